@@ -1,0 +1,80 @@
+//! Time and randomness. Nothing else in the crate asks the process's surroundings for either, so that a
+//! simulation can supply both from one seed. File access has its own trait (`storage::disk`), as has
+//! transport (`net`).
+
+use crate::types::{BlobId, UnixMs};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Where time comes from.
+pub trait Clock: Send + Sync + Debug + 'static {
+    /// Wall time; it may jump, and nothing depends on it for safety.
+    fn unix_ms(&self) -> UnixMs;
+
+    /// Time since an arbitrary start; it never goes back.
+    fn monotonic(&self) -> Duration;
+}
+
+/// Where random bytes come from.
+pub trait Entropy: Send + Sync + Debug + 'static {
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The two together, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ambient {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ambient {
+    /// The machine's own clock and the system's random source.
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock { start: Instant::now() }), entropy: Arc::new(SystemEntropy) }
+    }
+
+    /// A fresh time-ordered id: 48 bits of milliseconds, then 80 random bits.
+    pub fn fresh_id(&self) -> u128 {
+        let mut bytes = [0u8; 16];
+        self.entropy.fill(&mut bytes[6..]);
+        bytes[..6].copy_from_slice(&self.clock.unix_ms().0.to_be_bytes()[2..]);
+        u128::from_be_bytes(bytes)
+    }
+
+    pub fn fresh_blob(&self) -> BlobId {
+        BlobId(self.fresh_id())
+    }
+
+    /// A random number without structure.
+    pub fn random_u128(&self) -> u128 {
+        let mut bytes = [0u8; 16];
+        self.entropy.fill(&mut bytes);
+        u128::from_be_bytes(bytes)
+    }
+}
+
+#[derive(Debug)]
+struct SystemClock {
+    start: Instant,
+}
+
+impl Clock for SystemClock {
+    fn unix_ms(&self) -> UnixMs {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+#[derive(Debug)]
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        rand::fill(bytes);
+    }
+}

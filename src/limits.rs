@@ -1,0 +1,122 @@
+//! Every bound in one place, with the relations between them checked at compile time.
+
+use std::time::Duration;
+
+/// The unit of direct input and output, and of record alignment.
+pub const BLOCK_BYTES: usize = 4096;
+/// A chunk of a shard, at most; the unit of checksum and of range reads.
+pub const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// Stripes that a PUT gathers for one append to each of its nodes.
+pub const APPEND_STRIPES: usize = 2;
+/// Appends of one PUT that may be under way at once.
+pub const PUT_APPENDS_IN_FLIGHT: usize = 2;
+/// Stripes that a GET asks its nodes for in one request each.
+pub const GET_READ_STRIPES: usize = 2;
+/// Stripes that a GET holds or reads ahead of its client.
+pub const GET_STRIPES_AHEAD: usize = 4;
+
+/// A node that has not answered an append this long after a quorum has is not waited for.
+pub const APPEND_LATE_AFTER: Duration = Duration::from_secs(2);
+/// An append that has no quorum after this has failed.
+pub const APPEND_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A chunk that has not come after this is asked of parity as well.
+pub const READ_HEDGE_AFTER: Duration = Duration::from_millis(400);
+/// A read of some stripes that is not complete after this has failed.
+pub const READ_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A client that sends no byte of its body for this long is given up.
+pub const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
+/// A read keeps garbage that it may want from being reclaimed for this long at most.
+pub const READ_HOLD_MAX: Duration = Duration::from_secs(3600);
+/// Garbage is not reclaimed sooner than this after it was found, so that a read that has just looked it up can begin.
+pub const RECLAIM_GRACE: Duration = Duration::from_secs(60);
+/// Requests that may wait for admission, and how long each.
+pub const ADMISSION_WAITING_MAX: usize = 1024;
+pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Requests with bodies that may be in progress at once.
+pub const REQUESTS_IN_PROGRESS_MAX: usize = 4096;
+
+/// Chunks that one read of a node may ask for, and shards that one append of tombstones drops.
+pub const CHUNKS_READ_MAX: u32 = 64;
+pub const SHARDS_DROPPED_MAX: usize = 256;
+
+/// A shard segment's file.
+pub const SHARD_SEGMENT_BYTES: u32 = 256 << 20;
+/// A Raft log segment's file.
+pub const META_SEGMENT_BYTES: u32 = 16 << 20;
+/// A record's body, at most, in either log.
+pub const RECORD_BODY_BYTES_MAX: usize = 8 << 20;
+/// A body of this size or more is written from the caller's buffer, block-aligned; a smaller one is packed.
+pub const RECORD_PACKED_BYTES_MAX: usize = 32 << 10;
+/// One write to a log, at most: the largest record with its header's block and padding.
+pub const LOG_BATCH_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX + 2 * BLOCK_BYTES;
+/// Bodies of one write that are taken from their own buffers: two slices each, and the system takes 1024 in a call.
+pub const LOG_BATCH_DIRECT_BODIES_MAX: usize = 400;
+/// Bytes given to a log and not yet written, beyond which it refuses more.
+pub const LOG_QUEUED_BYTES_MAX: u64 = 256 << 20;
+/// An append that is not on stable storage after this time is answered with an error.
+pub const LOG_APPEND_SECONDS_MAX: u64 = 30;
+/// The latest sync after a write that nobody waits to see synced, in strict mode.
+pub const LOG_IDLE_FLUSH_MS_MAX: u64 = 200;
+/// How often a log that is written to asks for the drive's free space, at most.
+pub const LOG_SPACE_CHECK_MS_MIN: u64 = 1000;
+/// Segments that a log keeps for reuse; more are removed.
+pub const LOG_FREE_SEGMENTS_MAX: usize = 2;
+/// One read of a log, at most, except for a record that is larger.
+pub const LOG_READ_BYTES_MAX: usize = 4 << 20;
+/// Unwanted bytes between two records that are still read in one call.
+pub const LOG_READ_GAP_BYTES_MAX: u32 = 64 << 10;
+
+/// Objects up to this size ride in the Raft entry.
+pub const INLINE_BYTES_MAX: usize = 16 << 10;
+/// One Raft entry's commands, at most.
+pub const RAFT_BATCH_BYTES_MAX: usize = 1 << 20;
+pub const RAFT_BATCH_COMMANDS_MAX: usize = 256;
+
+/// Data and parity shards of a blob, at most.
+pub const SHARDS_MAX: usize = 32;
+
+/// Data directories (drives) of one host, at most.
+pub const DATA_DIRS_MAX: usize = 64;
+
+/// S3: an object's key (UTF-8 bytes), a bucket's name, user metadata, a listing's page, a multi-delete.
+pub const KEY_BYTES_MAX: usize = 1024;
+pub const USER_METADATA_BYTES_MAX: usize = 2048;
+pub const LIST_KEYS_MAX: usize = 1000;
+pub const DELETE_KEYS_MAX: usize = 1000;
+/// S3: buckets in one answer.
+pub const LIST_BUCKETS_MAX: usize = 10_000;
+/// S3: parts of an upload, and the least size of any part but the last.
+pub const PARTS_MAX: u16 = 10_000;
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+/// S3: one PUT or one part, and a whole object.
+pub const PUT_BYTES_MAX: u64 = 5 << 30;
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+
+/// One request's XML (a completion of 10,000 parts, a delete of 1,000 keys), and all that are held at once.
+pub const XML_BODY_BYTES_MAX: usize = 8 << 20;
+pub const XML_BODIES_BYTES_MAX: usize = 64 << 20;
+/// One signed chunk of a body: it is held whole until its signature was verified.
+pub const SIGNED_CHUNK_BYTES_MAX: usize = 16 << 20;
+/// A request's header section; S3 allows 8 KiB.
+pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;
+/// Rows of a dropped list (the parts of a deleted object, say) that become garbage with the change that dropped it; the rest
+/// follows with each reclaiming, so that no delete costs by the number of parts.
+pub const DROPPED_ROWS_AT_ONCE: usize = 64;
+pub const DROPPED_ROWS_PER_RECLAIM: usize = 1024;
+
+/// Free space under which writes are refused, and under which a warning is logged, in percent of the drive.
+pub const SPACE_REFUSE_PERCENT: u64 = 5;
+pub const SPACE_WARN_PERCENT: u64 = 15;
+
+const _: () = assert!(CHUNK_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(RECORD_BODY_BYTES_MAX >= CHUNK_BYTES_MAX);
+const _: () = assert!(GET_STRIPES_AHEAD.is_multiple_of(GET_READ_STRIPES));
+const _: () = assert!(READ_HEDGE_AFTER.as_millis() < READ_WAIT_MAX.as_millis());
+const _: () = assert!(APPEND_LATE_AFTER.as_millis() < APPEND_WAIT_MAX.as_millis());
+const _: () = assert!(RAFT_BATCH_BYTES_MAX + INLINE_BYTES_MAX < RECORD_BODY_BYTES_MAX);
+const _: () = assert!(META_SEGMENT_BYTES as usize > 2 * BLOCK_BYTES + LOG_BATCH_BYTES_MAX);
+const _: () = assert!(LOG_BATCH_DIRECT_BODIES_MAX * 2 < 1024);
+const _: () = assert!(LOG_QUEUED_BYTES_MAX > 2 * RECORD_BODY_BYTES_MAX as u64);
+const _: () = assert!(SHARD_SEGMENT_BYTES > META_SEGMENT_BYTES);
+const _: () = assert!(SPACE_REFUSE_PERCENT < SPACE_WARN_PERCENT);
+const _: () = assert!(XML_BODY_BYTES_MAX <= XML_BODIES_BYTES_MAX);

@@ -1,0 +1,107 @@
+//! Every metric: its name, labels and help. Units are in the names (`_seconds`, `_bytes`, `_total` for counters).
+//! Nothing here imports anything else of the crate.
+
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::sync::LazyLock;
+
+/// Bounds for latencies, from 50 µs to 60 s.
+const LATENCY_SECONDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0,
+];
+/// Bounds for counts of things handled together.
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
+
+macro_rules! metrics {
+    ($($kind:ident $name:ident = $text:literal [$($label:literal),*] $help:literal;)*) => {
+        $(pub static $name: LazyLock<metrics!(@type $kind)> = LazyLock::new(|| metrics!(@make $kind $text [$($label),*] $help));)*
+
+        /// Makes every metric known, so that each is scraped from the start.
+        pub fn register_all() {
+            $(LazyLock::force(&$name);)*
+        }
+
+        /// Name, labels and help of every metric, for documents and checks.
+        pub const CATALOGUE: &[(&str, &[&str], &str)] = &[$(($text, &[$($label),*], $help)),*];
+    };
+    (@type counter) => { IntCounterVec };
+    (@type gauge) => { IntGaugeVec };
+    (@type latency) => { HistogramVec };
+    (@type batch) => { HistogramVec };
+    (@make counter $text:literal [$($label:literal),*] $help:literal) => {
+        register(IntCounterVec::new(Opts::new($text, $help), &[$($label),*]))
+    };
+    (@make gauge $text:literal [$($label:literal),*] $help:literal) => {
+        register(IntGaugeVec::new(Opts::new($text, $help), &[$($label),*]))
+    };
+    (@make latency $text:literal [$($label:literal),*] $help:literal) => {
+        register(HistogramVec::new(HistogramOpts::new($text, $help).buckets(LATENCY_SECONDS.to_vec()), &[$($label),*]))
+    };
+    (@make batch $text:literal [$($label:literal),*] $help:literal) => {
+        register(HistogramVec::new(HistogramOpts::new($text, $help).buckets(BATCH_SIZES.to_vec()), &[$($label),*]))
+    };
+}
+
+metrics! {
+    counter REQUESTS = "sherd_s3_requests_total" ["operation", "status"] "S3 requests answered, by operation and HTTP status.";
+    latency REQUEST_SECONDS = "sherd_s3_request_seconds" ["operation"] "Time from a request's head to its answer's head.";
+    gauge REQUESTS_ACTIVE = "sherd_s3_requests_active" [] "S3 requests being answered.";
+    counter RECEIVED_BYTES = "sherd_s3_received_bytes_total" [] "Body bytes received from S3 clients.";
+    counter SENT_BYTES = "sherd_s3_sent_bytes_total" [] "Body bytes sent to S3 clients.";
+    gauge PERMIT_BYTES = "sherd_admission_permit_bytes" ["state"] "Admission bytes: in use, and the limit.";
+    gauge ADMISSION_WAITING = "sherd_admission_waiting_requests" [] "Requests waiting for an admission permit.";
+    latency PUT_STAGE_SECONDS = "sherd_put_stage_seconds" ["stage"] "Time of a PUT spent in each stage.";
+    latency GET_STAGE_SECONDS = "sherd_get_stage_seconds" ["stage"] "Time of a GET spent in each stage.";
+    counter CHUNK_FAULTS = "sherd_chunk_faults_total" ["node", "fault"] "Chunks that a node could not give, by fault.";
+    counter STRIPES_DECODED = "sherd_stripes_decoded_total" [] "Stripes rebuilt from parity during reads.";
+    counter WAL_APPENDS = "sherd_wal_appends_total" ["node", "log"] "Records appended.";
+    counter WAL_APPENDED_BYTES = "sherd_wal_appended_bytes_total" ["node", "log"] "Bytes written, headers and padding included.";
+    counter WAL_WRITES = "sherd_wal_writes_total" ["node", "log"] "Write system calls.";
+    counter WAL_SYNCS = "sherd_wal_syncs_total" ["node", "log"] "Syncs completed.";
+    latency WAL_SYNC_SECONDS = "sherd_wal_sync_seconds" ["node", "log"] "Time of one sync.";
+    batch WAL_SYNC_WAITERS = "sherd_wal_sync_waiters" ["node", "log"] "Appends answered by one sync.";
+    gauge WAL_SEGMENTS = "sherd_wal_segments" ["node", "log"] "Segments in use.";
+    gauge WAL_SEGMENTS_FREE = "sherd_wal_segments_free" ["node", "log"] "Segments kept for reuse.";
+    gauge INDEX_CHUNKS = "sherd_index_chunks" ["node"] "Chunks in the shard index.";
+    gauge LIVE_BYTES = "sherd_shard_live_bytes" ["node"] "Bytes of chunks that the shard index refers to.";
+    gauge SEGMENT_BYTES = "sherd_shard_segment_bytes" ["node"] "Bytes of shard segments in use; live bytes over this is the live fraction.";
+    counter COMPACTED_SEGMENTS = "sherd_compacted_segments_total" ["node"] "Shard segments emptied and recycled.";
+    counter COMPACTED_BYTES = "sherd_compacted_bytes_total" ["node"] "Bytes of live chunks moved by compaction.";
+    gauge DRIVE_FREE_BYTES = "sherd_drive_free_bytes" ["node"] "Free bytes of the drive's file system.";
+    gauge DRIVE_TOTAL_BYTES = "sherd_drive_total_bytes" ["node"] "Size of the drive's file system in bytes.";
+    gauge DRIVE_UP = "sherd_drive_up" ["node"] "1 while the drive is in service.";
+    gauge RAFT_TERM = "sherd_raft_term" [] "Raft term.";
+    gauge RAFT_IS_LEADER = "sherd_raft_is_leader" [] "1 while this host leads the Raft group.";
+    gauge RAFT_INDEX = "sherd_raft_index" ["position"] "Raft log positions: last, committed, applied, snapshot, purged.";
+    latency PROPOSAL_SECONDS = "sherd_raft_proposal_seconds" [] "Time from a proposal to its reply.";
+    batch PROPOSAL_BATCH = "sherd_raft_batch_commands" [] "Commands in one Raft entry.";
+    counter PROPOSALS_FAILED = "sherd_raft_proposals_failed_total" ["why"] "Proposals that were not decided.";
+    gauge MIRROR_COPIES = "sherd_raft_mirror_copies" ["state"] "Copies of the Raft log on this host's drives: live, and wanted.";
+    counter POOL_EVENTS = "sherd_pool_events_total" ["event"] "Connection pool: hit, miss, dial, eviction.";
+    gauge POOL_CONNECTIONS = "sherd_pool_connections_active" [] "Connections to peers that are open.";
+    gauge POOL_STREAMS = "sherd_pool_streams_active" [] "Requests to peers under way.";
+    gauge REPAIRS_QUEUED = "sherd_repairs_queued" [] "Shards in the durable repair queue.";
+    counter REPAIRS_DONE = "sherd_repairs_done_total" ["result"] "Shard repairs finished, by result.";
+    counter REPAIRED_BYTES = "sherd_repaired_bytes_total" ["node"] "Bytes of rebuilt chunks written to a node.";
+    gauge COMPARISONS_DUE = "sherd_comparisons_due" [] "Nodes of which it is not yet known whether they lack shards that the metadata refers to.";
+    counter SHARDS_COMPARED = "sherd_shards_compared_total" ["node"] "Shards of a node compared with the metadata.";
+    counter ORPHANS_DROPPED = "sherd_orphan_shards_dropped_total" ["node"] "Shards of unknown blobs that were dropped.";
+    gauge GARBAGE_BLOBS = "sherd_garbage_blobs" [] "Blobs waiting for their shards to be dropped.";
+}
+
+fn register<T: prometheus::core::Collector + Clone + 'static>(made: prometheus::Result<T>) -> T {
+    let metric = made.expect("a metric's name and labels are well formed");
+    REGISTRY.register(Box::new(metric.clone())).expect("a metric's name is used once");
+    metric
+}
+
+/// The text that Prometheus scrapes.
+pub fn render() -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&REGISTRY.gather(), &mut text) {
+        tracing::error!(%error, "metrics could not be encoded");
+    }
+    text
+}

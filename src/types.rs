@@ -1,0 +1,154 @@
+//! Identifiers, positions and sizes: newtypes without logic, so that an index, a count, a size and an offset
+//! are never interchanged. Nothing here imports anything else of the crate.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Milliseconds since the Unix epoch, as supplied by the proposer of a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UnixMs(pub u64);
+
+macro_rules! id128 {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub u128);
+
+        impl $name {
+            /// Big-endian bytes: their order is the numeric order.
+            pub fn to_be_bytes(self) -> [u8; 16] {
+                self.0.to_be_bytes()
+            }
+
+            pub fn from_be_bytes(bytes: [u8; 16]) -> Self {
+                Self(u128::from_be_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:032x})"), self.0)
+            }
+        }
+    };
+}
+
+id128!(
+    /// An immutable byte string stored once. 48 bits of milliseconds, then 80 random bits: fresh for each write.
+    BlobId
+);
+id128!(
+    /// One version of an object: the key of its inline bytes and of its part rows. Same form as a `BlobId`.
+    ManifestId
+);
+id128!(
+    /// One multipart upload. Same form as a `BlobId`.
+    UploadId
+);
+id128!(
+    /// One cluster, drawn at random when it is formed.
+    ClusterId
+);
+id128!(
+    /// What a drive was given when it was formatted; a replaced drive in the same place has another.
+    Incarnation
+);
+
+/// One drive of a host: the unit that the ring places shards on. Small, dense, never reused within a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u32);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One process of the binary on one machine. Also its id in the Raft group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostId(pub u64);
+
+/// A bucket's number: the first 8 bytes of its objects' keys in the tables. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BucketId(pub u64);
+
+/// Which of the `k+m` shards of a blob. There is no default: every request names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardIndex(pub u8);
+
+/// Which chunk of a shard; the same number is the index of the stripe that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChunkIndex(pub u32);
+
+/// A shard's address: the blob and which of its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardId {
+    pub blob: BlobId,
+    pub shard: ShardIndex,
+}
+
+/// One file of a log, numbered upward from 1; a number is never used twice on a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SegmentId(pub u32);
+
+/// A position in a log: the segment in the upper 32 bits, the byte offset within it in the lower.
+/// Positions of one log only grow.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    pub const fn new(segment: SegmentId, offset: u32) -> Self {
+        Self(((segment.0 as u64) << 32) | offset as u64)
+    }
+
+    pub const fn segment(self) -> SegmentId {
+        SegmentId((self.0 >> 32) as u32)
+    }
+
+    pub const fn offset(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl fmt::Debug for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lsn({}:{})", self.segment().0, self.offset())
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.segment().0, self.offset())
+    }
+}
+
+/// How a blob is cut: `data` + `parity` shards, stripes of `data` chunks of at most `chunk_size_bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Geometry {
+    pub data: u8,
+    pub parity: u8,
+    pub chunk_size_bytes: u32,
+}
+
+impl Geometry {
+    /// How many shards a blob has.
+    pub const fn shards(self) -> usize {
+        self.data as usize + self.parity as usize
+    }
+}
+
+impl fmt::Display for Geometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.data, self.parity)
+    }
+}
+
+/// The version of the layout that a ring was made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
