@@ -1,0 +1,102 @@
+//! The file system as this crate uses it, behind a trait: the machine's own (`system`) or a simulated one that
+//! drops, tears and reorders what was not synced (`sim`). Every durable byte of ours goes through it.
+//!
+//! Rules that every implementation keeps: bytes written are durable after `sync_data` of the file *and*, where the
+//! file is newly created or renamed, after `sync_dir` of its directory. Nothing else is promised.
+
+pub mod sim;
+mod system;
+
+pub use system::SystemDisk;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading only.
+    Read,
+    /// An existing file, for reading and writing in place.
+    Write,
+    /// A file that must not exist yet.
+    CreateNew,
+}
+
+/// Whether reads and writes of a file bypass the page cache. `Direct` asks for block-aligned buffers, offsets and
+/// lengths; where the file system cannot do it, the file is opened cached and works the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    Cached,
+    Direct,
+}
+
+/// Bytes of a file system: what an unprivileged process can still write, and the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// One file system location.
+pub trait Disk: Send + Sync + Debug + 'static {
+    fn open(&self, path: &Path, mode: OpenMode, caching: Caching) -> io::Result<Arc<dyn DiskFile>>;
+    /// The names in a directory, sorted; an error of kind `NotFound` where there is none.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Makes creations, renames and removals in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// One open file. All methods may be called from several threads at once.
+pub trait DiskFile: Send + Sync + Debug + 'static {
+    /// The path that it was opened by.
+    fn path(&self) -> &Path;
+    /// Whether the page cache is bypassed: where not, buffers need no alignment.
+    fn caching(&self) -> Caching;
+    /// Writes all slices one after the other from `offset` on, with as few system calls as the system allows.
+    fn write_all_at(&self, slices: &[io::IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// Fills `into`, or fails with `UnexpectedEof`.
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+    fn sync_data(&self) -> io::Result<()>;
+    /// Reserves space so that writes below `len` do not fail for want of it; extends the file to `len`.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Replaces a small file so that a reader sees the old content or the new, and the new is durable on return.
+pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = draft_path(path);
+    if disk.exists(&draft)? {
+        disk.remove(&draft)?;
+    }
+    let file = disk.open(&draft, OpenMode::CreateNew, Caching::Cached)?;
+    file.write_all_at(&[io::IoSlice::new(content)], 0)?;
+    file.sync_data()?;
+    disk.rename(&draft, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// The whole content of a small file.
+pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
+    let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
+    let mut content = vec![0; len];
+    file.read_exact_at(&mut content, 0)?;
+    Ok(content)
+}
+
+fn draft_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".draft");
+    path.with_file_name(name)
+}

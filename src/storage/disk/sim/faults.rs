@@ -1,0 +1,60 @@
+//! What can be made to go wrong with a simulated disk, and what it counts.
+
+use std::collections::BTreeMap;
+use std::io;
+
+/// An operation that can be held until the test lets it go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    Sync,
+    Allocate,
+    SyncDir,
+    Write,
+}
+
+/// Calls since the disk was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operations {
+    /// All that change the disk: writes, syncs, allocations, creations, renames, removals.
+    pub changes: u64,
+    pub writes: u64,
+    pub written_bytes: u64,
+    pub syncs: u64,
+    pub dir_syncs: u64,
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub opens: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// From this change on, everything fails.
+    pub(super) halt_at: Option<u64>,
+    pub(super) halted: bool,
+    pub(super) sync_failures: u64,
+    pub(super) write_failures: u64,
+    pub(super) holds: BTreeMap<Held, Hold>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    pub(super) holders: u64,
+    pub(super) waiting: u64,
+}
+
+impl Faults {
+    pub(super) fn check_alive(&self) -> io::Result<()> {
+        if self.halted { Err(io::Error::other("simulated drive is gone")) } else { Ok(()) }
+    }
+
+    pub(super) fn is_held(&self, operation: Held) -> bool {
+        self.holds.get(&operation).is_some_and(|hold| hold.holders > 0)
+    }
+
+    /// Whether one more of the failures that were asked for is due.
+    pub(super) fn take(counter: &mut u64) -> bool {
+        let due = *counter > 0;
+        *counter = counter.saturating_sub(1);
+        due
+    }
+}

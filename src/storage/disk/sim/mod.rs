@@ -1,0 +1,376 @@
+//! A disk in memory whose power can be cut. For simulation and tests: nothing in the program itself makes one.
+//!
+//! After a cut (`power_cut`), what was synced is intact. Of what was not, each sector of 512 bytes holds, independently,
+//! what was there before or what any write since put there; a write that the cut interrupted may be torn inside a
+//! sector; each creation, renaming and removal that no `sync_dir` covered happened or did not. A sync that fails leaves
+//! what it covered in doubt for good. Everything random comes from the seed of the cut.
+
+mod faults;
+mod image;
+
+pub use faults::{Held, Operations};
+
+use self::faults::Faults;
+use self::image::{Entry, FileId, FileImage, Image};
+use super::{Caching, Disk, DiskFile, OpenMode, Space};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a test waits for an operation to arrive where it is held, before it fails.
+const ARRIVAL_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Signalled when a hold ends and when an operation arrives at one.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    image: Image,
+    faults: Faults,
+    operations: Operations,
+    capacity_bytes: u64,
+    caching: Option<Caching>,
+}
+
+impl SimDisk {
+    pub fn new(capacity_bytes: u64) -> Self {
+        Self::with_image(Image::default(), capacity_bytes)
+    }
+
+    fn with_image(image: Image, capacity_bytes: u64) -> Self {
+        let state = State {
+            image,
+            faults: Faults::default(),
+            operations: Operations::default(),
+            capacity_bytes,
+            caching: None,
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+    }
+
+    /// This disk as the code under test takes it.
+    pub fn handle(&self) -> Arc<dyn Disk> {
+        Arc::new(self.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+
+    /// Cuts the power: this disk fails from now on, and what could be found when the power comes back is returned.
+    pub fn power_cut(&self, seed: u64) -> Self {
+        let mut state = self.state();
+        state.faults.halted = true;
+        state.faults.holds.clear();
+        self.shared.changed.notify_all();
+        let mut random = StdRng::seed_from_u64(seed);
+        Self::with_image(state.image.after_power_cut(&mut random), state.capacity_bytes)
+    }
+
+    /// From the `number`th change on (counted from 1, over the disk's life) everything fails; a write that is this change is
+    /// interrupted in its midst.
+    pub fn halt_at(&self, number: u64) {
+        self.state().faults.halt_at = Some(number);
+    }
+
+    /// Whether everything fails.
+    pub fn is_halted(&self) -> bool {
+        self.state().faults.halted
+    }
+
+    pub fn fail_next_syncs(&self, count: u64) {
+        self.state().faults.sync_failures = count;
+    }
+
+    pub fn fail_next_writes(&self, count: u64) {
+        self.state().faults.write_failures = count;
+    }
+
+    /// Makes the disk larger or smaller; what is stored stays.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state().capacity_bytes = bytes;
+    }
+
+    /// Files opened from now on bypass no cache, whatever is asked for.
+    pub fn refuse_direct(&self) {
+        self.state().caching = Some(Caching::Cached);
+    }
+
+    /// Flips the bits of `mask` in one stored byte.
+    pub fn corrupt(&self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
+        self.state().image.file_at(path)?.corrupt(offset, mask);
+        Ok(())
+    }
+
+    /// Cuts off the end of a stored file.
+    pub fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.state().image.file_at(path)?.truncate(len);
+        Ok(())
+    }
+
+    /// Reads that touch these bytes fail from now on.
+    pub fn make_unreadable(&self, path: &Path, bytes: Range<u64>) -> io::Result<()> {
+        self.state().image.file_at(path)?.unreadable.push(bytes);
+        Ok(())
+    }
+
+    /// Holds every such operation until the guard is dropped.
+    pub fn hold(&self, operation: Held) -> HoldGuard {
+        self.state().faults.holds.entry(operation).or_default().holders += 1;
+        HoldGuard { disk: self.clone(), operation }
+    }
+
+    pub fn operations(&self) -> Operations {
+        self.state().operations
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a change, and fails it where the disk is gone. A hold is waited for first.
+    fn begin_change(&self, held: Option<Held>) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        state.faults.check_alive()?;
+        if let Some(operation) = held {
+            state = self.wait_while_held(state, operation);
+        }
+        state.count_change()?;
+        Ok(state)
+    }
+
+    fn wait_while_held<'a>(&self, mut state: MutexGuard<'a, State>, operation: Held) -> MutexGuard<'a, State> {
+        if !state.faults.is_held(operation) {
+            return state;
+        }
+        state.faults.holds.entry(operation).or_default().waiting += 1;
+        self.changed.notify_all();
+        while state.faults.is_held(operation) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(hold) = state.faults.holds.get_mut(&operation) {
+            hold.waiting -= 1;
+        }
+        state
+    }
+}
+
+impl State {
+    fn count_change(&mut self) -> io::Result<()> {
+        self.faults.check_alive()?;
+        self.operations.changes += 1;
+        if self.faults.halt_at.is_some_and(|at| self.operations.changes >= at) {
+            self.faults.halted = true;
+        }
+        self.faults.check_alive()
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(self.image.used_bytes())
+    }
+}
+
+/// While it lives, operations of one sort wait.
+#[derive(Debug)]
+pub struct HoldGuard {
+    disk: SimDisk,
+    operation: Held,
+}
+
+impl HoldGuard {
+    /// Blocks until `count` operations wait at this hold.
+    pub fn wait_for_arrivals(&self, count: u64) {
+        let arrived =
+            |state: &mut State| state.faults.holds.get(&self.operation).is_some_and(|hold| hold.waiting >= count);
+        let state = self.disk.state();
+        let waited = self.disk.shared.changed.wait_timeout_while(state, ARRIVAL_WAIT_MAX, |state| !arrived(state));
+        let (_state, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!outcome.timed_out(), "no {:?} arrived where it is held", self.operation);
+    }
+}
+
+impl Drop for HoldGuard {
+    fn drop(&mut self) {
+        if let Some(hold) = self.disk.state().faults.holds.get_mut(&self.operation) {
+            hold.holders -= 1;
+        }
+        self.disk.shared.changed.notify_all();
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode, caching: Caching) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        state.faults.check_alive()?;
+        state.operations.opens += 1;
+        let id = if mode == OpenMode::CreateNew {
+            state.count_change()?;
+            state.image.create(path)?
+        } else {
+            match state.image.entry(path) {
+                Some(Entry::File(id)) => id,
+                Some(Entry::Dir) => return Err(io::ErrorKind::IsADirectory.into()),
+                None => return Err(io::ErrorKind::NotFound.into()),
+            }
+        };
+        let caching = state.caching.unwrap_or(caching);
+        Ok(Arc::new(SimFile {
+            shared: Arc::clone(&self.shared),
+            id,
+            path: path.to_owned(),
+            caching,
+            writable: mode != OpenMode::Read,
+        }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        state.faults.check_alive()?;
+        state.image.list(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.shared.begin_change(None)?.image.create_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.shared.begin_change(None)?.image.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.shared.begin_change(None)?.image.remove(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.state();
+        state.faults.check_alive()?;
+        Ok(state.image.entry(path).is_some())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.shared.begin_change(Some(Held::SyncDir))?;
+        state.operations.dir_syncs += 1;
+        state.image.sync_dir(dir)
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let state = self.state();
+        state.faults.check_alive()?;
+        Ok(Space { free_bytes: state.free_bytes(), total_bytes: state.capacity_bytes })
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    shared: Arc<Shared>,
+    id: FileId,
+    path: PathBuf,
+    caching: Caching,
+    writable: bool,
+}
+
+impl SimFile {
+    fn with_file<T>(&self, act: impl FnOnce(&mut FileImage) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.shared.state();
+        state.faults.check_alive()?;
+        act(state.image.file(self.id)?)
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+}
+
+impl DiskFile for SimFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn caching(&self) -> Caching {
+        self.caching
+    }
+
+    fn write_all_at(&self, slices: &[io::IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.check_writable()?;
+        let mut bytes = Vec::with_capacity(slices.iter().map(|slice| slice.len()).sum());
+        slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+        let was_alive = self.shared.state().faults.check_alive().is_ok();
+        let mut state = match self.shared.begin_change(Some(Held::Write)) {
+            Ok(state) => state,
+            Err(error) => {
+                let mut state = self.shared.state();
+                // The change at which the disk halts is in progress at that moment.
+                if was_alive && state.faults.halt_at == Some(state.operations.changes) {
+                    state.image.file(self.id)?.write(offset, bytes, true);
+                }
+                return Err(error);
+            }
+        };
+        state.operations.writes += 1;
+        state.operations.written_bytes += bytes.len() as u64;
+        if Faults::take(&mut state.faults.write_failures) {
+            state.image.file(self.id)?.write(offset, bytes, true);
+            return Err(io::Error::other("simulated write failure"));
+        }
+        let grown = (offset + bytes.len() as u64).saturating_sub(state.image.file(self.id)?.len());
+        if grown > state.free_bytes() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.image.file(self.id)?.write(offset, bytes, false);
+        Ok(())
+    }
+
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut state = self.shared.state();
+        state.faults.check_alive()?;
+        state.operations.reads += 1;
+        state.operations.read_bytes += into.len() as u64;
+        state.image.file(self.id)?.read(offset, into)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let cover = self.with_file(|file| Ok(file.begin_sync()))?;
+        let mut state = self.shared.begin_change(Some(Held::Sync))?;
+        state.operations.syncs += 1;
+        if Faults::take(&mut state.faults.sync_failures) {
+            state.image.file(self.id)?.fail_sync(cover);
+            return Err(io::Error::other("simulated sync failure"));
+        }
+        state.image.file(self.id)?.finish_sync(cover);
+        Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.check_writable()?;
+        let mut state = self.shared.begin_change(Some(Held::Allocate))?;
+        let grown = len.saturating_sub(state.image.file(self.id)?.len());
+        if grown > state.free_bytes() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.image.file(self.id)?.grow_to(len);
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.with_file(|file| Ok(file.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The simulated disk keeps what it promises, and loses what it may.
+
+use super::{Held, SimDisk};
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, read_file, replace_file};
+use std::collections::BTreeSet;
+use std::io::IoSlice;
+use std::path::Path;
+use std::sync::Arc;
+
+fn created(disk: &SimDisk, path: &str) -> Arc<dyn DiskFile> {
+    disk.open(Path::new(path), OpenMode::CreateNew, Caching::Direct).expect("created")
+}
+
+fn write(file: &Arc<dyn DiskFile>, offset: u64, byte: u8, len: usize) {
+    file.write_all_at(&[IoSlice::new(&vec![byte; len])], offset).expect("written");
+}
+
+#[test]
+fn what_was_synced_survives_every_cut_and_what_was_not_may_not() {
+    let mut found = BTreeSet::new();
+    for seed in 0..200 {
+        let disk = SimDisk::new(1 << 20);
+        let file = created(&disk, "/file");
+        write(&file, 0, 1, 1024);
+        file.sync_data().expect("synced");
+        disk.sync_dir(Path::new("/")).expect("synced");
+        write(&file, 512, 2, 1024);
+        let after = read_file(&disk.power_cut(seed), Path::new("/file")).expect("the name was synced");
+        assert_eq!(after[..512], [1; 512]);
+        assert!(after[512..1024].iter().all(|&byte| byte == 1) || after[512..1024].iter().all(|&byte| byte == 2));
+        found.insert((after[512], after.len(), after.get(1024).copied()));
+        assert!(file.sync_data().is_err(), "the disk that lost its power is gone");
+    }
+    assert!(found.len() >= 4, "each unsynced sector fares on its own: {found:?}");
+}
+
+#[test]
+fn names_that_no_sync_covered_may_be_lost_or_kept() {
+    let (mut kept, mut lost) = (0, 0);
+    for seed in 0..100 {
+        let disk = SimDisk::new(1 << 20);
+        disk.create_dir_all(Path::new("/a/b")).expect("created");
+        disk.sync_dir(Path::new("/a")).expect("synced");
+        disk.sync_dir(Path::new("/")).expect("synced");
+        replace_file(&disk, Path::new("/a/b/whole"), b"content").expect("replaced");
+        created(&disk, "/a/b/loose").sync_data().expect("synced");
+        let after = disk.power_cut(seed);
+        assert_eq!(read_file(&after, Path::new("/a/b/whole")).expect("covered by sync_dir"), b"content");
+        if after.exists(Path::new("/a/b/loose")).expect("looked for") { kept += 1 } else { lost += 1 }
+    }
+    assert!(kept > 10 && lost > 10, "kept {kept}, lost {lost}");
+}
+
+#[test]
+fn a_failed_sync_is_not_made_good_by_a_later_one() {
+    let mut lost = 0;
+    for seed in 0..100 {
+        let disk = SimDisk::new(1 << 20);
+        let file = created(&disk, "/file");
+        file.allocate(512).expect("allocated");
+        file.sync_data().expect("synced");
+        disk.sync_dir(Path::new("/")).expect("synced");
+        write(&file, 0, 1, 512);
+        disk.fail_next_syncs(1);
+        assert!(file.sync_data().is_err());
+        file.sync_data().expect("reports success");
+        lost += usize::from(read_file(&disk.power_cut(seed), Path::new("/file")).expect("read")[0] == 0);
+    }
+    assert!(lost > 10, "lost {lost}");
+}
+
+#[test]
+fn everything_fails_from_the_chosen_change_on() {
+    let disk = SimDisk::new(1 << 20);
+    let file = created(&disk, "/file");
+    disk.halt_at(3);
+    write(&file, 0, 1, 10);
+    assert!(file.write_all_at(&[IoSlice::new(&[2; 10])], 10).is_err());
+    assert!(file.read_exact_at(&mut [0; 1], 0).is_err());
+    assert!(disk.is_halted() && disk.list(Path::new("/")).is_err());
+}
+
+#[test]
+fn a_held_operation_waits_and_then_covers_what_it_was_asked_for() {
+    let disk = SimDisk::new(1 << 20);
+    let file = created(&disk, "/file");
+    let hold = disk.hold(Held::Sync);
+    let syncing = std::thread::spawn({
+        let file = Arc::clone(&file);
+        move || file.sync_data()
+    });
+    hold.wait_for_arrivals(1);
+    write(&file, 0, 1, 10);
+    assert_eq!(disk.operations().syncs, 0);
+    drop(hold);
+    syncing.join().expect("joined").expect("synced");
+    assert_eq!(disk.operations().syncs, 1);
+}
+
+#[test]
+fn a_full_disk_refuses_to_grow_a_file() {
+    let disk = SimDisk::new(8192);
+    let file = created(&disk, "/file");
+    file.allocate(8000).expect("room");
+    assert_eq!(file.allocate(9000).expect_err("no room").kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(disk.space(Path::new("/")).expect("space").free_bytes, 192);
+}
