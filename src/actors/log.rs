@@ -1,0 +1,273 @@
+//! A running log: what others hold of one. The handle gives records to the `WalWriter` and reads segments itself, so that
+//! no mailbox stands between a reader and the drive.
+
+mod append_queue;
+mod segment_allocator;
+mod state;
+mod syncer;
+mod wal_writer;
+
+use self::segment_allocator::SegmentAllocator;
+use self::state::LogState;
+use self::syncer::Syncer;
+use self::wal_writer::{AppendRecords, CloseLog, ReleaseSegment, RotateSegment, SpaceWanted, WalWriter};
+use crate::limits::{LOG_APPEND_SECONDS_MAX, LOG_QUEUED_BYTES_MAX};
+use crate::storage::wal::progress::Ack;
+use crate::storage::wal::{
+    CheckedRecord, Durability, Location, NewRecord, OpenedLog, RecordKey, ScannedRecord, Segment, SegmentScan,
+    WalError, read_many, read_record, scan_segment,
+};
+use crate::types::{Lsn, SegmentId};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext};
+use bytes::Bytes;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Where the actors of a log run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// Writer, syncer and allocator each on a thread of their own.
+    Own,
+    /// All on the current arbiter, for a simulation in one thread.
+    Current,
+}
+
+/// A running log of one drive. Cheap to clone, usable from any thread (`append` and the like inside a tokio runtime).
+#[derive(Clone)]
+pub struct LogHandle {
+    writer: Addr<WalWriter>,
+    state: Arc<LogState>,
+    threads: Arc<Mutex<Vec<Arbiter>>>,
+}
+
+/// Where the writer's answer to an append arrives.
+type Answer = oneshot::Receiver<Result<Vec<Location>, WalError>>;
+
+/// Counters and positions, for metrics and tests.
+#[derive(Clone, Debug, Default)]
+pub struct LogStatus {
+    pub written: Lsn,
+    pub synced: Lsn,
+    pub appends: u64,
+    pub writes: u64,
+    pub syncs: u64,
+    pub segments: Vec<SegmentId>,
+    pub out_of_service: Option<String>,
+}
+
+/// A segment in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    pub id: SegmentId,
+    /// What it occupies on the drive: the whole file.
+    pub file_bytes: u32,
+    /// No record is appended to it any more.
+    pub sealed: bool,
+}
+
+impl OpenedLog {
+    /// Starts the actors. Call it inside an actix system.
+    pub fn start(self, threads: Threads) -> LogHandle {
+        let mut own = Vec::new();
+        let mut arbiter = || match threads {
+            Threads::Own => {
+                let arbiter = Arbiter::new();
+                let handle: ArbiterHandle = arbiter.handle();
+                own.push(arbiter);
+                handle
+            }
+            Threads::Current => Arbiter::current(),
+        };
+        let (writer_arbiter, syncer_arbiter, allocator_arbiter) = (arbiter(), arbiter(), arbiter());
+        let (shared, seed) = LogState::adopt(self);
+        let state = Arc::clone(&shared);
+        let writer = WalWriter::start_in_arbiter(&writer_arbiter, move |ctx| {
+            let (address, syncer_state) = (ctx.address(), Arc::clone(&state));
+            let syncer = Syncer::start_in_arbiter(&syncer_arbiter, move |_| Syncer::new(address, syncer_state));
+            let (address, allocator_state) = (ctx.address(), Arc::clone(&state));
+            let free = seed.free.clone();
+            let allocator = SegmentAllocator::start_in_arbiter(&allocator_arbiter, move |_| {
+                SegmentAllocator::new(address, allocator_state, free)
+            });
+            WalWriter::new(state, seed, syncer, allocator)
+        });
+        LogHandle { writer, state: shared, threads: Arc::new(Mutex::new(own)) }
+    }
+}
+
+impl LogHandle {
+    /// Appends and waits until all records are on stable storage (or written, where the log's durability is relaxed);
+    /// location `i` is of record `i`. The records' place in the log is decided when the future is first polled.
+    pub async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
+        self.submit(records).await
+    }
+
+    /// As `append`, but the records are queued before this returns: of two calls, the first one's records come first.
+    pub fn submit(
+        &self,
+        records: Vec<NewRecord>,
+    ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
+        let ack = match self.state.options.durability {
+            Durability::Strict => Ack::Synced,
+            Durability::Relaxed { .. } => Ack::Written,
+        };
+        self.enqueue(records, ack)
+    }
+
+    /// Appends and waits for the write only; made durable by whatever sync comes next, soon.
+    pub async fn append_relaxed(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
+        self.submit_relaxed(records).await
+    }
+
+    /// `append_relaxed` with the order of `submit`. What it returns may be dropped: the records are written all the same.
+    pub fn submit_relaxed(
+        &self,
+        records: Vec<NewRecord>,
+    ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
+        self.enqueue(records, Ack::Written)
+    }
+
+    fn enqueue(
+        &self,
+        records: Vec<NewRecord>,
+        ack: Ack,
+    ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
+        let pending = self.try_enqueue(records, ack);
+        async move {
+            let Some(answer) = pending? else {
+                return Ok(Vec::new());
+            };
+            match tokio::time::timeout(Duration::from_secs(LOG_APPEND_SECONDS_MAX), answer).await {
+                Ok(Ok(answered)) => answered,
+                Ok(Err(_gone)) => Err(closed()),
+                Err(_elapsed) => Err(WalError::TimedOut),
+            }
+        }
+    }
+
+    fn try_enqueue(&self, records: Vec<NewRecord>, ack: Ack) -> Result<Option<Answer>, WalError> {
+        self.state.check_in_service()?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        if records.iter().any(|record| self.state.refuses_for_space(record)) {
+            self.writer.do_send(SpaceWanted);
+            return Err(WalError::OutOfSpace);
+        }
+        let bytes = records.iter().map(|record| record.body.len() as u64).sum();
+        let queued = self.state.queue(bytes, LOG_QUEUED_BYTES_MAX).ok_or(WalError::Busy)?;
+        // The checksums are computed here, on the caller's thread: the writer is one thread for all.
+        let records = records.into_iter().map(CheckedRecord::new).collect();
+        let (reply, answer) = oneshot::channel();
+        self.writer.do_send(AppendRecords { records, ack, queued, reply });
+        Ok(Some(answer))
+    }
+
+    /// Blocking: run on a reader thread. Verifies position, key and both checksums.
+    pub fn read(&self, key: RecordKey, at: Location) -> Result<Bytes, WalError> {
+        read_record(self.segment(at.lsn)?.as_ref(), &self.state.options, key, at)
+    }
+
+    /// Blocking. As `read` for each, result `i` for request `i`; records that lie close together are read in one call.
+    pub fn read_many(&self, wanted: &[(RecordKey, Location)]) -> Vec<Result<Bytes, WalError>> {
+        read_many(&self.state.table(), &self.state.options, wanted)
+    }
+
+    /// Blocking. Visits every valid record of a sealed segment in order, past bad spots, which it counts.
+    pub fn scan_segment(&self, id: SegmentId, visit: &mut dyn FnMut(ScannedRecord)) -> Result<SegmentScan, WalError> {
+        if self.state.open_segment() == Some(id) {
+            return Err(WalError::SegmentOpen { segment: id });
+        }
+        scan_segment(&self.segment(Lsn::new(id, 0))?, &self.state.options, visit)
+    }
+
+    /// All segments in use, in order.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let open = self.state.open_segment();
+        let info = |segment: &Arc<Segment>| SegmentInfo {
+            id: segment.id(),
+            file_bytes: segment.file_bytes(),
+            sealed: open != Some(segment.id()),
+        };
+        self.state.table().iter().map(info).collect()
+    }
+
+    /// Seals the open segment, unless it is empty, so that it can be compacted and released.
+    pub async fn rotate(&self) -> Result<(), WalError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(RotateSegment { reply }, answer).await
+    }
+
+    /// Gives a whole segment back for recycling, and waits until no reader holds it and it is out of the log for good.
+    /// Never the open one.
+    pub async fn release_segment(&self, id: SegmentId) -> Result<(), WalError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(ReleaseSegment { id, reply }, answer).await
+    }
+
+    async fn ask<M>(&self, message: M, answer: oneshot::Receiver<Result<(), WalError>>) -> Result<(), WalError>
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        WalWriter: actix::Handler<M>,
+    {
+        self.writer.do_send(message);
+        match tokio::time::timeout(Duration::from_secs(LOG_APPEND_SECONDS_MAX), answer).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_gone)) => Err(closed()),
+            Err(_elapsed) => Err(WalError::TimedOut),
+        }
+    }
+
+    /// Writes and syncs what was appended, stops the actors and ends their threads: afterwards nothing of this log is open.
+    /// Closing a closed log does nothing.
+    pub async fn close(&self) -> Result<(), WalError> {
+        let (reply, answer) = oneshot::channel();
+        let closing = self.ask(CloseLog { reply }, answer).await;
+        let outcome = match closing {
+            Err(WalError::OutOfService { why }) if why == CLOSED => Ok(()),
+            other => other,
+        };
+        let arbiters = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for arbiter in &arbiters {
+            arbiter.stop();
+        }
+        if !arbiters.is_empty() && outcome != Err(WalError::TimedOut) {
+            // A thread that panicked has nothing left to end.
+            let ended =
+                tokio::task::spawn_blocking(move || arbiters.into_iter().for_each(|arbiter| drop(arbiter.join())))
+                    .await;
+            if let Err(error) = ended {
+                tracing::error!(%error, "threads of a log did not end");
+            }
+        }
+        outcome
+    }
+
+    pub fn status(&self) -> LogStatus {
+        self.state.status()
+    }
+
+    fn segment(&self, at: Lsn) -> Result<Arc<Segment>, WalError> {
+        self.state.table().get(at.segment()).ok_or(WalError::NotFound { at })
+    }
+}
+
+/// Why a closed log refuses.
+const CLOSED: &str = "closed";
+
+fn closed() -> WalError {
+    WalError::OutOfService { why: CLOSED.to_owned() }
+}
+
+impl fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogHandle").field("dir", &self.state.options.dir).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Appends that wait to be written, and how their records are given places. Owned by the `WalWriter`.
+
+use super::state::QueuedBytes;
+use crate::storage::wal::progress::{Ack, Waiter};
+use crate::storage::wal::{BatchPlan, CheckedRecord, Location, NewRecord, WalError};
+use crate::types::Lsn;
+use std::collections::VecDeque;
+use tokio::sync::oneshot;
+
+/// Where the answer to a request goes. Its sender may have stopped waiting: then the answer is dropped.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, WalError>>;
+
+/// An append whose records do not all have a place yet.
+struct Pending {
+    records: VecDeque<CheckedRecord>,
+    placed: Vec<Location>,
+    ack: Ack,
+    reply: Reply<Vec<Location>>,
+    _queued: QueuedBytes,
+}
+
+/// An append whose records all have a place.
+pub(super) struct Placed {
+    pub(super) locations: Vec<Location>,
+    pub(super) reply: Reply<Vec<Location>>,
+}
+
+#[derive(Default)]
+pub(super) struct AppendQueue {
+    appends: VecDeque<Pending>,
+}
+
+impl AppendQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.appends.is_empty()
+    }
+
+    pub(super) fn push(
+        &mut self,
+        records: VecDeque<CheckedRecord>,
+        ack: Ack,
+        queued: QueuedBytes,
+        reply: Reply<Vec<Location>>,
+    ) {
+        let placed = Vec::with_capacity(records.len());
+        self.appends.push_back(Pending { records, placed, ack, reply, _queued: queued });
+    }
+
+    /// Gives places to records, in order, until the batch is full; the appends that have all theirs.
+    pub(super) fn fill(&mut self, plan: &mut BatchPlan) -> Vec<Waiter<Placed>> {
+        let mut waiters = Vec::new();
+        while let Some(pending) = self.appends.front_mut() {
+            while let Some(location) = pending.records.front().and_then(|record| plan.push(record)) {
+                pending.placed.push(location);
+                pending.records.pop_front();
+            }
+            if !pending.records.is_empty() {
+                break;
+            }
+            if let Some(Pending { placed, ack, reply, .. }) = self.appends.pop_front()
+                && let Some(last) = placed.last()
+            {
+                // Behind the record's first byte is behind the batch's start and not behind its end: covered by this batch.
+                let through = Lsn(last.lsn.0 + 1);
+                waiters.push(Waiter { through, ack, token: Placed { locations: placed, reply } });
+            }
+        }
+        waiters
+    }
+
+    /// Answers those with this of whom no record has a place yet and some record is refused.
+    pub(super) fn refuse_unplaced(&mut self, refusal: &WalError, refuses: impl Fn(&NewRecord) -> bool) {
+        let wanted = |pending: &Pending| {
+            !pending.placed.is_empty() || !pending.records.iter().any(|record| refuses(record.record()))
+        };
+        for pending in std::mem::take(&mut self.appends) {
+            if wanted(&pending) {
+                self.appends.push_back(pending);
+            } else {
+                drop(pending.reply.send(Err(refusal.clone())));
+            }
+        }
+    }
+
+    /// Answers everyone with this.
+    pub(super) fn refuse(&mut self, refusal: &WalError) {
+        for pending in self.appends.drain(..) {
+            drop(pending.reply.send(Err(refusal.clone())));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What the actors of one log and its handles see together: the segments in use (replaced whole, never changed), counters,
+//! and why the log is out of service, if it is. Written by the log's actors only.
+
+use super::LogStatus;
+use crate::limits::{LOG_FREE_SEGMENTS_MAX, SPACE_WARN_PERCENT};
+use crate::metrics;
+use crate::storage::disk::{Disk, Space};
+use crate::storage::wal::{LogOptions, NewRecord, OpenedLog, RecordKind, Resumption, Segment, SegmentTable, WalError};
+use crate::types::{Lsn, SegmentId};
+use arc_swap::ArcSwap;
+use prometheus::{Histogram, IntCounter, IntGauge};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+#[derive(Debug)]
+pub(super) struct LogState {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: LogOptions,
+    pub(super) tag: u64,
+    pub(super) metrics: LogMetrics,
+    table: ArcSwap<SegmentTable>,
+    /// 0 while there is none.
+    open_segment: AtomicU32,
+    written: AtomicU64,
+    synced: AtomicU64,
+    queued_bytes: Arc<AtomicU64>,
+    /// Below the watermark at which new chunks are refused.
+    space_low: AtomicBool,
+    /// Below the watermark at which files are given back instead of kept for reuse.
+    space_short: AtomicBool,
+    /// There is no room for the segment after the open one.
+    no_reserve: AtomicBool,
+    out_of_service: OnceLock<String>,
+    pub(super) counts: Counts,
+}
+
+/// Since the log was started.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) appends: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) syncs: AtomicU64,
+}
+
+impl LogState {
+    /// Takes over a log that was opened; what the writer begins with is the second half.
+    pub(super) fn adopt(opened: OpenedLog) -> (Arc<Self>, Resumption) {
+        let OpenedLog { disk, options, segments, resumption, tag, .. } = opened;
+        let mut table = SegmentTable::new(segments);
+        if let Some((open, _)) = &resumption.open {
+            table = table.with(Arc::clone(open));
+        }
+        let open_id = resumption.open.as_ref().map_or(0, |(open, _)| open.id().0);
+        let metrics = LogMetrics::resolve(&options);
+        metrics.segments.set(table.len() as i64);
+        metrics.segments_free.set(resumption.free.len().min(LOG_FREE_SEGMENTS_MAX) as i64);
+        let state = Self {
+            disk,
+            options,
+            tag,
+            metrics,
+            table: ArcSwap::from_pointee(table),
+            open_segment: AtomicU32::new(open_id),
+            written: AtomicU64::new(resumption.content_end.0),
+            synced: AtomicU64::new(resumption.content_end.0),
+            queued_bytes: Arc::default(),
+            space_low: AtomicBool::new(false),
+            space_short: AtomicBool::new(false),
+            no_reserve: AtomicBool::new(false),
+            out_of_service: OnceLock::new(),
+            counts: Counts::default(),
+        };
+        (Arc::new(state), resumption)
+    }
+
+    pub(super) fn table(&self) -> Arc<SegmentTable> {
+        self.table.load_full()
+    }
+
+    /// `open`: the segment that takes appends from now on.
+    pub(super) fn publish_table(&self, table: SegmentTable, open: Option<SegmentId>) {
+        self.metrics.segments.set(table.len() as i64);
+        self.table.store(Arc::new(table));
+        self.open_segment.store(open.map_or(0, |id| id.0), Ordering::Release);
+    }
+
+    pub(super) fn open_segment(&self) -> Option<SegmentId> {
+        match self.open_segment.load(Ordering::Acquire) {
+            0 => None,
+            id => Some(SegmentId(id)),
+        }
+    }
+
+    pub(super) fn publish_positions(&self, written: Lsn, synced: Lsn) {
+        self.written.store(written.0, Ordering::Release);
+        self.synced.store(synced.0, Ordering::Release);
+    }
+
+    pub(super) fn publish_space(&self, space: Space) {
+        let refuse = self.options.space_refuse_percent;
+        self.space_low.store(is_below(space, refuse), Ordering::Relaxed);
+        self.space_short.store(refuse > 0 && is_below(space, SPACE_WARN_PERCENT), Ordering::Relaxed);
+        self.metrics.free_bytes.set(i64::try_from(space.free_bytes).unwrap_or(i64::MAX));
+        self.metrics.total_bytes.set(i64::try_from(space.total_bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn set_reserve(&self, there: bool) {
+        self.no_reserve.store(!there, Ordering::Relaxed);
+    }
+
+    pub(super) fn lacks_reserve(&self) -> bool {
+        self.no_reserve.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_short_of_space(&self) -> bool {
+        self.space_short.load(Ordering::Relaxed)
+    }
+
+    /// Whether a new segment's file would take what is kept free for the metadata.
+    pub(super) fn has_room_for_segment(&self, space: Space) -> bool {
+        let left = Space { free_bytes: space.free_bytes.saturating_sub(self.options.segment_bytes.into()), ..space };
+        self.options.space_refuse_percent == 0 || !is_below(left, self.options.space_refuse_percent)
+    }
+
+    /// New chunks are refused while space is low, and where the open segment is the last one that there is room for: what
+    /// frees space, moves chunks or keeps the metadata going is not, and must find room.
+    pub(super) fn refuses_for_space(&self, record: &NewRecord) -> bool {
+        let refuses = self.space_low.load(Ordering::Relaxed) || self.lacks_reserve();
+        refuses && record.kind == RecordKind::Chunk && record.origin.is_none()
+    }
+
+    /// Final; the first reason stays.
+    pub(super) fn take_out_of_service(&self, why: &str) {
+        if self.out_of_service.set(why.to_owned()).is_ok() {
+            tracing::info!(dir = %self.options.dir.display(), why, "log is out of service");
+        }
+    }
+
+    pub(super) fn check_in_service(&self) -> Result<(), WalError> {
+        self.out_of_service.get().map_or(Ok(()), |why| Err(WalError::OutOfService { why: why.clone() }))
+    }
+
+    /// Counts bytes as waiting to be written until the guard is dropped; `None` where that would be more than `max`.
+    pub(super) fn queue(&self, bytes: u64, max: u64) -> Option<QueuedBytes> {
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let guard = QueuedBytes { total: Arc::clone(&self.queued_bytes), bytes };
+        (before + bytes <= max).then_some(guard)
+    }
+
+    pub(super) fn status(&self) -> LogStatus {
+        LogStatus {
+            written: Lsn(self.written.load(Ordering::Acquire)),
+            synced: Lsn(self.synced.load(Ordering::Acquire)),
+            appends: self.counts.appends.load(Ordering::Relaxed),
+            writes: self.counts.writes.load(Ordering::Relaxed),
+            syncs: self.counts.syncs.load(Ordering::Relaxed),
+            segments: self.table().ids(),
+            out_of_service: self.out_of_service.get().cloned(),
+        }
+    }
+
+    /// The segments in use, as the writer knows them.
+    pub(super) fn add_segment(&self, segment: &Arc<Segment>) {
+        self.publish_table(self.table().with(Arc::clone(segment)), Some(segment.id()));
+    }
+}
+
+/// Bytes that wait to be written.
+#[derive(Debug)]
+pub(super) struct QueuedBytes {
+    total: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for QueuedBytes {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The metrics of one log, their labels resolved.
+#[derive(Debug)]
+pub(super) struct LogMetrics {
+    pub(super) appends: IntCounter,
+    pub(super) appended_bytes: IntCounter,
+    pub(super) writes: IntCounter,
+    pub(super) syncs: IntCounter,
+    pub(super) sync_seconds: Histogram,
+    pub(super) sync_waiters: Histogram,
+    pub(super) segments: IntGauge,
+    pub(super) segments_free: IntGauge,
+    free_bytes: IntGauge,
+    total_bytes: IntGauge,
+}
+
+impl LogMetrics {
+    fn resolve(options: &LogOptions) -> Self {
+        let node = options.identity.node.to_string();
+        let labels = [node.as_str(), options.identity.kind.label()];
+        Self {
+            appends: metrics::WAL_APPENDS.with_label_values(&labels),
+            appended_bytes: metrics::WAL_APPENDED_BYTES.with_label_values(&labels),
+            writes: metrics::WAL_WRITES.with_label_values(&labels),
+            syncs: metrics::WAL_SYNCS.with_label_values(&labels),
+            sync_seconds: metrics::WAL_SYNC_SECONDS.with_label_values(&labels),
+            sync_waiters: metrics::WAL_SYNC_WAITERS.with_label_values(&labels),
+            segments: metrics::WAL_SEGMENTS.with_label_values(&labels),
+            segments_free: metrics::WAL_SEGMENTS_FREE.with_label_values(&labels),
+            free_bytes: metrics::DRIVE_FREE_BYTES.with_label_values(&labels[..1]),
+            total_bytes: metrics::DRIVE_TOTAL_BYTES.with_label_values(&labels[..1]),
+        }
+    }
+}
+
+fn is_below(space: Space, percent: u64) -> bool {
+    u128::from(space.free_bytes) * 100 < u128::from(space.total_bytes) * u128::from(percent)
+}

@@ -1,0 +1,63 @@
+//! The syncs of one log, on a thread of its own, so that the writer goes on while one is in flight.
+//!
+//! Receives `SyncThrough` from the `WalWriter`, one at a time; answers with `Synced`. Syncs the files in the order given.
+//! Refuses nothing; an error is final for the log and is not tried again.
+
+use super::state::LogState;
+use super::wal_writer::{Synced, WalWriter};
+use crate::storage::wal::{Segment, WalError};
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use std::sync::Arc;
+
+/// Sync these segments; what was written to them before this message is meant.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SyncThrough {
+    pub(super) segments: Vec<Arc<Segment>>,
+}
+
+/// The log ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct StopSyncer;
+
+pub(super) struct Syncer {
+    writer: Addr<WalWriter>,
+    state: Arc<LogState>,
+}
+
+impl Syncer {
+    pub(super) fn new(writer: Addr<WalWriter>, state: Arc<LogState>) -> Self {
+        Self { writer, state }
+    }
+
+    fn sync(segment: &Segment) -> Result<(), WalError> {
+        let file = segment.writable()?;
+        file.sync_data().map_err(|cause| WalError::io("sync", segment.path(), &cause))
+    }
+}
+
+impl Actor for Syncer {
+    type Context = Context<Self>;
+}
+
+impl Handler<SyncThrough> for Syncer {
+    type Result = ();
+
+    fn handle(&mut self, message: SyncThrough, _: &mut Context<Self>) {
+        let clock = &self.state.options.ambient.clock;
+        let started = clock.monotonic();
+        let outcome = message.segments.iter().try_for_each(|segment| Self::sync(segment));
+        self.state.metrics.sync_seconds.observe(clock.monotonic().saturating_sub(started).as_secs_f64());
+        drop(message.segments);
+        self.writer.do_send(Synced { outcome });
+    }
+}
+
+impl Handler<StopSyncer> for Syncer {
+    type Result = ();
+
+    fn handle(&mut self, _: StopSyncer, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,544 @@
+//! The append position of one log, on a thread of its own. It drains its mailbox and then writes what came as one batch:
+//! no timer, and the busier the log, the larger the batch.
+//!
+//! Receives `AppendRecords`, `RotateSegment`, `ReleaseSegment`, `CloseLog`, `SpaceWanted` from handles, `Synced` from the
+//! `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, `FlushBatch` and `FlushDue` from itself. Sends `SyncThrough` (one at a
+//! time), `PrepareSegment`, `ReclaimSegment`, `CheckSpace`.
+//! Invariants: those of `storage::wal::progress`; only this actor writes to segments and changes which are in use; it never
+//! opens, makes, removes or syncs a file.
+//! Refusals: `OutOfService` after a failed write or sync and after closing, `OutOfSpace` where no segment can be made,
+//! `SegmentOpen` and `NotFound` for a release.
+
+use super::CLOSED;
+use super::append_queue::{AppendQueue, Placed, Reply};
+use super::segment_allocator::{CheckSpace, PrepareSegment, ReclaimSegment, SegmentAllocator, StopAllocator};
+use super::state::{LogState, QueuedBytes};
+use super::syncer::{StopSyncer, SyncThrough, Syncer};
+use crate::limits::{BLOCK_BYTES, LOG_IDLE_FLUSH_MS_MAX, LOG_SPACE_CHECK_MS_MIN};
+use crate::storage::wal::progress::{Ack, Effect, Event, Progress};
+use crate::storage::wal::{
+    Batch, BatchPlan, CheckedRecord, Durability, Location, Mark, Resumption, SEGMENT_HEADER_BYTES, Segment, WalError,
+};
+use crate::types::{Lsn, SegmentId};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Append these records, in this order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct AppendRecords {
+    pub(super) records: VecDeque<CheckedRecord>,
+    pub(super) ack: Ack,
+    pub(super) queued: QueuedBytes,
+    pub(super) reply: Reply<Vec<Location>>,
+}
+
+/// Seal the open segment, unless it is empty.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct RotateSegment {
+    pub(super) reply: Reply<()>,
+}
+
+/// Take a sealed segment out of use.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct ReleaseSegment {
+    pub(super) id: SegmentId,
+    pub(super) reply: Reply<()>,
+}
+
+/// Write and sync what was accepted, then stop.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct CloseLog {
+    pub(super) reply: Reply<()>,
+}
+
+/// The sync in flight ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Synced {
+    pub(super) outcome: Result<(), WalError>,
+}
+
+/// The segment that was asked for is durable and empty, or could not be made.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SegmentPrepared {
+    pub(super) outcome: Result<Arc<Segment>, WalError>,
+}
+
+/// An append was refused for want of space: find out whether that still holds.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SpaceWanted;
+
+/// A segment's file was taken back.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SpaceFreed;
+
+/// Write what is queued.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FlushBatch;
+
+/// The flush delay has passed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FlushDue;
+
+struct OpenSegment {
+    segment: Arc<Segment>,
+    /// The first free block.
+    position: u32,
+}
+
+impl OpenSegment {
+    fn lsn(&self) -> Lsn {
+        Lsn::new(self.segment.id(), self.position)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.position as usize <= SEGMENT_HEADER_BYTES
+    }
+}
+
+pub(super) struct WalWriter {
+    state: Arc<LogState>,
+    syncer: Addr<Syncer>,
+    allocator: Addr<SegmentAllocator>,
+    progress: Progress<Placed>,
+    queue: AppendQueue,
+    open: Option<OpenSegment>,
+    /// Empty segments in order of their numbers, at most one but after a restart.
+    ready: VecDeque<Arc<Segment>>,
+    preparing: bool,
+    next_id: SegmentId,
+    /// The log was cut here by recovery, and that is not written down yet.
+    cut: Option<Lsn>,
+    /// Written to since the last sync was started, in order.
+    unsynced: Vec<Arc<Segment>>,
+    rotations: Vec<Reply<()>>,
+    closing: Option<Reply<()>>,
+    /// What is queued waits for a segment to be made.
+    stalled: bool,
+    flush_scheduled: bool,
+    space_checked: Duration,
+}
+
+impl WalWriter {
+    pub(super) fn new(
+        state: Arc<LogState>,
+        from: Resumption,
+        syncer: Addr<Syncer>,
+        allocator: Addr<SegmentAllocator>,
+    ) -> Self {
+        Self {
+            space_checked: state.options.ambient.clock.monotonic(),
+            state,
+            syncer,
+            allocator,
+            progress: Progress::new(from.content_end),
+            queue: AppendQueue::default(),
+            open: from.open.map(|(segment, position)| OpenSegment { segment, position }),
+            ready: from.ready.into(),
+            preparing: false,
+            next_id: from.next_id,
+            cut: from.cut,
+            unsynced: Vec::new(),
+            rotations: Vec::new(),
+            closing: None,
+            stalled: false,
+            flush_scheduled: false,
+        }
+    }
+
+    fn schedule_flush(&mut self, ctx: &mut Context<Self>) {
+        if !self.flush_scheduled {
+            self.flush_scheduled = true;
+            ctx.notify(FlushBatch);
+        }
+    }
+
+    fn prepare_next(&mut self) {
+        if self.preparing || !self.ready.is_empty() || self.progress.has_failed() {
+            return;
+        }
+        self.preparing = true;
+        // A number is used up by the attempt: what a failed one left behind is never mistaken for a later segment.
+        self.allocator.do_send(PrepareSegment { id: self.next_id, urgent: self.stalled });
+        self.next_id = SegmentId(self.next_id.0 + 1);
+    }
+
+    /// Writes one batch of what is queued.
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        if self.queue.is_empty() || self.progress.has_failed() {
+            return;
+        }
+        let Some(mut plan) = self.plan_batch() else {
+            self.rotate_or_wait(ctx);
+            return;
+        };
+        if let Some(cut) = self.cut
+            && plan.push_mark(Mark::Resume { cut }).is_some()
+        {
+            self.cut = None;
+        }
+        let marks = plan.records();
+        let waiters = self.queue.fill(&mut plan);
+        let records = plan.records() - marks;
+        if plan.is_empty() {
+            assert!(!self.open.as_ref().is_some_and(OpenSegment::is_empty), "a record fits in an empty segment");
+            self.rotate_or_wait(ctx);
+            return;
+        }
+        let batch = plan.encode(self.state.tag, self.progress.synced(), &self.state.options.pool);
+        self.perform(Event::Accepted { through: batch.end(), waiters }, ctx);
+        self.count_appends(records);
+        self.write(&batch, ctx);
+        if !self.queue.is_empty() {
+            self.schedule_flush(ctx);
+        }
+    }
+
+    fn plan_batch(&self) -> Option<BatchPlan> {
+        let open = self.open.as_ref()?;
+        // The last block is kept for the seal.
+        let limit = open.segment.file_bytes().saturating_sub(BLOCK_BYTES as u32);
+        let file = open.segment.writable().ok()?;
+        Some(BatchPlan::new(open.lsn(), limit, file.caching()))
+    }
+
+    fn count_appends(&self, records: usize) {
+        self.state.counts.appends.fetch_add(records as u64, Ordering::Relaxed);
+        self.state.metrics.appends.inc_by(records as u64);
+    }
+
+    /// Writes at the open segment's position and moves it. A failure is final: what stands there now is not known.
+    fn write(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
+        let Some(open) = self.open.as_mut() else {
+            return;
+        };
+        assert_eq!(open.lsn(), batch.start(), "a batch is written where it was planned");
+        let outcome = open.segment.writable().and_then(|file| {
+            let written = file.write_all_at(&batch.slices(), u64::from(batch.start().offset()));
+            written.map_err(|cause| WalError::io("write", open.segment.path(), &cause))
+        });
+        open.position = batch.end().offset();
+        if self.unsynced.last().is_none_or(|last| last.id() != open.segment.id()) {
+            self.unsynced.push(Arc::clone(&open.segment));
+        }
+        self.state.counts.writes.fetch_add(1, Ordering::Relaxed);
+        self.state.metrics.writes.inc();
+        self.state.metrics.appended_bytes.inc_by(batch.bytes());
+        match outcome {
+            Ok(()) => self.perform(Event::Written { through: batch.end() }, ctx),
+            Err(error) => self.fail(&error, ctx),
+        }
+    }
+
+    fn fail(&mut self, error: &WalError, ctx: &mut Context<Self>) {
+        tracing::error!(%error, dir = %self.state.options.dir.display(), "log failed");
+        self.state.take_out_of_service(&error.to_string());
+        self.perform(Event::Failed, ctx);
+        self.refuse_queued(error);
+        self.schedule_flush(ctx);
+    }
+
+    fn refuse_queued(&mut self, error: &WalError) {
+        let refusal = match error {
+            WalError::OutOfSpace if !self.progress.has_failed() => WalError::OutOfSpace,
+            _ => self.state.check_in_service().err().unwrap_or_else(|| error.clone()),
+        };
+        self.queue.refuse(&refusal);
+        refuse_all(&mut self.rotations, &refusal);
+    }
+
+    /// The open segment has no room: goes on in the next one, or waits for it.
+    fn rotate_or_wait(&mut self, ctx: &mut Context<Self>) {
+        self.stalled = !self.rotate(ctx);
+        if self.stalled {
+            self.prepare_next();
+        } else {
+            self.schedule_flush(ctx);
+        }
+    }
+
+    /// Seals the open segment and opens the next one, if it is ready.
+    fn rotate(&mut self, ctx: &mut Context<Self>) -> bool {
+        let Some(next) = self.ready.pop_front() else {
+            return false;
+        };
+        if let Some(open) = &self.open
+            && let Ok(file) = open.segment.writable()
+        {
+            let mut plan = BatchPlan::new(open.lsn(), open.segment.file_bytes(), file.caching());
+            if plan.push_mark(Mark::Seal { cut: self.cut }).is_some() {
+                self.cut = None;
+                let batch = plan.encode(self.state.tag, self.progress.synced(), &self.state.options.pool);
+                self.perform(Event::Accepted { through: batch.end(), waiters: Vec::new() }, ctx);
+                self.write(&batch, ctx);
+            }
+        }
+        self.open = Some(OpenSegment { segment: Arc::clone(&next), position: SEGMENT_HEADER_BYTES as u32 });
+        self.state.add_segment(&next);
+        self.prepare_next();
+        true
+    }
+
+    fn perform(&mut self, event: Event<Placed>, ctx: &mut Context<Self>) {
+        let effects = self.progress.on(event);
+        self.state.publish_positions(self.progress.written(), self.progress.synced());
+        for effect in effects {
+            match effect {
+                Effect::StartSync { .. } => {
+                    let segments = std::mem::take(&mut self.unsynced);
+                    self.syncer.do_send(SyncThrough { segments });
+                }
+                Effect::Answer { tokens, synced } => {
+                    if synced {
+                        self.state.metrics.sync_waiters.observe(tokens.len() as f64);
+                    }
+                    for Placed { locations, reply } in tokens {
+                        drop(reply.send(Ok(locations)));
+                    }
+                }
+                Effect::Refuse { tokens } => {
+                    let why = self.state.status().out_of_service.unwrap_or_default();
+                    for Placed { reply, .. } in tokens {
+                        drop(reply.send(Err(WalError::OutOfService { why: why.clone() })));
+                    }
+                }
+                Effect::ArmFlushDelay => drop(ctx.notify_later(FlushDue, self.flush_delay())),
+                Effect::Drained => self.finish(ctx),
+            }
+        }
+        self.check_invariants();
+    }
+
+    fn flush_delay(&self) -> Duration {
+        match self.state.options.durability {
+            Durability::Strict => Duration::from_millis(LOG_IDLE_FLUSH_MS_MAX),
+            Durability::Relaxed { flush_delay_max } => flush_delay_max,
+        }
+    }
+
+    /// Everything is on stable storage, or the log has failed: stops the other actors, lets go of every file, answers, stops.
+    fn finish(&mut self, ctx: &mut Context<Self>) {
+        let outcome = if self.progress.has_failed() { self.state.check_in_service() } else { Ok(()) };
+        self.state.take_out_of_service(CLOSED);
+        self.refuse_queued(&WalError::OutOfService { why: CLOSED.to_owned() });
+        self.syncer.do_send(StopSyncer);
+        let (reply, stopped) = oneshot::channel();
+        self.allocator.do_send(StopAllocator { reply });
+        let stopping = stopped.into_actor(self).map(move |_, writer, ctx| {
+            writer.open = None;
+            writer.ready.clear();
+            writer.unsynced.clear();
+            writer.state.publish_table(Default::default(), None);
+            if let Some(reply) = writer.closing.take() {
+                drop(reply.send(outcome));
+            }
+            ctx.stop();
+        });
+        ctx.spawn(stopping);
+    }
+
+    fn check_open(&self) -> Result<(), WalError> {
+        self.state.check_in_service()?;
+        if self.closing.is_some() { Err(WalError::OutOfService { why: CLOSED.to_owned() }) } else { Ok(()) }
+    }
+
+    fn check_space_at_times(&mut self) {
+        let now = self.state.options.ambient.clock.monotonic();
+        if now.saturating_sub(self.space_checked) >= Duration::from_millis(LOG_SPACE_CHECK_MS_MIN) {
+            self.space_checked = now;
+            self.allocator.do_send(CheckSpace);
+            if self.state.lacks_reserve() {
+                self.prepare_next();
+            }
+        }
+    }
+
+    fn check_invariants(&self) {
+        self.progress.check_invariants();
+        if let Some(open) = &self.open {
+            assert!(open.position <= open.segment.file_bytes(), "the append position is inside its segment");
+        }
+        let settled = self.progress.has_failed()
+            || self.progress.sync_in_flight()
+            || self.progress.written() == self.progress.synced();
+        assert!(settled || !self.unsynced.is_empty(), "what is written and not synced is known");
+    }
+}
+
+fn refuse_all(replies: &mut Vec<Reply<()>>, refusal: &WalError) {
+    for reply in replies.drain(..) {
+        drop(reply.send(Err(refusal.clone())));
+    }
+}
+
+impl Actor for WalWriter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.prepare_next();
+    }
+}
+
+impl Handler<AppendRecords> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: AppendRecords, ctx: &mut Context<Self>) {
+        let AppendRecords { records, ack, queued, reply } = message;
+        if let Err(refusal) = self.check_open() {
+            drop(reply.send(Err(refusal)));
+            return;
+        }
+        self.check_space_at_times();
+        self.queue.push(records, ack, queued, reply);
+        self.schedule_flush(ctx);
+    }
+}
+
+impl Handler<FlushBatch> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: FlushBatch, ctx: &mut Context<Self>) {
+        self.flush_scheduled = false;
+        self.flush(ctx);
+        // What was accepted before the log was closed is written first.
+        if self.closing.is_some() && self.queue.is_empty() {
+            self.perform(Event::Closing, ctx);
+        }
+    }
+}
+
+impl Handler<Synced> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: Synced, ctx: &mut Context<Self>) {
+        match message.outcome {
+            Ok(()) => {
+                self.state.counts.syncs.fetch_add(1, Ordering::Relaxed);
+                self.state.metrics.syncs.inc();
+                self.perform(Event::SyncDone, ctx);
+            }
+            Err(error) => self.fail(&error, ctx),
+        }
+    }
+}
+
+impl Handler<SegmentPrepared> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: SegmentPrepared, ctx: &mut Context<Self>) {
+        self.preparing = false;
+        match message.outcome {
+            Ok(segment) => {
+                self.state.set_reserve(true);
+                self.ready.push_back(segment);
+                if !self.rotations.is_empty() {
+                    self.rotate(ctx);
+                    for reply in self.rotations.drain(..) {
+                        drop(reply.send(Ok(())));
+                    }
+                }
+                self.schedule_flush(ctx);
+            }
+            // Not final: the next append that needs a segment asks again.
+            Err(error) => {
+                if !self.state.lacks_reserve() {
+                    tracing::warn!(%error, dir = %self.state.options.dir.display(), "no further segment could be made");
+                }
+                self.state.set_reserve(error != WalError::OutOfSpace);
+                self.queue.refuse_unplaced(&WalError::OutOfSpace, |record| self.state.refuses_for_space(record));
+                if std::mem::take(&mut self.stalled) {
+                    self.refuse_queued(&error);
+                }
+                refuse_all(&mut self.rotations, &error);
+                self.schedule_flush(ctx);
+            }
+        }
+    }
+}
+
+impl Handler<RotateSegment> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: RotateSegment, ctx: &mut Context<Self>) {
+        if let Err(refusal) = self.check_open() {
+            drop(message.reply.send(Err(refusal)));
+        } else if self.open.as_ref().is_none_or(OpenSegment::is_empty) || self.rotate(ctx) {
+            drop(message.reply.send(Ok(())));
+        } else {
+            self.rotations.push(message.reply);
+            self.prepare_next();
+        }
+    }
+}
+
+impl Handler<ReleaseSegment> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: ReleaseSegment, _: &mut Context<Self>) {
+        let ReleaseSegment { id, reply } = message;
+        let table = self.state.table();
+        let open = self.open.as_ref().map(|open| open.segment.id());
+        let refusal = match table.get(id) {
+            _ if open == Some(id) => WalError::SegmentOpen { segment: id },
+            None => WalError::NotFound { at: Lsn::new(id, 0) },
+            Some(segment) => {
+                self.state.publish_table(table.without(id), open);
+                self.allocator.do_send(ReclaimSegment { segment, reply });
+                return;
+            }
+        };
+        drop(reply.send(Err(refusal)));
+    }
+}
+
+impl Handler<SpaceWanted> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: SpaceWanted, _: &mut Context<Self>) {
+        self.check_space_at_times();
+    }
+}
+
+impl Handler<SpaceFreed> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: SpaceFreed, _: &mut Context<Self>) {
+        if self.state.lacks_reserve() {
+            self.prepare_next();
+        }
+    }
+}
+
+impl Handler<CloseLog> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: CloseLog, ctx: &mut Context<Self>) {
+        if self.closing.is_some() {
+            drop(message.reply.send(Err(WalError::OutOfService { why: CLOSED.to_owned() })));
+            return;
+        }
+        self.closing = Some(message.reply);
+        self.schedule_flush(ctx);
+    }
+}
+
+impl Handler<FlushDue> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: FlushDue, ctx: &mut Context<Self>) {
+        self.perform(Event::FlushDue, ctx);
+    }
+}

@@ -1,0 +1,254 @@
+//! The bytes of segment headers and record headers; `FORMAT.md` has the same, field by field. Nothing here reads or writes
+//! files, and nothing panics on any bytes.
+
+use super::{LogIdentity, LogKind, RecordKey, RecordKind};
+use crate::limits::{BLOCK_BYTES, RECORD_BODY_BYTES_MAX, RECORD_PACKED_BYTES_MAX};
+use crate::types::{ClusterId, Lsn, NodeId, SegmentId};
+
+/// The version of both headers. A reader refuses versions above its own.
+pub const WAL_FORMAT_VERSION: u8 = 1;
+/// The segment header: a block of its own.
+pub const SEGMENT_HEADER_BYTES: usize = BLOCK_BYTES;
+pub const RECORD_HEADER_BYTES: usize = 72;
+/// Records begin at multiples of this.
+pub(super) const RECORD_ALIGN: u32 = 8;
+pub(super) const BLOCK: u32 = BLOCK_BYTES as u32;
+const RECORD_HEADER: u32 = RECORD_HEADER_BYTES as u32;
+
+const SEGMENT_MAGIC: [u8; 8] = *b"SHERDSEG";
+pub(super) const RECORD_MAGIC: [u8; 4] = *b"SREC";
+/// Nothing of the batch follows: the next record begins at the next block.
+const FLAG_LAST_IN_BATCH: u8 = 1;
+
+/// What stands in a record's kind field: a user's record, or one of the log's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum EntryKind {
+    User(RecordKind),
+    /// Recovery cut the log at `origin`: what stands from there up to this record is not part of it.
+    Resume,
+    /// The last record of its segment; `origin` as in `Resume`, or its own position where nothing was cut.
+    Seal,
+}
+
+impl EntryKind {
+    const fn number(self) -> u8 {
+        match self {
+            Self::User(kind) => kind as u8,
+            Self::Resume => 128,
+            Self::Seal => 129,
+        }
+    }
+
+    const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::User(RecordKind::Chunk),
+            2 => Self::User(RecordKind::Tombstone),
+            3 => Self::User(RecordKind::RaftEntry),
+            4 => Self::User(RecordKind::RaftState),
+            128 => Self::Resume,
+            129 => Self::Seal,
+            _ => return None,
+        })
+    }
+}
+
+/// Why bytes are not the record or the header that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) expected: String,
+    pub(super) found: String,
+}
+
+impl Fault {
+    pub(super) fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { expected: expected.into(), found: found.into() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    pub(super) kind: EntryKind,
+    pub(super) last_in_batch: bool,
+    pub(super) key: RecordKey,
+    pub(super) body_bytes: u32,
+    pub(super) body_crc: u32,
+    pub(super) lsn: Lsn,
+    pub(super) origin: Lsn,
+    pub(super) durable_through: Lsn,
+}
+
+impl RecordHeader {
+    pub(super) fn encode(&self, tag: u64) -> [u8; RECORD_HEADER_BYTES] {
+        let mut bytes = [0; RECORD_HEADER_BYTES];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0, &RECORD_MAGIC);
+        put(
+            4,
+            &[
+                WAL_FORMAT_VERSION,
+                self.kind.number(),
+                if self.last_in_batch { FLAG_LAST_IN_BATCH } else { 0 },
+                self.key.shard,
+            ],
+        );
+        put(12, &self.body_crc.to_le_bytes());
+        put(16, &self.body_bytes.to_le_bytes());
+        put(20, &self.key.part.to_le_bytes());
+        put(24, &self.key.id.to_le_bytes());
+        put(40, &self.lsn.0.to_le_bytes());
+        put(48, &self.origin.0.to_le_bytes());
+        put(56, &self.durable_through.0.to_le_bytes());
+        put(64, &tag.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes);
+        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header at the start of `bytes`, which were found at position `at`.
+    pub(super) fn decode(bytes: &[u8], tag: u64, at: Lsn) -> Result<Self, Fault> {
+        let Some(bytes) = bytes.first_chunk::<RECORD_HEADER_BYTES>() else {
+            return Err(Fault::new("a record header", "the end of the file"));
+        };
+        if bytes[..4] != RECORD_MAGIC {
+            return Err(Fault::new("a record's magic", format!("{:02x?}", &bytes[..4])));
+        }
+        let stored = u32_at(bytes, 8);
+        let mut unsummed = *bytes;
+        unsummed[8..12].fill(0);
+        let summed = crc32c::crc32c(&unsummed);
+        if stored != summed {
+            return Err(Fault::new(format!("header crc {stored:08x}"), format!("{summed:08x}")));
+        }
+        if bytes[4] == 0 || bytes[4] > WAL_FORMAT_VERSION {
+            return Err(Fault::new(format!("record version up to {WAL_FORMAT_VERSION}"), bytes[4].to_string()));
+        }
+        if u64_at(bytes, 64) != tag {
+            return Err(Fault::new(format!("log tag {tag:016x}"), format!("{:016x}", u64_at(bytes, 64))));
+        }
+        if u64_at(bytes, 40) != at.0 {
+            return Err(Fault::new(format!("position {at}"), Lsn(u64_at(bytes, 40)).to_string()));
+        }
+        let kind =
+            EntryKind::from_number(bytes[5]).ok_or_else(|| Fault::new("a kind of record", bytes[5].to_string()))?;
+        let body_bytes = u32_at(bytes, 16);
+        if body_bytes as usize > RECORD_BODY_BYTES_MAX {
+            return Err(Fault::new(format!("a body of at most {RECORD_BODY_BYTES_MAX} bytes"), body_bytes.to_string()));
+        }
+        Ok(Self {
+            kind,
+            last_in_batch: bytes[6] & FLAG_LAST_IN_BATCH != 0,
+            key: RecordKey { id: u128_at(bytes, 24), shard: bytes[7], part: u32_at(bytes, 20) },
+            body_bytes,
+            body_crc: u32_at(bytes, 12),
+            lsn: at,
+            origin: Lsn(u64_at(bytes, 48)),
+            durable_through: Lsn(u64_at(bytes, 56)),
+        })
+    }
+
+    pub(super) fn check_body(&self, body: &[u8]) -> Result<(), Fault> {
+        let found = crc32c::crc32c(body);
+        if found == self.body_crc {
+            return Ok(());
+        }
+        Err(Fault::new(format!("body crc {:08x}", self.body_crc), format!("{found:08x}")))
+    }
+
+    /// Where the body begins in the segment.
+    pub(super) fn body_offset(&self) -> u32 {
+        body_offset(self.lsn.offset(), self.body_bytes)
+    }
+
+    /// Where the next record begins in the segment.
+    pub(super) fn next_offset(&self) -> u32 {
+        let end = self.body_offset().saturating_add(self.body_bytes);
+        end.checked_next_multiple_of(if self.last_in_batch { BLOCK } else { RECORD_ALIGN }).unwrap_or(u32::MAX)
+    }
+}
+
+/// Where the body of a record whose header is at `header` begins: after it, or at the next block where it is large.
+pub(super) const fn body_offset(header: u32, body_bytes: u32) -> u32 {
+    let end = header.saturating_add(RECORD_HEADER);
+    if body_bytes as usize >= RECORD_PACKED_BYTES_MAX { end.div_ceil(BLOCK).saturating_mul(BLOCK) } else { end }
+}
+
+/// A number that stands for a log's identity in each of its records.
+pub(super) fn log_tag(identity: &LogIdentity) -> u64 {
+    let mut bytes = [0; 21];
+    bytes[..16].copy_from_slice(&identity.cluster.to_be_bytes());
+    bytes[16..20].copy_from_slice(&identity.node.0.to_be_bytes());
+    bytes[20] = identity.kind as u8;
+    (u64::from(crc32c::crc32c(&bytes)) << 32) | u64::from(crc32c::crc32c_append(0x9e37_79b9, &bytes))
+}
+
+/// The header block of a segment.
+pub(super) fn encode_segment_header(identity: &LogIdentity, id: SegmentId, into: &mut [u8]) {
+    into[..SEGMENT_HEADER_BYTES].fill(0);
+    let mut put = |at: usize, field: &[u8]| into[at..at + field.len()].copy_from_slice(field);
+    put(0, &SEGMENT_MAGIC);
+    put(8, &[WAL_FORMAT_VERSION, identity.kind as u8]);
+    put(16, &id.0.to_le_bytes());
+    put(20, &identity.node.0.to_le_bytes());
+    put(24, &identity.cluster.0.to_le_bytes());
+    put(40, &BLOCK.to_le_bytes());
+    let crc = crc32c::crc32c(&into[..SEGMENT_HEADER_BYTES]);
+    into[12..16].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// What a segment's header block says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    pub(super) identity: LogIdentity,
+    pub(super) id: SegmentId,
+}
+
+/// Why a header block is not usable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HeaderFault {
+    /// Damaged; what the records say holds all the same.
+    Damaged(Fault),
+    /// Written by a release that this one does not understand.
+    Newer(Fault),
+}
+
+pub(super) fn decode_segment_header(bytes: &[u8]) -> Result<SegmentHeader, HeaderFault> {
+    let damaged = |expected: &str, found: String| HeaderFault::Damaged(Fault::new(expected, found));
+    let Some(block) = bytes.first_chunk::<SEGMENT_HEADER_BYTES>() else {
+        return Err(damaged("a segment header", "the end of the file".to_owned()));
+    };
+    if block[..8] != SEGMENT_MAGIC {
+        return Err(damaged("a segment's magic", format!("{:02x?}", &block[..8])));
+    }
+    let mut unsummed = *block;
+    unsummed[12..16].fill(0);
+    let (stored, summed) = (u32_at(block, 12), crc32c::crc32c(&unsummed));
+    if stored != summed {
+        return Err(damaged(&format!("segment header crc {stored:08x}"), format!("{summed:08x}")));
+    }
+    if block[8] == 0 || block[8] > WAL_FORMAT_VERSION || u32_at(block, 40) != BLOCK {
+        let found = format!("version {} with blocks of {} bytes", block[8], u32_at(block, 40));
+        return Err(HeaderFault::Newer(Fault::new(format!("segment version up to {WAL_FORMAT_VERSION}"), found)));
+    }
+    let kind = match block[9] {
+        1 => LogKind::Shards,
+        2 => LogKind::Meta,
+        other => return Err(damaged("a kind of log", other.to_string())),
+    };
+    Ok(SegmentHeader {
+        identity: LogIdentity { cluster: ClusterId(u128_at(block, 24)), node: NodeId(u32_at(block, 20)), kind },
+        id: SegmentId(u32_at(block, 16)),
+    })
+}
+
+// Fields lie inside arrays of constant size, at constant places: these cannot reach past the end.
+fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u128_at<const N: usize>(bytes: &[u8; N], at: usize) -> u128 {
+    u128::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}

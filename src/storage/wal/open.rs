@@ -1,0 +1,224 @@
+//! Opening a log: its directory, what its files are, replay, and where appends go on.
+
+use super::format::{BLOCK, Fault, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, decode_segment_header, log_tag};
+use super::recovery::{Replay, Replayed};
+use super::segment::{FileRole, Segment, file_role};
+use super::{LogOptions, ScannedRecord, WalError};
+use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
+use crate::storage::disk::{Caching, Disk, OpenMode};
+use crate::types::{Lsn, SegmentId};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A place in a log that was synced once and is not whole any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorruptSpot {
+    pub file: String,
+    pub at: Lsn,
+    pub expected: String,
+    pub found: String,
+}
+
+impl CorruptSpot {
+    pub(super) fn new(path: &Path, at: Lsn, fault: &Fault) -> Self {
+        Self { file: path.display().to_string(), at, expected: fault.expected.clone(), found: fault.found.clone() }
+    }
+}
+
+/// Where appends go on after a replay.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// The segment to append to and the first free block in it; `None` where there is none, or it takes no more.
+    pub open: Option<(Arc<Segment>, u32)>,
+    /// Empty segments that follow it, ready for use.
+    pub ready: Vec<Arc<Segment>>,
+    /// Where the log was cut, if anything that is not part of it stands between there and the first append.
+    pub cut: Option<Lsn>,
+    /// Where the log's content ends; all of it is synced.
+    pub content_end: Lsn,
+    pub next_id: SegmentId,
+    /// Retired files that can become segments.
+    pub free: Vec<PathBuf>,
+}
+
+/// A log that was replayed and is not running yet.
+#[derive(Debug)]
+pub struct OpenedLog {
+    pub disk: Arc<dyn Disk>,
+    pub options: LogOptions,
+    /// In order; spots below the position that replay began at are not looked for.
+    pub rot: Vec<CorruptSpot>,
+    /// All segments that hold, or may hold, records, in order.
+    pub segments: Vec<Arc<Segment>>,
+    pub resumption: Resumption,
+    pub tag: u64,
+}
+
+impl OpenedLog {
+    /// Where the log's content ends.
+    pub fn end(&self) -> Lsn {
+        self.resumption.content_end
+    }
+}
+
+/// Opens a log, creating its directory on demand, and visits its records from `replay_from` on. What was visited is on
+/// stable storage on return, even where it had not been synced before.
+pub fn open_log(
+    disk: Arc<dyn Disk>,
+    options: LogOptions,
+    replay_from: Lsn,
+    visit: &mut dyn FnMut(ScannedRecord),
+) -> Result<OpenedLog, WalError> {
+    assert!(options.segment_bytes.is_multiple_of(BLOCK), "a segment is whole blocks");
+    create_dir(disk.as_ref(), &options.dir)?;
+    let found = find_files(&disk, &options)?;
+    let tag = log_tag(&options.identity);
+    let mut rot = check_headers(&disk, &options, &found.segments, replay_from)?;
+    let next_id = found.segments.last().map_or(SegmentId(1), |last| SegmentId(last.id().0 + 1));
+    let replayed = Replay::new(&found.segments, tag, &options, replay_from).run(visit)?;
+    sync_unvouched(&found.segments, &replayed)?;
+    rot.extend(replayed.rot.iter().cloned());
+    rot.sort_by_key(|spot| spot.at);
+    let mut segments = found.segments;
+    let ready = take_empty(&mut segments, replayed.clear_from.segment())?;
+    let resumption = Resumption {
+        open: open_segment(&segments, &replayed)?,
+        ready,
+        cut: (replayed.content_end < replayed.clear_from).then_some(replayed.content_end),
+        content_end: replayed.content_end,
+        next_id,
+        free: found.free,
+    };
+    Ok(OpenedLog { disk, options, rot, segments, resumption, tag })
+}
+
+fn create_dir(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
+    let io = |operation| move |cause: io::Error| WalError::io(operation, dir, &cause);
+    if disk.exists(dir).map_err(io("look for"))? {
+        return Ok(());
+    }
+    // Each new directory is an entry of its parent.
+    let mut missing = vec![dir];
+    while let Some(parent) = missing.last().and_then(|lowest| lowest.parent())
+        && !parent.as_os_str().is_empty()
+        && !disk.exists(parent).map_err(io("look for"))?
+    {
+        missing.push(parent);
+    }
+    disk.create_dir_all(dir).map_err(io("create directory"))?;
+    for made in missing.into_iter().rev() {
+        disk.sync_dir(made.parent().unwrap_or(made)).map_err(io("sync parent of"))?;
+    }
+    Ok(())
+}
+
+struct FoundFiles {
+    segments: Vec<Arc<Segment>>,
+    free: Vec<PathBuf>,
+}
+
+/// Sorts the files by role. Drafts, and free files that are of no use, are removed.
+fn find_files(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<FoundFiles, WalError> {
+    let names = disk.list(&options.dir).map_err(|cause| WalError::io("list", &options.dir, &cause))?;
+    let mut found = FoundFiles { segments: Vec::new(), free: Vec::new() };
+    for name in names {
+        let path = options.dir.join(&name);
+        match file_role(&name) {
+            FileRole::Segment(id) => found.segments.push(Arc::new(Segment::found(Arc::clone(disk), &options.dir, id)?)),
+            FileRole::Free
+                if found.free.len() < LOG_FREE_SEGMENTS_MAX && is_reusable(disk.as_ref(), options, &path) =>
+            {
+                found.free.push(path);
+            }
+            FileRole::Free | FileRole::Draft => {
+                disk.remove(&path).map_err(|cause| WalError::io("remove", &path, &cause))?
+            }
+            FileRole::Foreign => {
+                tracing::warn!(path = %path.display(), "file in a log's directory is not part of the log")
+            }
+        }
+    }
+    found.segments.sort_by_key(|segment| segment.id());
+    Ok(found)
+}
+
+fn is_reusable(disk: &dyn Disk, options: &LogOptions, path: &Path) -> bool {
+    let len = disk.open(path, OpenMode::Read, Caching::Cached).and_then(|file| file.len());
+    len.is_ok_and(|len| len == u64::from(options.segment_bytes))
+}
+
+/// Refuses a log of another drive or of a newer format. A damaged header is reported, and the records behind it hold.
+fn check_headers(
+    disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    segments: &[Arc<Segment>],
+    from: Lsn,
+) -> Result<Vec<CorruptSpot>, WalError> {
+    let mut damaged = Vec::new();
+    for segment in segments.iter().filter(|segment| segment.id() >= from.segment()) {
+        let mut block = options.pool.take(SEGMENT_HEADER_BYTES);
+        let read = disk
+            .open(segment.path(), OpenMode::Read, Caching::Direct)
+            .and_then(|file| file.read_exact_at(&mut block, 0));
+        let corrupt = |fault: Fault| WalError::Corrupt {
+            file: segment.path().display().to_string(),
+            offset: 0,
+            expected: fault.expected,
+            found: fault.found,
+        };
+        let decoded = match read {
+            Ok(()) => decode_segment_header(&block),
+            Err(cause) => Err(HeaderFault::Damaged(Fault::new("a readable segment header", cause.to_string()))),
+        };
+        let wanted = SegmentHeader { identity: options.identity, id: segment.id() };
+        match decoded {
+            Ok(header) if header == wanted => {}
+            Ok(header) => {
+                return Err(corrupt(Fault::new(format!("{wanted:?}"), format!("{header:?}"))));
+            }
+            Err(HeaderFault::Newer(fault)) => return Err(corrupt(fault)),
+            Err(HeaderFault::Damaged(fault)) => {
+                damaged.push(CorruptSpot::new(segment.path(), Lsn::new(segment.id(), 0), &fault))
+            }
+        }
+    }
+    Ok(damaged)
+}
+
+/// Records that were written and not synced before the process ended are part of the log from now on: so they must not
+/// vanish with the next power cut.
+fn sync_unvouched(segments: &[Arc<Segment>], replayed: &Replayed) -> Result<(), WalError> {
+    let unsynced = replayed.vouched.segment()..=replayed.clear_from.segment();
+    for segment in segments.iter().filter(|segment| unsynced.contains(&segment.id())) {
+        let file = segment.file()?;
+        file.sync_data().map_err(|cause| WalError::io("sync", segment.path(), &cause))?;
+    }
+    Ok(())
+}
+
+/// The empty segments behind the one where the log ends are taken off `segments`, ready for use.
+fn take_empty(segments: &mut Vec<Arc<Segment>>, last: SegmentId) -> Result<Vec<Arc<Segment>>, WalError> {
+    let empty = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
+    empty.iter().map(|segment| reopen_writable(segment)).collect()
+}
+
+/// A value of its own, opened for writing: the one that was replayed through is open for reading.
+fn reopen_writable(segment: &Segment) -> Result<Arc<Segment>, WalError> {
+    let segment = Segment::reopened(segment);
+    segment.writable()?;
+    Ok(Arc::new(segment))
+}
+
+fn open_segment(segments: &[Arc<Segment>], replayed: &Replayed) -> Result<Option<(Arc<Segment>, u32)>, WalError> {
+    let Some(last) = segments.last() else {
+        return Ok(None);
+    };
+    let at = replayed.clear_from.offset().checked_next_multiple_of(BLOCK).unwrap_or(u32::MAX);
+    if replayed.sealed || at >= last.file_bytes() {
+        return Ok(None);
+    }
+    Ok(Some((reopen_writable(last)?, at)))
+}
+
+const _: () = assert!(LOG_BATCH_BYTES_MAX < u32::MAX as usize);

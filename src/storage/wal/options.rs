@@ -1,0 +1,100 @@
+//! What a log is opened with: whose it is, where, how large its segments are and when it answers.
+
+use crate::ambient::Ambient;
+use crate::limits::{META_SEGMENT_BYTES, SHARD_SEGMENT_BYTES, SPACE_REFUSE_PERCENT};
+use crate::storage::buffer::BufferPool;
+use crate::types::{ClusterId, NodeId};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which of a drive's logs; the number is what is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum LogKind {
+    Shards = 1,
+    Meta = 2,
+}
+
+impl LogKind {
+    /// The `log` label of its metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Shards => "shards",
+            Self::Meta => "meta",
+        }
+    }
+}
+
+/// Whose log it is: in each segment's header, and folded into each record's checks, so that a file of another drive
+/// is never taken for this one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogIdentity {
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    pub kind: LogKind,
+}
+
+/// When an append is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After the sync that covers it.
+    Strict,
+    /// After the write. A power cut loses what was acknowledged in the last `flush_delay_max`, at most.
+    Relaxed { flush_delay_max: Duration },
+}
+
+/// What replay makes of records that stand after a bad spot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayRule {
+    /// Delivers a gapless prefix and nothing after a bad spot: for a log whose entries mean something in order only.
+    Prefix,
+    /// Delivers every valid record: for records that each stand for themselves.
+    EveryValid,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Created on demand.
+    pub dir: PathBuf,
+    pub identity: LogIdentity,
+    /// Size of a segment's file: a multiple of the block size that holds the largest record.
+    pub segment_bytes: u32,
+    /// Whether a segment's file is written over with zeros when it is first made: costs its size once, and makes each later
+    /// sync cheaper, since it need not record that blocks came into use.
+    pub zeroed: bool,
+    pub durability: Durability,
+    pub replay: ReplayRule,
+    /// Free space (in percent of the file system) at which new chunks are refused; 0 never refuses. Tombstones, relocations
+    /// and Raft records go on until the drive is full.
+    pub space_refuse_percent: u64,
+    pub ambient: Ambient,
+    pub pool: BufferPool,
+}
+
+impl LogOptions {
+    /// The log of shard chunks.
+    pub fn shards(dir: PathBuf, cluster: ClusterId, node: NodeId, ambient: Ambient, pool: BufferPool) -> Self {
+        Self {
+            dir,
+            identity: LogIdentity { cluster, node, kind: LogKind::Shards },
+            segment_bytes: SHARD_SEGMENT_BYTES,
+            zeroed: false,
+            durability: Durability::Strict,
+            replay: ReplayRule::EveryValid,
+            space_refuse_percent: SPACE_REFUSE_PERCENT,
+            ambient,
+            pool,
+        }
+    }
+
+    /// One copy of the Raft log.
+    pub fn meta(dir: PathBuf, cluster: ClusterId, node: NodeId, ambient: Ambient, pool: BufferPool) -> Self {
+        Self {
+            identity: LogIdentity { cluster, node, kind: LogKind::Meta },
+            segment_bytes: META_SEGMENT_BYTES,
+            zeroed: true,
+            replay: ReplayRule::Prefix,
+            ..Self::shards(dir, cluster, node, ambient, pool)
+        }
+    }
+}

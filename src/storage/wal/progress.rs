@@ -1,0 +1,207 @@
+//! How far a log has come, and who waits for what: the decisions of accept, write, submit, sync and answer. Pure: events
+//! in, effects out; `actors::wal_writer` performs them.
+//!
+//! Invariants: `synced <= submitted <= written <= accepted`; one sync in flight at most; a waiter is answered once, never
+//! before what it waits for; after a failure nobody is answered with success again.
+
+use crate::types::Lsn;
+use std::collections::VecDeque;
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ack {
+    Written,
+    Synced,
+}
+
+/// One who waits until everything up to `through` is written or synced.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Waiter<W> {
+    pub through: Lsn,
+    pub ack: Ack,
+    pub token: W,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event<W> {
+    /// Records up to `through` have their places; these waiters' last records are among them, in order of position.
+    Accepted { through: Lsn, waiters: Vec<Waiter<W>> },
+    /// Everything accepted up to `through` was written.
+    Written { through: Lsn },
+    /// The sync in flight is done: what was written when it was started is on stable storage.
+    SyncDone,
+    /// A write or a sync failed. Final.
+    Failed,
+    /// The flush delay has passed.
+    FlushDue,
+    /// Nothing more will be accepted.
+    Closing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect<W> {
+    /// Sync everything written so far; it reaches up to `through`.
+    StartSync { through: Lsn },
+    /// These have what they waited for.
+    Answer { tokens: Vec<W>, synced: bool },
+    /// These will not have it.
+    Refuse { tokens: Vec<W> },
+    /// Raise `FlushDue` after the flush delay.
+    ArmFlushDelay,
+    /// Closing, and everything accepted is on stable storage, or the log has failed.
+    Drained,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Progress<W> {
+    accepted: Lsn,
+    written: Lsn,
+    submitted: Lsn,
+    synced: Lsn,
+    /// In order of position.
+    waiting_written: VecDeque<Waiter<W>>,
+    waiting_synced: VecDeque<(Lsn, W)>,
+    flush_delay_armed: bool,
+    flush_due: bool,
+    failed: bool,
+    closing: bool,
+    drained: bool,
+}
+
+impl<W> Progress<W> {
+    /// A log that is synced up to `synced`, and has nothing after it.
+    pub fn new(synced: Lsn) -> Self {
+        Self {
+            accepted: synced,
+            written: synced,
+            submitted: synced,
+            synced,
+            waiting_written: VecDeque::new(),
+            waiting_synced: VecDeque::new(),
+            flush_delay_armed: false,
+            flush_due: false,
+            failed: false,
+            closing: false,
+            drained: false,
+        }
+    }
+
+    pub fn written(&self) -> Lsn {
+        self.written
+    }
+
+    pub fn synced(&self) -> Lsn {
+        self.synced
+    }
+
+    pub fn sync_in_flight(&self) -> bool {
+        self.submitted > self.synced
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    pub fn waiters(&self) -> usize {
+        self.waiting_written.len() + self.waiting_synced.len()
+    }
+
+    /// Takes an event; what is to be done about it, in order.
+    pub fn on(&mut self, event: Event<W>) -> Vec<Effect<W>> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Accepted { waiters, .. } if self.failed => {
+                effects.push(Effect::Refuse { tokens: waiters.into_iter().map(|waiter| waiter.token).collect() });
+            }
+            Event::Accepted { through, waiters } => {
+                assert!(!self.drained, "nothing is accepted after the log was drained");
+                assert!(through >= self.accepted, "positions only grow");
+                self.accepted = through;
+                self.waiting_written.extend(waiters);
+            }
+            Event::Written { through } => self.on_written(through, &mut effects),
+            Event::SyncDone => self.on_sync_done(&mut effects),
+            Event::Failed => self.on_failed(&mut effects),
+            Event::FlushDue => {
+                self.flush_delay_armed = false;
+                self.flush_due = self.synced < self.written;
+            }
+            Event::Closing => self.closing = true,
+        }
+        self.go_on(&mut effects);
+        effects
+    }
+
+    fn on_written(&mut self, through: Lsn, effects: &mut Vec<Effect<W>>) {
+        if self.failed {
+            return;
+        }
+        assert!(self.written <= through && through <= self.accepted, "what is written was accepted");
+        self.written = through;
+        let mut tokens = Vec::new();
+        while let Some(waiter) = self.waiting_written.pop_front_if(|waiter| waiter.through <= through) {
+            match waiter.ack {
+                Ack::Written => tokens.push(waiter.token),
+                Ack::Synced => self.waiting_synced.push_back((waiter.through, waiter.token)),
+            }
+        }
+        if !tokens.is_empty() {
+            effects.push(Effect::Answer { tokens, synced: false });
+        }
+    }
+
+    fn on_sync_done(&mut self, effects: &mut Vec<Effect<W>>) {
+        if self.failed {
+            return;
+        }
+        assert!(self.sync_in_flight(), "a sync that ends was started");
+        self.synced = self.submitted;
+        let mut tokens = Vec::new();
+        while let Some((_, token)) = self.waiting_synced.pop_front_if(|(through, _)| *through <= self.synced) {
+            tokens.push(token);
+        }
+        if !tokens.is_empty() {
+            effects.push(Effect::Answer { tokens, synced: true });
+        }
+    }
+
+    fn on_failed(&mut self, effects: &mut Vec<Effect<W>>) {
+        self.failed = true;
+        let written = self.waiting_written.drain(..).map(|waiter| waiter.token);
+        let tokens: Vec<W> = self.waiting_synced.drain(..).map(|(_, token)| token).chain(written).collect();
+        if !tokens.is_empty() {
+            effects.push(Effect::Refuse { tokens });
+        }
+    }
+
+    /// Whatever the event was: the next sync, the flush delay, the end.
+    fn go_on(&mut self, effects: &mut Vec<Effect<W>>) {
+        let unsynced = self.written > self.synced;
+        if !self.failed && !self.sync_in_flight() && unsynced {
+            if !self.waiting_synced.is_empty() || self.flush_due || self.closing {
+                self.submitted = self.written;
+                self.flush_due = false;
+                effects.push(Effect::StartSync { through: self.submitted });
+            } else if !self.flush_delay_armed {
+                self.flush_delay_armed = true;
+                effects.push(Effect::ArmFlushDelay);
+            }
+        }
+        let settled = self.failed || (self.accepted == self.written && self.written == self.synced);
+        if self.closing && settled && !self.drained {
+            self.drained = true;
+            effects.push(Effect::Drained);
+        }
+    }
+
+    /// Checks the invariants that hold between any two events.
+    pub fn check_invariants(&self) {
+        assert!(self.synced <= self.submitted && self.submitted <= self.written && self.written <= self.accepted);
+        assert!(
+            self.waiting_written.iter().all(|waiter| waiter.through > self.written && waiter.through <= self.accepted)
+        );
+        assert!(self.waiting_synced.iter().all(|(through, _)| *through > self.synced && *through <= self.written));
+        assert!(self.waiting_synced.is_empty() || self.sync_in_flight(), "waiters exist, so a sync is in flight");
+        assert!(!self.failed || self.waiters() == 0, "a failed log has no waiters");
+    }
+}

@@ -1,0 +1,152 @@
+//! Reading a segment's records in order, by large reads. Blocks that the drive cannot read count as bytes that are no
+//! record, so that what is around them is still found.
+
+use super::format::{BLOCK, Fault, RECORD_ALIGN, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader};
+use super::segment::Segment;
+use super::{LogOptions, WalError};
+use crate::limits::LOG_READ_BYTES_MAX;
+use crate::storage::buffer::{AlignedBuffer, BufferPool};
+use crate::types::Lsn;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Blocks of one segment that may be unreadable before the drive is given up.
+const UNREADABLE_BLOCKS_MAX: u32 = 64;
+
+/// Most of what follows a log's end was never written.
+const ZERO_BLOCK: &[u8] = &[0; BLOCK as usize];
+
+/// What stands where a record may begin.
+pub(super) enum Found {
+    Record(RecordHeader, Bytes),
+    /// The header is whole, the body is not.
+    BadBody(RecordHeader, Fault),
+    Nothing(Fault),
+}
+
+pub(super) struct SegmentReader {
+    segment: Arc<Segment>,
+    tag: u64,
+    pool: BufferPool,
+    window: Bytes,
+    window_at: u32,
+    unreadable_blocks: u32,
+}
+
+impl SegmentReader {
+    pub(super) fn new(segment: Arc<Segment>, tag: u64, options: &LogOptions) -> Self {
+        Self { segment, tag, pool: options.pool.clone(), window: Bytes::new(), window_at: 0, unreadable_blocks: 0 }
+    }
+
+    pub(super) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(super) fn lsn(&self, offset: u32) -> Lsn {
+        Lsn::new(self.segment.id(), offset)
+    }
+
+    /// Whether a record may begin at `offset`: whether its header still fits.
+    pub(super) fn has_room_at(&self, offset: u32) -> bool {
+        offset as usize + RECORD_HEADER_BYTES <= self.segment.file_bytes() as usize
+    }
+
+    pub(super) fn record_at(&mut self, offset: u32) -> Result<Found, WalError> {
+        let head = self.bytes(offset, RECORD_HEADER_BYTES as u32)?;
+        let header = match RecordHeader::decode(&head, self.tag, self.lsn(offset)) {
+            Ok(header) => header,
+            Err(fault) => return Ok(Found::Nothing(fault)),
+        };
+        let body = self.bytes(header.body_offset(), header.body_bytes)?;
+        if body.len() < header.body_bytes as usize {
+            return Ok(Found::BadBody(header, Fault::new("a whole body", "the end of the file")));
+        }
+        Ok(match header.check_body(&body) {
+            Ok(()) => Found::Record(header, body),
+            Err(fault) => Found::BadBody(header, fault),
+        })
+    }
+
+    /// The first whole record header at `offset` or after it. Its body may be bad.
+    pub(super) fn next_header(&mut self, offset: u32) -> Result<Option<RecordHeader>, WalError> {
+        let mut at = offset.next_multiple_of(RECORD_ALIGN);
+        while self.has_room_at(at) {
+            // At least a header, at most what the window holds.
+            let held = self.bytes_held(at)?;
+            if at.is_multiple_of(BLOCK) && held.starts_with(ZERO_BLOCK) {
+                at += BLOCK;
+                continue;
+            }
+            let mut within = 0;
+            while within + RECORD_HEADER_BYTES <= held.len() {
+                if held[within..within + RECORD_MAGIC.len()] == RECORD_MAGIC {
+                    let found = RecordHeader::decode(&held[within..], self.tag, self.lsn(at + within as u32));
+                    if let Ok(header) = found {
+                        return Ok(Some(header));
+                    }
+                }
+                within += RECORD_ALIGN as usize;
+                if (at + within as u32).is_multiple_of(BLOCK) {
+                    break;
+                }
+            }
+            if within == 0 {
+                break;
+            }
+            at += within as u32;
+        }
+        Ok(None)
+    }
+
+    /// `len` bytes from `offset` on, fewer at the end of the file.
+    pub(super) fn bytes(&mut self, offset: u32, len: u32) -> Result<Bytes, WalError> {
+        let end = offset.saturating_add(len).min(self.segment.file_bytes());
+        if offset >= end {
+            return Ok(Bytes::new());
+        }
+        if offset < self.window_at || end > self.window_at + self.window.len() as u32 {
+            self.load(offset, end)?;
+        }
+        let from = (offset - self.window_at) as usize;
+        Ok(self.window.slice(from..from + (end - offset) as usize))
+    }
+
+    /// What of the window follows `offset`, a header at least where the file has one.
+    fn bytes_held(&mut self, offset: u32) -> Result<Bytes, WalError> {
+        self.bytes(offset, RECORD_HEADER_BYTES as u32)?;
+        let from = offset.checked_sub(self.window_at).map_or(0, |from| from as usize);
+        Ok(self.window.slice(from.min(self.window.len())..))
+    }
+
+    fn load(&mut self, offset: u32, end: u32) -> Result<(), WalError> {
+        let from = offset - offset % BLOCK;
+        let wanted = (end - from).next_multiple_of(BLOCK);
+        let len = wanted.max(LOG_READ_BYTES_MAX as u32).min(self.segment.file_bytes() - from);
+        // The old window goes back to the pool first.
+        self.window = Bytes::new();
+        let mut buffer = self.pool.take(len as usize);
+        let file = Arc::clone(self.segment.file()?);
+        if file.read_exact_at(&mut buffer, u64::from(from)).is_err() {
+            self.load_by_blocks(&mut buffer, from)?;
+        }
+        self.window = buffer.freeze();
+        self.window_at = from;
+        Ok(())
+    }
+
+    fn load_by_blocks(&mut self, buffer: &mut AlignedBuffer, from: u32) -> Result<(), WalError> {
+        let file = Arc::clone(self.segment.file()?);
+        let mut at = u64::from(from);
+        for block in buffer.chunks_mut(BLOCK as usize) {
+            if let Err(cause) = file.read_exact_at(block, at) {
+                self.unreadable_blocks += 1;
+                if self.unreadable_blocks > UNREADABLE_BLOCKS_MAX {
+                    return Err(WalError::io("read", self.segment.path(), &cause));
+                }
+                block.fill(0);
+            }
+            at += block.len() as u64;
+        }
+        Ok(())
+    }
+}

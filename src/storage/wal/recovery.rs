@@ -1,0 +1,189 @@
+//! Replaying a log from a position: which records are delivered, which spots are reported, where the log ends. Reads
+//! only, so replaying twice finds the same.
+
+use super::format::{EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES};
+use super::lookahead::{Lookahead, Verdict};
+use super::open::CorruptSpot;
+use super::reader::{Found, SegmentReader};
+use super::segment::Segment;
+use super::{Location, LogOptions, ReplayRule, ScannedRecord, WalError};
+use crate::types::{Lsn, SegmentId};
+use bytes::Bytes;
+use std::sync::Arc;
+
+const FIRST_RECORD: u32 = SEGMENT_HEADER_BYTES as u32;
+
+/// What a replay found.
+pub(super) struct Replayed {
+    pub(super) rot: Vec<CorruptSpot>,
+    /// Where the log's content ends.
+    pub(super) content_end: Lsn,
+    /// Where nothing stands any more that could be taken for a record: appends go on at the next block.
+    pub(super) clear_from: Lsn,
+    /// The segment of `clear_from` takes no more records.
+    pub(super) sealed: bool,
+    /// Everything below was synced before.
+    pub(super) vouched: Lsn,
+}
+
+/// Where the scan goes on.
+enum Next {
+    Offset(u32),
+    /// The next segment, from its first record on.
+    Segment,
+    Position(Lsn),
+    End,
+}
+
+pub(super) struct Replay<'a> {
+    segments: &'a [Arc<Segment>],
+    options: &'a LogOptions,
+    tag: u64,
+    from: Lsn,
+    ahead: Lookahead<'a>,
+    rot: Vec<CorruptSpot>,
+    delivering: bool,
+    /// End of the last record that was scanned, and whether it was a seal.
+    scanned_end: Lsn,
+    sealed: Option<SegmentId>,
+}
+
+impl<'a> Replay<'a> {
+    /// `segments`: all of the log's, in order, at least one.
+    pub(super) fn new(segments: &'a [Arc<Segment>], tag: u64, options: &'a LogOptions, from: Lsn) -> Self {
+        Self {
+            segments,
+            options,
+            tag,
+            from,
+            ahead: Lookahead::new(segments, tag, options, Lsn(0)),
+            rot: Vec::new(),
+            delivering: true,
+            scanned_end: Lsn(0),
+            sealed: None,
+        }
+    }
+
+    pub(super) fn run(mut self, visit: &mut dyn FnMut(ScannedRecord)) -> Result<Replayed, WalError> {
+        let (mut index, mut offset) = self.start()?;
+        self.scanned_end = self.segments.get(index).map_or(Lsn(0), |segment| Lsn::new(segment.id(), offset));
+        while let Some(segment) = self.segments.get(index) {
+            let mut reader = SegmentReader::new(Arc::clone(segment), self.tag, self.options);
+            match self.scan_segment(&mut reader, offset, visit)? {
+                Next::Position(at) => {
+                    index = self.segments.partition_point(|segment| segment.id() < at.segment());
+                    offset = at.offset();
+                }
+                Next::Segment | Next::Offset(_) => {
+                    index += 1;
+                    offset = FIRST_RECORD;
+                }
+                Next::End => break,
+            }
+        }
+        let content_end = self.ahead.torn().unwrap_or(self.scanned_end);
+        let clear_from = self.ahead.end().max(self.scanned_end);
+        Ok(Replayed {
+            rot: self.rot,
+            content_end,
+            clear_from,
+            sealed: self.sealed == Some(clear_from.segment()),
+            vouched: self.ahead.vouched(),
+        })
+    }
+
+    /// Where to begin: at `from` where a record begins or the log ends there, else at the start of its segment.
+    fn start(&self) -> Result<(usize, u32), WalError> {
+        let last = self.segments.len().saturating_sub(1);
+        let index = self.segments.partition_point(|segment| segment.id() < self.from.segment()).min(last);
+        let Some(segment) = self.segments.get(index) else {
+            return Ok((0, FIRST_RECORD));
+        };
+        let offset = self.from.offset();
+        if segment.id() != self.from.segment() || offset <= FIRST_RECORD || offset > segment.file_bytes() {
+            return Ok((index, FIRST_RECORD));
+        }
+        let mut reader = SegmentReader::new(Arc::clone(segment), self.tag, self.options);
+        let begins = matches!(reader.record_at(offset)?, Found::Record(..));
+        let usable = begins || (offset.is_multiple_of(super::format::BLOCK) && reader.next_header(offset)?.is_none());
+        Ok((index, if usable { offset } else { FIRST_RECORD }))
+    }
+
+    fn scan_segment(
+        &mut self,
+        reader: &mut SegmentReader,
+        from: u32,
+        visit: &mut dyn FnMut(ScannedRecord),
+    ) -> Result<Next, WalError> {
+        let mut offset = from;
+        loop {
+            if !reader.has_room_at(offset) {
+                return Ok(Next::Segment);
+            }
+            let next = match reader.record_at(offset)? {
+                Found::Record(header, body) => self.take(&header, body, visit),
+                Found::BadBody(header, fault) => {
+                    self.ahead.note(&header);
+                    self.bad_spot(reader, offset, header.next_offset(), &fault)?
+                }
+                Found::Nothing(fault) => self.bad_spot(reader, offset, offset + 1, &fault)?,
+            };
+            match next {
+                Next::Offset(at) => offset = at,
+                elsewhere => return Ok(elsewhere),
+            }
+        }
+    }
+
+    fn take(&mut self, header: &RecordHeader, body: Bytes, visit: &mut dyn FnMut(ScannedRecord)) -> Next {
+        self.ahead.note(header);
+        let next = header.next_offset();
+        self.scanned_end = Lsn::new(header.lsn.segment(), next);
+        match header.kind {
+            EntryKind::Seal => {
+                self.sealed = Some(header.lsn.segment());
+                return Next::Segment;
+            }
+            EntryKind::Resume => {}
+            EntryKind::User(kind) => {
+                if self.delivering && header.lsn >= self.from {
+                    visit(scanned(kind, header, body));
+                }
+            }
+        }
+        Next::Offset(next)
+    }
+
+    /// No whole record at `offset`; records may follow from `after` on.
+    fn bad_spot(
+        &mut self,
+        reader: &mut SegmentReader,
+        offset: u32,
+        after: u32,
+        fault: &Fault,
+    ) -> Result<Next, WalError> {
+        let spot = reader.lsn(offset);
+        let verdict = self.ahead.judge(spot, reader.lsn(after))?;
+        match (verdict, self.options.replay) {
+            (Verdict::Torn, ReplayRule::Prefix) => return Ok(Next::End),
+            (Verdict::Cut { resume }, ReplayRule::Prefix) => return Ok(Next::Position(resume)),
+            (Verdict::Rot, rule) => {
+                self.rot.push(CorruptSpot::new(reader.segment().path(), spot, fault));
+                self.delivering &= rule == ReplayRule::EveryValid;
+            }
+            (Verdict::Torn | Verdict::Cut { .. }, ReplayRule::EveryValid) => {}
+        }
+        Ok(reader.next_header(after)?.map_or(Next::Segment, |header| Next::Offset(header.lsn.offset())))
+    }
+}
+
+pub(super) fn scanned(kind: super::RecordKind, header: &RecordHeader, body: Bytes) -> ScannedRecord {
+    ScannedRecord {
+        kind,
+        key: header.key,
+        origin: header.origin,
+        at: Location { lsn: header.lsn, body_bytes: header.body_bytes },
+        footprint_bytes: header.next_offset() - header.lsn.offset(),
+        body,
+    }
+}

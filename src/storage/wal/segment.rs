@@ -1,0 +1,241 @@
+//! Segment files: their names, how one is prepared so that it is durable before it is used, and how one is retired.
+//!
+//! A segment is made under a draft name (or from a retired file), gets its header, is synced, is renamed to its number
+//! and its directory is synced; only then may records go into it. A retired file is renamed, and its directory synced,
+//! before its header is written over. So a file whose name is a number always has the header of that number.
+
+use super::format::{BLOCK, SEGMENT_HEADER_BYTES, encode_segment_header};
+use super::{LogOptions, WalError};
+use crate::limits::LOG_READ_BYTES_MAX;
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
+use crate::types::SegmentId;
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+const SEGMENT_SUFFIX: &str = ".seg";
+const DRAFT_SUFFIX: &str = ".new";
+const FREE_SUFFIX: &str = ".free";
+
+/// What a file in a log's directory is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileRole {
+    Segment(SegmentId),
+    /// Its content means nothing; it can become a segment.
+    Free,
+    /// Left by a crash while it was made.
+    Draft,
+    Foreign,
+}
+
+pub(super) fn file_role(name: &str) -> FileRole {
+    let number = |suffix: &str| {
+        let digits = name.strip_suffix(suffix)?;
+        let well_formed = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if well_formed { digits.parse::<u32>().ok() } else { None }
+    };
+    if let Some(id) = number(SEGMENT_SUFFIX) {
+        FileRole::Segment(SegmentId(id))
+    } else if number(FREE_SUFFIX).is_some() {
+        FileRole::Free
+    } else if number(DRAFT_SUFFIX).is_some() {
+        FileRole::Draft
+    } else {
+        FileRole::Foreign
+    }
+}
+
+fn named(dir: &Path, id: SegmentId, suffix: &str) -> PathBuf {
+    dir.join(format!("{:08}{suffix}", id.0))
+}
+
+/// One segment's file, opened when it is first needed. While anyone holds it, the file is neither reused nor removed.
+#[derive(Debug)]
+pub struct Segment {
+    id: SegmentId,
+    path: PathBuf,
+    file_bytes: u32,
+    disk: Arc<dyn Disk>,
+    file: OnceLock<Arc<dyn DiskFile>>,
+}
+
+impl Segment {
+    /// A segment found in the log's directory.
+    pub(super) fn found(disk: Arc<dyn Disk>, dir: &Path, id: SegmentId) -> Result<Self, WalError> {
+        let path = named(dir, id, SEGMENT_SUFFIX);
+        let file =
+            disk.open(&path, OpenMode::Read, Caching::Cached).map_err(|cause| WalError::io("open", &path, &cause))?;
+        let len = file.len().map_err(|cause| WalError::io("stat", &path, &cause))?;
+        let file_bytes = u32::try_from(len).unwrap_or(u32::MAX);
+        Ok(Self { id, path, file_bytes: file_bytes - file_bytes % BLOCK, disk, file: OnceLock::new() })
+    }
+
+    /// The same segment, its file not opened yet.
+    pub(super) fn reopened(of: &Self) -> Self {
+        Self {
+            id: of.id,
+            path: of.path.clone(),
+            file_bytes: of.file_bytes,
+            disk: Arc::clone(&of.disk),
+            file: OnceLock::new(),
+        }
+    }
+
+    pub fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whole blocks of the file.
+    pub fn file_bytes(&self) -> u32 {
+        self.file_bytes
+    }
+
+    /// The file, opened for reading unless it was opened for writing before.
+    pub(super) fn file(&self) -> Result<&Arc<dyn DiskFile>, WalError> {
+        self.open(OpenMode::Read)
+    }
+
+    /// The file for writing. Called before anyone reads through this value.
+    pub fn writable(&self) -> Result<&Arc<dyn DiskFile>, WalError> {
+        self.open(OpenMode::Write)
+    }
+
+    fn open(&self, mode: OpenMode) -> Result<&Arc<dyn DiskFile>, WalError> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let opened = self
+            .disk
+            .open(&self.path, mode, Caching::Direct)
+            .map_err(|cause| WalError::io("open", &self.path, &cause))?;
+        Ok(self.file.get_or_init(|| opened))
+    }
+}
+
+/// The segments in use, by number. A value is never changed: a change makes a new one, so that readers need no lock.
+#[derive(Clone, Debug, Default)]
+pub struct SegmentTable {
+    segments: BTreeMap<SegmentId, Arc<Segment>>,
+}
+
+impl SegmentTable {
+    pub fn new(segments: impl IntoIterator<Item = Arc<Segment>>) -> Self {
+        Self { segments: segments.into_iter().map(|segment| (segment.id(), segment)).collect() }
+    }
+
+    pub fn get(&self, id: SegmentId) -> Option<Arc<Segment>> {
+        self.segments.get(&id).cloned()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.values()
+    }
+
+    pub fn ids(&self) -> Vec<SegmentId> {
+        self.segments.keys().copied().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub fn with(&self, segment: Arc<Segment>) -> Self {
+        let mut changed = self.clone();
+        changed.segments.insert(segment.id(), segment);
+        changed
+    }
+
+    pub fn without(&self, id: SegmentId) -> Self {
+        let mut changed = self.clone();
+        changed.segments.remove(&id);
+        changed
+    }
+}
+
+/// Makes segment `id`, out of the retired file `recycled` if there is one. On return it is durable, directory included.
+pub fn prepare_segment(
+    disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    id: SegmentId,
+    recycled: Option<&Path>,
+) -> Result<Segment, WalError> {
+    let path = named(&options.dir, id, SEGMENT_SUFFIX);
+    let draft = recycled.map_or_else(|| named(&options.dir, id, DRAFT_SUFFIX), Path::to_owned);
+    let made = fill_draft(disk.as_ref(), options, id, &draft, recycled.is_none()).and_then(|file| {
+        disk.rename(&draft, &path).map_err(|cause| WalError::io("rename", &draft, &cause))?;
+        disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
+        Ok(file)
+    });
+    match made {
+        Ok(file) => {
+            let opened = OnceLock::new();
+            opened.get_or_init(|| file);
+            Ok(Segment { id, path, file_bytes: options.segment_bytes, disk: Arc::clone(disk), file: opened })
+        }
+        Err(error) => {
+            // Best effort: what stays is recognised as a draft, or as an empty segment, when the log is next opened.
+            if recycled.is_none() {
+                let _ = disk.remove(&draft);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn fill_draft(
+    disk: &dyn Disk,
+    options: &LogOptions,
+    id: SegmentId,
+    draft: &Path,
+    created: bool,
+) -> Result<Arc<dyn DiskFile>, WalError> {
+    let io = |operation: &'static str| move |cause: std::io::Error| WalError::io(operation, draft, &cause);
+    let mode = if created { OpenMode::CreateNew } else { OpenMode::Write };
+    let file = disk.open(draft, mode, Caching::Direct).map_err(io("open"))?;
+    if created {
+        file.allocate(u64::from(options.segment_bytes)).map_err(io("allocate"))?;
+    }
+    if created && options.zeroed {
+        let zeros = options.pool.take_zeroed((options.segment_bytes as usize).min(LOG_READ_BYTES_MAX));
+        let mut at = 0;
+        while at < options.segment_bytes as usize {
+            let len = zeros.len().min(options.segment_bytes as usize - at);
+            file.write_all_at(&[IoSlice::new(&zeros[..len])], at as u64).map_err(io("write"))?;
+            at += len;
+        }
+    }
+    let mut header = options.pool.take(SEGMENT_HEADER_BYTES);
+    encode_segment_header(&options.identity, id, &mut header);
+    file.write_all_at(&[IoSlice::new(&header)], 0).map_err(io("write"))?;
+    file.sync_data().map_err(io("sync"))?;
+    Ok(file)
+}
+
+/// Takes a segment out of the log for good: its file is kept for reuse (the path returned), or removed.
+/// Nobody may hold the segment any more.
+pub fn retire_segment(
+    disk: &dyn Disk,
+    options: &LogOptions,
+    segment: Segment,
+    keep: bool,
+) -> Result<Option<PathBuf>, WalError> {
+    let kept =
+        (keep && segment.file_bytes == options.segment_bytes).then(|| named(&options.dir, segment.id, FREE_SUFFIX));
+    match &kept {
+        Some(free) => {
+            disk.rename(&segment.path, free).map_err(|cause| WalError::io("rename", &segment.path, &cause))?
+        }
+        None => disk.remove(&segment.path).map_err(|cause| WalError::io("remove", &segment.path, &cause))?,
+    }
+    disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
+    Ok(kept)
+}

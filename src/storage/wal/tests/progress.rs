@@ -1,0 +1,210 @@
+//! Every interleaving of a few writers, one drive and one sync at a time, explored to the end.
+
+use super::super::progress::{Ack, Effect, Event, Progress, Waiter};
+use crate::types::Lsn;
+use std::collections::{BTreeMap, HashSet};
+
+/// The world around the pure state: what the drive has, who has been answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct World {
+    progress: Progress<u8>,
+    /// Writers that have not appended yet, and how each wants its answer.
+    idle: Vec<(u8, Ack)>,
+    /// Position of each append, by writer.
+    appended: BTreeMap<u8, Lsn>,
+    accepted: Lsn,
+    written: Lsn,
+    /// What the sync in flight covers.
+    syncing: Option<Lsn>,
+    durable: Lsn,
+    answered: BTreeMap<u8, bool>,
+    flush_armed: bool,
+    failures_left: u8,
+    closing: bool,
+    drained: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Append(usize),
+    Write,
+    SyncEnds,
+    SyncFails,
+    FlushDelayPasses,
+    Close,
+}
+
+impl World {
+    fn new(idle: Vec<(u8, Ack)>, failures_left: u8) -> Self {
+        Self {
+            progress: Progress::new(Lsn(0)),
+            idle,
+            appended: BTreeMap::new(),
+            accepted: Lsn(0),
+            written: Lsn(0),
+            syncing: None,
+            durable: Lsn(0),
+            answered: BTreeMap::new(),
+            flush_armed: false,
+            failures_left,
+            closing: false,
+            drained: false,
+        }
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let failed = self.progress.has_failed();
+        let mut steps = Vec::new();
+        if !self.closing {
+            steps.extend((0..self.idle.len()).map(Step::Append));
+        }
+        if self.accepted > self.written && !failed {
+            steps.push(Step::Write);
+        }
+        if self.syncing.is_some() {
+            steps.push(Step::SyncEnds);
+            if self.failures_left > 0 {
+                steps.push(Step::SyncFails);
+            }
+        }
+        if self.flush_armed {
+            steps.push(Step::FlushDelayPasses);
+        }
+        if self.idle.is_empty() && !self.closing {
+            steps.push(Step::Close);
+        }
+        steps
+    }
+
+    fn take(&mut self, step: Step) {
+        let event = match step {
+            Step::Append(index) => {
+                let (writer, ack) = self.idle.remove(index);
+                self.accepted = Lsn(self.accepted.0 + 10);
+                self.appended.insert(writer, self.accepted);
+                Event::Accepted {
+                    through: self.accepted,
+                    waiters: vec![Waiter { through: self.accepted, ack, token: writer }],
+                }
+            }
+            Step::Write => {
+                self.written = self.accepted;
+                Event::Written { through: self.written }
+            }
+            Step::SyncEnds => {
+                self.durable = self.syncing.take().expect("a sync in flight").max(self.durable);
+                Event::SyncDone
+            }
+            Step::SyncFails => {
+                self.syncing = None;
+                self.failures_left -= 1;
+                Event::Failed
+            }
+            Step::FlushDelayPasses => {
+                self.flush_armed = false;
+                Event::FlushDue
+            }
+            Step::Close => {
+                self.closing = true;
+                Event::Closing
+            }
+        };
+        let effects = self.progress.on(event);
+        for effect in effects {
+            self.perform(effect);
+        }
+        self.progress.check_invariants();
+    }
+
+    fn perform(&mut self, effect: Effect<u8>) {
+        match effect {
+            Effect::StartSync { through } => {
+                assert!(self.syncing.is_none(), "W2: one sync in flight at most");
+                assert_eq!(through, self.written, "a sync covers all that is written");
+                self.syncing = Some(through);
+            }
+            Effect::Answer { tokens, synced } => {
+                for writer in tokens {
+                    let position = self.appended[&writer];
+                    assert!(position <= self.written, "answered before it was written");
+                    assert!(!synced || position <= self.durable, "answered before it was synced");
+                    assert!(!self.progress.has_failed(), "W11: nothing is acknowledged after a failure");
+                    assert!(self.answered.insert(writer, true).is_none(), "answered twice");
+                }
+            }
+            Effect::Refuse { tokens } => {
+                for writer in tokens {
+                    assert!(self.answered.insert(writer, false).is_none(), "answered twice");
+                }
+            }
+            Effect::ArmFlushDelay => self.flush_armed = true,
+            Effect::Drained => {
+                assert!(!self.drained);
+                assert!(self.progress.has_failed() || self.durable == self.accepted, "drained before all was synced");
+                self.drained = true;
+            }
+        }
+    }
+
+    fn check_end(&self, writers: usize) {
+        assert_eq!(self.answered.len(), writers, "W3: everyone is answered in the end: {self:?}");
+        assert!(self.drained);
+        assert!(self.progress.has_failed() || self.durable == self.accepted);
+    }
+}
+
+/// Explores everything that can happen from `world` on; how many different states there are.
+fn explore(world: World) -> usize {
+    let writers = world.idle.len();
+    let mut seen = HashSet::new();
+    let mut left = vec![world];
+    while let Some(world) = left.pop() {
+        let steps = world.steps();
+        if steps.is_empty() {
+            world.check_end(writers);
+        }
+        // W1: a sync in flight never keeps the writer from writing.
+        let may_write = world.accepted > world.written && !world.progress.has_failed();
+        assert_eq!(may_write, steps.iter().any(|step| matches!(step, Step::Write)));
+        for step in steps {
+            let mut next = world.clone();
+            next.take(step);
+            if seen.insert(next.clone()) {
+                left.push(next);
+            }
+        }
+    }
+    seen.len()
+}
+
+/// W1, W2, W3, W11: every interleaving of four writers with syncs that end or fail.
+#[test]
+fn every_writer_is_answered_once_and_never_too_early() {
+    let strict = (0..4).map(|writer| (writer, Ack::Synced)).collect();
+    assert!(explore(World::new(strict, 1)) > 500);
+}
+
+/// W16: the same where some wait for the write only; what they wrote is synced in the end all the same.
+#[test]
+fn relaxed_writers_are_answered_after_the_write_and_synced_in_the_end() {
+    let mixed = vec![(0, Ack::Written), (1, Ack::Synced), (2, Ack::Written), (3, Ack::Written)];
+    assert!(explore(World::new(mixed, 1)) > 500);
+}
+
+/// W2: the next sync starts at once when someone waits, and covers everyone who came meanwhile.
+#[test]
+fn those_who_come_during_a_sync_share_the_next_one() {
+    let mut progress: Progress<u8> = Progress::new(Lsn(0));
+    let waiter = |writer: u8| Waiter { through: Lsn(u64::from(writer) * 10), ack: Ack::Synced, token: writer };
+    progress.on(Event::Accepted { through: Lsn(10), waiters: vec![waiter(1)] });
+    assert_eq!(progress.on(Event::Written { through: Lsn(10) }), [Effect::StartSync { through: Lsn(10) }]);
+    progress.on(Event::Accepted { through: Lsn(30), waiters: vec![waiter(2), waiter(3)] });
+    assert_eq!(progress.on(Event::Written { through: Lsn(30) }), []);
+    assert!(progress.sync_in_flight());
+    assert_eq!(
+        progress.on(Event::SyncDone),
+        [Effect::Answer { tokens: vec![1], synced: true }, Effect::StartSync { through: Lsn(30) }]
+    );
+    assert_eq!(progress.on(Event::SyncDone), [Effect::Answer { tokens: vec![2, 3], synced: true }]);
+    assert_eq!((progress.waiters(), progress.synced(), progress.written()), (0, Lsn(30), Lsn(30)));
+}
