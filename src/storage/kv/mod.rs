@@ -1,0 +1,107 @@
+//! Ordered tables of bytes: what derived state (the shard index, the metadata tables) is kept in. Two kinds behind one
+//! trait: `fjall` on a drive, and `memory` for simulation and tests, whose "power cut" keeps a prefix of the commits.
+//!
+//! A commit is atomic and ordered: after a crash, what is found is the state after some prefix of the commits that
+//! includes every commit before the last `persist`.
+
+pub mod fjall;
+pub mod memory;
+
+#[cfg(test)]
+mod conformance;
+
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// One table, by its fixed name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table(pub &'static str);
+
+/// A failure of the store beneath the tables; the database is not to be trusted after it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("table store failed while {doing}: {cause}")]
+pub struct KvError {
+    pub doing: &'static str,
+    pub cause: String,
+}
+
+pub type KvResult<T> = Result<T, KvError>;
+/// One key with its value.
+pub type Pair = (Bytes, Bytes);
+/// Pairs in ascending order of their keys; reversed by `rev()`.
+pub type PairIter<'a> = Box<dyn DoubleEndedIterator<Item = KvResult<Pair>> + Send + 'a>;
+
+/// Changes committed together. A later change of the same key in one batch wins. A key has 1 to 65,535 bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub table: Table,
+    pub key: Bytes,
+    /// `None` removes the key.
+    pub value: Option<Bytes>,
+}
+
+impl Batch {
+    pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.changes.push(Change { table, key: key.into(), value: Some(value.into()) });
+    }
+
+    pub fn remove(&mut self, table: Table, key: impl Into<Bytes>) {
+        self.changes.push(Change { table, key: key.into(), value: None });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// Reading, of the present or of one moment.
+pub trait KvRead: Send + Sync + Debug + 'static {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>>;
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_>;
+}
+
+/// A set of tables.
+pub trait Kv: KvRead {
+    /// All tables at one moment; later commits do not show in it.
+    fn snapshot(&self) -> Arc<dyn KvRead>;
+    /// Visible at once, durable after `persist`.
+    fn commit(&self, batch: Batch) -> KvResult<()>;
+    /// Makes every commit so far durable. Slow: never on the path of a request.
+    fn persist(&self) -> KvResult<()>;
+    /// Approximate bytes on disk.
+    fn disk_bytes(&self) -> u64;
+}
+
+/// The least byte string that is greater than every string with this prefix; `None` where there is none.
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let keep = prefix.iter().rposition(|&byte| byte != 0xff)?;
+    let mut end = prefix[..=keep].to_vec();
+    end[keep] += 1;
+    Some(end)
+}
+
+type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Bounds in a form that every store beneath takes: `None` where no key can lie between them, and no bound that is the
+/// empty key, which no row has.
+fn bounds<'a>(from: Bound<&'a [u8]>, to: Bound<&'a [u8]>) -> Option<KeyBounds<'a>> {
+    let from = match from {
+        Bound::Included([]) | Bound::Excluded([]) => Bound::Unbounded,
+        from => from,
+    };
+    let possible = match (from, to) {
+        (_, Bound::Included([]) | Bound::Excluded([])) => false,
+        (Bound::Included(from), Bound::Included(to)) => from <= to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from < to,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
+    };
+    possible.then_some((from, to))
+}

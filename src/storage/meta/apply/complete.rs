@@ -1,0 +1,148 @@
+//! Completion of a multipart upload: metadata only, one pass over the parts whatever their sizes. The parts' rows move
+//! from the upload to the object version, each to its offset.
+
+use super::objects::require_conditions;
+use super::{Applying, Decided};
+use crate::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
+use crate::storage::kv::KvError;
+use crate::storage::meta::command::{CompleteUpload, CompletedPart, Refusal, Reply};
+use crate::storage::meta::record::{Body, Checksum, CompletedRecord, ETag, Manifest, PartRow, UploadRecord};
+use crate::storage::meta::tables::{COMPLETED, PARTS, UPLOAD_PARTS, part_key, upload_part_key};
+use crate::storage::meta::{checksum, codec};
+use crate::types::UnixMs;
+use md5::{Digest, Md5};
+use std::collections::BTreeMap;
+
+impl Applying<'_> {
+    pub(super) fn complete_upload(&mut self, complete: &CompleteUpload) -> Decided<Reply> {
+        self.require_bucket(complete.bucket)?;
+        let Some(upload) = self.upload(complete.bucket, &complete.key, complete.upload)? else {
+            return self.repeated_completion(complete);
+        };
+        require_order(&complete.parts)?;
+        let parts = self.listed_parts(complete)?;
+        let mut manifest = assemble(complete, upload, &parts)?;
+        manifest.modified = self.now;
+        let old = self.object(complete.bucket, &complete.key)?;
+        require_conditions(&complete.conditions, old.as_ref())?;
+        if old.as_ref().is_some_and(|old| old.id == manifest.id) {
+            return Err(Refusal::InvalidRequest.into());
+        }
+
+        for part in &parts {
+            self.rows.remove(UPLOAD_PARTS, &upload_part_key(complete.upload, part.number));
+            self.rows.put_row(PARTS, &part_key(manifest.id, part.offset_bytes), part);
+        }
+        let record = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
+        self.rows.put_row(COMPLETED, &manifest.id.to_be_bytes(), &record);
+        self.end_upload(complete.bucket, &complete.key, complete.upload)?;
+        self.replace_object(complete.bucket, &complete.key, &manifest, old.as_ref())?;
+        Ok(Reply::ObjectPut { manifest: Box::new(manifest) })
+    }
+
+    /// A client that did not hear the first answer asks again: the same, for as long as the object stands.
+    fn repeated_completion(&self, complete: &CompleteUpload) -> Decided<Reply> {
+        let standing = self.object(complete.bucket, &complete.key)?.ok_or(Refusal::NoSuchUpload)?;
+        let made_of: Option<CompletedRecord> = self.rows.row(COMPLETED, &standing.id.to_be_bytes())?;
+        let asked = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
+        if made_of != Some(asked) {
+            return Err(Refusal::NoSuchUpload.into());
+        }
+        Ok(Reply::ObjectPut { manifest: Box::new(standing) })
+    }
+
+    /// The parts' rows in the order of the list, each with its offset.
+    fn listed_parts(&self, complete: &CompleteUpload) -> Decided<Vec<PartRow>> {
+        let mut uploaded = BTreeMap::new();
+        for (_, row) in self.rows.first(UPLOAD_PARTS, &complete.upload.to_be_bytes(), usize::from(PARTS_MAX))? {
+            let part: PartRow = codec::decode(&row).map_err(KvError::from)?;
+            uploaded.insert(part.number, part);
+        }
+        let mut parts = Vec::with_capacity(complete.parts.len());
+        let mut offset_bytes = 0u64;
+        for listed in &complete.parts {
+            let mut part =
+                uploaded.remove(&listed.number).filter(|part| is_same(listed, part)).ok_or(Refusal::InvalidPart)?;
+            part.offset_bytes = offset_bytes;
+            offset_bytes = offset_bytes.saturating_add(part.size_bytes);
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+}
+
+fn require_order(listed: &[CompletedPart]) -> Result<(), Refusal> {
+    if listed.is_empty() || listed.len() > usize::from(PARTS_MAX) {
+        return Err(Refusal::InvalidRequest);
+    }
+    let ascending = listed.windows(2).all(|pair| matches!(pair, [a, b] if a.number < b.number));
+    if ascending { Ok(()) } else { Err(Refusal::InvalidPartOrder) }
+}
+
+fn is_same(listed: &CompletedPart, part: &PartRow) -> bool {
+    let same = |listed: &Checksum| {
+        part.checksum.as_ref().is_some_and(|own| own.algorithm == listed.algorithm && own.value == listed.value)
+    };
+    listed.md5 == part.md5 && listed.checksum.as_ref().is_none_or(same)
+}
+
+/// The object version that these parts make, but for its time.
+fn assemble(complete: &CompleteUpload, upload: UploadRecord, parts: &[PartRow]) -> Result<Manifest, Refusal> {
+    let (last, others) = parts.split_last().ok_or(Refusal::InvalidRequest)?;
+    if others.iter().any(|part| part.size_bytes < PART_BYTES_MIN) {
+        return Err(Refusal::EntityTooSmall);
+    }
+    let size_bytes = last.offset_bytes.saturating_add(last.size_bytes);
+    if size_bytes > OBJECT_BYTES_MAX {
+        return Err(Refusal::EntityTooLarge);
+    }
+    if complete.expected_size_bytes.is_some_and(|expected| expected != size_bytes) {
+        return Err(Refusal::SizeMismatch);
+    }
+    let count = u16::try_from(parts.len()).map_err(|_| Refusal::InvalidRequest)?;
+    Ok(Manifest {
+        id: complete.manifest,
+        size_bytes,
+        etag: ETag { md5: md5_of_md5s(parts), parts: Some(count) },
+        modified: UnixMs(0),
+        checksum: whole_checksum(complete, &upload, parts)?,
+        headers: upload.headers,
+        body: Body::Parts { count },
+    })
+}
+
+fn whole_checksum(
+    complete: &CompleteUpload,
+    upload: &UploadRecord,
+    parts: &[PartRow],
+) -> Result<Option<Checksum>, Refusal> {
+    let expected = complete.expected_checksum.as_ref();
+    let wanted = match (upload.checksum, expected) {
+        (Some(begun), Some(expected)) if begun != (expected.algorithm, expected.kind) => {
+            return Err(Refusal::InvalidRequest);
+        }
+        (Some(begun), _) => begun,
+        (None, Some(expected)) => (expected.algorithm, expected.kind),
+        (None, None) => return Ok(None),
+    };
+    let whole = checksum::of_parts(wanted.0, wanted.1, parts).ok_or(Refusal::InvalidPart)?;
+    if expected.is_some_and(|expected| expected.value != whole.value) {
+        return Err(Refusal::ChecksumMismatch);
+    }
+    Ok(Some(whole))
+}
+
+fn md5_of_md5s(parts: &[PartRow]) -> [u8; 16] {
+    let mut md5 = Md5::new();
+    parts.iter().for_each(|part| md5.update(part.md5));
+    md5.finalize().into()
+}
+
+fn list_md5(listed: &[CompletedPart]) -> [u8; 16] {
+    let mut md5 = Md5::new();
+    for part in listed {
+        md5.update(part.number.to_be_bytes());
+        md5.update(part.md5);
+    }
+    md5.finalize().into()
+}

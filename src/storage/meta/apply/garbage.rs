@@ -1,0 +1,164 @@
+//! Garbage: blobs that nothing refers to any more, kept until every node has dropped its shards. A long list of parts is
+//! not taken apart by the change that drops it but by later ones, so that no change costs by the number of parts; while a
+//! list with blobs is left, the garbage holds some of them, so that whoever reclaims garbage is led to the rest.
+
+use super::Applying;
+use crate::limits::{DROPPED_ROWS_AT_ONCE, DROPPED_ROWS_PER_RECLAIM, SHARDS_MAX};
+use crate::storage::kv::{KvError, KvResult, Table};
+use crate::storage::meta::codec;
+use crate::storage::meta::command::Reply;
+use crate::storage::meta::record::{BlobRef, Body, GarbageRow, Manifest, PartRow};
+use crate::storage::meta::tables::{
+    BLOBS, COMPLETED, DROPPED, DroppedList, GARBAGE, INLINE, PARTS, REPAIRS, UPLOAD_PARTS, UPLOADS, bucket_prefix,
+    split_upload_key,
+};
+use crate::types::{BucketId, ShardId, ShardIndex};
+
+/// What was taken off a list.
+struct Taken {
+    rows: usize,
+    /// Whether the list has more.
+    more: bool,
+}
+
+impl Applying<'_> {
+    /// An object version is no longer referred to.
+    pub(super) fn discard_version(&mut self, old: &Manifest) -> KvResult<()> {
+        match &old.body {
+            Body::Empty => Ok(()),
+            Body::Inline => {
+                self.rows.remove(INLINE, &old.id.to_be_bytes());
+                Ok(())
+            }
+            Body::Blob(blob) => self.discard_blob(blob),
+            Body::Parts { .. } => {
+                self.rows.remove(COMPLETED, &old.id.to_be_bytes());
+                self.drop_list(DroppedList::ObjectParts(old.id))
+            }
+        }
+    }
+
+    /// A blob is no longer referred to; its repairs are pointless.
+    pub(super) fn discard_blob(&mut self, blob: &BlobRef) -> KvResult<()> {
+        let key = blob.id.to_be_bytes();
+        self.rows.remove(BLOBS, &key);
+        self.counts.blobs -= 1;
+        if self.counts.repairs > 0 {
+            for (repair, _) in self.rows.first(REPAIRS, &key, SHARDS_MAX)? {
+                self.rows.remove(REPAIRS, &repair);
+                self.counts.repairs -= 1;
+            }
+        }
+        self.add_garbage(blob);
+        Ok(())
+    }
+
+    /// The blob of a refused change: nothing will ever refer to it. One that something refers to already is left alone.
+    pub(super) fn discard_fresh(&mut self, blob: Option<BlobRef>) -> KvResult<()> {
+        match blob {
+            Some(blob) if !self.is_known(&blob)? => self.add_garbage(&blob),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_garbage(&mut self, blob: &BlobRef) {
+        let shards = u8::try_from(blob.placement.len()).unwrap_or(u8::MAX);
+        let row = GarbageRow { blob: blob.clone(), since: self.now, pending: (0..shards).map(ShardIndex).collect() };
+        self.rows.put_row(GARBAGE, &blob.id.to_be_bytes(), &row);
+        self.counts.garbage += 1;
+    }
+
+    /// A list is no longer referred to: its first rows become garbage now, the rest later.
+    pub(super) fn drop_list(&mut self, list: DroppedList) -> KvResult<()> {
+        if self.take_apart(list, DROPPED_ROWS_AT_ONCE)?.more {
+            self.rows.put(DROPPED, &list.key(), Vec::new());
+            self.counts.dropped_lists += 1;
+        }
+        Ok(())
+    }
+
+    fn take_apart(&mut self, list: DroppedList, rows_max: usize) -> KvResult<Taken> {
+        match list {
+            DroppedList::ObjectParts(id) => self.take_parts(PARTS, &id.to_be_bytes(), rows_max),
+            DroppedList::UploadParts(id) => self.take_parts(UPLOAD_PARTS, &id.to_be_bytes(), rows_max),
+            DroppedList::BucketUploads(id) => self.take_uploads(id, rows_max),
+        }
+    }
+
+    fn take_parts(&mut self, table: Table, prefix: &[u8], rows_max: usize) -> KvResult<Taken> {
+        let mut rows = self.rows.first(table, prefix, rows_max + 1)?;
+        let more = rows.len() > rows_max;
+        rows.truncate(rows_max);
+        for (key, row) in &rows {
+            self.rows.remove(table, key);
+            if let Some(blob) = codec::decode::<PartRow>(row)?.blob {
+                self.discard_blob(&blob)?;
+            }
+        }
+        Ok(Taken { rows: rows.len(), more })
+    }
+
+    fn take_uploads(&mut self, bucket: BucketId, rows_max: usize) -> KvResult<Taken> {
+        let uploads = self.rows.first(UPLOADS, &bucket_prefix(bucket), rows_max + 1)?;
+        let (total, mut seen, mut rows) = (uploads.len(), 0, 0);
+        for (key, _) in uploads {
+            if rows >= rows_max {
+                break;
+            }
+            let malformed = || KvError { doing: "read an upload's key", cause: format!("malformed: {key:02x?}") };
+            let (_, id) = split_upload_key(&key).ok_or_else(malformed)?;
+            self.rows.remove(UPLOADS, &key);
+            self.counts.uploads -= 1;
+            let list = DroppedList::UploadParts(id);
+            let taken = self.take_apart(list, rows_max - rows)?;
+            if taken.more {
+                self.rows.put(DROPPED, &list.key(), Vec::new());
+                self.counts.dropped_lists += 1;
+            }
+            rows += 1 + taken.rows;
+            seen += 1;
+        }
+        Ok(Taken { rows, more: seen < total })
+    }
+
+    pub(super) fn reclaim_garbage(&mut self, gone: &[ShardId]) -> KvResult<Reply> {
+        for shard in gone {
+            let key = shard.blob.to_be_bytes();
+            let Some(mut row) = self.rows.row::<GarbageRow>(GARBAGE, &key)? else { continue };
+            row.pending.retain(|pending| *pending != shard.shard);
+            if row.pending.is_empty() {
+                self.rows.remove(GARBAGE, &key);
+                self.counts.garbage -= 1;
+            } else {
+                self.rows.put_row(GARBAGE, &key, &row);
+            }
+        }
+        if self.counts.dropped_lists > 0 {
+            self.take_dropped_lists()?;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn take_dropped_lists(&mut self) -> KvResult<()> {
+        let mut left = DROPPED_ROWS_PER_RECLAIM;
+        for (key, _) in self.rows.first(DROPPED, &[], DROPPED_ROWS_PER_RECLAIM)? {
+            if left == 0 {
+                break;
+            }
+            let malformed = || KvError { doing: "read a dropped list's key", cause: format!("malformed: {key:02x?}") };
+            let taken = self.take_apart(DroppedList::from_key(&key).ok_or_else(malformed)?, left)?;
+            left = left.saturating_sub(taken.rows.max(1));
+            if !taken.more {
+                self.rows.remove(DROPPED, &key);
+                self.counts.dropped_lists -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The blob, if any, of a part that is no longer listed.
+    pub(super) fn discard_part(&mut self, part: &PartRow) -> KvResult<()> {
+        part.blob.as_ref().map_or(Ok(()), |blob| self.discard_blob(blob))
+    }
+}

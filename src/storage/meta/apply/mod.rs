@@ -1,0 +1,193 @@
+//! The rules: what each change does to the tables, and what it answers. A pure function of the tables and the commands:
+//! time, ids and random numbers come with the command, so that every replica that applies the same entries has the same
+//! rows. A refused change leaves no trace but the garbage that its own blob becomes.
+//!
+//! A blob has one owner, from the entry that names it first to the one that makes it garbage: it is in `blobs` or in
+//! `garbage`, never in both, until every node has dropped its shards.
+
+mod buckets;
+mod complete;
+mod garbage;
+mod objects;
+mod overlay;
+mod repairs;
+mod uploads;
+
+use super::codec::{self, FORMAT_VERSION};
+use super::command::{Change, Command, Refusal, Reply};
+use super::record::Counts;
+use super::tables::{SYSTEM, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT};
+use super::view::MetaView;
+use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
+use crate::types::UnixMs;
+use bytes::Bytes;
+use overlay::Overlay;
+use std::sync::Arc;
+
+/// The layout of the tables (`tables`); rows have versions of their own (`codec`).
+const LAYOUT_VERSION: u8 = 1;
+
+/// The state machine over its tables. One caller applies; any number look.
+#[derive(Clone, Debug)]
+pub struct MetaTables {
+    kv: Arc<dyn Kv>,
+}
+
+/// One entry of the log: its index, and its commands in order (none, for entries that are the log's own business).
+#[derive(Clone, Debug)]
+pub struct ApplyEntry {
+    pub index: u64,
+    pub commands: Vec<Command>,
+}
+
+/// How far the tables have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Of the last entry applied.
+    pub index: u64,
+    /// What the caller stored with it (its log id and membership).
+    pub position: Bytes,
+}
+
+impl MetaTables {
+    /// Over tables that are empty, or were made by this version of the layout.
+    pub fn open(kv: Arc<dyn Kv>) -> KvResult<Self> {
+        match kv.get(SYSTEM, SYSTEM_FORMAT)?.as_deref() {
+            None | Some([LAYOUT_VERSION]) => Ok(Self { kv }),
+            Some(other) => Err(KvError {
+                doing: "open the metadata tables",
+                cause: format!("layout version {other:?} is not known; this program knows {LAYOUT_VERSION}"),
+            }),
+        }
+    }
+
+    pub fn applied(&self) -> KvResult<Option<Applied>> {
+        applied_in(&*self.kv)
+    }
+
+    /// The tables at this moment.
+    pub fn view(&self) -> MetaView {
+        MetaView::new(self.kv.snapshot())
+    }
+
+    pub fn kv(&self) -> &Arc<dyn Kv> {
+        &self.kv
+    }
+
+    /// Applies entries in order and commits their effects, with `position`, as one batch in which every key is written
+    /// once. Answers each entry's replies; an entry that was applied before is passed over and has none. An error means that
+    /// the tables are lost, not that a change was refused.
+    pub fn apply(&self, entries: impl IntoIterator<Item = ApplyEntry>, position: Bytes) -> KvResult<Vec<Vec<Reply>>> {
+        let before = self.applied()?.map(|applied| applied.index);
+        let mut last = before;
+        let mut applying = Applying::new(&*self.kv)?;
+        let mut replies = Vec::new();
+        for entry in entries {
+            if last.is_some_and(|last| entry.index <= last) {
+                replies.push(Vec::new());
+                continue;
+            }
+            last = Some(entry.index);
+            replies.push(entry.commands.into_iter().map(|command| applying.command(command)).collect::<KvResult<_>>()?);
+        }
+        if let Some(index) = last.filter(|_| last != before) {
+            self.kv.commit(applying.finish(before.is_none(), &Applied { index, position }).into_batch())?;
+        }
+        Ok(replies)
+    }
+}
+
+/// How far the tables have come that this reads.
+pub(super) fn applied_in(kv: &dyn KvRead) -> KvResult<Option<Applied>> {
+    let Some(row) = kv.get(SYSTEM, SYSTEM_APPLIED)? else { return Ok(None) };
+    let malformed = || KvError { doing: "read the applied position", cause: format!("malformed: {row:02x?}") };
+    let body = row.strip_prefix(&[FORMAT_VERSION]).ok_or_else(malformed)?;
+    let (index, position) = body.split_first_chunk::<8>().ok_or_else(malformed)?;
+    Ok(Some(Applied { index: u64::from_be_bytes(*index), position: row.slice_ref(position) }))
+}
+
+fn applied_row(applied: &Applied) -> Vec<u8> {
+    [&[FORMAT_VERSION][..], &applied.index.to_be_bytes(), &applied.position].concat()
+}
+
+/// Why a change is not made: it is refused, or the tables fail.
+enum Stop {
+    Refused(Refusal),
+    Lost(KvError),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<KvError> for Stop {
+    fn from(error: KvError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+/// A refusal comes before the first effect.
+type Decided<T> = Result<T, Stop>;
+
+fn answered(decided: Decided<Reply>) -> KvResult<Reply> {
+    match decided {
+        Ok(reply) => Ok(reply),
+        Err(Stop::Refused(refusal)) => Ok(Reply::Refused(refusal)),
+        Err(Stop::Lost(error)) => Err(error),
+    }
+}
+
+/// A batch of entries being applied.
+struct Applying<'a> {
+    rows: Overlay<'a>,
+    counts: Counts,
+    counts_before: Counts,
+    /// Of the command being applied.
+    now: UnixMs,
+}
+
+impl<'a> Applying<'a> {
+    fn new(kv: &'a dyn KvRead) -> KvResult<Self> {
+        let rows = Overlay::new(kv);
+        let counts = rows.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default();
+        Ok(Self { rows, counts, counts_before: counts, now: UnixMs(0) })
+    }
+
+    fn finish(mut self, first: bool, applied: &Applied) -> Overlay<'a> {
+        if first {
+            self.rows.put(SYSTEM, SYSTEM_FORMAT, vec![LAYOUT_VERSION]);
+        }
+        if self.counts != self.counts_before {
+            self.rows.put(SYSTEM, SYSTEM_COUNTS, codec::encode(&self.counts));
+        }
+        self.rows.put(SYSTEM, SYSTEM_APPLIED, applied_row(applied));
+        self.rows
+    }
+
+    fn command(&mut self, command: Command) -> KvResult<Reply> {
+        self.now = command.now;
+        match command.change {
+            Change::CreateBucket { name, region, owner } => answered(self.create_bucket(name, region, owner)),
+            Change::DeleteBucket { name } => answered(self.delete_bucket(&name)),
+            Change::PutObject(put) => self.put_object(*put),
+            Change::DeleteObject { bucket, key, conditions } => {
+                let deleted = self.delete_object(bucket, &key, &conditions);
+                answered(deleted.map(|existed| Reply::Deleted { existed }))
+            }
+            Change::DeleteObjects { bucket, keys } => self.delete_objects(bucket, &keys),
+            Change::CreateUpload(create) => answered(self.create_upload(*create)),
+            Change::PutPart(put) => self.put_part(*put),
+            Change::CompleteUpload(complete) => answered(self.complete_upload(&complete)),
+            Change::AbortUpload { bucket, key, upload } => answered(self.abort_upload(bucket, &key, upload)),
+            Change::ReclaimGarbage { gone } => self.reclaim_garbage(&gone),
+            Change::QueueRepairs { missing } => self.queue_repairs(&missing),
+            Change::FinishRepairs { done } => self.finish_repairs(&done),
+            Change::RegisterNode(node) => self.register_node(node),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! The repair queue, and the drives that shards are on.
+
+use super::Applying;
+use crate::storage::kv::KvResult;
+use crate::storage::meta::command::Reply;
+use crate::storage::meta::record::{BlobRef, NodeRecord, RepairRow};
+use crate::storage::meta::tables::{BLOBS, NODES, REPAIRS, node_key, repair_key};
+use crate::types::{ShardId, ShardIndex};
+
+impl Applying<'_> {
+    /// Only shards of blobs that are still referred to. The blob is as the tables have it, not as the proposer saw it.
+    pub(super) fn queue_repairs(&mut self, missing: &[(BlobRef, ShardIndex)]) -> KvResult<Reply> {
+        for (blob, shard) in missing {
+            let Some(blob) = self.rows.row::<BlobRef>(BLOBS, &blob.id.to_be_bytes())? else { continue };
+            let key = repair_key(blob.id, *shard);
+            if usize::from(shard.0) < blob.placement.len() && !self.rows.has(REPAIRS, &key)? {
+                self.rows.put_row(REPAIRS, &key, &RepairRow { blob, shard: *shard, since: self.now });
+                self.counts.repairs += 1;
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn finish_repairs(&mut self, done: &[ShardId]) -> KvResult<Reply> {
+        for shard in done {
+            let key = repair_key(shard.blob, shard.shard);
+            if self.rows.has(REPAIRS, &key)? {
+                self.rows.remove(REPAIRS, &key);
+                self.counts.repairs -= 1;
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// A drive that is known under the same incarnation keeps the time at which it joined.
+    pub(super) fn register_node(&mut self, mut node: NodeRecord) -> KvResult<Reply> {
+        let key = node_key(node.id);
+        let known = self.rows.row::<NodeRecord>(NODES, &key)?;
+        node.joined =
+            known.filter(|known| known.incarnation == node.incarnation).map_or(self.now, |known| known.joined);
+        self.rows.put_row(NODES, &key, &node);
+        Ok(Reply::Done)
+    }
+}

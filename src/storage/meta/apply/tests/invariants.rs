@@ -1,0 +1,250 @@
+//! Random histories: whatever is applied, no blob is lost or owned twice, the counters are true, and the result does not
+//! depend on how the log was cut into batches.
+
+use super::{create_bucket, position};
+use crate::storage::kv::memory::MemoryKv;
+use crate::storage::kv::{KvRead, Table};
+use crate::storage::meta::apply::{ApplyEntry, MetaTables};
+use crate::storage::meta::codec::{self, Record};
+use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, WriteConditions};
+use crate::storage::meta::record::{Body, Counts, GarbageRow, Manifest, PartRow, UploadRecord};
+use crate::storage::meta::samples::{
+    BUCKET, MIB, blob, complete, create_upload, part, put_blob, put_empty, put_inline, put_part,
+};
+use crate::storage::meta::snapshot::SnapshotWriter;
+use crate::storage::meta::tables::{
+    BLOBS, BUCKETS, COMPLETED, DROPPED, GARBAGE, INLINE, OBJECTS, PARTS, REPAIRS, TABLES, UPLOAD_PARTS, UPLOADS,
+};
+use crate::types::{BlobId, ShardId, ShardIndex, UnixMs, UploadId};
+use bytes::Bytes;
+use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::sample::Index;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// A step of a history; ids are drawn when it is laid out, so that every blob is fresh.
+#[derive(Clone, Debug)]
+enum Step {
+    CreateBucket,
+    DeleteBucket,
+    Put { key: u8, kind: u8, only_if_absent: bool, missing: bool },
+    Delete { key: u8 },
+    CreateUpload { key: u8, upload: u8 },
+    PutPart { key: u8, upload: u8, number: u16, large: bool },
+    Complete { key: u8, upload: u8, numbers: Vec<u16> },
+    Abort { key: u8, upload: u8 },
+    Reclaim { which: Index, shard: u8 },
+    Repair { which: Index, shard: u8, done: bool },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = || 0u8..3;
+    let upload = || 0u8..3;
+    let numbers = proptest::collection::btree_set(1u16..5, 0..4).prop_map(|numbers| numbers.into_iter().collect());
+    let step = prop_oneof![
+        1 => proptest::strategy::Just(Step::CreateBucket),
+        1 => proptest::strategy::Just(Step::DeleteBucket),
+        6 => (key(), 0u8..3, any::<bool>(), any::<bool>())
+            .prop_map(|(key, kind, only_if_absent, missing)| Step::Put { key, kind, only_if_absent, missing }),
+        3 => key().prop_map(|key| Step::Delete { key }),
+        3 => (key(), upload()).prop_map(|(key, upload)| Step::CreateUpload { key, upload }),
+        8 => (key(), upload(), 1u16..5, any::<bool>())
+            .prop_map(|(key, upload, number, large)| Step::PutPart { key, upload, number, large }),
+        4 => (key(), upload(), numbers).prop_map(|(key, upload, numbers)| Step::Complete { key, upload, numbers }),
+        1 => (key(), upload()).prop_map(|(key, upload)| Step::Abort { key, upload }),
+        3 => (any::<Index>(), 0u8..5).prop_map(|(which, shard)| Step::Reclaim { which, shard }),
+        3 => (any::<Index>(), 0u8..5, any::<bool>()).prop_map(|(which, shard, done)| Step::Repair { which, shard, done }),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+/// Lays a history out as commands. Part `number` of an upload has an MD5 that follows from the blob last put for it.
+fn lay_out(steps: Vec<Step>) -> Vec<Command> {
+    let mut parts: BTreeMap<(u8, u16), PartRow> = BTreeMap::new();
+    let mut commands = Vec::new();
+    let name = |key: u8| format!("key {key}");
+    for (step, id) in steps.into_iter().zip(1000u128..) {
+        let of_earlier = |which: Index| 1000 + which.index(id as usize - 999) as u128;
+        let shard = |which: Index, shard| ShardId { blob: BlobId(of_earlier(which)), shard: ShardIndex(shard) };
+        let change = match step {
+            Step::CreateBucket => create_bucket("photos", "someone"),
+            Step::DeleteBucket => Change::DeleteBucket { name: "photos".into() },
+            Step::Put { key, kind, only_if_absent, missing } => {
+                let put = match kind {
+                    0 => put_inline(&name(key), id, b"bytes"),
+                    1 => put_empty(&name(key), id),
+                    _ => put_blob(&name(key), id),
+                };
+                let missing = if missing && kind == 2 { vec![ShardIndex(1), ShardIndex(2)] } else { Vec::new() };
+                let if_none_match = only_if_absent.then_some(ETagCondition::Any);
+                Change::PutObject(Box::new(PutObject {
+                    conditions: WriteConditions { if_match: None, if_none_match },
+                    missing,
+                    ..put
+                }))
+            }
+            Step::Delete { key } => {
+                Change::DeleteObject { bucket: BUCKET, key: name(key), conditions: WriteConditions::default() }
+            }
+            Step::CreateUpload { key, upload } => {
+                Change::CreateUpload(Box::new(create_upload(&name(key), upload.into())))
+            }
+            Step::PutPart { key, upload, number, large } => {
+                let row = part(number, id, if large { 5 * MIB } else { 1 });
+                parts.insert((upload, number), row.clone());
+                Change::PutPart(Box::new(put_part(&name(key), upload.into(), row)))
+            }
+            Step::Complete { key, upload, numbers } => {
+                let listed: Vec<_> = numbers.iter().filter_map(|&number| parts.get(&(upload, number))).collect();
+                Change::CompleteUpload(Box::new(complete(&name(key), upload.into(), id, listed)))
+            }
+            Step::Abort { key, upload } => {
+                Change::AbortUpload { bucket: BUCKET, key: name(key), upload: UploadId(upload.into()) }
+            }
+            Step::Reclaim { which, shard: 4 } => {
+                Change::ReclaimGarbage { gone: (0..4).map(|index| shard(which, index)).collect() }
+            }
+            Step::Reclaim { which, shard: index } => Change::ReclaimGarbage { gone: vec![shard(which, index)] },
+            Step::Repair { which, shard: index, done: true } => {
+                Change::FinishRepairs { done: vec![shard(which, index)] }
+            }
+            Step::Repair { which, shard, done: false } => {
+                Change::QueueRepairs { missing: vec![(blob(of_earlier(which), 1), ShardIndex(shard))] }
+            }
+        };
+        commands.push(Command { now: UnixMs(id as u64), change });
+    }
+    commands
+}
+
+/// Applies the commands, this many to an entry and this many entries at once, over a bucket that is there first.
+fn apply(commands: &[Command], per_entry: usize, entries_at_once: usize) -> MetaTables {
+    let kv = Arc::new(MemoryKv::new(TABLES));
+    let tables = MetaTables::open(kv).expect("opens");
+    let first = Command { now: UnixMs(1), change: create_bucket("photos", "someone") };
+    tables.apply([ApplyEntry { index: 1, commands: vec![first] }], Bytes::new()).expect("applies");
+    let entries: Vec<_> = commands
+        .chunks(per_entry)
+        .zip(2..)
+        .map(|(some, index)| ApplyEntry { index, commands: some.to_vec() })
+        .collect();
+    for batch in entries.chunks(entries_at_once) {
+        tables.apply(batch.to_vec(), position(0)).expect("applies");
+    }
+    tables
+}
+
+fn rows<R: Record>(kv: &dyn KvRead, table: Table) -> Vec<R> {
+    let pairs = kv.range(table, Bound::Unbounded, Bound::Unbounded);
+    pairs.map(|pair| codec::decode(&pair.expect("reads").1).expect("decodes")).collect()
+}
+
+fn count(kv: &dyn KvRead, table: Table) -> u64 {
+    kv.range(table, Bound::Unbounded, Bound::Unbounded).count() as u64
+}
+
+fn check(tables: &MetaTables) {
+    let kv = tables.kv().snapshot();
+    let kv = &*kv;
+    let objects: Vec<Manifest> = rows(kv, OBJECTS);
+    let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
+    let of_objects = objects.iter().filter_map(|object| match &object.body {
+        Body::Blob(blob) => Some(blob.id),
+        _ => None,
+    });
+    let owners: Vec<BlobId> =
+        of_objects.chain(parts.iter().filter_map(|part| part.blob.as_ref()).map(|blob| blob.id)).collect();
+    let owned: BTreeSet<_> = owners.iter().copied().collect();
+    assert_eq!(owned.len(), owners.len(), "a blob is referred to twice");
+    let (known, next) = tables.view().blobs(None, 1 << 20).expect("reads");
+    assert_eq!(
+        (known.iter().map(|blob| blob.id).collect::<BTreeSet<_>>(), next),
+        (owned.clone(), None),
+        "blobs are not those referred to"
+    );
+    let garbage: Vec<GarbageRow> = rows(kv, GARBAGE);
+    assert!(garbage.iter().all(|row| !owned.contains(&row.blob.id)), "garbage is referred to");
+    let repairs = tables.view().repairs(None, usize::MAX).expect("reads");
+    assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of what nothing refers to");
+    let inline = objects.iter().filter(|object| object.body == Body::Inline).count() as u64;
+    assert_eq!(count(kv, INLINE), inline, "inline rows without objects, or the reverse");
+    let of_parts: Vec<_> = objects.iter().filter(|object| matches!(object.body, Body::Parts { .. })).collect();
+    assert_eq!(count(kv, COMPLETED), of_parts.len() as u64, "completed uploads are remembered beyond their object");
+    for object in of_parts {
+        let parts = tables.view().parts_from(object.id, 0, 10).expect("reads");
+        assert_eq!(
+            parts.iter().map(|part| part.size_bytes).sum::<u64>(),
+            object.size_bytes,
+            "parts do not make up the object"
+        );
+    }
+    let uploads: BTreeSet<UploadId> = rows::<UploadRecord>(kv, UPLOADS).into_iter().map(|upload| upload.id).collect();
+    for pair in kv.range(UPLOAD_PARTS, Bound::Unbounded, Bound::Unbounded) {
+        let (id, _) =
+            pair.expect("reads").0.split_first_chunk().map(|(id, rest)| (*id, rest.len())).expect("has an id");
+        assert!(uploads.contains(&UploadId::from_be_bytes(id)), "a part of no upload");
+    }
+    let counts = tables.view().counts().expect("reads");
+    let expected = Counts {
+        buckets: count(kv, BUCKETS),
+        objects: count(kv, OBJECTS),
+        uploads: count(kv, UPLOADS),
+        blobs: count(kv, BLOBS),
+        garbage: count(kv, GARBAGE),
+        repairs: count(kv, REPAIRS),
+        dropped_lists: count(kv, DROPPED),
+        buckets_ever: counts.buckets_ever,
+    };
+    assert_eq!(counts, expected, "counters differ from the rows");
+}
+
+/// Every blob that a command brought is owned, garbage, or was reclaimed.
+fn check_nothing_leaks(tables: &MetaTables, commands: &[Command]) {
+    let view = tables.view();
+    let mut reclaimed: BTreeMap<BlobId, BTreeSet<ShardIndex>> = BTreeMap::new();
+    for command in commands {
+        if let Change::ReclaimGarbage { gone } = &command.change {
+            for shard in gone {
+                reclaimed.entry(shard.blob).or_default().insert(shard.shard);
+            }
+        }
+    }
+    for command in commands {
+        let brought = match &command.change {
+            Change::PutObject(put) => match &put.manifest.body {
+                Body::Blob(blob) => Some(blob.id),
+                _ => None,
+            },
+            Change::PutPart(put) => put.part.blob.as_ref().map(|blob| blob.id),
+            _ => None,
+        };
+        if let Some(id) = brought {
+            let may_be_gone = reclaimed.get(&id).is_some_and(|shards| shards.len() == 4);
+            assert!(may_be_gone || view.blob_is_known(id).expect("reads"), "blob {id} leaked");
+        }
+    }
+}
+
+fn image(tables: &MetaTables) -> Vec<Bytes> {
+    SnapshotWriter::new(tables.kv().snapshot()).collect::<Result<_, _>>().expect("reads")
+}
+
+proptest! {
+    #[test]
+    fn no_history_loses_a_blob_or_makes_a_counter_untrue(steps in steps()) {
+        let commands = lay_out(steps);
+        let tables = apply(&commands, 1, 1);
+        check(&tables);
+        check_nothing_leaks(&tables, &commands);
+    }
+
+    #[test]
+    fn the_tables_do_not_depend_on_how_entries_were_batched_c6(steps in steps(), per_entry in 1usize..9, at_once in 1usize..5) {
+        let commands = lay_out(steps);
+        let one_by_one = apply(&commands, per_entry, 1);
+        let batched = apply(&commands, per_entry, at_once);
+        check(&batched);
+        prop_assert_eq!(image(&one_by_one), image(&batched));
+    }
+}

@@ -1,0 +1,295 @@
+//! Buckets, objects, garbage, repairs, and what is common to all entries.
+
+use super::{Machine, create_bucket, position, put, shards_of};
+use crate::storage::kv::memory::MemoryKv;
+use crate::storage::kv::{Batch, Kv};
+use crate::storage::meta::apply::{ApplyEntry, MetaTables};
+use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, Refusal, Reply, WriteConditions};
+use crate::storage::meta::record::{Body, ETag, NodeRecord};
+use crate::storage::meta::samples::{self, BUCKET, md5_of, put_blob, put_empty, put_inline};
+use crate::storage::meta::tables::{SYSTEM, SYSTEM_FORMAT, TABLES};
+use crate::types::{BlobId, BucketId, Incarnation, ManifestId, ShardId, ShardIndex, UnixMs};
+use std::sync::Arc;
+
+fn delete(key: &str) -> Change {
+    Change::DeleteObject { bucket: BUCKET, key: key.to_owned(), conditions: WriteConditions::default() }
+}
+
+fn if_match(condition: ETagCondition) -> WriteConditions {
+    WriteConditions { if_match: Some(condition), if_none_match: None }
+}
+
+fn if_none_match(condition: ETagCondition) -> WriteConditions {
+    WriteConditions { if_match: None, if_none_match: Some(condition) }
+}
+
+fn tag(id: u128) -> ETagCondition {
+    ETagCondition::Is(ETag { md5: md5_of(id), parts: None })
+}
+
+#[test]
+fn one_entry_changes_the_object_its_blob_the_repairs_and_the_old_versions_garbage_c1() {
+    let mut machine = Machine::with_bucket();
+    machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 10) });
+    assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![10], vec![(10, 1)], vec![]));
+    let manifest =
+        machine.put(PutObject { missing: vec![ShardIndex(2), ShardIndex(0), ShardIndex(2)], ..put_blob("key", 11) });
+    assert_eq!(manifest.modified, UnixMs(1003));
+    assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![11], vec![(11, 0), (11, 2)], vec![10]));
+    assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), Some(manifest));
+    let row = machine.view().garbage(None, 1).expect("reads").remove(0);
+    assert_eq!((row.since, row.pending), (UnixMs(1003), (0..4).map(ShardIndex).collect()));
+    assert_eq!(machine.apply(delete("key")), Reply::Deleted { existed: true });
+    assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![], vec![], vec![10, 11]));
+    assert_eq!(machine.apply(delete("key")), Reply::Deleted { existed: false });
+    assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), None);
+}
+
+#[test]
+fn inline_bytes_come_and_go_with_their_object() {
+    let mut machine = Machine::with_bucket();
+    let first = machine.put(put_inline("key", 10, b"one"));
+    assert_eq!(machine.view().inline_bytes(first.id).expect("reads").as_deref(), Some(&b"one"[..]));
+    let second = machine.put(put_inline("key", 11, b"two"));
+    assert_eq!(machine.view().inline_bytes(first.id).expect("reads"), None);
+    assert_eq!(machine.view().inline_bytes(second.id).expect("reads").as_deref(), Some(&b"two"[..]));
+    machine.put(put_empty("key", 12));
+    assert_eq!(machine.view().inline_bytes(second.id).expect("reads"), None);
+    assert_eq!((machine.blobs(), machine.garbage()), (vec![], vec![]));
+}
+
+#[test]
+fn an_object_without_the_bytes_that_it_says_it_has_is_refused_f2() {
+    let mut machine = Machine::with_bucket();
+    let mut without = put_inline("key", 10, b"bytes");
+    without.inline = None;
+    let mut shorter = put_inline("key", 11, b"bytes");
+    shorter.manifest.size_bytes = 3;
+    let mut of_a_blob = put_blob("key", 12);
+    of_a_blob.manifest.size_bytes = 0;
+    let mut empty = put_empty("key", 13);
+    empty.manifest.size_bytes = 1;
+    let mut of_parts = put_empty("key", 14);
+    of_parts.manifest.body = Body::Parts { count: 1 };
+    for change in [without, shorter, of_a_blob, empty, of_parts] {
+        assert_eq!(machine.refusal(put(change)), Refusal::InvalidRequest);
+    }
+    assert_eq!(machine.garbage(), [12]);
+    assert_eq!(machine.view().counts().expect("reads").objects, 0);
+}
+
+#[test]
+fn a_refused_put_leaves_nothing_but_its_own_blob_as_garbage() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_blob("key", 10));
+    let elsewhere = PutObject { bucket: BucketId(99), ..put_blob("key", 11) };
+    assert_eq!(machine.refusal(put(elsewhere)), Refusal::NoSuchBucket);
+    let only_if_absent = PutObject {
+        conditions: if_none_match(ETagCondition::Any),
+        missing: vec![ShardIndex(0)],
+        ..put_blob("key", 12)
+    };
+    assert_eq!(machine.refusal(put(only_if_absent)), Refusal::PreconditionFailed);
+    assert_eq!(machine.refusal(put(put_blob("", 13))), Refusal::InvalidRequest);
+    assert_eq!(machine.refusal(put(put_blob(&"k".repeat(1025), 14))), Refusal::InvalidRequest);
+    assert_eq!(
+        machine.refusal(put(PutObject { missing: vec![ShardIndex(4)], ..put_blob("key", 15) })),
+        Refusal::InvalidRequest
+    );
+    assert_eq!((machine.blobs(), machine.garbage(), machine.repairs()), (vec![10], vec![11, 12, 13, 14, 15], vec![]));
+}
+
+#[test]
+fn conditions_are_decided_on_the_object_that_stands_when_the_entry_is_applied() {
+    let mut machine = Machine::with_bucket();
+    let attempt =
+        |machine: &mut Machine, id, conditions| machine.apply(put(PutObject { conditions, ..put_blob("key", id) }));
+    let refused = Reply::Refused;
+    assert_eq!(attempt(&mut machine, 10, if_match(ETagCondition::Any)), refused(Refusal::NoSuchKey));
+    assert_eq!(attempt(&mut machine, 11, if_match(tag(1))), refused(Refusal::NoSuchKey));
+    assert!(matches!(attempt(&mut machine, 12, if_none_match(ETagCondition::Any)), Reply::ObjectPut { .. }));
+    assert_eq!(attempt(&mut machine, 13, if_none_match(ETagCondition::Any)), refused(Refusal::PreconditionFailed));
+    assert_eq!(attempt(&mut machine, 14, if_none_match(tag(12))), refused(Refusal::PreconditionFailed));
+    assert_eq!(attempt(&mut machine, 15, if_match(tag(13))), refused(Refusal::PreconditionFailed));
+    assert_eq!(attempt(&mut machine, 16, if_match(ETagCondition::Unknown)), refused(Refusal::PreconditionFailed));
+    assert!(matches!(attempt(&mut machine, 17, if_match(tag(12))), Reply::ObjectPut { .. }));
+    assert!(matches!(attempt(&mut machine, 18, if_match(ETagCondition::Any)), Reply::ObjectPut { .. }));
+    assert!(matches!(attempt(&mut machine, 19, if_none_match(ETagCondition::Unknown)), Reply::ObjectPut { .. }));
+
+    let conditional = |conditions| Change::DeleteObject { bucket: BUCKET, key: "key".into(), conditions };
+    assert_eq!(machine.refusal(conditional(if_match(tag(1)))), Refusal::PreconditionFailed);
+    assert_eq!(machine.apply(conditional(if_match(tag(19)))), Reply::Deleted { existed: true });
+    assert_eq!(machine.refusal(conditional(if_match(ETagCondition::Any))), Refusal::NoSuchKey);
+}
+
+#[test]
+fn of_racing_puts_that_ask_for_absence_exactly_one_wins() {
+    let machine = Machine::with_bucket();
+    let commands =
+        (0..100).map(|id| PutObject { conditions: if_none_match(ETagCondition::Any), ..put_blob("key", 10 + id) });
+    let commands = commands.map(|change| Command { now: UnixMs(1), change: put(change) }).collect();
+    let replies = machine.tables.apply([ApplyEntry { index: 2, commands }], position(2)).expect("applies").remove(0);
+    assert_eq!(replies.iter().filter(|reply| matches!(reply, Reply::ObjectPut { .. })).count(), 1);
+    assert_eq!((machine.blobs().len(), machine.garbage().len()), (1, 99));
+}
+
+#[test]
+fn a_blob_that_something_refers_to_is_neither_shared_nor_made_garbage_by_a_refused_put() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_blob("key", 10));
+    let mut again = put_blob("other", 11);
+    again.manifest.body = put_blob("key", 10).manifest.body;
+    assert_eq!(machine.refusal(put(again)), Refusal::InvalidRequest);
+    assert_eq!((machine.blobs(), machine.garbage()), (vec![10], vec![]));
+}
+
+#[test]
+fn the_same_put_applied_twice_is_one_put() {
+    let mut machine = Machine::with_bucket();
+    let change = PutObject { conditions: if_none_match(ETagCondition::Any), ..put_blob("key", 10) };
+    let first = machine.apply(put(change.clone()));
+    assert_eq!(machine.apply(put(change)), first);
+    assert_eq!((machine.blobs(), machine.garbage()), (vec![10], vec![]));
+}
+
+#[test]
+fn deleting_many_answers_for_each_key_in_order() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_blob("a", 10));
+    machine.put(put_blob("b", 11));
+    let keys = vec![
+        ("a".to_owned(), WriteConditions::default()),
+        ("b".to_owned(), if_match(tag(99))),
+        ("c".to_owned(), WriteConditions::default()),
+        ("a".to_owned(), WriteConditions::default()),
+    ];
+    let expected = vec![Ok(true), Err(Refusal::PreconditionFailed), Ok(false), Ok(false)];
+    assert_eq!(machine.apply(Change::DeleteObjects { bucket: BUCKET, keys }), Reply::DeletedMany(expected));
+    let keys = vec![("a".to_owned(), WriteConditions::default())];
+    let elsewhere = machine.apply(Change::DeleteObjects { bucket: BucketId(9), keys });
+    assert_eq!(elsewhere, Reply::DeletedMany(vec![Err(Refusal::NoSuchBucket)]));
+    assert_eq!((machine.blobs(), machine.garbage()), (vec![11], vec![10]));
+}
+
+#[test]
+fn a_buckets_number_is_never_used_again() {
+    let mut machine = Machine::with_bucket();
+    assert_eq!(machine.refusal(create_bucket("photos", "someone")), Refusal::BucketOwnedByCaller);
+    assert_eq!(machine.refusal(create_bucket("photos", "another")), Refusal::BucketOwnedByOther);
+    assert_eq!(machine.apply(Change::DeleteBucket { name: "photos".into() }), Reply::Done);
+    assert_eq!(machine.refusal(Change::DeleteBucket { name: "photos".into() }), Refusal::NoSuchBucket);
+    assert_eq!(machine.apply(create_bucket("photos", "another")), Reply::BucketCreated { id: BucketId(2) });
+    assert_eq!(machine.refusal(put(put_blob("key", 10))), Refusal::NoSuchBucket);
+    let bucket = machine.view().bucket("photos").expect("reads").expect("exists");
+    assert_eq!((bucket.id, bucket.owner.as_str(), bucket.created), (BucketId(2), "another", UnixMs(1006)));
+}
+
+#[test]
+fn a_bucket_with_an_object_is_not_deleted() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_empty("\0", 10));
+    assert_eq!(machine.refusal(Change::DeleteBucket { name: "photos".into() }), Refusal::BucketNotEmpty);
+    machine.apply(delete("\0"));
+    assert_eq!(machine.apply(Change::DeleteBucket { name: "photos".into() }), Reply::Done);
+}
+
+#[test]
+fn garbage_is_forgotten_when_its_last_shard_is_gone() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_blob("key", 10));
+    machine.apply(delete("key"));
+    let (some, rest): (Vec<_>, Vec<_>) = shards_of(10).into_iter().partition(|shard| shard.shard.0 < 3);
+    machine.apply(Change::ReclaimGarbage { gone: some });
+    assert_eq!(machine.view().garbage(None, 9).expect("reads")[0].pending, [ShardIndex(3)]);
+    assert!(machine.view().blob_is_known(BlobId(10)).expect("reads"));
+    machine.apply(Change::ReclaimGarbage { gone: rest });
+    assert_eq!(machine.garbage(), []);
+    assert!(!machine.view().blob_is_known(BlobId(10)).expect("reads"));
+    machine.apply(Change::ReclaimGarbage { gone: shards_of(10) });
+    assert_eq!(machine.view().counts().expect("reads").garbage, 0);
+}
+
+#[test]
+fn repairs_are_queued_for_referred_blobs_only_and_once() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_blob("key", 10));
+    machine.put(put_blob("gone", 11));
+    machine.apply(delete("gone"));
+    let of = |id, shard| (samples::blob(id, 1), ShardIndex(shard));
+    let missing = vec![of(10, 0), of(10, 0), of(10, 3), of(10, 4), of(11, 0), of(12, 0)];
+    machine.apply(Change::QueueRepairs { missing });
+    assert_eq!(machine.repairs(), [(10, 0), (10, 3)]);
+    assert_eq!(machine.view().repairs(None, 1).expect("reads")[0].blob.size_bytes, samples::MIB);
+    let done = ShardId { blob: BlobId(10), shard: ShardIndex(0) };
+    machine.apply(Change::FinishRepairs { done: vec![done, done] });
+    assert_eq!(machine.repairs(), [(10, 3)]);
+    assert_eq!(machine.view().counts().expect("reads").repairs, 1);
+}
+
+#[test]
+fn a_drive_keeps_the_time_it_joined_until_it_comes_back_as_another() {
+    let mut machine = Machine::with_bucket();
+    let node = samples::node();
+    machine.apply(Change::RegisterNode(node.clone()));
+    machine.apply(Change::RegisterNode(NodeRecord { weight: 7, ..node.clone() }));
+    let known = machine.view().node(node.id).expect("reads").expect("registered");
+    assert_eq!((known.weight, known.joined), (7, UnixMs(1002)));
+    machine.apply(Change::RegisterNode(NodeRecord { incarnation: Incarnation(1), ..node }));
+    let nodes = machine.view().nodes().expect("reads");
+    assert_eq!((nodes.len(), nodes[0].joined), (1, UnixMs(1004)));
+}
+
+#[test]
+fn the_position_is_committed_with_the_effects_and_nothing_is_applied_twice_c5() {
+    let kv = Arc::new(MemoryKv::new(TABLES));
+    let tables = MetaTables::open(kv.clone()).expect("opens");
+    assert_eq!(tables.applied().expect("reads"), None);
+    let entry = |index, change| ApplyEntry { index, commands: vec![Command { now: UnixMs(1), change }] };
+    let entries = || {
+        [
+            entry(0, create_bucket("a", "x")),
+            ApplyEntry { index: 3, commands: vec![] },
+            entry(4, create_bucket("b", "x")),
+        ]
+    };
+    let replies = tables.apply(entries(), position(4)).expect("applies");
+    assert_eq!(replies.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 1]);
+    assert_eq!(kv.unsynced_commits(), 1);
+    let applied = tables.applied().expect("reads").expect("applied");
+    assert_eq!((applied.index, applied.position), (4, position(4)));
+
+    let replies = tables.apply(entries(), position(9)).expect("applies");
+    assert_eq!(replies, [vec![], vec![], vec![]]);
+    assert_eq!(kv.unsynced_commits(), 1);
+    assert_eq!(tables.view().applied().expect("reads").expect("applied").position, position(4));
+    for kept in 0..=1 {
+        let found = MetaTables::open(Arc::new(kv.power_cut_after(kept))).expect("opens");
+        assert_eq!(found.applied().expect("reads").is_some(), found.view().bucket("b").expect("reads").is_some());
+    }
+}
+
+#[test]
+fn tables_of_an_unknown_layout_are_not_opened() {
+    let kv = Arc::new(MemoryKv::new(TABLES));
+    let mut batch = Batch::default();
+    batch.put(SYSTEM, SYSTEM_FORMAT, vec![9]);
+    kv.commit(batch).expect("commits");
+    assert!(MetaTables::open(kv).is_err());
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_a_lost_database_and_not_a_refusal() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_blob("key", 10));
+    let mut batch = Batch::default();
+    batch.put(
+        crate::storage::meta::tables::OBJECTS,
+        crate::storage::meta::tables::object_key(BUCKET, "key"),
+        vec![1, 2, 3],
+    );
+    machine.tables.kv().commit(batch).expect("commits");
+    let commands = vec![Command { now: UnixMs(1), change: delete("key") }];
+    assert!(machine.tables.apply([ApplyEntry { index: 9, commands }], position(9)).is_err());
+    assert!(machine.view().object(BUCKET, "key").is_err());
+    assert_eq!(machine.view().inline_bytes(ManifestId(10)).expect("reads"), None);
+}

@@ -1,0 +1,92 @@
+//! Multipart uploads up to their completion: begun, parts put and replaced, aborted.
+
+use super::{Applying, Decided, answered};
+use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
+use crate::storage::kv::KvResult;
+use crate::storage::meta::checksum;
+use crate::storage::meta::command::{CreateUpload, PutPart, Refusal, Reply};
+use crate::storage::meta::record::{PartRow, UploadRecord};
+use crate::storage::meta::tables::{DroppedList, UPLOAD_PARTS, UPLOADS, upload_key, upload_part_key};
+use crate::types::{BucketId, UploadId};
+
+use super::objects::require_key;
+
+impl Applying<'_> {
+    pub(super) fn create_upload(&mut self, create: CreateUpload) -> Decided<Reply> {
+        let CreateUpload { bucket, key, id, owner, headers, checksum } = create;
+        self.require_bucket(bucket)?;
+        require_key(&key)?;
+        if checksum.is_some_and(|(algorithm, kind)| !checksum::is_multipart_kind(algorithm, kind)) {
+            return Err(Refusal::InvalidRequest.into());
+        }
+        let row_key = upload_key(bucket, &key, id);
+        if !self.rows.has(UPLOADS, &row_key)? {
+            let upload = UploadRecord { id, bucket, key, owner, initiated: self.now, headers, checksum };
+            self.rows.put_row(UPLOADS, &row_key, &upload);
+            self.counts.uploads += 1;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn put_part(&mut self, put: PutPart) -> KvResult<Reply> {
+        let blob = put.part.blob.clone();
+        let decided = self.replace_part(put);
+        if decided.is_err() {
+            self.discard_fresh(blob)?;
+        }
+        answered(decided)
+    }
+
+    fn replace_part(&mut self, put: PutPart) -> Decided<Reply> {
+        let PutPart { bucket, key, upload, mut part, missing } = put;
+        self.require_bucket(bucket)?;
+        let upload = self.upload(bucket, &key, upload)?.ok_or(Refusal::NoSuchUpload)?;
+        if part.size_bytes > PUT_BYTES_MAX {
+            return Err(Refusal::EntityTooLarge.into());
+        }
+        let blob_bytes = part.blob.as_ref().map_or(0, |blob| blob.size_bytes);
+        let other_checksum = match (&upload.checksum, &part.checksum) {
+            (Some((wanted, _)), Some(given)) => *wanted != given.algorithm,
+            _ => false,
+        };
+        if part.number == 0 || part.number > PARTS_MAX || blob_bytes != part.size_bytes || other_checksum {
+            return Err(Refusal::InvalidRequest.into());
+        }
+        let row_key = upload_part_key(upload.id, part.number);
+        let old = self.rows.row::<PartRow>(UPLOAD_PARTS, &row_key)?;
+        if let (Some(old), Some(blob)) = (&old, &part.blob)
+            && old.blob.as_ref().is_some_and(|old| old.id == blob.id)
+        {
+            return Ok(Reply::PartPut { modified: old.modified });
+        }
+        if let Some(blob) = &part.blob {
+            self.require_fresh(blob, &missing)?;
+            self.adopt_blob(blob, &missing);
+        }
+        if let Some(old) = old {
+            self.discard_part(&old)?;
+        }
+        part.offset_bytes = 0;
+        part.modified = self.now;
+        self.rows.put_row(UPLOAD_PARTS, &row_key, &part);
+        Ok(Reply::PartPut { modified: part.modified })
+    }
+
+    pub(super) fn abort_upload(&mut self, bucket: BucketId, key: &str, id: UploadId) -> Decided<Reply> {
+        self.require_bucket(bucket)?;
+        self.upload(bucket, key, id)?.ok_or(Refusal::NoSuchUpload)?;
+        self.end_upload(bucket, key, id)?;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn upload(&self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<Option<UploadRecord>> {
+        self.rows.row(UPLOADS, &upload_key(bucket, key, id))
+    }
+
+    /// The upload is over; parts that it still has become garbage.
+    pub(super) fn end_upload(&mut self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<()> {
+        self.rows.remove(UPLOADS, &upload_key(bucket, key, id));
+        self.counts.uploads -= 1;
+        self.drop_list(DroppedList::UploadParts(id))
+    }
+}

@@ -1,0 +1,189 @@
+//! The checksum of a multipart object from its parts' checksums: the hash of them in a row (composite), or, for the CRCs,
+//! that of the whole content, which follows from the parts' values and sizes alone.
+
+use super::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
+use bytes::Bytes;
+use md5::Digest as _;
+
+/// Whether S3 knows this combination for multipart uploads.
+pub(super) fn is_multipart_kind(algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> bool {
+    match kind {
+        ChecksumKind::FullObject => Crc::of(algorithm).is_some(),
+        ChecksumKind::Composite => algorithm != ChecksumAlgorithm::Crc64Nvme,
+    }
+}
+
+/// The whole's checksum; `None` where a part has none of this algorithm, or the two do not go together.
+pub(super) fn of_parts(algorithm: ChecksumAlgorithm, kind: ChecksumKind, parts: &[PartRow]) -> Option<Checksum> {
+    if !is_multipart_kind(algorithm, kind) {
+        return None;
+    }
+    let values = parts.iter().map(|part| {
+        let checksum = part.checksum.as_ref().filter(|checksum| checksum.algorithm == algorithm)?;
+        Some((&checksum.value, part.size_bytes))
+    });
+    let value = match kind {
+        ChecksumKind::Composite => {
+            let mut row = Vec::new();
+            for value in values {
+                row.extend_from_slice(value?.0);
+            }
+            hash(algorithm, &row)
+        }
+        ChecksumKind::FullObject => full_object(Crc::of(algorithm)?, values)?,
+    };
+    Some(Checksum { algorithm, kind, value })
+}
+
+fn hash(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Bytes {
+    match algorithm {
+        ChecksumAlgorithm::Sha1 => Bytes::copy_from_slice(&sha1::Sha1::digest(bytes)),
+        ChecksumAlgorithm::Sha256 => Bytes::copy_from_slice(&sha2::Sha256::digest(bytes)),
+        ChecksumAlgorithm::Crc32 => crc32(crc_fast::CrcAlgorithm::Crc32IsoHdlc, bytes),
+        ChecksumAlgorithm::Crc32c => crc32(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes),
+        ChecksumAlgorithm::Crc64Nvme => {
+            Bytes::copy_from_slice(&crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
+        }
+    }
+}
+
+fn crc32(algorithm: crc_fast::CrcAlgorithm, bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&crc_fast::checksum(algorithm, bytes).to_be_bytes()[4..])
+}
+
+fn full_object<'a>(crc: Crc, values: impl Iterator<Item = Option<(&'a Bytes, u64)>>) -> Option<Bytes> {
+    let mut whole = 0;
+    let mut shift = (0, crc.one());
+    for value in values {
+        let (value, size_bytes) = value?;
+        if shift.0 != size_bytes {
+            shift = (size_bytes, crc.shift_by(size_bytes));
+        }
+        whole = crc.multiply(shift.1, whole) ^ crc.parse(value)?;
+    }
+    Some(Bytes::copy_from_slice(&whole.to_be_bytes()[8 - crc.bytes()..]))
+}
+
+/// A reflected CRC whose start and final mask are all ones: then the CRC of two strings in a row is that of the first,
+/// times x to the second's length in bits modulo the polynomial, plus that of the second. Parts mostly have one size, so
+/// the power is computed once and each part costs one multiplication.
+#[derive(Clone, Copy)]
+struct Crc {
+    polynomial: u64,
+    width: u32,
+}
+
+impl Crc {
+    fn of(algorithm: ChecksumAlgorithm) -> Option<Self> {
+        match algorithm {
+            ChecksumAlgorithm::Crc32 => Some(Self { polynomial: 0xedb8_8320, width: 32 }),
+            ChecksumAlgorithm::Crc32c => Some(Self { polynomial: 0x82f6_3b78, width: 32 }),
+            ChecksumAlgorithm::Crc64Nvme => Some(Self { polynomial: 0x9a6c_9329_ac4b_c9b5, width: 64 }),
+            ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => None,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        self.width as usize / 8
+    }
+
+    fn parse(self, value: &[u8]) -> Option<u64> {
+        if value.len() != self.bytes() {
+            return None;
+        }
+        Some(value.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    /// The polynomial 1: bits are reflected, so the highest stands for x to the 0.
+    fn one(self) -> u64 {
+        1 << (self.width - 1)
+    }
+
+    /// a · b modulo the polynomial.
+    fn multiply(self, a: u64, mut b: u64) -> u64 {
+        let mut product = 0;
+        for bit in (0..self.width).rev() {
+            if a >> bit & 1 == 1 {
+                product ^= b;
+            }
+            b = if b & 1 == 1 { b >> 1 ^ self.polynomial } else { b >> 1 };
+        }
+        product
+    }
+
+    /// x to the power of 8 · `bytes`.
+    fn shift_by(self, mut bytes: u64) -> u64 {
+        let mut square = self.one() >> 8;
+        let mut power = self.one();
+        while bytes > 0 {
+            if bytes & 1 == 1 {
+                power = self.multiply(square, power);
+            }
+            square = self.multiply(square, square);
+            bytes >>= 1;
+        }
+        power
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hash, of_parts};
+    use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
+    use crate::types::UnixMs;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    fn part(algorithm: ChecksumAlgorithm, content: &[u8]) -> PartRow {
+        PartRow {
+            number: 1,
+            offset_bytes: 0,
+            size_bytes: content.len() as u64,
+            md5: [0; 16],
+            modified: UnixMs(0),
+            checksum: Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value: hash(algorithm, content) }),
+            blob: None,
+        }
+    }
+
+    #[test]
+    fn a_composite_is_the_hash_of_the_parts_hashes() {
+        use ChecksumAlgorithm::{Crc32, Crc32c, Sha1, Sha256};
+        for algorithm in [Crc32, Crc32c, Sha1, Sha256] {
+            let parts = [part(algorithm, b"one"), part(algorithm, b"two")];
+            let row = [hash(algorithm, b"one"), hash(algorithm, b"two")].concat();
+            let whole = of_parts(algorithm, ChecksumKind::Composite, &parts).map(|checksum| checksum.value);
+            assert_eq!(whole, Some(hash(algorithm, &row)));
+        }
+    }
+
+    #[test]
+    fn a_part_without_the_checksum_leaves_the_whole_without_one() {
+        let crc = ChecksumAlgorithm::Crc32c;
+        let parts = [part(crc, b"one"), part(ChecksumAlgorithm::Sha1, b"two")];
+        assert_eq!(of_parts(crc, ChecksumKind::FullObject, &parts), None);
+        assert_eq!(of_parts(crc, ChecksumKind::Composite, &parts), None);
+        assert_eq!(of_parts(ChecksumAlgorithm::Sha1, ChecksumKind::FullObject, &parts[1..]), None);
+        assert_eq!(of_parts(ChecksumAlgorithm::Crc64Nvme, ChecksumKind::Composite, &[]), None);
+    }
+
+    #[test]
+    fn known_values_of_the_crcs_stand_in_big_endian() {
+        let check = |algorithm| hash(algorithm, b"123456789").to_vec();
+        assert_eq!(check(ChecksumAlgorithm::Crc32), 0xcbf4_3926_u32.to_be_bytes());
+        assert_eq!(check(ChecksumAlgorithm::Crc32c), 0xe306_9283_u32.to_be_bytes());
+        assert_eq!(check(ChecksumAlgorithm::Crc64Nvme), 0xae8b_1486_0a79_9888_u64.to_be_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn the_crc_of_the_whole_follows_from_the_parts(
+            contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..6),
+        ) {
+            for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {
+                let parts: Vec<_> = contents.iter().map(|content| part(algorithm, content)).collect();
+                let whole = of_parts(algorithm, ChecksumKind::FullObject, &parts).map(|checksum| checksum.value);
+                prop_assert_eq!(whole, Some(hash(algorithm, &contents.concat())));
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Bytes of records and commands: a byte that says the format's version, then postcard. Whatever is not exactly one value
+//! of a known version is refused. A format of the log and of the tables: a change of any shape here is a new version, and
+//! what stands in `tests/fixtures/meta` stays readable.
+//!
+//! A command's inline bytes are not inside its postcard but after it, so that they are hashed, copied and sliced as one
+//! run; and an entry of the log is the concatenation of commands as their proposers encoded them:
+//!
+//! ```text
+//! command: version u8, head length u32, head (postcard), then 0x00, or 0x01 and the inline bytes to the end
+//! entry:   version u8, count u32, then for each command: length u32, command          (all u32 little-endian)
+//! ```
+
+use super::command::{Change, Command};
+use super::record::{
+    BlobRef, BucketRecord, CompletedRecord, Counts, GarbageRow, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
+};
+use crate::storage::kv::KvError;
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The version that is written.
+pub const FORMAT_VERSION: u8 = 1;
+/// Inline bytes below this are copied out of their entry, so that a few of them do not keep a large entry in memory.
+const SLICE_BYTES_MIN: usize = 1024;
+
+/// Why bytes are not what they should be. Never from a client's input: these are bytes that we wrote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error("{what}: format version {found} is not known; this program knows {FORMAT_VERSION}")]
+    UnknownVersion { what: &'static str, found: u8 },
+    #[error("{what}: malformed ({why})")]
+    Malformed { what: &'static str, why: String },
+    #[error("{what}: {count} bytes too many")]
+    Trailing { what: &'static str, count: usize },
+    #[error("{what}: ends early")]
+    Truncated { what: &'static str },
+}
+
+impl From<CodecError> for KvError {
+    fn from(error: CodecError) -> Self {
+        Self { doing: "decode a row", cause: error.to_string() }
+    }
+}
+
+/// What a table's row can be.
+pub trait Record: Serialize + DeserializeOwned {
+    /// What to call it in errors.
+    const NAME: &'static str;
+}
+
+macro_rules! records {
+    ($($kind:ident $name:literal),* $(,)?) => {
+        $(impl Record for $kind {
+            const NAME: &'static str = $name;
+        })*
+    };
+}
+
+records! {
+    BucketRecord "bucket", Manifest "manifest", PartRow "part", UploadRecord "upload", CompletedRecord "completed upload",
+    BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node", Counts "counts",
+}
+
+pub fn encode<R: Record>(record: &R) -> Bytes {
+    to_postcard(record, vec![FORMAT_VERSION]).into()
+}
+
+pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
+    let what = R::NAME;
+    from_postcard(what, versioned(what, bytes)?)
+}
+
+/// Bytes of one command, as it will stand in the log.
+pub fn encode_command(command: &Command) -> Bytes {
+    let head = to_postcard(command, Vec::with_capacity(256));
+    let inline = command.inline();
+    let mut bytes = BytesMut::with_capacity(6 + head.len() + inline.map_or(0, Bytes::len));
+    bytes.put_u8(FORMAT_VERSION);
+    bytes.put_u32_le(u32::try_from(head.len()).expect("a command is far below 4 GiB"));
+    bytes.put_slice(&head);
+    match inline {
+        None => bytes.put_u8(0),
+        Some(inline) => {
+            bytes.put_u8(1);
+            bytes.put_slice(inline);
+        }
+    }
+    bytes.freeze()
+}
+
+pub fn decode_command(bytes: &Bytes) -> Result<Command, CodecError> {
+    const WHAT: &str = "command";
+    let body = versioned(WHAT, bytes)?;
+    let (head, tail) = split_sized(WHAT, body)?;
+    let mut command: Command = from_postcard(WHAT, head)?;
+    match tail.split_first().ok_or(CodecError::Truncated { what: WHAT })? {
+        (0, []) => Ok(command),
+        (0, rest) => Err(CodecError::Trailing { what: WHAT, count: rest.len() }),
+        (1, inline) => {
+            let Change::PutObject(put) = &mut command.change else {
+                return Err(malformed(WHAT, "inline bytes with a change that has none"));
+            };
+            let kept =
+                if inline.len() < SLICE_BYTES_MIN { Bytes::copy_from_slice(inline) } else { bytes.slice_ref(inline) };
+            put.inline = Some(kept);
+            Ok(command)
+        }
+        _ => Err(malformed(WHAT, "unknown mark before the inline bytes")),
+    }
+}
+
+/// Bytes of one entry of the log, from commands that are encoded already.
+pub fn encode_entry(commands: &[Bytes]) -> Bytes {
+    let size = 5 + commands.iter().map(|command| 4 + command.len()).sum::<usize>();
+    let mut bytes = BytesMut::with_capacity(size);
+    bytes.put_u8(FORMAT_VERSION);
+    bytes.put_u32_le(u32::try_from(commands.len()).expect("an entry has few commands"));
+    for command in commands {
+        bytes.put_u32_le(u32::try_from(command.len()).expect("a command is far below 4 GiB"));
+        bytes.put_slice(command);
+    }
+    bytes.freeze()
+}
+
+pub fn decode_entry(bytes: &Bytes) -> Result<Vec<Command>, CodecError> {
+    const WHAT: &str = "log entry";
+    let body = versioned(WHAT, bytes)?;
+    let (count, mut rest) = body.split_first_chunk::<4>().ok_or(CodecError::Truncated { what: WHAT })?;
+    let mut commands = Vec::new();
+    for _ in 0..u32::from_le_bytes(*count) {
+        let (command, after) = split_sized(WHAT, rest)?;
+        commands.push(decode_command(&bytes.slice_ref(command))?);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(commands) } else { Err(CodecError::Trailing { what: WHAT, count: rest.len() }) }
+}
+
+fn to_postcard<T: Serialize>(value: &T, into: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(value, into).expect("records have only shapes that postcard can write")
+}
+
+fn from_postcard<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|error| malformed(what, &error.to_string()))?;
+    if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing { what, count: rest.len() }) }
+}
+
+fn versioned<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], CodecError> {
+    match bytes.split_first() {
+        None => Err(CodecError::Truncated { what }),
+        Some((&FORMAT_VERSION, rest)) => Ok(rest),
+        Some((&found, _)) => Err(CodecError::UnknownVersion { what, found }),
+    }
+}
+
+/// What follows a length, and what follows that.
+fn split_sized<'a>(what: &'static str, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), CodecError> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(CodecError::Truncated { what })?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(CodecError::Truncated { what })
+}
+
+fn malformed(what: &'static str, why: &str) -> CodecError {
+    CodecError::Malformed { what, why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

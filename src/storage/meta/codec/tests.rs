@@ -1,0 +1,256 @@
+//! Golden bytes, round trips and refusals.
+
+use super::{CodecError, Record, decode, decode_command, decode_entry, encode, encode_command, encode_entry};
+use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, PutPart, WriteConditions};
+use crate::storage::meta::record::{
+    BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, ETag, GarbageRow, Manifest,
+    NodeRecord, ObjectHeaders, PartRow, RepairRow, UploadRecord,
+};
+use crate::storage::meta::samples;
+use crate::types::{BlobId, BucketId, Geometry, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
+use bytes::Bytes;
+use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/meta").join(format!("{name}.v1.hex"));
+    if std::env::var_os("WRITE_FIXTURES").is_some() {
+        std::fs::create_dir_all(path.parent().expect("has a parent")).expect("fixtures can be written");
+        std::fs::write(&path, hex_simd::encode_to_string(bytes, hex_simd::AsciiCase::Lower) + "\n")
+            .expect("fixtures can be written");
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    hex_simd::decode_to_vec(text.trim()).expect("a fixture is hex")
+}
+
+fn check_record<R: Record + PartialEq + Debug>(name: &str, record: &R) {
+    let stored = golden(name, &encode(record));
+    assert_eq!(decode::<R>(&stored).as_ref(), Ok(record), "{name}: version 1 is no longer read");
+    assert_eq!(encode(record), stored, "{name}: what is written is no longer version 1");
+    for end in 0..stored.len() {
+        assert!(decode::<R>(&stored[..end]).is_err(), "{name}: read from a part of it");
+    }
+    let longer = [&stored[..], &[0]].concat();
+    assert!(
+        matches!(decode::<R>(&longer), Err(CodecError::Trailing { count: 1, .. })),
+        "{name}: read with more after it"
+    );
+    let other = [&[9], &stored[1..]].concat();
+    assert!(
+        matches!(decode::<R>(&other), Err(CodecError::UnknownVersion { found: 9, .. })),
+        "{name}: version 9 is read"
+    );
+}
+
+#[test]
+fn records_of_version_1_are_read_and_written_as_they_were() {
+    check_record("bucket", &samples::bucket());
+    check_record("manifest", &samples::full_manifest());
+    check_record("part", &samples::full_part());
+    check_record("upload", &samples::upload());
+    check_record("completed", &samples::completed());
+    check_record("blob", &samples::blob(7, samples::MIB));
+    check_record("garbage", &samples::garbage());
+    check_record("repair", &samples::repair());
+    check_record("node", &samples::node());
+    check_record("counts", &samples::counts());
+}
+
+#[test]
+fn every_kind_of_body_condition_and_algorithm_keeps_its_bytes() {
+    let bodies = [Body::Empty, Body::Inline, Body::Blob(samples::blob(7, 1)), Body::Parts { count: 10_000 }];
+    for (index, body) in bodies.into_iter().enumerate() {
+        check_record(&format!("manifest_body_{index}"), &Manifest { body, ..samples::full_manifest() });
+    }
+    use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
+    for (index, algorithm) in [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256].into_iter().enumerate() {
+        let kind = if index % 2 == 0 { ChecksumKind::FullObject } else { ChecksumKind::Composite };
+        let checksum = Some(Checksum { algorithm, kind, value: Bytes::from_static(b"1234") });
+        check_record(&format!("part_checksum_{index}"), &PartRow { checksum, ..samples::full_part() });
+    }
+}
+
+fn commands() -> Vec<(&'static str, Change)> {
+    let conditions =
+        WriteConditions { if_match: Some(ETagCondition::Any), if_none_match: Some(ETagCondition::Unknown) };
+    let etag = ETag { md5: samples::md5_of(1), parts: Some(3) };
+    let only_if = WriteConditions { if_match: Some(ETagCondition::Is(etag)), if_none_match: None };
+    let shard = ShardId { blob: BlobId(7), shard: ShardIndex(2) };
+    let inline = samples::put_inline("key", 5, b"the object's bytes");
+    let missing = vec![ShardIndex(1), ShardIndex(3)];
+    let manifest = samples::full_manifest();
+    let put =
+        PutObject { conditions: conditions.clone(), missing: missing.clone(), manifest, ..samples::put_blob("key", 5) };
+    let part = PutPart { missing, ..samples::put_part("key", 9, samples::full_part()) };
+    let mut complete = samples::complete("key", 9, 10, [&samples::full_part(), &samples::part(10, 3, 5)]);
+    complete.expected_checksum = Some(samples::checksum());
+    complete.expected_size_bytes = Some(1);
+    complete.parts[0].checksum = Some(samples::checksum());
+    vec![
+        (
+            "create_bucket",
+            Change::CreateBucket { name: "photos".into(), region: "us-east-1".into(), owner: "someone".into() },
+        ),
+        ("delete_bucket", Change::DeleteBucket { name: "photos".into() }),
+        ("put_object", Change::PutObject(Box::new(put))),
+        ("put_object_inline", Change::PutObject(Box::new(inline))),
+        ("delete_object", Change::DeleteObject { bucket: BucketId(1), key: "key".into(), conditions: only_if.clone() }),
+        (
+            "delete_objects",
+            Change::DeleteObjects { bucket: BucketId(1), keys: vec![("a".into(), only_if), ("b".into(), conditions)] },
+        ),
+        ("create_upload", Change::CreateUpload(Box::new(samples::create_upload("key", 9)))),
+        ("put_part", Change::PutPart(Box::new(part))),
+        ("complete_upload", Change::CompleteUpload(Box::new(complete))),
+        ("abort_upload", Change::AbortUpload { bucket: BucketId(1), key: "key".into(), upload: UploadId(9) }),
+        ("reclaim_garbage", Change::ReclaimGarbage { gone: vec![shard] }),
+        ("queue_repairs", Change::QueueRepairs { missing: vec![(samples::blob(7, 1), ShardIndex(2))] }),
+        ("finish_repairs", Change::FinishRepairs { done: vec![shard] }),
+        ("register_node", Change::RegisterNode(samples::node())),
+    ]
+}
+
+#[test]
+fn commands_of_version_1_are_read_and_written_as_they_were_c3() {
+    for (name, change) in commands() {
+        let command = Command { now: UnixMs(1_700_000_000_000), change };
+        let stored = Bytes::from(golden(&format!("command_{name}"), &encode_command(&command)));
+        assert_eq!(decode_command(&stored), Ok(command.clone()), "{name}: version 1 is no longer read");
+        assert_eq!(encode_command(&command), stored, "{name}: what is written is no longer version 1");
+        let inline_bytes = command.inline().map_or(0, Bytes::len);
+        for end in 0..stored.len() - inline_bytes {
+            assert!(decode_command(&stored.slice(..end)).is_err(), "{name}: read from a part of it");
+        }
+        if command.inline().is_none() {
+            let longer = Bytes::from([&stored[..], &[0]].concat());
+            assert!(
+                matches!(decode_command(&longer), Err(CodecError::Trailing { count: 1, .. })),
+                "{name}: read with more after it"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_entry_is_its_commands_as_they_were_encoded_once_c3() {
+    let commands: Vec<_> = commands().into_iter().map(|(_, change)| Command { now: UnixMs(3), change }).collect();
+    let encoded: Vec<_> = commands.iter().map(encode_command).collect();
+    let entry = encode_entry(&encoded);
+    assert_eq!(entry.len(), 5 + encoded.iter().map(|bytes| 4 + bytes.len()).sum::<usize>());
+    assert_eq!(golden("entry", &entry), entry);
+    assert_eq!(decode_entry(&entry), Ok(commands));
+    assert_eq!(decode_entry(&encode_entry(&[])), Ok(Vec::new()));
+    for end in 0..entry.len() {
+        assert!(decode_entry(&entry.slice(..end)).is_err());
+    }
+    let longer = Bytes::from([&entry[..], &[0]].concat());
+    assert!(matches!(decode_entry(&longer), Err(CodecError::Trailing { count: 1, .. })));
+}
+
+#[test]
+fn inline_bytes_are_sliced_out_of_their_entry_without_a_copy() {
+    static LARGE: [u8; 4096] = [7; 4096];
+    let command =
+        Command { now: UnixMs(3), change: Change::PutObject(Box::new(samples::put_inline("key", 5, &LARGE))) };
+    let entry = encode_entry(&[encode_command(&command)]);
+    let decoded = decode_entry(&entry).expect("it was just encoded");
+    let inline = decoded[0].inline().expect("it has inline bytes");
+    assert_eq!(inline, &LARGE[..]);
+    assert!(entry.as_ptr_range().contains(&inline.as_ptr()));
+}
+
+#[test]
+fn inline_bytes_with_a_change_that_has_none_are_refused() {
+    let command = Command { now: UnixMs(3), change: Change::DeleteBucket { name: "a".into() } };
+    let mut bytes = encode_command(&command).to_vec();
+    *bytes.last_mut().expect("not empty") = 1;
+    assert!(matches!(decode_command(&bytes.clone().into()), Err(CodecError::Malformed { .. })));
+    *bytes.last_mut().expect("not empty") = 2;
+    assert!(matches!(decode_command(&bytes.into()), Err(CodecError::Malformed { .. })));
+}
+
+fn blobs() -> impl Strategy<Value = BlobRef> {
+    let nodes = proptest::collection::vec(any::<u32>().prop_map(NodeId), 0..8);
+    (any::<u128>(), any::<u64>(), any::<(u8, u8, u32)>(), nodes).prop_map(|(id, size_bytes, cut, placement)| BlobRef {
+        id: BlobId(id),
+        size_bytes,
+        geometry: Geometry { data: cut.0, parity: cut.1, chunk_size_bytes: cut.2 },
+        placement,
+    })
+}
+
+fn bodies() -> impl Strategy<Value = Body> {
+    let parts = any::<u16>().prop_map(|count| Body::Parts { count });
+    prop_oneof![
+        proptest::strategy::Just(Body::Empty),
+        proptest::strategy::Just(Body::Inline),
+        blobs().prop_map(Body::Blob),
+        parts
+    ]
+}
+
+fn manifests() -> impl Strategy<Value = Manifest> {
+    let user = proptest::collection::vec(any::<(String, String)>(), 0..4);
+    let checksum = proptest::option::of(any::<Vec<u8>>());
+    (any::<(u128, u64, u64)>(), any::<([u8; 16], Option<u16>)>(), any::<Option<String>>(), user, checksum, bodies())
+        .prop_map(|((id, size_bytes, modified), (md5, parts), content_type, user, checksum, body)| Manifest {
+            id: ManifestId(id),
+            size_bytes,
+            etag: ETag { md5, parts },
+            modified: UnixMs(modified),
+            headers: ObjectHeaders { content_type, user, ..ObjectHeaders::default() },
+            checksum: checksum.map(|value| Checksum { value: value.into(), ..samples::checksum() }),
+            body,
+        })
+}
+
+proptest! {
+    #[test]
+    fn manifests_round_trip(manifest in manifests()) {
+        prop_assert_eq!(decode::<Manifest>(&encode(&manifest)), Ok(manifest));
+    }
+
+    #[test]
+    fn garbage_round_trips(blob in blobs(), pending in proptest::collection::vec(any::<u8>(), 0..32)) {
+        let row = GarbageRow { blob, since: UnixMs(1), pending: pending.into_iter().map(ShardIndex).collect() };
+        prop_assert_eq!(decode::<GarbageRow>(&encode(&row)), Ok(row));
+    }
+
+    #[test]
+    fn puts_round_trip(manifest in manifests(), key: String, inline: Option<Vec<u8>>, now: u64) {
+        let put = PutObject { manifest, key, inline: inline.map(Bytes::from), ..samples::put_blob("", 1) };
+        let command = Command { now: UnixMs(now), change: Change::PutObject(Box::new(put)) };
+        let encoded = encode_command(&command);
+        prop_assert_eq!(decode_command(&encoded), Ok(command.clone()));
+        prop_assert_eq!(decode_entry(&encode_entry(&[encoded.clone(), encoded])), Ok(vec![command.clone(), command]));
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused_without_a_panic(mut bytes: Vec<u8>, known_version: bool) {
+        if let (Some(first), true) = (bytes.first_mut(), known_version) {
+            *first = super::FORMAT_VERSION;
+        }
+        let _ = decode::<BucketRecord>(&bytes);
+        let _ = decode::<Manifest>(&bytes);
+        let _ = decode::<PartRow>(&bytes);
+        let _ = decode::<UploadRecord>(&bytes);
+        let _ = decode::<GarbageRow>(&bytes);
+        let _ = decode::<RepairRow>(&bytes);
+        let _ = decode::<NodeRecord>(&bytes);
+        let _ = decode::<Counts>(&bytes);
+        let bytes = Bytes::from(bytes);
+        let _ = decode_command(&bytes);
+        prop_assert!(decode_entry(&bytes).is_err() || bytes[1..5] != [0xff; 4]);
+    }
+
+    #[test]
+    fn commands_with_a_flipped_bit_never_panic(which in 0usize..14, bit in any::<proptest::sample::Index>()) {
+        let change = commands().swap_remove(which).1;
+        let mut bytes = encode_command(&Command { now: UnixMs(3), change }).to_vec();
+        let bit = bit.index(bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let _ = decode_command(&bytes.into());
+    }
+}

@@ -1,0 +1,202 @@
+//! The changes that metadata can undergo, each decided by one entry of the log, and what each answers. A command carries
+//! all that its effect depends on: time, ids and random numbers come from the proposer.
+
+use super::record::{
+    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, NodeRecord, ObjectHeaders, PartRow,
+};
+use crate::types::{BlobId, BucketId, ManifestId, ShardId, ShardIndex, UnixMs, UploadId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// One change, with the leader's time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    pub now: UnixMs,
+    pub change: Change,
+}
+
+impl Command {
+    /// The object's bytes, where the command carries them.
+    pub fn inline(&self) -> Option<&Bytes> {
+        match &self.change {
+            Change::PutObject(put) => put.inline.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    CreateBucket {
+        name: String,
+        region: String,
+        owner: String,
+    },
+    /// Refused while the bucket has objects. Ongoing uploads do not hold it up: they are aborted with it.
+    DeleteBucket {
+        name: String,
+    },
+    PutObject(Box<PutObject>),
+    DeleteObject {
+        bucket: BucketId,
+        key: String,
+        conditions: WriteConditions,
+    },
+    /// Several keys in one entry; the reply has one outcome a key, in order.
+    DeleteObjects {
+        bucket: BucketId,
+        keys: Vec<(String, WriteConditions)>,
+    },
+    CreateUpload(Box<CreateUpload>),
+    PutPart(Box<PutPart>),
+    CompleteUpload(Box<CompleteUpload>),
+    AbortUpload {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+    },
+    /// Nodes have durably dropped these shards of garbage blobs. Also turns the next rows of dropped lists into garbage; with
+    /// nothing `gone` it does only that.
+    ReclaimGarbage {
+        gone: Vec<ShardId>,
+    },
+    /// Shards found missing, of blobs that are still referred to.
+    QueueRepairs {
+        missing: Vec<(BlobRef, ShardIndex)>,
+    },
+    /// These shards are durable again, or their blobs gone.
+    FinishRepairs {
+        done: Vec<ShardId>,
+    },
+    /// A drive joins, or comes back with another incarnation.
+    RegisterNode(NodeRecord),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutObject {
+    pub bucket: BucketId,
+    pub key: String,
+    /// `modified` is set by the state machine.
+    pub manifest: Manifest,
+    /// The object's bytes, where `manifest.body` is `Inline`. They travel beside the encoded command, not in it (`codec`).
+    #[serde(skip)]
+    pub inline: Option<Bytes>,
+    pub conditions: WriteConditions,
+    /// Shards of the manifest's blob that were not written.
+    pub missing: Vec<ShardIndex>,
+}
+
+/// Conditions on the object that a write replaces, decided when the entry is applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteConditions {
+    pub if_match: Option<ETagCondition>,
+    pub if_none_match: Option<ETagCondition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ETagCondition {
+    Any,
+    Is(ETag),
+    /// A tag that no object of ours can have.
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateUpload {
+    pub bucket: BucketId,
+    pub key: String,
+    pub id: UploadId,
+    pub owner: String,
+    pub headers: ObjectHeaders,
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutPart {
+    pub bucket: BucketId,
+    pub key: String,
+    pub upload: UploadId,
+    /// `offset_bytes` and `modified` are set by the state machine.
+    pub part: PartRow,
+    pub missing: Vec<ShardIndex>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompleteUpload {
+    pub bucket: BucketId,
+    pub key: String,
+    pub upload: UploadId,
+    /// The id of the object version that the upload becomes.
+    pub manifest: ManifestId,
+    pub parts: Vec<CompletedPart>,
+    /// What the client says that the whole object's checksum is (of `FullObject` kind, or composite).
+    pub expected_checksum: Option<Checksum>,
+    /// What the client says that the whole object's size is.
+    pub expected_size_bytes: Option<u64>,
+    pub conditions: WriteConditions,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompletedPart {
+    pub number: u16,
+    pub md5: [u8; 16],
+    pub checksum: Option<Checksum>,
+}
+
+/// What a change answers when it is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    Done,
+    BucketCreated {
+        id: BucketId,
+    },
+    /// The object version that now stands.
+    ObjectPut {
+        manifest: Box<Manifest>,
+    },
+    /// Whether there was anything to delete; not an error where there was not.
+    Deleted {
+        existed: bool,
+    },
+    DeletedMany(Vec<Result<bool, Refusal>>),
+    PartPut {
+        modified: UnixMs,
+    },
+    Refused(Refusal),
+}
+
+/// Why a change was not made: expected outcomes, decided deterministically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("no such bucket")]
+    NoSuchBucket,
+    #[error("bucket exists and belongs to the caller")]
+    BucketOwnedByCaller,
+    #[error("bucket exists and belongs to someone else")]
+    BucketOwnedByOther,
+    #[error("bucket is not empty")]
+    BucketNotEmpty,
+    #[error("a condition of the request does not hold")]
+    PreconditionFailed,
+    #[error("no such key")]
+    NoSuchKey,
+    #[error("no such upload")]
+    NoSuchUpload,
+    #[error("a listed part was not uploaded, or its tag or checksum differs")]
+    InvalidPart,
+    #[error("parts are not in ascending order")]
+    InvalidPartOrder,
+    #[error("a part but the last is smaller than the minimum")]
+    EntityTooSmall,
+    #[error("the object is larger than the maximum")]
+    EntityTooLarge,
+    #[error("the checksum of the whole differs from the one given")]
+    ChecksumMismatch,
+    #[error("the size of the whole differs from the one given")]
+    SizeMismatch,
+    #[error("the request is malformed")]
+    InvalidRequest,
+}
+
+/// A garbage blob, for those who ask for some.
+pub type GarbageKey = BlobId;

@@ -1,0 +1,16 @@
+//! The metadata state machine: what the tables hold, how a change is decided, how it is looked up.
+
+mod apply;
+mod checksum;
+pub mod codec;
+pub mod command;
+mod listing;
+pub mod record;
+pub mod snapshot;
+pub mod tables;
+pub mod view;
+
+pub use apply::{Applied, ApplyEntry, MetaTables};
+
+#[cfg(test)]
+mod samples;

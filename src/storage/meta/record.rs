@@ -1,0 +1,177 @@
+//! What the metadata tables hold: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes only;
+//! `codec` gives each its versioned bytes, `apply` its rules.
+
+use crate::types::{BlobId, BucketId, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketRecord {
+    pub id: BucketId,
+    pub name: String,
+    pub region: String,
+    /// Access key's account of who made it.
+    pub owner: String,
+    pub created: UnixMs,
+}
+
+/// One object version: everything about it but its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub id: ManifestId,
+    pub size_bytes: u64,
+    pub etag: ETag,
+    /// Set by the state machine from the command's time.
+    pub modified: UnixMs,
+    pub headers: ObjectHeaders,
+    pub checksum: Option<Checksum>,
+    pub body: Body,
+}
+
+/// Where an object version's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// No bytes at all.
+    Empty,
+    /// In the inline table, under the manifest's id.
+    Inline,
+    /// One blob: a single PUT.
+    Blob(BlobRef),
+    /// Part rows under the manifest's id, by their offset; `count` of them.
+    Parts { count: u16 },
+}
+
+/// A stored blob: enough to read it, whatever the ring says today. `placement[i]` is the node of shard `i`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRef {
+    pub id: BlobId,
+    pub size_bytes: u64,
+    pub geometry: Geometry,
+    pub placement: Vec<NodeId>,
+}
+
+/// S3's entity tag: the content's MD5, or for a multipart object the MD5 of the parts' MD5s and their count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ETag {
+    pub md5: [u8; 16],
+    pub parts: Option<u16>,
+}
+
+/// The headers that a client stored with an object and gets back with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectHeaders {
+    pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_language: Option<String>,
+    pub content_disposition: Option<String>,
+    pub cache_control: Option<String>,
+    /// As the client wrote it.
+    pub expires: Option<String>,
+    pub storage_class: Option<String>,
+    pub website_redirect: Option<String>,
+    /// `x-amz-meta-` names in lower case without the prefix, in the client's order.
+    pub user: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ChecksumAlgorithm {
+    Crc32,
+    Crc32c,
+    Crc64Nvme,
+    Sha1,
+    Sha256,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChecksumKind {
+    /// Of the whole content.
+    FullObject,
+    /// Of the parts' checksums; shown with `-N`.
+    Composite,
+}
+
+/// `value` is the raw digest, big-endian for the CRCs (what S3 shows in base64).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checksum {
+    pub algorithm: ChecksumAlgorithm,
+    pub kind: ChecksumKind,
+    pub value: Bytes,
+}
+
+/// A part of an upload, and, after completion, of an object version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRow {
+    pub number: u16,
+    /// Of the part's first byte in the object; 0 until completion.
+    pub offset_bytes: u64,
+    pub size_bytes: u64,
+    pub md5: [u8; 16],
+    pub modified: UnixMs,
+    pub checksum: Option<Checksum>,
+    /// `None` where the part has no bytes.
+    pub blob: Option<BlobRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRecord {
+    pub id: UploadId,
+    pub bucket: BucketId,
+    pub key: String,
+    pub owner: String,
+    pub initiated: UnixMs,
+    pub headers: ObjectHeaders,
+    /// What the client asked each part to be checked with, and how they combine.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+/// Which upload an object version was made of, for as long as it stands: a repeated completion is then known as such.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompletedRecord {
+    pub upload: UploadId,
+    /// MD5 of the list of parts (numbers and MD5s) that it was completed with.
+    pub list_md5: [u8; 16],
+}
+
+/// A blob that nothing refers to any more, until every node of `pending` has dropped its shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GarbageRow {
+    pub blob: BlobRef,
+    /// When it became garbage; readers that began before may still be at it.
+    pub since: UnixMs,
+    /// Shards not yet known to be gone.
+    pub pending: Vec<ShardIndex>,
+}
+
+/// A shard that should be on a node and is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairRow {
+    pub blob: BlobRef,
+    pub shard: ShardIndex,
+    pub since: UnixMs,
+}
+
+/// A drive that belongs to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    pub id: NodeId,
+    pub host: HostId,
+    pub incarnation: Incarnation,
+    /// How much of the ring it takes, relative to the others.
+    pub weight: u32,
+    pub joined: UnixMs,
+}
+
+/// How many rows there are of each kind, kept with every change; and the number that the next bucket gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub buckets: u64,
+    pub objects: u64,
+    pub uploads: u64,
+    /// Blobs referred to, those in dropped lists included.
+    pub blobs: u64,
+    pub garbage: u64,
+    pub repairs: u64,
+    /// Lists of parts or uploads still to be taken apart into garbage.
+    pub dropped_lists: u64,
+    pub buckets_ever: u64,
+}

@@ -1,0 +1,174 @@
+//! Values for the tests of the metadata.
+
+use super::command::{CompleteUpload, CompletedPart, CreateUpload, PutObject, PutPart, WriteConditions};
+use super::record::{
+    BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord, Counts, ETag, GarbageRow,
+    Manifest, NodeRecord, ObjectHeaders, PartRow, RepairRow, UploadRecord,
+};
+use crate::types::{BlobId, BucketId, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId};
+use bytes::Bytes;
+
+pub(crate) const BUCKET: BucketId = BucketId(1);
+pub(crate) const MIB: u64 = 1 << 20;
+
+pub(crate) fn blob(id: u128, size_bytes: u64) -> BlobRef {
+    let geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 256 << 10 };
+    BlobRef { id: BlobId(id), size_bytes, geometry, placement: vec![NodeId(3), NodeId(1), NodeId(0), NodeId(2)] }
+}
+
+pub(crate) fn md5_of(seed: u128) -> [u8; 16] {
+    seed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes()
+}
+
+fn manifest(id: u128, size_bytes: u64, body: Body) -> Manifest {
+    Manifest {
+        id: ManifestId(id),
+        size_bytes,
+        etag: ETag { md5: md5_of(id), parts: None },
+        modified: UnixMs(0),
+        headers: ObjectHeaders::default(),
+        checksum: None,
+        body,
+    }
+}
+
+/// A put of an object with one blob, whose id is the manifest's too.
+pub(crate) fn put_blob(key: &str, id: u128) -> PutObject {
+    PutObject {
+        bucket: BUCKET,
+        key: key.to_owned(),
+        manifest: manifest(id, MIB, Body::Blob(blob(id, MIB))),
+        inline: None,
+        conditions: WriteConditions::default(),
+        missing: Vec::new(),
+    }
+}
+
+pub(crate) fn put_inline(key: &str, id: u128, bytes: &'static [u8]) -> PutObject {
+    let manifest = manifest(id, bytes.len() as u64, Body::Inline);
+    PutObject { manifest, inline: Some(Bytes::from_static(bytes)), ..put_blob(key, id) }
+}
+
+pub(crate) fn put_empty(key: &str, id: u128) -> PutObject {
+    PutObject { manifest: manifest(id, 0, Body::Empty), ..put_blob(key, id) }
+}
+
+pub(crate) fn create_upload(key: &str, id: u128) -> CreateUpload {
+    CreateUpload {
+        bucket: BUCKET,
+        key: key.to_owned(),
+        id: UploadId(id),
+        owner: "someone".to_owned(),
+        headers: ObjectHeaders::default(),
+        checksum: None,
+    }
+}
+
+pub(crate) fn part(number: u16, blob_id: u128, size_bytes: u64) -> PartRow {
+    PartRow {
+        number,
+        offset_bytes: 0,
+        size_bytes,
+        md5: md5_of(blob_id),
+        modified: UnixMs(0),
+        checksum: None,
+        blob: (size_bytes > 0).then(|| blob(blob_id, size_bytes)),
+    }
+}
+
+pub(crate) fn put_part(key: &str, upload: u128, part: PartRow) -> PutPart {
+    PutPart { bucket: BUCKET, key: key.to_owned(), upload: UploadId(upload), part, missing: Vec::new() }
+}
+
+pub(crate) fn complete<'a>(
+    key: &str,
+    upload: u128,
+    manifest: u128,
+    parts: impl IntoIterator<Item = &'a PartRow>,
+) -> CompleteUpload {
+    let listed = |part: &PartRow| CompletedPart { number: part.number, md5: part.md5, checksum: None };
+    CompleteUpload {
+        bucket: BUCKET,
+        key: key.to_owned(),
+        upload: UploadId(upload),
+        manifest: ManifestId(manifest),
+        parts: parts.into_iter().map(listed).collect(),
+        expected_checksum: None,
+        expected_size_bytes: None,
+        conditions: WriteConditions::default(),
+    }
+}
+
+pub(crate) fn checksum() -> Checksum {
+    let value = Bytes::from_static(&[0xcb, 0xf4, 0x39, 0x26]);
+    Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumKind::FullObject, value }
+}
+
+pub(crate) fn headers() -> ObjectHeaders {
+    ObjectHeaders {
+        content_type: Some("text/plain; charset=utf-8".to_owned()),
+        content_encoding: Some("gzip".to_owned()),
+        content_language: Some("en".to_owned()),
+        content_disposition: Some("attachment".to_owned()),
+        cache_control: Some("no-cache".to_owned()),
+        expires: Some("Thu, 01 Dec 2033 16:00:00 GMT".to_owned()),
+        storage_class: Some("STANDARD".to_owned()),
+        website_redirect: Some("/elsewhere".to_owned()),
+        user: vec![("colour".to_owned(), "grün".to_owned()), ("empty".to_owned(), String::new())],
+    }
+}
+
+pub(crate) fn full_manifest() -> Manifest {
+    Manifest {
+        headers: headers(),
+        checksum: Some(checksum()),
+        modified: UnixMs(1_700_000_000_000),
+        ..manifest(0x018b_cfe5_6800_0102_0304_0506_0708_090a, MIB, Body::Blob(blob(7, MIB)))
+    }
+}
+
+pub(crate) fn full_part() -> PartRow {
+    PartRow { offset_bytes: 5 * MIB, modified: UnixMs(12), checksum: Some(checksum()), ..part(10_000, 77, 6 * MIB) }
+}
+
+pub(crate) fn bucket() -> BucketRecord {
+    BucketRecord {
+        id: BUCKET,
+        name: "photos".to_owned(),
+        region: "us-east-1".to_owned(),
+        owner: "someone".to_owned(),
+        created: UnixMs(1_700_000_000_000),
+    }
+}
+
+pub(crate) fn upload() -> UploadRecord {
+    UploadRecord {
+        id: UploadId(9),
+        bucket: BUCKET,
+        key: "a/b\0c".to_owned(),
+        owner: "someone".to_owned(),
+        initiated: UnixMs(1_700_000_000_000),
+        headers: headers(),
+        checksum: Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject)),
+    }
+}
+
+pub(crate) fn completed() -> CompletedRecord {
+    CompletedRecord { upload: UploadId(9), list_md5: md5_of(3) }
+}
+
+pub(crate) fn garbage() -> GarbageRow {
+    GarbageRow { blob: blob(7, MIB), since: UnixMs(5), pending: vec![ShardIndex(0), ShardIndex(3)] }
+}
+
+pub(crate) fn repair() -> RepairRow {
+    RepairRow { blob: blob(7, MIB), shard: ShardIndex(2), since: UnixMs(5) }
+}
+
+pub(crate) fn node() -> NodeRecord {
+    NodeRecord { id: NodeId(2), host: HostId(1), incarnation: Incarnation(u128::MAX), weight: 100, joined: UnixMs(5) }
+}
+
+pub(crate) fn counts() -> Counts {
+    Counts { buckets: 1, objects: 2, uploads: 3, blobs: 4, garbage: 5, repairs: 6, dropped_lists: 7, buckets_ever: 300 }
+}

@@ -1,0 +1,50 @@
+//! Snapshots of the metadata tables: written from a view of one moment, in frames of about a mebibyte, and read into empty
+//! tables frame by frame, so that neither side ever holds more than a frame. The same tables give the same bytes on
+//! every replica.
+//!
+//! ```text
+//! frame:  body length u32, crc32c of the body u32, body                                   (all numbers little-endian)
+//! body:   1, magic "SHERDMET", version u8                                                 the first frame
+//!         2, table u8, then pairs: key length u16, value length u32, key, value           rows, in order of table and key
+//!         3, frames before this one u64, pairs u64                                        the last frame
+//! ```
+//!
+//! A table's number is its place in `tables::TABLES`. The last of them, `system`, holds the last applied position: it is
+//! installed after all else and after the last frame was seen, so that tables with a position are whole.
+
+mod reader;
+mod writer;
+
+use crate::storage::kv::KvError;
+
+pub use reader::SnapshotInstaller;
+pub use writer::SnapshotWriter;
+
+const MAGIC: &[u8; 8] = b"SHERDMET";
+const VERSION: u8 = 1;
+const KIND_FIRST: u8 = 1;
+const KIND_ROWS: u8 = 2;
+const KIND_LAST: u8 = 3;
+const FRAME_HEADER_BYTES: usize = 8;
+/// A frame is closed when its body has this size, so that it exceeds it by one row at most.
+const FRAME_BODY_BYTES: usize = 1 << 20;
+/// No frame that we write is larger: a row is far smaller than this less the above.
+const FRAME_BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Why a snapshot was not installed. The tables are then not to be used, unless they were not empty to begin with.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("snapshot is corrupt in the frame at byte {offset}: {why}")]
+    Corrupt { offset: u64, why: &'static str },
+    #[error("snapshot version {found} is not known; this program knows {VERSION}")]
+    UnknownVersion { found: u8 },
+    #[error("snapshot ends early, after {offset} bytes")]
+    Truncated { offset: u64 },
+    #[error("a snapshot is only installed into empty tables, and {table} has rows")]
+    NotEmpty { table: &'static str },
+    #[error(transparent)]
+    Kv(#[from] KvError),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Writes a snapshot, a frame at a time.
+
+use super::{
+    FRAME_BODY_BYTES, FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, KIND_FIRST, KIND_LAST, KIND_ROWS, MAGIC, VERSION,
+};
+use crate::storage::kv::{KvRead, KvResult, Pair, Table};
+use crate::storage::meta::tables::TABLES;
+use bytes::{BufMut, Bytes, BytesMut};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// An iterator over the frames. It holds one frame and a position, so it may be left and taken up at any time.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    kv: Arc<dyn KvRead>,
+    next: Next,
+    frames: u64,
+    pairs: u64,
+}
+
+#[derive(Debug)]
+enum Next {
+    First,
+    /// Rows of this table after this key.
+    Rows {
+        table: usize,
+        after: Option<Bytes>,
+    },
+    End,
+}
+
+impl SnapshotWriter {
+    /// `kv` is a view of one moment (`Kv::snapshot`).
+    pub fn new(kv: Arc<dyn KvRead>) -> Self {
+        Self { kv, next: Next::First, frames: 0, pairs: 0 }
+    }
+
+    fn rows(&mut self, mut table: usize, mut after: Option<Bytes>) -> KvResult<Bytes> {
+        while let Some(&name) = TABLES.get(table) {
+            if let Some((frame, last)) = self.rows_of(name, table, after.as_deref())? {
+                self.next = Next::Rows { table, after: Some(last) };
+                return Ok(frame);
+            }
+            table += 1;
+            after = None;
+        }
+        self.next = Next::End;
+        let mut body = new_frame(KIND_LAST);
+        body.put_u64_le(self.frames);
+        body.put_u64_le(self.pairs);
+        Ok(sealed(body))
+    }
+
+    /// A frame of the table's next rows, and the last of their keys.
+    fn rows_of(&mut self, name: Table, table: usize, after: Option<&[u8]>) -> KvResult<Option<(Bytes, Bytes)>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut frame = new_frame(KIND_ROWS);
+        frame.put_u8(u8::try_from(table).expect("there are few tables"));
+        let mut last = None;
+        for pair in self.kv.range(name, from, Bound::Unbounded) {
+            let pair = pair?;
+            put_pair(&mut frame, &pair);
+            self.pairs += 1;
+            last = Some(pair.0);
+            if frame.len() >= FRAME_HEADER_BYTES + FRAME_BODY_BYTES {
+                break;
+            }
+        }
+        Ok(last.map(|last| (sealed(frame), last)))
+    }
+}
+
+impl Iterator for SnapshotWriter {
+    type Item = KvResult<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let frame = match std::mem::replace(&mut self.next, Next::End) {
+            Next::First => {
+                self.next = Next::Rows { table: 0, after: None };
+                let mut frame = new_frame(KIND_FIRST);
+                frame.put_slice(MAGIC);
+                frame.put_u8(VERSION);
+                Ok(sealed(frame))
+            }
+            Next::Rows { table, after } => self.rows(table, after),
+            Next::End => return None,
+        };
+        self.frames += 1;
+        Some(frame)
+    }
+}
+
+/// A frame with room for its header and its body's kind.
+fn new_frame(kind: u8) -> BytesMut {
+    let mut frame = BytesMut::new();
+    frame.put_bytes(0, FRAME_HEADER_BYTES);
+    frame.put_u8(kind);
+    frame
+}
+
+fn put_pair(frame: &mut BytesMut, (key, value): &Pair) {
+    frame.put_u16_le(u16::try_from(key.len()).expect("a table's keys are below 64 KiB"));
+    frame.put_u32_le(u32::try_from(value.len()).expect("a row is far below 4 GiB"));
+    frame.put_slice(key);
+    frame.put_slice(value);
+}
+
+fn sealed(mut frame: BytesMut) -> Bytes {
+    let (header, body) = frame.split_at_mut(FRAME_HEADER_BYTES);
+    assert!(body.len() <= FRAME_BODY_BYTES_MAX, "a row is larger than a frame may be");
+    let (mut length, mut crc) = header.split_at_mut(4);
+    length.put_u32_le(u32::try_from(body.len()).expect("bounded above"));
+    crc.put_u32_le(crc32c::crc32c(body));
+    frame.freeze()
+}

@@ -1,0 +1,233 @@
+//! The metadata tables: their names, their keys, and what a row of each is. All numbers in keys are big-endian, so that the
+//! order of the bytes is the order of the numbers; each kind of key has a table of its own, so that no two can meet.
+//!
+//! | table | key | row |
+//! |---|---|---|
+//! | `buckets` | name | `BucketRecord` |
+//! | `bucket_ids` | bucket u64 | the bucket's name, raw |
+//! | `objects` | bucket u64, key | `Manifest`; the listing order |
+//! | `inline` | manifest u128 | the object's bytes, raw |
+//! | `parts` | manifest u128, offset u64 | `PartRow` of an object version |
+//! | `completed` | manifest u128 | `CompletedRecord`: which upload a standing object version was made of |
+//! | `uploads` | bucket u64, escaped key, 0x00 0x00, upload u128 | `UploadRecord` |
+//! | `upload_parts` | upload u128, number u16 | `PartRow` of an ongoing upload |
+//! | `blobs` | blob u128 | `BlobRef` of every blob that is referred to, or is in a dropped list of parts |
+//! | `garbage` | blob u128 | `GarbageRow` |
+//! | `dropped` | kind u8, manifest, upload or bucket | empty: a list whose rows are still to become garbage |
+//! | `repairs` | blob u128, shard u8 | `RepairRow` |
+//! | `nodes` | node u32 | `NodeRecord` |
+//! | `system` | fixed names | format, last applied position, counters |
+//!
+//! An object's key is the rest of its row's key, as it is. In `uploads` something follows it, so there each 0x00 of it is
+//! written 0x00 0xff and 0x00 0x00 ends it: the order of keys is kept, and no key is a prefix of another's.
+
+use crate::storage::kv::Table;
+use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardIndex, UploadId};
+
+pub const BUCKETS: Table = Table("buckets");
+pub const BUCKET_IDS: Table = Table("bucket_ids");
+pub const OBJECTS: Table = Table("objects");
+pub const INLINE: Table = Table("inline");
+pub const PARTS: Table = Table("parts");
+pub const COMPLETED: Table = Table("completed");
+pub const UPLOADS: Table = Table("uploads");
+pub const UPLOAD_PARTS: Table = Table("upload_parts");
+pub const BLOBS: Table = Table("blobs");
+pub const GARBAGE: Table = Table("garbage");
+pub const DROPPED: Table = Table("dropped");
+pub const REPAIRS: Table = Table("repairs");
+pub const NODES: Table = Table("nodes");
+pub const SYSTEM: Table = Table("system");
+
+/// Every table. A table's place here is its number in snapshots, so adding one makes a new snapshot version. `system` is last:
+/// its rows are installed after all others and say that those are whole.
+pub const TABLES: &[Table] = &[
+    BUCKETS,
+    BUCKET_IDS,
+    OBJECTS,
+    INLINE,
+    PARTS,
+    COMPLETED,
+    UPLOADS,
+    UPLOAD_PARTS,
+    BLOBS,
+    GARBAGE,
+    DROPPED,
+    REPAIRS,
+    NODES,
+    SYSTEM,
+];
+
+/// Rows of `system`.
+pub const SYSTEM_FORMAT: &[u8] = b"format";
+pub const SYSTEM_APPLIED: &[u8] = b"applied";
+pub const SYSTEM_COUNTS: &[u8] = b"counts";
+
+pub fn bucket_prefix(bucket: BucketId) -> [u8; 8] {
+    bucket.0.to_be_bytes()
+}
+
+pub fn object_key(bucket: BucketId, key: &str) -> Vec<u8> {
+    [&bucket_prefix(bucket), key.as_bytes()].concat()
+}
+
+pub fn part_key(id: ManifestId, offset_bytes: u64) -> [u8; 24] {
+    let mut row = [0; 24];
+    row[..16].copy_from_slice(&id.to_be_bytes());
+    row[16..].copy_from_slice(&offset_bytes.to_be_bytes());
+    row
+}
+
+pub fn upload_part_key(id: UploadId, number: u16) -> [u8; 18] {
+    let mut row = [0; 18];
+    row[..16].copy_from_slice(&id.to_be_bytes());
+    row[16..].copy_from_slice(&number.to_be_bytes());
+    row
+}
+
+pub fn repair_key(blob: BlobId, shard: ShardIndex) -> [u8; 17] {
+    let mut row = [0; 17];
+    row[..16].copy_from_slice(&blob.to_be_bytes());
+    row[16] = shard.0;
+    row
+}
+
+pub fn node_key(id: NodeId) -> [u8; 4] {
+    id.0.to_be_bytes()
+}
+
+const ESCAPED: u8 = 0x00;
+const ESCAPE_ZERO: u8 = 0xff;
+const ESCAPE_END: u8 = 0x00;
+
+/// What the rows of all uploads whose keys begin with `key_prefix` begin with.
+pub fn upload_prefix(bucket: BucketId, key_prefix: &str) -> Vec<u8> {
+    let mut row = Vec::with_capacity(8 + key_prefix.len() + 18);
+    row.extend(bucket_prefix(bucket));
+    for &byte in key_prefix.as_bytes() {
+        row.push(byte);
+        if byte == ESCAPED {
+            row.push(ESCAPE_ZERO);
+        }
+    }
+    row
+}
+
+/// What the rows of all uploads with exactly this key begin with.
+pub fn upload_key_prefix(bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut row = upload_prefix(bucket, key);
+    row.extend([ESCAPED, ESCAPE_END]);
+    row
+}
+
+pub fn upload_key(bucket: BucketId, key: &str, id: UploadId) -> Vec<u8> {
+    let mut row = upload_key_prefix(bucket, key);
+    row.extend(id.to_be_bytes());
+    row
+}
+
+/// The object's key and the upload in a row's key of `uploads`; `None` where it is not one.
+pub fn split_upload_key(row: &[u8]) -> Option<(String, UploadId)> {
+    let (rest, id) = row.split_last_chunk::<16>()?;
+    let escaped = rest.get(8..)?.strip_suffix(&[ESCAPED, ESCAPE_END])?;
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(&byte) = bytes.next() {
+        key.push(byte);
+        if byte == ESCAPED && bytes.next() != Some(&ESCAPE_ZERO) {
+            return None;
+        }
+    }
+    Some((String::from_utf8(key).ok()?, UploadId::from_be_bytes(*id)))
+}
+
+/// A list that nothing refers to any more and that is too long to become garbage at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DroppedList {
+    /// The parts of an object version.
+    ObjectParts(ManifestId),
+    /// The parts of an upload.
+    UploadParts(UploadId),
+    /// The uploads of a bucket, each with its parts.
+    BucketUploads(BucketId),
+}
+
+impl DroppedList {
+    pub fn key(self) -> Vec<u8> {
+        match self {
+            Self::ObjectParts(id) => [&[1][..], &id.to_be_bytes()].concat(),
+            Self::UploadParts(id) => [&[2][..], &id.to_be_bytes()].concat(),
+            Self::BucketUploads(id) => [&[3][..], &bucket_prefix(id)].concat(),
+        }
+    }
+
+    pub fn from_key(row: &[u8]) -> Option<Self> {
+        let (kind, id) = row.split_first()?;
+        match kind {
+            1 => Some(Self::ObjectParts(ManifestId::from_be_bytes(id.try_into().ok()?))),
+            2 => Some(Self::UploadParts(UploadId::from_be_bytes(id.try_into().ok()?))),
+            3 => Some(Self::BucketUploads(BucketId(u64::from_be_bytes(id.try_into().ok()?)))),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DroppedList, TABLES, split_upload_key, upload_key, upload_key_prefix, upload_prefix};
+    use crate::types::{BucketId, ManifestId, UploadId};
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use std::collections::BTreeSet;
+
+    const BUCKET: BucketId = BucketId(7);
+
+    #[test]
+    fn no_two_kinds_of_key_share_a_table_c9() {
+        let names: BTreeSet<_> = TABLES.iter().map(|table| table.0).collect();
+        assert_eq!(names.len(), TABLES.len());
+        assert_eq!(TABLES.last().map(|table| table.0), Some("system"));
+    }
+
+    #[test]
+    fn a_key_with_zero_bytes_sorts_among_uploads_as_it_does_among_objects_c9() {
+        let keys = ["", "\0", "\0\0", "\0\u{1}", "a", "a\0", "a\0\0", "a\0b", "a\u{1}", "a\u{7f}", "a\u{ff}", "b"];
+        let rows: Vec<_> = keys.iter().map(|key| upload_key(BUCKET, key, UploadId(u128::MAX))).collect();
+        assert!(rows.is_sorted());
+        for (key, row) in keys.iter().zip(&rows) {
+            assert_eq!(split_upload_key(row), Some((key.to_string(), UploadId(u128::MAX))));
+        }
+    }
+
+    #[test]
+    fn dropped_lists_of_all_kinds_are_told_apart() {
+        for list in [
+            DroppedList::ObjectParts(ManifestId(5)),
+            DroppedList::UploadParts(UploadId(5)),
+            DroppedList::BucketUploads(BucketId(5)),
+        ] {
+            assert_eq!(DroppedList::from_key(&list.key()), Some(list));
+        }
+        assert_eq!(DroppedList::from_key(&[9, 0]), None);
+        assert_eq!(DroppedList::from_key(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn upload_keys_round_trip_and_keep_the_order_of_keys_then_ids_c9(
+            a in "[\\x00\\x01a\u{ff}\u{10ffff}]{0,6}", b in "[\\x00\\x01a\u{ff}\u{10ffff}]{0,6}", ids in any::<(u128, u128)>(),
+        ) {
+            let (first, second) = (upload_key(BUCKET, &a, UploadId(ids.0)), upload_key(BUCKET, &b, UploadId(ids.1)));
+            prop_assert_eq!(first.cmp(&second), (a.as_bytes(), ids.0).cmp(&(b.as_bytes(), ids.1)));
+            prop_assert_eq!(split_upload_key(&first), Some((a.clone(), UploadId(ids.0))));
+            prop_assert_eq!(first.starts_with(&upload_prefix(BUCKET, &b)), a.starts_with(&b));
+            prop_assert_eq!(first.starts_with(&upload_key_prefix(BUCKET, &b)), a == b);
+        }
+
+        #[test]
+        fn splitting_any_bytes_never_panics(row in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = split_upload_key(&row);
+            let _ = DroppedList::from_key(&row);
+            prop_assert!(true);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Lookups in the metadata tables: by key, by seek or by page, none of them at a cost that grows with what it skips.
+
+use super::apply::{Applied, applied_in};
+use super::codec::{self, Record};
+use super::listing::{self, Objects, Uploads};
+use super::record::{
+    BlobRef, BucketRecord, Counts, GarbageRow, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
+};
+use super::tables::{
+    BLOBS, BUCKETS, GARBAGE, INLINE, NODES, OBJECTS, PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, UPLOAD_PARTS, UPLOADS,
+    node_key, object_key, part_key, repair_key, upload_key, upload_part_key,
+};
+use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
+use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardIndex, UploadId};
+use bytes::Bytes;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// The tables as a reader sees them: of the present, or of one moment. Cheap to clone. All methods may read the drive.
+#[derive(Clone, Debug)]
+pub struct MetaView {
+    pub(crate) kv: Arc<dyn KvRead>,
+}
+
+/// What to list, and from where.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    pub prefix: String,
+    /// Any non-empty string.
+    pub delimiter: Option<String>,
+    /// Only keys and common prefixes after this one, in byte order. A common prefix that is not is skipped whole, even where
+    /// keys that it hides are.
+    pub after: Option<String>,
+    /// Entries (keys and common prefixes together) at most. With 0 the page is empty and says that nothing follows.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed<T> {
+    Item { key: String, record: T },
+    CommonPrefix(String),
+}
+
+impl<T> Listed<T> {
+    /// What it is sorted by: the key, or the common prefix.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Item { key, .. } | Self::CommonPrefix(key) => key,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct ListPage<T> {
+    pub entries: Vec<Listed<T>>,
+    /// Whether anything follows; then `next_after` continues (the last key, or the last common prefix, which is then
+    /// skipped whole).
+    pub more: bool,
+    pub next_after: Option<String>,
+}
+
+impl MetaView {
+    pub fn new(kv: Arc<dyn KvRead>) -> Self {
+        Self { kv }
+    }
+
+    pub fn bucket(&self, name: &str) -> KvResult<Option<BucketRecord>> {
+        if name.is_empty() { Ok(None) } else { self.row(BUCKETS, name.as_bytes()) }
+    }
+
+    /// Buckets in order of name; whether more follow.
+    pub fn buckets(&self, prefix: &str, after: Option<&str>, limit: usize) -> KvResult<(Vec<BucketRecord>, bool)> {
+        let end = prefix_end(prefix.as_bytes());
+        let from = match after {
+            Some(after) if !after.is_empty() && after >= prefix => Bound::Excluded(after.as_bytes()),
+            _ => start_at(prefix.as_bytes()),
+        };
+        self.rows_and_more(BUCKETS, from, end.as_deref().map_or(Bound::Unbounded, Bound::Excluded), limit)
+    }
+
+    pub fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<Manifest>> {
+        self.row(OBJECTS, &object_key(bucket, key))
+    }
+
+    pub fn inline_bytes(&self, id: ManifestId) -> KvResult<Option<Bytes>> {
+        self.kv.get(INLINE, &id.to_be_bytes())
+    }
+
+    pub fn list_objects(&self, bucket: BucketId, query: &ListQuery) -> KvResult<ListPage<Manifest>> {
+        let start = query.after.as_deref().map(|after| listing::after_object(bucket, after));
+        listing::page::<Objects>(&*self.kv, bucket, query, start)
+    }
+
+    /// The part of an object version in which this byte is.
+    pub fn part_at(&self, id: ManifestId, offset_bytes: u64) -> KvResult<Option<PartRow>> {
+        let part = self.part_from_before(id, offset_bytes)?;
+        Ok(part.filter(|part| offset_bytes - part.offset_bytes < part.size_bytes))
+    }
+
+    /// The part with this number, in an object version of `size_bytes`. Numbers ascend with offsets, though not without
+    /// gaps, so the part is found by halving the range of bytes in which it can begin.
+    pub fn part_numbered(&self, id: ManifestId, size_bytes: u64, number: u16) -> KvResult<Option<PartRow>> {
+        let (mut low, mut high) = (0, size_bytes);
+        while low <= high {
+            let middle = u64::midpoint(low, high);
+            let Some(part) = self.part_from_before(id, middle)? else { return Ok(None) };
+            let end = part.offset_bytes.saturating_add(part.size_bytes);
+            match part.number.cmp(&number) {
+                std::cmp::Ordering::Equal => return Ok(Some(part)),
+                std::cmp::Ordering::Less => low = end.max(middle + 1),
+                std::cmp::Ordering::Greater if part.offset_bytes == 0 => return Ok(None),
+                std::cmp::Ordering::Greater => high = part.offset_bytes - 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Parts of an object version from the one at this byte offset on.
+    pub fn parts_from(&self, id: ManifestId, offset_bytes: u64, limit: usize) -> KvResult<Vec<PartRow>> {
+        let Some(first) = self.part_from_before(id, offset_bytes)? else { return Ok(Vec::new()) };
+        let within = offset_bytes - first.offset_bytes < first.size_bytes;
+        let from = part_key(id, if within { first.offset_bytes } else { offset_bytes });
+        self.rows(PARTS, Bound::Included(&from), Bound::Included(&part_key(id, u64::MAX)), limit)
+    }
+
+    /// The last part that begins at this byte or before it.
+    fn part_from_before(&self, id: ManifestId, offset_bytes: u64) -> KvResult<Option<PartRow>> {
+        let (from, to) = (part_key(id, 0), part_key(id, offset_bytes));
+        let last = self.kv.range(PARTS, Bound::Included(&from), Bound::Included(&to)).next_back().transpose()?;
+        let part: Option<PartRow> = last.map(|(_, row)| codec::decode(&row)).transpose()?;
+        match part {
+            Some(part) if part.offset_bytes > offset_bytes => Err(KvError {
+                doing: "read a part",
+                cause: format!("the row at {offset_bytes} says {}", part.offset_bytes),
+            }),
+            part => Ok(part),
+        }
+    }
+
+    pub fn upload(&self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<Option<UploadRecord>> {
+        self.row(UPLOADS, &upload_key(bucket, key, id))
+    }
+
+    /// Uploads in order of (key, id). `after` of the query with `after_upload` is S3's key-marker with upload-id-marker; the
+    /// markers of the next page are `next_after` and, where the last entry is an upload, its id.
+    pub fn list_uploads(
+        &self,
+        bucket: BucketId,
+        query: &ListQuery,
+        after_upload: Option<UploadId>,
+    ) -> KvResult<ListPage<UploadRecord>> {
+        let start = query.after.as_deref().map(|after| listing::after_upload(bucket, after, after_upload));
+        listing::page::<Uploads>(&*self.kv, bucket, query, start)
+    }
+
+    /// Parts of an upload with numbers greater than `after`.
+    pub fn upload_parts(&self, id: UploadId, after: u16, limit: usize) -> KvResult<(Vec<PartRow>, bool)> {
+        let (from, to) = (upload_part_key(id, after), upload_part_key(id, u16::MAX));
+        self.rows_and_more(UPLOAD_PARTS, Bound::Excluded(&from), Bound::Included(&to), limit)
+    }
+
+    /// Garbage in order of blob id, oldest first.
+    pub fn garbage(&self, after: Option<BlobId>, limit: usize) -> KvResult<Vec<GarbageRow>> {
+        let after = after.map(BlobId::to_be_bytes);
+        self.rows(GARBAGE, start_after(after.as_ref()), Bound::Unbounded, limit)
+    }
+
+    pub fn repairs(&self, after: Option<(BlobId, ShardIndex)>, limit: usize) -> KvResult<Vec<RepairRow>> {
+        let after = after.map(|(blob, shard)| repair_key(blob, shard));
+        self.rows(REPAIRS, start_after(after.as_ref()), Bound::Unbounded, limit)
+    }
+
+    pub fn nodes(&self) -> KvResult<Vec<NodeRecord>> {
+        self.rows(NODES, Bound::Unbounded, Bound::Unbounded, usize::MAX)
+    }
+
+    pub fn node(&self, id: NodeId) -> KvResult<Option<NodeRecord>> {
+        self.row(NODES, &node_key(id))
+    }
+
+    /// Every blob that anything refers to (objects, parts of objects, parts of uploads), in order of id, a page at a time; for
+    /// the healer's comparison with inventories. The cursor is opaque; `None` starts, a `None` answer ends.
+    pub fn blobs(&self, cursor: Option<Vec<u8>>, limit: usize) -> KvResult<(Vec<BlobRef>, Option<Vec<u8>>)> {
+        let from = cursor.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let (blobs, more) = self.rows_and_more::<BlobRef>(BLOBS, from, Bound::Unbounded, limit)?;
+        let next = blobs.last().filter(|_| more).map(|blob| blob.id.to_be_bytes().to_vec());
+        Ok((blobs, next))
+    }
+
+    /// The blob, where anything refers to it.
+    pub fn blob(&self, id: BlobId) -> KvResult<Option<BlobRef>> {
+        self.row(BLOBS, &id.to_be_bytes())
+    }
+
+    /// Whether a blob is referred to or is garbage still to be reclaimed. Shards of blobs that are neither, and older than
+    /// the longest upload, are orphans.
+    pub fn blob_is_known(&self, blob: BlobId) -> KvResult<bool> {
+        let key = blob.to_be_bytes();
+        Ok(self.kv.get(BLOBS, &key)?.is_some() || self.kv.get(GARBAGE, &key)?.is_some())
+    }
+
+    /// How many rows there are of each kind.
+    pub fn counts(&self) -> KvResult<Counts> {
+        Ok(self.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default())
+    }
+
+    /// How far the log was applied in what this view shows.
+    pub fn applied(&self) -> KvResult<Option<Applied>> {
+        applied_in(&*self.kv)
+    }
+
+    fn row<R: Record>(&self, table: Table, key: &[u8]) -> KvResult<Option<R>> {
+        Ok(self.kv.get(table, key)?.map(|row| codec::decode(&row)).transpose()?)
+    }
+
+    fn rows<R: Record>(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>, limit: usize) -> KvResult<Vec<R>> {
+        let pairs = self.kv.range(table, from, to).take(limit);
+        pairs.map(|pair| Ok(codec::decode(&pair?.1)?)).collect()
+    }
+
+    fn rows_and_more<R: Record>(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+    ) -> KvResult<(Vec<R>, bool)> {
+        if limit == 0 {
+            return Ok((Vec::new(), false));
+        }
+        let mut rows = self.rows(table, from, to, limit.saturating_add(1))?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        Ok((rows, more))
+    }
+}
+
+fn start_at(key: &[u8]) -> Bound<&[u8]> {
+    if key.is_empty() { Bound::Unbounded } else { Bound::Included(key) }
+}
+
+fn start_after<const N: usize>(key: Option<&[u8; N]>) -> Bound<&[u8]> {
+    key.map_or(Bound::Unbounded, |key| Bound::Excluded(key))
+}
+
+#[cfg(test)]
+mod tests;

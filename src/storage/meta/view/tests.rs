@@ -1,0 +1,333 @@
+//! Listings against a model, and lookups.
+
+use super::{ListPage, ListQuery, Listed, MetaView};
+use crate::storage::kv::memory::MemoryKv;
+use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
+use crate::storage::meta::codec;
+use crate::storage::meta::record::{BucketRecord, Manifest, UploadRecord};
+use crate::storage::meta::samples::{self, BUCKET};
+use crate::storage::meta::tables::{
+    BUCKETS, GARBAGE, OBJECTS, PARTS, TABLES, UPLOADS, object_key, part_key, upload_key,
+};
+use crate::types::{BlobId, BucketId, ManifestId, UploadId};
+use bytes::Bytes;
+use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn view(fill: impl FnOnce(&mut Batch)) -> MetaView {
+    let kv = MemoryKv::new(TABLES);
+    let mut batch = Batch::default();
+    fill(&mut batch);
+    kv.commit(batch).expect("commits");
+    MetaView::new(Arc::new(kv))
+}
+
+/// Objects with these keys, and others in the buckets before and after.
+fn objects<'a>(keys: impl IntoIterator<Item = &'a str>) -> MetaView {
+    let row = codec::encode(&samples::full_manifest());
+    view(|batch| {
+        for key in keys {
+            batch.put(OBJECTS, object_key(BUCKET, key), row.clone());
+        }
+        batch.put(OBJECTS, object_key(BucketId(0), "zzz"), row.clone());
+        batch.put(OBJECTS, object_key(BucketId(2), "a"), row);
+    })
+}
+
+fn uploads<'a>(uploads: impl IntoIterator<Item = (&'a str, u128)>) -> MetaView {
+    view(|batch| {
+        for (key, id) in uploads {
+            let record = UploadRecord { key: key.to_owned(), id: UploadId(id), ..samples::upload() };
+            batch.put(UPLOADS, upload_key(BUCKET, key, UploadId(id)), codec::encode(&record));
+        }
+        let other = UploadRecord { bucket: BucketId(2), ..samples::upload() };
+        batch.put(UPLOADS, upload_key(BucketId(2), &other.key, other.id), codec::encode(&other));
+    })
+}
+
+fn query(prefix: &str, delimiter: Option<&str>, after: Option<&str>, limit: usize) -> ListQuery {
+    ListQuery {
+        prefix: prefix.to_owned(),
+        delimiter: delimiter.map(str::to_owned),
+        after: after.map(str::to_owned),
+        limit,
+    }
+}
+
+fn names<T>(page: &ListPage<T>) -> Vec<&str> {
+    page.entries.iter().map(Listed::key).collect()
+}
+
+/// What a listing shows: each key, or the common prefix that stands for it, in order, once.
+fn expected(
+    keys: &BTreeSet<String>,
+    prefix: &str,
+    delimiter: Option<&str>,
+    after: Option<&str>,
+) -> Vec<(String, bool)> {
+    let mut shown: Vec<(String, bool)> = Vec::new();
+    for key in keys.iter().filter(|key| key.starts_with(prefix)) {
+        let rest = &key[prefix.len()..];
+        let common = delimiter.and_then(|delimiter| rest.find(delimiter).map(|at| prefix.len() + at + delimiter.len()));
+        let entry = common.map_or_else(|| (key.clone(), false), |end| (key[..end].to_owned(), true));
+        if after.is_none_or(|after| entry.0.as_str() > after) && shown.last() != Some(&entry) {
+            shown.push(entry);
+        }
+    }
+    shown
+}
+
+fn shown<T>(entries: &[Listed<T>]) -> Vec<(String, bool)> {
+    entries.iter().map(|entry| (entry.key().to_owned(), matches!(entry, Listed::CommonPrefix(_)))).collect()
+}
+
+/// Keys that are hard to sort, cut and seek past.
+fn keys() -> impl Strategy<Value = BTreeSet<String>> {
+    proptest::collection::btree_set("[a/\\x00\\x01\u{7f}\u{e9}\u{ffff}\u{10ffff}.]{1,6}", 0..40)
+}
+
+fn delimiters() -> impl Strategy<Value = Option<String>> {
+    proptest::option::of("[a/\\x00\u{e9}\u{10ffff}]{1,2}")
+}
+
+fn prefixes() -> impl Strategy<Value = String> {
+    "[a/\\x00\u{e9}\u{10ffff}]{0,2}"
+}
+
+proptest! {
+    #[test]
+    fn pages_put_together_are_the_listing(
+        keys in keys(), prefix in prefixes(), delimiter in delimiters(), after in proptest::option::of(prefixes()), limit in 1usize..9,
+    ) {
+        let view = objects(keys.iter().map(String::as_str));
+        let expected = expected(&keys, &prefix, delimiter.as_deref(), after.as_deref());
+        let mut found = Vec::new();
+        let mut next = query(&prefix, delimiter.as_deref(), after.as_deref(), limit);
+        loop {
+            let page = view.list_objects(BUCKET, &next)?;
+            prop_assert!(page.entries.len() == limit || !page.more);
+            prop_assert_eq!(page.more, page.next_after.is_some());
+            found.extend(shown(&page.entries));
+            prop_assert_eq!(page.more, found.len() < expected.len());
+            match page.next_after {
+                Some(after) => next.after = Some(after),
+                None => break,
+            }
+        }
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn pages_of_uploads_put_together_are_the_listing(
+        keys in keys(), twice in any::<u64>(), prefix in prefixes(), delimiter in delimiters(), limit in 1usize..5,
+    ) {
+        let mut all: Vec<(String, u128)> = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let ids = if twice >> (index % 64) & 1 == 1 { 3 } else { 1 };
+            all.extend((0..ids).map(|id| (key.clone(), id)));
+        }
+        let view = uploads(all.iter().map(|(key, id)| (key.as_str(), *id)));
+        let mut expected_uploads = Vec::new();
+        for (entry, is_common) in expected(&keys, &prefix, delimiter.as_deref(), None) {
+            match is_common {
+                true => expected_uploads.push((entry, None)),
+                false => expected_uploads.extend(all.iter().filter(|(key, _)| *key == entry).map(|(key, id)| (key.clone(), Some(*id)))),
+            }
+        }
+        let mut found = Vec::new();
+        let (mut next, mut marker) = (query(&prefix, delimiter.as_deref(), None, limit), None);
+        loop {
+            let page = view.list_uploads(BUCKET, &next, marker)?;
+            marker = match page.entries.last() {
+                Some(Listed::Item { record, .. }) => Some(record.id),
+                _ => None,
+            };
+            found.extend(page.entries.into_iter().map(|entry| match entry {
+                Listed::Item { key, record } => (key, Some(record.id.0)),
+                Listed::CommonPrefix(common) => (common, None),
+            }));
+            prop_assert_eq!(page.more, found.len() < expected_uploads.len());
+            match page.next_after {
+                Some(after) => next.after = Some(after),
+                None => break,
+            }
+        }
+        prop_assert_eq!(found, expected_uploads);
+    }
+
+    #[test]
+    fn every_byte_and_number_finds_its_part(sizes in proptest::collection::vec(1u64..50, 1..30), empty_last: bool, gap in 1u16..4) {
+        let id = ManifestId(5);
+        let mut rows = Vec::new();
+        let mut offset_bytes = 0;
+        for (index, &size) in sizes.iter().enumerate() {
+            rows.push(crate::storage::meta::record::PartRow { offset_bytes, ..samples::part(1 + index as u16 * gap, 1, size) });
+            offset_bytes += size;
+        }
+        if empty_last {
+            let number = 1 + sizes.len() as u16 * gap;
+            rows.push(crate::storage::meta::record::PartRow { offset_bytes, ..samples::part(number, 1, 0) });
+        }
+        let view = view(|batch| {
+            for row in &rows {
+                batch.put(PARTS, part_key(id, row.offset_bytes).to_vec(), codec::encode(row));
+            }
+            for other in [ManifestId(4), ManifestId(6)] {
+                batch.put(PARTS, part_key(other, 0).to_vec(), codec::encode(&samples::part(1, 1, 1000)));
+            }
+        });
+        for offset in 0..offset_bytes + 2 {
+            let of = rows.iter().find(|row| row.offset_bytes <= offset && offset < row.offset_bytes + row.size_bytes);
+            prop_assert_eq!(view.part_at(id, offset)?, of.cloned());
+            let from: Vec<_> = rows.iter().filter(|row| {
+                row.offset_bytes >= offset || offset < row.offset_bytes + row.size_bytes
+            }).take(2).cloned().collect();
+            prop_assert_eq!(view.parts_from(id, offset, 2)?, from);
+        }
+        for number in 0..=rows.len() as u16 * gap + 2 {
+            let of = rows.iter().find(|row| row.number == number);
+            prop_assert_eq!(view.part_numbered(id, offset_bytes, number)?, of.cloned());
+        }
+    }
+}
+
+#[test]
+fn keys_are_in_the_order_of_their_utf8_bytes_c9() {
+    let keys = ["a", "a\0", "a/b", "ab", "b", "\u{e9}", "\u{ffff}", "\u{10000}"];
+    let view = objects(keys);
+    let page = view.list_objects(BUCKET, &query("", None, None, 100)).expect("lists");
+    assert_eq!(names(&page), keys);
+    assert_eq!((page.more, page.next_after), (false, None));
+}
+
+#[test]
+fn a_key_and_the_prefix_of_the_same_name_are_both_shown() {
+    let view = objects(["a", "a/", "a/b", "a/c/d", "a0"]);
+    let page = view.list_objects(BUCKET, &query("", Some("/"), None, 100)).expect("lists");
+    assert_eq!(shown(&page.entries), [("a".into(), false), ("a/".into(), true), ("a0".into(), false)]);
+    let page = view.list_objects(BUCKET, &query("a/", Some("/"), None, 100)).expect("lists");
+    assert_eq!(shown(&page.entries), [("a/".into(), false), ("a/b".into(), false), ("a/c/".into(), true)]);
+}
+
+#[test]
+fn a_common_prefix_at_the_end_of_a_page_is_not_shown_again() {
+    let view = objects(["a/1", "a/2", "b/1", "c"]);
+    let first = view.list_objects(BUCKET, &query("", Some("/"), None, 1)).expect("lists");
+    assert_eq!((names(&first), first.more, first.next_after.as_deref()), (vec!["a/"], true, Some("a/")));
+    let second = view.list_objects(BUCKET, &query("", Some("/"), Some("a/"), 2)).expect("lists");
+    assert_eq!((names(&second), second.more, &second.next_after), (vec!["b/", "c"], false, &None));
+    let past_all = view.list_objects(BUCKET, &query("", Some("/"), Some("c"), 2)).expect("lists");
+    assert_eq!((names(&past_all), past_all.more), (vec![], false));
+}
+
+#[test]
+fn a_page_of_none_is_empty_and_says_that_nothing_follows() {
+    let view = objects(["a"]);
+    let page = view.list_objects(BUCKET, &query("", None, None, 0)).expect("lists");
+    assert_eq!((page.entries.len(), page.more, page.next_after), (0, false, None));
+}
+
+#[test]
+fn a_key_marker_alone_skips_all_uploads_of_its_key_and_with_an_id_only_the_earlier_ones() {
+    let view = uploads([("a", 1), ("a", 2), ("a", 3), ("a\0", 1), ("b", 1)]);
+    let list = |after, marker| {
+        let page = view.list_uploads(BUCKET, &query("", None, after, 100), marker).expect("lists");
+        let entries = page.entries.into_iter().map(|entry| match entry {
+            Listed::Item { key, record } => (key, record.id.0),
+            Listed::CommonPrefix(common) => panic!("{common}"),
+        });
+        entries.collect::<Vec<_>>()
+    };
+    let rest = vec![("a\0".to_owned(), 1), ("b".to_owned(), 1)];
+    assert_eq!(list(Some("a"), None), rest);
+    assert_eq!(list(Some("a"), Some(UploadId(3))), rest);
+    assert_eq!(list(Some("a"), Some(UploadId(2))), [vec![("a".to_owned(), 3)], rest].concat());
+    assert_eq!(list(None, Some(UploadId(9))).len(), 5);
+}
+
+#[test]
+fn buckets_are_listed_by_name_with_prefix_and_pages() {
+    let view = view(|batch| {
+        for name in ["alpha", "beta", "beta-2", "gamma"] {
+            let bucket = BucketRecord { name: name.to_owned(), ..samples::bucket() };
+            batch.put(BUCKETS, name.as_bytes().to_vec(), codec::encode(&bucket));
+        }
+    });
+    let list = |prefix, after, limit| {
+        let (buckets, more) = view.buckets(prefix, after, limit).expect("lists");
+        (buckets.into_iter().map(|bucket| bucket.name).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(list("", None, 9).0, ["alpha", "beta", "beta-2", "gamma"]);
+    assert_eq!(list("", None, 4), (vec!["alpha".into(), "beta".into(), "beta-2".into(), "gamma".into()], false));
+    assert_eq!(list("", Some("beta"), 1), (vec!["beta-2".into()], true));
+    assert_eq!(list("beta", None, 9), (vec!["beta".into(), "beta-2".into()], false));
+    assert_eq!(list("beta", Some("alpha"), 1), (vec!["beta".into()], true));
+    assert_eq!(list("beta", Some("gamma"), 9), (vec![], false));
+    assert_eq!(list("", Some(""), 9).0.len(), 4);
+    assert_eq!(view.bucket("").expect("reads"), None);
+}
+
+#[test]
+fn garbage_and_blobs_are_paged_in_order_of_their_ids() {
+    let view = view(|batch| {
+        for id in [3u128, 1, 2] {
+            let row = crate::storage::meta::record::GarbageRow { blob: samples::blob(id, 1), ..samples::garbage() };
+            batch.put(GARBAGE, BlobId(id).to_be_bytes().to_vec(), codec::encode(&row));
+            batch.put(
+                crate::storage::meta::tables::BLOBS,
+                BlobId(10 + id).to_be_bytes().to_vec(),
+                codec::encode(&samples::blob(10 + id, 1)),
+            );
+        }
+    });
+    let garbage = |after: Option<u128>| {
+        let rows = view.garbage(after.map(BlobId), 2).expect("reads");
+        rows.iter().map(|row| row.blob.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!((garbage(None), garbage(Some(2)), garbage(Some(3))), (vec![1, 2], vec![3], vec![]));
+    let (first, cursor) = view.blobs(None, 2).expect("reads");
+    let (second, end) = view.blobs(cursor, 2).expect("reads");
+    let ids: Vec<_> = first.iter().chain(&second).map(|blob| blob.id.0).collect();
+    assert_eq!((ids, end), (vec![11, 12, 13], None));
+    assert!(view.blob_is_known(BlobId(1)).expect("reads") && view.blob_is_known(BlobId(11)).expect("reads"));
+    assert!(!view.blob_is_known(BlobId(4)).expect("reads"));
+}
+
+/// Counts the rows that a listing reads.
+#[derive(Debug)]
+struct CountingRead {
+    inner: Arc<dyn KvRead>,
+    rows: AtomicUsize,
+}
+
+impl KvRead for CountingRead {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.inner.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        Box::new(self.inner.range(table, from, to).inspect(|_| {
+            self.rows.fetch_add(1, Ordering::Relaxed);
+        }))
+    }
+}
+
+#[test]
+fn a_listing_costs_by_what_it_shows_and_not_by_what_prefixes_hide() {
+    let keys: Vec<String> =
+        (0..20).flat_map(|folder| (0..500).map(move |file| format!("{folder:02}/{file:03}"))).collect();
+    let inner = objects(keys.iter().map(String::as_str)).kv;
+    let counting = Arc::new(CountingRead { inner, rows: AtomicUsize::new(0) });
+    let view = MetaView::new(counting.clone());
+    let page: ListPage<Manifest> = view.list_objects(BUCKET, &query("", Some("/"), None, 10)).expect("lists");
+    assert_eq!((page.entries.len(), page.more), (10, true));
+    assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 11);
+    view.list_objects(BUCKET, &query("", Some("/"), Some("05/"), 1000)).expect("lists");
+    // One row more, to meet the prefix that the page begins after.
+    assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 15);
+    view.list_objects(BUCKET, &query("07/", None, Some("07/100"), 10)).expect("lists");
+    assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 11);
+}
