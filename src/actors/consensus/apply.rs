@@ -1,0 +1,313 @@
+//! The actor between those who propose changes and the group's log. Owns the proposals in flight, their batches and their
+//! waiters, and the leader's time.
+//!
+//! Receives `Propose`; to itself `FormBatches`; `MoveTables`, `Stop`. Sends nothing: answers go to the waiters. Invariants: batches
+//! under way are bounded, time never goes back, every waiter is answered or removed by its deadline. Refuses proposals
+//! when it is stopped or the replica is out of service. Does no input or output itself.
+
+use super::batcher::{Batch, Batcher};
+use super::handle::MetaError;
+use super::raft_types::{Commands, MetaGroup, Replies};
+use super::shared::Shared;
+use super::state::SnapshotStore;
+use super::state::StateMachine;
+use crate::ambient::Ambient;
+use crate::metrics::{PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX, RAFT_IS_LEADER, RAFT_TERM};
+use crate::storage::meta::codec::{encode_command, encode_entry};
+use crate::storage::meta::command::{Change, Command, Reply};
+use crate::types::{NodeId, UnixMs};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// How long a proposal is waited for.
+pub const PROPOSAL_PATIENCE: Duration = Duration::from_secs(10);
+/// Deadlines, metrics and the size of the log are looked at this often.
+const TICK: Duration = Duration::from_millis(100);
+/// Before a batch that was refused for want of a leader is proposed again.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+pub type MetaRaft = Raft<MetaGroup, StateMachine>;
+
+/// Decides one change; the waiter is told.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Propose {
+    pub change: Change,
+    pub waiter: Waiter,
+}
+
+/// Who waits for a change, and the memory that it may hold meanwhile.
+#[derive(Debug)]
+pub struct Waiter {
+    pub reply: oneshot::Sender<Result<Reply, MetaError>>,
+    pub _permit: OwnedSemaphorePermit,
+    pub since: Duration,
+}
+
+/// Everything that was in the mailbox is gathered: batches may be formed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FormBatches;
+
+/// A drive is lost: if the tables are on it, they move.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct MoveTables(pub NodeId);
+
+/// No proposal is taken any more; those that wait are answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// When a snapshot is due: so much log that writing the snapshot is at most as much again as half of what it replaces.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotPolicy {
+    pub log_bytes_min: u64,
+}
+
+impl SnapshotPolicy {
+    pub fn is_due(self, log_bytes: u64, last_snapshot_bytes: u64) -> bool {
+        log_bytes >= self.log_bytes_min.max(last_snapshot_bytes / 2)
+    }
+}
+
+pub struct ConsensusApply {
+    raft: MetaRaft,
+    shared: Arc<Shared>,
+    snapshots: SnapshotStore,
+    policy: SnapshotPolicy,
+    ambient: Ambient,
+    batcher: Batcher<Waiter>,
+    last_time: UnixMs,
+    forming: bool,
+    snapshotting: bool,
+    confirming: bool,
+    stopped: bool,
+}
+
+impl ConsensusApply {
+    pub fn new(
+        raft: MetaRaft,
+        shared: Arc<Shared>,
+        snapshots: SnapshotStore,
+        policy: SnapshotPolicy,
+        ambient: Ambient,
+    ) -> Self {
+        Self {
+            raft,
+            shared,
+            snapshots,
+            policy,
+            ambient,
+            batcher: Batcher::default(),
+            last_time: UnixMs(0),
+            forming: false,
+            snapshotting: false,
+            confirming: false,
+            stopped: false,
+        }
+    }
+
+    /// The leader's time: the clock's, but never less than before.
+    fn time(&mut self) -> UnixMs {
+        self.last_time = self.last_time.max(self.ambient.clock.unix_ms());
+        self.last_time
+    }
+
+    fn form_later(&mut self, ctx: &mut Context<Self>) {
+        if !self.forming {
+            self.forming = true;
+            ctx.notify(FormBatches);
+        }
+    }
+
+    fn form_batches(&mut self, ctx: &mut Context<Self>) {
+        while let Some(Batch { id, commands }) = self.batcher.next_batch() {
+            PROPOSAL_BATCH.with_label_values::<&str>(&[]).observe(commands.len() as f64);
+            let (raft, entry) = (self.raft.clone(), Commands(encode_entry(&commands)));
+            let decided = async move { raft.client_write(entry).await };
+            ctx.spawn(decided.into_actor(self).map(move |result, this, ctx| this.settle(id, result, ctx)));
+        }
+    }
+
+    fn settle(&mut self, id: u64, result: Decided, ctx: &mut Context<Self>) {
+        match result {
+            Ok(response) => self.answer(id, response.data),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) if !self.stopped => {
+                self.batcher.put_back(id);
+                ctx.run_later(RETRY_PAUSE, |this, ctx| this.form_later(ctx));
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a batch of changes is not known to be decided");
+                let waiters = self.batcher.finish(id).into_iter().flatten().collect();
+                self.fail(waiters, &MetaError::TimedOut, "unknown");
+            }
+        }
+        self.form_later(ctx);
+    }
+
+    fn answer(&mut self, id: u64, replies: Replies) {
+        let waiters = self.batcher.finish(id);
+        assert!(waiters.len() == replies.0.len(), "an entry answers each of its commands");
+        let now = self.ambient.clock.monotonic();
+        for (waiter, reply) in waiters.into_iter().zip(replies.0) {
+            let Some(waiter) = waiter else { continue };
+            PROPOSAL_SECONDS.with_label_values::<&str>(&[]).observe(now.saturating_sub(waiter.since).as_secs_f64());
+            let _ = waiter.reply.send(Ok(reply));
+        }
+    }
+
+    fn fail(&self, waiters: Vec<Waiter>, error: &MetaError, why: &str) {
+        PROPOSALS_FAILED.with_label_values(&[why]).inc_by(waiters.len() as u64);
+        for waiter in waiters {
+            let _ = waiter.reply.send(Err(error.clone()));
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let expired = self.batcher.expire(self.ambient.clock.monotonic());
+        let undecided = MetaError::Unavailable { why: "no leader took the change in time".to_owned() };
+        self.fail(expired.unproposed, &undecided, "not proposed");
+        self.fail(expired.undecided, &MetaError::TimedOut, "unknown");
+        self.show_metrics();
+        self.confirm_sole_voter(ctx);
+        self.snapshot_if_due(ctx);
+    }
+
+    fn show_metrics(&self) {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        RAFT_TERM.with_label_values::<&str>(&[]).set(as_gauge(metrics.current_term));
+        RAFT_IS_LEADER.with_label_values::<&str>(&[]).set(i64::from(metrics.state.is_leader()));
+        let snapshot = self.snapshots.standing().map(|snapshot| snapshot.at.index);
+        for (position, index) in [
+            ("last", metrics.last_log_index),
+            ("committed", metrics.local_committed.map(|id| id.index)),
+            ("applied", metrics.last_applied.map(|id| id.index)),
+            ("snapshot", snapshot),
+            ("purged", metrics.purged.map(|id| id.index)),
+        ] {
+            RAFT_INDEX.with_label_values(&[position]).set(as_gauge(index.unwrap_or(0)));
+        }
+    }
+
+    /// After a change of membership, and at start: passes the barrier once, so that reads need not.
+    fn confirm_sole_voter(&mut self, ctx: &mut Context<Self>) {
+        if self.confirming || self.stopped || self.shared.sole_voter.is_confirmed() {
+            return;
+        }
+        self.confirming = true;
+        let (raft, shared) = (self.raft.clone(), Arc::clone(&self.shared));
+        let confirm = async move { super::handle::confirm_sole_voter(&raft, &shared).await };
+        ctx.spawn(confirm.into_actor(self).map(|(), this, _| this.confirming = false));
+    }
+
+    fn snapshot_if_due(&mut self, ctx: &mut Context<Self>) {
+        let log_bytes = self.shared.index().retained_bytes();
+        let last_bytes = self.snapshots.standing().map_or(0, |snapshot| snapshot.bytes);
+        if self.snapshotting || self.stopped || !self.policy.is_due(log_bytes, last_bytes) {
+            return;
+        }
+        self.snapshotting = true;
+        let made = make_snapshot(self.raft.clone(), Arc::clone(&self.shared), self.snapshots.clone());
+        ctx.spawn(made.into_actor(self).map(|(), this, _| this.snapshotting = false));
+    }
+}
+
+type Decided = Result<ClientWriteResponse<MetaGroup>, RaftError<MetaGroup, ClientWriteError<MetaGroup>>>;
+
+/// Writes a snapshot of the present tables, made durable first so that a restart has little to replay; then openraft
+/// learns of it, and lets the log below it go.
+pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: SnapshotStore) {
+    let Ok((head, kv, view)) = raft
+        .with_state_machine(|machine| {
+            let source = machine.snapshot_source();
+            Box::pin(async move { source })
+        })
+        .await
+    else {
+        return;
+    };
+    let persisted = shared.offload.run(move || kv.persist()).await;
+    let saved = match persisted {
+        Ok(Ok(())) => snapshots.save(head, view).await.map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match saved {
+        Ok(()) => {
+            let _ = raft.trigger().snapshot().await;
+        }
+        Err(why) => {
+            tracing::warn!(%why, "no metadata snapshot could be made; the log is kept");
+            let _ = raft
+                .external_state_machine_request(move |machine| Box::pin(async move { machine.renew(&why).await }))
+                .await;
+        }
+    }
+}
+
+fn as_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+impl Actor for ConsensusApply {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.show_metrics();
+        ctx.run_interval(TICK, Self::tick);
+    }
+}
+
+impl Handler<Propose> for ConsensusApply {
+    type Result = ();
+
+    fn handle(&mut self, Propose { change, waiter }: Propose, ctx: &mut Self::Context) {
+        let refused = if self.stopped { Some("the store is stopping".to_owned()) } else { self.shared.fault() };
+        if let Some(why) = refused {
+            return self.fail(vec![waiter], &MetaError::Unavailable { why }, "refused");
+        }
+        let command = encode_command(&Command { now: self.time(), change });
+        self.batcher.propose(command, waiter.since + PROPOSAL_PATIENCE, waiter);
+        self.form_later(ctx);
+    }
+}
+
+impl Handler<FormBatches> for ConsensusApply {
+    type Result = ();
+
+    fn handle(&mut self, _: FormBatches, ctx: &mut Self::Context) {
+        self.forming = false;
+        self.form_batches(ctx);
+    }
+}
+
+impl Handler<MoveTables> for ConsensusApply {
+    type Result = ();
+
+    fn handle(&mut self, MoveTables(node): MoveTables, ctx: &mut Self::Context) {
+        let raft = self.raft.clone();
+        let moved = async move {
+            let _ = raft.external_state_machine_request(move |machine| Box::pin(machine.leave(node))).await;
+        };
+        ctx.spawn(moved.into_actor(self));
+    }
+}
+
+impl Handler<Stop> for ConsensusApply {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, _ctx: &mut Self::Context) {
+        self.stopped = true;
+        let left = self.batcher.drain();
+        self.fail(left.unproposed, &MetaError::Unavailable { why: "the store is stopping".to_owned() }, "refused");
+        self.fail(left.undecided, &MetaError::TimedOut, "unknown");
+    }
+}

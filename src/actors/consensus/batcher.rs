@@ -1,0 +1,196 @@
+//! Which proposals go into which entry, and what becomes of those who wait for them. Pure: commands and waiters in,
+//! batches and verdicts out.
+//!
+//! A batch is formed whenever fewer than the maximum are under way and anything waits: so a lone proposal leaves at once,
+//! and under load the next batch gathers while others are being decided.
+
+use crate::limits::{RAFT_BATCH_BYTES_MAX, RAFT_BATCH_COMMANDS_MAX};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Entries under way at once.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 3;
+
+#[derive(Debug)]
+struct Proposal<W> {
+    command: Bytes,
+    deadline: Duration,
+    waiter: W,
+}
+
+/// One entry to be: its commands, in order.
+#[derive(Debug)]
+pub struct Batch {
+    pub id: u64,
+    pub commands: Vec<Bytes>,
+}
+
+/// Waiters whose time is over.
+#[derive(Debug)]
+pub struct Expired<W> {
+    /// Their commands will never be proposed.
+    pub unproposed: Vec<W>,
+    /// Their commands were proposed; whether they happen is not known.
+    pub undecided: Vec<W>,
+}
+
+#[derive(Debug)]
+pub struct Batcher<W> {
+    waiting: VecDeque<Proposal<W>>,
+    /// Under way. `None` in place of a proposal whose waiter is gone.
+    in_flight: BTreeMap<u64, Vec<Option<Proposal<W>>>>,
+    next_id: u64,
+}
+
+impl<W> Default for Batcher<W> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), in_flight: BTreeMap::new(), next_id: 0 }
+    }
+}
+
+impl<W> Batcher<W> {
+    pub fn propose(&mut self, command: Bytes, deadline: Duration, waiter: W) {
+        self.waiting.push_back(Proposal { command, deadline, waiter });
+    }
+
+    /// The next batch to propose, if one may be.
+    pub fn next_batch(&mut self) -> Option<Batch> {
+        if self.waiting.is_empty() || self.in_flight.len() >= BATCHES_IN_FLIGHT_MAX {
+            return None;
+        }
+        let mut bytes = 0;
+        let mut taken = Vec::new();
+        while let Some(next) = self.waiting.front()
+            && (taken.is_empty()
+                || (taken.len() < RAFT_BATCH_COMMANDS_MAX && bytes + next.command.len() <= RAFT_BATCH_BYTES_MAX))
+        {
+            bytes += next.command.len();
+            taken.extend(self.waiting.pop_front().map(Some));
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let commands = taken.iter().flatten().map(|proposal| proposal.command.clone()).collect();
+        self.in_flight.insert(id, taken);
+        self.check_invariants();
+        Some(Batch { id, commands })
+    }
+
+    /// The waiters of a batch that is decided, in the order of its commands; `None` where one is gone.
+    pub fn finish(&mut self, id: u64) -> Vec<Option<W>> {
+        let batch = self.in_flight.remove(&id).unwrap_or_default();
+        batch.into_iter().map(|proposal| proposal.map(|proposal| proposal.waiter)).collect()
+    }
+
+    /// A batch was refused before it was proposed: its proposals wait again, first in line. One whose waiter was already
+    /// told that the outcome is unknown is dropped.
+    pub fn put_back(&mut self, id: u64) {
+        for proposal in self.in_flight.remove(&id).unwrap_or_default().into_iter().flatten().rev() {
+            self.waiting.push_front(proposal);
+        }
+    }
+
+    /// Takes out the waiters whose deadline has come.
+    pub fn expire(&mut self, now: Duration) -> Expired<W> {
+        let mut expired = Expired { unproposed: Vec::new(), undecided: Vec::new() };
+        for proposal in std::mem::take(&mut self.waiting) {
+            if proposal.deadline <= now {
+                expired.unproposed.push(proposal.waiter);
+            } else {
+                self.waiting.push_back(proposal);
+            }
+        }
+        for slot in self.in_flight.values_mut().flatten() {
+            let late = slot.take_if(|proposal| proposal.deadline <= now);
+            expired.undecided.extend(late.map(|proposal| proposal.waiter));
+        }
+        expired
+    }
+
+    /// Takes out everything, at the end.
+    pub fn drain(&mut self) -> Expired<W> {
+        self.expire(Duration::MAX)
+    }
+
+    fn check_invariants(&self) {
+        assert!(self.in_flight.len() <= BATCHES_IN_FLIGHT_MAX, "batches under way are bounded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BATCHES_IN_FLIGHT_MAX, Batcher};
+    use crate::limits::{RAFT_BATCH_BYTES_MAX, RAFT_BATCH_COMMANDS_MAX};
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    const LATER: Duration = Duration::from_secs(10);
+
+    fn batcher_with(count: usize) -> Batcher<usize> {
+        let mut batcher = Batcher::default();
+        for waiter in 0..count {
+            batcher.propose(Bytes::from(vec![0; 8]), LATER, waiter);
+        }
+        batcher
+    }
+
+    #[test]
+    fn a_lone_proposal_leaves_at_once_c2() {
+        let mut batcher = batcher_with(1);
+        assert_eq!(batcher.next_batch().map(|batch| batch.commands.len()), Some(1));
+        assert!(batcher.next_batch().is_none());
+    }
+
+    #[test]
+    fn what_comes_while_all_slots_are_taken_gathers_into_one_batch_c2() {
+        let mut batcher = Batcher::default();
+        let mut ids = Vec::new();
+        for waiter in 0..BATCHES_IN_FLIGHT_MAX {
+            batcher.propose(Bytes::new(), LATER, waiter);
+            ids.extend(batcher.next_batch().map(|batch| batch.id));
+        }
+        for waiter in 100..150 {
+            batcher.propose(Bytes::new(), LATER, waiter);
+            assert!(batcher.next_batch().is_none());
+        }
+        assert_eq!(batcher.finish(ids[0]), [Some(0)]);
+        assert_eq!(batcher.next_batch().map(|batch| batch.commands.len()), Some(50));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_count_and_by_bytes_c2() {
+        let mut batcher = batcher_with(RAFT_BATCH_COMMANDS_MAX + 1);
+        assert_eq!(batcher.next_batch().map(|batch| batch.commands.len()), Some(RAFT_BATCH_COMMANDS_MAX));
+        let mut batcher = Batcher::default();
+        for waiter in 0..4 {
+            batcher.propose(Bytes::from(vec![0; RAFT_BATCH_BYTES_MAX / 2]), LATER, waiter);
+        }
+        assert_eq!(batcher.next_batch().map(|batch| batch.commands.len()), Some(2));
+    }
+
+    #[test]
+    fn a_waiter_whose_time_is_over_is_taken_out_of_a_batch_under_way_c7() {
+        let mut batcher = Batcher::default();
+        batcher.propose(Bytes::new(), Duration::from_secs(1), 'a');
+        batcher.propose(Bytes::new(), Duration::from_secs(3), 'b');
+        let batch = batcher.next_batch().expect("two proposals wait");
+        batcher.propose(Bytes::new(), Duration::from_secs(1), 'c');
+        let expired = batcher.expire(Duration::from_secs(2));
+        assert_eq!((expired.unproposed, expired.undecided), (vec!['c'], vec!['a']));
+        assert_eq!(batcher.finish(batch.id), [None, Some('b')]);
+        assert!(batcher.next_batch().is_none());
+    }
+
+    #[test]
+    fn a_refused_batch_is_first_in_line_again_without_those_who_gave_up() {
+        let mut batcher = Batcher::default();
+        batcher.propose(Bytes::from_static(b"a"), Duration::from_secs(1), 'a');
+        batcher.propose(Bytes::from_static(b"b"), LATER, 'b');
+        let batch = batcher.next_batch().expect("two proposals wait");
+        batcher.propose(Bytes::from_static(b"c"), LATER, 'c');
+        batcher.expire(Duration::from_secs(2));
+        batcher.put_back(batch.id);
+        let again = batcher.next_batch().expect("they wait again");
+        assert_eq!(again.commands, [Bytes::from_static(b"b"), Bytes::from_static(b"c")]);
+    }
+}

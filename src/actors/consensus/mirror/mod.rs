@@ -1,0 +1,11 @@
+//! The log of a replica, mirrored on several drives: openraft's log store, the task that writes the copies, and the copies
+//! themselves.
+
+mod copy;
+mod fill;
+mod store;
+mod task;
+
+pub use copy::{CopyOpener, FoundCopy};
+pub use store::{LogStore, read_entries};
+pub use task::{Mirror, ToMirror};

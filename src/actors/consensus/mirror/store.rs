@@ -1,0 +1,205 @@
+//! openraft's log, over the mirrored copies: what is appended is readable at once from memory, and answered when every
+//! live copy has it on stable storage. The store numbers operations and hands them to the mirror in order; it waits only
+//! where openraft says that it must (votes, truncations).
+
+use super::task::{Done, ToMirror};
+use crate::actors::consensus::raft_types::{
+    Entry, LogId, MetaGroup, Vote, ballot_of, entry_of, log_entry_of, log_id_of, position_of, vote_of,
+};
+use crate::actors::consensus::shared::Shared;
+use crate::actors::log::LogHandle;
+use crate::storage::raft_log::{EntryPlace, LogEntry, LogRecord, Payload, Position};
+use crate::storage::wal::{Location, RecordKind};
+use crate::types::NodeId;
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds, RangeInclusive};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Bytes of entries handed out in one read that may be cut short.
+const READ_BYTES_MAX: u64 = 4 << 20;
+
+/// The log of one replica; clones read it.
+#[derive(Clone, Debug)]
+pub struct LogStore {
+    shared: Arc<Shared>,
+    mirror: mpsc::UnboundedSender<ToMirror>,
+}
+
+impl LogStore {
+    pub fn new(shared: Arc<Shared>, mirror: mpsc::UnboundedSender<ToMirror>) -> Self {
+        Self { shared, mirror }
+    }
+
+    fn send(&self, records: &[LogRecord], done: Done) -> io::Result<()> {
+        let sequence = records.first().map_or(0, LogRecord::sequence);
+        let message = ToMirror::Write {
+            sequence,
+            indexes: records.iter().map(LogRecord::index).collect(),
+            records: records.iter().map(LogRecord::to_wal).collect(),
+            done,
+        };
+        self.mirror.send(message).map_err(|_| io::Error::other("the metadata log is closed"))
+    }
+
+    async fn send_and_wait(&self, record: LogRecord) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.send(&[record], Done::Reply(done))?;
+        answer.await.map_err(|_| io::Error::other("the metadata log is closed"))?
+    }
+
+    /// Entries of `from..to` that the log has, from memory or from the copies.
+    pub async fn read(&self, from: u64, to: u64) -> io::Result<Vec<LogEntry>> {
+        read_entries(&self.shared, from, to).await
+    }
+}
+
+/// Entries of `from..to` that the log has, from memory or from the copies.
+pub async fn read_entries(shared: &Arc<Shared>, from: u64, to: u64) -> io::Result<Vec<LogEntry>> {
+    let places = shared.index().entries(from, to);
+    if places.iter().all(|place| matches!(place, EntryPlace::Here(_))) {
+        return places.into_iter().map(|place| load(&[], place)).collect();
+    }
+    let logs: Vec<(NodeId, LogHandle)> = {
+        let drives = shared.drives();
+        drives.by_node.iter().filter_map(|(node, drive)| Some((*node, drive.log.clone()?))).collect()
+    };
+    shared.offload.run(move || places.into_iter().map(|place| load(&logs, place)).collect()).await?
+}
+
+/// Blocking, where the entry is not in memory: the copies are asked in turn until one gives it.
+fn load(logs: &[(NodeId, LogHandle)], place: EntryPlace) -> io::Result<LogEntry> {
+    let (at, copies) = match place {
+        EntryPlace::Here(entry) => return Ok(entry),
+        EntryPlace::Stored { at, copies } => (at, copies),
+    };
+    for (node, location) in copies {
+        let Some((_, log)) = logs.iter().find(|(held, _)| *held == node) else { continue };
+        match load_from(log, at, location) {
+            Ok(entry) => return Ok(entry),
+            Err(why) => {
+                tracing::warn!(%node, index = at.index, %why, "a copy of the metadata log cannot give an entry")
+            }
+        }
+    }
+    Err(io::Error::other(format!("no copy of the metadata log can give entry {}", at.index)))
+}
+
+fn load_from(log: &LogHandle, at: Position, location: Location) -> Result<LogEntry, String> {
+    let body = log.read(LogRecord::entry_key(at.index), location).map_err(|error| error.to_string())?;
+    match LogRecord::decode(RecordKind::RaftEntry, &body).map_err(|fault| fault.to_string())? {
+        LogRecord::Entry { entry, .. } if entry.at == at => Ok(entry),
+        other => Err(format!("expected the entry at {at:?}, found {other:?}")),
+    }
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(from) => *from,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(last) => last.saturating_add(1),
+        Bound::Excluded(to) => *to,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, to)
+}
+
+impl RaftLogReader<MetaGroup> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let (from, to) = bounds(&range);
+        self.read(from, to).await?.into_iter().map(entry_of).collect()
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.shared.index().standing().ballot.map(vote_of))
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        let end = self.shared.index().run_end(start, end, READ_BYTES_MAX);
+        self.read(start, end).await?.into_iter().map(entry_of).collect()
+    }
+
+    /// The last of each leader's entries in the range: from memory, without the entries.
+    async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId>) -> Result<Vec<LogId>, io::Error> {
+        let index = self.shared.index();
+        let mut keys: Vec<LogId> = Vec::new();
+        for at in range.start().index..=range.end().index {
+            let at = index.position_of(at).ok_or_else(|| io::Error::other(format!("the log has no entry {at}")))?;
+            let id = log_id_of(at);
+            match keys.last_mut() {
+                Some(last) if last.leader_id == id.leader_id => *last = id,
+                _ => keys.push(id),
+            }
+        }
+        Ok(keys)
+    }
+}
+
+impl RaftLogStorage<MetaGroup> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<MetaGroup>, io::Error> {
+        let index = self.shared.index();
+        Ok(LogState {
+            last_purged_log_id: index.standing().purged.map(log_id_of),
+            last_log_id: index.last().map(log_id_of),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let record = self.shared.index().set_ballot(ballot_of(vote));
+        self.send_and_wait(record).await
+    }
+
+    /// Travels with the next entry: a position that is lost is found again by the protocol.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        self.shared.index().set_committed(committed.map(position_of));
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.shared.index().standing().committed.map(log_id_of))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<MetaGroup>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<LogEntry> = entries.into_iter().map(log_entry_of).collect();
+        if entries.is_empty() {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        }
+        if entries.iter().any(|entry| matches!(entry.payload, Payload::Members(_))) {
+            self.shared.sole_voter.note_members();
+        }
+        let records = self.shared.index().append(entries);
+        self.send(&records, Done::Flushed(callback))
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        self.shared.sole_voter.note_members();
+        let record = self.shared.index().truncate(last_log_id.map(|id| id.index));
+        self.send_and_wait(record).await
+    }
+
+    /// Not waited for: until it is durable, the segments are kept.
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let record = self.shared.index().purge(position_of(log_id));
+        self.send(&[record], Done::Release)
+    }
+}

@@ -1,0 +1,29 @@
+//! The metadata replica of this host: one Raft group's log, mirrored on several drives, and the tables derived from it.
+//!
+//! ```text
+//! MetaHandle::propose ─> ConsensusApply ─> openraft ─> LogStore ─> mirror task ─> LogHandle of each copy's drive
+//!                              ^               └────> StateMachine ─> tables ─> replies, back the same way
+//! MetaHandle::read ────────────┴── the barrier ────────────────────> a view of the tables
+//! ```
+//!
+//! All of it runs on one arbiter; work that blocks goes elsewhere (`Offload`). Derived state (the tables) is never synced on
+//! the way of a request: it is rebuilt from snapshot and log.
+
+mod apply;
+mod batcher;
+mod handle;
+mod mirror;
+mod network;
+mod raft_types;
+mod shared;
+mod start;
+mod state;
+
+pub use apply::SnapshotPolicy;
+pub use handle::{GroupId, MetaError, MetaHandle, MetaStatus};
+pub use shared::Offload;
+pub use start::{ReplicaDrive, ReplicaOptions, SNAPSHOT_LOG_BYTES_MIN, StartError, start};
+pub use state::{FjallHome, StateHome};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! What the parts of one replica share: the log's index, the drives, where the tables are. Each lock is held for a few
+//! memory operations and never across an await; who changes what is said at each field.
+
+use super::mirror::CopyOpener;
+use super::raft_types::LogId;
+use crate::actors::log::LogHandle;
+use crate::storage::disk::Disk;
+use crate::storage::meta::MetaTables;
+use crate::storage::raft_log::{LogIndex, MirrorSet};
+use crate::types::NodeId;
+use arc_swap::ArcSwapOption;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Where work that blocks is done: elsewhere, so that the replica's thread stays responsive, or in place, where all must
+/// run in one thread (the simulation).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offload {
+    Threads,
+    InPlace,
+}
+
+impl Offload {
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+        match self {
+            Self::InPlace => Ok(work()),
+            Self::Threads => tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other),
+        }
+    }
+}
+
+/// What a drive is to the mirrored log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriveRole {
+    /// Present, holds no copy that counts.
+    Idle,
+    /// Being filled.
+    Filling,
+    /// Its copy is handed every operation.
+    Live,
+    /// Failed or gone.
+    Lost,
+}
+
+/// One drive of this host.
+#[derive(Clone, Debug)]
+pub struct Drive {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub log: Option<LogHandle>,
+    pub role: DriveRole,
+}
+
+impl Drive {
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.join("meta").join("log")
+    }
+
+    pub fn snapshot_dir(&self) -> PathBuf {
+        self.dir.join("meta").join("snapshot")
+    }
+
+    pub fn mirror_file(&self) -> PathBuf {
+        mirror_file(&self.dir)
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+}
+
+pub fn mirror_file(dir: &Path) -> PathBuf {
+    dir.join("meta").join("mirror")
+}
+
+/// The drives, and which of them hold the snapshot. The mirror changes roles, the snapshot store what it holds.
+#[derive(Debug)]
+pub struct Drives {
+    pub by_node: BTreeMap<NodeId, Drive>,
+    pub set: MirrorSet,
+    /// The snapshot that stands, and where it is.
+    pub snapshot: Option<StandingSnapshot>,
+}
+
+#[derive(Clone, Debug)]
+pub struct StandingSnapshot {
+    pub at: LogId,
+    pub bytes: u64,
+    pub holders: BTreeSet<NodeId>,
+}
+
+impl Drives {
+    pub fn with_role(&self, role: DriveRole) -> impl Iterator<Item = (NodeId, &Drive)> + '_ {
+        self.by_node.iter().filter(move |(_, drive)| drive.role == role).map(|(node, drive)| (*node, drive))
+    }
+
+    pub fn live(&self) -> BTreeSet<NodeId> {
+        self.with_role(DriveRole::Live).map(|(node, _)| node).collect()
+    }
+
+    pub fn set_role(&mut self, node: NodeId, role: DriveRole) {
+        if let Some(drive) = self.by_node.get_mut(&node) {
+            drive.role = role;
+            if role != DriveRole::Live {
+                drive.log = None;
+            }
+        }
+        if let Some(snapshot) = &mut self.snapshot
+            && role == DriveRole::Lost
+        {
+            snapshot.holders.remove(&node);
+        }
+    }
+
+    /// Whether the snapshot that stands, if any, is on this drive.
+    pub fn holds_snapshot(&self, node: NodeId) -> bool {
+        self.snapshot.as_ref().is_none_or(|snapshot| snapshot.holders.contains(&node))
+    }
+}
+
+/// Whether this host alone decides, so that a look at its own tables shows all that was ever acknowledged.
+///
+/// Proof: every acknowledgement comes from the state machine of a leader after it applied the entry; while the only voter is
+/// this host, the only leader is, too, and its state machine is these tables. What was acknowledged before this process
+/// began is applied when a read barrier has been passed once. Another voter can only come by an entry of membership that
+/// is appended to this log first: `note_members` is called before that entry leaves for any drive or host.
+#[derive(Debug, Default)]
+pub struct SoleVoter {
+    /// Counts entries of membership.
+    epoch: AtomicU64,
+    /// The epoch (plus one) in which the barrier was passed with this host as the only voter.
+    confirmed: AtomicU64,
+}
+
+impl SoleVoter {
+    pub fn note_members(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// The barrier was passed, and the membership that took effect in this epoch, taken before, is this host alone.
+    pub fn confirm(&self, epoch: u64) {
+        self.confirmed.store(epoch + 1, Ordering::SeqCst);
+    }
+
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::SeqCst) == self.epoch() + 1
+    }
+}
+
+#[derive(Debug)]
+pub struct Shared {
+    pub index: Mutex<LogIndex>,
+    pub drives: Mutex<Drives>,
+    /// `None` while the tables are being rebuilt; the state machine sets it.
+    pub tables: ArcSwapOption<MetaTables>,
+    pub tables_changed: Notify,
+    pub sole_voter: SoleVoter,
+    /// Why the replica can go on no more.
+    pub fault: Mutex<Option<String>>,
+    pub opener: CopyOpener,
+    pub offload: Offload,
+    pub copies_wanted: usize,
+}
+
+impl Shared {
+    pub fn index(&self) -> MutexGuard<'_, LogIndex> {
+        locked(&self.index)
+    }
+
+    pub fn drives(&self) -> MutexGuard<'_, Drives> {
+        locked(&self.drives)
+    }
+
+    /// The first reason stands.
+    pub fn set_fault(&self, why: String) {
+        tracing::error!(%why, "the metadata replica is out of service");
+        locked(&self.fault).get_or_insert(why);
+    }
+
+    pub fn fault(&self) -> Option<String> {
+        locked(&self.fault).clone()
+    }
+
+    pub fn publish(&self, tables: Option<MetaTables>) {
+        self.tables.store(tables.map(Arc::new));
+        self.tables_changed.notify_waiters();
+    }
+}
+
+/// A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,262 @@
+//! The copies of the log at start: which are believed, and bringing those to the same end.
+
+use super::{ReplicaDrive, ReplicaOptions, StartError};
+use crate::actors::consensus::mirror::{CopyOpener, FoundCopy, read_entries};
+use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVoter, mirror_file};
+use crate::actors::log::LogHandle;
+use crate::storage::disk::{Disk, read_file, replace_file};
+use crate::storage::raft_log::{
+    CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, RecoveredCopy, choose,
+};
+use crate::types::NodeId;
+use arc_swap::ArcSwapOption;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// Entries kept in memory.
+const CACHED_BYTES_MAX: u64 = 16 << 20;
+/// Entries appended together when a copy is brought up.
+const CATCH_UP_BYTES_MAX: u64 = 1 << 20;
+
+/// The copies that are believed, the best first.
+pub(super) struct Believed {
+    set: MirrorSet,
+    copies: Vec<(NodeId, FoundCopy)>,
+}
+
+pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartError> {
+    let opener = opener(options);
+    let sets: BTreeMap<NodeId, Option<MirrorSet>> =
+        options.drives.iter().map(|drive| (drive.node, read_mirror_file(drive))).collect();
+    let newest = sets.values().flatten().max_by_key(|set| set.generation).cloned();
+    let mut copies = BTreeMap::new();
+    let mut found = Vec::new();
+    for drive in &options.drives {
+        let counts = newest.as_ref().is_none_or(|set| set.members.contains(&drive.node));
+        let copy = if counts { open_found(&opener, drive) } else { None };
+        let state = match &copy {
+            None => CopyFound::Empty,
+            Some(Ok(copy)) => CopyFound::from(&copy.recovered),
+            Some(Err(why)) => CopyFound::Damaged { why: why.clone() },
+        };
+        found.push(DriveFound { node: drive.node, set: sets.get(&drive.node).cloned().flatten(), copy: state });
+        copies.extend(copy.and_then(Result::ok).map(|copy| (drive.node, copy)));
+    }
+    match choose(&found)? {
+        MirrorChoice::Fresh if !options.first_start => Err(StartError::NothingFound),
+        MirrorChoice::Fresh => {
+            let members = options.drives.iter().map(|drive| drive.node).take(options.copies_wanted.max(1)).collect();
+            begin(options, MirrorSet { generation: 1, members, formed: false }).await
+        }
+        MirrorChoice::Unformed { set } => {
+            let present = |node: &NodeId| options.drives.iter().any(|drive| drive.node == *node);
+            let members = set.members.iter().copied().filter(present).collect();
+            close_all(copies.into_values()).await;
+            begin(options, MirrorSet { generation: set.generation + 1, members, formed: false }).await
+        }
+        MirrorChoice::Existing { set, best, others } => {
+            let believed: Vec<NodeId> = std::iter::once(best).chain(others).collect();
+            let believed = believed.into_iter().filter_map(|node| Some((node, copies.remove(&node)?))).collect();
+            close_all(copies.into_values()).await;
+            Ok(Believed { set, copies: believed })
+        }
+    }
+}
+
+async fn close_all(copies: impl Iterator<Item = FoundCopy>) {
+    for copy in copies {
+        let _ = copy.log.close().await;
+    }
+}
+
+fn opener(options: &ReplicaOptions) -> CopyOpener {
+    CopyOpener {
+        cluster: options.cluster,
+        ambient: options.ambient.clone(),
+        pool: options.pool.clone(),
+        durability: options.durability,
+        segment_bytes: options.segment_bytes,
+        threads: options.threads,
+    }
+}
+
+fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
+    let path = mirror_file(&drive.dir);
+    let content = match read_file(&*drive.disk, &path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(node = %drive.node, %error, "the mirror file cannot be read");
+            return None;
+        }
+    };
+    let decoded = MirrorSet::decode(&content);
+    decoded.inspect_err(|fault| tracing::warn!(node = %drive.node, %fault, "the mirror file is passed over")).ok()
+}
+
+/// `None` where there is no copy at all.
+fn open_found(opener: &CopyOpener, drive: &ReplicaDrive) -> Option<Result<FoundCopy, String>> {
+    let dir = drive.clone().into_idle().log_dir();
+    match drive.disk.list(&dir) {
+        Ok(names) if names.is_empty() => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error.to_string())),
+        Ok(_) => Some(opener.open(drive.node, &drive.disk, dir).map_err(|error| error.to_string())),
+    }
+}
+
+/// The first copies of a host.
+async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<Believed, StartError> {
+    let mut failed = Vec::new();
+    let mut copies = Vec::new();
+    for drive in &options.drives {
+        if let Err(error) = write_mirror_file(&*drive.disk, &mirror_file(&drive.dir), &set) {
+            failed.push((drive.node, error.to_string()));
+            continue;
+        }
+        if !set.members.contains(&drive.node) {
+            continue;
+        }
+        match opener(options).open_fresh(options.offload, drive.node, drive.clone().into_idle()).await {
+            Ok(log) => copies.push((drive.node, FoundCopy { log, recovered: Ok(RecoveredCopy::default()) })),
+            Err(error) => failed.push((drive.node, error.to_string())),
+        }
+    }
+    if copies.is_empty() {
+        return Err(StartError::NoDriveTakesTheLog(failed));
+    }
+    Ok(Believed { set, copies })
+}
+
+/// Makes the directories that the file needs durable, then the file.
+pub fn write_mirror_file(disk: &dyn Disk, path: &Path, set: &MirrorSet) -> io::Result<()> {
+    let meta = path.parent().unwrap_or(Path::new("/"));
+    disk.create_dir_all(meta)?;
+    if let Some(drive) = meta.parent() {
+        disk.sync_dir(drive)?;
+    }
+    replace_file(disk, path, &set.encode())
+}
+
+/// Brings every believed copy to the same end, drops those that fail, and makes the resulting set durable.
+pub(super) async fn settle(options: &ReplicaOptions, believed: Believed) -> Result<Arc<Shared>, StartError> {
+    let Believed { set, copies } = believed;
+    let mut copies = copies.into_iter();
+    let (best, first) = copies.next().ok_or(StartError::NoDrives)?;
+    let recovered = first.recovered.map_err(|why| StartError::NoDriveTakesTheLog(vec![(best, why)]))?;
+    let shared = Arc::new(share(options, set.clone(), LogIndex::new(best, &recovered, CACHED_BYTES_MAX)));
+    go_live(&shared, best, first.log);
+    shared.index().begin();
+    let resume = shared.index().resume(recovered.entries.back().map(|entry| entry.at.index));
+    append(&shared, best, vec![resume]).await.map_err(|why| StartError::NoDriveTakesTheLog(vec![(best, why)]))?;
+    for (node, copy) in copies {
+        let Ok(recovered) = copy.recovered else { continue };
+        go_live(&shared, node, copy.log);
+        if let Err(why) = catch_up(&shared, node, &recovered).await {
+            tracing::warn!(%node, %why, "a copy of the metadata log cannot be brought up");
+            shared.drives().set_role(node, DriveRole::Lost);
+            shared.index().forget_copy(node);
+        }
+    }
+    record_set(&shared, &set)?;
+    Ok(shared)
+}
+
+fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
+    let by_node = options.drives.iter().map(|drive| (drive.node, drive.clone().into_idle())).collect();
+    Shared {
+        index: Mutex::new(index),
+        drives: Mutex::new(Drives { by_node, set, snapshot: None }),
+        tables: ArcSwapOption::empty(),
+        tables_changed: Notify::new(),
+        sole_voter: SoleVoter::default(),
+        fault: Mutex::new(None),
+        opener: opener(options),
+        offload: options.offload,
+        copies_wanted: options.copies_wanted.max(1),
+    }
+}
+
+fn go_live(shared: &Shared, node: NodeId, log: LogHandle) {
+    if let Some(drive) = shared.drives().by_node.get_mut(&node) {
+        drive.role = DriveRole::Live;
+        drive.log = Some(log);
+    }
+}
+
+async fn append(shared: &Shared, node: NodeId, records: Vec<LogRecord>) -> Result<(), String> {
+    let log = shared.drives().by_node.get(&node).and_then(|drive| drive.log.clone()).ok_or("the drive is gone")?;
+    let wal = records.iter().map(LogRecord::to_wal).collect();
+    let locations = log.append(wal).await.map_err(|error| error.to_string())?;
+    let mut index = shared.index();
+    for (record, location) in records.iter().zip(locations) {
+        index.place(node, record.sequence(), record.index(), location);
+    }
+    Ok(())
+}
+
+/// Appends what a copy lacks: from where it agrees with the best one.
+async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy) -> Result<(), String> {
+    let (keep_through, mut next, end, resume) = {
+        let mut index = shared.index();
+        index.adopt_copy(node, recovered);
+        let agreed = recovered.entries.iter().rev().map(|entry| entry.at);
+        let agreed =
+            agreed.into_iter().find(|at| index.position_of(at.index) == Some(*at) && at.index >= index.first_index());
+        let keep_through = agreed.map(|at| at.index);
+        let next = keep_through.map_or(index.first_index(), |kept| kept + 1);
+        (keep_through, next, index.next_index(), index.resume(keep_through))
+    };
+    let sequence = resume.sequence();
+    tracing::debug!(%node, ?keep_through, end, "bringing up a copy of the metadata log");
+    append(shared, node, vec![resume]).await?;
+    while next < end {
+        let to = shared.index().run_end(next, end, CATCH_UP_BYTES_MAX);
+        let entries = read_entries(shared, next, to).await.map_err(|error| error.to_string())?;
+        if entries.is_empty() {
+            return Err(format!("entry {next} cannot be read"));
+        }
+        next += entries.len() as u64;
+        let committed = shared.index().standing().committed;
+        let records = entries.into_iter().map(|entry| LogRecord::Entry { sequence, committed, entry }).collect();
+        append(shared, node, records).await?;
+    }
+    Ok(())
+}
+
+/// Writes the set of live copies to every drive; one that does not take it is lost, and the set is written again.
+fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
+    let mut generation = found.generation;
+    let mut failed = Vec::new();
+    loop {
+        let members: BTreeSet<NodeId> = shared.drives().live();
+        if members.is_empty() {
+            return Err(StartError::NoDriveTakesTheLog(failed));
+        }
+        if members != found.members || !found.formed || !failed.is_empty() {
+            generation += 1;
+        }
+        let set = MirrorSet { generation, members, formed: true };
+        let drives: Vec<(NodeId, Drive)> = {
+            let drives = shared.drives();
+            let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);
+            present.map(|(node, drive)| (*node, drive.clone())).collect()
+        };
+        let before = failed.len();
+        for (node, drive) in drives {
+            if let Err(error) = write_mirror_file(&*drive.disk, &drive.mirror_file(), &set) {
+                tracing::warn!(%node, %error, "a drive does not take the mirror file");
+                shared.drives().set_role(node, DriveRole::Lost);
+                shared.index().forget_copy(node);
+                failed.push((node, error.to_string()));
+            }
+        }
+        if failed.len() == before {
+            shared.drives().set = set;
+            return Ok(());
+        }
+    }
+}

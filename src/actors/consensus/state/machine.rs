@@ -1,0 +1,355 @@
+//! openraft's state machine, over the metadata tables. Entries are applied in batches, each one commit of the tables with
+//! the position in it. The tables are derived: where they fail or their drive goes, they are rebuilt on another drive from
+//! the snapshot and the log, and the entry in hand is applied there.
+
+use super::home::StateHome;
+use super::snapshots::{SnapshotFile, SnapshotStore, stored_membership};
+use crate::actors::consensus::mirror::read_entries;
+use crate::actors::consensus::raft_types::{
+    Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
+};
+use crate::actors::consensus::shared::{DriveRole, Shared};
+use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
+use crate::storage::meta::codec::decode_entry;
+use crate::storage::meta::command::Reply;
+use crate::storage::meta::{ApplyEntry, MetaTables};
+use crate::storage::raft_log::{AppliedAt, LogEntry, Payload, Position};
+use crate::types::NodeId;
+use futures::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
+use std::io;
+use std::sync::Arc;
+
+/// Commands applied in one commit, in bytes of the log, about.
+const APPLY_BYTES_MAX: usize = 4 << 20;
+
+/// Where the tables are.
+#[derive(Clone, Debug)]
+pub struct StatePlace {
+    pub node: NodeId,
+    pub number: u32,
+}
+
+/// The state machine of one replica.
+#[derive(Debug)]
+pub struct StateMachine {
+    shared: Arc<Shared>,
+    snapshots: SnapshotStore,
+    home: Arc<dyn StateHome>,
+    place: StatePlace,
+    tables: MetaTables,
+    applied: AppliedAt,
+}
+
+/// Why a batch was not applied.
+enum ApplyError {
+    /// The tables failed: they are rebuilt.
+    Tables(KvError),
+    /// The entry is not what this program can apply: going on would make this replica differ from the others.
+    Entry(String),
+}
+
+impl StateMachine {
+    pub fn new(
+        shared: Arc<Shared>,
+        snapshots: SnapshotStore,
+        home: Arc<dyn StateHome>,
+        place: StatePlace,
+        tables: MetaTables,
+        applied: AppliedAt,
+    ) -> Self {
+        shared.publish(Some(tables.clone()));
+        Self { shared, snapshots, home, place, tables, applied }
+    }
+
+    /// What a snapshot of this moment is made of.
+    pub fn snapshot_source(&self) -> (AppliedAt, Arc<dyn Kv>, Arc<dyn KvRead>) {
+        let kv = Arc::clone(self.tables.kv());
+        let view = kv.snapshot();
+        (self.applied.clone(), kv, view)
+    }
+
+    fn builder(&self, anew: bool) -> SnapshotBuilder {
+        let (applied, _, view) = self.snapshot_source();
+        SnapshotBuilder { snapshots: self.snapshots.clone(), anew, applied, view }
+    }
+
+    /// Moves the tables away from a drive that is lost.
+    pub async fn leave(&mut self, node: NodeId) {
+        if self.place.node == node
+            && let Err(error) = self.rebuild("its drive is lost").await
+        {
+            self.shared.set_fault(format!("the metadata tables cannot be rebuilt: {error}"));
+        }
+    }
+
+    /// The tables are not to be trusted any more.
+    pub async fn renew(&mut self, why: &str) {
+        if let Err(error) = self.rebuild(why).await {
+            self.shared.set_fault(format!("the metadata tables cannot be rebuilt: {error}"));
+        }
+    }
+
+    async fn apply_batch(&mut self, entries: Vec<LogEntry>) -> io::Result<Vec<Vec<Reply>>> {
+        let next = after(&self.applied, &entries);
+        for _ in 0..2 {
+            let (tables, batch, position) = (self.tables.clone(), entries.clone(), next.encode());
+            match self.shared.offload.run(move || apply(&tables, &batch, position)).await? {
+                Ok(replies) => {
+                    self.applied = next;
+                    return Ok(replies);
+                }
+                Err(ApplyError::Entry(why)) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+                Err(ApplyError::Tables(error)) => self.rebuild(&error.to_string()).await?,
+            }
+        }
+        Err(io::Error::other("the metadata tables fail wherever they are built"))
+    }
+
+    /// Makes the tables anew, as they were, on the best drive that can take them. Readers wait meanwhile.
+    async fn rebuild(&mut self, why: &str) -> io::Result<()> {
+        tracing::warn!(node = %self.place.node, %why, "the metadata tables are rebuilt");
+        self.shared.publish(None);
+        let mut last = io::Error::other("no drive is left for the metadata tables");
+        for node in self.candidates() {
+            let number = self.place.number + 1;
+            match self.build_on(StatePlace { node, number }).await {
+                Ok(()) => {
+                    self.shared.publish(Some(self.tables.clone()));
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(%node, %error, "the metadata tables cannot be built on a drive");
+                    last = error;
+                }
+            }
+            self.place.number = number;
+        }
+        Err(last)
+    }
+
+    /// Drives for the tables, best first: not the one that they were on, if it can be helped.
+    fn candidates(&self) -> Vec<NodeId> {
+        let drives = self.shared.drives();
+        let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);
+        let mut nodes: Vec<(bool, bool, NodeId)> =
+            present.map(|(node, drive)| (*node == self.place.node, drive.role != DriveRole::Live, *node)).collect();
+        nodes.sort();
+        nodes.into_iter().map(|(_, _, node)| node).collect()
+    }
+
+    async fn build_on(&mut self, place: StatePlace) -> io::Result<()> {
+        let through = self.applied.at;
+        let snapshot = self.snapshots.current().await?;
+        let (tables, mut applied) = self.fresh_tables(&place, snapshot).await?;
+        let mut next = applied.at.map_or(0, |at| at.index + 1);
+        let end = through.map_or(0, |at| at.index + 1);
+        while next < end {
+            let to = self.shared.index().run_end(next, end, APPLY_BYTES_MAX as u64);
+            let entries = read_entries(&self.shared, next, to).await?;
+            if entries.first().map(|entry| entry.at.index) != Some(next) {
+                return Err(io::Error::other(format!("entry {next} is in neither the snapshot nor the log")));
+            }
+            next += entries.len() as u64;
+            applied = after(&applied, &entries);
+            let (tables, position) = (tables.clone(), applied.encode());
+            let done = self.shared.offload.run(move || apply(&tables, &entries, position)).await?;
+            done.map_err(|error| match error {
+                ApplyError::Tables(error) => io::Error::other(error),
+                ApplyError::Entry(why) => io::Error::new(io::ErrorKind::InvalidData, why),
+            })?;
+        }
+        self.take(place, tables, applied).await
+    }
+
+    async fn take(&mut self, place: StatePlace, tables: MetaTables, applied: AppliedAt) -> io::Result<()> {
+        let old = std::mem::replace(&mut self.place, place);
+        self.tables = tables;
+        self.applied = applied;
+        let drive = self.shared.drives().by_node.get(&old.node).filter(|drive| drive.role != DriveRole::Lost).cloned();
+        let Some(drive) = drive else { return Ok(()) };
+        let home = Arc::clone(&self.home);
+        let discard = move || {
+            if let Err(error) = home.discard(old.node, &drive.state_dir(), old.number) {
+                tracing::warn!(node = %old.node, %error, "the former metadata tables cannot be removed");
+            }
+        };
+        self.shared.offload.run(discard).await
+    }
+
+    async fn fresh_tables(
+        &self,
+        place: &StatePlace,
+        snapshot: Option<SnapshotFile>,
+    ) -> io::Result<(MetaTables, AppliedAt)> {
+        let drive = self.shared.drives().by_node.get(&place.node).cloned();
+        let dir = drive.ok_or_else(|| io::Error::other("the drive is gone"))?.state_dir();
+        let (home, place) = (Arc::clone(&self.home), place.clone());
+        let fresh = move || fresh_kv(&*home, &dir, &place).map_err(io::Error::other);
+        let (kv, applied) = match snapshot {
+            Some(file) => {
+                let applied = file.head.clone();
+                (self.snapshots.install(file, fresh).await?, applied)
+            }
+            None => (self.shared.offload.run(fresh).await??, AppliedAt::default()),
+        };
+        Ok((MetaTables::open(kv).map_err(io::Error::other)?, applied))
+    }
+}
+
+/// Tables with nothing in them: whatever stood there under this number is removed.
+fn fresh_kv(home: &dyn StateHome, dir: &std::path::Path, place: &StatePlace) -> KvResult<Arc<dyn Kv>> {
+    if home.list(place.node, dir).contains(&place.number) {
+        home.discard(place.node, dir, place.number)?;
+    }
+    home.open(place.node, dir, place.number)
+}
+
+/// Blocking.
+fn apply(tables: &MetaTables, entries: &[LogEntry], position: Vec<u8>) -> Result<Vec<Vec<Reply>>, ApplyError> {
+    let mut batch = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let commands = match &entry.payload {
+            Payload::Commands(bytes) => {
+                decode_entry(bytes).map_err(|error| ApplyError::Entry(format!("entry {}: {error}", entry.at.index)))?
+            }
+            Payload::Blank | Payload::Members(_) => Vec::new(),
+        };
+        batch.push(ApplyEntry { index: entry.at.index, commands });
+    }
+    tables.apply(batch, position.into()).map_err(ApplyError::Tables)
+}
+
+fn after(applied: &AppliedAt, entries: &[LogEntry]) -> AppliedAt {
+    let mut next = applied.clone();
+    for entry in entries {
+        next.at = Some(entry.at);
+        if let Payload::Members(members) = &entry.payload {
+            next.members = members.clone();
+            next.members_at = Some(entry.at);
+        }
+    }
+    next
+}
+
+fn payload_bytes(entry: &LogEntry) -> usize {
+    match &entry.payload {
+        Payload::Commands(bytes) => bytes.len(),
+        Payload::Blank | Payload::Members(_) => 0,
+    }
+}
+
+fn respond(responders: Vec<Option<ApplyResponder<MetaGroup>>>, replies: Vec<Vec<Reply>>) {
+    for (responder, replies) in responders.into_iter().zip(replies) {
+        if let Some(responder) = responder {
+            responder.send(Replies(replies));
+        }
+    }
+}
+
+impl RaftStateMachine<MetaGroup> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied.at.map(log_id_of), stored_membership(&self.applied)?))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<MetaGroup>, io::Error>> + Unpin + OptionalSend,
+    {
+        let (mut batch, mut responders, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while let Some(item) = entries.next().await {
+            let (entry, responder): (Entry, _) = item?;
+            let entry = log_entry_of(entry);
+            bytes += payload_bytes(&entry);
+            batch.push(entry);
+            responders.push(responder);
+            if bytes >= APPLY_BYTES_MAX {
+                let replies = self.apply_batch(std::mem::take(&mut batch)).await?;
+                respond(std::mem::take(&mut responders), replies);
+                bytes = 0;
+            }
+        }
+        if !batch.is_empty() {
+            let replies = self.apply_batch(batch).await?;
+            respond(responders, replies);
+        }
+        Ok(())
+    }
+
+    /// Snapshots are made apart, when the log has grown enough, so that a failure of one stops nothing: unless forced,
+    /// openraft only learns of the one that stands.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        if !force && self.snapshots.standing().is_none() {
+            return None;
+        }
+        Some(self.builder(force))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        self.builder(true)
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<MetaGroup>,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        if snapshot.head.at.map(log_id_of) != meta.last_log_id {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not the one that was announced"));
+        }
+        self.shared.publish(None);
+        let place = StatePlace { node: self.place.node, number: self.place.number + 1 };
+        let (tables, applied) = self.fresh_tables(&place, Some(snapshot)).await?;
+        self.take(place, tables, applied).await?;
+        self.shared.publish(Some(self.tables.clone()));
+        if self.snapshots.standing().map(|standing| standing.at) != meta.last_log_id {
+            // It came from elsewhere: it must be on this host's drives before the log begins after it.
+            let (applied, _, view) = self.snapshot_source();
+            self.snapshots.save(applied, view).await?;
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<MetaGroup, SnapshotFile>>, io::Error> {
+        let Some(snapshot) = self.snapshots.current().await? else { return Ok(None) };
+        Ok(Some(Snapshot { meta: snapshot.meta()?, snapshot }))
+    }
+}
+
+/// Gives openraft the snapshot that stands, or, where it asked for one of the present, makes that.
+#[derive(Debug)]
+pub struct SnapshotBuilder {
+    snapshots: SnapshotStore,
+    anew: bool,
+    applied: AppliedAt,
+    view: Arc<dyn KvRead>,
+}
+
+impl RaftSnapshotBuilder<MetaGroup> for SnapshotBuilder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<MetaGroup, SnapshotFile>, io::Error> {
+        let Some(at) = self.applied.at else {
+            let snapshot = SnapshotFile { head: self.applied.clone(), sources: Vec::new() };
+            return Ok(Snapshot { meta: snapshot.meta()?, snapshot });
+        };
+        if self.anew && self.snapshots.standing().map(|standing| standing.at) != Some(log_id_of(at)) {
+            self.snapshots.save(self.applied.clone(), Arc::clone(&self.view)).await?;
+        }
+        let snapshot = self.snapshots.current().await?.ok_or_else(|| io::Error::other("there is no snapshot"))?;
+        Ok(Snapshot { meta: snapshot.meta()?, snapshot })
+    }
+}
+
+/// Whether tables that say they are at this position are on this log: then what they lack can be replayed.
+pub fn lies_on_log(index: &crate::storage::raft_log::LogIndex, at: Option<Position>) -> bool {
+    match at {
+        None => index.first_index() == 0,
+        Some(at) => index.position_of(at.index) == Some(at),
+    }
+}

@@ -1,0 +1,9 @@
+//! The state of a replica: openraft's state machine over the metadata tables, where the tables live, and snapshots of them.
+
+mod home;
+mod machine;
+mod snapshots;
+
+pub use home::{FjallHome, StateHome};
+pub use machine::{StateMachine, StatePlace, lies_on_log};
+pub use snapshots::{SnapshotFile, SnapshotStore, newest_on};

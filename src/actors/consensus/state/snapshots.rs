@@ -1,0 +1,383 @@
+//! Snapshots as files on the mirror drives: `meta/snapshot/<index>-<term>.snap`. A snapshot stands when every live copy
+//! holds it, synced and under its name; then older ones are removed, and the log below it may go.
+//!
+//! File: magic "SHRDSNP1" · length u32 and crc32c u32 of the head, little-endian · head (`AppliedAt`) · the tables, in the
+//! frames of `storage::meta::snapshot`, each with its own checksum.
+
+use crate::actors::consensus::mirror::ToMirror;
+use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
+use crate::actors::consensus::shared::{Drive, Shared, StandingSnapshot};
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
+use crate::storage::kv::{Kv, KvRead};
+use crate::storage::meta::snapshot::{SnapshotInstaller, SnapshotWriter};
+use crate::storage::raft_log::{AppliedAt, Position};
+use crate::types::NodeId;
+use openraft::type_config::alias::SnapshotMetaOf;
+use std::collections::BTreeSet;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+const MAGIC: &[u8; 8] = b"SHRDSNP1";
+const FIXED_BYTES: usize = 16;
+const HEAD_BYTES_MAX: u32 = 1 << 20;
+/// Read and copied in pieces of this size.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A snapshot that can be read: from any of several drives.
+#[derive(Clone, Debug)]
+pub struct SnapshotFile {
+    pub head: AppliedAt,
+    pub sources: Vec<(NodeId, Arc<dyn Disk>, PathBuf)>,
+}
+
+impl SnapshotFile {
+    pub fn meta(&self) -> io::Result<SnapshotMetaOf<MetaGroup>> {
+        Ok(SnapshotMetaOf::<MetaGroup> {
+            last_log_id: self.head.at.map(log_id_of),
+            last_membership: stored_membership(&self.head)?,
+        })
+    }
+}
+
+pub fn stored_membership(applied: &AppliedAt) -> io::Result<StoredMembership> {
+    if applied.members_at.is_none() && applied.members.configs.is_empty() {
+        return Ok(StoredMembership::default());
+    }
+    Ok(StoredMembership::new(applied.members_at.map(log_id_of), membership_of(&applied.members)?))
+}
+
+/// The snapshots of one replica.
+#[derive(Clone, Debug)]
+pub struct SnapshotStore {
+    shared: Arc<Shared>,
+    mirror: mpsc::UnboundedSender<ToMirror>,
+}
+
+impl SnapshotStore {
+    pub fn new(shared: Arc<Shared>, mirror: mpsc::UnboundedSender<ToMirror>) -> Self {
+        Self { shared, mirror }
+    }
+
+    pub fn standing(&self) -> Option<StandingSnapshot> {
+        self.shared.drives().snapshot.clone()
+    }
+
+    /// The snapshot that stands, if any.
+    pub async fn current(&self) -> io::Result<Option<SnapshotFile>> {
+        let Some(standing) = self.standing() else { return Ok(None) };
+        let sources: Vec<_> = {
+            let drives = self.shared.drives();
+            let held = standing.holders.iter().filter_map(|node| Some((*node, drives.by_node.get(node)?)));
+            held.map(|(node, drive)| (node, Arc::clone(&drive.disk), snapshot_path(drive, standing.at))).collect()
+        };
+        let read = move || {
+            let head = sources.iter().find_map(|(_, disk, path)| read_head(&**disk, path).ok());
+            head.map(|(head, _)| SnapshotFile { head, sources })
+        };
+        let found = self.shared.offload.run(read).await?;
+        found.map(Some).ok_or_else(|| io::Error::other("no drive can give the metadata snapshot"))
+    }
+
+    /// Writes the tables of one moment to every live copy's drive. A drive that fails leaves the mirror.
+    pub async fn save(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> io::Result<()> {
+        let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet")) };
+        let targets: Vec<(NodeId, Drive)> = {
+            let drives = self.shared.drives();
+            drives.live().into_iter().filter_map(|node| Some((node, drives.by_node.get(&node)?.clone()))).collect()
+        };
+        let id = log_id_of(at);
+        let written = self.shared.offload.run(move || write_all(&targets, id, &head, tables)).await??;
+        for (node, why) in &written.failed {
+            self.report(*node, why);
+        }
+        let failed: BTreeSet<NodeId> = written.failed.iter().map(|(node, _)| *node).collect();
+        let mut standing = StandingSnapshot { at: id, bytes: written.bytes, holders: written.holders };
+        while let Some(joined) = self.settle(&mut standing, &failed) {
+            // A copy joined the mirror while this was written: it must hold this snapshot before the log is purged.
+            match self.copy(&standing, joined).await {
+                Ok(()) => {
+                    standing.holders.insert(joined);
+                }
+                Err(error) => {
+                    self.report(joined, &error.to_string());
+                    return Err(error);
+                }
+            }
+        }
+        self.remove_older(id).await
+    }
+
+    /// Makes a snapshot the one that stands, unless a live copy lacks it: then that.
+    fn settle(&self, snapshot: &mut StandingSnapshot, failed: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let mut drives = self.shared.drives();
+        let lacking = drives.live().into_iter().find(|node| !snapshot.holders.contains(node) && !failed.contains(node));
+        if lacking.is_none() {
+            drives.snapshot = Some(snapshot.clone());
+        }
+        lacking
+    }
+
+    fn report(&self, node: NodeId, why: &str) {
+        tracing::warn!(%node, %why, "a drive cannot take the metadata snapshot");
+        let _ = self.mirror.send(ToMirror::DriveLost(node));
+    }
+
+    /// Puts the snapshot that stands, if any, on another drive.
+    pub async fn copy_to(&self, node: NodeId) -> io::Result<()> {
+        let Some(standing) = self.standing() else { return Ok(()) };
+        self.copy(&standing, node).await?;
+        let mut drives = self.shared.drives();
+        if let Some(current) = &mut drives.snapshot
+            && current.at == standing.at
+        {
+            current.holders.insert(node);
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, standing: &StandingSnapshot, node: NodeId) -> io::Result<()> {
+        let (sources, target) = {
+            let drives = self.shared.drives();
+            let held =
+                standing.holders.iter().filter(|holder| **holder != node).filter_map(|held| drives.by_node.get(held));
+            let sources: Vec<Drive> = held.cloned().collect();
+            let target = drives.by_node.get(&node).cloned().ok_or_else(|| io::Error::other("the drive is gone"))?;
+            (sources, target)
+        };
+        let at = standing.at;
+        self.shared.offload.run(move || copy_file(&sources, &target, at)).await?
+    }
+
+    async fn remove_older(&self, at: LogId) -> io::Result<()> {
+        let drives: Vec<Drive> = {
+            let drives = self.shared.drives();
+            drives.live().iter().filter_map(|node| drives.by_node.get(node).cloned()).collect()
+        };
+        let remove = move || {
+            for drive in drives {
+                if let Err(error) = remove_others(&drive, at) {
+                    tracing::warn!(%error, "older metadata snapshots cannot be removed");
+                }
+            }
+        };
+        self.shared.offload.run(remove).await
+    }
+
+    /// Installs into empty tables that `fresh` gives, from the first drive whose file is whole.
+    pub async fn install(
+        &self,
+        file: SnapshotFile,
+        mut fresh: impl FnMut() -> io::Result<Arc<dyn Kv>> + Send + 'static,
+    ) -> io::Result<Arc<dyn Kv>> {
+        let install = move || {
+            let mut last = io::Error::other("the metadata snapshot is on no drive");
+            for (node, disk, path) in &file.sources {
+                let kv = fresh()?;
+                match install_from(&**disk, path, &kv) {
+                    Ok(()) => return Ok(kv),
+                    Err(error) => {
+                        tracing::warn!(%node, %error, "a metadata snapshot cannot be installed");
+                        last = error;
+                    }
+                }
+            }
+            Err(last)
+        };
+        self.shared.offload.run(install).await?
+    }
+}
+
+struct Written {
+    holders: BTreeSet<NodeId>,
+    failed: Vec<(NodeId, String)>,
+    bytes: u64,
+}
+
+fn snapshot_name(at: LogId) -> String {
+    format!("{:020}-{:020}.snap", at.index, at.leader_id.term)
+}
+
+fn snapshot_path(drive: &Drive, at: LogId) -> PathBuf {
+    drive.snapshot_dir().join(snapshot_name(at))
+}
+
+/// A file being written under another name.
+struct Draft {
+    node: NodeId,
+    disk: Arc<dyn Disk>,
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    offset: u64,
+}
+
+impl Draft {
+    fn begin(node: NodeId, drive: &Drive, at: LogId) -> io::Result<Self> {
+        let path = snapshot_path(drive, at);
+        let draft = draft_of(&path);
+        drive.disk.create_dir_all(&drive.snapshot_dir())?;
+        drive.disk.sync_dir(&drive.dir.join("meta"))?;
+        if drive.disk.exists(&draft)? {
+            drive.disk.remove(&draft)?;
+        }
+        let file = drive.disk.open(&draft, OpenMode::CreateNew, Caching::Cached)?;
+        Ok(Self { node, disk: Arc::clone(&drive.disk), file, path, offset: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(&[IoSlice::new(bytes)], self.offset)?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.disk.rename(&draft_of(&self.path), &self.path)?;
+        self.disk.sync_dir(self.path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_extension("draft")
+}
+
+/// Blocking. Fails only where the tables cannot be read, or no drive takes the file.
+fn write_all(targets: &[(NodeId, Drive)], at: LogId, head: &AppliedAt, tables: Arc<dyn KvRead>) -> io::Result<Written> {
+    let mut written = Written { holders: BTreeSet::new(), failed: Vec::new(), bytes: 0 };
+    let mut drafts = Vec::new();
+    for (node, drive) in targets {
+        match Draft::begin(*node, drive, at) {
+            Ok(draft) => drafts.push(draft),
+            Err(error) => written.failed.push((*node, error.to_string())),
+        }
+    }
+    let frames = SnapshotWriter::new(tables).map(|frame| frame.map_err(io::Error::other));
+    for piece in std::iter::once(Ok(encode_head(head).into())).chain(frames) {
+        let piece = piece?;
+        written.bytes += piece.len() as u64;
+        drafts.retain_mut(|draft| keep(draft.node, draft.write(&piece), &mut written.failed));
+    }
+    for draft in drafts {
+        let node = draft.node;
+        if keep(node, draft.finish(), &mut written.failed) {
+            written.holders.insert(node);
+        }
+    }
+    if written.holders.is_empty() {
+        return Err(io::Error::other(format!("no drive takes the metadata snapshot: {:?}", written.failed)));
+    }
+    Ok(written)
+}
+
+fn keep(node: NodeId, result: io::Result<()>, failed: &mut Vec<(NodeId, String)>) -> bool {
+    if let Err(error) = &result {
+        failed.push((node, error.to_string()));
+    }
+    result.is_ok()
+}
+
+fn encode_head(head: &AppliedAt) -> Vec<u8> {
+    let content = head.encode();
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    assert!(length <= HEAD_BYTES_MAX, "a membership is small");
+    [&MAGIC[..], &length.to_le_bytes(), &crc32c::crc32c(&content).to_le_bytes(), &content].concat()
+}
+
+fn corrupt(path: &Path, why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("snapshot {}: {why}", path.display()))
+}
+
+/// The head of a snapshot file, and where the tables begin. Blocking.
+pub fn read_head(disk: &dyn Disk, path: &Path) -> io::Result<(AppliedAt, u64)> {
+    let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
+    let mut fixed = [0; FIXED_BYTES];
+    file.read_exact_at(&mut fixed, 0)?;
+    let [magic @ .., l0, l1, l2, l3, c0, c1, c2, c3] = fixed;
+    if magic != *MAGIC {
+        return Err(corrupt(path, "not a snapshot of a version known to this program"));
+    }
+    let length = u32::from_le_bytes([l0, l1, l2, l3]);
+    if length > HEAD_BYTES_MAX {
+        return Err(corrupt(path, "impossible length of its head"));
+    }
+    let mut content = vec![0; length as usize];
+    file.read_exact_at(&mut content, FIXED_BYTES as u64)?;
+    if crc32c::crc32c(&content) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        return Err(corrupt(path, "checksum of its head does not match"));
+    }
+    let head = AppliedAt::decode(&content).map_err(|fault| corrupt(path, &fault.to_string()))?;
+    Ok((head, FIXED_BYTES as u64 + u64::from(length)))
+}
+
+fn install_from(disk: &dyn Disk, path: &Path, kv: &Arc<dyn Kv>) -> io::Result<()> {
+    let (_, start) = read_head(disk, path)?;
+    let mut installer = SnapshotInstaller::new(Arc::clone(kv)).map_err(io::Error::other)?;
+    read_pieces(disk, path, start, |piece| installer.push(piece).map_err(io::Error::other))?;
+    installer.finish().map_err(io::Error::other)
+}
+
+fn read_pieces(
+    disk: &dyn Disk,
+    path: &Path,
+    start: u64,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
+    let end = file.len()?;
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut offset = start;
+    while offset < end {
+        let length = usize::try_from(end - offset).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        file.read_exact_at(&mut buffer[..length], offset)?;
+        take(&buffer[..length])?;
+        offset += length as u64;
+    }
+    Ok(())
+}
+
+/// From the first source that can be read to its end.
+fn copy_file(sources: &[Drive], target: &Drive, at: LogId) -> io::Result<()> {
+    let mut last = io::Error::other("the metadata snapshot is on no drive");
+    for source in sources {
+        let path = snapshot_path(source, at);
+        let copied = read_head(&*source.disk, &path).and_then(|_| {
+            let mut draft = Draft::begin(NodeId(0), target, at)?;
+            read_pieces(&*source.disk, &path, 0, |piece| draft.write(piece))?;
+            draft.finish()
+        });
+        match copied {
+            Ok(()) => return remove_others(target, at),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Removes every file of the snapshot directory but this one.
+fn remove_others(drive: &Drive, at: LogId) -> io::Result<()> {
+    let dir = drive.snapshot_dir();
+    let keep = snapshot_name(at);
+    for name in drive.disk.list(&dir)? {
+        if name != keep {
+            drive.disk.remove(&dir.join(name))?;
+        }
+    }
+    drive.disk.sync_dir(&dir)
+}
+
+/// The newest snapshot on a drive whose head is whole. Blocking.
+pub fn newest_on(drive: &Drive) -> Option<(Position, u64)> {
+    let dir = drive.snapshot_dir();
+    let names = drive.disk.list(&dir).unwrap_or_default();
+    let found = names.into_iter().filter(|name| name.ends_with(".snap")).filter_map(|name| {
+        let path = dir.join(&name);
+        let (head, _) = read_head(&*drive.disk, &path)
+            .inspect_err(|error| tracing::warn!(%error, "a metadata snapshot is passed over"))
+            .ok()?;
+        let at = head.at.filter(|at| snapshot_name(log_id_of(*at)) == name)?;
+        let bytes = drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).ok()?;
+        Some((at, bytes))
+    });
+    found.max()
+}

@@ -1,0 +1,200 @@
+//! Drives that are lost, come back stale or empty, and tables that are lost or fail.
+
+use super::{Host, create_bucket, id_of, put, put_ok, until};
+use crate::actors::consensus::{MetaError, MetaHandle, StartError};
+use crate::storage::raft_log::ChoiceError;
+use crate::types::{BucketId, NodeId};
+use futures::future::join_all;
+
+async fn put_many(meta: &MetaHandle, bucket: BucketId, ids: std::ops::Range<u128>) {
+    join_all(ids.map(|id| async move { put_ok(meta, bucket, &format!("key-{id}"), id).await })).await;
+}
+
+async fn assert_all(meta: &MetaHandle, bucket: BucketId, ids: std::ops::Range<u128>) {
+    for id in ids {
+        assert_eq!(id_of(meta, bucket, &format!("key-{id}")).await, Some(id));
+    }
+}
+
+fn members(meta: &MetaHandle) -> Vec<u32> {
+    meta.status().mirror_members.iter().map(|node| node.0).collect()
+}
+
+#[actix::test]
+async fn any_two_of_four_drives_may_be_lost_while_stopped() {
+    for lost in [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]] {
+        let mut host = Host::with_drives(4);
+        let meta = host.start().await;
+        let bucket = create_bucket(&meta, "b").await;
+        put_many(&meta, bucket, 0..20).await;
+        meta.shutdown().await;
+        lost.iter().for_each(|node| host.lose(*node));
+        let meta = host.start().await;
+        assert_all(&meta, bucket, 0..20).await;
+        put_many(&meta, bucket, 20..30).await;
+        until("both drives that are left hold a copy", || members(&meta).len() == 2).await;
+        meta.shutdown().await;
+        let meta = host.start().await;
+        assert_all(&meta, bucket, 0..30).await;
+        meta.shutdown().await;
+    }
+}
+
+#[actix::test]
+async fn any_two_of_four_drives_may_be_lost_while_running() {
+    for lost in [[1, 2], [1, 3], [2, 4], [3, 4]] {
+        let mut host = Host::with_drives(4);
+        let meta = host.start().await;
+        let bucket = create_bucket(&meta, "b").await;
+        put_many(&meta, bucket, 0..20).await;
+        for node in lost {
+            meta.drive_lost(NodeId(node));
+            host.lose(node);
+            put_many(&meta, bucket, u128::from(node) * 100..u128::from(node) * 100 + 20).await;
+        }
+        until("the drives that are left hold the copies", || members(&meta).len() == 2).await;
+        assert!(members(&meta).iter().all(|node| !lost.contains(node)));
+        assert!(host.home.nodes().iter().all(|node| !lost.contains(&node.0)), "the tables are on a drive that is left");
+        assert_all(&meta, bucket, 0..20).await;
+        meta.shutdown().await;
+        let meta = host.start().await;
+        for node in lost {
+            assert_all(&meta, bucket, u128::from(node) * 100..u128::from(node) * 100 + 20).await;
+        }
+        meta.shutdown().await;
+    }
+}
+
+#[actix::test]
+async fn a_stale_copy_put_back_is_recognised_and_filled_again() {
+    let mut host = Host::with_drives(2);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..10).await;
+    meta.shutdown().await;
+    host.present = vec![2];
+    let meta = host.start().await;
+    put_many(&meta, bucket, 10..30).await;
+    assert_eq!(members(&meta), [2]);
+    meta.shutdown().await;
+    host.present = vec![1];
+    host.home.forget_all();
+    // Alone, the stale copy knows only its own generation; with any drive that knows more, it is refused.
+    host.present = vec![1, 2];
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..30).await;
+    until("the stale copy is filled", || members(&meta) == [1, 2]).await;
+    meta.shutdown().await;
+    host.lose(2);
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..30).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn a_stale_copy_without_the_current_ones_is_refused() {
+    let mut host = Host::with_drives(4);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..5).await;
+    meta.shutdown().await;
+    // Drive 1 is away; 4 takes its place; then every current copy but none of the memory of them is lost.
+    host.present = vec![2, 3, 4];
+    let meta = host.start().await;
+    until("the fourth drive takes its place", || members(&meta) == [2, 3, 4]).await;
+    put_many(&meta, bucket, 5..10).await;
+    meta.shutdown().await;
+    host.copies_wanted = 1;
+    host.present = vec![1, 2, 3, 4];
+    for node in [2, 3, 4] {
+        std::fs::remove_dir_all(host.dir(node).join("meta").join("log")).expect("it had a copy");
+    }
+    host.home.forget_all();
+    let refused = host.try_start().await.expect_err("no copy can be believed");
+    assert!(matches!(refused, StartError::Copies(ChoiceError::AllDamaged(_))), "{refused}");
+}
+
+#[actix::test]
+async fn an_emptied_drive_is_filled_while_writes_go_on() {
+    let mut host = Host::with_drives(3);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..50).await;
+    meta.snapshot_now().await;
+    put_many(&meta, bucket, 50..100).await;
+    let lost = members(&meta)[0];
+    meta.drive_lost(NodeId(lost));
+    host.lose(lost);
+    put_many(&meta, bucket, 100..120).await;
+    until("another drive takes its place", || members(&meta).len() == 2 && !members(&meta).contains(&lost)).await;
+    // Another one goes, and the first comes back empty: it is the only one that can be filled.
+    let second = members(&meta)[0];
+    meta.drive_lost(NodeId(second));
+    host.lose(second);
+    std::fs::create_dir_all(host.dir(lost)).expect("an empty drive");
+    host.present.push(lost);
+    meta.drive_back(host.drive(lost));
+    let writes = put_many(&meta, bucket, 120..400);
+    let filled = until("the drive that came back is filled", || members(&meta).contains(&lost));
+    futures::join!(writes, filled);
+    meta.shutdown().await;
+    let only = host.present.iter().copied().find(|node| *node != lost).expect("one of three is left");
+    host.lose(only);
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..400).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn tables_lost_while_stopped_are_made_anew_from_the_log() {
+    let mut host = Host::with_drives(2);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..30).await;
+    meta.shutdown().await;
+    host.home.forget_all();
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..30).await;
+    meta.shutdown().await;
+    host.home.break_all();
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..30).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn tables_that_fail_while_running_are_made_anew_and_nothing_is_lost() {
+    let mut host = Host::with_drives(3);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..30).await;
+    meta.snapshot_now().await;
+    put_many(&meta, bucket, 30..60).await;
+    host.home.break_all();
+    put_many(&meta, bucket, 60..90).await;
+    assert_all(&meta, bucket, 0..90).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn without_any_copy_changes_are_refused_and_nothing_hangs_c7() {
+    let mut host = Host::with_drives(2);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    meta.drive_lost(NodeId(1));
+    meta.drive_lost(NodeId(2));
+    until("the replica is out of service", || meta.status().out_of_service.is_some()).await;
+    let refused = meta.propose(put(bucket, "key", 1, b"x")).await;
+    assert!(matches!(refused, Err(MetaError::Unavailable { .. } | MetaError::TimedOut)), "{refused:?}");
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn a_host_that_was_started_before_does_not_begin_anew_on_blank_drives() {
+    let mut host = Host::with_drives(2);
+    host.start().await.shutdown().await;
+    host.lose(1);
+    host.lose(2);
+    host.present = vec![1, 2];
+    assert!(matches!(host.try_start().await, Err(StartError::NothingFound)));
+}

@@ -1,0 +1,142 @@
+//! Changes: batched, answered once, kept over restarts and snapshots.
+
+use super::{Host, create_bucket, id_of, put, put_if_absent, put_ok};
+use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, start};
+use crate::actors::log::Threads;
+use crate::storage::meta::command::{Change, Refusal, Reply};
+use crate::storage::meta::view::ListQuery;
+use futures::future::join_all;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[actix::test]
+async fn what_was_acknowledged_is_there_after_a_restart_c4() {
+    let mut host = Host::with_drives(1);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    for id in 0..20 {
+        put_ok(&meta, bucket, &format!("key-{id}"), id).await;
+    }
+    meta.shutdown().await;
+    assert!(matches!(meta.propose(put(bucket, "late", 1, b"x")).await, Err(MetaError::Unavailable { .. })));
+    let meta = host.start().await;
+    for id in 0..20 {
+        assert_eq!(id_of(&meta, bucket, &format!("key-{id}")).await, Some(id));
+    }
+    put_ok(&meta, bucket, "key-20", 20).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn a_replica_on_threads_of_its_own_with_tables_on_a_drive_keeps_what_it_acknowledged_c4() {
+    let mut host = Host::with_drives(2);
+    let start_threaded = |host: &Host| {
+        let home = Arc::new(FjallHome { cache_bytes: 1 << 20 });
+        start(ReplicaOptions { home, offload: Offload::Threads, threads: Threads::Own, ..host.options() })
+    };
+    let meta = start_threaded(&host).await.expect("the replica starts");
+    host.started = true;
+    let bucket = create_bucket(&meta, "b").await;
+    join_all((0..64).map(|id| {
+        let meta = meta.clone();
+        async move { put_ok(&meta, bucket, &format!("key-{id}"), id).await }
+    }))
+    .await;
+    meta.snapshot_now().await;
+    put_ok(&meta, bucket, "key-64", 64).await;
+    meta.shutdown().await;
+    drop(meta);
+    std::fs::remove_dir_all(host.dir(1).join("state")).expect("the tables were on the first drive");
+    let meta = start_threaded(&host).await.expect("the replica starts again");
+    for id in 0..65 {
+        assert_eq!(id_of(&meta, bucket, &format!("key-{id}")).await, Some(id));
+    }
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn fifty_concurrent_writers_never_stall_c7() {
+    let mut host = Host::with_drives(2);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    let began = Instant::now();
+    let writer = |writer: u128| {
+        let meta = meta.clone();
+        async move {
+            for round in 0..20 {
+                put_ok(&meta, bucket, &format!("{writer}/{round}"), writer * 1000 + round).await;
+            }
+        }
+    };
+    join_all((0..50).map(writer)).await;
+    assert!(began.elapsed() < Duration::from_secs(60));
+    let view = meta.read().await.expect("metadata is readable");
+    let query = ListQuery { limit: 2000, ..ListQuery::default() };
+    assert_eq!(view.list_objects(bucket, &query).expect("the tables are readable").entries.len(), 1000);
+    let status = meta.status();
+    assert!(status.last_log_index < 600, "1,000 puts of 50 writers share entries: {status:?} c2");
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn one_of_a_hundred_racing_conditional_puts_wins() {
+    let mut host = Host::with_drives(2);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    let outcomes = join_all((0..100).map(|id| meta.propose(put_if_absent(bucket, "the key", id)))).await;
+    let won = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Reply::ObjectPut { .. }))).count();
+    let lost =
+        outcomes.iter().filter(|outcome| matches!(outcome, Ok(Reply::Refused(Refusal::PreconditionFailed)))).count();
+    assert_eq!((won, lost), (1, 99));
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn a_deleted_key_is_never_read_again_c8() {
+    let mut host = Host::with_drives(1);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    for id in 0..50 {
+        put_ok(&meta, bucket, "key", id).await;
+        assert!(meta.read().await.expect("metadata is readable").object(bucket, "key").expect("readable").is_some());
+        let delete = Change::DeleteObject { bucket, key: "key".to_owned(), conditions: Default::default() };
+        assert_eq!(meta.propose(delete).await, Ok(Reply::Deleted { existed: true }));
+        assert!(meta.read().await.expect("metadata is readable").object(bucket, "key").expect("readable").is_none());
+    }
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn a_snapshot_lets_the_log_go_and_a_restart_begins_from_it_c9() {
+    let mut host = Host::with_drives(3);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    let odd_keys = ["\0", "a\0b", "..", "/", "//x", "ÿ", "\u{10ffff}"];
+    for (id, key) in (0..).zip(odd_keys) {
+        put_ok(&meta, bucket, key, id).await;
+    }
+    // More than any frame, batch or piece holds at once.
+    let large = vec![7; 300 << 10];
+    for id in 100..120 {
+        assert!(matches!(
+            meta.propose(put(bucket, &format!("large-{id}"), id, &large)).await,
+            Ok(Reply::ObjectPut { .. })
+        ));
+    }
+    meta.snapshot_now().await;
+    super::until("the log is purged", || meta.status().purged_index > 0).await;
+    let status = meta.status();
+    assert_eq!(status.purged_index, status.snapshot_index);
+    put_ok(&meta, bucket, "after", 99).await;
+    meta.shutdown().await;
+    host.home.forget_all();
+    let meta = host.start().await;
+    for (id, key) in (0..).zip(odd_keys) {
+        assert_eq!(id_of(&meta, bucket, key).await, Some(id));
+    }
+    assert_eq!(id_of(&meta, bucket, "after").await, Some(99));
+    let view = meta.read().await.expect("metadata is readable");
+    let manifest = view.object(bucket, "large-119").expect("readable").expect("it was put");
+    assert_eq!(view.inline_bytes(manifest.id).expect("readable").expect("it has bytes"), large);
+    meta.shutdown().await;
+}

@@ -1,0 +1,306 @@
+//! The log in memory: where each entry is on each copy, and the last entries themselves, up to a bound in bytes.
+
+use super::record::{LogEntry, LogRecord, Payload, Position, Standing, StateChange};
+use super::recovery::RecoveredCopy;
+use crate::storage::wal::Location;
+use crate::types::{NodeId, SegmentId};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What an entry costs on a drive besides its payload, about.
+const RECORD_OVERHEAD_BYTES: u64 = 128;
+
+/// An entry, or where to read it.
+#[derive(Clone, Debug)]
+pub enum EntryPlace {
+    Here(LogEntry),
+    Stored { at: Position, copies: Vec<(NodeId, Location)> },
+}
+
+#[derive(Debug)]
+struct Slot {
+    at: Position,
+    /// The operation that appended it: tells it from a truncated entry with the same index.
+    sequence: u64,
+    cost_bytes: u64,
+    payload: Option<Payload>,
+}
+
+/// Where one copy holds what.
+#[derive(Debug, Default)]
+struct CopyMap {
+    places: BTreeMap<u64, Location>,
+    /// The greatest index that each segment has ever held, if any.
+    segments: BTreeMap<SegmentId, Option<u64>>,
+}
+
+#[derive(Debug)]
+pub struct LogIndex {
+    standing: Standing,
+    sequence: u64,
+    /// The index of the first entry, if there is one: right after what was purged, wherever a log was begun by openraft.
+    first: u64,
+    /// Consecutive.
+    slots: VecDeque<Slot>,
+    copies: BTreeMap<NodeId, CopyMap>,
+    retained_bytes: u64,
+    cached_bytes: u64,
+    cached_bytes_max: u64,
+    /// Slots before this one (counted from the front) are not cached.
+    uncached: usize,
+    /// Operations up to here are on all copies: their entries may leave the memory.
+    durable_sequence: u64,
+    /// Counts truncations, for those who read in several steps.
+    truncations: u64,
+}
+
+impl LogIndex {
+    /// From the copy that was found to hold most.
+    pub fn new(node: NodeId, copy: &RecoveredCopy, cached_bytes_max: u64) -> Self {
+        let mut index = Self {
+            standing: copy.standing,
+            sequence: copy.sequence.unwrap_or(0),
+            first: copy.standing.purged.map_or(0, |purged| purged.index + 1),
+            slots: VecDeque::new(),
+            copies: BTreeMap::new(),
+            retained_bytes: 0,
+            cached_bytes: 0,
+            cached_bytes_max,
+            uncached: copy.entries.len(),
+            durable_sequence: copy.sequence.unwrap_or(0),
+            truncations: 0,
+        };
+        for entry in &copy.entries {
+            let cost_bytes = u64::from(entry.footprint_bytes);
+            index.retained_bytes += cost_bytes;
+            index.slots.push_back(Slot { at: entry.at, sequence: entry.sequence, cost_bytes, payload: None });
+        }
+        index.adopt_copy(node, copy);
+        index
+    }
+
+    /// Another copy that was found, as far as it agrees.
+    pub fn adopt_copy(&mut self, node: NodeId, copy: &RecoveredCopy) {
+        let agreeing = copy.entries.iter().filter(|entry| self.position_of(entry.at.index) == Some(entry.at));
+        let places = agreeing.map(|entry| (entry.at.index, entry.location)).collect();
+        self.copies.insert(node, CopyMap { places, segments: copy.segments.clone() });
+    }
+
+    pub fn forget_copy(&mut self, node: NodeId) {
+        self.copies.remove(&node);
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub fn truncations(&self) -> u64 {
+        self.truncations
+    }
+
+    /// Bytes that the entries take on each copy, about.
+    pub fn retained_bytes(&self) -> u64 {
+        self.retained_bytes
+    }
+
+    pub fn first_index(&self) -> u64 {
+        self.first
+    }
+
+    pub fn next_index(&self) -> u64 {
+        self.first_index() + self.slots.len() as u64
+    }
+
+    /// The last entry, or what was purged last.
+    pub fn last(&self) -> Option<Position> {
+        self.slots.back().map(|slot| slot.at).or(self.standing.purged)
+    }
+
+    pub fn position_of(&self, index: u64) -> Option<Position> {
+        if let Some(purged) = self.standing.purged
+            && purged.index == index
+        {
+            return Some(purged);
+        }
+        self.slot(index).map(|slot| slot.at)
+    }
+
+    fn slot(&self, index: u64) -> Option<&Slot> {
+        index.checked_sub(self.first_index()).and_then(|slot| self.slots.get(usize::try_from(slot).ok()?))
+    }
+
+    /// Adds entries as one operation; its records. Entries must follow the last one: openraft's contract.
+    pub fn append(&mut self, entries: Vec<LogEntry>) -> Vec<LogRecord> {
+        let sequence = self.begin();
+        let committed = self.standing.committed;
+        let mut records = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if self.slots.is_empty() && entry.at.index >= self.first {
+                self.first = entry.at.index;
+            }
+            assert!(entry.at.index == self.next_index(), "the log has no holes");
+            let cost_bytes = payload_bytes(&entry.payload) + RECORD_OVERHEAD_BYTES;
+            self.retained_bytes += cost_bytes;
+            self.cached_bytes += cost_bytes;
+            let payload = Some(entry.payload.clone());
+            self.slots.push_back(Slot { at: entry.at, sequence, cost_bytes, payload });
+            records.push(LogRecord::Entry { sequence, committed, entry });
+        }
+        self.evict();
+        records
+    }
+
+    pub fn set_ballot(&mut self, ballot: super::record::Ballot) -> LogRecord {
+        self.standing.ballot = Some(ballot);
+        self.stand()
+    }
+
+    /// Written with whatever is appended next.
+    pub fn set_committed(&mut self, committed: Option<Position>) {
+        self.standing.committed = committed;
+    }
+
+    pub fn truncate(&mut self, after: Option<u64>) -> LogRecord {
+        while self.slots.back().is_some_and(|slot| after.is_none_or(|after| slot.at.index > after)) {
+            if let Some(slot) = self.slots.pop_back() {
+                self.drop_slot(&slot);
+            }
+        }
+        self.uncached = self.uncached.min(self.slots.len());
+        self.truncations += 1;
+        let next = self.next_index();
+        for copy in self.copies.values_mut() {
+            copy.places.split_off(&next);
+        }
+        let sequence = self.begin();
+        LogRecord::State { sequence, change: StateChange::Truncated { after } }
+    }
+
+    /// Forgets entries up to and including this one; the record that says so.
+    pub fn purge(&mut self, upto: Position) -> LogRecord {
+        while self.slots.front().is_some_and(|slot| slot.at.index <= upto.index) {
+            if let Some(slot) = self.slots.pop_front() {
+                self.drop_slot(&slot);
+            }
+            self.uncached = self.uncached.saturating_sub(1);
+        }
+        self.standing.purged = self.standing.purged.max(Some(upto));
+        self.first = self.first.max(upto.index + 1);
+        for copy in self.copies.values_mut() {
+            copy.places = copy.places.split_off(&(upto.index + 1));
+        }
+        self.stand()
+    }
+
+    /// An operation that says again what is known: before segments with older records are released.
+    pub fn stand(&mut self) -> LogRecord {
+        let sequence = self.begin();
+        LogRecord::State { sequence, change: StateChange::Standing(self.standing) }
+    }
+
+    /// What makes a copy that has entries through `keep_through` go on from here.
+    pub fn resume(&self, keep_through: Option<u64>) -> LogRecord {
+        let change = StateChange::Resumed { keep_through, standing: self.standing };
+        LogRecord::State { sequence: self.sequence, change }
+    }
+
+    /// Starts an operation that no record of `append` and the like is part of.
+    pub fn begin(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// A copy holds a record of an operation here.
+    pub fn place(&mut self, node: NodeId, sequence: u64, index: Option<u64>, location: Location) {
+        let current = index.filter(|index| self.slot(*index).is_some_and(|slot| slot.sequence <= sequence));
+        let copy = self.copies.entry(node).or_default();
+        let held = copy.segments.entry(location.lsn.segment()).or_default();
+        *held = (*held).max(index);
+        if let Some(index) = current {
+            copy.places.insert(index, location);
+        }
+    }
+
+    /// Every live copy holds the operations up to this one.
+    pub fn note_durable(&mut self, sequence: u64) {
+        self.durable_sequence = self.durable_sequence.max(sequence);
+        self.evict();
+    }
+
+    /// Entries of `from..to` that the log has.
+    pub fn entries(&self, from: u64, to: u64) -> Vec<EntryPlace> {
+        let from = from.max(self.first_index());
+        let to = to.min(self.next_index());
+        (from..to).filter_map(|index| self.entry(index)).collect()
+    }
+
+    fn entry(&self, index: u64) -> Option<EntryPlace> {
+        let slot = self.slot(index)?;
+        Some(match &slot.payload {
+            Some(payload) => EntryPlace::Here(LogEntry { at: slot.at, payload: payload.clone() }),
+            None => {
+                let held = |(node, copy): (&NodeId, &CopyMap)| copy.places.get(&index).map(|at| (*node, *at));
+                EntryPlace::Stored { at: slot.at, copies: self.copies.iter().filter_map(held).collect() }
+            }
+        })
+    }
+
+    /// The index after the last of the entries from `from` on that together cost at most `bytes_max`, and at least one.
+    pub fn run_end(&self, from: u64, to: u64, bytes_max: u64) -> u64 {
+        let mut bytes = 0;
+        let mut end = from;
+        while end < to.min(self.next_index()) {
+            bytes += self.slot(end).map_or(0, |slot| slot.cost_bytes);
+            if bytes > bytes_max && end > from {
+                break;
+            }
+            end += 1;
+        }
+        end
+    }
+
+    /// Segments of a copy that hold nothing any more, oldest first; they are taken from the books. Only whole prefixes,
+    /// so that a copy's records stay one run, and never the newest segment.
+    pub fn take_releasable(&mut self, node: NodeId) -> Vec<SegmentId> {
+        let first_index = self.first_index();
+        let Some(copy) = self.copies.get_mut(&node) else { return Vec::new() };
+        let mut released = Vec::new();
+        while copy.segments.len() > 1
+            && let Some(oldest) = copy.segments.first_entry()
+            && oldest.get().is_none_or(|index| index < first_index)
+        {
+            released.push(oldest.remove_entry().0);
+        }
+        released
+    }
+
+    fn evict(&mut self) {
+        while self.cached_bytes > self.cached_bytes_max
+            && let Some(slot) = self.slots.get_mut(self.uncached)
+            && slot.sequence <= self.durable_sequence
+        {
+            if slot.payload.take().is_some() {
+                self.cached_bytes = self.cached_bytes.saturating_sub(slot.cost_bytes);
+            }
+            self.uncached += 1;
+        }
+    }
+
+    fn drop_slot(&mut self, slot: &Slot) {
+        self.retained_bytes = self.retained_bytes.saturating_sub(slot.cost_bytes);
+        if slot.payload.is_some() {
+            self.cached_bytes = self.cached_bytes.saturating_sub(slot.cost_bytes);
+        }
+    }
+}
+
+fn payload_bytes(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Blank => 0,
+        Payload::Commands(bytes) => bytes.len() as u64,
+        Payload::Members(members) => 64 * members.nodes.len() as u64,
+    }
+}

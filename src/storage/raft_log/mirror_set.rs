@@ -1,0 +1,160 @@
+//! Which copies of the log count: the content of `meta/mirror`, and the choice among what is found at start.
+
+use super::record::Position;
+use super::recovery::RecoveredCopy;
+use crate::types::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+const MAGIC: &[u8; 8] = b"SHRDMIR1";
+
+/// The copies that hold every acknowledged operation. Written to every drive of the host, so that a copy that is no
+/// member is recognised wherever one drive of the host remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorSet {
+    /// Grows with every change of the members.
+    pub generation: u64,
+    pub members: BTreeSet<NodeId>,
+    /// Whether the group has ever begun: then an empty copy is a lost one.
+    pub formed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MirrorSetFault {
+    #[error("not a mirror file of a version known to this program")]
+    Foreign,
+    #[error("checksum does not match")]
+    Checksum,
+    #[error("malformed content")]
+    Malformed,
+}
+
+impl MirrorSet {
+    /// Magic with version (8) · crc32c of the rest, little-endian (4) · postcard.
+    pub fn encode(&self) -> Vec<u8> {
+        let encoded = postcard::to_stdvec(self);
+        assert!(encoded.is_ok(), "plain data always encodes");
+        let content = encoded.unwrap_or_default();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&crc32c::crc32c(&content).to_le_bytes());
+        bytes.extend_from_slice(&content);
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, MirrorSetFault> {
+        let (magic, rest) = bytes.split_at_checked(8).ok_or(MirrorSetFault::Foreign)?;
+        if magic != MAGIC {
+            return Err(MirrorSetFault::Foreign);
+        }
+        let (sum, content) = rest.split_at_checked(4).ok_or(MirrorSetFault::Malformed)?;
+        if sum != crc32c::crc32c(content).to_le_bytes() {
+            return Err(MirrorSetFault::Checksum);
+        }
+        match postcard::take_from_bytes(content) {
+            Ok((set, [])) => Ok(set),
+            _ => Err(MirrorSetFault::Malformed),
+        }
+    }
+}
+
+/// A drive that is present, and what its copy is.
+#[derive(Clone, Debug)]
+pub struct DriveFound {
+    pub node: NodeId,
+    /// `None` where there is none, or none that can be read.
+    pub set: Option<MirrorSet>,
+    pub copy: CopyFound,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyFound {
+    /// No record at all.
+    Empty,
+    Sound {
+        sequence: u64,
+        last: Option<Position>,
+    },
+    Damaged {
+        why: String,
+    },
+}
+
+impl From<&Result<RecoveredCopy, String>> for CopyFound {
+    fn from(found: &Result<RecoveredCopy, String>) -> Self {
+        match found {
+            Err(why) => Self::Damaged { why: why.clone() },
+            Ok(copy) => match copy.sequence {
+                None => Self::Empty,
+                Some(sequence) => Self::Sound { sequence, last: copy.last() },
+            },
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MirrorChoice {
+    /// Nothing was ever written here.
+    Fresh,
+    /// The group was being formed when it was stopped: nothing was ever acknowledged.
+    Unformed { set: MirrorSet },
+    Existing {
+        set: MirrorSet,
+        /// Holds everything acknowledged, and at least as much as any other that is believed.
+        best: NodeId,
+        /// Sound members besides: each holds everything acknowledged, and may miss the end of what `best` has.
+        others: Vec<NodeId>,
+    },
+}
+
+/// Why no copy can be believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    #[error("no drive remembers which copies of the metadata log count (meta/mirror), though there are copies")]
+    GenerationLost,
+    #[error(
+        "every drive with a current copy of the metadata log is missing: drives {members:?} of generation {generation}; \
+         bring one of them back"
+    )]
+    AllMissing { generation: u64, members: Vec<NodeId> },
+    #[error("every current copy of the metadata log is damaged: {0:?}")]
+    AllDamaged(Vec<(NodeId, String)>),
+}
+
+/// Decides which copies to believe: members of the highest generation seen anywhere, and of those the one that holds most.
+pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
+    let newest = found.iter().filter_map(|drive| drive.set.as_ref()).max_by_key(|set| set.generation);
+    let Some(set) = newest.cloned() else {
+        let blank = found.iter().all(|drive| drive.copy == CopyFound::Empty);
+        return if blank { Ok(MirrorChoice::Fresh) } else { Err(ChoiceError::GenerationLost) };
+    };
+    let members: Vec<&DriveFound> = found.iter().filter(|drive| counts(drive, &set)).collect();
+    if members.is_empty() {
+        let members = set.members.iter().copied().collect();
+        return Err(ChoiceError::AllMissing { generation: set.generation, members });
+    }
+    let mut sound: Vec<(u64, Option<Position>, NodeId)> = Vec::new();
+    let mut damaged = Vec::new();
+    for drive in &members {
+        match &drive.copy {
+            CopyFound::Sound { sequence, last } => sound.push((*sequence, *last, drive.node)),
+            CopyFound::Damaged { why } => damaged.push((drive.node, why.clone())),
+            CopyFound::Empty if set.formed => damaged.push((drive.node, "it is empty".to_owned())),
+            CopyFound::Empty => {}
+        }
+    }
+    sound.sort();
+    match sound.pop() {
+        Some((_, _, best)) => {
+            let others = sound.into_iter().map(|(_, _, node)| node).collect();
+            Ok(MirrorChoice::Existing { set, best, others })
+        }
+        None if damaged.is_empty() => Ok(MirrorChoice::Unformed { set }),
+        None => Err(ChoiceError::AllDamaged(damaged)),
+    }
+}
+
+/// Whether a drive's copy counts: it is a member, and it knows of the present generation or of one with the same history.
+/// A drive that has no mirror file was emptied or replaced since.
+fn counts(drive: &DriveFound, newest: &MirrorSet) -> bool {
+    newest.members.contains(&drive.node) && drive.set.is_some()
+}

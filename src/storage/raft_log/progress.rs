@@ -1,0 +1,191 @@
+//! When an operation on the mirrored log may be answered, and when the set of copies changes. Events in, effects out.
+//!
+//! The one rule: an operation is answered when every member of the set that is durable on the drives, and of the set
+//! being written there, holds it and everything before it. A copy that fails therefore blocks answers until a set
+//! without it is durable, and one that is refilled is waited for before it counts.
+
+use super::mirror_set::MirrorSet;
+use crate::types::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An operation was handed to every live copy.
+    Asked { sequence: u64 },
+    /// A copy has it on stable storage.
+    Held { node: NodeId, sequence: u64 },
+    /// A copy can take no more.
+    Failed { node: NodeId },
+    /// A copy was refilled; operations after `through` are handed to it, and this one is under way.
+    Joined { node: NodeId, through: u64 },
+    /// The set last asked for is on every live drive.
+    SetDurable { generation: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    WriteSet(MirrorSet),
+    /// Every operation up to this one may be answered.
+    Answer {
+        through: u64,
+    },
+    /// No copy is left: nothing can be answered any more.
+    AllLost,
+}
+
+#[derive(Debug)]
+struct Copy {
+    /// Operations handed to it that it does not hold yet.
+    missing: BTreeSet<u64>,
+    /// Operations up to here were handed to it.
+    asked: u64,
+    /// The operation that completed its refill; 0 for one that needed none.
+    joined_with: u64,
+}
+
+impl Copy {
+    fn is_filled(&self) -> bool {
+        !self.missing.contains(&self.joined_with)
+    }
+
+    /// Nothing, until the operation that brings everything before it is held.
+    fn holds_through(&self) -> u64 {
+        match self.missing.first() {
+            _ if !self.is_filled() => 0,
+            Some(first) => first - 1,
+            None => self.asked,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct MirrorProgress {
+    durable: MirrorSet,
+    writing: Option<MirrorSet>,
+    /// Live copies: members, and those about to be.
+    copies: BTreeMap<NodeId, Copy>,
+    asked: u64,
+    answered: u64,
+    lost: bool,
+}
+
+impl MirrorProgress {
+    /// All members hold every operation up to `through`.
+    pub fn new(durable: MirrorSet, through: u64) -> Self {
+        assert!(!durable.members.is_empty(), "a mirror set has a member");
+        let copy = |&node| (node, Copy { missing: BTreeSet::new(), asked: through, joined_with: 0 });
+        let copies = durable.members.iter().map(copy).collect();
+        Self { durable, writing: None, copies, asked: through, answered: through, lost: false }
+    }
+
+    pub fn set(&self) -> &MirrorSet {
+        &self.durable
+    }
+
+    /// Copies that are handed operations.
+    pub fn live(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.copies.keys().copied()
+    }
+
+    pub fn is_live(&self, node: NodeId) -> bool {
+        self.copies.contains_key(&node)
+    }
+
+    /// Whether this copy got this operation already, with what completed its refill.
+    pub fn was_handed(&self, node: NodeId, sequence: u64) -> bool {
+        self.copies.get(&node).is_some_and(|copy| copy.asked >= sequence)
+    }
+
+    pub fn on(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Asked { sequence } => self.ask(sequence),
+            Event::Held { node, sequence } => {
+                if let Some(copy) = self.copies.get_mut(&node) {
+                    copy.missing.remove(&sequence);
+                }
+            }
+            Event::Failed { node } => {
+                self.copies.remove(&node);
+            }
+            Event::Joined { node, through } => {
+                assert!(through > 0, "operations are numbered from 1");
+                let missing = BTreeSet::from([through]);
+                self.copies.insert(node, Copy { missing, asked: through, joined_with: through });
+            }
+            Event::SetDurable { generation } => {
+                let written = self.writing.take_if(|set| set.generation == generation);
+                assert!(written.is_some(), "a set becomes durable once, and one at a time");
+                self.durable = written.unwrap_or_else(|| self.durable.clone());
+            }
+        }
+        self.check_invariants();
+        self.effects()
+    }
+
+    fn ask(&mut self, sequence: u64) {
+        assert!(sequence > self.asked, "operations are handed out in order");
+        self.asked = sequence;
+        for copy in self.copies.values_mut().filter(|copy| copy.asked < sequence) {
+            copy.asked = sequence;
+            copy.missing.insert(sequence);
+        }
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.lost {
+            return effects;
+        }
+        if self.copies.is_empty() {
+            self.lost = true;
+            effects.push(Effect::AllLost);
+            return effects;
+        }
+        if self.writing.is_none()
+            && let Some(next) = self.next_set()
+        {
+            self.writing = Some(next.clone());
+            effects.push(Effect::WriteSet(next));
+        }
+        let through = self.answerable();
+        if through > self.answered {
+            self.answered = through;
+            effects.push(Effect::Answer { through });
+        }
+        effects
+    }
+
+    /// The set to write: the live members, and the refilled copies that hold everything answered. Never an empty one.
+    fn next_set(&self) -> Option<MirrorSet> {
+        let counts = |node: &NodeId, copy: &Copy| {
+            copy.is_filled() && (self.durable.members.contains(node) || copy.holds_through() >= self.answered)
+        };
+        let members: BTreeSet<NodeId> =
+            self.copies.iter().filter(|(node, copy)| counts(node, copy)).map(|(node, _)| *node).collect();
+        if members.is_empty() || members == self.durable.members {
+            return None;
+        }
+        Some(MirrorSet { generation: self.durable.generation + 1, members, formed: true })
+    }
+
+    /// Refilled copies are waited for as soon as they are filled, so that they catch up with what is answered.
+    fn answerable(&self) -> u64 {
+        let filled = self.copies.iter().filter(|(_, copy)| copy.is_filled()).map(|(node, _)| node);
+        let waited_for =
+            self.durable.members.iter().chain(self.writing.iter().flat_map(|set| &set.members)).chain(filled);
+        waited_for
+            .map(|node| self.copies.get(node).map_or(self.answered, Copy::holds_through))
+            .min()
+            .unwrap_or(self.answered)
+    }
+
+    fn check_invariants(&self) {
+        assert!(self.answered <= self.asked, "only what was asked is answered");
+        for copy in self.copies.values() {
+            assert!(
+                copy.missing.last().is_none_or(|last| *last <= copy.asked),
+                "a copy misses only what it was handed"
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One copy of the log as it was found at start: its records replayed in order.
+
+use super::record::{LogRecord, Position, Standing, StateChange};
+use crate::storage::wal::{Location, ScannedRecord};
+use crate::types::SegmentId;
+use std::collections::{BTreeMap, VecDeque};
+
+/// An entry that a copy holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredEntry {
+    pub at: Position,
+    pub sequence: u64,
+    pub location: Location,
+    pub footprint_bytes: u32,
+}
+
+/// What a whole copy holds.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveredCopy {
+    /// Of the last operation in it; `None` where it is empty.
+    pub sequence: Option<u64>,
+    pub standing: Standing,
+    /// Consecutive, the first right after `standing.purged`.
+    pub entries: VecDeque<RecoveredEntry>,
+    /// The greatest index that each segment has ever held, if any.
+    pub segments: BTreeMap<SegmentId, Option<u64>>,
+}
+
+impl RecoveredCopy {
+    /// The last entry, or what was purged last.
+    pub fn last(&self) -> Option<Position> {
+        self.entries.back().map(|entry| entry.at).or(self.standing.purged)
+    }
+
+    /// The position of the entry with this index, where the copy still knows it.
+    pub fn position_of(&self, index: u64) -> Option<Position> {
+        let first = self.entries.front().map(|entry| entry.at.index);
+        match first {
+            Some(first) if index >= first => {
+                usize::try_from(index - first).ok().and_then(|slot| self.entries.get(slot)).map(|entry| entry.at)
+            }
+            _ => self.standing.purged.filter(|purged| purged.index == index),
+        }
+    }
+}
+
+/// Replays the records of one copy. The first fault ends it: what follows is looked at no more, and the copy is damaged.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    copy: RecoveredCopy,
+    fault: Option<String>,
+}
+
+impl Recovery {
+    pub fn push(&mut self, record: &ScannedRecord) {
+        if self.fault.is_some() {
+            return;
+        }
+        if let Err(why) = self.replay(record) {
+            self.fault = Some(format!("at {}: {why}", record.at.lsn));
+        }
+    }
+
+    /// Damage that the scan itself found.
+    pub fn note_damage(&mut self, why: String) {
+        self.fault.get_or_insert(why);
+    }
+
+    /// The copy, or why it is not to be believed.
+    pub fn finish(mut self) -> Result<RecoveredCopy, String> {
+        if let Some(why) = self.fault {
+            return Err(why);
+        }
+        self.copy.drop_purged();
+        let expected = self.copy.standing.purged.map_or(0, |purged| purged.index + 1);
+        match self.copy.entries.front() {
+            Some(first) if first.at.index != expected => {
+                Err(format!("first entry is {}, expected {expected}", first.at.index))
+            }
+            _ => Ok(self.copy),
+        }
+    }
+
+    fn replay(&mut self, scanned: &ScannedRecord) -> Result<(), String> {
+        let record = LogRecord::decode(scanned.kind, &scanned.body).map_err(|fault| fault.to_string())?;
+        if record.key() != scanned.key {
+            return Err(format!("record of {:?} under the key of {:?}", record.key(), scanned.key));
+        }
+        let sequence = record.sequence();
+        let resumes = matches!(&record, LogRecord::State { change: StateChange::Resumed { .. }, .. });
+        match self.copy.sequence {
+            Some(last) if sequence < last => return Err(format!("operation {sequence} after {last}")),
+            Some(last) if sequence > last + 1 && !resumes => {
+                return Err(format!("operations between {last} and {sequence} are missing"));
+            }
+            _ => {}
+        }
+        let held = self.copy.segments.entry(scanned.at.lsn.segment()).or_default();
+        *held = (*held).max(record.index());
+        match record {
+            LogRecord::Entry { committed, entry, .. } => {
+                self.copy.standing.committed = self.copy.standing.committed.max(committed);
+                self.push_entry(RecoveredEntry {
+                    at: entry.at,
+                    sequence,
+                    location: scanned.at,
+                    footprint_bytes: scanned.footprint_bytes,
+                })?;
+            }
+            LogRecord::State { change, .. } => self.copy.change(&change),
+        }
+        self.copy.sequence = Some(sequence);
+        Ok(())
+    }
+
+    fn push_entry(&mut self, entry: RecoveredEntry) -> Result<(), String> {
+        if let Some(last) = self.copy.entries.back()
+            && entry.at.index != last.at.index + 1
+        {
+            return Err(format!("entry {} after entry {}", entry.at.index, last.at.index));
+        }
+        self.copy.entries.push_back(entry);
+        Ok(())
+    }
+}
+
+impl RecoveredCopy {
+    fn change(&mut self, change: &StateChange) {
+        match change {
+            StateChange::Standing(standing) => self.stand(standing),
+            StateChange::Truncated { after } => self.truncate(*after),
+            StateChange::Resumed { keep_through, standing } => {
+                self.truncate(*keep_through);
+                self.stand(standing);
+            }
+        }
+    }
+
+    fn stand(&mut self, standing: &Standing) {
+        self.standing = Standing { committed: self.standing.committed.max(standing.committed), ..*standing };
+        self.drop_purged();
+    }
+
+    fn truncate(&mut self, after: Option<u64>) {
+        while self.entries.back().is_some_and(|last| after.is_none_or(|after| last.at.index > after)) {
+            self.entries.pop_back();
+        }
+    }
+
+    fn drop_purged(&mut self) {
+        let Some(purged) = self.standing.purged else { return };
+        while self.entries.front().is_some_and(|first| first.at.index <= purged.index) {
+            self.entries.pop_front();
+        }
+    }
+}

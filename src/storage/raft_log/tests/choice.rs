@@ -1,0 +1,83 @@
+//! Which copies are believed at start.
+
+use super::at;
+use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose};
+use crate::types::NodeId;
+
+fn set(generation: u64, members: &[u32]) -> MirrorSet {
+    MirrorSet { generation, members: members.iter().copied().map(NodeId).collect(), formed: true }
+}
+
+fn sound(sequence: u64) -> CopyFound {
+    CopyFound::Sound { sequence, last: Some(at(1, sequence)) }
+}
+
+fn drive(node: u32, set: Option<MirrorSet>, copy: CopyFound) -> DriveFound {
+    DriveFound { node: NodeId(node), set, copy }
+}
+
+fn damaged() -> CopyFound {
+    CopyFound::Damaged { why: "a test says so".to_owned() }
+}
+
+#[test]
+fn blank_drives_are_a_fresh_start() {
+    let found = [drive(1, None, CopyFound::Empty), drive(2, None, CopyFound::Empty)];
+    assert_eq!(choose(&found), Ok(MirrorChoice::Fresh));
+}
+
+#[test]
+fn copies_without_a_generation_anywhere_are_not_believed() {
+    let found = [drive(1, None, sound(5)), drive(2, None, CopyFound::Empty)];
+    assert_eq!(choose(&found), Err(ChoiceError::GenerationLost));
+}
+
+#[test]
+fn the_copy_that_holds_most_is_the_best_of_the_members() {
+    let of = |node, sequence| drive(node, Some(set(3, &[1, 2, 3])), sound(sequence));
+    let chosen = choose(&[of(1, 10), of(2, 12), of(3, 11)]);
+    let others = vec![NodeId(1), NodeId(3)];
+    assert_eq!(chosen, Ok(MirrorChoice::Existing { set: set(3, &[1, 2, 3]), best: NodeId(2), others }));
+}
+
+#[test]
+fn a_stale_copy_is_never_the_source_of_truth_however_long_it_is() {
+    let found = [drive(1, Some(set(3, &[1, 2])), sound(99)), drive(2, Some(set(4, &[2])), sound(10))];
+    assert_eq!(choose(&found), Ok(MirrorChoice::Existing { set: set(4, &[2]), best: NodeId(2), others: vec![] }));
+}
+
+#[test]
+fn a_stale_copy_is_refused_when_any_drive_remembers_the_newer_generation() {
+    let found = [drive(1, Some(set(3, &[1, 2])), sound(99)), drive(3, Some(set(4, &[2])), CopyFound::Empty)];
+    assert_eq!(choose(&found), Err(ChoiceError::AllMissing { generation: 4, members: vec![NodeId(2)] }));
+}
+
+#[test]
+fn a_member_that_was_emptied_does_not_count() {
+    let found = [drive(1, None, CopyFound::Empty), drive(2, Some(set(4, &[1, 2])), sound(10))];
+    assert_eq!(choose(&found), Ok(MirrorChoice::Existing { set: set(4, &[1, 2]), best: NodeId(2), others: vec![] }));
+    let found = [drive(1, None, CopyFound::Empty), drive(3, Some(set(4, &[1])), CopyFound::Empty)];
+    assert!(matches!(choose(&found), Err(ChoiceError::AllMissing { .. })));
+}
+
+#[test]
+fn a_damaged_copy_gives_way_to_a_sound_one_and_alone_is_refused() {
+    let bad = drive(1, Some(set(4, &[1, 2])), damaged());
+    let good = drive(2, Some(set(4, &[1, 2])), sound(10));
+    let chosen = choose(&[bad.clone(), good]);
+    assert_eq!(chosen, Ok(MirrorChoice::Existing { set: set(4, &[1, 2]), best: NodeId(2), others: vec![] }));
+    assert!(matches!(choose(&[bad]), Err(ChoiceError::AllDamaged(_))));
+}
+
+#[test]
+fn an_empty_log_of_a_group_that_had_begun_is_a_lost_one() {
+    let found = [drive(1, Some(set(2, &[1])), CopyFound::Empty)];
+    assert!(matches!(choose(&found), Err(ChoiceError::AllDamaged(_))));
+}
+
+#[test]
+fn a_group_that_was_being_formed_is_formed_again() {
+    let forming = MirrorSet { formed: false, ..set(1, &[1, 2]) };
+    let found = [drive(1, Some(forming.clone()), CopyFound::Empty), drive(2, None, CopyFound::Empty)];
+    assert_eq!(choose(&found), Ok(MirrorChoice::Unformed { set: forming }));
+}

@@ -1,0 +1,98 @@
+//! The log in memory: its bound, its segments, its numbering.
+
+use super::{at, commands, location};
+use crate::storage::raft_log::{EntryPlace, LogEntry, LogIndex, LogRecord, Payload, RecoveredCopy};
+use crate::types::{NodeId, SegmentId};
+use bytes::Bytes;
+
+const NODE: NodeId = NodeId(1);
+
+fn empty(cached_bytes_max: u64) -> LogIndex {
+    LogIndex::new(NODE, &RecoveredCopy::default(), cached_bytes_max)
+}
+
+/// Appends entries one by one, each placed and durable on one copy.
+fn fill(index: &mut LogIndex, term: u64, count: u64) {
+    for _ in 0..count {
+        let next = index.next_index();
+        let records = index.append(vec![commands(term, next)]);
+        for record in &records {
+            index.place(NODE, record.sequence(), record.index(), location(next));
+        }
+        index.note_durable(index.sequence());
+    }
+}
+
+fn held(index: &LogIndex, from: u64, to: u64) -> Vec<(u64, bool)> {
+    let tell = |place| match place {
+        EntryPlace::Here(entry) => (LogEntry::clone(&entry).at.index, true),
+        EntryPlace::Stored { at, copies } => {
+            assert_eq!(copies, [(NODE, location(at.index))]);
+            (at.index, false)
+        }
+    };
+    index.entries(from, to).into_iter().map(tell).collect()
+}
+
+#[test]
+fn entries_are_readable_at_once_and_leave_the_memory_when_it_is_full_and_they_are_durable() {
+    let mut index = empty(1000);
+    let big = LogEntry { at: at(1, 0), payload: Payload::Commands(Bytes::from(vec![0; 2000])) };
+    let records = index.append(vec![big]);
+    assert!(matches!(index.entries(0, 9).as_slice(), [EntryPlace::Here(_)]), "not durable: it stays");
+    index.place(NODE, records[0].sequence(), Some(0), location(0));
+    index.note_durable(records[0].sequence());
+    assert_eq!(held(&index, 0, 9), [(0, false)]);
+    fill(&mut index, 1, 2);
+    assert_eq!(held(&index, 0, 9), [(0, false), (1, true), (2, true)]);
+}
+
+#[test]
+fn purging_gives_back_whole_segments_from_the_oldest_on_but_never_the_newest() {
+    let mut index = empty(u64::MAX);
+    fill(&mut index, 1, 12);
+    index.purge(at(1, 6));
+    assert_eq!(index.take_releasable(NODE), [SegmentId(1)]);
+    assert_eq!(index.take_releasable(NODE), []);
+    index.purge(at(1, 11));
+    assert_eq!(index.take_releasable(NODE), [SegmentId(2)]);
+    assert_eq!((index.first_index(), index.next_index(), index.retained_bytes()), (12, 12, 0));
+    assert_eq!(index.last(), Some(at(1, 11)));
+}
+
+#[test]
+fn a_truncated_entry_that_arrives_late_on_a_copy_is_not_taken_for_its_successor() {
+    let mut index = empty(u64::MAX);
+    fill(&mut index, 1, 1);
+    let late = index.append(vec![commands(1, 1)]);
+    index.truncate(Some(0));
+    let records = index.append(vec![commands(2, 1)]);
+    index.place(NODE, late[0].sequence(), Some(1), location(50));
+    index.place(NODE, records[0].sequence(), Some(1), location(51));
+    index.place(NODE, late[0].sequence(), Some(1), location(50));
+    index.note_durable(index.sequence());
+    let mut small = index;
+    small.truncate(Some(1));
+    assert_eq!(small.position_of(1), Some(at(2, 1)));
+}
+
+#[test]
+fn every_operation_has_the_next_number() {
+    let mut index = empty(u64::MAX);
+    let first = index.append(vec![commands(1, 0), commands(1, 1)]);
+    assert_eq!(first.iter().map(LogRecord::sequence).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(index.stand().sequence(), 2);
+    assert_eq!(index.truncate(Some(0)).sequence(), 3);
+    assert_eq!(index.purge(at(1, 0)).sequence(), 4);
+    assert_eq!(index.resume(None).sequence(), 4);
+}
+
+#[test]
+fn a_run_of_entries_is_bounded_in_bytes_and_has_at_least_one() {
+    let mut index = empty(u64::MAX);
+    fill(&mut index, 1, 10);
+    assert_eq!(index.run_end(2, 10, 1), 3);
+    assert_eq!(index.run_end(2, 10, u64::MAX), 10);
+    assert_eq!(index.run_end(2, 5, u64::MAX), 5);
+    assert_eq!(index.run_end(10, 20, u64::MAX), 10);
+}

@@ -1,0 +1,37 @@
+//! Tests of the log's records, of recovery, of the choice among copies, and of when operations are answered.
+
+mod choice;
+mod memory;
+mod progress;
+mod records;
+mod recovery;
+
+use super::{LogEntry, LogRecord, Payload, Position};
+use crate::storage::wal::{Location, ScannedRecord};
+use crate::types::{Lsn, SegmentId};
+use bytes::Bytes;
+
+const ENTRIES_PER_SEGMENT: u64 = 4;
+
+fn at(term: u64, index: u64) -> Position {
+    Position { term, node: 7, index }
+}
+
+fn commands(term: u64, index: u64) -> LogEntry {
+    LogEntry { at: at(term, index), payload: Payload::Commands(Bytes::from(format!("{term}/{index}"))) }
+}
+
+fn location(number: u64) -> Location {
+    let segment = SegmentId(u32::try_from(number / ENTRIES_PER_SEGMENT).unwrap_or(u32::MAX) + 1);
+    Location { lsn: Lsn::new(segment, 4096 * u32::try_from(number % ENTRIES_PER_SEGMENT).unwrap_or(0)), body_bytes: 64 }
+}
+
+/// Records as a scan of a copy meets them, one after the other.
+fn scanned(records: &[LogRecord]) -> Vec<ScannedRecord> {
+    let meet = |(number, record): (usize, &LogRecord)| {
+        let wal = record.to_wal();
+        let at = location(number as u64);
+        ScannedRecord { kind: wal.kind, key: wal.key, origin: at.lsn, at, footprint_bytes: 128, body: wal.body }
+    };
+    records.iter().enumerate().map(meet).collect()
+}
