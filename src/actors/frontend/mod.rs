@@ -1,0 +1,163 @@
+//! `S3Frontend` owns the admission permits.
+//!
+//! Receives `AdmitPut` and `AdmitGet`, and `Released` and `Expired` from its permits and itself. Sends nothing; answers when a
+//! permit is free. Invariants: permits out never exceed the limits; none waits who could run. Refuses with `Busy` when too
+//! many wait, or one has waited too long. Body bytes never pass through it.
+
+mod admission;
+
+pub use admission::{Admission, AdmissionLimits, Effect, Event, Refused, Ticket};
+
+use super::gateway::StoreError;
+use crate::metrics::{ADMISSION_WAITING, PERMIT_BYTES};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+#[cfg(test)]
+mod tests;
+
+/// A PUT asks to hold so many bytes.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Permit, StoreError>")]
+pub struct AdmitPut {
+    pub bytes: u64,
+}
+
+/// A GET asks to hold so many bytes.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Permit, StoreError>")]
+pub struct AdmitGet {
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct Released {
+    bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct Expired(Ticket);
+
+/// The right to hold so many bytes, until dropped. It goes where the buffers go, so that it is back when they are.
+#[derive(Debug)]
+pub struct Permit {
+    bytes: u64,
+    frontend: Option<Addr<S3Frontend>>,
+}
+
+impl Permit {
+    /// A permit of nobody, for callers that bound themselves by other means.
+    pub fn unmetered() -> Self {
+        Self { bytes: 0, frontend: None }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(frontend) = &self.frontend {
+            frontend.do_send(Released { bytes: self.bytes });
+        }
+    }
+}
+
+type Answer = oneshot::Sender<Result<Permit, StoreError>>;
+
+pub struct S3Frontend {
+    admission: Admission,
+    wait_max: Duration,
+    next_ticket: u64,
+    answers: HashMap<Ticket, Answer>,
+}
+
+impl S3Frontend {
+    pub fn new(limits: AdmissionLimits, wait_max: Duration) -> Self {
+        PERMIT_BYTES.with_label_values(&["limit"]).set(i64::try_from(limits.bytes).unwrap_or(i64::MAX));
+        let admission = Admission::new(limits);
+        Self { admission, wait_max, next_ticket: 0, answers: HashMap::new() }
+    }
+
+    fn admit(&mut self, bytes: u64, ctx: &mut Context<Self>) -> ResponseFuture<Result<Permit, StoreError>> {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let (answer, answered) = oneshot::channel();
+        self.answers.insert(ticket, answer);
+        self.apply(Event::Asked { ticket, bytes }, ctx);
+        if self.answers.contains_key(&ticket) {
+            ctx.notify_later(Expired(ticket), self.wait_max);
+        }
+        let stopped = |_| Err(StoreError::Unavailable { why: "the server is shutting down".to_owned() });
+        Box::pin(async move { answered.await.unwrap_or_else(stopped) })
+    }
+
+    fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
+        for effect in self.admission.apply(event) {
+            match effect {
+                Effect::Grant { ticket, bytes } => {
+                    let permit = Permit { bytes, frontend: Some(ctx.address()) };
+                    self.answer(ticket, Ok(permit));
+                }
+                Effect::Refuse { ticket, why } => self.answer(ticket, Err(StoreError::Busy { why: why.to_string() })),
+            }
+        }
+        PERMIT_BYTES.with_label_values(&["in use"]).set(i64::try_from(self.admission.used_bytes()).unwrap_or(i64::MAX));
+        ADMISSION_WAITING
+            .with_label_values::<&str>(&[])
+            .set(i64::try_from(self.admission.waiting()).unwrap_or(i64::MAX));
+        self.check_invariants();
+    }
+
+    fn answer(&mut self, ticket: Ticket, result: Result<Permit, StoreError>) {
+        if let Some(answer) = self.answers.remove(&ticket) {
+            // Where the caller is gone, the permit is dropped here, and so released.
+            let _ = answer.send(result);
+        }
+    }
+
+    fn check_invariants(&self) {
+        debug_assert_eq!(self.answers.len(), self.admission.waiting());
+    }
+}
+
+impl Actor for S3Frontend {
+    type Context = Context<Self>;
+}
+
+impl Handler<AdmitPut> for S3Frontend {
+    type Result = ResponseFuture<Result<Permit, StoreError>>;
+
+    fn handle(&mut self, message: AdmitPut, ctx: &mut Self::Context) -> Self::Result {
+        self.admit(message.bytes, ctx)
+    }
+}
+
+impl Handler<AdmitGet> for S3Frontend {
+    type Result = ResponseFuture<Result<Permit, StoreError>>;
+
+    fn handle(&mut self, message: AdmitGet, ctx: &mut Self::Context) -> Self::Result {
+        self.admit(message.bytes, ctx)
+    }
+}
+
+impl Handler<Released> for S3Frontend {
+    type Result = ();
+
+    fn handle(&mut self, message: Released, ctx: &mut Self::Context) {
+        self.apply(Event::Released { bytes: message.bytes }, ctx);
+    }
+}
+
+impl Handler<Expired> for S3Frontend {
+    type Result = ();
+
+    fn handle(&mut self, message: Expired, ctx: &mut Self::Context) {
+        self.apply(Event::Expired { ticket: message.0 }, ctx);
+    }
+}

@@ -1,0 +1,132 @@
+//! Admission as the actor grants, delays and refuses it.
+
+use super::{Admission, AdmissionLimits, AdmitGet, AdmitPut, Effect, Event, Permit, Refused, S3Frontend, Ticket};
+use crate::actors::gateway::StoreError;
+use actix::{Actor, Addr};
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::{prop_assert, proptest};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn limits(bytes: u64, requests: usize, waiting: usize) -> AdmissionLimits {
+    AdmissionLimits { bytes, requests, waiting }
+}
+
+fn asked(ticket: u64, bytes: u64) -> Event {
+    Event::Asked { ticket: Ticket(ticket), bytes }
+}
+
+#[test]
+fn requests_wait_for_bytes_and_are_served_in_order() {
+    let mut admission = Admission::new(limits(100, 10, 10));
+    assert_eq!(admission.apply(asked(1, 60)), vec![Effect::Grant { ticket: Ticket(1), bytes: 60 }]);
+    assert_eq!(admission.apply(asked(2, 60)), vec![]);
+    assert_eq!(admission.apply(asked(3, 10)), vec![], "a small one does not overtake");
+    let released = admission.apply(Event::Released { bytes: 60 });
+    let grants = vec![Effect::Grant { ticket: Ticket(2), bytes: 60 }, Effect::Grant { ticket: Ticket(3), bytes: 10 }];
+    assert_eq!(released, grants);
+}
+
+#[test]
+fn a_request_larger_than_all_memory_runs_alone() {
+    let mut admission = Admission::new(limits(100, 10, 10));
+    assert_eq!(admission.apply(asked(1, 1000)), vec![Effect::Grant { ticket: Ticket(1), bytes: 100 }]);
+}
+
+#[test]
+fn one_too_many_is_refused_at_once_and_one_too_late_in_time() {
+    let mut admission = Admission::new(limits(10, 1, 1));
+    admission.apply(asked(1, 1));
+    admission.apply(asked(2, 1));
+    assert_eq!(admission.apply(asked(3, 1)), vec![Effect::Refuse { ticket: Ticket(3), why: Refused::QueueFull }]);
+    let expired = admission.apply(Event::Expired { ticket: Ticket(2) });
+    assert_eq!(expired, vec![Effect::Refuse { ticket: Ticket(2), why: Refused::WaitedTooLong }]);
+    assert_eq!(admission.apply(Event::Expired { ticket: Ticket(1) }), vec![], "one who runs cannot expire");
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_the_limits_hold_and_nothing_is_lost(steps in vec((0u8..3, any::<u16>()), 1..200)) {
+        let mut admission = Admission::new(limits(1000, 5, 7));
+        let mut running: BTreeMap<Ticket, u64> = BTreeMap::new();
+        let mut waiting: Vec<Ticket> = Vec::new();
+        for (number, (kind, value)) in steps.into_iter().enumerate() {
+            let event = match kind {
+                0 => {
+                    waiting.push(Ticket(number as u64));
+                    asked(number as u64, u64::from(value % 600))
+                }
+                1 => match running.pop_first() {
+                    Some((_, bytes)) => Event::Released { bytes },
+                    None => continue,
+                },
+                _ => match waiting.get(usize::from(value) % waiting.len().max(1)) {
+                    Some(&ticket) => Event::Expired { ticket },
+                    None => continue,
+                },
+            };
+            for effect in admission.apply(event) {
+                let ticket = match effect {
+                    Effect::Grant { ticket, bytes } => {
+                        running.insert(ticket, bytes);
+                        ticket
+                    }
+                    Effect::Refuse { ticket, .. } => ticket,
+                };
+                prop_assert!(waiting.contains(&ticket), "each is answered once");
+                waiting.retain(|&other| other != ticket);
+            }
+            prop_assert!(running.values().sum::<u64>() == admission.used_bytes() && admission.used_bytes() <= 1000);
+            prop_assert!(running.len() == admission.used_requests() && waiting.len() == admission.waiting());
+        }
+    }
+}
+
+fn frontend(limits: AdmissionLimits, wait_max: Duration) -> Addr<S3Frontend> {
+    S3Frontend::new(limits, wait_max).start()
+}
+
+async fn put(frontend: &Addr<S3Frontend>, bytes: u64) -> Result<Permit, StoreError> {
+    frontend.send(AdmitPut { bytes }).await.expect("running")
+}
+
+#[actix::test]
+async fn a_dropped_permit_lets_the_next_in() {
+    let frontend = frontend(limits(100, 10, 10), Duration::from_secs(3600));
+    let first = put(&frontend, 100).await.expect("all is free");
+    let second = tokio::task::spawn_local({
+        let frontend = frontend.clone();
+        async move { frontend.send(AdmitGet { bytes: 50 }).await.expect("running") }
+    });
+    tokio::task::yield_now().await;
+    assert!(!second.is_finished());
+    drop(first);
+    assert_eq!(second.await.expect("joined").expect("admitted").bytes(), 50);
+}
+
+#[actix::test]
+async fn a_caller_that_gives_up_waiting_keeps_nothing() {
+    let frontend = frontend(limits(100, 10, 10), Duration::from_secs(3600));
+    let first = put(&frontend, 100).await.expect("all is free");
+    let gives_up = tokio::task::spawn_local({
+        let frontend = frontend.clone();
+        async move { put(&frontend, 100).await }
+    });
+    tokio::task::yield_now().await;
+    gives_up.abort();
+    assert!(gives_up.await.is_err());
+    drop(first);
+    assert_eq!(put(&frontend, 100).await.expect("what was granted to nobody is free again").bytes(), 100);
+}
+
+/// F3: too much is `Busy`, to be tried again.
+#[actix::test]
+async fn f3_waiting_is_bounded_in_time_and_number() {
+    let frontend = frontend(limits(10, 1, 1), Duration::from_millis(1));
+    let _first = put(&frontend, 1).await.expect("all is free");
+    let (waits, too_many) = futures::join!(put(&frontend, 1), put(&frontend, 1));
+    for refused in [waits, too_many] {
+        assert!(matches!(refused, Err(StoreError::Busy { .. })), "{refused:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! What the API holds of the store: admission, then the request tasks, over the metadata and the nodes.
+
+mod error;
+mod upload;
+
+pub use super::get_task::OpenObject;
+pub use error::StoreError;
+pub use upload::{BodyChecks, BodyStream, ByteRange, PutObjectRequest, PutPartRequest, TrailerChecksum, Upload};
+
+use super::frontend::{AdmitGet, AdmitPut, Permit, S3Frontend};
+use super::request::{Metadata, RequestContext};
+use super::{get_task, put_task};
+use crate::storage::meta::record::{Manifest, PartRow};
+use crate::storage::meta::view::MetaView;
+use crate::types::BucketId;
+use actix::Addr;
+use futures::StreamExt;
+use std::sync::Arc;
+
+/// The store as the API sees it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    frontend: Addr<S3Frontend>,
+    context: Arc<RequestContext>,
+}
+
+impl Gateway {
+    pub fn new(frontend: Addr<S3Frontend>, context: Arc<RequestContext>) -> Self {
+        Self { frontend, context }
+    }
+
+    /// Lookups and metadata-only changes.
+    pub fn meta(&self) -> &dyn Metadata {
+        self.context.metadata.as_ref()
+    }
+
+    /// Stores an object; the manifest as it stands. 200 may be answered on return.
+    pub async fn put_object(&self, request: PutObjectRequest) -> Result<Manifest, StoreError> {
+        let declared = request.upload.checks.length_bytes;
+        let permit = self.admit_put(put_task::object_held_bytes_max(self.context.geometry, declared)).await?;
+        put_task::put_object(&self.context, permit, request).await
+    }
+
+    pub async fn put_part(&self, request: PutPartRequest) -> Result<PartRow, StoreError> {
+        let declared = request.upload.checks.length_bytes;
+        let permit = self.admit_put(put_task::part_held_bytes_max(self.context.geometry, declared)).await?;
+        put_task::put_part(&self.context, permit, request).await
+    }
+
+    /// The object that stands under a key, held so that what it refers to is not reclaimed before it is read. `view` is where
+    /// it is looked up first; where the object is replaced meanwhile, it is looked up again.
+    pub async fn open_object(
+        &self,
+        view: MetaView,
+        bucket: BucketId,
+        key: &str,
+    ) -> Result<Option<OpenObject>, StoreError> {
+        get_task::open_object(&self.context, view, bucket, key).await
+    }
+
+    /// The bytes of an opened object. The first chunk has been read when this returns, so that what cannot be read is an
+    /// error and not a broken body.
+    pub async fn read_object(&self, object: OpenObject, range: ByteRange) -> Result<BodyStream, StoreError> {
+        let permit = self.admit_get(&object.manifest, range).await?;
+        let body = get_task::read_object(&self.context, permit, object, range).await?;
+        // A copy makes this the body of a PUT, whose reader may ask again after the end.
+        Ok(Box::pin(body.fuse()))
+    }
+
+    /// The bytes of one object version, as `read_object`; `Unavailable` where it was replaced since it was looked up and its
+    /// bytes went with it.
+    pub async fn read_body(&self, manifest: &Manifest, range: ByteRange) -> Result<BodyStream, StoreError> {
+        let object = get_task::reopen(&self.context, manifest).await?;
+        self.read_object(object, range).await
+    }
+
+    /// For a change through `meta().propose` that user requests ask for: refuses while writes are refused (too few drives,
+    /// no space), with the reason.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        self.context.check_writable()
+    }
+
+    /// As `check_writable`, for changes that free space or need none: a full drive does not refuse them.
+    pub fn check_changeable(&self) -> Result<(), StoreError> {
+        self.context.check_changeable()
+    }
+
+    async fn admit_put(&self, bytes: u64) -> Result<Permit, StoreError> {
+        self.context.check_writable()?;
+        self.frontend.send(AdmitPut { bytes }).await.map_err(|_| stopping())?
+    }
+
+    /// Bytes that ride in the metadata are bounded by the connections that carry them and need no permit.
+    async fn admit_get(&self, manifest: &Manifest, range: ByteRange) -> Result<Permit, StoreError> {
+        match get_task::held_bytes_max(self.context.geometry, manifest, range) {
+            0 => Ok(Permit::unmetered()),
+            bytes => self.frontend.send(AdmitGet { bytes }).await.map_err(|_| stopping())?,
+        }
+    }
+}
+
+fn stopping() -> StoreError {
+    StoreError::Unavailable { why: "the server is shutting down".to_owned() }
+}

@@ -1,0 +1,56 @@
+//! What a write brings along: its body, what the body is checked against, and where it goes.
+
+use super::StoreError;
+use crate::storage::meta::command::WriteConditions;
+use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ObjectHeaders};
+use crate::types::{BucketId, UploadId};
+use bytes::Bytes;
+use futures::Stream;
+use std::pin::Pin;
+
+/// A body, in chunks as they come; an error ends it.
+pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// What the content is checked against.
+#[derive(Clone, Debug, Default)]
+pub struct BodyChecks {
+    pub length_bytes: Option<u64>,
+    pub md5: Option<[u8; 16]>,
+    /// The checksum to compute and store; the client's value where it is known before the body.
+    pub checksum: Option<(ChecksumAlgorithm, Option<Bytes>)>,
+}
+
+/// Resolved when the body has been read to its end: what the trailer said.
+pub type TrailerChecksum = Box<dyn FnOnce() -> Option<Result<Checksum, StoreError>> + Send>;
+
+/// The bytes of one PUT, and how they are checked.
+pub struct Upload {
+    pub body: BodyStream,
+    pub checks: BodyChecks,
+    /// Called once after the body's end; its checksum, if any, is compared with what was computed. Its algorithm is the one
+    /// that `checks` asks for.
+    pub trailer: Option<TrailerChecksum>,
+}
+
+pub struct PutObjectRequest {
+    pub bucket: BucketId,
+    pub key: String,
+    pub headers: ObjectHeaders,
+    pub conditions: WriteConditions,
+    pub upload: Upload,
+}
+
+pub struct PutPartRequest {
+    pub bucket: BucketId,
+    pub key: String,
+    pub id: UploadId,
+    pub number: u16,
+    pub upload: Upload,
+}
+
+/// Bytes `start..end` of an object, `end` exclusive and at most its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    pub start: u64,
+    pub end: u64,
+}

@@ -1,0 +1,116 @@
+//! Where the bytes of an object version are, in order: its one blob, or the blobs of its parts, looked up a page at a time.
+
+use super::fetch::BlobRead;
+use crate::actors::gateway::{ByteRange, StoreError};
+use crate::actors::request::RequestContext;
+use crate::limits::GET_READ_STRIPES;
+use crate::storage::meta::record::{BlobRef, PartRow};
+use crate::storage::meta::view::MetaView;
+use crate::types::ManifestId;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Part rows looked up at once: a ranged read of a few parts looks up one page.
+const PARTS_PAGE: usize = 32;
+
+/// Some stripes of one blob, fetched together.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) blob: Arc<BlobRead>,
+    pub(super) stripes: Range<u32>,
+    /// Of the blob; the part outside of `stripes` belongs to other units.
+    pub(super) bytes: Range<u64>,
+}
+
+/// Gives out the units of a range, in order.
+#[derive(Debug)]
+pub(super) struct Source {
+    context: Arc<RequestContext>,
+    /// What is left of the blob at hand.
+    current: Option<Unit>,
+    parts: Option<Parts>,
+}
+
+/// What is left of a range over parts.
+#[derive(Debug)]
+struct Parts {
+    view: MetaView,
+    id: ManifestId,
+    page: VecDeque<PartRow>,
+    /// Of the object.
+    range: ByteRange,
+}
+
+impl Source {
+    pub(super) fn of_blob(context: &Arc<RequestContext>, blob: BlobRef, range: ByteRange) -> Result<Self, StoreError> {
+        let mut source = Self { context: Arc::clone(context), current: None, parts: None };
+        source.begin(blob, range.start..range.end)?;
+        Ok(source)
+    }
+
+    pub(super) fn of_parts(context: &Arc<RequestContext>, view: MetaView, id: ManifestId, range: ByteRange) -> Self {
+        let parts = Parts { view, id, page: VecDeque::new(), range };
+        Self { context: Arc::clone(context), current: None, parts: Some(parts) }
+    }
+
+    /// The next unit; `None` after the last.
+    pub(super) fn next(&mut self) -> Result<Option<Unit>, StoreError> {
+        loop {
+            if let Some(rest) = &mut self.current {
+                let start = rest.stripes.start;
+                let end = rest.stripes.end.min(start.saturating_add(GET_READ_STRIPES as u32));
+                if start < end {
+                    rest.stripes.start = end;
+                    return Ok(Some(Unit {
+                        blob: Arc::clone(&rest.blob),
+                        stripes: start..end,
+                        bytes: rest.bytes.clone(),
+                    }));
+                }
+                self.current = None;
+            }
+            let Some((blob, bytes)) = self.parts.as_mut().map_or(Ok(None), Parts::next)? else { return Ok(None) };
+            self.begin(blob, bytes)?;
+        }
+    }
+
+    fn begin(&mut self, blob: BlobRef, bytes: Range<u64>) -> Result<(), StoreError> {
+        let blob = Arc::new(BlobRead::new(&self.context, blob)?);
+        let stripes = blob.layout.stripes_of(bytes.clone());
+        self.current = Some(Unit { blob, stripes, bytes });
+        Ok(())
+    }
+}
+
+impl Parts {
+    /// The blob that holds the next bytes, and which of its bytes those are.
+    fn next(&mut self) -> Result<Option<(BlobRef, Range<u64>)>, StoreError> {
+        while self.range.start < self.range.end {
+            if self.page.is_empty() {
+                self.page = self.view.parts_from(self.id, self.range.start, PARTS_PAGE)?.into();
+            }
+            let Some(part) = self.page.pop_front() else { return Err(self.gone()) };
+            let end = part.offset_bytes.saturating_add(part.size_bytes);
+            if part.size_bytes == 0 || end <= self.range.start {
+                continue;
+            }
+            let Some(blob) = part.blob else { return Err(self.malformed(part.number)) };
+            if part.offset_bytes > self.range.start || blob.size_bytes != part.size_bytes {
+                return Err(self.malformed(part.number));
+            }
+            let bytes = self.range.start - part.offset_bytes..self.range.end.min(end) - part.offset_bytes;
+            self.range.start = end.min(self.range.end);
+            return Ok(Some((blob, bytes)));
+        }
+        Ok(None)
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Unavailable { why: "the object was replaced while it was read".to_owned() }
+    }
+
+    fn malformed(&self, part: u16) -> StoreError {
+        StoreError::Internal { why: format!("the record of part {part} of {} is malformed", self.id) }
+    }
+}

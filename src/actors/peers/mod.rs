@@ -1,0 +1,10 @@
+//! How requests find nodes: the ring in force, the connections to hosts, and who was late not long ago. Each is published as
+//! a snapshot; a request reads it and asks nobody.
+
+mod connection_pool;
+mod hash_ring;
+mod late_nodes;
+
+pub use connection_pool::{ConnectionPool, Dial, DialError, PeerFor, PeerLost, Peers, PipeDialer};
+pub use hash_ring::{HashRing, LayoutChanged, LayoutRefused, RingReader};
+pub use late_nodes::LateNodes;

@@ -1,0 +1,149 @@
+//! A group of stripes on its way: filled from the body, hashed and encoded in place, then cut into chunks for the nodes.
+//!
+//! Bytes of the body are copied once, into the stripe's buffer; chunks are slices of it. The request's permit travels with
+//! each buffer, so that it is given back only when the last node has let go of the last slice.
+
+use crate::actors::frontend::Permit;
+use crate::limits::{APPEND_STRIPES, INLINE_BYTES_MAX, PUT_APPENDS_IN_FLIGHT};
+use crate::storage::buffer::{AlignedBuffer, BufferPool};
+use crate::storage::checksum::BodyHasher;
+use crate::storage::erasure::{Codec, ErasureError};
+use crate::storage::stripe::{chunk_bytes, stripe_data_bytes};
+use crate::types::{ChunkIndex, Geometry};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// One group is filled while the others are encoded or appended.
+const GROUPS_HELD_MAX: usize = PUT_APPENDS_IN_FLIGHT + 1;
+
+/// Bytes that a PUT of an object holds at most at any moment. A declared length makes this less, never more, and is kept to:
+/// a body that turns out longer is refused before it needs another buffer.
+pub fn object_held_bytes_max(geometry: Geometry, declared: Option<u64>) -> u64 {
+    match declared {
+        Some(declared) if declared <= INLINE_BYTES_MAX as u64 => 2 * INLINE_BYTES_MAX as u64,
+        _ => part_held_bytes_max(geometry, declared),
+    }
+}
+
+/// As `object_held_bytes_max` for a part, which is stored in stripes however small it is.
+pub fn part_held_bytes_max(geometry: Geometry, declared: Option<u64>) -> u64 {
+    let most = (GROUPS_HELD_MAX * APPEND_STRIPES) as u64;
+    let held = |geometry: Geometry| {
+        let stripes = declared.map_or(most, |declared| declared.div_ceil(stripe_data_bytes(geometry) as u64).min(most));
+        stripes * stripe_bytes(geometry) as u64
+    };
+    // With one parity shard the blob may be placed narrower, which takes more bytes for the same data.
+    let narrowest = if geometry.parity == 1 { 1 } else { geometry.data };
+    (narrowest..=geometry.data).map(|data| held(Geometry { data, ..geometry })).max().unwrap_or(0)
+}
+
+/// All of a full stripe's buffer.
+fn stripe_bytes(geometry: Geometry) -> usize {
+    geometry.shards() * geometry.chunk_size_bytes as usize
+}
+
+/// A stripe's buffer `[k+m][chunk_size]`, its first `filled` bytes data.
+struct Filling {
+    buffer: AlignedBuffer,
+    filled: usize,
+}
+
+/// Stripes that are appended together; takes bytes until it is full.
+pub(super) struct Group {
+    first: ChunkIndex,
+    geometry: Geometry,
+    stripes: Vec<Filling>,
+}
+
+/// A group with its parity, ready for the nodes.
+pub(super) struct EncodedGroup {
+    pub(super) first: ChunkIndex,
+    stripes: Vec<EncodedStripe>,
+}
+
+struct EncodedStripe {
+    /// `[k+m][chunk_bytes]`
+    bytes: Bytes,
+    chunk_bytes: usize,
+}
+
+/// A frozen buffer with the permit that it is held under.
+struct Held {
+    buffer: AlignedBuffer,
+    _permit: Arc<Permit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Group {
+    pub(super) fn new(first: ChunkIndex, geometry: Geometry) -> Self {
+        Self { first, geometry, stripes: Vec::with_capacity(APPEND_STRIPES) }
+    }
+
+    /// Where the next group begins.
+    pub(super) fn next_first(&self) -> ChunkIndex {
+        ChunkIndex(self.first.0 + APPEND_STRIPES as u32)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.stripes.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.stripes.len() == APPEND_STRIPES && self.last_room() == 0
+    }
+
+    fn last_room(&self) -> usize {
+        self.stripes.last().map_or(0, |stripe| stripe_data_bytes(self.geometry) - stripe.filled)
+    }
+
+    /// Copies as much as there is room for; the rest is left in `bytes`.
+    pub(super) fn fill(&mut self, bytes: &mut Bytes, pool: &BufferPool) {
+        while !bytes.is_empty() && !self.is_full() {
+            if self.last_room() == 0 {
+                let buffer = pool.take(stripe_bytes(self.geometry));
+                self.stripes.push(Filling { buffer, filled: 0 });
+            }
+            let room = self.last_room();
+            if let Some(stripe) = self.stripes.last_mut() {
+                let piece = bytes.split_to(room.min(bytes.len()));
+                stripe.buffer[stripe.filled..stripe.filled + piece.len()].copy_from_slice(&piece);
+                stripe.filled += piece.len();
+            }
+        }
+    }
+
+    /// Hashes the data in order and computes the parity: the work that is done off the network thread.
+    pub(super) fn encode(
+        self,
+        codec: &Codec,
+        hasher: &mut BodyHasher,
+        permit: &Arc<Permit>,
+    ) -> Result<EncodedGroup, ErasureError> {
+        let data_shards = usize::from(self.geometry.data);
+        let mut stripes = Vec::with_capacity(self.stripes.len());
+        for Filling { mut buffer, filled } in self.stripes {
+            hasher.update(&buffer[..filled]);
+            let chunk_bytes = chunk_bytes(self.geometry, filled);
+            let whole = self.geometry.shards() * chunk_bytes;
+            buffer[filled..data_shards * chunk_bytes].fill(0);
+            codec.encode(&mut buffer[..whole], chunk_bytes)?;
+            let held = Held { buffer, _permit: Arc::clone(permit) };
+            stripes.push(EncodedStripe { bytes: Bytes::from_owner(held).slice(..whole), chunk_bytes });
+        }
+        Ok(EncodedGroup { first: self.first, stripes })
+    }
+}
+
+impl EncodedGroup {
+    /// The chunks of one shard.
+    pub(super) fn chunks(&self, shard: usize) -> Vec<Bytes> {
+        let chunk =
+            |stripe: &EncodedStripe| stripe.bytes.slice(shard * stripe.chunk_bytes..(shard + 1) * stripe.chunk_bytes);
+        self.stripes.iter().map(chunk).collect()
+    }
+}

@@ -1,0 +1,186 @@
+//! One PUT, of an object or a part: body, digests, shards, and the one proposal that makes it stand.
+//!
+//! A task, not an actor. Shards are durable on a quorum before the proposal; what was not written is named in it. Until the
+//! proposal nothing is visible, and whatever fails before it leaves nothing behind but shards that are dropped in the
+//! background, or found by scrub as orphans.
+
+mod append;
+mod group;
+mod intake;
+mod pipeline;
+mod standings;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use group::{object_held_bytes_max, part_held_bytes_max};
+
+use super::frontend::Permit;
+use super::gateway::{PutObjectRequest, PutPartRequest, StoreError, Upload};
+use super::request::RequestContext;
+use crate::metrics::PUT_STAGE_SECONDS;
+use crate::storage::checksum::{BodyDigests, BodyHasher};
+use crate::storage::meta::command::{Change, PutObject, PutPart, Reply};
+use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, PartRow};
+use crate::types::{ManifestId, ShardIndex, UnixMs};
+use bytes::Bytes;
+use intake::{Head, Intake};
+use pipeline::WrittenShards;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A body that has been received, checked, and stored as far as it can be without the metadata.
+struct Received {
+    content: Content,
+    staged: Staged,
+    digests: BodyDigests,
+    checksum: Option<Checksum>,
+}
+
+enum Content {
+    Empty,
+    /// Small enough to ride in the proposal.
+    Small(Bytes),
+    Blob {
+        blob: BlobRef,
+        missing: Vec<ShardIndex>,
+    },
+}
+
+/// What a received body holds until its proposal is decided.
+enum Staged {
+    Nothing,
+    /// For bytes that ride in the proposal.
+    Bytes {
+        _permit: Permit,
+    },
+    Shards(WrittenShards),
+}
+
+/// Stores an object and makes it stand.
+pub async fn put_object(
+    context: &Arc<RequestContext>,
+    permit: Permit,
+    request: PutObjectRequest,
+) -> Result<Manifest, StoreError> {
+    let _under_way = context.load.enter();
+    let received = receive(context, permit, request.upload, Inline::Allowed).await?;
+    let (body, inline, missing) = match received.content {
+        Content::Empty => (Body::Empty, None, Vec::new()),
+        Content::Small(bytes) => (Body::Inline, Some(bytes), Vec::new()),
+        Content::Blob { blob, missing } => (Body::Blob(blob), None, missing),
+    };
+    let manifest = Manifest {
+        id: ManifestId(context.ambient.fresh_id()),
+        size_bytes: received.digests.size_bytes,
+        etag: ETag { md5: received.digests.md5, parts: None },
+        modified: UnixMs(0),
+        headers: request.headers,
+        checksum: received.checksum,
+        body,
+    };
+    let put = PutObject {
+        bucket: request.bucket,
+        key: request.key,
+        manifest,
+        inline,
+        conditions: request.conditions,
+        missing,
+    };
+    match propose(context, Change::PutObject(Box::new(put)), received.staged).await? {
+        Reply::ObjectPut { manifest } => Ok(*manifest),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Stores a part of an upload and makes it stand.
+pub async fn put_part(
+    context: &Arc<RequestContext>,
+    permit: Permit,
+    request: PutPartRequest,
+) -> Result<PartRow, StoreError> {
+    let _under_way = context.load.enter();
+    let received = receive(context, permit, request.upload, Inline::Never).await?;
+    let (blob, missing) = match received.content {
+        Content::Empty | Content::Small(_) => (None, Vec::new()),
+        Content::Blob { blob, missing } => (Some(blob), missing),
+    };
+    let part = PartRow {
+        number: request.number,
+        offset_bytes: 0,
+        size_bytes: received.digests.size_bytes,
+        md5: received.digests.md5,
+        modified: UnixMs(0),
+        checksum: received.checksum,
+        blob,
+    };
+    let put = PutPart { bucket: request.bucket, key: request.key, upload: request.id, part: part.clone(), missing };
+    match propose(context, Change::PutPart(Box::new(put)), received.staged).await? {
+        Reply::PartPut { modified } => Ok(PartRow { modified, ..part }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Whether a small body may ride in the proposal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inline {
+    Allowed,
+    Never,
+}
+
+async fn receive(
+    context: &Arc<RequestContext>,
+    permit: Permit,
+    upload: Upload,
+    inline: Inline,
+) -> Result<Received, StoreError> {
+    let Upload { body, checks, trailer } = upload;
+    let algorithm = checks.checksum.as_ref().map(|(algorithm, _)| *algorithm);
+    let mut hasher = BodyHasher::new(algorithm);
+    let mut intake = Intake::new(body, checks.length_bytes, context.times.body_idle_max);
+    let (digests, content, staged) = match intake.head().await? {
+        Head::Whole(bytes) if bytes.is_empty() => (hasher.finish(), Content::Empty, Staged::Nothing),
+        Head::Whole(bytes) if inline == Inline::Allowed => {
+            // Handing so few bytes over to be hashed would cost more than hashing them.
+            hasher.update(&bytes);
+            (hasher.finish(), Content::Small(bytes), Staged::Bytes { _permit: permit })
+        }
+        Head::Whole(bytes) | Head::Start(bytes) => {
+            let pipeline::StoredBlob { blob, missing, written, digests } =
+                pipeline::store(context, permit, intake, bytes, hasher).await?;
+            (digests, Content::Blob { blob, missing }, Staged::Shards(written))
+        }
+    };
+    // A mismatch drops what is staged, and with it the shards.
+    let checksum = verify::verify(&checks, trailer, &digests)?;
+    Ok(Received { content, staged, digests, checksum })
+}
+
+/// Proposes the change. From here on the shards belong to the outcome: they are dropped only where it is certain that
+/// nothing refers to them.
+async fn propose(context: &RequestContext, change: Change, mut staged: Staged) -> Result<Reply, StoreError> {
+    if let Staged::Shards(written) = &mut staged {
+        written.keep();
+    }
+    let start = context.ambient.clock.monotonic();
+    let outcome = context.metadata.propose(change).await;
+    observe("propose", context.ambient.clock.monotonic().saturating_sub(start));
+    let refused = match outcome {
+        Ok(Reply::Refused(refusal)) => StoreError::Refused(refusal),
+        Ok(reply) => return Ok(reply),
+        Err(error) => StoreError::from(error),
+    };
+    if let (Staged::Shards(written), false) = (staged, matches!(refused, StoreError::OutcomeUnknown)) {
+        written.give_up();
+    }
+    Err(refused)
+}
+
+fn unexpected(reply: &Reply) -> StoreError {
+    StoreError::Internal { why: format!("the metadata answered {reply:?}") }
+}
+
+fn observe(stage: &str, took: Duration) {
+    PUT_STAGE_SECONDS.with_label_values(&[stage]).observe(took.as_secs_f64());
+}

@@ -1,0 +1,264 @@
+//! Receiving, encoding and appending of one body, overlapped: while one group of stripes is filled, another is hashed and
+//! encoded, and others are on their way to the nodes. At most `PUT_APPENDS_IN_FLIGHT` groups are past being filled, so
+//! memory does not depend on the body's size.
+
+use super::append::{append_all, calls};
+use super::group::{EncodedGroup, Group};
+use super::intake::Intake;
+use super::observe;
+use super::standings::{ShardFailure, Standings};
+use crate::actors::frontend::Permit;
+use crate::actors::gateway::StoreError;
+use crate::actors::request::{RequestContext, offload};
+use crate::limits::PUT_APPENDS_IN_FLIGHT;
+use crate::net::Peer;
+use crate::storage::checksum::{BodyDigests, BodyHasher};
+use crate::storage::erasure::Codec;
+use crate::storage::meta::record::BlobRef;
+use crate::storage::ring::Placement;
+use crate::types::{BlobId, ChunkIndex, Geometry, NodeId, ShardId, ShardIndex};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::{BoxFuture, OptionFuture};
+use futures::stream::FuturesUnordered;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A body whose shards are durable on a quorum.
+pub(super) struct StoredBlob {
+    pub(super) blob: BlobRef,
+    pub(super) missing: Vec<ShardIndex>,
+    pub(super) written: WrittenShards,
+    pub(super) digests: BodyDigests,
+}
+
+/// Stores a body that begins with `head`.
+pub(super) async fn store(
+    context: &Arc<RequestContext>,
+    permit: Permit,
+    intake: Intake,
+    head: Bytes,
+    hasher: BodyHasher,
+) -> Result<StoredBlob, StoreError> {
+    let blob = context.ambient.fresh_blob();
+    let placement = context.place(blob)?;
+    let codec =
+        context.codecs.codec(placement.geometry).map_err(|error| StoreError::Internal { why: error.to_string() })?;
+    let mut standings = Standings::new(&placement);
+    let peers = reach(context, &placement, &mut standings).await;
+    standings.check()?;
+    let written = WrittenShards::new(context, blob, &placement, &peers);
+    let pipeline = Pipeline {
+        context,
+        blob,
+        codec,
+        peers,
+        standings,
+        permit: Arc::new(permit),
+        filling: Group::new(ChunkIndex(0), placement.geometry),
+        geometry: placement.geometry,
+        hasher: Some(hasher),
+        encoding: None,
+        appending: FuturesUnordered::new(),
+        spent: Spent::default(),
+    };
+    let (digests, missing) = pipeline.run(intake, head).await?;
+    let blob =
+        BlobRef { id: blob, size_bytes: digests.size_bytes, geometry: placement.geometry, placement: placement.nodes };
+    Ok(StoredBlob { blob, missing, written, digests })
+}
+
+/// The way to the node of each shard that is to be written.
+async fn reach(context: &RequestContext, placement: &Placement, standings: &mut Standings) -> Vec<Option<Peer>> {
+    let mut peers = Vec::with_capacity(placement.nodes.len());
+    for (shard, &node) in placement.nodes.iter().enumerate() {
+        if shard >= placement.writable {
+            peers.push(None);
+            continue;
+        }
+        match context.peer(node).await {
+            Ok(peer) => peers.push(Some(peer)),
+            Err(error) => {
+                standings.fail(shard, ShardFailure::Failed(error.to_string()));
+                peers.push(None);
+            }
+        }
+    }
+    peers
+}
+
+/// Time spent in each stage; stages overlap, so their sum may exceed the whole.
+#[derive(Default)]
+struct Spent {
+    receive: Duration,
+    hash_encode: Duration,
+    append: Duration,
+}
+
+type Encoded = Result<(BodyHasher, EncodedGroup), StoreError>;
+type Appended = (Vec<(usize, ShardFailure)>, Duration);
+
+struct Pipeline<'a> {
+    context: &'a Arc<RequestContext>,
+    blob: BlobId,
+    codec: Arc<Codec>,
+    /// `peers[i]` leads to the node of shard `i`.
+    peers: Vec<Option<Peer>>,
+    standings: Standings,
+    permit: Arc<Permit>,
+    filling: Group,
+    geometry: Geometry,
+    /// Here while no group is being encoded: groups are hashed in order, one at a time.
+    hasher: Option<BodyHasher>,
+    encoding: Option<BoxFuture<'static, (Encoded, Duration)>>,
+    appending: FuturesUnordered<BoxFuture<'static, Appended>>,
+    spent: Spent,
+}
+
+impl Pipeline<'_> {
+    async fn run(mut self, mut intake: Intake, head: Bytes) -> Result<(BodyDigests, Vec<ShardIndex>), StoreError> {
+        let mut pending = head;
+        let mut ended = false;
+        loop {
+            self.filling.fill(&mut pending, &self.context.buffers);
+            let wants_encoding = self.filling.is_full() || (ended && !self.filling.is_empty());
+            if wants_encoding && self.may_encode() {
+                self.start_encoding();
+                continue;
+            }
+            if ended && self.filling.is_empty() && self.encoding.is_none() && self.appending.is_empty() {
+                break;
+            }
+            let may_receive = !ended && !self.filling.is_full();
+            let waited_from = self.now();
+            tokio::select! {
+                biased;
+                Some((failures, took)) = self.appending.next() => {
+                    self.spent.append += took;
+                    self.absorb(failures)?;
+                }
+                Some((encoded, took)) = OptionFuture::from(self.encoding.as_mut()) => {
+                    self.encoding = None;
+                    self.spent.hash_encode += took;
+                    let (hasher, group) = encoded?;
+                    self.hasher = Some(hasher);
+                    self.start_appending(&group);
+                }
+                piece = intake.next(), if may_receive => {
+                    match piece? {
+                        Some(piece) => pending = piece,
+                        None => ended = true,
+                    }
+                    self.spent.receive += self.now().saturating_sub(waited_from);
+                }
+                else => return Err(StoreError::Internal { why: "a body came to a halt".to_owned() }),
+            }
+        }
+        self.observe_stages();
+        let stopped = || StoreError::Internal { why: "a body's digests were lost".to_owned() };
+        let digests = self.hasher.take().ok_or_else(stopped)?.finish();
+        Ok((digests, self.standings.missing()))
+    }
+
+    fn may_encode(&self) -> bool {
+        self.encoding.is_none() && self.appending.len() < PUT_APPENDS_IN_FLIGHT && self.hasher.is_some()
+    }
+
+    /// Hands the filled group over to be hashed and encoded, and begins the next.
+    fn start_encoding(&mut self) {
+        let next = Group::new(self.filling.next_first(), self.geometry);
+        let group = std::mem::replace(&mut self.filling, next);
+        let Some(mut hasher) = self.hasher.take() else { return };
+        let (codec, permit, context) = (Arc::clone(&self.codec), Arc::clone(&self.permit), Arc::clone(self.context));
+        self.encoding = Some(Box::pin(async move {
+            let start = context.ambient.clock.monotonic();
+            let job = move || group.encode(&codec, &mut hasher, &permit).map(|encoded| (hasher, encoded));
+            let encoded = match offload(&*context.executor, job).await {
+                Some(encoded) => encoded.map_err(|error| StoreError::Internal { why: error.to_string() }),
+                None => Err(StoreError::Unavailable { why: "the server is shutting down".to_owned() }),
+            };
+            (encoded, context.ambient.clock.monotonic().saturating_sub(start))
+        }));
+    }
+
+    fn start_appending(&mut self, group: &EncodedGroup) {
+        let calls = calls(group, self.blob, self.standings.good(), &self.peers);
+        let (quorum, context) = (self.standings.quorum(), Arc::clone(self.context));
+        self.appending.push(Box::pin(async move {
+            let start = context.ambient.clock.monotonic();
+            let failures = append_all(calls, quorum, context.times).await;
+            (failures, context.ambient.clock.monotonic().saturating_sub(start))
+        }));
+    }
+
+    fn absorb(&mut self, failures: Vec<(usize, ShardFailure)>) -> Result<(), StoreError> {
+        for (shard, failure) in failures {
+            if failure == ShardFailure::Late
+                && let Some((_, node)) = self.standings.good().find(|&(at, _)| at == shard)
+            {
+                tracing::warn!(%node, shard, "a node is too slow; its shard is left to repair");
+                self.context.late.report(node, self.now());
+            }
+            self.standings.fail(shard, failure);
+        }
+        self.standings.check()
+    }
+
+    fn observe_stages(&self) {
+        observe("receive", self.spent.receive);
+        observe("hash_encode", self.spent.hash_encode);
+        observe("append", self.spent.append);
+    }
+
+    fn now(&self) -> Duration {
+        self.context.ambient.clock.monotonic()
+    }
+}
+
+/// The shards of a blob that nothing refers to yet: dropped in the background when this is dropped, on every path of
+/// failure, a client that vanishes included. What that misses is an orphan, and found by scrub.
+pub(super) struct WrittenShards {
+    context: Arc<RequestContext>,
+    /// The shards that each node may have.
+    shards: BTreeMap<NodeId, (Peer, Vec<ShardId>)>,
+    unwanted: bool,
+}
+
+impl WrittenShards {
+    fn new(context: &Arc<RequestContext>, blob: BlobId, placement: &Placement, peers: &[Option<Peer>]) -> Self {
+        let mut shards = BTreeMap::<NodeId, (Peer, Vec<ShardId>)>::new();
+        for (shard, (&node, peer)) in placement.nodes.iter().zip(peers).enumerate() {
+            let Some(peer) = peer else { continue };
+            let id = ShardId { blob, shard: ShardIndex(shard as u8) };
+            shards.entry(node).or_insert_with(|| (Arc::clone(peer), Vec::new())).1.push(id);
+        }
+        Self { context: Arc::clone(context), shards, unwanted: true }
+    }
+
+    /// Leaves the shards where they are: from now on the metadata may refer to them.
+    pub(super) fn keep(&mut self) {
+        self.unwanted = false;
+    }
+
+    /// Nothing refers to them, for certain.
+    pub(super) fn give_up(mut self) {
+        self.unwanted = true;
+    }
+}
+
+impl Drop for WrittenShards {
+    fn drop(&mut self) {
+        if !self.unwanted {
+            return;
+        }
+        let shards = std::mem::take(&mut self.shards);
+        self.context.executor.spawn(Box::pin(async move {
+            for (node, (peer, shards)) in shards {
+                if let Err(error) = peer.drop_shards(node, shards).await {
+                    tracing::info!(%node, %error, "shards of a failed write are left to scrub");
+                }
+            }
+        }));
+    }
+}

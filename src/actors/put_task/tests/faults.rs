@@ -1,0 +1,109 @@
+//! Writes while nodes fail.
+
+use super::{Behaviour, Change, Duration, NodeId, ShardIndex, StoreError, World, blob, check_shards, content, settle};
+
+fn missing(world: &World) -> Vec<ShardIndex> {
+    match world.take_changes().as_slice() {
+        [Change::PutObject(put)] => put.missing.clone(),
+        other => panic!("one entry a PUT, not {other:?}"),
+    }
+}
+
+/// P7: with m ≥ 1 one node down stops nothing, and the same entry says what is missing.
+#[actix::test]
+async fn p7_a_node_that_is_down_is_written_around_and_its_shard_queued() {
+    let world = World::new(2, 2);
+    world.context.health.take_out(NodeId(1), "gone");
+    let manifest = world.put_bytes(&content(300_000)).await.expect("three are a quorum");
+    assert_eq!(missing(&world), vec![ShardIndex(3)]);
+    assert_eq!(blob(&manifest).placement[3], NodeId(1));
+    check_shards(&world, blob(&manifest), &[ShardIndex(3)]);
+}
+
+#[actix::test]
+async fn p7_a_node_that_fails_on_the_way_is_left_to_repair() {
+    for behaviour in [Behaviour::Down, Behaviour::FailsAfter(2), Behaviour::Full] {
+        let world = World::new(2, 2);
+        world.nodes.behave(NodeId(2), behaviour);
+        let manifest = world.put_bytes(&content(500_000)).await.expect("three are a quorum");
+        let failed = blob(&manifest).placement.iter().position(|&node| node == NodeId(2)).expect("placed there");
+        let failed = vec![ShardIndex(failed as u8)];
+        assert_eq!(missing(&world), failed);
+        check_shards(&world, blob(&manifest), &failed);
+    }
+}
+
+/// P7, C7: a node that does not answer is waited for up to a bound, and not again at once.
+#[actix::test]
+async fn p7_a_silent_node_is_late_and_then_avoided() {
+    tokio::time::pause();
+    let world = World::new(2, 2);
+    world.nodes.behave(NodeId(0), Behaviour::Silent);
+    let start = tokio::time::Instant::now();
+    let bytes = content(500_000);
+    world.put_bytes(&bytes).await.expect("three are a quorum");
+    assert!(start.elapsed() < 4 * world.context.times.append_late_after, "{:?}", start.elapsed());
+    assert_eq!(missing(&world).len(), 1);
+    let start = tokio::time::Instant::now();
+    let manifest = world.put_bytes(&bytes).await.expect("three are a quorum");
+    assert_eq!(start.elapsed(), Duration::ZERO, "the late node is not asked");
+    assert_eq!((missing(&world), blob(&manifest).placement[3]), (vec![ShardIndex(3)], NodeId(0)));
+}
+
+/// Every live node is awaited: slow is not late.
+#[actix::test]
+async fn a_slow_node_within_the_bound_is_waited_for() {
+    tokio::time::pause();
+    let world = World::new(2, 2);
+    world.nodes.behave(NodeId(0), Behaviour::Slow(world.context.times.append_late_after / 2));
+    let manifest = world.put_bytes(&content(100_000)).await.expect("all four answer");
+    assert!(missing(&world).is_empty());
+    check_shards(&world, blob(&manifest), &[]);
+}
+
+#[actix::test]
+async fn two_failures_at_2_2_are_no_write_and_leave_nothing() {
+    let world = World::new(2, 2);
+    world.nodes.behave(NodeId(0), Behaviour::FailsAfter(1));
+    world.nodes.behave(NodeId(3), Behaviour::FailsAfter(2));
+    let result = world.put_bytes(&content(700_000)).await;
+    assert!(matches!(result, Err(StoreError::Unavailable { .. })), "{result:?}");
+    assert!(world.take_changes().is_empty());
+    settle(&world).await;
+}
+
+#[actix::test]
+async fn too_few_drives_refuse_writes_and_say_why() {
+    let world = World::new(2, 2);
+    world.context.health.take_out(NodeId(1), "gone");
+    world.context.health.take_out(NodeId(2), "gone");
+    let error = world.put_bytes(&content(100_000)).await.expect_err("two of four");
+    assert_eq!(error.to_string(), "unavailable: 2 of 4 drives are in service; writes at 2+2 need 3");
+    assert!(matches!(world.context.check_writable(), Err(StoreError::Unavailable { .. })));
+}
+
+/// F3: full drives are out of space, and do not stop a delete.
+#[actix::test]
+async fn f3_full_drives_are_out_of_space() {
+    let world = World::new(2, 2);
+    for node in 0..4 {
+        world.nodes.behave(NodeId(node), Behaviour::Full);
+    }
+    let error = world.put_bytes(&content(100_000)).await.expect_err("no room");
+    assert!(matches!(error, StoreError::OutOfSpace), "{error}");
+    for node in 0..4 {
+        world.context.health.update(NodeId(node), |state| state.level = crate::actors::health::SpaceLevel::Exhausted);
+    }
+    assert!(matches!(world.context.check_writable(), Err(StoreError::OutOfSpace)));
+    assert!(world.context.check_changeable().is_ok());
+}
+
+#[actix::test]
+async fn one_of_three_drives_down_stops_nothing_at_2_1() {
+    let world = World::new(2, 1);
+    world.context.health.take_out(NodeId(1), "gone");
+    let manifest = world.put_bytes(&content(200_000)).await.expect("two live drives take 1+1");
+    assert_eq!((blob(&manifest).geometry.data, blob(&manifest).geometry.parity), (1, 1));
+    assert!(missing(&world).is_empty());
+    check_shards(&world, blob(&manifest), &[]);
+}

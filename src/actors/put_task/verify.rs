@@ -1,0 +1,40 @@
+//! Compares what was received with what the client said of it.
+
+use crate::actors::gateway::{BodyChecks, StoreError, TrailerChecksum};
+use crate::storage::checksum::BodyDigests;
+use crate::storage::meta::record::{Checksum, ChecksumKind};
+
+/// The checksum to store, if one was asked for; an error where anything differs from the claim.
+pub(super) fn verify(
+    checks: &BodyChecks,
+    trailer: Option<TrailerChecksum>,
+    digests: &BodyDigests,
+) -> Result<Option<Checksum>, StoreError> {
+    if checks.md5.is_some_and(|md5| md5 != digests.md5) {
+        return Err(StoreError::Md5Mismatch);
+    }
+    let computed = digests.checksum.as_ref().map(|(algorithm, value)| Checksum {
+        algorithm: *algorithm,
+        kind: ChecksumKind::FullObject,
+        value: value.clone(),
+    });
+    if let (Some((algorithm, Some(claimed))), Some(computed)) = (&checks.checksum, &computed)
+        && *claimed != computed.value
+    {
+        return Err(StoreError::ChecksumMismatch(*algorithm));
+    }
+    let trailing = trailer.and_then(|trailer| trailer()).transpose()?;
+    match (&trailing, &computed) {
+        (Some(trailing), Some(computed)) if trailing.algorithm == computed.algorithm => {
+            if trailing.value != computed.value {
+                return Err(StoreError::ChecksumMismatch(trailing.algorithm));
+            }
+        }
+        (Some(trailing), _) => {
+            let why = format!("the trailer has a {:?} checksum that was not announced", trailing.algorithm);
+            return Err(StoreError::BodyMalformed { code: "InvalidRequest".to_owned(), why });
+        }
+        (None, _) => {}
+    }
+    Ok(computed)
+}

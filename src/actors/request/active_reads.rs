@@ -1,0 +1,124 @@
+//! Reads under way on this host, so that the reclaimer of garbage does not take a shard from under a reader.
+//!
+//! The rule: a blob that is garbage at some moment can only be wanted by reads that began before it. So the reclaimer takes a
+//! `mark` *before* it looks the garbage up, and drops shards when the mark is past: every read that began before it has
+//! ended. A reader that stalls cannot hold space for ever: after `READ_HOLD_MAX` it is no longer waited for.
+//!
+//! A manifest looked up before its read is registered (`Gateway::read_body`) is covered by the reclaimer waiting at least
+//! `RECLAIM_GRACE` besides; `Gateway::open_object` registers first.
+
+use crate::ambient::Clock;
+use crate::limits::READ_HOLD_MAX;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The registry. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct ActiveReads {
+    reads: Arc<Mutex<Reads>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Reads {
+    next: u64,
+    /// When each read under way began, by its number.
+    began: BTreeMap<u64, Duration>,
+}
+
+/// One read under way, until dropped.
+#[derive(Debug)]
+pub struct ActiveRead {
+    number: u64,
+    reads: Arc<Mutex<Reads>>,
+}
+
+/// A moment among the beginnings of reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadMark(u64);
+
+impl ActiveReads {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { reads: Arc::default(), clock }
+    }
+
+    /// Registers a read until the guard is dropped. Call it before the lookup of what is read.
+    pub fn begin(&self) -> ActiveRead {
+        let now = self.clock.monotonic();
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = reads.next;
+        reads.next += 1;
+        reads.began.insert(number, now);
+        ActiveRead { number, reads: Arc::clone(&self.reads) }
+    }
+
+    /// This moment.
+    pub fn mark(&self) -> ReadMark {
+        ReadMark(self.reads.lock().unwrap_or_else(PoisonError::into_inner).next)
+    }
+
+    /// Whether every read that began before `mark` has ended, or has had its time.
+    pub fn is_past(&self, mark: ReadMark) -> bool {
+        let now = self.clock.monotonic();
+        let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.began.range(..mark.0).all(|(_, &began)| now.saturating_sub(began) >= READ_HOLD_MAX)
+    }
+
+    pub fn count(&self) -> usize {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).began.len()
+    }
+}
+
+impl Drop for ActiveRead {
+    fn drop(&mut self) {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).began.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ActiveReads;
+    use crate::ambient::Clock;
+    use crate::limits::READ_HOLD_MAX;
+    use crate::types::UnixMs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    #[derive(Debug, Default)]
+    struct SetClock(AtomicU64);
+
+    impl Clock for SetClock {
+        fn unix_ms(&self) -> UnixMs {
+            UnixMs(0)
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_mark_is_past_when_the_reads_before_it_have_ended() {
+        let reads = ActiveReads::new(Arc::new(SetClock::default()));
+        let early = reads.begin();
+        let mark = reads.mark();
+        let late = reads.begin();
+        assert!(!reads.is_past(mark));
+        drop(early);
+        assert!(reads.is_past(mark), "a read that began after the mark cannot want what was garbage then");
+        drop(late);
+        assert_eq!(reads.count(), 0);
+    }
+
+    #[test]
+    fn a_stalled_read_is_waited_for_only_so_long() {
+        let clock = Arc::new(SetClock::default());
+        let reads = ActiveReads::new(clock.clone());
+        let _stalled = reads.begin();
+        let mark = reads.mark();
+        assert!(!reads.is_past(mark));
+        clock.0.store(READ_HOLD_MAX.as_secs(), Ordering::Relaxed);
+        assert!(reads.is_past(mark));
+    }
+}

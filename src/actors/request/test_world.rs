@@ -1,0 +1,224 @@
+//! A store without drives or Raft for tests of the request tasks: nodes and metadata tables in memory.
+
+use super::test_nodes::MemoryNodes;
+use super::{ActiveReads, Executor, InPlace, Metadata, RequestContext, RequestTimes};
+use crate::actors::consensus::MetaError;
+use crate::actors::drives::UserLoad;
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::gateway::{BodyChecks, BodyStream, PutObjectRequest, StoreError, Upload};
+use crate::actors::healer::{FaultSource, fault_channel};
+use crate::actors::peers::{ConnectionPool, LateNodes, PipeDialer, RingReader};
+use crate::ambient::Ambient;
+use crate::net::NodeService;
+use crate::storage::buffer::BufferPool;
+use crate::storage::erasure::Codecs;
+use crate::storage::kv::Batch;
+use crate::storage::kv::memory::MemoryKv;
+use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
+use crate::storage::meta::record::{Manifest, ObjectHeaders};
+use crate::storage::meta::tables::TABLES;
+use crate::storage::meta::view::MetaView;
+use crate::storage::meta::{ApplyEntry, MetaTables};
+use crate::storage::ring::{Layout, LayoutNode};
+use crate::types::{BucketId, Epoch, Geometry, HostId, NodeId, UnixMs};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The key of every object here.
+pub(crate) const KEY: &str = "key";
+/// Small, so that tests cross many stripes with few bytes.
+pub(crate) const CHUNK: u32 = 16 << 10;
+
+/// What the metadata does with the next proposals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Decides {
+    #[default]
+    Applies,
+    TimesOut,
+    IsUnavailable,
+}
+
+/// The metadata state machine over tables in memory, each proposal an entry of its own; remembers what it accepted.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    tables: MetaTables,
+    applied: Mutex<u64>,
+    changes: Mutex<Vec<Change>>,
+    decides: Mutex<Decides>,
+}
+
+impl Tables {
+    /// With one bucket.
+    fn new() -> (Self, BucketId) {
+        let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
+        let this = Self { tables, applied: Mutex::default(), changes: Mutex::default(), decides: Mutex::default() };
+        let [name, region, owner] = ["bucket", "region", "owner"].map(str::to_owned);
+        match this.apply(Change::CreateBucket { name, region, owner }) {
+            Reply::BucketCreated { id } => (this, id),
+            other => panic!("a bucket, not {other:?}"),
+        }
+    }
+
+    pub(crate) fn apply(&self, change: Change) -> Reply {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        *applied += 1;
+        let entry = ApplyEntry { index: *applied, commands: vec![Command { now: UnixMs(1000 + *applied), change }] };
+        let replies = self.tables.apply([entry], Bytes::new()).expect("tables in memory");
+        replies.into_iter().flatten().next().expect("one reply a command")
+    }
+
+    pub(crate) fn view(&self) -> MetaView {
+        self.tables.view()
+    }
+
+    /// Rows written past the rules.
+    pub(crate) fn commit(&self, batch: Batch) {
+        self.tables.kv().commit(batch).expect("tables in memory");
+    }
+}
+
+#[async_trait::async_trait]
+impl Metadata for Tables {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        match *self.decides.lock().unwrap_or_else(PoisonError::into_inner) {
+            Decides::Applies => {}
+            Decides::TimesOut => return Err(MetaError::TimedOut),
+            Decides::IsUnavailable => return Err(MetaError::Unavailable { why: "no leader".to_owned() }),
+        }
+        let reply = self.apply(change.clone());
+        if !matches!(reply, Reply::Refused(_)) {
+            self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        }
+        Ok(reply)
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        Ok(self.view())
+    }
+}
+
+/// All parts of a store of one host.
+pub(crate) struct World {
+    pub(crate) nodes: Arc<MemoryNodes>,
+    pub(crate) meta: Arc<Tables>,
+    pub(crate) bucket: BucketId,
+    pub(crate) context: Arc<RequestContext>,
+    pub(crate) faults: FaultSource,
+}
+
+impl World {
+    /// One drive a shard, on one host.
+    pub(crate) fn new(data: u8, parity: u8) -> Self {
+        Self::with(data, parity, u32::from(data + parity), Arc::default(), Arc::new(InPlace))
+    }
+
+    pub(crate) fn with(
+        data: u8,
+        parity: u8,
+        drives: u32,
+        nodes: Arc<MemoryNodes>,
+        executor: Arc<dyn Executor>,
+    ) -> Self {
+        let geometry = Geometry { data, parity, chunk_size_bytes: CHUNK };
+        Self::build(geometry, drives, nodes, executor, BufferPool::new(64 << 20))
+    }
+
+    pub(crate) fn build(
+        geometry: Geometry,
+        drives: u32,
+        nodes: Arc<MemoryNodes>,
+        executor: Arc<dyn Executor>,
+        buffers: BufferPool,
+    ) -> Self {
+        let service: Arc<MemoryNodes> = Arc::clone(&nodes);
+        Self::over(geometry, drives, nodes, service, executor, buffers)
+    }
+
+    /// Over any service; `nodes` is what the test looks at.
+    pub(crate) fn over(
+        geometry: Geometry,
+        drives: u32,
+        nodes: Arc<MemoryNodes>,
+        service: Arc<dyn NodeService>,
+        executor: Arc<dyn Executor>,
+        buffers: BufferPool,
+    ) -> Self {
+        let host = HostId(1);
+        let node = |id| LayoutNode { id: NodeId(id), host, weight: 1 };
+        let layout = Layout::new(Epoch(1), (0..drives).map(node));
+        let (meta, bucket) = Tables::new();
+        let meta = Arc::new(meta);
+        let ambient = Ambient::system();
+        let (sink, faults) = fault_channel();
+        let context = Arc::new(RequestContext {
+            metadata: Arc::<Tables>::clone(&meta),
+            ring: RingReader::fixed(&layout),
+            peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service })),
+            health: HealthBoard::new((0..drives).map(NodeId)),
+            late: LateNodes::default(),
+            buffers,
+            codecs: Codecs::default(),
+            executor,
+            reads: ActiveReads::new(Arc::clone(&ambient.clock)),
+            ambient,
+            faults: sink,
+            load: UserLoad::default(),
+            geometry,
+            times: RequestTimes::default(),
+        });
+        Self { nodes, meta, bucket, context, faults }
+    }
+
+    pub(crate) fn decide(&self, decides: Decides) {
+        *self.meta.decides.lock().unwrap_or_else(PoisonError::into_inner) = decides;
+    }
+
+    /// Takes the changes accepted so far.
+    pub(crate) fn take_changes(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.meta.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) async fn put(&self, upload: Upload) -> Result<Manifest, StoreError> {
+        let permit = crate::actors::frontend::Permit::unmetered();
+        crate::actors::put_task::put_object(&self.context, permit, self.put_request(upload)).await
+    }
+
+    pub(crate) fn put_request(&self, upload: Upload) -> PutObjectRequest {
+        PutObjectRequest {
+            bucket: self.bucket,
+            key: KEY.to_owned(),
+            headers: ObjectHeaders::default(),
+            conditions: WriteConditions::default(),
+            upload,
+        }
+    }
+
+    /// Stores bytes that arrive in pieces of an odd size.
+    pub(crate) async fn put_bytes(&self, content: &Bytes) -> Result<Manifest, StoreError> {
+        self.put(upload(content, 10_007)).await
+    }
+}
+
+/// `length` bytes without a short period.
+pub(crate) fn content(length: usize) -> Bytes {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+pub(crate) fn body(content: &Bytes, piece: usize) -> BodyStream {
+    let pieces: Vec<_> =
+        (0..content.len()).step_by(piece).map(|at| content.slice(at..content.len().min(at + piece))).collect();
+    Box::pin(futures::stream::iter(pieces.into_iter().map(Ok)))
+}
+
+pub(crate) fn upload(content: &Bytes, piece: usize) -> Upload {
+    Upload { body: body(content, piece), checks: BodyChecks::default(), trailer: None }
+}

@@ -1,0 +1,74 @@
+//! What one host asks of another's drives, and the trait through which `net` calls inward. The same requests go through
+//! the in-process pipe and over the network; a request names its node and its shard index, always.
+
+use crate::types::{ChunkIndex, NodeId, ShardId};
+use bytes::Bytes;
+use std::fmt::Debug;
+
+/// Consecutive chunks of one shard, to be made durable before the answer.
+#[derive(Clone, Debug)]
+pub struct AppendChunks {
+    pub node: NodeId,
+    pub shard: ShardId,
+    pub first: ChunkIndex,
+    /// One body a chunk; slices of the caller's buffer where it can be.
+    pub chunks: Vec<Bytes>,
+}
+
+/// Consecutive chunks of one shard, `count` of them.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadChunks {
+    pub node: NodeId,
+    pub shard: ShardId,
+    pub first: ChunkIndex,
+    pub count: u32,
+}
+
+/// Each chunk asked for, verified, or why it cannot be had; a bad chunk does not spoil its neighbours.
+#[derive(Debug)]
+pub struct ChunksRead {
+    pub chunks: Vec<Result<Bytes, ChunkFault>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkFault {
+    #[error("chunk is not on this node")]
+    Missing,
+    #[error("chunk failed its checksum or could not be read")]
+    Corrupt,
+}
+
+/// Why a node did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PeerError {
+    #[error("node {0} is not served here")]
+    NoSuchNode(NodeId),
+    /// Down, taken out of service, or shutting down: not now.
+    #[error("node {node} is unavailable: {why}")]
+    Unavailable { node: NodeId, why: String },
+    #[error("node {0} is out of space")]
+    OutOfSpace(NodeId),
+    #[error("node {0} did not answer in time")]
+    TimedOut(NodeId),
+}
+
+/// One page of what a node holds, in order of `(blob, shard)`.
+#[derive(Clone, Debug, Default)]
+pub struct InventoryPage {
+    /// A shard and how many chunks of it are there.
+    pub shards: Vec<(ShardId, u32)>,
+    pub more: bool,
+}
+
+/// The drives of a host, as its peers and itself see them.
+#[async_trait::async_trait]
+pub trait NodeService: Send + Sync + Debug + 'static {
+    /// `Ok` means: on stable storage and readable.
+    async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError>;
+    async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError>;
+    /// `Ok` means: durably gone (or never there).
+    async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError>;
+    /// For each shard, how many chunks of it the node holds.
+    async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError>;
+    async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError>;
+}

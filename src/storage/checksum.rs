@@ -1,0 +1,113 @@
+//! What S3 has computed over a body: its MD5, always, and one of the five checksums where one is asked for. Fed as the bytes
+//! come, both in one pass.
+
+use super::meta::record::ChecksumAlgorithm;
+use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
+use md5::{Digest, Md5};
+use sha1::Sha1;
+use sha2::Sha256;
+use std::fmt;
+
+#[cfg(test)]
+mod tests;
+
+/// Both digests take turns in pieces of this size, so that the second finds the bytes in the cache.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// One of the five checksums, under way.
+pub struct ChecksumHasher {
+    state: State,
+}
+
+/// The large states are boxed: a PUT's hasher travels between threads with each group of stripes.
+enum State {
+    Crc32(Box<crc_fast::Digest>),
+    Crc32c(u32),
+    Crc64Nvme(Box<crc_fast::Digest>),
+    Sha1(Box<Sha1>),
+    Sha256(Box<Sha256>),
+}
+
+impl ChecksumHasher {
+    pub fn new(algorithm: ChecksumAlgorithm) -> Self {
+        let state = match algorithm {
+            ChecksumAlgorithm::Crc32 => State::Crc32(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))),
+            ChecksumAlgorithm::Crc32c => State::Crc32c(0),
+            ChecksumAlgorithm::Crc64Nvme => State::Crc64Nvme(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))),
+            ChecksumAlgorithm::Sha1 => State::Sha1(Box::default()),
+            ChecksumAlgorithm::Sha256 => State::Sha256(Box::default()),
+        };
+        Self { state }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.state {
+            State::Crc32(digest) | State::Crc64Nvme(digest) => digest.update(bytes),
+            State::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, bytes),
+            State::Sha1(digest) => digest.update(bytes),
+            State::Sha256(digest) => digest.update(bytes),
+        }
+    }
+
+    /// The raw digest, big-endian for the CRCs.
+    pub fn finish(self) -> Bytes {
+        match self.state {
+            // The value of a 32-bit CRC is in the low half.
+            State::Crc32(digest) => Bytes::copy_from_slice(&digest.finalize().to_be_bytes()[4..]),
+            State::Crc32c(crc) => Bytes::copy_from_slice(&crc.to_be_bytes()),
+            State::Crc64Nvme(digest) => Bytes::copy_from_slice(&digest.finalize().to_be_bytes()),
+            State::Sha1(digest) => Bytes::copy_from_slice(&digest.finalize()),
+            State::Sha256(digest) => Bytes::copy_from_slice(&digest.finalize()),
+        }
+    }
+}
+
+/// All that is computed over one body.
+pub struct BodyHasher {
+    md5: Md5,
+    checksum: Option<(ChecksumAlgorithm, ChecksumHasher)>,
+    size_bytes: u64,
+}
+
+/// What came out of a `BodyHasher`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyDigests {
+    pub size_bytes: u64,
+    pub md5: [u8; 16],
+    pub checksum: Option<(ChecksumAlgorithm, Bytes)>,
+}
+
+impl fmt::Debug for BodyHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checksum = self.checksum.as_ref().map(|(algorithm, _)| algorithm);
+        f.debug_struct("BodyHasher").field("checksum", &checksum).field("size_bytes", &self.size_bytes).finish()
+    }
+}
+
+impl BodyHasher {
+    pub fn new(checksum: Option<ChecksumAlgorithm>) -> Self {
+        let checksum = checksum.map(|algorithm| (algorithm, ChecksumHasher::new(algorithm)));
+        Self { md5: Md5::new(), checksum, size_bytes: 0 }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.size_bytes += bytes.len() as u64;
+        let Some((_, checksum)) = &mut self.checksum else {
+            self.md5.update(bytes);
+            return;
+        };
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.md5.update(piece);
+            checksum.update(piece);
+        }
+    }
+
+    pub fn finish(self) -> BodyDigests {
+        BodyDigests {
+            size_bytes: self.size_bytes,
+            md5: self.md5.finalize().into(),
+            checksum: self.checksum.map(|(algorithm, hasher)| (algorithm, hasher.finish())),
+        }
+    }
+}
