@@ -1,0 +1,124 @@
+//! One drive: its log and the index of it, and the reading of chunks through both.
+
+use super::blocking::{Blocking, off_thread};
+use super::health::HealthBoard;
+use crate::actors::log::LogHandle;
+use crate::net::{ChunkFault, PeerError};
+use crate::storage::shard_index::{ChunkId, Entry, IndexError, ShardIndex};
+use crate::storage::wal::{Location, RecordKey, WalError};
+use crate::types::{ChunkIndex, NodeId, ShardId};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A chunk may be moved while it is read; each retry finds its next place.
+const READ_RETRIES_MAX: usize = 4;
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Drive {
+    pub node: NodeId,
+    pub log: LogHandle,
+    pub index: ShardIndex,
+}
+
+/// Why nothing at all could be read.
+#[derive(Debug)]
+pub(crate) enum ReadFailure {
+    Index(IndexError),
+    OutOfService(String),
+}
+
+/// A chunk's bytes, or why they cannot be had.
+pub(crate) type ChunkResult = Result<Bytes, ChunkFault>;
+
+impl Drive {
+    /// Makes the index durable and closes the log: afterwards nothing of the log is open. For a stop; nothing else may use
+    /// the drive any more.
+    pub async fn close(&self, threads: &Arc<dyn Blocking>) -> Result<(), WalError> {
+        let index = self.index.clone();
+        match off_thread(threads, move || index.persist()).await {
+            Ok(Ok(())) => {}
+            // The next start replays more of the log.
+            Ok(Err(error)) => tracing::warn!(node = %self.node, %error, "shard index was not synced at the stop"),
+            Err(stopped) => tracing::warn!(node = %self.node, %stopped, "shard index was not synced at the stop"),
+        }
+        self.log.close().await
+    }
+
+    /// Blocking. Consecutive chunks of a shard.
+    pub(crate) fn read_chunks(
+        &self,
+        shard: ShardId,
+        first: ChunkIndex,
+        count: u32,
+    ) -> Result<Vec<ChunkResult>, ReadFailure> {
+        let entries = self.index.lookup(shard, first, count).map_err(ReadFailure::Index)?;
+        let found = |(at, entry): (u32, &Option<Entry>)| {
+            entry.map(|entry| (ChunkId { shard, chunk: ChunkIndex(first.0 + at) }, entry))
+        };
+        let wanted: Vec<(ChunkId, Entry)> = (0..).zip(&entries).filter_map(found).collect();
+        let mut read = self.read_entries(&wanted)?.into_iter();
+        let chunk = |entry: &Option<Entry>| entry.and_then(|_| read.next()).unwrap_or(Err(ChunkFault::Missing));
+        Ok(entries.iter().map(chunk).collect())
+    }
+
+    /// Blocking. Chunks that the index had; one that compaction moves meanwhile is followed.
+    pub(crate) fn read_entries(&self, wanted: &[(ChunkId, Entry)]) -> Result<Vec<ChunkResult>, ReadFailure> {
+        let places: Vec<(RecordKey, Location)> = wanted.iter().map(|(id, entry)| (chunk_key(*id), entry.at)).collect();
+        let read = self.log.read_many(&places);
+        let chunk = |((id, entry), read): (&(ChunkId, Entry), Result<Bytes, WalError>)| match read {
+            Ok(body) => Ok(Ok(body)),
+            Err(error) => self.read_again(*id, *entry, error),
+        };
+        wanted.iter().zip(read).map(chunk).collect()
+    }
+
+    fn read_again(&self, id: ChunkId, mut entry: Entry, mut error: WalError) -> Result<ChunkResult, ReadFailure> {
+        for _ in 0..READ_RETRIES_MAX {
+            if let WalError::OutOfService { why } = error {
+                return Err(ReadFailure::OutOfService(why));
+            }
+            let now = self.index.lookup(id.shard, id.chunk, 1).map_err(ReadFailure::Index)?;
+            match now.into_iter().next().flatten() {
+                None => return Ok(Err(ChunkFault::Missing)),
+                Some(same) if same == entry => break,
+                Some(moved) => entry = moved,
+            }
+            match self.log.read(chunk_key(id), entry.at) {
+                Ok(body) => return Ok(Ok(body)),
+                Err(again) => error = again,
+            }
+        }
+        let (blob, shard) = (id.shard.blob, id.shard.shard.0);
+        tracing::warn!(node = %self.node, %blob, shard, chunk = id.chunk.0, %error, "chunk cannot be read");
+        Ok(Err(ChunkFault::Corrupt))
+    }
+}
+
+/// How a chunk's record is named in the log.
+pub(crate) fn chunk_key(id: ChunkId) -> RecordKey {
+    RecordKey { id: id.shard.blob.0, shard: id.shard.shard.0, part: id.chunk.0 }
+}
+
+/// How a shard's tombstone is named in the log.
+pub(crate) fn tombstone_key(shard: ShardId) -> RecordKey {
+    RecordKey { id: shard.blob.0, shard: shard.shard.0, part: 0 }
+}
+
+/// What a log's error is to the one who asked; a failed drive is taken out of service.
+pub(crate) fn log_error(node: NodeId, health: &HealthBoard, error: WalError) -> PeerError {
+    let why = error.to_string();
+    match error {
+        WalError::OutOfSpace => PeerError::OutOfSpace(node),
+        WalError::TimedOut => PeerError::TimedOut(node),
+        WalError::OutOfService { .. } | WalError::Io { .. } => {
+            if health.take_out(node, &why) {
+                tracing::error!(%node, why, "drive taken out of service");
+            }
+            PeerError::Unavailable { node, why }
+        }
+        WalError::Busy | WalError::NotFound { .. } | WalError::SegmentOpen { .. } | WalError::Corrupt { .. } => {
+            PeerError::Unavailable { node, why }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Which nodes are in service, and why the others are not: published by those who find out (the drive monitor, a node
+//! whose log failed, the prober of peers), read by every request. Readers take a snapshot and never wait.
+
+use crate::storage::disk::Space;
+use crate::types::NodeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How much room a drive has left, by the two watermarks of `limits`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SpaceLevel {
+    #[default]
+    Ample,
+    /// Below the warning: compaction grows eager.
+    Low,
+    /// Below the refusal: no new shards are written here.
+    Exhausted,
+}
+
+/// What is known of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// Why the node is out of service; `None` while it serves.
+    pub out_of_service: Option<String>,
+    pub space: Option<Space>,
+    pub level: SpaceLevel,
+}
+
+/// Every node known here, at one moment. A node that is not listed is not in service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeHealth {
+    nodes: BTreeMap<NodeId, NodeState>,
+}
+
+impl NodeHealth {
+    pub fn state(&self, node: NodeId) -> Option<&NodeState> {
+        self.nodes.get(&node)
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeState)> {
+        self.nodes.iter().map(|(&id, state)| (id, state))
+    }
+
+    /// Whether shards can be read from the node.
+    pub fn in_service(&self, node: NodeId) -> bool {
+        self.why_not(node).is_none()
+    }
+
+    /// Whether new shards can be written to the node.
+    pub fn accepts_writes(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|state| state.out_of_service.is_none() && state.level < SpaceLevel::Exhausted)
+    }
+
+    /// Why the node does not serve; `None` while it does.
+    pub fn why_not(&self, node: NodeId) -> Option<&str> {
+        match self.nodes.get(&node) {
+            None => Some("not a known node"),
+            Some(state) => state.out_of_service.as_deref(),
+        }
+    }
+}
+
+/// Where health is published. Cheap to clone; all clones are one board.
+#[derive(Clone, Debug)]
+pub struct HealthBoard {
+    current: Arc<watch::Sender<Arc<NodeHealth>>>,
+}
+
+impl HealthBoard {
+    /// A board on which all these nodes are in service.
+    pub fn new(nodes: impl IntoIterator<Item = NodeId>) -> Self {
+        let nodes = nodes.into_iter().map(|node| (node, NodeState::default())).collect();
+        Self { current: Arc::new(watch::Sender::new(Arc::new(NodeHealth { nodes }))) }
+    }
+
+    pub fn current(&self) -> Arc<NodeHealth> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Wakes on each change.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<NodeHealth>> {
+        self.current.subscribe()
+    }
+
+    /// Changes what is known of a node; subscribers wake only where something differs. Says whether it does.
+    pub fn update(&self, node: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
+        self.current.send_if_modified(|health| {
+            let mut state = health.nodes.get(&node).cloned().unwrap_or_default();
+            change(&mut state);
+            if health.nodes.get(&node) == Some(&state) {
+                return false;
+            }
+            let mut next = NodeHealth::clone(health);
+            next.nodes.insert(node, state);
+            *health = Arc::new(next);
+            true
+        })
+    }
+
+    /// Takes a node out of service for good (until a restart); the first reason stands. Says whether it was in service.
+    pub fn take_out(&self, node: NodeId, why: &str) -> bool {
+        self.update(node, |state| {
+            state.out_of_service.get_or_insert_with(|| why.to_owned());
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HealthBoard, SpaceLevel};
+    use crate::types::NodeId;
+
+    #[test]
+    fn a_node_taken_out_of_service_stays_out_with_its_first_reason() {
+        let board = HealthBoard::new([NodeId(1), NodeId(2)]);
+        assert!(board.take_out(NodeId(1), "sync failed"));
+        assert!(!board.take_out(NodeId(1), "directory is gone"));
+        let health = board.current();
+        assert_eq!(health.why_not(NodeId(1)), Some("sync failed"));
+        assert!(health.in_service(NodeId(2)));
+        assert!(!health.in_service(NodeId(9)), "an unknown node is not in service");
+    }
+
+    #[test]
+    fn a_node_without_room_is_read_but_not_written() {
+        let board = HealthBoard::new([NodeId(1)]);
+        let mut changes = board.subscribe();
+        assert!(board.update(NodeId(1), |state| state.level = SpaceLevel::Exhausted));
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        assert!(!board.update(NodeId(1), |state| state.level = SpaceLevel::Exhausted));
+        assert!(!changes.has_changed().unwrap(), "nothing differs, so nobody wakes");
+        assert!(board.current().in_service(NodeId(1)));
+        assert!(!board.current().accepts_writes(NodeId(1)));
+    }
+}

@@ -1,0 +1,34 @@
+//! How busy user requests keep this host, so that work in the background can give way to them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Counts user requests under way. Cheap to clone; all clones are one counter.
+#[derive(Clone, Debug, Default)]
+pub struct UserLoad {
+    under_way: Arc<AtomicUsize>,
+}
+
+/// One user request under way, until dropped.
+#[derive(Debug)]
+pub struct UnderWay {
+    counter: Arc<AtomicUsize>,
+}
+
+impl UserLoad {
+    /// Counts a request until the guard is dropped.
+    pub fn enter(&self) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay { counter: Arc::clone(&self.under_way) }
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}

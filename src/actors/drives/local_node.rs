@@ -1,0 +1,216 @@
+//! The service over the drives of this host: what a peer, or this host itself through the pipe, asks of a node. Appends go
+//! through the node's log and are published in its index once synced; reads look up the index and the log on reader threads,
+//! with no mailbox in between.
+//!
+//! Refuses: nodes of other hosts, nodes out of service, appends to a drive without room, requests larger than any caller of
+//! ours makes. Reads never write anything.
+
+use super::blocking::{Blocking, ThreadsStopped, off_thread};
+use super::drive::{Drive, ReadFailure, chunk_key, log_error, tombstone_key};
+use super::health::HealthBoard;
+use super::load::UserLoad;
+use crate::actors::healer::{FaultSink, ShardFault};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, SHARDS_DROPPED_MAX};
+use crate::metrics;
+use crate::net::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
+use crate::storage::shard_index::{ChunkId, IndexError, IndexResult, ShardIndex, Ticket};
+use crate::storage::wal::{Location, NewRecord, RecordKind, WalError};
+use crate::types::{ChunkIndex, NodeId, ShardId};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a node needs beside its drives.
+#[derive(Clone, Debug)]
+pub struct NodeContext {
+    pub threads: Arc<dyn Blocking>,
+    pub health: HealthBoard,
+    pub faults: FaultSink,
+    pub load: UserLoad,
+}
+
+/// Serves the drives of this host.
+#[derive(Debug)]
+pub struct LocalNode {
+    drives: BTreeMap<NodeId, Drive>,
+    context: NodeContext,
+}
+
+impl LocalNode {
+    pub fn new(drives: impl IntoIterator<Item = Drive>, context: NodeContext) -> Self {
+        Self { drives: drives.into_iter().map(|drive| (drive.node, drive)).collect(), context }
+    }
+
+    /// The drive, if it is of this host and in service.
+    fn serving(&self, node: NodeId) -> Result<Drive, PeerError> {
+        let drive = self.drives.get(&node).ok_or(PeerError::NoSuchNode(node))?;
+        match self.context.health.current().why_not(node) {
+            Some(why) => Err(PeerError::Unavailable { node, why: why.to_owned() }),
+            None => Ok(drive.clone()),
+        }
+    }
+
+    /// Runs on a reader thread what asks only the drive's index.
+    async fn ask_index<T: Send + 'static>(
+        &self,
+        node: NodeId,
+        ask: impl FnOnce(&ShardIndex) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, PeerError> {
+        let index = self.serving(node)?.index;
+        let answer = off_thread(&self.context.threads, move || ask(&index)).await;
+        answer.map_err(|stopped| stopped_error(node, stopped))?.map_err(|error| index_error(node, &error))
+    }
+}
+
+#[async_trait::async_trait]
+impl NodeService for LocalNode {
+    async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
+        let _busy = self.context.load.enter();
+        let node = request.node;
+        let drive = self.serving(node)?;
+        if !self.context.health.current().accepts_writes(node) {
+            return Err(PeerError::OutOfSpace(node));
+        }
+        let (ids, records) = chunk_records(request).ok_or_else(|| malformed(node))?;
+        let work = append_and_publish(drive, self.context.clone(), records, move |index, ticket, places| {
+            let chunks: Vec<(ChunkId, Location)> = ids.into_iter().zip(places).collect();
+            index.publish_chunks(ticket, &chunks)
+        });
+        // A caller that gives up must not leave synced records unpublished.
+        tokio::spawn(work).await.unwrap_or_else(|_| Err(stopped_error(node, ThreadsStopped)))
+    }
+
+    async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError> {
+        let _busy = self.context.load.enter();
+        let ReadChunks { node, shard, first, count } = request;
+        let drive = self.serving(node)?;
+        if count > CHUNKS_READ_MAX || first.0.checked_add(count).is_none() {
+            return Err(malformed(node));
+        }
+        let read = off_thread(&self.context.threads, move || drive.read_chunks(shard, first, count)).await;
+        match read.map_err(|stopped| stopped_error(node, stopped))? {
+            Ok(chunks) => {
+                self.count_faults(node, shard, &chunks);
+                Ok(ChunksRead { chunks })
+            }
+            Err(ReadFailure::Index(error)) => Err(index_error(node, &error)),
+            Err(ReadFailure::OutOfService(why)) => Err(PeerError::Unavailable { node, why }),
+        }
+    }
+
+    async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError> {
+        let drive = self.serving(node)?;
+        for some in shards.chunks(SHARDS_DROPPED_MAX) {
+            let work = drop_shards(drive.clone(), self.context.clone(), some.to_vec());
+            tokio::spawn(work).await.unwrap_or_else(|_| Err(stopped_error(node, ThreadsStopped)))?;
+        }
+        Ok(())
+    }
+
+    async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError> {
+        self.ask_index(node, move |index| shards.iter().map(|&shard| index.count(shard)).collect()).await
+    }
+
+    async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError> {
+        let (shards, more) = self.ask_index(node, move |index| index.inventory(after, limit)).await?;
+        Ok(InventoryPage { shards, more })
+    }
+}
+
+impl LocalNode {
+    fn count_faults(&self, node: NodeId, shard: ShardId, chunks: &[Result<Bytes, ChunkFault>]) {
+        for fault in chunks.iter().filter_map(|chunk| chunk.as_ref().err()) {
+            let name = match fault {
+                ChunkFault::Missing => "missing",
+                ChunkFault::Corrupt => "corrupt",
+            };
+            metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), name]).inc();
+        }
+        // Who asks knows whether a missing chunk is a fault, and reports it; a corrupt one is a fault whoever asks.
+        if chunks.iter().any(|chunk| matches!(chunk, Err(ChunkFault::Corrupt))) {
+            self.context.faults.report(ShardFault { node, shard, fault: ChunkFault::Corrupt });
+        }
+    }
+}
+
+/// `None` where no caller of ours can have made the request.
+fn chunk_records(request: AppendChunks) -> Option<(Vec<ChunkId>, Vec<NewRecord>)> {
+    let end = u32::try_from(request.chunks.len()).ok().and_then(|count| request.first.0.checked_add(count))?;
+    let fits = |body: &Bytes| !body.is_empty() && body.len() <= CHUNK_BYTES_MAX;
+    if !request.chunks.iter().all(fits) {
+        return None;
+    }
+    let record = |(chunk, body)| {
+        let id = ChunkId { shard: request.shard, chunk: ChunkIndex(chunk) };
+        (id, NewRecord { kind: RecordKind::Chunk, key: chunk_key(id), origin: None, body })
+    };
+    Some((request.first.0..end).zip(request.chunks).map(record).unzip())
+}
+
+/// Appends, waits for the sync, and publishes. `Ok` means durable and found by the index.
+async fn append_and_publish(
+    drive: Drive,
+    context: NodeContext,
+    records: Vec<NewRecord>,
+    publish: impl FnOnce(&ShardIndex, Ticket, Vec<Location>) -> IndexResult<()> + Send + 'static,
+) -> Result<(), PeerError> {
+    let node = drive.node;
+    let ticket = drive.index.begin();
+    let places = match drive.log.append(records).await {
+        Ok(places) => places,
+        Err(error) => {
+            // Only a refusal says that nothing was written; otherwise the next start replays from before this append.
+            if matches!(error, WalError::OutOfSpace | WalError::Busy) {
+                drive.index.end(ticket);
+            }
+            return Err(log_error(node, &context.health, error));
+        }
+    };
+    let published = off_thread(&context.threads, move || publish(&drive.index, ticket, places)).await;
+    published.map_err(|stopped| stopped_error(node, stopped))?.map_err(|error| index_error(node, &error))
+}
+
+/// Records and publishes that these shards are gone; those that were never there need no record.
+async fn drop_shards(drive: Drive, context: NodeContext, shards: Vec<ShardId>) -> Result<(), PeerError> {
+    let node = drive.node;
+    let index = drive.index.clone();
+    let choose = move || -> IndexResult<Vec<ShardId>> {
+        let mut chosen = Vec::with_capacity(shards.len());
+        for shard in shards {
+            if index.drop_matters(shard)? {
+                chosen.push(shard);
+            }
+        }
+        Ok(chosen)
+    };
+    let chosen = off_thread(&context.threads, choose).await;
+    let shards = chosen.map_err(|stopped| stopped_error(node, stopped))?.map_err(|error| index_error(node, &error))?;
+    if shards.is_empty() {
+        return Ok(());
+    }
+    let record = |&shard: &ShardId| NewRecord {
+        kind: RecordKind::Tombstone,
+        key: tombstone_key(shard),
+        origin: None,
+        body: Bytes::new(),
+    };
+    let records = shards.iter().map(record).collect();
+    append_and_publish(drive, context, records, move |index, ticket, places| {
+        let drops: Vec<(ShardId, Location)> = shards.into_iter().zip(places).collect();
+        index.publish_drops(ticket, &drops)
+    })
+    .await
+}
+
+fn index_error(node: NodeId, error: &IndexError) -> PeerError {
+    tracing::error!(%node, %error, "shard index failed");
+    PeerError::Unavailable { node, why: error.to_string() }
+}
+
+fn stopped_error(node: NodeId, stopped: ThreadsStopped) -> PeerError {
+    PeerError::Unavailable { node, why: stopped.to_string() }
+}
+
+fn malformed(node: NodeId) -> PeerError {
+    PeerError::Unavailable { node, why: "the request is malformed".to_owned() }
+}

@@ -1,0 +1,21 @@
+//! The drives of this host: the service over them, their health and load, and where work that waits for them runs.
+
+mod blocking;
+mod drive;
+pub mod health;
+mod load;
+mod local_node;
+mod monitor;
+mod open;
+#[cfg(test)]
+pub(crate) mod test_host;
+#[cfg(test)]
+mod tests;
+
+pub use blocking::{Blocking, Inline, Job, ReaderThreads, ThreadsStopped, off_thread};
+pub use drive::Drive;
+pub(crate) use drive::{ReadFailure, chunk_key, log_error, tombstone_key};
+pub use load::{UnderWay, UserLoad};
+pub use local_node::{LocalNode, NodeContext};
+pub use monitor::{DriveMonitor, IdentityReader, MonitorThreads, OnLost, WatchedDrive};
+pub use open::{DriveOptions, OpenedDrive, open_drive, open_over};

@@ -1,0 +1,81 @@
+//! Opening a drive: its index, then the log from where the index leaves off. An index that cannot be opened or read is
+//! deleted and made again from the log; a log that cannot be opened is an error.
+
+use super::Drive;
+use crate::actors::log::Threads;
+use crate::storage::disk::Disk;
+use crate::storage::kv::fjall::FjallKv;
+use crate::storage::kv::{Kv, KvResult};
+use crate::storage::shard_index::{IndexError, IndexResult, LogExtent, ShardIndex, TABLES, recover};
+use crate::storage::wal::{LogOptions, OpenedLog, open_log};
+use crate::types::NodeId;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a drive is opened with.
+#[derive(Clone, Debug)]
+pub struct DriveOptions {
+    pub node: NodeId,
+    pub disk: Arc<dyn Disk>,
+    /// Of the log of shards.
+    pub log: LogOptions,
+    /// Directory of the index; the tables beneath have files of their own there, which do not go through `disk`.
+    pub index_dir: PathBuf,
+    pub index_cache_bytes: u64,
+}
+
+/// A drive whose log is not running yet.
+#[derive(Debug)]
+pub struct OpenedDrive {
+    pub node: NodeId,
+    pub log: OpenedLog,
+    pub index: ShardIndex,
+}
+
+impl OpenedDrive {
+    /// Starts the log's actors. Call it inside an actix system.
+    pub fn start(self, threads: Threads) -> Drive {
+        Drive { node: self.node, log: self.log.start(threads), index: self.index }
+    }
+}
+
+/// Opens a drive. Blocking, and long where the index has to be rebuilt.
+pub fn open_drive(options: &DriveOptions) -> IndexResult<OpenedDrive> {
+    match open_with_index(options) {
+        Err(IndexError::Kv(error)) => {
+            tracing::warn!(node = %options.node, %error, "shard index cannot be opened; making it again");
+            FjallKv::remove(&options.index_dir)?;
+            open_with_index(options)
+        }
+        opened => opened,
+    }
+}
+
+fn open_with_index(options: &DriveOptions) -> IndexResult<OpenedDrive> {
+    let kv = open_index(&options.index_dir, options.index_cache_bytes)?;
+    open_over(options.node, &options.disk, &options.log, kv)
+}
+
+/// As `open_drive`, over tables that are open already.
+pub fn open_over(
+    node: NodeId,
+    disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    kv: Arc<dyn Kv>,
+) -> IndexResult<OpenedDrive> {
+    let (index, log) = recover(kv, |from, visit| {
+        let log = open_log(Arc::clone(disk), options.clone(), from, visit)?;
+        let segments = log.segments.iter().map(|segment| segment.id()).collect();
+        let extent = LogExtent { segments, end: log.end() };
+        Ok((log, extent))
+    })?;
+    for spot in &log.rot {
+        let (file, at, expected, found) = (&spot.file, spot.at, &spot.expected, &spot.found);
+        tracing::error!(%node, file, %at, expected, found, "log is corrupt here; what stood here is to be repaired");
+    }
+    Ok(OpenedDrive { node, log, index })
+}
+
+fn open_index(dir: &Path, cache_bytes: u64) -> KvResult<Arc<dyn Kv>> {
+    Ok(Arc::new(FjallKv::open(dir, TABLES, cache_bytes)?))
+}

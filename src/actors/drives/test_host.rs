@@ -1,0 +1,317 @@
+//! A host for tests: real logs and indexes over any disk, the state machine without Raft, and the real request tasks.
+
+use super::blocking::Inline;
+use super::health::HealthBoard;
+use super::{Drive, DriveOptions, LocalNode, NodeContext, UserLoad, open_drive};
+use crate::actors::consensus::MetaError;
+use crate::actors::frontend::Permit;
+use crate::actors::gateway::{BodyChecks, ByteRange, PutObjectRequest, StoreError, Upload};
+use crate::actors::get_task;
+use crate::actors::healer::{FaultSource, fault_channel};
+use crate::actors::log::Threads;
+use crate::actors::peers::{ConnectionPool, LateNodes, PipeDialer, RingReader};
+use crate::actors::put_task;
+use crate::actors::request::{ActiveReads, InPlace, Metadata, RequestContext, RequestTimes};
+use crate::actors::upkeep::ClusterContext;
+use crate::ambient::{Ambient, Clock, Entropy};
+use crate::limits::{BLOCK_BYTES, RECORD_PACKED_BYTES_MAX};
+use crate::storage::buffer::BufferPool;
+use crate::storage::disk::SystemDisk;
+use crate::storage::erasure::Codecs;
+use crate::storage::kv::memory::MemoryKv;
+use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
+use crate::storage::meta::record::{BlobRef, Body, Manifest, ObjectHeaders};
+use crate::storage::meta::tables;
+use crate::storage::meta::view::MetaView;
+use crate::storage::meta::{ApplyEntry, MetaTables};
+use crate::storage::ring::{Layout, LayoutNode};
+use crate::storage::wal::{LogOptions, RECORD_HEADER_BYTES};
+use crate::types::{BucketId, ChunkIndex, ClusterId, Epoch, Geometry, HostId, NodeId, ShardId, UnixMs};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Small, so that few bytes make many stripes.
+pub(crate) const CHUNK_BYTES: u32 = 8 << 10;
+pub(crate) const SEGMENT_BYTES: u32 = 2 << 20;
+const HOST: HostId = HostId(1);
+
+/// A clock that stands until it is set forward.
+#[derive(Debug)]
+pub(crate) struct SetClock {
+    ms: AtomicU64,
+}
+
+impl SetClock {
+    pub(crate) fn forward(&self, by: Duration) {
+        self.ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SetClock {
+    fn unix_ms(&self) -> UnixMs {
+        UnixMs(self.ms.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.ms.load(Ordering::Relaxed))
+    }
+}
+
+/// SplitMix64.
+#[derive(Debug)]
+pub(crate) struct Seeded(AtomicU64);
+
+impl Seeded {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub(crate) fn bytes(&self, length: usize) -> Bytes {
+        let mut bytes = vec![0; length];
+        self.fill(&mut bytes);
+        bytes.into()
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let drawn = self.next().to_be_bytes();
+            chunk.copy_from_slice(&drawn[..chunk.len()]);
+        }
+    }
+}
+
+/// A clock at a round time.
+pub(crate) fn set_clock() -> Arc<SetClock> {
+    Arc::new(SetClock { ms: AtomicU64::new(1_700_000_000_000) })
+}
+
+/// The state machine alone: each proposal is an entry.
+#[derive(Debug)]
+pub(crate) struct TableMetadata {
+    tables: MetaTables,
+    index: Mutex<u64>,
+    clock: Arc<SetClock>,
+}
+
+impl TableMetadata {
+    fn new(clock: Arc<SetClock>) -> Self {
+        let tables = MetaTables::open(Arc::new(MemoryKv::new(tables::TABLES))).expect("empty tables open");
+        Self { tables, index: Mutex::default(), clock }
+    }
+
+    /// The one bucket, made where there is none.
+    async fn bucket(&self) -> BucketId {
+        if let Some(bucket) = self.tables.view().bucket("bucket").expect("looked up") {
+            return bucket.id;
+        }
+        let create = Change::CreateBucket { name: "bucket".to_owned(), region: String::new(), owner: "me".to_owned() };
+        match self.propose(create).await.expect("decided") {
+            Reply::BucketCreated { id } => id,
+            other => panic!("a bucket is created in empty tables, not {other:?}"),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Metadata for TableMetadata {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        *index += 1;
+        let entry = ApplyEntry { index: *index, commands: vec![Command { now: self.clock.unix_ms(), change }] };
+        let mut replies = self.tables.apply([entry], Bytes::new()).expect("tables in memory");
+        Ok(replies.remove(0).remove(0))
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        Ok(self.tables.view())
+    }
+}
+
+/// The drives of one host with all that works on them, in the current actix system.
+pub(crate) struct TestHost {
+    pub(crate) drives: Vec<Drive>,
+    pub(crate) service: Arc<LocalNode>,
+    pub(crate) requests: Arc<RequestContext>,
+    pub(crate) upkeep: ClusterContext,
+    pub(crate) node_context: NodeContext,
+    /// Taken by the healer.
+    pub(crate) faults: Option<FaultSource>,
+    pub(crate) metadata: Arc<TableMetadata>,
+    pub(crate) clock: Arc<SetClock>,
+    pub(crate) bucket: BucketId,
+}
+
+impl TestHost {
+    /// Over the metadata of an earlier host, where there is one.
+    pub(crate) async fn new(
+        drives: Vec<Drive>,
+        data: u8,
+        parity: u8,
+        clock: Arc<SetClock>,
+        metadata: Option<Arc<TableMetadata>>,
+    ) -> Self {
+        let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(Seeded::new(clock.unix_ms().0)) };
+        let nodes: Vec<NodeId> = drives.iter().map(|drive| drive.node).collect();
+        let health = HealthBoard::new(nodes.iter().copied());
+        let (sink, faults) = fault_channel();
+        let load = UserLoad::default();
+        let threads = Arc::new(Inline);
+        let node_context =
+            NodeContext { threads: threads.clone(), health: health.clone(), faults: sink.clone(), load: load.clone() };
+        let service = Arc::new(LocalNode::new(drives.clone(), node_context.clone()));
+        let layout = Layout::new(Epoch(1), nodes.iter().map(|&id| LayoutNode { id, host: HOST, weight: 1 }));
+        let ring = RingReader::fixed(&layout);
+        let peers = ConnectionPool::start_with(Arc::new(PipeDialer { host: HOST, service: service.clone() }));
+        let metadata = metadata.unwrap_or_else(|| Arc::new(TableMetadata::new(clock.clone())));
+        let reads = ActiveReads::new(clock.clone());
+        let upkeep = ClusterContext {
+            metadata: metadata.clone(),
+            ring: ring.clone(),
+            peers: peers.clone(),
+            health: health.clone(),
+            threads,
+            ambient: ambient.clone(),
+            load: load.clone(),
+            reads: reads.clone(),
+        };
+        let requests = Arc::new(RequestContext {
+            metadata: metadata.clone(),
+            ring,
+            peers,
+            health,
+            late: LateNodes::default(),
+            buffers: BufferPool::new(16 << 20),
+            codecs: Codecs::default(),
+            executor: Arc::new(InPlace),
+            ambient,
+            faults: sink,
+            reads,
+            load,
+            geometry: Geometry { data, parity, chunk_size_bytes: CHUNK_BYTES },
+            times: RequestTimes::default(),
+        });
+        let bucket = metadata.bucket().await;
+        Self { drives, service, requests, upkeep, node_context, faults: Some(faults), metadata, clock, bucket }
+    }
+
+    pub(crate) async fn put(&self, key: &str, content: &Bytes) -> Result<Manifest, StoreError> {
+        let body = Box::pin(futures::stream::iter([Ok(content.clone())]));
+        let upload = Upload { body, checks: BodyChecks::default(), trailer: None };
+        let request = PutObjectRequest {
+            bucket: self.bucket,
+            key: key.to_owned(),
+            headers: ObjectHeaders::default(),
+            conditions: WriteConditions::default(),
+            upload,
+        };
+        put_task::put_object(&self.requests, Permit::unmetered(), request).await
+    }
+
+    /// The object's content; `None` where there is no such key.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let view = self.metadata.read().await?;
+        let Some(object) = get_task::open_object(&self.requests, view, self.bucket, key).await? else {
+            return Ok(None);
+        };
+        let range = ByteRange { start: 0, end: object.manifest.size_bytes };
+        let stream = get_task::read_object(&self.requests, Permit::unmetered(), object, range).await?;
+        let chunks: Vec<Bytes> = stream.try_collect().await?;
+        Ok(Some(chunks.concat().into()))
+    }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        let conditions = WriteConditions::default();
+        let change = Change::DeleteObject { bucket: self.bucket, key: key.to_owned(), conditions };
+        let reply = self.metadata.propose(change).await.expect("decided");
+        assert_eq!(reply, Reply::Deleted { existed: true });
+    }
+
+    pub(crate) async fn view(&self) -> MetaView {
+        self.metadata.read().await.expect("tables in memory")
+    }
+
+    pub(crate) async fn close(self) {
+        for drive in &self.drives {
+            drive.close(&self.upkeep.threads).await.expect("closed");
+        }
+    }
+}
+
+/// The blob of an object that was stored as one.
+pub(crate) fn blob_of(manifest: &Manifest) -> &BlobRef {
+    match &manifest.body {
+        Body::Blob(blob) => blob,
+        other => panic!("one blob was expected, not {other:?}"),
+    }
+}
+
+fn log_options(dir: PathBuf, node: NodeId, segment_bytes: u32, clock: &Arc<SetClock>) -> LogOptions {
+    let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(Seeded::new(u64::from(node.0))) };
+    let options = LogOptions::shards(dir, ClusterId(1), node, ambient, BufferPool::new(4 << 20));
+    // The machine that tests run on may be nearly full.
+    LogOptions { segment_bytes, space_refuse_percent: 0, ..options }
+}
+
+/// A log on a simulated disk.
+pub(crate) fn sim_log_options(segment_bytes: u32, clock: &Arc<SetClock>) -> LogOptions {
+    log_options(PathBuf::from("/drive/shards"), NodeId(0), segment_bytes, clock)
+}
+
+/// What a drive is opened with, below `root`.
+pub(crate) fn drive_options(root: &Path, node: NodeId, clock: &Arc<SetClock>) -> DriveOptions {
+    DriveOptions {
+        node,
+        disk: Arc::new(SystemDisk::new(BufferPool::new(4 << 20))),
+        log: log_options(root.join(node.to_string()).join("shards"), node, SEGMENT_BYTES, clock),
+        index_dir: root.join(node.to_string()).join("index"),
+        index_cache_bytes: 1 << 20,
+    }
+}
+
+/// Real drives below `root`, their logs running in this arbiter.
+pub(crate) fn open_drives(root: &Path, count: u32, clock: &Arc<SetClock>) -> Vec<Drive> {
+    let open = |node| open_drive(&drive_options(root, NodeId(node), clock)).expect("a drive").start(Threads::Current);
+    (0..count).map(open).collect()
+}
+
+/// A host with one drive for each shard.
+pub(crate) async fn open_host(root: &Path, data: u8, parity: u8) -> TestHost {
+    let clock = set_clock();
+    let drives = open_drives(root, u32::from(data + parity), &clock);
+    TestHost::new(drives, data, parity, clock, None).await
+}
+
+/// Spoils a byte of a chunk's body in its segment file.
+pub(crate) fn flip_byte_of(host: &TestHost, root: &Path, node: NodeId, shard: ShardId, chunk: ChunkIndex) {
+    let drive = host.drives.iter().find(|drive| drive.node == node).expect("a drive");
+    let entry = drive.index.lookup(shard, chunk, 1).expect("lookup")[0].expect("a chunk");
+    let path = root.join(node.to_string()).join("shards").join(format!("{:08}.seg", entry.at.lsn.segment().0));
+    let file = std::fs::File::options().read(true).write(true).open(path).expect("a segment");
+    let body_start = match entry.at.body_bytes as usize >= RECORD_PACKED_BYTES_MAX {
+        true => BLOCK_BYTES as u64,
+        false => RECORD_HEADER_BYTES as u64,
+    };
+    let at = u64::from(entry.at.lsn.offset()) + body_start + u64::from(entry.at.body_bytes) / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("read");
+    file.write_all_at(&[byte[0] ^ 0x10], at).expect("written");
+    file.sync_all().expect("synced");
+}

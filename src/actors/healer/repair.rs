@@ -1,0 +1,224 @@
+//! The repair of one shard, a few stripes at a time: chunks that its node still has are kept, the others are rebuilt from
+//! the chunks of any `k` other shards and appended. Holds no more than those stripes.
+
+use crate::actors::drives::off_thread;
+use crate::actors::upkeep::{ClusterContext, UpkeepError};
+use crate::metrics;
+use crate::net::{AppendChunks, ReadChunks};
+use crate::storage::erasure::{Codecs, ErasureError};
+use crate::storage::meta::record::{BlobRef, RepairRow};
+use crate::storage::stripe::BlobLayout;
+use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex};
+use bytes::Bytes;
+use futures::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Stripes looked at in one step.
+const STRIPES_MAX: u32 = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repaired {
+    /// Some stripes are in order; more follow.
+    Stripes { bytes: u64 },
+    /// All chunks are on the shard's node, or nothing refers to the blob any more.
+    Whole,
+    /// Fewer than `k` good chunks of some stripe can be had now.
+    TooFewSources,
+}
+
+#[derive(Debug)]
+pub(super) struct Repair {
+    blob: BlobRef,
+    shard: ShardIndex,
+    layout: BlobLayout,
+    next: u32,
+}
+
+/// `chunks[s]`: of each source shard, its chunk of stripe `first + s`.
+struct Sources {
+    first: u32,
+    chunks: Vec<BTreeMap<usize, Bytes>>,
+}
+
+impl Repair {
+    pub(super) fn new(row: RepairRow) -> Result<Self, UpkeepError> {
+        let layout = BlobLayout::new(row.blob.geometry, row.blob.size_bytes)?;
+        Ok(Self { blob: row.blob, shard: row.shard, layout, next: 0 })
+    }
+
+    pub(super) fn shard(&self) -> ShardId {
+        ShardId { blob: self.blob.id, shard: self.shard }
+    }
+
+    fn node_of(&self, shard: ShardIndex) -> Option<NodeId> {
+        self.blob.placement.get(usize::from(shard.0)).copied()
+    }
+
+    /// Puts the next stripes in order.
+    pub(super) async fn advance(
+        &mut self,
+        context: &ClusterContext,
+        codecs: &Arc<Codecs>,
+    ) -> Result<Repaired, UpkeepError> {
+        let Some(node) = self.node_of(self.shard) else { return Ok(Repaired::Whole) };
+        let id = self.blob.id;
+        if context.look_up(move |view| view.blob(id)).await?.is_none() {
+            // It became garbage meanwhile; what was appended since its shards were dropped is an orphan, so drop it here.
+            context.peer(node).await?.drop_shards(node, vec![self.shard()]).await?;
+            return Ok(Repaired::Whole);
+        }
+        let (first, end) = (self.next, self.layout.stripes().min(self.next.saturating_add(STRIPES_MAX)));
+        if first >= end {
+            return Ok(Repaired::Whole);
+        }
+        let (wanted, mut bytes) = self.wanted(context, node, first, end).await?;
+        if !wanted.is_empty() {
+            let Some(sources) = self.sources(context, &wanted, first, end).await? else {
+                return Ok(Repaired::TooFewSources);
+            };
+            let rebuilt = self.rebuild(context, codecs, sources, wanted).await?;
+            let written: u64 = rebuilt.values().map(|chunk| chunk.len() as u64).sum();
+            metrics::REPAIRED_BYTES.with_label_values(&[&node.to_string()]).inc_by(written);
+            bytes += written * (u64::from(self.blob.geometry.data) + 1);
+            self.append(context, node, rebuilt).await?;
+        }
+        self.next = end;
+        Ok(Repaired::Stripes { bytes })
+    }
+
+    /// Stripes of which the node has no good chunk, and how many bytes were read to find out.
+    async fn wanted(
+        &self,
+        context: &ClusterContext,
+        node: NodeId,
+        first: u32,
+        end: u32,
+    ) -> Result<(Vec<u32>, u64), UpkeepError> {
+        let request = ReadChunks { node, shard: self.shard(), first: ChunkIndex(first), count: end - first };
+        let read = context.peer(node).await?.read_chunks(request).await?;
+        let (mut wanted, mut bytes) = (Vec::new(), 0);
+        let mut chunks = read.chunks.into_iter();
+        for stripe in first..end {
+            match chunks.next() {
+                Some(Ok(chunk)) if chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe)) => {
+                    bytes += chunk.len() as u64
+                }
+                _ => wanted.push(stripe),
+            }
+        }
+        Ok((wanted, bytes))
+    }
+
+    /// Good chunks of the other shards, `k` for each wanted stripe; `None` where there are fewer. Asks as many shards at
+    /// once as are still needed, and further ones where some could not answer.
+    async fn sources(
+        &self,
+        context: &ClusterContext,
+        wanted: &[u32],
+        first: u32,
+        end: u32,
+    ) -> Result<Option<Sources>, UpkeepError> {
+        let needed = usize::from(self.blob.geometry.data);
+        let health = context.health.current();
+        let mut candidates = (0..self.blob.geometry.shards())
+            .filter(|&shard| shard != usize::from(self.shard.0))
+            .filter_map(|shard| Some((shard, *self.blob.placement.get(shard)?)))
+            .filter(|&(_, node)| health.in_service(node));
+        let mut sources = Sources { first, chunks: vec![BTreeMap::new(); (end - first) as usize] };
+        loop {
+            let fewest = wanted.iter().filter_map(|stripe| sources.of(*stripe)).map(BTreeMap::len).min().unwrap_or(0);
+            if fewest >= needed {
+                return Ok(Some(sources));
+            }
+            let asked: Vec<(usize, NodeId)> = candidates.by_ref().take(needed - fewest).collect();
+            if asked.is_empty() {
+                return Ok(None);
+            }
+            let reads = asked.into_iter().map(|(shard, node)| self.read_source(context, shard, node, first, end));
+            for (shard, chunks) in join_all(reads).await {
+                for (stripe, chunk) in (first..end).zip(chunks) {
+                    let length = self.layout.chunk_bytes(ChunkIndex(stripe));
+                    if let (Some(slot), Some(chunk)) = (sources.of_mut(stripe), chunk)
+                        && chunk.len() == length
+                    {
+                        slot.insert(shard, chunk);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A source that cannot answer has no chunks.
+    async fn read_source(
+        &self,
+        context: &ClusterContext,
+        shard: usize,
+        node: NodeId,
+        first: u32,
+        end: u32,
+    ) -> (usize, Vec<Option<Bytes>>) {
+        let id = ShardId { blob: self.blob.id, shard: ShardIndex(shard as u8) };
+        let request = ReadChunks { node, shard: id, first: ChunkIndex(first), count: end - first };
+        let read = match context.peer(node).await {
+            Ok(peer) => peer.read_chunks(request).await,
+            Err(error) => Err(error),
+        };
+        let chunks = read.map(|read| read.chunks.into_iter().map(Result::ok).collect()).unwrap_or_default();
+        (shard, chunks)
+    }
+
+    async fn rebuild(
+        &self,
+        context: &ClusterContext,
+        codecs: &Arc<Codecs>,
+        sources: Sources,
+        wanted: Vec<u32>,
+    ) -> Result<BTreeMap<u32, Bytes>, UpkeepError> {
+        let codec = codecs.codec(self.blob.geometry)?;
+        let (shards, target) = (self.blob.geometry.shards(), usize::from(self.shard.0));
+        let work = move || -> Result<BTreeMap<u32, Bytes>, ErasureError> {
+            let mut rebuilt = BTreeMap::new();
+            for stripe in wanted {
+                let Some(chunks) = sources.of(stripe) else { continue };
+                let present: Vec<Option<&[u8]>> =
+                    (0..shards).map(|shard| chunks.get(&shard).map(|chunk| &chunk[..])).collect();
+                let chunk = codec.rebuild(&present, &[target])?.into_iter().next().unwrap_or_default();
+                rebuilt.insert(stripe, Bytes::from(chunk));
+            }
+            Ok(rebuilt)
+        };
+        Ok(off_thread(&context.threads, work).await??)
+    }
+
+    /// Appends each run of consecutive chunks at once.
+    async fn append(
+        &self,
+        context: &ClusterContext,
+        node: NodeId,
+        rebuilt: BTreeMap<u32, Bytes>,
+    ) -> Result<(), UpkeepError> {
+        let mut runs: Vec<(u32, Vec<Bytes>)> = Vec::new();
+        for (stripe, chunk) in rebuilt {
+            match runs.last_mut() {
+                Some((first, run)) if *first + run.len() as u32 == stripe => run.push(chunk),
+                _ => runs.push((stripe, vec![chunk])),
+            }
+        }
+        let peer = context.peer(node).await?;
+        for (first, chunks) in runs {
+            peer.append_chunks(AppendChunks { node, shard: self.shard(), first: ChunkIndex(first), chunks }).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Sources {
+    fn of(&self, stripe: u32) -> Option<&BTreeMap<usize, Bytes>> {
+        self.chunks.get(stripe.checked_sub(self.first)? as usize)
+    }
+
+    fn of_mut(&mut self, stripe: u32) -> Option<&mut BTreeMap<usize, Bytes>> {
+        self.chunks.get_mut(stripe.checked_sub(self.first)? as usize)
+    }
+}

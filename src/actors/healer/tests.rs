@@ -1,0 +1,211 @@
+//! The healer over real logs and indexes, the state machine, and the real request tasks.
+
+use super::{Healed, HealerHandle, Healing, HealingOptions};
+use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestHost, blob_of, flip_byte_of, open_drives, open_host};
+use crate::actors::request::Metadata;
+use crate::actors::upkeep::Pace;
+use crate::net::{AppendChunks, NodeService};
+use crate::storage::meta::command::Change;
+use crate::storage::meta::record::BlobRef;
+use crate::storage::stripe::BlobLayout;
+use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex};
+use bytes::Bytes;
+use std::time::Duration;
+
+const STEPS_MAX: usize = 10_000;
+
+fn healing(host: &mut TestHost) -> (Healing, HealerHandle) {
+    let options = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
+    let faults = host.faults.take().expect("one healer");
+    Healing::new(host.upkeep.clone(), faults, options)
+}
+
+/// Steps until nothing is left to do; what was done.
+async fn heal(healing: &mut Healing) -> Vec<Healed> {
+    let mut done = Vec::new();
+    for _ in 0..STEPS_MAX {
+        match healing.advance().await.expect("a step") {
+            Healed::Nothing => return done,
+            step => done.push(step),
+        }
+    }
+    panic!("healing does not come to an end");
+}
+
+fn shard_of(blob: &BlobRef, shard: usize) -> (NodeId, ShardId) {
+    (blob.placement[shard], ShardId { blob: blob.id, shard: ShardIndex(shard as u8) })
+}
+
+async fn count(host: &TestHost, node: NodeId, shard: ShardId) -> u32 {
+    host.service.count_chunks(node, vec![shard]).await.expect("counted")[0]
+}
+
+async fn lose(host: &TestHost, blob: &BlobRef, shard: usize) {
+    let (node, id) = shard_of(blob, shard);
+    host.service.drop_shards(node, vec![id]).await.expect("dropped");
+    assert_eq!(count(host, node, id).await, 0);
+}
+
+fn stripes(blob: &BlobRef) -> u32 {
+    BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes()
+}
+
+#[actix::test]
+async fn a_replaced_drive_is_filled_again_and_then_stands_in_for_others() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(1).bytes(9 * 2 * CHUNK_BYTES as usize + 777);
+    let manifest = host.put("key", &content).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 1).await;
+    let (mut healing, handle) = healing(&mut host);
+    handle.reconcile(blob.placement[1]);
+    heal(&mut healing).await;
+    assert!(handle.reconciling().is_empty());
+    let (node, id) = shard_of(&blob, 1);
+    assert_eq!(count(&host, node, id).await, stripes(&blob));
+    assert_eq!(host.view().await.counts().expect("counts").repairs, 0);
+    for other in [0, 2] {
+        host.upkeep.health.take_out(blob.placement[other], "pulled");
+    }
+    assert_eq!(host.get("key").await.expect("read"), Some(content), "the rebuilt shard is one of the two left");
+    host.close().await;
+}
+
+#[actix::test]
+async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(2).bytes(6 * 2 * CHUNK_BYTES as usize);
+    let manifest = host.put("key", &content).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let (mut healing, _) = healing(&mut host);
+    heal(&mut healing).await;
+    lose(&host, &blob, 3).await;
+    let (node, id) = shard_of(&blob, 0);
+    flip_byte_of(&host, root.path(), node, id, ChunkIndex(2));
+    assert_eq!(host.get("key").await.expect("read"), Some(content.clone()), "reads go on meanwhile");
+    // The read reported the corrupt chunk; the lost shard is found by nobody yet.
+    let done = heal(&mut healing).await;
+    assert!(done.contains(&Healed::Repaired(id)), "{done:?}");
+    host.upkeep.health.take_out(blob.placement[1], "pulled");
+    assert_eq!(host.get("key").await.expect("read"), Some(content), "shards 0 and 2 are whole");
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_shard_that_a_put_missed_is_repaired_from_the_durable_queue() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(3).bytes(50_000);
+    let manifest = host.put("key", &content).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 2).await;
+    let missing = vec![(blob.clone(), ShardIndex(2))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    let (mut healing, _) = healing(&mut host);
+    let (node, id) = shard_of(&blob, 2);
+    assert!(heal(&mut healing).await.contains(&Healed::Repaired(id)));
+    assert_eq!(count(&host, node, id).await, stripes(&blob));
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_repair_without_enough_sources_is_put_off_and_never_made_up() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 1).await;
+    let content = Seeded::new(4).bytes(50_000);
+    let manifest = host.put("key", &content).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 0).await;
+    let missing = vec![(blob.clone(), ShardIndex(0))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    // The other data shard's node answers nothing for now, without being known as down.
+    lose(&host, &blob, 1).await;
+    let (mut healing, _) = healing(&mut host);
+    let (node, id) = shard_of(&blob, 0);
+    let done = heal(&mut healing).await;
+    assert!(done.contains(&Healed::PutOff(id)), "{done:?}");
+    assert_eq!(count(&host, node, id).await, 0);
+    assert_eq!(host.view().await.counts().expect("counts").repairs, 2, "both stay queued");
+    host.clock.forward(Duration::from_secs(60));
+    assert!(heal(&mut healing).await.contains(&Healed::PutOff(id)), "it is tried again");
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_repair_of_a_deleted_object_leaves_nothing_behind() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(5).bytes(20 * CHUNK_BYTES as usize)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 2).await;
+    let missing = vec![(blob.clone(), ShardIndex(2))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    let (mut healing, _) = healing(&mut host);
+    assert!(matches!(healing.advance().await.expect("a step"), Healed::Checked { .. }), "some stripes were rebuilt");
+    let (node, id) = shard_of(&blob, 2);
+    assert!(count(&host, node, id).await > 0);
+    host.delete("key").await;
+    heal(&mut healing).await;
+    assert_eq!(count(&host, node, id).await, 0);
+    assert_eq!(host.view().await.counts().expect("counts").repairs, 0);
+    host.close().await;
+}
+
+#[actix::test]
+async fn old_shards_that_nothing_knows_are_dropped_and_young_ones_are_not() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let node = NodeId(0);
+    let orphan = |host: &TestHost| ShardId { blob: host.upkeep.ambient.fresh_blob(), shard: ShardIndex(0) };
+    let append =
+        |shard| AppendChunks { node, shard, first: ChunkIndex(0), chunks: vec![Bytes::from_static(b"orphan")] };
+    let old = orphan(&host);
+    host.service.append_chunks(append(old)).await.expect("appended");
+    let kept = host.put("key", &Seeded::new(6).bytes(50_000)).await.expect("stored");
+    host.clock.forward(Duration::from_secs(25 * 3600));
+    let young = orphan(&host);
+    host.service.append_chunks(append(young)).await.expect("appended");
+    let (mut healing, _) = healing(&mut host);
+    heal(&mut healing).await;
+    assert_eq!(count(&host, node, old).await, 0);
+    assert_eq!(count(&host, node, young).await, 1, "its PUT may be under way");
+    let blob = blob_of(&kept);
+    for shard in 0..4 {
+        let (node, id) = shard_of(blob, shard);
+        assert_eq!(count(&host, node, id).await, stripes(blob));
+    }
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_node_that_comes_back_stale_gets_what_it_missed_and_loses_what_was_deleted() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 2, 2).await;
+    let before = Seeded::new(7).bytes(60_000);
+    let deleted = host.put("deleted", &before).await.expect("stored");
+    let metadata = host.metadata.clone();
+    host.upkeep.health.take_out(NodeId(2), "pulled");
+    let missed = Seeded::new(8).bytes(60_000);
+    let manifest = host.put("missed", &missed).await.expect("stored without the node");
+    host.delete("deleted").await;
+    let clock = host.clock.clone();
+    host.close().await;
+
+    let drives = open_drives(root.path(), 4, &clock);
+    let mut host = TestHost::new(drives, 2, 2, clock, Some(metadata)).await;
+    let (mut healing, handle) = healing(&mut host);
+    handle.reconcile(NodeId(2));
+    heal(&mut healing).await;
+    let blob = blob_of(&manifest);
+    if let Some(at) = blob.placement.iter().position(|&node| node == NodeId(2)) {
+        let (node, id) = shard_of(blob, at);
+        assert_eq!(count(&host, node, id).await, stripes(blob));
+    }
+    assert_eq!(host.view().await.counts().expect("counts").repairs, 0);
+    assert_eq!(host.get("missed").await.expect("read"), Some(missed));
+    // Its garbage is the reclaimer's business: it is known until every node has dropped it.
+    assert!(host.view().await.blob_is_known(blob_of(&deleted).id).expect("asked"));
+    host.close().await;
+}

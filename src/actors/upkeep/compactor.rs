@@ -1,0 +1,389 @@
+//! `Compactor`: empties the segments of one drive that are mostly dead, and gives them back; also makes the drive's index
+//! durable from time to time. Owns the segment being emptied.
+//!
+//! Order, on which the promise rests: copies are synced (the log's answer), published where the index still points at what
+//! was copied, the index is persisted, and only then the segment is released. A record that cannot be read is reported to
+//! the healer and its segment is held back for a while: a repair writes the record elsewhere, and then nothing holds it.
+//! Tombstones are carried forward while a segment exists that may have records which they kill.
+
+use super::background::{Background, Chore};
+use super::pace::Pace;
+use crate::actors::drives::health::{HealthBoard, SpaceLevel};
+use crate::actors::drives::{
+    Blocking, Drive, ReadFailure, ThreadsStopped, UserLoad, chunk_key, log_error, off_thread, tombstone_key,
+};
+use crate::actors::healer::{FaultSink, ShardFault};
+use crate::actors::log::SegmentInfo;
+use crate::ambient::Ambient;
+use crate::metrics;
+use crate::net::{ChunkFault, PeerError};
+use crate::storage::liveness::{Choice, Pressure, SegmentLiveness, choose};
+use crate::storage::shard_index::{ChunkId, IndexError, Moved, Placed, ShardIndex};
+use crate::storage::wal::{Location, NewRecord, RecordKind};
+use crate::types::{Lsn, SegmentId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The actor that compacts one drive.
+pub type Compactor = Background<Compaction>;
+
+#[derive(Clone, Copy, Debug)]
+pub struct CompactionOptions {
+    /// So much of the open segment is to be dead before it is sealed for it.
+    pub seal_dead_bytes_min: u64,
+    /// Copied in one step, at most.
+    pub step_bytes_max: u64,
+    pub step_records_max: usize,
+    /// Pause when there is nothing to do.
+    pub idle: Duration,
+    /// How often the index is made durable, so that a start after a power cut replays little.
+    pub persist_every: Duration,
+    /// How long a segment with unreadable records is left alone.
+    pub hold: Duration,
+    pub pace: Pace,
+}
+
+impl CompactionOptions {
+    /// For a log with segments of this size.
+    pub fn for_segments_of(segment_bytes: u64) -> Self {
+        Self {
+            seal_dead_bytes_min: segment_bytes / 8,
+            step_bytes_max: 4 << 20,
+            step_records_max: 64,
+            idle: Duration::from_secs(5),
+            persist_every: Duration::from_secs(30),
+            hold: Duration::from_secs(600),
+            pace: Pace::default(),
+        }
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Nothing,
+    Sealed,
+    Moved(Moved),
+    /// Copies are published and wait for a sync (relaxed durability only).
+    Waiting,
+    Released(SegmentId),
+    /// Some records of the segment could not be read.
+    Held(SegmentId),
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CompactionError {
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Node(#[from] PeerError),
+    #[error(transparent)]
+    Stopped(#[from] ThreadsStopped),
+}
+
+/// The segment being emptied.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    segment: SegmentId,
+    /// Live records up to here were copied or passed over.
+    cursor: Option<Lsn>,
+}
+
+/// Live records of a segment, read.
+#[derive(Debug, Default)]
+struct Gathered {
+    copies: Vec<(Placed, NewRecord)>,
+    unreadable: Vec<ChunkId>,
+    last: Option<Lsn>,
+}
+
+#[derive(Debug)]
+pub struct Compaction {
+    drive: Drive,
+    threads: Arc<dyn Blocking>,
+    health: HealthBoard,
+    faults: FaultSink,
+    load: UserLoad,
+    ambient: Ambient,
+    options: CompactionOptions,
+    current: Option<Current>,
+    /// Segments left alone until then.
+    held: BTreeMap<SegmentId, Duration>,
+    /// The last position published when the index was last made durable, and when that was.
+    persisted: (Lsn, Duration),
+}
+
+/// What a compaction shares with the rest of its host.
+#[derive(Clone, Debug)]
+pub struct CompactionContext {
+    pub threads: Arc<dyn Blocking>,
+    pub health: HealthBoard,
+    pub faults: FaultSink,
+    pub load: UserLoad,
+    pub ambient: Ambient,
+}
+
+impl Compaction {
+    pub fn new(drive: Drive, context: CompactionContext, options: CompactionOptions) -> Self {
+        let CompactionContext { threads, health, faults, load, ambient } = context;
+        let persisted = (drive.index.head(), ambient.clock.monotonic());
+        Self { drive, threads, health, faults, load, ambient, options, current: None, held: BTreeMap::new(), persisted }
+    }
+
+    /// Does the next bounded piece of work.
+    pub async fn advance(&mut self) -> Result<Step, CompactionError> {
+        let Some(current) = self.current else { return self.begin().await };
+        let step = self.continue_emptying(current).await;
+        if step.is_err() {
+            // What was copied is published; the rest is chosen anew.
+            self.current = None;
+        }
+        step
+    }
+
+    async fn begin(&mut self) -> Result<Step, CompactionError> {
+        match self.choose() {
+            Choice::Nothing => Ok(Step::Nothing),
+            Choice::SealOpen => {
+                self.drive.log.rotate().await.map_err(|error| log_error(self.drive.node, &self.health, error))?;
+                Ok(Step::Sealed)
+            }
+            Choice::Empty(segment) => {
+                let current = Current { segment, cursor: None };
+                self.current = Some(current);
+                self.continue_emptying(current).await
+            }
+        }
+    }
+
+    fn pressure(&self) -> Pressure {
+        match self.health.current().state(self.drive.node).map(|state| state.level) {
+            None | Some(SpaceLevel::Ample) => Pressure::None,
+            Some(SpaceLevel::Low) => Pressure::Low,
+            Some(SpaceLevel::Exhausted) => Pressure::Exhausted,
+        }
+    }
+
+    fn choose(&mut self) -> Choice {
+        let now = self.ambient.clock.monotonic();
+        self.held.retain(|_, until| *until > now);
+        let held: BTreeSet<SegmentId> = self.held.keys().copied().collect();
+        let uses = self.drive.index.uses();
+        let written = self.drive.log.status().written;
+        let liveness = |segment: &SegmentInfo| SegmentLiveness {
+            id: segment.id,
+            // Releasing a sealed segment frees its whole file.
+            written_bytes: if segment.sealed { segment.file_bytes.into() } else { written_to(segment.id, written) },
+            used: uses.get(&segment.id).copied().unwrap_or_default(),
+        };
+        let segments = self.drive.log.segments();
+        // Segments after the last position written are empty and wait for their turn.
+        let begun = segments.iter().filter(|segment| segment.id <= written.segment());
+        let (sealed, open): (Vec<_>, Vec<_>) = begun.partition(|segment| segment.sealed);
+        let sealed: Vec<_> = sealed.into_iter().map(liveness).collect();
+        let open = open.into_iter().map(liveness).next();
+        choose(&sealed, open.as_ref(), self.pressure(), &held, self.options.seal_dead_bytes_min)
+    }
+
+    async fn continue_emptying(&mut self, current: Current) -> Result<Step, CompactionError> {
+        let gathered = self.gather(current).await?;
+        let Some(last) = gathered.last else { return self.finish(current).await };
+        for &id in &gathered.unreadable {
+            let node = self.drive.node;
+            metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), "corrupt"]).inc();
+            self.faults.report(ShardFault { node, shard: id.shard, fault: ChunkFault::Corrupt });
+        }
+        let moved = self.copy(gathered.copies).await?;
+        self.current = Some(Current { cursor: Some(last), ..current });
+        metrics::COMPACTED_BYTES.with_label_values(&[&self.drive.node.to_string()]).inc_by(moved.bytes);
+        Ok(Step::Moved(moved))
+    }
+
+    /// Reads the next live records.
+    async fn gather(&self, current: Current) -> Result<Gathered, CompactionError> {
+        let (drive, options) = (self.drive.clone(), self.options);
+        let others = self.others(current.segment);
+        off_thread(&self.threads, move || gather(&drive, current, &others, options)).await?
+    }
+
+    /// Every segment of the log but this one.
+    fn others(&self, segment: SegmentId) -> Vec<SegmentId> {
+        self.drive.log.segments().into_iter().map(|info| info.id).filter(|&id| id != segment).collect()
+    }
+
+    /// Appends the copies and publishes those that still count.
+    async fn copy(&self, copies: Vec<(Placed, NewRecord)>) -> Result<Moved, CompactionError> {
+        if copies.is_empty() {
+            return Ok(Moved::default());
+        }
+        let (placed, records): (Vec<Placed>, Vec<NewRecord>) = copies.into_iter().unzip();
+        let ticket = self.drive.index.begin();
+        // A ticket that is lost to an error here holds the watermark: a copy that may have been written must be met by the
+        // next start, so that a tombstone which kills it outlives it.
+        let places =
+            self.drive.log.append(records).await.map_err(|error| log_error(self.drive.node, &self.health, error))?;
+        let moves: Vec<(Placed, Location)> = placed.into_iter().zip(places).collect();
+        let index = self.drive.index.clone();
+        Ok(off_thread(&self.threads, move || index.publish_moves(ticket, &moves)).await??)
+    }
+
+    /// Everything was passed once: releases the segment if nothing that counts is left in it.
+    async fn finish(&mut self, current: Current) -> Result<Step, CompactionError> {
+        let segment = current.segment;
+        let (index, others) = (self.drive.index.clone(), self.others(segment));
+        let rest = off_thread(&self.threads, move || what_is_left(&index, segment, &others)).await??;
+        if rest.chunks > 0 {
+            self.held.insert(segment, self.ambient.clock.monotonic() + self.options.hold);
+            self.current = None;
+            return Ok(Step::Held(segment));
+        }
+        if rest.tombstones_needed > 0 {
+            // One of them was found to kill a later copy: carry it after all.
+            self.current = Some(Current { cursor: None, ..current });
+            return Ok(Step::Moved(Moved::default()));
+        }
+        if self.drive.log.status().synced <= self.drive.index.head() {
+            return Ok(Step::Waiting);
+        }
+        let index = self.drive.index.clone();
+        off_thread(&self.threads, move || index.persist()).await??;
+        let released = self.drive.log.release_segment(segment).await;
+        released.map_err(|error| log_error(self.drive.node, &self.health, error))?;
+        let index = self.drive.index.clone();
+        off_thread(&self.threads, move || index.forget_segment(segment)).await??;
+        self.current = None;
+        metrics::COMPACTED_SEGMENTS.with_label_values(&[&self.drive.node.to_string()]).inc();
+        Ok(Step::Released(segment))
+    }
+
+    /// Makes the index durable if that is due.
+    async fn persist_if_due(&mut self) -> Result<(), CompactionError> {
+        let (head, now) = (self.drive.index.head(), self.ambient.clock.monotonic());
+        if head == self.persisted.0 || now.saturating_sub(self.persisted.1) < self.options.persist_every {
+            return Ok(());
+        }
+        let index = self.drive.index.clone();
+        off_thread(&self.threads, move || index.persist()).await??;
+        self.persisted = (head, now);
+        Ok(())
+    }
+
+    fn show_gauges(&self) {
+        let (node, total) = (self.drive.node.to_string(), self.drive.index.total());
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics::INDEX_CHUNKS.with_label_values(&[&node]).set(gauge(total.chunks));
+        metrics::LIVE_BYTES.with_label_values(&[&node]).set(gauge(total.live_bytes));
+        let segments = self.drive.log.segments();
+        let file_bytes = segments.iter().map(|segment| u64::from(segment.file_bytes)).sum();
+        metrics::SEGMENT_BYTES.with_label_values(&[&node]).set(gauge(file_bytes));
+    }
+}
+
+impl Chore for Compaction {
+    async fn step(&mut self) -> Duration {
+        self.show_gauges();
+        if !self.health.current().in_service(self.drive.node) {
+            return self.options.idle;
+        }
+        if let Err(error) = self.persist_if_due().await {
+            tracing::warn!(node = %self.drive.node, %error, "shard index was not synced");
+        }
+        let pace = if self.pressure() == Pressure::Exhausted { Pace::UNLIMITED } else { self.options.pace };
+        match self.advance().await {
+            Ok(Step::Nothing) => self.options.idle,
+            Ok(Step::Moved(moved)) => pace.pause_after(moved.bytes, &self.load),
+            Ok(Step::Waiting) => Duration::from_millis(50),
+            Ok(Step::Sealed | Step::Held(_)) => Duration::ZERO,
+            Ok(Step::Released(segment)) => {
+                tracing::debug!(node = %self.drive.node, segment = segment.0, "segment emptied and released");
+                Duration::ZERO
+            }
+            Err(CompactionError::Node(PeerError::OutOfSpace(_))) => self.options.idle,
+            Err(error) => {
+                tracing::warn!(node = %self.drive.node, %error, "compaction step failed");
+                self.options.idle
+            }
+        }
+    }
+}
+
+/// Bytes of a segment before this position.
+fn written_to(segment: SegmentId, written: Lsn) -> u64 {
+    if segment == written.segment() { written.offset().into() } else { 0 }
+}
+
+/// Blocking.
+fn gather(
+    drive: &Drive,
+    current: Current,
+    others: &[SegmentId],
+    options: CompactionOptions,
+) -> Result<Gathered, CompactionError> {
+    let mut gathered = Gathered::default();
+    let (mut wanted, mut bytes) = (Vec::new(), 0);
+    for placed in drive.index.placed_in(current.segment, current.cursor, options.step_records_max)? {
+        gathered.last = Some(placed.at().lsn);
+        match placed {
+            Placed::Chunk { id, entry } => {
+                bytes += u64::from(entry.at.body_bytes);
+                wanted.push((id, entry));
+            }
+            Placed::Tombstone { shard, tombstone } if tombstone.is_needed_beside(others) => {
+                let (kind, key) = (RecordKind::Tombstone, tombstone_key(shard));
+                let record = NewRecord { kind, key, origin: Some(tombstone.origin), body: Bytes::new() };
+                gathered.copies.push((placed, record));
+            }
+            Placed::Tombstone { .. } => {}
+        }
+        if bytes >= options.step_bytes_max {
+            break;
+        }
+    }
+    let read = drive.read_entries(&wanted).map_err(|failure| match failure {
+        ReadFailure::Index(error) => CompactionError::Index(error),
+        ReadFailure::OutOfService(why) => PeerError::Unavailable { node: drive.node, why }.into(),
+    })?;
+    for ((id, entry), read) in wanted.into_iter().zip(read) {
+        match read {
+            Ok(body) => {
+                let record =
+                    NewRecord { kind: RecordKind::Chunk, key: chunk_key(id), origin: Some(entry.origin), body };
+                gathered.copies.push((Placed::Chunk { id, entry }, record));
+            }
+            // Dropped since the place was looked up: nothing to copy.
+            Err(ChunkFault::Missing) => {}
+            Err(ChunkFault::Corrupt) => gathered.unreadable.push(id),
+        }
+    }
+    Ok(gathered)
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    chunks: u64,
+    tombstones_needed: u64,
+}
+
+/// Blocking.
+fn what_is_left(index: &ShardIndex, segment: SegmentId, others: &[SegmentId]) -> Result<Rest, IndexError> {
+    const PAGE: usize = 1024;
+    let mut rest = Rest::default();
+    let mut after = None;
+    loop {
+        let page = index.placed_in(segment, after, PAGE)?;
+        for placed in &page {
+            match placed {
+                Placed::Chunk { .. } => rest.chunks += 1,
+                Placed::Tombstone { tombstone, .. } => {
+                    rest.tombstones_needed += u64::from(tombstone.is_needed_beside(others))
+                }
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.at().lsn),
+            _ => return Ok(rest),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Work in the background that keeps the drives in order: emptying segments that are mostly dead, and dropping the shards of
+//! blobs that nothing refers to. Each is a chore made of small steps, with a pause after each, that gives way to users.
+
+mod background;
+mod compactor;
+mod context;
+mod pace;
+mod reclaimer;
+#[cfg(test)]
+mod tests;
+
+pub use background::{Background, Chore, Stop, Wake};
+pub use compactor::{Compaction, CompactionContext, CompactionError, CompactionOptions, Compactor, Step};
+pub use context::{ClusterContext, UpkeepError};
+pub use pace::Pace;
+pub use reclaimer::{Reclaimed, Reclaimer, Reclamation, ReclamationOptions};

@@ -1,0 +1,219 @@
+//! Compaction and reclamation over real logs and indexes: what is dead frees its space, and what lives is never lost.
+
+mod power_cuts;
+
+use super::{
+    Background, Chore, Compaction, CompactionContext, CompactionOptions, Pace, Reclaimed, Reclamation,
+    ReclamationOptions, Step, Stop, Wake,
+};
+use crate::actors::drives::Drive;
+use crate::actors::drives::test_host::{SEGMENT_BYTES, Seeded, TestHost, blob_of, flip_byte_of, open_host};
+use crate::net::{AppendChunks, NodeService, ReadChunks};
+use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardIndex};
+use actix::Actor;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const STEPS_MAX: usize = 10_000;
+
+fn compaction(host: &TestHost, drive: &Drive) -> Compaction {
+    let context = CompactionContext {
+        threads: host.upkeep.threads.clone(),
+        health: host.upkeep.health.clone(),
+        faults: host.node_context.faults.clone(),
+        load: host.upkeep.load.clone(),
+        ambient: host.upkeep.ambient.clone(),
+    };
+    let options = CompactionOptions {
+        seal_dead_bytes_min: 4096,
+        pace: Pace::UNLIMITED,
+        ..CompactionOptions::for_segments_of(SEGMENT_BYTES.into())
+    };
+    Compaction::new(drive.clone(), context, options)
+}
+
+/// Steps until nothing is worth doing.
+async fn compact(compaction: &mut Compaction) -> Vec<Step> {
+    let mut done = Vec::new();
+    for _ in 0..STEPS_MAX {
+        match compaction.advance().await.expect("a step") {
+            Step::Nothing => return done,
+            step => done.push(step),
+        }
+    }
+    panic!("compaction does not come to an end");
+}
+
+async fn reclaim(host: &TestHost) -> usize {
+    let options = ReclamationOptions { page: 3, ..ReclamationOptions::default() };
+    let mut reclamation = Reclamation::new(host.upkeep.clone(), options);
+    let mut total = 0;
+    for _ in 0..STEPS_MAX {
+        match reclamation.advance().await.expect("a step") {
+            Reclaimed::Waiting => panic!("nobody reads"),
+            Reclaimed::Page { shards } => total += shards,
+            Reclaimed::End { shards } => return total + shards,
+        }
+    }
+    panic!("reclamation does not come to an end");
+}
+
+fn segments(host: &TestHost) -> usize {
+    host.drives.iter().map(|drive| drive.log.segments().len()).sum()
+}
+
+fn shard(blob: u128) -> ShardId {
+    ShardId { blob: BlobId(blob), shard: ShardIndex(0) }
+}
+
+/// A chunk whose content is told by its shard.
+fn chunk_of(blob: u128) -> Bytes {
+    Seeded::new(blob as u64).bytes(200 << 10)
+}
+
+async fn append(host: &TestHost, node: NodeId, blob: u128) {
+    let chunks = vec![chunk_of(blob)];
+    let request = AppendChunks { node, shard: shard(blob), first: ChunkIndex(0), chunks };
+    host.service.append_chunks(request).await.expect("appended");
+}
+
+async fn read(host: &TestHost, node: NodeId, blob: u128) -> Option<Bytes> {
+    let request = ReadChunks { node, shard: shard(blob), first: ChunkIndex(0), count: 1 };
+    host.service.read_chunks(request).await.expect("read").chunks.remove(0).ok()
+}
+
+#[actix::test]
+async fn w12_deletes_and_overwrites_give_their_space_back() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(1).bytes(3 << 20);
+    for round in 0..16 {
+        host.put(&format!("key-{}", round % 2), &content).await.expect("stored");
+    }
+    host.delete("key-0").await;
+    assert_eq!(reclaim(&host).await, 0, "too young");
+    host.clock.forward(Duration::from_secs(120));
+    assert_eq!(reclaim(&host).await, 15 * 4);
+    assert_eq!(reclaim(&host).await, 0);
+    assert_eq!(host.view().await.counts().expect("counts").garbage, 0);
+    let before = segments(&host);
+    for drive in &host.drives {
+        compact(&mut compaction(&host, drive)).await;
+    }
+    assert!(segments(&host) <= 4 * 2 && segments(&host) < before, "{} segments are left of {before}", segments(&host));
+    assert_eq!(host.get("key-1").await.expect("read"), Some(content));
+    host.delete("key-1").await;
+    host.clock.forward(Duration::from_secs(120));
+    reclaim(&host).await;
+    for drive in &host.drives {
+        compact(&mut compaction(&host, drive)).await;
+        drive.index.check_invariants();
+        assert_eq!(drive.index.total().chunks, 0);
+        assert!(drive.log.segments().len() <= 2, "the mostly dead last segment goes too");
+    }
+    host.close().await;
+}
+
+#[actix::test]
+async fn garbage_waits_for_the_readers_that_may_want_it() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    let content = Seeded::new(2).bytes(100_000);
+    host.put("key", &content).await.expect("stored");
+    let read = host.upkeep.reads.begin();
+    host.delete("key").await;
+    host.clock.forward(Duration::from_secs(120));
+    let mut reclamation = Reclamation::new(host.upkeep.clone(), ReclamationOptions::default());
+    for _ in 0..3 {
+        assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    }
+    drop(read);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 1 });
+    host.close().await;
+}
+
+#[actix::test]
+async fn shards_on_a_node_that_is_down_stay_pending() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 2, 1).await;
+    let manifest = host.put("key", &Seeded::new(3).bytes(100_000)).await.expect("stored");
+    host.delete("key").await;
+    host.clock.forward(Duration::from_secs(120));
+    host.upkeep.health.take_out(blob_of(&manifest).placement[1], "pulled");
+    assert_eq!(reclaim(&host).await, 2);
+    let garbage = host.view().await.garbage(None, 10).expect("garbage");
+    assert_eq!(garbage.iter().map(|row| row.pending.clone()).collect::<Vec<_>>(), [vec![ShardIndex(1)]]);
+    host.close().await;
+}
+
+#[actix::test]
+async fn w12_one_bad_segment_does_not_end_a_pass_and_its_live_chunks_are_not_given_up() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 1, 0).await;
+    let node = NodeId(0);
+    let per_segment = u128::from(SEGMENT_BYTES / (210 << 10));
+    let last = 4 * per_segment;
+    for blob in 1..=last {
+        append(&host, node, blob).await;
+    }
+    let dead: Vec<ShardId> = (1..=last).filter(|blob| blob % 4 != 0).map(shard).collect();
+    host.service.drop_shards(node, dead).await.expect("dropped");
+    flip_byte_of(&host, root.path(), node, shard(4), ChunkIndex(0));
+    let mut compaction = compaction(&host, &host.drives[0].clone());
+    let done = compact(&mut compaction).await;
+    let held: Vec<_> = done.iter().filter(|step| matches!(step, Step::Held(_))).collect();
+    assert_eq!(held.len(), 1, "{done:?}");
+    assert!(
+        done.iter().filter(|step| matches!(step, Step::Released(_))).count() >= 2,
+        "the others are emptied: {done:?}"
+    );
+    assert_eq!(read(&host, node, 4).await, None, "corrupt, not made up");
+    for blob in (8..=last).step_by(4) {
+        assert_eq!(read(&host, node, blob).await, Some(chunk_of(blob)));
+    }
+    let reported = host.faults.as_mut().expect("no healer").take().expect("a report");
+    assert_eq!(reported.shard, shard(4));
+    // A repair writes the chunk elsewhere; then the segment can go.
+    append(&host, node, 4).await;
+    host.clock.forward(Duration::from_secs(3600));
+    let before = segments(&host);
+    compact(&mut compaction).await;
+    assert!(segments(&host) < before);
+    assert_eq!(read(&host, node, 4).await, Some(chunk_of(4)));
+    host.close().await;
+}
+
+/// Counts its steps.
+struct Counting {
+    steps: Arc<AtomicUsize>,
+}
+
+impl Chore for Counting {
+    async fn step(&mut self) -> Duration {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Duration::from_secs(3600)
+    }
+}
+
+#[actix::test]
+async fn a_chore_steps_when_woken_and_never_after_it_was_stopped() {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let chore = Background::new(Counting { steps: steps.clone() }).start();
+    for wanted in 2..5 {
+        chore.send(Wake).await.expect("running");
+        while steps.load(Ordering::Relaxed) < wanted {
+            chore.send(Wake).await.expect("running");
+            tokio::task::yield_now().await;
+        }
+    }
+    chore.send(Stop).await.expect("stopped");
+    let after = steps.load(Ordering::Relaxed);
+    while chore.connected() {
+        tokio::task::yield_now().await;
+    }
+    assert!(chore.send(Wake).await.is_err());
+    assert_eq!(steps.load(Ordering::Relaxed), after);
+}

@@ -1,0 +1,282 @@
+//! The shard index of one drive: where each chunk lies in the drive's log, which shards were dropped, and how much of each
+//! segment is alive. Derived from the log; deleting it costs a scan, never an answer.
+//!
+//! What counts, whatever the order in which records are met: of two records of one chunk the one with the later origin
+//! (then the later position); and a tombstone kills every chunk of its shard whose origin is before its own. A relocated
+//! copy keeps its origin, so it neither revives a dropped shard nor hides a chunk written again after a drop.
+//!
+//! Entries are published only after the log says that they are synced. Each commit carries the watermark: everything that
+//! the log holds below it is reflected, so that start-up replays the log from there.
+
+mod edit;
+mod inflight;
+mod recover;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use crate::storage::kv::{Kv, KvError, Table};
+use crate::storage::wal::{Location, WalError};
+use crate::types::{ChunkIndex, Lsn, SegmentId, ShardId};
+use edit::Edit;
+use inflight::InFlight;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use edit::Moved;
+pub use inflight::Ticket;
+pub use recover::{LogExtent, recover};
+pub use rows::{ChunkId, Entry, SegmentUse, Tombstone, footprint_bytes};
+
+/// The tables of the index, for whoever opens the store beneath.
+pub const TABLES: &[Table] = &[rows::CHUNKS, rows::PLACES, rows::TOMBSTONES, rows::SEGMENTS, rows::STATE];
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IndexError {
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    #[error("corrupt row in table {table} of the shard index, key {key}: {found}")]
+    Corrupt { table: &'static str, key: String, found: String },
+    #[error(transparent)]
+    Log(#[from] WalError),
+}
+
+pub type IndexResult<T> = Result<T, IndexError>;
+
+/// A live record of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    Chunk { id: ChunkId, entry: Entry },
+    Tombstone { shard: ShardId, tombstone: Tombstone },
+}
+
+impl Placed {
+    pub fn at(&self) -> Location {
+        match self {
+            Self::Chunk { entry, .. } => entry.at,
+            Self::Tombstone { tombstone, .. } => tombstone.at,
+        }
+    }
+}
+
+/// One page of shards in order, each with the number of its chunks; whether more follow.
+pub type ShardPage = (Vec<(ShardId, u32)>, bool);
+
+/// The index of one drive. Cheap to clone; all methods may read or write the drive, and none is to be called where waiting
+/// for it would hold others up.
+#[derive(Clone, Debug)]
+pub struct ShardIndex {
+    kv: Arc<dyn Kv>,
+    state: Arc<Mutex<State>>,
+}
+
+/// What writers share: positions in flight, and what the segments table says.
+#[derive(Debug, Default)]
+struct State {
+    in_flight: InFlight,
+    uses: BTreeMap<SegmentId, SegmentUse>,
+}
+
+impl ShardIndex {
+    /// To be called before a log append whose records will be published; until the ticket is published or ended, the
+    /// watermark stays below those records. A ticket that is lost holds the watermark until the next start.
+    pub fn begin(&self) -> Ticket {
+        self.lock().in_flight.begin()
+    }
+
+    /// Ends a ticket whose append wrote nothing.
+    pub fn end(&self, ticket: Ticket) {
+        self.lock().in_flight.finish(ticket, None);
+    }
+
+    /// Publishes synced chunks. One that was dropped or overwritten by a later record is dead on arrival.
+    pub fn publish_chunks(&self, ticket: Ticket, chunks: &[(ChunkId, Location)]) -> IndexResult<()> {
+        let last = chunks.iter().map(|(_, at)| at.lsn).max();
+        self.publish(ticket, last, |edit| {
+            chunks.iter().try_for_each(|&(id, at)| edit.apply_chunk(id, Entry { at, origin: at.lsn }).map(drop))
+        })
+    }
+
+    /// Publishes synced tombstones: chunks of these shards that are older are no longer found.
+    pub fn publish_drops(&self, ticket: Ticket, drops: &[(ShardId, Location)]) -> IndexResult<()> {
+        let last = drops.iter().map(|(_, at)| at.lsn).max();
+        self.publish(ticket, last, |edit| {
+            drops.iter().try_for_each(|&(shard, at)| edit.apply_tombstone(shard, at, at.lsn))
+        })
+    }
+
+    /// Publishes synced copies of live records, each only if the index still points at the place that it was copied from.
+    pub fn publish_moves(&self, ticket: Ticket, moves: &[(Placed, Location)]) -> IndexResult<Moved> {
+        let last = moves.iter().map(|(_, to)| to.lsn).max();
+        let mut moved = Moved::default();
+        self.publish(ticket, last, |edit| {
+            moves.iter().try_for_each(|(from, to)| edit.apply_move(from, *to, &mut moved))
+        })?;
+        Ok(moved)
+    }
+
+    fn publish(
+        &self,
+        ticket: Ticket,
+        last: Option<Lsn>,
+        apply: impl FnOnce(&mut Edit<'_>) -> IndexResult<()>,
+    ) -> IndexResult<()> {
+        let mut state = self.lock();
+        let mut edit = Edit::new(&*self.kv, &state.uses, state.in_flight.head().max(last.unwrap_or_default()));
+        apply(&mut edit)?;
+        let watermark = state.in_flight.watermark_after(&ticket, last);
+        let uses = edit.commit(&*self.kv, Some(watermark))?;
+        state.in_flight.finish(ticket, last);
+        for (id, used) in uses {
+            state.uses.insert(id, used);
+        }
+        Ok(())
+    }
+
+    /// Consecutive chunks of a shard, `None` where there is no such chunk; one scan.
+    pub fn lookup(&self, shard: ShardId, first: ChunkIndex, count: u32) -> IndexResult<Vec<Option<Entry>>> {
+        let mut found = vec![None; count as usize];
+        let from = ChunkId { shard, chunk: first }.key();
+        let to = match first.0.checked_add(count) {
+            Some(end) => ChunkId { shard, chunk: ChunkIndex(end) }.key().to_vec(),
+            None => rows::chunk_key_after_shard(shard),
+        };
+        for pair in self.kv.range(rows::CHUNKS, Bound::Included(&from), Bound::Excluded(&to)) {
+            let (id, entry) = rows::decode_chunk(&pair?)?;
+            if let Some(slot) = found.get_mut((id.chunk.0 - first.0) as usize) {
+                *slot = Some(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many chunks of a shard are here.
+    pub fn count(&self, shard: ShardId) -> IndexResult<u32> {
+        let mut count = 0;
+        for pair in rows::shard_range(&*self.kv, shard) {
+            pair?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Whether dropping this shard has to be recorded: there is a chunk of it, or one may be on its way.
+    pub fn drop_matters(&self, shard: ShardId) -> IndexResult<bool> {
+        if !self.lock().in_flight.is_empty() {
+            return Ok(true);
+        }
+        match rows::shard_range(&*self.kv, shard).next() {
+            Some(pair) => pair.map(|_| true).map_err(IndexError::from),
+            None => Ok(false),
+        }
+    }
+
+    /// Shards after this one, in order, at most `limit`.
+    pub fn inventory(&self, after: Option<ShardId>, limit: u32) -> IndexResult<ShardPage> {
+        let from = after.map_or_else(Vec::new, |shard| rows::chunk_key_after_shard(shard).to_vec());
+        let mut page: Vec<(ShardId, u32)> = Vec::new();
+        for pair in self.kv.range(rows::CHUNKS, Bound::Included(&from), Bound::Unbounded) {
+            let (id, _) = rows::decode_chunk(&pair?)?;
+            if let Some((_, count)) = page.last_mut().filter(|(shard, _)| *shard == id.shard) {
+                *count += 1;
+            } else if page.len() >= limit as usize {
+                return Ok((page, true));
+            } else {
+                page.push((id.shard, 1));
+            }
+        }
+        Ok((page, false))
+    }
+
+    /// Live records of a segment from `after` on, in order of position, at most `limit`.
+    pub fn placed_in(&self, segment: SegmentId, after: Option<Lsn>, limit: usize) -> IndexResult<Vec<Placed>> {
+        let mut placed = Vec::new();
+        for pair in rows::places_range(&*self.kv, segment, after).take(limit) {
+            let (lsn, place) = rows::decode_place(&pair?)?;
+            placed.push(self.resolve(lsn, place)?);
+        }
+        Ok(placed)
+    }
+
+    fn resolve(&self, lsn: Lsn, place: rows::Place) -> IndexResult<Placed> {
+        let found = match place {
+            rows::Place::Chunk(id) => rows::get_chunk(&*self.kv, id)?.map(|entry| Placed::Chunk { id, entry }),
+            rows::Place::Tombstone(shard) => {
+                rows::get_tombstone(&*self.kv, shard)?.map(|tombstone| Placed::Tombstone { shard, tombstone })
+            }
+        };
+        found.ok_or_else(|| rows::corrupt(rows::PLACES, &lsn.0.to_be_bytes(), "a place of nothing"))
+    }
+
+    /// Removes what is known of a segment that the log gave up. Only tombstones may still be placed there.
+    pub fn forget_segment(&self, segment: SegmentId) -> IndexResult<()> {
+        let mut state = self.lock();
+        let mut edit = Edit::new(&*self.kv, &state.uses, state.in_flight.head());
+        edit.forget_segment(segment)?;
+        let uses = edit.commit(&*self.kv, None)?;
+        for (id, used) in uses {
+            state.uses.insert(id, used);
+        }
+        state.uses.remove(&segment);
+        Ok(())
+    }
+
+    /// How much of each segment is alive; a segment without live records may be absent.
+    pub fn uses(&self) -> BTreeMap<SegmentId, SegmentUse> {
+        self.lock().uses.clone()
+    }
+
+    /// All segments together.
+    pub fn total(&self) -> SegmentUse {
+        self.lock().uses.values().fold(SegmentUse::default(), |sum, used| sum.plus(*used))
+    }
+
+    /// The last position published.
+    pub fn head(&self) -> Lsn {
+        self.lock().in_flight.head()
+    }
+
+    /// The position from which a start would replay the log.
+    pub fn watermark(&self) -> IndexResult<Lsn> {
+        Ok(rows::get_watermark(&*self.kv)?.unwrap_or_default())
+    }
+
+    /// Makes everything published durable. Slow.
+    pub fn persist(&self) -> IndexResult<()> {
+        Ok(self.kv.persist()?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Panics where the tables contradict each other; for tests.
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self) {
+        let mut sums: BTreeMap<SegmentId, SegmentUse> = BTreeMap::new();
+        for pair in self.kv.range(rows::CHUNKS, Bound::Unbounded, Bound::Unbounded) {
+            let (id, entry) = rows::decode_chunk(&pair.unwrap()).unwrap();
+            let place = rows::get_place(&*self.kv, entry.at.lsn).unwrap();
+            assert_eq!(place, Some(rows::Place::Chunk(id)), "each chunk has its place");
+            if let Some(tombstone) = rows::get_tombstone(&*self.kv, id.shard).unwrap() {
+                assert!(tombstone.origin < entry.origin, "no chunk lives under a later tombstone");
+            }
+            let used = sums.entry(entry.at.lsn.segment()).or_default();
+            *used = used.plus(SegmentUse::of_chunk(entry.at));
+        }
+        for pair in self.kv.range(rows::TOMBSTONES, Bound::Unbounded, Bound::Unbounded) {
+            let (shard, tombstone) = rows::decode_tombstone(&pair.unwrap()).unwrap();
+            let place = rows::get_place(&*self.kv, tombstone.at.lsn).unwrap();
+            assert_eq!(place, Some(rows::Place::Tombstone(shard)), "each tombstone has its place");
+            let used = sums.entry(tombstone.at.lsn.segment()).or_default();
+            *used = used.plus(SegmentUse::of_tombstone(tombstone.at));
+        }
+        let placed = self.kv.range(rows::PLACES, Bound::Unbounded, Bound::Unbounded).count() as u64;
+        let total = self.total();
+        assert_eq!(placed, total.chunks + total.tombstones, "nothing is placed twice");
+        let mut uses = self.uses();
+        uses.retain(|_, used| *used != SegmentUse::default());
+        assert_eq!(uses, sums, "segment use is the sum of what lives there");
+    }
+}

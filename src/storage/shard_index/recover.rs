@@ -1,0 +1,184 @@
+//! Opening the index: replay of the log from the watermark, or a rebuild from its start where the index is new, was being
+//! rebuilt, cannot be read, or does not belong to this log.
+
+use super::edit::Edit;
+use super::inflight::InFlight;
+use super::rows::{self, SegmentUse};
+use super::{IndexError, IndexResult, ShardIndex, State, TABLES};
+use crate::storage::kv::{Batch, Kv, Table};
+use crate::storage::wal::{ScannedRecord, WalError};
+use crate::types::{Lsn, SegmentId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+
+/// Records or rows in one commit of a replay or a rebuild.
+const REPLAY_RECORDS_MAX: usize = 1024;
+
+/// What a scan of the log found.
+#[derive(Clone, Debug, Default)]
+pub struct LogExtent {
+    /// Every segment that exists.
+    pub segments: Vec<SegmentId>,
+    /// Where the content ends; records that stand after it were passed to the visitor too.
+    pub end: Lsn,
+}
+
+/// Opens the index over a log. `scan` opens the log: it passes every record at or after the position to the visitor, in
+/// order, and answers the log with its extent; it is called a second time, from the start, where a rebuild is needed.
+pub fn recover<L>(
+    kv: Arc<dyn Kv>,
+    mut scan: impl FnMut(Lsn, &mut dyn FnMut(ScannedRecord)) -> Result<(L, LogExtent), WalError>,
+) -> IndexResult<(ShardIndex, L)> {
+    match attempt(&kv, &mut scan) {
+        Ok(Some(opened)) => return Ok(opened),
+        Ok(None) => tracing::warn!("shard index does not match its log; rebuilding it"),
+        Err(IndexError::Corrupt { table, key, found }) => {
+            tracing::warn!(table, key, found, "shard index is corrupt; rebuilding it");
+        }
+        Err(error) => return Err(error),
+    }
+    wipe(&*kv)?;
+    match attempt(&kv, &mut scan)? {
+        Some(opened) => Ok(opened),
+        None => Err(rows::corrupt(rows::STATE, rows::WATERMARK, "a rebuilt index that does not match its log")),
+    }
+}
+
+/// `None` where the index is not one of this log.
+fn attempt<L>(
+    kv: &Arc<dyn Kv>,
+    scan: &mut impl FnMut(Lsn, &mut dyn FnMut(ScannedRecord)) -> Result<(L, LogExtent), WalError>,
+) -> IndexResult<Option<(ShardIndex, L)>> {
+    if kv.get(rows::STATE, rows::REBUILDING)?.is_some() {
+        return Ok(None);
+    }
+    let Some(watermark) = rows::get_watermark(&**kv)? else {
+        // A new index, or one that lost all: nothing of it may stay.
+        wipe(&**kv)?;
+        return attempt(kv, scan);
+    };
+    let mut replay = Replay::new(Arc::clone(kv), watermark)?;
+    let (log, extent) = scan(watermark, &mut |record| replay.visit(record))?;
+    replay.flush();
+    if let Some(error) = replay.failed {
+        return Err(error);
+    }
+    let index = ShardIndex {
+        kv: Arc::clone(kv),
+        state: Arc::new(Mutex::new(State { in_flight: InFlight::new(replay.head), uses: replay.uses })),
+    };
+    let last_visited = replay.visited.last().copied().unwrap_or_default();
+    let matches =
+        watermark <= extent.end.max(last_visited) && (replay.rebuilds || all_visited(kv, watermark, &replay.visited)?);
+    Ok((matches && settle(&index, &extent)?).then_some((index, log)))
+}
+
+/// Whether the log has every record that the index has from the watermark on. One that is not there was acknowledged in
+/// relaxed mode and lost with the power.
+fn all_visited(kv: &Arc<dyn Kv>, watermark: Lsn, visited: &BTreeSet<Lsn>) -> IndexResult<bool> {
+    let from = watermark.0.to_be_bytes();
+    for pair in kv.range(rows::PLACES, Bound::Included(&from), Bound::Unbounded) {
+        if !visited.contains(&rows::decode_place(&pair?)?.0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Forgets segments that are gone; whether the index matches the log.
+fn settle(index: &ShardIndex, extent: &LogExtent) -> IndexResult<bool> {
+    for (segment, used) in index.uses() {
+        if extent.segments.contains(&segment) {
+            continue;
+        }
+        if used.chunks > 0 {
+            return Ok(false);
+        }
+        index.forget_segment(segment)?;
+    }
+    Ok(true)
+}
+
+/// Empties the tables so that a crash in between starts over, then allows a replay from the log's start.
+fn wipe(kv: &dyn Kv) -> IndexResult<()> {
+    let mut mark = Batch::default();
+    mark.put(rows::STATE, rows::REBUILDING.to_vec(), vec![1]);
+    mark.remove(rows::STATE, rows::WATERMARK.to_vec());
+    kv.commit(mark)?;
+    for &table in TABLES.iter().filter(|&&table| table != rows::STATE) {
+        while wipe_some(kv, table)? {}
+    }
+    let mut done = Batch::default();
+    done.remove(rows::STATE, rows::REBUILDING.to_vec());
+    done.put(rows::STATE, rows::WATERMARK.to_vec(), rows::encode_watermark(Lsn::default()));
+    Ok(kv.commit(done)?)
+}
+
+/// Removes some rows of a table; whether there were any.
+fn wipe_some(kv: &dyn Kv, table: Table) -> IndexResult<bool> {
+    let mut batch = Batch::default();
+    for pair in kv.range(table, Bound::Unbounded, Bound::Unbounded).take(REPLAY_RECORDS_MAX) {
+        batch.remove(table, pair?.0);
+    }
+    let any = !batch.is_empty();
+    if any {
+        kv.commit(batch)?;
+    }
+    Ok(any)
+}
+
+/// Applies scanned records in commits of bounded size; keeps the first error.
+struct Replay {
+    kv: Arc<dyn Kv>,
+    uses: BTreeMap<SegmentId, SegmentUse>,
+    head: Lsn,
+    /// Whether the index begins with nothing: then it cannot have what the log has not.
+    rebuilds: bool,
+    /// Positions from the watermark on; not kept where the index begins with nothing.
+    visited: BTreeSet<Lsn>,
+    waiting: Vec<ScannedRecord>,
+    failed: Option<IndexError>,
+}
+
+impl Replay {
+    fn new(kv: Arc<dyn Kv>, head: Lsn) -> IndexResult<Self> {
+        let mut uses = BTreeMap::new();
+        for pair in kv.range(rows::SEGMENTS, Bound::Unbounded, Bound::Unbounded) {
+            let (segment, used) = rows::decode_use(&pair?)?;
+            uses.insert(segment, used);
+        }
+        let rebuilds = kv.range(rows::PLACES, Bound::Unbounded, Bound::Unbounded).next().is_none();
+        Ok(Self { kv, uses, head, visited: BTreeSet::new(), rebuilds, waiting: Vec::new(), failed: None })
+    }
+
+    fn visit(&mut self, record: ScannedRecord) {
+        if !self.rebuilds {
+            self.visited.insert(record.at.lsn);
+        }
+        // The body is of no interest, and a thousand of them would be a quarter of a gigabyte.
+        self.waiting.push(ScannedRecord { body: bytes::Bytes::new(), ..record });
+        if self.waiting.len() >= REPLAY_RECORDS_MAX {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() || self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.apply(&waiting) {
+            self.failed = Some(error);
+        }
+    }
+
+    fn apply(&mut self, records: &[ScannedRecord]) -> IndexResult<()> {
+        let mut edit = Edit::new(&*self.kv, &self.uses, self.head);
+        records.iter().try_for_each(|record| edit.apply_scanned(record))?;
+        self.head = edit.head();
+        let touched = edit.commit(&*self.kv, Some(self.head))?;
+        self.uses.extend(touched);
+        Ok(())
+    }
+}

@@ -1,0 +1,443 @@
+//! The index against a model log: what is found must be what the log says, whatever is lost of the index, and a log that
+//! compaction went over must say the same as one that it did not.
+
+use super::rows::{CHUNKS, STATE, WATERMARK};
+use super::{ChunkId, Entry, LogExtent, Placed, ShardIndex, TABLES, recover};
+use crate::ambient::Entropy;
+use crate::storage::kv::memory::MemoryKv;
+use crate::storage::kv::{Batch, Kv, KvRead};
+use crate::storage::wal::{Location, RecordKey, RecordKind, ScannedRecord, WalError};
+use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// SplitMix64.
+#[derive(Debug)]
+struct Seeded(AtomicU64);
+
+impl Seeded {
+    fn next(&self) -> u64 {
+        let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let drawn = self.next().to_be_bytes();
+            chunk.copy_from_slice(&drawn[..chunk.len()]);
+        }
+    }
+}
+
+const SEGMENT_RECORDS: u32 = 6;
+const RECORD_BYTES: u32 = 4096;
+
+/// A log in which everything appended is durable at once.
+#[derive(Debug)]
+struct ModelLog {
+    records: BTreeMap<Lsn, ScannedRecord>,
+    segments: BTreeSet<SegmentId>,
+    next: Lsn,
+}
+
+impl ModelLog {
+    fn new() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            segments: BTreeSet::from([SegmentId(1)]),
+            next: Lsn::new(SegmentId(1), RECORD_BYTES),
+        }
+    }
+
+    fn append(&mut self, kind: RecordKind, key: RecordKey, origin: Option<Lsn>) -> Location {
+        if self.next.offset() > SEGMENT_RECORDS * RECORD_BYTES {
+            self.next = Lsn::new(SegmentId(self.next.segment().0 + 1), RECORD_BYTES);
+            self.segments.insert(self.next.segment());
+        }
+        let at = Location { lsn: self.next, body_bytes: if kind == RecordKind::Chunk { 100 } else { 0 } };
+        let origin = origin.unwrap_or(at.lsn);
+        let record = ScannedRecord { kind, key, origin, at, footprint_bytes: RECORD_BYTES, body: Bytes::new() };
+        self.records.insert(at.lsn, record);
+        self.next = Lsn::new(at.lsn.segment(), at.lsn.offset() + RECORD_BYTES);
+        at
+    }
+
+    fn release(&mut self, segment: SegmentId) {
+        self.records.retain(|lsn, _| lsn.segment() != segment);
+        self.segments.remove(&segment);
+    }
+
+    fn others(&self, segment: SegmentId) -> Vec<SegmentId> {
+        self.segments.iter().copied().filter(|&id| id != segment).collect()
+    }
+
+    fn open(&self, kv: Arc<dyn Kv>) -> ShardIndex {
+        let scan = |from: Lsn, visit: &mut dyn FnMut(ScannedRecord)| -> Result<((), LogExtent), WalError> {
+            self.records.range(from..).for_each(|(_, record)| visit(record.clone()));
+            Ok(((), LogExtent { segments: self.segments.iter().copied().collect(), end: self.next }))
+        };
+        recover(kv, scan).expect("the index opens").0
+    }
+}
+
+fn key(id: ChunkId) -> RecordKey {
+    RecordKey { id: id.shard.blob.0, shard: id.shard.shard.0, part: id.chunk.0 }
+}
+
+fn shard(blob: u128, number: u8) -> ShardId {
+    ShardId { blob: BlobId(blob), shard: ShardNumber(number) }
+}
+
+fn chunk(of: ShardId, number: u32) -> ChunkId {
+    ChunkId { shard: of, chunk: ChunkIndex(number) }
+}
+
+fn empty_kv() -> Arc<MemoryKv> {
+    Arc::new(MemoryKv::new(TABLES))
+}
+
+/// A log, its index, and what must be found: each chunk with the origin of its last write.
+struct World {
+    log: ModelLog,
+    kv: Arc<MemoryKv>,
+    index: ShardIndex,
+    truth: BTreeMap<ChunkId, Lsn>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (log, kv) = (ModelLog::new(), empty_kv());
+        let index = log.open(kv.clone());
+        Self { log, kv, index, truth: BTreeMap::new() }
+    }
+
+    fn write(&mut self, ids: &[ChunkId]) {
+        let ticket = self.index.begin();
+        let places = self.append_chunks(ids);
+        self.index.publish_chunks(ticket, &places).expect("published");
+    }
+
+    fn append_chunks(&mut self, ids: &[ChunkId]) -> Vec<(ChunkId, Location)> {
+        let place = |&id: &ChunkId| {
+            let at = self.log.append(RecordKind::Chunk, key(id), None);
+            self.truth.insert(id, at.lsn);
+            (id, at)
+        };
+        ids.iter().map(place).collect()
+    }
+
+    fn append_drop(&mut self, of: ShardId) -> Location {
+        let key = RecordKey { id: of.blob.0, shard: of.shard.0, part: 0 };
+        self.truth.retain(|id, _| id.shard != of);
+        self.log.append(RecordKind::Tombstone, key, None)
+    }
+
+    fn drop_shard(&mut self, of: ShardId) {
+        let ticket = self.index.begin();
+        let at = self.append_drop(of);
+        self.index.publish_drops(ticket, &[(of, at)]).expect("published");
+    }
+
+    /// Copies what lives in a segment and is needed; `race` runs between the copies' sync and their publication.
+    fn copy_segment(&mut self, segment: SegmentId, race: impl FnOnce(&mut Self)) {
+        let others = self.log.others(segment);
+        let mut placed = self.index.placed_in(segment, None, usize::MAX).expect("placed");
+        placed.retain(|place| match place {
+            Placed::Chunk { .. } => true,
+            Placed::Tombstone { tombstone, .. } => tombstone.is_needed_beside(&others),
+        });
+        let ticket = self.index.begin();
+        let copy = |place: Placed| {
+            let at = match place {
+                Placed::Chunk { id, entry } => self.log.append(RecordKind::Chunk, key(id), Some(entry.origin)),
+                Placed::Tombstone { shard, tombstone } => {
+                    let key = RecordKey { id: shard.blob.0, shard: shard.shard.0, part: 0 };
+                    self.log.append(RecordKind::Tombstone, key, Some(tombstone.origin))
+                }
+            };
+            (place, at)
+        };
+        let moves: Vec<_> = placed.into_iter().map(copy).collect();
+        race(self);
+        self.index.publish_moves(ticket, &moves).expect("published");
+    }
+
+    /// Releases a segment in which nothing is left that counts; whether it was.
+    fn release_if_empty(&mut self, segment: SegmentId) -> bool {
+        let others = self.log.others(segment);
+        let left = self.index.placed_in(segment, None, usize::MAX).expect("placed");
+        let counts = |place: &Placed| match place {
+            Placed::Chunk { .. } => true,
+            Placed::Tombstone { tombstone, .. } => tombstone.is_needed_beside(&others),
+        };
+        if left.iter().any(counts) {
+            return false;
+        }
+        self.index.persist().expect("persisted");
+        self.log.release(segment);
+        self.index.forget_segment(segment).expect("forgotten");
+        true
+    }
+
+    fn power_cut(&mut self, entropy: &Seeded) {
+        self.kv = Arc::new(self.kv.power_cut(entropy));
+        self.index = self.log.open(self.kv.clone());
+    }
+
+    fn check(&self, context: &str) {
+        self.index.check_invariants();
+        assert_eq!(found(&self.index), self.truth, "{context}: the index says what was written last");
+        let rebuilt = self.log.open(empty_kv());
+        rebuilt.check_invariants();
+        assert_eq!(found(&rebuilt), self.truth, "{context}: a rebuilt index says the same");
+    }
+}
+
+/// Every chunk found by the ways of lookup, with its origin.
+fn found(index: &ShardIndex) -> BTreeMap<ChunkId, Lsn> {
+    let (shards, more) = index.inventory(None, u32::MAX).expect("inventory");
+    assert!(!more);
+    let mut all = BTreeMap::new();
+    for (of, count) in shards {
+        assert_eq!(index.count(of).expect("count"), count);
+        let entries = index.lookup(of, ChunkIndex(0), 16).expect("lookup");
+        let here = (0..).zip(entries).filter_map(|(at, entry)| Some((chunk(of, at), entry?.origin)));
+        all.extend(here);
+    }
+    all
+}
+
+fn random_chunk(entropy: &Seeded) -> ChunkId {
+    chunk(shard(1 + u128::from(entropy.below(4)), entropy.below(2) as u8), entropy.below(3) as u32)
+}
+
+fn random_step(world: &mut World, entropy: &Seeded) {
+    match entropy.below(10) {
+        0..4 => {
+            let ids: BTreeSet<ChunkId> = (0..=entropy.below(2)).map(|_| random_chunk(entropy)).collect();
+            world.write(&ids.into_iter().collect::<Vec<_>>());
+        }
+        4 | 5 => world.drop_shard(random_chunk(entropy).shard),
+        6 => publish_out_of_order(world, entropy),
+        7 | 8 => {
+            let sealed: Vec<_> =
+                world.log.segments.iter().copied().filter(|&id| id < world.log.next.segment()).collect();
+            if let Some(&segment) = sealed.get(entropy.below(sealed.len().max(1) as u64) as usize) {
+                world.copy_segment(segment, |world| {
+                    for _ in 0..entropy.below(3) {
+                        match entropy.below(2) {
+                            0 => world.drop_shard(random_chunk(entropy).shard),
+                            _ => world.write(&[random_chunk(entropy)]),
+                        }
+                    }
+                });
+                world.release_if_empty(segment);
+            }
+        }
+        _ => {
+            // Appends that were synced and never published, then the power is cut.
+            if entropy.below(2) == 0 {
+                drop(world.index.begin());
+                world.append_chunks(&[random_chunk(entropy)]);
+                world.append_drop(random_chunk(entropy).shard);
+            }
+            world.power_cut(entropy);
+        }
+    }
+}
+
+fn publish_out_of_order(world: &mut World, entropy: &Seeded) {
+    let (early, late) = (world.index.begin(), world.index.begin());
+    let first = world.append_chunks(&[random_chunk(entropy)]);
+    let of = random_chunk(entropy).shard;
+    let second = world.append_drop(of);
+    world.index.publish_drops(late, &[(of, second)]).expect("published");
+    if entropy.below(4) == 0 {
+        world.power_cut(entropy);
+    } else {
+        world.index.publish_chunks(early, &first).expect("published");
+    }
+}
+
+#[test]
+fn w10_w12_the_index_equals_the_log_after_power_cuts_and_compaction_in_400_seeds() {
+    for seed in 0..400 {
+        let entropy = Seeded(AtomicU64::new(seed));
+        let mut world = World::new();
+        for step in 0..60 {
+            random_step(&mut world, &entropy);
+            if step % 6 == 5 {
+                world.check(&format!("seed {seed}, step {step}"));
+            }
+        }
+        world.power_cut(&entropy);
+        world.check(&format!("seed {seed}, end"));
+    }
+}
+
+#[test]
+fn w10_a_deleted_or_garbled_index_is_rebuilt_with_the_same_answers() {
+    let mut world = World::new();
+    world.write(&[chunk(shard(1, 0), 0), chunk(shard(1, 0), 1), chunk(shard(2, 3), 0)]);
+    world.drop_shard(shard(2, 3));
+    world.write(&[chunk(shard(2, 3), 0)]);
+    let expected = found(&world.index);
+    let garbled = world.kv.clone();
+    let mut batch = Batch::default();
+    batch.put(CHUNKS, chunk(shard(9, 9), 9).key().to_vec(), b"not a row".to_vec());
+    batch.put(STATE, WATERMARK.to_vec(), b"nor this".to_vec());
+    garbled.commit(batch).expect("committed");
+    let index = world.log.open(garbled);
+    index.check_invariants();
+    assert_eq!(found(&index), expected);
+    assert_eq!(index.uses(), world.log.open(empty_kv()).uses());
+}
+
+#[test]
+fn w10_a_start_replays_only_from_the_watermark() {
+    let mut world = World::new();
+    world.write(&[chunk(shard(1, 0), 0)]);
+    world.write(&[chunk(shard(1, 0), 1)]);
+    let mut visited = Vec::new();
+    let scan = |from: Lsn, visit: &mut dyn FnMut(ScannedRecord)| -> Result<((), LogExtent), WalError> {
+        world.log.records.range(from..).for_each(|(lsn, record)| {
+            visited.push(*lsn);
+            visit(record.clone());
+        });
+        Ok(((), LogExtent { segments: world.log.segments.iter().copied().collect(), end: world.log.next }))
+    };
+    let (index, ()) = recover(world.kv.clone(), scan).expect("opens");
+    assert_eq!(visited, [world.truth[&chunk(shard(1, 0), 1)]], "the last published record, and nothing before it");
+    assert_eq!(found(&index), world.truth);
+}
+
+#[test]
+fn an_index_ahead_of_its_log_is_rebuilt() {
+    let mut world = World::new();
+    world.write(&[chunk(shard(1, 0), 0)]);
+    world.write(&[chunk(shard(1, 0), 1)]);
+    // Relaxed durability: acknowledged, published, and lost with the power.
+    let lost = world.truth.remove(&chunk(shard(1, 0), 1)).expect("written");
+    world.log.records.remove(&lost);
+    world.log.next = lost;
+    world.index = world.log.open(world.kv.clone());
+    world.check("after the loss");
+}
+
+#[test]
+fn w12_a_lost_relocation_race_leaves_the_copy_dead() {
+    let mut world = World::new();
+    let (kept, dropped, rewritten) = (chunk(shard(1, 0), 0), chunk(shard(2, 0), 0), chunk(shard(3, 0), 0));
+    world.write(&[kept, dropped, rewritten]);
+    let segment = SegmentId(1);
+    while world.log.next.segment() == segment {
+        world.write(&[chunk(shard(7, 0), 0)]);
+    }
+    world.copy_segment(segment, |world| {
+        world.drop_shard(dropped.shard);
+        world.write(&[rewritten]);
+    });
+    world.check("after the race");
+    assert!(world.release_if_empty(segment));
+    world.check("after the release");
+}
+
+#[test]
+fn a_tombstone_goes_only_when_nothing_it_kills_can_come_back() {
+    let mut world = World::new();
+    let dropped = chunk(shard(2, 0), 0);
+    world.write(&[dropped]);
+    let filler = chunk(shard(7, 0), 0);
+    while world.log.next.segment() == SegmentId(1) {
+        world.write(&[filler]);
+    }
+    // The tombstone is published while a copy of what it kills lands after it, in a later segment.
+    world.copy_segment(SegmentId(1), |world| world.drop_shard(dropped.shard));
+    assert!(world.release_if_empty(SegmentId(1)));
+    while world.log.next.segment() == SegmentId(2) {
+        world.write(&[filler]);
+    }
+    world.copy_segment(SegmentId(2), |_| {});
+    world.release_if_empty(SegmentId(2));
+    world.check("the dead copy does not come back");
+    for _ in 0..40 {
+        world.write(&[filler]);
+        let oldest = *world.log.segments.first().expect("one is open");
+        if oldest < world.log.next.segment() {
+            world.copy_segment(oldest, |_| {});
+            world.release_if_empty(oldest);
+        }
+    }
+    assert_eq!(world.index.total().tombstones, 0, "in the end it goes");
+    world.check("in the end");
+}
+
+#[test]
+fn lookup_finds_consecutive_chunks_and_the_gaps_between() {
+    let mut world = World::new();
+    let of = shard(5, 1);
+    world.write(&[chunk(of, 0), chunk(of, 2), chunk(of, u32::MAX - 1)]);
+    world.write(&[chunk(shard(5, 2), 1), chunk(shard(6, 0), 0)]);
+    let here = |entries: Vec<Option<Entry>>| entries.iter().map(Option::is_some).collect::<Vec<_>>();
+    assert_eq!(here(world.index.lookup(of, ChunkIndex(0), 4).expect("lookup")), [true, false, true, false]);
+    assert_eq!(here(world.index.lookup(of, ChunkIndex(u32::MAX - 2), 2).expect("lookup")), [false, true]);
+    assert!(world.index.lookup(of, ChunkIndex(0), 0).expect("lookup").is_empty());
+}
+
+#[test]
+fn the_inventory_is_paged_in_order() {
+    let mut world = World::new();
+    for blob in 1..=5 {
+        world.write(&[chunk(shard(blob, 0), 0), chunk(shard(blob, 0), 1), chunk(shard(blob, 4), 0)]);
+    }
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (page, more) = world.index.inventory(after, 3).expect("inventory");
+        after = page.last().map(|(of, _)| *of);
+        all.extend(page);
+        if !more {
+            break;
+        }
+    }
+    let expected: Vec<_> = (1..=5).flat_map(|blob| [(shard(blob, 0), 2), (shard(blob, 4), 1)]).collect();
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn dropping_what_was_never_there_needs_no_record() {
+    let mut world = World::new();
+    world.write(&[chunk(shard(1, 0), 0)]);
+    assert!(world.index.drop_matters(shard(1, 0)).expect("asked"));
+    assert!(!world.index.drop_matters(shard(1, 1)).expect("asked"));
+    let ticket = world.index.begin();
+    assert!(world.index.drop_matters(shard(1, 1)).expect("asked"), "an append under way may be of this shard");
+    world.index.end(ticket);
+}
+
+#[test]
+fn segments_that_the_log_gave_up_are_forgotten_at_the_next_start() {
+    let mut world = World::new();
+    world.write(&[chunk(shard(1, 0), 0)]);
+    world.drop_shard(shard(1, 0));
+    while world.log.next.segment() == SegmentId(1) {
+        world.write(&[chunk(shard(7, 0), 0)]);
+    }
+    world.write(&[chunk(shard(7, 0), 0)]);
+    world.index.persist().expect("persisted");
+    // Released, and the power was cut before the index forgot it.
+    world.log.release(SegmentId(1));
+    world.index = world.log.open(world.kv.clone());
+    assert!(!world.index.uses().contains_key(&SegmentId(1)));
+    world.check("after the start");
+    assert!(world.kv.get(STATE, WATERMARK).expect("read").is_some());
+}
