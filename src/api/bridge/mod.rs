@@ -1,0 +1,12 @@
+//! Between actix-web, which holds the connections, and s3s, which speaks S3: requests, their bodies, and the bodies of
+//! answers. A body is read on the worker that its connection belongs to, chunk by chunk as the store asks for it.
+
+mod collected;
+mod frames;
+mod pace;
+mod request;
+mod request_body;
+mod response;
+
+pub use request::{convert, header_bytes};
+pub use response::{Answer, ResponseBody};

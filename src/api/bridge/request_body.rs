@@ -1,0 +1,113 @@
+//! A request's body for s3s: counted, paced, and with its chunked framing made harmless.
+
+use super::frames::Frames;
+use super::pace::Pace;
+use crate::api::request_log::RequestTrace;
+use actix_web::web::Payload;
+use bytes::Bytes;
+use futures::Stream;
+use http_body::{Body, Frame, SizeHint};
+use s3s::StdError;
+use send_wrapper::SendWrapper;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// actix's payload belongs to its worker; s3s asks for `Send`. The wrapper ends the process if another thread touches it,
+/// so whoever is handed this body must read and drop it within the request's own future.
+pub struct RequestBody {
+    payload: SendWrapper<Payload>,
+    frames: Option<Frames>,
+    /// Reframed bytes not yet passed on.
+    queue: VecDeque<Bytes>,
+    /// Of the bytes as they come, where declared.
+    length: Option<u64>,
+    received: u64,
+    pace: Pace,
+    waiting: Option<Waiting>,
+    trace: Arc<RequestTrace>,
+}
+
+struct Waiting {
+    since: Instant,
+    until: Pin<Box<Sleep>>,
+}
+
+impl RequestBody {
+    pub fn new(payload: Payload, frames: Option<Frames>, length: Option<u64>, trace: Arc<RequestTrace>) -> Self {
+        Self {
+            payload: SendWrapper::new(payload),
+            frames,
+            queue: VecDeque::new(),
+            length,
+            received: 0,
+            pace: Pace::default(),
+            waiting: None,
+            trace,
+        }
+    }
+
+    /// The next bytes from the connection, or the client's failure to send any.
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StdError>>> {
+        loop {
+            match Pin::new(&mut *self.payload).poll_next(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    let waited = self.waiting.take().map(|waiting| waiting.since.elapsed()).unwrap_or_default();
+                    self.pace.received(waited, chunk.len() as u64);
+                    self.received += chunk.len() as u64;
+                    self.trace.received(chunk.len());
+                    if let Err(stalled) = self.pace.judge(std::time::Duration::ZERO) {
+                        return Poll::Ready(Some(Err(Box::new(stalled))));
+                    }
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(format!("the connection failed: {error}").into())));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+            let patience = self.pace.patience();
+            let waiting =
+                self.waiting.get_or_insert_with(|| Waiting { since: Instant::now(), until: Box::pin(sleep(patience)) });
+            ready!(waiting.until.as_mut().poll(cx));
+            let waited = waiting.since.elapsed();
+            self.waiting = None;
+            if let Err(stalled) = self.pace.judge(waited) {
+                return Poll::Ready(Some(Err(Box::new(stalled))));
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(bytes) = this.queue.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            let next = ready!(this.poll_payload(cx));
+            match (next, &mut this.frames) {
+                (Some(Ok(chunk)), Some(frames)) => {
+                    if let Err(fault) = frames.push(chunk, &mut this.queue) {
+                        return Poll::Ready(Some(Err(Box::new(fault))));
+                    }
+                }
+                (next, _) => return Poll::Ready(next.map(|chunk| chunk.map(Frame::data))),
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.frames, self.length) {
+            (None, Some(length)) => SizeHint::with_exact(length.saturating_sub(self.received)),
+            _ => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! An answer of s3s as one of actix-web, and the watch over its reader: one that takes nothing for too long loses the
+//! stream, so that what the stream holds (permits, chunks read ahead) is bounded in time too.
+
+use crate::api::request_log::RequestRecord;
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use futures::Stream;
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a reader may leave a chunk untaken.
+const READER_IDLE_MAX: Duration = Duration::from_secs(120);
+/// Answers up to this size are in the connection's buffer at once; nothing is watched.
+const WATCHED_BYTES_MIN: u64 = 256 << 10;
+
+/// What s3s answered, its body apart, and what the bridge adds.
+pub struct Answer {
+    pub response: s3s::HttpResponse,
+    /// Replaces the body, where an error's was completed.
+    pub body: Option<Bytes>,
+    pub is_head: bool,
+    pub record: RequestRecord,
+}
+
+impl Answer {
+    pub fn into_response(self) -> HttpResponse<ResponseBody> {
+        let (parts, body) = self.response.into_parts();
+        let status = StatusCode::from_u16(parts.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let declared =
+            parts.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut response = HttpResponse::new(status);
+        for (name, value) in &parts.headers {
+            if matches!(*name, http::header::CONTENT_LENGTH | http::header::TRANSFER_ENCODING) {
+                continue;
+            }
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+            {
+                response.headers_mut().append(name, value);
+            }
+        }
+        let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        let (size, content) = match (self.body, body.bytes()) {
+            _ if bodiless => (BodySize::None, Content::Done),
+            // The length of what a GET would answer, and none of it.
+            _ if self.is_head => (BodySize::Sized(declared.unwrap_or(0)), Content::Done),
+            (Some(bytes), _) | (None, Some(bytes)) => (BodySize::Sized(bytes.len() as u64), Content::Whole(bytes)),
+            (None, None) => {
+                let exact = declared.or_else(|| http_body::Body::size_hint(&body).exact());
+                (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(body, exact)))
+            }
+        };
+        let mut record = self.record;
+        record.answered(status.as_u16());
+        response.set_body(ResponseBody { size, content, record })
+    }
+}
+
+enum Content {
+    Done,
+    Whole(Bytes),
+    Stream(Rc<RefCell<Watched>>),
+}
+
+struct Watched {
+    /// `None` once the reader was given up.
+    body: Option<s3s::Body>,
+    /// Whether it is the reader that is waited for, and since when.
+    reader_since: Option<Instant>,
+}
+
+fn watched(body: s3s::Body, length: Option<u64>) -> Rc<RefCell<Watched>> {
+    let watched = Rc::new(RefCell::new(Watched { body: Some(body), reader_since: None }));
+    if length.is_none_or(|length| length > WATCHED_BYTES_MIN) {
+        actix_web::rt::spawn(watch(Rc::downgrade(&watched)));
+    }
+    watched
+}
+
+async fn watch(stream: Weak<RefCell<Watched>>) {
+    loop {
+        sleep(READER_IDLE_MAX / 2).await;
+        let Some(stream) = stream.upgrade() else { return };
+        let mut stream = stream.borrow_mut();
+        if stream.reader_since.is_some_and(|since| since.elapsed() > READER_IDLE_MAX) {
+            stream.body = None;
+            return;
+        }
+    }
+}
+
+/// The answer's body ends here; actix closes the connection, so that the client sees that it is not whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(String);
+
+/// An answer's body; the request is logged and counted when it is dropped.
+pub struct ResponseBody {
+    size: BodySize,
+    content: Content,
+    record: RequestRecord,
+}
+
+impl MessageBody for ResponseBody {
+    type Error = Broken;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let this = &mut *self;
+        let next = match &mut this.content {
+            Content::Done => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.content = Content::Done;
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+            }
+            Content::Stream(stream) => {
+                let mut stream = stream.borrow_mut();
+                let next = match &mut stream.body {
+                    Some(body) => Pin::new(body)
+                        .poll_next(cx)
+                        .map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string())))),
+                    None => Poll::Ready(Some(Err(Broken("the reader took nothing for too long".to_owned())))),
+                };
+                stream.reader_since = next.is_ready().then(Instant::now);
+                next
+            }
+        };
+        match &next {
+            Poll::Ready(Some(Ok(chunk))) => this.record.sent(chunk.len()),
+            Poll::Ready(Some(Err(error))) => this.record.broken(error.to_string()),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        next
+    }
+}

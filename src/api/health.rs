@@ -1,0 +1,131 @@
+//! Whether this host lives, and what it can do: for supervisors, load balancers and people.
+
+use crate::metrics;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{Data, ServiceConfig, get, head};
+use actix_web::{HttpResponse, Resource, Route};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What can be done now, and why not all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    pub reads: bool,
+    pub writes: bool,
+    /// What is wrong, in words; empty where nothing is.
+    pub reasons: Vec<String>,
+    pub drives: Vec<DriveHealth>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DriveHealth {
+    pub node: u32,
+    pub path: String,
+    pub in_service: bool,
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    /// Why it is out of service, or what is wrong with it.
+    pub why: Option<String>,
+}
+
+impl Health {
+    /// `ok` where all is well, `degraded` where something is wrong and yet all can be done or at least read, else
+    /// `unavailable`.
+    fn status(&self) -> &'static str {
+        match (self.reads, self.writes, self.reasons.is_empty()) {
+            (false, _, _) => "unavailable",
+            (true, true, true) => "ok",
+            (true, _, _) => "degraded",
+        }
+    }
+}
+
+/// Who knows how the host is. Asked at each request, so it must be cheap and must not wait.
+pub trait HealthSource: Send + Sync + 'static {
+    fn health(&self) -> Health;
+
+    /// Sets the gauges that are only worth setting when someone looks.
+    fn observe(&self) {}
+}
+
+pub type SharedHealth = Arc<dyn HealthSource>;
+
+/// The aliases that MinIO's users have in their probes; also on the S3 port, unsigned, as theirs are.
+pub fn aliases(config: &mut ServiceConfig) {
+    config
+        .service(probe("/minio/health/live", live))
+        .service(probe("/minio/health/ready", ready))
+        .service(probe("/minio/health/cluster", cluster))
+        .service(probe("/minio/health/cluster/read", ready));
+}
+
+/// The admin port's part.
+pub fn admin(config: &mut ServiceConfig) {
+    config
+        .service(probe("/health/live", live))
+        .service(probe("/health/ready", ready))
+        .service(Resource::new("/metrics").route(get().to(scrape)));
+    aliases(config);
+}
+
+fn probe(path: &str, answer: fn(&Health) -> StatusCode) -> Resource {
+    let route =
+        |route: Route| route.to(move |source: Data<SharedHealth>| async move { told(&source.health(), answer) });
+    Resource::new(path).route(route(get())).route(route(head()))
+}
+
+fn live(_: &Health) -> StatusCode {
+    StatusCode::OK
+}
+
+fn ready(health: &Health) -> StatusCode {
+    if health.reads { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn cluster(health: &Health) -> StatusCode {
+    if health.reads && health.writes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn told(health: &Health, answer: fn(&Health) -> StatusCode) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        status: &'static str,
+        #[serde(flatten)]
+        health: &'a Health,
+    }
+    HttpResponse::build(answer(health))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(Told { status: health.status(), health })
+}
+
+async fn scrape(source: Data<SharedHealth>) -> HttpResponse {
+    source.observe();
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(metrics::render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Health, cluster, live, ready};
+    use actix_web::http::StatusCode;
+
+    fn health(reads: bool, writes: bool, reasons: &[&str]) -> Health {
+        Health { reads, writes, reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(), drives: Vec::new() }
+    }
+
+    #[test]
+    fn a_host_that_only_reads_is_ready_and_degraded() {
+        let reading = health(true, false, &["two of four drives are out of service"]);
+        assert_eq!((reading.status(), ready(&reading)), ("degraded", StatusCode::OK));
+        assert_eq!(cluster(&reading), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(live(&reading), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_host_that_cannot_read_is_not_ready() {
+        let lost = health(false, false, &["no metadata"]);
+        assert_eq!((lost.status(), ready(&lost)), ("unavailable", StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(health(true, true, &[]).status(), "ok");
+        assert_eq!(health(true, true, &["a drive is nearly full"]).status(), "degraded");
+    }
+}

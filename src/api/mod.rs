@@ -1,0 +1,17 @@
+//! What speaks to people and programs, over actix-web: S3 (`s3`, behind `bridge` and `front`), health and metrics. It holds
+//! the store as a `Gateway` and knows nothing beneath it.
+
+mod bridge;
+mod front;
+mod health;
+mod request_log;
+mod s3;
+mod server;
+mod tls;
+
+pub use health::{DriveHealth, Health, HealthSource};
+pub use s3::Credentials;
+pub use server::{ApiError, ApiHandle, ApiOptions, TlsFiles, serve};
+
+#[cfg(test)]
+mod tests;

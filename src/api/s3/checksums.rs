@@ -1,0 +1,287 @@
+//! S3's five checksums, and Content-MD5, between headers, trailers, XML and what is stored.
+
+use super::errors::{Fault, trailer_missing};
+use crate::actors::gateway::TrailerChecksum;
+use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+use s3s::TrailingHeaders;
+use s3s::dto;
+
+/// Every algorithm, with the header that carries its value and its name in XML and headers.
+const ALGORITHMS: [(ChecksumAlgorithm, HeaderName, &str); 5] = [
+    (ChecksumAlgorithm::Crc32, s3s::header::X_AMZ_CHECKSUM_CRC32, dto::ChecksumAlgorithm::CRC32),
+    (ChecksumAlgorithm::Crc32c, s3s::header::X_AMZ_CHECKSUM_CRC32C, dto::ChecksumAlgorithm::CRC32C),
+    (ChecksumAlgorithm::Crc64Nvme, s3s::header::X_AMZ_CHECKSUM_CRC64NVME, dto::ChecksumAlgorithm::CRC64NVME),
+    (ChecksumAlgorithm::Sha1, s3s::header::X_AMZ_CHECKSUM_SHA1, dto::ChecksumAlgorithm::SHA1),
+    (ChecksumAlgorithm::Sha256, s3s::header::X_AMZ_CHECKSUM_SHA256, dto::ChecksumAlgorithm::SHA256),
+];
+const X_AMZ_TRAILER: &str = "x-amz-trailer";
+
+pub fn algorithm_name(algorithm: ChecksumAlgorithm) -> &'static str {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => dto::ChecksumAlgorithm::CRC32,
+        ChecksumAlgorithm::Crc32c => dto::ChecksumAlgorithm::CRC32C,
+        ChecksumAlgorithm::Crc64Nvme => dto::ChecksumAlgorithm::CRC64NVME,
+        ChecksumAlgorithm::Sha1 => dto::ChecksumAlgorithm::SHA1,
+        ChecksumAlgorithm::Sha256 => dto::ChecksumAlgorithm::SHA256,
+    }
+}
+
+pub fn algorithm_named(name: &str) -> Result<ChecksumAlgorithm, Fault> {
+    ALGORITHMS
+        .iter()
+        .find(|(_, _, known)| known.eq_ignore_ascii_case(name.trim()))
+        .map(|(found, _, _)| *found)
+        .ok_or_else(|| {
+            Fault::InvalidRequest(
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
+                    .to_owned(),
+            )
+        })
+}
+
+fn digest_bytes(algorithm: ChecksumAlgorithm) -> usize {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => 4,
+        ChecksumAlgorithm::Crc64Nvme => 8,
+        ChecksumAlgorithm::Sha1 => 20,
+        ChecksumAlgorithm::Sha256 => 32,
+    }
+}
+
+/// Base64 of a digest of the right size.
+pub fn parse_digest(algorithm: ChecksumAlgorithm, text: &str) -> Result<Bytes, Fault> {
+    match base64_simd::STANDARD.decode_to_vec(text.trim()) {
+        Ok(digest) if digest.len() == digest_bytes(algorithm) => Ok(digest.into()),
+        _ => Err(Fault::InvalidRequest(format!(
+            "Value for x-amz-checksum-{} header is invalid.",
+            algorithm_name(algorithm).to_ascii_lowercase()
+        ))),
+    }
+}
+
+/// Content-MD5: base64 of 16 bytes.
+pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Fault> {
+    let Some(value) = headers.get("content-md5") else { return Ok(None) };
+    let digest = base64_simd::STANDARD.decode_to_vec(value.as_bytes()).map_err(|_| Fault::InvalidDigest)?;
+    digest.try_into().map(Some).map_err(|_| Fault::InvalidDigest)
+}
+
+/// The checksum that a request gives in a header of its own: at most one.
+pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, String)>, Fault> {
+    let mut found = None;
+    for (algorithm, name, _) in &ALGORITHMS {
+        let Some(value) = headers.get(name) else { continue };
+        if found.is_some() {
+            return Err(Fault::InvalidRequest(
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.".to_owned(),
+            ));
+        }
+        let text = value.to_str().map_err(|_| Fault::InvalidRequest(format!("Value for {name} header is invalid.")))?;
+        found = Some((*algorithm, text.to_owned()));
+    }
+    Ok(found)
+}
+
+/// The checksum that a request announces for its trailer.
+fn of_trailer(headers: &HeaderMap) -> Option<(ChecksumAlgorithm, HeaderName)> {
+    let announced = headers.get(X_AMZ_TRAILER)?.to_str().ok()?;
+    announced.split(',').map(str::trim).find_map(|name| {
+        ALGORITHMS
+            .iter()
+            .find(|(_, known, _)| known.as_str().eq_ignore_ascii_case(name))
+            .map(|(algorithm, known, _)| (*algorithm, known.clone()))
+    })
+}
+
+/// What the content of one PUT is checked with.
+#[derive(Default)]
+pub struct UploadChecksum {
+    pub checksum: Option<(ChecksumAlgorithm, Option<Bytes>)>,
+    pub trailer: Option<TrailerChecksum>,
+}
+
+/// By header, by trailer, or where the client gives none, by what the upload asked for (`otherwise`).
+pub fn of_upload(
+    headers: &HeaderMap,
+    trailing: Option<TrailingHeaders>,
+    otherwise: Option<ChecksumAlgorithm>,
+) -> Result<UploadChecksum, Fault> {
+    let header = of_headers(headers)?;
+    let trailer = of_trailer(headers);
+    let named = match headers.get(s3s::header::X_AMZ_SDK_CHECKSUM_ALGORITHM).map(|value| value.to_str()) {
+        Some(Ok(name)) => Some(algorithm_named(name)?),
+        Some(Err(_)) => return Err(Fault::InvalidRequest("Checksum algorithm provided is unsupported.".to_owned())),
+        None => None,
+    };
+    let found = match (&header, &trailer) {
+        (Some(_), Some(_)) => {
+            return Err(Fault::InvalidRequest(
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.".to_owned(),
+            ));
+        }
+        (Some((algorithm, _)), None) | (None, Some((algorithm, _))) => Some(*algorithm),
+        (None, None) => None,
+    };
+    if let Some(named) = named
+        && found.is_some_and(|found| found != named)
+    {
+        return Err(Fault::InvalidRequest(
+            "Value for x-amz-sdk-checksum-algorithm header is invalid: it differs from the checksum given.".to_owned(),
+        ));
+    }
+    if named.is_some() && found.is_none() {
+        return Err(Fault::InvalidRequest(
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers \
+             were found."
+                .to_owned(),
+        ));
+    }
+    if let Some((algorithm, text)) = header {
+        let value = parse_digest(algorithm, &text)?;
+        return Ok(UploadChecksum { checksum: Some((algorithm, Some(value))), trailer: None });
+    }
+    if let Some((algorithm, name)) = trailer {
+        let trailing = trailing.ok_or_else(|| {
+            Fault::InvalidRequest("x-amz-trailer was given, and the body's framing has no trailer.".to_owned())
+        })?;
+        return Ok(UploadChecksum {
+            checksum: Some((algorithm, None)),
+            trailer: Some(read_trailer(trailing, algorithm, name)),
+        });
+    }
+    Ok(UploadChecksum { checksum: otherwise.map(|algorithm| (algorithm, None)), trailer: None })
+}
+
+fn read_trailer(trailing: TrailingHeaders, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
+    Box::new(move || {
+        let text = trailing.take().and_then(|found| found.get(&name)?.to_str().ok().map(str::to_owned));
+        let value = text.and_then(|text| parse_digest(algorithm, &text).ok());
+        Some(match value {
+            Some(value) => Ok(Checksum { algorithm, kind: ChecksumKind::FullObject, value }),
+            None => Err(trailer_missing(name.as_str())),
+        })
+    })
+}
+
+/// Which checksum an upload in parts is to have, and how those of its parts combine.
+pub fn of_create(
+    algorithm: Option<&dto::ChecksumAlgorithm>,
+    kind: Option<&dto::ChecksumType>,
+) -> Result<Option<(ChecksumAlgorithm, ChecksumKind)>, Fault> {
+    let Some(algorithm) = algorithm else {
+        return match kind {
+            None => Ok(None),
+            Some(_) => Err(Fault::InvalidRequest(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.".to_owned(),
+            )),
+        };
+    };
+    let algorithm = algorithm_named(algorithm.as_str())?;
+    let combines =
+        matches!(algorithm, ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c | ChecksumAlgorithm::Crc64Nvme);
+    let kind = match kind {
+        Some(kind) => parse_kind(kind)?,
+        None if algorithm == ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
+        None => ChecksumKind::Composite,
+    };
+    let refused = match kind {
+        ChecksumKind::FullObject if !combines => Some("FULL_OBJECT"),
+        ChecksumKind::Composite if algorithm == ChecksumAlgorithm::Crc64Nvme => Some("COMPOSITE"),
+        ChecksumKind::FullObject | ChecksumKind::Composite => None,
+    };
+    match refused {
+        None => Ok(Some((algorithm, kind))),
+        Some(kind) => Err(Fault::InvalidRequest(format!(
+            "The {kind} checksum type cannot be used with the {} checksum algorithm.",
+            algorithm_name(algorithm).to_ascii_lowercase()
+        ))),
+    }
+}
+
+pub fn parse_kind(kind: &dto::ChecksumType) -> Result<ChecksumKind, Fault> {
+    match kind.as_str() {
+        dto::ChecksumType::FULL_OBJECT => Ok(ChecksumKind::FullObject),
+        dto::ChecksumType::COMPOSITE => Ok(ChecksumKind::Composite),
+        _ => Err(Fault::InvalidRequest("Value for x-amz-checksum-type header is invalid.".to_owned())),
+    }
+}
+
+/// The value of a whole object's checksum; a composite one may carry `-N`.
+pub fn parse_whole(algorithm: ChecksumAlgorithm, kind: ChecksumKind, text: &str) -> Result<Checksum, Fault> {
+    let digits = match kind {
+        ChecksumKind::Composite => text.split_once('-').map_or(text, |(digits, _)| digits),
+        ChecksumKind::FullObject => text,
+    };
+    Ok(Checksum { algorithm, kind, value: parse_digest(algorithm, digits)? })
+}
+
+pub fn kind_name(kind: ChecksumKind) -> dto::ChecksumType {
+    dto::ChecksumType::from_static(match kind {
+        ChecksumKind::FullObject => dto::ChecksumType::FULL_OBJECT,
+        ChecksumKind::Composite => dto::ChecksumType::COMPOSITE,
+    })
+}
+
+/// A checksum spread over the fields that S3's answers have for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChecksumFields {
+    pub crc32: Option<String>,
+    pub crc32c: Option<String>,
+    pub crc64nvme: Option<String>,
+    pub sha1: Option<String>,
+    pub sha256: Option<String>,
+    pub kind: Option<dto::ChecksumType>,
+}
+
+/// `parts` is the `N` of a composite checksum's `-N`.
+pub fn fields_of(checksum: &Checksum, parts: Option<u16>) -> ChecksumFields {
+    let digits = base64_simd::STANDARD.encode_to_string(&checksum.value);
+    let text = match (checksum.kind, parts) {
+        (ChecksumKind::Composite, Some(parts)) => format!("{digits}-{parts}"),
+        (ChecksumKind::Composite, None) | (ChecksumKind::FullObject, _) => digits,
+    };
+    let mut fields = ChecksumFields { kind: Some(kind_name(checksum.kind)), ..ChecksumFields::default() };
+    let field = match checksum.algorithm {
+        ChecksumAlgorithm::Crc32 => &mut fields.crc32,
+        ChecksumAlgorithm::Crc32c => &mut fields.crc32c,
+        ChecksumAlgorithm::Crc64Nvme => &mut fields.crc64nvme,
+        ChecksumAlgorithm::Sha1 => &mut fields.sha1,
+        ChecksumAlgorithm::Sha256 => &mut fields.sha256,
+    };
+    *field = Some(text);
+    fields
+}
+
+/// The one value among the five that an XML element may have.
+pub fn of_fields(fields: ChecksumFields) -> Result<Option<(ChecksumAlgorithm, Bytes)>, Fault> {
+    let given = [
+        (ChecksumAlgorithm::Crc32, fields.crc32),
+        (ChecksumAlgorithm::Crc32c, fields.crc32c),
+        (ChecksumAlgorithm::Crc64Nvme, fields.crc64nvme),
+        (ChecksumAlgorithm::Sha1, fields.sha1),
+        (ChecksumAlgorithm::Sha256, fields.sha256),
+    ];
+    let mut given = given.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text?)));
+    let Some((algorithm, text)) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(Fault::MalformedXml);
+    }
+    Ok(Some((algorithm, parse_digest(algorithm, &text)?)))
+}
+
+/// The length of a body's content: what a chunked framing declares for it, else the request's own.
+pub fn content_length(headers: &HeaderMap) -> Result<u64, Fault> {
+    let framed = headers
+        .get(s3s::header::X_AMZ_CONTENT_SHA256)
+        .is_some_and(|payload| payload.as_bytes().starts_with(b"STREAMING-"));
+    let name = if framed { s3s::header::X_AMZ_DECODED_CONTENT_LENGTH } else { header::CONTENT_LENGTH };
+    let value = headers.get(&name).ok_or(Fault::MissingContentLength)?;
+    let length = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
+    length.ok_or_else(|| Fault::InvalidArgument(format!("The header {name} is not a length.")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Which checksum a request is checked with, and how its values are read and shown.
+
+use super::{content_length, content_md5, fields_of, of_create, of_fields, of_upload, parse_whole};
+use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use crate::api::s3::errors::Fault;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use s3s::dto;
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    HeaderMap::from_iter(
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+    )
+}
+
+fn refused<T>(result: Result<T, Fault>) -> bool {
+    matches!(result, Err(Fault::InvalidRequest(_)))
+}
+
+#[test]
+fn a_checksum_comes_by_header_or_is_asked_for_by_the_upload() {
+    let found = of_upload(&headers(&[("x-amz-checksum-crc32", "AAAAAQ==")]), None, None).expect("a checksum");
+    assert_eq!(found.checksum, Some((ChecksumAlgorithm::Crc32, Some(Bytes::from_static(&[0, 0, 0, 1])))));
+    assert!(found.trailer.is_none());
+    let found = of_upload(&HeaderMap::new(), None, Some(ChecksumAlgorithm::Sha1)).expect("a checksum");
+    assert_eq!(found.checksum, Some((ChecksumAlgorithm::Sha1, None)));
+    assert!(of_upload(&HeaderMap::new(), None, None).expect("none").checksum.is_none());
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    for pairs in [
+        &[("x-amz-checksum-crc32", "AAAA")][..],
+        &[("x-amz-checksum-crc32", "AAAAAQ=="), ("x-amz-checksum-crc32c", "AAAAAQ==")],
+        &[("x-amz-checksum-crc32", "AAAAAQ=="), ("x-amz-sdk-checksum-algorithm", "SHA1")],
+        &[("x-amz-sdk-checksum-algorithm", "CRC32")],
+        &[("x-amz-sdk-checksum-algorithm", "CRC7")],
+        &[("x-amz-trailer", "x-amz-checksum-crc32")],
+    ] {
+        assert!(refused(of_upload(&headers(pairs), None, None)), "{pairs:?}");
+    }
+}
+
+#[test]
+fn content_md5_is_sixteen_bytes_of_base64() {
+    assert_eq!(content_md5(&HeaderMap::new()), Ok(None));
+    assert_eq!(content_md5(&headers(&[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")])), Ok(Some([0; 16])));
+    for text in ["", "AAAA", "not base64!"] {
+        assert_eq!(content_md5(&headers(&[("content-md5", text)])), Err(Fault::InvalidDigest), "{text}");
+    }
+}
+
+#[test]
+fn an_upload_in_parts_combines_checksums_as_s3_does() {
+    let create = |algorithm: &'static str, kind: Option<&'static str>| {
+        of_create(
+            Some(&dto::ChecksumAlgorithm::from_static(algorithm)),
+            kind.map(dto::ChecksumType::from_static).as_ref(),
+        )
+    };
+    assert_eq!(create("CRC32", None), Ok(Some((ChecksumAlgorithm::Crc32, ChecksumKind::Composite))));
+    assert_eq!(create("CRC32C", Some("FULL_OBJECT")), Ok(Some((ChecksumAlgorithm::Crc32c, ChecksumKind::FullObject))));
+    assert_eq!(create("CRC64NVME", None), Ok(Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject))));
+    assert!(refused(create("CRC64NVME", Some("COMPOSITE"))));
+    assert!(refused(create("SHA256", Some("FULL_OBJECT"))));
+    assert!(refused(create("MD5", None)));
+    assert!(refused(of_create(None, Some(&dto::ChecksumType::from_static("COMPOSITE")))));
+    assert_eq!(of_create(None, None), Ok(None));
+}
+
+#[test]
+fn a_composite_checksum_shows_and_reads_its_number_of_parts() {
+    let checksum = Checksum {
+        algorithm: ChecksumAlgorithm::Crc32,
+        kind: ChecksumKind::Composite,
+        value: Bytes::from_static(&[0, 0, 0, 1]),
+    };
+    let fields = fields_of(&checksum, Some(3));
+    assert_eq!(fields.crc32.as_deref(), Some("AAAAAQ==-3"));
+    assert_eq!(parse_whole(ChecksumAlgorithm::Crc32, ChecksumKind::Composite, "AAAAAQ==-3"), Ok(checksum));
+}
+
+#[test]
+fn an_element_has_at_most_one_checksum() {
+    let one = super::ChecksumFields { crc32: Some("AAAAAQ==".to_owned()), ..Default::default() };
+    assert_eq!(of_fields(one.clone()), Ok(Some((ChecksumAlgorithm::Crc32, Bytes::from_static(&[0, 0, 0, 1])))));
+    let two = super::ChecksumFields { crc32c: Some("AAAAAQ==".to_owned()), ..one };
+    assert_eq!(of_fields(two), Err(Fault::MalformedXml));
+}
+
+#[test]
+fn the_length_is_the_contents_and_not_the_framings() {
+    let framed = headers(&[
+        ("content-length", "300"),
+        ("x-amz-decoded-content-length", "200"),
+        ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+    ]);
+    assert_eq!(content_length(&framed), Ok(200));
+    let plain = headers(&[("content-length", "300"), ("x-amz-decoded-content-length", "200")]);
+    assert_eq!(content_length(&plain), Ok(300));
+    assert_eq!(content_length(&HeaderMap::new()), Err(Fault::MissingContentLength));
+    assert!(matches!(content_length(&headers(&[("content-length", "-1")])), Err(Fault::InvalidArgument(_))));
+}

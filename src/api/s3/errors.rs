@@ -1,0 +1,456 @@
+//! The map from what can go wrong to S3's error codes, statuses and messages. No other file names a code.
+
+use crate::actors::gateway::StoreError;
+use crate::actors::meta::{ChecksumAlgorithm, KvError, MetaError, Refusal};
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use s3s::{HttpResponse, S3Error, S3ErrorCode, StdError};
+
+/// After how many seconds a client may try again what is unavailable.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+/// What a request can be told that the store itself does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    AccessDenied(&'static str),
+    BadDigest(String),
+    BucketOwnerDiffers,
+    EntityTooLarge,
+    IncompleteBody,
+    Internal(String),
+    InvalidAccessKey,
+    InvalidArgument(String),
+    InvalidContentSha256,
+    InvalidDigest,
+    InvalidLocationConstraint,
+    InvalidPart,
+    InvalidPartNumber,
+    /// Of a presigned URL.
+    InvalidQueryAuth(String),
+    InvalidRange {
+        size_bytes: u64,
+    },
+    InvalidRedirect,
+    InvalidRequest(String),
+    InvalidStorageClass,
+    /// XML that says something that the operation has no meaning for.
+    MalformedXml,
+    MetadataTooLarge,
+    MissingContentLength,
+    NoSuchBucket,
+    NoSuchKey,
+    NoSuchUpload,
+    NotImplemented(String),
+    /// The reader has this version already; the headers tell it which.
+    NotModified(Box<HeaderMap>),
+    PreconditionFailed,
+    RequestHeadersTooLarge,
+    RequestTimeout,
+    /// Of a chunk of a body, or of its trailer.
+    SignatureDoesNotMatch,
+    SlowDown(String),
+}
+
+impl From<Fault> for S3Error {
+    fn from(fault: Fault) -> Self {
+        let mut error = S3Error::with_message(code_of(&fault), message_of(&fault).to_owned());
+        match fault {
+            Fault::InvalidRange { size_bytes } => {
+                if let Ok(value) = HeaderValue::try_from(format!("bytes */{size_bytes}")) {
+                    error.set_headers(xml_headers([(CONTENT_RANGE, value)]));
+                }
+            }
+            Fault::InvalidPartNumber => error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE),
+            Fault::RequestHeadersTooLarge
+            | Fault::InvalidContentSha256
+            | Fault::InvalidQueryAuth(_)
+            | Fault::InvalidRedirect => error.set_status_code(StatusCode::BAD_REQUEST),
+            Fault::NotModified(headers) => error.set_headers(*headers),
+            Fault::SlowDown(_) => error.set_headers(retry_headers()),
+            _ => {}
+        }
+        error
+    }
+}
+
+fn code_of(fault: &Fault) -> S3ErrorCode {
+    match fault {
+        Fault::AccessDenied(_) | Fault::BucketOwnerDiffers => S3ErrorCode::AccessDenied,
+        Fault::BadDigest(_) => S3ErrorCode::BadDigest,
+        Fault::EntityTooLarge => S3ErrorCode::EntityTooLarge,
+        Fault::IncompleteBody => S3ErrorCode::IncompleteBody,
+        Fault::Internal(_) => S3ErrorCode::InternalError,
+        Fault::InvalidAccessKey => S3ErrorCode::InvalidAccessKeyId,
+        Fault::InvalidArgument(_) => S3ErrorCode::InvalidArgument,
+        Fault::InvalidContentSha256 => custom("XAmzContentSHA256Mismatch"),
+        Fault::InvalidDigest => S3ErrorCode::InvalidDigest,
+        Fault::InvalidLocationConstraint => S3ErrorCode::InvalidLocationConstraint,
+        Fault::InvalidPart => S3ErrorCode::InvalidPart,
+        Fault::InvalidPartNumber => custom("InvalidPartNumber"),
+        Fault::InvalidQueryAuth(_) => custom("AuthorizationQueryParametersError"),
+        Fault::InvalidRange { .. } => S3ErrorCode::InvalidRange,
+        Fault::InvalidRedirect => custom("InvalidRedirectLocation"),
+        Fault::InvalidRequest(_) => S3ErrorCode::InvalidRequest,
+        Fault::InvalidStorageClass => S3ErrorCode::InvalidStorageClass,
+        Fault::MalformedXml => S3ErrorCode::MalformedXML,
+        Fault::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
+        Fault::MissingContentLength => S3ErrorCode::MissingContentLength,
+        Fault::NoSuchBucket => S3ErrorCode::NoSuchBucket,
+        Fault::NoSuchKey => S3ErrorCode::NoSuchKey,
+        Fault::NoSuchUpload => S3ErrorCode::NoSuchUpload,
+        Fault::NotImplemented(_) => S3ErrorCode::NotImplemented,
+        Fault::NotModified(_) => S3ErrorCode::NotModified,
+        Fault::PreconditionFailed => S3ErrorCode::PreconditionFailed,
+        Fault::RequestHeadersTooLarge => custom("RequestHeaderSectionTooLarge"),
+        Fault::RequestTimeout => S3ErrorCode::RequestTimeout,
+        Fault::SignatureDoesNotMatch => S3ErrorCode::SignatureDoesNotMatch,
+        Fault::SlowDown(_) => S3ErrorCode::SlowDown,
+    }
+}
+
+/// In S3's own words, where it has some.
+fn message_of(fault: &Fault) -> &str {
+    match fault {
+        Fault::AccessDenied(why) => why,
+        Fault::BadDigest(why)
+        | Fault::Internal(why)
+        | Fault::InvalidArgument(why)
+        | Fault::InvalidQueryAuth(why)
+        | Fault::InvalidRequest(why)
+        | Fault::NotImplemented(why)
+        | Fault::SlowDown(why) => why,
+        Fault::BucketOwnerDiffers => "The bucket is not owned by the expected owner.",
+        Fault::EntityTooLarge => "Your proposed upload exceeds the maximum allowed size.",
+        Fault::IncompleteBody => "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        Fault::InvalidAccessKey => "The access key ID that you provided does not exist in our records.",
+        Fault::InvalidContentSha256 => "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        Fault::InvalidDigest => "The Content-MD5 or checksum value that you specified is not valid.",
+        Fault::InvalidLocationConstraint => "The specified location constraint is not the region of this store.",
+        Fault::InvalidPart => INVALID_PART,
+        Fault::InvalidPartNumber => "The requested partnumber is not satisfiable.",
+        Fault::InvalidRange { .. } => "The requested range is not satisfiable.",
+        Fault::InvalidRedirect => "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        Fault::InvalidStorageClass => "The storage class you specified is not valid: only STANDARD is.",
+        Fault::MalformedXml => MALFORMED_XML,
+        Fault::MetadataTooLarge => "Your metadata headers exceed the maximum allowed metadata size.",
+        Fault::MissingContentLength => "You must provide the Content-Length HTTP header.",
+        Fault::NoSuchBucket => "The specified bucket does not exist.",
+        Fault::NoSuchKey => "The specified key does not exist.",
+        Fault::NoSuchUpload => NO_SUCH_UPLOAD,
+        Fault::NotModified(_) => "Not modified.",
+        Fault::PreconditionFailed => "At least one of the preconditions you specified did not hold.",
+        Fault::RequestHeadersTooLarge => {
+            "Your request header section exceeds the maximum allowed request header section size."
+        }
+        Fault::RequestTimeout => REQUEST_TIMEOUT,
+        Fault::SignatureDoesNotMatch => "The signature of a chunk of the body, or of its trailer, does not match.",
+    }
+}
+
+const MALFORMED_XML: &str =
+    "The XML you provided was not well-formed or did not validate against our published schema.";
+const REQUEST_TIMEOUT: &str =
+    "Your socket connection to the server was not read from or written to within the timeout period.";
+const INVALID_PART: &str =
+    "One or more of the specified parts could not be found, or its entity tag or checksum does not match.";
+const NO_SUCH_UPLOAD: &str = "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+
+fn custom(code: &'static str) -> S3ErrorCode {
+    S3ErrorCode::Custom(code.into())
+}
+
+/// Headers of an error's answer replace those that s3s would set, so the type of the body must be among them.
+fn xml_headers<const N: usize>(headers: [(HeaderName, HeaderValue); N]) -> HeaderMap {
+    let mut map = HeaderMap::from_iter(headers);
+    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    map
+}
+
+fn retry_headers() -> HeaderMap {
+    xml_headers([(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
+}
+
+fn retry_later(code: S3ErrorCode, why: String) -> S3Error {
+    let mut error = S3Error::with_message(code, why);
+    error.set_headers(retry_headers());
+    error
+}
+
+/// Nothing of the store's inside is told to clients; the log has it.
+fn internal(why: &dyn std::fmt::Display) -> S3Error {
+    tracing::error!(%why, "a request failed inside the store");
+    Fault::Internal("We encountered an internal error. Please try again.".to_owned()).into()
+}
+
+impl From<StoreError> for S3Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(refusal) => refusal.into(),
+            StoreError::Unavailable { why } | StoreError::DataUnavailable { why } => {
+                retry_later(S3ErrorCode::ServiceUnavailable, why)
+            }
+            StoreError::Busy { why } => retry_later(S3ErrorCode::SlowDown, why),
+            // S3 itself never says this; 507 is what its peers answer and what SDKs do not retry at once.
+            StoreError::OutOfSpace => {
+                let mut full = S3Error::with_message(
+                    custom("InsufficientStorage"),
+                    "The store has no space left for writes; reads and deletes go on.",
+                );
+                full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
+                full
+            }
+            StoreError::OutcomeUnknown => retry_later(
+                S3ErrorCode::ServiceUnavailable,
+                "The change was not decided in time; whether it takes effect is not known.".to_owned(),
+            ),
+            StoreError::BodyIncomplete { .. } => Fault::IncompleteBody.into(),
+            StoreError::BodyTooLarge => Fault::EntityTooLarge.into(),
+            StoreError::Md5Mismatch => {
+                Fault::BadDigest("The Content-MD5 you specified did not match what we received.".to_owned()).into()
+            }
+            StoreError::ChecksumMismatch(algorithm) => Fault::BadDigest(format!(
+                "The {} you specified did not match the calculated checksum.",
+                checksum_word(algorithm)
+            ))
+            .into(),
+            StoreError::BodyMalformed { code, why } => {
+                let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InvalidRequest);
+                let status = code.status_code().unwrap_or(StatusCode::BAD_REQUEST);
+                let mut error = S3Error::with_message(code, why);
+                error.set_status_code(status);
+                error
+            }
+            StoreError::Internal { why } => internal(&why),
+        }
+    }
+}
+
+fn checksum_word(algorithm: ChecksumAlgorithm) -> &'static str {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => "CRC32",
+        ChecksumAlgorithm::Crc32c => "CRC32C",
+        ChecksumAlgorithm::Crc64Nvme => "CRC64NVME",
+        ChecksumAlgorithm::Sha1 => "SHA1",
+        ChecksumAlgorithm::Sha256 => "SHA256",
+    }
+}
+
+impl From<MetaError> for S3Error {
+    fn from(error: MetaError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<KvError> for S3Error {
+    fn from(error: KvError) -> Self {
+        tracing::error!(%error, "a lookup in the metadata tables failed");
+        retry_later(S3ErrorCode::ServiceUnavailable, "The metadata cannot be read.".to_owned())
+    }
+}
+
+impl From<Refusal> for S3Error {
+    fn from(refusal: Refusal) -> Self {
+        let simple = |code: S3ErrorCode, message: &'static str| S3Error::with_message(code, message);
+        match refusal {
+            Refusal::NoSuchBucket => Fault::NoSuchBucket.into(),
+            Refusal::NoSuchKey => Fault::NoSuchKey.into(),
+            Refusal::NoSuchUpload => Fault::NoSuchUpload.into(),
+            Refusal::PreconditionFailed => Fault::PreconditionFailed.into(),
+            Refusal::InvalidPart => Fault::InvalidPart.into(),
+            Refusal::EntityTooLarge => Fault::EntityTooLarge.into(),
+            Refusal::BucketOwnedByCaller => simple(
+                S3ErrorCode::BucketAlreadyOwnedByYou,
+                "Your previous request to create the named bucket succeeded and you already own it.",
+            ),
+            Refusal::BucketOwnedByOther => {
+                simple(S3ErrorCode::BucketAlreadyExists, "The requested bucket name is not available.")
+            }
+            Refusal::BucketNotEmpty => {
+                simple(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty.")
+            }
+            Refusal::InvalidPartOrder => {
+                simple(S3ErrorCode::InvalidPartOrder, "The list of parts was not in ascending order.")
+            }
+            Refusal::EntityTooSmall => simple(
+                S3ErrorCode::EntityTooSmall,
+                "Your proposed upload is smaller than the minimum allowed object size.",
+            ),
+            Refusal::ChecksumMismatch => Fault::BadDigest(
+                "The checksum you specified did not match the calculated checksum of the object.".to_owned(),
+            )
+            .into(),
+            Refusal::SizeMismatch => Fault::InvalidRequest(
+                "The provided 'x-amz-mp-object-size' header value does not match the size of the object.".to_owned(),
+            )
+            .into(),
+            Refusal::InvalidRequest => Fault::InvalidRequest("The request is not valid.".to_owned()).into(),
+        }
+    }
+}
+
+/// What stops a request's body: the faults that s3s and the bridge find while it is read. Those of s3s have no type that
+/// can be named; their text has a fixed form.
+pub fn body_fault(error: &StdError) -> Fault {
+    let text = error.to_string();
+    let has = |word: &str| text.contains(word);
+    if has("BodyStalled") {
+        Fault::RequestTimeout
+    } else if has("UploadStreamError: Sha256Mismatch") {
+        Fault::InvalidContentSha256
+    } else if has("SignatureMismatch") {
+        Fault::SignatureDoesNotMatch
+    } else if has("ChunkMetaTooLarge")
+        || has("TrailersTooLarge")
+        || has("TooManyTrailerHeaders")
+        || has("ChunkTooLarge")
+    {
+        Fault::InvalidRequest(format!("The framing of the body is too large: {text}"))
+    } else if has("FormatError") || has("ChunkMalformed") {
+        Fault::InvalidRequest("The framing of the body's chunks is malformed.".to_owned())
+    } else {
+        Fault::IncompleteBody
+    }
+}
+
+/// A body's fault in the form in which the store hands it back.
+pub fn body_error(error: &StdError) -> StoreError {
+    match body_fault(error) {
+        Fault::IncompleteBody => StoreError::BodyIncomplete { why: error.to_string() },
+        fault => {
+            let (code, why) = (code_of(&fault).as_str().to_owned(), message_of(&fault).to_owned());
+            StoreError::BodyMalformed { code, why }
+        }
+    }
+}
+
+pub fn length_exceeded() -> StoreError {
+    StoreError::BodyMalformed {
+        code: "IncompleteBody".to_owned(),
+        why: "The body is longer than the length that was declared for it.".to_owned(),
+    }
+}
+
+pub fn trailer_missing(name: &str) -> StoreError {
+    StoreError::BodyMalformed {
+        code: "MalformedTrailerError".to_owned(),
+        why: format!("The request announced the trailer {name}, and its body does not end with one that is valid."),
+    }
+}
+
+/// One key's failure within a delete of many.
+pub fn entry_of_many(key: &str, refusal: Refusal) -> s3s::dto::Error {
+    let error = S3Error::from(refusal);
+    s3s::dto::Error {
+        code: Some(error.code().as_str().to_owned()),
+        key: Some(key.to_owned()),
+        message: error.message().map(str::to_owned),
+        version_id: None,
+    }
+}
+
+/// The answer to what is refused before s3s sees it, or instead of what it made of it.
+pub fn response(fault: Fault) -> HttpResponse {
+    S3Error::from(fault).to_http_response().unwrap_or_else(|_| {
+        let mut bare = HttpResponse::new(s3s::Body::from(Bytes::new()));
+        *bare.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        bare
+    })
+}
+
+/// What a failed answer says in its `Code`, and the same body with what S3 adds to it: the resource and the ids.
+pub fn identify(body: &[u8], resource: &str, request_id: &str, host_id: &str) -> Option<(String, Vec<u8>)> {
+    let text = std::str::from_utf8(body).ok()?;
+    let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned();
+    let head = text.strip_suffix("</Error>")?;
+    let resource = escape(resource);
+    let full = format!(
+        "{head}<Resource>{resource}</Resource><RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
+    );
+    Some((code, full.into_bytes()))
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            c if c.is_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, body_error, identify, response};
+    use crate::actors::gateway::StoreError;
+    use crate::actors::meta::{MetaError, Refusal};
+    use http::StatusCode;
+    use s3s::{S3Error, StdError};
+
+    fn status(error: impl Into<S3Error>) -> (String, u16) {
+        let error = error.into();
+        (error.code().as_str().to_owned(), error.status_code().map_or(0, |status| status.as_u16()))
+    }
+
+    #[test]
+    fn f3_what_is_unavailable_is_503_and_says_when_to_come_back() {
+        for error in [
+            StoreError::Unavailable { why: "two drives are lost".to_owned() },
+            StoreError::DataUnavailable { why: "three shards are lost".to_owned() },
+            StoreError::Busy { why: "memory".to_owned() },
+            StoreError::OutcomeUnknown,
+        ] {
+            let error = S3Error::from(error);
+            assert_eq!(error.status_code(), Some(StatusCode::SERVICE_UNAVAILABLE));
+            assert!(error.headers().is_some_and(|headers| headers.contains_key("retry-after")));
+        }
+        let (code, status) = status(MetaError::Unavailable { why: "no leader".to_owned() });
+        assert_eq!((code.as_str(), status), ("ServiceUnavailable", 503));
+    }
+
+    #[test]
+    fn f3_a_full_store_is_507() {
+        assert_eq!(status(StoreError::OutOfSpace), ("InsufficientStorage".to_owned(), 507));
+    }
+
+    #[test]
+    fn refusals_have_the_codes_of_s3() {
+        assert_eq!(status(Refusal::BucketNotEmpty), ("BucketNotEmpty".to_owned(), 409));
+        assert_eq!(status(Refusal::PreconditionFailed), ("PreconditionFailed".to_owned(), 412));
+        assert_eq!(status(Refusal::EntityTooSmall), ("EntityTooSmall".to_owned(), 400));
+        assert_eq!(status(Refusal::NoSuchUpload), ("NoSuchUpload".to_owned(), 404));
+        assert_eq!(status(Fault::InvalidPartNumber), ("InvalidPartNumber".to_owned(), 416));
+        assert_eq!(status(Fault::InvalidRange { size_bytes: 7 }), ("InvalidRange".to_owned(), 416));
+        assert_eq!(status(Fault::MissingContentLength), ("MissingContentLength".to_owned(), 411));
+    }
+
+    /// F5: what was verified and did not hold is said as such.
+    #[test]
+    fn f5_faults_of_a_body_keep_their_meaning() {
+        let said = |text: &str| -> StdError { text.to_owned().into() };
+        let code = |text: &str| status(S3Error::from(body_error(&said(text)))).0;
+        assert_eq!(code("AwsChunkedStreamError: SignatureMismatch"), "SignatureDoesNotMatch");
+        assert_eq!(code("UploadStreamError: Sha256Mismatch"), "XAmzContentSHA256Mismatch");
+        assert_eq!(code("UploadStreamError: Underlying: BodyStalled: nothing for 60 s"), "RequestTimeout");
+        assert_eq!(code("AwsChunkedStreamError: FormatError"), "InvalidRequest");
+        assert_eq!(code("AwsChunkedStreamError: Incomplete"), "IncompleteBody");
+    }
+
+    #[test]
+    fn an_error_names_its_resource_and_request() {
+        let answer = response(Fault::NoSuchKey);
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        let bytes = answer.body().bytes().unwrap_or_default();
+        let (code, body) = identify(&bytes, "/b/<k>", "0001", "host").expect("an error's body");
+        let text = String::from_utf8(body).expect("text");
+        assert_eq!(code, "NoSuchKey");
+        assert!(
+            text.ends_with("<Resource>/b/&lt;k&gt;</Resource><RequestId>0001</RequestId><HostId>host</HostId></Error>")
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! Between the headers of requests and answers and what is stored with an object: entity tags, dates, the content headers,
+//! user metadata, storage class.
+
+use super::checksums::{ChecksumFields, fields_of};
+use super::errors::Fault;
+use crate::actors::meta::{Body, ETag, Manifest, ObjectHeaders};
+use crate::limits::USER_METADATA_BYTES_MAX;
+use crate::types::UnixMs;
+use http::{HeaderMap, HeaderName, header};
+use s3s::dto;
+use s3s::dto::{Timestamp, TimestampFormat};
+use time::OffsetDateTime;
+
+/// What S3 answers for an object stored without a type.
+const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
+const STORAGE_CLASS: &str = "STANDARD";
+/// S3: a redirect's location.
+const REDIRECT_BYTES_MAX: usize = 2048;
+
+/// An entity tag without its quotes: 32 hexadecimal digits, and `-N` for an object of N parts.
+pub fn etag_text(etag: &ETag) -> String {
+    let md5 = hex_simd::encode_to_string(etag.md5, hex_simd::AsciiCase::Lower);
+    match etag.parts {
+        None => md5,
+        Some(parts) => format!("{md5}-{parts}"),
+    }
+}
+
+/// `None` where no object of ours can have this tag.
+pub fn parse_etag(text: &str) -> Option<ETag> {
+    let (md5, parts) = match text.split_once('-') {
+        None => (text, None),
+        Some((md5, parts)) => (md5, Some(parts.parse::<u16>().ok()?)),
+    };
+    Some(ETag { md5: parse_md5(md5)?, parts })
+}
+
+/// 32 hexadecimal digits.
+pub fn parse_md5(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 32 {
+        return None;
+    }
+    hex_simd::decode_to_vec(text).ok()?.try_into().ok()
+}
+
+pub fn etag_header(etag: &ETag) -> dto::ETag {
+    dto::ETag::Strong(etag_text(etag))
+}
+
+pub fn timestamp(at: UnixMs) -> Timestamp {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000);
+    Timestamp::from(at.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+}
+
+/// RFC 9110 section 5.6.7, as S3 writes it.
+pub fn http_date(at: UnixMs) -> Option<String> {
+    let mut text = Vec::with_capacity(32);
+    timestamp(at).format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
+
+/// Seconds since the Unix epoch.
+pub fn http_time(text: &str) -> Option<i64> {
+    let parsed = Timestamp::parse(TimestampFormat::HttpDate, text.trim()).ok()?;
+    Some(OffsetDateTime::from(parsed).unix_timestamp())
+}
+
+/// What a PUT, a CreateMultipartUpload or a copy that replaces asks to be stored with the object. `user` is the user
+/// metadata as s3s decoded it (RFC 2047).
+pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Result<ObjectHeaders, Fault> {
+    let text = |name: HeaderName| match headers.get(&name) {
+        Some(value) if !value.is_empty() => match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Fault::InvalidArgument(format!("The header {name} is not UTF-8."))),
+        },
+        _ => Ok(None),
+    };
+    if text(s3s::header::X_AMZ_STORAGE_CLASS)?.is_some_and(|class| class != STORAGE_CLASS) {
+        return Err(Fault::InvalidStorageClass);
+    }
+    let website_redirect = text(s3s::header::X_AMZ_WEBSITE_REDIRECT_LOCATION)?;
+    if let Some(to) = &website_redirect {
+        let leads_somewhere = ["/", "http://", "https://"].iter().any(|prefix| to.starts_with(prefix));
+        if !leads_somewhere || to.len() > REDIRECT_BYTES_MAX {
+            return Err(Fault::InvalidRedirect);
+        }
+    }
+    Ok(ObjectHeaders {
+        content_type: text(header::CONTENT_TYPE)?,
+        content_encoding: text(header::CONTENT_ENCODING)?.and_then(|coding| without_aws_chunked(&coding)),
+        content_language: text(header::CONTENT_LANGUAGE)?,
+        content_disposition: text(header::CONTENT_DISPOSITION)?,
+        cache_control: text(header::CACHE_CONTROL)?,
+        expires: text(header::EXPIRES)?,
+        storage_class: None,
+        website_redirect,
+        user: user_metadata(user)?,
+    })
+}
+
+/// `aws-chunked` names the transfer's framing, not the content's coding.
+fn without_aws_chunked(coding: &str) -> Option<String> {
+    let kept: Vec<&str> = coding
+        .split(',')
+        .map(str::trim)
+        .filter(|token| !token.is_empty() && !token.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+/// In order of name: HTTP's libraries keep no other.
+fn user_metadata(user: Option<dto::Metadata>) -> Result<Vec<(String, String)>, Fault> {
+    let mut user: Vec<(String, String)> = user.unwrap_or_default().into_iter().collect();
+    user.sort_unstable();
+    let bytes: usize = user.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > USER_METADATA_BYTES_MAX {
+        return Err(Fault::MetadataTooLarge);
+    }
+    Ok(user)
+}
+
+/// What GET and HEAD say of an object, whatever part of it they answer with.
+pub struct Description {
+    pub cache_control: Option<String>,
+    pub checksums: ChecksumFields,
+    pub content_disposition: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_language: Option<String>,
+    pub content_type: Option<String>,
+    pub e_tag: Option<dto::ETag>,
+    pub expires: Option<Timestamp>,
+    pub last_modified: Option<Timestamp>,
+    pub metadata: Option<dto::Metadata>,
+    pub website_redirect_location: Option<String>,
+}
+
+pub fn describe(manifest: &Manifest) -> Description {
+    let stored = &manifest.headers;
+    let content_type = stored.content_type.clone().unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned());
+    Description {
+        cache_control: stored.cache_control.clone(),
+        checksums: ChecksumFields::default(),
+        content_disposition: stored.content_disposition.clone(),
+        content_encoding: stored.content_encoding.clone(),
+        content_language: stored.content_language.clone(),
+        content_type: Some(content_type),
+        e_tag: Some(etag_header(&manifest.etag)),
+        expires: stored.expires.as_deref().and_then(|at| Timestamp::parse(TimestampFormat::HttpDate, at).ok()),
+        last_modified: Some(timestamp(manifest.modified)),
+        metadata: (!stored.user.is_empty()).then(|| stored.user.iter().cloned().collect()),
+        website_redirect_location: stored.website_redirect.clone(),
+    }
+}
+
+/// How many parts the object was made of, where it was by multipart upload.
+pub fn parts_count(manifest: &Manifest) -> Option<u16> {
+    match manifest.body {
+        Body::Parts { count } => Some(count),
+        Body::Empty | Body::Inline | Body::Blob(_) => manifest.etag.parts,
+    }
+}
+
+/// The checksum of the whole object, in the headers' form.
+pub fn object_checksums(manifest: &Manifest) -> ChecksumFields {
+    manifest.checksum.as_ref().map(|checksum| fields_of(checksum, parts_count(manifest))).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{etag_text, http_date, http_time, parse_etag, stored_headers};
+    use crate::actors::meta::ETag;
+    use crate::api::s3::errors::Fault;
+    use crate::types::UnixMs;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        HeaderMap::from_iter(
+            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+        )
+    }
+
+    #[test]
+    fn m3_a_tag_reads_back_as_it_was_written() {
+        for etag in [ETag { md5: [0xab; 16], parts: None }, ETag { md5: [1; 16], parts: Some(10_000) }] {
+            assert_eq!(parse_etag(&etag_text(&etag)), Some(etag));
+        }
+        assert_eq!(etag_text(&ETag { md5: [0xab; 16], parts: Some(75) }), "abababababababababababababababab-75");
+        for text in ["", "abc", "zzababababababababababababababab", "abababababababababababababababab-x", "-1"] {
+            assert_eq!(parse_etag(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_whole_seconds_of_http() {
+        assert_eq!(http_date(UnixMs(784_111_777_900)).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(http_time("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_time("soon"), None);
+    }
+
+    #[test]
+    fn the_transfers_framing_is_not_stored_as_the_contents_coding() {
+        let coding = |text: &'static str| {
+            stored_headers(&headers(&[("content-encoding", text)]), None).expect("headers").content_encoding
+        };
+        assert_eq!(coding("aws-chunked"), None);
+        assert_eq!(coding("aws-chunked,gzip").as_deref(), Some("gzip"));
+        assert_eq!(coding("gzip, br").as_deref(), Some("gzip, br"));
+    }
+
+    #[test]
+    fn user_metadata_has_a_limit_that_counts_names_and_values() {
+        let with = |bytes: usize| {
+            let user = [("n".to_owned(), "v".repeat(bytes - 1))].into_iter().collect();
+            stored_headers(&HeaderMap::new(), Some(user))
+        };
+        assert!(with(2048).is_ok());
+        assert_eq!(with(2049), Err(Fault::MetadataTooLarge));
+    }
+
+    #[test]
+    fn only_the_standard_class_and_redirects_that_lead_somewhere_are_taken() {
+        assert!(stored_headers(&headers(&[("x-amz-storage-class", "STANDARD")]), None).is_ok());
+        assert_eq!(
+            stored_headers(&headers(&[("x-amz-storage-class", "GLACIER")]), None),
+            Err(Fault::InvalidStorageClass)
+        );
+        assert_eq!(
+            stored_headers(&headers(&[("x-amz-website-redirect-location", "elsewhere")]), None),
+            Err(Fault::InvalidRedirect)
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! Virtual-host addressing: `bucket.domain` for each configured domain. Any other host is path style, so that both work
+//! at once.
+
+use s3s::S3Result;
+use s3s::host::{S3Host, VirtualHost};
+
+pub struct Domains {
+    /// In lower case, without port.
+    domains: Vec<String>,
+}
+
+impl Domains {
+    pub fn new(domains: &[String]) -> Self {
+        Self { domains: domains.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect() }
+    }
+
+    /// The bucket that this host names, and the domain that it is under.
+    fn split(&self, host: &str) -> (Option<String>, String) {
+        let name = host
+            .rsplit_once(':')
+            .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        // A domain may lie under another: the longest match is the bucket's.
+        let under = self
+            .domains
+            .iter()
+            .filter_map(|domain| Some((name.strip_suffix(domain.as_str())?.strip_suffix('.')?, domain)))
+            .min_by_key(|(bucket, _)| bucket.len());
+        match under {
+            Some((bucket, domain)) if !self.domains.contains(&name) => (Some(bucket.to_owned()), domain.clone()),
+            _ => (None, name),
+        }
+    }
+}
+
+impl S3Host for Domains {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let (bucket, domain) = self.split(host);
+        let parsed = VirtualHost::new(domain);
+        Ok(match bucket {
+            Some(bucket) => parsed.with_bucket(bucket),
+            None => parsed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Domains;
+
+    #[test]
+    fn a_host_under_a_domain_names_a_bucket_and_any_other_does_not() {
+        let domains = Domains::new(&["s3.example.com".to_owned(), "eu.s3.example.com".to_owned()]);
+        let bucket = |host: &str| domains.split(host).0;
+        assert_eq!(bucket("photos.s3.example.com").as_deref(), Some("photos"));
+        assert_eq!(bucket("a.b.S3.example.com:9000").as_deref(), Some("a.b"));
+        assert_eq!(bucket("photos.eu.s3.example.com").as_deref(), Some("photos"));
+        for host in ["s3.example.com", "eu.s3.example.com:9000", "localhost:9000", "127.0.0.1:9000", "xs3.example.com"]
+        {
+            assert_eq!(bucket(host), None, "{host}");
+        }
+    }
+}

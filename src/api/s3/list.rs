@@ -1,0 +1,251 @@
+//! ListObjects and ListObjectsV2: keys in the order of their UTF-8 bytes, common prefixes counted as entries, opaque
+//! continuation tokens.
+
+use super::Store;
+use super::checksums::{algorithm_name, kind_name};
+use super::errors::Fault;
+use super::headers::{etag_header, timestamp};
+use super::percent;
+use crate::actors::meta::{ListPage, ListQuery, Listed, Manifest};
+use crate::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
+use s3s::dto::{
+    ChecksumAlgorithm, CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, Object, ObjectStorageClass, Owner,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+/// The form of a continuation token: this, a checksum, the key to go on after.
+const TOKEN_VERSION: u8 = 1;
+
+/// A token for the page after this key (or bucket).
+pub fn encode_token(after: &str) -> String {
+    let mut bytes = Vec::with_capacity(5 + after.len());
+    bytes.push(TOKEN_VERSION);
+    bytes.extend_from_slice(&crc32c::crc32c(after.as_bytes()).to_be_bytes());
+    bytes.extend_from_slice(after.as_bytes());
+    base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes)
+}
+
+/// What is not a token of ours is refused: it must not silently list from somewhere.
+pub fn decode_token(token: &str) -> Result<String, Fault> {
+    let read = || {
+        let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(token).ok()?;
+        let (version, rest) = bytes.split_first()?;
+        let (sum, after) = rest.split_at_checked(4)?;
+        let whole = *version == TOKEN_VERSION && sum == crc32c::crc32c(after).to_be_bytes();
+        String::from_utf8(after.to_vec()).ok().filter(|_| whole)
+    };
+    read().ok_or_else(|| Fault::InvalidArgument("The continuation token provided is incorrect.".to_owned()))
+}
+
+/// `max-keys` and its like: absent is the most, more than that is the most, negative is refused.
+pub fn page_limit(name: &str, asked: Option<i32>) -> Result<usize, Fault> {
+    match asked {
+        None => Ok(LIST_KEYS_MAX),
+        Some(asked) => usize::try_from(asked).map(|asked| asked.min(LIST_KEYS_MAX)).map_err(|_| {
+            Fault::InvalidArgument(format!("Argument {name} must be an integer between 0 and 2147483647."))
+        }),
+    }
+}
+
+/// How names are written in an answer.
+pub struct Writing {
+    encoded: bool,
+}
+
+impl Writing {
+    pub fn of(encoding: Option<&EncodingType>) -> Result<Self, Fault> {
+        match encoding.map(EncodingType::as_str) {
+            None | Some("") => Ok(Self { encoded: false }),
+            Some(EncodingType::URL) => Ok(Self { encoded: true }),
+            Some(_) => Err(Fault::InvalidArgument("Invalid Encoding Method specified in Request.".to_owned())),
+        }
+    }
+
+    pub fn name(&self, text: String) -> String {
+        if self.encoded { percent::encode(&text) } else { text }
+    }
+
+    pub fn common_prefix(&self, prefix: String) -> CommonPrefix {
+        CommonPrefix { prefix: Some(self.name(prefix)) }
+    }
+}
+
+/// A name to begin after can be longer than any key; what exceeds that is cut, which changes no answer.
+pub fn marker(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(|mut text| {
+        if text.len() > KEY_BYTES_MAX + 4 {
+            let mut end = KEY_BYTES_MAX + 4;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+        }
+        text
+    })
+}
+
+/// An answer's keys and common prefixes, and where the next page begins.
+struct Page {
+    contents: Vec<Object>,
+    common_prefixes: Vec<CommonPrefix>,
+    next_after: Option<String>,
+}
+
+impl Page {
+    fn entries(&self) -> i32 {
+        i32::try_from(self.contents.len() + self.common_prefixes.len()).unwrap_or(i32::MAX)
+    }
+}
+
+async fn page(
+    store: &Store,
+    bucket: &str,
+    query: ListQuery,
+    writing: &Writing,
+    owner: Option<&Owner>,
+) -> S3Result<Page> {
+    let (bucket, view) = store.bucket(bucket).await?;
+    if query.limit == 0 {
+        return Ok(Page { contents: Vec::new(), common_prefixes: Vec::new(), next_after: None });
+    }
+    let ListPage { entries, more, next_after } = view.list_objects(bucket.id, &query)?;
+    let mut contents = Vec::with_capacity(entries.len());
+    let mut common_prefixes = Vec::new();
+    for entry in entries {
+        match entry {
+            Listed::Item { key, record } => contents.push(object(writing.name(key), record, owner)),
+            Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
+        }
+    }
+    Ok(Page { contents, common_prefixes, next_after: next_after.filter(|_| more) })
+}
+
+fn object(key: String, manifest: Manifest, owner: Option<&Owner>) -> Object {
+    let checksum = manifest.checksum.as_ref();
+    Object {
+        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(algorithm_name(sum.algorithm))]),
+        checksum_type: checksum.map(|sum| kind_name(sum.kind)),
+        e_tag: Some(etag_header(&manifest.etag)),
+        key: Some(key),
+        last_modified: Some(timestamp(manifest.modified)),
+        owner: owner.cloned(),
+        size: Some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        ..Default::default()
+    }
+}
+
+pub async fn list_v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+    let input = request.input;
+    let writing = Writing::of(input.encoding_type.as_ref())?;
+    let limit = page_limit("maxKeys", input.max_keys)?;
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let query = ListQuery {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: delimiter.clone(),
+        after: marker(input.marker.clone()),
+        limit,
+    };
+    let owner = store.owner();
+    let found = page(store, &input.bucket, query, &writing, Some(&owner)).await?;
+    // S3 names the next marker only where a delimiter makes the last key insufficient.
+    let next_marker = delimiter.as_ref().and(found.next_after.clone());
+    Ok(S3Response::new(ListObjectsOutput {
+        name: Some(input.bucket),
+        prefix: Some(writing.name(input.prefix.unwrap_or_default())),
+        marker: Some(writing.name(input.marker.unwrap_or_default())),
+        max_keys: Some(i32::try_from(limit).unwrap_or(i32::MAX)),
+        is_truncated: Some(found.next_after.is_some()),
+        contents: Some(found.contents),
+        common_prefixes: Some(found.common_prefixes),
+        delimiter: delimiter.map(|delimiter| writing.name(delimiter)),
+        next_marker: next_marker.map(|next| writing.name(next)),
+        encoding_type: input.encoding_type,
+        request_charged: None,
+    }))
+}
+
+pub async fn list_v2(
+    store: &Store,
+    request: S3Request<ListObjectsV2Input>,
+) -> S3Result<S3Response<ListObjectsV2Output>> {
+    let input = request.input;
+    let writing = Writing::of(input.encoding_type.as_ref())?;
+    let limit = page_limit("maxKeys", input.max_keys)?;
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let after = match &input.continuation_token {
+        Some(token) => Some(decode_token(token)?),
+        None => marker(input.start_after.clone()),
+    };
+    let query =
+        ListQuery { prefix: input.prefix.clone().unwrap_or_default(), delimiter: delimiter.clone(), after, limit };
+    let owner = input.fetch_owner.unwrap_or(false).then(|| store.owner());
+    let found = page(store, &input.bucket, query, &writing, owner.as_ref()).await?;
+    Ok(S3Response::new(ListObjectsV2Output {
+        name: Some(input.bucket),
+        prefix: Some(writing.name(input.prefix.unwrap_or_default())),
+        max_keys: Some(i32::try_from(limit).unwrap_or(i32::MAX)),
+        key_count: Some(found.entries()),
+        continuation_token: input.continuation_token,
+        is_truncated: Some(found.next_after.is_some()),
+        next_continuation_token: found.next_after.as_deref().map(encode_token),
+        contents: Some(found.contents),
+        common_prefixes: Some(found.common_prefixes),
+        delimiter: delimiter.map(|delimiter| writing.name(delimiter)),
+        encoding_type: input.encoding_type,
+        start_after: input.start_after.map(|after| writing.name(after)),
+        request_charged: None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Writing, decode_token, encode_token, marker, page_limit};
+    use crate::api::s3::errors::Fault;
+    use s3s::dto::EncodingType;
+
+    #[test]
+    fn a_token_is_opaque_and_reads_back() {
+        for after in ["", "a/b", "ключ\u{0}", &"x".repeat(1024)] {
+            let token = encode_token(after);
+            assert_eq!(decode_token(&token), Ok(after.to_owned()));
+            assert!(!token.contains("a/b"));
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_not_ours_is_refused() {
+        let token = encode_token("some/key");
+        let mut altered = token.clone().into_bytes();
+        altered[8] = if altered[8] == b'A' { b'B' } else { b'A' };
+        let altered = String::from_utf8(altered).expect("text");
+        for token in ["", "abc", "***", "some/key", altered.as_str(), &token[1..]] {
+            assert!(matches!(decode_token(token), Err(Fault::InvalidArgument(_))), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_at_most_a_thousand_entries() {
+        assert_eq!(page_limit("maxKeys", None), Ok(1000));
+        assert_eq!(page_limit("maxKeys", Some(0)), Ok(0));
+        assert_eq!(page_limit("maxKeys", Some(7)), Ok(7));
+        assert_eq!(page_limit("maxKeys", Some(100_000)), Ok(1000));
+        assert!(matches!(page_limit("maxKeys", Some(-1)), Err(Fault::InvalidArgument(_))));
+    }
+
+    #[test]
+    fn names_are_encoded_only_where_asked() {
+        let url = Writing::of(Some(&EncodingType::from_static(EncodingType::URL))).expect("url");
+        assert_eq!(url.name("a b/ü".to_owned()), "a%20b/%C3%BC");
+        assert_eq!(Writing::of(None).expect("none").name("a b".to_owned()), "a b");
+        assert!(Writing::of(Some(&EncodingType::from("base64".to_owned()))).is_err());
+    }
+
+    #[test]
+    fn an_overlong_marker_is_cut_at_a_character() {
+        assert_eq!(marker(Some(String::new())), None);
+        let long = marker(Some("é".repeat(2000))).expect("a marker");
+        assert!(long.len() <= 1028 && long.len() > 1024);
+    }
+}

@@ -1,0 +1,155 @@
+//! ListParts and ListMultipartUploads.
+
+use super::super::Store;
+use super::super::checksums::{algorithm_name, fields_of, kind_name};
+use super::super::errors::Fault;
+use super::super::headers::{etag_header, timestamp};
+use super::super::list::{Writing, marker, page_limit};
+use super::{Open, open};
+use crate::actors::meta::{ETag, ListQuery, Listed, PartRow, UploadRecord};
+use crate::types::UploadId;
+use s3s::dto::{
+    ChecksumAlgorithm, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput,
+    ListPartsOutput, MultipartUpload, Owner, Part, StorageClass,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+    let input = request.input;
+    let limit = page_limit("max-parts", input.max_parts)?;
+    let after = match input.part_number_marker {
+        None => 0,
+        // A marker past every part is a marker all the same.
+        Some(after) => u16::try_from(after.min(i32::from(u16::MAX)))
+            .map_err(|_| Fault::InvalidArgument("Invalid part number marker.".to_owned()))?,
+    };
+    let Open { upload, view, .. } = open(store, &input.bucket, &input.key, &input.upload_id).await?;
+    let (rows, more) = match limit {
+        0 => (Vec::new(), false),
+        limit => view.upload_parts(upload.id, after, limit)?,
+    };
+    let next = rows.last().map(|row| i32::from(row.number));
+    Ok(S3Response::new(ListPartsOutput {
+        bucket: Some(input.bucket),
+        checksum_algorithm: upload.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(algorithm_name(of))),
+        checksum_type: upload.checksum.map(|(_, kind)| kind_name(kind)),
+        initiator: Some(store.initiator()),
+        is_truncated: Some(more),
+        key: Some(input.key),
+        max_parts: i32::try_from(limit).ok(),
+        next_part_number_marker: next.filter(|_| more),
+        owner: Some(store.owner()),
+        part_number_marker: Some(i32::from(after)),
+        parts: Some(rows.iter().map(part).collect()),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        upload_id: Some(input.upload_id),
+        ..Default::default()
+    }))
+}
+
+fn part(row: &PartRow) -> Part {
+    let checksums = row.checksum.as_ref().map(|checksum| fields_of(checksum, None)).unwrap_or_default();
+    Part {
+        checksum_crc32: checksums.crc32,
+        checksum_crc32c: checksums.crc32c,
+        checksum_crc64nvme: checksums.crc64nvme,
+        checksum_sha1: checksums.sha1,
+        checksum_sha256: checksums.sha256,
+        e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),
+        last_modified: Some(timestamp(row.modified)),
+        part_number: Some(i32::from(row.number)),
+        size: i64::try_from(row.size_bytes).ok(),
+    }
+}
+
+pub async fn list_uploads(
+    store: &Store,
+    request: S3Request<ListMultipartUploadsInput>,
+) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+    let input = request.input;
+    let writing = Writing::of(input.encoding_type.as_ref())?;
+    let limit = page_limit("max-uploads", input.max_uploads)?;
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let after_upload = after_upload(input.key_marker.as_deref(), input.upload_id_marker.as_deref())?;
+    let query = ListQuery {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: delimiter.clone(),
+        after: marker(input.key_marker.clone()),
+        limit,
+    };
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let (entries, more, next_after) = match limit {
+        0 => (Vec::new(), false, None),
+        _ => {
+            let page = view.list_uploads(bucket.id, &query, after_upload)?;
+            (page.entries, page.more, page.next_after)
+        }
+    };
+    let next_upload = match entries.last() {
+        Some(Listed::Item { record, .. }) if more => Some(record.id.to_string()),
+        _ => None,
+    };
+    let (mut uploads, mut common_prefixes) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Listed::Item { key, record } => {
+                uploads.push(upload(writing.name(key), &record, store.owner(), store.initiator()));
+            }
+            Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
+        }
+    }
+    Ok(S3Response::new(ListMultipartUploadsOutput {
+        bucket: Some(input.bucket),
+        common_prefixes: Some(common_prefixes),
+        delimiter: delimiter.map(|delimiter| writing.name(delimiter)),
+        encoding_type: input.encoding_type,
+        is_truncated: Some(more),
+        key_marker: Some(writing.name(input.key_marker.unwrap_or_default())),
+        max_uploads: i32::try_from(limit).ok(),
+        next_key_marker: next_after.filter(|_| more).map(|next| writing.name(next)),
+        next_upload_id_marker: next_upload,
+        prefix: Some(writing.name(input.prefix.unwrap_or_default())),
+        upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
+        uploads: Some(uploads),
+        request_charged: None,
+    }))
+}
+
+/// An upload's marker counts only beside a key's. One that is no id is refused: it would list from somewhere else.
+fn after_upload(key_marker: Option<&str>, upload_marker: Option<&str>) -> Result<Option<UploadId>, Fault> {
+    match (key_marker, upload_marker) {
+        (None | Some(""), _) | (_, None | Some("")) => Ok(None),
+        (Some(_), Some(text)) => super::parse_upload_id(text)
+            .map(Some)
+            .map_err(|_| Fault::InvalidArgument("Invalid uploadId marker.".to_owned())),
+    }
+}
+
+fn upload(key: String, record: &UploadRecord, owner: Owner, initiator: Initiator) -> MultipartUpload {
+    MultipartUpload {
+        checksum_algorithm: record.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(algorithm_name(of))),
+        checksum_type: record.checksum.map(|(_, kind)| kind_name(kind)),
+        initiated: Some(timestamp(record.initiated)),
+        initiator: Some(initiator),
+        key: Some(key),
+        owner: Some(owner),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        upload_id: Some(record.id.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_upload;
+    use crate::api::s3::errors::Fault;
+    use crate::types::UploadId;
+
+    #[test]
+    fn an_uploads_marker_counts_only_beside_a_keys() {
+        let id = UploadId(7).to_string();
+        assert_eq!(after_upload(None, Some("nonsense")), Ok(None));
+        assert_eq!(after_upload(Some("k"), None), Ok(None));
+        assert_eq!(after_upload(Some("k"), Some(&id)), Ok(Some(UploadId(7))));
+        assert!(matches!(after_upload(Some("k"), Some("nonsense")), Err(Fault::InvalidArgument(_))));
+    }
+}

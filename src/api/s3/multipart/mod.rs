@@ -1,0 +1,117 @@
+//! Uploads in parts: begin, send, copy and list parts, list, complete, abort. Completion is a change of metadata alone.
+
+mod complete;
+mod listing;
+mod parts;
+
+pub use complete::complete;
+pub use listing::{list_parts, list_uploads};
+pub use parts::{upload_part, upload_part_copy};
+
+use super::checksums::{algorithm_name, kind_name, of_create};
+use super::errors::Fault;
+use super::headers::stored_headers;
+use super::{ACCOUNT, Store, unexpected};
+use crate::actors::meta::{BucketRecord, Change, CreateUpload, MetaView, Reply, UploadRecord};
+use crate::limits::PARTS_MAX;
+use crate::types::UploadId;
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+/// An upload's id is 32 hexadecimal digits; anything else names no upload.
+fn parse_upload_id(text: &str) -> Result<UploadId, Fault> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|_| digits).map(UploadId).ok_or(Fault::NoSuchUpload)
+}
+
+fn parse_part_number(number: i32) -> Result<u16, Fault> {
+    u16::try_from(number).ok().filter(|number| (1..=PARTS_MAX).contains(number)).ok_or_else(|| {
+        Fault::InvalidArgument(format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive."))
+    })
+}
+
+/// An upload under way, its bucket, and the view in which both were found.
+struct Open {
+    bucket: BucketRecord,
+    upload: UploadRecord,
+    view: MetaView,
+}
+
+async fn open(store: &Store, bucket: &str, key: &str, upload_id: &str) -> S3Result<Open> {
+    let (bucket, view) = store.bucket(bucket).await?;
+    let id = parse_upload_id(upload_id)?;
+    let upload = view.upload(bucket.id, key, id)?.ok_or(Fault::NoSuchUpload)?;
+    Ok(Open { bucket, upload, view })
+}
+
+pub async fn create(
+    store: &Store,
+    request: S3Request<CreateMultipartUploadInput>,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    let input = request.input;
+    let headers = stored_headers(&request.headers, input.metadata)?;
+    let checksum = of_create(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
+    store.check_writable()?;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let id = UploadId(store.ambient.fresh_id());
+    let change = Change::CreateUpload(Box::new(CreateUpload {
+        bucket: bucket.id,
+        key: input.key.clone(),
+        id,
+        owner: ACCOUNT.to_owned(),
+        headers,
+        checksum,
+    }));
+    match store.propose(change).await? {
+        Reply::Done => {}
+        reply => return Err(unexpected(&reply)),
+    }
+    Ok(S3Response::new(CreateMultipartUploadOutput {
+        bucket: Some(input.bucket),
+        checksum_algorithm: checksum.map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm_name(algorithm))),
+        checksum_type: checksum.map(|(_, kind)| kind_name(kind)),
+        key: Some(input.key),
+        upload_id: Some(id.to_string()),
+        ..Default::default()
+    }))
+}
+
+pub async fn abort(
+    store: &Store,
+    request: S3Request<AbortMultipartUploadInput>,
+) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    let input = request.input;
+    store.check_changeable()?;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let upload = parse_upload_id(&input.upload_id)?;
+    store.propose(Change::AbortUpload { bucket: bucket.id, key: input.key, upload }).await?;
+    Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_part_number, parse_upload_id};
+    use crate::api::s3::errors::Fault;
+    use crate::types::UploadId;
+
+    #[test]
+    fn an_uploads_id_reads_back_and_anything_else_names_no_upload() {
+        let id = UploadId(0x0123_4567_89ab_cdef);
+        assert_eq!(parse_upload_id(&id.to_string()), Ok(id));
+        for text in ["", "0", "+0000000000000000123456789abcdef", "zz000000000000000123456789abcdef"] {
+            assert_eq!(parse_upload_id(text), Err(Fault::NoSuchUpload), "{text}");
+        }
+    }
+
+    #[test]
+    fn part_numbers_are_one_to_ten_thousand() {
+        assert_eq!(parse_part_number(1), Ok(1));
+        assert_eq!(parse_part_number(10_000), Ok(10_000));
+        for number in [0, -1, 10_001, i32::MAX] {
+            assert!(matches!(parse_part_number(number), Err(Fault::InvalidArgument(_))), "{number}");
+        }
+    }
+}

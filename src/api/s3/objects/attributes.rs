@@ -1,0 +1,131 @@
+//! GetObjectAttributes: what HEAD says, as XML, and the parts of an object of several.
+
+use super::super::checksums::fields_of;
+use super::super::errors::Fault;
+use super::super::headers::{etag_header, object_checksums, timestamp};
+use super::super::list::page_limit;
+use super::super::{Found, Store};
+use crate::actors::meta::{Body, PartRow};
+use http::HeaderMap;
+use s3s::dto::{
+    Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectAttributes,
+    ObjectPart, StorageClass,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+pub async fn attributes(
+    store: &Store,
+    request: S3Request<GetObjectAttributesInput>,
+) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+    let input = request.input;
+    let asked = asked(&request.headers)?;
+    let limit = page_limit("max-parts", input.max_parts)?;
+    let after = u16::try_from(input.part_number_marker.unwrap_or(0))
+        .map_err(|_| Fault::InvalidArgument("Invalid part number marker.".to_owned()))?;
+    let found = store.object(&input.bucket, &input.key).await?;
+    let wants = |name: &str| asked.iter().any(|one| one == name);
+    let manifest = &found.manifest;
+    let object_parts = match manifest.body {
+        Body::Parts { count } if wants(ObjectAttributes::OBJECT_PARTS) => Some(parts(&found, count, after, limit)?),
+        _ => None,
+    };
+    let checksum = manifest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(|_| {
+        let fields = object_checksums(manifest);
+        Checksum {
+            checksum_crc32: fields.crc32,
+            checksum_crc32c: fields.crc32c,
+            checksum_crc64nvme: fields.crc64nvme,
+            checksum_sha1: fields.sha1,
+            checksum_sha256: fields.sha256,
+            checksum_type: fields.kind,
+        }
+    });
+    Ok(S3Response::new(GetObjectAttributesOutput {
+        checksum,
+        e_tag: wants(ObjectAttributes::ETAG).then(|| etag_header(&manifest.etag)),
+        last_modified: Some(timestamp(manifest.modified)),
+        object_parts,
+        object_size: wants(ObjectAttributes::OBJECT_SIZE)
+            .then_some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
+        storage_class: wants(ObjectAttributes::STORAGE_CLASS)
+            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+        ..Default::default()
+    }))
+}
+
+/// The names asked for: in one header or several, separated by commas.
+fn asked(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
+    const KNOWN: [&str; 5] = [
+        ObjectAttributes::CHECKSUM,
+        ObjectAttributes::ETAG,
+        ObjectAttributes::OBJECT_PARTS,
+        ObjectAttributes::OBJECT_SIZE,
+        ObjectAttributes::STORAGE_CLASS,
+    ];
+    let values = headers.get_all(s3s::header::X_AMZ_OBJECT_ATTRIBUTES).into_iter();
+    let names: Vec<String> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_owned())
+        .collect();
+    if names.is_empty() || names.iter().any(|name| !KNOWN.contains(&name.as_str())) {
+        return Err(Fault::InvalidArgument("Invalid attribute name specified.".to_owned()));
+    }
+    Ok(names)
+}
+
+/// Parts are rows by offset, in the order of their numbers; a marker is found by the part that it names.
+fn parts(found: &Found, count: u16, after: u16, limit: usize) -> S3Result<GetObjectAttributesParts> {
+    let manifest = &found.manifest;
+    let start = match after {
+        0 => 0,
+        after => match found.view.part_numbered(manifest.id, manifest.size_bytes, after)? {
+            Some(row) => row.offset_bytes.saturating_add(row.size_bytes),
+            None => 0,
+        },
+    };
+    let mut rows = found.view.parts_from(manifest.id, start, limit + 1)?;
+    rows.retain(|row| row.number > after);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().map(|row| i32::from(row.number)).filter(|_| more);
+    Ok(GetObjectAttributesParts {
+        is_truncated: Some(more),
+        max_parts: i32::try_from(limit).ok(),
+        next_part_number_marker: next,
+        part_number_marker: Some(i32::from(after)),
+        parts: Some(rows.iter().map(part).collect()),
+        total_parts_count: Some(i32::from(count)),
+    })
+}
+
+fn part(row: &PartRow) -> ObjectPart {
+    let fields = row.checksum.as_ref().map(|checksum| fields_of(checksum, None)).unwrap_or_default();
+    ObjectPart {
+        checksum_crc32: fields.crc32,
+        checksum_crc32c: fields.crc32c,
+        checksum_crc64nvme: fields.crc64nvme,
+        checksum_sha1: fields.sha1,
+        checksum_sha256: fields.sha256,
+        part_number: Some(i32::from(row.number)),
+        size: i64::try_from(row.size_bytes).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asked;
+    use crate::api::s3::errors::Fault;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn attributes_are_named_in_one_header_or_several() {
+        let mut headers = HeaderMap::new();
+        assert!(matches!(asked(&headers), Err(Fault::InvalidArgument(_))));
+        headers.append("x-amz-object-attributes", HeaderValue::from_static("ETag, ObjectSize"));
+        headers.append("x-amz-object-attributes", HeaderValue::from_static("Checksum"));
+        assert_eq!(asked(&headers), Ok(vec!["ETag".to_owned(), "ObjectSize".to_owned(), "Checksum".to_owned()]));
+        headers.append("x-amz-object-attributes", HeaderValue::from_static("Colour"));
+        assert!(matches!(asked(&headers), Err(Fault::InvalidArgument(_))));
+    }
+}

@@ -1,0 +1,137 @@
+//! GetObject and HeadObject: the same answer, with and without the bytes.
+
+use super::super::checksums::{ChecksumFields, fields_of};
+use super::super::conditions::ReadConditions;
+use super::super::headers::{Description, describe, object_checksums};
+use super::super::{Found, Readable, Store};
+use super::slice::{Slice, select};
+use crate::actors::gateway::BodyStream;
+use crate::actors::meta::Manifest;
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
+use s3s::{S3Request, S3Response, S3Result, StdError};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+    let input = request.input;
+    let Readable { view, object } = store.open(&input.bucket, &input.key).await?;
+    let size_bytes = object.manifest.size_bytes;
+    ReadConditions::of_read(&request.headers).check_read(&object.manifest)?;
+    let slice = select(&view, &object.manifest, input.range, input.part_number)?;
+    let shown = shown(&object.manifest, &slice, input.checksum_mode.as_ref());
+    let body = match slice.length() {
+        0 => None,
+        length => Some(blob(store.gateway.read_object(object, slice.range).await?, length)),
+    };
+    Ok(S3Response::new(GetObjectOutput {
+        accept_ranges: Some("bytes".to_owned()),
+        body,
+        cache_control: shown.cache_control,
+        checksum_crc32: shown.checksums.crc32,
+        checksum_crc32c: shown.checksums.crc32c,
+        checksum_crc64nvme: shown.checksums.crc64nvme,
+        checksum_sha1: shown.checksums.sha1,
+        checksum_sha256: shown.checksums.sha256,
+        checksum_type: shown.checksums.kind,
+        content_disposition: shown.content_disposition,
+        content_encoding: shown.content_encoding,
+        content_language: shown.content_language,
+        content_length: i64::try_from(slice.length()).ok(),
+        content_range: slice.content_range(size_bytes),
+        content_type: shown.content_type,
+        e_tag: shown.e_tag,
+        expires: shown.expires,
+        last_modified: shown.last_modified,
+        metadata: shown.metadata,
+        parts_count: slice.parts_count.map(i32::from),
+        website_redirect_location: shown.website_redirect_location,
+        ..Default::default()
+    }))
+}
+
+pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+    let input = request.input;
+    let Found { manifest, view } = store.object(&input.bucket, &input.key).await?;
+    ReadConditions::of_read(&request.headers).check_read(&manifest)?;
+    let slice = select(&view, &manifest, input.range, input.part_number)?;
+    let shown = shown(&manifest, &slice, input.checksum_mode.as_ref());
+    let content_range = slice.content_range(manifest.size_bytes);
+    let status = if content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let mut output = HeadObjectOutput {
+        accept_ranges: Some("bytes".to_owned()),
+        cache_control: input.response_cache_control.or(shown.cache_control),
+        checksum_crc32: shown.checksums.crc32,
+        checksum_crc32c: shown.checksums.crc32c,
+        checksum_crc64nvme: shown.checksums.crc64nvme,
+        checksum_sha1: shown.checksums.sha1,
+        checksum_sha256: shown.checksums.sha256,
+        checksum_type: shown.checksums.kind,
+        content_disposition: input.response_content_disposition.or(shown.content_disposition),
+        content_encoding: input.response_content_encoding.or(shown.content_encoding),
+        content_language: input.response_content_language.or(shown.content_language),
+        content_length: i64::try_from(slice.length()).ok(),
+        content_range,
+        content_type: input.response_content_type.or(shown.content_type),
+        e_tag: shown.e_tag,
+        last_modified: shown.last_modified,
+        metadata: shown.metadata,
+        parts_count: slice.parts_count.map(i32::from),
+        website_redirect_location: shown.website_redirect_location,
+        ..Default::default()
+    };
+    output.expires = input.response_expires.or(shown.expires);
+    Ok(S3Response::with_status(output, status))
+}
+
+fn shown(manifest: &Manifest, slice: &Slice, mode: Option<&ChecksumMode>) -> Description {
+    let mut shown = describe(manifest);
+    if mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) {
+        shown.checksums = checksums(manifest, slice);
+    }
+    shown
+}
+
+/// The checksum of exactly the bytes that are answered: clients verify them with it. A range has none.
+fn checksums(manifest: &Manifest, slice: &Slice) -> ChecksumFields {
+    match &slice.part_checksum {
+        Some(checksum) => fields_of(checksum, None),
+        None if !slice.partial => object_checksums(manifest),
+        None => ChecksumFields::default(),
+    }
+}
+
+/// An object's bytes as s3s passes them on.
+fn blob(stream: BodyStream, length: u64) -> StreamingBlob {
+    StreamingBlob::from(s3s::Body::http_body_unsync(ObjectBody { stream, left: length }))
+}
+
+struct ObjectBody {
+    stream: BodyStream,
+    left: u64,
+}
+
+impl Body for ObjectBody {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        self.stream.as_mut().poll_next(cx).map(|next| {
+            next.map(|chunk| {
+                let chunk = chunk?;
+                self.left = self.left.saturating_sub(chunk.len() as u64);
+                Ok(Frame::data(chunk))
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

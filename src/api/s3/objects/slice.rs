@@ -1,0 +1,127 @@
+//! Which bytes of an object a read asks for: all, a range, or a part.
+
+use super::super::errors::Fault;
+use super::super::headers::parts_count;
+use crate::actors::gateway::{ByteRange, StoreError};
+use crate::actors::meta::{Body, Checksum, Manifest, MetaView, PartRow};
+use s3s::S3Result;
+use s3s::dto::Range;
+
+/// What a read answers with.
+pub struct Slice {
+    pub range: ByteRange,
+    /// The answer is 206 and says which bytes it has.
+    pub partial: bool,
+    /// Of a part, where that is what was asked for.
+    pub part_checksum: Option<Checksum>,
+    pub parts_count: Option<u16>,
+}
+
+impl Slice {
+    pub fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// RFC 9110 section 14.4.
+    pub fn content_range(&self, size_bytes: u64) -> Option<String> {
+        (self.partial && self.length() > 0)
+            .then(|| format!("bytes {}-{}/{size_bytes}", self.range.start, self.range.end - 1))
+    }
+}
+
+/// By the request's range or part number; both at once are refused.
+pub fn select(view: &MetaView, manifest: &Manifest, range: Option<Range>, part_number: Option<i32>) -> S3Result<Slice> {
+    let size = manifest.size_bytes;
+    match (range, part_number) {
+        (Some(_), Some(_)) => {
+            Err(Fault::InvalidRequest("Cannot specify both Range header and partNumber query parameter.".to_owned())
+                .into())
+        }
+        (None, None) => Ok(Slice {
+            range: ByteRange { start: 0, end: size },
+            partial: false,
+            part_checksum: None,
+            parts_count: None,
+        }),
+        (Some(range), None) => {
+            Ok(Slice { range: resolve(range, size)?, partial: true, part_checksum: None, parts_count: None })
+        }
+        (None, Some(number)) => part(view, manifest, number),
+    }
+}
+
+/// The bytes that a range names of an object of this size. An empty object satisfies none.
+fn resolve(range: Range, size_bytes: u64) -> Result<ByteRange, Fault> {
+    let refused = Fault::InvalidRange { size_bytes };
+    let (start, end) = match range {
+        Range::Int { first, last } => (first, last.map_or(size_bytes, |last| last.saturating_add(1).min(size_bytes))),
+        Range::Suffix { length } => (size_bytes.saturating_sub(length), size_bytes),
+    };
+    if start < end { Ok(ByteRange { start, end }) } else { Err(refused) }
+}
+
+/// An object of one PUT is its own part 1.
+fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
+    let number = u16::try_from(number)
+        .ok()
+        .filter(|number| (1..=crate::limits::PARTS_MAX).contains(number))
+        .ok_or_else(|| Fault::InvalidArgument("Part number must be an integer between 1 and 10000.".to_owned()))?;
+    if !matches!(manifest.body, Body::Parts { .. }) {
+        if number != 1 {
+            return Err(Fault::InvalidPartNumber.into());
+        }
+        let range = ByteRange { start: 0, end: manifest.size_bytes };
+        return Ok(Slice {
+            range,
+            partial: true,
+            part_checksum: manifest.checksum.clone(),
+            parts_count: parts_count(manifest),
+        });
+    }
+    let row = view.part_numbered(manifest.id, manifest.size_bytes, number)?;
+    let PartRow { offset_bytes, size_bytes, checksum, .. } = match row {
+        Some(row) => row,
+        // The rows of a version that was replaced since it was looked up are gone, all of them.
+        None if view.parts_from(manifest.id, 0, 1)?.is_empty() => {
+            return Err(StoreError::Unavailable { why: "the object is being replaced".to_owned() }.into());
+        }
+        None => return Err(Fault::InvalidPartNumber.into()),
+    };
+    let end = offset_bytes.saturating_add(size_bytes).min(manifest.size_bytes);
+    Ok(Slice {
+        range: ByteRange { start: offset_bytes.min(end), end },
+        partial: true,
+        part_checksum: checksum,
+        parts_count: parts_count(manifest),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+    use crate::actors::gateway::ByteRange;
+    use crate::api::s3::errors::Fault;
+    use s3s::dto::Range;
+
+    fn range(text: &str, size: u64) -> Result<(u64, u64), Fault> {
+        resolve(Range::parse(text).expect("a range"), size).map(|ByteRange { start, end }| (start, end))
+    }
+
+    #[test]
+    fn p5_a_range_is_cut_to_the_object_and_a_suffix_counts_from_its_end() {
+        assert_eq!(range("bytes=0-0", 10), Ok((0, 1)));
+        assert_eq!(range("bytes=3-", 10), Ok((3, 10)));
+        assert_eq!(range("bytes=3-99", 10), Ok((3, 10)));
+        assert_eq!(range("bytes=-4", 10), Ok((6, 10)));
+        assert_eq!(range("bytes=-99", 10), Ok((0, 10)));
+        assert_eq!(range("bytes=0-9223372036854775807", 10), Ok((0, 10)));
+    }
+
+    #[test]
+    fn a_range_that_names_no_byte_is_refused() {
+        for (text, size) in [("bytes=10-", 10), ("bytes=10-12", 10), ("bytes=-0", 10), ("bytes=0-", 0), ("bytes=-5", 0)]
+        {
+            assert_eq!(range(text, size), Err(Fault::InvalidRange { size_bytes: size }), "{text}");
+        }
+    }
+}

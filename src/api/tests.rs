@@ -1,0 +1,205 @@
+//! The listeners over real sockets, in front of a store in memory.
+
+use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, serve};
+use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+use crate::actors::gateway::Gateway;
+use crate::actors::request::test_world::World;
+use crate::ambient::Ambient;
+use actix::Actor;
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Iso8601;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const LOCALHOST: &str = "127.0.0.1:0";
+
+struct Fine;
+
+impl HealthSource for Fine {
+    fn health(&self) -> Health {
+        Health { reads: true, writes: true, ..Health::default() }
+    }
+}
+
+fn start(world: &World) -> ApiHandle {
+    let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
+    let frontend = S3Frontend::new(limits, Duration::from_secs(60)).start();
+    let options = ApiOptions {
+        s3_listen: LOCALHOST.parse().expect("an address"),
+        admin_listen: LOCALHOST.parse().expect("an address"),
+        tls: None,
+        region: "us-east-1".to_owned(),
+        domains: vec!["s3.test".to_owned()],
+        credentials: Credentials { access_key: "key".to_owned(), secret_key: "secret".to_owned() },
+        workers: 1,
+        host_id: "this-host".to_owned(),
+    };
+    serve(options, Gateway::new(frontend, Arc::clone(&world.context)), Ambient::system(), Fine).expect("listening")
+}
+
+fn hmac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key");
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    hex_simd::encode_to_string(bytes, hex_simd::AsciiCase::Lower)
+}
+
+/// A request signed by header, its payload unsigned, as bytes of HTTP/1.1.
+fn signed(method: &str, host: &str, path: &str, body: &[u8]) -> Vec<u8> {
+    let now = OffsetDateTime::now_utc().format(&Iso8601::DEFAULT).expect("a date");
+    let seconds: String = now.chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+    let (date, stamp) = (&seconds[..8], format!("{seconds}Z"));
+    let headers = format!("host:{host}\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:{stamp}\n");
+    let names = "host;x-amz-content-sha256;x-amz-date";
+    let canonical = format!("{method}\n{path}\n\n{headers}\n{names}\nUNSIGNED-PAYLOAD");
+    let scope = format!("{date}/us-east-1/s3/aws4_request");
+    let text = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hex(Sha256::digest(canonical)));
+    let key =
+        [date, "us-east-1", "s3", "aws4_request"].iter().fold(b"AWS4secret".to_vec(), |key, word| hmac(&key, word));
+    let signature = hex(hmac(&key, &text));
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nx-amz-content-sha256: UNSIGNED-PAYLOAD\r\nx-amz-date: {stamp}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=key/{scope}, SignedHeaders={names}, Signature={signature}\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+/// One answer from a connection that goes on; `bodiless` where none follows whatever the length says.
+async fn read(stream: &mut TcpStream, bodiless: bool) -> Answer {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("an answer's head"));
+    }
+    let head = String::from_utf8(head).expect("text");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let mut answer = Answer { status, head, body: Vec::new() };
+    let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    if !bodiless {
+        answer.body = vec![0; length];
+        stream.read_exact(&mut answer.body).await.expect("an answer's body");
+    }
+    answer
+}
+
+async fn ask(stream: &mut TcpStream, request: &[u8]) -> Answer {
+    stream.write_all(request).await.expect("sent");
+    read(stream, request.starts_with(b"HEAD")).await
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.expect("connected")
+}
+
+fn plain(method: &str, path: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes()
+}
+
+#[actix::test]
+async fn one_connection_carries_answers_with_and_without_bodies() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let mut stream = connect(api.s3_address).await;
+    let host = api.s3_address.to_string();
+    let body = vec![7u8; 300_000];
+    let put = ask(&mut stream, &signed("PUT", &host, "/bucket/k", &body)).await;
+    assert_eq!((put.status, put.body.len()), (200, 0));
+    let head = ask(&mut stream, &signed("HEAD", &host, "/bucket/k", b"")).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("300000")));
+    let get = ask(&mut stream, &signed("GET", &host, "/bucket/k", b"")).await;
+    assert!(get.status == 200 && get.body == body);
+    let absent = ask(&mut stream, &signed("HEAD", &host, "/bucket/absent", b"")).await;
+    assert_eq!(absent.status, 404);
+    let gone = ask(&mut stream, &signed("DELETE", &host, "/bucket/k", b"")).await;
+    assert_eq!((gone.status, gone.header("content-length")), (204, None));
+    let error = ask(&mut stream, &signed("GET", &host, "/bucket/k", b"")).await;
+    let text = String::from_utf8(error.body.clone()).expect("text");
+    assert_eq!(error.status, 404);
+    assert!(text.contains("<Code>NoSuchKey</Code>") && text.contains("<Resource>/bucket/k</Resource>"), "{text}");
+    for answer in [put, head, get, absent, gone, error] {
+        assert_eq!(answer.header("server"), Some("Sherd"));
+        assert_eq!(answer.header("x-amz-id-2"), Some("this-host"));
+        assert_eq!(answer.header("x-amz-request-id").map(str::len), Some(16));
+    }
+    api.stop().await;
+}
+
+#[actix::test]
+async fn a_bucket_is_named_by_the_host_or_by_the_path() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let mut stream = connect(api.s3_address).await;
+    let put = ask(&mut stream, &signed("PUT", "bucket.s3.test", "/k", b"by host")).await;
+    assert_eq!(put.status, 200);
+    for (host, path) in [("s3.test", "/bucket/k"), ("bucket.s3.test:9000", "/k"), ("elsewhere", "/bucket/k")] {
+        let get = ask(&mut stream, &signed("GET", host, path, b"")).await;
+        assert_eq!((get.status, get.body.as_slice()), (200, &b"by host"[..]), "{host}");
+    }
+    api.stop().await;
+}
+
+#[actix::test]
+async fn health_is_told_on_both_ports_and_metrics_on_one() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let mut s3 = connect(api.s3_address).await;
+    let mut admin = connect(api.admin_address).await;
+    for path in ["/minio/health/live", "/minio/health/ready", "/minio/health/cluster"] {
+        assert_eq!(ask(&mut s3, &plain("GET", path)).await.status, 200, "{path}");
+        assert_eq!(ask(&mut admin, &plain("GET", path)).await.status, 200, "{path}");
+        assert_eq!(ask(&mut s3, &plain("HEAD", path)).await.status, 200, "{path}");
+    }
+    let ready = ask(&mut admin, &plain("GET", "/health/ready")).await;
+    assert!(ready.status == 200 && ready.body.starts_with(br#"{"status":"ok""#));
+    let anonymous = ask(&mut s3, &plain("GET", "/metrics")).await;
+    assert_eq!(anonymous.status, 403);
+    let metrics = ask(&mut admin, &plain("GET", "/metrics")).await;
+    let text = String::from_utf8(metrics.body).expect("text");
+    assert!(text.contains("sherd_s3_requests_total"), "{text}");
+    api.stop().await;
+}
+
+#[actix::test]
+async fn a_stop_lets_a_request_under_way_end() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let address = api.s3_address;
+    let mut stream = connect(address).await;
+    let request = signed("PUT", &address.to_string(), "/bucket/k", b"the end of it comes late");
+    let (begun, rest) = request.split_at(request.len() - 4);
+    stream.write_all(begun).await.expect("sent");
+    // A second request on its own connection is answered, so the first has been taken up as well.
+    let other = ask(&mut connect(address).await, &plain("GET", "/minio/health/live")).await;
+    assert_eq!(other.status, 200);
+    let stopping = tokio::task::spawn_local(api.stop());
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(rest).await.expect("sent");
+    assert_eq!(read(&mut stream, false).await.status, 200);
+    stopping.await.expect("stopped");
+}
