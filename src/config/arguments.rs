@@ -1,0 +1,91 @@
+//! The command line: flags of the same names as the variables, and over them. `health` is for a container's health check.
+
+use super::settings::{self, SETTINGS, Setting};
+use super::{Config, ConfigError, FileReader};
+use clap::{Arg, ArgMatches, Command};
+use std::ffi::OsString;
+
+/// What the program was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// Be a store.
+    Run(Box<Config>),
+    /// Ask the store that has this configuration whether it is ready.
+    Health(Box<Config>),
+    /// Print this and end with this code: help, version, or why the arguments make no sense.
+    Print { text: String, code: u8 },
+}
+
+const ABOUT: &str = "An S3-compatible object store in one binary: erasure-coded, durable by default";
+const AFTER_HELP: &str = "Every option is also a variable: --s3-listen is SHERD_S3_LISTEN. A flag wins over a variable, and an empty \
+value is as good as none. The keys are also taken from the files that SHERD_ACCESS_KEY_FILE and SHERD_SECRET_KEY_FILE name, \
+and from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD (or their _FILE).";
+
+/// What the process was asked to do, from its arguments (the program's name first) and its environment.
+pub fn from_process(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    files: &dyn FileReader,
+) -> Result<Invocation, ConfigError> {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return Ok(Invocation::Print { text: error.to_string(), code });
+        }
+    };
+    let mut pairs = readable(environment)?;
+    let health = matches.subcommand_matches("health");
+    pairs.extend(flags(&matches));
+    pairs.extend(health.into_iter().flat_map(flags));
+    let config = Box::new(Config::from_pairs(pairs, files)?);
+    Ok(if health.is_some() { Invocation::Health(config) } else { Invocation::Run(config) })
+}
+
+fn command() -> Command {
+    let options = || SETTINGS.iter().map(option);
+    Command::new("sherd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER_HELP)
+        .args(options())
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("health")
+                .about("Ask the running store whether it is ready: exit code 0 if so, 1 if not")
+                .args(options().map(|option| option.hide(true))),
+        )
+}
+
+fn option(setting: &Setting) -> Arg {
+    let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
+    Arg::new(setting.name)
+        .long(setting.flag)
+        .value_name(setting.value)
+        .help(format!("{} [env: {}]{default}", setting.help, setting.name))
+}
+
+fn flags(matches: &ArgMatches) -> Vec<(String, String)> {
+    let value = |setting: &Setting| {
+        matches.get_one::<String>(setting.name).map(|value| (setting.name.to_owned(), value.clone()))
+    };
+    SETTINGS.iter().filter_map(value).collect()
+}
+
+/// Variables as text; those of ours that are not text are refused, others are none of our business.
+fn readable(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut pairs = Vec::new();
+    for (name, value) in environment {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => pairs.push((name, value)),
+            Err(value) if name.starts_with(settings::PREFIX) => {
+                let value = value.to_string_lossy().into_owned();
+                return Err(ConfigError::Invalid { name, value, allowed: "text in UTF-8".to_owned() });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(pairs)
+}

@@ -1,0 +1,256 @@
+//! Every setting, read and validated once at start: environment first, flags over it. What comes out of here is right,
+//! and nothing else of the crate reads the environment or the command line.
+
+mod arguments;
+mod credentials;
+mod memory;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use arguments::{Invocation, from_process};
+pub use settings::{SETTINGS, Setting};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the small files that settings name are read from; also `/proc` and `/sys`, for the memory's size.
+pub trait FileReader {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+}
+
+/// The machine's own files.
+#[derive(Debug)]
+pub struct SystemFiles;
+
+impl FileReader for SystemFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// One a drive, in the order given; at least one.
+    pub data: Vec<PathBuf>,
+    pub s3_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    /// `None`: those kept in the data directories, made at the first start.
+    pub credentials: Option<Credentials>,
+    pub region: String,
+    /// For virtual-host addressing; may be empty.
+    pub domains: Vec<String>,
+    pub ec: EcSetting,
+    pub durability: Durability,
+    pub roles: BTreeSet<Role>,
+    /// What requests may hold in all.
+    pub memory_max_bytes: u64,
+    pub tls: Option<TlsFiles>,
+    pub log_filter: String,
+    pub log_format: LogFormat,
+    /// What is allowed and yet worth a word in the log.
+    pub warnings: Vec<String>,
+}
+
+/// The root credentials. Not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EcSetting {
+    /// By the number of drives, when the store is formed.
+    Auto,
+    Fixed {
+        data: u8,
+        parity: u8,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// An acknowledgement means: on stable storage.
+    Strict,
+    /// Synced at this interval and on close; what was acknowledged since is lost with the power.
+    Relaxed { sync_interval: Duration },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Gateway,
+    Meta,
+    Storage,
+}
+
+/// Both were readable when the configuration was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why there is no configuration. Each names the variable, what it was, and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{name}: {value:?} is not allowed; expected {allowed}")]
+    Invalid { name: String, value: String, allowed: String },
+    #[error("{name} is not a setting{}", .nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    Unknown { name: String, nearest: Option<String> },
+    #[error("{first} and {second} are both set; only one of them is allowed")]
+    Both { first: String, second: String },
+    #[error("{given} is set without {wanted}; expected both or neither")]
+    Incomplete { given: String, wanted: String },
+    #[error("{name}: {path:?} cannot be read: {cause}; expected a readable file")]
+    Unreadable { name: String, path: String, cause: String },
+    #[error(
+        "the credentials of {access_key:?} are well-known defaults, and S3 would listen on {listen}; expected others, or SHERD_S3_LISTEN on a loopback address"
+    )]
+    WellKnownCredentials { access_key: String, listen: SocketAddr },
+}
+
+impl Config {
+    /// The configuration that these variables make; a later pair overrides an earlier one of the same name. Names that are
+    /// neither ours nor MinIO's are none of our business; an empty value is as good as none.
+    pub fn from_pairs<I>(pairs: I, files: &dyn FileReader) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator<Item = (String, String)>,
+    {
+        let pairs = Pairs::collect(pairs)?;
+        let data = pairs.value(settings::DATA, values::data_dirs)?;
+        let s3_listen = pairs.value(settings::S3_LISTEN, values::listen_addr)?;
+        let admin_listen = pairs.value(settings::ADMIN_LISTEN, values::listen_addr)?;
+        check_apart(s3_listen, admin_listen)?;
+        let ec = pairs.value(settings::EC, values::ec)?;
+        let mut warnings = pairs.unused_of_minio();
+        warnings.extend(warn_of_crowding(ec, data.len()));
+        Ok(Self {
+            credentials: credentials::resolve(&pairs, files, s3_listen)?,
+            region: pairs.value(settings::REGION, values::region)?,
+            domains: pairs.value(settings::DOMAIN, values::domains)?,
+            durability: pairs.value(settings::DURABILITY, values::durability)?,
+            roles: pairs.value(settings::ROLES, values::roles)?,
+            memory_max_bytes: memory_max_bytes(&pairs, files)?,
+            tls: tls(&pairs, files)?,
+            log_filter: pairs.value(settings::LOG, values::log_filter)?,
+            log_format: pairs.value(settings::LOG_FORMAT, values::log_format)?,
+            data,
+            s3_listen,
+            admin_listen,
+            ec,
+            warnings,
+        })
+    }
+}
+
+/// The variables that concern us, checked for names that do not exist.
+struct Pairs {
+    values: BTreeMap<String, String>,
+    unused: Vec<String>,
+}
+
+impl Pairs {
+    fn collect(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let known: BTreeSet<String> = settings::known_names().into_iter().collect();
+        let mut found = Self { values: BTreeMap::new(), unused: Vec::new() };
+        for (name, value) in pairs {
+            if known.contains(&name) {
+                if value.is_empty() {
+                    found.values.remove(&name);
+                } else {
+                    found.values.insert(name, value);
+                }
+            } else if name.starts_with(settings::PREFIX) {
+                let nearest = settings::nearest_name(&name);
+                return Err(ConfigError::Unknown { name, nearest });
+            } else if name.starts_with("MINIO_") {
+                found.unused.push(name);
+            }
+        }
+        Ok(found)
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// The setting's value, or its default, by its rule.
+    fn value<T>(&self, name: &'static str, rule: fn(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+        let default = settings::setting(name).map(|setting| setting.default).unwrap_or_default();
+        let text = self.get(name).unwrap_or(default);
+        rule(text).map_err(|allowed| ConfigError::Invalid { name: name.to_owned(), value: text.to_owned(), allowed })
+    }
+
+    fn unused_of_minio(&self) -> Vec<String> {
+        self.unused.iter().map(|name| format!("{name} is set, but has no meaning here")).collect()
+    }
+}
+
+fn check_apart(s3: SocketAddr, admin: SocketAddr) -> Result<(), ConfigError> {
+    let overlap = s3.ip() == admin.ip() || s3.ip().is_unspecified() || admin.ip().is_unspecified();
+    if s3.port() == 0 || s3.port() != admin.port() || !overlap {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid {
+        name: settings::ADMIN_LISTEN.to_owned(),
+        value: admin.to_string(),
+        allowed: format!("another port than {} of {}", s3.port(), settings::S3_LISTEN),
+    })
+}
+
+/// More shards than drives is a choice (one drive with parity guards against bad blocks), but not the usual meaning.
+fn warn_of_crowding(ec: EcSetting, drives: usize) -> Option<String> {
+    let EcSetting::Fixed { data, parity } = ec else { return None };
+    let shards = usize::from(data) + usize::from(parity);
+    (shards > drives).then(|| {
+        format!(
+            "{}={data}+{parity} on {drives} directories puts several shards of an object on one drive: fewer than {parity} drives may be lost",
+            settings::EC
+        )
+    })
+}
+
+fn memory_max_bytes(pairs: &Pairs, files: &dyn FileReader) -> Result<u64, ConfigError> {
+    if pairs.get(settings::MEMORY_MAX).is_some() {
+        return pairs.value(settings::MEMORY_MAX, values::memory_max);
+    }
+    let quarter = memory::available_bytes(files).unwrap_or_default() / 4;
+    Ok(quarter.max(values::MEMORY_MAX_BYTES_MIN))
+}
+
+fn tls(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<TlsFiles>, ConfigError> {
+    let incomplete =
+        |given: &str, wanted: &str| ConfigError::Incomplete { given: given.to_owned(), wanted: wanted.to_owned() };
+    let (cert, key) = match (pairs.get(settings::TLS_CERT), pairs.get(settings::TLS_KEY)) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(incomplete(settings::TLS_CERT, settings::TLS_KEY)),
+        (None, Some(_)) => return Err(incomplete(settings::TLS_KEY, settings::TLS_CERT)),
+        (Some(cert), Some(key)) => (cert, key),
+    };
+    for (name, path) in [(settings::TLS_CERT, cert), (settings::TLS_KEY, key)] {
+        files.read(Path::new(path)).map_err(|error| ConfigError::Unreadable {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            cause: error.to_string(),
+        })?;
+    }
+    Ok(Some(TlsFiles { cert: cert.into(), key: key.into() }))
+}

@@ -1,0 +1,211 @@
+//! The catalogue of settings: names, flags, defaults and help, in the order of `sherd --help`. What a value means is in
+//! `values`; what the settings mean together is in `mod`.
+
+/// One setting. Its flag and its variable take the same values.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The environment variable.
+    pub name: &'static str,
+    /// The flag without its dashes.
+    pub flag: &'static str,
+    /// What stands for the value in help.
+    pub value: &'static str,
+    /// As it would be written; empty where there is none.
+    pub default: &'static str,
+    pub help: &'static str,
+    /// What may be set instead of `name`; each name here, and `name` itself, also ends in `_FILE`.
+    pub secret: Option<Secret>,
+}
+
+/// A value that is not shown, and may be read from a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Secret {
+    /// The same setting of MinIO.
+    pub minio: &'static str,
+}
+
+pub const DATA: &str = "SHERD_DATA";
+pub const S3_LISTEN: &str = "SHERD_S3_LISTEN";
+pub const ADMIN_LISTEN: &str = "SHERD_ADMIN_LISTEN";
+pub const ACCESS_KEY: &str = "SHERD_ACCESS_KEY";
+pub const SECRET_KEY: &str = "SHERD_SECRET_KEY";
+pub const REGION: &str = "SHERD_REGION";
+pub const DOMAIN: &str = "SHERD_DOMAIN";
+pub const EC: &str = "SHERD_EC";
+pub const DURABILITY: &str = "SHERD_DURABILITY";
+pub const ROLES: &str = "SHERD_ROLES";
+pub const MEMORY_MAX: &str = "SHERD_MEMORY_MAX";
+pub const TLS_CERT: &str = "SHERD_TLS_CERT";
+pub const TLS_KEY: &str = "SHERD_TLS_KEY";
+pub const LOG: &str = "SHERD_LOG";
+pub const LOG_FORMAT: &str = "SHERD_LOG_FORMAT";
+
+/// What every variable of ours begins with.
+pub const PREFIX: &str = "SHERD_";
+
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: DATA,
+        flag: "data",
+        value: "DIRS",
+        default: "./sherd-data",
+        help: "Data directories, one for each drive, separated by commas or spaces; {1...4} stands for 1 2 3 4",
+        secret: None,
+    },
+    Setting {
+        name: S3_LISTEN,
+        flag: "s3-listen",
+        value: "ADDR:PORT",
+        default: "127.0.0.1:9000",
+        help: "Where S3 is served; :PORT means all addresses, port 0 a free one",
+        secret: None,
+    },
+    Setting {
+        name: ADMIN_LISTEN,
+        flag: "admin-listen",
+        value: "ADDR:PORT",
+        default: "127.0.0.1:9001",
+        help: "Where health and metrics are served",
+        secret: None,
+    },
+    Setting {
+        name: ACCESS_KEY,
+        flag: "access-key",
+        value: "KEY",
+        default: "",
+        help: "Root access key; with none, a pair is made once, kept in the data directories and printed",
+        secret: Some(Secret { minio: "MINIO_ROOT_USER" }),
+    },
+    Setting {
+        name: SECRET_KEY,
+        flag: "secret-key",
+        value: "KEY",
+        default: "",
+        help: "Root secret key (better by variable or file: other users of a machine can see flags)",
+        secret: Some(Secret { minio: "MINIO_ROOT_PASSWORD" }),
+    },
+    Setting {
+        name: REGION,
+        flag: "region",
+        value: "NAME",
+        default: "us-east-1",
+        help: "The region that clients sign for and buckets are in",
+        secret: None,
+    },
+    Setting {
+        name: DOMAIN,
+        flag: "domain",
+        value: "NAMES",
+        default: "",
+        help: "Domains under which BUCKET.DOMAIN addresses a bucket; path style always works",
+        secret: None,
+    },
+    Setting {
+        name: EC,
+        flag: "ec",
+        value: "auto|K+M",
+        default: "auto",
+        help: "Data and parity shards of an object; any M drives may be lost. Fixed when the store is formed",
+        secret: None,
+    },
+    Setting {
+        name: DURABILITY,
+        flag: "durability",
+        value: "MODE",
+        default: "strict",
+        help: "strict: what is acknowledged is on stable storage. relaxed:200ms: synced that often, a power cut loses the rest",
+        secret: None,
+    },
+    Setting {
+        name: ROLES,
+        flag: "roles",
+        value: "LIST",
+        default: "gateway,meta,storage",
+        help: "What this host does",
+        secret: None,
+    },
+    Setting {
+        name: MEMORY_MAX,
+        flag: "memory-max",
+        value: "BYTES",
+        default: "a quarter of the memory",
+        help: "Bytes that requests may hold in all (KiB, MiB, GiB); of the cgroup's memory where there is a limit",
+        secret: None,
+    },
+    Setting {
+        name: TLS_CERT,
+        flag: "tls-cert",
+        value: "FILE",
+        default: "",
+        help: "Certificate chain (PEM) for S3 over TLS; together with the key",
+        secret: None,
+    },
+    Setting {
+        name: TLS_KEY,
+        flag: "tls-key",
+        value: "FILE",
+        default: "",
+        help: "Private key (PEM) of the certificate",
+        secret: None,
+    },
+    Setting {
+        name: LOG,
+        flag: "log",
+        value: "FILTER",
+        default: "info",
+        help: "What is logged: a level, or a list such as info,sherd::actors=debug",
+        secret: None,
+    },
+    Setting {
+        name: LOG_FORMAT,
+        flag: "log-format",
+        value: "text|json",
+        default: "text",
+        help: "How it is logged",
+        secret: None,
+    },
+];
+
+/// The setting with this variable.
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// Every variable that is read, `_FILE` forms and MinIO's names included.
+pub fn known_names() -> Vec<String> {
+    let mut names = Vec::new();
+    for setting in SETTINGS {
+        names.push(setting.name.to_owned());
+        if let Some(secret) = setting.secret {
+            names.push(format!("{}_FILE", setting.name));
+            names.push(secret.minio.to_owned());
+            names.push(format!("{}_FILE", secret.minio));
+        }
+    }
+    names
+}
+
+/// The known name of ours that is nearest to `name`, unless none is near.
+pub fn nearest_name(name: &str) -> Option<String> {
+    let candidates = known_names().into_iter().filter(|known| known.starts_with(PREFIX));
+    let (distance, nearest) = candidates.map(|known| (edit_distance(name, &known), known)).min()?;
+    let own_length = name.len().saturating_sub(PREFIX.len());
+    (distance <= own_length.div_ceil(2).max(2)).then_some(nearest)
+}
+
+/// Levenshtein's distance: insertions, deletions and substitutions of bytes.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = *cell;
+            left = substituted.min(left + 1).min(diagonal + 1);
+            *cell = left;
+        }
+        row[0] = i + 1;
+    }
+    row.last().copied().unwrap_or_default()
+}

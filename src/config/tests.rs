@@ -1,0 +1,399 @@
+//! Tests of the configuration: no process environment, files from a map.
+
+use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
+use super::{SETTINGS, values};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Files(BTreeMap<PathBuf, Vec<u8>>);
+
+impl Files {
+    fn of(files: &[(&str, &str)]) -> Self {
+        Self(files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect())
+    }
+}
+
+impl FileReader for Files {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+fn config_with(pairs: &[(&str, &str)], files: &Files) -> Result<Config, ConfigError> {
+    Config::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), files)
+}
+
+fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    config_with(pairs, &Files::default())
+}
+
+/// The message of the refusal of one value.
+fn refusal(name: &str, value: &str) -> String {
+    config(&[(name, value)]).unwrap_err().to_string()
+}
+
+fn dirs(text: &str) -> Vec<String> {
+    let dirs = config(&[("SHERD_DATA", text)]).unwrap().data;
+    dirs.iter().map(|dir| dir.to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let config = config(&[]).unwrap();
+    assert_eq!(config.data, [PathBuf::from("./sherd-data")]);
+    assert_eq!(config.s3_listen.to_string(), "127.0.0.1:9000");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9001");
+    assert_eq!(config.credentials, None);
+    assert_eq!(config.region, "us-east-1");
+    assert!(config.domains.is_empty());
+    assert_eq!(config.ec, EcSetting::Auto);
+    assert_eq!(config.durability, Durability::Strict);
+    assert_eq!(config.roles.len(), 3);
+    assert_eq!(config.tls, None);
+    assert_eq!(config.log_filter, "info");
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn every_refusal_names_the_variable_the_value_and_what_is_allowed() {
+    let wrong = [
+        ("SHERD_DATA", "/d{1..4}"),
+        ("SHERD_S3_LISTEN", "example.org:9000"),
+        ("SHERD_ADMIN_LISTEN", "9001"),
+        ("SHERD_REGION", "the moon"),
+        ("SHERD_DOMAIN", "https://s3.example.org"),
+        ("SHERD_EC", "4-2"),
+        ("SHERD_DURABILITY", "lax"),
+        ("SHERD_ROLES", "gateway,king"),
+        ("SHERD_MEMORY_MAX", "lots"),
+        ("SHERD_LOG", "sherd=loud"),
+        ("SHERD_LOG_FORMAT", "xml"),
+    ];
+    for (name, value) in wrong {
+        let message = refusal(name, value);
+        assert!(message.starts_with(&format!("{name}: {value:?} is not allowed; expected ")), "{message}");
+    }
+}
+
+#[test]
+fn an_empty_value_is_as_good_as_none() {
+    let all: Vec<_> = SETTINGS.iter().map(|setting| (setting.name, "")).collect();
+    assert_eq!(config(&all).unwrap(), config(&[]).unwrap());
+}
+
+#[test]
+fn an_unknown_name_of_ours_is_refused_with_the_nearest() {
+    assert_eq!(refusal("SHERD_DATE", "/d"), "SHERD_DATE is not a setting; did you mean SHERD_DATA?");
+    assert_eq!(refusal("SHERD_MEM_MAX", "1GiB"), "SHERD_MEM_MAX is not a setting; did you mean SHERD_MEMORY_MAX?");
+    assert_eq!(
+        refusal("SHERD_SECRETKEY_FILE", "x"),
+        "SHERD_SECRETKEY_FILE is not a setting; did you mean SHERD_SECRET_KEY_FILE?"
+    );
+    assert_eq!(refusal("SHERD_XYZZY_PLUGH", "1"), "SHERD_XYZZY_PLUGH is not a setting");
+    assert!(config(&[("PATH", "/bin"), ("SHERDX", "1")]).is_ok());
+}
+
+#[test]
+fn other_variables_of_minio_are_pointed_out() {
+    let config = config(&[("MINIO_VOLUMES", "/d")]).unwrap();
+    assert_eq!(config.warnings, ["MINIO_VOLUMES is set, but has no meaning here"]);
+}
+
+#[test]
+fn directories_are_separated_by_commas_or_spaces() {
+    assert_eq!(dirs("/a,/b /c, /d"), ["/a", "/b", "/c", "/d"]);
+}
+
+#[test]
+fn ellipses_expand_in_order_and_multiply() {
+    assert_eq!(dirs("/d{1...4}"), ["/d1", "/d2", "/d3", "/d4"]);
+    assert_eq!(dirs("/d{08...10}/x"), ["/d08/x", "/d09/x", "/d10/x"]);
+    assert_eq!(dirs("/s{1...2}/d{0...1}"), ["/s1/d0", "/s1/d1", "/s2/d0", "/s2/d1"]);
+    assert_eq!(dirs("/a{3...3},/b{9...10}"), ["/a3", "/b9", "/b10"]);
+}
+
+#[test]
+fn malformed_ellipses_are_refused() {
+    for text in
+        ["/d{1..4}", "/d{4...1}", "/d{1...4", "/d1...4}", "/d{a...c}", "/d{...}", "/d{-1...2}", "/d}{1...2}", "/d{}"]
+    {
+        assert!(refusal("SHERD_DATA", text).contains("ellipses of the form {1...4}"), "{text}");
+    }
+}
+
+#[test]
+fn the_number_of_directories_is_bounded_before_they_are_made() {
+    for text in ["/d{1...65}", "/d{0...999999}", "/a{1...64}/b{1...64}/c{1...64}", "/d{1...40},/e{1...40}"] {
+        assert!(refusal("SHERD_DATA", text).contains("at most 64 directories"), "{text}");
+    }
+    assert_eq!(dirs("/d{1...64}").len(), 64);
+}
+
+#[test]
+fn a_directory_is_named_once_and_never_within_another() {
+    assert!(refusal("SHERD_DATA", "/a,/b,/a/").contains("/a is there twice"));
+    assert!(refusal("SHERD_DATA", "./a,a").contains("there twice"));
+    assert!(refusal("SHERD_DATA", "/a/b,/a").contains("/a/b is within /a"));
+    assert_eq!(dirs("/a,/ab"), ["/a", "/ab"]);
+}
+
+#[test]
+fn addresses_are_numeric_and_may_leave_the_host_out() {
+    let listen = |text| config(&[("SHERD_S3_LISTEN", text)]).map(|config| config.s3_listen.to_string());
+    assert_eq!(listen("0.0.0.0:9000").unwrap(), "0.0.0.0:9000");
+    assert_eq!(listen(":9000").unwrap(), "0.0.0.0:9000");
+    assert_eq!(listen("localhost:0").unwrap(), "127.0.0.1:0");
+    assert_eq!(listen("[::1]:80").unwrap(), "[::1]:80");
+    for text in ["9000", "127.0.0.1", "127.0.0.1:65536", "::1:80:x", "http://127.0.0.1:9000"] {
+        assert!(listen(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_two_listeners_are_apart() {
+    let both = |s3, admin| config(&[("SHERD_S3_LISTEN", s3), ("SHERD_ADMIN_LISTEN", admin)]);
+    let message = both("127.0.0.1:9001", "127.0.0.1:9001").unwrap_err().to_string();
+    assert!(message.contains("SHERD_ADMIN_LISTEN") && message.contains("another port than 9001"), "{message}");
+    assert!(both("0.0.0.0:9001", "127.0.0.1:9001").is_err());
+    assert!(both("127.0.0.1:0", "127.0.0.1:0").is_ok());
+    assert!(both("127.0.0.1:9000", "127.0.0.2:9000").is_ok());
+}
+
+#[test]
+fn geometries_have_bounds() {
+    let ec = |text| config(&[("SHERD_EC", text)]).map(|config| config.ec);
+    assert_eq!(ec("auto").unwrap(), EcSetting::Auto);
+    assert_eq!(ec("1+0").unwrap(), EcSetting::Fixed { data: 1, parity: 0 });
+    assert_eq!(ec("28+4").unwrap(), EcSetting::Fixed { data: 28, parity: 4 });
+    for text in ["0+2", "30+3", "4", "4+", "+2", "4+2+1", "255+255", "-1+2", "4 + 2", "300+1"] {
+        assert!(ec(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn more_shards_than_drives_is_warned_of() {
+    let with = |ec| config(&[("SHERD_DATA", "/d{1...4}"), ("SHERD_EC", ec)]).unwrap().warnings;
+    assert!(with("2+2").is_empty());
+    assert!(with("4+2")[0].starts_with("SHERD_EC=4+2 on 4 directories"));
+}
+
+#[test]
+fn durability_is_strict_or_says_how_relaxed() {
+    let durability = |text| config(&[("SHERD_DURABILITY", text)]).map(|config| config.durability);
+    let relaxed = |ms| Durability::Relaxed { sync_interval: Duration::from_millis(ms) };
+    assert_eq!(durability("strict").unwrap(), Durability::Strict);
+    assert_eq!(durability("relaxed:200ms").unwrap(), relaxed(200));
+    assert_eq!(durability("relaxed:2s").unwrap(), relaxed(2000));
+    for text in [
+        "relaxed",
+        "relaxed:",
+        "relaxed:200",
+        "relaxed:0ms",
+        "relaxed:11s",
+        "Strict",
+        "relaxed:1.5s",
+        "relaxed:999999s",
+    ] {
+        assert!(durability(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn one_host_has_every_role() {
+    assert!(config(&[("SHERD_ROLES", "storage meta gateway")]).is_ok());
+    assert!(refusal("SHERD_ROLES", "gateway,meta").contains("all of gateway, meta and storage"));
+}
+
+#[test]
+fn sizes_have_binary_units() {
+    let memory = |text| config(&[("SHERD_MEMORY_MAX", text)]).map(|config| config.memory_max_bytes);
+    assert_eq!(memory("268435456").unwrap(), 256 << 20);
+    assert_eq!(memory("256MiB").unwrap(), 256 << 20);
+    assert_eq!(memory("256M").unwrap(), 256 << 20);
+    assert_eq!(memory("1 GiB").unwrap(), 1 << 30);
+    for text in ["1MiB", "GiB", "1.5GiB", "1GB", "99999999999TiB", "99999999999999999999"] {
+        assert!(memory(text).is_err(), "{text}");
+    }
+    assert!(refusal("SHERD_MEMORY_MAX", "1MiB").contains("at least 32MiB"));
+}
+
+#[test]
+fn memory_defaults_to_a_quarter_of_what_there_is() {
+    let meminfo = ("/proc/meminfo", "MemFree: 1 kB\nMemTotal:       16777216 kB\n");
+    let quarter = |files: &[(&str, &str)]| config_with(&[], &Files::of(files)).unwrap().memory_max_bytes;
+    assert_eq!(quarter(&[meminfo]), 4 << 30);
+    let v2 = [
+        meminfo,
+        ("/proc/self/cgroup", "0::/a/b\n"),
+        ("/sys/fs/cgroup/a/b/memory.max", "max\n"),
+        ("/sys/fs/cgroup/a/memory.max", "1073741824\n"),
+    ];
+    assert_eq!(quarter(&v2), 256 << 20);
+    let v1 = [
+        meminfo,
+        ("/proc/self/cgroup", "7:blkio:/x\n4:cpu,memory:/x\n0::/\n"),
+        ("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "2147483648\n"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+    ];
+    assert_eq!(quarter(&v1), 512 << 20);
+    // In a container the path may name what only the host sees.
+    let namespaced =
+        [meminfo, ("/proc/self/cgroup", "0::/../../outside\n"), ("/sys/fs/cgroup/memory.max", "536870912\n")];
+    assert_eq!(quarter(&namespaced), 128 << 20);
+    assert_eq!(quarter(&[]), values::MEMORY_MAX_BYTES_MIN);
+}
+
+#[test]
+fn credentials_come_by_variable_by_file_or_by_minios_names() {
+    let files = Files::of(&[("/s", "file-secret-1\n"), ("/a", "file-access")]);
+    let keys = |pairs: &[(&str, &str)]| {
+        let Credentials { access_key, secret_key } = config_with(pairs, &files).unwrap().credentials.unwrap();
+        (access_key, secret_key)
+    };
+    let expected = |a: &str, s: &str| (a.to_owned(), s.to_owned());
+    assert_eq!(
+        keys(&[("SHERD_ACCESS_KEY", "ann"), ("SHERD_SECRET_KEY", "plain-secret")]),
+        expected("ann", "plain-secret")
+    );
+    assert_eq!(
+        keys(&[("SHERD_ACCESS_KEY_FILE", "/a"), ("SHERD_SECRET_KEY_FILE", "/s")]),
+        expected("file-access", "file-secret-1")
+    );
+    assert_eq!(
+        keys(&[("MINIO_ROOT_USER", "bob"), ("MINIO_ROOT_PASSWORD_FILE", "/s")]),
+        expected("bob", "file-secret-1")
+    );
+    let same = [("MINIO_ROOT_USER", "bob"), ("SHERD_ACCESS_KEY", "bob"), ("SHERD_SECRET_KEY", "plain-secret")];
+    assert_eq!(keys(&same), expected("bob", "plain-secret"));
+}
+
+#[test]
+fn a_key_given_twice_is_refused() {
+    let files = Files::of(&[("/s", "file-secret-1\n")]);
+    let refused = |pairs: &[(&str, &str)]| config_with(pairs, &files).unwrap_err().to_string();
+    assert_eq!(
+        refused(&[("SHERD_ACCESS_KEY", "ann"), ("SHERD_SECRET_KEY", "plain-secret"), ("SHERD_SECRET_KEY_FILE", "/s")]),
+        "SHERD_SECRET_KEY and SHERD_SECRET_KEY_FILE are both set; only one of them is allowed"
+    );
+    assert_eq!(
+        refused(&[("SHERD_ACCESS_KEY", "ann"), ("MINIO_ROOT_USER", "bob"), ("SHERD_SECRET_KEY", "plain-secret")]),
+        "SHERD_ACCESS_KEY and MINIO_ROOT_USER are both set; only one of them is allowed"
+    );
+}
+
+#[test]
+fn one_key_without_the_other_is_refused() {
+    assert!(refusal("SHERD_ACCESS_KEY", "ann").contains("SHERD_ACCESS_KEY is set without SHERD_SECRET_KEY"));
+    assert!(refusal("MINIO_ROOT_PASSWORD", "plain-secret").contains("without SHERD_ACCESS_KEY"));
+}
+
+#[test]
+fn a_secrets_file_must_be_readable_text() {
+    let files = Files::of(&[("/empty", "\n")]);
+    for path in ["/missing", "/empty"] {
+        let error = config_with(&[("SHERD_ACCESS_KEY", "ann"), ("SHERD_SECRET_KEY_FILE", path)], &files).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("SHERD_SECRET_KEY_FILE: {path:?} cannot be read: ")), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let short = [("SHERD_ACCESS_KEY", "ann"), ("SHERD_SECRET_KEY", "hush")];
+    let message = config(&short).unwrap_err().to_string();
+    assert!(message.contains("SHERD_SECRET_KEY") && message.contains("8 to 128"), "{message}");
+    assert!(!message.contains("hush"), "{message}");
+    let config = config(&[("SHERD_ACCESS_KEY", "ann"), ("SHERD_SECRET_KEY", "very-hush-hush")]).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn well_known_credentials_stay_on_loopback() {
+    let with = |listen, access, secret| {
+        config(&[("SHERD_S3_LISTEN", listen), ("SHERD_ACCESS_KEY", access), ("SHERD_SECRET_KEY", secret)])
+    };
+    assert!(with("127.0.0.1:9000", "minioadmin", "minioadmin").is_ok());
+    assert!(with("[::1]:9000", "admin", "password").is_ok());
+    for (access, secret) in
+        [("minioadmin", "minioadmin"), ("admin", "password"), ("minio", "minio123"), ("x12345678", "X12345678")]
+    {
+        let error = with("0.0.0.0:9000", access, secret).unwrap_err();
+        assert!(matches!(error, ConfigError::WellKnownCredentials { .. }), "{error}");
+    }
+    assert!(with("0.0.0.0:9000", "admin", "8c1f0e7d2b").is_ok());
+    let minio = config(&[
+        ("SHERD_S3_LISTEN", ":9000"),
+        ("MINIO_ROOT_USER", "minioadmin"),
+        ("MINIO_ROOT_PASSWORD", "minioadmin"),
+    ]);
+    assert!(minio.is_err());
+}
+
+#[test]
+fn tls_takes_both_files_or_neither() {
+    let files = Files::of(&[("/c.pem", "cert"), ("/k.pem", "key")]);
+    let tls = |pairs: &[(&str, &str)]| config_with(pairs, &files).map(|config| config.tls);
+    assert!(tls(&[("SHERD_TLS_CERT", "/c.pem"), ("SHERD_TLS_KEY", "/k.pem")]).unwrap().is_some());
+    let alone = tls(&[("SHERD_TLS_KEY", "/k.pem")]).unwrap_err().to_string();
+    assert_eq!(alone, "SHERD_TLS_KEY is set without SHERD_TLS_CERT; expected both or neither");
+    let missing = tls(&[("SHERD_TLS_CERT", "/c.pem"), ("SHERD_TLS_KEY", "/x.pem")]).unwrap_err().to_string();
+    assert!(missing.starts_with("SHERD_TLS_KEY: \"/x.pem\" cannot be read"), "{missing}");
+}
+
+fn invoke(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
+    let environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    from_process(arguments.iter().map(OsString::from), environment, &Files::default())
+}
+
+#[test]
+fn flags_win_over_variables() {
+    let environment = [("SHERD_REGION", "from-env"), ("SHERD_EC", "2+1")];
+    let Ok(Invocation::Run(config)) = invoke(&["sherd", "--region", "from-flag", "--data=/x"], &environment) else {
+        panic!("not run")
+    };
+    assert_eq!(config.region, "from-flag");
+    assert_eq!(config.ec, EcSetting::Fixed { data: 2, parity: 1 });
+    assert_eq!(config.data, [PathBuf::from("/x")]);
+}
+
+#[test]
+fn health_takes_the_same_settings() {
+    let Ok(Invocation::Health(config)) = invoke(&["sherd", "health", "--admin-listen", ":7001"], &[]) else {
+        panic!("not health")
+    };
+    assert_eq!(config.admin_listen.port(), 7001);
+}
+
+#[test]
+fn help_lists_every_setting_with_its_variable_and_default() {
+    let Ok(Invocation::Print { text, code: 0 }) = invoke(&["sherd", "--help"], &[]) else { panic!("no help") };
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for setting in SETTINGS {
+        assert!(text.contains(&format!("--{} ", setting.flag)), "{}", setting.flag);
+        assert!(text.contains(&format!("[env: {}]", setting.name)), "{}", setting.name);
+        assert!(
+            setting.default.is_empty() || text.contains(&format!("[default: {}]", setting.default)),
+            "{}",
+            setting.name
+        );
+        assert_eq!(setting.flag, setting.name["SHERD_".len()..].to_lowercase().replace('_', "-"));
+    }
+}
+
+#[test]
+fn an_unknown_flag_is_refused_with_code_2() {
+    let Ok(Invocation::Print { text, code: 2 }) = invoke(&["sherd", "--dat", "/x"], &[]) else { panic!("taken") };
+    assert!(text.contains("--dat"), "{text}");
+}
+
+#[test]
+fn bytes_that_are_not_text_are_refused_by_name() {
+    use std::os::unix::ffi::OsStringExt;
+    let environment = [(OsString::from("SHERD_DATA"), OsString::from_vec(vec![b'/', 0xff]))];
+    let error = from_process([OsString::from("sherd")], environment, &Files::default()).unwrap_err();
+    assert!(error.to_string().starts_with("SHERD_DATA: ") && error.to_string().contains("UTF-8"), "{error}");
+}

@@ -1,0 +1,253 @@
+//! How the text of one value is read: addresses, lists, ellipses, sizes, geometries. Pure; each function's error says
+//! what is allowed, and the caller adds which setting it was.
+
+use super::{Durability, EcSetting, LogFormat, Role};
+use crate::limits::{DATA_DIRS_MAX, SHARDS_MAX};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+/// What is allowed, in words that follow "expected".
+pub type Allowed = String;
+
+pub const RELAXED_INTERVAL_MS_MIN: u64 = 1;
+pub const RELAXED_INTERVAL_MS_MAX: u64 = 10_000;
+pub const MEMORY_MAX_BYTES_MIN: u64 = 32 << 20;
+
+/// The items of a list separated by commas or white space; empty items vanish.
+pub fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
+}
+
+/// Data directories, ellipses expanded, in the order given.
+pub fn data_dirs(text: &str) -> Result<Vec<PathBuf>, Allowed> {
+    let mut dirs = Vec::new();
+    for item in list(text) {
+        for path in expand_ellipses(item)? {
+            dirs.push(PathBuf::from(path));
+            if dirs.len() > DATA_DIRS_MAX {
+                return Err(format!("at most {DATA_DIRS_MAX} directories"));
+            }
+        }
+    }
+    if dirs.is_empty() {
+        return Err("at least one directory".to_owned());
+    }
+    check_disjoint(&dirs)?;
+    Ok(dirs)
+}
+
+/// No directory twice, none within another: each is a drive of its own.
+fn check_disjoint(dirs: &[PathBuf]) -> Result<(), Allowed> {
+    let plain: Vec<PathBuf> = dirs.iter().map(|dir| without_dots(dir)).collect();
+    for (i, first) in plain.iter().enumerate() {
+        for second in plain.iter().skip(i + 1) {
+            if first == second {
+                return Err(format!("each directory once, but {} is there twice", first.display()));
+            }
+            let (outer, inner) = if first.starts_with(second) { (second, first) } else { (first, second) };
+            if inner.starts_with(outer) {
+                return Err(format!(
+                    "directories that do not contain each other, but {} is within {}",
+                    inner.display(),
+                    outer.display()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn without_dots(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// `/mnt/d{1...4}` is `/mnt/d1` to `/mnt/d4`; several in one path multiply, the first outermost; `{01...16}` keeps its zeros.
+pub fn expand_ellipses(text: &str) -> Result<Vec<String>, Allowed> {
+    const FORM: &str = "ellipses of the form {1...4}, the first number not above the second";
+    let Some((before, rest)) = text.split_once('{') else {
+        return if text.contains('}') { Err(FORM.to_owned()) } else { Ok(vec![text.to_owned()]) };
+    };
+    let (inside, after) = rest.split_once('}').ok_or(FORM)?;
+    let (from, to) = inside.split_once("...").ok_or(FORM)?;
+    if before.contains('}') || !is_short_number(from) || !is_short_number(to) {
+        return Err(FORM.to_owned());
+    }
+    let padded = from.len() == to.len() && (from.starts_with('0') || to.starts_with('0'));
+    let width = if padded { from.len() } else { 0 };
+    let (first, last): (u32, u32) = (from.parse().map_err(|_| FORM)?, to.parse().map_err(|_| FORM)?);
+    if first > last {
+        return Err(FORM.to_owned());
+    }
+    if (last - first) as usize >= DATA_DIRS_MAX {
+        return Err(format!("at most {DATA_DIRS_MAX} directories"));
+    }
+    let tails = expand_ellipses(after)?;
+    let mut expanded = Vec::new();
+    for number in first..=last {
+        for tail in &tails {
+            expanded.push(format!("{before}{number:0width$}{tail}"));
+        }
+        if expanded.len() > DATA_DIRS_MAX {
+            return Err(format!("at most {DATA_DIRS_MAX} directories"));
+        }
+    }
+    Ok(expanded)
+}
+
+fn is_short_number(text: &str) -> bool {
+    (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `ADDR:PORT`, `[ADDR]:PORT`, `localhost:PORT`, or `:PORT` for all addresses.
+pub fn listen_addr(text: &str) -> Result<SocketAddr, Allowed> {
+    let allowed = || "ADDR:PORT with a numeric address, such as 127.0.0.1:9000 or [::1]:9000, or :9000".to_owned();
+    if let Ok(addr) = text.parse() {
+        return Ok(addr);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(allowed)?;
+    let port: u16 = port.parse().map_err(|_| allowed())?;
+    match host {
+        "" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)),
+        "localhost" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        _ => Err(allowed()),
+    }
+}
+
+pub fn access_key(text: &str) -> Result<(), Allowed> {
+    let sized = (3..=128).contains(&text.len());
+    if sized && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b',' | b'=')) {
+        return Ok(());
+    }
+    Err("3 to 128 visible ASCII characters without / , and =".to_owned())
+}
+
+pub fn secret_key(text: &str) -> Result<(), Allowed> {
+    if (8..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return Ok(());
+    }
+    Err("8 to 128 ASCII characters".to_owned())
+}
+
+pub fn region(text: &str) -> Result<String, Allowed> {
+    let sized = (1..=64).contains(&text.len());
+    if sized && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Ok(text.to_owned());
+    }
+    Err("up to 64 letters, digits, - and _".to_owned())
+}
+
+pub fn domains(text: &str) -> Result<Vec<String>, Allowed> {
+    let label = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    let mut found = Vec::new();
+    for domain in list(text) {
+        let is_address = domain.parse::<IpAddr>().is_ok();
+        if is_address || domain.len() > 253 || !domain.split('.').all(label) {
+            return Err("DNS names without scheme or port, such as s3.example.org".to_owned());
+        }
+        found.push(domain.to_ascii_lowercase());
+    }
+    Ok(found)
+}
+
+pub fn ec(text: &str) -> Result<EcSetting, Allowed> {
+    if text == "auto" {
+        return Ok(EcSetting::Auto);
+    }
+    let allowed = || format!("auto, or k+m such as 4+2 with k at least 1 and k+m at most {SHARDS_MAX}");
+    let (data, parity) = text.split_once('+').ok_or_else(allowed)?;
+    if !is_short_number(data) || !is_short_number(parity) {
+        return Err(allowed());
+    }
+    let (data, parity): (u8, u8) = (data.parse().map_err(|_| allowed())?, parity.parse().map_err(|_| allowed())?);
+    if data == 0 || usize::from(data) + usize::from(parity) > SHARDS_MAX {
+        return Err(allowed());
+    }
+    Ok(EcSetting::Fixed { data, parity })
+}
+
+pub fn durability(text: &str) -> Result<Durability, Allowed> {
+    let allowed =
+        || format!("strict, or relaxed:200ms (from {RELAXED_INTERVAL_MS_MIN}ms to {RELAXED_INTERVAL_MS_MAX}ms)");
+    if text == "strict" {
+        return Ok(Durability::Strict);
+    }
+    let interval = text.strip_prefix("relaxed:").ok_or_else(allowed)?;
+    let (number, unit_ms) = match interval.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (interval.strip_suffix('s').ok_or_else(allowed)?, 1000),
+    };
+    if !is_short_number(number) {
+        return Err(allowed());
+    }
+    let interval_ms = number.parse::<u64>().map_err(|_| allowed())? * unit_ms;
+    if !(RELAXED_INTERVAL_MS_MIN..=RELAXED_INTERVAL_MS_MAX).contains(&interval_ms) {
+        return Err(allowed());
+    }
+    Ok(Durability::Relaxed { sync_interval: Duration::from_millis(interval_ms) })
+}
+
+/// A host that is the whole cluster needs every role.
+pub fn roles(text: &str) -> Result<BTreeSet<Role>, Allowed> {
+    let mut found = BTreeSet::new();
+    for item in list(text) {
+        found.insert(match item {
+            "gateway" => Role::Gateway,
+            "meta" => Role::Meta,
+            "storage" => Role::Storage,
+            _ => return Err("a list of gateway, meta and storage".to_owned()),
+        });
+    }
+    if found.len() < 3 {
+        return Err("all of gateway, meta and storage, as long as a cluster is one host".to_owned());
+    }
+    Ok(found)
+}
+
+/// A number of bytes, with KiB, MiB, GiB or TiB (or K, M, G, T: the same) behind it or not.
+pub fn bytes(text: &str) -> Result<u64, Allowed> {
+    let allowed = || "a number of bytes such as 268435456, 256MiB or 1GiB".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start() {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err(allowed()),
+    };
+    let number: u64 = number.parse().map_err(|_| allowed())?;
+    number.checked_mul(1 << shift).ok_or_else(allowed)
+}
+
+pub fn memory_max(text: &str) -> Result<u64, Allowed> {
+    let value = bytes(text)?;
+    if value < MEMORY_MAX_BYTES_MIN {
+        return Err(format!("at least {}MiB", MEMORY_MAX_BYTES_MIN >> 20));
+    }
+    Ok(value)
+}
+
+pub fn log_filter(text: &str) -> Result<String, Allowed> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "a level (error, warn, info, debug, trace) or a list such as info,sherd::actors=debug ({error})"
+        )),
+    }
+}
+
+pub fn log_format(text: &str) -> Result<LogFormat, Allowed> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("text or json".to_owned()),
+    }
+}

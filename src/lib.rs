@@ -1,0 +1,14 @@
+//! Sherd: an S3-compatible object store in one binary.
+
+pub mod actors;
+pub mod ambient;
+pub mod api;
+pub mod config;
+pub mod limits;
+pub mod logging;
+pub mod metrics;
+pub mod net;
+pub mod node;
+pub mod probe;
+pub mod storage;
+pub mod types;

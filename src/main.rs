@@ -1,0 +1,45 @@
+//! Arguments to configuration to `node::run`, nothing else. Exit codes: 0 after a graceful stop, 1 where the store could
+//! not start or had to end, 2 where the configuration is wrong.
+
+use rustix::fs::Mode;
+use sherd::config::{Invocation, SystemFiles, from_process};
+use sherd::{logging, node, probe};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // The allocator reserves much and touches little of it; huge pages would make that little several times as much.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        eprintln!("sherd: memory is used in huge pages: {error}");
+    }
+    // What the store writes, its tables included, is for its own user only.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let invocation = match from_process(std::env::args_os(), std::env::vars_os(), &SystemFiles) {
+        Ok(invocation) => invocation,
+        Err(error) => return fail(2, &error),
+    };
+    match invocation {
+        Invocation::Run(config) => {
+            logging::start(&config.log_filter, config.log_format);
+            node::run(*config).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
+        Invocation::Health(config) => {
+            probe::ready(config.admin_listen).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
+        Invocation::Print { text, code: 0 } => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Invocation::Print { text, code } => {
+            eprint!("{text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("sherd: {error}");
+    ExitCode::from(code)
+}

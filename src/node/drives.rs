@@ -1,0 +1,130 @@
+//! The drives of a host: opened all at once, watched, and kept in order.
+
+use super::Surroundings;
+use crate::actors::consensus::MetaHandle;
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::{Drive, DriveMonitor, DriveOptions, OnLost, WatchedDrive, off_thread, open_drive};
+use crate::actors::healer::{FaultSink, FaultSource, Healer, Healing, HealingOptions};
+use crate::actors::log::Threads;
+use crate::actors::upkeep::{
+    Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Reclaimer, Reclamation,
+    ReclamationOptions,
+};
+use crate::limits::SHARD_SEGMENT_BYTES;
+use crate::storage::identity::{self, DriveState, HostDrives, read_incarnation};
+use crate::storage::wal::LogOptions;
+use crate::types::NodeId;
+use actix::{Actor, Addr};
+use futures::future::join_all;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Of all indices of a host together.
+const INDEX_CACHE_BYTES: u64 = 32 << 20;
+
+pub(super) fn shards_dir(drive: &identity::Drive) -> PathBuf {
+    drive.dir.join("shards")
+}
+
+/// Opens every drive that is there; the others, and those that cannot be opened, are out of service with the reason.
+pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &HealthBoard) -> Vec<Drive> {
+    let index_cache_bytes = INDEX_CACHE_BYTES / host.drives.len().max(1) as u64;
+    let openings = host.drives.iter().map(|drive| async move {
+        if let DriveState::Lost { why } = &drive.state {
+            return Err((drive, why.clone()));
+        }
+        let log = LogOptions {
+            durability: around.durability,
+            ..LogOptions::shards(
+                shards_dir(drive),
+                host.cluster,
+                drive.node,
+                around.ambient.clone(),
+                around.buffers.clone(),
+            )
+        };
+        let options = DriveOptions {
+            node: drive.node,
+            disk: Arc::clone(&around.disk),
+            log,
+            index_dir: drive.dir.join("index"),
+            index_cache_bytes,
+        };
+        match off_thread(&around.threads, move || open_drive(&options)).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error)) => Err((drive, error.to_string())),
+            Err(stopped) => Err((drive, stopped.to_string())),
+        }
+    });
+    let mut drives = Vec::new();
+    for opened in join_all(openings).await {
+        match opened {
+            Ok(opened) => drives.push(opened.start(Threads::Own)),
+            Err((drive, why)) => {
+                if !matches!(drive.state, DriveState::Lost { .. }) {
+                    let (node, dir) = (drive.node, drive.dir.display());
+                    tracing::error!(%node, %dir, why, "drive cannot be opened; going on without it");
+                }
+                health.take_out(drive.node, &why);
+            }
+        }
+    }
+    drives
+}
+
+/// Not yet running.
+pub(super) fn watch(
+    around: &Surroundings,
+    host: &HostDrives,
+    drives: &[Drive],
+    health: &HealthBoard,
+    metadata: &MetaHandle,
+) -> DriveMonitor {
+    let watched = drives.iter().filter_map(|drive| {
+        let known = host.drives.iter().find(|known| known.node == drive.node)?;
+        Some(WatchedDrive {
+            node: drive.node,
+            dir: known.dir.clone(),
+            disk: Arc::clone(&around.disk),
+            incarnation: known.incarnation,
+            log: drive.log.clone(),
+        })
+    });
+    let metadata = metadata.clone();
+    let on_lost: OnLost = Arc::new(move |node, _| metadata.drive_lost(node));
+    DriveMonitor::new(watched, Arc::new(read_incarnation), health.clone(), around.ambient.clone(), on_lost)
+}
+
+/// Work in the background, under way.
+pub(super) struct Chores {
+    pub compactors: Vec<Addr<Compactor>>,
+    pub reclaimer: Addr<Reclaimer>,
+    pub healer: Addr<Healer>,
+}
+
+/// Starts the chores; drives that have `returned` are compared with the metadata.
+pub(super) fn start_chores(
+    around: &Surroundings,
+    drives: &[Drive],
+    cluster: &ClusterContext,
+    faults: FaultSink,
+    fault_source: FaultSource,
+    returned: &[NodeId],
+) -> Chores {
+    let compactors = drives.iter().map(|drive| {
+        let context = CompactionContext {
+            threads: Arc::clone(&around.threads),
+            health: cluster.health.clone(),
+            faults: faults.clone(),
+            load: cluster.load.clone(),
+            ambient: around.ambient.clone(),
+        };
+        let options = CompactionOptions::for_segments_of(SHARD_SEGMENT_BYTES.into());
+        Background::new(Compaction::new(drive.clone(), context, options)).start()
+    });
+    let compactors = compactors.collect();
+    let reclaimer = Background::new(Reclamation::new(cluster.clone(), ReclamationOptions::default())).start();
+    let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
+    returned.iter().for_each(|node| handle.reconcile(*node));
+    Chores { compactors, reclaimer, healer: Background::new(healing).start() }
+}

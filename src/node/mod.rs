@@ -1,0 +1,200 @@
+//! The composition root: makes the parts of a host from its configuration, joins them, and takes them apart in order.
+//!
+//! Start: identities, metadata, drives, request path, chores, listeners. Stop: the other way round, so that whoever is
+//! stopped has nobody left who asks of it.
+
+mod drives;
+mod metadata;
+mod requests;
+mod status;
+mod stopping;
+
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
+use crate::actors::healer::fault_channel;
+use crate::ambient::Ambient;
+use crate::api::{self, ApiError, ApiOptions, Credentials, TlsFiles};
+use crate::config::{Config, Durability, EcSetting};
+use crate::limits::CHUNK_BYTES_MAX;
+use crate::metrics;
+use crate::storage::buffer::BufferPool;
+use crate::storage::disk::{Disk, SystemDisk};
+use crate::storage::identity::{HostDrives, IdentityError, SystemLocks, WantedGeometry, keep_credentials, open_host};
+use crate::storage::ring::auto_geometry;
+use crate::storage::wal;
+use crate::types::Geometry;
+use metadata::MetadataError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use status::HostStatus;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use stopping::Running;
+use tokio::runtime::Handle;
+
+/// Kept by the buffer pool while nobody uses it.
+const IDLE_BUFFERS_BYTES_MAX: usize = 16 << 20;
+/// Threads that wait for drives.
+const READER_THREADS_MAX: usize = 64;
+/// Two for each segment in use, one a connection.
+const OPEN_FILES_WANTED: u64 = 65_536;
+
+/// Why the store does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("{doing}: {cause}")]
+    System { doing: &'static str, cause: io::Error },
+}
+
+/// What every part of a host is given.
+struct Surroundings {
+    ambient: Ambient,
+    disk: Arc<dyn Disk>,
+    buffers: BufferPool,
+    threads: Arc<dyn Blocking>,
+    durability: wal::Durability,
+}
+
+/// Runs the store until it is told to stop.
+pub fn run(config: Config) -> Result<(), NodeError> {
+    metrics::register_all();
+    raise_open_files_limit();
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().max_blocking_threads(READER_THREADS_MAX);
+        builder.build().expect("a runtime needs a few file descriptors")
+    };
+    actix::System::with_tokio_rt(runtime).block_on(run_in_system(config))
+}
+
+async fn run_in_system(config: Config) -> Result<(), NodeError> {
+    let stop = stopping::stop_signal().map_err(|cause| NodeError::System { doing: "wait for signals", cause })?;
+    let buffers = BufferPool::new(IDLE_BUFFERS_BYTES_MAX);
+    let around = Surroundings {
+        ambient: Ambient::system(),
+        disk: Arc::new(SystemDisk::new(buffers.clone())),
+        buffers,
+        threads: Arc::new(ReaderThreads::new(Handle::current())),
+        durability: durability(config.durability),
+    };
+    let host = open_host(&*around.disk, &config.data, wanted_geometry(&config), &around.ambient, &SystemLocks)?;
+    let credentials = credentials(&config, &around, &host)?;
+    let running = start(&config, &around, host, credentials).await?;
+    println!("listening s3={} admin={}", running.api.s3_address, running.api.admin_address);
+    stop.await;
+    tracing::info!("stopping");
+    running.stop(&around.threads).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn start(
+    config: &Config,
+    around: &Surroundings,
+    host: HostDrives,
+    credentials: Credentials,
+) -> Result<Running, NodeError> {
+    let system = |doing| move |cause| NodeError::System { doing, cause };
+    let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
+    let (faults, fault_source) = fault_channel();
+    let load = UserLoad::default();
+
+    let replica = metadata::start(around, &host).await?;
+    let opened = drives::open(around, &host, &health).await;
+    let returned = metadata::register_drives(&replica.handle, &around.ambient, &host).await?;
+    let geometry = Geometry { data: host.data, parity: host.parity, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
+    let layout = metadata::layout(&replica.handle).await?;
+    let parts = requests::Parts {
+        metadata: Arc::new(replica.handle.clone()),
+        host: host.host,
+        layout,
+        geometry,
+        memory_max_bytes: config.memory_max_bytes,
+        drives: opened.clone(),
+        health: health.clone(),
+        faults: faults.clone(),
+        load,
+    };
+    let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
+    let monitor = drives::watch(around, &host, &opened, &health, &replica.handle);
+    let chores = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, &returned);
+    let status = HostStatus {
+        context: Arc::clone(&requests.context),
+        metadata: replica.handle.clone(),
+        dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
+    };
+    let options = api_options(config, credentials, &host);
+    let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), status)?;
+    let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
+    Ok(Running { api, monitor, chores, drives: opened, replica, host, _ring: requests.ring })
+}
+
+fn api_options(config: &Config, credentials: Credentials, host: &HostDrives) -> ApiOptions {
+    ApiOptions {
+        s3_listen: config.s3_listen,
+        admin_listen: config.admin_listen,
+        tls: config.tls.clone().map(|files| TlsFiles { cert: files.cert, key: files.key }),
+        region: config.region.clone(),
+        domains: config.domains.clone(),
+        credentials,
+        workers: cores(),
+        host_id: format!("{:016x}", host.host.0),
+    }
+}
+
+fn durability(setting: Durability) -> wal::Durability {
+    match setting {
+        Durability::Strict => wal::Durability::Strict,
+        Durability::Relaxed { sync_interval } => wal::Durability::Relaxed { flush_delay_max: sync_interval },
+    }
+}
+
+fn wanted_geometry(config: &Config) -> WantedGeometry {
+    let (data, parity, explicit) = match config.ec {
+        EcSetting::Fixed { data, parity } => (data, parity, true),
+        EcSetting::Auto => {
+            let (data, parity) = auto_geometry(config.data.len());
+            (data, parity, false)
+        }
+    };
+    WantedGeometry { data, parity, explicit }
+}
+
+/// Those configured, or those kept on the drives; new ones are shown to whoever started the process.
+fn credentials(config: &Config, around: &Surroundings, host: &HostDrives) -> Result<Credentials, NodeError> {
+    if let Some(given) = &config.credentials {
+        return Ok(Credentials { access_key: given.access_key.clone(), secret_key: given.secret_key.clone() });
+    }
+    let dirs: Vec<PathBuf> = host.usable_dirs();
+    let kept = keep_credentials(&*around.disk, &dirs, host.cluster, &around.ambient)?;
+    if kept.fresh {
+        println!("This store is new; its root credentials, kept in its data directories and shown only now:");
+        println!("  aws configure set aws_access_key_id {}", kept.access_key);
+        println!("  aws configure set aws_secret_access_key {}", kept.secret_key);
+    }
+    Ok(Credentials { access_key: kept.access_key, secret_key: kept.secret_key })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// As far as the system allows.
+fn raise_open_files_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(OPEN_FILES_WANTED, |maximum| maximum.min(OPEN_FILES_WANTED));
+    if current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
+    {
+        tracing::warn!(%error, wanted, "the limit of open files could not be raised");
+    }
+}

@@ -1,0 +1,84 @@
+//! The way of a request: admission, ring, connection pool, and this host's own drives behind the pipe.
+
+use super::{Surroundings, cores};
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::{Drive, LocalNode, NodeContext, UserLoad};
+use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+use crate::actors::gateway::Gateway;
+use crate::actors::healer::FaultSink;
+use crate::actors::peers::{ConnectionPool, HashRing, LateNodes, PipeDialer};
+use crate::actors::request::{ActiveReads, ComputeThreads, Metadata, RequestContext, RequestTimes};
+use crate::actors::upkeep::ClusterContext;
+use crate::limits::{ADMISSION_WAIT_MAX, ADMISSION_WAITING_MAX, REQUESTS_IN_PROGRESS_MAX};
+use crate::storage::erasure::Codecs;
+use crate::storage::ring::Layout;
+use crate::types::{Geometry, HostId};
+use actix::{Actor, Addr};
+use std::io;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// What the way is made of.
+pub(super) struct Parts {
+    pub metadata: Arc<dyn Metadata>,
+    pub host: HostId,
+    pub layout: Layout,
+    pub geometry: Geometry,
+    pub memory_max_bytes: u64,
+    pub drives: Vec<Drive>,
+    pub health: HealthBoard,
+    pub faults: FaultSink,
+    pub load: UserLoad,
+}
+
+/// The parts, joined.
+pub(super) struct Requests {
+    pub gateway: Gateway,
+    pub context: Arc<RequestContext>,
+    /// What chores share with requests.
+    pub cluster: ClusterContext,
+    pub ring: Addr<HashRing>,
+}
+
+pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> {
+    let Parts { metadata, host, layout, geometry, memory_max_bytes, drives, health, faults, load } = parts;
+    let node = NodeContext {
+        threads: Arc::clone(&around.threads),
+        health: health.clone(),
+        faults: faults.clone(),
+        load: load.clone(),
+    };
+    let service = Arc::new(LocalNode::new(drives, node));
+    let (ring, reader) = HashRing::new(layout);
+    let cluster = ClusterContext {
+        metadata,
+        ring: reader,
+        peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service })),
+        health,
+        threads: Arc::clone(&around.threads),
+        ambient: around.ambient.clone(),
+        load,
+        reads: ActiveReads::new(Arc::clone(&around.ambient.clock)),
+    };
+    let context = Arc::new(RequestContext {
+        metadata: Arc::clone(&cluster.metadata),
+        ring: cluster.ring.clone(),
+        peers: cluster.peers.clone(),
+        health: cluster.health.clone(),
+        late: LateNodes::default(),
+        buffers: around.buffers.clone(),
+        codecs: Codecs::default(),
+        executor: Arc::new(ComputeThreads::start(cores(), Handle::current())?),
+        ambient: around.ambient.clone(),
+        faults,
+        reads: cluster.reads.clone(),
+        load: cluster.load.clone(),
+        geometry,
+        times: RequestTimes::default(),
+    });
+    let limits =
+        AdmissionLimits { bytes: memory_max_bytes, requests: REQUESTS_IN_PROGRESS_MAX, waiting: ADMISSION_WAITING_MAX };
+    let frontend = S3Frontend::new(limits, ADMISSION_WAIT_MAX).start();
+    let gateway = Gateway::new(frontend, Arc::clone(&context));
+    Ok(Requests { gateway, context, cluster, ring: ring.start() })
+}

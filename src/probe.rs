@@ -1,0 +1,114 @@
+//! `sherd health`: asks a running store's admin listener whether it is ready, for a container's health check, where no
+//! other HTTP client may be at hand.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Of an answer, this much is read and shown.
+const ANSWER_BYTES_MAX: u64 = 16 << 10;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("{addr} does not answer: {cause}")]
+    Unreachable { addr: SocketAddr, cause: io::Error },
+    #[error("{addr} answers something that is not HTTP")]
+    NotHttp { addr: SocketAddr },
+    #[error("not ready ({status}): {why}")]
+    NotReady { status: u16, why: String },
+}
+
+/// Succeeds where the store whose admin listener was configured as `listen` is ready.
+pub fn ready(listen: SocketAddr) -> Result<(), ProbeError> {
+    let addr = reachable(listen);
+    let answer = get(addr, "/health/ready").map_err(|cause| ProbeError::Unreachable { addr, cause })?;
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&*text, ""));
+    match status(head) {
+        Some(200) => Ok(()),
+        Some(status) => Err(ProbeError::NotReady { status, why: body.trim().to_owned() }),
+        None => Err(ProbeError::NotHttp { addr }),
+    }
+}
+
+/// What listens on all addresses is asked on the loopback one.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn get(addr: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn status(head: &str) -> Option<u16> {
+    let (version, rest) = head.split_once(' ')?;
+    if !version.starts_with("HTTP/1.") {
+        return None;
+    }
+    rest.get(..3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ProbeError, ready};
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread::JoinHandle;
+
+    /// A listener that answers one request with these bytes and closes.
+    fn answering(answer: &'static [u8]) -> (SocketAddr, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                request.push(byte[0]);
+            }
+            stream.write_all(answer).unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        (addr, thread)
+    }
+
+    #[test]
+    fn a_store_that_is_ready_passes() {
+        let (addr, asked) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        ready(SocketAddr::new("0.0.0.0".parse().unwrap(), addr.port())).unwrap();
+        assert!(asked.join().unwrap().starts_with("GET /health/ready HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn a_store_that_is_not_ready_says_why() {
+        let (addr, _) = answering(b"HTTP/1.1 503 Service Unavailable\r\n\r\nno leader\n");
+        match ready(addr) {
+            Err(ProbeError::NotReady { status: 503, why }) => assert_eq!(why, "no leader"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn something_else_on_the_port_fails() {
+        let (addr, _) = answering(b"220 mail.example.org ESMTP\r\n");
+        assert!(matches!(ready(addr), Err(ProbeError::NotHttp { .. })));
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_fails() {
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(matches!(ready(addr), Err(ProbeError::Unreachable { .. })));
+    }
+}

@@ -1,0 +1,127 @@
+//! Root credentials that nobody gave: made once from the random source, kept in `credentials.json` on every drive, so that
+//! they survive the loss of any.
+
+use super::document::{DocumentFault, decode, encode};
+use super::scan::read_bounded;
+use super::{CREDENTIALS_FILE, IdentityError};
+use crate::ambient::Ambient;
+use crate::storage::disk::{Disk, replace_file};
+use crate::types::{ClusterId, UnixMs};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const FORMAT: u32 = 1;
+const ACCESS_KEY_CHARS: usize = 20;
+const SECRET_KEY_CHARS: usize = 40;
+const ACCESS_KEY_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+const SECRET_KEY_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// What is kept. The secret is not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptCredentials {
+    pub access_key: String,
+    pub secret_key: String,
+    /// Made by this call: to be shown to whoever started the process.
+    pub fresh: bool,
+}
+
+impl fmt::Debug for KeptCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptCredentials")
+            .field("access_key", &self.access_key)
+            .field("fresh", &self.fresh)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: u32,
+    cluster: String,
+    made: UnixMs,
+    access_key: String,
+    secret_key: String,
+}
+
+/// The credentials of the store whose usable drives these directories are; made where no copy can be read. Every drive has
+/// a copy when this returns, but those that could not be written; one is enough.
+pub fn keep_credentials(
+    disk: &dyn Disk,
+    dirs: &[PathBuf],
+    cluster: ClusterId,
+    ambient: &Ambient,
+) -> Result<KeptCredentials, IdentityError> {
+    let mut copies = Vec::new();
+    for dir in dirs {
+        copies.push(read(disk, dir, cluster)?);
+    }
+    let youngest = copies.iter().flatten().max_by_key(|document| document.made).cloned();
+    let fresh = youngest.is_none();
+    let chosen = youngest.unwrap_or_else(|| make(cluster, ambient));
+    let bytes = encode(&chosen);
+    let mut kept = 0;
+    let mut failure = None;
+    for (dir, copy) in dirs.iter().zip(&copies) {
+        let path = dir.join(CREDENTIALS_FILE);
+        let written = if copy.as_ref() == Some(&chosen) { Ok(()) } else { replace_file(disk, &path, &bytes) };
+        match written {
+            Ok(()) => kept += 1,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "credentials could not be written to a drive");
+                failure = Some(IdentityError::Io { operation: "write", path, cause: error.to_string() });
+            }
+        }
+    }
+    match failure {
+        Some(failure) if kept == 0 => Err(failure),
+        _ => Ok(KeptCredentials { access_key: chosen.access_key, secret_key: chosen.secret_key, fresh }),
+    }
+}
+
+/// A directory's copy; `None` where there is none that can be used.
+fn read(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<Option<Document>, IdentityError> {
+    let path = dir.join(CREDENTIALS_FILE);
+    let why = match read_bounded(disk, &path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => error.to_string(),
+        Ok(None) => "it is far too large".to_owned(),
+        Ok(Some(bytes)) => match decode::<Document>(&bytes, FORMAT) {
+            Ok(document) if document.cluster == cluster.to_string() => return Ok(Some(document)),
+            Ok(_) => "it is another cluster's".to_owned(),
+            Err(DocumentFault::Corrupt(why)) => why,
+            Err(DocumentFault::LaterFormat(found)) => {
+                return Err(IdentityError::LaterFormat { dir: dir.to_owned(), found, known: FORMAT });
+            }
+        },
+    };
+    tracing::warn!(path = %path.display(), why, "a copy of the credentials cannot be used");
+    Ok(None)
+}
+
+fn make(cluster: ClusterId, ambient: &Ambient) -> Document {
+    Document {
+        format: FORMAT,
+        cluster: cluster.to_string(),
+        made: ambient.clock.unix_ms(),
+        access_key: random_text(ambient, ACCESS_KEY_ALPHABET, ACCESS_KEY_CHARS),
+        secret_key: random_text(ambient, SECRET_KEY_ALPHABET, SECRET_KEY_CHARS),
+    }
+}
+
+/// Each character equally likely: bytes that would favour the first ones are drawn again.
+fn random_text(ambient: &Ambient, alphabet: &[u8], chars: usize) -> String {
+    let fair = 256 - 256 % alphabet.len();
+    let mut text = String::with_capacity(chars);
+    while text.len() < chars {
+        let mut byte = [0];
+        ambient.entropy.fill(&mut byte);
+        let drawn = usize::from(byte[0]);
+        if drawn < fair {
+            text.push(char::from(alphabet[drawn % alphabet.len()]));
+        }
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! `identity.json`, byte for byte: an envelope of the identity and a checksum over its compact JSON, so that a flipped bit
+//! in an id is noticed. Numbers wider than JSON's are hexadecimal text. Upgrade rule: a reader knows every format up to
+//! `FORMAT` and refuses later ones; a format's number changes when a reader of the old one could be misled.
+
+use crate::types::{ClusterId, HostId, Incarnation, NodeId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub const FORMAT: u32 = 1;
+/// An identity of the most drives is far smaller.
+pub const DOCUMENT_BYTES_MAX: u64 = 64 << 10;
+
+/// Who a drive is, and who the others of its host are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    pub format: u32,
+    #[serde(with = "hex128")]
+    pub cluster: ClusterId,
+    #[serde(with = "hex64")]
+    pub host: HostId,
+    pub node: NodeId,
+    #[serde(with = "hex128")]
+    pub incarnation: Incarnation,
+    pub data: u8,
+    pub parity: u8,
+    pub stage: Stage,
+    /// Grows with each change of `members`; the greatest that is found holds.
+    pub generation: u64,
+    /// Every drive of the host, in the order of the directories at formation.
+    pub members: Vec<Member>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    pub node: NodeId,
+    #[serde(with = "hex128")]
+    pub incarnation: Incarnation,
+}
+
+/// Written to every drive as `Forming` first, then to every drive as `Formed`: one that is `Formed` proves that all were
+/// written, and the store holds nothing while none is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    Forming,
+    Formed,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<T> {
+    body: T,
+    crc32c: String,
+}
+
+/// Why a document is not what was once written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentFault {
+    Corrupt(String),
+    LaterFormat(u32),
+}
+
+/// A checksummed document of one of this module's files.
+pub fn encode<T: Serialize>(body: &T) -> Vec<u8> {
+    let crc32c = checksum(body);
+    let mut bytes = serde_json::to_vec_pretty(&Envelope { body, crc32c }).expect("plain data has a JSON form");
+    bytes.push(b'\n');
+    bytes
+}
+
+pub fn decode<T: Serialize + de::DeserializeOwned>(bytes: &[u8], known_format: u32) -> Result<T, DocumentFault> {
+    let corrupt = |why: &dyn std::fmt::Display| DocumentFault::Corrupt(why.to_string());
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| corrupt(&error))?;
+    let format = value.pointer("/body/format").and_then(serde_json::Value::as_u64);
+    if let Some(format) = format.and_then(|format| u32::try_from(format).ok())
+        && format > known_format
+    {
+        return Err(DocumentFault::LaterFormat(format));
+    }
+    let envelope: Envelope<T> = serde_json::from_value(value).map_err(|error| corrupt(&error))?;
+    let expected = checksum(&envelope.body);
+    if envelope.crc32c != expected {
+        return Err(corrupt(&format!("its checksum is {}, its content has {expected}", envelope.crc32c)));
+    }
+    Ok(envelope.body)
+}
+
+fn checksum<T: Serialize>(body: &T) -> String {
+    let compact = serde_json::to_vec(body).expect("plain data has a JSON form");
+    format!("{:08x}", crc32c::crc32c(&compact))
+}
+
+/// An identity, checked for sense beyond its checksum.
+pub fn decode_identity(bytes: &[u8]) -> Result<Identity, DocumentFault> {
+    let identity: Identity = decode(bytes, FORMAT)?;
+    let distinct = identity.members.iter().enumerate().all(|(i, member)| {
+        let earlier = identity.members.get(..i).unwrap_or_default();
+        earlier.iter().all(|other| other.node != member.node)
+    });
+    let listed = identity.members.iter().any(|member| member.node == identity.node);
+    if identity.format == 0 || identity.data == 0 || !distinct || !listed {
+        return Err(DocumentFault::Corrupt("its fields contradict each other".to_owned()));
+    }
+    Ok(identity)
+}
+
+mod hex128 {
+    use super::{Deserializer, Serializer, hex};
+    use crate::types::{ClusterId, Incarnation};
+
+    /// An id that is 128 bits.
+    pub trait Id128: Copy {
+        fn bits(self) -> u128;
+        fn of(bits: u128) -> Self;
+    }
+
+    impl Id128 for ClusterId {
+        fn bits(self) -> u128 {
+            self.0
+        }
+        fn of(bits: u128) -> Self {
+            Self(bits)
+        }
+    }
+
+    impl Id128 for Incarnation {
+        fn bits(self) -> u128 {
+            self.0
+        }
+        fn of(bits: u128) -> Self {
+            Self(bits)
+        }
+    }
+
+    pub fn serialize<T: Id128, S: Serializer>(id: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{:032x}", id.bits()))
+    }
+
+    pub fn deserialize<'de, T: Id128, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        hex(deserializer, 32).map(T::of)
+    }
+}
+
+mod hex64 {
+    use super::{Deserializer, Serializer, de, hex};
+    use crate::types::HostId;
+
+    pub fn serialize<S: Serializer>(id: &HostId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{:016x}", id.0))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostId, D::Error> {
+        u64::try_from(hex(deserializer, 16)?).map(HostId).map_err(de::Error::custom)
+    }
+}
+
+fn hex<'de, D: Deserializer<'de>>(deserializer: D, digits: usize) -> Result<u128, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() != digits || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(de::Error::custom(format!("expected {digits} hexadecimal digits, found {text:?}")));
+    }
+    u128::from_str_radix(&text, 16).map_err(de::Error::custom)
+}

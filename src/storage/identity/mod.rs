@@ -1,0 +1,80 @@
+//! Who the drives of a host are. Each drive's directory holds `identity.json`: which cluster, host and node it belongs to,
+//! its incarnation, the geometry, and who the host's other drives are. At start the directories are read (`scan`), what they
+//! mean together is decided by a pure function (`examine`), and what follows is done (`open_host`): a host is formed, a
+//! formation that was interrupted is finished, or the drives are taken into service, a blank one in the place of a lost one.
+//!
+//! Invariants: nothing is written before every directory was found acceptable, and nothing in a directory that is not
+//! locked by this process. A host is never formed over a directory that holds anything. The store starts only when every
+//! reachable drive's identity says that the formation is complete.
+
+mod credentials;
+mod document;
+mod examine;
+mod lock;
+mod open;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+pub use credentials::{KeptCredentials, keep_credentials};
+pub use document::{Identity, Member, Stage};
+pub use examine::{Claim, Host, Plan, Seat, drives_needed, examine};
+pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks};
+pub use open::{Drive, DriveState, HostDrives, open_host};
+pub use scan::{Content, Found, read_incarnation, scan};
+
+use crate::types::{ClusterId, NodeId};
+use std::path::PathBuf;
+
+/// The names within a drive's directory that are this module's.
+pub const IDENTITY_FILE: &str = "identity.json";
+pub const CREDENTIALS_FILE: &str = "credentials.json";
+pub const LOCK_FILE: &str = "lock";
+
+/// Data and parity shards of an object, as the configuration has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedGeometry {
+    pub data: u8,
+    pub parity: u8,
+    /// Whether someone asked for exactly this; otherwise what the store was formed with holds.
+    pub explicit: bool,
+}
+
+/// Why the drives are not taken into service. Nothing has been written where it is a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    #[error(
+        "{dir} is not empty (it holds {example:?}) and is not a drive of a store; give an empty directory, or move its content away"
+    )]
+    NotOurs { dir: PathBuf, example: String },
+    #[error(
+        "{dir} belongs to another cluster ({found}) than the other directories ({expected}); take it out of the list of data directories, or empty it to use it here"
+    )]
+    Foreign { dir: PathBuf, found: ClusterId, expected: ClusterId },
+    #[error("{dir} belongs to another host of this cluster; start that host with it")]
+    OtherHost { dir: PathBuf },
+    #[error(
+        "{first} and {second} both claim to be node {node}; one is a copy, or was replaced by the other: take one away"
+    )]
+    Duplicate { node: NodeId, first: PathBuf, second: PathBuf },
+    #[error(
+        "this store was formed with {formed} data directories, but {given} are given; give all of them, the directories of lost drives too: {seats}"
+    )]
+    WrongCount { formed: usize, given: usize, seats: String },
+    #[error("this store was formed with {formed}, but {asked} is asked for; the geometry of a store cannot be changed")]
+    GeometryDiffers { formed: String, asked: String },
+    #[error(
+        "only {usable} of {total} drives can be used, and at least {needed} are needed to read anything: {details}"
+    )]
+    TooFew { usable: usize, total: usize, needed: usize, details: String },
+    #[error("{dir} cannot be used to form a store: {why}")]
+    Unusable { dir: PathBuf, why: String },
+    #[error(
+        "{dir} was written by a later version (identity format {found}, this version knows {known}); use that version"
+    )]
+    LaterFormat { dir: PathBuf, found: u32, known: u32 },
+    #[error("{dir} is in use by another process")]
+    Locked { dir: PathBuf },
+    #[error("{operation} {path}: {cause}")]
+    Io { operation: &'static str, path: PathBuf, cause: String },
+}

@@ -1,0 +1,291 @@
+//! Doing what was decided: forming a host, finishing a formation, taking drives into service. Each identity is replaced
+//! whole or not at all, so that a crash between any two writes leaves something that `examine` understands.
+
+use super::document::{FORMAT, Identity, Member, Stage, encode};
+use super::examine::{Claim, Host, Plan, Seat, examine};
+use super::lock::{DirLocks, HeldLock, LockFault};
+use super::scan::{Content, Found, scan};
+use super::{IDENTITY_FILE, IdentityError, WantedGeometry};
+use crate::ambient::Ambient;
+use crate::storage::disk::{Disk, replace_file};
+use crate::types::{ClusterId, HostId, Incarnation, NodeId};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A host's drives, locked for as long as this lives.
+#[derive(Debug)]
+pub struct HostDrives {
+    pub cluster: ClusterId,
+    pub host: HostId,
+    pub data: u8,
+    pub parity: u8,
+    /// Every drive of the host, in order of its node id; lost ones too.
+    pub drives: Vec<Drive>,
+    /// The store did not exist before this start.
+    pub formed_now: bool,
+    /// In no order that means anything; dropping them lets another process in.
+    pub locks: Vec<HeldLock>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub dir: PathBuf,
+    pub state: DriveState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriveState {
+    /// Holds what it held when the store last used it, or is new with the whole store.
+    Present,
+    /// Empty, in the place of a drive that is gone: everything of this node is to be rebuilt.
+    Replaced,
+    /// Was away while another drive had its place: what it holds may be old.
+    Returned,
+    /// Not usable.
+    Lost { why: String },
+}
+
+impl HostDrives {
+    /// The directories that can be read and written.
+    pub fn usable_dirs(&self) -> Vec<PathBuf> {
+        let usable = |drive: &&Drive| !matches!(drive.state, DriveState::Lost { .. });
+        self.drives.iter().filter(usable).map(|drive| drive.dir.clone()).collect()
+    }
+}
+
+/// Takes the directories into service as one host's drives, forming the store where there is none.
+pub fn open_host(
+    disk: &dyn Disk,
+    dirs: &[PathBuf],
+    wanted: WantedGeometry,
+    ambient: &Ambient,
+    locks: &dyn DirLocks,
+) -> Result<HostDrives, IdentityError> {
+    let first_look = scan(disk, dirs)?;
+    let plan = examine(&first_look, wanted)?;
+    let forming = !matches!(plan, Plan::Open(..));
+    if forming {
+        create_missing(disk, &first_look)?;
+    }
+    let (held, found) = lock_all(disk, &first_look, forming, locks)?;
+    let mut opened = match examine(&found, wanted)? {
+        Plan::Form => form(disk, &found, wanted, ambient)?,
+        Plan::Finish(host, seats) => finish(disk, host, seats)?,
+        Plan::Open(host, seats) => take_into_service(disk, host, seats, ambient),
+    };
+    opened.locks = held;
+    report(&opened);
+    Ok(opened)
+}
+
+fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
+    for Found { dir, .. } in found.iter().filter(|found| found.content == Content::Absent) {
+        create_durably(disk, dir)
+            .map_err(|error| IdentityError::Unusable { dir: dir.clone(), why: error.to_string() })?;
+    }
+    Ok(())
+}
+
+/// Makes a directory and those above it that are missing; each is durable once its parent is synced.
+fn create_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for ancestor in dir.ancestors().filter(|ancestor| *ancestor != Path::new("")) {
+        if disk.exists(ancestor)? {
+            break;
+        }
+        missing.push(ancestor);
+    }
+    disk.create_dir_all(dir)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        disk.sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// Locks what can be locked, then looks again: what was seen before may have been another process's half-done work.
+fn lock_all(
+    disk: &dyn Disk,
+    first_look: &[Found],
+    forming: bool,
+    locks: &dyn DirLocks,
+) -> Result<(Vec<HeldLock>, Vec<Found>), IdentityError> {
+    let mut held = Vec::new();
+    let mut unlockable = Vec::new();
+    for Found { dir, content } in first_look {
+        let in_use = matches!(content, Content::Ours(_) | Content::Blank) || (forming && *content == Content::Absent);
+        if !in_use {
+            continue;
+        }
+        match locks.lock(dir) {
+            Ok(lock) => held.push(lock),
+            Err(LockFault::InUse) => return Err(IdentityError::Locked { dir: dir.clone() }),
+            Err(LockFault::Failed(error)) => unlockable.push((dir, format!("it cannot be locked: {error}"))),
+        }
+    }
+    let dirs: Vec<PathBuf> = first_look.iter().map(|found| found.dir.clone()).collect();
+    let mut found = scan(disk, &dirs)?;
+    for (now, before) in found.iter_mut().zip(first_look) {
+        if let Some((_, why)) = unlockable.iter().find(|(dir, _)| **dir == now.dir) {
+            now.content = Content::Unreadable { why: why.clone() };
+        } else if !forming && before.content == Content::Absent && now.content != Content::Absent {
+            // It appeared after the locks were taken.
+            now.content = Content::Absent;
+        }
+    }
+    Ok((held, found))
+}
+
+fn form(
+    disk: &dyn Disk,
+    found: &[Found],
+    wanted: WantedGeometry,
+    ambient: &Ambient,
+) -> Result<HostDrives, IdentityError> {
+    let member = |number: usize| {
+        let node = NodeId(u32::try_from(number).expect("directories are few"));
+        Member { node, incarnation: Incarnation(ambient.random_u128()) }
+    };
+    let mut host_id = [0; 8];
+    ambient.entropy.fill(&mut host_id);
+    let members: Vec<Member> = (0..found.len()).map(member).collect();
+    let host = Host {
+        cluster: ClusterId(ambient.random_u128()),
+        host: HostId(u64::from_be_bytes(host_id).max(1)),
+        data: wanted.data,
+        parity: wanted.parity,
+        generation: 1,
+        members: members.clone(),
+    };
+    let vacant = |(member, found): (&Member, &Found)| Seat {
+        member: *member,
+        dir: found.dir.clone(),
+        claim: Claim::Vacant,
+        moved: false,
+    };
+    let seats = members.iter().zip(found).map(vacant).collect();
+    finish(disk, host, seats)
+}
+
+/// Every drive gets its identity as `Forming` before any gets it as `Formed`.
+fn finish(disk: &dyn Disk, host: Host, seats: Vec<Seat>) -> Result<HostDrives, IdentityError> {
+    for stage in [Stage::Forming, Stage::Formed] {
+        for seat in &seats {
+            let written = stage == Stage::Forming && matches!(seat.claim, Claim::Kept { .. });
+            if !written {
+                let path = seat.dir.join(IDENTITY_FILE);
+                write_identity(disk, &host, seat.member, &seat.dir, stage).map_err(|error| IdentityError::Io {
+                    operation: "write",
+                    path,
+                    cause: error.to_string(),
+                })?;
+            }
+        }
+    }
+    let drives = seats.into_iter().map(|seat| drive(seat.member, seat.dir, DriveState::Present)).collect();
+    Ok(HostDrives::new(&host, drives, true))
+}
+
+/// A new or returned drive is written first: its membership is the youngest, so that a crash before the others know of it
+/// changes nothing.
+fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient: &Ambient) -> HostDrives {
+    let found_generation = host.generation;
+    let mut drives = Vec::with_capacity(seats.len());
+    for (place, seat) in seats.iter().enumerate() {
+        let (incarnation, mut state) = match &seat.claim {
+            Claim::Kept { .. } => (seat.member.incarnation, DriveState::Present),
+            Claim::Vacant => (Incarnation(ambient.random_u128()), DriveState::Replaced),
+            Claim::Returned { identity } => (identity.incarnation, DriveState::Returned),
+            Claim::Absent => {
+                (seat.member.incarnation, DriveState::Lost { why: "the directory does not exist".to_owned() })
+            }
+            Claim::Lost { why } => (seat.member.incarnation, DriveState::Lost { why: why.clone() }),
+        };
+        if matches!(state, DriveState::Replaced | DriveState::Returned) {
+            let mut next = host.clone();
+            next.generation = found_generation + 1;
+            next.members[place].incarnation = incarnation;
+            match write_identity(disk, &next, next.members[place], &seat.dir, Stage::Formed) {
+                Ok(()) => host = next,
+                Err(error) => state = DriveState::Lost { why: format!("its identity cannot be written: {error}") },
+            }
+        }
+        if seat.moved && !matches!(state, DriveState::Lost { .. }) {
+            let (node, dir) = (seat.member.node.0, seat.dir.display());
+            tracing::info!(node, %dir, "the directories are in another order than at formation; each goes by its identity");
+        }
+        drives.push(drive(host.members[place], seat.dir.clone(), state));
+    }
+    for (drive, seat) in drives.iter_mut().zip(&seats) {
+        settle(disk, &host, drive, &seat.claim);
+    }
+    HostDrives::new(&host, drives, false)
+}
+
+/// Brings a drive's identity up to what is now true.
+fn settle(disk: &dyn Disk, host: &Host, drive: &mut Drive, claim: &Claim) {
+    if matches!(drive.state, DriveState::Lost { .. }) {
+        return;
+    }
+    if let Claim::Kept { stage: Stage::Formed, generation } = claim
+        && *generation == host.generation
+    {
+        return;
+    }
+    let member = Member { node: drive.node, incarnation: drive.incarnation };
+    if let Err(error) = write_identity(disk, host, member, &drive.dir, Stage::Formed) {
+        let dir = drive.dir.display();
+        if matches!(claim, Claim::Kept { stage: Stage::Forming, .. }) {
+            drive.state = DriveState::Lost { why: format!("its identity cannot be written: {error}") };
+        } else {
+            tracing::warn!(%dir, %error, "a drive's identity could not be brought up to date");
+        }
+    }
+}
+
+fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path, stage: Stage) -> io::Result<()> {
+    let identity = Identity {
+        format: FORMAT,
+        cluster: host.cluster,
+        host: host.host,
+        node: member.node,
+        incarnation: member.incarnation,
+        data: host.data,
+        parity: host.parity,
+        stage,
+        generation: host.generation,
+        members: host.members.clone(),
+    };
+    replace_file(disk, &dir.join(IDENTITY_FILE), &encode(&identity))
+}
+
+fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
+    Drive { node: member.node, incarnation: member.incarnation, dir, state }
+}
+
+impl HostDrives {
+    fn new(host: &Host, drives: Vec<Drive>, formed_now: bool) -> Self {
+        let (cluster, data, parity) = (host.cluster, host.data, host.parity);
+        Self { cluster, host: host.host, data, parity, drives, formed_now, locks: Vec::new() }
+    }
+}
+
+fn report(opened: &HostDrives) {
+    let (cluster, geometry) = (opened.cluster, format!("{}+{}", opened.data, opened.parity));
+    tracing::info!(%cluster, geometry, drives = opened.drives.len(), formed_now = opened.formed_now, "store identified");
+    for Drive { node, dir, state, .. } in &opened.drives {
+        let (node, dir) = (node.0, dir.display());
+        match state {
+            DriveState::Present => {}
+            DriveState::Replaced => {
+                tracing::warn!(node, %dir, "an empty drive takes the place of a lost one; it will be rebuilt")
+            }
+            DriveState::Returned => {
+                tracing::warn!(node, %dir, "a drive is back that had been replaced; what it misses will be rebuilt")
+            }
+            DriveState::Lost { why } => tracing::error!(node, %dir, why, "a drive is lost; going on without it"),
+        }
+    }
+}

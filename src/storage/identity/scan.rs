@@ -1,0 +1,97 @@
+//! What is in each data directory, read without changing anything.
+
+use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
+use super::{CREDENTIALS_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE};
+use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
+use crate::types::Incarnation;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Names that an empty drive may have: what a file system or an interrupted formation leaves.
+const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE];
+const DRAFT_SUFFIX: &str = ".draft";
+/// Names that a drive of ours has besides those.
+const NAMES_OF_OURS: &[&str] = &["shards", "index", "meta", "state", CREDENTIALS_FILE];
+
+/// One directory and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub dir: PathBuf,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// There is no such directory.
+    Absent,
+    /// It cannot be read, or not be locked.
+    Unreadable { why: String },
+    /// Empty: a drive before its formation, or a replaced one.
+    Blank,
+    /// A drive of ours.
+    Ours(Box<Identity>),
+    /// A drive of ours whose identity is damaged or gone.
+    Damaged { why: String },
+    /// Something else is in it, for example this.
+    NotOurs { example: String },
+}
+
+/// Reads the directories, in their order.
+pub fn scan(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Vec<Found>, IdentityError> {
+    dirs.iter().map(|dir| Ok(Found { dir: dir.clone(), content: content(disk, dir)? })).collect()
+}
+
+fn content(disk: &dyn Disk, dir: &Path) -> Result<Content, IdentityError> {
+    let names = match disk.list(dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::Absent),
+        Err(error) => return Ok(Content::Unreadable { why: error.to_string() }),
+    };
+    if names.iter().any(|name| name == IDENTITY_FILE) {
+        return identity(disk, dir);
+    }
+    let is_blank = |name: &String| NAMES_OF_BLANK.contains(&name.as_str()) || name.ends_with(DRAFT_SUFFIX);
+    let mut others = names.iter().filter(|name| !is_blank(name)).peekable();
+    if others.peek().is_none() {
+        return Ok(Content::Blank);
+    }
+    match others.find(|name| !NAMES_OF_OURS.contains(&name.as_str())) {
+        Some(example) => Ok(Content::NotOurs { example: example.clone() }),
+        None => Ok(Content::Damaged { why: format!("{IDENTITY_FILE} is gone") }),
+    }
+}
+
+fn identity(disk: &dyn Disk, dir: &Path) -> Result<Content, IdentityError> {
+    let path = dir.join(IDENTITY_FILE);
+    match read_bounded(disk, &path) {
+        Err(error) => Ok(Content::Unreadable { why: format!("{IDENTITY_FILE}: {error}") }),
+        Ok(None) => Ok(Content::Damaged { why: format!("{IDENTITY_FILE} is far too large") }),
+        Ok(Some(bytes)) => match decode_identity(&bytes) {
+            Ok(identity) => Ok(Content::Ours(Box::new(identity))),
+            Err(DocumentFault::Corrupt(why)) => {
+                Ok(Content::Damaged { why: format!("{IDENTITY_FILE} is corrupt: {why}") })
+            }
+            Err(DocumentFault::LaterFormat(found)) => {
+                Err(IdentityError::LaterFormat { dir: dir.to_owned(), found, known: FORMAT })
+            }
+        },
+    }
+}
+
+/// Which drive is in a directory now.
+pub fn read_incarnation(disk: &dyn Disk, dir: &Path) -> io::Result<Incarnation> {
+    let bytes = read_bounded(disk, &dir.join(IDENTITY_FILE))?.unwrap_or_default();
+    match decode_identity(&bytes) {
+        Ok(identity) => Ok(identity.incarnation),
+        Err(fault) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{IDENTITY_FILE}: {fault:?}"))),
+    }
+}
+
+/// A small file's bytes; `None` where it is larger than any document of ours.
+pub fn read_bounded(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
+    if file.len()? > DOCUMENT_BYTES_MAX {
+        return Ok(None);
+    }
+    read_file(disk, path).map(Some)
+}
