@@ -1,0 +1,221 @@
+//! Workloads over HTTP and what they cost. The same code runs for an instant within the tests, so that it cannot rot.
+
+// The benchmark and the test that includes it use a part each.
+#![allow(dead_code)]
+
+pub mod files;
+
+use crate::harness::client::{Body, S3};
+use crate::harness::data;
+use crate::harness::server::Server;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const BUCKET: &str = "bench";
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Of each workload.
+    pub each: Duration,
+    pub large_bytes: usize,
+    pub large_at_once: usize,
+    pub medium_at_once: usize,
+    pub small_at_once: usize,
+}
+
+impl Budget {
+    pub fn full() -> Self {
+        let each = Duration::from_secs(5);
+        Self { each, large_bytes: 64 << 20, large_at_once: 8, medium_at_once: 16, small_at_once: 64 }
+    }
+
+    pub fn tiny() -> Self {
+        let each = Duration::from_millis(200);
+        Self { each, large_bytes: 1 << 20, large_at_once: 2, medium_at_once: 2, small_at_once: 4 }
+    }
+}
+
+/// One workload's result.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    pub name: String,
+    pub at_once: usize,
+    pub operations: u64,
+    /// Content moved; keys, for listings.
+    pub amount: u64,
+    pub wall: Duration,
+    /// The server's, user and system.
+    pub cpu: Duration,
+    pub p50: Duration,
+    pub p99: Duration,
+    /// On the most synced log, per operation.
+    pub syncs_per_operation: f64,
+    /// Written to block devices, per byte of content.
+    pub written_per_byte: f64,
+    pub resident_bytes_peak: u64,
+}
+
+impl Figure {
+    pub fn per_second(&self) -> f64 {
+        self.operations as f64 / self.wall.as_secs_f64()
+    }
+
+    pub fn mebibytes_per_second(&self) -> f64 {
+        self.amount as f64 / f64::from(1 << 20) / self.wall.as_secs_f64()
+    }
+}
+
+/// Every workload in turn, writes before reads.
+pub fn run(server: &Server, budget: &Budget) -> Vec<Figure> {
+    let s3 = server.client();
+    s3.create_bucket(BUCKET).expect("the store answers").expect(200);
+    let large = data::bytes(1, budget.large_bytes);
+    let medium = data::bytes(2, 1 << 20);
+    let small = data::bytes(3, 4 << 10);
+    let put = |s3: &S3, key: &str, bytes: &[u8]| {
+        s3.put(BUCKET, key, bytes).expect("the store answers").expect(200);
+        bytes.len() as u64
+    };
+    let get = |s3: &S3, key: &str| {
+        let (status, len) = s3.get_discarding(BUCKET, key).expect("the store answers");
+        assert_eq!(status, 200);
+        len
+    };
+    let mebibytes = budget.large_bytes >> 20;
+    let (most, some, few) = (budget.small_at_once, budget.medium_at_once, budget.large_at_once);
+    let work = |name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
+        measure(server, budget, name, at_once, operation)
+    };
+    let mut figures = vec![
+        work("PUT 4 KiB, one at a time", 1, &|s3, _, turn| put(s3, &format!("one/{turn}"), &small)),
+        work("PUT 4 KiB", most, &|s3, worker, turn| put(s3, &format!("small/{worker}/{turn}"), &small)),
+        work("PUT 4 KiB over existing", most, &|s3, worker, _| put(s3, &format!("small/{worker}/0"), &small)),
+        work("PUT 1 MiB", some, &|s3, worker, turn| put(s3, &format!("medium/{worker}/{}", turn % 64), &medium)),
+        work(&format!("PUT {mebibytes} MiB"), few, &|s3, worker, turn| {
+            put(s3, &format!("large/{worker}/{}", turn % 4), &large)
+        }),
+    ];
+    figures.extend([
+        work("GET 4 KiB", most, &|s3, worker, _| get(s3, &format!("small/{worker}/0"))),
+        work("GET 1 MiB", some, &|s3, worker, _| get(s3, &format!("medium/{worker}/0"))),
+        work(&format!("GET {mebibytes} MiB"), few, &|s3, worker, _| get(s3, &format!("large/{worker}/0"))),
+        work("HEAD", most, &|s3, worker, _| {
+            s3.head(BUCKET, &format!("small/{worker}/0")).expect("the store answers").expect(200);
+            0
+        }),
+        work("LIST pages of 1,000", 4, &|s3, _, _| list(s3)),
+        work("DELETE", most, &|s3, worker, turn| {
+            s3.delete(BUCKET, &format!("small/{worker}/{turn}")).expect("the store answers").expect(204);
+            0
+        }),
+    ]);
+    figures
+}
+
+/// One page; how many keys were on it.
+fn list(s3: &S3) -> u64 {
+    let query = [("list-type", "2"), ("prefix", "small/")];
+    let page = s3.call("GET", &format!("/{BUCKET}"), &query, &[], Body::None).expect("the store answers").expect(200);
+    page.text().matches("<Key>").count() as u64
+}
+
+/// Runs `operation(client, worker, turn)` on `at_once` workers until the time is over; it answers how much it moved.
+fn measure(
+    server: &Server,
+    budget: &Budget,
+    name: &str,
+    at_once: usize,
+    operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync),
+) -> Figure {
+    let process = server.process();
+    process.reset_resident_peak();
+    let (cpu, written, syncs) = (process.cpu(), process.disk_bytes().written, syncs(server));
+    let amount = AtomicU64::new(0);
+    let begun = Instant::now();
+    let end = begun + budget.each;
+    let mut latencies: Vec<Duration> = std::thread::scope(|scope| {
+        let worker = |number: usize| {
+            let (s3, amount) = (server.client(), &amount);
+            scope.spawn(move || {
+                let mut latencies = Vec::new();
+                for turn in 0.. {
+                    let from = Instant::now();
+                    if from >= end && turn > 0 {
+                        break;
+                    }
+                    amount.fetch_add(operation(&s3, number, turn), Ordering::Relaxed);
+                    latencies.push(from.elapsed());
+                }
+                latencies
+            })
+        };
+        let workers: Vec<_> = (0..at_once).map(worker).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker's operations succeed")).collect()
+    });
+    let wall = begun.elapsed();
+    latencies.sort();
+    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+    let (operations, amount) = (latencies.len() as u64, amount.into_inner());
+    let synced =
+        self::syncs(server).into_iter().map(|(log, after)| after - syncs.get(&log).unwrap_or(&0.0)).fold(0.0, f64::max);
+    Figure {
+        name: name.to_owned(),
+        at_once,
+        operations,
+        amount,
+        wall,
+        cpu: process.cpu().saturating_sub(cpu),
+        p50: at(0.5),
+        p99: at(0.99),
+        syncs_per_operation: synced / operations as f64,
+        written_per_byte: (process.disk_bytes().written - written) as f64 / amount.max(1) as f64,
+        resident_bytes_peak: process.resident_bytes_peak(),
+    }
+}
+
+/// Of each log of each drive.
+fn syncs(server: &Server) -> BTreeMap<String, f64> {
+    server.series("sherd_wal_syncs_total")
+}
+
+pub fn table(figures: &[Figure]) -> String {
+    let mut text = String::from(
+        "| workload | at once | per second | MiB/s | p50 ms | p99 ms | CPU | syncs/op | written/byte | peak MiB |\n|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for figure in figures {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let is_bulk = figure.amount / figure.operations.max(1) >= 1 << 20;
+        let cpu = if is_bulk {
+            format!("{:.2} s/GiB", figure.cpu.as_secs_f64() / (figure.amount as f64 / f64::from(1 << 30)))
+        } else {
+            format!("{:.0} µs/op", figure.cpu.as_secs_f64() * 1e6 / figure.operations as f64)
+        };
+        text.push_str(&format!(
+            "| {} | {} | {:.0} | {:.1} | {:.2} | {:.2} | {cpu} | {:.2} | {:.2} | {} |\n",
+            figure.name,
+            figure.at_once,
+            figure.per_second(),
+            figure.mebibytes_per_second(),
+            millis(figure.p50),
+            millis(figure.p99),
+            figure.syncs_per_operation,
+            figure.written_per_byte,
+            figure.resident_bytes_peak >> 20,
+        ));
+    }
+    text
+}
+
+/// What it ran on, as far as the kernel says.
+pub fn hardware() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} cores ({}), memory {}", field(&cpuinfo, "model name"), field(&read("/proc/meminfo"), "MemTotal"))
+}

@@ -1,0 +1,47 @@
+//! The store's figures: the real binary over HTTP, bounded by time, its CPU seconds apart from the load's (T1, T4).
+//! `cargo bench --bench store -- [--seconds N] [--drives N] [--dir PATH]` prints tables for docs/performance.md.
+
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+#[path = "load/mod.rs"]
+mod load;
+
+use harness::server::Setup;
+use load::{Budget, files};
+use std::path::PathBuf;
+use std::time::Duration;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut budget = Budget::full();
+    let mut drives = vec![1, 4];
+    let mut parent = std::env::temp_dir();
+    while let Some(name) = arguments.next() {
+        let Some(value) = arguments.next() else { return usage(&name) };
+        match (name.as_str(), value.parse::<f64>()) {
+            ("--seconds", Ok(seconds)) if seconds > 0.0 => budget.each = Duration::from_secs_f64(seconds),
+            ("--drives", Ok(count)) if count >= 1.0 => drives = vec![count as usize],
+            ("--dir", _) => parent = PathBuf::from(value),
+            _ => return usage(&name),
+        }
+    }
+    println!("Hardware: {}", load::hardware());
+    println!(
+        "Each workload runs for {:.1} s; durability strict; load generator on the same machine.\n",
+        budget.each.as_secs_f64()
+    );
+    println!("{}", files::table(&files::measure(&parent, budget.each)));
+    for count in drives {
+        let root = tempfile::tempdir_in(&parent).expect("the directory can be written");
+        let server = Setup::drives(root.path(), count).start();
+        println!("{count} drive(s):\n\n{}", load::table(&load::run(&server, &budget)));
+        let (_, ended, took) = server.stop();
+        assert!(ended.status.success(), "the store did not stop well: {}", ended.stderr);
+        println!("stopped in {} ms\n", took.as_millis());
+    }
+}
+
+fn usage(what: &str) {
+    eprintln!("{what} makes no sense; expected --seconds N, --drives N or --dir PATH");
+    std::process::exit(2);
+}

@@ -1,0 +1,213 @@
+"""Requests that no SDK sends: framings, lengths, signatures and XML that are wrong. Nothing may be stored of them."""
+
+import base64
+import hashlib
+import hmac
+import socket
+import urllib.parse
+import zlib
+
+from _support import ENDPOINT, REGION, SECRET_KEY, content, raw, refused, run, send, signed
+
+UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+def told(answer, status, code):
+    assert (answer[0], f"<Code>{code}</Code>".encode() in answer[2]) == (status, True), answer
+
+
+def absent(s3, bucket, key="k"):
+    refused("404", 404, s3.head_object, Bucket=bucket, Key=key)
+
+
+def crc32(data):
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+class Chunks:
+    """Signs the chunks of one request after the signature of its head."""
+
+    def __init__(self, request):
+        authorization = request.headers["Authorization"]
+        self.previous = authorization.rsplit("Signature=", 1)[1]
+        self.date = request.headers["X-Amz-Date"]
+        self.scope = f"{self.date[:8]}/{REGION}/s3/aws4_request"
+        key = f"AWS4{SECRET_KEY}".encode()
+        for word in self.scope.split("/"):
+            key = hmac.new(key, word.encode(), hashlib.sha256).digest()
+        self.key = key
+
+    def sign(self, kind, *lines):
+        text = "\n".join([f"AWS4-HMAC-SHA256-{kind}", self.date, self.scope, self.previous, *lines])
+        self.previous = hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+        return self.previous
+
+    def chunk(self, data):
+        signature = self.sign("PAYLOAD", EMPTY, hashlib.sha256(data).hexdigest())
+        return f"{len(data):x};chunk-signature={signature}\r\n".encode() + data + (b"\r\n" if data else b"")
+
+    def trailer(self, text):
+        signature = self.sign("TRAILER", hashlib.sha256(f"{text}\n".encode()).hexdigest())
+        return f"{text}\r\nx-amz-trailer-signature:{signature}\r\n\r\n".encode()
+
+
+def framed(bucket, payload, length, trailer=None, key="k"):
+    headers = {"x-amz-decoded-content-length": str(length), "content-encoding": "aws-chunked"}
+    if trailer:
+        headers["x-amz-trailer"] = trailer
+    return signed("PUT", f"/{bucket}/{key}", headers=headers, payload=payload)
+
+
+def test_f5_signed_chunks_are_verified(s3, bucket):
+    data = content(200_000)
+    pieces = [data[at:at + 65_536] for at in range(0, len(data), 65_536)] + [b""]
+    request = framed(bucket, SIGNED, len(data))
+    chunks = Chunks(request)
+    body = b"".join(map(chunks.chunk, pieces)) + b"\r\n"
+    assert send(request, body)[0] == 200
+    found = s3.get_object(Bucket=bucket, Key="k")
+    assert found["Body"].read() == data and "ContentEncoding" not in found
+    s3.delete_object(Bucket=bucket, Key="k")
+    altered = bytearray(body)
+    altered[150_000] ^= 1
+    told(send(request, bytes(altered)), 403, "SignatureDoesNotMatch")
+    told(send(request, body[:100_000]), 400, "IncompleteBody")
+    absent(s3, bucket)
+
+
+def test_f5_trailers_are_verified(s3, bucket):
+    data = content(100_000)
+    for payload in [SIGNED_TRAILER, UNSIGNED]:
+        for given, status, code in [(crc32(data), 200, None), (crc32(b"other"), 400, "BadDigest"),
+                                    ("AAAA", 400, "MalformedTrailerError"), (None, 400, "MalformedTrailerError")]:
+            request = framed(bucket, payload, len(data), "x-amz-checksum-crc32")
+            chunks = Chunks(request)
+            line = f"x-amz-checksum-crc32:{given}"
+            if payload == UNSIGNED:
+                body = f"{len(data):x}\r\n".encode() + data + b"\r\n0\r\n"
+                body += f"{line}\r\n\r\n".encode() if given else b"\r\n"
+            elif given:
+                body = chunks.chunk(data) + chunks.chunk(b"") + chunks.trailer(line)
+            else:
+                body = chunks.chunk(data) + chunks.chunk(b"") + b"\r\n"
+            answer = send(request, body)
+            if status == 200:
+                assert answer[0] == 200, answer
+                assert s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["ChecksumCRC32"] == given
+                s3.delete_object(Bucket=bucket, Key="k")
+            else:
+                told(answer, status, code)
+                absent(s3, bucket)
+    request = framed(bucket, SIGNED_TRAILER, len(data), "x-amz-checksum-crc32")
+    chunks = Chunks(request)
+    body = chunks.chunk(data) + chunks.chunk(b"") + chunks.trailer(f"x-amz-checksum-crc32:{crc32(data)}")
+    told(send(request, body[:-20] + b"0000" + body[-16:]), 403, "SignatureDoesNotMatch")
+    absent(s3, bucket)
+
+
+def test_framings_that_are_none(s3, bucket):
+    for body in [b"zz\r\nhello\r\n0\r\n\r\n", b"5\r\nhelloXX0\r\n\r\n", b"\r\n\r\n", b"x" * 5000]:
+        told(send(framed(bucket, UNSIGNED, 5, "x-amz-checksum-crc32"), body), 400, "InvalidRequest")
+    for body in [b"5\r\nhel", b"4\r\nhell\r\n0\r\n\r\n", b"6\r\nhello!\r\n0\r\n\r\n"]:
+        told(send(framed(bucket, UNSIGNED, 5, "x-amz-checksum-crc32"), body), 400, "IncompleteBody")
+    request = signed("PUT", f"/{bucket}/k", headers={"x-amz-trailer": "x-amz-checksum-crc32"}, payload=UNSIGNED)
+    told(send(request, b"0\r\n\r\n"), 411, "MissingContentLength")
+    absent(s3, bucket)
+
+
+def test_f4_a_signed_chunk_cannot_claim_the_memory(s3, bucket):
+    request = framed(bucket, SIGNED, 1 << 32)
+    told(send(request, b"ffffffff;chunk-signature=" + b"0" * 64 + b"\r\n" + b"x" * 1000), 400, "InvalidRequest")
+
+
+def test_lengths_that_lie(s3, bucket):
+    where = urllib.parse.urlsplit(ENDPOINT)
+    request = signed("PUT", f"/{bucket}/k", payload="UNSIGNED-PAYLOAD")
+    head = f"PUT {where.path}/{bucket}/k HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: 1000\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in request.headers.items()) + "\r\n"
+    with socket.create_connection((where.hostname, where.port)) as connection:
+        connection.sendall(head.encode() + b"short")
+        connection.shutdown(socket.SHUT_WR)
+        assert b" 200 " not in connection.recv(4096).split(b"\r\n")[0]
+    with socket.create_connection((where.hostname, where.port)) as connection:
+        connection.sendall(head.encode() + b"gone")
+    absent(s3, bucket)
+    huge = signed("PUT", f"/{bucket}/k", payload="UNSIGNED-PAYLOAD")
+    told(send(huge, b"x", length=(5 << 30) + 1), 400, "EntityTooLarge")
+    absent(s3, bucket)
+
+
+def test_payloads_that_are_not_what_was_signed(s3, bucket):
+    request = signed("PUT", f"/{bucket}/k", body=b"hello")
+    told(send(request, b"hellO"), 400, "XAmzContentSHA256Mismatch")
+    absent(s3, bucket)
+    xml = b"<Delete><Object><Key>k</Key></Object></Delete>"
+    request = signed("POST", f"/{bucket}", query="delete=", body=xml)
+    told(send(request, xml.replace(b"k", b"j")), 400, "XAmzContentSHA256Mismatch")
+    told(raw("POST", f"/{bucket}", query="delete=", body=xml, headers={"content-md5": "A" * 22 + "=="}), 400, "BadDigest")
+    told(raw("POST", f"/{bucket}", query="delete=", body=xml, headers={"content-md5": "AAAA"}), 400, "InvalidDigest")
+
+
+def test_signatures_that_are_malformed(s3, bucket):
+    request = signed("GET", f"/{bucket}")
+    right = request.headers["Authorization"]
+    for header in ["AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=x", "Basic abc", right.replace("/s3/", "/sts/"),
+                   right.replace("SignedHeaders=host;", "SignedHeaders="), right[:-1], "AWS key:signature"]:
+        del request.headers["Authorization"]
+        request.headers["Authorization"] = header
+        status, _, body = send(request)
+        assert status in (400, 403) and b"<Error><Code>" in body and b"<RequestId>" in body, (header, status, body)
+    request = signed("GET", f"/{bucket}")
+    request.headers["x-amz-storage-class"] = "STANDARD"
+    told(send(request), 403, "AccessDenied")
+    request = signed("GET", f"/{bucket}")
+    request.headers.replace_header("X-Amz-Date", "20200101T000000Z")
+    assert send(request)[0] == 403
+
+
+def test_xml_that_is_malformed(s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    for body in [b"", b"<", b"not xml", b"<Delete>", b"<Other></Other>", b"<Delete></Delete>", b"\xff\xfe",
+                 b"<Delete><Object></Object></Delete>", b"<!DOCTYPE x [<!ENTITY e 'e'>]><Delete>&e;</Delete>"]:
+        status, _, answer = raw("POST", f"/{bucket}", query="delete=", body=body)
+        assert status == 400 and b"<Code>M" in answer, (body, status, answer)
+        status, _, answer = raw("POST", f"/{bucket}/k", query=f"uploadId={upload}", body=body)
+        assert status == 400 and b"<Code>MalformedXML" in answer, (body, status, answer)
+    status, _, answer = raw("PUT", f"/{bucket}-other", body=b"<CreateBucketConfiguration>")
+    assert status == 400 and b"<Code>MalformedXML" in answer
+    status, _, answer = raw("POST", f"/{bucket}", query="delete=", body=b"<Delete>" + b"x" * (9 << 20))
+    assert status == 400, (status, answer)
+
+
+def test_routes_and_methods_that_are_none(s3, bucket):
+    for method, path, query in [("POST", f"/{bucket}", "nonsense="), ("PATCH", f"/{bucket}/k", ""), ("POST", "/", ""),
+                                ("PUT", "/", ""), ("DELETE", "/", ""), ("POST", f"/{bucket}/k", "select=&select-type=2")]:
+        status, _, body = raw(method, path, query=query)
+        assert status in (400, 405, 501) and b"<Error><Code>" in body, (method, path, status, body)
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    told(raw("POST", f"/{bucket}", body=b"--x--", headers=form), 501, "NotImplemented")
+    status, _, body = raw("GET", f"/{bucket}/%ff%fe")
+    assert status == 400 and b"InvalidURI" in body
+    told(raw("GET", f"/{bucket}", headers={f"x-amz-meta-{n}": "v" * 1000 for n in range(40)}), 400, "RequestHeaderSectionTooLarge")
+
+
+def test_a_client_that_sends_garbage_harms_nobody(s3, bucket):
+    where = urllib.parse.urlsplit(ENDPOINT)
+    for garbage in [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\0" * 1000, b"GET / HTTP/9.9\r\n\r\n",
+                    b"GET / HTTP/1.1\r\nX: " + b"y" * 300_000]:
+        with socket.create_connection((where.hostname, where.port)) as connection:
+            connection.settimeout(20)
+            try:
+                connection.sendall(garbage)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+            except OSError:
+                pass
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+run(globals())

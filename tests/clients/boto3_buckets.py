@@ -1,0 +1,155 @@
+"""Buckets, and who may do what."""
+
+import urllib.error
+import urllib.request
+
+import botocore
+import botocore.config
+from _support import ENDPOINT, client, raw, refused, run
+import boto3
+
+
+def test_a_bucket_is_made_once_found_and_deleted_when_empty(s3, bucket):
+    name = bucket + "-x"
+    assert s3.create_bucket(Bucket=name)["Location"] == f"/{name}"
+    refused("BucketAlreadyOwnedByYou", 409, s3.create_bucket, Bucket=name)
+    assert s3.head_bucket(Bucket=name)["BucketRegion"] == "us-east-1"
+    s3.put_object(Bucket=name, Key="k", Body=b"1")
+    refused("BucketNotEmpty", 409, s3.delete_bucket, Bucket=name)
+    s3.delete_object(Bucket=name, Key="k")
+    s3.delete_bucket(Bucket=name)
+    refused("NoSuchBucket", 404, s3.head_bucket, Bucket=name)
+    refused("NoSuchBucket", 404, s3.delete_bucket, Bucket=name)
+    refused("NoSuchBucket", 404, s3.put_object, Bucket=name, Key="k", Body=b"1")
+    refused("NoSuchBucket", 404, s3.list_objects_v2, Bucket=name)
+
+
+def test_the_default_region_has_no_name_in_locations(s3, bucket):
+    assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
+    refused("InvalidLocationConstraint", 400, s3.create_bucket, Bucket=bucket + "-eu",
+            CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+
+def test_names_that_no_bucket_can_have_are_refused(s3, bucket):
+    for name in ["ab", "UPPER", "under_score", "a" * 64, "192.168.0.1", "-dash", "dot..dot"]:
+        status, _, body = raw("PUT", f"/{name}")
+        assert (status, b"InvalidBucketName" in body) == (400, True), (name, status, body)
+
+
+def test_buckets_are_listed_in_pages_and_by_prefix(s3, bucket):
+    names = [f"{bucket}-p{n}" for n in range(5)]
+    for name in names:
+        s3.create_bucket(Bucket=name)
+    first = s3.list_buckets(Prefix=f"{bucket}-p", MaxBuckets=2)
+    assert [one["Name"] for one in first["Buckets"]] == names[:2]
+    assert first["Prefix"] == f"{bucket}-p" and first["Owner"]["ID"]
+    found, token = [], None
+    while True:
+        named = {"ContinuationToken": token} if token else {}
+        page = s3.list_buckets(Prefix=f"{bucket}-p", MaxBuckets=2, **named)
+        found += [one["Name"] for one in page["Buckets"]]
+        token = page.get("ContinuationToken")
+        if not token:
+            break
+    assert found == names
+    assert s3.list_buckets(Prefix=f"{bucket}-p", BucketRegion="mars-1")["Buckets"] == []
+    refused("InvalidArgument", 400, s3.list_buckets, ContinuationToken="nonsense")
+    for name in names:
+        s3.delete_bucket(Bucket=name)
+
+
+def test_the_anonymous_and_the_unknown_are_refused(s3, bucket):
+    try:
+        urllib.request.urlopen(f"{ENDPOINT}/{bucket}?list-type=2")
+        raise AssertionError("anonymous")
+    except urllib.error.HTTPError as error:
+        assert error.code == 403 and b"<Code>AccessDenied</Code>" in error.read()
+        assert error.headers["x-amz-request-id"] and error.headers["Server"] == "Sherd"
+    config = botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0})
+    stranger = dict(endpoint_url=ENDPOINT, region_name="us-east-1", config=config)
+    unknown = boto3.client("s3", aws_access_key_id="nobody", aws_secret_access_key="x" * 20, **stranger)
+    refused("InvalidAccessKeyId", 403, unknown.list_buckets)
+    import os
+    wrong = boto3.client("s3", aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key="x" * 20, **stranger)
+    refused("SignatureDoesNotMatch", 403, wrong.list_buckets)
+    refused("SignatureDoesNotMatch", 403, wrong.put_object, Bucket=bucket, Key="k", Body=b"x" * 100_000)
+
+
+def test_a_presigned_url_reads_and_writes_until_it_expires(s3, bucket):
+    s3 = client(signature_version="s3v4")
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a b"}, ExpiresIn=60)
+    with urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT")) as answer:
+        assert answer.status == 200
+    get = s3.generate_presigned_url(
+        "get_object", Params={"Bucket": bucket, "Key": "a b", "ResponseContentType": "text/x-mine"}, ExpiresIn=60)
+    with urllib.request.urlopen(get) as answer:
+        assert answer.read() == b"by url" and answer.headers["Content-Type"] == "text/x-mine"
+    for spoiled, code in [(get.replace("text%2Fx-mine", "text%2Fx-other"), b"SignatureDoesNotMatch"),
+                          (get.replace("X-Amz-Expires=60", "X-Amz-Expires=999999"), b"AuthorizationQueryParametersError")]:
+        try:
+            urllib.request.urlopen(spoiled)
+            raise AssertionError(spoiled)
+        except urllib.error.HTTPError as error:
+            assert code in error.read()
+
+
+def test_a_url_of_signature_version_2_reads_or_writes_one_object(s3, bucket):
+    import time
+    old = client(signature_version="s3")
+    url = lambda call, **named: old.generate_presigned_url(call, Params={"Bucket": bucket, **named}, ExpiresIn=60)
+    put = url("put_object", Key="a b")
+    assert "Signature=" in put and "X-Amz" not in put
+    with urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT",
+                                                       headers={"Content-Type": ""})) as answer:
+        assert answer.status == 200
+    with urllib.request.urlopen(url("get_object", Key="a b")) as answer:
+        assert answer.read() == b"by url"
+    spoiled = [url("get_object", Key="a b").replace("Expires=", f"Expires={int(time.time()) + 9}&Ignored="),
+               url("get_object", Key="a b").replace("a%20b", "other"), url("list_objects", Prefix="a"),
+               url("get_object", Key="a b") + "&acl&acl"]
+    for one in spoiled:
+        try:
+            urllib.request.urlopen(one)
+            raise AssertionError(one)
+        except urllib.error.HTTPError as error:
+            assert error.code == 403, error.read()
+
+
+def test_versioning_was_never_enabled(s3, bucket):
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+    refused("NoSuchBucket", 404, s3.get_bucket_versioning, Bucket="no-such-bucket")
+
+
+def test_other_owners_buckets_are_not_here(s3, bucket):
+    refused("AccessDenied", 403, s3.list_objects_v2, Bucket=bucket, ExpectedBucketOwner="123456789012")
+    owner = s3.list_buckets()["Owner"]["ID"]
+    assert s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=owner)["KeyCount"] == 0
+
+
+def test_what_does_not_exist_says_so(s3, bucket):
+    for call, named in [
+        (s3.get_bucket_acl, {}), (s3.get_bucket_policy, {}),
+        (s3.get_bucket_tagging, {}), (s3.get_object_lock_configuration, {}), (s3.list_object_versions, {}),
+        (s3.put_bucket_versioning, {"VersioningConfiguration": {"Status": "Enabled"}}),
+        (s3.get_object_tagging, {"Key": "k"}),
+    ]:
+        refused("NotImplemented", 501, call, Bucket=bucket, **named)
+    for named in [{"ServerSideEncryption": "AES256"}, {"Tagging": "a=b"}, {"ACL": "public-read"},
+                  {"ObjectLockMode": "GOVERNANCE"}, {"GrantRead": 'id="1"'}]:
+        refused("NotImplemented", 501, s3.put_object, Bucket=bucket, Key="k", Body=b"1", **named)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1", ACL="private")
+    refused("NotImplemented", 501, s3.get_object, Bucket=bucket, Key="k", VersionId="abc")
+    assert s3.get_object(Bucket=bucket, Key="k", VersionId="null")["Body"].read() == b"1"
+
+
+def test_any_signing_region_will_do(s3, bucket):
+    import os
+    other = boto3.client("s3", endpoint_url=ENDPOINT, region_name="eu-north-1",
+                         aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+                         aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+                         config=botocore.config.Config(s3={"addressing_style": "path"}))
+    assert other.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    assert client(signature_version="s3v4").list_objects(Bucket=bucket)["IsTruncated"] is False
+
+
+run(globals())

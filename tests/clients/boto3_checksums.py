@@ -1,0 +1,123 @@
+"""The five checksums, by header and by trailer, and Content-MD5: verified, stored, returned."""
+
+import base64
+import hashlib
+import zlib
+
+from _support import PART, client, content, refused, run
+
+ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
+# Of b"123456789", from the definitions of the algorithms.
+KNOWN = {
+    "CRC32": (0xCBF43926).to_bytes(4, "big"),
+    "CRC32C": (0xE3069283).to_bytes(4, "big"),
+    "CRC64NVME": (0xAE8B14860A799888).to_bytes(8, "big"),
+    "SHA1": hashlib.sha1(b"123456789").digest(),
+    "SHA256": hashlib.sha256(b"123456789").digest(),
+}
+TEXT = {name: base64.b64encode(digest).decode() for name, digest in KNOWN.items()}
+
+
+def test_each_algorithm_by_header(s3, bucket):
+    for name in ALGORITHMS:
+        field = f"Checksum{name}"
+        answer = s3.put_object(Bucket=bucket, Key=name, Body=b"123456789", **{field: TEXT[name]})
+        assert answer[field] == TEXT[name] and answer["ChecksumType"] == "FULL_OBJECT"
+        for call in [s3.head_object, s3.get_object]:
+            found = call(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
+            assert found[field] == TEXT[name] and found["ChecksumType"] == "FULL_OBJECT"
+        wrong = base64.b64encode(b"\0" * len(KNOWN[name])).decode()
+        refused("BadDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789", **{field: wrong})
+        refused("InvalidRequest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789", **{field: "AAAA"})
+    refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="bad")
+    refused("InvalidRequest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789",
+            ChecksumSHA1=TEXT["SHA1"], ChecksumCRC32=TEXT["CRC32"])
+
+
+def test_checksums_are_told_only_to_those_who_ask(s3, bucket):
+    quiet = client(response_checksum_validation="when_required", request_checksum_calculation="when_required")
+    quiet.put_object(Bucket=bucket, Key="with", Body=b"123456789", ChecksumSHA256=TEXT["SHA256"])
+    assert "ChecksumSHA256" not in quiet.head_object(Bucket=bucket, Key="with")
+    quiet.put_object(Bucket=bucket, Key="without", Body=b"123456789")
+    found = quiet.head_object(Bucket=bucket, Key="without", ChecksumMode="ENABLED")
+    assert not any(name.startswith("Checksum") for name in found)
+
+
+def test_by_trailer_with_and_without_signed_chunks(s3, bucket):
+    """boto3 sends a trailer when the body is a stream: unsigned over TLS only, so both framings are in boto3_bad_input."""
+    import io
+    data = content(300_000)
+    for name in ["CRC32", "SHA1", "SHA256"]:
+        s3.put_object(Bucket=bucket, Key=name, Body=io.BytesIO(data), ChecksumAlgorithm=name)
+        found = s3.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
+        assert found["Body"].read() == data and found[f"Checksum{name}"]
+
+
+def test_content_md5(s3, bucket):
+    right = base64.b64encode(hashlib.md5(b"hello").digest()).decode()
+    s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ContentMD5=right)
+    refused("BadDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"hellO", ContentMD5=right)
+    for text in ["AAAA", "not base64"]:
+        refused("InvalidDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"hello", ContentMD5=text)
+    refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="bad")
+
+
+def test_the_whole_of_parts_composite(s3, bucket):
+    for name, digest in [("CRC32", lambda body: zlib.crc32(body).to_bytes(4, "big")),
+                         ("SHA1", lambda body: hashlib.sha1(body).digest()),
+                         ("SHA256", lambda body: hashlib.sha256(body).digest())]:
+        bodies, field = [content(PART, 1), b"123456789"], f"Checksum{name}"
+        created = s3.create_multipart_upload(Bucket=bucket, Key=name, ChecksumAlgorithm=name)
+        assert (created["ChecksumAlgorithm"], created["ChecksumType"]) == (name, "COMPOSITE")
+        upload = dict(Bucket=bucket, Key=name, UploadId=created["UploadId"])
+        parts = []
+        for number, body in enumerate(bodies, 1):
+            sent = s3.upload_part(PartNumber=number, Body=body, ChecksumAlgorithm=name, **upload)
+            assert sent[field] == base64.b64encode(digest(body)).decode()
+            parts.append({"PartNumber": number, "ETag": sent["ETag"], field: sent[field]})
+        assert s3.list_parts(**upload)["Parts"][0][field] == parts[0][field]
+        spoiled = [dict(parts[0], **{field: parts[1][field]}), parts[1]]
+        refused("InvalidPart", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": spoiled}, **upload)
+        answer = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
+        whole = base64.b64encode(digest(b"".join(map(digest, bodies)))).decode() + "-2"
+        assert answer[field] == whole and answer["ChecksumType"] == "COMPOSITE"
+        found = s3.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
+        assert found["Body"].read() == b"".join(bodies) and found[field] == whole
+        one = s3.get_object(Bucket=bucket, Key=name, PartNumber=2, ChecksumMode="ENABLED")
+        assert one["Body"].read() == bodies[1] and one[field] == parts[1][field]
+
+
+def test_the_whole_of_parts_full_object(s3, bucket):
+    bodies = [content(PART, 1), content(PART, 2), b"123456789"]
+    crc = lambda body: base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    upload = dict(Bucket=bucket, Key="k", UploadId=s3.create_multipart_upload(
+        Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")["UploadId"])
+    parts = [{"PartNumber": number, "ETag": s3.upload_part(
+        PartNumber=number, Body=body, ChecksumAlgorithm="CRC32", **upload)["ETag"]} for number, body in enumerate(bodies, 1)]
+    done = lambda **named: s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload, **named)
+    refused("BadDigest", 400, done, ChecksumCRC32=crc(b"other"), ChecksumType="FULL_OBJECT")
+    refused("InvalidRequest", 400, done, ChecksumType="COMPOSITE")
+    answer = done(ChecksumCRC32=crc(b"".join(bodies)), ChecksumType="FULL_OBJECT")
+    assert (answer["ChecksumCRC32"], answer["ChecksumType"]) == (crc(b"".join(bodies)), "FULL_OBJECT")
+    found = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert found["Body"].read() == b"".join(bodies) and found["ChecksumCRC32"] == answer["ChecksumCRC32"]
+
+
+def test_algorithms_that_do_not_fit(s3, bucket):
+    create = lambda **named: s3.create_multipart_upload(Bucket=bucket, Key="k", **named)
+    refused("InvalidRequest", 400, create, ChecksumAlgorithm="SHA256", ChecksumType="FULL_OBJECT")
+    refused("InvalidRequest", 400, create, ChecksumAlgorithm="CRC64NVME", ChecksumType="COMPOSITE")
+    upload = dict(Bucket=bucket, Key="k", UploadId=create(ChecksumAlgorithm="CRC32")["UploadId"])
+    refused("InvalidRequest", 400, s3.upload_part, PartNumber=1, Body=b"123456789", ChecksumSHA1=TEXT["SHA1"], **upload)
+
+
+def test_copies_keep_or_change_the_algorithm(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="from", Body=b"123456789", ChecksumSHA1=TEXT["SHA1"])
+    kept = s3.copy_object(Bucket=bucket, Key="kept", CopySource=f"{bucket}/from")["CopyObjectResult"]
+    assert kept["ChecksumSHA1"] == TEXT["SHA1"]
+    changed = s3.copy_object(Bucket=bucket, Key="changed", CopySource=f"{bucket}/from", ChecksumAlgorithm="SHA256")
+    assert changed["CopyObjectResult"]["ChecksumSHA256"] == TEXT["SHA256"]
+    assert s3.head_object(Bucket=bucket, Key="changed", ChecksumMode="ENABLED")["ChecksumSHA256"] == TEXT["SHA256"]
+
+
+run(globals())

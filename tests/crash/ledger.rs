@@ -1,0 +1,162 @@
+//! What a client knows: for each key, every state that it may be in. An operation that was answered leaves one; one that
+//! was not leaves what was before, or what it would have made: *unknown*, never *absent*.
+
+use crate::harness::data;
+use md5::{Digest, Md5};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An object's bytes, remembered by how they are made: one length for a plain PUT, one a part for a multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Content {
+    pub seed: u64,
+    pub lens: Vec<usize>,
+}
+
+impl Content {
+    pub fn parts(&self) -> Vec<Vec<u8>> {
+        self.lens.iter().enumerate().map(|(at, len)| data::bytes(self.seed.wrapping_add(at as u64), *len)).collect()
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+
+    /// S3's tag, quotes included.
+    pub fn etag(&self) -> String {
+        let digests: Vec<[u8; 16]> = self.parts().iter().map(|part| Md5::digest(part).into()).collect();
+        match digests.as_slice() {
+            [one] => format!("\"{}\"", data::hex(one)),
+            many => format!("\"{}-{}\"", data::hex(&Md5::digest(many.concat())), many.len()),
+        }
+    }
+}
+
+/// What a key may hold; `None` is nothing.
+type Possible = BTreeMap<Option<String>, Option<Content>>;
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    keys: BTreeMap<String, Possible>,
+    touched: BTreeSet<String>,
+}
+
+impl Ledger {
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        self.keys.keys().cloned().collect()
+    }
+
+    pub fn touched(&self) -> Vec<String> {
+        self.touched.iter().cloned().collect()
+    }
+
+    /// Keys `t0/…`, `t1/…` go to the thread of their number, which alone changes them.
+    pub fn split(&mut self, threads: u64) -> Vec<Self> {
+        let mut parts: Vec<Self> = (0..threads).map(|_| Self::default()).collect();
+        for (key, possible) in std::mem::take(&mut self.keys) {
+            let thread = key
+                .strip_prefix('t')
+                .and_then(|rest| rest.split('/').next())
+                .and_then(|text| text.parse::<usize>().ok());
+            parts[thread.expect("keys name their thread")].keys.insert(key, possible);
+        }
+        parts
+    }
+
+    pub fn join(&mut self, part: Self) {
+        self.keys.extend(part.keys);
+    }
+
+    /// What is known of a key for certain, if anything is.
+    pub fn known(&self, key: &str) -> Option<Option<Content>> {
+        match self.keys.get(key) {
+            None => Some(None),
+            Some(possible) if possible.len() == 1 => possible.values().next().cloned(),
+            Some(_) => None,
+        }
+    }
+
+    /// An operation that was answered: the key holds exactly this.
+    pub fn acknowledge(&mut self, key: &str, content: Option<Content>) {
+        self.touched.insert(key.to_owned());
+        self.keys.insert(key.to_owned(), Possible::from([(content.as_ref().map(Content::etag), content)]));
+    }
+
+    /// An operation whose outcome is unknown: the key may also hold this.
+    pub fn suspect(&mut self, key: &str, content: Option<Content>) {
+        self.touched.insert(key.to_owned());
+        let possible = self.keys.entry(key.to_owned()).or_insert_with(|| Possible::from([(None, None)]));
+        possible.insert(content.as_ref().map(Content::etag), content);
+    }
+
+    /// The answer told that the key holds nothing, or that it holds something.
+    pub fn learn(&mut self, key: &str, exists: bool) {
+        if let Some(possible) = self.keys.get_mut(key) {
+            possible.retain(|etag, _| etag.is_some() == exists);
+        }
+    }
+
+    /// Takes what was found for true, if it is possible.
+    pub fn settle(&mut self, key: &str, etag: Option<&str>) -> Result<Option<Content>, String> {
+        let possible = self.keys.get_mut(key).ok_or_else(|| format!("{key}: never written"))?;
+        let found = etag.map(str::to_owned);
+        match possible.get(&found).cloned() {
+            Some(content) => {
+                possible.retain(|known, _| *known == found);
+                Ok(content)
+            }
+            None => Err(format!("{key}: found {found:?}, possible are {:?}", possible.keys().collect::<Vec<_>>())),
+        }
+    }
+
+    /// Keys of the listing that nothing ever wrote.
+    pub fn unexpected(&self, listed: &BTreeMap<String, String>) -> Vec<String> {
+        listed
+            .keys()
+            .filter(|key| !self.keys.contains_key(*key))
+            .map(|key| format!("{key}: listed, never written"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Content, Ledger};
+    use std::collections::BTreeMap;
+
+    fn content(seed: u64) -> Content {
+        Content { seed, lens: vec![100] }
+    }
+
+    #[test]
+    fn a_lost_acknowledged_write_is_noticed() {
+        let mut ledger = Ledger::default();
+        ledger.acknowledge("k", Some(content(1)));
+        assert!(ledger.settle("k", None).is_err());
+        ledger.acknowledge("k", Some(content(2)));
+        assert!(ledger.settle("k", Some(&content(1).etag())).is_err(), "the older content is a loss too");
+    }
+
+    #[test]
+    fn a_deleted_object_that_comes_back_is_noticed() {
+        let mut ledger = Ledger::default();
+        ledger.acknowledge("k", Some(content(1)));
+        ledger.acknowledge("k", None);
+        assert!(ledger.settle("k", Some(&content(1).etag())).is_err());
+        assert_eq!(ledger.unexpected(&BTreeMap::from([("other".into(), "x".into())])).len(), 1);
+    }
+
+    #[test]
+    fn an_unanswered_write_may_or_may_not_have_happened_and_then_stays() {
+        let mut ledger = Ledger::default();
+        ledger.acknowledge("k", Some(content(1)));
+        ledger.suspect("k", Some(content(2)));
+        ledger.suspect("k", None);
+        assert_eq!(ledger.known("k"), None);
+        assert_eq!(ledger.settle("k", Some(&content(2).etag())), Ok(Some(content(2))));
+        assert!(ledger.settle("k", Some(&content(1).etag())).is_err());
+    }
+}

@@ -1,0 +1,258 @@
+//! A small S3 client: one call a request, nothing retried, every status an answer.
+
+use super::sigv4::{Chunking, Keys, Scope, ToSign, presign, sign_headers, target};
+use super::{data, xml};
+use http::{HeaderMap, Request};
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Duration;
+use ureq::Agent;
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the server answered, whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// S3's error code.
+    pub fn code(&self) -> String {
+        xml::text(&self.text(), "Code")
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{:?} {}", self.headers, self.text());
+        self
+    }
+}
+
+pub type Answered = Result<Answer, ureq::Error>;
+
+/// How a body is sent and signed.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    None,
+    Signed(&'a [u8]),
+    Unsigned(&'a [u8]),
+    /// `aws-chunked`; with a trailer or not.
+    Chunked {
+        bytes: &'a [u8],
+        signed: bool,
+        trailer: Option<(&'a str, &'a str)>,
+    },
+}
+
+/// One server and one identity. Connections are kept; a clone shares them.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    addr: SocketAddr,
+    keys: Keys,
+    agent: Agent,
+}
+
+impl S3 {
+    pub fn new(addr: SocketAddr, keys: Keys) -> Self {
+        Self { addr, keys, agent: agent() }
+    }
+
+    pub fn with_keys(&self, keys: Keys) -> Self {
+        Self { keys, ..self.clone() }
+    }
+
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+        body: Body<'_>,
+    ) -> Answered {
+        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let mut to_sign = ToSign {
+            method: method.to_owned(),
+            host: self.addr.to_string(),
+            path: path.to_owned(),
+            query: owned(query),
+            headers: owned(headers),
+        };
+        let scope = Scope::now(&self.keys);
+        let (signed, bytes): (_, Cow<'_, [u8]>) = match body {
+            Body::None => (sign_headers(&scope, &to_sign, &data::sha256_hex(b"")).0, Cow::Borrowed(&[])),
+            Body::Signed(bytes) => (sign_headers(&scope, &to_sign, &data::sha256_hex(bytes)).0, bytes.into()),
+            Body::Unsigned(bytes) => (sign_headers(&scope, &to_sign, "UNSIGNED-PAYLOAD").0, bytes.into()),
+            Body::Chunked { bytes, signed, trailer } => {
+                to_sign.headers.push(("content-encoding".to_owned(), "aws-chunked".to_owned()));
+                to_sign.headers.push(("x-amz-decoded-content-length".to_owned(), bytes.len().to_string()));
+                if let Some((name, _)) = trailer {
+                    to_sign.headers.push(("x-amz-trailer".to_owned(), name.to_owned()));
+                }
+                let payload = Chunking::payload_name(signed, trailer.is_some());
+                let (headers, seed) = sign_headers(&scope, &to_sign, payload);
+                let seed = signed.then_some(seed.as_str());
+                (headers, Chunking { scope: &scope, seed, chunk_bytes: 64 << 10, trailer }.frame(bytes).into())
+            }
+        };
+        self.send(method, &target(&to_sign), &signed, &bytes)
+    }
+
+    /// A URL that carries its signature.
+    pub fn presigned(&self, method: &str, path: &str, query: &[(&str, &str)], expires_seconds: u32) -> String {
+        self.presigned_at(&Scope::now(&self.keys), method, path, query, expires_seconds)
+    }
+
+    pub fn presigned_at(
+        &self,
+        scope: &Scope,
+        method: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        expires_seconds: u32,
+    ) -> String {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let host = self.addr.to_string();
+        let request = ToSign { method: method.to_owned(), host, path: path.to_owned(), query, headers: Vec::new() };
+        presign(scope, &request, expires_seconds)
+    }
+
+    /// Sends as it is; the target is already encoded.
+    pub fn send(&self, method: &str, target: &str, headers: &[(String, String)], body: &[u8]) -> Answered {
+        read(self.run(method, target, headers, body)?)
+    }
+
+    /// A GET whose body is read and dropped: its status and how long the body was.
+    pub fn get_discarding(&self, bucket: &str, key: &str) -> Result<(u16, u64), ureq::Error> {
+        let target = self.presigned("GET", &format!("/{bucket}/{key}"), &[], 3600);
+        let answer = self.run("GET", &target, &[], &[])?;
+        let status = answer.status().as_u16();
+        let mut body = answer.into_body().into_reader();
+        Ok((status, std::io::copy(&mut body, &mut std::io::sink())?))
+    }
+
+    fn run(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Result<http::Response<ureq::Body>, ureq::Error> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{target}", self.addr));
+        for (name, value) in headers.iter().filter(|(name, _)| name != "host") {
+            request = request.header(name, value);
+        }
+        if matches!(method, "PUT" | "POST") {
+            self.agent.run(request.body(body)?)
+        } else {
+            self.agent.run(request.body(())?)
+        }
+    }
+
+    pub fn create_bucket(&self, bucket: &str) -> Answered {
+        self.call("PUT", &format!("/{bucket}"), &[], &[], Body::None)
+    }
+
+    pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) -> Answered {
+        self.put_with(bucket, key, bytes, &[])
+    }
+
+    pub fn put_with(&self, bucket: &str, key: &str, bytes: &[u8], headers: &[(&str, &str)]) -> Answered {
+        self.call("PUT", &format!("/{bucket}/{key}"), &[], headers, Body::Unsigned(bytes))
+    }
+
+    pub fn get(&self, bucket: &str, key: &str) -> Answered {
+        self.get_with(bucket, key, &[])
+    }
+
+    pub fn get_with(&self, bucket: &str, key: &str, headers: &[(&str, &str)]) -> Answered {
+        self.call("GET", &format!("/{bucket}/{key}"), &[], headers, Body::None)
+    }
+
+    pub fn head(&self, bucket: &str, key: &str) -> Answered {
+        self.call("HEAD", &format!("/{bucket}/{key}"), &[], &[], Body::None)
+    }
+
+    pub fn delete(&self, bucket: &str, key: &str) -> Answered {
+        self.call("DELETE", &format!("/{bucket}/{key}"), &[], &[], Body::None)
+    }
+
+    /// Every key with its ETag, page by page.
+    pub fn list_all(&self, bucket: &str) -> Result<Vec<(String, String)>, ureq::Error> {
+        let mut found = Vec::new();
+        let mut token = String::new();
+        loop {
+            let mut query = vec![("list-type", "2")];
+            if !token.is_empty() {
+                query.push(("continuation-token", token.as_str()));
+            }
+            let page = self.call("GET", &format!("/{bucket}"), &query, &[], Body::None)?.expect(200).text();
+            found.extend(xml::texts(&page, "Key").into_iter().zip(xml::texts(&page, "ETag")));
+            if xml::text(&page, "IsTruncated") != "true" {
+                return Ok(found);
+            }
+            token = xml::text(&page, "NextContinuationToken");
+        }
+    }
+
+    pub fn create_upload(&self, bucket: &str, key: &str) -> Result<String, ureq::Error> {
+        let answer = self.call("POST", &format!("/{bucket}/{key}"), &[("uploads", "")], &[], Body::None)?.expect(200);
+        Ok(xml::text(&answer.text(), "UploadId"))
+    }
+
+    pub fn put_part(&self, bucket: &str, key: &str, upload: &str, number: usize, bytes: &[u8]) -> Answered {
+        let number = number.to_string();
+        let query = [("partNumber", number.as_str()), ("uploadId", upload)];
+        self.call("PUT", &format!("/{bucket}/{key}"), &query, &[], Body::Unsigned(bytes))
+    }
+
+    /// Parts in order, by their ETags.
+    pub fn complete_upload(&self, bucket: &str, key: &str, upload: &str, etags: &[String]) -> Answered {
+        let part = |(at, etag): (usize, &String)| {
+            format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag></Part>", at + 1)
+        };
+        let parts: String = etags.iter().enumerate().map(part).collect();
+        let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+        self.call("POST", &format!("/{bucket}/{key}"), &[("uploadId", upload)], &[], Body::Signed(body.as_bytes()))
+    }
+
+    /// A whole multipart upload; the answer of its completion.
+    pub fn put_multipart(&self, bucket: &str, key: &str, parts: &[&[u8]]) -> Answered {
+        let upload = self.create_upload(bucket, key)?;
+        let mut etags = Vec::new();
+        for (at, part) in parts.iter().enumerate() {
+            let answer = self.put_part(bucket, key, &upload, at + 1, part)?;
+            if answer.status != 200 {
+                return Ok(answer);
+            }
+            etags.push(answer.header("etag").to_owned());
+        }
+        self.complete_upload(bucket, key, &upload, &etags)
+    }
+}
+
+/// A GET without S3 around it.
+pub fn get_plain(addr: SocketAddr, path: &str) -> Answered {
+    read(agent().get(format!("http://{addr}{path}")).call()?)
+}
+
+fn agent() -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT)).max_redirects(0);
+    config.max_idle_connections_per_host(256).max_idle_connections(256).build().new_agent()
+}
+
+fn read(answer: http::Response<ureq::Body>) -> Answered {
+    let (parts, mut body) = answer.into_parts();
+    let body = body.with_config().limit(u64::MAX).read_to_vec()?;
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+}

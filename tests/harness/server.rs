@@ -1,0 +1,307 @@
+//! The real binary with its own directories and free ports; killed when dropped.
+
+use super::client::S3;
+use super::process::Process;
+use super::sigv4::Keys;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub const ACCESS_KEY: &str = "test-access-key";
+pub const SECRET_KEY: &str = "test-secret-key-0123456789";
+/// Of a debug build on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a server is started. The directories outlive it, so that it can be started again.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub dirs: Vec<PathBuf>,
+    pub environment: Vec<(String, String)>,
+    pub keys: Option<Keys>,
+}
+
+impl Setup {
+    /// One directory within `root`.
+    pub fn single(root: &Path) -> Self {
+        Self::drives(root, 1)
+    }
+
+    /// `count` directories within `root`: `d1`, `d2`…
+    pub fn drives(root: &Path, count: usize) -> Self {
+        let dirs = (1..=count).map(|number| root.join(format!("d{number}"))).collect();
+        Self { dirs, environment: Vec::new(), keys: Some(Keys::new(ACCESS_KEY, SECRET_KEY)) }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn without_keys(mut self) -> Self {
+        self.keys = None;
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
+        let dirs: Vec<&str> = self.dirs.iter().map(|dir| dir.to_str().expect("paths of tests are text")).collect();
+        command.env_clear().env("SHERD_DATA", dirs.join(","));
+        command.env("SHERD_S3_LISTEN", "127.0.0.1:0").env("SHERD_ADMIN_LISTEN", "127.0.0.1:0");
+        if let Some(keys) = &self.keys {
+            command.env("SHERD_ACCESS_KEY", &keys.access).env("SHERD_SECRET_KEY", &keys.secret);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts, and waits until both listeners are bound and the store is ready.
+    pub fn start(&self) -> Server {
+        let server = self.start_unready();
+        super::eventually(START_TIMEOUT, "the store to be ready", || {
+            (server.admin("/health/ready").ok()?.status == 200).then_some(())
+        });
+        server
+    }
+
+    /// Starts, and waits until both listeners are bound.
+    pub fn start_unready(&self) -> Server {
+        match Server::launch(self) {
+            Ok(server) => server,
+            Err(ended) => panic!("the server ended at its start: {ended:?}"),
+        }
+    }
+
+    /// Starts, and kills after this long, wherever it is by then.
+    pub fn start_and_kill(&self, after: Duration) {
+        let mut child =
+            self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary can be started");
+        std::thread::sleep(after);
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+    }
+
+    /// Expects that it does not start.
+    pub fn fail_to_start(&self) -> Ended {
+        match Server::launch(self) {
+            Ok(_) => panic!("the server started"),
+            Err(ended) => ended,
+        }
+    }
+}
+
+/// How a process that did not start, or was stopped, ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub struct Server {
+    child: Child,
+    pub s3: SocketAddr,
+    pub admin: SocketAddr,
+    pub keys: Keys,
+    setup: Setup,
+    stdout: Output,
+    stderr: Output,
+}
+
+impl Server {
+    /// One server on one new directory, which goes with the `TempDir`.
+    pub fn fresh() -> (TempDir, Self) {
+        let root = tempfile::tempdir().expect("a temporary directory can be made");
+        let server = Setup::single(root.path()).start();
+        (root, server)
+    }
+
+    /// One server on four new directories.
+    pub fn fresh_four() -> (TempDir, Self) {
+        let root = tempfile::tempdir().expect("a temporary directory can be made");
+        let server = Setup::drives(root.path(), 4).start();
+        (root, server)
+    }
+
+    fn launch(setup: &Setup) -> Result<Self, Ended> {
+        let mut child = setup.command().spawn().expect("the binary can be started");
+        let (lines, first) = channel();
+        let stdout = Output::collect(child.stdout.take().expect("it is piped"), Some(lines));
+        let stderr = Output::collect(child.stderr.take().expect("it is piped"), None);
+        let Some((s3, admin)) = wait_for_listening(&first) else {
+            let _ = child.kill();
+            let status = child.wait().expect("it is our child");
+            return Err(Ended { status, stdout: stdout.finish(), stderr: stderr.finish() });
+        };
+        let keys = setup.keys.clone().or_else(|| printed_keys(&stdout.text())).or_else(|| kept_keys(setup));
+        let keys = keys.unwrap_or_else(|| Keys::new(ACCESS_KEY, SECRET_KEY));
+        Ok(Self { child, s3, admin, keys, setup: setup.clone(), stdout, stderr })
+    }
+
+    /// A new client with connections of its own.
+    pub fn client(&self) -> S3 {
+        S3::new(self.s3, self.keys.clone())
+    }
+
+    pub fn admin(&self, path: &str) -> Result<super::client::Answer, ureq::Error> {
+        super::client::get_plain(self.admin, path)
+    }
+
+    /// A metric's value for each combination of its labels, as written: `{node="0",log="x"}`.
+    pub fn series(&self, name: &str) -> BTreeMap<String, f64> {
+        let text = self.admin("/metrics").expect("metrics are served").text();
+        let series = |line: &str| {
+            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+            let is_same = labels.is_empty() || labels.starts_with('{');
+            Some((labels.to_owned(), is_same.then(|| value.parse().ok())??))
+        };
+        text.lines().filter_map(series).collect()
+    }
+
+    /// The value of a metric, summed over its series that have all of these labels.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let wanted: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let series = self.series(name).into_iter();
+        series
+            .filter(|(found, _)| wanted.iter().all(|label| found.contains(label.as_str())))
+            .map(|(_, value)| value)
+            .sum()
+    }
+
+    pub fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    pub fn log(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// SIGKILL, and gone when this returns; one that is dead already stays so.
+    pub fn kill(mut self) -> Setup {
+        let _ = self.child.kill();
+        self.child.wait().expect("it is our child");
+        self.setup.clone()
+    }
+
+    /// SIGTERM; how it ended, and after how long.
+    pub fn stop(mut self) -> (Setup, Ended, Duration) {
+        let begun = Instant::now();
+        self.process().signal(Signal::TERM);
+        let status = super::eventually(STOP_TIMEOUT * 2, "the process to end after SIGTERM", || {
+            self.child.try_wait().expect("it is our child")
+        });
+        let took = begun.elapsed();
+        let ended = Ended { status, stdout: self.stdout.text(), stderr: self.stderr.text() };
+        (self.setup.clone(), ended, took)
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.stderr.text();
+            let tail = log.lines().rev().take(40).collect::<Vec<_>>();
+            eprintln!("--- the server's last log lines\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }
+}
+
+/// The line `listening s3=ADDR admin=ADDR`, which says that both are bound; `None` where the process ended before.
+fn wait_for_listening(lines: &Receiver<String>) -> Option<(SocketAddr, SocketAddr)> {
+    let end = Instant::now() + START_TIMEOUT;
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                if let Some(found) = parse_listening(&line) {
+                    return Some(found);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => return None,
+        }
+    }
+}
+
+fn parse_listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let mut fields = line.strip_prefix("listening ")?.split_whitespace();
+    let s3 = fields.next()?.strip_prefix("s3=")?.parse().ok()?;
+    let admin = fields.next()?.strip_prefix("admin=")?.parse().ok()?;
+    Some((s3, admin))
+}
+
+/// The `aws configure set` lines of a first start.
+fn printed_keys(stdout: &str) -> Option<Keys> {
+    let value = |name: &str| {
+        let line = stdout.lines().find(|line| line.contains(&format!("aws configure set {name} ")))?;
+        line.split_whitespace().last().map(str::to_owned)
+    };
+    Some(Keys { access: value("aws_access_key_id")?, secret: value("aws_secret_access_key")? })
+}
+
+/// Those of an earlier first start.
+fn kept_keys(setup: &Setup) -> Option<Keys> {
+    let file = setup.dirs.iter().find_map(|dir| std::fs::read(dir.join("credentials.json")).ok())?;
+    let document: serde_json::Value = serde_json::from_slice(&file).ok()?;
+    let field = |name: &str| document["body"][name].as_str().map(str::to_owned);
+    Some(Keys { access: field("access_key")?, secret: field("secret_key")? })
+}
+
+/// What a process writes, gathered by a thread.
+struct Output {
+    text: Arc<Mutex<String>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Output {
+    fn collect(from: impl Read + Send + 'static, lines: Option<std::sync::mpsc::Sender<String>>) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let into = text.clone();
+        let thread = std::thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                {
+                    let mut text = into.lock().expect("no one panics with it");
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+                if let Some(lines) = &lines {
+                    let _ = lines.send(line);
+                }
+            }
+        });
+        Self { text, thread: Some(thread) }
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().expect("no one panics with it").clone()
+    }
+
+    fn finish(mut self) -> String {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.text()
+    }
+}

@@ -1,0 +1,23 @@
+//! The benchmark, for an instant: so that it cannot rot, and gives every figure (T1, T4).
+
+#[path = "../../benches/load/mod.rs"]
+mod load;
+
+use crate::harness::server::Server;
+use load::{Budget, files};
+use std::time::Duration;
+
+#[test]
+fn the_benchmark_gives_every_figure() {
+    let (root, server) = Server::fresh();
+    let figures = load::run(&server, &Budget::tiny());
+    assert_eq!(figures.len(), 11);
+    for figure in &figures {
+        assert!(figure.operations > 0 && figure.per_second() > 0.0 && figure.p99 >= figure.p50, "{figure:?}");
+    }
+    assert!(figures[1].syncs_per_operation > 0.0, "strict PUTs are synced: {:?}", figures[1]);
+    assert_eq!(load::table(&figures).lines().count(), figures.len() + 2);
+    let plain = files::measure(root.path(), Duration::from_millis(50));
+    assert!(plain.copy_mebibytes_per_second > 0.0 && plain.own_files_per_second > 0.0);
+    assert!(files::table(&plain).contains("a file each") && load::hardware().contains("cores"));
+}

@@ -1,0 +1,261 @@
+//! Four drives, 2+2: what is lost, corrupted, replaced, foreign; before the start and while the store runs.
+
+use crate::harness::client::S3;
+use crate::harness::server::{Server, Setup};
+use crate::harness::{data, eventually};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const HEAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Objects of every kind of storage: empty, inline, one stripe, many, parts.
+struct Corpus(Vec<(String, Vec<u8>)>);
+
+impl Corpus {
+    fn store(s3: &S3, bucket: &str) -> Self {
+        s3.create_bucket(bucket).unwrap().expect(200);
+        let mut objects = Vec::new();
+        for len in [0, 1, 1000, 16 << 10, (16 << 10) + 1, 100_000, 1 << 20, (3 << 20) + 7] {
+            let bytes = data::bytes(len as u64 + 7, len);
+            let key = format!("plain/{len}");
+            s3.put_with(bucket, &key, &bytes, &[("x-amz-meta-len", &len.to_string())]).unwrap().expect(200);
+            objects.push((key, bytes));
+        }
+        let parts = [data::bytes(1, 5 << 20), data::bytes(2, 5 << 20), data::bytes(3, 1234)];
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        s3.put_multipart(bucket, "parts", &parts).unwrap().expect(200);
+        objects.push(("parts".to_owned(), parts.concat()));
+        Self(objects)
+    }
+
+    #[track_caller]
+    fn check(&self, s3: &S3, bucket: &str) {
+        for (key, bytes) in &self.0 {
+            let answer = s3.get(bucket, key).unwrap().expect(200);
+            assert!(answer.body == *bytes, "{key} differs");
+            if key.starts_with("plain/") {
+                assert_eq!(answer.header("x-amz-meta-len"), bytes.len().to_string());
+            }
+        }
+        let listed: Vec<String> = s3.list_all(bucket).unwrap().into_iter().map(|(key, _)| key).collect();
+        for (key, _) in &self.0 {
+            assert!(listed.contains(key), "{key} is not listed");
+        }
+    }
+}
+
+fn pairs() -> Vec<(usize, usize)> {
+    (0..4).flat_map(|a| (a + 1..4).map(move |b| (a, b))).collect()
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "seg" || extension == "snap") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// Overwrites every byte of every segment and snapshot, in place, with noise.
+fn overwrite(dir: &Path) {
+    for path in segments(dir) {
+        let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        let noise = data::bytes(99, len.min(1 << 20));
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let mut at = 0;
+        while at < len {
+            let piece = noise.len().min(len - at);
+            std::os::unix::fs::FileExt::write_all_at(&file, &noise[..piece], at as u64).unwrap();
+            at += piece;
+        }
+    }
+}
+
+#[test]
+fn any_two_drives_lost_while_stopped_lose_no_object() {
+    for (a, b) in pairs() {
+        let (_root, server) = Server::fresh_four();
+        let corpus = Corpus::store(&server.client(), "box");
+        let (setup, ended, _) = server.stop();
+        assert!(ended.status.success());
+        for lost in [a, b] {
+            fs::remove_dir_all(&setup.dirs[lost]).unwrap();
+        }
+        let server = setup.start_unready();
+        corpus.check(&server.client(), "box");
+        let refused = server.client().put("box", "more", b"more").unwrap().expect(503);
+        assert!(!refused.code().is_empty() && refused.text().contains("drive"), "{}", refused.text());
+    }
+}
+
+#[test]
+fn any_two_drives_lost_while_running_lose_no_object() {
+    for (a, b) in [(0, 1), (1, 3), (2, 0)] {
+        let (_root, server) = Server::fresh_four();
+        let s3 = server.client();
+        let corpus = Corpus::store(&s3, "box");
+        let dirs = server.setup().dirs.clone();
+        fs::remove_dir_all(&dirs[a]).unwrap();
+        corpus.check(&s3, "box");
+        // Three are left: writes go on.
+        s3.put("box", "with-three", &data::bytes(5, 300_000)).unwrap().expect(200);
+        fs::remove_dir_all(&dirs[b]).unwrap();
+        corpus.check(&s3, "box");
+        assert!(s3.get("box", "with-three").unwrap().expect(200).body == data::bytes(5, 300_000));
+    }
+}
+
+/// P6: one shard corrupt and another node's log missing, at the same time.
+#[test]
+fn a_corrupt_drive_and_a_missing_one_lose_no_object() {
+    let (_root, server) = Server::fresh_four();
+    let corpus = Corpus::store(&server.client(), "box");
+    let (setup, ended, _) = server.stop();
+    assert!(ended.status.success());
+    overwrite(&setup.dirs[0]);
+    fs::remove_dir_all(&setup.dirs[2]).unwrap();
+    let server = setup.start_unready();
+    corpus.check(&server.client(), "box");
+}
+
+#[test]
+fn two_drives_corrupted_while_running_give_no_wrong_byte() {
+    let (_root, server) = Server::fresh_four();
+    let s3 = server.client();
+    let corpus = Corpus::store(&s3, "box");
+    for dir in &server.setup().dirs[1..3] {
+        overwrite(&dir.join("shards"));
+    }
+    corpus.check(&s3, "box");
+}
+
+#[test]
+fn with_one_drive_left_of_four_the_start_is_refused() {
+    let (_root, server) = Server::fresh_four();
+    let (setup, _, _) = server.stop();
+    for dir in &setup.dirs[..3] {
+        fs::remove_dir_all(dir).unwrap();
+    }
+    let ended = setup.fail_to_start();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("only 1 of 4 drives can be used, and at least 2 are needed"), "{}", ended.stderr);
+}
+
+/// Every node was compared with the metadata, and what it lacked is rebuilt.
+fn wait_until_healed(server: &Server) {
+    eventually(HEAL_TIMEOUT, "comparisons and repairs to end", || {
+        let left = server.metric("sherd_comparisons_due", &[]) + server.metric("sherd_repairs_queued", &[]);
+        (left == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn an_empty_drive_in_place_of_a_lost_one_is_filled_again() {
+    let (_root, server) = Server::fresh_four();
+    let corpus = Corpus::store(&server.client(), "box");
+    let (setup, _, _) = server.stop();
+    fs::remove_dir_all(&setup.dirs[1]).unwrap();
+    fs::create_dir(&setup.dirs[1]).unwrap();
+    let server = setup.start();
+    assert!(server.log().contains("takes the place of a lost one"), "{}", server.log());
+    corpus.check(&server.client(), "box");
+    wait_until_healed(&server);
+    assert!(server.metric("sherd_repairs_done_total", &[("result", "repaired")]) > 0.0);
+    // The proof of the repair: two of the others may go now.
+    let (setup, _, _) = server.stop();
+    fs::remove_dir_all(&setup.dirs[0]).unwrap();
+    fs::remove_dir_all(&setup.dirs[2]).unwrap();
+    corpus.check(&setup.start_unready().client(), "box");
+}
+
+#[test]
+fn a_drive_put_back_after_the_others_went_on_is_stale_and_repaired() {
+    let (root, server) = Server::fresh_four();
+    let corpus = Corpus::store(&server.client(), "before");
+    let (setup, _, _) = server.stop();
+    let away = root.path().join("away");
+    fs::rename(&setup.dirs[3], &away).unwrap();
+    let server = setup.start();
+    let later = Corpus::store(&server.client(), "later");
+    server.client().delete("before", "plain/1000").unwrap().expect(204);
+    let (setup, _, _) = server.stop();
+    fs::rename(&away, &setup.dirs[3]).unwrap();
+    let server = setup.start();
+    server.client().get("before", "plain/1000").unwrap().expect(404);
+    later.check(&server.client(), "later");
+    wait_until_healed(&server);
+    let (setup, _, _) = server.stop();
+    for lost in [0, 1] {
+        fs::remove_dir_all(&setup.dirs[lost]).unwrap();
+    }
+    let server = setup.start_unready();
+    later.check(&server.client(), "later");
+    server.client().get("before", "plain/1000").unwrap().expect(404);
+    let kept = corpus.0.into_iter().filter(|(key, _)| key != "plain/1000").collect();
+    Corpus(kept).check(&server.client(), "before");
+}
+
+#[test]
+fn drives_of_two_stores_are_not_mixed() {
+    let (_one, first) = Server::fresh_four();
+    let (_two, second) = Server::fresh_four();
+    let (setup, _, _) = first.stop();
+    let (other, _, _) = second.stop();
+    let mut mixed = Setup { dirs: setup.dirs.clone(), ..setup };
+    mixed.dirs[2] = other.dirs[2].clone();
+    let ended = mixed.fail_to_start();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("belongs to another cluster"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(other.dirs[2].to_str().unwrap()), "{}", ended.stderr);
+}
+
+#[test]
+fn a_directory_with_other_content_is_not_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup::single(root.path());
+    fs::create_dir(&setup.dirs[0]).unwrap();
+    fs::write(setup.dirs[0].join("letter.txt"), "dear").unwrap();
+    let ended = setup.fail_to_start();
+    assert!(ended.stderr.contains("is not empty") && ended.stderr.contains("letter.txt"), "{}", ended.stderr);
+    assert_eq!(fs::read_dir(&setup.dirs[0]).unwrap().count(), 1);
+}
+
+#[test]
+fn two_processes_do_not_share_a_directory() {
+    let (_root, server) = Server::fresh();
+    let ended = server.setup().fail_to_start();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("is in use by another process"), "{}", ended.stderr);
+}
+
+#[test]
+fn directories_in_another_order_are_the_same_store() {
+    let (_root, server) = Server::fresh_four();
+    let corpus = Corpus::store(&server.client(), "box");
+    let (mut setup, _, _) = server.stop();
+    setup.dirs.reverse();
+    corpus.check(&setup.start().client(), "box");
+}
+
+/// W10: the shard index and the metadata tables are derived.
+#[test]
+fn derived_state_that_is_deleted_is_rebuilt() {
+    let (_root, server) = Server::fresh_four();
+    let corpus = Corpus::store(&server.client(), "box");
+    let setup = server.kill();
+    for dir in &setup.dirs {
+        for derived in ["index", "state"] {
+            let _ = fs::remove_dir_all(dir.join(derived));
+        }
+    }
+    corpus.check(&setup.start().client(), "box");
+}

@@ -1,0 +1,213 @@
+//! The store under pressure: a drive nearly full, clients that are slow or vanish, lengths that lie, memory.
+
+use crate::harness::client::Body;
+use crate::harness::server::{Server, Setup};
+use crate::harness::sigv4::{Scope, ToSign, sign_headers};
+use crate::harness::{data, eventually};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A small file system, unmounted when dropped.
+struct SmallDrive(PathBuf);
+
+impl SmallDrive {
+    /// `None` where the process may not mount.
+    fn mount(at: &Path, mebibytes: u32) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let size = format!("size={mebibytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output().ok()?;
+        mounted.status.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDrive {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// F3: out of space is an error of its own, and the store stays readable and deletable.
+#[test]
+fn a_drive_nearly_full_refuses_writes_and_serves_reads_and_deletes() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(drive) = SmallDrive::mount(&root.path().join("d1"), 1536) else {
+        eprintln!("skipped: a small file system cannot be mounted here (it takes root)");
+        return;
+    };
+    let server = Setup::single(root.path()).start();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    s3.put("box", "small", b"inline").unwrap().expect(200);
+    let bytes = data::bytes(1, 8 << 20);
+    let mut stored = 0;
+    let refused = loop {
+        let answer = s3.put("box", &format!("large-{stored}"), &bytes).unwrap();
+        if answer.status != 200 {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 400, "more was stored than the drive holds");
+    };
+    assert!(stored > 10, "only {stored} objects of 8 MiB fit into 1.5 GiB");
+    assert!(matches!(refused.status, 503 | 507), "{} {}", refused.status, refused.text());
+    assert!(!refused.code().is_empty());
+    for number in 0..stored {
+        assert!(s3.get("box", &format!("large-{number}")).unwrap().expect(200).body == bytes);
+    }
+    for number in 0..stored {
+        s3.delete("box", &format!("large-{number}")).unwrap().expect(204);
+    }
+    // M2, W12: what was deleted is reclaimed, and there is room again.
+    eventually(Duration::from_secs(120), "room after the deletes", || {
+        (s3.put("box", "again", &bytes).unwrap().status == 200).then_some(())
+    });
+    drop(server);
+    drop(drive);
+}
+
+fn signed_put(server: &Server, path: &str, length: usize) -> String {
+    let request = ToSign {
+        method: "PUT".to_owned(),
+        host: server.s3.to_string(),
+        path: path.to_owned(),
+        query: Vec::new(),
+        headers: Vec::new(),
+    };
+    let (headers, _) = sign_headers(&Scope::now(&server.keys), &request, "UNSIGNED-PAYLOAD");
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("PUT {path} HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n")
+}
+
+/// F4: a declared length is a claim.
+#[test]
+fn a_length_that_lies_allocates_nothing_and_stores_nothing() {
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    let before = server.process().resident_bytes();
+    let mut streams = Vec::new();
+    for number in 0..20 {
+        let mut stream = TcpStream::connect(server.s3).unwrap();
+        stream.write_all(signed_put(&server, &format!("/box/lie-{number}"), 4 << 30).as_bytes()).unwrap();
+        stream.write_all(&data::bytes(number, 1000)).unwrap();
+        streams.push(stream);
+    }
+    s3.put("box", "meanwhile", b"x").unwrap().expect(200);
+    let grown = server.process().resident_bytes().saturating_sub(before);
+    assert!(grown < 200 << 20, "twenty claims of 4 GiB took {grown} bytes");
+    drop(streams);
+    s3.put("box", "after", b"x").unwrap().expect(200);
+    let keys: Vec<String> = s3.list_all("box").unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["after", "meanwhile"]);
+}
+
+#[test]
+fn slow_clients_do_not_hold_up_others() {
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    let slow: Vec<TcpStream> = (0..50)
+        .map(|number| {
+            let mut stream = TcpStream::connect(server.s3).unwrap();
+            stream.write_all(signed_put(&server, &format!("/box/slow-{number}"), 1 << 20).as_bytes()).unwrap();
+            stream.write_all(b"x").unwrap();
+            stream
+        })
+        .collect();
+    for number in 0..50 {
+        s3.put("box", &format!("quick-{number}"), &data::bytes(number, 50_000)).unwrap().expect(200);
+    }
+    drop(slow);
+    assert_eq!(s3.list_all("box").unwrap().len(), 50);
+}
+
+#[test]
+fn a_slow_upload_that_goes_on_succeeds() {
+    let (_root, server) = Server::fresh();
+    server.client().create_bucket("box").unwrap().expect(200);
+    let bytes = data::bytes(1, 300_000);
+    let mut stream = TcpStream::connect(server.s3).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(signed_put(&server, "/box/slow", bytes.len()).as_bytes()).unwrap();
+    for piece in bytes.chunks(10_000) {
+        stream.write_all(piece).unwrap();
+        // The pace is what is tested, not a wait for something.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    assert!(server.client().get("box", "slow").unwrap().expect(200).body == bytes);
+}
+
+#[test]
+fn readers_that_vanish_leave_nothing_behind() {
+    let (_root, server) = Server::fresh_four();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    s3.put("box", "k", &data::bytes(1, 8 << 20)).unwrap().expect(200);
+    let url = s3.presigned("GET", "/box/k", &[], 600);
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(server.s3).unwrap();
+        write!(stream, "GET {url} HTTP/1.1\r\nhost: {}\r\n\r\n", server.s3).unwrap();
+        let mut some = [0; 1000];
+        stream.read_exact(&mut some).unwrap();
+    }
+    eventually(Duration::from_secs(30), "the abandoned requests to end", || {
+        (server.metric("sherd_s3_requests_active", &[]) == 0.0).then_some(())
+    });
+    assert!(s3.get("box", "k").unwrap().expect(200).body == data::bytes(1, 8 << 20));
+}
+
+/// P8: memory is bounded by a few stripes a request, whatever the size of the objects.
+#[test]
+fn sixteen_large_uploads_at_once_stay_within_their_memory() {
+    let mebibytes: usize = std::env::var("SHERD_TEST_UPLOAD_MB").ok().and_then(|text| text.parse().ok()).unwrap_or(64);
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    let idle = server.process().resident_bytes();
+    assert!(idle < 60 << 20, "idle at {} MiB", idle >> 20);
+    let bytes = data::bytes(1, mebibytes << 20);
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let (s3, bytes) = (s3.clone(), &bytes);
+            scope.spawn(move || {
+                s3.call("PUT", &format!("/box/{number}"), &[], &[], Body::Unsigned(bytes)).unwrap().expect(200);
+            });
+        }
+    });
+    let peak = server.process().resident_bytes_peak();
+    assert!(peak < 300 << 20, "sixteen uploads of {mebibytes} MiB took {} MiB", peak >> 20);
+}
+
+#[test]
+fn malformed_requests_get_the_error_that_s3_documents() {
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    let post = |query: &[(&str, &str)], body: &str| {
+        s3.call("POST", "/box", query, &[], Body::Signed(body.as_bytes())).unwrap()
+    };
+    assert_eq!(post(&[("delete", "")], "<Delete><Object>").expect(400).code(), "MalformedXML");
+    assert_eq!(s3.create_bucket("B_").unwrap().expect(400).code(), "InvalidBucketName");
+    assert_eq!(s3.get("none", "k").unwrap().expect(404).code(), "NoSuchBucket");
+    let upload = s3.create_upload("box", "k").unwrap();
+    assert_eq!(s3.put_part("box", "k", &upload, 10_001, b"x").unwrap().expect(400).code(), "InvalidArgument");
+    assert_eq!(s3.call("GET", "/box", &[("acl", "")], &[], Body::None).unwrap().expect(501).code(), "NotImplemented");
+    for garbage in ["\0\0\0\0\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "PUT /box/k HTTP/1.1\r\ncontent-length: x\r\n\r\n"] {
+        let mut stream = TcpStream::connect(server.s3).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(garbage.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.take(1000).read_to_end(&mut answer);
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 4") || answer.starts_with(b"HTTP/1.1 5"),
+            "{garbage:?}"
+        );
+    }
+    assert_eq!(server.admin("/health/live").unwrap().status, 200);
+}

@@ -1,0 +1,424 @@
+//! Style as a test: the layers, the sizes, and what must not be written. Each rule is a function over one file's path and
+//! text, proven on a planted violation at the end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 69;
+const FOLDER_FILES_MAX: usize = 12;
+
+/// What each top-level module may import of ours, besides itself. `node` and `main` import all.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("limits", &[]),
+    ("metrics", &[]),
+    ("ambient", &["types"]),
+    ("config", &["limits", "types"]),
+    ("logging", &["config"]),
+    ("probe", &[]),
+    ("storage", &["ambient", "limits", "metrics", "types"]),
+    ("net", &["ambient", "limits", "metrics", "types"]),
+    ("actors", &["ambient", "limits", "metrics", "net", "storage", "types"]),
+    ("api", &["actors", "ambient", "limits", "metrics", "types"]),
+];
+
+/// Words that do not belong in a layer: sockets and protocols below, and surroundings that a simulation must supply.
+const FOREIGN_WORDS: &[(&str, &[&str])] = &[
+    ("storage", &["actix", "actix_web", "s3s", "TcpStream", "TcpListener", "UdpSocket"]),
+    ("net", &["actix", "actix_web", "s3s"]),
+    ("actors", &["actix_web", "s3s"]),
+];
+const SURROUNDINGS: &[&str] = &["SystemTime", "std::time::Instant", "rand::", "std::fs", "std::env"];
+const MAY_USE_SURROUNDINGS: &[&str] = &["src/storage/disk/", "src/storage/identity/lock.rs", "src/storage/kv/fjall"];
+
+/// Compiled for tests, under other names than `tests`.
+const ONLY_FOR_TESTS: &[&str] = &["src/actors/drives/test_host.rs", "src/storage/kv/conformance.rs"];
+
+/// Requirements that a test or a benchmark names.
+const REQUIREMENTS: &[&str] = &[
+    "W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11", "W12", "W13", "W14", "W15", "W16", "P1", "P2",
+    "P3", "P5", "P6", "P8", "P9", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C11", "C12", "M1", "M2", "M3",
+    "M4", "F1", "F2", "F3", "F4", "F5", "T1", "T2", "T3", "T4",
+];
+
+/// One file: its path from the repository's root, and what is in it.
+struct File {
+    path: String,
+    text: String,
+    /// The text with comments and the insides of literals blanked.
+    code: String,
+}
+
+impl File {
+    fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
+    }
+
+    fn is_test(&self) -> bool {
+        !self.path.starts_with("src/")
+            || self.path.ends_with("/tests.rs")
+            || self.path.contains("/tests/")
+            || ONLY_FOR_TESTS.contains(&self.path.as_str())
+    }
+
+    /// The top-level module that the file belongs to.
+    fn layer(&self) -> Option<&str> {
+        let inside = self.path.strip_prefix("src/")?;
+        Some(inside.split('/').next()?.trim_end_matches(".rs"))
+    }
+
+    /// The code before the file's own tests.
+    fn own_code(&self) -> &str {
+        match self.code.find("#[cfg(test)]\nmod tests {") {
+            Some(at) => &self.code[..at],
+            None => &self.code,
+        }
+    }
+}
+
+fn violation(file: &File, at: usize, what: &str) -> String {
+    let line = file.code[..at].matches('\n').count() + 1;
+    format!("{}:{line}: {what}", file.path)
+}
+
+/// Blanks comments and what is inside string and character literals; lengths and lines stay.
+fn blank(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = bytes.to_vec();
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = literal_end(bytes, at);
+        if end == at {
+            at += 1;
+            continue;
+        }
+        out[at..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+        at = end;
+    }
+    String::from_utf8(out).expect("only whole characters are blanked")
+}
+
+/// Where the comment or literal that begins here ends; here, if none begins.
+fn literal_end(bytes: &[u8], at: usize) -> usize {
+    let rest = &bytes[at..];
+    let find = |from: usize, what: &[u8]| {
+        rest[from..]
+            .windows(what.len())
+            .position(|window| window == what)
+            .map_or(bytes.len(), |found| at + from + found)
+    };
+    if rest.starts_with(b"//") {
+        return find(2, b"\n");
+    }
+    if rest.starts_with(b"/*") {
+        return (find(2, b"*/") + 2).min(bytes.len());
+    }
+    let within_word = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
+    if rest[0] == b'r' && (!within_word || bytes[at - 1] == b'b') {
+        let hashes = rest[1..].iter().take_while(|byte| **byte == b'#').count();
+        if rest.get(1 + hashes) == Some(&b'"') {
+            let close = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
+            return (find(2 + hashes, &close) + close.len()).min(bytes.len());
+        }
+    }
+    match rest {
+        [b'"', ..] => quoted_end(bytes, at + 1),
+        [b'\'', b'\\', ..] => find(3, b"'") + 1,
+        [b'\'', b, ..] if *b >= 0x80 => find(1, b"'") + 1,
+        [b'\'', _, b'\'', ..] => at + 3,
+        _ => at,
+    }
+}
+
+fn quoted_end(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Where a word stands by itself.
+fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
+        let bytes = code.as_bytes();
+        let before = at.checked_sub(1).map(|before| bytes[before]);
+        let after = bytes.get(at + word.len()).copied();
+        let ends_in_word = word.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '_');
+        !(before.is_some_and(is_word_byte) || ends_in_word && after.is_some_and(is_word_byte))
+    })
+}
+
+fn check_header(file: &File) -> Vec<String> {
+    if file.text.starts_with("//! ") {
+        vec![]
+    } else {
+        vec![violation(file, 0, "begins without a //! line that says what it owns")]
+    }
+}
+
+fn check_length(file: &File) -> Vec<String> {
+    let lines = file.own_code().lines().count();
+    if file.is_test() || lines <= FILE_LINES_MAX {
+        return vec![];
+    }
+    vec![violation(file, 0, &format!("{lines} lines, at most {FILE_LINES_MAX} are allowed"))]
+}
+
+fn check_functions(file: &File) -> Vec<String> {
+    let code = file.own_code();
+    let mut found = Vec::new();
+    for at in words(code, "fn").filter(|_| !file.is_test()) {
+        let lines = function_lines(&code[at..]);
+        if lines > FUNCTION_LINES_MAX {
+            let what = format!("a function of {lines} lines, at most {FUNCTION_LINES_MAX} are allowed");
+            found.push(violation(file, at, &what));
+        }
+    }
+    found
+}
+
+/// Lines from `fn` to the brace that closes its body; 0 where it has none.
+fn function_lines(code: &str) -> usize {
+    let mut depth = 0;
+    let mut nested = 0;
+    for (at, byte) in code.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' => nested += 1,
+            b')' | b']' => nested -= 1,
+            b';' if depth == 0 && nested == 0 => return 0,
+            b'{' => depth += 1,
+            b'}' => {
+                depth -= 1;
+                if depth <= 0 {
+                    return code[..at].matches('\n').count() + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    0
+}
+
+fn check_layers(file: &File) -> Vec<String> {
+    let Some(layer) = file.layer() else { return vec![] };
+    let mut found = Vec::new();
+    if let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) {
+        for (at, module) in crate_paths(&file.code) {
+            if module != layer && LAYERS.iter().any(|(name, _)| *name == module) && !allowed.contains(&module) {
+                found.push(violation(file, at, &format!("{layer} imports {module}")));
+            }
+            if module == "node" {
+                found.push(violation(file, at, &format!("{layer} imports node")));
+            }
+        }
+    } else if !matches!(layer, "lib" | "main" | "node") {
+        found.push(violation(file, 0, &format!("{layer} is in no layer; add it to the table of layers")));
+    }
+    let foreign = FOREIGN_WORDS.iter().filter(|(name, _)| *name == layer).flat_map(|(_, foreign)| foreign.iter());
+    for word in foreign {
+        found.extend(words(&file.code, word).map(|at| violation(file, at, &format!("{word} in {layer}"))));
+    }
+    found
+}
+
+/// Top-level modules named by `crate::` paths, those in braces too.
+fn crate_paths(code: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    for at in words(code, "crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            for part in group.split_inclusive([',', '{', '}']) {
+                if depth == 0 {
+                    found.push((at, ident(part.trim_start())));
+                }
+                depth += i32::from(part.ends_with('{')) - i32::from(part.ends_with('}'));
+                if depth < 0 {
+                    break;
+                }
+            }
+        } else {
+            found.push((at, ident(rest)));
+        }
+    }
+    found
+}
+
+fn ident(text: &str) -> &str {
+    &text[..text.bytes().position(|byte| !is_word_byte(byte)).unwrap_or(text.len())]
+}
+
+/// Time, randomness and files come in through traits.
+fn check_surroundings(file: &File) -> Vec<String> {
+    let simulated = matches!(file.layer(), Some("storage" | "actors"));
+    if !simulated || file.is_test() || MAY_USE_SURROUNDINGS.iter().any(|allowed| file.path.starts_with(allowed)) {
+        return vec![];
+    }
+    let code = file.own_code();
+    let at = |word: &&'static str| words(code, word).map(|at| (at, *word)).collect::<Vec<_>>();
+    SURROUNDINGS
+        .iter()
+        .flat_map(at)
+        .map(|(at, word)| violation(file, at, &format!("{word} where a simulation must reach")))
+        .collect()
+}
+
+fn check_forbidden(file: &File) -> Vec<String> {
+    let mut found: Vec<String> =
+        file.code.match_indices("::*").map(|(at, _)| violation(file, at, "a glob import")).collect();
+    for word in ["todo!", "unimplemented!", "dbg!"] {
+        found.extend(words(&file.code, word).map(|at| violation(file, at, word)));
+    }
+    for at in words(&file.code, "unsafe") {
+        let before = &file.text[..at];
+        let near = before.lines().rev().take(4).any(|line| line.contains("SAFETY:"));
+        if !near {
+            found.push(violation(file, at, "unsafe without a SAFETY comment"));
+        }
+    }
+    found
+}
+
+fn check_statics(file: &File) -> Vec<String> {
+    let allowed = file.is_test() || file.path == "src/metrics.rs";
+    let is_lifetime = |at: &usize| at.checked_sub(1).is_some_and(|before| file.code.as_bytes()[before] == b'\'');
+    let is_allocator = |at: &usize| file.code[..*at].trim_end().ends_with("#[global_allocator]");
+    let statics = words(file.own_code(), "static").filter(|at| !allowed && !is_lifetime(at) && !is_allocator(at));
+    statics.map(|at| violation(file, at, "a static that is not a metric")).collect()
+}
+
+type Rule = fn(&File) -> Vec<String>;
+const RULES: &[Rule] =
+    &[check_header, check_length, check_functions, check_layers, check_surroundings, check_forbidden, check_statics];
+
+fn check_folders(files: &[File]) -> Vec<String> {
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for file in files {
+        *folders.entry(file.path.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
+    }
+    let crowded = folders.into_iter().filter(|(_, count)| *count > FOLDER_FILES_MAX);
+    crowded.map(|(folder, count)| format!("{folder}: {count} files, at most {FOLDER_FILES_MAX} are allowed")).collect()
+}
+
+fn unnamed_requirements(files: &[File]) -> Vec<&'static str> {
+    let others = || files.iter().filter(|file| file.path != "tests/tidy.rs");
+    // In a comment as it is, in a test's name in small letters.
+    let named = |number: &&&str| {
+        let part = number.to_lowercase();
+        let test = |line: &str| line.trim_start().starts_with("fn ") || line.trim_start().starts_with("async fn ");
+        let parts = |line: &str| line.split(['_', '(', ' ']).any(|found| found == part);
+        others().any(|file| {
+            words(&file.text, number).next().is_some() || file.text.lines().any(|line| test(line) && parts(line))
+        })
+    };
+    REQUIREMENTS.iter().filter(|number| !named(number)).copied().collect()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file of the repository.
+fn files() -> Vec<File> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join("src"), root().join("tests"), root().join("benches")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.expect("a folder of the repository can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(read(&path));
+            }
+        }
+    }
+    assert!(found.len() > 20, "the repository's files were not found");
+    found
+}
+
+fn read(path: &Path) -> File {
+    let text = fs::read_to_string(path).expect("a file of the repository can be read");
+    let relative = path.strip_prefix(root()).expect("it is below the root");
+    File::new(relative.to_str().expect("names are ASCII"), &text)
+}
+
+#[test]
+fn every_file_keeps_to_the_style() {
+    let files = files();
+    let mut violations: Vec<String> = files.iter().flat_map(|file| RULES.iter().flat_map(|rule| rule(file))).collect();
+    violations.extend(check_folders(&files));
+    violations.sort();
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}
+
+#[test]
+fn every_requirement_is_named_by_a_test_or_a_benchmark() {
+    let unnamed = unnamed_requirements(&files());
+    assert!(unnamed.is_empty(), "named nowhere: {}", unnamed.join(" "));
+}
+
+fn complaints(path: &str, text: &str) -> Vec<String> {
+    let file = File::new(path, text);
+    RULES.iter().flat_map(|rule| rule(&file)).collect()
+}
+
+/// The text, below a header, breaks exactly one rule, on the line that is given.
+fn assert_caught(path: &str, text: &str, expected: &str) {
+    let complaints = complaints(path, &format!("//! A file.\n{text}\n"));
+    assert!(complaints.len() == 1 && complaints[0].contains(expected), "{path}: {text:?} gave {complaints:?}");
+    assert!(complaints[0].starts_with(&format!("{path}:")), "{complaints:?}");
+}
+
+#[test]
+fn a_planted_violation_of_each_rule_is_caught() {
+    assert_eq!(complaints("src/types.rs", "fn f() {}\n").len(), 1, "no header");
+    assert_caught("src/storage/a.rs", "use crate::actors::log;", "storage imports actors");
+    assert_caught("src/storage/a.rs", "use crate::{types, net::Peer};", "storage imports net");
+    assert_caught("src/api/a.rs", "fn f() { crate::storage::x(); }", "api imports storage");
+    assert_caught("src/actors/a.rs", "use crate::node::Node;", "actors imports node");
+    assert_caught("src/surprise.rs", "fn f() {}", "surprise is in no layer");
+    assert_caught("src/net/a.rs", "use actix_web::web;", "actix_web in net");
+    assert_caught("src/storage/a.rs", "fn f() { SystemTime::now(); }", "SystemTime");
+    assert_caught("src/actors/a.rs", "use std::time::Instant;", "std::time::Instant");
+    assert_caught("src/types.rs", "use std::io::*;", "glob");
+    assert_caught("src/types.rs", "fn f() { todo!() }", "todo!");
+    assert_caught("src/types.rs", "fn f() { unsafe { g() } }", "SAFETY");
+    assert_caught("src/types.rs", "static COUNT: u8 = 0;", "static");
+    assert_caught("src/types.rs", &"\n".repeat(FILE_LINES_MAX), "lines");
+    let long = format!("fn f() {{{}}}", "\n    g();".repeat(FUNCTION_LINES_MAX));
+    assert_caught("src/types.rs", &long, "a function of 70 lines");
+    let crowd: Vec<File> = (0..=FOLDER_FILES_MAX).map(|i| File::new(&format!("src/net/{i}.rs"), "//! x\n")).collect();
+    assert_eq!(check_folders(&crowd).len(), 1);
+    assert_eq!(unnamed_requirements(&[File::new("src/types.rs", "// W11 and C1x\n")]).len(), REQUIREMENTS.len() - 1);
+}
+
+#[test]
+fn what_is_allowed_is_not_caught() {
+    let clean = [
+        (
+            "src/types.rs",
+            "/// never `unsafe`, use x::*; todo!\nconst S: &str = \"static unsafe todo!()\"; // use a::*;",
+        ),
+        ("src/types.rs", "fn f(text: &'static str) -> [u8; 2] { [b'\"', b'{'] }\nfn g() {}"),
+        ("src/types.rs", "fn f() {\n    // SAFETY: nothing to it\n    unsafe { g() }\n}"),
+        ("src/types.rs", "const R: &str = r#\"a \" unsafe \"#;\n"),
+        ("src/main.rs", "#[global_allocator]\nstatic A: M = M;"),
+        ("src/storage/a.rs", "use crate::{ambient::Ambient, types::{Lsn, NodeId}};\nuse crate::storage::disk::Disk;"),
+        ("src/storage/a.rs", "#[cfg(test)]\nmod tests {\n    use std::fs;\n}"),
+        ("src/api/a.rs", "use crate::actors::gateway::Gateway;"),
+    ];
+    for (path, text) in clean {
+        let complaints = complaints(path, &format!("//! A file.\n{text}\n"));
+        assert!(complaints.is_empty(), "{path}: {text:?} gave {complaints:?}");
+    }
+}
