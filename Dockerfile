@@ -1,0 +1,28 @@
+# Builds the binary, and an image that runs it as uid 1000 (or as whoever owns the data), never as root.
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+COPY benches benches
+COPY tests tests
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --release --locked --bin sherd && cp target/release/sherd /usr/local/bin/sherd
+
+FROM debian:bookworm-slim
+RUN groupadd --gid 1000 sherd \
+    && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /data --shell /usr/sbin/nologin sherd \
+    && install -d -o sherd -g sherd -m 0755 /data
+COPY --from=build /usr/local/bin/sherd /usr/local/bin/sherd
+COPY --chmod=0755 docker-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
+
+ENV SHERD_DATA=/data/store \
+    SHERD_S3_LISTEN=0.0.0.0:9000 \
+    SHERD_ADMIN_LISTEN=0.0.0.0:9001
+EXPOSE 9000 9001
+VOLUME /data
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["sherd", "health"]
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["sherd"]
