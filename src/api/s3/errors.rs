@@ -364,10 +364,29 @@ pub fn identify(body: &[u8], resource: &str, request_id: &str, host_id: &str) ->
     let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned();
     let head = text.strip_suffix("</Error>")?;
     let resource = escape(resource);
+    let message = match text.contains("<Message>") {
+        true => String::new(),
+        false => format!("<Message>{}</Message>", plain_message(&code)),
+    };
     let full = format!(
-        "{head}<Resource>{resource}</Resource><RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
+        "{head}{message}<Resource>{resource}</Resource><RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
     );
     Some((code, full.into_bytes()))
+}
+
+/// For refusals that come without words.
+fn plain_message(code: &str) -> &'static str {
+    match code {
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "InvalidURI" => "The specified URI could not be parsed.",
+        "KeyTooLongError" => "Your key is too long.",
+        "MalformedXML" => MALFORMED_XML,
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "SignatureDoesNotMatch" => {
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+        }
+        _ => "The request is not one that can be served.",
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -439,6 +458,13 @@ mod tests {
         assert_eq!(code("UploadStreamError: Underlying: BodyStalled: nothing for 60 s"), "RequestTimeout");
         assert_eq!(code("AwsChunkedStreamError: FormatError"), "InvalidRequest");
         assert_eq!(code("AwsChunkedStreamError: Incomplete"), "IncompleteBody");
+    }
+
+    #[test]
+    fn an_error_without_words_gets_some() {
+        let (_, body) = identify(b"<Error><Code>InvalidBucketName</Code></Error>", "/b", "1", "h").expect("an error");
+        let text = String::from_utf8(body).expect("text");
+        assert!(text.contains("<Message>The specified bucket is not valid.</Message><Resource>"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,245 @@
+//! What goes on while the power lasts: clients, each with keys of its own, and the chores, in small steps.
+
+use super::ambient::Simulated;
+use super::ledger::{Ledger, Version, content};
+use super::world::Host;
+use bytes::Bytes;
+use futures::future::join_all;
+use sherd::actors::gateway::{BodyChecks, PutObjectRequest, PutPartRequest, StoreError, Upload};
+use sherd::actors::healer::Healed;
+use sherd::storage::meta::command::{
+    Change, CompleteUpload, CompletedPart, CreateUpload, ETagCondition, Refusal, Reply, WriteConditions,
+};
+use sherd::storage::meta::record::ObjectHeaders;
+use sherd::storage::stripe::BlobLayout;
+use sherd::types::{ManifestId, ShardId, ShardIndex, UploadId};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CLIENTS: u64 = 4;
+const KEYS_OF_A_CLIENT: u64 = 3;
+const STEPS: usize = 14;
+const CHORES: usize = 30;
+/// Of simulated time: those that wait for a disk that is gone wait for nothing.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub async fn until_the_power_goes(host: &Host, drawn: &Arc<Simulated>, ledger: &Rc<RefCell<Ledger>>, round: u64) {
+    let next = Rc::new(Cell::new(1 + round * 100_000));
+    let client = |number| Client { host, drawn, ledger, next: &next, number }.run();
+    let clients = join_all((0..CLIENTS).map(client));
+    let _ = tokio::time::timeout(PATIENCE, futures::future::join(clients, chores(host, drawn))).await;
+}
+
+struct Client<'a> {
+    host: &'a Host,
+    drawn: &'a Simulated,
+    ledger: &'a RefCell<Ledger>,
+    /// The next version, of any key.
+    next: &'a Cell<u64>,
+    number: u64,
+}
+
+impl Client<'_> {
+    async fn run(self) {
+        for _ in 0..STEPS {
+            let key = format!("{}/{}", self.number, self.drawn.below(KEYS_OF_A_CLIENT));
+            // After a failure the power is gone, or as good as gone.
+            let went_well = match self.drawn.below(12) {
+                0..5 => self.put(&key, WriteConditions::default()).await,
+                5 => {
+                    let absent = Some(ETagCondition::Any);
+                    self.put(&key, WriteConditions { if_match: None, if_none_match: absent }).await
+                }
+                6..8 => self.delete(&key).await,
+                8..10 => self.upload(&key).await,
+                _ => self.get(&key).await,
+            };
+            if !went_well {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn fresh(&self) -> u64 {
+        self.next.set(self.next.get() + 1);
+        self.next.get()
+    }
+
+    /// The change's outcome, written down.
+    fn note(&self, key: &str, version: Version, outcome: Result<(), StoreError>) -> bool {
+        let mut ledger = self.ledger.borrow_mut();
+        match outcome {
+            Ok(()) => ledger.acknowledge(key, version),
+            Err(StoreError::Refused(Refusal::PreconditionFailed)) => {
+                ledger.refuse(key, version);
+                let versions = ledger.versions(key);
+                assert!(versions.iter().any(Option::is_some), "{key} was refused as present, and may only be absent");
+            }
+            Err(StoreError::Refused(refusal)) => panic!("{key}: {refusal}"),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    async fn put(&self, key: &str, conditions: WriteConditions) -> bool {
+        let version = self.fresh();
+        self.ledger.borrow_mut().attempt(key, Some(version));
+        let request = PutObjectRequest {
+            bucket: self.host.bucket,
+            key: key.to_owned(),
+            headers: ObjectHeaders::default(),
+            conditions,
+            upload: body(content(version)),
+        };
+        let outcome = self.host.gateway.put_object(request).await.map(|_| ());
+        self.note(key, Some(version), outcome)
+    }
+
+    async fn delete(&self, key: &str) -> bool {
+        self.ledger.borrow_mut().attempt(key, None);
+        let (bucket, conditions) = (self.host.bucket, WriteConditions::default());
+        let change = Change::DeleteObject { bucket, key: key.to_owned(), conditions };
+        let outcome = self.propose(change).await.map(|_| ());
+        self.note(key, None, outcome)
+    }
+
+    /// A multipart upload of one part, which is uploaded twice now and then, or given up.
+    async fn upload(&self, key: &str) -> bool {
+        let (version, id) = (self.fresh(), UploadId(u128::from(self.drawn.next())));
+        let create = CreateUpload {
+            bucket: self.host.bucket,
+            key: key.to_owned(),
+            id,
+            owner: String::new(),
+            headers: ObjectHeaders::default(),
+            checksum: None,
+        };
+        if self.propose(Change::CreateUpload(Box::new(create))).await.is_err() {
+            return false;
+        }
+        let replaced = (self.drawn.below(3) == 0).then(|| self.fresh());
+        let mut md5 = [0; 16];
+        for of in replaced.into_iter().chain([version]) {
+            let request = PutPartRequest {
+                bucket: self.host.bucket,
+                key: key.to_owned(),
+                id,
+                number: 1,
+                upload: body(content(of)),
+            };
+            match self.host.gateway.put_part(request).await {
+                Ok(part) => md5 = part.md5,
+                Err(_) => return false,
+            }
+        }
+        if self.drawn.below(5) == 0 {
+            let abort = Change::AbortUpload { bucket: self.host.bucket, key: key.to_owned(), upload: id };
+            return self.propose(abort).await.is_ok();
+        }
+        self.ledger.borrow_mut().attempt(key, Some(version));
+        let complete = CompleteUpload {
+            bucket: self.host.bucket,
+            key: key.to_owned(),
+            upload: id,
+            manifest: ManifestId(u128::from(self.drawn.next())),
+            parts: vec![CompletedPart { number: 1, md5, checksum: None }],
+            expected_checksum: None,
+            expected_size_bytes: None,
+            conditions: WriteConditions::default(),
+        };
+        let outcome = self.propose(Change::CompleteUpload(Box::new(complete))).await.map(|_| ());
+        self.note(key, Some(version), outcome)
+    }
+
+    async fn get(&self, key: &str) -> bool {
+        match self.host.get(key).await {
+            Ok(found) => {
+                self.ledger.borrow().check(key, found.as_ref(), "while running");
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn propose(&self, change: Change) -> Result<Reply, StoreError> {
+        match self.host.metadata.propose(change).await? {
+            Reply::Refused(refusal) => Err(refusal.into()),
+            reply => Ok(reply),
+        }
+    }
+}
+
+fn body(content: Bytes) -> Upload {
+    Upload { body: Box::pin(futures::stream::iter([Ok(content)])), checks: BodyChecks::default(), trailer: None }
+}
+
+/// Steps of the chores, drawn; one that fails for the lack of a disk is as good as none.
+async fn chores(host: &Host, drawn: &Simulated) {
+    for _ in 0..CHORES {
+        for _ in 0..drawn.below(20) {
+            tokio::task::yield_now().await;
+        }
+        match drawn.below(3) {
+            0 => {
+                let drive = drawn.below(host.compactions.lock().expect("one thread").len() as u64) as usize;
+                let compaction = host.compactions.lock().expect("one thread")[drive].take();
+                if let Some(mut compaction) = compaction {
+                    let _ = compaction.advance().await;
+                    host.compactions.lock().expect("one thread")[drive] = Some(compaction);
+                }
+            }
+            1 => {
+                let reclamation = host.reclamation.lock().expect("one thread").take();
+                if let Some(mut reclamation) = reclamation {
+                    let _ = reclamation.advance().await;
+                    *host.reclamation.lock().expect("one thread") = Some(reclamation);
+                }
+            }
+            _ => {
+                let healing = host.healing.lock().expect("one thread").take();
+                if let Some(mut healing) = healing {
+                    let _ = healing.advance().await;
+                    *host.healing.lock().expect("one thread") = Some(healing);
+                }
+            }
+        }
+    }
+}
+
+/// Until every node was compared with the metadata and no repair is left.
+pub async fn heal(host: &mut Host) {
+    let mut healing = host.healing.lock().expect("one thread").take().expect("the healer is not at work");
+    for _ in 0..100_000 {
+        match healing.advance().await.expect("the disk is there") {
+            Healed::Nothing => return,
+            Healed::PutOff(shard) => panic!("{shard:?} cannot be rebuilt, though all drives are there"),
+            _ => {}
+        }
+    }
+    panic!("healing does not come to an end");
+}
+
+/// Every blob that anything refers to has all its shards, whole.
+pub async fn check_redundancy(host: &Host, context: &str) {
+    let view = host.metadata.read().await.expect("the metadata is there");
+    let mut cursor = None;
+    loop {
+        let (blobs, next) = view.blobs(cursor, 50).expect("the tables are in memory");
+        for blob in blobs {
+            let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
+            for (shard, &node) in blob.placement.iter().enumerate() {
+                let id = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
+                let peer = host.cluster.peer(node).await.expect("the node is of this host");
+                let count = peer.count_chunks(node, vec![id]).await.expect("the node serves")[0];
+                assert_eq!(count, stripes, "{context}: chunks of shard {shard} of {}", blob.id);
+            }
+        }
+        cursor = next;
+        if cursor.is_none() {
+            return;
+        }
+    }
+}

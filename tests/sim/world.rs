@@ -1,0 +1,318 @@
+//! The store put together over a simulated disk: as `node` does it, in one thread.
+
+use super::ambient::Simulated;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use sherd::actors::consensus::{
+    self, GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StateHome,
+};
+use sherd::actors::drives::health::HealthBoard;
+use sherd::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_over};
+use sherd::actors::frontend::{AdmissionLimits, S3Frontend};
+use sherd::actors::gateway::{ByteRange, Gateway, StoreError};
+use sherd::actors::healer::{Healing, HealingOptions, fault_channel};
+use sherd::actors::log::Threads;
+use sherd::actors::peers::{ConnectionPool, LateNodes, PipeDialer, RingReader};
+use sherd::actors::request::{ActiveReads, InPlace, RequestContext, RequestTimes};
+use sherd::actors::upkeep::{
+    ClusterContext, Compaction, CompactionContext, CompactionOptions, Pace, Reclamation, ReclamationOptions,
+};
+use sherd::ambient::Ambient;
+use sherd::storage::buffer::BufferPool;
+use sherd::storage::disk::Disk;
+use sherd::storage::disk::sim::SimDisk;
+use sherd::storage::erasure::Codecs;
+use sherd::storage::identity::{HostDrives, NoLocks, WantedGeometry, open_host};
+use sherd::storage::kv::memory::MemoryKv;
+use sherd::storage::kv::{Kv, KvResult};
+use sherd::storage::meta::command::{Change, Refusal, Reply};
+use sherd::storage::meta::record::NodeRecord;
+use sherd::storage::meta::tables;
+use sherd::storage::meta::view::ListQuery;
+use sherd::storage::ring::{Layout, LayoutNode};
+use sherd::storage::shard_index;
+use sherd::storage::wal::{Durability, LogOptions};
+use sherd::types::{BucketId, Epoch, Geometry, NodeId};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::Actor;
+
+const DRIVES: usize = 4;
+const GEOMETRY: Geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 8 << 10 };
+const DISK_BYTES: u64 = 1 << 30;
+const SHARD_SEGMENT_BYTES: u32 = 512 << 10;
+const META_SEGMENT_BYTES: u32 = 128 << 10;
+const BUCKET: &str = "bucket";
+
+/// Derived tables: they outlive the process, and may be lost with any power cut.
+#[derive(Debug, Default)]
+struct Tables {
+    state: Mutex<BTreeMap<(NodeId, u32), Arc<MemoryKv>>>,
+    indices: Mutex<BTreeMap<NodeId, Arc<MemoryKv>>>,
+}
+
+impl Tables {
+    fn index(&self, node: NodeId) -> Arc<MemoryKv> {
+        let mut indices = self.indices.lock().expect("one thread");
+        Arc::clone(indices.entry(node).or_insert_with(|| Arc::new(MemoryKv::new(shard_index::TABLES))))
+    }
+
+    /// Each is as it was some commits ago, or gone.
+    fn power_cut(&self, drawn: &Simulated) -> Self {
+        let cut = |kv: &Arc<MemoryKv>| (drawn.below(6) > 0).then(|| Arc::new(kv.power_cut(drawn)));
+        let state = self.state.lock().expect("one thread");
+        let indices = self.indices.lock().expect("one thread");
+        let state = state.iter().filter_map(|(place, kv)| Some((*place, cut(kv)?))).collect();
+        let indices = indices.iter().filter_map(|(node, kv)| Some((*node, cut(kv)?))).collect();
+        Self { state: Mutex::new(state), indices: Mutex::new(indices) }
+    }
+}
+
+impl StateHome for Tables {
+    fn list(&self, node: NodeId, _: &Path) -> Vec<u32> {
+        let state = self.state.lock().expect("one thread");
+        state.keys().filter(|(held, _)| *held == node).map(|(_, number)| *number).collect()
+    }
+
+    fn open(&self, node: NodeId, _: &Path, number: u32) -> KvResult<Arc<dyn Kv>> {
+        let mut state = self.state.lock().expect("one thread");
+        let kv = state.entry((node, number)).or_insert_with(|| Arc::new(MemoryKv::new(tables::TABLES)));
+        Ok(Arc::clone(kv) as _)
+    }
+
+    fn discard(&self, node: NodeId, _: &Path, number: u32) -> KvResult<()> {
+        self.state.lock().expect("one thread").remove(&(node, number));
+        Ok(())
+    }
+}
+
+/// What outlives the process.
+pub struct World {
+    pub disk: SimDisk,
+    tables: Arc<Tables>,
+    ambient: Ambient,
+}
+
+/// A running host.
+pub struct Host {
+    pub gateway: Gateway,
+    pub metadata: MetaHandle,
+    pub bucket: BucketId,
+    pub compactions: Mutex<Vec<Option<Compaction>>>,
+    pub reclamation: Mutex<Option<Reclamation>>,
+    pub healing: Mutex<Option<Healing>>,
+    pub cluster: ClusterContext,
+    drives: Vec<Drive>,
+}
+
+impl World {
+    pub fn new(drawn: &Arc<Simulated>) -> Self {
+        Self { disk: SimDisk::new(DISK_BYTES), tables: Arc::default(), ambient: drawn.ambient() }
+    }
+
+    /// What is found when the power is back.
+    pub fn power_cut(self, drawn: &Simulated) -> Self {
+        let disk = self.disk.power_cut(drawn.next());
+        Self { disk, tables: Arc::new(self.tables.power_cut(drawn)), ambient: self.ambient }
+    }
+
+    pub async fn start(&self) -> Result<Host, String> {
+        let disk = self.disk.handle();
+        let dirs: Vec<PathBuf> = (1..=DRIVES).map(|number| PathBuf::from(format!("/d{number}"))).collect();
+        let wanted = WantedGeometry { data: GEOMETRY.data, parity: GEOMETRY.parity, explicit: true };
+        let host = open_host(&*disk, &dirs, wanted, &self.ambient, &NoLocks).map_err(told)?;
+        let pool = BufferPool::new(1 << 20);
+        let metadata = consensus::start(self.replica_options(&host, &disk, &pool)?).await.map_err(told)?;
+        let mut drives = Vec::new();
+        for drive in &host.drives {
+            let dir = drive.dir.join("shards");
+            let options = LogOptions {
+                segment_bytes: SHARD_SEGMENT_BYTES,
+                space_refuse_percent: 0,
+                ..LogOptions::shards(dir, host.cluster, drive.node, self.ambient.clone(), pool.clone())
+            };
+            let opened = open_over(drive.node, &disk, &options, self.tables.index(drive.node)).map_err(told)?;
+            drives.push(opened.start(Threads::Current));
+        }
+        register(&metadata, &host).await?;
+        let bucket = bucket(&metadata).await?;
+        Ok(self.join(&host, metadata, drives, bucket, pool))
+    }
+
+    fn replica_options(
+        &self,
+        host: &HostDrives,
+        disk: &Arc<dyn Disk>,
+        pool: &BufferPool,
+    ) -> Result<ReplicaOptions, String> {
+        let ran = host.drives.iter().map(|drive| disk.exists(&drive.dir.join("shards")));
+        let ran = ran.collect::<Result<Vec<bool>, _>>().map_err(told)?;
+        let drive = |drive: &sherd::storage::identity::Drive| ReplicaDrive {
+            node: drive.node,
+            disk: Arc::clone(disk),
+            dir: drive.dir.clone(),
+        };
+        Ok(ReplicaOptions {
+            group: GroupId::default(),
+            cluster: host.cluster,
+            host: host.host,
+            address: String::new(),
+            ambient: self.ambient.clone(),
+            drives: host.drives.iter().map(drive).collect(),
+            copies_wanted: usize::from(GEOMETRY.parity) + 1,
+            first_start: host.formed_now || !ran.contains(&true),
+            home: Arc::clone(&self.tables) as _,
+            offload: Offload::InPlace,
+            threads: Threads::Current,
+            durability: Durability::Strict,
+            segment_bytes: META_SEGMENT_BYTES,
+            pool: pool.clone(),
+            snapshots: SnapshotPolicy { log_bytes_min: 96 << 10 },
+        })
+    }
+
+    fn join(
+        &self,
+        host: &HostDrives,
+        metadata: MetaHandle,
+        drives: Vec<Drive>,
+        bucket: BucketId,
+        pool: BufferPool,
+    ) -> Host {
+        let ambient = self.ambient.clone();
+        let health = HealthBoard::new(drives.iter().map(|drive| drive.node));
+        let (faults, source) = fault_channel();
+        let load = UserLoad::default();
+        let context = NodeContext {
+            threads: Arc::new(Inline),
+            health: health.clone(),
+            faults: faults.clone(),
+            load: load.clone(),
+        };
+        let service = Arc::new(LocalNode::new(drives.clone(), context));
+        let node = |drive: &Drive| LayoutNode { id: drive.node, host: host.host, weight: 1 };
+        let cluster = ClusterContext {
+            metadata: Arc::new(metadata.clone()),
+            ring: RingReader::fixed(&Layout::new(Epoch(1), drives.iter().map(node))),
+            peers: ConnectionPool::start_with(Arc::new(PipeDialer { host: host.host, service })),
+            health: health.clone(),
+            threads: Arc::new(Inline),
+            ambient: ambient.clone(),
+            load: load.clone(),
+            reads: ActiveReads::new(Arc::clone(&ambient.clock)),
+        };
+        let requests = RequestContext {
+            metadata: Arc::clone(&cluster.metadata),
+            ring: cluster.ring.clone(),
+            peers: cluster.peers.clone(),
+            health: health.clone(),
+            late: LateNodes::default(),
+            buffers: pool,
+            codecs: Codecs::default(),
+            executor: Arc::new(InPlace),
+            ambient: ambient.clone(),
+            faults: faults.clone(),
+            reads: cluster.reads.clone(),
+            load: load.clone(),
+            geometry: GEOMETRY,
+            times: RequestTimes::default(),
+        };
+        let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
+        let frontend = S3Frontend::new(limits, Duration::from_secs(20)).start();
+        let compaction = |drive: &Drive| {
+            let context = CompactionContext {
+                threads: Arc::new(Inline),
+                health: health.clone(),
+                faults: faults.clone(),
+                load: load.clone(),
+                ambient: ambient.clone(),
+            };
+            let options = CompactionOptions {
+                seal_dead_bytes_min: 64 << 10,
+                pace: Pace::UNLIMITED,
+                ..CompactionOptions::for_segments_of(SHARD_SEGMENT_BYTES.into())
+            };
+            Some(Compaction::new(drive.clone(), context, options))
+        };
+        let reclaim = ReclamationOptions { grace: Duration::ZERO, page: 8, ..ReclamationOptions::default() };
+        let healing = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
+        Host {
+            gateway: Gateway::new(frontend, Arc::new(requests)),
+            metadata,
+            bucket,
+            compactions: Mutex::new(drives.iter().map(compaction).collect()),
+            reclamation: Mutex::new(Some(Reclamation::new(cluster.clone(), reclaim))),
+            healing: Mutex::new(Some(Healing::new(cluster.clone(), source, healing).0)),
+            cluster,
+            drives,
+        }
+    }
+}
+
+async fn register(metadata: &MetaHandle, host: &HostDrives) -> Result<(), String> {
+    let known = metadata.read().await.map_err(told)?.nodes().map_err(told)?;
+    for drive in host.drives.iter().filter(|drive| !known.iter().any(|known| known.id == drive.node)) {
+        let record = NodeRecord {
+            id: drive.node,
+            host: host.host,
+            incarnation: drive.incarnation,
+            weight: 1,
+            joined: Default::default(),
+        };
+        metadata.propose(Change::RegisterNode(record)).await.map_err(told)?;
+    }
+    Ok(())
+}
+
+async fn bucket(metadata: &MetaHandle) -> Result<BucketId, String> {
+    let create = Change::CreateBucket { name: BUCKET.to_owned(), region: String::new(), owner: String::new() };
+    match metadata.propose(create).await.map_err(told)? {
+        Reply::BucketCreated { id } => Ok(id),
+        Reply::Refused(Refusal::BucketOwnedByCaller) => {
+            let found = metadata.read().await.map_err(told)?.bucket(BUCKET).map_err(told)?;
+            found.map(|bucket| bucket.id).ok_or_else(|| "the bucket is there and is not".to_owned())
+        }
+        other => Err(format!("{other:?}")),
+    }
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Host {
+    /// The object's content; `None` where there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let view = self.metadata.read().await?;
+        let Some(object) = self.gateway.open_object(view, self.bucket, key).await? else { return Ok(None) };
+        let range = ByteRange { start: 0, end: object.manifest.size_bytes };
+        let chunks: Vec<Bytes> = self.gateway.read_object(object, range).await?.try_collect().await?;
+        Ok(Some(chunks.concat().into()))
+    }
+
+    /// Every key, a small page at a time.
+    pub async fn list(&self) -> Vec<String> {
+        let view = self.metadata.read().await.expect("the metadata is there");
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let query = ListQuery { prefix: String::new(), delimiter: None, after: keys.last().cloned(), limit: 3 };
+            let page = view.list_objects(self.bucket, &query).expect("the tables are in memory");
+            keys.extend(page.entries.iter().map(|entry| entry.key().to_owned()));
+            if !page.more {
+                return keys;
+            }
+        }
+    }
+}
+
+/// Stops a host in order.
+pub async fn close(host: Host) {
+    for drive in &host.drives {
+        // The power may be gone already.
+        let _ = drive.close(&host.cluster.threads).await;
+    }
+    host.metadata.shutdown().await;
+}
