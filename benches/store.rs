@@ -7,7 +7,7 @@ mod harness;
 mod load;
 
 use harness::server::Setup;
-use load::{Budget, files};
+use load::{Budget, bounds, files};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,8 +33,13 @@ fn main() {
     println!("{}", files::table(&files::measure(&parent, budget.each)));
     for count in drives {
         let root = tempfile::tempdir_in(&parent).expect("the directory can be written");
+        let (found, server) =
+            bounds::measure(&Setup::drives(&root.path().join("bounds"), count), bounds::Sizes::full());
+        println!("{count} drive(s):\n\n{}", bounds::table(&found));
+        drop(server);
+        std::fs::remove_dir_all(root.path().join("bounds")).expect("the directory can be removed");
         let server = Setup::drives(root.path(), count).start();
-        println!("{count} drive(s):\n\n{}", load::table(&load::run(&server, &budget)));
+        println!("{}", load::table(&load::run(&server, &budget)));
         let (_, ended, took) = server.stop();
         assert!(ended.status.success(), "the store did not stop well: {}", ended.stderr);
         println!("stopped in {} ms\n", took.as_millis());

@@ -3,6 +3,7 @@
 // The benchmark and the test that includes it use a part each.
 #![allow(dead_code)]
 
+pub mod bounds;
 pub mod files;
 
 use crate::harness::client::{Body, S3};

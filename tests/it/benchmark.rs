@@ -3,8 +3,8 @@
 #[path = "../../benches/load/mod.rs"]
 mod load;
 
-use crate::harness::server::Server;
-use load::{Budget, files};
+use crate::harness::server::{Server, Setup};
+use load::{Budget, bounds, files};
 use std::time::Duration;
 
 #[test]
@@ -20,4 +20,15 @@ fn the_benchmark_gives_every_figure() {
     let plain = files::measure(root.path(), Duration::from_millis(50));
     assert!(plain.copy_mebibytes_per_second > 0.0 && plain.own_files_per_second > 0.0);
     assert!(files::table(&plain).contains("a file each") && load::hardware().contains("cores"));
+}
+
+/// M1, M4, P8: what is promised as a bound; the times are for quiet machines and release builds.
+#[test]
+fn bounds_of_memory_and_reads_hold() {
+    let root = tempfile::tempdir().unwrap();
+    let (found, _server) = bounds::measure(&Setup::drives(root.path(), 4), bounds::Sizes::tiny());
+    assert_eq!(bounds::table(&found).lines().count(), found.len() + 2);
+    for bound in found.iter().filter(|bound| bound.unit == "MiB") {
+        assert!(bound.found < bound.limit, "{bound:?}");
+    }
 }

@@ -10,7 +10,27 @@ pub type Version = Option<u64>;
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     may_be: BTreeMap<String, BTreeSet<Version>>,
+    pub tally: Tally,
+}
+
+/// What happened, so that a simulation in which nothing does is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
     pub acknowledged: u64,
+    pub rounds_cut_short: u64,
+    pub segments_released: u64,
+    pub shards_reclaimed: u64,
+    pub shards_repaired: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.rounds_cut_short += other.rounds_cut_short;
+        self.segments_released += other.segments_released;
+        self.shards_reclaimed += other.shards_reclaimed;
+        self.shards_repaired += other.shards_repaired;
+    }
 }
 
 /// The content of a version: some ride in the metadata, some are cut into stripes.
@@ -32,7 +52,7 @@ impl Ledger {
 
     /// The change has happened.
     pub fn acknowledge(&mut self, key: &str, version: Version) {
-        self.acknowledged += 1;
+        self.tally.acknowledged += 1;
         *self.versions(key) = BTreeSet::from([version]);
     }
 

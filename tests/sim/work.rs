@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use sherd::actors::gateway::{BodyChecks, PutObjectRequest, PutPartRequest, StoreError, Upload};
 use sherd::actors::healer::Healed;
+use sherd::actors::upkeep::{Reclaimed, Step};
 use sherd::storage::meta::command::{
     Change, CompleteUpload, CompletedPart, CreateUpload, ETagCondition, Refusal, Reply, WriteConditions,
 };
@@ -20,16 +21,25 @@ use std::time::Duration;
 
 const CLIENTS: u64 = 4;
 const KEYS_OF_A_CLIENT: u64 = 3;
-const STEPS: usize = 14;
-const CHORES: usize = 30;
+/// Of a client in a short round and in a long one, and of the chores.
+const STEPS: [usize; 2] = [14, 70];
+const CHORES: [usize; 2] = [30, 400];
 /// Of simulated time: those that wait for a disk that is gone wait for nothing.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-pub async fn until_the_power_goes(host: &Host, drawn: &Arc<Simulated>, ledger: &Rc<RefCell<Ledger>>, round: u64) {
+pub async fn until_the_power_goes(
+    host: &Host,
+    drawn: &Arc<Simulated>,
+    ledger: &Rc<RefCell<Ledger>>,
+    round: u64,
+    long: bool,
+) {
     let next = Rc::new(Cell::new(1 + round * 100_000));
-    let client = |number| Client { host, drawn, ledger, next: &next, number }.run();
+    let long = usize::from(long);
+    let client = |number| Client { host, drawn, ledger, next: &next, number }.run(STEPS[long]);
     let clients = join_all((0..CLIENTS).map(client));
-    let _ = tokio::time::timeout(PATIENCE, futures::future::join(clients, chores(host, drawn))).await;
+    let _ =
+        tokio::time::timeout(PATIENCE, futures::future::join(clients, chores(host, drawn, ledger, CHORES[long]))).await;
 }
 
 struct Client<'a> {
@@ -42,8 +52,8 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    async fn run(self) {
-        for _ in 0..STEPS {
+    async fn run(self, steps: usize) {
+        for _ in 0..steps {
             let key = format!("{}/{}", self.number, self.drawn.below(KEYS_OF_A_CLIENT));
             // After a failure the power is gone, or as good as gone.
             let went_well = match self.drawn.below(12) {
@@ -177,49 +187,54 @@ fn body(content: Bytes) -> Upload {
 }
 
 /// Steps of the chores, drawn; one that fails for the lack of a disk is as good as none.
-async fn chores(host: &Host, drawn: &Simulated) {
-    for _ in 0..CHORES {
+async fn chores(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, steps: usize) {
+    let mut compactions = std::mem::take(&mut *host.compactions.lock().expect("one thread"));
+    let mut reclamation = host.reclamation.lock().expect("one thread").take();
+    let mut healing = host.healing.lock().expect("one thread").take();
+    for _ in 0..steps {
         for _ in 0..drawn.below(20) {
             tokio::task::yield_now().await;
         }
-        match drawn.below(3) {
-            0 => {
-                let drive = drawn.below(host.compactions.lock().expect("one thread").len() as u64) as usize;
-                let compaction = host.compactions.lock().expect("one thread")[drive].take();
-                if let Some(mut compaction) = compaction {
-                    let _ = compaction.advance().await;
-                    host.compactions.lock().expect("one thread")[drive] = Some(compaction);
+        let drive = drawn.below(compactions.len().max(1) as u64) as usize;
+        match (drawn.below(3), compactions.get_mut(drive), &mut reclamation, &mut healing) {
+            (0, Some(compaction), ..) => {
+                let released = matches!(compaction.advance().await, Ok(Step::Released(_)));
+                ledger.borrow_mut().tally.segments_released += u64::from(released);
+            }
+            (1, _, Some(reclamation), _) => {
+                if let Ok(Reclaimed::Page { shards } | Reclaimed::End { shards }) = reclamation.advance().await {
+                    ledger.borrow_mut().tally.shards_reclaimed += shards as u64;
                 }
             }
-            1 => {
-                let reclamation = host.reclamation.lock().expect("one thread").take();
-                if let Some(mut reclamation) = reclamation {
-                    let _ = reclamation.advance().await;
-                    *host.reclamation.lock().expect("one thread") = Some(reclamation);
-                }
+            (2, _, _, Some(healing)) => {
+                let repaired = matches!(healing.advance().await, Ok(Healed::Repaired(_)));
+                ledger.borrow_mut().tally.shards_repaired += u64::from(repaired);
             }
-            _ => {
-                let healing = host.healing.lock().expect("one thread").take();
-                if let Some(mut healing) = healing {
-                    let _ = healing.advance().await;
-                    *host.healing.lock().expect("one thread") = Some(healing);
-                }
-            }
+            _ => {}
         }
     }
+    *host.compactions.lock().expect("one thread") = compactions;
+    *host.reclamation.lock().expect("one thread") = reclamation;
+    *host.healing.lock().expect("one thread") = healing;
 }
 
 /// Until every node was compared with the metadata and no repair is left.
-pub async fn heal(host: &mut Host) {
+pub async fn heal(host: &Host, ledger: &RefCell<Ledger>) {
     let mut healing = host.healing.lock().expect("one thread").take().expect("the healer is not at work");
+    let mut whole = false;
     for _ in 0..100_000 {
         match healing.advance().await.expect("the disk is there") {
-            Healed::Nothing => return,
+            Healed::Nothing => {
+                whole = true;
+                break;
+            }
+            Healed::Repaired(_) => ledger.borrow_mut().tally.shards_repaired += 1,
             Healed::PutOff(shard) => panic!("{shard:?} cannot be rebuilt, though all drives are there"),
             _ => {}
         }
     }
-    panic!("healing does not come to an end");
+    assert!(whole, "healing does not come to an end");
+    *host.healing.lock().expect("one thread") = Some(healing);
 }
 
 /// Every blob that anything refers to has all its shards, whole.

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use actix::Actor;
 
-const DRIVES: usize = 4;
+pub const DRIVES: usize = 4;
 const GEOMETRY: Geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 8 << 10 };
 const DISK_BYTES: u64 = 1 << 30;
 const SHARD_SEGMENT_BYTES: u32 = 512 << 10;
@@ -101,7 +101,7 @@ pub struct Host {
     pub gateway: Gateway,
     pub metadata: MetaHandle,
     pub bucket: BucketId,
-    pub compactions: Mutex<Vec<Option<Compaction>>>,
+    pub compactions: Mutex<Vec<Compaction>>,
     pub reclamation: Mutex<Option<Reclamation>>,
     pub healing: Mutex<Option<Healing>>,
     pub cluster: ClusterContext,
@@ -119,9 +119,17 @@ impl World {
         Self { disk, tables: Arc::new(self.tables.power_cut(drawn)), ambient: self.ambient }
     }
 
+    /// An empty drive is in the place of this one.
+    pub fn replace_drive(&self, number: usize) {
+        self.disk.empty(&dir(number));
+        let node = NodeId(number as u32);
+        self.tables.state.lock().expect("one thread").retain(|(held, _), _| *held != node);
+        self.tables.indices.lock().expect("one thread").remove(&node);
+    }
+
     pub async fn start(&self) -> Result<Host, String> {
         let disk = self.disk.handle();
-        let dirs: Vec<PathBuf> = (1..=DRIVES).map(|number| PathBuf::from(format!("/d{number}"))).collect();
+        let dirs: Vec<PathBuf> = (0..DRIVES).map(dir).collect();
         let wanted = WantedGeometry { data: GEOMETRY.data, parity: GEOMETRY.parity, explicit: true };
         let host = open_host(&*disk, &dirs, wanted, &self.ambient, &NoLocks).map_err(told)?;
         let pool = BufferPool::new(1 << 20);
@@ -235,7 +243,7 @@ impl World {
                 pace: Pace::UNLIMITED,
                 ..CompactionOptions::for_segments_of(SHARD_SEGMENT_BYTES.into())
             };
-            Some(Compaction::new(drive.clone(), context, options))
+            Compaction::new(drive.clone(), context, options)
         };
         let reclaim = ReclamationOptions { grace: Duration::ZERO, page: 8, ..ReclamationOptions::default() };
         let healing = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
@@ -252,9 +260,17 @@ impl World {
     }
 }
 
+/// Of a drive; nodes are numbered in the order of their directories.
+fn dir(number: usize) -> PathBuf {
+    PathBuf::from(format!("/d{number}"))
+}
+
 async fn register(metadata: &MetaHandle, host: &HostDrives) -> Result<(), String> {
     let known = metadata.read().await.map_err(told)?.nodes().map_err(told)?;
-    for drive in host.drives.iter().filter(|drive| !known.iter().any(|known| known.id == drive.node)) {
+    let is_known = |drive: &sherd::storage::identity::Drive| {
+        known.iter().any(|known| known.id == drive.node && known.incarnation == drive.incarnation)
+    };
+    for drive in host.drives.iter().filter(|drive| !is_known(drive)) {
         let record = NodeRecord {
             id: drive.node,
             host: host.host,

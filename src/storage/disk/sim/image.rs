@@ -95,6 +95,17 @@ impl Image {
         Ok(id)
     }
 
+    /// Takes away all that is in a directory, for good.
+    pub(super) fn empty(&mut self, dir: &Path) {
+        let inside = |path: &PathBuf| path != dir && path.starts_with(dir);
+        self.names.retain(|path, _| !inside(path));
+        self.durable_names.retain(|path, _| !inside(path));
+        self.name_changes.retain(|change| match change {
+            NameChange::Insert { path, .. } | NameChange::Remove { path, .. } => !inside(path),
+            NameChange::Rename { from, to, .. } => !inside(from) && !inside(to),
+        });
+    }
+
     fn require_parent(&self, path: &Path) -> io::Result<()> {
         match path.parent().map(|parent| self.entry(parent)) {
             None | Some(Some(Entry::Dir)) => Ok(()),

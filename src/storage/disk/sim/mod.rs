@@ -110,6 +110,11 @@ impl SimDisk {
         self.state().caching = Some(Caching::Cached);
     }
 
+    /// Takes away all that is in a directory, as one does who puts an empty drive in the place of another.
+    pub fn empty(&self, dir: &Path) {
+        self.state().image.empty(dir);
+    }
+
     /// Flips the bits of `mask` in one stored byte.
     pub fn corrupt(&self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
         self.state().image.file_at(path)?.corrupt(offset, mask);
