@@ -63,6 +63,10 @@ pub const LOG_SPACE_CHECK_MS_MIN: u64 = 1000;
 pub const LOG_FREE_SEGMENTS_MAX: usize = 2;
 /// One read of a log, at most, except for a record that is larger.
 pub const LOG_READ_BYTES_MAX: usize = 4 << 20;
+/// One read of a log that is scanned from one end to the other, except for a record that is larger. Several are scanned at once.
+pub const LOG_SCAN_BYTES: usize = 1 << 20;
+/// One write of zeros over a segment's new file.
+pub const LOG_ZEROS_BYTES: usize = 1 << 20;
 /// Unwanted bytes between two records that are still read in one call.
 pub const LOG_READ_GAP_BYTES_MAX: u32 = 64 << 10;
 

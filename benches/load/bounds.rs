@@ -103,7 +103,7 @@ fn uploads(server: &Server, sizes: Sizes) -> Bound {
 pub fn table(bounds: &[Bound]) -> String {
     let mut text = String::from("| bound | found | limit |\n|---|---|---|\n");
     for Bound { what, unit, found, limit } in bounds {
-        text.push_str(&format!("| {what} | {found:.2} {unit} | {limit} {unit} |\n"));
+        text.push_str(&format!("| {what} | {found:.3} {unit} | {limit} {unit} |\n"));
     }
     text
 }

@@ -193,16 +193,18 @@ pub fn table(figures: &[Figure]) -> String {
         } else {
             format!("{:.0} µs/op", figure.cpu.as_secs_f64() * 1e6 / figure.operations as f64)
         };
+        let (moved, written) = match figure.amount > figure.operations {
+            true => (format!("{:.1}", figure.mebibytes_per_second()), format!("{:.2}", figure.written_per_byte)),
+            false => ("–".to_owned(), "–".to_owned()),
+        };
         text.push_str(&format!(
-            "| {} | {} | {:.0} | {:.1} | {:.2} | {:.2} | {cpu} | {:.2} | {:.2} | {} |\n",
+            "| {} | {} | {:.0} | {moved} | {:.2} | {:.2} | {cpu} | {:.2} | {written} | {} |\n",
             figure.name,
             figure.at_once,
             figure.per_second(),
-            figure.mebibytes_per_second(),
             millis(figure.p50),
             millis(figure.p99),
             figure.syncs_per_operation,
-            figure.written_per_byte,
             figure.resident_bytes_peak >> 20,
         ));
     }

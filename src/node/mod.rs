@@ -29,11 +29,13 @@ use status::HostStatus;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
 
 /// Kept by the buffer pool while nobody uses it.
 const IDLE_BUFFERS_BYTES_MAX: usize = 16 << 20;
+const TRIM_PERIOD: Duration = Duration::from_secs(10);
 /// Threads that wait for drives.
 const READER_THREADS_MAX: usize = 64;
 /// Two for each segment in use, one a connection.
@@ -89,9 +91,11 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let host = open_host(&*around.disk, &config.data, wanted_geometry(&config), &around.ambient, &SystemLocks)?;
     let credentials = credentials(&config, &around, &host)?;
     let running = start(&config, &around, host, credentials).await?;
+    let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
     println!("listening s3={} admin={}", running.api.s3_address, running.api.admin_address);
     stop.await;
     tracing::info!("stopping");
+    trimming.abort();
     running.stop(&around.threads).await;
     tracing::info!("stopped");
     Ok(())
@@ -135,7 +139,18 @@ async fn start(
     let options = api_options(config, credentials, &host);
     let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), status)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
-    Ok(Running { api, monitor, chores, drives: opened, replica, host, _ring: requests.ring })
+    let load = requests.cluster.load.clone();
+    Ok(Running { api, monitor, chores, drives: opened, replica, host, load, _ring: requests.ring })
+}
+
+/// Gives pooled buffers back while nobody uses them: what recovery or a burst needed, an idle store need not hold.
+async fn trim_while_idle(buffers: BufferPool, load: UserLoad) {
+    loop {
+        if !load.is_busy() {
+            buffers.trim();
+        }
+        tokio::time::sleep(TRIM_PERIOD).await;
+    }
 }
 
 fn api_options(config: &Config, credentials: Credentials, host: &HostDrives) -> ApiOptions {

@@ -2,7 +2,7 @@
 
 use super::drives::Chores;
 use super::metadata::Replica;
-use crate::actors::drives::{Blocking, Drive, MonitorThreads};
+use crate::actors::drives::{Blocking, Drive, MonitorThreads, UserLoad};
 use crate::actors::peers::HashRing;
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
@@ -40,13 +40,14 @@ pub(super) struct Running {
     pub replica: Replica,
     /// Keeps the directories locked.
     pub host: HostDrives,
+    pub load: UserLoad,
     pub _ring: Addr<HashRing>,
 }
 
 impl Running {
     /// Lets requests under way end, then makes everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, monitor, chores, drives, replica, host, _ring } = self;
+        let Self { api, monitor, chores, drives, replica, host, load: _, _ring } = self;
         api.stop().await;
         drop(monitor);
         let close = async {

@@ -48,6 +48,12 @@ impl BufferPool {
         buffer
     }
 
+    /// Gives back all that the pool keeps.
+    pub fn trim(&self) {
+        let idle = std::mem::take(&mut *self.shared.lock());
+        drop(idle);
+    }
+
     /// Bytes that the pool keeps while nobody uses them.
     pub fn idle_bytes(&self) -> usize {
         self.shared.lock().bytes

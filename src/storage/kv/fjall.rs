@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Rows of one table kept in memory before they are written out. A process has a database for each drive and one for the
 /// metadata, so this and the cache, not the data, decide how much memory it holds.
-const MEMTABLE_BYTES: u64 = 8 << 20;
+const MEMTABLE_BYTES: u64 = 4 << 20;
 /// Journals kept in all; a table that holds an old one back is written out.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 /// One to write tables out and one to compact, so that a long compaction does not stall commits.

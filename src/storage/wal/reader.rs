@@ -4,7 +4,7 @@
 use super::format::{BLOCK, Fault, RECORD_ALIGN, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader};
 use super::segment::Segment;
 use super::{LogOptions, WalError};
-use crate::limits::LOG_READ_BYTES_MAX;
+use crate::limits::LOG_SCAN_BYTES;
 use crate::storage::buffer::{AlignedBuffer, BufferPool};
 use crate::types::Lsn;
 use bytes::Bytes;
@@ -121,7 +121,7 @@ impl SegmentReader {
     fn load(&mut self, offset: u32, end: u32) -> Result<(), WalError> {
         let from = offset - offset % BLOCK;
         let wanted = (end - from).next_multiple_of(BLOCK);
-        let len = wanted.max(LOG_READ_BYTES_MAX as u32).min(self.segment.file_bytes() - from);
+        let len = wanted.max(LOG_SCAN_BYTES as u32).min(self.segment.file_bytes() - from);
         // The old window goes back to the pool first.
         self.window = Bytes::new();
         let mut buffer = self.pool.take(len as usize);

@@ -6,7 +6,7 @@
 
 use super::format::{BLOCK, SEGMENT_HEADER_BYTES, encode_segment_header};
 use super::{LogOptions, WalError};
-use crate::limits::LOG_READ_BYTES_MAX;
+use crate::limits::LOG_ZEROS_BYTES;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
 use crate::types::SegmentId;
 use std::collections::BTreeMap;
@@ -205,7 +205,7 @@ fn fill_draft(
         file.allocate(u64::from(options.segment_bytes)).map_err(io("allocate"))?;
     }
     if created && options.zeroed {
-        let zeros = options.pool.take_zeroed((options.segment_bytes as usize).min(LOG_READ_BYTES_MAX));
+        let zeros = options.pool.take_zeroed((options.segment_bytes as usize).min(LOG_ZEROS_BYTES));
         let mut at = 0;
         while at < options.segment_bytes as usize {
             let len = zeros.len().min(options.segment_bytes as usize - at);
