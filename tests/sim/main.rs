@@ -72,9 +72,10 @@ async fn survive(seed: u64) -> Tally {
     let host = running.expect("at least one round");
     work::heal(&host, &ledger).await;
     work::check_redundancy(&host, &format!("seed {seed}")).await;
-    ledger.borrow_mut().settle(&host, &format!("seed {seed}, healed")).await;
+    let mut settled = ledger.borrow().clone();
+    settled.settle(&host, &format!("seed {seed}, healed")).await;
     world::close(host).await;
-    ledger.borrow().tally
+    settled.tally
 }
 
 fn number(name: &str) -> Option<u64> {
