@@ -67,10 +67,15 @@ impl Setup {
     /// Starts, and waits until both listeners are bound and the store is ready.
     pub fn start(&self) -> Server {
         let server = self.start_unready();
-        super::eventually(START_TIMEOUT, "the store to be ready", || {
-            (server.admin("/health/ready").ok()?.status == 200).then_some(())
-        });
+        server.wait_until_ready();
         server
+    }
+
+    /// As `start`, where the process may end at its start.
+    pub fn try_start(&self) -> Result<Server, Ended> {
+        let server = Server::launch(self)?;
+        server.wait_until_ready();
+        Ok(server)
     }
 
     /// Starts, and waits until both listeners are bound.
@@ -130,6 +135,12 @@ impl Server {
         let root = tempfile::tempdir().expect("a temporary directory can be made");
         let server = Setup::drives(root.path(), 4).start();
         (root, server)
+    }
+
+    fn wait_until_ready(&self) {
+        super::eventually(START_TIMEOUT, "the store to be ready", || {
+            (self.admin("/health/ready").ok()?.status == 200).then_some(())
+        });
     }
 
     fn launch(setup: &Setup) -> Result<Self, Ended> {

@@ -259,3 +259,73 @@ fn derived_state_that_is_deleted_is_rebuilt() {
     }
     corpus.check(&setup.start().client(), "box");
 }
+
+/// Every file below these, that has any content.
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else if entry.metadata().unwrap().len() > 0 {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Flips a bit, cuts off the end, or blanks some bytes: within the content, not within the zeros that follow it.
+fn damage(path: &Path, random: &mut data::Random) {
+    let bytes = fs::read(path).unwrap();
+    let content = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
+    let at = random.below(content as u64);
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    let write = |bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&file, bytes, at).unwrap();
+    match random.below(3) {
+        0 => write(&[bytes[at as usize] ^ (1 << random.below(8))]),
+        1 => file.set_len(at).unwrap(),
+        _ => write(&vec![0; (content - at as usize).min(64)]),
+    }
+}
+
+/// Some damage ends the process while it opens the tables; after a few such ends they are made anew.
+fn start_within(setup: &Setup, starts: usize) -> Server {
+    for _ in 1..starts {
+        if let Ok(server) = setup.try_start() {
+            return server;
+        }
+    }
+    setup.start()
+}
+
+#[test]
+fn derived_state_that_is_damaged_is_never_believed() {
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    let corpus = Corpus::store(&s3, "box");
+    // Enough that tables are written out.
+    let small = data::bytes(3, 16 << 10);
+    for number in 0..300 {
+        s3.put("box", &format!("small/{number}"), &small).unwrap().expect(200);
+    }
+    let mut random = data::Random::new(11);
+    let mut setup = server.kill();
+    for round in 0..5 {
+        let dir = &setup.dirs[0];
+        let files: Vec<PathBuf> =
+            ["state", "index"].iter().flat_map(|derived| files_below(&dir.join(derived))).collect();
+        for _ in 0..2 {
+            let path = &files[random.below(files.len() as u64) as usize];
+            eprintln!("round {round}: {}", path.display());
+            damage(path, &mut random);
+        }
+        let server = start_within(&setup, 3);
+        corpus.check(&server.client(), "box");
+        for number in 0..300 {
+            let answer = server.client().get("box", &format!("small/{number}")).unwrap().expect(200);
+            assert!(answer.body == small);
+        }
+        setup = server.kill();
+    }
+}

@@ -185,6 +185,23 @@ fn a_file_in_the_place_of_the_database_is_an_error() {
     assert!(FjallKv::open(&path, TABLES, 1 << 20).is_err());
 }
 
+/// Some damage makes fjall end the process; that must not happen at every start.
+#[test]
+fn a_database_whose_opening_ended_the_process_twice_is_refused_until_it_is_removed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state");
+    drop(FjallKv::open(&path, TABLES, 1 << 20).expect("opens"));
+    let note = path.join("opening");
+    assert!(!note.exists(), "a note stays only where the process ended");
+    std::fs::write(&note, b".").expect("writes");
+    drop(FjallKv::open(&path, TABLES, 1 << 20).expect("once may have been a kill"));
+    std::fs::write(&note, b"..").expect("writes");
+    let refused = FjallKv::open(&path, TABLES, 1 << 20).expect_err("twice is damage");
+    assert!(refused.cause.contains("ended 2 times"), "{refused}");
+    FjallKv::remove(&path).expect("removed");
+    FjallKv::open(&path, TABLES, 1 << 20).expect("made anew");
+}
+
 #[test]
 fn a_power_cut_leaves_a_prefix_of_the_commits_that_holds_every_persisted_one_c4() {
     let kv = MemoryKv::new(TABLES);

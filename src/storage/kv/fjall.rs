@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rows of one table kept in memory before they are written out. A process has a database for each drive and one for the
@@ -20,6 +20,8 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 /// One to write tables out and one to compact, so that a long compaction does not stall commits.
 const WORKER_THREADS: usize = 2;
+/// Ends of the process while a database was opened, after which the database is given up. One may be a kill.
+const OPENINGS_ENDED_MAX: usize = 2;
 /// Files of tables kept open.
 const FILES_OPEN_MAX: usize = 256;
 /// About one useless block read in a hundred lookups of a key that is not there (each first PUT of a key is one).
@@ -68,6 +70,7 @@ impl FjallKv {
     pub fn open(path: &Path, tables: &[Table], cache_bytes: u64) -> KvResult<Self> {
         let made = std::fs::create_dir_all(path);
         made.map_err(|error| KvError { doing: "make the directory", cause: error.to_string() })?;
+        let opening = Opening::begin(path)?;
         let database = Database::builder(path)
             .cache_size(cache_bytes)
             .worker_threads(WORKER_THREADS)
@@ -81,7 +84,43 @@ impl FjallKv {
             let keyspace = database.keyspace(table.0, table_options).map_err(|error| failed("open a table", error))?;
             keyspaces.insert(table, keyspace);
         }
+        drop(opening);
         Ok(Self { tables: Arc::new(keyspaces), database })
+    }
+}
+
+/// A note in the directory while its database is opened: fjall ends the process where some of its files are damaged. After
+/// a few such ends the database is refused, so that it is made anew and the process does not end at every start.
+struct Opening {
+    note: PathBuf,
+}
+
+impl Opening {
+    fn begin(path: &Path) -> KvResult<Self> {
+        let note = path.join("opening");
+        let failed = |error: io::Error| KvError { doing: "note that tables are opened", cause: error.to_string() };
+        let ended = match std::fs::read(&note) {
+            Ok(marks) => marks.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(failed(error)),
+        };
+        if ended >= OPENINGS_ENDED_MAX {
+            let cause = format!("the process ended {ended} times while it opened {}", path.display());
+            return Err(KvError { doing: "open", cause });
+        }
+        std::fs::write(&note, vec![b'.'; ended + 1]).map_err(failed)?;
+        Ok(Self { note })
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if let Err(error) = std::fs::remove_file(&self.note) {
+            tracing::warn!(%error, note = %self.note.display(), "a note stays; these tables may be made anew for nothing");
+        }
     }
 }
 
