@@ -33,7 +33,7 @@ pub struct Resumption {
     pub open: Option<(Arc<Segment>, u32)>,
     /// Empty segments that follow it, ready for use.
     pub ready: Vec<Arc<Segment>>,
-    /// Where the log was cut, if anything that is not part of it stands between there and the first append.
+    /// Where the log was cut, if a scan from there would not come to the first append by itself.
     pub cut: Option<Lsn>,
     /// Where the log's content ends; all of it is synced.
     pub content_end: Lsn,
@@ -85,7 +85,7 @@ pub fn open_log(
     let resumption = Resumption {
         open: open_segment(&segments, &replayed)?,
         ready,
-        cut: (replayed.content_end < replayed.clear_from).then_some(replayed.content_end),
+        cut: was_cut(&replayed).then_some(replayed.content_end),
         content_end: replayed.content_end,
         next_id,
         free: found.free,
@@ -195,6 +195,12 @@ fn sync_unvouched(segments: &[Arc<Segment>], replayed: &Replayed) -> Result<(), 
         file.sync_data().map_err(|cause| WalError::io("sync", segment.path(), &cause))?;
     }
     Ok(())
+}
+
+/// Whether a scan would not come to the first append by itself: something stands in between, or the last record expects
+/// another right behind it, of a batch that was torn there.
+fn was_cut(replayed: &Replayed) -> bool {
+    replayed.content_end < replayed.clear_from || !replayed.content_end.offset().is_multiple_of(BLOCK)
 }
 
 /// The empty segments behind the one where the log ends are taken off `segments`, ready for use.

@@ -43,6 +43,28 @@ fn a_torn_tail_is_cut_at_the_last_whole_record_and_stays_cut() {
     }
 }
 
+/// W9: the log ends within a block, with nothing behind; the next append is at the block after it, and must be found there.
+#[test]
+fn a_batch_that_is_torn_between_two_records_hides_nothing_that_is_appended_later() {
+    for rule in RULES {
+        let disk = SimDisk::new(CAPACITY);
+        let options = options(blocks(32), rule);
+        let (mut log, ..) = Writer::open(&disk, &options);
+        log.append(&[record(1, 100)]);
+        let torn = log.write(&[record(2, 33), record(3, 8)]);
+        disk.corrupt(&path(1), u64::from(torn[1].lsn.offset()), 0xff).expect("a stored file");
+        let (mut log, opened, _) = Writer::open(&disk, &options);
+        assert_eq!(opened.resumption.cut, Some(torn[1].lsn));
+        log.append(&[record(4, 10)]);
+        for appended in [5, 6] {
+            let (mut log, opened, found) = Writer::open(&disk, &options);
+            let expected: Vec<u32> = [1, 2].into_iter().chain(4..appended).collect();
+            assert_eq!((numbers(&found), &opened.rot), (expected, &Vec::new()));
+            log.append(&[record(appended, 10)]);
+        }
+    }
+}
+
 #[test]
 fn a_second_crash_before_the_cut_is_written_down_changes_nothing() {
     for rule in RULES {
