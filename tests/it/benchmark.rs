@@ -22,13 +22,15 @@ fn the_benchmark_gives_every_figure() {
     assert!(files::table(&plain).contains("a file each") && load::hardware().contains("cores"));
 }
 
-/// M1, M4, P8: what is promised as a bound; the times, and memory to a half, are for quiet machines and release builds.
+/// M1, M4, P8: what is promised as a bound; the times are for quiet machines and release builds, and debug builds, with more
+/// code resident, may hold half as much memory again.
 #[test]
 fn bounds_of_memory_and_reads_hold() {
     let root = tempfile::tempdir().unwrap();
     let (found, _server) = bounds::measure(&Setup::drives(root.path(), 4), bounds::Sizes::tiny());
     assert_eq!(bounds::table(&found).lines().count(), found.len() + 2);
     for bound in found.iter().filter(|bound| bound.unit == "MiB") {
-        assert!(bound.found < bound.limit * 1.5, "{bound:?}");
+        let allowance = if bound.what.contains("resident memory") { 1.5 } else { 1.0 };
+        assert!(bound.found < bound.limit * allowance, "{bound:?}");
     }
 }

@@ -202,6 +202,17 @@ fn a_database_whose_opening_ended_the_process_twice_is_refused_until_it_is_remov
     FjallKv::open(&path, TABLES, 1 << 20).expect("made anew");
 }
 
+/// As on a drive without a byte left.
+#[test]
+fn tables_are_opened_where_that_cannot_be_noted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state");
+    std::fs::create_dir_all(path.join("opening")).expect("a directory in the place of the note");
+    for _ in 0..3 {
+        drop(FjallKv::open(&path, TABLES, 1 << 20).expect("opens"));
+    }
+}
+
 #[test]
 fn a_power_cut_leaves_a_prefix_of_the_commits_that_holds_every_persisted_one_c4() {
     let kv = MemoryKv::new(TABLES);

@@ -96,19 +96,17 @@ struct Opening {
 }
 
 impl Opening {
+    /// A note that cannot be read or written (on a drive without a byte left) is no reason to give up tables that are whole.
     fn begin(path: &Path) -> KvResult<Self> {
         let note = path.join("opening");
-        let failed = |error: io::Error| KvError { doing: "note that tables are opened", cause: error.to_string() };
-        let ended = match std::fs::read(&note) {
-            Ok(marks) => marks.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(failed(error)),
-        };
+        let ended = std::fs::read(&note).map_or(0, |marks| marks.len());
         if ended >= OPENINGS_ENDED_MAX {
             let cause = format!("the process ended {ended} times while it opened {}", path.display());
             return Err(KvError { doing: "open", cause });
         }
-        std::fs::write(&note, vec![b'.'; ended + 1]).map_err(failed)?;
+        if let Err(error) = std::fs::write(&note, vec![b'.'; ended + 1]) {
+            tracing::warn!(%error, note = %note.display(), "that tables are opened cannot be noted");
+        }
         Ok(Self { note })
     }
 }
@@ -118,8 +116,11 @@ impl Drop for Opening {
         if std::thread::panicking() {
             return;
         }
-        if let Err(error) = std::fs::remove_file(&self.note) {
-            tracing::warn!(%error, note = %self.note.display(), "a note stays; these tables may be made anew for nothing");
+        match std::fs::remove_file(&self.note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, note = %self.note.display(), "a note stays; these tables may be made anew for nothing");
+            }
+            _ => {}
         }
     }
 }
