@@ -70,6 +70,53 @@ pub const LOG_ZEROS_BYTES: usize = 1 << 20;
 /// Unwanted bytes between two records that are still read in one call.
 pub const LOG_READ_GAP_BYTES_MAX: u32 = 64 << 10;
 
+/// A frame between hosts: its header and its body, at most.
+pub const NET_HEADER_BYTES_MAX: usize = 160 << 10;
+pub const NET_BODY_BYTES_MAX: usize = 16 << 20;
+/// Shards that one request to a peer names, or one page of its inventory holds; longer lists go in several.
+pub const NET_SHARDS_MAX: usize = 4096;
+/// Text of an error that a peer tells, at most.
+pub const NET_WORDS_BYTES_MAX: usize = 1024;
+/// Requests under way on one connection, in each direction.
+pub const NET_STREAMS_MAX: u64 = 100;
+/// Connections that a host accepts at once.
+pub const NET_CONNECTIONS_MAX: usize = 256;
+/// Bytes of requests' and answers' bodies that a host holds for its peers, and for one of them.
+pub const NET_SERVE_BYTES_MAX: usize = 256 << 20;
+pub const NET_SERVE_PEER_BYTES_MAX: usize = 128 << 20;
+/// Flow control: bytes of one stream that have come and are not taken, and that are sent and not acknowledged. A connection
+/// allows as many for each of its streams, or streams that wait would hold up those that do not.
+pub const NET_STREAM_WINDOW_BYTES: u64 = 1 << 20;
+pub const NET_SEND_BUFFER_BYTES: u32 = 1 << 20;
+/// Larger packets crash the sender with segmentation offload.
+pub const NET_PACKET_BYTES_MAX: u16 = 9000;
+pub const NET_SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// A connection that is not made and greeted by then is not made.
+pub const NET_HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const NET_KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A connection on which nothing comes for this long is dead.
+pub const NET_IDLE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A connection without requests for this long is closed.
+pub const NET_EVICT_AFTER: Duration = Duration::from_secs(300);
+/// How often the pool looks for such connections.
+pub const NET_EVICT_CHECK: Duration = Duration::from_secs(30);
+/// A host that did not answer is dialed again after this.
+pub const NET_REDIAL_AFTER: Duration = Duration::from_secs(1);
+/// A request waits this long for one of the connection's streams.
+pub const NET_OPEN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A server waits this long for room to hold a body, and refuses the request then.
+pub const NET_ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A frame's head and header must have come within this.
+pub const NET_HEADER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A body must go on by so many bytes in such a time, or come to its end.
+pub const NET_PROGRESS_BYTES: usize = 64 << 10;
+pub const NET_PROGRESS_WAIT_MAX: Duration = Duration::from_secs(8);
+/// A host that works on a request says so this often, and works on it no longer than this.
+pub const NET_WORKING_EVERY: Duration = Duration::from_secs(2);
+pub const NET_SERVE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// A stream without progress for this long is logged.
+pub const NET_QUIET_LOG_AFTER: Duration = Duration::from_secs(3);
+
 /// Objects up to this size ride in the Raft entry.
 pub const INLINE_BYTES_MAX: usize = 16 << 10;
 /// One Raft entry's commands, at most.
@@ -124,3 +171,11 @@ const _: () = assert!(LOG_QUEUED_BYTES_MAX > 2 * RECORD_BODY_BYTES_MAX as u64);
 const _: () = assert!(SHARD_SEGMENT_BYTES > META_SEGMENT_BYTES);
 const _: () = assert!(SPACE_REFUSE_PERCENT < SPACE_WARN_PERCENT);
 const _: () = assert!(XML_BODY_BYTES_MAX <= XML_BODIES_BYTES_MAX);
+const _: () = assert!(NET_BODY_BYTES_MAX >= CHUNKS_READ_MAX as usize * CHUNK_BYTES_MAX);
+const _: () = assert!(NET_BODY_BYTES_MAX >= RECORD_BODY_BYTES_MAX + (1 << 20));
+const _: () = assert!(NET_HEADER_BYTES_MAX >= NET_SHARDS_MAX * 32);
+const _: () =
+    assert!(NET_SERVE_PEER_BYTES_MAX >= NET_BODY_BYTES_MAX && NET_SERVE_BYTES_MAX >= NET_SERVE_PEER_BYTES_MAX);
+const _: () = assert!(NET_WORKING_EVERY.as_millis() * 3 < NET_HEADER_WAIT_MAX.as_millis());
+const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_millis());
+const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());

@@ -82,6 +82,9 @@ metrics! {
     counter POOL_EVENTS = "sherd_pool_events_total" ["event"] "Connection pool: hit, miss, dial, eviction.";
     gauge POOL_CONNECTIONS = "sherd_pool_connections_active" [] "Connections to peers that are open.";
     gauge POOL_STREAMS = "sherd_pool_streams_active" [] "Requests to peers under way.";
+    counter NET_SENT_BYTES = "sherd_net_sent_bytes_total" ["peer"] "Bytes of frames sent to a host.";
+    counter NET_RECEIVED_BYTES = "sherd_net_received_bytes_total" ["peer"] "Bytes of frames received from a host.";
+    latency NET_ROUND_TRIP_SECONDS = "sherd_net_round_trip_seconds" ["peer"] "Time from a request's first byte to its answer's header.";
     gauge REPAIRS_QUEUED = "sherd_repairs_queued" [] "Shards in the durable repair queue.";
     counter REPAIRS_DONE = "sherd_repairs_done_total" ["result"] "Shard repairs finished, by result.";
     counter REPAIRED_BYTES = "sherd_repaired_bytes_total" ["node"] "Bytes of rebuilt chunks written to a node.";

@@ -1,8 +1,23 @@
-//! How hosts reach each other's drives: the requests, the trait that serves them, and the transports. No actors, no
-//! storage: `actors` implements `NodeService`, and `node` joins the two.
+//! How hosts reach each other: the requests, the traits that serve them, and the transports. No actors, no storage: `actors`
+//! implements `NodeService`, and `node` joins the two. `FORMAT.md` has what goes over the wire.
 
+mod frame;
+mod greeting;
+mod identity;
+mod pace;
 mod pipe;
+mod protocol;
+mod quic;
 mod service;
+mod tls;
 
-pub use pipe::{Peer, pipe};
-pub use service::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
+pub use frame::{VersionRange, WireVersion};
+pub use greeting::{Greeting, Refusal};
+pub use identity::HostIdentity;
+pub use pipe::{NoGroups, Peer, ServedHost, pipe};
+pub use quic::{ConnectError, QuicClient, QuicOptions, QuicServer, RemoteHost, StartError};
+pub use service::{
+    AppendChunks, ChunkFault, ChunksRead, GroupCall, GroupService, HostService, InventoryPage, NodeService, PeerError,
+    ReadChunks,
+};
+pub use tls::TlsError;

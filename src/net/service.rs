@@ -1,7 +1,7 @@
-//! What one host asks of another's drives, and the trait through which `net` calls inward. The same requests go through
-//! the in-process pipe and over the network; a request names its node and its shard index, always.
+//! What one host asks of another, and the traits through which `net` calls inward. The same requests go through the
+//! in-process pipe and over the network; a request names its node and its shard index, always.
 
-use crate::types::{ChunkIndex, NodeId, ShardId};
+use crate::types::{ChunkIndex, HostId, NodeId, ShardId};
 use bytes::Bytes;
 use std::fmt::Debug;
 
@@ -50,6 +50,24 @@ pub enum PeerError {
     OutOfSpace(NodeId),
     #[error("node {0} did not answer in time")]
     TimedOut(NodeId),
+    /// The way to the host failed. `sent`: the request may have been done all the same.
+    #[error("host {:016x} cannot be reached: {why}", host.0)]
+    Unreachable { host: HostId, why: String, sent: bool },
+    /// What the host answered is not an answer to the request; nothing of it is believed.
+    #[error("host {:016x} answered garbage: {why}", host.0)]
+    Garbled { host: HostId, why: String },
+    /// The host does not do such a thing, or not for who asked.
+    #[error("refused: {why}")]
+    Refused { why: String },
+}
+
+/// A message of a consensus group to its member on a host; what is in it is the group's own affair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupCall {
+    pub group: u32,
+    pub kind: u8,
+    /// At most `NET_BODY_BYTES_MAX`, as the answer: what is larger goes in several calls.
+    pub body: Bytes,
 }
 
 /// One page of what a node holds, in order of `(blob, shard)`.
@@ -71,4 +89,18 @@ pub trait NodeService: Send + Sync + Debug + 'static {
     /// For each shard, how many chunks of it the node holds.
     async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError>;
     async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError>;
+}
+
+/// The consensus groups of a host. A call may be dropped half-way by a caller that gives up.
+#[async_trait::async_trait]
+pub trait GroupService: Send + Sync + Debug + 'static {
+    async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError>;
+}
+
+/// All that a host does for others: its drives and its groups.
+pub trait HostService: NodeService + GroupService {
+    /// Whether this way to the host is known to be of no more use.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }

@@ -53,7 +53,7 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
     let cluster = ClusterContext {
         metadata,
         ring: reader,
-        peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service })),
+        peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service }), &around.ambient),
         health,
         threads: Arc::clone(&around.threads),
         ambient: around.ambient.clone(),

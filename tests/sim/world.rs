@@ -205,7 +205,7 @@ impl World {
         let cluster = ClusterContext {
             metadata: Arc::new(metadata.clone()),
             ring: RingReader::fixed(&Layout::new(Epoch(1), drives.iter().map(node))),
-            peers: ConnectionPool::start_with(Arc::new(PipeDialer { host: host.host, service })),
+            peers: ConnectionPool::start_with(Arc::new(PipeDialer { host: host.host, service }), &ambient),
             health: health.clone(),
             threads: Arc::new(Inline),
             ambient: ambient.clone(),

@@ -179,7 +179,7 @@ impl TestHost {
         let service = Arc::new(LocalNode::new(drives.clone(), node_context.clone()));
         let layout = Layout::new(Epoch(1), nodes.iter().map(|&id| LayoutNode { id, host: HOST, weight: 1 }));
         let ring = RingReader::fixed(&layout);
-        let peers = ConnectionPool::start_with(Arc::new(PipeDialer { host: HOST, service: service.clone() }));
+        let peers = ConnectionPool::start_with(Arc::new(PipeDialer { host: HOST, service: service.clone() }), &ambient);
         let metadata = metadata.unwrap_or_else(|| Arc::new(TableMetadata::new(clock.clone())));
         let reads = ActiveReads::new(clock.clone());
         let upkeep = ClusterContext {

@@ -2,9 +2,15 @@
 //! a snapshot; a request reads it and asks nobody.
 
 mod connection_pool;
+mod dial;
 mod hash_ring;
 mod late_nodes;
+mod pooled;
 
-pub use connection_pool::{ConnectionPool, Dial, DialError, PeerFor, PeerLost, Peers, PipeDialer};
+pub use connection_pool::{ConnectionPool, PeerFor, PeerLost, Peers};
+pub use dial::{Dial, DialError, HostAddresses, PipeDialer, QuicDialer};
 pub use hash_ring::{HashRing, LayoutChanged, LayoutRefused, RingReader};
 pub use late_nodes::LateNodes;
+
+#[cfg(test)]
+mod tests;

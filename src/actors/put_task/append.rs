@@ -63,7 +63,11 @@ fn failure_of(error: &PeerError) -> ShardFailure {
     match error {
         PeerError::OutOfSpace(_) => ShardFailure::OutOfSpace,
         PeerError::TimedOut(_) => ShardFailure::Late,
-        PeerError::NoSuchNode(_) | PeerError::Unavailable { .. } => ShardFailure::Failed(error.to_string()),
+        PeerError::NoSuchNode(_)
+        | PeerError::Unavailable { .. }
+        | PeerError::Unreachable { .. }
+        | PeerError::Garbled { .. }
+        | PeerError::Refused { .. } => ShardFailure::Failed(error.to_string()),
     }
 }
 

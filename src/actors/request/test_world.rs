@@ -153,7 +153,7 @@ impl World {
         let context = Arc::new(RequestContext {
             metadata: Arc::<Tables>::clone(&meta),
             ring: RingReader::fixed(&layout),
-            peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service })),
+            peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service }), &ambient),
             health: HealthBoard::new((0..drives).map(NodeId)),
             late: LateNodes::default(),
             buffers,

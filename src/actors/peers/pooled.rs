@@ -1,0 +1,179 @@
+//! A connection as the pool hands it out: its requests are counted, and one that finds it dead is asked again over the
+//! connection that replaces it, where asking twice does no harm.
+
+use super::connection_pool::{ConnectionPool, ReplacePeer};
+use crate::ambient::Clock;
+use crate::metrics::POOL_STREAMS;
+use crate::net::{
+    AppendChunks, ChunksRead, GroupCall, GroupService, HostService, InventoryPage, NodeService, Peer, PeerError,
+    ReadChunks,
+};
+use crate::types::{HostId, NodeId, ShardId};
+use actix::Addr;
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// One connection of the pool.
+pub(super) struct Pooled {
+    pub(super) host: HostId,
+    /// Another for each connection that the pool makes.
+    pub(super) generation: u64,
+    peer: Peer,
+    clock: Arc<dyn Clock>,
+    pool: Addr<ConnectionPool>,
+    active: AtomicUsize,
+    used_ms: AtomicU64,
+}
+
+impl fmt::Debug for Pooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pooled").field("generation", &self.generation).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Pooled {
+    pub(super) fn new(
+        host: HostId,
+        generation: u64,
+        peer: Peer,
+        clock: Arc<dyn Clock>,
+        pool: Addr<ConnectionPool>,
+    ) -> Self {
+        let used_ms = AtomicU64::new(now_ms(&*clock));
+        Self { host, generation, peer, clock, pool, active: AtomicUsize::new(0), used_ms }
+    }
+
+    /// How long no request has been under way.
+    pub(super) fn idle_for(&self) -> Duration {
+        match self.active.load(Ordering::Acquire) {
+            0 => {
+                let used_ms = self.used_ms.load(Ordering::Acquire);
+                Duration::from_millis(now_ms(&*self.clock).saturating_sub(used_ms))
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn begin(&self) -> UnderWay<'_> {
+        POOL_STREAMS.with_label_values::<&str>(&[]).inc();
+        self.active.fetch_add(1, Ordering::AcqRel);
+        UnderWay(self)
+    }
+
+    /// N5: the connection to ask once more, where this one failed and the request may be made twice, or was not made.
+    async fn again<T>(&self, result: &Result<T, PeerError>, may_repeat: bool) -> Option<Arc<Pooled>> {
+        match result {
+            Err(PeerError::Unreachable { sent, why, .. }) if may_repeat || !sent => {
+                let host = format!("{:016x}", self.host.0);
+                tracing::info!(host, why, "a connection failed; its request is made once more over another");
+                let replace = ReplacePeer { host: self.host, generation: self.generation };
+                self.pool.send(replace).await.ok()?.ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+fn now_ms(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One request under way, until dropped.
+struct UnderWay<'a>(&'a Pooled);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.used_ms.store(now_ms(&*self.0.clock), Ordering::Release);
+        self.0.active.fetch_sub(1, Ordering::AcqRel);
+        POOL_STREAMS.with_label_values::<&str>(&[]).dec();
+    }
+}
+
+impl HostService for Pooled {
+    fn is_lost(&self) -> bool {
+        self.peer.is_lost()
+    }
+}
+
+#[async_trait::async_trait]
+impl GroupService for Pooled {
+    async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
+        let _under_way = self.begin();
+        let first = self.peer.group_call(call.clone()).await;
+        match self.again(&first, false).await {
+            Some(other) => {
+                let _under_way = other.begin();
+                other.peer.group_call(call).await
+            }
+            None => first,
+        }
+    }
+}
+
+/// Every request about shards may be made twice: reads change nothing, an append of a chunk that is there already and a drop
+/// of a shard that is gone leave what is there.
+#[async_trait::async_trait]
+impl NodeService for Pooled {
+    async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
+        let _under_way = self.begin();
+        let first = self.peer.append_chunks(request.clone()).await;
+        match self.again(&first, true).await {
+            Some(other) => {
+                let _under_way = other.begin();
+                other.peer.append_chunks(request).await
+            }
+            None => first,
+        }
+    }
+
+    async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError> {
+        let _under_way = self.begin();
+        let first = self.peer.read_chunks(request).await;
+        match self.again(&first, true).await {
+            Some(other) => {
+                let _under_way = other.begin();
+                other.peer.read_chunks(request).await
+            }
+            None => first,
+        }
+    }
+
+    async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError> {
+        let _under_way = self.begin();
+        let first = self.peer.drop_shards(node, shards.clone()).await;
+        match self.again(&first, true).await {
+            Some(other) => {
+                let _under_way = other.begin();
+                other.peer.drop_shards(node, shards).await
+            }
+            None => first,
+        }
+    }
+
+    async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError> {
+        let _under_way = self.begin();
+        let first = self.peer.count_chunks(node, shards.clone()).await;
+        match self.again(&first, true).await {
+            Some(other) => {
+                let _under_way = other.begin();
+                other.peer.count_chunks(node, shards).await
+            }
+            None => first,
+        }
+    }
+
+    async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError> {
+        let _under_way = self.begin();
+        let first = self.peer.inventory(node, after, limit).await;
+        match self.again(&first, true).await {
+            Some(other) => {
+                let _under_way = other.begin();
+                other.peer.inventory(node, after, limit).await
+            }
+            None => first,
+        }
+    }
+}

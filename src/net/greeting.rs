@@ -1,0 +1,126 @@
+//! What two hosts tell each other before anything else, and whether they go on. Both judge by the same rule, so both refuse
+//! the same pairs and say the same words. Pure.
+//!
+//! A greeting's frame is of version 1 whatever both speak otherwise; later versions may append fields, which a reader that
+//! does not know them leaves alone.
+
+use super::frame::{FrameError, FrameKind, Head, VersionRange, WireVersion, encode};
+use crate::types::{ClusterId, HostId};
+use serde::{Deserialize, Serialize};
+
+/// The version of the greetings' own frames, for ever.
+pub(super) const GREETING_VERSION: WireVersion = WireVersion(1);
+const REFUSAL_BYTES_MAX: usize = 400;
+
+/// Who a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    pub versions: VersionRange,
+    /// None while the host belongs to no cluster: it may only take part in forming or joining one, by group calls.
+    pub cluster: Option<ClusterId>,
+    pub host: HostId,
+    /// Whom the host that connects means to find.
+    pub sought: Option<HostId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GreetingHeader {
+    oldest: u16,
+    newest: u16,
+    cluster: Option<ClusterId>,
+    host: HostId,
+    sought: Option<HostId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AnswerHeader {
+    refusal: Option<String>,
+    greeting: GreetingHeader,
+}
+
+/// Why two hosts do not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the wire versions do not meet: host {:016x} speaks {ours}, host {:016x} speaks {theirs}", us.0, them.0)]
+    Versions { us: HostId, ours: VersionRange, them: HostId, theirs: VersionRange },
+    #[error("host {:016x} is of cluster {ours}, host {:016x} is of cluster {theirs}", us.0, them.0)]
+    Cluster { us: HostId, ours: ClusterId, them: HostId, theirs: ClusterId },
+    #[error("host {:016x} was sought at this address, host {:016x} is there", sought.0, found.0)]
+    Host { sought: HostId, found: HostId },
+    #[error("both hosts call themselves {:016x}", host.0)]
+    SameHost { host: HostId },
+    #[error("a host calls itself {:016x}, its certificate does not", host.0)]
+    Certificate { host: HostId },
+}
+
+impl Greeting {
+    /// Whether the host that calls and the one that is called go on, and in which version.
+    pub fn judge(caller: &Self, called: &Self) -> Result<WireVersion, Refusal> {
+        if caller.host == called.host {
+            return Err(Refusal::SameHost { host: caller.host });
+        }
+        if let (Some(ours), Some(theirs)) = (caller.cluster, called.cluster)
+            && ours != theirs
+        {
+            return Err(Refusal::Cluster { us: caller.host, ours, them: called.host, theirs });
+        }
+        if let Some(sought) = caller.sought.filter(|sought| *sought != called.host) {
+            return Err(Refusal::Host { sought, found: called.host });
+        }
+        let (ours, theirs) = (caller.versions, called.versions);
+        let apart = || Refusal::Versions { us: caller.host, ours, them: called.host, theirs };
+        ours.common(theirs).ok_or_else(apart)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode_header(FrameKind::Hello, &self.header())
+    }
+
+    pub(super) fn encode_answer(&self, refusal: Option<&Refusal>) -> Vec<u8> {
+        let words = |refusal: &Refusal| {
+            let words = refusal.to_string();
+            words[..words.floor_char_boundary(REFUSAL_BYTES_MAX)].to_owned()
+        };
+        encode_header(FrameKind::HelloAnswer, &AnswerHeader { refusal: refusal.map(words), greeting: self.header() })
+    }
+
+    pub(super) fn decode(head: &Head, header: &[u8]) -> Result<Self, FrameError> {
+        if head.kind != FrameKind::Hello {
+            return Err(FrameError::Unexpected { found: head.kind, expected: "a greeting" });
+        }
+        Ok(Self::of(decode_header(head, header)?))
+    }
+
+    /// Who was called, and the words in which it refuses.
+    pub(super) fn decode_answer(head: &Head, header: &[u8]) -> Result<(Self, Option<String>), FrameError> {
+        if head.kind != FrameKind::HelloAnswer {
+            return Err(FrameError::Unexpected { found: head.kind, expected: "the answer to a greeting" });
+        }
+        let answer: AnswerHeader = decode_header(head, header)?;
+        Ok((Self::of(answer.greeting), answer.refusal))
+    }
+
+    fn header(&self) -> GreetingHeader {
+        let VersionRange { oldest, newest } = self.versions;
+        let Self { cluster, host, sought, .. } = *self;
+        GreetingHeader { oldest: oldest.0, newest: newest.0, cluster, host, sought }
+    }
+
+    fn of(header: GreetingHeader) -> Self {
+        let GreetingHeader { oldest, newest, cluster, host, sought } = header;
+        let versions = VersionRange { oldest: WireVersion(oldest), newest: WireVersion(newest) };
+        Self { versions, cluster, host, sought }
+    }
+}
+
+fn encode_header(kind: FrameKind, header: &impl Serialize) -> Vec<u8> {
+    let header = postcard::to_stdvec(header).expect("a greeting is plain data");
+    encode(GREETING_VERSION, kind, &header, 0)
+}
+
+fn decode_header<T: serde::de::DeserializeOwned>(head: &Head, header: &[u8]) -> Result<T, FrameError> {
+    match postcard::take_from_bytes(header) {
+        Ok((header, _)) => Ok(header),
+        Err(_) => Err(FrameError::Header(head.kind, "it does not decode")),
+    }
+}

@@ -1,0 +1,212 @@
+//! Who this host is to others: its id, its cluster once there is one, the wire versions it speaks, and what it shows and asks
+//! of others in TLS. Shared by its client and its server.
+
+use super::frame::VersionRange;
+use super::greeting::Greeting;
+use super::tls::{Authority, TlsError};
+use crate::types::{ClusterId, HostId};
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme, version,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is spoken inside QUIC; the versions of it are settled by the greeting.
+const PROTOCOL: &[u8] = b"sherd";
+/// When certificates are judged, whatever the clock says: they have no age.
+const JUDGED_AT: Duration = Duration::from_secs(946_684_800);
+
+/// This host, as others see it.
+#[derive(Debug)]
+pub struct HostIdentity {
+    host: HostId,
+    authority: Authority,
+    versions: VersionRange,
+    shown: Arc<Shown>,
+}
+
+/// What changes when the host enters a cluster.
+#[derive(Debug)]
+struct Shown(ArcSwap<(Option<ClusterId>, Arc<CertifiedKey>)>);
+
+impl HostIdentity {
+    pub fn new(host: HostId, cluster: Option<ClusterId>, secret: &[u8]) -> Result<Arc<Self>, TlsError> {
+        Self::speaking(host, cluster, secret, VersionRange::SPOKEN)
+    }
+
+    /// One that speaks other versions than this build does.
+    pub(super) fn speaking(
+        host: HostId,
+        cluster: Option<ClusterId>,
+        secret: &[u8],
+        versions: VersionRange,
+    ) -> Result<Arc<Self>, TlsError> {
+        let authority = Authority::derive(secret)?;
+        let shown = (cluster, Arc::new(authority.mint(host, cluster)?));
+        Ok(Arc::new(Self { host, authority, versions, shown: Arc::new(Shown(ArcSwap::from_pointee(shown))) }))
+    }
+
+    pub fn host(&self) -> HostId {
+        self.host
+    }
+
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.shown.0.load().0
+    }
+
+    /// The host belongs to a cluster from now on. Connections made before stay what they were: they carry group calls only.
+    pub fn enter(&self, cluster: ClusterId) -> Result<(), TlsError> {
+        self.shown.0.store(Arc::new((Some(cluster), Arc::new(self.authority.mint(self.host, Some(cluster))?))));
+        Ok(())
+    }
+
+    pub(super) fn greeting(&self, sought: Option<HostId>) -> Greeting {
+        Greeting { versions: self.versions, cluster: self.cluster(), host: self.host, sought }
+    }
+
+    pub(super) fn reset_key(&self) -> hmac::Key {
+        self.authority.reset_key(self.host)
+    }
+
+    pub(super) fn client_config(&self) -> Result<ClientConfig, TlsError> {
+        let provider = provider();
+        let inner =
+            WebPkiServerVerifier::builder_with_provider(self.authority.roots()?, Arc::clone(&provider)).build()?;
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(JudgeServer(inner)))
+            .with_client_cert_resolver(Arc::clone(&self.shown) as Arc<dyn ResolvesClientCert>);
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    pub(super) fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        let provider = provider();
+        let inner =
+            WebPkiClientVerifier::builder_with_provider(self.authority.roots()?, Arc::clone(&provider)).build()?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13])?
+            .with_client_cert_verifier(Arc::new(JudgeClient(inner)))
+            .with_cert_resolver(Arc::clone(&self.shown) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+}
+
+/// AES-128 first: the fastest here, and all that QUIC's own packets need.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().1))
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().1))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The usual judge of a server's certificate, at the fixed time.
+#[derive(Debug)]
+struct JudgeServer(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for JudgeServer {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let at = UnixTime::since_unix_epoch(JUDGED_AT);
+        self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The usual judge of a client's certificate, at the fixed time.
+#[derive(Debug)]
+struct JudgeClient(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for JudgeClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.0.verify_client_cert(end_entity, intermediates, UnixTime::since_unix_epoch(JUDGED_AT))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}

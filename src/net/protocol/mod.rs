@@ -1,0 +1,81 @@
+//! The requests and answers between hosts as messages: what of them is header, what is body, and what must agree. Pure: bytes
+//! in, messages out. An answer repeats what was asked, and each piece of a body has its checksum, so that bytes of another
+//! shard, or bent ones, are an error and never taken.
+
+mod answer;
+mod headers;
+mod request;
+
+pub(super) use answer::Answer;
+pub(super) use headers::Piece;
+pub(super) use request::Request;
+
+use super::frame::{FrameError, FrameKind, Head};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX};
+use bytes::Bytes;
+
+/// A message on its way out: head and header, then the body.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) frame: Bytes,
+    pub(super) body: Vec<Bytes>,
+}
+
+impl Outgoing {
+    pub(super) fn bytes(&self) -> usize {
+        self.frame.len() + self.body.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// A message whose header has come, and the pieces of body that will.
+#[derive(Debug)]
+pub(super) struct Incoming<M> {
+    message: M,
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl<M: Filled> Incoming<M> {
+    /// `chunks`: whether the pieces are chunks, or one message.
+    fn new(head: &Head, message: M, pieces: Vec<Piece>, chunks: bool) -> Result<Self, FrameError> {
+        let malformed = |why| Err(FrameError::Header(head.kind, why));
+        if pieces.len() > CHUNKS_READ_MAX as usize {
+            return malformed("too many pieces");
+        }
+        if chunks && pieces.iter().any(|piece| piece.bytes as usize > CHUNK_BYTES_MAX) {
+            return malformed("a chunk is too large");
+        }
+        if pieces.iter().map(|piece| u64::from(piece.bytes)).sum::<u64>() != head.body_bytes as u64 {
+            return malformed("its pieces do not add up to the body");
+        }
+        Ok(Self { message, pieces })
+    }
+
+    /// The message as far as its header tells.
+    pub(super) fn message(&self) -> &M {
+        &self.message
+    }
+
+    /// The message with its body: one buffer a piece, each checked here.
+    pub(super) fn complete(mut self, bodies: Vec<Bytes>) -> Result<M, FrameError> {
+        if bodies.len() != self.pieces.len() {
+            return Err(FrameError::BodyChecksum);
+        }
+        for (piece, body) in self.pieces.iter().zip(&bodies) {
+            piece.check(body)?;
+        }
+        self.message.fill(bodies);
+        Ok(self.message)
+    }
+}
+
+/// A message that takes its body's pieces after its header.
+pub(super) trait Filled {
+    fn fill(&mut self, bodies: Vec<Bytes>);
+}
+
+fn unexpected(found: FrameKind, expected: &'static str) -> FrameError {
+    FrameError::Unexpected { found, expected }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! What the endpoints tell of themselves: whose certificate a connection was made with, and why one was not made at all. A
+//! server hears of a refused caller in no other way.
+
+use super::words::words;
+use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
+use std::net::{IpAddr, SocketAddr};
+
+/// Listens to one endpoint. `side`: in which part the endpoint has the connections it hears of.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) side: &'static str,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    remote: Option<SocketAddr>,
+    /// The certificate that the peer proved to have the key of, once the handshake is complete.
+    pub(super) certificate: Option<Vec<u8>>,
+}
+
+impl Subscriber for Listener {
+    type ConnectionContext = Seen;
+
+    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo<'_>) -> Seen {
+        Seen::default()
+    }
+
+    fn on_connection_started(&mut self, seen: &mut Seen, _: &ConnectionMeta, event: &events::ConnectionStarted<'_>) {
+        seen.remote = address(&event.path.remote_addr);
+    }
+
+    fn on_tls_exporter_ready(&mut self, seen: &mut Seen, _: &ConnectionMeta, event: &events::TlsExporterReady<'_>) {
+        let chain = event.session.peer_cert_chain_der();
+        seen.certificate = chain.ok().and_then(|chain| chain.into_iter().next());
+    }
+
+    fn on_connection_closed(&mut self, seen: &mut Seen, _: &ConnectionMeta, event: &events::ConnectionClosed) {
+        if seen.certificate.is_none() {
+            let remote = seen.remote.map(tracing::field::display);
+            tracing::warn!(side = self.side, remote, why = words(&event.error), "no connection was made with a host");
+        }
+    }
+}
+
+fn address(address: &events::SocketAddress<'_>) -> Option<SocketAddr> {
+    Some(match address {
+        events::SocketAddress::IpV4 { ip, port, .. } => SocketAddr::new(IpAddr::from(**ip), *port),
+        events::SocketAddress::IpV6 { ip, port, .. } => SocketAddr::new(IpAddr::from(**ip).to_canonical(), *port),
+        _ => return None,
+    })
+}

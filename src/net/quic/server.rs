@@ -1,0 +1,312 @@
+//! The called end: takes connections, greets, and serves each stream's request from this host's own services.
+//!
+//! Packets are handled on the endpoint's thread; requests run on the runtime that was given. While a request is worked on the
+//! caller is told so every now and then: silence means that the host is gone, not that its drive is slow.
+
+use super::endpoint::{self, EndpointThread, QuicOptions, StartError};
+use super::events::Seen;
+use super::stream::{About, Duplex, Stage, StreamError};
+use super::traffic::Traffic;
+use super::words::{REFUSED, STOPPING, TOO_MANY, words};
+use crate::limits::{
+    NET_CONNECTIONS_MAX, NET_HANDSHAKE_WAIT_MAX, NET_HEADER_WAIT_MAX, NET_ROOM_WAIT_MAX, NET_SERVE_WAIT_MAX,
+    NET_WORKING_EVERY,
+};
+use crate::net::frame::{FrameKind, WireVersion, encode};
+use crate::net::greeting::{GREETING_VERSION, Greeting, Refusal};
+use crate::net::identity::HostIdentity;
+use crate::net::protocol::{Answer, Outgoing, Request};
+use crate::net::service::{HostService, PeerError};
+use crate::net::tls::is_of_host;
+use crate::types::HostId;
+use s2n_quic::connection::{Handle, StreamAcceptor};
+use s2n_quic::stream::BidirectionalStream;
+use s2n_quic::{Connection, Server};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Serves other hosts.
+#[derive(Debug)]
+pub struct QuicServer {
+    address: SocketAddr,
+    thread: EndpointThread,
+    stopping: CancellationToken,
+}
+
+impl QuicServer {
+    /// Listens, and serves `service` on the runtime `serve_on`.
+    pub fn start(
+        identity: Arc<HostIdentity>,
+        options: QuicOptions,
+        service: Arc<dyn HostService>,
+        serve_on: runtime::Handle,
+    ) -> Result<Self, StartError> {
+        let of_thread = Arc::clone(&identity);
+        let make = move || {
+            let server = endpoint::server(&of_thread, &options)?;
+            let unbound = |why: std::io::Error| StartError::Endpoint { address: options.listen, why: why.to_string() };
+            let address = server.local_addr().map_err(unbound)?;
+            Ok((server, address))
+        };
+        let ((server, address), thread) = EndpointThread::start("sherd-net-in", make)?;
+        let stopping = CancellationToken::new();
+        let serving = Serving {
+            identity,
+            options,
+            service,
+            serve_on,
+            held: Arc::new(Semaphore::new(options.serve_bytes_max)),
+            connections: Arc::new(Semaphore::new(NET_CONNECTIONS_MAX)),
+            stopping: stopping.clone(),
+        };
+        thread.runtime.spawn(accept(server, Arc::new(serving)));
+        Ok(Self { address, thread, stopping })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells all peers, closes their connections and the socket.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.thread.stop().await;
+    }
+}
+
+struct Serving {
+    identity: Arc<HostIdentity>,
+    options: QuicOptions,
+    service: Arc<dyn HostService>,
+    serve_on: runtime::Handle,
+    /// Bytes of bodies that may be held.
+    held: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+async fn accept(mut server: Server, serving: Arc<Serving>) {
+    loop {
+        let connection = tokio::select! {
+            accepted = server.accept() => accepted,
+            () = serving.stopping.cancelled() => None,
+        };
+        let Some(connection) = connection else { return };
+        match Arc::clone(&serving.connections).try_acquire_owned() {
+            Ok(permit) => {
+                let serving = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    serve_connection(connection, serving).await;
+                    drop(permit);
+                });
+            }
+            Err(_) => {
+                let remote = connection.remote_addr().ok().map(tracing::field::display);
+                tracing::warn!(remote, "a connection is refused, since there are as many as are taken");
+                connection.close(TOO_MANY.into());
+            }
+        }
+    }
+}
+
+/// A greeted connection.
+struct Caller {
+    host: HostId,
+    version: WireVersion,
+    /// Both ends belonged to the cluster when they greeted.
+    of_cluster: bool,
+    /// Bytes of bodies that may be held for this connection.
+    held: Arc<Semaphore>,
+    traffic: Arc<Traffic>,
+}
+
+async fn serve_connection(connection: Connection, serving: Arc<Serving>) {
+    let remote = connection.remote_addr().map(|address| address.to_string()).unwrap_or_default();
+    let (handle, mut acceptor) = connection.split();
+    let greeted = tokio::select! {
+        greeted = greet(&handle, &mut acceptor, &serving) => greeted,
+        () = serving.stopping.cancelled() => return handle.close(STOPPING.into()),
+    };
+    let caller = match greeted {
+        Ok(caller) => Arc::new(caller),
+        Err(why) => {
+            tracing::warn!(remote, why, "a host is refused");
+            return handle.close(REFUSED.into());
+        }
+    };
+    let peer = format!("{:016x}", caller.host.0);
+    tracing::info!(peer, remote, "a host has connected");
+    loop {
+        let accepted = tokio::select! {
+            accepted = acceptor.accept_bidirectional_stream() => accepted,
+            () = serving.stopping.cancelled() => return handle.close(STOPPING.into()),
+        };
+        match accepted {
+            Ok(Some(stream)) => {
+                let (serving, caller) = (Arc::clone(&serving), Arc::clone(&caller));
+                let serve_on = serving.serve_on.clone();
+                serve_on.spawn(async move { serve_stream(&serving, &caller, stream).await });
+            }
+            Ok(None) => return tracing::info!(peer, remote, "a host has gone"),
+            Err(error) => return tracing::info!(peer, remote, why = words(&error), "a host has gone"),
+        }
+    }
+}
+
+/// Takes the caller's greeting and answers it. `Err`: why the two do not go on.
+async fn greet(handle: &Handle, acceptor: &mut StreamAcceptor, serving: &Serving) -> Result<Caller, String> {
+    let until = Instant::now() + NET_HANDSHAKE_WAIT_MAX;
+    let stream = match timeout_at(until, acceptor.accept_bidirectional_stream()).await {
+        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) => return Err("it closed the connection before it greeted".to_owned()),
+        Ok(Err(error)) => return Err(words(&error)),
+        Err(_) => return Err("it did not greet in time".to_owned()),
+    };
+    let mut stream = Duplex::new(stream, About::new(HostId(0), "greeting"), &Traffic::of_stranger());
+    let greeted = exchange_greetings(handle, &mut stream, serving, until).await;
+    greeted.unwrap_or_else(|error| Err(format!("it was not understood: {error}")))
+}
+
+async fn exchange_greetings(
+    handle: &Handle,
+    stream: &mut Duplex,
+    serving: &Serving,
+    until: Instant,
+) -> Result<Result<Caller, String>, StreamError> {
+    let (head, header) = stream.frame(Stage::ReceivingHeader, until, GREETING_VERSION..=GREETING_VERSION).await?;
+    let theirs = stream.check(Greeting::decode(&head, &header))?;
+    stream.end().await?;
+    let ours = serving.identity.greeting(None);
+    let certificate = handle.query_event_context(|seen: &Seen| seen.certificate.clone()).ok().flatten();
+    let judged = match certificate.is_some_and(|certificate| is_of_host(&certificate, theirs.host)) {
+        true => Greeting::judge(&theirs, &ours),
+        false => Err(Refusal::Certificate { host: theirs.host }),
+    };
+    let answer = ours.encode_answer(judged.as_ref().err());
+    stream.send(Outgoing { frame: answer.into(), body: vec![] }).await?;
+    stream.settle().await?;
+    let caller = |version| Caller {
+        host: theirs.host,
+        version,
+        of_cluster: ours.cluster.is_some() && theirs.cluster.is_some(),
+        held: Arc::new(Semaphore::new(serving.options.serve_peer_bytes_max)),
+        traffic: Traffic::of(theirs.host, serving.options.streams_max),
+    };
+    Ok(judged.map(caller).map_err(|refusal| refusal.to_string()))
+}
+
+async fn serve_stream(serving: &Serving, caller: &Caller, stream: BidirectionalStream) {
+    let mut stream = Duplex::new(stream, About::new(caller.host, "unknown"), &caller.traffic);
+    let Err(error) = serve_request(serving, caller, &mut stream).await else { return };
+    let peer = format!("{:016x}", caller.host.0);
+    let request = stream.about.request;
+    match error {
+        // The caller gave up, or the connection is gone, which is logged by itself.
+        StreamError::GivenUp(_) | StreamError::Connection(_) => {
+            tracing::debug!(peer, request, %error, "a stream ended")
+        }
+        error => tracing::warn!(peer, request, %error, "a stream was given up"),
+    }
+}
+
+async fn serve_request(serving: &Serving, caller: &Caller, stream: &mut Duplex) -> Result<(), StreamError> {
+    let until = Instant::now() + NET_HEADER_WAIT_MAX;
+    let (head, header) = stream.frame(Stage::ReceivingHeader, until, caller.version..=caller.version).await?;
+    let asked = crc32c::crc32c(&header);
+    let incoming = stream.check(Request::decode(&head, &header))?;
+    stream.about.is(incoming.message());
+    if !caller.of_cluster && incoming.message().node().is_some() {
+        let why = "the connection was made outside of the cluster".to_owned();
+        return refuse(caller, stream, incoming.message(), asked, why).await;
+    }
+    let bytes = head.body_bytes + incoming.message().answer_bytes_max();
+    let Some(_room) = room(serving, caller, &stream.about, bytes).await else {
+        let why = "the host holds as many bytes for its peers as it may".to_owned();
+        return refuse(caller, stream, incoming.message(), asked, why).await;
+    };
+    let bodies = stream.body(&incoming.pieces).await?;
+    let request = stream.check(incoming.complete(bodies))?;
+    stream.end().await?;
+    let answer = work(serving, caller, stream, &request).await?;
+    stream.send(answer.encode(caller.version, &request, asked)).await?;
+    stream.settle().await
+}
+
+async fn refuse(
+    caller: &Caller,
+    stream: &mut Duplex,
+    request: &Request,
+    asked: u32,
+    why: String,
+) -> Result<(), StreamError> {
+    let answer = Answer::Failed(PeerError::Refused { why });
+    stream.send(answer.encode(caller.version, request, asked)).await?;
+    stream.settle().await
+}
+
+/// Permits to hold so many bytes, the connection's own and the host's; none in time is none.
+async fn room(
+    serving: &Serving,
+    caller: &Caller,
+    about: &About,
+    bytes: usize,
+) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    if bytes > serving.options.serve_peer_bytes_max.min(serving.options.serve_bytes_max) {
+        return None;
+    }
+    let bytes = u32::try_from(bytes).ok()?;
+    let until = Instant::now() + NET_ROOM_WAIT_MAX;
+    let both = async {
+        let own = Arc::clone(&caller.held).acquire_many_owned(bytes).await.ok()?;
+        Some((own, Arc::clone(&serving.held).acquire_many_owned(bytes).await.ok()?))
+    };
+    about.bounded(Stage::AwaitingRoom, until, both).await.ok()?
+}
+
+/// Has the request done, telling the caller all the while.
+async fn work(
+    serving: &Serving,
+    caller: &Caller,
+    stream: &mut Duplex,
+    request: &Request,
+) -> Result<Answer, StreamError> {
+    let done = dispatch(&*serving.service, request.clone());
+    tokio::pin!(done);
+    let begun = Instant::now();
+    let mut tell = interval_at(begun + NET_WORKING_EVERY, NET_WORKING_EVERY);
+    tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut done => return Ok(answer),
+            _ = tell.tick() => {
+                if begun.elapsed() > NET_SERVE_WAIT_MAX {
+                    stream.about.log_quiet(Stage::Serving);
+                    return Ok(Answer::Failed(match request.node() {
+                        Some(node) => PeerError::TimedOut(node),
+                        None => PeerError::Refused { why: "the group did not answer in time".to_owned() },
+                    }));
+                }
+                let frame = encode(caller.version, FrameKind::Working, &[], 0).into();
+                stream.send(Outgoing { frame, body: vec![] }).await?;
+            }
+        }
+    }
+}
+
+async fn dispatch(service: &dyn HostService, request: Request) -> Answer {
+    let answer = match request {
+        Request::Append(append) => service.append_chunks(append).await.map(|()| Answer::Appended),
+        Request::Read(read) => service.read_chunks(read).await.map(Answer::Read),
+        Request::Drop { node, shards } => service.drop_shards(node, shards).await.map(|()| Answer::Dropped),
+        Request::Count { node, shards } => service.count_chunks(node, shards).await.map(Answer::Counted),
+        Request::Inventory { node, after, limit } => service.inventory(node, after, limit).await.map(Answer::Inventory),
+        Request::Group(call) => service.group_call(call).await.map(Answer::Group),
+    };
+    answer.unwrap_or_else(Answer::Failed)
+}

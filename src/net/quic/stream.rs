@@ -1,0 +1,289 @@
+//! One stream: frames out, frames in, every wait bounded, both halves closed on every path. Dropped half-way, it tells the
+//! other side that it was given up.
+
+use super::traffic::{Activity, Traffic};
+use super::words::{GIVEN_UP, MALFORMED, TOO_SLOW, words};
+use crate::limits::{
+    CHUNK_BYTES_MAX, NET_HEADER_WAIT_MAX, NET_PROGRESS_BYTES, NET_PROGRESS_WAIT_MAX, NET_QUIET_LOG_AFTER,
+    NET_SERVE_WAIT_MAX,
+};
+use crate::net::frame::{FrameError, HEAD_BYTES, Head, WireVersion};
+use crate::net::pace::Pace;
+use crate::net::protocol::{Outgoing, Piece, Request};
+use crate::types::{HostId, NodeId, ShardId};
+use bytes::{Buf, Bytes};
+use s2n_quic::stream::{BidirectionalStream, Error, ReceiveStream, SendStream};
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Where a stream stands: what a stalled one is logged with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Opening,
+    Sending,
+    AwaitingAnswer,
+    ReceivingHeader,
+    AwaitingRoom,
+    ReceivingBody,
+    Serving,
+    Ending,
+}
+
+/// Why a stream failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamError {
+    #[error("{0}")]
+    Connection(String),
+    #[error("the other side gave the stream up (code {0})")]
+    GivenUp(u64),
+    #[error("the stream ended in the middle of a frame")]
+    Truncated,
+    #[error("no progress for {} ms ({stage:?})", waited.as_millis())]
+    Stalled { stage: Stage, waited: Duration },
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl From<Error> for StreamError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::ConnectionError { error, .. } => Self::Connection(words(&error)),
+            Error::StreamReset { error, .. } => Self::GivenUp(*error),
+            other => Self::Connection(other.to_string()),
+        }
+    }
+}
+
+/// What a stream is about, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    pub(super) peer: HostId,
+    pub(super) request: &'static str,
+    node: Option<NodeId>,
+    shard: Option<ShardId>,
+    began: Instant,
+}
+
+impl About {
+    pub(super) fn new(peer: HostId, request: &'static str) -> Self {
+        Self { peer, request, node: None, shard: None, began: Instant::now() }
+    }
+
+    pub(super) fn is(&mut self, request: &Request) {
+        (self.request, self.node, self.shard) = (request.name(), request.node(), request.shard());
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// N9: says that the stream does not get on.
+    pub(super) fn log_quiet(&self, stage: Stage) {
+        tracing::warn!(
+            peer = format!("{:016x}", self.peer.0),
+            request = self.request,
+            node = self.node.map(tracing::field::display),
+            blob = self.shard.map(|shard| tracing::field::display(shard.blob)),
+            shard = self.shard.map(|shard| shard.shard.0),
+            ?stage,
+            age_ms = self.age().as_millis() as u64,
+            "a stream makes no progress"
+        );
+    }
+
+    /// Waits no longer than `until`, and says so when it becomes long.
+    pub(super) async fn bounded<T>(
+        &self,
+        stage: Stage,
+        until: Instant,
+        future: impl Future<Output = T>,
+    ) -> Result<T, StreamError> {
+        let from = Instant::now();
+        tokio::pin!(future);
+        if from + NET_QUIET_LOG_AFTER < until {
+            if let Ok(done) = timeout_at(from + NET_QUIET_LOG_AFTER, &mut future).await {
+                return Ok(done);
+            }
+            self.log_quiet(stage);
+        }
+        timeout_at(until, future).await.map_err(|_| StreamError::Stalled { stage, waited: from.elapsed() })
+    }
+}
+
+/// Both halves of a stream.
+#[derive(Debug)]
+pub(super) struct Duplex {
+    receive: ReceiveStream,
+    send: SendStream,
+    /// Received and not yet taken.
+    left: Bytes,
+    has_received_all: bool,
+    has_sent_all: bool,
+    given_up_with: u32,
+    pub(super) about: About,
+    traffic: Arc<Traffic>,
+    _active: Activity,
+}
+
+impl Duplex {
+    pub(super) fn new(stream: BidirectionalStream, about: About, traffic: &Arc<Traffic>) -> Self {
+        let (receive, send) = stream.split();
+        Self {
+            receive,
+            send,
+            left: Bytes::new(),
+            has_received_all: false,
+            has_sent_all: false,
+            given_up_with: GIVEN_UP,
+            about,
+            traffic: Arc::clone(traffic),
+            _active: Activity::begin(traffic),
+        }
+    }
+
+    /// Sends one message. Each stretch of it must find room in time.
+    pub(super) async fn send(&mut self, message: Outgoing) -> Result<(), StreamError> {
+        self.traffic.sent(message.bytes());
+        for mut part in std::iter::once(message.frame).chain(message.body) {
+            while !part.is_empty() {
+                let stretch = part.split_to(part.len().min(NET_PROGRESS_BYTES));
+                let until = Instant::now() + NET_PROGRESS_WAIT_MAX;
+                let sent = self.about.bounded(Stage::Sending, until, self.send.send(stretch)).await;
+                self.judge(sent)??;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing more will be sent; what was is on its way.
+    pub(super) fn finish(&mut self) -> Result<(), StreamError> {
+        self.send.finish()?;
+        self.has_sent_all = true;
+        Ok(())
+    }
+
+    /// Waits until the other side has all that was sent.
+    pub(super) async fn settle(&mut self) -> Result<(), StreamError> {
+        let until = Instant::now() + NET_SERVE_WAIT_MAX;
+        // What is not acknowledged by then is withdrawn, or it would be held as long as the connection.
+        self.has_sent_all = false;
+        self.about.bounded(Stage::Ending, until, self.send.close()).await??;
+        self.has_sent_all = true;
+        Ok(())
+    }
+
+    /// The next frame's head and header, both by `until`.
+    pub(super) async fn frame(
+        &mut self,
+        stage: Stage,
+        until: Instant,
+        spoken: RangeInclusive<WireVersion>,
+    ) -> Result<(Head, Vec<u8>), StreamError> {
+        let head: [u8; HEAD_BYTES] =
+            self.take(HEAD_BYTES, stage, |_, _| until).await?.try_into().map_err(|_| StreamError::Truncated)?;
+        let head = self.check(Head::decode(&head, spoken))?;
+        let until = until.max(Instant::now() + NET_HEADER_WAIT_MAX / 2);
+        let header = self.take(head.header_bytes, Stage::ReceivingHeader, |_, _| until).await?;
+        self.check(head.check_header(&header))?;
+        Ok((head, header))
+    }
+
+    /// A body, one buffer a piece.
+    pub(super) async fn body(&mut self, pieces: &[Piece]) -> Result<Vec<Bytes>, StreamError> {
+        let from = Instant::now();
+        let mut pace = Pace::from(Duration::ZERO);
+        let mut bodies = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let until = |now: Instant, came: usize| {
+                pace.came(now - from, came);
+                from + pace.until()
+            };
+            let body = self.take(piece.bytes as usize, Stage::ReceivingBody, until).await?;
+            self.check(piece.check(&body))?;
+            bodies.push(Bytes::from(body));
+        }
+        Ok(bodies)
+    }
+
+    /// The other side sends nothing more.
+    pub(super) async fn end(&mut self) -> Result<(), StreamError> {
+        let until = Instant::now() + NET_HEADER_WAIT_MAX;
+        if !self.left.is_empty() || self.more(Stage::Ending, until).await? {
+            self.given_up_with = MALFORMED;
+            return Err(FrameError::OtherAnswer("more follows it").into());
+        }
+        Ok(())
+    }
+
+    /// Marks the frame as one that nothing can be made of, for the other side to hear.
+    pub(super) fn check<T>(&mut self, checked: Result<T, FrameError>) -> Result<T, StreamError> {
+        if checked.is_err() {
+            self.given_up_with = MALFORMED;
+        }
+        Ok(checked?)
+    }
+
+    fn judge<T>(&mut self, waited: Result<T, StreamError>) -> Result<T, StreamError> {
+        if waited.is_err() {
+            self.given_up_with = TOO_SLOW;
+        }
+        waited
+    }
+
+    /// So many bytes. `until(now, came)`: by when the next must come.
+    async fn take(
+        &mut self,
+        bytes: usize,
+        stage: Stage,
+        mut until: impl FnMut(Instant, usize) -> Instant,
+    ) -> Result<Vec<u8>, StreamError> {
+        let mut taken = Vec::with_capacity(bytes.min(CHUNK_BYTES_MAX));
+        let mut by = until(Instant::now(), 0);
+        while taken.len() < bytes {
+            if self.left.is_empty() && !self.more(stage, by).await? {
+                return Err(StreamError::Truncated);
+            }
+            let some = self.left.len().min(bytes - taken.len());
+            taken.extend_from_slice(&self.left[..some]);
+            self.left.advance(some);
+            by = until(Instant::now(), some);
+        }
+        Ok(taken)
+    }
+
+    /// Receives what comes next; false where nothing more does.
+    async fn more(&mut self, stage: Stage, until: Instant) -> Result<bool, StreamError> {
+        let received = self.about.bounded(stage, until, self.receive.receive()).await;
+        match self.judge(received)? {
+            Ok(Some(bytes)) => {
+                self.traffic.received(bytes.len());
+                self.left = bytes;
+                Ok(true)
+            }
+            Ok(None) => {
+                self.has_received_all = true;
+                Ok(false)
+            }
+            Err(error) => {
+                self.has_received_all = true;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// N3, N4: whoever drops a stream half-way gives up both halves; otherwise a half-sent message would look whole.
+impl Drop for Duplex {
+    fn drop(&mut self) {
+        // An error says that the half was closed already.
+        if !self.has_sent_all {
+            let _ = self.send.reset(self.given_up_with.into());
+        }
+        if !self.has_received_all {
+            let _ = self.receive.stop_sending(self.given_up_with.into());
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Hosts that must not go on with each other: each is told why.
+
+use super::hosts::{
+    CALLED, CALLER, CLUSTER, Memory, NODE, SECRET, caller, connect, identity, options, serve, shard, speaking,
+};
+use crate::net::quic::words::words;
+use crate::net::tls::MEMBER_NAME;
+use crate::net::{ConnectError, GroupCall, GroupService, HostIdentity, NodeService, PeerError};
+use crate::types::{ClusterId, HostId};
+use bytes::Bytes;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use s2n_quic::client::Connect;
+use std::sync::Arc;
+
+async fn refused(called: Arc<HostIdentity>, calling: Arc<HostIdentity>, sought: Option<HostId>) -> String {
+    let server = serve(called, options(), &Arc::new(Memory::default()));
+    let client = caller(calling, options());
+    let answer = client.connect(&server.local_addr().to_string(), sought).await;
+    answer.map(|remote| format!("{:?}", remote.greeting())).expect_err("they do not go on").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_secret_is_refused_in_words() {
+    let other = HostIdentity::new(CALLER, Some(CLUSTER), b"some other secret, long enough").expect("made");
+    let why = refused(identity(CALLED, Some(CLUSTER)), other, Some(CALLED)).await;
+    assert!(why.contains("the cluster secret differs"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cluster_is_refused_with_both_named() {
+    let why = refused(identity(CALLED, Some(CLUSTER)), identity(CALLER, Some(ClusterId(0xC2))), Some(CALLED)).await;
+    assert!(why.contains("cluster 000000000000000000000000000000c1"), "{why}");
+    assert!(why.contains("cluster 000000000000000000000000000000c2"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_host_than_the_one_sought_is_refused() {
+    let why = refused(identity(CALLED, Some(CLUSTER)), identity(CALLER, Some(CLUSTER)), Some(HostId(9))).await;
+    assert!(why.contains("0000000000000009 was sought at this address, host 0000000000000002 is there"), "{why}");
+    let why = refused(identity(CALLER, Some(CLUSTER)), identity(CALLER, Some(CLUSTER)), None).await;
+    assert!(why.contains("both hosts call themselves 0000000000000001"), "{why}");
+}
+
+/// N8
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn version_ranges_that_do_not_meet_are_both_told() {
+    let why = refused(speaking(CALLED, 4, 5), speaking(CALLER, 2, 3), Some(CALLED)).await;
+    assert!(why.contains("host 0000000000000001 speaks 2 to 3, host 0000000000000002 speaks 4 to 5"), "{why}");
+}
+
+/// N8: a host of the next version and one of this meet at this.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_version_that_both_speak_is_taken() {
+    let server = serve(speaking(CALLED, 1, 2), options(), &Arc::new(Memory::default()));
+    let client = caller(speaking(CALLER, 1, 1), options());
+    let remote = connect(&client, server.local_addr()).await.expect("they meet at 1");
+    assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
+    let newer = caller(speaking(CALLER, 2, 3), options());
+    let remote = connect(&newer, server.local_addr()).await.expect("they meet at 2");
+    assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_of_no_cluster_may_speak_to_groups_only_until_it_has_entered() {
+    let server = serve(identity(CALLED, Some(CLUSTER)), options(), &Arc::new(Memory::default()));
+    let joining = HostIdentity::new(CALLER, None, SECRET).expect("made");
+    let client = caller(Arc::clone(&joining), options());
+    let remote = client.connect(&server.local_addr().to_string(), None).await.expect("it may ask to join");
+    assert_eq!(remote.greeting().cluster, Some(CLUSTER));
+    let call = GroupCall { group: 0, kind: 1, body: Bytes::from_static(b"may I?") };
+    assert_eq!(remote.group_call(call).await.expect("answered"), Bytes::from_static(b"may I?"));
+    let refused = remote.count_chunks(NODE, vec![shard(1)]).await;
+    assert!(matches!(refused, Err(PeerError::Refused { .. })), "{refused:?}");
+    joining.enter(CLUSTER).expect("entered");
+    let remote = connect(&client, server.local_addr()).await.expect("it is of the cluster");
+    assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_at_an_address_is_told_within_the_handshakes_time() {
+    let client = caller(identity(CALLER, Some(CLUSTER)), options());
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a loopback port is free");
+    let begun = tokio::time::Instant::now();
+    let answer = connect(&client, socket.local_addr().expect("bound")).await;
+    assert!(matches!(answer, Err(ConnectError::Unreachable { .. })), "{answer:?}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(8));
+    let answer = client.connect("no such name:1", None).await;
+    assert!(matches!(answer, Err(ConnectError::Unresolved { .. })), "{answer:?}");
+}
+
+/// A caller that trusts anyone, so that it is the server who must refuse it.
+#[derive(Debug)]
+struct TrustsAnyone;
+
+impl ServerCertVerifier for TrustsAnyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// N1: the called host asks for proof as well, and refuses who has none or another secret's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n1_a_caller_without_the_secret_is_refused_by_the_one_it_calls() {
+    let server = serve(identity(CALLED, Some(CLUSTER)), options(), &Arc::new(Memory::default()));
+    let other = HostIdentity::new(CALLER, Some(CLUSTER), b"some other secret, long enough").expect("made");
+    let mut with_other = other.client_config().expect("made");
+    with_other.dangerous().set_certificate_verifier(Arc::new(TrustsAnyone));
+    let mut with_none = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustsAnyone))
+        .with_no_client_auth();
+    with_none.alpn_protocols = vec![b"sherd".to_vec()];
+    for config in [with_other, with_none] {
+        let client = s2n_quic::Client::builder()
+            .with_tls(s2n_quic::provider::tls::rustls::Client::from(config))
+            .expect("set up")
+            .with_io("127.0.0.1:0")
+            .expect("a loopback port is free")
+            .start()
+            .expect("started");
+        let connect = Connect::new(server.local_addr()).with_server_name(MEMBER_NAME);
+        let error = match client.connect(connect).await {
+            // The caller's end is complete before the called one has judged.
+            Ok(mut connection) => connection.accept().await.expect_err("refused"),
+            Err(error) => error,
+        };
+        assert_eq!(words(&error), "it refused the handshake, as a host does when the cluster secret differs");
+    }
+}

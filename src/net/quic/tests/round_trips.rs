@@ -1,0 +1,124 @@
+//! Every request and its answer over the wire, and what becomes of those that nobody waits for.
+
+use super::hosts::{CALLED, CHUNK, NODE, Pair, append, chunk, options, pair, read, shard};
+use crate::net::{ChunkFault, GroupCall, GroupService, HostService, NodeService, PeerError, QuicOptions};
+use crate::types::NodeId;
+use bytes::Bytes;
+use futures::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_answered_as_by_the_host_itself() {
+    let Pair { remote, server, client: _client, .. } = pair(options()).await;
+    assert_eq!(remote.greeting().host, CALLED);
+    remote.append_chunks(append(1, 0, vec![chunk(1), chunk(2)])).await.expect("appended");
+    remote.append_chunks(append(2, 5, vec![Bytes::from_static(b"x")])).await.expect("appended");
+    let found = remote.read_chunks(read(1, 0, 3)).await.expect("read").chunks;
+    assert_eq!(found, vec![Ok(chunk(1)), Ok(chunk(2)), Err(ChunkFault::Missing)]);
+    let counts = remote.count_chunks(NODE, vec![shard(2), shard(9), shard(1)]).await.expect("counted");
+    assert_eq!(counts, vec![1, 0, 2]);
+    let page = remote.inventory(NODE, None, 1).await.expect("listed");
+    assert!(page.more && page.shards == vec![(shard(1), 2)]);
+    let page = remote.inventory(NODE, Some(shard(1)), u32::MAX).await.expect("listed");
+    assert!(!page.more && page.shards == vec![(shard(2), 1)]);
+    remote.drop_shards(NODE, vec![shard(1)]).await.expect("dropped");
+    assert_eq!(remote.count_chunks(NODE, vec![shard(1)]).await.expect("counted"), vec![0]);
+    assert!(matches!(remote.read_chunks(read(1, 0, 0)).await.expect("read").chunks.as_slice(), []));
+    let elsewhere = remote.count_chunks(NodeId(77), vec![]).await;
+    assert!(elsewhere.expect("no shards, no request").is_empty());
+    let elsewhere = remote.count_chunks(NodeId(77), vec![shard(1)]).await;
+    assert!(matches!(elsewhere, Err(PeerError::NoSuchNode(NodeId(77)))), "{elsewhere:?}");
+    assert!(!remote.is_lost());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_longer_than_a_request_may_be_go_in_several() {
+    let Pair { remote, server: _server, client: _client, .. } = pair(options()).await;
+    remote.append_chunks(append(5000, 0, vec![chunk(1)])).await.expect("appended");
+    let shards: Vec<_> = (0..9000).map(shard).collect();
+    let counts = remote.count_chunks(NODE, shards.clone()).await.expect("counted");
+    assert_eq!(counts.len(), 9000);
+    assert_eq!(counts[5000], 1);
+    remote.drop_shards(NODE, shards).await.expect("dropped");
+    assert_eq!(remote.count_chunks(NODE, vec![shard(5000)]).await.expect("counted"), vec![0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_of_a_group_of_nine_mebibytes_goes_there_and_back() {
+    let Pair { remote, server: _server, client: _client, .. } = pair(options()).await;
+    let body: Bytes = (0..9 << 20).map(|at: u32| (at >> 7) as u8).collect();
+    let answer = remote.group_call(GroupCall { group: 1, kind: 2, body: body.clone() }).await.expect("answered");
+    assert!(answer == body);
+    let empty = remote.group_call(GroupCall { group: 1, kind: 2, body: Bytes::new() }).await.expect("answered");
+    assert!(empty.is_empty());
+    // What a service says is cut to what may travel.
+    match remote.group_call(GroupCall { group: 1, kind: 0, body }).await {
+        Err(PeerError::Refused { why }) => assert!(why.starts_with("not a member") && why.len() <= 1024),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_exceeds_the_bounds_of_the_wire_is_refused_before_it_is_sent() {
+    let Pair { remote, server: _server, client: _client, .. } = pair(options()).await;
+    let large = append(1, 0, vec![Bytes::from(vec![0; (256 << 10) + 1])]);
+    assert!(matches!(remote.append_chunks(large).await, Err(PeerError::Refused { .. })));
+    assert!(matches!(remote.read_chunks(read(1, 0, 65)).await, Err(PeerError::Refused { .. })));
+    let body = Bytes::from(vec![0; (16 << 20) + 1]);
+    let call = GroupCall { group: 0, kind: 1, body };
+    assert!(matches!(remote.group_call(call).await, Err(PeerError::Refused { .. })));
+    assert!(!remote.is_lost());
+}
+
+/// N7: a drive that is slow, on a host that is there, is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_works_on_a_request_for_long_is_not_taken_for_silent() {
+    let Pair { remote, memory, server: _server, client: _client } = pair(options()).await;
+    *memory.delay.lock().expect("unpoisoned") = Duration::from_secs(11);
+    assert_eq!(remote.count_chunks(NODE, vec![shard(1)]).await.expect("counted"), vec![0]);
+}
+
+/// N3, N4: 2,000 reads that are given up at every stage, over a connection that allows ten streams.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n3_abandoned_reads_leave_no_stream_behind() {
+    let Pair { remote, server: _server, client: _client, .. } =
+        pair(QuicOptions { streams_max: 10, ..options() }).await;
+    remote.append_chunks(append(1, 0, (0..16).map(chunk).collect())).await.expect("appended");
+    let remote = Arc::new(remote);
+    let whole = remote.read_chunks(read(1, 0, 16)).await.expect("read");
+    assert!(whole.chunks.iter().all(|chunk| chunk.as_ref().is_ok_and(|chunk| chunk.len() == CHUNK)));
+    for round in 0..100u64 {
+        let abandoned = (0..20u64).map(|at| {
+            let remote = Arc::clone(&remote);
+            let patience = Duration::from_micros((round * 20 + at) * 7 % 9000);
+            async move { timeout(patience, remote.read_chunks(read(1, 0, 16))).await.is_err() }
+        });
+        join_all(abandoned).await;
+    }
+    let after = timeout(Duration::from_secs(20), join_all((0..10).map(|_| remote.read_chunks(read(1, 0, 16)))));
+    for read in after.await.expect("no stream is left open") {
+        assert_eq!(read.expect("read").chunks, whole.chunks);
+    }
+    assert!(!remote.is_lost());
+}
+
+/// A server that may hold less than its callers ask for has them wait, and serves all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_held_at_once_are_bounded() {
+    let room = 3 << 20;
+    let Pair { remote, server: _server, client: _client, .. } =
+        pair(QuicOptions { serve_bytes_max: room, serve_peer_bytes_max: room, ..options() }).await;
+    let appends = (0..32).map(|at| remote.append_chunks(append(at, 0, (0..8).map(chunk).collect())));
+    for appended in join_all(appends).await {
+        appended.expect("it waits for room");
+    }
+    // More than it ever holds is refused, in time and in words.
+    match remote.append_chunks(append(99, 0, (0..20).map(chunk).collect())).await {
+        Err(PeerError::Refused { why }) => assert!(why.contains("as it may"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
+}
