@@ -122,6 +122,18 @@ pub const INLINE_BYTES_MAX: usize = 16 << 10;
 /// One Raft entry's commands, at most.
 pub const RAFT_BATCH_BYTES_MAX: usize = 1 << 20;
 pub const RAFT_BATCH_COMMANDS_MAX: usize = 256;
+/// Entries read from the log, or sent to a follower, together; one that is larger goes alone.
+pub const RAFT_READ_BYTES_MAX: u64 = 4 << 20;
+/// One call between the replicas of a group, and its answer.
+pub const GROUP_CALL_BYTES_MAX: usize = 8 << 20;
+/// One piece of a snapshot on its way to a follower.
+pub const SNAPSHOT_PIECE_BYTES: usize = 1 << 20;
+/// Answers to forwarded changes that are remembered, and those that are forgotten together.
+pub const ANSWERS_MAX: u64 = 16_384;
+pub const ANSWERS_FORGOTTEN_AT_ONCE: usize = 256;
+/// Changes that a host may have on their way to the leader. A few hosts' together are far fewer than the answers that are
+/// remembered, so that a change that is sent again after an election finds its answer.
+pub const FORWARDS_MAX: usize = 1024;
 
 /// Data and parity shards of a blob, at most.
 pub const SHARDS_MAX: usize = 32;
@@ -165,6 +177,9 @@ const _: () = assert!(GET_STRIPES_AHEAD.is_multiple_of(GET_READ_STRIPES));
 const _: () = assert!(READ_HEDGE_AFTER.as_millis() < READ_WAIT_MAX.as_millis());
 const _: () = assert!(APPEND_LATE_AFTER.as_millis() < APPEND_WAIT_MAX.as_millis());
 const _: () = assert!(RAFT_BATCH_BYTES_MAX + INLINE_BYTES_MAX < RECORD_BODY_BYTES_MAX);
+const _: () = assert!(RAFT_READ_BYTES_MAX as usize + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_PIECE_BYTES < GROUP_CALL_BYTES_MAX);
+const _: () = assert!(FORWARDS_MAX as u64 * 8 < ANSWERS_MAX);
 const _: () = assert!(META_SEGMENT_BYTES as usize > 2 * BLOCK_BYTES + LOG_BATCH_BYTES_MAX);
 const _: () = assert!(LOG_BATCH_DIRECT_BODIES_MAX * 2 < 1024);
 const _: () = assert!(LOG_QUEUED_BYTES_MAX > 2 * RECORD_BODY_BYTES_MAX as u64);

@@ -3,6 +3,7 @@
 
 mod frame;
 mod greeting;
+mod group;
 mod identity;
 mod pace;
 mod pipe;
@@ -13,6 +14,7 @@ mod tls;
 
 pub use frame::{VersionRange, WireVersion};
 pub use greeting::{Greeting, Refusal};
+pub use group::{GroupError, GroupTransport, NoOtherHosts};
 pub use identity::HostIdentity;
 pub use pipe::{NoGroups, Peer, ServedHost, pipe};
 pub use quic::{ConnectError, QuicClient, QuicOptions, QuicServer, RemoteHost, StartError};

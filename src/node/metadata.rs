@@ -2,13 +2,14 @@
 
 use super::Surroundings;
 use crate::actors::consensus::{
-    self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SNAPSHOT_LOG_BYTES_MIN,
-    SnapshotPolicy, StartError,
+    self, FjallHome, Forming, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions,
+    SNAPSHOT_LOG_BYTES_MIN, SnapshotPolicy, StartError,
 };
 use crate::actors::drives::ThreadsStopped;
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
 use crate::limits::META_SEGMENT_BYTES;
+use crate::net::NoOtherHosts;
 use crate::storage::identity::{Drive, DriveState, HostDrives};
 use crate::storage::kv::KvError;
 use crate::storage::meta::command::Change;
@@ -56,6 +57,8 @@ pub(super) async fn start(around: &Surroundings, host: &HostDrives) -> Result<Re
         cluster: host.cluster,
         host: host.host,
         address: ADDRESS.to_owned(),
+        forming: Forming::Alone,
+        transport: Arc::new(NoOtherHosts),
         ambient: around.ambient.clone(),
         drives: drives.collect(),
         copies_wanted: usize::from(host.parity) + 1,

@@ -1,9 +1,10 @@
 //! The actor between those who propose changes and the group's log. Owns the proposals in flight, their batches and their
 //! waiters, and the leader's time.
 //!
-//! Receives `Propose`; to itself `FormBatches`; `MoveTables`, `Stop`. Sends nothing: answers go to the waiters. Invariants: batches
+//! Receives `Propose`, of this host and of those that forward theirs; to itself `FormBatches`; `MoveTables`, `Stop`. Sends nothing: answers go to the waiters. Invariants: batches
 //! under way are bounded, time never goes back, every waiter is answered or removed by its deadline. Refuses proposals
-//! when it is stopped or the replica is out of service. Does no input or output itself.
+//! when it is stopped or the replica is out of service, and gives them back where another host leads. Does no input or
+//! output itself.
 
 use super::batcher::{Batch, Batcher};
 use super::handle::MetaError;
@@ -13,10 +14,11 @@ use super::state::SnapshotStore;
 use super::state::StateMachine;
 use crate::ambient::Ambient;
 use crate::metrics::{PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX, RAFT_IS_LEADER, RAFT_TERM};
-use crate::storage::meta::codec::{encode_command, encode_entry};
-use crate::storage::meta::command::{Change, Command, Reply};
+use crate::storage::meta::codec::{encode_command, encode_entry, encode_forwarded};
+use crate::storage::meta::command::{Change, Command, Origin, Reply};
 use crate::types::{NodeId, UnixMs};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use bytes::Bytes;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -38,16 +40,35 @@ pub type MetaRaft = Raft<MetaGroup, StateMachine>;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Propose {
-    pub change: Change,
+    pub proposal: Proposal,
     pub waiter: Waiter,
+}
+
+/// A change to be.
+#[derive(Clone, Debug)]
+pub enum Proposal {
+    Own(Change),
+    /// As its proposer encoded it, without an origin in it. One that may have been sent before has an origin.
+    Encoded {
+        origin: Option<Origin>,
+        command: Bytes,
+    },
 }
 
 /// Who waits for a change, and the memory that it may hold meanwhile.
 #[derive(Debug)]
 pub struct Waiter {
-    pub reply: oneshot::Sender<Result<Reply, MetaError>>,
-    pub _permit: OwnedSemaphorePermit,
+    pub reply: oneshot::Sender<Result<Reply, Undecided>>,
+    pub _permit: Arc<OwnedSemaphorePermit>,
     pub since: Duration,
+}
+
+/// Why a change has no reply.
+#[derive(Clone, Debug)]
+pub enum Undecided {
+    /// It was not proposed, and must be on another host: the command as it was encoded.
+    NotHere(Bytes),
+    Failed(MetaError),
 }
 
 /// Everything that was in the mailbox is gathered: batches may be formed.
@@ -140,9 +161,14 @@ impl ConsensusApply {
         match result {
             Ok(response) => self.answer(id, response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) if !self.stopped => {
-                self.batcher.put_back(id);
-                ctx.run_later(RETRY_PAUSE, |this, ctx| this.form_later(ctx));
-                return;
+                if self.may_yet_lead() {
+                    self.batcher.put_back(id);
+                    ctx.run_later(RETRY_PAUSE, |this, ctx| this.form_later(ctx));
+                    return;
+                }
+                for (command, waiter) in self.batcher.give_back(id) {
+                    let _ = waiter.reply.send(Err(Undecided::NotHere(command)));
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a batch of changes is not known to be decided");
@@ -151,6 +177,12 @@ impl ConsensusApply {
             }
         }
         self.form_later(ctx);
+    }
+
+    /// Whether this host leads, though it may not propose at this moment, or will lead because it is alone.
+    fn may_yet_lead(&self) -> bool {
+        let own = *self.raft.node_id();
+        self.raft.metrics().borrow_watched().state.is_leader() || self.raft.voter_ids().eq(std::iter::once(own))
     }
 
     fn answer(&mut self, id: u64, replies: Replies) {
@@ -167,7 +199,7 @@ impl ConsensusApply {
     fn fail(&self, waiters: Vec<Waiter>, error: &MetaError, why: &str) {
         PROPOSALS_FAILED.with_label_values(&[why]).inc_by(waiters.len() as u64);
         for waiter in waiters {
-            let _ = waiter.reply.send(Err(error.clone()));
+            let _ = waiter.reply.send(Err(Undecided::Failed(error.clone())));
         }
     }
 
@@ -204,7 +236,7 @@ impl ConsensusApply {
         }
         self.confirming = true;
         let (raft, shared) = (self.raft.clone(), Arc::clone(&self.shared));
-        let confirm = async move { super::handle::confirm_sole_voter(&raft, &shared).await };
+        let confirm = async move { super::reads::confirm_sole_voter(&raft, &shared).await };
         ctx.spawn(confirm.into_actor(self).map(|(), this, _| this.confirming = false));
     }
 
@@ -269,12 +301,16 @@ impl Actor for ConsensusApply {
 impl Handler<Propose> for ConsensusApply {
     type Result = ();
 
-    fn handle(&mut self, Propose { change, waiter }: Propose, ctx: &mut Self::Context) {
+    fn handle(&mut self, Propose { proposal, waiter }: Propose, ctx: &mut Self::Context) {
         let refused = if self.stopped { Some("the store is stopping".to_owned()) } else { self.shared.fault() };
         if let Some(why) = refused {
             return self.fail(vec![waiter], &MetaError::Unavailable { why }, "refused");
         }
-        let command = encode_command(&Command { now: self.time(), change });
+        let command = match proposal {
+            Proposal::Own(change) => encode_command(&Command::new(self.time(), change)),
+            Proposal::Encoded { origin: None, command } => command,
+            Proposal::Encoded { origin: Some(origin), command } => encode_forwarded(origin, self.time(), &command),
+        };
         self.batcher.propose(command, waiter.since + PROPOSAL_PATIENCE, waiter);
         self.form_later(ctx);
     }

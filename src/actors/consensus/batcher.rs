@@ -90,6 +90,12 @@ impl<W> Batcher<W> {
         }
     }
 
+    /// A batch was refused before it was proposed and is to be proposed elsewhere: its commands, each with who waits for it.
+    pub fn give_back(&mut self, id: u64) -> Vec<(Bytes, W)> {
+        let batch = self.in_flight.remove(&id).unwrap_or_default();
+        batch.into_iter().flatten().map(|proposal| (proposal.command, proposal.waiter)).collect()
+    }
+
     /// Takes out the waiters whose deadline has come.
     pub fn expire(&mut self, now: Duration) -> Expired<W> {
         let mut expired = Expired { unproposed: Vec::new(), undecided: Vec::new() };
@@ -192,5 +198,15 @@ mod tests {
         batcher.put_back(batch.id);
         let again = batcher.next_batch().expect("they wait again");
         assert_eq!(again.commands, [Bytes::from_static(b"b"), Bytes::from_static(b"c")]);
+    }
+
+    #[test]
+    fn a_batch_for_another_host_is_given_back_whole() {
+        let mut batcher = Batcher::default();
+        batcher.propose(Bytes::from_static(b"a"), LATER, 'a');
+        batcher.propose(Bytes::from_static(b"b"), LATER, 'b');
+        let batch = batcher.next_batch().expect("two proposals wait");
+        assert_eq!(batcher.give_back(batch.id), [(Bytes::from_static(b"a"), 'a'), (Bytes::from_static(b"b"), 'b')]);
+        assert!(batcher.finish(batch.id).is_empty());
     }
 }

@@ -1,32 +1,30 @@
-//! What others hold of the metadata: proposals, lookups, and word of drives that come and go.
+//! What others hold of the metadata: proposals, lookups, the calls of other hosts, and word of drives that come and go.
 
-use super::apply::{ConsensusApply, MetaRaft, MoveTables, PROPOSAL_PATIENCE, Propose, Stop, Waiter};
+use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
 use super::mirror::ToMirror;
+use super::network::{Kind, Link, Server};
 use super::shared::Shared;
 use super::start::ReplicaDrive;
 use super::state::SnapshotStore;
+use super::{forward, members, reads};
 use crate::ambient::Ambient;
+use crate::limits::GROUP_CALL_BYTES_MAX;
+use crate::net::{GroupCall, GroupError};
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::view::MetaView;
-use crate::types::NodeId;
+use crate::types::{HostId, NodeId};
 use actix::Addr;
-use openraft::ReadPolicy;
+use bytes::Bytes;
+use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Bytes that proposals may hold in all.
-const PROPOSALS_BYTES_MAX: u32 = 64 << 20;
-/// What a proposal holds besides its inline bytes, about.
-const PROPOSAL_BYTES: u32 = 1024;
-/// A read waits this long for a leader, or for tables that are being rebuilt.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
-const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// The caller's own bound lies after the actor's, which knows more.
-const ANSWER_GRACE: Duration = Duration::from_secs(2);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which Raft group of a host; there is one.
@@ -36,7 +34,7 @@ pub struct GroupId(pub u32);
 /// What others hold of the metadata. Cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct MetaHandle {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -48,6 +46,12 @@ pub(super) struct Inner {
     pub mirror: mpsc::UnboundedSender<ToMirror>,
     /// Bytes that proposals may still hold.
     pub permits: Arc<Semaphore>,
+    /// Changes that may still go to another host.
+    pub forwards: Semaphore,
+    pub link: Link,
+    pub server: Server,
+    /// The greatest index that some host is known to have applied.
+    pub known_applied: AtomicU64,
     pub ambient: Ambient,
 }
 
@@ -71,6 +75,8 @@ pub enum MetaError {
 #[derive(Clone, Debug, Default)]
 pub struct MetaStatus {
     pub is_leader: bool,
+    /// Who leads, as far as this host knows.
+    pub leader: Option<HostId>,
     pub term: u64,
     pub last_log_index: u64,
     pub committed_index: u64,
@@ -82,6 +88,55 @@ pub struct MetaStatus {
     pub out_of_service: Option<String>,
 }
 
+/// Who takes part in the group, as this host knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Those of either side, while the voters change.
+    pub voters: BTreeSet<HostId>,
+    pub learners: BTreeSet<HostId>,
+    /// Where each is reached.
+    pub addresses: std::collections::BTreeMap<HostId, String>,
+    pub leader: Option<HostId>,
+    /// Whether no change is under way.
+    pub settled: bool,
+}
+
+/// Where a change or a question about the present goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leader {
+    Here,
+    There(HostId),
+    Unknown,
+}
+
+impl Inner {
+    pub fn metrics(&self) -> RaftMetrics<super::raft_types::MetaGroup> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    pub fn leader(&self) -> Leader {
+        let own = *self.raft.node_id();
+        let watched = self.raft.server_metrics();
+        let metrics = watched.borrow_watched();
+        match metrics.current_leader {
+            _ if metrics.state.is_leader() => Leader::Here,
+            Some(leader) if leader != own => Leader::There(HostId(leader)),
+            _ if metrics.membership_config.voter_ids().eq(std::iter::once(own)) => Leader::Here,
+            _ => Leader::Unknown,
+        }
+    }
+
+    /// Returns when this host no longer thinks that this one leads.
+    pub async fn leader_is_other_than(&self, host: HostId) {
+        let mut watched = self.raft.server_metrics();
+        while self.leader() == Leader::There(host) {
+            if WatchReceiver::changed(&mut watched).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
 impl MetaHandle {
     pub(super) fn new(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
@@ -91,61 +146,69 @@ impl MetaHandle {
         self.inner.group
     }
 
-    /// Decides one change and waits until it is applied here. The leader's time is put in by the actor.
+    /// Decides one change, wherever the leader is, and waits until it is applied there: what is read afterwards on any host
+    /// shows it. The time in it is the leader's.
     pub async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
-        let since = self.inner.ambient.clock.monotonic();
-        let bytes = proposal_bytes(&change);
-        let permit = Arc::clone(&self.inner.permits).acquire_many_owned(bytes);
-        let permit = match timeout(PROPOSAL_PATIENCE, permit).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(unavailable("the store is stopping")),
-            Err(_) => return Err(unavailable("too many changes are waiting")),
-        };
-        let (reply, answer) = oneshot::channel();
-        let waiter = Waiter { reply, _permit: permit, since };
-        self.inner.actor.do_send(Propose { change, waiter });
-        match timeout(PROPOSAL_PATIENCE + ANSWER_GRACE, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(MetaError::TimedOut),
-        }
+        forward::propose(&self.inner, change).await
     }
 
-    /// A view that shows every change acknowledged before this call (at the leader, under its lease).
+    /// A view that shows every change acknowledged before this call, on any host.
     pub async fn read(&self) -> Result<MetaView, MetaError> {
-        let shared = &self.inner.shared;
-        if !shared.sole_voter.is_confirmed() {
-            timeout(READ_PATIENCE, self.pass_barrier()).await.map_err(|_| unavailable("there is no leader"))??;
-        }
-        if let Some(tables) = &*shared.tables.load() {
-            return Ok(tables.view());
-        }
-        timeout(READ_PATIENCE, self.wait_for_tables()).await.map_err(|_| unavailable("the tables are being rebuilt"))
+        reads::read(&self.inner).await
     }
 
-    async fn wait_for_tables(&self) -> MetaView {
-        let shared = &self.inner.shared;
-        loop {
-            let changed = shared.tables_changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(tables) = &*shared.tables.load() {
-                return tables.view();
-            }
-            changed.await;
+    /// Answers a call of another host's replica of this group. Whoever calls must be known to be a host of the cluster.
+    pub async fn serve(&self, call: GroupCall) -> Result<Bytes, GroupError> {
+        let inner = &self.inner;
+        let refused = |why: String| Err(GroupError::Refused { why });
+        if call.group != inner.group.0 {
+            return refused(format!("there is no group {} here", call.group));
+        }
+        if call.body.len() > GROUP_CALL_BYTES_MAX {
+            return refused(format!("a call of {} bytes", call.body.len()));
+        }
+        if let Some(why) = inner.shared.fault() {
+            return refused(why);
+        }
+        let Some(kind) = Kind::from_byte(call.kind) else {
+            return refused(format!("calls of kind {} are not known", call.kind));
+        };
+        match kind {
+            Kind::Append => inner.server.append(&call.body).await,
+            Kind::Vote => inner.server.vote(&call.body, false).await,
+            Kind::PreVote => inner.server.vote(&call.body, true).await,
+            Kind::Transfer => inner.server.transfer(&call.body).await,
+            Kind::SnapshotPiece => inner.server.take_piece(&call.body).await,
+            Kind::SnapshotInstall => inner.server.install(&call.body),
+            Kind::Forward => forward::serve(inner, &call.body).await,
+            Kind::ReadIndex => reads::serve(inner, &call.body).await,
+            Kind::Steer => members::serve(inner, &call.body).await,
         }
     }
 
-    async fn pass_barrier(&self) -> Result<(), MetaError> {
-        loop {
-            if let Some(why) = self.inner.shared.fault() {
-                return Err(MetaError::Unavailable { why });
-            }
-            match self.inner.raft.ensure_linearizable(ReadPolicy::LeaseRead).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.fatal().is_some() => return Err(unavailable(&error.to_string())),
-                Err(_) => tokio::time::sleep(READ_RETRY_PAUSE).await,
-            }
-        }
+    /// Adds a host that keeps the metadata and does not vote; it is brought up in the background. Without effect where it
+    /// is a member already.
+    pub async fn add_learner(&self, host: HostId, address: &str) -> Result<(), MetaError> {
+        members::add_learner(&self.inner, host, address).await
+    }
+
+    /// Makes exactly these members the voters; former voters stay as learners. Refused while one of them lags far behind.
+    pub async fn change_voters(&self, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
+        members::change_voters(&self.inner, voters).await
+    }
+
+    /// Takes a host out of the group, whether it voted or not.
+    pub async fn remove(&self, host: HostId) -> Result<(), MetaError> {
+        members::remove(&self.inner, host).await
+    }
+
+    pub fn membership(&self) -> Membership {
+        members::membership(&self.inner)
+    }
+
+    /// Makes another voter the leader; returns when it is, as this host sees it.
+    pub async fn transfer_leadership(&self, to: HostId) -> Result<(), MetaError> {
+        members::transfer_leadership(&self.inner, to).await
     }
 
     /// A drive of this host is out of service: its copy of the log counts no more, and the tables leave it.
@@ -166,12 +229,13 @@ impl MetaHandle {
     }
 
     pub fn status(&self) -> MetaStatus {
-        let metrics = self.inner.raft.metrics().borrow_watched().clone();
+        let metrics = self.inner.metrics();
         let index = |id: Option<super::raft_types::LogId>| id.map_or(0, |id| id.index);
         let drives = self.inner.shared.drives();
         let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
         MetaStatus {
             is_leader: metrics.state.is_leader(),
+            leader: metrics.current_leader.map(HostId),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed_index: index(metrics.local_committed),
@@ -184,8 +248,10 @@ impl MetaHandle {
         }
     }
 
-    /// Takes no more proposals, makes what was decided durable, and releases everything. Calls after it are refused.
+    /// Gives the lead to another voter where there is one, takes no more proposals, makes what was decided durable, and
+    /// releases everything. Calls after it are refused.
     pub async fn shutdown(&self) {
+        members::leave_the_lead(&self.inner).await;
         self.inner.permits.close();
         let _ = self.inner.actor.send(Stop).await;
         let _ = timeout(CLOSE_PATIENCE, self.inner.raft.shutdown()).await;
@@ -211,37 +277,6 @@ impl MetaHandle {
     }
 }
 
-fn unavailable(why: &str) -> MetaError {
-    MetaError::Unavailable { why: why.to_owned() }
-}
-
-fn proposal_bytes(change: &Change) -> u32 {
-    let inline = match change {
-        Change::PutObject(put) => put.inline.as_ref().map_or(0, bytes::Bytes::len),
-        Change::DeleteObjects { keys, .. } => keys.iter().map(|(key, _)| key.len() + 64).sum(),
-        Change::CompleteUpload(complete) => complete.parts.len() * 64,
-        _ => 0,
-    };
-    u32::try_from(inline).unwrap_or(u32::MAX).saturating_add(PROPOSAL_BYTES).min(PROPOSALS_BYTES_MAX)
-}
-
-/// Notes that this host alone decides, if so: the epoch of membership is taken first, the barrier passed, and the
-/// membership looked at last.
-pub(super) async fn confirm_sole_voter(raft: &MetaRaft, shared: &Shared) {
-    let epoch = shared.sole_voter.epoch();
-    if raft.ensure_linearizable(ReadPolicy::LeaseRead).await.is_err() {
-        return;
-    }
-    let own = *raft.node_id();
-    let alone = raft.with_raft_state(move |state| {
-        let effective = state.membership_state.effective();
-        effective.voter_ids().eq(std::iter::once(own))
-    });
-    if alone.await.unwrap_or(false) {
-        shared.sole_voter.confirm(epoch);
-    }
-}
-
-pub(super) fn proposal_permits() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX as usize))
+pub(super) fn unavailable(why: impl ToString) -> MetaError {
+    MetaError::Unavailable { why: why.to_string() }
 }

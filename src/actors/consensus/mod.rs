@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! MetaHandle::propose ─> ConsensusApply ─> openraft ─> LogStore ─> mirror task ─> LogHandle of each copy's drive
-//!                              ^               └────> StateMachine ─> tables ─> replies, back the same way
+//!     │                        ^               ├────> StateMachine ─> tables ─> replies, back the same way
+//!     └─> another host leads ──│───────────────┴────> Peers ─> GroupTransport ─> MetaHandle::serve of other hosts
 //! MetaHandle::read ────────────┴── the barrier ────────────────────> a view of the tables
 //! ```
 //!
@@ -11,18 +12,21 @@
 
 mod apply;
 mod batcher;
+mod forward;
 mod handle;
+mod members;
 mod mirror;
 mod network;
 mod raft_types;
+mod reads;
 mod shared;
 mod start;
 mod state;
 
 pub use apply::SnapshotPolicy;
-pub use handle::{GroupId, MetaError, MetaHandle, MetaStatus};
+pub use handle::{GroupId, Membership, MetaError, MetaHandle, MetaStatus};
 pub use shared::Offload;
-pub use start::{ReplicaDrive, ReplicaOptions, SNAPSHOT_LOG_BYTES_MIN, StartError, start};
+pub use start::{Forming, ReplicaDrive, ReplicaOptions, SNAPSHOT_LOG_BYTES_MIN, StartError, start};
 pub use state::{FjallHome, StateHome};
 
 #[cfg(test)]

@@ -156,6 +156,8 @@ impl SoleVoter {
 
 #[derive(Debug)]
 pub struct Shared {
+    /// This one, as openraft names it.
+    pub host: u64,
     pub index: Mutex<LogIndex>,
     pub drives: Mutex<Drives>,
     /// `None` while the tables are being rebuilt; the state machine sets it.

@@ -135,7 +135,7 @@ impl Metadata for TableMetadata {
     async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         *index += 1;
-        let entry = ApplyEntry { index: *index, commands: vec![Command { now: self.clock.unix_ms(), change }] };
+        let entry = ApplyEntry { index: *index, commands: vec![Command::new(self.clock.unix_ms(), change)] };
         let mut replies = self.tables.apply([entry], Bytes::new()).expect("tables in memory");
         Ok(replies.remove(0).remove(0))
     }

@@ -62,7 +62,7 @@ impl Tables {
     pub(crate) fn apply(&self, change: Change) -> Reply {
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         *applied += 1;
-        let entry = ApplyEntry { index: *applied, commands: vec![Command { now: UnixMs(1000 + *applied), change }] };
+        let entry = ApplyEntry { index: *applied, commands: vec![Command::new(UnixMs(1000 + *applied), change)] };
         let replies = self.tables.apply([entry], Bytes::new()).expect("tables in memory");
         replies.into_iter().flatten().next().expect("one reply a command")
     }

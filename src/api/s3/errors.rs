@@ -285,6 +285,7 @@ impl From<Refusal> for S3Error {
             )
             .into(),
             Refusal::InvalidRequest => Fault::InvalidRequest("The request is not valid.".to_owned()).into(),
+            Refusal::Forgotten => StoreError::OutcomeUnknown.into(),
         }
     }
 }

@@ -7,20 +7,26 @@
 //!
 //! ```text
 //! command: version u8, head length u32, head (postcard), then 0x00, or 0x01 and the inline bytes to the end
+//! forwarded command: 2 u8, since u64, id u128, the leader's time u64, then a command as its proposer encoded it
 //! entry:   version u8, count u32, then for each command: length u32, command          (all u32 little-endian)
 //! ```
 
-use super::command::{Change, Command};
+use super::command::{Change, Command, Origin};
 use super::record::{
-    BlobRef, BucketRecord, CompletedRecord, Counts, GarbageRow, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
+    AnswerRow, AnswersRecord, BlobRef, BucketRecord, CompletedRecord, Counts, GarbageRow, Manifest, NodeRecord,
+    PartRow, RepairRow, UploadRecord,
 };
 use crate::storage::kv::KvError;
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::types::UnixMs;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The version that is written.
 pub const FORMAT_VERSION: u8 = 1;
+/// A command that was forwarded.
+const FORWARDED_VERSION: u8 = 2;
+const FORWARDED_HEAD_BYTES: usize = 1 + 8 + 16 + 8;
 /// Inline bytes below this are copied out of their entry, so that a few of them do not keep a large entry in memory.
 const SLICE_BYTES_MIN: usize = 1024;
 
@@ -60,6 +66,7 @@ macro_rules! records {
 records! {
     BucketRecord "bucket", Manifest "manifest", PartRow "part", UploadRecord "upload", CompletedRecord "completed upload",
     BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node", Counts "counts",
+    AnswerRow "answer", AnswersRecord "answers",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {
@@ -89,7 +96,35 @@ pub fn encode_command(command: &Command) -> Bytes {
     bytes.freeze()
 }
 
+/// Bytes of a command that another host encoded, with its origin and the leader's time, which counts instead of the one
+/// in it.
+pub fn encode_forwarded(origin: Origin, now: UnixMs, command: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(FORWARDED_HEAD_BYTES + command.len());
+    bytes.put_u8(FORWARDED_VERSION);
+    bytes.put_u64_le(origin.since);
+    bytes.put_u128_le(origin.id);
+    bytes.put_u64_le(now.0);
+    bytes.put_slice(command);
+    bytes.freeze()
+}
+
+fn decode_forwarded(bytes: &Bytes) -> Result<Command, CodecError> {
+    const WHAT: &str = "forwarded command";
+    if bytes.len() < FORWARDED_HEAD_BYTES {
+        return Err(CodecError::Truncated { what: WHAT });
+    }
+    let mut head = &bytes[1..FORWARDED_HEAD_BYTES];
+    let origin = Origin { since: head.get_u64_le(), id: head.get_u128_le() };
+    let now = UnixMs(head.get_u64_le());
+    let command = decode_plain(&bytes.slice(FORWARDED_HEAD_BYTES..))?;
+    Ok(Command { now, origin: Some(origin), ..command })
+}
+
 pub fn decode_command(bytes: &Bytes) -> Result<Command, CodecError> {
+    if bytes.first() == Some(&FORWARDED_VERSION) { decode_forwarded(bytes) } else { decode_plain(bytes) }
+}
+
+fn decode_plain(bytes: &Bytes) -> Result<Command, CodecError> {
     const WHAT: &str = "command";
     let body = versioned(WHAT, bytes)?;
     let (head, tail) = split_sized(WHAT, body)?;

@@ -13,9 +13,28 @@ use serde::{Deserialize, Serialize};
 pub struct Command {
     pub now: UnixMs,
     pub change: Change,
+    /// Where it was forwarded from another host: travels before the encoded command, not in it (`codec`).
+    #[serde(skip)]
+    pub origin: Option<Origin>,
+}
+
+/// What tells a change that was sent to the leader from every other: sent twice, it is made once. The state machine
+/// remembers the answers to the changes with the greatest `since`, up to a bound, and refuses any that is older than those it
+/// has forgotten. So a change is never made twice, whatever clocks say and however late a copy of it arrives; and
+/// nothing needs to be said about hosts that come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// An index of the log that its proposer knew to be applied when it sent the change first.
+    pub since: u64,
+    /// Random.
+    pub id: u128,
 }
 
 impl Command {
+    pub fn new(now: UnixMs, change: Change) -> Self {
+        Self { now, change, origin: None }
+    }
+
     /// The object's bytes, where the command carries them.
     pub fn inline(&self) -> Option<&Bytes> {
         match &self.change {
@@ -196,6 +215,9 @@ pub enum Refusal {
     SizeMismatch,
     #[error("the request is malformed")]
     InvalidRequest,
+    /// Only to a change with an origin. It may have been made before.
+    #[error("the change was sent too long ago to know whether it was made")]
+    Forgotten,
 }
 
 /// A garbage blob, for those who ask for some.

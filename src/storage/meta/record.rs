@@ -1,6 +1,7 @@
 //! What the metadata tables hold: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes only;
 //! `codec` gives each its versioned bytes, `apply` its rules.
 
+use super::command::Reply;
 use crate::types::{BlobId, BucketId, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -174,4 +175,18 @@ pub struct Counts {
     /// Lists of parts or uploads still to be taken apart into garbage.
     pub dropped_lists: u64,
     pub buckets_ever: u64,
+}
+
+/// What a change that another host forwarded was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    pub reply: Reply,
+}
+
+/// Of the answers that are remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswersRecord {
+    pub count: u64,
+    /// Answers to changes with a lesser `since` may be forgotten.
+    pub complete_from: u64,
 }

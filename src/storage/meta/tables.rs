@@ -16,11 +16,13 @@
 //! | `dropped` | kind u8, manifest, upload or bucket | empty: a list whose rows are still to become garbage |
 //! | `repairs` | blob u128, shard u8 | `RepairRow` |
 //! | `nodes` | node u32 | `NodeRecord` |
+//! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
 //! | `system` | fixed names | format, last applied position, counters |
 //!
 //! An object's key is the rest of its row's key, as it is. In `uploads` something follows it, so there each 0x00 of it is
 //! written 0x00 0xff and 0x00 0x00 ends it: the order of keys is kept, and no key is a prefix of another's.
 
+use super::command::Origin;
 use crate::storage::kv::Table;
 use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardIndex, UploadId};
 
@@ -37,6 +39,7 @@ pub const GARBAGE: Table = Table("garbage");
 pub const DROPPED: Table = Table("dropped");
 pub const REPAIRS: Table = Table("repairs");
 pub const NODES: Table = Table("nodes");
+pub const ANSWERS: Table = Table("answers");
 pub const SYSTEM: Table = Table("system");
 
 /// Every table. A table's place here is its number in snapshots, so adding one makes a new snapshot version. `system` is last:
@@ -55,6 +58,7 @@ pub const TABLES: &[Table] = &[
     DROPPED,
     REPAIRS,
     NODES,
+    ANSWERS,
     SYSTEM,
 ];
 
@@ -62,6 +66,7 @@ pub const TABLES: &[Table] = &[
 pub const SYSTEM_FORMAT: &[u8] = b"format";
 pub const SYSTEM_APPLIED: &[u8] = b"applied";
 pub const SYSTEM_COUNTS: &[u8] = b"counts";
+pub const SYSTEM_ANSWERS: &[u8] = b"answers";
 
 pub fn bucket_prefix(bucket: BucketId) -> [u8; 8] {
     bucket.0.to_be_bytes()
@@ -89,6 +94,13 @@ pub fn repair_key(blob: BlobId, shard: ShardIndex) -> [u8; 17] {
     let mut row = [0; 17];
     row[..16].copy_from_slice(&blob.to_be_bytes());
     row[16] = shard.0;
+    row
+}
+
+pub fn answer_key(origin: Origin) -> [u8; 24] {
+    let mut row = [0; 24];
+    row[..8].copy_from_slice(&origin.since.to_be_bytes());
+    row[8..].copy_from_slice(&origin.id.to_be_bytes());
     row
 }
 

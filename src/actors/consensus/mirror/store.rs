@@ -8,6 +8,7 @@ use crate::actors::consensus::raft_types::{
 };
 use crate::actors::consensus::shared::Shared;
 use crate::actors::log::LogHandle;
+use crate::limits::RAFT_READ_BYTES_MAX;
 use crate::storage::raft_log::{EntryPlace, LogEntry, LogRecord, Payload, Position};
 use crate::storage::wal::{Location, RecordKind};
 use crate::types::NodeId;
@@ -18,9 +19,6 @@ use std::io;
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-
-/// Bytes of entries handed out in one read that may be cut short.
-const READ_BYTES_MAX: u64 = 4 << 20;
 
 /// The log of one replica; clones read it.
 #[derive(Clone, Debug)]
@@ -124,7 +122,7 @@ impl RaftLogReader<MetaGroup> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        let end = self.shared.index().run_end(start, end, READ_BYTES_MAX);
+        let end = self.shared.index().run_end(start, end, RAFT_READ_BYTES_MAX);
         self.read(start, end).await?.into_iter().map(entry_of).collect()
     }
 
@@ -160,6 +158,9 @@ impl RaftLogStorage<MetaGroup> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        if vote.leader_id.node_id != self.shared.host {
+            self.shared.sole_voter.note_members();
+        }
         let record = self.shared.index().set_ballot(ballot_of(vote));
         self.send_and_wait(record).await
     }

@@ -2,6 +2,7 @@
 
 use super::{ReplicaDrive, ReplicaOptions, StartError};
 use crate::actors::consensus::mirror::{CopyOpener, FoundCopy, read_entries};
+use crate::actors::consensus::raft_types::raft_id;
 use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVoter, mirror_file};
 use crate::actors::log::LogHandle;
 use crate::storage::disk::{Disk, read_file, replace_file};
@@ -168,6 +169,7 @@ pub(super) async fn settle(options: &ReplicaOptions, believed: Believed) -> Resu
 fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
     let by_node = options.drives.iter().map(|drive| (drive.node, drive.clone().into_idle())).collect();
     Shared {
+        host: raft_id(options.host),
         index: Mutex::new(index),
         drives: Mutex::new(Drives { by_node, set, snapshot: None }),
         tables: ArcSwapOption::empty(),

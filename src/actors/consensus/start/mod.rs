@@ -4,15 +4,18 @@ mod copies;
 mod tables;
 
 use super::apply::{ConsensusApply, MetaRaft, SnapshotPolicy};
-use super::handle::{GroupId, Inner, MetaHandle, confirm_sole_voter, proposal_permits};
+use super::forward::{forward_permits, proposal_permits};
+use super::handle::{GroupId, Inner, MetaHandle};
 use super::mirror::{LogStore, Mirror, ToMirror};
-use super::network::NoPeers;
+use super::network::{Link, Peers, Server};
 use super::raft_types::{MetaGroup, raft_id};
+use super::reads::confirm_sole_voter;
 use super::shared::{Drive, DriveRole, Offload, Shared};
 use super::state::{SnapshotStore, StateHome, StateMachine};
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
 use crate::metrics::MIRROR_COPIES;
+use crate::net::GroupTransport;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::Disk;
 use crate::storage::raft_log::{ChoiceError, MirrorProgress, Position};
@@ -20,11 +23,13 @@ use crate::storage::wal::Durability;
 use crate::types::{ClusterId, HostId, NodeId};
 use actix::Actor;
 use copies::{believe, settle};
+use openraft::errors::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, Raft};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tables::{find_snapshot, find_tables};
 use tokio::sync::mpsc;
@@ -34,6 +39,10 @@ pub use copies::write_mirror_file;
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 600;
 const ELECTION_MS_MAX: u64 = 1200;
+/// How long a follower keeps to a leader that it heard: openraft makes it the longest time to an election.
+const LEASE: Duration = Duration::from_millis(ELECTION_MS_MAX);
+/// On top of it, after a restart, for clocks that do not run alike.
+const LEASE_MARGIN: Duration = Duration::from_millis(100);
 /// Until this host, where it is alone, leads its group.
 const LEAD_PATIENCE: Duration = Duration::from_secs(10);
 const LEAD_POLL: Duration = Duration::from_millis(2);
@@ -55,6 +64,22 @@ impl ReplicaDrive {
     }
 }
 
+/// How a replica without a log comes to be part of a group. One that has a log goes by that.
+///
+/// A host's id is lost with its drives: a host that lost its log comes back under another id and has to be added. All
+/// safety rests on it: under its old id it would vote again where it has voted, and for logs that lack what it had
+/// acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forming {
+    /// A group of its own.
+    Alone,
+    /// Exactly these hosts, with their addresses, make the group together: each is started with the same ones, in any
+    /// order and however often. The group begins with a vote of their majority, so there is one, whoever is first.
+    Founders(BTreeMap<HostId, String>),
+    /// It waits to be added by those who are.
+    Joining,
+}
+
 /// What a replica is made of.
 #[derive(Debug)]
 pub struct ReplicaOptions {
@@ -63,6 +88,9 @@ pub struct ReplicaOptions {
     pub host: HostId,
     /// Where the other hosts of the group reach this one.
     pub address: String,
+    pub forming: Forming,
+    /// The way to the other hosts.
+    pub transport: Arc<dyn GroupTransport>,
     pub ambient: Ambient,
     /// Every drive that is present.
     pub drives: Vec<ReplicaDrive>,
@@ -94,6 +122,8 @@ pub enum StartError {
     NoDriveTakesTheLog(Vec<(NodeId, String)>),
     #[error("entries of the metadata log up to {purged:?} are gone, and no snapshot that covers them is left")]
     SnapshotLost { purged: Position },
+    #[error("host {0:?} is not one of the founders that it is to form a group with")]
+    NotAFounder(HostId),
     #[error("no drive takes the metadata tables: {0}")]
     Tables(String),
     #[error("consensus does not start: {0}")]
@@ -114,14 +144,30 @@ pub(super) struct Stores {
 /// Starts a replica on the current actix arbiter: all its tasks run there.
 pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let Stores { shared, snapshots, mirror, log, machine } = open_stores(&options).await?;
-    let raft = start_raft(&options, log, machine).await?;
+    let has_voted = shared.index().standing().ballot.is_some();
+    let link = Link::new(Arc::clone(&options.transport), options.group.0);
+    let raft = start_raft(&options, link.clone(), log, machine).await?;
+    let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &raft, has_voted) };
     lead_if_alone(&raft, &shared).await;
     let ambient = options.ambient;
+    let server = Server::new(raft.clone(), Arc::clone(&shared), ambient.clone(), silent_until);
     let actor =
         ConsensusApply::new(raft.clone(), Arc::clone(&shared), snapshots.clone(), options.snapshots, ambient.clone())
             .start();
-    let permits = proposal_permits();
-    Ok(MetaHandle::new(Inner { group: options.group, actor, raft, shared, snapshots, mirror, permits, ambient }))
+    Ok(MetaHandle::new(Inner {
+        group: options.group,
+        actor,
+        raft,
+        shared,
+        snapshots,
+        mirror,
+        permits: proposal_permits(),
+        forwards: forward_permits(),
+        link,
+        server,
+        known_applied: AtomicU64::new(0),
+        ambient,
+    }))
 }
 
 pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, StartError> {
@@ -141,7 +187,12 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     Ok(Stores { shared, snapshots, mirror, log, machine })
 }
 
-async fn start_raft(options: &ReplicaOptions, store: LogStore, machine: StateMachine) -> Result<MetaRaft, StartError> {
+async fn start_raft(
+    options: &ReplicaOptions,
+    link: Link,
+    store: LogStore,
+    machine: StateMachine,
+) -> Result<MetaRaft, StartError> {
     let failed = |error: String| StartError::Consensus(error);
     let config = Config {
         cluster_name: format!("meta-{}", options.group.0),
@@ -151,25 +202,68 @@ async fn start_raft(options: &ReplicaOptions, store: LogStore, machine: StateMac
         snapshot_policy: openraft::SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 0,
         max_payload_entries: 64,
+        // A host that was cut off asks whether it could win before it calls an election.
+        enable_pre_vote: Some(true),
+        // Until it is said otherwise (`keep_silent`).
+        enable_elect: false,
+        // Entries leave for followers before they are synced here. After a restart they may be there and not here, so this
+        // host may not go on in the same term: it would give their places to other entries.
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|error| failed(error.to_string()))?);
     let own = raft_id(options.host);
-    let raft: MetaRaft = Raft::<MetaGroup, StateMachine>::new(own, config, NoPeers, store, machine)
+    let peers = Peers { link, offload: options.offload, ambient: options.ambient.clone() };
+    let raft: MetaRaft = Raft::<MetaGroup, StateMachine>::new(own, config, peers, store, machine)
         .await
         .map_err(|error| failed(error.to_string()))?;
+    let members = match &options.forming {
+        Forming::Alone => BTreeMap::from([(options.host, options.address.clone())]),
+        Forming::Founders(founders) if !founders.contains_key(&options.host) => {
+            return Err(StartError::NotAFounder(options.host));
+        }
+        Forming::Founders(founders) => founders.clone(),
+        Forming::Joining => return Ok(raft),
+    };
     if !raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
-        let members = BTreeMap::from([(own, BasicNode { addr: options.address.clone() })]);
-        raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
+        let members: BTreeMap<u64, BasicNode> =
+            members.into_iter().map(|(host, addr)| (raft_id(host), BasicNode { addr })).collect();
+        match raft.initialize(members).await {
+            // Another founder was first, and has had this one's vote or sent it entries.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => return Err(failed(error.to_string())),
+        }
     }
     Ok(raft)
 }
 
+fn is_alone(raft: &MetaRaft) -> bool {
+    raft.voter_ids().eq(std::iter::once(*raft.node_id()))
+}
+
+/// A host that was part of a group before may have promised a leader not to elect another one for the time of its lease,
+/// and has forgotten it with its memory: it takes no part in elections until that time is over. When that is, by the
+/// monotonic clock.
+fn keep_silent(options: &ReplicaOptions, raft: &MetaRaft, has_voted: bool) -> Duration {
+    if !has_voted {
+        raft.runtime_config().elect(true);
+        return Duration::ZERO;
+    }
+    let pause = LEASE + LEASE_MARGIN;
+    let raft = raft.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(pause).await;
+        raft.runtime_config().elect(true);
+    });
+    options.ambient.clock.monotonic() + pause
+}
+
 /// A host that is its group's only voter leads at once; with others, an election decides in its own time.
 async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>) {
-    if raft.voter_ids().any(|voter| voter != *raft.node_id()) {
+    if !is_alone(raft) {
         return;
     }
+    raft.runtime_config().elect(true);
     let lead = async {
         if !raft.is_leader() {
             let _ = raft.trigger().elect(false).await;

@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The newest snapshot that any live copy has, given to those that lack it.
+/// The newest snapshot that any live copy has, given to those that lack it. Every snapshot is of what was committed, so
+/// one beyond the log's end stands: a follower's that came from the leader, or of entries that others had committed
+/// before they were synced here. openraft takes the log to it.
 pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStore) -> Result<(), StartError> {
     let live: Vec<(NodeId, Drive)> = {
         let drives = shared.drives();
@@ -20,7 +22,11 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
     let mut newest: Option<StandingSnapshot> = None;
     for (node, drive) in &live {
         let Some((at, bytes)) = newest_on(drive) else { continue };
-        if shared.index().position_of(at.index) != Some(at) {
+        let (known, end) = {
+            let index = shared.index();
+            (index.position_of(at.index), index.next_index())
+        };
+        if known != Some(at) && at.index < end {
             tracing::warn!(%node, ?at, "a metadata snapshot that is not on the log is passed over");
             continue;
         }

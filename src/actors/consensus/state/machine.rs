@@ -302,6 +302,8 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
         if snapshot.head.at.map(log_id_of) != meta.last_log_id {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not the one that was announced"));
         }
+        // It may name other voters.
+        self.shared.sole_voter.note_members();
         self.shared.publish(None);
         let place = StatePlace { node: self.place.node, number: self.place.number + 1 };
         let (tables, applied) = self.fresh_tables(&place, Some(snapshot)).await?;

@@ -2,8 +2,10 @@
 
 mod home;
 mod machine;
+mod sending;
 mod snapshots;
 
 pub use home::{FjallHome, StateHome};
 pub use machine::{StateMachine, StatePlace, lies_on_log};
+pub use sending::{SnapshotReader, verify_snapshot};
 pub use snapshots::{SnapshotFile, SnapshotStore, newest_on};

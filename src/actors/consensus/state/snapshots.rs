@@ -317,7 +317,7 @@ fn install_from(disk: &dyn Disk, path: &Path, kv: &Arc<dyn Kv>) -> io::Result<()
     installer.finish().map_err(io::Error::other)
 }
 
-fn read_pieces(
+pub fn read_pieces(
     disk: &dyn Disk,
     path: &Path,
     start: u64,

@@ -1,14 +1,16 @@
 //! Tests of the replica: on real files in a directory of their own with tables in memory, all in one arbiter.
 
+mod cluster;
 mod drives;
 mod home;
 mod power;
 mod suite;
 mod writes;
 
-use super::{GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StartError, start};
+use super::{Forming, GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StartError, start};
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
+use crate::net::NoOtherHosts;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::Disk;
 use crate::storage::disk::SystemDisk;
@@ -69,6 +71,8 @@ impl Host {
             cluster: ClusterId(1),
             host: HostId(1),
             address: "127.0.0.1:9000".to_owned(),
+            forming: Forming::Alone,
+            transport: Arc::new(NoOtherHosts),
             ambient: Ambient::system(),
             drives: self.present.iter().map(|node| self.drive(*node)).collect(),
             copies_wanted: self.copies_wanted,

@@ -2,9 +2,12 @@
 
 use super::home::MemoryHome;
 use super::{create_bucket, id_of, put};
-use crate::actors::consensus::{GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, start};
+use crate::actors::consensus::{
+    Forming, GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, start,
+};
 use crate::actors::log::Threads;
 use crate::ambient::{Ambient, Clock, Entropy};
+use crate::net::NoOtherHosts;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::meta::command::Reply;
@@ -26,13 +29,13 @@ const DISK_BYTES: u64 = 512 << 20;
 
 /// Time as the paused runtime has it, randomness from a seed.
 #[derive(Debug)]
-struct Simulated {
+pub(super) struct Simulated {
     start: tokio::time::Instant,
     state: AtomicU64,
 }
 
 impl Simulated {
-    fn ambient(seed: u64) -> Ambient {
+    pub(super) fn ambient(seed: u64) -> Ambient {
         let made = Arc::new(Self { start: tokio::time::Instant::now(), state: AtomicU64::new(seed) });
         Ambient { clock: Arc::clone(&made) as _, entropy: made }
     }
@@ -93,6 +96,8 @@ impl World {
             cluster: ClusterId(1),
             host: HostId(1),
             address: String::new(),
+            forming: Forming::Alone,
+            transport: Arc::new(NoOtherHosts),
             ambient: self.ambient.clone(),
             drives: (1..).zip(&self.disks).map(drive).collect(),
             copies_wanted: COPIES,

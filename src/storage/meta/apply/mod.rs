@@ -5,6 +5,7 @@
 //! A blob has one owner, from the entry that names it first to the one that makes it garbage: it is in `blobs` or in
 //! `garbage`, never in both, until every node has dropped its shards.
 
+mod answers;
 mod buckets;
 mod complete;
 mod garbage;
@@ -15,8 +16,8 @@ mod uploads;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
-use super::record::Counts;
-use super::tables::{SYSTEM, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT};
+use super::record::{AnswersRecord, Counts};
+use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT};
 use super::view::MetaView;
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::types::UnixMs;
@@ -144,6 +145,8 @@ struct Applying<'a> {
     rows: Overlay<'a>,
     counts: Counts,
     counts_before: Counts,
+    answers: AnswersRecord,
+    answers_before: AnswersRecord,
     /// Of the command being applied.
     now: UnixMs,
 }
@@ -152,7 +155,8 @@ impl<'a> Applying<'a> {
     fn new(kv: &'a dyn KvRead) -> KvResult<Self> {
         let rows = Overlay::new(kv);
         let counts = rows.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default();
-        Ok(Self { rows, counts, counts_before: counts, now: UnixMs(0) })
+        let answers = rows.row(SYSTEM, SYSTEM_ANSWERS)?.unwrap_or_default();
+        Ok(Self { rows, counts, counts_before: counts, answers, answers_before: answers, now: UnixMs(0) })
     }
 
     fn finish(mut self, first: bool, applied: &Applied) -> Overlay<'a> {
@@ -162,13 +166,23 @@ impl<'a> Applying<'a> {
         if self.counts != self.counts_before {
             self.rows.put(SYSTEM, SYSTEM_COUNTS, codec::encode(&self.counts));
         }
+        if self.answers != self.answers_before {
+            self.rows.put(SYSTEM, SYSTEM_ANSWERS, codec::encode(&self.answers));
+        }
         self.rows.put(SYSTEM, SYSTEM_APPLIED, applied_row(applied));
         self.rows
     }
 
     fn command(&mut self, command: Command) -> KvResult<Reply> {
         self.now = command.now;
-        match command.change {
+        match command.origin {
+            None => self.change(command.change),
+            Some(origin) => self.change_once(origin, command.change),
+        }
+    }
+
+    fn change(&mut self, change: Change) -> KvResult<Reply> {
+        match change {
             Change::CreateBucket { name, region, owner } => answered(self.create_bucket(name, region, owner)),
             Change::DeleteBucket { name } => answered(self.delete_bucket(&name)),
             Change::PutObject(put) => self.put_object(*put),

@@ -115,7 +115,7 @@ fn commands() -> Vec<(&'static str, Change)> {
 #[test]
 fn commands_of_version_1_are_read_and_written_as_they_were_c3() {
     for (name, change) in commands() {
-        let command = Command { now: UnixMs(1_700_000_000_000), change };
+        let command = Command::new(UnixMs(1_700_000_000_000), change);
         let stored = Bytes::from(golden(&format!("command_{name}"), &encode_command(&command)));
         assert_eq!(decode_command(&stored), Ok(command.clone()), "{name}: version 1 is no longer read");
         assert_eq!(encode_command(&command), stored, "{name}: what is written is no longer version 1");
@@ -135,7 +135,7 @@ fn commands_of_version_1_are_read_and_written_as_they_were_c3() {
 
 #[test]
 fn an_entry_is_its_commands_as_they_were_encoded_once_c3() {
-    let commands: Vec<_> = commands().into_iter().map(|(_, change)| Command { now: UnixMs(3), change }).collect();
+    let commands: Vec<_> = commands().into_iter().map(|(_, change)| Command::new(UnixMs(3), change)).collect();
     let encoded: Vec<_> = commands.iter().map(encode_command).collect();
     let entry = encode_entry(&encoded);
     assert_eq!(entry.len(), 5 + encoded.iter().map(|bytes| 4 + bytes.len()).sum::<usize>());
@@ -152,8 +152,7 @@ fn an_entry_is_its_commands_as_they_were_encoded_once_c3() {
 #[test]
 fn inline_bytes_are_sliced_out_of_their_entry_without_a_copy() {
     static LARGE: [u8; 4096] = [7; 4096];
-    let command =
-        Command { now: UnixMs(3), change: Change::PutObject(Box::new(samples::put_inline("key", 5, &LARGE))) };
+    let command = Command::new(UnixMs(3), Change::PutObject(Box::new(samples::put_inline("key", 5, &LARGE))));
     let entry = encode_entry(&[encode_command(&command)]);
     let decoded = decode_entry(&entry).expect("it was just encoded");
     let inline = decoded[0].inline().expect("it has inline bytes");
@@ -163,7 +162,7 @@ fn inline_bytes_are_sliced_out_of_their_entry_without_a_copy() {
 
 #[test]
 fn inline_bytes_with_a_change_that_has_none_are_refused() {
-    let command = Command { now: UnixMs(3), change: Change::DeleteBucket { name: "a".into() } };
+    let command = Command::new(UnixMs(3), Change::DeleteBucket { name: "a".into() });
     let mut bytes = encode_command(&command).to_vec();
     *bytes.last_mut().expect("not empty") = 1;
     assert!(matches!(decode_command(&bytes.clone().into()), Err(CodecError::Malformed { .. })));
@@ -221,7 +220,7 @@ proptest! {
     #[test]
     fn puts_round_trip(manifest in manifests(), key: String, inline: Option<Vec<u8>>, now: u64) {
         let put = PutObject { manifest, key, inline: inline.map(Bytes::from), ..samples::put_blob("", 1) };
-        let command = Command { now: UnixMs(now), change: Change::PutObject(Box::new(put)) };
+        let command = Command::new(UnixMs(now), Change::PutObject(Box::new(put)));
         let encoded = encode_command(&command);
         prop_assert_eq!(decode_command(&encoded), Ok(command.clone()));
         prop_assert_eq!(decode_entry(&encode_entry(&[encoded.clone(), encoded])), Ok(vec![command.clone(), command]));
@@ -248,7 +247,7 @@ proptest! {
     #[test]
     fn commands_with_a_flipped_bit_never_panic(which in 0usize..14, bit in any::<proptest::sample::Index>()) {
         let change = commands().swap_remove(which).1;
-        let mut bytes = encode_command(&Command { now: UnixMs(3), change }).to_vec();
+        let mut bytes = encode_command(&Command::new(UnixMs(3), change)).to_vec();
         let bit = bit.index(bytes.len() * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);
         let _ = decode_command(&bytes.into());

@@ -113,7 +113,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
                 Change::QueueRepairs { missing: vec![(blob(of_earlier(which), 1), ShardIndex(shard))] }
             }
         };
-        commands.push(Command { now: UnixMs(id as u64), change });
+        commands.push(Command::new(UnixMs(id as u64), change));
     }
     commands
 }
@@ -122,7 +122,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
 fn apply(commands: &[Command], per_entry: usize, entries_at_once: usize) -> MetaTables {
     let kv = Arc::new(MemoryKv::new(TABLES));
     let tables = MetaTables::open(kv).expect("opens");
-    let first = Command { now: UnixMs(1), change: create_bucket("photos", "someone") };
+    let first = Command::new(UnixMs(1), create_bucket("photos", "someone"));
     tables.apply([ApplyEntry { index: 1, commands: vec![first] }], Bytes::new()).expect("applies");
     let entries: Vec<_> = commands
         .chunks(per_entry)

@@ -36,8 +36,7 @@ impl Machine {
 
     fn apply(&mut self, change: Change) -> Reply {
         self.index += 1;
-        let entry =
-            ApplyEntry { index: self.index, commands: vec![Command { now: UnixMs(1000 + self.index), change }] };
+        let entry = ApplyEntry { index: self.index, commands: vec![Command::new(UnixMs(1000 + self.index), change)] };
         let mut replies = self.tables.apply([entry], position(self.index)).expect("applies");
         replies.pop().expect("an entry has replies").pop().expect("a command has a reply")
     }

@@ -127,7 +127,7 @@ fn of_racing_puts_that_ask_for_absence_exactly_one_wins() {
     let machine = Machine::with_bucket();
     let commands =
         (0..100).map(|id| PutObject { conditions: if_none_match(ETagCondition::Any), ..put_blob("key", 10 + id) });
-    let commands = commands.map(|change| Command { now: UnixMs(1), change: put(change) }).collect();
+    let commands = commands.map(|change| Command::new(UnixMs(1), put(change))).collect();
     let replies = machine.tables.apply([ApplyEntry { index: 2, commands }], position(2)).expect("applies").remove(0);
     assert_eq!(replies.iter().filter(|reply| matches!(reply, Reply::ObjectPut { .. })).count(), 1);
     assert_eq!((machine.blobs().len(), machine.garbage().len()), (1, 99));
@@ -244,7 +244,7 @@ fn the_position_is_committed_with_the_effects_and_nothing_is_applied_twice_c5() 
     let kv = Arc::new(MemoryKv::new(TABLES));
     let tables = MetaTables::open(kv.clone()).expect("opens");
     assert_eq!(tables.applied().expect("reads"), None);
-    let entry = |index, change| ApplyEntry { index, commands: vec![Command { now: UnixMs(1), change }] };
+    let entry = |index, change| ApplyEntry { index, commands: vec![Command::new(UnixMs(1), change)] };
     let entries = || {
         [
             entry(0, create_bucket("a", "x")),
@@ -288,7 +288,7 @@ fn a_row_that_cannot_be_read_is_a_lost_database_and_not_a_refusal() {
         vec![1, 2, 3],
     );
     machine.tables.kv().commit(batch).expect("commits");
-    let commands = vec![Command { now: UnixMs(1), change: delete("key") }];
+    let commands = vec![Command::new(UnixMs(1), delete("key"))];
     assert!(machine.tables.apply([ApplyEntry { index: 9, commands }], position(9)).is_err());
     assert!(machine.view().object(BUCKET, "key").is_err());
     assert_eq!(machine.view().inline_bytes(ManifestId(10)).expect("reads"), None);

@@ -92,7 +92,7 @@ impl Counted {
     /// All changes in one entry. Answers the reads it took.
     fn apply(&mut self, changes: Vec<Change>) -> (usize, Vec<Reply>) {
         self.index += 1;
-        let commands = changes.into_iter().map(|change| Command { now: UnixMs(1), change }).collect();
+        let commands = changes.into_iter().map(|change| Command::new(UnixMs(1), change)).collect();
         let entry = ApplyEntry { index: self.index, commands };
         let (reads, replies) = self.kv.reads_during(|| self.tables.apply([entry], Bytes::new()).expect("applies"));
         (reads, replies.into_iter().flatten().collect())

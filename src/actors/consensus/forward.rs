@@ -1,0 +1,266 @@
+//! Changes on their way to whoever leads: proposed here where this host does, else sent to the leader, and sent again
+//! wherever the lead goes, until the change is decided or its time is over.
+//!
+//! A change that may have reached a leader before is only ever sent again with its origin, by which the state machine
+//! tells that it was made already and answers as it did then (`storage::meta::command::Origin`). So a lost answer costs a
+//! repetition and no second effect: not for deletes, nor for conditional puts, which would else be refused to the one
+//! who won. A change that this host proposes as leader has no origin and is not sent again once its entry is in the log:
+//! its outcome is then the leader's to learn, and unknown where it is not learnt in time.
+
+use super::apply::{PROPOSAL_PATIENCE, Proposal, Propose, Undecided, Waiter};
+use super::handle::{Inner, Leader, MetaError, unavailable};
+use super::network::{Forward, ForwardOutcome, Forwarded, Kind, decode, encode, encode_plain};
+use crate::limits::FORWARDS_MAX;
+use crate::net::GroupError;
+use crate::storage::meta::codec::{decode_command, encode_command};
+use crate::storage::meta::command::{Change, Command, Origin, Refusal, Reply};
+use crate::types::HostId;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
+
+/// Bytes that proposals may hold in all.
+const PROPOSALS_BYTES_MAX: u32 = 64 << 20;
+/// What a proposal holds besides its inline bytes, about.
+const PROPOSAL_BYTES: u32 = 1024;
+/// The caller's own bound lies after the actor's, which knows more.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+/// One sending: a leader that says nothing for so long is asked again, or its successor.
+const SEND_PATIENCE: Duration = Duration::from_secs(4);
+/// Before a change that nobody took is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// One change and what became of it so far.
+struct Errand<'a> {
+    inner: &'a Inner,
+    permit: Arc<OwnedSemaphorePermit>,
+    since: Duration,
+    proposal: Proposal,
+    /// Whether a leader may have it, so that it may yet be made.
+    adrift: bool,
+    /// Who is said to lead by one who was asked in vain; asked once.
+    hint: Option<HostId>,
+}
+
+/// What one try came to.
+enum Tried {
+    Over(Result<Reply, MetaError>),
+    Again,
+    AgainAtOnce,
+}
+
+pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, MetaError> {
+    let since = inner.ambient.clock.monotonic();
+    let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_PATIENCE).await?);
+    let mut errand = Errand { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
+    loop {
+        let tried = match errand.hint.take().map_or_else(|| inner.leader(), Leader::There) {
+            Leader::Here => errand.try_here().await,
+            Leader::There(leader) => errand.try_there(leader).await,
+            Leader::Unknown => Tried::Again,
+        };
+        match tried {
+            Tried::Over(result) => return result,
+            Tried::AgainAtOnce if errand.left().is_some() => {}
+            Tried::Again if errand.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
+            Tried::Again | Tried::AgainAtOnce => return Err(errand.out_of_time()),
+        }
+    }
+}
+
+async fn permit(inner: &Inner, bytes: u32, patience: Duration) -> Result<OwnedSemaphorePermit, MetaError> {
+    match timeout(patience, Arc::clone(&inner.permits).acquire_many_owned(bytes)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) => Err(unavailable("the store is stopping")),
+        Err(_) => Err(unavailable("too many changes are waiting")),
+    }
+}
+
+impl Errand<'_> {
+    /// The time that is left, if any.
+    fn left(&self) -> Option<Duration> {
+        let end = self.since + PROPOSAL_PATIENCE;
+        end.checked_sub(self.inner.ambient.clock.monotonic()).filter(|left| !left.is_zero())
+    }
+
+    fn out_of_time(&self) -> MetaError {
+        if self.adrift { MetaError::TimedOut } else { unavailable("no leader took the change in time") }
+    }
+
+    async fn try_here(&mut self) -> Tried {
+        // Kept only where it must be the same when it is sent again.
+        let proposal = match &self.proposal {
+            Proposal::Encoded { .. } => self.proposal.clone(),
+            Proposal::Own(_) => {
+                std::mem::replace(&mut self.proposal, Proposal::Encoded { origin: None, command: Bytes::new() })
+            }
+        };
+        let has_origin = matches!(proposal, Proposal::Encoded { origin: Some(_), .. });
+        match decide_here(self.inner, proposal, Arc::clone(&self.permit), self.since).await {
+            Ok(reply) => self.judge(reply),
+            Err(Undecided::NotHere(command)) => {
+                if let Proposal::Encoded { origin: None, command: kept } = &mut self.proposal {
+                    *kept = command;
+                }
+                Tried::Again
+            }
+            Err(Undecided::Failed(MetaError::TimedOut)) if has_origin => {
+                self.adrift = true;
+                Tried::Again
+            }
+            Err(Undecided::Failed(MetaError::Unavailable { .. })) if self.adrift => {
+                Tried::Over(Err(MetaError::TimedOut))
+            }
+            Err(Undecided::Failed(error)) => Tried::Over(Err(error)),
+        }
+    }
+
+    async fn try_there(&mut self, leader: HostId) -> Tried {
+        let Some(left) = self.left() else { return Tried::Again };
+        let Ok(Ok(_turn)) = timeout(left, self.inner.forwards.acquire()).await else { return Tried::Again };
+        let (origin, command) = self.with_origin();
+        let within = SEND_PATIENCE.min(self.left().unwrap_or_default());
+        let body = encode(&Forward { origin }, &[&command]);
+        let asked = self.inner.link.ask::<Forwarded>(leader, Kind::Forward, body, within);
+        let answer = tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = self.inner.leader_is_other_than(leader) => {
+                self.adrift = true;
+                return Tried::Again;
+            }
+        };
+        match answer {
+            Err(error) => {
+                tracing::debug!(%error, "a change that was sent to the leader has no answer");
+                self.adrift |= !error.is_nothing_done();
+                Tried::Again
+            }
+            Ok(Forwarded { applied, outcome }) => {
+                self.inner.known_applied.fetch_max(applied, Ordering::Relaxed);
+                self.weigh(leader, outcome)
+            }
+        }
+    }
+
+    fn weigh(&mut self, asked: HostId, outcome: ForwardOutcome) -> Tried {
+        match outcome {
+            ForwardOutcome::Decided(reply) => self.judge(reply),
+            ForwardOutcome::NotLeader(Some(other)) if other != asked.0 && HostId(other) != self.own() => {
+                let hint = HostId(other);
+                if self.inner.leader() != Leader::There(hint) {
+                    self.hint = Some(hint);
+                }
+                Tried::Again
+            }
+            ForwardOutcome::NotLeader(_) | ForwardOutcome::Refused(_) => Tried::Again,
+            ForwardOutcome::Unknown => {
+                self.adrift = true;
+                Tried::Again
+            }
+        }
+    }
+
+    fn own(&self) -> HostId {
+        HostId(*self.inner.raft.node_id())
+    }
+
+    /// The reply, unless the change is too old to be told from others.
+    fn judge(&mut self, reply: Reply) -> Tried {
+        if reply != Reply::Refused(Refusal::Forgotten) {
+            return Tried::Over(Ok(reply));
+        }
+        if self.adrift {
+            return Tried::Over(Err(MetaError::TimedOut));
+        }
+        // It was never made: this host was far behind when it gave it its origin.
+        if let Proposal::Encoded { origin, .. } = &mut self.proposal {
+            *origin = None;
+        }
+        Tried::AgainAtOnce
+    }
+
+    /// From here on the change is told from all others.
+    fn with_origin(&mut self) -> (Origin, Bytes) {
+        let inner = self.inner;
+        let command = match &self.proposal {
+            Proposal::Own(change) => encode_command(&Command::new(inner.ambient.clock.unix_ms(), change.clone())),
+            Proposal::Encoded { command, .. } => command.clone(),
+        };
+        let known = match &self.proposal {
+            Proposal::Encoded { origin, .. } => *origin,
+            Proposal::Own(_) => None,
+        };
+        let origin = known.unwrap_or_else(|| {
+            let applied = inner.metrics().last_applied.map_or(0, |at| at.index);
+            let since = applied.max(inner.known_applied.load(Ordering::Relaxed));
+            Origin { since, id: inner.ambient.random_u128() }
+        });
+        self.proposal = Proposal::Encoded { origin: Some(origin), command: command.clone() };
+        (origin, command)
+    }
+}
+
+async fn decide_here(
+    inner: &Inner,
+    proposal: Proposal,
+    permit: Arc<OwnedSemaphorePermit>,
+    since: Duration,
+) -> Result<Reply, Undecided> {
+    let (reply, answer) = oneshot::channel();
+    inner.actor.do_send(Propose { proposal, waiter: Waiter { reply, _permit: permit, since } });
+    match timeout(PROPOSAL_PATIENCE + ANSWER_GRACE, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(Undecided::Failed(MetaError::TimedOut)),
+    }
+}
+
+/// A change of another host. It is looked at before it is proposed: an entry that no replica can decode would end all.
+pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
+    let (Forward { origin }, command): (Forward, Bytes) = decode(body)?;
+    let outcome = match decode_command(&command) {
+        Err(error) => ForwardOutcome::Refused(error.to_string()),
+        Ok(Command { origin: Some(_), .. }) => ForwardOutcome::Refused("the change was forwarded twice".to_owned()),
+        Ok(_) if inner.leader() != Leader::Here => ForwardOutcome::NotLeader(inner.metrics().current_leader),
+        Ok(_) => decide_for(inner, origin, command).await,
+    };
+    let applied = inner.metrics().last_applied.map_or(0, |at| at.index);
+    Ok(encode_plain(&Forwarded { applied, outcome }))
+}
+
+async fn decide_for(inner: &Inner, origin: Origin, command: Bytes) -> ForwardOutcome {
+    let since = inner.ambient.clock.monotonic();
+    let bytes = u32::try_from(command.len()).unwrap_or(u32::MAX).saturating_add(PROPOSAL_BYTES);
+    let permit = match permit(inner, bytes.min(PROPOSALS_BYTES_MAX), SEND_PATIENCE).await {
+        Ok(permit) => Arc::new(permit),
+        Err(error) => return ForwardOutcome::Refused(error.to_string()),
+    };
+    let proposal = Proposal::Encoded { origin: Some(origin), command };
+    match decide_here(inner, proposal, permit, since).await {
+        Ok(reply) => ForwardOutcome::Decided(reply),
+        Err(Undecided::NotHere(_)) => ForwardOutcome::NotLeader(inner.metrics().current_leader),
+        Err(Undecided::Failed(MetaError::TimedOut)) => ForwardOutcome::Unknown,
+        Err(Undecided::Failed(MetaError::Unavailable { why })) => ForwardOutcome::Refused(why),
+    }
+}
+
+fn proposal_bytes(change: &Change) -> u32 {
+    let inline = match change {
+        Change::PutObject(put) => put.inline.as_ref().map_or(0, Bytes::len),
+        Change::DeleteObjects { keys, .. } => keys.iter().map(|(key, _)| key.len() + 64).sum(),
+        Change::CompleteUpload(complete) => complete.parts.len() * 64,
+        _ => 0,
+    };
+    u32::try_from(inline).unwrap_or(u32::MAX).saturating_add(PROPOSAL_BYTES).min(PROPOSALS_BYTES_MAX)
+}
+
+pub(super) fn proposal_permits() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX as usize))
+}
+
+pub(super) fn forward_permits() -> Semaphore {
+    Semaphore::new(FORWARDS_MAX)
+}

@@ -1,0 +1,189 @@
+//! Who takes part in the group, and who leads it. What is asked for on a follower is passed on to the leader; each of
+//! these may be asked for again without harm, so it is, until it is done or its time is over.
+
+use super::handle::{Inner, Leader, Membership, MetaError, unavailable};
+use super::network::{Kind, Steer, Steered, decode_plain, encode_plain};
+use super::raft_types::{MetaGroup, raft_id};
+use crate::net::GroupError;
+use crate::types::HostId;
+use bytes::Bytes;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{BasicNode, ChangeMembers, RaftMetrics};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// One change of the membership, wherever the leader is.
+const STEER_PATIENCE: Duration = Duration::from_secs(20);
+const SEND_PATIENCE: Duration = Duration::from_secs(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// How far behind a host may be that is to vote, in entries.
+const VOTER_LAG_MAX: u64 = 1000;
+/// For the next leader to take over.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
+const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) async fn add_learner(inner: &Inner, host: HostId, address: &str) -> Result<(), MetaError> {
+    steer(inner, Steer::AddLearner { host: raft_id(host), address: address.to_owned() }).await
+}
+
+pub(super) async fn change_voters(inner: &Inner, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
+    steer(inner, Steer::ChangeVoters { voters: voters.into_iter().map(raft_id).collect() }).await
+}
+
+pub(super) async fn remove(inner: &Inner, host: HostId) -> Result<(), MetaError> {
+    steer(inner, Steer::Remove { host: raft_id(host) }).await
+}
+
+pub(super) async fn transfer_leadership(inner: &Inner, to: HostId) -> Result<(), MetaError> {
+    steer(inner, Steer::TransferLeadership { to: raft_id(to) }).await?;
+    let wait = inner.raft.wait(Some(TRANSFER_PATIENCE));
+    let led = wait.current_leader(raft_id(to), "the lead is taken over").await;
+    led.map(|_| ()).map_err(|_| unavailable("this host has not heard of the next leader"))
+}
+
+pub(super) fn membership(inner: &Inner) -> Membership {
+    let metrics = inner.raft.server_metrics();
+    let metrics = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).clone();
+    let effective = metrics.membership_config.membership();
+    let hosts = |ids: &mut dyn Iterator<Item = u64>| ids.map(HostId).collect::<BTreeSet<_>>();
+    let settled = effective.get_joint_config().len() == 1
+        && metrics.membership_config.log_id() == metrics.committed_membership_config.log_id();
+    Membership {
+        voters: hosts(&mut effective.voter_ids()),
+        learners: hosts(&mut effective.learner_ids()),
+        addresses: effective.nodes().map(|(id, node)| (HostId(*id), node.addr.clone())).collect(),
+        leader: metrics.current_leader.map(HostId),
+        settled,
+    }
+}
+
+async fn steer(inner: &Inner, wish: Steer) -> Result<(), MetaError> {
+    let result = timeout(STEER_PATIENCE, async {
+        loop {
+            let steered = match inner.leader() {
+                Leader::Here => steer_here(inner, &wish).await,
+                Leader::There(leader) => {
+                    let asked = inner.link.ask(leader, Kind::Steer, encode_plain(&wish), SEND_PATIENCE);
+                    asked.await.unwrap_or(Steered::NotLeader(None))
+                }
+                Leader::Unknown => Steered::NotLeader(None),
+            };
+            match steered {
+                Steered::Done => return Ok(()),
+                Steered::Refused(why) => return Err(MetaError::Unavailable { why }),
+                Steered::NotLeader(_) => tokio::time::sleep(RETRY_PAUSE).await,
+            }
+        }
+    });
+    result.await.unwrap_or(Err(MetaError::TimedOut))
+}
+
+/// Another host, or an operator there, wants something.
+pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
+    let wish: Steer = decode_plain(body)?;
+    let steered = if inner.leader() == Leader::Here {
+        steer_here(inner, &wish).await
+    } else {
+        Steered::NotLeader(inner.metrics().current_leader)
+    };
+    Ok(encode_plain(&steered))
+}
+
+type Changed = Result<(), RaftError<MetaGroup, ClientWriteError<MetaGroup>>>;
+
+async fn steer_here(inner: &Inner, wish: &Steer) -> Steered {
+    let raft = &inner.raft;
+    let known = membership(inner);
+    let changed: Changed = match wish {
+        Steer::AddLearner { host, address } => {
+            if known.addresses.get(&HostId(*host)) == Some(address) {
+                return Steered::Done;
+            }
+            let node = BasicNode { addr: address.clone() };
+            let nodes = BTreeMap::from([(*host, node)]);
+            // A host that is known under another address keeps its part and moves.
+            raft.change_membership(ChangeMembers::SetNodes(nodes), true).await.map(|_| ())
+        }
+        Steer::ChangeVoters { voters } => {
+            if voters.iter().map(|id| HostId(*id)).eq(known.voters.iter().copied()) && known.settled {
+                return Steered::Done;
+            }
+            if let Some(why) = why_not_voters(inner, &known, voters) {
+                return Steered::Refused(why);
+            }
+            raft.change_membership(ChangeMembers::ReplaceAllVoters(voters.clone()), true).await.map(|_| ())
+        }
+        Steer::Remove { host } if known.voters.contains(&HostId(*host)) => {
+            raft.change_membership(ChangeMembers::RemoveVoters(BTreeSet::from([*host])), false).await.map(|_| ())
+        }
+        Steer::Remove { host } if known.learners.contains(&HostId(*host)) => {
+            raft.change_membership(ChangeMembers::RemoveNodes(BTreeSet::from([*host])), false).await.map(|_| ())
+        }
+        Steer::Remove { .. } => return Steered::Done,
+        Steer::TransferLeadership { to } => return hand_over(inner, &known, *to, TRANSFER_PATIENCE).await,
+    };
+    match changed {
+        Ok(()) => Steered::Done,
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to))) => {
+            Steered::NotLeader(to.leader_id)
+        }
+        Err(error) => Steered::Refused(error.to_string()),
+    }
+}
+
+/// A voter that knows nothing yet makes the group weaker, not stronger.
+fn why_not_voters(inner: &Inner, known: &Membership, voters: &BTreeSet<u64>) -> Option<String> {
+    let metrics = inner.metrics();
+    let last = metrics.last_log_index.unwrap_or(0);
+    let replication = metrics.replication.unwrap_or_default();
+    let fresh = voters.iter().filter(|id| !known.voters.contains(&HostId(**id)));
+    for id in fresh {
+        if !known.learners.contains(&HostId(*id)) {
+            return Some(format!("host {id} is not a member"));
+        }
+        let matched = replication.get(id).and_then(|at| at.as_ref()).map(|at| at.index);
+        if matched.is_none_or(|matched| matched.saturating_add(VOTER_LAG_MAX) < last) {
+            return Some(format!("host {id} has not caught up: it has entries through {matched:?} of {last}"));
+        }
+    }
+    voters.is_empty().then(|| "a group has at least one voter".to_owned())
+}
+
+async fn hand_over(inner: &Inner, known: &Membership, to: u64, patience: Duration) -> Steered {
+    if to == *inner.raft.node_id() {
+        return Steered::Done;
+    }
+    if !known.voters.contains(&HostId(to)) {
+        return Steered::Refused(format!("host {to} is not a voter"));
+    }
+    if let Err(error) = inner.raft.trigger().transfer_leader(to).await {
+        return Steered::Refused(error.to_string());
+    }
+    let wait = inner.raft.wait(Some(patience));
+    let other = |metrics: &RaftMetrics<MetaGroup>| metrics.current_leader.is_some_and(|leader| leader != metrics.id);
+    match wait.metrics(other, "another host leads").await {
+        Ok(metrics) if metrics.current_leader == Some(to) => Steered::Done,
+        Ok(metrics) => Steered::Refused(format!("host {:?} has taken the lead instead", metrics.current_leader)),
+        Err(_) => Steered::Refused(format!("host {to} has not taken the lead")),
+    }
+}
+
+/// Before this host stops: the lead goes to the voter that has most of the log, so that nobody has to wait for an election.
+pub(super) async fn leave_the_lead(inner: &Inner) {
+    if inner.leader() != Leader::Here {
+        return;
+    }
+    let metrics = inner.metrics();
+    let known = membership(inner);
+    let replication = metrics.replication.unwrap_or_default();
+    let others = known.voters.iter().map(|host| host.0).filter(|host| *host != metrics.id);
+    let matched = |host: u64| replication.get(&host).copied().flatten();
+    let Some(next) = others.filter(|host| matched(*host).is_some()).max_by_key(|host| matched(*host)) else {
+        return;
+    };
+    let handed = timeout(LEAVE_PATIENCE, hand_over(inner, &known, next, LEAVE_PATIENCE)).await;
+    if handed != Ok(Steered::Done) {
+        tracing::warn!(?handed, "the lead could not be handed over; an election will follow");
+    }
+}

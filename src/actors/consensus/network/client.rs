@@ -1,0 +1,188 @@
+//! openraft's way to other replicas: each of its requests as one call, a snapshot as many.
+
+use super::link::{Link, LinkError};
+use super::messages::{Appended, Voted};
+use super::messages::{
+    AskVote, InstallSnapshot, Installing, Kind, PieceTaken, SnapshotPiece, Transfer, Transferred, encode,
+    encode_append, encode_plain,
+};
+use crate::actors::consensus::raft_types::{MetaGroup, Vote, ballot_of, log_id_of, position_of, vote_of};
+use crate::actors::consensus::shared::Offload;
+use crate::actors::consensus::state::{SnapshotFile, SnapshotReader};
+use crate::ambient::Ambient;
+use crate::limits::SNAPSHOT_PIECE_BYTES;
+use crate::net::GroupError;
+use crate::storage::raft_log::Ballot;
+use crate::types::HostId;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::SnapshotOf;
+use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+/// Entries are answered when the follower has synced them, so this bounds a slow sync; heartbeats go besides.
+const APPEND_PATIENCE: Duration = Duration::from_secs(2);
+const PIECE_PATIENCE: Duration = Duration::from_secs(10);
+/// A follower installs a snapshot of any size while it is asked in these intervals, and no longer than this.
+const INSTALL_POLL: Duration = Duration::from_millis(50);
+const INSTALL_PATIENCE: Duration = Duration::from_secs(1800);
+/// Pieces that a follower wants again, in one sending.
+const PIECES_AGAIN_MAX: u32 = 100;
+
+/// Makes a way to each of the group's other replicas.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    pub link: Link,
+    pub offload: Offload,
+    pub ambient: Ambient,
+}
+
+/// The way to one.
+#[derive(Debug)]
+pub struct Peer {
+    peers: Peers,
+    host: HostId,
+    /// Sendings begun: each reads the next of the drives that hold the snapshot.
+    sendings: usize,
+}
+
+impl RaftNetworkFactory<MetaGroup> for Peers {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _node: &BasicNode) -> Peer {
+        Peer { peers: self.clone(), host: HostId(target), sendings: 0 }
+    }
+}
+
+/// Unreachable means to openraft that it should not try again at once.
+fn rpc_error(error: LinkError) -> RPCError<MetaGroup> {
+    match error {
+        LinkError::Call(GroupError::NoAnswer { .. }) | LinkError::Late { .. } => {
+            RPCError::Network(NetworkError::new(&error))
+        }
+        LinkError::Call(_) | LinkError::Garbled { .. } => RPCError::Unreachable(Unreachable::new(&error)),
+    }
+}
+
+fn unreachable_for(why: String) -> StreamingError<MetaGroup> {
+    StreamingError::Unreachable(Unreachable::new(&io::Error::other(why)))
+}
+
+impl Peer {
+    async fn send_snapshot(
+        &mut self,
+        ballot: Ballot,
+        file: SnapshotFile,
+    ) -> Result<SnapshotResponse<MetaGroup>, StreamingError<MetaGroup>> {
+        let skip = self.sendings;
+        self.sendings += 1;
+        let failed = |error: io::Error| unreachable_for(error.to_string());
+        let reader = SnapshotReader::open(file, skip, self.peers.offload).await.map_err(failed)?;
+        let transfer = self.peers.ambient.random_u128();
+        let (link, total_bytes) = (&self.peers.link, reader.total_bytes());
+        let (mut offset, mut again) = (0, 0);
+        while offset < total_bytes {
+            let piece = reader.read(offset, SNAPSHOT_PIECE_BYTES).await.map_err(failed)?;
+            let end = offset + piece.len() as u64;
+            let body = encode(&SnapshotPiece { ballot, transfer, total_bytes, offset }, &[&piece]);
+            match link.ask(self.host, Kind::SnapshotPiece, body, PIECE_PATIENCE).await.map_err(rpc_error)? {
+                PieceTaken::HigherVote(higher) => return Ok(SnapshotResponse::new(vote_of(higher))),
+                PieceTaken::Next(next) if next == end => offset = next,
+                PieceTaken::Next(next) if next < end && again < PIECES_AGAIN_MAX => {
+                    again += 1;
+                    offset = next;
+                }
+                PieceTaken::Next(_) => return Err(unreachable_for("the follower wants other pieces".to_owned())),
+            }
+        }
+        let body = encode_plain(&InstallSnapshot { ballot, transfer });
+        loop {
+            let asked = link.ask(self.host, Kind::SnapshotInstall, body.clone(), PIECE_PATIENCE);
+            match asked.await.map_err(rpc_error)? {
+                Installing::Busy => tokio::time::sleep(INSTALL_POLL).await,
+                Installing::Done(vote) => return Ok(SnapshotResponse::new(vote_of(vote))),
+                Installing::Failed(why) => return Err(unreachable_for(why)),
+            }
+        }
+    }
+}
+
+impl RaftNetworkV2<MetaGroup> for Peer {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<MetaGroup>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<MetaGroup>, RPCError<MetaGroup>> {
+        let within = if rpc.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
+        let asked = self.peers.link.ask(self.host, Kind::Append, encode_append(rpc), within);
+        Ok(asked.await.map(Appended::into).map_err(rpc_error)?)
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<MetaGroup>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
+        let body = encode_plain(&AskVote::from(rpc));
+        self.peers.link.ask(self.host, Kind::Vote, body, option.hard_ttl()).await.map(Voted::into).map_err(rpc_error)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<MetaGroup>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
+        let body = encode_plain(&AskVote::from(rpc));
+        let asked = self.peers.link.ask(self.host, Kind::PreVote, body, option.hard_ttl());
+        asked.await.map(Voted::into).map_err(rpc_error)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<MetaGroup, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<MetaGroup>, StreamingError<MetaGroup>> {
+        let sending = self.send_snapshot(ballot_of(&vote), snapshot.snapshot);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = tokio::time::timeout(INSTALL_PATIENCE, sending) => match sent {
+                Ok(sent) => sent,
+                Err(_) => Err(unreachable_for("the follower does not get done with the snapshot".to_owned())),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<MetaGroup>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<MetaGroup>, RPCError<MetaGroup>> {
+        let body = encode_plain(&Transfer {
+            ballot: ballot_of(request.from_leader()),
+            to: *request.to_node_id(),
+            last: request.last_log_id().copied().map(position_of),
+        });
+        let asked = self.peers.link.ask(self.host, Kind::Transfer, body, option.hard_ttl());
+        Ok(match asked.await.map_err(rpc_error)? {
+            Transferred::Accepted => Ok(()),
+            Transferred::VoteChanged { expected, actual } => {
+                Err(TransferLeaderError::VoteChanged { expected: vote_of(expected), actual: vote_of(actual) })
+            }
+            Transferred::NotFlushed { expected, actual } => Err(TransferLeaderError::LogNotFlushed {
+                expected: expected.map(log_id_of),
+                actual: actual.map(log_id_of),
+            }),
+        })
+    }
+}

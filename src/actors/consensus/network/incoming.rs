@@ -1,0 +1,182 @@
+//! A snapshot that a leader sends, piece by piece, into a file on one drive (`meta/incoming/snapshot`); when it is whole and
+//! every checksum in it holds, openraft installs it and the state machine puts it on all drives. One at a time; what an
+//! earlier process left is written over.
+
+use super::messages::{InstallSnapshot, Installing, PieceTaken, SnapshotPiece};
+use crate::actors::consensus::apply::MetaRaft;
+use crate::actors::consensus::raft_types::{Vote, ballot_of, log_id_of, vote_of};
+use crate::actors::consensus::shared::{Offload, Shared, locked};
+use crate::actors::consensus::state::{SnapshotFile, verify_snapshot};
+use crate::limits::SNAPSHOT_PIECE_BYTES;
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
+use crate::storage::raft_log::Ballot;
+use crate::types::NodeId;
+use bytes::Bytes;
+use openraft::Snapshot;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What is being received.
+#[derive(Debug)]
+pub struct Incoming {
+    shared: Arc<Shared>,
+    current: Arc<Mutex<Option<Receiving>>>,
+    /// One piece is written at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Receiving {
+    transfer: u128,
+    ballot: Ballot,
+    total_bytes: u64,
+    written_bytes: u64,
+    file: Arc<dyn DiskFile>,
+    place: Place,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    node: NodeId,
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Receiving,
+    Installing,
+    Ended(Installing),
+}
+
+impl Incoming {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, current: Arc::default(), turn: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Pieces come in order; one that is not the next is answered with what is.
+    pub async fn take(&self, piece: SnapshotPiece, bytes: Bytes) -> io::Result<PieceTaken> {
+        let _turn = self.turn.lock().await;
+        let end = piece.offset.checked_add(bytes.len() as u64).filter(|end| *end <= piece.total_bytes);
+        let (Some(end), true) = (end, bytes.len() <= SNAPSHOT_PIECE_BYTES) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a piece beyond the end of the snapshot"));
+        };
+        let known = locked(&self.current).clone();
+        let receiving = match known {
+            Some(known) if known.transfer == piece.transfer => known,
+            Some(known) if known.stage == Stage::Installing => {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another snapshot is being installed"));
+            }
+            _ if piece.offset == 0 => self.begin(&piece).await?,
+            _ => return Ok(PieceTaken::Next(0)),
+        };
+        if receiving.stage != Stage::Receiving || receiving.written_bytes != piece.offset {
+            return Ok(PieceTaken::Next(receiving.written_bytes));
+        }
+        let file = Arc::clone(&receiving.file);
+        let write = move || file.write_all_at(&[IoSlice::new(&bytes)], piece.offset);
+        let written = self.shared.offload.run(write).await.and_then(|written| written);
+        if let Err(error) = written {
+            *locked(&self.current) = None;
+            return Err(error);
+        }
+        if let Some(current) = &mut *locked(&self.current)
+            && current.transfer == piece.transfer
+        {
+            current.written_bytes = end;
+        }
+        Ok(PieceTaken::Next(end))
+    }
+
+    async fn begin(&self, piece: &SnapshotPiece) -> io::Result<Receiving> {
+        let chosen = {
+            let drives = self.shared.drives();
+            let live = drives.live().into_iter().next();
+            live.and_then(|node| Some((node, drives.by_node.get(&node)?.clone())))
+        };
+        let (node, drive) = chosen.ok_or_else(|| io::Error::other("no drive is left for a snapshot"))?;
+        let dir = drive.dir.join("meta").join("incoming");
+        let place = Place { node, disk: Arc::clone(&drive.disk), path: dir.join("snapshot") };
+        let made = place.clone();
+        let file = self.shared.offload.run(move || made.make(&dir)).await??;
+        let receiving = Receiving {
+            transfer: piece.transfer,
+            ballot: piece.ballot,
+            total_bytes: piece.total_bytes,
+            written_bytes: 0,
+            file,
+            place,
+            stage: Stage::Receiving,
+        };
+        *locked(&self.current) = Some(receiving.clone());
+        Ok(receiving)
+    }
+
+    /// Begins to install what is whole, or says how far that is.
+    pub fn install(&self, raft: &MetaRaft, asked: InstallSnapshot) -> Installing {
+        let mut current = locked(&self.current);
+        let Some(receiving) = current.as_mut().filter(|current| current.transfer == asked.transfer) else {
+            return Installing::Failed("the follower does not know of this snapshot".to_owned());
+        };
+        match &receiving.stage {
+            Stage::Installing => return Installing::Busy,
+            Stage::Ended(how) => return how.clone(),
+            Stage::Receiving if receiving.written_bytes != receiving.total_bytes => {
+                return Installing::Failed("the snapshot is not whole".to_owned());
+            }
+            Stage::Receiving => {}
+        }
+        receiving.stage = Stage::Installing;
+        let (place, vote) = (receiving.place.clone(), vote_of(receiving.ballot));
+        let (raft, offload, current) = (raft.clone(), self.shared.offload, Arc::clone(&self.current));
+        tokio::spawn(async move {
+            let ended = match install(&raft, offload, &place, vote).await {
+                Ok(vote) => Installing::Done(ballot_of(&vote)),
+                Err(why) => Installing::Failed(why),
+            };
+            if let Installing::Failed(why) = &ended {
+                tracing::warn!(%why, "a snapshot from the leader is not installed");
+            }
+            if let Some(current) = &mut *locked(&current)
+                && current.transfer == asked.transfer
+            {
+                current.stage = Stage::Ended(ended);
+            }
+            let _ = offload.run(move || place.disk.remove(&place.path)).await;
+        });
+        Installing::Busy
+    }
+}
+
+impl Place {
+    fn make(&self, dir: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.create_dir_all(dir)?;
+        if self.disk.exists(&self.path)? {
+            self.disk.remove(&self.path)?;
+        }
+        self.disk.open(&self.path, OpenMode::CreateNew, Caching::Cached)
+    }
+}
+
+/// What openraft would stop for is looked at before: a snapshot that is damaged, or that no leader with this vote has.
+async fn install(raft: &MetaRaft, offload: Offload, place: &Place, vote: Vote) -> Result<Vote, String> {
+    let checked = place.clone();
+    let verified = offload.run(move || verify_snapshot(&*checked.disk, &checked.path)).await;
+    let head = verified.and_then(|head| head).map_err(|error| error.to_string())?;
+    let at = head.at.map(log_id_of).ok_or("the snapshot holds nothing")?;
+    if at.leader_id > vote.leader_id {
+        return Err("the snapshot is from after its sender's time".to_owned());
+    }
+    let committed = raft.with_raft_state(|state| state.local_committed().copied()).await;
+    let committed = committed.map_err(|error| error.to_string())?;
+    if committed.is_some_and(|committed| at > committed && at.index <= committed.index) {
+        return Err("the snapshot contradicts what is committed here".to_owned());
+    }
+    let sources = vec![(place.node, Arc::clone(&place.disk), place.path.clone())];
+    let snapshot = SnapshotFile { head, sources };
+    let meta = snapshot.meta().map_err(|error| error.to_string())?;
+    let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
+    installed.map(|response| response.vote).map_err(|error| error.to_string())
+}

@@ -1,0 +1,16 @@
+//! How replicas of a group reach each other: their messages as bytes, asking for them, and serving them. What carries the
+//! bytes is the cluster's transport (`net::GroupTransport`).
+
+mod client;
+mod incoming;
+mod link;
+mod messages;
+mod server;
+
+pub use client::Peers;
+pub use link::Link;
+pub use messages::{
+    Forward, ForwardOutcome, Forwarded, Kind, ReadAt, ReadIndex, Steer, Steered, decode, decode_plain, encode,
+    encode_plain,
+};
+pub use server::Server;

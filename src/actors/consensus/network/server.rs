@@ -1,0 +1,105 @@
+//! Serving what other replicas ask of openraft here.
+
+use super::incoming::Incoming;
+use super::messages::{
+    Appended, AskVote, InstallSnapshot, MessageFault, PieceTaken, SnapshotPiece, Transfer, Transferred, Voted, decode,
+    decode_append, decode_plain, encode_plain, require_leader,
+};
+use crate::actors::consensus::apply::MetaRaft;
+use crate::actors::consensus::raft_types::{ballot_of, log_id_of, position_of, vote_of};
+use crate::actors::consensus::shared::Shared;
+use crate::ambient::Ambient;
+use crate::net::GroupError;
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::{TransferLeaderError, TransferLeaderRequest};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub struct Server {
+    raft: MetaRaft,
+    shared: Arc<Shared>,
+    ambient: Ambient,
+    incoming: Incoming,
+    /// No vote is given before this moment of the monotonic clock: a leader that this host followed before it was
+    /// restarted may count on its lease until then, and the lease is not on any drive.
+    silent_until: Duration,
+}
+
+pub fn refused(why: impl ToString) -> GroupError {
+    GroupError::Refused { why: why.to_string() }
+}
+
+impl From<MessageFault> for GroupError {
+    fn from(fault: MessageFault) -> Self {
+        refused(fault)
+    }
+}
+
+impl Server {
+    pub fn new(raft: MetaRaft, shared: Arc<Shared>, ambient: Ambient, silent_until: Duration) -> Self {
+        let incoming = Incoming::new(Arc::clone(&shared));
+        Self { raft, shared, ambient, incoming, silent_until }
+    }
+
+    pub async fn append(&self, body: &Bytes) -> Result<Bytes, GroupError> {
+        let answer = self.raft.append_entries(decode_append(body)?).await.map_err(refused)?;
+        Ok(encode_plain(&Appended::from(answer)))
+    }
+
+    pub async fn vote(&self, body: &Bytes, pre: bool) -> Result<Bytes, GroupError> {
+        let asked: AskVote = decode_plain(body)?;
+        if asked.ballot.committed {
+            return Err(refused("a vote is asked for by one who leads already"));
+        }
+        if !asked.transfer && self.ambient.clock.monotonic() < self.silent_until {
+            return self.withhold();
+        }
+        let answer = if pre { self.raft.pre_vote(asked.into()).await } else { self.raft.vote(asked.into()).await };
+        Ok(encode_plain(&Voted::from(answer.map_err(refused)?)))
+    }
+
+    /// What openraft answers while a leader's lease holds.
+    fn withhold(&self) -> Result<Bytes, GroupError> {
+        let (ballot, last) = {
+            let index = self.shared.index();
+            (index.standing().ballot, index.last())
+        };
+        let ballot = ballot.ok_or_else(|| refused("this host has just started"))?;
+        Ok(encode_plain(&Voted { ballot, granted: false, last }))
+    }
+
+    pub async fn transfer(&self, body: &Bytes) -> Result<Bytes, GroupError> {
+        let asked: Transfer = decode_plain(body)?;
+        require_leader(asked.ballot)?;
+        let request = TransferLeaderRequest::new(vote_of(asked.ballot), asked.to, asked.last.map(log_id_of));
+        let answer = match self.raft.handle_transfer_leader(request).await.map_err(refused)? {
+            Ok(()) => Transferred::Accepted,
+            Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+                Transferred::VoteChanged { expected: ballot_of(&expected), actual: ballot_of(&actual) }
+            }
+            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+                Transferred::NotFlushed { expected: expected.map(position_of), actual: actual.map(position_of) }
+            }
+        };
+        Ok(encode_plain(&answer))
+    }
+
+    pub async fn take_piece(&self, body: &Bytes) -> Result<Bytes, GroupError> {
+        let (piece, bytes): (SnapshotPiece, Bytes) = decode(body)?;
+        require_leader(piece.ballot)?;
+        let own = self.raft.metrics().borrow_watched().vote;
+        if own.leader_id > vote_of(piece.ballot).leader_id {
+            return Ok(encode_plain(&PieceTaken::HigherVote(ballot_of(&own))));
+        }
+        let taken = self.incoming.take(piece, bytes).await.map_err(refused)?;
+        Ok(encode_plain(&taken))
+    }
+
+    pub fn install(&self, body: &Bytes) -> Result<Bytes, GroupError> {
+        let asked: InstallSnapshot = decode_plain(body)?;
+        require_leader(asked.ballot)?;
+        Ok(encode_plain(&self.incoming.install(&self.raft, asked)))
+    }
+}

@@ -1,0 +1,124 @@
+//! Reads that show every change acknowledged before them, on any host (C8): at the leader under its lease, elsewhere by asking
+//! the leader for the index that the tables here must have reached. Leases are of the monotonic clock.
+
+use super::apply::MetaRaft;
+use super::handle::{Inner, Leader, MetaError, unavailable};
+use super::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
+use super::shared::Shared;
+use crate::net::GroupError;
+use crate::storage::meta::view::MetaView;
+use crate::types::HostId;
+use bytes::Bytes;
+use openraft::ReadPolicy;
+use openraft::raft::linearizable_read::LinearizerOption;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A read waits this long for a leader, or for tables that are being rebuilt.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// How long ago a majority may have heard the leader for it to answer without asking again. Followers keep to it for
+/// `start::LEASE` from when they heard it: the difference is for clocks that do not run alike.
+const LEASE_TRUSTED: Duration = Duration::from_millis(900);
+/// Where that is too long ago, a majority has this long to answer.
+const CONFIRM_PATIENCE: Duration = Duration::from_secs(1);
+/// One question to the leader.
+const ASK_PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
+    let shared = &inner.shared;
+    if !shared.sole_voter.is_confirmed() {
+        timeout(READ_PATIENCE, pass_barrier(inner)).await.map_err(|_| unavailable("there is no leader"))??;
+    }
+    if let Some(tables) = &*shared.tables.load() {
+        return Ok(tables.view());
+    }
+    timeout(READ_PATIENCE, wait_for_tables(shared)).await.map_err(|_| unavailable("the tables are being rebuilt"))
+}
+
+async fn wait_for_tables(shared: &Shared) -> MetaView {
+    loop {
+        let changed = shared.tables_changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if let Some(tables) = &*shared.tables.load() {
+            return tables.view();
+        }
+        changed.await;
+    }
+}
+
+async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
+    loop {
+        if let Some(why) = inner.shared.fault() {
+            return Err(MetaError::Unavailable { why });
+        }
+        let index = match inner.leader() {
+            Leader::Here => index_here(&inner.raft).await?,
+            Leader::There(leader) => index_there(inner, leader).await,
+            Leader::Unknown => None,
+        };
+        if let Some(index) = index {
+            let wait = inner.raft.wait(None);
+            return wait.applied_index_at_least(Some(index), "a read").await.map(|_| ()).map_err(unavailable);
+        }
+        tokio::time::sleep(READ_RETRY_PAUSE).await;
+    }
+}
+
+/// What must be applied to show all that was acknowledged; `None` where this host does not, or does no longer, lead.
+async fn index_here(raft: &MetaRaft) -> Result<Option<u64>, MetaError> {
+    let option = LinearizerOption::new(Some(LEASE_TRUSTED), true).with_wait_timeout(CONFIRM_PATIENCE);
+    match raft.get_read_linearizer(option).await {
+        Ok(linearizer) => Ok(Some(linearizer.read_log_id().index())),
+        Err(error) if error.fatal().is_some() => Err(unavailable(error)),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn index_there(inner: &Inner, leader: HostId) -> Option<u64> {
+    let asked = inner.link.ask(leader, Kind::ReadIndex, encode_plain(&ReadIndex {}), ASK_PATIENCE);
+    tokio::select! {
+        biased;
+        answer = asked => match answer {
+            Ok(ReadAt::Index(index)) => Some(index),
+            Ok(ReadAt::NotLeader(_)) => None,
+            Err(error) => {
+                tracing::debug!(%error, "the leader does not say what there is to read");
+                None
+            }
+        },
+        () = inner.leader_is_other_than(leader) => None,
+    }
+}
+
+/// Another host wants to read.
+pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
+    let ReadIndex {} = decode_plain(body)?;
+    let index = index_here(&inner.raft).await.map_err(|error| GroupError::Refused { why: error.to_string() })?;
+    let answer = match index {
+        Some(index) => ReadAt::Index(index),
+        None => ReadAt::NotLeader(inner.metrics().current_leader),
+    };
+    Ok(encode_plain(&answer))
+}
+
+/// Notes that this host alone decides, if so: the epoch of membership is taken first, the barrier passed, and the
+/// membership looked at last.
+pub(super) async fn confirm_sole_voter(raft: &MetaRaft, shared: &Shared) {
+    let epoch = shared.sole_voter.epoch();
+    if !raft.voter_ids().eq(std::iter::once(*raft.node_id())) {
+        return;
+    }
+    if raft.ensure_linearizable(ReadPolicy::LeaseRead).await.is_err() {
+        return;
+    }
+    let own = *raft.node_id();
+    let alone = raft.with_raft_state(move |state| {
+        let effective = state.membership_state.effective();
+        effective.voter_ids().eq(std::iter::once(own))
+    });
+    if alone.await.unwrap_or(false) {
+        shared.sole_voter.confirm(epoch);
+    }
+}

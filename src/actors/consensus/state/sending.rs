@@ -1,0 +1,63 @@
+//! A snapshot's file as it is sent to another host, and as it is looked at when it came from one.
+
+use super::snapshots::{SnapshotFile, read_head, read_pieces};
+use crate::actors::consensus::shared::Offload;
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
+use crate::storage::meta::snapshot::SnapshotCheck;
+use crate::storage::raft_log::AppliedAt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The open file of a snapshot: it stays readable when a newer snapshot takes its place.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    file: Arc<dyn DiskFile>,
+    total_bytes: u64,
+    offload: Offload,
+}
+
+impl SnapshotReader {
+    /// From the first drive after `skip` others that can give it: who sends again after a failure tries another one.
+    pub async fn open(snapshot: SnapshotFile, skip: usize, offload: Offload) -> io::Result<Self> {
+        let open = move || {
+            let count = snapshot.sources.len();
+            let mut last = io::Error::other("the metadata snapshot is on no drive");
+            for (_, disk, path) in snapshot.sources.iter().cycle().skip(skip % count.max(1)).take(count) {
+                let opened = read_head(&**disk, path).and_then(|_| disk.open(path, OpenMode::Read, Caching::Cached));
+                match opened.and_then(|file| Ok((file.len()?, file))) {
+                    Ok(found) => return Ok(found),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        };
+        let (total_bytes, file) = offload.run(open).await??;
+        Ok(Self { file, total_bytes, offload })
+    }
+
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// At most so many bytes.
+    pub async fn read(&self, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let left = self.total_bytes.saturating_sub(offset);
+        let length = usize::try_from(left).map_or(bytes_max, |left| left.min(bytes_max));
+        let file = Arc::clone(&self.file);
+        let read = move || {
+            let mut bytes = vec![0; length];
+            file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+        };
+        self.offload.run(read).await?
+    }
+}
+
+/// Reads a snapshot through; its head, where every checksum in it holds. Blocking.
+pub fn verify_snapshot(disk: &dyn Disk, path: &Path) -> io::Result<AppliedAt> {
+    let (head, start) = read_head(disk, path)?;
+    let mut check = SnapshotCheck::new().map_err(io::Error::other)?;
+    read_pieces(disk, path, start, |piece| check.push(piece).map_err(io::Error::other))?;
+    check.finish().map_err(io::Error::other)?;
+    Ok(head)
+}

@@ -1,0 +1,276 @@
+//! Who leads: elections, partitions, the lead handed over.
+
+use super::{Cluster, SOON, bucket_of, id_at, put_until_done, simulate, try_id_of};
+use crate::actors::consensus::MetaHandle;
+use crate::actors::consensus::network::Kind;
+use crate::actors::consensus::tests::{create_bucket, put};
+use crate::storage::meta::command::Reply;
+use crate::types::BucketId;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+#[test]
+fn founders_form_one_group_in_any_order_with_restarts_in_between() {
+    for seed in 0..20 {
+        simulate(async {
+            let mut cluster = Cluster::of(3, seed);
+            let mut order = cluster.ids();
+            order.rotate_left(cluster.draw(3) as usize);
+            for id in order.clone() {
+                cluster.start(id).await;
+                sleep(Duration::from_millis(cluster.draw(4000))).await;
+                if cluster.draw(2) == 0 {
+                    cluster.kill(id);
+                    sleep(Duration::from_millis(cluster.draw(1000))).await;
+                    cluster.start(id).await;
+                }
+            }
+            let bucket = bucket_of(&cluster).await;
+            for id in cluster.ids() {
+                put_until_done(&cluster.at(id), bucket, &format!("of-{}", id.0), u128::from(id.0)).await;
+            }
+            for id in cluster.ids() {
+                assert_eq!(cluster.at(id).membership().voters.into_iter().collect::<Vec<_>>(), cluster.ids());
+                for of in cluster.ids() {
+                    let found = id_at(&cluster.at(id), bucket, &format!("of-{}", of.0)).await;
+                    assert_eq!(found, Some(u128::from(of.0)), "seed {seed}");
+                }
+            }
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn one_founder_alone_decides_nothing() {
+    simulate(async {
+        let mut cluster = Cluster::of(3, 1);
+        let first = cluster.ids()[0];
+        cluster.start(first).await;
+        let began = Instant::now();
+        let refused = cluster.at(first).propose(put(BucketId(1), "key", 1, b"x")).await;
+        assert!(refused.is_err(), "{refused:?}");
+        assert!(cluster.at(first).read().await.is_err());
+        assert!(began.elapsed() < SOON, "c7");
+        cluster.end().await;
+    });
+}
+
+#[test]
+fn a_leader_that_dies_is_succeeded_within_seconds() {
+    simulate(async {
+        let mut cluster = Cluster::started(3, 2).await;
+        let bucket = bucket_of(&cluster).await;
+        for round in 0..5 {
+            let leader = cluster.leader().await;
+            let witness = cluster.follower().await;
+            cluster.kill(leader);
+            let began = Instant::now();
+            put_until_done(&cluster.at(witness), bucket, "key", round).await;
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+            cluster.start(leader).await;
+            cluster.until_even().await;
+        }
+        cluster.end().await;
+    });
+}
+
+/// Writes ever greater ids through one host, and notes the last one acknowledged.
+fn write_on(meta: MetaHandle, bucket: BucketId, first: u128, acknowledged: Rc<Cell<u128>>) -> JoinHandle<()> {
+    tokio::task::spawn_local(async move {
+        for id in first.. {
+            if let Ok(Reply::ObjectPut { .. }) = meta.propose(put(bucket, "key", id, &id.to_be_bytes())).await {
+                acknowledged.set(acknowledged.get().max(id));
+            }
+            sleep(Duration::from_millis(3)).await;
+        }
+    })
+}
+
+#[test]
+fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_replaced_c8() {
+    for seed in 0..20 {
+        simulate(async {
+            let cluster = Cluster::started(3, seed).await;
+            let bucket = bucket_of(&cluster).await;
+            let old = cluster.leader().await;
+            let other = cluster.follower().await;
+            put_until_done(&cluster.at(old), bucket, "key", 1).await;
+            let acknowledged = Rc::new(Cell::new(1));
+            let writer = write_on(cluster.at(other), bucket, 1000, Rc::clone(&acknowledged));
+            sleep(Duration::from_millis(cluster.draw(400))).await;
+            if seed % 2 == 0 {
+                cluster.network.cut_off(&[old], &cluster.ids());
+            } else {
+                // It can still speak, and is not heard of again.
+                cluster.ids().into_iter().filter(|id| *id != old).for_each(|id| cluster.network.cut_one_way(id, old));
+            }
+            let meta = cluster.at(old);
+            let cut = Instant::now();
+            let mut read_after_succession = 0;
+            while cut.elapsed() < Duration::from_secs(8) {
+                let before = acknowledged.get();
+                let read = timeout(Duration::from_millis(300), try_id_of(&meta, bucket, "key")).await;
+                if let Ok(Ok(found)) = read {
+                    assert!(found >= Some(before), "seed {seed}: read {found:?} after {before} was acknowledged");
+                    read_after_succession += usize::from(cut.elapsed() > Duration::from_secs(3));
+                }
+                sleep(Duration::from_millis(2)).await;
+            }
+            assert!(acknowledged.get() > 1000, "seed {seed}: the others go on");
+            assert_eq!(read_after_succession, 0, "seed {seed}: it cannot know what is true");
+            let late = meta.propose(put(bucket, "key", 5, b"from the old leader")).await;
+            assert!(late.is_err(), "seed {seed}: {late:?}");
+            cluster.network.heal();
+            cluster.until_even().await;
+            writer.abort();
+            let last = acknowledged.get();
+            assert!(id_at(&meta, bucket, "key").await >= Some(last), "seed {seed}");
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn a_follower_that_was_cut_off_does_not_disturb_the_leader_when_it_returns() {
+    simulate(async {
+        let cluster = Cluster::started(3, 3).await;
+        bucket_of(&cluster).await;
+        let leader = cluster.leader().await;
+        let follower = cluster.follower().await;
+        let term = cluster.at(leader).status().term;
+        cluster.network.cut_off(&[follower], &cluster.ids());
+        sleep(Duration::from_secs(30)).await;
+        cluster.network.heal();
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(cluster.leader().await, leader);
+        assert_eq!(cluster.at(leader).status().term, term, "nobody called an election");
+        assert_eq!(cluster.at(follower).status().term, term);
+        cluster.end().await;
+    });
+}
+
+#[test]
+fn a_host_that_was_restarted_keeps_the_promise_that_it_made_to_its_leader() {
+    for seed in 0..10 {
+        simulate(async {
+            let mut cluster = Cluster::started(3, seed).await;
+            let bucket = bucket_of(&cluster).await;
+            let leader = cluster.leader().await;
+            let others: Vec<_> = cluster.ids().into_iter().filter(|id| *id != leader).collect();
+            put_until_done(&cluster.at(leader), bucket, "key", 1).await;
+            // One of them has heard nothing for long and wants an election; the other forgets that it heard the leader.
+            cluster.network.cut_off(&[others[0]], &cluster.ids());
+            sleep(Duration::from_secs(10)).await;
+            cluster.network.heal();
+            cluster.network.cut_off(&[leader], &cluster.ids());
+            cluster.kill(others[1]);
+            cluster.start(others[1]).await;
+            let acknowledged = Rc::new(Cell::new(1));
+            let writer = write_on(cluster.at(others[1]), bucket, 1000, Rc::clone(&acknowledged));
+            let cut = Instant::now();
+            while cut.elapsed() < Duration::from_secs(6) {
+                let before = acknowledged.get();
+                let meta = cluster.at(leader);
+                if let Ok(Ok(found)) = timeout(Duration::from_millis(50), try_id_of(&meta, bucket, "key")).await {
+                    assert!(found >= Some(before), "seed {seed}: {found:?} was read after {before}");
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert!(acknowledged.get() > 1000, "seed {seed}");
+            writer.abort();
+            cluster.network.heal();
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn the_lead_is_handed_over_on_request_from_any_host_and_nothing_fails_c10() {
+    simulate(async {
+        let cluster = Cluster::started(3, 4).await;
+        let bucket = bucket_of(&cluster).await;
+        let acknowledged = Rc::new(Cell::new(0));
+        let failed = Rc::new(Cell::new(0));
+        let writers: Vec<_> = cluster
+            .running()
+            .into_iter()
+            .map(|(id, meta)| {
+                let (acknowledged, failed) = (Rc::clone(&acknowledged), Rc::clone(&failed));
+                tokio::task::spawn_local(async move {
+                    for number in 0.. {
+                        let key = format!("{}/{number}", id.0);
+                        let began = Instant::now();
+                        let done = meta.propose(put(bucket, &key, number, &number.to_be_bytes())).await;
+                        let in_time = began.elapsed() < Duration::from_secs(2);
+                        let counter = if matches!(done, Ok(Reply::ObjectPut { .. })) && in_time {
+                            &acknowledged
+                        } else {
+                            &failed
+                        };
+                        counter.set(counter.get() + 1);
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                })
+            })
+            .collect();
+        for round in 0..6 {
+            let (leader, to) = (cluster.leader().await, cluster.follower().await);
+            let asked = cluster.ids()[round % 3];
+            let began = Instant::now();
+            cluster.at(asked).transfer_leadership(to).await.expect("the lead is handed over");
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            assert_ne!(leader, to);
+            assert_eq!(cluster.leader().await, to);
+            sleep(Duration::from_millis(300)).await;
+        }
+        writers.iter().for_each(JoinHandle::abort);
+        assert_eq!(failed.get(), 0, "of {}", acknowledged.get());
+        assert!(acknowledged.get() > 300);
+        cluster.end().await;
+    });
+}
+
+#[test]
+fn a_leader_that_stops_in_order_hands_over_the_lead_first_c10() {
+    simulate(async {
+        let mut cluster = Cluster::started(3, 5).await;
+        let bucket = bucket_of(&cluster).await;
+        for round in 0..3_u128 {
+            let leader = cluster.leader().await;
+            let witness = cluster.follower().await;
+            cluster.stop(leader).await;
+            let began = Instant::now();
+            put_until_done(&cluster.at(witness), bucket, "key", round).await;
+            assert!(began.elapsed() < Duration::from_millis(500), "no election was waited for: {:?}", began.elapsed());
+            cluster.start(leader).await;
+            cluster.until_even().await;
+        }
+        cluster.end().await;
+    });
+}
+
+#[test]
+fn a_single_host_asks_nobody_and_leads_at_once() {
+    simulate(async {
+        let mut cluster = Cluster::of(1, 6);
+        let only = cluster.ids()[0];
+        let began = Instant::now();
+        cluster.start(only).await;
+        let bucket = create_bucket(&cluster.at(only), "b").await;
+        put_until_done(&cluster.at(only), bucket, "key", 1).await;
+        assert_eq!(id_at(&cluster.at(only), bucket, "key").await, Some(1));
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        cluster.kill(only);
+        let began = Instant::now();
+        cluster.start(only).await;
+        assert_eq!(id_at(&cluster.at(only), bucket, "key").await, Some(1));
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        let kinds = [Kind::Append, Kind::Vote, Kind::PreVote, Kind::Forward, Kind::ReadIndex];
+        assert!(kinds.into_iter().all(|kind| cluster.network.calls(kind) == 0));
+        cluster.end().await;
+    });
+}

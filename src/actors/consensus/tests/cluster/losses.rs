@@ -1,0 +1,279 @@
+//! Hosts that die, lag, or lose their power together; answers that are lost.
+
+use super::network::Weather;
+use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
+use crate::actors::consensus::network::Kind;
+use crate::actors::consensus::tests::{put, put_if_absent};
+use crate::actors::consensus::{MetaError, MetaHandle};
+use crate::storage::meta::command::{Change, Refusal, Reply, WriteConditions};
+use crate::types::{BucketId, HostId};
+use futures::future::join_all;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// What may be under each key: every id from the last acknowledged on.
+#[derive(Debug, Default)]
+struct Ledger {
+    acknowledged: BTreeMap<String, u128>,
+    attempted: BTreeMap<String, u128>,
+}
+
+/// Three writers on every host that runs, each with a key of its own.
+fn write_everywhere(
+    cluster: &Cluster,
+    bucket: BucketId,
+    ledger: &Rc<RefCell<Ledger>>,
+    first: u128,
+) -> Vec<JoinHandle<()>> {
+    let writer = |host: HostId, meta: MetaHandle, nth: u32| {
+        let ledger = Rc::clone(ledger);
+        tokio::task::spawn_local(async move {
+            let key = format!("{}/{nth}", host.0);
+            for id in first.. {
+                ledger.borrow_mut().attempted.insert(key.clone(), id);
+                match meta.propose(put(bucket, &key, id, &id.to_be_bytes())).await {
+                    Ok(Reply::ObjectPut { .. }) => {
+                        ledger.borrow_mut().acknowledged.insert(key.clone(), id);
+                    }
+                    Ok(other) => panic!("a put is never answered {other:?}"),
+                    Err(_) => sleep(Duration::from_millis(50)).await,
+                }
+            }
+        })
+    };
+    let running = cluster.running();
+    running.iter().flat_map(|(id, meta)| (0..3).map(|nth| writer(*id, meta.clone(), nth))).collect()
+}
+
+async fn check_everywhere(cluster: &Cluster, bucket: BucketId, ledger: &Rc<RefCell<Ledger>>) {
+    for (host, meta) in cluster.running() {
+        let (attempted, acknowledged) = {
+            let ledger = ledger.borrow();
+            (ledger.attempted.clone(), ledger.acknowledged.clone())
+        };
+        for (key, attempted) in &attempted {
+            let found = id_at(&meta, bucket, key).await;
+            let acknowledged = acknowledged.get(key).copied();
+            assert!(
+                found >= acknowledged && found <= Some(*attempted),
+                "seed {}: {key} on {host:?}: {acknowledged:?}, {found:?}, {attempted}",
+                cluster.seed
+            );
+        }
+    }
+}
+
+#[test]
+fn any_host_may_be_killed_under_load_and_nothing_acknowledged_is_lost() {
+    for seed in 0..12 {
+        simulate(async {
+            let mut cluster = Cluster::started(3, seed).await;
+            let bucket = bucket_of(&cluster).await;
+            let ledger = Rc::new(RefCell::new(Ledger::default()));
+            for round in 0..4_u128 {
+                let writers = write_everywhere(&cluster, bucket, &ledger, round * 100_000);
+                sleep(Duration::from_millis(50 + cluster.draw(300))).await;
+                let victim = cluster.ids()[cluster.draw(3) as usize];
+                cluster.kill(victim);
+                sleep(Duration::from_millis(cluster.draw(5000))).await;
+                cluster.start(victim).await;
+                sleep(Duration::from_millis(cluster.draw(300))).await;
+                writers.iter().for_each(JoinHandle::abort);
+                let before = ledger.borrow().acknowledged.len();
+                assert!(before > 0, "seed {seed}");
+                check_everywhere(&cluster, bucket, &ledger).await;
+            }
+            cluster.until_even().await;
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn all_hosts_may_lose_their_power_at_once_and_nothing_acknowledged_is_lost() {
+    for seed in 0..12 {
+        simulate(async {
+            let mut cluster = Cluster::of(3, seed);
+            cluster.snapshot_log_bytes_min = 32 << 10;
+            for id in cluster.ids() {
+                cluster.start(id).await;
+            }
+            let bucket = bucket_of(&cluster).await;
+            let ledger = Rc::new(RefCell::new(Ledger::default()));
+            for round in 0..4_u128 {
+                let writers = write_everywhere(&cluster, bucket, &ledger, round * 100_000);
+                sleep(Duration::from_millis(20 + cluster.draw(500))).await;
+                for id in cluster.ids() {
+                    cluster.kill(id);
+                }
+                writers.iter().for_each(JoinHandle::abort);
+                sleep(Duration::from_millis(cluster.draw(2000))).await;
+                for id in cluster.ids() {
+                    cluster.start(id).await;
+                    sleep(Duration::from_millis(cluster.draw(1500))).await;
+                }
+                check_everywhere(&cluster, bucket, &ledger).await;
+            }
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_than_any_call_c9() {
+    for seed in 0..3 {
+        simulate(async {
+            let mut cluster = Cluster::started(3, seed).await;
+            let bucket = bucket_of(&cluster).await;
+            let lagging = cluster.follower().await;
+            put_until_done(&cluster.at(lagging), bucket, "gone", 1).await;
+            cluster.until_even().await;
+            cluster.network.cut_off(&[lagging], &cluster.ids());
+            let leader = cluster.leader().await;
+            let meta = cluster.at(leader);
+            let delete =
+                Change::DeleteObject { bucket, key: "gone".to_owned(), conditions: WriteConditions::default() };
+            assert_eq!(meta.propose(delete).await, Ok(Reply::Deleted { existed: true }));
+            let large = vec![7; 300 << 10];
+            for id in 100..140 {
+                let done = meta.propose(put(bucket, &format!("large-{id}"), id, &large)).await;
+                assert!(matches!(done, Ok(Reply::ObjectPut { .. })), "{done:?}");
+            }
+            let odd_keys = ["\0", "a\0b", "..", "/", "//x", "ÿ", "\u{10ffff}"];
+            for (id, key) in (1000..).zip(odd_keys) {
+                put_until_done(&meta, bucket, key, id).await;
+            }
+            for (id, meta) in cluster.running().into_iter().filter(|(id, _)| *id != lagging) {
+                meta.snapshot_now().await;
+                cluster.until("the log is purged", |cluster| cluster.at(id).status().purged_index > 40).await;
+            }
+            if seed > 0 {
+                cluster.network.set_weather(Weather::FOUL);
+            }
+            cluster.network.heal();
+            if seed == 2 {
+                // In the midst of it.
+                cluster.until("pieces come", |cluster| cluster.network.calls(Kind::SnapshotPiece) > 4).await;
+                cluster.kill(lagging);
+                sleep(Duration::from_millis(100)).await;
+                cluster.start(lagging).await;
+            }
+            cluster.until_even().await;
+            cluster.network.set_weather(Weather::FAIR);
+            assert!(cluster.network.calls(Kind::SnapshotPiece) > 12, "it took more than one piece");
+            let status = cluster.at(lagging).status();
+            assert!(status.snapshot_index > 40 && status.purged_index == status.snapshot_index, "{status:?}");
+            // Also when it has nothing but its own drives.
+            cluster.kill(lagging);
+            cluster.start(lagging).await;
+            let meta = cluster.at(lagging);
+            assert_eq!(id_at(&meta, bucket, "gone").await, None, "c8");
+            for (id, key) in (1000..).zip(odd_keys) {
+                assert_eq!(id_at(&meta, bucket, key).await, Some(id));
+            }
+            let view = meta.read().await.expect("readable");
+            let manifest = view.object(bucket, "large-139").expect("readable").expect("it was put");
+            assert_eq!(view.inline_bytes(manifest.id).expect("readable").expect("it has bytes"), large);
+            cluster.end().await;
+        });
+    }
+}
+
+/// A write that is made once, and answered as the one who made it.
+async fn once(meta: &MetaHandle, change: impl Fn() -> Change, expected: impl Fn(&Reply) -> bool) {
+    match meta.propose(change()).await {
+        Ok(reply) => assert!(expected(&reply), "{reply:?}"),
+        Err(error) => panic!("a majority is there: {error}"),
+    }
+}
+
+#[test]
+fn a_forwarded_change_whose_answers_are_lost_is_made_once_and_answered_as_if_they_were_not() {
+    for seed in 0..6 {
+        simulate(async {
+            let cluster = Cluster::started(3, seed).await;
+            let bucket = bucket_of(&cluster).await;
+            let weather = Weather { forwards_unanswered: 500, repeated: 300, ..Weather::FAIR };
+            cluster.network.set_weather(weather);
+            let meta = cluster.at(cluster.follower().await);
+            let client = |nth: u128| {
+                let meta = meta.clone();
+                async move {
+                    for round in 0..5_u128 {
+                        let (key, id) = (format!("key-{nth}"), nth * 1000 + round);
+                        // Whoever is refused here was refused by itself.
+                        let put = || put_if_absent(bucket, &key, id);
+                        once(&meta, put, |reply| matches!(reply, Reply::ObjectPut { .. })).await;
+                        let put = || put_if_absent(bucket, &key, id + 500);
+                        once(&meta, put, |reply| *reply == Reply::Refused(Refusal::PreconditionFailed)).await;
+                        let conditions = WriteConditions::default();
+                        let delete =
+                            || Change::DeleteObject { bucket, key: key.clone(), conditions: conditions.clone() };
+                        once(&meta, delete, |reply| *reply == Reply::Deleted { existed: true }).await;
+                    }
+                }
+            };
+            join_all((0..8).map(client)).await;
+            cluster.network.set_weather(Weather::FAIR);
+            assert!(cluster.network.calls(Kind::Forward) > 8 * 15 * 3 / 2, "many were sent again");
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn forwarded_changes_outlive_the_leader_that_had_them() {
+    for seed in 0..10 {
+        simulate(async {
+            let mut cluster = Cluster::started(3, seed).await;
+            let bucket = bucket_of(&cluster).await;
+            let leader = cluster.leader().await;
+            let metas: Vec<_> = cluster.running().into_iter().filter(|(id, _)| *id != leader).collect();
+            let clients: Vec<_> = (0..40_u128)
+                .map(|nth| {
+                    let meta = metas[nth as usize % 2].1.clone();
+                    tokio::task::spawn_local(async move {
+                        sleep(Duration::from_millis(nth as u64)).await;
+                        let put = || put_if_absent(bucket, &format!("key-{nth}"), nth);
+                        once(&meta, put, |reply| matches!(reply, Reply::ObjectPut { .. })).await;
+                    })
+                })
+                .collect();
+            sleep(Duration::from_millis(cluster.draw(40))).await;
+            cluster.kill(leader);
+            for client in clients {
+                client.await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            }
+            cluster.start(leader).await;
+            cluster.until_even().await;
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn without_a_majority_changes_and_reads_end_in_time_with_an_error_c7() {
+    simulate(async {
+        let mut cluster = Cluster::started(3, 8).await;
+        let bucket = bucket_of(&cluster).await;
+        let left = cluster.follower().await;
+        for id in cluster.ids().into_iter().filter(|id| *id != left) {
+            cluster.kill(id);
+        }
+        let meta = cluster.at(left);
+        let changes = join_all((0..50).map(|id| {
+            let meta = meta.clone();
+            async move { timeout(Duration::from_secs(15), meta.propose(put(bucket, "key", id, b"x"))).await }
+        }));
+        let (changed, read) = tokio::join!(changes, timeout(Duration::from_secs(15), meta.read()));
+        for change in changed {
+            assert!(matches!(change, Ok(Err(MetaError::Unavailable { .. } | MetaError::TimedOut))), "{change:?}");
+        }
+        assert!(matches!(read, Ok(Err(MetaError::Unavailable { .. }))));
+        cluster.end().await;
+    });
+}

@@ -1,0 +1,260 @@
+//! Several hosts in one thread and in simulated time, over a network that fails by a seed, on disks whose power is cut.
+
+mod history;
+mod leading;
+mod linearizable;
+mod losses;
+mod membership;
+mod network;
+
+use super::home::MemoryHome;
+use super::power::Simulated;
+use super::{create_bucket, put};
+use crate::actors::consensus::{
+    Forming, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, start,
+};
+use crate::actors::log::Threads;
+use crate::ambient::Ambient;
+use crate::storage::buffer::BufferPool;
+use crate::storage::disk::sim::SimDisk;
+use crate::storage::meta::command::Reply;
+use crate::storage::wal::Durability;
+use crate::types::{BucketId, ClusterId, HostId, NodeId};
+use network::Network;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+const DRIVES: u32 = 2;
+const DRIVE: &str = "/drive";
+const DISK_BYTES: u64 = 512 << 20;
+/// For anything that must come to be while a majority is there.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Runs in one thread, in simulated time.
+fn simulate(world: impl Future<Output = ()>) {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().expect("a runtime")
+    };
+    actix::System::with_tokio_rt(runtime).block_on(world);
+}
+
+/// One host, running or not.
+struct Host {
+    disks: Vec<SimDisk>,
+    home: Arc<MemoryHome>,
+    forming: Forming,
+    started: bool,
+    running: Option<MetaHandle>,
+}
+
+struct Cluster {
+    seed: u64,
+    ambient: Ambient,
+    network: Arc<Network>,
+    pool: BufferPool,
+    hosts: BTreeMap<HostId, Host>,
+    snapshot_log_bytes_min: u64,
+}
+
+impl Cluster {
+    /// Founders 1 to `count`, none of them started.
+    fn of(count: u64, seed: u64) -> Self {
+        let ambient = Simulated::ambient(seed);
+        let network = Network::new(ambient.clone());
+        let founders: BTreeMap<HostId, String> = (1..=count).map(|id| (HostId(id), address(HostId(id)))).collect();
+        let mut cluster = Self {
+            seed,
+            ambient,
+            network,
+            pool: BufferPool::new(1 << 20),
+            hosts: BTreeMap::new(),
+            snapshot_log_bytes_min: 64 << 20,
+        };
+        for id in founders.keys() {
+            cluster.add_host(*id, Forming::Founders(founders.clone()));
+        }
+        cluster
+    }
+
+    async fn started(count: u64, seed: u64) -> Self {
+        let mut cluster = Self::of(count, seed);
+        for id in cluster.ids() {
+            cluster.start(id).await;
+        }
+        cluster
+    }
+
+    fn add_host(&mut self, id: HostId, forming: Forming) {
+        let disks: Vec<SimDisk> = (0..DRIVES).map(|_| SimDisk::new(DISK_BYTES)).collect();
+        for disk in disks.iter().map(SimDisk::handle) {
+            disk.create_dir_all(Path::new(DRIVE)).expect("a fresh disk takes a directory");
+            disk.sync_dir(Path::new("/")).expect("a fresh disk syncs");
+        }
+        self.hosts.insert(id, Host { disks, home: Arc::default(), forming, started: false, running: None });
+    }
+
+    fn ids(&self) -> Vec<HostId> {
+        self.hosts.keys().copied().collect()
+    }
+
+    fn running(&self) -> Vec<(HostId, MetaHandle)> {
+        self.hosts.iter().filter_map(|(id, host)| Some((*id, host.running.clone()?))).collect()
+    }
+
+    fn at(&self, id: HostId) -> MetaHandle {
+        self.hosts[&id].running.clone().expect("the host runs")
+    }
+
+    fn draw(&self, below: u64) -> u64 {
+        self.network.draw(below)
+    }
+
+    async fn start(&mut self, id: HostId) {
+        let way = self.network.join(id);
+        let host = self.hosts.get_mut(&id).expect("a host of this cluster");
+        let drive = |(node, disk): (u32, &SimDisk)| ReplicaDrive {
+            node: NodeId(node),
+            disk: disk.handle(),
+            dir: PathBuf::from(DRIVE),
+        };
+        let options = ReplicaOptions {
+            group: GroupId::default(),
+            cluster: ClusterId(1),
+            host: id,
+            address: address(id),
+            forming: host.forming.clone(),
+            transport: Arc::clone(&way) as _,
+            ambient: self.ambient.clone(),
+            drives: (1..).zip(&host.disks).map(drive).collect(),
+            copies_wanted: DRIVES as usize,
+            first_start: !host.started,
+            home: Arc::clone(&host.home) as _,
+            offload: Offload::InPlace,
+            threads: Threads::Current,
+            durability: Durability::Strict,
+            segment_bytes: 2 << 20,
+            pool: self.pool.clone(),
+            snapshots: SnapshotPolicy { log_bytes_min: self.snapshot_log_bytes_min },
+        };
+        let handle = start(options).await.unwrap_or_else(|error| panic!("seed {}: {id:?}: {error}", self.seed));
+        host.started = true;
+        host.running = Some(handle.clone());
+        self.network.present(&way, handle);
+    }
+
+    /// The host is gone at once, and the power of its drives with it.
+    fn kill(&mut self, id: HostId) {
+        let seed = self.draw(u64::MAX);
+        self.network.leave(id);
+        let host = self.hosts.get_mut(&id).expect("a host of this cluster");
+        host.disks = (0..).zip(&host.disks).map(|(nth, disk)| disk.power_cut(seed.wrapping_add(nth))).collect();
+        host.home = Arc::new(host.home.power_cut(&*self.ambient.entropy));
+        if let Some(handle) = host.running.take() {
+            // What is left of it does nothing any more; it is only to end.
+            tokio::spawn(async move { handle.shutdown().await });
+        }
+    }
+
+    /// The host stops in order.
+    async fn stop(&mut self, id: HostId) {
+        let handle = self.hosts.get_mut(&id).expect("a host of this cluster").running.take().expect("the host runs");
+        handle.shutdown().await;
+        self.network.leave(id);
+    }
+
+    /// The host that the others follow, once most of those that run do.
+    async fn leader(&self) -> HostId {
+        let found = self.until("there is a leader", |cluster| cluster.leader_now().is_some());
+        found.await;
+        self.leader_now().expect("it was just there")
+    }
+
+    fn leader_now(&self) -> Option<HostId> {
+        let running = self.running();
+        let leading = running.iter().filter(|(_, handle)| handle.status().is_leader);
+        let (leader, handle) = leading.max_by_key(|(_, handle)| handle.status().term)?;
+        let term = handle.status().term;
+        let follows = |handle: &MetaHandle| handle.status().leader == Some(*leader) && handle.status().term == term;
+        let followers = running.iter().filter(|(_, handle)| follows(handle)).count();
+        (followers * 2 > handle.membership().voters.len()).then_some(*leader)
+    }
+
+    /// Some host that does not lead.
+    async fn follower(&self) -> HostId {
+        let leader = self.leader().await;
+        self.running().into_iter().map(|(id, _)| id).find(|id| *id != leader).expect("there are several hosts")
+    }
+
+    async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let wait = async {
+            while !holds(self) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if timeout(SOON * 4, wait).await.is_err() {
+            let all: Vec<_> = self.running().into_iter().map(|(id, handle)| (id, handle.status())).collect();
+            panic!("seed {}: in vain: {what}: {all:#?}", self.seed);
+        }
+    }
+
+    /// Every running host has applied what any has.
+    async fn until_even(&self) {
+        self.until("all have applied the same", |cluster| {
+            let applied: Vec<u64> = cluster.running().iter().map(|(_, handle)| handle.status().applied_index).collect();
+            applied.iter().all(|index| Some(index) == applied.iter().max())
+        })
+        .await;
+    }
+
+    /// All hosts off, in order.
+    async fn end(mut self) {
+        for id in self.ids() {
+            if self.hosts[&id].running.is_some() {
+                self.stop(id).await;
+            }
+        }
+    }
+}
+
+fn address(id: HostId) -> String {
+    format!("host-{}:9100", id.0)
+}
+
+/// Tries on until the change is decided: for changes that may be made twice.
+async fn put_until_done(meta: &MetaHandle, bucket: BucketId, key: &str, id: u128) {
+    let began = Instant::now();
+    loop {
+        match meta.propose(put(bucket, key, id, &id.to_be_bytes())).await {
+            Ok(Reply::ObjectPut { .. }) => return,
+            Ok(other) => panic!("a put is never answered {other:?}"),
+            Err(error) => assert!(began.elapsed() < SOON * 2, "in vain: {error}"),
+        }
+    }
+}
+
+/// The id of the object under a key, as a host reads it.
+async fn try_id_of(meta: &MetaHandle, bucket: BucketId, key: &str) -> Result<Option<u128>, MetaError> {
+    let view = meta.read().await?;
+    Ok(view.object(bucket, key).expect("the tables are readable").map(|manifest| manifest.id.0))
+}
+
+/// The same, once the host can read.
+async fn id_at(meta: &MetaHandle, bucket: BucketId, key: &str) -> Option<u128> {
+    let began = Instant::now();
+    loop {
+        match try_id_of(meta, bucket, key).await {
+            Ok(id) => return id,
+            Err(error) => assert!(began.elapsed() < SOON * 2, "in vain: {error}"),
+        }
+    }
+}
+
+async fn bucket_of(cluster: &Cluster) -> BucketId {
+    let leader = cluster.leader().await;
+    create_bucket(&cluster.at(leader), "b").await
+}

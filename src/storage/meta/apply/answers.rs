@@ -1,0 +1,43 @@
+//! Changes that other hosts forwarded: made once each, however often they arrive.
+//!
+//! The answer to each is remembered under its origin. When there are too many, those with the least `since` are forgotten,
+//! and from then on any change with as little that is not among the answers is refused: it may be a copy of a forgotten one.
+//! What is forgotten depends on the order of the commands only, so it is the same on every replica.
+
+use super::Applying;
+use crate::limits::{ANSWERS_FORGOTTEN_AT_ONCE, ANSWERS_MAX};
+use crate::storage::kv::{KvError, KvResult};
+use crate::storage::meta::command::{Change, Origin, Refusal, Reply};
+use crate::storage::meta::record::AnswerRow;
+use crate::storage::meta::tables::{ANSWERS, answer_key};
+
+impl Applying<'_> {
+    pub(super) fn change_once(&mut self, origin: Origin, change: Change) -> KvResult<Reply> {
+        let key = answer_key(origin);
+        if let Some(answered) = self.rows.row::<AnswerRow>(ANSWERS, &key)? {
+            return Ok(answered.reply);
+        }
+        if origin.since < self.answers.complete_from {
+            return Ok(Reply::Refused(Refusal::Forgotten));
+        }
+        let reply = self.change(change)?;
+        let row = AnswerRow { reply };
+        self.rows.put_row(ANSWERS, &key, &row);
+        self.answers.count += 1;
+        if self.answers.count > ANSWERS_MAX {
+            self.forget_some()?;
+        }
+        Ok(row.reply)
+    }
+
+    fn forget_some(&mut self) -> KvResult<()> {
+        for (key, _) in self.rows.first(ANSWERS, &[], ANSWERS_FORGOTTEN_AT_ONCE)? {
+            let malformed = || KvError { doing: "read an answer's key", cause: format!("malformed: {key:02x?}") };
+            let (since, _) = key.split_first_chunk::<8>().ok_or_else(malformed)?;
+            self.answers.complete_from = self.answers.complete_from.max(u64::from_be_bytes(*since).saturating_add(1));
+            self.answers.count -= 1;
+            self.rows.remove(ANSWERS, &key);
+        }
+        Ok(())
+    }
+}
