@@ -1,9 +1,9 @@
 //! Values for the tests of the metadata.
 
-use super::command::{CompleteUpload, CompletedPart, CreateUpload, PutObject, PutPart, WriteConditions};
+use super::command::{CompleteUpload, CompletedPart, CreateUpload, PutObject, PutPart, Reply, WriteConditions};
 use super::record::{
-    BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord, Counts, ETag, GarbageRow,
-    Manifest, NodeRecord, ObjectHeaders, PartRow, RepairRow, UploadRecord,
+    AnswerRow, AnswersRecord, BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord,
+    Counts, ETag, GarbageRow, Manifest, NodeRecord, ObjectHeaders, PartRow, RepairRow, UploadRecord,
 };
 use crate::types::{BlobId, BucketId, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
@@ -167,6 +167,14 @@ pub(crate) fn repair() -> RepairRow {
 
 pub(crate) fn node() -> NodeRecord {
     NodeRecord { id: NodeId(2), host: HostId(1), incarnation: Incarnation(u128::MAX), weight: 100, joined: UnixMs(5) }
+}
+
+pub(crate) fn answer() -> AnswerRow {
+    AnswerRow { reply: Reply::ObjectPut { manifest: Box::new(full_manifest()) } }
+}
+
+pub(crate) fn answers() -> AnswersRecord {
+    AnswersRecord { count: 300, complete_from: 70_000 }
 }
 
 pub(crate) fn counts() -> Counts {

@@ -354,3 +354,6 @@ impl From<Voted> for VoteResponse<MetaGroup> {
         Self::new(vote_of(voted.ballot), voted.last.map(log_id_of), voted.granted)
     }
 }
+
+#[cfg(test)]
+mod tests;

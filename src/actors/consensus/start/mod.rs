@@ -39,6 +39,8 @@ pub use copies::write_mirror_file;
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 600;
 const ELECTION_MS_MAX: u64 = 1200;
+/// At least the lease and the longest time to an election.
+const QUORUM_LOSS_MS: u64 = 2 * ELECTION_MS_MAX + 600;
 /// How long a follower keeps to a leader that it heard: openraft makes it the longest time to an election.
 const LEASE: Duration = Duration::from_millis(ELECTION_MS_MAX);
 /// On top of it, after a restart, for clocks that do not run alike.
@@ -204,6 +206,8 @@ async fn start_raft(
         max_payload_entries: 64,
         // A host that was cut off asks whether it could win before it calls an election.
         enable_pre_vote: Some(true),
+        // A leader that speaks and hears no majority falls silent for so long, that another may be elected.
+        quorum_loss_probe_interval: Some(QUORUM_LOSS_MS),
         // Until it is said otherwise (`keep_silent`).
         enable_elect: false,
         // Entries leave for followers before they are synced here. After a restart they may be there and not here, so this

@@ -8,8 +8,8 @@ use super::Applying;
 use crate::limits::{ANSWERS_FORGOTTEN_AT_ONCE, ANSWERS_MAX};
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::command::{Change, Origin, Refusal, Reply};
-use crate::storage::meta::record::AnswerRow;
-use crate::storage::meta::tables::{ANSWERS, answer_key};
+use crate::storage::meta::record::{AnswerRow, AnswersRecord};
+use crate::storage::meta::tables::{ANSWERS, SYSTEM, SYSTEM_ANSWERS, answer_key};
 
 impl Applying<'_> {
     pub(super) fn change_once(&mut self, origin: Origin, change: Change) -> KvResult<Reply> {
@@ -17,25 +17,30 @@ impl Applying<'_> {
         if let Some(answered) = self.rows.row::<AnswerRow>(ANSWERS, &key)? {
             return Ok(answered.reply);
         }
-        if origin.since < self.answers.complete_from {
+        let mut answers = match self.answers {
+            Some(answers) => answers,
+            None => self.rows.row(SYSTEM, SYSTEM_ANSWERS)?.unwrap_or_default(),
+        };
+        if origin.since < answers.complete_from {
             return Ok(Reply::Refused(Refusal::Forgotten));
         }
         let reply = self.change(change)?;
         let row = AnswerRow { reply };
         self.rows.put_row(ANSWERS, &key, &row);
-        self.answers.count += 1;
-        if self.answers.count > ANSWERS_MAX {
-            self.forget_some()?;
+        answers.count += 1;
+        if answers.count > ANSWERS_MAX {
+            self.forget_some(&mut answers)?;
         }
+        self.answers = Some(answers);
         Ok(row.reply)
     }
 
-    fn forget_some(&mut self) -> KvResult<()> {
+    fn forget_some(&mut self, answers: &mut AnswersRecord) -> KvResult<()> {
         for (key, _) in self.rows.first(ANSWERS, &[], ANSWERS_FORGOTTEN_AT_ONCE)? {
             let malformed = || KvError { doing: "read an answer's key", cause: format!("malformed: {key:02x?}") };
             let (since, _) = key.split_first_chunk::<8>().ok_or_else(malformed)?;
-            self.answers.complete_from = self.answers.complete_from.max(u64::from_be_bytes(*since).saturating_add(1));
-            self.answers.count -= 1;
+            answers.complete_from = answers.complete_from.max(u64::from_be_bytes(*since).saturating_add(1));
+            answers.count -= 1;
             self.rows.remove(ANSWERS, &key);
         }
         Ok(())

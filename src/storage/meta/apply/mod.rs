@@ -145,8 +145,8 @@ struct Applying<'a> {
     rows: Overlay<'a>,
     counts: Counts,
     counts_before: Counts,
-    answers: AnswersRecord,
-    answers_before: AnswersRecord,
+    /// Read with the first change that was forwarded; written if it is here.
+    answers: Option<AnswersRecord>,
     /// Of the command being applied.
     now: UnixMs,
 }
@@ -155,8 +155,7 @@ impl<'a> Applying<'a> {
     fn new(kv: &'a dyn KvRead) -> KvResult<Self> {
         let rows = Overlay::new(kv);
         let counts = rows.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default();
-        let answers = rows.row(SYSTEM, SYSTEM_ANSWERS)?.unwrap_or_default();
-        Ok(Self { rows, counts, counts_before: counts, answers, answers_before: answers, now: UnixMs(0) })
+        Ok(Self { rows, counts, counts_before: counts, answers: None, now: UnixMs(0) })
     }
 
     fn finish(mut self, first: bool, applied: &Applied) -> Overlay<'a> {
@@ -166,8 +165,8 @@ impl<'a> Applying<'a> {
         if self.counts != self.counts_before {
             self.rows.put(SYSTEM, SYSTEM_COUNTS, codec::encode(&self.counts));
         }
-        if self.answers != self.answers_before {
-            self.rows.put(SYSTEM, SYSTEM_ANSWERS, codec::encode(&self.answers));
+        if let Some(answers) = self.answers {
+            self.rows.put(SYSTEM, SYSTEM_ANSWERS, codec::encode(&answers));
         }
         self.rows.put(SYSTEM, SYSTEM_APPLIED, applied_row(applied));
         self.rows

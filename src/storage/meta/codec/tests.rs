@@ -1,7 +1,9 @@
 //! Golden bytes, round trips and refusals.
 
-use super::{CodecError, Record, decode, decode_command, decode_entry, encode, encode_command, encode_entry};
-use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, PutPart, WriteConditions};
+use super::{
+    CodecError, Record, decode, decode_command, decode_entry, encode, encode_command, encode_entry, encode_forwarded,
+};
+use crate::storage::meta::command::{Change, Command, ETagCondition, Origin, PutObject, PutPart, WriteConditions};
 use crate::storage::meta::record::{
     BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, ETag, GarbageRow, Manifest,
     NodeRecord, ObjectHeaders, PartRow, RepairRow, UploadRecord,
@@ -56,6 +58,8 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("repair", &samples::repair());
     check_record("node", &samples::node());
     check_record("counts", &samples::counts());
+    check_record("answer", &samples::answer());
+    check_record("answers", &samples::answers());
 }
 
 #[test]
@@ -130,6 +134,25 @@ fn commands_of_version_1_are_read_and_written_as_they_were_c3() {
                 "{name}: read with more after it"
             );
         }
+    }
+}
+
+#[test]
+fn a_forwarded_command_of_version_2_has_the_leaders_time_and_is_read_and_written_as_it_was() {
+    for (name, change) in commands().into_iter().filter(|(name, _)| name.starts_with("put_object")) {
+        let origin = Origin { since: 70_000, id: u128::MAX - 5 };
+        let plain = encode_command(&Command::new(UnixMs(1), change.clone()));
+        let stored = Bytes::from(golden(&format!("forwarded_{name}"), &encode_forwarded(origin, UnixMs(9), &plain)));
+        let command = Command { now: UnixMs(9), origin: Some(origin), change };
+        assert_eq!(decode_command(&stored), Ok(command.clone()), "{name}: version 2 is no longer read");
+        assert_eq!(encode_forwarded(origin, UnixMs(9), &plain), stored, "{name}: it is no longer written");
+        let inline_bytes = command.inline().map_or(0, Bytes::len);
+        for end in 0..stored.len() - inline_bytes {
+            assert!(decode_command(&stored.slice(..end)).is_err(), "{name}: read from a part of it");
+        }
+        let twice = encode_forwarded(origin, UnixMs(9), &stored);
+        assert!(matches!(decode_command(&twice), Err(CodecError::UnknownVersion { found: 2, .. })));
+        assert_eq!(decode_entry(&encode_entry(&[stored, plain])).map(|commands| commands.len()), Ok(2));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the rules, over tables in memory.
 
+mod answers;
 mod invariants;
 mod multipart;
 mod objects;
