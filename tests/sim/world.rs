@@ -4,7 +4,7 @@ use super::ambient::Simulated;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use sherd::actors::consensus::{
-    self, GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StateHome,
+    self, Forming, GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StateHome,
 };
 use sherd::actors::drives::health::HealthBoard;
 use sherd::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_over};
@@ -18,6 +18,7 @@ use sherd::actors::upkeep::{
     ClusterContext, Compaction, CompactionContext, CompactionOptions, Pace, Reclamation, ReclamationOptions,
 };
 use sherd::ambient::Ambient;
+use sherd::net::NoOtherHosts;
 use sherd::storage::buffer::BufferPool;
 use sherd::storage::disk::Disk;
 use sherd::storage::disk::sim::SimDisk;
@@ -168,6 +169,8 @@ impl World {
             cluster: host.cluster,
             host: host.host,
             address: String::new(),
+            forming: Forming::Alone,
+            transport: Arc::new(NoOtherHosts),
             ambient: self.ambient.clone(),
             drives: host.drives.iter().map(drive).collect(),
             copies_wanted: usize::from(GEOMETRY.parity) + 1,

@@ -123,7 +123,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
     ) -> Result<AppendEntriesResponse<MetaGroup>, RPCError<MetaGroup>> {
         let within = if rpc.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
         let asked = self.peers.link.ask(self.host, Kind::Append, encode_append(rpc), within);
-        Ok(asked.await.map(Appended::into).map_err(rpc_error)?)
+        asked.await.map(Appended::into).map_err(rpc_error)
     }
 
     async fn vote(

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 #[test]
 fn founders_form_one_group_in_any_order_with_restarts_in_between() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::of(3, seed);
             let mut order = cluster.ids();
@@ -92,7 +92,7 @@ fn write_on(meta: MetaHandle, bucket: BucketId, first: u128, acknowledged: Rc<Ce
 
 #[test]
 fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_replaced_c8() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         simulate(async {
             let cluster = Cluster::started(3, seed).await;
             let bucket = bucket_of(&cluster).await;
@@ -155,7 +155,7 @@ fn a_follower_that_was_cut_off_does_not_disturb_the_leader_when_it_returns() {
 
 #[test]
 fn a_host_that_was_restarted_keeps_the_promise_that_it_made_to_its_leader() {
-    for seed in 0..10 {
+    for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
             let bucket = bucket_of(&cluster).await;

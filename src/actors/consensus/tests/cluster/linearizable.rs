@@ -48,7 +48,7 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
         0..4 => match try_id_of(meta, bucket, name).await {
             Ok(found) => {
                 let before = record.last_seen[key].replace(found);
-                let planted = record.stale_reads_every.is_some_and(|every| id % u128::from(every) == 0);
+                let planted = record.stale_reads_every.is_some_and(|every| id.is_multiple_of(u128::from(every)));
                 (Some(Action::Get { found: if planted { before } else { found } }), true)
             }
             Err(_) => (None, true),
@@ -179,7 +179,7 @@ async fn observe(seed: u64, stale_reads_every: Option<u64>) -> Vec<(String, bool
 
 #[test]
 fn what_clients_see_is_linearizable_under_kills_partitions_and_losses_c8() {
-    for seed in 0..15 {
+    for seed in 0..10 {
         simulate(async move {
             for (key, passes, known) in observe(seed, None).await {
                 assert!(known > 100, "seed {seed}: only {known} operations on {key} came to an end");
