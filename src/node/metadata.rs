@@ -13,7 +13,7 @@ use crate::net::NoOtherHosts;
 use crate::storage::identity::{Drive, DriveState, HostDrives};
 use crate::storage::kv::KvError;
 use crate::storage::meta::command::Change;
-use crate::storage::meta::record::NodeRecord;
+use crate::storage::meta::record::{NodeRecord, NodeState};
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::types::{Epoch, NodeId};
 use actix::Arbiter;
@@ -104,7 +104,8 @@ pub(super) async fn register_drives(
         if !same && (record.is_none() || !lost) {
             let joined = ambient.clock.unix_ms();
             let (id, incarnation) = (drive.node, drive.incarnation);
-            let record = NodeRecord { id, host: host.host, incarnation, weight: WEIGHT, joined };
+            let record =
+                NodeRecord { id, host: host.host, incarnation, weight: WEIGHT, state: NodeState::Active, joined };
             metadata.propose(Change::RegisterNode(record)).await?;
         }
         if matches!(drive.state, DriveState::Replaced | DriveState::Returned) || (!same && record.is_some() && !lost) {

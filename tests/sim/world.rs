@@ -27,7 +27,7 @@ use sherd::storage::identity::{HostDrives, NoLocks, WantedGeometry, open_host};
 use sherd::storage::kv::memory::MemoryKv;
 use sherd::storage::kv::{Kv, KvResult};
 use sherd::storage::meta::command::{Change, Refusal, Reply};
-use sherd::storage::meta::record::NodeRecord;
+use sherd::storage::meta::record::{NodeRecord, NodeState};
 use sherd::storage::meta::tables;
 use sherd::storage::meta::view::ListQuery;
 use sherd::storage::ring::{Layout, LayoutNode};
@@ -275,6 +275,7 @@ async fn register(metadata: &MetaHandle, host: &HostDrives) -> Result<(), String
     };
     for drive in host.drives.iter().filter(|drive| !is_known(drive)) {
         let record = NodeRecord {
+            state: NodeState::Active,
             id: drive.node,
             host: host.host,
             incarnation: drive.incarnation,

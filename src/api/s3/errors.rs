@@ -285,6 +285,10 @@ impl From<Refusal> for S3Error {
             )
             .into(),
             Refusal::InvalidRequest => Fault::InvalidRequest("The request is not valid.".to_owned()).into(),
+            // Answers to changes of the layout, which no S3 request makes.
+            Refusal::NoSuchNode | Refusal::HostHasNodes | Refusal::NodeHoldsShards => {
+                Fault::InvalidRequest("The request is not valid.".to_owned()).into()
+            }
             Refusal::Forgotten => StoreError::OutcomeUnknown.into(),
         }
     }

@@ -13,8 +13,8 @@
 
 use super::command::{Change, Command, Origin};
 use super::record::{
-    AnswerRow, AnswersRecord, BlobRef, BucketRecord, CompletedRecord, Counts, GarbageRow, Manifest, NodeRecord,
-    PartRow, RepairRow, UploadRecord,
+    AnswerRow, AnswersRecord, BlobRef, BucketRecord, CompletedRecord, Counts, GarbageRow, HeldRecord, HostRecord,
+    LayoutRecord, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
@@ -66,7 +66,7 @@ macro_rules! records {
 records! {
     BucketRecord "bucket", Manifest "manifest", PartRow "part", UploadRecord "upload", CompletedRecord "completed upload",
     BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node", Counts "counts",
-    AnswerRow "answer", AnswersRecord "answers",
+    AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {

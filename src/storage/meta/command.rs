@@ -2,9 +2,10 @@
 //! all that its effect depends on: time, ids and random numbers come from the proposer.
 
 use super::record::{
-    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, NodeRecord, ObjectHeaders, PartRow,
+    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, HostRecord, Manifest, NodeRecord, NodeState,
+    ObjectHeaders, PartRow,
 };
-use crate::types::{BlobId, BucketId, ManifestId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -87,8 +88,28 @@ pub enum Change {
     FinishRepairs {
         done: Vec<ShardId>,
     },
-    /// A drive joins, or comes back with another incarnation.
+    /// A drive joins, comes back with another incarnation, or with another host. One that is known keeps its state, and
+    /// under the same incarnation its weight and the time at which it joined.
     RegisterNode(NodeRecord),
+    /// A host joins, or has another name, address or domain. Another host of the same name is forgotten; its nodes go on naming
+    /// it until they are registered with this one.
+    RegisterHost(HostRecord),
+    /// Refused while a node is on it.
+    RemoveHost {
+        host: HostId,
+    },
+    /// What is `None` stays as it is.
+    SetNode {
+        node: NodeId,
+        weight: Option<u32>,
+        state: Option<NodeState>,
+    },
+    /// Refused while a blob that is referred to has a shard on it; and while shards of garbage are left on it, unless the node
+    /// is `lost`.
+    RemoveNode {
+        node: NodeId,
+        lost: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,6 +236,12 @@ pub enum Refusal {
     SizeMismatch,
     #[error("the request is malformed")]
     InvalidRequest,
+    #[error("no such node")]
+    NoSuchNode,
+    #[error("the host still has nodes")]
+    HostHasNodes,
+    #[error("the node still holds shards")]
+    NodeHoldsShards,
     /// Only to a change with an origin. It may have been made before.
     #[error("the change was sent too long ago to know whether it was made")]
     Forgotten,

@@ -2,9 +2,12 @@
 //! `codec` gives each its versioned bytes, `apply` its rules.
 
 use super::command::Reply;
-use crate::types::{BlobId, BucketId, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId};
+use crate::types::{
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRecord {
@@ -155,11 +158,64 @@ pub struct RepairRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     pub id: NodeId,
+    /// May name a host that is no longer known: one that was replaced by another of its name, until that one registers this drive.
     pub host: HostId,
     pub incarnation: Incarnation,
     /// How much of the ring it takes, relative to the others.
     pub weight: u32,
+    pub state: NodeState,
     pub joined: UnixMs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NodeState {
+    /// Takes new shards.
+    Active,
+    /// Is read from, takes no new shards, and those that it has are moved off.
+    Draining,
+}
+
+/// A host that belongs to the cluster. Its id is lost with its drives; its name stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    pub id: HostId,
+    /// No two hosts have the same.
+    pub name: String,
+    /// Where other hosts reach it.
+    pub address: String,
+    /// The failure domain that it shares with others (a rack, say); without one it is its own.
+    pub domain: Option<String>,
+    pub joined: UnixMs,
+}
+
+/// What changes with the tables of hosts and nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutRecord {
+    /// Grows by one with each change of the hosts and nodes.
+    pub epoch: Epoch,
+    /// No node was ever registered with this number or a greater one.
+    pub nodes_ever: u32,
+}
+
+/// How many shards each node is named for, kept with every change, so that whether a node may go needs no scan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRecord {
+    /// Nodes with nothing have no entry.
+    pub nodes: BTreeMap<NodeId, Held>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Shards of blobs that are referred to, or are in dropped lists.
+    pub placed: u64,
+    /// Shards of garbage not yet known to be gone.
+    pub garbage: u64,
+}
+
+impl Held {
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// How many rows there are of each kind, kept with every change; and the number that the next bucket gets.

@@ -3,9 +3,12 @@
 use super::command::{CompleteUpload, CompletedPart, CreateUpload, PutObject, PutPart, Reply, WriteConditions};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord,
-    Counts, ETag, GarbageRow, Manifest, NodeRecord, ObjectHeaders, PartRow, RepairRow, UploadRecord,
+    Counts, ETag, GarbageRow, Held, HeldRecord, HostRecord, LayoutRecord, Manifest, NodeRecord, NodeState,
+    ObjectHeaders, PartRow, RepairRow, UploadRecord,
 };
-use crate::types::{BlobId, BucketId, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId};
+use crate::types::{
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId,
+};
 use bytes::Bytes;
 
 pub(crate) const BUCKET: BucketId = BucketId(1);
@@ -166,7 +169,33 @@ pub(crate) fn repair() -> RepairRow {
 }
 
 pub(crate) fn node() -> NodeRecord {
-    NodeRecord { id: NodeId(2), host: HostId(1), incarnation: Incarnation(u128::MAX), weight: 100, joined: UnixMs(5) }
+    NodeRecord {
+        id: NodeId(2),
+        host: HostId(1),
+        incarnation: Incarnation(u128::MAX),
+        weight: 100,
+        state: NodeState::Active,
+        joined: UnixMs(5),
+    }
+}
+
+pub(crate) fn host() -> HostRecord {
+    HostRecord {
+        id: HostId(1),
+        name: "a".to_owned(),
+        address: "10.0.0.1:9100".to_owned(),
+        domain: Some("rack 1".to_owned()),
+        joined: UnixMs(5),
+    }
+}
+
+pub(crate) fn layout() -> LayoutRecord {
+    LayoutRecord { epoch: Epoch(70_000), nodes_ever: 65 }
+}
+
+pub(crate) fn held() -> HeldRecord {
+    let held = |placed| Held { placed, garbage: 3 };
+    HeldRecord { nodes: [(NodeId(0), held(1 << 40)), (NodeId(64), held(0))].into() }
 }
 
 pub(crate) fn answer() -> AnswerRow {

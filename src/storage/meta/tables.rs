@@ -16,15 +16,16 @@
 //! | `dropped` | kind u8, manifest, upload or bucket | empty: a list whose rows are still to become garbage |
 //! | `repairs` | blob u128, shard u8 | `RepairRow` |
 //! | `nodes` | node u32 | `NodeRecord` |
+//! | `hosts` | host u64 | `HostRecord` |
 //! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
-//! | `system` | fixed names | format, last applied position, counters |
+//! | `system` | fixed names | format, last applied position, counters, the layout's epoch, what each node holds |
 //!
 //! An object's key is the rest of its row's key, as it is. In `uploads` something follows it, so there each 0x00 of it is
 //! written 0x00 0xff and 0x00 0x00 ends it: the order of keys is kept, and no key is a prefix of another's.
 
 use super::command::Origin;
 use crate::storage::kv::Table;
-use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardIndex, UploadId};
 
 pub const BUCKETS: Table = Table("buckets");
 pub const BUCKET_IDS: Table = Table("bucket_ids");
@@ -39,6 +40,7 @@ pub const GARBAGE: Table = Table("garbage");
 pub const DROPPED: Table = Table("dropped");
 pub const REPAIRS: Table = Table("repairs");
 pub const NODES: Table = Table("nodes");
+pub const HOSTS: Table = Table("hosts");
 pub const ANSWERS: Table = Table("answers");
 pub const SYSTEM: Table = Table("system");
 
@@ -58,6 +60,7 @@ pub const TABLES: &[Table] = &[
     DROPPED,
     REPAIRS,
     NODES,
+    HOSTS,
     ANSWERS,
     SYSTEM,
 ];
@@ -67,6 +70,8 @@ pub const SYSTEM_FORMAT: &[u8] = b"format";
 pub const SYSTEM_APPLIED: &[u8] = b"applied";
 pub const SYSTEM_COUNTS: &[u8] = b"counts";
 pub const SYSTEM_ANSWERS: &[u8] = b"answers";
+pub const SYSTEM_LAYOUT: &[u8] = b"layout";
+pub const SYSTEM_HELD: &[u8] = b"held";
 
 pub fn bucket_prefix(bucket: BucketId) -> [u8; 8] {
     bucket.0.to_be_bytes()
@@ -105,6 +110,10 @@ pub fn answer_key(origin: Origin) -> [u8; 24] {
 }
 
 pub fn node_key(id: NodeId) -> [u8; 4] {
+    id.0.to_be_bytes()
+}
+
+pub fn host_key(id: HostId) -> [u8; 8] {
     id.0.to_be_bytes()
 }
 

@@ -4,14 +4,16 @@ use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::listing::{self, Objects, Uploads};
 use super::record::{
-    BlobRef, BucketRecord, Counts, GarbageRow, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
+    BlobRef, BucketRecord, Counts, GarbageRow, HeldRecord, HostRecord, LayoutRecord, Manifest, NodeRecord, PartRow,
+    RepairRow, UploadRecord,
 };
 use super::tables::{
-    BLOBS, BUCKETS, GARBAGE, INLINE, NODES, OBJECTS, PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, UPLOAD_PARTS, UPLOADS,
-    node_key, object_key, part_key, repair_key, upload_key, upload_part_key,
+    BLOBS, BUCKETS, GARBAGE, HOSTS, INLINE, NODES, OBJECTS, PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_HELD,
+    SYSTEM_LAYOUT, UPLOAD_PARTS, UPLOADS, host_key, node_key, object_key, part_key, repair_key, upload_key,
+    upload_part_key,
 };
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
-use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardIndex, UploadId};
 use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -176,6 +178,23 @@ impl MetaView {
 
     pub fn node(&self, id: NodeId) -> KvResult<Option<NodeRecord>> {
         self.row(NODES, &node_key(id))
+    }
+
+    pub fn hosts(&self) -> KvResult<Vec<HostRecord>> {
+        self.rows(HOSTS, Bound::Unbounded, Bound::Unbounded, usize::MAX)
+    }
+
+    pub fn host(&self, id: HostId) -> KvResult<Option<HostRecord>> {
+        self.row(HOSTS, &host_key(id))
+    }
+
+    pub fn layout(&self) -> KvResult<LayoutRecord> {
+        Ok(self.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default())
+    }
+
+    /// How many shards each node is named for.
+    pub fn held(&self) -> KvResult<HeldRecord> {
+        Ok(self.row(SYSTEM, SYSTEM_HELD)?.unwrap_or_default())
     }
 
     /// Every blob that anything refers to (objects, parts of objects, parts of uploads), in order of id, a page at a time; for

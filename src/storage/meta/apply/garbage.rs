@@ -49,24 +49,24 @@ impl Applying<'_> {
                 self.counts.repairs -= 1;
             }
         }
-        self.add_garbage(blob);
-        Ok(())
+        self.count_held(blob.placement.iter().copied(), |held| held.placed -= 1)?;
+        self.add_garbage(blob)
     }
 
     /// The blob of a refused change: nothing will ever refer to it. One that something refers to already is left alone.
     pub(super) fn discard_fresh(&mut self, blob: Option<BlobRef>) -> KvResult<()> {
         match blob {
             Some(blob) if !self.is_known(&blob)? => self.add_garbage(&blob),
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn add_garbage(&mut self, blob: &BlobRef) {
+    fn add_garbage(&mut self, blob: &BlobRef) -> KvResult<()> {
         let shards = u8::try_from(blob.placement.len()).unwrap_or(u8::MAX);
         let row = GarbageRow { blob: blob.clone(), since: self.now, pending: (0..shards).map(ShardIndex).collect() };
         self.rows.put_row(GARBAGE, &blob.id.to_be_bytes(), &row);
         self.counts.garbage += 1;
+        self.count_held(blob.placement.iter().copied(), |held| held.garbage += 1)
     }
 
     /// A list is no longer referred to: its first rows become garbage now, the rest later.
@@ -126,7 +126,12 @@ impl Applying<'_> {
         for shard in gone {
             let key = shard.blob.to_be_bytes();
             let Some(mut row) = self.rows.row::<GarbageRow>(GARBAGE, &key)? else { continue };
+            if !row.pending.contains(&shard.shard) {
+                continue;
+            }
             row.pending.retain(|pending| *pending != shard.shard);
+            let node = row.blob.placement.get(usize::from(shard.shard.0)).copied();
+            self.count_held(node, |held| held.garbage -= 1)?;
             if row.pending.is_empty() {
                 self.rows.remove(GARBAGE, &key);
                 self.counts.garbage -= 1;

@@ -9,6 +9,7 @@ mod answers;
 mod buckets;
 mod complete;
 mod garbage;
+mod layout;
 mod objects;
 mod overlay;
 mod repairs;
@@ -16,8 +17,8 @@ mod uploads;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
-use super::record::{AnswersRecord, Counts};
-use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT};
+use super::record::{AnswersRecord, Counts, HeldRecord, LayoutRecord};
+use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT};
 use super::view::MetaView;
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::types::UnixMs;
@@ -147,6 +148,10 @@ struct Applying<'a> {
     counts_before: Counts,
     /// Read with the first change that was forwarded; written if it is here.
     answers: Option<AnswersRecord>,
+    /// Read with the first change that changes it; written if it is here.
+    layout: Option<LayoutRecord>,
+    /// The same.
+    held: Option<HeldRecord>,
     /// Of the command being applied.
     now: UnixMs,
 }
@@ -155,7 +160,7 @@ impl<'a> Applying<'a> {
     fn new(kv: &'a dyn KvRead) -> KvResult<Self> {
         let rows = Overlay::new(kv);
         let counts = rows.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default();
-        Ok(Self { rows, counts, counts_before: counts, answers: None, now: UnixMs(0) })
+        Ok(Self { rows, counts, counts_before: counts, answers: None, layout: None, held: None, now: UnixMs(0) })
     }
 
     fn finish(mut self, first: bool, applied: &Applied) -> Overlay<'a> {
@@ -167,6 +172,12 @@ impl<'a> Applying<'a> {
         }
         if let Some(answers) = self.answers {
             self.rows.put(SYSTEM, SYSTEM_ANSWERS, codec::encode(&answers));
+        }
+        if let Some(layout) = self.layout {
+            self.rows.put(SYSTEM, SYSTEM_LAYOUT, codec::encode(&layout));
+        }
+        if let Some(held) = &self.held {
+            self.rows.put(SYSTEM, SYSTEM_HELD, codec::encode(held));
         }
         self.rows.put(SYSTEM, SYSTEM_APPLIED, applied_row(applied));
         self.rows
@@ -198,6 +209,10 @@ impl<'a> Applying<'a> {
             Change::QueueRepairs { missing } => self.queue_repairs(&missing),
             Change::FinishRepairs { done } => self.finish_repairs(&done),
             Change::RegisterNode(node) => self.register_node(node),
+            Change::RegisterHost(host) => answered(self.register_host(host)),
+            Change::RemoveHost { host } => answered(self.remove_host(host)),
+            Change::SetNode { node, weight, state } => answered(self.set_node(node, weight, state)),
+            Change::RemoveNode { node, lost } => answered(self.remove_node(node, lost)),
         }
     }
 }

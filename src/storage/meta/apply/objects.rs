@@ -25,7 +25,7 @@ impl Applying<'_> {
             return Ok(Reply::ObjectPut { manifest: Box::new(standing.clone()) });
         }
         if let Some(blob) = &blob {
-            self.adopt_blob(blob, &missing);
+            self.adopt_blob(blob, &missing)?;
         }
         if let Some(bytes) = inline {
             self.rows.put(INLINE, &manifest.id.to_be_bytes(), bytes);
@@ -128,7 +128,7 @@ impl Applying<'_> {
     }
 
     /// A fresh blob becomes somebody's; its missing shards are queued for repair.
-    pub(super) fn adopt_blob(&mut self, blob: &BlobRef, missing: &[ShardIndex]) {
+    pub(super) fn adopt_blob(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> KvResult<()> {
         self.rows.put_row(BLOBS, &blob.id.to_be_bytes(), blob);
         self.counts.blobs += 1;
         let mut missing = missing.to_vec();
@@ -142,6 +142,7 @@ impl Applying<'_> {
             );
             self.counts.repairs += 1;
         }
+        self.count_held(blob.placement.iter().copied(), |held| held.placed += 1)
     }
 }
 

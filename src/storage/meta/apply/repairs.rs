@@ -1,10 +1,10 @@
-//! The repair queue, and the drives that shards are on.
+//! The repair queue.
 
 use super::Applying;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Reply;
-use crate::storage::meta::record::{BlobRef, NodeRecord, RepairRow};
-use crate::storage::meta::tables::{BLOBS, NODES, REPAIRS, node_key, repair_key};
+use crate::storage::meta::record::{BlobRef, RepairRow};
+use crate::storage::meta::tables::{BLOBS, REPAIRS, repair_key};
 use crate::types::{ShardId, ShardIndex};
 
 impl Applying<'_> {
@@ -29,16 +29,6 @@ impl Applying<'_> {
                 self.counts.repairs -= 1;
             }
         }
-        Ok(Reply::Done)
-    }
-
-    /// A drive that is known under the same incarnation keeps the time at which it joined.
-    pub(super) fn register_node(&mut self, mut node: NodeRecord) -> KvResult<Reply> {
-        let key = node_key(node.id);
-        let known = self.rows.row::<NodeRecord>(NODES, &key)?;
-        node.joined =
-            known.filter(|known| known.incarnation == node.incarnation).map_or(self.now, |known| known.joined);
-        self.rows.put_row(NODES, &key, &node);
         Ok(Reply::Done)
     }
 }

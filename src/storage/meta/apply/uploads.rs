@@ -61,7 +61,7 @@ impl Applying<'_> {
         }
         if let Some(blob) = &part.blob {
             self.require_fresh(blob, &missing)?;
-            self.adopt_blob(blob, &missing);
+            self.adopt_blob(blob, &missing)?;
         }
         if let Some(old) = old {
             self.discard_part(&old)?;

@@ -5,11 +5,11 @@ use super::{
 };
 use crate::storage::meta::command::{Change, Command, ETagCondition, Origin, PutObject, PutPart, WriteConditions};
 use crate::storage::meta::record::{
-    BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, ETag, GarbageRow, Manifest,
-    NodeRecord, ObjectHeaders, PartRow, RepairRow, UploadRecord,
+    BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, ETag, GarbageRow, HeldRecord,
+    HostRecord, LayoutRecord, Manifest, NodeRecord, NodeState, ObjectHeaders, PartRow, RepairRow, UploadRecord,
 };
 use crate::storage::meta::samples;
-use crate::types::{BlobId, BucketId, Geometry, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{BlobId, BucketId, Geometry, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use std::fmt::Debug;
@@ -60,6 +60,10 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("counts", &samples::counts());
     check_record("answer", &samples::answer());
     check_record("answers", &samples::answers());
+    check_record("node_draining", &NodeRecord { state: NodeState::Draining, ..samples::node() });
+    check_record("host", &samples::host());
+    check_record("layout", &samples::layout());
+    check_record("held", &samples::held());
 }
 
 #[test]
@@ -113,6 +117,10 @@ fn commands() -> Vec<(&'static str, Change)> {
         ("queue_repairs", Change::QueueRepairs { missing: vec![(samples::blob(7, 1), ShardIndex(2))] }),
         ("finish_repairs", Change::FinishRepairs { done: vec![shard] }),
         ("register_node", Change::RegisterNode(samples::node())),
+        ("register_host", Change::RegisterHost(samples::host())),
+        ("remove_host", Change::RemoveHost { host: HostId(1) }),
+        ("set_node", Change::SetNode { node: NodeId(2), weight: Some(300), state: Some(NodeState::Draining) }),
+        ("remove_node", Change::RemoveNode { node: NodeId(2), lost: true }),
     ]
 }
 
@@ -261,6 +269,9 @@ proptest! {
         let _ = decode::<GarbageRow>(&bytes);
         let _ = decode::<RepairRow>(&bytes);
         let _ = decode::<NodeRecord>(&bytes);
+        let _ = decode::<HostRecord>(&bytes);
+        let _ = decode::<LayoutRecord>(&bytes);
+        let _ = decode::<HeldRecord>(&bytes);
         let _ = decode::<Counts>(&bytes);
         let bytes = Bytes::from(bytes);
         let _ = decode_command(&bytes);
@@ -268,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn commands_with_a_flipped_bit_never_panic(which in 0usize..14, bit in any::<proptest::sample::Index>()) {
+    fn commands_with_a_flipped_bit_never_panic(which in 0usize..18, bit in any::<proptest::sample::Index>()) {
         let change = commands().swap_remove(which).1;
         let mut bytes = encode_command(&Command::new(UnixMs(3), change)).to_vec();
         let bit = bit.index(bytes.len() * 8);

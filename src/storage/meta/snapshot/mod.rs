@@ -9,7 +9,7 @@
 //!         3, frames before this one u64, pairs u64                                        the last frame
 //! ```
 //!
-//! A table's number is its place in `tables::TABLES`; in version 1, in that list without `answers`. The last of them, `system`, holds the last applied position: it is
+//! A table's number is its place in `tables::TABLES`. The last of them, `system`, holds the last applied position: it is
 //! installed after all else and after the last frame was seen, so that tables with a position are whole.
 
 mod check;
@@ -23,9 +23,7 @@ pub use reader::SnapshotInstaller;
 pub use writer::SnapshotWriter;
 
 const MAGIC: &[u8; 8] = b"SHERDMET";
-const VERSION: u8 = 2;
-/// Before there was a table `answers`.
-const VERSION_WITHOUT_ANSWERS: u8 = 1;
+const VERSION: u8 = 1;
 const KIND_FIRST: u8 = 1;
 const KIND_ROWS: u8 = 2;
 const KIND_LAST: u8 = 3;

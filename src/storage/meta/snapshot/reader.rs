@@ -2,10 +2,9 @@
 
 use super::{
     FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, KIND_FIRST, KIND_LAST, KIND_ROWS, MAGIC, SnapshotError, VERSION,
-    VERSION_WITHOUT_ANSWERS,
 };
 use crate::storage::kv::{Batch, Kv, Table};
-use crate::storage::meta::tables::{ANSWERS, SYSTEM, TABLES};
+use crate::storage::meta::tables::{SYSTEM, TABLES};
 use bytes::{Buf, Bytes, BytesMut};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -22,7 +21,6 @@ pub struct SnapshotInstaller {
     frames: u64,
     pairs: u64,
     stage: Stage,
-    version: u8,
     /// Where the last row stood: rows come in order of table and key.
     last: Option<(usize, Bytes)>,
     /// Rows of `system`, kept back until all else is installed.
@@ -51,7 +49,6 @@ impl SnapshotInstaller {
             frames: 0,
             pairs: 0,
             stage: Stage::First,
-            version: VERSION,
             last: None,
             system: Batch::default(),
         })
@@ -108,10 +105,7 @@ impl SnapshotInstaller {
     fn frame(&mut self, mut body: Bytes) -> Result<(), SnapshotError> {
         match (self.stage, body.get_u8()) {
             (Stage::First, KIND_FIRST) => match body.strip_prefix(MAGIC) {
-                Some(&[version @ (VERSION | VERSION_WITHOUT_ANSWERS)]) => {
-                    self.stage = Stage::Rows;
-                    self.version = version;
-                }
+                Some(&[VERSION]) => self.stage = Stage::Rows,
                 Some(&[found]) => return Err(SnapshotError::UnknownVersion { found }),
                 _ => return Err(self.corrupt("not a snapshot")),
             },
@@ -129,7 +123,7 @@ impl SnapshotInstaller {
 
     fn rows(&mut self, mut body: Bytes) -> Result<(), SnapshotError> {
         let number = usize::from(body.try_get_u8().map_err(|_| self.corrupt("no table"))?);
-        let table = self.table(number).ok_or_else(|| self.corrupt("unknown table"))?;
+        let table = *TABLES.get(number).ok_or_else(|| self.corrupt("unknown table"))?;
         let mut batch = Batch::default();
         while !body.is_empty() {
             let (key, value) = take_pair(&mut body).ok_or_else(|| self.corrupt("malformed row"))?;
@@ -142,11 +136,6 @@ impl SnapshotInstaller {
             self.put(&mut batch, table, key, value);
         }
         Ok(self.kv.commit(batch)?)
-    }
-
-    fn table(&self, number: usize) -> Option<Table> {
-        let mut tables = TABLES.iter().filter(|table| self.version != VERSION_WITHOUT_ANSWERS || **table != ANSWERS);
-        tables.nth(number).copied()
     }
 
     /// Copies, so that the frame is not kept for as long as a row of it is in memory.

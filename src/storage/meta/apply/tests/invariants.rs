@@ -7,7 +7,7 @@ use crate::storage::kv::{KvRead, Table};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
 use crate::storage::meta::codec::{self, Record};
 use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, WriteConditions};
-use crate::storage::meta::record::{Body, Counts, GarbageRow, Manifest, PartRow, UploadRecord};
+use crate::storage::meta::record::{BlobRef, Body, Counts, GarbageRow, HeldRecord, Manifest, PartRow, UploadRecord};
 use crate::storage::meta::samples::{
     BUCKET, MIB, blob, complete, create_upload, part, put_blob, put_empty, put_inline, put_part,
 };
@@ -197,6 +197,20 @@ fn check(tables: &MetaTables) {
         buckets_ever: counts.buckets_ever,
     };
     assert_eq!(counts, expected, "counters differ from the rows");
+    assert_eq!(tables.view().held().expect("reads"), held_by_rows(&known, &garbage), "what nodes hold differs");
+}
+
+fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow]) -> HeldRecord {
+    let mut held = HeldRecord::default();
+    for node in known.iter().flat_map(|blob| &blob.placement) {
+        held.nodes.entry(*node).or_default().placed += 1;
+    }
+    for row in garbage {
+        for shard in &row.pending {
+            held.nodes.entry(row.blob.placement[usize::from(shard.0)]).or_default().garbage += 1;
+        }
+    }
+    held
 }
 
 /// Every blob that a command brought is owned, garbage, or was reclaimed.

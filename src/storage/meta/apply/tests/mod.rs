@@ -2,6 +2,7 @@
 
 mod answers;
 mod invariants;
+mod layout;
 mod multipart;
 mod objects;
 mod work;

@@ -5,10 +5,10 @@ use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
 use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, Refusal, Reply, WriteConditions};
-use crate::storage::meta::record::{Body, ETag, NodeRecord};
+use crate::storage::meta::record::{Body, ETag};
 use crate::storage::meta::samples::{self, BUCKET, md5_of, put_blob, put_empty, put_inline};
 use crate::storage::meta::tables::{SYSTEM, SYSTEM_FORMAT, TABLES};
-use crate::types::{BlobId, BucketId, Incarnation, ManifestId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, BucketId, ManifestId, ShardId, ShardIndex, UnixMs};
 use std::sync::Arc;
 
 fn delete(key: &str) -> Change {
@@ -224,19 +224,6 @@ fn repairs_are_queued_for_referred_blobs_only_and_once() {
     machine.apply(Change::FinishRepairs { done: vec![done, done] });
     assert_eq!(machine.repairs(), [(10, 3)]);
     assert_eq!(machine.view().counts().expect("reads").repairs, 1);
-}
-
-#[test]
-fn a_drive_keeps_the_time_it_joined_until_it_comes_back_as_another() {
-    let mut machine = Machine::with_bucket();
-    let node = samples::node();
-    machine.apply(Change::RegisterNode(node.clone()));
-    machine.apply(Change::RegisterNode(NodeRecord { weight: 7, ..node.clone() }));
-    let known = machine.view().node(node.id).expect("reads").expect("registered");
-    assert_eq!((known.weight, known.joined), (7, UnixMs(1002)));
-    machine.apply(Change::RegisterNode(NodeRecord { incarnation: Incarnation(1), ..node }));
-    let nodes = machine.view().nodes().expect("reads");
-    assert_eq!((nodes.len(), nodes[0].joined), (1, UnixMs(1004)));
 }
 
 #[test]

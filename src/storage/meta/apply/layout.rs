@@ -1,0 +1,132 @@
+//! The layout: hosts, their nodes, and how many shards each node is named for.
+//!
+//! Each change of the tables of hosts and nodes raises the layout's epoch by one; a change that leaves them as they are does not.
+
+use super::{Applying, Decided};
+use crate::storage::kv::{KvError, KvResult};
+use crate::storage::meta::codec;
+use crate::storage::meta::command::{Refusal, Reply};
+use crate::storage::meta::record::{Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState};
+use crate::storage::meta::tables::{HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, host_key, node_key};
+use crate::types::{Epoch, HostId, NodeId};
+
+impl Applying<'_> {
+    pub(super) fn register_node(&mut self, mut node: NodeRecord) -> KvResult<Reply> {
+        let known = self.rows.row::<NodeRecord>(NODES, &node_key(node.id))?;
+        node.joined = self.now;
+        if let Some(known) = &known {
+            node.state = known.state;
+            if known.incarnation == node.incarnation {
+                node.weight = known.weight;
+                node.joined = known.joined;
+            }
+        }
+        if known.as_ref() != Some(&node) {
+            self.put_node(&node)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn register_host(&mut self, mut host: HostRecord) -> Decided<Reply> {
+        if host.name.is_empty() {
+            return Err(Refusal::InvalidRequest.into());
+        }
+        let (mut known, mut same_name) = (None, None);
+        for (_, row) in self.rows.first(HOSTS, &[], usize::MAX)? {
+            let other: HostRecord = codec::decode(&row).map_err(KvError::from)?;
+            if other.id == host.id {
+                known = Some(other);
+            } else if other.name == host.name {
+                same_name = Some(other.id);
+            }
+        }
+        host.joined = known.as_ref().map_or(self.now, |known| known.joined);
+        if let Some(replaced) = same_name {
+            self.rows.remove(HOSTS, &host_key(replaced));
+        }
+        if same_name.is_some() || known.as_ref() != Some(&host) {
+            self.rows.put_row(HOSTS, &host_key(host.id), &host);
+            self.change_layout()?;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn remove_host(&mut self, host: HostId) -> Decided<Reply> {
+        for (_, row) in self.rows.first(NODES, &[], usize::MAX)? {
+            if codec::decode::<NodeRecord>(&row).map_err(KvError::from)?.host == host {
+                return Err(Refusal::HostHasNodes.into());
+            }
+        }
+        let key = host_key(host);
+        if self.rows.has(HOSTS, &key)? {
+            self.rows.remove(HOSTS, &key);
+            self.change_layout()?;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn set_node(&mut self, node: NodeId, weight: Option<u32>, state: Option<NodeState>) -> Decided<Reply> {
+        let known: NodeRecord = self.rows.row(NODES, &node_key(node))?.ok_or(Refusal::NoSuchNode)?;
+        let mut set = known.clone();
+        set.weight = weight.unwrap_or(known.weight);
+        set.state = state.unwrap_or(known.state);
+        if set != known {
+            self.put_node(&set)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn remove_node(&mut self, node: NodeId, lost: bool) -> Decided<Reply> {
+        let held = self.held()?.nodes.get(&node).copied().unwrap_or_default();
+        if held.placed > 0 || (!lost && !held.is_nothing()) {
+            return Err(Refusal::NodeHoldsShards.into());
+        }
+        let key = node_key(node);
+        if self.rows.has(NODES, &key)? {
+            self.rows.remove(NODES, &key);
+            self.change_layout()?;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn put_node(&mut self, node: &NodeRecord) -> KvResult<()> {
+        self.rows.put_row(NODES, &node_key(node.id), node);
+        let layout = self.change_layout()?;
+        layout.nodes_ever = layout.nodes_ever.max(node.id.0.saturating_add(1));
+        Ok(())
+    }
+
+    fn change_layout(&mut self) -> KvResult<&mut LayoutRecord> {
+        let mut layout = match self.layout {
+            Some(layout) => layout,
+            None => self.rows.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default(),
+        };
+        layout.epoch = Epoch(layout.epoch.0 + 1);
+        Ok(self.layout.insert(layout))
+    }
+
+    fn held(&mut self) -> KvResult<&mut HeldRecord> {
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => self.rows.row(SYSTEM, SYSTEM_HELD)?.unwrap_or_default(),
+        };
+        Ok(self.held.insert(held))
+    }
+
+    /// Counts shards of each of these nodes anew; a node may be there several times.
+    pub(super) fn count_held(
+        &mut self,
+        nodes: impl IntoIterator<Item = NodeId>,
+        count: impl Fn(&mut Held),
+    ) -> KvResult<()> {
+        let held = self.held()?;
+        for node in nodes {
+            let entry = held.nodes.entry(node).or_default();
+            count(entry);
+            if entry.is_nothing() {
+                held.nodes.remove(&node);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Hosts and nodes: registered, replaced, drained, removed; the layout's epoch; what each node holds.
+
+use super::{Machine, put, shards_of};
+use crate::storage::meta::command::{Change, Refusal, Reply, WriteConditions};
+use crate::storage::meta::record::{Held, HostRecord, NodeRecord, NodeState};
+use crate::storage::meta::samples::{self, BUCKET, put_blob};
+use crate::types::{Epoch, HostId, Incarnation, NodeId, UnixMs};
+
+fn node(id: u32, host: u64) -> NodeRecord {
+    NodeRecord { id: NodeId(id), host: HostId(host), ..samples::node() }
+}
+
+fn host(id: u64, name: &str) -> HostRecord {
+    HostRecord { id: HostId(id), name: name.to_owned(), ..samples::host() }
+}
+
+impl Machine {
+    fn epoch(&self) -> u64 {
+        self.view().layout().expect("reads").epoch.0
+    }
+
+    fn held(&self, node: u32) -> Held {
+        self.view().held().expect("reads").nodes.get(&NodeId(node)).copied().unwrap_or_default()
+    }
+
+    fn register(&mut self, nodes: impl IntoIterator<Item = NodeRecord>) {
+        nodes.into_iter().for_each(|node| assert_eq!(self.apply(Change::RegisterNode(node)), Reply::Done));
+    }
+
+    fn host_names(&self) -> Vec<(u64, String)> {
+        self.view().hosts().expect("reads").into_iter().map(|host| (host.id.0, host.name)).collect()
+    }
+}
+
+#[test]
+fn every_change_of_hosts_and_nodes_raises_the_epoch_and_a_repeated_one_does_not() {
+    let mut machine = Machine::empty();
+    assert_eq!(machine.epoch(), 0);
+    let changes = [
+        Change::RegisterHost(host(1, "a")),
+        Change::RegisterHost(HostRecord { address: "10.0.0.9:9100".to_owned(), ..host(1, "a") }),
+        Change::RegisterHost(HostRecord { domain: None, ..host(1, "a") }),
+        Change::RegisterHost(host(2, "b")),
+        Change::RegisterNode(node(0, 1)),
+        Change::RegisterNode(node(0, 2)),
+        Change::RegisterNode(NodeRecord { incarnation: Incarnation(5), ..node(0, 2) }),
+        Change::SetNode { node: NodeId(0), weight: Some(7), state: None },
+        Change::SetNode { node: NodeId(0), weight: None, state: Some(NodeState::Draining) },
+        Change::RemoveNode { node: NodeId(0), lost: false },
+        Change::RemoveHost { host: HostId(2) },
+    ];
+    for (change, epoch) in changes.into_iter().zip(1..) {
+        for _ in 0..2 {
+            let twice = machine.apply(change.clone());
+            assert!(matches!(twice, Reply::Done | Reply::Refused(Refusal::NoSuchNode)), "{change:?}: {twice:?}");
+            assert_eq!(machine.epoch(), epoch, "{change:?}");
+        }
+    }
+    assert_eq!(machine.view().layout().expect("reads").epoch, Epoch(11));
+    assert_eq!(machine.view().layout().expect("reads").nodes_ever, 1, "a removed node's number is not forgotten");
+}
+
+#[test]
+fn a_host_that_comes_back_under_its_name_replaces_the_one_that_was_lost() {
+    let mut machine = Machine::empty();
+    machine.apply(Change::RegisterHost(host(1, "a")));
+    machine.apply(Change::RegisterHost(host(2, "b")));
+    machine.register([node(0, 1), node(1, 1)]);
+    machine.apply(Change::RegisterHost(host(9, "a")));
+    assert_eq!(machine.host_names(), [(2, "b".to_owned()), (9, "a".to_owned())]);
+    machine.register([NodeRecord { incarnation: Incarnation(3), ..node(0, 9) }]);
+    let hosts: Vec<_> = machine.view().nodes().expect("reads").iter().map(|node| node.host.0).collect();
+    assert_eq!(hosts, [9, 1], "the other drive is where it was until it is registered");
+    assert_eq!(machine.refusal(Change::RemoveHost { host: HostId(1) }), Refusal::HostHasNodes);
+    assert_eq!(machine.refusal(Change::RegisterHost(host(7, ""))), Refusal::InvalidRequest);
+}
+
+#[test]
+fn a_node_that_is_registered_again_keeps_its_state_and_a_replaced_one_takes_another_weight() {
+    let mut machine = Machine::empty();
+    machine.register([node(0, 1)]);
+    let joined = machine.view().node(NodeId(0)).expect("reads").expect("registered").joined;
+    machine.apply(Change::SetNode { node: NodeId(0), weight: Some(7), state: Some(NodeState::Draining) });
+    machine.register([node(0, 2)]);
+    let moved = machine.view().node(NodeId(0)).expect("reads").expect("registered");
+    let kept = NodeRecord { weight: 7, state: NodeState::Draining, joined, ..node(0, 2) };
+    assert_eq!(moved, kept);
+    machine.register([NodeRecord { incarnation: Incarnation(4), ..node(0, 2) }]);
+    let replaced = machine.view().node(NodeId(0)).expect("reads").expect("registered");
+    assert_eq!((replaced.weight, replaced.state), (100, NodeState::Draining));
+    assert!(replaced.joined > joined && joined > UnixMs(0));
+    assert_eq!(machine.refusal(Change::SetNode { node: NodeId(5), weight: Some(1), state: None }), Refusal::NoSuchNode);
+}
+
+#[test]
+fn a_node_goes_only_when_no_blob_names_it_and_its_garbage_is_gone_or_lost() {
+    let mut machine = Machine::with_bucket();
+    machine.register((0..4).map(|id| node(id, 1)));
+    let remove = |node, lost| Change::RemoveNode { node: NodeId(node), lost };
+    machine.put(put_blob("key", 10));
+    machine.put(put_blob("other", 11));
+    assert_eq!(machine.held(2), Held { placed: 2, garbage: 0 });
+    assert_eq!(machine.refusal(remove(2, true)), Refusal::NodeHoldsShards);
+    machine.put(put_blob("key", 12));
+    assert_eq!(machine.held(2), Held { placed: 2, garbage: 1 });
+    for key in ["key", "other"] {
+        let conditions = WriteConditions::default();
+        machine.apply(Change::DeleteObject { bucket: BUCKET, key: key.to_owned(), conditions });
+    }
+    assert_eq!(machine.held(2), Held { placed: 0, garbage: 3 });
+    assert_eq!(machine.refusal(remove(2, false)), Refusal::NodeHoldsShards);
+    for blob in [10, 11, 12] {
+        machine.apply(Change::ReclaimGarbage { gone: shards_of(blob)[..2].to_vec() });
+        machine.apply(Change::ReclaimGarbage { gone: shards_of(blob)[..2].to_vec() });
+    }
+    // Shards 0 and 1 of the samples are on nodes 3 and 1.
+    assert_eq!((machine.held(1), machine.held(2)), (Held::default(), Held { placed: 0, garbage: 3 }));
+    assert_eq!(machine.apply(remove(1, false)), Reply::Done);
+    assert_eq!(machine.apply(remove(2, true)), Reply::Done);
+    assert_eq!(machine.view().nodes().expect("reads").len(), 2);
+}
+
+#[test]
+fn the_blob_of_a_refused_put_is_garbage_of_its_nodes() {
+    let mut machine = Machine::with_bucket();
+    machine.register([node(0, 1)]);
+    let missing_bucket = samples::put_blob("key", 10);
+    let refused =
+        put(crate::storage::meta::command::PutObject { bucket: crate::types::BucketId(99), ..missing_bucket });
+    assert_eq!(machine.refusal(refused), Refusal::NoSuchBucket);
+    assert_eq!(machine.held(0), Held { placed: 0, garbage: 1 });
+}
