@@ -117,6 +117,14 @@ pub const NET_SERVE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A stream without progress for this long is logged.
 pub const NET_QUIET_LOG_AFTER: Duration = Duration::from_secs(3);
 
+/// Node ids that a host's name has for itself: as many drives it may have.
+pub const NODES_OF_HOST_MAX: u32 = 64;
+/// A host is given this long to answer a question about the membership.
+pub const MEMBERSHIP_PATIENCE: Duration = Duration::from_secs(6);
+/// Hosts ask each other how their drives are this often, and take one that does not answer in time for absent.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Objects up to this size ride in the Raft entry.
 pub const INLINE_BYTES_MAX: usize = 16 << 10;
 /// One Raft entry's commands, at most.

@@ -39,8 +39,9 @@ const ONLY_FOR_TESTS: &[&str] = &["src/actors/drives/test_host.rs", "src/storage
 /// Requirements that a test or a benchmark names.
 const REQUIREMENTS: &[&str] = &[
     "W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11", "W12", "W13", "W14", "W15", "W16", "P1", "P2",
-    "P3", "P5", "P6", "P8", "P9", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12", "M1",
-    "M2", "M3", "M4", "F1", "F2", "F3", "F4", "F5", "T1", "T2", "T3", "T4",
+    "P3", "P4", "P5", "P6", "P7", "P8", "P9", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
+    "C12", "M1", "M2", "M3", "M4", "F1", "F2", "F3", "F4", "F5", "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "N9",
+    "T1", "T2", "T3", "T4",
 ];
 
 /// One file: its path from the repository's root, and what is in it.

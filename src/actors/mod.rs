@@ -11,11 +11,13 @@
 //!                  │        └─ meta: consensus (ConsensusApply: batches, applies)
 //!                  │                    └─ mirror: the Raft log on m+1 drives ──► log
 //!                  ▼
-//!             peers (HashRing ·published·, ConnectionPool ·published·) ──► net (pipe, on one host)
+//!             peers (HashRing ·published·, ConnectionPool ·published·) ──► net (pipe to this host, QUIC to others)
 //!                  ▼
 //!             drives (LocalNode: index and log of each drive; DriveMonitor publishes health)
 //!                  ▼
 //!             log (WalWriter ──SyncThrough──► Syncer; ──PrepareSegment──► SegmentAllocator), one set a log
+//!
+//!  membership (founding, joining, voters, the prober that publishes how other hosts' nodes are)
 //!
 //!  in the background, in small steps that give way to users:
 //!  upkeep (Compactor a drive, Reclaimer) and healer (Healer), over the same nodes and metadata
@@ -28,6 +30,7 @@ pub mod gateway;
 pub mod get_task;
 pub mod healer;
 pub mod log;
+pub mod membership;
 pub mod peers;
 pub mod put_task;
 pub mod request;

@@ -57,14 +57,14 @@ pub fn resolve(pairs: &Pairs, files: &dyn FileReader, listen: SocketAddr) -> Res
     Ok(Some(Credentials { access_key: access_key.value, secret_key: secret_key.value }))
 }
 
-/// A key, and the variable that it came by.
-struct Given {
-    name: String,
-    value: String,
+/// A secret, and the variable that it came by.
+pub struct Given {
+    pub name: String,
+    pub value: String,
 }
 
-fn given(pairs: &Pairs, files: &dyn FileReader, name: &'static str) -> Result<Option<Given>, ConfigError> {
-    let minio = settings::setting(name).and_then(|setting: &Setting| setting.secret).map(|secret| secret.minio);
+pub fn given(pairs: &Pairs, files: &dyn FileReader, name: &'static str) -> Result<Option<Given>, ConfigError> {
+    let minio = settings::setting(name).and_then(|setting: &Setting| setting.secret).and_then(|secret| secret.minio);
     let mut found: Option<Given> = None;
     for plain in std::iter::once(name).chain(minio) {
         let from_file = format!("{plain}_FILE");

@@ -2,6 +2,7 @@
 //! and nothing else of the crate reads the environment or the command line.
 
 mod arguments;
+mod cluster;
 mod credentials;
 mod memory;
 mod settings;
@@ -10,6 +11,7 @@ mod tests;
 mod values;
 
 pub use arguments::{Invocation, from_process};
+pub use cluster::ClusterConfig;
 pub use settings::{SETTINGS, Setting};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +53,8 @@ pub struct Config {
     /// What requests may hold in all.
     pub memory_max_bytes: u64,
     pub tls: Option<TlsFiles>,
+    /// `None`: this host alone is the store.
+    pub cluster: Option<ClusterConfig>,
     pub log_filter: String,
     pub log_format: LogFormat,
     /// What is allowed and yet worth a word in the log.
@@ -140,10 +144,17 @@ impl Config {
         let admin_listen = pairs.value(settings::ADMIN_LISTEN, values::listen_addr)?;
         check_apart(s3_listen, admin_listen)?;
         let ec = pairs.value(settings::EC, values::ec)?;
+        let cluster = cluster::resolve(&pairs, files)?;
+        let credentials = credentials::resolve(&pairs, files, s3_listen)?;
+        if cluster.is_some() && credentials.is_none() {
+            let wanted = format!("{} and {}", settings::ACCESS_KEY, settings::SECRET_KEY);
+            return Err(ConfigError::Incomplete { given: settings::CLUSTER_SECRET.to_owned(), wanted });
+        }
         let mut warnings = pairs.unused_of_minio();
-        warnings.extend(warn_of_crowding(ec, data.len()));
+        warnings.extend(warn_of_crowding(ec, data.len()).filter(|_| cluster.is_none()));
         Ok(Self {
-            credentials: credentials::resolve(&pairs, files, s3_listen)?,
+            credentials,
+            cluster,
             region: pairs.value(settings::REGION, values::region)?,
             domains: pairs.value(settings::DOMAIN, values::domains)?,
             durability: pairs.value(settings::DURABILITY, values::durability)?,

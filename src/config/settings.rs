@@ -20,8 +20,8 @@ pub struct Setting {
 /// A value that is not shown, and may be read from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Secret {
-    /// The same setting of MinIO.
-    pub minio: &'static str,
+    /// The same setting of MinIO, where it has one.
+    pub minio: Option<&'static str>,
 }
 
 pub const DATA: &str = "SHERD_DATA";
@@ -37,6 +37,12 @@ pub const ROLES: &str = "SHERD_ROLES";
 pub const MEMORY_MAX: &str = "SHERD_MEMORY_MAX";
 pub const TLS_CERT: &str = "SHERD_TLS_CERT";
 pub const TLS_KEY: &str = "SHERD_TLS_KEY";
+pub const HOSTS: &str = "SHERD_HOSTS";
+pub const HOST: &str = "SHERD_HOST";
+pub const CLUSTER_LISTEN: &str = "SHERD_CLUSTER_LISTEN";
+pub const CLUSTER_SECRET: &str = "SHERD_CLUSTER_SECRET";
+pub const JOIN: &str = "SHERD_JOIN";
+pub const DOMAIN_LABEL: &str = "SHERD_DOMAIN_LABEL";
 pub const LOG: &str = "SHERD_LOG";
 pub const LOG_FORMAT: &str = "SHERD_LOG_FORMAT";
 
@@ -74,7 +80,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "KEY",
         default: "",
         help: "Root access key; with none, a pair is made once, kept in the data directories and printed",
-        secret: Some(Secret { minio: "MINIO_ROOT_USER" }),
+        secret: Some(Secret { minio: Some("MINIO_ROOT_USER") }),
     },
     Setting {
         name: SECRET_KEY,
@@ -82,7 +88,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "KEY",
         default: "",
         help: "Root secret key (better by variable or file: other users of a machine can see flags)",
-        secret: Some(Secret { minio: "MINIO_ROOT_PASSWORD" }),
+        secret: Some(Secret { minio: Some("MINIO_ROOT_PASSWORD") }),
     },
     Setting {
         name: REGION,
@@ -149,6 +155,54 @@ pub const SETTINGS: &[Setting] = &[
         secret: None,
     },
     Setting {
+        name: HOSTS,
+        flag: "hosts",
+        value: "NAME=ADDR:PORT,...",
+        default: "",
+        help: "The hosts that found a cluster together, the same everywhere; none: this host alone is the store",
+        secret: None,
+    },
+    Setting {
+        name: HOST,
+        flag: "host",
+        value: "NAME",
+        default: "the machine's name",
+        help: "This host's name in the cluster; who comes back empty under its name is filled again",
+        secret: None,
+    },
+    Setting {
+        name: CLUSTER_LISTEN,
+        flag: "cluster-listen",
+        value: "ADDR:PORT",
+        default: "0.0.0.0:9100",
+        help: "Where the other hosts of a cluster are heard (UDP)",
+        secret: None,
+    },
+    Setting {
+        name: CLUSTER_SECRET,
+        flag: "cluster-secret",
+        value: "TEXT",
+        default: "",
+        help: "What the hosts of a cluster know each other by, at least 16 characters, the same everywhere",
+        secret: Some(Secret { minio: None }),
+    },
+    Setting {
+        name: JOIN,
+        flag: "join",
+        value: "ADDR:PORT,...",
+        default: "",
+        help: "Hosts of a cluster that this one is to become part of",
+        secret: None,
+    },
+    Setting {
+        name: DOMAIN_LABEL,
+        flag: "domain-label",
+        value: "NAME",
+        default: "",
+        help: "What this host may fail together with (a rack, a room); without one it fails alone",
+        secret: None,
+    },
+    Setting {
         name: LOG,
         flag: "log",
         value: "FILTER",
@@ -178,8 +232,8 @@ pub fn known_names() -> Vec<String> {
         names.push(setting.name.to_owned());
         if let Some(secret) = setting.secret {
             names.push(format!("{}_FILE", setting.name));
-            names.push(secret.minio.to_owned());
-            names.push(format!("{}_FILE", secret.minio));
+            let minio = secret.minio.into_iter();
+            names.extend(minio.flat_map(|minio| [minio.to_owned(), format!("{minio}_FILE")]));
         }
     }
     names

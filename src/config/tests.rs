@@ -397,3 +397,54 @@ fn bytes_that_are_not_text_are_refused_by_name() {
     let error = from_process([OsString::from("sherd")], environment, &Files::default()).unwrap_err();
     assert!(error.to_string().starts_with("SHERD_DATA: ") && error.to_string().contains("UTF-8"), "{error}");
 }
+
+const SECRET: &str = "0123456789abcdef";
+
+fn cluster(pairs: &[(&str, &str)]) -> Result<Option<super::ClusterConfig>, ConfigError> {
+    let keys = [("SHERD_ACCESS_KEY", "rootkey"), ("SHERD_SECRET_KEY", "of sufficient length")];
+    let files = Files::of(&[("/proc/sys/kernel/hostname", "b\n"), ("/secret", "fedcba9876543210\n")]);
+    config_with(&[&keys, pairs].concat(), &files).map(|config| config.cluster)
+}
+
+#[test]
+fn a_founding_host_is_known_by_its_name() {
+    let hosts = ("SHERD_HOSTS", "a=10.0.0.1:9100, b=host-b:9100");
+    let found = cluster(&[hosts, ("SHERD_CLUSTER_SECRET", SECRET)]).unwrap().unwrap();
+    assert_eq!((found.name.as_str(), found.address.as_str()), ("b", "host-b:9100"));
+    assert_eq!(found.listen.to_string(), "0.0.0.0:9100");
+    assert!(found.is_founder() && found.founders.len() == 2 && found.domain.is_none());
+    assert!(!format!("{found:?}").contains(SECRET));
+    let named = cluster(&[hosts, ("SHERD_CLUSTER_SECRET_FILE", "/secret"), ("SHERD_HOST", "a")]).unwrap().unwrap();
+    assert_eq!((named.address.as_str(), named.secret.as_str()), ("10.0.0.1:9100", "fedcba9876543210"));
+    let stranger = cluster(&[hosts, ("SHERD_CLUSTER_SECRET", SECRET), ("SHERD_HOST", "c")]).unwrap_err().to_string();
+    assert!(stranger.contains("SHERD_HOST: \"c\"") && stranger.contains("a, b"), "{stranger}");
+}
+
+#[test]
+fn a_host_that_joins_is_reached_where_it_listens() {
+    let joining = [("SHERD_JOIN", "a:9100"), ("SHERD_CLUSTER_SECRET", SECRET), ("SHERD_DOMAIN_LABEL", "rack-1")];
+    let found = cluster(&joining).unwrap().unwrap();
+    assert_eq!((found.address.as_str(), found.doors.as_slice()), ("b:9100", &["a:9100".to_owned()][..]));
+    assert!(!found.is_founder() && found.domain.as_deref() == Some("rack-1"));
+    let listening = [&joining[..], &[("SHERD_CLUSTER_LISTEN", "10.0.0.2:9200")]].concat();
+    assert_eq!(cluster(&listening).unwrap().unwrap().address, "10.0.0.2:9200");
+}
+
+#[test]
+fn half_a_cluster_is_refused_by_name() {
+    let refused = |pairs: &[(&str, &str)]| cluster(pairs).unwrap_err().to_string();
+    assert!(refused(&[("SHERD_HOSTS", "b=h:1")]).contains("SHERD_CLUSTER_SECRET"));
+    assert!(refused(&[("SHERD_CLUSTER_SECRET", SECRET)]).contains("SHERD_HOSTS or SHERD_JOIN"));
+    assert!(refused(&[("SHERD_CLUSTER_LISTEN", ":9100")]).contains("SHERD_HOSTS or SHERD_JOIN"));
+    let short = refused(&[("SHERD_HOSTS", "b=h:1"), ("SHERD_CLUSTER_SECRET", "short")]);
+    assert!(short.contains("5 characters, not shown") && !short.contains("short\""), "{short}");
+    for hosts in ["b", "b=h", "b=h:0", "b=h:1,b=i:1", "b=h:1,a=h:1", "b/=h:1"] {
+        assert!(
+            refused(&[("SHERD_HOSTS", hosts), ("SHERD_CLUSTER_SECRET", SECRET)]).contains("SHERD_HOSTS"),
+            "{hosts}"
+        );
+    }
+    let keyless = config(&[("SHERD_HOSTS", "b=h:1"), ("SHERD_CLUSTER_SECRET", SECRET), ("SHERD_HOST", "b")]);
+    assert!(keyless.unwrap_err().to_string().contains("SHERD_ACCESS_KEY and SHERD_SECRET_KEY"));
+    assert_eq!(cluster(&[]), Ok(None));
+}

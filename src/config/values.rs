@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// What is allowed, in words that follow "expected".
-pub type Allowed = String;
+pub(super) type Allowed = String;
 
 pub const RELAXED_INTERVAL_MS_MIN: u64 = 1;
 pub const RELAXED_INTERVAL_MS_MAX: u64 = 10_000;
@@ -113,6 +113,21 @@ pub fn listen_addr(text: &str) -> Result<SocketAddr, Allowed> {
         "localhost" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
         _ => Err(allowed()),
     }
+}
+
+/// `ADDR:PORT` or `NAME:PORT`, where another host is; resolved when it is called.
+pub fn host_and_port(text: &str) -> Result<String, Allowed> {
+    let allowed = || "ADDR:PORT or NAME:PORT".to_owned();
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return if address.port() == 0 { Err(allowed()) } else { Ok(address.to_string()) };
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(allowed)?;
+    let port: u16 = port.parse().map_err(|_| allowed())?;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if port == 0 || host.is_empty() || host.len() > 253 || !host.bytes().all(is_part) {
+        return Err(allowed());
+    }
+    Ok(format!("{host}:{port}"))
 }
 
 pub fn access_key(text: &str) -> Result<(), Allowed> {

@@ -4,7 +4,7 @@ use super::Surroundings;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Drive, DriveMonitor, DriveOptions, OnLost, WatchedDrive, off_thread, open_drive};
-use crate::actors::healer::{FaultSink, FaultSource, Healer, Healing, HealingOptions};
+use crate::actors::healer::{FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions};
 use crate::actors::log::Threads;
 use crate::actors::upkeep::{
     Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Reclaimer, Reclamation,
@@ -13,7 +13,6 @@ use crate::actors::upkeep::{
 use crate::limits::SHARD_SEGMENT_BYTES;
 use crate::storage::identity::{self, DriveState, HostDrives, read_incarnation};
 use crate::storage::wal::LogOptions;
-use crate::types::NodeId;
 use actix::{Actor, Addr};
 use futures::future::join_all;
 use std::path::PathBuf;
@@ -102,15 +101,14 @@ pub(super) struct Chores {
     pub healer: Addr<Healer>,
 }
 
-/// Starts the chores; drives that have `returned` are compared with the metadata.
+/// Starts the chores; the handle has drives compared with the metadata.
 pub(super) fn start_chores(
     around: &Surroundings,
     drives: &[Drive],
     cluster: &ClusterContext,
     faults: FaultSink,
     fault_source: FaultSource,
-    returned: &[NodeId],
-) -> Chores {
+) -> (Chores, HealerHandle) {
     let compactors = drives.iter().map(|drive| {
         let context = CompactionContext {
             threads: Arc::clone(&around.threads),
@@ -125,6 +123,5 @@ pub(super) fn start_chores(
     let compactors = compactors.collect();
     let reclaimer = Background::new(Reclamation::new(cluster.clone(), ReclamationOptions::default())).start();
     let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
-    returned.iter().for_each(|node| handle.reconcile(*node));
-    Chores { compactors, reclaimer, healer: Background::new(healing).start() }
+    (Chores { compactors, reclaimer, healer: Background::new(healing).start() }, handle)
 }

@@ -1,30 +1,30 @@
-//! The metadata replica of a host, on a thread of its own; and the drives as the metadata knows them.
+//! The metadata replica of a host, on a thread of its own; and the host and its drives as the metadata knows them.
 
 use super::Surroundings;
+use super::cluster::Member;
 use crate::actors::consensus::{
-    self, FjallHome, Forming, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions,
-    SNAPSHOT_LOG_BYTES_MIN, SnapshotPolicy, StartError,
+    self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SNAPSHOT_LOG_BYTES_MIN,
+    SnapshotPolicy, StartError,
 };
 use crate::actors::drives::ThreadsStopped;
 use crate::actors::log::Threads;
-use crate::ambient::Ambient;
 use crate::limits::META_SEGMENT_BYTES;
-use crate::net::NoOtherHosts;
 use crate::storage::identity::{Drive, DriveState, HostDrives};
-use crate::storage::kv::KvError;
+use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::command::Change;
-use crate::storage::meta::record::{NodeRecord, NodeState};
+use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
+use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, LayoutNode};
-use crate::types::{Epoch, NodeId};
+use crate::types::{NodeId, UnixMs};
 use actix::Arbiter;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const TABLES_CACHE_BYTES: u64 = 32 << 20;
-/// There is one group, and no other host reaches this one.
-const ADDRESS: &str = "local";
-/// Until drives differ in what they take.
-const WEIGHT: u32 = 1;
+/// Of a host that other hosts' copies stand beside: one drive may fail without the host having to be filled again.
+const COPIES_BESIDE_OTHERS: usize = 2;
+/// A drive's weight is its size in these.
+const WEIGHT_BYTES: u64 = 1 << 30;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
@@ -36,6 +36,10 @@ pub enum MetadataError {
     Tables(#[from] KvError),
     #[error(transparent)]
     Stopped(#[from] ThreadsStopped),
+    #[error(
+        "a host of the name {name:?} at {address} has taken the place of this one, which may hold what is no longer true; empty its directories to let it join anew"
+    )]
+    Replaced { name: String, address: String },
 }
 
 /// A replica and its thread.
@@ -44,7 +48,8 @@ pub(super) struct Replica {
     pub arbiter: Arbiter,
 }
 
-pub(super) async fn start(around: &Surroundings, host: &HostDrives) -> Result<Replica, MetadataError> {
+pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Replica, MetadataError> {
+    let host = &member.host;
     let usable: Vec<&Drive> =
         host.drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })).collect();
     let drives = usable.iter().map(|drive| ReplicaDrive {
@@ -56,12 +61,12 @@ pub(super) async fn start(around: &Surroundings, host: &HostDrives) -> Result<Re
         group: GroupId::default(),
         cluster: host.cluster,
         host: host.host,
-        address: ADDRESS.to_owned(),
-        forming: Forming::Alone,
-        transport: Arc::new(NoOtherHosts),
+        address: member.address.clone(),
+        forming: member.forming.clone(),
+        transport: member.transport(),
         ambient: around.ambient.clone(),
         drives: drives.collect(),
-        copies_wanted: usize::from(host.parity) + 1,
+        copies_wanted: copies_wanted(member),
         first_start: host.formed_now || !usable.iter().any(|drive| has_run(around, drive)),
         home: Arc::new(FjallHome { cache_bytes: TABLES_CACHE_BYTES }),
         offload: Offload::Threads,
@@ -81,17 +86,43 @@ pub(super) async fn start(around: &Surroundings, host: &HostDrives) -> Result<Re
     Ok(Replica { handle, arbiter })
 }
 
+fn copies_wanted(member: &Member) -> usize {
+    let copies = usize::from(member.host.parity) + 1;
+    if member.net.is_some() { copies.min(COPIES_BESIDE_OTHERS) } else { copies }
+}
+
 /// Whether the drive was ever in use: its log of shards is first made after the metadata's first start. A host whose first
 /// start was cut short between its identities and its metadata holds nothing, and begins anew.
 fn has_run(around: &Surroundings, drive: &Drive) -> bool {
     around.disk.exists(&super::drives::shards_dir(drive)).unwrap_or(true)
 }
 
+/// Makes the metadata know this host, under its name and address.
+pub(super) async fn register_host(metadata: &MetaHandle, member: &Member) -> Result<(), MetadataError> {
+    let hosts = metadata.read().await?.hosts()?;
+    let own = hosts.iter().find(|known| known.id == member.host.host);
+    if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
+        return Err(MetadataError::Replaced { name: member.name.clone(), address: other.address.clone() });
+    }
+    let record = HostRecord {
+        id: member.host.host,
+        name: member.name.clone(),
+        address: member.address.clone(),
+        domain: member.domain.clone(),
+        joined: own.map_or(UnixMs(0), |own| own.joined),
+        first_node: own.and_then(|own| own.first_node).or(member.first_node),
+    };
+    if own != Some(&record) {
+        metadata.propose(Change::RegisterHost(record)).await?;
+    }
+    Ok(())
+}
+
 /// Tells the metadata of drives that are new or other than it knows them; those of them that were in use before and so lack
 /// what was written since.
 pub(super) async fn register_drives(
+    around: &Surroundings,
     metadata: &MetaHandle,
-    ambient: &Ambient,
     host: &HostDrives,
 ) -> Result<Vec<NodeId>, MetadataError> {
     let view = metadata.read().await?;
@@ -100,12 +131,11 @@ pub(super) async fn register_drives(
     for drive in &host.drives {
         let record = known.iter().find(|record| record.id == drive.node);
         let lost = matches!(drive.state, DriveState::Lost { .. });
-        let same = record.is_some_and(|record| record.incarnation == drive.incarnation);
+        let same = record.is_some_and(|record| record.incarnation == drive.incarnation && record.host == host.host);
         if !same && (record.is_none() || !lost) {
-            let joined = ambient.clock.unix_ms();
-            let (id, incarnation) = (drive.node, drive.incarnation);
-            let record =
-                NodeRecord { id, host: host.host, incarnation, weight: WEIGHT, state: NodeState::Active, joined };
+            let (id, incarnation, joined) = (drive.node, drive.incarnation, around.ambient.clock.unix_ms());
+            let (weight, state) = (weight(around, drive), NodeState::Active);
+            let record = NodeRecord { id, host: host.host, incarnation, weight, state, joined };
             metadata.propose(Change::RegisterNode(record)).await?;
         }
         if matches!(drive.state, DriveState::Replaced | DriveState::Returned) || (!same && record.is_some() && !lost) {
@@ -115,9 +145,13 @@ pub(super) async fn register_drives(
     Ok(returned)
 }
 
-/// The drives that blobs are placed on.
-pub(super) async fn layout(metadata: &MetaHandle) -> Result<Layout, MetadataError> {
-    let nodes = metadata.read().await?.nodes()?;
+fn weight(around: &Surroundings, drive: &Drive) -> u32 {
+    let total_bytes = around.disk.space(&drive.dir).map_or(0, |space| space.total_bytes);
+    u32::try_from(total_bytes / WEIGHT_BYTES).unwrap_or(u32::MAX).max(1)
+}
+
+/// The drives that blobs are placed on, as far as this host has heard.
+pub(super) fn layout(view: &MetaView) -> KvResult<Layout> {
     let node = |record: NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
-    Ok(Layout::new(Epoch(1), nodes.into_iter().map(node)))
+    Ok(Layout::new(view.layout()?.epoch, view.nodes()?.into_iter().map(node)))
 }

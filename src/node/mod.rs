@@ -3,8 +3,11 @@
 //! Start: identities, metadata, drives, request path, chores, listeners. Stop: the other way round, so that whoever is
 //! stopped has nobody left who asks of it.
 
+mod cluster;
 mod drives;
+mod following;
 mod metadata;
+mod place;
 mod requests;
 mod status;
 mod stopping;
@@ -19,11 +22,15 @@ use crate::limits::CHUNK_BYTES_MAX;
 use crate::metrics;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, SystemDisk};
-use crate::storage::identity::{HostDrives, IdentityError, SystemLocks, WantedGeometry, keep_credentials, open_host};
-use crate::storage::ring::auto_geometry;
+use crate::storage::identity::{
+    HostDrives, IdentityError, SystemLocks, WantedGeometry, keep_credentials, prepare_host,
+};
+use crate::storage::ring::{Layout, auto_geometry};
 use crate::storage::wal;
-use crate::types::Geometry;
+use crate::types::{Epoch, Geometry};
+use cluster::{ClusterError, Member};
 use metadata::MetadataError;
+use place::Place;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use status::HostStatus;
 use std::io;
@@ -47,6 +54,8 @@ pub enum NodeError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
     Metadata(#[from] MetadataError),
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -55,6 +64,7 @@ pub enum NodeError {
 }
 
 /// What every part of a host is given.
+#[derive(Clone)]
 struct Surroundings {
     ambient: Ambient,
     disk: Arc<dyn Disk>,
@@ -88,59 +98,74 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         threads: Arc::new(ReaderThreads::new(Handle::current())),
         durability: durability(config.durability),
     };
-    let host = open_host(&*around.disk, &config.data, wanted_geometry(&config), &around.ambient, &SystemLocks)?;
-    let credentials = credentials(&config, &around, &host)?;
-    let running = start(&config, &around, host, credentials).await?;
+    tokio::pin!(stop);
+    let wanted = wanted_geometry(&config);
+    let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
+    let member = tokio::select! {
+        entered = cluster::enter(&around, &config, wanted, prepared) => entered?,
+        () = &mut stop => return Ok(()),
+    };
+    let credentials = credentials(&config, &around, &member.host)?;
+    let mut running = start(&config, &around, member, credentials).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
     println!("listening s3={} admin={}", running.api.s3_address, running.api.admin_address);
-    stop.await;
+    let ended = tokio::select! {
+        () = &mut stop => Ok(()),
+        why = running.cannot_go_on() => Err(why),
+    };
     tracing::info!("stopping");
     trimming.abort();
     running.stop(&around.threads).await;
     tracing::info!("stopped");
-    Ok(())
+    ended
 }
 
 async fn start(
     config: &Config,
     around: &Surroundings,
-    host: HostDrives,
+    member: Member,
     credentials: Credentials,
 ) -> Result<Running, NodeError> {
     let system = |doing| move |cause| NodeError::System { doing, cause };
+    let host = &member.host;
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
     let (faults, fault_source) = fault_channel();
-    let load = UserLoad::default();
 
-    let replica = metadata::start(around, &host).await?;
-    let opened = drives::open(around, &host, &health).await;
-    let returned = metadata::register_drives(&replica.handle, &around.ambient, &host).await?;
+    let replica = metadata::start(around, &member).await?;
+    let metadata = replica.handle.clone();
+    if let Some(net) = &member.net {
+        net.book.learn(metadata.membership().addresses);
+        net.groups.decide_by(metadata.clone());
+    }
+    let opened = drives::open(around, host, &health).await;
     let geometry = Geometry { data: host.data, parity: host.parity, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
-    let layout = metadata::layout(&replica.handle).await?;
     let parts = requests::Parts {
-        metadata: Arc::new(replica.handle.clone()),
-        host: host.host,
-        layout,
+        metadata: Arc::new(metadata.clone()),
+        peers: member.peers.clone(),
+        nodes: member.nodes.clone(),
+        layout: Layout::new(Epoch(0), []),
         geometry,
         memory_max_bytes: config.memory_max_bytes,
         drives: opened.clone(),
         health: health.clone(),
         faults: faults.clone(),
-        load,
+        load: UserLoad::default(),
     };
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
-    let monitor = drives::watch(around, &host, &opened, &health, &replica.handle);
-    let chores = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, &returned);
+    let monitor = drives::watch(around, host, &opened, &health, &metadata);
+    let (chores, healing) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source);
     let status = HostStatus {
         context: Arc::clone(&requests.context),
-        metadata: replica.handle.clone(),
+        metadata: metadata.clone(),
         dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
     };
-    let options = api_options(config, credentials, &host);
+    let place = Arc::new(Place { around: around.clone(), member, metadata, health, healing, ring: requests.ring });
+    let keeping = place.take().await?;
+    let options = api_options(config, credentials, &place.member.host);
     let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), status)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let load = requests.cluster.load.clone();
-    Ok(Running { api, monitor, chores, drives: opened, replica, host, load, _ring: requests.ring })
+    Ok(Running { api, monitor, chores, drives: opened, replica, load, place, keeping })
 }
 
 /// Gives pooled buffers back while nobody uses them: what recovery or a burst needed, an idle store need not hold.

@@ -6,13 +6,14 @@ use crate::actors::drives::{Drive, LocalNode, NodeContext, UserLoad};
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
 use crate::actors::healer::FaultSink;
-use crate::actors::peers::{ConnectionPool, HashRing, LateNodes, PipeDialer};
+use crate::actors::membership::LateNodeService;
+use crate::actors::peers::{HashRing, LateNodes, Peers};
 use crate::actors::request::{ActiveReads, ComputeThreads, Metadata, RequestContext, RequestTimes};
 use crate::actors::upkeep::ClusterContext;
 use crate::limits::{ADMISSION_WAIT_MAX, ADMISSION_WAITING_MAX, REQUESTS_IN_PROGRESS_MAX};
 use crate::storage::erasure::Codecs;
 use crate::storage::ring::Layout;
-use crate::types::{Geometry, HostId};
+use crate::types::Geometry;
 use actix::{Actor, Addr};
 use std::io;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use tokio::runtime::Handle;
 /// What the way is made of.
 pub(super) struct Parts {
     pub metadata: Arc<dyn Metadata>,
-    pub host: HostId,
+    pub peers: Peers,
+    pub nodes: LateNodeService,
     pub layout: Layout,
     pub geometry: Geometry,
     pub memory_max_bytes: u64,
@@ -41,19 +43,19 @@ pub(super) struct Requests {
 }
 
 pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> {
-    let Parts { metadata, host, layout, geometry, memory_max_bytes, drives, health, faults, load } = parts;
+    let Parts { metadata, peers, nodes, layout, geometry, memory_max_bytes, drives, health, faults, load } = parts;
     let node = NodeContext {
         threads: Arc::clone(&around.threads),
         health: health.clone(),
         faults: faults.clone(),
         load: load.clone(),
     };
-    let service = Arc::new(LocalNode::new(drives, node));
+    nodes.serve(Arc::new(LocalNode::new(drives, node)));
     let (ring, reader) = HashRing::new(layout);
     let cluster = ClusterContext {
         metadata,
         ring: reader,
-        peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service }), &around.ambient),
+        peers,
         health,
         threads: Arc::clone(&around.threads),
         ambient: around.ambient.clone(),

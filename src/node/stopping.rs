@@ -1,13 +1,12 @@
 //! The end of a host: what runs, and in which order it stops.
 
+use super::NodeError;
 use super::drives::Chores;
 use super::metadata::Replica;
+use super::place::{Keeping, Place};
 use crate::actors::drives::{Blocking, Drive, MonitorThreads, UserLoad};
-use crate::actors::peers::HashRing;
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
-use crate::storage::identity::HostDrives;
-use actix::Addr;
 use futures::future::join_all;
 use std::future::Future;
 use std::io;
@@ -38,17 +37,28 @@ pub(super) struct Running {
     pub chores: Chores,
     pub drives: Vec<Drive>,
     pub replica: Replica,
-    /// Keeps the directories locked.
-    pub host: HostDrives,
     pub load: UserLoad,
-    pub _ring: Addr<HashRing>,
+    /// Keeps the directories locked, among other things.
+    pub place: Arc<Place>,
+    pub keeping: Keeping,
 }
 
 impl Running {
-    /// Lets requests under way end, then makes everything durable and closes it.
+    /// Returns where the host must stop by itself.
+    pub async fn cannot_go_on(&mut self) -> NodeError {
+        match (&mut self.keeping).await {
+            Ok(error) => error,
+            Err(error) => NodeError::System { doing: "keep the host's place", cause: io::Error::other(error) },
+        }
+    }
+
+    /// Gives the lead away first, so that no request of any host has to wait for it; lets requests under way end; then makes
+    /// everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, monitor, chores, drives, replica, host, load: _, _ring } = self;
+        let Self { api, monitor, chores, drives, replica, load: _, place, keeping } = self;
+        replica.handle.leave_the_lead().await;
         api.stop().await;
+        keeping.abort();
         drop(monitor);
         let close = async {
             stop_chores(&chores).await;
@@ -64,7 +74,15 @@ impl Running {
             tracing::warn!("not everything closed in time; the next start recovers the rest");
         }
         replica.arbiter.stop();
-        drop(host);
+        // Whoever keeps the place ends with it.
+        let _ = keeping.await;
+        if let Some(place) = Arc::into_inner(place)
+            && let Some(net) = place.member.net
+        {
+            net.client.stop();
+            let _ = timeout(CLOSE_PATIENCE, net.server.stop()).await;
+            net.serving.stop();
+        }
     }
 }
 

@@ -157,6 +157,16 @@ impl MetaHandle {
         reads::read(&self.inner).await
     }
 
+    /// The tables here as they are: what others have decided may not be in them yet. `None` while they are being rebuilt.
+    pub fn local_view(&self) -> Option<MetaView> {
+        self.inner.shared.tables.load().as_ref().map(|tables| tables.view())
+    }
+
+    /// Gives the lead to another voter, where this host has it and there is one.
+    pub async fn leave_the_lead(&self) {
+        members::leave_the_lead(&self.inner).await;
+    }
+
     /// Answers a call of another host's replica of this group. Whoever calls must be known to be a host of the cluster.
     pub async fn serve(&self, call: GroupCall) -> Result<Bytes, GroupError> {
         let inner = &self.inner;

@@ -3,6 +3,7 @@
 
 mod connection_pool;
 mod dial;
+mod groups;
 mod hash_ring;
 mod late_nodes;
 mod pooled;

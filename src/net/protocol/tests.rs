@@ -55,8 +55,11 @@ fn shard(blob: u128, shard: u8) -> ShardId {
     ShardId { blob: BlobId(blob), shard: ShardIndex(shard) }
 }
 
+/// A request with its answers, each by its name.
+type Conversation = (&'static str, Request, Vec<(&'static str, Answer)>);
+
 /// One request of each kind with its answers.
-fn conversations() -> Vec<(&'static str, Request, Vec<(&'static str, Answer)>)> {
+fn conversations() -> Vec<Conversation> {
     let node = NodeId(9);
     let of = shard(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10, 5);
     let chunks = vec![Bytes::from_static(b"one chunk"), Bytes::from_static(b"another")];

@@ -239,7 +239,10 @@ impl RemoteHost {
     async fn ask(&self, request: Request) -> Result<Answer, PeerError> {
         let refused = |why: &str| PeerError::Refused { why: why.to_owned() };
         if !self.of_cluster && request.node().is_some() {
-            return Err(refused("the connection was made outside of the cluster"));
+            // Both may have entered it since: another connection would tell.
+            let why = "the connection was made outside of the cluster".to_owned();
+            let _ = self.lost.set(why.clone());
+            return Err(PeerError::Unreachable { host: self.greeting.host, why, sent: false });
         }
         let (message, asked) = request.encode(self.version).map_err(refused)?;
         match self.exchange(&request, message, asked).await {

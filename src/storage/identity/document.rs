@@ -105,7 +105,7 @@ pub fn decode_identity(bytes: &[u8]) -> Result<Identity, DocumentFault> {
     Ok(identity)
 }
 
-mod hex128 {
+pub(super) mod hex128 {
     use super::{Deserializer, Serializer, hex};
     use crate::types::{ClusterId, Incarnation};
 
@@ -142,7 +142,7 @@ mod hex128 {
     }
 }
 
-mod hex64 {
+pub(super) mod hex64 {
     use super::{Deserializer, Serializer, de, hex};
     use crate::types::HostId;
 

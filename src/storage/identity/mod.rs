@@ -10,6 +10,7 @@
 mod credentials;
 mod document;
 mod examine;
+mod founding;
 mod lock;
 mod open;
 mod scan;
@@ -19,8 +20,9 @@ mod tests;
 pub use credentials::{KeptCredentials, keep_credentials};
 pub use document::{Identity, Member, Stage};
 pub use examine::{Claim, Host, Plan, Seat, drives_needed, examine};
+pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
 pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks};
-pub use open::{Drive, DriveState, HostDrives, open_host};
+pub use open::{BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, open_host, prepare_host};
 pub use scan::{Content, Found, read_incarnation, scan};
 
 use crate::types::{ClusterId, NodeId};
@@ -29,6 +31,7 @@ use std::path::PathBuf;
 /// The names within a drive's directory that are this module's.
 pub const IDENTITY_FILE: &str = "identity.json";
 pub const CREDENTIALS_FILE: &str = "credentials.json";
+pub const FOUNDING_FILE: &str = "founding.json";
 pub const LOCK_FILE: &str = "lock";
 
 /// Data and parity shards of an object, as the configuration has them.

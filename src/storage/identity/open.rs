@@ -55,7 +55,48 @@ impl HostDrives {
     }
 }
 
-/// Takes the directories into service as one host's drives, forming the store where there is none.
+/// What the directories are.
+#[derive(Debug)]
+pub enum Prepared {
+    /// A host's drives, in service.
+    Known(HostDrives),
+    /// Nothing yet: which store they are of is still to be said.
+    Blank(BlankDrives),
+}
+
+/// Empty directories, locked for as long as this lives.
+#[derive(Debug)]
+pub struct BlankDrives {
+    found: Vec<Found>,
+    locks: Vec<HeldLock>,
+}
+
+/// Who a new host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewHost {
+    pub cluster: ClusterId,
+    pub host: HostId,
+    /// The id of its first drive; the others follow.
+    pub first_node: NodeId,
+    pub data: u8,
+    pub parity: u8,
+}
+
+impl NewHost {
+    /// A store of its own.
+    pub fn alone(wanted: WantedGeometry, ambient: &Ambient) -> Self {
+        let cluster = ClusterId(ambient.random_u128());
+        Self { cluster, host: new_host_id(ambient), first_node: NodeId(0), data: wanted.data, parity: wanted.parity }
+    }
+}
+
+pub fn new_host_id(ambient: &Ambient) -> HostId {
+    let mut bytes = [0; 8];
+    ambient.entropy.fill(&mut bytes);
+    HostId(u64::from_be_bytes(bytes).max(1))
+}
+
+/// Takes the directories into service as one host's drives, forming a store where there is none.
 pub fn open_host(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -63,6 +104,20 @@ pub fn open_host(
     ambient: &Ambient,
     locks: &dyn DirLocks,
 ) -> Result<HostDrives, IdentityError> {
+    match prepare_host(disk, dirs, wanted, ambient, locks)? {
+        Prepared::Known(host) => Ok(host),
+        Prepared::Blank(blank) => blank.form(disk, NewHost::alone(wanted, ambient), ambient),
+    }
+}
+
+/// Takes the directories into service as one host's drives, or locks them where they are all empty.
+pub fn prepare_host(
+    disk: &dyn Disk,
+    dirs: &[PathBuf],
+    wanted: WantedGeometry,
+    ambient: &Ambient,
+    locks: &dyn DirLocks,
+) -> Result<Prepared, IdentityError> {
     let first_look = scan(disk, dirs)?;
     let plan = examine(&first_look, wanted)?;
     let forming = !matches!(plan, Plan::Open(..));
@@ -71,13 +126,13 @@ pub fn open_host(
     }
     let (held, found) = lock_all(disk, &first_look, forming, locks)?;
     let mut opened = match examine(&found, wanted)? {
-        Plan::Form => form(disk, &found, wanted, ambient)?,
+        Plan::Form => return Ok(Prepared::Blank(BlankDrives { found, locks: held })),
         Plan::Finish(host, seats) => finish(disk, host, seats)?,
         Plan::Open(host, seats) => take_into_service(disk, host, seats, ambient),
     };
     opened.locks = held;
     report(&opened);
-    Ok(opened)
+    Ok(Prepared::Known(opened))
 }
 
 fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
@@ -138,35 +193,32 @@ fn lock_all(
     Ok((held, found))
 }
 
-fn form(
-    disk: &dyn Disk,
-    found: &[Found],
-    wanted: WantedGeometry,
-    ambient: &Ambient,
-) -> Result<HostDrives, IdentityError> {
-    let member = |number: usize| {
-        let node = NodeId(u32::try_from(number).expect("directories are few"));
-        Member { node, incarnation: Incarnation(ambient.random_u128()) }
-    };
-    let mut host_id = [0; 8];
-    ambient.entropy.fill(&mut host_id);
-    let members: Vec<Member> = (0..found.len()).map(member).collect();
-    let host = Host {
-        cluster: ClusterId(ambient.random_u128()),
-        host: HostId(u64::from_be_bytes(host_id).max(1)),
-        data: wanted.data,
-        parity: wanted.parity,
-        generation: 1,
-        members: members.clone(),
-    };
-    let vacant = |(member, found): (&Member, &Found)| Seat {
-        member: *member,
-        dir: found.dir.clone(),
-        claim: Claim::Vacant,
-        moved: false,
-    };
-    let seats = members.iter().zip(found).map(vacant).collect();
-    finish(disk, host, seats)
+impl BlankDrives {
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        self.found.iter().map(|found| found.dir.clone()).collect()
+    }
+
+    /// Makes them the drives of this host.
+    pub fn form(self, disk: &dyn Disk, new: NewHost, ambient: &Ambient) -> Result<HostDrives, IdentityError> {
+        let member = |number: usize| {
+            let node = NodeId(new.first_node.0 + u32::try_from(number).expect("directories are few"));
+            Member { node, incarnation: Incarnation(ambient.random_u128()) }
+        };
+        let members: Vec<Member> = (0..self.found.len()).map(member).collect();
+        let NewHost { cluster, host, data, parity, .. } = new;
+        let host = Host { cluster, host, data, parity, generation: 1, members: members.clone() };
+        let vacant = |(member, found): (&Member, &Found)| Seat {
+            member: *member,
+            dir: found.dir.clone(),
+            claim: Claim::Vacant,
+            moved: false,
+        };
+        let seats = members.iter().zip(&self.found).map(vacant).collect();
+        let mut formed = finish(disk, host, seats)?;
+        formed.locks = self.locks;
+        report(&formed);
+        Ok(formed)
+    }
 }
 
 /// Every drive gets its identity as `Forming` before any gets it as `Formed`.

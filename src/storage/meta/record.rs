@@ -186,6 +186,9 @@ pub struct HostRecord {
     /// The failure domain that it shares with others (a rack, say); without one it is its own.
     pub domain: Option<String>,
     pub joined: UnixMs,
+    /// The first of the `NODES_OF_HOST_MAX` node ids that are its name's: those of the host of this name before it, or else
+    /// these, or else free ones. Always there in the table.
+    pub first_node: Option<NodeId>,
 }
 
 /// What changes with the tables of hosts and nodes.

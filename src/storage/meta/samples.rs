@@ -186,6 +186,7 @@ pub(crate) fn host() -> HostRecord {
         address: "10.0.0.1:9100".to_owned(),
         domain: Some("rack 1".to_owned()),
         joined: UnixMs(5),
+        first_node: Some(NodeId(64)),
     }
 }
 

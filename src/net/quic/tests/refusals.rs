@@ -72,7 +72,9 @@ async fn a_host_of_no_cluster_may_speak_to_groups_only_until_it_has_entered() {
     let call = GroupCall { group: 0, kind: 1, body: Bytes::from_static(b"may I?") };
     assert_eq!(remote.group_call(call).await.expect("answered"), Bytes::from_static(b"may I?"));
     let refused = remote.count_chunks(NODE, vec![shard(1)]).await;
-    assert!(matches!(refused, Err(PeerError::Refused { .. })), "{refused:?}");
+    // Not asked at all, and of no more use: whoever pools connections makes another.
+    assert!(matches!(refused, Err(PeerError::Unreachable { sent: false, .. })), "{refused:?}");
+    assert!(remote.is_lost());
     joining.enter(CLUSTER).expect("entered");
     let remote = connect(&client, server.local_addr()).await.expect("it is of the cluster");
     assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());

@@ -3,6 +3,7 @@
 //! Each change of the tables of hosts and nodes raises the layout's epoch by one; a change that leaves them as they are does not.
 
 use super::{Applying, Decided};
+use crate::limits::NODES_OF_HOST_MAX;
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::{Refusal, Reply};
@@ -31,24 +32,39 @@ impl Applying<'_> {
         if host.name.is_empty() {
             return Err(Refusal::InvalidRequest.into());
         }
-        let (mut known, mut same_name) = (None, None);
+        let (mut known, mut replaced, mut taken) = (None, None, 0);
         for (_, row) in self.rows.first(HOSTS, &[], usize::MAX)? {
             let other: HostRecord = codec::decode(&row).map_err(KvError::from)?;
+            taken = other.first_node.map_or(taken, |first| taken.max(first.0.saturating_add(NODES_OF_HOST_MAX)));
             if other.id == host.id {
                 known = Some(other);
             } else if other.name == host.name {
-                same_name = Some(other.id);
+                replaced = Some(other);
             }
         }
         host.joined = known.as_ref().map_or(self.now, |known| known.joined);
-        if let Some(replaced) = same_name {
-            self.rows.remove(HOSTS, &host_key(replaced));
+        let place = known.as_ref().or(replaced.as_ref()).map_or(host.first_node, |before| before.first_node);
+        host.first_node = match place {
+            Some(place) => Some(place),
+            None => Some(self.free_place(taken)?),
+        };
+        if let Some(replaced) = &replaced {
+            self.rows.remove(HOSTS, &host_key(replaced.id));
         }
-        if same_name.is_some() || known.as_ref() != Some(&host) {
+        if replaced.is_some() || known.as_ref() != Some(&host) {
             self.rows.put_row(HOSTS, &host_key(host.id), &host);
             self.change_layout()?;
         }
         Ok(Reply::Done)
+    }
+
+    /// The first of as many node ids as a host may have, none of which was ever used, nor is any host's.
+    fn free_place(&mut self, taken: u32) -> KvResult<NodeId> {
+        let layout = match self.layout {
+            Some(layout) => layout,
+            None => self.rows.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default(),
+        };
+        Ok(NodeId(layout.nodes_ever.max(taken).next_multiple_of(NODES_OF_HOST_MAX)))
     }
 
     pub(super) fn remove_host(&mut self, host: HostId) -> Decided<Reply> {

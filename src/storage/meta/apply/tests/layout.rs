@@ -11,7 +11,7 @@ fn node(id: u32, host: u64) -> NodeRecord {
 }
 
 fn host(id: u64, name: &str) -> HostRecord {
-    HostRecord { id: HostId(id), name: name.to_owned(), ..samples::host() }
+    HostRecord { id: HostId(id), name: name.to_owned(), first_node: None, ..samples::host() }
 }
 
 impl Machine {
@@ -73,6 +73,22 @@ fn a_host_that_comes_back_under_its_name_replaces_the_one_that_was_lost() {
     assert_eq!(hosts, [9, 1], "the other drive is where it was until it is registered");
     assert_eq!(machine.refusal(Change::RemoveHost { host: HostId(1) }), Refusal::HostHasNodes);
     assert_eq!(machine.refusal(Change::RegisterHost(host(7, ""))), Refusal::InvalidRequest);
+}
+
+#[test]
+fn each_name_has_node_ids_of_its_own_for_ever() {
+    let mut machine = Machine::empty();
+    machine.apply(Change::RegisterHost(HostRecord { first_node: Some(NodeId(64)), ..host(1, "b") }));
+    machine.apply(Change::RegisterHost(host(2, "d")));
+    machine.apply(Change::RegisterHost(HostRecord { first_node: Some(NodeId(0)), ..host(3, "a") }));
+    machine.apply(Change::RegisterHost(host(4, "b")));
+    machine.register([node(130, 2)]);
+    machine.apply(Change::RemoveNode { node: NodeId(130), lost: false });
+    machine.apply(Change::RemoveHost { host: HostId(2) });
+    machine.apply(Change::RegisterHost(host(5, "e")));
+    let hosts = machine.view().hosts().expect("reads");
+    let places: Vec<_> = hosts.iter().map(|host| (host.id.0, host.first_node)).collect();
+    assert_eq!(places, [(3, Some(NodeId(0))), (4, Some(NodeId(64))), (5, Some(NodeId(192)))]);
 }
 
 #[test]

@@ -1,0 +1,30 @@
+//! Where hosts are, as far as this one has heard.
+
+use crate::actors::peers::HostAddresses;
+use crate::types::HostId;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Cheap to clone; all clones are one book.
+#[derive(Clone, Debug, Default)]
+pub struct AddressBook {
+    entries: Arc<ArcSwap<BTreeMap<HostId, String>>>,
+}
+
+impl AddressBook {
+    /// Adds these; what is known of others stays.
+    pub fn learn(&self, entries: impl IntoIterator<Item = (HostId, String)>) {
+        let mut next = BTreeMap::clone(&self.entries.load());
+        next.extend(entries);
+        if next != **self.entries.load() {
+            self.entries.store(Arc::new(next));
+        }
+    }
+}
+
+impl HostAddresses for AddressBook {
+    fn address_of(&self, host: HostId) -> Option<String> {
+        self.entries.load().get(&host).cloned()
+    }
+}

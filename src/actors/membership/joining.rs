@@ -1,0 +1,171 @@
+//! How a host without a cluster becomes part of one that stands. It asks any host of it, which makes it known in the
+//! metadata and gives it a part in the consensus, both without effect where they are done already; so it may ask again.
+
+use super::messages::{JoinAnswer, JoinAsk, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
+use crate::actors::consensus::{MetaError, MetaHandle};
+use crate::actors::peers::Peers;
+use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX, PROBE_PATIENCE};
+use crate::net::{GroupCall, GroupService, QuicClient};
+use crate::storage::identity::Founder;
+use crate::storage::meta::command::{Change, Refusal, Reply};
+use crate::storage::meta::record::HostRecord;
+use crate::types::{ClusterId, HostId, NodeId, UnixMs};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Tries between two lines of the log.
+const TRIES_TO_A_WORD: u32 = 10;
+/// The welcome changes the metadata and the consensus' membership.
+const WELCOME_PATIENCE: Duration = Duration::from_secs(40);
+
+/// What a host needs to know to be part of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcomed {
+    pub cluster: ClusterId,
+    pub first_node: NodeId,
+    pub data: u8,
+    pub parity: u8,
+    /// Where the others are.
+    pub hosts: Vec<(HostId, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    #[error("the cluster does not take this host in: {0}")]
+    Refused(String),
+}
+
+/// Asks at these addresses, in turn, until one takes this host in or refuses it.
+pub async fn join(client: &QuicClient, ask: &JoinAskOf<'_>, doors: &[String]) -> Result<Welcomed, JoinError> {
+    let body = encode(&JoinAsk { own: ask.own.clone(), domain: ask.domain.map(str::to_owned) });
+    let mut tries: u32 = 0;
+    loop {
+        let mut closed = Vec::new();
+        for door in doors {
+            match knock(client, body.clone(), door).await {
+                Ok(JoinAnswer::Welcome { cluster, first_node, data, parity, hosts }) => {
+                    return Ok(Welcomed { cluster, first_node, data, parity, hosts });
+                }
+                Ok(JoinAnswer::Refused(why)) => return Err(JoinError::Refused(why)),
+                Ok(JoinAnswer::NotNow(why)) | Err(why) => closed.push(format!("{door}: {why}")),
+            }
+        }
+        if tries.is_multiple_of(TRIES_TO_A_WORD) {
+            tracing::info!(why = closed.join("; "), "this host has not been taken into the cluster yet");
+        }
+        tries += 1;
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Who wants to join.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinAskOf<'a> {
+    pub own: &'a Founder,
+    pub domain: Option<&'a str>,
+}
+
+async fn knock(client: &QuicClient, body: bytes::Bytes, door: &str) -> Result<JoinAnswer, String> {
+    let remote = timeout(MEMBERSHIP_PATIENCE, client.connect(door, None)).await;
+    let remote = remote.map_err(|_| "it does not answer".to_owned())?.map_err(|error| error.to_string())?;
+    let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Join as u8, body };
+    let answer =
+        timeout(WELCOME_PATIENCE, remote.group_call(call)).await.map_err(|_| "it does not answer".to_owned())?;
+    answer.and_then(|answer| decode(&answer)).map_err(|error| error.to_string())
+}
+
+/// Takes hosts in.
+#[derive(Clone, Debug)]
+pub struct WelcomeDesk {
+    pub cluster: ClusterId,
+    pub own: HostId,
+    pub data: u8,
+    pub parity: u8,
+    pub metadata: MetaHandle,
+    pub peers: Peers,
+}
+
+enum Closed {
+    Refused(String),
+    NotNow(String),
+}
+
+impl From<MetaError> for Closed {
+    fn from(error: MetaError) -> Self {
+        Self::NotNow(error.to_string())
+    }
+}
+
+impl WelcomeDesk {
+    pub(super) async fn receive(&self, ask: JoinAsk) -> JoinAnswer {
+        let name = ask.own.name.clone();
+        match self.take_in(ask).await {
+            Ok(welcome) => {
+                tracing::info!(name, "a host is taken into the cluster");
+                welcome
+            }
+            Err(Closed::Refused(why)) => {
+                tracing::warn!(name, why, "a host is not taken into the cluster");
+                JoinAnswer::Refused(why)
+            }
+            Err(Closed::NotNow(why)) => JoinAnswer::NotNow(why),
+        }
+    }
+
+    async fn take_in(&self, JoinAsk { own, domain }: JoinAsk) -> Result<JoinAnswer, Closed> {
+        if u32::from(own.drives) > NODES_OF_HOST_MAX {
+            return Err(Closed::Refused(format!("a host has at most {NODES_OF_HOST_MAX} drives")));
+        }
+        let asked = own.geometry.is_some_and(|asked| asked != (self.data, self.parity));
+        if asked {
+            return Err(Closed::Refused(format!("the cluster's geometry is {}+{}", self.data, self.parity)));
+        }
+        let hosts = self.hosts().await?;
+        let namesake = hosts.iter().find(|host| host.name == own.name && host.id != own.host);
+        if let Some(namesake) = namesake
+            && self.answers(namesake.id).await
+        {
+            let why = format!("a host of the name {:?} is part of it and running, at {}", own.name, namesake.address);
+            return Err(Closed::Refused(why));
+        }
+        let record = HostRecord {
+            id: own.host,
+            name: own.name,
+            address: own.address.clone(),
+            domain,
+            joined: UnixMs(0),
+            first_node: None,
+        };
+        match self.metadata.propose(Change::RegisterHost(record)).await? {
+            Reply::Done => {}
+            Reply::Refused(Refusal::InvalidRequest) => return Err(Closed::Refused("its name is empty".to_owned())),
+            other => return Err(Closed::NotNow(format!("it could not be registered: {other:?}"))),
+        }
+        self.metadata.add_learner(own.host, &own.address).await?;
+        let hosts = self.hosts().await?;
+        let registered = hosts.iter().find(|host| host.id == own.host).and_then(|host| host.first_node);
+        let first_node = registered.ok_or_else(|| Closed::NotNow("another host has just taken its name".to_owned()))?;
+        Ok(JoinAnswer::Welcome {
+            cluster: self.cluster,
+            first_node,
+            data: self.data,
+            parity: self.parity,
+            hosts: hosts.into_iter().map(|host| (host.id, host.address)).collect(),
+        })
+    }
+
+    async fn hosts(&self) -> Result<Vec<HostRecord>, Closed> {
+        self.metadata.read().await?.hosts().map_err(|error| Closed::NotNow(error.to_string()))
+    }
+
+    /// Whether the host is there, under this id.
+    async fn answers(&self, host: HostId) -> bool {
+        if host == self.own {
+            return true;
+        }
+        let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode(&StatusAsk {}) };
+        let asked = async { self.peers.peer_for(host).await.ok()?.group_call(call).await.ok() };
+        timeout(PROBE_PATIENCE, asked).await.is_ok_and(|answer| answer.is_some())
+    }
+}

@@ -1,0 +1,125 @@
+//! What hosts say to each other about being a cluster: bodies of group calls to `MEMBERSHIP_GROUP`, in postcard. A kind's
+//! number, like the form of its messages, holds for ever; another form is another kind.
+
+use crate::actors::drives::health::SpaceLevel;
+use crate::net::PeerError;
+use crate::storage::identity::Founder;
+use crate::types::{ClusterId, HostId, NodeId};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Beside the groups of the consensus.
+pub const MEMBERSHIP_GROUP: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Founding = 1,
+    Join = 2,
+    Status = 3,
+}
+
+impl Kind {
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Founding, Self::Join, Self::Status].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// A host that is of no cluster asks another how far the founding is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundingAsk {
+    pub own: Founder,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FoundingAnswer {
+    /// Of no cluster either. `sees`: the hosts that it has heard, itself among them, in order of their names.
+    Gathering { own: Founder, sees: Vec<Founder> },
+    /// These found the cluster together, and this host has begun.
+    Agreed(Vec<Founder>),
+    /// The cluster stands.
+    Formed(ClusterId),
+}
+
+/// A host without a cluster wants to be part of this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinAsk {
+    pub own: Founder,
+    pub domain: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinAnswer {
+    Welcome {
+        cluster: ClusterId,
+        first_node: NodeId,
+        data: u8,
+        parity: u8,
+        hosts: Vec<(HostId, String)>,
+    },
+    /// Not as things stand; asking again is of no use until someone changes something.
+    Refused(String),
+    /// Ask again later.
+    NotNow(String),
+}
+
+/// How are your drives?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAsk {}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    pub nodes: Vec<NodeStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub node: NodeId,
+    pub out_of_service: Option<String>,
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    pub level: Level,
+}
+
+/// `SpaceLevel`, on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Level {
+    Ample,
+    Low,
+    Exhausted,
+}
+
+impl From<SpaceLevel> for Level {
+    fn from(level: SpaceLevel) -> Self {
+        match level {
+            SpaceLevel::Ample => Self::Ample,
+            SpaceLevel::Low => Self::Low,
+            SpaceLevel::Exhausted => Self::Exhausted,
+        }
+    }
+}
+
+impl From<Level> for SpaceLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Ample => Self::Ample,
+            Level::Low => Self::Low,
+            Level::Exhausted => Self::Exhausted,
+        }
+    }
+}
+
+pub fn encode<T: Serialize>(message: &T) -> Bytes {
+    postcard::to_stdvec(message).expect("a message is plain data").into()
+}
+
+/// The whole of the bytes must be the message.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PeerError> {
+    let refused = |why: String| PeerError::Refused { why };
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) => Err(refused("bytes follow the message".to_owned())),
+        Err(error) => Err(refused(format!("the message does not decode: {error}"))),
+    }
+}

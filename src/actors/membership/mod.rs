@@ -1,0 +1,23 @@
+//! How hosts come together and know of each other: founding a cluster, joining one, who votes, where each is and how it is.
+//! None of it is on the way of a request; what it finds out is published (`AddressBook`, `HealthBoard`).
+//!
+//! A host has a name, which is configured, and an id, which is drawn and lost with its drives. A host that comes back empty
+//! under its name has another id: it takes over the places (node ids) of the one before, and is filled again.
+
+mod address_book;
+mod founding;
+mod joining;
+mod messages;
+mod prober;
+mod service;
+mod voters;
+
+pub use address_book::AddressBook;
+pub use founding::{Agreement, Found, FoundingBoard, FoundingError, found};
+pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join};
+pub use prober::{Prober, StatusSource};
+pub use service::{HostGroups, LateNodeService};
+pub use voters::{VoterKeeper, choose_voters};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! How the drives of other hosts are: each host asks all others every second and puts on the board what they say. A host that
+//! does not answer takes its drives off the board's service until it does; so requests avoid them without trying.
+
+use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::peers::Peers;
+use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
+use crate::net::GroupCall;
+use crate::storage::disk::Space;
+use crate::types::{HostId, NodeId};
+use futures::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::timeout;
+
+/// Tells others how this host's drives are.
+#[derive(Clone, Debug)]
+pub struct StatusSource {
+    pub health: HealthBoard,
+    pub own: Vec<NodeId>,
+}
+
+impl StatusSource {
+    pub(super) fn answer(&self) -> StatusAnswer {
+        let health = self.health.current();
+        let status = |node: &NodeId| {
+            let state = health.state(*node).cloned().unwrap_or_default();
+            let space = state.space;
+            NodeStatus {
+                node: *node,
+                out_of_service: state.out_of_service,
+                free_bytes: space.map_or(0, |space| space.free_bytes),
+                total_bytes: space.map_or(0, |space| space.total_bytes),
+                level: state.level.into(),
+            }
+        };
+        StatusAnswer { nodes: self.own.iter().map(status).collect() }
+    }
+}
+
+/// Asks other hosts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    peers: Peers,
+    health: HealthBoard,
+    own: HostId,
+    /// The nodes of each host that is asked, this one among them.
+    hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
+}
+
+impl Prober {
+    pub fn new(peers: Peers, health: HealthBoard, own: HostId) -> Self {
+        Self { peers, health, own, hosts: Arc::default() }
+    }
+
+    /// These are the hosts and their nodes from now on. A node that was not known is in service until its host does not
+    /// answer for it.
+    pub fn watch(&self, hosts: BTreeMap<HostId, Vec<NodeId>>) {
+        let remote = hosts.iter().filter(|(host, _)| **host != self.own).flat_map(|(_, nodes)| nodes);
+        remote.for_each(|node| {
+            self.health.update(*node, |_| ());
+        });
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+    }
+
+    /// Asks for as long as it is polled.
+    pub async fn run(self) {
+        loop {
+            let others: Vec<(HostId, Vec<NodeId>)> = {
+                let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+                hosts
+                    .iter()
+                    .filter(|(host, _)| **host != self.own)
+                    .map(|(host, nodes)| (*host, nodes.clone()))
+                    .collect()
+            };
+            join_all(others.iter().map(|(host, nodes)| self.probe(*host, nodes))).await;
+            tokio::time::sleep(PROBE_EVERY).await;
+        }
+    }
+
+    async fn probe(&self, host: HostId, nodes: &[NodeId]) {
+        let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode(&StatusAsk {}) };
+        let asked = async {
+            let peer = self.peers.peer_for(host).await.map_err(|error| error.why)?;
+            let answer = peer.group_call(call).await.map_err(|error| error.to_string())?;
+            decode::<StatusAnswer>(&answer).map_err(|error| error.to_string())
+        };
+        let answer = timeout(PROBE_PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        for node in nodes {
+            let told = match &answer {
+                Ok(answer) => {
+                    answer.nodes.iter().find(|status| status.node == *node).ok_or("its host does not know it")
+                }
+                Err(why) => Err(why.as_str()),
+            };
+            self.note(host, *node, told);
+        }
+    }
+
+    fn note(&self, host: HostId, node: NodeId, told: Result<&NodeStatus, &str>) {
+        let was = self.health.current().in_service(node);
+        self.health.update(node, |state| match told {
+            Ok(status) => {
+                state.out_of_service = status.out_of_service.clone();
+                state.level = status.level.into();
+                state.space = (status.total_bytes > 0)
+                    .then_some(Space { free_bytes: status.free_bytes, total_bytes: status.total_bytes });
+            }
+            Err(_) => state.out_of_service = Some("its host does not answer".to_owned()),
+        });
+        let host = format!("{:016x}", host.0);
+        match (was, self.health.current().in_service(node), told) {
+            (true, false, Err(why)) => tracing::warn!(%node, host, why, "a node is avoided"),
+            (true, false, Ok(status)) => tracing::warn!(%node, host, why = ?status.out_of_service, "a node is avoided"),
+            (false, true, _) => tracing::info!(%node, host, "a node is in service again"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a host serves to others before and after it belongs to a cluster: its consensus group and what is said here, each from
+//! when it is there.
+
+use super::founding::FoundingBoard;
+use super::joining::WelcomeDesk;
+use super::messages::{FoundingAsk, JoinAsk, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
+use super::prober::StatusSource;
+use crate::actors::consensus::MetaHandle;
+use crate::net::{
+    AppendChunks, ChunksRead, GroupCall, GroupError, GroupService, InventoryPage, NodeService, PeerError, ReadChunks,
+};
+use crate::types::{NodeId, ShardId};
+use bytes::Bytes;
+use std::sync::{Arc, OnceLock};
+
+/// The groups of a host.
+#[derive(Debug)]
+pub struct HostGroups {
+    founding: FoundingBoard,
+    consensus: OnceLock<MetaHandle>,
+    desk: OnceLock<WelcomeDesk>,
+    status: OnceLock<StatusSource>,
+}
+
+impl HostGroups {
+    pub fn new(founding: FoundingBoard) -> Self {
+        Self { founding, consensus: OnceLock::new(), desk: OnceLock::new(), status: OnceLock::new() }
+    }
+
+    /// Takes part in the consensus from now on. Once.
+    pub fn decide_by(&self, consensus: MetaHandle) {
+        let _ = self.consensus.set(consensus);
+    }
+
+    /// Takes hosts in from now on. Once.
+    pub fn welcome_by(&self, desk: WelcomeDesk) {
+        let _ = self.desk.set(desk);
+    }
+
+    /// Tells how its drives are from now on. Once.
+    pub fn status_by(&self, status: StatusSource) {
+        let _ = self.status.set(status);
+    }
+
+    async fn membership_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
+        let Some(kind) = Kind::from_byte(call.kind) else {
+            return Err(refused(format!("calls of kind {} about the membership are not known", call.kind)));
+        };
+        match kind {
+            Kind::Founding => {
+                let FoundingAsk { .. } = decode(&call.body)?;
+                Ok(encode(&self.founding.answer()))
+            }
+            Kind::Join => {
+                let ask: JoinAsk = decode(&call.body)?;
+                let desk = self.desk.get().ok_or_else(starting)?;
+                Ok(encode(&desk.receive(ask).await))
+            }
+            Kind::Status => {
+                let StatusAsk {} = decode(&call.body)?;
+                let status = self.status.get().ok_or_else(starting)?;
+                Ok(encode(&status.answer()))
+            }
+        }
+    }
+}
+
+fn refused(why: impl ToString) -> PeerError {
+    PeerError::Refused { why: why.to_string() }
+}
+
+fn starting() -> PeerError {
+    refused("this host is starting")
+}
+
+#[async_trait::async_trait]
+impl GroupService for HostGroups {
+    async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
+        if call.group == MEMBERSHIP_GROUP {
+            return self.membership_call(call).await;
+        }
+        let consensus = self.consensus.get().ok_or_else(starting)?;
+        match consensus.serve(call).await {
+            Ok(answer) => Ok(answer),
+            Err(GroupError::Refused { why }) => Err(refused(why)),
+            Err(error) => Err(refused(error)),
+        }
+    }
+}
+
+/// The drives of a host, from when they are open.
+#[derive(Clone, Debug, Default)]
+pub struct LateNodeService {
+    nodes: Arc<OnceLock<Arc<dyn NodeService>>>,
+}
+
+impl LateNodeService {
+    /// Serves these from now on. Once.
+    pub fn serve(&self, nodes: Arc<dyn NodeService>) {
+        let _ = self.nodes.set(nodes);
+    }
+
+    fn nodes(&self, node: NodeId) -> Result<&Arc<dyn NodeService>, PeerError> {
+        self.nodes.get().ok_or_else(|| PeerError::Unavailable { node, why: "its host is starting".to_owned() })
+    }
+}
+
+#[async_trait::async_trait]
+impl NodeService for LateNodeService {
+    async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
+        self.nodes(request.node)?.append_chunks(request).await
+    }
+
+    async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError> {
+        self.nodes(request.node)?.read_chunks(request).await
+    }
+
+    async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError> {
+        self.nodes(node)?.drop_shards(node, shards).await
+    }
+
+    async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError> {
+        self.nodes(node)?.count_chunks(node, shards).await
+    }
+
+    async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError> {
+        self.nodes(node)?.inventory(node, after, limit).await
+    }
+}

@@ -1,0 +1,82 @@
+//! Messages: what is written is read, anything else is refused, and version 1 stays what it was.
+
+use super::messages::{
+    FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, Kind, Level, NodeStatus, StatusAnswer, StatusAsk, decode, encode,
+};
+use crate::storage::identity::Founder;
+use crate::types::{ClusterId, HostId, NodeId};
+use proptest::prelude::{any, proptest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+fn founder() -> Founder {
+    Founder {
+        name: "a".to_owned(),
+        host: HostId(0x0102_0304_0506_0708),
+        address: "10.0.0.1:9100".to_owned(),
+        drives: 4,
+        geometry: Some((4, 2)),
+    }
+}
+
+/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: &T) {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/membership").join(format!("{name}.v1.hex"));
+    let bytes = encode(message);
+    if std::env::var_os("WRITE_FIXTURES").is_some() {
+        std::fs::create_dir_all(path.parent().expect("has a parent")).expect("fixtures can be written");
+        let hex = hex_simd::encode_to_string(&bytes, hex_simd::AsciiCase::Lower) + "\n";
+        std::fs::write(&path, hex).expect("fixtures can be written");
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let stored = hex_simd::decode_to_vec(text.trim()).expect("a fixture is hex");
+    assert_eq!(bytes, stored, "{name}: what is written is no longer version 1");
+    assert_eq!(&decode::<T>(&stored).expect(name), message, "{name}: version 1 is no longer read");
+    for end in 0..stored.len() {
+        assert!(decode::<T>(&stored[..end]).is_err(), "{name}: read from a part of it");
+    }
+    assert!(decode::<T>(&[&stored[..], &[0]].concat()).is_err(), "{name}: read with more after it");
+}
+
+#[test]
+fn messages_of_version_1_are_read_and_written_as_they_were() {
+    golden("founding_ask", &FoundingAsk { own: founder() });
+    golden("founding_gathering", &FoundingAnswer::Gathering { own: founder(), sees: vec![founder()] });
+    golden("founding_agreed", &FoundingAnswer::Agreed(vec![founder()]));
+    golden("founding_formed", &FoundingAnswer::Formed(ClusterId(7)));
+    golden("join_ask", &JoinAsk { own: founder(), domain: Some("rack 1".to_owned()) });
+    let hosts = vec![(HostId(5), "10.0.0.5:9100".to_owned())];
+    let (cluster, first_node) = (ClusterId(7), NodeId(192));
+    golden("join_welcome", &JoinAnswer::Welcome { cluster, first_node, data: 4, parity: 2, hosts });
+    golden("join_refused", &JoinAnswer::Refused("a host of this name is running".to_owned()));
+    golden("join_not_now", &JoinAnswer::NotNow("there is no leader".to_owned()));
+    let node = NodeStatus {
+        node: NodeId(65),
+        out_of_service: Some("sync failed".to_owned()),
+        free_bytes: 1 << 40,
+        total_bytes: 2 << 40,
+        level: Level::Low,
+    };
+    golden("status_answer", &StatusAnswer { nodes: vec![node] });
+    assert!(encode(&StatusAsk {}).is_empty());
+}
+
+#[test]
+fn kinds_have_numbers_for_ever() {
+    assert_eq!([Kind::Founding, Kind::Join, Kind::Status].map(|kind| kind as u8), [1, 2, 3]);
+    assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 3);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_message_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode::<FoundingAsk>(&bytes);
+        let _ = decode::<FoundingAnswer>(&bytes);
+        let _ = decode::<JoinAsk>(&bytes);
+        let _ = decode::<JoinAnswer>(&bytes);
+        let _ = decode::<StatusAnswer>(&bytes);
+    }
+}

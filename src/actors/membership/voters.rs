@@ -1,0 +1,220 @@
+//! Who votes. The leader sees to it that the consensus has as many voters as the hosts give reason for, on different failure
+//! domains where there are several, and that hosts which are no longer part of the cluster have no part in it.
+
+use crate::actors::consensus::{Membership, MetaHandle};
+use crate::actors::drives::health::HealthBoard;
+use crate::ambient::Ambient;
+use crate::storage::meta::record::HostRecord;
+use crate::types::{HostId, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A voter that does not answer for so long gives its part to a host that does, where there is one.
+const ABSENT_FOR: Duration = Duration::from_secs(60);
+
+/// A host that may vote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub host: HostId,
+    pub domain: Option<String>,
+    /// Whether it has answered lately; one that is about to be given up has not.
+    pub answers: bool,
+}
+
+/// One voter cannot be missed, two neither, but what they know survives one of them.
+fn voters_wanted(hosts: usize) -> usize {
+    match hosts {
+        0..=2 => hosts,
+        3 | 4 => 3,
+        _ => 5,
+    }
+}
+
+/// The voters to be. Those that vote keep their part where they can; others come in by domains that have none yet.
+pub fn choose_voters(candidates: &[Candidate], voting: &BTreeSet<HostId>) -> BTreeSet<HostId> {
+    let wanted = voters_wanted(candidates.len());
+    let mut ranked: Vec<&Candidate> = candidates.iter().collect();
+    // A voter that does not answer is better than a host that does not.
+    ranked.sort_by_key(|candidate| (!candidate.answers, !voting.contains(&candidate.host), candidate.host));
+    let mut chosen = BTreeSet::new();
+    let mut domains = BTreeSet::new();
+    for spread in [true, false] {
+        for candidate in &ranked {
+            let is_alone = candidate.domain.as_ref().is_none_or(|domain| !domains.contains(domain));
+            if chosen.len() < wanted && !chosen.contains(&candidate.host) && (is_alone || !spread) {
+                chosen.insert(candidate.host);
+                domains.extend(candidate.domain.clone());
+            }
+        }
+    }
+    chosen
+}
+
+/// What is to be done about the membership next; one thing at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Add(HostId, String),
+    Vote(BTreeSet<HostId>),
+    Remove(HostId),
+}
+
+fn next_step(hosts: &[HostRecord], candidates: &[Candidate], known: &Membership) -> Option<Step> {
+    let is_host = |id: &HostId| hosts.iter().any(|host| host.id == *id);
+    let moved = |host: &&HostRecord| known.addresses.get(&host.id) != Some(&host.address);
+    if let Some(host) = hosts.iter().find(moved) {
+        return Some(Step::Add(host.id, host.address.clone()));
+    }
+    let voters = choose_voters(candidates, &known.voters);
+    if !voters.is_empty() && voters != known.voters {
+        return Some(Step::Vote(voters));
+    }
+    known.learners.iter().find(|id| !is_host(id)).map(|id| Step::Remove(*id))
+}
+
+/// Keeps the membership in order while this host leads.
+#[derive(Debug)]
+pub struct VoterKeeper {
+    metadata: MetaHandle,
+    health: HealthBoard,
+    ambient: Ambient,
+    own: HostId,
+    /// Since when hosts have not answered, by the monotonic clock.
+    absent: BTreeMap<HostId, Duration>,
+    complained: bool,
+}
+
+impl VoterKeeper {
+    pub fn new(metadata: MetaHandle, health: HealthBoard, ambient: Ambient, own: HostId) -> Self {
+        Self { metadata, health, ambient, own, absent: BTreeMap::new(), complained: false }
+    }
+
+    /// For as long as it is polled.
+    pub async fn run(mut self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.metadata.status().is_leader {
+                self.look().await;
+            } else {
+                self.absent.clear();
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let known = self.metadata.membership();
+        let Some(view) = self.metadata.local_view() else { return };
+        let (Ok(hosts), Ok(nodes)) = (view.hosts(), view.nodes()) else { return };
+        if !known.settled || hosts.is_empty() {
+            return;
+        }
+        let mut of_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
+        nodes.iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));
+        let candidates: Vec<Candidate> = hosts.iter().map(|host| self.candidate(host, &of_host)).collect();
+        let Some(step) = next_step(&hosts, &candidates, &known) else {
+            self.complained = false;
+            return;
+        };
+        let done = match &step {
+            Step::Add(host, address) => self.metadata.add_learner(*host, address).await,
+            Step::Vote(voters) => self.metadata.change_voters(voters.clone()).await,
+            Step::Remove(host) => self.metadata.remove(*host).await,
+        };
+        match done {
+            Ok(()) => tracing::info!(?step, "the consensus' membership was changed"),
+            Err(error) if !std::mem::replace(&mut self.complained, true) => {
+                tracing::info!(?step, %error, "the consensus' membership is not changed yet");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A host without a node in service has not answered; one whose drives are all lost is no loss as a voter.
+    fn candidate(&mut self, host: &HostRecord, of_host: &BTreeMap<HostId, Vec<NodeId>>) -> Candidate {
+        let health = self.health.current();
+        let nodes = of_host.get(&host.id).map(Vec::as_slice).unwrap_or_default();
+        let here = host.id == self.own || nodes.iter().any(|node| health.in_service(*node));
+        let now = self.ambient.clock.monotonic();
+        let answers = if here {
+            self.absent.remove(&host.id);
+            true
+        } else {
+            now.saturating_sub(*self.absent.entry(host.id).or_insert(now)) < ABSENT_FOR
+        };
+        Candidate { host: host.id, domain: host.domain.clone(), answers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Candidate, Step, choose_voters, next_step};
+    use crate::actors::consensus::Membership;
+    use crate::storage::meta::record::HostRecord;
+    use crate::types::{HostId, UnixMs};
+    use std::collections::BTreeSet;
+
+    fn candidate(host: u64, domain: Option<&str>, answers: bool) -> Candidate {
+        Candidate { host: HostId(host), domain: domain.map(str::to_owned), answers }
+    }
+
+    fn ids(hosts: &[u64]) -> BTreeSet<HostId> {
+        hosts.iter().copied().map(HostId).collect()
+    }
+
+    #[test]
+    fn three_of_four_and_five_of_more_vote_and_voters_stay() {
+        let hosts: Vec<_> = (1..=7).map(|host| candidate(host, None, true)).collect();
+        assert_eq!(choose_voters(&hosts[..1], &ids(&[1])), ids(&[1]));
+        assert_eq!(choose_voters(&hosts[..3], &ids(&[1])), ids(&[1, 2, 3]));
+        assert_eq!(choose_voters(&hosts[..4], &ids(&[2, 3, 4])), ids(&[2, 3, 4]));
+        assert_eq!(choose_voters(&hosts, &ids(&[3, 5, 7])), ids(&[1, 2, 3, 5, 7]));
+    }
+
+    #[test]
+    fn voters_are_on_as_many_domains_as_can_be() {
+        let hosts = [
+            candidate(1, Some("left"), true),
+            candidate(2, Some("left"), true),
+            candidate(3, Some("middle"), true),
+            candidate(4, Some("right"), true),
+        ];
+        assert_eq!(choose_voters(&hosts, &ids(&[1])), ids(&[1, 3, 4]));
+        assert_eq!(choose_voters(&hosts[..3], &ids(&[])), ids(&[1, 2, 3]));
+    }
+
+    #[test]
+    fn a_voter_that_is_long_absent_gives_its_part_to_a_host_that_answers() {
+        let hosts =
+            [candidate(1, None, true), candidate(2, None, false), candidate(3, None, true), candidate(4, None, true)];
+        assert_eq!(choose_voters(&hosts, &ids(&[1, 2, 3])), ids(&[1, 3, 4]));
+        assert_eq!(choose_voters(&hosts[..3], &ids(&[1, 2, 3])), ids(&[1, 2, 3]), "nobody else is there");
+    }
+
+    #[test]
+    fn a_replaced_host_is_added_made_a_voter_and_the_old_one_removed_in_this_order() {
+        let record = |host: u64| HostRecord {
+            id: HostId(host),
+            name: format!("h{host}"),
+            address: format!("h{host}:9100"),
+            domain: None,
+            joined: UnixMs(0),
+            first_node: None,
+        };
+        let hosts = [record(1), record(2), record(4)];
+        let candidates: Vec<_> = [1, 2, 4].map(|host| candidate(host, None, true)).to_vec();
+        let mut known = Membership {
+            voters: ids(&[1, 2, 3]),
+            addresses: [1, 2, 3].map(|host| (HostId(host), format!("h{host}:9100"))).into(),
+            settled: true,
+            ..Membership::default()
+        };
+        assert_eq!(next_step(&hosts, &candidates, &known), Some(Step::Add(HostId(4), "h4:9100".into())));
+        known.learners = ids(&[4]);
+        known.addresses.insert(HostId(4), "h4:9100".into());
+        assert_eq!(next_step(&hosts, &candidates, &known), Some(Step::Vote(ids(&[1, 2, 4]))));
+        (known.voters, known.learners) = (ids(&[1, 2, 4]), ids(&[3]));
+        assert_eq!(next_step(&hosts, &candidates, &known), Some(Step::Remove(HostId(3))));
+        known.learners.clear();
+        assert_eq!(next_step(&hosts, &candidates, &known), None);
+    }
+}

@@ -1,0 +1,284 @@
+//! How this host becomes part of a cluster, or all of it: who it is, who the others are, and the network between them.
+
+use super::Surroundings;
+use crate::actors::consensus::Forming;
+use crate::actors::membership::{
+    AddressBook, Agreement, Found, FoundingBoard, FoundingError, HostGroups, JoinAskOf, JoinError, LateNodeService,
+    found, join,
+};
+use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
+use crate::config::{ClusterConfig, Config, EcSetting};
+use crate::net::{
+    GroupTransport, HostIdentity, NoOtherHosts, Peer, QuicClient, QuicOptions, QuicServer, ServedHost, StartError,
+    TlsError,
+};
+use crate::storage::identity::{
+    BlankDrives, Founder, Founding, HostDrives, IdentityError, NewHost, Prepared, WantedGeometry, keep_founding,
+    new_host_id, read_founding,
+};
+use crate::types::NodeId;
+use actix::Arbiter;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// The name and the address of a host that is alone: nobody asks for either.
+const ALONE: &str = "local";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Network(#[from] StartError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Founding(#[from] FoundingError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(
+        "this host took part in a founding as {was}, and is {now} now; give it its name and drives back, or empty its directories"
+    )]
+    OtherFounder { was: String, now: String },
+    #[error("a thread that serves other hosts cannot be started")]
+    Thread,
+}
+
+/// A host with its drives and its place among others.
+pub(super) struct Member {
+    pub host: HostDrives,
+    pub name: String,
+    pub address: String,
+    pub domain: Option<String>,
+    /// Where a founder's node ids begin.
+    pub first_node: Option<NodeId>,
+    pub forming: Forming,
+    pub peers: Peers,
+    pub nodes: LateNodeService,
+    pub net: Option<Net>,
+}
+
+/// The network to other hosts.
+pub(super) struct Net {
+    pub book: AddressBook,
+    pub groups: Arc<HostGroups>,
+    pub board: FoundingBoard,
+    pub server: QuicServer,
+    pub client: Arc<QuicClient>,
+    pub serving: Arbiter,
+}
+
+impl Member {
+    pub fn transport(&self) -> Arc<dyn GroupTransport> {
+        match &self.net {
+            Some(_) => Arc::new(self.peers.clone()),
+            None => Arc::new(NoOtherHosts),
+        }
+    }
+}
+
+/// Takes the drives into service; where they are blank, the host they belong to is founded, or becomes part of its cluster.
+pub(super) async fn enter(
+    around: &Surroundings,
+    config: &Config,
+    wanted: WantedGeometry,
+    prepared: Prepared,
+) -> Result<Member, ClusterError> {
+    let Some(cluster) = &config.cluster else { return alone(around, wanted, prepared) };
+    match prepared {
+        Prepared::Known(host) => come_back(around, cluster, host),
+        Prepared::Blank(blank) => begin(around, config, cluster, blank).await,
+    }
+}
+
+fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> Result<Member, ClusterError> {
+    let host = match prepared {
+        Prepared::Known(host) => host,
+        Prepared::Blank(blank) => {
+            blank.form(&*around.disk, NewHost::alone(wanted, &around.ambient), &around.ambient)?
+        }
+    };
+    let nodes = LateNodeService::default();
+    let dialer: Arc<dyn Dial> = Arc::new(PipeDialer { host: host.host, service: Arc::new(nodes.clone()) });
+    Ok(Member {
+        first_node: host.drives.first().map(|drive| drive.node),
+        host,
+        name: ALONE.to_owned(),
+        address: ALONE.to_owned(),
+        domain: None,
+        forming: Forming::Alone,
+        peers: ConnectionPool::start_with(dialer, &around.ambient),
+        nodes,
+        net: None,
+    })
+}
+
+/// A host that was started before.
+fn come_back(around: &Surroundings, config: &ClusterConfig, host: HostDrives) -> Result<Member, ClusterError> {
+    let kept = read_founding(&*around.disk, &host.usable_dirs())?;
+    let agreement = kept.and_then(|kept| kept.agreed).map(Agreement);
+    let board = match &agreement {
+        Some(agreement) => FoundingBoard::agreed(agreement),
+        None => FoundingBoard::formed(host.cluster),
+    };
+    let identity = HostIdentity::new(host.host, Some(host.cluster), config.secret.as_bytes())?;
+    let (peers, nodes, net) = connect(around, config, &identity, board)?;
+    Ok(member(config, host, agreement, peers, nodes, net))
+}
+
+fn member(
+    config: &ClusterConfig,
+    host: HostDrives,
+    agreement: Option<Agreement>,
+    peers: Peers,
+    nodes: LateNodeService,
+    net: Net,
+) -> Member {
+    let forming = match &agreement {
+        Some(agreement) => Forming::Founders(agreement.addresses()),
+        None => Forming::Joining,
+    };
+    net.book.learn(agreement.iter().flat_map(|agreement| agreement.addresses()));
+    Member {
+        first_node: agreement.and_then(|agreement| agreement.first_node(host.host)),
+        host,
+        name: config.name.clone(),
+        address: config.address.clone(),
+        domain: config.domain.clone(),
+        forming,
+        peers,
+        nodes,
+        net: Some(net),
+    }
+}
+
+/// A host that is of no cluster yet.
+async fn begin(
+    around: &Surroundings,
+    config: &Config,
+    cluster: &ClusterConfig,
+    blank: BlankDrives,
+) -> Result<Member, ClusterError> {
+    let dirs = blank.dirs();
+    let mut kept = keep_own(around, config, cluster, &dirs)?;
+    let own = kept.own.clone();
+    let board = match &kept.agreed {
+        Some(founders) => FoundingBoard::agreed(&Agreement(founders.clone())),
+        None => FoundingBoard::gathering(own.clone()),
+    };
+    let identity = HostIdentity::new(own.host, None, cluster.secret.as_bytes())?;
+    let (peers, nodes, net) = connect(around, cluster, &identity, board)?;
+    tracing::info!(name = cluster.name, address = %net.server.local_addr(), "this host is of no cluster yet");
+    let others: BTreeMap<String, String> = cluster
+        .founders
+        .iter()
+        .filter(|(name, _)| **name != cluster.name)
+        .map(|(n, a)| (n.clone(), a.clone()))
+        .collect();
+    let outcome = match kept.agreed.clone() {
+        Some(founders) => Found::Agreed(Agreement(founders)),
+        None if !cluster.is_founder() => Found::Exists,
+        None => {
+            let keep = |agreement: &Agreement| {
+                let agreed = Founding { agreed: Some(agreement.0.clone()), ..kept.clone() };
+                let written = keep_founding(&*around.disk, &dirs, &agreed);
+                written.map_err(|error| FoundingError::NotKept(error.to_string()))
+            };
+            found(&net.client, &own, &others, &net.board, keep).await?
+        }
+    };
+    let (new, agreement) = match outcome {
+        Found::Agreed(agreement) => {
+            kept.agreed = Some(agreement.0.clone());
+            (founded(&own, &agreement)?, Some(agreement))
+        }
+        Found::Exists => {
+            let doors = if cluster.is_founder() { others.into_values().collect() } else { cluster.doors.clone() };
+            let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref() };
+            let welcomed = join(&net.client, &ask, &doors).await?;
+            net.book.learn(welcomed.hosts);
+            let (data, parity) = (welcomed.data, welcomed.parity);
+            let host = own.host;
+            (NewHost { cluster: welcomed.cluster, host, first_node: welcomed.first_node, data, parity }, None)
+        }
+    };
+    let host = blank.form(&*around.disk, new, &around.ambient)?;
+    identity.enter(new.cluster)?;
+    Ok(member(cluster, host, agreement, peers, nodes, net))
+}
+
+fn founded(own: &Founder, agreement: &Agreement) -> Result<NewHost, ClusterError> {
+    let (data, parity) = agreement.geometry()?;
+    let missing = || FoundingError::NotTheSame { name: own.name.clone() };
+    let first_node = agreement.first_node(own.host).ok_or_else(missing)?;
+    Ok(NewHost { cluster: agreement.cluster(), host: own.host, first_node, data, parity })
+}
+
+/// Who this host is, as it was kept, or kept from now on: others will count on it.
+fn keep_own(
+    around: &Surroundings,
+    config: &Config,
+    cluster: &ClusterConfig,
+    dirs: &[PathBuf],
+) -> Result<Founding, ClusterError> {
+    let kept = read_founding(&*around.disk, dirs)?;
+    let geometry = match config.ec {
+        EcSetting::Fixed { data, parity } => Some((data, parity)),
+        EcSetting::Auto => None,
+    };
+    let own = Founder {
+        name: cluster.name.clone(),
+        host: kept.as_ref().map_or_else(|| new_host_id(&around.ambient), |kept| kept.own.host),
+        address: cluster.address.clone(),
+        drives: u16::try_from(dirs.len()).unwrap_or(u16::MAX),
+        geometry,
+    };
+    if let Some(Founding { own: was, agreed: Some(_), .. }) = &kept
+        && *was != own
+    {
+        return Err(ClusterError::OtherFounder { was: words(was), now: words(&own) });
+    }
+    let agreed = kept.and_then(|kept| kept.agreed);
+    let founding = Founding { agreed, ..Founding::new(own) };
+    keep_founding(&*around.disk, dirs, &founding)?;
+    Ok(founding)
+}
+
+fn words(founder: &Founder) -> String {
+    let Founder { name, address, drives, .. } = founder;
+    format!("{name:?} at {address} with {drives} drives")
+}
+
+fn connect(
+    around: &Surroundings,
+    config: &ClusterConfig,
+    identity: &Arc<HostIdentity>,
+    board: FoundingBoard,
+) -> Result<(Peers, LateNodeService, Net), ClusterError> {
+    let (serving, serve_on) = serving_thread()?;
+    let nodes = LateNodeService::default();
+    let groups = Arc::new(HostGroups::new(board.clone()));
+    let own: Peer = Arc::new(ServedHost { nodes: Arc::new(nodes.clone()), groups: Arc::clone(&groups) as Arc<_> });
+    let options = QuicOptions::listening(config.listen);
+    let server = QuicServer::start(Arc::clone(identity), options, Arc::clone(&own), serve_on)?;
+    let client = Arc::new(QuicClient::start(Arc::clone(identity), options)?);
+    let book = AddressBook::default();
+    let addresses = Arc::new(book.clone());
+    let dialer: Arc<dyn Dial> =
+        Arc::new(QuicDialer { host: identity.host(), own, client: Arc::clone(&client), addresses });
+    let peers = ConnectionPool::start_with(dialer, &around.ambient);
+    Ok((peers, nodes, Net { book, groups, board, server, client, serving }))
+}
+
+/// What other hosts ask is answered on a thread of its own: their bytes are checked there, beside this host's own requests.
+fn serving_thread() -> Result<(Arbiter, Handle), ClusterError> {
+    let serving = Arbiter::new();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    serving.spawn_fn(move || {
+        // Who waits for it does not go away.
+        let _ = sender.send(Handle::current());
+    });
+    receiver.recv().map(|handle| (serving, handle)).map_err(|_| ClusterError::Thread)
+}

@@ -1,0 +1,58 @@
+//! What a host follows while it runs: who the hosts and nodes are, as the metadata has it. From its own tables, so that it
+//! waits for nobody; what is new there a moment later is followed then.
+
+use super::metadata::layout;
+use crate::actors::consensus::MetaHandle;
+use crate::actors::membership::{AddressBook, Prober};
+use crate::actors::peers::{HashRing, LayoutChanged};
+use crate::storage::kv::KvResult;
+use crate::storage::meta::view::MetaView;
+use crate::types::{Epoch, HostId, NodeId};
+use actix::Addr;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Those who are told.
+pub(super) struct Followers {
+    pub ring: Addr<HashRing>,
+    pub prober: Prober,
+    pub book: AddressBook,
+}
+
+impl Followers {
+    /// Follows for as long as it is polled, from the layout of this epoch.
+    pub async fn follow(self, metadata: MetaHandle, mut known: Epoch) {
+        loop {
+            if let Some(view) = metadata.local_view() {
+                match self.look(&view, known).await {
+                    Ok(epoch) => known = epoch,
+                    Err(error) => tracing::warn!(%error, "the layout cannot be read"),
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Tells of what is newer than this epoch; says which there is now.
+    pub async fn look(&self, view: &MetaView, known: Epoch) -> KvResult<Epoch> {
+        let epoch = view.layout()?.epoch;
+        if epoch <= known {
+            return Ok(known);
+        }
+        self.tell(view)?;
+        // One that is stopping follows nothing, and an older layout is refused.
+        let _ = self.ring.send(LayoutChanged(layout(view)?)).await;
+        Ok(epoch)
+    }
+
+    /// The nodes are known as such before the ring sends anything to them.
+    fn tell(&self, view: &MetaView) -> KvResult<()> {
+        self.book.learn(view.hosts()?.into_iter().map(|host| (host.id, host.address)));
+        let mut of_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
+        view.nodes()?.into_iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));
+        self.prober.watch(of_host);
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! A host's place in its cluster once it runs: made known to the others, kept up with what they decide.
+
+use super::cluster::{Member, Net};
+use super::following::Followers;
+use super::{NodeError, Surroundings, metadata};
+use crate::actors::consensus::MetaHandle;
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::healer::HealerHandle;
+use crate::actors::membership::{AddressBook, Prober, StatusSource, VoterKeeper, WelcomeDesk};
+use crate::actors::peers::HashRing;
+use crate::storage::identity::forget_founding;
+use crate::types::{Epoch, NodeId};
+use actix::Addr;
+use metadata::MetadataError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Failed tries between two lines of the log.
+const TRIES_TO_A_WORD: u32 = 20;
+
+pub(super) struct Place {
+    pub around: Surroundings,
+    pub member: Member,
+    pub metadata: MetaHandle,
+    pub health: HealthBoard,
+    pub healing: HealerHandle,
+    pub ring: Addr<HashRing>,
+}
+
+/// What goes on behind. Ends only where the host cannot go on, with the reason.
+pub(super) type Keeping = JoinHandle<NodeError>;
+
+impl Place {
+    /// A host that is alone has its place when this returns; one with others takes it as soon as they answer.
+    pub async fn take(self: &Arc<Self>) -> Result<Keeping, NodeError> {
+        let own: Vec<NodeId> = self.member.host.drives.iter().map(|drive| drive.node).collect();
+        match &self.member.net {
+            Some(net) => {
+                net.groups.status_by(StatusSource { health: self.health.clone(), own });
+                net.groups.welcome_by(self.desk());
+            }
+            None => self.register().await?,
+        }
+        let followers = self.followers();
+        let known = self.look(&followers).await?;
+        let place = Arc::clone(self);
+        Ok(actix::spawn(async move { place.keep(followers, known).await }))
+    }
+
+    fn followers(&self) -> Followers {
+        let peers = self.member.peers.clone();
+        Followers {
+            ring: self.ring.clone(),
+            prober: Prober::new(peers, self.health.clone(), self.member.host.host),
+            book: self.member.net.as_ref().map_or_else(AddressBook::default, |net| net.book.clone()),
+        }
+    }
+
+    /// What the tables here have, before anyone is served.
+    async fn look(&self, followers: &Followers) -> Result<Epoch, NodeError> {
+        let Some(view) = self.metadata.local_view() else { return Ok(Epoch(0)) };
+        Ok(followers.look(&view, Epoch(0)).await.map_err(MetadataError::from)?)
+    }
+
+    fn desk(&self) -> WelcomeDesk {
+        let host = &self.member.host;
+        WelcomeDesk {
+            cluster: host.cluster,
+            own: host.host,
+            data: host.data,
+            parity: host.parity,
+            metadata: self.metadata.clone(),
+            peers: self.member.peers.clone(),
+        }
+    }
+
+    async fn keep(&self, followers: Followers, known: Epoch) -> NodeError {
+        let prober = followers.prober.clone();
+        let following = followers.follow(self.metadata.clone(), known);
+        let Some(net) = &self.member.net else {
+            following.await;
+            unreachable!("following has no end");
+        };
+        let host = self.member.host.host;
+        let ambient = self.around.ambient.clone();
+        let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), ambient, host);
+        let endless = async { tokio::join!(following, prober.run(), keeper.run()) };
+        tokio::select! {
+            error = self.settle(net) => error,
+            _ = endless => unreachable!("none of them has an end"),
+        }
+    }
+
+    /// Registers as soon as the cluster decides anything; goes on for ever once that is done.
+    async fn settle(&self, net: &Net) -> NodeError {
+        let mut tries: u32 = 0;
+        loop {
+            match self.register().await {
+                Ok(()) => break,
+                Err(error @ NodeError::Metadata(MetadataError::Replaced { .. })) => return error,
+                Err(error) if tries.is_multiple_of(TRIES_TO_A_WORD) => {
+                    tracing::warn!(%error, "this host is not known to its cluster yet");
+                }
+                Err(_) => {}
+            }
+            tries += 1;
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+        tracing::info!(name = self.member.name, "this host has its place in the cluster");
+        net.board.stands(self.member.host.cluster);
+        if let Err(error) = forget_founding(&*self.around.disk, &self.member.host.usable_dirs()) {
+            tracing::warn!(%error, "what was kept of the founding is still there");
+        }
+        std::future::pending().await
+    }
+
+    /// Makes this host and its drives known; those that lack something are compared with the metadata.
+    async fn register(&self) -> Result<(), NodeError> {
+        metadata::register_host(&self.metadata, &self.member).await?;
+        let returned = metadata::register_drives(&self.around, &self.metadata, &self.member.host).await?;
+        returned.iter().for_each(|node| self.healing.reconcile(*node));
+        Ok(())
+    }
+}
