@@ -13,4 +13,4 @@ pub mod view;
 pub use apply::{Applied, ApplyEntry, MetaTables};
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

@@ -15,6 +15,40 @@ pub fn auto_geometry(drives: usize) -> (u8, u8) {
     }
 }
 
+/// Shards of a blob, at most, where nobody chose: more would cost more syncs a write than they save in space.
+const SHARDS_CHOSEN_MAX: usize = 8;
+
+/// Data and parity shards for hosts with so many drives each, where nobody chose. No two shards of a blob are on one drive, and
+/// no host holds more than `m` of them; with three hosts or more, enough are left with one host down that new blobs are
+/// still written: no host holds more than `m - 1`. Of those the ones that take least space, then two parity
+/// shards rather than one, then the narrowest.
+pub fn auto_geometry_of_hosts(drives: &[usize]) -> (u8, u8) {
+    let drives: Vec<usize> = drives.iter().copied().filter(|drives| *drives > 0).collect();
+    let [_, _, ..] = drives[..] else { return auto_geometry(drives.iter().sum()) };
+    let spare = usize::from(drives.len() >= 3);
+    let mut chosen: Option<(usize, usize)> = None;
+    for shards in 2..=SHARDS_CHOSEN_MAX.min(drives.iter().sum()) {
+        let parity = most_on_a_host(&drives, shards) + spare;
+        let Some(data) = shards.checked_sub(parity).filter(|data| *data > 0) else { continue };
+        // Less space: `shards / data` is less than what is chosen so far.
+        let better = chosen.is_none_or(|(best_data, best_parity)| {
+            let (cost, best_cost) = (shards * best_data, (best_data + best_parity) * data);
+            cost < best_cost || (cost == best_cost && best_parity < 2 && parity >= 2)
+        });
+        if better {
+            chosen = Some((data, parity));
+        }
+    }
+    let (data, parity) = chosen.unwrap_or((1, 1));
+    (data as u8, parity as u8)
+}
+
+/// Shards on the host that has most of them, spread as evenly as drives allow, at most one a drive.
+fn most_on_a_host(drives: &[usize], shards: usize) -> usize {
+    let fits = |most: &usize| drives.iter().map(|drives| drives.min(most)).sum::<usize>() >= shards;
+    (1..=shards).find(fits).unwrap_or(shards)
+}
+
 /// Durable shards without which no write is acknowledged: one more than it takes to read, where there is one more.
 pub fn write_quorum(geometry: Geometry) -> usize {
     let data = usize::from(geometry.data);

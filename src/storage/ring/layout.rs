@@ -1,6 +1,8 @@
 //! What the cluster is made of, as far as placing shards goes.
 
+use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::types::{Epoch, HostId, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +19,34 @@ pub struct LayoutNode {
 pub struct Layout {
     epoch: Epoch,
     nodes: Vec<LayoutNode>,
+    draining: BTreeSet<NodeId>,
+    domains: BTreeMap<HostId, String>,
 }
 
 impl Layout {
-    /// Of several entries with one id the last counts. At most 65,536 nodes are kept.
+    /// Of several entries with one id the last counts. At most 65,536 nodes are kept. Every node takes shards, and every host
+    /// is a failure domain of its own.
     pub fn new(epoch: Epoch, nodes: impl IntoIterator<Item = LayoutNode>) -> Self {
-        let by_id: std::collections::BTreeMap<NodeId, LayoutNode> =
-            nodes.into_iter().map(|node| (node.id, node)).collect();
-        Self { epoch, nodes: by_id.into_values().take(1 << 16).collect() }
+        let by_id: BTreeMap<NodeId, LayoutNode> = nodes.into_iter().map(|node| (node.id, node)).collect();
+        Self { epoch, nodes: by_id.into_values().take(1 << 16).collect(), ..Self::default() }
+    }
+
+    /// As the metadata has it.
+    pub fn of_records(layout: LayoutRecord, hosts: &[HostRecord], nodes: &[NodeRecord]) -> Self {
+        let node = |record: &NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
+        let draining = nodes.iter().filter(|record| record.state == NodeState::Draining).map(|record| record.id);
+        let domains = hosts.iter().filter_map(|host| Some((host.id, host.domain.clone()?)));
+        Self::new(layout.epoch, nodes.iter().map(node)).with_draining(draining).with_domains(domains)
+    }
+
+    /// These nodes are read from and take no new shards.
+    pub fn with_draining(self, draining: impl IntoIterator<Item = NodeId>) -> Self {
+        Self { draining: draining.into_iter().collect(), ..self }
+    }
+
+    /// Hosts of one label are one failure domain.
+    pub fn with_domains(self, domains: impl IntoIterator<Item = (HostId, String)>) -> Self {
+        Self { domains: domains.into_iter().collect(), ..self }
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -34,4 +56,18 @@ impl Layout {
     pub fn nodes(&self) -> &[LayoutNode] {
         &self.nodes
     }
+
+    pub fn is_draining(&self, node: NodeId) -> bool {
+        self.draining.contains(&node)
+    }
+
+    /// The label of a host's failure domain, where it shares one.
+    pub fn domain_of(&self, host: HostId) -> Option<&str> {
+        self.domains.get(&host).map(String::as_str)
+    }
+}
+
+/// The weight of a drive that holds so many bytes: a unit a gibibyte, so that drives' shares follow their sizes.
+pub fn weight_of_capacity(capacity_bytes: u64) -> u32 {
+    u32::try_from(capacity_bytes >> 30).unwrap_or(u32::MAX).max(1)
 }

@@ -1,15 +1,20 @@
-//! Where new blobs go: a layout of hosts and drives, cut into virtual partitions, each with its own order of the nodes.
+//! Where new blobs go: a layout of domains, hosts and drives, cut into virtual partitions, each with its own order of the nodes.
 //!
 //! A blob's id names its partition; its shards go to the first nodes of the partition's order that its failure domains
-//! allow, hosts first, then drives. The order is by weighted rendezvous hashing, so a node that joins takes its share
-//! from all others and nothing else moves. What the ring says is recorded with each blob and never asked again for it.
+//! allow, domains first, then hosts, then drives. The order is by weighted rendezvous hashing, so a node that joins takes its
+//! share from all others and nothing else moves. What the ring says is recorded with each blob; when the layout changes, what
+//! is recorded is compared with what the ring wants then, and the difference is moved.
 
 mod geometry;
+mod guarantee;
 mod layout;
+mod moves;
 mod place;
 
-pub use geometry::{auto_geometry, write_quorum};
-pub use layout::{Layout, LayoutNode};
+pub use geometry::{auto_geometry, auto_geometry_of_hosts, write_quorum};
+pub use guarantee::Guarantee;
+pub use layout::{Layout, LayoutNode, weight_of_capacity};
+pub use moves::{ShardMove, moves};
 pub use place::{PlaceRefusal, Placement, Standing};
 
 use crate::types::{BlobId, Epoch, HostId, NodeId};
@@ -20,35 +25,52 @@ mod tests;
 /// Virtual partitions: enough that drives' shares differ little, few enough that all orders are held in memory.
 const PARTITIONS: usize = 1024;
 
+/// One of the virtual partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(u16);
+
 /// A layout made ready for placing. Immutable; a change of the layout makes another.
 #[derive(Debug)]
 pub struct Ring {
     epoch: Epoch,
     nodes: Vec<LayoutNode>,
+    /// `active[n]`: node `n` of `nodes` takes new shards.
+    active: Vec<bool>,
     hosts: Vec<HostId>,
     /// `host_of[n]`: index into `hosts` of node `n` of `nodes`.
     host_of: Vec<usize>,
-    /// `orders[p]`: indices into `nodes`, the most wanted first.
+    /// `domain_of[h]`: the number of the failure domain of host `h` of `hosts`.
+    domain_of: Vec<usize>,
+    domains: usize,
+    /// `orders[p]`: indices into `nodes` of the active ones, the most wanted first.
     orders: Vec<Box<[u16]>>,
 }
 
 impl Ring {
     pub fn new(layout: &Layout) -> Self {
         let nodes = layout.nodes().to_vec();
+        let active: Vec<bool> = nodes.iter().map(|node| !layout.is_draining(node.id)).collect();
         let mut hosts: Vec<HostId> = nodes.iter().map(|node| node.host).collect();
         hosts.sort_unstable();
         hosts.dedup();
         let host_of = nodes.iter().map(|node| hosts.partition_point(|&host| host < node.host)).collect();
-        let orders = (0..PARTITIONS as u64).map(|partition| order(partition, &nodes)).collect();
-        Self { epoch: layout.epoch(), nodes, hosts, host_of, orders }
+        let (domain_of, domains) = number_domains(layout, &hosts);
+        let orders = (0..PARTITIONS as u64).map(|partition| order(partition, &nodes, &active)).collect();
+        Self { epoch: layout.epoch(), nodes, active, hosts, host_of, domain_of, domains, orders }
     }
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
+    /// All nodes, those that are drained included.
     pub fn nodes(&self) -> &[LayoutNode] {
         &self.nodes
+    }
+
+    /// Whether this node is known and takes new shards.
+    pub fn is_active(&self, node: NodeId) -> bool {
+        self.nodes.iter().zip(&self.active).any(|(known, active)| known.id == node && *active)
     }
 
     /// The host whose drive this node is.
@@ -56,22 +78,49 @@ impl Ring {
         self.nodes.iter().find(|known| known.id == node).map(|known| known.host)
     }
 
-    /// The partition's order, as indices of `nodes`.
-    fn order_of(&self, blob: BlobId) -> &[u16] {
+    /// Blobs of one partition and geometry are placed alike while all nodes are up.
+    pub fn partition_of(&self, blob: BlobId) -> Partition {
         let folded = (blob.0 >> 64) as u64 ^ blob.0 as u64;
-        &self.orders[(mix(folded) % PARTITIONS as u64) as usize]
+        Partition((mix(folded) % PARTITIONS as u64) as u16)
     }
+
+    /// The partition's order, as indices of `nodes`.
+    fn order_of(&self, partition: Partition) -> &[u16] {
+        &self.orders[usize::from(partition.0)]
+    }
+
+    fn active_count(&self) -> usize {
+        self.active.iter().filter(|active| **active).count()
+    }
+}
+
+/// Numbers the failure domains: of each host its own, and how many there are.
+fn number_domains(layout: &Layout, hosts: &[HostId]) -> (Vec<usize>, usize) {
+    let mut labels: Vec<&str> = hosts.iter().filter_map(|&host| layout.domain_of(host)).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    let mut count = labels.len();
+    let mut number = |host: &HostId| match layout.domain_of(*host) {
+        Some(label) => labels.partition_point(|known| *known < label),
+        None => {
+            count += 1;
+            count - 1
+        }
+    };
+    let numbers = hosts.iter().map(&mut number).collect();
+    (numbers, count)
 }
 
 /// Weighted rendezvous: each node draws `-weight / ln(u)` with `u` from the hash of partition and node; the greatest wins.
 /// (Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005.)
-fn order(partition: u64, nodes: &[LayoutNode]) -> Box<[u16]> {
+fn order(partition: u64, nodes: &[LayoutNode], active: &[bool]) -> Box<[u16]> {
     let draw = |node: &LayoutNode| {
         let hash = mix(mix(partition.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ u64::from(node.id.0));
         let unit = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         -f64::from(node.weight) / unit.ln()
     };
-    let mut drawn: Vec<(f64, u16)> = nodes.iter().enumerate().map(|(at, node)| (draw(node), at as u16)).collect();
+    let usable = nodes.iter().enumerate().filter(|(at, _)| active[*at]);
+    let mut drawn: Vec<(f64, u16)> = usable.map(|(at, node)| (draw(node), at as u16)).collect();
     drawn.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     drawn.into_iter().map(|(_, at)| at).collect()
 }

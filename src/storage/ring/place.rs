@@ -1,11 +1,12 @@
 //! Placing one blob: which node gets which shard, given which nodes are up.
 //!
-//! Bounds, in this order: no node holds two shards unless there are fewer nodes than shards; no host holds more than `m`
-//! shards where the configured hosts suffice for that, else as few as an even spread allows. Within them nodes that are up
-//! come first, and shards for which there is no such node are placed on one that is down, to be written by repair: these are
-//! the last shards, so that reads of what is missing less often need decoding.
+//! Bounds, in this order: no node holds two shards unless there are fewer nodes than shards; no host holds more than an even
+//! spread over hosts with drives enough needs (`ceil(n/h)`); no failure domain holds more than an even spread over domains
+//! needs then. Where nodes are down, hosts and domains that are up may take up to `m`. Nodes that are up come first, and
+//! shards for which there is no such node are placed on one that is down, to be written by repair: these are the last shards,
+//! so that reads of what is missing less often need decoding.
 
-use super::{Ring, write_quorum};
+use super::{Partition, Ring, write_quorum};
 use crate::types::{BlobId, Geometry, NodeId, ShardIndex};
 
 /// What a node is good for just now.
@@ -41,7 +42,7 @@ impl Placement {
 pub enum PlaceRefusal {
     #[error("{live} of {configured} drives are in service; writes at {geometry} need {needed}")]
     TooFewLive { live: usize, configured: usize, needed: usize, geometry: Geometry },
-    /// Enough drives are up, on too few hosts to survive the loss of one.
+    /// Enough drives are up, on too few hosts (or in too few failure domains) to survive the loss of one.
     #[error("{live} of {configured} drives are in service, on too few hosts for writes at {geometry}")]
     TooFewHosts { live: usize, configured: usize, geometry: Geometry },
     /// Enough drives are up, and too few of them have room.
@@ -49,11 +50,12 @@ pub enum PlaceRefusal {
     TooFewWithRoom { full: usize, configured: usize, needed: usize, geometry: Geometry },
 }
 
-/// How many shards each node and each host may hold, for one geometry.
-#[derive(Clone, Copy)]
-struct Caps {
-    node: usize,
-    host: usize,
+/// How many shards each node, each host and each failure domain may hold, for one geometry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caps {
+    pub(super) node: usize,
+    pub(super) host: usize,
+    pub(super) domain: usize,
 }
 
 impl Ring {
@@ -65,18 +67,30 @@ impl Ring {
         wanted: Geometry,
         standing: impl Fn(NodeId) -> Standing,
     ) -> Result<Placement, PlaceRefusal> {
-        let order = self.order_of(blob);
+        let order = self.order_of(self.partition_of(blob));
         let standings: Vec<Standing> = self.nodes.iter().map(|node| standing(node.id)).collect();
         let geometry = self.writable_geometry(wanted, &standings)?;
-        let caps = self.caps(geometry);
-        let mut taken = Taken { nodes: vec![0; self.nodes.len()], hosts: vec![0; self.hosts.len()] };
-        let mut chosen = Vec::with_capacity(geometry.shards());
-        self.choose(order, &|at| standings[at] == Standing::Live, geometry.shards(), caps, &mut taken, &mut chosen);
-        let writable = chosen.len();
-        self.choose(order, &|at| standings[at] != Standing::Live, geometry.shards(), caps, &mut taken, &mut chosen);
-        let nodes: Vec<NodeId> = chosen.into_iter().map(|at| self.nodes[at].id).collect();
+        let least = self.least_caps(geometry);
+        let caps = least.raised(geometry);
+        let live = |at: usize| standings[at] == Standing::Live;
+        let mut choice = Choice::new(self, geometry.shards());
+        choice.take(order, &live, least);
+        choice.take(order, &live, caps);
+        let writable = choice.chosen.len();
+        choice.take(order, &|at| !live(at), caps);
+        let nodes = choice.nodes();
         assert!(nodes.len() == geometry.shards(), "caps are made so that all shards find a place");
         Ok(Placement { geometry, nodes, writable, quorum: write_quorum(geometry) })
+    }
+
+    /// The nodes that the shards of a partition's blobs belong on, while all nodes are up; `None` where no node takes shards.
+    pub fn wanted(&self, partition: Partition, geometry: Geometry) -> Option<Vec<NodeId>> {
+        if self.active_count() == 0 {
+            return None;
+        }
+        let mut choice = Choice::new(self, geometry.shards());
+        choice.take(self.order_of(partition), &|_| true, self.least_caps(geometry));
+        Some(choice.nodes())
     }
 
     /// Whether a blob could be placed now, and why not.
@@ -88,7 +102,8 @@ impl Ring {
     /// The geometry in which enough shards can be written now.
     fn writable_geometry(&self, wanted: Geometry, standings: &[Standing]) -> Result<Geometry, PlaceRefusal> {
         let slots = |geometry: Geometry| {
-            self.slots(self.caps(geometry), &|at| standings[at] == Standing::Live).min(geometry.shards())
+            let caps = self.least_caps(geometry).raised(geometry);
+            self.slots(caps, &|at| standings[at] == Standing::Live).min(geometry.shards())
         };
         let writable = slots(wanted);
         if writable >= write_quorum(wanted) {
@@ -100,9 +115,10 @@ impl Ring {
                 return Ok(narrow);
             }
         }
-        let configured = self.nodes.len();
+        let configured = self.active_count();
         let needed = write_quorum(wanted).min(configured.max(1));
-        let count = |which: Standing| standings.iter().filter(|&&standing| standing == which).count();
+        let active = standings.iter().zip(&self.active).filter(|(_, active)| **active);
+        let count = |which: Standing| active.clone().filter(|(standing, _)| **standing == which).count();
         let (live, full) = (count(Standing::Live), count(Standing::Full));
         let geometry = wanted;
         Err(match (live >= needed, live + full >= needed) {
@@ -112,55 +128,91 @@ impl Ring {
         })
     }
 
-    /// Shards that some nodes can take within the caps.
-    fn slots(&self, caps: Caps, usable: &dyn Fn(usize) -> bool) -> usize {
+    /// Shards that some of the active nodes can take within the caps.
+    pub(super) fn slots(&self, caps: Caps, usable: &dyn Fn(usize) -> bool) -> usize {
         let mut by_host = vec![0usize; self.hosts.len()];
-        for at in (0..self.nodes.len()).filter(|&at| usable(at)) {
+        for at in (0..self.nodes.len()).filter(|&at| self.active[at] && usable(at)) {
             by_host[self.host_of[at]] += caps.node;
         }
-        by_host.into_iter().map(|slots| slots.min(caps.host)).sum()
+        let mut by_domain = vec![0usize; self.domains];
+        for (host, slots) in by_host.into_iter().enumerate() {
+            by_domain[self.domain_of[host]] += slots.min(caps.host);
+        }
+        by_domain.into_iter().map(|slots| slots.min(caps.domain)).sum()
     }
 
-    /// The least caps under which the whole layout takes all shards; a host's is raised to `m`, which loses nothing.
-    fn caps(&self, geometry: Geometry) -> Caps {
+    /// The least caps under which the whole layout takes all shards: a node's first, then a host's, then a domain's.
+    pub(super) fn least_caps(&self, geometry: Geometry) -> Caps {
         let shards = geometry.shards();
-        let node = shards.div_ceil(self.nodes.len().max(1));
-        let fits = |&host: &usize| self.slots(Caps { node, host }, &|_| true) >= shards;
-        let least = (1..=shards).find(fits).unwrap_or(shards);
-        Caps { node, host: least.max(usize::from(geometry.parity)) }
+        let least = |fits: &dyn Fn(usize) -> bool| (1..=shards).find(|&cap| fits(cap)).unwrap_or(shards);
+        let mut caps = Caps { node: shards.div_ceil(self.active_count().max(1)), host: shards, domain: shards };
+        caps.host = least(&|host| self.slots(Caps { host, ..caps }, &|_| true) >= shards);
+        caps.domain = least(&|domain| self.slots(Caps { domain, ..caps }, &|_| true) >= shards);
+        caps
+    }
+}
+
+impl Caps {
+    /// A host or domain with `m` shards loses no more with all of them than the blob can spare: where others are down, it may
+    /// take as many.
+    pub(super) fn raised(self, geometry: Geometry) -> Self {
+        let parity = usize::from(geometry.parity);
+        Self { host: self.host.max(parity), domain: self.domain.max(parity), ..self }
+    }
+}
+
+/// Shards placed so far.
+struct Choice<'a> {
+    ring: &'a Ring,
+    shards: usize,
+    /// Indices of nodes.
+    chosen: Vec<usize>,
+    by_node: Vec<usize>,
+    by_host: Vec<usize>,
+    by_domain: Vec<usize>,
+}
+
+impl<'a> Choice<'a> {
+    fn new(ring: &'a Ring, shards: usize) -> Self {
+        Self {
+            ring,
+            shards,
+            chosen: Vec::with_capacity(shards),
+            by_node: vec![0; ring.nodes.len()],
+            by_host: vec![0; ring.hosts.len()],
+            by_domain: vec![0; ring.domains],
+        }
     }
 
-    /// Goes through the order in rounds, each with one more shard allowed a host, then a node, so that shards spread as
-    /// widely as they can before a domain gets its second.
-    fn choose(
-        &self,
-        order: &[u16],
-        usable: &dyn Fn(usize) -> bool,
-        shards: usize,
-        caps: Caps,
-        taken: &mut Taken,
-        chosen: &mut Vec<usize>,
-    ) {
-        for per_node in 1..=caps.node {
-            for per_host in 1..=caps.host {
-                for at in order.iter().map(|&at| usize::from(at)).filter(|&at| usable(at)) {
-                    if chosen.len() == shards {
-                        return;
-                    }
-                    let host = self.host_of[at];
-                    if taken.nodes[at] < per_node && taken.hosts[host] < per_host {
-                        taken.nodes[at] += 1;
-                        taken.hosts[host] += 1;
-                        chosen.push(at);
+    /// Goes through the order in rounds, each with one more shard allowed a host, then a domain, then a node, so that shards
+    /// spread as widely as they can before anything gets its second.
+    fn take(&mut self, order: &[u16], usable: &dyn Fn(usize) -> bool, caps: Caps) {
+        for node in 1..=caps.node {
+            for domain in 1..=caps.domain {
+                for host in 1..=caps.host.min(domain) {
+                    for at in order.iter().map(|&at| usize::from(at)).filter(|&at| usable(at)) {
+                        if self.chosen.len() == self.shards {
+                            return;
+                        }
+                        self.take_one(at, Caps { node, host, domain });
                     }
                 }
             }
         }
     }
-}
 
-/// Shards placed so far.
-struct Taken {
-    nodes: Vec<usize>,
-    hosts: Vec<usize>,
+    fn take_one(&mut self, at: usize, caps: Caps) {
+        let host = self.ring.host_of[at];
+        let domain = self.ring.domain_of[host];
+        if self.by_node[at] < caps.node && self.by_host[host] < caps.host && self.by_domain[domain] < caps.domain {
+            self.by_node[at] += 1;
+            self.by_host[host] += 1;
+            self.by_domain[domain] += 1;
+            self.chosen.push(at);
+        }
+    }
+
+    fn nodes(self) -> Vec<NodeId> {
+        self.chosen.into_iter().map(|at| self.ring.nodes[at].id).collect()
+    }
 }

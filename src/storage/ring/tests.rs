@@ -1,7 +1,13 @@
 //! Placement: bounds of nodes and hosts, evenness, little movement.
 
-use super::{Layout, LayoutNode, PlaceRefusal, Placement, Ring, Standing, auto_geometry, write_quorum};
+use super::{
+    Layout, LayoutNode, PlaceRefusal, Placement, Ring, Standing, auto_geometry, auto_geometry_of_hosts, moves,
+    weight_of_capacity, write_quorum,
+};
+use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
+use crate::storage::meta::samples;
 use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardIndex};
+use proptest::prelude::{ProptestConfig, Strategy, prop_assert, prop_assert_eq, proptest};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn geometry(data: u8, parity: u8) -> Geometry {
@@ -184,4 +190,223 @@ fn the_automatic_geometry_never_needs_more_drives_than_there_are() {
     assert_eq!(write_quorum(geometry(2, 2)), 3);
     assert_eq!(write_quorum(geometry(1, 1)), 2);
     assert_eq!(write_quorum(geometry(3, 0)), 3);
+}
+
+/// Hosts with these numbers of drives, of the domains with these labels; node `h * 100 + d`.
+fn uneven(epoch: u64, drives: &[u32], domains: &[Option<u8>]) -> Layout {
+    let node = |host: usize, drive| LayoutNode {
+        id: NodeId(host as u32 * 100 + drive),
+        host: HostId(host as u64),
+        weight: weight_of_capacity(1 << 40),
+    };
+    let nodes = drives.iter().enumerate().flat_map(|(host, &drives)| (0..drives).map(move |drive| node(host, drive)));
+    let labels = domains.iter().enumerate().filter_map(|(host, label)| Some((HostId(host as u64), (*label)?)));
+    Layout::new(Epoch(epoch), nodes).with_domains(labels.map(|(host, label)| (host, format!("rack {label}"))))
+}
+
+fn wanted(ring: &Ring, blob: BlobId, geometry: Geometry) -> Vec<NodeId> {
+    ring.wanted(ring.partition_of(blob), geometry).expect("there are nodes")
+}
+
+fn counts<K: Ord>(keys: impl IntoIterator<Item = K>) -> BTreeMap<K, usize> {
+    let mut counts = BTreeMap::new();
+    keys.into_iter().for_each(|key| *counts.entry(key).or_default() += 1);
+    counts
+}
+
+fn layouts() -> impl Strategy<Value = (Vec<u32>, Vec<Option<u8>>)> {
+    proptest::collection::vec((1u32..5, proptest::option::of(0u8..3)), 1..7).prop_map(|hosts| hosts.into_iter().unzip())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// P1, P4: shards spread over drives, hosts and domains as evenly as these allow.
+    #[test]
+    fn p4_no_host_holds_more_than_its_even_share((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5, id: u128) {
+        let (geometry, layout) = (geometry(data, parity), uneven(1, &drives, &domains));
+        let (ring, n) = (Ring::new(&layout), geometry.shards());
+        let nodes = wanted(&ring, BlobId(id), geometry);
+        prop_assert_eq!(nodes.len(), n);
+        prop_assert_eq!(&ring.place(BlobId(id), geometry, all_live).expect("all are live").nodes, &nodes);
+        let total: usize = drives.iter().map(|drives| *drives as usize).sum();
+        let per_node = n.div_ceil(total);
+        prop_assert!(counts(nodes.iter()).into_values().all(|held| held <= per_node), "P1: {nodes:?}");
+        // The least that the fullest host can hold, given how many each can.
+        let slots: Vec<usize> = drives.iter().map(|drives| *drives as usize * per_node).collect();
+        let least = (1..=n).find(|most| slots.iter().map(|slots| slots.min(most)).sum::<usize>() >= n);
+        let by_host = counts(nodes.iter().map(|node| node.0 / 100));
+        prop_assert!(by_host.values().all(|held| Some(*held) <= least), "{by_host:?} of {drives:?} at {geometry}");
+        if slots.iter().all(|slots| *slots >= n.div_ceil(drives.len())) {
+            prop_assert!(least <= Some(n.div_ceil(drives.len())));
+        }
+        // The same of domains, none of which can take more than its hosts may.
+        let name = |host: usize| domains[host].map_or(format!("host {host}"), |label| format!("rack {label}"));
+        let mut slots_of = BTreeMap::<String, usize>::new();
+        for (host, slots) in slots.iter().enumerate() {
+            *slots_of.entry(name(host)).or_default() += (*slots).min(least.unwrap_or(n));
+        }
+        let least = (1..=n).find(|most| slots_of.values().map(|slots| slots.min(most)).sum::<usize>() >= n);
+        let by_domain = counts(nodes.iter().map(|node| name(node.0 as usize / 100)));
+        prop_assert!(by_domain.values().all(|held| Some(*held) <= least), "{by_domain:?} of {domains:?}");
+    }
+
+    #[test]
+    fn the_guarantee_holds_for_every_placement((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5) {
+        let geometry = geometry(data, parity);
+        let ring = Ring::new(&uneven(1, &drives, &domains));
+        let guarantee = ring.guarantee(geometry);
+        let name = |host: u32| domains[host as usize].map_or(format!("host {host}"), |label| format!("rack {label}"));
+        let left_without_most = |held: BTreeMap<String, usize>, lost: usize| {
+            let mut held: Vec<usize> = held.into_values().collect();
+            held.sort_unstable_by(|a, b| b.cmp(a));
+            held.iter().skip(lost).sum::<usize>()
+        };
+        for blob in blobs(40) {
+            let nodes = wanted(&ring, blob, geometry);
+            let by = |name: &dyn Fn(u32) -> String| counts(nodes.iter().map(|node| name(node.0)));
+            let drives_left = left_without_most(by(&|node| node.to_string()), guarantee.drives);
+            let hosts_left = left_without_most(by(&|node| (node / 100).to_string()), guarantee.hosts);
+            let domains_left = left_without_most(by(&|node| name(node / 100)), guarantee.domains);
+            prop_assert!([drives_left, hosts_left, domains_left].iter().all(|left| *left >= usize::from(data)));
+        }
+        let down = guarantee.hosts_down_for_writes;
+        for first in 0..=drives.len() - down {
+            let standing = |node: NodeId| {
+                if (first..first + down).contains(&(node.0 as usize / 100)) { Standing::Down } else { Standing::Live }
+            };
+            prop_assert!(ring.check_writable(geometry, standing).is_ok(), "{first} of {drives:?} {guarantee:?}");
+        }
+    }
+
+    /// P4: what moves when the layout changes is what the change is about.
+    #[test]
+    fn p4_moves_lead_to_what_is_wanted_and_keep_what_is((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5, id: u128) {
+        let geometry = geometry(data, parity);
+        let (mut more, mut labels) = (drives.clone(), domains.clone());
+        more.push(2);
+        labels.push(None);
+        let (before, after) = (Ring::new(&uneven(1, &drives, &domains)), Ring::new(&uneven(2, &more, &labels)));
+        let mut placed = wanted(&before, BlobId(id), geometry);
+        let target = wanted(&after, BlobId(id), geometry);
+        let needed = moves(&placed, &target);
+        for step in &needed {
+            let place = &mut placed[usize::from(step.shard.0)];
+            prop_assert_eq!(*place, step.from);
+            *place = step.to;
+        }
+        prop_assert_eq!(counts(placed.clone()), counts(target.clone()));
+        prop_assert!(moves(&placed, &target).is_empty(), "what is in place stays");
+        prop_assert!(needed.len() <= geometry.shards());
+    }
+
+    /// The rule of the automatic geometry: see `auto_geometry_of_hosts`.
+    #[test]
+    fn one_host_down_leaves_enough_to_write_at_the_automatic_geometry(drives in proptest::collection::vec(0usize..6, 1..9)) {
+        let (data, parity) = auto_geometry_of_hosts(&drives);
+        let chosen = geometry(data, parity);
+        let with_drives: Vec<u32> = drives.iter().filter(|count| **count > 0).map(|count| *count as u32).collect();
+        let total: u32 = with_drives.iter().sum();
+        prop_assert!(data >= 1 && chosen.shards() <= (total as usize).max(1), "{chosen} for {drives:?}");
+        if with_drives.len() >= 2 {
+            let ring = Ring::new(&uneven(1, &with_drives, &vec![None; with_drives.len()]));
+            let guarantee = ring.guarantee(chosen);
+            prop_assert!(guarantee.hosts >= 1, "{chosen} for {drives:?}: {guarantee}");
+            if with_drives.len() >= 3 {
+                prop_assert!(guarantee.hosts_down_for_writes >= 1 && parity >= 2, "{chosen} for {drives:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_automatic_geometry_for_hosts_takes_the_least_space_that_keeps_the_promise() {
+    let table: [(&[usize], (u8, u8)); 16] = [
+        (&[], (1, 0)),
+        (&[4], (2, 2)),
+        (&[4, 0], (2, 2)),
+        (&[1, 1], (1, 1)),
+        (&[2, 2], (2, 2)),
+        (&[4, 4], (2, 2)),
+        (&[1, 1, 1], (1, 2)),
+        (&[2, 2, 2], (3, 3)),
+        (&[4, 4, 4], (3, 3)),
+        (&[4, 1, 1], (1, 2)),
+        (&[1, 1, 1, 1], (2, 2)),
+        (&[2, 2, 2, 2], (5, 3)),
+        (&[1, 1, 1, 1, 1], (3, 2)),
+        (&[2, 2, 2, 2, 2, 2], (4, 2)),
+        (&[4; 8], (6, 2)),
+        (&[1; 20], (6, 2)),
+    ];
+    for (drives, expected) in table {
+        assert_eq!(auto_geometry_of_hosts(drives), expected, "{drives:?}");
+    }
+}
+
+#[test]
+fn a_guarantee_is_told_in_words() {
+    let of = |drives: &[u32], domains: &[Option<u8>], data, parity| {
+        Ring::new(&uneven(1, drives, domains)).guarantee(geometry(data, parity)).to_string()
+    };
+    assert_eq!(of(&[2, 2, 2], &[None; 3], 3, 3), "survives 1 host or 3 drives");
+    assert_eq!(of(&[1, 1, 1, 1], &[None; 4], 2, 2), "survives 2 hosts or 2 drives");
+    assert_eq!(of(&[4], &[None], 2, 2), "survives 2 drives");
+    assert_eq!(of(&[1], &[None], 1, 0), "survives no loss");
+    assert_eq!(of(&[1, 1], &[None; 2], 1, 1), "survives 1 host or 1 drive");
+    let racks = [Some(0), Some(0), Some(1), Some(1), Some(2), Some(2)];
+    assert_eq!(of(&[1; 6], &racks, 4, 2), "survives 1 domain or 2 hosts or 2 drives");
+    assert_eq!(of(&[], &[], 2, 2), "survives no loss");
+}
+
+#[test]
+fn a_draining_node_takes_nothing_new_and_is_still_found() {
+    let layout = uneven(3, &[2, 2, 2], &[None; 3]).with_draining([NodeId(100), NodeId(101)]);
+    let ring = Ring::new(&layout);
+    for blob in blobs(200) {
+        let placement = ring.place(blob, geometry(1, 2), all_live).expect("four are left");
+        assert!(placement.nodes.iter().all(|node| node.0 / 100 != 1), "{placement:?}");
+    }
+    assert_eq!(ring.host_of(NodeId(101)), Some(HostId(1)));
+    assert!(!ring.is_active(NodeId(101)) && ring.is_active(NodeId(200)) && !ring.is_active(NodeId(7)));
+    let refusal = ring.place(BlobId(1), geometry(4, 2), |_| Standing::Down).expect_err("none is live");
+    assert_eq!(refusal.to_string(), "0 of 4 drives are in service; writes at 4+2 need 4");
+    let none = Ring::new(&layout.with_draining([0, 1, 100, 101, 200, 201].map(NodeId)));
+    assert!(none.wanted(none.partition_of(BlobId(1)), geometry(1, 0)).is_none());
+    assert!(none.check_writable(geometry(1, 0), all_live).is_err());
+}
+
+/// P4: about 1/N of the shards moves when a host joins or goes, and only to the one or off the other.
+#[test]
+fn p4_a_host_that_joins_takes_its_share_and_gives_it_back_when_it_drains() {
+    for (hosts, drives, data, parity) in [(3, 1, 1, 2), (3, 2, 3, 3), (4, 2, 4, 2), (5, 3, 5, 3)] {
+        let geometry = geometry(data, parity);
+        let layout = |hosts: usize| uneven(hosts as u64, &vec![drives; hosts], &vec![None; hosts]);
+        let (before, after) = (Ring::new(&layout(hosts)), Ring::new(&layout(hosts + 1)));
+        let of_new = |node: NodeId| node.0 as usize / 100 == hosts;
+        let (mut moved, mut all) = (0, 0);
+        for blob in blobs(4000) {
+            let (old, new) = (wanted(&before, blob, geometry), wanted(&after, blob, geometry));
+            let joining = moves(&old, &new);
+            assert!(joining.iter().all(|step| of_new(step.to)), "{joining:?}");
+            let leaving = moves(&new, &old);
+            assert!(leaving.iter().all(|step| of_new(step.from)), "{leaving:?}");
+            moved += joining.len();
+            all += geometry.shards();
+        }
+        let (share, fair) = (moved as f64 / all as f64, 1.0 / (hosts + 1) as f64);
+        assert!((0.9..1.1).contains(&(share / fair)), "{hosts}x{drives} at {geometry}: moved {share}, fair is {fair}");
+    }
+}
+
+#[test]
+fn what_the_metadata_knows_becomes_the_layout() {
+    let node = |id, host, state| NodeRecord { id: NodeId(id), host: HostId(host), state, weight: 7, ..samples::node() };
+    let hosts = [samples::host(), HostRecord { id: HostId(2), domain: None, ..samples::host() }];
+    let nodes = [node(0, 1, NodeState::Active), node(1, 2, NodeState::Draining), node(2, 9, NodeState::Active)];
+    let layout = Layout::of_records(samples::layout(), &hosts, &nodes);
+    assert_eq!((layout.epoch(), layout.nodes().len(), layout.nodes()[2].weight), (Epoch(70_000), 3, 7));
+    assert_eq!((layout.domain_of(HostId(1)), layout.domain_of(HostId(2))), (Some("rack 1"), None));
+    assert!(layout.is_draining(NodeId(1)) && !layout.is_draining(NodeId(0)));
+    assert_eq!((weight_of_capacity(0), weight_of_capacity(5 << 30), weight_of_capacity(u64::MAX)), (1, 5, u32::MAX));
 }
