@@ -15,6 +15,9 @@ pub struct Health {
     pub writes: bool,
     /// What is wrong, in words; empty where nothing is.
     pub reasons: Vec<String>,
+    /// What may be lost, of what is whole, without losing an object.
+    pub guarantee: String,
+    /// Of this host.
     pub drives: Vec<DriveHealth>,
 }
 
@@ -110,7 +113,12 @@ mod tests {
     use actix_web::http::StatusCode;
 
     fn health(reads: bool, writes: bool, reasons: &[&str]) -> Health {
-        Health { reads, writes, reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(), drives: Vec::new() }
+        Health {
+            reads,
+            writes,
+            reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+            ..Health::default()
+        }
     }
 
     #[test]

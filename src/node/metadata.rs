@@ -14,7 +14,7 @@ use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::view::MetaView;
-use crate::storage::ring::{Layout, LayoutNode};
+use crate::storage::ring::{Layout, weight_of_capacity};
 use crate::types::{NodeId, UnixMs};
 use actix::Arbiter;
 use std::sync::Arc;
@@ -23,8 +23,6 @@ use tokio::sync::oneshot;
 const TABLES_CACHE_BYTES: u64 = 32 << 20;
 /// Of a host that other hosts' copies stand beside: one drive may fail without the host having to be filled again.
 const COPIES_BESIDE_OTHERS: usize = 2;
-/// A drive's weight is its size in these.
-const WEIGHT_BYTES: u64 = 1 << 30;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
@@ -146,12 +144,10 @@ pub(super) async fn register_drives(
 }
 
 fn weight(around: &Surroundings, drive: &Drive) -> u32 {
-    let total_bytes = around.disk.space(&drive.dir).map_or(0, |space| space.total_bytes);
-    u32::try_from(total_bytes / WEIGHT_BYTES).unwrap_or(u32::MAX).max(1)
+    weight_of_capacity(around.disk.space(&drive.dir).map_or(0, |space| space.total_bytes))
 }
 
 /// The drives that blobs are placed on, as far as this host has heard.
 pub(super) fn layout(view: &MetaView) -> KvResult<Layout> {
-    let node = |record: NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
-    Ok(Layout::new(view.layout()?.epoch, view.nodes()?.into_iter().map(node)))
+    Ok(Layout::of_records(view.layout()?, &view.hosts()?, &view.nodes()?))
 }

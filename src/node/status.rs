@@ -20,20 +20,31 @@ pub(super) struct HostStatus {
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {
         let nodes = self.context.health.current();
-        let metadata = self.metadata.status().out_of_service;
+        let metadata = self.why_no_metadata();
         let writable = self.context.check_writable();
-        let down = self.dirs.keys().filter(|&&node| !nodes.in_service(node)).count();
-        let reach = Reach::of(self.context.geometry, self.dirs.len(), down);
+        let ring = self.context.ring.current();
+        let all = ring.nodes().len();
+        let down = ring.nodes().iter().filter(|node| !nodes.in_service(node.id)).count();
+        let reach = Reach::of(self.context.geometry, all, down);
         let mut reasons = Vec::new();
         reasons.extend(metadata.as_ref().map(|why| format!("metadata: {why}")));
-        reasons.extend(reach.words(down, self.dirs.len()));
+        reasons.extend(reach.words(down, all));
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         Health {
             reads: metadata.is_none() && reach != Reach::Nothing,
             writes: metadata.is_none() && writable.is_ok(),
             reasons,
+            guarantee: ring.guarantee(self.context.geometry).to_string(),
             drives: self.dirs.iter().map(|(&node, dir)| drive_health(node, dir, &nodes)).collect(),
         }
+    }
+}
+
+impl HostStatus {
+    fn why_no_metadata(&self) -> Option<String> {
+        let status = self.metadata.status();
+        let leaderless = || status.leader.is_none().then(|| "no host leads, as far as this one knows".to_owned());
+        status.out_of_service.clone().or_else(leaderless)
     }
 }
 

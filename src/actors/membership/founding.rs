@@ -9,7 +9,7 @@ use super::messages::{FoundingAnswer, FoundingAsk, Kind, MEMBERSHIP_GROUP, decod
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX};
 use crate::net::{GroupCall, GroupService, PeerError, QuicClient};
 use crate::storage::identity::Founder;
-use crate::storage::ring::auto_geometry;
+use crate::storage::ring::auto_geometry_of_hosts;
 use crate::types::{ClusterId, HostId, NodeId};
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
@@ -58,8 +58,8 @@ impl Agreement {
         let asked: Vec<_> = self.0.iter().filter_map(|founder| founder.geometry).collect();
         match asked.first() {
             None => {
-                let drives: usize = self.0.iter().map(|founder| usize::from(founder.drives)).sum();
-                Ok(auto_geometry(drives))
+                let drives: Vec<usize> = self.0.iter().map(|founder| usize::from(founder.drives)).collect();
+                Ok(auto_geometry_of_hosts(&drives))
             }
             Some(first) if asked.len() == self.0.len() && asked.iter().all(|other| other == first) => Ok(*first),
             Some(_) => {
