@@ -11,6 +11,7 @@ use crate::actors::upkeep::{
     ReclamationOptions,
 };
 use crate::limits::SHARD_SEGMENT_BYTES;
+use crate::metrics;
 use crate::storage::identity::{self, DriveState, HostDrives, read_incarnation};
 use crate::storage::wal::LogOptions;
 use actix::{Actor, Addr};
@@ -65,6 +66,8 @@ pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &Heal
                     tracing::error!(%node, %dir, why, "drive cannot be opened; going on without it");
                 }
                 health.take_out(drive.node, &why);
+                // Nobody watches it, and an alert can only see a series that is there.
+                metrics::DRIVE_UP.with_label_values(&[&drive.node.to_string()]).set(0);
             }
         }
     }

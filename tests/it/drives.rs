@@ -125,6 +125,9 @@ fn a_corrupt_drive_and_a_missing_one_lose_no_object() {
     fs::remove_dir_all(&setup.dirs[2]).unwrap();
     let server = setup.start_unready();
     corpus.check(&server.client(), "box");
+    // A drive that was not there at the start has a series too, so that an alert sees it.
+    let drives = server.series("sherd_drive_up");
+    assert!(drives.iter().any(|(series, up)| series.contains("node=\"2\"") && *up == 0.0), "{drives:?}");
 }
 
 #[test]
