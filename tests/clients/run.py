@@ -5,8 +5,9 @@
 
 Runs every script beside this file (or those whose names contain a NAME): *.sh with bash, *.py with this interpreter.
 A script finds in its environment S3_ENDPOINT, S3_ADMIN, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION,
-BUCKET (a name of its own, not created) and WORK (an empty directory of its own, where it starts). Exit code 0 is success,
-77 means that the client is not installed. Each server has one drive (SHERD_CLIENTS_DRIVES changes that).
+BUCKET (a name of its own, not created), WORK (an empty directory of its own, where it starts) and BINARY (for a script that
+starts a server of its own). Exit code 0 is success, 77 means that the client is not installed. The server has one drive
+(SHERD_CLIENTS_DRIVES changes that).
 """
 
 import os
@@ -27,9 +28,8 @@ ACCESS_KEY = "clients-access-key"
 SECRET_KEY = "clients-secret-key-0123456789"
 
 
-def start(binary, root):
+def start(binary, root, drives):
     """The process, and its S3 and admin addresses."""
-    drives = int(os.environ.get("SHERD_CLIENTS_DRIVES", "1"))
     environment = {
         "PATH": os.environ["PATH"],
         "SHERD_DATA": ",".join(str(root / f"d{n}") for n in range(1, drives + 1)),
@@ -52,7 +52,7 @@ def start(binary, root):
     sys.exit("the server did not start:\n" + (root / "server.log").read_text(errors="replace"))
 
 
-def run_script(script, s3, admin, root):
+def run_script(script, binary, s3, admin, root):
     work = root / script.stem
     work.mkdir()
     environment = dict(
@@ -65,6 +65,7 @@ def run_script(script, s3, admin, root):
         AWS_EC2_METADATA_DISABLED="true",
         BUCKET=re.sub("[^a-z0-9]+", "-", script.stem.lower()) + "-bucket",
         WORK=str(work),
+        BINARY=binary,
         # Nobody's own settings and caches.
         AWS_CONFIG_FILE=str(work / "no-config"),
         AWS_SHARED_CREDENTIALS_FILE=str(work / "no-credentials"),
@@ -96,10 +97,10 @@ def main():
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     with tempfile.TemporaryDirectory(dir=os.environ.get("SHERD_CLIENTS_DIR")) as directory:
         root = pathlib.Path(directory)
-        process, s3, admin = start(binary, root)
+        process, s3, admin = start(binary, root, int(os.environ.get("SHERD_CLIENTS_DRIVES", "1")))
         try:
             for script in scripts:
-                code, output, seconds = run_script(script, s3, admin, root)
+                code, output, seconds = run_script(script, binary, s3, admin, root)
                 result = {0: "passed", MISSING: "skipped"}.get(code, "failed")
                 counts[result] += 1
                 print(f"{script.name}: {result} in {seconds:.1f} s", flush=True)
