@@ -20,7 +20,7 @@ COPY --chmod=0755 docker-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
 ENV SHERD_DATA=/data/store \
     SHERD_S3_LISTEN=0.0.0.0:9000 \
     SHERD_ADMIN_LISTEN=0.0.0.0:9001
-EXPOSE 9000 9001
+EXPOSE 9000 9001 9100/udp
 VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["sherd", "health"]
