@@ -16,13 +16,20 @@ pub const GET_READ_STRIPES: usize = 2;
 pub const GET_STRIPES_AHEAD: usize = 4;
 
 /// A node that has not answered an append this long after a quorum has is not waited for.
-pub const APPEND_LATE_AFTER: Duration = Duration::from_secs(2);
+pub const APPEND_LATE_AFTER: Duration = Duration::from_millis(1500);
+/// As above, for a node that is suspect already.
+pub const APPEND_SUSPECT_WAIT: Duration = Duration::from_millis(250);
 /// An append that has no quorum after this has failed.
-pub const APPEND_WAIT_MAX: Duration = Duration::from_secs(30);
-/// A chunk that has not come after this is asked of parity as well.
-pub const READ_HEDGE_AFTER: Duration = Duration::from_millis(400);
+pub const APPEND_WAIT_MAX: Duration = Duration::from_secs(8);
+/// A chunk that has not come in the time that most take is asked of parity as well; between these.
+pub const READ_HEDGE_MIN: Duration = Duration::from_millis(5);
+pub const READ_HEDGE_MAX: Duration = Duration::from_millis(400);
+/// A node that does not answer is asked where nothing else is left, and for this long.
+pub const READ_GONE_WAIT: Duration = Duration::from_secs(1);
 /// A read of some stripes that is not complete after this has failed.
-pub const READ_WAIT_MAX: Duration = Duration::from_secs(30);
+pub const READ_WAIT_MAX: Duration = Duration::from_secs(8);
+/// A probe of a node in trouble has failed after this.
+pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A client that sends no byte of its body for this long is given up.
 pub const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
 /// A read keeps garbage that it may want from being reclaimed for this long at most.
@@ -182,7 +189,9 @@ pub const SPACE_WARN_PERCENT: u64 = 15;
 const _: () = assert!(CHUNK_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(RECORD_BODY_BYTES_MAX >= CHUNK_BYTES_MAX);
 const _: () = assert!(GET_STRIPES_AHEAD.is_multiple_of(GET_READ_STRIPES));
-const _: () = assert!(READ_HEDGE_AFTER.as_millis() < READ_WAIT_MAX.as_millis());
+const _: () = assert!(READ_HEDGE_MIN.as_millis() < READ_HEDGE_MAX.as_millis());
+const _: () = assert!(READ_HEDGE_MAX.as_millis() + READ_GONE_WAIT.as_millis() < READ_WAIT_MAX.as_millis());
+const _: () = assert!(APPEND_SUSPECT_WAIT.as_millis() < APPEND_LATE_AFTER.as_millis());
 const _: () = assert!(APPEND_LATE_AFTER.as_millis() < APPEND_WAIT_MAX.as_millis());
 const _: () = assert!(RAFT_BATCH_BYTES_MAX + INLINE_BYTES_MAX < RECORD_BODY_BYTES_MAX);
 const _: () = assert!(RAFT_READ_BYTES_MAX as usize + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);

@@ -56,6 +56,7 @@ metrics! {
     latency GET_STAGE_SECONDS = "sherd_get_stage_seconds" ["stage"] "Time of a GET spent in each stage.";
     counter CHUNK_FAULTS = "sherd_chunk_faults_total" ["node", "fault"] "Chunks that a node could not give, by fault.";
     counter STRIPES_DECODED = "sherd_stripes_decoded_total" [] "Stripes rebuilt from parity during reads.";
+    counter HEDGED_READS = "sherd_hedged_reads_total" ["node"] "Reads of a node that were late, so that parity was asked as well.";
     counter WAL_APPENDS = "sherd_wal_appends_total" ["node", "log"] "Records appended.";
     counter WAL_APPENDED_BYTES = "sherd_wal_appended_bytes_total" ["node", "log"] "Bytes written, headers and padding included.";
     counter WAL_WRITES = "sherd_wal_writes_total" ["node", "log"] "Write system calls.";
@@ -86,6 +87,16 @@ metrics! {
     counter NET_RECEIVED_BYTES = "sherd_net_received_bytes_total" ["peer"] "Bytes of frames received from a host.";
     latency NET_ROUND_TRIP_SECONDS = "sherd_net_round_trip_seconds" ["peer"] "Time from a request's first byte to its answer's header.";
     gauge REPAIRS_QUEUED = "sherd_repairs_queued" [] "Shards in the durable repair queue.";
+    gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are not whole on their node, and queued for repair; every host shows the same number.";
+    gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard; every host shows the same number.";
+    gauge CORRUPT_CHUNKS = "sherd_corrupt_chunks" [] "Chunks on this host's drives that failed their checksum and are not yet rewritten.";
+    gauge ORPHANED_SHARDS = "sherd_orphaned_shards" [] "Shards on this host's drives that nothing refers to and that are not yet dropped, as the last comparison found.";
+    gauge REPAIRS_LOCAL = "sherd_repairs_local" [] "Of the queued repairs, those of this host's drives.";
+    gauge REPAIRS_ACTIVE = "sherd_repairs_active" [] "Repairs under way on this host.";
+    gauge REPAIR_SECONDS_LEFT = "sherd_repair_left_seconds" [] "Time until this host's drives are whole, at the speed of the last minute; -1 where nothing moves.";
+    gauge SCRUB_PERMILLE = "sherd_scrub_done_permille" ["node"] "How far the pass over all chunks of a drive is, in thousandths; 1000 between passes.";
+    gauge SCRUBBED_AT = "sherd_scrub_finished_seconds" ["node"] "When the last pass over all chunks of a drive ended, in seconds since 1970; 0 before the first.";
+    counter SCRUBBED_BYTES = "sherd_scrubbed_bytes_total" ["node"] "Bytes of chunks read and verified by scrub.";
     counter REPAIRS_DONE = "sherd_repairs_done_total" ["result"] "Shard repairs finished, by result.";
     counter REPAIRED_BYTES = "sherd_repaired_bytes_total" ["node"] "Bytes of rebuilt chunks written to a node.";
     gauge COMPARISONS_DUE = "sherd_comparisons_due" [] "Nodes of which it is not yet known whether they lack shards that the metadata refers to.";

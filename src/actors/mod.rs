@@ -17,7 +17,7 @@
 //!                  ▼
 //!             log (WalWriter ──SyncThrough──► Syncer; ──PrepareSegment──► SegmentAllocator), one set a log
 //!
-//!  membership (founding, joining, voters, the prober that publishes how other hosts' nodes are)
+//!  membership (founding, joining, voters, the watch that publishes how other hosts' nodes are)
 //!
 //!  in the background, in small steps that give way to users:
 //!  upkeep (Compactor a drive, Reclaimer) and healer (Healer), over the same nodes and metadata

@@ -7,6 +7,8 @@ use crate::actors::membership::{
     found, join,
 };
 use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
+use crate::actors::request::ActiveReads;
+use crate::actors::upkeep::ReadsService;
 use crate::config::{ClusterConfig, Config, EcSetting};
 use crate::net::{
     GroupTransport, HostIdentity, NoOtherHosts, Peer, QuicClient, QuicOptions, QuicServer, ServedHost, StartError,
@@ -57,6 +59,8 @@ pub(super) struct Member {
     pub forming: Forming,
     pub peers: Peers,
     pub nodes: LateNodeService,
+    /// Reads that are under way here, of which other hosts ask.
+    pub reads: ActiveReads,
     pub net: Option<Net>,
 }
 
@@ -68,6 +72,14 @@ pub(super) struct Net {
     pub server: QuicServer,
     pub client: Arc<QuicClient>,
     pub serving: Arbiter,
+}
+
+/// What a host has once it is on the network.
+struct Connected {
+    peers: Peers,
+    nodes: LateNodeService,
+    reads: ActiveReads,
+    net: Net,
 }
 
 impl Member {
@@ -111,6 +123,7 @@ fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> R
         forming: Forming::Alone,
         peers: ConnectionPool::start_with(dialer, &around.ambient),
         nodes,
+        reads: ActiveReads::new(Arc::clone(&around.ambient.clock)),
         net: None,
     })
 }
@@ -124,17 +137,15 @@ fn come_back(around: &Surroundings, config: &ClusterConfig, host: HostDrives) ->
         None => FoundingBoard::formed(host.cluster),
     };
     let identity = HostIdentity::new(host.host, Some(host.cluster), config.secret.as_bytes())?;
-    let (peers, nodes, net) = connect(around, config, &identity, board)?;
-    Ok(member(config, host, agreement, peers, nodes, net))
+    let connected = connect(around, config, &identity, board)?;
+    Ok(member(config, host, agreement, connected))
 }
 
 fn member(
     config: &ClusterConfig,
     host: HostDrives,
     agreement: Option<Agreement>,
-    peers: Peers,
-    nodes: LateNodeService,
-    net: Net,
+    Connected { peers, nodes, reads, net }: Connected,
 ) -> Member {
     let forming = match &agreement {
         Some(agreement) => Forming::Founders(agreement.addresses()),
@@ -150,6 +161,7 @@ fn member(
         forming,
         peers,
         nodes,
+        reads,
         net: Some(net),
     }
 }
@@ -169,7 +181,8 @@ async fn begin(
         None => FoundingBoard::gathering(own.clone()),
     };
     let identity = HostIdentity::new(own.host, None, cluster.secret.as_bytes())?;
-    let (peers, nodes, net) = connect(around, cluster, &identity, board)?;
+    let connected = connect(around, cluster, &identity, board)?;
+    let net = &connected.net;
     tracing::info!(name = cluster.name, address = %net.server.local_addr(), "this host is of no cluster yet");
     let others: BTreeMap<String, String> = cluster
         .founders
@@ -206,7 +219,7 @@ async fn begin(
     };
     let host = blank.form(&*around.disk, new, &around.ambient)?;
     identity.enter(new.cluster)?;
-    Ok(member(cluster, host, agreement, peers, nodes, net))
+    Ok(member(cluster, host, agreement, connected))
 }
 
 fn founded(own: &Founder, agreement: &Agreement) -> Result<NewHost, ClusterError> {
@@ -256,11 +269,13 @@ fn connect(
     config: &ClusterConfig,
     identity: &Arc<HostIdentity>,
     board: FoundingBoard,
-) -> Result<(Peers, LateNodeService, Net), ClusterError> {
+) -> Result<Connected, ClusterError> {
     let (serving, serve_on) = serving_thread()?;
     let nodes = LateNodeService::default();
     let groups = Arc::new(HostGroups::new(board.clone()));
-    let own: Peer = Arc::new(ServedHost { nodes: Arc::new(nodes.clone()), groups: Arc::clone(&groups) as Arc<_> });
+    let reads = ActiveReads::new(Arc::clone(&around.ambient.clock));
+    let answering = ReadsService { reads: reads.clone(), groups: Arc::clone(&groups) as Arc<_> };
+    let own: Peer = Arc::new(ServedHost { nodes: Arc::new(nodes.clone()), groups: Arc::new(answering) });
     let options = QuicOptions::listening(config.listen);
     let server = QuicServer::start(Arc::clone(identity), options, Arc::clone(&own), serve_on)?;
     let client = Arc::new(QuicClient::start(Arc::clone(identity), options)?);
@@ -269,7 +284,7 @@ fn connect(
     let dialer: Arc<dyn Dial> =
         Arc::new(QuicDialer { host: identity.host(), own, client: Arc::clone(&client), addresses });
     let peers = ConnectionPool::start_with(dialer, &around.ambient);
-    Ok((peers, nodes, Net { book, groups, board, server, client, serving }))
+    Ok(Connected { peers, nodes, reads, net: Net { book, groups, board, server, client, serving } })
 }
 
 /// What other hosts ask is answered on a thread of its own: their bytes are checked there, beside this host's own requests.

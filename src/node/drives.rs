@@ -4,11 +4,13 @@ use super::Surroundings;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Drive, DriveMonitor, DriveOptions, OnLost, WatchedDrive, off_thread, open_drive};
-use crate::actors::healer::{FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions};
+use crate::actors::healer::{
+    FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions, Scrubber,
+};
 use crate::actors::log::Threads;
 use crate::actors::upkeep::{
-    Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Reclaimer, Reclamation,
-    ReclamationOptions,
+    Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Prober, Probing,
+    Reclaimer, Reclamation, ReclamationOptions,
 };
 use crate::limits::SHARD_SEGMENT_BYTES;
 use crate::metrics;
@@ -102,6 +104,8 @@ pub(super) struct Chores {
     pub compactors: Vec<Addr<Compactor>>,
     pub reclaimer: Addr<Reclaimer>,
     pub healer: Addr<Healer>,
+    pub prober: Addr<Prober>,
+    pub scrubbers: Vec<Addr<Scrubber>>,
 }
 
 /// Starts the chores; the handle has drives compared with the metadata.
@@ -112,19 +116,26 @@ pub(super) fn start_chores(
     faults: FaultSink,
     fault_source: FaultSource,
 ) -> (Chores, HealerHandle) {
+    let context = || CompactionContext {
+        threads: Arc::clone(&around.threads),
+        health: cluster.health.clone(),
+        faults: faults.clone(),
+        load: cluster.load.clone(),
+        ambient: around.ambient.clone(),
+    };
     let compactors = drives.iter().map(|drive| {
-        let context = CompactionContext {
-            threads: Arc::clone(&around.threads),
-            health: cluster.health.clone(),
-            faults: faults.clone(),
-            load: cluster.load.clone(),
-            ambient: around.ambient.clone(),
-        };
         let options = CompactionOptions::for_segments_of(SHARD_SEGMENT_BYTES.into());
-        Background::new(Compaction::new(drive.clone(), context, options)).start()
+        Background::new(Compaction::new(drive.clone(), context(), options)).start()
     });
     let compactors = compactors.collect();
+    let scrub = ScrubHandle::default();
+    let scrubbers = drives.iter().map(|drive| {
+        Background::new(Scrub::new(drive.clone(), context(), ScrubOptions::default(), scrub.clone())).start()
+    });
+    let scrubbers = scrubbers.collect();
     let reclaimer = Background::new(Reclamation::new(cluster.clone(), ReclamationOptions::default())).start();
     let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
-    (Chores { compactors, reclaimer, healer: Background::new(healing).start() }, handle)
+    let prober = Background::new(Probing::new(cluster.clone())).start();
+    let healer = Background::new(healing).start();
+    (Chores { compactors, reclaimer, healer, prober, scrubbers }, handle)
 }

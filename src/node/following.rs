@@ -3,7 +3,7 @@
 
 use super::metadata::layout;
 use crate::actors::consensus::MetaHandle;
-use crate::actors::membership::{AddressBook, Prober};
+use crate::actors::membership::{AddressBook, HostWatch};
 use crate::actors::peers::{HashRing, LayoutChanged};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::view::MetaView;
@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Those who are told.
 pub(super) struct Followers {
     pub ring: Addr<HashRing>,
-    pub prober: Prober,
+    pub watch: HostWatch,
     pub book: AddressBook,
 }
 
@@ -52,7 +52,7 @@ impl Followers {
         self.book.learn(view.hosts()?.into_iter().map(|host| (host.id, host.address)));
         let mut of_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
         view.nodes()?.into_iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));
-        self.prober.watch(of_host);
+        self.watch.watch(of_host);
         Ok(())
     }
 }

@@ -141,8 +141,10 @@ async fn start(
     let geometry = Geometry { data: host.data, parity: host.parity, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
     let parts = requests::Parts {
         metadata: Arc::new(metadata.clone()),
+        host: host.host,
         peers: member.peers.clone(),
         nodes: member.nodes.clone(),
+        reads: member.reads.clone(),
         layout: Layout::new(Epoch(0), []),
         geometry,
         memory_max_bytes: config.memory_max_bytes,

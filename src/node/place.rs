@@ -6,7 +6,7 @@ use super::{NodeError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::healer::HealerHandle;
-use crate::actors::membership::{AddressBook, Prober, StatusSource, VoterKeeper, WelcomeDesk};
+use crate::actors::membership::{AddressBook, HostWatch, StatusSource, VoterKeeper, WelcomeDesk};
 use crate::actors::peers::HashRing;
 use crate::storage::identity::forget_founding;
 use crate::types::{Epoch, NodeId};
@@ -53,7 +53,7 @@ impl Place {
         let peers = self.member.peers.clone();
         Followers {
             ring: self.ring.clone(),
-            prober: Prober::new(peers, self.health.clone(), self.member.host.host),
+            watch: HostWatch::new(peers, self.health.clone(), self.member.host.host),
             book: self.member.net.as_ref().map_or_else(AddressBook::default, |net| net.book.clone()),
         }
     }
@@ -77,7 +77,7 @@ impl Place {
     }
 
     async fn keep(&self, followers: Followers, known: Epoch) -> NodeError {
-        let prober = followers.prober.clone();
+        let watch = followers.watch.clone();
         let following = followers.follow(self.metadata.clone(), known);
         let Some(net) = &self.member.net else {
             following.await;
@@ -86,7 +86,7 @@ impl Place {
         let host = self.member.host.host;
         let ambient = self.around.ambient.clone();
         let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), ambient, host);
-        let endless = async { tokio::join!(following, prober.run(), keeper.run()) };
+        let endless = async { tokio::join!(following, watch.run(), keeper.run()) };
         tokio::select! {
             error = self.settle(net) => error,
             _ = endless => unreachable!("none of them has an end"),

@@ -7,13 +7,13 @@ use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
 use crate::actors::healer::FaultSink;
 use crate::actors::membership::LateNodeService;
-use crate::actors::peers::{HashRing, LateNodes, Peers};
+use crate::actors::peers::{HashRing, Peers, ReadLatencies, Suspects};
 use crate::actors::request::{ActiveReads, ComputeThreads, Metadata, RequestContext, RequestTimes};
 use crate::actors::upkeep::ClusterContext;
 use crate::limits::{ADMISSION_WAIT_MAX, ADMISSION_WAITING_MAX, REQUESTS_IN_PROGRESS_MAX};
 use crate::storage::erasure::Codecs;
 use crate::storage::ring::Layout;
-use crate::types::Geometry;
+use crate::types::{Geometry, HostId};
 use actix::{Actor, Addr};
 use std::io;
 use std::sync::Arc;
@@ -22,8 +22,10 @@ use tokio::runtime::Handle;
 /// What the way is made of.
 pub(super) struct Parts {
     pub metadata: Arc<dyn Metadata>,
+    pub host: HostId,
     pub peers: Peers,
     pub nodes: LateNodeService,
+    pub reads: ActiveReads,
     pub layout: Layout,
     pub geometry: Geometry,
     pub memory_max_bytes: u64,
@@ -43,7 +45,8 @@ pub(super) struct Requests {
 }
 
 pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> {
-    let Parts { metadata, peers, nodes, layout, geometry, memory_max_bytes, drives, health, faults, load } = parts;
+    let Parts { metadata, host, peers, nodes, reads, layout, geometry, memory_max_bytes, drives, health, faults, load } =
+        parts;
     let node = NodeContext {
         threads: Arc::clone(&around.threads),
         health: health.clone(),
@@ -53,21 +56,25 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
     nodes.serve(Arc::new(LocalNode::new(drives, node)));
     let (ring, reader) = HashRing::new(layout);
     let cluster = ClusterContext {
+        host,
         metadata,
         ring: reader,
         peers,
         health,
+        suspects: Suspects::default(),
         threads: Arc::clone(&around.threads),
         ambient: around.ambient.clone(),
         load,
-        reads: ActiveReads::new(Arc::clone(&around.ambient.clock)),
+        reads,
     };
     let context = Arc::new(RequestContext {
+        host,
         metadata: Arc::clone(&cluster.metadata),
         ring: cluster.ring.clone(),
         peers: cluster.peers.clone(),
         health: cluster.health.clone(),
-        late: LateNodes::default(),
+        suspects: cluster.suspects.clone(),
+        latencies: ReadLatencies::default(),
         buffers: around.buffers.clone(),
         codecs: Codecs::default(),
         executor: Arc::new(ComputeThreads::start(cores(), Handle::current())?),

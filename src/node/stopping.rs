@@ -88,6 +88,13 @@ impl Running {
 
 async fn stop_chores(chores: &Chores) {
     let compactors = join_all(chores.compactors.iter().map(|compactor| compactor.send(Stop)));
+    let scrubbers = join_all(chores.scrubbers.iter().map(|scrubber| scrubber.send(Stop)));
     // One that has stopped already does not answer.
-    let _ = tokio::join!(compactors, chores.reclaimer.send(Stop), chores.healer.send(Stop));
+    let _ = tokio::join!(
+        compactors,
+        scrubbers,
+        chores.reclaimer.send(Stop),
+        chores.healer.send(Stop),
+        chores.prober.send(Stop)
+    );
 }

@@ -207,8 +207,9 @@ async fn chores(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, steps:
                 }
             }
             (2, _, _, Some(healing)) => {
-                let repaired = matches!(healing.advance().await, Ok(Healed::Repaired(_)));
-                ledger.borrow_mut().tally.shards_repaired += u64::from(repaired);
+                if let Ok(Healed::Worked { repaired, .. }) = healing.advance().await {
+                    ledger.borrow_mut().tally.shards_repaired += repaired.len() as u64;
+                }
             }
             _ => {}
         }
@@ -228,8 +229,10 @@ pub async fn heal(host: &Host, ledger: &RefCell<Ledger>) {
                 whole = true;
                 break;
             }
-            Healed::Repaired(_) => ledger.borrow_mut().tally.shards_repaired += 1,
-            Healed::PutOff(shard) => panic!("{shard:?} cannot be rebuilt, though all drives are there"),
+            Healed::Worked { repaired, put_off, .. } => {
+                assert!(put_off.is_empty(), "{put_off:?} cannot be rebuilt, though all drives are there");
+                ledger.borrow_mut().tally.shards_repaired += repaired.len() as u64;
+            }
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ use sherd::actors::frontend::{AdmissionLimits, S3Frontend};
 use sherd::actors::gateway::{ByteRange, Gateway, StoreError};
 use sherd::actors::healer::{Healing, HealingOptions, fault_channel};
 use sherd::actors::log::Threads;
-use sherd::actors::peers::{ConnectionPool, LateNodes, PipeDialer, RingReader};
+use sherd::actors::peers::{ConnectionPool, PipeDialer, ReadLatencies, RingReader, Suspects};
 use sherd::actors::request::{ActiveReads, InPlace, RequestContext, RequestTimes};
 use sherd::actors::upkeep::{
     ClusterContext, Compaction, CompactionContext, CompactionOptions, Pace, Reclamation, ReclamationOptions,
@@ -206,21 +206,25 @@ impl World {
         let service = Arc::new(LocalNode::new(drives.clone(), context));
         let node = |drive: &Drive| LayoutNode { id: drive.node, host: host.host, weight: 1 };
         let cluster = ClusterContext {
+            host: host.host,
             metadata: Arc::new(metadata.clone()),
             ring: RingReader::fixed(&Layout::new(Epoch(1), drives.iter().map(node))),
             peers: ConnectionPool::start_with(Arc::new(PipeDialer { host: host.host, service }), &ambient),
             health: health.clone(),
+            suspects: Suspects::default(),
             threads: Arc::new(Inline),
             ambient: ambient.clone(),
             load: load.clone(),
             reads: ActiveReads::new(Arc::clone(&ambient.clock)),
         };
         let requests = RequestContext {
+            host: host.host,
             metadata: Arc::clone(&cluster.metadata),
             ring: cluster.ring.clone(),
             peers: cluster.peers.clone(),
             health: health.clone(),
-            late: LateNodes::default(),
+            suspects: cluster.suspects.clone(),
+            latencies: ReadLatencies::default(),
             buffers: pool,
             codecs: Codecs::default(),
             executor: Arc::new(InPlace),

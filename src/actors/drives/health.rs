@@ -1,5 +1,5 @@
-//! Which nodes are in service, and why the others are not: published by those who find out (the drive monitor, a node
-//! whose log failed, the prober of peers), read by every request. Readers take a snapshot and never wait.
+//! Which nodes of this host are in service, and why the others are not: published by those who find out (the drive monitor, a node
+//! whose log failed), read by every request. Readers take a snapshot and never wait.
 
 use crate::storage::disk::Space;
 use crate::types::NodeId;
@@ -27,7 +27,7 @@ pub struct NodeState {
     pub level: SpaceLevel,
 }
 
-/// Every node known here, at one moment. A node that is not listed is not in service.
+/// The nodes of this host, at one moment. One that is not listed is another host's, which knows how it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeHealth {
     nodes: BTreeMap<NodeId, NodeState>,
@@ -49,15 +49,13 @@ impl NodeHealth {
 
     /// Whether new shards can be written to the node.
     pub fn accepts_writes(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|state| state.out_of_service.is_none() && state.level < SpaceLevel::Exhausted)
+        let accepts = |state: &NodeState| state.out_of_service.is_none() && state.level < SpaceLevel::Exhausted;
+        self.nodes.get(&node).is_none_or(accepts)
     }
 
     /// Why the node does not serve; `None` while it does.
     pub fn why_not(&self, node: NodeId) -> Option<&str> {
-        match self.nodes.get(&node) {
-            None => Some("not a known node"),
-            Some(state) => state.out_of_service.as_deref(),
-        }
+        self.nodes.get(&node)?.out_of_service.as_deref()
     }
 }
 
@@ -119,7 +117,7 @@ mod tests {
         let health = board.current();
         assert_eq!(health.why_not(NodeId(1)), Some("sync failed"));
         assert!(health.in_service(NodeId(2)));
-        assert!(!health.in_service(NodeId(9)), "an unknown node is not in service");
+        assert!(health.in_service(NodeId(9)) && health.accepts_writes(NodeId(9)), "that is for its own host to say");
     }
 
     #[test]

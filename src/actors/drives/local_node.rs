@@ -90,7 +90,7 @@ impl NodeService for LocalNode {
         let read = off_thread(&self.context.threads, move || drive.read_chunks(shard, first, count)).await;
         match read.map_err(|stopped| stopped_error(node, stopped))? {
             Ok(chunks) => {
-                self.count_faults(node, shard, &chunks);
+                self.count_faults(node, shard, first, &chunks);
                 Ok(ChunksRead { chunks })
             }
             Err(ReadFailure::Index(error)) => Err(index_error(node, &error)),
@@ -118,17 +118,18 @@ impl NodeService for LocalNode {
 }
 
 impl LocalNode {
-    fn count_faults(&self, node: NodeId, shard: ShardId, chunks: &[Result<Bytes, ChunkFault>]) {
-        for fault in chunks.iter().filter_map(|chunk| chunk.as_ref().err()) {
+    fn count_faults(&self, node: NodeId, shard: ShardId, first: ChunkIndex, chunks: &[Result<Bytes, ChunkFault>]) {
+        for (index, chunk) in (first.0..).zip(chunks) {
+            let Err(fault) = chunk else { continue };
             let name = match fault {
                 ChunkFault::Missing => "missing",
                 ChunkFault::Corrupt => "corrupt",
             };
             metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), name]).inc();
-        }
-        // Who asks knows whether a missing chunk is a fault, and reports it; a corrupt one is a fault whoever asks.
-        if chunks.iter().any(|chunk| matches!(chunk, Err(ChunkFault::Corrupt))) {
-            self.context.faults.report(ShardFault { node, shard, fault: ChunkFault::Corrupt });
+            // Who asks knows whether a missing chunk is a fault, and reports it; a corrupt one is a fault whoever asks.
+            if *fault == ChunkFault::Corrupt {
+                self.context.faults.report(ShardFault { node, shard, chunk: ChunkIndex(index), fault: *fault });
+            }
         }
     }
 }

@@ -9,12 +9,14 @@ use crate::actors::gateway::{BodyChecks, ByteRange, PutObjectRequest, StoreError
 use crate::actors::get_task;
 use crate::actors::healer::{FaultSource, fault_channel};
 use crate::actors::log::Threads;
-use crate::actors::peers::{ConnectionPool, LateNodes, PipeDialer, RingReader};
+use crate::actors::peers::{ConnectionPool, ReadLatencies, RingReader, Suspects};
 use crate::actors::put_task;
+use crate::actors::request::test_hosts::Hosts;
 use crate::actors::request::{ActiveReads, InPlace, Metadata, RequestContext, RequestTimes};
-use crate::actors::upkeep::ClusterContext;
+use crate::actors::upkeep::{ClusterContext, ReadsService};
 use crate::ambient::{Ambient, Clock, Entropy};
 use crate::limits::{BLOCK_BYTES, RECORD_PACKED_BYTES_MAX};
+use crate::net::NoGroups;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::SystemDisk;
 use crate::storage::erasure::Codecs;
@@ -145,6 +147,39 @@ impl Metadata for TableMetadata {
     }
 }
 
+/// What the hosts of a cluster have in common.
+#[derive(Clone)]
+struct Around {
+    ways: Arc<Hosts>,
+    metadata: Arc<TableMetadata>,
+    clock: Arc<SetClock>,
+}
+
+/// Several hosts over the same metadata.
+pub(crate) struct TestCluster {
+    pub(crate) hosts: Vec<TestHost>,
+    /// The ways between them.
+    pub(crate) ways: Arc<Hosts>,
+}
+
+/// Hosts 1.. of so many drives each; node `64 * (host - 1) + drive`.
+pub(crate) async fn open_cluster(root: &Path, geometry: (u8, u8), hosts: u64, drives: u32) -> TestCluster {
+    let clock = set_clock();
+    let metadata = Arc::new(TableMetadata::new(clock.clone()));
+    let around = Around { ways: Arc::default(), metadata, clock: clock.clone() };
+    let geometry = Geometry { data: geometry.0, parity: geometry.1, chunk_size_bytes: CHUNK_BYTES };
+    let id = |host: u64, drive: u32| NodeId((host as u32 - 1) * 64 + drive);
+    let nodes =
+        |host: u64| (0..drives).map(move |drive| LayoutNode { id: id(host, drive), host: HostId(host), weight: 1 });
+    let layout = Layout::new(Epoch(1), (1..=hosts).flat_map(nodes));
+    let mut opened = Vec::new();
+    for host in 1..=hosts {
+        let drives = (0..drives).map(|drive| open_node(root, id(host, drive), &clock)).collect();
+        opened.push(TestHost::join(HostId(host), drives, &layout, geometry, around.clone()).await);
+    }
+    TestCluster { hosts: opened, ways: around.ways }
+}
+
 /// The drives of one host with all that works on them, in the current actix system.
 pub(crate) struct TestHost {
     pub(crate) drives: Vec<Drive>,
@@ -168,36 +203,48 @@ impl TestHost {
         clock: Arc<SetClock>,
         metadata: Option<Arc<TableMetadata>>,
     ) -> Self {
-        let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(Seeded::new(clock.unix_ms().0)) };
-        let nodes: Vec<NodeId> = drives.iter().map(|drive| drive.node).collect();
-        let health = HealthBoard::new(nodes.iter().copied());
+        let node = |drive: &Drive| LayoutNode { id: drive.node, host: HOST, weight: 1 };
+        let layout = Layout::new(Epoch(1), drives.iter().map(node));
+        let metadata = metadata.unwrap_or_else(|| Arc::new(TableMetadata::new(clock.clone())));
+        let geometry = Geometry { data, parity, chunk_size_bytes: CHUNK_BYTES };
+        Self::join(HOST, drives, &layout, geometry, Around { ways: Arc::default(), metadata, clock }).await
+    }
+
+    /// One of the hosts of a layout.
+    async fn join(host: HostId, drives: Vec<Drive>, layout: &Layout, geometry: Geometry, around: Around) -> Self {
+        let Around { ways, metadata, clock } = around;
+        let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(Seeded::new(clock.unix_ms().0 + host.0)) };
+        let health = HealthBoard::new(drives.iter().map(|drive| drive.node));
         let (sink, faults) = fault_channel();
         let load = UserLoad::default();
         let threads = Arc::new(Inline);
         let node_context =
             NodeContext { threads: threads.clone(), health: health.clone(), faults: sink.clone(), load: load.clone() };
         let service = Arc::new(LocalNode::new(drives.clone(), node_context.clone()));
-        let layout = Layout::new(Epoch(1), nodes.iter().map(|&id| LayoutNode { id, host: HOST, weight: 1 }));
-        let ring = RingReader::fixed(&layout);
-        let peers = ConnectionPool::start_with(Arc::new(PipeDialer { host: HOST, service: service.clone() }), &ambient);
-        let metadata = metadata.unwrap_or_else(|| Arc::new(TableMetadata::new(clock.clone())));
         let reads = ActiveReads::new(clock.clone());
+        ways.add(host, service.clone(), Arc::new(ReadsService { reads: reads.clone(), groups: Arc::new(NoGroups) }));
+        let ring = RingReader::fixed(layout);
+        let peers = ConnectionPool::start_with(ways, &ambient);
         let upkeep = ClusterContext {
+            host,
             metadata: metadata.clone(),
             ring: ring.clone(),
             peers: peers.clone(),
             health: health.clone(),
+            suspects: Suspects::default(),
             threads,
             ambient: ambient.clone(),
             load: load.clone(),
             reads: reads.clone(),
         };
         let requests = Arc::new(RequestContext {
+            host,
             metadata: metadata.clone(),
             ring,
             peers,
             health,
-            late: LateNodes::default(),
+            suspects: upkeep.suspects.clone(),
+            latencies: ReadLatencies::default(),
             buffers: BufferPool::new(16 << 20),
             codecs: Codecs::default(),
             executor: Arc::new(InPlace),
@@ -205,7 +252,7 @@ impl TestHost {
             faults: sink,
             reads,
             load,
-            geometry: Geometry { data, parity, chunk_size_bytes: CHUNK_BYTES },
+            geometry,
             times: RequestTimes::default(),
         });
         let bucket = metadata.bucket().await;
@@ -288,8 +335,11 @@ pub(crate) fn drive_options(root: &Path, node: NodeId, clock: &Arc<SetClock>) ->
 
 /// Real drives below `root`, their logs running in this arbiter.
 pub(crate) fn open_drives(root: &Path, count: u32, clock: &Arc<SetClock>) -> Vec<Drive> {
-    let open = |node| open_drive(&drive_options(root, NodeId(node), clock)).expect("a drive").start(Threads::Current);
-    (0..count).map(open).collect()
+    (0..count).map(|node| open_node(root, NodeId(node), clock)).collect()
+}
+
+fn open_node(root: &Path, node: NodeId, clock: &Arc<SetClock>) -> Drive {
+    open_drive(&drive_options(root, node, clock)).expect("a drive").start(Threads::Current)
 }
 
 /// A host with one drive for each shard.

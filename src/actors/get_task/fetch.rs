@@ -4,19 +4,56 @@
 use super::gather::{Ask, Gather, Outcome, Stripe};
 use crate::actors::gateway::StoreError;
 use crate::actors::healer::ShardFault;
+use crate::actors::peers::Trust;
 use crate::actors::request::RequestContext;
-use crate::metrics::{CHUNK_FAULTS, STRIPES_DECODED};
+use crate::metrics::{CHUNK_FAULTS, HEDGED_READS, STRIPES_DECODED};
 use crate::net::{ChunkFault, ChunksRead, PeerError, ReadChunks};
 use crate::storage::erasure::Codec;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{NodeId, ShardId};
+use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::time::sleep;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// One ask under way.
+#[derive(Debug)]
+struct Wait {
+    ask: Ask,
+    began: Instant,
+    /// When it is late; `None` once it was.
+    late: Option<Instant>,
+    /// When it is not waited for any more, where that is before all of the read is given up.
+    give_up: Option<Instant>,
+}
+
+/// The asks under way: a few.
+#[derive(Debug, Default)]
+struct UnderWay {
+    waits: Vec<Wait>,
+    /// Until when nodes that do not answer are waited for, once the first of them had to be asked.
+    gone_until: Option<Instant>,
+}
+
+impl UnderWay {
+    fn end(&mut self, ask: Ask) -> Option<Instant> {
+        let at = self.waits.iter().position(|wait| wait.ask == ask)?;
+        Some(self.waits.swap_remove(at).began)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.waits.iter().flat_map(|wait| [wait.late, wait.give_up]).flatten().min()
+    }
+
+    /// Those that were late and have not answered.
+    fn left(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.iter().filter(|wait| wait.late.is_none())
+    }
+}
 
 /// A blob made ready for reading. Shared by the fetches of one read.
 #[derive(Debug)]
@@ -46,16 +83,26 @@ impl BlobRead {
         stripes: Range<u32>,
         bytes: Range<u64>,
     ) -> Result<Vec<Bytes>, StoreError> {
-        let health = self.context.health.current();
-        let avoided = self.blob.placement.iter().map(|&node| !health.in_service(node)).collect();
-        let mut gather = Gather::new(&self.layout, stripes, &bytes, avoided);
+        let mut gather = Gather::new(&self.layout, stripes, &bytes, self.avoided());
+        self.gather(&mut gather, &mut UnderWay::default()).await?;
+        let mut pieces = Vec::new();
+        for stripe in gather.into_stripes() {
+            self.assemble(&stripe, &mut pieces)?;
+        }
+        Ok(pieces)
+    }
+
+    /// Asks and takes answers until all is there, or it is certain that it cannot be.
+    async fn gather(&self, gather: &mut Gather, under_way: &mut UnderWay) -> Result<(), StoreError> {
         let mut calls = FuturesUnordered::new();
-        calls.extend(gather.asks().into_iter().map(|ask| self.call(ask)));
-        let late = sleep(self.context.times.read_hedge_after);
         let given_up = sleep(self.context.times.read_wait_max);
-        tokio::pin!(late, given_up);
-        let mut hedged = false;
+        let due = sleep(self.context.times.read_wait_max);
+        tokio::pin!(given_up, due);
         loop {
+            for ask in gather.asks() {
+                self.begin(ask, under_way);
+                calls.push(self.call(ask));
+            }
             match gather.outcome() {
                 Outcome::Complete => break,
                 Outcome::Lost(stripe) => {
@@ -63,22 +110,61 @@ impl BlobRead {
                 }
                 Outcome::Pending => {}
             }
+            let next = under_way.next_due();
+            if let Some(next) = next {
+                due.as_mut().reset(next);
+            }
             tokio::select! {
                 biased;
-                Some((ask, result)) = calls.next() => self.take(&mut gather, ask, result),
-                () = &mut late, if !hedged => {
-                    hedged = true;
-                    gather.late();
+                Some((ask, result)) = calls.next() => {
+                    let began = under_way.end(ask);
+                    self.take(gather, ask, result, began.map(|began| began.elapsed()));
                 }
-                () = &mut given_up => return Err(self.unavailable("the drives did not answer in time")),
+                () = &mut due, if next.is_some() => self.lose_patience(gather, under_way),
+                () = &mut given_up => {
+                    let silent = under_way.waits.iter().map(|wait| self.node(wait.ask));
+                    silent.for_each(|node| self.context.was_late(node, "a read was given up waiting for it"));
+                    return Err(self.unavailable("the drives did not answer in time"));
+                }
             }
-            calls.extend(gather.asks().into_iter().map(|ask| self.call(ask)));
         }
-        let mut pieces = Vec::new();
-        for stripe in gather.into_stripes() {
-            self.assemble(&stripe, &mut pieces)?;
+        for wait in under_way.left() {
+            self.context.latencies.given_up(self.node(wait.ask), wait.began.elapsed());
         }
-        Ok(pieces)
+        Ok(())
+    }
+
+    /// Nodes in trouble.
+    fn avoided(&self) -> Vec<bool> {
+        self.blob.placement.iter().map(|&node| self.context.trust(node) != Trust::Trusted).collect()
+    }
+
+    fn begin(&self, ask: Ask, under_way: &mut UnderWay) {
+        let (node, began) = (self.node(ask), Instant::now());
+        let late = Some(began + self.context.latencies.delay(node));
+        let is_gone = self.context.trust(node) == Trust::Gone;
+        let gone_wait = self.context.times.read_gone_wait;
+        let give_up = is_gone.then(|| *under_way.gone_until.get_or_insert(began + gone_wait));
+        under_way.waits.push(Wait { ask, began, late, give_up });
+    }
+
+    /// Hedges what is late, and counts what has had its time as failed.
+    fn lose_patience(&self, gather: &mut Gather, under_way: &mut UnderWay) {
+        let now = Instant::now();
+        for wait in &mut under_way.waits {
+            let node = self.node(wait.ask);
+            if wait.late.take_if(|late| *late <= now).is_some() {
+                gather.late(wait.ask);
+                HEDGED_READS.with_label_values(&[&node.to_string()]).inc();
+                if self.context.latencies.late(node, now - wait.began) {
+                    self.context.was_late(node, "reads wait for it");
+                }
+            }
+            if wait.give_up.take_if(|give_up| *give_up <= now).is_some() {
+                gather.failed(wait.ask);
+            }
+        }
+        gather.avoid(self.avoided());
     }
 
     async fn call(&self, ask: Ask) -> (Ask, Result<ChunksRead, PeerError>) {
@@ -92,30 +178,34 @@ impl BlobRead {
         (ask, result)
     }
 
-    fn take(&self, gather: &mut Gather, ask: Ask, result: Result<ChunksRead, PeerError>) {
+    fn take(&self, gather: &mut Gather, ask: Ask, result: Result<ChunksRead, PeerError>, took: Option<Duration>) {
         let node = self.node(ask);
         match result {
             Ok(read) => {
-                if let Some(fault) = gather.answered(ask, read.chunks) {
-                    self.report(node, ask, fault);
+                if let Some(took) = took {
+                    self.context.latencies.answered(node, took);
+                }
+                for (chunk, fault) in gather.answered(ask, read.chunks) {
+                    self.report(node, ask, chunk, fault);
                 }
             }
             Err(error) => {
                 tracing::debug!(%node, blob = %self.blob.id, shard = ask.shard.0, %error, "a node did not answer a read");
                 CHUNK_FAULTS.with_label_values(&[&node.to_string(), "unanswered"]).inc();
+                self.context.has_failed(node, &error);
                 gather.failed(ask);
             }
         }
     }
 
-    fn report(&self, node: NodeId, ask: Ask, fault: ChunkFault) {
+    fn report(&self, node: NodeId, ask: Ask, chunk: ChunkIndex, fault: ChunkFault) {
         let label = match fault {
             ChunkFault::Missing => "missing",
             ChunkFault::Corrupt => "corrupt",
         };
         CHUNK_FAULTS.with_label_values(&[&node.to_string(), label]).inc();
         let shard = ShardId { blob: self.blob.id, shard: ask.shard };
-        self.context.faults.report(ShardFault { node, shard, fault });
+        self.context.faults.report(ShardFault { node, shard, chunk, fault });
     }
 
     /// Cuts the wanted bytes out of a complete stripe, decoding it where a wanted chunk has not come.

@@ -1,6 +1,6 @@
 //! Which chunks of some stripes to ask for, given what has come and what has not. Pure: answers in, asks out.
 //!
-//! Only the data chunks that hold wanted bytes are asked for, unless one of them is bad, late, or on a node out of service: then
+//! Only the data chunks that hold wanted bytes are asked for, unless one of them is bad, late, or on a node in trouble: then
 //! that stripe alone is completed from any `k` of its chunks.
 
 use crate::net::ChunkFault;
@@ -51,7 +51,7 @@ pub(super) struct Gather {
     data: usize,
     first: u32,
     stripes: Vec<Stripe>,
-    /// `avoided[i]`: the node of shard `i` is not in service; asked only where nothing else is left.
+    /// `avoided[i]`: the node of shard `i` is in trouble; asked only where nothing else is left.
     avoided: Vec<bool>,
 }
 
@@ -67,6 +67,11 @@ impl Gather {
         };
         let first = stripes.start;
         Self { data: usize::from(layout.geometry().data), first, stripes: stripes.map(stripe).collect(), avoided }
+    }
+
+    /// Other nodes are in trouble than before.
+    pub(super) fn avoid(&mut self, avoided: Vec<bool>) {
+        self.avoided = avoided;
     }
 
     /// What is to be asked for now: at the start, and after each change.
@@ -86,9 +91,13 @@ impl Gather {
         asks
     }
 
-    /// Takes an answer. Answers with the fault to report, if any: one a shard is enough.
-    pub(super) fn answered(&mut self, ask: Ask, chunks: Vec<Result<Bytes, ChunkFault>>) -> Option<ChunkFault> {
-        let mut worst = None;
+    /// Takes an answer. Answers with the faults to report.
+    pub(super) fn answered(
+        &mut self,
+        ask: Ask,
+        chunks: Vec<Result<Bytes, ChunkFault>>,
+    ) -> Vec<(ChunkIndex, ChunkFault)> {
+        let mut faults = Vec::new();
         let mut chunks = chunks.into_iter();
         for index in ask.first.0..ask.first.0 + ask.count {
             // An answer that is short, or has a chunk of another length, is no better than one that fails its checksum.
@@ -98,13 +107,12 @@ impl Gather {
             *cell = match chunk {
                 Ok(bytes) if bytes.len() == stripe.chunk_bytes => Cell::Have(bytes),
                 other => {
-                    let fault = other.err().unwrap_or(ChunkFault::Corrupt);
-                    worst = if worst == Some(ChunkFault::Corrupt) { worst } else { Some(fault) };
+                    faults.push((ChunkIndex(index), other.err().unwrap_or(ChunkFault::Corrupt)));
                     Cell::Bad
                 }
             };
         }
-        worst
+        faults
     }
 
     /// The node did not answer the ask at all.
@@ -117,10 +125,15 @@ impl Gather {
         }
     }
 
-    /// What has been asked for and has not come is late: it is still taken, but no longer counted on.
-    pub(super) fn late(&mut self) {
-        let cells = self.stripes.iter_mut().flat_map(|stripe| &mut stripe.cells);
-        cells.filter(|cell| **cell == Cell::Asked).for_each(|cell| *cell = Cell::Late);
+    /// What was asked for has not come and is late: it is still taken, but no longer counted on.
+    pub(super) fn late(&mut self, ask: Ask) {
+        for index in ask.first.0..ask.first.0 + ask.count {
+            if let Some(cell) = self.stripe_mut(index).and_then(|stripe| stripe.cells.get_mut(usize::from(ask.shard.0)))
+                && *cell == Cell::Asked
+            {
+                *cell = Cell::Late;
+            }
+        }
     }
 
     pub(super) fn outcome(&self) -> Outcome {

@@ -1,6 +1,7 @@
 //! The comparison of one node with the metadata, a page at a time and in two passes: shards that should be there and are not
 //! whole, then shards that are there and that nothing knows.
 
+use super::HealingOptions;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::metrics;
 use crate::storage::meta::record::BlobRef;
@@ -14,11 +15,9 @@ const PAGE: usize = 256;
 #[derive(Debug)]
 pub(super) enum Compared {
     /// One page: shards that are to be repaired, and how many orphans were dropped.
-    Page {
-        missing: Vec<(BlobRef, ShardIndex)>,
-        orphans: usize,
-    },
-    Done,
+    Page { missing: Vec<(BlobRef, ShardIndex)>, orphans: usize },
+    /// So many shards that nothing knows are left, too young to be dropped.
+    Done { orphans_left: u64 },
 }
 
 #[derive(Debug)]
@@ -38,12 +37,30 @@ enum Pass {
 pub(super) struct Comparison {
     node: NodeId,
     orphan_age: Duration,
+    orphan_counted_age: Duration,
+    is_whole: bool,
     pass: Pass,
+    orphans_left: u64,
 }
 
 impl Comparison {
-    pub(super) fn new(node: NodeId, orphan_age: Duration) -> Self {
-        Self { node, orphan_age, pass: Pass::Missing { cursor: None } }
+    /// Both passes.
+    pub(super) fn whole(node: NodeId, options: &HealingOptions) -> Self {
+        Self::new(node, options, true, Pass::Missing { cursor: None })
+    }
+
+    /// The second pass only.
+    pub(super) fn of_orphans(node: NodeId, options: &HealingOptions) -> Self {
+        Self::new(node, options, false, Pass::Orphans { after: None })
+    }
+
+    fn new(node: NodeId, options: &HealingOptions, is_whole: bool, pass: Pass) -> Self {
+        let HealingOptions { orphan_age, orphan_counted_age, .. } = *options;
+        Self { node, orphan_age, orphan_counted_age, is_whole, pass, orphans_left: 0 }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -62,14 +79,15 @@ impl Comparison {
                 Ok(Compared::Page { missing, orphans: 0 })
             }
             Pass::Orphans { after } => {
-                let (orphans, next) = self.drop_orphans(context, *after).await?;
+                let Orphans { dropped: orphans, left, next } = self.drop_orphans(context, *after).await?;
+                self.orphans_left += left;
                 self.pass = match next {
                     Some(after) => Pass::Orphans { after: Some(after) },
                     None => Pass::Over,
                 };
                 Ok(Compared::Page { missing: Vec::new(), orphans })
             }
-            Pass::Over => Ok(Compared::Done),
+            Pass::Over => Ok(Compared::Done { orphans_left: self.orphans_left }),
         }
     }
 
@@ -102,24 +120,19 @@ impl Comparison {
 
     /// Drops old shards of unknown blobs of one page. The metadata is asked after the node: a blob that was committed in
     /// between is known.
-    async fn drop_orphans(
-        &self,
-        context: &ClusterContext,
-        after: Option<ShardId>,
-    ) -> Result<(usize, Option<ShardId>), UpkeepError> {
+    async fn drop_orphans(&self, context: &ClusterContext, after: Option<ShardId>) -> Result<Orphans, UpkeepError> {
         let peer = context.peer(self.node).await?;
         let page = peer.inventory(self.node, after, PAGE as u32).await?;
         let next = page.shards.last().map(|(shard, _)| *shard).filter(|_| page.more);
         let now_ms = context.ambient.clock.unix_ms().0;
-        let is_old = |shard: &ShardId| {
-            let made_ms = (shard.blob.0 >> 80) as u64;
-            u128::from(now_ms.saturating_sub(made_ms)) >= self.orphan_age.as_millis()
-        };
-        let old: Vec<ShardId> = page.shards.into_iter().map(|(shard, _)| shard).filter(is_old).collect();
+        let age_ms = |shard: &ShardId| u128::from(now_ms.saturating_sub((shard.blob.0 >> 80) as u64));
+        let (counted_ms, old_ms) = (self.orphan_counted_age.as_millis(), self.orphan_age.as_millis());
+        let is_candidate = |shard: &ShardId| age_ms(shard) >= counted_ms.min(old_ms);
+        let candidates: Vec<ShardId> = page.shards.into_iter().map(|(shard, _)| shard).filter(is_candidate).collect();
         let orphans: Vec<ShardId> = context
             .look_up(move |view| {
                 let mut orphans = Vec::new();
-                for shard in old {
+                for shard in candidates {
                     if !view.blob_is_known(shard.blob)? {
                         orphans.push(shard);
                     }
@@ -127,12 +140,20 @@ impl Comparison {
                 Ok(orphans)
             })
             .await?;
-        let count = orphans.len();
-        if count > 0 {
-            tracing::info!(node = %self.node, count, "shards of unknown blobs dropped");
-            peer.drop_shards(self.node, orphans).await?;
-            metrics::ORPHANS_DROPPED.with_label_values(&[&self.node.to_string()]).inc_by(count as u64);
+        let (old, young): (Vec<ShardId>, Vec<ShardId>) = orphans.into_iter().partition(|shard| age_ms(shard) >= old_ms);
+        let dropped = old.len();
+        if dropped > 0 {
+            tracing::info!(node = %self.node, count = dropped, "shards of unknown blobs dropped");
+            peer.drop_shards(self.node, old).await?;
+            metrics::ORPHANS_DROPPED.with_label_values(&[&self.node.to_string()]).inc_by(dropped as u64);
         }
-        Ok((count, next))
+        Ok(Orphans { dropped, left: young.len() as u64, next })
     }
+}
+
+/// What a page of the inventory held that nothing knows.
+struct Orphans {
+    dropped: usize,
+    left: u64,
+    next: Option<ShardId>,
 }

@@ -2,17 +2,18 @@
 //! and what does not fit is found again by the next read or the next comparison of inventories.
 
 use crate::net::ChunkFault;
-use crate::types::{NodeId, ShardId};
+use crate::types::{ChunkIndex, NodeId, ShardId};
 use tokio::sync::mpsc;
 
 /// Faults that may wait for the healer.
 const FAULTS_WAITING_MAX: usize = 1024;
 
-/// A shard of which a chunk could not be had.
+/// A chunk of a shard could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardFault {
     pub node: NodeId,
     pub shard: ShardId,
+    pub chunk: ChunkIndex,
     pub fault: ChunkFault,
 }
 

@@ -1,35 +1,43 @@
-//! `Healer`: rebuilds what is missing or corrupt from the other shards, and compares what nodes hold with what the metadata
-//! says they should. Owns the faults that reads reported, the repair at hand, and the comparisons to be done.
+//! `Healer`: rebuilds what is missing or corrupt on this host's nodes from the other shards, wherever they are, and compares
+//! what its nodes hold with what the metadata says they should. Owns the faults that reads reported, the repairs at hand, and
+//! the comparisons to be done.
 //!
 //! The queue of repairs is in the metadata, so that a repair that is due is never forgotten; a fault or a missing shard is
-//! queued there first. One step does one small thing, the most urgent: take up faults, rebuild a few stripes of the repair at
-//! hand, compare one page of one node. It gives way to users by its pace.
+//! queued there first, by whichever host found it. Who repairs is the host of the shard's node: no two hosts do the same
+//! work, and one that is gone holds up nobody. One step does one small thing, the most urgent: take up faults, rebuild a few
+//! stripes of each of the repairs at hand, compare one page of one node. It gives way to users by its pace.
 
 mod compare;
 mod faults;
+mod queue;
 mod repair;
+mod scrub;
+mod status;
 #[cfg(test)]
 mod tests;
 
 pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
+pub use scrub::{Scrub, ScrubHandle, ScrubOptions, ScrubStatus, Scrubbed, Scrubber};
+pub use status::{HealStatus, HealerHandle};
 
 use super::upkeep::{Background, Chore, ClusterContext, Pace, UpkeepError};
 use crate::metrics;
+use crate::net::ChunkFault;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::Change;
-use crate::storage::meta::record::{BlobRef, RepairRow};
-use crate::types::{BlobId, NodeId, ShardId, ShardIndex};
+use crate::storage::meta::record::BlobRef;
+use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex};
 use compare::{Compared, Comparison};
+use futures::future::join_all;
+use queue::{Looked, RepairQueue, shard_of};
 use repair::{Repair, Repaired};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The actor that heals.
 pub type Healer = Background<Healing>;
 
-/// Repairs looked up together.
-const REPAIRS_PAGE: usize = 64;
 /// Faults taken up in one step.
 const FAULTS_PAGE: usize = 64;
 /// Repairs put off that are remembered; more than that are tried again sooner.
@@ -41,8 +49,14 @@ pub struct HealingOptions {
     pub idle: Duration,
     /// How long a repair that cannot be done now (its node is down, too few sources) is put off.
     pub put_off: Duration,
-    /// How often every node is compared with the metadata.
+    /// Repairs under way at once.
+    pub repairs_max: usize,
+    /// How often every node of this host is compared with the metadata.
     pub compare_every: Duration,
+    /// A shard of an unknown blob counts as an orphan when the blob's id is older than this: few PUTs are so long under way.
+    pub orphan_counted_age: Duration,
+    /// How soon a node with such shards is looked at again.
+    pub orphans_again: Duration,
     /// A shard of an unknown blob is dropped when the blob's id is older than this: older than any PUT can be under way.
     pub orphan_age: Duration,
     pub pace: Pace,
@@ -52,8 +66,11 @@ impl Default for HealingOptions {
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(1),
-            put_off: Duration::from_secs(30),
+            put_off: Duration::from_secs(10),
+            repairs_max: 4,
             compare_every: Duration::from_secs(6 * 3600),
+            orphan_counted_age: Duration::from_secs(3600),
+            orphans_again: Duration::from_secs(3600),
             orphan_age: Duration::from_secs(24 * 3600),
             pace: Pace { idle_bytes_per_second: 200 << 20, busy_bytes_per_second: 40 << 20 },
         }
@@ -61,55 +78,28 @@ impl Default for HealingOptions {
 }
 
 /// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Healed {
     Nothing,
     /// Faults were queued as repairs.
     Queued {
         shards: usize,
     },
-    /// Stripes of a shard were checked, and so many bytes read and written for it.
-    Checked {
+    /// A page of the queue was looked at, and there was nothing in it for this host.
+    Looked,
+    /// Some stripes of some shards were checked, and so many bytes read and written for it.
+    Worked {
         bytes: u64,
+        /// Whole again.
+        repaired: Vec<ShardId>,
+        /// Cannot be rebuilt now.
+        put_off: Vec<ShardId>,
     },
-    /// A shard is whole again.
-    Repaired(ShardId),
-    /// A shard cannot be rebuilt now.
-    PutOff(ShardId),
     /// A page of a node was compared with the metadata.
     Compared {
         missing: usize,
         orphans: usize,
     },
-}
-
-/// What others hold of the healer. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct HealerHandle {
-    wanted: Arc<Mutex<BTreeSet<NodeId>>>,
-}
-
-impl HealerHandle {
-    /// Asks for a comparison of everything that should be on this node with what is: after the drive came back, or was
-    /// replaced. It is forgotten at a restart, which compares all nodes anyway.
-    pub fn reconcile(&self, node: NodeId) {
-        self.change(|wanted| wanted.insert(node));
-    }
-
-    /// Nodes whose comparison is not finished.
-    pub fn reconciling(&self) -> Vec<NodeId> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
-    }
-
-    fn finished(&self, node: NodeId) {
-        self.change(|wanted| wanted.remove(&node));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<NodeId>) -> bool) {
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut wanted);
-        metrics::COMPARISONS_DUE.with_label_values::<&str>(&[]).set(as_gauge(wanted.len() as u64));
-    }
 }
 
 #[derive(Debug)]
@@ -119,21 +109,23 @@ pub struct Healing {
     faults: FaultSource,
     handle: HealerHandle,
     options: HealingOptions,
-    /// Repairs looked up and not begun.
-    queue: VecDeque<RepairRow>,
-    cursor: Option<(BlobId, ShardIndex)>,
-    repair: Option<Repair>,
+    queue: RepairQueue,
+    /// At most `repairs_max`.
+    repairs: Vec<Repair>,
+    /// Whole again, which the metadata does not know yet.
+    whole: Vec<ShardId>,
     /// Until when repairs are put off.
     put_off: BTreeMap<ShardId, Duration>,
     comparison: Option<Comparison>,
-    /// When all nodes are to be compared next.
+    /// When all nodes are to be compared next, and when some are to be searched for orphans again.
     compare_next: Duration,
+    orphans_next: BTreeMap<NodeId, Duration>,
 }
 
 impl Healing {
     pub fn new(context: ClusterContext, faults: FaultSource, options: HealingOptions) -> (Self, HealerHandle) {
         let handle = HealerHandle::default();
-        context.ring.current().nodes().iter().for_each(|node| handle.reconcile(node.id));
+        context.local_nodes().into_iter().for_each(|node| handle.reconcile(node));
         let compare_next = context.ambient.clock.monotonic() + options.compare_every;
         let healing = Self {
             context,
@@ -141,41 +133,48 @@ impl Healing {
             faults,
             handle: handle.clone(),
             options,
-            queue: VecDeque::new(),
-            cursor: None,
-            repair: None,
+            queue: RepairQueue::default(),
+            repairs: Vec::new(),
+            whole: Vec::new(),
             put_off: BTreeMap::new(),
             comparison: None,
             compare_next,
+            orphans_next: BTreeMap::new(),
         };
         (healing, handle)
     }
 
     /// Does the next small thing.
     pub async fn advance(&mut self) -> Result<Healed, UpkeepError> {
+        self.tell_whole().await?;
         let queued = self.take_up_faults().await?;
         if queued > 0 {
             return Ok(Healed::Queued { shards: queued });
         }
-        if self.repair.is_none() {
-            self.repair = self.next_repair().await?;
+        let looked = self.take_up_repairs().await?;
+        if !self.repairs.is_empty() {
+            return self.continue_repairs().await;
         }
-        if let Some(repair) = self.repair.take() {
-            return self.continue_repair(repair).await;
+        if looked {
+            return Ok(Healed::Looked);
         }
         self.continue_comparison().await
     }
 
     /// Queues the shards of reported faults.
     async fn take_up_faults(&mut self) -> Result<usize, UpkeepError> {
-        let mut shards = BTreeSet::new();
+        let mut shards: BTreeSet<ShardId> = BTreeSet::new();
+        let mut corrupt: Vec<(ShardId, ChunkIndex)> = Vec::new();
         while shards.len() < FAULTS_PAGE
             && let Some(fault) = self.faults.take()
         {
             shards.insert(fault.shard);
+            if fault.fault == ChunkFault::Corrupt && self.context.is_local(fault.node) {
+                corrupt.push((fault.shard, fault.chunk));
+            }
         }
-        // The repair at hand looks at every chunk of its shard anyway.
-        if let Some(repair) = &self.repair {
+        // A repair at hand looks at every chunk of its shard anyway.
+        for repair in &self.repairs {
             shards.remove(&repair.shard());
         }
         if shards.is_empty() {
@@ -188,88 +187,156 @@ impl Healing {
                 shards.into_iter().filter_map(|shard| blob_of(shard).transpose()).collect()
             })
             .await?;
-        self.queue_repairs(missing).await
+        let known: BTreeSet<ShardId> =
+            missing.iter().map(|(blob, shard)| ShardId { blob: blob.id, shard: *shard }).collect();
+        let queued = self.queue_repairs(missing).await?;
+        self.handle.found_corrupt(corrupt.into_iter().filter(|(shard, _)| known.contains(shard)));
+        Ok(queued)
     }
 
     async fn queue_repairs(&mut self, missing: Vec<(BlobRef, ShardIndex)>) -> Result<usize, UpkeepError> {
         let count = missing.len();
         if count > 0 {
             self.context.metadata.propose(Change::QueueRepairs { missing }).await?;
-            // Until the queue is counted again.
-            metrics::REPAIRS_QUEUED.with_label_values::<&str>(&[]).add(as_gauge(count as u64));
+            self.queue.hurry();
+            self.count().await?;
         }
         Ok(count)
     }
 
-    /// The next repair that is not put off; looks at no more than one page of the queue.
-    async fn next_repair(&mut self) -> Result<Option<Repair>, UpkeepError> {
+    async fn count(&self) -> Result<(), UpkeepError> {
+        let counts = self.context.look_up(|view| view.counts()).await?;
+        self.handle.show(|status| status.missing_shards = counts.repairs);
+        Ok(())
+    }
+
+    /// Takes repairs that are not put off from the queue, looking at one page of it at most. Says whether a page was looked at.
+    async fn take_up_repairs(&mut self) -> Result<bool, UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         self.put_off.retain(|_, until| *until > now);
-        if self.queue.is_empty() {
-            let after = self.cursor;
-            let look_up = self.context.look_up(move |view| Ok((view.repairs(after, REPAIRS_PAGE)?, view.counts()?)));
-            let (rows, counts) = look_up.await?;
-            metrics::REPAIRS_QUEUED.with_label_values::<&str>(&[]).set(as_gauge(counts.repairs));
-            self.cursor = rows.last().map(|row| (row.blob.id, row.shard)).filter(|_| rows.len() >= REPAIRS_PAGE);
-            self.queue = rows.into();
+        let mut looked = false;
+        if self.queue.is_empty() && self.repairs.len() < self.options.repairs_max {
+            looked = self.look_at_queue().await?;
         }
-        while let Some(row) = self.queue.pop_front() {
-            if !self.put_off.contains_key(&ShardId { blob: row.blob.id, shard: row.shard }) {
-                return Ok(Some(Repair::new(row)?));
+        while self.repairs.len() < self.options.repairs_max
+            && let Some(row) = self.queue.take()
+        {
+            let shard = shard_of(&row);
+            if !self.put_off.contains_key(&shard) && !self.repairs.iter().any(|repair| repair.shard() == shard) {
+                self.repairs.push(Repair::new(row)?);
             }
         }
-        Ok(None)
+        let (repairing, put_off) = (self.repairs.len() as u64, self.put_off.len() as u64);
+        self.handle.show(|status| (status.repairing, status.put_off) = (repairing, put_off));
+        Ok(looked)
     }
 
-    async fn continue_repair(&mut self, mut repair: Repair) -> Result<Healed, UpkeepError> {
-        let shard = repair.shard();
-        match repair.advance(&self.context, &self.codecs).await {
-            Ok(Repaired::Stripes { bytes }) => {
-                self.repair = Some(repair);
-                Ok(Healed::Checked { bytes })
+    async fn look_at_queue(&mut self) -> Result<bool, UpkeepError> {
+        match self.queue.look(&self.context, self.options.idle).await? {
+            Looked::Resting => Ok(false),
+            Looked::Page { rows } => {
+                self.handle.still_queued(rows.iter().map(shard_of));
+                Ok(true)
             }
-            Ok(Repaired::Whole) => {
-                self.context.metadata.propose(Change::FinishRepairs { done: vec![shard] }).await?;
-                metrics::REPAIRS_DONE.with_label_values(&["repaired"]).inc();
-                Ok(Healed::Repaired(shard))
+            Looked::End { rows, tally } => {
+                self.handle.still_queued(rows.iter().map(shard_of));
+                self.handle.queue_seen();
+                self.count().await?;
+                self.handle.show(|status| {
+                    status.under_replicated_objects = tally.blobs;
+                    (status.to_repair_shards, status.to_repair_bytes) = (tally.local_shards, tally.local_bytes);
+                });
+                Ok(false)
             }
-            Ok(Repaired::TooFewSources) => {
-                tracing::warn!(blob = %shard.blob, shard = shard.shard.0, "too few shards are left to rebuild one now");
-                Ok(self.put_off(shard))
-            }
-            Err(UpkeepError::Node(error)) => {
-                tracing::debug!(blob = %shard.blob, shard = shard.shard.0, %error, "repair put off");
-                Ok(self.put_off(shard))
-            }
-            Err(error) => Err(error),
         }
     }
 
-    fn put_off(&mut self, shard: ShardId) -> Healed {
+    /// A few stripes of each repair at hand.
+    async fn continue_repairs(&mut self) -> Result<Healed, UpkeepError> {
+        let (context, codecs) = (&self.context, &self.codecs);
+        let advances = self.repairs.iter_mut().map(|repair| repair.advance(context, codecs));
+        let advanced = join_all(advances).await;
+        let (mut bytes, mut repaired, mut put_off, mut failure) = (0, Vec::new(), Vec::new(), None);
+        for (repair, advanced) in std::mem::take(&mut self.repairs).into_iter().zip(advanced) {
+            let shard = repair.shard();
+            match advanced {
+                Ok(Repaired::Stripes { bytes: some }) => {
+                    bytes += some;
+                    self.repairs.push(repair);
+                }
+                Ok(Repaired::Whole) => repaired.push((shard, repair.shard_bytes())),
+                Ok(Repaired::TooFewSources) => {
+                    tracing::warn!(blob = %shard.blob, shard = shard.shard.0, "too few shards are left to rebuild one now");
+                    put_off.push(shard);
+                }
+                Err(UpkeepError::Node(error)) => {
+                    tracing::debug!(blob = %shard.blob, shard = shard.shard.0, %error, "repair put off");
+                    put_off.push(shard);
+                }
+                Err(error) => {
+                    self.repairs.push(repair);
+                    failure = Some(error);
+                }
+            }
+        }
+        put_off.iter().for_each(|&shard| self.put_off(shard));
+        let now = self.context.ambient.clock.monotonic();
+        let repaired_bytes = repaired.iter().map(|(_, bytes)| bytes).sum();
+        self.handle.repaired(repaired_bytes, repaired.len() as u64, now);
+        let repaired: Vec<ShardId> = repaired.into_iter().map(|(shard, _)| shard).collect();
+        self.whole.extend(&repaired);
+        self.tell_whole().await?;
+        failure.map_or(Ok(Healed::Worked { bytes, repaired, put_off }), Err)
+    }
+
+    /// Tells the metadata of shards that are whole again; what cannot be told now is told first thing next time.
+    async fn tell_whole(&mut self) -> Result<(), UpkeepError> {
+        if self.whole.is_empty() {
+            return Ok(());
+        }
+        self.context.metadata.propose(Change::FinishRepairs { done: self.whole.clone() }).await?;
+        metrics::REPAIRS_DONE.with_label_values(&["repaired"]).inc_by(self.whole.len() as u64);
+        self.whole.clear();
+        self.queue.hurry();
+        self.count().await
+    }
+
+    fn put_off(&mut self, shard: ShardId) {
         metrics::REPAIRS_DONE.with_label_values(&["put_off"]).inc();
         if self.put_off.len() < PUT_OFF_MAX {
             self.put_off.insert(shard, self.context.ambient.clock.monotonic() + self.options.put_off);
         }
-        Healed::PutOff(shard)
+    }
+
+    /// The node to be compared next, and how.
+    fn next_comparison(&mut self, now: Duration) -> Option<Comparison> {
+        if now >= self.compare_next {
+            self.compare_next = now + self.options.compare_every;
+            self.context.local_nodes().into_iter().for_each(|node| self.handle.reconcile(node));
+        }
+        let health = self.context.health.current();
+        for node in self.handle.reconciling() {
+            if !self.context.is_local(node) {
+                // That is for its own host.
+                self.handle.finished(node);
+            } else if health.in_service(node) {
+                return Some(Comparison::whole(node, &self.options));
+            }
+        }
+        let due = self.orphans_next.iter().find(|&(&node, &at)| at <= now && health.in_service(node));
+        due.map(|(&node, _)| Comparison::of_orphans(node, &self.options))
     }
 
     async fn continue_comparison(&mut self) -> Result<Healed, UpkeepError> {
-        let now = self.context.ambient.clock.monotonic();
-        if now >= self.compare_next {
-            self.compare_next = now + self.options.compare_every;
-            let nodes = self.context.ring.current();
-            nodes.nodes().iter().for_each(|node| self.handle.reconcile(node.id));
-        }
-        let health = self.context.health.current();
+        let (now, health) = (self.context.ambient.clock.monotonic(), self.context.health.current());
         // A node that went out of service meanwhile is begun anew when it is back.
         self.comparison = self.comparison.take().filter(|comparison| health.in_service(comparison.node()));
         if self.comparison.is_none() {
-            let due = self.handle.reconciling().into_iter().find(|&node| health.in_service(node));
-            self.comparison = due.map(|node| Comparison::new(node, self.options.orphan_age));
+            self.comparison = self.next_comparison(now);
         }
         let Some(comparison) = &mut self.comparison else { return Ok(Healed::Nothing) };
-        match comparison.advance(&self.context).await? {
-            Compared::Page { missing, orphans } => {
+        match comparison.advance(&self.context).await {
+            Ok(Compared::Page { missing, orphans }) => {
                 let queued = self.queue_repairs(missing).await;
                 if queued.is_err() {
                     // The page is behind it and its shards are in no queue: begin anew.
@@ -277,36 +344,38 @@ impl Healing {
                 }
                 Ok(Healed::Compared { missing: queued?, orphans })
             }
-            Compared::Done => {
-                self.handle.finished(comparison.node());
-                tracing::info!(node = %comparison.node(), "node compared with the metadata");
+            Ok(Compared::Done { orphans_left }) => {
+                let node = comparison.node();
+                if comparison.is_whole() {
+                    self.handle.finished(node);
+                    tracing::info!(%node, "node compared with the metadata");
+                }
+                self.handle.orphans(node, orphans_left);
+                self.orphans_next.remove(&node);
+                if orphans_left > 0 {
+                    self.orphans_next.insert(node, now + self.options.orphans_again);
+                }
                 self.comparison = None;
                 Ok(Healed::Compared { missing: 0, orphans: 0 })
             }
+            Err(error) => Err(error),
         }
     }
 }
 
 impl Chore for Healing {
     async fn step(&mut self) -> Duration {
-        if !self.context.metadata.is_leader() {
-            self.repair = None;
-            self.comparison = None;
-            return self.options.idle;
-        }
         match self.advance().await {
             Ok(Healed::Nothing) => self.options.idle,
-            Ok(Healed::Checked { bytes }) => self.options.pace.pause_after(bytes, &self.context.load),
-            Ok(Healed::Compared { .. }) => Duration::from_millis(if self.context.load.is_busy() { 50 } else { 5 }),
-            Ok(Healed::Queued { .. } | Healed::Repaired(_) | Healed::PutOff(_)) => Duration::ZERO,
+            Ok(Healed::Worked { bytes, .. }) => self.options.pace.pause_after(bytes, &self.context.load),
+            Ok(Healed::Compared { .. } | Healed::Looked) => {
+                Duration::from_millis(if self.context.load.is_busy() { 50 } else { 5 })
+            }
+            Ok(Healed::Queued { .. }) => Duration::ZERO,
             Err(error) => {
                 tracing::warn!(%error, "healing step failed");
                 self.options.idle
             }
         }
     }
-}
-
-fn as_gauge(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,7 @@
 //! The repair of one shard, a few stripes at a time: chunks that its node still has are kept, the others are rebuilt from
 //! the chunks of any `k` other shards and appended. Holds no more than those stripes.
 
+use super::queue::shard_bytes;
 use crate::actors::drives::off_thread;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::metrics;
@@ -13,9 +14,14 @@ use bytes::Bytes;
 use futures::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Stripes looked at in one step.
-const STRIPES_MAX: u32 = 4;
+const STRIPES_MAX: u32 = 2;
+/// For the shard's own node, which is of this host, to do what it is asked.
+const ASK_WAIT_MAX: Duration = Duration::from_secs(35);
+/// For another to give its chunks.
+const SOURCE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repaired {
@@ -51,6 +57,11 @@ impl Repair {
         ShardId { blob: self.blob.id, shard: self.shard }
     }
 
+    /// About how much there is to it.
+    pub(super) fn shard_bytes(&self) -> u64 {
+        shard_bytes(&self.blob)
+    }
+
     fn node_of(&self, shard: ShardIndex) -> Option<NodeId> {
         self.blob.placement.get(usize::from(shard.0)).copied()
     }
@@ -65,7 +76,8 @@ impl Repair {
         let id = self.blob.id;
         if context.look_up(move |view| view.blob(id)).await?.is_none() {
             // It became garbage meanwhile; what was appended since its shards were dropped is an orphan, so drop it here.
-            context.peer(node).await?.drop_shards(node, vec![self.shard()]).await?;
+            let shard = self.shard();
+            context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.drop_shards(node, vec![shard]).await }).await?;
             return Ok(Repaired::Whole);
         }
         let (first, end) = (self.next, self.layout.stripes().min(self.next.saturating_add(STRIPES_MAX)));
@@ -96,7 +108,7 @@ impl Repair {
         end: u32,
     ) -> Result<(Vec<u32>, u64), UpkeepError> {
         let request = ReadChunks { node, shard: self.shard(), first: ChunkIndex(first), count: end - first };
-        let read = context.peer(node).await?.read_chunks(request).await?;
+        let read = context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.read_chunks(request).await }).await?;
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         let mut chunks = read.chunks.into_iter();
         for stripe in first..end {
@@ -120,11 +132,10 @@ impl Repair {
         end: u32,
     ) -> Result<Option<Sources>, UpkeepError> {
         let needed = usize::from(self.blob.geometry.data);
-        let health = context.health.current();
         let mut candidates = (0..self.blob.geometry.shards())
             .filter(|&shard| shard != usize::from(self.shard.0))
             .filter_map(|shard| Some((shard, *self.blob.placement.get(shard)?)))
-            .filter(|&(_, node)| health.in_service(node));
+            .filter(|&(_, node)| context.serves(node));
         let mut sources = Sources { first, chunks: vec![BTreeMap::new(); (end - first) as usize] };
         loop {
             let fewest = wanted.iter().filter_map(|stripe| sources.of(*stripe)).map(BTreeMap::len).min().unwrap_or(0);
@@ -160,10 +171,7 @@ impl Repair {
     ) -> (usize, Vec<Option<Bytes>>) {
         let id = ShardId { blob: self.blob.id, shard: ShardIndex(shard as u8) };
         let request = ReadChunks { node, shard: id, first: ChunkIndex(first), count: end - first };
-        let read = match context.peer(node).await {
-            Ok(peer) => peer.read_chunks(request).await,
-            Err(error) => Err(error),
-        };
+        let read = context.ask(node, SOURCE_WAIT_MAX, |peer| async move { peer.read_chunks(request).await }).await;
         let chunks = read.map(|read| read.chunks.into_iter().map(Result::ok).collect()).unwrap_or_default();
         (shard, chunks)
     }
@@ -205,9 +213,9 @@ impl Repair {
                 _ => runs.push((stripe, vec![chunk])),
             }
         }
-        let peer = context.peer(node).await?;
         for (first, chunks) in runs {
-            peer.append_chunks(AppendChunks { node, shard: self.shard(), first: ChunkIndex(first), chunks }).await?;
+            let request = AppendChunks { node, shard: self.shard(), first: ChunkIndex(first), chunks };
+            context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.append_chunks(request).await }).await?;
         }
         Ok(())
     }

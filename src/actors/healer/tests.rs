@@ -12,6 +12,9 @@ use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex};
 use bytes::Bytes;
 use std::time::Duration;
 
+mod cluster;
+mod scrub;
+
 const STEPS_MAX: usize = 10_000;
 
 fn healing(host: &mut TestHost) -> (Healing, HealerHandle) {
@@ -30,6 +33,14 @@ async fn heal(healing: &mut Healing) -> Vec<Healed> {
         }
     }
     panic!("healing does not come to an end");
+}
+
+fn repaired(done: &[Healed], shard: ShardId) -> bool {
+    done.iter().any(|step| matches!(step, Healed::Worked { repaired, .. } if repaired.contains(&shard)))
+}
+
+fn put_off(done: &[Healed], shard: ShardId) -> bool {
+    done.iter().any(|step| matches!(step, Healed::Worked { put_off, .. } if put_off.contains(&shard)))
 }
 
 fn shard_of(blob: &BlobRef, shard: usize) -> (NodeId, ShardId) {
@@ -87,7 +98,7 @@ async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing()
     assert_eq!(host.get("key").await.expect("read"), Some(content.clone()), "reads go on meanwhile");
     // The read reported the corrupt chunk; the lost shard is found by nobody yet.
     let done = heal(&mut healing).await;
-    assert!(done.contains(&Healed::Repaired(id)), "{done:?}");
+    assert!(repaired(&done, id), "{done:?}");
     host.upkeep.health.take_out(blob.placement[1], "pulled");
     assert_eq!(host.get("key").await.expect("read"), Some(content), "shards 0 and 2 are whole");
     host.close().await;
@@ -105,7 +116,7 @@ async fn a_shard_that_a_put_missed_is_repaired_from_the_durable_queue() {
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let (mut healing, _) = healing(&mut host);
     let (node, id) = shard_of(&blob, 2);
-    assert!(heal(&mut healing).await.contains(&Healed::Repaired(id)));
+    assert!(repaired(&heal(&mut healing).await, id));
     assert_eq!(count(&host, node, id).await, stripes(&blob));
     host.close().await;
 }
@@ -125,11 +136,11 @@ async fn a_repair_without_enough_sources_is_put_off_and_never_made_up() {
     let (mut healing, _) = healing(&mut host);
     let (node, id) = shard_of(&blob, 0);
     let done = heal(&mut healing).await;
-    assert!(done.contains(&Healed::PutOff(id)), "{done:?}");
+    assert!(put_off(&done, id), "{done:?}");
     assert_eq!(count(&host, node, id).await, 0);
     assert_eq!(host.view().await.counts().expect("counts").repairs, 2, "both stay queued");
     host.clock.forward(Duration::from_secs(60));
-    assert!(heal(&mut healing).await.contains(&Healed::PutOff(id)), "it is tried again");
+    assert!(put_off(&heal(&mut healing).await, id), "it is tried again");
     host.close().await;
 }
 
@@ -143,7 +154,7 @@ async fn a_repair_of_a_deleted_object_leaves_nothing_behind() {
     let missing = vec![(blob.clone(), ShardIndex(2))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let (mut healing, _) = healing(&mut host);
-    assert!(matches!(healing.advance().await.expect("a step"), Healed::Checked { .. }), "some stripes were rebuilt");
+    assert!(matches!(healing.advance().await.expect("a step"), Healed::Worked { .. }), "some stripes were rebuilt");
     let (node, id) = shard_of(&blob, 2);
     assert!(count(&host, node, id).await > 0);
     host.delete("key").await;

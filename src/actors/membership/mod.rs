@@ -6,16 +6,16 @@
 
 mod address_book;
 mod founding;
+mod host_watch;
 mod joining;
 mod messages;
-mod prober;
 mod service;
 mod voters;
 
 pub use address_book::AddressBook;
 pub use founding::{Agreement, Found, FoundingBoard, FoundingError, found};
+pub use host_watch::{HostWatch, StatusSource};
 pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join};
-pub use prober::{Prober, StatusSource};
 pub use service::{HostGroups, LateNodeService};
 pub use voters::{VoterKeeper, choose_voters};
 

@@ -2,9 +2,9 @@
 //! when it is there.
 
 use super::founding::FoundingBoard;
+use super::host_watch::StatusSource;
 use super::joining::WelcomeDesk;
 use super::messages::{FoundingAsk, JoinAsk, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
-use super::prober::StatusSource;
 use crate::actors::consensus::MetaHandle;
 use crate::net::{
     AppendChunks, ChunksRead, GroupCall, GroupError, GroupService, InventoryPage, NodeService, PeerError, ReadChunks,

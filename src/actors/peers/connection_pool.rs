@@ -11,8 +11,9 @@ use super::pooled::Pooled;
 use crate::ambient::{Ambient, Clock};
 use crate::limits::{NET_EVICT_AFTER, NET_EVICT_CHECK, NET_REDIAL_AFTER};
 use crate::metrics::POOL_EVENTS;
-use crate::net::{HostService, Peer};
-use crate::types::HostId;
+use crate::net::{HostService, Peer, PeerError};
+use crate::storage::ring::Ring;
+use crate::types::{HostId, NodeId};
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
 };
@@ -81,6 +82,13 @@ impl Peers {
         }
         count("miss");
         self.pool.send(PeerFor(host)).await.map_err(|_| stopped(host))?
+    }
+
+    /// The way to the host of a node, as the ring has it.
+    pub async fn of_node(&self, ring: &Ring, node: NodeId) -> Result<Peer, PeerError> {
+        let host = ring.host_of(node).ok_or(PeerError::NoSuchNode(node))?;
+        let unreachable = |error: DialError| PeerError::Unreachable { host, why: error.why, sent: false };
+        self.peer_for(host).await.map_err(unreachable)
     }
 
     /// Reports that a connection failed.

@@ -1,17 +1,19 @@
-//! How requests find nodes: the ring in force, the connections to hosts, and who was late not long ago. Each is published as
-//! a snapshot; a request reads it and asks nobody.
+//! How requests find nodes: the ring in force, the connections to hosts, which nodes are in trouble, and how fast they
+//! have answered of late. Each is published as a snapshot; a request reads it and asks nobody.
 
 mod connection_pool;
 mod dial;
 mod groups;
 mod hash_ring;
-mod late_nodes;
 mod pooled;
+mod read_latencies;
+mod suspects;
 
 pub use connection_pool::{ConnectionPool, PeerFor, PeerLost, Peers};
 pub use dial::{Dial, DialError, HostAddresses, PipeDialer, QuicDialer};
 pub use hash_ring::{HashRing, LayoutChanged, LayoutRefused, RingReader};
-pub use late_nodes::LateNodes;
+pub use read_latencies::ReadLatencies;
+pub use suspects::{Doubts, Suspects, Trust, nodes_beside};
 
 #[cfg(test)]
 mod tests;

@@ -2,61 +2,76 @@
 
 use super::group::EncodedGroup;
 use super::standings::ShardFailure;
-use crate::actors::request::RequestTimes;
-use crate::net::{AppendChunks, Peer, PeerError};
+use crate::actors::peers::Trust;
+use crate::actors::request::RequestContext;
+use crate::net::{AppendChunks, PeerError};
 use crate::types::{BlobId, NodeId, ShardId, ShardIndex};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// One shard's append.
 pub(super) struct Call {
     pub(super) shard: usize,
-    pub(super) peer: Peer,
     pub(super) request: AppendChunks,
 }
 
-/// Sends every call and waits for all; once `quorum` have succeeded, for `append_late_after` more at most; and never longer
-/// than `append_wait_max`. A call not waited for may still be carried out. Answers with the shards that failed; where the
-/// quorum is out of reach, without waiting for the rest.
-pub(super) async fn append_all(calls: Vec<Call>, quorum: usize, times: RequestTimes) -> Vec<(usize, ShardFailure)> {
-    let mut pending: Vec<usize> = calls.iter().map(|call| call.shard).collect();
+/// Sends every call and waits for all; once `quorum` have succeeded, for `append_late_after` more at most, and only shortly
+/// for nodes that are suspect; and never longer than `append_wait_max`. A call not waited for may still be carried out.
+/// Answers with the shards that failed; where the quorum is out of reach, without waiting for the rest.
+pub(super) async fn append_all(
+    context: &RequestContext,
+    calls: Vec<Call>,
+    quorum: usize,
+) -> Vec<(usize, ShardFailure)> {
+    let times = context.times;
+    let mut pending: Vec<(usize, NodeId)> = calls.iter().map(|call| (call.shard, call.request.node)).collect();
     let all = pending.len();
     let mut failures = Vec::new();
     let mut answers: FuturesUnordered<_> = calls
         .into_iter()
-        .map(|Call { shard, peer, request }| async move { (shard, peer.append_chunks(request).await) })
+        .map(|Call { shard, request }| async move { (shard, request.node, append(context, request).await) })
         .collect();
     let given_up = sleep(times.append_wait_max);
-    tokio::pin!(given_up);
     let late = sleep(times.append_wait_max);
-    tokio::pin!(late);
-    let mut quorum_met = false;
+    tokio::pin!(given_up, late);
+    let mut quorum_since = None;
     while !pending.is_empty() {
         tokio::select! {
-                biased;
+            biased;
             answer = answers.next() => {
-                let Some((shard, result)) = answer else { break };
-                pending.retain(|&other| other != shard);
+                let Some((shard, node, result)) = answer else { break };
+                pending.retain(|&(other, _)| other != shard);
                 if let Err(error) = result {
                     tracing::warn!(shard, %error, "a shard could not be appended");
+                    context.has_failed(node, &error);
                     failures.push((shard, failure_of(&error)));
                 }
                 let written = all - pending.len() - failures.len();
-                if written >= quorum && !quorum_met {
-                    quorum_met = true;
-                    late.as_mut().reset(tokio::time::Instant::now() + times.append_late_after);
+                if written >= quorum {
+                    let since = *quorum_since.get_or_insert_with(Instant::now);
+                    let suspect = pending.iter().all(|&(_, node)| context.trust(node) != Trust::Trusted);
+                    late.as_mut().reset(since + if suspect { times.append_suspect_wait } else { times.append_late_after });
                 }
                 if written + pending.len() < quorum {
                     return failures;
                 }
             }
-            () = &mut late, if quorum_met => break,
+            () = &mut late, if quorum_since.is_some() => break,
             () = &mut given_up => break,
         }
     }
-    failures.extend(pending.into_iter().map(|shard| (shard, ShardFailure::Late)));
+    for &(shard, node) in &pending {
+        tracing::warn!(%node, shard, "a node is too slow; its shard is left to repair");
+        context.was_late(node, "it was too slow to take a shard");
+    }
+    failures.extend(pending.into_iter().map(|(shard, _)| (shard, ShardFailure::Late)));
     failures
+}
+
+/// Reaching the node's host is part of what is waited for.
+async fn append(context: &RequestContext, request: AppendChunks) -> Result<(), PeerError> {
+    context.peer(request.node).await?.append_chunks(request).await
 }
 
 fn failure_of(error: &PeerError) -> ShardFailure {
@@ -72,20 +87,10 @@ fn failure_of(error: &PeerError) -> ShardFailure {
 }
 
 /// The calls that append a group's shards.
-pub(super) fn calls(
-    group: &EncodedGroup,
-    blob: BlobId,
-    good: impl Iterator<Item = (usize, NodeId)>,
-    peers: &[Option<Peer>],
-) -> Vec<Call> {
+pub(super) fn calls(group: &EncodedGroup, blob: BlobId, good: impl Iterator<Item = (usize, NodeId)>) -> Vec<Call> {
     let call = |(shard, node): (usize, NodeId)| {
-        let peer = peers.get(shard)?.clone()?;
         let id = ShardId { blob, shard: ShardIndex(shard as u8) };
-        Some(Call {
-            shard,
-            peer,
-            request: AppendChunks { node, shard: id, first: group.first, chunks: group.chunks(shard) },
-        })
+        Call { shard, request: AppendChunks { node, shard: id, first: group.first, chunks: group.chunks(shard) } }
     };
-    good.filter_map(call).collect()
+    good.map(call).collect()
 }

@@ -11,7 +11,7 @@ use crate::actors::frontend::Permit;
 use crate::actors::gateway::StoreError;
 use crate::actors::request::{RequestContext, offload};
 use crate::limits::PUT_APPENDS_IN_FLIGHT;
-use crate::net::Peer;
+use crate::net::PeerError;
 use crate::storage::checksum::{BodyDigests, BodyHasher};
 use crate::storage::erasure::Codec;
 use crate::storage::meta::record::BlobRef;
@@ -19,11 +19,15 @@ use crate::storage::ring::Placement;
 use crate::types::{BlobId, ChunkIndex, Geometry, NodeId, ShardId, ShardIndex};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::{BoxFuture, OptionFuture};
+use futures::future::{BoxFuture, OptionFuture, join_all};
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// For a node to drop the shards of a failed write.
+const DROP_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A body whose shards are durable on a quorum.
 pub(super) struct StoredBlob {
@@ -45,15 +49,13 @@ pub(super) async fn store(
     let placement = context.place(blob)?;
     let codec =
         context.codecs.codec(placement.geometry).map_err(|error| StoreError::Internal { why: error.to_string() })?;
-    let mut standings = Standings::new(&placement);
-    let peers = reach(context, &placement, &mut standings).await;
+    let standings = Standings::new(&placement);
     standings.check()?;
-    let written = WrittenShards::new(context, blob, &placement, &peers);
+    let written = WrittenShards::new(context, blob, &placement);
     let pipeline = Pipeline {
         context,
         blob,
         codec,
-        peers,
         standings,
         permit: Arc::new(permit),
         filling: Group::new(ChunkIndex(0), placement.geometry),
@@ -67,25 +69,6 @@ pub(super) async fn store(
     let blob =
         BlobRef { id: blob, size_bytes: digests.size_bytes, geometry: placement.geometry, placement: placement.nodes };
     Ok(StoredBlob { blob, missing, written, digests })
-}
-
-/// The way to the node of each shard that is to be written.
-async fn reach(context: &RequestContext, placement: &Placement, standings: &mut Standings) -> Vec<Option<Peer>> {
-    let mut peers = Vec::with_capacity(placement.nodes.len());
-    for (shard, &node) in placement.nodes.iter().enumerate() {
-        if shard >= placement.writable {
-            peers.push(None);
-            continue;
-        }
-        match context.peer(node).await {
-            Ok(peer) => peers.push(Some(peer)),
-            Err(error) => {
-                standings.fail(shard, ShardFailure::Failed(error.to_string()));
-                peers.push(None);
-            }
-        }
-    }
-    peers
 }
 
 /// Time spent in each stage; stages overlap, so their sum may exceed the whole.
@@ -103,8 +86,6 @@ struct Pipeline<'a> {
     context: &'a Arc<RequestContext>,
     blob: BlobId,
     codec: Arc<Codec>,
-    /// `peers[i]` leads to the node of shard `i`.
-    peers: Vec<Option<Peer>>,
     standings: Standings,
     permit: Arc<Permit>,
     filling: Group,
@@ -183,23 +164,17 @@ impl Pipeline<'_> {
     }
 
     fn start_appending(&mut self, group: &EncodedGroup) {
-        let calls = calls(group, self.blob, self.standings.good(), &self.peers);
+        let calls = calls(group, self.blob, self.standings.good());
         let (quorum, context) = (self.standings.quorum(), Arc::clone(self.context));
         self.appending.push(Box::pin(async move {
             let start = context.ambient.clock.monotonic();
-            let failures = append_all(calls, quorum, context.times).await;
+            let failures = append_all(&context, calls, quorum).await;
             (failures, context.ambient.clock.monotonic().saturating_sub(start))
         }));
     }
 
     fn absorb(&mut self, failures: Vec<(usize, ShardFailure)>) -> Result<(), StoreError> {
         for (shard, failure) in failures {
-            if failure == ShardFailure::Late
-                && let Some((_, node)) = self.standings.good().find(|&(at, _)| at == shard)
-            {
-                tracing::warn!(%node, shard, "a node is too slow; its shard is left to repair");
-                self.context.late.report(node, self.now());
-            }
             self.standings.fail(shard, failure);
         }
         self.standings.check()
@@ -217,21 +192,19 @@ impl Pipeline<'_> {
 }
 
 /// The shards of a blob that nothing refers to yet: dropped in the background when this is dropped, on every path of
-/// failure, a client that vanishes included. What that misses is an orphan, and found by scrub.
+/// failure, a client that vanishes included. What that misses is an orphan, and found by the comparison with the metadata.
 pub(super) struct WrittenShards {
     context: Arc<RequestContext>,
     /// The shards that each node may have.
-    shards: BTreeMap<NodeId, (Peer, Vec<ShardId>)>,
+    shards: BTreeMap<NodeId, Vec<ShardId>>,
     unwanted: bool,
 }
 
 impl WrittenShards {
-    fn new(context: &Arc<RequestContext>, blob: BlobId, placement: &Placement, peers: &[Option<Peer>]) -> Self {
-        let mut shards = BTreeMap::<NodeId, (Peer, Vec<ShardId>)>::new();
-        for (shard, (&node, peer)) in placement.nodes.iter().zip(peers).enumerate() {
-            let Some(peer) = peer else { continue };
-            let id = ShardId { blob, shard: ShardIndex(shard as u8) };
-            shards.entry(node).or_insert_with(|| (Arc::clone(peer), Vec::new())).1.push(id);
+    fn new(context: &Arc<RequestContext>, blob: BlobId, placement: &Placement) -> Self {
+        let mut shards = BTreeMap::<NodeId, Vec<ShardId>>::new();
+        for (shard, &node) in placement.nodes.iter().enumerate().take(placement.writable) {
+            shards.entry(node).or_default().push(ShardId { blob, shard: ShardIndex(shard as u8) });
         }
         Self { context: Arc::clone(context), shards, unwanted: true }
     }
@@ -252,13 +225,17 @@ impl Drop for WrittenShards {
         if !self.unwanted {
             return;
         }
-        let shards = std::mem::take(&mut self.shards);
+        let (shards, context) = (std::mem::take(&mut self.shards), Arc::clone(&self.context));
         self.context.executor.spawn(Box::pin(async move {
-            for (node, (peer, shards)) in shards {
-                if let Err(error) = peer.drop_shards(node, shards).await {
-                    tracing::info!(%node, %error, "shards of a failed write are left to scrub");
+            let context = &context;
+            let drops = shards.into_iter().map(|(node, shards)| async move {
+                let dropping = async { context.peer(node).await?.drop_shards(node, shards).await };
+                let dropped = timeout(DROP_WAIT_MAX, dropping).await;
+                if let Err(error) = dropped.unwrap_or(Err(PeerError::TimedOut(node))) {
+                    tracing::info!(%node, %error, "shards of a failed write are left to the comparison with the metadata");
                 }
-            }
+            });
+            join_all(drops).await;
         }));
     }
 }

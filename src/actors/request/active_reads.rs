@@ -65,6 +65,14 @@ impl ActiveReads {
         reads.began.range(..mark.0).all(|(_, &began)| now.saturating_sub(began) >= READ_HOLD_MAX)
     }
 
+    /// How long ago the oldest read began that is still waited for.
+    pub fn oldest_age(&self) -> Option<Duration> {
+        let now = self.clock.monotonic();
+        let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let ages = reads.began.values().map(|&began| now.saturating_sub(began));
+        ages.filter(|&age| age < READ_HOLD_MAX).max()
+    }
+
     pub fn count(&self) -> usize {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).began.len()
     }

@@ -4,9 +4,13 @@
 mod active_reads;
 mod offload;
 #[cfg(test)]
+pub(crate) mod test_hosts;
+#[cfg(test)]
 pub(crate) mod test_nodes;
 #[cfg(test)]
 pub(crate) mod test_world;
+#[cfg(test)]
+mod tests;
 
 pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
 pub use offload::{ComputeThreads, Executor, InPlace, Job, offload};
@@ -16,16 +20,18 @@ use super::drives::UserLoad;
 use super::drives::health::HealthBoard;
 use super::gateway::StoreError;
 use super::healer::FaultSink;
-use super::peers::{LateNodes, Peers, RingReader};
+use super::peers::{Peers, ReadLatencies, RingReader, Suspects, Trust, nodes_beside};
 use crate::ambient::Ambient;
-use crate::limits::{APPEND_LATE_AFTER, APPEND_WAIT_MAX, BODY_IDLE_MAX, READ_HEDGE_AFTER, READ_WAIT_MAX};
+use crate::limits::{
+    APPEND_LATE_AFTER, APPEND_SUSPECT_WAIT, APPEND_WAIT_MAX, BODY_IDLE_MAX, READ_GONE_WAIT, READ_WAIT_MAX,
+};
 use crate::net::{Peer, PeerError};
 use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{PlaceRefusal, Placement, Ring, Standing};
-use crate::types::{BlobId, Geometry, NodeId};
+use crate::types::{BlobId, Geometry, HostId, NodeId};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,11 +68,13 @@ impl Metadata for MetaHandle {
 pub struct RequestTimes {
     /// For a node that has not answered an append, once a quorum has.
     pub append_late_after: Duration,
+    /// As above, for a node that is suspect already.
+    pub append_suspect_wait: Duration,
     /// For an append, in all.
     pub append_wait_max: Duration,
-    /// For a chunk, before parity is asked as well.
-    pub read_hedge_after: Duration,
-    /// For a chunk, in all.
+    /// For a chunk of a node that does not answer, asked because nothing else is left.
+    pub read_gone_wait: Duration,
+    /// For a chunk, in all. When parity is asked as well is for `ReadLatencies` to say.
     pub read_wait_max: Duration,
     /// For the next bytes of a client's body.
     pub body_idle_max: Duration,
@@ -76,8 +84,9 @@ impl Default for RequestTimes {
     fn default() -> Self {
         Self {
             append_late_after: APPEND_LATE_AFTER,
+            append_suspect_wait: APPEND_SUSPECT_WAIT,
             append_wait_max: APPEND_WAIT_MAX,
-            read_hedge_after: READ_HEDGE_AFTER,
+            read_gone_wait: READ_GONE_WAIT,
             read_wait_max: READ_WAIT_MAX,
             body_idle_max: BODY_IDLE_MAX,
         }
@@ -87,11 +96,14 @@ impl Default for RequestTimes {
 /// All that a request reaches.
 #[derive(Debug)]
 pub struct RequestContext {
+    /// This one.
+    pub host: HostId,
     pub metadata: Arc<dyn Metadata>,
     pub ring: RingReader,
     pub peers: Peers,
     pub health: HealthBoard,
-    pub late: LateNodes,
+    pub suspects: Suspects,
+    pub latencies: ReadLatencies,
     pub buffers: BufferPool,
     pub codecs: Codecs,
     pub executor: Arc<dyn Executor>,
@@ -107,12 +119,11 @@ pub struct RequestContext {
 impl RequestContext {
     /// The way to the host of a node.
     pub async fn peer(&self, node: NodeId) -> Result<Peer, PeerError> {
-        let host = self.ring.current().host_of(node).ok_or(PeerError::NoSuchNode(node))?;
-        self.peers.peer_for(host).await.map_err(|error| PeerError::Unavailable { node, why: error.to_string() })
+        self.peers.of_node(&self.ring.current(), node).await
     }
 
-    /// Places a new blob on nodes that can take it. Nodes that were late not long ago are used only where a quorum
-    /// needs them.
+    /// Places a new blob on nodes that can take it. Nodes in trouble are used only where a quorum needs them, and those that
+    /// do not answer never.
     pub fn place(&self, blob: BlobId) -> Result<Placement, StoreError> {
         let ring = self.ring.current();
         self.with_standing(|standing| ring.place(blob, self.geometry, standing))
@@ -135,20 +146,50 @@ impl RequestContext {
         &self,
         decide: impl Fn(&dyn Fn(NodeId) -> Standing) -> Result<T, PlaceRefusal>,
     ) -> Result<T, StoreError> {
-        let health = self.health.current();
-        let standing = |node: NodeId| match (health.accepts_writes(node), health.in_service(node)) {
-            (true, _) => Standing::Live,
-            (false, true) => Standing::Full,
-            (false, false) => Standing::Down,
+        let (health, doubts) = (self.health.current(), self.suspects.current());
+        let now = self.ambient.clock.monotonic();
+        let standing = |node: NodeId| match (health.in_service(node), doubts.trust(node)) {
+            (false, _) | (_, Trust::Gone) => Standing::Down,
+            _ if doubts.is_full(node, now) || !health.accepts_writes(node) => Standing::Full,
+            _ => Standing::Live,
         };
-        let late = self.late.current(self.ambient.clock.monotonic());
-        if !late.is_empty() {
-            let cautious = |node: NodeId| if late.contains(&node) { Standing::Down } else { standing(node) };
-            if let Ok(decided) = decide(&cautious) {
-                return Ok(decided);
+        let cautious = |node: NodeId| match doubts.trust(node) {
+            Trust::Suspect => Standing::Down,
+            Trust::Trusted | Trust::Gone => standing(node),
+        };
+        decide(&cautious).or_else(|_| decide(&standing)).map_err(StoreError::from)
+    }
+
+    /// How far a node is to be trusted with a request now.
+    pub fn trust(&self, node: NodeId) -> Trust {
+        match self.health.current().in_service(node) {
+            true => self.suspects.current().trust(node),
+            false => Trust::Gone,
+        }
+    }
+
+    /// A node let a request wait too long. If it is another host's, the whole host may hang: it is for the probes to say
+    /// which of its nodes answer.
+    pub fn was_late(&self, node: NodeId, why: &str) {
+        let nodes = nodes_beside(&self.ring.current(), self.host, node);
+        self.suspects.late(&nodes, why, self.ambient.clock.monotonic());
+    }
+
+    /// Draws the consequence of a node's failure for the requests that follow.
+    pub fn has_failed(&self, node: NodeId, error: &PeerError) {
+        let (now, why) = (self.ambient.clock.monotonic(), error.to_string());
+        match error {
+            PeerError::OutOfSpace(_) => self.suspects.full(node, now),
+            PeerError::TimedOut(_) | PeerError::Garbled { .. } => self.suspects.late(&[node], &why, now),
+            PeerError::Unreachable { .. } => {
+                self.suspects.gone(&nodes_beside(&self.ring.current(), self.host, node), &why, now);
+            }
+            // A drive of this host that is out of service is known as such.
+            PeerError::Unavailable { .. } if !self.health.current().in_service(node) => {}
+            PeerError::NoSuchNode(_) | PeerError::Unavailable { .. } | PeerError::Refused { .. } => {
+                self.suspects.doubt(node, &why, now);
             }
         }
-        decide(&standing).map_err(StoreError::from)
     }
 
     /// The ring in force.

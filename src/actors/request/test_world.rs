@@ -1,13 +1,15 @@
 //! A store without drives or Raft for tests of the request tasks: nodes and metadata tables in memory.
 
+use super::test_hosts::{Hosts, RuntimeClock};
 use super::test_nodes::MemoryNodes;
 use super::{ActiveReads, Executor, InPlace, Metadata, RequestContext, RequestTimes};
 use crate::actors::consensus::MetaError;
-use crate::actors::drives::UserLoad;
 use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::{Inline, UserLoad};
 use crate::actors::gateway::{BodyChecks, BodyStream, PutObjectRequest, StoreError, Upload};
 use crate::actors::healer::{FaultSource, fault_channel};
-use crate::actors::peers::{ConnectionPool, LateNodes, PipeDialer, RingReader};
+use crate::actors::peers::{ConnectionPool, Dial, PipeDialer, ReadLatencies, RingReader, Suspects};
+use crate::actors::upkeep::ClusterContext;
 use crate::ambient::Ambient;
 use crate::net::NodeService;
 use crate::storage::buffer::BufferPool;
@@ -97,7 +99,10 @@ impl Metadata for Tables {
     }
 }
 
-/// All parts of a store of one host.
+/// The host that requests come to.
+const HOST: HostId = HostId(1);
+
+/// All parts of a store as one host has them.
 pub(crate) struct World {
     pub(crate) nodes: Arc<MemoryNodes>,
     pub(crate) meta: Arc<Tables>,
@@ -143,19 +148,50 @@ impl World {
         executor: Arc<dyn Executor>,
         buffers: BufferPool,
     ) -> Self {
-        let host = HostId(1);
-        let node = |id| LayoutNode { id: NodeId(id), host, weight: 1 };
+        let node = |id| LayoutNode { id: NodeId(id), host: HOST, weight: 1 };
         let layout = Layout::new(Epoch(1), (0..drives).map(node));
+        let dialer = Arc::new(PipeDialer { host: HOST, service });
+        let health = HealthBoard::new((0..drives).map(NodeId));
+        Self::join(geometry, &layout, nodes, dialer, health, (executor, buffers))
+    }
+
+    /// The first of several hosts of some drives each; node `64 * (host - 1) + drive`.
+    pub(crate) fn of_hosts(data: u8, parity: u8, hosts: u64, drives: u32) -> (Self, Arc<Hosts>) {
+        let geometry = Geometry { data, parity, chunk_size_bytes: CHUNK };
+        let node = |host: u64, drive: u32| LayoutNode {
+            id: NodeId((host as u32 - 1) * 64 + drive),
+            host: HostId(host),
+            weight: 1,
+        };
+        let layout =
+            Layout::new(Epoch(1), (1..=hosts).flat_map(|host| (0..drives).map(move |drive| node(host, drive))));
+        let nodes: Arc<MemoryNodes> = Arc::default();
+        let dialer = Hosts::in_memory(hosts, &nodes);
+        let health = HealthBoard::new((0..drives).map(NodeId));
+        let around = (Arc::new(InPlace) as _, BufferPool::new(64 << 20));
+        (Self::join(geometry, &layout, nodes, dialer.clone(), health, around), dialer)
+    }
+
+    fn join(
+        geometry: Geometry,
+        layout: &Layout,
+        nodes: Arc<MemoryNodes>,
+        dialer: Arc<dyn Dial>,
+        health: HealthBoard,
+        (executor, buffers): (Arc<dyn Executor>, BufferPool),
+    ) -> Self {
         let (meta, bucket) = Tables::new();
         let meta = Arc::new(meta);
-        let ambient = Ambient::system();
+        let ambient = Ambient { clock: Arc::new(RuntimeClock::default()), ..Ambient::system() };
         let (sink, faults) = fault_channel();
         let context = Arc::new(RequestContext {
+            host: HOST,
             metadata: Arc::<Tables>::clone(&meta),
-            ring: RingReader::fixed(&layout),
-            peers: ConnectionPool::start_with(Arc::new(PipeDialer { host, service }), &ambient),
-            health: HealthBoard::new((0..drives).map(NodeId)),
-            late: LateNodes::default(),
+            ring: RingReader::fixed(layout),
+            peers: ConnectionPool::start_with(dialer, &ambient),
+            health,
+            suspects: Suspects::default(),
+            latencies: ReadLatencies::default(),
             buffers,
             codecs: Codecs::default(),
             executor,
@@ -167,6 +203,23 @@ impl World {
             times: RequestTimes::default(),
         });
         Self { nodes, meta, bucket, context, faults }
+    }
+
+    /// What probes and chores of the same host reach.
+    pub(crate) fn cluster(&self) -> ClusterContext {
+        let context = &self.context;
+        ClusterContext {
+            host: HOST,
+            metadata: Arc::clone(&context.metadata),
+            ring: context.ring.clone(),
+            peers: context.peers.clone(),
+            health: context.health.clone(),
+            suspects: context.suspects.clone(),
+            threads: Arc::new(Inline),
+            ambient: context.ambient.clone(),
+            load: context.load.clone(),
+            reads: context.reads.clone(),
+        }
     }
 
     pub(crate) fn decide(&self, decides: Decides) {

@@ -193,7 +193,7 @@ impl Compaction {
         for &id in &gathered.unreadable {
             let node = self.drive.node;
             metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), "corrupt"]).inc();
-            self.faults.report(ShardFault { node, shard: id.shard, fault: ChunkFault::Corrupt });
+            self.faults.report(ShardFault { node, shard: id.shard, chunk: id.chunk, fault: ChunkFault::Corrupt });
         }
         let moved = self.copy(gathered.copies).await?;
         self.current = Some(Current { cursor: Some(last), ..current });

@@ -3,7 +3,7 @@
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ThreadsStopped, UserLoad, off_thread};
-use crate::actors::peers::{Peers, RingReader};
+use crate::actors::peers::{Peers, RingReader, Suspects, Trust, nodes_beside};
 use crate::actors::request::{ActiveReads, Metadata};
 use crate::ambient::Ambient;
 use crate::net::{Peer, PeerError};
@@ -11,16 +11,21 @@ use crate::storage::erasure::ErasureError;
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::view::MetaView;
 use crate::storage::stripe::LayoutError;
-use crate::types::NodeId;
+use crate::types::{HostId, NodeId};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Shared by the chores of a host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ClusterContext {
+    /// This one.
+    pub host: HostId,
     pub metadata: Arc<dyn Metadata>,
     pub ring: RingReader,
     pub peers: Peers,
     pub health: HealthBoard,
+    pub suspects: Suspects,
     pub threads: Arc<dyn Blocking>,
     pub ambient: Ambient,
     pub load: UserLoad,
@@ -46,8 +51,42 @@ pub enum UpkeepError {
 impl ClusterContext {
     /// The way to the host of a node.
     pub async fn peer(&self, node: NodeId) -> Result<Peer, PeerError> {
-        let host = self.ring.current().host_of(node).ok_or(PeerError::NoSuchNode(node))?;
-        self.peers.peer_for(host).await.map_err(|error| PeerError::Unavailable { node, why: error.to_string() })
+        self.peers.of_node(&self.ring.current(), node).await
+    }
+
+    /// Asks a node something, for so long at most. A node that does not answer is suspect.
+    pub async fn ask<T, F: Future<Output = Result<T, PeerError>>>(
+        &self,
+        node: NodeId,
+        patience: Duration,
+        ask: impl FnOnce(Peer) -> F,
+    ) -> Result<T, PeerError> {
+        let answer = timeout(patience, async { ask(self.peer(node).await?).await }).await;
+        let answer = answer.unwrap_or(Err(PeerError::TimedOut(node)));
+        let now = self.ambient.clock.monotonic();
+        let beside = || nodes_beside(&self.ring.current(), self.host, node);
+        match &answer {
+            Err(error @ PeerError::TimedOut(_)) => self.suspects.late(&beside(), &error.to_string(), now),
+            Err(error @ PeerError::Unreachable { .. }) => self.suspects.gone(&beside(), &error.to_string(), now),
+            Err(_) | Ok(_) => {}
+        }
+        answer
+    }
+
+    /// Whether a node is one of this host's.
+    pub fn is_local(&self, node: NodeId) -> bool {
+        self.ring.current().host_of(node) == Some(self.host)
+    }
+
+    /// This host's nodes.
+    pub fn local_nodes(&self) -> Vec<NodeId> {
+        let ring = self.ring.current();
+        ring.nodes().iter().filter(|node| node.host == self.host).map(|node| node.id).collect()
+    }
+
+    /// Whether a node can be asked: it is in service, and not in trouble as far as is known.
+    pub fn serves(&self, node: NodeId) -> bool {
+        self.health.current().in_service(node) && self.suspects.current().trust(node) == Trust::Trusted
     }
 
     /// Looks something up in the metadata as it is now.

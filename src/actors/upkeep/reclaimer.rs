@@ -1,21 +1,28 @@
 //! `Reclaimer`: has the shards of garbage blobs dropped by their nodes, and tells the metadata which are gone. Without it
 //! deletes and overwrites never free space. Owns a cursor over the garbage and the page at hand.
 //!
-//! A page of garbage is acted on only when every read of this host that began before the page was looked up has ended, and
-//! each blob only a grace period after it became garbage, for reads that looked it up and have not begun. Shards of a node
+//! Only the leader's host reclaims. A page of garbage is acted on only when every read that began before the page was looked
+//! up has ended, on this host and on the others (one that does not answer is not waited for long), and each blob only a grace period after it became garbage, for reads that looked it up and have not begun. Shards of a node
 //! that is out of service stay pending.
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
+use super::reads_elsewhere::oldest_read;
+use crate::actors::peers::DialError;
 use crate::actors::request::ReadMark;
-use crate::limits::RECLAIM_GRACE;
+use crate::limits::{PROBE_WAIT_MAX, RECLAIM_GRACE};
 use crate::metrics;
+use crate::net::{Peer, PeerError};
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::GarbageRow;
-use crate::types::{BlobId, NodeId, ShardId};
+use crate::types::{BlobId, HostId, NodeId, ShardId};
 use futures::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// For a node to drop the shards of a page.
+const DROP_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// The actor that reclaims.
 pub type Reclaimer = Background<Reclamation>;
@@ -28,13 +35,21 @@ pub struct ReclamationOptions {
     pub grace: Duration,
     /// Pause after the end of the garbage was reached.
     pub idle: Duration,
-    /// Pause between pages, and while readers are waited for.
+    /// Pause between pages; ten times that while readers are waited for.
     pub pause: Duration,
+    /// A host that has not answered for so long has no reads.
+    pub silence_max: Duration,
 }
 
 impl Default for ReclamationOptions {
     fn default() -> Self {
-        Self { page: 256, grace: RECLAIM_GRACE, idle: Duration::from_secs(5), pause: Duration::from_millis(20) }
+        Self {
+            page: 256,
+            grace: RECLAIM_GRACE,
+            idle: Duration::from_secs(5),
+            pause: Duration::from_millis(20),
+            silence_max: RECLAIM_GRACE,
+        }
     }
 }
 
@@ -54,25 +69,39 @@ pub struct Reclamation {
     context: ClusterContext,
     options: ReclamationOptions,
     cursor: Option<BlobId>,
-    /// Garbage looked up, and the moment before that.
-    waiting: Option<(ReadMark, Vec<GarbageRow>)>,
+    waiting: Option<Waiting>,
+    /// Hosts that do not answer, and since when.
+    silent: BTreeMap<HostId, Duration>,
+}
+
+/// Garbage looked up, and the moment before that.
+#[derive(Debug)]
+struct Waiting {
+    mark: ReadMark,
+    since: Duration,
+    rows: Vec<GarbageRow>,
+    /// Other hosts on which no read from before is under way.
+    past: BTreeSet<HostId>,
 }
 
 impl Reclamation {
     pub fn new(context: ClusterContext, options: ReclamationOptions) -> Self {
-        Self { context, options, cursor: None, waiting: None }
+        Self { context, options, cursor: None, waiting: None, silent: BTreeMap::new() }
     }
 
     /// Deals with one page of garbage, or finds that it has to wait.
     pub async fn advance(&mut self) -> Result<Reclaimed, UpkeepError> {
-        let (mark, rows) = match self.waiting.take() {
+        let mut waiting = match self.waiting.take() {
             Some(waiting) => waiting,
             None => self.look_up().await?,
         };
-        if !rows.is_empty() && !self.context.reads.is_past(mark) {
-            self.waiting = Some((mark, rows));
+        let may_act = waiting.rows.is_empty()
+            || (self.context.reads.is_past(waiting.mark) && self.is_past_elsewhere(&mut waiting).await);
+        if !may_act {
+            self.waiting = Some(waiting);
             return Ok(Reclaimed::Waiting);
         }
+        let rows = waiting.rows;
         let more = rows.len() >= self.options.page;
         self.cursor = rows.last().map(|row| row.blob.id).filter(|_| more);
         let gone = self.drop_shards(&rows).await;
@@ -86,21 +115,54 @@ impl Reclamation {
         Ok(if more { Reclaimed::Page { shards } } else { Reclaimed::End { shards } })
     }
 
-    async fn look_up(&self) -> Result<(ReadMark, Vec<GarbageRow>), UpkeepError> {
-        let mark = self.context.reads.mark();
+    async fn look_up(&self) -> Result<Waiting, UpkeepError> {
+        let (mark, since) = (self.context.reads.mark(), self.context.ambient.clock.monotonic());
         let (after, page) = (self.cursor, self.options.page);
         let rows = self.context.look_up(move |view| view.garbage(after, page)).await?;
-        Ok((mark, rows))
+        Ok(Waiting { mark, since, rows, past: BTreeSet::new() })
+    }
+
+    /// Whether every read of other hosts that began before the page was looked up has ended.
+    async fn is_past_elsewhere(&mut self, waiting: &mut Waiting) -> bool {
+        let ring = self.context.ring.current();
+        let hosts: BTreeSet<HostId> = ring.nodes().iter().map(|node| node.host).collect();
+        let others: Vec<HostId> =
+            hosts.into_iter().filter(|&host| host != self.context.host && !waiting.past.contains(&host)).collect();
+        let context = &self.context;
+        let asks = others.iter().map(|&host| async move {
+            let asked = context.ambient.clock.monotonic();
+            let asking = async {
+                let unreachable = |error: DialError| PeerError::Unreachable { host, why: error.why, sent: false };
+                oldest_read(&context.peers.peer_for(host).await.map_err(unreachable)?).await
+            };
+            (host, asked, timeout(PROBE_WAIT_MAX, asking).await.ok().and_then(Result::ok))
+        });
+        for (host, asked, answer) in join_all(asks).await {
+            let is_past = match answer {
+                Some(age) => {
+                    self.silent.remove(&host);
+                    age.is_none_or(|age| age < asked.saturating_sub(waiting.since))
+                }
+                None => {
+                    let since = *self.silent.entry(host).or_insert(asked);
+                    asked.saturating_sub(since) >= self.options.silence_max
+                }
+            };
+            if is_past {
+                waiting.past.insert(host);
+            }
+        }
+        others.iter().all(|host| waiting.past.contains(host))
     }
 
     /// Drops what may go; which shards are gone.
     async fn drop_shards(&self, rows: &[GarbageRow]) -> Vec<ShardId> {
-        let health = self.context.health.current();
+        let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
         let mut by_node: BTreeMap<NodeId, Vec<ShardId>> = BTreeMap::new();
         for row in rows.iter().filter(|row| self.is_ripe(row)) {
             for &shard in &row.pending {
                 match row.blob.placement.get(usize::from(shard.0)) {
-                    Some(&node) if health.in_service(node) => {
+                    Some(&node) if health.in_service(node) && doubts.is_trusted(node) => {
                         by_node.entry(node).or_default().push(ShardId { blob: row.blob.id, shard });
                     }
                     _ => {}
@@ -108,10 +170,9 @@ impl Reclamation {
             }
         }
         let drops = by_node.into_iter().map(|(node, shards)| async move {
-            let dropped = match self.context.peer(node).await {
-                Ok(peer) => peer.drop_shards(node, shards.clone()).await,
-                Err(error) => Err(error),
-            };
+            let wanted = shards.clone();
+            let drop = |peer: Peer| async move { peer.drop_shards(node, wanted).await };
+            let dropped = self.context.ask(node, DROP_WAIT_MAX, drop).await;
             if let Err(error) = &dropped {
                 tracing::debug!(%node, %error, "shards of garbage stay for now");
             }
@@ -134,7 +195,8 @@ impl Chore for Reclamation {
             return self.options.idle;
         }
         match self.advance().await {
-            Ok(Reclaimed::Waiting | Reclaimed::Page { .. }) => self.options.pause,
+            Ok(Reclaimed::Waiting) => self.options.pause * 10,
+            Ok(Reclaimed::Page { .. }) => self.options.pause,
             Ok(Reclaimed::End { .. }) => self.options.idle,
             Err(error) => {
                 tracing::warn!(%error, "garbage was not reclaimed");

@@ -15,7 +15,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use crate::storage::kv::{Kv, KvError, Table};
+use crate::storage::kv::{Batch, Kv, KvError, Table};
 use crate::storage::wal::{Location, WalError};
 use crate::types::{ChunkIndex, Lsn, SegmentId, ShardId};
 use edit::Edit;
@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use edit::Moved;
 pub use inflight::Ticket;
 pub use recover::{LogExtent, recover};
-pub use rows::{ChunkId, Entry, SegmentUse, Tombstone, footprint_bytes};
+pub use rows::{ChunkId, Entry, ScrubRow, SegmentUse, Tombstone, footprint_bytes};
 
 /// The tables of the index, for whoever opens the store beneath.
 pub const TABLES: &[Table] = &[rows::CHUNKS, rows::PLACES, rows::TOMBSTONES, rows::SEGMENTS, rows::STATE];
@@ -240,6 +240,20 @@ impl ShardIndex {
     /// The position from which a start would replay the log.
     pub fn watermark(&self) -> IndexResult<Lsn> {
         Ok(rows::get_watermark(&*self.kv)?.unwrap_or_default())
+    }
+
+    /// How far scrub is on this drive; `None` where it never was. A row that cannot be read is as good as none.
+    pub fn scrub(&self) -> IndexResult<Option<ScrubRow>> {
+        match rows::get_scrub(&*self.kv) {
+            Err(IndexError::Corrupt { .. }) => Ok(None),
+            found => found,
+        }
+    }
+
+    pub fn keep_scrub(&self, row: ScrubRow) -> IndexResult<()> {
+        let mut batch = Batch::default();
+        batch.put(rows::STATE, rows::SCRUB, rows::encode_scrub(row));
+        Ok(self.kv.commit(batch)?)
     }
 
     /// Makes everything published durable. Slow.

@@ -7,13 +7,14 @@
 //! | `tombstones` | blob 16, shard 1 | version 1, position 8, origin 8, body bytes 4, covers 8 |
 //! | `segments` | segment 4 | version 1, chunks 8, tombstones 8, live bytes 8 |
 //! | `state` | `watermark` | version 1, position 8 |
+//! | `state` | `scrub` | version 1, began 8, position 8, until 8, corrupt 8, finished 8, due 8 |
 //! | `state` | `rebuilding` | version 1: the tables are being emptied, start over |
 
 use super::{IndexError, IndexResult};
 use crate::limits::{BLOCK_BYTES, RECORD_PACKED_BYTES_MAX};
 use crate::storage::kv::{KvRead, Pair, PairIter, Table};
 use crate::storage::wal::{Location, RECORD_HEADER_BYTES};
-use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber};
+use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber, UnixMs};
 use std::ops::Bound;
 
 pub(super) const CHUNKS: Table = Table("chunks");
@@ -24,6 +25,7 @@ pub(super) const STATE: Table = Table("state");
 
 pub(super) const WATERMARK: &[u8] = b"watermark";
 pub(super) const REBUILDING: &[u8] = b"rebuilding";
+pub(super) const SCRUB: &[u8] = b"scrub";
 
 const VERSION: u8 = 1;
 const KIND_CHUNK: u8 = 1;
@@ -114,6 +116,22 @@ pub fn footprint_bytes(body_bytes: u32) -> u32 {
     } else {
         block.saturating_add(body_bytes.div_ceil(block).saturating_mul(block))
     }
+}
+
+/// How far the pass over all chunks of the drive is. Lost with the index, which costs the pass under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubRow {
+    /// 0 where no pass is under way.
+    pub began: UnixMs,
+    /// What lies up to here is checked; what was appended after `until` is for the next pass.
+    pub position: Lsn,
+    pub until: Lsn,
+    /// Corrupt chunks that the pass has met; between passes, that the last one met.
+    pub corrupt: u64,
+    /// When the last pass ended; 0 before the first.
+    pub finished: UnixMs,
+    /// When the next one is to begin.
+    pub due: UnixMs,
 }
 
 /// What is at a position.
@@ -325,5 +343,30 @@ pub(super) fn get_watermark(kv: &dyn KvRead) -> IndexResult<Option<Lsn>> {
         let watermark = Lsn(value.u64()?);
         value.end()?;
         Some(Some(watermark))
+    })
+}
+
+pub(super) fn encode_scrub(row: ScrubRow) -> Vec<u8> {
+    let mut value = vec![VERSION];
+    for field in [row.began.0, row.position.0, row.until.0, row.corrupt, row.finished.0, row.due.0] {
+        value.extend_from_slice(&field.to_be_bytes());
+    }
+    value
+}
+
+pub(super) fn get_scrub(kv: &dyn KvRead) -> IndexResult<Option<ScrubRow>> {
+    let Some(value) = kv.get(STATE, SCRUB)? else { return Ok(None) };
+    decode(STATE, &(bytes::Bytes::from_static(SCRUB), value), |_, mut value| {
+        value.version()?;
+        let row = ScrubRow {
+            began: UnixMs(value.u64()?),
+            position: Lsn(value.u64()?),
+            until: Lsn(value.u64()?),
+            corrupt: value.u64()?,
+            finished: UnixMs(value.u64()?),
+            due: UnixMs(value.u64()?),
+        };
+        value.end()?;
+        Some(Some(row))
     })
 }

@@ -32,9 +32,9 @@ fn only_wanted_chunks_are_asked_for_and_neighbours_together() {
     // Bytes 100..380 begin in the second chunk of stripe 0 and end in the second of stripe 2.
     assert_eq!(gather.asks(), vec![ask(1, 0, 3), ask(0, 1, 2)]);
     assert_eq!(gather.asks(), vec![]);
-    assert_eq!(gather.answered(ask(1, 0, 3), vec![good(), good(), good()]), None);
+    assert_eq!(gather.answered(ask(1, 0, 3), vec![good(), good(), good()]), vec![]);
     assert_eq!(gather.outcome(), Outcome::Pending);
-    assert_eq!(gather.answered(ask(0, 1, 2), vec![good(), good()]), None);
+    assert_eq!(gather.answered(ask(0, 1, 2), vec![good(), good()]), vec![]);
     assert_eq!(gather.outcome(), Outcome::Complete);
 }
 
@@ -42,7 +42,8 @@ fn only_wanted_chunks_are_asked_for_and_neighbours_together() {
 fn a_bad_chunk_costs_parity_of_its_stripe_alone() {
     let mut gather = gather(2, 1, 2, 0..256, vec![false; 3]);
     gather.asks();
-    assert_eq!(gather.answered(ask(0, 0, 2), vec![good(), Err(ChunkFault::Missing)]), Some(ChunkFault::Missing));
+    let faults = gather.answered(ask(0, 0, 2), vec![good(), Err(ChunkFault::Missing)]);
+    assert_eq!(faults, vec![(ChunkIndex(1), ChunkFault::Missing)]);
     assert_eq!(gather.asks(), vec![ask(2, 1, 1)]);
     gather.answered(ask(1, 0, 2), vec![good(), good()]);
     gather.answered(ask(2, 1, 1), vec![good()]);
@@ -54,7 +55,8 @@ fn an_answer_that_is_short_or_of_another_length_is_a_corrupt_one() {
     let mut gather = gather(1, 2, 2, 0..128, vec![false; 3]);
     gather.asks();
     let odd = Ok(Bytes::from_static(b"odd"));
-    assert_eq!(gather.answered(ask(0, 0, 2), vec![odd]), Some(ChunkFault::Corrupt));
+    let corrupt = |chunk| (ChunkIndex(chunk), ChunkFault::Corrupt);
+    assert_eq!(gather.answered(ask(0, 0, 2), vec![odd]), vec![corrupt(0), corrupt(1)]);
     assert_eq!(gather.asks(), vec![ask(1, 0, 2)]);
 }
 
@@ -100,7 +102,7 @@ proptest! {
             prop_assert!(!open.is_empty(), "pending, and nothing is under way");
             let turn = usize::from(turns.next().unwrap_or(0));
             if late && turn % 3 == 0 {
-                gather.late();
+                gather.late(open[turn % open.len()]);
             }
             let ask = open.remove(turn % open.len());
             match bad[usize::from(ask.shard.0)] {

@@ -5,7 +5,7 @@ use super::hosts::{
 };
 use crate::net::quic::words::words;
 use crate::net::tls::MEMBER_NAME;
-use crate::net::{ConnectError, GroupCall, GroupService, HostIdentity, NodeService, PeerError};
+use crate::net::{ConnectError, GroupCall, GroupService, HostIdentity, HostService, NodeService, PeerError};
 use crate::types::{ClusterId, HostId};
 use bytes::Bytes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

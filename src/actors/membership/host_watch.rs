@@ -40,7 +40,7 @@ impl StatusSource {
 
 /// Asks other hosts. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Prober {
+pub struct HostWatch {
     peers: Peers,
     health: HealthBoard,
     own: HostId,
@@ -48,7 +48,7 @@ pub struct Prober {
     hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
 }
 
-impl Prober {
+impl HostWatch {
     pub fn new(peers: Peers, health: HealthBoard, own: HostId) -> Self {
         Self { peers, health, own, hosts: Arc::default() }
     }

@@ -1,0 +1,323 @@
+//! `Scrubber`: reads every chunk of one drive from time to time and verifies it, so that what rots is found while there is
+//! still enough to rebuild it from. Owns how far the pass is, which it keeps in the drive's index.
+//!
+//! A pass goes through the log in order of position, which a drive reads fast. What compaction moves meanwhile it moves
+//! behind the end of the pass, and verifies when it does; so every chunk that was there at the beginning is checked once.
+//! A corrupt chunk is reported as one that a read met; the pass waits where the report is not taken.
+
+use crate::actors::drives::{Drive, ReadFailure, off_thread};
+use crate::actors::healer::ShardFault;
+use crate::actors::upkeep::{Background, Chore, CompactionContext, CompactionError, Pace};
+use crate::metrics;
+use crate::net::{ChunkFault, PeerError};
+use crate::storage::shard_index::{ChunkId, Entry, Placed, ScrubRow};
+use crate::types::{Lsn, NodeId, SegmentId, UnixMs};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The actor that scrubs one drive.
+pub type Scrubber = Background<Scrub>;
+
+#[derive(Clone, Copy, Debug)]
+pub struct ScrubOptions {
+    /// From the end of a pass to the beginning of the next.
+    pub interval: Duration,
+    /// Read in one step, at most, but for one chunk.
+    pub step_bytes_max: u64,
+    pub step_records_max: usize,
+    /// Pause when no pass is due.
+    pub idle: Duration,
+    /// How often the position is made durable.
+    pub keep_every: Duration,
+    pub pace: Pace,
+}
+
+impl Default for ScrubOptions {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30 * 24 * 3600),
+            step_bytes_max: 1 << 20,
+            step_records_max: 64,
+            idle: Duration::from_secs(10),
+            keep_every: Duration::from_secs(60),
+            pace: Pace { idle_bytes_per_second: 50 << 20, busy_bytes_per_second: 5 << 20 },
+        }
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scrubbed {
+    /// No pass is due.
+    Nothing,
+    Checked {
+        bytes: u64,
+        corrupt: usize,
+    },
+    /// A report was not taken: the same chunks are checked again.
+    Waiting,
+    /// The pass is over.
+    Finished,
+}
+
+/// How scrub stands on one drive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScrubStatus {
+    /// When the pass under way began.
+    pub began: Option<UnixMs>,
+    pub done_permille: u64,
+    /// Until its end, at the speed so far.
+    pub eta: Option<Duration>,
+    /// Corrupt chunks that the pass under way, or else the last one, has met.
+    pub corrupt: u64,
+    pub finished: Option<UnixMs>,
+    pub due: UnixMs,
+}
+
+/// What others hold of the scrubbers of a host. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct ScrubHandle {
+    board: Arc<Mutex<Board>>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    wanted: BTreeSet<NodeId>,
+    drives: BTreeMap<NodeId, ScrubStatus>,
+}
+
+impl ScrubHandle {
+    /// Asks for a pass over this drive to begin now; one that is under way goes on.
+    pub fn start(&self, node: NodeId) {
+        self.lock().wanted.insert(node);
+    }
+
+    /// Of each drive of this host.
+    pub fn status(&self) -> BTreeMap<NodeId, ScrubStatus> {
+        self.lock().drives.clone()
+    }
+
+    fn take_wish(&self, node: NodeId) -> bool {
+        self.lock().wanted.remove(&node)
+    }
+
+    fn show(&self, node: NodeId, status: ScrubStatus) {
+        let label = node.to_string();
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics::SCRUB_PERMILLE.with_label_values(&[&label]).set(gauge(status.done_permille));
+        let finished = status.finished.map_or(0, |finished| finished.0 / 1000);
+        metrics::SCRUBBED_AT.with_label_values(&[&label]).set(gauge(finished));
+        self.lock().drives.insert(node, status);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pass under way.
+#[derive(Debug)]
+struct Pass {
+    /// Segments still to be checked, the one at hand first, and how many there were.
+    segments: VecDeque<SegmentId>,
+    all: usize,
+    /// Of the largest one's file.
+    segment_bytes: u64,
+}
+
+impl Pass {
+    fn done_permille(&self, position: Lsn) -> u64 {
+        let behind = (self.all - self.segments.len().min(self.all)) as u64 * 1000;
+        let within = match self.segments.front() {
+            Some(&at) if at == position.segment() => {
+                (u64::from(position.offset()) * 1000 / self.segment_bytes).min(999)
+            }
+            _ => 0,
+        };
+        (behind + within) / (self.all as u64).max(1)
+    }
+}
+
+#[derive(Debug)]
+pub struct Scrub {
+    drive: Drive,
+    context: CompactionContext,
+    options: ScrubOptions,
+    handle: ScrubHandle,
+    /// `None` until it was looked up.
+    row: Option<ScrubRow>,
+    pass: Option<Pass>,
+    /// When the row was last made durable.
+    kept: Duration,
+}
+
+/// What was read in one step.
+#[derive(Debug, Default)]
+struct Checked {
+    /// `None`: nothing of the segment is left.
+    last: Option<Lsn>,
+    bytes: u64,
+    corrupt: Vec<ChunkId>,
+}
+
+impl Scrub {
+    pub fn new(drive: Drive, context: CompactionContext, options: ScrubOptions, handle: ScrubHandle) -> Self {
+        let kept = context.ambient.clock.monotonic();
+        Self { drive, context, options, handle, row: None, pass: None, kept }
+    }
+
+    /// Does the next bounded piece of work.
+    pub async fn advance(&mut self) -> Result<Scrubbed, CompactionError> {
+        let mut row = match self.row {
+            Some(row) => row,
+            None => self.look_up().await?,
+        };
+        let now = self.context.ambient.clock.unix_ms();
+        let wanted = self.handle.take_wish(self.drive.node);
+        if row.began == UnixMs(0) {
+            if now < row.due && !wanted {
+                return Ok(Scrubbed::Nothing);
+            }
+            row = ScrubRow { began: now, position: Lsn(0), until: self.drive.index.head(), corrupt: 0, ..row };
+            self.keep(row).await?;
+        }
+        if self.pass.is_none() {
+            let uses = self.drive.index.uses();
+            let ahead = uses.range(row.position.segment()..=row.until.segment());
+            let segments: VecDeque<SegmentId> = ahead.map(|(&id, _)| id).collect();
+            let all = uses.range(..=row.until.segment()).count();
+            let files = self.drive.log.segments().into_iter().map(|segment| u64::from(segment.file_bytes));
+            self.pass = Some(Pass { segments, all, segment_bytes: files.max().unwrap_or(1).max(1) });
+        }
+        self.continue_pass(row).await
+    }
+
+    async fn look_up(&mut self) -> Result<ScrubRow, CompactionError> {
+        let index = self.drive.index.clone();
+        let found = off_thread(&self.context.threads, move || index.scrub()).await??;
+        let interval_ms = u64::try_from(self.options.interval.as_millis()).unwrap_or(u64::MAX);
+        let due = UnixMs(self.context.ambient.clock.unix_ms().0.saturating_add(interval_ms));
+        let row = match found {
+            // The interval may have been shortened.
+            Some(row) => ScrubRow { due: row.due.min(due), ..row },
+            None => ScrubRow { due, ..ScrubRow::default() },
+        };
+        self.keep(row).await?;
+        Ok(row)
+    }
+
+    async fn continue_pass(&mut self, row: ScrubRow) -> Result<Scrubbed, CompactionError> {
+        let Some(segment) = self.pass.as_ref().and_then(|pass| pass.segments.front().copied()) else {
+            return self.finish(row).await;
+        };
+        let (drive, options) = (self.drive.clone(), self.options);
+        let work = move || check(&drive, segment, row, options);
+        let checked = off_thread(&self.context.threads, work).await??;
+        let node = self.drive.node;
+        for id in &checked.corrupt {
+            let fault = ShardFault { node, shard: id.shard, chunk: id.chunk, fault: ChunkFault::Corrupt };
+            if !self.context.faults.report(fault) {
+                return Ok(Scrubbed::Waiting);
+            }
+        }
+        let label = node.to_string();
+        metrics::SCRUBBED_BYTES.with_label_values(&[&label]).inc_by(checked.bytes);
+        metrics::CHUNK_FAULTS.with_label_values(&[&label, "corrupt"]).inc_by(checked.corrupt.len() as u64);
+        let mut row = ScrubRow { corrupt: row.corrupt.saturating_add(checked.corrupt.len() as u64), ..row };
+        match checked.last {
+            Some(last) => row.position = last,
+            None => {
+                row.position = Lsn::new(segment, u32::MAX);
+                self.pass.as_mut().map(|pass| pass.segments.pop_front());
+            }
+        }
+        self.row = Some(row);
+        self.show(row);
+        if self.context.ambient.clock.monotonic().saturating_sub(self.kept) >= self.options.keep_every {
+            self.keep(row).await?;
+        }
+        Ok(Scrubbed::Checked { bytes: checked.bytes, corrupt: checked.corrupt.len() })
+    }
+
+    async fn finish(&mut self, row: ScrubRow) -> Result<Scrubbed, CompactionError> {
+        let now = self.context.ambient.clock.unix_ms();
+        let interval_ms = u64::try_from(self.options.interval.as_millis()).unwrap_or(u64::MAX);
+        let due = UnixMs(now.0.saturating_add(interval_ms));
+        let ended = ScrubRow { began: UnixMs(0), finished: now, due, ..row };
+        self.pass = None;
+        self.keep(ended).await?;
+        tracing::info!(node = %self.drive.node, corrupt = row.corrupt, "every chunk of the drive was verified");
+        Ok(Scrubbed::Finished)
+    }
+
+    /// Makes the row durable, for a restart to go on from there.
+    async fn keep(&mut self, row: ScrubRow) -> Result<(), CompactionError> {
+        self.row = Some(row);
+        self.show(row);
+        let index = self.drive.index.clone();
+        let work = move || index.keep_scrub(row).and_then(|()| index.persist());
+        off_thread(&self.context.threads, work).await??;
+        self.kept = self.context.ambient.clock.monotonic();
+        Ok(())
+    }
+
+    fn show(&self, row: ScrubRow) {
+        let began = (row.began > UnixMs(0)).then_some(row.began);
+        let done_permille = match (&self.pass, began) {
+            (Some(pass), Some(_)) => pass.done_permille(row.position),
+            (None, Some(_)) => 0,
+            (_, None) => 1000,
+        };
+        let elapsed_ms = self.context.ambient.clock.unix_ms().0.saturating_sub(row.began.0);
+        let eta_ms = |done: u64| elapsed_ms.saturating_mul(1000 - done) / done;
+        let eta = (began.is_some() && done_permille > 0).then(|| Duration::from_millis(eta_ms(done_permille)));
+        let finished = (row.finished > UnixMs(0)).then_some(row.finished);
+        let (corrupt, due) = (row.corrupt, row.due);
+        self.handle.show(self.drive.node, ScrubStatus { began, done_permille, eta, corrupt, finished, due });
+    }
+}
+
+/// Blocking. Reads the next chunks of a segment.
+fn check(drive: &Drive, segment: SegmentId, row: ScrubRow, options: ScrubOptions) -> Result<Checked, CompactionError> {
+    let after = (row.position.segment() == segment).then_some(row.position);
+    let mut checked = Checked::default();
+    let mut wanted: Vec<(ChunkId, Entry)> = Vec::new();
+    for placed in drive.index.placed_in(segment, after, options.step_records_max)? {
+        if placed.at().lsn > row.until || checked.bytes >= options.step_bytes_max {
+            break;
+        }
+        checked.last = Some(placed.at().lsn);
+        if let Placed::Chunk { id, entry } = placed {
+            checked.bytes += u64::from(entry.at.body_bytes);
+            wanted.push((id, entry));
+        }
+    }
+    let read = drive.read_entries(&wanted).map_err(|failure| match failure {
+        ReadFailure::Index(error) => CompactionError::Index(error),
+        ReadFailure::OutOfService(why) => PeerError::Unavailable { node: drive.node, why }.into(),
+    })?;
+    // What is missing was dropped since.
+    let is_corrupt = |read: &Result<_, ChunkFault>| matches!(read, Err(ChunkFault::Corrupt));
+    let corrupt = wanted.iter().zip(&read).filter(|(_, read)| is_corrupt(read)).map(|((id, _), _)| *id);
+    checked.corrupt = corrupt.collect();
+    Ok(checked)
+}
+
+impl Chore for Scrub {
+    async fn step(&mut self) -> Duration {
+        if !self.context.health.current().in_service(self.drive.node) {
+            return self.options.idle;
+        }
+        match self.advance().await {
+            Ok(Scrubbed::Nothing) => self.options.idle,
+            Ok(Scrubbed::Checked { bytes, .. }) => self.options.pace.pause_after(bytes, &self.context.load),
+            Ok(Scrubbed::Waiting) => Duration::from_secs(1),
+            Ok(Scrubbed::Finished) => Duration::ZERO,
+            Err(error) => {
+                tracing::warn!(node = %self.drive.node, %error, "scrub step failed");
+                self.options.idle
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! How the healing stands, for metrics and for the admin API: counts that go back to 0 by themselves once things are in
+//! order, progress, and how long the rest will take.
+
+use crate::metrics;
+use crate::types::{ChunkIndex, NodeId, ShardId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Corrupt chunks that are remembered; more are not counted until some of these are repaired.
+const CORRUPT_MAX: usize = 65_536;
+/// Over so long the speed is measured.
+const RATE_OVER: Duration = Duration::from_secs(60);
+
+/// How the healing stands as this host knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealStatus {
+    /// Shards of the whole cluster that are missing, or have chunks missing or corrupt, and are queued for repair.
+    pub missing_shards: u64,
+    /// Objects (and parts of objects) of the whole cluster with at least one such shard.
+    pub under_replicated_objects: u64,
+    /// Chunks on this host's drives that failed their checksum and are not yet rewritten.
+    pub corrupt_chunks: u64,
+    /// Shards on this host's drives that nothing refers to and that are not yet dropped, as the last comparison found.
+    pub orphaned_shards: u64,
+    /// Of the missing shards, those of this host's nodes, which this host repairs, and how many bytes that is at most.
+    pub to_repair_shards: u64,
+    pub to_repair_bytes: u64,
+    /// Repairs under way, and those that cannot be done now.
+    pub repairing: u64,
+    pub put_off: u64,
+    /// Since the start of the process.
+    pub repaired_shards: u64,
+    pub repaired_bytes: u64,
+    pub bytes_per_second: u64,
+    /// Until this host's nodes are whole, at that speed; `None` where nothing moves.
+    pub eta: Option<Duration>,
+    /// This host's nodes whose comparison with the metadata is not finished.
+    pub comparing: Vec<NodeId>,
+}
+
+/// What others hold of the healer. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct HealerHandle {
+    board: Arc<Mutex<Board>>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    status: HealStatus,
+    wanted: BTreeSet<NodeId>,
+    orphans: BTreeMap<NodeId, u64>,
+    corrupt: CorruptChunks,
+    rate: Rate,
+}
+
+impl HealerHandle {
+    /// Asks for a comparison of everything that should be on this node with what is: after the drive came back, or was
+    /// replaced. It is forgotten at a restart, which compares all nodes anyway. Only the node's own host does it.
+    pub fn reconcile(&self, node: NodeId) {
+        self.want(|wanted| wanted.insert(node));
+    }
+
+    /// Nodes whose comparison is not finished.
+    pub fn reconciling(&self) -> Vec<NodeId> {
+        self.lock().wanted.iter().copied().collect()
+    }
+
+    pub fn status(&self) -> HealStatus {
+        let board = self.lock();
+        let comparing = board.wanted.iter().copied().collect();
+        HealStatus { comparing, ..board.status.clone() }
+    }
+
+    pub(super) fn finished(&self, node: NodeId) {
+        self.want(|wanted| wanted.remove(&node));
+    }
+
+    fn want(&self, change: impl FnOnce(&mut BTreeSet<NodeId>) -> bool) {
+        let mut board = self.lock();
+        change(&mut board.wanted);
+        metrics::COMPARISONS_DUE.with_label_values::<&str>(&[]).set(as_gauge(board.wanted.len() as u64));
+    }
+
+    /// Changes what is shown, and shows it.
+    pub(super) fn show(&self, change: impl FnOnce(&mut HealStatus)) {
+        let mut board = self.lock();
+        change(&mut board.status);
+        board.publish();
+    }
+
+    pub(super) fn orphans(&self, node: NodeId, count: u64) {
+        let mut board = self.lock();
+        board.orphans.insert(node, count);
+        board.publish();
+    }
+
+    pub(super) fn repaired(&self, bytes: u64, shards: u64, now: Duration) {
+        let mut board = self.lock();
+        board.status.repaired_shards += shards;
+        board.status.repaired_bytes += bytes;
+        board.rate.moved(bytes, now);
+        board.status.bytes_per_second = board.rate.per_second(now);
+        board.status.to_repair_shards = board.status.to_repair_shards.saturating_sub(shards);
+        board.status.to_repair_bytes = board.status.to_repair_bytes.saturating_sub(bytes);
+        board.publish();
+    }
+
+    /// Corrupt chunks of this host's drives whose repair is queued.
+    pub(super) fn found_corrupt(&self, chunks: impl IntoIterator<Item = (ShardId, ChunkIndex)>) {
+        let mut board = self.lock();
+        chunks.into_iter().for_each(|(shard, chunk)| board.corrupt.add(shard, chunk));
+        board.publish();
+    }
+
+    /// These shards are queued still.
+    pub(super) fn still_queued(&self, shards: impl IntoIterator<Item = ShardId>) {
+        let mut board = self.lock();
+        shards.into_iter().for_each(|shard| board.corrupt.seen(shard));
+    }
+
+    /// All of the queue was looked at: what was not seen in it is repaired, or refers to nothing any more.
+    pub(super) fn queue_seen(&self) {
+        let mut board = self.lock();
+        board.corrupt.pass_over();
+        board.publish();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn publish(&mut self) {
+        let status = &mut self.status;
+        status.corrupt_chunks = self.corrupt.count as u64;
+        status.orphaned_shards = self.orphans.values().sum();
+        let is_moving = status.bytes_per_second > 0 && status.to_repair_shards > 0;
+        status.eta = match status.to_repair_shards {
+            0 => Some(Duration::ZERO),
+            _ => is_moving.then(|| Duration::from_secs(status.to_repair_bytes / status.bytes_per_second)),
+        };
+        let gauges = [
+            (&metrics::MISSING_SHARDS, status.missing_shards),
+            (&metrics::REPAIRS_QUEUED, status.missing_shards),
+            (&metrics::UNDER_REPLICATED_OBJECTS, status.under_replicated_objects),
+            (&metrics::CORRUPT_CHUNKS, status.corrupt_chunks),
+            (&metrics::ORPHANED_SHARDS, status.orphaned_shards),
+            (&metrics::REPAIRS_LOCAL, status.to_repair_shards),
+            (&metrics::REPAIRS_ACTIVE, status.repairing),
+        ];
+        for (gauge, value) in gauges {
+            gauge.with_label_values::<&str>(&[]).set(as_gauge(value));
+        }
+        let left = status.eta.map_or(-1, |eta| as_gauge(eta.as_secs()));
+        metrics::REPAIR_SECONDS_LEFT.with_label_values::<&str>(&[]).set(left);
+    }
+}
+
+/// Chunks that are corrupt, by shard; each leaves when a whole pass over the queue did not meet its shard. Pure.
+#[derive(Debug, Default)]
+struct CorruptChunks {
+    shards: BTreeMap<ShardId, Corrupt>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Corrupt {
+    chunks: BTreeSet<ChunkIndex>,
+    /// Met in the pass under way, or added since it began.
+    seen: bool,
+}
+
+impl CorruptChunks {
+    fn add(&mut self, shard: ShardId, chunk: ChunkIndex) {
+        if self.count >= CORRUPT_MAX {
+            return;
+        }
+        let corrupt = self.shards.entry(shard).or_insert_with(|| Corrupt { chunks: BTreeSet::new(), seen: true });
+        corrupt.seen = true;
+        self.count += usize::from(corrupt.chunks.insert(chunk));
+    }
+
+    fn seen(&mut self, shard: ShardId) {
+        if let Some(corrupt) = self.shards.get_mut(&shard) {
+            corrupt.seen = true;
+        }
+    }
+
+    fn pass_over(&mut self) {
+        self.shards.retain(|_, corrupt| std::mem::take(&mut corrupt.seen));
+        self.count = self.shards.values().map(|corrupt| corrupt.chunks.len()).sum();
+    }
+}
+
+/// Bytes a second over about the last minute. Pure.
+#[derive(Debug, Default)]
+struct Rate {
+    /// What was moved, of which less and less counts.
+    bytes: f64,
+    at: Duration,
+}
+
+impl Rate {
+    fn moved(&mut self, bytes: u64, now: Duration) {
+        self.bytes = self.left(now) + bytes as f64;
+        self.at = now;
+    }
+
+    fn left(&self, now: Duration) -> f64 {
+        self.bytes * (-now.saturating_sub(self.at).as_secs_f64() / RATE_OVER.as_secs_f64()).exp()
+    }
+
+    fn per_second(&self, now: Duration) -> u64 {
+        (self.left(now) / RATE_OVER.as_secs_f64()) as u64
+    }
+}
+
+fn as_gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CorruptChunks, HealerHandle, Rate};
+    use crate::types::{BlobId, ChunkIndex, ShardId, ShardIndex};
+    use std::time::Duration;
+
+    fn shard(blob: u128) -> ShardId {
+        ShardId { blob: BlobId(blob), shard: ShardIndex(0) }
+    }
+
+    #[test]
+    fn corrupt_chunks_leave_when_their_shard_is_queued_no_more() {
+        let mut corrupt = CorruptChunks::default();
+        corrupt.add(shard(1), ChunkIndex(3));
+        corrupt.add(shard(1), ChunkIndex(3));
+        corrupt.add(shard(1), ChunkIndex(4));
+        corrupt.add(shard(2), ChunkIndex(0));
+        assert_eq!(corrupt.count, 3);
+        corrupt.pass_over();
+        assert_eq!(corrupt.count, 3, "the pass may have begun before they were queued");
+        corrupt.seen(shard(1));
+        corrupt.pass_over();
+        assert_eq!(corrupt.count, 2, "the other was not met");
+        corrupt.pass_over();
+        assert_eq!(corrupt.count, 0);
+    }
+
+    #[test]
+    fn the_speed_and_the_time_left_follow_what_is_done() {
+        let mut rate = Rate::default();
+        let second = Duration::from_secs(1);
+        (0..600).for_each(|at| rate.moved(1000, at * second));
+        let steady = rate.per_second(600 * second);
+        assert!((950..1050).contains(&steady), "{steady}");
+        assert!(rate.per_second(1200 * second) < 10, "nothing moves any more");
+        let handle = HealerHandle::default();
+        handle.show(|status| (status.to_repair_shards, status.to_repair_bytes) = (10, 1_000_000));
+        assert_eq!(handle.status().eta, None);
+        handle.repaired(600_000, 6, second);
+        let status = handle.status();
+        assert_eq!((status.to_repair_shards, status.bytes_per_second), (4, 10_000));
+        assert_eq!(status.eta, Some(Duration::from_secs(40)));
+    }
+}

@@ -1,0 +1,241 @@
+//! Several hosts that heal over the same queue: each its own, none waiting for another, and counts that come back to 0.
+
+use super::{heal, healing, lose, repaired, shard_of, stripes};
+use crate::actors::drives::test_host::{
+    CHUNK_BYTES, Seeded, TestCluster, TestHost, blob_of, flip_byte_of, open_cluster,
+};
+use crate::actors::healer::{HealerHandle, Healing};
+use crate::actors::request::Metadata;
+use crate::actors::request::test_hosts::HostState;
+use crate::actors::upkeep::{Reclaimed, Reclamation, ReclamationOptions};
+use crate::net::{AppendChunks, NodeService};
+use crate::storage::meta::command::Change;
+use crate::storage::meta::record::BlobRef;
+use crate::types::{ChunkIndex, HostId, NodeId, ShardId, ShardIndex};
+use bytes::Bytes;
+use std::path::Path;
+use std::time::Duration;
+
+const SECOND: usize = 1;
+
+/// Three hosts of two drives, one shard each.
+async fn cluster(root: &Path) -> TestCluster {
+    open_cluster(root, (3, 3), 3, 2).await
+}
+
+fn healers(cluster: &mut TestCluster) -> Vec<(Healing, HealerHandle)> {
+    cluster.hosts.iter_mut().map(healing).collect()
+}
+
+async fn put(cluster: &TestCluster, seed: u64, stripes: usize) -> (BlobRef, Bytes) {
+    let content = Seeded::new(seed).bytes(stripes * 3 * CHUNK_BYTES as usize - 100);
+    let manifest = cluster.hosts[0].put(&format!("key{seed}"), &content).await.expect("stored");
+    (blob_of(&manifest).clone(), content)
+}
+
+/// The host of a node, as an index.
+fn home(node: NodeId) -> usize {
+    (node.0 / 64) as usize
+}
+
+/// A shard of the blob on this host.
+fn shard_on(blob: &BlobRef, host: usize) -> usize {
+    blob.placement.iter().position(|&node| home(node) == host).expect("two a host")
+}
+
+async fn count(cluster: &TestCluster, blob: &BlobRef, shard: usize) -> u32 {
+    let (node, id) = shard_of(blob, shard);
+    cluster.hosts[home(node)].service.count_chunks(node, vec![id]).await.expect("counted")[0]
+}
+
+async fn queue(host: &TestHost, blob: &BlobRef, shards: &[usize]) {
+    let missing = shards.iter().map(|&shard| (blob.clone(), ShardIndex(shard as u8))).collect();
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+}
+
+async fn close(cluster: TestCluster) {
+    for host in cluster.hosts {
+        host.close().await;
+    }
+}
+
+#[actix::test]
+async fn each_host_repairs_its_own_nodes_and_all_counts_come_back_to_zero() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    let (blob, content) = put(&cluster, 1, 5).await;
+    let (first, second) = (shard_on(&blob, 0), shard_on(&blob, SECOND));
+    lose(&cluster.hosts[0], &blob, first).await;
+    lose(&cluster.hosts[SECOND], &blob, second).await;
+    queue(&cluster.hosts[2], &blob, &[first, second]).await;
+    let mut healers = healers(&mut cluster);
+    let done = heal(&mut healers[0].0).await;
+    assert!(repaired(&done, shard_of(&blob, first).1) && !repaired(&done, shard_of(&blob, second).1), "{done:?}");
+    assert_eq!((count(&cluster, &blob, first).await, count(&cluster, &blob, second).await), (stripes(&blob), 0));
+    let status = healers[0].1.status();
+    assert_eq!((status.missing_shards, status.under_replicated_objects, status.to_repair_shards), (1, 1, 0));
+    let done = heal(&mut healers[SECOND].0).await;
+    assert!(repaired(&done, shard_of(&blob, second).1), "{done:?}");
+    assert_eq!(count(&cluster, &blob, second).await, stripes(&blob));
+    for (healing, handle) in &mut healers {
+        cluster.hosts[0].clock.forward(Duration::from_secs(2));
+        heal(healing).await;
+        let status = handle.status();
+        assert_eq!((status.missing_shards, status.under_replicated_objects), (0, 0));
+        assert_eq!((status.eta, status.comparing), (Some(Duration::ZERO), vec![]));
+    }
+    assert_eq!(healers[SECOND].1.status().repaired_shards, 1);
+    assert_eq!(cluster.hosts[2].get("key1").await.expect("read"), Some(content));
+    close(cluster).await;
+}
+
+#[actix::test]
+async fn a_wiped_node_is_found_by_its_own_host_and_filled_from_the_others() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    let mut blobs = Vec::new();
+    for seed in 10..20 {
+        blobs.push(put(&cluster, seed, 3).await.0);
+    }
+    let wiped = NodeId(64);
+    let mut lost = 0;
+    for blob in &blobs {
+        for shard in (0..6).filter(|&shard| blob.placement[shard] == wiped) {
+            lose(&cluster.hosts[SECOND], blob, shard).await;
+            lost += 1;
+        }
+    }
+    let mut healers = healers(&mut cluster);
+    for other in [0, 2] {
+        heal(&mut healers[other].0).await;
+        assert_eq!(healers[other].1.status().missing_shards, 0, "other hosts do not look at it");
+    }
+    heal(&mut healers[SECOND].0).await;
+    let status = healers[SECOND].1.status();
+    assert_eq!((status.repaired_shards, status.missing_shards, status.to_repair_shards), (lost, 0, 0));
+    for blob in &blobs {
+        for shard in 0..6 {
+            assert_eq!(count(&cluster, blob, shard).await, stripes(blob));
+        }
+    }
+    close(cluster).await;
+}
+
+#[actix::test]
+async fn a_corrupt_chunk_met_by_a_read_of_another_host_is_repaired_where_it_is() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    let (blob, content) = put(&cluster, 3, 6).await;
+    let data = (0..3).find(|&shard| home(blob.placement[shard]) != 0).expect("no host has three");
+    let (node, id) = shard_of(&blob, data);
+    let mut healers = healers(&mut cluster);
+    for (healing, _) in &mut healers {
+        heal(healing).await;
+    }
+    flip_byte_of(&cluster.hosts[home(node)], root.path(), node, id, ChunkIndex(1));
+    assert_eq!(cluster.hosts[0].get("key3").await.expect("read"), Some(content));
+    let (healing, handle) = &mut healers[home(node)];
+    assert!(matches!(healing.advance().await, Ok(super::Healed::Queued { shards: 1 })));
+    let status = handle.status();
+    assert_eq!((status.corrupt_chunks, status.missing_shards), (1, 1));
+    assert!(repaired(&heal(healing).await, id));
+    cluster.hosts[0].clock.forward(Duration::from_secs(2));
+    heal(healing).await;
+    cluster.hosts[0].clock.forward(Duration::from_secs(2));
+    heal(healing).await;
+    let status = handle.status();
+    assert_eq!((status.corrupt_chunks, status.missing_shards, status.under_replicated_objects), (0, 0, 0));
+    let read = crate::net::ReadChunks { node, shard: id, first: ChunkIndex(0), count: stripes(&blob) };
+    let chunks = cluster.hosts[home(node)].service.read_chunks(read).await.expect("read").chunks;
+    assert!(chunks.iter().all(Result::is_ok));
+    close(cluster).await;
+}
+
+/// P6: a host in trouble holds up a repair once, and stops none that does not need it.
+#[actix::test]
+async fn p6_a_frozen_host_costs_healing_one_wait_and_no_repair() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    let mut blobs = Vec::new();
+    for seed in 30..36 {
+        let (blob, _) = put(&cluster, seed, 9).await;
+        let shard = shard_on(&blob, 0);
+        lose(&cluster.hosts[0], &blob, shard).await;
+        queue(&cluster.hosts[0], &blob, &[shard, shard_on(&blob, 2)]).await;
+        blobs.push((blob, shard));
+    }
+    let (mut healing, handle) = healing(&mut cluster.hosts[0]);
+    cluster.ways.set(HostId(3), HostState::Frozen);
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    heal(&mut healing).await;
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    for (blob, shard) in &blobs {
+        assert_eq!(count(&cluster, blob, *shard).await, stripes(blob));
+    }
+    let status = handle.status();
+    assert_eq!((status.missing_shards, status.to_repair_shards), (6, 0), "what is the frozen host's waits for it");
+    tokio::time::resume();
+    cluster.ways.set(HostId(3), HostState::Up);
+    heal(&mut super::healing(&mut cluster.hosts[2]).0).await;
+    assert_eq!(cluster.hosts[0].view().await.counts().expect("counts").repairs, 0);
+    close(cluster).await;
+}
+
+#[actix::test]
+async fn shards_that_nothing_knows_are_counted_until_they_are_old_enough_to_be_dropped() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    let host = &cluster.hosts[SECOND];
+    let shard = ShardId { blob: host.upkeep.ambient.fresh_blob(), shard: ShardIndex(0) };
+    let chunks = vec![Bytes::from_static(b"orphan")];
+    let append = AppendChunks { node: NodeId(65), shard, first: ChunkIndex(0), chunks };
+    host.service.append_chunks(append).await.expect("appended");
+    let clock = host.clock.clone();
+    let mut healers = healers(&mut cluster);
+    let (healing, handle) = &mut healers[SECOND];
+    let mut seen = Vec::new();
+    for _ in 0..9 {
+        clock.forward(Duration::from_secs(3 * 3600 + 60));
+        heal(healing).await;
+        seen.push(handle.status().orphaned_shards);
+    }
+    assert_eq!(seen, [1, 1, 1, 1, 1, 1, 1, 0, 0], "24 hours are 8 times 3");
+    let left = cluster.hosts[SECOND].service.count_chunks(NodeId(65), vec![shard]).await.expect("counted");
+    assert_eq!(left, [0]);
+    close(cluster).await;
+}
+
+#[actix::test]
+async fn garbage_is_kept_for_readers_of_other_hosts_and_not_for_hosts_that_are_gone() {
+    let root = tempfile::tempdir().expect("a directory");
+    let cluster = cluster(root.path()).await;
+    put(&cluster, 50, 4).await;
+    let read = cluster.hosts[SECOND].requests.reads.begin();
+    let clock = cluster.hosts[0].clock.clone();
+    clock.forward(Duration::from_secs(1));
+    cluster.hosts[0].delete("key50").await;
+    clock.forward(Duration::from_secs(120));
+    let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), ReclamationOptions::default());
+    for _ in 0..3 {
+        assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+        clock.forward(Duration::from_secs(10));
+    }
+    let later = cluster.hosts[SECOND].requests.reads.begin();
+    drop(read);
+    clock.forward(Duration::from_secs(1));
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 6 });
+    assert_eq!(cluster.hosts[0].view().await.counts().expect("counts").garbage, 0);
+    drop(later);
+
+    put(&cluster, 51, 4).await;
+    cluster.hosts[0].delete("key51").await;
+    cluster.ways.set(HostId(3), HostState::Dead);
+    clock.forward(Duration::from_secs(120));
+    let _dead = cluster.hosts[2].requests.reads.begin();
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting, "it may be back soon");
+    clock.forward(Duration::from_secs(61));
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 4 }, "two are its own");
+    cluster.ways.set(HostId(3), HostState::Up);
+    close(cluster).await;
+}

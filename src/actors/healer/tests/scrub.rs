@@ -1,0 +1,148 @@
+//! Scrub over real logs: every chunk is checked, what rots is found and repaired, and a pass goes on where it was.
+
+use super::{heal, healing, repaired, shard_of, stripes};
+use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestHost, blob_of, flip_byte_of, open_host};
+use crate::actors::healer::{Scrub, ScrubHandle, ScrubOptions, Scrubbed};
+use crate::actors::upkeep::{Chore, CompactionContext, Pace};
+use crate::storage::shard_index::ScrubRow;
+use crate::types::{ChunkIndex, Lsn, NodeId, UnixMs};
+use std::time::Duration;
+
+const INTERVAL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+fn scrub(host: &TestHost, node: NodeId, handle: &ScrubHandle) -> Scrub {
+    let context = CompactionContext {
+        threads: host.upkeep.threads.clone(),
+        health: host.upkeep.health.clone(),
+        faults: host.node_context.faults.clone(),
+        load: host.upkeep.load.clone(),
+        ambient: host.upkeep.ambient.clone(),
+    };
+    let options = ScrubOptions { step_bytes_max: 64 << 10, pace: Pace::UNLIMITED, ..ScrubOptions::default() };
+    let drive = host.drives.iter().find(|drive| drive.node == node).expect("a drive").clone();
+    Scrub::new(drive, context, options, handle.clone())
+}
+
+/// Until the pass is over; bytes read.
+async fn pass(scrub: &mut Scrub) -> u64 {
+    let mut read = 0;
+    for _ in 0..10_000 {
+        match scrub.advance().await.expect("a step") {
+            Scrubbed::Checked { bytes, .. } => read += bytes,
+            Scrubbed::Finished => return read,
+            other => panic!("a pass is under way, not {other:?}"),
+        }
+    }
+    panic!("the pass does not come to an end");
+}
+
+#[actix::test]
+async fn a_pass_reads_every_chunk_and_what_rots_is_repaired_before_anyone_reads_it() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(1).bytes(100 * 2 * CHUNK_BYTES as usize);
+    let blob = blob_of(&host.put("key", &content).await.expect("stored")).clone();
+    let (node, id) = shard_of(&blob, 1);
+    let handle = ScrubHandle::default();
+    let mut scrub = scrub(&host, node, &handle);
+    assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing, "it is new");
+    host.clock.forward(INTERVAL);
+    assert_eq!(pass(&mut scrub).await, u64::from(stripes(&blob)) * u64::from(CHUNK_BYTES));
+    let status = handle.status().remove(&node).expect("shown");
+    assert_eq!((status.began, status.corrupt, status.done_permille), (None, 0, 1000));
+    assert!(status.finished.is_some() && status.due > status.finished.expect("ended"));
+    assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing);
+    let (mut healing, healer) = healing(&mut host);
+    heal(&mut healing).await;
+    for chunk in [3, 70] {
+        flip_byte_of(&host, root.path(), node, id, ChunkIndex(chunk));
+    }
+    handle.start(node);
+    pass(&mut scrub).await;
+    assert_eq!(handle.status()[&node].corrupt, 2);
+    healing.advance().await.expect("a step");
+    assert_eq!((healer.status().corrupt_chunks, healer.status().missing_shards), (2, 1));
+    assert!(repaired(&heal(&mut healing).await, id));
+    for _ in 0..2 {
+        host.clock.forward(Duration::from_secs(2));
+        heal(&mut healing).await;
+    }
+    assert_eq!((healer.status().corrupt_chunks, healer.status().missing_shards), (0, 0));
+    handle.start(node);
+    pass(&mut scrub).await;
+    assert_eq!(handle.status()[&node].corrupt, 0);
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_pass_goes_on_after_a_restart_where_it_was() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(2).bytes(300 * 2 * CHUNK_BYTES as usize);
+    host.put("key", &content).await.expect("stored");
+    let (node, handle) = (NodeId(1), ScrubHandle::default());
+    let mut scrub_before = scrub(&host, node, &handle);
+    handle.start(node);
+    let mut before = 0;
+    while before < 1 << 20 {
+        match scrub_before.advance().await.expect("a step") {
+            Scrubbed::Checked { bytes, .. } => before += bytes,
+            other => panic!("a pass is under way, not {other:?}"),
+        }
+        host.clock.forward(Duration::from_secs(120));
+    }
+    let began = handle.status()[&node].began.expect("under way");
+    assert!((1..1000).contains(&handle.status()[&node].done_permille) && handle.status()[&node].eta.is_some());
+    // All that a restart leaves of it is in the drive's index.
+    drop(scrub_before);
+    let handle = ScrubHandle::default();
+    let mut scrub_after = scrub(&host, node, &handle);
+    let step = scrub_after.advance().await.expect("a step");
+    assert_eq!(handle.status()[&node].began, Some(began), "the same pass");
+    let Scrubbed::Checked { bytes, .. } = step else { panic!("a pass is under way, not {step:?}") };
+    let after = bytes + pass(&mut scrub_after).await;
+    let all = 300 * u64::from(CHUNK_BYTES);
+    assert!((all..all + (1 << 17)).contains(&(before + after)), "{before} and {after} of {all}");
+    host.close().await;
+}
+
+/// What does not fit into the way to the healer is not passed over.
+#[actix::test]
+async fn a_pass_waits_while_its_reports_are_not_taken() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 1, 0).await;
+    let content = Seeded::new(3).bytes(4 * CHUNK_BYTES as usize);
+    let blob = blob_of(&host.put("key", &content).await.expect("stored")).clone();
+    let (node, id) = shard_of(&blob, 0);
+    flip_byte_of(&host, root.path(), node, id, ChunkIndex(0));
+    let fault = crate::actors::healer::ShardFault {
+        node,
+        shard: id,
+        chunk: ChunkIndex(9),
+        fault: crate::net::ChunkFault::Missing,
+    };
+    while host.node_context.faults.report(fault) {}
+    let handle = ScrubHandle::default();
+    let mut scrub = scrub(&host, node, &handle);
+    handle.start(node);
+    assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Waiting);
+    assert!(scrub.step().await > Duration::ZERO);
+    let source = host.faults.as_mut().expect("no healer");
+    while source.take().is_some() {}
+    pass(&mut scrub).await;
+    assert_eq!(host.faults.as_mut().expect("no healer").take().expect("reported").chunk, ChunkIndex(0));
+    host.close().await;
+}
+
+#[actix::test]
+async fn how_far_it_is_is_kept_as_it_is() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    let index = &host.drives[0].index;
+    assert_eq!(index.scrub().expect("looked up"), None);
+    let [began, finished, due] = [1, 2, u64::MAX].map(UnixMs);
+    let row = ScrubRow { began, position: Lsn(3), until: Lsn(4), corrupt: 5, finished, due };
+    index.keep_scrub(row).expect("kept");
+    assert_eq!(index.scrub().expect("looked up"), Some(row));
+    host.close().await;
+}

@@ -1,0 +1,294 @@
+//! Nodes that were met in trouble: late, failing, unreachable or full. Whoever meets one says so here, so that a drive or a
+//! host in trouble costs one request its patience and not all; it is probed in the background and trusted again once it
+//! answers. Other requests read a snapshot and never wait.
+//!
+//! ```text
+//! trusted ──late, doubted──► suspect ──probe fails──► gone ──probe answers──► trusted
+//!    │                         └──probe answers, and its time is over──► trusted
+//!    └──unreachable──► gone
+//! ```
+//!
+//! A node that was late stays suspect for a while even where it answers probes, longer each time: a drive may answer what
+//! asks little of it and stall on syncs.
+
+use crate::storage::ring::Ring;
+use crate::types::{HostId, NodeId};
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a node stays suspect after it was late, at first and at most.
+const LATE_FOR: Duration = Duration::from_secs(5);
+const LATE_FOR_MAX: Duration = Duration::from_secs(60);
+/// A node that was in order for so long is as good as any.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
+/// A node without room is not written to for so long.
+const FULL_FOR: Duration = Duration::from_secs(10);
+/// How often a node in trouble is probed.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How far a node is trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    #[default]
+    Trusted,
+    /// Used where there is no other way, and not waited for long.
+    Suspect,
+    /// It does not answer.
+    Gone,
+}
+
+/// What is held against one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Case {
+    trust: Trust,
+    why: String,
+    /// Not trusted before this, whatever a probe says.
+    until: Duration,
+    /// When it is to be probed next.
+    probe: Duration,
+    /// Times in a row that it was late, and when it was trusted again after the last.
+    lates: u32,
+    cleared: Duration,
+    full_until: Duration,
+}
+
+/// What is held against nodes, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Doubts {
+    cases: BTreeMap<NodeId, Case>,
+}
+
+impl Doubts {
+    pub fn trust(&self, node: NodeId) -> Trust {
+        self.cases.get(&node).map(|case| case.trust).unwrap_or_default()
+    }
+
+    pub fn is_trusted(&self, node: NodeId) -> bool {
+        self.trust(node) == Trust::Trusted
+    }
+
+    /// Whether it said not long ago that it has no room.
+    pub fn is_full(&self, node: NodeId, now: Duration) -> bool {
+        self.cases.get(&node).is_some_and(|case| case.full_until > now)
+    }
+
+    /// Nodes that are not trusted, and why.
+    pub fn suspects(&self) -> impl Iterator<Item = (NodeId, Trust, &str)> {
+        let doubted = self.cases.iter().filter(|(_, case)| case.trust != Trust::Trusted);
+        doubted.map(|(&node, case)| (node, case.trust, case.why.as_str()))
+    }
+
+    /// It let a request wait too long.
+    fn late(&mut self, node: NodeId, why: &str, now: Duration) {
+        let case = self.cases.entry(node).or_default();
+        if case.trust == Trust::Trusted {
+            case.lates = if now.saturating_sub(case.cleared) < FORGIVEN_AFTER { case.lates + 1 } else { 1 };
+            let longer = LATE_FOR.saturating_mul(1 << (case.lates - 1).min(8));
+            case.doubt(why, now, now + longer.min(LATE_FOR_MAX));
+        } else {
+            case.until = case.until.max(now + LATE_FOR);
+        }
+    }
+
+    /// It did not do what it was asked; a probe decides.
+    fn doubt(&mut self, node: NodeId, why: &str, now: Duration) {
+        let case = self.cases.entry(node).or_default();
+        if case.trust == Trust::Trusted {
+            case.doubt(why, now, now);
+        }
+    }
+
+    /// No way leads there.
+    fn gone(&mut self, node: NodeId, why: &str, now: Duration) {
+        let case = self.cases.entry(node).or_default();
+        if case.trust != Trust::Gone {
+            let until = case.until;
+            case.doubt(why, now, until);
+            case.trust = Trust::Gone;
+            case.probe = now + PROBE_EVERY;
+        }
+    }
+
+    /// Takes what a probe found.
+    fn probed(&mut self, node: NodeId, found: Result<(), String>, now: Duration) {
+        let Some(case) = self.cases.get_mut(&node).filter(|case| case.trust != Trust::Trusted) else { return };
+        match found {
+            Ok(()) if case.until <= now => {
+                case.trust = Trust::Trusted;
+                case.cleared = now;
+            }
+            Ok(()) => {
+                case.trust = Trust::Suspect;
+                case.probe = case.until;
+            }
+            Err(why) => {
+                case.trust = Trust::Gone;
+                case.why = why;
+                case.probe = now + PROBE_EVERY;
+            }
+        }
+    }
+
+    fn due(&self, now: Duration) -> Vec<NodeId> {
+        let due = self.cases.iter().filter(|(_, case)| case.trust != Trust::Trusted && case.probe <= now);
+        due.map(|(&node, _)| node).collect()
+    }
+
+    fn forgive(&mut self, now: Duration) {
+        let is_old = |case: &Case| now.saturating_sub(case.cleared.max(case.full_until)) >= FORGIVEN_AFTER;
+        self.cases.retain(|_, case| case.trust != Trust::Trusted || !is_old(case));
+    }
+}
+
+impl Case {
+    fn doubt(&mut self, why: &str, now: Duration, until: Duration) {
+        (self.trust, self.why, self.until, self.probe) = (Trust::Suspect, why.to_owned(), until, now);
+    }
+}
+
+/// A node with those that may share its trouble: all of its host, unless that is `own`, where each drive is watched by itself.
+pub fn nodes_beside(ring: &Ring, own: HostId, node: NodeId) -> Vec<NodeId> {
+    match ring.host_of(node) {
+        Some(host) if host != own => {
+            ring.nodes().iter().filter(|known| known.host == host).map(|known| known.id).collect()
+        }
+        _ => vec![node],
+    }
+}
+
+/// Where doubts are told and read. Cheap to clone; all clones are one board. Times are by the monotonic clock.
+#[derive(Clone, Debug, Default)]
+pub struct Suspects {
+    published: Arc<ArcSwap<Doubts>>,
+    writing: Arc<Mutex<()>>,
+}
+
+impl Suspects {
+    pub fn current(&self) -> Arc<Doubts> {
+        self.published.load_full()
+    }
+
+    /// These nodes let a request wait too long.
+    pub fn late(&self, nodes: &[NodeId], why: &str, now: Duration) {
+        self.change(now, |doubts| nodes.iter().for_each(|&node| doubts.late(node, why, now)));
+    }
+
+    /// This node did not do what it was asked.
+    pub fn doubt(&self, node: NodeId, why: &str, now: Duration) {
+        self.change(now, |doubts| doubts.doubt(node, why, now));
+    }
+
+    /// These nodes cannot be reached.
+    pub fn gone(&self, nodes: &[NodeId], why: &str, now: Duration) {
+        self.change(now, |doubts| nodes.iter().for_each(|&node| doubts.gone(node, why, now)));
+    }
+
+    /// This node has no room.
+    pub fn full(&self, node: NodeId, now: Duration) {
+        self.change(now, |doubts| doubts.cases.entry(node).or_default().full_until = now + FULL_FOR);
+    }
+
+    /// Nodes that are to be probed now.
+    pub fn due(&self, now: Duration) -> Vec<NodeId> {
+        self.published.load().due(now)
+    }
+
+    /// What a probe found.
+    pub fn probed(&self, node: NodeId, found: Result<(), String>, now: Duration) {
+        self.change(now, |doubts| doubts.probed(node, found, now));
+    }
+
+    fn change(&self, now: Duration, change: impl FnOnce(&mut Doubts)) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.published.load_full();
+        let mut doubts = Doubts::clone(&before);
+        change(&mut doubts);
+        doubts.forgive(now);
+        for (&node, case) in &doubts.cases {
+            match (before.trust(node), case.trust) {
+                (old, new) if old == new => {}
+                (_, Trust::Trusted) => tracing::info!(%node, "a node is trusted again"),
+                (_, Trust::Suspect) => tracing::warn!(%node, why = case.why, "a node is suspect"),
+                (_, Trust::Gone) => tracing::warn!(%node, why = case.why, "a node does not answer"),
+            }
+        }
+        self.published.store(Arc::new(doubts));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FORGIVEN_AFTER, FULL_FOR, LATE_FOR, PROBE_EVERY, Suspects, Trust};
+    use crate::types::NodeId;
+    use std::time::Duration;
+
+    const NODE: NodeId = NodeId(3);
+    const START: Duration = Duration::from_secs(1000);
+
+    fn trust(suspects: &Suspects) -> Trust {
+        suspects.current().trust(NODE)
+    }
+
+    fn told() -> Result<(), String> {
+        Err("silence".to_owned())
+    }
+
+    #[test]
+    fn a_late_node_is_probed_at_once_and_trusted_again_after_its_time() {
+        let suspects = Suspects::default();
+        suspects.late(&[NODE], "slow", START);
+        assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Suspect, vec![NODE]));
+        suspects.probed(NODE, Ok(()), START);
+        assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Suspect, vec![]), "an answer is not a sync");
+        let over = START + LATE_FOR;
+        assert_eq!(suspects.due(over), vec![NODE]);
+        suspects.probed(NODE, Ok(()), over);
+        assert_eq!(trust(&suspects), Trust::Trusted);
+        suspects.late(&[NODE], "slow again", over);
+        suspects.probed(NODE, Ok(()), over + LATE_FOR);
+        assert_eq!(trust(&suspects), Trust::Suspect, "longer each time");
+        suspects.probed(NODE, Ok(()), over + 2 * LATE_FOR);
+        assert_eq!(trust(&suspects), Trust::Trusted);
+        let later = over + 2 * LATE_FOR + FORGIVEN_AFTER;
+        suspects.late(&[NODE], "after long", later);
+        suspects.probed(NODE, Ok(()), later + LATE_FOR);
+        assert_eq!(trust(&suspects), Trust::Trusted, "what is long past does not count");
+    }
+
+    #[test]
+    fn a_node_that_fails_its_probe_is_gone_until_it_answers_one() {
+        let suspects = Suspects::default();
+        suspects.doubt(NODE, "it failed", START);
+        suspects.probed(NODE, told(), START);
+        assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Gone, vec![]));
+        let again = START + PROBE_EVERY;
+        assert_eq!(suspects.due(again), vec![NODE]);
+        suspects.late(&[NODE], "a request that began before", again);
+        assert_eq!(trust(&suspects), Trust::Gone);
+        suspects.probed(NODE, Ok(()), again + LATE_FOR);
+        assert_eq!(trust(&suspects), Trust::Trusted);
+    }
+
+    #[test]
+    fn an_unreachable_node_is_gone_at_once_and_the_first_reason_stands() {
+        let suspects = Suspects::default();
+        suspects.gone(&[NODE, NodeId(4)], "no route", START);
+        suspects.gone(&[NODE], "still none", START);
+        let told: Vec<_> =
+            suspects.current().suspects().map(|(node, trust, why)| (node, trust, why.to_owned())).collect();
+        let gone = |node| (node, Trust::Gone, "no route".to_owned());
+        assert_eq!(told, vec![gone(NODE), gone(NodeId(4))]);
+        suspects.probed(NODE, Ok(()), START + PROBE_EVERY);
+        assert!(suspects.current().is_trusted(NODE));
+    }
+
+    #[test]
+    fn a_full_node_is_tried_again_after_a_while() {
+        let suspects = Suspects::default();
+        suspects.full(NODE, START);
+        assert!(suspects.current().is_full(NODE, START) && suspects.current().is_trusted(NODE));
+        assert!(!suspects.current().is_full(NODE, START + FULL_FOR));
+    }
+}

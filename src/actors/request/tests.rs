@@ -1,0 +1,202 @@
+//! Requests to several hosts of which some are dead, frozen or slow: what each costs, once and after.
+
+use super::test_hosts::{HostState, Hosts};
+use super::test_world::{CHUNK, World, content};
+use crate::actors::frontend::Permit;
+use crate::actors::gateway::{ByteRange, StoreError};
+use crate::actors::get_task;
+use crate::actors::peers::Trust;
+use crate::actors::upkeep::Probing;
+use crate::limits::READ_HEDGE_MAX;
+use crate::storage::meta::command::Change;
+use crate::storage::meta::record::{BlobRef, Body, Manifest};
+use crate::types::{HostId, NodeId};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const OTHER: HostId = HostId(2);
+const THIRD: HostId = HostId(3);
+/// A request in which nobody is waited for takes no time of a paused clock.
+const NO_TIME: Duration = Duration::ZERO;
+
+/// Three hosts of two drives at 3+3: any one may be gone and `k + 1` shards are left.
+fn three_hosts() -> (World, Arc<Hosts>) {
+    tokio::time::pause();
+    World::of_hosts(3, 3, 3, 2)
+}
+
+async fn put(world: &World, length: usize) -> (Result<Manifest, StoreError>, Duration) {
+    let start = Instant::now();
+    (world.put_bytes(&content(length)).await, start.elapsed())
+}
+
+async fn get(world: &World, manifest: &Manifest) -> (Result<Bytes, StoreError>, Duration) {
+    let start = Instant::now();
+    let read = async {
+        let object = get_task::reopen(&world.context, manifest).await?;
+        let range = ByteRange { start: 0, end: manifest.size_bytes };
+        let body = get_task::read_object(&world.context, Permit::unmetered(), object, range).await?;
+        let pieces: Vec<Bytes> = body.try_collect().await?;
+        Ok(pieces.concat().into())
+    };
+    (read.await, start.elapsed())
+}
+
+fn blob(manifest: &Manifest) -> &BlobRef {
+    match &manifest.body {
+        Body::Blob(blob) => blob,
+        other => panic!("a blob, not {other:?}"),
+    }
+}
+
+/// Shards that the last write left to repair.
+fn missing(world: &World) -> usize {
+    match world.take_changes().pop() {
+        Some(Change::PutObject(put)) => put.missing.len(),
+        other => panic!("a PUT, not {other:?}"),
+    }
+}
+
+fn is_all(world: &World, host: HostId, trust: Trust) -> bool {
+    let ring = world.context.ring();
+    ring.nodes().iter().filter(|node| node.host == host).all(|node| world.context.trust(node.id) == trust)
+}
+
+/// P7: one wait at the first encounter, none after; and trust again without being asked.
+#[actix::test]
+async fn p7_a_frozen_host_costs_one_write_its_patience_and_no_other() {
+    let (world, hosts) = three_hosts();
+    let probing = Probing::new(world.cluster());
+    put(&world, 500_000).await.0.expect("all are up");
+    assert_eq!(missing(&world), 0);
+    hosts.set(OTHER, HostState::Frozen);
+    let (stored, took) = put(&world, 500_000).await;
+    stored.expect("four of six are more than k");
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    assert_eq!(missing(&world), 2);
+    assert!(is_all(&world, OTHER, Trust::Suspect));
+    for _ in 0..3 {
+        let (stored, took) = put(&world, 500_000).await;
+        stored.expect("four of six are more than k");
+        assert_eq!((took, missing(&world)), (NO_TIME, 2));
+    }
+    probing.advance().await;
+    assert!(is_all(&world, OTHER, Trust::Gone) && is_all(&world, THIRD, Trust::Trusted));
+    hosts.set(OTHER, HostState::Up);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    probing.advance().await;
+    assert!(is_all(&world, OTHER, Trust::Trusted));
+    let (stored, took) = put(&world, 500_000).await;
+    stored.expect("all are up");
+    assert_eq!((took, missing(&world)), (NO_TIME, 0));
+}
+
+/// P7, N5
+#[actix::test]
+async fn p7_a_dead_host_costs_no_write_any_wait() {
+    let (world, hosts) = three_hosts();
+    put(&world, 100_000).await.0.expect("all are up");
+    world.take_changes();
+    hosts.set(OTHER, HostState::Dead);
+    for _ in 0..3 {
+        let (stored, took) = put(&world, 500_000).await;
+        stored.expect("four of six are more than k");
+        assert_eq!((took, missing(&world)), (NO_TIME, 2));
+        assert!(is_all(&world, OTHER, Trust::Gone));
+    }
+}
+
+/// A frozen host to which no connection was made: the handshake takes longer than a write waits.
+#[actix::test]
+async fn a_host_that_does_not_answer_the_handshake_is_late_like_any() {
+    let (world, hosts) = three_hosts();
+    hosts.set(OTHER, HostState::Frozen);
+    let (stored, took) = put(&world, 500_000).await;
+    stored.expect("four of six are more than k");
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    assert_eq!((put(&world, 500_000).await.1, missing(&world)), (NO_TIME, 2));
+}
+
+/// P6, P7: reads are hedged, learn to go elsewhere, and never give wrong bytes.
+#[actix::test]
+async fn p6_a_frozen_host_delays_reads_by_hedges_only_and_then_not_at_all() {
+    let (world, hosts) = three_hosts();
+    let bytes = content(40 * 3 * CHUNK as usize);
+    let manifest = world.put_bytes(&bytes).await.expect("all are up");
+    hosts.set(OTHER, HostState::Frozen);
+    let (got, took) = get(&world, &manifest).await;
+    assert_eq!(got.expect("four of six are left"), bytes);
+    assert!(took < 2 * READ_HEDGE_MAX, "twenty units, and {took:?} of waiting");
+    assert!(!is_all(&world, OTHER, Trust::Trusted) && is_all(&world, THIRD, Trust::Trusted));
+    let (got, took) = get(&world, &manifest).await;
+    assert_eq!((got.expect("four of six are left"), took), (bytes, NO_TIME));
+}
+
+/// What cannot be served is refused in time, and at once when it is known.
+#[actix::test]
+async fn too_many_frozen_hosts_are_an_error_within_ten_seconds_and_then_sooner() {
+    let (world, hosts) = three_hosts();
+    let probing = Probing::new(world.cluster());
+    let manifest = world.put_bytes(&content(500_000)).await.expect("all are up");
+    hosts.set(OTHER, HostState::Frozen);
+    hosts.set(THIRD, HostState::Frozen);
+    let (read, took) = get(&world, &manifest).await;
+    assert!(matches!(read, Err(StoreError::DataUnavailable { .. })), "{read:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let (stored, took) = put(&world, 500_000).await;
+    assert!(matches!(stored, Err(StoreError::Unavailable { .. })), "{stored:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    probing.advance().await;
+    let (stored, took) = put(&world, 500_000).await;
+    assert!(matches!(stored, Err(StoreError::Unavailable { .. })), "{stored:?}");
+    assert_eq!(took, NO_TIME);
+    let (read, took) = get(&world, &manifest).await;
+    assert!(read.is_err() && took < world.context.times.read_gone_wait * 2, "{took:?}");
+    hosts.set(OTHER, HostState::Up);
+    let (read, _) = get(&world, &manifest).await;
+    assert!(read.is_ok(), "one that is thought gone is asked where nothing else is left");
+}
+
+#[actix::test]
+async fn a_host_that_is_slow_all_along_is_waited_for_as_long_as_it_takes() {
+    let (world, hosts) = three_hosts();
+    let bytes = content(60 * 3 * CHUNK as usize);
+    let manifest = world.put_bytes(&bytes).await.expect("all are up");
+    let delay = Duration::from_millis(60);
+    hosts.set(OTHER, HostState::Slow(delay));
+    for _ in 0..4 {
+        assert_eq!(get(&world, &manifest).await.0.expect("all are up"), bytes);
+    }
+    let nodes = blob(&manifest).placement.iter().take(3);
+    for &node in nodes {
+        let learnt = world.context.latencies.delay(node);
+        let is_slow = world.context.ring().host_of(node) == Some(OTHER);
+        assert!(if is_slow { learnt > delay } else { learnt < delay }, "{node}: {learnt:?}");
+        assert_eq!(world.context.trust(node), Trust::Trusted);
+    }
+    assert!(is_all(&world, OTHER, Trust::Trusted));
+}
+
+/// A drive of another host that fails by itself does not take its neighbours along.
+#[actix::test]
+async fn one_failing_node_of_a_host_leaves_the_others_trusted() {
+    let (world, _hosts) = three_hosts();
+    world.nodes.behave(NodeId(64), super::test_nodes::Behaviour::Down);
+    let (stored, took) = put(&world, 500_000).await;
+    stored.expect("five of six");
+    assert_eq!((took, missing(&world)), (NO_TIME, 1));
+    Probing::new(world.cluster()).advance().await;
+    assert_eq!(world.context.trust(NodeId(64)), Trust::Gone);
+    assert_eq!(world.context.trust(NodeId(65)), Trust::Trusted);
+    world.nodes.behave(NodeId(64), super::test_nodes::Behaviour::Full);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    Probing::new(world.cluster()).advance().await;
+    assert_eq!(world.context.trust(NodeId(64)), Trust::Trusted, "it answers");
+    put(&world, 500_000).await.0.expect("five of six");
+    assert_eq!((missing(&world), world.context.trust(NodeId(64))), (1, Trust::Trusted), "full is not in trouble");
+    put(&world, 500_000).await.0.expect("five of six");
+    assert_eq!(missing(&world), 1, "it is named as missing without being asked");
+}
