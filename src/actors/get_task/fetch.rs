@@ -10,6 +10,7 @@ use crate::metrics::{CHUNK_FAULTS, HEDGED_READS, STRIPES_DECODED};
 use crate::net::{ChunkFault, ChunksRead, PeerError, ReadChunks};
 use crate::storage::erasure::Codec;
 use crate::storage::meta::record::BlobRef;
+use crate::storage::meta::view::MetaView;
 use crate::storage::stripe::BlobLayout;
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
@@ -56,9 +57,10 @@ impl UnderWay {
 }
 
 /// A blob made ready for reading. Shared by the fetches of one read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct BlobRead {
     context: Arc<RequestContext>,
+    view: MetaView,
     blob: BlobRef,
     pub(super) layout: BlobLayout,
     codec: Arc<Codec>,
@@ -66,15 +68,25 @@ pub(super) struct BlobRead {
 
 impl BlobRead {
     /// Fails on a record that no writer of ours can have made.
-    pub(super) fn new(context: &Arc<RequestContext>, blob: BlobRef) -> Result<Self, StoreError> {
-        let malformed =
-            |why: String| StoreError::Internal { why: format!("the record of blob {} is malformed: {why}", blob.id) };
+    pub(super) fn new(context: &Arc<RequestContext>, view: &MetaView, blob: BlobRef) -> Result<Self, StoreError> {
+        let malformed = |why: String| malformed(&blob, &why);
         let layout = BlobLayout::new(blob.geometry, blob.size_bytes).map_err(|error| malformed(error.to_string()))?;
         let codec = context.codecs.codec(blob.geometry).map_err(|error| malformed(error.to_string()))?;
-        if blob.placement.len() != blob.geometry.shards() {
-            return Err(malformed(format!("{} nodes for {} shards", blob.placement.len(), blob.geometry.shards())));
+        Ok(Self { context: Arc::clone(context), view: view.clone(), blob, layout, codec })
+    }
+
+    /// The same, with its shards where they are now: looked up for every few stripes, since they may be moved while a slow
+    /// client reads.
+    fn placed(&self) -> Result<Self, StoreError> {
+        let gone = || self.unavailable("the object was replaced while it was read");
+        let placement = self.view.placement(self.blob.id)?.ok_or_else(gone)?;
+        if placement.len() != self.blob.geometry.shards() {
+            let why = format!("{} nodes for {} shards", placement.len(), self.blob.geometry.shards());
+            return Err(malformed(&self.blob, &why));
         }
-        Ok(Self { context: Arc::clone(context), blob, layout, codec })
+        let mut placed = self.clone();
+        placed.blob.placement = placement;
+        Ok(placed)
     }
 
     /// The bytes of the blob that are in `stripes`, cut by `bytes`, in order.
@@ -83,11 +95,12 @@ impl BlobRead {
         stripes: Range<u32>,
         bytes: Range<u64>,
     ) -> Result<Vec<Bytes>, StoreError> {
-        let mut gather = Gather::new(&self.layout, stripes, &bytes, self.avoided());
-        self.gather(&mut gather, &mut UnderWay::default()).await?;
+        let placed = self.placed()?;
+        let mut gather = Gather::new(&placed.layout, stripes, &bytes, placed.avoided());
+        placed.gather(&mut gather, &mut UnderWay::default()).await?;
         let mut pieces = Vec::new();
         for stripe in gather.into_stripes() {
-            self.assemble(&stripe, &mut pieces)?;
+            placed.assemble(&stripe, &mut pieces)?;
         }
         Ok(pieces)
     }
@@ -244,4 +257,8 @@ impl BlobRead {
         tracing::warn!(blob = %self.blob.id, why, "a read failed");
         StoreError::DataUnavailable { why: why.to_owned() }
     }
+}
+
+fn malformed(blob: &BlobRef, why: &str) -> StoreError {
+    StoreError::Internal { why: format!("the record of blob {} is malformed: {why}", blob.id) }
 }

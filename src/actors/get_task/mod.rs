@@ -116,7 +116,7 @@ pub async fn read_object(
     let source = match manifest.body {
         Body::Empty => return Ok(Box::pin(futures::stream::empty())),
         Body::Inline => return inline_stream(inline, range),
-        Body::Blob(blob) if blob.size_bytes == manifest.size_bytes => Source::of_blob(context, blob, range)?,
+        Body::Blob(blob) if blob.size_bytes == manifest.size_bytes => Source::of_blob(context, view, blob, range)?,
         Body::Blob(_) => {
             return Err(StoreError::Internal {
                 why: format!("the record of object version {} is malformed", manifest.id),

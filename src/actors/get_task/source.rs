@@ -27,6 +27,7 @@ pub(super) struct Unit {
 #[derive(Debug)]
 pub(super) struct Source {
     context: Arc<RequestContext>,
+    view: MetaView,
     /// What is left of the blob at hand.
     current: Option<Unit>,
     parts: Option<Parts>,
@@ -35,7 +36,6 @@ pub(super) struct Source {
 /// What is left of a range over parts.
 #[derive(Debug)]
 struct Parts {
-    view: MetaView,
     id: ManifestId,
     page: VecDeque<PartRow>,
     /// Of the object.
@@ -43,15 +43,20 @@ struct Parts {
 }
 
 impl Source {
-    pub(super) fn of_blob(context: &Arc<RequestContext>, blob: BlobRef, range: ByteRange) -> Result<Self, StoreError> {
-        let mut source = Self { context: Arc::clone(context), current: None, parts: None };
+    pub(super) fn of_blob(
+        context: &Arc<RequestContext>,
+        view: MetaView,
+        blob: BlobRef,
+        range: ByteRange,
+    ) -> Result<Self, StoreError> {
+        let mut source = Self { context: Arc::clone(context), view, current: None, parts: None };
         source.begin(blob, range.start..range.end)?;
         Ok(source)
     }
 
     pub(super) fn of_parts(context: &Arc<RequestContext>, view: MetaView, id: ManifestId, range: ByteRange) -> Self {
-        let parts = Parts { view, id, page: VecDeque::new(), range };
-        Self { context: Arc::clone(context), current: None, parts: Some(parts) }
+        let parts = Parts { id, page: VecDeque::new(), range };
+        Self { context: Arc::clone(context), view, current: None, parts: Some(parts) }
     }
 
     /// The next unit; `None` after the last.
@@ -70,13 +75,14 @@ impl Source {
                 }
                 self.current = None;
             }
-            let Some((blob, bytes)) = self.parts.as_mut().map_or(Ok(None), Parts::next)? else { return Ok(None) };
+            let Some(parts) = &mut self.parts else { return Ok(None) };
+            let Some((blob, bytes)) = parts.next(&self.view)? else { return Ok(None) };
             self.begin(blob, bytes)?;
         }
     }
 
     fn begin(&mut self, blob: BlobRef, bytes: Range<u64>) -> Result<(), StoreError> {
-        let blob = Arc::new(BlobRead::new(&self.context, blob)?);
+        let blob = Arc::new(BlobRead::new(&self.context, &self.view, blob)?);
         let stripes = blob.layout.stripes_of(bytes.clone());
         self.current = Some(Unit { blob, stripes, bytes });
         Ok(())
@@ -85,10 +91,10 @@ impl Source {
 
 impl Parts {
     /// The blob that holds the next bytes, and which of its bytes those are.
-    fn next(&mut self) -> Result<Option<(BlobRef, Range<u64>)>, StoreError> {
+    fn next(&mut self, view: &MetaView) -> Result<Option<(BlobRef, Range<u64>)>, StoreError> {
         while self.range.start < self.range.end {
             if self.page.is_empty() {
-                self.page = self.view.parts_from(self.id, self.range.start, PARTS_PAGE)?.into();
+                self.page = view.parts_from(self.id, self.range.start, PARTS_PAGE)?.into();
             }
             let Some(part) = self.page.pop_front() else { return Err(self.gone()) };
             let end = part.offset_bytes.saturating_add(part.size_bytes);

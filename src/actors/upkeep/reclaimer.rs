@@ -2,8 +2,9 @@
 //! deletes and overwrites never free space. Owns a cursor over the garbage and the page at hand.
 //!
 //! Only the leader's host reclaims. A page of garbage is acted on only when every read that began before the page was looked
-//! up has ended, on this host and on the others (one that does not answer is not waited for long), and each blob only a grace period after it became garbage, for reads that looked it up and have not begun. Shards of a node
-//! that is out of service stay pending.
+//! up has ended, on this host and on the others (one that does not answer is not waited for long), and each blob only a grace
+//! period after it became garbage, for reads that looked it up and have not begun. Shards of a node that is out of service
+//! stay pending; those of a node that was removed are gone with it, copies left behind by moves included.
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
@@ -72,6 +73,8 @@ pub struct Reclamation {
     waiting: Option<Waiting>,
     /// Hosts that do not answer, and since when.
     silent: BTreeMap<HostId, Duration>,
+    /// Nodes that were removed, as of the page at hand.
+    removed: Vec<NodeId>,
 }
 
 /// Garbage looked up, and the moment before that.
@@ -86,7 +89,7 @@ struct Waiting {
 
 impl Reclamation {
     pub fn new(context: ClusterContext, options: ReclamationOptions) -> Self {
-        Self { context, options, cursor: None, waiting: None, silent: BTreeMap::new() }
+        Self { context, options, cursor: None, waiting: None, silent: BTreeMap::new(), removed: Vec::new() }
     }
 
     /// Deals with one page of garbage, or finds that it has to wait.
@@ -104,9 +107,11 @@ impl Reclamation {
         let rows = waiting.rows;
         let more = rows.len() >= self.options.page;
         self.cursor = rows.last().map(|row| row.blob.id).filter(|_| more);
+        let (counts, removed) = self.context.look_up(|view| Ok((view.counts()?, view.removed_nodes()?))).await?;
+        self.removed = removed;
         let gone = self.drop_shards(&rows).await;
         let shards = gone.len();
-        let counts = self.context.look_up(|view| view.counts()).await?;
+        self.forget_removed().await?;
         metrics::GARBAGE_BLOBS.with_label_values::<&str>(&[]).set(i64::try_from(counts.garbage).unwrap_or(i64::MAX));
         // A proposal with nothing gone still takes dropped lists apart.
         if shards > 0 || counts.dropped_lists > 0 {
@@ -159,9 +164,11 @@ impl Reclamation {
     async fn drop_shards(&self, rows: &[GarbageRow]) -> Vec<ShardId> {
         let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
         let mut by_node: BTreeMap<NodeId, Vec<ShardId>> = BTreeMap::new();
+        let mut gone = Vec::new();
         for row in rows.iter().filter(|row| self.is_ripe(row)) {
             for &shard in &row.pending {
                 match row.blob.placement.get(usize::from(shard.0)) {
+                    Some(node) if self.removed.contains(node) => gone.push(ShardId { blob: row.blob.id, shard }),
                     Some(&node) if health.in_service(node) && doubts.is_trusted(node) => {
                         by_node.entry(node).or_default().push(ShardId { blob: row.blob.id, shard });
                     }
@@ -178,7 +185,21 @@ impl Reclamation {
             }
             dropped.map(|()| shards).unwrap_or_default()
         });
-        join_all(drops).await.into_iter().flatten().collect()
+        gone.extend(join_all(drops).await.into_iter().flatten());
+        gone
+    }
+
+    /// Copies that moves left behind on nodes that were removed since.
+    async fn forget_removed(&self) -> Result<(), UpkeepError> {
+        for &node in &self.removed {
+            let page = self.options.page;
+            let left = self.context.look_up(move |view| view.leftovers(node, None, page)).await?;
+            if !left.is_empty() {
+                let gone = left.into_iter().map(|(shard, _)| (node, shard)).collect();
+                self.context.metadata.propose(Change::ForgetLeftovers { gone }).await?;
+            }
+        }
+        Ok(())
     }
 
     fn is_ripe(&self, row: &GarbageRow) -> bool {

@@ -14,7 +14,7 @@
 use super::command::{Change, Command, Origin};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRecord, CompletedRecord, Counts, GarbageRow, HeldRecord, HostRecord,
-    LayoutRecord, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
+    LayoutRecord, LeftoverRow, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
@@ -67,6 +67,7 @@ records! {
     BucketRecord "bucket", Manifest "manifest", PartRow "part", UploadRecord "upload", CompletedRecord "completed upload",
     BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node", Counts "counts",
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
+    LeftoverRow "leftover",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {

@@ -5,7 +5,9 @@ use super::record::{
     BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, HostRecord, Manifest, NodeRecord, NodeState,
     ObjectHeaders, PartRow,
 };
-use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{
+    BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +112,28 @@ pub enum Change {
         node: NodeId,
         lost: bool,
     },
+    /// Shards have copies elsewhere, which count from now on; answered with `Reply::Moved`. None is made if the layout is no longer
+    /// of this epoch, and none twice.
+    MoveShards {
+        epoch: Epoch,
+        moves: Vec<MovedShard>,
+    },
+    /// Nodes have durably dropped copies that moves left behind.
+    ForgetLeftovers {
+        gone: Vec<(NodeId, ShardId)>,
+    },
+}
+
+/// One shard's new place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedShard {
+    pub shard: ShardId,
+    pub from: NodeId,
+    pub to: NodeId,
+    /// Of `to`, when the copy was made: another drive under its number does not have it.
+    pub incarnation: Incarnation,
+    /// Whether the copy has all chunks; where not, the shard is queued for repair.
+    pub whole: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +227,8 @@ pub enum Reply {
         modified: UnixMs,
     },
     Refused(Refusal),
+    /// Of each move, whether the shard is now where it says.
+    Moved(Vec<bool>),
 }
 
 /// Why a change was not made: expected outcomes, decided deterministically.

@@ -45,13 +45,22 @@ pub enum Body {
     Parts { count: u16 },
 }
 
-/// A stored blob: enough to read it, whatever the ring says today. `placement[i]` is the node of shard `i`.
+/// A stored blob: enough to read it, whatever the ring says today. `placement[i]` is the node of shard `i`. It changes when
+/// shards are moved, so it is kept in one place, the table `blobs`: a stored manifest or part has none
+/// (`MetaView::placement`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRef {
     pub id: BlobId,
     pub size_bytes: u64,
     pub geometry: Geometry,
     pub placement: Vec<NodeId>,
+}
+
+impl BlobRef {
+    /// As a manifest or a part is stored with it.
+    pub fn without_placement(self) -> Self {
+        Self { placement: Vec::new(), ..self }
+    }
 }
 
 /// S3's entity tag: the content's MD5, or for a multipart object the MD5 of the parts' MD5s and their count.
@@ -154,6 +163,13 @@ pub struct RepairRow {
     pub since: UnixMs,
 }
 
+/// A copy of a shard on a node that the shard was moved off, until the node has dropped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftoverRow {
+    /// When it was moved; readers that began before may still want the copy.
+    pub since: UnixMs,
+}
+
 /// A drive that belongs to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -213,6 +229,8 @@ pub struct Held {
     pub placed: u64,
     /// Shards of garbage not yet known to be gone.
     pub garbage: u64,
+    /// Copies that shards left behind when they were moved off, not yet known to be gone.
+    pub leftovers: u64,
 }
 
 impl Held {

@@ -3,7 +3,7 @@
 use super::command::{CompleteUpload, CompletedPart, CreateUpload, PutObject, PutPart, Reply, WriteConditions};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord,
-    Counts, ETag, GarbageRow, Held, HeldRecord, HostRecord, LayoutRecord, Manifest, NodeRecord, NodeState,
+    Counts, ETag, GarbageRow, Held, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NodeState,
     ObjectHeaders, PartRow, RepairRow, UploadRecord,
 };
 use crate::types::{
@@ -194,8 +194,12 @@ pub(crate) fn layout() -> LayoutRecord {
     LayoutRecord { epoch: Epoch(70_000), nodes_ever: 65 }
 }
 
+pub(crate) fn leftover() -> LeftoverRow {
+    LeftoverRow { since: UnixMs(5) }
+}
+
 pub(crate) fn held() -> HeldRecord {
-    let held = |placed| Held { placed, garbage: 3 };
+    let held = |placed| Held { placed, garbage: 3, leftovers: 2 };
     HeldRecord { nodes: [(NodeId(0), held(1 << 40)), (NodeId(64), held(0))].into() }
 }
 

@@ -15,6 +15,7 @@
 //! | `garbage` | blob u128 | `GarbageRow` |
 //! | `dropped` | kind u8, manifest, upload or bucket | empty: a list whose rows are still to become garbage |
 //! | `repairs` | blob u128, shard u8 | `RepairRow` |
+//! | `leftovers` | node u32, blob u128, shard u8 | `LeftoverRow`: a copy that a move left behind on this node |
 //! | `nodes` | node u32 | `NodeRecord` |
 //! | `hosts` | host u64 | `HostRecord` |
 //! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
@@ -25,7 +26,7 @@
 
 use super::command::Origin;
 use crate::storage::kv::Table;
-use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
 
 pub const BUCKETS: Table = Table("buckets");
 pub const BUCKET_IDS: Table = Table("bucket_ids");
@@ -39,6 +40,7 @@ pub const BLOBS: Table = Table("blobs");
 pub const GARBAGE: Table = Table("garbage");
 pub const DROPPED: Table = Table("dropped");
 pub const REPAIRS: Table = Table("repairs");
+pub const LEFTOVERS: Table = Table("leftovers");
 pub const NODES: Table = Table("nodes");
 pub const HOSTS: Table = Table("hosts");
 pub const ANSWERS: Table = Table("answers");
@@ -59,6 +61,7 @@ pub const TABLES: &[Table] = &[
     GARBAGE,
     DROPPED,
     REPAIRS,
+    LEFTOVERS,
     NODES,
     HOSTS,
     ANSWERS,
@@ -100,6 +103,23 @@ pub fn repair_key(blob: BlobId, shard: ShardIndex) -> [u8; 17] {
     row[..16].copy_from_slice(&blob.to_be_bytes());
     row[16] = shard.0;
     row
+}
+
+pub fn leftover_key(node: NodeId, shard: ShardId) -> [u8; 21] {
+    let mut row = [0; 21];
+    row[..4].copy_from_slice(&node_key(node));
+    row[4..].copy_from_slice(&repair_key(shard.blob, shard.shard));
+    row
+}
+
+/// The shard in a row's key of `leftovers`; `None` where it is not one.
+pub fn shard_of_leftover_key(row: &[u8]) -> Option<ShardId> {
+    let (_, rest) = row.split_first_chunk::<4>()?;
+    let (blob, shard) = rest.split_first_chunk::<16>()?;
+    match shard {
+        [shard] => Some(ShardId { blob: BlobId::from_be_bytes(*blob), shard: ShardIndex(*shard) }),
+        _ => None,
+    }
 }
 
 pub fn answer_key(origin: Origin) -> [u8; 24] {
@@ -248,6 +268,7 @@ mod tests {
         fn splitting_any_bytes_never_panics(row in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = split_upload_key(&row);
             let _ = DroppedList::from_key(&row);
+            let _ = super::shard_of_leftover_key(&row);
             prop_assert!(true);
         }
     }

@@ -4,16 +4,16 @@ use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::listing::{self, Objects, Uploads};
 use super::record::{
-    BlobRef, BucketRecord, Counts, GarbageRow, HeldRecord, HostRecord, LayoutRecord, Manifest, NodeRecord, PartRow,
-    RepairRow, UploadRecord,
+    BlobRef, BucketRecord, Counts, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord,
+    PartRow, RepairRow, UploadRecord,
 };
 use super::tables::{
-    BLOBS, BUCKETS, GARBAGE, HOSTS, INLINE, NODES, OBJECTS, PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_HELD,
-    SYSTEM_LAYOUT, UPLOAD_PARTS, UPLOADS, host_key, node_key, object_key, part_key, repair_key, upload_key,
-    upload_part_key,
+    BLOBS, BUCKETS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, OBJECTS, PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS,
+    SYSTEM_HELD, SYSTEM_LAYOUT, UPLOAD_PARTS, UPLOADS, host_key, leftover_key, node_key, object_key, part_key,
+    repair_key, shard_of_leftover_key, upload_key, upload_part_key,
 };
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
-use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -80,6 +80,7 @@ impl MetaView {
         self.rows_and_more(BUCKETS, from, end.as_deref().map_or(Bound::Unbounded, Bound::Excluded), limit)
     }
 
+    /// Its blob, if it has one, is without placement (`placement`).
     pub fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<Manifest>> {
         self.row(OBJECTS, &object_key(bucket, key))
     }
@@ -209,6 +210,56 @@ impl MetaView {
     /// The blob, where anything refers to it.
     pub fn blob(&self, id: BlobId) -> KvResult<Option<BlobRef>> {
         self.row(BLOBS, &id.to_be_bytes())
+    }
+
+    /// Which node each shard of a blob is on, for as long as it is not reclaimed. Shards may be moved at any time, and a copy
+    /// stays for a while where each was: one who reads for longer looks it up again.
+    pub fn placement(&self, id: BlobId) -> KvResult<Option<Vec<NodeId>>> {
+        // A blob goes from the one to the other, and never back.
+        if let Some(blob) = self.blob(id)? {
+            return Ok(Some(blob.placement));
+        }
+        Ok(self.garbage_of(id)?.map(|row| row.blob.placement))
+    }
+
+    /// The blob as garbage that is not reclaimed yet.
+    pub fn garbage_of(&self, id: BlobId) -> KvResult<Option<GarbageRow>> {
+        self.row(GARBAGE, &id.to_be_bytes())
+    }
+
+    /// Copies that moves left behind on a node, and since when.
+    pub fn leftovers(&self, node: NodeId, after: Option<ShardId>, limit: usize) -> KvResult<Vec<(ShardId, UnixMs)>> {
+        let prefix = node_key(node);
+        let (after, end) = (after.map(|shard| leftover_key(node, shard)), prefix_end(&prefix));
+        let from = after.as_ref().map_or(Bound::Included(&prefix[..]), |after| Bound::Excluded(after));
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let shard_in = |key: &[u8]| {
+            shard_of_leftover_key(key)
+                .ok_or_else(|| KvError { doing: "read a leftover's key", cause: format!("malformed: {key:02x?}") })
+        };
+        let rows = self.kv.range(LEFTOVERS, from, to).take(limit);
+        rows.map(|pair| {
+            let (key, row) = pair?;
+            Ok((shard_in(&key)?, codec::decode::<LeftoverRow>(&row)?.since))
+        })
+        .collect()
+    }
+
+    /// Whether a move left a copy of this shard behind on this node that is not known to be gone.
+    pub fn is_leftover(&self, node: NodeId, shard: ShardId) -> KvResult<bool> {
+        Ok(self.kv.get(LEFTOVERS, &leftover_key(node, shard))?.is_some())
+    }
+
+    /// Nodes that were removed, among those that something is still counted on.
+    pub fn removed_nodes(&self) -> KvResult<Vec<NodeId>> {
+        let ever = self.layout()?.nodes_ever;
+        let mut removed = Vec::new();
+        for &node in self.held()?.nodes.keys() {
+            if node.0 < ever && self.node(node)?.is_none() {
+                removed.push(node);
+            }
+        }
+        Ok(removed)
     }
 
     /// Whether a blob is referred to or is garbage still to be reclaimed. Shards of blobs that are neither, and older than

@@ -8,8 +8,11 @@ use super::{
 };
 use crate::actors::drives::Drive;
 use crate::actors::drives::test_host::{SEGMENT_BYTES, Seeded, TestHost, blob_of, flip_byte_of, open_host};
+use crate::actors::request::Metadata;
 use crate::net::{AppendChunks, NodeService, ReadChunks};
-use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardIndex};
+use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::record::{NodeRecord, NodeState};
+use crate::types::{BlobId, ChunkIndex, HostId, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
 use actix::Actor;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -145,6 +148,35 @@ async fn shards_on_a_node_that_is_down_stay_pending() {
     assert_eq!(reclaim(&host).await, 2);
     let garbage = host.view().await.garbage(None, 10).expect("garbage");
     assert_eq!(garbage.iter().map(|row| row.pending.clone()).collect::<Vec<_>>(), [vec![ShardIndex(1)]]);
+    host.close().await;
+}
+
+#[actix::test]
+async fn what_was_on_a_node_that_was_removed_is_gone_with_it() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 2, 1).await;
+    let manifest = host.put("key", &Seeded::new(3).bytes(100_000)).await.expect("stored");
+    host.delete("key").await;
+    let lost = blob_of(&manifest).placement[1];
+    host.upkeep.health.take_out(lost, "pulled");
+    for id in (0..3).map(NodeId) {
+        let node = NodeRecord {
+            id,
+            host: HostId(1),
+            incarnation: Incarnation(1),
+            weight: 1,
+            state: NodeState::Active,
+            joined: UnixMs(0),
+        };
+        host.metadata.propose(Change::RegisterNode(node)).await.expect("registered");
+    }
+    host.clock.forward(Duration::from_secs(120));
+    assert_eq!(reclaim(&host).await, 2);
+    let removed = host.metadata.propose(Change::RemoveNode { node: lost, lost: true }).await.expect("removed");
+    assert_eq!(removed, Reply::Done);
+    assert_eq!(reclaim(&host).await, 1);
+    let view = host.view().await;
+    assert_eq!((view.counts().expect("counts").garbage, view.held().expect("held").nodes.len()), (0, 0));
     host.close().await;
 }
 

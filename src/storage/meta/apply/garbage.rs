@@ -41,6 +41,9 @@ impl Applying<'_> {
     /// A blob is no longer referred to; its repairs are pointless.
     pub(super) fn discard_blob(&mut self, blob: &BlobRef) -> KvResult<()> {
         let key = blob.id.to_be_bytes();
+        let unknown =
+            || KvError { doing: "discard a blob", cause: format!("{} is referred to and not known", blob.id) };
+        let blob: BlobRef = self.rows.row(BLOBS, &key)?.ok_or_else(unknown)?;
         self.rows.remove(BLOBS, &key);
         self.counts.blobs -= 1;
         if self.counts.repairs > 0 {
@@ -50,7 +53,7 @@ impl Applying<'_> {
             }
         }
         self.count_held(blob.placement.iter().copied(), |held| held.placed -= 1)?;
-        self.add_garbage(blob)
+        self.add_garbage(&blob)
     }
 
     /// The blob of a refused change: nothing will ever refer to it. One that something refers to already is left alone.

@@ -113,12 +113,16 @@ impl Applying<'_> {
     }
 
     fn change_layout(&mut self) -> KvResult<&mut LayoutRecord> {
-        let mut layout = match self.layout {
-            Some(layout) => layout,
-            None => self.rows.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default(),
-        };
+        let mut layout = self.layout()?;
         layout.epoch = Epoch(layout.epoch.0 + 1);
         Ok(self.layout.insert(layout))
+    }
+
+    pub(super) fn layout(&self) -> KvResult<LayoutRecord> {
+        match self.layout {
+            Some(layout) => Ok(layout),
+            None => Ok(self.rows.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default()),
+        }
     }
 
     fn held(&mut self) -> KvResult<&mut HeldRecord> {

@@ -10,6 +10,7 @@ mod buckets;
 mod complete;
 mod garbage;
 mod layout;
+mod moves;
 mod objects;
 mod overlay;
 mod repairs;
@@ -212,6 +213,8 @@ impl<'a> Applying<'a> {
             Change::RegisterHost(host) => answered(self.register_host(host)),
             Change::RemoveHost { host } => answered(self.remove_host(host)),
             Change::SetNode { node, weight, state } => answered(self.set_node(node, weight, state)),
+            Change::MoveShards { epoch, moves } => self.move_shards(epoch, &moves),
+            Change::ForgetLeftovers { gone } => self.forget_leftovers(&gone),
             Change::RemoveNode { node, lost } => answered(self.remove_node(node, lost)),
         }
     }

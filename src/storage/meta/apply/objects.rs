@@ -102,7 +102,11 @@ impl Applying<'_> {
         new: &Manifest,
         old: Option<&Manifest>,
     ) -> KvResult<()> {
-        self.rows.put_row(OBJECTS, &object_key(bucket, key), new);
+        let mut stored = new.clone();
+        if let Body::Blob(blob) = stored.body {
+            stored.body = Body::Blob(blob.without_placement());
+        }
+        self.rows.put_row(OBJECTS, &object_key(bucket, key), &stored);
         match old {
             Some(old) => self.discard_version(old),
             None => {

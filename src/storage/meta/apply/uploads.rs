@@ -5,7 +5,7 @@ use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::checksum;
 use crate::storage::meta::command::{CreateUpload, PutPart, Refusal, Reply};
-use crate::storage::meta::record::{PartRow, UploadRecord};
+use crate::storage::meta::record::{BlobRef, PartRow, UploadRecord};
 use crate::storage::meta::tables::{DroppedList, UPLOAD_PARTS, UPLOADS, upload_key, upload_part_key};
 use crate::types::{BucketId, UploadId};
 
@@ -67,6 +67,7 @@ impl Applying<'_> {
             self.discard_part(&old)?;
         }
         part.offset_bytes = 0;
+        part.blob = part.blob.map(BlobRef::without_placement);
         part.modified = self.now;
         self.rows.put_row(UPLOAD_PARTS, &row_key, &part);
         Ok(Reply::PartPut { modified: part.modified })

@@ -3,13 +3,17 @@
 use super::{
     CodecError, Record, decode, decode_command, decode_entry, encode, encode_command, encode_entry, encode_forwarded,
 };
-use crate::storage::meta::command::{Change, Command, ETagCondition, Origin, PutObject, PutPart, WriteConditions};
+use crate::storage::meta::command::{
+    Change, Command, ETagCondition, MovedShard, Origin, PutObject, PutPart, WriteConditions,
+};
 use crate::storage::meta::record::{
     BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, ETag, GarbageRow, HeldRecord,
     HostRecord, LayoutRecord, Manifest, NodeRecord, NodeState, ObjectHeaders, PartRow, RepairRow, UploadRecord,
 };
 use crate::storage::meta::samples;
-use crate::types::{BlobId, BucketId, Geometry, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId,
+};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use std::fmt::Debug;
@@ -64,6 +68,7 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("host", &samples::host());
     check_record("layout", &samples::layout());
     check_record("held", &samples::held());
+    check_record("leftover", &samples::leftover());
 }
 
 #[test]
@@ -86,6 +91,8 @@ fn commands() -> Vec<(&'static str, Change)> {
     let etag = ETag { md5: samples::md5_of(1), parts: Some(3) };
     let only_if = WriteConditions { if_match: Some(ETagCondition::Is(etag)), if_none_match: None };
     let shard = ShardId { blob: BlobId(7), shard: ShardIndex(2) };
+    let (from, to) = (NodeId(1), NodeId(300));
+    let moved = MovedShard { shard, from, to, incarnation: Incarnation(u128::MAX), whole: true };
     let inline = samples::put_inline("key", 5, b"the object's bytes");
     let missing = vec![ShardIndex(1), ShardIndex(3)];
     let manifest = samples::full_manifest();
@@ -120,6 +127,8 @@ fn commands() -> Vec<(&'static str, Change)> {
         ("register_host", Change::RegisterHost(samples::host())),
         ("remove_host", Change::RemoveHost { host: HostId(1) }),
         ("set_node", Change::SetNode { node: NodeId(2), weight: Some(300), state: Some(NodeState::Draining) }),
+        ("move_shards", Change::MoveShards { epoch: Epoch(300), moves: vec![moved] }),
+        ("forget_leftovers", Change::ForgetLeftovers { gone: vec![(NodeId(300), shard)] }),
         ("remove_node", Change::RemoveNode { node: NodeId(2), lost: true }),
     ]
 }
@@ -279,7 +288,7 @@ proptest! {
     }
 
     #[test]
-    fn commands_with_a_flipped_bit_never_panic(which in 0usize..18, bit in any::<proptest::sample::Index>()) {
+    fn commands_with_a_flipped_bit_never_panic(which in 0usize..20, bit in any::<proptest::sample::Index>()) {
         let change = commands().swap_remove(which).1;
         let mut bytes = encode_command(&Command::new(UnixMs(3), change)).to_vec();
         let bit = bit.index(bytes.len() * 8);

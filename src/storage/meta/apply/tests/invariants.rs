@@ -6,16 +6,19 @@ use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{KvRead, Table};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
 use crate::storage::meta::codec::{self, Record};
-use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, WriteConditions};
-use crate::storage::meta::record::{BlobRef, Body, Counts, GarbageRow, HeldRecord, Manifest, PartRow, UploadRecord};
+use crate::storage::meta::command::{Change, Command, ETagCondition, MovedShard, PutObject, WriteConditions};
+use crate::storage::meta::record::{
+    BlobRef, Body, Counts, GarbageRow, HeldRecord, Manifest, NodeRecord, PartRow, UploadRecord,
+};
 use crate::storage::meta::samples::{
-    BUCKET, MIB, blob, complete, create_upload, part, put_blob, put_empty, put_inline, put_part,
+    BUCKET, MIB, blob, complete, create_upload, node, part, put_blob, put_empty, put_inline, put_part,
 };
 use crate::storage::meta::snapshot::SnapshotWriter;
 use crate::storage::meta::tables::{
-    BLOBS, BUCKETS, COMPLETED, DROPPED, GARBAGE, INLINE, OBJECTS, PARTS, REPAIRS, TABLES, UPLOAD_PARTS, UPLOADS,
+    BLOBS, BUCKETS, COMPLETED, DROPPED, GARBAGE, INLINE, LEFTOVERS, OBJECTS, PARTS, REPAIRS, TABLES, UPLOAD_PARTS,
+    UPLOADS,
 };
-use crate::types::{BlobId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{BlobId, Epoch, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::Index;
@@ -36,6 +39,8 @@ enum Step {
     Abort { key: u8, upload: u8 },
     Reclaim { which: Index, shard: u8 },
     Repair { which: Index, shard: u8, done: bool },
+    Move { which: Index, shard: u8, from: u32, to: u32, whole: bool },
+    Forget { which: Index, shard: u8, node: u32 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -55,6 +60,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (key(), upload()).prop_map(|(key, upload)| Step::Abort { key, upload }),
         3 => (any::<Index>(), 0u8..5).prop_map(|(which, shard)| Step::Reclaim { which, shard }),
         3 => (any::<Index>(), 0u8..5, any::<bool>()).prop_map(|(which, shard, done)| Step::Repair { which, shard, done }),
+        6 => (any::<Index>(), 0u8..4, 0u32..6, 0u32..6, any::<bool>())
+            .prop_map(|(which, shard, from, to, whole)| Step::Move { which, shard, from, to, whole }),
+        2 => (any::<Index>(), 0u8..4, 0u32..6).prop_map(|(which, shard, node)| Step::Forget { which, shard, node }),
     ];
     proptest::collection::vec(step, 0..80)
 }
@@ -106,6 +114,14 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
                 Change::ReclaimGarbage { gone: (0..4).map(|index| shard(which, index)).collect() }
             }
             Step::Reclaim { which, shard: index } => Change::ReclaimGarbage { gone: vec![shard(which, index)] },
+            Step::Move { which, shard: index, from, to, whole } => {
+                let (shard, incarnation) = (shard(which, index), node().incarnation);
+                let step = MovedShard { shard, from: NodeId(from), to: NodeId(to), incarnation, whole };
+                Change::MoveShards { epoch: Epoch(6), moves: vec![step] }
+            }
+            Step::Forget { which, shard: index, node } => {
+                Change::ForgetLeftovers { gone: vec![(NodeId(node), shard(which, index))] }
+            }
             Step::Repair { which, shard: index, done: true } => {
                 Change::FinishRepairs { done: vec![shard(which, index)] }
             }
@@ -122,8 +138,10 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
 fn apply(commands: &[Command], per_entry: usize, entries_at_once: usize) -> MetaTables {
     let kv = Arc::new(MemoryKv::new(TABLES));
     let tables = MetaTables::open(kv).expect("opens");
-    let first = Command::new(UnixMs(1), create_bucket("photos", "someone"));
-    tables.apply([ApplyEntry { index: 1, commands: vec![first] }], Bytes::new()).expect("applies");
+    let nodes = (0..6).map(|id| Change::RegisterNode(NodeRecord { id: NodeId(id), ..node() }));
+    let first = [create_bucket("photos", "someone")].into_iter().chain(nodes);
+    let first = first.map(|change| Command::new(UnixMs(1), change)).collect();
+    tables.apply([ApplyEntry { index: 1, commands: first }], Bytes::new()).expect("applies");
     let entries: Vec<_> = commands
         .chunks(per_entry)
         .zip(2..)
@@ -167,6 +185,15 @@ fn check(tables: &MetaTables) {
     assert!(garbage.iter().all(|row| !owned.contains(&row.blob.id)), "garbage is referred to");
     let repairs = tables.view().repairs(None, usize::MAX).expect("reads");
     assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of what nothing refers to");
+    for row in &repairs {
+        assert_eq!(Some(&row.blob), known.iter().find(|blob| blob.id == row.blob.id), "a repair names other places");
+    }
+    for blob in &known {
+        for (shard, node) in blob.placement.iter().enumerate() {
+            let shard = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
+            assert!(!tables.view().is_leftover(*node, shard).expect("reads"), "what counts would be dropped");
+        }
+    }
     let inline = objects.iter().filter(|object| object.body == Body::Inline).count() as u64;
     assert_eq!(count(kv, INLINE), inline, "inline rows without objects, or the reverse");
     let of_parts: Vec<_> = objects.iter().filter(|object| matches!(object.body, Body::Parts { .. })).collect();
@@ -197,13 +224,18 @@ fn check(tables: &MetaTables) {
         buckets_ever: counts.buckets_ever,
     };
     assert_eq!(counts, expected, "counters differ from the rows");
-    assert_eq!(tables.view().held().expect("reads"), held_by_rows(&known, &garbage), "what nodes hold differs");
+    assert_eq!(tables.view().held().expect("reads"), held_by_rows(&known, &garbage, kv), "what nodes hold differs");
 }
 
-fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow]) -> HeldRecord {
+fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow], kv: &dyn KvRead) -> HeldRecord {
     let mut held = HeldRecord::default();
     for node in known.iter().flat_map(|blob| &blob.placement) {
         held.nodes.entry(*node).or_default().placed += 1;
+    }
+    for pair in kv.range(LEFTOVERS, Bound::Unbounded, Bound::Unbounded) {
+        let key = pair.expect("reads").0;
+        let (node, _) = key.split_first_chunk().expect("has a node");
+        held.nodes.entry(NodeId(u32::from_be_bytes(*node))).or_default().leftovers += 1;
     }
     for row in garbage {
         for shard in &row.pending {

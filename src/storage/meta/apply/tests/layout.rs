@@ -6,7 +6,7 @@ use crate::storage::meta::record::{Held, HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
 use crate::types::{Epoch, HostId, Incarnation, NodeId, UnixMs};
 
-fn node(id: u32, host: u64) -> NodeRecord {
+pub(super) fn node(id: u32, host: u64) -> NodeRecord {
     NodeRecord { id: NodeId(id), host: HostId(host), ..samples::node() }
 }
 
@@ -15,15 +15,15 @@ fn host(id: u64, name: &str) -> HostRecord {
 }
 
 impl Machine {
-    fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u64 {
         self.view().layout().expect("reads").epoch.0
     }
 
-    fn held(&self, node: u32) -> Held {
+    pub(super) fn held(&self, node: u32) -> Held {
         self.view().held().expect("reads").nodes.get(&NodeId(node)).copied().unwrap_or_default()
     }
 
-    fn register(&mut self, nodes: impl IntoIterator<Item = NodeRecord>) {
+    pub(super) fn register(&mut self, nodes: impl IntoIterator<Item = NodeRecord>) {
         nodes.into_iter().for_each(|node| assert_eq!(self.apply(Change::RegisterNode(node)), Reply::Done));
     }
 
@@ -115,22 +115,22 @@ fn a_node_goes_only_when_no_blob_names_it_and_its_garbage_is_gone_or_lost() {
     let remove = |node, lost| Change::RemoveNode { node: NodeId(node), lost };
     machine.put(put_blob("key", 10));
     machine.put(put_blob("other", 11));
-    assert_eq!(machine.held(2), Held { placed: 2, garbage: 0 });
+    assert_eq!(machine.held(2), Held { placed: 2, ..Held::default() });
     assert_eq!(machine.refusal(remove(2, true)), Refusal::NodeHoldsShards);
     machine.put(put_blob("key", 12));
-    assert_eq!(machine.held(2), Held { placed: 2, garbage: 1 });
+    assert_eq!(machine.held(2), Held { placed: 2, garbage: 1, leftovers: 0 });
     for key in ["key", "other"] {
         let conditions = WriteConditions::default();
         machine.apply(Change::DeleteObject { bucket: BUCKET, key: key.to_owned(), conditions });
     }
-    assert_eq!(machine.held(2), Held { placed: 0, garbage: 3 });
+    assert_eq!(machine.held(2), Held { placed: 0, garbage: 3, leftovers: 0 });
     assert_eq!(machine.refusal(remove(2, false)), Refusal::NodeHoldsShards);
     for blob in [10, 11, 12] {
         machine.apply(Change::ReclaimGarbage { gone: shards_of(blob)[..2].to_vec() });
         machine.apply(Change::ReclaimGarbage { gone: shards_of(blob)[..2].to_vec() });
     }
     // Shards 0 and 1 of the samples are on nodes 3 and 1.
-    assert_eq!((machine.held(1), machine.held(2)), (Held::default(), Held { placed: 0, garbage: 3 }));
+    assert_eq!((machine.held(1), machine.held(2)), (Held::default(), Held { placed: 0, garbage: 3, leftovers: 0 }));
     assert_eq!(machine.apply(remove(1, false)), Reply::Done);
     assert_eq!(machine.apply(remove(2, true)), Reply::Done);
     assert_eq!(machine.view().nodes().expect("reads").len(), 2);
@@ -144,5 +144,5 @@ fn the_blob_of_a_refused_put_is_garbage_of_its_nodes() {
     let refused =
         put(crate::storage::meta::command::PutObject { bucket: crate::types::BucketId(99), ..missing_bucket });
     assert_eq!(machine.refusal(refused), Refusal::NoSuchBucket);
-    assert_eq!(machine.held(0), Held { placed: 0, garbage: 1 });
+    assert_eq!(machine.held(0), Held { placed: 0, garbage: 1, leftovers: 0 });
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod invariants;
 mod layout;
+mod moves;
 mod multipart;
 mod objects;
 mod work;
@@ -10,7 +11,7 @@ mod work;
 use super::{ApplyEntry, MetaTables};
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::meta::command::{Change, Command, PutObject, Refusal, Reply};
-use crate::storage::meta::record::Manifest;
+use crate::storage::meta::record::{Body, Manifest};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
 use crate::types::{BlobId, ShardId, ShardIndex, UnixMs};
@@ -74,6 +75,14 @@ impl Machine {
     fn repairs(&self) -> Vec<(u128, u8)> {
         self.view().repairs(None, usize::MAX).expect("reads").iter().map(|row| (row.blob.id.0, row.shard.0)).collect()
     }
+}
+
+/// As it stands in the tables: its blob's placement is with the blob.
+fn stored(mut manifest: Manifest) -> Manifest {
+    if let Body::Blob(blob) = manifest.body {
+        manifest.body = Body::Blob(blob.without_placement());
+    }
+    manifest
 }
 
 fn create_bucket(name: &str, owner: &str) -> Change {

@@ -1,6 +1,6 @@
 //! Buckets, objects, garbage, repairs, and what is common to all entries.
 
-use super::{Machine, create_bucket, position, put, shards_of};
+use super::{Machine, create_bucket, position, put, shards_of, stored};
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
@@ -36,7 +36,7 @@ fn one_entry_changes_the_object_its_blob_the_repairs_and_the_old_versions_garbag
         machine.put(PutObject { missing: vec![ShardIndex(2), ShardIndex(0), ShardIndex(2)], ..put_blob("key", 11) });
     assert_eq!(manifest.modified, UnixMs(1003));
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![11], vec![(11, 0), (11, 2)], vec![10]));
-    assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), Some(manifest));
+    assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), Some(stored(manifest)));
     let row = machine.view().garbage(None, 1).expect("reads").remove(0);
     assert_eq!((row.since, row.pending), (UnixMs(1003), (0..4).map(ShardIndex).collect()));
     assert_eq!(machine.apply(delete("key")), Reply::Deleted { existed: true });
@@ -147,8 +147,8 @@ fn a_blob_that_something_refers_to_is_neither_shared_nor_made_garbage_by_a_refus
 fn the_same_put_applied_twice_is_one_put() {
     let mut machine = Machine::with_bucket();
     let change = PutObject { conditions: if_none_match(ETagCondition::Any), ..put_blob("key", 10) };
-    let first = machine.apply(put(change.clone()));
-    assert_eq!(machine.apply(put(change)), first);
+    let first = stored(machine.put(change.clone()));
+    assert_eq!(machine.put(change), first);
     assert_eq!((machine.blobs(), machine.garbage()), (vec![10], vec![]));
 }
 

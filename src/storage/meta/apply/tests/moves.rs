@@ -1,0 +1,127 @@
+//! Shards moved from node to node, and what they leave behind.
+
+use super::Machine;
+use super::layout::node;
+use crate::storage::meta::command::{Change, MovedShard, PutObject, Reply, WriteConditions};
+use crate::storage::meta::record::{Held, NodeState};
+use crate::storage::meta::samples::{self, BUCKET, put_blob};
+use crate::types::{BlobId, Epoch, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
+
+/// Shards 0 to 3 of the samples are on nodes 3, 1, 0, 2.
+fn step(blob: u128, shard: u8, from: u32, to: u32) -> MovedShard {
+    let incarnation = samples::node().incarnation;
+    let shard = ShardId { blob: BlobId(blob), shard: ShardIndex(shard) };
+    MovedShard { shard, from: NodeId(from), to: NodeId(to), incarnation, whole: true }
+}
+
+impl Machine {
+    fn with_nodes(count: u32) -> Self {
+        let mut machine = Self::with_bucket();
+        machine.register((0..count).map(|id| node(id, u64::from(id))));
+        machine
+    }
+
+    fn shift(&mut self, moves: &[MovedShard]) -> Vec<bool> {
+        let change = Change::MoveShards { epoch: Epoch(self.epoch()), moves: moves.to_vec() };
+        match self.apply(change) {
+            Reply::Moved(moved) => moved,
+            other => panic!("not an answer to moves: {other:?}"),
+        }
+    }
+
+    fn placement(&self, blob: u128) -> Vec<u32> {
+        let placement = self.view().placement(BlobId(blob)).expect("reads").expect("known");
+        placement.into_iter().map(|node| node.0).collect()
+    }
+
+    fn leftovers(&self, node: u32) -> Vec<(u128, u8, u64)> {
+        let rows = self.view().leftovers(NodeId(node), None, 100).expect("reads");
+        rows.into_iter().map(|(shard, since)| (shard.blob.0, shard.shard.0, since.0)).collect()
+    }
+}
+
+#[test]
+fn a_move_changes_the_place_once_and_leaves_a_copy_to_be_dropped() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(put_blob("key", 10));
+    assert_eq!(machine.shift(&[step(10, 1, 1, 5), step(10, 1, 1, 5), step(10, 3, 2, 4)]), [true, true, true]);
+    assert_eq!(machine.placement(10), [3, 5, 0, 4]);
+    let now = 1000 + machine.index;
+    assert_eq!((machine.leftovers(1), machine.leftovers(2)), (vec![(10, 1, now)], vec![(10, 3, now)]));
+    assert_eq!(
+        (machine.held(1), machine.held(5)),
+        (Held { leftovers: 1, ..Held::default() }, Held { placed: 1, ..Held::default() })
+    );
+    let shard = step(10, 1, 1, 5).shard;
+    assert!(machine.view().is_leftover(NodeId(1), shard).expect("reads"));
+    for _ in 0..2 {
+        machine.apply(Change::ForgetLeftovers { gone: vec![(NodeId(1), shard), (NodeId(9), shard)] });
+        assert_eq!((machine.leftovers(1), machine.held(1)), (vec![], Held::default()));
+    }
+    assert_eq!(machine.view().leftovers(NodeId(2), Some(step(10, 3, 2, 4).shard), 9).expect("reads"), []);
+    machine.apply(Change::DeleteObject { bucket: BUCKET, key: "key".into(), conditions: WriteConditions::default() });
+    let row = machine.view().garbage_of(BlobId(10)).expect("reads").expect("garbage");
+    assert_eq!(row.blob.placement, [3, 5, 0, 4].map(NodeId), "garbage is where it was moved to");
+    assert_eq!(machine.placement(10), [3, 5, 0, 4], "for those who still read");
+    assert_eq!(machine.shift(&[step(10, 1, 5, 1)]), [false]);
+}
+
+#[test]
+fn a_move_that_no_longer_fits_is_not_made() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(put_blob("key", 10));
+    let older = Change::MoveShards { epoch: Epoch(machine.epoch() - 1), moves: vec![step(10, 1, 1, 5)] };
+    assert_eq!(machine.apply(older), Reply::Moved(vec![false]));
+    let other_drive = MovedShard { incarnation: Incarnation(5), ..step(10, 1, 1, 5) };
+    let unknown = [step(10, 1, 2, 5), step(11, 1, 1, 5), step(10, 9, 1, 5), step(10, 1, 1, 77), other_drive];
+    assert_eq!(machine.shift(&unknown), [false; 5]);
+    machine.apply(Change::SetNode { node: NodeId(5), weight: None, state: Some(NodeState::Draining) });
+    assert_eq!(machine.shift(&[step(10, 1, 1, 5)]), [false]);
+    assert_eq!((machine.placement(10), machine.leftovers(1)), (vec![3, 1, 0, 2], vec![]));
+}
+
+#[test]
+fn a_shard_that_moves_back_is_no_leftover() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(put_blob("key", 10));
+    machine.shift(&[step(10, 1, 1, 5)]);
+    machine.shift(&[step(10, 1, 5, 1)]);
+    assert_eq!((machine.leftovers(1), machine.leftovers(5).len()), (vec![], 1));
+    assert_eq!(machine.held(1), Held { placed: 1, ..Held::default() });
+}
+
+#[test]
+fn repairs_follow_what_moves_and_a_copy_with_gaps_is_repaired_where_it_is() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(PutObject { missing: vec![ShardIndex(1), ShardIndex(2)], ..put_blob("key", 10) });
+    machine.put(put_blob("other", 11));
+    machine.shift(&[step(10, 1, 1, 5), MovedShard { whole: false, ..step(11, 0, 3, 4) }]);
+    assert_eq!(machine.repairs(), [(10, 2), (11, 0)]);
+    let repairs = machine.view().repairs(None, 9).expect("reads");
+    assert_eq!(repairs[0].blob.placement, [3, 5, 0, 2].map(NodeId));
+    assert_eq!(repairs[1].blob.placement, [4, 1, 0, 2].map(NodeId));
+    let since = repairs[0].since;
+    machine.shift(&[MovedShard { whole: false, ..step(10, 2, 0, 4) }]);
+    let repairs = machine.view().repairs(None, 9).expect("reads");
+    assert_eq!((repairs[0].since, repairs[0].blob.placement[2]), (since, NodeId(4)));
+    assert_eq!(machine.view().counts().expect("reads").repairs, 2);
+}
+
+#[test]
+fn a_drained_node_may_go_when_its_leftovers_are_gone() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(put_blob("key", 10));
+    machine.shift(&[step(10, 1, 1, 5)]);
+    let remove = |lost| Change::RemoveNode { node: NodeId(1), lost };
+    assert!(matches!(machine.apply(remove(false)), Reply::Refused(_)));
+    assert_eq!(machine.apply(remove(true)), Reply::Done);
+    assert_eq!(machine.view().removed_nodes().expect("reads"), [NodeId(1)], "its leftovers are still counted");
+    let since = machine.leftovers(1)[0].2;
+    assert!(since > UnixMs(0).0);
+    machine.apply(Change::ForgetLeftovers { gone: vec![(NodeId(1), step(10, 1, 1, 5).shard)] });
+    assert_eq!(machine.view().removed_nodes().expect("reads"), []);
+    // A write that began before named it after all: nothing is left behind on a node that is gone.
+    machine.put(put_blob("late", 12));
+    assert_eq!(machine.shift(&[MovedShard { whole: false, ..step(12, 1, 1, 5) }]), [true]);
+    assert_eq!((machine.leftovers(1), machine.held(1)), (vec![], Held::default()));
+}
