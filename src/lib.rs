@@ -1,14 +1,17 @@
 //! Sherd: an S3-compatible object store in one binary.
 
 pub mod actors;
+pub mod admin;
 pub mod ambient;
 pub mod api;
 pub mod config;
+pub mod dev;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod probe;
+pub mod sigv4;
 pub mod storage;
 pub mod types;

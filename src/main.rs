@@ -3,7 +3,7 @@
 
 use rustix::fs::Mode;
 use sherd::config::{Invocation, SystemFiles, from_process};
-use sherd::{logging, node, probe};
+use sherd::{admin, dev, logging, node, probe};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Invocation::Health(config) => {
             probe::ready(config.admin_listen).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
+        Invocation::Admin(invocation) => admin::run(&invocation).map_or_else(|error| fail(1, &error), ExitCode::from),
+        Invocation::Dev(options) => dev::run(&options).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS),
         Invocation::Print { text, code: 0 } => {
             print!("{text}");
             ExitCode::SUCCESS

@@ -16,12 +16,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("ambient", &["types"]),
     ("config", &["limits", "types"]),
+    ("dev", &["ambient", "config", "probe"]),
     ("logging", &["config"]),
     ("probe", &[]),
+    ("sigv4", &[]),
     ("storage", &["ambient", "limits", "metrics", "types"]),
     ("net", &["ambient", "limits", "metrics", "types"]),
     ("actors", &["ambient", "limits", "metrics", "net", "storage", "types"]),
-    ("api", &["actors", "ambient", "limits", "metrics", "types"]),
+    ("admin", &["ambient", "api", "config", "sigv4", "storage", "types"]),
+    ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "types"]),
 ];
 
 /// Words that do not belong in a layer: sockets and protocols below, and surroundings that a simulation must supply.

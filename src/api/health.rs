@@ -5,11 +5,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Data, ServiceConfig, get, head};
 use actix_web::{HttpResponse, Resource, Route};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What can be done now, and why not all of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     pub reads: bool,
     pub writes: bool,
@@ -21,7 +21,7 @@ pub struct Health {
     pub drives: Vec<DriveHealth>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriveHealth {
     pub node: u32,
     pub path: String,
@@ -73,8 +73,7 @@ pub fn admin(config: &mut ServiceConfig) {
 }
 
 fn probe(path: &str, answer: fn(&Health) -> StatusCode) -> Resource {
-    let route =
-        |route: Route| route.to(move |source: Data<SharedHealth>| async move { told(&source.health(), answer) });
+    let route = |route: Route| route.to(move |source: Data<SharedHealth>| async move { told(source.health(), answer) });
     Resource::new(path).route(route(get())).route(route(head()))
 }
 
@@ -90,16 +89,23 @@ fn cluster(health: &Health) -> StatusCode {
     if health.reads && health.writes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-fn told(health: &Health, answer: fn(&Health) -> StatusCode) -> HttpResponse {
-    #[derive(Serialize)]
-    struct Told<'a> {
-        status: &'static str,
-        #[serde(flatten)]
-        health: &'a Health,
+/// How the host is, with the word for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// `ok`, `degraded` or `unavailable`.
+    pub status: String,
+    #[serde(flatten)]
+    pub health: Health,
+}
+
+impl From<Health> for Told {
+    fn from(health: Health) -> Self {
+        Self { status: health.status().to_owned(), health }
     }
-    HttpResponse::build(answer(health))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(Told { status: health.status(), health })
+}
+
+fn told(health: Health, answer: fn(&Health) -> StatusCode) -> HttpResponse {
+    HttpResponse::build(answer(&health)).insert_header((CACHE_CONTROL, "no-store")).json(Told::from(health))
 }
 
 async fn scrape(source: Data<SharedHealth>) -> HttpResponse {

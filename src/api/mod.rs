@@ -1,6 +1,7 @@
-//! What speaks to people and programs, over actix-web: S3 (`s3`, behind `bridge` and `front`), health and metrics. It holds
+//! What speaks to people and programs, over actix-web: S3 (`s3`, behind `bridge` and `front`), health and metrics, the admin API. It holds
 //! the store as a `Gateway` and knows nothing beneath it.
 
+pub mod admin;
 mod bridge;
 mod front;
 mod health;
@@ -9,7 +10,7 @@ mod s3;
 mod server;
 mod tls;
 
-pub use health::{DriveHealth, Health, HealthSource};
+pub use health::{DriveHealth, Health, HealthSource, Told};
 pub use s3::Credentials;
 pub use server::{ApiError, ApiHandle, ApiOptions, TlsFiles, serve};
 

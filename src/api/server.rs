@@ -1,12 +1,14 @@
-//! The listeners: S3, and the admin port with health and metrics. Every connection is bounded: how long its head may take,
+//! The listeners: S3, and the admin port with health, metrics and the admin API. Every connection is bounded: how long its head may take,
 //! how long it may idle, how long it may hold back what was sent to it.
 
+use super::admin::{self, Admin, AdminSource};
 use super::front::{Front, answer};
-use super::health::{HealthSource, SharedHealth, admin, aliases};
+use super::health::{self, SharedHealth, aliases};
 use super::s3::{Credentials, S3Settings, service};
 use super::tls::{TlsError, server_config};
 use crate::actors::gateway::Gateway;
 use crate::ambient::Ambient;
+use crate::sigv4::Verifier;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer};
@@ -83,11 +85,13 @@ pub fn serve(
     options: ApiOptions,
     gateway: Gateway,
     ambient: Ambient,
-    health: impl HealthSource,
+    source: impl AdminSource,
 ) -> Result<ApiHandle, ApiError> {
-    let health: SharedHealth = Arc::new(health);
-    let (s3_address, s3) = s3_server(&options, gateway, ambient, Arc::clone(&health))?;
-    let (admin_address, admin) = admin_server(options.admin_listen, health)?;
+    let source: Arc<dyn AdminSource> = Arc::new(source);
+    let health: SharedHealth = Arc::clone(&source) as SharedHealth;
+    let (s3_address, s3) = s3_server(&options, gateway, ambient.clone(), Arc::clone(&health))?;
+    let admin = Admin { source, verifier: verifier(&options), ambient };
+    let (admin_address, admin) = admin_server(options.admin_listen, health, admin)?;
     let handle = ApiHandle { s3_address, admin_address, s3: s3.handle(), admin: admin.handle() };
     for (name, server) in [("s3", s3), ("admin", admin)] {
         actix_web::rt::spawn(async move {
@@ -140,10 +144,24 @@ fn s3_server(
     Ok((address, server.run()))
 }
 
-fn admin_server(listen: SocketAddr, health: SharedHealth) -> Result<(SocketAddr, Server), ApiError> {
-    let health = Data::new(health);
+/// Who may use the admin API: who holds the root key.
+fn verifier(options: &ApiOptions) -> Verifier {
+    Verifier {
+        access_key: options.credentials.access_key.clone(),
+        secret_key: options.credentials.secret_key.clone(),
+        region: options.region.clone(),
+        services: admin::SERVICES,
+    }
+}
+
+fn admin_server(listen: SocketAddr, health: SharedHealth, admin: Admin) -> Result<(SocketAddr, Server), ApiError> {
+    let (health, admin) = (Data::new(health), Data::new(admin));
     let (address, listener) = listener(listen)?;
-    let server = HttpServer::new(move || App::new().app_data(health.clone()).configure(admin))
+    let app = move || {
+        let app = App::new().app_data(health.clone()).app_data(admin.clone());
+        app.configure(health::admin).configure(admin::routes)
+    };
+    let server = HttpServer::new(app)
         .workers(1)
         .max_connections(CONNECTIONS_PER_WORKER_MAX)
         .client_request_timeout(REQUEST_HEAD_MAX)

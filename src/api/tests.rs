@@ -1,10 +1,15 @@
 //! The listeners over real sockets, in front of a store in memory.
 
+use super::admin::{
+    AdminError, AdminFault, AdminSource, HealStarted, HealStatus, Info, LayoutShown, LeaderMoved, ShardShown,
+    ShardsPage,
+};
 use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, serve};
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
 use crate::actors::request::test_world::World;
 use crate::ambient::Ambient;
+use crate::sigv4::Signer;
 use actix::Actor;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -23,6 +28,37 @@ struct Fine;
 impl HealthSource for Fine {
     fn health(&self) -> Health {
         Health { reads: true, writes: true, ..Health::default() }
+    }
+}
+
+/// Knows nothing and can do nothing, but says so.
+#[async_trait::async_trait]
+impl AdminSource for Fine {
+    async fn info(&self) -> Result<Info, AdminError> {
+        Err(AdminError::Unavailable("no cluster".to_owned()))
+    }
+
+    async fn layout(&self) -> Result<LayoutShown, AdminError> {
+        Ok(LayoutShown { epoch: 7, nodes: Vec::new() })
+    }
+
+    async fn heal_status(&self) -> Result<HealStatus, AdminError> {
+        Ok(HealStatus { repairs_queued: 1, garbage_blobs: 2, comparisons_due: vec![3] })
+    }
+
+    async fn start_heal(&self) -> Result<HealStarted, AdminError> {
+        Ok(HealStarted { nodes: vec![0] })
+    }
+
+    async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {
+        Err(AdminError::Refused(format!("there is no host {to:?}")))
+    }
+
+    /// Three pages of one shard each.
+    async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError> {
+        let page = cursor.map_or(0, |cursor| cursor[0]);
+        let shard = ShardShown { blob: "b".to_owned(), shard: page, node: 1, chunks: 2 };
+        Ok(ShardsPage { shards: vec![shard], next: (page < 2).then(|| vec![page + 1]) })
     }
 }
 
@@ -202,4 +238,92 @@ async fn a_stop_lets_a_request_under_way_end() {
     stream.write_all(rest).await.expect("sent");
     assert_eq!(read(&mut stream, false).await.status, 200);
     stopping.await.expect("stopped");
+}
+
+/// A request to the admin API, signed with the root key for `service`.
+fn administer(method: &str, address: SocketAddr, path: &str, body: &[u8], service: &'static str) -> Vec<u8> {
+    let signer = Signer { access_key: "key", secret_key: "secret", region: "us-east-1", service };
+    let host = address.to_string();
+    let seconds = Ambient::system().clock.unix_ms().0 / 1000;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in signer.headers(seconds, method, path, &host, body) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+async fn admin_fault(stream: &mut TcpStream, request: &[u8]) -> (u16, String) {
+    let answer = ask(stream, request).await;
+    let fault: AdminFault = serde_json::from_slice(&answer.body).expect("a fault in JSON");
+    assert!(!fault.message.is_empty());
+    (answer.status, fault.code)
+}
+
+#[actix::test]
+async fn the_admin_api_answers_who_holds_the_root_key_and_nobody_else() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let address = api.admin_address;
+    let mut stream = connect(address).await;
+    for service in ["sherd-admin", "s3"] {
+        let layout = ask(&mut stream, &administer("GET", address, "/admin/v1/layout", b"", service)).await;
+        assert_eq!((layout.status, layout.body.as_slice()), (200, &br#"{"epoch":7,"nodes":[]}"#[..]));
+    }
+    for path in ["/admin/v1/layout", "/admin/v1/nothing", "/admin/v1/shards"] {
+        let refused = admin_fault(&mut stream, &plain("GET", path)).await;
+        assert_eq!(refused, (403, "AccessDenied".to_owned()), "{path}: not even which routes there are");
+    }
+    let signed = administer("GET", address, "/admin/v1/layout", b"", "sherd-admin");
+    let moved = String::from_utf8(signed).expect("text").replace("/layout", "/shards");
+    assert_eq!(admin_fault(&mut stream, moved.as_bytes()).await, (403, "SignatureDoesNotMatch".to_owned()));
+    let other = administer("GET", address, "/admin/v1/layout", b"", "sts");
+    assert_eq!(admin_fault(&mut stream, &other).await, (400, "AuthorizationHeaderMalformed".to_owned()));
+    let mut changed = administer("POST", address, "/admin/v1/leader", br#"{"to":"a"}"#, "sherd-admin");
+    let at = changed.len() - 3;
+    changed[at] = b'b';
+    assert_eq!(admin_fault(&mut stream, &changed).await, (400, "ContentSHA256Mismatch".to_owned()));
+    api.stop().await;
+}
+
+#[actix::test]
+async fn the_admin_api_says_what_is_wrong_with_a_request() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let address = api.admin_address;
+    let mut stream = connect(address).await;
+    let faults = [
+        ("GET", "/admin/v1/info", &b""[..], 503, "Unavailable"),
+        ("GET", "/admin/v1/nothing", b"", 404, "NoSuchRoute"),
+        ("GET", "/admin/v1/leader", b"", 405, "MethodNotAllowed"),
+        ("POST", "/admin/v1/leader", br#"{"to":"x"}"#, 409, "Refused"),
+        ("POST", "/admin/v1/leader", br#"{"of":"x"}"#, 400, "InvalidRequest"),
+    ];
+    for (method, path, body, status, code) in faults {
+        let fault = admin_fault(&mut stream, &administer(method, address, path, body, "sherd-admin")).await;
+        assert_eq!(fault, (status, code.to_owned()), "{method} {path}");
+    }
+    let heal = ask(&mut stream, &administer("POST", address, "/admin/v1/heal", b"null", "sherd-admin")).await;
+    assert_eq!((heal.status, heal.body.as_slice()), (200, &br#"{"nodes":[0]}"#[..]));
+    let mut stream = connect(address).await;
+    let large = administer("POST", address, "/admin/v1/leader", &[b' '; 70_000], "sherd-admin");
+    assert_eq!(admin_fault(&mut stream, &large).await, (413, "EntityTooLarge".to_owned()));
+    api.stop().await;
+}
+
+#[actix::test]
+async fn shards_are_told_page_by_page_one_a_line() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let address = api.admin_address;
+    let mut stream = connect(address).await;
+    let mut request = administer("GET", address, "/admin/v1/shards", b"", "sherd-admin");
+    request.splice(request.len() - 2.., *b"connection: close\r\n\r\n");
+    stream.write_all(&request).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("to the end");
+    let shards: Vec<ShardShown> =
+        answer.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
+    api.stop().await;
 }

@@ -1,5 +1,7 @@
 //! The command line: flags of the same names as the variables, and over them. `health` is for a container's health check.
 
+use super::admin::{self, AdminInvocation};
+use super::dev::{self, DevOptions};
 use super::settings::{self, SETTINGS, Setting};
 use super::{Config, ConfigError, FileReader};
 use clap::{Arg, ArgMatches, Command};
@@ -12,6 +14,10 @@ pub enum Invocation {
     Run(Box<Config>),
     /// Ask the store that has this configuration whether it is ready.
     Health(Box<Config>),
+    /// Ask or steer a cluster, or read the drives of a stopped host.
+    Admin(Box<AdminInvocation>),
+    /// Be several stores that form a cluster.
+    Dev(Box<DevOptions>),
     /// Print this and end with this code: help, version, or why the arguments make no sense.
     Print { text: String, code: u8 },
 }
@@ -35,6 +41,12 @@ pub fn from_process(
         }
     };
     let mut pairs = readable(environment)?;
+    if let Some(below) = matches.subcommand_matches("admin") {
+        return Ok(Invocation::Admin(Box::new(admin::invocation(below, pairs, files)?)));
+    }
+    if let Some(below) = matches.subcommand_matches("dev") {
+        return Ok(Invocation::Dev(Box::new(dev::options(below, pairs)?)));
+    }
     let health = matches.subcommand_matches("health");
     pairs.extend(flags(&matches));
     pairs.extend(health.into_iter().flat_map(flags));
@@ -51,6 +63,8 @@ fn command() -> Command {
         .args(options())
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
+        .subcommand(admin::command())
+        .subcommand(dev::command())
         .subcommand(
             Command::new("health")
                 .about("Ask the running store whether it is ready: exit code 0 if so, 1 if not")

@@ -41,6 +41,18 @@ const WELL_KNOWN_SECRETS: &[&str] = &[
 
 /// Both keys or neither.
 pub fn resolve(pairs: &Pairs, files: &dyn FileReader, listen: SocketAddr) -> Result<Option<Credentials>, ConfigError> {
+    let given = given_pair(pairs, files)?;
+    if let Some(Credentials { access_key, secret_key }) = &given
+        && !listen.ip().is_loopback()
+        && is_well_known(access_key, secret_key)
+    {
+        return Err(ConfigError::WellKnownCredentials { access_key: access_key.clone(), listen });
+    }
+    Ok(given)
+}
+
+/// Both keys or neither, whether they are good ones or not.
+pub fn given_pair(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<Credentials>, ConfigError> {
     let access = given(pairs, files, settings::ACCESS_KEY)?;
     let secret = given(pairs, files, settings::SECRET_KEY)?;
     let (access_key, secret_key) = match (access, secret) {
@@ -51,9 +63,6 @@ pub fn resolve(pairs: &Pairs, files: &dyn FileReader, listen: SocketAddr) -> Res
     };
     check(&access_key, values::access_key, true)?;
     check(&secret_key, values::secret_key, false)?;
-    if !listen.ip().is_loopback() && is_well_known(&access_key.value, &secret_key.value) {
-        return Err(ConfigError::WellKnownCredentials { access_key: access_key.value, listen });
-    }
     Ok(Some(Credentials { access_key: access_key.value, secret_key: secret_key.value }))
 }
 

@@ -1,17 +1,21 @@
 //! Every setting, read and validated once at start: environment first, flags over it. What comes out of here is right,
 //! and nothing else of the crate reads the environment or the command line.
 
+mod admin;
 mod arguments;
 mod cluster;
 mod credentials;
+mod dev;
 mod memory;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub use admin::{AdminCommand, AdminInvocation, KeySource, Question, Target};
 pub use arguments::{Invocation, from_process};
 pub use cluster::ClusterConfig;
+pub use dev::DevOptions;
 pub use settings::{SETTINGS, Setting};
 
 use std::collections::{BTreeMap, BTreeSet};

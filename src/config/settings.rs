@@ -24,6 +24,10 @@ pub struct Secret {
     pub minio: Option<&'static str>,
 }
 
+/// Where `sherd admin` asks; the store itself has no use for it.
+pub const ADMIN_URL: &str = "SHERD_ADMIN_URL";
+pub const ADMIN_URL_DEFAULT: &str = "http://127.0.0.1:9001";
+
 pub const DATA: &str = "SHERD_DATA";
 pub const S3_LISTEN: &str = "SHERD_S3_LISTEN";
 pub const ADMIN_LISTEN: &str = "SHERD_ADMIN_LISTEN";
@@ -71,7 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "admin-listen",
         value: "ADDR:PORT",
         default: "127.0.0.1:9001",
-        help: "Where health and metrics are served",
+        help: "Where health, metrics and the admin API are served",
         secret: None,
     },
     Setting {
@@ -227,7 +231,7 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
 
 /// Every variable that is read, `_FILE` forms and MinIO's names included.
 pub fn known_names() -> Vec<String> {
-    let mut names = Vec::new();
+    let mut names = vec![ADMIN_URL.to_owned()];
     for setting in SETTINGS {
         names.push(setting.name.to_owned());
         if let Some(secret) = setting.secret {

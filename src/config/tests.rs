@@ -1,5 +1,6 @@
 //! Tests of the configuration: no process environment, files from a map.
 
+use super::{AdminCommand, AdminInvocation, KeySource, Question, Target};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
 use super::{SETTINGS, values};
 use std::collections::BTreeMap;
@@ -447,4 +448,77 @@ fn half_a_cluster_is_refused_by_name() {
     let keyless = config(&[("SHERD_HOSTS", "b=h:1"), ("SHERD_CLUSTER_SECRET", SECRET), ("SHERD_HOST", "b")]);
     assert!(keyless.unwrap_err().to_string().contains("SHERD_ACCESS_KEY and SHERD_SECRET_KEY"));
     assert_eq!(cluster(&[]), Ok(None));
+}
+
+fn invoked(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
+    let arguments = std::iter::once("sherd").chain(arguments.iter().copied()).map(OsString::from);
+    let environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    from_process(arguments, environment, &Files::default())
+}
+
+fn admin(arguments: &[&str], environment: &[(&str, &str)]) -> AdminInvocation {
+    let arguments: Vec<&str> = std::iter::once("admin").chain(arguments.iter().copied()).collect();
+    match invoked(&arguments, environment) {
+        Ok(Invocation::Admin(invocation)) => *invocation,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn admin_asks_the_default_host_with_the_keys_of_the_default_directory() {
+    let found = admin(&["info"], &[]);
+    let target = Target {
+        authority: "127.0.0.1:9001".to_owned(),
+        keys: KeySource::Kept(vec![PathBuf::from("./sherd-data")]),
+        region: "us-east-1".to_owned(),
+    };
+    assert_eq!(found, AdminInvocation { command: AdminCommand::Ask(target, Question::Info), json: false });
+}
+
+#[test]
+fn admin_takes_flags_over_variables_and_given_keys_over_kept_ones() {
+    let environment = [
+        ("SHERD_ADMIN_URL", "http://b:1"),
+        ("SHERD_ACCESS_KEY", "someone"),
+        ("SHERD_SECRET_KEY", "something-secret"),
+        ("SHERD_REGION", "eu-west-1"),
+    ];
+    let found = admin(&["leader", "move", "--url", "http://c.example:9001/", "--to", "x", "--json"], &environment);
+    let AdminCommand::Ask(target, question) = found.command else { panic!("{found:?}") };
+    assert_eq!((target.authority.as_str(), target.region.as_str(), found.json), ("c.example:9001", "eu-west-1", true));
+    assert!(matches!(target.keys, KeySource::Given(keys) if keys.access_key == "someone"));
+    assert_eq!(question, Question::LeaderMove { to: Some("x".to_owned()) });
+    let before = admin(&["--json", "--data", "/d{1...2}", "inventory"], &environment);
+    let dirs = vec![PathBuf::from("/d1"), PathBuf::from("/d2")];
+    assert_eq!(before, AdminInvocation { command: AdminCommand::Inventory { dirs }, json: true });
+}
+
+#[test]
+fn a_url_of_the_admin_listener_is_plain_http_with_a_port() {
+    for url in ["https://a:1", "a:1", "http://a", "http://a:x", "http://:1", "http://a:1/path", "http://u@a:1"] {
+        let refused = invoked(&["admin", "info"], &[("SHERD_ADMIN_URL", url)]).unwrap_err().to_string();
+        assert!(refused.starts_with("SHERD_ADMIN_URL: "), "{url}: {refused}");
+    }
+    assert!(config(&[("SHERD_ADMIN_URL", "http://a:1")]).is_ok(), "the store does not mind it");
+}
+
+#[test]
+fn commands_that_do_not_exist_are_answered_with_help() {
+    for arguments in [&["admin"][..], &["admin", "heal"], &["admin", "nothing"], &["admin", "info", "--loud"]] {
+        assert!(matches!(invoked(arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{arguments:?}");
+    }
+}
+
+#[test]
+fn dev_is_given_a_size_a_place_and_some_settings() {
+    let dev = |arguments: &[&str]| {
+        let arguments: Vec<&str> = std::iter::once("dev").chain(arguments.iter().copied()).collect();
+        invoked(&arguments, &[("SHERD_LOG", "debug"), ("SHERD_DATA", "/d"), ("HOME", "/root")])
+    };
+    let Ok(Invocation::Dev(options)) = dev(&["--hosts", "5", "--dir", "/x"]) else { panic!("not taken") };
+    assert_eq!((options.hosts, options.drives, options.dir), (5, 2, PathBuf::from("/x")));
+    assert_eq!(options.passed_on, [("SHERD_LOG".to_owned(), "debug".to_owned())]);
+    for wrong in [["--hosts", "0"], ["--hosts", "10"], ["--drives", "many"], ["--dir", "a,b"]] {
+        assert!(matches!(dev(&wrong), Err(ConfigError::Invalid { .. })), "{wrong:?}");
+    }
 }

@@ -3,6 +3,7 @@
 //! Start: identities, metadata, drives, request path, chores, listeners. Stop: the other way round, so that whoever is
 //! stopped has nobody left who asks of it.
 
+mod admin;
 mod cluster;
 mod drives;
 mod following;
@@ -28,6 +29,7 @@ use crate::storage::identity::{
 use crate::storage::ring::{Layout, auto_geometry};
 use crate::storage::wal;
 use crate::types::{Epoch, Geometry};
+use admin::HostAdmin;
 use cluster::{ClusterError, Member};
 use metadata::MetadataError;
 use place::Place;
@@ -161,10 +163,17 @@ async fn start(
         metadata: metadata.clone(),
         dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
     };
+    let admin = HostAdmin {
+        status,
+        cluster: host.cluster,
+        host: host.host,
+        context: requests.cluster.clone(),
+        healing: healing.clone(),
+    };
     let place = Arc::new(Place { around: around.clone(), member, metadata, health, healing, ring: requests.ring });
     let keeping = place.take().await?;
     let options = api_options(config, credentials, &place.member.host);
-    let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), status)?;
+    let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let load = requests.cluster.load.clone();
     Ok(Running { api, monitor, chores, drives: opened, replica, load, place, keeping })

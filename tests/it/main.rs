@@ -3,8 +3,10 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
 mod benchmark;
 mod configuration;
+mod dev;
 mod drives;
 mod objects;
 mod operations;

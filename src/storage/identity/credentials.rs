@@ -2,7 +2,7 @@
 //! they survive the loss of any.
 
 use super::document::{DocumentFault, decode, encode};
-use super::scan::read_bounded;
+use super::scan::{Content, Found, read_bounded, scan};
 use super::{CREDENTIALS_FILE, IdentityError};
 use crate::ambient::Ambient;
 use crate::storage::disk::{Disk, replace_file};
@@ -79,6 +79,21 @@ pub fn keep_credentials(
         Some(failure) if kept == 0 => Err(failure),
         _ => Ok(KeptCredentials { access_key: chosen.access_key, secret_key: chosen.secret_key, fresh }),
     }
+}
+
+/// The credentials that are kept in these directories, without changing anything: the youngest copy of those of one store.
+pub fn read_credentials(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<KeptCredentials>, IdentityError> {
+    let mut youngest: Option<Document> = None;
+    for Found { dir, content } in scan(disk, dirs)? {
+        let Content::Ours(identity) = content else { continue };
+        let copy = read(disk, &dir, identity.cluster)?;
+        youngest = youngest.into_iter().chain(copy).max_by_key(|document| document.made);
+    }
+    Ok(youngest.map(|document| KeptCredentials {
+        access_key: document.access_key,
+        secret_key: document.secret_key,
+        fresh: false,
+    }))
 }
 
 /// A directory's copy; `None` where there is none that can be used.

@@ -49,13 +49,28 @@ impl DirLocks for NoLocks {
     }
 }
 
+/// Keeps a store from taking the directory into service while it is read, without making anything in it; `None` where it has
+/// no lock file, since then no store ever used it.
+pub fn lock_for_reading(dir: &Path) -> Result<Option<HeldLock>, LockFault> {
+    let file = match File::open(dir.join(LOCK_FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LockFault::Failed(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Some(Box::new(file))),
+        Err(Errno::WOULDBLOCK) => Err(LockFault::InUse),
+        Err(errno) => Err(LockFault::Failed(errno.into())),
+    }
+}
+
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DirLocks, LockFault, SystemLocks};
+    use super::{DirLocks, LockFault, SystemLocks, lock_for_reading};
 
     /// W14: closing releases the lock before it returns; no sleeps.
     #[test]
@@ -72,5 +87,19 @@ mod tests {
     fn a_directory_that_is_not_there_cannot_be_locked() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(SystemLocks.lock(&dir.path().join("none")), Err(LockFault::Failed(_))));
+    }
+
+    /// W13: reading makes no lock file; where there is one, readers and a store keep each other out.
+    #[test]
+    fn readers_share_a_directory_that_no_store_uses() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(lock_for_reading(dir.path()).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let store = SystemLocks.lock(dir.path()).unwrap();
+        assert!(matches!(lock_for_reading(dir.path()), Err(LockFault::InUse)));
+        drop(store);
+        let (one, other) = (lock_for_reading(dir.path()).unwrap(), lock_for_reading(dir.path()).unwrap());
+        assert!(one.is_some() && other.is_some());
+        assert!(matches!(SystemLocks.lock(dir.path()), Err(LockFault::InUse)));
     }
 }

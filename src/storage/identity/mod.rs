@@ -17,11 +17,11 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use credentials::{KeptCredentials, keep_credentials};
+pub use credentials::{KeptCredentials, keep_credentials, read_credentials};
 pub use document::{Identity, Member, Stage};
 pub use examine::{Claim, Host, Plan, Seat, drives_needed, examine};
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
-pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks};
+pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_reading};
 pub use open::{BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, open_host, prepare_host};
 pub use scan::{Content, Found, read_incarnation, scan};
 

@@ -3,7 +3,7 @@
 use super::format::{BLOCK, Fault, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, decode_segment_header, log_tag};
 use super::recovery::{Replay, Replayed};
 use super::segment::{FileRole, Segment, file_role};
-use super::{LogOptions, ScannedRecord, WalError};
+use super::{LogOptions, RecordKey, RecordKind, ScannedRecord, WalError};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
 use crate::storage::disk::{Caching, Disk, OpenMode};
 use crate::types::{Lsn, SegmentId};
@@ -18,11 +18,22 @@ pub struct CorruptSpot {
     pub at: Lsn,
     pub expected: String,
     pub found: String,
+    /// What stood here, where the header is whole and only the body is not.
+    pub record: Option<LostRecord>,
+}
+
+/// A record whose body is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostRecord {
+    pub kind: RecordKind,
+    pub key: RecordKey,
+    pub origin: Lsn,
 }
 
 impl CorruptSpot {
     pub(super) fn new(path: &Path, at: Lsn, fault: &Fault) -> Self {
-        Self { file: path.display().to_string(), at, expected: fault.expected.clone(), found: fault.found.clone() }
+        let (expected, found) = (fault.expected.clone(), fault.found.clone());
+        Self { file: path.display().to_string(), at, expected, found, record: None }
     }
 }
 
@@ -149,7 +160,7 @@ fn is_reusable(disk: &dyn Disk, options: &LogOptions, path: &Path) -> bool {
 }
 
 /// Refuses a log of another drive or of a newer format. A damaged header is reported, and the records behind it hold.
-fn check_headers(
+pub(super) fn check_headers(
     disk: &Arc<dyn Disk>,
     options: &LogOptions,
     segments: &[Arc<Segment>],

@@ -3,7 +3,7 @@
 
 use super::format::{EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES};
 use super::lookahead::{Lookahead, Verdict};
-use super::open::CorruptSpot;
+use super::open::{CorruptSpot, LostRecord};
 use super::reader::{Found, SegmentReader};
 use super::segment::Segment;
 use super::{Location, LogOptions, ReplayRule, ScannedRecord, WalError};
@@ -16,6 +16,8 @@ const FIRST_RECORD: u32 = SEGMENT_HEADER_BYTES as u32;
 /// What a replay found.
 pub(super) struct Replayed {
     pub(super) rot: Vec<CorruptSpot>,
+    /// Bad spots that nobody vouches for, with records that stand for themselves behind them or not.
+    pub(super) torn: Vec<CorruptSpot>,
     /// Where the log's content ends.
     pub(super) content_end: Lsn,
     /// Where nothing stands any more that could be taken for a record: appends go on at the next block.
@@ -42,6 +44,7 @@ pub(super) struct Replay<'a> {
     from: Lsn,
     ahead: Lookahead<'a>,
     rot: Vec<CorruptSpot>,
+    torn: Vec<CorruptSpot>,
     delivering: bool,
     /// End of the last record that was scanned, and whether it was a seal.
     scanned_end: Lsn,
@@ -58,6 +61,7 @@ impl<'a> Replay<'a> {
             from,
             ahead: Lookahead::new(segments, tag, options, Lsn(0)),
             rot: Vec::new(),
+            torn: Vec::new(),
             delivering: true,
             scanned_end: Lsn(0),
             sealed: None,
@@ -85,6 +89,7 @@ impl<'a> Replay<'a> {
         let clear_from = self.ahead.end().max(self.scanned_end);
         Ok(Replayed {
             rot: self.rot,
+            torn: self.torn,
             content_end,
             clear_from,
             sealed: self.sealed == Some(clear_from.segment()),
@@ -124,9 +129,9 @@ impl<'a> Replay<'a> {
                 Found::Record(header, body) => self.take(&header, body, visit),
                 Found::BadBody(header, fault) => {
                     self.ahead.note(&header);
-                    self.bad_spot(reader, offset, header.next_offset(), &fault)?
+                    self.bad_spot(reader, offset, header.next_offset(), &fault, lost(&header))?
                 }
-                Found::Nothing(fault) => self.bad_spot(reader, offset, offset + 1, &fault)?,
+                Found::Nothing(fault) => self.bad_spot(reader, offset, offset + 1, &fault, None)?,
             };
             match next {
                 Next::Offset(at) => offset = at,
@@ -161,6 +166,7 @@ impl<'a> Replay<'a> {
         offset: u32,
         after: u32,
         fault: &Fault,
+        record: Option<LostRecord>,
     ) -> Result<Next, WalError> {
         let spot = reader.lsn(offset);
         let verdict = self.ahead.judge(spot, reader.lsn(after))?;
@@ -168,13 +174,21 @@ impl<'a> Replay<'a> {
             (Verdict::Torn, ReplayRule::Prefix) => return Ok(Next::End),
             (Verdict::Cut { resume }, ReplayRule::Prefix) => return Ok(Next::Position(resume)),
             (Verdict::Rot, rule) => {
-                self.rot.push(CorruptSpot::new(reader.segment().path(), spot, fault));
+                self.rot.push(CorruptSpot { record, ..CorruptSpot::new(reader.segment().path(), spot, fault) });
                 self.delivering &= rule == ReplayRule::EveryValid;
             }
-            (Verdict::Torn | Verdict::Cut { .. }, ReplayRule::EveryValid) => {}
+            (Verdict::Torn, ReplayRule::EveryValid) => {
+                self.torn.push(CorruptSpot { record, ..CorruptSpot::new(reader.segment().path(), spot, fault) });
+            }
+            (Verdict::Cut { .. }, ReplayRule::EveryValid) => {}
         }
         Ok(reader.next_header(after)?.map_or(Next::Segment, |header| Next::Offset(header.lsn.offset())))
     }
+}
+
+fn lost(header: &RecordHeader) -> Option<LostRecord> {
+    let EntryKind::User(kind) = header.kind else { return None };
+    Some(LostRecord { kind, key: header.key, origin: header.origin })
 }
 
 pub(super) fn scanned(kind: super::RecordKind, header: &RecordHeader, body: Bytes) -> ScannedRecord {

@@ -4,6 +4,7 @@ mod damage;
 mod format;
 mod progress;
 mod recovery;
+mod survey;
 
 use super::format::{BLOCK, SEGMENT_HEADER_BYTES};
 use super::{

@@ -1,0 +1,255 @@
+//! A small HTTP/1.1 client, blocking: one signed request a connection, every wait bounded, no answer held whole that need not
+//! be. It speaks to the admin listener, which is plain HTTP.
+
+use super::AdminFailure;
+use crate::ambient::Ambient;
+use crate::api::admin::AdminFault;
+use crate::config::Credentials;
+use crate::sigv4::Signer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// For the next bytes of an answer: moving the lead may take this long.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
+const LINE_BYTES_MAX: u64 = 16 << 10;
+const HEADERS_MAX: usize = 100;
+/// An answer that is read whole.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const SERVICE: &str = "sherd-admin";
+
+/// One host's admin listener, and the key to it.
+pub struct Client {
+    pub authority: String,
+    pub credentials: Credentials,
+    pub region: String,
+    pub ambient: Ambient,
+}
+
+/// A body as it comes; at its end it is known to be whole, or reading fails.
+pub type Body = Box<dyn BufRead>;
+
+impl Client {
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminFailure> {
+        self.read_whole(self.send("GET", path, b"")?)
+    }
+
+    pub fn post<T: DeserializeOwned>(&self, path: &str, told: &impl Serialize) -> Result<T, AdminFailure> {
+        let body = serde_json::to_vec(told).map_err(|error| self.broken(&error.into()))?;
+        self.read_whole(self.send("POST", path, &body)?)
+    }
+
+    /// The body of a long answer.
+    pub fn stream(&self, path: &str) -> Result<Body, AdminFailure> {
+        self.send("GET", path, b"")
+    }
+
+    fn read_whole<T: DeserializeOwned>(&self, body: Body) -> Result<T, AdminFailure> {
+        let mut bytes = Vec::new();
+        body.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.broken(&error.into()))
+    }
+
+    pub fn broken(&self, cause: &io::Error) -> AdminFailure {
+        AdminFailure::Broken { authority: self.authority.clone(), cause: cause.to_string() }
+    }
+
+    /// The body of a good answer.
+    fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Body, AdminFailure> {
+        let mut stream = self.connect().map_err(|cause| AdminFailure::Unreachable {
+            authority: self.authority.clone(),
+            cause: cause.to_string(),
+        })?;
+        let request = self.request(method, path, body);
+        let sent = stream.write_all(&request).and_then(|()| read_head(stream));
+        let (status, answer) = sent.map_err(|error| self.broken(&error))?;
+        if status == 200 {
+            return Ok(answer);
+        }
+        let fault: AdminFault = self.read_whole(answer)?;
+        Err(AdminFailure::Refused { status, code: fault.code, message: fault.message })
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::other("the name has no address");
+        for address in self.authority.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, CONNECT_WAIT_MAX) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    stream.set_read_timeout(Some(ANSWER_WAIT_MAX))?;
+                    stream.set_write_timeout(Some(ANSWER_WAIT_MAX))?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn request(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+        let signer = Signer {
+            access_key: &self.credentials.access_key,
+            secret_key: &self.credentials.secret_key,
+            region: &self.region,
+            service: SERVICE,
+        };
+        let target = format!("/admin/v1{path}");
+        let seconds = self.ambient.clock.unix_ms().0 / 1000;
+        let signed = signer.headers(seconds, method, &target, &self.authority, body);
+        let mut request = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.authority);
+        for (name, value) in signed {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            request.push_str("content-type: application/json\r\n");
+        }
+        request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let mut request = request.into_bytes();
+        request.extend_from_slice(body);
+        request
+    }
+}
+
+/// The status, and the body that follows.
+fn read_head(stream: impl Read + 'static) -> io::Result<(u16, Body)> {
+    let mut from = BufReader::new(stream);
+    let first = read_line(&mut from)?;
+    let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
+    let status = status.ok_or_else(|| malformed("no HTTP"))?;
+    let (mut length, mut chunked) = (None, false);
+    for _ in 0..HEADERS_MAX {
+        let line = read_line(&mut from)?;
+        let Some((name, value)) = line.split_once(':') else {
+            let body: Box<dyn BufRead> = match length {
+                _ if chunked => Box::new(BufReader::new(Chunked { from, left: 0, begun: false, done: false })),
+                Some(length) => Box::new(BufReader::new(OfLength { from, left: length })),
+                None => return Err(malformed("an answer of unknown length")),
+            };
+            return if line.is_empty() { Ok((status, body)) } else { Err(malformed("a header without a colon")) };
+        };
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = Some(value.parse().map_err(|_| malformed("a length that is no number"))?);
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            chunked = value.eq_ignore_ascii_case("chunked");
+        }
+    }
+    Err(malformed("far too many headers"))
+}
+
+/// A line without its end.
+fn read_line(from: &mut impl BufRead) -> io::Result<String> {
+    let mut line = Vec::new();
+    from.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    let line = line.strip_suffix(b"\n").ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    String::from_utf8(line.to_vec()).map_err(|_| malformed("a line that is not text"))
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// A body whose length was told.
+struct OfLength<R> {
+    from: R,
+    left: u64,
+}
+
+impl<R: Read> Read for OfLength<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let wanted = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.from.read(&mut into[..wanted])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// A body in chunks (RFC 9112, section 7.1).
+struct Chunked<R> {
+    from: R,
+    /// Of the chunk at hand.
+    left: u64,
+    begun: bool,
+    done: bool,
+}
+
+impl<R: BufRead> Chunked<R> {
+    fn next_chunk(&mut self) -> io::Result<()> {
+        if self.begun && !read_line(&mut self.from)?.is_empty() {
+            return Err(malformed("a chunk longer than it was said to be"));
+        }
+        self.begun = true;
+        let line = read_line(&mut self.from)?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        self.left = u64::from_str_radix(size, 16).map_err(|_| malformed("a chunk's size that is no number"))?;
+        if self.left == 0 {
+            // Trailers, of which there are none, and the empty line.
+            while !read_line(&mut self.from)?.is_empty() {}
+            self.done = true;
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Chunked<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !self.done && !into.is_empty() {
+            self.next_chunk()?;
+        }
+        if self.done || into.is_empty() {
+            return Ok(0);
+        }
+        let read = OfLength { from: &mut self.from, left: self.left }.read(into)?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_head;
+    use std::io::{Cursor, Read};
+
+    fn read(answer: &'static str) -> std::io::Result<(u16, String)> {
+        let (status, mut body) = read_head(Cursor::new(answer))?;
+        let mut text = String::new();
+        body.read_to_string(&mut text)?;
+        Ok((status, text))
+    }
+
+    #[test]
+    fn a_body_is_read_by_its_length_or_by_its_chunks() {
+        let sized = read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhello, and more").expect("whole");
+        assert_eq!(sized, (200, "hello".to_owned()));
+        let chunked = "HTTP/1.1 503 no\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n";
+        assert_eq!(read(chunked).expect("whole"), (503, "hello!".to_owned()));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_or_makes_no_sense_is_an_error() {
+        for answer in [
+            "",
+            "220 mail.example.org ESMTP\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+            "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello, and more\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        ] {
+            assert!(read(answer).is_err(), "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `sherd admin`: a client of the admin API, and the inventory of a stopped host's drives. Answers go to standard output, for
+//! people or (`--json`) for programs; progress and errors to standard error.
+
+mod client;
+mod inventory;
+mod keys;
+mod progress;
+mod show;
+
+use crate::ambient::Ambient;
+use crate::api::admin::{HealStarted, HealStatus, Info, LayoutShown, LeaderMoved, MoveLeader, ShardShown};
+use crate::api::{DriveHealth, Told};
+use crate::config::{AdminCommand, AdminInvocation, Question, Target};
+use crate::storage::identity::IdentityError;
+use client::Client;
+use progress::Progress;
+use serde::Serialize;
+use std::io::{self, BufRead, BufWriter, Write};
+use std::path::PathBuf;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminFailure {
+    #[error("{authority} does not answer: {cause}")]
+    Unreachable { authority: String, cause: String },
+    #[error("what {authority} answered could not be read to its end: {cause}")]
+    Broken { authority: String, cause: String },
+    #[error("{message} ({code}, {status})")]
+    Refused { status: u16, code: String, message: String },
+    #[error("there are no keys: set SHERD_ACCESS_KEY and SHERD_SECRET_KEY, or name with --data the directories of a host that made its own ({})", shown(.dirs))]
+    NoKeys { dirs: Vec<PathBuf> },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{} cannot be read: {why}", dir.display())]
+    Unreadable { dir: PathBuf, why: String },
+    #[error("the answer could not be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+fn shown(dirs: &[PathBuf]) -> String {
+    let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    format!("looked in {}", dirs.join(", "))
+}
+
+/// Does what was asked for; the process's exit code: 0 where all is well, 1 where the answer is that it is not.
+pub fn run(invocation: &AdminInvocation) -> Result<u8, AdminFailure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let code = match &invocation.command {
+        AdminCommand::Inventory { dirs } => inventory::run(dirs, invocation.json, &mut out)?,
+        AdminCommand::Ask(target, question) => ask(&client(target)?, question, invocation.json, &mut out)?,
+    };
+    out.flush()?;
+    Ok(code)
+}
+
+fn client(target: &Target) -> Result<Client, AdminFailure> {
+    Ok(Client {
+        authority: target.authority.clone(),
+        credentials: keys::resolve(&target.keys)?,
+        region: target.region.clone(),
+        ambient: Ambient::system(),
+    })
+}
+
+fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
+    match question {
+        Question::Info => tell(&client.get::<Info>("/info")?, json, show::info, out)?,
+        Question::Drives => {
+            tell(&client.get::<Vec<DriveHealth>>("/drives")?, json, |drives| show::drives(drives), out)?
+        }
+        Question::LayoutShow => tell(&client.get::<LayoutShown>("/layout")?, json, show::layout, out)?,
+        Question::HealStatus => tell(&client.get::<HealStatus>("/heal")?, json, show::heal_status, out)?,
+        Question::HealStart => tell(&client.post::<HealStarted>("/heal", &())?, json, show::heal_started, out)?,
+        Question::LeaderMove { to } => {
+            let moved: LeaderMoved = client.post("/leader", &MoveLeader { to: to.clone() })?;
+            tell(&moved, json, show::leader_moved, out)?;
+        }
+        Question::Shards => shards(client, json, out)?,
+        Question::Health => {
+            let told: Told = client.get("/health")?;
+            tell(&told, json, show::health, out)?;
+            return Ok(u8::from(told.status != "ok"));
+        }
+    }
+    Ok(0)
+}
+
+/// An answer as JSON, or in words.
+fn tell<T: Serialize>(
+    answer: &T,
+    json: bool,
+    words: impl FnOnce(&T) -> String,
+    out: &mut impl Write,
+) -> Result<(), AdminFailure> {
+    if json {
+        serde_json::to_writer_pretty(&mut *out, answer).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", words(answer))?;
+    }
+    Ok(())
+}
+
+/// One line a shard, as it comes.
+fn shards(client: &Client, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {
+    let mut progress = Progress::new("shards");
+    for line in client.stream("/shards")?.lines() {
+        let line = line.map_err(|error| client.broken(&error))?;
+        if json {
+            writeln!(out, "{line}")?;
+        } else {
+            let shard: ShardShown = serde_json::from_str(&line).map_err(|error| client.broken(&error.into()))?;
+            writeln!(out, "{} {} node {} chunks {}", shard.blob, shard.shard, shard.node, shard.chunks)?;
+        }
+        progress.advance(1, None);
+    }
+    progress.finish();
+    Ok(())
+}

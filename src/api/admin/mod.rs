@@ -1,0 +1,151 @@
+//! The admin API, `/admin/v1/` on the admin listener: JSON, signed with the root key (Signature Version 4, the body's hash
+//! included). Who is not known learns nothing, not even which routes there are.
+
+mod shapes;
+mod shards;
+mod source;
+
+pub use shapes::{
+    AdminFault, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown, Info, LayoutShown,
+    LeaderMoved, MetadataRole, MoveLeader, NodeShown, ShardShown,
+};
+pub use source::{AdminError, AdminSource, ShardsPage};
+
+use super::health::Told;
+use crate::ambient::Ambient;
+use crate::sigv4::{Received, SignatureFault, Verifier};
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::{Bytes, Data, Payload, ServiceConfig, to};
+use actix_web::{HttpRequest, HttpResponse, Scope};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const ROOT: &str = "/admin/v1";
+/// A request's body, at most, and how long it may take to come.
+const BODY_BYTES_MAX: usize = 64 << 10;
+const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// The services that a signature may be for: ours, and S3's, for clients that know no other.
+pub const SERVICES: &[&str] = &["sherd-admin", "s3"];
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct Admin {
+    pub source: Arc<dyn AdminSource>,
+    pub verifier: Verifier,
+    pub ambient: Ambient,
+}
+
+/// Adds the routes; the `Admin` must be among the app's data.
+pub fn routes(config: &mut ServiceConfig) {
+    config.service(Scope::new(ROOT).default_service(to(answer)));
+}
+
+/// Why a request is not answered.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Signature(#[from] SignatureFault),
+    #[error("the body is larger than {BODY_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("the body did not come whole")]
+    Incomplete,
+    #[error("the body is not what this route takes: {0}")]
+    Body(serde_json::Error),
+    #[error("there is no {0} here")]
+    NoRoute(String),
+    #[error("{0} is not a method of this route")]
+    NoMethod(String),
+    #[error(transparent)]
+    Source(#[from] AdminError),
+}
+
+impl Refusal {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Signature(SignatureFault::Missing | SignatureFault::Unsigned(_)) => {
+                (StatusCode::FORBIDDEN, "AccessDenied")
+            }
+            Self::Signature(SignatureFault::UnknownKey) => (StatusCode::FORBIDDEN, "InvalidAccessKeyId"),
+            Self::Signature(SignatureFault::Skewed { .. }) => (StatusCode::FORBIDDEN, "RequestTimeTooSkewed"),
+            Self::Signature(SignatureFault::Mismatch) => (StatusCode::FORBIDDEN, "SignatureDoesNotMatch"),
+            Self::Signature(SignatureFault::Malformed(_) | SignatureFault::OtherScope { .. }) => {
+                (StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed")
+            }
+            Self::Signature(SignatureFault::OtherBody) => (StatusCode::BAD_REQUEST, "ContentSHA256Mismatch"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "EntityTooLarge"),
+            Self::Incomplete => (StatusCode::BAD_REQUEST, "IncompleteBody"),
+            Self::Body(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            Self::NoRoute(_) => (StatusCode::NOT_FOUND, "NoSuchRoute"),
+            Self::NoMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::Source(AdminError::Refused(_)) => (StatusCode::CONFLICT, "Refused"),
+            Self::Source(AdminError::Unavailable(_)) => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
+        }
+    }
+}
+
+async fn answer(request: HttpRequest, payload: Payload, admin: Data<Admin>) -> HttpResponse {
+    match routed(&request, payload, &admin).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            let (status, code) = refusal.status_and_code();
+            json(status, &AdminFault { code: code.to_owned(), message: refusal.to_string() })
+        }
+    }
+}
+
+async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Result<HttpResponse, Refusal> {
+    let collected = timeout(BODY_WAIT_MAX, payload.to_bytes_limited(BODY_BYTES_MAX)).await;
+    let limited = collected.map_err(|_| Refusal::Incomplete)?;
+    let body = limited.map_err(|_| Refusal::TooLarge)?.map_err(|_| Refusal::Incomplete)?;
+    verify(request, &body, admin)?;
+    let source = &admin.source;
+    let (method, path) = (request.method().as_str(), request.path().strip_prefix(ROOT).unwrap_or_default());
+    Ok(match (method, path) {
+        ("GET", "/info") => ok(&source.info().await?),
+        ("GET", "/health") => ok(&Told::from(source.health())),
+        ("GET", "/drives") => ok(&source.health().drives),
+        ("GET", "/layout") => ok(&source.layout().await?),
+        ("GET", "/heal") => ok(&source.heal_status().await?),
+        ("POST", "/heal") => ok(&source.start_heal().await?),
+        ("POST", "/leader") => ok(&source.move_leader(read_body::<MoveLeader>(&body)?.to).await?),
+        ("GET", "/shards") => shards::stream(Arc::clone(source)).await?,
+        (_, "/info" | "/health" | "/drives" | "/layout" | "/heal" | "/leader" | "/shards") => {
+            return Err(Refusal::NoMethod(method.to_owned()));
+        }
+        _ => return Err(Refusal::NoRoute(path.to_owned())),
+    })
+}
+
+fn verify(request: &HttpRequest, body: &Bytes, admin: &Admin) -> Result<(), SignatureFault> {
+    let text = |(name, value): (&'_ _, &'_ actix_web::http::header::HeaderValue)| {
+        let name: &actix_web::http::header::HeaderName = name;
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    // A value that is not text cannot have been signed: where it matters it is missed.
+    let headers: Vec<(String, String)> = request.headers().iter().filter_map(text).collect();
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let received = Received {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.query_string(),
+        headers: &headers,
+        body,
+    };
+    admin.verifier.verify(&received, admin.ambient.clock.unix_ms().0 / 1000)
+}
+
+fn read_body<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, Refusal> {
+    if body.is_empty() { Ok(T::default()) } else { serde_json::from_slice(body).map_err(Refusal::Body) }
+}
+
+fn ok(told: &impl Serialize) -> HttpResponse {
+    json(StatusCode::OK, told)
+}
+
+fn json(status: StatusCode, told: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(told)
+}

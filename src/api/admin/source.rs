@@ -1,0 +1,39 @@
+//! Who knows what the admin API tells, and does what it is asked.
+
+use super::shapes::{HealStarted, HealStatus, Info, LayoutShown, LeaderMoved, ShardShown};
+use crate::api::HealthSource;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// Nothing is wrong but the request.
+    #[error("{0}")]
+    Refused(String),
+    /// Try again later.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Some shards, and where the next page begins; the cursor means something to the source only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardsPage {
+    pub shards: Vec<ShardShown>,
+    pub next: Option<Vec<u8>>,
+}
+
+/// A host, for its administrator. Every answer comes in bounded time.
+#[async_trait::async_trait]
+pub trait AdminSource: HealthSource {
+    async fn info(&self) -> Result<Info, AdminError>;
+
+    async fn layout(&self) -> Result<LayoutShown, AdminError>;
+
+    async fn heal_status(&self) -> Result<HealStatus, AdminError>;
+
+    /// Begins to compare all nodes of this host with the metadata.
+    async fn start_heal(&self) -> Result<HealStarted, AdminError>;
+
+    async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
+
+    /// A page of the shards that must exist, in order of blob and shard.
+    async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError>;
+}

@@ -1,0 +1,129 @@
+//! `sherd dev`: a cluster of real processes of this binary on loopback, for trying it out: starts them, says how to reach them,
+//! passes on what they log, and stops them all when it is stopped.
+
+mod host;
+mod plan;
+
+use crate::ambient::Ambient;
+use crate::config::DevOptions;
+use crate::probe;
+use host::Host;
+use plan::Plan;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+const TEND_EVERY: Duration = Duration::from_millis(100);
+/// A host ends within ten seconds of its own accord.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
+const READY_CHECK_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    #[error("cannot {doing} {}: {cause}", dir.display())]
+    Directory { doing: &'static str, dir: PathBuf, cause: io::Error },
+    #[error("{} is of another version of this program (format {found})", dir.display())]
+    OtherFormat { dir: PathBuf, found: u32 },
+    #[error(
+        "{} holds a cluster of {hosts} hosts with {drives} drives each; ask for as many, or name another directory",
+        dir.display()
+    )]
+    OtherSize { dir: PathBuf, hosts: usize, drives: u16 },
+    #[error("host {host} cannot be started: {cause}")]
+    Start { host: String, cause: io::Error },
+    #[error("host {host} cannot be watched: {cause}")]
+    Watch { host: String, cause: io::Error },
+    #[error("{doing}: {cause}")]
+    System { doing: &'static str, cause: io::Error },
+    #[error("every host has failed; what they logged says why")]
+    AllFailed,
+}
+
+/// Runs the cluster until the process is told to stop.
+pub fn run(options: &DevOptions) -> Result<(), DevError> {
+    let system = |doing| move |cause| DevError::System { doing, cause };
+    let dir = std::path::absolute(&options.dir).map_err(system("find the directory"))?;
+    let options = DevOptions { dir, ..options.clone() };
+    let plan = Plan::open(&options, &Ambient::system())?;
+    let program = std::env::current_exe().map_err(system("find this program"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start a runtime"))?;
+    runtime.block_on(supervise(&options, &plan, &program))
+}
+
+async fn supervise(options: &DevOptions, plan: &Plan, program: &Path) -> Result<(), DevError> {
+    let listen = |kind| signal(kind).map_err(|cause| DevError::System { doing: "wait for signals", cause });
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    announce(options, plan);
+    let mut hosts = Vec::new();
+    for host in &plan.hosts {
+        let own = plan.environment(host, &options.dir).into_iter().map(|(name, value)| (name.to_owned(), value));
+        let environment = options.passed_on.iter().cloned().chain(own).collect();
+        hosts.push(Host::start(&host.name, program.to_owned(), environment)?);
+    }
+    watch_readiness(plan.hosts.iter().map(|host| host.admin).collect())?;
+    let mut tick = tokio::time::interval(TEND_EVERY);
+    let tended = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = tick.tick() => {
+                if let Err(error) = tend(&mut hosts) {
+                    break Err(error);
+                }
+            }
+        }
+    };
+    stop(&mut hosts).await;
+    tended
+}
+
+fn tend(hosts: &mut [Host]) -> Result<(), DevError> {
+    let now = Instant::now();
+    hosts.iter_mut().try_for_each(|host| host.tend(now))?;
+    if hosts.iter().all(Host::has_failed) { Err(DevError::AllFailed) } else { Ok(()) }
+}
+
+async fn stop(hosts: &mut [Host]) {
+    hosts.iter_mut().for_each(Host::terminate);
+    let end = Instant::now() + STOP_WAIT_MAX;
+    while hosts.iter_mut().map(Host::is_gone).filter(|gone| !gone).count() > 0 {
+        if Instant::now() >= end {
+            hosts.iter_mut().filter_map(|host| (!host.is_gone()).then_some(host)).for_each(Host::kill);
+            return;
+        }
+        tokio::time::sleep(TEND_EVERY).await;
+    }
+}
+
+/// How to reach the cluster.
+fn announce(options: &DevOptions, plan: &Plan) {
+    println!("{} hosts with {} drives each in {}", plan.hosts.len(), plan.drives, options.dir.display());
+    for host in &plan.hosts {
+        println!("  host {}: s3=http://{} admin=http://{}", host.name, host.s3, host.admin);
+    }
+    println!("  aws configure set aws_access_key_id {}", plan.access_key);
+    println!("  aws configure set aws_secret_access_key {}", plan.secret_key);
+    let first = &plan.hosts[0];
+    println!("  aws --endpoint-url http://{} s3 ls", first.s3);
+    println!(
+        "  SHERD_ACCESS_KEY={} SHERD_SECRET_KEY={} sherd admin --url http://{} info",
+        plan.access_key, plan.secret_key, first.admin
+    );
+}
+
+/// Says once when every host is ready.
+fn watch_readiness(admin: Vec<SocketAddr>) -> Result<(), DevError> {
+    let watch = move || {
+        while !admin.iter().all(|address| probe::ready(*address).is_ok()) {
+            thread::sleep(READY_CHECK_EVERY);
+        }
+        // Whoever read the first lines may have gone.
+        let _ = writeln!(io::stdout(), "ready: every host serves");
+    };
+    let started = thread::Builder::new().spawn(watch);
+    started.map(drop).map_err(|cause| DevError::System { doing: "start a thread", cause })
+}

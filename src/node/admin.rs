@@ -1,0 +1,302 @@
+//! What an administrator asks of this host: the cluster as it is known here, healing, the lead, what must exist.
+
+use super::status::HostStatus;
+use crate::actors::consensus::{Membership, MetaError};
+use crate::actors::healer::HealerHandle;
+use crate::actors::upkeep::{ClusterContext, UpkeepError};
+use crate::api::admin::{
+    AdminError, AdminSource, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown, Info,
+    LayoutShown, LeaderMoved, MetadataRole, NodeShown, ShardShown, ShardsPage,
+};
+use crate::api::{Health, HealthSource};
+use crate::storage::kv::KvResult;
+use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState};
+use crate::storage::meta::view::MetaView;
+use crate::storage::stripe::BlobLayout;
+use crate::types::{ClusterId, Geometry, HostId, NodeId};
+use std::collections::BTreeMap;
+
+/// Blobs of one page of shards.
+const PAGE: usize = 512;
+
+/// A host and what it knows of the others.
+#[derive(Debug)]
+pub(super) struct HostAdmin {
+    pub status: HostStatus,
+    pub cluster: ClusterId,
+    pub host: HostId,
+    pub context: ClusterContext,
+    pub healing: HealerHandle,
+}
+
+impl HealthSource for HostAdmin {
+    fn health(&self) -> Health {
+        self.status.health()
+    }
+
+    fn observe(&self) {
+        self.status.observe();
+    }
+}
+
+#[async_trait::async_trait]
+impl AdminSource for HostAdmin {
+    async fn info(&self) -> Result<Info, AdminError> {
+        let (known, counts) = self.look_up(|view| Ok((known(view)?, view.counts()?))).await?;
+        let metadata = self.status.metadata.status();
+        let geometry = self.status.context.geometry;
+        let hosts = self.hosts(&known);
+        let mut drives_of_hosts: BTreeMap<HostId, usize> = BTreeMap::new();
+        for node in known.nodes.iter().filter(|node| node.state == NodeState::Active) {
+            *drives_of_hosts.entry(node.host).or_default() += 1;
+        }
+        let drives_of_hosts: Vec<usize> = drives_of_hosts.into_values().collect();
+        Ok(Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: self.cluster.to_string(),
+            host: shown(self.host),
+            leader: metadata.leader.map(shown),
+            term: metadata.term,
+            geometry: GeometryShown { data: geometry.data, parity: geometry.parity },
+            guarantee: guarantee(geometry, &drives_of_hosts),
+            hosts,
+            drives: self.health().drives,
+            counts: CountsShown {
+                buckets: counts.buckets,
+                objects: counts.objects,
+                uploads: counts.uploads,
+                blobs: counts.blobs,
+            },
+        })
+    }
+
+    async fn layout(&self) -> Result<LayoutShown, AdminError> {
+        let (known, layout, held) = self.look_up(|view| Ok((known(view)?, view.layout()?, view.held()?))).await?;
+        let names = self.names(&known);
+        let health = self.context.health.current();
+        let node = |record: &NodeRecord| NodeShown {
+            node: record.id.0,
+            host: shown(record.host),
+            host_name: names.get(&record.host).cloned().unwrap_or_else(|| shown(record.host)),
+            domain: known.host(record.host).and_then(|host| host.domain.clone()),
+            weight: record.weight,
+            draining: record.state == NodeState::Draining,
+            out_of_service: health.why_not(record.id).map(str::to_owned),
+            incarnation: record.incarnation.to_string(),
+            shards: held.nodes.get(&record.id).map_or(0, |held| held.placed),
+            garbage: held.nodes.get(&record.id).map_or(0, |held| held.garbage),
+        };
+        Ok(LayoutShown { epoch: layout.epoch.0, nodes: known.nodes.iter().map(node).collect() })
+    }
+
+    async fn heal_status(&self) -> Result<HealStatus, AdminError> {
+        let counts = self.look_up(|view| view.counts()).await?;
+        let comparisons_due = self.healing.reconciling().into_iter().map(|node| node.0).collect();
+        Ok(HealStatus { repairs_queued: counts.repairs, garbage_blobs: counts.garbage, comparisons_due })
+    }
+
+    async fn start_heal(&self) -> Result<HealStarted, AdminError> {
+        let nodes: Vec<NodeId> = self.status.dirs.keys().copied().collect();
+        nodes.iter().for_each(|node| self.healing.reconcile(*node));
+        tracing::info!(?nodes, "comparison with the metadata was asked for");
+        Ok(HealStarted { nodes: nodes.into_iter().map(|node| node.0).collect() })
+    }
+
+    async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {
+        let names = self.names(&self.look_up(known).await?);
+        let membership = self.status.metadata.membership();
+        let to = next_leader(&membership, &names, to.as_deref())?;
+        tracing::info!(host = shown(to), "the lead is to be moved, as was asked for");
+        self.status.metadata.transfer_leadership(to).await.map_err(unavailable)?;
+        Ok(LeaderMoved { leader: shown(to), name: names.get(&to).cloned().unwrap_or_else(|| shown(to)) })
+    }
+
+    async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError> {
+        let (blobs, next) = self.look_up(move |view| view.blobs(cursor, PAGE)).await?;
+        let mut shards = Vec::new();
+        for blob in &blobs {
+            shards.extend(shards_of(blob)?);
+        }
+        Ok(ShardsPage { shards, next })
+    }
+}
+
+impl HostAdmin {
+    async fn look_up<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
+    ) -> Result<T, AdminError> {
+        self.context.look_up(ask).await.map_err(|error: UpkeepError| AdminError::Unavailable(error.to_string()))
+    }
+
+    /// Every host that is registered, has a node, or has a part in the group.
+    fn hosts(&self, known: &Known) -> Vec<HostShown> {
+        let membership = self.status.metadata.membership();
+        let host = |(id, name): (&HostId, &String)| {
+            let (record, metadata) = (known.host(*id), metadata_role(&membership, *id));
+            let nodes: Vec<u32> = known.nodes.iter().filter(|node| node.host == *id).map(|node| node.id.0).collect();
+            let roles = [("gateway", true), ("meta", metadata != MetadataRole::None), ("storage", !nodes.is_empty())];
+            HostShown {
+                id: shown(*id),
+                name: name.clone(),
+                address: record.map(|host| host.address.clone()),
+                domain: record.and_then(|host| host.domain.clone()),
+                roles: roles.into_iter().filter(|(_, has)| *has).map(|(role, _)| role.to_owned()).collect(),
+                metadata,
+                nodes,
+            }
+        };
+        self.names(known).iter().map(host).collect()
+    }
+
+    /// What each host is called.
+    fn names(&self, known: &Known) -> BTreeMap<HostId, String> {
+        let membership = self.status.metadata.membership();
+        let registered = known.hosts.iter().map(|host| host.id);
+        let hosts = registered.chain(known.nodes.iter().map(|node| node.host)).chain(membership.addresses.into_keys());
+        let name = |host| known.host(host).map_or_else(|| shown(host), |record| record.name.clone());
+        hosts.map(|host| (host, name(host))).collect()
+    }
+}
+
+/// Who is registered.
+struct Known {
+    hosts: Vec<HostRecord>,
+    nodes: Vec<NodeRecord>,
+}
+
+impl Known {
+    fn host(&self, id: HostId) -> Option<&HostRecord> {
+        self.hosts.iter().find(|host| host.id == id)
+    }
+}
+
+fn known(view: &MetaView) -> KvResult<Known> {
+    Ok(Known { hosts: view.hosts()?, nodes: view.nodes()? })
+}
+
+/// The host that is to lead: the one that is named, or a voter that does not lead now.
+fn next_leader(
+    membership: &Membership,
+    names: &BTreeMap<HostId, String>,
+    to: Option<&str>,
+) -> Result<HostId, AdminError> {
+    let Some(to) = to else {
+        let others = membership.voters.iter().copied().find(|voter| Some(*voter) != membership.leader);
+        return others.ok_or_else(|| AdminError::Refused("there is no other voter to lead".to_owned()));
+    };
+    let named = names.iter().find(|(id, name)| *name == to || shown(**id) == to).map(|(id, _)| *id);
+    let host = named.ok_or_else(|| AdminError::Refused(format!("there is no host {to:?}")))?;
+    if membership.voters.contains(&host) {
+        return Ok(host);
+    }
+    Err(AdminError::Refused(format!("host {to:?} is not a voter, so it cannot lead")))
+}
+
+fn metadata_role(membership: &Membership, host: HostId) -> MetadataRole {
+    if membership.leader == Some(host) {
+        MetadataRole::Leader
+    } else if membership.voters.contains(&host) {
+        MetadataRole::Voter
+    } else if membership.learners.contains(&host) {
+        MetadataRole::Learner
+    } else {
+        MetadataRole::None
+    }
+}
+
+fn shards_of(blob: &BlobRef) -> Result<Vec<ShardShown>, AdminError> {
+    let layout = BlobLayout::new(blob.geometry, blob.size_bytes)
+        .map_err(|error| AdminError::Unavailable(format!("blob {} has a row that makes no sense: {error}", blob.id)))?;
+    let (id, chunks) = (blob.id.to_string(), layout.stripes());
+    let placed = blob.placement.iter().zip(0u8..);
+    Ok(placed.map(|(node, shard)| ShardShown { blob: id.clone(), shard, node: node.0, chunks }).collect())
+}
+
+/// By the bounds that the ring keeps: a node takes a second shard only where there are more shards than nodes, and no host
+/// takes more than the parity where the hosts suffice for that.
+fn guarantee(geometry: Geometry, drives_of_hosts: &[usize]) -> Guarantee {
+    let (shards, parity) = (geometry.shards(), usize::from(geometry.parity));
+    let drives: usize = drives_of_hosts.iter().sum();
+    let a_drive = shards.div_ceil(drives.max(1));
+    let room = |cap: usize| drives_of_hosts.iter().map(|drives| cap.min(drives * a_drive)).sum::<usize>();
+    let cap = (parity.max(1)..=shards).find(|cap| room(*cap) >= shards).unwrap_or(shards);
+    let fullest = drives_of_hosts.iter().map(|drives| cap.min(drives * a_drive)).max().unwrap_or(shards);
+    Guarantee { hosts: parity / fullest.max(1), drives: parity / a_drive.max(1) }
+}
+
+fn shown(host: HostId) -> String {
+    format!("{:016x}", host.0)
+}
+
+fn unavailable(error: MetaError) -> AdminError {
+    AdminError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{guarantee, metadata_role, next_leader, shards_of};
+    use crate::actors::consensus::Membership;
+    use crate::api::admin::MetadataRole;
+    use crate::storage::meta::record::BlobRef;
+    use crate::types::{BlobId, Geometry, HostId, NodeId};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn group() -> (Membership, BTreeMap<HostId, String>) {
+        let membership = Membership {
+            voters: BTreeSet::from([HostId(1), HostId(2)]),
+            learners: BTreeSet::from([HostId(3)]),
+            leader: Some(HostId(1)),
+            ..Membership::default()
+        };
+        let names = [(1, "a"), (2, "b"), (3, "c"), (4, "d")].map(|(id, name)| (HostId(id), name.to_owned()));
+        (membership, names.into())
+    }
+
+    #[test]
+    fn the_lead_goes_to_whom_is_named_or_to_another_voter() {
+        let (membership, names) = group();
+        assert_eq!(next_leader(&membership, &names, None), Ok(HostId(2)));
+        assert_eq!(next_leader(&membership, &names, Some("b")), Ok(HostId(2)));
+        assert_eq!(next_leader(&membership, &names, Some("0000000000000001")), Ok(HostId(1)));
+        assert!(next_leader(&membership, &names, Some("c")).is_err(), "a learner");
+        assert!(next_leader(&membership, &names, Some("x")).is_err(), "unknown");
+        let alone = Membership { voters: BTreeSet::from([HostId(1)]), ..membership };
+        assert!(next_leader(&alone, &names, None).is_err(), "nobody else votes");
+    }
+
+    #[test]
+    fn each_host_is_what_the_group_says() {
+        let (membership, _) = group();
+        let roles = [1, 2, 3, 4].map(|host| metadata_role(&membership, HostId(host)));
+        assert_eq!(roles, [MetadataRole::Leader, MetadataRole::Voter, MetadataRole::Learner, MetadataRole::None]);
+    }
+
+    #[test]
+    fn what_may_be_lost_follows_from_where_shards_may_be() {
+        let survived = |data, parity, drives: &[usize]| {
+            let guarantee = guarantee(Geometry { data, parity, chunk_size_bytes: 4096 }, drives);
+            (guarantee.hosts, guarantee.drives)
+        };
+        assert_eq!(survived(2, 4, &[2, 2, 2]), (2, 4), "two shards a host, though the ring would allow four");
+        assert_eq!(survived(2, 2, &[4]), (0, 2));
+        assert_eq!(survived(2, 1, &[1, 1, 1]), (1, 1));
+        assert_eq!(survived(2, 2, &[1]), (0, 0), "all shards on one drive");
+        assert_eq!(survived(4, 2, &[4, 4, 4]), (1, 2));
+        assert_eq!(survived(1, 0, &[]), (0, 0));
+    }
+
+    #[test]
+    fn a_blob_has_a_line_for_each_shard_with_a_chunk_for_each_stripe() {
+        let blob = BlobRef {
+            id: BlobId(7),
+            size_bytes: 3 * 2 * 4096,
+            geometry: Geometry { data: 2, parity: 1, chunk_size_bytes: 4096 },
+            placement: vec![NodeId(5), NodeId(0), NodeId(5)],
+        };
+        let shards = shards_of(&blob).expect("a sensible row");
+        let lines: Vec<_> = shards.iter().map(|shard| (shard.shard, shard.node, shard.chunks)).collect();
+        assert_eq!(lines, [(0, 5, 3), (1, 0, 3), (2, 5, 3)]);
+        assert_eq!(shards[0].blob, format!("{:032x}", 7));
+    }
+}

@@ -1,0 +1,71 @@
+//! The canonical form of a request: the one text that both sides hash.
+
+use super::ToSign;
+use std::fmt::Write;
+
+pub fn canonical_request(request: &ToSign<'_>) -> String {
+    let mut text = String::with_capacity(512);
+    let path = if request.path.is_empty() { "/" } else { request.path };
+    let query = canonical_query(request.query);
+    // Writing to a string does not fail.
+    let _ = write!(text, "{}\n{path}\n{query}\n", request.method);
+    for (name, value) in request.headers {
+        let _ = writeln!(text, "{name}:{}", one_spaced(value));
+    }
+    let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
+    let _ = write!(text, "\n{}\n{}", names.join(";"), request.body_sha256);
+    text
+}
+
+/// Each name and value decoded and encoded again, so that it does not matter how much of it the client escaped.
+fn canonical_query(query: &str) -> String {
+    let again = |text: &str| encode(&decode(text));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let mut pairs: Vec<(String, String)> = pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (again(name), again(value))
+        })
+        .collect();
+    pairs.sort_unstable();
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+}
+
+/// Trimmed, and runs of spaces made one.
+fn one_spaced(value: &str) -> String {
+    value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Bytes that an escape stands for; one that is none stands for itself.
+fn decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
+/// All but RFC 3986's unreserved characters escaped.
+fn encode(bytes: &[u8]) -> String {
+    let mut encoded = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

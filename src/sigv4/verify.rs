@@ -1,0 +1,173 @@
+//! Checking a signature: what must be signed, for whom, when, and that it is right.
+
+use super::{ALGORITHM, DATE_HEADER, HASH_HEADER, Signer, TERMINATOR, ToSign, hex, read_stamp, sha256_hex};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use std::fmt;
+
+/// How far the clocks of client and server may be apart, as AWS has it.
+const SKEW_SECONDS_MAX: u64 = 15 * 60;
+
+/// The one key that is known, and what it may sign for.
+#[derive(Clone)]
+pub struct Verifier {
+    pub access_key: String,
+    pub secret_key: String,
+    pub region: String,
+    pub services: &'static [&'static str],
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub query: &'a str,
+    /// Names in lower case; one that came several times is here as often, in that order.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Whole.
+    pub body: &'a [u8],
+}
+
+/// Why a request is not taken as the key holder's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureFault {
+    #[error("the request is not signed: it needs an Authorization header of {ALGORITHM}")]
+    Missing,
+    #[error("the signature cannot be read: {0}")]
+    Malformed(&'static str),
+    #[error("the access key is not known")]
+    UnknownKey,
+    #[error("the signature is for {found}; expected {expected}")]
+    OtherScope { found: String, expected: String },
+    #[error(
+        "the request was signed {seconds} seconds away from this host's time; at most {SKEW_SECONDS_MAX} are allowed"
+    )]
+    Skewed { seconds: u64 },
+    #[error("the header {0} must be signed")]
+    Unsigned(String),
+    #[error("the body is not the one whose hash was signed")]
+    OtherBody,
+    #[error("the signature does not match the request and the secret key")]
+    Mismatch,
+}
+
+/// The `Authorization` header, taken apart.
+struct Claim<'a> {
+    access_key: &'a str,
+    date: &'a str,
+    region: &'a str,
+    service: &'a str,
+    signed_names: Vec<&'a str>,
+    signature: &'a str,
+}
+
+impl Verifier {
+    /// Succeeds where the request was signed with the key, for this service, region and time, body included.
+    pub fn verify(&self, request: &Received<'_>, unix_seconds: u64) -> Result<(), SignatureFault> {
+        let claim = claim(one(request, "authorization")?.ok_or(SignatureFault::Missing)?)?;
+        let stamp = one(request, DATE_HEADER)?.ok_or(SignatureFault::Malformed("there is no x-amz-date"))?;
+        let signed_at = read_stamp(stamp).ok_or(SignatureFault::Malformed("x-amz-date is no date"))?;
+        let body_sha256 =
+            one(request, HASH_HEADER)?.ok_or(SignatureFault::Malformed("there is no x-amz-content-sha256"))?;
+        self.check_scope(&claim, stamp)?;
+        let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX).abs_diff(signed_at);
+        if seconds > SKEW_SECONDS_MAX {
+            return Err(SignatureFault::Skewed { seconds });
+        }
+        check_names(request, &claim.signed_names)?;
+        let joined = signed_values(request, &claim.signed_names)?;
+        let headers: Vec<(&str, &str)> = joined.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let Received { method, path, query, .. } = *request;
+        let to_sign = ToSign { method, path, query, headers: &headers, body_sha256 };
+        let signer = Signer {
+            access_key: &self.access_key,
+            secret_key: &self.secret_key,
+            region: claim.region,
+            service: claim.service,
+        };
+        let expected = hex(signer.signature(stamp, &to_sign).as_ref());
+        same(expected.as_bytes(), claim.signature.as_bytes()).then_some(()).ok_or(SignatureFault::Mismatch)?;
+        // After the signature: who does not have the key learns nothing about anything else.
+        same(sha256_hex(request.body).as_bytes(), body_sha256.as_bytes()).then_some(()).ok_or(SignatureFault::OtherBody)
+    }
+
+    fn check_scope(&self, claim: &Claim<'_>, stamp: &str) -> Result<(), SignatureFault> {
+        if !same(claim.access_key.as_bytes(), self.access_key.as_bytes()) {
+            return Err(SignatureFault::UnknownKey);
+        }
+        let is_ours =
+            claim.region == self.region && self.services.contains(&claim.service) && stamp.starts_with(claim.date);
+        if is_ours {
+            return Ok(());
+        }
+        let date = stamp.get(..8).unwrap_or_default();
+        Err(SignatureFault::OtherScope {
+            found: format!("{}/{}/{}", claim.date, claim.region, claim.service),
+            expected: format!("{date}/{}/{}", self.region, self.services.join(" or ")),
+        })
+    }
+}
+
+fn same(a: &[u8], b: &[u8]) -> bool {
+    verify_slices_are_equal(a, b).is_ok()
+}
+
+fn claim(authorization: &str) -> Result<Claim<'_>, SignatureFault> {
+    let malformed =
+        SignatureFault::Malformed("the Authorization header is not of the form Credential, SignedHeaders, Signature");
+    let fields = authorization.strip_prefix(ALGORITHM).ok_or(SignatureFault::Missing)?;
+    let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
+    let (Some(credential), Some(names), Some(signature)) =
+        (field("Credential"), field("SignedHeaders"), field("Signature"))
+    else {
+        return Err(malformed);
+    };
+    // An access key may hold slashes; the rest of the scope may not.
+    let mut parts = credential.rsplitn(5, '/');
+    let (Some(TERMINATOR), Some(service), Some(region), Some(date), Some(access_key)) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed);
+    };
+    if date.len() != 8 {
+        return Err(malformed);
+    }
+    Ok(Claim { access_key, date, region, service, signed_names: names.split(';').collect(), signature })
+}
+
+/// The value of a header that may come once.
+fn one<'a>(request: &Received<'a>, name: &str) -> Result<Option<&'a str>, SignatureFault> {
+    let mut values = request.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| *value);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may come once came twice")),
+        (value, None) => Ok(value.map(str::trim)),
+    }
+}
+
+/// Names in order, each once; the host, and everything that steers a request, among them.
+fn check_names(request: &Received<'_>, names: &[&str]) -> Result<(), SignatureFault> {
+    if !names.is_sorted_by(|a, b| a < b) {
+        return Err(SignatureFault::Malformed("the signed headers are not in order"));
+    }
+    let steering = request.headers.iter().map(|(name, _)| *name).filter(|name| name.starts_with("x-amz-"));
+    let unsigned = std::iter::once("host").chain(steering).find(|name| !names.contains(name));
+    unsigned.map_or(Ok(()), |name| Err(SignatureFault::Unsigned(name.to_owned())))
+}
+
+fn signed_values<'a>(request: &Received<'_>, names: &[&'a str]) -> Result<Vec<(&'a str, String)>, SignatureFault> {
+    let value = |name: &&'a str| {
+        let found = request.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.trim());
+        let values: Vec<&str> = found.collect();
+        if values.is_empty() {
+            return Err(SignatureFault::Malformed("a header that is said to be signed is not there"));
+        }
+        Ok((*name, values.join(",")))
+    };
+    names.iter().map(value).collect()
+}

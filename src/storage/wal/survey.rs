@@ -1,0 +1,47 @@
+//! Reading a log that is not in use without changing anything: what a replay from its start would deliver and report.
+
+use super::format::log_tag;
+use super::open::{CorruptSpot, check_headers};
+use super::recovery::Replay;
+use super::segment::{FileRole, Segment, file_role};
+use super::{LogOptions, ScannedRecord, WalError};
+use crate::storage::disk::Disk;
+use crate::types::Lsn;
+use std::io;
+use std::sync::Arc;
+
+/// The places of a log where no whole record stands and one was begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BadSpots {
+    /// Whole once.
+    pub rot: Vec<CorruptSpot>,
+    /// Not known to have been synced: what was being written when the process or the power went, or damage at the log's very
+    /// end. No more than one of them is the log's end itself.
+    pub torn: Vec<CorruptSpot>,
+}
+
+/// Visits every record of a log as opening it would, and writes nothing: not even the directory, where there is none.
+/// Blocking.
+pub fn survey_log(
+    disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    visit: &mut dyn FnMut(ScannedRecord),
+) -> Result<BadSpots, WalError> {
+    let names = match disk.list(&options.dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BadSpots::default()),
+        Err(error) => return Err(WalError::io("list", &options.dir, &error)),
+    };
+    let mut segments = Vec::new();
+    for name in names {
+        if let FileRole::Segment(id) = file_role(&name) {
+            segments.push(Arc::new(Segment::found(Arc::clone(disk), &options.dir, id)?));
+        }
+    }
+    segments.sort_by_key(|segment| segment.id());
+    let mut rot = check_headers(disk, options, &segments, Lsn(0))?;
+    let replayed = Replay::new(&segments, log_tag(&options.identity), options, Lsn(0)).run(visit)?;
+    rot.extend(replayed.rot);
+    rot.sort_by_key(|spot| spot.at);
+    Ok(BadSpots { rot, torn: replayed.torn })
+}

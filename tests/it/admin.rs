@@ -1,0 +1,268 @@
+//! `sherd admin` and the API behind it, with the real binary: who may ask, what each command says, and that the inventory of a
+//! stopped host agrees with the metadata, shard by shard.
+
+use crate::harness::server::{Server, Setup};
+use crate::harness::sigv4::Keys;
+use crate::harness::{data, eventually};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+/// `sherd admin` with these arguments, asking this server with its keys.
+fn admin(server: &Server, arguments: &[&str]) -> Output {
+    admin_as(server, &server.keys, arguments)
+}
+
+fn admin_as(server: &Server, keys: &Keys, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
+    command.env_clear().env("SHERD_ADMIN_URL", format!("http://{}", server.admin));
+    command.env("SHERD_ACCESS_KEY", &keys.access).env("SHERD_SECRET_KEY", &keys.secret);
+    command.arg("admin").args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&text(output)).unwrap()
+}
+
+/// By blob, shard and node: how many chunks.
+type Shards = BTreeMap<(String, u64, u64), u64>;
+
+fn shards(lines: &str) -> Shards {
+    let rows = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rows = rows.filter(|row| row["kind"].as_str().is_none_or(|kind| kind == "shard"));
+    rows.map(|row| {
+        let number = |name: &str| row[name].as_u64().unwrap();
+        assert_eq!(row["corrupt"].as_u64().unwrap_or(0), 0, "{row}");
+        ((row["blob"].as_str().unwrap().to_owned(), number("shard"), number("node")), number("chunks"))
+    })
+    .collect()
+}
+
+fn expected(server: &Server) -> Shards {
+    shards(&text(&admin(server, &["shards", "--json"])))
+}
+
+fn inventory(dirs: &[PathBuf], json: bool) -> Output {
+    let dirs: Vec<&str> = dirs.iter().map(|dir| dir.to_str().unwrap()).collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
+    command.env_clear().args(["admin", "inventory", "--data", &dirs.join(",")]);
+    if json {
+        command.arg("--json");
+    }
+    command.output().unwrap()
+}
+
+/// Everything below a directory: path, length and time of the last change.
+fn tree(root: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let about = entry.metadata().unwrap();
+            if about.is_dir() {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path(), (about.len(), about.modified().unwrap()));
+        }
+    }
+    found
+}
+
+fn fill(server: &Server) {
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    for (number, len) in [100, 20_000, 300_000, (2 << 20) + 7].into_iter().enumerate() {
+        s3.put("box", &format!("k{number}"), &data::bytes(number as u64, len)).unwrap().expect(200);
+    }
+    let parts = [data::bytes(1, 5 << 20), data::bytes(2, 77_777)];
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    s3.put_multipart("box", "parts", &parts).unwrap().expect(200);
+}
+
+#[test]
+fn strangers_are_refused_and_health_and_metrics_stay_open() {
+    let (_root, server) = Server::fresh();
+    for (keys, code) in [
+        (Keys::new("stranger", &server.keys.secret), "InvalidAccessKeyId"),
+        (Keys::new(&server.keys.access, "some-other-secret"), "SignatureDoesNotMatch"),
+    ] {
+        let refused = admin_as(&server, &keys, &["info"]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(String::from_utf8(refused.stderr).unwrap().contains(code));
+    }
+    for path in ["/admin/v1/info", "/admin/v1/shards", "/admin/v1/nothing"] {
+        let answer = server.admin(path).unwrap().expect(403);
+        let fault: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(fault["code"], "AccessDenied", "{path}");
+    }
+    for path in ["/health/live", "/health/ready", "/metrics"] {
+        server.admin(path).unwrap().expect(200);
+    }
+}
+
+#[test]
+fn info_drives_and_layout_say_what_the_store_is() {
+    let (_root, server) = Server::fresh_four();
+    fill(&server);
+    let info = json(&admin(&server, &["info", "--json"]));
+    assert_eq!(info["geometry"], serde_json::json!({"data": 2, "parity": 2}));
+    assert_eq!(info["guarantee"], serde_json::json!({"hosts": 0, "drives": 2}));
+    assert_eq!((info["counts"]["buckets"].as_u64(), info["counts"]["objects"].as_u64()), (Some(1), Some(5)));
+    let host = &info["hosts"][0];
+    assert_eq!((&host["id"], &host["metadata"], &info["leader"]), (&info["host"], &"leader".into(), &info["host"]));
+    assert_eq!(host["roles"], serde_json::json!(["gateway", "meta", "storage"]));
+    let drives = json(&admin(&server, &["drives", "--json"]));
+    assert_eq!(drives.as_array().unwrap().len(), 4);
+    assert!(drives.as_array().unwrap().iter().all(|drive| drive["in_service"] == true), "{drives}");
+    let layout = json(&admin(&server, &["--json", "layout", "show"]));
+    assert_eq!(layout["nodes"].as_array().unwrap().len(), 4);
+    assert_eq!((&layout["nodes"][3]["out_of_service"], &layout["nodes"][3]["shards"]), (&Value::Null, &5.into()));
+    let words = text(&admin(&server, &["info"]));
+    assert!(words.contains("survives   2 drives") && words.contains("5 objects in 1 buckets"), "{words}");
+    assert!(text(&admin(&server, &["layout", "show"])).contains("in service"));
+    assert_eq!(text(&admin(&server, &["drives"])).lines().count(), 5);
+}
+
+#[test]
+fn health_is_an_exit_code_with_reasons() {
+    let (_root, server) = Server::fresh_four();
+    assert!(text(&admin(&server, &["health"])).starts_with("ok\n"));
+    fs::remove_dir_all(&server.setup().dirs[1]).unwrap();
+    let failing = eventually(Duration::from_secs(60), "a lost drive to be noticed", || {
+        Some(admin(&server, &["health"])).filter(|output| output.status.code() == Some(1))
+    });
+    let words = String::from_utf8(failing.stdout).unwrap();
+    assert!(words.starts_with("degraded\n") && words.contains("1 of 4 drives"), "{words}");
+    let told = admin(&server, &["health", "--json"]);
+    assert_eq!(told.status.code(), Some(1));
+    assert_eq!(serde_json::from_slice::<Value>(&told.stdout).unwrap()["status"], "degraded");
+}
+
+#[test]
+fn heal_compares_every_drive_when_it_is_told_to() {
+    let (_root, server) = Server::fresh_four();
+    fill(&server);
+    let settled = || {
+        let status = json(&admin(&server, &["heal", "status", "--json"]));
+        (status["comparisons_due"] == serde_json::json!([]) && status["repairs_queued"] == 0).then_some(())
+    };
+    eventually(Duration::from_secs(60), "the comparisons of the start to end", settled);
+    let compared = server.metric("sherd_shards_compared_total", &[]);
+    let started = json(&admin(&server, &["heal", "start", "--json"]));
+    assert_eq!(started["nodes"], serde_json::json!([0, 1, 2, 3]));
+    eventually(Duration::from_secs(60), "the comparisons asked for to end", settled);
+    let shards = expected(&server).len() as f64;
+    assert!(server.metric("sherd_shards_compared_total", &[]) >= compared + shards);
+    assert!(text(&admin(&server, &["heal", "status"])).starts_with("0 shards to repair\n"));
+}
+
+#[test]
+fn a_lead_that_nobody_else_can_take_stays() {
+    let (_root, server) = Server::fresh();
+    let alone = admin(&server, &["leader", "move"]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(String::from_utf8(alone.stderr).unwrap().contains("no other voter"));
+    let unknown = admin(&server, &["leader", "move", "--to", "nobody"]);
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("there is no host \"nobody\" (Refused, 409)"));
+    let info = json(&admin(&server, &["info", "--json"]));
+    let own = info["host"].as_str().unwrap();
+    assert_eq!(json(&admin(&server, &["leader", "move", "--to", own, "--json"]))["leader"], own);
+}
+
+/// W13: and nothing on the drives is other than before.
+#[test]
+fn the_inventory_of_a_stopped_host_agrees_with_the_metadata_shard_by_shard() {
+    let (root, server) = Server::fresh_four();
+    fill(&server);
+    server.client().put("box", "gone", &data::bytes(9, 100_000)).unwrap().expect(200);
+    server.client().delete("box", "gone").unwrap().expect(204);
+    let refused = inventory(&server.setup().dirs, true);
+    assert_eq!(refused.status.code(), Some(1), "the store runs");
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("in use by another process"));
+    let expected = expected(&server);
+    assert_eq!(expected.len(), 5 * 4, "five blobs of four shards; what is small is no blob");
+    let (setup, ..) = server.stop();
+    let before = tree(root.path());
+    let output = inventory(&setup.dirs, true);
+    let mut found = shards(&text(&output));
+    // Reclaimed a minute after the delete: still there.
+    found.retain(|key, _| expected.contains_key(key));
+    assert_eq!(found, expected);
+    let words = text(&inventory(&setup.dirs, false));
+    assert_eq!(words.matches("0 corrupt chunks").count(), 4, "{words}");
+    assert_eq!(tree(root.path()), before);
+    setup.start();
+}
+
+/// A byte of each large body that stands in this file's first records is flipped.
+fn corrupt(segment: &Path) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(segment).unwrap();
+    let mut byte = [0];
+    // The first record's header is in the second block, a large body begins with the third.
+    file.read_exact_at(&mut byte, 3 * 4096 + 100).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 3 * 4096 + 100).unwrap();
+}
+
+#[test]
+fn the_inventory_names_a_corrupt_chunk_and_a_drive_that_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Setup::drives(root.path(), 4).start();
+    server.client().create_bucket("box").unwrap().expect(200);
+    // What comes later says that what came before was synced.
+    for key in ["first", "second", "third"] {
+        server.client().put("box", key, &data::bytes(1, 2 << 20)).unwrap().expect(200);
+    }
+    let expected = expected(&server);
+    let (setup, ..) = server.stop();
+    corrupt(&setup.dirs[2].join("shards").join("00000001.seg"));
+    let output = inventory(&setup.dirs, true);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let bad: Vec<&Value> = rows.iter().filter(|row| row["corrupt"].as_u64().unwrap_or(0) > 0).collect();
+    assert_eq!((bad.len(), bad[0]["node"].as_u64(), bad[0]["corrupt"].as_u64()), (1, Some(2), Some(1)), "{lines}");
+    let shard = (bad[0]["blob"].as_str().unwrap().to_owned(), bad[0]["shard"].as_u64().unwrap(), 2);
+    assert_eq!(bad[0]["chunks"].as_u64(), Some(expected[&shard] - 1));
+    let nothing = inventory(&[root.path().join("none")], true);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(String::from_utf8(nothing.stderr).unwrap().contains("there is no such directory"));
+    assert!(!root.path().join("none").exists());
+}
+
+#[test]
+fn keys_that_a_host_made_are_found_in_its_directories() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Setup::drives(root.path(), 2).without_keys().start();
+    let admin = |data: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
+        command.env_clear().args(["admin", "health", "--url", &format!("http://{}", server.admin), "--data"]);
+        command.arg(data).output().unwrap()
+    };
+    assert!(text(&admin(&server.setup().dirs[1])).starts_with("ok\n"));
+    let without = admin(&root.path().join("elsewhere"));
+    assert_eq!(without.status.code(), Some(1));
+    assert!(String::from_utf8(without.stderr).unwrap().contains("SHERD_ACCESS_KEY"));
+}
+
+#[test]
+fn a_host_that_is_not_there_is_said_not_to_answer() {
+    let (_root, server) = Server::fresh();
+    let (addr, keys) = (server.admin, server.keys.clone());
+    server.kill();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
+    command.env_clear().env("SHERD_ACCESS_KEY", &keys.access).env("SHERD_SECRET_KEY", &keys.secret);
+    let output = command.args(["admin", "--url", &format!("http://{addr}"), "info"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("does not answer"));
+}
