@@ -56,6 +56,7 @@ metrics! {
     latency GET_STAGE_SECONDS = "sherd_get_stage_seconds" ["stage"] "Time of a GET spent in each stage.";
     counter CHUNK_FAULTS = "sherd_chunk_faults_total" ["node", "fault"] "Chunks that a node could not give, by fault.";
     counter STRIPES_DECODED = "sherd_stripes_decoded_total" [] "Stripes rebuilt from parity during reads.";
+    gauge NODES_IN_TROUBLE = "sherd_nodes_in_trouble" ["state"] "Nodes of any host that this host goes around: suspect, or gone (they do not answer).";
     counter HEDGED_READS = "sherd_hedged_reads_total" ["node"] "Reads of a node that were late, so that parity was asked as well.";
     counter WAL_APPENDS = "sherd_wal_appends_total" ["node", "log"] "Records appended.";
     counter WAL_APPENDED_BYTES = "sherd_wal_appended_bytes_total" ["node", "log"] "Bytes written, headers and padding included.";

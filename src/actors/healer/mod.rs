@@ -24,9 +24,11 @@ use super::upkeep::{Background, Chore, ClusterContext, Pace, UpkeepError};
 use crate::metrics;
 use crate::net::ChunkFault;
 use crate::storage::erasure::Codecs;
+use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::BlobRef;
-use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex};
+use crate::storage::meta::view::MetaView;
+use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardIndex};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
 use queue::{Looked, RepairQueue, shard_of};
@@ -180,16 +182,19 @@ impl Healing {
         if shards.is_empty() {
             return Ok(0);
         }
-        let missing: Vec<(BlobRef, ShardIndex)> = self
-            .context
-            .look_up(move |view| {
-                let blob_of = |shard: ShardId| Ok(view.blob(shard.blob)?.map(|blob| (blob, shard.shard)));
-                shards.into_iter().filter_map(|shard| blob_of(shard).transpose()).collect()
-            })
-            .await?;
-        let known: BTreeSet<ShardId> =
-            missing.iter().map(|(blob, shard)| ShardId { blob: blob.id, shard: *shard }).collect();
-        let queued = self.queue_repairs(missing).await?;
+        let look_up = self.context.look_up(move |view| {
+            let mut found = Vec::new();
+            for shard in shards {
+                if let Some(blob) = view.blob(shard.blob)? {
+                    found.push((blob, shard, is_queued(view, shard)?));
+                }
+            }
+            Ok(found)
+        });
+        let found: Vec<(BlobRef, ShardId, bool)> = look_up.await?;
+        let known: BTreeSet<ShardId> = found.iter().map(|(_, shard, _)| *shard).collect();
+        let missing = found.into_iter().filter(|(_, _, is_queued)| !is_queued);
+        let queued = self.queue_repairs(missing.map(|(blob, shard, _)| (blob, shard.shard)).collect()).await?;
         self.handle.found_corrupt(corrupt.into_iter().filter(|(shard, _)| known.contains(shard)));
         Ok(queued)
     }
@@ -361,6 +366,15 @@ impl Healing {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the repair of this shard is queued already: readers meet a missing shard again and again until it is repaired.
+fn is_queued(view: &MetaView, shard: ShardId) -> KvResult<bool> {
+    let before = match shard.shard.0.checked_sub(1) {
+        Some(index) => (shard.blob, ShardIndex(index)),
+        None => (BlobId(shard.blob.0.saturating_sub(1)), ShardIndex(u8::MAX)),
+    };
+    Ok(view.repairs(Some(before), 1)?.first().is_some_and(|row| shard_of(row) == shard))
 }
 
 impl Chore for Healing {

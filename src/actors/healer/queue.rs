@@ -60,7 +60,8 @@ pub(super) struct RepairQueue {
     local: VecDeque<RepairRow>,
     cursor: Option<(BlobId, ShardIndex)>,
     tally: Tally,
-    began: Duration,
+    /// Time spent on the pass under way, repairs in between not counted.
+    looking: Duration,
     rest_until: Duration,
 }
 
@@ -86,7 +87,7 @@ impl RepairQueue {
             if now < self.rest_until {
                 return Ok(Looked::Resting);
             }
-            (self.began, self.tally) = (now, Tally::default());
+            (self.looking, self.tally) = (Duration::ZERO, Tally::default());
         }
         let after = self.cursor;
         let rows = context.look_up(move |view| view.repairs(after, PAGE)).await?;
@@ -102,13 +103,12 @@ impl RepairQueue {
             }
         }
         self.cursor = next;
+        self.looking += context.ambient.clock.monotonic().saturating_sub(now);
         self.local.extend(local.iter().cloned());
         if more {
             return Ok(Looked::Page { rows: local });
         }
-        let now = context.ambient.clock.monotonic();
-        let rest = now.saturating_sub(self.began) * REST_FACTOR;
-        self.rest_until = now + idle.max(if self.tally.local_shards == 0 { rest } else { Duration::ZERO });
+        self.rest_until = now + idle.max(self.looking * REST_FACTOR);
         Ok(Looked::End { rows: local, tally: self.tally })
     }
 }

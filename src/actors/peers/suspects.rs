@@ -11,6 +11,7 @@
 //! A node that was late stays suspect for a while even where it answers probes, longer each time: a drive may answer what
 //! asks little of it and stall on syncs.
 
+use crate::metrics::NODES_IN_TROUBLE;
 use crate::storage::ring::Ring;
 use crate::types::{HostId, NodeId};
 use arc_swap::ArcSwap;
@@ -170,9 +171,12 @@ impl Suspects {
         self.published.load_full()
     }
 
-    /// These nodes let a request wait too long.
-    pub fn late(&self, nodes: &[NodeId], why: &str, now: Duration) {
-        self.change(now, |doubts| nodes.iter().for_each(|&node| doubts.late(node, why, now)));
+    /// This node let a request wait too long; whether those beside it hang as well is for a probe to say.
+    pub fn late(&self, node: NodeId, beside: &[NodeId], why: &str, now: Duration) {
+        self.change(now, |doubts| {
+            doubts.late(node, why, now);
+            beside.iter().for_each(|&other| doubts.doubt(other, why, now));
+        });
     }
 
     /// This node did not do what it was asked.
@@ -214,6 +218,10 @@ impl Suspects {
                 (_, Trust::Gone) => tracing::warn!(%node, why = case.why, "a node does not answer"),
             }
         }
+        for (label, trust) in [("suspect", Trust::Suspect), ("gone", Trust::Gone)] {
+            let count = doubts.cases.values().filter(|case| case.trust == trust).count();
+            NODES_IN_TROUBLE.with_label_values(&[label]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         self.published.store(Arc::new(doubts));
     }
 }
@@ -238,7 +246,7 @@ mod tests {
     #[test]
     fn a_late_node_is_probed_at_once_and_trusted_again_after_its_time() {
         let suspects = Suspects::default();
-        suspects.late(&[NODE], "slow", START);
+        suspects.late(NODE, &[], "slow", START);
         assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Suspect, vec![NODE]));
         suspects.probed(NODE, Ok(()), START);
         assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Suspect, vec![]), "an answer is not a sync");
@@ -246,15 +254,26 @@ mod tests {
         assert_eq!(suspects.due(over), vec![NODE]);
         suspects.probed(NODE, Ok(()), over);
         assert_eq!(trust(&suspects), Trust::Trusted);
-        suspects.late(&[NODE], "slow again", over);
+        suspects.late(NODE, &[], "slow again", over);
         suspects.probed(NODE, Ok(()), over + LATE_FOR);
         assert_eq!(trust(&suspects), Trust::Suspect, "longer each time");
         suspects.probed(NODE, Ok(()), over + 2 * LATE_FOR);
         assert_eq!(trust(&suspects), Trust::Trusted);
         let later = over + 2 * LATE_FOR + FORGIVEN_AFTER;
-        suspects.late(&[NODE], "after long", later);
+        suspects.late(NODE, &[], "after long", later);
         suspects.probed(NODE, Ok(()), later + LATE_FOR);
         assert_eq!(trust(&suspects), Trust::Trusted, "what is long past does not count");
+    }
+
+    #[test]
+    fn those_beside_a_late_node_are_trusted_again_as_soon_as_they_answer() {
+        let suspects = Suspects::default();
+        let other = NodeId(4);
+        suspects.late(NODE, &[NODE, other], "slow", START);
+        assert_eq!(suspects.due(START), vec![NODE, other]);
+        suspects.probed(NODE, Ok(()), START);
+        suspects.probed(other, Ok(()), START);
+        assert_eq!((trust(&suspects), suspects.current().trust(other)), (Trust::Suspect, Trust::Trusted));
     }
 
     #[test]
@@ -265,7 +284,7 @@ mod tests {
         assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Gone, vec![]));
         let again = START + PROBE_EVERY;
         assert_eq!(suspects.due(again), vec![NODE]);
-        suspects.late(&[NODE], "a request that began before", again);
+        suspects.late(NODE, &[], "a request that began before", again);
         assert_eq!(trust(&suspects), Trust::Gone);
         suspects.probed(NODE, Ok(()), again + LATE_FOR);
         assert_eq!(trust(&suspects), Trust::Trusted);

@@ -172,7 +172,7 @@ impl RequestContext {
     /// which of its nodes answer.
     pub fn was_late(&self, node: NodeId, why: &str) {
         let nodes = nodes_beside(&self.ring.current(), self.host, node);
-        self.suspects.late(&nodes, why, self.ambient.clock.monotonic());
+        self.suspects.late(node, &nodes, why, self.ambient.clock.monotonic());
     }
 
     /// Draws the consequence of a node's failure for the requests that follow.
@@ -180,7 +180,7 @@ impl RequestContext {
         let (now, why) = (self.ambient.clock.monotonic(), error.to_string());
         match error {
             PeerError::OutOfSpace(_) => self.suspects.full(node, now),
-            PeerError::TimedOut(_) | PeerError::Garbled { .. } => self.suspects.late(&[node], &why, now),
+            PeerError::TimedOut(_) | PeerError::Garbled { .. } => self.suspects.late(node, &[], &why, now),
             PeerError::Unreachable { .. } => {
                 self.suspects.gone(&nodes_beside(&self.ring.current(), self.host, node), &why, now);
             }

@@ -8,7 +8,7 @@ use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Inline, UserLoad};
 use crate::actors::gateway::{BodyChecks, BodyStream, PutObjectRequest, StoreError, Upload};
 use crate::actors::healer::{FaultSource, fault_channel};
-use crate::actors::peers::{ConnectionPool, Dial, PipeDialer, ReadLatencies, RingReader, Suspects};
+use crate::actors::peers::{ConnectionPool, Dial, HashRing, PipeDialer, ReadLatencies, Suspects};
 use crate::actors::upkeep::ClusterContext;
 use crate::ambient::Ambient;
 use crate::net::NodeService;
@@ -23,6 +23,7 @@ use crate::storage::meta::view::MetaView;
 use crate::storage::meta::{ApplyEntry, MetaTables};
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::types::{BucketId, Epoch, Geometry, HostId, NodeId, UnixMs};
+use actix::{Actor, Addr};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -109,6 +110,7 @@ pub(crate) struct World {
     pub(crate) bucket: BucketId,
     pub(crate) context: Arc<RequestContext>,
     pub(crate) faults: FaultSource,
+    pub(crate) ring: Addr<HashRing>,
 }
 
 impl World {
@@ -182,12 +184,13 @@ impl World {
     ) -> Self {
         let (meta, bucket) = Tables::new();
         let meta = Arc::new(meta);
+        let (ring, reader) = HashRing::new(layout.clone());
         let ambient = Ambient { clock: Arc::new(RuntimeClock::default()), ..Ambient::system() };
         let (sink, faults) = fault_channel();
         let context = Arc::new(RequestContext {
             host: HOST,
             metadata: Arc::<Tables>::clone(&meta),
-            ring: RingReader::fixed(layout),
+            ring: reader,
             peers: ConnectionPool::start_with(dialer, &ambient),
             health,
             suspects: Suspects::default(),
@@ -202,7 +205,7 @@ impl World {
             geometry,
             times: RequestTimes::default(),
         });
-        Self { nodes, meta, bucket, context, faults }
+        Self { nodes, meta, bucket, context, faults, ring: ring.start() }
     }
 
     /// What probes and chores of the same host reach.

@@ -1,16 +1,19 @@
 //! Requests to several hosts of which some are dead, frozen or slow: what each costs, once and after.
 
 use super::test_hosts::{HostState, Hosts};
+use super::test_nodes::Behaviour;
 use super::test_world::{CHUNK, World, content};
 use crate::actors::frontend::Permit;
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::actors::get_task;
-use crate::actors::peers::Trust;
+use crate::actors::peers::{LayoutChanged, Trust};
 use crate::actors::upkeep::Probing;
 use crate::limits::READ_HEDGE_MAX;
+use crate::net::NoGroups;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::{BlobRef, Body, Manifest};
-use crate::types::{HostId, NodeId};
+use crate::storage::ring::{Layout, LayoutNode};
+use crate::types::{Epoch, HostId, NodeId};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use std::sync::Arc;
@@ -180,18 +183,57 @@ async fn a_host_that_is_slow_all_along_is_waited_for_as_long_as_it_takes() {
     assert!(is_all(&world, OTHER, Trust::Trusted));
 }
 
+#[actix::test]
+async fn one_slow_node_of_a_host_makes_its_neighbours_suspect_until_they_answer() {
+    let (world, _hosts) = three_hosts();
+    world.nodes.behave(NodeId(64), Behaviour::Slow(Duration::from_secs(4)));
+    put(&world, 500_000).await.0.expect("five of six");
+    assert!(is_all(&world, OTHER, Trust::Suspect));
+    // The probe of the slow one takes longer than a probe may.
+    Probing::new(world.cluster()).advance().await;
+    assert_eq!([64, 65].map(|node| world.context.trust(NodeId(node))), [Trust::Gone, Trust::Trusted]);
+    world.take_changes();
+    let (stored, took) = put(&world, 500_000).await;
+    stored.expect("five of six");
+    assert_eq!((took, missing(&world)), (NO_TIME, 1));
+}
+
+/// P3: what a node holds is asked of the host that has it now.
+#[actix::test]
+async fn p3_nodes_that_moved_to_another_incarnation_of_their_host_are_found_there() {
+    let (world, hosts) = three_hosts();
+    let bytes = content(300_000);
+    let manifest = world.put_bytes(&bytes).await.expect("all are up");
+    hosts.set(OTHER, HostState::Dead);
+    put(&world, 100_000).await.0.expect("four of six");
+    assert!(is_all(&world, OTHER, Trust::Gone));
+    let returned = HostId(20);
+    hosts.add(returned, world.nodes.clone(), Arc::new(NoGroups));
+    let moved = |node: &LayoutNode| LayoutNode { host: if node.host == OTHER { returned } else { node.host }, ..*node };
+    let layout = Layout::new(Epoch(2), world.context.ring().nodes().iter().map(moved));
+    world.ring.send(LayoutChanged(layout)).await.expect("running").expect("newer");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    Probing::new(world.cluster()).advance().await;
+    assert!(is_all(&world, returned, Trust::Trusted));
+    hosts.set(THIRD, HostState::Dead);
+    assert_eq!(get(&world, &manifest).await.0.expect("four of six"), bytes);
+    world.take_changes();
+    put(&world, 100_000).await.0.expect("four of six");
+    assert_eq!(missing(&world), 2);
+}
+
 /// A drive of another host that fails by itself does not take its neighbours along.
 #[actix::test]
 async fn one_failing_node_of_a_host_leaves_the_others_trusted() {
     let (world, _hosts) = three_hosts();
-    world.nodes.behave(NodeId(64), super::test_nodes::Behaviour::Down);
+    world.nodes.behave(NodeId(64), Behaviour::Down);
     let (stored, took) = put(&world, 500_000).await;
     stored.expect("five of six");
     assert_eq!((took, missing(&world)), (NO_TIME, 1));
     Probing::new(world.cluster()).advance().await;
     assert_eq!(world.context.trust(NodeId(64)), Trust::Gone);
     assert_eq!(world.context.trust(NodeId(65)), Trust::Trusted);
-    world.nodes.behave(NodeId(64), super::test_nodes::Behaviour::Full);
+    world.nodes.behave(NodeId(64), Behaviour::Full);
     tokio::time::sleep(Duration::from_secs(2)).await;
     Probing::new(world.cluster()).advance().await;
     assert_eq!(world.context.trust(NodeId(64)), Trust::Trusted, "it answers");

@@ -66,7 +66,7 @@ impl ClusterContext {
         let now = self.ambient.clock.monotonic();
         let beside = || nodes_beside(&self.ring.current(), self.host, node);
         match &answer {
-            Err(error @ PeerError::TimedOut(_)) => self.suspects.late(&beside(), &error.to_string(), now),
+            Err(error @ PeerError::TimedOut(_)) => self.suspects.late(node, &beside(), &error.to_string(), now),
             Err(error @ PeerError::Unreachable { .. }) => self.suspects.gone(&beside(), &error.to_string(), now),
             Err(_) | Ok(_) => {}
         }

@@ -1,13 +1,13 @@
 //! The index against a model log: what is found must be what the log says, whatever is lost of the index, and a log that
 //! compaction went over must say the same as one that it did not.
 
-use super::rows::{CHUNKS, STATE, WATERMARK};
-use super::{ChunkId, Entry, LogExtent, Placed, ShardIndex, TABLES, recover};
+use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK};
+use super::{ChunkId, Entry, LogExtent, Placed, ScrubRow, ShardIndex, TABLES, recover};
 use crate::ambient::Entropy;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvRead};
 use crate::storage::wal::{Location, RecordKey, RecordKind, ScannedRecord, WalError};
-use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber};
+use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber, UnixMs};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -440,4 +440,31 @@ fn segments_that_the_log_gave_up_are_forgotten_at_the_next_start() {
     assert!(!world.index.uses().contains_key(&SegmentId(1)));
     world.check("after the start");
     assert!(world.kv.get(STATE, WATERMARK).expect("read").is_some());
+}
+
+/// Version 1, byte by byte.
+#[test]
+fn the_row_of_scrub_is_what_version_1_says_and_no_other_is_believed() {
+    let [began, finished, due] = [1, 5, 6].map(UnixMs);
+    let row = ScrubRow { began, position: Lsn(2), until: Lsn(3), corrupt: 4, finished, due };
+    let field = |value: u8| [0, 0, 0, 0, 0, 0, 0, value];
+    let mut bytes: Vec<u8> = vec![1];
+    (1..=6).for_each(|value| bytes.extend_from_slice(&field(value)));
+    let World { kv, index, .. } = World::new();
+    assert_eq!(index.scrub().expect("looked up"), None);
+    index.keep_scrub(row).expect("kept");
+    assert_eq!(kv.get(STATE, SCRUB).expect("read").as_deref(), Some(&bytes[..]));
+    assert_eq!(index.scrub().expect("looked up"), Some(row));
+    let put = |value: Vec<u8>| {
+        let mut batch = Batch::default();
+        batch.put(STATE, SCRUB, value);
+        kv.commit(batch).expect("in memory");
+        index.scrub().expect("looked up")
+    };
+    for length in 0..bytes.len() {
+        assert_eq!(put(bytes[..length].to_vec()), None);
+    }
+    assert_eq!(put([&bytes[..], &[0]].concat()), None);
+    bytes[0] = 2;
+    assert_eq!(put(bytes), None);
 }

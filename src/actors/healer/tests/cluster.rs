@@ -4,7 +4,7 @@ use super::{heal, healing, lose, repaired, shard_of, stripes};
 use crate::actors::drives::test_host::{
     CHUNK_BYTES, Seeded, TestCluster, TestHost, blob_of, flip_byte_of, open_cluster,
 };
-use crate::actors::healer::{HealerHandle, Healing};
+use crate::actors::healer::{Healed, HealerHandle, Healing, HealingOptions};
 use crate::actors::request::Metadata;
 use crate::actors::request::test_hosts::HostState;
 use crate::actors::upkeep::{Reclaimed, Reclamation, ReclamationOptions};
@@ -110,7 +110,17 @@ async fn a_wiped_node_is_found_by_its_own_host_and_filled_from_the_others() {
         heal(&mut healers[other].0).await;
         assert_eq!(healers[other].1.status().missing_shards, 0, "other hosts do not look at it");
     }
-    heal(&mut healers[SECOND].0).await;
+    let (mut order, mut most) = (Vec::new(), 0);
+    loop {
+        match healers[SECOND].0.advance().await.expect("a step") {
+            Healed::Nothing => break,
+            Healed::Worked { repaired, .. } => order.extend(repaired),
+            _ => {}
+        }
+        most = most.max(healers[SECOND].1.status().repairing);
+    }
+    assert_eq!(most, HealingOptions::default().repairs_max as u64, "several at once, and no more");
+    assert!(order.is_sorted(), "it is filled in order: {order:?}");
     let status = healers[SECOND].1.status();
     assert_eq!((status.repaired_shards, status.missing_shards, status.to_repair_shards), (lost, 0, 0));
     for blob in &blobs {
@@ -134,8 +144,13 @@ async fn a_corrupt_chunk_met_by_a_read_of_another_host_is_repaired_where_it_is()
     }
     flip_byte_of(&cluster.hosts[home(node)], root.path(), node, id, ChunkIndex(1));
     assert_eq!(cluster.hosts[0].get("key3").await.expect("read"), Some(content));
+    // The reader's host heard of it too, and leaves it to the other.
+    assert!(matches!(healers[0].0.advance().await, Ok(Healed::Queued { shards: 1 })));
+    heal(&mut healers[0].0).await;
+    assert_eq!((healers[0].1.status().corrupt_chunks, healers[0].1.status().missing_shards), (0, 1));
+    cluster.hosts[0].clock.forward(Duration::from_secs(2));
     let (healing, handle) = &mut healers[home(node)];
-    assert!(matches!(healing.advance().await, Ok(super::Healed::Queued { shards: 1 })));
+    assert!(matches!(healing.advance().await, Ok(Healed::Worked { .. })), "it is queued already");
     let status = handle.status();
     assert_eq!((status.corrupt_chunks, status.missing_shards), (1, 1));
     assert!(repaired(&heal(healing).await, id));
