@@ -7,14 +7,14 @@ use std::fmt::Write;
 pub fn info(info: &Info) -> String {
     let leader = info.leader.as_deref().map_or("none is known", |leader| name_of(&info.hosts, leader));
     let mut text = format!(
-        "cluster    {}\nversion    {}\nhost       {}\nleader     {leader} (term {})\nshards     {}+{}\nsurvives   {}\n",
+        "cluster    {}\nversion    {}\nhost       {}\nleader     {leader} (term {})\nshards     {}+{}\nguarantee  {}\n",
         info.cluster,
         info.version,
         name_of(&info.hosts, &info.host),
         info.term,
         info.geometry.data,
         info.geometry.parity,
-        survives(info.guarantee.hosts, info.guarantee.drives),
+        info.guarantee.words,
     );
     let counts = &info.counts;
     let _ = writeln!(
@@ -44,15 +44,6 @@ fn role(role: MetadataRole) -> &'static str {
         MetadataRole::Voter => "voter",
         MetadataRole::Learner => "learner",
         MetadataRole::None => "none",
-    }
-}
-
-fn survives(hosts: usize, drives: usize) -> String {
-    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    match (hosts, drives) {
-        (0, 0) => "no loss".to_owned(),
-        (0, drives) => count(drives, "drive"),
-        (hosts, drives) => format!("{} or {}", count(hosts, "host"), count(drives, "drive")),
     }
 }
 
@@ -146,19 +137,12 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 
 #[cfg(test)]
 mod tests {
-    use super::{size, survives, table};
+    use super::{size, table};
 
     #[test]
     fn sizes_are_read_by_people() {
         let sizes = [0, 1023, 1024, 1536, 3 << 30, u64::MAX].map(size);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "3.0 GiB", "16383.9 PiB"]);
-    }
-
-    #[test]
-    fn a_guarantee_is_a_sentence() {
-        assert_eq!(survives(0, 0), "no loss");
-        assert_eq!(survives(0, 2), "2 drives");
-        assert_eq!(survives(1, 2), "1 host or 2 drives");
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn tend(hosts: &mut [Host]) -> Result<(), DevError> {
 async fn stop(hosts: &mut [Host]) {
     hosts.iter_mut().for_each(Host::terminate);
     let end = Instant::now() + STOP_WAIT_MAX;
-    while hosts.iter_mut().map(Host::is_gone).filter(|gone| !gone).count() > 0 {
+    while !hosts.iter_mut().all(Host::is_gone) {
         if Instant::now() >= end {
             hosts.iter_mut().filter_map(|host| (!host.is_gone()).then_some(host)).for_each(Host::kill);
             return;

@@ -12,8 +12,9 @@ use crate::api::{Health, HealthSource};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::view::MetaView;
+use crate::storage::ring;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ClusterId, Geometry, HostId, NodeId};
+use crate::types::{ClusterId, HostId, NodeId};
 use std::collections::BTreeMap;
 
 /// Blobs of one page of shards.
@@ -46,11 +47,6 @@ impl AdminSource for HostAdmin {
         let metadata = self.status.metadata.status();
         let geometry = self.status.context.geometry;
         let hosts = self.hosts(&known);
-        let mut drives_of_hosts: BTreeMap<HostId, usize> = BTreeMap::new();
-        for node in known.nodes.iter().filter(|node| node.state == NodeState::Active) {
-            *drives_of_hosts.entry(node.host).or_default() += 1;
-        }
-        let drives_of_hosts: Vec<usize> = drives_of_hosts.into_values().collect();
         Ok(Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: self.cluster.to_string(),
@@ -58,7 +54,7 @@ impl AdminSource for HostAdmin {
             leader: metadata.leader.map(shown),
             term: metadata.term,
             geometry: GeometryShown { data: geometry.data, parity: geometry.parity },
-            guarantee: guarantee(geometry, &drives_of_hosts),
+            guarantee: guarantee(&self.context.ring.current().guarantee(geometry)),
             hosts,
             drives: self.health().drives,
             counts: CountsShown {
@@ -213,16 +209,14 @@ fn shards_of(blob: &BlobRef) -> Result<Vec<ShardShown>, AdminError> {
     Ok(placed.map(|(node, shard)| ShardShown { blob: id.clone(), shard, node: node.0, chunks }).collect())
 }
 
-/// By the bounds that the ring keeps: a node takes a second shard only where there are more shards than nodes, and no host
-/// takes more than the parity where the hosts suffice for that.
-fn guarantee(geometry: Geometry, drives_of_hosts: &[usize]) -> Guarantee {
-    let (shards, parity) = (geometry.shards(), usize::from(geometry.parity));
-    let drives: usize = drives_of_hosts.iter().sum();
-    let a_drive = shards.div_ceil(drives.max(1));
-    let room = |cap: usize| drives_of_hosts.iter().map(|drives| cap.min(drives * a_drive)).sum::<usize>();
-    let cap = (parity.max(1)..=shards).find(|cap| room(*cap) >= shards).unwrap_or(shards);
-    let fullest = drives_of_hosts.iter().map(|drives| cap.min(drives * a_drive)).max().unwrap_or(shards);
-    Guarantee { hosts: parity / fullest.max(1), drives: parity / a_drive.max(1) }
+fn guarantee(ring: &ring::Guarantee) -> Guarantee {
+    Guarantee {
+        domains: ring.has_domains.then_some(ring.domains),
+        hosts: ring.hosts,
+        drives: ring.drives,
+        hosts_down_for_writes: ring.hosts_down_for_writes,
+        words: ring.to_string(),
+    }
 }
 
 fn shown(host: HostId) -> String {
@@ -235,7 +229,7 @@ fn unavailable(error: MetaError) -> AdminError {
 
 #[cfg(test)]
 mod tests {
-    use super::{guarantee, metadata_role, next_leader, shards_of};
+    use super::{metadata_role, next_leader, shards_of};
     use crate::actors::consensus::Membership;
     use crate::api::admin::MetadataRole;
     use crate::storage::meta::record::BlobRef;
@@ -270,20 +264,6 @@ mod tests {
         let (membership, _) = group();
         let roles = [1, 2, 3, 4].map(|host| metadata_role(&membership, HostId(host)));
         assert_eq!(roles, [MetadataRole::Leader, MetadataRole::Voter, MetadataRole::Learner, MetadataRole::None]);
-    }
-
-    #[test]
-    fn what_may_be_lost_follows_from_where_shards_may_be() {
-        let survived = |data, parity, drives: &[usize]| {
-            let guarantee = guarantee(Geometry { data, parity, chunk_size_bytes: 4096 }, drives);
-            (guarantee.hosts, guarantee.drives)
-        };
-        assert_eq!(survived(2, 4, &[2, 2, 2]), (2, 4), "two shards a host, though the ring would allow four");
-        assert_eq!(survived(2, 2, &[4]), (0, 2));
-        assert_eq!(survived(2, 1, &[1, 1, 1]), (1, 1));
-        assert_eq!(survived(2, 2, &[1]), (0, 0), "all shards on one drive");
-        assert_eq!(survived(4, 2, &[4, 4, 4]), (1, 2));
-        assert_eq!(survived(1, 0, &[]), (0, 0));
     }
 
     #[test]

@@ -35,11 +35,16 @@ pub struct GeometryShown {
     pub parity: u8,
 }
 
-/// What may be lost at once from a state where nothing is missing, without losing data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What may be lost at once from a state where nothing is missing, without losing an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guarantee {
+    /// `None` where each host is a failure domain of its own.
+    pub domains: Option<usize>,
     pub hosts: usize,
     pub drives: usize,
+    /// So many hosts may be down while new objects are still written.
+    pub hosts_down_for_writes: usize,
+    pub words: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
