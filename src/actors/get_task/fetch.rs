@@ -136,7 +136,7 @@ impl BlobRead {
                 () = &mut due, if next.is_some() => self.lose_patience(gather, under_way),
                 () = &mut given_up => {
                     let silent = under_way.waits.iter().map(|wait| self.node(wait.ask));
-                    silent.for_each(|node| self.context.was_late(node, "a read was given up waiting for it"));
+                    silent.for_each(|node| self.context.was_slow(node, "a read was given up waiting for it"));
                     return Err(self.unavailable("the drives did not answer in time"));
                 }
             }
@@ -149,7 +149,7 @@ impl BlobRead {
 
     /// Nodes in trouble.
     fn avoided(&self) -> Vec<bool> {
-        self.blob.placement.iter().map(|&node| self.context.trust(node) != Trust::Trusted).collect()
+        self.blob.placement.iter().map(|&node| self.context.is_avoided(node)).collect()
     }
 
     fn begin(&self, ask: Ask, under_way: &mut UnderWay) {
@@ -170,7 +170,7 @@ impl BlobRead {
                 gather.late(wait.ask);
                 HEDGED_READS.with_label_values(&[&node.to_string()]).inc();
                 if self.context.latencies.late(node, now - wait.began) {
-                    self.context.was_late(node, "reads wait for it");
+                    self.context.was_slow(node, "reads wait for it");
                 }
             }
             if wait.give_up.take_if(|give_up| *give_up <= now).is_some() {

@@ -53,6 +53,7 @@ struct Case {
     lates: u32,
     cleared: Duration,
     full_until: Duration,
+    slow_until: Duration,
 }
 
 /// What is held against nodes, at one moment.
@@ -73,6 +74,11 @@ impl Doubts {
     /// Whether it said not long ago that it has no room.
     pub fn is_full(&self, node: NodeId, now: Duration) -> bool {
         self.cases.get(&node).is_some_and(|case| case.full_until > now)
+    }
+
+    /// Whether reads waited for it not long ago.
+    pub fn is_slow(&self, node: NodeId, now: Duration) -> bool {
+        self.cases.get(&node).is_some_and(|case| case.slow_until > now)
     }
 
     /// Nodes that are not trusted, and why.
@@ -138,7 +144,8 @@ impl Doubts {
     }
 
     fn forgive(&mut self, now: Duration) {
-        let is_old = |case: &Case| now.saturating_sub(case.cleared.max(case.full_until)) >= FORGIVEN_AFTER;
+        let is_old =
+            |case: &Case| now.saturating_sub(case.cleared.max(case.full_until).max(case.slow_until)) >= FORGIVEN_AFTER;
         self.cases.retain(|_, case| case.trust != Trust::Trusted || !is_old(case));
     }
 }
@@ -176,6 +183,16 @@ impl Suspects {
         self.change(now, |doubts| {
             doubts.late(node, why, now);
             beside.iter().for_each(|&other| doubts.doubt(other, why, now));
+        });
+    }
+
+    /// Reads wait for this node: they go to others first for a while. Writes go around it, and those beside it, only until it
+    /// answers a probe: what is slow to read under load would otherwise have to be repaired as well.
+    pub fn slow(&self, node: NodeId, beside: &[NodeId], why: &str, now: Duration) {
+        self.change(now, |doubts| {
+            doubts.doubt(node, why, now);
+            beside.iter().for_each(|&other| doubts.doubt(other, why, now));
+            doubts.cases.entry(node).or_default().slow_until = now + LATE_FOR;
         });
     }
 
@@ -274,6 +291,16 @@ mod tests {
         suspects.probed(NODE, Ok(()), START);
         suspects.probed(other, Ok(()), START);
         assert_eq!((trust(&suspects), suspects.current().trust(other)), (Trust::Suspect, Trust::Trusted));
+    }
+
+    #[test]
+    fn a_node_that_is_slow_to_read_is_written_to_as_soon_as_it_answers() {
+        let suspects = Suspects::default();
+        suspects.slow(NODE, &[NODE], "slow", START);
+        assert_eq!((trust(&suspects), suspects.current().is_slow(NODE, START)), (Trust::Suspect, true));
+        suspects.probed(NODE, Ok(()), START);
+        assert_eq!((trust(&suspects), suspects.current().is_slow(NODE, START)), (Trust::Trusted, true));
+        assert!(!suspects.current().is_slow(NODE, START + LATE_FOR));
     }
 
     #[test]

@@ -168,7 +168,19 @@ impl RequestContext {
         }
     }
 
-    /// A node let a request wait too long. If it is another host's, the whole host may hang: it is for the probes to say
+    /// Whether reads are to go to other nodes first.
+    pub fn is_avoided(&self, node: NodeId) -> bool {
+        let now = self.ambient.clock.monotonic();
+        self.trust(node) != Trust::Trusted || self.suspects.current().is_slow(node, now)
+    }
+
+    /// A node let reads wait too long.
+    pub fn was_slow(&self, node: NodeId, why: &str) {
+        let nodes = nodes_beside(&self.ring.current(), self.host, node);
+        self.suspects.slow(node, &nodes, why, self.ambient.clock.monotonic());
+    }
+
+    /// A node let a write wait too long. If it is another host's, the whole host may hang: it is for the probes to say
     /// which of its nodes answer.
     pub fn was_late(&self, node: NodeId, why: &str) {
         let nodes = nodes_beside(&self.ring.current(), self.host, node);

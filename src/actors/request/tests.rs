@@ -222,6 +222,23 @@ async fn p3_nodes_that_moved_to_another_incarnation_of_their_host_are_found_ther
     assert_eq!(missing(&world), 2);
 }
 
+/// What is slow to read under load is not to be repaired as well.
+#[actix::test]
+async fn a_node_that_is_slow_to_read_is_written_to_all_the_same() {
+    let (world, _hosts) = three_hosts();
+    let bytes = content(CHUNK as usize * 3);
+    let manifest = world.put_bytes(&bytes).await.expect("all are up");
+    let slow = blob(&manifest).placement[1];
+    world.nodes.behave(slow, Behaviour::Slow(Duration::from_millis(700)));
+    assert_eq!(get(&world, &manifest).await.0.expect("all are up"), bytes);
+    Probing::new(world.cluster()).advance().await;
+    assert_eq!(world.context.trust(slow), Trust::Trusted, "it answers");
+    assert_eq!(get(&world, &manifest).await.1, NO_TIME, "reads go to others first");
+    world.take_changes();
+    put(&world, 100_000).await.0.expect("all are up");
+    assert_eq!(missing(&world), 0);
+}
+
 /// A drive of another host that fails by itself does not take its neighbours along.
 #[actix::test]
 async fn one_failing_node_of_a_host_leaves_the_others_trusted() {
