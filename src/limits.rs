@@ -36,6 +36,11 @@ pub const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
 pub const READ_HOLD_MAX: Duration = Duration::from_secs(3600);
 /// Garbage is not reclaimed sooner than this after it was found, so that a read that has just looked it up can begin.
 pub const RECLAIM_GRACE: Duration = Duration::from_secs(60);
+/// A copy that a move left behind is not dropped sooner than this after the move: longer than a read goes on by one lookup
+/// of the placement, and than the clocks of hosts may differ.
+pub const LEFTOVER_GRACE: Duration = Duration::from_secs(120);
+/// A placement that was looked up is not read by for longer than this.
+pub const PLACEMENT_AGE_MAX: Duration = Duration::from_secs(30);
 /// Requests that may wait for admission, and how long each.
 pub const ADMISSION_WAITING_MAX: usize = 1024;
 pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(20);

@@ -103,6 +103,10 @@ metrics! {
     gauge COMPARISONS_DUE = "sherd_comparisons_due" [] "Nodes of which it is not yet known whether they lack shards that the metadata refers to.";
     counter SHARDS_COMPARED = "sherd_shards_compared_total" ["node"] "Shards of a node compared with the metadata.";
     counter ORPHANS_DROPPED = "sherd_orphan_shards_dropped_total" ["node"] "Shards of unknown blobs that were dropped.";
+    counter SHARDS_MOVED = "sherd_shards_moved_total" ["node"] "Shards moved to a node because the layout changed.";
+    counter MOVED_BYTES = "sherd_moved_bytes_total" ["node"] "Bytes of shards copied to a node to be moved there.";
+    gauge SHARDS_TO_MOVE = "sherd_shards_to_move" ["state"] "Shards that belong on this host by the layout and are elsewhere: left, and of these waiting for a node.";
+    gauge BYTES_TO_MOVE = "sherd_bytes_to_move" [] "Bytes of the shards that belong on this host by the layout and are elsewhere.";
     gauge GARBAGE_BLOBS = "sherd_garbage_blobs" [] "Blobs waiting for their shards to be dropped.";
 }
 

@@ -20,7 +20,7 @@
 //!  membership (founding, joining, voters, the watch that publishes how other hosts' nodes are)
 //!
 //!  in the background, in small steps that give way to users:
-//!  upkeep (Compactor a drive, Reclaimer) and healer (Healer), over the same nodes and metadata
+//!  upkeep (Compactor a drive, Reclaimer), healer (Healer) and mover (Mover), over the same nodes and metadata
 //! ```
 
 pub mod consensus;
@@ -31,6 +31,7 @@ pub mod get_task;
 pub mod healer;
 pub mod log;
 pub mod membership;
+pub mod mover;
 pub mod peers;
 pub mod put_task;
 pub mod request;

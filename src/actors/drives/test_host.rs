@@ -114,13 +114,13 @@ pub(crate) struct TableMetadata {
 }
 
 impl TableMetadata {
-    fn new(clock: Arc<SetClock>) -> Self {
+    pub(crate) fn new(clock: Arc<SetClock>) -> Self {
         let tables = MetaTables::open(Arc::new(MemoryKv::new(tables::TABLES))).expect("empty tables open");
         Self { tables, index: Mutex::default(), clock }
     }
 
     /// The one bucket, made where there is none.
-    async fn bucket(&self) -> BucketId {
+    pub(crate) async fn bucket(&self) -> BucketId {
         if let Some(bucket) = self.tables.view().bucket("bucket").expect("looked up") {
             return bucket.id;
         }

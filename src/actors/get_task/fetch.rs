@@ -2,6 +2,7 @@
 //! or is late, and only a stripe with a missing chunk decoded.
 
 use super::gather::{Ask, Gather, Outcome, Stripe};
+use super::places::{Placement, Places};
 use crate::actors::gateway::StoreError;
 use crate::actors::healer::ShardFault;
 use crate::actors::peers::Trust;
@@ -20,6 +21,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+/// Lookups of a blob's placement for the same stripes, before they are given up.
+const MOVES_FOLLOWED_MAX: usize = 4;
 
 /// One ask under way.
 #[derive(Debug)]
@@ -57,54 +61,114 @@ impl UnderWay {
 }
 
 /// A blob made ready for reading. Shared by the fetches of one read.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct BlobRead {
     context: Arc<RequestContext>,
-    view: MetaView,
+    places: Places,
     blob: BlobRef,
     pub(super) layout: BlobLayout,
     codec: Arc<Codec>,
 }
 
+/// A blob, and where its shards are while a few stripes of it are fetched.
+#[derive(Clone, Copy, Debug)]
+struct Fetch<'a> {
+    read: &'a BlobRead,
+    context: &'a RequestContext,
+    placement: &'a Placement,
+}
+
 impl BlobRead {
-    /// Fails on a record that no writer of ours can have made.
-    pub(super) fn new(context: &Arc<RequestContext>, view: &MetaView, blob: BlobRef) -> Result<Self, StoreError> {
-        let malformed = |why: String| malformed(&blob, &why);
+    /// By a view that shows the metadata of this time. Fails on a record that no writer of ours can have made.
+    pub(super) fn new(
+        context: &Arc<RequestContext>,
+        view: &MetaView,
+        as_of: Duration,
+        blob: BlobRef,
+    ) -> Result<Self, StoreError> {
+        let malformed =
+            |why: String| StoreError::Internal { why: format!("the record of blob {} is malformed: {why}", blob.id) };
         let layout = BlobLayout::new(blob.geometry, blob.size_bytes).map_err(|error| malformed(error.to_string()))?;
         let codec = context.codecs.codec(blob.geometry).map_err(|error| malformed(error.to_string()))?;
-        Ok(Self { context: Arc::clone(context), view: view.clone(), blob, layout, codec })
-    }
-
-    /// The same, with its shards where they are now: looked up for every few stripes, since they may be moved while a slow
-    /// client reads.
-    fn placed(&self) -> Result<Self, StoreError> {
-        let gone = || self.unavailable("the object was replaced while it was read");
-        let placement = self.view.placement(self.blob.id)?.ok_or_else(gone)?;
-        if placement.len() != self.blob.geometry.shards() {
-            let why = format!("{} nodes for {} shards", placement.len(), self.blob.geometry.shards());
-            return Err(malformed(&self.blob, &why));
+        let gone = || StoreError::Unavailable { why: "the object was replaced while it was read".to_owned() };
+        let places = Places::new(context, view, as_of, blob.id)?.ok_or_else(gone)?;
+        if places.len() != blob.geometry.shards() {
+            return Err(malformed(format!("{} nodes for {} shards", places.len(), blob.geometry.shards())));
         }
-        let mut placed = self.clone();
-        placed.blob.placement = placement;
-        Ok(placed)
+        Ok(Self { context: Arc::clone(context), places, blob, layout, codec })
     }
 
-    /// The bytes of the blob that are in `stripes`, cut by `bytes`, in order.
+    /// The bytes of the blob that are in `stripes`, cut by `bytes`, in order. A client may stall half-way for so long that
+    /// shards were moved and their old copies dropped: then it is tried where they are now.
     pub(super) async fn fetch(
         self: Arc<Self>,
         stripes: Range<u32>,
         bytes: Range<u64>,
     ) -> Result<Vec<Bytes>, StoreError> {
-        let placed = self.placed()?;
-        let mut gather = Gather::new(&placed.layout, stripes, &bytes, placed.avoided());
-        placed.gather(&mut gather, &mut UnderWay::default()).await?;
+        let mut placement = self.places.current().await;
+        for _ in 0..MOVES_FOLLOWED_MAX {
+            match self.fetch_from(&placement, stripes.clone(), bytes.clone()).await {
+                Err(StoreError::DataUnavailable { why }) => match self.places.other_than(&placement).await {
+                    Some(other) => placement = other,
+                    None => return Err(StoreError::DataUnavailable { why }),
+                },
+                fetched => return fetched,
+            }
+        }
+        Err(self.unavailable("its shards are moved too often to be read"))
+    }
+
+    async fn fetch_from(
+        &self,
+        placement: &Placement,
+        stripes: Range<u32>,
+        bytes: Range<u64>,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let fetch = Fetch { read: self, context: &self.context, placement };
+        let mut gather = Gather::new(&self.layout, stripes, &bytes, fetch.avoided());
+        fetch.gather(&mut gather, &mut UnderWay::default()).await?;
         let mut pieces = Vec::new();
         for stripe in gather.into_stripes() {
-            placed.assemble(&stripe, &mut pieces)?;
+            self.assemble(&stripe, &mut pieces)?;
         }
         Ok(pieces)
     }
 
+    /// Cuts the wanted bytes out of a complete stripe, decoding it where a wanted chunk has not come.
+    fn assemble(&self, stripe: &Stripe, pieces: &mut Vec<Bytes>) -> Result<(), StoreError> {
+        let absent: Vec<usize> = stripe
+            .spans
+            .iter()
+            .map(|span| usize::from(span.shard.0))
+            .filter(|&shard| stripe.chunk(shard).is_none())
+            .collect();
+        let mut rebuilt = Vec::new();
+        if !absent.is_empty() {
+            STRIPES_DECODED.with_label_values::<&str>(&[]).inc();
+            rebuilt =
+                self.codec.rebuild(&stripe.present(), &absent).map_err(|error| self.unavailable(&error.to_string()))?;
+        }
+        let mut rebuilt = rebuilt.into_iter();
+        for span in &stripe.spans {
+            let chunk = match stripe.chunk(usize::from(span.shard.0)) {
+                Some(chunk) => chunk.clone(),
+                None => Bytes::from(rebuilt.next().ok_or_else(|| self.unavailable("a chunk was not rebuilt"))?),
+            };
+            if span.bytes.end > chunk.len() {
+                return Err(self.unavailable("a chunk is too short"));
+            }
+            pieces.push(chunk.slice(span.bytes.clone()));
+        }
+        Ok(())
+    }
+
+    fn unavailable(&self, why: &str) -> StoreError {
+        tracing::warn!(blob = %self.blob.id, why, "a read failed");
+        StoreError::DataUnavailable { why: why.to_owned() }
+    }
+}
+
+impl Fetch<'_> {
     /// Asks and takes answers until all is there, or it is certain that it cannot be.
     async fn gather(&self, gather: &mut Gather, under_way: &mut UnderWay) -> Result<(), StoreError> {
         let mut calls = FuturesUnordered::new();
@@ -119,7 +183,7 @@ impl BlobRead {
             match gather.outcome() {
                 Outcome::Complete => break,
                 Outcome::Lost(stripe) => {
-                    return Err(self.unavailable(&format!("too few chunks of stripe {} are left", stripe.0)));
+                    return Err(self.read.unavailable(&format!("too few chunks of stripe {} are left", stripe.0)));
                 }
                 Outcome::Pending => {}
             }
@@ -137,7 +201,7 @@ impl BlobRead {
                 () = &mut given_up => {
                     let silent = under_way.waits.iter().map(|wait| self.node(wait.ask));
                     silent.for_each(|node| self.context.was_slow(node, "a read was given up waiting for it"));
-                    return Err(self.unavailable("the drives did not answer in time"));
+                    return Err(self.read.unavailable("the drives did not answer in time"));
                 }
             }
         }
@@ -149,7 +213,7 @@ impl BlobRead {
 
     /// Nodes in trouble.
     fn avoided(&self) -> Vec<bool> {
-        self.blob.placement.iter().map(|&node| self.context.is_avoided(node)).collect()
+        self.placement.nodes.iter().map(|&node| self.context.is_avoided(node)).collect()
     }
 
     fn begin(&self, ask: Ask, under_way: &mut UnderWay) {
@@ -182,7 +246,7 @@ impl BlobRead {
 
     async fn call(&self, ask: Ask) -> (Ask, Result<ChunksRead, PeerError>) {
         let node = self.node(ask);
-        let shard = ShardId { blob: self.blob.id, shard: ask.shard };
+        let shard = ShardId { blob: self.read.blob.id, shard: ask.shard };
         let request = ReadChunks { node, shard, first: ask.first, count: ask.count };
         let result = match self.context.peer(node).await {
             Ok(peer) => peer.read_chunks(request).await,
@@ -198,12 +262,15 @@ impl BlobRead {
                 if let Some(took) = took {
                     self.context.latencies.answered(node, took);
                 }
+                let is_trusted = self.read.places.is_trusted(self.placement);
                 for (chunk, fault) in gather.answered(ask, read.chunks) {
-                    self.report(node, ask, chunk, fault);
+                    if is_trusted {
+                        self.report(node, ask, chunk, fault);
+                    }
                 }
             }
             Err(error) => {
-                tracing::debug!(%node, blob = %self.blob.id, shard = ask.shard.0, %error, "a node did not answer a read");
+                tracing::debug!(%node, blob = %self.read.blob.id, shard = ask.shard.0, %error, "a node did not answer a read");
                 CHUNK_FAULTS.with_label_values(&[&node.to_string(), "unanswered"]).inc();
                 self.context.has_failed(node, &error);
                 gather.failed(ask);
@@ -217,48 +284,11 @@ impl BlobRead {
             ChunkFault::Corrupt => "corrupt",
         };
         CHUNK_FAULTS.with_label_values(&[&node.to_string(), label]).inc();
-        let shard = ShardId { blob: self.blob.id, shard: ask.shard };
+        let shard = ShardId { blob: self.read.blob.id, shard: ask.shard };
         self.context.faults.report(ShardFault { node, shard, chunk, fault });
     }
 
-    /// Cuts the wanted bytes out of a complete stripe, decoding it where a wanted chunk has not come.
-    fn assemble(&self, stripe: &Stripe, pieces: &mut Vec<Bytes>) -> Result<(), StoreError> {
-        let absent: Vec<usize> = stripe
-            .spans
-            .iter()
-            .map(|span| usize::from(span.shard.0))
-            .filter(|&shard| stripe.chunk(shard).is_none())
-            .collect();
-        let mut rebuilt = Vec::new();
-        if !absent.is_empty() {
-            STRIPES_DECODED.with_label_values::<&str>(&[]).inc();
-            rebuilt =
-                self.codec.rebuild(&stripe.present(), &absent).map_err(|error| self.unavailable(&error.to_string()))?;
-        }
-        let mut rebuilt = rebuilt.into_iter();
-        for span in &stripe.spans {
-            let chunk = match stripe.chunk(usize::from(span.shard.0)) {
-                Some(chunk) => chunk.clone(),
-                None => Bytes::from(rebuilt.next().ok_or_else(|| self.unavailable("a chunk was not rebuilt"))?),
-            };
-            if span.bytes.end > chunk.len() {
-                return Err(self.unavailable("a chunk is too short"));
-            }
-            pieces.push(chunk.slice(span.bytes.clone()));
-        }
-        Ok(())
-    }
-
     fn node(&self, ask: Ask) -> NodeId {
-        self.blob.placement[usize::from(ask.shard.0)]
+        self.placement.nodes[usize::from(ask.shard.0)]
     }
-
-    fn unavailable(&self, why: &str) -> StoreError {
-        tracing::warn!(blob = %self.blob.id, why, "a read failed");
-        StoreError::DataUnavailable { why: why.to_owned() }
-    }
-}
-
-fn malformed(blob: &BlobRef, why: &str) -> StoreError {
-    StoreError::Internal { why: format!("the record of blob {} is malformed: {why}", blob.id) }
 }

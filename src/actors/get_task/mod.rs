@@ -5,6 +5,7 @@
 
 mod fetch;
 mod gather;
+mod places;
 mod source;
 mod stream;
 

@@ -10,6 +10,7 @@ use crate::types::ManifestId;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Part rows looked up at once: a ranged read of a few parts looks up one page.
 const PARTS_PAGE: usize = 32;
@@ -28,6 +29,8 @@ pub(super) struct Unit {
 pub(super) struct Source {
     context: Arc<RequestContext>,
     view: MetaView,
+    /// When the metadata was as the view shows it.
+    as_of: Duration,
     /// What is left of the blob at hand.
     current: Option<Unit>,
     parts: Option<Parts>,
@@ -49,14 +52,19 @@ impl Source {
         blob: BlobRef,
         range: ByteRange,
     ) -> Result<Self, StoreError> {
-        let mut source = Self { context: Arc::clone(context), view, current: None, parts: None };
+        let mut source = Self::new(context, view, None);
         source.begin(blob, range.start..range.end)?;
         Ok(source)
     }
 
     pub(super) fn of_parts(context: &Arc<RequestContext>, view: MetaView, id: ManifestId, range: ByteRange) -> Self {
         let parts = Parts { id, page: VecDeque::new(), range };
-        Self { context: Arc::clone(context), view, current: None, parts: Some(parts) }
+        Self::new(context, view, Some(parts))
+    }
+
+    fn new(context: &Arc<RequestContext>, view: MetaView, parts: Option<Parts>) -> Self {
+        let as_of = context.ambient.clock.monotonic();
+        Self { context: Arc::clone(context), view, as_of, current: None, parts }
     }
 
     /// The next unit; `None` after the last.
@@ -82,7 +90,7 @@ impl Source {
     }
 
     fn begin(&mut self, blob: BlobRef, bytes: Range<u64>) -> Result<(), StoreError> {
-        let blob = Arc::new(BlobRead::new(&self.context, &self.view, blob)?);
+        let blob = Arc::new(BlobRead::new(&self.context, &self.view, self.as_of, blob)?);
         let stripes = blob.layout.stripes_of(bytes.clone());
         self.current = Some(Unit { blob, stripes, bytes });
         Ok(())

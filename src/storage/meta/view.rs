@@ -173,6 +173,10 @@ impl MetaView {
         self.rows(REPAIRS, start_after(after.as_ref()), Bound::Unbounded, limit)
     }
 
+    pub fn is_repair_queued(&self, shard: ShardId) -> KvResult<bool> {
+        Ok(self.kv.get(REPAIRS, &repair_key(shard.blob, shard.shard))?.is_some())
+    }
+
     pub fn nodes(&self) -> KvResult<Vec<NodeRecord>> {
         self.rows(NODES, Bound::Unbounded, Bound::Unbounded, usize::MAX)
     }
@@ -213,7 +217,7 @@ impl MetaView {
     }
 
     /// Which node each shard of a blob is on, for as long as it is not reclaimed. Shards may be moved at any time, and a copy
-    /// stays for a while where each was: one who reads for longer looks it up again.
+    /// stays for a while where each was: one who reads for longer looks it up again, in a newer view.
     pub fn placement(&self, id: BlobId) -> KvResult<Option<Vec<NodeId>>> {
         // A blob goes from the one to the other, and never back.
         if let Some(blob) = self.blob(id)? {

@@ -1,0 +1,83 @@
+//! Where the shards of a blob are while it is read. They may be moved meanwhile, and an old copy stays only for so long: so
+//! what was looked up is not used for longer than a part of that, however long the read takes.
+
+use crate::actors::gateway::StoreError;
+use crate::actors::request::RequestContext;
+use crate::limits::{LEFTOVER_GRACE, PLACEMENT_AGE_MAX, READ_WAIT_MAX};
+use crate::storage::meta::view::MetaView;
+use crate::types::{BlobId, NodeId};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const _: () = assert!(PLACEMENT_AGE_MAX.as_millis() + READ_WAIT_MAX.as_millis() <= LEFTOVER_GRACE.as_millis() / 2);
+
+/// A placement that was looked up.
+#[derive(Clone, Debug)]
+pub(super) struct Placement {
+    /// `nodes[i]` has shard `i`.
+    pub(super) nodes: Arc<[NodeId]>,
+    /// When it was so.
+    as_of: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Places {
+    context: Arc<RequestContext>,
+    blob: BlobId,
+    known: Mutex<Placement>,
+}
+
+impl Places {
+    /// As a view says that shows the metadata of this time; `None` where it does not know the blob.
+    pub(super) fn new(
+        context: &Arc<RequestContext>,
+        view: &MetaView,
+        as_of: Duration,
+        blob: BlobId,
+    ) -> Result<Option<Self>, StoreError> {
+        let known = |nodes: Vec<NodeId>| Mutex::new(Placement { nodes: nodes.into(), as_of });
+        let places = |nodes| Self { context: Arc::clone(context), blob, known: known(nodes) };
+        Ok(view.placement(blob)?.map(places))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known().nodes.len()
+    }
+
+    /// Looked up not long ago, or now.
+    pub(super) async fn current(&self) -> Placement {
+        let known = self.known();
+        if self.age(&known) <= PLACEMENT_AGE_MAX {
+            return known;
+        }
+        self.look_up().await.unwrap_or(known)
+    }
+
+    /// What is other than this by now, if anything is.
+    pub(super) async fn other_than(&self, old: &Placement) -> Option<Placement> {
+        self.look_up().await.filter(|now| now.nodes != old.nodes)
+    }
+
+    /// Whether a shard that is not there where this says is missing, rather than moved.
+    pub(super) fn is_trusted(&self, placement: &Placement) -> bool {
+        self.age(placement) <= LEFTOVER_GRACE / 2
+    }
+
+    fn known(&self) -> Placement {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn age(&self, placement: &Placement) -> Duration {
+        self.context.ambient.clock.monotonic().saturating_sub(placement.as_of)
+    }
+
+    /// `None` where the metadata cannot be asked, or the blob is gone: what is known may still do then.
+    async fn look_up(&self) -> Option<Placement> {
+        let as_of = self.context.ambient.clock.monotonic();
+        let view = self.context.metadata.read().await.ok()?;
+        let nodes = view.placement(self.blob).ok()??.into();
+        let placement = Placement { nodes, as_of };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = placement.clone();
+        Some(placement)
+    }
+}

@@ -1,0 +1,150 @@
+//! The copy of one shard to another node, a window at a time: read and verified where it is, durable where it goes. Chunks
+//! that are there already (of a copy that was interrupted) are kept. Holds no more than a window.
+
+use super::plan::Planned;
+use crate::actors::upkeep::{ClusterContext, UpkeepError};
+use crate::limits::CHUNKS_READ_MAX;
+use crate::metrics;
+use crate::net::{AppendChunks, ReadChunks};
+use crate::storage::meta::command::MovedShard;
+use crate::storage::stripe::BlobLayout;
+use crate::types::{ChunkIndex, Incarnation, NodeId};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// Bytes that were copied, and those that were found to be there already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Worked {
+    pub(super) written: u64,
+    pub(super) checked: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct ShardCopy {
+    pub(super) planned: Planned,
+    layout: BlobLayout,
+    /// Of the drive that the copy is made on.
+    incarnation: Incarnation,
+    /// Whether some chunks were there before; `None` until that is known.
+    resumed: Option<bool>,
+    next: u32,
+    /// Whether every chunk up to `next` is there.
+    whole: bool,
+}
+
+impl ShardCopy {
+    pub(super) fn new(planned: Planned, incarnation: Incarnation) -> Result<Self, UpkeepError> {
+        let layout = BlobLayout::new(planned.blob.geometry, planned.blob.size_bytes)?;
+        Ok(Self { planned, layout, incarnation, resumed: None, next: 0, whole: true })
+    }
+
+    /// Whether it can be moved now.
+    pub(super) fn is_done(&self) -> bool {
+        self.resumed.is_some() && self.next >= self.layout.stripes()
+    }
+
+    pub(super) fn shard_bytes(&self) -> u64 {
+        self.layout.shard_bytes()
+    }
+
+    pub(super) fn moved(&self) -> MovedShard {
+        let Planned { from, to, .. } = self.planned;
+        MovedShard { shard: self.planned.id(), from, to, incarnation: self.incarnation, whole: self.whole }
+    }
+
+    /// Copies the next window.
+    pub(super) async fn advance(
+        &mut self,
+        context: &ClusterContext,
+        window_bytes: usize,
+    ) -> Result<Worked, UpkeepError> {
+        let resumed = match self.resumed {
+            Some(resumed) => resumed,
+            None => self.begin(context).await?,
+        };
+        if self.is_done() {
+            return Ok(Worked::default());
+        }
+        let window = self.window(window_bytes);
+        let there = match resumed {
+            true => self.read(context, self.planned.to, window.clone()).await?,
+            false => Vec::new(),
+        };
+        let missing = |stripe: u32| there.get((stripe - window.start) as usize).is_none_or(Option::is_none);
+        let checked = there.iter().flatten().map(|chunk| chunk.len() as u64).sum();
+        let mut written = 0;
+        if window.clone().any(missing) {
+            let found = self.read(context, self.planned.from, window.clone()).await?;
+            let chunks = window.clone().zip(found).filter(|(stripe, _)| missing(*stripe));
+            let (runs, gaps) = runs_of(chunks);
+            self.whole &= !gaps;
+            written = self.append(context, runs).await?;
+        }
+        self.next = window.end;
+        Ok(Worked { written, checked })
+    }
+
+    async fn begin(&mut self, context: &ClusterContext) -> Result<bool, UpkeepError> {
+        let to = self.planned.to;
+        let counted = context.peer(to).await?.count_chunks(to, vec![self.planned.id()]).await?;
+        let there = counted.first().copied().unwrap_or(0);
+        if there >= self.layout.stripes() {
+            self.next = self.layout.stripes();
+        } else if self.planned.lost {
+            self.next = self.layout.stripes();
+            self.whole = false;
+        }
+        self.resumed = Some(there > 0);
+        Ok(there > 0)
+    }
+
+    fn window(&self, window_bytes: usize) -> Range<u32> {
+        let chunk_bytes = self.layout.chunk_bytes(ChunkIndex(self.next)).max(1);
+        let count = (window_bytes / chunk_bytes).clamp(1, CHUNKS_READ_MAX as usize) as u32;
+        self.next..self.layout.stripes().min(self.next.saturating_add(count))
+    }
+
+    /// The good chunks of a node.
+    async fn read(
+        &self,
+        context: &ClusterContext,
+        node: NodeId,
+        window: Range<u32>,
+    ) -> Result<Vec<Option<Bytes>>, UpkeepError> {
+        let count = window.end - window.start;
+        let request = ReadChunks { node, shard: self.planned.id(), first: ChunkIndex(window.start), count };
+        let mut read = context.peer(node).await?.read_chunks(request).await?.chunks.into_iter();
+        let whole = |stripe: u32, chunk: &Bytes| chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe));
+        Ok(window.map(|stripe| read.next()?.ok().filter(|chunk| whole(stripe, chunk))).collect())
+    }
+
+    async fn append(&self, context: &ClusterContext, runs: Vec<(u32, Vec<Bytes>)>) -> Result<u64, UpkeepError> {
+        let node = self.planned.to;
+        let peer = context.peer(node).await?;
+        let mut written = 0;
+        for (first, chunks) in runs {
+            let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            let shard = self.planned.id();
+            peer.append_chunks(AppendChunks { node, shard, first: ChunkIndex(first), chunks }).await?;
+            metrics::MOVED_BYTES.with_label_values(&[&node.to_string()]).inc_by(bytes);
+            written += bytes;
+        }
+        Ok(written)
+    }
+}
+
+/// Runs of consecutive chunks, each with its first stripe; and whether any chunk is not there.
+fn runs_of(chunks: impl Iterator<Item = (u32, Option<Bytes>)>) -> (Vec<(u32, Vec<Bytes>)>, bool) {
+    let (mut runs, mut gaps): (Vec<(u32, Vec<Bytes>)>, bool) = (Vec::new(), false);
+    for (stripe, chunk) in chunks {
+        let Some(chunk) = chunk else {
+            gaps = true;
+            continue;
+        };
+        match runs.last_mut() {
+            Some((first, run)) if *first + run.len() as u32 == stripe => run.push(chunk),
+            _ => runs.push((stripe, vec![chunk])),
+        }
+    }
+    (runs, gaps)
+}

@@ -1,0 +1,187 @@
+//! One pass over all blobs: first to count what is to be moved here, then, if there is anything, to move it.
+
+use super::copy::ShardCopy;
+use super::leftovers::Sweep;
+use super::plan::Planned;
+use super::{Moved, Moving};
+use crate::actors::drives::health::NodeHealth;
+use crate::actors::upkeep::UpkeepError;
+use crate::storage::kv::KvResult;
+use crate::storage::meta::record::BlobRef;
+use crate::storage::meta::view::MetaView;
+use crate::storage::stripe::BlobLayout;
+use crate::types::{Incarnation, NodeId, ShardId, ShardIndex};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Since when draining nodes are seen out of service.
+pub(super) type DownSince = BTreeMap<NodeId, Duration>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Counting,
+    Moving,
+    Over,
+}
+
+#[derive(Debug)]
+pub(super) struct Pass {
+    phase: Phase,
+    cursor: Option<Vec<u8>>,
+    began: Duration,
+    counted_in: Duration,
+    found: u64,
+    found_bytes: u64,
+    /// Shards that are left to the next pass.
+    pub(super) waiting: u64,
+    /// Looked up and not begun, each with the drive that it goes to.
+    planned: VecDeque<(Planned, Incarnation)>,
+}
+
+impl Pass {
+    pub(super) fn new(began: Duration) -> Self {
+        let (cursor, planned) = (None, VecDeque::new());
+        let counted_in = Duration::ZERO;
+        Self { phase: Phase::Counting, cursor, began, counted_in, found: 0, found_bytes: 0, waiting: 0, planned }
+    }
+
+    pub(super) fn has_planned(&self) -> bool {
+        !self.planned.is_empty()
+    }
+
+    pub(super) fn begin_copies(&mut self, copies: &mut Vec<ShardCopy>, most: usize) -> Result<(), UpkeepError> {
+        while copies.len() < most
+            && let Some((planned, incarnation)) = self.planned.pop_front()
+        {
+            copies.push(ShardCopy::new(planned, incarnation)?);
+        }
+        Ok(())
+    }
+}
+
+impl Moving {
+    /// Compares the next page of blobs with the layout.
+    pub(super) async fn compare(&mut self) -> Result<Moved, UpkeepError> {
+        let Some(pass) = &self.pass else { return Ok(Moved::Nothing) };
+        let (phase, cursor, page) = (pass.phase, pass.cursor.clone(), self.options.page);
+        if phase == Phase::Over {
+            self.end_pass();
+            return Ok(Moved::Compared);
+        }
+        let (blobs, next) = self.context.look_up(move |view| view.blobs(cursor, page)).await?;
+        let found = self.found_in(&blobs);
+        let (mut count, mut bytes) = (0, 0);
+        for planned in &found {
+            count += 1;
+            let layout = BlobLayout::new(planned.blob.geometry, planned.blob.size_bytes);
+            bytes += layout.map_or(0, |layout| layout.shard_bytes());
+        }
+        let planned = if phase == Phase::Moving { self.movable(found).await? } else { VecDeque::new() };
+        let now = self.now();
+        let Some(pass) = &mut self.pass else { return Ok(Moved::Nothing) };
+        pass.planned = planned;
+        if phase == Phase::Counting {
+            pass.found += count;
+            pass.found_bytes += bytes;
+        }
+        pass.cursor = next;
+        if pass.cursor.is_none() {
+            pass.phase = if phase == Phase::Counting && pass.found > 0 { Phase::Moving } else { Phase::Over };
+            if phase == Phase::Counting {
+                pass.counted_in = now.saturating_sub(pass.began);
+                let (shards, bytes) = (pass.found, pass.found_bytes);
+                self.handle.update(|status| {
+                    (status.shards_left, status.bytes_left, status.shards_waiting) = (shards, bytes, 0);
+                    status.settled = shards == 0;
+                });
+            }
+        }
+        Ok(Moved::Compared)
+    }
+
+    /// Shards of these blobs that are to be moved to nodes of this host.
+    fn found_in(&mut self, blobs: &[BlobRef]) -> Vec<Planned> {
+        let mut found = Vec::new();
+        for blob in blobs {
+            for step in self.planner.moves_of(blob) {
+                if self.planner.ring().host_of(step.to) == Some(self.host) {
+                    found.push(Planned::new(blob, step));
+                }
+            }
+        }
+        found
+    }
+
+    /// Those that can be moved now; the others wait for the next pass.
+    async fn movable(&mut self, found: Vec<Planned>) -> Result<VecDeque<(Planned, Incarnation)>, UpkeepError> {
+        let found_count = found.len();
+        let ready: Vec<Planned> = found.into_iter().filter_map(|planned| self.with_source(planned)).collect();
+        let health = self.context.health.current();
+        let look_up = self.context.look_up(move |view| {
+            let mut movable = VecDeque::new();
+            for planned in ready {
+                // An older copy that is about to be dropped is no copy.
+                if !view.is_leftover(planned.to, planned.id())?
+                    && (!planned.lost || can_be_rebuilt(view, &health, &planned)?)
+                    && let Some(node) = view.node(planned.to)?
+                {
+                    movable.push_back((planned, node.incarnation));
+                }
+            }
+            Ok(movable)
+        });
+        let movable = look_up.await?;
+        (movable.len()..found_count).for_each(|_| self.wait_for_next_pass());
+        Ok(movable)
+    }
+
+    /// With what is to be done about its source; `None` where it or the target cannot be had just now.
+    fn with_source(&mut self, planned: Planned) -> Option<Planned> {
+        let health = self.context.health.current();
+        let (from, now, ring) = (planned.from, self.now(), self.planner.ring());
+        if !health.accepts_writes(planned.to) {
+            return None;
+        }
+        if health.in_service(from) && ring.host_of(from).is_some() {
+            self.down.remove(&from);
+            return Some(planned);
+        }
+        if ring.is_active(from) {
+            return None;
+        }
+        let is_removed = ring.host_of(from).is_none();
+        let since = *self.down.entry(from).or_insert(now);
+        let lost = is_removed || now.saturating_sub(since) >= self.options.lost_after;
+        lost.then_some(Planned { lost, ..planned })
+    }
+
+    fn end_pass(&mut self) {
+        let Some(pass) = self.pass.take() else { return };
+        let now = self.now();
+        // What is being drained may still be named by writes that began before.
+        let drains = self.planner.ring().nodes().iter().any(|node| !self.planner.ring().is_active(node.id));
+        // A large store is not read from end to end all the time only because something waits.
+        let soon = self.options.recheck.max(16 * pass.counted_in);
+        self.next_pass = now + if pass.found > 0 || drains { soon } else { self.options.pass_every };
+        let epoch = self.planner.epoch();
+        if self.swept != Some(epoch) {
+            self.swept = Some(epoch);
+            self.sweep = Some(Sweep::of(self.own_nodes()));
+        }
+        if pass.found > 0 {
+            tracing::info!(epoch = epoch.0, shards = pass.found, waiting = pass.waiting, "a pass of moving has ended");
+        }
+    }
+}
+
+/// Whether enough other shards are there to rebuild this one.
+fn can_be_rebuilt(view: &MetaView, health: &NodeHealth, planned: &Planned) -> KvResult<bool> {
+    let mut sources = 0;
+    for (at, node) in planned.blob.placement.iter().enumerate() {
+        let shard = ShardId { blob: planned.blob.id, shard: ShardIndex(at as u8) };
+        if shard.shard != planned.shard && health.in_service(*node) && !view.is_repair_queued(shard)? {
+            sources += 1;
+        }
+    }
+    Ok(sources >= usize::from(planned.blob.geometry.data))
+}

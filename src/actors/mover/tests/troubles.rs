@@ -1,0 +1,196 @@
+//! Moving while drives fail, layouts change and objects go.
+
+use super::cluster::{Cluster, node_of};
+use crate::actors::drives::test_host::CHUNK_BYTES;
+use crate::actors::healer::{Healed, Healing, HealingOptions};
+use crate::actors::mover::Moved;
+use crate::actors::upkeep::{Pace, Reclaimed, Reclamation, ReclamationOptions};
+use crate::net::NodeService;
+use crate::storage::meta::record::NodeState;
+use crate::types::{HostId, NodeId, ShardId, ShardIndex};
+use std::time::Duration;
+
+pub(super) async fn reclaim(cluster: &Cluster) {
+    cluster.clock.forward(Duration::from_secs(120));
+    let mut reclamation = Reclamation::new(cluster.context.clone(), ReclamationOptions::default());
+    while !matches!(reclamation.advance().await.expect("a step"), Reclaimed::End { .. }) {}
+}
+
+async fn heal(cluster: &mut Cluster) {
+    let options = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
+    let faults = cluster.faults.take().expect("one healer");
+    let (mut healing, _) = Healing::new(cluster.context.clone(), faults, options);
+    for _ in 0..100_000 {
+        if healing.advance().await.expect("a step") == Healed::Nothing {
+            return;
+        }
+    }
+    panic!("healing does not come to an end");
+}
+
+/// P7: a drive that is dead is drained all the same: its shards are rebuilt where they belong then.
+#[actix::test]
+async fn p7_the_shards_of_a_dead_node_that_is_drained_are_rebuilt_elsewhere() {
+    let mut cluster = Cluster::new(4, 2, 2).await;
+    let contents = cluster.fill(20).await;
+    let dead = node_of(2, 0);
+    cluster.context.health.take_out(dead, "pulled");
+    cluster.change(drain(dead)).await;
+    cluster.publish().await;
+    let mut moving = cluster.all_moving();
+    cluster.clock.forward(Duration::from_secs(10));
+    for _ in 0..200 {
+        for one in &mut moving {
+            one.advance().await.expect("a step");
+        }
+    }
+    assert!(held(&cluster, dead).await.0 > 0, "it may come back yet");
+    cluster.clock.forward(Duration::from_secs(400));
+    cluster.settle(&mut moving).await;
+    cluster.clock.forward(Duration::from_secs(400));
+    cluster.settle(&mut moving).await;
+    assert_eq!(held(&cluster, dead).await.0, 0, "nothing is said to be on it any more");
+    assert!(cluster.view().await.counts().expect("counts").repairs > 0);
+    cluster.check_contents(&contents).await;
+    heal(&mut cluster).await;
+    assert_eq!(cluster.view().await.counts().expect("counts").repairs, 0);
+    cluster.check_places().await;
+    cluster.check_contents(&contents).await;
+    cluster.close().await;
+}
+
+/// A copy with a chunk that cannot be read is completed from parity, and the old one is kept until then.
+#[actix::test]
+async fn p6_a_shard_with_a_gap_is_moved_and_repaired_where_it_is() {
+    let mut cluster = Cluster::new(3, 2, 2).await;
+    let content = cluster.random.bytes(20 * CHUNK_BYTES as usize);
+    cluster.put("key", &content).await;
+    let blob = cluster.blobs().await.remove(0);
+    let from = blob.placement[0];
+    let shard = ShardId { blob: blob.id, shard: ShardIndex(0) };
+    let host = HostId(u64::from(from.0 / 64));
+    // Only the first chunks are left of it.
+    let request = crate::net::ReadChunks { node: from, shard, first: crate::types::ChunkIndex(0), count: 4 };
+    let chunks = cluster.services[&host].read_chunks(request).await.expect("read").chunks;
+    let chunks = chunks.into_iter().map(|chunk| chunk.expect("a chunk")).collect();
+    cluster.services[&host].drop_shards(from, vec![shard]).await.expect("dropped");
+    let request = crate::net::AppendChunks { node: from, shard, first: crate::types::ChunkIndex(0), chunks };
+    cluster.services[&host].append_chunks(request).await.expect("appended");
+
+    cluster.change(drain(from)).await;
+    cluster.publish().await;
+    let mut moving = cluster.all_moving();
+    cluster.settle(&mut moving).await;
+    cluster.clock.forward(Duration::from_secs(400));
+    cluster.settle(&mut moving).await;
+    let placed = cluster.blobs().await.remove(0).placement;
+    assert_ne!(placed[0], from);
+    assert_eq!(cluster.view().await.repairs(None, 9).expect("repairs").len(), 1);
+    assert!(cluster.view().await.is_leftover(from, shard).expect("asked"), "it may be the only copy");
+    heal(&mut cluster).await;
+    cluster.clock.forward(Duration::from_secs(60));
+    cluster.settle(&mut moving).await;
+    assert!(!cluster.view().await.is_leftover(from, shard).expect("asked"));
+    cluster.check_inventories().await;
+    cluster.close().await;
+}
+
+/// Another layout before a move was done: what was copied and is not wanted is dropped, what is wanted goes on.
+#[actix::test]
+async fn a_layout_that_changes_back_leaves_nothing_behind() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let contents = cluster.fill(30).await;
+    cluster.join(4).await;
+    cluster.publish().await;
+    let mut moving = cluster.all_moving();
+    cluster.clock.forward(Duration::from_secs(10));
+    let mut copied = 0;
+    while copied < 5 {
+        for one in &mut moving {
+            copied += usize::from(matches!(one.advance().await.expect("a step"), Moved::Copied { .. }));
+        }
+    }
+    cluster.set_state(4, NodeState::Draining).await;
+    // Not published yet: no move by the older layout counts any more.
+    for _ in 0..50 {
+        for one in &mut moving {
+            if let Moved::Copied { shards, .. } = one.advance().await.expect("a step") {
+                assert_eq!(shards, 0);
+            }
+        }
+    }
+    cluster.publish().await;
+    cluster.settle(&mut moving).await;
+    cluster.clock.forward(Duration::from_secs(400));
+    cluster.settle(&mut moving).await;
+    cluster.check_places().await;
+    cluster.check_inventories().await;
+    cluster.check_contents(&contents).await;
+    cluster.close().await;
+}
+
+#[actix::test]
+async fn an_object_that_is_deleted_while_it_is_copied_leaves_no_copy() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let content = cluster.random.bytes(3_000_000);
+    cluster.put("key", &content).await;
+    cluster.join(4).await;
+    for host in 1..=3 {
+        cluster.change(drain(node_of(host, 0))).await;
+    }
+    cluster.publish().await;
+    let mut moving = cluster.all_moving();
+    cluster.clock.forward(Duration::from_secs(10));
+    let mut copied = 0;
+    while copied == 0 {
+        for one in &mut moving {
+            copied += usize::from(matches!(one.advance().await.expect("a step"), Moved::Copied { .. }));
+        }
+    }
+    cluster.delete("key").await;
+    cluster.settle(&mut moving).await;
+    reclaim(&cluster).await;
+    cluster.clock.forward(Duration::from_secs(400));
+    cluster.settle(&mut moving).await;
+    cluster.check_inventories().await;
+    cluster.close().await;
+}
+
+/// A node that is down for a while and not drained is waited for.
+#[actix::test]
+async fn a_move_from_a_node_that_is_down_waits_for_it() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let contents = cluster.fill(20).await;
+    let down = node_of(1, 0);
+    cluster.context.health.update(down, |state| state.out_of_service = Some("restarts".to_owned()));
+    cluster.join(4).await;
+    cluster.publish().await;
+    let (mut moving, handle) = cluster.moving(4);
+    cluster.clock.forward(Duration::from_secs(10));
+    for _ in 0..500 {
+        moving.advance().await.expect("a step");
+    }
+    let status = handle.status();
+    assert!(status.shards_waiting > 0 && status.shards_left == status.shards_waiting, "{status:?}");
+    assert!(!status.settled && status.bytes_left > 0, "{status:?}");
+    cluster.context.health.update(down, |state| state.out_of_service = None);
+    cluster.settle(std::slice::from_mut(&mut moving)).await;
+    let status = handle.status();
+    assert!(
+        status.settled && (status.shards_left, status.bytes_left, status.shards_waiting) == (0, 0, 0),
+        "{status:?}"
+    );
+    cluster.check_places().await;
+    cluster.check_contents(&contents).await;
+    cluster.close().await;
+}
+
+fn drain(node: NodeId) -> crate::storage::meta::command::Change {
+    crate::storage::meta::command::Change::SetNode { node, weight: None, state: Some(NodeState::Draining) }
+}
+
+/// Shards placed on a node, and left behind on it.
+async fn held(cluster: &Cluster, node: NodeId) -> (u64, u64) {
+    let held = cluster.view().await.held().expect("held").nodes.get(&node).copied().unwrap_or_default();
+    (held.placed, held.leftovers)
+}
