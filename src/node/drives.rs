@@ -8,6 +8,7 @@ use crate::actors::healer::{
     FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions, Scrubber,
 };
 use crate::actors::log::Threads;
+use crate::actors::mover::{Mover, MoverHandle, Moving, MovingOptions};
 use crate::actors::upkeep::{
     Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Prober, Probing,
     Reclaimer, Reclamation, ReclamationOptions,
@@ -106,16 +107,24 @@ pub(super) struct Chores {
     pub healer: Addr<Healer>,
     pub prober: Addr<Prober>,
     pub scrubbers: Vec<Addr<Scrubber>>,
+    pub mover: Addr<Mover>,
 }
 
-/// Starts the chores; the handle has drives compared with the metadata.
+/// What others hold of the chores.
+pub(super) struct ChoreHandles {
+    pub healing: HealerHandle,
+    pub scrub: ScrubHandle,
+    pub moving: MoverHandle,
+}
+
+/// Starts the chores.
 pub(super) fn start_chores(
     around: &Surroundings,
     drives: &[Drive],
     cluster: &ClusterContext,
     faults: FaultSink,
     fault_source: FaultSource,
-) -> (Chores, HealerHandle) {
+) -> (Chores, ChoreHandles) {
     let context = || CompactionContext {
         threads: Arc::clone(&around.threads),
         health: cluster.health.clone(),
@@ -137,5 +146,8 @@ pub(super) fn start_chores(
     let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
     let prober = Background::new(Probing::new(cluster.clone())).start();
     let healer = Background::new(healing).start();
-    (Chores { compactors, reclaimer, healer, prober, scrubbers }, handle)
+    let (moving, move_handle) = Moving::new(cluster.clone(), cluster.host, MovingOptions::default());
+    let mover = Background::new(moving).start();
+    let handles = ChoreHandles { healing: handle, scrub, moving: move_handle };
+    (Chores { compactors, reclaimer, healer, prober, scrubbers, mover }, handles)
 }

@@ -157,7 +157,7 @@ async fn start(
     };
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
-    let (chores, healing) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source);
+    let (chores, handles) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source);
     let status = HostStatus {
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
@@ -168,9 +168,16 @@ async fn start(
         cluster: host.cluster,
         host: host.host,
         context: requests.cluster.clone(),
-        healing: healing.clone(),
+        healing: handles.healing.clone(),
     };
-    let place = Arc::new(Place { around: around.clone(), member, metadata, health, healing, ring: requests.ring });
+    let place = Arc::new(Place {
+        around: around.clone(),
+        member,
+        metadata,
+        health,
+        healing: handles.healing,
+        ring: requests.ring,
+    });
     let keeping = place.take().await?;
     let options = api_options(config, credentials, &place.member.host);
     let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), admin)?;

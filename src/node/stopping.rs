@@ -95,6 +95,7 @@ async fn stop_chores(chores: &Chores) {
         scrubbers,
         chores.reclaimer.send(Stop),
         chores.healer.send(Stop),
-        chores.prober.send(Stop)
+        chores.prober.send(Stop),
+        chores.mover.send(Stop)
     );
 }

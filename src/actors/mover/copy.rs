@@ -4,6 +4,7 @@
 use super::plan::Planned;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::limits::CHUNKS_READ_MAX;
+use crate::limits::READ_WAIT_MAX;
 use crate::metrics;
 use crate::net::{AppendChunks, ReadChunks};
 use crate::storage::meta::command::MovedShard;
@@ -113,7 +114,8 @@ impl ShardCopy {
     ) -> Result<Vec<Option<Bytes>>, UpkeepError> {
         let count = window.end - window.start;
         let request = ReadChunks { node, shard: self.planned.id(), first: ChunkIndex(window.start), count };
-        let mut read = context.peer(node).await?.read_chunks(request).await?.chunks.into_iter();
+        let asked = context.ask(node, READ_WAIT_MAX, move |peer| async move { peer.read_chunks(request).await });
+        let mut read = asked.await?.chunks.into_iter();
         let whole = |stripe: u32, chunk: &Bytes| chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe));
         Ok(window.map(|stripe| read.next()?.ok().filter(|chunk| whole(stripe, chunk))).collect())
     }

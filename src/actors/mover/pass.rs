@@ -142,7 +142,7 @@ impl Moving {
         if !health.accepts_writes(planned.to) {
             return None;
         }
-        if health.in_service(from) && ring.host_of(from).is_some() {
+        if self.context.serves(from) && ring.host_of(from).is_some() {
             self.down.remove(&from);
             return Some(planned);
         }
