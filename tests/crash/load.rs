@@ -2,8 +2,9 @@
 //! does not answer any more.
 
 use crate::harness::client::{Answered, Body, S3};
+use crate::harness::content::Content;
 use crate::harness::data::Random;
-use crate::ledger::{Content, Ledger};
+use crate::ledger::Ledger;
 
 const KEYS: u64 = 40;
 const PART_BYTES: usize = 5 << 20;

@@ -7,9 +7,10 @@ mod harness;
 mod ledger;
 mod load;
 
+use harness::content::Content;
 use harness::data::Random;
 use harness::server::{Server, Setup};
-use ledger::{Content, Ledger};
+use ledger::Ledger;
 use std::time::Duration;
 
 const BUCKET: &str = "ledger";

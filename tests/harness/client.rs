@@ -65,7 +65,12 @@ pub struct S3 {
 
 impl S3 {
     pub fn new(addr: SocketAddr, keys: Keys) -> Self {
-        Self { addr, keys, agent: agent() }
+        Self { addr, keys, agent: agent(TIMEOUT) }
+    }
+
+    /// One that gives a request up after this long, and with it the connection.
+    pub fn giving_up_after(addr: SocketAddr, keys: Keys, timeout: Duration) -> Self {
+        Self { addr, keys, agent: agent(timeout) }
     }
 
     pub fn with_keys(&self, keys: Keys) -> Self {
@@ -243,11 +248,11 @@ impl S3 {
 
 /// A GET without S3 around it.
 pub fn get_plain(addr: SocketAddr, path: &str) -> Answered {
-    read(agent().get(format!("http://{addr}{path}")).call()?)
+    read(agent(TIMEOUT).get(format!("http://{addr}{path}")).call()?)
 }
 
-fn agent() -> Agent {
-    let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT)).max_redirects(0);
+fn agent(timeout: Duration) -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(timeout)).max_redirects(0);
     config.max_idle_connections_per_host(256).max_idle_connections(256).build().new_agent()
 }
 

@@ -5,10 +5,13 @@
 #![allow(dead_code)]
 
 pub mod client;
+pub mod cluster;
+pub mod content;
 pub mod data;
 pub mod process;
 pub mod server;
 pub mod sigv4;
+pub mod wires;
 pub mod xml;
 
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub struct Setup {
     pub dirs: Vec<PathBuf>,
     pub environment: Vec<(String, String)>,
     pub keys: Option<Keys>,
+    /// A program, by its whole path, and its arguments, that runs the binary in its own place (`ip netns exec …`).
+    pub wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -38,7 +40,8 @@ impl Setup {
     /// `count` directories within `root`: `d1`, `d2`…
     pub fn drives(root: &Path, count: usize) -> Self {
         let dirs = (1..=count).map(|number| root.join(format!("d{number}"))).collect();
-        Self { dirs, environment: Vec::new(), keys: Some(Keys::new(ACCESS_KEY, SECRET_KEY)) }
+        let keys = Some(Keys::new(ACCESS_KEY, SECRET_KEY));
+        Self { dirs, environment: Vec::new(), keys, wrapper: Vec::new() }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -52,7 +55,9 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
+        let mut words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_sherd")]);
+        let mut command = Command::new(words.next().expect("the binary is one"));
+        command.args(words);
         let dirs: Vec<&str> = self.dirs.iter().map(|dir| dir.to_str().expect("paths of tests are text")).collect();
         command.env_clear().env("SHERD_DATA", dirs.join(","));
         command.env("SHERD_S3_LISTEN", "127.0.0.1:0").env("SHERD_ADMIN_LISTEN", "127.0.0.1:0");
@@ -84,6 +89,20 @@ impl Setup {
             Ok(server) => server,
             Err(ended) => panic!("the server ended at its start: {ended:?}"),
         }
+    }
+
+    /// Starts, and waits for nothing: the addresses are those that its environment names.
+    pub fn spawn_bound(&self, s3: SocketAddr, admin: SocketAddr) -> Server {
+        let (child, stdout, stderr) = self.spawn(None);
+        let keys = self.keys.clone().expect("who names the addresses names the keys");
+        Server { child, s3, admin, keys, setup: self.clone(), stdout, stderr }
+    }
+
+    fn spawn(&self, lines: Option<Sender<String>>) -> (Child, Output, Output) {
+        let mut child = self.command().spawn().expect("the binary can be started");
+        let stdout = Output::collect(child.stdout.take().expect("it is piped"), lines);
+        let stderr = Output::collect(child.stderr.take().expect("it is piped"), None);
+        (child, stdout, stderr)
     }
 
     /// Starts, and kills after this long, wherever it is by then.
@@ -144,10 +163,8 @@ impl Server {
     }
 
     fn launch(setup: &Setup) -> Result<Self, Ended> {
-        let mut child = setup.command().spawn().expect("the binary can be started");
         let (lines, first) = channel();
-        let stdout = Output::collect(child.stdout.take().expect("it is piped"), Some(lines));
-        let stderr = Output::collect(child.stderr.take().expect("it is piped"), None);
+        let (mut child, stdout, stderr) = setup.spawn(Some(lines));
         let Some((s3, admin)) = wait_for_listening(&first) else {
             let _ = child.kill();
             let status = child.wait().expect("it is our child");
@@ -169,13 +186,17 @@ impl Server {
 
     /// A metric's value for each combination of its labels, as written: `{node="0",log="x"}`.
     pub fn series(&self, name: &str) -> BTreeMap<String, f64> {
-        let text = self.admin("/metrics").expect("metrics are served").text();
+        self.try_series(name).expect("metrics are served")
+    }
+
+    pub fn try_series(&self, name: &str) -> Result<BTreeMap<String, f64>, ureq::Error> {
+        let text = self.admin("/metrics")?.text();
         let series = |line: &str| {
             let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
             let is_same = labels.is_empty() || labels.starts_with('{');
             Some((labels.to_owned(), is_same.then(|| value.parse().ok())??))
         };
-        text.lines().filter_map(series).collect()
+        Ok(text.lines().filter_map(series).collect())
     }
 
     /// The value of a metric, summed over its series that have all of these labels.
@@ -221,6 +242,12 @@ impl Server {
         let took = begun.elapsed();
         let ended = Ended { status, stdout: self.stdout.text(), stderr: self.stderr.text() };
         (self.setup.clone(), ended, took)
+    }
+
+    /// How it ended, where it has.
+    pub fn ended(&mut self) -> Option<Ended> {
+        let status = self.child.try_wait().expect("it is our child")?;
+        Some(Ended { status, stdout: self.stdout.text(), stderr: self.stderr.text() })
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -287,7 +314,7 @@ struct Output {
 }
 
 impl Output {
-    fn collect(from: impl Read + Send + 'static, lines: Option<std::sync::mpsc::Sender<String>>) -> Self {
+    fn collect(from: impl Read + Send + 'static, lines: Option<Sender<String>>) -> Self {
         let text = Arc::new(Mutex::new(String::new()));
         let into = text.clone();
         let thread = std::thread::spawn(move || {

@@ -1,0 +1,332 @@
+//! The network between hosts on loopback, in the hands of a test: every datagram to a host passes a front of its own, which
+//! knows from which host's process it came, and drops, delays or passes it. Needs no root.
+//!
+//! All hosts are given the same addresses, those of the fronts. A sender is told by the process that owns its socket
+//! (proc(5)), since a host sends from any port; a datagram of no known process is dropped.
+
+use super::data::Random;
+use socket2::SockRef;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often a thread that waits for datagrams looks whether it is still wanted.
+const POLL: Duration = Duration::from_millis(200);
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+const DATAGRAM_BYTES_MAX: usize = 65_536;
+/// Datagrams that wait for their delay; more are dropped, as a router would.
+const DELAYED_MAX: usize = 20_000;
+
+/// What becomes of datagrams from one host to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wire {
+    pub is_cut: bool,
+    pub loss_per_mille: u64,
+    pub delay: Duration,
+}
+
+/// The fronts of some hosts, by their number.
+pub struct Wires {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// `[from][to]`.
+    wires: Mutex<Vec<Vec<Wire>>>,
+    /// The process of each host, while it has one.
+    processes: Mutex<Vec<Option<u32>>>,
+    /// Grows when a process begins or ends: what was known of senders is then forgotten.
+    processes_epoch: AtomicU64,
+    random: Mutex<Random>,
+    delayed: Delayed,
+    passed: AtomicU64,
+    dropped: AtomicU64,
+    is_ending: AtomicBool,
+}
+
+impl Wires {
+    /// Fronts for hosts that listen at these addresses.
+    pub fn before(listeners: &[SocketAddr], seed: u64) -> Self {
+        let count = listeners.len();
+        let shared = Arc::new(Shared {
+            wires: Mutex::new(vec![vec![Wire::default(); count]; count]),
+            processes: Mutex::new(vec![None; count]),
+            processes_epoch: AtomicU64::new(0),
+            random: Mutex::new(Random::new(seed)),
+            delayed: Delayed::default(),
+            passed: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            is_ending: AtomicBool::new(false),
+        });
+        let mut addresses = Vec::new();
+        let mut threads = Vec::new();
+        for (to, &listener) in listeners.iter().enumerate() {
+            let socket = Arc::new(socket());
+            addresses.push(socket.local_addr().expect("it is bound"));
+            let front = Front { to, listener, socket, shared: shared.clone(), senders: HashMap::new(), epoch: 0 };
+            threads.push(std::thread::spawn(move || front.run()));
+        }
+        let delaying = shared.clone();
+        threads.push(std::thread::spawn(move || delaying.delayed.run(&delaying.is_ending)));
+        Self { shared, addresses, threads }
+    }
+
+    /// Where the others find a host.
+    pub fn address(&self, host: usize) -> SocketAddr {
+        self.addresses[host]
+    }
+
+    pub fn set_process(&self, host: usize, process: Option<u32>) {
+        self.shared.processes.lock().expect("no one panics with it")[host] = process;
+        self.shared.processes_epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Between two hosts, one way.
+    pub fn set(&self, from: usize, to: usize, wire: Wire) {
+        self.shared.wires.lock().expect("no one panics with it")[from][to] = wire;
+    }
+
+    /// To and from a host.
+    pub fn set_around(&self, host: usize, wire: Wire) {
+        for other in (0..self.addresses.len()).filter(|other| *other != host) {
+            self.set(host, other, wire);
+            self.set(other, host, wire);
+        }
+    }
+
+    pub fn set_all(&self, wire: Wire) {
+        for host in 0..self.addresses.len() {
+            self.set_around(host, wire);
+        }
+    }
+
+    /// Cut off from all others.
+    pub fn cut(&self, host: usize) {
+        self.set_around(host, Wire { is_cut: true, ..Wire::default() });
+    }
+
+    /// Datagrams passed and dropped so far.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.shared.passed.load(Ordering::Relaxed), self.shared.dropped.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        self.shared.is_ending.store(true, Ordering::SeqCst);
+        self.shared.delayed.more.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Sends one datagram on, or does not.
+    fn carry(&self, from: usize, to: usize, parcel: Parcel) {
+        let wire = self.wires.lock().expect("no one panics with it")[from][to];
+        let is_lost =
+            wire.loss_per_mille > 0 && self.random.lock().expect("no one panics").below(1000) < wire.loss_per_mille;
+        if wire.is_cut || is_lost {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.passed.fetch_add(1, Ordering::Relaxed);
+        match wire.delay.is_zero() {
+            true => parcel.send(),
+            false => self.delayed.push(Instant::now() + wire.delay, parcel),
+        }
+    }
+
+    /// The host whose process owns the socket at this address.
+    fn owner(&self, of: SocketAddr) -> Option<usize> {
+        let inodes = inodes_of_port(of.port());
+        let processes = self.processes.lock().expect("no one panics with it").clone();
+        processes.iter().position(|process| process.is_some_and(|process| owns(process, &inodes)))
+    }
+
+    fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::SeqCst)
+    }
+}
+
+/// One host's front.
+struct Front {
+    to: usize,
+    listener: SocketAddr,
+    socket: Arc<UdpSocket>,
+    shared: Arc<Shared>,
+    senders: HashMap<SocketAddr, Sender>,
+    /// Of the processes, when the senders were last looked up.
+    epoch: u64,
+}
+
+/// Someone who sends to the host: answers to it come back to a socket of its own.
+struct Sender {
+    from: usize,
+    towards: Arc<UdpSocket>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Front {
+    fn run(mut self) {
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        while !self.shared.is_ending() {
+            let Ok((len, source)) = self.socket.recv_from(&mut buffer) else { continue };
+            self.forget_after_a_change();
+            if let Some((from, towards)) = self.sender(source) {
+                let parcel = Parcel { socket: towards, to: None, bytes: buffer[..len].to_vec() };
+                self.shared.carry(from, self.to, parcel);
+            }
+        }
+        self.senders.clear();
+    }
+
+    /// A port may belong to another process by now.
+    fn forget_after_a_change(&mut self) {
+        let epoch = self.shared.processes_epoch.load(Ordering::SeqCst);
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            let shared = self.shared.clone();
+            self.senders.retain(|address, sender| shared.owner(*address) == Some(sender.from));
+        }
+    }
+
+    fn sender(&mut self, source: SocketAddr) -> Option<(usize, Arc<UdpSocket>)> {
+        if !self.senders.contains_key(&source) {
+            let from = self.shared.owner(source)?;
+            let towards = Arc::new(socket());
+            towards.connect(self.listener).ok()?;
+            let is_over = Arc::new(AtomicBool::new(false));
+            self.bring_answers(from, source, towards.clone(), is_over.clone());
+            self.senders.insert(source, Sender { from, towards, is_over });
+        }
+        self.senders.get(&source).map(|sender| (sender.from, sender.towards.clone()))
+    }
+
+    fn bring_answers(&self, from: usize, source: SocketAddr, answers: Arc<UdpSocket>, is_over: Arc<AtomicBool>) {
+        let (to, front, shared) = (self.to, self.socket.clone(), self.shared.clone());
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+            while !shared.is_ending() && !is_over.load(Ordering::SeqCst) {
+                // A host that is down refuses; it may be up again later.
+                let Ok(len) = answers.recv(&mut buffer) else { continue };
+                let parcel = Parcel { socket: front.clone(), to: Some(source), bytes: buffer[..len].to_vec() };
+                shared.carry(to, from, parcel);
+            }
+        });
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Parcel {
+    socket: Arc<UdpSocket>,
+    to: Option<SocketAddr>,
+    bytes: Vec<u8>,
+}
+
+impl Parcel {
+    /// What does not go out is lost, as on any wire.
+    fn send(self) {
+        let _ = match self.to {
+            Some(to) => self.socket.send_to(&self.bytes, to),
+            None => self.socket.send(&self.bytes),
+        };
+    }
+}
+
+#[derive(Default)]
+struct Delayed {
+    parcels: Mutex<BinaryHeap<Due>>,
+    /// Of the next parcel: those that are due together keep their order.
+    number: AtomicU64,
+    more: Condvar,
+}
+
+/// The earliest is the greatest.
+struct Due {
+    at: Instant,
+    number: u64,
+    parcel: Parcel,
+}
+
+impl Delayed {
+    fn push(&self, at: Instant, parcel: Parcel) {
+        let mut parcels = self.parcels.lock().expect("no one panics with it");
+        if parcels.len() < DELAYED_MAX {
+            let number = self.number.fetch_add(1, Ordering::Relaxed);
+            parcels.push(Due { at, number, parcel });
+            self.more.notify_one();
+        }
+    }
+
+    fn run(&self, is_ending: &AtomicBool) {
+        let mut parcels = self.parcels.lock().expect("no one panics with it");
+        while !is_ending.load(Ordering::SeqCst) {
+            let wait = parcels.peek().map_or(POLL, |due| due.at.saturating_duration_since(Instant::now()));
+            if wait.is_zero() {
+                let due = parcels.pop().expect("one was seen");
+                drop(parcels);
+                due.parcel.send();
+                parcels = self.parcels.lock().expect("no one panics with it");
+            } else {
+                parcels = self.more.wait_timeout(parcels, wait.min(POLL)).expect("no one panics with it").0;
+            }
+        }
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    socket.set_read_timeout(Some(POLL)).expect("it is not zero");
+    let options = SockRef::from(&socket);
+    // The kernel may give less; more datagrams are then lost under load, which hosts have to bear anyway.
+    let _ = options.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = options.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    socket
+}
+
+/// Sockets that are bound to a port, by proc_net(5).
+fn inodes_of_port(port: u16) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
+    let suffix = format!(":{port:04X}");
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_port = rows.filter(|fields| fields.get(1).is_some_and(|local| local.ends_with(&suffix)));
+    of_port.filter_map(|fields| fields.get(9).map(|inode| format!("socket:[{inode}]"))).collect()
+}
+
+fn owns(process: u32, inodes: &[String]) -> bool {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    let targets = entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.into_iter().any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+}
