@@ -1,0 +1,190 @@
+//! Is there an order of the operations, within the times of their calls and answers, that a store could have executed?
+//!
+//! After Wing and Gong (1993) and Lowe (2017), just in time: at each answer, every configuration (a state, and which open
+//! operations have taken effect) is carried to those in which the answered operation has. A history is linearizable while
+//! one is left. What changes nothing takes effect as soon as it can, and of configurations that differ only in unknown
+//! operations those that have spent fewer are kept: neither loses an order. Linearizability is local (Herlihy and Wing
+//! 1990), so keys are checked apart; a listing is a read of each key, and then, for all keys together, one of all at once.
+
+use super::history::{Event, History};
+use super::model::{ABSENT, Operation, Outcome, State, Step};
+use std::collections::{HashMap, HashSet};
+
+/// Operations open at once, unknown ones included.
+const OPEN_MAX: usize = 128;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Linearizable,
+    /// With what could not be explained.
+    Violation(String),
+    /// The search was ended by its bound.
+    Undecided,
+}
+
+/// `steps_max` bounds the search of each key, and of all together.
+pub fn check(history: &History, keys: usize, steps_max: usize) -> Verdict {
+    let mut verdict = Verdict::Linearizable;
+    for key in 0..keys {
+        match Search::new(&history.of_key(key), 1, steps_max).run() {
+            Verdict::Violation(why) => return Verdict::Violation(format!("key {key}: {why}")),
+            Verdict::Undecided => verdict = Verdict::Undecided,
+            Verdict::Linearizable => {}
+        }
+    }
+    if verdict == Verdict::Linearizable && history.has_lists() && keys > 1 {
+        return match Search::new(history, keys, steps_max).run() {
+            Verdict::Violation(why) => Verdict::Violation(format!("all keys at once: {why}")),
+            other => other,
+        };
+    }
+    verdict
+}
+
+/// The key of an unknown operation that took effect last, while nothing has seen it.
+type Unseen = Option<usize>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Configuration {
+    state: State,
+    /// By slots of open operations: those that have taken effect.
+    taken: u128,
+}
+
+struct Search<'a> {
+    history: &'a History,
+    /// The open operation in each slot.
+    slots: Vec<Option<usize>>,
+    slot_of: Vec<usize>,
+    configurations: HashSet<Configuration>,
+    steps_left: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(history: &'a History, keys: usize, steps_max: usize) -> Self {
+        let start = Configuration { state: vec![ABSENT; keys].into(), taken: 0 };
+        Self {
+            history,
+            slots: vec![None; OPEN_MAX],
+            slot_of: vec![usize::MAX; history.operations.len()],
+            configurations: HashSet::from([start]),
+            steps_left: steps_max,
+        }
+    }
+
+    fn run(mut self) -> Verdict {
+        for (at, event) in self.history.events.iter().enumerate() {
+            let is_decided = match *event {
+                Event::Call(operation) => self.open(operation),
+                Event::Return(operation) => self.close(operation),
+            };
+            if !is_decided {
+                return Verdict::Undecided;
+            }
+            if self.configurations.is_empty() {
+                return Verdict::Violation(format!("no order explains\n{}", self.history.words_before(at, 40)));
+            }
+        }
+        Verdict::Linearizable
+    }
+
+    fn is_unknown(&self, operation: usize) -> bool {
+        self.history.operations[operation].outcome == Outcome::Unknown
+    }
+
+    fn open(&mut self, operation: usize) -> bool {
+        if self.is_unknown(operation) && self.history.operations[operation].operation.is_read() {
+            return true;
+        }
+        let Some(slot) = self.slots.iter().position(Option::is_none) else { return false };
+        self.slots[slot] = Some(operation);
+        self.slot_of[operation] = slot;
+        let configurations = std::mem::take(&mut self.configurations);
+        self.configurations = configurations.into_iter().map(|configuration| self.with_reads(configuration)).collect();
+        true
+    }
+
+    /// The configuration after every open operation that changes nothing and fits.
+    fn with_reads(&self, mut configuration: Configuration) -> Configuration {
+        for (bit, operation) in self.open_in(configuration.taken) {
+            let recorded = &self.history.operations[operation];
+            if let Step::Read = recorded.operation.step(&configuration.state, &recorded.outcome) {
+                configuration.taken |= bit;
+            }
+        }
+        configuration
+    }
+
+    /// Open operations that have not taken effect, each with its bit.
+    fn open_in(&self, taken: u128) -> impl Iterator<Item = (u128, usize)> + '_ {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(move |(slot, held)| held.filter(|_| taken & (1 << slot) == 0).map(|held| (1 << slot, held)))
+    }
+
+    fn close(&mut self, operation: usize) -> bool {
+        let slot = self.slot_of[operation];
+        let own = 1u128 << slot;
+        let mut visited = HashSet::new();
+        let mut reached = Vec::new();
+        let mut stack: Vec<(Configuration, Unseen)> =
+            self.configurations.drain().map(|configuration| (configuration, None)).collect();
+        while let Some((configuration, unseen)) = stack.pop() {
+            if configuration.taken & own != 0 {
+                reached.push(Configuration { taken: configuration.taken & !own, ..configuration });
+                continue;
+            }
+            if !visited.insert((configuration.clone(), unseen)) {
+                continue;
+            }
+            let Some(left) = self.steps_left.checked_sub(1) else { return false };
+            self.steps_left = left;
+            for (bit, next) in self.open_in(configuration.taken) {
+                let recorded = &self.history.operations[next];
+                if !self.is_worthwhile(next, unseen) {
+                    continue;
+                }
+                if let Step::Changed(state) = recorded.operation.step(&configuration.state, &recorded.outcome) {
+                    let taken = configuration.taken | bit;
+                    let after = self.with_reads(Configuration { state, taken });
+                    let is_seen = after.taken != taken || !self.is_unknown(next);
+                    stack.push((after, recorded.operation.key().filter(|_| !is_seen)));
+                }
+            }
+        }
+        self.slots[slot] = None;
+        self.configurations = self.frugal(reached);
+        true
+    }
+
+    /// An unknown operation that nothing sees before the next write of its key might as well not have happened. So after one
+    /// that nothing has seen yet, only what depends on it comes next, or another unknown one for a listing of both, the
+    /// keys in order.
+    fn is_worthwhile(&self, next: usize, unseen: Unseen) -> bool {
+        let Some(unseen) = unseen else { return true };
+        let operation = &self.history.operations[next].operation;
+        match operation.key() {
+            Some(key) if key == unseen => matches!(operation, Operation::Create { .. } | Operation::Replace { .. }),
+            Some(key) => key > unseen && self.is_unknown(next),
+            None => false,
+        }
+    }
+
+    /// Of configurations alike but for unknown operations, those that have not spent more than another.
+    fn frugal(&self, reached: Vec<Configuration>) -> HashSet<Configuration> {
+        let unknown = self.slots.iter().enumerate().filter(|(_, held)| held.is_some_and(|held| self.is_unknown(held)));
+        let unknown = unknown.fold(0u128, |mask, (slot, _)| mask | 1 << slot);
+        let mut alike: HashMap<(State, u128), Vec<u128>> = HashMap::new();
+        for Configuration { state, taken } in reached {
+            let spent = taken & unknown;
+            let least = alike.entry((state, taken & !unknown)).or_default();
+            if !least.iter().any(|less| less & !spent == 0) {
+                least.retain(|more| spent & !more != 0);
+                least.push(spent);
+            }
+        }
+        let each = |((state, known), spent): ((State, u128), Vec<u128>)| {
+            spent.into_iter().map(move |spent| Configuration { state: state.clone(), taken: known | spent })
+        };
+        alike.into_iter().flat_map(each).collect()
+    }
+}

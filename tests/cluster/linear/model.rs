@@ -1,0 +1,126 @@
+//! What a store of a few keys does, one operation after another: the sequential object that histories are checked against.
+
+/// What a key holds. Each write of a history has a value of its own.
+pub type Value = u32;
+pub const ABSENT: Value = 0;
+
+/// By the key's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Put {
+        key: usize,
+        value: Value,
+    },
+    /// If-None-Match: *
+    Create {
+        key: usize,
+        value: Value,
+    },
+    /// If-Match
+    Replace {
+        key: usize,
+        expected: Value,
+        value: Value,
+    },
+    Delete {
+        key: usize,
+    },
+    Get {
+        key: usize,
+    },
+    /// All keys.
+    List,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// 412: the condition did not hold; for `Replace`, with something there.
+    Refused,
+    /// 404: `Replace` found nothing.
+    Missing,
+    Found(Value),
+    Listed(Vec<Value>),
+    /// It may have taken effect, may do so at any later time, or never.
+    Unknown,
+}
+
+/// What every key holds.
+pub type State = Box<[Value]>;
+
+pub enum Step {
+    Impossible,
+    /// The outcome is that of this state; the operation changes no state at all.
+    Read,
+    Changed(State),
+}
+
+impl Operation {
+    pub fn key(&self) -> Option<usize> {
+        match *self {
+            Self::Put { key, .. }
+            | Self::Create { key, .. }
+            | Self::Replace { key, .. }
+            | Self::Delete { key }
+            | Self::Get { key } => Some(key),
+            Self::List => None,
+        }
+    }
+
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Get { .. } | Self::List)
+    }
+
+    /// As it is for one key alone, which is then the only one.
+    pub fn projected(&self, to: usize) -> Option<Self> {
+        if self.key().is_some_and(|key| key != to) {
+            return None;
+        }
+        Some(match *self {
+            Self::Put { value, .. } => Self::Put { key: 0, value },
+            Self::Create { value, .. } => Self::Create { key: 0, value },
+            Self::Replace { expected, value, .. } => Self::Replace { key: 0, expected, value },
+            Self::Delete { .. } => Self::Delete { key: 0 },
+            Self::Get { .. } | Self::List => Self::Get { key: 0 },
+        })
+    }
+
+    /// Whether it has this outcome in this state, and what it makes of it. An unknown outcome is one that changed something.
+    pub fn step(&self, state: &State, outcome: &Outcome) -> Step {
+        let changed = |key: usize, value: Value| {
+            let mut after = state.clone();
+            after[key] = value;
+            Step::Changed(after)
+        };
+        let read = |fits: bool| if fits { Step::Read } else { Step::Impossible };
+        match (self, outcome) {
+            (Self::Put { key, value }, Outcome::Done | Outcome::Unknown) => changed(*key, *value),
+            (Self::Create { key, value }, Outcome::Done | Outcome::Unknown) if state[*key] == ABSENT => {
+                changed(*key, *value)
+            }
+            (Self::Create { key, .. }, Outcome::Refused) => read(state[*key] != ABSENT),
+            (Self::Replace { key, expected, value }, Outcome::Done | Outcome::Unknown) if state[*key] == *expected => {
+                changed(*key, *value)
+            }
+            (Self::Replace { key, expected, .. }, Outcome::Refused) => {
+                read(state[*key] != ABSENT && state[*key] != *expected)
+            }
+            (Self::Replace { key, .. }, Outcome::Missing) => read(state[*key] == ABSENT),
+            // One that finds nothing is no read: it might as well take effect later and find something.
+            (Self::Delete { key }, Outcome::Done) => changed(*key, ABSENT),
+            (Self::Delete { key }, Outcome::Unknown) if state[*key] != ABSENT => changed(*key, ABSENT),
+            (Self::Get { key }, Outcome::Found(value)) => read(state[*key] == *value),
+            (Self::List, Outcome::Listed(values)) => read(state[..] == values[..]),
+            _ => Step::Impossible,
+        }
+    }
+}
+
+impl Outcome {
+    pub fn projected(&self, to: usize) -> Self {
+        match self {
+            Self::Listed(values) => Self::Found(values[to]),
+            other => other.clone(),
+        }
+    }
+}
