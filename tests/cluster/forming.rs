@@ -1,0 +1,134 @@
+//! How clusters come to be: formed once whatever the order, joined by later hosts, closed to strangers.
+
+use crate::harness::client::{Answered, S3};
+use crate::harness::cluster::{Cluster, Shape};
+use crate::harness::data::{self, Random};
+use crate::harness::eventually;
+use crate::retries::with_retries;
+use crate::trial::{alone, pass, rounds, seed};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The cluster's id, as a host's drive has it.
+fn cluster_id(cluster: &Cluster, host: usize) -> String {
+    let dir = cluster.hosts[host].setup.lock().expect("no one panics with it").dirs[0].clone();
+    let file = std::fs::read(dir.join("identity.json")).expect("a formed host has its identity");
+    let document: serde_json::Value = serde_json::from_slice(&file).expect("it is JSON");
+    document["body"]["cluster"].to_string()
+}
+
+fn put_and_get_everywhere(cluster: &Cluster, hosts: &[usize]) {
+    let bucket = "everywhere";
+    let first = cluster.client(hosts[0]);
+    eventually(PATIENCE, "a bucket to be made", || {
+        matches!(first.create_bucket(bucket).ok()?.status, 200 | 409).then_some(())
+    });
+    let mut random = Random::new(seed());
+    let mut one = |host: usize, request: &dyn Fn(&S3) -> Answered| {
+        let tried = with_retries(&[cluster.client(host)], &mut random, request);
+        assert_eq!(tried.status(), 200, "{}", tried.words());
+        tried.answer.expect("it has a status").body
+    };
+    for &at in hosts {
+        let bytes = data::bytes(at as u64, 200_000);
+        one(at, &|s3| s3.put(bucket, &format!("of-{at}"), &bytes));
+        for &other in hosts {
+            let found = one(other, &|s3| s3.get(bucket, &format!("of-{at}")));
+            assert!(found == bytes, "put at {at}, got at {other}");
+        }
+    }
+}
+
+#[test]
+fn three_hosts_started_in_any_order_form_one_cluster_once() {
+    let _alone = alone();
+    let mut random = Random::new(seed());
+    let orders = [[2, 0, 1], [0, 1, 2], [1, 2, 0]];
+    for order in orders.into_iter().take(usize::try_from(rounds()).unwrap_or(usize::MAX)) {
+        let cluster = Cluster::laid_out(&Shape::three(1, random.next()));
+        for (at, host) in order.into_iter().enumerate() {
+            cluster.start(host);
+            pass(Duration::from_millis(random.below(1500)));
+            if at == 1 {
+                // One that is killed while it waits for the last one comes back as who it was.
+                cluster.kill(host);
+                cluster.start(host);
+            }
+        }
+        (0..3).for_each(|host| cluster.wait_until_ready(host));
+        let ids: Vec<String> = (0..3).map(|host| cluster_id(&cluster, host)).collect();
+        assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[0].len() > 4, "{ids:?}");
+        put_and_get_everywhere(&cluster, &[0, 1, 2]);
+        // All at once down and up again: it is found again, not formed again.
+        (0..3).for_each(|host| cluster.kill(host));
+        (0..3).rev().for_each(|host| cluster.start(host));
+        (0..3).for_each(|host| cluster.wait_until_ready(host));
+        put_and_get_everywhere(&cluster, &[2, 1, 0]);
+        assert_eq!(cluster_id(&cluster, 1), ids[0]);
+    }
+}
+
+#[test]
+fn a_fourth_host_joins_and_serves_what_the_others_hold() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape { joiners: 1, ..Shape::three(1, seed()) });
+    put_and_get_everywhere(&cluster, &[0, 1, 2]);
+    cluster.start(3);
+    cluster.wait_until_ready(3);
+    put_and_get_everywhere(&cluster, &[3, 0, 1, 2]);
+    assert_eq!(cluster_id(&cluster, 3), cluster_id(&cluster, 0));
+    // With it, one of the founders may go.
+    cluster.kill(1);
+    put_and_get_everywhere(&cluster, &[3, 2, 0]);
+}
+
+/// Puts another value in place of one of a host's settings.
+fn set(cluster: &Cluster, host: usize, name: &str, value: &str) {
+    let mut setup = cluster.hosts[host].setup.lock().expect("no one panics with it");
+    setup.environment.retain(|(known, _)| known != name);
+    setup.environment.push((name.to_owned(), value.to_owned()));
+}
+
+#[test]
+fn a_host_with_a_wrong_secret_is_refused_on_both_sides() {
+    let _alone = alone();
+    let cluster = Cluster::laid_out(&Shape { joiners: 1, ..Shape::three(1, seed()) });
+    set(&cluster, 3, "SHERD_CLUSTER_SECRET", "another-secret-0123456789abcdefgh");
+    (0..3).for_each(|host| cluster.start(host));
+    (0..3).for_each(|host| cluster.wait_until_ready(host));
+    cluster.start(3);
+    cluster.hosts[3].wait_for_log(PATIENCE, "secret differs");
+    cluster.hosts[0].wait_for_log(PATIENCE, "secret differs");
+    assert!(!cluster.hosts[3].is_ready());
+    put_and_get_everywhere(&cluster, &[0, 1, 2]);
+}
+
+/// A host whose name is a founder's and whose drives are another cluster's, at the address where the others seek it.
+#[test]
+fn a_host_of_another_cluster_is_refused_on_both_sides() {
+    let _alone = alone();
+    let ours = Cluster::formed(&Shape::three(1, seed()));
+    let theirs = Cluster::formed(&Shape::three(1, seed() + 1));
+    (0..3).for_each(|host| {
+        theirs.stop(host);
+    });
+    put_and_get_everywhere(&ours, &[0, 1, 2]);
+    ours.stop(2);
+    let mut swapped = ours.hosts[2].setup.lock().expect("no one panics with it").clone();
+    swapped.dirs.clone_from(&theirs.hosts[2].setup.lock().expect("no one panics with it").dirs);
+    std::mem::swap(&mut *ours.hosts[2].setup.lock().expect("no one panics with it"), &mut swapped);
+    ours.start(2);
+    let words = "is of cluster";
+    ours.hosts[2].wait_for_log(PATIENCE, words);
+    eventually(PATIENCE, "another host to say so too", || {
+        ours.hosts[..2].iter().any(|host| host.log().contains(words)).then_some(())
+    });
+    put_and_get_everywhere(&ours, &[0, 1]);
+    // With its own drives it is welcome.
+    ours.kill(2);
+    std::mem::swap(&mut *ours.hosts[2].setup.lock().expect("no one panics with it"), &mut swapped);
+    ours.start(2);
+    ours.wait_until_ready(2);
+    put_and_get_everywhere(&ours, &[2, 0, 1]);
+}

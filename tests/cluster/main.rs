@@ -1,0 +1,31 @@
+//! The cluster under faults, black box: hosts of the real binary, clients that speak S3 to all of them, and trouble.
+//!
+//! What may be chosen by environment; the defaults end within minutes on two cores:
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `SHERD_FAULT_SECONDS` | 4 | how long a host is paused, cut off or full; a full run takes 30 |
+//! | `SHERD_FAULT_HOSTS` | 1 | how many hosts get each fault, one after another, the leader first; a full run takes 3 |
+//! | `SHERD_FAULT_ROUNDS` | 1 | how often all of it |
+//! | `SHERD_FAULT_SEED` | 1 | what the clients do, and which datagrams are lost; it is printed |
+//! | `SHERD_FAULT_LOGS` | none | a directory where the hosts' logs are left |
+//!
+//! One test at a time has its cluster, since they share a small machine. What takes root (small file systems, network
+//! namespaces) says so and is skipped without.
+//!
+//! A full run: `SHERD_FAULT_SECONDS=30 SHERD_FAULT_HOSTS=3 cargo test --test cluster -- --nocapture`.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod faults;
+mod forming;
+mod histories;
+mod ledger;
+mod linear;
+mod load;
+mod namespaces;
+mod report;
+mod retries;
+mod rolling;
+mod trial;

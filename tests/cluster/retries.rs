@@ -1,0 +1,99 @@
+//! A request as SDKs send it: up to three tries, each on another host, with a growing pause at random between them, after
+//! whatever was no answer or a server's error.
+
+use crate::harness::client::{Answer, Answered, S3};
+use crate::harness::data::Random;
+use std::time::{Duration, Instant};
+
+pub const TRIES: usize = 3;
+/// What is refused is refused within 10 s; the rest is a busy machine's.
+pub const REFUSED_WITHIN: Duration = Duration::from_secs(13);
+/// After which a client gives up. Only a host that is stopped or cut off from the client may need it.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One try: on which host, for how long, and the status; 0 is none.
+#[derive(Clone, Debug)]
+pub struct Try {
+    pub host: usize,
+    pub status: u16,
+    pub took: Duration,
+    pub error: String,
+    /// The host was not even connected to: it surely did nothing.
+    pub was_sent: bool,
+}
+
+#[derive(Debug)]
+pub struct Tried {
+    pub tries: Vec<Try>,
+    pub answer: Option<Answer>,
+    pub took: Duration,
+}
+
+impl Tried {
+    /// Of the last try.
+    pub fn status(&self) -> u16 {
+        self.answer.as_ref().map_or(0, |answer| answer.status)
+    }
+
+    /// Whether a try that failed may have, or may yet have, an effect.
+    pub fn may_have_happened(&self) -> bool {
+        self.tries.iter().any(|one| is_failure(one.status) && one.was_sent)
+    }
+
+    pub fn words(&self) -> String {
+        let tries = self.tries.iter().map(|one| {
+            format!("{} on host {} after {:.1} s {}", one.status, one.host, one.took.as_secs_f64(), one.error)
+        });
+        tries.collect::<Vec<_>>().join("; ")
+    }
+}
+
+pub fn is_failure(status: u16) -> bool {
+    status == 0 || status >= 500
+}
+
+/// A failure inside an answer of 200 (CompleteMultipartUpload) counts as one.
+fn status_of(answered: &Answered) -> u16 {
+    match answered {
+        Err(_) => 0,
+        Ok(answer) if answer.status == 200 && answer.body.len() < 4096 && !answer.code().is_empty() => 500,
+        Ok(answer) => answer.status,
+    }
+}
+
+/// No connection was made: the request surely had no effect.
+pub fn was_not_sent(error: &ureq::Error) -> bool {
+    let is_refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    matches!(error, ureq::Error::ConnectionFailed) || matches!(error, ureq::Error::Io(error) if is_refused(error))
+}
+
+pub fn with_retries(hosts: &[S3], random: &mut Random, request: impl Fn(&S3) -> Answered) -> Tried {
+    let begun = Instant::now();
+    let first = usize::try_from(random.below(hosts.len() as u64)).expect("hosts are few");
+    let mut tries = Vec::new();
+    loop {
+        let host = (first + tries.len()) % hosts.len();
+        let tried = Instant::now();
+        let answered = request(&hosts[host]);
+        let status = status_of(&answered);
+        let error = match &answered {
+            Err(error) => error.to_string(),
+            Ok(answer) if is_failure(status) => answer.text().chars().take(300).collect(),
+            Ok(_) => String::new(),
+        };
+        tries.push(Try {
+            host,
+            status,
+            took: tried.elapsed(),
+            error,
+            was_sent: !answered.as_ref().is_err_and(was_not_sent),
+        });
+        if !is_failure(status) || tries.len() == TRIES {
+            let answer = answered.ok().filter(|_| !is_failure(status));
+            return Tried { tries, answer, took: begun.elapsed() };
+        }
+        // Full jitter, the base doubling from a second, as the SDKs' standard mode has it.
+        let base_ms = 1000 << (tries.len() - 1);
+        std::thread::sleep(Duration::from_millis(random.below(base_ms)));
+    }
+}

@@ -1,0 +1,216 @@
+//! A cluster under the load of several clients while something is done to it, and what is looked at afterwards.
+
+use crate::harness::client::Body;
+use crate::harness::cluster::{Cluster, Host, Shape};
+use crate::harness::eventually;
+use crate::load::{BUCKET, Client};
+use crate::report::Report;
+use crate::retries::CLIENT_TIMEOUT;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 4;
+/// Until redundancy is back.
+const HEAL_TIMEOUT: Duration = Duration::from_secs(120);
+/// What hosts tell of what is lacking; one of them has to tell the first.
+const LACKING: [&str; 3] = ["sherd_repairs_queued", "sherd_comparisons_due", "sherd_missing_shards"];
+
+/// Clusters share a small machine: one at a time, or their timeouts mean nothing.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+pub fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+pub fn seed() -> u64 {
+    number("SHERD_FAULT_SEED", 1)
+}
+
+/// How long a fault lasts.
+pub fn fault_time() -> Duration {
+    Duration::from_secs(number("SHERD_FAULT_SECONDS", 4))
+}
+
+/// How often each host gets each fault.
+pub fn rounds() -> u64 {
+    number("SHERD_FAULT_ROUNDS", 1)
+}
+
+/// How many of the hosts get each fault, the leader first.
+pub fn hosts_in_turn(cluster: &Cluster) -> Vec<usize> {
+    let count = usize::try_from(number("SHERD_FAULT_HOSTS", 1)).unwrap_or(usize::MAX).clamp(1, cluster.hosts.len());
+    let first = leader(cluster);
+    (0..count).map(|step| (first + step) % cluster.hosts.len()).collect()
+}
+
+pub fn leader(cluster: &Cluster) -> usize {
+    eventually(Duration::from_secs(30), "one host to lead", || {
+        let leads = |host: &&Host| host.metric("sherd_raft_is_leader") == Some(1.0);
+        cluster.hosts.iter().find(leads).map(Host::number)
+    })
+}
+
+pub struct Trial {
+    pub cluster: Cluster,
+    clients: Vec<Client>,
+    pub total: Report,
+}
+
+impl Trial {
+    pub fn begin(name: &str, shape: &Shape) -> Self {
+        eprintln!("{name}: to repeat: SHERD_FAULT_SEED={} cargo test --test cluster {name}", shape.seed);
+        let begun = Instant::now();
+        let trial = Self::on(Cluster::formed(shape), shape.seed);
+        eprintln!("{name}: formed and written to after {:?}", begun.elapsed());
+        trial
+    }
+
+    pub fn on(cluster: Cluster, seed: u64) -> Self {
+        let s3 = cluster.client(0);
+        eventually(Duration::from_secs(60), "the cluster to take a bucket", || {
+            (s3.create_bucket(BUCKET).ok()?.status == 200).then_some(())
+        });
+        let client = |number| Client::new(cluster.clients(CLIENT_TIMEOUT), number, seed);
+        let clients = (0..CLIENTS).map(client).collect();
+        Self { cluster, clients, total: Report::default() }
+    }
+
+    /// Load from all clients while `trouble` is made; what they saw.
+    pub fn under_load(&mut self, trouble: impl FnOnce(&Cluster)) -> Report {
+        let is_over = AtomicBool::new(false);
+        let cluster = &self.cluster;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .clients
+                .iter_mut()
+                .map(|client| scope.spawn(|| client.run(&|| is_over.load(Ordering::SeqCst))))
+                .collect();
+            // Set also where the trouble fails, so that the clients end.
+            let ending = SetWhenDropped(&is_over);
+            trouble(cluster);
+            drop(ending);
+            for thread in threads {
+                thread.join().expect("a client only records");
+            }
+        });
+        self.take_reports()
+    }
+
+    fn take_reports(&mut self) -> Report {
+        let mut report = Report::default();
+        for client in &mut self.clients {
+            report.add(std::mem::take(&mut client.report));
+        }
+        self.total.add(report.clone());
+        report
+    }
+
+    /// One fault with load before, during and after it; then everything must be whole again, and as it was acknowledged.
+    pub fn fault(&mut self, words: &str, silent: Option<usize>, trouble: impl FnOnce(&Cluster)) {
+        self.fault_at_rest(words, silent, |cluster| {
+            pass(Duration::from_millis(500));
+            trouble(cluster);
+        });
+    }
+
+    /// The same without load before it: what is lost is then lost from a state where nothing is missing.
+    pub fn fault_at_rest(&mut self, words: &str, silent: Option<usize>, trouble: impl FnOnce(&Cluster)) {
+        let begun = Instant::now();
+        let report = self.under_load(|cluster| {
+            trouble(cluster);
+            pass(Duration::from_secs(1));
+        });
+        eprintln!("{words}: {}", report.words());
+        report.check(silent);
+        assert!(report.requests >= 20, "only {} requests", report.requests);
+        let healing = Instant::now();
+        self.wait_until_whole();
+        let healed = healing.elapsed();
+        self.verify();
+        eprintln!("{words}: whole again after {healed:?}, all in {:?}", begun.elapsed());
+    }
+
+    /// No host lacks anything, and none is busy with a request.
+    #[track_caller]
+    pub fn wait_until_whole(&self) {
+        let end = Instant::now() + HEAL_TIMEOUT;
+        loop {
+            let lacking = self.lacking();
+            if lacking.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "not whole after {HEAL_TIMEOUT:?}: {}", lacking.join(", "));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn lacking(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut is_told = false;
+        for host in &self.cluster.hosts {
+            if !host.is_ready() {
+                found.push(format!("{} is not ready", host.name));
+            }
+            // A host that heals nothing does not count what is to be healed.
+            is_told |= host.metric(LACKING[0]).is_some();
+            for name in LACKING {
+                if let Some(count) = host.metric(name).filter(|count| *count != 0.0) {
+                    found.push(format!("{}: {name} is {count}", host.name));
+                }
+            }
+            if host.metric("sherd_s3_requests_active").is_some_and(|active| active > 0.0) {
+                found.push(format!("{} is busy", host.name));
+            }
+        }
+        if !is_told {
+            found.push(format!("no host tells {}", LACKING[0]));
+        }
+        found
+    }
+
+    /// Every key, on every host, with nothing else under way.
+    pub fn verify(&mut self) {
+        std::thread::scope(|scope| {
+            for client in &mut self.clients {
+                scope.spawn(|| client.verify());
+            }
+        });
+        let report = self.take_reports();
+        report.check(None);
+        self.nothing_unknown_is_listed();
+    }
+
+    /// What no client ever wrote does not appear.
+    fn nothing_unknown_is_listed(&self) {
+        let listed = self.cluster.client(1).call("GET", &format!("/{BUCKET}"), &[("list-type", "2")], &[], Body::None);
+        let listed = crate::harness::xml::texts(&listed.expect("it answers").expect(200).text(), "Key");
+        let known: Vec<&String> = self.clients.iter().flat_map(|client| client.ledger.keys()).collect();
+        for key in &listed {
+            assert!(known.contains(&key), "{key} is listed and was never written");
+        }
+        let existing: usize = self.clients.iter().map(|client| client.ledger.existing().count()).sum();
+        assert_eq!(listed.len(), existing, "listed and existing objects");
+    }
+
+    pub fn end(self, name: &str) {
+        let late: u64 = self.clients.iter().map(|client| client.ledger.late_seen).sum();
+        eprintln!("{name}: {}; {late} unknown operations were seen to have taken effect", self.total.words());
+    }
+}
+
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// How long something goes on is part of a fault; it is no wait for something.
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
