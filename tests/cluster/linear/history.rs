@@ -48,8 +48,15 @@ impl History {
         self.operations.iter().any(|recorded| recorded.operation == Operation::List)
     }
 
-    pub fn unknown(&self) -> usize {
-        self.operations.iter().filter(|recorded| recorded.outcome == Outcome::Unknown).count()
+    /// Operations that were called, without those that were forgotten; and how many of them are unknown.
+    pub fn counts(&self) -> (usize, usize) {
+        let calls = self.events.iter().filter_map(|event| match event {
+            Event::Call(at) => Some(&self.operations[*at]),
+            Event::Return(_) => None,
+        });
+        calls.fold((0, 0), |(all, unknown), recorded| {
+            (all + 1, unknown + usize::from(recorded.outcome == Outcome::Unknown))
+        })
     }
 
     /// Its events up to and with one, the last first, for who has to understand a failure.
