@@ -8,7 +8,10 @@ mod progress;
 mod show;
 
 use crate::ambient::Ambient;
-use crate::api::admin::{HealStarted, HealStatus, Info, LayoutShown, LeaderMoved, MoveLeader, ShardShown};
+use crate::api::admin::{
+    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MoveLeader, ScrubShown,
+    ScrubStarted, ShardShown, StartScrub,
+};
 use crate::api::{DriveHealth, Told};
 use crate::config::{AdminCommand, AdminInvocation, Question, Target};
 use crate::storage::identity::IdentityError;
@@ -71,6 +74,22 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
         Question::LayoutShow => tell(&client.get::<LayoutShown>("/layout")?, json, show::layout, out)?,
         Question::HealStatus => tell(&client.get::<HealStatus>("/heal")?, json, show::heal_status, out)?,
         Question::HealStart => tell(&client.post::<HealStarted>("/heal", &())?, json, show::heal_started, out)?,
+        Question::ScrubStatus => {
+            let now = client.ambient.clock.unix_ms();
+            tell(&client.get::<Vec<ScrubShown>>("/scrub")?, json, |drives| show::scrub_status(drives, now), out)?;
+        }
+        Question::ScrubStart { node } => {
+            let started: ScrubStarted = client.post("/scrub", &StartScrub { node: *node })?;
+            tell(&started, json, show::scrub_started, out)?;
+        }
+        Question::LayoutDrain { of } => change_layout(client, ChangeLayout::Drain { of: of.clone() }, json, out)?,
+        Question::LayoutRestore { of } => change_layout(client, ChangeLayout::Restore { of: of.clone() }, json, out)?,
+        Question::LayoutWeight { node, weight } => {
+            change_layout(client, ChangeLayout::Weight { node: *node, weight: *weight }, json, out)?;
+        }
+        Question::LayoutRemove { of, lost } => {
+            change_layout(client, ChangeLayout::Remove { of: of.clone(), lost: *lost }, json, out)?;
+        }
         Question::LeaderMove { to } => {
             let moved: LeaderMoved = client.post("/leader", &MoveLeader { to: to.clone() })?;
             tell(&moved, json, show::leader_moved, out)?;
@@ -83,6 +102,11 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
         }
     }
     Ok(0)
+}
+
+fn change_layout(client: &Client, change: ChangeLayout, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {
+    let changed: LayoutChanged = client.post("/layout", &change)?;
+    tell(&changed, json, show::layout_changed, out)
 }
 
 /// An answer as JSON, or in words.

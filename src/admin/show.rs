@@ -1,7 +1,11 @@
 //! Answers in words, for people.
 
-use crate::api::admin::{HealStarted, HealStatus, HostShown, Info, LayoutShown, LeaderMoved, MetadataRole};
+use crate::api::admin::{
+    HealStarted, HealStatus, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown,
+    ScrubShown, ScrubStarted,
+};
 use crate::api::{DriveHealth, Told};
+use crate::types::UnixMs;
 use std::fmt::Write;
 
 pub fn info(info: &Info) -> String {
@@ -86,7 +90,21 @@ pub fn layout(layout: &LayoutShown) -> String {
         let (host, domain) = (node.host_name.clone(), node.domain.clone().unwrap_or_default());
         [node.node.to_string(), host, domain, node.weight.to_string(), node.shards.to_string(), state]
     });
-    format!("epoch {}\n{}", layout.epoch, table(["NODE", "HOST", "DOMAIN", "WEIGHT", "SHARDS", "STATE"], rows))
+    let nodes = table(["NODE", "HOST", "DOMAIN", "WEIGHT", "SHARDS", "STATE"], rows);
+    format!("epoch {}\n{nodes}{}", layout.epoch, moving(&layout.moving, layout.epoch))
+}
+
+fn moving(moving: &MovesShown, epoch: u64) -> String {
+    if moving.epoch == epoch && moving.settled {
+        return "nothing is left to be moved to this host\n".to_owned();
+    }
+    let (left, bytes, waiting) = (moving.shards_left, size(moving.bytes_left), moving.shards_waiting);
+    let known = if moving.epoch == epoch { "" } else { ", of an older layout" };
+    format!("to be moved to this host as far as is known{known}: {left} shards ({bytes}), of which {waiting} wait\n")
+}
+
+pub fn layout_changed(changed: &LayoutChanged) -> String {
+    format!("epoch {}: {}\n", changed.epoch, nodes(&changed.nodes))
 }
 
 pub fn heal_status(status: &HealStatus) -> String {
@@ -95,7 +113,57 @@ pub fn heal_status(status: &HealStatus) -> String {
     } else {
         format!("still to be compared with the metadata: {}", nodes(&status.comparisons_due))
     };
-    format!("{} shards to repair\n{} blobs to reclaim\n{due}\n", status.repairs_queued, status.garbage_blobs)
+    let mut text = String::new();
+    for (count, what) in [
+        (status.missing_shards, "missing shards"),
+        (status.under_replicated_objects, "under-replicated objects"),
+        (status.corrupt_chunks, "corrupt chunks on this host"),
+        (status.orphaned_shards, "orphaned shards on this host"),
+        (status.garbage_blobs, "blobs to reclaim"),
+    ] {
+        let _ = writeln!(text, "{count} {what}");
+    }
+    let _ = writeln!(
+        text,
+        "this host repairs {} shards ({} at most): {} under way, {} put off, {} a second, {}",
+        status.to_repair_shards,
+        size(status.to_repair_bytes),
+        status.repairing,
+        status.put_off,
+        size(status.bytes_per_second),
+        match status.eta_seconds {
+            None => "no end in sight".to_owned(),
+            Some(0) => "done".to_owned(),
+            Some(seconds) => format!("{} left", duration(seconds)),
+        },
+    );
+    let _ =
+        writeln!(text, "since its start: {} shards repaired, {}", status.repaired_shards, size(status.repaired_bytes));
+    let _ = writeln!(text, "{due}");
+    text
+}
+
+pub fn scrub_started(started: &ScrubStarted) -> String {
+    format!("verifying every chunk of {}\n", nodes(&started.nodes))
+}
+
+pub fn scrub_status(drives: &[ScrubShown], now: UnixMs) -> String {
+    let rows = drives.iter().map(|drive| {
+        let state = match drive.began {
+            Some(_) => {
+                let left = drive.eta_seconds.map(|eta| format!(", {} left", duration(eta))).unwrap_or_default();
+                format!("{}.{} %{left}", drive.done_permille / 10, drive.done_permille % 10)
+            }
+            None if drive.wanted => "begins now".to_owned(),
+            None => "waits".to_owned(),
+        };
+        let ago = |then: u64| format!("{} ago", duration(now.0.saturating_sub(then) / 1000));
+        let due = format!("in {}", duration(drive.due.saturating_sub(now.0) / 1000));
+        let next = if drive.began.is_some() { String::new() } else { due };
+        let last = drive.finished.map_or_else(|| "never".to_owned(), ago);
+        [drive.node.to_string(), state, drive.corrupt.to_string(), last, next]
+    });
+    table(["NODE", "STATE", "CORRUPT", "LAST", "NEXT"], rows)
 }
 
 pub fn heal_started(started: &HealStarted) -> String {
@@ -122,6 +190,17 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
+/// In the two largest units of which there is at least one.
+pub fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 /// Columns as wide as they must be.
 fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
@@ -137,12 +216,19 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 
 #[cfg(test)]
 mod tests {
-    use super::{size, table};
+    use super::{duration, size, table};
 
     #[test]
     fn sizes_are_read_by_people() {
         let sizes = [0, 1023, 1024, 1536, 3 << 30, u64::MAX].map(size);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "3.0 GiB", "16383.9 PiB"]);
+    }
+
+    #[test]
+    fn times_are_read_by_people() {
+        let times = [0, 59, 60, 3599, 3600, 86_399, 90_000, 30 * 86_400].map(duration);
+        let wanted = ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 1 h", "30 d 0 h"];
+        assert_eq!(times, wanted);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::credentials;
 use super::settings;
 use super::{ConfigError, Credentials, FileReader, Pairs, values};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 
 /// What is asked, and how the answer is shown.
@@ -34,6 +34,26 @@ pub enum Question {
         to: Option<String>,
     },
     LayoutShow,
+    /// Of a node's number, or a host's name or id.
+    LayoutDrain {
+        of: String,
+    },
+    LayoutRestore {
+        of: String,
+    },
+    LayoutWeight {
+        node: u32,
+        weight: u32,
+    },
+    LayoutRemove {
+        of: String,
+        lost: bool,
+    },
+    ScrubStatus,
+    /// Of one drive, or of all of the host's.
+    ScrubStart {
+        node: Option<u32>,
+    },
     Shards,
 }
 
@@ -59,12 +79,10 @@ host keeps in its data directories. Signatures are for SHERD_REGION.";
 pub(super) fn command() -> Command {
     let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about);
     let heal = branch("heal", "Repairing what is missing or corrupt")
-        .subcommand(leaf("status", "What is queued and what is still to be compared"))
+        .subcommand(leaf("status", "What is missing or corrupt, and how far repairing it is"))
         .subcommand(leaf("start", "Compare all drives of the host with the metadata now"));
     let to = Arg::new("to").long("to").value_name("HOST").help("Its name or id; any other voter where none is given");
     let leader = branch("leader", "Who leads the metadata").subcommand(leaf("move", "Let another host lead").arg(to));
-    let layout = branch("layout", "What data is placed on")
-        .subcommand(leaf("show", "Every drive of the cluster with its weight"));
     let admin = branch("admin", "Ask or steer a running cluster; read the drives of a stopped host");
     admin
         .after_help(AFTER_HELP)
@@ -74,9 +92,40 @@ pub(super) fn command() -> Command {
         .subcommand(leaf("drives", "The drives of the host that is asked"))
         .subcommand(heal)
         .subcommand(leader)
-        .subcommand(layout)
+        .subcommand(layout())
+        .subcommand(scrub())
         .subcommand(leaf("shards", "Every shard that must exist, by the metadata: one JSON object a line"))
         .subcommand(leaf("inventory", "Every shard that a stopped host's directories hold, each chunk checked"))
+}
+
+fn layout() -> Command {
+    let of = || Arg::new("of").value_name("NODE|HOST").required(true).help("A drive's number, or a host's name or id");
+    let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about);
+    let lost = Arg::new("lost").long("lost").action(ArgAction::SetTrue);
+    let lost = lost.help("The drive is gone for good: do not wait for what was to be dropped there");
+    let weight = number("weight", "WEIGHT", "Its share relative to the others; 0: nothing while others can take it");
+    branch("layout", "What data is placed on")
+        .subcommand(leaf("show", "Every drive of the cluster with its weight, and what is left to be moved"))
+        .subcommand(leaf("drain", "Move shards off a drive, or off all drives of a host").arg(of()))
+        .subcommand(leaf("restore", "Let what was drained take shards again").arg(of()))
+        .subcommand(
+            leaf("weight", "Set a drive's share")
+                .arg(number("node", "NODE", "The drive's number").required(true))
+                .arg(weight.required(true)),
+        )
+        .subcommand(leaf("remove", "Forget a drained drive, or host, that holds nothing").arg(of()).arg(lost))
+}
+
+fn scrub() -> Command {
+    let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about);
+    let node = number("node", "NODE", "One drive of the host that is asked; all where none is given");
+    branch("scrub", "Verifying every chunk")
+        .subcommand(leaf("status", "How far it is on the drives of the host that is asked"))
+        .subcommand(leaf("start", "Begin now").arg(node))
+}
+
+fn number(name: &'static str, shown: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).value_name(shown).help(help).value_parser(value_parser!(u32))
 }
 
 fn branch(name: &'static str, about: &'static str) -> Command {
@@ -111,21 +160,34 @@ pub(super) fn invocation(
     flag("data", settings::DATA);
     let json = last.get_flag("json");
     let pairs = Pairs::collect(pairs)?;
-    let question = match names.as_slice() {
+    let command = match question(&names, last) {
+        Some(question) => AdminCommand::Ask(target(&pairs, files)?, question),
+        None => AdminCommand::Inventory { dirs: pairs.value(settings::DATA, values::data_dirs)? },
+    };
+    Ok(AdminInvocation { command, json })
+}
+
+/// `None` where no host is asked.
+fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
+    let text = |name: &str| last.get_one::<String>(name).cloned();
+    let number = |name: &str| last.get_one::<u32>(name).copied();
+    Some(match names {
         ["info"] => Question::Info,
         ["health"] => Question::Health,
         ["drives"] => Question::Drives,
         ["heal", "status"] => Question::HealStatus,
         ["heal", "start"] => Question::HealStart,
-        ["leader", "move"] => Question::LeaderMove { to: last.get_one::<String>("to").cloned() },
+        ["scrub", "status"] => Question::ScrubStatus,
+        ["scrub", "start"] => Question::ScrubStart { node: number("node") },
+        ["leader", "move"] => Question::LeaderMove { to: text("to") },
         ["layout", "show"] => Question::LayoutShow,
+        ["layout", "drain"] => Question::LayoutDrain { of: text("of")? },
+        ["layout", "restore"] => Question::LayoutRestore { of: text("of")? },
+        ["layout", "weight"] => Question::LayoutWeight { node: number("node")?, weight: number("weight")? },
+        ["layout", "remove"] => Question::LayoutRemove { of: text("of")?, lost: last.get_flag("lost") },
         ["shards"] => Question::Shards,
-        _ => {
-            let dirs = pairs.value(settings::DATA, values::data_dirs)?;
-            return Ok(AdminInvocation { command: AdminCommand::Inventory { dirs }, json });
-        }
-    };
-    Ok(AdminInvocation { command: AdminCommand::Ask(target(&pairs, files)?, question), json })
+        _ => return None,
+    })
 }
 
 /// The names of the commands, and the arguments of the last.

@@ -7,8 +7,15 @@ use std::path::PathBuf;
 const HOSTS_MAX: u16 = 9;
 const DRIVES_MAX: u16 = 16;
 /// Settings that the hosts are given as they are found; all others are chosen for them.
-const PASSED_ON: &[&str] =
-    &[settings::EC, settings::DURABILITY, settings::MEMORY_MAX, settings::REGION, settings::LOG, settings::LOG_FORMAT];
+const PASSED_ON: &[&str] = &[
+    settings::EC,
+    settings::DURABILITY,
+    settings::MEMORY_MAX,
+    settings::SCRUB_INTERVAL,
+    settings::REGION,
+    settings::LOG,
+    settings::LOG_FORMAT,
+];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DevOptions {

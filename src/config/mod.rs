@@ -56,6 +56,8 @@ pub struct Config {
     pub roles: BTreeSet<Role>,
     /// What requests may hold in all.
     pub memory_max_bytes: u64,
+    /// From the end of verifying a drive to its next beginning.
+    pub scrub_interval: Duration,
     pub tls: Option<TlsFiles>,
     /// `None`: this host alone is the store.
     pub cluster: Option<ClusterConfig>,
@@ -164,6 +166,7 @@ impl Config {
             durability: pairs.value(settings::DURABILITY, values::durability)?,
             roles: pairs.value(settings::ROLES, values::roles)?,
             memory_max_bytes: memory_max_bytes(&pairs, files)?,
+            scrub_interval: pairs.value(settings::SCRUB_INTERVAL, values::scrub_interval)?,
             tls: tls(&pairs, files)?,
             log_filter: pairs.value(settings::LOG, values::log_filter)?,
             log_format: pairs.value(settings::LOG_FORMAT, values::log_format)?,

@@ -39,6 +39,7 @@ pub const EC: &str = "SHERD_EC";
 pub const DURABILITY: &str = "SHERD_DURABILITY";
 pub const ROLES: &str = "SHERD_ROLES";
 pub const MEMORY_MAX: &str = "SHERD_MEMORY_MAX";
+pub const SCRUB_INTERVAL: &str = "SHERD_SCRUB_INTERVAL";
 pub const TLS_CERT: &str = "SHERD_TLS_CERT";
 pub const TLS_KEY: &str = "SHERD_TLS_KEY";
 pub const HOSTS: &str = "SHERD_HOSTS";
@@ -140,6 +141,14 @@ pub const SETTINGS: &[Setting] = &[
         value: "BYTES",
         default: "a quarter of the memory",
         help: "Bytes that requests may hold in all (KiB, MiB, GiB); of the cgroup's memory where there is a limit",
+        secret: None,
+    },
+    Setting {
+        name: SCRUB_INTERVAL,
+        flag: "scrub-interval",
+        value: "TIME",
+        default: "30d",
+        help: "How long after every chunk of a drive was verified that begins again: a number with s, m, h or d",
         secret: None,
     },
     Setting {

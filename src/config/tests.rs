@@ -54,6 +54,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(config.ec, EcSetting::Auto);
     assert_eq!(config.durability, Durability::Strict);
     assert_eq!(config.roles.len(), 3);
+    assert_eq!(config.scrub_interval, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(config.tls, None);
     assert_eq!(config.log_filter, "info");
     assert_eq!(config.log_format, LogFormat::Text);
@@ -72,6 +73,7 @@ fn every_refusal_names_the_variable_the_value_and_what_is_allowed() {
         ("SHERD_DURABILITY", "lax"),
         ("SHERD_ROLES", "gateway,king"),
         ("SHERD_MEMORY_MAX", "lots"),
+        ("SHERD_SCRUB_INTERVAL", "monthly"),
         ("SHERD_LOG", "sherd=loud"),
         ("SHERD_LOG_FORMAT", "xml"),
     ];
@@ -491,6 +493,44 @@ fn admin_takes_flags_over_variables_and_given_keys_over_kept_ones() {
     let before = admin(&["--json", "--data", "/d{1...2}", "inventory"], &environment);
     let dirs = vec![PathBuf::from("/d1"), PathBuf::from("/d2")];
     assert_eq!(before, AdminInvocation { command: AdminCommand::Inventory { dirs }, json: true });
+}
+
+#[test]
+fn admin_steers_scrub_and_the_layout() {
+    let asked = |arguments: &[&str]| match admin(arguments, &[]).command {
+        AdminCommand::Ask(_, question) => question,
+        other => panic!("{other:?}"),
+    };
+    let of = || "a".to_owned();
+    assert_eq!(asked(&["scrub", "status"]), Question::ScrubStatus);
+    assert_eq!(asked(&["scrub", "start"]), Question::ScrubStart { node: None });
+    assert_eq!(asked(&["scrub", "start", "3"]), Question::ScrubStart { node: Some(3) });
+    assert_eq!(asked(&["layout", "drain", "a"]), Question::LayoutDrain { of: of() });
+    assert_eq!(asked(&["layout", "restore", "a"]), Question::LayoutRestore { of: of() });
+    assert_eq!(asked(&["layout", "weight", "3", "70"]), Question::LayoutWeight { node: 3, weight: 70 });
+    assert_eq!(asked(&["layout", "remove", "a"]), Question::LayoutRemove { of: of(), lost: false });
+    assert_eq!(asked(&["layout", "remove", "a", "--lost"]), Question::LayoutRemove { of: of(), lost: true });
+    for wrong in [
+        &["admin", "scrub", "start", "x"][..],
+        &["admin", "layout", "drain"],
+        &["admin", "layout", "drain", "a", "b"],
+        &["admin", "layout", "weight", "3"],
+        &["admin", "layout", "weight", "3", "-1"],
+        &["admin", "layout", "weight", "a", "1"],
+    ] {
+        assert!(matches!(invoked(wrong, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_scrub_interval_has_a_unit_and_bounds() {
+    let interval = |text| config(&[("SHERD_SCRUB_INTERVAL", text)]).map(|config| config.scrub_interval.as_secs());
+    let taken = ["60s", "1m", "12h", "7d", "36500d"].map(|text| interval(text).unwrap());
+    assert_eq!(taken, [60, 60, 12 * 3600, 7 * 86_400, 36_500 * 86_400]);
+    for text in ["59s", "0d", "36501d", "999999999d", "1000000000s", "30", "d", "-1d", "1w", "1 d", "1.5d", "7é"] {
+        let message = refusal("SHERD_SCRUB_INTERVAL", text);
+        assert!(message.contains("such as 30d, from 60s to 36500d"), "{message}");
+    }
 }
 
 #[test]

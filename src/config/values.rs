@@ -14,6 +14,9 @@ pub(super) type Allowed = String;
 pub const RELAXED_INTERVAL_MS_MIN: u64 = 1;
 pub const RELAXED_INTERVAL_MS_MAX: u64 = 10_000;
 pub const MEMORY_MAX_BYTES_MIN: u64 = 32 << 20;
+const DAY_S: u64 = 24 * 3600;
+pub const SCRUB_INTERVAL_S_MIN: u64 = 60;
+pub const SCRUB_INTERVAL_D_MAX: u64 = 36_500;
 
 /// The items of a list separated by commas or white space; empty items vanish.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -260,6 +263,29 @@ pub fn memory_max(text: &str) -> Result<u64, Allowed> {
         return Err(format!("at least {}MiB", MEMORY_MAX_BYTES_MIN >> 20));
     }
     Ok(value)
+}
+
+pub fn scrub_interval(text: &str) -> Result<Duration, Allowed> {
+    let allowed = || {
+        format!(
+            "a number with s, m, h or d behind it, such as 30d, from {SCRUB_INTERVAL_S_MIN}s to {SCRUB_INTERVAL_D_MAX}d"
+        )
+    };
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(allowed)?;
+    let unit_s: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => DAY_S,
+        _ => return Err(allowed()),
+    };
+    let number =
+        Some(number).filter(|number| (1..=9).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()));
+    let seconds = number.ok_or_else(allowed)?.parse::<u64>().map_err(|_| allowed())? * unit_s;
+    if !(SCRUB_INTERVAL_S_MIN..=SCRUB_INTERVAL_D_MAX * DAY_S).contains(&seconds) {
+        return Err(allowed());
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 pub fn log_filter(text: &str) -> Result<String, Allowed> {

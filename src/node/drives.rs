@@ -124,6 +124,7 @@ pub(super) fn start_chores(
     cluster: &ClusterContext,
     faults: FaultSink,
     fault_source: FaultSource,
+    scrub_options: ScrubOptions,
 ) -> (Chores, ChoreHandles) {
     let context = || CompactionContext {
         threads: Arc::clone(&around.threads),
@@ -138,9 +139,9 @@ pub(super) fn start_chores(
     });
     let compactors = compactors.collect();
     let scrub = ScrubHandle::default();
-    let scrubbers = drives.iter().map(|drive| {
-        Background::new(Scrub::new(drive.clone(), context(), ScrubOptions::default(), scrub.clone())).start()
-    });
+    let scrubbers = drives
+        .iter()
+        .map(|drive| Background::new(Scrub::new(drive.clone(), context(), scrub_options, scrub.clone())).start());
     let scrubbers = scrubbers.collect();
     let reclaimer = Background::new(Reclamation::new(cluster.clone(), ReclamationOptions::default())).start();
     let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());

@@ -15,7 +15,7 @@ mod stopping;
 
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
-use crate::actors::healer::fault_channel;
+use crate::actors::healer::{ScrubOptions, fault_channel};
 use crate::ambient::Ambient;
 use crate::api::{self, ApiError, ApiOptions, Credentials, TlsFiles};
 use crate::config::{Config, Durability, EcSetting};
@@ -157,7 +157,8 @@ async fn start(
     };
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
-    let (chores, handles) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source);
+    let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
+    let (chores, handles) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub);
     let status = HostStatus {
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
@@ -169,6 +170,8 @@ async fn start(
         host: host.host,
         context: requests.cluster.clone(),
         healing: handles.healing.clone(),
+        scrub: handles.scrub,
+        moving: handles.moving,
     };
     let place = Arc::new(Place {
         around: around.clone(),

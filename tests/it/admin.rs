@@ -156,7 +156,7 @@ fn heal_compares_every_drive_when_it_is_told_to() {
     fill(&server);
     let settled = || {
         let status = json(&admin(&server, &["heal", "status", "--json"]));
-        (status["comparisons_due"] == serde_json::json!([]) && status["repairs_queued"] == 0).then_some(())
+        (status["comparisons_due"] == serde_json::json!([]) && status["missing_shards"] == 0).then_some(())
     };
     eventually(Duration::from_secs(60), "the comparisons of the start to end", settled);
     let compared = server.metric("sherd_shards_compared_total", &[]);
@@ -165,7 +165,75 @@ fn heal_compares_every_drive_when_it_is_told_to() {
     eventually(Duration::from_secs(60), "the comparisons asked for to end", settled);
     let shards = expected(&server).len() as f64;
     assert!(server.metric("sherd_shards_compared_total", &[]) >= compared + shards);
-    assert!(text(&admin(&server, &["heal", "status"])).starts_with("0 shards to repair\n"));
+    assert!(text(&admin(&server, &["heal", "status"])).starts_with("0 missing shards\n"));
+}
+
+#[test]
+fn scrub_finds_a_corrupt_chunk_when_it_is_told_to_and_it_is_repaired() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Setup::drives(root.path(), 4).start();
+    server.client().create_bucket("box").unwrap().expect(200);
+    for key in ["first", "second", "third"] {
+        server.client().put("box", key, &data::bytes(1, 2 << 20)).unwrap().expect(200);
+    }
+    let (setup, ..) = server.stop();
+    corrupt(&setup.dirs[2].join("shards").join("00000001.seg"));
+    let server = setup.start();
+    let status = || json(&admin(&server, &["scrub", "status", "--json"]));
+    let stranger = admin(&server, &["scrub", "start", "9"]);
+    assert!(String::from_utf8(stranger.stderr).unwrap().contains("node 9 is none of this host's"));
+    for (node, corrupt) in [("2", 1), ("2", 0)] {
+        let before = status()[2]["finished"].clone();
+        assert_eq!(json(&admin(&server, &["scrub", "start", node, "--json"]))["nodes"], serde_json::json!([2]));
+        let ended =
+            || Some(status()[2].clone()).filter(|drive| drive["finished"] != before && drive["wanted"] == false);
+        let drive = eventually(Duration::from_secs(60), "a pass over the drive", ended);
+        assert_eq!((drive["node"].as_u64(), drive["corrupt"].as_u64()), (Some(2), Some(corrupt)), "{drive}");
+        let healed = || {
+            let heal = json(&admin(&server, &["heal", "status", "--json"]));
+            let counts = ["missing_shards", "under_replicated_objects", "corrupt_chunks", "to_repair_shards"];
+            (counts.iter().all(|count| heal[*count] == 0) && heal["repaired_shards"] == 1).then_some(heal)
+        };
+        let heal = eventually(Duration::from_secs(60), "the chunk to be rewritten", healed);
+        assert_eq!(heal["eta_seconds"], 0, "{heal}");
+    }
+    assert_eq!(json(&admin(&server, &["scrub", "start", "--json"]))["nodes"], serde_json::json!([0, 1, 2, 3]));
+    assert_eq!(text(&admin(&server, &["scrub", "status"])).lines().count(), 5);
+}
+
+#[test]
+fn drives_are_weighed_drained_and_restored_and_removed_only_when_empty() {
+    let (_root, server) = Server::fresh_four();
+    fill(&server);
+    let node = |node: usize| json(&admin(&server, &["layout", "show", "--json"]))["nodes"][node].clone();
+    let refused = |arguments: &[&str], why: &str| {
+        let output = admin(&server, arguments);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && told.contains(why), "{arguments:?}: {told}");
+    };
+    let epoch = json(&admin(&server, &["layout", "show", "--json"]))["epoch"].as_u64().unwrap();
+    let weighed = json(&admin(&server, &["layout", "weight", "1", "4321", "--json"]));
+    assert_eq!(weighed, serde_json::json!({"epoch": epoch + 1, "nodes": [1]}));
+    assert_eq!(node(1)["weight"], 4321);
+    refused(&["layout", "remove", "3"], "holds 5: drain it first");
+    assert!(text(&admin(&server, &["layout", "drain", "3"])).ends_with(": node 3\n"));
+    refused(&["layout", "remove", "3"], "node 3 still holds 5 shards");
+    assert_eq!((&node(3)["draining"], &node(2)["draining"]), (&true.into(), &false.into()));
+    let host = json(&admin(&server, &["info", "--json"]))["hosts"][0]["name"].as_str().unwrap().to_owned();
+    refused(&["layout", "drain", &host], "no drive would be left to take shards");
+    refused(&["layout", "drain", "nobody"], "there is no drive and no host \"nobody\"");
+    let moved = || {
+        let layout = json(&admin(&server, &["layout", "show", "--json"]));
+        (layout["nodes"][3]["shards"] == 0 && layout["moving"]["settled"] == true).then_some(layout)
+    };
+    let layout = eventually(Duration::from_secs(60), "the shards to be moved off", moved);
+    assert_eq!((&layout["moving"]["shards_left"], &layout["moving"]["epoch"]), (&0.into(), &layout["epoch"]));
+    assert!(text(&admin(&server, &["layout", "show"])).ends_with("nothing is left to be moved to this host\n"));
+    refused(&["layout", "remove", "3"], "node 3 still has 5 shards to drop");
+    refused(&["layout", "remove", "3", "--lost"], "node 3 is in service");
+    let restored = json(&admin(&server, &["layout", "restore", &host, "--json"]));
+    assert_eq!(restored["nodes"], serde_json::json!([0, 1, 2, 3]));
+    assert_eq!(node(3)["draining"], false);
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl ScrubHandle {
         self.lock().drives.clone()
     }
 
+    /// Drives whose pass was asked for and not yet begun.
+    pub fn wanted(&self) -> BTreeSet<NodeId> {
+        self.lock().wanted.clone()
+    }
+
     fn take_wish(&self, node: NodeId) -> bool {
         self.lock().wanted.remove(&node)
     }

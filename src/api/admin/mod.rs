@@ -6,8 +6,9 @@ mod shards;
 mod source;
 
 pub use shapes::{
-    AdminFault, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown, Info, LayoutShown,
-    LeaderMoved, MetadataRole, MoveLeader, NodeShown, ShardShown,
+    AdminFault, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown, Info,
+    LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown, ScrubShown, ScrubStarted,
+    ShardShown, StartScrub,
 };
 pub use source::{AdminError, AdminSource, ShardsPage};
 
@@ -109,11 +110,17 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
         ("GET", "/health") => ok(&Told::from(source.health())),
         ("GET", "/drives") => ok(&source.health().drives),
         ("GET", "/layout") => ok(&source.layout().await?),
+        ("POST", "/layout") => {
+            let change: ChangeLayout = serde_json::from_slice(&body).map_err(Refusal::Body)?;
+            ok(&source.change_layout(change).await?)
+        }
         ("GET", "/heal") => ok(&source.heal_status().await?),
         ("POST", "/heal") => ok(&source.start_heal().await?),
+        ("GET", "/scrub") => ok(&source.scrub_status()),
+        ("POST", "/scrub") => ok(&source.start_scrub(read_body::<StartScrub>(&body)?.node)?),
         ("POST", "/leader") => ok(&source.move_leader(read_body::<MoveLeader>(&body)?.to).await?),
         ("GET", "/shards") => shards::stream(Arc::clone(source)).await?,
-        (_, "/info" | "/health" | "/drives" | "/layout" | "/heal" | "/leader" | "/shards") => {
+        (_, "/info" | "/health" | "/drives" | "/layout" | "/heal" | "/scrub" | "/leader" | "/shards") => {
             return Err(Refusal::NoMethod(method.to_owned()));
         }
         _ => return Err(Refusal::NoRoute(path.to_owned())),

@@ -83,6 +83,23 @@ pub struct CountsShown {
 pub struct LayoutShown {
     pub epoch: u64,
     pub nodes: Vec<NodeShown>,
+    pub moving: MovesShown,
+}
+
+/// What is to be moved to the drives of the host that answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovesShown {
+    /// Of the layout that it follows.
+    pub epoch: u64,
+    /// Whether everything was compared with that layout, and nothing is left to be moved.
+    pub settled: bool,
+    /// As far as it is known.
+    pub shards_left: u64,
+    pub bytes_left: u64,
+    /// Of these, put off: a drive is down or full, or has an older copy to drop first.
+    pub shards_waiting: u64,
+    /// Since its process began.
+    pub shards_moved: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,13 +121,57 @@ pub struct NodeShown {
     pub garbage: u64,
 }
 
-/// What is still to be made whole.
+/// How a change of the layout is asked for. `of` is a node's number, or a host's name or id for all of its nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ChangeLayout {
+    /// Shards are moved off, and no new ones are taken.
+    Drain { of: String },
+    /// Takes shards again.
+    Restore { of: String },
+    /// The share of a node relative to the others.
+    Weight { node: u32, weight: u32 },
+    /// Forgets what is drained and holds nothing; with a host, the host too.
+    Remove {
+        of: String,
+        /// Its drive is gone for good: what was still to be dropped there is not waited for.
+        #[serde(default)]
+        lost: bool,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutChanged {
+    /// Of the layout that has the change.
+    pub epoch: u64,
+    pub nodes: Vec<u32>,
+}
+
+/// What is still to be made whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStatus {
-    /// Shards in the repair queue: known to be missing or corrupt.
-    pub repairs_queued: u64,
+    /// Shards of the whole cluster that are missing, or have chunks missing or corrupt: the repair queue.
+    pub missing_shards: u64,
+    /// Objects, and parts of objects, of the whole cluster with at least one such shard.
+    pub under_replicated_objects: u64,
+    /// Chunks on the drives of the host that answers that failed their checksum and are not yet rewritten.
+    pub corrupt_chunks: u64,
+    /// Shards on its drives that nothing refers to and that are not yet dropped.
+    pub orphaned_shards: u64,
     /// Blobs whose shards are still to be dropped.
     pub garbage_blobs: u64,
+    /// What the host that answers is to repair, on its own drives; bytes at most.
+    pub to_repair_shards: u64,
+    pub to_repair_bytes: u64,
+    /// Repairs under way, and those that cannot be done now.
+    pub repairing: u64,
+    pub put_off: u64,
+    /// Since its process began.
+    pub repaired_shards: u64,
+    pub repaired_bytes: u64,
+    pub bytes_per_second: u64,
+    /// Until its drives are whole, at that speed; `None` where nothing moves.
+    pub eta_seconds: Option<u64>,
     /// Nodes of which the host that answers does not yet know whether they hold what they should.
     pub comparisons_due: Vec<u32>,
 }
@@ -118,6 +179,37 @@ pub struct HealStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStarted {
     pub nodes: Vec<u32>,
+}
+
+/// Which drive is to be verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartScrub {
+    /// Of the host that answers; with none, all that are in service.
+    pub node: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStarted {
+    pub nodes: Vec<u32>,
+}
+
+/// How verifying every chunk stands on one drive of the host that answers. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubShown {
+    pub node: u32,
+    /// When the pass under way began.
+    pub began: Option<u64>,
+    /// A pass was asked for and has not begun yet.
+    pub wanted: bool,
+    pub done_permille: u64,
+    /// Until the end of the pass, at the speed so far.
+    pub eta_seconds: Option<u64>,
+    /// Corrupt chunks that the pass under way, or else the last one, has met.
+    pub corrupt: u64,
+    pub finished: Option<u64>,
+    /// When the next pass begins by itself.
+    pub due: u64,
 }
 
 /// Where the lead should go.

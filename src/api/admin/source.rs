@@ -1,6 +1,9 @@
 //! Who knows what the admin API tells, and does what it is asked.
 
-use super::shapes::{HealStarted, HealStatus, Info, LayoutShown, LeaderMoved, ShardShown};
+use super::shapes::{
+    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, ScrubShown, ScrubStarted,
+    ShardShown,
+};
 use crate::api::HealthSource;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,10 +30,18 @@ pub trait AdminSource: HealthSource {
 
     async fn layout(&self) -> Result<LayoutShown, AdminError>;
 
+    async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError>;
+
     async fn heal_status(&self) -> Result<HealStatus, AdminError>;
 
     /// Begins to compare all nodes of this host with the metadata.
     async fn start_heal(&self) -> Result<HealStarted, AdminError>;
+
+    /// Of each drive of this host.
+    fn scrub_status(&self) -> Vec<ScrubShown>;
+
+    /// Begins to verify one drive of this host, or all.
+    fn start_scrub(&self, node: Option<u32>) -> Result<ScrubStarted, AdminError>;
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
 

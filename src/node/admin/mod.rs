@@ -1,12 +1,16 @@
 //! What an administrator asks of this host: the cluster as it is known here, healing, the lead, what must exist.
 
+mod layout;
+
 use super::status::HostStatus;
 use crate::actors::consensus::{Membership, MetaError};
-use crate::actors::healer::HealerHandle;
+use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
+use crate::actors::mover::MoverHandle;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown, Info,
-    LayoutShown, LeaderMoved, MetadataRole, NodeShown, ShardShown, ShardsPage,
+    AdminError, AdminSource, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown,
+    Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, NodeShown, ScrubShown, ScrubStarted,
+    ShardShown, ShardsPage,
 };
 use crate::api::{Health, HealthSource};
 use crate::storage::kv::KvResult;
@@ -28,6 +32,8 @@ pub(super) struct HostAdmin {
     pub host: HostId,
     pub context: ClusterContext,
     pub healing: HealerHandle,
+    pub scrub: ScrubHandle,
+    pub moving: MoverHandle,
 }
 
 impl HealthSource for HostAdmin {
@@ -82,13 +88,42 @@ impl AdminSource for HostAdmin {
             shards: held.nodes.get(&record.id).map_or(0, |held| held.placed),
             garbage: held.nodes.get(&record.id).map_or(0, |held| held.garbage),
         };
-        Ok(LayoutShown { epoch: layout.epoch.0, nodes: known.nodes.iter().map(node).collect() })
+        let moving = self.moving.status();
+        let moving = MovesShown {
+            epoch: moving.epoch.0,
+            settled: moving.settled,
+            shards_left: moving.shards_left,
+            bytes_left: moving.bytes_left,
+            shards_waiting: moving.shards_waiting,
+            shards_moved: moving.shards_moved,
+        };
+        Ok(LayoutShown { epoch: layout.epoch.0, nodes: known.nodes.iter().map(node).collect(), moving })
+    }
+
+    async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError> {
+        self.change_the_layout(change).await
     }
 
     async fn heal_status(&self) -> Result<HealStatus, AdminError> {
         let counts = self.look_up(|view| view.counts()).await?;
-        let comparisons_due = self.healing.reconciling().into_iter().map(|node| node.0).collect();
-        Ok(HealStatus { repairs_queued: counts.repairs, garbage_blobs: counts.garbage, comparisons_due })
+        let healing = self.healing.status();
+        Ok(HealStatus {
+            // As it is now; the healer looks at the queue from time to time.
+            missing_shards: counts.repairs,
+            under_replicated_objects: healing.under_replicated_objects,
+            corrupt_chunks: healing.corrupt_chunks,
+            orphaned_shards: healing.orphaned_shards,
+            garbage_blobs: counts.garbage,
+            to_repair_shards: healing.to_repair_shards,
+            to_repair_bytes: healing.to_repair_bytes,
+            repairing: healing.repairing,
+            put_off: healing.put_off,
+            repaired_shards: healing.repaired_shards,
+            repaired_bytes: healing.repaired_bytes,
+            bytes_per_second: healing.bytes_per_second,
+            eta_seconds: healing.eta.map(|eta| eta.as_secs()),
+            comparisons_due: healing.comparing.into_iter().map(|node| node.0).collect(),
+        })
     }
 
     async fn start_heal(&self) -> Result<HealStarted, AdminError> {
@@ -96,6 +131,38 @@ impl AdminSource for HostAdmin {
         nodes.iter().for_each(|node| self.healing.reconcile(*node));
         tracing::info!(?nodes, "comparison with the metadata was asked for");
         Ok(HealStarted { nodes: nodes.into_iter().map(|node| node.0).collect() })
+    }
+
+    fn scrub_status(&self) -> Vec<ScrubShown> {
+        let wanted = self.scrub.wanted();
+        let shown = |(node, status): (NodeId, ScrubStatus)| ScrubShown {
+            node: node.0,
+            began: status.began.map(|began| began.0),
+            wanted: wanted.contains(&node),
+            done_permille: status.done_permille,
+            eta_seconds: status.eta.map(|eta| eta.as_secs()),
+            corrupt: status.corrupt,
+            finished: status.finished.map(|finished| finished.0),
+            due: status.due.0,
+        };
+        self.scrub.status().into_iter().map(shown).collect()
+    }
+
+    fn start_scrub(&self, node: Option<u32>) -> Result<ScrubStarted, AdminError> {
+        let health = self.context.health.current();
+        if let Some(node) = node.map(NodeId) {
+            if !self.status.dirs.contains_key(&node) {
+                return Err(AdminError::Refused(format!("node {node} is none of this host's")));
+            }
+            if let Some(why) = health.why_not(node) {
+                return Err(AdminError::Refused(format!("node {node} is out of service: {why}")));
+            }
+        }
+        let is_meant = |id: &NodeId| node.is_none_or(|node| id.0 == node) && health.in_service(*id);
+        let nodes: Vec<NodeId> = self.status.dirs.keys().copied().filter(is_meant).collect();
+        nodes.iter().for_each(|node| self.scrub.start(*node));
+        tracing::info!(?nodes, "verifying every chunk was asked for");
+        Ok(ScrubStarted { nodes: nodes.into_iter().map(|node| node.0).collect() })
     }
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {

@@ -1,0 +1,222 @@
+//! Changes of the layout that an administrator asks for: which nodes and host are meant, whether it can be, and what is to be
+//! decided. What can be refused in words is refused before anything is changed; the metadata refuses the rest.
+
+use super::{HostAdmin, Known, known, shown, unavailable};
+use crate::api::admin::{AdminError, ChangeLayout, LayoutChanged};
+use crate::storage::meta::command::{Change, Refusal, Reply};
+use crate::storage::meta::record::{HeldRecord, NodeState};
+use crate::types::{HostId, NodeId};
+use std::collections::BTreeMap;
+
+/// What is meant by a node's number, or by a host's name or id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Meant {
+    nodes: Vec<NodeId>,
+    host: Option<HostId>,
+}
+
+impl HostAdmin {
+    pub(super) async fn change_the_layout(&self, asked: ChangeLayout) -> Result<LayoutChanged, AdminError> {
+        let (known, held) = self.look_up(|view| Ok((known(view)?, view.held()?))).await?;
+        let names = self.names(&known);
+        let (meant, changes) = changes(&asked, &known, &names, &held, |node| self.context.serves(node))?;
+        for change in changes {
+            match self.status.metadata.propose(change).await.map_err(unavailable)? {
+                Reply::Refused(refusal) => return Err(refused(refusal)),
+                _ => tracing::debug!(?asked, "a change of the layout is made"),
+            }
+        }
+        tracing::info!(?asked, nodes = ?meant.nodes, "the layout was changed, as was asked for");
+        let layout = self.look_up(|view| view.layout()).await?;
+        Ok(LayoutChanged { epoch: layout.epoch.0, nodes: meant.nodes.into_iter().map(|node| node.0).collect() })
+    }
+}
+
+fn refused(why: impl ToString) -> AdminError {
+    AdminError::Refused(why.to_string())
+}
+
+/// What is to be proposed, in order.
+fn changes(
+    asked: &ChangeLayout,
+    known: &Known,
+    names: &BTreeMap<HostId, String>,
+    held: &HeldRecord,
+    serves: impl Fn(NodeId) -> bool,
+) -> Result<(Meant, Vec<Change>), AdminError> {
+    let set = |meant: &Meant, weight, state| {
+        let change = |&node: &NodeId| Change::SetNode { node, weight, state };
+        meant.nodes.iter().map(change).collect()
+    };
+    match asked {
+        ChangeLayout::Drain { of } => {
+            let meant = drives_of(known, names, of)?;
+            let takes_shards = |node: NodeId| !is_draining(known, node) && !meant.nodes.contains(&node);
+            if !known.nodes.iter().any(|node| takes_shards(node.id)) {
+                return Err(refused("no drive would be left to take shards"));
+            }
+            let changes = set(&meant, None, Some(NodeState::Draining));
+            Ok((meant, changes))
+        }
+        ChangeLayout::Restore { of } => {
+            let meant = drives_of(known, names, of)?;
+            let changes = set(&meant, None, Some(NodeState::Active));
+            Ok((meant, changes))
+        }
+        ChangeLayout::Weight { node, weight } => {
+            let node = NodeId(*node);
+            if !known.nodes.iter().any(|known| known.id == node) {
+                return Err(refused(Refusal::NoSuchNode));
+            }
+            let meant = Meant { nodes: vec![node], host: None };
+            let changes = set(&meant, Some(*weight), None);
+            Ok((meant, changes))
+        }
+        ChangeLayout::Remove { of, lost } => {
+            let meant = meant(known, names, of)?;
+            for node in &meant.nodes {
+                may_go(*node, *lost, known, held, &serves)?;
+            }
+            let nodes = meant.nodes.iter().map(|&node| Change::RemoveNode { node, lost: *lost });
+            let host = meant.host.into_iter().map(|host| Change::RemoveHost { host });
+            let changes = nodes.chain(host).collect();
+            Ok((meant, changes))
+        }
+    }
+}
+
+fn is_draining(known: &Known, node: NodeId) -> bool {
+    known.nodes.iter().any(|known| known.id == node && known.state == NodeState::Draining)
+}
+
+fn may_go(
+    node: NodeId,
+    lost: bool,
+    known: &Known,
+    held: &HeldRecord,
+    serves: impl Fn(NodeId) -> bool,
+) -> Result<(), AdminError> {
+    let held = held.nodes.get(&node).copied().unwrap_or_default();
+    if !is_draining(known, node) {
+        return Err(refused(format!("node {node} takes shards, and holds {}: drain it first", held.placed)));
+    }
+    if held.placed > 0 {
+        return Err(refused(format!("node {node} still holds {} shards", held.placed)));
+    }
+    if lost && serves(node) {
+        return Err(refused(format!("node {node} is in service, so it is not lost")));
+    }
+    let dropped = held.garbage + held.leftovers;
+    if !lost && dropped > 0 {
+        return Err(refused(format!(
+            "node {node} still has {dropped} shards to drop, of what was deleted or moved off; say that it is lost if its drive is gone"
+        )));
+    }
+    Ok(())
+}
+
+/// As `meant`, where there is at least one drive.
+fn drives_of(known: &Known, names: &BTreeMap<HostId, String>, of: &str) -> Result<Meant, AdminError> {
+    let meant = meant(known, names, of)?;
+    if meant.nodes.is_empty() { Err(refused(format!("host {of:?} has no drives"))) } else { Ok(meant) }
+}
+
+fn meant(known: &Known, names: &BTreeMap<HostId, String>, of: &str) -> Result<Meant, AdminError> {
+    let node = known.nodes.iter().map(|node| node.id).find(|node| node.0.to_string() == of);
+    let host = names.iter().find(|(id, name)| *name == of || shown(**id) == of).map(|(id, _)| *id);
+    match (node, host) {
+        (Some(node), None) => Ok(Meant { nodes: vec![node], host: None }),
+        (None, Some(host)) => {
+            let nodes = known.nodes.iter().filter(|node| node.host == host).map(|node| node.id).collect();
+            Ok(Meant { nodes, host: Some(host) })
+        }
+        (Some(_), Some(host)) => {
+            Err(refused(format!("{of} is the number of a drive and the name of a host, whose id is {}", shown(host))))
+        }
+        (None, None) => Err(refused(format!("there is no drive and no host {of:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Known, changes};
+    use crate::api::admin::{AdminError, ChangeLayout};
+    use crate::storage::meta::command::Change;
+    use crate::storage::meta::record::{Held, HeldRecord, HostRecord, NodeRecord, NodeState};
+    use crate::types::{HostId, Incarnation, NodeId, UnixMs};
+    use std::collections::BTreeMap;
+
+    /// Host `a` has nodes 0 and 1, host `7` has nodes 7 and 8, which drain.
+    fn cluster() -> (Known, BTreeMap<HostId, String>) {
+        let host = |id, name: &str| HostRecord {
+            id: HostId(id),
+            name: name.to_owned(),
+            address: String::new(),
+            domain: None,
+            joined: UnixMs(1),
+            first_node: None,
+        };
+        let node = |id, host, state| NodeRecord {
+            id: NodeId(id),
+            host: HostId(host),
+            incarnation: Incarnation(1),
+            weight: 5,
+            state,
+            joined: UnixMs(1),
+        };
+        let (active, draining) = (NodeState::Active, NodeState::Draining);
+        let nodes = vec![node(0, 1, active), node(1, 1, active), node(7, 2, draining), node(8, 2, draining)];
+        let hosts = vec![host(1, "a"), host(2, "7")];
+        let names = hosts.iter().map(|host| (host.id, host.name.clone())).collect();
+        (Known { hosts, nodes }, names)
+    }
+
+    fn asked(change: &ChangeLayout, held: &[(u32, Held)], serves: bool) -> Result<Vec<Change>, String> {
+        let (known, names) = cluster();
+        let held = HeldRecord { nodes: held.iter().map(|(node, held)| (NodeId(*node), *held)).collect() };
+        match changes(change, &known, &names, &held, |_| serves) {
+            Ok((_, changes)) => Ok(changes),
+            Err(AdminError::Refused(why)) => Err(why),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn drain(of: &str) -> Result<Vec<Change>, String> {
+        asked(&ChangeLayout::Drain { of: of.to_owned() }, &[], true)
+    }
+
+    #[test]
+    fn a_drive_is_meant_by_its_number_and_all_of_a_host_by_its_name_or_id() {
+        let set = |node, state| Change::SetNode { node: NodeId(node), weight: None, state: Some(state) };
+        assert_eq!(drain("1"), Ok(vec![set(1, NodeState::Draining)]));
+        let restored = asked(&ChangeLayout::Restore { of: "0000000000000002".to_owned() }, &[], true);
+        assert_eq!(restored, Ok(vec![set(7, NodeState::Active), set(8, NodeState::Active)]));
+        assert!(drain("7").unwrap_err().contains("whose id is 0000000000000002"));
+        assert!(drain("01").unwrap_err().contains("there is no drive and no host \"01\""));
+        assert!(asked(&ChangeLayout::Weight { node: 9, weight: 1 }, &[], true).is_err());
+    }
+
+    #[test]
+    fn the_last_that_take_shards_are_not_drained() {
+        assert_eq!(drain("a"), Err("no drive would be left to take shards".to_owned()));
+    }
+
+    #[test]
+    fn what_still_holds_something_is_not_removed() {
+        let remove = |of: &str, lost| ChangeLayout::Remove { of: of.to_owned(), lost };
+        let id = "0000000000000002";
+        let gone = |lost| {
+            let node = |node| Change::RemoveNode { node: NodeId(node), lost };
+            vec![node(7), node(8), Change::RemoveHost { host: HostId(2) }]
+        };
+        assert_eq!(asked(&remove(id, false), &[], true), Ok(gone(false)));
+        let placed = [(8, Held { placed: 12, ..Held::default() })];
+        assert_eq!(asked(&remove(id, true), &placed, false), Err("node 8 still holds 12 shards".to_owned()));
+        let garbage = [(8, Held { garbage: 2, leftovers: 1, ..Held::default() })];
+        assert!(asked(&remove(id, false), &garbage, true).unwrap_err().contains("node 8 still has 3 shards to drop"));
+        assert!(asked(&remove(id, true), &garbage, true).unwrap_err().contains("in service"));
+        assert_eq!(asked(&remove(id, true), &garbage, false), Ok(gone(true)));
+        let held = [(0, Held { placed: 3, ..Held::default() })];
+        assert!(asked(&remove("0", false), &held, true).unwrap_err().contains("holds 3: drain it first"));
+    }
+}
