@@ -27,7 +27,7 @@ pub const READ_HEDGE_MAX: Duration = Duration::from_millis(400);
 /// A node that does not answer is asked where nothing else is left, and for this long.
 pub const READ_GONE_WAIT: Duration = Duration::from_secs(1);
 /// A read of some stripes that is not complete after this has failed.
-pub const READ_WAIT_MAX: Duration = Duration::from_secs(8);
+pub const READ_WAIT_MAX: Duration = Duration::from_secs(6);
 /// A probe of a node in trouble has failed after this.
 pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A client that sends no byte of its body for this long is given up.
@@ -131,6 +131,9 @@ pub const NET_QUIET_LOG_AFTER: Duration = Duration::from_secs(3);
 
 /// Node ids that a host's name has for itself: as many drives it may have.
 pub const NODES_OF_HOST_MAX: u32 = 64;
+/// How often a host looks whether the metadata has another layout, and how long its ring may lag behind.
+pub const LAYOUT_LOOK_EVERY: Duration = Duration::from_millis(50);
+pub const RING_LAG_MAX: Duration = Duration::from_millis(150);
 /// A host is given this long to answer a question about the membership.
 pub const MEMBERSHIP_PATIENCE: Duration = Duration::from_secs(6);
 /// Hosts ask each other how their drives are this often, and take one that does not answer in time for absent.

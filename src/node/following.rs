@@ -5,14 +5,12 @@ use super::metadata::layout;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::membership::{AddressBook, HostWatch};
 use crate::actors::peers::{HashRing, LayoutChanged};
+use crate::limits::LAYOUT_LOOK_EVERY;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::view::MetaView;
 use crate::types::{Epoch, HostId, NodeId};
 use actix::Addr;
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Those who are told.
 pub(super) struct Followers {
@@ -31,7 +29,7 @@ impl Followers {
                     Err(error) => tracing::warn!(%error, "the layout cannot be read"),
                 }
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(LAYOUT_LOOK_EVERY).await;
         }
     }
 

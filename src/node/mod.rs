@@ -38,6 +38,7 @@ use status::HostStatus;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
@@ -159,7 +160,9 @@ async fn start(
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
     let (chores, handles) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub);
+    let is_known = Arc::new(AtomicBool::new(false));
     let status = HostStatus {
+        is_known: Arc::clone(&is_known),
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
         dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
@@ -180,6 +183,7 @@ async fn start(
         health,
         healing: handles.healing,
         ring: requests.ring,
+        is_known,
     });
     let keeping = place.take().await?;
     let options = api_options(config, credentials, &place.member.host);

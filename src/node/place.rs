@@ -13,6 +13,7 @@ use crate::types::{Epoch, NodeId};
 use actix::Addr;
 use metadata::MetadataError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -27,6 +28,8 @@ pub(super) struct Place {
     pub health: HealthBoard,
     pub healing: HealerHandle,
     pub ring: Addr<HashRing>,
+    /// Whether this host and its drives are known to the metadata.
+    pub is_known: Arc<AtomicBool>,
 }
 
 /// What goes on behind. Ends only where the host cannot go on, with the reason.
@@ -121,6 +124,7 @@ impl Place {
         metadata::register_host(&self.metadata, &self.member).await?;
         let returned = metadata::register_drives(&self.around, &self.metadata, &self.member.host).await?;
         returned.iter().for_each(|node| self.healing.reconcile(*node));
+        self.is_known.store(true, Ordering::Release);
         Ok(())
     }
 }

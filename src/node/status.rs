@@ -9,12 +9,15 @@ use crate::types::{Geometry, NodeId};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug)]
 pub(super) struct HostStatus {
     pub context: Arc<RequestContext>,
     pub metadata: MetaHandle,
     pub dirs: BTreeMap<NodeId, PathBuf>,
+    /// Whether this host and its drives are known to the metadata.
+    pub is_known: Arc<AtomicBool>,
 }
 
 impl HealthSource for HostStatus {
@@ -44,7 +47,9 @@ impl HostStatus {
     fn why_no_metadata(&self) -> Option<String> {
         let status = self.metadata.status();
         let leaderless = || status.leader.is_none().then(|| "no host leads, as far as this one knows".to_owned());
-        status.out_of_service.clone().or_else(leaderless)
+        let unknown =
+            || (!self.is_known.load(Ordering::Acquire)).then(|| "this host is not known to its cluster yet".to_owned());
+        status.out_of_service.clone().or_else(leaderless).or_else(unknown)
     }
 }
 

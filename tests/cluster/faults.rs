@@ -197,7 +197,6 @@ fn a_host_with_a_full_drive_fails_no_request_and_loses_nothing() {
 
 /// Somebody else's file takes the last byte, the store's own reserve included.
 #[test]
-#[ignore = "tables whose commit met a drive without a byte left stay out of service until the host is started again"]
 fn a_host_without_a_byte_left_fails_no_request_and_loses_nothing() {
     let _alone = alone();
     full_drives("a_host_without_a_byte_left", 0);

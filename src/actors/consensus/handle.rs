@@ -3,7 +3,7 @@
 use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
 use super::mirror::ToMirror;
 use super::network::{Kind, Link, Server};
-use super::shared::Shared;
+use super::shared::{Shared, locked};
 use super::start::ReplicaDrive;
 use super::state::SnapshotStore;
 use super::{forward, members, reads};
@@ -254,7 +254,12 @@ impl MetaHandle {
             purged_index: index(metrics.purged),
             mirror_generation: drives.set.generation,
             mirror_members: drives.set.members.iter().copied().collect(),
-            out_of_service: self.inner.shared.fault().or(stopped),
+            out_of_service: self
+                .inner
+                .shared
+                .fault()
+                .or(stopped)
+                .or_else(|| locked(&self.inner.shared.trouble).clone()),
         }
     }
 

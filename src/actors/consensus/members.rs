@@ -10,6 +10,7 @@ use bytes::Bytes;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers, RaftMetrics};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -22,6 +23,9 @@ const VOTER_LAG_MAX: u64 = 1000;
 /// For the next leader to take over.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
+/// A leader may be without tables for so many looks, so far apart.
+const TABLES_LOOK_EVERY: Duration = Duration::from_millis(250);
+const TABLES_LOOKS_MAX: u32 = 4;
 
 pub(super) async fn add_learner(inner: &Inner, host: HostId, address: &str) -> Result<(), MetaError> {
     steer(inner, Steer::AddLearner { host: raft_id(host), address: address.to_owned() }).await
@@ -185,5 +189,20 @@ pub(super) async fn leave_the_lead(inner: &Inner) {
     let handed = timeout(LEAVE_PATIENCE, hand_over(inner, &known, next, LEAVE_PATIENCE)).await;
     if handed != Ok(Steered::Done) {
         tracing::warn!(?handed, "the lead could not be handed over; an election will follow");
+    }
+}
+
+/// A host whose tables are gone can lead nobody: while they are, the lead goes elsewhere. For as long as the replica is there.
+pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
+    let mut looks_without: u32 = 0;
+    loop {
+        tokio::time::sleep(TABLES_LOOK_EVERY).await;
+        let Some(inner) = inner.upgrade() else { return };
+        looks_without = if inner.shared.tables.load().is_some() { 0 } else { looks_without + 1 };
+        if looks_without > TABLES_LOOKS_MAX && inner.leader() == Leader::Here {
+            looks_without = 0;
+            tracing::warn!("this host's metadata tables are gone; another is to lead");
+            leave_the_lead(&inner).await;
+        }
     }
 }

@@ -14,8 +14,11 @@ use openraft::raft::linearizable_read::LinearizerOption;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A read waits this long for a leader, or for tables that are being rebuilt.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// A read waits this long for a leader: an election, and no longer, so that what cannot be answered is told so within ten
+/// seconds, the reading of data included.
+const READ_PATIENCE: Duration = Duration::from_secs(4);
+/// And this long for tables that are being rebuilt: another host may have its own.
+const TABLES_PATIENCE: Duration = Duration::from_secs(4);
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// How long ago a majority may have heard the leader for it to answer without asking again. Followers keep to it for
 /// `start::LEASE` from when they heard it: the difference is for clocks that do not run alike.
@@ -33,7 +36,7 @@ pub(super) async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
     if let Some(tables) = &*shared.tables.load() {
         return Ok(tables.view());
     }
-    timeout(READ_PATIENCE, wait_for_tables(shared)).await.map_err(|_| unavailable("the tables are being rebuilt"))
+    timeout(TABLES_PATIENCE, wait_for_tables(shared)).await.map_err(|_| unavailable("the tables are being rebuilt"))
 }
 
 async fn wait_for_tables(shared: &Shared) -> MetaView {

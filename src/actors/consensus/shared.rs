@@ -166,6 +166,8 @@ pub struct Shared {
     pub sole_voter: SoleVoter,
     /// Why the replica can go on no more.
     pub fault: Mutex<Option<String>>,
+    /// Why there are no tables for now.
+    pub trouble: Mutex<Option<String>>,
     pub opener: CopyOpener,
     pub offload: Offload,
     pub copies_wanted: usize,
@@ -190,7 +192,17 @@ impl Shared {
         locked(&self.fault).clone()
     }
 
+    pub fn set_trouble(&self, why: String) {
+        let news = locked(&self.trouble).replace(why.clone()).is_none();
+        if news {
+            tracing::error!(%why, "the metadata replica has no tables for now");
+        }
+    }
+
     pub fn publish(&self, tables: Option<MetaTables>) {
+        if tables.is_some() {
+            *locked(&self.trouble) = None;
+        }
         self.tables.store(tables.map(Arc::new));
         self.tables_changed.notify_waiters();
     }

@@ -118,6 +118,8 @@ pub struct Healing {
     whole: Vec<ShardId>,
     /// Until when repairs are put off.
     put_off: BTreeMap<ShardId, Duration>,
+    /// Nodes that could be asked at the last look.
+    serving: BTreeSet<NodeId>,
     comparison: Option<Comparison>,
     /// When all nodes are to be compared next, and when some are to be searched for orphans again.
     compare_next: Duration,
@@ -139,6 +141,7 @@ impl Healing {
             repairs: Vec::new(),
             whole: Vec::new(),
             put_off: BTreeMap::new(),
+            serving: BTreeSet::new(),
             comparison: None,
             compare_next,
             orphans_next: BTreeMap::new(),
@@ -219,6 +222,14 @@ impl Healing {
     async fn take_up_repairs(&mut self) -> Result<bool, UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         self.put_off.retain(|_, until| *until > now);
+        let ring = self.context.ring.current();
+        let nodes = ring.nodes().iter().map(|node| node.id);
+        let serving: BTreeSet<NodeId> = nodes.filter(|node| self.context.serves(*node)).collect();
+        if !serving.is_subset(&self.serving) {
+            // One is back: what waited for it need not wait on.
+            self.put_off.clear();
+        }
+        self.serving = serving;
         let mut looked = false;
         if self.queue.is_empty() && self.repairs.len() < self.options.repairs_max {
             looked = self.look_at_queue().await?;

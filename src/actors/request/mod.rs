@@ -23,7 +23,7 @@ use super::healer::FaultSink;
 use super::peers::{Peers, ReadLatencies, RingReader, Suspects, Trust, nodes_beside};
 use crate::ambient::Ambient;
 use crate::limits::{
-    APPEND_LATE_AFTER, APPEND_SUSPECT_WAIT, APPEND_WAIT_MAX, BODY_IDLE_MAX, READ_GONE_WAIT, READ_WAIT_MAX,
+    APPEND_LATE_AFTER, APPEND_SUSPECT_WAIT, APPEND_WAIT_MAX, BODY_IDLE_MAX, READ_GONE_WAIT, READ_WAIT_MAX, RING_LAG_MAX,
 };
 use crate::net::{Peer, PeerError};
 use crate::storage::buffer::BufferPool;
@@ -119,6 +119,10 @@ pub struct RequestContext {
 impl RequestContext {
     /// The way to the host of a node.
     pub async fn peer(&self, node: NodeId) -> Result<Peer, PeerError> {
+        if self.ring.current().host_of(node).is_none() {
+            // The metadata may know of a node before the ring does.
+            tokio::time::sleep(RING_LAG_MAX).await;
+        }
         self.peers.of_node(&self.ring.current(), node).await
     }
 

@@ -26,10 +26,10 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-/// Entries are answered when the follower has synced them, so this bounds a slow sync; heartbeats go besides. Far longer than a
+/// Entries are answered when the follower has synced them, so this bounds a slow sync; heartbeats go besides. Longer than a
 /// follower keeps to its leader and then waits to stand for election: a leader that is heard and does not hear would
 /// otherwise hold off all elections by sending the same entries again and again.
-const APPEND_PATIENCE: Duration = Duration::from_secs(5);
+const APPEND_PATIENCE: Duration = Duration::from_secs(3);
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
 /// A follower installs a snapshot of any size while it is asked in these intervals, and no longer than this.
 const INSTALL_POLL: Duration = Duration::from_millis(50);

@@ -176,6 +176,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         tables_changed: Notify::new(),
         sole_voter: SoleVoter::default(),
         fault: Mutex::new(None),
+        trouble: Mutex::new(None),
         opener: opener(options),
         offload: options.offload,
         copies_wanted: options.copies_wanted.max(1),

@@ -6,6 +6,7 @@ mod tables;
 use super::apply::{ConsensusApply, MetaRaft, SnapshotPolicy};
 use super::forward::{forward_permits, proposal_permits};
 use super::handle::{GroupId, Inner, MetaHandle};
+use super::members::lead_with_tables;
 use super::mirror::{LogStore, Mirror, ToMirror};
 use super::network::{Link, Peers, Server};
 use super::raft_types::{MetaGroup, raft_id};
@@ -39,8 +40,9 @@ pub use copies::write_mirror_file;
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 600;
 const ELECTION_MS_MAX: u64 = 1200;
-/// At least the lease and the longest time to an election.
-const QUORUM_LOSS_MS: u64 = 2 * ELECTION_MS_MAX + 600;
+/// A leader that hears no majority is quiet for so long, then speaks for so long: enough for several elections, since one may
+/// end without a winner.
+const QUORUM_LOSS_MS: u64 = 5 * ELECTION_MS_MAX;
 /// How long a follower keeps to a leader that it heard: openraft makes it the longest time to an election.
 const LEASE: Duration = Duration::from_millis(ELECTION_MS_MAX);
 /// On top of it, after a restart, for clocks that do not run alike.
@@ -156,7 +158,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let actor =
         ConsensusApply::new(raft.clone(), Arc::clone(&shared), snapshots.clone(), options.snapshots, ambient.clone())
             .start();
-    Ok(MetaHandle::new(Inner {
+    let handle = MetaHandle::new(Inner {
         group: options.group,
         actor,
         raft,
@@ -169,7 +171,9 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         server,
         known_applied: AtomicU64::new(0),
         ambient,
-    }))
+    });
+    tokio::spawn(lead_with_tables(Arc::downgrade(&handle.inner)));
+    Ok(handle)
 }
 
 pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, StartError> {

@@ -21,9 +21,12 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Commands applied in one commit, in bytes of the log, about.
 const APPLY_BYTES_MAX: usize = 4 << 20;
+/// Before the tables are tried to be rebuilt again.
+const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the tables are.
 #[derive(Clone, Debug)]
@@ -94,7 +97,7 @@ impl StateMachine {
 
     async fn apply_batch(&mut self, entries: Vec<LogEntry>) -> io::Result<Vec<Vec<Reply>>> {
         let next = after(&self.applied, &entries);
-        for _ in 0..2 {
+        loop {
             let (tables, batch, position) = (self.tables.clone(), entries.clone(), next.encode());
             match self.shared.offload.run(move || apply(&tables, &batch, position)).await? {
                 Ok(replies) => {
@@ -105,13 +108,26 @@ impl StateMachine {
                 Err(ApplyError::Tables(error)) => self.rebuild(&error.to_string()).await?,
             }
         }
-        Err(io::Error::other("the metadata tables fail wherever they are built"))
     }
 
-    /// Makes the tables anew, as they were, on the best drive that can take them. Readers wait meanwhile.
+    /// Makes the tables anew, as they were, wherever that can be done, as soon as it can: drives may be full. Readers wait
+    /// meanwhile, and the lead goes elsewhere. Fails only where no drive is left.
     async fn rebuild(&mut self, why: &str) -> io::Result<()> {
         tracing::warn!(node = %self.place.node, %why, "the metadata tables are rebuilt");
         self.shared.publish(None);
+        loop {
+            let error = match self.rebuild_once().await {
+                Ok(()) => return Ok(()),
+                Err(error) if self.candidates().is_empty() => return Err(error),
+                Err(error) => error,
+            };
+            self.shared.set_trouble(format!("the metadata tables cannot be rebuilt: {error}"));
+            tokio::time::sleep(REBUILD_PAUSE).await;
+        }
+    }
+
+    /// On the best drive that can take them.
+    async fn rebuild_once(&mut self) -> io::Result<()> {
         let mut last = io::Error::other("no drive is left for the metadata tables");
         for node in self.candidates() {
             let number = self.place.number + 1;

@@ -2,9 +2,9 @@
 
 use super::cluster::{Cluster, node_of};
 use crate::actors::drives::test_host::CHUNK_BYTES;
-use crate::actors::healer::{Healed, Healing, HealingOptions};
+use crate::actors::healer::{Healed, Healing, HealingOptions, fault_channel};
 use crate::actors::mover::Moved;
-use crate::actors::upkeep::{Pace, Reclaimed, Reclamation, ReclamationOptions};
+use crate::actors::upkeep::{ClusterContext, Pace, Reclaimed, Reclamation, ReclamationOptions};
 use crate::net::NodeService;
 use crate::storage::meta::record::NodeState;
 use crate::types::{HostId, NodeId, ShardId, ShardIndex};
@@ -17,11 +17,20 @@ pub(super) async fn reclaim(cluster: &Cluster) {
 }
 
 async fn heal(cluster: &mut Cluster) {
-    let options = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
-    let faults = cluster.faults.take().expect("one healer");
-    let (mut healing, _) = Healing::new(cluster.context.clone(), faults, options);
+    let mut source = cluster.faults.take();
+    let hosts: Vec<HostId> = cluster.services.keys().copied().collect();
+    let healer = |host: HostId| {
+        let options = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
+        let faults = source.take().unwrap_or_else(|| fault_channel().1);
+        Healing::new(ClusterContext { host, ..cluster.context.clone() }, faults, options).0
+    };
+    let mut healers: Vec<Healing> = hosts.into_iter().map(healer).collect();
     for _ in 0..100_000 {
-        if healing.advance().await.expect("a step") == Healed::Nothing {
+        let mut is_quiet = true;
+        for healing in &mut healers {
+            is_quiet &= healing.advance().await.expect("a step") == Healed::Nothing;
+        }
+        if is_quiet {
             return;
         }
     }
