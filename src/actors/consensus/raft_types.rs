@@ -19,7 +19,11 @@ openraft::declare_raft_types!(
         R = Replies,
         NodeId = u64,
         Node = BasicNode,
+        AsyncRuntime = SeededRuntime,
 );
+
+/// Tokio with randomness from a seed; whatever of openraft starts tasks runs within its scope.
+pub type SeededRuntime = openraft::rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
 
 pub type LeaderId = leader_id_adv::LeaderId<u64, u64>;
 pub type CommittedLeaderId = <LeaderId as RaftLeaderId>::Committed;

@@ -1,12 +1,13 @@
 //! openraft's way to other replicas: each of its requests as one call, a snapshot as many.
 
+use super::hearing::Hearing;
 use super::link::{Link, LinkError};
 use super::messages::{Appended, Voted};
 use super::messages::{
     AskVote, InstallSnapshot, Installing, Kind, PieceTaken, SnapshotPiece, Transfer, Transferred, encode,
     encode_append, encode_plain,
 };
-use crate::actors::consensus::raft_types::{MetaGroup, Vote, ballot_of, log_id_of, position_of, vote_of};
+use crate::actors::consensus::raft_types::{MetaGroup, Vote, ballot_of, log_id_of, position_of, raft_id, vote_of};
 use crate::actors::consensus::shared::Offload;
 use crate::actors::consensus::state::{SnapshotFile, SnapshotReader};
 use crate::ambient::Ambient;
@@ -14,6 +15,7 @@ use crate::limits::SNAPSHOT_PIECE_BYTES;
 use crate::net::GroupError;
 use crate::storage::raft_log::Ballot;
 use crate::types::HostId;
+use bytes::Bytes;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
@@ -22,13 +24,13 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Entries are answered when the follower has synced them, so this bounds a slow sync; heartbeats go besides. Longer than a
-/// follower keeps to its leader and then waits to stand for election: a leader that is heard and does not hear would
-/// otherwise hold off all elections by sending the same entries again and again.
+/// Entries are answered when the follower has synced them, so this bounds a slow sync; heartbeats go besides.
 const APPEND_PATIENCE: Duration = Duration::from_secs(3);
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
 /// A follower installs a snapshot of any size while it is asked in these intervals, and no longer than this.
@@ -41,6 +43,7 @@ const PIECES_AGAIN_MAX: u32 = 100;
 #[derive(Clone, Debug)]
 pub struct Peers {
     pub link: Link,
+    pub hearing: Arc<Hearing>,
     pub offload: Offload,
     pub ambient: Ambient,
 }
@@ -77,6 +80,22 @@ fn unreachable_for(why: String) -> StreamingError<MetaGroup> {
 }
 
 impl Peer {
+    async fn ask<A: DeserializeOwned>(&self, kind: Kind, body: Bytes, within: Duration) -> Result<A, LinkError> {
+        let answer = self.peers.link.ask(self.host, kind, body, within).await;
+        if answer.is_ok() {
+            self.peers.hearing.note_answer(raft_id(self.host));
+        }
+        answer
+    }
+
+    /// Before anything that makes a follower keep to this leader.
+    fn require_voice(&self) -> Result<(), Unreachable<MetaGroup>> {
+        match self.peers.hearing.may_speak() {
+            true => Ok(()),
+            false => Err(Unreachable::new(&io::Error::other("this leader hears no majority"))),
+        }
+    }
+
     async fn send_snapshot(
         &mut self,
         ballot: Ballot,
@@ -87,13 +106,13 @@ impl Peer {
         let failed = |error: io::Error| unreachable_for(error.to_string());
         let reader = SnapshotReader::open(file, skip, self.peers.offload).await.map_err(failed)?;
         let transfer = self.peers.ambient.random_u128();
-        let (link, total_bytes) = (&self.peers.link, reader.total_bytes());
+        let total_bytes = reader.total_bytes();
         let (mut offset, mut again) = (0, 0);
         while offset < total_bytes {
             let piece = reader.read(offset, SNAPSHOT_PIECE_BYTES).await.map_err(failed)?;
             let end = offset + piece.len() as u64;
             let body = encode(&SnapshotPiece { ballot, transfer, total_bytes, offset }, &[&piece]);
-            match link.ask(self.host, Kind::SnapshotPiece, body, PIECE_PATIENCE).await.map_err(rpc_error)? {
+            match self.ask(Kind::SnapshotPiece, body, PIECE_PATIENCE).await.map_err(rpc_error)? {
                 PieceTaken::HigherVote(higher) => return Ok(SnapshotResponse::new(vote_of(higher))),
                 PieceTaken::Next(next) if next == end => offset = next,
                 PieceTaken::Next(next) if next < end && again < PIECES_AGAIN_MAX => {
@@ -105,7 +124,7 @@ impl Peer {
         }
         let body = encode_plain(&InstallSnapshot { ballot, transfer });
         loop {
-            let asked = link.ask(self.host, Kind::SnapshotInstall, body.clone(), PIECE_PATIENCE);
+            let asked = self.ask(Kind::SnapshotInstall, body.clone(), PIECE_PATIENCE);
             match asked.await.map_err(rpc_error)? {
                 Installing::Busy => tokio::time::sleep(INSTALL_POLL).await,
                 Installing::Done(vote) => return Ok(SnapshotResponse::new(vote_of(vote))),
@@ -123,8 +142,9 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         rpc: AppendEntriesRequest<MetaGroup>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<MetaGroup>, RPCError<MetaGroup>> {
+        self.require_voice()?;
         let within = if rpc.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
-        let asked = self.peers.link.ask(self.host, Kind::Append, encode_append(rpc), within);
+        let asked = self.ask(Kind::Append, encode_append(rpc), within);
         asked.await.map(Appended::into).map_err(rpc_error)
     }
 
@@ -134,7 +154,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         option: RPCOption,
     ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
         let body = encode_plain(&AskVote::from(rpc));
-        self.peers.link.ask(self.host, Kind::Vote, body, option.hard_ttl()).await.map(Voted::into).map_err(rpc_error)
+        self.ask(Kind::Vote, body, option.hard_ttl()).await.map(Voted::into).map_err(rpc_error)
     }
 
     async fn pre_vote(
@@ -143,7 +163,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         option: RPCOption,
     ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
         let body = encode_plain(&AskVote::from(rpc));
-        let asked = self.peers.link.ask(self.host, Kind::PreVote, body, option.hard_ttl());
+        let asked = self.ask(Kind::PreVote, body, option.hard_ttl());
         asked.await.map(Voted::into).map_err(rpc_error)
     }
 
@@ -154,6 +174,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<MetaGroup>, StreamingError<MetaGroup>> {
+        self.require_voice()?;
         let sending = self.send_snapshot(ballot_of(&vote), snapshot.snapshot);
         tokio::select! {
             biased;
@@ -175,7 +196,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
             to: *request.to_node_id(),
             last: request.last_log_id().copied().map(position_of),
         });
-        let asked = self.peers.link.ask(self.host, Kind::Transfer, body, option.hard_ttl());
+        let asked = self.ask(Kind::Transfer, body, option.hard_ttl());
         Ok(match asked.await.map_err(rpc_error)? {
             Transferred::Accepted => Ok(()),
             Transferred::VoteChanged { expected, actual } => {

@@ -2,12 +2,14 @@
 //! bytes is the cluster's transport (`net::GroupTransport`).
 
 mod client;
+mod hearing;
 mod incoming;
 mod link;
 mod messages;
 mod server;
 
 pub use client::Peers;
+pub use hearing::{Hearing, Patience};
 pub use link::Link;
 pub use messages::{
     Forward, ForwardOutcome, Forwarded, Kind, ReadAt, ReadIndex, Steer, Steered, decode, decode_plain, encode,

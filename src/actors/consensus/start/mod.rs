@@ -8,8 +8,8 @@ use super::forward::{forward_permits, proposal_permits};
 use super::handle::{GroupId, Inner, MetaHandle};
 use super::members::lead_with_tables;
 use super::mirror::{LogStore, Mirror, ToMirror};
-use super::network::{Link, Peers, Server};
-use super::raft_types::{MetaGroup, raft_id};
+use super::network::{Hearing, Link, Patience, Peers, Server};
+use super::raft_types::{SeededRuntime, raft_id};
 use super::reads::confirm_sole_voter;
 use super::shared::{Drive, DriveRole, Offload, Shared};
 use super::state::{SnapshotStore, StateHome, StateMachine};
@@ -40,11 +40,14 @@ pub use copies::write_mirror_file;
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 600;
 const ELECTION_MS_MAX: u64 = 1200;
-/// A leader that hears no majority is quiet for so long, then speaks for so long: enough for several elections, since one may
-/// end without a winner.
-const QUORUM_LOSS_MS: u64 = 5 * ELECTION_MS_MAX;
 /// How long a follower keeps to a leader that it heard: openraft makes it the longest time to an election.
 const LEASE: Duration = Duration::from_millis(ELECTION_MS_MAX);
+/// Of a leader that hears no majority: two elections long, and for two heartbeats.
+const PATIENCE: Patience = Patience {
+    lease: LEASE,
+    probe_every: Duration::from_millis(4 * ELECTION_MS_MAX),
+    probe: Duration::from_millis(5 * HEARTBEAT_MS / 2),
+};
 /// On top of it, after a restart, for clocks that do not run alike.
 const LEASE_MARGIN: Duration = Duration::from_millis(100);
 /// Until this host, where it is alone, leads its group.
@@ -210,8 +213,6 @@ async fn start_raft(
         max_payload_entries: 64,
         // A host that was cut off asks whether it could win before it calls an election.
         enable_pre_vote: Some(true),
-        // A leader that speaks and hears no majority falls silent for so long, that another may be elected.
-        quorum_loss_probe_interval: Some(QUORUM_LOSS_MS),
         // Until it is said otherwise (`keep_silent`).
         enable_elect: false,
         // Entries leave for followers before they are synced here. After a restart they may be there and not here, so this
@@ -221,10 +222,15 @@ async fn start_raft(
     };
     let config = Arc::new(config.validate().map_err(|error| failed(error.to_string()))?);
     let own = raft_id(options.host);
-    let peers = Peers { link, offload: options.offload, ambient: options.ambient.clone() };
-    let raft: MetaRaft = Raft::<MetaGroup, StateMachine>::new(own, config, peers, store, machine)
+    let hearing = Arc::new(Hearing::new(own, PATIENCE, options.ambient.clone()));
+    let peers =
+        Peers { link, hearing: Arc::clone(&hearing), offload: options.offload, ambient: options.ambient.clone() };
+    // What openraft draws, times to elections above all, comes from the ambient's randomness, too.
+    let seed = options.ambient.random_u128() as u64;
+    let raft: MetaRaft = SeededRuntime::scope(seed, Raft::new(own, config, peers, store, machine))
         .await
         .map_err(|error| failed(error.to_string()))?;
+    hearing.follow(raft.metrics());
     let members = match &options.forming {
         Forming::Alone => BTreeMap::from([(options.host, options.address.clone())]),
         Forming::Founders(founders) if !founders.contains_key(&options.host) => {

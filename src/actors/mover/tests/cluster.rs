@@ -12,10 +12,10 @@ use crate::actors::peers::{
     ConnectionPool, Dial, DialError, HashRing, LayoutChanged, ReadLatencies, RingReader, Suspects,
 };
 use crate::actors::request::{ActiveReads, InPlace, Metadata, RequestContext, RequestTimes};
-use crate::actors::upkeep::{ClusterContext, Pace};
+use crate::actors::upkeep::{ClusterContext, Pace, ReadsService};
 use crate::actors::{get_task, put_task};
 use crate::ambient::{Ambient, Clock};
-use crate::net::{NodeService, Peer, pipe};
+use crate::net::{NoGroups, NodeService, Peer, ServedHost};
 use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, Reply, WriteConditions};
@@ -34,9 +34,10 @@ use std::time::Duration;
 const STEPS_MAX: usize = 100_000;
 pub(super) const DRIVES: u32 = 2;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pipes {
     services: Mutex<BTreeMap<HostId, Arc<LocalNode>>>,
+    reads: ActiveReads,
 }
 
 #[async_trait::async_trait]
@@ -44,7 +45,8 @@ impl Dial for Pipes {
     async fn dial(&self, host: HostId) -> Result<Peer, DialError> {
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let service = services.get(&host).ok_or(DialError { host, why: "it is down".to_owned() })?;
-        Ok(pipe(Arc::clone(service) as Arc<dyn NodeService>))
+        let groups = Arc::new(ReadsService { reads: self.reads.clone(), groups: Arc::new(NoGroups) });
+        Ok(Arc::new(ServedHost { nodes: Arc::clone(service) as Arc<dyn NodeService>, groups }))
     }
 }
 
@@ -74,7 +76,8 @@ impl Cluster {
         let metadata = Arc::new(TableMetadata::new(clock.clone()));
         let bucket = metadata.bucket().await;
         let (hash_ring, ring) = HashRing::new(Layout::default());
-        let pipes = Arc::new(Pipes::default());
+        let reads = ActiveReads::new(clock.clone());
+        let pipes = Arc::new(Pipes { services: Mutex::default(), reads: reads.clone() });
         let (faults, source) = fault_channel();
         let context = ClusterContext {
             host: HostId(1),
@@ -86,7 +89,7 @@ impl Cluster {
             threads: Arc::new(Inline),
             ambient: ambient.clone(),
             load: UserLoad::default(),
-            reads: ActiveReads::new(clock.clone()),
+            reads,
         };
         let requests = Arc::new(RequestContext {
             host: HostId(1),

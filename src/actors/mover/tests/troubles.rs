@@ -13,7 +13,12 @@ use std::time::Duration;
 pub(super) async fn reclaim(cluster: &Cluster) {
     cluster.clock.forward(Duration::from_secs(120));
     let mut reclamation = Reclamation::new(cluster.context.clone(), ReclamationOptions::default());
-    while !matches!(reclamation.advance().await.expect("a step"), Reclaimed::End { .. }) {}
+    for _ in 0..10_000 {
+        if matches!(reclamation.advance().await.expect("a step"), Reclaimed::End { .. }) {
+            return;
+        }
+    }
+    panic!("reclaiming does not come to an end");
 }
 
 async fn heal(cluster: &mut Cluster) {
