@@ -1,26 +1,30 @@
 //! The store's figures: the real binary over HTTP, bounded by time, its CPU seconds apart from the load's (T1, T4).
-//! `cargo bench --bench store -- [--seconds N] [--drives N] [--dir PATH]` prints tables for docs/performance.md.
+//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N] [--dir PATH]` prints tables for docs/performance.md.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 #[path = "load/mod.rs"]
 mod load;
 
+use harness::cluster::{Cluster, Shape};
 use harness::server::Setup;
+use load::target::Target;
 use load::{Budget, bounds, files};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let mut budget = Budget::full();
     let mut drives = vec![1, 4];
+    let mut hosts = None;
     let mut parent = std::env::temp_dir();
     while let Some(name) = arguments.next() {
         let Some(value) = arguments.next() else { return usage(&name) };
         match (name.as_str(), value.parse::<f64>()) {
             ("--seconds", Ok(seconds)) if seconds > 0.0 => budget.each = Duration::from_secs_f64(seconds),
             ("--drives", Ok(count)) if count >= 1.0 => drives = vec![count as usize],
+            ("--hosts", Ok(count)) if count >= 1.0 => hosts = Some(count as usize),
             ("--dir", _) => parent = PathBuf::from(value),
             _ => return usage(&name),
         }
@@ -31,6 +35,9 @@ fn main() {
         budget.each.as_secs_f64()
     );
     println!("{}", files::table(&files::measure(&parent, budget.each)));
+    if let Some(count) = hosts {
+        return cluster(count, &parent, &budget);
+    }
     for count in drives {
         let root = tempfile::tempdir_in(&parent).expect("the directory can be written");
         let (found, server) =
@@ -39,14 +46,23 @@ fn main() {
         drop(server);
         std::fs::remove_dir_all(root.path().join("bounds")).expect("the directory can be removed");
         let server = Setup::drives(root.path(), count).start();
-        println!("{}", load::table(&load::run(&server, &budget)));
+        let figures = load::run(&Target::from(&server), &budget);
+        println!("{}\n{}", load::table(&figures), load::stages(&figures));
         let (_, ended, took) = server.stop();
         assert!(ended.status.success(), "the store did not stop well: {}", ended.stderr);
         println!("stopped in {} ms\n", took.as_millis());
     }
 }
 
+/// So many hosts of one drive each, as processes that share this machine, over QUIC on loopback.
+fn cluster(hosts: usize, parent: &Path, budget: &Budget) {
+    let shape = Shape { founders: hosts, is_direct: true, parent: parent.to_owned(), ..Shape::three(1, 1) };
+    let cluster = Cluster::formed(&shape);
+    let figures = load::run(&Target::from(&cluster), budget);
+    println!("{hosts} hosts:\n\n{}\n{}", load::table(&figures), load::stages(&figures));
+}
+
 fn usage(what: &str) {
-    eprintln!("{what} makes no sense; expected --seconds N, --drives N or --dir PATH");
+    eprintln!("{what} makes no sense; expected --seconds N, --drives N, --hosts N or --dir PATH");
     std::process::exit(2);
 }

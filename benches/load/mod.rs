@@ -5,13 +5,14 @@
 
 pub mod bounds;
 pub mod files;
+pub mod target;
 
 use crate::harness::client::{Body, S3};
 use crate::harness::data;
-use crate::harness::server::Server;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use target::Target;
 
 const BUCKET: &str = "bench";
 
@@ -47,8 +48,9 @@ pub struct Figure {
     /// Content moved; keys, for listings.
     pub amount: u64,
     pub wall: Duration,
-    /// The server's, user and system.
+    /// The server's, user and system; and of that, each kind of thread's.
     pub cpu: Duration,
+    pub cpu_by_thread: BTreeMap<String, Duration>,
     pub p50: Duration,
     pub p99: Duration,
     /// On the most synced log, per operation.
@@ -69,8 +71,8 @@ impl Figure {
 }
 
 /// Every workload in turn, writes before reads.
-pub fn run(server: &Server, budget: &Budget) -> Vec<Figure> {
-    let s3 = server.client();
+pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
+    let s3 = target.client(0);
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);
     let large = data::bytes(1, budget.large_bytes);
     let medium = data::bytes(2, 1 << 20);
@@ -87,7 +89,7 @@ pub fn run(server: &Server, budget: &Budget) -> Vec<Figure> {
     let mebibytes = budget.large_bytes >> 20;
     let (most, some, few) = (budget.small_at_once, budget.medium_at_once, budget.large_at_once);
     let work = |name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
-        measure(server, budget, name, at_once, operation)
+        measure(target, budget, name, at_once, operation)
     };
     let mut figures = vec![
         work("PUT 4 KiB, one at a time", 1, &|s3, _, turn| put(s3, &format!("one/{turn}"), &small)),
@@ -124,21 +126,21 @@ fn list(s3: &S3) -> u64 {
 
 /// Runs `operation(client, worker, turn)` on `at_once` workers until the time is over; it answers how much it moved.
 fn measure(
-    server: &Server,
+    target: &Target,
     budget: &Budget,
     name: &str,
     at_once: usize,
     operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync),
 ) -> Figure {
-    let process = server.process();
-    process.reset_resident_peak();
-    let (cpu, written, syncs) = (process.cpu(), process.disk_bytes().written, syncs(server));
+    target.reset_resident_peak();
+    let (cpu, by_thread) = (target.cpu(), target.cpu_by_thread());
+    let (written, syncs) = (target.written_bytes(), target.syncs());
     let amount = AtomicU64::new(0);
     let begun = Instant::now();
     let end = begun + budget.each;
     let mut latencies: Vec<Duration> = std::thread::scope(|scope| {
         let worker = |number: usize| {
-            let (s3, amount) = (server.client(), &amount);
+            let (s3, amount) = (target.client(number), &amount);
             scope.spawn(move || {
                 let mut latencies = Vec::new();
                 for turn in 0.. {
@@ -160,25 +162,25 @@ fn measure(
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     let (operations, amount) = (latencies.len() as u64, amount.into_inner());
     let synced =
-        self::syncs(server).into_iter().map(|(log, after)| after - syncs.get(&log).unwrap_or(&0.0)).fold(0.0, f64::max);
+        target.syncs().into_iter().map(|(log, after)| after - syncs.get(&log).unwrap_or(&0.0)).fold(0.0, f64::max);
+    let spent = |(name, after): (String, Duration)| {
+        let before = by_thread.get(&name).copied().unwrap_or_default();
+        (name, after.saturating_sub(before))
+    };
     Figure {
         name: name.to_owned(),
         at_once,
         operations,
         amount,
         wall,
-        cpu: process.cpu().saturating_sub(cpu),
+        cpu: target.cpu().saturating_sub(cpu),
+        cpu_by_thread: target.cpu_by_thread().into_iter().map(spent).collect(),
         p50: at(0.5),
         p99: at(0.99),
         syncs_per_operation: synced / operations as f64,
-        written_per_byte: (process.disk_bytes().written - written) as f64 / amount.max(1) as f64,
-        resident_bytes_peak: process.resident_bytes_peak(),
+        written_per_byte: (target.written_bytes() - written) as f64 / amount.max(1) as f64,
+        resident_bytes_peak: target.resident_bytes_peak(),
     }
-}
-
-/// Of each log of each drive.
-fn syncs(server: &Server) -> BTreeMap<String, f64> {
-    server.series("sherd_wal_syncs_total")
 }
 
 pub fn table(figures: &[Figure]) -> String {
@@ -207,6 +209,26 @@ pub fn table(figures: &[Figure]) -> String {
             figure.syncs_per_operation,
             figure.resident_bytes_peak >> 20,
         ));
+    }
+    text
+}
+
+/// CPU seconds a GiB of the workloads that move large objects, by what spent them.
+pub fn stages(figures: &[Figure]) -> String {
+    let bulk: Vec<&Figure> =
+        figures.iter().filter(|figure| figure.amount / figure.operations.max(1) > 1 << 20).collect();
+    let names: BTreeSet<&String> = bulk.iter().flat_map(|figure| figure.cpu_by_thread.keys()).collect();
+    let heads: String = bulk.iter().map(|figure| format!(" {} |", figure.name)).collect();
+    let mut text = format!("| CPU s/GiB by thread |{heads}\n|---|{}\n", "---|".repeat(bulk.len()));
+    for name in names {
+        let gibibytes = |figure: &Figure| figure.amount as f64 / f64::from(1 << 30);
+        let of =
+            |figure: &&Figure| figure.cpu_by_thread.get(name).map_or(0.0, |cpu| cpu.as_secs_f64() / gibibytes(figure));
+        let spent: Vec<f64> = bulk.iter().map(of).collect();
+        if spent.iter().any(|spent| *spent >= 0.01) {
+            let cells: String = spent.iter().map(|spent| format!(" {spent:.2} |")).collect();
+            text.push_str(&format!("| {name} |{cells}\n"));
+        }
     }
     text
 }

@@ -19,8 +19,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// From a connection's opening, or the last answer's end, to the whole of a request's head.
-const REQUEST_HEAD_MAX: Duration = Duration::from_secs(15);
+/// From a connection's opening, or the last answer's end, to the whole of a request's head. What came while this host was
+/// frozen counts as late, so this is longer than it takes to move a virtual machine.
+const REQUEST_HEAD_MAX: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// After an answer that leaves a body unread: how long its bytes are discarded, so that the client gets to read the answer.
 const LINGER: Duration = Duration::from_secs(5);

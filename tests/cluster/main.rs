@@ -21,6 +21,7 @@ mod harness;
 mod faults;
 mod forming;
 mod histories;
+mod layout;
 mod ledger;
 mod linear;
 mod load;

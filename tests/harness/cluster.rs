@@ -1,14 +1,18 @@
 //! Several hosts of the real binary, each with directories, ports and environment of its own; the network between them is
 //! the test's. The test's threads share it: one makes trouble while others send requests.
 
+use super::admin::{self, Shards};
 use super::client::{S3, get_plain};
 use super::process::Process;
-use super::server::{ACCESS_KEY, Ended, SECRET_KEY, Server, Setup};
+use super::server::{ACCESS_KEY, Ended, SECRET_KEY, Server, Setup, series_in};
 use super::sigv4::Keys;
 use super::wires::Wires;
 use super::{data, eventually};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::Output;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -27,11 +31,16 @@ pub struct Shape {
     pub drives: usize,
     pub environment: Vec<(String, String)>,
     pub seed: u64,
+    /// The hosts reach each other without the test's fronts between them.
+    pub is_direct: bool,
+    /// Where its directory is made.
+    pub parent: PathBuf,
 }
 
 impl Shape {
     pub fn three(drives: usize, seed: u64) -> Self {
-        Self { founders: 3, joiners: 0, drives, environment: Vec::new(), seed }
+        let parent = std::env::temp_dir();
+        Self { founders: 3, joiners: 0, drives, environment: Vec::new(), seed, is_direct: false, parent }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -62,13 +71,14 @@ pub struct Host {
 impl Cluster {
     /// Everything but the processes.
     pub fn laid_out(shape: &Shape) -> Self {
-        let root = tempfile::tempdir().expect("a temporary directory can be made");
+        let root = tempfile::tempdir_in(&shape.parent).expect("a temporary directory can be made");
         let count = shape.founders + shape.joiners;
         let mut ports = Ports::new(shape.seed);
         let listeners: Vec<SocketAddr> = (0..count).map(|_| ports.udp()).collect();
         let wires = Wires::before(&listeners, shape.seed);
+        let address = |host: usize| if shape.is_direct { listeners[host] } else { wires.address(host) };
         let founders: Vec<String> =
-            (0..shape.founders).map(|host| format!("{}={}", NAMES[host], wires.address(host))).collect();
+            (0..shape.founders).map(|host| format!("{}={}", NAMES[host], address(host))).collect();
         let mut hosts = Vec::new();
         for (number, listener) in listeners.iter().enumerate() {
             let (s3, admin) = (ports.tcp(), ports.tcp());
@@ -83,8 +93,8 @@ impl Cluster {
             setup = match number < shape.founders {
                 true => setup.with("SHERD_HOSTS", &founders.join(",")),
                 false => {
-                    let own = format!("{}={}", NAMES[number], wires.address(number));
-                    setup.with("SHERD_JOIN", &wires.address(0).to_string()).with("SHERD_HOSTS", &own)
+                    let own = format!("{}={}", NAMES[number], address(number));
+                    setup.with("SHERD_JOIN", &address(0).to_string()).with("SHERD_HOSTS", &own)
                 }
             };
             setup.environment.extend(shape.environment.iter().cloned());
@@ -148,9 +158,34 @@ impl Cluster {
         S3::new(self.hosts[host].s3, keys())
     }
 
-    /// A client of each host, which gives up after this long.
+    /// A client of each host that runs, which gives up after this long.
     pub fn clients(&self, timeout: Duration) -> Vec<S3> {
-        self.hosts.iter().map(|host| S3::giving_up_after(host.s3, keys(), timeout)).collect()
+        let running = self.hosts.iter().filter(|host| host.is_running());
+        running.map(|host| S3::giving_up_after(host.s3, keys(), timeout)).collect()
+    }
+
+    /// What `sherd admin` answers, as JSON, asking this host.
+    #[track_caller]
+    pub fn admin(&self, host: usize, arguments: &[&str]) -> Value {
+        admin::json(&self.try_admin(host, arguments))
+    }
+
+    pub fn try_admin(&self, host: usize, arguments: &[&str]) -> Output {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        admin::run(self.hosts[host].admin, &keys(), &arguments)
+    }
+
+    /// Every shard that must exist, by the metadata.
+    #[track_caller]
+    pub fn shards_expected(&self, host: usize) -> Shards {
+        admin::shards(&admin::text(&self.try_admin(host, &["shards"])))
+    }
+
+    /// Every shard that the directories of a stopped host hold.
+    #[track_caller]
+    pub fn shards_held(&self, host: usize) -> Shards {
+        let dirs = self.hosts[host].setup.lock().expect("no one panics with it").dirs.clone();
+        admin::shards(&admin::text(&admin::inventory(&dirs, true)))
     }
 
     /// The logs' last lines, for a failed test.
@@ -185,6 +220,10 @@ impl Host {
 
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.server().is_some()
     }
 
     pub fn process(&self) -> Process {
@@ -243,16 +282,8 @@ impl Host {
 
     /// The sum over a metric's series; none where it has no series or the host does not answer.
     pub fn metric(&self, name: &str) -> Option<f64> {
-        let text = get_plain(self.admin, "/metrics").ok()?.text();
-        let value = |line: &str| {
-            let rest = line.strip_prefix(name)?;
-            if !rest.starts_with(['{', ' ']) {
-                return None;
-            }
-            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
-        };
-        let values: Vec<f64> = text.lines().filter_map(value).collect();
-        (!values.is_empty()).then(|| values.iter().sum())
+        let values = series_in(&get_plain(self.admin, "/metrics").ok()?.text(), name);
+        (!values.is_empty()).then(|| values.values().sum())
     }
 }
 

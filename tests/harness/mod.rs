@@ -4,6 +4,7 @@
 // Each binary that includes this uses a part of it.
 #![allow(dead_code)]
 
+pub mod admin;
 pub mod client;
 pub mod cluster;
 pub mod content;

@@ -1,6 +1,7 @@
 //! What the kernel says about a process (proc(5)), and sending it signals.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -16,17 +17,20 @@ impl Process {
 
     /// User and system time so far.
     pub fn cpu(self) -> Duration {
-        let stat = self.read("stat");
-        let after_name = stat.rsplit_once(')').expect("stat has a name in parentheses").1;
-        let field = |number: usize| -> u64 {
-            after_name
-                .split_whitespace()
-                .nth(number - 3)
-                .and_then(|field| field.parse().ok())
-                .expect("stat has this field")
-        };
-        let ticks = field(14) + field(15);
-        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        name_and_cpu(&self.read("stat")).1
+    }
+
+    /// The same of the threads that live, by their names, numbers in them left out.
+    pub fn cpu_by_thread(self) -> BTreeMap<String, Duration> {
+        let mut found: BTreeMap<String, Duration> = BTreeMap::new();
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).expect("the process lives");
+        for thread in threads.flatten() {
+            // It may have ended meanwhile.
+            let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else { continue };
+            let (name, cpu) = name_and_cpu(&stat);
+            *found.entry(name.trim_end_matches(|last: char| !last.is_alphabetic()).to_owned()).or_default() += cpu;
+        }
+        found
     }
 
     pub fn resident_bytes(self) -> u64 {
@@ -62,6 +66,18 @@ impl Process {
 pub struct DiskBytes {
     pub read: u64,
     pub written: u64,
+}
+
+/// Of a line of `stat`.
+fn name_and_cpu(stat: &str) -> (&str, Duration) {
+    let (before, after_name) = stat.rsplit_once(')').expect("stat has a name in parentheses");
+    let name = before.split_once('(').expect("stat has a name in parentheses").1;
+    let field = |number: usize| -> u64 {
+        let field = after_name.split_whitespace().nth(number - 3);
+        field.and_then(|field| field.parse().ok()).expect("stat has this field")
+    };
+    let ticks = field(14) + field(15);
+    (name, Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
 fn number_after(text: &str, name: &str) -> u64 {

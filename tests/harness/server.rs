@@ -190,13 +190,7 @@ impl Server {
     }
 
     pub fn try_series(&self, name: &str) -> Result<BTreeMap<String, f64>, ureq::Error> {
-        let text = self.admin("/metrics")?.text();
-        let series = |line: &str| {
-            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
-            let is_same = labels.is_empty() || labels.starts_with('{');
-            Some((labels.to_owned(), is_same.then(|| value.parse().ok())??))
-        };
-        Ok(text.lines().filter_map(series).collect())
+        Ok(series_in(&self.admin("/metrics")?.text(), name))
     }
 
     /// The value of a metric, summed over its series that have all of these labels.
@@ -253,6 +247,16 @@ impl Server {
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_some()
     }
+}
+
+/// A metric's value for each combination of its labels, in the text that `/metrics` serves.
+pub fn series_in(text: &str, name: &str) -> BTreeMap<String, f64> {
+    let series = |line: &str| {
+        let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+        let is_same = labels.is_empty() || labels.starts_with('{');
+        Some((labels.to_owned(), is_same.then(|| value.parse().ok())??))
+    };
+    text.lines().filter_map(series).collect()
 }
 
 impl Drop for Server {

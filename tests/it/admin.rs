@@ -1,6 +1,7 @@
 //! `sherd admin` and the API behind it, with the real binary: who may ask, what each command says, and that the inventory of a
 //! stopped host agrees with the metadata, shard by shard.
 
+use crate::harness::admin::{self, Shards, inventory, json, shards, text};
 use crate::harness::server::{Server, Setup};
 use crate::harness::sigv4::Keys;
 use crate::harness::{data, eventually};
@@ -18,49 +19,11 @@ fn admin(server: &Server, arguments: &[&str]) -> Output {
 }
 
 fn admin_as(server: &Server, keys: &Keys, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
-    command.env_clear().env("SHERD_ADMIN_URL", format!("http://{}", server.admin));
-    command.env("SHERD_ACCESS_KEY", &keys.access).env("SHERD_SECRET_KEY", &keys.secret);
-    command.arg("admin").args(arguments).output().unwrap()
-}
-
-#[track_caller]
-fn text(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&text(output)).unwrap()
-}
-
-/// By blob, shard and node: how many chunks.
-type Shards = BTreeMap<(String, u64, u64), u64>;
-
-fn shards(lines: &str) -> Shards {
-    let rows = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let rows = rows.filter(|row| row["kind"].as_str().is_none_or(|kind| kind == "shard"));
-    rows.map(|row| {
-        let number = |name: &str| row[name].as_u64().unwrap();
-        assert_eq!(row["corrupt"].as_u64().unwrap_or(0), 0, "{row}");
-        ((row["blob"].as_str().unwrap().to_owned(), number("shard"), number("node")), number("chunks"))
-    })
-    .collect()
+    admin::run(server.admin, keys, arguments)
 }
 
 fn expected(server: &Server) -> Shards {
     shards(&text(&admin(server, &["shards", "--json"])))
-}
-
-fn inventory(dirs: &[PathBuf], json: bool) -> Output {
-    let dirs: Vec<&str> = dirs.iter().map(|dir| dir.to_str().unwrap()).collect();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
-    command.env_clear().args(["admin", "inventory", "--data", &dirs.join(",")]);
-    if json {
-        command.arg("--json");
-    }
-    command.output().unwrap()
 }
 
 /// Everything below a directory: path, length and time of the last change.

@@ -4,19 +4,23 @@
 mod load;
 
 use crate::harness::server::{Server, Setup};
+use load::target::Target;
 use load::{Budget, bounds, files};
 use std::time::Duration;
 
 #[test]
 fn the_benchmark_gives_every_figure() {
     let (root, server) = Server::fresh();
-    let figures = load::run(&server, &Budget::tiny());
+    let figures = load::run(&Target::from(&server), &Budget::tiny());
     assert_eq!(figures.len(), 11);
     for figure in &figures {
         assert!(figure.operations > 0 && figure.per_second() > 0.0 && figure.p99 >= figure.p50, "{figure:?}");
     }
     assert!(figures[1].syncs_per_operation > 0.0, "strict PUTs are synced: {:?}", figures[1]);
     assert_eq!(load::table(&figures).lines().count(), figures.len() + 2);
+    let spent: Duration = figures.iter().flat_map(|figure| figure.cpu_by_thread.values()).sum();
+    let all: Duration = figures.iter().map(|figure| figure.cpu).sum();
+    assert!(spent <= all + Duration::from_millis(500) && spent * 2 > all, "{spent:?} of {all:?} are some thread's");
     let plain = files::measure(root.path(), Duration::from_millis(50));
     assert!(plain.copy_mebibytes_per_second > 0.0 && plain.own_files_per_second > 0.0);
     assert!(files::table(&plain).contains("a file each") && load::hardware().contains("cores"));

@@ -85,7 +85,7 @@ fn write_on(meta: MetaHandle, bucket: BucketId, first: u128, acknowledged: Rc<Ce
             if let Ok(Reply::ObjectPut { .. }) = meta.propose(put(bucket, "key", id, &id.to_be_bytes())).await {
                 acknowledged.set(acknowledged.get().max(id));
             }
-            sleep(Duration::from_millis(3)).await;
+            sleep(Duration::from_millis(15)).await;
         }
     })
 }
@@ -118,7 +118,7 @@ fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_repla
                     assert!(found >= Some(before), "seed {seed}: read {found:?} after {before} was acknowledged");
                     read_after_succession += usize::from(cut.elapsed() > Duration::from_secs(3));
                 }
-                sleep(Duration::from_millis(2)).await;
+                sleep(Duration::from_millis(7)).await;
             }
             let went_on = acknowledged.get().saturating_sub(acknowledged_before);
             assert!(went_on > 0, "seed {seed}: the others go on");

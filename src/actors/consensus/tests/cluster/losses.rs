@@ -38,7 +38,7 @@ fn write_everywhere(
                 match meta.propose(put(bucket, &key, id, &id.to_be_bytes())).await {
                     Ok(Reply::ObjectPut { .. }) => {
                         ledger.borrow_mut().acknowledged.insert(key.clone(), id);
-                        sleep(Duration::from_millis(4)).await;
+                        sleep(Duration::from_millis(25)).await;
                     }
                     Ok(other) => panic!("a put is never answered {other:?}"),
                     Err(_) => sleep(Duration::from_millis(50)).await,

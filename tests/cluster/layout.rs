@@ -1,0 +1,126 @@
+//! Hosts that come and go under load: shards follow the layout, and nobody notices.
+
+use crate::harness::admin::text;
+use crate::harness::client::Body;
+use crate::harness::cluster::{Cluster, Shape};
+use crate::harness::{data, eventually};
+use crate::trial::{Trial, alone, pass, seed};
+use serde_json::Value;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(240);
+const BUCKET: &str = "still";
+const OBJECTS: u64 = 48;
+const OBJECT_BYTES: usize = 1 << 20;
+/// Three data and three parity shards, of which the fourth of four hosts gets its part.
+const SHARD_BYTES_PER_BYTE: f64 = 6.0 / 3.0;
+const HOSTS: f64 = 4.0;
+
+/// What does not change, so that it is known how much is to be moved.
+fn fill(cluster: &Cluster) {
+    let s3 = cluster.client(0);
+    s3.create_bucket(BUCKET).expect("it answers").expect(200);
+    for object in 0..OBJECTS {
+        let put = s3.put(BUCKET, &object.to_string(), &data::bytes(object, OBJECT_BYTES));
+        put.expect("it answers").expect(200);
+    }
+}
+
+fn check(cluster: &Cluster, host: usize) {
+    let s3 = cluster.client(host);
+    for object in 0..OBJECTS {
+        let found = s3.get(BUCKET, &object.to_string()).expect("it answers").expect(200);
+        assert!(found.body == data::bytes(object, OBJECT_BYTES), "object {object} at host {host}");
+    }
+    let listed = s3.call("GET", &format!("/{BUCKET}"), &[("list-type", "2")], &[], Body::None);
+    let listed = listed.expect("it answers").expect(200).text();
+    assert_eq!(crate::harness::xml::texts(&listed, "Key").len() as u64, OBJECTS);
+}
+
+fn bytes_moved(cluster: &Cluster) -> f64 {
+    cluster.hosts.iter().filter_map(|host| host.metric("sherd_moved_bytes_total")).sum()
+}
+
+/// Shards named for the drives of a host.
+fn shards_of(layout: &Value, name: &str) -> u64 {
+    let nodes = layout["nodes"].as_array().expect("it lists the nodes").iter();
+    nodes.filter(|node| node["host_name"] == name).map(|node| node["shards"].as_u64().expect("a number")).sum()
+}
+
+/// Every running host has nothing left to move by the newest layout; the layout then.
+fn wait_until_moved(cluster: &Cluster) -> Value {
+    eventually(PATIENCE, "the shards to be moved", || {
+        let running = cluster.hosts.iter().filter(|host| host.is_running());
+        let shown: Vec<Value> = running.map(|host| cluster.admin(host.number(), &["layout", "show"])).collect();
+        let settled =
+            |layout: &Value| layout["moving"]["settled"] == true && layout["moving"]["epoch"] == layout["epoch"];
+        let is_one = shown.iter().all(|layout| layout["epoch"] == shown[0]["epoch"] && settled(layout));
+        pass(Duration::from_millis(300));
+        is_one.then(|| shown[0].clone())
+    })
+}
+
+/// P4: three hosts become four and three again; about a quarter moves each time, no request fails, and the host that goes
+/// ends empty.
+#[test]
+fn three_hosts_become_four_and_three_again_and_fail_no_request() {
+    let _alone = alone();
+    let name = "three_hosts_become_four_and_three_again";
+    let mut trial = Trial::begin(name, &Shape { joiners: 1, ..Shape::three(2, seed()) });
+    fill(&trial.cluster);
+    let still = (OBJECTS * OBJECT_BYTES as u64) as f64 * SHARD_BYTES_PER_BYTE / HOSTS;
+
+    let report = trial.under_load(|cluster| {
+        cluster.start(3);
+        cluster.wait_until_ready(3);
+        let layout = eventually(PATIENCE, "the new host to be in the layout", || {
+            let layout = wait_until_moved(cluster);
+            (shards_of(&layout, "d") > 0).then_some(layout)
+        });
+        assert!(shards_of(&layout, "d") >= OBJECTS, "{layout}");
+    });
+    let came = bytes_moved(&trial.cluster);
+    // What the load holds changes while it is moved; it is small.
+    let most = still + trial.object_bytes() as f64 * SHARD_BYTES_PER_BYTE / HOSTS;
+    eprintln!("{name}: to the new host {came} bytes, ideal {still} to {most}: {}", report.words());
+    report.check(None);
+    assert!((0.8 * still..1.2 * most).contains(&came), "{came} bytes were moved; ideal are {still} to {most}");
+    trial.wait_until_whole();
+    trial.verify();
+    (0..4).for_each(|host| check(&trial.cluster, host));
+    trial.compare_inventories();
+
+    // Counted from zero again, since all were restarted.
+    let report = trial.under_load(|cluster| {
+        cluster.admin(0, &["layout", "drain", "d"]);
+        let layout = wait_until_moved(cluster);
+        assert_eq!(shards_of(&layout, "d"), 0, "{layout}");
+    });
+    let went = bytes_moved(&trial.cluster);
+    let most = still + trial.object_bytes() as f64 * SHARD_BYTES_PER_BYTE / HOSTS;
+    eprintln!("{name}: from the host that goes {went} bytes, ideal {still} to {most}: {}", report.words());
+    report.check(None);
+    assert!((0.8 * still..1.2 * most).contains(&went), "{went} bytes were moved; ideal are {still} to {most}");
+
+    let report = trial.under_load(|cluster| {
+        // What was moved off stays for reads that began before.
+        eventually(PATIENCE, "the host to be empty", || {
+            pass(Duration::from_secs(2));
+            cluster.try_admin(1, &["layout", "remove", "d"]).status.success().then_some(())
+        });
+        let words =
+            text(&crate::harness::admin::run(cluster.hosts[2].admin, &crate::harness::cluster::keys(), &["info"]));
+        assert!(!words.contains("\nd "), "{words}");
+        cluster.stop(3);
+        pass(Duration::from_secs(1));
+    });
+    eprintln!("{name}: removed: {}", report.words());
+    report.check(None);
+    let left = trial.cluster.shards_held(3);
+    assert_eq!(left.len(), 0, "the host that went ends empty: {left:?}");
+    trial.wait_until_whole();
+    trial.verify();
+    (0..3).for_each(|host| check(&trial.cluster, host));
+    trial.compare_inventories();
+    trial.end(name);
+}
