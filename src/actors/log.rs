@@ -7,6 +7,7 @@ mod state;
 mod syncer;
 mod wal_writer;
 
+use self::append_queue::Patience;
 use self::segment_allocator::SegmentAllocator;
 use self::state::LogState;
 use self::syncer::Syncer;
@@ -110,11 +111,31 @@ impl LogHandle {
         &self,
         records: Vec<NewRecord>,
     ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
-        let ack = match self.state.options.durability {
+        self.enqueue(records, self.strict_ack())
+    }
+
+    /// What an append waits for, as the log's durability has it.
+    fn strict_ack(&self) -> Ack {
+        match self.state.options.durability {
             Durability::Strict => Ack::Synced,
             Durability::Relaxed { .. } => Ack::Written,
-        };
-        self.enqueue(records, ack)
+        }
+    }
+
+    /// As `submit`, for records that have nowhere else to go: waits without end for a drive that stalls, and for room on
+    /// one that is full, and keeps the order meanwhile. Refused only where the log fails or is closed.
+    pub fn submit_patiently(
+        &self,
+        records: Vec<NewRecord>,
+    ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
+        let ack = self.strict_ack();
+        let pending = self.try_enqueue(records, ack, Patience::Endless);
+        async move {
+            match pending? {
+                None => Ok(Vec::new()),
+                Some(answer) => answer.await.unwrap_or_else(|_gone| Err(closed())),
+            }
+        }
     }
 
     /// Appends and waits for the write only; made durable by whatever sync comes next, soon.
@@ -135,7 +156,7 @@ impl LogHandle {
         records: Vec<NewRecord>,
         ack: Ack,
     ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
-        let pending = self.try_enqueue(records, ack);
+        let pending = self.try_enqueue(records, ack, Patience::Bounded);
         async move {
             let Some(answer) = pending? else {
                 return Ok(Vec::new());
@@ -148,7 +169,7 @@ impl LogHandle {
         }
     }
 
-    fn try_enqueue(&self, records: Vec<NewRecord>, ack: Ack) -> Result<Option<Answer>, WalError> {
+    fn try_enqueue(&self, records: Vec<NewRecord>, ack: Ack, patience: Patience) -> Result<Option<Answer>, WalError> {
         self.state.check_in_service()?;
         if records.is_empty() {
             return Ok(None);
@@ -158,11 +179,15 @@ impl LogHandle {
             return Err(WalError::OutOfSpace);
         }
         let bytes = records.iter().map(|record| record.body.len() as u64).sum();
-        let queued = self.state.queue(bytes, LOG_QUEUED_BYTES_MAX).ok_or(WalError::Busy)?;
+        let bytes_max = match patience {
+            Patience::Bounded => LOG_QUEUED_BYTES_MAX,
+            Patience::Endless => u64::MAX,
+        };
+        let queued = self.state.queue(bytes, bytes_max).ok_or(WalError::Busy)?;
         // The checksums are computed here, on the caller's thread: the writer is one thread for all.
         let records = records.into_iter().map(CheckedRecord::new).collect();
         let (reply, answer) = oneshot::channel();
-        self.writer.do_send(AppendRecords { records, ack, queued, reply });
+        self.writer.do_send(AppendRecords { records, ack, patience, queued, reply });
         Ok(Some(answer))
     }
 
@@ -227,6 +252,18 @@ impl LogHandle {
     pub async fn close(&self) -> Result<(), WalError> {
         let (reply, answer) = oneshot::channel();
         let closing = self.ask(CloseLog { reply }, answer).await;
+        self.end_threads(closing).await
+    }
+
+    /// As `close`, for as long as the drive takes: afterwards nothing of this log touches the drive any more.
+    pub async fn close_patiently(&self) -> Result<(), WalError> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.do_send(CloseLog { reply });
+        let closing = answer.await.unwrap_or_else(|_gone| Err(closed()));
+        self.end_threads(closing).await
+    }
+
+    async fn end_threads(&self, closing: Result<(), WalError>) -> Result<(), WalError> {
         let outcome = match closing {
             Err(WalError::OutOfService { why }) if why == CLOSED => Ok(()),
             other => other,

@@ -10,11 +10,21 @@ use tokio::sync::oneshot;
 /// Where the answer to a request goes. Its sender may have stopped waiting: then the answer is dropped.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, WalError>>;
 
+/// What becomes of an append where the drive has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It is refused.
+    Bounded,
+    /// It waits until there is some.
+    Endless,
+}
+
 /// An append whose records do not all have a place yet.
 struct Pending {
     records: VecDeque<CheckedRecord>,
     placed: Vec<Location>,
     ack: Ack,
+    patience: Patience,
     reply: Reply<Vec<Location>>,
     _queued: QueuedBytes,
 }
@@ -39,11 +49,12 @@ impl AppendQueue {
         &mut self,
         records: VecDeque<CheckedRecord>,
         ack: Ack,
+        patience: Patience,
         queued: QueuedBytes,
         reply: Reply<Vec<Location>>,
     ) {
         let placed = Vec::with_capacity(records.len());
-        self.appends.push_back(Pending { records, placed, ack, reply, _queued: queued });
+        self.appends.push_back(Pending { records, placed, ack, patience, reply, _queued: queued });
     }
 
     /// Gives places to records, in order, until the batch is full; the appends that have all theirs.
@@ -78,6 +89,16 @@ impl AppendQueue {
                 self.appends.push_back(pending);
             } else {
                 drop(pending.reply.send(Err(refusal.clone())));
+            }
+        }
+    }
+
+    /// Answers those with this that do not wait without end; the others keep their order.
+    pub(super) fn refuse_impatient(&mut self, refusal: &WalError) {
+        for pending in std::mem::take(&mut self.appends) {
+            match pending.patience {
+                Patience::Endless => self.appends.push_back(pending),
+                Patience::Bounded => drop(pending.reply.send(Err(refusal.clone()))),
             }
         }
     }

@@ -448,3 +448,52 @@ fn a_nearly_full_drive_refuses_new_chunks_only() {
         log.close().await.expect("closed");
     });
 }
+
+/// An append of endless patience waits for room, and those behind it keep their order; closing does not wait for it.
+#[test]
+fn a_patient_append_waits_for_room_in_its_order() {
+    in_system(async {
+        let disk = SimDisk::new(CAPACITY);
+        let log = started(&disk);
+        log.append(vec![record(0, 10)]).await.expect("appended");
+        segment_ahead(&disk).await;
+        disk.set_capacity(2 << 20);
+        let tombstone = |number| NewRecord { kind: RecordKind::Tombstone, ..record(number, 100_000) };
+        let patient: Vec<_> =
+            (1..40).map(|number| tokio::spawn(log.submit_patiently(vec![tombstone(number)]))).collect();
+        until("an impatient one is refused", || log.state.lacks_reserve()).await;
+        assert_eq!(log.append(vec![tombstone(90)]).await, Err(WalError::OutOfSpace));
+        assert!(!patient.iter().all(tokio::task::JoinHandle::is_finished), "there is no room for all of them");
+        disk.set_capacity(CAPACITY);
+        let mut last = Lsn(0);
+        for append in patient {
+            let place = append.await.expect("ran").expect("appended")[0];
+            assert!(place.lsn > last, "in the order of the calls");
+            last = place.lsn;
+        }
+        disk.set_capacity(0);
+        let unanswered: Vec<_> = (40..80).map(|number| log.submit_patiently(vec![tombstone(number)])).collect();
+        log.close().await.expect("closed");
+        assert!(join_all(unanswered).await.iter().any(Result::is_err), "there was no room for all of them");
+    });
+}
+
+/// The bound of an append is not one of a patient append, nor that of closing.
+#[test]
+fn a_patient_append_outlasts_a_hanging_drive() {
+    in_system(async {
+        let disk = SimDisk::new(CAPACITY);
+        let log = started(&disk);
+        log.append(vec![record(0, 10)]).await.expect("appended");
+        let hold = disk.hold(Held::Sync);
+        let append = tokio::spawn(log.submit_patiently(vec![record(1, 100)]));
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(100)).await;
+        tokio::task::yield_now().await;
+        tokio::time::resume();
+        assert!(!append.is_finished());
+        drop(hold);
+        append.await.expect("ran").expect("appended");
+        log.close_patiently().await.expect("closed");
+    });
+}

@@ -2,15 +2,16 @@
 //! no timer, and the busier the log, the larger the batch.
 //!
 //! Receives `AppendRecords`, `RotateSegment`, `ReleaseSegment`, `CloseLog`, `SpaceWanted` from handles, `Synced` from the
-//! `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, `FlushBatch` and `FlushDue` from itself. Sends `SyncThrough` (one at a
+//! `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, `FlushBatch`, `FlushDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a
 //! time), `PrepareSegment`, `ReclaimSegment`, `CheckSpace`.
 //! Invariants: those of `storage::wal::progress`; only this actor writes to segments and changes which are in use; it never
 //! opens, makes, removes or syncs a file.
-//! Refusals: `OutOfService` after a failed write or sync and after closing, `OutOfSpace` where no segment can be made,
+//! Refusals: `OutOfService` after a failed write or sync and after closing, `OutOfSpace` where no segment can be made (but
+//! for appends of endless patience, for which that is tried again),
 //! `SegmentOpen` and `NotFound` for a release.
 
 use super::CLOSED;
-use super::append_queue::{AppendQueue, Placed, Reply};
+use super::append_queue::{AppendQueue, Patience, Placed, Reply};
 use super::segment_allocator::{CheckSpace, PrepareSegment, ReclaimSegment, SegmentAllocator, StopAllocator};
 use super::state::{LogState, QueuedBytes};
 use super::syncer::{StopSyncer, SyncThrough, Syncer};
@@ -27,12 +28,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// How long until a drive that had no room is asked again, where an append waits for it without end.
+const ROOM_RETRY: Duration = Duration::from_secs(1);
+
 /// Append these records, in this order.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct AppendRecords {
     pub(super) records: VecDeque<CheckedRecord>,
     pub(super) ack: Ack,
+    pub(super) patience: Patience,
     pub(super) queued: QueuedBytes,
     pub(super) reply: Reply<Vec<Location>>,
 }
@@ -93,6 +98,11 @@ struct FlushBatch;
 #[rtype(result = "()")]
 struct FlushDue;
 
+/// The drive may have room by now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RoomDue;
+
 struct OpenSegment {
     segment: Arc<Segment>,
     /// The first free block.
@@ -129,6 +139,8 @@ pub(super) struct WalWriter {
     /// What is queued waits for a segment to be made.
     stalled: bool,
     flush_scheduled: bool,
+    /// `RoomDue` is on its way.
+    room_awaited: bool,
     space_checked: Duration,
 }
 
@@ -156,6 +168,7 @@ impl WalWriter {
             closing: None,
             stalled: false,
             flush_scheduled: false,
+            room_awaited: false,
         }
     }
 
@@ -258,6 +271,19 @@ impl WalWriter {
         };
         self.queue.refuse(&refusal);
         refuse_all(&mut self.rotations, &refusal);
+    }
+
+    /// No segment could be made for what is queued. Appends of endless patience stay in the queue where the drive is merely
+    /// full, unless the log is being closed, which must come to an end.
+    fn refuse_stalled(&mut self, error: &WalError, ctx: &mut Context<Self>) {
+        if *error != WalError::OutOfSpace || self.closing.is_some() {
+            return self.refuse_queued(error);
+        }
+        self.queue.refuse_impatient(error);
+        if !self.queue.is_empty() && !self.room_awaited {
+            self.room_awaited = true;
+            ctx.notify_later(RoomDue, ROOM_RETRY);
+        }
     }
 
     /// The open segment has no room: goes on in the next one, or waits for it.
@@ -396,13 +422,13 @@ impl Handler<AppendRecords> for WalWriter {
     type Result = ();
 
     fn handle(&mut self, message: AppendRecords, ctx: &mut Context<Self>) {
-        let AppendRecords { records, ack, queued, reply } = message;
+        let AppendRecords { records, ack, patience, queued, reply } = message;
         if let Err(refusal) = self.check_open() {
             drop(reply.send(Err(refusal)));
             return;
         }
         self.check_space_at_times();
-        self.queue.push(records, ack, queued, reply);
+        self.queue.push(records, ack, patience, queued, reply);
         self.schedule_flush(ctx);
     }
 }
@@ -460,12 +486,23 @@ impl Handler<SegmentPrepared> for WalWriter {
                 self.state.set_reserve(error != WalError::OutOfSpace);
                 self.queue.refuse_unplaced(&WalError::OutOfSpace, |record| self.state.refuses_for_space(record));
                 if std::mem::take(&mut self.stalled) {
-                    self.refuse_queued(&error);
+                    self.refuse_stalled(&error, ctx);
                 }
                 refuse_all(&mut self.rotations, &error);
-                self.schedule_flush(ctx);
+                if self.closing.is_some() || !self.room_awaited {
+                    self.schedule_flush(ctx);
+                }
             }
         }
+    }
+}
+
+impl Handler<RoomDue> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: RoomDue, ctx: &mut Context<Self>) {
+        self.room_awaited = false;
+        self.schedule_flush(ctx);
     }
 }
 

@@ -91,6 +91,12 @@ impl MirrorProgress {
         self.copies.contains_key(&node)
     }
 
+    /// Whether another copy holds all that was answered: only then is one given up that may merely be slow.
+    pub fn can_spare(&self, node: NodeId) -> bool {
+        let others = self.copies.iter().filter(|(other, _)| **other != node);
+        others.map(|(_, copy)| copy).any(|copy| copy.is_filled() && copy.holds_through() >= self.answered)
+    }
+
     /// Whether this copy got this operation already, with what completed its refill.
     pub fn was_handed(&self, node: NodeId, sequence: u64) -> bool {
         self.copies.get(&node).is_some_and(|copy| copy.asked >= sequence)

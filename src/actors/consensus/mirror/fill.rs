@@ -62,7 +62,7 @@ pub async fn fill(mut state: Fill) -> Result<Filled, String> {
     let mut copy = match state.copy.take() {
         Some(copy) if stands(&copy) => copy,
         Some(copy) => {
-            let _ = copy.log.close().await;
+            let _ = copy.log.close_patiently().await;
             state.restarts += 1;
             if state.restarts > RESTARTS_MAX {
                 return Err("the log changes faster than it is copied".to_owned());
@@ -74,7 +74,7 @@ pub async fn fill(mut state: Fill) -> Result<Filled, String> {
     match round(&mut copy).await {
         Ok(()) => Ok(copy),
         Err(why) => {
-            let _ = copy.log.close().await;
+            let _ = copy.log.close_patiently().await;
             Err(why)
         }
     }
@@ -129,7 +129,7 @@ async fn begin(state: Fill) -> Result<Filled, String> {
         Err(why) => Err(why),
     };
     if let Err(why) = begun {
-        let _ = copy.log.close().await;
+        let _ = copy.log.close_patiently().await;
         return Err(why);
     }
     Ok(copy)

@@ -1,7 +1,9 @@
 //! The log of a replica, mirrored on several drives: openraft's log store, the task that writes the copies, and the copies
 //! themselves.
 
+mod away;
 mod copy;
+mod files;
 mod fill;
 mod store;
 mod task;

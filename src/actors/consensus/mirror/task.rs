@@ -1,25 +1,28 @@
 //! The mirrored log: a task that hands each operation to every live copy, answers it when the set of copies that counts
 //! holds it, takes a failed copy out of the set, and fills another drive in its place. `MirrorProgress` decides; this
-//! performs.
+//! performs. A drive that leaves is told of every set that is decided after it, for as long as that takes, so that its
+//! copy is not believed at a later start; one that was only late or full is filled anew after a pause.
 //!
 //! Receives `ToMirror`, in the order of the operations' sequence numbers. Invariant: nothing is answered unless the set
-//! that is written on every live drive names only copies that hold it. Refuses everything once no copy is left.
+//! that is written on every live drive names only copies that hold it. A copy that does not answer is given up only where
+//! another holds what was answered; the last is waited for. Refuses everything once no copy is left.
 
+use super::away::{Absence, AbsenceNumber, AwayDrives};
+use super::files::{FileFault, Ground, MirrorFiles, bounded};
 use super::fill::{Fill, Filled, fill};
 use crate::actors::consensus::raft_types::MetaGroup;
-use crate::actors::consensus::shared::{DriveRole, Shared};
-use crate::actors::consensus::start::{ReplicaDrive, write_mirror_file};
+use crate::actors::consensus::shared::{Drive, DriveRole, Shared};
+use crate::actors::consensus::start::ReplicaDrive;
 use crate::actors::consensus::state::SnapshotStore;
 use crate::actors::log::LogHandle;
 use crate::metrics::MIRROR_COPIES;
-use crate::storage::disk::replace_file;
 use crate::storage::raft_log::{Effect, EntryPlace, Event, LogRecord, MirrorProgress, MirrorSet};
 use crate::storage::wal::{Location, NewRecord, WalError};
 use crate::types::NodeId;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 use openraft::storage::IOFlushed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +32,12 @@ use tokio::sync::{mpsc, oneshot};
 const COPY_PATIENCE: Duration = Duration::from_secs(5);
 /// Before a drive whose filling failed is tried again.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
+/// Before a drive that was late or full is filled anew.
+const RETURN_PAUSE: Duration = Duration::from_secs(60);
+/// Before a set is written again to a drive that left and did not take it.
+const TELL_PAUSE: Duration = Duration::from_secs(10);
+/// Before a set is written again to the last copy's drive.
+const SET_PAUSE: Duration = Duration::from_secs(1);
 /// Entries that may be handed to a filled copy in one go when it joins.
 const JOIN_ENTRIES_MAX: u64 = 256;
 const JOIN_BYTES_MAX: u64 = 4 << 20;
@@ -73,7 +82,7 @@ enum Step {
     Late(Writing),
     SetWritten {
         set: MirrorSet,
-        failed: Vec<(NodeId, String)>,
+        failed: Vec<FileFault>,
     },
     Filled {
         node: NodeId,
@@ -81,6 +90,17 @@ enum Step {
     },
     FillPauseOver,
     Released,
+    /// Nothing of a late drive's former copy is under way, and its pause is over.
+    Rested {
+        node: NodeId,
+        number: AbsenceNumber,
+    },
+    /// A drive that left was told of a set, or that failed and the pause after it is over.
+    Told {
+        node: NodeId,
+        number: AbsenceNumber,
+        generation: Option<u64>,
+    },
 }
 
 pub struct Mirror {
@@ -92,6 +112,12 @@ pub struct Mirror {
     running: FuturesUnordered<BoxFuture<'static, Step>>,
     closing: Option<oneshot::Sender<()>>,
     lost: bool,
+    files: MirrorFiles,
+    away: AwayDrives,
+    /// Drives with a fill that has not come to its end, whatever their role is by now.
+    fills: BTreeSet<NodeId>,
+    /// A set is being written: no drive comes back meanwhile, for it would not have it.
+    deciding: bool,
 }
 
 impl Mirror {
@@ -101,11 +127,25 @@ impl Mirror {
         inbox: mpsc::UnboundedReceiver<ToMirror>,
         progress: MirrorProgress,
     ) -> Self {
-        let running = FuturesUnordered::new();
-        Self { shared, snapshots, inbox, progress, waiting: BTreeMap::new(), running, closing: None, lost: false }
+        let files = MirrorFiles::new(shared.offload);
+        Self {
+            shared,
+            snapshots,
+            inbox,
+            progress,
+            waiting: BTreeMap::new(),
+            running: FuturesUnordered::new(),
+            closing: None,
+            lost: false,
+            files,
+            away: AwayDrives::default(),
+            fills: BTreeSet::new(),
+            deciding: false,
+        }
     }
 
     pub async fn run(mut self) {
+        self.tell_those_lost_at_start();
         self.refill();
         while !self.is_over() {
             tokio::select! {
@@ -129,7 +169,9 @@ impl Mirror {
     fn receive(&mut self, message: ToMirror) {
         match message {
             ToMirror::Write { sequence, indexes, records, done } => self.write(sequence, indexes, records, done),
-            ToMirror::DriveLost(node) => self.lose(node, "the drive was taken out of service"),
+            ToMirror::DriveLost(node) => {
+                self.lose(node, "the drive was taken out of service", Absence::Lasting);
+            }
             ToMirror::DriveBack(drive) => self.take_back(*drive),
             ToMirror::Close(done) => self.closing = Some(done),
         }
@@ -139,17 +181,19 @@ impl Mirror {
         match step {
             Step::Written { node, sequence, indexes, result } => self.note_written(node, sequence, &indexes, result),
             Step::Late(writing) => self.note_late(writing),
-            Step::SetWritten { set, failed } => {
-                for (node, why) in failed {
-                    self.lose(node, &why);
-                }
-                self.shared.drives().set = set.clone();
-                self.decide(Event::SetDurable { generation: set.generation });
-                self.refill();
-            }
+            Step::SetWritten { set, failed } => self.note_set_written(set, failed),
             Step::Filled { node, result } => self.note_filled(node, result),
             Step::FillPauseOver => self.refill(),
             Step::Released => {}
+            Step::Rested { node, number } => {
+                self.away.note_rested(node, number);
+                self.bring_back(node);
+            }
+            Step::Told { node, number, generation } => {
+                self.away.note_told(node, number, generation);
+                self.tell(node);
+                self.bring_back(node);
+            }
         }
     }
 
@@ -181,7 +225,7 @@ impl Mirror {
         indexes: Arc<Vec<Option<u64>>>,
         records: Vec<NewRecord>,
     ) {
-        self.watch(Writing { node, sequence, indexes, append: log.submit(records).boxed() });
+        self.watch(Writing { node, sequence, indexes, append: log.submit_patiently(records).boxed() });
     }
 
     fn watch(&mut self, mut writing: Writing) {
@@ -208,7 +252,7 @@ impl Mirror {
             return;
         }
         match result {
-            Err(error) => self.lose(node, &error.to_string()),
+            Err(error) => self.lose(node, &error.to_string(), Absence::Lasting),
             Ok(locations) => {
                 let mut index = self.shared.index();
                 for (entry, location) in indexes.iter().zip(locations) {
@@ -220,40 +264,105 @@ impl Mirror {
         }
     }
 
-    /// The last copy is waited for without end; its proposals time out meanwhile.
+    /// A copy that cannot be spared is waited for without end; its proposals time out meanwhile.
     fn note_late(&mut self, writing: Writing) {
-        if self.progress.live().count() > 1 {
-            self.lose(writing.node, "its copy of the metadata log does not answer");
+        if !self.progress.is_live(writing.node) {
+            return;
+        }
+        if self.progress.can_spare(writing.node) {
+            self.lose(writing.node, "its copy of the metadata log does not answer", Absence::Brief);
         } else {
             self.watch(writing);
         }
     }
 
-    /// A drive takes no further part.
-    fn lose(&mut self, node: NodeId, why: &str) {
+    /// A drive takes no further part, or not for now.
+    fn lose(&mut self, node: NodeId, why: &str, absence: Absence) {
         let (was, log) = match self.shared.drives().by_node.get(&node) {
             Some(drive) => (drive.role, drive.log.clone()),
             None => return,
         };
         if was == DriveRole::Lost {
+            if absence == Absence::Lasting {
+                self.away.stay_away(node);
+            }
             return;
         }
         tracing::warn!(%node, %why, "a drive leaves the mirror of the metadata log");
         self.shared.drives().set_role(node, DriveRole::Lost);
         self.shared.index().forget_copy(node);
+        self.away.leave(node, absence, Ground::Laid);
         if self.progress.is_live(node) {
             self.decide(Event::Failed { node });
         }
-        if let Some(log) = log {
-            self.close(log);
+        // What a fill left behind is closed when the fill ends.
+        if !self.fills.contains(&node) {
+            self.retire(node, log);
         }
+        self.tell(node);
         self.refill();
     }
 
-    fn close(&mut self, log: LogHandle) {
+    /// Closes what is left of a drive's copy. One that may return rests after that: what is still under way on it would
+    /// get mixed with a copy that is begun anew.
+    fn retire(&mut self, node: NodeId, log: Option<LogHandle>) {
+        let brief = self.away.brief(node);
         let step = async move {
-            let _ = log.close().await;
-            Step::Released
+            if let Some(log) = log {
+                let _ = log.close_patiently().await;
+            }
+            match brief {
+                None => Step::Released,
+                Some(number) => {
+                    tokio::time::sleep(RETURN_PAUSE).await;
+                    Step::Rested { node, number }
+                }
+            }
+        };
+        self.running.push(step.boxed());
+    }
+
+    /// A drive that was late or full is there to be filled, once its file says that its former copy does not count.
+    fn bring_back(&mut self, node: NodeId) {
+        let set = self.shared.drives().set.clone();
+        if !self.deciding && self.away.take_returning(node, &set) {
+            self.shared.drives().set_role(node, DriveRole::Idle);
+            tracing::info!(%node, "a drive is back for the mirror of the metadata log");
+            self.refill();
+        }
+    }
+
+    fn tell_those_lost_at_start(&mut self) {
+        let lost: Vec<NodeId> = self.shared.drives().with_role(DriveRole::Lost).map(|(node, _)| node).collect();
+        for node in lost {
+            self.away.leave(node, Absence::Lasting, Ground::Laid);
+            self.tell(node);
+        }
+    }
+
+    /// Writes the decided set to a drive that left, unless it has it: nobody waits for that. Not where no copy is left: a
+    /// set whose only members failed is no reason to distrust what the others hold.
+    fn tell(&mut self, node: NodeId) {
+        if self.lost {
+            return;
+        }
+        let (set, drive) = {
+            let drives = self.shared.drives();
+            let Some(drive) = drives.by_node.get(&node) else { return };
+            (drives.set.clone(), drive.clone())
+        };
+        let Some((number, ground)) = self.away.begin_telling(node, &set) else { return };
+        let write = self.files.write(node, &drive, &set, ground);
+        let step = async move {
+            let generation = match write.await {
+                Ok(()) => Some(set.generation),
+                Err(error) => {
+                    tracing::debug!(%node, %error, "a drive that left the mirror does not take the mirror file");
+                    tokio::time::sleep(TELL_PAUSE).await;
+                    None
+                }
+            };
+            Step::Told { node, number, generation }
         };
         self.running.push(step.boxed());
     }
@@ -306,29 +415,49 @@ impl Mirror {
 
     /// Writes the set to every drive that is not lost, each bounded in time.
     fn write_set(&mut self, set: MirrorSet) {
-        let writes: Vec<_> = {
+        self.deciding = true;
+        let present = {
             let drives = self.shared.drives();
             let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);
-            present.map(|(node, drive)| (*node, Arc::clone(&drive.disk), drive.mirror_file())).collect()
+            present.map(|(node, drive)| (*node, drive.clone())).collect()
         };
-        let offload = self.shared.offload;
+        self.write_set_to(set, present, None);
+    }
+
+    fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
+        let writes: Vec<_> = drives
+            .into_iter()
+            .map(|(node, drive)| bounded(node, COPY_PATIENCE, self.files.write(node, &drive, &set, Ground::Laid)))
+            .collect();
         let step = async move {
-            let content = Arc::new(set.encode());
-            let writes = writes.into_iter().map(|(node, disk, path)| {
-                let content = Arc::clone(&content);
-                async move {
-                    let write = offload.run(move || replace_file(&*disk, &path, &content));
-                    match tokio::time::timeout(COPY_PATIENCE, write).await {
-                        Ok(Ok(Ok(()))) => None,
-                        Ok(Ok(Err(error)) | Err(error)) => Some((node, format!("write the mirror file: {error}"))),
-                        Err(_) => Some((node, "write the mirror file: no answer".to_owned())),
-                    }
-                }
-            });
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
             let failed = join_all(writes).await.into_iter().flatten().collect();
             Step::SetWritten { set, failed }
         };
         self.running.push(step.boxed());
+    }
+
+    /// A drive that does not take the set leaves; one that is merely slow or full and cannot be spared is asked again.
+    fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>) {
+        let mut again = Vec::new();
+        for FileFault { node, why, absence } in failed {
+            let spared = !self.progress.is_live(node) || self.progress.can_spare(node);
+            if absence == Absence::Lasting || spared {
+                self.lose(node, &why, absence);
+            } else if let Some(drive) = self.shared.drives().by_node.get(&node) {
+                again.push((node, drive.clone()));
+            }
+        }
+        if !again.is_empty() && !self.lost {
+            return self.write_set_to(set, again, Some(SET_PAUSE));
+        }
+        self.deciding = false;
+        self.shared.drives().set = set.clone();
+        self.decide(Event::SetDurable { generation: set.generation });
+        self.away.nodes().into_iter().for_each(|node| self.tell(node));
+        self.refill();
     }
 
     /// Fills an idle drive, where copies are missing and none is being filled.
@@ -337,7 +466,7 @@ impl Mirror {
             let mut drives = self.shared.drives();
             let busy = drives.with_role(DriveRole::Filling).next().is_some();
             let enough = drives.live().len() >= self.shared.copies_wanted;
-            let idle = drives.with_role(DriveRole::Idle).map(|(node, _)| node).next();
+            let idle = drives.with_role(DriveRole::Idle).map(|(node, _)| node).find(|node| !self.fills.contains(node));
             let chosen = idle.filter(|_| !busy && !enough && !self.lost && self.closing.is_none());
             if let Some(node) = chosen {
                 drives.set_role(node, DriveRole::Filling);
@@ -351,16 +480,16 @@ impl Mirror {
     }
 
     fn go_on_filling(&mut self, node: NodeId, state: Fill) {
+        self.fills.insert(node);
         self.running.push(async move { Step::Filled { node, result: fill(state).await } }.boxed());
     }
 
     fn note_filled(&mut self, node: NodeId, result: Result<Filled, String>) {
+        self.fills.remove(&node);
         let filling = self.shared.drives().by_node.get(&node).map(|drive| drive.role) == Some(DriveRole::Filling);
         if !filling || self.closing.is_some() {
-            if let Ok(filled) = result {
-                self.close(filled.log);
-            }
-            return;
+            self.retire(node, result.ok().map(|filled| filled.log));
+            return self.refill();
         }
         match result {
             Ok(filled) => self.join(node, filled),
@@ -428,22 +557,13 @@ impl Mirror {
             if !matches!(role, None | Some(DriveRole::Lost)) {
                 return;
             }
-            drives.by_node.insert(node, drive.into_idle());
+            drives.by_node.insert(node, Drive { role: DriveRole::Lost, ..drive.into_idle() });
         }
-        tracing::info!(%node, "a drive is back for the mirror of the metadata log");
         // The drive learns the present generation before it is filled, as every drive of the host must.
-        let set = self.shared.drives().set.clone();
-        let (disk, path) = {
-            let drives = self.shared.drives();
-            match drives.by_node.get(&node) {
-                Some(drive) => (Arc::clone(&drive.disk), drive.mirror_file()),
-                None => return,
-            }
-        };
-        match write_mirror_file(&*disk, &path, &set) {
-            Ok(()) => self.refill(),
-            Err(error) => self.lose(node, &format!("write the mirror file: {error}")),
-        }
+        self.files.forget(node);
+        let number = self.away.leave(node, Absence::Brief, Ground::Bare);
+        self.away.note_rested(node, number);
+        self.tell(node);
     }
 }
 

@@ -1,10 +1,15 @@
 //! Drives that are lost, come back stale or empty, and tables that are lost or fail.
 
-use super::{Host, create_bucket, id_of, put, put_ok, until};
-use crate::actors::consensus::{MetaError, MetaHandle, StartError};
-use crate::storage::raft_log::ChoiceError;
+use super::{Host, create_bucket, id_of, put, put_ok, start, until};
+use crate::actors::consensus::{MetaError, MetaHandle, Offload, ReplicaOptions, StartError};
+use crate::actors::log::Threads;
+use crate::storage::disk::read_file;
+use crate::storage::disk::sim::{Held, HoldGuard, SimDisk};
+use crate::storage::raft_log::{ChoiceError, MirrorSet};
 use crate::types::{BucketId, NodeId};
 use futures::future::join_all;
+use std::path::Path;
+use std::time::Duration;
 
 async fn put_many(meta: &MetaHandle, bucket: BucketId, ids: std::ops::Range<u128>) {
     join_all(ids.map(|id| async move { put_ok(meta, bucket, &format!("key-{id}"), id).await })).await;
@@ -197,4 +202,112 @@ async fn a_host_that_was_started_before_does_not_begin_anew_on_blank_drives() {
     host.lose(2);
     host.present = vec![1, 2];
     assert!(matches!(host.try_start().await, Err(StartError::NothingFound)));
+}
+
+/// Simulated disks, one for each drive of the host, which may stall without stalling the test.
+fn simulated(host: &Host) -> Vec<SimDisk> {
+    let disk = |node: &u32| {
+        let disk = SimDisk::new(256 << 20);
+        disk.handle().create_dir_all(&host.dir(*node)).expect("a fresh disk takes a directory");
+        disk.handle().sync_dir(Path::new("/")).expect("a fresh disk syncs");
+        disk
+    };
+    host.present.iter().map(disk).collect()
+}
+
+fn on_disks(host: &Host, disks: &[SimDisk]) -> ReplicaOptions {
+    let mut options = host.options();
+    for (drive, disk) in options.drives.iter_mut().zip(disks) {
+        drive.disk = disk.handle();
+    }
+    ReplicaOptions { threads: Threads::Own, offload: Offload::Threads, ..options }
+}
+
+/// Begins a write that stalls at the disk whose syncs are held, and lets time pass.
+async fn stall(meta: &MetaHandle, bucket: BucketId, hold: HoldGuard, seconds: u64) -> HoldGuard {
+    let meta = meta.clone();
+    // Its proposal may time out: what it writes is not looked at.
+    actix::spawn(async move { drop(meta.propose(put(bucket, "stalled", 999, b"x")).await) });
+    let arrival = tokio::task::spawn_blocking(move || {
+        hold.wait_for_arrivals(1);
+        hold
+    });
+    let hold = arrival.await.expect("a sync arrived");
+    pass(seconds).await;
+    hold
+}
+
+/// Lets time pass for all that waits in this thread.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    for _ in 0..seconds {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // The disks' own threads keep pace.
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(20))).await.expect("slept");
+    }
+    tokio::time::resume();
+}
+
+#[actix::test]
+async fn a_copy_that_left_for_lateness_is_not_believed_when_the_others_are_gone() {
+    let mut host = Host::with_drives(2);
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    let hold = stall(&meta, bucket, disks[1].hold(Held::Sync), 6).await;
+    until("the copy that stalls leaves", || members(&meta) == [1]).await;
+    drop(hold);
+    put_many(&meta, bucket, 0..10).await;
+    let generation = meta.status().mirror_generation;
+    let file = host.dir(2).join("meta").join("mirror");
+    let told = || {
+        let content = read_file(&*disks[1].handle(), &file).unwrap_or_default();
+        MirrorSet::decode(&content).is_ok_and(|set| set.generation == generation)
+    };
+    until("the drive that left is told", told).await;
+    meta.shutdown().await;
+    host.present = vec![2];
+    host.started = true;
+    host.home.forget_all();
+    let refused = start(on_disks(&host, &disks[1..])).await.expect_err("an old copy is not believed");
+    assert!(matches!(refused, StartError::Copies(ChoiceError::AllMissing { .. })), "{refused}");
+}
+
+#[actix::test]
+async fn a_copy_that_left_for_lateness_is_filled_again_after_a_pause() {
+    let host = Host::with_drives(2);
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    let hold = stall(&meta, bucket, disks[1].hold(Held::Sync), 6).await;
+    until("the copy that stalls leaves", || members(&meta) == [1]).await;
+    drop(hold);
+    put_many(&meta, bucket, 0..10).await;
+    // The pause begins when the stalled copy is closed, which nothing shows.
+    for _ in 0..30 {
+        if members(&meta) == [1, 2] {
+            break;
+        }
+        pass(4).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    until("the copy is filled again", || members(&meta) == [1, 2]).await;
+    put_many(&meta, bucket, 10..20).await;
+    assert_all(&meta, bucket, 0..20).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn the_last_copy_is_waited_for_however_long_it_stalls() {
+    let host = Host::with_drives(1);
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    let hold = stall(&meta, bucket, disks[0].hold(Held::Sync), 90).await;
+    assert_eq!(meta.status().out_of_service, None);
+    drop(hold);
+    until("it leads", || meta.status().is_leader).await;
+    put_many(&meta, bucket, 0..10).await;
+    assert_all(&meta, bucket, 0..10).await;
+    meta.shutdown().await;
 }

@@ -51,6 +51,16 @@ fn the_last_copy_never_leaves_the_set() {
 }
 
 #[test]
+fn a_copy_can_be_spared_once_another_holds_all_that_was_answered() {
+    let mut progress = MirrorProgress::new(set(1, &[1]), 5);
+    assert!(!progress.can_spare(NodeId(1)), "it is the last");
+    progress.on(Event::Joined { node: NodeId(3), through: 5 });
+    assert!(!progress.can_spare(NodeId(1)), "the other is not filled");
+    progress.on(held(3, 5));
+    assert!(progress.can_spare(NodeId(1)));
+}
+
+#[test]
 fn a_refilled_copy_counts_once_it_holds_all_that_was_answered() {
     let mut progress = MirrorProgress::new(set(1, &[1]), 5);
     assert_eq!(progress.on(Event::Joined { node: NodeId(3), through: 5 }), []);

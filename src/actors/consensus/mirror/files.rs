@@ -1,0 +1,116 @@
+//! The mirror files of the drives while the process runs. Writes to one drive follow each other, and none replaces a
+//! newer set: one that hangs may end long after it was given up, and must not undo what came since.
+
+use super::away::Absence;
+use crate::actors::consensus::shared::{Drive, Offload};
+use crate::actors::consensus::start::write_mirror_file;
+use crate::storage::disk::replace_file;
+use crate::storage::raft_log::MirrorSet;
+use crate::types::NodeId;
+use futures::future::{BoxFuture, FutureExt};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// What a drive's file is written into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// The directories are there: where they are not, the drive is.
+    Laid,
+    /// The drive may have been emptied, and its directories are made.
+    Bare,
+}
+
+pub struct MirrorFiles {
+    offload: Offload,
+    /// The generation last written to each drive, held while one is being written.
+    written: BTreeMap<NodeId, Arc<Mutex<u64>>>,
+}
+
+impl MirrorFiles {
+    pub fn new(offload: Offload) -> Self {
+        Self { offload, written: BTreeMap::new() }
+    }
+
+    /// What is written next goes to another drive, or to an emptied one.
+    pub fn forget(&mut self, node: NodeId) {
+        self.written.remove(&node);
+    }
+
+    /// Nothing is done until the future is polled. Dropping it does not end a write that has begun.
+    pub fn write(
+        &mut self,
+        node: NodeId,
+        drive: &Drive,
+        set: &MirrorSet,
+        ground: Ground,
+    ) -> BoxFuture<'static, io::Result<()>> {
+        let written = Arc::clone(self.written.entry(node).or_default());
+        let (disk, path, set, offload) = (Arc::clone(&drive.disk), drive.mirror_file(), set.clone(), self.offload);
+        let write = async move {
+            let mut written = written.lock_owned().await;
+            let work = move || -> io::Result<()> {
+                if *written >= set.generation {
+                    return Ok(());
+                }
+                match ground {
+                    Ground::Laid => replace_file(&*disk, &path, &set.encode())?,
+                    Ground::Bare => write_mirror_file(&*disk, &path, &set)?,
+                }
+                *written = set.generation;
+                Ok(())
+            };
+            offload.run(work).await?
+        };
+        write.boxed()
+    }
+}
+
+/// A drive that did not take the mirror file.
+pub struct FileFault {
+    pub node: NodeId,
+    pub why: String,
+    pub absence: Absence,
+}
+
+/// One drive's write of the mirror file, bounded in time, and what it says of the drive where it fails.
+pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static, io::Result<()>>) -> Option<FileFault> {
+    let (why, absence) = match tokio::time::timeout(patience, write).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            (error.to_string(), Absence::Brief)
+        }
+        Ok(Err(error)) => (error.to_string(), Absence::Lasting),
+        Err(_) => ("no answer".to_owned(), Absence::Brief),
+    };
+    Some(FileFault { node, why: format!("write the mirror file: {why}"), absence })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ground, MirrorFiles};
+    use crate::actors::consensus::shared::{Drive, DriveRole, Offload};
+    use crate::storage::disk::read_file;
+    use crate::storage::disk::sim::SimDisk;
+    use crate::storage::raft_log::MirrorSet;
+    use crate::types::NodeId;
+    use std::path::PathBuf;
+
+    fn set(generation: u64) -> MirrorSet {
+        MirrorSet { generation, members: [NodeId(1)].into(), formed: true }
+    }
+
+    #[tokio::test]
+    async fn a_set_never_replaces_a_newer_one() {
+        let disk = SimDisk::new(1 << 20).handle();
+        let drive = Drive { disk, dir: PathBuf::from("/drive"), log: None, role: DriveRole::Lost };
+        let mut files = MirrorFiles::new(Offload::InPlace);
+        let older = files.write(NodeId(1), &drive, &set(2), Ground::Laid);
+        files.write(NodeId(1), &drive, &set(3), Ground::Bare).await.expect("written");
+        older.await.expect("passed over");
+        let content = read_file(&*drive.disk, &drive.mirror_file()).expect("read");
+        assert_eq!(MirrorSet::decode(&content), Ok(set(3)));
+    }
+}
