@@ -41,9 +41,9 @@ pub const RECLAIM_GRACE: Duration = Duration::from_secs(60);
 pub const LEFTOVER_GRACE: Duration = Duration::from_secs(120);
 /// A placement that was looked up is not read by for longer than this.
 pub const PLACEMENT_AGE_MAX: Duration = Duration::from_secs(30);
-/// Requests that may wait for admission, and how long each.
+/// Requests that may wait for admission, and how long each: what cannot be served is refused within ten seconds.
 pub const ADMISSION_WAITING_MAX: usize = 1024;
-pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(20);
+pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Requests with bodies that may be in progress at once.
 pub const REQUESTS_IN_PROGRESS_MAX: usize = 4096;
 
@@ -91,11 +91,15 @@ pub const NET_SHARDS_MAX: usize = 4096;
 pub const NET_WORDS_BYTES_MAX: usize = 1024;
 /// Requests under way on one connection, in each direction.
 pub const NET_STREAMS_MAX: u64 = 100;
+/// Of these, streams that requests about drives' data leave to the calls of groups: an election does not wait for bulk.
+pub const NET_STREAMS_OF_GROUPS: u64 = 20;
 /// Connections that a host accepts at once.
 pub const NET_CONNECTIONS_MAX: usize = 256;
 /// Bytes of requests' and answers' bodies that a host holds for its peers, and for one of them.
 pub const NET_SERVE_BYTES_MAX: usize = 256 << 20;
 pub const NET_SERVE_PEER_BYTES_MAX: usize = 128 << 20;
+/// Bytes of the calls of groups that a host holds for one peer, beside these.
+pub const NET_SERVE_GROUP_BYTES_MAX: usize = 32 << 20;
 /// Flow control: bytes of one stream that have come and are not taken, and that are sent and not acknowledged. A connection
 /// allows as many for each of its streams, or streams that wait would hold up those that do not.
 pub const NET_STREAM_WINDOW_BYTES: u64 = 1 << 20;
@@ -216,6 +220,8 @@ const _: () = assert!(NET_BODY_BYTES_MAX >= RECORD_BODY_BYTES_MAX + (1 << 20));
 const _: () = assert!(NET_HEADER_BYTES_MAX >= NET_SHARDS_MAX * 32);
 const _: () =
     assert!(NET_SERVE_PEER_BYTES_MAX >= NET_BODY_BYTES_MAX && NET_SERVE_BYTES_MAX >= NET_SERVE_PEER_BYTES_MAX);
+const _: () = assert!(NET_SERVE_GROUP_BYTES_MAX > NET_BODY_BYTES_MAX);
+const _: () = assert!(NET_STREAMS_OF_GROUPS < NET_STREAMS_MAX);
 const _: () = assert!(NET_WORKING_EVERY.as_millis() * 3 < NET_HEADER_WAIT_MAX.as_millis());
 const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_millis());
 const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());

@@ -2,7 +2,7 @@
 //!
 //! Receives `AdmitPut` and `AdmitGet`, and `Released` and `Expired` from its permits and itself. Sends nothing; answers when a
 //! permit is free. Invariants: permits out never exceed the limits; none waits who could run. Refuses with `Busy` when too
-//! many wait, or one has waited too long. Body bytes never pass through it.
+//! many wait, or one has waited too long; one whose caller is gone leaves the queue. Body bytes never pass through it.
 
 mod admission;
 
@@ -10,7 +10,8 @@ pub use admission::{Admission, AdmissionLimits, Effect, Event, Refused, Ticket};
 
 use super::gateway::StoreError;
 use crate::metrics::{ADMISSION_WAITING, PERMIT_BYTES};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::dev::{MessageResponse, OneshotSender};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -70,6 +71,36 @@ impl Drop for Permit {
 
 type Answer = oneshot::Sender<Result<Permit, StoreError>>;
 
+/// The answer to a request for a permit, when there is one. A caller that is gone does not keep its place in the queue.
+#[derive(Debug)]
+pub struct Asking {
+    ticket: Ticket,
+    answered: oneshot::Receiver<Result<Permit, StoreError>>,
+    frontend: WeakAddr<S3Frontend>,
+}
+
+impl<M: Message<Result = Result<Permit, StoreError>>> MessageResponse<S3Frontend, M> for Asking {
+    fn handle(self, _: &mut Context<S3Frontend>, caller: Option<OneshotSender<M::Result>>) {
+        let Some(mut caller) = caller else { return };
+        actix::spawn(async move {
+            let Self { ticket, answered, frontend } = self;
+            tokio::select! {
+                biased;
+                answer = answered => {
+                    let stopped = |_| Err(StoreError::Unavailable { why: "the server is shutting down".to_owned() });
+                    // Where the caller is gone, the permit is dropped here, and so released.
+                    let _ = caller.send(answer.unwrap_or_else(stopped));
+                }
+                () = caller.closed() => {
+                    if let Some(frontend) = frontend.upgrade() {
+                        frontend.do_send(Expired(ticket));
+                    }
+                }
+            }
+        });
+    }
+}
+
 pub struct S3Frontend {
     admission: Admission,
     wait_max: Duration,
@@ -84,7 +115,7 @@ impl S3Frontend {
         Self { admission, wait_max, next_ticket: 0, answers: HashMap::new() }
     }
 
-    fn admit(&mut self, bytes: u64, ctx: &mut Context<Self>) -> ResponseFuture<Result<Permit, StoreError>> {
+    fn admit(&mut self, bytes: u64, ctx: &mut Context<Self>) -> Asking {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (answer, answered) = oneshot::channel();
@@ -93,8 +124,7 @@ impl S3Frontend {
         if self.answers.contains_key(&ticket) {
             ctx.notify_later(Expired(ticket), self.wait_max);
         }
-        let stopped = |_| Err(StoreError::Unavailable { why: "the server is shutting down".to_owned() });
-        Box::pin(async move { answered.await.unwrap_or_else(stopped) })
+        Asking { ticket, answered, frontend: ctx.address().downgrade() }
     }
 
     fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
@@ -131,7 +161,7 @@ impl Actor for S3Frontend {
 }
 
 impl Handler<AdmitPut> for S3Frontend {
-    type Result = ResponseFuture<Result<Permit, StoreError>>;
+    type Result = Asking;
 
     fn handle(&mut self, message: AdmitPut, ctx: &mut Self::Context) -> Self::Result {
         self.admit(message.bytes, ctx)
@@ -139,7 +169,7 @@ impl Handler<AdmitPut> for S3Frontend {
 }
 
 impl Handler<AdmitGet> for S3Frontend {
-    type Result = ResponseFuture<Result<Permit, StoreError>>;
+    type Result = Asking;
 
     fn handle(&mut self, message: AdmitGet, ctx: &mut Self::Context) -> Self::Result {
         self.admit(message.bytes, ctx)

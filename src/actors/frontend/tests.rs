@@ -120,6 +120,30 @@ async fn a_caller_that_gives_up_waiting_keeps_nothing() {
     assert_eq!(put(&frontend, 100).await.expect("what was granted to nobody is free again").bytes(), 100);
 }
 
+/// Where it kept its place, requests of clients that went away would turn others away.
+#[actix::test]
+async fn a_caller_that_is_gone_leaves_the_queue_at_once() {
+    let frontend = frontend(limits(100, 10, 1), Duration::from_secs(3600));
+    let first = put(&frontend, 100).await.expect("all is free");
+    let gives_up = tokio::task::spawn_local({
+        let frontend = frontend.clone();
+        async move { put(&frontend, 100).await }
+    });
+    settle().await;
+    gives_up.abort();
+    assert!(gives_up.await.is_err());
+    settle().await;
+    let (second, ()) = futures::join!(put(&frontend, 50), async { drop(first) });
+    assert_eq!(second.expect("there is a place in the queue").bytes(), 50);
+}
+
+/// Lets everything in this thread get on as far as it can.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// F3: too much is `Busy`, to be tried again.
 #[actix::test]
 async fn f3_waiting_is_bounded_in_time_and_number() {

@@ -12,11 +12,22 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use std::collections::VecDeque;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Units held or under way at once.
 pub(super) const UNITS_AHEAD: usize = GET_STRIPES_AHEAD / GET_READ_STRIPES;
 
 type Fetched = Result<Vec<Bytes>, StoreError>;
+
+/// Begins a fetch in a task of its own, which ends when the answer is dropped. It gets on while the client takes no
+/// bytes: otherwise a few clients that pause would keep all streams of a connection, and what nodes take to answer would
+/// be measured with these pauses.
+fn begin(fetch: impl Future<Output = Fetched> + Send + 'static) -> BoxFuture<'static, Fetched> {
+    let task = AbortOnDropHandle::new(tokio::spawn(fetch));
+    let not_done = |error: JoinError| Err(StoreError::Internal { why: format!("a read was not carried out: {error}") });
+    Box::pin(async move { task.await.unwrap_or_else(not_done) })
+}
 
 pub(super) struct Reader {
     source: Source,
@@ -48,7 +59,7 @@ impl Reader {
             }
             while self.fetching.len() < UNITS_AHEAD {
                 let Some(unit) = self.source.next()? else { break };
-                self.fetching.push_back(Box::pin(unit.blob.fetch(unit.stripes, unit.bytes)));
+                self.fetching.push_back(begin(unit.blob.fetch(unit.stripes, unit.bytes)));
             }
             match self.fetching.next().await {
                 Some(fetched) => self.ready.extend(fetched?.into_iter().filter(|piece| !piece.is_empty())),
@@ -69,5 +80,30 @@ impl Reader {
             }
         });
         Box::pin(futures::stream::iter(first.map(Ok)).chain(rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fetched, begin};
+    use futures::future::pending;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_fetch_gets_on_while_nobody_takes_its_bytes_and_ends_with_its_answer() {
+        let (done, is_done) = oneshot::channel();
+        let fetching = begin(async move {
+            let _ = done.send(());
+            Ok(Vec::new())
+        });
+        is_done.await.expect("it is carried out before it is polled");
+        assert!(fetching.await.is_ok());
+        let (held, is_given_back) = oneshot::channel::<()>();
+        let fetching = begin(async move {
+            let _held = held;
+            pending::<Fetched>().await
+        });
+        drop(fetching);
+        assert!(is_given_back.await.is_err(), "what it held is dropped");
     }
 }

@@ -143,6 +143,11 @@ impl Doubts {
         due.map(|(&node, _)| node).collect()
     }
 
+    /// Keeps nothing against nodes that are not there any more: no probe would ever clear them.
+    fn forget(&mut self, nodes: &[NodeId]) {
+        self.cases.retain(|node, _| !nodes.contains(node));
+    }
+
     fn forgive(&mut self, now: Duration) {
         let is_old =
             |case: &Case| now.saturating_sub(case.cleared.max(case.full_until).max(case.slow_until)) >= FORGIVEN_AFTER;
@@ -219,6 +224,13 @@ impl Suspects {
     /// What a probe found.
     pub fn probed(&self, node: NodeId, found: Result<(), String>, now: Duration) {
         self.change(now, |doubts| doubts.probed(node, found, now));
+    }
+
+    /// These nodes are not part of the store any more.
+    pub fn forget(&self, nodes: &[NodeId], now: Duration) {
+        if !nodes.is_empty() {
+            self.change(now, |doubts| doubts.forget(nodes));
+        }
     }
 
     fn change(&self, now: Duration, change: impl FnOnce(&mut Doubts)) {
@@ -328,6 +340,15 @@ mod tests {
         assert_eq!(told, vec![gone(NODE), gone(NodeId(4))]);
         suspects.probed(NODE, Ok(()), START + PROBE_EVERY);
         assert!(suspects.current().is_trusted(NODE));
+    }
+
+    #[test]
+    fn nothing_is_held_against_a_node_that_is_not_there_any_more() {
+        let suspects = Suspects::default();
+        suspects.gone(&[NODE, NodeId(4)], "no route", START);
+        suspects.forget(&[NODE], START);
+        let left: Vec<_> = suspects.current().suspects().map(|(node, ..)| node).collect();
+        assert_eq!((left, suspects.due(START + PROBE_EVERY)), (vec![NodeId(4)], vec![NodeId(4)]));
     }
 
     #[test]

@@ -177,7 +177,18 @@ impl Pipeline<'_> {
         for (shard, failure) in failures {
             self.standings.fail(shard, failure);
         }
-        self.standings.check()
+        self.standings.check().map_err(|error| self.unless_others_have_room(error))
+    }
+
+    /// That these drives are full does not mean that the store is: the next write goes around them.
+    fn unless_others_have_room(&self, error: StoreError) -> StoreError {
+        match (error, self.context.check_writable()) {
+            (StoreError::OutOfSpace, Ok(()) | Err(StoreError::Unavailable { .. })) => {
+                let why = "drives ran full while this was written; others may take it".to_owned();
+                StoreError::Unavailable { why }
+            }
+            (error, _) => error,
+        }
     }
 
     fn observe_stages(&self) {

@@ -184,6 +184,18 @@ async fn a_host_that_is_slow_all_along_is_waited_for_as_long_as_it_takes() {
 }
 
 #[actix::test]
+async fn a_node_that_is_not_in_the_ring_is_not_probed_for_ever() {
+    let (world, hosts) = three_hosts();
+    hosts.set(OTHER, HostState::Dead);
+    let (known, removed) = (NodeId(64), NodeId(999));
+    world.context.suspects.gone(&[known, removed], "no route", world.context.ambient.clock.monotonic());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(Probing::new(world.cluster()).advance().await, 1);
+    let doubts = world.context.suspects.current();
+    assert_eq!([known, removed].map(|node| doubts.trust(node)), [Trust::Gone, Trust::Trusted]);
+}
+
+#[actix::test]
 async fn one_slow_node_of_a_host_makes_its_neighbours_suspect_until_they_answer() {
     let (world, _hosts) = three_hosts();
     world.nodes.behave(NodeId(64), Behaviour::Slow(Duration::from_secs(4)));

@@ -26,9 +26,13 @@ impl Probing {
         Self { context }
     }
 
-    /// Probes all nodes that are due, at once; how many.
+    /// Probes all nodes that are due, at once; how many. Those that were taken out of the store are forgotten.
     pub async fn advance(&self) -> usize {
-        let due = self.context.suspects.due(self.context.ambient.clock.monotonic());
+        let now = self.context.ambient.clock.monotonic();
+        let ring = self.context.ring.current();
+        let (due, removed): (Vec<NodeId>, Vec<NodeId>) =
+            self.context.suspects.due(now).into_iter().partition(|&node| ring.host_of(node).is_some());
+        self.context.suspects.forget(&removed, now);
         let probes = due.iter().map(|&node| async move { (node, self.probe(node).await) });
         for (node, answer) in join_all(probes).await {
             let found = answer.map_err(|error| error.to_string());

@@ -9,7 +9,7 @@ use super::traffic::Traffic;
 use super::words::{NO_MORE_USE, REFUSED, SILENT, STOPPING, words};
 use crate::limits::{
     NET_HANDSHAKE_WAIT_MAX, NET_HEADER_WAIT_MAX, NET_OPEN_WAIT_MAX, NET_QUIET_LOG_AFTER, NET_SERVE_WAIT_MAX,
-    NET_SHARDS_MAX,
+    NET_SHARDS_MAX, NET_STREAMS_OF_GROUPS,
 };
 use crate::metrics::{NET_ROUND_TRIP_SECONDS, POOL_CONNECTIONS};
 use crate::net::frame::{FrameKind, WireVersion};
@@ -28,6 +28,7 @@ use s2n_quic::connection::{Handle, StreamAcceptor};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::net::lookup_host;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -130,7 +131,8 @@ impl QuicClient {
         self.thread.runtime.spawn(watch);
         let traffic = Traffic::of(greeting.host, self.options.streams_max);
         let of_cluster = self.identity.cluster().is_some() && greeting.cluster.is_some();
-        RemoteHost { handle, greeting, version, of_cluster, lost, traffic }
+        let bulk = Semaphore::new(self.options.streams_max.saturating_sub(NET_STREAMS_OF_GROUPS).max(1) as usize);
+        RemoteHost { handle, greeting, version, of_cluster, lost, traffic, bulk }
     }
 }
 
@@ -215,6 +217,9 @@ pub struct RemoteHost {
     of_cluster: bool,
     lost: Arc<OnceLock<String>>,
     traffic: Arc<Traffic>,
+    /// Requests about drives' data that may be under way. Streams are opened in the order in which they are asked for:
+    /// without a bound below the connection's, a heartbeat would wait for all the data before it.
+    bulk: Semaphore,
 }
 
 impl Drop for RemoteHost {
@@ -258,11 +263,26 @@ impl RemoteHost {
         let unsent = |error| Unanswered { error, sent: false };
         let mut opener = self.handle.clone();
         let until = Instant::now() + NET_OPEN_WAIT_MAX;
+        let _turn = self.turn(request, &about, until).await.map_err(unsent)?;
         let opened = about.bounded(Stage::Opening, until, opener.open_bidirectional_stream()).await.map_err(unsent)?;
         let stream = opened.map_err(|error| unsent(StreamError::Connection(words(&error))))?;
         let mut stream = Duplex::new(stream, about, &self.traffic);
         let answered = self.converse(&mut stream, request, message, asked).await;
         answered.map_err(|error| Unanswered { error, sent: true })
+    }
+
+    /// Waits until one more request about data may be under way; calls of groups do not wait.
+    async fn turn(
+        &self,
+        request: &Request,
+        about: &About,
+        until: Instant,
+    ) -> Result<Option<SemaphorePermit<'_>>, StreamError> {
+        if request.node().is_none() {
+            return Ok(None);
+        }
+        let turn = about.bounded(Stage::Opening, until, self.bulk.acquire()).await?;
+        turn.map(Some).map_err(|_| StreamError::Connection("the connection was closed".to_owned()))
     }
 
     async fn converse(

@@ -9,8 +9,8 @@ use super::stream::{About, Duplex, Stage, StreamError};
 use super::traffic::Traffic;
 use super::words::{REFUSED, STOPPING, TOO_MANY, words};
 use crate::limits::{
-    NET_CONNECTIONS_MAX, NET_HANDSHAKE_WAIT_MAX, NET_HEADER_WAIT_MAX, NET_ROOM_WAIT_MAX, NET_SERVE_WAIT_MAX,
-    NET_WORKING_EVERY,
+    NET_CONNECTIONS_MAX, NET_HANDSHAKE_WAIT_MAX, NET_HEADER_WAIT_MAX, NET_ROOM_WAIT_MAX, NET_SERVE_GROUP_BYTES_MAX,
+    NET_SERVE_WAIT_MAX, NET_WORKING_EVERY,
 };
 use crate::net::frame::{FrameKind, WireVersion, encode};
 use crate::net::greeting::{GREETING_VERSION, Greeting, Refusal};
@@ -25,7 +25,7 @@ use s2n_quic::{Connection, Server};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ impl QuicServer {
             options,
             service,
             serve_on,
-            held: Arc::new(Semaphore::new(options.serve_bytes_max)),
+            held: Semaphore::new(options.serve_bytes_max),
             connections: Arc::new(Semaphore::new(NET_CONNECTIONS_MAX)),
             stopping: stopping.clone(),
         };
@@ -85,7 +85,7 @@ struct Serving {
     service: Arc<dyn HostService>,
     serve_on: runtime::Handle,
     /// Bytes of bodies that may be held.
-    held: Arc<Semaphore>,
+    held: Semaphore,
     connections: Arc<Semaphore>,
     stopping: CancellationToken,
 }
@@ -121,7 +121,9 @@ struct Caller {
     /// Both ends belonged to the cluster when they greeted.
     of_cluster: bool,
     /// Bytes of bodies that may be held for this connection.
-    held: Arc<Semaphore>,
+    held: Semaphore,
+    /// The same for calls of groups, which the bytes of data do not hold up.
+    held_of_groups: Semaphore,
     traffic: Arc<Traffic>,
 }
 
@@ -194,7 +196,8 @@ async fn exchange_greetings(
         host: theirs.host,
         version,
         of_cluster: ours.cluster.is_some() && theirs.cluster.is_some(),
-        held: Arc::new(Semaphore::new(serving.options.serve_peer_bytes_max)),
+        held: Semaphore::new(serving.options.serve_peer_bytes_max),
+        held_of_groups: Semaphore::new(NET_SERVE_GROUP_BYTES_MAX),
         traffic: Traffic::of(theirs.host, serving.options.streams_max),
     };
     Ok(judged.map(caller).map_err(|refusal| refusal.to_string()))
@@ -225,7 +228,8 @@ async fn serve_request(serving: &Serving, caller: &Caller, stream: &mut Duplex) 
         return refuse(caller, stream, incoming.message(), asked, why).await;
     }
     let bytes = head.body_bytes + incoming.message().answer_bytes_max();
-    let Some(_room) = room(serving, caller, &stream.about, bytes).await else {
+    let budgets = budgets(serving, caller, incoming.message());
+    let Some(_room) = room(&budgets, &stream.about, bytes).await else {
         let why = "the host holds as many bytes for its peers as it may".to_owned();
         return refuse(caller, stream, incoming.message(), asked, why).await;
     };
@@ -249,23 +253,38 @@ async fn refuse(
     stream.settle().await
 }
 
-/// Permits to hold so many bytes, the connection's own and the host's; none in time is none.
-async fn room(
-    serving: &Serving,
-    caller: &Caller,
-    about: &About,
-    bytes: usize,
-) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-    if bytes > serving.options.serve_peer_bytes_max.min(serving.options.serve_bytes_max) {
+/// Bytes that may be held, and how many in all.
+struct Budget<'a> {
+    held: &'a Semaphore,
+    bytes_max: usize,
+}
+
+/// The budgets that a request's bytes count in: the connection's own and the host's, or that of calls of groups.
+fn budgets<'a>(serving: &'a Serving, caller: &'a Caller, request: &Request) -> Vec<Budget<'a>> {
+    match request {
+        Request::Group(_) => vec![Budget { held: &caller.held_of_groups, bytes_max: NET_SERVE_GROUP_BYTES_MAX }],
+        _ => vec![
+            Budget { held: &caller.held, bytes_max: serving.options.serve_peer_bytes_max },
+            Budget { held: &serving.held, bytes_max: serving.options.serve_bytes_max },
+        ],
+    }
+}
+
+/// Permits to hold so many bytes, one of each budget, taken in this order; none in time is none.
+async fn room<'a>(budgets: &[Budget<'a>], about: &About, bytes: usize) -> Option<Vec<SemaphorePermit<'a>>> {
+    if budgets.iter().any(|budget| bytes > budget.bytes_max) {
         return None;
     }
     let bytes = u32::try_from(bytes).ok()?;
     let until = Instant::now() + NET_ROOM_WAIT_MAX;
-    let both = async {
-        let own = Arc::clone(&caller.held).acquire_many_owned(bytes).await.ok()?;
-        Some((own, Arc::clone(&serving.held).acquire_many_owned(bytes).await.ok()?))
+    let all = async {
+        let mut permits = Vec::with_capacity(budgets.len());
+        for budget in budgets {
+            permits.push(budget.held.acquire_many(bytes).await.ok()?);
+        }
+        Some(permits)
     };
-    about.bounded(Stage::AwaitingRoom, until, both).await.ok()?
+    about.bounded(Stage::AwaitingRoom, until, all).await.ok()?
 }
 
 /// Has the request done, telling the caller all the while.

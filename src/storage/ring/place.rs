@@ -40,14 +40,22 @@ impl Placement {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceRefusal {
-    #[error("{live} of {configured} drives are in service; writes at {geometry} need {needed}")]
-    TooFewLive { live: usize, configured: usize, needed: usize, geometry: Geometry },
+    /// `full` of the `live` ones have no room; with those that are absent back there would be enough.
+    #[error("{live} of {configured} drives are in service{}; writes at {geometry} need {needed}", words_of_full(*full))]
+    TooFewLive { live: usize, full: usize, configured: usize, needed: usize, geometry: Geometry },
     /// Enough drives are up, on too few hosts (or in too few failure domains) to survive the loss of one.
     #[error("{live} of {configured} drives are in service, on too few hosts for writes at {geometry}")]
     TooFewHosts { live: usize, configured: usize, geometry: Geometry },
-    /// Enough drives are up, and too few of them have room.
+    /// Some are full, and those that are not would be too few even with every absent one back.
     #[error("{full} of {configured} drives are full; writes at {geometry} need {needed} with room")]
     TooFewWithRoom { full: usize, configured: usize, needed: usize, geometry: Geometry },
+}
+
+fn words_of_full(full: usize) -> String {
+    match full {
+        0 => String::new(),
+        full => format!(", {full} of them full"),
+    }
 }
 
 /// How many shards each node, each host and each failure domain may hold, for one geometry.
@@ -101,31 +109,42 @@ impl Ring {
 
     /// The geometry in which enough shards can be written now.
     fn writable_geometry(&self, wanted: Geometry, standings: &[Standing]) -> Result<Geometry, PlaceRefusal> {
+        let fitting = self.geometry_on(wanted, &|at| standings[at] == Standing::Live);
+        fitting.ok_or_else(|| self.refusal(wanted, standings))
+    }
+
+    /// The geometry in which these nodes take enough shards: the wanted one, else a narrow one.
+    fn geometry_on(&self, wanted: Geometry, usable: &dyn Fn(usize) -> bool) -> Option<Geometry> {
         let slots = |geometry: Geometry| {
             let caps = self.least_caps(geometry).raised(geometry);
-            self.slots(caps, &|at| standings[at] == Standing::Live).min(geometry.shards())
+            self.slots(caps, usable).min(geometry.shards())
         };
         let writable = slots(wanted);
         if writable >= write_quorum(wanted) {
-            return Ok(wanted);
+            return Some(wanted);
         }
         if wanted.parity == 1 && writable >= 2 {
             let narrow = Geometry { data: (writable - 1) as u8, ..wanted };
-            if slots(narrow) >= write_quorum(narrow) {
-                return Ok(narrow);
-            }
+            return (slots(narrow) >= write_quorum(narrow)).then_some(narrow);
         }
+        None
+    }
+
+    /// Why the live nodes do not take enough shards. Room is missing only where no node that may come back would help.
+    fn refusal(&self, wanted: Geometry, standings: &[Standing]) -> PlaceRefusal {
         let configured = self.active_count();
         let needed = write_quorum(wanted).min(configured.max(1));
         let active = standings.iter().zip(&self.active).filter(|(_, active)| **active);
         let count = |which: Standing| active.clone().filter(|(standing, _)| **standing == which).count();
         let (live, full) = (count(Standing::Live), count(Standing::Full));
         let geometry = wanted;
-        Err(match (live >= needed, live + full >= needed) {
-            (true, _) => PlaceRefusal::TooFewHosts { live, configured, geometry },
-            (false, true) => PlaceRefusal::TooFewWithRoom { full, configured, needed, geometry },
-            (false, false) => PlaceRefusal::TooFewLive { live: live + full, configured, needed, geometry },
-        })
+        if full > 0 && self.geometry_on(wanted, &|at| standings[at] != Standing::Full).is_none() {
+            PlaceRefusal::TooFewWithRoom { full, configured, needed, geometry }
+        } else if live >= needed {
+            PlaceRefusal::TooFewHosts { live, configured, geometry }
+        } else {
+            PlaceRefusal::TooFewLive { live: live + full, full, configured, needed, geometry }
+        }
     }
 
     /// Shards that some of the active nodes can take within the caps.

@@ -169,6 +169,29 @@ fn below_the_quorum_the_refusal_says_what_is_missing() {
     assert!(Ring::new(&Layout::default()).check_writable(geometry(1, 0), all_live).is_err(), "no nodes at all");
 }
 
+/// Room that is there once a node is back is not missing: the client may try again.
+#[test]
+fn a_store_is_out_of_space_only_where_no_node_that_comes_back_would_help() {
+    let one_each = |node: NodeId| match node.0 {
+        0 => Standing::Full,
+        1 => Standing::Down,
+        _ => Standing::Live,
+    };
+    let refusal = ring(1, 4).check_writable(geometry(2, 2), one_each).expect_err("two have room");
+    assert!(matches!(refusal, PlaceRefusal::TooFewLive { live: 3, full: 1, needed: 3, .. }), "{refusal}");
+    assert_eq!(refusal.to_string(), "3 of 4 drives are in service, 1 of them full; writes at 2+2 need 3");
+    let two_full = |node: NodeId| match node.0 {
+        0 | 1 => Standing::Full,
+        2 => Standing::Down,
+        _ => Standing::Live,
+    };
+    let refusal = ring(1, 4).check_writable(geometry(2, 2), two_full).expect_err("one has room");
+    assert!(matches!(refusal, PlaceRefusal::TooFewWithRoom { full: 2, needed: 3, .. }), "{refusal}");
+    // The narrow geometry counts: of three drives at 2+1, the two that are not full take 1+1 when both are there.
+    let refusal = ring(1, 3).check_writable(geometry(2, 1), one_each).expect_err("one has room");
+    assert!(matches!(refusal, PlaceRefusal::TooFewLive { full: 1, .. }), "{refusal}");
+}
+
 #[test]
 fn the_automatic_geometry_never_needs_more_drives_than_there_are() {
     let table = [

@@ -98,6 +98,18 @@ async fn f3_full_drives_are_out_of_space() {
     assert!(world.context.check_changeable().is_ok());
 }
 
+/// F3: with the absent drive back there would be room, so the client is told to try again.
+#[actix::test]
+async fn f3_a_drive_that_runs_full_while_another_is_out_does_not_make_a_full_store() {
+    let world = World::new(2, 2);
+    world.context.health.take_out(NodeId(1), "gone");
+    world.nodes.behave(NodeId(2), Behaviour::Full);
+    for attempt in ["it runs full", "it is known to be full"] {
+        let error = world.put_bytes(&content(100_000)).await.expect_err("two of four have room");
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{attempt}: {error}");
+    }
+}
+
 #[actix::test]
 async fn one_of_three_drives_down_stops_nothing_at_2_1() {
     let world = World::new(2, 1);

@@ -48,8 +48,9 @@ pub(super) struct Memory {
 
 impl Memory {
     async fn enter(&self, node: NodeId) -> Result<(), PeerError> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
         let delay = *self.delay.lock().expect("unpoisoned");
+        // Counted when its delay is settled, so that a test may change the delay for those after it.
+        self.calls.fetch_add(1, Ordering::Relaxed);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }

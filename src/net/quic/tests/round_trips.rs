@@ -1,11 +1,13 @@
 //! Every request and its answer over the wire, and what becomes of those that nobody waits for.
 
 use super::hosts::{CALLED, CHUNK, NODE, Pair, append, chunk, options, pair, read, shard};
+use crate::limits::NET_STREAMS_OF_GROUPS;
 use crate::net::{ChunkFault, GroupCall, GroupService, HostService, NodeService, PeerError, QuicOptions};
 use crate::types::NodeId;
 use bytes::Bytes;
 use futures::future::join_all;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -107,6 +109,35 @@ async fn n3_abandoned_reads_leave_no_stream_behind() {
     assert!(!remote.is_lost());
 }
 
+/// An election's messages are given up soon: data that waits for a stream does not stand before them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_a_group_does_not_wait_for_requests_about_data() {
+    let Pair { remote, memory, server: _server, client: _client } =
+        pair(QuicOptions { streams_max: NET_STREAMS_OF_GROUPS + 2, ..options() }).await;
+    *memory.delay.lock().expect("unpoisoned") = Duration::from_secs(600);
+    let asking = join_all((0..2 * NET_STREAMS_OF_GROUPS).map(|_| remote.count_chunks(NODE, vec![shard(1)])));
+    tokio::pin!(asking);
+    let some_are_asked = async {
+        while memory.calls.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answered = &mut asking => panic!("{answered:?} in spite of the delay"),
+        () = some_are_asked => {}
+    }
+    *memory.delay.lock().expect("unpoisoned") = Duration::ZERO;
+    let call = GroupCall { group: 0, kind: 1, body: Bytes::from_static(b"vote") };
+    let answer = tokio::select! {
+        biased;
+        answered = &mut asking => panic!("{answered:?} in spite of the delay"),
+        answer = timeout(Duration::from_secs(5), remote.group_call(call)) => answer,
+    };
+    assert_eq!(answer.expect("it has a stream at once").expect("answered"), Bytes::from_static(b"vote"));
+    assert_eq!(memory.calls.load(Ordering::Relaxed), 3, "the other requests wait their turn");
+}
+
 /// A server that may hold less than its callers ask for has them wait, and serves all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_are_held_at_once_are_bounded() {
@@ -117,6 +148,9 @@ async fn bodies_that_are_held_at_once_are_bounded() {
     for appended in join_all(appends).await {
         appended.expect("it waits for room");
     }
+    // Calls of groups are held beside these.
+    let call = GroupCall { group: 0, kind: 1, body: Bytes::from(vec![7; room + 1]) };
+    assert_eq!(remote.group_call(call.clone()).await.expect("answered"), call.body);
     // More than it ever holds is refused, in time and in words.
     match remote.append_chunks(append(99, 0, (0..20).map(chunk).collect())).await {
         Err(PeerError::Refused { why }) => assert!(why.contains("as it may"), "{why}"),
