@@ -18,6 +18,7 @@ use crate::storage::identity::{
     BlankDrives, Founder, Founding, HostDrives, IdentityError, NewHost, Prepared, WantedGeometry, keep_founding,
     new_host_id, read_founding,
 };
+use crate::storage::meta::record::HostRecord;
 use crate::types::NodeId;
 use actix::Arbiter;
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub(super) struct Member {
     pub name: String,
     pub address: String,
     pub domain: Option<String>,
+    /// All that founded the cluster, where this host did and the founding is not over yet.
+    pub founders: Vec<HostRecord>,
     /// Where a founder's node ids begin.
     pub first_node: Option<NodeId>,
     pub forming: Forming,
@@ -115,6 +118,7 @@ fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> R
     let nodes = LateNodeService::default();
     let dialer: Arc<dyn Dial> = Arc::new(PipeDialer { host: host.host, service: Arc::new(nodes.clone()) });
     Ok(Member {
+        founders: Vec::new(),
         first_node: host.drives.first().map(|drive| drive.node),
         host,
         name: ALONE.to_owned(),
@@ -153,6 +157,7 @@ fn member(
     };
     net.book.learn(agreement.iter().flat_map(|agreement| agreement.addresses()));
     Member {
+        founders: agreement.as_ref().map(Agreement::records).unwrap_or_default(),
         first_node: agreement.and_then(|agreement| agreement.first_node(host.host)),
         host,
         name: config.name.clone(),

@@ -11,7 +11,7 @@ use crate::actors::log::Threads;
 use crate::limits::META_SEGMENT_BYTES;
 use crate::storage::identity::{Drive, DriveState, HostDrives};
 use crate::storage::kv::{KvError, KvResult};
-use crate::storage::meta::command::Change;
+use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, weight_of_capacity};
@@ -95,9 +95,22 @@ fn has_run(around: &Surroundings, drive: &Drive) -> bool {
     around.disk.exists(&super::drives::shards_dir(drive)).unwrap_or(true)
 }
 
+/// The hosts that the metadata knows; a founder that finds none makes all founders known first. One at a time would not do: to
+/// who keeps the voters in order, a founder that is later than the others would be a host that is no longer part.
+async fn hosts_once_founded(metadata: &MetaHandle, founders: &[HostRecord]) -> Result<Vec<HostRecord>, MetadataError> {
+    let hosts = metadata.read().await?.hosts()?;
+    if !hosts.is_empty() || founders.is_empty() {
+        return Ok(hosts);
+    }
+    match metadata.propose(Change::FoundHosts(founders.to_vec())).await? {
+        Reply::Done => Ok(metadata.read().await?.hosts()?),
+        other => Err(MetaError::Unavailable { why: format!("the founders are not registered: {other:?}") }.into()),
+    }
+}
+
 /// Makes the metadata know this host, under its name and address.
 pub(super) async fn register_host(metadata: &MetaHandle, member: &Member) -> Result<(), MetadataError> {
-    let hosts = metadata.read().await?.hosts()?;
+    let hosts = hosts_once_founded(metadata, &member.founders).await?;
     let own = hosts.iter().find(|known| known.id == member.host.host);
     if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
         return Err(MetadataError::Replaced { name: member.name.clone(), address: other.address.clone() });

@@ -159,7 +159,7 @@ async fn start(
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
-    let (chores, handles) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub);
+    let (chores, handles) = drives::start_chores(around, host, &opened, &requests.cluster, faults, fault_source, scrub);
     let is_known = Arc::new(AtomicBool::new(false));
     let status = HostStatus {
         is_known: Arc::clone(&is_known),

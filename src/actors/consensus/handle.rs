@@ -99,6 +99,9 @@ pub struct Membership {
     pub leader: Option<HostId>,
     /// Whether no change is under way.
     pub settled: bool,
+    /// The voters to be, where a change of the voters is decided, but not yet its end: both sides count until that is decided,
+    /// too. Who asked for the change decides its end at once, unless its host has stopped.
+    pub unfinished: Option<BTreeSet<HostId>>,
 }
 
 /// Where a change or a question about the present goes.

@@ -3,7 +3,7 @@
 
 use super::handle::{Inner, Leader, Membership, MetaError, unavailable};
 use super::network::{Kind, Steer, Steered, decode_plain, encode_plain};
-use super::raft_types::{MetaGroup, raft_id};
+use super::raft_types::{MetaGroup, StoredMembership, raft_id};
 use crate::net::GroupError;
 use crate::types::HostId;
 use bytes::Bytes;
@@ -49,16 +49,30 @@ pub(super) async fn transfer_leadership(inner: &Inner, to: HostId) -> Result<(),
 pub(super) fn membership(inner: &Inner) -> Membership {
     let metrics = inner.raft.server_metrics();
     let metrics = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).clone();
-    let effective = metrics.membership_config.membership();
+    let leader = metrics.current_leader.map(HostId);
+    membership_between(&metrics.committed_membership_config, &metrics.membership_config, leader)
+}
+
+/// `effective`: the last one in the log, decided or not.
+fn membership_between(
+    committed: &StoredMembership,
+    effective: &StoredMembership,
+    leader: Option<HostId>,
+) -> Membership {
     let hosts = |ids: &mut dyn Iterator<Item = u64>| ids.map(HostId).collect::<BTreeSet<_>>();
-    let settled = effective.get_joint_config().len() == 1
-        && metrics.membership_config.log_id() == metrics.committed_membership_config.log_id();
+    let is_committed = effective.log_id() == committed.log_id();
+    let effective = effective.membership();
+    let unfinished = match effective.get_joint_config().as_slice() {
+        [_, .., target] if is_committed => Some(hosts(&mut target.iter().copied())),
+        _ => None,
+    };
     Membership {
         voters: hosts(&mut effective.voter_ids()),
         learners: hosts(&mut effective.learner_ids()),
         addresses: effective.nodes().map(|(id, node)| (HostId(*id), node.addr.clone())).collect(),
-        leader: metrics.current_leader.map(HostId),
-        settled,
+        leader,
+        settled: effective.get_joint_config().len() == 1 && is_committed,
+        unfinished,
     }
 }
 
@@ -204,5 +218,38 @@ pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
             tracing::warn!("this host's metadata tables are gone; another is to lead");
             leave_the_lead(&inner).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::membership_between;
+    use crate::actors::consensus::raft_types::{StoredMembership, log_id_of, membership_of};
+    use crate::storage::raft_log::{Members, Position};
+    use crate::types::HostId;
+    use std::collections::BTreeSet;
+
+    fn stored(index: u64, configs: &[&[u64]]) -> StoredMembership {
+        let nodes = configs.iter().copied().flatten().map(|id| (*id, format!("host-{id}:9100"))).collect();
+        let configs = configs.iter().map(|voters| voters.iter().copied().collect()).collect();
+        let membership = membership_of(&Members { configs, nodes }).expect("each voter has an address");
+        StoredMembership::new(Some(log_id_of(Position { term: 1, node: 1, index })), membership)
+    }
+
+    #[test]
+    fn a_change_of_voters_is_unfinished_from_when_both_sides_are_decided_until_one_is() {
+        let before = stored(1, &[&[1, 2, 3]]);
+        let both = stored(5, &[&[1, 2, 3], &[1, 2, 4]]);
+        let after = stored(6, &[&[1, 2, 4]]);
+        let seen = |committed, effective| {
+            let known = membership_between(committed, effective, None);
+            (known.voters.len(), known.settled, known.unfinished)
+        };
+        let target: BTreeSet<HostId> = [1, 2, 4].map(HostId).into();
+        assert_eq!(seen(&before, &before), (3, true, None));
+        assert_eq!(seen(&before, &both), (4, false, None), "it may still not come to be");
+        assert_eq!(seen(&both, &both), (4, false, Some(target)));
+        assert_eq!(seen(&both, &after), (3, false, None), "its end is under way");
+        assert_eq!(seen(&after, &after), (3, true, None));
     }
 }

@@ -14,7 +14,7 @@ const PAGE: usize = 256;
 
 #[derive(Debug)]
 pub(super) enum Compared {
-    /// One page: shards that are to be repaired, and how many orphans were dropped.
+    /// One page: shards that are to be repaired and not queued yet, and how many orphans were dropped.
     Page { missing: Vec<(BlobRef, ShardIndex)>, orphans: usize },
     /// So many shards that nothing knows are left, too young to be dropped.
     Done { orphans_left: u64 },
@@ -67,6 +67,10 @@ impl Comparison {
         self.node
     }
 
+    pub(super) fn seeks_missing(&self) -> bool {
+        matches!(self.pass, Pass::Missing { .. })
+    }
+
     pub(super) async fn advance(&mut self, context: &ClusterContext) -> Result<Compared, UpkeepError> {
         match &self.pass {
             Pass::Missing { cursor } => {
@@ -115,7 +119,20 @@ impl Comparison {
         let missing = expected.into_iter().zip(found.into_iter().chain(std::iter::repeat(0)));
         let missing =
             missing.filter(|((_, _, chunks), found)| found < chunks).map(|((blob, shard, _), _)| (blob, shard));
-        Ok((missing.collect(), next))
+        let missing: Vec<(BlobRef, ShardIndex)> = missing.collect();
+        if missing.is_empty() {
+            return Ok((missing, next));
+        }
+        let look_up = context.look_up(move |view| {
+            let mut unqueued = Vec::new();
+            for (blob, shard) in missing {
+                if !view.is_repair_queued(ShardId { blob: blob.id, shard })? {
+                    unqueued.push((blob, shard));
+                }
+            }
+            Ok(unqueued)
+        });
+        Ok((look_up.await?, next))
     }
 
     /// Drops old shards of unknown blobs of one page. The metadata is asked after the node: a blob that was committed in

@@ -5,7 +5,8 @@
 //! The queue of repairs is in the metadata, so that a repair that is due is never forgotten; a fault or a missing shard is
 //! queued there first, by whichever host found it. Who repairs is the host of the shard's node: no two hosts do the same
 //! work, and one that is gone holds up nobody. One step does one small thing, the most urgent: take up faults, rebuild a few
-//! stripes of each of the repairs at hand, compare one page of one node. It gives way to users by its pace.
+//! stripes of each of the repairs at hand, compare one page of one node. A comparison that has begun takes turns with repairs
+//! until it knows all that is missing. It gives way to users by its pace.
 
 mod compare;
 mod faults;
@@ -28,10 +29,10 @@ use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::meta::view::MetaView;
-use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, Epoch, NodeId, ShardId, ShardIndex};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
-use queue::{Looked, RepairQueue, shard_of};
+use queue::{Looked, RepairQueue, node_of, shard_bytes, shard_of};
 use repair::{Repair, Repaired};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -109,24 +110,30 @@ pub struct Healing {
     context: ClusterContext,
     codecs: Arc<Codecs>,
     faults: FaultSource,
+    /// Taken from there, and not known to be queued yet: who reported them may not do so again for long.
+    reported: Vec<ShardFault>,
     handle: HealerHandle,
     options: HealingOptions,
     queue: RepairQueue,
     /// At most `repairs_max`.
     repairs: Vec<Repair>,
-    /// Whole again, which the metadata does not know yet.
-    whole: Vec<ShardId>,
+    /// Whole again on these nodes, which the metadata does not know yet.
+    whole: Vec<(ShardId, NodeId)>,
     /// Until when repairs are put off.
     put_off: BTreeMap<ShardId, Duration>,
     /// Nodes that could be asked at the last look.
     serving: BTreeSet<NodeId>,
     comparison: Option<Comparison>,
+    /// It is the comparison's turn.
+    compare_first: bool,
     /// When all nodes are to be compared next, and when some are to be searched for orphans again.
     compare_next: Duration,
     orphans_next: BTreeMap<NodeId, Duration>,
 }
 
 impl Healing {
+    /// Compares all nodes of this host at once, as far as the ring knows them. Who knows the host's drives tells the
+    /// handle of the others; they wait until the ring knows them too.
     pub fn new(context: ClusterContext, faults: FaultSource, options: HealingOptions) -> (Self, HealerHandle) {
         let handle = HealerHandle::default();
         context.local_nodes().into_iter().for_each(|node| handle.reconcile(node));
@@ -135,6 +142,7 @@ impl Healing {
             context,
             codecs: Arc::default(),
             faults,
+            reported: Vec::new(),
             handle: handle.clone(),
             options,
             queue: RepairQueue::default(),
@@ -143,6 +151,7 @@ impl Healing {
             put_off: BTreeMap::new(),
             serving: BTreeSet::new(),
             comparison: None,
+            compare_first: false,
             compare_next,
             orphans_next: BTreeMap::new(),
         };
@@ -158,6 +167,10 @@ impl Healing {
         }
         let looked = self.take_up_repairs().await?;
         if !self.repairs.is_empty() {
+            if std::mem::take(&mut self.compare_first) && self.seeks_missing() {
+                return self.continue_comparison().await;
+            }
+            self.compare_first = true;
             return self.continue_repairs().await;
         }
         if looked {
@@ -166,23 +179,36 @@ impl Healing {
         self.continue_comparison().await
     }
 
-    /// Queues the shards of reported faults.
-    async fn take_up_faults(&mut self) -> Result<usize, UpkeepError> {
-        let mut shards: BTreeSet<ShardId> = BTreeSet::new();
-        let mut corrupt: Vec<(ShardId, ChunkIndex)> = Vec::new();
+    /// Whether what is missing is only partly known: then it comes to be known while what is known is repaired.
+    fn seeks_missing(&self) -> bool {
+        let comparison = self.comparison.as_ref().filter(|comparison| comparison.seeks_missing());
+        comparison.is_some_and(|comparison| self.context.serves(comparison.node()))
+    }
+
+    /// The shards of some reports, which stay at hand until they are dealt with.
+    fn take_reports(&mut self) -> BTreeSet<ShardId> {
+        let mut shards: BTreeSet<ShardId> = self.reported.iter().map(|fault| fault.shard).collect();
+        if !self.reported.is_empty() {
+            return shards;
+        }
         while shards.len() < FAULTS_PAGE
             && let Some(fault) = self.faults.take()
         {
             shards.insert(fault.shard);
-            if fault.fault == ChunkFault::Corrupt && self.context.is_local(fault.node) {
-                corrupt.push((fault.shard, fault.chunk));
-            }
+            self.reported.push(fault);
         }
+        shards
+    }
+
+    /// Queues the shards of reported faults.
+    async fn take_up_faults(&mut self) -> Result<usize, UpkeepError> {
+        let mut shards = self.take_reports();
         // A repair at hand looks at every chunk of its shard anyway.
         for repair in &self.repairs {
             shards.remove(&repair.shard());
         }
         if shards.is_empty() {
+            self.reported.clear();
             return Ok(0);
         }
         let look_up = self.context.look_up(move |view| {
@@ -198,7 +224,11 @@ impl Healing {
         let known: BTreeSet<ShardId> = found.iter().map(|(_, shard, _)| *shard).collect();
         let missing = found.into_iter().filter(|(_, _, is_queued)| !is_queued);
         let queued = self.queue_repairs(missing.map(|(blob, shard, _)| (blob, shard.shard)).collect()).await?;
-        self.handle.found_corrupt(corrupt.into_iter().filter(|(shard, _)| known.contains(shard)));
+        let reported = std::mem::take(&mut self.reported).into_iter();
+        let corrupt = reported.filter(|fault| {
+            fault.fault == ChunkFault::Corrupt && known.contains(&fault.shard) && self.context.is_local(fault.node)
+        });
+        self.handle.found_corrupt(corrupt.map(|fault| (fault.shard, fault.chunk)));
         Ok(queued)
     }
 
@@ -237,9 +267,15 @@ impl Healing {
         while self.repairs.len() < self.options.repairs_max
             && let Some(row) = self.queue.take()
         {
-            let shard = shard_of(&row);
-            if !self.put_off.contains_key(&shard) && !self.repairs.iter().any(|repair| repair.shard() == shard) {
-                self.repairs.push(Repair::new(row)?);
+            let (shard, Some(node)) = (shard_of(&row), node_of(&row)) else { continue };
+            if self.put_off.contains_key(&shard) || self.repairs.iter().any(|repair| repair.shard() == shard) {
+                continue;
+            }
+            if self.context.serves(node) {
+                self.repairs.push(Repair::new(row, node)?);
+            } else {
+                // All repairs at hand would wait for it.
+                self.put_off(shard);
             }
         }
         let (repairing, put_off) = (self.repairs.len() as u64, self.put_off.len() as u64);
@@ -250,8 +286,13 @@ impl Healing {
     async fn look_at_queue(&mut self) -> Result<bool, UpkeepError> {
         match self.queue.look(&self.context, self.options.idle).await? {
             Looked::Resting => Ok(false),
-            Looked::Page { rows } => {
+            Looked::Page { rows, tally } => {
                 self.handle.still_queued(rows.iter().map(shard_of));
+                // There is at least what this pass has met so far.
+                self.handle.show(|status| {
+                    status.to_repair_shards = status.to_repair_shards.max(tally.local_shards);
+                    status.to_repair_bytes = status.to_repair_bytes.max(tally.local_bytes);
+                });
                 Ok(true)
             }
             Looked::End { rows, tally } => {
@@ -280,7 +321,10 @@ impl Healing {
                     bytes += some;
                     self.repairs.push(repair);
                 }
-                Ok(Repaired::Whole) => repaired.push((shard, repair.shard_bytes())),
+                Ok(Repaired::Whole) => repaired.push((shard, repair.node(), repair.shard_bytes())),
+                Ok(Repaired::Moved) => {
+                    tracing::debug!(blob = %shard.blob, shard = shard.shard.0, "repair given up: the shard was moved");
+                }
                 Ok(Repaired::TooFewSources) => {
                     tracing::warn!(blob = %shard.blob, shard = shard.shard.0, "too few shards are left to rebuild one now");
                     put_off.push(shard);
@@ -297,10 +341,11 @@ impl Healing {
         }
         put_off.iter().for_each(|&shard| self.put_off(shard));
         let now = self.context.ambient.clock.monotonic();
-        let repaired_bytes = repaired.iter().map(|(_, bytes)| bytes).sum();
+        let repaired_bytes = repaired.iter().map(|(_, _, bytes)| bytes).sum();
         self.handle.repaired(repaired_bytes, repaired.len() as u64, now);
-        let repaired: Vec<ShardId> = repaired.into_iter().map(|(shard, _)| shard).collect();
-        self.whole.extend(&repaired);
+        self.queue.repaired(repaired_bytes, repaired.len() as u64);
+        self.whole.extend(repaired.iter().map(|&(shard, node, _)| (shard, node)));
+        let repaired: Vec<ShardId> = repaired.into_iter().map(|(shard, ..)| shard).collect();
         self.tell_whole().await?;
         failure.map_or(Ok(Healed::Worked { bytes, repaired, put_off }), Err)
     }
@@ -310,7 +355,7 @@ impl Healing {
         if self.whole.is_empty() {
             return Ok(());
         }
-        self.context.metadata.propose(Change::FinishRepairs { done: self.whole.clone() }).await?;
+        self.context.metadata.propose(Change::FinishRepairsAt { done: self.whole.clone() }).await?;
         metrics::REPAIRS_DONE.with_label_values(&["repaired"]).inc_by(self.whole.len() as u64);
         self.whole.clear();
         self.queue.hurry();
@@ -324,41 +369,68 @@ impl Healing {
         }
     }
 
-    /// The node to be compared next, and how.
-    fn next_comparison(&mut self, now: Duration) -> Option<Comparison> {
+    /// The node to be compared next, and how. A node that the ring does not call this host's yet is waited for.
+    async fn next_comparison(&mut self, now: Duration) -> Result<Option<Comparison>, UpkeepError> {
         if now >= self.compare_next {
             self.compare_next = now + self.options.compare_every;
             self.context.local_nodes().into_iter().for_each(|node| self.handle.reconcile(node));
         }
         let health = self.context.health.current();
-        for node in self.handle.reconciling() {
-            if !self.context.is_local(node) {
-                // That is for its own host.
-                self.handle.finished(node);
-            } else if health.in_service(node) {
-                return Some(Comparison::whole(node, &self.options));
-            }
+        let wanted = self.handle.reconciling().into_iter();
+        let (local, others): (Vec<NodeId>, Vec<NodeId>) = wanted.partition(|&node| self.context.is_local(node));
+        if let Some(&node) = local.iter().find(|&&node| health.in_service(node)) {
+            return Ok(Some(Comparison::whole(node, &self.options)));
         }
-        let due = self.orphans_next.iter().find(|&(&node, &at)| at <= now && health.in_service(node));
-        due.map(|(&node, _)| Comparison::of_orphans(node, &self.options))
+        self.forget_removed(others).await?;
+        let is_due = |node: NodeId, at: Duration| at <= now && health.in_service(node) && self.context.is_local(node);
+        let due = self.orphans_next.iter().find(|&(&node, &at)| is_due(node, at));
+        Ok(due.map(|(&node, _)| Comparison::of_orphans(node, &self.options)))
+    }
+
+    /// Nodes that were removed are not compared. A node that is not registered yet may seem removed where others of
+    /// greater numbers are known: it holds nothing that could be compared.
+    async fn forget_removed(&self, nodes: Vec<NodeId>) -> Result<(), UpkeepError> {
+        if nodes.is_empty() || self.context.ring.current().epoch() == Epoch(0) {
+            return Ok(());
+        }
+        let look_up = self.context.look_up(move |view| {
+            let ever = view.layout()?.nodes_ever;
+            let mut removed = Vec::new();
+            for node in nodes {
+                if node.0 < ever && view.node(node)?.is_none() {
+                    removed.push(node);
+                }
+            }
+            Ok(removed)
+        });
+        look_up.await?.into_iter().for_each(|node| self.handle.finished(node));
+        Ok(())
     }
 
     async fn continue_comparison(&mut self) -> Result<Healed, UpkeepError> {
         let (now, health) = (self.context.ambient.clock.monotonic(), self.context.health.current());
         // A node that went out of service meanwhile is begun anew when it is back.
-        self.comparison = self.comparison.take().filter(|comparison| health.in_service(comparison.node()));
+        let is_here =
+            |comparison: &Comparison| health.in_service(comparison.node()) && self.context.is_local(comparison.node());
+        self.comparison = self.comparison.take().filter(is_here);
         if self.comparison.is_none() {
-            self.comparison = self.next_comparison(now);
+            self.comparison = self.next_comparison(now).await?;
         }
         let Some(comparison) = &mut self.comparison else { return Ok(Healed::Nothing) };
         match comparison.advance(&self.context).await {
             Ok(Compared::Page { missing, orphans }) => {
+                let bytes: u64 = missing.iter().map(|(blob, _)| shard_bytes(blob)).sum();
                 let queued = self.queue_repairs(missing).await;
                 if queued.is_err() {
                     // The page is behind it and its shards are in no queue: begin anew.
                     self.comparison = None;
                 }
-                Ok(Healed::Compared { missing: queued?, orphans })
+                let missing = queued?;
+                self.handle.show(|status| {
+                    status.to_repair_shards += missing as u64;
+                    status.to_repair_bytes += bytes;
+                });
+                Ok(Healed::Compared { missing, orphans })
             }
             Ok(Compared::Done { orphans_left }) => {
                 let node = comparison.node();

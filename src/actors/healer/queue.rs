@@ -4,7 +4,7 @@
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::storage::meta::record::{BlobRef, RepairRow};
 use crate::storage::stripe::BlobLayout;
-use crate::types::{BlobId, ShardId, ShardIndex};
+use crate::types::{BlobId, NodeId, ShardId, ShardIndex};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ pub(super) fn shard_bytes(blob: &BlobRef) -> u64 {
 /// What came of looking further.
 #[derive(Debug)]
 pub(super) enum Looked {
-    /// A page; its rows of this host's nodes wait to be taken.
-    Page { rows: Vec<RepairRow> },
+    /// A page; its rows of this host's nodes wait to be taken. What the pass has found so far.
+    Page { rows: Vec<RepairRow>, tally: Tally },
     /// The end was reached with the last page: what the whole pass found.
     End { rows: Vec<RepairRow>, tally: Tally },
     /// It is not yet time for another pass.
@@ -75,6 +75,12 @@ impl RepairQueue {
         self.local.is_empty()
     }
 
+    /// So much of what the pass may have counted is repaired.
+    pub(super) fn repaired(&mut self, bytes: u64, shards: u64) {
+        self.tally.local_shards = self.tally.local_shards.saturating_sub(shards);
+        self.tally.local_bytes = self.tally.local_bytes.saturating_sub(bytes);
+    }
+
     /// Something was queued: the next pass need not wait.
     pub(super) fn hurry(&mut self) {
         self.rest_until = Duration::ZERO;
@@ -95,8 +101,7 @@ impl RepairQueue {
         let next = rows.last().map(|row| (row.blob.id, row.shard)).filter(|_| more);
         let mut local = Vec::new();
         for row in rows {
-            let node = row.blob.placement.get(usize::from(row.shard.0));
-            let is_local = node.is_some_and(|&node| context.is_local(node));
+            let is_local = node_of(&row).is_some_and(|node| context.is_local(node));
             self.tally.count(&row, is_local);
             if is_local {
                 local.push(row);
@@ -106,7 +111,7 @@ impl RepairQueue {
         self.looking += context.ambient.clock.monotonic().saturating_sub(now);
         self.local.extend(local.iter().cloned());
         if more {
-            return Ok(Looked::Page { rows: local });
+            return Ok(Looked::Page { rows: local, tally: self.tally });
         }
         self.rest_until = now + idle.max(self.looking * REST_FACTOR);
         Ok(Looked::End { rows: local, tally: self.tally })
@@ -115,4 +120,9 @@ impl RepairQueue {
 
 pub(super) fn shard_of(row: &RepairRow) -> ShardId {
     ShardId { blob: row.blob.id, shard: row.shard }
+}
+
+/// Where the shard is to be made whole.
+pub(super) fn node_of(row: &RepairRow) -> Option<NodeId> {
+    row.blob.placement.get(usize::from(row.shard.0)).copied()
 }

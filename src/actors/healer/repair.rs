@@ -29,6 +29,8 @@ pub(super) enum Repaired {
     Stripes { bytes: u64 },
     /// All chunks are on the shard's node, or nothing refers to the blob any more.
     Whole,
+    /// The shard was moved: what its repair is to do now, its queued row says.
+    Moved,
     /// Fewer than `k` good chunks of some stripe can be had now.
     TooFewSources,
 }
@@ -37,6 +39,8 @@ pub(super) enum Repaired {
 pub(super) struct Repair {
     blob: BlobRef,
     shard: ShardIndex,
+    /// Where the shard is, as far as is known.
+    node: NodeId,
     layout: BlobLayout,
     next: u32,
 }
@@ -48,9 +52,10 @@ struct Sources {
 }
 
 impl Repair {
-    pub(super) fn new(row: RepairRow) -> Result<Self, UpkeepError> {
+    /// On the node that the row names for the shard.
+    pub(super) fn new(row: RepairRow, node: NodeId) -> Result<Self, UpkeepError> {
         let layout = BlobLayout::new(row.blob.geometry, row.blob.size_bytes)?;
-        Ok(Self { blob: row.blob, shard: row.shard, layout, next: 0 })
+        Ok(Self { blob: row.blob, shard: row.shard, node, layout, next: 0 })
     }
 
     pub(super) fn shard(&self) -> ShardId {
@@ -62,8 +67,8 @@ impl Repair {
         shard_bytes(&self.blob)
     }
 
-    fn node_of(&self, shard: ShardIndex) -> Option<NodeId> {
-        self.blob.placement.get(usize::from(shard.0)).copied()
+    pub(super) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// Puts the next stripes in order.
@@ -72,14 +77,18 @@ impl Repair {
         context: &ClusterContext,
         codecs: &Arc<Codecs>,
     ) -> Result<Repaired, UpkeepError> {
-        let Some(node) = self.node_of(self.shard) else { return Ok(Repaired::Whole) };
-        let id = self.blob.id;
-        if context.look_up(move |view| view.blob(id)).await?.is_none() {
+        let (id, node) = (self.blob.id, self.node);
+        let Some(blob) = context.look_up(move |view| view.blob(id)).await? else {
             // It became garbage meanwhile; what was appended since its shards were dropped is an orphan, so drop it here.
             let shard = self.shard();
             context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.drop_shards(node, vec![shard]).await }).await?;
             return Ok(Repaired::Whole);
+        };
+        if blob.placement.get(usize::from(self.shard.0)) != Some(&node) {
+            return Ok(Repaired::Moved);
         }
+        // The sources may have been moved as well.
+        self.blob = blob;
         let (first, end) = (self.next, self.layout.stripes().min(self.next.saturating_add(STRIPES_MAX)));
         if first >= end {
             return Ok(Repaired::Whole);

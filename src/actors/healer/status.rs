@@ -56,7 +56,8 @@ struct Board {
 
 impl HealerHandle {
     /// Asks for a comparison of everything that should be on this node with what is: after the drive came back, or was
-    /// replaced. It is forgotten at a restart, which compares all nodes anyway. Only the node's own host does it.
+    /// replaced. It is forgotten at a restart, which compares all nodes anyway. Only for nodes of this host: one that the ring
+    /// does not know as such yet is waited for.
     pub fn reconcile(&self, node: NodeId) {
         self.want(|wanted| wanted.insert(node));
     }

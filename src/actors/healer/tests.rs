@@ -1,15 +1,24 @@
 //! The healer over real logs and indexes, the state machine, and the real request tasks.
 
-use super::{Healed, HealerHandle, Healing, HealingOptions};
-use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestHost, blob_of, flip_byte_of, open_drives, open_host};
+use super::{Healed, HealerHandle, Healing, HealingOptions, ShardFault};
+use crate::actors::consensus::MetaError;
+use crate::actors::drives::test_host::{
+    CHUNK_BYTES, Seeded, TableMetadata, TestHost, blob_of, flip_byte_of, open_drives, open_host,
+};
+use crate::actors::peers::{HashRing, LayoutChanged};
 use crate::actors::request::Metadata;
-use crate::actors::upkeep::Pace;
-use crate::net::{AppendChunks, NodeService};
-use crate::storage::meta::command::Change;
-use crate::storage::meta::record::BlobRef;
+use crate::actors::upkeep::{Pace, UpkeepError};
+use crate::net::{AppendChunks, ChunkFault, NodeService};
+use crate::storage::meta::command::{Change, MovedShard, Reply};
+use crate::storage::meta::record::{BlobRef, NodeRecord, NodeState};
+use crate::storage::meta::view::MetaView;
+use crate::storage::ring::{Layout, LayoutNode};
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex};
+use crate::types::{ChunkIndex, Epoch, HostId, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
+use actix::Actor;
 use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mod cluster;
@@ -218,5 +227,144 @@ async fn a_node_that_comes_back_stale_gets_what_it_missed_and_loses_what_was_del
     assert_eq!(host.get("missed").await.expect("read"), Some(missed));
     // Its garbage is the reclaimer's business: it is known until every node has dropped it.
     assert!(host.view().await.blob_is_known(blob_of(&deleted).id).expect("asked"));
+    host.close().await;
+}
+
+/// A node of another host, and what makes it known.
+fn elsewhere() -> NodeRecord {
+    let (id, incarnation, state) = (NodeId(64), Incarnation(65), NodeState::Active);
+    NodeRecord { id, host: HostId(2), incarnation, weight: 1, state, joined: UnixMs(0) }
+}
+
+#[actix::test]
+async fn a_repair_of_a_shard_that_is_moved_meanwhile_is_left_to_where_it_is_now() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(9).bytes(20 * CHUNK_BYTES as usize)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 2).await;
+    let missing = vec![(blob.clone(), ShardIndex(2))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    let (mut healing, _) = healing(&mut host);
+    assert!(matches!(healing.advance().await.expect("a step"), Healed::Worked { .. }), "some stripes were rebuilt");
+    let (from, shard) = shard_of(&blob, 2);
+    let NodeRecord { id: to, incarnation, .. } = elsewhere();
+    host.metadata.propose(Change::RegisterNode(elsewhere())).await.expect("registered");
+    let moves = vec![MovedShard { shard, from, to, incarnation, whole: false }];
+    let moved = host.metadata.propose(Change::MoveShards { epoch: Epoch(1), moves }).await.expect("decided");
+    assert_eq!(moved, Reply::Moved(vec![true]));
+    let done = heal(&mut healing).await;
+    assert!(!repaired(&done, shard), "{done:?}");
+    assert_eq!(host.view().await.counts().expect("counts").repairs, 1, "its new host repairs it");
+    assert!(count(&host, from, shard).await < stripes(&blob));
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_comparison_waits_for_the_layout_and_ends_without_one_only_for_a_removed_node() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(10).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 1).await;
+    let (node, id) = shard_of(&blob, 1);
+    let (ring, reader) = HashRing::new(Layout::new(Epoch(0), []));
+    let ring = ring.start();
+    host.upkeep.ring = reader;
+    let (mut healing, handle) = healing(&mut host);
+    handle.reconcile(node);
+    assert_eq!(heal(&mut healing).await, []);
+    assert_eq!(handle.status().comparing, [node], "no layout is known yet");
+    // The first that is heard of is older than what makes the node this host's.
+    let nodes = || (0..4).map(|id| LayoutNode { id: NodeId(id), host: HostId(1), weight: 1 });
+    let others = nodes().filter(|other| other.id != node);
+    ring.send(LayoutChanged(Layout::new(Epoch(1), others))).await.expect("running").expect("newer");
+    assert_eq!(heal(&mut healing).await, []);
+    assert_eq!(handle.status().comparing, [node], "it is still wanted");
+    ring.send(LayoutChanged(Layout::new(Epoch(2), nodes()))).await.expect("running").expect("newer");
+    assert!(repaired(&heal(&mut healing).await, id));
+    assert_eq!(handle.status().comparing, []);
+
+    let removed = elsewhere();
+    host.metadata.propose(Change::RegisterNode(removed.clone())).await.expect("registered");
+    handle.reconcile(removed.id);
+    heal(&mut healing).await;
+    assert_eq!(handle.status().comparing, [removed.id], "the metadata knows it");
+    let remove = Change::RemoveNode { node: removed.id, lost: false };
+    assert_eq!(host.metadata.propose(remove).await.expect("decided"), Reply::Done);
+    heal(&mut healing).await;
+    assert_eq!(handle.status().comparing, []);
+    host.close().await;
+}
+
+/// Answers only while it is up.
+#[derive(Debug)]
+struct Switched {
+    tables: Arc<TableMetadata>,
+    is_up: AtomicBool,
+}
+
+impl Switched {
+    fn check(&self) -> Result<(), MetaError> {
+        let is_up = self.is_up.load(Ordering::Relaxed);
+        is_up.then_some(()).ok_or_else(|| MetaError::Unavailable { why: "it is switched off".to_owned() })
+    }
+}
+
+#[async_trait::async_trait]
+impl Metadata for Switched {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        self.check()?;
+        self.tables.propose(change).await
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        self.check()?;
+        self.tables.read().await
+    }
+}
+
+#[actix::test]
+async fn faults_that_cannot_be_queued_now_are_queued_later() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(11).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let metadata = Arc::new(Switched { tables: host.metadata.clone(), is_up: AtomicBool::new(true) });
+    host.upkeep.metadata = metadata.clone();
+    let (mut healing, handle) = healing(&mut host);
+    heal(&mut healing).await;
+    let (node, shard) = shard_of(&blob, 1);
+    let fault = ShardFault { node, shard, chunk: ChunkIndex(0), fault: ChunkFault::Corrupt };
+    assert!(host.node_context.faults.report(fault));
+    metadata.is_up.store(false, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(matches!(healing.advance().await, Err(UpkeepError::Metadata(_))));
+    }
+    metadata.is_up.store(true, Ordering::Relaxed);
+    assert_eq!(healing.advance().await.expect("a step"), Healed::Queued { shards: 1 });
+    assert_eq!(handle.status().corrupt_chunks, 1);
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_repair_on_a_drive_that_is_suspect_is_put_off_and_holds_up_no_other() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(12).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 0).await;
+    lose(&host, &blob, 1).await;
+    let missing = vec![(blob.clone(), ShardIndex(0)), (blob.clone(), ShardIndex(1))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    let ((suspect, waiting), (_, other)) = (shard_of(&blob, 0), shard_of(&blob, 1));
+    host.upkeep.suspects.late(suspect, &[], "it stalls", host.upkeep.ambient.clock.monotonic());
+    let (mut healing, handle) = healing(&mut host);
+    let done = heal(&mut healing).await;
+    assert!(repaired(&done, other) && !repaired(&done, waiting), "{done:?}");
+    assert_eq!((count(&host, suspect, waiting).await, handle.status().put_off), (0, 1));
+    host.clock.forward(Duration::from_secs(6));
+    host.upkeep.suspects.probed(suspect, Ok(()), host.upkeep.ambient.clock.monotonic());
+    assert!(repaired(&heal(&mut healing).await, waiting), "not later than it is trusted again");
     host.close().await;
 }

@@ -9,8 +9,9 @@ use super::messages::{FoundingAnswer, FoundingAsk, Kind, MEMBERSHIP_GROUP, decod
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX};
 use crate::net::{GroupCall, GroupService, PeerError, QuicClient};
 use crate::storage::identity::Founder;
+use crate::storage::meta::record::HostRecord;
 use crate::storage::ring::auto_geometry_of_hosts;
-use crate::types::{ClusterId, HostId, NodeId};
+use crate::types::{ClusterId, HostId, NodeId, UnixMs};
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -70,6 +71,19 @@ impl Agreement {
                 Err(FoundingError::Geometries(self.0.iter().map(words).collect::<Vec<_>>().join(", ")))
             }
         }
+    }
+
+    /// The founders as the metadata knows them first; what is missing each one adds when it registers.
+    pub fn records(&self) -> Vec<HostRecord> {
+        let record = |founder: &Founder| HostRecord {
+            id: founder.host,
+            name: founder.name.clone(),
+            address: founder.address.clone(),
+            domain: None,
+            joined: UnixMs(0),
+            first_node: self.first_node(founder.host),
+        };
+        self.0.iter().map(record).collect()
     }
 
     pub fn addresses(&self) -> BTreeMap<HostId, String> {
@@ -286,6 +300,9 @@ mod tests {
         assert_ne!(agreement.cluster(), Agreement(vec![founder("a", 1), founder("b", 2)]).cluster());
         assert_eq!(agreement.first_node(HostId(3)), Some(NodeId(128)));
         assert_eq!(agreement.first_node(HostId(9)), None);
+        let records = agreement.records();
+        let known: Vec<_> = records.iter().map(|host| (host.name.as_str(), host.id.0, host.first_node)).collect();
+        assert_eq!(known, [("a", 1, Some(NodeId(0))), ("b", 2, Some(NodeId(64))), ("c", 3, Some(NodeId(128)))]);
         let mut mixed = agreement;
         mixed.0[1].geometry = Some((2, 1));
         assert!(matches!(mixed.geometry(), Err(FoundingError::Geometries(words)) if words.contains("b 2+1")));

@@ -122,6 +122,10 @@ impl WelcomeDesk {
             return Err(Closed::Refused(format!("the cluster's geometry is {}+{}", self.data, self.parity)));
         }
         let hosts = self.hosts().await?;
+        // A host that came before the founders would be all that is known of the cluster, and they would never be registered.
+        if hosts.is_empty() {
+            return Err(Closed::NotNow("the hosts that found the cluster are not registered yet".to_owned()));
+        }
         let namesake = hosts.iter().find(|host| host.name == own.name && host.id != own.host);
         if let Some(namesake) = namesake
             && self.answers(namesake.id).await

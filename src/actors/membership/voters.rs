@@ -54,12 +54,21 @@ pub fn choose_voters(candidates: &[Candidate], voting: &BTreeSet<HostId>) -> BTr
 /// What is to be done about the membership next; one thing at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
+    /// The other half of a change of the voters that was cut between the two.
+    Finish(BTreeSet<HostId>),
     Add(HostId, String),
     Vote(BTreeSet<HostId>),
     Remove(HostId),
 }
 
 fn next_step(hosts: &[HostRecord], candidates: &[Candidate], known: &Membership) -> Option<Step> {
+    if !known.settled {
+        return known.unfinished.clone().map(Step::Finish);
+    }
+    // All founders are registered at once: before that nothing is known of who is part of the cluster.
+    if hosts.is_empty() {
+        return None;
+    }
     let is_host = |id: &HostId| hosts.iter().any(|host| host.id == *id);
     let moved = |host: &&HostRecord| known.addresses.get(&host.id) != Some(&host.address);
     if let Some(host) = hosts.iter().find(moved) {
@@ -102,12 +111,10 @@ impl VoterKeeper {
     }
 
     async fn look(&mut self) {
+        // Before the tables are read: who joins is a host in them first, and so never looks like one that is no longer.
         let known = self.metadata.membership();
-        let Some(view) = self.metadata.local_view() else { return };
+        let Ok(view) = self.metadata.read().await else { return };
         let (Ok(hosts), Ok(nodes)) = (view.hosts(), view.nodes()) else { return };
-        if !known.settled || hosts.is_empty() {
-            return;
-        }
         let mut of_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
         nodes.iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));
         let candidates: Vec<Candidate> = hosts.iter().map(|host| self.candidate(host, &of_host)).collect();
@@ -117,7 +124,7 @@ impl VoterKeeper {
         };
         let done = match &step {
             Step::Add(host, address) => self.metadata.add_learner(*host, address).await,
-            Step::Vote(voters) => self.metadata.change_voters(voters.clone()).await,
+            Step::Finish(voters) | Step::Vote(voters) => self.metadata.change_voters(voters.clone()).await,
             Step::Remove(host) => self.metadata.remove(*host).await,
         };
         match done {
@@ -190,24 +197,52 @@ mod tests {
         assert_eq!(choose_voters(&hosts[..3], &ids(&[1, 2, 3])), ids(&[1, 2, 3]), "nobody else is there");
     }
 
-    #[test]
-    fn a_replaced_host_is_added_made_a_voter_and_the_old_one_removed_in_this_order() {
-        let record = |host: u64| HostRecord {
+    fn record(host: u64) -> HostRecord {
+        HostRecord {
             id: HostId(host),
             name: format!("h{host}"),
             address: format!("h{host}:9100"),
             domain: None,
             joined: UnixMs(0),
             first_node: None,
-        };
-        let hosts = [record(1), record(2), record(4)];
-        let candidates: Vec<_> = [1, 2, 4].map(|host| candidate(host, None, true)).to_vec();
-        let mut known = Membership {
+        }
+    }
+
+    fn three_voters() -> Membership {
+        Membership {
             voters: ids(&[1, 2, 3]),
             addresses: [1, 2, 3].map(|host| (HostId(host), format!("h{host}:9100"))).into(),
             settled: true,
             ..Membership::default()
-        };
+        }
+    }
+
+    #[test]
+    fn founders_that_are_away_keep_their_part_from_before_they_are_registered() {
+        let known = three_voters();
+        let joining = Membership { learners: ids(&[4]), ..known.clone() };
+        assert_eq!(next_step(&[], &[], &joining), None, "nobody is known yet, so nobody is a stranger");
+        let hosts = [record(1), record(2), record(3)];
+        let candidates = [candidate(1, None, true), candidate(2, None, true), candidate(3, None, false)];
+        assert_eq!(next_step(&hosts, &candidates, &known), None);
+    }
+
+    #[test]
+    fn a_change_that_was_cut_in_its_middle_is_finished_before_anything_else() {
+        let hosts = [record(1), record(2), record(4)];
+        let candidates = [1, 2, 4].map(|host| candidate(host, None, true));
+        let mut known = Membership { voters: ids(&[1, 2, 3, 4]), settled: false, ..three_voters() };
+        assert_eq!(next_step(&hosts, &candidates, &known), None, "it is not decided yet");
+        known.unfinished = Some(ids(&[1, 2, 4]));
+        assert_eq!(next_step(&hosts, &candidates, &known), Some(Step::Finish(ids(&[1, 2, 4]))));
+        assert_eq!(next_step(&[], &[], &known), Some(Step::Finish(ids(&[1, 2, 4]))));
+    }
+
+    #[test]
+    fn a_replaced_host_is_added_made_a_voter_and_the_old_one_removed_in_this_order() {
+        let hosts = [record(1), record(2), record(4)];
+        let candidates: Vec<_> = [1, 2, 4].map(|host| candidate(host, None, true)).to_vec();
+        let mut known = three_voters();
         assert_eq!(next_step(&hosts, &candidates, &known), Some(Step::Add(HostId(4), "h4:9100".into())));
         known.learners = ids(&[4]);
         known.addresses.insert(HostId(4), "h4:9100".into());

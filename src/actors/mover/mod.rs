@@ -242,7 +242,11 @@ impl Moving {
         };
         let outcomes: Vec<bool> = moves.iter().enumerate().map(|(at, _)| moved.get(at) == Some(&true)).collect();
         let refused = moves.iter().zip(&outcomes).filter(|(_, moved)| !**moved).map(|(step, _)| *step).collect();
-        self.drop_pointless(refused).await?;
+        if let Err(error) = self.drop_pointless(refused).await {
+            // The next sweep finds them. Copies that stayed at hand would be proposed for ever.
+            tracing::debug!(%error, "copies that are of no use stay for now");
+            self.swept = None;
+        }
         let done = self.copies.extract_if(.., |copy| copy.is_done());
         let sizes: Vec<u64> = done.map(|copy| copy.shard_bytes()).collect();
         let mut count = 0;

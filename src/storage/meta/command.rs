@@ -86,7 +86,7 @@ pub enum Change {
     QueueRepairs {
         missing: Vec<(BlobRef, ShardIndex)>,
     },
-    /// These shards are durable again, or their blobs gone.
+    /// These shards are durable again, or their blobs gone. No longer proposed: it does not say where they are durable.
     FinishRepairs {
         done: Vec<ShardId>,
     },
@@ -122,6 +122,14 @@ pub enum Change {
     ForgetLeftovers {
         gone: Vec<(NodeId, ShardId)>,
     },
+    /// As `FinishRepairs`, each with the node that it was repaired on: one that was moved meanwhile is repaired where it
+    /// is now.
+    FinishRepairsAt {
+        done: Vec<(ShardId, NodeId)>,
+    },
+    /// The hosts that founded the cluster, all in one, each with its `first_node`. Without effect where any host is known: they
+    /// are made known once, and any of them may say so first. Thus no host is ever known before all founders are.
+    FoundHosts(Vec<HostRecord>),
 }
 
 /// One shard's new place.

@@ -1,13 +1,19 @@
 //! Moving while drives fail, layouts change and objects go.
 
 use super::cluster::{Cluster, node_of};
-use crate::actors::drives::test_host::CHUNK_BYTES;
+use crate::actors::consensus::MetaError;
+use crate::actors::drives::test_host::{CHUNK_BYTES, TableMetadata};
 use crate::actors::healer::{Healed, Healing, HealingOptions, fault_channel};
-use crate::actors::mover::Moved;
+use crate::actors::mover::{Moved, Moving, MovingOptions};
+use crate::actors::request::Metadata;
 use crate::actors::upkeep::{ClusterContext, Pace, Reclaimed, Reclamation, ReclamationOptions};
 use crate::net::NodeService;
+use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::NodeState;
+use crate::storage::meta::view::MetaView;
 use crate::types::{HostId, NodeId, ShardId, ShardIndex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(super) async fn reclaim(cluster: &Cluster) {
@@ -166,6 +172,60 @@ async fn an_object_that_is_deleted_while_it_is_copied_leaves_no_copy() {
     reclaim(&cluster).await;
     cluster.clock.forward(Duration::from_secs(400));
     cluster.settle(&mut moving).await;
+    cluster.check_inventories().await;
+    cluster.close().await;
+}
+
+/// Cannot be read once after each move that it refused.
+#[derive(Debug)]
+struct SilentOnceRefused {
+    tables: Arc<TableMetadata>,
+    is_silent: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Metadata for SilentOnceRefused {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        let reply = self.tables.propose(change).await?;
+        let is_refused = matches!(&reply, Reply::Moved(moved) if moved.contains(&false));
+        self.is_silent.store(is_refused, Ordering::Relaxed);
+        Ok(reply)
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        if self.is_silent.swap(false, Ordering::Relaxed) {
+            return Err(MetaError::TimedOut);
+        }
+        self.tables.read().await
+    }
+}
+
+#[actix::test]
+async fn a_refused_move_is_given_up_also_where_its_copy_cannot_be_dropped_now() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let content = cluster.random.bytes(300_000);
+    cluster.put("key", &content).await;
+    cluster.join(4).await;
+    for host in 1..=3 {
+        cluster.change(drain(node_of(host, 0))).await;
+    }
+    cluster.publish().await;
+    let metadata = Arc::new(SilentOnceRefused { tables: cluster.metadata.clone(), is_silent: AtomicBool::new(false) });
+    let context = ClusterContext { metadata, ..cluster.context.clone() };
+    let options = MovingOptions { window_bytes: 20_000, pace: Pace::UNLIMITED, ..MovingOptions::default() };
+    let hosts = cluster.services.keys();
+    let mut moving: Vec<Moving> = hosts.map(|host| Moving::new(context.clone(), *host, options).0).collect();
+    cluster.clock.forward(Duration::from_secs(10));
+    let mut copied = 0;
+    while copied == 0 {
+        for one in &mut moving {
+            copied += usize::from(matches!(one.advance().await.expect("a step"), Moved::Copied { .. }));
+        }
+    }
+    cluster.delete("key").await;
+    let (bytes, shards) = cluster.settle(&mut moving).await;
+    assert!(bytes > 0 && shards == 0, "what was under way is refused: {bytes} bytes, {shards} shards");
+    reclaim(&cluster).await;
     cluster.check_inventories().await;
     cluster.close().await;
 }

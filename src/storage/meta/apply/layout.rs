@@ -10,6 +10,7 @@ use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::record::{Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::storage::meta::tables::{HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, host_key, node_key};
 use crate::types::{Epoch, HostId, NodeId};
+use std::collections::BTreeSet;
 
 impl Applying<'_> {
     pub(super) fn register_node(&mut self, mut node: NodeRecord) -> KvResult<Reply> {
@@ -55,6 +56,25 @@ impl Applying<'_> {
             self.rows.put_row(HOSTS, &host_key(host.id), &host);
             self.change_layout()?;
         }
+        Ok(Reply::Done)
+    }
+
+    /// Nothing is drawn for founders: what they have agreed on says where each one's node ids begin.
+    pub(super) fn found_hosts(&mut self, founders: Vec<HostRecord>) -> Decided<Reply> {
+        let names: BTreeSet<&str> = founders.iter().map(|founder| founder.name.as_str()).collect();
+        let ids: BTreeSet<HostId> = founders.iter().map(|founder| founder.id).collect();
+        let is_told_apart = names.len() == founders.len() && ids.len() == founders.len() && !names.contains("");
+        if !is_told_apart || founders.iter().any(|founder| founder.first_node.is_none()) {
+            return Err(Refusal::InvalidRequest.into());
+        }
+        if founders.is_empty() || !self.rows.first(HOSTS, &[], 1)?.is_empty() {
+            return Ok(Reply::Done);
+        }
+        for founder in founders {
+            let founder = HostRecord { joined: self.now, ..founder };
+            self.rows.put_row(HOSTS, &host_key(founder.id), &founder);
+        }
+        self.change_layout()?;
         Ok(Reply::Done)
     }
 

@@ -5,7 +5,7 @@ use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Reply;
 use crate::storage::meta::record::{BlobRef, RepairRow};
 use crate::storage::meta::tables::{BLOBS, REPAIRS, repair_key};
-use crate::types::{ShardId, ShardIndex};
+use crate::types::{NodeId, ShardId, ShardIndex};
 
 impl Applying<'_> {
     /// Only shards of blobs that are still referred to. The blob is as the tables have it, not as the proposer saw it.
@@ -22,13 +22,28 @@ impl Applying<'_> {
     }
 
     pub(super) fn finish_repairs(&mut self, done: &[ShardId]) -> KvResult<Reply> {
-        for shard in done {
-            let key = repair_key(shard.blob, shard.shard);
-            if self.rows.has(REPAIRS, &key)? {
-                self.rows.remove(REPAIRS, &key);
-                self.counts.repairs -= 1;
+        done.iter().try_for_each(|shard| self.finish_repair(*shard))?;
+        Ok(Reply::Done)
+    }
+
+    /// Only where the shard is on that node still: what was made whole where it was may have gaps where it is now. The repairs
+    /// of a blob that is gone went with it.
+    pub(super) fn finish_repairs_at(&mut self, done: &[(ShardId, NodeId)]) -> KvResult<Reply> {
+        for (shard, node) in done {
+            let Some(blob) = self.rows.row::<BlobRef>(BLOBS, &shard.blob.to_be_bytes())? else { continue };
+            if blob.placement.get(usize::from(shard.shard.0)) == Some(node) {
+                self.finish_repair(*shard)?;
             }
         }
         Ok(Reply::Done)
+    }
+
+    fn finish_repair(&mut self, shard: ShardId) -> KvResult<()> {
+        let key = repair_key(shard.blob, shard.shard);
+        if self.rows.has(REPAIRS, &key)? {
+            self.rows.remove(REPAIRS, &key);
+            self.counts.repairs -= 1;
+        }
+        Ok(())
     }
 }

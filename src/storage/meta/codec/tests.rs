@@ -85,6 +85,9 @@ fn every_kind_of_body_condition_and_algorithm_keeps_its_bytes() {
     }
 }
 
+/// The first so many of them are in the entry that was kept.
+const COMMANDS_OF_THE_ENTRY: usize = 20;
+
 fn commands() -> Vec<(&'static str, Change)> {
     let conditions =
         WriteConditions { if_match: Some(ETagCondition::Any), if_none_match: Some(ETagCondition::Unknown) };
@@ -103,6 +106,13 @@ fn commands() -> Vec<(&'static str, Change)> {
     complete.expected_checksum = Some(samples::checksum());
     complete.expected_size_bytes = Some(1);
     complete.parts[0].checksum = Some(samples::checksum());
+    let second_host = HostRecord {
+        id: HostId(2),
+        name: "b".to_owned(),
+        domain: None,
+        first_node: Some(NodeId(0)),
+        ..samples::host()
+    };
     vec![
         (
             "create_bucket",
@@ -130,6 +140,8 @@ fn commands() -> Vec<(&'static str, Change)> {
         ("move_shards", Change::MoveShards { epoch: Epoch(300), moves: vec![moved] }),
         ("forget_leftovers", Change::ForgetLeftovers { gone: vec![(NodeId(300), shard)] }),
         ("remove_node", Change::RemoveNode { node: NodeId(2), lost: true }),
+        ("finish_repairs_at", Change::FinishRepairsAt { done: vec![(shard, NodeId(300))] }),
+        ("found_hosts", Change::FoundHosts(vec![samples::host(), second_host])),
     ]
 }
 
@@ -175,7 +187,9 @@ fn a_forwarded_command_of_version_2_has_the_leaders_time_and_is_read_and_written
 
 #[test]
 fn an_entry_is_its_commands_as_they_were_encoded_once_c3() {
-    let commands: Vec<_> = commands().into_iter().map(|(_, change)| Command::new(UnixMs(3), change)).collect();
+    // Kinds that came after the entry was written have their own bytes only.
+    let kinds = commands().into_iter().take(COMMANDS_OF_THE_ENTRY);
+    let commands: Vec<_> = kinds.map(|(_, change)| Command::new(UnixMs(3), change)).collect();
     let encoded: Vec<_> = commands.iter().map(encode_command).collect();
     let entry = encode_entry(&encoded);
     assert_eq!(entry.len(), 5 + encoded.iter().map(|bytes| 4 + bytes.len()).sum::<usize>());
@@ -288,7 +302,7 @@ proptest! {
     }
 
     #[test]
-    fn commands_with_a_flipped_bit_never_panic(which in 0usize..20, bit in any::<proptest::sample::Index>()) {
+    fn commands_with_a_flipped_bit_never_panic(which in 0..commands().len(), bit in any::<proptest::sample::Index>()) {
         let change = commands().swap_remove(which).1;
         let mut bytes = encode_command(&Command::new(UnixMs(3), change)).to_vec();
         let bit = bit.index(bytes.len() * 8);

@@ -3,7 +3,8 @@
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::actors::consensus::{Forming, MetaError};
 use crate::types::HostId;
-use std::collections::BTreeSet;
+use openraft::{BasicNode, EntryPayload};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -106,6 +107,36 @@ fn a_host_that_lost_everything_comes_back_as_another_and_the_old_one_is_removed(
             cluster.end().await;
         });
     }
+}
+
+#[test]
+fn a_change_of_voters_that_was_cut_in_its_middle_is_finished_by_asking_for_its_target() {
+    simulate(async {
+        let cluster = Cluster::started(3, 1).await;
+        bucket_of(&cluster).await;
+        let leader = cluster.leader().await;
+        let target = BTreeSet::from([leader, cluster.follower().await]);
+        let meta = cluster.at(leader);
+        let addresses = meta.membership().addresses;
+        let all: BTreeSet<u64> = cluster.ids().iter().map(|host| host.0).collect();
+        let sides = vec![all, target.iter().map(|host| host.0).collect()];
+        let nodes: BTreeMap<u64, BasicNode> =
+            addresses.into_iter().map(|(host, addr)| (host.0, BasicNode { addr })).collect();
+        let both = openraft::Membership::new(sides, nodes).expect("each voter has an address");
+        // The first of the two entries of such a change, as a leader leaves it that stops before the second.
+        let half = meta.inner.raft.append_membership(both, EntryPayload::Blank, []).await;
+        half.expect("both sides are decided");
+        cluster
+            .until("every host knows what is to come", |cluster| {
+                cluster.running().iter().all(|(_, host)| host.membership().unfinished.as_ref() == Some(&target))
+            })
+            .await;
+        assert!(!meta.membership().settled);
+        meta.change_voters(target.clone()).await.expect("the change is finished");
+        voters_become(&cluster, leader, &target.into_iter().collect::<Vec<_>>()).await;
+        assert_eq!(meta.membership().unfinished, None);
+        cluster.end().await;
+    });
 }
 
 #[test]

@@ -39,6 +39,7 @@ enum Step {
     Abort { key: u8, upload: u8 },
     Reclaim { which: Index, shard: u8 },
     Repair { which: Index, shard: u8, done: bool },
+    RepairedAt { which: Index, shard: u8, node: u32 },
     Move { which: Index, shard: u8, from: u32, to: u32, whole: bool },
     Forget { which: Index, shard: u8, node: u32 },
 }
@@ -60,6 +61,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (key(), upload()).prop_map(|(key, upload)| Step::Abort { key, upload }),
         3 => (any::<Index>(), 0u8..5).prop_map(|(which, shard)| Step::Reclaim { which, shard }),
         3 => (any::<Index>(), 0u8..5, any::<bool>()).prop_map(|(which, shard, done)| Step::Repair { which, shard, done }),
+        3 => (any::<Index>(), 0u8..5, 0u32..6).prop_map(|(which, shard, node)| Step::RepairedAt { which, shard, node }),
         6 => (any::<Index>(), 0u8..4, 0u32..6, 0u32..6, any::<bool>())
             .prop_map(|(which, shard, from, to, whole)| Step::Move { which, shard, from, to, whole }),
         2 => (any::<Index>(), 0u8..4, 0u32..6).prop_map(|(which, shard, node)| Step::Forget { which, shard, node }),
@@ -121,6 +123,9 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             }
             Step::Forget { which, shard: index, node } => {
                 Change::ForgetLeftovers { gone: vec![(NodeId(node), shard(which, index))] }
+            }
+            Step::RepairedAt { which, shard: index, node } => {
+                Change::FinishRepairsAt { done: vec![(shard(which, index), NodeId(node))] }
             }
             Step::Repair { which, shard: index, done: true } => {
                 Change::FinishRepairs { done: vec![shard(which, index)] }

@@ -76,6 +76,33 @@ fn a_host_that_comes_back_under_its_name_replaces_the_one_that_was_lost() {
 }
 
 #[test]
+fn founders_are_made_known_all_at_once_and_only_while_no_host_is() {
+    let founder = |id: u64, name: &str, first| HostRecord { first_node: Some(NodeId(first)), ..host(id, name) };
+    let founders = vec![founder(1, "a", 0), founder(2, "b", 64), founder(3, "c", 128)];
+    let mut machine = Machine::empty();
+    for wrong in [host(4, "d"), founder(4, "", 192), founder(4, "a", 192), founder(1, "d", 192)] {
+        let with_wrong = founders.iter().cloned().chain([wrong]).collect();
+        assert_eq!(machine.refusal(Change::FoundHosts(with_wrong)), Refusal::InvalidRequest);
+    }
+    assert_eq!(machine.apply(Change::FoundHosts(Vec::new())), Reply::Done);
+    assert_eq!((machine.epoch(), machine.host_names()), (0, Vec::new()));
+    assert_eq!(machine.apply(Change::FoundHosts(founders.clone())), Reply::Done);
+    let known = machine.view().hosts().expect("reads");
+    let places: Vec<_> = known.iter().map(|host| (host.id.0, host.first_node, host.joined > UnixMs(5))).collect();
+    let placed = |id, first| (id, Some(NodeId(first)), true);
+    assert_eq!((machine.epoch(), places), (1, vec![placed(1, 0), placed(2, 64), placed(3, 128)]));
+    // What a founder itself says changes nothing but what it adds; one that came back empty takes the place of its name.
+    machine.apply(Change::RegisterHost(known[0].clone()));
+    assert_eq!(machine.epoch(), 1);
+    machine.apply(Change::RegisterHost(host(9, "c")));
+    assert_eq!(machine.apply(Change::FoundHosts(founders)), Reply::Done);
+    assert_eq!(machine.epoch(), 2, "the founding is over");
+    assert_eq!(machine.host_names(), [(1, "a".to_owned()), (2, "b".to_owned()), (9, "c".to_owned())]);
+    let places: Vec<_> = machine.view().hosts().expect("reads").iter().map(|host| host.first_node).collect();
+    assert_eq!(places, [0, 64, 128].map(|first| Some(NodeId(first))));
+}
+
+#[test]
 fn each_name_has_node_ids_of_its_own_for_ever() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(HostRecord { first_node: Some(NodeId(64)), ..host(1, "b") }));

@@ -108,6 +108,21 @@ fn repairs_follow_what_moves_and_a_copy_with_gaps_is_repaired_where_it_is() {
 }
 
 #[test]
+fn a_repair_that_ended_where_a_shard_was_does_not_end_the_one_where_it_is() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 10) });
+    machine.shift(&[MovedShard { whole: false, ..step(10, 1, 1, 5) }]);
+    let (shard, unknown) = (step(10, 1, 1, 5).shard, step(11, 1, 1, 5).shard);
+    let done_at = |node| Change::FinishRepairsAt { done: vec![(unknown, NodeId(node)), (shard, NodeId(node))] };
+    assert_eq!(machine.apply(done_at(1)), Reply::Done);
+    assert_eq!(machine.repairs(), [(10, 1)], "what is on node 5 has gaps");
+    for _ in 0..2 {
+        machine.apply(done_at(5));
+        assert_eq!((machine.repairs(), machine.view().counts().expect("reads").repairs), (vec![], 0));
+    }
+}
+
+#[test]
 fn a_drained_node_may_go_when_its_leftovers_are_gone() {
     let mut machine = Machine::with_nodes(6);
     machine.put(put_blob("key", 10));
