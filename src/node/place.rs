@@ -53,10 +53,11 @@ impl Place {
     }
 
     fn followers(&self) -> Followers {
-        let peers = self.member.peers.clone();
+        let (peers, host) = (self.member.peers.clone(), &self.member.host);
+        let own: Vec<NodeId> = host.drives.iter().map(|drive| drive.node).collect();
         Followers {
             ring: self.ring.clone(),
-            watch: HostWatch::new(peers, self.health.clone(), self.member.host.host),
+            watch: HostWatch::new(peers, self.health.clone(), host.host, own),
             book: self.member.net.as_ref().map_or_else(AddressBook::default, |net| net.book.clone()),
         }
     }

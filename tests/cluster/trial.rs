@@ -201,6 +201,17 @@ impl Trial {
         if !is_told {
             found.push(format!("no host tells {}", LACKING[0]));
         }
+        if found.is_empty() {
+            // Metrics may be a second old; this is as of now.
+            let first = self.cluster.hosts.iter().find(|host| host.is_running()).expect("a host runs").number();
+            match self.cluster.try_admin(first, &["heal", "status"]) {
+                output if !output.status.success() => found.push("heal status is not answered".to_owned()),
+                output => {
+                    let missing = &crate::harness::admin::json(&output)["missing_shards"];
+                    found.extend((*missing != 0).then(|| format!("{missing} shards are missing")));
+                }
+            }
+        }
         found
     }
 

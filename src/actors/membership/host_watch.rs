@@ -44,20 +44,23 @@ pub struct HostWatch {
     peers: Peers,
     health: HealthBoard,
     own: HostId,
-    /// The nodes of each host that is asked, this one among them.
+    /// This host's nodes. As long as its tables lag they may name another host for them, the one before it of its name.
+    own_nodes: Vec<NodeId>,
+    /// The nodes of each other host that is asked.
     hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
 }
 
 impl HostWatch {
-    pub fn new(peers: Peers, health: HealthBoard, own: HostId) -> Self {
-        Self { peers, health, own, hosts: Arc::default() }
+    pub fn new(peers: Peers, health: HealthBoard, own: HostId, own_nodes: Vec<NodeId>) -> Self {
+        Self { peers, health, own, own_nodes, hosts: Arc::default() }
     }
 
     /// These are the hosts and their nodes from now on. A node that was not known is in service until its host does not
     /// answer for it.
-    pub fn watch(&self, hosts: BTreeMap<HostId, Vec<NodeId>>) {
-        let remote = hosts.iter().filter(|(host, _)| **host != self.own).flat_map(|(_, nodes)| nodes);
-        remote.for_each(|node| {
+    pub fn watch(&self, mut hosts: BTreeMap<HostId, Vec<NodeId>>) {
+        hosts.remove(&self.own);
+        hosts.values_mut().for_each(|nodes| nodes.retain(|node| !self.own_nodes.contains(node)));
+        hosts.values().flatten().for_each(|node| {
             self.health.update(*node, |_| ());
         });
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
@@ -66,14 +69,7 @@ impl HostWatch {
     /// Asks for as long as it is polled.
     pub async fn run(self) {
         loop {
-            let others: Vec<(HostId, Vec<NodeId>)> = {
-                let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-                hosts
-                    .iter()
-                    .filter(|(host, _)| **host != self.own)
-                    .map(|(host, nodes)| (*host, nodes.clone()))
-                    .collect()
-            };
+            let others = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone();
             join_all(others.iter().map(|(host, nodes)| self.probe(*host, nodes))).await;
             tokio::time::sleep(PROBE_EVERY).await;
         }
@@ -116,5 +112,38 @@ impl HostWatch {
             (false, true, _) => tracing::info!(%node, host, "a node is in service again"),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HostWatch;
+    use crate::actors::drives::health::HealthBoard;
+    use crate::actors::membership::service::LateNodeService;
+    use crate::actors::peers::{ConnectionPool, PipeDialer};
+    use crate::ambient::Ambient;
+    use crate::types::{HostId, NodeId};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// A host that came back empty under its name finds its nodes named for the host before it, which does not answer.
+    #[actix::test]
+    async fn a_host_judges_its_own_drives_by_no_other_hosts_silence() {
+        let dialer = PipeDialer { host: HostId(2), service: Arc::new(LateNodeService::default()) };
+        let peers = ConnectionPool::start_with(Arc::new(dialer), &Ambient::system());
+        let health = HealthBoard::new([NodeId(64), NodeId(65)]);
+        let watch = HostWatch::new(peers, health.clone(), HostId(2), vec![NodeId(64), NodeId(65)]);
+        watch.watch(BTreeMap::from([(HostId(1), vec![NodeId(64), NodeId(65)]), (HostId(3), vec![NodeId(128)])]));
+        let until_told = async {
+            while health.current().in_service(NodeId(128)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = watch.run() => {}
+            told = tokio::time::timeout(Duration::from_secs(30), until_told) => told.expect("its host is not there"),
+        }
+        assert!(health.current().in_service(NodeId(64)) && health.current().in_service(NodeId(65)));
     }
 }
