@@ -48,6 +48,12 @@ MAY_BE_EMPTY = {
     "sherd_net_sent_bytes_total": "as above",
     "sherd_net_received_bytes_total": "as above",
     "sherd_net_round_trip_seconds": "as above",
+    "sherd_moved_bytes_total": "nothing moves where no drive comes or goes",
+    "sherd_shards_moved_total": "as above",
+    "sherd_scrub_finished_seconds": "a pass over every chunk is finished after days",
+    "sherd_scrubbed_bytes_total": "what was just written is verified later",
+    "sherd_hedged_reads_total": "no drive is late",
+    "sherd_nodes_in_trouble": "no node is",
 }
 # Panels that have data only once faults happened: they are asked after these were made.
 ONLY_WITH_FAULTS = {
