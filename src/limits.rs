@@ -98,8 +98,9 @@ pub const NET_CONNECTIONS_MAX: usize = 256;
 /// Bytes of requests' and answers' bodies that a host holds for its peers, and for one of them.
 pub const NET_SERVE_BYTES_MAX: usize = 256 << 20;
 pub const NET_SERVE_PEER_BYTES_MAX: usize = 128 << 20;
-/// Bytes of the calls of groups that a host holds for one peer, beside these.
-pub const NET_SERVE_GROUP_BYTES_MAX: usize = 32 << 20;
+/// The same of the calls of groups, beside these.
+pub const NET_SERVE_GROUPS_BYTES_MAX: usize = 128 << 20;
+pub const NET_SERVE_PEER_GROUPS_BYTES_MAX: usize = 32 << 20;
 /// Flow control: bytes of one stream that have come and are not taken, and that are sent and not acknowledged. A connection
 /// allows as many for each of its streams, or streams that wait would hold up those that do not.
 pub const NET_STREAM_WINDOW_BYTES: u64 = 1 << 20;
@@ -220,7 +221,10 @@ const _: () = assert!(NET_BODY_BYTES_MAX >= RECORD_BODY_BYTES_MAX + (1 << 20));
 const _: () = assert!(NET_HEADER_BYTES_MAX >= NET_SHARDS_MAX * 32);
 const _: () =
     assert!(NET_SERVE_PEER_BYTES_MAX >= NET_BODY_BYTES_MAX && NET_SERVE_BYTES_MAX >= NET_SERVE_PEER_BYTES_MAX);
-const _: () = assert!(NET_SERVE_GROUP_BYTES_MAX > NET_BODY_BYTES_MAX);
+const _: () = assert!(
+    NET_SERVE_PEER_GROUPS_BYTES_MAX > NET_BODY_BYTES_MAX
+        && NET_SERVE_GROUPS_BYTES_MAX >= NET_SERVE_PEER_GROUPS_BYTES_MAX
+);
 const _: () = assert!(NET_STREAMS_OF_GROUPS < NET_STREAMS_MAX);
 const _: () = assert!(NET_WORKING_EVERY.as_millis() * 3 < NET_HEADER_WAIT_MAX.as_millis());
 const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_millis());

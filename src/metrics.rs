@@ -87,7 +87,6 @@ metrics! {
     counter NET_SENT_BYTES = "sherd_net_sent_bytes_total" ["peer"] "Bytes of frames sent to a host.";
     counter NET_RECEIVED_BYTES = "sherd_net_received_bytes_total" ["peer"] "Bytes of frames received from a host.";
     latency NET_ROUND_TRIP_SECONDS = "sherd_net_round_trip_seconds" ["peer"] "Time from a request's first byte to its answer's header.";
-    gauge REPAIRS_QUEUED = "sherd_repairs_queued" [] "Shards in the durable repair queue.";
     gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are not whole on their node, and queued for repair; every host shows the same number.";
     gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard; every host shows the same number.";
     gauge CORRUPT_CHUNKS = "sherd_corrupt_chunks" [] "Chunks on this host's drives that failed their checksum and are not yet rewritten.";
@@ -107,7 +106,7 @@ metrics! {
     counter MOVED_BYTES = "sherd_moved_bytes_total" ["node"] "Bytes of shards copied to a node to be moved there.";
     gauge SHARDS_TO_MOVE = "sherd_shards_to_move" ["state"] "Shards that belong on this host by the layout and are elsewhere: left, and of these waiting for a node.";
     gauge BYTES_TO_MOVE = "sherd_bytes_to_move" [] "Bytes of the shards that belong on this host by the layout and are elsewhere.";
-    gauge GARBAGE_BLOBS = "sherd_garbage_blobs" [] "Blobs waiting for their shards to be dropped.";
+    gauge GARBAGE_BLOBS = "sherd_garbage_blobs" [] "Blobs waiting for their shards to be dropped, as the leader's host shows; 0 on others.";
 }
 
 fn register<T: prometheus::core::Collector + Clone + 'static>(made: prometheus::Result<T>) -> T {

@@ -122,7 +122,7 @@ fn done_on(hosts: &[S3], random: &mut Random, request: impl Fn(&S3) -> Answered)
 /// Nothing is to be repaired as far as any host knows.
 fn wait_until_whole(servers: &[Server]) {
     eventually(PATIENCE * 2, "repairs to end", || {
-        let names = ["sherd_repairs_queued", "sherd_comparisons_due"];
+        let names = ["sherd_missing_shards", "sherd_comparisons_due"];
         let left = |server: &Server| names.iter().map(|name| server.metric(name, &[])).sum::<f64>();
         (servers.iter().map(left).sum::<f64>() == 0.0).then_some(())
     });

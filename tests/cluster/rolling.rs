@@ -4,8 +4,8 @@ use crate::harness::cluster::Shape;
 use crate::trial::{Trial, alone, pass, rounds, seed};
 use std::time::Duration;
 
-/// Of a debug build on a machine that others use too; a release build alone is held to 2 s elsewhere.
-const P99_MAX: Duration = Duration::from_secs(6);
+/// Of requests with their retries. A debug build, on a machine that others use too, may take longer.
+const P99_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
 
 /// C10: who leads hands over before it stops, so that nobody waits for an election.
 #[test]

@@ -15,7 +15,7 @@ const CLIENTS: usize = 4;
 /// Until redundancy is back.
 const HEAL_TIMEOUT: Duration = Duration::from_secs(120);
 /// What hosts tell of what is lacking; one of them has to tell the first.
-const LACKING: [&str; 3] = ["sherd_repairs_queued", "sherd_comparisons_due", "sherd_missing_shards"];
+const LACKING: [&str; 2] = ["sherd_missing_shards", "sherd_comparisons_due"];
 
 /// Clusters share a small machine: one at a time, or their timeouts mean nothing.
 pub fn alone() -> MutexGuard<'static, ()> {

@@ -156,7 +156,7 @@ fn with_one_drive_left_of_four_the_start_is_refused() {
 /// Every node was compared with the metadata, and what it lacked is rebuilt.
 fn wait_until_healed(server: &Server) {
     eventually(HEAL_TIMEOUT, "comparisons and repairs to end", || {
-        let left = server.metric("sherd_comparisons_due", &[]) + server.metric("sherd_repairs_queued", &[]);
+        let left = server.metric("sherd_comparisons_due", &[]) + server.metric("sherd_missing_shards", &[]);
         (left == 0.0).then_some(())
     });
 }

@@ -144,7 +144,6 @@ impl Board {
         };
         let gauges = [
             (&metrics::MISSING_SHARDS, status.missing_shards),
-            (&metrics::REPAIRS_QUEUED, status.missing_shards),
             (&metrics::UNDER_REPLICATED_OBJECTS, status.under_replicated_objects),
             (&metrics::CORRUPT_CHUNKS, status.corrupt_chunks),
             (&metrics::ORPHANED_SHARDS, status.orphaned_shards),

@@ -112,7 +112,7 @@ impl Reclamation {
         let gone = self.drop_shards(&rows).await;
         let shards = gone.len();
         self.forget_removed().await?;
-        metrics::GARBAGE_BLOBS.with_label_values::<&str>(&[]).set(i64::try_from(counts.garbage).unwrap_or(i64::MAX));
+        show_garbage(counts.garbage);
         // A proposal with nothing gone still takes dropped lists apart.
         if shards > 0 || counts.dropped_lists > 0 {
             self.context.metadata.propose(Change::ReclaimGarbage { gone }).await?;
@@ -208,9 +208,14 @@ impl Reclamation {
     }
 }
 
+fn show_garbage(blobs: u64) {
+    metrics::GARBAGE_BLOBS.with_label_values::<&str>(&[]).set(i64::try_from(blobs).unwrap_or(i64::MAX));
+}
+
 impl Chore for Reclamation {
     async fn step(&mut self) -> Duration {
         if !self.context.metadata.is_leader() {
+            show_garbage(0);
             self.cursor = None;
             self.waiting = None;
             return self.options.idle;

@@ -9,8 +9,8 @@ use super::stream::{About, Duplex, Stage, StreamError};
 use super::traffic::Traffic;
 use super::words::{REFUSED, STOPPING, TOO_MANY, words};
 use crate::limits::{
-    NET_CONNECTIONS_MAX, NET_HANDSHAKE_WAIT_MAX, NET_HEADER_WAIT_MAX, NET_ROOM_WAIT_MAX, NET_SERVE_GROUP_BYTES_MAX,
-    NET_SERVE_WAIT_MAX, NET_WORKING_EVERY,
+    NET_CONNECTIONS_MAX, NET_HANDSHAKE_WAIT_MAX, NET_HEADER_WAIT_MAX, NET_ROOM_WAIT_MAX, NET_SERVE_GROUPS_BYTES_MAX,
+    NET_SERVE_PEER_GROUPS_BYTES_MAX, NET_SERVE_WAIT_MAX, NET_WORKING_EVERY,
 };
 use crate::net::frame::{FrameKind, WireVersion, encode};
 use crate::net::greeting::{GREETING_VERSION, Greeting, Refusal};
@@ -60,6 +60,7 @@ impl QuicServer {
             service,
             serve_on,
             held: Semaphore::new(options.serve_bytes_max),
+            held_of_groups: Semaphore::new(NET_SERVE_GROUPS_BYTES_MAX),
             connections: Arc::new(Semaphore::new(NET_CONNECTIONS_MAX)),
             stopping: stopping.clone(),
         };
@@ -84,8 +85,9 @@ struct Serving {
     options: QuicOptions,
     service: Arc<dyn HostService>,
     serve_on: runtime::Handle,
-    /// Bytes of bodies that may be held.
+    /// Bytes of bodies that may be held, and of calls of groups beside them.
     held: Semaphore,
+    held_of_groups: Semaphore,
     connections: Arc<Semaphore>,
     stopping: CancellationToken,
 }
@@ -197,7 +199,7 @@ async fn exchange_greetings(
         version,
         of_cluster: ours.cluster.is_some() && theirs.cluster.is_some(),
         held: Semaphore::new(serving.options.serve_peer_bytes_max),
-        held_of_groups: Semaphore::new(NET_SERVE_GROUP_BYTES_MAX),
+        held_of_groups: Semaphore::new(NET_SERVE_PEER_GROUPS_BYTES_MAX),
         traffic: Traffic::of(theirs.host, serving.options.streams_max),
     };
     Ok(judged.map(caller).map_err(|refusal| refusal.to_string()))
@@ -259,10 +261,13 @@ struct Budget<'a> {
     bytes_max: usize,
 }
 
-/// The budgets that a request's bytes count in: the connection's own and the host's, or that of calls of groups.
+/// The budgets that a request's bytes count in: the connection's own and the host's, of data or of calls of groups.
 fn budgets<'a>(serving: &'a Serving, caller: &'a Caller, request: &Request) -> Vec<Budget<'a>> {
     match request {
-        Request::Group(_) => vec![Budget { held: &caller.held_of_groups, bytes_max: NET_SERVE_GROUP_BYTES_MAX }],
+        Request::Group(_) => vec![
+            Budget { held: &caller.held_of_groups, bytes_max: NET_SERVE_PEER_GROUPS_BYTES_MAX },
+            Budget { held: &serving.held_of_groups, bytes_max: NET_SERVE_GROUPS_BYTES_MAX },
+        ],
         _ => vec![
             Budget { held: &caller.held, bytes_max: serving.options.serve_peer_bytes_max },
             Budget { held: &serving.held, bytes_max: serving.options.serve_bytes_max },

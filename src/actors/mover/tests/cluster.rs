@@ -8,14 +8,13 @@ use crate::actors::gateway::{BodyChecks, BodyStream, ByteRange, PutObjectRequest
 use crate::actors::healer::{FaultSource, fault_channel};
 use crate::actors::log::Threads;
 use crate::actors::mover::{Moved, MoverHandle, Moving, MovingOptions};
-use crate::actors::peers::{
-    ConnectionPool, Dial, DialError, HashRing, LayoutChanged, ReadLatencies, RingReader, Suspects,
-};
+use crate::actors::peers::{ConnectionPool, HashRing, LayoutChanged, ReadLatencies, RingReader, Suspects};
+use crate::actors::request::test_hosts::Hosts;
 use crate::actors::request::{ActiveReads, InPlace, Metadata, RequestContext, RequestTimes};
 use crate::actors::upkeep::{ClusterContext, Pace, ReadsService};
 use crate::actors::{get_task, put_task};
 use crate::ambient::{Ambient, Clock};
-use crate::net::{NoGroups, NodeService, Peer, ServedHost};
+use crate::net::NoGroups;
 use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, Reply, WriteConditions};
@@ -28,33 +27,17 @@ use actix::{Actor, Addr};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 const STEPS_MAX: usize = 100_000;
 pub(super) const DRIVES: u32 = 2;
 
-#[derive(Debug)]
-struct Pipes {
-    services: Mutex<BTreeMap<HostId, Arc<LocalNode>>>,
-    reads: ActiveReads,
-}
-
-#[async_trait::async_trait]
-impl Dial for Pipes {
-    async fn dial(&self, host: HostId) -> Result<Peer, DialError> {
-        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let service = services.get(&host).ok_or(DialError { host, why: "it is down".to_owned() })?;
-        let groups = Arc::new(ReadsService { reads: self.reads.clone(), groups: Arc::new(NoGroups) });
-        Ok(Arc::new(ServedHost { nodes: Arc::clone(service) as Arc<dyn NodeService>, groups }))
-    }
-}
-
 pub(super) struct Cluster {
     root: tempfile::TempDir,
     pub(super) clock: Arc<SetClock>,
     pub(super) metadata: Arc<TableMetadata>,
-    pipes: Arc<Pipes>,
+    ways: Arc<Hosts>,
     hash_ring: Addr<HashRing>,
     pub(super) drives: BTreeMap<NodeId, Drive>,
     pub(super) services: BTreeMap<HostId, Arc<LocalNode>>,
@@ -76,20 +59,19 @@ impl Cluster {
         let metadata = Arc::new(TableMetadata::new(clock.clone()));
         let bucket = metadata.bucket().await;
         let (hash_ring, ring) = HashRing::new(Layout::default());
-        let reads = ActiveReads::new(clock.clone());
-        let pipes = Arc::new(Pipes { services: Mutex::default(), reads: reads.clone() });
+        let ways: Arc<Hosts> = Arc::default();
         let (faults, source) = fault_channel();
         let context = ClusterContext {
             host: HostId(1),
             suspects: Suspects::default(),
             metadata: metadata.clone(),
             ring: ring.clone(),
-            peers: ConnectionPool::start_with(pipes.clone(), &ambient),
+            peers: ConnectionPool::start_with(ways.clone(), &ambient),
             health: HealthBoard::new([]),
             threads: Arc::new(Inline),
             ambient: ambient.clone(),
             load: UserLoad::default(),
-            reads,
+            reads: ActiveReads::new(clock.clone()),
         };
         let requests = Arc::new(RequestContext {
             host: HostId(1),
@@ -113,7 +95,7 @@ impl Cluster {
             root: tempfile::tempdir().expect("a directory"),
             clock,
             metadata,
-            pipes,
+            ways,
             hash_ring: hash_ring.start(),
             drives: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -169,7 +151,9 @@ impl Cluster {
         };
         let service = Arc::new(LocalNode::new(own, context));
         self.services.insert(id, service.clone());
-        self.pipes.services.lock().unwrap_or_else(PoisonError::into_inner).insert(id, service);
+        // All requests of the test are one host's.
+        let reads = ReadsService { reads: self.context.reads.clone(), groups: Arc::new(NoGroups) };
+        self.ways.add(id, service, Arc::new(reads));
     }
 
     /// Makes the layout that the metadata has the one in force.
