@@ -15,19 +15,26 @@ pub const GET_READ_STRIPES: usize = 2;
 /// Stripes that a GET holds or reads ahead of its client.
 pub const GET_STRIPES_AHEAD: usize = 4;
 
+/// What cannot be served is refused within this: what waits for something that does not come, and before that for admission,
+/// or for the metadata.
+pub const REFUSED_WITHIN: Duration = Duration::from_secs(8);
+/// A read of the metadata waits this long for a leader.
+pub const META_READ_WAIT_MAX: Duration = Duration::from_secs(4);
+/// A change of the metadata that is not decided after this has failed, or its outcome is not known.
+pub const PROPOSAL_WAIT_MAX: Duration = Duration::from_secs(6);
 /// A node that has not answered an append this long after a quorum has is not waited for.
 pub const APPEND_LATE_AFTER: Duration = Duration::from_millis(1500);
 /// As above, for a node that is suspect already.
 pub const APPEND_SUSPECT_WAIT: Duration = Duration::from_millis(250);
 /// An append that has no quorum after this has failed.
-pub const APPEND_WAIT_MAX: Duration = Duration::from_secs(8);
+pub const APPEND_WAIT_MAX: Duration = Duration::from_secs(6);
 /// A chunk that has not come in the time that most take is asked of parity as well; between these.
 pub const READ_HEDGE_MIN: Duration = Duration::from_millis(5);
 pub const READ_HEDGE_MAX: Duration = Duration::from_millis(400);
 /// A node that does not answer is asked where nothing else is left, and for this long.
 pub const READ_GONE_WAIT: Duration = Duration::from_secs(1);
 /// A read of some stripes that is not complete after this has failed.
-pub const READ_WAIT_MAX: Duration = Duration::from_secs(6);
+pub const READ_WAIT_MAX: Duration = Duration::from_secs(4);
 /// A probe of a node in trouble has failed after this.
 pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A client that sends no byte of its body for this long is given up.
@@ -41,15 +48,18 @@ pub const RECLAIM_GRACE: Duration = Duration::from_secs(60);
 pub const LEFTOVER_GRACE: Duration = Duration::from_secs(120);
 /// A placement that was looked up is not read by for longer than this.
 pub const PLACEMENT_AGE_MAX: Duration = Duration::from_secs(30);
-/// Requests that may wait for admission, and how long each: what cannot be served is refused within ten seconds.
+/// Requests that may wait for admission, and how long each.
 pub const ADMISSION_WAITING_MAX: usize = 1024;
-pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Requests with bodies that may be in progress at once.
 pub const REQUESTS_IN_PROGRESS_MAX: usize = 4096;
 
 /// Chunks that one read of a node may ask for, and shards that one append of tombstones drops.
 pub const CHUNKS_READ_MAX: u32 = 64;
 pub const SHARDS_DROPPED_MAX: usize = 256;
+
+/// Appends of a host that are in a log and not in its index, and are published there as soon as it takes them.
+pub const LATE_PUBLICATIONS_MAX: usize = 1024;
 
 /// A shard segment's file.
 pub const SHARD_SEGMENT_BYTES: u32 = 256 << 20;
@@ -174,6 +184,12 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub const USER_METADATA_BYTES_MAX: usize = 2048;
 pub const LIST_KEYS_MAX: usize = 1000;
 pub const DELETE_KEYS_MAX: usize = 1000;
+/// Versions, or uploads, of a bucket that its lifecycle looks at in one step, and so removes in one change.
+pub const LIFECYCLE_PAGE: usize = 256;
+/// Uploads that lifecycle aborts at once: each is a change of its own.
+pub const LIFECYCLE_ABORTS_AT_ONCE: usize = 16;
+/// Buckets that work in the background looks through in one step for those that concern it.
+pub const BUCKETS_LOOKED_AT: usize = 100;
 /// S3: buckets in one answer.
 pub const LIST_BUCKETS_MAX: usize = 10_000;
 /// S3: parts of an upload, and the least size of any part but the last.
@@ -190,6 +206,8 @@ pub const XML_BODIES_BYTES_MAX: usize = 64 << 20;
 pub const SIGNED_CHUNK_BYTES_MAX: usize = 16 << 20;
 /// A request's header section; S3 allows 8 KiB.
 pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;
+/// S3: what a browser's form has before its file.
+pub const FORM_FIELDS_BYTES_MAX: usize = 20 << 10;
 /// Rows of a dropped list (the parts of a deleted object, say) that become garbage with the change that dropped it; the rest
 /// follows with each reclaiming, so that no delete costs by the number of parts.
 pub const DROPPED_ROWS_AT_ONCE: usize = 64;
@@ -206,7 +224,11 @@ const _: () = assert!(READ_HEDGE_MIN.as_millis() < READ_HEDGE_MAX.as_millis());
 const _: () = assert!(READ_HEDGE_MAX.as_millis() + READ_GONE_WAIT.as_millis() < READ_WAIT_MAX.as_millis());
 const _: () = assert!(APPEND_SUSPECT_WAIT.as_millis() < APPEND_LATE_AFTER.as_millis());
 const _: () = assert!(APPEND_LATE_AFTER.as_millis() < APPEND_WAIT_MAX.as_millis());
+const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() + APPEND_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());
+const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() + PROPOSAL_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());
+const _: () = assert!(META_READ_WAIT_MAX.as_millis() + READ_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());
 const _: () = assert!(RAFT_BATCH_BYTES_MAX + INLINE_BYTES_MAX < RECORD_BODY_BYTES_MAX);
+const _: () = assert!(LIFECYCLE_PAGE < DELETE_KEYS_MAX);
 const _: () = assert!(RAFT_READ_BYTES_MAX as usize + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_PIECE_BYTES < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(FORWARDS_MAX as u64 * 8 < ANSWERS_MAX);

@@ -107,6 +107,15 @@ metrics! {
     gauge SHARDS_TO_MOVE = "sherd_shards_to_move" ["state"] "Shards that belong on this host by the layout and are elsewhere: left, and of these waiting for a node.";
     gauge BYTES_TO_MOVE = "sherd_bytes_to_move" [] "Bytes of the shards that belong on this host by the layout and are elsewhere.";
     gauge GARBAGE_BLOBS = "sherd_garbage_blobs" [] "Blobs waiting for their shards to be dropped, as the leader's host shows; 0 on others.";
+    counter EVENTS_DELIVERED = "sherd_events_delivered_total" ["webhook"] "Events that a webhook took.";
+    counter EVENTS_FAILED = "sherd_event_deliveries_failed_total" ["webhook"] "Attempts to tell a webhook of an event that failed.";
+    counter EVENTS_DROPPED = "sherd_events_dropped_total" ["webhook", "why"] "Events that a webhook misses: behind, refused or unreadable.";
+    gauge EVENTS_BEHIND = "sherd_events_behind" ["webhook"] "Events of the whole store since the oldest that a webhook has not been told of, as the leader's host shows; 0 on others.";
+    latency EVENT_SECONDS = "sherd_event_delivery_seconds" ["webhook"] "Time of one attempt to tell a webhook of an event.";
+    counter ACCESS_LOG_LINES = "sherd_access_log_lines_total" ["result"] "Lines of access logs: kept, or dropped for want of room.";
+    counter ACCESS_LOGS = "sherd_access_logs_total" ["result"] "Objects of access logs: written, or dropped after attempts that failed.";
+    counter LIFECYCLE_EXPIRED = "sherd_lifecycle_expired_total" ["what"] "What went by the lifecycle rules of its bucket: object (a current one, for good or under a delete marker), version, marker, upload.";
+    counter LIFECYCLE_SWEEPS = "sherd_lifecycle_sweeps_total" [] "Times that this host, while it led, came to the end of all buckets with lifecycle rules.";
 }
 
 fn register<T: prometheus::core::Collector + Clone + 'static>(made: prometheus::Result<T>) -> T {

@@ -1,4 +1,4 @@
-//! Identifiers, positions and sizes: newtypes without logic, so that an index, a count, a size and an offset
+//! Identifiers, positions, sizes and roles: types without logic, so that an index, a count, a size and an offset
 //! are never interchanged. Nothing here imports anything else of the crate.
 
 use serde::{Deserialize, Serialize};
@@ -152,3 +152,54 @@ impl fmt::Display for Geometry {
 /// The version of the layout that a ring was made from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
+
+/// Where signatures of version 2 are taken. AWS has retired it, and many clients still make URLs with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LegacySignatures {
+    Off,
+    /// In URLs that read or write one object, and in forms.
+    #[default]
+    Urls,
+    /// In headers, and in URLs of all operations, too.
+    On,
+}
+
+/// What a host does for its cluster. Every host does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Roles {
+    /// Serves S3.
+    pub gateway: bool,
+    /// May vote on the metadata; without it the host's replica only learns.
+    pub meta: bool,
+    /// The host's drives are nodes.
+    pub storage: bool,
+}
+
+impl Roles {
+    pub const ALL: Self = Self { gateway: true, meta: true, storage: true };
+    pub const NONE: Self = Self { gateway: false, meta: false, storage: false };
+
+    /// As they are configured and shown.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let roles = [("gateway", self.gateway), ("meta", self.meta), ("storage", self.storage)];
+        roles.into_iter().filter(|(_, has)| *has).map(|(name, _)| name)
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().collect::<Vec<_>>().join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Roles;
+
+    #[test]
+    fn roles_are_shown_as_they_are_configured() {
+        assert_eq!(Roles::ALL.to_string(), "gateway,meta,storage");
+        assert_eq!(Roles { gateway: false, ..Roles::ALL }.to_string(), "meta,storage");
+        assert_eq!(Roles::NONE.names().count(), 0);
+    }
+}

@@ -20,15 +20,19 @@
 //!  membership (founding, joining, voters, the watch that publishes how other hosts' nodes are)
 //!
 //!  in the background, in small steps that give way to users:
-//!  upkeep (Compactor a drive, Reclaimer), healer (Healer) and mover (Mover), over the same nodes and metadata
+//!  upkeep (Compactor a drive, Reclaimer), healer (Healer) and mover (Mover), over the same nodes and metadata;
+//!  for buckets: events (a Deliverer a webhook, the AccessLogger) and lifecycle (Lifecycle)
 //! ```
 
 pub mod consensus;
+pub mod documents;
 pub mod drives;
+pub mod events;
 pub mod frontend;
 pub mod gateway;
 pub mod get_task;
 pub mod healer;
+pub mod lifecycle;
 pub mod log;
 pub mod membership;
 pub mod mover;
@@ -44,11 +48,24 @@ pub mod meta {
     pub use super::consensus::{MetaError, MetaHandle};
     pub use crate::storage::kv::KvError;
     pub use crate::storage::meta::command::{
-        Change, CompleteUpload, CompletedPart, CreateUpload, ETagCondition, Refusal, Reply, WriteConditions,
+        AppendObject, BeginUpload, Change, ChangeTraits, CompleteUpload, CompleteVersion, CompletedPart, CopyVersion,
+        CreateBucketWith, CreateUpload, DeleteConditions, DeleteEvents, DeleteVersion, Deletion, ETagCondition,
+        Refusal, RenameObject, Reply, TraitsChange, WriteConditions,
     };
     pub use crate::storage::meta::record::{
-        Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders, PartRow,
-        UploadRecord,
+        Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
+        DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect, Grant, Grantee,
+        IdentityKind, Manifest, ObjectHeaders, ObjectVersion, PartRow, Permission, Pick, Quota, Retention,
+        RetentionMode, Traits, UploadRecord, UploadRow, Usage, Version, VersionRow, Versioning,
     };
-    pub use crate::storage::meta::view::{ListPage, ListQuery, Listed, MetaView};
+    pub use crate::storage::meta::view::{ListPage, ListQuery, Listed, ListedVersion, MetaView, VersionsPage};
+}
+
+/// The sealing of objects' bytes, as the API speaks of it.
+pub mod sealing {
+    pub use crate::storage::sealing::{
+        CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyDescription, KeyDocuments, KeyPath, KeyStore, KmsWanted, Layout,
+        NamedKey, Place, RootKeys, SSE_S3_KEY, Sealing, SealingError, SealingMode, Secret, Wanted, alias_document,
+        alias_target, is_key_name,
+    };
 }

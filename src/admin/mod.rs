@@ -9,11 +9,11 @@ mod show;
 
 use crate::ambient::Ambient;
 use crate::api::admin::{
-    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MoveLeader, ScrubShown,
-    ScrubStarted, ShardShown, StartScrub,
+    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MoveLeader, QuotaShown,
+    ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
 };
 use crate::api::{DriveHealth, Told};
-use crate::config::{AdminCommand, AdminInvocation, Question, Target};
+use crate::config::{AdminCommand, AdminInvocation, Limit, Question, Target};
 use crate::storage::identity::IdentityError;
 use client::Client;
 use progress::Progress;
@@ -94,6 +94,9 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
             let moved: LeaderMoved = client.post("/leader", &MoveLeader { to: to.clone() })?;
             tell(&moved, json, show::leader_moved, out)?;
         }
+        Question::BucketQuota { bucket, bytes, objects } => {
+            tell(&quota(client, bucket, *bytes, *objects)?, json, show::quota, out)?;
+        }
         Question::Shards => shards(client, json, out)?,
         Question::Health => {
             let told: Told = client.get("/health")?;
@@ -107,6 +110,21 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
 fn change_layout(client: &Client, change: ChangeLayout, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {
     let changed: LayoutChanged = client.post("/layout", &change)?;
     tell(&changed, json, show::layout_changed, out)
+}
+
+fn quota(
+    client: &Client,
+    bucket: &str,
+    bytes: Option<Limit>,
+    objects: Option<Limit>,
+) -> Result<QuotaShown, AdminFailure> {
+    let path = format!("/buckets/{bucket}/quota");
+    let limit = |limit| match limit {
+        Limit::None => None,
+        Limit::At(most) => Some(most),
+    };
+    let asked = SetQuota { bytes_max: bytes.map(limit), objects_max: objects.map(limit) };
+    if asked == SetQuota::default() { client.get(&path) } else { client.post(&path, &asked) }
 }
 
 /// An answer as JSON, or in words.

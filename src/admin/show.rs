@@ -1,8 +1,8 @@
 //! Answers in words, for people.
 
 use crate::api::admin::{
-    HealStarted, HealStatus, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown,
-    ScrubShown, ScrubStarted,
+    HealStarted, HealStatus, HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole,
+    MovesShown, QuotaShown, ScrubShown, ScrubStarted,
 };
 use crate::api::{DriveHealth, Told};
 use crate::types::UnixMs;
@@ -91,7 +91,20 @@ pub fn layout(layout: &LayoutShown) -> String {
         [node.node.to_string(), host, domain, node.weight.to_string(), node.shards.to_string(), state]
     });
     let nodes = table(["NODE", "HOST", "DOMAIN", "WEIGHT", "SHARDS", "STATE"], rows);
-    format!("epoch {}\n{nodes}{}", layout.epoch, moving(&layout.moving, layout.epoch))
+    let (hosts, moving) = (host_roles(&layout.hosts), moving(&layout.moving, layout.epoch));
+    format!("epoch {}\n{nodes}\n{hosts}{moving}", layout.epoch)
+}
+
+/// Nothing where the host that answers does not tell.
+fn host_roles(hosts: &[HostRolesShown]) -> String {
+    if hosts.is_empty() {
+        return String::new();
+    }
+    let rows = hosts.iter().map(|host| {
+        let domain = host.domain.clone().unwrap_or_default();
+        [host.name.clone(), domain, host.roles.join(",")]
+    });
+    table(["HOST", "DOMAIN", "ROLES"], rows) + "\n"
 }
 
 fn moving(moving: &MovesShown, epoch: u64) -> String {
@@ -174,6 +187,14 @@ pub fn leader_moved(moved: &LeaderMoved) -> String {
     format!("{} leads\n", moved.name)
 }
 
+pub fn quota(quota: &QuotaShown) -> String {
+    let of = |most: Option<String>| most.map_or_else(|| "without limit".to_owned(), |most| format!("of {most}"));
+    let bytes = format!("{} {}", size(quota.bytes), of(quota.bytes_max.map(size)));
+    let objects = format!("{} {}", quota.objects, of(quota.objects_max.map(|most| most.to_string())));
+    let (name, versions) = (&quota.bucket, quota.versions);
+    format!("bucket    {name}\nbytes     {bytes}\nobjects   {objects}\nversions  {versions} besides\n")
+}
+
 fn nodes(nodes: &[u32]) -> String {
     let nodes: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
     nodes.join(", ")
@@ -216,7 +237,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, size, table};
+    use super::{HostRolesShown, QuotaShown, duration, host_roles, size, table};
 
     #[test]
     fn sizes_are_read_by_people() {
@@ -229,6 +250,29 @@ mod tests {
         let times = [0, 59, 60, 3599, 3600, 86_399, 90_000, 30 * 86_400].map(duration);
         let wanted = ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 1 h", "30 d 0 h"];
         assert_eq!(times, wanted);
+    }
+
+    #[test]
+    fn hosts_are_shown_with_what_they_do() {
+        let roles = vec!["meta".to_owned(), "storage".to_owned()];
+        let (name, domain) = ("a".to_owned(), Some("left".to_owned()));
+        let host = HostRolesShown { host: "1".to_owned(), name, domain, roles };
+        assert_eq!(host_roles(&[host]), "HOST  DOMAIN  ROLES\na     left    meta,storage\n\n");
+        assert_eq!(host_roles(&[]), "");
+    }
+
+    #[test]
+    fn a_quota_is_shown_with_what_is_there() {
+        let quota = QuotaShown {
+            bucket: "b".to_owned(),
+            bytes_max: Some(10 << 30),
+            objects_max: None,
+            bytes: 3 << 30,
+            objects: 7,
+            versions: 2,
+        };
+        let text = "bucket    b\nbytes     3.0 GiB of 10.0 GiB\nobjects   7 without limit\nversions  2 besides\n";
+        assert_eq!(super::quota(&quota), text);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What is known of a request while it is answered, and what is said of it afterwards: one line in the log (target
-//! `request`) and the metrics by operation.
+//! `request`), the metrics by operation, and a line of the bucket's access log where it asks for one.
 
+use super::access_log::{AccessEntry, Ended};
 use super::s3::Fault;
 use crate::metrics::{RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_ACTIVE, SENT_BYTES};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A request that ended before its operation was known: malformed, or with a wrong signature.
 const UNRESOLVED: &str = "Unresolved";
@@ -16,6 +17,8 @@ const STATUS_CLIENT_GONE: u16 = 499;
 #[derive(Debug, Default)]
 pub struct RequestTrace {
     resolved: OnceLock<Resolved>,
+    /// Who asks, as access logs call it; nobody where nobody signed.
+    requester: OnceLock<String>,
     /// The operation itself began: what fails before is the protocol's.
     entered: AtomicBool,
     received_bytes: AtomicU64,
@@ -41,6 +44,12 @@ impl RequestTrace {
     ) {
         // A request is resolved once; a second time would say the same.
         let _ = self.resolved.set(Resolved { operation, bucket, key, access_key });
+    }
+
+    /// It is known who asks. Only the first call counts.
+    pub fn asked_by(&self, requester: String) {
+        // A request is asked once; a second time would say the same.
+        let _ = self.requester.set(requester);
     }
 
     pub fn entered(&self) {
@@ -74,10 +83,14 @@ impl RequestTrace {
 pub struct RequestRecord {
     pub id: String,
     pub trace: Arc<RequestTrace>,
+    /// Of the access log, where this host keeps any.
+    pub access: Option<AccessEntry>,
     method: String,
     path: String,
     remote: String,
     started: Instant,
+    /// To the answer's head.
+    head: Option<Duration>,
     status: u16,
     /// S3's code of an error.
     code: Option<String>,
@@ -91,10 +104,12 @@ impl RequestRecord {
         Self {
             id,
             trace: Arc::default(),
+            access: None,
             method,
             path,
             remote,
             started: Instant::now(),
+            head: None,
             status: STATUS_CLIENT_GONE,
             code: None,
             sent_bytes: 0,
@@ -109,7 +124,9 @@ impl RequestRecord {
     /// The head of the answer is made.
     pub fn answered(&mut self, status: u16) {
         self.status = status;
-        REQUEST_SECONDS.with_label_values(&[self.trace.operation()]).observe(self.started.elapsed().as_secs_f64());
+        let head = self.started.elapsed();
+        self.head = Some(head);
+        REQUEST_SECONDS.with_label_values(&[self.trace.operation()]).observe(head.as_secs_f64());
     }
 
     pub fn refused(&mut self, code: String) {
@@ -124,6 +141,23 @@ impl RequestRecord {
     pub fn broken(&mut self, why: String) {
         self.broken = Some(why);
     }
+
+    fn tell_bucket(&mut self) {
+        let Some(entry) = self.access.take() else { return };
+        let resolved = self.trace.resolved.get();
+        entry.tell(&Ended {
+            id: &self.id,
+            operation: self.trace.operation(),
+            bucket: resolved.and_then(|one| one.bucket.as_deref()),
+            key: resolved.and_then(|one| one.key.as_deref()),
+            requester: self.trace.requester.get().map(String::as_str),
+            status: Some(self.status).filter(|status| *status != STATUS_CLIENT_GONE),
+            code: self.code.as_deref(),
+            sent_bytes: self.sent_bytes,
+            total: self.started.elapsed(),
+            head: self.head,
+        });
+    }
 }
 
 impl Drop for RequestRecord {
@@ -134,6 +168,7 @@ impl Drop for RequestRecord {
         REQUESTS.with_label_values(&[operation, &self.status.to_string()]).inc();
         RECEIVED_BYTES.with_label_values::<&str>(&[]).inc_by(received);
         SENT_BYTES.with_label_values::<&str>(&[]).inc_by(self.sent_bytes);
+        self.tell_bucket();
         if !tracing::enabled!(target: "request", tracing::Level::INFO) {
             return;
         }

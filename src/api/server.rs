@@ -4,15 +4,26 @@
 use super::admin::{self, Admin, AdminSource};
 use super::front::{Front, answer};
 use super::health::{self, SharedHealth, aliases};
-use super::s3::{Credentials, S3Settings, service};
+use super::iam::{IamService, KeySetFiles, LastUsed};
+use super::identity::changes::accounts_file::AccountsFile;
+use super::identity::{ParsedPolicies, RootIdentity, RootSeal, SessionKeys, session_material};
+use super::policy::Ownership;
+use super::post::Forms;
+use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use super::tls::{TlsError, server_config};
+use crate::actors::events::Targets;
+use crate::actors::events::access_log::AccessLogger;
 use crate::actors::gateway::Gateway;
+use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
 use crate::sigv4::Verifier;
+use crate::types::LegacySignatures;
+use actix::Addr;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer};
 use socket2::SockRef;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -28,6 +39,8 @@ const LINGER: Duration = Duration::from_secs(5);
 const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client may leave sent bytes unacknowledged, or its window shut.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(120);
+/// Between attempts to make the accounts that a file declares.
+const ACCOUNTS_AGAIN: Duration = Duration::from_millis(500);
 const CONNECTIONS_PER_WORKER_MAX: usize = 8192;
 /// With chunks of 256 KiB, what large reads were fastest with.
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
@@ -43,14 +56,32 @@ pub struct TlsFiles {
 /// What the listeners are told.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    pub s3_listen: SocketAddr,
+    /// `None`: S3 is not served.
+    pub s3_listen: Option<SocketAddr>,
     pub admin_listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub region: String,
     /// For virtual-host addressing; may be empty.
     pub domains: Vec<String>,
+    /// Under which buckets are websites; may be empty.
+    pub website_domains: Vec<String>,
     pub credentials: Credentials,
+    /// Whom bucket notifications can be sent to.
+    pub targets: Targets,
+    /// What the keys of objects are sealed with.
+    pub roots: Arc<RootKeys>,
+    /// Accounts that are to be there.
+    pub accounts: Option<Arc<AccountsFile>>,
+    /// Of identity providers, by their URLs without the scheme.
+    pub key_sets: BTreeMap<String, PathBuf>,
+    pub sigv2: LegacySignatures,
+    /// Of what is written into buckets that are made without saying so.
+    pub new_bucket_ownership: Ownership,
     pub workers: usize,
+    /// Takes the lines of buckets' access logs; without it none are kept.
+    pub access_log: Option<Addr<AccessLogger>>,
+    /// What counts as a day of lifecycle rules.
+    pub lifecycle_day: Duration,
     /// Names this host in answers, so that a client can say who answered it.
     pub host_id: String,
 }
@@ -66,9 +97,10 @@ pub enum ApiError {
 /// The running listeners.
 #[derive(Debug)]
 pub struct ApiHandle {
-    pub s3_address: SocketAddr,
+    /// `None` where S3 is not served.
+    pub s3_address: Option<SocketAddr>,
     pub admin_address: SocketAddr,
-    s3: ServerHandle,
+    s3: Option<ServerHandle>,
     admin: ServerHandle,
 }
 
@@ -76,12 +108,14 @@ impl ApiHandle {
     /// Accepts no more, lets requests under way end (at most `DRAIN_SECONDS_MAX`), then closes. The admin port answers until
     /// S3 is done.
     pub async fn stop(self) {
-        self.s3.stop(true).await;
+        if let Some(s3) = self.s3 {
+            s3.stop(true).await;
+        }
         self.admin.stop(false).await;
     }
 }
 
-/// Starts both listeners; must be called within an actix system. Returns when both listen.
+/// Starts the listeners; must be called within an actix system. Returns when all listen.
 pub fn serve(
     options: ApiOptions,
     gateway: Gateway,
@@ -90,11 +124,15 @@ pub fn serve(
 ) -> Result<ApiHandle, ApiError> {
     let source: Arc<dyn AdminSource> = Arc::new(source);
     let health: SharedHealth = Arc::clone(&source) as SharedHealth;
-    let (s3_address, s3) = s3_server(&options, gateway, ambient.clone(), Arc::clone(&health))?;
+    let s3 = match options.s3_listen {
+        Some(listen) => Some(s3_server(&options, listen, gateway, ambient.clone(), Arc::clone(&health))?),
+        None => None,
+    };
     let admin = Admin { source, verifier: verifier(&options), ambient };
     let (admin_address, admin) = admin_server(options.admin_listen, health, admin)?;
-    let handle = ApiHandle { s3_address, admin_address, s3: s3.handle(), admin: admin.handle() };
-    for (name, server) in [("s3", s3), ("admin", admin)] {
+    let (s3_address, s3) = s3.unzip();
+    let handle = ApiHandle { s3_address, admin_address, s3: s3.as_ref().map(Server::handle), admin: admin.handle() };
+    for (name, server) in s3.map(|s3| ("s3", s3)).into_iter().chain([("admin", admin)]) {
         actix_web::rt::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, listener = name, "a listener failed");
@@ -106,19 +144,38 @@ pub fn serve(
 
 fn s3_server(
     options: &ApiOptions,
+    listen: SocketAddr,
     gateway: Gateway,
     ambient: Ambient,
     health: SharedHealth,
 ) -> Result<(SocketAddr, Server), ApiError> {
+    let iam = Arc::new(iam_service(options, gateway.clone(), ambient.clone()));
+    keep_accounts(Arc::clone(&iam), options.accounts.clone());
     let settings = S3Settings {
         region: options.region.clone(),
         domains: options.domains.clone(),
-        credentials: options.credentials.clone(),
+        targets: options.targets.clone(),
+        roots: Arc::clone(&options.roots),
+        iam: Arc::clone(&iam),
+        new_bucket_ownership: options.new_bucket_ownership,
+        lifecycle_day: options.lifecycle_day,
         tls: options.tls.is_some(),
     };
+    let service = service(&settings, gateway, ambient.clone());
     let front = Data::new(Front {
-        service: service(&settings, gateway, ambient.clone()),
+        domains: Domains::new(&options.domains),
+        websites: WebsiteHosts::new(&options.website_domains, &options.domains),
+        iam,
+        secure: options.tls.is_some(),
+        forms: Forms {
+            auth: service.auth(),
+            scheme: if options.tls.is_some() { "https" } else { "http" },
+            legacy: options.sigv2,
+        },
+        service,
+        legacy: options.sigv2,
         ambient,
+        access_log: options.access_log.clone(),
         host_id: options.host_id.clone(),
     });
     let health = Data::new(health);
@@ -136,13 +193,41 @@ fn s3_server(
     .h1_write_buffer_size(WRITE_BUFFER_BYTES)
     .shutdown_timeout(DRAIN_SECONDS_MAX)
     .disable_signals();
-    let (address, listener) = listener(options.s3_listen)?;
+    let (address, listener) = listener(listen)?;
     let listening = match tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls),
         None => server.listen(listener),
     };
     let server = listening.map_err(|cause| ApiError::Listen { address, cause })?;
     Ok((address, server.run()))
+}
+
+/// Who there is, and what its secrets are kept with.
+fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamService {
+    let Credentials { access_key, secret_key } = options.credentials.clone();
+    IamService {
+        store: Arc::new(gateway),
+        root: RootIdentity { access_key, secret_key, canonical_id: canonical_id(ACCOUNT) },
+        seal: Arc::new(RootSeal::new(Arc::clone(&options.roots), ambient.clone())),
+        sessions: SessionKeys::derive(&session_material(&options.roots)),
+        parsed: ParsedPolicies::default(),
+        key_sets: Arc::new(KeySetFiles { files: options.key_sets.clone() }),
+        region: options.region.clone(),
+        last_used: LastUsed::default(),
+        ambient,
+    }
+}
+
+/// Makes what the accounts' file says stand, as soon as the metadata can be changed.
+fn keep_accounts(iam: Arc<IamService>, accounts: Option<Arc<AccountsFile>>) {
+    let Some(accounts) = accounts else { return };
+    actix_web::rt::spawn(async move {
+        while let Err(error) = iam.apply_accounts(&accounts).await {
+            tracing::warn!(%error, "the accounts of the file are not made yet");
+            tokio::time::sleep(ACCOUNTS_AGAIN).await;
+        }
+        tracing::info!("the accounts of the file stand");
+    });
 }
 
 /// Who may use the admin API: who holds the root key.

@@ -2,19 +2,27 @@
 
 use super::admin::{
     AdminError, AdminFault, AdminSource, ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown,
-    LeaderMoved, MovesShown, ScrubShown, ScrubStarted, ShardShown, ShardsPage,
+    LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
+use super::policy::Ownership;
 use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, serve};
+use crate::actors::documents;
+use crate::actors::events::access_log::{AccessLogger, Flush, LogLimits, LoggingRules};
+use crate::actors::events::{Report, ReportError, ReportStore, Targets};
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
+use crate::actors::meta::{BucketDocument, Change, DocumentKey, DocumentWrite, Expect};
 use crate::actors::request::test_world::World;
+use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
-use crate::sigv4::Signer;
+use crate::sigv4::{Signer, text_signature};
+use crate::types::LegacySignatures;
 use actix::Actor;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
@@ -39,7 +47,7 @@ impl AdminSource for Fine {
     }
 
     async fn layout(&self) -> Result<LayoutShown, AdminError> {
-        Ok(LayoutShown { epoch: 7, nodes: Vec::new(), moving: MovesShown::default() })
+        Ok(LayoutShown { epoch: 7, nodes: Vec::new(), hosts: Vec::new(), moving: MovesShown::default() })
     }
 
     async fn heal_status(&self) -> Result<HealStatus, AdminError> {
@@ -69,6 +77,15 @@ impl AdminSource for Fine {
         Err(AdminError::Refused(format!("there is no host {to:?}")))
     }
 
+    async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
+        Ok(QuotaShown { bucket: bucket.to_owned(), objects: 3, ..QuotaShown::default() })
+    }
+
+    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError> {
+        let (bucket, bytes_max) = (bucket.to_owned(), asked.bytes_max.flatten());
+        Ok(QuotaShown { bucket, bytes_max, ..QuotaShown::default() })
+    }
+
     /// Three pages of one shard each.
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError> {
         let page = cursor.map_or(0, |cursor| cursor[0]);
@@ -78,19 +95,39 @@ impl AdminSource for Fine {
 }
 
 fn start(world: &World) -> ApiHandle {
+    start_at(world, Some(LOCALHOST.parse().expect("an address")))
+}
+
+fn start_at(world: &World, s3_listen: Option<SocketAddr>) -> ApiHandle {
+    start_with(world, options(s3_listen))
+}
+
+fn start_with(world: &World, options: ApiOptions) -> ApiHandle {
     let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
     let frontend = S3Frontend::new(limits, Duration::from_secs(60)).start();
-    let options = ApiOptions {
-        s3_listen: LOCALHOST.parse().expect("an address"),
+    serve(options, Gateway::new(frontend, Arc::clone(&world.context)), Ambient::system(), Fine).expect("listening")
+}
+
+fn options(s3_listen: Option<SocketAddr>) -> ApiOptions {
+    ApiOptions {
+        s3_listen,
         admin_listen: LOCALHOST.parse().expect("an address"),
         tls: None,
         region: "us-east-1".to_owned(),
         domains: vec!["s3.test".to_owned()],
+        website_domains: vec!["site.test".to_owned()],
         credentials: Credentials { access_key: "key".to_owned(), secret_key: "secret".to_owned() },
+        targets: Targets::new([]),
+        roots: Arc::new(RootKeys::parse(&[7; 32]).expect("a key")),
+        accounts: None,
+        key_sets: BTreeMap::new(),
+        sigv2: LegacySignatures::Urls,
+        new_bucket_ownership: Ownership::ObjectWriter,
         workers: 1,
+        access_log: None,
+        lifecycle_day: Duration::from_secs(86_400),
         host_id: "this-host".to_owned(),
-    };
-    serve(options, Gateway::new(frontend, Arc::clone(&world.context)), Ambient::system(), Fine).expect("listening")
+    }
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
@@ -162,6 +199,10 @@ async fn ask(stream: &mut TcpStream, request: &[u8]) -> Answer {
     read(stream, request.starts_with(b"HEAD")).await
 }
 
+fn s3_of(api: &ApiHandle) -> SocketAddr {
+    api.s3_address.expect("S3 is served")
+}
+
 async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("connected")
 }
@@ -174,8 +215,8 @@ fn plain(method: &str, path: &str) -> Vec<u8> {
 async fn one_connection_carries_answers_with_and_without_bodies() {
     let world = World::new(2, 2);
     let api = start(&world);
-    let mut stream = connect(api.s3_address).await;
-    let host = api.s3_address.to_string();
+    let mut stream = connect(s3_of(&api)).await;
+    let host = s3_of(&api).to_string();
     let body = vec![7u8; 300_000];
     let put = ask(&mut stream, &signed("PUT", &host, "/bucket/k", &body)).await;
     assert_eq!((put.status, put.body.len()), (200, 0));
@@ -199,11 +240,118 @@ async fn one_connection_carries_answers_with_and_without_bodies() {
     api.stop().await;
 }
 
+/// A browser's form as bytes of HTTP/1.1.
+fn form(host: &str, fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        let part = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        body.extend_from_slice(part.as_bytes());
+    }
+    body.extend_from_slice(b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n");
+    body.extend_from_slice(file);
+    body.extend_from_slice(b"\r\n--b--\r\n");
+    let head = format!(
+        "POST /bucket HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
+}
+
+#[actix::test]
+async fn a_browsers_form_is_stored_as_a_put_is() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let mut stream = connect(s3_of(&api)).await;
+    let host = s3_of(&api).to_string();
+    let credential = "key/20300101/us-east-1/s3/aws4_request";
+    let document = format!(
+        r#"{{"expiration": "2999-01-01T00:00:00Z", "conditions": [{{"bucket": "bucket"}}, ["starts-with", "$key", "up/"],
+            ["content-length-range", 5, 300000], {{"success_action_status": "201"}}, {{"x-amz-date": "20300101T000000Z"}},
+            {{"x-amz-algorithm": "AWS4-HMAC-SHA256"}}, {{"x-amz-credential": "{credential}"}}]}}"#
+    );
+    let policy = base64_simd::STANDARD.encode_to_string(document);
+    let signature = text_signature("secret", "20300101", "us-east-1", "s3", &policy);
+    let fields = [
+        ("key", "up/${filename}"),
+        ("success_action_status", "201"),
+        ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
+        ("x-amz-credential", credential),
+        ("x-amz-date", "20300101T000000Z"),
+        ("policy", &policy),
+        ("x-amz-signature", &signature),
+    ];
+    let file = vec![7u8; 300_000];
+    let posted = ask(&mut stream, &form(&host, &fields, &file)).await;
+    let text = String::from_utf8(posted.body.clone()).expect("text");
+    assert_eq!(posted.status, 201, "{text}");
+    assert_eq!(posted.header("location"), Some(format!("http://{host}/bucket/up%2Ff").as_str()));
+    assert!(text.contains("<Key>up/f</Key>") && posted.header("etag").is_some(), "{text}");
+    let get = ask(&mut stream, &signed("GET", &host, "/bucket/up/f", b"")).await;
+    assert!(get.status == 200 && get.body == file);
+    let small = ask(&mut stream, &form(&host, &fields, b"four")).await;
+    assert_eq!(small.status, 400);
+    assert!(String::from_utf8(small.body).expect("text").contains("<Code>EntityTooSmall</Code>"));
+    let nobodys = ask(&mut stream, &form(&host, &fields[..1], b"file")).await;
+    assert_eq!(nobodys.status, 403);
+    api.stop().await;
+}
+
+/// Keeps what is put.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Report>>);
+
+#[async_trait::async_trait]
+impl ReportStore for Kept {
+    async fn put(&self, report: &Report) -> Result<(), ReportError> {
+        self.0.lock().expect("no panic while it is held").push(report.clone());
+        Ok(())
+    }
+}
+
+#[actix::test]
+async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
+    let world = World::new(2, 2);
+    let (target_bucket, target_prefix) = ("logs".to_owned(), "p/".to_owned());
+    let rules = LoggingRules { target_bucket, target_prefix, key_format: None, grants: Vec::new() };
+    let key = DocumentKey::Bucket(world.bucket, BucketDocument::Logging, String::new());
+    let value = Some(documents::encode(&rules).expect("rules"));
+    world.meta.apply(Change::WriteDocuments(vec![DocumentWrite { key, expect: Expect::Any, value }]));
+    let kept = Arc::new(Kept::default());
+    let logger = AccessLogger::new(Arc::clone(&kept) as _, Ambient::system(), LogLimits::default()).start();
+    let listen = Some(LOCALHOST.parse().expect("an address"));
+    let api = start_with(&world, ApiOptions { access_log: Some(logger.clone()), ..options(listen) });
+    let mut stream = connect(s3_of(&api)).await;
+    let host = s3_of(&api).to_string();
+    ask(&mut stream, &signed("PUT", &host, "/bucket/a%20b", b"12345")).await;
+    let get = ask(&mut stream, &signed("GET", &host, "/bucket/a%20b", b"")).await;
+    ask(&mut stream, &plain("GET", "/bucket/a%20b")).await;
+    ask(&mut stream, &signed("GET", &host, "/elsewhere/k", b"")).await;
+    // Another answer on the connection: those before it have ended.
+    ask(&mut stream, &plain("GET", "/minio/health/live")).await;
+    logger.send(Flush).await.expect("it runs");
+    let reports = kept.0.lock().expect("no panic while it is held").clone();
+    let text: Vec<&str> = reports.iter().map(|report| std::str::from_utf8(&report.body).expect("text")).collect();
+    let lines: Vec<&str> = text.iter().flat_map(|text| text.lines()).collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(reports[0].bucket == "logs" && reports[0].key.starts_with("p/"));
+    let words = ["REST.PUT.OBJECT", "REST.GET.OBJECT", "REST.GET.OBJECT"];
+    for (line, word) in lines.iter().zip(words) {
+        assert!(line.contains(&format!(" {word} a%20b ")) && line.contains(" bucket ["), "{line}");
+        assert!(line.contains(" 127.0.0.1 ") && line.contains(" this-host "), "{line}");
+    }
+    assert!(lines[0].contains("\"PUT /bucket/a%20b HTTP/1.1\" 200 - - 5 "), "{}", lines[0]);
+    assert!(lines[1].contains(&format!(" {} ", get.header("x-amz-request-id").expect("an id"))), "{}", lines[1]);
+    assert!(lines[1].contains(" SigV4 - AuthHeader "), "{}", lines[1]);
+    assert!(lines[2].contains("\" 403 AccessDenied "), "{}", lines[2]);
+    api.stop().await;
+}
+
 #[actix::test]
 async fn a_bucket_is_named_by_the_host_or_by_the_path() {
     let world = World::new(2, 2);
     let api = start(&world);
-    let mut stream = connect(api.s3_address).await;
+    let mut stream = connect(s3_of(&api)).await;
     let put = ask(&mut stream, &signed("PUT", "bucket.s3.test", "/k", b"by host")).await;
     assert_eq!(put.status, 200);
     for (host, path) in [("s3.test", "/bucket/k"), ("bucket.s3.test:9000", "/k"), ("elsewhere", "/bucket/k")] {
@@ -214,10 +362,34 @@ async fn a_bucket_is_named_by_the_host_or_by_the_path() {
 }
 
 #[actix::test]
+async fn a_host_under_a_domain_of_websites_is_for_browsers() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let mut stream = connect(s3_of(&api)).await;
+    for (host, code) in [("bucket", "NoSuchWebsiteConfiguration"), ("absent", "NoSuchBucket")] {
+        let asked = |method: &str| format!("{method} /k HTTP/1.1\r\nHost: {host}.site.test:80\r\n\r\n").into_bytes();
+        let get = ask(&mut stream, &asked("GET")).await;
+        let text = String::from_utf8(get.body.clone()).expect("text");
+        assert_eq!((get.status, get.header("content-type")), (404, Some("text/html; charset=utf-8")));
+        assert_eq!(get.header("x-amz-error-code"), Some(code));
+        for item in [format!("Code: {code}"), format!("BucketName: {host}"), "HostId: this-host".to_owned()] {
+            assert!(text.contains(&format!("<li>{item}</li>")), "{text}");
+        }
+        let head = ask(&mut stream, &asked("HEAD")).await;
+        assert_eq!((head.status, head.header("content-length")), (404, Some(get.body.len().to_string().as_str())));
+    }
+    let put = ask(&mut stream, &signed("PUT", "bucket.site.test", "/k", b"")).await;
+    assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    let by_path = ask(&mut stream, &signed("PUT", "site.test", "/bucket/k", b"")).await;
+    assert_eq!(by_path.status, 200, "the domain itself is no website");
+    api.stop().await;
+}
+
+#[actix::test]
 async fn health_is_told_on_both_ports_and_metrics_on_one() {
     let world = World::new(2, 2);
     let api = start(&world);
-    let mut s3 = connect(api.s3_address).await;
+    let mut s3 = connect(s3_of(&api)).await;
     let mut admin = connect(api.admin_address).await;
     for path in ["/minio/health/live", "/minio/health/ready", "/minio/health/cluster"] {
         assert_eq!(ask(&mut s3, &plain("GET", path)).await.status, 200, "{path}");
@@ -227,7 +399,7 @@ async fn health_is_told_on_both_ports_and_metrics_on_one() {
     let ready = ask(&mut admin, &plain("GET", "/health/ready")).await;
     assert!(ready.status == 200 && ready.body.starts_with(br#"{"status":"ok""#));
     let anonymous = ask(&mut s3, &plain("GET", "/metrics")).await;
-    assert_eq!(anonymous.status, 403);
+    assert_eq!(anonymous.status, 404, "it is a bucket that is not there");
     let metrics = ask(&mut admin, &plain("GET", "/metrics")).await;
     let text = String::from_utf8(metrics.body).expect("text");
     assert!(text.contains("sherd_s3_requests_total"), "{text}");
@@ -235,10 +407,20 @@ async fn health_is_told_on_both_ports_and_metrics_on_one() {
 }
 
 #[actix::test]
+async fn a_host_that_does_not_serve_s3_has_the_admin_listener_only() {
+    let world = World::new(2, 2);
+    let api = start_at(&world, None);
+    assert_eq!(api.s3_address, None);
+    let mut admin = connect(api.admin_address).await;
+    assert_eq!(ask(&mut admin, &plain("GET", "/health/ready")).await.status, 200);
+    api.stop().await;
+}
+
+#[actix::test]
 async fn a_stop_lets_a_request_under_way_end() {
     let world = World::new(2, 2);
     let api = start(&world);
-    let address = api.s3_address;
+    let address = s3_of(&api);
     let mut stream = connect(address).await;
     let request = signed("PUT", &address.to_string(), "/bucket/k", b"the end of it comes late");
     let (begun, rest) = request.split_at(request.len() - 4);
@@ -297,6 +479,28 @@ async fn the_admin_api_answers_who_holds_the_root_key_and_nobody_else() {
     let at = changed.len() - 3;
     changed[at] = b'b';
     assert_eq!(admin_fault(&mut stream, &changed).await, (400, "ContentSHA256Mismatch".to_owned()));
+    api.stop().await;
+}
+
+#[actix::test]
+async fn a_bucket_is_named_in_the_path_of_its_quota() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let address = api.admin_address;
+    let mut stream = connect(address).await;
+    let asked = [("GET", "", r#""bytes_max":null"#), ("POST", r#"{"bytes_max":5}"#, r#""bytes_max":5"#)];
+    for (method, body, expected) in asked {
+        let request = administer(method, address, "/admin/v1/buckets/a.b/quota", body.as_bytes(), "s3");
+        let answer = ask(&mut stream, &request).await;
+        let text = String::from_utf8(answer.body).expect("text");
+        assert!(answer.status == 200 && text.contains(r#""bucket":"a.b""#) && text.contains(expected), "{text}");
+    }
+    for path in ["/admin/v1/buckets//quota", "/admin/v1/buckets/a/b/quota", "/admin/v1/buckets/a"] {
+        let absent = admin_fault(&mut stream, &administer("GET", address, path, b"", "s3")).await;
+        assert_eq!(absent, (404, "NoSuchRoute".to_owned()), "{path}");
+    }
+    let put = admin_fault(&mut stream, &administer("PUT", address, "/admin/v1/buckets/a/quota", b"", "s3")).await;
+    assert_eq!(put, (405, "MethodNotAllowed".to_owned()));
     api.stop().await;
 }
 

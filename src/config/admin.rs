@@ -54,7 +54,20 @@ pub enum Question {
     ScrubStart {
         node: Option<u32>,
     },
+    /// Shown, or set where a limit is named.
+    BucketQuota {
+        bucket: String,
+        bytes: Option<Limit>,
+        objects: Option<Limit>,
+    },
     Shards,
+}
+
+/// What a limit is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    None,
+    At(u64),
 }
 
 /// A host's admin listener, and who asks.
@@ -94,6 +107,7 @@ pub(super) fn command() -> Command {
         .subcommand(leader)
         .subcommand(layout())
         .subcommand(scrub())
+        .subcommand(bucket())
         .subcommand(leaf("shards", "Every shard that must exist, by the metadata: one JSON object a line"))
         .subcommand(leaf("inventory", "Every shard that a stopped host's directories hold, each chunk checked"))
 }
@@ -122,6 +136,31 @@ fn scrub() -> Command {
     branch("scrub", "Verifying every chunk")
         .subcommand(leaf("status", "How far it is on the drives of the host that is asked"))
         .subcommand(leaf("start", "Begin now").arg(node))
+}
+
+fn bucket() -> Command {
+    let name = Arg::new("bucket").value_name("NAME").required(true).value_parser(bucket_name);
+    let limit = |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("N|none").help(help);
+    let bytes = limit("bytes", "Of all versions together (KiB, MiB, GiB, TiB)").value_parser(limit_of_bytes);
+    let objects = limit("objects", "Current objects").value_parser(limit_of_objects);
+    let quota = Command::new("quota").about("What may be in it: shown, or set where a limit is named");
+    branch("bucket", "Buckets").subcommand(quota.arg(name.help("The bucket")).arg(bytes).arg(objects))
+}
+
+/// As S3 allows it, and in URLs as it is.
+fn bucket_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let good = !text.is_empty() && text.bytes().all(allowed);
+    if good { Ok(text.to_owned()) } else { Err("expected a bucket's name".to_owned()) }
+}
+
+fn limit_of_bytes(text: &str) -> Result<Limit, String> {
+    if text == "none" { Ok(Limit::None) } else { values::bytes(text).map(Limit::At) }
+}
+
+fn limit_of_objects(text: &str) -> Result<Limit, String> {
+    let number = || text.parse().map(Limit::At).map_err(|_| "expected a number, or none".to_owned());
+    if text == "none" { Ok(Limit::None) } else { number() }
 }
 
 fn number(name: &'static str, shown: &'static str, help: &'static str) -> Arg {
@@ -185,6 +224,10 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
         ["layout", "restore"] => Question::LayoutRestore { of: text("of")? },
         ["layout", "weight"] => Question::LayoutWeight { node: number("node")?, weight: number("weight")? },
         ["layout", "remove"] => Question::LayoutRemove { of: text("of")?, lost: last.get_flag("lost") },
+        ["bucket", "quota"] => {
+            let limit = |name: &str| last.get_one::<Limit>(name).copied();
+            Question::BucketQuota { bucket: text("bucket")?, bytes: limit("bytes"), objects: limit("objects") }
+        }
         ["shards"] => Question::Shards,
         _ => return None,
     })

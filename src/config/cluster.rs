@@ -3,6 +3,7 @@
 use super::credentials::given;
 use super::values::{Allowed, host_and_port, list, listen_addr};
 use super::{ConfigError, FileReader, Pairs, settings};
+use crate::types::Roles;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -90,6 +91,24 @@ pub fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<ClusterCo
     };
     let domain = pairs.value(settings::DOMAIN_LABEL, domain_label)?;
     Ok(Some(ClusterConfig { name, address, founders, doors, listen, secret: secret.value, domain }))
+}
+
+/// A store begins on hosts that keep its metadata and its shards; a host that is all of it serves S3 too. Who comes later may
+/// do less.
+pub fn check_roles(pairs: &Pairs, cluster: Option<&ClusterConfig>, roles: Roles) -> Result<(), ConfigError> {
+    let allowed = match cluster {
+        None if roles != Roles::ALL => format!(
+            "gateway, meta and storage, since this host alone is the store (neither {} nor {} is set)",
+            settings::HOSTS,
+            settings::JOIN
+        ),
+        Some(cluster) if cluster.is_founder() && !(roles.meta && roles.storage) => {
+            format!("at least meta and storage, since this host founds the cluster ({} is not set)", settings::JOIN)
+        }
+        _ => return Ok(()),
+    };
+    let value = pairs.get(settings::ROLES).unwrap_or_default().to_owned();
+    Err(ConfigError::Invalid { name: settings::ROLES.to_owned(), value, allowed })
 }
 
 fn host_name(pairs: &Pairs, files: &dyn FileReader) -> Result<String, ConfigError> {

@@ -95,7 +95,7 @@ pub fn given(pairs: &Pairs, files: &dyn FileReader, name: &'static str) -> Resul
 }
 
 /// A secret's file is its value, with or without a line end.
-fn first_line(files: &dyn FileReader, name: &str, path: &str) -> Result<String, ConfigError> {
+pub fn first_line(files: &dyn FileReader, name: &str, path: &str) -> Result<String, ConfigError> {
     let unreadable = |cause: String| ConfigError::Unreadable { name: name.to_owned(), path: path.to_owned(), cause };
     let content = files.read(Path::new(path)).map_err(|error| unreadable(error.to_string()))?;
     let text = String::from_utf8(content).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;

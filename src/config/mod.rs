@@ -6,18 +6,23 @@ mod arguments;
 mod cluster;
 mod credentials;
 mod dev;
+mod identities;
 mod memory;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
+mod webhooks;
 
-pub use admin::{AdminCommand, AdminInvocation, KeySource, Question, Target};
+pub use admin::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 pub use arguments::{Invocation, from_process};
 pub use cluster::ClusterConfig;
 pub use dev::DevOptions;
+pub use identities::Identities;
 pub use settings::{SETTINGS, Setting};
+pub use webhooks::Webhook;
 
+use crate::types::{LegacySignatures, Roles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -48,17 +53,32 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// `None`: those kept in the data directories, made at the first start.
     pub credentials: Option<Credentials>,
+    /// What the file of root keys holds; `None`: one of the cluster's secret, or one kept in the data directories.
+    pub root_keys: Option<RootKeyFile>,
     pub region: String,
     /// For virtual-host addressing; may be empty.
     pub domains: Vec<String>,
+    /// Under which buckets are websites; none of them is among `domains`. May be empty.
+    pub website_domains: Vec<String>,
+    pub sigv2: LegacySignatures,
+    /// Of what is written into buckets that are made without saying so.
+    pub object_ownership: ObjectOwnership,
     pub ec: EcSetting,
     pub durability: Durability,
-    pub roles: BTreeSet<Role>,
+    /// What this host does; in a single host, everything.
+    pub roles: Roles,
     /// What requests may hold in all.
     pub memory_max_bytes: u64,
     /// From the end of verifying a drive to its next beginning.
     pub scrub_interval: Duration,
+    /// Whom bucket notifications can be sent to, in order of their names.
+    pub webhooks: Vec<Webhook>,
+    /// Lines of access logs are written when the first of them is so old.
+    pub access_log_interval: Duration,
+    /// What counts as a day of lifecycle rules.
+    pub lifecycle_day: Duration,
     pub tls: Option<TlsFiles>,
+    pub identities: Identities,
     /// `None`: this host alone is the store.
     pub cluster: Option<ClusterConfig>,
     pub log_filter: String,
@@ -80,6 +100,16 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What a file of root keys holds, as it is. Not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RootKeyFile(pub Vec<u8>);
+
+impl fmt::Debug for RootKeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RootKeyFile").finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EcSetting {
     /// By the number of drives, when the store is formed.
@@ -98,11 +128,12 @@ pub enum Durability {
     Relaxed { sync_interval: Duration },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    Gateway,
-    Meta,
-    Storage,
+/// Who owns what is written into a bucket, and whether ACLs count in it; the names are S3's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectOwnership {
+    BucketOwnerEnforced,
+    BucketOwnerPreferred,
+    ObjectWriter,
 }
 
 /// Both were readable when the configuration was made.
@@ -148,9 +179,13 @@ impl Config {
         let data = pairs.value(settings::DATA, values::data_dirs)?;
         let s3_listen = pairs.value(settings::S3_LISTEN, values::listen_addr)?;
         let admin_listen = pairs.value(settings::ADMIN_LISTEN, values::listen_addr)?;
-        check_apart(s3_listen, admin_listen)?;
+        let roles = pairs.value(settings::ROLES, values::roles)?;
+        if roles.gateway {
+            check_apart(s3_listen, admin_listen)?;
+        }
         let ec = pairs.value(settings::EC, values::ec)?;
         let cluster = cluster::resolve(&pairs, files)?;
+        cluster::check_roles(&pairs, cluster.as_ref(), roles)?;
         let credentials = credentials::resolve(&pairs, files, s3_listen)?;
         if cluster.is_some() && credentials.is_none() {
             let wanted = format!("{} and {}", settings::ACCESS_KEY, settings::SECRET_KEY);
@@ -160,20 +195,28 @@ impl Config {
         warnings.extend(warn_of_crowding(ec, data.len()).filter(|_| cluster.is_none()));
         Ok(Self {
             credentials,
+            root_keys: root_keys(&pairs, files)?,
             cluster,
             region: pairs.value(settings::REGION, values::region)?,
             domains: pairs.value(settings::DOMAIN, values::domains)?,
+            website_domains: website_domains(&pairs)?,
+            sigv2: pairs.value(settings::SIGV2, values::sigv2)?,
+            object_ownership: pairs.value(settings::OBJECT_OWNERSHIP, values::object_ownership)?,
             durability: pairs.value(settings::DURABILITY, values::durability)?,
-            roles: pairs.value(settings::ROLES, values::roles)?,
             memory_max_bytes: memory_max_bytes(&pairs, files)?,
             scrub_interval: pairs.value(settings::SCRUB_INTERVAL, values::scrub_interval)?,
+            webhooks: webhooks::resolve(&pairs.values, files)?,
+            access_log_interval: pairs.value(settings::ACCESS_LOG_INTERVAL, values::access_log_interval)?,
+            lifecycle_day: pairs.value(settings::LIFECYCLE_DAY, values::lifecycle_day)?,
             tls: tls(&pairs, files)?,
+            identities: identities::resolve(&pairs, files)?,
             log_filter: pairs.value(settings::LOG, values::log_filter)?,
             log_format: pairs.value(settings::LOG_FORMAT, values::log_format)?,
             data,
             s3_listen,
             admin_listen,
             ec,
+            roles,
             warnings,
         })
     }
@@ -190,7 +233,7 @@ impl Pairs {
         let known: BTreeSet<String> = settings::known_names().into_iter().collect();
         let mut found = Self { values: BTreeMap::new(), unused: Vec::new() };
         for (name, value) in pairs {
-            if known.contains(&name) {
+            if known.contains(&name) || webhooks::is_of_webhook(&name) {
                 if value.is_empty() {
                     found.values.remove(&name);
                 } else {
@@ -234,6 +277,20 @@ fn check_apart(s3: SocketAddr, admin: SocketAddr) -> Result<(), ConfigError> {
     })
 }
 
+/// A host is either where the objects of a bucket are, or its website.
+fn website_domains(pairs: &Pairs) -> Result<Vec<String>, ConfigError> {
+    let websites = pairs.value(settings::WEBSITE_DOMAIN, values::domains)?;
+    let domains = pairs.value(settings::DOMAIN, values::domains)?;
+    match websites.iter().find(|domain| domains.contains(domain)) {
+        None => Ok(websites),
+        Some(both) => Err(ConfigError::Invalid {
+            name: settings::WEBSITE_DOMAIN.to_owned(),
+            value: both.clone(),
+            allowed: format!("other domains than those of {}", settings::DOMAIN),
+        }),
+    }
+}
+
 /// More shards than drives is a choice (one drive with parity guards against bad blocks), but not the usual meaning.
 fn warn_of_crowding(ec: EcSetting, drives: usize) -> Option<String> {
     let EcSetting::Fixed { data, parity } = ec else { return None };
@@ -252,6 +309,16 @@ fn memory_max_bytes(pairs: &Pairs, files: &dyn FileReader) -> Result<u64, Config
     }
     let quarter = memory::available_bytes(files).unwrap_or_default() / 4;
     Ok(quarter.max(values::MEMORY_MAX_BYTES_MIN))
+}
+
+fn root_keys(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<RootKeyFile>, ConfigError> {
+    let Some(path) = pairs.get(settings::ROOT_KEY_FILE) else { return Ok(None) };
+    let unreadable = |error: io::Error| ConfigError::Unreadable {
+        name: settings::ROOT_KEY_FILE.to_owned(),
+        path: path.to_owned(),
+        cause: error.to_string(),
+    };
+    files.read(Path::new(path)).map(RootKeyFile).map(Some).map_err(unreadable)
 }
 
 fn tls(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<TlsFiles>, ConfigError> {

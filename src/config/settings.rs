@@ -33,13 +33,21 @@ pub const S3_LISTEN: &str = "SHERD_S3_LISTEN";
 pub const ADMIN_LISTEN: &str = "SHERD_ADMIN_LISTEN";
 pub const ACCESS_KEY: &str = "SHERD_ACCESS_KEY";
 pub const SECRET_KEY: &str = "SHERD_SECRET_KEY";
+pub const ROOT_KEY_FILE: &str = "SHERD_ROOT_KEY_FILE";
 pub const REGION: &str = "SHERD_REGION";
 pub const DOMAIN: &str = "SHERD_DOMAIN";
+pub const WEBSITE_DOMAIN: &str = "SHERD_WEBSITE_DOMAIN";
+pub const SIGV2: &str = "SHERD_SIGV2";
+pub const OBJECT_OWNERSHIP: &str = "SHERD_OBJECT_OWNERSHIP";
 pub const EC: &str = "SHERD_EC";
 pub const DURABILITY: &str = "SHERD_DURABILITY";
 pub const ROLES: &str = "SHERD_ROLES";
 pub const MEMORY_MAX: &str = "SHERD_MEMORY_MAX";
 pub const SCRUB_INTERVAL: &str = "SHERD_SCRUB_INTERVAL";
+pub const ACCESS_LOG_INTERVAL: &str = "SHERD_ACCESS_LOG_INTERVAL";
+pub const LIFECYCLE_DAY: &str = "SHERD_LIFECYCLE_DAY";
+pub const ACCOUNTS_FILE: &str = "SHERD_ACCOUNTS_FILE";
+pub const OIDC_KEYS: &str = "SHERD_OIDC_KEYS";
 pub const TLS_CERT: &str = "SHERD_TLS_CERT";
 pub const TLS_KEY: &str = "SHERD_TLS_KEY";
 pub const HOSTS: &str = "SHERD_HOSTS";
@@ -96,6 +104,14 @@ pub const SETTINGS: &[Setting] = &[
         secret: Some(Secret { minio: Some("MINIO_ROOT_PASSWORD") }),
     },
     Setting {
+        name: ROOT_KEY_FILE,
+        flag: "root-key-file",
+        value: "FILE",
+        default: "",
+        help: "Key that encrypts the keys of objects, the same on all hosts; with none, one is derived or kept with the data",
+        secret: None,
+    },
+    Setting {
         name: REGION,
         flag: "region",
         value: "NAME",
@@ -109,6 +125,30 @@ pub const SETTINGS: &[Setting] = &[
         value: "NAMES",
         default: "",
         help: "Domains under which BUCKET.DOMAIN addresses a bucket; path style always works",
+        secret: None,
+    },
+    Setting {
+        name: WEBSITE_DOMAIN,
+        flag: "website-domain",
+        value: "NAMES",
+        default: "",
+        help: "Domains under which BUCKET.DOMAIN is the website of a bucket, for browsers",
+        secret: None,
+    },
+    Setting {
+        name: SIGV2,
+        flag: "sigv2",
+        value: "on|urls|off",
+        default: "urls",
+        help: "Where signatures of version 2 are taken: everywhere, in URLs for one object and in forms, or nowhere",
+        secret: None,
+    },
+    Setting {
+        name: OBJECT_OWNERSHIP,
+        flag: "object-ownership",
+        value: "NAME",
+        default: "ObjectWriter",
+        help: "What new buckets have that ask for none: ObjectWriter, BucketOwnerPreferred, or BucketOwnerEnforced (no ACLs)",
         secret: None,
     },
     Setting {
@@ -132,7 +172,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "roles",
         value: "LIST",
         default: "gateway,meta,storage",
-        help: "What this host does",
+        help: "What this host does; one that joins a cluster may do any of it",
         secret: None,
     },
     Setting {
@@ -149,6 +189,38 @@ pub const SETTINGS: &[Setting] = &[
         value: "TIME",
         default: "30d",
         help: "How long after every chunk of a drive was verified that begins again: a number with s, m, h or d",
+        secret: None,
+    },
+    Setting {
+        name: ACCESS_LOG_INTERVAL,
+        flag: "access-log-interval",
+        value: "TIME",
+        default: "5m",
+        help: "How old lines of buckets' access logs may be before they are written: a number with s, m, h or d",
+        secret: None,
+    },
+    Setting {
+        name: LIFECYCLE_DAY,
+        flag: "lifecycle-day",
+        value: "SECONDS",
+        default: "86400",
+        help: "Seconds that count as a day of lifecycle rules; fewer than those of a day are for trying rules out",
+        secret: None,
+    },
+    Setting {
+        name: ACCOUNTS_FILE,
+        flag: "accounts-file",
+        value: "FILE",
+        default: "",
+        help: "Accounts, users and keys (JSON) that are made at start where they are not there yet",
+        secret: None,
+    },
+    Setting {
+        name: OIDC_KEYS,
+        flag: "oidc-keys",
+        value: "URL=FILE,...",
+        default: "",
+        help: "Files with the keys (JWKS) of identity providers, for AssumeRoleWithWebIdentity",
         secret: None,
     },
     Setting {

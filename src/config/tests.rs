@@ -1,8 +1,9 @@
 //! Tests of the configuration: no process environment, files from a map.
 
-use super::{AdminCommand, AdminInvocation, KeySource, Question, Target};
+use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
-use super::{SETTINGS, values};
+use super::{ObjectOwnership, SETTINGS, values};
+use crate::types::{LegacySignatures, Roles};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -50,11 +51,16 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9001");
     assert_eq!(config.credentials, None);
     assert_eq!(config.region, "us-east-1");
-    assert!(config.domains.is_empty());
+    assert!(config.domains.is_empty() && config.website_domains.is_empty());
+    assert_eq!(config.sigv2, LegacySignatures::Urls);
+    assert_eq!(config.object_ownership, ObjectOwnership::ObjectWriter);
     assert_eq!(config.ec, EcSetting::Auto);
     assert_eq!(config.durability, Durability::Strict);
-    assert_eq!(config.roles.len(), 3);
+    assert_eq!(config.roles, Roles::ALL);
     assert_eq!(config.scrub_interval, Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(config.access_log_interval, Duration::from_secs(300));
+    assert_eq!(config.lifecycle_day, Duration::from_secs(24 * 3600));
+    assert!(config.webhooks.is_empty());
     assert_eq!(config.tls, None);
     assert_eq!(config.log_filter, "info");
     assert_eq!(config.log_format, LogFormat::Text);
@@ -69,11 +75,17 @@ fn every_refusal_names_the_variable_the_value_and_what_is_allowed() {
         ("SHERD_ADMIN_LISTEN", "9001"),
         ("SHERD_REGION", "the moon"),
         ("SHERD_DOMAIN", "https://s3.example.org"),
+        ("SHERD_WEBSITE_DOMAIN", "website.test:9000"),
+        ("SHERD_SIGV2", "yes"),
+        ("SHERD_OBJECT_OWNERSHIP", "nobody"),
         ("SHERD_EC", "4-2"),
         ("SHERD_DURABILITY", "lax"),
         ("SHERD_ROLES", "gateway,king"),
         ("SHERD_MEMORY_MAX", "lots"),
         ("SHERD_SCRUB_INTERVAL", "monthly"),
+        ("SHERD_ACCESS_LOG_INTERVAL", "2d"),
+        ("SHERD_LIFECYCLE_DAY", "1h"),
+        ("SHERD_WEBHOOK_HOOK_URL", "example.org"),
         ("SHERD_LOG", "sherd=loud"),
         ("SHERD_LOG_FORMAT", "xml"),
     ];
@@ -81,6 +93,30 @@ fn every_refusal_names_the_variable_the_value_and_what_is_allowed() {
         let message = refusal(name, value);
         assert!(message.starts_with(&format!("{name}: {value:?} is not allowed; expected ")), "{message}");
     }
+}
+
+#[test]
+fn signatures_of_version_2_are_taken_where_it_is_said() {
+    let taken = |text: &str| config(&[("SHERD_SIGV2", text)]).unwrap().sigv2;
+    assert_eq!((taken("on"), taken("off")), (LegacySignatures::On, LegacySignatures::Off));
+    assert_eq!(taken("urls"), LegacySignatures::Urls);
+}
+
+#[test]
+fn new_buckets_have_the_ownership_that_is_said() {
+    let named = |text: &str| config(&[("SHERD_OBJECT_OWNERSHIP", text)]).unwrap().object_ownership;
+    assert_eq!(named("BucketOwnerEnforced"), ObjectOwnership::BucketOwnerEnforced);
+    assert_eq!(named("BucketOwnerPreferred"), ObjectOwnership::BucketOwnerPreferred);
+}
+
+#[test]
+fn a_domain_is_either_of_s3_or_of_websites() {
+    let both = |websites: &str| config(&[("SHERD_DOMAIN", "s3.test,b.test"), ("SHERD_WEBSITE_DOMAIN", websites)]);
+    assert_eq!(both("Website.test, test").unwrap().website_domains, ["website.test", "test"]);
+    assert_eq!(
+        both("a.test,B.test").unwrap_err().to_string(),
+        "SHERD_WEBSITE_DOMAIN: \"b.test\" is not allowed; expected other domains than those of SHERD_DOMAIN"
+    );
 }
 
 #[test]
@@ -208,8 +244,39 @@ fn durability_is_strict_or_says_how_relaxed() {
 
 #[test]
 fn one_host_has_every_role() {
-    assert!(config(&[("SHERD_ROLES", "storage meta gateway")]).is_ok());
-    assert!(refusal("SHERD_ROLES", "gateway,meta").contains("all of gateway, meta and storage"));
+    assert_eq!(config(&[("SHERD_ROLES", "storage meta gateway")]).unwrap().roles, Roles::ALL);
+    let message = refusal("SHERD_ROLES", "gateway,meta");
+    assert!(message.starts_with("SHERD_ROLES: \"gateway,meta\" is not allowed; expected gateway, meta and storage, "));
+    assert!(message.contains("this host alone is the store"), "{message}");
+    assert!(refusal("SHERD_ROLES", ",").contains("at least one of gateway, meta and storage"));
+}
+
+#[test]
+fn founders_keep_metadata_and_shards_and_hosts_that_join_may_do_any_of_it() {
+    let secret = ("SHERD_CLUSTER_SECRET", SECRET);
+    let founding = |roles| cluster(&[("SHERD_HOSTS", "b=h:1"), secret, ("SHERD_ROLES", roles)]);
+    assert!(founding("meta,storage").is_ok());
+    for roles in ["gateway", "meta", "gateway,meta", "gateway,storage"] {
+        let message = founding(roles).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("SHERD_ROLES: {roles:?} is not allowed")), "{message}");
+        assert!(message.contains("at least meta and storage, since this host founds the cluster"), "{message}");
+    }
+    for roles in ["gateway", "meta", "storage", "gateway,storage"] {
+        let joining = [("SHERD_JOIN", "a:1"), ("SHERD_HOSTS", "b=h:1"), secret, ("SHERD_ROLES", roles)];
+        assert!(cluster(&joining).is_ok(), "{roles}");
+    }
+}
+
+#[test]
+fn a_host_without_a_gateway_may_use_the_port_of_s3_for_something_else() {
+    let with = |roles| {
+        let keys = [("SHERD_ACCESS_KEY", "rootkey"), ("SHERD_SECRET_KEY", "of sufficient length")];
+        let joining = [("SHERD_JOIN", "a:1"), ("SHERD_HOST", "b"), ("SHERD_CLUSTER_SECRET", SECRET)];
+        let listening = [("SHERD_ADMIN_LISTEN", "127.0.0.1:9000"), ("SHERD_ROLES", roles)];
+        config(&[&keys[..], &joining, &listening].concat())
+    };
+    assert!(with("gateway").unwrap_err().to_string().contains("another port than 9000"));
+    assert_eq!(with("meta").unwrap().roles, Roles { meta: true, ..Roles::NONE });
 }
 
 #[test]
@@ -523,6 +590,24 @@ fn admin_steers_scrub_and_the_layout() {
 }
 
 #[test]
+fn admin_shows_and_sets_quotas_of_buckets() {
+    let asked = |arguments: &[&str]| match admin(&[&["bucket", "quota"], arguments].concat(), &[]).command {
+        AdminCommand::Ask(_, Question::BucketQuota { bucket, bytes, objects }) => (bucket, bytes, objects),
+        other => panic!("{other:?}"),
+    };
+    let name = || "my.bucket-1".to_owned();
+    assert_eq!(asked(&["my.bucket-1"]), (name(), None, None));
+    let set = asked(&["my.bucket-1", "--bytes", "10GiB", "--objects", "0"]);
+    assert_eq!(set, (name(), Some(Limit::At(10 << 30)), Some(Limit::At(0))));
+    assert_eq!(asked(&["my.bucket-1", "--bytes", "none"]), (name(), Some(Limit::None), None));
+    let sizes = [&["b", "--bytes", "many"][..], &["b", "--objects", "1KiB"], &["b", "--objects", "-1"]];
+    for wrong in [&["a/b"][..], &[]].into_iter().chain(sizes) {
+        let arguments = [&["admin", "bucket", "quota"], wrong].concat();
+        assert!(matches!(invoked(&arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_scrub_interval_has_a_unit_and_bounds() {
     let interval = |text| config(&[("SHERD_SCRUB_INTERVAL", text)]).map(|config| config.scrub_interval.as_secs());
     let taken = ["60s", "1m", "12h", "7d", "36500d"].map(|text| interval(text).unwrap());
@@ -531,6 +616,35 @@ fn a_scrub_interval_has_a_unit_and_bounds() {
         let message = refusal("SHERD_SCRUB_INTERVAL", text);
         assert!(message.contains("such as 30d, from 60s to 36500d"), "{message}");
     }
+}
+
+#[test]
+fn access_logs_and_lifecycle_have_their_own_times() {
+    let times = |log, day| {
+        let config = config(&[("SHERD_ACCESS_LOG_INTERVAL", log), ("SHERD_LIFECYCLE_DAY", day)]).unwrap();
+        (config.access_log_interval.as_secs(), config.lifecycle_day.as_secs())
+    };
+    assert_eq!((times("1s", "1"), times("1d", "86400")), ((1, 1), (86_400, 86_400)));
+    for day in ["0", "86401", "2s", "-1", "1.5"] {
+        assert!(refusal("SHERD_LIFECYCLE_DAY", day).contains("a number of seconds from 1 to 86400"), "{day}");
+    }
+}
+
+#[test]
+fn webhooks_are_named_by_their_variables() {
+    let pairs = [
+        ("SHERD_WEBHOOK_B_URL", "http://b:1/x"),
+        ("SHERD_WEBHOOK_A_URL", "http://a:1/x"),
+        ("SHERD_WEBHOOK_A_SECRET", ""),
+    ];
+    let names = |pairs: &[(&str, &str)]| {
+        config(pairs).unwrap().webhooks.into_iter().map(|webhook| webhook.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&pairs), ["A", "B"]);
+    assert!(names(&[("SHERD_WEBHOOK_A_URL", "")]).is_empty());
+    assert!(refusal("SHERD_WEBHOOK_A_UR", "x").contains("is not a setting"));
+    let incomplete = config(&[("SHERD_WEBHOOK_A_SECRET", "x")]).unwrap_err().to_string();
+    assert!(incomplete.contains("SHERD_WEBHOOK_A_URL"), "{incomplete}");
 }
 
 #[test]
@@ -561,4 +675,12 @@ fn dev_is_given_a_size_a_place_and_some_settings() {
     for wrong in [["--hosts", "0"], ["--hosts", "10"], ["--drives", "many"], ["--dir", "a,b"]] {
         assert!(matches!(dev(&wrong), Err(ConfigError::Invalid { .. })), "{wrong:?}");
     }
+}
+
+#[test]
+fn the_file_of_root_keys_is_read_at_start_and_never_shown() {
+    let missing = refusal("SHERD_ROOT_KEY_FILE", "/there/is/none");
+    assert!(missing.starts_with("SHERD_ROOT_KEY_FILE: \"/there/is/none\" cannot be read"), "{missing}");
+    assert_eq!(config(&[]).unwrap().root_keys, None);
+    assert_eq!(format!("{:?}", super::RootKeyFile(b"secret".to_vec())), "RootKeyFile(..)");
 }

@@ -1,10 +1,11 @@
 //! How the text of one value is read: addresses, lists, ellipses, sizes, geometries. Pure; each function's error says
 //! what is allowed, and the caller adds which setting it was.
 
-use super::{Durability, EcSetting, LogFormat, Role};
+use super::{Durability, EcSetting, LogFormat, ObjectOwnership};
 use crate::limits::{DATA_DIRS_MAX, SHARDS_MAX};
-use std::collections::BTreeSet;
+use crate::types::{LegacySignatures, Roles};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub const MEMORY_MAX_BYTES_MIN: u64 = 32 << 20;
 const DAY_S: u64 = 24 * 3600;
 pub const SCRUB_INTERVAL_S_MIN: u64 = 60;
 pub const SCRUB_INTERVAL_D_MAX: u64 = 36_500;
+const ACCESS_LOG_INTERVAL_S_MAX: u64 = DAY_S;
 
 /// The items of a list separated by commas or white space; empty items vanish.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -156,6 +158,24 @@ pub fn region(text: &str) -> Result<String, Allowed> {
     Err("up to 64 letters, digits, - and _".to_owned())
 }
 
+pub fn sigv2(text: &str) -> Result<LegacySignatures, Allowed> {
+    match text {
+        "on" => Ok(LegacySignatures::On),
+        "urls" => Ok(LegacySignatures::Urls),
+        "off" => Ok(LegacySignatures::Off),
+        _ => Err("on, urls or off".to_owned()),
+    }
+}
+
+pub fn object_ownership(text: &str) -> Result<ObjectOwnership, Allowed> {
+    match text {
+        "BucketOwnerEnforced" => Ok(ObjectOwnership::BucketOwnerEnforced),
+        "BucketOwnerPreferred" => Ok(ObjectOwnership::BucketOwnerPreferred),
+        "ObjectWriter" => Ok(ObjectOwnership::ObjectWriter),
+        _ => Err("BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter".to_owned()),
+    }
+}
+
 pub fn domains(text: &str) -> Result<Vec<String>, Allowed> {
     let label = |part: &str| {
         (1..=63).contains(&part.len())
@@ -223,19 +243,19 @@ pub fn admin_authority(text: &str) -> Result<String, Allowed> {
     if good { Ok(authority.to_owned()) } else { Err(allowed()) }
 }
 
-/// A host that is the whole cluster needs every role.
-pub fn roles(text: &str) -> Result<BTreeSet<Role>, Allowed> {
-    let mut found = BTreeSet::new();
+/// Which of them a host needs follows from its place in the cluster (`cluster::check_roles`).
+pub fn roles(text: &str) -> Result<Roles, Allowed> {
+    let mut found = Roles::NONE;
     for item in list(text) {
-        found.insert(match item {
-            "gateway" => Role::Gateway,
-            "meta" => Role::Meta,
-            "storage" => Role::Storage,
+        match item {
+            "gateway" => found.gateway = true,
+            "meta" => found.meta = true,
+            "storage" => found.storage = true,
             _ => return Err("a list of gateway, meta and storage".to_owned()),
-        });
+        }
     }
-    if found.len() < 3 {
-        return Err("all of gateway, meta and storage, as long as a cluster is one host".to_owned());
+    if found == Roles::NONE {
+        return Err("at least one of gateway, meta and storage".to_owned());
     }
     Ok(found)
 }
@@ -266,11 +286,24 @@ pub fn memory_max(text: &str) -> Result<u64, Allowed> {
 }
 
 pub fn scrub_interval(text: &str) -> Result<Duration, Allowed> {
-    let allowed = || {
-        format!(
-            "a number with s, m, h or d behind it, such as 30d, from {SCRUB_INTERVAL_S_MIN}s to {SCRUB_INTERVAL_D_MAX}d"
-        )
-    };
+    let words = format!("such as 30d, from {SCRUB_INTERVAL_S_MIN}s to {SCRUB_INTERVAL_D_MAX}d");
+    interval(text, SCRUB_INTERVAL_S_MIN..=SCRUB_INTERVAL_D_MAX * DAY_S, &words)
+}
+
+pub fn access_log_interval(text: &str) -> Result<Duration, Allowed> {
+    interval(text, 1..=ACCESS_LOG_INTERVAL_S_MAX, "such as 5m, from 1s to 1d")
+}
+
+/// Seconds.
+pub fn lifecycle_day(text: &str) -> Result<Duration, Allowed> {
+    let seconds = if is_short_number(text) { text.parse().ok() } else { None };
+    let seconds = seconds.filter(|seconds| (1..=DAY_S).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("a number of seconds from 1 to {DAY_S}"))
+}
+
+/// A number with its unit behind it, within these seconds; `words` say so.
+fn interval(text: &str, bounds: RangeInclusive<u64>, words: &str) -> Result<Duration, Allowed> {
+    let allowed = || format!("a number with s, m, h or d behind it, {words}");
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(allowed)?;
     let unit_s: u64 = match unit {
         "s" => 1,
@@ -282,7 +315,7 @@ pub fn scrub_interval(text: &str) -> Result<Duration, Allowed> {
     let number =
         Some(number).filter(|number| (1..=9).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()));
     let seconds = number.ok_or_else(allowed)?.parse::<u64>().map_err(|_| allowed())? * unit_s;
-    if !(SCRUB_INTERVAL_S_MIN..=SCRUB_INTERVAL_D_MAX * DAY_S).contains(&seconds) {
+    if !bounds.contains(&seconds) {
         return Err(allowed());
     }
     Ok(Duration::from_secs(seconds))

@@ -7,6 +7,7 @@ mod group;
 mod identity;
 mod pace;
 mod pipe;
+mod post;
 mod protocol;
 mod quic;
 mod service;
@@ -17,6 +18,7 @@ pub use greeting::{Greeting, Refusal};
 pub use group::{GroupError, GroupTransport, NoOtherHosts};
 pub use identity::HostIdentity;
 pub use pipe::{NoGroups, Peer, ServedHost, pipe};
+pub use post::{PostError, PostSetupError, Poster};
 pub use quic::{ConnectError, QuicClient, QuicOptions, QuicServer, RemoteHost, StartError};
 pub use service::{
     AppendChunks, ChunkFault, ChunksRead, GroupCall, GroupService, HostService, InventoryPage, NodeService, PeerError,

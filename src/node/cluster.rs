@@ -1,7 +1,7 @@
 //! How this host becomes part of a cluster, or all of it: who it is, who the others are, and the network between them.
 
 use super::Surroundings;
-use crate::actors::consensus::Forming;
+use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::membership::{
     AddressBook, Agreement, Found, FoundingBoard, FoundingError, HostGroups, JoinAskOf, JoinError, LateNodeService,
     found, join,
@@ -90,6 +90,14 @@ impl Member {
         match &self.net {
             Some(_) => Arc::new(self.peers.clone()),
             None => Arc::new(NoOtherHosts),
+        }
+    }
+
+    /// Takes part in the consensus with others from now on.
+    pub fn decide_by(&self, metadata: &MetaHandle) {
+        if let Some(net) = &self.net {
+            net.book.learn(metadata.membership().addresses);
+            net.groups.decide_by(metadata.clone());
         }
     }
 }
@@ -214,7 +222,7 @@ async fn begin(
         }
         Found::Exists => {
             let doors = if cluster.is_founder() { others.into_values().collect() } else { cluster.doors.clone() };
-            let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref() };
+            let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles };
             let welcomed = join(&net.client, &ask, &doors).await?;
             net.book.learn(welcomed.hosts);
             let (data, parity) = (welcomed.data, welcomed.parity);

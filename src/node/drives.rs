@@ -117,10 +117,9 @@ pub(super) struct ChoreHandles {
     pub moving: MoverHandle,
 }
 
-/// Starts the chores. All drives of the host are compared with the metadata, as soon as they are known there.
+/// Starts the chores.
 pub(super) fn start_chores(
     around: &Surroundings,
-    host: &HostDrives,
     drives: &[Drive],
     cluster: &ClusterContext,
     faults: FaultSink,
@@ -146,7 +145,6 @@ pub(super) fn start_chores(
     let scrubbers = scrubbers.collect();
     let reclaimer = Background::new(Reclamation::new(cluster.clone(), ReclamationOptions::default())).start();
     let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
-    host.drives.iter().for_each(|drive| handle.reconcile(drive.node));
     let prober = Background::new(Probing::new(cluster.clone())).start();
     let healer = Background::new(healing).start();
     let (moving, move_handle) = Moving::new(cluster.clone(), cluster.host, MovingOptions::default());

@@ -47,8 +47,10 @@ impl Followers {
 
     /// The nodes are known as such before the ring sends anything to them.
     fn tell(&self, view: &MetaView) -> KvResult<()> {
-        self.book.learn(view.hosts()?.into_iter().map(|host| (host.id, host.address)));
-        let mut of_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
+        let hosts = view.hosts()?;
+        // Those without nodes too.
+        let mut of_host: BTreeMap<HostId, Vec<NodeId>> = hosts.iter().map(|host| (host.id, Vec::new())).collect();
+        self.book.learn(hosts.into_iter().map(|host| (host.id, host.address)));
         view.nodes()?.into_iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));
         self.watch.watch(of_host);
         Ok(())

@@ -15,7 +15,7 @@ use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, weight_of_capacity};
-use crate::types::{NodeId, UnixMs};
+use crate::types::{NodeId, Roles, UnixMs};
 use actix::Arbiter;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -38,6 +38,17 @@ pub enum MetadataError {
         "a host of the name {name:?} at {address} has taken the place of this one, which may hold what is no longer true; empty its directories to let it join anew"
     )]
     Replaced { name: String, address: String },
+    #[error(
+        "nodes {nodes} are drives of the host {name:?}, and it is started without the role storage; start it with that, or drain and remove them first (sherd admin layout)"
+    )]
+    StillStores { name: String, nodes: String },
+}
+
+impl MetadataError {
+    /// Whether trying again changes nothing.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Replaced { .. } | Self::StillStores { .. })
+    }
 }
 
 /// A replica and its thread.
@@ -108,13 +119,38 @@ async fn hosts_once_founded(metadata: &MetaHandle, founders: &[HostRecord]) -> R
     }
 }
 
-/// Makes the metadata know this host, under its name and address.
-pub(super) async fn register_host(metadata: &MetaHandle, member: &Member) -> Result<(), MetadataError> {
+/// Makes the metadata know what this host does, before the host itself: one that is not to vote is never known as one that may.
+async fn register_roles(metadata: &MetaHandle, member: &Member, roles: Roles) -> Result<(), MetadataError> {
+    let (view, host) = (metadata.read().await?, member.host.host);
+    if !roles.storage {
+        check_stores_nothing(&view, member)?;
+    }
+    if view.roles()?.of(host) != roles {
+        metadata.propose(Change::SetHostRoles { host, roles }).await?;
+        tracing::info!(%roles, "what this host does is known to its cluster");
+    }
+    Ok(())
+}
+
+/// Refuses where a drive of this host, or of one of its name before it, is a node.
+fn check_stores_nothing(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
+    let own: Vec<NodeId> = member.host.drives.iter().map(|drive| drive.node).collect();
+    let is_own = |node: &NodeRecord| node.host == member.host.host || own.contains(&node.id);
+    let nodes: Vec<String> = view.nodes()?.into_iter().filter(is_own).map(|node| node.id.to_string()).collect();
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    Err(MetadataError::StillStores { name: member.name.clone(), nodes: nodes.join(", ") })
+}
+
+/// Makes the metadata know this host, under its name and address, and what it does.
+pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles: Roles) -> Result<(), MetadataError> {
     let hosts = hosts_once_founded(metadata, &member.founders).await?;
     let own = hosts.iter().find(|known| known.id == member.host.host);
     if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
         return Err(MetadataError::Replaced { name: member.name.clone(), address: other.address.clone() });
     }
+    register_roles(metadata, member, roles).await?;
     let record = HostRecord {
         id: member.host.host,
         name: member.name.clone(),

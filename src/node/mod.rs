@@ -4,35 +4,46 @@
 //! stopped has nobody left who asks of it.
 
 mod admin;
+mod background;
 mod cluster;
 mod drives;
 mod following;
 mod metadata;
 mod place;
 mod requests;
+mod root_keys;
 mod status;
 mod stopping;
 
+use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
+use crate::actors::events::Targets;
 use crate::actors::healer::{ScrubOptions, fault_channel};
 use crate::ambient::Ambient;
-use crate::api::{self, ApiError, ApiOptions, Credentials, TlsFiles};
-use crate::config::{Config, Durability, EcSetting};
+use crate::api::policy::Ownership;
+use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, TlsFiles};
+use crate::config::{Config, Durability, EcSetting, ObjectOwnership};
 use crate::limits::CHUNK_BYTES_MAX;
 use crate::metrics;
+use crate::net::PostSetupError;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, SystemDisk};
 use crate::storage::identity::{
     HostDrives, IdentityError, SystemLocks, WantedGeometry, keep_credentials, prepare_host,
 };
 use crate::storage::ring::{Layout, auto_geometry};
+use crate::storage::sealing::{RootKeyError, RootKeys};
 use crate::storage::wal;
 use crate::types::{Epoch, Geometry};
 use admin::HostAdmin;
+use background::BucketChores;
 use cluster::{ClusterError, Member};
+use drives::ChoreHandles;
 use metadata::MetadataError;
 use place::Place;
+use requests::Requests;
+use root_keys::root_keys;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use status::HostStatus;
 use std::io;
@@ -56,12 +67,18 @@ const OPEN_FILES_WANTED: u64 = 65_536;
 pub enum NodeError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("SHERD_ROOT_KEY_FILE: {0}")]
+    RootKeys(#[from] RootKeyError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     #[error(transparent)]
     Api(#[from] ApiError),
+    #[error("SHERD_ACCOUNTS_FILE: {why}")]
+    Accounts { why: String },
+    #[error("SHERD_WEBHOOK_{name}: {cause}")]
+    Webhook { name: String, cause: PostSetupError },
     #[error("{doing}: {cause}")]
     System { doing: &'static str, cause: io::Error },
 }
@@ -102,6 +119,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         durability: durability(config.durability),
     };
     tokio::pin!(stop);
+    let targets = background::targets(&config.webhooks, &around.ambient)?;
     let wanted = wanted_geometry(&config);
     let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
     let member = tokio::select! {
@@ -109,9 +127,9 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         () = &mut stop => return Ok(()),
     };
     let credentials = credentials(&config, &around, &member.host)?;
-    let mut running = start(&config, &around, member, credentials).await?;
+    let mut running = start(&config, &around, member, credentials, targets).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
-    println!("listening s3={} admin={}", running.api.s3_address, running.api.admin_address);
+    announce(&running.api);
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
         why = running.cannot_go_on() => Err(why),
@@ -128,6 +146,7 @@ async fn start(
     around: &Surroundings,
     member: Member,
     credentials: Credentials,
+    targets: Targets,
 ) -> Result<Running, NodeError> {
     let system = |doing| move |cause| NodeError::System { doing, cause };
     let host = &member.host;
@@ -136,10 +155,7 @@ async fn start(
 
     let replica = metadata::start(around, &member).await?;
     let metadata = replica.handle.clone();
-    if let Some(net) = &member.net {
-        net.book.learn(metadata.membership().addresses);
-        net.groups.decide_by(metadata.clone());
-    }
+    member.decide_by(&metadata);
     let opened = drives::open(around, host, &health).await;
     let geometry = Geometry { data: host.data, parity: host.parity, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
     let parts = requests::Parts {
@@ -159,26 +175,14 @@ async fn start(
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
-    let (chores, handles) = drives::start_chores(around, host, &opened, &requests.cluster, faults, fault_source, scrub);
+    let (chores, handles) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub);
+    let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let is_known = Arc::new(AtomicBool::new(false));
-    let status = HostStatus {
-        is_known: Arc::clone(&is_known),
-        context: Arc::clone(&requests.context),
-        metadata: metadata.clone(),
-        dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
-    };
-    let admin = HostAdmin {
-        status,
-        cluster: host.cluster,
-        host: host.host,
-        context: requests.cluster.clone(),
-        healing: handles.healing.clone(),
-        scrub: handles.scrub,
-        moving: handles.moving,
-    };
+    let admin = administration(config, host, &requests, &handles, &metadata, &is_known);
     let place = Arc::new(Place {
         around: around.clone(),
         member,
+        roles: config.roles,
         metadata,
         health,
         healing: handles.healing,
@@ -186,11 +190,52 @@ async fn start(
         is_known,
     });
     let keeping = place.take().await?;
-    let options = api_options(config, credentials, &place.member.host);
+    let roots = root_keys(config, around, &place.member.host)?;
+    let options = api_options(config, credentials, roots, &place.member.host);
+    let access_log = Some(buckets.access_log.clone());
+    let options = ApiOptions { accounts: accounts(config)?, targets, access_log, ..options };
     let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let load = requests.cluster.load.clone();
-    Ok(Running { api, monitor, chores, drives: opened, replica, load, place, keeping })
+    Ok(Running { api, monitor, chores, buckets, drives: opened, replica, load, place, keeping })
+}
+
+/// What the admin API asks.
+fn administration(
+    config: &Config,
+    host: &HostDrives,
+    requests: &Requests,
+    handles: &ChoreHandles,
+    metadata: &MetaHandle,
+    is_known: &Arc<AtomicBool>,
+) -> HostAdmin {
+    let status = HostStatus {
+        is_known: Arc::clone(is_known),
+        context: Arc::clone(&requests.context),
+        metadata: metadata.clone(),
+        dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
+    };
+    HostAdmin {
+        status,
+        cluster: host.cluster,
+        host: host.host,
+        roles: config.roles,
+        context: requests.cluster.clone(),
+        healing: handles.healing.clone(),
+        scrub: handles.scrub.clone(),
+        moving: handles.moving.clone(),
+    }
+}
+
+/// As answers name this host.
+fn shown(host: &HostDrives) -> String {
+    format!("{:016x}", host.host.0)
+}
+
+/// For whoever started the process, a program too: where each listener is, `-` in the place of one that is not there.
+fn announce(api: &ApiHandle) {
+    let s3 = api.s3_address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    println!("listening s3={s3} admin={}", api.admin_address);
 }
 
 /// Gives pooled buffers back while nobody uses them: what recovery or a burst needed, an idle store need not hold.
@@ -203,16 +248,39 @@ async fn trim_while_idle(buffers: BufferPool, load: UserLoad) {
     }
 }
 
-fn api_options(config: &Config, credentials: Credentials, host: &HostDrives) -> ApiOptions {
+fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host: &HostDrives) -> ApiOptions {
     ApiOptions {
-        s3_listen: config.s3_listen,
+        s3_listen: config.roles.gateway.then_some(config.s3_listen),
         admin_listen: config.admin_listen,
         tls: config.tls.clone().map(|files| TlsFiles { cert: files.cert, key: files.key }),
         region: config.region.clone(),
         domains: config.domains.clone(),
+        website_domains: config.website_domains.clone(),
+        targets: Targets::default(),
         credentials,
+        roots: Arc::new(roots),
+        accounts: None,
+        key_sets: config.identities.key_sets.clone(),
+        sigv2: config.sigv2,
+        new_bucket_ownership: new_bucket_ownership(config.object_ownership),
         workers: cores(),
-        host_id: format!("{:016x}", host.host.0),
+        access_log: None,
+        lifecycle_day: config.lifecycle_day,
+        host_id: shown(host),
+    }
+}
+
+/// Those that the accounts' file declares.
+fn accounts(config: &Config) -> Result<Option<Arc<AccountsFile>>, NodeError> {
+    let parsed = config.identities.accounts.as_deref().map(AccountsFile::parse).transpose();
+    Ok(parsed.map_err(|why| NodeError::Accounts { why })?.map(Arc::new))
+}
+
+fn new_bucket_ownership(setting: ObjectOwnership) -> Ownership {
+    match setting {
+        ObjectOwnership::BucketOwnerEnforced => Ownership::BucketOwnerEnforced,
+        ObjectOwnership::BucketOwnerPreferred => Ownership::BucketOwnerPreferred,
+        ObjectOwnership::ObjectWriter => Ownership::ObjectWriter,
     }
 }
 

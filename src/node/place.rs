@@ -9,7 +9,7 @@ use crate::actors::healer::HealerHandle;
 use crate::actors::membership::{AddressBook, HostWatch, StatusSource, VoterKeeper, WelcomeDesk};
 use crate::actors::peers::HashRing;
 use crate::storage::identity::forget_founding;
-use crate::types::{Epoch, NodeId};
+use crate::types::{Epoch, NodeId, Roles};
 use actix::Addr;
 use metadata::MetadataError;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ const TRIES_TO_A_WORD: u32 = 20;
 pub(super) struct Place {
     pub around: Surroundings,
     pub member: Member,
+    /// What this host does.
+    pub roles: Roles,
     pub metadata: MetaHandle,
     pub health: HealthBoard,
     pub healing: HealerHandle,
@@ -39,6 +41,10 @@ impl Place {
     /// A host that is alone has its place when this returns; one with others takes it as soon as they answer.
     pub async fn take(self: &Arc<Self>) -> Result<Keeping, NodeError> {
         let own: Vec<NodeId> = self.member.host.drives.iter().map(|drive| drive.node).collect();
+        if self.roles.storage {
+            // As soon as they are known to the metadata they are compared with it.
+            own.iter().for_each(|node| self.healing.reconcile(*node));
+        }
         match &self.member.net {
             Some(net) => {
                 net.groups.status_by(StatusSource { health: self.health.clone(), own });
@@ -89,7 +95,7 @@ impl Place {
         };
         let host = self.member.host.host;
         let ambient = self.around.ambient.clone();
-        let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), ambient, host);
+        let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), watch.clone(), ambient, host);
         let endless = async { tokio::join!(following, watch.run(), keeper.run()) };
         tokio::select! {
             error = self.settle(net) => error,
@@ -103,7 +109,7 @@ impl Place {
         loop {
             match self.register().await {
                 Ok(()) => break,
-                Err(error @ NodeError::Metadata(MetadataError::Replaced { .. })) => return error,
+                Err(NodeError::Metadata(error)) if error.is_final() => return error.into(),
                 Err(error) if tries.is_multiple_of(TRIES_TO_A_WORD) => {
                     tracing::warn!(%error, "this host is not known to its cluster yet");
                 }
@@ -120,11 +126,13 @@ impl Place {
         std::future::pending().await
     }
 
-    /// Makes this host and its drives known; those that lack something are compared with the metadata.
+    /// Makes this host known, and its drives where it stores anything; those that lack something are compared with the metadata.
     async fn register(&self) -> Result<(), NodeError> {
-        metadata::register_host(&self.metadata, &self.member).await?;
-        let returned = metadata::register_drives(&self.around, &self.metadata, &self.member.host).await?;
-        returned.iter().for_each(|node| self.healing.reconcile(*node));
+        metadata::register_host(&self.metadata, &self.member, self.roles).await?;
+        if self.roles.storage {
+            let returned = metadata::register_drives(&self.around, &self.metadata, &self.member.host).await?;
+            returned.iter().for_each(|node| self.healing.reconcile(*node));
+        }
         self.is_known.store(true, Ordering::Release);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The end of a host: what runs, and in which order it stops.
 
 use super::NodeError;
+use super::background::BucketChores;
 use super::drives::Chores;
 use super::metadata::Replica;
 use super::place::{Keeping, Place};
@@ -35,6 +36,7 @@ pub(super) struct Running {
     pub api: ApiHandle,
     pub monitor: MonitorThreads,
     pub chores: Chores,
+    pub buckets: BucketChores,
     pub drives: Vec<Drive>,
     pub replica: Replica,
     pub load: UserLoad,
@@ -55,13 +57,13 @@ impl Running {
     /// Gives the lead away first, so that no request of any host has to wait for it; lets requests under way end; then makes
     /// everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, monitor, chores, drives, replica, load: _, place, keeping } = self;
+        let Self { api, monitor, chores, buckets, drives, replica, load: _, place, keeping } = self;
         replica.handle.leave_the_lead().await;
         api.stop().await;
         keeping.abort();
         drop(monitor);
         let close = async {
-            stop_chores(&chores).await;
+            tokio::join!(stop_chores(&chores), buckets.stop());
             let closing = drives.iter().map(|drive| async move {
                 if let Err(error) = drive.close(threads).await {
                     tracing::warn!(node = %drive.node, %error, "drive did not close in order");

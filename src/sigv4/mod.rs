@@ -1,5 +1,6 @@
-//! AWS Signature Version 4 by header (AWS General Reference, "Signing AWS API requests"): what the admin API verifies and
-//! `sherd admin` signs with. S3's own signatures, in all their forms, are the s3s crate's, which keeps its pieces to itself.
+//! AWS Signature Version 4 by header (AWS General Reference, "Signing AWS API requests"): what the admin API, IAM and STS
+//! verify and `sherd admin` signs with. S3's own signatures are the s3s crate's, which keeps its pieces
+//! to itself, but for those of browsers' forms, which sign a text.
 //!
 //! The body's hash is always signed, the path is taken as it was sent (as S3 does), and nothing is signed by query.
 
@@ -8,7 +9,7 @@ mod canonical;
 mod tests;
 mod verify;
 
-pub use verify::{Received, SignatureFault, Verifier};
+pub use verify::{Claimed, Received, SignatureFault, Verifier, claimed};
 
 use aws_lc_rs::{digest, hmac};
 use canonical::canonical_request;
@@ -79,10 +80,20 @@ impl Signer<'_> {
         let scope = format!("{date}/{}/{}/{TERMINATOR}", self.region, self.service);
         let hash = sha256_hex(canonical_request(request).as_bytes());
         let text = format!("{ALGORITHM}\n{stamp}\n{scope}\n{hash}");
-        let first = keyed(format!("AWS4{}", self.secret_key).as_bytes(), date);
-        let last = [self.region, self.service, TERMINATOR].iter().fold(first, |key, part| keyed(key.as_ref(), part));
-        keyed(last.as_ref(), &text)
+        sign(self.secret_key, date, self.region, self.service, &text)
     }
+}
+
+/// The signature of a text that is no request, in hexadecimal; `date` as the scope has it, `20150830`.
+pub fn text_signature(secret_key: &str, date: &str, region: &str, service: &str, text: &str) -> String {
+    hex(sign(secret_key, date, region, service, text).as_ref())
+}
+
+/// With the key that is good for a day, a region and a service.
+fn sign(secret_key: &str, date: &str, region: &str, service: &str, text: &str) -> hmac::Tag {
+    let first = keyed(format!("AWS4{secret_key}").as_bytes(), date);
+    let last = [region, service, TERMINATOR].iter().fold(first, |key, part| keyed(key.as_ref(), part));
+    keyed(last.as_ref(), text)
 }
 
 fn keyed(key: &[u8], text: &str) -> hmac::Tag {
@@ -107,7 +118,7 @@ fn stamp(unix_seconds: u64) -> String {
 }
 
 /// The moment that an `x-amz-date` names, in seconds since the epoch.
-fn read_stamp(text: &str) -> Option<i64> {
+pub fn read_stamp(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let well_formed = bytes.len() == STAMP_BYTES && bytes[8] == b'T' && bytes[15] == b'Z';
     let number = |from: usize, to: usize| {

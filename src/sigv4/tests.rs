@@ -1,7 +1,7 @@
 //! Against the signatures that AWS publishes: its test suite for Signature Version 4, and the examples of the S3 API
 //! Reference ("Authenticating Requests: Using the Authorization Header").
 
-use super::{Received, SignatureFault, Signer, ToSign, Verifier, hex, read_stamp, sha256_hex, stamp};
+use super::{Claimed, Received, SignatureFault, Signer, ToSign, Verifier, claimed, hex, read_stamp, sha256_hex, stamp};
 use proptest::prelude::{any, proptest};
 
 const SUITE: Signer<'_> = Signer {
@@ -152,6 +152,32 @@ fn what_steers_a_request_must_be_signed() {
     let mut twice = signed(&S3, "GET", "/", b"");
     twice.push(("x-amz-date", stamp(S3_SECONDS)));
     assert!(matches!(judge(&twice, "GET", "/", b"", S3_SECONDS), Err(SignatureFault::Malformed(_))));
+}
+
+#[test]
+fn the_bodys_hash_is_signed_whether_a_header_tells_it_or_not() {
+    let body = b"Action=ListUsers";
+    let hash = sha256_hex(body);
+    let signed = [("host", S3_HOST), ("x-amz-date", S3_STAMP)];
+    let request = ToSign { method: "POST", path: "/", query: "", headers: &signed, body_sha256: &hash };
+    let headers = [
+        ("host", S3_HOST.to_owned()),
+        ("x-amz-date", S3_STAMP.to_owned()),
+        ("authorization", S3.authorization(S3_STAMP, &request)),
+    ];
+    assert_eq!(judge(&headers, "POST", "/", body, S3_SECONDS), Ok(()));
+    assert_eq!(judge(&headers, "POST", "/", b"Action=DeleteUser", S3_SECONDS), Err(SignatureFault::Mismatch));
+}
+
+#[test]
+fn whose_key_a_request_claims_is_known_before_it_is_verified() {
+    let headers = [(
+        "authorization",
+        "AWS4-HMAC-SHA256 Credential=a/b/20130524/r/iam/aws4_request, SignedHeaders=host, Signature=0",
+    )];
+    let request = Received { method: "POST", path: "/", query: "", headers: &headers, body: b"" };
+    assert_eq!(claimed(&request), Ok(Claimed { access_key: "a/b", region: "r", service: "iam" }));
+    assert_eq!(claimed(&Received { headers: &[], ..request }), Err(SignatureFault::Missing));
 }
 
 #[test]

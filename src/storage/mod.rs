@@ -11,6 +11,7 @@ pub mod liveness;
 pub mod meta;
 pub mod raft_log;
 pub mod ring;
+pub mod sealing;
 pub mod shard_index;
 pub mod stripe;
 pub mod wal;

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import zlib
 
-from _support import PART, client, content, refused, run
+from _support import PART, client, content, covers, refused, run
 
 ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
 # Of b"123456789", from the definitions of the algorithms.
@@ -18,6 +18,7 @@ KNOWN = {
 TEXT = {name: base64.b64encode(digest).decode() for name, digest in KNOWN.items()}
 
 
+@covers("PutObject", "GetObject", "HeadObject")
 def test_each_algorithm_by_header(s3, bucket):
     for name in ALGORITHMS:
         field = f"Checksum{name}"
@@ -34,15 +35,40 @@ def test_each_algorithm_by_header(s3, bucket):
             ChecksumSHA1=TEXT["SHA1"], ChecksumCRC32=TEXT["CRC32"])
 
 
+@covers("HeadObject")
 def test_checksums_are_told_only_to_those_who_ask(s3, bucket):
     quiet = client(response_checksum_validation="when_required", request_checksum_calculation="when_required")
     quiet.put_object(Bucket=bucket, Key="with", Body=b"123456789", ChecksumSHA256=TEXT["SHA256"])
     assert "ChecksumSHA256" not in quiet.head_object(Bucket=bucket, Key="with")
     quiet.put_object(Bucket=bucket, Key="without", Body=b"123456789")
-    found = quiet.head_object(Bucket=bucket, Key="without", ChecksumMode="ENABLED")
-    assert not any(name.startswith("Checksum") for name in found)
+    assert not any(name.startswith("Checksum") for name in quiet.head_object(Bucket=bucket, Key="without"))
 
 
+@covers("PutObject", "CompleteMultipartUpload")
+def test_an_object_that_comes_without_a_checksum_is_given_one(s3, bucket):
+    quiet = client(response_checksum_validation="when_required", request_checksum_calculation="when_required")
+    shown = lambda found: (found["ChecksumCRC64NVME"], found["ChecksumType"])
+    default = (TEXT["CRC64NVME"], "FULL_OBJECT")
+    assert shown(quiet.put_object(Bucket=bucket, Key="k", Body=b"123456789")) == default
+    for call in [quiet.head_object, quiet.get_object]:
+        assert shown(call(Bucket=bucket, Key="k", ChecksumMode="ENABLED")) == default
+    ranged = quiet.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED", Range="bytes=1-3")
+    assert "ChecksumCRC64NVME" not in ranged
+    bodies = [content(PART, 1), b"123456789"]
+    upload = dict(Bucket=bucket, Key="parts", UploadId=quiet.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"])
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        sent = quiet.upload_part(PartNumber=number, Body=body, **upload)
+        assert "ChecksumCRC64NVME" not in sent
+        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+    assert "ChecksumCRC64NVME" not in quiet.list_parts(**upload)["Parts"][0]
+    done = quiet.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
+    quiet.put_object(Bucket=bucket, Key="whole", Body=b"".join(bodies))
+    whole = quiet.head_object(Bucket=bucket, Key="whole", ChecksumMode="ENABLED")
+    assert shown(done) == shown(whole) == shown(quiet.head_object(Bucket=bucket, Key="parts", ChecksumMode="ENABLED"))
+
+
+@covers("PutObject")
 def test_by_trailer_with_and_without_signed_chunks(s3, bucket):
     """boto3 sends a trailer when the body is a stream: unsigned over TLS only, so both framings are in boto3_bad_input."""
     import io
@@ -53,6 +79,7 @@ def test_by_trailer_with_and_without_signed_chunks(s3, bucket):
         assert found["Body"].read() == data and found[f"Checksum{name}"]
 
 
+@covers("PutObject")
 def test_content_md5(s3, bucket):
     right = base64.b64encode(hashlib.md5(b"hello").digest()).decode()
     s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ContentMD5=right)
@@ -62,6 +89,7 @@ def test_content_md5(s3, bucket):
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="bad")
 
 
+@covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
 def test_the_whole_of_parts_composite(s3, bucket):
     for name, digest in [("CRC32", lambda body: zlib.crc32(body).to_bytes(4, "big")),
                          ("SHA1", lambda body: hashlib.sha1(body).digest()),
@@ -87,6 +115,7 @@ def test_the_whole_of_parts_composite(s3, bucket):
         assert one["Body"].read() == bodies[1] and one[field] == parts[1][field]
 
 
+@covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
 def test_the_whole_of_parts_full_object(s3, bucket):
     bodies = [content(PART, 1), content(PART, 2), b"123456789"]
     crc = lambda body: base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
@@ -103,6 +132,7 @@ def test_the_whole_of_parts_full_object(s3, bucket):
     assert found["Body"].read() == b"".join(bodies) and found["ChecksumCRC32"] == answer["ChecksumCRC32"]
 
 
+@covers("CreateMultipartUpload", "UploadPart")
 def test_algorithms_that_do_not_fit(s3, bucket):
     create = lambda **named: s3.create_multipart_upload(Bucket=bucket, Key="k", **named)
     refused("InvalidRequest", 400, create, ChecksumAlgorithm="SHA256", ChecksumType="FULL_OBJECT")
@@ -111,6 +141,7 @@ def test_algorithms_that_do_not_fit(s3, bucket):
     refused("InvalidRequest", 400, s3.upload_part, PartNumber=1, Body=b"123456789", ChecksumSHA1=TEXT["SHA1"], **upload)
 
 
+@covers("CopyObject")
 def test_copies_keep_or_change_the_algorithm(s3, bucket):
     s3.put_object(Bucket=bucket, Key="from", Body=b"123456789", ChecksumSHA1=TEXT["SHA1"])
     kept = s3.copy_object(Bucket=bucket, Key="kept", CopySource=f"{bucket}/from")["CopyObjectResult"]

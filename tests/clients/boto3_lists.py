@@ -3,7 +3,7 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
 
-from _support import raw, refused, run
+from _support import covers, raw, refused, run
 
 KEYS = ["a", "a/", "a/1", "a/2/x", "a/2/y", "a//", "b", "b-c", "b/c/d", "b/c/e", "c d", "c+d", "z/☃", "z/é", "z/\U0001f511",
         "zz", "é"]
@@ -60,6 +60,7 @@ def all_v1(s3, bucket, **named):
         named["Marker"] = page.get("NextMarker") or page["Contents"][-1]["Key"]
 
 
+@covers("ListObjects", "ListObjectsV2")
 def test_every_prefix_delimiter_and_page_size(s3, bucket):
     put(s3, bucket, KEYS)
     for prefix in ["", "a", "a/", "b", "z/", "none"]:
@@ -71,6 +72,7 @@ def test_every_prefix_delimiter_and_page_size(s3, bucket):
                 assert all_v1(s3, bucket, **named) == wanted, named
 
 
+@covers("ListObjects", "ListObjectsV2")
 def test_start_after_and_marker(s3, bucket):
     put(s3, bucket, KEYS)
     for after in ["a", "a/", "a/1", "a/1zz", "b/c", "é", "zzz", "\U0001f511"]:
@@ -81,6 +83,7 @@ def test_start_after_and_marker(s3, bucket):
     assert page["StartAfter"] == "a" and page["MaxKeys"] == 2 and page["Name"] == bucket
 
 
+@covers("ListObjects", "ListObjectsV2")
 def test_what_a_listing_says_of_an_object(s3, bucket):
     tag = s3.put_object(Bucket=bucket, Key="k", Body=b"12345", ChecksumAlgorithm="SHA256")["ETag"]
     one = s3.list_objects_v2(Bucket=bucket)["Contents"][0]
@@ -92,6 +95,7 @@ def test_what_a_listing_says_of_an_object(s3, bucket):
     assert s3.list_objects(Bucket=bucket)["Contents"][0]["Owner"]["ID"]
 
 
+@covers("ListObjects", "ListObjectsV2")
 def test_limits_and_bad_arguments(s3, bucket):
     put(s3, bucket, ["a", "b", "c"])
     page = s3.list_objects_v2(Bucket=bucket, MaxKeys=0)
@@ -104,6 +108,7 @@ def test_limits_and_bad_arguments(s3, bucket):
         refused("InvalidArgument", 400, s3.list_objects_v2, Bucket=bucket, ContinuationToken=token)
 
 
+@covers("ListObjectsV2")
 def test_names_are_encoded_where_asked(s3, bucket):
     key = "dir with space/k+ü\u0001"
     s3.put_object(Bucket=bucket, Key=key, Body=b"")
@@ -113,6 +118,7 @@ def test_names_are_encoded_where_asked(s3, bucket):
     assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["Key"] == key
 
 
+@covers("ListObjectsV2")
 def test_a_list_shows_every_write_before_it(s3, bucket):
     for number in range(20):
         s3.put_object(Bucket=bucket, Key=f"k{number}", Body=b"")
@@ -122,6 +128,7 @@ def test_a_list_shows_every_write_before_it(s3, bucket):
             assert f"k{number}" not in all_v2(s3, bucket)
 
 
+@covers("ListObjectsV2")
 def test_random_keys_list_as_the_rules_say(s3, bucket):
     chance = random.Random(7)
     keys = {"".join(chance.choice("ab/é\U00010348") for _ in range(chance.randint(1, 6))) for _ in range(150)}

@@ -4,10 +4,11 @@ import datetime
 import hashlib
 import io
 
-from _support import PART, content, refused, run
+from _support import PART, content, covers, refused, run
 from concurrent.futures import ThreadPoolExecutor
 
 
+@covers("PutObject", "GetObject", "HeadObject")
 def test_every_size_comes_back_identical(s3, bucket):
     for length in [0, 1, 100, 16 << 10, (16 << 10) + 1, 256 << 10, (256 << 10) + 1, 1 << 20, (4 << 20) + 13]:
         data = content(length, length + 1)
@@ -18,6 +19,7 @@ def test_every_size_comes_back_identical(s3, bucket):
         assert s3.head_object(Bucket=bucket, Key=f"of {length}")["ContentLength"] == length
 
 
+@covers("PutObject", "GetObject")
 def test_keys_of_every_kind(s3, bucket):
     keys = ["a", "/lead", "trail/", "a//b", "..", "../up", "a b+c%20", "ключ/鍵/🔑", "q?x=1&y", "#hash", "*()'!@:;,=$",
             "\\back", "~tilde", "k" * 1024, "é" * 512]
@@ -30,6 +32,7 @@ def test_keys_of_every_kind(s3, bucket):
     refused("KeyTooLongError", 400, s3.put_object, Bucket=bucket, Key="k" * 1025, Body=b"")
 
 
+@covers("PutObject", "GetObject", "HeadObject")
 def test_headers_and_metadata_come_back(s3, bucket):
     expires = datetime.datetime(2031, 5, 6, 7, 8, 9, tzinfo=datetime.timezone.utc)
     sent = dict(ContentType="text/x-test", ContentEncoding="gzip", ContentLanguage="de", CacheControl="no-cache",
@@ -47,6 +50,7 @@ def test_headers_and_metadata_come_back(s3, bucket):
     refused("MetadataTooLarge", 400, s3.put_object, Bucket=bucket, Key="m", Body=b"x", Metadata={"n": "v" * 2048})
 
 
+@covers("GetObject")
 def test_a_reader_may_override_headers(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentType="text/plain", CacheControl="no-store")
     found = s3.get_object(Bucket=bucket, Key="k", ResponseContentType="a/b", ResponseCacheControl="max-age=1",
@@ -56,6 +60,7 @@ def test_a_reader_may_override_headers(s3, bucket):
             found["ContentEncoding"]) == ("a/b", "max-age=1", "inline", "fr", "identity")
 
 
+@covers("GetObject", "HeadObject")
 def test_conditions_on_reads(s3, bucket):
     tag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
     modified = s3.head_object(Bucket=bucket, Key="k")["LastModified"]
@@ -75,6 +80,7 @@ def test_conditions_on_reads(s3, bucket):
         ask(IfNoneMatch='"x"', IfModifiedSince=modified)
 
 
+@covers("PutObject", "DeleteObject")
 def test_conditions_on_writes(s3, bucket):
     put = lambda body, **named: s3.put_object(Bucket=bucket, Key="k", Body=body, **named)["ETag"]
     first = put(b"1", IfNoneMatch="*")
@@ -88,6 +94,7 @@ def test_conditions_on_writes(s3, bucket):
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="k")
 
 
+@covers("PutObject")
 def test_of_racing_creations_one_wins(s3, bucket):
     def create(number):
         try:
@@ -101,6 +108,7 @@ def test_of_racing_creations_one_wins(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="race")["Body"].read() == str(winners[0]).encode() * 100
 
 
+@covers("GetObject", "HeadObject")
 def test_ranges(s3, bucket):
     data = content(3_000_000)
     for key, body in [("big", data), ("small", data[:1000])]:
@@ -125,6 +133,7 @@ def test_ranges(s3, bucket):
     refused("InvalidRequest", 400, s3.get_object, Bucket=bucket, Key="big", PartNumber=1, Range="bytes=0-1")
 
 
+@covers("GetObject")
 def test_a_half_read_answer_leaves_the_store_working(s3, bucket):
     data = content(4 << 20)
     s3.put_object(Bucket=bucket, Key="k", Body=data)
@@ -135,6 +144,7 @@ def test_a_half_read_answer_leaves_the_store_working(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == data
 
 
+@covers("CopyObject")
 def test_copies(s3, bucket):
     for length in [0, 100, 2_000_000]:
         data = content(length)
@@ -161,6 +171,7 @@ def test_copies(s3, bucket):
     refused("NoSuchBucket", 404, s3.copy_object, Bucket="no-such-bucket", Key="x", CopySource=f"{bucket}/from")
 
 
+@covers("CopyObject")
 def test_conditions_on_the_source_of_a_copy(s3, bucket):
     tag = s3.put_object(Bucket=bucket, Key="from", Body=b"x")["ETag"]
     modified = s3.head_object(Bucket=bucket, Key="from")["LastModified"]
@@ -173,6 +184,7 @@ def test_conditions_on_the_source_of_a_copy(s3, bucket):
         refused("PreconditionFailed", 412, copy, **named)
 
 
+@covers("DeleteObjects")
 def test_deletes_of_many(s3, bucket):
     keys = [f"k{n:04}" for n in range(1000)]
     with ThreadPoolExecutor(8) as pool:
@@ -191,6 +203,7 @@ def test_deletes_of_many(s3, bucket):
     refused("MalformedXML", 400, s3.delete_objects, Bucket=bucket, Delete={"Objects": many + [{"Key": "one too many"}]})
 
 
+@covers("PutObject", "DeleteObject")
 def test_an_overwrite_leaves_one_object(s3, bucket):
     for number in range(5):
         data = content(400_000, number)
@@ -201,6 +214,7 @@ def test_an_overwrite_leaves_one_object(s3, bucket):
     s3.delete_object(Bucket=bucket, Key="k")
 
 
+@covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "GetObject")
 def test_a_file_goes_up_and_down_with_the_default_settings(s3, bucket):
     data = content(3 * PART + 77)
     s3.upload_fileobj(io.BytesIO(data), bucket, "file")

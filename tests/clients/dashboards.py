@@ -54,6 +54,11 @@ MAY_BE_EMPTY = {
     "sherd_scrubbed_bytes_total": "what was just written is verified later",
     "sherd_hedged_reads_total": "no drive is late",
     "sherd_nodes_in_trouble": "no node is",
+    "sherd_events_delivered_total": "no webhook is set",
+    "sherd_event_deliveries_failed_total": "as above",
+    "sherd_events_dropped_total": "as above",
+    "sherd_events_behind": "as above",
+    "sherd_event_delivery_seconds": "as above",
 }
 # Panels that have data only once faults happened: they are asked after these were made.
 ONLY_WITH_FAULTS = {

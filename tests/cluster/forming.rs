@@ -1,11 +1,14 @@
 //! How clusters come to be: formed once whatever the order, joined by later hosts, closed to strangers.
 
+use crate::harness::admin;
 use crate::harness::client::{Answered, S3};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::data::{self, Random};
 use crate::harness::eventually;
 use crate::retries::with_retries;
 use crate::trial::{alone, pass, rounds, seed};
+use serde_json::{Value, json};
+use std::net::TcpStream;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,4 +134,67 @@ fn a_host_of_another_cluster_is_refused_on_both_sides() {
     ours.start(2);
     ours.wait_until_ready(2);
     put_and_get_everywhere(&ours, &[2, 0, 1]);
+}
+
+/// What a host says of all hosts; `None` where it does not say anything now.
+fn hosts_shown(cluster: &Cluster, asked: usize) -> Option<Vec<Value>> {
+    let output = cluster.try_admin(asked, &["info"]);
+    output.status.success().then(|| admin::json(&output)["hosts"].as_array().cloned().unwrap_or_default())
+}
+
+fn voters(hosts: &[Value]) -> Vec<&str> {
+    let votes = |host: &&Value| host["metadata"] == "leader" || host["metadata"] == "voter";
+    let mut names: Vec<&str> = hosts.iter().filter(votes).filter_map(|host| host["name"].as_str()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn named<'a>(hosts: &'a [Value], name: &str) -> &'a Value {
+    hosts.iter().find(|host| host["name"] == name).expect("it is part of the cluster")
+}
+
+/// Two hosts found the cluster. One that only serves S3 joins them, then one that does all but that: of these the later one
+/// becomes the third voter.
+#[test]
+fn a_gateway_neither_votes_nor_stores_and_a_host_without_one_does_not_listen_for_s3() {
+    let _alone = alone();
+    let cluster = Cluster::laid_out(&Shape { founders: 2, joiners: 2, ..Shape::three(1, seed()) });
+    let (gateway, store) = (2, 3);
+    set(&cluster, gateway, "SHERD_ROLES", "gateway");
+    set(&cluster, store, "SHERD_ROLES", "meta,storage");
+    (0..2).for_each(|host| cluster.start(host));
+    (0..2).for_each(|host| cluster.wait_until_ready(host));
+    for host in [gateway, store] {
+        cluster.start(host);
+        cluster.wait_until_ready(host);
+    }
+    let hosts = eventually(PATIENCE, "the hosts that may vote to do so", || {
+        hosts_shown(&cluster, gateway).filter(|hosts| voters(hosts) == ["a", "b", "d"])
+    });
+    put_and_get_everywhere(&cluster, &[gateway, 0, 1]);
+    let shown = named(&hosts, "c");
+    assert_eq!((&shown["roles"], &shown["metadata"]), (&json!(["gateway"]), &json!("learner")));
+    assert_eq!(shown["nodes"], json!([]));
+    let shown = named(&hosts, "d");
+    assert_eq!((&shown["roles"], &shown["nodes"]), (&json!(["meta", "storage"]), &json!([192])));
+    let layout = cluster.admin(0, &["layout", "show"]);
+    let hosts = layout["hosts"].as_array().expect("it lists the hosts");
+    assert_eq!((hosts.len(), &named(hosts, "c")["roles"]), (4, &json!(["gateway"])));
+    assert!(TcpStream::connect(cluster.hosts[store].s3).is_err(), "nobody listens there");
+
+    // What a host does may change with a restart, but drives that are nodes stay so until they are removed.
+    cluster.stop(gateway);
+    set(&cluster, gateway, "SHERD_ROLES", "gateway,storage");
+    cluster.start(gateway);
+    cluster.wait_until_ready(gateway);
+    let hosts = hosts_shown(&cluster, 0).expect("it answers");
+    let shown = named(&hosts, "c");
+    assert_eq!((&shown["roles"], &shown["nodes"]), (&json!(["gateway", "storage"]), &json!([128])));
+    put_and_get_everywhere(&cluster, &[gateway, 0, 1]);
+    assert_eq!(voters(&hosts), ["a", "b", "d"]);
+    cluster.stop(gateway);
+    set(&cluster, gateway, "SHERD_ROLES", "gateway");
+    cluster.start(gateway);
+    let ended = eventually(PATIENCE, "the host to end", || cluster.hosts[gateway].ended());
+    assert!(!ended.status.success() && ended.stderr.contains("drain and remove them first"), "{}", ended.stderr);
 }

@@ -6,8 +6,8 @@ use crate::harness::data::Random;
 use std::time::{Duration, Instant};
 
 pub const TRIES: usize = 3;
-/// What is refused is refused within 10 s; the rest is a busy machine's.
-pub const REFUSED_WITHIN: Duration = Duration::from_secs(13);
+/// What is refused is refused within 8 s; the rest is a busy machine's.
+pub const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 /// After which a client gives up. Only a host that is stopped or cut off from the client may need it.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
 

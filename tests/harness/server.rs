@@ -6,7 +6,7 @@ use super::sigv4::Keys;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -271,7 +271,11 @@ impl Drop for Server {
     }
 }
 
-/// The line `listening s3=ADDR admin=ADDR`, which says that both are bound; `None` where the process ended before.
+/// In the place of the S3 listener's address, where there is none: nobody is ever there.
+const NO_S3: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// The line `listening s3=ADDR admin=ADDR`, which says that both are bound, with `-` in the place of a listener that is not
+/// there; `None` where the process ended before.
 fn wait_for_listening(lines: &Receiver<String>) -> Option<(SocketAddr, SocketAddr)> {
     let end = Instant::now() + START_TIMEOUT;
     loop {
@@ -289,7 +293,10 @@ fn wait_for_listening(lines: &Receiver<String>) -> Option<(SocketAddr, SocketAdd
 
 fn parse_listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let mut fields = line.strip_prefix("listening ")?.split_whitespace();
-    let s3 = fields.next()?.strip_prefix("s3=")?.parse().ok()?;
+    let s3 = match fields.next()?.strip_prefix("s3=")? {
+        "-" => NO_S3,
+        address => address.parse().ok()?,
+    };
     let admin = fields.next()?.strip_prefix("admin=")?.parse().ok()?;
     Some((s3, admin))
 }

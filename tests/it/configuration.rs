@@ -21,6 +21,13 @@ fn a_wrong_value_is_refused_by_name() {
 }
 
 #[test]
+fn a_host_that_is_alone_does_everything() {
+    let message = refusal("SHERD_ROLES", "meta,storage");
+    assert!(message.starts_with("sherd: SHERD_ROLES: \"meta,storage\" is not allowed; expected gateway, meta and "));
+    assert!(message.contains("this host alone is the store"), "{message}");
+}
+
+#[test]
 fn an_unknown_variable_is_refused_with_the_nearest() {
     assert_eq!(
         refusal("SHERD_DURABLE", "1"),

@@ -198,7 +198,7 @@ fn malformed_requests_get_the_error_that_s3_documents() {
     assert_eq!(s3.get("none", "k").unwrap().expect(404).code(), "NoSuchBucket");
     let upload = s3.create_upload("box", "k").unwrap();
     assert_eq!(s3.put_part("box", "k", &upload, 10_001, b"x").unwrap().expect(400).code(), "InvalidArgument");
-    assert_eq!(s3.call("GET", "/box", &[("acl", "")], &[], Body::None).unwrap().expect(501).code(), "NotImplemented");
+    assert_eq!(s3.call("GET", "/box", &[("abac", "")], &[], Body::None).unwrap().expect(501).code(), "NotImplemented");
     for garbage in ["\0\0\0\0\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "PUT /box/k HTTP/1.1\r\ncontent-length: x\r\n\r\n"] {
         let mut stream = TcpStream::connect(server.s3).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

@@ -11,7 +11,7 @@ use sherd::actors::upkeep::{Reclaimed, Step};
 use sherd::storage::meta::command::{
     Change, CompleteUpload, CompletedPart, CreateUpload, ETagCondition, Refusal, Reply, WriteConditions,
 };
-use sherd::storage::meta::record::ObjectHeaders;
+use sherd::storage::meta::record::{ObjectHeaders, Traits};
 use sherd::storage::stripe::BlobLayout;
 use sherd::types::{ManifestId, ShardId, ShardIndex, UploadId};
 use std::cell::{Cell, RefCell};
@@ -102,6 +102,9 @@ impl Client<'_> {
             key: key.to_owned(),
             headers: ObjectHeaders::default(),
             conditions,
+            traits: Traits::default(),
+            data_key: None,
+            event: None,
             upload: body(content(version)),
         };
         let outcome = self.host.gateway.put_object(request).await.map(|_| ());
@@ -138,6 +141,7 @@ impl Client<'_> {
                 key: key.to_owned(),
                 id,
                 number: 1,
+                data_key: None,
                 upload: body(content(of)),
             };
             match self.host.gateway.put_part(request).await {

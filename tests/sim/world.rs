@@ -27,7 +27,7 @@ use sherd::storage::identity::{HostDrives, NoLocks, WantedGeometry, open_host};
 use sherd::storage::kv::memory::MemoryKv;
 use sherd::storage::kv::{Kv, KvResult};
 use sherd::storage::meta::command::{Change, Refusal, Reply};
-use sherd::storage::meta::record::{NodeRecord, NodeState};
+use sherd::storage::meta::record::{NodeRecord, NodeState, Pick};
 use sherd::storage::meta::tables;
 use sherd::storage::meta::view::ListQuery;
 use sherd::storage::ring::{Layout, LayoutNode};
@@ -297,7 +297,7 @@ async fn bucket(metadata: &MetaHandle) -> Result<BucketId, String> {
         Reply::BucketCreated { id } => Ok(id),
         Reply::Refused(Refusal::BucketOwnedByCaller) => {
             let found = metadata.read().await.map_err(told)?.bucket(BUCKET).map_err(told)?;
-            found.map(|bucket| bucket.id).ok_or_else(|| "the bucket is there and is not".to_owned())
+            found.map(|row| row.bucket.id).ok_or_else(|| "the bucket is there and is not".to_owned())
         }
         other => Err(format!("{other:?}")),
     }
@@ -311,8 +311,9 @@ impl Host {
     /// The object's content; `None` where there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let view = self.metadata.read().await?;
-        let Some(object) = self.gateway.open_object(view, self.bucket, key).await? else { return Ok(None) };
-        let range = ByteRange { start: 0, end: object.manifest.size_bytes };
+        let opened = self.gateway.open_object(view, self.bucket, key, Pick::Current).await?;
+        let Some(object) = opened.object() else { return Ok(None) };
+        let range = ByteRange { start: 0, end: object.version.manifest.size_bytes };
         let chunks: Vec<Bytes> = self.gateway.read_object(object, range).await?.try_collect().await?;
         Ok(Some(chunks.concat().into()))
     }

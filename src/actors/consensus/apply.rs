@@ -10,9 +10,9 @@ use super::batcher::{Batch, Batcher};
 use super::handle::MetaError;
 use super::raft_types::{Commands, MetaGroup, Replies};
 use super::shared::Shared;
-use super::state::SnapshotStore;
-use super::state::StateMachine;
+use super::state::{SaveError, SnapshotStore, StateMachine};
 use crate::ambient::Ambient;
+use crate::limits::PROPOSAL_WAIT_MAX;
 use crate::metrics::{PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX, RAFT_IS_LEADER, RAFT_TERM};
 use crate::storage::meta::codec::{encode_command, encode_entry, encode_forwarded};
 use crate::storage::meta::command::{Change, Command, Origin, Reply};
@@ -27,10 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// How long a proposal is waited for.
-pub const PROPOSAL_PATIENCE: Duration = Duration::from_secs(10);
 /// Deadlines, metrics and the size of the log are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
+/// Before a snapshot that could not be made is tried again.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(5);
 /// Before a batch that was refused for want of a leader is proposed again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -247,7 +247,12 @@ impl ConsensusApply {
             return;
         }
         self.snapshotting = true;
-        let made = make_snapshot(self.raft.clone(), Arc::clone(&self.shared), self.snapshots.clone());
+        let make = make_snapshot(self.raft.clone(), Arc::clone(&self.shared), self.snapshots.clone());
+        let made = async move {
+            if !make.await {
+                tokio::time::sleep(SNAPSHOT_PAUSE).await;
+            }
+        };
         ctx.spawn(made.into_actor(self).map(|(), this, _| this.snapshotting = false));
     }
 }
@@ -255,8 +260,8 @@ impl ConsensusApply {
 type Decided = Result<ClientWriteResponse<MetaGroup>, RaftError<MetaGroup, ClientWriteError<MetaGroup>>>;
 
 /// Writes a snapshot of the present tables, made durable first so that a restart has little to replay; then openraft
-/// learns of it, and lets the log below it go.
-pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: SnapshotStore) {
+/// learns of it, and lets the log below it go. Whether it was made.
+pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: SnapshotStore) -> bool {
     let Ok((head, kv, view)) = raft
         .with_state_machine(|machine| {
             let source = machine.snapshot_source();
@@ -264,25 +269,26 @@ pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: Snaps
         })
         .await
     else {
-        return;
+        return false;
     };
-    let persisted = shared.offload.run(move || kv.persist()).await;
-    let saved = match persisted {
-        Ok(Ok(())) => snapshots.save(head, view).await.map_err(|error| error.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
+    let saved = match shared.offload.run(move || kv.persist()).await {
+        Ok(Ok(())) => snapshots.save(head, view).await,
+        Ok(Err(error)) => Err(SaveError::Tables(error)),
+        Err(error) => Err(SaveError::Drives(error)),
     };
-    match saved {
-        Ok(()) => {
-            let _ = raft.trigger().snapshot().await;
-        }
-        Err(why) => {
-            tracing::warn!(%why, "no metadata snapshot could be made; the log is kept");
-            let _ = raft
-                .external_state_machine_request(move |machine| Box::pin(async move { machine.renew(&why).await }))
-                .await;
-        }
+    let Err(error) = saved else {
+        let _ = raft.trigger().snapshot().await;
+        return true;
+    };
+    tracing::warn!(%error, "no metadata snapshot could be made; the log is kept");
+    // A drive that takes no snapshot says nothing of the tables.
+    if let SaveError::Tables(error) = error {
+        let why = error.to_string();
+        let _ = raft
+            .external_state_machine_request(move |machine| Box::pin(async move { machine.renew(&why).await }))
+            .await;
     }
+    false
 }
 
 fn as_gauge(value: u64) -> i64 {
@@ -311,7 +317,7 @@ impl Handler<Propose> for ConsensusApply {
             Proposal::Encoded { origin: None, command } => command,
             Proposal::Encoded { origin: Some(origin), command } => encode_forwarded(origin, self.time(), &command),
         };
-        self.batcher.propose(command, waiter.since + PROPOSAL_PATIENCE, waiter);
+        self.batcher.propose(command, waiter.since + PROPOSAL_WAIT_MAX, waiter);
         self.form_later(ctx);
     }
 }

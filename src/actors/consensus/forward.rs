@@ -7,10 +7,10 @@
 //! who won. A change that this host proposes as leader has no origin and is not sent again once its entry is in the log:
 //! its outcome is then the leader's to learn, and unknown where it is not learnt in time.
 
-use super::apply::{PROPOSAL_PATIENCE, Proposal, Propose, Undecided, Waiter};
+use super::apply::{Proposal, Propose, Undecided, Waiter};
 use super::handle::{Inner, Leader, MetaError, unavailable};
 use super::network::{Forward, ForwardOutcome, Forwarded, Kind, decode, encode, encode_plain};
-use crate::limits::FORWARDS_MAX;
+use crate::limits::{FORWARDS_MAX, PROPOSAL_WAIT_MAX};
 use crate::net::GroupError;
 use crate::storage::meta::codec::{decode_command, encode_command};
 use crate::storage::meta::command::{Change, Command, Origin, Refusal, Reply};
@@ -27,9 +27,9 @@ const PROPOSALS_BYTES_MAX: u32 = 64 << 20;
 /// What a proposal holds besides its inline bytes, about.
 const PROPOSAL_BYTES: u32 = 1024;
 /// The caller's own bound lies after the actor's, which knows more.
-const ANSWER_GRACE: Duration = Duration::from_secs(2);
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
 /// One sending: a leader that says nothing for so long is asked again, or its successor.
-const SEND_PATIENCE: Duration = Duration::from_secs(4);
+const SEND_PATIENCE: Duration = Duration::from_secs(3);
 /// Before a change that nobody took is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -54,7 +54,7 @@ enum Tried {
 
 pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, MetaError> {
     let since = inner.ambient.clock.monotonic();
-    let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_PATIENCE).await?);
+    let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
     let mut errand = Errand { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
     loop {
         let tried = match errand.hint.take().map_or_else(|| inner.leader(), Leader::There) {
@@ -82,7 +82,7 @@ async fn permit(inner: &Inner, bytes: u32, patience: Duration) -> Result<OwnedSe
 impl Errand<'_> {
     /// The time that is left, if any.
     fn left(&self) -> Option<Duration> {
-        let end = self.since + PROPOSAL_PATIENCE;
+        let end = self.since + PROPOSAL_WAIT_MAX;
         end.checked_sub(self.inner.ambient.clock.monotonic()).filter(|left| !left.is_zero())
     }
 
@@ -211,8 +211,9 @@ async fn decide_here(
     since: Duration,
 ) -> Result<Reply, Undecided> {
     let (reply, answer) = oneshot::channel();
+    let waited = inner.ambient.clock.monotonic().saturating_sub(since);
     inner.actor.do_send(Propose { proposal, waiter: Waiter { reply, _permit: permit, since } });
-    match timeout(PROPOSAL_PATIENCE + ANSWER_GRACE, answer).await {
+    match timeout((PROPOSAL_WAIT_MAX + ANSWER_GRACE).saturating_sub(waited), answer).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) | Err(_) => Err(Undecided::Failed(MetaError::TimedOut)),
     }

@@ -5,6 +5,7 @@ use super::apply::MetaRaft;
 use super::handle::{Inner, Leader, MetaError, unavailable};
 use super::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
 use super::shared::Shared;
+use crate::limits::{META_READ_WAIT_MAX, REFUSED_WITHIN};
 use crate::net::GroupError;
 use crate::storage::meta::view::MetaView;
 use crate::types::HostId;
@@ -14,10 +15,7 @@ use openraft::raft::linearizable_read::LinearizerOption;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A read waits this long for a leader: an election, and no longer, so that what cannot be answered is told so within ten
-/// seconds, the reading of data included.
-const READ_PATIENCE: Duration = Duration::from_secs(4);
-/// And this long for tables that are being rebuilt: another host may have its own.
+/// A read waits this long for tables that are being rebuilt: another host may have its own.
 const TABLES_PATIENCE: Duration = Duration::from_secs(4);
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// How long ago a majority may have heard the leader for it to answer without asking again. Followers keep to it for
@@ -28,10 +26,12 @@ const CONFIRM_PATIENCE: Duration = Duration::from_secs(1);
 /// One question to the leader.
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
 
+const _: () = assert!(META_READ_WAIT_MAX.as_millis() + TABLES_PATIENCE.as_millis() <= REFUSED_WITHIN.as_millis());
+
 pub(super) async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
     let shared = &inner.shared;
     if !shared.sole_voter.is_confirmed() {
-        timeout(READ_PATIENCE, pass_barrier(inner)).await.map_err(|_| unavailable("there is no leader"))??;
+        timeout(META_READ_WAIT_MAX, pass_barrier(inner)).await.map_err(|_| unavailable("there is no leader"))??;
     }
     if let Some(tables) = &*shared.tables.load() {
         return Ok(tables.view());

@@ -6,15 +6,16 @@
 //! ours makes. Reads never write anything.
 
 use super::blocking::{Blocking, ThreadsStopped, off_thread};
-use super::drive::{Drive, ReadFailure, chunk_key, log_error, tombstone_key};
+use super::drive::{Drive, ReadFailure, chunk_key, tombstone_key};
 use super::health::HealthBoard;
 use super::load::UserLoad;
+use super::publishing::{LatePublications, append_and_publish};
 use crate::actors::healer::{FaultSink, ShardFault};
 use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, SHARDS_DROPPED_MAX};
 use crate::metrics;
 use crate::net::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
-use crate::storage::shard_index::{ChunkId, IndexError, IndexResult, ShardIndex, Ticket};
-use crate::storage::wal::{Location, NewRecord, RecordKind, WalError};
+use crate::storage::shard_index::{ChunkId, IndexError, IndexResult, ShardIndex};
+use crate::storage::wal::{Location, NewRecord, RecordKind};
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -34,11 +35,13 @@ pub struct NodeContext {
 pub struct LocalNode {
     drives: BTreeMap<NodeId, Drive>,
     context: NodeContext,
+    late: LatePublications,
 }
 
 impl LocalNode {
     pub fn new(drives: impl IntoIterator<Item = Drive>, context: NodeContext) -> Self {
-        Self { drives: drives.into_iter().map(|drive| (drive.node, drive)).collect(), context }
+        let drives = drives.into_iter().map(|drive| (drive.node, drive)).collect();
+        Self { drives, context, late: LatePublications::default() }
     }
 
     /// The drive, if it is of this host and in service.
@@ -72,8 +75,9 @@ impl NodeService for LocalNode {
             return Err(PeerError::OutOfSpace(node));
         }
         let (ids, records) = chunk_records(request).ok_or_else(|| malformed(node))?;
-        let work = append_and_publish(drive, self.context.clone(), records, move |index, ticket, places| {
-            let chunks: Vec<(ChunkId, Location)> = ids.into_iter().zip(places).collect();
+        let (context, late) = (self.context.clone(), self.late.clone());
+        let work = append_and_publish(drive, context, late, records, move |index, ticket, places| {
+            let chunks: Vec<(ChunkId, Location)> = ids.iter().copied().zip(places.iter().copied()).collect();
             index.publish_chunks(ticket, &chunks)
         });
         // A caller that gives up must not leave synced records unpublished.
@@ -101,7 +105,7 @@ impl NodeService for LocalNode {
     async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError> {
         let drive = self.serving(node)?;
         for some in shards.chunks(SHARDS_DROPPED_MAX) {
-            let work = drop_shards(drive.clone(), self.context.clone(), some.to_vec());
+            let work = drop_shards(drive.clone(), self.context.clone(), self.late.clone(), some.to_vec());
             tokio::spawn(work).await.unwrap_or_else(|_| Err(stopped_error(node, ThreadsStopped)))?;
         }
         Ok(())
@@ -148,31 +152,13 @@ fn chunk_records(request: AppendChunks) -> Option<(Vec<ChunkId>, Vec<NewRecord>)
     Some((request.first.0..end).zip(request.chunks).map(record).unzip())
 }
 
-/// Appends, waits for the sync, and publishes. `Ok` means durable and found by the index.
-async fn append_and_publish(
+/// Records and publishes that these shards are gone; those that were never there need no record.
+async fn drop_shards(
     drive: Drive,
     context: NodeContext,
-    records: Vec<NewRecord>,
-    publish: impl FnOnce(&ShardIndex, Ticket, Vec<Location>) -> IndexResult<()> + Send + 'static,
+    late: LatePublications,
+    shards: Vec<ShardId>,
 ) -> Result<(), PeerError> {
-    let node = drive.node;
-    let ticket = drive.index.begin();
-    let places = match drive.log.append(records).await {
-        Ok(places) => places,
-        Err(error) => {
-            // Only a refusal says that nothing was written; otherwise the next start replays from before this append.
-            if matches!(error, WalError::OutOfSpace | WalError::Busy) {
-                drive.index.end(ticket);
-            }
-            return Err(log_error(node, &context.health, error));
-        }
-    };
-    let published = off_thread(&context.threads, move || publish(&drive.index, ticket, places)).await;
-    published.map_err(|stopped| stopped_error(node, stopped))?.map_err(|error| index_error(node, &error))
-}
-
-/// Records and publishes that these shards are gone; those that were never there need no record.
-async fn drop_shards(drive: Drive, context: NodeContext, shards: Vec<ShardId>) -> Result<(), PeerError> {
     let node = drive.node;
     let index = drive.index.clone();
     let choose = move || -> IndexResult<Vec<ShardId>> {
@@ -196,19 +182,19 @@ async fn drop_shards(drive: Drive, context: NodeContext, shards: Vec<ShardId>) -
         body: Bytes::new(),
     };
     let records = shards.iter().map(record).collect();
-    append_and_publish(drive, context, records, move |index, ticket, places| {
-        let drops: Vec<(ShardId, Location)> = shards.into_iter().zip(places).collect();
+    append_and_publish(drive, context, late, records, move |index, ticket, places| {
+        let drops: Vec<(ShardId, Location)> = shards.iter().copied().zip(places.iter().copied()).collect();
         index.publish_drops(ticket, &drops)
     })
     .await
 }
 
-fn index_error(node: NodeId, error: &IndexError) -> PeerError {
+pub(super) fn index_error(node: NodeId, error: &IndexError) -> PeerError {
     tracing::error!(%node, %error, "shard index failed");
     PeerError::Unavailable { node, why: error.to_string() }
 }
 
-fn stopped_error(node: NodeId, stopped: ThreadsStopped) -> PeerError {
+pub(super) fn stopped_error(node: NodeId, stopped: ThreadsStopped) -> PeerError {
     PeerError::Unavailable { node, why: stopped.to_string() }
 }
 

@@ -7,6 +7,7 @@ mod load;
 mod local_node;
 mod monitor;
 mod open;
+mod publishing;
 #[cfg(test)]
 pub(crate) mod test_host;
 #[cfg(test)]

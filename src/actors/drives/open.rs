@@ -1,15 +1,17 @@
 //! Opening a drive: its index, then the log from where the index leaves off. An index that cannot be opened or read is
-//! deleted and made again from the log; a log that cannot be opened is an error.
+//! deleted and made again from the log; a log that cannot be opened is an error. An index that fails later, while it is in
+//! use, is opened again as it is.
 
 use super::Drive;
 use crate::actors::log::Threads;
 use crate::storage::disk::Disk;
-use crate::storage::kv::fjall::FjallKv;
-use crate::storage::kv::{Kv, KvResult};
-use crate::storage::shard_index::{IndexError, IndexResult, LogExtent, ShardIndex, TABLES, recover};
+use crate::storage::kv::Kv;
+use crate::storage::kv::fjall::{FjallKv, FjallOpener};
+use crate::storage::kv::reviving::RevivingKv;
+use crate::storage::shard_index::{COMMITS, IndexError, IndexResult, LogExtent, ShardIndex, TABLES, recover};
 use crate::storage::wal::{LogOptions, OpenedLog, open_log};
 use crate::types::NodeId;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a drive is opened with.
@@ -52,8 +54,13 @@ pub fn open_drive(options: &DriveOptions) -> IndexResult<OpenedDrive> {
 }
 
 fn open_with_index(options: &DriveOptions) -> IndexResult<OpenedDrive> {
-    let kv = open_index(&options.index_dir, options.index_cache_bytes)?;
-    open_over(options.node, &options.disk, &options.log, kv)
+    let opener =
+        FjallOpener { path: options.index_dir.clone(), tables: TABLES, cache_bytes: options.index_cache_bytes };
+    let clock = Arc::clone(&options.log.ambient.clock);
+    let kv = Arc::new(RevivingKv::open(Box::new(opener), COMMITS, clock)?);
+    let opened = open_over(options.node, &options.disk, &options.log, Arc::clone(&kv) as _)?;
+    kv.arm();
+    Ok(opened)
 }
 
 /// As `open_drive`, over tables that are open already.
@@ -74,8 +81,4 @@ pub fn open_over(
         tracing::error!(%node, file, %at, expected, found, "log is corrupt here; what stood here is to be repaired");
     }
     Ok(OpenedDrive { node, log, index })
-}
-
-fn open_index(dir: &Path, cache_bytes: u64) -> KvResult<Arc<dyn Kv>> {
-    Ok(Arc::new(FjallKv::open(dir, TABLES, cache_bytes)?))
 }

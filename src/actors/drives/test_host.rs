@@ -22,7 +22,7 @@ use crate::storage::disk::SystemDisk;
 use crate::storage::erasure::Codecs;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
-use crate::storage::meta::record::{BlobRef, Body, Manifest, ObjectHeaders};
+use crate::storage::meta::record::{BlobRef, Body, Manifest, ObjectHeaders, Pick, Traits};
 use crate::storage::meta::tables;
 use crate::storage::meta::view::MetaView;
 use crate::storage::meta::{ApplyEntry, MetaTables};
@@ -122,7 +122,7 @@ impl TableMetadata {
     /// The one bucket, made where there is none.
     pub(crate) async fn bucket(&self) -> BucketId {
         if let Some(bucket) = self.tables.view().bucket("bucket").expect("looked up") {
-            return bucket.id;
+            return bucket.bucket.id;
         }
         let create = Change::CreateBucket { name: "bucket".to_owned(), region: String::new(), owner: "me".to_owned() };
         match self.propose(create).await.expect("decided") {
@@ -267,18 +267,20 @@ impl TestHost {
             key: key.to_owned(),
             headers: ObjectHeaders::default(),
             conditions: WriteConditions::default(),
+            traits: Traits::default(),
+            data_key: None,
+            event: None,
             upload,
         };
-        put_task::put_object(&self.requests, Permit::unmetered(), request).await
+        Ok(put_task::put_object(&self.requests, Permit::unmetered(), request).await?.manifest)
     }
 
     /// The object's content; `None` where there is no such key.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let view = self.metadata.read().await?;
-        let Some(object) = get_task::open_object(&self.requests, view, self.bucket, key).await? else {
-            return Ok(None);
-        };
-        let range = ByteRange { start: 0, end: object.manifest.size_bytes };
+        let opened = get_task::open_object(&self.requests, view, self.bucket, key, Pick::Current).await?;
+        let Some(object) = opened.object() else { return Ok(None) };
+        let range = ByteRange { start: 0, end: object.version.manifest.size_bytes };
         let stream = get_task::read_object(&self.requests, Permit::unmetered(), object, range).await?;
         let chunks: Vec<Bytes> = stream.try_collect().await?;
         Ok(Some(chunks.concat().into()))

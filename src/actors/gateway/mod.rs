@@ -1,16 +1,18 @@
 //! What the API holds of the store: admission, then the request tasks, over the metadata and the nodes.
 
 mod error;
+mod reports;
 mod upload;
 
-pub use super::get_task::OpenObject;
+pub use super::get_task::{OpenObject, Opened};
 pub use error::StoreError;
+pub use reports::Reports;
 pub use upload::{BodyChecks, BodyStream, ByteRange, PutObjectRequest, PutPartRequest, TrailerChecksum, Upload};
 
 use super::frontend::{AdmitGet, AdmitPut, Permit, S3Frontend};
 use super::request::{Metadata, RequestContext};
 use super::{get_task, put_task};
-use crate::storage::meta::record::{Manifest, PartRow};
+use crate::storage::meta::record::{ObjectVersion, PartRow, Pick};
 use crate::storage::meta::view::MetaView;
 use crate::types::BucketId;
 use actix::Addr;
@@ -34,43 +36,46 @@ impl Gateway {
         self.context.metadata.as_ref()
     }
 
-    /// Stores an object; the manifest as it stands. 200 may be answered on return.
-    pub async fn put_object(&self, request: PutObjectRequest) -> Result<Manifest, StoreError> {
+    /// Stores an object; the version as it stands. 200 may be answered on return.
+    pub async fn put_object(&self, request: PutObjectRequest) -> Result<ObjectVersion, StoreError> {
         let declared = request.upload.checks.length_bytes;
-        let permit = self.admit_put(put_task::object_held_bytes_max(self.context.geometry, declared)).await?;
+        let held = |stored| put_task::object_held_bytes_max(self.context.geometry, stored);
+        let permit = self.admit_put(put_task::held_bytes_max(request.data_key.as_ref(), declared, held)).await?;
         put_task::put_object(&self.context, permit, request).await
     }
 
     pub async fn put_part(&self, request: PutPartRequest) -> Result<PartRow, StoreError> {
         let declared = request.upload.checks.length_bytes;
-        let permit = self.admit_put(put_task::part_held_bytes_max(self.context.geometry, declared)).await?;
+        let held = |stored| put_task::part_held_bytes_max(self.context.geometry, stored);
+        let permit = self.admit_put(put_task::held_bytes_max(request.data_key.as_ref(), declared, held)).await?;
         put_task::put_part(&self.context, permit, request).await
     }
 
-    /// The object that stands under a key, held so that what it refers to is not reclaimed before it is read. `view` is where
-    /// it is looked up first; where the object is replaced meanwhile, it is looked up again.
+    /// A version of a key, held so that what it refers to is not reclaimed before it is read. `view` is where it is looked up
+    /// first; where the object is replaced meanwhile, it is looked up again.
     pub async fn open_object(
         &self,
         view: MetaView,
         bucket: BucketId,
         key: &str,
-    ) -> Result<Option<OpenObject>, StoreError> {
-        get_task::open_object(&self.context, view, bucket, key).await
+        pick: Pick,
+    ) -> Result<Opened, StoreError> {
+        get_task::open_object(&self.context, view, bucket, key, pick).await
     }
 
     /// The bytes of an opened object. The first chunk has been read when this returns, so that what cannot be read is an
     /// error and not a broken body.
     pub async fn read_object(&self, object: OpenObject, range: ByteRange) -> Result<BodyStream, StoreError> {
-        let permit = self.admit_get(&object.manifest, range).await?;
+        let permit = self.admit_get(&object, range).await?;
         let body = get_task::read_object(&self.context, permit, object, range).await?;
         // A copy makes this the body of a PUT, whose reader may ask again after the end.
         Ok(Box::pin(body.fuse()))
     }
 
-    /// The bytes of one object version, as `read_object`; `Unavailable` where it was replaced since it was looked up and its
+    /// The bytes of one object version that is not sealed, as `read_object`; `Unavailable` where it was replaced since it was looked up and its
     /// bytes went with it.
-    pub async fn read_body(&self, manifest: &Manifest, range: ByteRange) -> Result<BodyStream, StoreError> {
-        let object = get_task::reopen(&self.context, manifest).await?;
+    pub async fn read_body(&self, version: &ObjectVersion, range: ByteRange) -> Result<BodyStream, StoreError> {
+        let object = get_task::reopen(&self.context, version).await?;
         self.read_object(object, range).await
     }
 
@@ -91,8 +96,8 @@ impl Gateway {
     }
 
     /// Bytes that ride in the metadata are bounded by the connections that carry them and need no permit.
-    async fn admit_get(&self, manifest: &Manifest, range: ByteRange) -> Result<Permit, StoreError> {
-        match get_task::held_bytes_max(self.context.geometry, manifest, range) {
+    async fn admit_get(&self, object: &OpenObject, range: ByteRange) -> Result<Permit, StoreError> {
+        match get_task::held_by_object(self.context.geometry, object, range) {
             0 => Ok(Permit::unmetered()),
             bytes => self.frontend.send(AdmitGet { bytes }).await.map_err(|_| stopping())?,
         }

@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use crate::storage::meta::command::WriteConditions;
-use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ObjectHeaders};
+use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, EventDraft, ObjectHeaders, Traits};
+use crate::storage::sealing::DataKey;
 use crate::types::{BucketId, UploadId};
 use bytes::Bytes;
 use futures::Stream;
@@ -37,6 +38,11 @@ pub struct PutObjectRequest {
     pub key: String,
     pub headers: ObjectHeaders,
     pub conditions: WriteConditions,
+    pub traits: Traits,
+    /// What the bytes are sealed under, as `traits` say.
+    pub data_key: Option<DataKey>,
+    /// Told to those who asked, once the object stands.
+    pub event: Option<EventDraft>,
     pub upload: Upload,
 }
 
@@ -45,6 +51,8 @@ pub struct PutPartRequest {
     pub key: String,
     pub id: UploadId,
     pub number: u16,
+    /// What the bytes are sealed under, where the upload's are.
+    pub data_key: Option<DataKey>,
     pub upload: Upload,
 }
 

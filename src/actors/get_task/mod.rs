@@ -6,6 +6,7 @@
 mod fetch;
 mod gather;
 mod places;
+mod sealed;
 mod source;
 mod stream;
 
@@ -17,8 +18,9 @@ use super::gateway::{BodyStream, ByteRange, StoreError};
 use super::request::{ActiveRead, RequestContext};
 use crate::limits::GET_STRIPES_AHEAD;
 use crate::metrics::GET_STAGE_SECONDS;
-use crate::storage::meta::record::{Body, Manifest};
+use crate::storage::meta::record::{Body, DeleteMarker, Manifest, ObjectVersion, Pick, VersionRow};
 use crate::storage::meta::view::MetaView;
+use crate::storage::sealing::{DataKey, Layout};
 use crate::storage::stripe::stripe_data_bytes;
 use crate::types::{BucketId, Geometry};
 use bytes::Bytes;
@@ -33,27 +35,70 @@ const LOOKUPS_MAX: usize = 8;
 /// An object version that was looked up, and stays readable while this is held.
 #[derive(Debug)]
 pub struct OpenObject {
-    pub manifest: Manifest,
+    pub version: ObjectVersion,
     inline: Option<Bytes>,
     view: MetaView,
     read: Option<ActiveRead>,
+    /// What its bytes are sealed under, once that is known.
+    data_key: Option<DataKey>,
 }
 
-/// Looks an object up and holds it; again where it was replaced between its manifest and its bytes.
+impl OpenObject {
+    /// The metadata as it was when the object was looked up.
+    pub fn view(&self) -> &MetaView {
+        &self.view
+    }
+
+    /// What its bytes are sealed under, where that was said.
+    pub fn data_key(&self) -> Option<&DataKey> {
+        self.data_key.as_ref()
+    }
+
+    /// For an object that is sealed: without its key it cannot be read.
+    pub fn with_key(self, key: DataKey) -> Self {
+        Self { data_key: Some(key), ..self }
+    }
+}
+
+/// What was found where an object was looked for.
+#[derive(Debug)]
+pub enum Opened {
+    Object(Box<OpenObject>),
+    DeleteMarker(DeleteMarker),
+    Absent,
+}
+
+impl Opened {
+    /// Where it is an object.
+    pub fn object(self) -> Option<OpenObject> {
+        match self {
+            Self::Object(object) => Some(*object),
+            Self::DeleteMarker(_) | Self::Absent => None,
+        }
+    }
+}
+
+/// Looks a version up and holds it; again where it was replaced between its manifest and its bytes.
 pub async fn open_object(
     context: &Arc<RequestContext>,
     view: MetaView,
     bucket: BucketId,
     key: &str,
-) -> Result<Option<OpenObject>, StoreError> {
+    pick: Pick,
+) -> Result<Opened, StoreError> {
     let start = context.ambient.clock.monotonic();
     let read = context.reads.begin();
     let mut view = view;
     for _ in 0..LOOKUPS_MAX {
-        let Some(manifest) = view.object(bucket, key)? else { return Ok(None) };
-        if let Some(inline) = inline_of(&view, &manifest)? {
+        let version = match view.version(bucket, key, pick)? {
+            None => return Ok(Opened::Absent),
+            Some(VersionRow::DeleteMarker(marker)) => return Ok(Opened::DeleteMarker(marker)),
+            Some(VersionRow::Object(version)) => version,
+        };
+        if let Some(inline) = inline_of(&view, &version)? {
             observe("lookup", context.ambient.clock.monotonic().saturating_sub(start));
-            return Ok(Some(OpenObject { manifest, inline, view, read: Some(read) }));
+            let object = OpenObject { version, inline, view, read: Some(read), data_key: None };
+            return Ok(Opened::Object(Box::new(object)));
         }
         view = context.metadata.read().await?;
     }
@@ -61,43 +106,65 @@ pub async fn open_object(
 }
 
 /// Holds an object version that was looked up before.
-pub async fn reopen(context: &Arc<RequestContext>, manifest: &Manifest) -> Result<OpenObject, StoreError> {
+pub async fn reopen(context: &Arc<RequestContext>, version: &ObjectVersion) -> Result<OpenObject, StoreError> {
     let read = context.reads.begin();
     let view = context.metadata.read().await?;
     let gone = || StoreError::Unavailable { why: "the object was replaced since it was looked up".to_owned() };
-    let inline = inline_of(&view, manifest)?.ok_or_else(gone)?;
-    Ok(OpenObject { manifest: manifest.clone(), inline, view, read: Some(read) })
+    let inline = inline_of(&view, version)?.ok_or_else(gone)?;
+    Ok(OpenObject { version: version.clone(), inline, view, read: Some(read), data_key: None })
 }
 
 /// The bytes of an inline body (`Some(None)`: it has none); `None` where they are gone.
-fn inline_of(view: &MetaView, manifest: &Manifest) -> Result<Option<Option<Bytes>>, StoreError> {
+fn inline_of(view: &MetaView, version: &ObjectVersion) -> Result<Option<Option<Bytes>>, StoreError> {
+    let manifest = &version.manifest;
     match manifest.body {
         Body::Inline => {
             let bytes = view.inline_bytes(manifest.id)?;
-            if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 != manifest.size_bytes) {
+            let stored_bytes = sealed::stored_bytes(sealed::layout_of(version)?, manifest.size_bytes);
+            if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 != stored_bytes) {
                 return Err(StoreError::Internal {
                     why: format!("the bytes of object version {} are malformed", manifest.id),
                 });
             }
             Ok(bytes.map(Some))
         }
-        Body::Empty | Body::Blob(_) | Body::Parts { .. } => Ok(Some(None)),
+        Body::Empty | Body::Blob(_) | Body::Parts { .. } | Body::PartsOf { .. } => Ok(Some(None)),
     }
 }
 
-/// Bytes that a read holds at most at any moment, in chunks; 0 where there are none.
+/// Bytes that a read of the object holds at most at any moment; 0 where they ride in the metadata.
+pub fn held_by_object(geometry: Geometry, object: &OpenObject, range: ByteRange) -> u64 {
+    let manifest = &object.version.manifest;
+    match object.data_key.as_ref().map(DataKey::layout) {
+        None => held_bytes_max(geometry, manifest, range),
+        Some(layout) => match held_in_chunks(geometry, &manifest.body, range_bytes(manifest, range), Some(layout)) {
+            0 => 0,
+            chunks => chunks.saturating_add(sealed::opening_bytes_max(layout)),
+        },
+    }
+}
+
+/// As `held_by_object`, for one that is not sealed.
 pub fn held_bytes_max(geometry: Geometry, manifest: &Manifest, range: ByteRange) -> u64 {
-    let geometry = match &manifest.body {
+    held_in_chunks(geometry, &manifest.body, range_bytes(manifest, range), None)
+}
+
+fn range_bytes(manifest: &Manifest, range: ByteRange) -> u64 {
+    range.end.min(manifest.size_bytes).saturating_sub(range.start)
+}
+
+fn held_in_chunks(geometry: Geometry, body: &Body, length: u64, layout: Option<Layout>) -> u64 {
+    let geometry = match body {
         Body::Empty | Body::Inline => return 0,
         Body::Blob(blob) => blob.geometry,
-        Body::Parts { .. } => geometry,
+        Body::Parts { .. } | Body::PartsOf { .. } => geometry,
     };
-    let length = range.end.min(manifest.size_bytes).saturating_sub(range.start);
     if length == 0 {
         return 0;
     }
+    let stored = layout.map_or(length, |layout| sealed::span_bytes_max(layout, length));
     // A range that begins in the middle of a stripe touches one more than its length asks for.
-    let touched = length.div_ceil((stripe_data_bytes(geometry) as u64).max(1)).saturating_add(1);
+    let touched = stored.div_ceil((stripe_data_bytes(geometry) as u64).max(1)).saturating_add(1);
     let stripe = geometry.shards() as u64 * u64::from(geometry.chunk_size_bytes);
     touched.min(GET_STRIPES_AHEAD as u64) * stripe
 }
@@ -109,21 +176,28 @@ pub async fn read_object(
     object: OpenObject,
     range: ByteRange,
 ) -> Result<BodyStream, StoreError> {
-    let OpenObject { manifest, inline, view, read } = object;
+    let OpenObject { version: ObjectVersion { manifest, traits, .. }, inline, view, read, data_key } = object;
     let range = ByteRange { start: range.start.min(manifest.size_bytes), end: range.end.min(manifest.size_bytes) };
     if range.start >= range.end {
         return Ok(Box::pin(futures::stream::empty()));
     }
-    let source = match manifest.body {
-        Body::Empty => return Ok(Box::pin(futures::stream::empty())),
-        Body::Inline => return inline_stream(inline, range),
-        Body::Blob(blob) if blob.size_bytes == manifest.size_bytes => Source::of_blob(context, view, blob, range)?,
-        Body::Blob(_) => {
+    let key = data_key.filter(|_| traits.sealing.is_some());
+    if traits.sealing.is_some() != key.is_some() {
+        return Err(StoreError::Internal { why: "an object that is sealed is to be read without its key".to_owned() });
+    }
+    let stored_bytes = sealed::stored_bytes(key.as_ref().map(DataKey::layout), manifest.size_bytes);
+    let parts = manifest.parts();
+    let source = match (manifest.body, parts) {
+        (Body::Inline, _) => return inline_stream(inline, manifest.size_bytes, range, key.as_ref()),
+        (Body::Blob(blob), _) if blob.size_bytes == stored_bytes => {
+            Source::of_blob(context, view, (blob, manifest.size_bytes), range, key)?
+        }
+        (_, Some((list, _))) => Source::of_parts(context, view, list, range, key),
+        _ => {
             return Err(StoreError::Internal {
                 why: format!("the record of object version {} is malformed", manifest.id),
             });
         }
-        Body::Parts { .. } => Source::of_parts(context, view, manifest.id, range),
     };
     let start = context.ambient.clock.monotonic();
     let mut reader = Reader::new(source, range.end - range.start, (permit, read, context.load.enter()));
@@ -132,7 +206,16 @@ pub async fn read_object(
     Ok(reader.into_stream(first))
 }
 
-fn inline_stream(inline: Option<Bytes>, range: ByteRange) -> Result<BodyStream, StoreError> {
+fn inline_stream(
+    inline: Option<Bytes>,
+    size_bytes: u64,
+    range: ByteRange,
+    key: Option<&DataKey>,
+) -> Result<BodyStream, StoreError> {
+    if let (Some(sealed), Some(key)) = (&inline, key) {
+        let pieces = sealed::open_inline(key, sealed, size_bytes, range)?;
+        return Ok(Box::pin(futures::stream::iter(pieces.into_iter().map(Ok))));
+    }
     let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
     let bytes = inline.zip(bounds).filter(|(bytes, (_, end))| *end <= bytes.len());
     let Some((bytes, (start, end))) = bytes else {

@@ -1,11 +1,13 @@
 //! Where the bytes of an object version are, in order: its one blob, or the blobs of its parts, looked up a page at a time.
 
 use super::fetch::BlobRead;
+use super::sealed;
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::actors::request::RequestContext;
 use crate::limits::GET_READ_STRIPES;
 use crate::storage::meta::record::{BlobRef, PartRow};
 use crate::storage::meta::view::MetaView;
+use crate::storage::sealing::{DataKey, Layout, Opener};
 use crate::types::ManifestId;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,12 +18,23 @@ use std::time::Duration;
 const PARTS_PAGE: usize = 32;
 
 /// Some stripes of one blob, fetched together.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Unit {
     pub(super) blob: Arc<BlobRead>,
     pub(super) stripes: Range<u32>,
     /// Of the blob; the part outside of `stripes` belongs to other units.
     pub(super) bytes: Range<u64>,
+    /// Where the blob is sealed, in its first unit: what opens the bytes from there on.
+    pub(super) opener: Option<Opener>,
+}
+
+/// What one blob holds of an object.
+struct Run {
+    blob: BlobRef,
+    /// As it is sealed; of no meaning where it is not.
+    part: u16,
+    /// The client's.
+    size_bytes: u64,
 }
 
 /// Gives out the units of a range, in order.
@@ -31,6 +44,8 @@ pub(super) struct Source {
     view: MetaView,
     /// When the metadata was as the view shows it.
     as_of: Duration,
+    /// Where the object is sealed.
+    key: Option<DataKey>,
     /// What is left of the blob at hand.
     current: Option<Unit>,
     parts: Option<Parts>,
@@ -49,22 +64,29 @@ impl Source {
     pub(super) fn of_blob(
         context: &Arc<RequestContext>,
         view: MetaView,
-        blob: BlobRef,
+        (blob, size_bytes): (BlobRef, u64),
         range: ByteRange,
+        key: Option<DataKey>,
     ) -> Result<Self, StoreError> {
-        let mut source = Self::new(context, view, None);
-        source.begin(blob, range.start..range.end)?;
+        let mut source = Self::new(context, view, None, key);
+        source.begin(Run { blob, part: 1, size_bytes }, range.start..range.end)?;
         Ok(source)
     }
 
-    pub(super) fn of_parts(context: &Arc<RequestContext>, view: MetaView, id: ManifestId, range: ByteRange) -> Self {
+    pub(super) fn of_parts(
+        context: &Arc<RequestContext>,
+        view: MetaView,
+        id: ManifestId,
+        range: ByteRange,
+        key: Option<DataKey>,
+    ) -> Self {
         let parts = Parts { id, page: VecDeque::new(), range };
-        Self::new(context, view, Some(parts))
+        Self::new(context, view, Some(parts), key)
     }
 
-    fn new(context: &Arc<RequestContext>, view: MetaView, parts: Option<Parts>) -> Self {
+    fn new(context: &Arc<RequestContext>, view: MetaView, parts: Option<Parts>, key: Option<DataKey>) -> Self {
         let as_of = context.ambient.clock.monotonic();
-        Self { context: Arc::clone(context), view, as_of, current: None, parts }
+        Self { context: Arc::clone(context), view, as_of, key, current: None, parts }
     }
 
     /// The next unit; `None` after the last.
@@ -79,27 +101,34 @@ impl Source {
                         blob: Arc::clone(&rest.blob),
                         stripes: start..end,
                         bytes: rest.bytes.clone(),
+                        opener: rest.opener.take(),
                     }));
                 }
                 self.current = None;
             }
             let Some(parts) = &mut self.parts else { return Ok(None) };
-            let Some((blob, bytes)) = parts.next(&self.view)? else { return Ok(None) };
-            self.begin(blob, bytes)?;
+            let layout = self.key.as_ref().map(DataKey::layout);
+            let Some((run, bytes)) = parts.next(&self.view, layout)? else { return Ok(None) };
+            self.begin(run, bytes)?;
         }
     }
 
-    fn begin(&mut self, blob: BlobRef, bytes: Range<u64>) -> Result<(), StoreError> {
+    /// `bytes` are the client's.
+    fn begin(&mut self, run: Run, bytes: Range<u64>) -> Result<(), StoreError> {
+        let Run { blob, part, size_bytes } = run;
+        let open = |key: &DataKey| sealed::opener(key, part, blob.id, size_bytes, bytes.clone());
+        let opener = self.key.as_ref().map(open);
+        let bytes = opener.as_ref().map_or(bytes, Opener::sealed_range);
         let blob = Arc::new(BlobRead::new(&self.context, &self.view, self.as_of, blob)?);
         let stripes = blob.layout.stripes_of(bytes.clone());
-        self.current = Some(Unit { blob, stripes, bytes });
+        self.current = Some(Unit { blob, stripes, bytes, opener });
         Ok(())
     }
 }
 
 impl Parts {
-    /// The blob that holds the next bytes, and which of its bytes those are.
-    fn next(&mut self, view: &MetaView) -> Result<Option<(BlobRef, Range<u64>)>, StoreError> {
+    /// What holds the next bytes, and which of its bytes those are.
+    fn next(&mut self, view: &MetaView, layout: Option<Layout>) -> Result<Option<(Run, Range<u64>)>, StoreError> {
         while self.range.start < self.range.end {
             if self.page.is_empty() {
                 self.page = view.parts_from(self.id, self.range.start, PARTS_PAGE)?.into();
@@ -110,12 +139,13 @@ impl Parts {
                 continue;
             }
             let Some(blob) = part.blob else { return Err(self.malformed(part.number)) };
-            if part.offset_bytes > self.range.start || blob.size_bytes != part.size_bytes {
+            let stored_bytes = sealed::stored_bytes(layout, part.size_bytes);
+            if part.offset_bytes > self.range.start || blob.size_bytes != stored_bytes {
                 return Err(self.malformed(part.number));
             }
             let bytes = self.range.start - part.offset_bytes..self.range.end.min(end) - part.offset_bytes;
             self.range.start = end.min(self.range.end);
-            return Ok(Some((blob, bytes)));
+            return Ok(Some((Run { blob, part: part.number, size_bytes: part.size_bytes }, bytes)));
         }
         Ok(None)
     }

@@ -1,12 +1,14 @@
 //! The body of a GET: units fetched ahead of the client, given out in order. Dropping it drops what is under way, and gives
 //! the permit and the registration of the read back.
 
-use super::source::Source;
+use super::sealed::broken;
+use super::source::{Source, Unit};
 use crate::actors::drives::UnderWay;
 use crate::actors::frontend::Permit;
 use crate::actors::gateway::{BodyStream, StoreError};
 use crate::actors::request::ActiveRead;
 use crate::limits::{GET_READ_STRIPES, GET_STRIPES_AHEAD};
+use crate::storage::sealing::Opener;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -19,20 +21,28 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) const UNITS_AHEAD: usize = GET_STRIPES_AHEAD / GET_READ_STRIPES;
 
 type Fetched = Result<Vec<Bytes>, StoreError>;
+/// With what opens the bytes from there on, where that is another from there on.
+type FetchedUnit = Result<(Option<Opener>, Vec<Bytes>), StoreError>;
 
 /// Begins a fetch in a task of its own, which ends when the answer is dropped. It gets on while the client takes no
 /// bytes: otherwise a few clients that pause would keep all streams of a connection, and what nodes take to answer would
 /// be measured with these pauses.
-fn begin(fetch: impl Future<Output = Fetched> + Send + 'static) -> BoxFuture<'static, Fetched> {
+fn begin(
+    opener: Option<Opener>,
+    fetch: impl Future<Output = Fetched> + Send + 'static,
+) -> BoxFuture<'static, FetchedUnit> {
     let task = AbortOnDropHandle::new(tokio::spawn(fetch));
     let not_done = |error: JoinError| Err(StoreError::Internal { why: format!("a read was not carried out: {error}") });
-    Box::pin(async move { task.await.unwrap_or_else(not_done) })
+    Box::pin(async move { task.await.unwrap_or_else(not_done).map(|pieces| (opener, pieces)) })
 }
 
 pub(super) struct Reader {
     source: Source,
-    fetching: FuturesOrdered<BoxFuture<'static, Fetched>>,
+    fetching: FuturesOrdered<BoxFuture<'static, FetchedUnit>>,
+    /// As they were stored.
     ready: VecDeque<Bytes>,
+    /// Of what is ready, where it is sealed.
+    opener: Option<Opener>,
     /// Bytes still owed to the client.
     owed: u64,
     _held: Held,
@@ -43,13 +53,13 @@ pub(super) type Held = (Permit, Option<ActiveRead>, UnderWay);
 
 impl Reader {
     pub(super) fn new(source: Source, owed: u64, held: Held) -> Self {
-        Self { source, fetching: FuturesOrdered::new(), ready: VecDeque::new(), owed, _held: held }
+        Self { source, fetching: FuturesOrdered::new(), ready: VecDeque::new(), opener: None, owed, _held: held }
     }
 
     /// The next piece, not empty; `None` when all that was owed has been given.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
-            if let Some(piece) = self.ready.pop_front() {
+            if let Some(piece) = self.take_ready()? {
                 let length = piece.len() as u64;
                 if length > self.owed {
                     return Err(StoreError::Internal { why: "a read gave more than was asked for".to_owned() });
@@ -59,14 +69,41 @@ impl Reader {
             }
             while self.fetching.len() < UNITS_AHEAD {
                 let Some(unit) = self.source.next()? else { break };
-                self.fetching.push_back(begin(unit.blob.fetch(unit.stripes, unit.bytes)));
+                let Unit { blob, stripes, bytes, opener } = unit;
+                self.fetching.push_back(begin(opener, blob.fetch(stripes, bytes)));
             }
             match self.fetching.next().await {
-                Some(fetched) => self.ready.extend(fetched?.into_iter().filter(|piece| !piece.is_empty())),
-                None if self.owed == 0 => return Ok(None),
+                Some(fetched) => {
+                    let (opener, pieces) = fetched?;
+                    if opener.is_some() {
+                        self.end_run()?;
+                        self.opener = opener;
+                    }
+                    self.ready.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
+                }
+                None if self.owed == 0 => return self.end_run().map(|()| None),
                 None => return Err(StoreError::Internal { why: format!("a read ended {} bytes early", self.owed) }),
             }
         }
+    }
+
+    /// The next bytes of what is ready, opened where they are sealed; `None` when more must come.
+    fn take_ready(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let Some(opener) = &mut self.opener else { return Ok(self.ready.pop_front()) };
+        while let Some(sealed) = self.ready.front_mut() {
+            match opener.push(sealed).map_err(|error| broken(&error))? {
+                Some(plain) if !plain.is_empty() => return Ok(Some(plain)),
+                Some(_) => {}
+                None => drop(self.ready.pop_front()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that was to be opened has come.
+    fn end_run(&mut self) -> Result<(), StoreError> {
+        let ended = self.opener.take().map(Opener::finish).transpose();
+        ended.map(|_| ()).map_err(|error| broken(&error))
     }
 
     /// The rest, after `first`. An error ends it.
@@ -92,14 +129,14 @@ mod tests {
     #[tokio::test]
     async fn a_fetch_gets_on_while_nobody_takes_its_bytes_and_ends_with_its_answer() {
         let (done, is_done) = oneshot::channel();
-        let fetching = begin(async move {
+        let fetching = begin(None, async move {
             let _ = done.send(());
             Ok(Vec::new())
         });
         is_done.await.expect("it is carried out before it is polled");
         assert!(fetching.await.is_ok());
         let (held, is_given_back) = oneshot::channel::<()>();
-        let fetching = begin(async move {
+        let fetching = begin(None, async move {
             let _held = held;
             pending::<Fetched>().await
         });

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 mod gathering;
 mod opening;
+mod sealed;
 
 fn blob(manifest: &Manifest) -> &BlobRef {
     match &manifest.body {
@@ -29,7 +30,7 @@ fn blob(manifest: &Manifest) -> &BlobRef {
 
 fn opened(world: &World, manifest: &Manifest) -> OpenObject {
     let read = Some(world.context.reads.begin());
-    OpenObject { manifest: manifest.clone(), inline: None, view: world.meta.view(), read }
+    OpenObject { version: manifest.clone().into(), inline: None, view: world.meta.view(), read, data_key: None }
 }
 
 async fn open(world: &World, manifest: &Manifest, start: u64, end: u64) -> Result<BodyStream, StoreError> {
@@ -234,7 +235,7 @@ async fn a_late_node_is_waited_for_where_nothing_else_is_left() {
     let world = World::new(2, 1);
     let bytes = content(CHUNK as usize * 2);
     let manifest = world.put_bytes(&bytes).await.expect("stored");
-    world.nodes.behave(node_of(&manifest, 1), Behaviour::Slow(std::time::Duration::from_secs(5)));
+    world.nodes.behave(node_of(&manifest, 1), Behaviour::Slow(std::time::Duration::from_secs(3)));
     world.nodes.behave(node_of(&manifest, 2), Behaviour::Empty);
     assert_eq!(read(&world, &manifest, 0, bytes.len() as u64).await.expect("late, and there"), bytes);
     world.nodes.behave(node_of(&manifest, 1), Behaviour::Silent);

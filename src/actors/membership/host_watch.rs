@@ -9,7 +9,7 @@ use crate::net::GroupCall;
 use crate::storage::disk::Space;
 use crate::types::{HostId, NodeId};
 use futures::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::timeout;
 
@@ -46,13 +46,15 @@ pub struct HostWatch {
     own: HostId,
     /// This host's nodes. As long as its tables lag they may name another host for them, the one before it of its name.
     own_nodes: Vec<NodeId>,
-    /// The nodes of each other host that is asked.
+    /// The nodes of each other host that is asked; it may have none.
     hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
+    /// Hosts that answered when they were asked last.
+    answering: Arc<Mutex<BTreeSet<HostId>>>,
 }
 
 impl HostWatch {
     pub fn new(peers: Peers, health: HealthBoard, own: HostId, own_nodes: Vec<NodeId>) -> Self {
-        Self { peers, health, own, own_nodes, hosts: Arc::default() }
+        Self { peers, health, own, own_nodes, hosts: Arc::default(), answering: Arc::default() }
     }
 
     /// These are the hosts and their nodes from now on. A node that was not known is in service until its host does not
@@ -64,6 +66,11 @@ impl HostWatch {
             self.health.update(*node, |_| ());
         });
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+    }
+
+    /// Whether another host answered when it was asked last.
+    pub fn answers(&self, host: HostId) -> bool {
+        self.answering.lock().unwrap_or_else(PoisonError::into_inner).contains(&host)
     }
 
     /// Asks for as long as it is polled.
@@ -83,6 +90,7 @@ impl HostWatch {
             decode::<StatusAnswer>(&answer).map_err(|error| error.to_string())
         };
         let answer = timeout(PROBE_PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        self.note_host(host, answer.is_ok());
         for node in nodes {
             let told = match &answer {
                 Ok(answer) => {
@@ -91,6 +99,15 @@ impl HostWatch {
                 Err(why) => Err(why.as_str()),
             };
             self.note(host, *node, told);
+        }
+    }
+
+    fn note_host(&self, host: HostId, answers: bool) {
+        let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers {
+            answering.insert(host);
+        } else {
+            answering.remove(&host);
         }
     }
 
@@ -117,12 +134,14 @@ impl HostWatch {
 
 #[cfg(test)]
 mod tests {
-    use super::HostWatch;
+    use super::{HostWatch, StatusSource};
     use crate::actors::drives::health::HealthBoard;
-    use crate::actors::membership::service::LateNodeService;
+    use crate::actors::membership::founding::FoundingBoard;
+    use crate::actors::membership::service::{HostGroups, LateNodeService};
     use crate::actors::peers::{ConnectionPool, PipeDialer};
+    use crate::actors::request::test_hosts::{HostState, Hosts};
     use crate::ambient::Ambient;
-    use crate::types::{HostId, NodeId};
+    use crate::types::{ClusterId, HostId, NodeId};
     use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
@@ -145,5 +164,34 @@ mod tests {
             told = tokio::time::timeout(Duration::from_secs(30), until_told) => told.expect("its host is not there"),
         }
         assert!(health.current().in_service(NodeId(64)) && health.current().in_service(NodeId(65)));
+    }
+
+    async fn until_it_answers(watch: &HostWatch, host: HostId, wanted: bool) {
+        let until = async {
+            while watch.answers(host) != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = watch.clone().run() => {}
+            seen = tokio::time::timeout(Duration::from_secs(30), until) => seen.expect("it is asked every second"),
+        }
+    }
+
+    #[actix::test]
+    async fn a_host_without_drives_is_asked_whether_it_is_there() {
+        let (asked, absent) = (HostId(3), HostId(4));
+        let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
+        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new() });
+        let hosts = Arc::new(Hosts::default());
+        hosts.add(asked, Arc::new(LateNodeService::default()), Arc::new(groups));
+        let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
+        let watch = HostWatch::new(peers, HealthBoard::new([]), HostId(2), Vec::new());
+        watch.watch(BTreeMap::from([(asked, Vec::new()), (absent, Vec::new())]));
+        assert!(!watch.answers(asked), "nobody was asked yet");
+        until_it_answers(&watch, asked, true).await;
+        hosts.set(asked, HostState::Dead);
+        until_it_answers(&watch, asked, false).await;
+        assert!(!watch.answers(absent));
     }
 }

@@ -1,7 +1,7 @@
 //! How a host without a cluster becomes part of one that stands. It asks any host of it, which makes it known in the
 //! metadata and gives it a part in the consensus, both without effect where they are done already; so it may ask again.
 
-use super::messages::{JoinAnswer, JoinAsk, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
+use super::messages::{JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
 use crate::actors::consensus::{MetaError, MetaHandle};
 use crate::actors::peers::Peers;
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX, PROBE_PATIENCE};
@@ -9,7 +9,7 @@ use crate::net::{GroupCall, GroupService, QuicClient};
 use crate::storage::identity::Founder;
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::HostRecord;
-use crate::types::{ClusterId, HostId, NodeId, UnixMs};
+use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -38,12 +38,12 @@ pub enum JoinError {
 
 /// Asks at these addresses, in turn, until one takes this host in or refuses it.
 pub async fn join(client: &QuicClient, ask: &JoinAskOf<'_>, doors: &[String]) -> Result<Welcomed, JoinError> {
-    let body = encode(&JoinAsk { own: ask.own.clone(), domain: ask.domain.map(str::to_owned) });
+    let call = ask.call();
     let mut tries: u32 = 0;
     loop {
         let mut closed = Vec::new();
         for door in doors {
-            match knock(client, body.clone(), door).await {
+            match knock(client, call.clone(), door).await {
                 Ok(JoinAnswer::Welcome { cluster, first_node, data, parity, hosts }) => {
                     return Ok(Welcomed { cluster, first_node, data, parity, hosts });
                 }
@@ -64,12 +64,24 @@ pub async fn join(client: &QuicClient, ask: &JoinAskOf<'_>, doors: &[String]) ->
 pub struct JoinAskOf<'a> {
     pub own: &'a Founder,
     pub domain: Option<&'a str>,
+    pub roles: Roles,
 }
 
-async fn knock(client: &QuicClient, body: bytes::Bytes, door: &str) -> Result<JoinAnswer, String> {
+impl JoinAskOf<'_> {
+    /// A host that does everything says nothing of it: every cluster takes that for granted.
+    fn call(&self) -> GroupCall {
+        let ask = JoinAsk { own: self.own.clone(), domain: self.domain.map(str::to_owned) };
+        let (kind, body) = match self.roles {
+            Roles::ALL => (Kind::Join, encode(&ask)),
+            roles => (Kind::JoinWithRoles, encode(&JoinAskWithRoles { ask, roles })),
+        };
+        GroupCall { group: MEMBERSHIP_GROUP, kind: kind as u8, body }
+    }
+}
+
+async fn knock(client: &QuicClient, call: GroupCall, door: &str) -> Result<JoinAnswer, String> {
     let remote = timeout(MEMBERSHIP_PATIENCE, client.connect(door, None)).await;
     let remote = remote.map_err(|_| "it does not answer".to_owned())?.map_err(|error| error.to_string())?;
-    let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Join as u8, body };
     let answer =
         timeout(WELCOME_PATIENCE, remote.group_call(call)).await.map_err(|_| "it does not answer".to_owned())?;
     answer.and_then(|answer| decode(&answer)).map_err(|error| error.to_string())
@@ -98,11 +110,11 @@ impl From<MetaError> for Closed {
 }
 
 impl WelcomeDesk {
-    pub(super) async fn receive(&self, ask: JoinAsk) -> JoinAnswer {
+    pub(super) async fn receive(&self, ask: JoinAsk, roles: Roles) -> JoinAnswer {
         let name = ask.own.name.clone();
-        match self.take_in(ask).await {
+        match self.take_in(ask, roles).await {
             Ok(welcome) => {
-                tracing::info!(name, "a host is taken into the cluster");
+                tracing::info!(name, %roles, "a host is taken into the cluster");
                 welcome
             }
             Err(Closed::Refused(why)) => {
@@ -113,7 +125,10 @@ impl WelcomeDesk {
         }
     }
 
-    async fn take_in(&self, JoinAsk { own, domain }: JoinAsk) -> Result<JoinAnswer, Closed> {
+    async fn take_in(&self, JoinAsk { own, domain }: JoinAsk, roles: Roles) -> Result<JoinAnswer, Closed> {
+        if roles == Roles::NONE {
+            return Err(Closed::Refused("a host has at least one role".to_owned()));
+        }
         if u32::from(own.drives) > NODES_OF_HOST_MAX {
             return Err(Closed::Refused(format!("a host has at most {NODES_OF_HOST_MAX} drives")));
         }
@@ -141,11 +156,7 @@ impl WelcomeDesk {
             joined: UnixMs(0),
             first_node: None,
         };
-        match self.metadata.propose(Change::RegisterHost(record)).await? {
-            Reply::Done => {}
-            Reply::Refused(Refusal::InvalidRequest) => return Err(Closed::Refused("its name is empty".to_owned())),
-            other => return Err(Closed::NotNow(format!("it could not be registered: {other:?}"))),
-        }
+        self.register(record, roles).await?;
         self.metadata.add_learner(own.host, &own.address).await?;
         let hosts = self.hosts().await?;
         let registered = hosts.iter().find(|host| host.id == own.host).and_then(|host| host.first_node);
@@ -157,6 +168,20 @@ impl WelcomeDesk {
             parity: self.parity,
             hosts: hosts.into_iter().map(|host| (host.id, host.address)).collect(),
         })
+    }
+
+    /// What it does before who it is: a host that is not to vote is never known as one that may.
+    async fn register(&self, record: HostRecord, roles: Roles) -> Result<(), Closed> {
+        let known = self.metadata.read().await?.roles().map_err(|error| Closed::NotNow(error.to_string()))?;
+        if known.of(record.id) != roles {
+            let host = record.id;
+            self.metadata.propose(Change::SetHostRoles { host, roles }).await?;
+        }
+        match self.metadata.propose(Change::RegisterHost(record)).await? {
+            Reply::Done => Ok(()),
+            Reply::Refused(Refusal::InvalidRequest) => Err(Closed::Refused("its name is empty".to_owned())),
+            other => Err(Closed::NotNow(format!("it could not be registered: {other:?}"))),
+        }
     }
 
     async fn hosts(&self) -> Result<Vec<HostRecord>, Closed> {

@@ -4,7 +4,7 @@
 use crate::actors::drives::health::SpaceLevel;
 use crate::net::PeerError;
 use crate::storage::identity::Founder;
-use crate::types::{ClusterId, HostId, NodeId};
+use crate::types::{ClusterId, HostId, NodeId, Roles};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,11 +18,13 @@ pub enum Kind {
     Founding = 1,
     Join = 2,
     Status = 3,
+    JoinWithRoles = 4,
 }
 
 impl Kind {
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Founding, Self::Join, Self::Status].into_iter().find(|kind| *kind as u8 == byte)
+        let all = [Self::Founding, Self::Join, Self::Status, Self::JoinWithRoles];
+        all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -42,11 +44,18 @@ pub enum FoundingAnswer {
     Formed(ClusterId),
 }
 
-/// A host without a cluster wants to be part of this one.
+/// A host without a cluster wants to be part of this one, and do everything there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinAsk {
     pub own: Founder,
     pub domain: Option<String>,
+}
+
+/// The same of a host that does not do everything. Answered with `JoinAnswer`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinAskWithRoles {
+    pub ask: JoinAsk,
+    pub roles: Roles,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,12 +4,12 @@
 use super::founding::FoundingBoard;
 use super::host_watch::StatusSource;
 use super::joining::WelcomeDesk;
-use super::messages::{FoundingAsk, JoinAsk, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
+use super::messages::{FoundingAsk, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
 use crate::actors::consensus::MetaHandle;
 use crate::net::{
     AppendChunks, ChunksRead, GroupCall, GroupError, GroupService, InventoryPage, NodeService, PeerError, ReadChunks,
 };
-use crate::types::{NodeId, ShardId};
+use crate::types::{NodeId, Roles, ShardId};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
@@ -53,8 +53,11 @@ impl HostGroups {
             }
             Kind::Join => {
                 let ask: JoinAsk = decode(&call.body)?;
-                let desk = self.desk.get().ok_or_else(starting)?;
-                Ok(encode(&desk.receive(ask).await))
+                self.take_in(ask, Roles::ALL).await
+            }
+            Kind::JoinWithRoles => {
+                let JoinAskWithRoles { ask, roles } = decode(&call.body)?;
+                self.take_in(ask, roles).await
             }
             Kind::Status => {
                 let StatusAsk {} = decode(&call.body)?;
@@ -62,6 +65,11 @@ impl HostGroups {
                 Ok(encode(&status.answer()))
             }
         }
+    }
+
+    async fn take_in(&self, ask: JoinAsk, roles: Roles) -> Result<Bytes, PeerError> {
+        let desk = self.desk.get().ok_or_else(starting)?;
+        Ok(encode(&desk.receive(ask, roles).await))
     }
 }
 

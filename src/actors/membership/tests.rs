@@ -1,10 +1,11 @@
 //! Messages: what is written is read, anything else is refused, and version 1 stays what it was.
 
 use super::messages::{
-    FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, Kind, Level, NodeStatus, StatusAnswer, StatusAsk, decode, encode,
+    FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, Level, NodeStatus, StatusAnswer,
+    StatusAsk, decode, encode,
 };
 use crate::storage::identity::Founder;
-use crate::types::{ClusterId, HostId, NodeId};
+use crate::types::{ClusterId, HostId, NodeId, Roles};
 use proptest::prelude::{any, proptest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -47,7 +48,9 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     golden("founding_gathering", &FoundingAnswer::Gathering { own: founder(), sees: vec![founder()] });
     golden("founding_agreed", &FoundingAnswer::Agreed(vec![founder()]));
     golden("founding_formed", &FoundingAnswer::Formed(ClusterId(7)));
-    golden("join_ask", &JoinAsk { own: founder(), domain: Some("rack 1".to_owned()) });
+    let ask = JoinAsk { own: founder(), domain: Some("rack 1".to_owned()) };
+    golden("join_ask", &ask);
+    golden("join_ask_with_roles", &JoinAskWithRoles { ask, roles: Roles { gateway: true, ..Roles::NONE } });
     let hosts = vec![(HostId(5), "10.0.0.5:9100".to_owned())];
     let (cluster, first_node) = (ClusterId(7), NodeId(192));
     golden("join_welcome", &JoinAnswer::Welcome { cluster, first_node, data: 4, parity: 2, hosts });
@@ -66,8 +69,9 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
 
 #[test]
 fn kinds_have_numbers_for_ever() {
-    assert_eq!([Kind::Founding, Kind::Join, Kind::Status].map(|kind| kind as u8), [1, 2, 3]);
-    assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 3);
+    let kinds = [Kind::Founding, Kind::Join, Kind::Status, Kind::JoinWithRoles];
+    assert_eq!(kinds.map(|kind| kind as u8), [1, 2, 3, 4]);
+    assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 4);
 }
 
 proptest! {
@@ -76,6 +80,7 @@ proptest! {
         let _ = decode::<FoundingAsk>(&bytes);
         let _ = decode::<FoundingAnswer>(&bytes);
         let _ = decode::<JoinAsk>(&bytes);
+        let _ = decode::<JoinAskWithRoles>(&bytes);
         let _ = decode::<JoinAnswer>(&bytes);
         let _ = decode::<StatusAnswer>(&bytes);
     }

@@ -1,6 +1,8 @@
-//! Who votes. The leader sees to it that the consensus has as many voters as the hosts give reason for, on different failure
-//! domains where there are several, and that hosts which are no longer part of the cluster have no part in it.
+//! Who votes. The leader sees to it that the consensus has as many voters as the hosts give reason for that have the role
+//! `meta`, on different failure domains where there are several; that other hosts only learn; and that hosts which are no
+//! longer part of the cluster have no part in it.
 
+use super::host_watch::HostWatch;
 use crate::actors::consensus::{Membership, MetaHandle};
 use crate::actors::drives::health::HealthBoard;
 use crate::ambient::Ambient;
@@ -57,6 +59,8 @@ enum Step {
     /// The other half of a change of the voters that was cut between the two.
     Finish(BTreeSet<HostId>),
     Add(HostId, String),
+    /// The lead, to one of the voters to be, by a leader that is to vote no longer.
+    HandOver(HostId),
     Vote(BTreeSet<HostId>),
     Remove(HostId),
 }
@@ -76,9 +80,17 @@ fn next_step(hosts: &[HostRecord], candidates: &[Candidate], known: &Membership)
     }
     let voters = choose_voters(candidates, &known.voters);
     if !voters.is_empty() && voters != known.voters {
-        return Some(Step::Vote(voters));
+        let next = successor(candidates, &voters, known);
+        return Some(next.map_or(Step::Vote(voters), Step::HandOver));
     }
     known.learners.iter().find(|id| !is_host(id)).map(|id| Step::Remove(*id))
+}
+
+/// Who is to lead before the voters change, where the one that leads will not be among them.
+fn successor(candidates: &[Candidate], voters: &BTreeSet<HostId>, known: &Membership) -> Option<HostId> {
+    known.leader.filter(|leader| !voters.contains(leader))?;
+    let can_lead = |host: &HostId| voters.contains(host) && known.voters.contains(host);
+    candidates.iter().find(|candidate| candidate.answers && can_lead(&candidate.host)).map(|candidate| candidate.host)
 }
 
 /// Keeps the membership in order while this host leads.
@@ -86,6 +98,7 @@ fn next_step(hosts: &[HostRecord], candidates: &[Candidate], known: &Membership)
 pub struct VoterKeeper {
     metadata: MetaHandle,
     health: HealthBoard,
+    watch: HostWatch,
     ambient: Ambient,
     own: HostId,
     /// Since when hosts have not answered, by the monotonic clock.
@@ -94,8 +107,8 @@ pub struct VoterKeeper {
 }
 
 impl VoterKeeper {
-    pub fn new(metadata: MetaHandle, health: HealthBoard, ambient: Ambient, own: HostId) -> Self {
-        Self { metadata, health, ambient, own, absent: BTreeMap::new(), complained: false }
+    pub fn new(metadata: MetaHandle, health: HealthBoard, watch: HostWatch, ambient: Ambient, own: HostId) -> Self {
+        Self { metadata, health, watch, ambient, own, absent: BTreeMap::new(), complained: false }
     }
 
     /// For as long as it is polled.
@@ -114,16 +127,18 @@ impl VoterKeeper {
         // Before the tables are read: who joins is a host in them first, and so never looks like one that is no longer.
         let known = self.metadata.membership();
         let Ok(view) = self.metadata.read().await else { return };
-        let (Ok(hosts), Ok(nodes)) = (view.hosts(), view.nodes()) else { return };
+        let (Ok(hosts), Ok(nodes), Ok(roles)) = (view.hosts(), view.nodes(), view.roles()) else { return };
         let mut of_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
         nodes.iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));
-        let candidates: Vec<Candidate> = hosts.iter().map(|host| self.candidate(host, &of_host)).collect();
+        let may_vote = hosts.iter().filter(|host| roles.of(host.id).meta);
+        let candidates: Vec<Candidate> = may_vote.map(|host| self.candidate(host, &of_host)).collect();
         let Some(step) = next_step(&hosts, &candidates, &known) else {
             self.complained = false;
             return;
         };
         let done = match &step {
             Step::Add(host, address) => self.metadata.add_learner(*host, address).await,
+            Step::HandOver(host) => self.metadata.transfer_leadership(*host).await,
             Step::Finish(voters) | Step::Vote(voters) => self.metadata.change_voters(voters.clone()).await,
             Step::Remove(host) => self.metadata.remove(*host).await,
         };
@@ -136,11 +151,15 @@ impl VoterKeeper {
         }
     }
 
-    /// A host without a node in service has not answered; one whose drives are all lost is no loss as a voter.
+    /// A host that has nodes and none in service has not answered; one whose drives are all lost is no loss as a voter.
     fn candidate(&mut self, host: &HostRecord, of_host: &BTreeMap<HostId, Vec<NodeId>>) -> Candidate {
         let health = self.health.current();
         let nodes = of_host.get(&host.id).map(Vec::as_slice).unwrap_or_default();
-        let here = host.id == self.own || nodes.iter().any(|node| health.in_service(*node));
+        let here = match nodes {
+            _ if host.id == self.own => true,
+            [] => self.watch.answers(host.id),
+            nodes => nodes.iter().any(|node| health.in_service(*node)),
+        };
         let now = self.ambient.clock.monotonic();
         let answers = if here {
             self.absent.remove(&host.id);
@@ -225,6 +244,25 @@ mod tests {
         let hosts = [record(1), record(2), record(3)];
         let candidates = [candidate(1, None, true), candidate(2, None, true), candidate(3, None, false)];
         assert_eq!(next_step(&hosts, &candidates, &known), None);
+    }
+
+    /// Hosts without the role `meta` are no candidates.
+    #[test]
+    fn hosts_that_are_not_to_vote_only_learn_and_one_that_leads_hands_over_first() {
+        let hosts = [record(1), record(2), record(3), record(4), record(5)];
+        let candidates = [1, 2, 3].map(|host| candidate(host, None, true));
+        let mut known = three_voters();
+        known.addresses.extend([4, 5].map(|host| (HostId(host), format!("h{host}:9100"))));
+        known.learners = ids(&[4, 5]);
+        assert_eq!(next_step(&hosts, &candidates, &known), None, "five hosts, of which three may vote");
+        known.leader = Some(HostId(1));
+        let others = [candidate(2, None, false), candidate(3, None, true)];
+        assert_eq!(next_step(&hosts, &others, &known), Some(Step::HandOver(HostId(3))), "it may not vote any more");
+        known.leader = Some(HostId(3));
+        assert_eq!(next_step(&hosts, &others, &known), Some(Step::Vote(ids(&[2, 3]))));
+        known.leader = Some(HostId(1));
+        let fresh = [candidate(4, None, true), candidate(5, None, true)];
+        assert_eq!(next_step(&hosts, &fresh, &known), Some(Step::Vote(ids(&[4, 5]))), "none of them votes yet");
     }
 
     #[test]

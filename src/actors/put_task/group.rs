@@ -117,17 +117,20 @@ impl Group {
         }
     }
 
-    /// Hashes the data in order and computes the parity: the work that is done off the network thread.
+    /// Hashes the data in order, unless it was before it was sealed, and computes the parity: the work that is done off
+    /// the network thread.
     pub(super) fn encode(
         self,
         codec: &Codec,
-        hasher: &mut BodyHasher,
+        mut hasher: Option<&mut BodyHasher>,
         permit: &Arc<Permit>,
     ) -> Result<EncodedGroup, ErasureError> {
         let data_shards = usize::from(self.geometry.data);
         let mut stripes = Vec::with_capacity(self.stripes.len());
         for Filling { mut buffer, filled } in self.stripes {
-            hasher.update(&buffer[..filled]);
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&buffer[..filled]);
+            }
             let chunk_bytes = chunk_bytes(self.geometry, filled);
             let whole = self.geometry.shards() * chunk_bytes;
             buffer[filled..data_shards * chunk_bytes].fill(0);

@@ -29,6 +29,16 @@ impl Intake {
         Self { body, ahead: VecDeque::new(), declared, received: 0, idle_max }
     }
 
+    /// How many bytes the client said that there are.
+    pub(super) fn declared(&self) -> Option<u64> {
+        self.declared
+    }
+
+    /// Takes back what `head` gave, which was the start of the body.
+    pub(super) fn give_back(&mut self, head: Bytes) {
+        self.ahead.push_front(head);
+    }
+
     /// The next piece, not empty; `None` at the end, which is where it was declared to be.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         if let Some(piece) = self.ahead.pop_front() {

@@ -8,6 +8,7 @@ mod append;
 mod group;
 mod intake;
 mod pipeline;
+mod sealed;
 mod standings;
 mod verify;
 
@@ -15,18 +16,21 @@ mod verify;
 mod tests;
 
 pub use group::{object_held_bytes_max, part_held_bytes_max};
+pub use sealed::held_bytes_max;
 
 use super::frontend::Permit;
 use super::gateway::{PutObjectRequest, PutPartRequest, StoreError, Upload};
 use super::request::RequestContext;
+use crate::limits::INLINE_BYTES_MAX;
 use crate::metrics::PUT_STAGE_SECONDS;
 use crate::storage::checksum::{BodyDigests, BodyHasher};
-use crate::storage::meta::command::{Change, PutObject, PutPart, Reply};
-use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, PartRow};
+use crate::storage::meta::command::{Change, PutObject, PutPart, PutVersion, Reply};
+use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, ObjectVersion, PartRow};
 use crate::types::{ManifestId, ShardIndex, UnixMs};
 use bytes::Bytes;
 use intake::{Head, Intake};
 use pipeline::WrittenShards;
+use sealed::Seal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,9 +67,13 @@ pub async fn put_object(
     context: &Arc<RequestContext>,
     permit: Permit,
     request: PutObjectRequest,
-) -> Result<Manifest, StoreError> {
+) -> Result<ObjectVersion, StoreError> {
     let _under_way = context.load.enter();
-    let received = receive(context, permit, request.upload, Inline::Allowed).await?;
+    if request.traits.sealing.is_some() != request.data_key.is_some() {
+        return Err(StoreError::Internal { why: "an object is sealed under a key, or neither".to_owned() });
+    }
+    let seal = request.data_key.map(Seal::of_object);
+    let received = receive(context, permit, request.upload, Inline::Allowed, seal).await?;
     let (body, inline, missing) = match received.content {
         Content::Empty => (Body::Empty, None, Vec::new()),
         Content::Small(bytes) => (Body::Inline, Some(bytes), Vec::new()),
@@ -88,8 +96,9 @@ pub async fn put_object(
         conditions: request.conditions,
         missing,
     };
-    match propose(context, Change::PutObject(Box::new(put)), received.staged).await? {
-        Reply::ObjectPut { manifest } => Ok(*manifest),
+    let version = PutVersion { put, traits: request.traits, event: request.event };
+    match propose(context, Change::PutVersion(Box::new(version)), received.staged).await? {
+        Reply::VersionPut { object } => Ok(*object),
         other => Err(unexpected(&other)),
     }
 }
@@ -101,7 +110,8 @@ pub async fn put_part(
     request: PutPartRequest,
 ) -> Result<PartRow, StoreError> {
     let _under_way = context.load.enter();
-    let received = receive(context, permit, request.upload, Inline::Never).await?;
+    let seal = request.data_key.map(|key| Seal::of_part(key, request.number));
+    let received = receive(context, permit, request.upload, Inline::Never, seal).await?;
     let (blob, missing) = match received.content {
         Content::Empty | Content::Small(_) => (None, Vec::new()),
         Content::Blob { blob, missing } => (Some(blob), missing),
@@ -134,6 +144,7 @@ async fn receive(
     permit: Permit,
     upload: Upload,
     inline: Inline,
+    seal: Option<Seal>,
 ) -> Result<Received, StoreError> {
     let Upload { body, checks, trailer } = upload;
     let algorithm = checks.checksum.as_ref().map(|(algorithm, _)| *algorithm);
@@ -141,20 +152,31 @@ async fn receive(
     let mut intake = Intake::new(body, checks.length_bytes, context.times.body_idle_max);
     let (digests, content, staged) = match intake.head().await? {
         Head::Whole(bytes) if bytes.is_empty() => (hasher.finish(), Content::Empty, Staged::Nothing),
-        Head::Whole(bytes) if inline == Inline::Allowed => {
+        Head::Whole(bytes) if inline == Inline::Allowed && is_small(bytes.len(), seal.as_ref()) => {
             // Handing so few bytes over to be hashed would cost more than hashing them.
             hasher.update(&bytes);
+            let bytes = match &seal {
+                Some(seal) => seal.inline(bytes),
+                None => bytes,
+            };
             (hasher.finish(), Content::Small(bytes), Staged::Bytes { _permit: permit })
         }
         Head::Whole(bytes) | Head::Start(bytes) => {
+            intake.give_back(bytes);
             let pipeline::StoredBlob { blob, missing, written, digests } =
-                pipeline::store(context, permit, intake, bytes, hasher).await?;
+                pipeline::store(context, permit, intake, hasher, seal).await?;
             (digests, Content::Blob { blob, missing }, Staged::Shards(written))
         }
     };
     // A mismatch drops what is staged, and with it the shards.
     let checksum = verify::verify(&checks, trailer, &digests)?;
     Ok(Received { content, staged, digests, checksum })
+}
+
+/// Whether so many bytes may ride in the proposal, as they are stored.
+fn is_small(bytes: usize, seal: Option<&Seal>) -> bool {
+    let stored = seal.map_or(bytes as u64, |seal| seal.layout().sealed_bytes(bytes as u64));
+    stored <= INLINE_BYTES_MAX as u64
 }
 
 /// Proposes the change. From here on the shards belong to the outcome: they are dropped only where it is certain that

@@ -6,6 +6,7 @@ use super::append::{append_all, calls};
 use super::group::{EncodedGroup, Group};
 use super::intake::Intake;
 use super::observe;
+use super::sealed::{Feed, Seal, SealedIntake};
 use super::standings::{ShardFailure, Standings};
 use crate::actors::frontend::Permit;
 use crate::actors::gateway::StoreError;
@@ -37,13 +38,13 @@ pub(super) struct StoredBlob {
     pub(super) digests: BodyDigests,
 }
 
-/// Stores a body that begins with `head`.
+/// Stores a body. Where it is sealed, the blob has more bytes than came.
 pub(super) async fn store(
     context: &Arc<RequestContext>,
     permit: Permit,
     intake: Intake,
-    head: Bytes,
     hasher: BodyHasher,
+    seal: Option<Seal>,
 ) -> Result<StoredBlob, StoreError> {
     let blob = context.ambient.fresh_blob();
     let placement = context.place(blob)?;
@@ -52,6 +53,11 @@ pub(super) async fn store(
     let standings = Standings::new(&placement);
     standings.check()?;
     let written = WrittenShards::new(context, blob, &placement);
+    let layout = seal.as_ref().map(Seal::layout);
+    let (feed, hasher) = match seal {
+        None => (Feed::Plain(intake), Some(hasher)),
+        Some(seal) => (Feed::Sealed(Box::new(SealedIntake::new(context, intake, hasher, seal.run(blob)))), None),
+    };
     let pipeline = Pipeline {
         context,
         blob,
@@ -60,14 +66,14 @@ pub(super) async fn store(
         permit: Arc::new(permit),
         filling: Group::new(ChunkIndex(0), placement.geometry),
         geometry: placement.geometry,
-        hasher: Some(hasher),
+        hasher,
         encoding: None,
         appending: FuturesUnordered::new(),
         spent: Spent::default(),
     };
-    let (digests, missing) = pipeline.run(intake, head).await?;
-    let blob =
-        BlobRef { id: blob, size_bytes: digests.size_bytes, geometry: placement.geometry, placement: placement.nodes };
+    let (digests, missing) = pipeline.run(feed).await?;
+    let size_bytes = layout.map_or(digests.size_bytes, |layout| layout.sealed_bytes(digests.size_bytes));
+    let blob = BlobRef { id: blob, size_bytes, geometry: placement.geometry, placement: placement.nodes };
     Ok(StoredBlob { blob, missing, written, digests })
 }
 
@@ -79,7 +85,7 @@ struct Spent {
     append: Duration,
 }
 
-type Encoded = Result<(BodyHasher, EncodedGroup), StoreError>;
+type Encoded = Result<(Option<BodyHasher>, EncodedGroup), StoreError>;
 type Appended = (Vec<(usize, ShardFailure)>, Duration);
 
 struct Pipeline<'a> {
@@ -90,7 +96,8 @@ struct Pipeline<'a> {
     permit: Arc<Permit>,
     filling: Group,
     geometry: Geometry,
-    /// Here while no group is being encoded: groups are hashed in order, one at a time.
+    /// Here while no group is being encoded: groups are hashed in order, one at a time. None for what is sealed, which was
+    /// hashed before.
     hasher: Option<BodyHasher>,
     encoding: Option<BoxFuture<'static, (Encoded, Duration)>>,
     appending: FuturesUnordered<BoxFuture<'static, Appended>>,
@@ -98,8 +105,8 @@ struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    async fn run(mut self, mut intake: Intake, head: Bytes) -> Result<(BodyDigests, Vec<ShardIndex>), StoreError> {
-        let mut pending = head;
+    async fn run(mut self, mut feed: Feed) -> Result<(BodyDigests, Vec<ShardIndex>), StoreError> {
+        let mut pending = Bytes::new();
         let mut ended = false;
         loop {
             self.filling.fill(&mut pending, &self.context.buffers);
@@ -123,10 +130,10 @@ impl Pipeline<'_> {
                     self.encoding = None;
                     self.spent.hash_encode += took;
                     let (hasher, group) = encoded?;
-                    self.hasher = Some(hasher);
+                    self.hasher = hasher;
                     self.start_appending(&group);
                 }
-                piece = intake.next(), if may_receive => {
+                piece = feed.next(), if may_receive => {
                     match piece? {
                         Some(piece) => pending = piece,
                         None => ended = true,
@@ -138,23 +145,23 @@ impl Pipeline<'_> {
         }
         self.observe_stages();
         let stopped = || StoreError::Internal { why: "a body's digests were lost".to_owned() };
-        let digests = self.hasher.take().ok_or_else(stopped)?.finish();
+        let digests = self.hasher.take().map(BodyHasher::finish).or_else(|| feed.finish()).ok_or_else(stopped)?;
         Ok((digests, self.standings.missing()))
     }
 
     fn may_encode(&self) -> bool {
-        self.encoding.is_none() && self.appending.len() < PUT_APPENDS_IN_FLIGHT && self.hasher.is_some()
+        self.encoding.is_none() && self.appending.len() < PUT_APPENDS_IN_FLIGHT
     }
 
     /// Hands the filled group over to be hashed and encoded, and begins the next.
     fn start_encoding(&mut self) {
         let next = Group::new(self.filling.next_first(), self.geometry);
         let group = std::mem::replace(&mut self.filling, next);
-        let Some(mut hasher) = self.hasher.take() else { return };
+        let mut hasher = self.hasher.take();
         let (codec, permit, context) = (Arc::clone(&self.codec), Arc::clone(&self.permit), Arc::clone(self.context));
         self.encoding = Some(Box::pin(async move {
             let start = context.ambient.clock.monotonic();
-            let job = move || group.encode(&codec, &mut hasher, &permit).map(|encoded| (hasher, encoded));
+            let job = move || group.encode(&codec, hasher.as_mut(), &permit).map(|encoded| (hasher, encoded));
             let encoded = match offload(&*context.executor, job).await {
                 Some(encoded) => encoded.map_err(|error| StoreError::Internal { why: error.to_string() }),
                 None => Err(StoreError::Unavailable { why: "the server is shutting down".to_owned() }),

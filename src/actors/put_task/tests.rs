@@ -19,6 +19,7 @@ use std::time::Duration;
 
 mod faults;
 mod memory;
+mod sealed;
 
 fn blob(manifest: &Manifest) -> &BlobRef {
     match &manifest.body {
@@ -65,8 +66,8 @@ async fn a_small_body_rides_in_the_proposal() {
     let manifest = world.put(upload(&bytes, 1000)).await.expect("stored");
     assert_eq!(manifest.body, Body::Inline);
     let changes = world.take_changes();
-    let [Change::PutObject(put)] = changes.as_slice() else { panic!("one entry a PUT, not {changes:?}") };
-    assert_eq!(put.inline.as_ref(), Some(&bytes));
+    let [Change::PutVersion(version)] = changes.as_slice() else { panic!("one entry a PUT, not {changes:?}") };
+    assert_eq!(version.put.inline.as_ref(), Some(&bytes));
     assert!(world.nodes.held_shards().is_empty());
 }
 
@@ -112,6 +113,7 @@ async fn a_part_is_stored_as_shards_however_small() {
             key: KEY.to_owned(),
             id: UploadId(9),
             number,
+            data_key: None,
             upload: upload(&bytes, 999),
         };
         let part = put_part(&world.context, Permit::unmetered(), request).await.expect("stored");

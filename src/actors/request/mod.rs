@@ -42,6 +42,10 @@ pub trait Metadata: Send + Sync + Debug + 'static {
     async fn propose(&self, change: Change) -> Result<Reply, MetaError>;
     /// A view that shows every change acknowledged before the call.
     async fn read(&self) -> Result<MetaView, MetaError>;
+    /// A view of this host's own tables, which asks nobody and may be a moment late; `None` where there is none now.
+    fn local(&self) -> Option<MetaView> {
+        None
+    }
     /// Whether this host is the one that does what only one should: the upkeep of the cluster.
     fn is_leader(&self) -> bool {
         true
@@ -56,6 +60,10 @@ impl Metadata for MetaHandle {
 
     async fn read(&self) -> Result<MetaView, MetaError> {
         MetaHandle::read(self).await
+    }
+
+    fn local(&self) -> Option<MetaView> {
+        self.local_view()
     }
 
     fn is_leader(&self) -> bool {

@@ -17,11 +17,12 @@ use crate::storage::erasure::Codecs;
 use crate::storage::kv::Batch;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
-use crate::storage::meta::record::{Manifest, ObjectHeaders};
+use crate::storage::meta::record::{Manifest, ObjectHeaders, ObjectVersion, Traits};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
 use crate::storage::meta::{ApplyEntry, MetaTables};
 use crate::storage::ring::{Layout, LayoutNode};
+use crate::storage::sealing::{self, DataKey, Sealing, SealingMode, WrappedKey};
 use crate::types::{BucketId, Epoch, Geometry, HostId, NodeId, UnixMs};
 use actix::{Actor, Addr};
 use bytes::Bytes;
@@ -55,7 +56,7 @@ impl Tables {
     fn new() -> (Self, BucketId) {
         let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
         let this = Self { tables, applied: Mutex::default(), changes: Mutex::default(), decides: Mutex::default() };
-        let [name, region, owner] = ["bucket", "region", "owner"].map(str::to_owned);
+        let [name, region, owner] = ["bucket", "region", "root"].map(str::to_owned);
         match this.apply(Change::CreateBucket { name, region, owner }) {
             Reply::BucketCreated { id } => (this, id),
             other => panic!("a bucket, not {other:?}"),
@@ -97,6 +98,10 @@ impl Metadata for Tables {
 
     async fn read(&self) -> Result<MetaView, MetaError> {
         Ok(self.view())
+    }
+
+    fn local(&self) -> Option<MetaView> {
+        Some(self.view())
     }
 }
 
@@ -236,7 +241,7 @@ impl World {
 
     pub(crate) async fn put(&self, upload: Upload) -> Result<Manifest, StoreError> {
         let permit = crate::actors::frontend::Permit::unmetered();
-        crate::actors::put_task::put_object(&self.context, permit, self.put_request(upload)).await
+        Ok(crate::actors::put_task::put_object(&self.context, permit, self.put_request(upload)).await?.manifest)
     }
 
     pub(crate) fn put_request(&self, upload: Upload) -> PutObjectRequest {
@@ -245,14 +250,38 @@ impl World {
             key: KEY.to_owned(),
             headers: ObjectHeaders::default(),
             conditions: WriteConditions::default(),
+            traits: Traits::default(),
+            data_key: None,
+            event: None,
             upload,
         }
+    }
+
+    /// Stores an object that is sealed under this key.
+    pub(crate) async fn put_sealed(&self, upload: Upload, key: &DataKey) -> Result<ObjectVersion, StoreError> {
+        let mut request = self.put_request(upload);
+        request.traits.sealing = Some(sealing_record(key.layout()));
+        request.data_key = Some(key.clone());
+        let permit = crate::actors::frontend::Permit::unmetered();
+        crate::actors::put_task::put_object(&self.context, permit, request).await
     }
 
     /// Stores bytes that arrive in pieces of an odd size.
     pub(crate) async fn put_bytes(&self, content: &Bytes) -> Result<Manifest, StoreError> {
         self.put(upload(content, 10_007)).await
     }
+}
+
+/// A key to seal with in so many layers.
+pub(crate) fn data_key(layout: sealing::Layout) -> DataKey {
+    DataKey::random(layout, Ambient::system().entropy.as_ref())
+}
+
+/// As objects have it that are sealed so; the keys in it are none.
+pub(crate) fn sealing_record(layout: sealing::Layout) -> Bytes {
+    let wrapped = WrappedKey { key_version: 1, bytes: Bytes::from_static(b"wrapped") };
+    let outer = (layout == sealing::Layout::Dual).then(|| wrapped.clone());
+    Sealing { id: 1, mode: SealingMode::SseS3, wrapped, outer }.encode()
 }
 
 /// `length` bytes without a short period.

@@ -4,7 +4,9 @@
 //! Order, on which the promise rests: copies are synced (the log's answer), published where the index still points at what
 //! was copied, the index is persisted, and only then the segment is released. A record that cannot be read is reported to
 //! the healer and its segment is held back for a while: a repair writes the record elsewhere, and then nothing holds it.
-//! Tombstones are carried forward while a segment exists that may have records which they kill.
+//! Tombstones are carried forward while a segment exists that may have records which they kill. Nothing is released while
+//! something that was appended to it may yet be published. What the index fails to take is kept, and nothing else is done
+//! until it does.
 
 use super::background::{Background, Chore};
 use super::pace::Pace;
@@ -18,7 +20,7 @@ use crate::ambient::Ambient;
 use crate::metrics;
 use crate::net::{ChunkFault, PeerError};
 use crate::storage::liveness::{Choice, Pressure, SegmentLiveness, choose};
-use crate::storage::shard_index::{ChunkId, IndexError, Moved, Placed, ShardIndex};
+use crate::storage::shard_index::{ChunkId, IndexError, Moved, Placed, ShardIndex, Ticket};
 use crate::storage::wal::{Location, NewRecord, RecordKind};
 use crate::types::{Lsn, SegmentId};
 use bytes::Bytes;
@@ -66,7 +68,7 @@ pub enum Step {
     Nothing,
     Sealed,
     Moved(Moved),
-    /// Copies are published and wait for a sync (relaxed durability only).
+    /// Copies are published and wait for a sync (relaxed durability only), or records of the segment are to be published.
     Waiting,
     Released(SegmentId),
     /// Some records of the segment could not be read.
@@ -91,6 +93,13 @@ struct Current {
     cursor: Option<Lsn>,
 }
 
+/// Copies that are in the log and not in the index.
+#[derive(Debug)]
+struct Copied {
+    ticket: Ticket,
+    moves: Vec<(Placed, Location)>,
+}
+
 /// Live records of a segment, read.
 #[derive(Debug, Default)]
 struct Gathered {
@@ -109,6 +118,9 @@ pub struct Compaction {
     ambient: Ambient,
     options: CompactionOptions,
     current: Option<Current>,
+    /// What the index failed to take: copies, and that this segment is gone from the log.
+    unpublished: Option<Copied>,
+    unforgotten: Option<SegmentId>,
     /// Segments left alone until then.
     held: BTreeMap<SegmentId, Duration>,
     /// The last position published when the index was last made durable, and when that was.
@@ -129,15 +141,34 @@ impl Compaction {
     pub fn new(drive: Drive, context: CompactionContext, options: CompactionOptions) -> Self {
         let CompactionContext { threads, health, faults, load, ambient } = context;
         let persisted = (drive.index.head(), ambient.clock.monotonic());
-        Self { drive, threads, health, faults, load, ambient, options, current: None, held: BTreeMap::new(), persisted }
+        Self {
+            drive,
+            threads,
+            health,
+            faults,
+            load,
+            ambient,
+            options,
+            current: None,
+            unpublished: None,
+            unforgotten: None,
+            held: BTreeMap::new(),
+            persisted,
+        }
     }
 
     /// Does the next bounded piece of work.
     pub async fn advance(&mut self) -> Result<Step, CompactionError> {
+        if let Some(copied) = self.unpublished.take() {
+            return Ok(Step::Moved(self.publish(copied).await?));
+        }
+        if let Some(segment) = self.unforgotten {
+            self.forget(segment).await?;
+        }
         let Some(current) = self.current else { return self.begin().await };
         let step = self.continue_emptying(current).await;
         if step.is_err() {
-            // What was copied is published; the rest is chosen anew.
+            // What was copied is published or kept to be; the rest is chosen anew.
             self.current = None;
         }
         step
@@ -197,7 +228,6 @@ impl Compaction {
         }
         let moved = self.copy(gathered.copies).await?;
         self.current = Some(Current { cursor: Some(last), ..current });
-        metrics::COMPACTED_BYTES.with_label_values(&[&self.drive.node.to_string()]).inc_by(moved.bytes);
         Ok(Step::Moved(moved))
     }
 
@@ -214,24 +244,54 @@ impl Compaction {
     }
 
     /// Appends the copies and publishes those that still count.
-    async fn copy(&self, copies: Vec<(Placed, NewRecord)>) -> Result<Moved, CompactionError> {
+    async fn copy(&mut self, copies: Vec<(Placed, NewRecord)>) -> Result<Moved, CompactionError> {
         if copies.is_empty() {
             return Ok(Moved::default());
         }
         let (placed, records): (Vec<Placed>, Vec<NewRecord>) = copies.into_iter().unzip();
         let ticket = self.drive.index.begin();
-        // A ticket that is lost to an error here holds the watermark: a copy that may have been written must be met by the
-        // next start, so that a tombstone which kills it outlives it.
-        let places =
-            self.drive.log.append(records).await.map_err(|error| log_error(self.drive.node, &self.health, error))?;
-        let moves: Vec<(Placed, Location)> = placed.into_iter().zip(places).collect();
+        let places = match self.drive.log.append(records).await {
+            Ok(places) => places,
+            Err(error) => {
+                self.drive.index.append_failed(ticket, &error);
+                return Err(log_error(self.drive.node, &self.health, error).into());
+            }
+        };
+        self.publish(Copied { ticket, moves: placed.into_iter().zip(places).collect() }).await
+    }
+
+    async fn publish(&mut self, copied: Copied) -> Result<Moved, CompactionError> {
         let index = self.drive.index.clone();
-        Ok(off_thread(&self.threads, move || index.publish_moves(ticket, &moves)).await??)
+        let publish = move || {
+            let moved = index.publish_moves(&copied.ticket, &copied.moves);
+            (copied, moved)
+        };
+        let (copied, moved) = off_thread(&self.threads, publish).await?;
+        match &moved {
+            Ok(moved) => {
+                metrics::COMPACTED_BYTES.with_label_values(&[&self.drive.node.to_string()]).inc_by(moved.bytes);
+            }
+            Err(_) => self.unpublished = Some(copied),
+        }
+        Ok(moved?)
+    }
+
+    /// After the log gave the segment up.
+    async fn forget(&mut self, segment: SegmentId) -> Result<(), CompactionError> {
+        self.unforgotten = Some(segment);
+        let index = self.drive.index.clone();
+        off_thread(&self.threads, move || index.forget_segment(segment)).await??;
+        self.unforgotten = None;
+        Ok(())
     }
 
     /// Everything was passed once: releases the segment if nothing that counts is left in it.
     async fn finish(&mut self, current: Current) -> Result<Step, CompactionError> {
         let segment = current.segment;
+        // Asked first: what is published meanwhile is seen below.
+        if self.drive.index.awaits(segment) {
+            return Ok(Step::Waiting);
+        }
         let (index, others) = (self.drive.index.clone(), self.others(segment));
         let rest = off_thread(&self.threads, move || what_is_left(&index, segment, &others)).await??;
         if rest.chunks > 0 {
@@ -251,8 +311,7 @@ impl Compaction {
         off_thread(&self.threads, move || index.persist()).await??;
         let released = self.drive.log.release_segment(segment).await;
         released.map_err(|error| log_error(self.drive.node, &self.health, error))?;
-        let index = self.drive.index.clone();
-        off_thread(&self.threads, move || index.forget_segment(segment)).await??;
+        self.forget(segment).await?;
         self.current = None;
         metrics::COMPACTED_SEGMENTS.with_label_values(&[&self.drive.node.to_string()]).inc();
         Ok(Step::Released(segment))

@@ -83,6 +83,8 @@ struct Waiting {
     mark: ReadMark,
     since: Duration,
     rows: Vec<GarbageRow>,
+    /// All that are part of the cluster: one without nodes reads too.
+    hosts: Vec<HostId>,
     /// Other hosts on which no read from before is under way.
     past: BTreeSet<HostId>,
 }
@@ -123,14 +125,17 @@ impl Reclamation {
     async fn look_up(&self) -> Result<Waiting, UpkeepError> {
         let (mark, since) = (self.context.reads.mark(), self.context.ambient.clock.monotonic());
         let (after, page) = (self.cursor, self.options.page);
-        let rows = self.context.look_up(move |view| view.garbage(after, page)).await?;
-        Ok(Waiting { mark, since, rows, past: BTreeSet::new() })
+        let look_up = self.context.look_up(move |view| Ok((view.garbage(after, page)?, view.hosts()?)));
+        let (rows, hosts) = look_up.await?;
+        let hosts = hosts.into_iter().map(|host| host.id).collect();
+        Ok(Waiting { mark, since, rows, hosts, past: BTreeSet::new() })
     }
 
     /// Whether every read of other hosts that began before the page was looked up has ended.
     async fn is_past_elsewhere(&mut self, waiting: &mut Waiting) -> bool {
         let ring = self.context.ring.current();
-        let hosts: BTreeSet<HostId> = ring.nodes().iter().map(|node| node.host).collect();
+        let of_nodes = ring.nodes().iter().map(|node| node.host);
+        let hosts: BTreeSet<HostId> = waiting.hosts.iter().copied().chain(of_nodes).collect();
         let others: Vec<HostId> =
             hosts.into_iter().filter(|&host| host != self.context.host && !waiting.past.contains(&host)).collect();
         let context = &self.context;

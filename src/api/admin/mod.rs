@@ -6,9 +6,9 @@ mod shards;
 mod source;
 
 pub use shapes::{
-    AdminFault, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown, Info,
-    LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown, ScrubShown, ScrubStarted,
-    ShardShown, StartScrub,
+    AdminFault, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostRolesShown,
+    HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown,
+    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
 };
 pub use source::{AdminError, AdminSource, ShardsPage};
 
@@ -105,6 +105,16 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
     verify(request, &body, admin)?;
     let source = &admin.source;
     let (method, path) = (request.method().as_str(), request.path().strip_prefix(ROOT).unwrap_or_default());
+    if let Some(bucket) = bucket_of_quota(path) {
+        return Ok(match method {
+            "GET" => ok(&source.quota(bucket).await?),
+            "POST" => {
+                let asked: SetQuota = serde_json::from_slice(&body).map_err(Refusal::Body)?;
+                ok(&source.set_quota(bucket, asked).await?)
+            }
+            _ => return Err(Refusal::NoMethod(method.to_owned())),
+        });
+    }
     Ok(match (method, path) {
         ("GET", "/info") => ok(&source.info().await?),
         ("GET", "/health") => ok(&Told::from(source.health())),
@@ -125,6 +135,12 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
         }
         _ => return Err(Refusal::NoRoute(path.to_owned())),
     })
+}
+
+/// Of `/buckets/NAME/quota`.
+fn bucket_of_quota(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/buckets/")?.strip_suffix("/quota")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
 fn verify(request: &HttpRequest, body: &Bytes, admin: &Admin) -> Result<(), SignatureFault> {

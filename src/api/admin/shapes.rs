@@ -2,7 +2,7 @@
 //! hexadecimal; a field is only ever added, and a reader passes over those that it does not know.
 
 use crate::api::DriveHealth;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a request was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,7 @@ pub struct HostShown {
     /// Where other hosts reach it.
     pub address: Option<String>,
     pub domain: Option<String>,
+    /// What it says that it does: any of `gateway`, `meta` and `storage`.
     pub roles: Vec<String>,
     pub metadata: MetadataRole,
     pub nodes: Vec<u32>,
@@ -83,7 +84,19 @@ pub struct CountsShown {
 pub struct LayoutShown {
     pub epoch: u64,
     pub nodes: Vec<NodeShown>,
+    /// Every host that is registered, those without nodes too.
+    #[serde(default)]
+    pub hosts: Vec<HostRolesShown>,
     pub moving: MovesShown,
+}
+
+/// What a host does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRolesShown {
+    pub host: String,
+    pub name: String,
+    pub domain: Option<String>,
+    pub roles: Vec<String>,
 }
 
 /// What is to be moved to the drives of the host that answers.
@@ -224,6 +237,35 @@ pub struct MoveLeader {
 pub struct LeaderMoved {
     pub leader: String,
     pub name: String,
+}
+
+/// What may be in a bucket, without limit where there is none, and what is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaShown {
+    pub bucket: String,
+    /// Of all versions, as clients count them.
+    pub bytes_max: Option<u64>,
+    /// Current objects.
+    pub objects_max: Option<u64>,
+    pub bytes: u64,
+    pub objects: u64,
+    /// Versions that are not current, delete markers among them.
+    pub versions: u64,
+}
+
+/// A limit that is not there stays as it is; `null` is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetQuota {
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub objects_max: Option<Option<u64>>,
+}
+
+/// Called for what is there, be it `null`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A shard that the metadata says must exist: one line of the answer.

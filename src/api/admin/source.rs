@@ -1,8 +1,8 @@
 //! Who knows what the admin API tells, and does what it is asked.
 
 use super::shapes::{
-    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, ScrubShown, ScrubStarted,
-    ShardShown,
+    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, QuotaShown, ScrubShown,
+    ScrubStarted, SetQuota, ShardShown,
 };
 use crate::api::HealthSource;
 
@@ -44,6 +44,11 @@ pub trait AdminSource: HealthSource {
     fn start_scrub(&self, node: Option<u32>) -> Result<ScrubStarted, AdminError>;
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
+
+    async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError>;
+
+    /// The quota as it is then.
+    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError>;
 
     /// A page of the shards that must exist, in order of blob and shard.
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError>;

@@ -1,6 +1,7 @@
 //! The framing of `aws-chunked` bodies, before s3s takes it apart. s3s holds a chunk whole before it passes any of it on. A
 //! signed chunk cannot be passed on earlier, so its size is bounded here; an unsigned one, which some clients make as large
-//! as the whole object, is cut into chunks as its bytes come.
+//! as the whole object, is cut into chunks as its bytes come. Of a request that nobody signed s3s leaves the framing in the
+//! content, so it is taken apart here.
 
 use crate::limits::SIGNED_CHUNK_BYTES_MAX;
 use bytes::Bytes;
@@ -8,6 +9,8 @@ use std::collections::VecDeque;
 
 /// A chunk's head: its size in hexadecimal digits, and a signature.
 const HEAD_BYTES_MAX: usize = 1024;
+/// What follows the last chunk, where it is kept.
+const TRAILER_BYTES_MAX: usize = 4096;
 const LINE_END: &[u8] = b"\r\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,15 +19,19 @@ pub enum FrameFault {
     Malformed,
     #[error("ChunkTooLarge: a signed chunk of {0} bytes exceeds the limit")]
     TooLarge(u64),
+    #[error("the body ended before its last chunk")]
+    Unfinished,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
     Signed,
     Unsigned,
+    /// Neither the chunks nor the request: only the content is passed on.
+    Anonymous,
 }
 
-/// Bytes of framing in, bytes of equivalent framing out.
+/// Bytes of framing in, bytes of equivalent framing out, or none of it.
 #[derive(Debug)]
 pub struct Frames {
     signing: Signing,
@@ -42,8 +49,8 @@ enum State {
     End {
         seen: usize,
     },
-    /// After the empty chunk that is the last: passed on as it is.
-    Trailer,
+    /// After the empty chunk that is the last: passed on as it is, or kept.
+    Trailer(Vec<u8>),
 }
 
 impl Frames {
@@ -74,7 +81,7 @@ impl Frames {
                         self.state = State::End { seen: 0 };
                     }
                     match self.signing {
-                        Signing::Signed => out.push_back(data),
+                        Signing::Signed | Signing::Anonymous => out.push_back(data),
                         Signing::Unsigned => {
                             out.push_back(Bytes::from(format!("{length:x}\r\n")));
                             out.push_back(data);
@@ -96,10 +103,25 @@ impl Frames {
                         out.push_back(part);
                     }
                 }
-                State::Trailer => out.push_back(std::mem::take(&mut input)),
+                State::Trailer(kept) if self.signing == Signing::Anonymous => {
+                    if kept.len() + input.len() > TRAILER_BYTES_MAX {
+                        return Err(FrameFault::Malformed);
+                    }
+                    kept.extend_from_slice(&std::mem::take(&mut input));
+                }
+                State::Trailer(_) => out.push_back(std::mem::take(&mut input)),
             }
         }
         Ok(())
+    }
+
+    /// At the end of the bytes: what was kept of the trailer. What was passed on is judged by s3s.
+    pub fn end(&mut self) -> Result<Vec<u8>, FrameFault> {
+        match &mut self.state {
+            State::Trailer(kept) => Ok(std::mem::take(kept)),
+            _ if self.signing == Signing::Anonymous => Err(FrameFault::Unfinished),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn begin(&mut self, line: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), FrameFault> {
@@ -107,9 +129,11 @@ impl Frames {
         if self.signing == Signing::Signed && size > SIGNED_CHUNK_BYTES_MAX as u64 {
             return Err(FrameFault::TooLarge(size));
         }
-        self.state = if size == 0 { State::Trailer } else { State::Data { left: size } };
-        if self.signing == Signing::Signed || size == 0 {
-            out.push_back(line);
+        self.state = if size == 0 { State::Trailer(Vec::new()) } else { State::Data { left: size } };
+        match self.signing {
+            Signing::Signed => out.push_back(line),
+            Signing::Unsigned if size == 0 => out.push_back(line),
+            Signing::Unsigned | Signing::Anonymous => {}
         }
         Ok(())
     }
@@ -170,6 +194,23 @@ mod tests {
     fn a_signed_body_is_passed_on_unchanged() {
         let framed = b"5;chunk-signature=ab\r\nhello\r\n0;chunk-signature=cd\r\n\r\n";
         assert_eq!(pass(Signing::Signed, &[&framed[..9], &framed[9..]]).expect("frames"), framed.to_vec());
+    }
+
+    #[test]
+    fn of_what_nobody_signed_only_the_content_is_passed_on() {
+        let mut frames = Frames::new(Signing::Anonymous);
+        let mut out = VecDeque::new();
+        for piece in [&b"5\r\nhe"[..], b"llo\r\n"] {
+            frames.push(Bytes::copy_from_slice(piece), &mut out).expect("frames");
+            assert_eq!(frames.end(), Err(FrameFault::Unfinished));
+        }
+        for piece in [&b"0\r\n"[..], b"x-amz-checksum-crc32:", b"NhCmhg==\r\n\r\n"] {
+            frames.push(Bytes::copy_from_slice(piece), &mut out).expect("frames");
+        }
+        assert_eq!(out.into_iter().flatten().collect::<Vec<u8>>(), b"hello");
+        assert_eq!(frames.end(), Ok(b"x-amz-checksum-crc32:NhCmhg==\r\n\r\n".to_vec()));
+        let endless = [b"0\r\n".as_slice(), &[b't'; 5000]].concat();
+        assert_eq!(pass(Signing::Anonymous, &[&endless]), Err(FrameFault::Malformed));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::collected::{Collected, Digests};
 use super::frames::{Frames, Signing};
 use super::request_body::RequestBody;
+use crate::api::post::is_form;
 use crate::api::request_log::RequestTrace;
 use crate::api::s3::Fault;
+use crate::api::wire::Trailers;
 use actix_web::web::Payload;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use std::sync::Arc;
@@ -19,8 +21,16 @@ pub fn convert(
     let method =
         Method::from_bytes(request.method().as_str().as_bytes()).map_err(|error| malformed(error.to_string()))?;
     let uri = Uri::try_from(request.uri().to_string()).map_err(|error| malformed(error.to_string()))?;
-    let headers = headers(request)?;
-    let body = body(&method, &uri, &headers, payload, trace);
+    let mut headers = headers(request)?;
+    let trailers = if method == Method::PUT && is_unsigned(&uri, &headers) { unframe(&mut headers) } else { None };
+    let body = match &trailers {
+        Some(trailers) => {
+            let frames = Frames::new(Signing::Anonymous);
+            let inner = RequestBody::new(payload, Some(frames), None, Arc::clone(trace));
+            s3s::Body::http_body_unsync(inner.with_trailers(trailers.clone()))
+        }
+        None => body(&method, &uri, &headers, payload, trace),
+    };
     let mut converted = s3s::HttpRequest::new(body);
     *converted.method_mut() = method;
     *converted.uri_mut() = uri;
@@ -31,7 +41,33 @@ pub fn convert(
     };
     *converted.headers_mut() = headers;
     converted.extensions_mut().insert(Arc::clone(trace));
+    if let Some(trailers) = trailers {
+        converted.extensions_mut().insert(trailers);
+    }
     Ok(converted)
+}
+
+/// Nobody claims to have signed it.
+fn is_unsigned(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut names = uri.query().unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    let in_query = names.any(|name| matches!(name, "X-Amz-Signature" | "Signature"));
+    !in_query && !headers.contains_key(header::AUTHORIZATION)
+}
+
+/// Where the body of such a request has a framing, the headers are made those of its content; what comes after the last
+/// chunk will be in what is returned.
+fn unframe(headers: &mut HeaderMap) -> Option<Trailers> {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let coded =
+        text(&header::CONTENT_ENCODING).split(',').any(|coding| coding.trim().eq_ignore_ascii_case("aws-chunked"));
+    if !coded && !text(&s3s::header::X_AMZ_CONTENT_SHA256).starts_with("STREAMING-") {
+        return None;
+    }
+    let length = headers.get(s3s::header::X_AMZ_DECODED_CONTENT_LENGTH)?.clone();
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(s3s::header::X_AMZ_CONTENT_SHA256);
+    Some(Trailers::default())
 }
 
 fn headers(request: &actix_web::HttpRequest) -> Result<HeaderMap, Fault> {
@@ -57,8 +93,11 @@ fn body(method: &Method, uri: &Uri, headers: &HeaderMap, payload: Payload, trace
     if !chunked && length.unwrap_or(0) == 0 {
         return s3s::Body::empty();
     }
-    let inner = RequestBody::new(payload, frames(headers), length.filter(|_| !chunked), Arc::clone(trace));
-    if *method == Method::POST {
+    let is_form = is_form(method, headers);
+    let frames = if is_form { None } else { frames(headers) };
+    let inner = RequestBody::new(payload, frames, length.filter(|_| !chunked), Arc::clone(trace));
+    // A form is read as it comes, other bodies of POST whole.
+    if *method == Method::POST && !is_form {
         let of_object = uri.query().is_some_and(|query| !query.split('&').any(|name| name.starts_with("delete")));
         let digests = Digests::of(headers, of_object);
         return s3s::Body::http_body_unsync(Collected::new(inner, digests, Arc::clone(trace)));
@@ -75,4 +114,42 @@ fn frames(headers: &HeaderMap) -> Option<Frames> {
         _ => return None,
     };
     Some(Frames::new(signing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_unsigned, unframe};
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        HeaderMap::from_iter(
+            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+        )
+    }
+
+    #[test]
+    fn a_framing_that_nobody_signed_is_taken_off_the_head() {
+        for framing in
+            [("content-encoding", "gzip, aws-chunked"), ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")]
+        {
+            let mut framed =
+                headers(&[framing, ("x-amz-decoded-content-length", "5"), ("transfer-encoding", "chunked")]);
+            assert!(unframe(&mut framed).is_some());
+            assert_eq!(framed.get("content-length").map(|length| length.as_bytes()), Some(&b"5"[..]));
+            assert!(!framed.contains_key("transfer-encoding") && !framed.contains_key("x-amz-content-sha256"));
+        }
+        for plain in [&[("content-encoding", "gzip")][..], &[("content-encoding", "aws-chunked")], &[]] {
+            assert!(unframe(&mut headers(plain)).is_none(), "{plain:?}");
+        }
+    }
+
+    #[test]
+    fn a_claim_to_have_signed_is_in_the_head_or_in_the_url() {
+        let plain = Uri::from_static("/b/k?versionId=v");
+        assert!(is_unsigned(&plain, &HeaderMap::new()));
+        assert!(!is_unsigned(&plain, &headers(&[("authorization", "")])));
+        for uri in ["/b/k?X-Amz-Signature=s", "/b/k?a&Signature=s"] {
+            assert!(!is_unsigned(&Uri::from_static(uri), &HeaderMap::new()), "{uri}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::frames::Frames;
 use super::pace::Pace;
 use crate::api::request_log::RequestTrace;
+use crate::api::wire::Trailers;
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures::Stream;
@@ -28,6 +29,8 @@ pub struct RequestBody {
     pace: Pace,
     waiting: Option<Waiting>,
     trace: Arc<RequestTrace>,
+    /// For what comes after the content, where its framing is taken apart here.
+    trailers: Option<Trailers>,
 }
 
 struct Waiting {
@@ -46,7 +49,23 @@ impl RequestBody {
             pace: Pace::default(),
             waiting: None,
             trace,
+            trailers: None,
         }
+    }
+
+    pub fn with_trailers(self, trailers: Trailers) -> Self {
+        Self { trailers: Some(trailers), ..self }
+    }
+
+    /// At the end of what the connection has.
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let kept = self.frames.as_mut().map(Frames::end).transpose();
+        match (kept, &self.trailers) {
+            (Err(fault), _) => return Poll::Ready(Some(Err(Box::new(fault)))),
+            (Ok(Some(kept)), Some(trailers)) => trailers.put(&kept),
+            (Ok(_), _) => {}
+        }
+        Poll::Ready(None)
     }
 
     /// The next bytes from the connection, or the client's failure to send any.
@@ -99,6 +118,7 @@ impl Body for RequestBody {
                         return Poll::Ready(Some(Err(Box::new(fault))));
                     }
                 }
+                (None, _) => return this.end(),
                 (next, _) => return Poll::Ready(next.map(|chunk| chunk.map(Frame::data))),
             }
         }

@@ -1,13 +1,29 @@
-//! Who may do what, and what is refused before an operation begins: the root key's secret for s3s to verify signatures
-//! with; the parts of a signature that s3s leaves open (what must be signed, for which service, for how long); operations
-//! and features that do not exist here. Anonymous requests are refused.
+//! Who may do what, and what is refused before an operation begins: the secrets for s3s to verify signatures with; who
+//! asks, and whether the policies and grants let it (`judge`, over `policy`); operations and features that do not exist
+//! here.
+
+pub mod caller;
+mod conditions;
+mod judge;
+mod request;
+mod unsupported;
+
+pub use judge::{Authority, Guarded, Judge, Subject};
 
 use super::errors::Fault;
-use super::percent::parameter;
-use super::unsupported;
+use super::settings::told::Origin;
+use crate::actors::gateway::{Gateway, StoreError};
+use crate::actors::meta::MetaView;
+use crate::api::iam::{IamService, request_keys};
+use crate::api::identity::{
+    Asking, IdentityError, PrincipalKind, ResolveError, Resolved, TokenFault, resolve, secret_key,
+};
 use crate::api::request_log::RequestTrace;
+use crate::api::wire::signer;
 use crate::limits::{XML_BODIES_BYTES_MAX, XML_BODY_BYTES_MAX};
+use caller::Caller;
 use http::{HeaderMap, Uri, header};
+use request::Request;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3Result};
@@ -16,10 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// AWS: a presigned URL is good for at most a week.
-const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 /// How long a request waits for room to hold its XML.
-const XML_ROOM_WAIT: Duration = Duration::from_secs(10);
+const XML_ROOM_WAIT: Duration = crate::limits::ADMISSION_WAIT_MAX;
 /// The unit in which that room is handed out.
 const XML_ROOM_UNIT_BYTES: usize = 1024;
 
@@ -36,53 +50,113 @@ impl fmt::Debug for Credentials {
     }
 }
 
-#[async_trait::async_trait]
-impl S3Auth for Credentials {
-    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        if access_key == self.access_key {
-            Ok(SecretKey::from(self.secret_key.as_str()))
-        } else {
-            Err(Fault::InvalidAccessKey.into())
-        }
-    }
-}
-
 /// Operations that exist here; s3s knows more.
-const OPERATIONS: [&str; 22] = [
+const OPERATIONS: [&str; 88] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
     "CopyObject",
     "CreateBucket",
     "CreateMultipartUpload",
     "DeleteBucket",
+    "DeleteBucketAnalyticsConfiguration",
+    "DeleteBucketCors",
+    "DeleteBucketEncryption",
+    "DeleteBucketIntelligentTieringConfiguration",
+    "DeleteBucketInventoryConfiguration",
+    "DeleteBucketLifecycle",
+    "DeleteBucketMetricsConfiguration",
+    "DeleteBucketOwnershipControls",
+    "DeleteBucketPolicy",
+    "DeleteBucketReplication",
+    "DeleteBucketTagging",
+    "DeleteBucketWebsite",
     "DeleteObject",
+    "DeleteObjectTagging",
     "DeleteObjects",
+    "DeletePublicAccessBlock",
+    "GetBucketAccelerateConfiguration",
+    "GetBucketAcl",
+    "GetBucketAnalyticsConfiguration",
+    "GetBucketCors",
+    "GetBucketEncryption",
+    "GetBucketIntelligentTieringConfiguration",
+    "GetBucketInventoryConfiguration",
+    "GetBucketLifecycleConfiguration",
     "GetBucketLocation",
+    "GetBucketLogging",
+    "GetBucketMetricsConfiguration",
+    "GetBucketNotificationConfiguration",
+    "GetBucketOwnershipControls",
+    "GetBucketPolicy",
+    "GetBucketPolicyStatus",
+    "GetBucketReplication",
+    "GetBucketRequestPayment",
+    "GetBucketTagging",
     "GetBucketVersioning",
+    "GetBucketWebsite",
     "GetObject",
+    "GetObjectAcl",
     "GetObjectAttributes",
+    "GetObjectLegalHold",
+    "GetObjectLockConfiguration",
+    "GetObjectRetention",
+    "GetObjectTagging",
+    "GetPublicAccessBlock",
     "HeadBucket",
     "HeadObject",
+    "ListBucketAnalyticsConfigurations",
+    "ListBucketIntelligentTieringConfigurations",
+    "ListBucketInventoryConfigurations",
+    "ListBucketMetricsConfigurations",
     "ListBuckets",
     "ListMultipartUploads",
+    "ListObjectVersions",
     "ListObjects",
     "ListObjectsV2",
     "ListParts",
+    "PutBucketAccelerateConfiguration",
+    "PutBucketAcl",
+    "PutBucketAnalyticsConfiguration",
+    "PutBucketCors",
+    "PutBucketEncryption",
+    "PutBucketIntelligentTieringConfiguration",
+    "PutBucketInventoryConfiguration",
+    "PutBucketLifecycleConfiguration",
+    "PutBucketLogging",
+    "PutBucketMetricsConfiguration",
+    "PutBucketNotificationConfiguration",
+    "PutBucketOwnershipControls",
+    "PutBucketPolicy",
+    "PutBucketRequestPayment",
+    "PutBucketTagging",
+    "PutBucketVersioning",
+    "PutBucketWebsite",
     "PutObject",
+    "PutObjectAcl",
+    "PutObjectLegalHold",
+    "PutObjectLockConfiguration",
+    "PutObjectRetention",
+    "PutObjectTagging",
+    "PutPublicAccessBlock",
     "UploadPart",
     "UploadPartCopy",
 ];
 
-/// What every request passes after its signature was verified.
+/// Who asks, and whether it may: what s3s verifies signatures with, and what every request passes after its signature was
+/// verified.
+#[derive(Clone)]
 pub struct Gate {
-    owner_id: String,
+    gateway: Gateway,
+    iam: Arc<IamService>,
+    secure: bool,
     /// Room for the XML that requests carry: s3s holds it whole.
     xml_room: Arc<Semaphore>,
 }
 
 impl Gate {
-    pub fn new(owner_id: String) -> Self {
-        Self { owner_id, xml_room: Arc::new(Semaphore::new(XML_BODIES_BYTES_MAX / XML_ROOM_UNIT_BYTES)) }
+    pub fn new(gateway: Gateway, iam: Arc<IamService>, secure: bool) -> Self {
+        let xml_room = Arc::new(Semaphore::new(XML_BODIES_BYTES_MAX / XML_ROOM_UNIT_BYTES));
+        Self { gateway, iam, secure, xml_room }
     }
 
     async fn room_for_xml(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Fault> {
@@ -93,6 +167,98 @@ impl Gate {
         let waited = tokio::time::timeout(XML_ROOM_WAIT, Arc::clone(&self.xml_room).acquire_many_owned(units)).await;
         waited.map_err(|_| full())?.map_err(|_| full())
     }
+
+    /// Who asks with this key. Nobody in particular where nobody signed.
+    async fn judge(&self, cx: &mut S3AccessContext<'_>, access_key: Option<&str>) -> S3Result<Known> {
+        let view = self.gateway.meta().read().await?;
+        let now = self.iam.ambient.clock.unix_ms();
+        let resolved = match access_key {
+            None => None,
+            Some(access_key) => {
+                let token = token(cx.headers(), cx.uri());
+                let directory = self.iam.directory(&view);
+                Some(resolve(&directory, self.iam.locksmith(), access_key, token.as_deref(), now).map_err(refusal)?)
+            }
+        };
+        let asking = match &resolved {
+            Some(resolved) => Asking::of(resolved, &self.iam.parsed).map_err(|error| internal(&error))?,
+            None => Asking::anonymous(),
+        };
+        let origin = Origin::of(cx.extensions_mut());
+        let judge = self.before(asking, view, cx.headers(), cx.uri(), origin);
+        Ok(Known { judge: Arc::new(judge), resolved })
+    }
+
+    /// Nobody in particular, who asks for something outside s3s. Of the head only what any browser says counts:
+    /// parameters mean nothing there, and a signature that nobody looks at can meet no condition.
+    pub async fn anonymous(&self, headers: &HeaderMap, origin: Origin) -> S3Result<Arc<Judge>> {
+        let view = self.gateway.meta().read().await?;
+        let told = [header::REFERER, header::USER_AGENT].into_iter().filter_map(|name| {
+            let value = headers.get(&name)?.clone();
+            Some((name, value))
+        });
+        let told = HeaderMap::from_iter(told);
+        Ok(Arc::new(self.before(Asking::anonymous(), view, &told, &Uri::default(), origin)))
+    }
+
+    /// Who asks, with all that the request says.
+    fn before(&self, asking: Asking, view: MetaView, headers: &HeaderMap, uri: &Uri, origin: Origin) -> Judge {
+        let now = self.iam.ambient.clock.unix_ms();
+        let source_ip = Some(origin.source_ip).filter(|address| !address.is_empty());
+        let facts = conditions::facts(headers, source_ip, self.secure, &self.iam.region);
+        let mut context = asking.context();
+        context.extend(request_keys(&facts, now));
+        conditions::add(&mut context, headers, uri, now);
+        Judge { asking, context, view, iam: Arc::clone(&self.iam), request_id: origin.request_id }
+    }
+}
+
+/// A request whose sender is known, or known to be nobody.
+struct Known {
+    judge: Arc<Judge>,
+    resolved: Option<Resolved>,
+}
+
+fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let in_header = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+    let token = in_header.map(str::to_owned).or_else(|| conditions::parameter(uri, "X-Amz-Security-Token"));
+    token.filter(|token| !token.is_empty())
+}
+
+fn refusal(error: ResolveError) -> S3Error {
+    match error {
+        ResolveError::UnknownKey => Fault::InvalidAccessKey.into(),
+        ResolveError::Token(TokenFault::Invalid) => Fault::InvalidToken.into(),
+        ResolveError::Token(TokenFault::Expired) => Fault::ExpiredToken.into(),
+        ResolveError::Directory(error) => internal(&error),
+    }
+}
+
+fn internal(error: &IdentityError) -> S3Error {
+    match error {
+        IdentityError::Unavailable(why) => StoreError::Unavailable { why: why.clone() }.into(),
+        other => StoreError::Internal { why: other.to_string() }.into(),
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Gate {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key == self.iam.root.access_key {
+            return Ok(SecretKey::from(self.iam.root.secret_key.as_str()));
+        }
+        let view = self.gateway.meta().read().await?;
+        let now = self.iam.ambient.clock.unix_ms();
+        let secret = secret_key(&self.iam.directory(&view), self.iam.locksmith(), access_key, now);
+        Ok(SecretKey::from(secret.map_err(refusal)?.as_str()))
+    }
+}
+
+/// Operations whose bodies s3s holds whole.
+fn takes_xml(operation: &str) -> bool {
+    let object = matches!(operation, "PutObject");
+    matches!(operation, "CompleteMultipartUpload" | "CreateBucket" | "DeleteObjects")
+        || (operation.starts_with("Put") && !object)
 }
 
 /// Room held until the request has been dropped. Extensions of a request must be cloneable.
@@ -109,23 +275,33 @@ impl S3Access for Gate {
         let refused = Fault::NotImplemented(format!("The operation {name} is not implemented."));
         let bucket = cx.s3_path().get_bucket_name().map(str::to_owned);
         let key = cx.s3_path().get_object_key().map(str::to_owned);
-        let access_key = cx.credentials().map(|credentials| credentials.access_key.clone());
+        let signer = signer(cx);
+        let access_key = signer.as_ref().ok().cloned().flatten();
         if let Some(trace) = cx.extensions_mut().get::<Arc<RequestTrace>>() {
-            trace.resolved(operation.unwrap_or("Other"), bucket, key, access_key);
+            trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key.clone());
         }
-        if cx.credentials().is_none() {
-            return Err(Fault::AccessDenied("Anonymous access is not allowed: the request must be signed.").into());
-        }
-        if is_version_2(cx.uri()) {
-            check_version_2(operation.unwrap_or_default(), cx.headers())?;
-        } else {
-            check_signature_covers(cx.headers(), cx.uri())?;
+        signer?;
+        let known = self.judge(cx, access_key.as_deref()).await?;
+        if let (Some(resolved), Some(trace)) = (&known.resolved, cx.extensions_mut().get::<Arc<RequestTrace>>()) {
+            trace.asked_by(requester(resolved));
         }
         let Some(operation) = operation else {
-            return Err(refused.into());
+            let anonymous = known.resolved.is_none();
+            return Err(if anonymous { Fault::AccessDenied("Access Denied") } else { refused }.into());
         };
-        unsupported::check(cx.headers(), cx.uri(), &self.owner_id)?;
-        if matches!(operation, "CompleteMultipartUpload" | "CreateBucket" | "DeleteObjects") {
+        if known.resolved.is_none() && conditions::overrides_answer(cx.uri()) {
+            let why = "Request specific response headers cannot be used for anonymous GET requests.";
+            return Err(Fault::InvalidRequest(why.to_owned()).into());
+        }
+        unsupported::check(cx.headers())?;
+        let asks = conditions::asks(operation, cx.headers(), cx.uri());
+        let question = Request { operation, bucket: bucket.as_deref(), key: key.as_deref(), asks };
+        let guarded = question.check(&known.judge, cx.headers(), cx.uri())?;
+        cx.extensions_mut().insert(caller(&known, asks.bypass));
+        if let Some(guarded) = guarded {
+            cx.extensions_mut().insert(Authority { judge: known.judge, guarded: Arc::new(guarded) });
+        }
+        if takes_xml(operation) {
             let room = XmlRoom { _held: Arc::new(self.room_for_xml(cx.headers()).await.map_err(S3Error::from)?) };
             cx.extensions_mut().insert(room);
         }
@@ -133,175 +309,19 @@ impl S3Access for Gate {
     }
 }
 
-/// A signature's scope and the headers that it covers, from the header or the query.
-struct Scope {
-    service: String,
-    signed_headers: String,
+/// As access logs call who asks: an account by its canonical id, anybody within it by name.
+fn requester(resolved: &Resolved) -> String {
+    let principal = &resolved.principal;
+    if principal.kind == PrincipalKind::Root { principal.canonical_id.clone() } else { principal.arn.clone() }
 }
 
-impl Scope {
-    fn find(headers: &HeaderMap, uri: &Uri) -> Option<Self> {
-        let (credential, signed_headers) = match headers.get(header::AUTHORIZATION) {
-            Some(value) => {
-                let fields = value.to_str().ok()?.split_once(' ')?.1;
-                let field = |name: &str| {
-                    let mut fields = fields.split(',').map(str::trim);
-                    fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-                };
-                (field("Credential")?, field("SignedHeaders")?)
-            }
-            None => {
-                let query = uri.query();
-                (parameter(query, "X-Amz-Credential")?, parameter(query, "X-Amz-SignedHeaders")?)
-            }
-        };
-        // An access key may hold slashes; the scope is the last four fields.
-        let service = credential.rsplit('/').nth(1)?.to_owned();
-        Some(Self { service, signed_headers })
-    }
-}
-
-/// AWS's rule, so that nothing that steers a request can be added to it on its way: the host and every `x-amz-` header
-/// must be signed.
-fn check_signature_covers(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
-    let Some(scope) = Scope::find(headers, uri) else {
-        return Err(Fault::AccessDenied("The request's signature has no scope."));
-    };
-    if scope.service != "s3" {
-        return Err(Fault::AccessDenied("The request is signed for another service than s3."));
-    }
-    let signed = |name: &str| scope.signed_headers.split(';').any(|one| one.eq_ignore_ascii_case(name));
-    if !signed("host") {
-        return Err(Fault::AccessDenied("The Host header must be signed."));
-    }
-    let in_query = !headers.contains_key(header::AUTHORIZATION);
-    let unsigned = headers.keys().map(|name| name.as_str()).find(|name| {
-        // A presigned URL's payload is verified against this header whether it was signed or not.
-        let harmless = in_query && *name == "x-amz-content-sha256";
-        name.starts_with("x-amz-") && !harmless && !signed(name)
-    });
-    match unsigned {
-        Some(_) => Err(Fault::AccessDenied("There were headers present in the request which were not signed.")),
-        None => Ok(()),
-    }
-}
-
-/// A URL presigned with signature version 2: what boto3 and the aws tool make unless told otherwise. s3s verifies it.
-fn is_version_2(uri: &Uri) -> bool {
-    parameter(uri.query(), "Signature").is_some()
-}
-
-/// Version 2 signs the method, the path, the `x-amz-` headers and some parameters, so such a URL is good for the three
-/// operations whose meaning those determine.
-fn check_version_2(operation: &str, headers: &HeaderMap) -> Result<(), Fault> {
-    if !matches!(operation, "GetObject" | "HeadObject" | "PutObject") {
-        return Err(Fault::AccessDenied("A URL presigned with signature version 2 can only read or write an object."));
-    }
-    let framed = |value: &header::HeaderValue| value.as_bytes().starts_with(b"STREAMING-");
-    if headers.get(s3s::header::X_AMZ_CONTENT_SHA256).is_some_and(framed) {
-        return Err(Fault::NotImplemented("Chunked bodies of presigned requests are not implemented.".to_owned()));
-    }
-    Ok(())
-}
-
-/// What is refused before s3s sees the request at all.
-pub fn refuse_early(method: &http::Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let query = uri.query();
-    if text(header::AUTHORIZATION).starts_with("AWS ") {
-        return Err(Fault::InvalidRequest(
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.".to_owned(),
-        ));
-    }
-    // s3s would hold the form's file in memory.
-    if *method == http::Method::POST
-        && text(header::CONTENT_TYPE).to_ascii_lowercase().starts_with("multipart/form-data")
-    {
-        return Err(Fault::NotImplemented("Browser-based uploads by POST are not implemented.".to_owned()));
-    }
-    if let Some(seconds) = parameter(query, "X-Amz-Expires")
-        && !seconds.parse::<u64>().is_ok_and(|seconds| (1..=PRESIGNED_SECONDS_MAX).contains(&seconds))
-    {
-        return Err(Fault::InvalidQueryAuth(
-            "X-Amz-Expires must be a number of seconds, at least 1 and at most a week (604800).".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{check_signature_covers, check_version_2, is_version_2, refuse_early};
-    use crate::api::s3::errors::Fault;
-    use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        HeaderMap::from_iter(
-            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
-        )
-    }
-
-    const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, \
-                          SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=00";
-
-    #[test]
-    fn every_header_that_steers_a_request_must_be_signed() {
-        let root = Uri::from_static("/b/k");
-        let base =
-            [("authorization", SIGNED), ("x-amz-date", "d"), ("x-amz-content-sha256", "s"), ("range", "bytes=0-")];
-        assert_eq!(check_signature_covers(&headers(&base), &root), Ok(()));
-        let mut added = base.to_vec();
-        added.push(("x-amz-copy-source", "/other/secret"));
-        assert!(matches!(check_signature_covers(&headers(&added), &root), Err(Fault::AccessDenied(_))));
-    }
-
-    #[test]
-    fn a_signature_for_another_service_or_without_the_host_is_refused() {
-        let root = Uri::from_static("/");
-        for signed in [
-            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=00",
-            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, SignedHeaders=date, Signature=00",
-            "AWS4-HMAC-SHA256",
-        ] {
-            let headers = headers(&[("authorization", signed)]);
-            assert!(matches!(check_signature_covers(&headers, &root), Err(Fault::AccessDenied(_))), "{signed}");
-        }
-    }
-
-    #[test]
-    fn a_presigned_url_is_held_to_the_same_rule() {
-        let uri = Uri::from_static(
-            "/b/k?X-Amz-Credential=K%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-SignedHeaders=host",
-        );
-        assert_eq!(check_signature_covers(&headers(&[("x-amz-content-sha256", "s")]), &uri), Ok(()));
-        let tagged = headers(&[("x-amz-storage-class", "STANDARD")]);
-        assert!(matches!(check_signature_covers(&tagged, &uri), Err(Fault::AccessDenied(_))));
-    }
-
-    #[test]
-    fn a_url_of_version_2_reads_or_writes_one_object_and_no_more() {
-        let none = HeaderMap::new();
-        for operation in ["GetObject", "HeadObject", "PutObject"] {
-            assert_eq!(check_version_2(operation, &none), Ok(()));
-        }
-        for operation in ["ListObjects", "DeleteObject", "UploadPart", "DeleteObjects"] {
-            assert!(matches!(check_version_2(operation, &none), Err(Fault::AccessDenied(_))), "{operation}");
-        }
-        let framed = headers(&[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")]);
-        assert!(matches!(check_version_2("PutObject", &framed), Err(Fault::NotImplemented(_))));
-        assert!(is_version_2(&Uri::from_static("/b/k?AWSAccessKeyId=k&Signature=s&Expires=1")));
-        assert!(!is_version_2(&Uri::from_static("/b/k?X-Amz-Signature=s")));
-    }
-
-    #[test]
-    fn legacy_signatures_forms_and_endless_urls_are_refused_at_the_door() {
-        let refused = |method: Method, uri: &'static str, pairs: &[(&'static str, &'static str)]| {
-            refuse_early(&method, &Uri::from_static(uri), &headers(pairs)).is_err()
-        };
-        assert!(refused(Method::GET, "/b", &[("authorization", "AWS key:signature")]));
-        assert!(refused(Method::POST, "/b", &[("content-type", "multipart/form-data; boundary=x")]));
-        assert!(refused(Method::GET, "/b/k?X-Amz-Expires=604801", &[]));
-        assert!(refused(Method::GET, "/b/k?X-Amz-Expires=0", &[]));
-        assert!(!refused(Method::GET, "/b/k?X-Amz-Expires=604800", &[("authorization", SIGNED)]));
+fn caller(known: &Known, bypass_governance: bool) -> Caller {
+    match &known.resolved {
+        Some(resolved) => Caller {
+            account: Some(resolved.principal.canonical_id.clone()),
+            display_name: resolved.principal.account_name.clone(),
+            bypass_governance,
+        },
+        None => Caller { account: None, display_name: String::new(), bypass_governance: false },
     }
 }

@@ -3,8 +3,9 @@
 use super::errors::{Fault, trailer_missing};
 use crate::actors::gateway::TrailerChecksum;
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use crate::api::wire::Trailers;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{Extensions, HeaderMap, HeaderName, header};
 use s3s::TrailingHeaders;
 use s3s::dto;
 
@@ -17,6 +18,8 @@ const ALGORITHMS: [(ChecksumAlgorithm, HeaderName, &str); 5] = [
     (ChecksumAlgorithm::Sha256, s3s::header::X_AMZ_CHECKSUM_SHA256, dto::ChecksumAlgorithm::SHA256),
 ];
 const X_AMZ_TRAILER: &str = "x-amz-trailer";
+/// What S3 computes of an object that comes without a checksum, and keeps with it.
+pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
 pub fn algorithm_name(algorithm: ChecksumAlgorithm) -> &'static str {
     match algorithm {
@@ -103,10 +106,32 @@ pub struct UploadChecksum {
     pub trailer: Option<TrailerChecksum>,
 }
 
+/// Where the trailer of a body will be, once that has been read to its end.
+pub enum Trailing {
+    /// s3s took the framing apart.
+    Verified(TrailingHeaders),
+    /// Nobody signed it.
+    Anonymous(Trailers),
+}
+
+impl Trailing {
+    pub fn of(extensions: &Extensions, verified: Option<TrailingHeaders>) -> Option<Self> {
+        let anonymous = || extensions.get::<Trailers>().cloned().map(Self::Anonymous);
+        verified.map(Self::Verified).or_else(anonymous)
+    }
+
+    fn take(&self) -> Option<HeaderMap> {
+        match self {
+            Self::Verified(trailing) => trailing.take(),
+            Self::Anonymous(trailers) => trailers.take(),
+        }
+    }
+}
+
 /// By header, by trailer, or where the client gives none, by what the upload asked for (`otherwise`).
 pub fn of_upload(
     headers: &HeaderMap,
-    trailing: Option<TrailingHeaders>,
+    trailing: Option<Trailing>,
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<UploadChecksum, Fault> {
     let header = of_headers(headers)?;
@@ -155,7 +180,7 @@ pub fn of_upload(
     Ok(UploadChecksum { checksum: otherwise.map(|algorithm| (algorithm, None)), trailer: None })
 }
 
-fn read_trailer(trailing: TrailingHeaders, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
+fn read_trailer(trailing: Trailing, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
     Box::new(move || {
         let text = trailing.take().and_then(|found| found.get(&name)?.to_str().ok().map(str::to_owned));
         let value = text.and_then(|text| parse_digest(algorithm, &text).ok());
@@ -164,6 +189,11 @@ fn read_trailer(trailing: TrailingHeaders, algorithm: ChecksumAlgorithm, name: H
             None => Err(trailer_missing(name.as_str())),
         })
     })
+}
+
+/// Whether a request says what the checksum of its content is.
+pub fn gives_any(headers: &HeaderMap) -> bool {
+    ALGORITHMS.iter().any(|(_, name, _)| headers.contains_key(name)) || of_trailer(headers).is_some()
 }
 
 /// Which checksum an upload in parts is to have, and how those of its parts combine.

@@ -1,173 +1,33 @@
 //! The map from what can go wrong to S3's error codes, statuses and messages. No other file names a code.
 
+mod fault;
+mod grant;
+mod wire;
+
+pub use fault::Fault;
+pub use grant::GrantFault;
+pub use wire::WireFault;
+
 use crate::actors::gateway::StoreError;
 use crate::actors::meta::{ChecksumAlgorithm, KvError, MetaError, Refusal};
+use crate::api::post::FormFault;
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use fault::{MALFORMED_XML, code_of, custom, message_of};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{HttpResponse, S3Error, S3ErrorCode, StdError};
 
 /// After how many seconds a client may try again what is unavailable.
 const RETRY_AFTER_SECONDS: &str = "2";
 
-/// What a request can be told that the store itself does not say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    AccessDenied(&'static str),
-    BadDigest(String),
-    BucketOwnerDiffers,
-    EntityTooLarge,
-    IncompleteBody,
-    Internal(String),
-    InvalidAccessKey,
-    InvalidArgument(String),
-    InvalidContentSha256,
-    InvalidDigest,
-    InvalidLocationConstraint,
-    InvalidPart,
-    InvalidPartNumber,
-    /// Of a presigned URL.
-    InvalidQueryAuth(String),
-    InvalidRange {
-        size_bytes: u64,
-    },
-    InvalidRedirect,
-    InvalidRequest(String),
-    InvalidStorageClass,
-    /// XML that says something that the operation has no meaning for.
-    MalformedXml,
-    MetadataTooLarge,
-    MissingContentLength,
-    NoSuchBucket,
-    NoSuchKey,
-    NoSuchUpload,
-    NotImplemented(String),
-    /// The reader has this version already; the headers tell it which.
-    NotModified(Box<HeaderMap>),
-    PreconditionFailed,
-    RequestHeadersTooLarge,
-    RequestTimeout,
-    /// Of a chunk of a body, or of its trailer.
-    SignatureDoesNotMatch,
-    SlowDown(String),
-}
-
-impl From<Fault> for S3Error {
-    fn from(fault: Fault) -> Self {
-        let mut error = S3Error::with_message(code_of(&fault), message_of(&fault).to_owned());
-        match fault {
-            Fault::InvalidRange { size_bytes } => {
-                if let Ok(value) = HeaderValue::try_from(format!("bytes */{size_bytes}")) {
-                    error.set_headers(xml_headers([(CONTENT_RANGE, value)]));
-                }
-            }
-            Fault::InvalidPartNumber => error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE),
-            Fault::RequestHeadersTooLarge
-            | Fault::InvalidContentSha256
-            | Fault::InvalidQueryAuth(_)
-            | Fault::InvalidRedirect => error.set_status_code(StatusCode::BAD_REQUEST),
-            Fault::NotModified(headers) => error.set_headers(*headers),
-            Fault::SlowDown(_) => error.set_headers(retry_headers()),
-            _ => {}
-        }
-        error
-    }
-}
-
-fn code_of(fault: &Fault) -> S3ErrorCode {
-    match fault {
-        Fault::AccessDenied(_) | Fault::BucketOwnerDiffers => S3ErrorCode::AccessDenied,
-        Fault::BadDigest(_) => S3ErrorCode::BadDigest,
-        Fault::EntityTooLarge => S3ErrorCode::EntityTooLarge,
-        Fault::IncompleteBody => S3ErrorCode::IncompleteBody,
-        Fault::Internal(_) => S3ErrorCode::InternalError,
-        Fault::InvalidAccessKey => S3ErrorCode::InvalidAccessKeyId,
-        Fault::InvalidArgument(_) => S3ErrorCode::InvalidArgument,
-        Fault::InvalidContentSha256 => custom("XAmzContentSHA256Mismatch"),
-        Fault::InvalidDigest => S3ErrorCode::InvalidDigest,
-        Fault::InvalidLocationConstraint => S3ErrorCode::InvalidLocationConstraint,
-        Fault::InvalidPart => S3ErrorCode::InvalidPart,
-        Fault::InvalidPartNumber => custom("InvalidPartNumber"),
-        Fault::InvalidQueryAuth(_) => custom("AuthorizationQueryParametersError"),
-        Fault::InvalidRange { .. } => S3ErrorCode::InvalidRange,
-        Fault::InvalidRedirect => custom("InvalidRedirectLocation"),
-        Fault::InvalidRequest(_) => S3ErrorCode::InvalidRequest,
-        Fault::InvalidStorageClass => S3ErrorCode::InvalidStorageClass,
-        Fault::MalformedXml => S3ErrorCode::MalformedXML,
-        Fault::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
-        Fault::MissingContentLength => S3ErrorCode::MissingContentLength,
-        Fault::NoSuchBucket => S3ErrorCode::NoSuchBucket,
-        Fault::NoSuchKey => S3ErrorCode::NoSuchKey,
-        Fault::NoSuchUpload => S3ErrorCode::NoSuchUpload,
-        Fault::NotImplemented(_) => S3ErrorCode::NotImplemented,
-        Fault::NotModified(_) => S3ErrorCode::NotModified,
-        Fault::PreconditionFailed => S3ErrorCode::PreconditionFailed,
-        Fault::RequestHeadersTooLarge => custom("RequestHeaderSectionTooLarge"),
-        Fault::RequestTimeout => S3ErrorCode::RequestTimeout,
-        Fault::SignatureDoesNotMatch => S3ErrorCode::SignatureDoesNotMatch,
-        Fault::SlowDown(_) => S3ErrorCode::SlowDown,
-    }
-}
-
-/// In S3's own words, where it has some.
-fn message_of(fault: &Fault) -> &str {
-    match fault {
-        Fault::AccessDenied(why) => why,
-        Fault::BadDigest(why)
-        | Fault::Internal(why)
-        | Fault::InvalidArgument(why)
-        | Fault::InvalidQueryAuth(why)
-        | Fault::InvalidRequest(why)
-        | Fault::NotImplemented(why)
-        | Fault::SlowDown(why) => why,
-        Fault::BucketOwnerDiffers => "The bucket is not owned by the expected owner.",
-        Fault::EntityTooLarge => "Your proposed upload exceeds the maximum allowed size.",
-        Fault::IncompleteBody => "You did not provide the number of bytes specified by the Content-Length HTTP header.",
-        Fault::InvalidAccessKey => "The access key ID that you provided does not exist in our records.",
-        Fault::InvalidContentSha256 => "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        Fault::InvalidDigest => "The Content-MD5 or checksum value that you specified is not valid.",
-        Fault::InvalidLocationConstraint => "The specified location constraint is not the region of this store.",
-        Fault::InvalidPart => INVALID_PART,
-        Fault::InvalidPartNumber => "The requested partnumber is not satisfiable.",
-        Fault::InvalidRange { .. } => "The requested range is not satisfiable.",
-        Fault::InvalidRedirect => "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-        Fault::InvalidStorageClass => "The storage class you specified is not valid: only STANDARD is.",
-        Fault::MalformedXml => MALFORMED_XML,
-        Fault::MetadataTooLarge => "Your metadata headers exceed the maximum allowed metadata size.",
-        Fault::MissingContentLength => "You must provide the Content-Length HTTP header.",
-        Fault::NoSuchBucket => "The specified bucket does not exist.",
-        Fault::NoSuchKey => "The specified key does not exist.",
-        Fault::NoSuchUpload => NO_SUCH_UPLOAD,
-        Fault::NotModified(_) => "Not modified.",
-        Fault::PreconditionFailed => "At least one of the preconditions you specified did not hold.",
-        Fault::RequestHeadersTooLarge => {
-            "Your request header section exceeds the maximum allowed request header section size."
-        }
-        Fault::RequestTimeout => REQUEST_TIMEOUT,
-        Fault::SignatureDoesNotMatch => "The signature of a chunk of the body, or of its trailer, does not match.",
-    }
-}
-
-const MALFORMED_XML: &str =
-    "The XML you provided was not well-formed or did not validate against our published schema.";
-const REQUEST_TIMEOUT: &str =
-    "Your socket connection to the server was not read from or written to within the timeout period.";
-const INVALID_PART: &str =
-    "One or more of the specified parts could not be found, or its entity tag or checksum does not match.";
-const NO_SUCH_UPLOAD: &str = "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
-
-fn custom(code: &'static str) -> S3ErrorCode {
-    S3ErrorCode::Custom(code.into())
-}
-
 /// Headers of an error's answer replace those that s3s would set, so the type of the body must be among them.
-fn xml_headers<const N: usize>(headers: [(HeaderName, HeaderValue); N]) -> HeaderMap {
+pub(in crate::api::s3) fn xml_headers<const N: usize>(headers: [(HeaderName, HeaderValue); N]) -> HeaderMap {
     let mut map = HeaderMap::from_iter(headers);
     map.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     map
 }
 
-fn retry_headers() -> HeaderMap {
+pub(in crate::api::s3) fn retry_headers() -> HeaderMap {
     xml_headers([(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
 }
 
@@ -290,6 +150,20 @@ impl From<Refusal> for S3Error {
                 Fault::InvalidRequest("The request is not valid.".to_owned()).into()
             }
             Refusal::Forgotten => StoreError::OutcomeUnknown.into(),
+            Refusal::NoSuchVersion => Fault::NoSuchVersion.into(),
+            Refusal::IsDeleteMarker => Fault::MethodNotAllowed.into(),
+            Refusal::Locked => Fault::Locked.into(),
+            Refusal::LockNotEnabled => Fault::LockNotEnabled.into(),
+            Refusal::LockNeedsVersioning => Fault::LockNeedsVersioning.into(),
+            Refusal::QuotaExceeded => Fault::QuotaExceeded.into(),
+            Refusal::SourceChanged | Refusal::DocumentChanged | Refusal::NotAppendable => {
+                Fault::OperationAborted.into()
+            }
+            Refusal::Versioned => {
+                Fault::InvalidRequest("The operation is for buckets that never had versioning enabled.".to_owned())
+                    .into()
+            }
+            Refusal::TooManyParts => Fault::TooManyParts.into(),
         }
     }
 }
@@ -297,6 +171,9 @@ impl From<Refusal> for S3Error {
 /// What stops a request's body: the faults that s3s and the bridge find while it is read. Those of s3s have no type that
 /// can be named; their text has a fixed form.
 pub fn body_fault(error: &StdError) -> Fault {
+    if let Some(fault) = error.downcast_ref::<FormFault>() {
+        return fault.clone().into();
+    }
     let text = error.to_string();
     let has = |word: &str| text.contains(word);
     if has("BodyStalled") {
@@ -344,19 +221,19 @@ pub fn trailer_missing(name: &str) -> StoreError {
 }
 
 /// One key's failure within a delete of many.
-pub fn entry_of_many(key: &str, refusal: Refusal) -> s3s::dto::Error {
-    let error = S3Error::from(refusal);
+pub fn entry_of_many(key: String, version_id: Option<String>, error: impl Into<S3Error>) -> s3s::dto::Error {
+    let error = error.into();
     s3s::dto::Error {
         code: Some(error.code().as_str().to_owned()),
-        key: Some(key.to_owned()),
+        key: Some(key),
         message: error.message().map(str::to_owned),
-        version_id: None,
+        version_id,
     }
 }
 
 /// The answer to what is refused before s3s sees it, or instead of what it made of it.
-pub fn response(fault: Fault) -> HttpResponse {
-    S3Error::from(fault).to_http_response().unwrap_or_else(|_| {
+pub fn response(error: impl Into<S3Error>) -> HttpResponse {
+    error.into().to_http_response().unwrap_or_else(|_| {
         let mut bare = HttpResponse::new(s3s::Body::from(Bytes::new()));
         *bare.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         bare

@@ -3,7 +3,7 @@
 
 use super::checksums::{ChecksumFields, fields_of};
 use super::errors::Fault;
-use crate::actors::meta::{Body, ETag, Manifest, ObjectHeaders};
+use crate::actors::meta::{ETag, Manifest, ObjectHeaders};
 use crate::limits::USER_METADATA_BYTES_MAX;
 use crate::types::UnixMs;
 use http::{HeaderMap, HeaderName, header};
@@ -154,10 +154,7 @@ pub fn describe(manifest: &Manifest) -> Description {
 
 /// How many parts the object was made of, where it was by multipart upload.
 pub fn parts_count(manifest: &Manifest) -> Option<u16> {
-    match manifest.body {
-        Body::Parts { count } => Some(count),
-        Body::Empty | Body::Inline | Body::Blob(_) => manifest.etag.parts,
-    }
+    manifest.parts().map(|(_, count)| count).or(manifest.etag.parts)
 }
 
 /// The checksum of the whole object, in the headers' form.

@@ -14,6 +14,11 @@ impl Domains {
         Self { domains: domains.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect() }
     }
 
+    /// The bucket that this host names.
+    pub fn bucket(&self, host: &str) -> Option<String> {
+        self.split(host).0
+    }
+
     /// The bucket that this host names, and the domain that it is under.
     fn split(&self, host: &str) -> (Option<String>, String) {
         let name = host
@@ -33,6 +38,29 @@ impl Domains {
     }
 }
 
+/// Which hosts are websites of buckets: `bucket.domain` for each of their domains. Where those and the domains of
+/// `Domains` lie under one another, the longest match counts.
+pub struct WebsiteHosts {
+    all: Domains,
+    /// Those of websites among them.
+    websites: Vec<String>,
+}
+
+impl WebsiteHosts {
+    pub fn new(websites: &[String], domains: &[String]) -> Self {
+        Self { all: Domains::new(&[websites, domains].concat()), websites: Domains::new(websites).domains }
+    }
+
+    /// The bucket whose website this host is.
+    pub fn bucket(&self, host: &str) -> Option<String> {
+        if self.websites.is_empty() {
+            return None;
+        }
+        let (bucket, domain) = self.all.split(host);
+        bucket.filter(|_| self.websites.contains(&domain))
+    }
+}
+
 impl S3Host for Domains {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
         let (bucket, domain) = self.split(host);
@@ -46,7 +74,7 @@ impl S3Host for Domains {
 
 #[cfg(test)]
 mod tests {
-    use super::Domains;
+    use super::{Domains, WebsiteHosts};
 
     #[test]
     fn a_host_under_a_domain_names_a_bucket_and_any_other_does_not() {
@@ -59,5 +87,26 @@ mod tests {
         {
             assert_eq!(bucket(host), None, "{host}");
         }
+    }
+
+    #[test]
+    fn a_host_is_a_website_under_the_domains_of_websites_and_nowhere_else() {
+        let hosts = |websites: &[&str], domains: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+            WebsiteHosts::new(&owned(websites), &owned(domains))
+        };
+        let beside = hosts(&["website.test"], &["s3.test"]);
+        assert_eq!(beside.bucket("photos.website.test").as_deref(), Some("photos"));
+        assert_eq!(beside.bucket("A.b.Website.test:9000").as_deref(), Some("a.b"));
+        for host in ["website.test", "photos.s3.test", "s3.test:9000", "localhost", "127.0.0.1:9000", "xwebsite.test"] {
+            assert_eq!(beside.bucket(host), None, "{host}");
+        }
+        let above = hosts(&["test"], &["s3.test"]);
+        assert_eq!(above.bucket("photos.test").as_deref(), Some("photos"));
+        assert_eq!((above.bucket("s3.test"), above.bucket("photos.s3.test")), (None, None));
+        let below = hosts(&["website.s3.test"], &["s3.test"]);
+        assert_eq!(below.bucket("photos.website.s3.test").as_deref(), Some("photos"));
+        assert_eq!((below.bucket("website.s3.test"), below.bucket("photos.s3.test")), (None, None));
+        assert_eq!(hosts(&[], &["s3.test"]).bucket("photos.s3.test"), None);
     }
 }

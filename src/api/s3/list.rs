@@ -1,16 +1,22 @@
-//! ListObjects and ListObjectsV2: keys in the order of their UTF-8 bytes, common prefixes counted as entries, opaque
+//! ListObjects, ListObjectsV2 and ListObjectVersions: keys in the order of their UTF-8 bytes, common prefixes counted as entries, opaque
 //! continuation tokens.
 
 use super::Store;
 use super::checksums::{algorithm_name, kind_name};
 use super::errors::Fault;
+use super::grants::{Owners, access_of};
 use super::headers::{etag_header, timestamp};
 use super::percent;
-use crate::actors::meta::{ListPage, ListQuery, Listed, Manifest};
+use crate::actors::meta::{
+    DeleteMarker, ListPage, ListQuery, Listed, ListedVersion, Manifest, MetaView, ObjectVersion, Pick, Version,
+    VersionRow,
+};
 use crate::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
+use crate::types::BucketId;
 use s3s::dto::{
-    ChecksumAlgorithm, CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-    ListObjectsV2Output, Object, ObjectStorageClass, Owner,
+    self, ChecksumAlgorithm, CommonPrefix, DeleteMarkerEntry, EncodingType, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    ObjectStorageClass, ObjectVersionStorageClass, Owner,
 };
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -98,30 +104,29 @@ impl Page {
     }
 }
 
-async fn page(
-    store: &Store,
-    bucket: &str,
-    query: ListQuery,
-    writing: &Writing,
-    owner: Option<&Owner>,
-) -> S3Result<Page> {
+async fn page(store: &Store, bucket: &str, query: ListQuery, writing: &Writing, shows_owners: bool) -> S3Result<Page> {
     let (bucket, view) = store.bucket(bucket).await?;
     if query.limit == 0 {
         return Ok(Page { contents: Vec::new(), common_prefixes: Vec::new(), next_after: None });
     }
-    let ListPage { entries, more, next_after } = view.list_objects(bucket.id, &query)?;
+    let ListPage { entries, more, next_after } = view.list_objects(bucket.bucket.id, &query)?;
+    let access = access_of(&view, &bucket)?;
+    let mut owners = shows_owners.then(|| Owners::of(store, &view, &bucket, &access));
     let mut contents = Vec::with_capacity(entries.len());
     let mut common_prefixes = Vec::new();
     for entry in entries {
         match entry {
-            Listed::Item { key, record } => contents.push(object(writing.name(key), record, owner)),
+            Listed::Item { key, record } => {
+                let owner = owners.as_mut().map(|owners| owners.of_object(&record.traits.owner)).transpose()?;
+                contents.push(object(writing.name(key), record.manifest, owner));
+            }
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
         }
     }
     Ok(Page { contents, common_prefixes, next_after: next_after.filter(|_| more) })
 }
 
-fn object(key: String, manifest: Manifest, owner: Option<&Owner>) -> Object {
+fn object(key: String, manifest: Manifest, owner: Option<Owner>) -> Object {
     let checksum = manifest.checksum.as_ref();
     Object {
         checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(algorithm_name(sum.algorithm))]),
@@ -129,7 +134,7 @@ fn object(key: String, manifest: Manifest, owner: Option<&Owner>) -> Object {
         e_tag: Some(etag_header(&manifest.etag)),
         key: Some(key),
         last_modified: Some(timestamp(manifest.modified)),
-        owner: owner.cloned(),
+        owner,
         size: Some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
         storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
         ..Default::default()
@@ -147,8 +152,7 @@ pub async fn list_v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3R
         after: marker(input.marker.clone()),
         limit,
     };
-    let owner = store.owner();
-    let found = page(store, &input.bucket, query, &writing, Some(&owner)).await?;
+    let found = page(store, &input.bucket, query, &writing, true).await?;
     // S3 names the next marker only where a delimiter makes the last key insufficient.
     let next_marker = delimiter.as_ref().and(found.next_after.clone());
     Ok(S3Response::new(ListObjectsOutput {
@@ -180,8 +184,7 @@ pub async fn list_v2(
     };
     let query =
         ListQuery { prefix: input.prefix.clone().unwrap_or_default(), delimiter: delimiter.clone(), after, limit };
-    let owner = input.fetch_owner.unwrap_or(false).then(|| store.owner());
-    let found = page(store, &input.bucket, query, &writing, owner.as_ref()).await?;
+    let found = page(store, &input.bucket, query, &writing, input.fetch_owner.unwrap_or(false)).await?;
     Ok(S3Response::new(ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(writing.name(input.prefix.unwrap_or_default())),
@@ -197,6 +200,101 @@ pub async fn list_v2(
         start_after: input.start_after.map(|after| writing.name(after)),
         request_charged: None,
     }))
+}
+
+pub async fn list_versions(
+    store: &Store,
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    let input = request.input;
+    let writing = Writing::of(input.encoding_type.as_ref())?;
+    let limit = page_limit("max-keys", input.max_keys)?;
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let query = ListQuery {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: delimiter.clone(),
+        after: marker(input.key_marker.clone()),
+        limit,
+    };
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let after = match (query.after.as_deref(), input.version_id_marker.as_deref()) {
+        (_, None | Some("")) => None,
+        (None, Some(_)) => {
+            let why = "A version-id marker cannot be specified without a key marker.";
+            return Err(Fault::InvalidArgument(why.to_owned()).into());
+        }
+        (Some(key), Some(name)) => version_marker(&view, bucket.bucket.id, key, name)?,
+    };
+    let page = view.list_versions(bucket.bucket.id, &query, after)?;
+    let access = access_of(&view, &bucket)?;
+    let mut owners = Owners::of(store, &view, &bucket, &access);
+    let (mut versions, mut delete_markers, mut common_prefixes) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in page.entries {
+        match entry {
+            Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
+            Listed::Item { key, record: ListedVersion { row: VersionRow::Object(version), latest } } => {
+                let owner = owners.of_object(&version.traits.owner)?;
+                versions.push(object_version(writing.name(key), version, latest, owner));
+            }
+            Listed::Item { key, record: ListedVersion { row: VersionRow::DeleteMarker(marker), latest } } => {
+                let owner = owners.of_object(&marker.owner)?;
+                delete_markers.push(delete_marker(writing.name(key), &marker, latest, owner));
+            }
+        }
+    }
+    Ok(S3Response::new(ListObjectVersionsOutput {
+        common_prefixes: Some(common_prefixes),
+        delete_markers: Some(delete_markers),
+        delimiter: delimiter.map(|delimiter| writing.name(delimiter)),
+        encoding_type: input.encoding_type,
+        is_truncated: Some(page.more),
+        key_marker: Some(writing.name(input.key_marker.unwrap_or_default())),
+        max_keys: i32::try_from(limit).ok(),
+        name: Some(input.bucket),
+        next_key_marker: page.next_after.filter(|_| page.more).map(|next| writing.name(next)),
+        next_version_id_marker: page.next_version.filter(|_| page.more).map(|version| version.to_string()),
+        prefix: Some(writing.name(input.prefix.unwrap_or_default())),
+        request_charged: None,
+        version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
+        versions: Some(versions),
+    }))
+}
+
+/// Where in a key to go on. A null version's name does not say; where it has gone, the listing goes on with the next key.
+fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S3Result<Option<Version>> {
+    let unknown = || Fault::InvalidArgument("Invalid version id specified".to_owned());
+    match Pick::parse(name).ok_or_else(unknown)? {
+        Pick::Exact { seq, salt } => Ok(Some(Version { seq, salt, null: false })),
+        pick => Ok(view.version(bucket, key, pick)?.map(|row| row.version())),
+    }
+}
+
+fn object_version(key: String, version: ObjectVersion, latest: bool, owner: Owner) -> dto::ObjectVersion {
+    let manifest = version.manifest;
+    let checksum = manifest.checksum.as_ref();
+    dto::ObjectVersion {
+        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(algorithm_name(sum.algorithm))]),
+        checksum_type: checksum.map(|sum| kind_name(sum.kind)),
+        e_tag: Some(etag_header(&manifest.etag)),
+        is_latest: Some(latest),
+        key: Some(key),
+        last_modified: Some(timestamp(manifest.modified)),
+        owner: Some(owner),
+        restore_status: None,
+        size: Some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
+        storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+        version_id: Some(version.version.to_string()),
+    }
+}
+
+fn delete_marker(key: String, marker: &DeleteMarker, latest: bool, owner: Owner) -> DeleteMarkerEntry {
+    DeleteMarkerEntry {
+        is_latest: Some(latest),
+        key: Some(key),
+        last_modified: Some(timestamp(marker.modified)),
+        owner: Some(owner),
+        version_id: Some(marker.version.to_string()),
+    }
 }
 
 #[cfg(test)]

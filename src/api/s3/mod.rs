@@ -6,32 +6,54 @@ mod access;
 mod buckets;
 mod checksums;
 mod conditions;
+mod cors;
+mod documents;
+mod encryption;
 mod errors;
+mod grants;
 mod headers;
 mod host;
+mod lifecycle;
 mod list;
+mod locks;
 mod multipart;
 mod objects;
 mod percent;
-mod unsupported;
+mod settings;
+mod website;
 
-pub use access::{Credentials, refuse_early};
-pub use errors::{Fault, body_fault, identify, response};
+pub use access::Credentials;
+pub use errors::{Fault, WireFault, body_fault, identify, response};
+pub use host::{Domains, WebsiteHosts};
+pub use settings::logging::LoggedBucket;
+pub use settings::told::Origin;
+pub use website::SiteRequest;
 
-use crate::actors::gateway::{Gateway, OpenObject, StoreError};
-use crate::actors::meta::{BucketRecord, Change, Manifest, MetaView, Reply};
+use crate::actors::events::Targets;
+use crate::actors::gateway::{Gateway, OpenObject, Opened, StoreError};
+use crate::actors::meta::{BucketRow, Change, MetaView, ObjectVersion, Reply, VersionRow};
+use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
+use crate::api::iam::IamService;
+use crate::api::identity::RootIdentity;
+use crate::api::policy::Ownership;
 use crate::api::request_log::RequestTrace;
+use crate::api::wire::{Around, whole};
 use crate::limits::XML_BODY_BYTES_MAX;
+use access::caller;
+use http::{HeaderMap, Method};
+use objects::{tags, version};
+use s3s::auth::S3Auth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{HttpError, HttpRequest, HttpResponse, S3, S3Request, S3Response, S3Result};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Whom everything belongs to: one account so far.
-const ACCOUNT: &str = "root";
+/// What buckets made before there were accounts say of their owner: the store's own account.
+pub const ACCOUNT: &str = "root";
 
 /// What the operations work on.
 pub(crate) struct Store {
@@ -39,58 +61,129 @@ pub(crate) struct Store {
     ambient: Ambient,
     region: String,
     owner_id: String,
+    /// Whom bucket notifications can be sent to.
+    targets: Targets,
+    /// Who there is.
+    iam: Arc<IamService>,
+    directory_root: RootIdentity,
+    /// Of what is written into buckets that are made without saying so.
+    new_bucket_ownership: Ownership,
+    /// What the keys of objects are sealed with.
+    roots: Arc<RootKeys>,
+    /// What counts as a day of lifecycle rules.
+    lifecycle_day: Duration,
     /// `https` or `http`: of the locations in answers.
     scheme: &'static str,
 }
 
 /// What the S3 front is told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct S3Settings {
     pub region: String,
     /// Domains for virtual-host addressing; may be empty.
     pub domains: Vec<String>,
-    pub credentials: Credentials,
+    pub targets: Targets,
+    pub roots: Arc<RootKeys>,
+    pub iam: Arc<IamService>,
+    pub new_bucket_ownership: Ownership,
+    pub lifecycle_day: Duration,
     pub tls: bool,
 }
 
-/// The whole S3 front but its transport.
-pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> S3Service {
-    let owner_id = canonical_id(ACCOUNT);
-    let store = Store {
+/// The whole S3 front but its transport: the operations, and what is answered beside them.
+pub struct Service {
+    s3s: S3Service,
+    gate: access::Gate,
+    store: Arc<Store>,
+}
+
+impl Service {
+    /// What signatures beside s3s's are verified with.
+    pub fn auth(&self) -> Arc<dyn S3Auth> {
+        Arc::new(self.gate.clone())
+    }
+
+    pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.s3s.call(request).await
+    }
+
+    /// What the website of a bucket answers.
+    pub async fn visit(&self, request: &SiteRequest<'_>) -> HttpResponse {
+        website::serve(&self.store, &self.gate, request).await
+    }
+
+    /// Where requests to a bucket are logged, if they are.
+    pub fn logged(&self, bucket: &str) -> Option<LoggedBucket> {
+        settings::logging::logged(&self.store, bucket)
+    }
+
+    /// The headers of the answer to an OPTIONS request, whose status is 200.
+    pub async fn preflight(&self, bucket: &str, request: &HeaderMap) -> S3Result<HeaderMap> {
+        cors::answer_preflight(&self.store, bucket, request).await
+    }
+
+    /// The headers that the answer to a request from another origin gets, whatever its status.
+    pub async fn cross_origin(&self, bucket: &str, method: &Method, request: &HeaderMap) -> HeaderMap {
+        let rules = async {
+            let (bucket, view) = self.store.bucket(bucket).await?;
+            cors::rules_of(&view, bucket.bucket.id)
+        };
+        match rules.await {
+            Ok(Some(rules)) => cors::answer_headers(&rules, method, request),
+            Ok(None) | Err(_) => HeaderMap::new(),
+        }
+    }
+}
+
+/// As s3s calls the operations.
+struct Operations(Arc<Store>);
+
+pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Service {
+    let gate = access::Gate::new(gateway.clone(), Arc::clone(&settings.iam), settings.tls);
+    let store = Arc::new(Store {
         gateway,
         ambient,
         region: settings.region.clone(),
-        owner_id: owner_id.clone(),
+        targets: settings.targets.clone(),
+        roots: Arc::clone(&settings.roots),
+        owner_id: settings.iam.root.canonical_id.clone(),
+        directory_root: settings.iam.root.clone(),
+        new_bucket_ownership: settings.new_bucket_ownership,
+        iam: Arc::clone(&settings.iam),
+        lifecycle_day: settings.lifecycle_day,
         scheme: if settings.tls { "https" } else { "http" },
-    };
+    });
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_BODY_BYTES_MAX;
-    // Forms are refused before s3s; it must not hold one even so.
+    // Forms come to s3s as PUTs; it must not hold one even so.
     config.post_object_max_file_size = 0;
-    let mut builder = S3ServiceBuilder::new(store);
+    let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(&store)));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(settings.credentials.clone());
-    builder.set_access(access::Gate::new(owner_id));
+    builder.set_auth(gate.clone());
+    builder.set_access(gate.clone());
+    builder.set_route(Around);
     if !settings.domains.is_empty() {
-        builder.set_host(host::Domains::new(&settings.domains));
+        builder.set_host(Domains::new(&settings.domains));
     }
-    builder.build()
+    Service { s3s: builder.build(), gate, store }
 }
 
 /// S3's canonical user id: 64 hexadecimal digits that stand for the account.
-fn canonical_id(account: &str) -> String {
+pub fn canonical_id(account: &str) -> String {
     let digest = Sha256::new().chain_update(b"sherd account ").chain_update(account).finalize();
     hex_simd::encode_to_string(digest, hex_simd::AsciiCase::Lower)
 }
 
-/// An object that stands, and the view in which it was found.
+/// An object version, and the view in which it was found.
 struct Found {
-    manifest: Manifest,
+    bucket: BucketRow,
+    version: ObjectVersion,
     view: MetaView,
 }
 
-/// An object that can be read, its bytes held.
+/// An object version that can be read, its bytes held.
 struct Readable {
+    bucket: BucketRow,
     view: MetaView,
     object: OpenObject,
 }
@@ -100,22 +193,29 @@ impl Store {
         Ok(self.gateway.meta().read().await?)
     }
 
-    async fn bucket(&self, name: &str) -> S3Result<(BucketRecord, MetaView)> {
+    async fn bucket(&self, name: &str) -> S3Result<(BucketRow, MetaView)> {
         let view = self.view().await?;
         let bucket = view.bucket(name)?.ok_or(Fault::NoSuchBucket)?;
         Ok((bucket, view))
     }
 
-    async fn object(&self, bucket: &str, key: &str) -> S3Result<Found> {
+    async fn object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Found> {
+        let pick = version::pick(version)?;
         let (bucket, view) = self.bucket(bucket).await?;
-        let manifest = view.object(bucket.id, key)?.ok_or(Fault::NoSuchKey)?;
-        Ok(Found { manifest, view })
+        match view.version(bucket.bucket.id, key, pick)?.ok_or(version::absent(pick))? {
+            VersionRow::Object(version) => Ok(Found { bucket, version, view }),
+            VersionRow::DeleteMarker(marker) => Err(version::marker(pick, &marker).into()),
+        }
     }
 
-    async fn open(&self, bucket: &str, key: &str) -> S3Result<Readable> {
+    async fn open(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Readable> {
+        let pick = version::pick(version)?;
         let (bucket, view) = self.bucket(bucket).await?;
-        let object = self.gateway.open_object(view.clone(), bucket.id, key).await?.ok_or(Fault::NoSuchKey)?;
-        Ok(Readable { view, object })
+        match self.gateway.open_object(view.clone(), bucket.bucket.id, key, pick).await? {
+            Opened::Object(object) => Ok(Readable { bucket, view, object: *object }),
+            Opened::DeleteMarker(marker) => Err(version::marker(pick, &marker).into()),
+            Opened::Absent => Err(version::absent(pick).into()),
+        }
     }
 
     /// A change of metadata alone.
@@ -135,14 +235,6 @@ impl Store {
     fn check_changeable(&self) -> S3Result<()> {
         Ok(self.gateway.check_changeable()?)
     }
-
-    fn owner(&self) -> dto::Owner {
-        dto::Owner { display_name: Some(ACCOUNT.to_owned()), id: Some(self.owner_id.clone()) }
-    }
-
-    fn initiator(&self) -> dto::Initiator {
-        dto::Initiator { display_name: Some(ACCOUNT.to_owned()), id: Some(self.owner_id.clone()) }
-    }
 }
 
 /// An answer that no change gives: our own bug, told as such.
@@ -153,12 +245,12 @@ fn unexpected(reply: &Reply) -> s3s::S3Error {
 macro_rules! operations {
     ($($name:ident($input:ident) -> $output:ident = $module:path;)*) => {
         #[async_trait::async_trait]
-        impl S3 for Store {
+        impl S3 for Operations {
             $(async fn $name(&self, request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
                 if let Some(trace) = request.extensions.get::<Arc<RequestTrace>>() {
                     trace.entered();
                 }
-                $module(self, request).await
+                $module(&self.0, whole(request)).await
             })*
         }
     };
@@ -171,6 +263,72 @@ operations! {
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = buckets::delete;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::location;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = buckets::versioning;
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = buckets::set_versioning;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::list_versions;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tags::get_bucket;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tags::put_bucket;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tags::delete_bucket;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tags::get_object;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tags::put_object;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tags::delete_object;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = locks::get_configuration;
+    put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = locks::put_configuration;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = locks::get_retention;
+    put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = locks::put_retention;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = locks::get_legal_hold;
+    put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = locks::put_legal_hold;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
+    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website::get;
+    put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = website::put;
+    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = website::delete;
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = settings::notification::get;
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = settings::logging::get;
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = settings::simple::get_accelerate;
+    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = settings::simple::get_payment;
+    put_bucket_notification_configuration(PutBucketNotificationConfigurationInput) -> PutBucketNotificationConfigurationOutput = settings::notification::put;
+    put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput = settings::logging::put;
+    put_bucket_accelerate_configuration(PutBucketAccelerateConfigurationInput) -> PutBucketAccelerateConfigurationOutput = settings::simple::put_accelerate;
+    put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput = settings::simple::put_payment;
+    get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = settings::inventory::get;
+    put_bucket_inventory_configuration(PutBucketInventoryConfigurationInput) -> PutBucketInventoryConfigurationOutput = settings::inventory::put;
+    delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput) -> DeleteBucketInventoryConfigurationOutput = settings::inventory::delete;
+    list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput) -> ListBucketInventoryConfigurationsOutput = settings::inventory::list;
+    get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = settings::analytics::get;
+    put_bucket_analytics_configuration(PutBucketAnalyticsConfigurationInput) -> PutBucketAnalyticsConfigurationOutput = settings::analytics::put;
+    delete_bucket_analytics_configuration(DeleteBucketAnalyticsConfigurationInput) -> DeleteBucketAnalyticsConfigurationOutput = settings::analytics::delete;
+    list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) -> ListBucketAnalyticsConfigurationsOutput = settings::analytics::list;
+    get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput) -> GetBucketMetricsConfigurationOutput = settings::metrics::get;
+    put_bucket_metrics_configuration(PutBucketMetricsConfigurationInput) -> PutBucketMetricsConfigurationOutput = settings::metrics::put;
+    delete_bucket_metrics_configuration(DeleteBucketMetricsConfigurationInput) -> DeleteBucketMetricsConfigurationOutput = settings::metrics::delete;
+    list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput = settings::metrics::list;
+    get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = settings::tiering::get;
+    put_bucket_intelligent_tiering_configuration(PutBucketIntelligentTieringConfigurationInput) -> PutBucketIntelligentTieringConfigurationOutput = settings::tiering::put;
+    delete_bucket_intelligent_tiering_configuration(DeleteBucketIntelligentTieringConfigurationInput) -> DeleteBucketIntelligentTieringConfigurationOutput = settings::tiering::delete;
+    list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput) -> ListBucketIntelligentTieringConfigurationsOutput = settings::tiering::list;
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = settings::simple::get_replication;
+    delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput = settings::simple::delete_replication;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = encryption::get;
+    put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = encryption::put;
+    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = encryption::delete;
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = grants::bucket_acl::get;
+    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = grants::bucket_acl::put;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = grants::object_acl::get;
+    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = grants::object_acl::put;
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = grants::bucket_policy::get;
+    put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = grants::bucket_policy::put;
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = grants::bucket_policy::delete;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = grants::bucket_policy::status;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = grants::public_access::get;
+    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = grants::public_access::put;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = grants::public_access::delete;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = grants::ownership::get;
+    put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = grants::ownership::put;
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = grants::ownership::delete;
     list_objects(ListObjectsInput) -> ListObjectsOutput = list::list_v1;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_v2;
     get_object(GetObjectInput) -> GetObjectOutput = objects::get;

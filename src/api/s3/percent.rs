@@ -1,4 +1,4 @@
-//! Percent-encoding: of keys in listings that ask for it, and of query parameters that are read beside s3s.
+//! Percent-encoding: of keys in listings that ask for it, and of text that is encoded as queries are.
 
 use std::fmt::Write;
 
@@ -16,13 +16,22 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
-/// Of a query parameter: `+` is a space. What is not UTF-8 afterwards is `None`.
-fn decode(text: &str) -> Option<String> {
+/// A name or value of a query: `+` is a space. What is not UTF-8 afterwards is `None`.
+pub fn decode_query(text: &str) -> Option<String> {
+    decode(text, b' ')
+}
+
+/// A path, in which `+` is itself.
+pub fn decode_path(text: &str) -> Option<String> {
+    decode(text, b'+')
+}
+
+fn decode(text: &str, plus: u8) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         match byte {
-            b'+' => bytes.push(b' '),
+            b'+' => bytes.push(plus),
             b'%' => {
                 let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
                 let (high, low) = (digit(rest.next())?, digit(rest.next())?);
@@ -34,17 +43,9 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The first value of a parameter, decoded; empty where it has none.
-pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
-    query?.split('&').find_map(|pair| {
-        let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if found == name { decode(value) } else { None }
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{encode, parameter};
+    use super::{decode_query, encode};
 
     #[test]
     fn encoding_keeps_slashes_and_escapes_what_xml_cannot_hold() {
@@ -52,13 +53,10 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_found_and_decoded() {
-        let query = Some("uploads&x=1&X-Amz-SignedHeaders=host%3Bx-amz-date&bad=%zz&space=a+b");
-        assert_eq!(parameter(query, "X-Amz-SignedHeaders").as_deref(), Some("host;x-amz-date"));
-        assert_eq!(parameter(query, "uploads").as_deref(), Some(""));
-        assert_eq!(parameter(query, "space").as_deref(), Some("a b"));
-        assert_eq!(parameter(query, "bad"), None);
-        assert_eq!(parameter(query, "absent"), None);
-        assert_eq!(parameter(None, "x"), None);
+    fn a_parameter_is_decoded() {
+        assert_eq!(decode_query("host%3Bx-amz-date").as_deref(), Some("host;x-amz-date"));
+        assert_eq!(decode_query("a+b").as_deref(), Some("a b"));
+        assert_eq!(decode_query("").as_deref(), Some(""));
+        assert_eq!((decode_query("%zz"), decode_query("%ff")), (None, None));
     }
 }

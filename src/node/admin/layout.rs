@@ -142,7 +142,7 @@ mod tests {
     use super::{Known, changes};
     use crate::api::admin::{AdminError, ChangeLayout};
     use crate::storage::meta::command::Change;
-    use crate::storage::meta::record::{Held, HeldRecord, HostRecord, NodeRecord, NodeState};
+    use crate::storage::meta::record::{Held, HeldRecord, HostRecord, NodeRecord, NodeState, RolesRecord};
     use crate::types::{HostId, Incarnation, NodeId, UnixMs};
     use std::collections::BTreeMap;
 
@@ -168,7 +168,7 @@ mod tests {
         let nodes = vec![node(0, 1, active), node(1, 1, active), node(7, 2, draining), node(8, 2, draining)];
         let hosts = vec![host(1, "a"), host(2, "7")];
         let names = hosts.iter().map(|host| (host.id, host.name.clone())).collect();
-        (Known { hosts, nodes }, names)
+        (Known { hosts, nodes, roles: RolesRecord::default() }, names)
     }
 
     fn asked(change: &ChangeLayout, held: &[(u32, Held)], serves: bool) -> Result<Vec<Change>, String> {

@@ -1,6 +1,7 @@
 //! What an administrator asks of this host: the cluster as it is known here, healing, the lead, what must exist.
 
 mod layout;
+mod quota;
 
 use super::status::HostStatus;
 use crate::actors::consensus::{Membership, MetaError};
@@ -8,17 +9,17 @@ use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
 use crate::actors::mover::MoverHandle;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostShown,
-    Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, NodeShown, ScrubShown, ScrubStarted,
-    ShardShown, ShardsPage,
+    AdminError, AdminSource, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus,
+    HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, NodeShown,
+    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
 use crate::api::{Health, HealthSource};
 use crate::storage::kv::KvResult;
-use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState};
+use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, RolesRecord};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ClusterId, HostId, NodeId};
+use crate::types::{ClusterId, HostId, NodeId, Roles};
 use std::collections::BTreeMap;
 
 /// Blobs of one page of shards.
@@ -30,6 +31,8 @@ pub(super) struct HostAdmin {
     pub status: HostStatus,
     pub cluster: ClusterId,
     pub host: HostId,
+    /// What this host does.
+    pub roles: Roles,
     pub context: ClusterContext,
     pub healing: HealerHandle,
     pub scrub: ScrubHandle,
@@ -97,7 +100,8 @@ impl AdminSource for HostAdmin {
             shards_waiting: moving.shards_waiting,
             shards_moved: moving.shards_moved,
         };
-        Ok(LayoutShown { epoch: layout.epoch.0, nodes: known.nodes.iter().map(node).collect(), moving })
+        let nodes = known.nodes.iter().map(node).collect();
+        Ok(LayoutShown { epoch: layout.epoch.0, nodes, hosts: known.hosts_and_roles(), moving })
     }
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError> {
@@ -127,6 +131,10 @@ impl AdminSource for HostAdmin {
     }
 
     async fn start_heal(&self) -> Result<HealStarted, AdminError> {
+        if !self.roles.storage {
+            let why = "this host is without the role storage: its drives hold no shards";
+            return Err(AdminError::Refused(why.to_owned()));
+        }
         let nodes: Vec<NodeId> = self.status.dirs.keys().copied().collect();
         nodes.iter().for_each(|node| self.healing.reconcile(*node));
         tracing::info!(?nodes, "comparison with the metadata was asked for");
@@ -174,6 +182,14 @@ impl AdminSource for HostAdmin {
         Ok(LeaderMoved { leader: shown(to), name: names.get(&to).cloned().unwrap_or_else(|| shown(to)) })
     }
 
+    async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
+        self.quota_of(bucket).await
+    }
+
+    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError> {
+        self.set_quota_of(bucket, asked).await
+    }
+
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError> {
         let (blobs, next) = self.look_up(move |view| view.blobs(cursor, PAGE)).await?;
         let mut shards = Vec::new();
@@ -198,13 +214,15 @@ impl HostAdmin {
         let host = |(id, name): (&HostId, &String)| {
             let (record, metadata) = (known.host(*id), metadata_role(&membership, *id));
             let nodes: Vec<u32> = known.nodes.iter().filter(|node| node.host == *id).map(|node| node.id.0).collect();
-            let roles = [("gateway", true), ("meta", metadata != MetadataRole::None), ("storage", !nodes.is_empty())];
+            // Of one that is not registered there is what is seen.
+            let seen = Roles { gateway: false, meta: metadata != MetadataRole::None, storage: !nodes.is_empty() };
+            let roles = record.map_or(seen, |host| known.roles.of(host.id));
             HostShown {
                 id: shown(*id),
                 name: name.clone(),
                 address: record.map(|host| host.address.clone()),
                 domain: record.and_then(|host| host.domain.clone()),
-                roles: roles.into_iter().filter(|(_, has)| *has).map(|(role, _)| role.to_owned()).collect(),
+                roles: names_of(roles),
                 metadata,
                 nodes,
             }
@@ -226,16 +244,31 @@ impl HostAdmin {
 struct Known {
     hosts: Vec<HostRecord>,
     nodes: Vec<NodeRecord>,
+    roles: RolesRecord,
 }
 
 impl Known {
     fn host(&self, id: HostId) -> Option<&HostRecord> {
         self.hosts.iter().find(|host| host.id == id)
     }
+
+    fn hosts_and_roles(&self) -> Vec<HostRolesShown> {
+        let told = |host: &HostRecord| HostRolesShown {
+            host: shown(host.id),
+            name: host.name.clone(),
+            domain: host.domain.clone(),
+            roles: names_of(self.roles.of(host.id)),
+        };
+        self.hosts.iter().map(told).collect()
+    }
+}
+
+fn names_of(roles: Roles) -> Vec<String> {
+    roles.names().map(str::to_owned).collect()
 }
 
 fn known(view: &MetaView) -> KvResult<Known> {
-    Ok(Known { hosts: view.hosts()?, nodes: view.nodes()? })
+    Ok(Known { hosts: view.hosts()?, nodes: view.nodes()?, roles: view.roles()? })
 }
 
 /// The host that is to lead: the one that is named, or a voter that does not lead now.

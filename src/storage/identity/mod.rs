@@ -13,6 +13,7 @@ mod examine;
 mod founding;
 mod lock;
 mod open;
+mod root_key;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use examine::{Claim, Host, Plan, Seat, drives_needed, examine};
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
 pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_reading};
 pub use open::{BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, open_host, prepare_host};
+pub use root_key::{keep_root_keys, read_root_keys};
 pub use scan::{Content, Found, read_incarnation, scan};
 
 use crate::types::{ClusterId, NodeId};
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 /// The names within a drive's directory that are this module's.
 pub const IDENTITY_FILE: &str = "identity.json";
 pub const CREDENTIALS_FILE: &str = "credentials.json";
+pub const ROOT_KEY_FILE: &str = "root_key.json";
 pub const FOUNDING_FILE: &str = "founding.json";
 pub const LOCK_FILE: &str = "lock";
 
@@ -78,6 +81,10 @@ pub enum IdentityError {
     LaterFormat { dir: PathBuf, found: u32, known: u32 },
     #[error("{dir} is in use by another process")]
     Locked { dir: PathBuf },
+    #[error(
+        "{path} is damaged ({why}), and no drive has a whole copy; put the file back, or the key into a file for SHERD_ROOT_KEY_FILE: without it encrypted objects cannot be read"
+    )]
+    RootKeyDamaged { path: PathBuf, why: String },
     #[error("{operation} {path}: {cause}")]
     Io { operation: &'static str, path: PathBuf, cause: String },
 }

@@ -1,8 +1,10 @@
-//! What both kinds of tables must do, run on each.
+//! What all kinds of tables must do, run on each.
 
-use super::fjall::FjallKv;
+use super::fjall::{FjallKv, FjallOpener};
 use super::memory::MemoryKv;
+use super::reviving::{CommitRow, RevivingKv};
 use super::{Batch, Kv, KvRead, Pair, Table};
+use crate::ambient::Ambient;
 use proptest::prelude::{any, prop_assert_eq};
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::BTreeMap;
@@ -12,11 +14,16 @@ use std::path::{Path, PathBuf};
 const FIRST: Table = Table("first");
 const SECOND: Table = Table("second");
 const TABLES: &[Table] = &[FIRST, SECOND];
+const NUMBERS: CommitRow = CommitRow { table: Table("numbers"), key: b"commits" };
+const NUMBERED: &[Table] = &[FIRST, SECOND, NUMBERS.table];
 
-fn check_on_both(check: impl Fn(&dyn Kv)) {
+fn check_on_each(check: impl Fn(&dyn Kv)) {
     check(&MemoryKv::new(TABLES));
     let directory = tempfile::tempdir().expect("a directory");
-    check(&FjallKv::open(directory.path(), TABLES, 1 << 20).expect("opens"));
+    check(&FjallKv::open(&directory.path().join("plain"), TABLES, 1 << 20).expect("opens"));
+    let (path, tables) = (directory.path().join("reviving"), NUMBERED);
+    let opener = FjallOpener { path, tables, cache_bytes: 1 << 20 };
+    check(&RevivingKv::open(Box::new(opener), NUMBERS, Ambient::system().clock).expect("opens"));
 }
 
 type Row<'a> = (Table, &'a [u8], Option<&'a [u8]>);
@@ -38,7 +45,7 @@ fn all(kv: &(impl KvRead + ?Sized), table: Table) -> Vec<Pair> {
 
 #[test]
 fn a_commit_is_seen_whole_and_at_once() {
-    check_on_both(|kv| {
+    check_on_each(|kv| {
         kv.commit(batch(&[(FIRST, b"a", Some(b"1")), (SECOND, b"a", Some(b"2"))])).expect("commits");
         assert_eq!(kv.get(FIRST, b"a").expect("reads").as_deref(), Some(&b"1"[..]));
         assert_eq!(kv.get(SECOND, b"a").expect("reads").as_deref(), Some(&b"2"[..]));
@@ -53,7 +60,7 @@ fn a_commit_is_seen_whole_and_at_once() {
 
 #[test]
 fn the_last_change_of_a_key_in_a_batch_wins() {
-    check_on_both(|kv| {
+    check_on_each(|kv| {
         kv.commit(batch(&[
             (FIRST, b"a", Some(b"1")),
             (FIRST, b"a", Some(b"2")),
@@ -70,7 +77,7 @@ fn the_last_change_of_a_key_in_a_batch_wins() {
 
 #[test]
 fn a_snapshot_does_not_show_later_commits() {
-    check_on_both(|kv| {
+    check_on_each(|kv| {
         kv.commit(batch(&[(FIRST, b"a", Some(b"1")), (FIRST, b"b", Some(b"1"))])).expect("commits");
         let snapshot = kv.snapshot();
         kv.commit(batch(&[(FIRST, b"a", Some(b"2")), (FIRST, b"b", None), (FIRST, b"c", Some(b"2"))]))
@@ -84,7 +91,7 @@ fn a_snapshot_does_not_show_later_commits() {
 
 #[test]
 fn an_unknown_table_is_an_error_and_commits_nothing() {
-    check_on_both(|kv| {
+    check_on_each(|kv| {
         let unknown = Table("unknown");
         assert!(kv.get(unknown, b"a").is_err());
         assert!(kv.range(unknown, Bound::Unbounded, Bound::Unbounded).next().is_some_and(|pair| pair.is_err()));
@@ -107,7 +114,7 @@ fn ranges_and_binary_keys_agree_with_a_model_c9() {
     }
     let changes = proptest::collection::vec((keys(), any::<Option<Vec<u8>>>()), 0..40);
     let ranges = proptest::collection::vec((bounds(), bounds(), any::<bool>()), 1..20);
-    check_on_both(|kv| {
+    check_on_each(|kv| {
         let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
         let check = |(changes, ranges): (Changes, Bounds)| {
             let stale = all(kv, FIRST);
@@ -229,7 +236,7 @@ fn a_power_cut_leaves_a_prefix_of_the_commits_that_holds_every_persisted_one_c4(
         assert_eq!(after.get(SECOND, b"last").expect("reads").as_deref(), Some(&[4 + kept as u8][..]));
         assert_eq!(after.unsynced_commits(), 0);
     }
-    let drawn = kv.power_cut(&*crate::ambient::Ambient::system().entropy);
+    let drawn = kv.power_cut(&*Ambient::system().entropy);
     assert!((5..=10).contains(&all(&drawn, FIRST).len()));
 }
 

@@ -1,17 +1,26 @@
 //! Tables on a drive, by fjall: one database, a keyspace for each table. Commits go to its journal unsynced; `persist`
 //! syncs it. fjall also syncs the journal before it writes any table's rows elsewhere, so that what a power cut leaves is
 //! the state after a prefix of the commits, in all tables alike.
+//!
+//! After the first write that fails, of a commit or of its threads, fjall takes no more (`Poisoned`), and goes on to read.
+//! Such a database can only be dropped and opened again, which finds every commit that succeeded: each is with the system
+//! before it is answered. `RevivingKv` does that.
 
+mod opening;
+
+use super::reviving::{Opens, OwnedRanges};
 use super::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table, bounds};
 use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use opening::{Opening, wait_until_closed};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows of one table kept in memory before they are written out. A process has a database for each drive and one for the
 /// metadata, so this and the cache, not the data, decide how much memory it holds.
@@ -20,12 +29,15 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 /// One to write tables out and one to compact, so that a long compaction does not stall commits.
 const WORKER_THREADS: usize = 2;
-/// Ends of the process while a database was opened, after which the database is given up. One may be a kill.
-const OPENINGS_ENDED_MAX: usize = 2;
 /// Files of tables kept open.
 const FILES_OPEN_MAX: usize = 256;
 /// About one useless block read in a hundred lookups of a key that is not there (each first PUT of a key is one).
 const BLOOM_BITS_PER_KEY: f32 = 10.0;
+/// A table with so many memtables that wait to be written out takes no commit until there are fewer.
+const WAITING_MEMTABLES_MAX: usize = 2;
+const WAITING_MEMTABLES_POLL: Duration = Duration::from_millis(5);
+/// What a drive must take before a database on it is closed to be opened again: less, and it would fail at once.
+const ROOM_BYTES: usize = 1 << 20;
 
 /// A set of tables in one directory.
 pub struct FjallKv {
@@ -70,6 +82,7 @@ impl FjallKv {
     pub fn open(path: &Path, tables: &[Table], cache_bytes: u64) -> KvResult<Self> {
         let made = std::fs::create_dir_all(path);
         made.map_err(|error| KvError { doing: "make the directory", cause: error.to_string() })?;
+        wait_until_closed(path)?;
         let opening = Opening::begin(path)?;
         let database = Database::builder(path)
             .cache_size(cache_bytes)
@@ -87,41 +100,39 @@ impl FjallKv {
         drop(opening);
         Ok(Self { tables: Arc::new(keyspaces), database })
     }
-}
 
-/// A note in the directory while its database is opened: fjall ends the process where some of its files are damaged. After
-/// a few such ends the database is refused, so that it is made anew and the process does not end at every start.
-struct Opening {
-    note: PathBuf,
-}
-
-impl Opening {
-    /// A note that cannot be read or written (on a drive without a byte left) is no reason to give up tables that are whole.
-    fn begin(path: &Path) -> KvResult<Self> {
-        let note = path.join("opening");
-        let ended = std::fs::read(&note).map_or(0, |marks| marks.len());
-        if ended >= OPENINGS_ENDED_MAX {
-            let cause = format!("the process ended {ended} times while it opened {}", path.display());
-            return Err(KvError { doing: "open", cause });
+    /// fjall holds a commit back for ever where four memtables wait to be written out and its threads have given up on that.
+    /// Held back here before it comes to so many, it fails instead.
+    fn wait_for_memtables(&self, table: &Keyspace) -> KvResult<()> {
+        while table.sealed_memtable_count() >= WAITING_MEMTABLES_MAX {
+            self.database.persist(PersistMode::Buffer).map_err(|error| failed("commit", error))?;
+            std::thread::sleep(WAITING_MEMTABLES_POLL);
         }
-        if let Err(error) = std::fs::write(&note, vec![b'.'; ended + 1]) {
-            tracing::warn!(%error, note = %note.display(), "that tables are opened cannot be noted");
-        }
-        Ok(Self { note })
+        Ok(())
     }
 }
 
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        match std::fs::remove_file(&self.note) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, note = %self.note.display(), "a note stays; these tables may be made anew for nothing");
-            }
-            _ => {}
-        }
+/// A database in a directory, to be opened as often as that is needed.
+#[derive(Clone)]
+pub struct FjallOpener {
+    pub path: PathBuf,
+    pub tables: &'static [Table],
+    pub cache_bytes: u64,
+}
+
+impl Opens for FjallOpener {
+    fn check_room(&self) -> KvResult<()> {
+        let probe = self.path.join("room");
+        let written = std::fs::File::create(&probe).and_then(|mut file| {
+            file.write_all(&vec![0; ROOM_BYTES])?;
+            file.sync_all()
+        });
+        let removed = std::fs::remove_file(&probe);
+        written.and(removed).map_err(|error| KvError { doing: "look for room", cause: error.to_string() })
+    }
+
+    fn open(&self) -> KvResult<Arc<dyn OwnedRanges>> {
+        Ok(Arc::new(FjallKv::open(&self.path, self.tables, self.cache_bytes)?))
     }
 }
 
@@ -146,6 +157,12 @@ fn pairs<'a>(guards: impl DoubleEndedIterator<Item = Guard> + Send + 'a) -> Pair
     }))
 }
 
+impl fmt::Debug for FjallOpener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FjallOpener").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for FjallKv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FjallKv").field("tables", &self.tables.keys()).finish_non_exhaustive()
@@ -165,6 +182,12 @@ impl KvRead for FjallKv {
     }
 
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        self.owned_range(table, from, to)
+    }
+}
+
+impl OwnedRanges for FjallKv {
+    fn owned_range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'static> {
         let Some((from, to)) = bounds(from, to) else { return Box::new(std::iter::empty()) };
         match keyspace(&self.tables, table) {
             Ok(keyspace) => pairs(keyspace.range::<&[u8], _>((from, to))),
@@ -195,9 +218,12 @@ impl Kv for FjallKv {
     }
 
     fn commit(&self, batch: Batch) -> KvResult<()> {
-        let mut write = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.changes.len());
+        // Without a sync, and yet not in this process only: a database that is closed after a failure loses what is.
+        let write = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.changes.len());
+        let mut write = write.durability(Some(PersistMode::Buffer));
         for change in batch.changes {
             let keyspace = keyspace(&self.tables, change.table)?;
+            self.wait_for_memtables(keyspace)?;
             match change.value {
                 Some(value) => write.insert(keyspace, change.key, value),
                 None => write.remove(keyspace, change.key),

@@ -1,6 +1,7 @@
 //! Tables in memory, for simulation and tests: they know the sequence of their commits, so that a power cut can be
 //! played. Snapshots share the tables until the next commit changes them.
 
+use super::reviving::OwnedRanges;
 use super::{Batch, Kv, KvError, KvRead, KvResult, Pair, PairIter, Table, bounds};
 use crate::ambient::Entropy;
 use bytes::Bytes;
@@ -17,6 +18,17 @@ pub struct MemoryKv {
     state: RwLock<State>,
 }
 
+/// What becomes of commits, and of `persist`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    #[default]
+    Kept,
+    /// They fail.
+    Refused,
+    /// They fail, and what was to be committed is there.
+    KeptAndFailed,
+}
+
 #[derive(Debug, Default)]
 struct State {
     tables: Tables,
@@ -24,6 +36,7 @@ struct State {
     durable: Tables,
     /// Commits since the last persist, oldest first.
     unsynced: Vec<Batch>,
+    writes: Writes,
 }
 
 /// All tables at one moment.
@@ -35,7 +48,7 @@ struct MemorySnapshot {
 impl MemoryKv {
     pub fn new(tables: &[Table]) -> Self {
         let tables: Tables = tables.iter().map(|&table| (table, Arc::default())).collect();
-        Self::of(State { durable: tables.clone(), tables, unsynced: Vec::new() })
+        Self::of(State { durable: tables.clone(), tables, ..State::default() })
     }
 
     fn of(state: State) -> Self {
@@ -58,7 +71,12 @@ impl MemoryKv {
         for batch in state.unsynced.iter().take(kept) {
             change(&mut tables, batch);
         }
-        Self::of(State { durable: tables.clone(), tables, unsynced: Vec::new() })
+        Self::of(State { durable: tables.clone(), tables, ..State::default() })
+    }
+
+    /// From now on; for tests of what uses tables.
+    pub fn set_writes(&self, writes: Writes) {
+        self.write().writes = writes;
     }
 
     /// How many commits a power cut could take away.
@@ -72,6 +90,13 @@ impl MemoryKv {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().expect("no panic while the tables are held")
+    }
+}
+
+fn answer(writes: Writes, doing: &'static str) -> KvResult<()> {
+    match writes {
+        Writes::Kept => Ok(()),
+        Writes::Refused | Writes::KeptAndFailed => Err(KvError { doing, cause: "writes are made to fail".to_owned() }),
     }
 }
 
@@ -146,6 +171,12 @@ impl KvRead for MemoryKv {
     }
 }
 
+impl OwnedRanges for MemoryKv {
+    fn owned_range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'static> {
+        range_of(&self.read().tables, table, from, to)
+    }
+}
+
 impl KvRead for MemorySnapshot {
     fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
         Ok(rows_of(&self.tables, table)?.get(key).cloned())
@@ -166,15 +197,16 @@ impl Kv for MemoryKv {
         for change in &batch.changes {
             rows_of(&state.tables, change.table)?;
         }
-        if !batch.is_empty() {
+        if !batch.is_empty() && state.writes != Writes::Refused {
             change(&mut state.tables, &batch);
             state.unsynced.push(batch);
         }
-        Ok(())
+        answer(state.writes, "commit")
     }
 
     fn persist(&self) -> KvResult<()> {
         let mut state = self.write();
+        answer(state.writes, "persist")?;
         state.durable = state.tables.clone();
         state.unsynced.clear();
         Ok(())

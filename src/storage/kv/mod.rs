@@ -1,11 +1,13 @@
 //! Ordered tables of bytes: what derived state (the shard index, the metadata tables) is kept in. Two kinds behind one
 //! trait: `fjall` on a drive, and `memory` for simulation and tests, whose "power cut" keeps a prefix of the commits.
+//! `reviving` opens tables again that failed while the process lives.
 //!
 //! A commit is atomic and ordered: after a crash, what is found is the state after some prefix of the commits that
 //! includes every commit before the last `persist`.
 
 pub mod fjall;
 pub mod memory;
+pub mod reviving;
 
 #[cfg(test)]
 mod conformance;
@@ -19,7 +21,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table(pub &'static str);
 
-/// A failure of the store beneath the tables; the database is not to be trusted after it.
+/// A failure of the store beneath the tables. After one of a commit or a `persist` no other succeeds, unless whoever holds
+/// the tables opens them again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("table store failed while {doing}: {cause}")]
 pub struct KvError {
@@ -71,12 +74,24 @@ pub trait KvRead: Send + Sync + Debug + 'static {
 pub trait Kv: KvRead {
     /// All tables at one moment; later commits do not show in it.
     fn snapshot(&self) -> Arc<dyn KvRead>;
-    /// Visible at once, durable after `persist`.
+    /// Visible at once, durable after `persist`. One that fails is not visible, and may yet be found where the tables are
+    /// opened again.
     fn commit(&self, batch: Batch) -> KvResult<()>;
     /// Makes every commit so far durable. Slow: never on the path of a request.
     fn persist(&self) -> KvResult<()>;
+    /// While the answer lives, all that is read and committed is of the same opening of the tables, or fails: for a commit
+    /// that depends on what was read before it.
+    fn hold(&self) -> KvResult<Hold> {
+        Ok(Hold::default())
+    }
     /// Approximate bytes on disk.
     fn disk_bytes(&self) -> u64;
+}
+
+/// See `Kv::hold`.
+#[derive(Debug, Default)]
+pub struct Hold {
+    _tables: Option<Arc<dyn Kv>>,
 }
 
 /// The least byte string that is greater than every string with this prefix; `None` where there is none.

@@ -1,5 +1,5 @@
 //! Bytes of records and commands: a byte that says the format's version, then postcard. Whatever is not exactly one value
-//! of a known version is refused. A format of the log and of the tables: a change of any shape here is a new version, and
+//! of a known version is refused. Enums only ever get variants at their ends. A format of the log and of the tables: a change of any shape here is a new version, and
 //! what stands in `tests/fixtures/meta` stays readable.
 //!
 //! A command's inline bytes are not inside its postcard but after it, so that they are hashed, copied and sliced as one
@@ -13,14 +13,15 @@
 
 use super::command::{Change, Command, Origin};
 use super::record::{
-    AnswerRow, AnswersRecord, BlobRef, BucketRecord, CompletedRecord, Counts, GarbageRow, HeldRecord, HostRecord,
-    LayoutRecord, LeftoverRow, Manifest, NodeRecord, PartRow, RepairRow, UploadRecord,
+    AnswerRow, AnswersRecord, BlobRef, BucketRecord, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow,
+    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NullVersionRow, ObjectVersion,
+    PartRow, RepairRow, RolesRecord, SharedRow, UploadRecord, UploadRow, Usage, VersionRow,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The version that is written.
 pub const FORMAT_VERSION: u8 = 1;
@@ -53,6 +54,13 @@ impl From<CodecError> for KvError {
 pub trait Record: Serialize + DeserializeOwned {
     /// What to call it in errors.
     const NAME: &'static str;
+    /// The version that is written.
+    const VERSION: u8 = FORMAT_VERSION;
+
+    /// Reads a row of an earlier version.
+    fn earlier(version: u8, _body: &[u8]) -> Result<Self, CodecError> {
+        Err(CodecError::UnknownVersion { what: Self::NAME, found: version })
+    }
 }
 
 macro_rules! records {
@@ -63,20 +71,68 @@ macro_rules! records {
     };
 }
 
+/// Rows whose version 1 was another record, which is a part of them now.
+macro_rules! wrapping_records {
+    ($($kind:ident $name:literal from $first:ident),* $(,)?) => {
+        $(impl Record for $kind {
+            const NAME: &'static str = $name;
+            const VERSION: u8 = 2;
+
+            fn earlier(version: u8, body: &[u8]) -> Result<Self, CodecError> {
+                match version {
+                    1 => Ok(from_postcard::<$first>(Self::NAME, body)?.into()),
+                    found => Err(CodecError::UnknownVersion { what: Self::NAME, found }),
+                }
+            }
+        })*
+    };
+}
+
+wrapping_records! {
+    BucketRow "bucket" from BucketRecord, ObjectVersion "object version" from Manifest, UploadRow "upload" from UploadRecord,
+    Counts "counts" from CountsOfVersion1,
+}
+
+/// Counts as version 1 wrote them.
+#[derive(Deserialize)]
+struct CountsOfVersion1 {
+    buckets: u64,
+    objects: u64,
+    uploads: u64,
+    blobs: u64,
+    garbage: u64,
+    repairs: u64,
+    dropped_lists: u64,
+    buckets_ever: u64,
+}
+
+impl From<CountsOfVersion1> for Counts {
+    fn from(first: CountsOfVersion1) -> Self {
+        let CountsOfVersion1 { buckets, objects, uploads, blobs, garbage, repairs, dropped_lists, buckets_ever } =
+            first;
+        let none = Self::default();
+        Self { buckets, objects, uploads, blobs, garbage, repairs, dropped_lists, buckets_ever, ..none }
+    }
+}
+
 records! {
-    BucketRecord "bucket", Manifest "manifest", PartRow "part", UploadRecord "upload", CompletedRecord "completed upload",
-    BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node", Counts "counts",
+    PartRow "part", CompletedRecord "completed upload", VersionRow "version", NullVersionRow "null version",
+    SharedRow "references", Usage "usage", DocumentRow "document", EventRow "event",
+    BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node",
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
-    LeftoverRow "leftover",
+    LeftoverRow "leftover", RolesRecord "roles",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {
-    to_postcard(record, vec![FORMAT_VERSION]).into()
+    to_postcard(record, vec![R::VERSION]).into()
 }
 
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
-    let what = R::NAME;
-    from_postcard(what, versioned(what, bytes)?)
+    match bytes.split_first() {
+        None => Err(CodecError::Truncated { what: R::NAME }),
+        Some((&version, body)) if version == R::VERSION => from_postcard(R::NAME, body),
+        Some((&version, body)) => R::earlier(version, body),
+    }
 }
 
 /// Bytes of one command, as it will stand in the log.
@@ -134,8 +190,10 @@ fn decode_plain(bytes: &Bytes) -> Result<Command, CodecError> {
         (0, []) => Ok(command),
         (0, rest) => Err(CodecError::Trailing { what: WHAT, count: rest.len() }),
         (1, inline) => {
-            let Change::PutObject(put) = &mut command.change else {
-                return Err(malformed(WHAT, "inline bytes with a change that has none"));
+            let put = match &mut command.change {
+                Change::PutObject(put) => put,
+                Change::PutVersion(version) => &mut version.put,
+                _ => return Err(malformed(WHAT, "inline bytes with a change that has none")),
             };
             let kept =
                 if inline.len() < SLICE_BYTES_MIN { Bytes::copy_from_slice(inline) } else { bytes.slice_ref(inline) };

@@ -1,12 +1,19 @@
 //! The changes that metadata can undergo, each decided by one entry of the log, and what each answers. A command carries
 //! all that its effect depends on: time, ids and random numbers come from the proposer.
 
+mod object;
+
+pub use object::{
+    AppendObject, BeginUpload, ChangeTraits, CompleteVersion, CopyVersion, CreateBucketWith, DeleteConditions,
+    DeleteEvents, DeleteVersion, Deletion, PutVersion, RenameObject, TraitsChange,
+};
+
 use super::record::{
-    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, HostRecord, Manifest, NodeRecord, NodeState,
-    ObjectHeaders, PartRow,
+    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite, ETag, HostRecord, Manifest, NodeRecord,
+    NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, Versioning,
 };
 use crate::types::{
-    BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId,
+    BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardIndex, UnixMs, UploadId,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -42,6 +49,7 @@ impl Command {
     pub fn inline(&self) -> Option<&Bytes> {
         match &self.change {
             Change::PutObject(put) => put.inline.as_ref(),
+            Change::PutVersion(version) => version.put.inline.as_ref(),
             _ => None,
         }
     }
@@ -130,6 +138,39 @@ pub enum Change {
     /// The hosts that founded the cluster, all in one, each with its `first_node`. Without effect where any host is known: they
     /// are made known once, and any of them may say so first. Thus no host is ever known before all founders are.
     FoundHosts(Vec<HostRecord>),
+    PutVersion(Box<PutVersion>),
+    BeginUpload(Box<BeginUpload>),
+    CompleteVersion(Box<CompleteVersion>),
+    CopyVersion(Box<CopyVersion>),
+    /// Several in one entry, each decided by itself; the reply has one outcome for each, in order.
+    DeleteVersions {
+        bucket: BucketId,
+        deletes: Vec<DeleteVersion>,
+    },
+    ChangeTraits(Box<ChangeTraits>),
+    RenameObject(Box<RenameObject>),
+    AppendObject(Box<AppendObject>),
+    CreateBucketWith(Box<CreateBucketWith>),
+    /// What is `None` stays as it is.
+    SetBucket {
+        bucket: BucketId,
+        versioning: Option<Versioning>,
+        /// Locks can be allowed and never forbidden again.
+        lock: bool,
+        quota: Option<Quota>,
+    },
+    /// All, or none if what one expects does not hold.
+    WriteDocuments(Vec<DocumentWrite>),
+    /// A target has been told of its events up to this one.
+    FinishEvents {
+        target: String,
+        through: u64,
+    },
+    /// What a host does. May come before the host is registered: then it is never known as one that does more.
+    SetHostRoles {
+        host: HostId,
+        roles: Roles,
+    },
 }
 
 /// One shard's new place.
@@ -237,6 +278,11 @@ pub enum Reply {
     Refused(Refusal),
     /// Of each move, whether the shard is now where it says.
     Moved(Vec<bool>),
+    /// The object version that now stands.
+    VersionPut {
+        object: Box<ObjectVersion>,
+    },
+    VersionsDeleted(Vec<Result<Deletion, Refusal>>),
 }
 
 /// Why a change was not made: expected outcomes, decided deterministically.
@@ -279,6 +325,28 @@ pub enum Refusal {
     /// Only to a change with an origin. It may have been made before.
     #[error("the change was sent too long ago to know whether it was made")]
     Forgotten,
+    #[error("no such version")]
+    NoSuchVersion,
+    #[error("the version named is a delete marker")]
+    IsDeleteMarker,
+    #[error("the version is locked")]
+    Locked,
+    #[error("the bucket's versions cannot be locked")]
+    LockNotEnabled,
+    #[error("versioning cannot be suspended while versions can be locked")]
+    LockNeedsVersioning,
+    #[error("the bucket is full: its quota is reached")]
+    QuotaExceeded,
+    #[error("the source of the copy was changed")]
+    SourceChanged,
+    #[error("a document was changed meanwhile")]
+    DocumentChanged,
+    #[error("the operation needs a bucket without versions")]
+    Versioned,
+    #[error("the object cannot have more parts")]
+    TooManyParts,
+    #[error("the object's bytes cannot be added to in place")]
+    NotAppendable,
 }
 
 /// A garbage blob, for those who ask for some.

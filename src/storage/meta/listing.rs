@@ -2,13 +2,15 @@
 //! so that a page costs by what it shows.
 
 use super::codec::{self, Record};
-use super::record::{Manifest, UploadRecord};
+use super::record::{ObjectVersion, UploadRow, Version, VersionRow};
 use super::tables::{
-    OBJECTS, UPLOADS, bucket_prefix, object_key, split_upload_key, upload_key, upload_key_prefix, upload_prefix,
+    OBJECTS, UPLOADS, VERSIONS, bucket_prefix, object_key, split_upload_key, upload_key, upload_key_prefix,
+    upload_prefix, version_key,
 };
-use super::view::{ListPage, ListQuery, Listed};
-use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
+use super::view::{ListPage, ListQuery, Listed, ListedVersion, VersionsPage};
+use crate::storage::kv::{KvError, KvRead, KvResult, PairIter, Table, prefix_end};
 use crate::types::{BucketId, UploadId};
+use bytes::Bytes;
 use std::ops::Bound;
 
 /// How a table's keys hold the keys that are listed.
@@ -24,7 +26,7 @@ pub(super) trait Layout {
 pub(super) enum Objects {}
 
 impl Layout for Objects {
-    type Row = Manifest;
+    type Row = ObjectVersion;
     const TABLE: Table = OBJECTS;
 
     fn prefix(bucket: BucketId, key_prefix: &str) -> Vec<u8> {
@@ -39,7 +41,7 @@ impl Layout for Objects {
 pub(super) enum Uploads {}
 
 impl Layout for Uploads {
-    type Row = UploadRecord;
+    type Row = UploadRow;
     const TABLE: Table = UPLOADS;
 
     fn prefix(bucket: BucketId, key_prefix: &str) -> Vec<u8> {
@@ -112,6 +114,139 @@ pub(super) fn page<L: Layout>(
             Some(next) => from = next,
             None => return Ok(page),
         }
+    }
+}
+
+/// One page of versions: current objects and all others, merged by key.
+pub(super) fn versions_page(
+    kv: &dyn KvRead,
+    bucket: BucketId,
+    query: &ListQuery,
+    after_version: Option<Version>,
+) -> KvResult<VersionsPage> {
+    let mut page = VersionsPage { entries: Vec::new(), more: false, next_after: None, next_version: None };
+    if query.limit == 0 {
+        return Ok(page);
+    }
+    let mut merge = VersionsMerge::new(kv, bucket, query, after_version);
+    // Whose versions were seen: its later ones are not the latest. Within a key to go on in, that is settled.
+    let mut seen = query.after.clone().filter(|_| after_version.is_some());
+    while let Some((key, row)) = merge.next()? {
+        let common = common_prefix(&key, query).map(str::to_owned);
+        let hidden = common.as_ref().is_some_and(|common| query.after.as_ref().is_some_and(|after| common <= after));
+        if !hidden && page.entries.len() == query.limit {
+            page.more = true;
+            return Ok(page);
+        }
+        match common {
+            Some(common) => {
+                merge.skip_past(&common);
+                if !hidden {
+                    (page.next_after, page.next_version) = (Some(common.clone()), None);
+                    page.entries.push(Listed::CommonPrefix(common));
+                }
+            }
+            None => {
+                let latest = seen.as_deref() != Some(&key);
+                seen = Some(key.clone());
+                (page.next_after, page.next_version) = (Some(key.clone()), Some(row.version()));
+                page.entries.push(Listed::Item { key, record: ListedVersion { row, latest } });
+            }
+        }
+    }
+    (page.next_after, page.next_version) = (None, None);
+    Ok(page)
+}
+
+/// Both tables of versions, read as one: by key, the current object before the others.
+struct VersionsMerge<'a> {
+    kv: &'a dyn KvRead,
+    bucket: BucketId,
+    objects: Cursor<'a>,
+    versions: Cursor<'a>,
+}
+
+/// A table from some row on, and the row that comes next.
+struct Cursor<'a> {
+    table: Table,
+    end: Option<Vec<u8>>,
+    rows: PairIter<'a>,
+    head: Option<(String, Bytes)>,
+    key_of: fn(&[u8]) -> Option<String>,
+}
+
+impl<'a> VersionsMerge<'a> {
+    fn new(kv: &'a dyn KvRead, bucket: BucketId, query: &ListQuery, after_version: Option<Version>) -> Self {
+        let after = query.after.as_deref();
+        let object_start = after.map(|after| after_object(bucket, after));
+        let version_start = after.map(|after| match after_version {
+            // The current object of a key comes before its other versions.
+            Some(version) => Bound::Excluded(version_key(bucket, after, version)),
+            None => past(&upload_key_prefix(bucket, after)),
+        });
+        let going_on_from_current = after.zip(after_version).is_some_and(|(after, version)| {
+            // Named as the marker it is the current object no more, or still is: its key's others follow either way.
+            matches!(kv.get(OBJECTS, &object_key(bucket, after)), Ok(Some(row))
+                if codec::decode::<ObjectVersion>(&row).is_ok_and(|object| object.version == version))
+        });
+        let version_start = match after {
+            Some(after) if going_on_from_current => Some(Bound::Included(upload_key_prefix(bucket, after))),
+            _ => version_start,
+        };
+        let objects = Cursor::new(kv, OBJECTS, Objects::prefix(bucket, &query.prefix), object_start, Objects::key_of);
+        let versions = Cursor::new(kv, VERSIONS, upload_prefix(bucket, &query.prefix), version_start, Uploads::key_of);
+        Self { kv, bucket, objects, versions }
+    }
+
+    fn next(&mut self) -> KvResult<Option<(String, VersionRow)>> {
+        let object = self.objects.peek()?.map(str::to_owned);
+        let version = self.versions.peek()?;
+        let object_first = match (&object, version) {
+            (None, None) => return Ok(None),
+            (Some(object), Some(version)) => object.as_str() <= version,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+        };
+        let cursor = if object_first { &mut self.objects } else { &mut self.versions };
+        let Some((key, row)) = cursor.head.take() else { return Ok(None) };
+        let row = if object_first { VersionRow::Object(codec::decode(&row)?) } else { codec::decode(&row)? };
+        Ok(Some((key, row)))
+    }
+
+    fn skip_past(&mut self, common: &str) {
+        self.objects.seek(self.kv, past(&object_key(self.bucket, common)));
+        self.versions.seek(self.kv, past(&upload_prefix(self.bucket, common)));
+    }
+}
+
+impl<'a> Cursor<'a> {
+    fn new(
+        kv: &'a dyn KvRead,
+        table: Table,
+        prefix: Vec<u8>,
+        start: Option<Bound<Vec<u8>>>,
+        key_of: fn(&[u8]) -> Option<String>,
+    ) -> Self {
+        let end = prefix_end(&prefix);
+        let mut cursor = Self { table, end, rows: Box::new(std::iter::empty()), head: None, key_of };
+        cursor.seek(kv, later(Bound::Included(prefix), start));
+        cursor
+    }
+
+    fn seek(&mut self, kv: &'a dyn KvRead, from: Bound<Vec<u8>>) {
+        let to = self.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows = kv.range(self.table, from.as_ref().map(Vec::as_slice), to);
+        self.head = None;
+    }
+
+    fn peek(&mut self) -> KvResult<Option<&str>> {
+        if self.head.is_none()
+            && let Some((row_key, row)) = self.rows.next().transpose()?
+        {
+            let malformed = || KvError { doing: "read a listed key", cause: format!("malformed: {row_key:02x?}") };
+            self.head = Some(((self.key_of)(&row_key).ok_or_else(malformed)?, row));
+        }
+        Ok(self.head.as_ref().map(|(key, _)| key.as_str()))
     }
 }
 

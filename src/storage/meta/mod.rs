@@ -8,6 +8,7 @@ mod listing;
 pub mod record;
 pub mod snapshot;
 pub mod tables;
+mod upgrade;
 pub mod view;
 
 pub use apply::{Applied, ApplyEntry, MetaTables};

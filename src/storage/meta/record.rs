@@ -1,9 +1,22 @@
 //! What the metadata tables hold: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes only;
 //! `codec` gives each its versioned bytes, `apply` its rules.
 
+mod bucket;
+mod document;
+mod event;
+mod object;
+
+pub use bucket::{BucketRow, BucketSettings, Quota, Usage, Versioning};
+pub use document::{BucketDocument, DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind};
+pub use event::{EventDraft, EventRow};
+pub use object::{
+    Acl, DeleteMarker, Grant, Grantee, NullVersionRow, ObjectVersion, Permission, Pick, Retention, RetentionMode,
+    SharedRow, Traits, UploadRow, Version, VersionRow,
+};
+
 use super::command::Reply;
 use crate::types::{
-    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId,
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardIndex, UnixMs, UploadId,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,7 +27,7 @@ pub struct BucketRecord {
     pub id: BucketId,
     pub name: String,
     pub region: String,
-    /// Access key's account of who made it.
+    /// The canonical id of the account that made it; `root` for the store's own.
     pub owner: String,
     pub created: UnixMs,
 }
@@ -32,6 +45,17 @@ pub struct Manifest {
     pub body: Body,
 }
 
+impl Manifest {
+    /// Under which id the rows of its parts are, and how many; `None` where it is not made of parts.
+    pub fn parts(&self) -> Option<(ManifestId, u16)> {
+        match self.body {
+            Body::Parts { count } => Some((self.id, count)),
+            Body::PartsOf { list, count } => Some((list, count)),
+            Body::Empty | Body::Inline | Body::Blob(_) => None,
+        }
+    }
+}
+
 /// Where an object version's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
@@ -43,6 +67,8 @@ pub enum Body {
     Blob(BlobRef),
     /// Part rows under the manifest's id, by their offset; `count` of them.
     Parts { count: u16 },
+    /// Part rows under another id: those of an object that this is a copy of.
+    PartsOf { list: ManifestId, count: u16 },
 }
 
 /// A stored blob: enough to read it, whatever the ring says today. `placement[i]` is the node of shard `i`. It changes when
@@ -239,7 +265,7 @@ impl Held {
     }
 }
 
-/// How many rows there are of each kind, kept with every change; and the number that the next bucket gets.
+/// How many rows there are of each kind, kept with every change; and how many numbers were given out of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub buckets: u64,
@@ -252,6 +278,16 @@ pub struct Counts {
     /// Lists of parts or uploads still to be taken apart into garbage.
     pub dropped_lists: u64,
     pub buckets_ever: u64,
+    /// Versions that are not current objects, delete markers among them.
+    pub versions: u64,
+    pub versions_ever: u64,
+    /// Blobs and lists of parts that several versions refer to.
+    pub shared: u64,
+    pub documents: u64,
+    pub documents_ever: u64,
+    /// Events that are still to be told, one for each who is.
+    pub events: u64,
+    pub events_ever: u64,
 }
 
 /// What a change that another host forwarded was answered.
@@ -266,4 +302,17 @@ pub struct AnswersRecord {
     pub count: u64,
     /// Answers to changes with a lesser `since` may be forgotten.
     pub complete_from: u64,
+}
+
+/// What hosts do, as they said themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolesRecord {
+    /// A host that does everything has no entry.
+    pub hosts: BTreeMap<HostId, Roles>,
+}
+
+impl RolesRecord {
+    pub fn of(&self, host: HostId) -> Roles {
+        self.hosts.get(&host).copied().unwrap_or(Roles::ALL)
+    }
 }

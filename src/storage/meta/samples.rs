@@ -1,13 +1,18 @@
 //! Values for the tests of the metadata.
 
-use super::command::{CompleteUpload, CompletedPart, CreateUpload, PutObject, PutPart, Reply, WriteConditions};
+use super::command::{
+    AppendObject, CompleteUpload, CompletedPart, CopyVersion, CreateBucketWith, CreateUpload, PutObject, PutPart,
+    RenameObject, Reply, WriteConditions,
+};
 use super::record::{
-    AnswerRow, AnswersRecord, BlobRef, Body, BucketRecord, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord,
-    Counts, ETag, GarbageRow, Held, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NodeState,
-    ObjectHeaders, PartRow, RepairRow, UploadRecord,
+    Acl, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum,
+    ChecksumAlgorithm, ChecksumKind, CompletedRecord, Counts, DeleteMarker, ETag, EventDraft, EventRow, GarbageRow,
+    Grant, Grantee, Held, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NodeState,
+    ObjectHeaders, ObjectVersion, PartRow, Permission, Quota, RepairRow, Retention, RetentionMode, RolesRecord, Traits,
+    UploadRecord, UploadRow, Version, Versioning,
 };
 use crate::types::{
-    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, ShardIndex, UnixMs, UploadId,
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardIndex, UnixMs, UploadId,
 };
 use bytes::Bytes;
 
@@ -194,6 +199,11 @@ pub(crate) fn layout() -> LayoutRecord {
     LayoutRecord { epoch: Epoch(70_000), nodes_ever: 65 }
 }
 
+pub(crate) fn roles() -> RolesRecord {
+    let learner = Roles { meta: false, ..Roles::ALL };
+    RolesRecord { hosts: [(HostId(1), Roles { gateway: true, ..Roles::NONE }), (HostId(300), learner)].into() }
+}
+
 pub(crate) fn leftover() -> LeftoverRow {
     LeftoverRow { since: UnixMs(5) }
 }
@@ -212,5 +222,131 @@ pub(crate) fn answers() -> AnswersRecord {
 }
 
 pub(crate) fn counts() -> Counts {
-    Counts { buckets: 1, objects: 2, uploads: 3, blobs: 4, garbage: 5, repairs: 6, dropped_lists: 7, buckets_ever: 300 }
+    Counts {
+        buckets: 1,
+        objects: 2,
+        uploads: 3,
+        blobs: 4,
+        garbage: 5,
+        repairs: 6,
+        dropped_lists: 7,
+        buckets_ever: 300,
+        versions: 8,
+        versions_ever: 9,
+        shared: 14,
+        documents: 10,
+        documents_ever: 11,
+        events: 12,
+        events_ever: 13,
+    }
+}
+
+pub(crate) fn version() -> Version {
+    Version { seq: 300, salt: u64::MAX, null: false }
+}
+
+pub(crate) fn traits() -> Traits {
+    let grant = |grantee, permission| Grant { grantee, permission };
+    Traits {
+        owner: "someone".to_owned(),
+        acl: Some(Acl {
+            grants: vec![
+                grant(Grantee::Account("another".to_owned()), Permission::FullControl),
+                grant(Grantee::AllUsers, Permission::Read),
+                grant(Grantee::AuthenticatedUsers, Permission::Write),
+                grant(Grantee::LogDelivery, Permission::WriteAcp),
+            ],
+        }),
+        tags: vec![("colour".to_owned(), "grün".to_owned())],
+        retention: Some(Retention { mode: RetentionMode::Compliance, until: UnixMs(1_800_000_000_000) }),
+        legal_hold: Some(true),
+        sealing: Some(Bytes::from_static(b"sealing")),
+    }
+}
+
+pub(crate) fn object_version() -> ObjectVersion {
+    ObjectVersion { version: version(), manifest: full_manifest(), traits: traits() }
+}
+
+pub(crate) fn delete_marker() -> DeleteMarker {
+    DeleteMarker { version: Version { null: true, ..version() }, modified: UnixMs(5), owner: "someone".to_owned() }
+}
+
+pub(crate) fn bucket_row() -> BucketRow {
+    let quota = Quota { bytes_max: Some(1 << 40), objects_max: Some(300) };
+    BucketRow { bucket: bucket(), settings: BucketSettings { versioning: Versioning::Enabled, lock: true, quota } }
+}
+
+pub(crate) fn upload_row() -> UploadRow {
+    UploadRow { upload: upload(), traits: traits() }
+}
+
+pub(crate) fn event() -> EventRow {
+    let draft = EventDraft {
+        name: "ObjectCreated:Put".to_owned(),
+        targets: vec!["hook".to_owned()],
+        context: Bytes::from_static(b"{}"),
+    };
+    EventRow {
+        seq: 300,
+        at: UnixMs(5),
+        draft,
+        bucket: BUCKET,
+        key: "key".to_owned(),
+        version: Some(version()),
+        size_bytes: MIB,
+        etag: Some(ETag { md5: md5_of(1), parts: Some(3) }),
+    }
+}
+
+pub(crate) fn copy_version() -> CopyVersion {
+    CopyVersion {
+        source_bucket: BucketId(2),
+        source_key: "source".to_owned(),
+        source: version().pick(),
+        source_manifest: ManifestId(7),
+        source_sealing: Some(Bytes::from_static(b"sealing")),
+        bucket: BUCKET,
+        key: "key".to_owned(),
+        id: ManifestId(8),
+        headers: headers(),
+        checksum: Some(checksum()),
+        traits: traits(),
+        conditions: WriteConditions::default(),
+        event: Some(event().draft),
+    }
+}
+
+pub(crate) fn rename_object() -> RenameObject {
+    RenameObject {
+        bucket: BUCKET,
+        source_key: "source".to_owned(),
+        source_conditions: WriteConditions::default(),
+        key: "key".to_owned(),
+        conditions: WriteConditions::default(),
+    }
+}
+
+pub(crate) fn append_object() -> AppendObject {
+    AppendObject {
+        bucket: BUCKET,
+        key: "key".to_owned(),
+        manifest: ManifestId(7),
+        id: ManifestId(8),
+        etag: ETag { md5: md5_of(1), parts: None },
+        checksum: Some(checksum()),
+        blob: blob(9, MIB),
+        md5: md5_of(2),
+        missing: vec![ShardIndex(2)],
+    }
+}
+
+pub(crate) fn create_bucket_with() -> CreateBucketWith {
+    CreateBucketWith {
+        name: "photos".to_owned(),
+        region: "us-east-1".to_owned(),
+        owner: "someone".to_owned(),
+        settings: bucket_row().settings,
+        documents: vec![(BucketDocument::Access, String::new(), Bytes::from_static(b"{}"))],
+    }
 }

@@ -3,13 +3,13 @@
 //!
 //! | table | key | row |
 //! |---|---|---|
-//! | `buckets` | name | `BucketRecord` |
+//! | `buckets` | name | `BucketRow` |
 //! | `bucket_ids` | bucket u64 | the bucket's name, raw |
-//! | `objects` | bucket u64, key | `Manifest`; the listing order |
+//! | `objects` | bucket u64, key | `ObjectVersion`: the current one, where it is no delete marker; the listing order |
 //! | `inline` | manifest u128 | the object's bytes, raw |
 //! | `parts` | manifest u128, offset u64 | `PartRow` of an object version |
 //! | `completed` | manifest u128 | `CompletedRecord`: which upload a standing object version was made of |
-//! | `uploads` | bucket u64, escaped key, 0x00 0x00, upload u128 | `UploadRecord` |
+//! | `uploads` | bucket u64, escaped key, 0x00 0x00, upload u128 | `UploadRow` |
 //! | `upload_parts` | upload u128, number u16 | `PartRow` of an ongoing upload |
 //! | `blobs` | blob u128 | `BlobRef` of every blob that is referred to, or is in a dropped list of parts |
 //! | `garbage` | blob u128 | `GarbageRow` |
@@ -18,13 +18,20 @@
 //! | `leftovers` | node u32, blob u128, shard u8 | `LeftoverRow`: a copy that a move left behind on this node |
 //! | `nodes` | node u32 | `NodeRecord` |
 //! | `hosts` | host u64 | `HostRecord` |
+//! | `versions` | bucket u64, escaped key, 0x00 0x00, inverted seq u64, salt u64 | `VersionRow`; newest first |
+//! | `null_versions` | bucket u64, key | `NullVersionRow`: where the null version is among `versions` |
+//! | `shared` | kind u8, blob or manifest u128 | `SharedRow` |
+//! | `usage` | bucket u64 | `Usage` |
+//! | `documents` | 1 u8, bucket u64, kind u8, name; or 2 u8, kind u8, path; or 3 u8, name | `DocumentRow` |
+//! | `events` | target, 0x00, seq u64 | `EventRow` |
 //! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
-//! | `system` | fixed names | format, last applied position, counters, the layout's epoch, what each node holds |
+//! | `system` | fixed names | format, last applied position, counters, the layout's epoch, what each node holds, what hosts do |
 //!
-//! An object's key is the rest of its row's key, as it is. In `uploads` something follows it, so there each 0x00 of it is
+//! An object's key is the rest of its row's key, as it is. In `uploads` and `versions` something follows it, so there each 0x00 of it is
 //! written 0x00 0xff and 0x00 0x00 ends it: the order of keys is kept, and no key is a prefix of another's.
 
 use super::command::Origin;
+use super::record::{BucketDocument, DocumentKey, IdentityKind, Version};
 use crate::storage::kv::Table;
 use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
 
@@ -44,11 +51,44 @@ pub const LEFTOVERS: Table = Table("leftovers");
 pub const NODES: Table = Table("nodes");
 pub const HOSTS: Table = Table("hosts");
 pub const ANSWERS: Table = Table("answers");
+pub const VERSIONS: Table = Table("versions");
+pub const NULL_VERSIONS: Table = Table("null_versions");
+pub const SHARED: Table = Table("shared");
+pub const USAGE: Table = Table("usage");
+pub const DOCUMENTS: Table = Table("documents");
+pub const EVENTS: Table = Table("events");
 pub const SYSTEM: Table = Table("system");
 
 /// Every table. A table's place here is its number in snapshots, so adding one makes a new snapshot version. `system` is last:
 /// its rows are installed after all others and say that those are whole.
 pub const TABLES: &[Table] = &[
+    BUCKETS,
+    BUCKET_IDS,
+    OBJECTS,
+    INLINE,
+    PARTS,
+    COMPLETED,
+    UPLOADS,
+    UPLOAD_PARTS,
+    BLOBS,
+    GARBAGE,
+    DROPPED,
+    REPAIRS,
+    LEFTOVERS,
+    NODES,
+    HOSTS,
+    ANSWERS,
+    VERSIONS,
+    NULL_VERSIONS,
+    SHARED,
+    USAGE,
+    DOCUMENTS,
+    EVENTS,
+    SYSTEM,
+];
+
+/// Every table that there was when snapshots had version 1.
+pub const TABLES_OF_VERSION_1: &[Table] = &[
     BUCKETS,
     BUCKET_IDS,
     OBJECTS,
@@ -75,6 +115,7 @@ pub const SYSTEM_COUNTS: &[u8] = b"counts";
 pub const SYSTEM_ANSWERS: &[u8] = b"answers";
 pub const SYSTEM_LAYOUT: &[u8] = b"layout";
 pub const SYSTEM_HELD: &[u8] = b"held";
+pub const SYSTEM_ROLES: &[u8] = b"roles";
 
 pub fn bucket_prefix(bucket: BucketId) -> [u8; 8] {
     bucket.0.to_be_bytes()
@@ -180,6 +221,80 @@ pub fn split_upload_key(row: &[u8]) -> Option<(String, UploadId)> {
         }
     }
     Some((String::from_utf8(key).ok()?, UploadId::from_be_bytes(*id)))
+}
+
+/// What the rows of a key's versions begin with.
+pub fn versions_of_key(bucket: BucketId, key: &str) -> Vec<u8> {
+    upload_key_prefix(bucket, key)
+}
+
+pub fn version_key(bucket: BucketId, key: &str, version: Version) -> Vec<u8> {
+    let mut row = upload_key_prefix(bucket, key);
+    row.extend((!version.seq).to_be_bytes());
+    row.extend(version.salt.to_be_bytes());
+    row
+}
+
+/// The object's key in a row's key of `versions`; `None` where it is not one.
+pub fn key_of_version(row: &[u8]) -> Option<String> {
+    Some(split_upload_key(row)?.0)
+}
+
+/// What several object versions can refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    Blob(BlobId),
+    Parts(ManifestId),
+}
+
+impl Shared {
+    pub fn key(self) -> [u8; 17] {
+        let (kind, id) = match self {
+            Self::Blob(id) => (1, id.to_be_bytes()),
+            Self::Parts(id) => (2, id.to_be_bytes()),
+        };
+        let mut row = [kind; 17];
+        row[1..].copy_from_slice(&id);
+        row
+    }
+}
+
+const SPACE_BUCKET: u8 = 1;
+const SPACE_IDENTITY: u8 = 2;
+const SPACE_SYSTEM: u8 = 3;
+
+/// What the rows of all documents of a bucket begin with.
+pub fn bucket_documents(bucket: BucketId) -> Vec<u8> {
+    [&[SPACE_BUCKET][..], &bucket_prefix(bucket)].concat()
+}
+
+/// What the rows of a bucket's documents of one kind begin with.
+pub fn bucket_documents_of(bucket: BucketId, kind: BucketDocument) -> Vec<u8> {
+    [&bucket_documents(bucket)[..], &[kind as u8]].concat()
+}
+
+/// What the rows of one kind of identities begin with.
+pub fn identity_documents_of(kind: IdentityKind) -> Vec<u8> {
+    vec![SPACE_IDENTITY, kind as u8]
+}
+
+pub fn document_key(key: &DocumentKey) -> Vec<u8> {
+    match key {
+        DocumentKey::Bucket(bucket, kind, name) => {
+            [bucket_documents_of(*bucket, *kind).as_slice(), name.as_bytes()].concat()
+        }
+        DocumentKey::Identity(kind, path) => [identity_documents_of(*kind).as_slice(), path.as_bytes()].concat(),
+        DocumentKey::System(name) => [&[SPACE_SYSTEM], name.as_bytes()].concat(),
+    }
+}
+
+/// What the rows of a target's events begin with. A target's name has no zero byte.
+pub fn events_of(target: &str) -> Vec<u8> {
+    [target.as_bytes(), &[0]].concat()
+}
+
+pub fn event_key(target: &str, seq: u64) -> Vec<u8> {
+    [events_of(target).as_slice(), &seq.to_be_bytes()].concat()
 }
 
 /// A list that nothing refers to any more and that is too long to become garbage at once.

@@ -4,13 +4,16 @@ use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::listing::{self, Objects, Uploads};
 use super::record::{
-    BlobRef, BucketRecord, Counts, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord,
-    PartRow, RepairRow, UploadRecord,
+    BlobRef, BucketDocument, BucketRow, Counts, DocumentKey, DocumentRow, EventRow, GarbageRow, HeldRecord, HostRecord,
+    IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick, RepairRow,
+    RolesRecord, UploadRow, Usage, Version, VersionRow,
 };
 use super::tables::{
-    BLOBS, BUCKETS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, OBJECTS, PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS,
-    SYSTEM_HELD, SYSTEM_LAYOUT, UPLOAD_PARTS, UPLOADS, host_key, leftover_key, node_key, object_key, part_key,
-    repair_key, shard_of_leftover_key, upload_key, upload_part_key,
+    BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
+    PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE,
+    VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key, host_key, identity_documents_of,
+    leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key, upload_key, upload_part_key,
+    version_key, versions_of_key,
 };
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
 use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
@@ -61,17 +64,34 @@ pub struct ListPage<T> {
     pub next_after: Option<String>,
 }
 
+/// A page of versions, in order of key and, within a key, newest first.
+#[derive(Clone, Debug)]
+pub struct VersionsPage {
+    pub entries: Vec<Listed<ListedVersion>>,
+    /// Whether anything follows; then `next_after` continues, with `next_version` where the last entry is a version.
+    pub more: bool,
+    pub next_after: Option<String>,
+    pub next_version: Option<Version>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedVersion {
+    pub row: VersionRow,
+    /// Whether it is the newest of its key.
+    pub latest: bool,
+}
+
 impl MetaView {
     pub fn new(kv: Arc<dyn KvRead>) -> Self {
         Self { kv }
     }
 
-    pub fn bucket(&self, name: &str) -> KvResult<Option<BucketRecord>> {
+    pub fn bucket(&self, name: &str) -> KvResult<Option<BucketRow>> {
         if name.is_empty() { Ok(None) } else { self.row(BUCKETS, name.as_bytes()) }
     }
 
     /// Buckets in order of name; whether more follow.
-    pub fn buckets(&self, prefix: &str, after: Option<&str>, limit: usize) -> KvResult<(Vec<BucketRecord>, bool)> {
+    pub fn buckets(&self, prefix: &str, after: Option<&str>, limit: usize) -> KvResult<(Vec<BucketRow>, bool)> {
         let end = prefix_end(prefix.as_bytes());
         let from = match after {
             Some(after) if !after.is_empty() && after >= prefix => Bound::Excluded(after.as_bytes()),
@@ -80,16 +100,124 @@ impl MetaView {
         self.rows_and_more(BUCKETS, from, end.as_deref().map_or(Bound::Unbounded, Bound::Excluded), limit)
     }
 
-    /// Its blob, if it has one, is without placement (`placement`).
-    pub fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<Manifest>> {
+    /// The bucket of this number.
+    pub fn bucket_numbered(&self, id: BucketId) -> KvResult<Option<BucketRow>> {
+        match self.kv.get(BUCKET_IDS, &bucket_prefix(id))? {
+            Some(name) => self.row(BUCKETS, &name),
+            None => Ok(None),
+        }
+    }
+
+    /// How much is in it.
+    pub fn usage(&self, bucket: BucketId) -> KvResult<Usage> {
+        Ok(self.row(USAGE, &bucket_prefix(bucket))?.unwrap_or_default())
+    }
+
+    /// The object that stands under a key. Its blob, if it has one, is without placement (`placement`).
+    pub fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<ObjectVersion>> {
         self.row(OBJECTS, &object_key(bucket, key))
+    }
+
+    /// One version of a key: for `Current` the newest, which may be a delete marker.
+    pub fn version(&self, bucket: BucketId, key: &str, pick: Pick) -> KvResult<Option<VersionRow>> {
+        let current = self.object(bucket, key)?;
+        if let Some(current) = current.filter(|current| pick == Pick::Current || pick.is(current.version)) {
+            return Ok(Some(VersionRow::Object(current)));
+        }
+        let version = match pick {
+            Pick::Current => return self.newest_kept(bucket, key),
+            Pick::Exact { seq, salt } => Version { seq, salt, null: false },
+            Pick::Null => match self.row::<NullVersionRow>(NULL_VERSIONS, &object_key(bucket, key))? {
+                Some(null) => null.version,
+                None => return Ok(None),
+            },
+        };
+        let row: Option<VersionRow> = self.row(VERSIONS, &version_key(bucket, key, version))?;
+        Ok(row.filter(|row| pick.is(row.version())))
+    }
+
+    fn newest_kept(&self, bucket: BucketId, key: &str) -> KvResult<Option<VersionRow>> {
+        let prefix = versions_of_key(bucket, key);
+        let end = prefix_end(&prefix);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(self.rows(VERSIONS, Bound::Included(&prefix), to, 1)?.pop())
+    }
+
+    /// All versions of the keys that the query selects, newest first within each. `after_version` is where in the key `after`
+    /// to go on: without it, at the next key.
+    pub fn list_versions(
+        &self,
+        bucket: BucketId,
+        query: &ListQuery,
+        after_version: Option<Version>,
+    ) -> KvResult<VersionsPage> {
+        listing::versions_page(&*self.kv, bucket, query, after_version)
+    }
+
+    pub fn document(&self, key: &DocumentKey) -> KvResult<Option<DocumentRow>> {
+        self.row(DOCUMENTS, &document_key(key))
+    }
+
+    /// A bucket's documents of one kind whose names begin with `prefix`, in order of name; whether more follow.
+    pub fn bucket_documents(
+        &self,
+        bucket: BucketId,
+        kind: BucketDocument,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
+        self.documents_of(&bucket_documents_of(bucket, kind), prefix, after, limit)
+    }
+
+    /// Documents of one kind whose paths begin with `prefix`, in order of path; whether more follow.
+    pub fn identity_documents(
+        &self,
+        kind: IdentityKind,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
+        self.documents_of(&identity_documents_of(kind), prefix, after, limit)
+    }
+
+    fn documents_of(
+        &self,
+        space: &[u8],
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
+        let start = [space, prefix.as_bytes()].concat();
+        let after = after.map(|after| [space, after.as_bytes()].concat());
+        let end = prefix_end(&start);
+        let from =
+            after.as_deref().filter(|after| *after >= &start[..]).map_or(Bound::Included(&start[..]), Bound::Excluded);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut documents = Vec::new();
+        for pair in self.kv.range(DOCUMENTS, from, to) {
+            let (key, row) = pair?;
+            if documents.len() == limit {
+                return Ok((documents, true));
+            }
+            let malformed = || KvError { doing: "read a document's key", cause: format!("malformed: {key:02x?}") };
+            let name = key.get(space.len()..).map(<[u8]>::to_vec).and_then(|name| String::from_utf8(name).ok());
+            documents.push((name.ok_or_else(malformed)?, codec::decode(&row)?));
+        }
+        Ok((documents, false))
+    }
+
+    /// A target's events after this one, oldest first.
+    pub fn events(&self, target: &str, after: u64, limit: usize) -> KvResult<Vec<EventRow>> {
+        let (from, to) = (event_key(target, after), event_key(target, u64::MAX));
+        self.rows(EVENTS, Bound::Excluded(&from), Bound::Included(&to), limit)
     }
 
     pub fn inline_bytes(&self, id: ManifestId) -> KvResult<Option<Bytes>> {
         self.kv.get(INLINE, &id.to_be_bytes())
     }
 
-    pub fn list_objects(&self, bucket: BucketId, query: &ListQuery) -> KvResult<ListPage<Manifest>> {
+    pub fn list_objects(&self, bucket: BucketId, query: &ListQuery) -> KvResult<ListPage<ObjectVersion>> {
         let start = query.after.as_deref().map(|after| listing::after_object(bucket, after));
         listing::page::<Objects>(&*self.kv, bucket, query, start)
     }
@@ -140,7 +268,7 @@ impl MetaView {
         }
     }
 
-    pub fn upload(&self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<Option<UploadRecord>> {
+    pub fn upload(&self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<Option<UploadRow>> {
         self.row(UPLOADS, &upload_key(bucket, key, id))
     }
 
@@ -151,7 +279,7 @@ impl MetaView {
         bucket: BucketId,
         query: &ListQuery,
         after_upload: Option<UploadId>,
-    ) -> KvResult<ListPage<UploadRecord>> {
+    ) -> KvResult<ListPage<UploadRow>> {
         let start = query.after.as_deref().map(|after| listing::after_upload(bucket, after, after_upload));
         listing::page::<Uploads>(&*self.kv, bucket, query, start)
     }
@@ -195,6 +323,11 @@ impl MetaView {
 
     pub fn layout(&self) -> KvResult<LayoutRecord> {
         Ok(self.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default())
+    }
+
+    /// What each host does.
+    pub fn roles(&self) -> KvResult<RolesRecord> {
+        Ok(self.row(SYSTEM, SYSTEM_ROLES)?.unwrap_or_default())
     }
 
     /// How many shards each node is named for.

@@ -1,13 +1,13 @@
 //! How far the index is complete. Appends are published in any order by those who made them, so the watermark may only rise
 //! to where no earlier append can still be unpublished. Pure.
 
-use crate::types::Lsn;
-use std::collections::BTreeMap;
+use crate::types::{Lsn, SegmentId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An append that is to be published: begun before the log was asked, so that its records lie after all that was
 /// published by then.
 #[derive(Debug)]
-#[must_use = "a lost ticket holds the watermark until the next start"]
+#[must_use = "a lost ticket holds the watermark and the segments after it until the next start"]
 pub struct Ticket {
     number: u64,
 }
@@ -17,6 +17,8 @@ pub struct Ticket {
 pub(super) struct InFlight {
     next: u64,
     floors: BTreeMap<u64, Lsn>,
+    /// Of these, appends that nobody will publish before the next start.
+    abandoned: BTreeSet<u64>,
     /// The last position published.
     head: Lsn,
 }
@@ -40,10 +42,22 @@ impl InFlight {
         others.map(|(_, &floor)| floor).min().map_or(head, |floor| floor.min(head))
     }
 
-    pub(super) fn finish(&mut self, ticket: Ticket, last: Option<Lsn>) {
+    /// The ticket is of no more use.
+    pub(super) fn finish(&mut self, ticket: &Ticket, last: Option<Lsn>) {
         let known = self.floors.remove(&ticket.number);
-        assert!(known.is_some(), "a ticket is of the index that began it");
+        assert!(known.is_some(), "a ticket is of the index that began it, and is finished once");
         self.head = self.head.max(last.unwrap_or_default());
+    }
+
+    /// The watermark stays below its records.
+    pub(super) fn abandon(&mut self, ticket: Ticket) {
+        self.abandoned.insert(ticket.number);
+    }
+
+    /// Whether records of this segment may yet be published.
+    pub(super) fn awaits(&self, segment: SegmentId) -> bool {
+        let mut awaited = self.floors.iter().filter(|(number, _)| !self.abandoned.contains(number));
+        awaited.any(|(_, floor)| floor.segment() <= segment)
     }
 
     pub(super) fn head(&self) -> Lsn {
@@ -58,7 +72,7 @@ impl InFlight {
 #[cfg(test)]
 mod tests {
     use super::InFlight;
-    use crate::types::Lsn;
+    use crate::types::{Lsn, SegmentId};
 
     #[test]
     fn the_watermark_waits_for_the_slowest_append() {
@@ -66,23 +80,27 @@ mod tests {
         let slow = in_flight.begin();
         let quick = in_flight.begin();
         assert_eq!(in_flight.watermark_after(&quick, Some(Lsn(90))), Lsn(10), "the slow one may lie anywhere after 10");
-        in_flight.finish(quick, Some(Lsn(90)));
+        in_flight.finish(&quick, Some(Lsn(90)));
         let later = in_flight.begin();
         assert_eq!(in_flight.watermark_after(&slow, Some(Lsn(50))), Lsn(90), "the later one lies after 90");
-        in_flight.finish(slow, Some(Lsn(50)));
+        in_flight.finish(&slow, Some(Lsn(50)));
         assert_eq!(in_flight.watermark_after(&later, Some(Lsn(95))), Lsn(95));
-        in_flight.finish(later, Some(Lsn(95)));
+        in_flight.finish(&later, Some(Lsn(95)));
         assert!(in_flight.is_empty());
         assert_eq!(in_flight.head(), Lsn(95));
     }
 
     #[test]
-    fn a_lost_ticket_holds_the_watermark() {
-        let mut in_flight = InFlight::new(Lsn(10));
-        drop(in_flight.begin());
-        let other = in_flight.begin();
-        assert_eq!(in_flight.watermark_after(&other, Some(Lsn(90))), Lsn(10));
-        in_flight.finish(other, Some(Lsn(90)));
-        assert!(!in_flight.is_empty());
+    fn an_abandoned_append_holds_the_watermark_and_no_segment() {
+        let at = |segment| Lsn::new(SegmentId(segment), 4096);
+        let mut in_flight = InFlight::new(at(2));
+        let (lost, other) = (in_flight.begin(), in_flight.begin());
+        assert!(in_flight.awaits(SegmentId(2)) && in_flight.awaits(SegmentId(3)), "its records may lie there");
+        assert!(!in_flight.awaits(SegmentId(1)), "they lie after what was published");
+        in_flight.abandon(lost);
+        assert!(in_flight.awaits(SegmentId(2)), "the other's, too");
+        assert_eq!(in_flight.watermark_after(&other, Some(at(4))), at(2));
+        in_flight.finish(&other, Some(at(4)));
+        assert!(!in_flight.is_empty() && !in_flight.awaits(SegmentId(5)));
     }
 }

@@ -6,7 +6,8 @@
 //! copy keeps its origin, so it neither revives a dropped shard nor hides a chunk written again after a drop.
 //!
 //! Entries are published only after the log says that they are synced. Each commit carries the watermark: everything that
-//! the log holds below it is reflected, so that start-up replays the log from there.
+//! the log holds below it is reflected, so that start-up replays the log from there. Where a commit fails, the same can be
+//! published again, with the same ticket.
 
 mod edit;
 mod inflight;
@@ -15,6 +16,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use crate::storage::kv::reviving::CommitRow;
 use crate::storage::kv::{Batch, Kv, KvError, Table};
 use crate::storage::wal::{Location, WalError};
 use crate::types::{ChunkIndex, Lsn, SegmentId, ShardId};
@@ -31,6 +33,8 @@ pub use rows::{ChunkId, Entry, ScrubRow, SegmentUse, Tombstone, footprint_bytes}
 
 /// The tables of the index, for whoever opens the store beneath.
 pub const TABLES: &[Table] = &[rows::CHUNKS, rows::PLACES, rows::TOMBSTONES, rows::SEGMENTS, rows::STATE];
+/// Where commits are numbered, for tables that are opened again while the process lives.
+pub const COMMITS: CommitRow = CommitRow { table: rows::STATE, key: rows::COMMITS };
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IndexError {
@@ -76,6 +80,17 @@ pub struct ShardIndex {
 struct State {
     in_flight: InFlight,
     uses: BTreeMap<SegmentId, SegmentUse>,
+    /// A commit failed: whether the tables have it, and so what they say of the segments, is not known.
+    doubtful: bool,
+}
+
+impl State {
+    /// What a commit changed of the segments.
+    fn take(&mut self, committed: IndexResult<BTreeMap<SegmentId, SegmentUse>>) -> IndexResult<()> {
+        self.doubtful |= committed.is_err();
+        self.uses.extend(committed?);
+        Ok(())
+    }
 }
 
 impl ShardIndex {
@@ -87,11 +102,31 @@ impl ShardIndex {
 
     /// Ends a ticket whose append wrote nothing.
     pub fn end(&self, ticket: Ticket) {
-        self.lock().in_flight.finish(ticket, None);
+        self.lock().in_flight.finish(&ticket, None);
     }
 
-    /// Publishes synced chunks. One that was dropped or overwritten by a later record is dead on arrival.
-    pub fn publish_chunks(&self, ticket: Ticket, chunks: &[(ChunkId, Location)]) -> IndexResult<()> {
+    /// Ends a ticket whose append failed. Only a refusal says that nothing was written; otherwise the next start replays from
+    /// before it: a copy that may have been written must be met then, so that a tombstone which kills it outlives it.
+    pub fn append_failed(&self, ticket: Ticket, error: &WalError) {
+        match error {
+            WalError::OutOfSpace | WalError::Busy => self.end(ticket),
+            _ => self.abandon(ticket),
+        }
+    }
+
+    /// Gives up publishing what was appended: the watermark stays below it, so that the next start publishes it.
+    pub fn abandon(&self, ticket: Ticket) {
+        self.lock().in_flight.abandon(ticket);
+    }
+
+    /// Whether records of this segment may yet be published: it is not to be released before.
+    pub fn awaits(&self, segment: SegmentId) -> bool {
+        self.lock().in_flight.awaits(segment)
+    }
+
+    /// Publishes synced chunks. One that was dropped or overwritten by a later record is dead on arrival. Where this fails, the
+    /// ticket stands, and the same may be published later.
+    pub fn publish_chunks(&self, ticket: &Ticket, chunks: &[(ChunkId, Location)]) -> IndexResult<()> {
         let last = chunks.iter().map(|(_, at)| at.lsn).max();
         self.publish(ticket, last, |edit| {
             chunks.iter().try_for_each(|&(id, at)| edit.apply_chunk(id, Entry { at, origin: at.lsn }).map(drop))
@@ -99,7 +134,7 @@ impl ShardIndex {
     }
 
     /// Publishes synced tombstones: chunks of these shards that are older are no longer found.
-    pub fn publish_drops(&self, ticket: Ticket, drops: &[(ShardId, Location)]) -> IndexResult<()> {
+    pub fn publish_drops(&self, ticket: &Ticket, drops: &[(ShardId, Location)]) -> IndexResult<()> {
         let last = drops.iter().map(|(_, at)| at.lsn).max();
         self.publish(ticket, last, |edit| {
             drops.iter().try_for_each(|&(shard, at)| edit.apply_tombstone(shard, at, at.lsn))
@@ -107,7 +142,7 @@ impl ShardIndex {
     }
 
     /// Publishes synced copies of live records, each only if the index still points at the place that it was copied from.
-    pub fn publish_moves(&self, ticket: Ticket, moves: &[(Placed, Location)]) -> IndexResult<Moved> {
+    pub fn publish_moves(&self, ticket: &Ticket, moves: &[(Placed, Location)]) -> IndexResult<Moved> {
         let last = moves.iter().map(|(_, to)| to.lsn).max();
         let mut moved = Moved::default();
         self.publish(ticket, last, |edit| {
@@ -118,18 +153,27 @@ impl ShardIndex {
 
     fn publish(
         &self,
-        ticket: Ticket,
+        ticket: &Ticket,
         last: Option<Lsn>,
         apply: impl FnOnce(&mut Edit<'_>) -> IndexResult<()>,
     ) -> IndexResult<()> {
         let mut state = self.lock();
+        let _hold = self.kv.hold()?;
+        self.settle(&mut state)?;
         let mut edit = Edit::new(&*self.kv, &state.uses, state.in_flight.head().max(last.unwrap_or_default()));
         apply(&mut edit)?;
-        let watermark = state.in_flight.watermark_after(&ticket, last);
-        let uses = edit.commit(&*self.kv, Some(watermark))?;
+        let watermark = state.in_flight.watermark_after(ticket, last);
+        let committed = edit.commit(&*self.kv, Some(watermark));
+        state.take(committed)?;
         state.in_flight.finish(ticket, last);
-        for (id, used) in uses {
-            state.uses.insert(id, used);
+        Ok(())
+    }
+
+    /// What the tables say of the segments, where that is not known.
+    fn settle(&self, state: &mut State) -> IndexResult<()> {
+        if state.doubtful {
+            state.uses = recover::uses_in(&*self.kv)?;
+            state.doubtful = false;
         }
         Ok(())
     }
@@ -212,12 +256,12 @@ impl ShardIndex {
     /// Removes what is known of a segment that the log gave up. Only tombstones may still be placed there.
     pub fn forget_segment(&self, segment: SegmentId) -> IndexResult<()> {
         let mut state = self.lock();
+        let _hold = self.kv.hold()?;
+        self.settle(&mut state)?;
         let mut edit = Edit::new(&*self.kv, &state.uses, state.in_flight.head());
         edit.forget_segment(segment)?;
-        let uses = edit.commit(&*self.kv, None)?;
-        for (id, used) in uses {
-            state.uses.insert(id, used);
-        }
+        let committed = edit.commit(&*self.kv, None);
+        state.take(committed)?;
         state.uses.remove(&segment);
         Ok(())
     }

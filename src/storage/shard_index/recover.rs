@@ -66,7 +66,11 @@ fn attempt<L>(
     }
     let index = ShardIndex {
         kv: Arc::clone(kv),
-        state: Arc::new(Mutex::new(State { in_flight: InFlight::new(replay.head), uses: replay.uses })),
+        state: Arc::new(Mutex::new(State {
+            in_flight: InFlight::new(replay.head),
+            uses: replay.uses,
+            doubtful: false,
+        })),
     };
     let last_visited = replay.visited.last().copied().unwrap_or_default();
     let matches =
@@ -128,6 +132,12 @@ fn wipe_some(kv: &dyn Kv, table: Table) -> IndexResult<bool> {
     Ok(any)
 }
 
+/// How much of each segment is alive, as the tables have it.
+pub(super) fn uses_in(kv: &dyn Kv) -> IndexResult<BTreeMap<SegmentId, SegmentUse>> {
+    let rows = kv.range(rows::SEGMENTS, Bound::Unbounded, Bound::Unbounded);
+    rows.map(|pair| rows::decode_use(&pair?)).collect()
+}
+
 /// Applies scanned records in commits of bounded size; keeps the first error.
 struct Replay {
     kv: Arc<dyn Kv>,
@@ -143,11 +153,7 @@ struct Replay {
 
 impl Replay {
     fn new(kv: Arc<dyn Kv>, head: Lsn) -> IndexResult<Self> {
-        let mut uses = BTreeMap::new();
-        for pair in kv.range(rows::SEGMENTS, Bound::Unbounded, Bound::Unbounded) {
-            let (segment, used) = rows::decode_use(&pair?)?;
-            uses.insert(segment, used);
-        }
+        let uses = uses_in(&*kv)?;
         let rebuilds = kv.range(rows::PLACES, Bound::Unbounded, Bound::Unbounded).next().is_none();
         Ok(Self { kv, uses, head, visited: BTreeSet::new(), rebuilds, waiting: Vec::new(), failed: None })
     }

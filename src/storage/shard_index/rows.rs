@@ -8,6 +8,7 @@
 //! | `segments` | segment 4 | version 1, chunks 8, tombstones 8, live bytes 8 |
 //! | `state` | `watermark` | version 1, position 8 |
 //! | `state` | `scrub` | version 1, began 8, position 8, until 8, corrupt 8, finished 8, due 8 |
+//! | `state` | `commits` | the number of the last commit 8, without a version (`storage::kv::reviving`) |
 //! | `state` | `rebuilding` | version 1: the tables are being emptied, start over |
 
 use super::{IndexError, IndexResult};
@@ -26,6 +27,7 @@ pub(super) const STATE: Table = Table("state");
 pub(super) const WATERMARK: &[u8] = b"watermark";
 pub(super) const REBUILDING: &[u8] = b"rebuilding";
 pub(super) const SCRUB: &[u8] = b"scrub";
+pub(super) const COMMITS: &[u8] = b"commits";
 
 const VERSION: u8 = 1;
 const KIND_CHUNK: u8 = 1;

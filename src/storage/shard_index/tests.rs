@@ -4,7 +4,7 @@
 use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK};
 use super::{ChunkId, Entry, LogExtent, Placed, ScrubRow, ShardIndex, TABLES, recover};
 use crate::ambient::Entropy;
-use crate::storage::kv::memory::MemoryKv;
+use crate::storage::kv::memory::{MemoryKv, Writes};
 use crate::storage::kv::{Batch, Kv, KvRead};
 use crate::storage::wal::{Location, RecordKey, RecordKind, ScannedRecord, WalError};
 use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber, UnixMs};
@@ -124,7 +124,7 @@ impl World {
     fn write(&mut self, ids: &[ChunkId]) {
         let ticket = self.index.begin();
         let places = self.append_chunks(ids);
-        self.index.publish_chunks(ticket, &places).expect("published");
+        self.index.publish_chunks(&ticket, &places).expect("published");
     }
 
     fn append_chunks(&mut self, ids: &[ChunkId]) -> Vec<(ChunkId, Location)> {
@@ -145,7 +145,7 @@ impl World {
     fn drop_shard(&mut self, of: ShardId) {
         let ticket = self.index.begin();
         let at = self.append_drop(of);
-        self.index.publish_drops(ticket, &[(of, at)]).expect("published");
+        self.index.publish_drops(&ticket, &[(of, at)]).expect("published");
     }
 
     /// Copies what lives in a segment and is needed; `race` runs between the copies' sync and their publication.
@@ -169,7 +169,7 @@ impl World {
         };
         let moves: Vec<_> = placed.into_iter().map(copy).collect();
         race(self);
-        self.index.publish_moves(ticket, &moves).expect("published");
+        self.index.publish_moves(&ticket, &moves).expect("published");
     }
 
     /// Releases a segment in which nothing is left that counts; whether it was.
@@ -222,7 +222,7 @@ fn random_chunk(entropy: &Seeded) -> ChunkId {
 }
 
 fn random_step(world: &mut World, entropy: &Seeded) {
-    match entropy.below(10) {
+    match entropy.below(11) {
         0..4 => {
             let ids: BTreeSet<ChunkId> = (0..=entropy.below(2)).map(|_| random_chunk(entropy)).collect();
             world.write(&ids.into_iter().collect::<Vec<_>>());
@@ -244,6 +244,7 @@ fn random_step(world: &mut World, entropy: &Seeded) {
                 world.release_if_empty(segment);
             }
         }
+        9 => publish_late(world, entropy),
         _ => {
             // Appends that were synced and never published, then the power is cut.
             if entropy.below(2) == 0 {
@@ -261,12 +262,30 @@ fn publish_out_of_order(world: &mut World, entropy: &Seeded) {
     let first = world.append_chunks(&[random_chunk(entropy)]);
     let of = random_chunk(entropy).shard;
     let second = world.append_drop(of);
-    world.index.publish_drops(late, &[(of, second)]).expect("published");
+    world.index.publish_drops(&late, &[(of, second)]).expect("published");
     if entropy.below(4) == 0 {
         world.power_cut(entropy);
     } else {
-        world.index.publish_chunks(early, &first).expect("published");
+        world.index.publish_chunks(&early, &first).expect("published");
     }
+}
+
+/// The tables fail, and may or may not have what they were to take.
+fn publish_late(world: &mut World, entropy: &Seeded) {
+    let (early, late) = (world.index.begin(), world.index.begin());
+    let first = world.append_chunks(&[random_chunk(entropy)]);
+    let of = random_chunk(entropy).shard;
+    let second = [(of, world.append_drop(of))];
+    world.kv.set_writes([Writes::Refused, Writes::KeptAndFailed][entropy.below(2) as usize]);
+    world.index.publish_drops(&late, &second).expect_err("the tables fail");
+    world.index.publish_chunks(&early, &first).expect_err("the tables fail");
+    world.kv.set_writes(Writes::Kept);
+    if entropy.below(4) == 0 {
+        return world.power_cut(entropy);
+    }
+    world.write(&[random_chunk(entropy)]);
+    world.index.publish_chunks(&early, &first).expect("published");
+    world.index.publish_drops(&late, &second).expect("published");
 }
 
 #[test]
@@ -332,6 +351,28 @@ fn an_index_ahead_of_its_log_is_rebuilt() {
     world.log.next = lost;
     world.index = world.log.open(world.kv.clone());
     world.check("after the loss");
+}
+
+#[test]
+fn what_could_not_be_published_is_published_later_whether_or_not_the_tables_kept_it() {
+    for writes in [Writes::Refused, Writes::KeptAndFailed] {
+        let mut world = World::new();
+        let rewritten = chunk(shard(1, 0), 0);
+        world.write(&[rewritten]);
+        let before = world.index.head();
+        let ticket = world.index.begin();
+        let places = world.append_chunks(&[chunk(shard(2, 0), 0), rewritten]);
+        world.kv.set_writes(writes);
+        world.index.publish_chunks(&ticket, &places).expect_err("the tables fail");
+        world.kv.set_writes(Writes::Kept);
+        world.write(&[chunk(shard(3, 0), 0)]);
+        assert_eq!(world.index.watermark().expect("read"), before, "a start publishes what is not published yet");
+        assert!(world.index.awaits(SegmentId(1)));
+        world.index.publish_chunks(&ticket, &places).expect("published");
+        assert!(!world.index.awaits(SegmentId(1)));
+        assert_eq!(world.index.watermark().expect("read"), world.index.head());
+        world.check("published late");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::actors::consensus::shared::{Drive, DriveRole, Shared};
 use crate::actors::consensus::start::ReplicaDrive;
 use crate::actors::consensus::state::SnapshotStore;
 use crate::actors::log::LogHandle;
+use crate::limits::PROPOSAL_WAIT_MAX;
 use crate::metrics::MIRROR_COPIES;
 use crate::storage::raft_log::{Effect, EntryPlace, Event, LogRecord, MirrorProgress, MirrorSet};
 use crate::storage::wal::{Location, NewRecord, WalError};
@@ -29,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// How long one copy may take for an operation, or a drive for a small file, while others can do without it.
-const COPY_PATIENCE: Duration = Duration::from_secs(5);
+const COPY_PATIENCE: Duration = Duration::from_secs(4);
 /// Before a drive whose filling failed is tried again.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
 /// Before a drive that was late or full is filled anew.
@@ -41,6 +42,8 @@ const SET_PAUSE: Duration = Duration::from_secs(1);
 /// Entries that may be handed to a filled copy in one go when it joins.
 const JOIN_ENTRIES_MAX: u64 = 256;
 const JOIN_BYTES_MAX: u64 = 4 << 20;
+
+const _: () = assert!(COPY_PATIENCE.as_millis() + 1000 < PROPOSAL_WAIT_MAX.as_millis());
 
 /// Who is told when an operation may be answered.
 pub enum Done {

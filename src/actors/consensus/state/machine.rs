@@ -3,7 +3,7 @@
 //! the snapshot and the log, and the entry in hand is applied there.
 
 use super::home::StateHome;
-use super::snapshots::{SnapshotFile, SnapshotStore, stored_membership};
+use super::snapshots::{SaveError, SnapshotFile, SnapshotStore, stored_membership};
 use crate::actors::consensus::mirror::read_entries;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
@@ -42,6 +42,8 @@ pub struct StateMachine {
     snapshots: SnapshotStore,
     home: Arc<dyn StateHome>,
     place: StatePlace,
+    /// The greatest number that was given to tables.
+    number_max: u32,
     tables: MetaTables,
     applied: AppliedAt,
 }
@@ -64,7 +66,8 @@ impl StateMachine {
         applied: AppliedAt,
     ) -> Self {
         shared.publish(Some(tables.clone()));
-        Self { shared, snapshots, home, place, tables, applied }
+        let number_max = place.number;
+        Self { shared, snapshots, home, place, number_max, tables, applied }
     }
 
     /// What a snapshot of this moment is made of.
@@ -130,8 +133,8 @@ impl StateMachine {
     async fn rebuild_once(&mut self) -> io::Result<()> {
         let mut last = io::Error::other("no drive is left for the metadata tables");
         for node in self.candidates() {
-            let number = self.place.number + 1;
-            match self.build_on(StatePlace { node, number }).await {
+            let place = self.fresh_place(node);
+            match self.build_on(place.clone()).await {
                 Ok(()) => {
                     self.shared.publish(Some(self.tables.clone()));
                     return Ok(());
@@ -141,9 +144,15 @@ impl StateMachine {
                     last = error;
                 }
             }
-            self.place.number = number;
+            // What was built of them takes room that a full drive lacks.
+            self.discard(place).await;
         }
         Err(last)
+    }
+
+    fn fresh_place(&mut self, node: NodeId) -> StatePlace {
+        self.number_max += 1;
+        StatePlace { node, number: self.number_max }
     }
 
     /// Drives for the tables, best first: not the one that they were on, if it can be helped.
@@ -177,22 +186,77 @@ impl StateMachine {
                 ApplyError::Entry(why) => io::Error::new(io::ErrorKind::InvalidData, why),
             })?;
         }
-        self.take(place, tables, applied).await
+        self.take(place, tables, applied).await;
+        Ok(())
     }
 
-    async fn take(&mut self, place: StatePlace, tables: MetaTables, applied: AppliedAt) -> io::Result<()> {
+    async fn take(&mut self, place: StatePlace, tables: MetaTables, applied: AppliedAt) {
         let old = std::mem::replace(&mut self.place, place);
         self.tables = tables;
         self.applied = applied;
-        let drive = self.shared.drives().by_node.get(&old.node).filter(|drive| drive.role != DriveRole::Lost).cloned();
-        let Some(drive) = drive else { return Ok(()) };
-        let home = Arc::clone(&self.home);
-        let discard = move || {
-            if let Err(error) = home.discard(old.node, &drive.state_dir(), old.number) {
-                tracing::warn!(node = %old.node, %error, "the former metadata tables cannot be removed");
+        self.discard(old).await;
+    }
+
+    /// Removes tables that are of no more use, as far as that can be done.
+    async fn discard(&self, place: StatePlace) {
+        if self.is_lost(place.node) {
+            return;
+        }
+        let Some(drive) = self.shared.drives().by_node.get(&place.node).cloned() else { return };
+        let (home, node) = (Arc::clone(&self.home), place.node);
+        let discard = move || home.discard(place.node, &drive.state_dir(), place.number).map_err(io::Error::other);
+        if let Err(error) = self.shared.offload.run(discard).await.and_then(|discarded| discarded) {
+            tracing::warn!(%node, %error, "former metadata tables cannot be removed");
+        }
+    }
+
+    fn is_lost(&self, node: NodeId) -> bool {
+        self.shared.drives().by_node.get(&node).is_none_or(|drive| drive.role == DriveRole::Lost)
+    }
+
+    /// As `rebuild`: a drive that is full is waited for.
+    async fn install(&mut self, snapshot: &SnapshotFile) -> io::Result<()> {
+        self.shared.publish(None);
+        while let Err(error) = self.install_once(snapshot).await {
+            let is_there = snapshot.sources.iter().any(|(node, _, _)| !self.is_lost(*node));
+            if !is_there || error.kind() == io::ErrorKind::InvalidData || self.candidates().is_empty() {
+                return Err(error);
             }
-        };
-        self.shared.offload.run(discard).await
+            self.shared.set_trouble(format!("a metadata snapshot cannot be installed: {error}"));
+            tokio::time::sleep(REBUILD_PAUSE).await;
+        }
+        self.shared.publish(Some(self.tables.clone()));
+        Ok(())
+    }
+
+    async fn install_once(&mut self, snapshot: &SnapshotFile) -> io::Result<()> {
+        let other = self.candidates().first().copied().filter(|_| self.is_lost(self.place.node));
+        let place = self.fresh_place(other.unwrap_or(self.place.node));
+        match self.fresh_tables(&place, Some(snapshot.clone())).await {
+            Ok((tables, applied)) => {
+                self.take(place, tables, applied).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.discard(place).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a snapshot of the present on this host's drives. A drive that is full is waited for.
+    async fn save(&self) -> io::Result<()> {
+        loop {
+            let (applied, _, view) = self.snapshot_source();
+            match self.snapshots.save(applied, view).await {
+                Ok(()) => return Ok(()),
+                Err(SaveError::Drives(error)) if !self.candidates().is_empty() => {
+                    tracing::warn!(%error, "a metadata snapshot that was installed cannot be saved");
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(REBUILD_PAUSE).await;
+        }
     }
 
     async fn fresh_tables(
@@ -320,15 +384,10 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
         }
         // It may name other voters.
         self.shared.sole_voter.note_members();
-        self.shared.publish(None);
-        let place = StatePlace { node: self.place.node, number: self.place.number + 1 };
-        let (tables, applied) = self.fresh_tables(&place, Some(snapshot)).await?;
-        self.take(place, tables, applied).await?;
-        self.shared.publish(Some(self.tables.clone()));
+        self.install(&snapshot).await?;
         if self.snapshots.standing().map(|standing| standing.at) != meta.last_log_id {
             // It came from elsewhere: it must be on this host's drives before the log begins after it.
-            let (applied, _, view) = self.snapshot_source();
-            self.snapshots.save(applied, view).await?;
+            self.save().await?;
         }
         Ok(())
     }

@@ -8,4 +8,4 @@ mod snapshots;
 pub use home::{FjallHome, StateHome};
 pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
-pub use snapshots::{SnapshotFile, SnapshotStore, newest_on};
+pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, newest_on};

@@ -8,7 +8,7 @@ use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
 use crate::actors::consensus::shared::{Drive, Shared, StandingSnapshot};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
-use crate::storage::kv::{Kv, KvRead};
+use crate::storage::kv::{Kv, KvError, KvRead};
 use crate::storage::meta::snapshot::{SnapshotInstaller, SnapshotWriter};
 use crate::storage::raft_log::{AppliedAt, Position};
 use crate::types::NodeId;
@@ -24,6 +24,24 @@ const FIXED_BYTES: usize = 16;
 const HEAD_BYTES_MAX: u32 = 1 << 20;
 /// Read and copied in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Why a snapshot was not saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    #[error("the tables cannot be read: {0}")]
+    Tables(#[from] KvError),
+    #[error(transparent)]
+    Drives(#[from] io::Error),
+}
+
+impl From<SaveError> for io::Error {
+    fn from(error: SaveError) -> Self {
+        match error {
+            SaveError::Tables(error) => Self::other(error),
+            SaveError::Drives(error) => error,
+        }
+    }
+}
 
 /// A snapshot that can be read: from any of several drives.
 #[derive(Clone, Debug)]
@@ -81,8 +99,8 @@ impl SnapshotStore {
     }
 
     /// Writes the tables of one moment to every live copy's drive. A drive that fails leaves the mirror.
-    pub async fn save(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> io::Result<()> {
-        let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet")) };
+    pub async fn save(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> Result<(), SaveError> {
+        let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet").into()) };
         let targets: Vec<(NodeId, Drive)> = {
             let drives = self.shared.drives();
             drives.live().into_iter().filter_map(|node| Some((node, drives.by_node.get(&node)?.clone()))).collect()
@@ -102,11 +120,11 @@ impl SnapshotStore {
                 }
                 Err(error) => {
                     self.report(joined, &error.to_string());
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         }
-        self.remove_older(id).await
+        Ok(self.remove_older(id).await?)
     }
 
     /// Makes a snapshot the one that stands, unless a live copy lacks it: then that.
@@ -231,10 +249,17 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(self) -> io::Result<()> {
+    fn finish(&self) -> io::Result<()> {
         self.file.sync_data()?;
         self.disk.rename(&draft_of(&self.path), &self.path)?;
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Gives its room back: the drive may be full.
+    fn discard(&self) {
+        if let Err(error) = self.disk.remove(&draft_of(&self.path)) {
+            tracing::debug!(%error, "a part of a metadata snapshot stays until the next is written");
+        }
     }
 }
 
@@ -243,7 +268,12 @@ fn draft_of(path: &Path) -> PathBuf {
 }
 
 /// Blocking. Fails only where the tables cannot be read, or no drive takes the file.
-fn write_all(targets: &[(NodeId, Drive)], at: LogId, head: &AppliedAt, tables: Arc<dyn KvRead>) -> io::Result<Written> {
+fn write_all(
+    targets: &[(NodeId, Drive)],
+    at: LogId,
+    head: &AppliedAt,
+    tables: Arc<dyn KvRead>,
+) -> Result<Written, SaveError> {
     let mut written = Written { holders: BTreeSet::new(), failed: Vec::new(), bytes: 0 };
     let mut drafts = Vec::new();
     for (node, drive) in targets {
@@ -252,27 +282,29 @@ fn write_all(targets: &[(NodeId, Drive)], at: LogId, head: &AppliedAt, tables: A
             Err(error) => written.failed.push((*node, error.to_string())),
         }
     }
-    let frames = SnapshotWriter::new(tables).map(|frame| frame.map_err(io::Error::other));
-    for piece in std::iter::once(Ok(encode_head(head).into())).chain(frames) {
-        let piece = piece?;
+    for piece in std::iter::once(Ok(encode_head(head).into())).chain(SnapshotWriter::new(tables)) {
+        let piece = piece.inspect_err(|_| drafts.iter().for_each(Draft::discard))?;
         written.bytes += piece.len() as u64;
-        drafts.retain_mut(|draft| keep(draft.node, draft.write(&piece), &mut written.failed));
+        drafts.retain_mut(|draft| {
+            let result = draft.write(&piece);
+            keep(draft, result, &mut written.failed)
+        });
     }
     for draft in drafts {
-        let node = draft.node;
-        if keep(node, draft.finish(), &mut written.failed) {
-            written.holders.insert(node);
+        if keep(&draft, draft.finish(), &mut written.failed) {
+            written.holders.insert(draft.node);
         }
     }
     if written.holders.is_empty() {
-        return Err(io::Error::other(format!("no drive takes the metadata snapshot: {:?}", written.failed)));
+        return Err(io::Error::other(format!("no drive takes the metadata snapshot: {:?}", written.failed)).into());
     }
     Ok(written)
 }
 
-fn keep(node: NodeId, result: io::Result<()>, failed: &mut Vec<(NodeId, String)>) -> bool {
+fn keep(draft: &Draft, result: io::Result<()>, failed: &mut Vec<(NodeId, String)>) -> bool {
     if let Err(error) = &result {
-        failed.push((node, error.to_string()));
+        failed.push((draft.node, error.to_string()));
+        draft.discard();
     }
     result.is_ok()
 }
@@ -343,8 +375,8 @@ fn copy_file(sources: &[Drive], target: &Drive, at: LogId) -> io::Result<()> {
         let path = snapshot_path(source, at);
         let copied = read_head(&*source.disk, &path).and_then(|_| {
             let mut draft = Draft::begin(NodeId(0), target, at)?;
-            read_pieces(&*source.disk, &path, 0, |piece| draft.write(piece))?;
-            draft.finish()
+            let written = read_pieces(&*source.disk, &path, 0, |piece| draft.write(piece));
+            written.and_then(|()| draft.finish()).inspect_err(|_| draft.discard())
         });
         match copied {
             Ok(()) => return remove_others(target, at),

@@ -1,7 +1,7 @@
 //! Drives that are lost, come back stale or empty, and tables that are lost or fail.
 
 use super::{Host, create_bucket, id_of, put, put_ok, start, until};
-use crate::actors::consensus::{MetaError, MetaHandle, Offload, ReplicaOptions, StartError};
+use crate::actors::consensus::{MetaError, MetaHandle, Offload, ReplicaOptions, StartError, StateHome};
 use crate::actors::log::Threads;
 use crate::storage::disk::read_file;
 use crate::storage::disk::sim::{Held, HoldGuard, SimDisk};
@@ -178,6 +178,26 @@ async fn tables_that_fail_while_running_are_made_anew_and_nothing_is_lost() {
     host.home.break_all();
     put_many(&meta, bucket, 60..90).await;
     assert_all(&meta, bucket, 0..90).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn tables_that_find_no_room_leave_nothing_behind_and_are_made_anew_when_there_is_some() {
+    let mut host = Host::with_drives(1);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..10).await;
+    host.home.set_full(true);
+    host.home.break_all();
+    let waiting = meta.clone();
+    actix::spawn(async move { drop(waiting.propose(put(bucket, "waiting", 999, b"x")).await) });
+    until("there are no tables", || meta.status().out_of_service.is_some()).await;
+    until("what was begun is removed", || host.home.list(NodeId(1), Path::new("")).len() == 1).await;
+    host.home.set_full(false);
+    until("there are tables", || meta.status().out_of_service.is_none() && meta.status().is_leader).await;
+    put_many(&meta, bucket, 10..20).await;
+    assert_all(&meta, bucket, 0..20).await;
+    assert_eq!(host.home.list(NodeId(1), Path::new("")).len(), 1);
     meta.shutdown().await;
 }
 

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Default)]
 pub struct MemoryHome {
     kept: Mutex<BTreeMap<(NodeId, u32), Arc<Failing>>>,
+    full: AtomicBool,
 }
 
 impl MemoryHome {
@@ -36,6 +37,11 @@ impl MemoryHome {
         }
     }
 
+    /// Whether there is no room to make tables: what is begun of them stays.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
     /// All tables are gone.
     pub fn forget_all(&self) {
         self.kept.lock().expect("no panic under the lock").clear();
@@ -52,7 +58,7 @@ impl MemoryHome {
             let inner = tables.inner.power_cut(entropy);
             (*place, Arc::new(Failing { inner, fails: AtomicBool::new(false) }))
         });
-        Self { kept: Mutex::new(cut.collect()) }
+        Self { kept: Mutex::new(cut.collect()), full: AtomicBool::new(false) }
     }
 }
 
@@ -64,8 +70,13 @@ impl StateHome for MemoryHome {
 
     fn open(&self, node: NodeId, _dir: &Path, number: u32) -> KvResult<Arc<dyn Kv>> {
         let mut kept = self.kept.lock().expect("no panic under the lock");
-        let fresh = || Arc::new(Failing { inner: MemoryKv::new(TABLES), fails: AtomicBool::new(false) });
-        Ok(Arc::clone(kept.entry((node, number)).or_insert_with(fresh)) as _)
+        let is_refused = self.full.load(Ordering::SeqCst) && !kept.contains_key(&(node, number));
+        let fresh = || Arc::new(Failing { inner: MemoryKv::new(TABLES), fails: AtomicBool::new(is_refused) });
+        let tables = Arc::clone(kept.entry((node, number)).or_insert_with(fresh));
+        if is_refused {
+            return Err(KvError { doing: "open", cause: "there is no room".to_owned() });
+        }
+        Ok(tables as _)
     }
 
     fn discard(&self, node: NodeId, _dir: &Path, number: u32) -> KvResult<()> {

@@ -149,7 +149,7 @@ async fn put_ok(meta: &MetaHandle, bucket: BucketId, key: &str, id: u128) {
 /// The id of the object version under a key, whose bytes are the id.
 async fn id_of(meta: &MetaHandle, bucket: BucketId, key: &str) -> Option<u128> {
     let view = meta.read().await.expect("metadata is readable");
-    let manifest = view.object(bucket, key).expect("the tables are readable")?;
+    let manifest = view.object(bucket, key).expect("the tables are readable")?.manifest;
     let bytes = view.inline_bytes(manifest.id).expect("the tables are readable").expect("the object has bytes");
     assert_eq!(bytes, manifest.id.to_be_bytes().as_slice());
     Some(manifest.id.0)

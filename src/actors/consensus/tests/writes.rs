@@ -136,7 +136,7 @@ async fn a_snapshot_lets_the_log_go_and_a_restart_begins_from_it_c9() {
     }
     assert_eq!(id_of(&meta, bucket, "after").await, Some(99));
     let view = meta.read().await.expect("metadata is readable");
-    let manifest = view.object(bucket, "large-119").expect("readable").expect("it was put");
+    let manifest = view.object(bucket, "large-119").expect("readable").expect("it was put").manifest;
     assert_eq!(view.inline_bytes(manifest.id).expect("readable").expect("it has bytes"), large);
     meta.shutdown().await;
 }

@@ -9,7 +9,7 @@ use crate::limits::PART_BYTES_MIN;
 use crate::storage::kv::{Batch, KvRead, KvResult, PairIter, Table};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::{Change, CompleteUpload, CompletedPart, CreateUpload, Reply, WriteConditions};
-use crate::storage::meta::record::{Body, Manifest, ObjectHeaders, PartRow};
+use crate::storage::meta::record::{Body, Manifest, ObjectHeaders, PartRow, Pick};
 use crate::storage::meta::tables::{PARTS, part_key};
 use crate::storage::meta::view::MetaView;
 use crate::types::{ManifestId, UploadId};
@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 async fn open(world: &World) -> Option<OpenObject> {
-    open_object(&world.context, world.meta.view(), world.bucket, KEY).await.expect("tables in memory")
+    let opened = open_object(&world.context, world.meta.view(), world.bucket, KEY, Pick::Current).await;
+    opened.expect("tables in memory").object()
 }
 
 async fn read_all(world: &World, object: OpenObject) -> Result<Bytes, StoreError> {
-    let range = ByteRange { start: 0, end: object.manifest.size_bytes };
+    let range = ByteRange { start: 0, end: object.version.manifest.size_bytes };
     collect(read_object(&world.context, Permit::unmetered(), object, range).await?).await
 }
 
@@ -35,7 +36,7 @@ async fn an_object_of_any_size_is_opened_and_read() {
         let bytes = content(length);
         world.put_bytes(&bytes).await.expect("stored");
         let object = open(&world).await.expect("it stands");
-        assert_eq!(object.manifest.size_bytes, length as u64);
+        assert_eq!(object.version.manifest.size_bytes, length as u64);
         assert_eq!(read_all(&world, object).await.expect("readable"), bytes);
     }
 }
@@ -70,7 +71,7 @@ async fn a_small_object_replaced_since_its_lookup_is_unavailable_and_not_wrong()
     let world = World::new(2, 2);
     let old = world.put_bytes(&content(5000)).await.expect("stored");
     world.put_bytes(&content(6000)).await.expect("replaced");
-    let refused = reopen(&world.context, &old).await.map(|object| object.manifest);
+    let refused = reopen(&world.context, &old.into()).await.map(|object| object.version);
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
 }
 
@@ -98,7 +99,8 @@ async fn an_object_whose_bytes_went_between_two_lookups_is_looked_up_again() {
     world.put_bytes(&bytes).await.expect("stored");
     let half = Without { rows: world.meta.view(), hidden: crate::storage::meta::tables::INLINE };
     let view = MetaView { kv: Arc::new(half) };
-    let object = open_object(&world.context, view, world.bucket, KEY).await.expect("looked up again");
+    let object = open_object(&world.context, view, world.bucket, KEY, Pick::Current).await;
+    let object = object.expect("looked up again").object();
     assert_eq!(read_all(&world, object.expect("it stands")).await.expect("readable"), bytes);
 }
 
@@ -111,7 +113,7 @@ async fn upload_parts(world: &World, parts: &[Bytes]) -> Manifest {
     let mut listed = Vec::new();
     for (number, part) in (1..).zip(parts) {
         let upload = upload(part, 1 << 20);
-        let request = PutPartRequest { bucket: world.bucket, key: key.clone(), id, number, upload };
+        let request = PutPartRequest { bucket: world.bucket, key: key.clone(), id, number, data_key: None, upload };
         let row = put_part(&world.context, Permit::unmetered(), request).await.expect("stored");
         listed.push(CompletedPart { number, md5: row.md5, checksum: None });
     }
@@ -140,7 +142,7 @@ async fn m3_parts_read_back_as_one_object_with_one_etag() {
     let manifest = upload_parts(&world, &parts).await;
     let whole = Bytes::from(parts.concat());
     let object = open(&world).await.expect("it stands");
-    assert_eq!((object.manifest.etag, object.manifest.etag.parts), (manifest.etag, Some(3)));
+    assert_eq!((object.version.manifest.etag, object.version.manifest.etag.parts), (manifest.etag, Some(3)));
     assert_eq!(read_all(&world, object).await.expect("readable"), whole);
     let (start, end) = (size as u64 - 5, 2 * size as u64 + 77_900);
     let object = opened(&world, &manifest);
@@ -161,7 +163,7 @@ async fn f2_an_object_of_parts_is_copied_whole() {
     let mut request = world.put_request(upload(&Bytes::new(), 1));
     request.key = "copy".to_owned();
     request.upload.body = body;
-    let copy = put_object(&world.context, Permit::unmetered(), request).await.expect("copied");
+    let copy = put_object(&world.context, Permit::unmetered(), request).await.expect("copied").manifest;
     assert_eq!((copy.size_bytes, copy.etag.parts), (manifest.size_bytes, None));
     let got = read_all(&world, opened(&world, &copy)).await.expect("readable");
     assert_eq!(got, Bytes::from(parts.concat()));

@@ -5,15 +5,16 @@ use crate::actors::drives::test_host::{
     CHUNK_BYTES, Seeded, TestCluster, TestHost, blob_of, flip_byte_of, open_cluster,
 };
 use crate::actors::healer::{Healed, HealerHandle, Healing, HealingOptions};
-use crate::actors::request::Metadata;
 use crate::actors::request::test_hosts::HostState;
-use crate::actors::upkeep::{Reclaimed, Reclamation, ReclamationOptions};
-use crate::net::{AppendChunks, NodeService};
+use crate::actors::request::{ActiveReads, Metadata};
+use crate::actors::upkeep::{ReadsService, Reclaimed, Reclamation, ReclamationOptions};
+use crate::net::{AppendChunks, NoGroups, NodeService};
 use crate::storage::meta::command::Change;
-use crate::storage::meta::record::BlobRef;
-use crate::types::{ChunkIndex, HostId, NodeId, ShardId, ShardIndex};
+use crate::storage::meta::record::{BlobRef, HostRecord};
+use crate::types::{ChunkIndex, HostId, NodeId, ShardId, ShardIndex, UnixMs};
 use bytes::Bytes;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: usize = 1;
@@ -252,5 +253,35 @@ async fn garbage_is_kept_for_readers_of_other_hosts_and_not_for_hosts_that_are_g
     clock.forward(Duration::from_secs(61));
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 4 }, "two are its own");
     cluster.ways.set(HostId(3), HostState::Up);
+    close(cluster).await;
+}
+
+/// A host that only serves S3 reads too, and no node names it.
+#[actix::test]
+async fn garbage_is_kept_for_readers_of_a_host_without_drives() {
+    let root = tempfile::tempdir().expect("a directory");
+    let cluster = cluster(root.path()).await;
+    let (host, clock) = (HostId(9), cluster.hosts[0].clock.clone());
+    let gateway = HostRecord {
+        id: host,
+        name: "gateway".to_owned(),
+        address: "10.0.0.9:9100".to_owned(),
+        domain: None,
+        joined: UnixMs(0),
+        first_node: None,
+    };
+    cluster.hosts[0].metadata.propose(Change::RegisterHost(gateway)).await.expect("registered");
+    let reads = ActiveReads::new(clock.clone());
+    let service = ReadsService { reads: reads.clone(), groups: Arc::new(NoGroups) };
+    cluster.ways.add(host, cluster.hosts[0].service.clone(), Arc::new(service));
+    put(&cluster, 52, 4).await;
+    let read = reads.begin();
+    clock.forward(Duration::from_secs(1));
+    cluster.hosts[0].delete("key52").await;
+    clock.forward(Duration::from_secs(120));
+    let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), ReclamationOptions::default());
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    drop(read);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 6 });
     close(cluster).await;
 }

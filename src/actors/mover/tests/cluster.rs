@@ -18,7 +18,7 @@ use crate::net::NoGroups;
 use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, Reply, WriteConditions};
-use crate::storage::meta::record::{BlobRef, HostRecord, Manifest, NodeRecord, NodeState, ObjectHeaders};
+use crate::storage::meta::record::{BlobRef, HostRecord, Manifest, NodeRecord, NodeState, ObjectHeaders, Pick, Traits};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::Layout;
 use crate::storage::stripe::BlobLayout;
@@ -186,9 +186,12 @@ impl Cluster {
             key: key.to_owned(),
             headers: ObjectHeaders::default(),
             conditions: WriteConditions::default(),
+            traits: Traits::default(),
+            data_key: None,
+            event: None,
             upload,
         };
-        put_task::put_object(&self.requests, Permit::unmetered(), request).await.expect("stored")
+        put_task::put_object(&self.requests, Permit::unmetered(), request).await.expect("stored").manifest
     }
 
     /// As many objects of about 100 KB.
@@ -206,9 +209,9 @@ impl Cluster {
     }
 
     pub(super) async fn open(&self, key: &str) -> BodyStream {
-        let object = get_task::open_object(&self.requests, self.view().await, self.bucket, key).await;
-        let object = object.expect("looked up").expect("an object");
-        let range = ByteRange { start: 0, end: object.manifest.size_bytes };
+        let object = get_task::open_object(&self.requests, self.view().await, self.bucket, key, Pick::Current).await;
+        let object = object.expect("looked up").object().expect("an object");
+        let range = ByteRange { start: 0, end: object.version.manifest.size_bytes };
         get_task::read_object(&self.requests, Permit::unmetered(), object, range).await.expect("readable")
     }
 

@@ -4,7 +4,7 @@ use super::{Behaviour, Change, Duration, NodeId, ShardIndex, StoreError, World, 
 
 fn missing(world: &World) -> Vec<ShardIndex> {
     match world.take_changes().as_slice() {
-        [Change::PutObject(put)] => put.missing.clone(),
+        [Change::PutVersion(version)] => version.put.missing.clone(),
         other => panic!("one entry a PUT, not {other:?}"),
     }
 }

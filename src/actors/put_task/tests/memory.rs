@@ -41,7 +41,7 @@ async fn p8_concurrent_uploads_hold_a_few_stripes_each_whatever_their_size() {
         put_object(&world.context, permit, world.put_request(repeated(piece.clone(), 512))).await
     });
     for result in join_all(uploads).await {
-        assert_eq!(result.expect("stored").size_bytes, 64 << 20);
+        assert_eq!(result.expect("stored").manifest.size_bytes, 64 << 20);
     }
     // The pool makes a buffer only when none is idle, and keeps all: what is idle now is the most that was ever held.
     let peak = pool.idle_bytes();

@@ -1,5 +1,6 @@
 //! Compaction and reclamation over real logs and indexes: what is dead frees its space, and what lives is never lost.
 
+mod late_publications;
 mod power_cuts;
 
 use super::{

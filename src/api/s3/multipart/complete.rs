@@ -1,14 +1,20 @@
 //! CompleteMultipartUpload: the list of parts becomes an object version in one change; no byte is read (M1).
 
 use super::super::checksums::{ChecksumFields, kind_name, of_fields, of_headers, parse_kind, parse_whole};
+use super::super::encryption::{add_customer_headers, key_of_completion, shown};
 use super::super::errors::Fault;
 use super::super::headers::{etag_header, object_checksums, parse_md5};
+use super::super::lifecycle::expiration_of;
+use super::super::objects::sealed::sealing_of;
+use super::super::objects::version;
+use super::super::settings::told::Telling;
 use super::super::{Store, conditions, unexpected};
 use super::{parse_part_number, parse_upload_id};
+use crate::actors::events::EventName;
 use crate::actors::meta::{
-    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompletedPart, MetaView, Reply,
+    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompleteVersion, CompletedPart, Reply,
 };
-use crate::types::{BucketId, ManifestId, UploadId};
+use crate::types::ManifestId;
 use http::{HeaderMap, header};
 use s3s::dto::{self, CompleteMultipartUploadInput, CompleteMultipartUploadOutput};
 use s3s::{S3Request, S3Response, S3Result};
@@ -27,17 +33,17 @@ pub async fn complete(
     let parts = parts.into_iter().map(completed_part).collect::<Result<Vec<_>, Fault>>()?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    let begun_with = begun_with(&view, bucket.id, &input.key, upload)?;
+    // Where there is no such upload the change itself answers: it may be a repeated completion.
+    let row = view.upload(bucket.bucket.id, &input.key, upload)?;
+    let begun_with = row.as_ref().and_then(|row| row.upload.checksum);
     let expected_checksum = expected_checksum(&request.headers, input.checksum_type.as_ref(), begun_with)?;
-    let expected_size_bytes = input
-        .mpu_object_size
-        .map(|size| {
-            let refused = || Fault::InvalidArgument("The header x-amz-mp-object-size is not a size.".to_owned());
-            u64::try_from(size).map_err(|_| refused())
-        })
-        .transpose()?;
-    let change = Change::CompleteUpload(Box::new(CompleteUpload {
-        bucket: bucket.id,
+    let customer = match &row {
+        Some(row) => key_of_completion(&request.headers, sealing_of(&row.traits)?.as_ref(), begun_with.is_some())?,
+        None => None,
+    };
+    let expected_size_bytes = input.mpu_object_size.map(parse_size).transpose()?;
+    let complete = CompleteUpload {
+        bucket: bucket.bucket.id,
         key: input.key.clone(),
         upload,
         manifest: ManifestId(store.ambient.fresh_id()),
@@ -45,15 +51,24 @@ pub async fn complete(
         expected_checksum,
         expected_size_bytes,
         conditions,
-    }));
-    let manifest = match store.propose(change).await? {
-        Reply::ObjectPut { manifest } => manifest,
+    };
+    let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
+    let event = telling.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
+    let version = CompleteVersion { complete, event };
+    let object = match store.propose(Change::CompleteVersion(Box::new(version))).await? {
+        Reply::VersionPut { object } => object,
         reply => return Err(unexpected(&reply)),
     };
-    let checksums = object_checksums(&manifest);
+    let manifest = &object.manifest;
+    let checksums = object_checksums(manifest);
+    let expiration = expiration_of(store, &view, &bucket, &input.key, &object)?;
     let location = location(store, &request.headers, &input.bucket, &input.key);
-    Ok(S3Response::new(CompleteMultipartUploadOutput {
+    let shown = shown(sealing_of(&object.traits)?.as_ref(), customer.as_ref());
+    let mut headers = HeaderMap::new();
+    add_customer_headers(&shown, &mut headers);
+    let mut response = S3Response::new(CompleteMultipartUploadOutput {
         bucket: Some(input.bucket),
+        bucket_key_enabled: shown.bucket_key_enabled,
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
         checksum_crc64nvme: checksums.crc64nvme,
@@ -61,21 +76,21 @@ pub async fn complete(
         checksum_sha256: checksums.sha256,
         checksum_type: checksums.kind,
         e_tag: Some(etag_header(&manifest.etag)),
+        expiration,
         key: Some(input.key),
         location: Some(location),
+        server_side_encryption: shown.server_side_encryption,
+        ssekms_key_id: shown.ssekms_key_id,
+        version_id: version::shown(&bucket, object.version),
         ..Default::default()
-    }))
+    });
+    response.headers = headers;
+    Ok(response)
 }
 
-/// What the upload's parts are checked with. Where there is no such upload the change itself answers: it may be a repeated
-/// completion.
-fn begun_with(
-    view: &MetaView,
-    bucket: BucketId,
-    key: &str,
-    upload: UploadId,
-) -> S3Result<Option<(ChecksumAlgorithm, ChecksumKind)>> {
-    Ok(view.upload(bucket, key, upload)?.and_then(|upload| upload.checksum))
+fn parse_size(size: i64) -> Result<u64, Fault> {
+    let refused = |_| Fault::InvalidArgument("The header x-amz-mp-object-size is not a size.".to_owned());
+    u64::try_from(size).map_err(refused)
 }
 
 fn completed_part(part: dto::CompletedPart) -> Result<CompletedPart, Fault> {

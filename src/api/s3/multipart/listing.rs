@@ -1,9 +1,11 @@
 //! ListParts and ListMultipartUploads.
 
 use super::super::Store;
-use super::super::checksums::{algorithm_name, fields_of, kind_name};
+use super::super::checksums::{DEFAULT, algorithm_name, fields_of, kind_name};
 use super::super::errors::Fault;
+use super::super::grants::{Owners, access_of};
 use super::super::headers::{etag_header, timestamp};
+use super::super::lifecycle::abort_of;
 use super::super::list::{Writing, marker, page_limit};
 use super::{Open, open};
 use crate::actors::meta::{ETag, ListQuery, Listed, PartRow, UploadRecord};
@@ -23,32 +25,39 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
         Some(after) => u16::try_from(after.min(i32::from(u16::MAX)))
             .map_err(|_| Fault::InvalidArgument("Invalid part number marker.".to_owned()))?,
     };
-    let Open { upload, view, .. } = open(store, &input.bucket, &input.key, &input.upload_id).await?;
+    let Open { bucket, upload, view, .. } = open(store, &input.bucket, &input.key, &input.upload_id).await?;
+    let access = access_of(&view, &bucket)?;
+    let mut owners = Owners::of(store, &view, &bucket, &access);
     let (rows, more) = match limit {
         0 => (Vec::new(), false),
         limit => view.upload_parts(upload.id, after, limit)?,
     };
     let next = rows.last().map(|row| i32::from(row.number));
+    let (abort_date, abort_rule_id) = abort_of(store, &view, &bucket, &input.key, upload.initiated)?.unzip();
     Ok(S3Response::new(ListPartsOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(input.bucket),
         checksum_algorithm: upload.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(algorithm_name(of))),
         checksum_type: upload.checksum.map(|(_, kind)| kind_name(kind)),
-        initiator: Some(store.initiator()),
+        initiator: Some(owners.initiator(&upload.owner)?),
         is_truncated: Some(more),
         key: Some(input.key),
         max_parts: i32::try_from(limit).ok(),
         next_part_number_marker: next.filter(|_| more),
-        owner: Some(store.owner()),
+        owner: Some(owners.of_object(&upload.owner)?),
         part_number_marker: Some(i32::from(after)),
-        parts: Some(rows.iter().map(part).collect()),
+        parts: Some(rows.iter().map(|row| part(row, upload.checksum.is_some())).collect()),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
         upload_id: Some(input.upload_id),
         ..Default::default()
     }))
 }
 
-fn part(row: &PartRow) -> Part {
-    let checksums = row.checksum.as_ref().map(|checksum| fields_of(checksum, None)).unwrap_or_default();
+/// A checksum that nobody asked for, or gave, is not told of.
+fn part(row: &PartRow, asked: bool) -> Part {
+    let told = row.checksum.as_ref().filter(|checksum| asked || checksum.algorithm != DEFAULT);
+    let checksums = told.map(|checksum| fields_of(checksum, None)).unwrap_or_default();
     Part {
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
@@ -81,19 +90,23 @@ pub async fn list_uploads(
     let (entries, more, next_after) = match limit {
         0 => (Vec::new(), false, None),
         _ => {
-            let page = view.list_uploads(bucket.id, &query, after_upload)?;
+            let page = view.list_uploads(bucket.bucket.id, &query, after_upload)?;
             (page.entries, page.more, page.next_after)
         }
     };
     let next_upload = match entries.last() {
-        Some(Listed::Item { record, .. }) if more => Some(record.id.to_string()),
+        Some(Listed::Item { record, .. }) if more => Some(record.upload.id.to_string()),
         _ => None,
     };
+    let access = access_of(&view, &bucket)?;
+    let mut owners = Owners::of(store, &view, &bucket, &access);
     let (mut uploads, mut common_prefixes) = (Vec::new(), Vec::new());
     for entry in entries {
         match entry {
             Listed::Item { key, record } => {
-                uploads.push(upload(writing.name(key), &record, store.owner(), store.initiator()));
+                let (owner, initiator) =
+                    (owners.of_object(&record.upload.owner)?, owners.initiator(&record.upload.owner)?);
+                uploads.push(upload(writing.name(key), &record.upload, owner, initiator));
             }
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
         }

@@ -8,11 +8,16 @@ pub use complete::complete;
 pub use listing::{list_parts, list_uploads};
 pub use parts::{upload_part, upload_part_copy};
 
+use super::caller::Caller;
 use super::checksums::{algorithm_name, kind_name, of_create};
 use super::errors::Fault;
 use super::headers::stored_headers;
-use super::{ACCOUNT, Store, unexpected};
-use crate::actors::meta::{BucketRecord, Change, CreateUpload, MetaView, Reply, UploadRecord};
+use super::lifecycle::abort_of;
+use super::objects::asked_traits;
+use super::objects::sealed::{SealAsked, sealing_of};
+use super::{Store, unexpected};
+use crate::actors::meta::{BeginUpload, BucketRow, Change, CreateUpload, MetaView, Reply, UploadRecord};
+use crate::actors::sealing::{Place, Sealing};
 use crate::limits::PARTS_MAX;
 use crate::types::UploadId;
 use s3s::dto::{
@@ -35,16 +40,19 @@ fn parse_part_number(number: i32) -> Result<u16, Fault> {
 
 /// An upload under way, its bucket, and the view in which both were found.
 struct Open {
-    bucket: BucketRecord,
+    bucket: BucketRow,
     upload: UploadRecord,
+    /// How its parts are sealed.
+    sealing: Option<Sealing>,
     view: MetaView,
 }
 
 async fn open(store: &Store, bucket: &str, key: &str, upload_id: &str) -> S3Result<Open> {
     let (bucket, view) = store.bucket(bucket).await?;
     let id = parse_upload_id(upload_id)?;
-    let upload = view.upload(bucket.id, key, id)?.ok_or(Fault::NoSuchUpload)?;
-    Ok(Open { bucket, upload, view })
+    let row = view.upload(bucket.bucket.id, key, id)?.ok_or(Fault::NoSuchUpload)?;
+    let sealing = sealing_of(&row.traits)?;
+    Ok(Open { bucket, upload: row.upload, sealing, view })
 }
 
 pub async fn create(
@@ -55,25 +63,39 @@ pub async fn create(
     let headers = stored_headers(&request.headers, input.metadata)?;
     let checksum = of_create(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     store.check_writable()?;
-    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let mut traits = asked_traits(store, &request.headers, &request.extensions, &bucket, &view)?;
+    let abort = abort_of(store, &view, &bucket, &input.key, store.ambient.clock.unix_ms())?;
+    let (abort_date, abort_rule_id) = abort.unzip();
+    let seal = SealAsked::of(store, &request.headers, &bucket, view).await?;
+    let seal = seal.prepare(store, Place { bucket: bucket.bucket.id, key: &input.key })?;
+    traits.sealing = seal.record;
     let id = UploadId(store.ambient.fresh_id());
-    let change = Change::CreateUpload(Box::new(CreateUpload {
-        bucket: bucket.id,
+    let create = CreateUpload {
+        bucket: bucket.bucket.id,
         key: input.key.clone(),
         id,
-        owner: ACCOUNT.to_owned(),
+        owner: Caller::of(&request.extensions).owner(store),
         headers,
         checksum,
-    }));
-    match store.propose(change).await? {
+    };
+    match store.propose(Change::BeginUpload(Box::new(BeginUpload { create, traits }))).await? {
         Reply::Done => {}
         reply => return Err(unexpected(&reply)),
     }
     Ok(S3Response::new(CreateMultipartUploadOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(input.bucket),
+        bucket_key_enabled: seal.shown.bucket_key_enabled,
         checksum_algorithm: checksum.map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm_name(algorithm))),
         checksum_type: checksum.map(|(_, kind)| kind_name(kind)),
         key: Some(input.key),
+        server_side_encryption: seal.shown.server_side_encryption,
+        sse_customer_algorithm: seal.shown.sse_customer_algorithm,
+        sse_customer_key_md5: seal.shown.sse_customer_key_md5,
+        ssekms_key_id: seal.shown.ssekms_key_id,
+        ssekms_encryption_context: seal.shown.ssekms_encryption_context,
         upload_id: Some(id.to_string()),
         ..Default::default()
     }))
@@ -87,7 +109,7 @@ pub async fn abort(
     store.check_changeable()?;
     let (bucket, _) = store.bucket(&input.bucket).await?;
     let upload = parse_upload_id(&input.upload_id)?;
-    store.propose(Change::AbortUpload { bucket: bucket.id, key: input.key, upload }).await?;
+    store.propose(Change::AbortUpload { bucket: bucket.bucket.id, key: input.key, upload }).await?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 

@@ -1,14 +1,18 @@
 //! UploadPart and UploadPartCopy.
 
-use super::super::Store;
-use super::super::checksums::{ChecksumFields, algorithm_name, fields_of};
+use super::super::checksums::{ChecksumFields, DEFAULT, Trailing, algorithm_name, fields_of, gives_any};
+use super::super::encryption::{Shown, key_of_part, shown};
 use super::super::errors::Fault;
 use super::super::headers::{etag_header, timestamp};
-use super::super::objects::{open_source, upload};
-use super::{open, parse_part_number};
+use super::super::objects::sealed::data_key;
+use super::super::objects::{open_source, upload, version};
+use super::super::{Readable, Store};
+use super::{Open, open, parse_part_number};
 use crate::actors::gateway::{BodyChecks, ByteRange, PutPartRequest, Upload};
 use crate::actors::meta::{ChecksumAlgorithm, ETag, PartRow, UploadRecord};
+use crate::actors::sealing::{DataKey, Place};
 use crate::limits::PUT_BYTES_MAX;
+use http::HeaderMap;
 use s3s::dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -17,20 +21,43 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     let number = parse_part_number(input.part_number)?;
     let open = open(store, &input.bucket, &input.key, &input.upload_id).await?;
     let asked = algorithm_of(&open.upload);
-    let upload = upload(&request.headers, input.body, request.trailing_headers, asked)?;
+    let trailing = Trailing::of(&request.extensions, request.trailing_headers);
+    let upload = upload(&request.headers, input.body, trailing, asked.or(Some(DEFAULT)))?;
     check_algorithm(asked, &upload)?;
-    let put = PutPartRequest { bucket: open.bucket.id, key: input.key, id: open.upload.id, number, upload };
+    let PartSeal { data_key, shown } = seal(store, &request.headers, &open, &input.key)?;
+    let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
+    let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
     let row = store.gateway.put_part(put).await?;
-    let checksums = checksums(&row);
+    let checksums = checksums(&row, asked.is_some() || gives_any(&request.headers));
     Ok(S3Response::new(UploadPartOutput {
+        bucket_key_enabled: shown.bucket_key_enabled,
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
         checksum_crc64nvme: checksums.crc64nvme,
         checksum_sha1: checksums.sha1,
         checksum_sha256: checksums.sha256,
         e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),
+        server_side_encryption: shown.server_side_encryption,
+        sse_customer_algorithm: shown.sse_customer_algorithm,
+        sse_customer_key_md5: shown.sse_customer_key_md5,
+        ssekms_key_id: shown.ssekms_key_id,
         ..Default::default()
     }))
+}
+
+/// What a part is sealed under, and what is told of it.
+struct PartSeal {
+    data_key: Option<DataKey>,
+    shown: Shown,
+}
+
+/// As the upload was begun; where the client has the key, it brings it with each part.
+fn seal(store: &Store, headers: &HeaderMap, open: &Open, key: &str) -> S3Result<PartSeal> {
+    let sealing = open.sealing.as_ref();
+    let customer = key_of_part(headers, sealing)?;
+    let place = Place { bucket: open.bucket.bucket.id, key };
+    let data_key = data_key(store, &open.view, place, sealing, customer.as_ref())?;
+    Ok(PartSeal { data_key, shown: shown(sealing, customer.as_ref()) })
 }
 
 fn algorithm_of(upload: &UploadRecord) -> Option<ChecksumAlgorithm> {
@@ -49,8 +76,9 @@ fn check_algorithm(asked: Option<ChecksumAlgorithm>, upload: &Upload) -> Result<
     }
 }
 
-fn checksums(row: &PartRow) -> ChecksumFields {
-    row.checksum.as_ref().map(|checksum| fields_of(checksum, None)).unwrap_or_default()
+/// Of a part's own checksum only who gave one, or asked for one, is told; the default is for the whole.
+fn checksums(row: &PartRow, told: bool) -> ChecksumFields {
+    row.checksum.as_ref().filter(|_| told).map(|checksum| fields_of(checksum, None)).unwrap_or_default()
 }
 
 pub async fn upload_part_copy(
@@ -60,10 +88,14 @@ pub async fn upload_part_copy(
     let input = request.input;
     let number = parse_part_number(input.part_number)?;
     let open = open(store, &input.bucket, &input.key, &input.upload_id).await?;
-    let source = open_source(store, &input.copy_source, &request.headers).await?.object;
+    let PartSeal { data_key, shown } = seal(store, &request.headers, &open, &input.key)?;
+    let Readable { bucket: source_bucket, object: source, .. } =
+        open_source(store, &input.copy_source, &request.headers).await?;
+    let copy_source_version_id = version::shown(&source_bucket, source.version.version);
+    let size_bytes = source.version.manifest.size_bytes;
     let range = match input.copy_source_range.as_deref() {
-        None => ByteRange { start: 0, end: source.manifest.size_bytes },
-        Some(text) => parse_copy_range(text, source.manifest.size_bytes)?,
+        None => ByteRange { start: 0, end: size_bytes },
+        Some(text) => parse_copy_range(text, size_bytes)?,
     };
     if range.end - range.start > PUT_BYTES_MAX {
         return Err(Fault::InvalidRequest(format!(
@@ -74,13 +106,14 @@ pub async fn upload_part_copy(
     let checks = BodyChecks {
         length_bytes: Some(range.end - range.start),
         md5: None,
-        checksum: algorithm_of(&open.upload).map(|algorithm| (algorithm, None)),
+        checksum: Some((algorithm_of(&open.upload).unwrap_or(DEFAULT), None)),
     };
     let body = store.gateway.read_object(source, range).await?;
     let upload = Upload { body, checks, trailer: None };
-    let put = PutPartRequest { bucket: open.bucket.id, key: input.key, id: open.upload.id, number, upload };
+    let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
+    let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
     let row = store.gateway.put_part(put).await?;
-    let checksums = checksums(&row);
+    let checksums = checksums(&row, open.upload.checksum.is_some());
     let result = CopyPartResult {
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
@@ -90,7 +123,16 @@ pub async fn upload_part_copy(
         e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),
         last_modified: Some(timestamp(row.modified)),
     };
-    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() }))
+    Ok(S3Response::new(UploadPartCopyOutput {
+        bucket_key_enabled: shown.bucket_key_enabled,
+        copy_part_result: Some(result),
+        copy_source_version_id,
+        server_side_encryption: shown.server_side_encryption,
+        sse_customer_algorithm: shown.sse_customer_algorithm,
+        sse_customer_key_md5: shown.sse_customer_key_md5,
+        ssekms_key_id: shown.ssekms_key_id,
+        ..Default::default()
+    }))
 }
 
 /// `bytes=first-last`, both given and within the source.

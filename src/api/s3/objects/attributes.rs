@@ -1,11 +1,16 @@
 //! GetObjectAttributes: what HEAD says, as XML, and the parts of an object of several.
 
 use super::super::checksums::fields_of;
+use super::super::encryption::{check_read, key_of_read};
 use super::super::errors::Fault;
 use super::super::headers::{etag_header, object_checksums, timestamp};
 use super::super::list::page_limit;
 use super::super::{Found, Store};
-use crate::actors::meta::{Body, PartRow};
+use super::sealed::{check_customer, sealing_of};
+use super::version::shown;
+use crate::actors::meta::PartRow;
+use crate::actors::sealing::Place;
+use crate::types::ManifestId;
 use http::HeaderMap;
 use s3s::dto::{
     Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectAttributes,
@@ -22,11 +27,18 @@ pub async fn attributes(
     let limit = page_limit("max-parts", input.max_parts)?;
     let after = u16::try_from(input.part_number_marker.unwrap_or(0))
         .map_err(|_| Fault::InvalidArgument("Invalid part number marker.".to_owned()))?;
-    let found = store.object(&input.bucket, &input.key).await?;
+    check_read(&request.headers)?;
+    let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    let sealing = sealing_of(&found.version.traits)?;
+    let customer = key_of_read(&request.headers, sealing.as_ref())?;
+    let place = Place { bucket: found.bucket.bucket.id, key: &input.key };
+    check_customer(store, &found.view, place, sealing.as_ref(), customer.as_ref())?;
     let wants = |name: &str| asked.iter().any(|one| one == name);
-    let manifest = &found.manifest;
-    let object_parts = match manifest.body {
-        Body::Parts { count } if wants(ObjectAttributes::OBJECT_PARTS) => Some(parts(&found, count, after, limit)?),
+    let manifest = &found.version.manifest;
+    let object_parts = match manifest.parts() {
+        Some((list, count)) if wants(ObjectAttributes::OBJECT_PARTS) => {
+            Some(parts(&found, (list, count), after, limit)?)
+        }
         _ => None,
     };
     let checksum = manifest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(|_| {
@@ -49,6 +61,7 @@ pub async fn attributes(
             .then_some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
         storage_class: wants(ObjectAttributes::STORAGE_CLASS)
             .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+        version_id: shown(&found.bucket, found.version.version),
         ..Default::default()
     }))
 }
@@ -75,16 +88,21 @@ fn asked(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
 }
 
 /// Parts are rows by offset, in the order of their numbers; a marker is found by the part that it names.
-fn parts(found: &Found, count: u16, after: u16, limit: usize) -> S3Result<GetObjectAttributesParts> {
-    let manifest = &found.manifest;
+fn parts(
+    found: &Found,
+    (list, count): (ManifestId, u16),
+    after: u16,
+    limit: usize,
+) -> S3Result<GetObjectAttributesParts> {
+    let size_bytes = found.version.manifest.size_bytes;
     let start = match after {
         0 => 0,
-        after => match found.view.part_numbered(manifest.id, manifest.size_bytes, after)? {
+        after => match found.view.part_numbered(list, size_bytes, after)? {
             Some(row) => row.offset_bytes.saturating_add(row.size_bytes),
             None => 0,
         },
     };
-    let mut rows = found.view.parts_from(manifest.id, start, limit + 1)?;
+    let mut rows = found.view.parts_from(list, start, limit + 1)?;
     rows.retain(|row| row.number > after);
     let more = rows.len() > limit;
     rows.truncate(limit);

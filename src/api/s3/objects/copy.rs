@@ -1,52 +1,111 @@
-//! CopyObject: the bytes are read and written anew, checked against the source's own digests on their way.
+//! CopyObject: the copy refers to the source's bytes where it can, which costs one entry of metadata; else they are read and
+//! written anew.
 
 use super::super::conditions::{self, ReadConditions};
+use super::super::encryption::{Shown, key_of_source};
 use super::super::errors::Fault;
 use super::super::headers::{etag_header, object_checksums, stored_headers, timestamp};
-use super::super::{Readable, Store, checksums};
+use super::super::lifecycle::expiration_of;
+use super::super::settings::told::Telling;
+use super::super::tags::{self, Tags};
+use super::super::{Readable, Store, checksums, unexpected};
+use super::asked_traits;
+use super::sealed::{NewSeal, SealAsked, sealing_of, unsealed};
+use super::version;
+use crate::actors::events::EventName;
 use crate::actors::gateway::{BodyChecks, ByteRange, PutObjectRequest, Upload};
-use crate::actors::meta::{Body, ChecksumAlgorithm, ChecksumKind, Manifest};
+use crate::actors::meta::{
+    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, Manifest, ObjectHeaders, ObjectVersion, Refusal,
+    Reply, Traits, WriteConditions,
+};
+use crate::actors::sealing::{DataKey, Place};
 use crate::limits::PUT_BYTES_MAX;
+use crate::types::{BucketId, ManifestId};
 use bytes::Bytes;
 use http::HeaderMap;
-use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective};
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-/// The bucket and key of a copy's source; only the version that stands can be one.
-fn source_name(source: &CopySource) -> Result<(&str, &str), Fault> {
+/// The bucket, the key and perhaps the version of a copy's source.
+fn source_name(source: &CopySource) -> Result<(&str, &str, Option<&str>), Fault> {
     match source {
-        CopySource::Bucket { bucket, key, version_id } => match version_id.as_deref() {
-            None | Some("null") => Ok((bucket, key)),
-            Some(_) => Err(Fault::NotImplemented("Versioning is not implemented.".to_owned())),
-        },
+        CopySource::Bucket { bucket, key, version_id } => Ok((bucket, key, version_id.as_deref())),
         CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
             Err(Fault::NotImplemented("Copies from access points are not implemented.".to_owned()))
         }
     }
 }
 
-/// The source of a copy, if the request's conditions on it hold.
+/// The source of a copy, if the request's conditions on it hold; its key at hand where it is sealed.
 pub async fn open_source(store: &Store, source: &CopySource, headers: &HeaderMap) -> S3Result<Readable> {
-    let (bucket, key) = source_name(source)?;
-    let source = store.open(bucket, key).await?;
-    ReadConditions::of_copy_source(headers).check_copy_source(&source.object.manifest)?;
+    let (bucket, key, version) = source_name(source)?;
+    let mut source = store.open(bucket, key, version).await.map_err(of_source)?;
+    let sealing = sealing_of(&source.object.version.traits)?;
+    let customer = key_of_source(headers, sealing.as_ref())?;
+    let place = Place { bucket: source.bucket.bucket.id, key };
+    source.object = unsealed(store, place, source.object, sealing.as_ref(), customer.as_ref())?;
+    ReadConditions::of_copy_source(headers).check_copy_source(&source.object.version.manifest)?;
     Ok(source)
 }
 
+/// A source that is a delete marker is said to be none, whichever way it is named.
+fn of_source(error: S3Error) -> S3Error {
+    if *error.code() == S3ErrorCode::MethodNotAllowed {
+        return Fault::InvalidRequest(
+            "The source of a copy request may not specifically refer to a delete marker by version id.".to_owned(),
+        )
+        .into();
+    }
+    error
+}
+
+/// What a copy is to be besides its bytes.
+struct Asked {
+    headers: Option<ObjectHeaders>,
+    redirect: Option<String>,
+    tags: Option<Tags>,
+    algorithm: Option<ChecksumAlgorithm>,
+}
+
+impl Asked {
+    fn of(request: &S3Request<CopyObjectInput>) -> S3Result<Self> {
+        let input = &request.input;
+        let replaces = |directive: Option<&str>| match directive {
+            None | Some("COPY") => Ok(false),
+            Some("REPLACE") => Ok(true),
+            Some(_) => Err(Fault::InvalidArgument("Unknown metadata directive.".to_owned())),
+        };
+        let headers = stored_headers(&request.headers, input.metadata.clone())?;
+        let redirect = headers.website_redirect.clone();
+        let replaces_headers = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
+        let replaces_tags = replaces(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
+        let algorithm = input.checksum_algorithm.as_ref().map(|name| checksums::algorithm_named(name.as_str()));
+        Ok(Self {
+            headers: replaces_headers.then_some(headers),
+            redirect,
+            tags: if replaces_tags { Some(tags::of_header(&request.headers)?) } else { None },
+            algorithm: algorithm.transpose()?,
+        })
+    }
+
+    /// Whether a copy onto its own source would change anything.
+    fn changes(&self, headers: &HeaderMap) -> bool {
+        let encrypts = headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
+        self.headers.is_some()
+            || self.redirect.is_some()
+            || self.algorithm.is_some()
+            || encrypts
+            || headers.contains_key(s3s::header::X_AMZ_STORAGE_CLASS)
+    }
+}
+
 pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-    let input = request.input;
-    let replaces = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
-        None | Some(MetadataDirective::COPY) => false,
-        Some(MetadataDirective::REPLACE) => true,
-        Some(_) => return Err(Fault::InvalidArgument("Unknown metadata directive.".to_owned()).into()),
-    };
-    let asked = stored_headers(&request.headers, input.metadata)?;
+    let asked = Asked::of(&request)?;
     let conditions = conditions::of_write(&request.headers)?;
-    let algorithm = input.checksum_algorithm.as_ref().map(|name| checksums::algorithm_named(name.as_str()));
-    let algorithm = algorithm.transpose()?;
-    let (source_bucket, source_key) = source_name(&input.copy_source)?;
-    let changes = replaces || asked.website_redirect.is_some() || algorithm.is_some();
-    if source_bucket == input.bucket && source_key == input.key && !changes {
+    let input = &request.input;
+    let (source_bucket, source_key, source_version) = source_name(&input.copy_source)?;
+    let onto_itself = source_bucket == input.bucket && source_key == input.key && source_version.is_none();
+    if onto_itself && !asked.changes(&request.headers) {
         return Err(Fault::InvalidRequest(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes."
@@ -54,23 +113,139 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
         )
         .into());
     }
-    let Readable { view, object: source } = open_source(store, &input.copy_source, &request.headers).await?;
-    if source.manifest.size_bytes > PUT_BYTES_MAX {
+    let readable = open_source(store, &input.copy_source, &request.headers).await?;
+    if readable.object.version.manifest.size_bytes > PUT_BYTES_MAX {
         return Err(Fault::InvalidRequest(format!(
             "The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES_MAX}"
         ))
         .into());
     }
-    let bucket = view.bucket(&input.bucket)?.ok_or(Fault::NoSuchBucket)?;
+    let bucket = readable.view.bucket(&input.bucket)?.ok_or(Fault::NoSuchBucket)?;
+    let mut traits = asked_traits(store, &request.headers, &request.extensions, &bucket, &readable.view)?;
+    let telling = Telling::of(store, &readable.view, &bucket, &request.extensions)?;
+    let event = telling.draft(EventName::ObjectCreatedCopy, &input.key);
+    let seal = SealAsked::of(store, &request.headers, &bucket, readable.view.clone()).await?;
+    let source = &readable.object.version;
+    traits.tags = asked.tags.clone().unwrap_or_else(|| source.traits.tags.clone());
     // The redirect is the one thing that a copy never takes from its source.
-    let mut headers = if replaces { asked.clone() } else { source.manifest.headers.clone() };
-    headers.website_redirect = asked.website_redirect;
-    let whole = ByteRange { start: 0, end: source.manifest.size_bytes };
-    let checks = checks(&source.manifest, algorithm);
+    let mut headers = asked.headers.clone().unwrap_or_else(|| source.manifest.headers.clone());
+    headers.website_redirect = asked.redirect.clone();
+    let copy_source_version_id = version::shown(&readable.bucket, source.version);
+    let target = Target { bucket: bucket.bucket.id, key: input.key.clone(), headers, traits, conditions, event };
+    let view = readable.view.clone();
+    let (copied, shown) = write(store, readable, source_key, asked.algorithm, seal, target).await?;
+    Ok(S3Response::new(CopyObjectOutput {
+        bucket_key_enabled: shown.bucket_key_enabled,
+        copy_object_result: Some(result(&copied.manifest)),
+        copy_source_version_id,
+        expiration: expiration_of(store, &view, &bucket, &input.key, &copied)?,
+        server_side_encryption: shown.server_side_encryption,
+        sse_customer_algorithm: shown.sse_customer_algorithm,
+        sse_customer_key_md5: shown.sse_customer_key_md5,
+        ssekms_key_id: shown.ssekms_key_id,
+        ssekms_encryption_context: shown.ssekms_encryption_context,
+        version_id: version::shown(&bucket, copied.version),
+        ..Default::default()
+    }))
+}
+
+/// Where a copy goes, and what it has.
+#[derive(Clone)]
+struct Target {
+    bucket: BucketId,
+    key: String,
+    headers: ObjectHeaders,
+    traits: Traits,
+    conditions: WriteConditions,
+    event: Option<EventDraft>,
+}
+
+impl Target {
+    fn place(&self) -> Place<'_> {
+        Place { bucket: self.bucket, key: &self.key }
+    }
+}
+
+/// Refers to the source's bytes where they can be the copy's, or writes them anew. Also what is told of how they are sealed.
+async fn write(
+    store: &Store,
+    readable: Readable,
+    source_key: &str,
+    algorithm: Option<ChecksumAlgorithm>,
+    seal: SealAsked,
+    mut target: Target,
+) -> S3Result<(ObjectVersion, Shown)> {
+    let shared = if may_refer(&readable.object.version.manifest, algorithm) {
+        seal.share(store, readable.object.data_key(), target.place())?
+    } else {
+        None
+    };
+    if let Some(NewSeal { record, shown, data_key: _ }) = shared {
+        let referring = Target { traits: Traits { sealing: record, ..target.traits.clone() }, ..target.clone() };
+        if let Some(copied) = refer(store, &readable, source_key, referring).await? {
+            return Ok((copied, shown));
+        }
+    }
+    let NewSeal { record, data_key, shown } = seal.prepare(store, target.place())?;
+    target.traits.sealing = record;
+    Ok((rewrite(store, readable, algorithm, data_key, target).await?, shown))
+}
+
+/// Whether the copy can be of the very same bytes: it needs no digest that the source does not have.
+fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>) -> bool {
+    let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
+    algorithm.is_none_or(|asked| has == Some(asked))
+}
+
+/// The copy's bytes are the source's: a change of metadata, whatever the size.
+///
+/// `None` where the source was replaced since it was opened: what was opened is still there to be read.
+async fn refer(
+    store: &Store,
+    readable: &Readable,
+    source_key: &str,
+    target: Target,
+) -> S3Result<Option<ObjectVersion>> {
+    store.check_writable()?;
+    let source = &readable.object.version;
+    let copy = CopyVersion {
+        source_bucket: readable.bucket.bucket.id,
+        source_key: source_key.to_owned(),
+        source: source.version.pick(),
+        source_manifest: source.manifest.id,
+        source_sealing: source.traits.sealing.clone(),
+        bucket: target.bucket,
+        key: target.key,
+        id: ManifestId(store.ambient.fresh_id()),
+        headers: target.headers,
+        checksum: None,
+        traits: target.traits,
+        conditions: target.conditions,
+        event: target.event,
+    };
+    match store.gateway.meta().propose(Change::CopyVersion(Box::new(copy))).await? {
+        Reply::VersionPut { object } => Ok(Some(*object)),
+        Reply::Refused(Refusal::SourceChanged) => Ok(None),
+        Reply::Refused(refusal) => Err(refusal.into()),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+/// The bytes are read and written anew, checked against the source's own digests on their way.
+async fn rewrite(
+    store: &Store,
+    readable: Readable,
+    algorithm: Option<ChecksumAlgorithm>,
+    data_key: Option<DataKey>,
+    target: Target,
+) -> S3Result<ObjectVersion> {
+    let source = readable.object;
+    let whole = ByteRange { start: 0, end: source.version.manifest.size_bytes };
+    let checks = checks(&source.version.manifest, algorithm);
     let upload = Upload { body: store.gateway.read_object(source, whole).await?, checks, trailer: None };
-    let put = PutObjectRequest { bucket: bucket.id, key: input.key, headers, conditions, upload };
-    let copied = store.gateway.put_object(put).await?;
-    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result(&copied)), ..Default::default() }))
+    let Target { bucket, key, headers, traits, conditions, event } = target;
+    let put = PutObjectRequest { bucket, key, headers, conditions, traits, data_key, event, upload };
+    Ok(store.gateway.put_object(put).await?)
 }
 
 /// What the copied bytes must match: every digest that the source has of its whole content. The copy keeps the source's
@@ -81,7 +256,7 @@ fn checks(source: &Manifest, asked: Option<ChecksumAlgorithm>) -> BodyChecks {
         whole.filter(|checksum| checksum.algorithm == algorithm).map(|checksum| checksum.value.clone())
     };
     let algorithm = asked.or(source.checksum.as_ref().map(|checksum| checksum.algorithm));
-    let one_put = source.etag.parts.is_none() && !matches!(source.body, Body::Parts { .. });
+    let one_put = source.etag.parts.is_none() && source.parts().is_none();
     BodyChecks {
         length_bytes: Some(source.size_bytes),
         md5: one_put.then_some(source.etag.md5),

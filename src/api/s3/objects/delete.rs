@@ -1,25 +1,46 @@
-//! DeleteObject and DeleteObjects. What is not there is deleted already; only conditions can fail.
+//! DeleteObject and DeleteObjects. What is not there is deleted already; only conditions and locks can fail.
 
+use super::super::access::Authority;
+use super::super::caller::Caller;
 use super::super::conditions::tag_condition;
 use super::super::errors::{Fault, entry_of_many};
+use super::super::settings::told::Telling;
 use super::super::{Store, unexpected};
-use crate::actors::meta::{Change, Reply, WriteConditions};
+use super::version::pick;
+use crate::actors::meta::{Change, DeleteConditions, DeleteVersion, Deletion, Pick, Reply, WriteConditions};
 use crate::limits::{DELETE_KEYS_MAX, KEY_BYTES_MAX};
 use http::{HeaderMap, header};
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier,
+    Timestamp,
 };
 use s3s::{S3Request, S3Response, S3Result};
+use time::OffsetDateTime;
 
 pub async fn delete(store: &Store, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-    let conditions = conditions(&request.headers)?;
+    let caller = Caller::of(&request.extensions);
+    let input = request.input;
+    let conditions = DeleteConditions {
+        write: conditions(&request.headers)?,
+        size_bytes: input.if_match_size.map(size_condition),
+        modified_seconds: input.if_match_last_modified_time.as_ref().map(seconds),
+        ..DeleteConditions::default()
+    };
     store.check_changeable()?;
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    let change = Change::DeleteObject { bucket: bucket.id, key: request.input.key, conditions };
-    match store.propose(change).await? {
-        Reply::Deleted { .. } => Ok(S3Response::new(DeleteObjectOutput::default())),
-        reply => Err(unexpected(&reply)),
-    }
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
+    let entry = Entry { key: input.key, pick: pick(input.version_id.as_deref())?, conditions };
+    let deletes = vec![entry.into_delete(store, &caller, &telling)];
+    let outcomes = match store.propose(Change::DeleteVersions { bucket: bucket.bucket.id, deletes }).await? {
+        Reply::VersionsDeleted(outcomes) => outcomes,
+        reply => return Err(unexpected(&reply)),
+    };
+    let deletion = outcomes.into_iter().next().ok_or_else(|| unexpected(&Reply::Done))??;
+    Ok(S3Response::new(DeleteObjectOutput {
+        delete_marker: deletion.marker.then_some(true),
+        version_id: deletion.version.map(|version| version.to_string()).or(input.version_id),
+        request_charged: None,
+    }))
 }
 
 fn conditions(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
@@ -31,52 +52,124 @@ fn conditions(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     Ok(WriteConditions { if_match, if_none_match: None })
 }
 
+/// No object has a size below zero.
+fn size_condition(size: i64) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+fn seconds(at: &Timestamp) -> u64 {
+    u64::try_from(OffsetDateTime::from(at.clone()).unix_timestamp()).unwrap_or_default()
+}
+
+/// One version that is to go, or one key that is to be hidden.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    key: String,
+    pick: Pick,
+    conditions: DeleteConditions,
+}
+
+impl Entry {
+    fn into_delete(self, store: &Store, caller: &Caller, telling: &Telling<'_>) -> DeleteVersion {
+        let event = telling.deletion(&self.key);
+        DeleteVersion {
+            key: self.key,
+            pick: self.pick,
+            conditions: self.conditions,
+            owner: caller.owner(store),
+            salt: store.ambient.random_u128() as u64,
+            bypass_governance: caller.bypass_governance,
+            event,
+        }
+    }
+}
+
 pub async fn delete_many(
     store: &Store,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let caller = Caller::of(&request.extensions);
+    let authority = request.extensions.get::<Authority>().cloned();
     let input = request.input;
     let quiet = input.delete.quiet.unwrap_or(false);
-    let keys = input.delete.objects.into_iter().map(entry).collect::<Result<Vec<_>, Fault>>()?;
-    if keys.is_empty() || keys.len() > DELETE_KEYS_MAX {
+    let listed = input.delete.objects;
+    if listed.is_empty() || listed.len() > DELETE_KEYS_MAX {
         return Err(Fault::MalformedXml.into());
     }
     store.check_changeable()?;
-    let (bucket, _) = store.bucket(&input.bucket).await?;
-    let names: Vec<String> = keys.iter().map(|(key, _)| key.clone()).collect();
-    let outcomes = match store.propose(Change::DeleteObjects { bucket: bucket.id, keys }).await? {
-        Reply::DeletedMany(outcomes) if outcomes.len() == names.len() => outcomes,
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
+    let (mut deleted, mut errors, mut names, mut deletes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for object in listed {
+        let name = (object.key.clone(), object.version_id.clone());
+        match entry(object) {
+            Ok(entry) => {
+                if let Err(denied) = may_delete(authority.as_ref(), &entry, caller.bypass_governance) {
+                    errors.push(entry_of_many(name.0, name.1, denied));
+                    continue;
+                }
+                deletes.push(entry.into_delete(store, &caller, &telling));
+                names.push(name);
+            }
+            // What names no version that there can be fails by itself.
+            Err(fault @ Fault::InvalidArgument(_)) => errors.push(entry_of_many(name.0, name.1, fault)),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    let outcomes = match store.propose(Change::DeleteVersions { bucket: bucket.bucket.id, deletes }).await? {
+        Reply::VersionsDeleted(outcomes) if outcomes.len() == names.len() => outcomes,
         reply => return Err(unexpected(&reply)),
     };
-    let mut deleted = Vec::new();
-    let mut errors = Vec::new();
-    for (key, outcome) in names.into_iter().zip(outcomes) {
+    for ((key, version_id), outcome) in names.into_iter().zip(outcomes) {
         match outcome {
             Ok(_) if quiet => {}
-            Ok(_) => deleted.push(DeletedObject { key: Some(key), ..Default::default() }),
-            Err(refusal) => errors.push(entry_of_many(&key, refusal)),
+            Ok(deletion) => deleted.push(deleted_object(key, version_id, deletion)),
+            Err(refusal) => errors.push(entry_of_many(key, version_id, refusal)),
         }
     }
     Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None }))
 }
 
-fn entry(object: ObjectIdentifier) -> Result<(String, WriteConditions), Fault> {
+/// Each of many is allowed or not by itself.
+fn may_delete(authority: Option<&Authority>, entry: &Entry, bypass_governance: bool) -> S3Result<()> {
+    let authority = authority.ok_or(Fault::AccessDenied("Access Denied"))?;
+    let action = if entry.pick == Pick::Current { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
+    authority.may(action, &entry.key, entry.pick)?;
+    if bypass_governance {
+        authority.may("s3:BypassGovernanceRetention", &entry.key, entry.pick)?;
+    }
+    Ok(())
+}
+
+/// `VersionId` is of what was asked for; a marker that was made or taken away has its own.
+fn deleted_object(key: String, version_id: Option<String>, deletion: Deletion) -> DeletedObject {
+    let marker = deletion.version.filter(|_| deletion.marker).map(|version| version.to_string());
+    DeletedObject {
+        delete_marker: deletion.marker.then_some(true),
+        delete_marker_version_id: marker,
+        key: Some(key),
+        version_id,
+    }
+}
+
+fn entry(object: ObjectIdentifier) -> Result<Entry, Fault> {
     if object.key.is_empty() || object.key.len() > KEY_BYTES_MAX {
         return Err(Fault::MalformedXml);
     }
-    if object.last_modified_time.is_some() || object.size.is_some() {
-        return Err(Fault::NotImplemented("Conditions on size and time of deletes are not implemented.".to_owned()));
-    }
-    if object.version_id.is_some_and(|version| !version.is_empty() && version != "null") {
-        return Err(Fault::NotImplemented("Versioning is not implemented.".to_owned()));
-    }
+    let version = object.version_id.as_deref().filter(|version| !version.is_empty());
     let if_match = object.e_tag.map(|tag| tag_condition(tag.value()));
-    Ok((object.key, WriteConditions { if_match, if_none_match: None }))
+    let conditions = DeleteConditions {
+        write: WriteConditions { if_match, if_none_match: None },
+        size_bytes: object.size.map(size_condition),
+        modified_seconds: object.last_modified_time.as_ref().map(seconds),
+        ..DeleteConditions::default()
+    };
+    Ok(Entry { pick: pick(version)?, key: object.key, conditions })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::entry;
+    use super::{Entry, entry};
     use crate::actors::meta::{ETag, ETagCondition};
     use crate::api::s3::errors::Fault;
     use s3s::dto::{self, ObjectIdentifier};
@@ -91,18 +184,18 @@ mod tests {
             e_tag: Some(dto::ETag::Strong("00000000000000000000000000000000".to_owned())),
             ..object("k")
         };
-        let (key, conditions) = entry(tagged).expect("an entry");
+        let Entry { key, conditions, .. } = entry(tagged).expect("an entry");
         assert_eq!(key, "k");
-        assert_eq!(conditions.if_match, Some(ETagCondition::Is(ETag { md5: [0; 16], parts: None })));
-        assert_eq!(entry(object("k")).expect("an entry").1.if_match, None);
+        assert_eq!(conditions.write.if_match, Some(ETagCondition::Is(ETag { md5: [0; 16], parts: None })));
+        assert_eq!(entry(object("k")).expect("an entry").conditions.write.if_match, None);
     }
 
     #[test]
-    fn an_entry_that_no_key_can_have_or_that_names_a_version_is_refused() {
+    fn an_entry_that_no_key_or_version_can_have_is_refused() {
         assert_eq!(entry(object("")), Err(Fault::MalformedXml));
         assert_eq!(entry(object(&"k".repeat(1025))), Err(Fault::MalformedXml));
         let versioned = ObjectIdentifier { version_id: Some("v1".to_owned()), ..object("k") };
-        assert!(matches!(entry(versioned), Err(Fault::NotImplemented(_))));
+        assert!(matches!(entry(versioned), Err(Fault::InvalidArgument(_))));
         let null = ObjectIdentifier { version_id: Some("null".to_owned()), ..object("k") };
         assert!(entry(null).is_ok());
     }

@@ -2,13 +2,18 @@
 
 use super::super::checksums::{ChecksumFields, fields_of};
 use super::super::conditions::ReadConditions;
+use super::super::encryption::{self, check_read, key_of_read};
 use super::super::headers::{Description, describe, object_checksums};
-use super::super::{Found, Readable, Store};
+use super::super::lifecycle::expiration_of;
+use super::super::{Found, Readable, Store, locks};
+use super::sealed::{check_customer, sealing_of, unsealed};
 use super::slice::{Slice, select};
+use super::version;
 use crate::actors::gateway::BodyStream;
-use crate::actors::meta::Manifest;
+use crate::actors::meta::{Manifest, ObjectVersion};
+use crate::actors::sealing::Place;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, StdError};
@@ -17,11 +22,24 @@ use std::task::{Context, Poll};
 
 pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = request.input;
-    let Readable { view, object } = store.open(&input.bucket, &input.key).await?;
-    let size_bytes = object.manifest.size_bytes;
-    ReadConditions::of_read(&request.headers).check_read(&object.manifest)?;
-    let slice = select(&view, &object.manifest, input.range, input.part_number)?;
-    let shown = shown(&object.manifest, &slice, input.checksum_mode.as_ref());
+    check_read(&request.headers)?;
+    let Readable { bucket, view, object } = store.open(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    let sealing = sealing_of(&object.version.traits)?;
+    let customer = key_of_read(&request.headers, sealing.as_ref())?;
+    let place = Place { bucket: bucket.bucket.id, key: &input.key };
+    let object = unsealed(store, place, object, sealing.as_ref(), customer.as_ref())?;
+    let encryption = encryption::shown(sealing.as_ref(), customer.as_ref());
+    let size_bytes = object.version.manifest.size_bytes;
+    ReadConditions::of_read(&request.headers).check_read(&object.version.manifest)?;
+    let slice = select(&view, &object.version.manifest, input.range, input.part_number)?;
+    let shown = shown(&object.version.manifest, &slice, input.checksum_mode.as_ref());
+    let expiration = match input.version_id {
+        None => expiration_of(store, &view, &bucket, &input.key, &object.version)?,
+        Some(_) => None,
+    };
+    let version_id = version::shown(&bucket, object.version.version);
+    let locks = locks::shown(&bucket, &object.version.traits);
+    let tag_count = i32::try_from(object.version.traits.tags.len()).ok().filter(|count| *count > 0);
     let body = match slice.length() {
         0 => None,
         length => Some(blob(store.gateway.read_object(object, slice.range).await?, length)),
@@ -29,6 +47,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
     Ok(S3Response::new(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body,
+        bucket_key_enabled: encryption.bucket_key_enabled,
         cache_control: shown.cache_control,
         checksum_crc32: shown.checksums.crc32,
         checksum_crc32c: shown.checksums.crc32c,
@@ -43,10 +62,20 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         content_range: slice.content_range(size_bytes),
         content_type: shown.content_type,
         e_tag: shown.e_tag,
+        expiration,
         expires: shown.expires,
         last_modified: shown.last_modified,
         metadata: shown.metadata,
+        object_lock_legal_hold_status: locks.legal_hold,
+        object_lock_mode: locks.mode,
+        object_lock_retain_until_date: locks.until,
         parts_count: slice.parts_count.map(i32::from),
+        server_side_encryption: encryption.server_side_encryption,
+        sse_customer_algorithm: encryption.sse_customer_algorithm,
+        sse_customer_key_md5: encryption.sse_customer_key_md5,
+        ssekms_key_id: encryption.ssekms_key_id,
+        tag_count,
+        version_id,
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
     }))
@@ -54,14 +83,27 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
 
 pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = request.input;
-    let Found { manifest, view } = store.object(&input.bucket, &input.key).await?;
+    check_read(&request.headers)?;
+    let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    let expiration = match input.version_id {
+        None => expiration_of(store, &found.view, &found.bucket, &input.key, &found.version)?,
+        Some(_) => None,
+    };
+    let Found { bucket, version: ObjectVersion { version, manifest, traits }, view } = found;
+    let sealing = sealing_of(&traits)?;
+    let customer = key_of_read(&request.headers, sealing.as_ref())?;
+    let place = Place { bucket: bucket.bucket.id, key: &input.key };
+    check_customer(store, &view, place, sealing.as_ref(), customer.as_ref())?;
+    let encryption = encryption::shown(sealing.as_ref(), customer.as_ref());
     ReadConditions::of_read(&request.headers).check_read(&manifest)?;
     let slice = select(&view, &manifest, input.range, input.part_number)?;
     let shown = shown(&manifest, &slice, input.checksum_mode.as_ref());
     let content_range = slice.content_range(manifest.size_bytes);
+    let locks = locks::shown(&bucket, &traits);
     let status = if content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let mut output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
+        bucket_key_enabled: encryption.bucket_key_enabled,
         cache_control: input.response_cache_control.or(shown.cache_control),
         checksum_crc32: shown.checksums.crc32,
         checksum_crc32c: shown.checksums.crc32c,
@@ -76,14 +118,27 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
         content_range,
         content_type: input.response_content_type.or(shown.content_type),
         e_tag: shown.e_tag,
+        expiration,
         last_modified: shown.last_modified,
         metadata: shown.metadata,
+        object_lock_legal_hold_status: locks.legal_hold,
+        object_lock_mode: locks.mode,
+        object_lock_retain_until_date: locks.until,
         parts_count: slice.parts_count.map(i32::from),
+        server_side_encryption: encryption.server_side_encryption,
+        sse_customer_algorithm: encryption.sse_customer_algorithm,
+        sse_customer_key_md5: encryption.sse_customer_key_md5,
+        ssekms_key_id: encryption.ssekms_key_id,
+        version_id: version::shown(&bucket, version),
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
     };
     output.expires = input.response_expires.or(shown.expires);
-    Ok(S3Response::with_status(output, status))
+    let mut response = S3Response::with_status(output, status);
+    if !traits.tags.is_empty() {
+        response.headers.insert(s3s::header::X_AMZ_TAGGING_COUNT, HeaderValue::from(traits.tags.len()));
+    }
+    Ok(response)
 }
 
 fn shown(manifest: &Manifest, slice: &Slice, mode: Option<&ChecksumMode>) -> Description {
@@ -104,7 +159,7 @@ fn checksums(manifest: &Manifest, slice: &Slice) -> ChecksumFields {
 }
 
 /// An object's bytes as s3s passes them on.
-fn blob(stream: BodyStream, length: u64) -> StreamingBlob {
+pub fn blob(stream: BodyStream, length: u64) -> StreamingBlob {
     StreamingBlob::from(s3s::Body::http_body_unsync(ObjectBody { stream, left: length }))
 }
 

@@ -1,10 +1,19 @@
 //! PutObject.
 
 use super::super::Store;
+use super::super::checksums::{DEFAULT, Trailing};
 use super::super::conditions;
 use super::super::headers::{etag_header, object_checksums, stored_headers};
-use super::upload_body::upload;
+use super::super::lifecycle::expiration_of;
+use super::super::settings::told::Telling;
+use super::sealed::SealAsked;
+use super::traits::asked_traits;
+use super::upload_body::{upload, upload_of_form};
+use super::version::shown;
+use crate::actors::events::EventName;
 use crate::actors::gateway::PutObjectRequest;
+use crate::actors::sealing::Place;
+use crate::api::wire::FormFile;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -12,19 +21,43 @@ pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<
     let input = request.input;
     let headers = stored_headers(&request.headers, input.metadata)?;
     let conditions = conditions::of_write(&request.headers)?;
-    let upload = upload(&request.headers, input.body, request.trailing_headers, None)?;
-    let (bucket, _) = store.bucket(&input.bucket).await?;
-    let put = PutObjectRequest { bucket: bucket.id, key: input.key, headers, conditions, upload };
-    let manifest = store.gateway.put_object(put).await?;
-    let checksums = object_checksums(&manifest);
+    let upload = match request.extensions.get::<FormFile>() {
+        Some(FormFile) => upload_of_form(&request.headers, input.body, Some(DEFAULT))?,
+        None => {
+            let trailing = Trailing::of(&request.extensions, request.trailing_headers);
+            upload(&request.headers, input.body, trailing, Some(DEFAULT))?
+        }
+    };
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let mut traits = asked_traits(store, &request.headers, &request.extensions, &bucket, &view)?;
+    let id = bucket.bucket.id;
+    let is_form = request.extensions.get::<FormFile>().is_some();
+    let event = if is_form { EventName::ObjectCreatedPost } else { EventName::ObjectCreatedPut };
+    let event = Telling::of(store, &view, &bucket, &request.extensions)?.draft(event, &input.key);
+    let asked = SealAsked::of(store, &request.headers, &bucket, view.clone()).await?;
+    let seal = asked.prepare(store, Place { bucket: id, key: &input.key })?;
+    traits.sealing = seal.record;
+    let data_key = seal.data_key;
+    let key = input.key.clone();
+    let put = PutObjectRequest { bucket: id, key: input.key, headers, conditions, traits, data_key, event, upload };
+    let object = store.gateway.put_object(put).await?;
+    let checksums = object_checksums(&object.manifest);
     Ok(S3Response::new(PutObjectOutput {
+        bucket_key_enabled: seal.shown.bucket_key_enabled,
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
         checksum_crc64nvme: checksums.crc64nvme,
         checksum_sha1: checksums.sha1,
         checksum_sha256: checksums.sha256,
         checksum_type: checksums.kind,
-        e_tag: Some(etag_header(&manifest.etag)),
+        e_tag: Some(etag_header(&object.manifest.etag)),
+        expiration: expiration_of(store, &view, &bucket, &key, &object)?,
+        server_side_encryption: seal.shown.server_side_encryption,
+        sse_customer_algorithm: seal.shown.sse_customer_algorithm,
+        sse_customer_key_md5: seal.shown.sse_customer_key_md5,
+        ssekms_key_id: seal.shown.ssekms_key_id,
+        ssekms_encryption_context: seal.shown.ssekms_encryption_context,
+        version_id: shown(&bucket, object.version),
         ..Default::default()
     }))
 }

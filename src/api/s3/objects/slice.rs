@@ -3,7 +3,7 @@
 use super::super::errors::Fault;
 use super::super::headers::parts_count;
 use crate::actors::gateway::{ByteRange, StoreError};
-use crate::actors::meta::{Body, Checksum, Manifest, MetaView, PartRow};
+use crate::actors::meta::{Checksum, Manifest, MetaView, PartRow};
 use s3s::S3Result;
 use s3s::dto::Range;
 
@@ -66,7 +66,7 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
         .ok()
         .filter(|number| (1..=crate::limits::PARTS_MAX).contains(number))
         .ok_or_else(|| Fault::InvalidArgument("Part number must be an integer between 1 and 10000.".to_owned()))?;
-    if !matches!(manifest.body, Body::Parts { .. }) {
+    let Some((list, _)) = manifest.parts() else {
         if number != 1 {
             return Err(Fault::InvalidPartNumber.into());
         }
@@ -77,12 +77,12 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
             part_checksum: manifest.checksum.clone(),
             parts_count: parts_count(manifest),
         });
-    }
-    let row = view.part_numbered(manifest.id, manifest.size_bytes, number)?;
+    };
+    let row = view.part_numbered(list, manifest.size_bytes, number)?;
     let PartRow { offset_bytes, size_bytes, checksum, .. } = match row {
         Some(row) => row,
         // The rows of a version that was replaced since it was looked up are gone, all of them.
-        None if view.parts_from(manifest.id, 0, 1)?.is_empty() => {
+        None if view.parts_from(list, 0, 1)?.is_empty() => {
             return Err(StoreError::Unavailable { why: "the object is being replaced".to_owned() }.into());
         }
         None => return Err(Fault::InvalidPartNumber.into()),

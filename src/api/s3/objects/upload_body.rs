@@ -1,7 +1,7 @@
 //! The body of a PUT or a part, as the store takes it: errors in the store's form, and exactly as many bytes as were
-//! declared. Nothing is allocated from that declaration.
+//! declared, where any were. Nothing is allocated from that declaration.
 
-use super::super::checksums::{UploadChecksum, content_length, content_md5, of_upload};
+use super::super::checksums::{Trailing, UploadChecksum, content_length, content_md5, of_upload};
 use super::super::errors::{Fault, body_error, length_exceeded};
 use crate::actors::gateway::{BodyChecks, StoreError, Upload};
 use crate::actors::meta::ChecksumAlgorithm;
@@ -9,7 +9,6 @@ use crate::limits::PUT_BYTES_MAX;
 use bytes::Bytes;
 use futures::Stream;
 use http::HeaderMap;
-use s3s::TrailingHeaders;
 use s3s::dto::StreamingBlob;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,16 +17,35 @@ use std::task::{Context, Poll};
 pub fn upload(
     headers: &HeaderMap,
     body: Option<StreamingBlob>,
-    trailing: Option<TrailingHeaders>,
+    trailing: Option<Trailing>,
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<Upload, Fault> {
     let length_bytes = content_length(headers)?;
     if length_bytes > PUT_BYTES_MAX {
         return Err(Fault::EntityTooLarge);
     }
+    of_length(Some(length_bytes), headers, body, trailing, otherwise)
+}
+
+/// As `upload`, of the file of a form: how long that is shows at its end.
+pub fn upload_of_form(
+    headers: &HeaderMap,
+    body: Option<StreamingBlob>,
+    otherwise: Option<ChecksumAlgorithm>,
+) -> Result<Upload, Fault> {
+    of_length(None, headers, body, None, otherwise)
+}
+
+fn of_length(
+    length_bytes: Option<u64>,
+    headers: &HeaderMap,
+    body: Option<StreamingBlob>,
+    trailing: Option<Trailing>,
+    otherwise: Option<ChecksumAlgorithm>,
+) -> Result<Upload, Fault> {
     let md5 = content_md5(headers)?;
     let UploadChecksum { checksum, trailer } = of_upload(headers, trailing, otherwise)?;
-    let checks = BodyChecks { length_bytes: Some(length_bytes), md5, checksum };
+    let checks = BodyChecks { length_bytes, md5, checksum };
     let body = Declared { inner: body, left: length_bytes };
     Ok(Upload { body: Box::pin(body), checks, trailer })
 }
@@ -35,7 +53,8 @@ pub fn upload(
 /// A body that is as long as was declared, or an error.
 struct Declared<S> {
     inner: Option<S>,
-    left: u64,
+    /// `None` where nothing was declared.
+    left: Option<u64>,
 }
 
 impl<S> Stream for Declared<S>
@@ -50,22 +69,22 @@ where
             None => None,
         };
         let outcome = match next {
-            Some(Ok(chunk)) => match self.left.checked_sub(chunk.len() as u64) {
-                Some(left) => {
-                    self.left = left;
+            Some(Ok(chunk)) => match self.left.map(|left| left.checked_sub(chunk.len() as u64)) {
+                Some(None) => Some(Err(length_exceeded())),
+                left => {
+                    self.left = left.flatten();
                     return Poll::Ready(Some(Ok(chunk)));
                 }
-                None => Some(Err(length_exceeded())),
             },
             Some(Err(error)) => Some(Err(body_error(&error))),
-            None if self.left > 0 => {
-                let why = format!("{} of the declared bytes did not come", self.left);
+            None if self.left.is_some_and(|left| left > 0) => {
+                let why = format!("{} of the declared bytes did not come", self.left.unwrap_or_default());
                 Some(Err(StoreError::BodyIncomplete { why }))
             }
             None => None,
         };
         self.inner = None;
-        self.left = 0;
+        self.left = None;
         Poll::Ready(outcome)
     }
 }
@@ -78,10 +97,10 @@ mod tests {
     use futures::executor::block_on;
     use futures::{StreamExt, stream};
 
-    fn read(declared: u64, chunks: &[&'static [u8]]) -> Result<usize, StoreError> {
+    fn read(declared: impl Into<Option<u64>>, chunks: &[&'static [u8]]) -> Result<usize, StoreError> {
         let chunks: Vec<Result<Bytes, s3s::StdError>> =
             chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
-        let body = Declared { inner: Some(stream::iter(chunks)), left: declared };
+        let body = Declared { inner: Some(stream::iter(chunks)), left: declared.into() };
         let read = block_on(body.collect::<Vec<_>>());
         read.into_iter().try_fold(0, |bytes, chunk| Ok(bytes + chunk?.len()))
     }
@@ -92,5 +111,6 @@ mod tests {
         assert_eq!(read(0, &[]).expect("empty"), 0);
         assert!(matches!(read(6, &[b"abcde"]), Err(StoreError::BodyIncomplete { .. })));
         assert!(matches!(read(4, &[b"abcde"]), Err(StoreError::BodyMalformed { .. })));
+        assert_eq!(read(None, &[b"abcde"]).expect("whatever comes"), 5);
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of identities: what directories can look like at start, and what is made of it.
 
 mod memory_disk;
+mod root_key;
 
 use super::{
     DirLocks, DriveState, HeldLock, HostDrives, IdentityError, LockFault, NoLocks, Stage, WantedGeometry,

@@ -1,26 +1,39 @@
-//! Buckets: made under a number that is never used again, deleted when empty.
+//! Buckets: made under a number that is never used again, changed in their settings, deleted when empty.
 
-use super::{Applying, Decided};
-use crate::storage::meta::command::{Refusal, Reply};
-use crate::storage::meta::record::BucketRecord;
-use crate::storage::meta::tables::{BUCKET_IDS, BUCKETS, DroppedList, OBJECTS, bucket_prefix};
+use super::{Applying, Decided, Overlay};
+use crate::storage::kv::{KvError, KvResult};
+use crate::storage::meta::command::{CreateBucketWith, Refusal, Reply};
+use crate::storage::meta::record::{BucketRecord, BucketRow, BucketSettings, DocumentKey, Quota, Usage, Versioning};
+use crate::storage::meta::tables::{
+    BUCKET_IDS, BUCKETS, DOCUMENTS, DroppedList, OBJECTS, USAGE, VERSIONS, bucket_documents, bucket_prefix,
+};
 use crate::types::BucketId;
+use std::collections::BTreeMap;
 
 impl Applying<'_> {
     pub(super) fn create_bucket(&mut self, name: String, region: String, owner: String) -> Decided<Reply> {
+        let settings = BucketSettings::default();
+        self.create_bucket_with(CreateBucketWith { name, region, owner, settings, documents: Vec::new() })
+    }
+
+    pub(super) fn create_bucket_with(&mut self, create: CreateBucketWith) -> Decided<Reply> {
+        let CreateBucketWith { name, region, owner, settings, documents } = create;
         if name.is_empty() {
             return Err(Refusal::InvalidRequest.into());
         }
-        if let Some(bucket) = self.rows.row::<BucketRecord>(BUCKETS, name.as_bytes())? {
-            let same = bucket.owner == owner;
+        if let Some(row) = self.rows.row::<BucketRow>(BUCKETS, name.as_bytes())? {
+            let same = row.bucket.owner == owner;
             return Err(if same { Refusal::BucketOwnedByCaller } else { Refusal::BucketOwnedByOther }.into());
         }
         self.counts.buckets_ever += 1;
         self.counts.buckets += 1;
         let id = BucketId(self.counts.buckets_ever);
-        let bucket = BucketRecord { id, name, region, owner, created: self.now };
-        self.rows.put_row(BUCKETS, bucket.name.as_bytes(), &bucket);
-        self.rows.put(BUCKET_IDS, &bucket_prefix(id), bucket.name.into_bytes());
+        let bucket = BucketRecord { id, name: name.clone(), region, owner, created: self.now };
+        self.rows.put_row(BUCKETS, name.as_bytes(), &BucketRow { bucket, settings });
+        self.rows.put(BUCKET_IDS, &bucket_prefix(id), name.into_bytes());
+        for (kind, name, value) in documents {
+            self.put_document(&DocumentKey::Bucket(id, kind, name), value)?;
+        }
         Ok(Reply::BucketCreated { id })
     }
 
@@ -29,19 +42,85 @@ impl Applying<'_> {
         if name.is_empty() {
             return Err(Refusal::NoSuchBucket.into());
         }
-        let bucket: BucketRecord = self.rows.row(BUCKETS, name.as_bytes())?.ok_or(Refusal::NoSuchBucket)?;
-        if !self.rows.first(OBJECTS, &bucket_prefix(bucket.id), 1)?.is_empty() {
-            return Err(Refusal::BucketNotEmpty.into());
+        let row: BucketRow = self.rows.row(BUCKETS, name.as_bytes())?.ok_or(Refusal::NoSuchBucket)?;
+        let id = row.bucket.id;
+        for table in [OBJECTS, VERSIONS] {
+            if !self.rows.first(table, &bucket_prefix(id), 1)?.is_empty() {
+                return Err(Refusal::BucketNotEmpty.into());
+            }
         }
         self.rows.remove(BUCKETS, name.as_bytes());
-        self.rows.remove(BUCKET_IDS, &bucket_prefix(bucket.id));
+        self.rows.remove(BUCKET_IDS, &bucket_prefix(id));
         self.counts.buckets -= 1;
-        self.drop_list(DroppedList::BucketUploads(bucket.id))?;
+        self.usages.forget(id);
+        for (key, _) in self.rows.first(DOCUMENTS, &bucket_documents(id), usize::MAX)? {
+            self.rows.remove(DOCUMENTS, &key);
+            self.counts.documents -= 1;
+        }
+        self.drop_list(DroppedList::BucketUploads(id))?;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn set_bucket(
+        &mut self,
+        id: BucketId,
+        versioning: Option<Versioning>,
+        lock: bool,
+        quota: Option<Quota>,
+    ) -> Decided<Reply> {
+        let mut row = self.bucket(id)?;
+        let settings = &mut row.settings;
+        settings.versioning = versioning.unwrap_or(settings.versioning);
+        settings.lock |= lock;
+        settings.quota = quota.unwrap_or(settings.quota);
+        if settings.lock && settings.versioning != Versioning::Enabled {
+            return Err(Refusal::LockNeedsVersioning.into());
+        }
+        self.rows.put_row(BUCKETS, row.bucket.name.as_bytes(), &row);
         Ok(Reply::Done)
     }
 
     pub(super) fn require_bucket(&self, id: BucketId) -> Decided<()> {
         let known = self.rows.has(BUCKET_IDS, &bucket_prefix(id))?;
         if known { Ok(()) } else { Err(Refusal::NoSuchBucket.into()) }
+    }
+
+    pub(super) fn bucket(&self, id: BucketId) -> Decided<BucketRow> {
+        let name = self.rows.get(BUCKET_IDS, &bucket_prefix(id))?.ok_or(Refusal::NoSuchBucket)?;
+        let nameless = || KvError { doing: "read a bucket", cause: format!("{} has a number and no row", id.0) };
+        Ok(self.rows.row(BUCKETS, &name)?.ok_or_else(nameless)?)
+    }
+}
+
+/// What is in the buckets that a batch touches, each read once and written once.
+#[derive(Default)]
+pub(super) struct Usages {
+    /// `None`: the bucket is gone.
+    changed: BTreeMap<BucketId, Option<Usage>>,
+}
+
+impl Usages {
+    pub(super) fn of(&self, rows: &Overlay<'_>, bucket: BucketId) -> KvResult<Usage> {
+        match self.changed.get(&bucket) {
+            Some(usage) => Ok(usage.unwrap_or_default()),
+            None => Ok(rows.row(USAGE, &bucket_prefix(bucket))?.unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn set(&mut self, bucket: BucketId, usage: Usage) {
+        self.changed.insert(bucket, Some(usage));
+    }
+
+    fn forget(&mut self, bucket: BucketId) {
+        self.changed.insert(bucket, None);
+    }
+
+    pub(super) fn write(&self, rows: &mut Overlay<'_>) {
+        for (&bucket, usage) in &self.changed {
+            match usage {
+                Some(usage) => rows.put_row(USAGE, &bucket_prefix(bucket), usage),
+                None => rows.remove(USAGE, &bucket_prefix(bucket)),
+            }
+        }
     }
 }

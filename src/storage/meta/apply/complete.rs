@@ -5,29 +5,52 @@ use super::objects::require_conditions;
 use super::{Applying, Decided};
 use crate::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
 use crate::storage::kv::KvError;
-use crate::storage::meta::command::{CompleteUpload, CompletedPart, Refusal, Reply};
-use crate::storage::meta::record::{Body, Checksum, CompletedRecord, ETag, Manifest, PartRow, UploadRecord};
+use crate::storage::meta::command::{CompleteUpload, CompleteVersion, CompletedPart, Refusal, Reply};
+use crate::storage::meta::record::{
+    Body, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord, ETag, Manifest, PartRow, UploadRecord, UploadRow,
+};
 use crate::storage::meta::tables::{COMPLETED, PARTS, UPLOAD_PARTS, part_key, upload_part_key};
 use crate::storage::meta::{checksum, codec};
 use crate::types::UnixMs;
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 
+/// A checksum, and how those of parts make it.
+type Combined = (ChecksumAlgorithm, ChecksumKind);
+
+/// What S3 keeps of an object for which nobody asked for a checksum.
+const UNASKED: Combined = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
+
 impl Applying<'_> {
-    pub(super) fn complete_upload(&mut self, complete: &CompleteUpload) -> Decided<Reply> {
-        self.require_bucket(complete.bucket)?;
-        let Some(upload) = self.upload(complete.bucket, &complete.key, complete.upload)? else {
+    /// As a version that nobody is told of, without a checksum that nobody asked for.
+    pub(super) fn complete_upload(&mut self, complete: CompleteUpload) -> Decided<Reply> {
+        Ok(match self.complete(CompleteVersion { complete, event: None }, None)? {
+            Reply::VersionPut { object } => Reply::ObjectPut { manifest: Box::new(object.manifest) },
+            other => other,
+        })
+    }
+
+    pub(super) fn complete_version(&mut self, version: CompleteVersion) -> Decided<Reply> {
+        self.complete(version, Some(UNASKED))
+    }
+
+    fn complete(&mut self, version: CompleteVersion, unasked: Option<Combined>) -> Decided<Reply> {
+        let CompleteVersion { complete, event } = version;
+        let complete = &complete;
+        let bucket = self.bucket(complete.bucket)?;
+        let Some(UploadRow { upload, traits }) = self.upload(complete.bucket, &complete.key, complete.upload)? else {
             return self.repeated_completion(complete);
         };
         require_order(&complete.parts)?;
         let parts = self.listed_parts(complete)?;
-        let mut manifest = assemble(complete, upload, &parts)?;
+        let mut manifest = assemble(complete, upload, &parts, unasked)?;
         manifest.modified = self.now;
         let old = self.object(complete.bucket, &complete.key)?;
         require_conditions(&complete.conditions, old.as_ref())?;
-        if old.as_ref().is_some_and(|old| old.id == manifest.id) {
+        if old.as_ref().is_some_and(|old| old.manifest.id == manifest.id) {
             return Err(Refusal::InvalidRequest.into());
         }
+        self.require_room(&bucket, manifest.size_bytes, old.as_ref())?;
 
         for part in &parts {
             self.rows.remove(UPLOAD_PARTS, &upload_part_key(complete.upload, part.number));
@@ -36,19 +59,20 @@ impl Applying<'_> {
         let record = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
         self.rows.put_row(COMPLETED, &manifest.id.to_be_bytes(), &record);
         self.end_upload(complete.bucket, &complete.key, complete.upload)?;
-        self.replace_object(complete.bucket, &complete.key, &manifest, old.as_ref())?;
-        Ok(Reply::ObjectPut { manifest: Box::new(manifest) })
+        let object = self.place(&bucket, &complete.key, manifest, traits, old)?;
+        self.queue_put(&bucket, &complete.key, &object, event)?;
+        Ok(Reply::VersionPut { object: Box::new(object) })
     }
 
     /// A client that did not hear the first answer asks again: the same, for as long as the object stands.
     fn repeated_completion(&self, complete: &CompleteUpload) -> Decided<Reply> {
         let standing = self.object(complete.bucket, &complete.key)?.ok_or(Refusal::NoSuchUpload)?;
-        let made_of: Option<CompletedRecord> = self.rows.row(COMPLETED, &standing.id.to_be_bytes())?;
+        let made_of: Option<CompletedRecord> = self.rows.row(COMPLETED, &standing.manifest.id.to_be_bytes())?;
         let asked = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
         if made_of != Some(asked) {
             return Err(Refusal::NoSuchUpload.into());
         }
-        Ok(Reply::ObjectPut { manifest: Box::new(standing) })
+        Ok(Reply::VersionPut { object: Box::new(standing) })
     }
 
     /// The parts' rows in the order of the list, each with its offset.
@@ -87,7 +111,12 @@ fn is_same(listed: &CompletedPart, part: &PartRow) -> bool {
 }
 
 /// The object version that these parts make, but for its time.
-fn assemble(complete: &CompleteUpload, upload: UploadRecord, parts: &[PartRow]) -> Result<Manifest, Refusal> {
+fn assemble(
+    complete: &CompleteUpload,
+    upload: UploadRecord,
+    parts: &[PartRow],
+    unasked: Option<Combined>,
+) -> Result<Manifest, Refusal> {
     let (last, others) = parts.split_last().ok_or(Refusal::InvalidRequest)?;
     if others.iter().any(|part| part.size_bytes < PART_BYTES_MIN) {
         return Err(Refusal::EntityTooSmall);
@@ -105,7 +134,7 @@ fn assemble(complete: &CompleteUpload, upload: UploadRecord, parts: &[PartRow]) 
         size_bytes,
         etag: ETag { md5: md5_of_md5s(parts), parts: Some(count) },
         modified: UnixMs(0),
-        checksum: whole_checksum(complete, &upload, parts)?,
+        checksum: whole_checksum(complete, &upload, parts, unasked)?,
         headers: upload.headers,
         body: Body::Parts { count },
     })
@@ -115,6 +144,7 @@ fn whole_checksum(
     complete: &CompleteUpload,
     upload: &UploadRecord,
     parts: &[PartRow],
+    unasked: Option<Combined>,
 ) -> Result<Option<Checksum>, Refusal> {
     let expected = complete.expected_checksum.as_ref();
     let wanted = match (upload.checksum, expected) {
@@ -123,7 +153,8 @@ fn whole_checksum(
         }
         (Some(begun), _) => begun,
         (None, Some(expected)) => (expected.algorithm, expected.kind),
-        (None, None) => return Ok(None),
+        // Where a part has another, the whole has none.
+        (None, None) => return Ok(unasked.and_then(|(algorithm, kind)| checksum::of_parts(algorithm, kind, parts))),
     };
     let whole = checksum::of_parts(wanted.0, wanted.1, parts).ok_or(Refusal::InvalidPart)?;
     if expected.is_some_and(|expected| expected.value != whole.value) {

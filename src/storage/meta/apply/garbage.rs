@@ -9,10 +9,10 @@ use crate::storage::meta::codec;
 use crate::storage::meta::command::Reply;
 use crate::storage::meta::record::{BlobRef, Body, GarbageRow, Manifest, PartRow};
 use crate::storage::meta::tables::{
-    BLOBS, COMPLETED, DROPPED, DroppedList, GARBAGE, INLINE, PARTS, REPAIRS, UPLOAD_PARTS, UPLOADS, bucket_prefix,
-    split_upload_key,
+    BLOBS, COMPLETED, DROPPED, DroppedList, GARBAGE, INLINE, PARTS, REPAIRS, Shared, UPLOAD_PARTS, UPLOADS,
+    bucket_prefix, split_upload_key,
 };
-use crate::types::{BucketId, ShardId, ShardIndex};
+use crate::types::{BucketId, ManifestId, ShardId, ShardIndex};
 
 /// What was taken off a list.
 struct Taken {
@@ -31,15 +31,24 @@ impl Applying<'_> {
                 Ok(())
             }
             Body::Blob(blob) => self.discard_blob(blob),
-            Body::Parts { .. } => {
-                self.rows.remove(COMPLETED, &old.id.to_be_bytes());
-                self.drop_list(DroppedList::ObjectParts(old.id))
-            }
+            Body::Parts { .. } => self.discard_parts(old.id),
+            Body::PartsOf { list, .. } => self.discard_parts(*list),
         }
     }
 
-    /// A blob is no longer referred to; its repairs are pointless.
+    fn discard_parts(&mut self, list: ManifestId) -> KvResult<()> {
+        if !self.release(Shared::Parts(list))? {
+            return Ok(());
+        }
+        self.rows.remove(COMPLETED, &list.to_be_bytes());
+        self.drop_list(DroppedList::ObjectParts(list))
+    }
+
+    /// A blob is referred to once less. With the last reference it is garbage, and its repairs are pointless.
     pub(super) fn discard_blob(&mut self, blob: &BlobRef) -> KvResult<()> {
+        if !self.release(Shared::Blob(blob.id))? {
+            return Ok(());
+        }
         let key = blob.id.to_be_bytes();
         let unknown =
             || KvError { doing: "discard a blob", cause: format!("{} is referred to and not known", blob.id) };

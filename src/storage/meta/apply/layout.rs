@@ -1,15 +1,18 @@
 //! The layout: hosts, their nodes, and how many shards each node is named for.
 //!
 //! Each change of the tables of hosts and nodes raises the layout's epoch by one; a change that leaves them as they are does not.
+//! What hosts do is not of the layout: it moves no shard.
 
 use super::{Applying, Decided};
 use crate::limits::NODES_OF_HOST_MAX;
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::{Refusal, Reply};
-use crate::storage::meta::record::{Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState};
-use crate::storage::meta::tables::{HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, host_key, node_key};
-use crate::types::{Epoch, HostId, NodeId};
+use crate::storage::meta::record::{Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState, RolesRecord};
+use crate::storage::meta::tables::{
+    HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_ROLES, host_key, node_key,
+};
+use crate::types::{Epoch, HostId, NodeId, Roles};
 use std::collections::BTreeSet;
 
 impl Applying<'_> {
@@ -51,6 +54,7 @@ impl Applying<'_> {
         };
         if let Some(replaced) = &replaced {
             self.rows.remove(HOSTS, &host_key(replaced.id));
+            self.forget_roles(replaced.id)?;
         }
         if replaced.is_some() || known.as_ref() != Some(&host) {
             self.rows.put_row(HOSTS, &host_key(host.id), &host);
@@ -94,11 +98,41 @@ impl Applying<'_> {
             }
         }
         let key = host_key(host);
-        if self.rows.has(HOSTS, &key)? {
+        let roles = self.forget_roles(host)?;
+        if let Some(known) = self.rows.row::<HostRecord>(HOSTS, &key)? {
             self.rows.remove(HOSTS, &key);
-            self.change_layout()?;
+            let layout = self.change_layout()?;
+            // Its drives go on claiming its node ids, though none was ever registered.
+            if let (Some(Roles { storage: false, .. }), Some(first)) = (roles, known.first_node) {
+                layout.nodes_ever = layout.nodes_ever.max(first.0.saturating_add(NODES_OF_HOST_MAX));
+            }
         }
         Ok(Reply::Done)
+    }
+
+    pub(super) fn set_host_roles(&mut self, host: HostId, roles: Roles) -> Decided<Reply> {
+        if roles == Roles::NONE {
+            return Err(Refusal::InvalidRequest.into());
+        }
+        let mut record: RolesRecord = self.rows.row(SYSTEM, SYSTEM_ROLES)?.unwrap_or_default();
+        let before = match roles {
+            Roles::ALL => record.hosts.remove(&host),
+            fewer => record.hosts.insert(host, fewer),
+        };
+        if before.unwrap_or(Roles::ALL) != roles {
+            self.rows.put_row(SYSTEM, SYSTEM_ROLES, &record);
+        }
+        Ok(Reply::Done)
+    }
+
+    /// What it was said to do, where that was not everything.
+    fn forget_roles(&mut self, host: HostId) -> KvResult<Option<Roles>> {
+        let mut record: RolesRecord = self.rows.row(SYSTEM, SYSTEM_ROLES)?.unwrap_or_default();
+        let roles = record.hosts.remove(&host);
+        if roles.is_some() {
+            self.rows.put_row(SYSTEM, SYSTEM_ROLES, &record);
+        }
+        Ok(roles)
     }
 
     pub(super) fn set_node(&mut self, node: NodeId, weight: Option<u32>, state: Option<NodeState>) -> Decided<Reply> {

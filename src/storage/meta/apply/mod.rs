@@ -2,12 +2,13 @@
 //! time, ids and random numbers come with the command, so that every replica that applies the same entries has the same
 //! rows. A refused change leaves no trace but the garbage that its own blob becomes.
 //!
-//! A blob has one owner, from the entry that names it first to the one that makes it garbage: it is in `blobs` or in
-//! `garbage`, never in both, until every node has dropped its shards.
+//! A blob has one owner, or several that are counted, from the entry that names it first to the one that makes it garbage:
+//! it is in `blobs` or in `garbage`, never in both, until every node has dropped its shards.
 
 mod answers;
 mod buckets;
 mod complete;
+mod documents;
 mod garbage;
 mod layout;
 mod moves;
@@ -20,15 +21,17 @@ use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
 use super::record::{AnswersRecord, Counts, HeldRecord, LayoutRecord};
 use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT};
+use super::upgrade;
 use super::view::MetaView;
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::types::UnixMs;
+use buckets::Usages;
 use bytes::Bytes;
 use overlay::Overlay;
 use std::sync::Arc;
 
 /// The layout of the tables (`tables`); rows have versions of their own (`codec`).
-const LAYOUT_VERSION: u8 = 1;
+const LAYOUT_VERSION: u8 = 2;
 
 /// The state machine over its tables. One caller applies; any number look.
 #[derive(Clone, Debug)]
@@ -53,10 +56,14 @@ pub struct Applied {
 }
 
 impl MetaTables {
-    /// Over tables that are empty, or were made by this version of the layout.
+    /// Over tables that are empty, or were made by this version of the layout or the one before.
     pub fn open(kv: Arc<dyn Kv>) -> KvResult<Self> {
         match kv.get(SYSTEM, SYSTEM_FORMAT)?.as_deref() {
             None | Some([LAYOUT_VERSION]) => Ok(Self { kv }),
+            Some([1]) => {
+                upgrade::from_layout_1(&*kv, LAYOUT_VERSION)?;
+                Ok(Self { kv })
+            }
             Some(other) => Err(KvError {
                 doing: "open the metadata tables",
                 cause: format!("layout version {other:?} is not known; this program knows {LAYOUT_VERSION}"),
@@ -153,6 +160,7 @@ struct Applying<'a> {
     layout: Option<LayoutRecord>,
     /// The same.
     held: Option<HeldRecord>,
+    usages: Usages,
     /// Of the command being applied.
     now: UnixMs,
 }
@@ -161,7 +169,16 @@ impl<'a> Applying<'a> {
     fn new(kv: &'a dyn KvRead) -> KvResult<Self> {
         let rows = Overlay::new(kv);
         let counts = rows.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default();
-        Ok(Self { rows, counts, counts_before: counts, answers: None, layout: None, held: None, now: UnixMs(0) })
+        Ok(Self {
+            rows,
+            counts,
+            counts_before: counts,
+            answers: None,
+            layout: None,
+            held: None,
+            usages: Usages::default(),
+            now: UnixMs(0),
+        })
     }
 
     fn finish(mut self, first: bool, applied: &Applied) -> Overlay<'a> {
@@ -177,6 +194,7 @@ impl<'a> Applying<'a> {
         if let Some(layout) = self.layout {
             self.rows.put(SYSTEM, SYSTEM_LAYOUT, codec::encode(&layout));
         }
+        self.usages.write(&mut self.rows);
         if let Some(held) = &self.held {
             self.rows.put(SYSTEM, SYSTEM_HELD, codec::encode(held));
         }
@@ -204,7 +222,7 @@ impl<'a> Applying<'a> {
             Change::DeleteObjects { bucket, keys } => self.delete_objects(bucket, &keys),
             Change::CreateUpload(create) => answered(self.create_upload(*create)),
             Change::PutPart(put) => self.put_part(*put),
-            Change::CompleteUpload(complete) => answered(self.complete_upload(&complete)),
+            Change::CompleteUpload(complete) => answered(self.complete_upload(*complete)),
             Change::AbortUpload { bucket, key, upload } => answered(self.abort_upload(bucket, &key, upload)),
             Change::ReclaimGarbage { gone } => self.reclaim_garbage(&gone),
             Change::QueueRepairs { missing } => self.queue_repairs(&missing),
@@ -218,6 +236,29 @@ impl<'a> Applying<'a> {
             Change::MoveShards { epoch, moves } => self.move_shards(epoch, &moves),
             Change::ForgetLeftovers { gone } => self.forget_leftovers(&gone),
             Change::RemoveNode { node, lost } => answered(self.remove_node(node, lost)),
+            Change::SetHostRoles { host, roles } => answered(self.set_host_roles(host, roles)),
+            change => self.change_of_versions(change),
+        }
+    }
+
+    /// Changes of what is known of objects and buckets besides bytes.
+    fn change_of_versions(&mut self, change: Change) -> KvResult<Reply> {
+        match change {
+            Change::PutVersion(put) => self.put_version(*put),
+            Change::BeginUpload(begin) => answered(self.begin_upload(*begin)),
+            Change::CompleteVersion(complete) => answered(self.complete_version(*complete)),
+            Change::CopyVersion(copy) => answered(self.copy_version(*copy)),
+            Change::DeleteVersions { bucket, deletes } => self.delete_versions(bucket, deletes),
+            Change::ChangeTraits(change) => answered(self.change_traits(*change)),
+            Change::RenameObject(rename) => answered(self.rename_object(*rename)),
+            Change::AppendObject(append) => self.append_object(*append),
+            Change::CreateBucketWith(create) => answered(self.create_bucket_with(*create)),
+            Change::SetBucket { bucket, versioning, lock, quota } => {
+                answered(self.set_bucket(bucket, versioning, lock, quota))
+            }
+            Change::WriteDocuments(writes) => answered(self.write_documents(writes)),
+            Change::FinishEvents { target, through } => self.finish_events(&target, through),
+            other => unreachable!("{other:?} is decided elsewhere"),
         }
     }
 }

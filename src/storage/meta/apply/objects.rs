@@ -1,28 +1,41 @@
-//! Objects: put and deleted under conditions, the replaced version's bytes becoming garbage in the same entry.
+//! Objects: put under conditions, the replaced version's bytes becoming garbage in the same entry where it is not kept.
 
-use super::{Applying, Decided, Stop, answered};
+mod copies;
+mod deletes;
+mod traits;
+mod versions;
+
+use super::{Applying, Decided, answered};
 use crate::limits::KEY_BYTES_MAX;
 use crate::storage::kv::KvResult;
-use crate::storage::meta::command::{ETagCondition, PutObject, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{ETagCondition, PutObject, PutVersion, Refusal, Reply, WriteConditions};
 use crate::storage::meta::record::RepairRow;
-use crate::storage::meta::record::{BlobRef, Body, ETag, Manifest};
+use crate::storage::meta::record::{BlobRef, Body, BucketRow, ETag, Manifest, ObjectVersion, Traits};
 use crate::storage::meta::tables::{BLOBS, GARBAGE, INLINE, OBJECTS, REPAIRS, object_key, repair_key};
 use crate::types::{BucketId, ShardIndex};
 use bytes::Bytes;
 
 impl Applying<'_> {
+    /// As a version without traits.
     pub(super) fn put_object(&mut self, put: PutObject) -> KvResult<Reply> {
-        let PutObject { bucket, key, mut manifest, inline, conditions, missing } = put;
-        let blob = blob_of(&manifest.body).cloned();
-        let old = match self.may_put(bucket, &key, &manifest, inline.as_ref(), &conditions, &missing) {
-            Ok(old) => old,
+        Ok(match self.put_version(PutVersion { put, traits: Traits::default(), event: None })? {
+            Reply::VersionPut { object } => Reply::ObjectPut { manifest: Box::new(object.manifest) },
+            other => other,
+        })
+    }
+
+    pub(super) fn put_version(&mut self, version: PutVersion) -> KvResult<Reply> {
+        let blob = blob_of(&version.put.manifest.body).cloned();
+        let (bucket, old) = match self.may_put(&version.put, &version.traits) {
+            Ok(may) => may,
             Err(stop) => {
                 self.discard_fresh(blob)?;
                 return answered(Err(stop));
             }
         };
-        if let Some(standing) = old.as_ref().filter(|old| old.id == manifest.id) {
-            return Ok(Reply::ObjectPut { manifest: Box::new(standing.clone()) });
+        let PutVersion { put: PutObject { key, mut manifest, inline, missing, .. }, traits, event } = version;
+        if let Some(standing) = old.as_ref().filter(|old| old.manifest.id == manifest.id) {
+            return Ok(Reply::VersionPut { object: Box::new(standing.clone()) });
         }
         if let Some(blob) = &blob {
             self.adopt_blob(blob, &missing)?;
@@ -31,89 +44,32 @@ impl Applying<'_> {
             self.rows.put(INLINE, &manifest.id.to_be_bytes(), bytes);
         }
         manifest.modified = self.now;
-        self.replace_object(bucket, &key, &manifest, old.as_ref())?;
-        Ok(Reply::ObjectPut { manifest: Box::new(manifest) })
+        let object = self.place(&bucket, &key, manifest, traits, old)?;
+        self.queue_put(&bucket, &key, &object, event)?;
+        Ok(Reply::VersionPut { object: Box::new(object) })
     }
 
-    /// The version that would be replaced.
-    fn may_put(
-        &self,
-        bucket: BucketId,
-        key: &str,
-        manifest: &Manifest,
-        inline: Option<&Bytes>,
-        conditions: &WriteConditions,
-        missing: &[ShardIndex],
-    ) -> Decided<Option<Manifest>> {
-        self.require_bucket(bucket)?;
-        require_key(key)?;
-        let size_bytes = match (&manifest.body, inline) {
-            (Body::Empty, None) => 0,
-            (Body::Inline, Some(bytes)) => bytes.len() as u64,
-            (Body::Blob(blob), None) => blob.size_bytes,
-            _ => return Err(Refusal::InvalidRequest.into()),
-        };
-        if size_bytes != manifest.size_bytes {
-            return Err(Refusal::InvalidRequest.into());
+    /// The bucket, and the version that would be replaced as the current one.
+    fn may_put(&mut self, put: &PutObject, traits: &Traits) -> Decided<(BucketRow, Option<ObjectVersion>)> {
+        let bucket = self.bucket(put.bucket)?;
+        require_key(&put.key)?;
+        require_sizes(&put.manifest, put.inline.as_ref(), traits.sealing.is_some())?;
+        let old = self.object(put.bucket, &put.key)?;
+        if old.as_ref().is_some_and(|old| old.manifest.id == put.manifest.id) {
+            return Ok((bucket, old));
         }
-        let old = self.object(bucket, key)?;
-        if old.as_ref().is_some_and(|old| old.id == manifest.id) {
-            return Ok(old);
+        if let Body::Blob(blob) = &put.manifest.body {
+            self.require_fresh(blob, &put.missing)?;
         }
-        if let Body::Blob(blob) = &manifest.body {
-            self.require_fresh(blob, missing)?;
-        }
-        require_conditions(conditions, old.as_ref())?;
-        Ok(old)
+        require_lock(&bucket, traits)?;
+        require_conditions(&put.conditions, old.as_ref())?;
+        self.require_room(&bucket, put.manifest.size_bytes, old.as_ref())?;
+        Ok((bucket, old))
     }
 
-    /// Whether there was anything to delete.
-    pub(super) fn delete_object(&mut self, bucket: BucketId, key: &str, conditions: &WriteConditions) -> Decided<bool> {
-        self.require_bucket(bucket)?;
-        let old = self.object(bucket, key)?;
-        require_conditions(conditions, old.as_ref())?;
-        let Some(old) = old else { return Ok(false) };
-        self.rows.remove(OBJECTS, &object_key(bucket, key));
-        self.counts.objects -= 1;
-        self.discard_version(&old)?;
-        Ok(true)
-    }
-
-    pub(super) fn delete_objects(&mut self, bucket: BucketId, keys: &[(String, WriteConditions)]) -> KvResult<Reply> {
-        let mut outcomes = Vec::with_capacity(keys.len());
-        for (key, conditions) in keys {
-            outcomes.push(match self.delete_object(bucket, key, conditions) {
-                Ok(existed) => Ok(existed),
-                Err(Stop::Refused(refusal)) => Err(refusal),
-                Err(Stop::Lost(error)) => return Err(error),
-            });
-        }
-        Ok(Reply::DeletedMany(outcomes))
-    }
-
-    pub(super) fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<Manifest>> {
+    /// The object that stands under a key.
+    pub(super) fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<ObjectVersion>> {
         self.rows.row(OBJECTS, &object_key(bucket, key))
-    }
-
-    pub(super) fn replace_object(
-        &mut self,
-        bucket: BucketId,
-        key: &str,
-        new: &Manifest,
-        old: Option<&Manifest>,
-    ) -> KvResult<()> {
-        let mut stored = new.clone();
-        if let Body::Blob(blob) = stored.body {
-            stored.body = Body::Blob(blob.without_placement());
-        }
-        self.rows.put_row(OBJECTS, &object_key(bucket, key), &stored);
-        match old {
-            Some(old) => self.discard_version(old),
-            None => {
-                self.counts.objects += 1;
-                Ok(())
-            }
-        }
     }
 
     /// That a blob is well formed and nobody's yet. One that is somebody's already is not this change's to refer to.
@@ -153,8 +109,26 @@ impl Applying<'_> {
 pub(super) fn blob_of(body: &Body) -> Option<&BlobRef> {
     match body {
         Body::Blob(blob) => Some(blob),
-        Body::Empty | Body::Inline | Body::Parts { .. } => None,
+        Body::Empty | Body::Inline | Body::Parts { .. } | Body::PartsOf { .. } => None,
     }
+}
+
+/// That a manifest's size is its bytes'. Encrypted bytes are more than the client's.
+fn require_sizes(manifest: &Manifest, inline: Option<&Bytes>, sealed: bool) -> Result<(), Refusal> {
+    let stored_bytes = match (&manifest.body, inline) {
+        (Body::Empty, None) => 0,
+        (Body::Inline, Some(bytes)) => bytes.len() as u64,
+        (Body::Blob(blob), None) => blob.size_bytes,
+        _ => return Err(Refusal::InvalidRequest),
+    };
+    let fits = if sealed { stored_bytes >= manifest.size_bytes } else { stored_bytes == manifest.size_bytes };
+    if fits { Ok(()) } else { Err(Refusal::InvalidRequest) }
+}
+
+/// That versions which are to be locked can be.
+pub(super) fn require_lock(bucket: &BucketRow, traits: &Traits) -> Result<(), Refusal> {
+    let locks = traits.retention.is_some() || traits.legal_hold.is_some();
+    if locks && !bucket.settings.lock { Err(Refusal::LockNotEnabled) } else { Ok(()) }
 }
 
 pub(super) fn require_key(key: &str) -> Result<(), Refusal> {
@@ -162,15 +136,16 @@ pub(super) fn require_key(key: &str) -> Result<(), Refusal> {
 }
 
 /// S3's conditional writes: `If-Match` on a key that is not there is 404, any other failure 412.
-pub(super) fn require_conditions(conditions: &WriteConditions, current: Option<&Manifest>) -> Result<(), Refusal> {
+pub(super) fn require_conditions(conditions: &WriteConditions, current: Option<&ObjectVersion>) -> Result<(), Refusal> {
+    let current = current.map(|current| &current.manifest.etag);
     if let Some(condition) = &conditions.if_match {
         let current = current.ok_or(Refusal::NoSuchKey)?;
-        if !matches(condition, &current.etag) {
+        if !matches(condition, current) {
             return Err(Refusal::PreconditionFailed);
         }
     }
     match (&conditions.if_none_match, current) {
-        (Some(condition), Some(current)) if matches(condition, &current.etag) => Err(Refusal::PreconditionFailed),
+        (Some(condition), Some(current)) if matches(condition, current) => Err(Refusal::PreconditionFailed),
         _ => Ok(()),
     }
 }

@@ -4,17 +4,21 @@ use super::{Applying, Decided, answered};
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::checksum;
-use crate::storage::meta::command::{CreateUpload, PutPart, Refusal, Reply};
-use crate::storage::meta::record::{BlobRef, PartRow, UploadRecord};
+use crate::storage::meta::command::{BeginUpload, CreateUpload, PutPart, Refusal, Reply};
+use crate::storage::meta::record::{BlobRef, PartRow, Traits, UploadRecord, UploadRow};
 use crate::storage::meta::tables::{DroppedList, UPLOAD_PARTS, UPLOADS, upload_key, upload_part_key};
 use crate::types::{BucketId, UploadId};
 
-use super::objects::require_key;
+use super::objects::{require_key, require_lock};
 
 impl Applying<'_> {
     pub(super) fn create_upload(&mut self, create: CreateUpload) -> Decided<Reply> {
-        let CreateUpload { bucket, key, id, owner, headers, checksum } = create;
-        self.require_bucket(bucket)?;
+        self.begin_upload(BeginUpload { create, traits: Traits::default() })
+    }
+
+    pub(super) fn begin_upload(&mut self, begin: BeginUpload) -> Decided<Reply> {
+        let BeginUpload { create: CreateUpload { bucket, key, id, owner, headers, checksum }, traits } = begin;
+        require_lock(&self.bucket(bucket)?, &traits)?;
         require_key(&key)?;
         if checksum.is_some_and(|(algorithm, kind)| !checksum::is_multipart_kind(algorithm, kind)) {
             return Err(Refusal::InvalidRequest.into());
@@ -22,7 +26,7 @@ impl Applying<'_> {
         let row_key = upload_key(bucket, &key, id);
         if !self.rows.has(UPLOADS, &row_key)? {
             let upload = UploadRecord { id, bucket, key, owner, initiated: self.now, headers, checksum };
-            self.rows.put_row(UPLOADS, &row_key, &upload);
+            self.rows.put_row(UPLOADS, &row_key, &UploadRow { upload, traits });
             self.counts.uploads += 1;
         }
         Ok(Reply::Done)
@@ -40,7 +44,7 @@ impl Applying<'_> {
     fn replace_part(&mut self, put: PutPart) -> Decided<Reply> {
         let PutPart { bucket, key, upload, mut part, missing } = put;
         self.require_bucket(bucket)?;
-        let upload = self.upload(bucket, &key, upload)?.ok_or(Refusal::NoSuchUpload)?;
+        let UploadRow { upload, traits } = self.upload(bucket, &key, upload)?.ok_or(Refusal::NoSuchUpload)?;
         if part.size_bytes > PUT_BYTES_MAX {
             return Err(Refusal::EntityTooLarge.into());
         }
@@ -49,7 +53,9 @@ impl Applying<'_> {
             (Some((wanted, _)), Some(given)) => *wanted != given.algorithm,
             _ => false,
         };
-        if part.number == 0 || part.number > PARTS_MAX || blob_bytes != part.size_bytes || other_checksum {
+        // Encrypted bytes are more than the client's.
+        let fits = if traits.sealing.is_some() { blob_bytes >= part.size_bytes } else { blob_bytes == part.size_bytes };
+        if part.number == 0 || part.number > PARTS_MAX || !fits || other_checksum {
             return Err(Refusal::InvalidRequest.into());
         }
         let row_key = upload_part_key(upload.id, part.number);
@@ -80,7 +86,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn upload(&self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<Option<UploadRecord>> {
+    pub(super) fn upload(&self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<Option<UploadRow>> {
         self.rows.row(UPLOADS, &upload_key(bucket, key, id))
     }
 

@@ -23,7 +23,7 @@ pub use reader::SnapshotInstaller;
 pub use writer::SnapshotWriter;
 
 const MAGIC: &[u8; 8] = b"SHERDMET";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KIND_FIRST: u8 = 1;
 const KIND_ROWS: u8 = 2;
 const KIND_LAST: u8 = 3;

@@ -4,15 +4,17 @@ use super::{ListPage, ListQuery, Listed, MetaView};
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
 use crate::storage::meta::codec;
-use crate::storage::meta::record::{BucketRecord, Manifest, UploadRecord};
+use crate::storage::meta::record::{
+    BucketRecord, BucketRow, DeleteMarker, ObjectVersion, Pick, UploadRecord, UploadRow, Version, VersionRow,
+};
 use crate::storage::meta::samples::{self, BUCKET};
 use crate::storage::meta::tables::{
-    BUCKETS, GARBAGE, OBJECTS, PARTS, TABLES, UPLOADS, object_key, part_key, upload_key,
+    BUCKETS, GARBAGE, OBJECTS, PARTS, TABLES, UPLOADS, VERSIONS, object_key, part_key, upload_key, version_key,
 };
 use crate::types::{BlobId, BucketId, ManifestId, UploadId};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +29,7 @@ fn view(fill: impl FnOnce(&mut Batch)) -> MetaView {
 
 /// Objects with these keys, and others in the buckets before and after.
 fn objects<'a>(keys: impl IntoIterator<Item = &'a str>) -> MetaView {
-    let row = codec::encode(&samples::full_manifest());
+    let row = codec::encode(&ObjectVersion::from(samples::full_manifest()));
     view(|batch| {
         for key in keys {
             batch.put(OBJECTS, object_key(BUCKET, key), row.clone());
@@ -41,10 +43,10 @@ fn uploads<'a>(uploads: impl IntoIterator<Item = (&'a str, u128)>) -> MetaView {
     view(|batch| {
         for (key, id) in uploads {
             let record = UploadRecord { key: key.to_owned(), id: UploadId(id), ..samples::upload() };
-            batch.put(UPLOADS, upload_key(BUCKET, key, UploadId(id)), codec::encode(&record));
+            batch.put(UPLOADS, upload_key(BUCKET, key, UploadId(id)), codec::encode(&UploadRow::from(record)));
         }
         let other = UploadRecord { bucket: BucketId(2), ..samples::upload() };
-        batch.put(UPLOADS, upload_key(BucketId(2), &other.key, other.id), codec::encode(&other));
+        batch.put(UPLOADS, upload_key(BucketId(2), &other.key, other.id), codec::encode(&UploadRow::from(other)));
     })
 }
 
@@ -142,11 +144,11 @@ proptest! {
         loop {
             let page = view.list_uploads(BUCKET, &next, marker)?;
             marker = match page.entries.last() {
-                Some(Listed::Item { record, .. }) => Some(record.id),
+                Some(Listed::Item { record, .. }) => Some(record.upload.id),
                 _ => None,
             };
             found.extend(page.entries.into_iter().map(|entry| match entry {
-                Listed::Item { key, record } => (key, Some(record.id.0)),
+                Listed::Item { key, record } => (key, Some(record.upload.id.0)),
                 Listed::CommonPrefix(common) => (common, None),
             }));
             prop_assert_eq!(page.more, found.len() < expected_uploads.len());
@@ -236,7 +238,7 @@ fn a_key_marker_alone_skips_all_uploads_of_its_key_and_with_an_id_only_the_earli
     let list = |after, marker| {
         let page = view.list_uploads(BUCKET, &query("", None, after, 100), marker).expect("lists");
         let entries = page.entries.into_iter().map(|entry| match entry {
-            Listed::Item { key, record } => (key, record.id.0),
+            Listed::Item { key, record } => (key, record.upload.id.0),
             Listed::CommonPrefix(common) => panic!("{common}"),
         });
         entries.collect::<Vec<_>>()
@@ -253,12 +255,12 @@ fn buckets_are_listed_by_name_with_prefix_and_pages() {
     let view = view(|batch| {
         for name in ["alpha", "beta", "beta-2", "gamma"] {
             let bucket = BucketRecord { name: name.to_owned(), ..samples::bucket() };
-            batch.put(BUCKETS, name.as_bytes().to_vec(), codec::encode(&bucket));
+            batch.put(BUCKETS, name.as_bytes().to_vec(), codec::encode(&BucketRow::from(bucket)));
         }
     });
     let list = |prefix, after, limit| {
         let (buckets, more) = view.buckets(prefix, after, limit).expect("lists");
-        (buckets.into_iter().map(|bucket| bucket.name).collect::<Vec<_>>(), more)
+        (buckets.into_iter().map(|row| row.bucket.name).collect::<Vec<_>>(), more)
     };
     assert_eq!(list("", None, 9).0, ["alpha", "beta", "beta-2", "gamma"]);
     assert_eq!(list("", None, 4), (vec!["alpha".into(), "beta".into(), "beta-2".into(), "gamma".into()], false));
@@ -322,7 +324,7 @@ fn a_listing_costs_by_what_it_shows_and_not_by_what_prefixes_hide() {
     let inner = objects(keys.iter().map(String::as_str)).kv;
     let counting = Arc::new(CountingRead { inner, rows: AtomicUsize::new(0) });
     let view = MetaView::new(counting.clone());
-    let page: ListPage<Manifest> = view.list_objects(BUCKET, &query("", Some("/"), None, 10)).expect("lists");
+    let page: ListPage<ObjectVersion> = view.list_objects(BUCKET, &query("", Some("/"), None, 10)).expect("lists");
     assert_eq!((page.entries.len(), page.more), (10, true));
     assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 11);
     view.list_objects(BUCKET, &query("", Some("/"), Some("05/"), 1000)).expect("lists");
@@ -330,4 +332,115 @@ fn a_listing_costs_by_what_it_shows_and_not_by_what_prefixes_hide() {
     assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 15);
     view.list_objects(BUCKET, &query("07/", None, Some("07/100"), 10)).expect("lists");
     assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 11);
+}
+
+/// Versions of some keys: the current object where the newest is one, and all others among the versions.
+fn versions(keys: &BTreeMap<String, Vec<(u64, bool)>>) -> MetaView {
+    view(|batch| {
+        for (key, versions) in keys {
+            for (place, &(seq, marker)) in versions.iter().rev().enumerate() {
+                let version = Version { seq, salt: 7, null: false };
+                let object = ObjectVersion { version, ..samples::full_manifest().into() };
+                let kept = version_key(BUCKET, key, version);
+                if marker {
+                    let marker = DeleteMarker { version, ..samples::delete_marker() };
+                    batch.put(VERSIONS, kept, codec::encode(&VersionRow::DeleteMarker(marker)));
+                } else if place == 0 {
+                    batch.put(OBJECTS, object_key(BUCKET, key), codec::encode(&object));
+                } else {
+                    batch.put(VERSIONS, kept, codec::encode(&VersionRow::Object(object)));
+                }
+            }
+        }
+        let other = ObjectVersion::from(samples::full_manifest());
+        batch.put(OBJECTS, object_key(BucketId(2), "a"), codec::encode(&other));
+        batch.put(
+            VERSIONS,
+            version_key(BucketId(0), "z", samples::version()),
+            codec::encode(&VersionRow::Object(other)),
+        );
+    })
+}
+
+type ShownVersion = (String, Option<(u64, bool, bool)>);
+
+/// What a listing of versions shows: each version, newest first, or the common prefix that stands for it.
+fn expected_versions(
+    keys: &BTreeMap<String, Vec<(u64, bool)>>,
+    prefix: &str,
+    delimiter: Option<&str>,
+) -> Vec<ShownVersion> {
+    let mut shown: Vec<ShownVersion> = Vec::new();
+    for (key, versions) in keys.iter().filter(|(key, _)| key.starts_with(prefix)) {
+        let rest = &key[prefix.len()..];
+        let common = delimiter.and_then(|delimiter| rest.find(delimiter).map(|at| prefix.len() + at + delimiter.len()));
+        if let Some(end) = common {
+            let entry = (key[..end].to_owned(), None);
+            if shown.last() != Some(&entry) {
+                shown.push(entry);
+            }
+            continue;
+        }
+        for (place, &(seq, marker)) in versions.iter().rev().enumerate() {
+            shown.push((key.clone(), Some((seq, marker, place == 0))));
+        }
+    }
+    shown
+}
+
+proptest! {
+    #[test]
+    fn pages_of_versions_are_the_whole_listing_cut_anywhere(
+        keys in proptest::collection::btree_map(
+            "[\\x00a/]{1,4}",
+            proptest::collection::vec(any::<bool>(), 1..4)
+                .prop_map(|markers| (1u64..).zip(markers).collect::<Vec<(u64, bool)>>()),
+            0..8,
+        ),
+        prefix in "[a/]{0,1}", delimited: bool, limit in 1usize..5,
+    ) {
+        let view = versions(&keys);
+        let delimiter = delimited.then_some("/");
+        let mut listed: Vec<ShownVersion> = Vec::new();
+        let (mut after, mut version) = (None, None);
+        loop {
+            let page = view.list_versions(BUCKET, &query(&prefix, delimiter, after.as_deref(), limit), version)?;
+            prop_assert!(page.entries.len() <= limit && (page.entries.len() == limit || !page.more));
+            listed.extend(page.entries.into_iter().map(|entry| match entry {
+                Listed::CommonPrefix(prefix) => (prefix, None),
+                Listed::Item { key, record } => {
+                    let marker = matches!(record.row, VersionRow::DeleteMarker(_));
+                    (key, Some((record.row.version().seq, marker, record.latest)))
+                }
+            }));
+            if !page.more {
+                break;
+            }
+            (after, version) = (page.next_after, page.next_version);
+        }
+        prop_assert_eq!(listed, expected_versions(&keys, &prefix, delimiter));
+    }
+}
+
+#[test]
+fn a_listing_of_versions_skips_what_a_prefix_hides() {
+    let keys = (0..300).map(|file| (format!("folder/{file:03}"), vec![(1, false), (2, true)]));
+    let keys: BTreeMap<_, _> = keys.chain([("z".to_owned(), vec![(3, false)])]).collect();
+    let counting = Arc::new(CountingRead { inner: versions(&keys).kv, rows: AtomicUsize::new(0) });
+    let view = MetaView::new(counting.clone());
+    let page = view.list_versions(BUCKET, &query("", Some("/"), None, 10), None).expect("lists");
+    assert_eq!((page.entries.len(), page.more), (2, false));
+    assert!(counting.rows.load(Ordering::Relaxed) <= 4, "{counting:?}");
+}
+
+#[test]
+fn a_version_is_looked_up_by_its_name_and_the_newest_without() {
+    let keys = [("k".to_owned(), vec![(1, false), (2, true)]), ("l".to_owned(), vec![(1, true), (2, false)])].into();
+    let view = versions(&keys);
+    let seq = |key: &str, pick| view.version(BUCKET, key, pick).expect("reads").map(|row| row.version().seq);
+    let exact = |seq| Pick::Exact { seq, salt: 7 };
+    assert_eq!((seq("k", Pick::Current), seq("k", exact(1)), seq("k", exact(2))), (Some(2), Some(1), Some(2)));
+    assert_eq!((seq("l", Pick::Current), seq("l", exact(1)), seq("l", exact(2))), (Some(2), Some(1), Some(2)));
+    assert_eq!((seq("k", exact(3)), seq("k", Pick::Null), seq("m", Pick::Current)), (None, None, None));
+    assert_eq!(seq("k", Pick::Exact { seq: 1, salt: 8 }), None, "another's name");
 }

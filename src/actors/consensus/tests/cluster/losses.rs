@@ -180,11 +180,43 @@ fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_t
                 assert_eq!(id_at(&meta, bucket, key).await, Some(id));
             }
             let view = meta.read().await.expect("readable");
-            let manifest = view.object(bucket, "large-139").expect("readable").expect("it was put");
+            let manifest = view.object(bucket, "large-139").expect("readable").expect("it was put").manifest;
             assert_eq!(view.inline_bytes(manifest.id).expect("readable").expect("it has bytes"), large);
             cluster.end().await;
         });
     }
+}
+
+#[test]
+fn a_follower_without_room_for_a_snapshot_takes_it_when_there_is_some() {
+    simulate(async {
+        let cluster = Cluster::started(3, 4).await;
+        let bucket = bucket_of(&cluster).await;
+        let lagging = cluster.follower().await;
+        cluster.until_even().await;
+        cluster.network.cut_off(&[lagging], &cluster.ids());
+        let meta = cluster.at(cluster.leader().await);
+        for id in 0..60 {
+            put_until_done(&meta, bucket, &format!("key-{id}"), id).await;
+        }
+        let decided = meta.status().applied_index;
+        for (id, meta) in cluster.running().into_iter().filter(|(id, _)| *id != lagging) {
+            cluster.until("it has all", |cluster| cluster.at(id).status().applied_index >= decided).await;
+            meta.snapshot_now().await;
+            cluster.until("the log is purged", |cluster| cluster.at(id).status().purged_index > 40).await;
+        }
+        let home = &cluster.hosts[&lagging].home;
+        home.set_full(true);
+        cluster.network.heal();
+        let has_no_tables = |cluster: &Cluster| cluster.at(lagging).status().out_of_service.is_some();
+        cluster.until("it has no tables", has_no_tables).await;
+        sleep(Duration::from_secs(20)).await;
+        assert!(has_no_tables(&cluster));
+        home.set_full(false);
+        cluster.until_even().await;
+        assert_eq!(id_at(&cluster.at(lagging), bucket, "key-59").await, Some(59));
+        cluster.end().await;
+    });
 }
 
 /// A write that is made once, and answered as the one who made it.

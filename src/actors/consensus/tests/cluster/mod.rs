@@ -240,7 +240,7 @@ async fn put_until_done(meta: &MetaHandle, bucket: BucketId, key: &str, id: u128
 /// The id of the object under a key, as a host reads it.
 async fn try_id_of(meta: &MetaHandle, bucket: BucketId, key: &str) -> Result<Option<u128>, MetaError> {
     let view = meta.read().await?;
-    Ok(view.object(bucket, key).expect("the tables are readable").map(|manifest| manifest.id.0))
+    Ok(view.object(bucket, key).expect("the tables are readable").map(|object| object.manifest.id.0))
 }
 
 /// The same, once the host can read.

@@ -70,7 +70,7 @@ fn a_change_that_arrives_again_is_answered_as_before_and_changes_nothing() {
         assert_eq!(machine.apply(command), reply);
     }
     let standing = machine.tables.view().object(samples::BUCKET, "key").expect("reads").expect("it stands");
-    assert_eq!(standing.id.0, 3);
+    assert_eq!(standing.manifest.id.0, 3);
 }
 
 #[test]

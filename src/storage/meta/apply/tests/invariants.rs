@@ -6,19 +6,24 @@ use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{KvRead, Table};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
 use crate::storage::meta::codec::{self, Record};
-use crate::storage::meta::command::{Change, Command, ETagCondition, MovedShard, PutObject, WriteConditions};
+use crate::storage::meta::command::{
+    AppendObject, Change, ChangeTraits, Command, CopyVersion, DeleteConditions, DeleteVersion, ETagCondition,
+    MovedShard, PutObject, RenameObject, TraitsChange, WriteConditions,
+};
 use crate::storage::meta::record::{
-    BlobRef, Body, Counts, GarbageRow, HeldRecord, Manifest, NodeRecord, PartRow, UploadRecord,
+    BlobRef, Body, Counts, ETag, GarbageRow, HeldRecord, Manifest, NodeRecord, NullVersionRow, ObjectHeaders,
+    ObjectVersion, PartRow, Pick, Retention, RetentionMode, SharedRow, Traits, UploadRow, Usage, Version, VersionRow,
+    Versioning,
 };
 use crate::storage::meta::samples::{
     BUCKET, MIB, blob, complete, create_upload, node, part, put_blob, put_empty, put_inline, put_part,
 };
 use crate::storage::meta::snapshot::SnapshotWriter;
 use crate::storage::meta::tables::{
-    BLOBS, BUCKETS, COMPLETED, DROPPED, GARBAGE, INLINE, LEFTOVERS, OBJECTS, PARTS, REPAIRS, TABLES, UPLOAD_PARTS,
-    UPLOADS,
+    BLOBS, BUCKETS, COMPLETED, DOCUMENTS, DROPPED, EVENTS, GARBAGE, INLINE, LEFTOVERS, NULL_VERSIONS, OBJECTS, PARTS,
+    REPAIRS, SHARED, Shared, TABLES, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, key_of_version, object_key,
 };
-use crate::types::{BlobId, Epoch, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{BlobId, Epoch, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::Index;
@@ -42,6 +47,14 @@ enum Step {
     RepairedAt { which: Index, shard: u8, node: u32 },
     Move { which: Index, shard: u8, from: u32, to: u32, whole: bool },
     Forget { which: Index, shard: u8, node: u32 },
+    Versioning { to: u8 },
+    DeleteVersion { key: u8, seq: u64, hold: bool },
+    DeleteNull { key: u8 },
+    Copy { from: u8, to: u8, which: Index },
+    Tag { key: u8 },
+    Retain { key: u8, until: u64 },
+    Rename { from: u8, to: u8 },
+    Append { key: u8, which: Index },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -65,6 +78,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (any::<Index>(), 0u8..4, 0u32..6, 0u32..6, any::<bool>())
             .prop_map(|(which, shard, from, to, whole)| Step::Move { which, shard, from, to, whole }),
         2 => (any::<Index>(), 0u8..4, 0u32..6).prop_map(|(which, shard, node)| Step::Forget { which, shard, node }),
+        2 => (0u8..5).prop_map(|to| Step::Versioning { to }),
+        4 => (key(), 1u64..12, any::<bool>()).prop_map(|(key, seq, hold)| Step::DeleteVersion { key, seq, hold }),
+        2 => key().prop_map(|key| Step::DeleteNull { key }),
+        5 => (key(), key(), any::<Index>()).prop_map(|(from, to, which)| Step::Copy { from, to, which }),
+        1 => key().prop_map(|key| Step::Tag { key }),
+        1 => (key(), 900u64..1100).prop_map(|(key, until)| Step::Retain { key, until }),
+        2 => (key(), key()).prop_map(|(from, to)| Step::Rename { from, to }),
+        4 => (key(), any::<Index>()).prop_map(|(key, which)| Step::Append { key, which }),
     ];
     proptest::collection::vec(step, 0..80)
 }
@@ -127,6 +148,31 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             Step::RepairedAt { which, shard: index, node } => {
                 Change::FinishRepairsAt { done: vec![(shard(which, index), NodeId(node))] }
             }
+            Step::Versioning { to } => versioning(to),
+            Step::DeleteVersion { key, seq, hold } => {
+                // A version's salt is of its manifest, or the delete's own.
+                let salts = (1000..id).chain([SALT.into()]);
+                let deletes =
+                    salts.map(|salt| delete(name(key), Pick::Exact { seq, salt: salt as u64 }, hold)).collect();
+                Change::DeleteVersions { bucket: BUCKET, deletes }
+            }
+            Step::DeleteNull { key } => {
+                Change::DeleteVersions { bucket: BUCKET, deletes: vec![delete(name(key), Pick::Null, true)] }
+            }
+            Step::Copy { from, to, which } => copy(name(from), name(to), of_earlier(which), id),
+            Step::Tag { key } => traits(name(key), TraitsChange::Tags(vec![("colour".to_owned(), id.to_string())])),
+            Step::Retain { key, until } => {
+                let retention = Some(Retention { mode: RetentionMode::Governance, until: UnixMs(until) });
+                traits(name(key), TraitsChange::Retention { retention, bypass_governance: false })
+            }
+            Step::Rename { from, to } => Change::RenameObject(Box::new(RenameObject {
+                bucket: BUCKET,
+                source_key: name(from),
+                source_conditions: WriteConditions::default(),
+                key: name(to),
+                conditions: WriteConditions::default(),
+            })),
+            Step::Append { key, which } => append(name(key), of_earlier(which), id),
             Step::Repair { which, shard: index, done: true } => {
                 Change::FinishRepairs { done: vec![shard(which, index)] }
             }
@@ -137,6 +183,65 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
         commands.push(Command::new(UnixMs(id as u64), change));
     }
     commands
+}
+
+const SALT: u64 = 77;
+
+fn versioning(to: u8) -> Change {
+    let versioning = match to {
+        0 => Some(Versioning::Suspended),
+        1..4 => Some(Versioning::Enabled),
+        _ => None,
+    };
+    Change::SetBucket { bucket: BUCKET, versioning, lock: to == 4, quota: None }
+}
+
+fn delete(key: String, pick: Pick, bypass_governance: bool) -> DeleteVersion {
+    DeleteVersion {
+        key,
+        pick,
+        conditions: DeleteConditions::default(),
+        owner: "someone".to_owned(),
+        salt: SALT,
+        bypass_governance,
+        event: None,
+    }
+}
+
+fn copy(source_key: String, key: String, source: u128, id: u128) -> Change {
+    Change::CopyVersion(Box::new(CopyVersion {
+        source_bucket: BUCKET,
+        source_key,
+        source: Pick::Current,
+        source_manifest: ManifestId(source),
+        source_sealing: None,
+        bucket: BUCKET,
+        key,
+        id: ManifestId(id),
+        headers: ObjectHeaders::default(),
+        checksum: None,
+        traits: Traits::default(),
+        conditions: WriteConditions::default(),
+        event: None,
+    }))
+}
+
+fn traits(key: String, to: TraitsChange) -> Change {
+    Change::ChangeTraits(Box::new(ChangeTraits { bucket: BUCKET, key, pick: Pick::Current, to, event: None }))
+}
+
+fn append(key: String, standing: u128, id: u128) -> Change {
+    Change::AppendObject(Box::new(AppendObject {
+        bucket: BUCKET,
+        key,
+        manifest: ManifestId(standing),
+        id: ManifestId(id),
+        etag: ETag { md5: [1; 16], parts: None },
+        checksum: None,
+        blob: blob(id, 7),
+        md5: [2; 16],
+        missing: vec![ShardIndex(3)],
+    }))
 }
 
 /// Applies the commands, this many to an entry and this many entries at once, over a bucket that is there first.
@@ -170,7 +275,7 @@ fn count(kv: &dyn KvRead, table: Table) -> u64 {
 fn check(tables: &MetaTables) {
     let kv = tables.kv().snapshot();
     let kv = &*kv;
-    let objects: Vec<Manifest> = rows(kv, OBJECTS);
+    let objects = check_versions(kv);
     let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
     let of_objects = objects.iter().filter_map(|object| match &object.body {
         Body::Blob(blob) => Some(blob.id),
@@ -179,7 +284,10 @@ fn check(tables: &MetaTables) {
     let owners: Vec<BlobId> =
         of_objects.chain(parts.iter().filter_map(|part| part.blob.as_ref()).map(|blob| blob.id)).collect();
     let owned: BTreeSet<_> = owners.iter().copied().collect();
-    assert_eq!(owned.len(), owners.len(), "a blob is referred to twice");
+    let lists: Vec<ManifestId> = objects.iter().filter_map(Manifest::parts).map(|(list, _)| list).collect();
+    let of_blobs = owners.into_iter().map(Shared::Blob);
+    let references: Vec<_> = of_blobs.chain(lists.iter().copied().map(Shared::Parts)).map(Shared::key).collect();
+    check_shared(kv, &references);
     let (known, next) = tables.view().blobs(None, 1 << 20).expect("reads");
     assert_eq!(
         (known.iter().map(|blob| blob.id).collect::<BTreeSet<_>>(), next),
@@ -201,17 +309,19 @@ fn check(tables: &MetaTables) {
     }
     let inline = objects.iter().filter(|object| object.body == Body::Inline).count() as u64;
     assert_eq!(count(kv, INLINE), inline, "inline rows without objects, or the reverse");
-    let of_parts: Vec<_> = objects.iter().filter(|object| matches!(object.body, Body::Parts { .. })).collect();
-    assert_eq!(count(kv, COMPLETED), of_parts.len() as u64, "completed uploads are remembered beyond their object");
-    for object in of_parts {
-        let parts = tables.view().parts_from(object.id, 0, 10).expect("reads");
-        assert_eq!(
-            parts.iter().map(|part| part.size_bytes).sum::<u64>(),
-            object.size_bytes,
-            "parts do not make up the object"
-        );
+    let lists: BTreeSet<ManifestId> = lists.into_iter().collect();
+    for pair in kv.range(COMPLETED, Bound::Unbounded, Bound::Unbounded) {
+        let key = pair.expect("reads").0;
+        let list = ManifestId::from_be_bytes(key[..].try_into().expect("an id"));
+        assert!(lists.contains(&list), "a completed upload is remembered beyond its object");
     }
-    let uploads: BTreeSet<UploadId> = rows::<UploadRecord>(kv, UPLOADS).into_iter().map(|upload| upload.id).collect();
+    for object in &objects {
+        let Some((list, count)) = object.parts() else { continue };
+        let parts = tables.view().parts_from(list, 0, 100).expect("reads");
+        let bytes = parts.iter().map(|part| part.size_bytes).sum::<u64>();
+        assert_eq!((parts.len(), bytes), (count.into(), object.size_bytes), "parts do not make up the object");
+    }
+    let uploads: BTreeSet<UploadId> = rows::<UploadRow>(kv, UPLOADS).into_iter().map(|row| row.upload.id).collect();
     for pair in kv.range(UPLOAD_PARTS, Bound::Unbounded, Bound::Unbounded) {
         let (id, _) =
             pair.expect("reads").0.split_first_chunk().map(|(id, rest)| (*id, rest.len())).expect("has an id");
@@ -227,9 +337,85 @@ fn check(tables: &MetaTables) {
         repairs: count(kv, REPAIRS),
         dropped_lists: count(kv, DROPPED),
         buckets_ever: counts.buckets_ever,
+        versions: count(kv, VERSIONS),
+        versions_ever: counts.versions_ever,
+        shared: count(kv, SHARED),
+        documents: count(kv, DOCUMENTS),
+        documents_ever: counts.documents_ever,
+        events: count(kv, EVENTS),
+        events_ever: counts.events_ever,
     };
     assert_eq!(counts, expected, "counters differ from the rows");
     assert_eq!(tables.view().held().expect("reads"), held_by_rows(&known, &garbage, kv), "what nodes hold differs");
+}
+
+/// That versions are where they belong and are counted; all object versions' manifests.
+fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
+    let mut manifests = Vec::new();
+    let mut usages: BTreeMap<[u8; 8], Usage> = BTreeMap::new();
+    let mut nulls: BTreeMap<Vec<u8>, Version> = BTreeMap::new();
+    for pair in kv.range(OBJECTS, Bound::Unbounded, Bound::Unbounded) {
+        let (key, row) = pair.expect("reads");
+        let object: ObjectVersion = codec::decode(&row).expect("decodes");
+        let usage = usages.entry(key[..8].try_into().expect("a bucket")).or_default();
+        usage.objects += 1;
+        usage.bytes += object.manifest.size_bytes;
+        manifests.push(object.manifest);
+    }
+    let mut last: Option<(String, u64)> = None;
+    for pair in kv.range(VERSIONS, Bound::Unbounded, Bound::Unbounded) {
+        let (row_key, row) = pair.expect("reads");
+        let row: VersionRow = codec::decode(&row).expect("decodes");
+        let key = key_of_version(&row_key).expect("a key");
+        let usage = usages.entry(row_key[..8].try_into().expect("a bucket")).or_default();
+        usage.versions += 1;
+        let current = kv.get(OBJECTS, &object_key(BUCKET, &key)).expect("reads");
+        let current: Option<ObjectVersion> = current.map(|row| codec::decode(&row).expect("decodes"));
+        let first = last.as_ref().is_none_or(|(last, _)| *last != key);
+        match (&current, first) {
+            (Some(current), true) => assert!(current.version.seq > row.version().seq, "the current one is not newest"),
+            (None, true) => assert!(matches!(row, VersionRow::DeleteMarker(_)), "an object that none hides is hidden"),
+            (_, false) => assert!(last.is_some_and(|(_, seq)| seq > row.version().seq), "versions are out of order"),
+        }
+        last = Some((key.clone(), row.version().seq));
+        if row.version().null {
+            assert!(!current.is_some_and(|current| current.version.null), "a key has two null versions");
+            assert_eq!(nulls.insert(object_key(BUCKET, &key), row.version()), None, "a key has two null versions");
+        }
+        if let VersionRow::Object(object) = row {
+            usage.bytes += object.manifest.size_bytes;
+            manifests.push(object.manifest);
+        }
+    }
+    let named = kv.range(NULL_VERSIONS, Bound::Unbounded, Bound::Unbounded).map(|pair| {
+        let (key, row) = pair.expect("reads");
+        (key.to_vec(), codec::decode::<NullVersionRow>(&row).expect("decodes").version)
+    });
+    assert_eq!(named.collect::<BTreeMap<_, _>>(), nulls, "null versions are not where they are said to be");
+    for pair in kv.range(USAGE, Bound::Unbounded, Bound::Unbounded) {
+        let (bucket, row) = pair.expect("reads");
+        let bucket: [u8; 8] = bucket[..].try_into().expect("a bucket");
+        let counted = usages.remove(&bucket).unwrap_or_default();
+        assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage is not what is in it");
+    }
+    assert!(usages.is_empty(), "buckets without usage: {usages:?}");
+    manifests
+}
+
+/// That what is referred to several times is counted so, and nothing else is.
+fn check_shared(kv: &dyn KvRead, references: &[[u8; 17]]) {
+    let mut counted: BTreeMap<[u8; 17], u32> = BTreeMap::new();
+    for key in references {
+        *counted.entry(*key).or_default() += 1;
+    }
+    // A list's references are its objects'; its blobs are referred to once, by their rows.
+    counted.retain(|_, references| *references > 1);
+    let rows = kv.range(SHARED, Bound::Unbounded, Bound::Unbounded).map(|pair| {
+        let (key, row) = pair.expect("reads");
+        let key: [u8; 17] = key[..].try_into().expect("a kind and an id");
+        (key, codec::decode::<SharedRow>(&row).expect("decodes").references)
+    });
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), counted, "references are not as many as are counted");
 }
 
 fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow], kv: &dyn KvRead) -> HeldRecord {
@@ -268,6 +454,7 @@ fn check_nothing_leaks(tables: &MetaTables, commands: &[Command]) {
                 _ => None,
             },
             Change::PutPart(put) => put.part.blob.as_ref().map(|blob| blob.id),
+            Change::AppendObject(append) => Some(append.blob.id),
             _ => None,
         };
         if let Some(id) = brought {

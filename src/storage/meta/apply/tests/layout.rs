@@ -4,7 +4,7 @@ use super::{Machine, put, shards_of};
 use crate::storage::meta::command::{Change, Refusal, Reply, WriteConditions};
 use crate::storage::meta::record::{Held, HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
-use crate::types::{Epoch, HostId, Incarnation, NodeId, UnixMs};
+use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles, UnixMs};
 
 pub(super) fn node(id: u32, host: u64) -> NodeRecord {
     NodeRecord { id: NodeId(id), host: HostId(host), ..samples::node() }
@@ -116,6 +116,44 @@ fn each_name_has_node_ids_of_its_own_for_ever() {
     let hosts = machine.view().hosts().expect("reads");
     let places: Vec<_> = hosts.iter().map(|host| (host.id.0, host.first_node)).collect();
     assert_eq!(places, [(3, Some(NodeId(0))), (4, Some(NodeId(64))), (5, Some(NodeId(192)))]);
+}
+
+fn do_roles(host: u64, roles: Roles) -> Change {
+    Change::SetHostRoles { host: HostId(host), roles }
+}
+
+#[test]
+fn a_host_does_everything_until_it_says_otherwise_and_what_it_does_goes_with_it() {
+    let gateway = Roles { gateway: true, ..Roles::NONE };
+    let mut machine = Machine::empty();
+    assert_eq!(machine.refusal(do_roles(1, Roles::NONE)), Refusal::InvalidRequest);
+    assert_eq!(machine.apply(do_roles(1, gateway)), Reply::Done);
+    machine.apply(Change::RegisterHost(host(1, "a")));
+    machine.apply(Change::RegisterHost(host(2, "b")));
+    let roles = |machine: &Machine| [1, 2].map(|host| machine.view().roles().expect("reads").of(HostId(host)));
+    assert_eq!(roles(&machine), [gateway, Roles::ALL], "said before it was registered");
+    assert_eq!(machine.epoch(), 2, "no shard is moved by it");
+    machine.apply(do_roles(2, Roles { gateway: false, ..Roles::ALL }));
+    machine.apply(do_roles(1, Roles::ALL));
+    assert_eq!(roles(&machine), [Roles::ALL, Roles { gateway: false, ..Roles::ALL }]);
+    machine.apply(Change::RegisterHost(host(9, "b")));
+    machine.apply(do_roles(1, gateway));
+    machine.apply(Change::RemoveHost { host: HostId(1) });
+    let left = machine.view().roles().expect("reads");
+    assert!(left.hosts.is_empty(), "one was replaced, the other removed: {left:?}");
+}
+
+#[test]
+fn the_node_ids_of_a_host_without_nodes_are_nobody_elses_after_it_went() {
+    let mut machine = Machine::empty();
+    machine.apply(Change::RegisterHost(host(1, "a")));
+    machine.apply(do_roles(2, Roles { gateway: true, ..Roles::NONE }));
+    machine.apply(Change::RegisterHost(host(2, "b")));
+    machine.apply(Change::RemoveHost { host: HostId(2) });
+    machine.apply(Change::RegisterHost(host(3, "c")));
+    let hosts = machine.view().hosts().expect("reads");
+    let places: Vec<_> = hosts.iter().map(|host| (host.id.0, host.first_node)).collect();
+    assert_eq!(places, [(1, Some(NodeId(0))), (3, Some(NodeId(128)))]);
 }
 
 #[test]

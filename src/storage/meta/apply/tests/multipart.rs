@@ -2,7 +2,9 @@
 
 use super::{Machine, put, shards_of};
 use crate::limits::DROPPED_ROWS_AT_ONCE;
-use crate::storage::meta::command::{Change, CompleteUpload, ETagCondition, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{
+    Change, CompleteUpload, CompleteVersion, ETagCondition, Refusal, Reply, WriteConditions,
+};
 use crate::storage::meta::record::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, PartRow};
 use crate::storage::meta::samples::{BUCKET, MIB, complete, create_upload, md5_of, part, put_blob, put_part};
 use crate::types::{ManifestId, ShardIndex, UnixMs, UploadId};
@@ -45,12 +47,14 @@ fn the_etag_is_the_md5_of_the_parts_md5s_with_their_count_m3() {
     let md5 = parts.iter().fold(Md5::new(), |md5, part| md5.chain_update(part.md5)).finalize();
     assert_eq!(manifest.etag, ETag { md5: md5.into(), parts: Some(3) });
     assert_eq!((manifest.size_bytes, manifest.body.clone()), (11 * MIB + 3, Body::Parts { count: 3 }));
-    let standing = machine.view().object(BUCKET, "key").expect("reads").expect("exists");
+    let standing = machine.view().object(BUCKET, "key").expect("reads").expect("exists").manifest;
     assert_eq!(standing, manifest);
     let page =
         machine.view().list_objects(BUCKET, &crate::storage::meta::view::ListQuery { limit: 9, ..Default::default() });
     let listed = page.expect("lists").entries.remove(0);
-    assert!(matches!(listed, crate::storage::meta::view::Listed::Item { record, .. } if record.etag == manifest.etag));
+    assert!(
+        matches!(listed, crate::storage::meta::view::Listed::Item { record, .. } if record.manifest.etag == manifest.etag)
+    );
 }
 
 #[test]
@@ -229,6 +233,39 @@ fn checksums_of_parts_make_the_checksum_of_the_whole() {
 }
 
 #[test]
+fn an_upload_that_asked_for_no_checksum_has_s3s_default_where_all_its_parts_do() {
+    let of = |algorithm: ChecksumAlgorithm, bytes: &[u8]| {
+        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes();
+        Checksum { algorithm, kind: ChecksumKind::FullObject, value: Bytes::copy_from_slice(&crc) }
+    };
+    let content: Vec<u8> = (0..=255).cycle().take(6 * MIB as usize).collect();
+    let halves = content.split_at(5 * MIB as usize);
+    let whole = |last: ChecksumAlgorithm, named: bool| {
+        let mut machine = Machine::with_bucket();
+        machine.apply(Change::CreateUpload(Box::new(create_upload("key", 9))));
+        let parts = [(1, 20, halves.0, ChecksumAlgorithm::Crc64Nvme), (2, 21, halves.1, last)].map(
+            |(number, id, bytes, algorithm)| PartRow {
+                checksum: Some(of(algorithm, bytes)),
+                ..part(number, id, bytes.len() as u64)
+            },
+        );
+        parts.iter().for_each(|row| drop(add(&mut machine, "key", 9, row)));
+        let complete = complete("key", 9, 100, &parts);
+        if !named {
+            return finished(&mut machine, complete).checksum;
+        }
+        match machine.apply(Change::CompleteVersion(Box::new(CompleteVersion { complete, event: None }))) {
+            Reply::VersionPut { object } => object.manifest.checksum,
+            other => panic!("not completed: {other:?}"),
+        }
+    };
+    assert_eq!(whole(ChecksumAlgorithm::Crc64Nvme, true), Some(of(ChecksumAlgorithm::Crc64Nvme, &content)));
+    assert_eq!(whole(ChecksumAlgorithm::Sha1, true), None);
+    // As hosts of the version before decided it.
+    assert_eq!(whole(ChecksumAlgorithm::Crc64Nvme, false), None);
+}
+
+#[test]
 fn a_deleted_bucket_takes_its_uploads_and_their_parts_with_it() {
     let mut machine = Machine::with_bucket();
     let parts = DROPPED_ROWS_AT_ONCE as u16 + 10;
@@ -260,7 +297,10 @@ fn reclaiming_garbage_leads_to_all_parts_of_a_long_dropped_list_m4() {
     finished(&mut machine, complete("key", 9, 100, &parts));
     machine.apply(put(put_blob("key", 50)));
     assert_eq!(machine.garbage().len(), DROPPED_ROWS_AT_ONCE);
-    assert_eq!(machine.view().object(BUCKET, "key").expect("reads").map(|manifest| manifest.id), Some(ManifestId(50)));
+    assert_eq!(
+        machine.view().object(BUCKET, "key").expect("reads").map(|object| object.manifest.id),
+        Some(ManifestId(50))
+    );
     let mut reclaimed = 0;
     while let Some(&blob) = machine.garbage().first() {
         let first = machine.garbage();

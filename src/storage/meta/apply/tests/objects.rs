@@ -36,7 +36,7 @@ fn one_entry_changes_the_object_its_blob_the_repairs_and_the_old_versions_garbag
         machine.put(PutObject { missing: vec![ShardIndex(2), ShardIndex(0), ShardIndex(2)], ..put_blob("key", 11) });
     assert_eq!(manifest.modified, UnixMs(1003));
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![11], vec![(11, 0), (11, 2)], vec![10]));
-    assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), Some(stored(manifest)));
+    assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), Some(stored(manifest).into()));
     let row = machine.view().garbage(None, 1).expect("reads").remove(0);
     assert_eq!((row.since, row.pending), (UnixMs(1003), (0..4).map(ShardIndex).collect()));
     assert_eq!(machine.apply(delete("key")), Reply::Deleted { existed: true });
@@ -181,7 +181,10 @@ fn a_buckets_number_is_never_used_again() {
     assert_eq!(machine.apply(create_bucket("photos", "another")), Reply::BucketCreated { id: BucketId(2) });
     assert_eq!(machine.refusal(put(put_blob("key", 10))), Refusal::NoSuchBucket);
     let bucket = machine.view().bucket("photos").expect("reads").expect("exists");
-    assert_eq!((bucket.id, bucket.owner.as_str(), bucket.created), (BucketId(2), "another", UnixMs(1006)));
+    assert_eq!(
+        (bucket.bucket.id, bucket.bucket.owner.as_str(), bucket.bucket.created),
+        (BucketId(2), "another", UnixMs(1006))
+    );
 }
 
 #[test]

@@ -1,0 +1,201 @@
+//! `AccessLogger`: gathers the lines of buckets whose requests are logged, and writes them as objects into the buckets
+//! that they are to go to. Owns the lines that are not written yet.
+//!
+//! Receives `LogRequest` (a line to keep), `Flush` (write all there is) and `Stop` (the same, and stop). Sends nothing;
+//! objects go to the `ReportStore`, one at a time. What it holds is bounded: beyond that, lines are dropped and
+//! counted. An object that cannot be written is tried again a few times, then dropped. As S3 says of its own: logs are
+//! a best effort, and lines that are held when the process is killed are lost.
+
+mod collector;
+mod line;
+#[cfg(test)]
+mod tests;
+
+pub use collector::{
+    Gathered, LogCollector, LogDestination, LogGrant, LogGrantee, LogKeyFormat, LogLimits, LogPermission, LoggingRules,
+};
+pub use line::{AccessLine, operation_word};
+
+use super::{Report, ReportStore};
+use crate::ambient::Ambient;
+use crate::metrics;
+use crate::types::UnixMs;
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Lines on their way to the actor. Who sends one while they are so many drops it (`try_send`).
+const MAILBOX_LINES: usize = 4096;
+/// An object is written so often before it is dropped.
+const ATTEMPTS_MAX: u32 = 5;
+/// How often it is looked whether lines are due, at most.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
+
+/// A request that was answered, rendered.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LogRequest {
+    pub destination: LogDestination,
+    /// When the request came.
+    pub at: UnixMs,
+    pub line: String,
+}
+
+/// Write all lines that there are. Answered when they are written, or dropped.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Flush;
+
+/// As `Flush`; then stop.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+#[derive(Debug)]
+pub struct AccessLogger {
+    collector: LogCollector,
+    store: Arc<dyn ReportStore>,
+    ambient: Ambient,
+    retry_after: Duration,
+    /// To be written, oldest first, and how often it was tried.
+    pending: VecDeque<(Report, u32)>,
+    /// One is being written, or waits to be tried again.
+    writing: bool,
+    /// Told when nothing is pending.
+    waiting: Vec<oneshot::Sender<()>>,
+    stopping: bool,
+}
+
+impl AccessLogger {
+    pub fn new(store: Arc<dyn ReportStore>, ambient: Ambient, limits: LogLimits) -> Self {
+        Self {
+            collector: LogCollector::new(limits),
+            store,
+            ambient,
+            retry_after: Duration::from_secs(2),
+            pending: VecDeque::new(),
+            writing: false,
+            waiting: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    /// Makes objects of what is due, and writes.
+    fn look(&mut self, all: bool, ctx: &mut Context<Self>) {
+        let clock = &self.ambient.clock;
+        let (now, at) = (clock.monotonic(), clock.unix_ms());
+        let entropy = &self.ambient;
+        let due = self.collector.take_due(now, at, all, || format!("{:016X}", entropy.random_u128() as u64));
+        self.pending.extend(due.into_iter().map(|report| (report, 0)));
+        self.write_next(ctx);
+    }
+
+    fn write_next(&mut self, ctx: &mut Context<Self>) {
+        if self.writing {
+            return;
+        }
+        let Some((report, attempts)) = self.pending.pop_front() else {
+            for waiter in self.waiting.drain(..) {
+                // Who asked may have given up waiting.
+                let _ = waiter.send(());
+            }
+            if self.stopping {
+                ctx.stop();
+            }
+            return;
+        };
+        self.writing = true;
+        let store = Arc::clone(&self.store);
+        let write = async move {
+            let written = store.put(&report).await;
+            (report, attempts + 1, written.map_err(|error| error.why))
+        };
+        ctx.spawn(write.into_actor(self).map(|(report, attempts, written), this, ctx| match written {
+            Ok(()) => this.settle(report, "written", ctx),
+            Err(why) if attempts >= ATTEMPTS_MAX => {
+                tracing::warn!(bucket = %report.bucket, key = %report.key, %why, "an access log is dropped");
+                this.settle(report, "dropped", ctx);
+            }
+            Err(why) => {
+                tracing::debug!(bucket = %report.bucket, key = %report.key, %why, "an access log waits");
+                this.pending.push_back((report, attempts));
+                ctx.run_later(this.retry_after, |this, ctx| {
+                    this.writing = false;
+                    this.write_next(ctx);
+                });
+            }
+        }));
+    }
+
+    fn settle(&mut self, report: Report, result: &str, ctx: &mut Context<Self>) {
+        metrics::ACCESS_LOGS.with_label_values(&[result]).inc();
+        self.collector.release(report.body.len());
+        self.writing = false;
+        self.write_next(ctx);
+        self.check_invariants();
+    }
+
+    fn written(&mut self, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        let (sender, written) = oneshot::channel();
+        self.waiting.push(sender);
+        self.look(true, ctx);
+        Box::pin(async move {
+            // An actor that is gone holds no lines either.
+            let _ = written.await;
+        })
+    }
+
+    fn check_invariants(&self) {
+        let pending: usize = self.pending.iter().map(|(report, _)| report.body.len()).sum();
+        debug_assert!(pending <= self.collector.held_bytes(), "what is pending counts as held");
+    }
+}
+
+impl Actor for AccessLogger {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_LINES);
+        // Each series begins at 0: a rise shows only from a value that was there.
+        for (counter, good) in [(&metrics::ACCESS_LOG_LINES, "kept"), (&metrics::ACCESS_LOGS, "written")] {
+            counter.with_label_values(&[good]).inc_by(0);
+            counter.with_label_values(&["dropped"]).inc_by(0);
+        }
+        let every = (self.collector.limits().age_max / 4).clamp(Duration::from_millis(100), LOOK_EVERY_MAX);
+        ctx.run_interval(every, |this, ctx| this.look(false, ctx));
+    }
+}
+
+impl Handler<LogRequest> for AccessLogger {
+    type Result = ();
+
+    fn handle(&mut self, request: LogRequest, ctx: &mut Self::Context) {
+        let now = self.ambient.clock.monotonic();
+        let gathered = self.collector.gather(request.destination, request.at, &request.line, now);
+        let result = if gathered == Gathered::Dropped { "dropped" } else { "kept" };
+        metrics::ACCESS_LOG_LINES.with_label_values(&[result]).inc();
+        if gathered == Gathered::Full {
+            self.look(false, ctx);
+        }
+        self.check_invariants();
+    }
+}
+
+impl Handler<Flush> for AccessLogger {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) -> Self::Result {
+        self.written(ctx)
+    }
+}
+
+impl Handler<Stop> for AccessLogger {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
+        self.stopping = true;
+        self.written(ctx)
+    }
+}

@@ -1,0 +1,87 @@
+//! The actor, over a store in memory.
+
+use super::{AccessLogger, Flush, LogDestination, LogLimits, LogRequest, LoggingRules, Stop};
+use crate::actors::events::tests::ambient;
+use crate::actors::events::{Report, ReportError, ReportStore};
+use crate::types::UnixMs;
+use actix::{Actor, Addr};
+use async_trait::async_trait;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Keeps what is put, after so many failures.
+#[derive(Debug, Default)]
+struct Kept {
+    reports: Mutex<Vec<Report>>,
+    failures: AtomicU32,
+}
+
+#[async_trait]
+impl ReportStore for Kept {
+    async fn put(&self, report: &Report) -> Result<(), ReportError> {
+        let failing = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if failing.is_ok() {
+            return Err(ReportError { why: "not now".to_owned() });
+        }
+        self.reports.lock().expect("no panic while it is held").push(report.clone());
+        Ok(())
+    }
+}
+
+fn start(store: &Arc<Kept>) -> Addr<AccessLogger> {
+    let limits = LogLimits { object_bytes_max: 20, age_max: Duration::from_secs(300), held_bytes_max: 1 << 20 };
+    let mut logger = AccessLogger::new(Arc::clone(store) as _, ambient().1, limits);
+    logger.retry_after = Duration::from_millis(1);
+    logger.start()
+}
+
+fn line(prefix: &str, text: &str) -> LogRequest {
+    let rules = LoggingRules {
+        target_bucket: "logs".to_owned(),
+        target_prefix: prefix.to_owned(),
+        key_format: None,
+        grants: vec![],
+    };
+    let destination = LogDestination {
+        rules,
+        source_bucket: "b".to_owned(),
+        source_account: "1".to_owned(),
+        source_region: "r".to_owned(),
+    };
+    LogRequest { destination, at: UnixMs(0), line: text.to_owned() }
+}
+
+#[actix::test]
+async fn lines_are_kept_until_they_are_many_or_are_asked_for() {
+    let store = Arc::new(Kept::default());
+    let logger = start(&store);
+    logger.send(line("a/", "one\n")).await.expect("it runs");
+    logger.send(line("b/", "other\n")).await.expect("it runs");
+    assert!(store.reports.lock().expect("no panic while it is held").is_empty());
+    logger.send(line("a/", "two, and now it is long\n")).await.expect("it runs");
+    logger.send(Flush).await.expect("it runs");
+    let reports = store.reports.lock().expect("no panic while it is held").clone();
+    let bodies: Vec<&[u8]> = reports.iter().map(|report| &report.body[..]).collect();
+    assert_eq!(bodies, [&b"one\ntwo, and now it is long\n"[..], b"other\n"]);
+    assert!(reports[0].key.starts_with("a/1970-01-01-00-00-00-"), "{}", reports[0].key);
+    assert_ne!(reports[0].key[21..], reports[1].key[21..], "names are unique");
+}
+
+#[actix::test]
+async fn an_object_that_cannot_be_written_is_tried_again_and_dropped_in_the_end() {
+    let store = Arc::new(Kept::default());
+    store.failures.store(2, Ordering::SeqCst);
+    let logger = start(&store);
+    logger.send(line("a/", "one\n")).await.expect("it runs");
+    logger.send(Flush).await.expect("it runs");
+    assert_eq!(store.reports.lock().expect("no panic while it is held").len(), 1);
+    store.failures.store(super::ATTEMPTS_MAX, Ordering::SeqCst);
+    logger.send(line("a/", "lost\n")).await.expect("it runs");
+    logger.send(Flush).await.expect("it runs");
+    assert_eq!(store.reports.lock().expect("no panic while it is held").len(), 1);
+    logger.send(line("a/", "kept\n")).await.expect("it runs");
+    logger.send(Stop).await.expect("it runs");
+    assert_eq!(store.reports.lock().expect("no panic while it is held").len(), 2);
+    assert!(!logger.connected());
+}

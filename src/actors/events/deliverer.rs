@@ -1,0 +1,269 @@
+//! `Deliverer`: tells one webhook of the events that are in its queue. There is one for each webhook, so that one that
+//! does not answer holds up no other. It owns the window of events that it tells of now.
+//!
+//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
+//! leads the metadata's group and rests on others. One that begins to lead begins with what is in the queue, so that
+//! what was told and not yet taken off the queue is told again: at least once, and for each key in the order of its
+//! changes.
+//!
+//! What nobody takes is sent again after 1 s, 2 s, 4 s… and 60 s at most, until the webhook is further behind than its
+//! queue limit: then it misses the oldest events. What a webhook refuses is given up after `REFUSALS_MAX` times.
+
+use super::queue::{EventQueue, EventSink, Message, SinkFault, Target, Targets};
+use super::record::Speaker;
+use super::window::Window;
+use crate::actors::upkeep::{Background, Chore, UpkeepError};
+use crate::ambient::Ambient;
+use crate::metrics;
+use bytes::Bytes;
+use futures::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub type Deliverer = Background<Delivery>;
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryOptions {
+    /// Rows of the queue read at a time.
+    pub page: usize,
+    /// Messages on their way to one webhook at once.
+    pub sent_at_once: usize,
+    /// Between looks at a queue that has nothing new.
+    pub idle: Duration,
+    pub retry_min: Duration,
+    pub retry_max: Duration,
+    /// What was told is taken off the queue this often, or when it was so many events.
+    pub finish_every: Duration,
+    pub finish_events: u64,
+}
+
+impl Default for DeliveryOptions {
+    fn default() -> Self {
+        Self {
+            page: 128,
+            sent_at_once: 16,
+            idle: Duration::from_millis(250),
+            retry_min: Duration::from_secs(1),
+            retry_max: Duration::from_secs(60),
+            finish_every: Duration::from_secs(1),
+            finish_events: 512,
+        }
+    }
+}
+
+impl DeliveryOptions {
+    /// How long to wait after so many failures.
+    fn retry_after(&self, failures: u32) -> Duration {
+        let doubled = self.retry_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        doubled.min(self.retry_max)
+    }
+}
+
+/// What deliverers share.
+#[derive(Clone, Debug)]
+pub struct DeliveryContext {
+    pub queue: Arc<dyn EventQueue>,
+    pub ambient: Ambient,
+    pub speaker: Speaker,
+    pub options: DeliveryOptions,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// Another host delivers.
+    Elsewhere,
+    /// There was nothing to tell.
+    Nothing,
+    /// So many messages were taken or refused, or rows passed over.
+    Told(usize),
+    /// Nobody took anything, so many times by now.
+    Nobody { failures: u32 },
+}
+
+#[derive(Debug)]
+pub struct Delivery {
+    context: DeliveryContext,
+    name: String,
+    target: Target,
+    /// While this host delivers.
+    window: Option<Window>,
+    /// Steps in which nobody was reached, without success in between.
+    failures: u32,
+    /// Through where the queue is known to be empty, and when that was last tried.
+    finished: u64,
+    tried: Duration,
+    /// Taken off the window since.
+    settled: u64,
+}
+
+/// The chores for all webhooks.
+pub fn deliveries(targets: &Targets, context: &DeliveryContext) -> Vec<Delivery> {
+    targets.iter().for_each(|(name, _)| make_known(name));
+    let delivery = |(name, target): (&str, &Target)| Delivery {
+        context: context.clone(),
+        name: name.to_owned(),
+        target: target.clone(),
+        window: None,
+        failures: 0,
+        finished: 0,
+        tried: Duration::ZERO,
+        settled: 0,
+    };
+    targets.iter().map(delivery).collect()
+}
+
+impl Delivery {
+    /// Reads on, sends what may be sent, and takes off the queue what was told.
+    pub async fn advance(&mut self) -> Result<Delivered, UpkeepError> {
+        if !self.context.queue.delivers() {
+            self.rest();
+            return Ok(Delivered::Elsewhere);
+        }
+        self.window.get_or_insert_with(|| Window::new(self.name.clone()));
+        let read = self.read().await?;
+        let settled = self.send().await;
+        self.settled += settled as u64;
+        self.show();
+        self.finish().await?;
+        Ok(match settled {
+            _ if self.failures > 0 => Delivered::Nobody { failures: self.failures },
+            0 if read == 0 => Delivered::Nothing,
+            settled => Delivered::Told(settled.max(read)),
+        })
+    }
+
+    /// Another host delivers, and may do so from where it likes.
+    fn rest(&mut self) {
+        self.window = None;
+        (self.failures, self.finished, self.settled) = (0, 0, 0);
+        self.show();
+    }
+
+    /// Fills the window; how many rows there were.
+    async fn read(&mut self) -> Result<usize, UpkeepError> {
+        let Some(window) = &mut self.window else { return Ok(0) };
+        let limit = self.context.options.page.min(window.room());
+        if limit == 0 {
+            return Ok(0);
+        }
+        let page = self.context.queue.next(&self.name, window.fetched(), limit).await?;
+        let taken = window.take(page, self.target.queue_limit);
+        for (count, why) in [(taken.missed, "behind"), (taken.unreadable, "unreadable")] {
+            if count > 0 {
+                tracing::warn!(webhook = %self.name, count, why, "a webhook misses events");
+                metrics::EVENTS_DROPPED.with_label_values(&[self.name.as_str(), why]).inc_by(count as u64);
+            }
+        }
+        self.settled += (taken.missed + taken.unreadable) as u64;
+        Ok(taken.rows)
+    }
+
+    /// Takes off the queue what needs not be told any more, in few changes.
+    async fn finish(&mut self) -> Result<(), UpkeepError> {
+        let now = self.context.ambient.clock.monotonic();
+        let through = self.window.as_ref().map_or(0, Window::through);
+        let options = self.context.options;
+        let is_due = self.settled >= options.finish_events || now.saturating_sub(self.tried) >= options.finish_every;
+        if through > self.finished && is_due {
+            self.tried = now;
+            self.context.queue.finish(&self.name, through).await?;
+            (self.finished, self.settled) = (through, 0);
+        }
+        Ok(())
+    }
+
+    /// Sends the first of each chain; how many are settled, one way or the other.
+    async fn send(&mut self) -> usize {
+        let Some(window) = &mut self.window else { return 0 };
+        let now = self.context.ambient.clock.monotonic();
+        let ready = window.ready(self.context.options.sent_at_once, now);
+        let (speaker, name) = (&self.context.speaker, &self.name);
+        let messages: Vec<(u64, Message)> = ready
+            .into_iter()
+            .filter_map(|at| {
+                let body = Bytes::from(window.get(at)?.message(speaker));
+                Some((at, Message { id: format!("{name}-{at:016X}"), body }))
+            })
+            .collect();
+        let results = join_all(messages.iter().map(|(_, message)| timed(name, &self.target.sink, message))).await;
+        let (mut settled, mut unreached) = (0, None);
+        for ((at, _), result) in messages.iter().zip(results) {
+            match result {
+                Ok(()) => {
+                    window.done(*at);
+                    settled += 1;
+                    metrics::EVENTS_DELIVERED.with_label_values(&[name.as_str()]).inc();
+                }
+                Err(fault) => {
+                    metrics::EVENTS_FAILED.with_label_values(&[name.as_str()]).inc();
+                    match fault {
+                        SinkFault::Unreachable { why } => unreached = Some(why),
+                        SinkFault::Refused { why } => {
+                            settled += 1;
+                            let options = self.context.options;
+                            let refusals = window.refused(*at, |refusals| now + options.retry_after(refusals));
+                            note_refusal(name, *at, &why, refusals);
+                        }
+                    }
+                }
+            }
+        }
+        match unreached {
+            Some(why) if settled == 0 => {
+                self.failures = self.failures.saturating_add(1);
+                tracing::warn!(webhook = %name, %why, failures = self.failures, "a webhook does not take events");
+            }
+            _ => self.failures = 0,
+        }
+        settled
+    }
+
+    fn show(&self) {
+        let behind = self.window.as_ref().map_or(0, Window::behind);
+        let shown = i64::try_from(behind).unwrap_or(i64::MAX);
+        metrics::EVENTS_BEHIND.with_label_values(&[self.name.as_str()]).set(shown);
+    }
+}
+
+async fn timed(name: &str, sink: &Arc<dyn EventSink>, message: &Message) -> Result<(), SinkFault> {
+    let _timer = metrics::EVENT_SECONDS.with_label_values(&[name]).start_timer();
+    sink.send(message).await
+}
+
+/// Each series begins at 0: a rise shows only from a value that was there.
+fn make_known(name: &str) {
+    for counter in [&metrics::EVENTS_DELIVERED, &metrics::EVENTS_FAILED] {
+        counter.with_label_values(&[name]).inc_by(0);
+    }
+    for why in ["behind", "unreadable", "refused"] {
+        metrics::EVENTS_DROPPED.with_label_values(&[name, why]).inc_by(0);
+    }
+}
+
+fn note_refusal(name: &str, position: u64, why: &str, refusals: Option<u32>) {
+    if refusals.is_none() {
+        tracing::warn!(webhook = name, position, why, "an event that a webhook refuses is given up");
+        metrics::EVENTS_DROPPED.with_label_values(&[name, "refused"]).inc();
+    } else {
+        tracing::debug!(webhook = name, position, why, ?refusals, "a webhook refuses an event");
+    }
+}
+
+impl Chore for Delivery {
+    async fn step(&mut self) -> Duration {
+        let options = self.context.options;
+        match self.advance().await {
+            Ok(Delivered::Told(_)) => Duration::ZERO,
+            Ok(Delivered::Nothing | Delivered::Elsewhere) => options.idle,
+            Ok(Delivered::Nobody { failures }) => options.retry_after(failures),
+            Err(error) => {
+                tracing::debug!(webhook = %self.name, %error, "events wait");
+                options.retry_min
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Delivery over a queue in memory.
+
+use super::{Delivered, Delivery, DeliveryContext, DeliveryOptions, deliveries};
+use crate::actors::events::queue::{EventSink, Target, Targets};
+use crate::actors::events::record::Speaker;
+use crate::actors::events::tests::{Listener, MemoryQueue, SetClock, ambient, row};
+use crate::actors::events::window::REFUSALS_MAX;
+use crate::actors::upkeep::Chore;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+struct World {
+    queue: Arc<MemoryQueue>,
+    listeners: Vec<Arc<Listener>>,
+    clock: Arc<SetClock>,
+    deliveries: Vec<Delivery>,
+}
+
+fn world(names: &[&str], queue_limit: u64) -> World {
+    let (clock, ambient) = ambient();
+    let queue = Arc::new(MemoryQueue::default());
+    let listeners: Vec<Arc<Listener>> = names.iter().map(|_| Arc::default()).collect();
+    let target = |listener: &Arc<Listener>| {
+        let sink: Arc<dyn EventSink> = Arc::clone(listener) as Arc<dyn EventSink>;
+        Target { sink, queue_limit }
+    };
+    let targets = Targets::new(names.iter().zip(&listeners).map(|(name, one)| ((*name).to_owned(), target(one))));
+    let speaker = Speaker { region: "us-east-1".to_owned(), account: "1".to_owned() };
+    let options = DeliveryOptions { page: 4, sent_at_once: 4, ..DeliveryOptions::default() };
+    let context = DeliveryContext { queue: Arc::clone(&queue) as _, ambient, speaker, options };
+    let deliveries = deliveries(&targets, &context);
+    World { queue, listeners, clock, deliveries }
+}
+
+impl World {
+    fn happen(&self, events: &[(u64, &str, &[&str])]) {
+        let mut rows = self.queue.rows.lock().expect("no panic while it is held");
+        for (at, key, targets) in events {
+            rows.extend(targets.iter().map(|name| ((*name).to_owned(), row(*at, key, targets))));
+        }
+    }
+
+    /// Until there is nothing to tell.
+    async fn tell(&mut self, which: usize) {
+        for _ in 0..100 {
+            match self.deliveries[which].advance().await.expect("the queue answers") {
+                Delivered::Nothing => return,
+                Delivered::Told(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("there is always something to tell");
+    }
+
+    /// After the time in which what was told goes from the queue.
+    async fn tell_later(&mut self, which: usize) {
+        self.clock.pass(Duration::from_secs(1));
+        self.tell(which).await;
+    }
+}
+
+#[tokio::test]
+async fn every_webhook_is_told_of_its_events_and_they_go_from_its_queue() {
+    let mut world = world(&["A", "B"], 100);
+    world.happen(&[(1, "k", &["A"]), (2, "l", &["A", "B"]), (3, "k", &["A"]), (4, "m", &["B"])]);
+    world.tell(0).await;
+    assert_eq!(world.listeners[0].keys(), ["k", "l", "k"]);
+    world.tell_later(0).await;
+    assert_eq!((world.queue.left("A"), world.queue.left("B")), (0, 2));
+    world.tell(1).await;
+    assert_eq!(world.listeners[1].keys(), ["l", "m"]);
+    world.tell_later(1).await;
+    assert_eq!(world.queue.left("B"), 0);
+}
+
+#[tokio::test]
+async fn what_was_told_goes_in_few_changes() {
+    let mut world = world(&["A"], 10_000);
+    world.clock.pass(Duration::from_millis(1));
+    for at in 1..=2000 {
+        world.happen(&[(at, &format!("k{at}"), &["A"])]);
+    }
+    for _ in 0..600 {
+        world.deliveries[0].advance().await.expect("the queue answers");
+    }
+    let finishes = world.queue.finishes.load(Ordering::SeqCst);
+    assert_eq!(world.listeners[0].keys().len(), 2000);
+    assert!((3..=4).contains(&finishes), "{finishes} changes");
+    world.tell_later(0).await;
+    assert_eq!(world.queue.left("A"), 0);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_away_holds_up_no_other_and_misses_nothing_below_its_limit() {
+    let mut world = world(&["A", "B"], 100);
+    world.listeners[0].away.store(true, Ordering::SeqCst);
+    world.happen(&[(1, "k", &["A", "B"]), (2, "k", &["A", "B"])]);
+    for failures in 1..4 {
+        let told = world.deliveries[0].advance().await.expect("the queue answers");
+        assert_eq!(told, Delivered::Nobody { failures });
+    }
+    world.tell(1).await;
+    assert_eq!(world.listeners[1].keys(), ["k", "k"]);
+    world.tell_later(1).await;
+    assert_eq!((world.queue.left("A"), world.queue.left("B")), (2, 0));
+    world.listeners[0].away.store(false, Ordering::SeqCst);
+    world.tell(0).await;
+    assert_eq!(world.listeners[0].keys(), ["k", "k"]);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_away_for_too_long_misses_the_oldest() {
+    let mut world = world(&["A"], 2);
+    world.listeners[0].away.store(true, Ordering::SeqCst);
+    world.happen(&[(1, "k1", &["A"]), (2, "k2", &["A"]), (3, "k3", &["A"]), (4, "k4", &["A"])]);
+    let told = world.deliveries[0].advance().await.expect("the queue answers");
+    assert_eq!(told, Delivered::Nobody { failures: 1 });
+    world.listeners[0].away.store(false, Ordering::SeqCst);
+    world.tell(0).await;
+    assert_eq!(world.listeners[0].keys(), ["k3", "k4"]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_is_tried_again_and_given_up_in_the_end() {
+    let mut world = world(&["A"], 100);
+    world.listeners[0].refused.lock().expect("no panic while it is held").insert("bad".to_owned());
+    world.happen(&[(1, "bad", &["A"]), (2, "good", &["A"])]);
+    world.tell_later(0).await;
+    assert_eq!(world.listeners[0].keys(), ["good"]);
+    assert_eq!(world.queue.left("A"), 2, "the queue keeps what follows the event that is refused");
+    for _ in 1..REFUSALS_MAX {
+        world.clock.pass(Duration::from_secs(60));
+        world.tell(0).await;
+    }
+    world.tell_later(0).await;
+    assert_eq!(world.queue.left("A"), 0);
+    assert_eq!(world.listeners[0].keys(), ["good"]);
+}
+
+#[tokio::test]
+async fn who_takes_over_begins_with_what_is_in_the_queue() {
+    let mut world = world(&["A"], 100);
+    world.happen(&[(1, "k1", &["A"]), (2, "k2", &["A"])]);
+    world.tell_later(0).await;
+    world.happen(&[(3, "k3", &["A"])]);
+    world.tell(0).await;
+    world.queue.elsewhere.store(true, Ordering::SeqCst);
+    assert_eq!(world.deliveries[0].advance().await.expect("the queue answers"), Delivered::Elsewhere);
+    world.queue.elsewhere.store(false, Ordering::SeqCst);
+    world.tell(0).await;
+    assert_eq!(world.listeners[0].keys(), ["k1", "k2", "k3", "k3"], "told again, since it was still in the queue");
+    let heard = world.listeners[0].heard.lock().expect("no panic while it is held").clone();
+    assert_eq!(heard[2].0, heard[3].0, "a message keeps its id");
+}
+
+#[tokio::test]
+async fn retries_come_at_growing_intervals_up_to_a_minute() {
+    let mut world = world(&["A"], 100);
+    world.listeners[0].away.store(true, Ordering::SeqCst);
+    world.happen(&[(1, "k", &["A"])]);
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        pauses.push(world.deliveries[0].step().await.as_secs());
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    world.listeners[0].away.store(false, Ordering::SeqCst);
+    assert_eq!(world.deliveries[0].step().await, Duration::ZERO);
+    assert_eq!(world.deliveries[0].step().await, Duration::from_millis(250));
+}

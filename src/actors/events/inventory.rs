@@ -1,0 +1,114 @@
+//! Inventories: what a bucket's inventory document says, and the objects of a report as S3 writes them (user guide,
+//! "Amazon S3 Inventory"): data files of CSV, a manifest that lists them, and the manifest's checksum. Pure; whoever
+//! lists the bucket hands in rows and writes what comes out.
+
+mod gzip;
+mod rows;
+mod writer;
+
+pub use rows::{InventoryField, InventoryRow, LockShown};
+pub use writer::{InventorySource, InventoryWriter};
+
+use crate::types::UnixMs;
+use serde::{Deserialize, Serialize};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// One inventory document of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryRules {
+    pub id: String,
+    pub enabled: bool,
+    /// All versions, or the current ones only.
+    pub all_versions: bool,
+    pub frequency: InventoryFrequency,
+    /// Of the keys that are listed.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    pub destination: InventoryDestination,
+    /// In the order given.
+    #[serde(default)]
+    pub fields: Vec<InventoryField>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InventoryFrequency {
+    Daily,
+    Weekly,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryDestination {
+    /// Without `arn:aws:s3:::`.
+    pub bucket: String,
+    #[serde(default)]
+    pub account: Option<String>,
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// To be encrypted by the store's own keys.
+    #[serde(default)]
+    pub sealed: bool,
+}
+
+impl InventoryRules {
+    /// Whether a report is due, where the last one was begun then. Reports are begun after midnight (UTC); those of a
+    /// week on Sunday.
+    pub fn is_due(&self, last: Option<UnixMs>, now: UnixMs) -> bool {
+        let day = |at: UnixMs| at.0 / DAY_MS;
+        // The epoch was a Thursday.
+        let week = |at: UnixMs| (day(at) + 4) / 7;
+        self.enabled
+            && last.is_none_or(|last| match self.frequency {
+                InventoryFrequency::Daily => day(now) > day(last),
+                InventoryFrequency::Weekly => week(now) > week(last),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
+    use crate::types::UnixMs;
+
+    fn rules(frequency: InventoryFrequency) -> InventoryRules {
+        InventoryRules {
+            id: "report".to_owned(),
+            enabled: true,
+            all_versions: true,
+            frequency,
+            prefix: None,
+            destination: InventoryDestination {
+                bucket: "destination".to_owned(),
+                account: None,
+                prefix: Some("p".to_owned()),
+                sealed: false,
+            },
+            fields: vec![InventoryField::Size, InventoryField::ETag],
+        }
+    }
+
+    #[test]
+    fn reports_are_due_with_the_day_or_with_the_week() {
+        // Saturday, 2019-02-09, noon.
+        let saturday = UnixMs(1_549_713_600_000);
+        let hours = |hours: u64| UnixMs(saturday.0 + hours * 3_600_000);
+        let (daily, weekly) = (rules(InventoryFrequency::Daily), rules(InventoryFrequency::Weekly));
+        assert!(daily.is_due(None, saturday) && weekly.is_due(None, saturday));
+        assert!(!daily.is_due(Some(saturday), hours(11)) && daily.is_due(Some(saturday), hours(12)));
+        assert!(weekly.is_due(Some(saturday), hours(12)), "it is Sunday");
+        assert!(!weekly.is_due(Some(hours(12)), hours(12 + 24 * 6)));
+        assert!(weekly.is_due(Some(hours(12)), hours(12 + 24 * 7)));
+        assert!(!InventoryRules { enabled: false, ..daily }.is_due(None, saturday));
+    }
+
+    #[test]
+    fn the_stored_form_stands() {
+        let stored = concat!(
+            r#"{"id":"report","enabled":true,"all_versions":true,"frequency":"Weekly","prefix":null,"destination":"#,
+            r#"{"bucket":"destination","account":null,"prefix":"p","sealed":false},"fields":["Size","ETag"]}"#
+        );
+        let rules = rules(InventoryFrequency::Weekly);
+        assert_eq!(serde_json::to_string(&rules).expect("JSON"), stored);
+        assert_eq!(serde_json::from_str::<InventoryRules>(stored).expect("rules"), rules);
+    }
+}

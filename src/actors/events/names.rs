@@ -1,0 +1,188 @@
+//! The names of S3's events, and the patterns that configurations give: a name, or all of a family.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// Before every name in configurations; records leave it out.
+const PREFIX: &str = "s3:";
+
+macro_rules! events {
+    ($($name:ident = $text:literal $version:literal;)*) => {
+        /// What can happen to an object (S3 user guide, "Event notification types and destinations"). Some never happen
+        /// here, and may be configured all the same.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventName {
+            $($name,)*
+        }
+
+        impl EventName {
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// As records name it: `ObjectCreated:Put`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// The version of the record's form: what S3 added later has a later one.
+            pub const fn record_version(self) -> &'static str {
+                match self {
+                    $(Self::$name => $version,)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    ObjectCreatedPut = "ObjectCreated:Put" "2.1";
+    ObjectCreatedPost = "ObjectCreated:Post" "2.1";
+    ObjectCreatedCopy = "ObjectCreated:Copy" "2.1";
+    ObjectCreatedCompleteMultipartUpload = "ObjectCreated:CompleteMultipartUpload" "2.1";
+    ObjectRemovedDelete = "ObjectRemoved:Delete" "2.1";
+    ObjectRemovedDeleteMarkerCreated = "ObjectRemoved:DeleteMarkerCreated" "2.1";
+    LifecycleExpirationDelete = "LifecycleExpiration:Delete" "2.3";
+    LifecycleExpirationDeleteMarkerCreated = "LifecycleExpiration:DeleteMarkerCreated" "2.3";
+    ObjectTaggingPut = "ObjectTagging:Put" "2.3";
+    ObjectTaggingDelete = "ObjectTagging:Delete" "2.3";
+    ObjectAclPut = "ObjectAcl:Put" "2.3";
+    ObjectRestorePost = "ObjectRestore:Post" "2.1";
+    ObjectRestoreCompleted = "ObjectRestore:Completed" "2.1";
+    ObjectRestoreDelete = "ObjectRestore:Delete" "2.3";
+    LifecycleTransition = "LifecycleTransition" "2.3";
+    IntelligentTiering = "IntelligentTiering" "2.3";
+    ReducedRedundancyLostObject = "ReducedRedundancyLostObject" "2.1";
+    ReplicationOperationFailed = "Replication:OperationFailedReplication" "2.2";
+    ReplicationOperationMissedThreshold = "Replication:OperationMissedThreshold" "2.2";
+    ReplicationOperationReplicatedAfterThreshold = "Replication:OperationReplicatedAfterThreshold" "2.2";
+    ReplicationOperationNotTracked = "Replication:OperationNotTracked" "2.2";
+}
+
+/// Families of which all can be asked for at once.
+const FAMILIES: &[&str] =
+    &["ObjectCreated", "ObjectRemoved", "ObjectRestore", "Replication", "LifecycleExpiration", "ObjectTagging"];
+
+impl EventName {
+    /// `None` for what no event is called.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|known| known.as_str() == text).copied()
+    }
+
+    /// `ObjectCreated` of `ObjectCreated:Put`.
+    fn family(self) -> &'static str {
+        let text = self.as_str();
+        text.split_once(':').map_or(text, |(family, _)| family)
+    }
+
+    /// Whether an object, or a version of one, came to be by it.
+    pub fn is_creation(self) -> bool {
+        self.family() == "ObjectCreated"
+    }
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a rule asks for. In text, and where it is stored: `s3:ObjectCreated:*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventPattern {
+    One(EventName),
+    /// All of a family.
+    Family(&'static str),
+}
+
+impl EventPattern {
+    /// `None` where S3 knows no such event.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix(PREFIX)?;
+        match name.strip_suffix(":*") {
+            Some(family) => FAMILIES.iter().find(|known| **known == family).map(|known| Self::Family(known)),
+            None => EventName::parse(name).map(Self::One),
+        }
+    }
+
+    pub fn matches(self, event: EventName) -> bool {
+        match self {
+            Self::One(name) => name == event,
+            Self::Family(family) => family == event.family(),
+        }
+    }
+
+    /// Whether an event can match both.
+    pub fn shares(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::One(name), pattern) | (pattern, Self::One(name)) => pattern.matches(name),
+            (Self::Family(one), Self::Family(two)) => one == two,
+        }
+    }
+}
+
+impl fmt::Display for EventPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(name) => write!(f, "{PREFIX}{name}"),
+            Self::Family(family) => write!(f, "{PREFIX}{family}:*"),
+        }
+    }
+}
+
+impl Serialize for EventPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text} is not an event")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EventName, EventPattern};
+
+    #[test]
+    fn every_name_reads_back_from_its_text() {
+        for &event in EventName::ALL {
+            assert_eq!(EventName::parse(event.as_str()), Some(event));
+            let pattern = EventPattern::parse(&format!("s3:{event}"));
+            assert_eq!(pattern, Some(EventPattern::One(event)), "{event}");
+        }
+        assert_eq!(EventName::parse("s3:ObjectCreated:Put"), None);
+    }
+
+    #[test]
+    fn a_family_is_all_of_its_events_and_no_other() {
+        let created = EventPattern::parse("s3:ObjectCreated:*").expect("a family");
+        let matched = EventName::ALL.iter().filter(|event| created.matches(**event)).count();
+        assert_eq!(matched, 4);
+        assert!(EventName::ObjectCreatedPost.is_creation() && !EventName::ObjectRemovedDelete.is_creation());
+        assert!(created.shares(EventPattern::One(EventName::ObjectCreatedCopy)));
+        assert!(!created.shares(EventPattern::One(EventName::LifecycleExpirationDelete)));
+        assert!(!created.shares(EventPattern::parse("s3:ObjectRemoved:*").expect("a family")));
+    }
+
+    #[test]
+    fn what_s3_does_not_know_is_no_pattern() {
+        for text in ["ObjectCreated:Put", "s3:ObjectCreated", "s3:ObjectAcl:*", "s3:TestEvent", "s3:*", "", "s3:Object"]
+        {
+            assert_eq!(EventPattern::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_stored_as_their_text() {
+        let pattern = EventPattern::parse("s3:LifecycleExpiration:*").expect("a family");
+        let text = serde_json::to_string(&pattern).expect("JSON");
+        assert_eq!(text, "\"s3:LifecycleExpiration:*\"");
+        assert_eq!(serde_json::from_str::<EventPattern>(&text).expect("a pattern"), pattern);
+        assert!(serde_json::from_str::<EventPattern>("\"s3:Never\"").is_err());
+    }
+}

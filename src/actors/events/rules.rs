@@ -1,0 +1,159 @@
+//! A bucket's notification configuration: what it asks to be told, where, and which of it an event matches. Stored as
+//! the bucket's notification document. Pure.
+
+use super::names::{EventName, EventPattern};
+use super::target::{EVENT_BRIDGE, TargetArn, TargetKind};
+use crate::actors::documents;
+use crate::storage::meta::record::DocumentRow;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// S3: notification configurations of a bucket.
+pub const RULES_MAX: usize = 100;
+/// S3: the value of a filter, in bytes of UTF-8.
+pub const FILTER_BYTES_MAX: usize = 1024;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationRules {
+    pub rules: Vec<NotificationRule>,
+    /// Everything that happens goes to the webhook called `EVENTBRIDGE`, in EventBridge's form.
+    #[serde(default)]
+    pub event_bridge: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationRule {
+    pub id: String,
+    pub kind: TargetKind,
+    pub target: TargetArn,
+    pub events: Vec<EventPattern>,
+    /// In the order given, at most one of each.
+    #[serde(default)]
+    pub filters: Vec<KeyFilter>,
+}
+
+/// Of the key as it is, not encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyFilter {
+    Prefix(String),
+    Suffix(String),
+}
+
+/// Somebody to be told of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// The webhook's name.
+    pub target: String,
+    /// The id of the rule; `None` where the event goes there in EventBridge's form.
+    pub configuration: Option<String>,
+}
+
+/// What is wrong with rules together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesFault {
+    #[error("{count} configurations, at most {RULES_MAX} are allowed")]
+    TooMany { count: usize },
+    #[error("the id {0} is given twice")]
+    SameId(String),
+    /// Two rules without filters share an event.
+    #[error("the configurations {0} and {1} share an event")]
+    SharedEvent(String, String),
+    /// Two rules share an event, and a key can match the filters of both.
+    #[error("the configurations {0} and {1} share an event and keys")]
+    Ambiguous(String, String),
+}
+
+impl NotificationRules {
+    /// Those of a bucket, from its document; none where there is no document, or none that this release understands.
+    pub fn of(document: Option<&DocumentRow>) -> Self {
+        let Some(row) = document else { return Self::default() };
+        documents::decode(&row.value).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a bucket's notification rules cannot be read: nobody is told by them");
+            Self::default()
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && !self.event_bridge
+    }
+
+    /// S3 user guide, "Configuring event notifications using object key name filtering": an event may match one rule
+    /// only.
+    pub fn validate(&self) -> Result<(), RulesFault> {
+        if self.rules.len() > RULES_MAX {
+            return Err(RulesFault::TooMany { count: self.rules.len() });
+        }
+        let mut ids = BTreeSet::new();
+        if let Some(twice) = self.rules.iter().find(|rule| !ids.insert(rule.id.as_str())) {
+            return Err(RulesFault::SameId(twice.id.clone()));
+        }
+        for (at, one) in self.rules.iter().enumerate() {
+            if let Some(other) = self.rules[..at].iter().find(|other| one.overlaps(other)) {
+                let (first, second) = (other.id.clone(), one.id.clone());
+                let bare = one.filters.is_empty() && other.filters.is_empty();
+                let fault = if bare { RulesFault::SharedEvent } else { RulesFault::Ambiguous };
+                return Err(fault(first, second));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who is to be told of an event; each webhook once.
+    pub fn matching(&self, event: EventName, key: &str) -> Vec<Match> {
+        let told =
+            |rule: &NotificationRule| Match { target: rule.target.webhook(), configuration: Some(rule.id.clone()) };
+        let mut matches: Vec<Match> = Vec::new();
+        for found in self.rules.iter().filter(|rule| rule.matches(event, key)).map(told) {
+            if matches.iter().all(|known| known.target != found.target) {
+                matches.push(found);
+            }
+        }
+        if self.event_bridge {
+            matches.push(Match { target: EVENT_BRIDGE.to_owned(), configuration: None });
+        }
+        matches
+    }
+
+    /// The names of all webhooks that the rules need.
+    pub fn webhooks(&self) -> BTreeSet<String> {
+        let bridge = self.event_bridge.then(|| EVENT_BRIDGE.to_owned());
+        self.rules.iter().map(|rule| rule.target.webhook()).chain(bridge).collect()
+    }
+}
+
+impl NotificationRule {
+    fn prefix(&self) -> &str {
+        let prefix = self.filters.iter().find_map(|filter| match filter {
+            KeyFilter::Prefix(value) => Some(value.as_str()),
+            KeyFilter::Suffix(_) => None,
+        });
+        prefix.unwrap_or_default()
+    }
+
+    fn suffix(&self) -> &str {
+        let suffix = self.filters.iter().find_map(|filter| match filter {
+            KeyFilter::Suffix(value) => Some(value.as_str()),
+            KeyFilter::Prefix(_) => None,
+        });
+        suffix.unwrap_or_default()
+    }
+
+    fn matches(&self, event: EventName, key: &str) -> bool {
+        self.events.iter().any(|pattern| pattern.matches(event))
+            && key.starts_with(self.prefix())
+            && key.ends_with(self.suffix())
+    }
+
+    /// Whether an event can match both rules.
+    fn overlaps(&self, other: &Self) -> bool {
+        let events = || self.events.iter().any(|one| other.events.iter().any(|two| one.shares(*two)));
+        let (one, two) = (self.prefix(), other.prefix());
+        let prefixes = one.starts_with(two) || two.starts_with(one);
+        let (one, two) = (self.suffix(), other.suffix());
+        let suffixes = one.ends_with(two) || two.ends_with(one);
+        prefixes && suffixes && events()
+    }
+}
+
+#[cfg(test)]
+mod tests;

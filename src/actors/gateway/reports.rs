@@ -1,0 +1,161 @@
+//! `Reports`: puts what the store itself writes into buckets (access logs) there, as clients' objects are put:
+//! admitted, spread over the nodes, and told of to those who asked. They belong to the bucket's owner. Their bytes are
+//! stored as they are, whatever the bucket's default encryption.
+
+use super::{BodyChecks, Gateway, PutObjectRequest, StoreError, Upload};
+use crate::actors::events::access_log::{LogGrant, LogGrantee, LogPermission};
+use crate::actors::events::{
+    EventContext, EventName, NotificationRules, Report, ReportError, ReportStore, Targets, draft,
+};
+use crate::ambient::Ambient;
+use crate::storage::meta::command::WriteConditions;
+use crate::storage::meta::record::{
+    Acl, BucketDocument, BucketRow, ChecksumAlgorithm, DocumentKey, EventDraft, Grant, Grantee, ObjectHeaders,
+    Permission, Traits,
+};
+use crate::storage::meta::view::MetaView;
+use async_trait::async_trait;
+use futures::stream;
+
+/// What every object gets for which nobody asks for another.
+const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
+/// S3's names of groups end so.
+const ALL_USERS: &str = "/global/AllUsers";
+const AUTHENTICATED_USERS: &str = "/global/AuthenticatedUsers";
+const LOG_DELIVERY: &str = "/s3/LogDelivery";
+
+#[derive(Clone, Debug)]
+pub struct Reports {
+    pub gateway: Gateway,
+    pub targets: Targets,
+    pub ambient: Ambient,
+    /// Of this host, for events.
+    pub host_id: String,
+}
+
+#[async_trait]
+impl ReportStore for Reports {
+    async fn put(&self, report: &Report) -> Result<(), ReportError> {
+        self.write(report).await.map_err(|error| ReportError { why: error.to_string() })
+    }
+}
+
+impl Reports {
+    async fn write(&self, report: &Report) -> Result<(), StoreError> {
+        let view = self.gateway.meta().read().await?;
+        let bucket = view.bucket(&report.bucket)?;
+        let why = || StoreError::Unavailable { why: format!("there is no bucket {:?}", report.bucket) };
+        let bucket = bucket.ok_or_else(why)?;
+        let checks = BodyChecks {
+            length_bytes: Some(report.body.len() as u64),
+            checksum: Some((CHECKSUM, None)),
+            ..BodyChecks::default()
+        };
+        let owner = bucket.bucket.owner.clone();
+        let put = PutObjectRequest {
+            bucket: bucket.bucket.id,
+            key: report.key.clone(),
+            headers: ObjectHeaders { content_type: Some(report.content_type.to_owned()), ..ObjectHeaders::default() },
+            conditions: WriteConditions::default(),
+            traits: Traits { acl: acl(&owner, &report.grants), owner, ..Traits::default() },
+            data_key: None,
+            event: self.event(&view, &bucket, &report.key)?,
+            upload: Upload { body: Box::pin(stream::iter([Ok(report.body.clone())])), checks, trailer: None },
+        };
+        self.gateway.put_object(put).await?;
+        Ok(())
+    }
+
+    /// What the object is told as, if to anybody.
+    fn event(&self, view: &MetaView, bucket: &BucketRow, key: &str) -> Result<Option<EventDraft>, StoreError> {
+        if self.targets.is_empty() {
+            return Ok(None);
+        }
+        let document = DocumentKey::Bucket(bucket.bucket.id, BucketDocument::Notification, String::new());
+        let rules = NotificationRules::of(view.document(&document)?.as_ref());
+        let matches = self.targets.known(rules.matching(EventName::ObjectCreatedPut, key));
+        let request_id = format!("{:016X}", self.ambient.random_u128() as u64);
+        let (name, owner) = (bucket.bucket.name.clone(), bucket.bucket.owner.clone());
+        let context = EventContext::of_service(name, owner, request_id, self.host_id.clone());
+        Ok(draft(EventName::ObjectCreatedPut, matches, context))
+    }
+}
+
+/// Others' grants stand beside the owner's. `None` where there are no others, which means the same.
+fn acl(owner: &str, grants: &[LogGrant]) -> Option<Acl> {
+    let others: Vec<Grant> = grants.iter().filter_map(grant).collect();
+    let own = Grant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl };
+    (!others.is_empty()).then(|| Acl { grants: std::iter::once(own).chain(others).collect() })
+}
+
+/// `None` where nobody is known to be meant.
+fn grant(given: &LogGrant) -> Option<Grant> {
+    let grantee = match &given.grantee {
+        LogGrantee::Canonical { id, .. } => Grantee::Account(id.clone()),
+        LogGrantee::Group(uri) if uri.ends_with(ALL_USERS) => Grantee::AllUsers,
+        LogGrantee::Group(uri) if uri.ends_with(AUTHENTICATED_USERS) => Grantee::AuthenticatedUsers,
+        LogGrantee::Group(uri) if uri.ends_with(LOG_DELIVERY) => Grantee::LogDelivery,
+        LogGrantee::Group(_) | LogGrantee::Email(_) => return None,
+    };
+    let permission = match given.permission {
+        LogPermission::FullControl => Permission::FullControl,
+        LogPermission::Read => Permission::Read,
+        LogPermission::Write => Permission::Write,
+    };
+    Some(Grant { grantee, permission })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reports, acl};
+    use crate::actors::events::access_log::{LogGrant, LogGrantee, LogPermission};
+    use crate::actors::events::{Report, ReportStore, Targets};
+    use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+    use crate::actors::gateway::Gateway;
+    use crate::actors::request::test_world::World;
+    use crate::ambient::Ambient;
+    use crate::storage::meta::record::{Grant, Grantee, Permission};
+    use actix::Actor;
+    use bytes::Bytes;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn read_grant(grantee: LogGrantee) -> LogGrant {
+        LogGrant { grantee, permission: LogPermission::Read }
+    }
+
+    #[test]
+    fn grants_stand_beside_the_owners_own() {
+        assert_eq!(acl("owner", &[]), None);
+        assert_eq!(acl("owner", &[read_grant(LogGrantee::Email("a@b".to_owned()))]), None);
+        let group = LogGrantee::Group("http://acs.amazonaws.com/groups/global/AllUsers".to_owned());
+        let found = acl("owner", &[read_grant(group)]).expect("grants");
+        let own = Grant { grantee: Grantee::Account("owner".to_owned()), permission: Permission::FullControl };
+        assert_eq!(found.grants, [own, Grant { grantee: Grantee::AllUsers, permission: Permission::Read }]);
+    }
+
+    #[actix::test]
+    async fn a_report_is_an_object_of_the_buckets_owner() {
+        let world = World::new(2, 1);
+        let limits = AdmissionLimits { bytes: 64 << 20, requests: 10, waiting: 10 };
+        let gateway =
+            Gateway::new(S3Frontend::new(limits, Duration::from_secs(60)).start(), Arc::clone(&world.context));
+        let (targets, ambient) = (Targets::default(), Ambient::system());
+        let reports = Reports { gateway, targets, ambient, host_id: "h".to_owned() };
+        let report = |bucket: &str| Report {
+            bucket: bucket.to_owned(),
+            key: "logs/1".to_owned(),
+            content_type: "text/plain",
+            body: Bytes::from_static(b"one\ntwo\n"),
+            grants: Vec::new(),
+        };
+        reports.put(&report("bucket")).await.expect("put");
+        let view = world.meta.view();
+        let object = view.object(world.bucket, "logs/1").expect("looked up").expect("it stands");
+        let owner = view.bucket("bucket").expect("looked up").expect("a bucket").bucket.owner;
+        assert_eq!((object.manifest.size_bytes, object.traits.owner), (8, owner));
+        assert_eq!(object.manifest.headers.content_type.as_deref(), Some("text/plain"));
+        let absent = reports.put(&report("absent")).await.expect_err("no bucket");
+        assert!(absent.why.contains("absent"), "{absent}");
+    }
+}

@@ -1,0 +1,61 @@
+//! What of a read depends on the object being sealed: how many bytes are stored for it, which of them a range needs, and
+//! how they are opened.
+
+use crate::actors::gateway::{ByteRange, StoreError};
+use crate::storage::meta::record::ObjectVersion;
+use crate::storage::sealing::{CHUNK_BYTES, DataKey, Layout, OpenError, Opener, RunId, Sealing};
+use crate::types::BlobId;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// How many bytes are stored for so many of the client's.
+pub(super) fn stored_bytes(layout: Option<Layout>, plain_bytes: u64) -> u64 {
+    layout.map_or(plain_bytes, |layout| layout.sealed_bytes(plain_bytes))
+}
+
+/// More than the stored bytes that any range of so many of the client's is in.
+pub(super) fn span_bytes_max(layout: Layout, plain_bytes: u64) -> u64 {
+    layout.sealed_bytes(plain_bytes.saturating_add(2 * CHUNK_BYTES as u64))
+}
+
+/// Held to open chunks, whatever the range.
+pub(super) fn opening_bytes_max(layout: Layout) -> u64 {
+    2 * layout.sealed_chunk_bytes() as u64
+}
+
+/// How an object version is sealed, which is known without its key.
+pub(super) fn layout_of(version: &ObjectVersion) -> Result<Option<Layout>, StoreError> {
+    let sealing = version.traits.sealing.as_deref().map(Sealing::decode).transpose();
+    let sealing = sealing.map_err(|error| StoreError::Internal { why: error.to_string() })?;
+    Ok(sealing.map(|sealing| sealing.layout()))
+}
+
+/// For a range of what one blob holds of an object: all of it, or its part of this number.
+pub(super) fn opener(key: &DataKey, part: u16, blob: BlobId, plain_bytes: u64, range: Range<u64>) -> Opener {
+    Opener::new(key.run(RunId::of_blob(part, blob)), plain_bytes, range)
+}
+
+/// A range of bytes that are kept with the metadata; `sealed` is all of them.
+pub(super) fn open_inline(
+    key: &DataKey,
+    sealed: &Bytes,
+    plain_bytes: u64,
+    range: ByteRange,
+) -> Result<Vec<Bytes>, StoreError> {
+    let mut opener = Opener::new(key.run(RunId::INLINE), plain_bytes, range.start..range.end);
+    let Range { start, end } = opener.sealed_range();
+    let bounds = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+    let span = bounds.filter(|(_, end)| *end <= sealed.len()).map(|(start, end)| sealed.slice(start..end));
+    let mut span = span.ok_or_else(|| broken(&OpenError::Truncated { missing_bytes: end }))?;
+    let mut pieces = Vec::new();
+    while let Some(piece) = opener.push(&mut span).map_err(|error| broken(&error))? {
+        pieces.push(piece);
+    }
+    opener.finish().map_err(|error| broken(&error))?;
+    Ok(pieces)
+}
+
+/// The bytes have their checksums: what does not open was sealed under another key, or for another place.
+pub(super) fn broken(error: &OpenError) -> StoreError {
+    StoreError::Internal { why: format!("an object's sealed bytes do not open: {error}") }
+}

@@ -1,0 +1,175 @@
+//! A bucket's lifecycle rules: their stored form, the checks that S3 makes of them, and what they say is due. Nothing here
+//! reads a clock or a table; who asks brings the facts.
+//!
+//! Sources: S3's API reference (`LifecycleRule` and what it holds) and user guide ("Lifecycle configuration elements").
+
+mod check;
+mod decide;
+
+pub use check::{Objection, RuleError};
+pub use decide::{
+    Action, DAY, Expiry, MarkerFacts, NoncurrentFacts, ObjectFacts, UploadFacts, current_object, delete_marker,
+    noncurrent_version, object_expiry, upload, upload_expiry,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A bucket's configuration, in the order in which it was given. A field that this release does not know makes the whole
+/// unreadable: a rule must not be applied in part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    pub rules: Vec<Rule>,
+    pub transition_minimum: TransitionMinimum,
+}
+
+/// S3: the smallest object that transitions by default. Kept to be answered: nothing transitions here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransitionMinimum {
+    #[default]
+    AllStorageClasses128K,
+    VariesByStorageClass,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub id: String,
+    pub enabled: bool,
+    pub scope: Scope,
+    pub expiration: Option<Expiration>,
+    pub noncurrent: Option<NoncurrentExpiration>,
+    /// Of multipart uploads, from their initiation.
+    pub abort_uploads_after_days: Option<u32>,
+}
+
+/// What a rule is about, in the form in which it was given, because it is answered so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// S3's older form, in the rule itself.
+    Prefix(String),
+    Filter(Filter),
+}
+
+/// Holds where all of it holds; without any of it, everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// At most one tag.
+    pub own: Predicates,
+    pub and: Option<Predicates>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predicates {
+    pub prefix: Option<String>,
+    pub tags: Vec<Tag>,
+    /// Exclusive, as is the next.
+    pub larger_than_bytes: Option<u64>,
+    pub smaller_than_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+/// Of current versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expiration {
+    Days(u32),
+    /// Midnight UTC, in seconds since the Unix epoch.
+    Date(i64),
+    /// Whether delete markers go that are the only version left.
+    DeleteMarkers(bool),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoncurrentExpiration {
+    pub days: u32,
+    /// How many of the newest noncurrent versions stay, however old.
+    pub newer_versions_kept: Option<u32>,
+}
+
+/// What a filter looks at.
+#[derive(Clone, Copy, Debug)]
+struct Subject<'a> {
+    key: &'a str,
+    size_bytes: u64,
+    tags: &'a [(String, String)],
+}
+
+impl Rules {
+    /// Whether a rule that is enabled can make versions go.
+    pub fn concern_versions(&self) -> bool {
+        self.enabled().any(|rule| rule.expiration.is_some() || rule.noncurrent.is_some())
+    }
+
+    /// Whether a rule that is enabled can make uploads go.
+    pub fn concern_uploads(&self) -> bool {
+        self.enabled().any(|rule| rule.abort_uploads_after_days.is_some())
+    }
+
+    /// What every key begins with that a rule that is enabled is about.
+    pub fn key_prefix(&self) -> &str {
+        self.enabled().map(|rule| rule.scope.key_prefix()).reduce(shared_start).unwrap_or_default()
+    }
+
+    fn enabled(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(|rule| rule.enabled)
+    }
+}
+
+fn shared_start<'a>(one: &'a str, other: &'a str) -> &'a str {
+    let same = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
+    &one[..one.floor_char_boundary(same)]
+}
+
+impl Scope {
+    /// What every key begins with for which it can hold.
+    fn key_prefix(&self) -> &str {
+        match self {
+            Self::Prefix(prefix) => prefix,
+            Self::Filter(filter) => {
+                let prefixes = filter.parts().filter_map(|part| part.prefix.as_deref());
+                prefixes.max_by_key(|prefix| prefix.len()).unwrap_or_default()
+            }
+        }
+    }
+
+    fn holds(&self, subject: Subject<'_>) -> bool {
+        match self {
+            Self::Prefix(prefix) => subject.key.starts_with(prefix.as_str()),
+            Self::Filter(filter) => filter.parts().all(|part| part.hold(subject)),
+        }
+    }
+}
+
+impl Filter {
+    fn parts(&self) -> impl Iterator<Item = &Predicates> {
+        std::iter::once(&self.own).chain(&self.and)
+    }
+}
+
+impl Predicates {
+    fn count(&self) -> usize {
+        let single = [self.prefix.is_some(), self.larger_than_bytes.is_some(), self.smaller_than_bytes.is_some()];
+        single.into_iter().filter(|given| *given).count() + self.tags.len()
+    }
+
+    fn hold(&self, subject: Subject<'_>) -> bool {
+        let tagged =
+            |wanted: &Tag| subject.tags.iter().any(|(key, value)| *key == wanted.key && *value == wanted.value);
+        self.prefix.as_deref().is_none_or(|prefix| subject.key.starts_with(prefix))
+            && self.larger_than_bytes.is_none_or(|bytes| subject.size_bytes > bytes)
+            && self.smaller_than_bytes.is_none_or(|bytes| subject.size_bytes < bytes)
+            && self.tags.iter().all(tagged)
+    }
+}
+
+#[cfg(test)]
+mod tests;

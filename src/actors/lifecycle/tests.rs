@@ -1,0 +1,480 @@
+//! Sweeps over the state machine in memory: what is due goes, and nothing else does.
+
+use super::progress::Progress;
+use super::rules::{Expiration, Filter, NoncurrentExpiration, Predicates, Rule, Rules, Scope, TransitionMinimum};
+use super::{LifecycleContext, LifecycleOptions, Sweeping, Swept};
+use crate::actors::consensus::MetaError;
+use crate::actors::documents;
+use crate::actors::drives::test_host::{Seeded, SetClock, TableMetadata, set_clock};
+use crate::actors::drives::{Inline, UserLoad};
+use crate::actors::events::{EventSink, Message, SinkFault, Target, Targets};
+use crate::actors::request::Metadata;
+use crate::ambient::Ambient;
+use crate::storage::meta::command::{
+    Change, CreateUpload, DeleteConditions, DeleteVersion, PutObject, PutVersion, Reply, WriteConditions,
+};
+use crate::storage::meta::record::{
+    Body, BucketDocument, DocumentKey, DocumentWrite, ETag, Expect, Manifest, ObjectHeaders, ObjectVersion, Pick,
+    Traits, UploadRow, VersionRow, Versioning,
+};
+use crate::storage::meta::view::{ListQuery, Listed, MetaView};
+use crate::types::{BucketId, ManifestId, UnixMs, UploadId};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// So short that moments are not rounded to midnights.
+const DAY: Duration = Duration::from_secs(60);
+const STEPS_MAX: usize = 1000;
+
+/// The metadata of one host, which may lead; and what somebody does just before something is deleted.
+#[derive(Debug)]
+struct Leader {
+    metadata: Arc<TableMetadata>,
+    leads: AtomicBool,
+    meanwhile: Mutex<Option<Change>>,
+}
+
+#[async_trait::async_trait]
+impl Metadata for Leader {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        let meanwhile = match change {
+            Change::DeleteVersions { .. } => self.meanwhile.lock().expect("no panic while it is held").take(),
+            _ => None,
+        };
+        if let Some(meanwhile) = meanwhile {
+            self.metadata.propose(meanwhile).await?;
+        }
+        self.metadata.propose(change).await
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        self.metadata.read().await
+    }
+
+    fn is_leader(&self) -> bool {
+        self.leads.load(Ordering::SeqCst)
+    }
+}
+
+/// Nobody is told in these tests: events stay in the queue.
+#[derive(Debug)]
+struct Deaf;
+
+#[async_trait::async_trait]
+impl EventSink for Deaf {
+    async fn send(&self, _: &Message) -> Result<(), SinkFault> {
+        Ok(())
+    }
+}
+
+struct Store {
+    metadata: Arc<TableMetadata>,
+    leader: Arc<Leader>,
+    clock: Arc<SetClock>,
+    entropy: Arc<Seeded>,
+    bucket: BucketId,
+}
+
+impl Store {
+    async fn new(rules: Vec<Rule>) -> Self {
+        let clock = set_clock();
+        let metadata = Arc::new(TableMetadata::new(Arc::clone(&clock)));
+        let bucket = metadata.bucket().await;
+        let leader =
+            Leader { metadata: Arc::clone(&metadata), leads: AtomicBool::new(true), meanwhile: Mutex::default() };
+        let store = Self { metadata, leader: Arc::new(leader), clock, entropy: Arc::new(Seeded::new(1)), bucket };
+        if !rules.is_empty() {
+            let rules = Rules { rules, transition_minimum: TransitionMinimum::default() };
+            store.document(BucketDocument::Lifecycle, documents::encode(&rules).expect("rules")).await;
+        }
+        store
+    }
+
+    async fn versioned(rules: Vec<Rule>) -> Self {
+        let store = Self::new(rules).await;
+        store.version(Versioning::Enabled).await;
+        store
+    }
+
+    fn sweeping(&self, page: usize) -> Sweeping {
+        let target = Target { sink: Arc::new(Deaf), queue_limit: 100 };
+        let context = LifecycleContext {
+            metadata: Arc::clone(&self.leader) as _,
+            threads: Arc::new(Inline),
+            ambient: Ambient { clock: Arc::clone(&self.clock) as _, entropy: Arc::clone(&self.entropy) as _ },
+            load: UserLoad::default(),
+            targets: Targets::new([("HOOK".to_owned(), target)]),
+            host_id: "host".to_owned(),
+        };
+        let options = LifecycleOptions { day: DAY, page, save_every: Duration::ZERO, ..LifecycleOptions::default() };
+        Sweeping::new(context, options)
+    }
+
+    /// Passes so much time, and sweeps from a bucket's beginning to its end; how much went.
+    async fn sweep_after(&self, days: f32, page: usize) -> usize {
+        self.clock.forward(DAY.mul_f32(days));
+        sweep(&mut self.sweeping(page)).await
+    }
+
+    async fn change(&self, change: Change) -> Reply {
+        match self.metadata.propose(change).await.expect("decided") {
+            Reply::Refused(refusal) => panic!("refused: {refusal}"),
+            reply => reply,
+        }
+    }
+
+    async fn document(&self, kind: BucketDocument, value: impl Into<bytes::Bytes>) {
+        let key = DocumentKey::Bucket(self.bucket, kind, String::new());
+        let write = DocumentWrite { key, expect: Expect::Any, value: Some(value.into()) };
+        self.change(Change::WriteDocuments(vec![write])).await;
+    }
+
+    async fn version(&self, versioning: Versioning) {
+        let versioning = Some(versioning);
+        self.change(Change::SetBucket { bucket: self.bucket, versioning, lock: false, quota: None }).await;
+    }
+
+    fn put_change(&self, key: &str, traits: Traits) -> Change {
+        let manifest = Manifest {
+            id: ManifestId(u128::from(self.entropy.next())),
+            size_bytes: 0,
+            etag: ETag { md5: [0; 16], parts: None },
+            modified: UnixMs(0),
+            headers: ObjectHeaders::default(),
+            checksum: None,
+            body: Body::Empty,
+        };
+        let (bucket, key, conditions) = (self.bucket, key.to_owned(), WriteConditions::default());
+        let put = PutObject { bucket, key, manifest, inline: None, conditions, missing: Vec::new() };
+        Change::PutVersion(Box::new(PutVersion { put, traits, event: None }))
+    }
+
+    async fn put(&self, key: &str) -> ObjectVersion {
+        self.put_with(key, Traits::default()).await
+    }
+
+    async fn put_with(&self, key: &str, traits: Traits) -> ObjectVersion {
+        match self.change(self.put_change(key, traits)).await {
+            Reply::VersionPut { object } => *object,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn delete_change(&self, key: &str) -> Change {
+        let delete = DeleteVersion {
+            key: key.to_owned(),
+            pick: Pick::Current,
+            conditions: DeleteConditions::default(),
+            owner: String::new(),
+            salt: self.entropy.next(),
+            bypass_governance: false,
+            event: None,
+        };
+        Change::DeleteVersions { bucket: self.bucket, deletes: vec![delete] }
+    }
+
+    async fn delete(&self, key: &str) {
+        self.change(self.delete_change(key)).await;
+    }
+
+    async fn begin_upload(&self, key: &str, id: u128) {
+        let create = CreateUpload {
+            bucket: self.bucket,
+            key: key.to_owned(),
+            id: UploadId(id),
+            owner: String::new(),
+            headers: ObjectHeaders::default(),
+            checksum: None,
+        };
+        self.change(Change::CreateUpload(Box::new(create))).await;
+    }
+
+    async fn view(&self) -> MetaView {
+        self.metadata.read().await.expect("tables in memory")
+    }
+
+    /// Every version, newest first within each key; `-` before a delete marker's key.
+    async fn left(&self) -> Vec<String> {
+        let query = ListQuery { limit: 1000, ..ListQuery::default() };
+        let page = self.view().await.list_versions(self.bucket, &query, None).expect("listed");
+        let shown = |entry: Listed<crate::storage::meta::view::ListedVersion>| match entry {
+            Listed::Item { key, record } if matches!(record.row, VersionRow::DeleteMarker(_)) => format!("-{key}"),
+            Listed::Item { key, .. } | Listed::CommonPrefix(key) => key,
+        };
+        page.entries.into_iter().map(shown).collect()
+    }
+
+    async fn uploads_left(&self) -> Vec<UploadId> {
+        let query = ListQuery { limit: 1000, ..ListQuery::default() };
+        let page = self.view().await.list_uploads(self.bucket, &query, None).expect("listed");
+        let id = |entry: Listed<UploadRow>| match entry {
+            Listed::Item { record, .. } => record.upload.id,
+            Listed::CommonPrefix(_) => panic!("nothing was asked for by delimiter"),
+        };
+        page.entries.into_iter().map(id).collect()
+    }
+
+    async fn events(&self) -> Vec<(String, String)> {
+        let rows = self.view().await.events("HOOK", 0, 1000).expect("events");
+        rows.into_iter().map(|row| (row.draft.name, row.key)).collect()
+    }
+}
+
+/// To the end of a sweep; how much went.
+async fn sweep(sweeping: &mut Sweeping) -> usize {
+    let mut total = 0;
+    for _ in 0..STEPS_MAX {
+        match sweeping.advance().await.expect("a step") {
+            Swept::Page { gone } => total += gone,
+            Swept::End => return total,
+            other => panic!("a sweep is due: {other:?}"),
+        }
+    }
+    panic!("the sweep does not come to an end");
+}
+
+fn rule(prefix: &str) -> Rule {
+    let own = Predicates { prefix: Some(prefix.to_owned()), ..Predicates::default() };
+    Rule {
+        id: "r".to_owned(),
+        enabled: true,
+        scope: Scope::Filter(Filter { own, and: None }),
+        expiration: None,
+        noncurrent: None,
+        abort_uploads_after_days: None,
+    }
+}
+
+fn expiring(prefix: &str, days: u32) -> Rule {
+    Rule { expiration: Some(Expiration::Days(days)), ..rule(prefix) }
+}
+
+fn noncurrent(days: u32, newer_versions_kept: Option<u32>) -> Rule {
+    Rule { noncurrent: Some(NoncurrentExpiration { days, newer_versions_kept }), ..rule("") }
+}
+
+fn without_lone_markers() -> Rule {
+    Rule { expiration: Some(Expiration::DeleteMarkers(true)), ..rule("") }
+}
+
+#[actix::test]
+async fn what_is_old_enough_goes_and_all_else_stays() {
+    let store = Store::new(vec![expiring("logs/", 2), expiring("tmp/", 1)]).await;
+    for key in ["a", "logs/1", "logs/2", "logs/3", "tmp/1", "z"] {
+        store.put(key).await;
+    }
+    assert_eq!(store.sweep_after(0.9, 2).await, 0);
+    assert_eq!(store.sweep_after(0.2, 2).await, 1);
+    store.put("logs/2").await;
+    assert_eq!(store.sweep_after(1.0, 2).await, 2);
+    assert_eq!(store.left().await, ["a", "logs/2", "z"]);
+}
+
+#[actix::test]
+async fn in_the_end_versions_and_the_markers_over_them_are_gone() {
+    let rules = || vec![expiring("", 1), noncurrent(1, None), without_lone_markers()];
+    for page in [1, 2, 3, 100] {
+        let store = Store::versioned(rules()).await;
+        for key in ["k", "k", "l"] {
+            store.put(key).await;
+        }
+        store.delete("l").await;
+        assert_eq!(store.sweep_after(1.0, page).await, 3, "an old version of each, and the current one is hidden");
+        assert_eq!(store.left().await, ["-k", "k", "-l"], "what was hidden is noncurrent since then");
+        store.sweep_after(1.0, page).await;
+        store.sweep_after(1.0, page).await;
+        assert!(store.left().await.is_empty(), "{page}: {:?}", store.left().await);
+    }
+}
+
+#[actix::test]
+async fn some_newer_old_versions_are_kept_wherever_pages_end() {
+    for page in [1, 2, 3, 4, 100] {
+        let store = Store::versioned(vec![noncurrent(1, Some(2))]).await;
+        let mut versions = Vec::new();
+        for _ in 0..6 {
+            versions.push(store.put("k").await.version);
+        }
+        store.put("l").await;
+        assert_eq!(store.sweep_after(1.5, page).await, 3, "{page}");
+        assert_eq!(store.left().await, ["k", "k", "k", "l"]);
+        let kept = store.view().await.version(store.bucket, "k", versions[3].pick()).expect("looked up");
+        assert!(kept.is_some(), "the newest of the old ones");
+    }
+}
+
+#[actix::test]
+async fn a_version_is_old_since_the_next_one_was_made() {
+    let store = Store::versioned(vec![noncurrent(2, None)]).await;
+    store.put("k").await;
+    store.clock.forward(5 * DAY);
+    store.put("k").await;
+    assert_eq!(store.sweep_after(1.0, 10).await, 0);
+    assert_eq!(store.sweep_after(1.0, 10).await, 1);
+}
+
+#[actix::test]
+async fn a_marker_goes_when_nothing_is_left_for_it_to_hide() {
+    for page in [1, 10] {
+        let store = Store::versioned(vec![without_lone_markers()]).await;
+        store.put("kept").await;
+        for key in ["kept", "lone", "zz"] {
+            store.delete(key).await;
+        }
+        assert_eq!(store.sweep_after(0.1, page).await, 2, "{page}");
+        assert_eq!(store.left().await, ["-kept", "kept"]);
+    }
+}
+
+#[actix::test]
+async fn what_is_locked_stays_until_it_is_not() {
+    let store = Store::versioned(vec![noncurrent(1, None)]).await;
+    store.change(Change::SetBucket { bucket: store.bucket, versioning: None, lock: true, quota: None }).await;
+    store.put_with("k", Traits { legal_hold: Some(true), ..Traits::default() }).await;
+    store.put("k").await;
+    store.put("k").await;
+    assert_eq!(store.sweep_after(2.0, 10).await, 1);
+    assert_eq!(store.left().await, ["k", "k"]);
+    assert_eq!(store.sweep_after(2.0, 10).await, 0);
+}
+
+#[actix::test]
+async fn uploads_that_nobody_completes_are_aborted() {
+    for page in [1, 2, 100] {
+        let store = Store::new(vec![Rule { abort_uploads_after_days: Some(1), ..rule("a/") }]).await;
+        for (key, id) in [("a/1", 1), ("a/1", 2), ("a/1", 3), ("a/2", 4), ("b", 5)] {
+            store.begin_upload(key, id).await;
+        }
+        store.clock.forward(DAY);
+        store.begin_upload("a/1", 6).await;
+        assert_eq!(store.sweep_after(0.5, page).await, 4, "{page}");
+        assert_eq!(store.uploads_left().await, [UploadId(6), UploadId(5)]);
+    }
+}
+
+#[actix::test]
+async fn what_was_written_since_it_was_seen_stays() {
+    let store = Store::new(vec![expiring("", 1)]).await;
+    store.put("k").await;
+    *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(store.put_change("k", Traits::default()));
+    assert_eq!(store.sweep_after(1.0, 10).await, 0);
+    assert_eq!(store.left().await, ["k"]);
+}
+
+#[actix::test]
+async fn a_null_version_that_replaced_what_was_due_stays() {
+    let store = Store::versioned(vec![noncurrent(1, None)]).await;
+    store.version(Versioning::Suspended).await;
+    store.put("k").await;
+    store.version(Versioning::Enabled).await;
+    store.put("k").await;
+    store.version(Versioning::Suspended).await;
+    *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(store.put_change("k", Traits::default()));
+    assert_eq!(store.sweep_after(1.0, 10).await, 0);
+    let current = store.view().await.object(store.bucket, "k").expect("looked up").expect("it stands");
+    assert!(current.version.null);
+    store.delete("k").await;
+    assert_eq!(store.left().await, ["-k", "k"], "a null marker over a version with a name");
+    store.put("other").await;
+}
+
+#[actix::test]
+async fn a_null_marker_under_newer_versions_goes_only_while_no_delete_makes_another() {
+    let store = Store::versioned(vec![noncurrent(1, None)]).await;
+    store.version(Versioning::Suspended).await;
+    store.delete("k").await;
+    store.version(Versioning::Enabled).await;
+    store.put("k").await;
+    store.version(Versioning::Suspended).await;
+    assert_eq!(store.sweep_after(1.0, 10).await, 0);
+    store.version(Versioning::Enabled).await;
+    assert_eq!(store.sweep_after(1.0, 10).await, 1);
+    assert_eq!(store.left().await, ["k"]);
+}
+
+#[actix::test]
+async fn who_leads_next_goes_on_where_the_last_one_was() {
+    let store = Store::new(vec![expiring("", 1), Rule { abort_uploads_after_days: Some(1), ..rule("") }]).await;
+    for key in ["b", "c", "d", "e"] {
+        store.put(key).await;
+    }
+    store.begin_upload("u", 1).await;
+    store.clock.forward(DAY);
+    let mut first = store.sweeping(1);
+    while store.left().await.len() > 2 {
+        first.advance().await.expect("a step");
+    }
+    let row = store.view().await.document(&Progress::key()).expect("looked up");
+    let place = Progress::of(row.as_ref()).and_then(|progress| progress.at).expect("it is not at its end");
+    assert_eq!((place.bucket.as_str(), place.after.as_deref()), ("bucket", Some("b")));
+    store.put("a").await;
+    store.clock.forward(DAY);
+    let mut next = store.sweeping(10);
+    assert_eq!(sweep(&mut next).await, 3, "two objects and the upload");
+    assert_eq!(store.left().await, ["a"], "the sweep had passed it");
+    assert_eq!(sweep(&mut next).await, 1);
+}
+
+#[actix::test]
+async fn a_place_in_a_bucket_that_is_gone_is_passed_over() {
+    let store = Store::new(vec![expiring("", 1)]).await;
+    store.put("a").await;
+    store.put("b").await;
+    let mut first = store.sweeping(1);
+    store.clock.forward(DAY);
+    while store.left().await.len() > 1 {
+        first.advance().await.expect("a step");
+    }
+    store.delete("b").await;
+    store.change(Change::DeleteBucket { name: "bucket".to_owned() }).await;
+    assert_eq!(sweep(&mut store.sweeping(1)).await, 0);
+    assert_eq!(sweep(&mut first).await, 0);
+}
+
+#[actix::test]
+async fn a_sweep_begins_when_it_is_due_and_on_the_leaders_host() {
+    let store = Store::new(vec![expiring("", 1)]).await;
+    let mut sweeping = store.sweeping(10);
+    store.leader.leads.store(false, Ordering::SeqCst);
+    assert_eq!(sweeping.advance().await.expect("a step"), Swept::Elsewhere);
+    store.leader.leads.store(true, Ordering::SeqCst);
+    assert_eq!(sweep(&mut sweeping).await, 0);
+    assert_eq!(sweeping.advance().await.expect("a step"), Swept::Resting(DAY / 24));
+    let next = store.sweeping(10).advance().await.expect("a step");
+    assert_eq!(next, Swept::Resting(DAY / 24), "whoever leads next knows of the last sweep");
+    store.clock.forward(DAY / 24);
+    assert_eq!(sweep(&mut sweeping).await, 0);
+}
+
+#[actix::test]
+async fn a_store_without_rules_keeps_nothing_of_its_sweeps() {
+    let store = Store::new(vec![]).await;
+    store.put("k").await;
+    assert_eq!(store.sweep_after(1.0, 10).await, 0);
+    assert_eq!(store.view().await.counts().expect("counts").documents, 0);
+    store.document(BucketDocument::Lifecycle, b"\x01{\"rules\":7}".as_slice()).await;
+    assert_eq!(store.sweep_after(1.0, 10).await, 0);
+    assert_eq!(store.left().await, ["k"], "rules that are not understood");
+}
+
+#[actix::test]
+async fn what_expires_is_told_to_those_who_asked() {
+    let store = Store::new(vec![expiring("", 1), noncurrent(1, None)]).await;
+    let rules = concat!(
+        "\u{1}",
+        r#"{"rules":[{"id":"r","kind":"Queue","target":"arn:sherd:sqs:::HOOK:webhook","#,
+        r#""events":["s3:LifecycleExpiration:*"],"filters":[{"Prefix":"told/"}]}]}"#
+    );
+    store.document(BucketDocument::Notification, rules).await;
+    store.put("silent").await;
+    store.put("told/1").await;
+    store.sweep_after(1.0, 10).await;
+    store.version(Versioning::Enabled).await;
+    store.put("told/2").await;
+    store.sweep_after(1.0, 10).await;
+    store.sweep_after(1.0, 10).await;
+    let (deleted, marked) = ("LifecycleExpiration:Delete", "LifecycleExpiration:DeleteMarkerCreated");
+    let expected = [(deleted, "told/1"), (marked, "told/2"), (deleted, "told/2")];
+    assert_eq!(store.events().await[..3], expected.map(|(name, key)| (name.to_owned(), key.to_owned())));
+}

@@ -1,0 +1,488 @@
+//! `Lifecycle`: goes through all buckets that have lifecycle rules, a page at a time, and removes what is due. Owns the
+//! place to which the sweep under way has come, which the metadata keeps as well, so that whoever leads next goes on.
+//!
+//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
+//! leads the metadata's group and rests on others. A bucket's rules and settings are looked up with each page. What
+//! goes is named exactly, so that what was written since it was seen stays. It waits longer between pages while users
+//! ask.
+
+use super::progress::{Phase, Place, Progress};
+use super::rules::{DAY, Rules};
+use super::scan::{Due, Judge, VersionScan, What};
+use crate::actors::documents;
+use crate::actors::drives::{Blocking, UserLoad, off_thread};
+use crate::actors::events::{EventContext, EventName, NotificationRules, Targets, draft};
+use crate::actors::request::Metadata;
+use crate::actors::upkeep::{Background, Chore, UpkeepError};
+use crate::ambient::Ambient;
+use crate::limits::{BUCKETS_LOOKED_AT, LIFECYCLE_ABORTS_AT_ONCE, LIFECYCLE_PAGE};
+use crate::metrics;
+use crate::storage::kv::KvResult;
+use crate::storage::meta::command::{Change, DeleteEvents, DeleteVersion, Deletion, Refusal, Reply};
+use crate::storage::meta::record::{BucketDocument, BucketRow, DocumentKey, EventDraft, UploadRow, Version};
+use crate::storage::meta::view::{ListPage, ListQuery, Listed, MetaView, VersionsPage};
+use crate::types::{BucketId, UnixMs, UploadId};
+use futures::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The actor that sweeps.
+pub type Lifecycle = Background<Sweeping>;
+
+/// A sweep begins this often within a day, at most.
+const SWEEPS_A_DAY: u32 = 24;
+const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug)]
+pub struct LifecycleOptions {
+    /// What counts as a day.
+    pub day: Duration,
+    /// Versions, or uploads, looked at in one step.
+    pub page: usize,
+    /// Between pages, while users ask for nothing and while they do.
+    pub pause: Duration,
+    pub busy_pause: Duration,
+    /// Between looks at whether a sweep is due, at most.
+    pub idle: Duration,
+    /// How far a sweep has come is kept this often.
+    pub save_every: Duration,
+}
+
+impl Default for LifecycleOptions {
+    fn default() -> Self {
+        Self {
+            day: DAY,
+            page: LIFECYCLE_PAGE,
+            pause: Duration::from_millis(20),
+            busy_pause: Duration::from_millis(200),
+            idle: Duration::from_secs(1),
+            save_every: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the worker reaches.
+#[derive(Clone, Debug)]
+pub struct LifecycleContext {
+    pub metadata: Arc<dyn Metadata>,
+    pub threads: Arc<dyn Blocking>,
+    pub ambient: Ambient,
+    pub load: UserLoad,
+    /// Who can be told of what expires, and by which host they are.
+    pub targets: Targets,
+    pub host_id: String,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// Another host sweeps.
+    Elsewhere,
+    /// The next sweep is due after this time.
+    Resting(Duration),
+    /// Something was looked at, and so much of it went.
+    Page { gone: usize },
+    /// A sweep has come to its end.
+    End,
+}
+
+#[derive(Debug)]
+pub struct Sweeping {
+    context: LifecycleContext,
+    options: LifecycleOptions,
+    /// While this host leads.
+    leading: Option<Leading>,
+}
+
+#[derive(Debug)]
+struct Leading {
+    /// The beginning of the last sweep.
+    began: Option<UnixMs>,
+    sweep: Option<Sweep>,
+}
+
+#[derive(Debug)]
+struct Sweep {
+    began: UnixMs,
+    /// Buckets through this one are done.
+    passed: Option<String>,
+    at: Option<InBucket>,
+    /// Whether any bucket has rules: how far it has come is worth keeping.
+    has_met_rules: bool,
+    /// When that was last kept.
+    saved: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct InBucket {
+    id: BucketId,
+    name: String,
+    phase: Phase,
+    /// Keys through this one are done.
+    through: Option<String>,
+    /// Where the next page begins: some of a key may be done, and not all.
+    after: Option<String>,
+    after_version: Option<Version>,
+    after_upload: Option<UploadId>,
+    scan: VersionScan,
+}
+
+/// A bucket as it is when a page of it is looked up.
+struct Looked {
+    row: BucketRow,
+    rules: Rules,
+    events: NotificationRules,
+    page: Page,
+}
+
+enum Page {
+    Versions(VersionsPage),
+    Uploads(ListPage<UploadRow>),
+    /// No rule is about what this phase looks at.
+    Nothing,
+}
+
+/// Which bucket is next.
+enum Next {
+    In(BucketId, String),
+    /// None of those through this one has rules.
+    After(String),
+    None,
+}
+
+impl Sweep {
+    fn begin(began: UnixMs, now: Duration) -> Self {
+        Self { began, passed: None, at: None, has_met_rules: false, saved: now }
+    }
+
+    fn progress(&self) -> Progress {
+        let place = |at: &InBucket| Place { bucket: at.name.clone(), phase: at.phase, after: at.through.clone() };
+        Progress { began: self.began, at: self.at.as_ref().map(place) }
+    }
+
+    /// The bucket at hand is done.
+    fn leave(&mut self) {
+        self.passed = self.at.take().map(|at| at.name).or(self.passed.take());
+    }
+}
+
+impl InBucket {
+    fn at(id: BucketId, place: Place) -> Self {
+        let Place { bucket, phase, after } = place;
+        let (through, scan) = (after.clone(), VersionScan::after(after.clone()));
+        Self { id, name: bucket, phase, through, after, after_version: None, after_upload: None, scan }
+    }
+
+    fn begin(id: BucketId, name: String) -> Self {
+        Self::at(id, Place { bucket: name, phase: Phase::default(), after: None })
+    }
+}
+
+impl Sweeping {
+    pub fn new(context: LifecycleContext, options: LifecycleOptions) -> Self {
+        // Each series begins at 0: a rise shows only from a value that was there.
+        What::ALL.iter().for_each(|what| count(*what, 0));
+        metrics::LIFECYCLE_SWEEPS.with_label_values::<&str>(&[]).inc_by(0);
+        Self { context, options, leading: None }
+    }
+
+    /// Deals with one page, or finds that nothing is to be done.
+    pub async fn advance(&mut self) -> Result<Swept, UpkeepError> {
+        if !self.context.metadata.is_leader() {
+            self.leading = None;
+            return Ok(Swept::Elsewhere);
+        }
+        let mut leading = match self.leading.take() {
+            Some(leading) => leading,
+            None => self.take_up().await?,
+        };
+        let swept = self.go_on(&mut leading).await;
+        self.leading = Some(leading);
+        swept
+    }
+
+    /// Where whoever led before has come to.
+    async fn take_up(&self) -> Result<Leading, UpkeepError> {
+        let now = self.context.ambient.clock.monotonic();
+        let look_up = self.look_up(|view| {
+            let progress = Progress::of(view.document(&Progress::key())?.as_ref());
+            let place = progress.as_ref().and_then(|progress| progress.at.as_ref());
+            let bucket = place.map(|place| view.bucket(&place.bucket)).transpose()?.flatten();
+            Ok((progress, bucket.map(|row| row.bucket.id)))
+        });
+        let (progress, bucket) = look_up.await?;
+        let Some(Progress { began, at }) = progress else { return Ok(Leading { began: None, sweep: None }) };
+        let sweep = at.map(|place| {
+            let sweep = Sweep { has_met_rules: true, ..Sweep::begin(began, now) };
+            match bucket {
+                Some(id) => Sweep { at: Some(InBucket::at(id, place)), ..sweep },
+                None => Sweep { passed: Some(place.bucket), ..sweep },
+            }
+        });
+        Ok(Leading { began: Some(began), sweep })
+    }
+
+    async fn go_on(&self, leading: &mut Leading) -> Result<Swept, UpkeepError> {
+        let clock = &self.context.ambient.clock;
+        let Some(sweep) = &mut leading.sweep else {
+            let left = self.left_until_due(leading.began, clock.unix_ms());
+            if left.is_zero() {
+                leading.began = Some(clock.unix_ms());
+                leading.sweep = Some(Sweep::begin(clock.unix_ms(), clock.monotonic()));
+                return Ok(Swept::Page { gone: 0 });
+            }
+            return Ok(Swept::Resting(left));
+        };
+        if sweep.at.is_some() {
+            let gone = self.page(sweep).await?;
+            self.save_now_and_then(sweep).await?;
+            return Ok(Swept::Page { gone });
+        }
+        match self.next_bucket(sweep.passed.clone()).await? {
+            Next::In(id, name) => {
+                sweep.at = Some(InBucket::begin(id, name));
+                sweep.has_met_rules = true;
+                Ok(Swept::Page { gone: 0 })
+            }
+            Next::After(name) => {
+                sweep.passed = Some(name);
+                Ok(Swept::Page { gone: 0 })
+            }
+            Next::None => {
+                if sweep.has_met_rules {
+                    self.save(&sweep.progress()).await?;
+                }
+                leading.sweep = None;
+                metrics::LIFECYCLE_SWEEPS.with_label_values::<&str>(&[]).inc();
+                Ok(Swept::End)
+            }
+        }
+    }
+
+    fn left_until_due(&self, began: Option<UnixMs>, now: UnixMs) -> Duration {
+        let every = (self.options.day / SWEEPS_A_DAY).max(SWEEP_EVERY_MIN);
+        // Where the clock was set back, the last sweep may have begun in the future.
+        let since = began.and_then(|began| now.0.checked_sub(began.0)).map(Duration::from_millis);
+        since.map_or(Duration::ZERO, |since| every.saturating_sub(since))
+    }
+
+    async fn next_bucket(&self, passed: Option<String>) -> Result<Next, UpkeepError> {
+        self.look_up(move |view| {
+            let (rows, more) = view.buckets("", passed.as_deref(), BUCKETS_LOOKED_AT)?;
+            let mut last = None;
+            for BucketRow { bucket, .. } in rows {
+                if view.document(&document_of(bucket.id, BucketDocument::Lifecycle))?.is_some() {
+                    return Ok(Next::In(bucket.id, bucket.name));
+                }
+                last = Some(bucket.name);
+            }
+            Ok(last.filter(|_| more).map_or(Next::None, Next::After))
+        })
+        .await
+    }
+
+    /// A page of the bucket at hand; how much of it went. Only when that is decided, the page after it is next.
+    async fn page(&self, sweep: &mut Sweep) -> Result<usize, UpkeepError> {
+        let Some(mut at) = sweep.at.clone() else { return Ok(0) };
+        let (from, limit) = (at.clone(), self.options.page);
+        let Some(looked) = self.look_up(move |view| look(view, &from, limit)).await? else {
+            sweep.leave();
+            return Ok(0);
+        };
+        let (gone, is_done) = match &looked.page {
+            Page::Versions(page) => (self.versions(&mut at, &looked, page).await?, false),
+            Page::Uploads(page) => (self.uploads(&mut at, &looked, page).await?, !page.more),
+            Page::Nothing if at.phase == Phase::Uploads => (0, true),
+            Page::Nothing => {
+                at = to_uploads(at);
+                (0, false)
+            }
+        };
+        sweep.at = Some(at);
+        if is_done {
+            sweep.leave();
+        }
+        Ok(gone)
+    }
+
+    async fn versions(&self, at: &mut InBucket, looked: &Looked, page: &VersionsPage) -> Result<usize, UpkeepError> {
+        let judge = self.judge(looked);
+        let mut due = Vec::new();
+        for entry in &page.entries {
+            if let Listed::Item { key, record } = entry {
+                at.scan.see(judge, key, &record.row, &mut due);
+            }
+        }
+        if page.more {
+            at.through = at.scan.through().map(str::to_owned);
+            (at.after, at.after_version) = (page.next_after.clone(), page.next_version);
+        } else {
+            at.scan.end(judge, &mut due);
+            *at = to_uploads(at.clone());
+        }
+        self.delete(looked, due).await
+    }
+
+    async fn delete(&self, looked: &Looked, due: Vec<Due>) -> Result<usize, UpkeepError> {
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let what: Vec<What> = due.iter().map(|due| due.what).collect();
+        let request_id = format!("{:016X}", self.context.ambient.random_u128() as u64);
+        let deletes = due.into_iter().map(|due| self.deletion(looked, due, &request_id)).collect();
+        let change = Change::DeleteVersions { bucket: looked.row.bucket.id, deletes };
+        let outcomes = match self.context.metadata.propose(change).await? {
+            Reply::VersionsDeleted(outcomes) => outcomes,
+            other => {
+                tracing::debug!(bucket = %looked.row.bucket.name, ?other, "nothing of a bucket expires");
+                return Ok(0);
+            }
+        };
+        let went = |outcome: &Result<Deletion, Refusal>| outcome.is_ok_and(|deletion| deletion.existed);
+        let gone: Vec<What> =
+            what.into_iter().zip(&outcomes).filter(|(_, one)| went(one)).map(|(one, _)| one).collect();
+        gone.iter().for_each(|what| count(*what, 1));
+        Ok(gone.len())
+    }
+
+    fn deletion(&self, looked: &Looked, due: Due, request_id: &str) -> DeleteVersion {
+        let deleted = self.draft(EventName::LifecycleExpirationDelete, &due.key, looked, request_id);
+        let marker = EventName::LifecycleExpirationDeleteMarkerCreated;
+        let marked = match due.what {
+            What::Object => self.draft(marker, &due.key, looked, request_id),
+            What::Version | What::Marker | What::Upload => None,
+        };
+        let event = (deleted.is_some() || marked.is_some()).then_some(DeleteEvents { deleted, marked });
+        let Due { what: _, key, pick, conditions } = due;
+        let salt = self.context.ambient.random_u128() as u64;
+        DeleteVersion { key, pick, conditions, owner: String::new(), salt, bypass_governance: false, event }
+    }
+
+    /// What the change is to be told as, if to anybody.
+    fn draft(&self, event: EventName, key: &str, looked: &Looked, request_id: &str) -> Option<EventDraft> {
+        let matches = self.context.targets.known(looked.events.matching(event, key));
+        if matches.is_empty() {
+            return None;
+        }
+        let (bucket, host_id) = (looked.row.bucket.clone(), self.context.host_id.clone());
+        draft(event, matches, EventContext::of_service(bucket.name, bucket.owner, request_id.to_owned(), host_id))
+    }
+
+    async fn uploads(
+        &self,
+        at: &mut InBucket,
+        looked: &Looked,
+        page: &ListPage<UploadRow>,
+    ) -> Result<usize, UpkeepError> {
+        let judge = self.judge(looked);
+        let listed = page.entries.iter().filter_map(|entry| match entry {
+            Listed::Item { record, .. } => Some(&record.upload),
+            Listed::CommonPrefix(_) => None,
+        });
+        let due: Vec<_> = listed.clone().filter(|upload| judge.upload(upload)).collect();
+        let mut gone = 0;
+        for some in due.chunks(LIFECYCLE_ABORTS_AT_ONCE) {
+            let aborts = some.iter().map(|upload| {
+                let (bucket, key, upload) = (looked.row.bucket.id, upload.key.clone(), upload.id);
+                self.context.metadata.propose(Change::AbortUpload { bucket, key, upload })
+            });
+            for reply in join_all(aborts).await {
+                // One that was completed meanwhile is no upload any more.
+                if reply? == Reply::Done {
+                    count(What::Upload, 1);
+                    gone += 1;
+                }
+            }
+        }
+        let last = listed.clone().last();
+        let before = listed.filter(|upload| last.is_some_and(|last| last.key != upload.key)).last();
+        at.through = before.map(|upload| upload.key.clone()).or(at.through.take());
+        (at.after, at.after_upload) = (page.next_after.clone(), last.map(|upload| upload.id));
+        Ok(gone)
+    }
+
+    fn judge<'a>(&self, looked: &'a Looked) -> Judge<'a> {
+        Judge {
+            rules: &looked.rules,
+            versioning: looked.row.settings.versioning,
+            now: self.context.ambient.clock.unix_ms(),
+            day: self.options.day,
+        }
+    }
+
+    async fn save_now_and_then(&self, sweep: &mut Sweep) -> Result<(), UpkeepError> {
+        let now = self.context.ambient.clock.monotonic();
+        if sweep.at.is_some() && now.saturating_sub(sweep.saved) >= self.options.save_every {
+            self.save(&sweep.progress()).await?;
+            sweep.saved = now;
+        }
+        Ok(())
+    }
+
+    async fn save(&self, progress: &Progress) -> Result<(), UpkeepError> {
+        let write = progress.write().expect("numbers and text are JSON");
+        self.context.metadata.propose(Change::WriteDocuments(vec![write])).await?;
+        Ok(())
+    }
+
+    async fn look_up<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
+    ) -> Result<T, UpkeepError> {
+        let view = self.context.metadata.read().await?;
+        Ok(off_thread(&self.context.threads, move || ask(&view)).await??)
+    }
+}
+
+fn count(what: What, more: u64) {
+    metrics::LIFECYCLE_EXPIRED.with_label_values(&[what.word()]).inc_by(more);
+}
+
+fn document_of(bucket: BucketId, kind: BucketDocument) -> DocumentKey {
+    DocumentKey::Bucket(bucket, kind, String::new())
+}
+
+fn to_uploads(at: InBucket) -> InBucket {
+    InBucket::at(at.id, Place { bucket: at.name, phase: Phase::Uploads, after: None })
+}
+
+/// A page of a bucket, with what decides of it; `None` where the bucket or its rules are gone, or are not understood.
+fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<Looked>> {
+    let Some(row) = view.bucket_numbered(at.id)? else { return Ok(None) };
+    let Some(rules) = view.document(&document_of(at.id, BucketDocument::Lifecycle))? else { return Ok(None) };
+    let rules: Rules = match documents::decode(&rules.value) {
+        Ok(rules) => rules,
+        Err(error) => {
+            tracing::warn!(bucket = %at.name, %error, "lifecycle rules cannot be read: nothing expires by them");
+            return Ok(None);
+        }
+    };
+    let events = view.document(&document_of(at.id, BucketDocument::Notification))?;
+    let query = ListQuery { prefix: rules.key_prefix().to_owned(), delimiter: None, after: at.after.clone(), limit };
+    let page = match at.phase {
+        Phase::Versions if rules.concern_versions() => {
+            Page::Versions(view.list_versions(at.id, &query, at.after_version)?)
+        }
+        Phase::Uploads if rules.concern_uploads() => {
+            Page::Uploads(view.list_uploads(at.id, &query, at.after_upload)?)
+        }
+        Phase::Versions | Phase::Uploads => Page::Nothing,
+    };
+    Ok(Some(Looked { row, rules, events: NotificationRules::of(events.as_ref()), page }))
+}
+
+impl Chore for Sweeping {
+    async fn step(&mut self) -> Duration {
+        let options = self.options;
+        match self.advance().await {
+            Ok(Swept::Elsewhere) => options.idle,
+            Ok(Swept::Resting(left)) => left.min(options.idle),
+            Ok(Swept::Page { .. } | Swept::End) if self.context.load.is_busy() => options.busy_pause,
+            Ok(Swept::Page { .. } | Swept::End) => options.pause,
+            Err(error) => {
+                tracing::debug!(%error, "lifecycle waits");
+                options.idle
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Access logs of buckets: what is known of a request once its answer has ended, as a line for the bucket that asks for
+//! lines. It costs a look at this host's own tables, and nothing else where nobody asks.
+
+use super::front::Front;
+use super::s3::LoggedBucket;
+use super::wire::Target;
+use crate::actors::events::access_log::{AccessLine, LogRequest, operation_word};
+use crate::metrics::ACCESS_LOG_LINES;
+use crate::types::UnixMs;
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use http::{HeaderMap, header};
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// A request that may become a line.
+pub struct AccessEntry {
+    request: HttpRequest,
+    front: Data<Front>,
+    /// When it came.
+    at: UnixMs,
+    version_id: Option<String>,
+    /// Of the whole object, where the answer says it.
+    object_bytes: Option<u64>,
+}
+
+/// How it ended, as the request's own log has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    pub id: &'a str,
+    pub operation: &'static str,
+    pub bucket: Option<&'a str>,
+    pub key: Option<&'a str>,
+    pub requester: Option<&'a str>,
+    /// `None` where nothing was answered.
+    pub status: Option<u16>,
+    pub code: Option<&'a str>,
+    pub sent_bytes: u64,
+    pub total: Duration,
+    /// To the answer's head.
+    pub head: Option<Duration>,
+}
+
+impl fmt::Debug for AccessEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessEntry").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl AccessEntry {
+    /// `None` where this host keeps no logs.
+    pub fn begin(request: &HttpRequest, front: &Data<Front>) -> Option<Self> {
+        front.access_log.as_ref()?;
+        let (request, front, at) = (request.clone(), front.clone(), front.ambient.clock.unix_ms());
+        Some(Self { request, front, at, version_id: None, object_bytes: None })
+    }
+
+    /// The answer's head is made.
+    pub fn answered(&mut self, headers: &HeaderMap) {
+        let text = |value: Option<&http::HeaderValue>| value?.to_str().ok().map(str::to_owned);
+        self.version_id = text(headers.get("x-amz-version-id"));
+        let whole = text(headers.get(header::CONTENT_RANGE)).and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+        self.object_bytes = whole.or_else(|| text(headers.get(header::CONTENT_LENGTH))?.parse().ok());
+    }
+
+    /// Hands the line to who gathers them. One that has no room for it drops it.
+    pub fn tell(self, ended: &Ended<'_>) {
+        let Some(logger) = &self.front.access_log else { return };
+        let bucket = ended.bucket.map(str::to_owned).or_else(|| self.aimed_at());
+        let Some(bucket) = bucket.filter(|bucket| !bucket.is_empty()) else { return };
+        let Some(logged) = self.front.service.logged(&bucket) else { return };
+        let line = self.line(ended, &bucket, &logged);
+        let LoggedBucket { destination, .. } = logged;
+        if logger.try_send(LogRequest { destination, at: self.at, line }).is_err() {
+            ACCESS_LOG_LINES.with_label_values(&["dropped"]).inc();
+        }
+    }
+
+    fn line(&self, ended: &Ended<'_>, bucket: &str, logged: &LoggedBucket) -> String {
+        let (request_line, address) = (self.request_line(), self.request.peer_addr().map(|peer| peer.ip().to_string()));
+        let (referer, agent, host) = (self.header("referer"), self.header("user-agent"), self.header("host"));
+        let (signature_version, authentication) = self.signature().unzip();
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let line = AccessLine {
+            bucket_owner: &logged.owner,
+            bucket,
+            at: self.at,
+            remote_ip: address.as_deref(),
+            requester: ended.requester,
+            request_id: ended.id,
+            operation: &self.operation(ended.operation),
+            key: ended.key,
+            request_line: Some(&request_line),
+            status: ended.status,
+            error_code: ended.code,
+            bytes_sent: ended.sent_bytes,
+            object_bytes: self.object_bytes(ended),
+            total_ms: Some(milliseconds(ended.total)),
+            turn_around_ms: ended.head.map(milliseconds),
+            referer: referer.as_deref(),
+            user_agent: agent.as_deref(),
+            version_id: self.version_id.as_deref(),
+            host_id: Some(&self.front.host_id),
+            signature_version,
+            authentication,
+            host_header: host.as_deref(),
+            ..AccessLine::default()
+        };
+        line.render()
+    }
+
+    /// Where it was refused before anybody looked at what it is about.
+    fn aimed_at(&self) -> Option<String> {
+        let host = self.header("host");
+        let by_host = host.and_then(|host| self.front.domains.bucket(&host));
+        Target::of(self.request.uri().path(), by_host).ok()?.bucket
+    }
+
+    fn request_line(&self) -> String {
+        let (method, version) = (self.request.method(), self.request.version());
+        let target = self.request.uri().path_and_query().map_or("/", |target| target.as_str());
+        format!("{method} {target} {version:?}")
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+    }
+
+    fn operation(&self, operation: &'static str) -> String {
+        let method = self.request.method().as_str();
+        match operation {
+            "Website" => format!("WEBSITE.{method}.OBJECT"),
+            // A form is made into the PUT that it stands for.
+            "PutObject" if method == "POST" => operation_word("PostObject"),
+            operation => operation_word(operation),
+        }
+    }
+
+    fn object_bytes(&self, ended: &Ended<'_>) -> Option<u64> {
+        let sent = |name: &str| self.header(name)?.parse().ok();
+        match ended.operation {
+            "GetObject" | "HeadObject" if ended.code.is_none() => self.object_bytes,
+            "PutObject" if self.request.method().as_str() == "PUT" => {
+                sent("x-amz-decoded-content-length").or_else(|| sent("content-length"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The version of the signature, and where it is.
+    fn signature(&self) -> Option<(&'static str, &'static str)> {
+        let names = self.request.query_string().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        let in_url = |wanted: &str| names.clone().any(|name| name == wanted);
+        match self.header("authorization") {
+            Some(value) if value.starts_with("AWS4-") => Some(("SigV4", "AuthHeader")),
+            Some(value) if value.starts_with("AWS ") => Some(("SigV2", "AuthHeader")),
+            _ if in_url("X-Amz-Signature") => Some(("SigV4", "QueryString")),
+            _ if in_url("Signature") => Some(("SigV2", "QueryString")),
+            _ => None,
+        }
+    }
+}

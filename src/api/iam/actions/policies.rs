@@ -1,0 +1,290 @@
+//! Managed policies and their versions.
+
+use super::{Action, as_pairs, tag_keys, tags};
+use crate::api::iam::call::{Answered, Call, Outcome, Page};
+use crate::api::iam::xml::{Xml, percent_encoded};
+use crate::api::identity::changes::policies::{self, NewPolicy};
+use crate::api::identity::names;
+use crate::api::identity::records::{GroupRecord, PolicyRecord, PolicyVersion, RoleRecord, UserRecord};
+use crate::api::identity::{BUILT_IN, BuiltInPolicy, IdentityError, Managed};
+use crate::types::UnixMs;
+
+/// Built-in policies are as old as the language that they are written in: 17 October 2012.
+const BUILT_IN_SINCE: UnixMs = UnixMs(1_350_432_000_000);
+
+pub const ACTIONS: &[(&str, Action)] = &[
+    ("CreatePolicy", create),
+    ("GetPolicy", get),
+    ("ListPolicies", list),
+    ("DeletePolicy", delete),
+    ("CreatePolicyVersion", create_version),
+    ("GetPolicyVersion", get_version),
+    ("ListPolicyVersions", list_versions),
+    ("SetDefaultPolicyVersion", set_default_version),
+    ("DeletePolicyVersion", delete_version),
+    ("ListEntitiesForPolicy", list_entities),
+    ("TagPolicy", tag),
+    ("UntagPolicy", untag),
+    ("ListPolicyTags", list_tags),
+];
+
+fn entry(xml: &mut Xml, policy: &PolicyRecord) {
+    xml.text("PolicyName", &policy.name);
+    xml.text("PolicyId", &policy.id);
+    xml.text("Arn", &policy.arn());
+    xml.text("Path", &policy.path);
+    xml.text("DefaultVersionId", &format!("v{}", policy.default_version));
+    xml.number("AttachmentCount", policy.attachments);
+    xml.number("PermissionsBoundaryUsageCount", policy.boundaries);
+    xml.flag("IsAttachable", true);
+    xml.date("CreateDate", policy.created);
+    xml.date("UpdateDate", policy.updated);
+}
+
+/// With what a list does not tell.
+fn full(xml: &mut Xml, policy: &PolicyRecord) {
+    entry(xml, policy);
+    xml.optional("Description", policy.description.as_deref());
+    if !policy.tags.is_empty() {
+        tags(xml, &policy.tags);
+    }
+}
+
+fn built_in_entry(xml: &mut Xml, policy: &BuiltInPolicy) {
+    xml.text("PolicyName", policy.name);
+    xml.text("PolicyId", policy.id);
+    xml.text("Arn", &policy.arn());
+    xml.text("Path", "/");
+    xml.text("DefaultVersionId", "v1");
+    xml.number("AttachmentCount", 0);
+    xml.number("PermissionsBoundaryUsageCount", 0);
+    xml.flag("IsAttachable", true);
+    xml.date("CreateDate", BUILT_IN_SINCE);
+    xml.date("UpdateDate", BUILT_IN_SINCE);
+}
+
+fn version_entry(xml: &mut Xml, version: &PolicyVersion, is_default: bool) {
+    xml.text("VersionId", &format!("v{}", version.number));
+    xml.flag("IsDefaultVersion", is_default);
+    xml.date("CreateDate", version.created);
+}
+
+/// The only version of a built-in policy, as if it were stored.
+fn built_in_version(policy: &BuiltInPolicy) -> PolicyVersion {
+    PolicyVersion { number: 1, document: policy.document.to_owned(), created: BUILT_IN_SINCE }
+}
+
+/// The ARN that the call names, if the caller may do this to it.
+fn allowed<'a>(call: &Call<'a>, action: &str) -> Result<&'a str, IdentityError> {
+    let arn = call.required("PolicyArn")?;
+    call.allow(action, arn, &[])?;
+    Ok(arn)
+}
+
+fn create(call: &Call<'_>) -> Answered {
+    let (name, path, document) = (call.required("PolicyName")?, call.path(), call.required("PolicyDocument")?);
+    let new_tags = call.parameters.tags("Tags");
+    let keys = tag_keys(&new_tags);
+    call.allow("iam:CreatePolicy", &names::arn(call.account(), "policy", path, name), &as_pairs(&keys))?;
+    let description = call.parameters.text("Description");
+    let new = NewPolicy { name, path, description, document, tags: new_tags };
+    let made = policies::create(call.editor, call.account(), new)?;
+    Outcome::made(made, |xml, policy| xml.within("Policy", |xml| full(xml, policy)))
+}
+
+fn get(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:GetPolicy")?;
+    let found = call.directory().managed(call.account(), arn)?;
+    Outcome::told(|xml| {
+        xml.within("Policy", |xml| match &found {
+            Managed::Local(stored) => full(xml, &stored.record),
+            Managed::BuiltIn(policy) => {
+                built_in_entry(xml, policy);
+                xml.text("Description", policy.description);
+            }
+        });
+    })
+}
+
+/// Everybody's first, then the account's own; each with a key by which a page can continue.
+enum Listed {
+    BuiltIn(&'static BuiltInPolicy),
+    Local(PolicyRecord),
+}
+
+impl Listed {
+    fn key(&self) -> String {
+        match self {
+            Self::BuiltIn(policy) => policy.arn(),
+            Self::Local(policy) => policy.arn(),
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Self::BuiltIn(_) => "/",
+            Self::Local(policy) => &policy.path,
+        }
+    }
+
+    fn is_used(&self, filter: Option<&str>) -> bool {
+        let Self::Local(policy) = self else { return false };
+        match filter {
+            Some("PermissionsBoundary") => policy.boundaries > 0,
+            Some("PermissionsPolicy") => policy.attachments > 0,
+            _ => policy.attachments + policy.boundaries > 0,
+        }
+    }
+}
+
+fn list(call: &Call<'_>) -> Answered {
+    let prefix = call.parameters.text("PathPrefix").unwrap_or("/");
+    names::check_path_prefix(prefix)?;
+    call.allow("iam:ListPolicies", &names::arn(call.account(), "policy", prefix, ""), &[])?;
+    let (scope, usage) = (call.parameters.text("Scope").unwrap_or("All"), call.parameters.text("PolicyUsageFilter"));
+    if !matches!(scope, "All" | "AWS" | "Local") {
+        return Err(IdentityError::Validation(format!("The scope {scope} is none of All, AWS and Local.")));
+    }
+    let only_attached = call.parameters.flag("OnlyAttached");
+    let mut found: Vec<Listed> = Vec::new();
+    if scope != "Local" {
+        found.extend(BUILT_IN.iter().map(Listed::BuiltIn));
+    }
+    if scope != "AWS" {
+        let own: Vec<PolicyRecord> = call.directory().all(&format!("{}/", call.account()))?;
+        found.extend(own.into_iter().map(Listed::Local));
+    }
+    found.retain(|policy| policy.path().starts_with(prefix));
+    if only_attached || usage.is_some() {
+        found.retain(|policy| policy.is_used(usage));
+    }
+    let page: Page<Listed> = call.page_of(found, Listed::key)?;
+    Outcome::told(|xml| {
+        page.end(xml);
+        xml.list("Policies", &page.items, |xml, policy| match policy {
+            Listed::BuiltIn(policy) => built_in_entry(xml, policy),
+            Listed::Local(policy) => entry(xml, policy),
+        });
+    })
+}
+
+fn delete(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:DeletePolicy")?;
+    Outcome::done(policies::delete(call.editor, call.account(), arn)?)
+}
+
+fn create_version(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:CreatePolicyVersion")?;
+    let (document, as_default) = (call.required("PolicyDocument")?, call.parameters.flag("SetAsDefault"));
+    let made = policies::create_version(call.editor, call.account(), arn, document, as_default)?;
+    Outcome::made(made, |xml, (version, is_default)| {
+        xml.within("PolicyVersion", |xml| version_entry(xml, version, *is_default));
+    })
+}
+
+fn get_version(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:GetPolicyVersion")?;
+    let wanted = call.required("VersionId")?;
+    let (version, is_default) = match call.directory().managed(call.account(), arn)? {
+        Managed::Local(stored) => {
+            let version = policies::version_of(&stored.record, wanted)?;
+            (version.clone(), version.number == stored.record.default_version)
+        }
+        Managed::BuiltIn(policy) if wanted == "v1" => (built_in_version(policy), true),
+        Managed::BuiltIn(_) => {
+            return Err(IdentityError::NoSuchEntity(format!("Policy {arn} version {wanted} does not exist.")));
+        }
+    };
+    Outcome::told(|xml| {
+        xml.within("PolicyVersion", |xml| {
+            xml.text("Document", &percent_encoded(&version.document));
+            version_entry(xml, &version, is_default);
+        });
+    })
+}
+
+fn list_versions(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:ListPolicyVersions")?;
+    let (versions, default) = match call.directory().managed(call.account(), arn)? {
+        Managed::Local(stored) => (stored.record.versions, stored.record.default_version),
+        Managed::BuiltIn(policy) => (vec![built_in_version(policy)], 1),
+    };
+    let newest_first = versions.into_iter().rev().collect();
+    let page = call.page_of(newest_first, |version: &PolicyVersion| format!("v{}", version.number))?;
+    Outcome::told(|xml| {
+        page.end(xml);
+        xml.list("Versions", &page.items, |xml, version| version_entry(xml, version, version.number == default));
+    })
+}
+
+fn set_default_version(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:SetDefaultPolicyVersion")?;
+    let version = call.required("VersionId")?;
+    Outcome::done(policies::set_default_version(call.editor, call.account(), arn, version)?)
+}
+
+fn delete_version(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:DeletePolicyVersion")?;
+    let version = call.required("VersionId")?;
+    Outcome::done(policies::delete_version(call.editor, call.account(), arn, version)?)
+}
+
+/// All of them in one page: no account has so many that hold one policy.
+fn list_entities(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:ListEntitiesForPolicy")?;
+    call.directory().managed(call.account(), arn)?;
+    let (kind, usage) = (call.parameters.text("EntityFilter"), call.parameters.text("PolicyUsageFilter"));
+    let prefix = call.parameters.text("PathPrefix").unwrap_or("/");
+    let wanted = |what: &str| kind.is_none_or(|kind| kind == what);
+    let holds = |attached: &[String], boundary: Option<&str>| match usage {
+        Some("PermissionsBoundary") => boundary == Some(arn),
+        Some(_) => attached.iter().any(|held| held == arn),
+        None => attached.iter().any(|held| held == arn) || boundary == Some(arn),
+    };
+    let below = format!("{}/", call.account());
+    let mut groups: Vec<GroupRecord> = if wanted("Group") { call.directory().all(&below)? } else { Vec::new() };
+    groups.retain(|group| group.path.starts_with(prefix) && holds(&group.granted.attached, None));
+    let mut users: Vec<UserRecord> = if wanted("User") { call.directory().all(&below)? } else { Vec::new() };
+    users.retain(|user| user.path.starts_with(prefix) && holds(&user.granted.attached, user.boundary.as_deref()));
+    let mut roles: Vec<RoleRecord> = if wanted("Role") { call.directory().all(&below)? } else { Vec::new() };
+    roles.retain(|role| role.path.starts_with(prefix) && holds(&role.granted.attached, role.boundary.as_deref()));
+    Outcome::told(|xml| {
+        xml.list("PolicyGroups", &groups, |xml, group| {
+            xml.text("GroupName", &group.name);
+            xml.text("GroupId", &group.id);
+        });
+        xml.list("PolicyUsers", &users, |xml, user| {
+            xml.text("UserName", &user.name);
+            xml.text("UserId", &user.id);
+        });
+        xml.list("PolicyRoles", &roles, |xml, role| {
+            xml.text("RoleName", &role.name);
+            xml.text("RoleId", &role.id);
+        });
+        xml.flag("IsTruncated", false);
+    })
+}
+
+fn tag(call: &Call<'_>) -> Answered {
+    let (arn, added) = (call.required("PolicyArn")?, call.parameters.tags("Tags"));
+    call.allow("iam:TagPolicy", arn, &as_pairs(&tag_keys(&added)))?;
+    Outcome::done(policies::tag(call.editor, call.account(), arn, added)?)
+}
+
+fn untag(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:UntagPolicy")?;
+    Outcome::done(policies::untag(call.editor, call.account(), arn, &call.parameters.list("TagKeys"))?)
+}
+
+fn list_tags(call: &Call<'_>) -> Answered {
+    let arn = allowed(call, "iam:ListPolicyTags")?;
+    let standing = match call.directory().managed(call.account(), arn)? {
+        Managed::Local(stored) => stored.record.tags,
+        Managed::BuiltIn(_) => Vec::new(),
+    };
+    let page = call.page_of(standing, |(key, _)| key.clone())?;
+    Outcome::told(|xml| {
+        page.end(xml);
+        tags(xml, &page.items);
+    })
+}

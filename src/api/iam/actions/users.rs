@@ -1,0 +1,144 @@
+//! Users.
+
+use super::{Action, as_pairs, boundary, tag_keys, tags};
+use crate::api::iam::call::{Answered, Call, Outcome};
+use crate::api::iam::xml::Xml;
+use crate::api::identity::changes::users::{self, NewUser};
+use crate::api::identity::names;
+use crate::api::identity::records::UserRecord;
+use crate::api::identity::{IdentityError, PrincipalKind};
+use crate::types::UnixMs;
+
+pub const ACTIONS: &[(&str, Action)] = &[
+    ("CreateUser", create),
+    ("GetUser", get),
+    ("ListUsers", list),
+    ("UpdateUser", update),
+    ("DeleteUser", delete),
+    ("TagUser", tag),
+    ("UntagUser", untag),
+    ("ListUserTags", list_tags),
+    ("PutUserPermissionsBoundary", put_boundary),
+    ("DeleteUserPermissionsBoundary", delete_boundary),
+];
+
+/// What every answer tells of a user.
+pub fn brief(xml: &mut Xml, user: &UserRecord) {
+    xml.text("Path", &user.path);
+    xml.text("UserName", &user.name);
+    xml.text("UserId", &user.id);
+    xml.text("Arn", &user.arn());
+    xml.date("CreateDate", user.created);
+}
+
+fn full(xml: &mut Xml, user: &UserRecord) {
+    brief(xml, user);
+    boundary(xml, user.boundary.as_deref());
+    if !user.tags.is_empty() {
+        tags(xml, &user.tags);
+    }
+}
+
+fn allow(call: &Call<'_>, action: &str, name: &str, keys: &[(&str, &str)]) -> Result<(), IdentityError> {
+    call.allow_named(action, name, UserRecord::arn, keys)
+}
+
+fn create(call: &Call<'_>) -> Answered {
+    let (name, path) = (call.required("UserName")?, call.path());
+    let (new_tags, boundary) = (call.parameters.tags("Tags"), call.parameters.text("PermissionsBoundary"));
+    let mut keys = tag_keys(&new_tags);
+    keys.extend(boundary.map(|arn| ("iam:PermissionsBoundary".to_owned(), arn.to_owned())));
+    let arn = names::arn(call.account(), "user", path, name);
+    call.allow("iam:CreateUser", &arn, &as_pairs(&keys))?;
+    if !new_tags.is_empty() {
+        call.allow("iam:TagUser", &arn, &as_pairs(&keys))?;
+    }
+    let new = NewUser { name, path, tags: new_tags, boundary };
+    let made = users::create(call.editor, call.account(), new)?;
+    Outcome::made(made, |xml, user| xml.within("User", |xml| full(xml, user)))
+}
+
+/// Without a name: of whoever calls.
+fn get(call: &Call<'_>) -> Answered {
+    let principal = &call.resolved().principal;
+    if call.parameters.text("UserName").is_none() && principal.kind == PrincipalKind::Root {
+        let created = call.directory().account(call.account())?.map_or(UnixMs(0), |stored| stored.record.created);
+        return Outcome::told(|xml| {
+            xml.within("User", |xml| {
+                xml.text("UserId", &principal.user_id);
+                xml.text("Arn", &principal.arn);
+                xml.date("CreateDate", created);
+            });
+        });
+    }
+    let name = call.parameters.text("UserName").or(principal.user_name.as_deref());
+    let name = name.ok_or_else(|| {
+        IdentityError::Validation("Must specify userName when calling with non-User credentials".to_owned())
+    })?;
+    allow(call, "iam:GetUser", name, &[])?;
+    let user = call.directory().user(call.account(), name)?.record;
+    Outcome::told(|xml| xml.within("User", |xml| full(xml, &user)))
+}
+
+fn list(call: &Call<'_>) -> Answered {
+    let prefix = call.parameters.text("PathPrefix").unwrap_or("/");
+    names::check_path_prefix(prefix)?;
+    call.allow("iam:ListUsers", &names::arn(call.account(), "user", prefix, ""), &[])?;
+    let page = call.records(|user: &UserRecord| user.path.starts_with(prefix))?;
+    Outcome::told(|xml| {
+        page.end(xml);
+        xml.list("Users", &page.items, brief);
+    })
+}
+
+fn update(call: &Call<'_>) -> Answered {
+    let name = call.required("UserName")?;
+    let (new_name, new_path) = (call.parameters.text("NewUserName"), call.parameters.text("NewPath"));
+    allow(call, "iam:UpdateUser", name, &[])?;
+    if new_name.is_some() || new_path.is_some() {
+        let to = names::arn(call.account(), "user", new_path.unwrap_or("/"), new_name.unwrap_or(name));
+        call.allow("iam:UpdateUser", &to, &[])?;
+    }
+    Outcome::done(users::update(call.editor, call.account(), name, new_name, new_path)?)
+}
+
+fn delete(call: &Call<'_>) -> Answered {
+    let name = call.required("UserName")?;
+    allow(call, "iam:DeleteUser", name, &[])?;
+    Outcome::done(users::delete(call.editor, call.account(), name)?)
+}
+
+fn tag(call: &Call<'_>) -> Answered {
+    let (name, added) = (call.required("UserName")?, call.parameters.tags("Tags"));
+    allow(call, "iam:TagUser", name, &as_pairs(&tag_keys(&added)))?;
+    Outcome::done(users::tag(call.editor, call.account(), name, added)?)
+}
+
+fn untag(call: &Call<'_>) -> Answered {
+    let (name, gone) = (call.required("UserName")?, call.parameters.list("TagKeys"));
+    allow(call, "iam:UntagUser", name, &[])?;
+    Outcome::done(users::untag(call.editor, call.account(), name, &gone)?)
+}
+
+fn list_tags(call: &Call<'_>) -> Answered {
+    let name = call.required("UserName")?;
+    allow(call, "iam:ListUserTags", name, &[])?;
+    let user = call.directory().user(call.account(), name)?.record;
+    let page = call.page_of(user.tags, |(key, _)| key.clone())?;
+    Outcome::told(|xml| {
+        page.end(xml);
+        tags(xml, &page.items);
+    })
+}
+
+fn put_boundary(call: &Call<'_>) -> Answered {
+    let (name, arn) = (call.required("UserName")?, call.required("PermissionsBoundary")?);
+    allow(call, "iam:PutUserPermissionsBoundary", name, &[("iam:PermissionsBoundary", arn)])?;
+    Outcome::done(users::set_boundary(call.editor, call.account(), name, Some(arn))?)
+}
+
+fn delete_boundary(call: &Call<'_>) -> Answered {
+    let name = call.required("UserName")?;
+    allow(call, "iam:DeleteUserPermissionsBoundary", name, &[])?;
+    Outcome::done(users::set_boundary(call.editor, call.account(), name, None)?)
+}

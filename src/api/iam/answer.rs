@@ -1,0 +1,196 @@
+//! One call, from its signature to its answer.
+
+use super::actions::{self, Action};
+use super::authorize::Caller;
+use super::call::{Call, RequestFacts};
+use super::fault::IamFault;
+use super::parameters::Parameters;
+use super::service::{IamService, TRIES_MAX, busy};
+use super::store::Written;
+use super::sts::{self, StsAction, StsCall};
+use crate::api::identity::{Asking, Documents, Resolved, resolve, secret_key};
+use crate::sigv4::{Claimed, Received, SignatureFault, Verifier, claimed};
+use crate::types::UnixMs;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+const IAM_NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
+const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+const TOKEN_HEADER: &str = "x-amz-security-token";
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// Clients that know no region of this store sign for one of AWS's, where IAM is at home.
+const REGIONS_OF_AWS: [&str; 2] = ["us-east-1", "aws-global"];
+/// What a call is logged as whose action is not known.
+const UNKNOWN_ACTION: &str = "Other";
+
+/// An answer, and what is to be logged of the call.
+pub struct Answer {
+    pub response: s3s::HttpResponse,
+    pub operation: &'static str,
+    pub access_key: Option<String>,
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy)]
+enum Asked {
+    Iam(&'static str, Action),
+    Sts(&'static str, StsAction),
+    WebIdentity,
+}
+
+impl Asked {
+    fn find(parameters: &Parameters) -> Result<Self, IamFault> {
+        let action = parameters.text("Action").unwrap_or_default();
+        if action == sts::UNSIGNED_ACTION {
+            return Ok(Self::WebIdentity);
+        }
+        let of_iam = actions::find(action).map(|(name, action)| Self::Iam(name, action));
+        let found = of_iam.or_else(|| sts::find(action).map(|(name, action)| Self::Sts(name, action)));
+        let version = parameters.text("Version").unwrap_or_default();
+        found.ok_or_else(|| IamFault::InvalidAction { action: action.to_owned(), version: version.to_owned() })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Iam(name, _) | Self::Sts(name, _) => name,
+            Self::WebIdentity => sts::UNSIGNED_ACTION,
+        }
+    }
+
+    fn namespace(self) -> &'static str {
+        if matches!(self, Self::Iam(..)) { IAM_NAMESPACE } else { STS_NAMESPACE }
+    }
+
+    fn services(self) -> &'static [&'static str] {
+        if matches!(self, Self::Iam(..)) { &["iam"] } else { &["sts"] }
+    }
+}
+
+/// Answers a request that `takes` said is a call. The body must be whole.
+pub async fn answer(service: &IamService, request: &Received<'_>, facts: &RequestFacts, request_id: &str) -> Answer {
+    let parameters = Parameters::parse(request.query, request.body).ok_or(IamFault::MalformedForm);
+    let asked = parameters.as_ref().map_err(Clone::clone).and_then(Asked::find);
+    let access_key = claimed(request).ok().map(|claimed| claimed.access_key.to_owned());
+    let answered = match (&asked, &parameters) {
+        (Ok(asked), Ok(parameters)) => answered(service, *asked, request, parameters, facts).await,
+        (Err(fault), _) | (_, Err(fault)) => Err(fault.clone()),
+    };
+    let named = asked.as_ref().ok();
+    let namespace = named.map_or(IAM_NAMESPACE, |asked| asked.namespace());
+    let operation = named.map_or(UNKNOWN_ACTION, |asked| asked.name());
+    let (status, text) = match answered {
+        Ok(body) => (StatusCode::OK, document(operation, namespace, body.as_deref(), request_id)),
+        Err(fault) => {
+            let (status, code) = fault.status_and_code();
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            tracing::info!(target: "iam", request_id, operation, access_key, code, %fault, "a call was refused");
+            (status, fault.document(namespace, request_id))
+        }
+    };
+    Answer { response: response(status, text, request_id), operation, access_key }
+}
+
+/// The whole answer to a call that was done.
+fn document(operation: &str, namespace: &str, body: Option<&str>, request_id: &str) -> String {
+    let result = body.map(|body| format!("<{operation}Result>{body}</{operation}Result>")).unwrap_or_default();
+    format!(
+        "<{operation}Response xmlns=\"{namespace}\">{result}<ResponseMetadata><RequestId>{request_id}</RequestId>\
+         </ResponseMetadata></{operation}Response>"
+    )
+}
+
+fn response(status: StatusCode, text: String, request_id: &str) -> s3s::HttpResponse {
+    let mut response = s3s::HttpResponse::new(s3s::Body::from(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        headers.insert(REQUEST_ID_HEADER, id);
+    }
+    response
+}
+
+async fn answered(
+    service: &IamService,
+    asked: Asked,
+    request: &Received<'_>,
+    parameters: &Parameters,
+    facts: &RequestFacts,
+) -> Result<Option<String>, IamFault> {
+    match asked {
+        Asked::WebIdentity => {
+            let told = sts::assume_with_web_identity(service, parameters, facts).await?;
+            Ok(Some(told.into_text()))
+        }
+        Asked::Sts(_, action) => {
+            let view = service.store.view().await?;
+            let now = service.ambient.clock.unix_ms();
+            let resolved = authenticate(service, &*view, request, asked, now)?;
+            let asking = Asking::of(&resolved, &service.parsed)?;
+            let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
+            let (directory, sessions) = (service.directory(&*view), &service.sessions);
+            let call = StsCall { directory, ambient: &service.ambient, sessions, caller, parameters };
+            Ok(Some(action(&call)?.into_text()))
+        }
+        Asked::Iam(_, action) => change(service, asked, action, request, parameters, facts).await,
+    }
+}
+
+/// Decided on what stands, who calls included, until nothing changes between the decision and its writes.
+async fn change(
+    service: &IamService,
+    asked: Asked,
+    action: Action,
+    request: &Received<'_>,
+    parameters: &Parameters,
+    facts: &RequestFacts,
+) -> Result<Option<String>, IamFault> {
+    for _ in 0..TRIES_MAX {
+        let outcome = {
+            let view = service.store.view().await?;
+            let now = service.ambient.clock.unix_ms();
+            let resolved = authenticate(service, &*view, request, asked, now)?;
+            let asking = Asking::of(&resolved, &service.parsed)?;
+            let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
+            caller.check_may_call_iam()?;
+            let editor = service.editor(&*view);
+            let last_used = |key: &str| service.last_used.of(key);
+            action(&Call { editor: &editor, caller, parameters, last_used: &last_used })?
+        };
+        if outcome.writes.is_empty() || service.store.write(outcome.writes).await? == Written::Done {
+            return Ok(outcome.body.map(super::xml::Xml::into_text));
+        }
+    }
+    Err(busy().into())
+}
+
+/// Who calls, if the signature is right.
+fn authenticate(
+    service: &IamService,
+    documents: &dyn Documents,
+    request: &Received<'_>,
+    asked: Asked,
+    now: UnixMs,
+) -> Result<Resolved, IamFault> {
+    let Claimed { access_key, region, .. } = claimed(request)?;
+    let directory = service.directory(documents);
+    let secret_key = secret_key(&directory, service.locksmith(), access_key, now)?;
+    let is_known = REGIONS_OF_AWS.contains(&region) || region == service.region;
+    let verifier = Verifier {
+        access_key: access_key.to_owned(),
+        secret_key,
+        region: if is_known { region.to_owned() } else { service.region.clone() },
+        services: asked.services(),
+    };
+    verifier.verify(request, now.0 / 1000)?;
+    let mut tokens = request.headers.iter().filter(|(name, _)| *name == TOKEN_HEADER).map(|(_, value)| value.trim());
+    let token = match (tokens.next(), tokens.next()) {
+        (_, Some(_)) => return Err(SignatureFault::Malformed("a header that may come once came twice").into()),
+        (token, None) => token.filter(|token| !token.is_empty()),
+    };
+    let resolved = resolve(&directory, service.locksmith(), access_key, token, now)?;
+    service.last_used.note(access_key, asked.services()[0], now);
+    Ok(resolved)
+}

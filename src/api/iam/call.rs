@@ -1,0 +1,176 @@
+//! One call of IAM: what it may see and use, and what it answers.
+
+use super::authorize::Caller;
+use super::parameters::{Paging, Parameters};
+use super::xml::Xml;
+use crate::actors::meta::DocumentWrite;
+use crate::api::identity::changes::keys::Whose;
+use crate::api::identity::names;
+use crate::api::identity::records::Record;
+use crate::api::identity::{Decided, Directory, Editor, IdentityError, PrincipalKind, Resolved};
+use crate::types::UnixMs;
+
+/// Rows that are read at once while a page is filled.
+const ROWS_AT_ONCE: usize = 256;
+
+/// What is known of the request besides who asks for what.
+#[derive(Clone, Debug, Default)]
+pub struct RequestFacts {
+    pub source_ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub secure: bool,
+    pub region: String,
+}
+
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    pub editor: &'a Editor<'a>,
+    pub caller: Caller<'a>,
+    pub parameters: &'a Parameters,
+    /// When a key was last used, as far as this host knows.
+    pub last_used: &'a dyn Fn(&str) -> Option<LastUse>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastUse {
+    pub at: UnixMs,
+    /// `s3`, `iam` or `sts`.
+    pub service: &'static str,
+}
+
+/// What a call writes and answers. Without a body the answer has no result.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub writes: Vec<DocumentWrite>,
+    pub body: Option<Xml>,
+}
+
+pub type Answered = Result<Outcome, IdentityError>;
+
+impl Outcome {
+    /// A lookup's.
+    pub fn told(fill: impl FnOnce(&mut Xml)) -> Answered {
+        let mut body = Xml::default();
+        fill(&mut body);
+        Ok(Self { writes: Vec::new(), body: Some(body) })
+    }
+
+    /// A change's that answers something.
+    pub fn made<T>(decided: Decided<T>, fill: impl FnOnce(&mut Xml, &T)) -> Answered {
+        let mut body = Xml::default();
+        fill(&mut body, &decided.answer);
+        Ok(Self { writes: decided.writes, body: Some(body) })
+    }
+
+    /// A change's that answers nothing but that it was made.
+    pub fn done<T>(decided: Decided<T>) -> Answered {
+        Ok(Self { writes: decided.writes, body: None })
+    }
+}
+
+impl<'a> Call<'a> {
+    pub fn account(&self) -> &'a str {
+        &self.caller.resolved.principal.account
+    }
+
+    pub fn resolved(&self) -> &'a Resolved {
+        self.caller.resolved
+    }
+
+    pub fn directory(&self) -> Directory<'a> {
+        self.editor.directory
+    }
+
+    pub fn required(&self, name: &str) -> Result<&'a str, IdentityError> {
+        self.parameters.required(name)
+    }
+
+    pub fn path(&self) -> &'a str {
+        self.parameters.text("Path").unwrap_or("/")
+    }
+
+    /// Refuses what the caller's policies do not allow. `keys` are conditions' keys of this very action.
+    pub fn allow(&self, action: &str, resource: &str, keys: &[(&str, &str)]) -> Result<(), IdentityError> {
+        self.caller.check(action, resource, keys)
+    }
+
+    /// As `allow`, for something that need not exist: it is named as it is where it does.
+    pub fn allow_named<R: Record>(
+        &self,
+        action: &str,
+        name: &str,
+        arn: impl Fn(&R) -> String,
+        keys: &[(&str, &str)],
+    ) -> Result<(), IdentityError> {
+        let standing = self.directory().record::<R>(&names::path_of(self.account(), name))?;
+        let arn = match standing {
+            Some(stored) => arn(&stored.record),
+            None => names::arn(self.account(), R::WHAT, "/", name),
+        };
+        self.allow(action, &arn, keys)
+    }
+
+    /// Whom a call is about that may leave out the user's name: then it is whoever calls.
+    pub fn whose(&self) -> Result<Whose<'a>, IdentityError> {
+        if let Some(name) = self.parameters.text("UserName") {
+            return Ok(Whose::User(name));
+        }
+        let principal = &self.resolved().principal;
+        match (&principal.kind, &principal.user_name) {
+            (PrincipalKind::Root, _) => Ok(Whose::Root),
+            (PrincipalKind::User, Some(name)) => Ok(Whose::User(name)),
+            _ => Err(IdentityError::Validation(
+                "Must specify userName when calling with non-User credentials".to_owned(),
+            )),
+        }
+    }
+
+    /// A page of the account's records that are kept, in order of name without regard to case.
+    pub fn records<R: Record>(&self, keep: impl Fn(&R) -> bool) -> Result<Page<R>, IdentityError> {
+        let Paging { after, limit } = self.parameters.paging()?;
+        let prefix = format!("{}/", self.account());
+        let mut after = after.map(|after| format!("{prefix}{after}"));
+        let mut items: Vec<R> = Vec::new();
+        loop {
+            let (rows, more) = self.directory().page::<R>(&prefix, after.as_deref(), ROWS_AT_ONCE)?;
+            after = rows.last().map(Record::path);
+            items.extend(rows.into_iter().filter(|record| keep(record)));
+            if items.len() > limit {
+                items.truncate(limit);
+                let last = items.last().map(Record::path).unwrap_or_default();
+                let marker = last.strip_prefix(&prefix).map(str::to_owned);
+                return Ok(Page { items, marker });
+            }
+            if !more || after.is_none() {
+                return Ok(Page { items, marker: None });
+            }
+        }
+    }
+
+    /// A page of what is there already, in the order of its keys.
+    pub fn page_of<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Result<Page<T>, IdentityError> {
+        let Paging { after, limit } = self.parameters.paging()?;
+        let start = match after {
+            None => 0,
+            // A marker whose entry is gone begins anew rather than to leave something out.
+            Some(after) => items.iter().position(|item| key(item) == after).map_or(0, |at| at + 1),
+        };
+        let more = items.len() > start + limit;
+        let items: Vec<T> = items.into_iter().skip(start).take(limit).collect();
+        let marker = items.last().filter(|_| more).map(key);
+        Ok(Page { items, marker })
+    }
+}
+
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Where the next one begins, if there is more.
+    pub marker: Option<String>,
+}
+
+impl<T> Page<T> {
+    pub fn end(&self, xml: &mut Xml) {
+        xml.flag("IsTruncated", self.marker.is_some());
+        xml.optional("Marker", self.marker.as_deref());
+    }
+}

@@ -1,0 +1,181 @@
+//! What a call says: the pairs of its form, and of its query. AWS's query protocol writes lists as `Tags.member.1.Key`.
+
+use crate::api::identity::IdentityError;
+use crate::api::identity::records::Tags;
+use std::collections::BTreeMap;
+
+/// More than any call has: lists have at most a hundred entries of two parts.
+const PARAMETERS_MAX: usize = 1024;
+/// Calls name pages of up to this many entries, and get this many if they name none.
+const PAGE_ITEMS_MAX: usize = 1000;
+const PAGE_ITEMS_DEFAULT: usize = 100;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    pairs: BTreeMap<String, String>,
+}
+
+/// Where a page begins, and how much it has at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paging<'a> {
+    pub after: Option<&'a str>,
+    pub limit: usize,
+}
+
+impl Parameters {
+    /// Of `application/x-www-form-urlencoded` text; `None` where it is none, or names something twice.
+    pub fn parse(query: &str, body: &[u8]) -> Option<Self> {
+        let body = std::str::from_utf8(body).ok()?;
+        let mut pairs = BTreeMap::new();
+        for pair in query.split('&').chain(body.split('&')).filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if pairs.insert(decoded(name)?, decoded(value)?).is_some() || pairs.len() > PARAMETERS_MAX {
+                return None;
+            }
+        }
+        Some(Self { pairs })
+    }
+
+    /// An empty value is as good as none: clients write empty lists so.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.pairs.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A value that may be empty, as a description.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.pairs.get(name).map(String::as_str)
+    }
+
+    pub fn required(&self, name: &str) -> Result<&str, IdentityError> {
+        self.text(name).ok_or_else(|| IdentityError::missing(&member_name(name)))
+    }
+
+    pub fn number(&self, name: &str) -> Result<Option<u64>, IdentityError> {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| {
+                let name = member_name(name);
+                IdentityError::Validation(format!(
+                    "1 validation error detected: Value '{text}' at '{name}' is no number"
+                ))
+            })
+        };
+        self.text(name).map(parse).transpose()
+    }
+
+    pub fn flag(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// `name.member.1`, `name.member.2`…
+    pub fn list(&self, name: &str) -> Vec<String> {
+        self.members(name).map(|prefix| self.pairs.get(&prefix).cloned().unwrap_or_default()).collect()
+    }
+
+    pub fn tags(&self, name: &str) -> Tags {
+        let part = |prefix: &str, part: &str| self.pairs.get(&format!("{prefix}.{part}")).cloned().unwrap_or_default();
+        self.members(name).map(|prefix| (part(&prefix, "Key"), part(&prefix, "Value"))).collect()
+    }
+
+    /// One part of each entry of a list of structures.
+    pub fn parts(&self, name: &str, part: &str) -> Vec<String> {
+        let value = |prefix: String| self.pairs.get(&format!("{prefix}.{part}")).cloned().unwrap_or_default();
+        self.members(name).map(value).collect()
+    }
+
+    /// The names under which the entries of a list are, in their order.
+    fn members(&self, name: &str) -> impl Iterator<Item = String> {
+        let is_there = |prefix: &String| {
+            let parts = format!("{prefix}.");
+            let mut from = self.pairs.range(prefix.clone()..);
+            from.next().is_some_and(|(key, _)| key == prefix) || {
+                let mut from = self.pairs.range(parts.clone()..);
+                from.next().is_some_and(|(key, _)| key.starts_with(&parts))
+            }
+        };
+        (1..=PARAMETERS_MAX).map(move |at| format!("{name}.member.{at}")).take_while(is_there)
+    }
+
+    pub fn paging(&self) -> Result<Paging<'_>, IdentityError> {
+        let limit = match self.number("MaxItems")? {
+            None => PAGE_ITEMS_DEFAULT,
+            Some(limit) => {
+                usize::try_from(limit).ok().filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit)).ok_or_else(|| {
+                    IdentityError::Validation(format!(
+                        "1 validation error detected: Value '{limit}' at 'maxItems' failed to satisfy constraint: \
+                         Member must have value between 1 and {PAGE_ITEMS_MAX}"
+                    ))
+                })?
+            }
+        };
+        Ok(Paging { after: self.text("Marker"), limit })
+    }
+}
+
+/// As AWS names a parameter in its complaints: with a small letter in front.
+fn member_name(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
+}
+
+/// `+` is a space; what is not UTF-8 afterwards is `None`.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+                bytes.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            byte => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Paging, Parameters};
+
+    fn parse(body: &str) -> Parameters {
+        Parameters::parse("", body.as_bytes()).expect("a form")
+    }
+
+    #[test]
+    fn a_form_is_read_with_its_escapes() {
+        let form = parse("Action=CreateUser&UserName=a%2Bb+c&Empty=&Flag=true");
+        assert_eq!(form.text("UserName"), Some("a+b c"));
+        assert_eq!((form.text("Empty"), form.given("Empty")), (None, Some("")));
+        assert!(form.flag("Flag") && !form.flag("Other"));
+        assert!(form.required("Other").is_err());
+        for wrong in [&b"a=%zz"[..], b"a=1&a=2", b"a=%ff", b"\xff"] {
+            assert_eq!(Parameters::parse("", wrong), None);
+        }
+        assert_eq!(
+            Parameters::parse("Action=X", b"b=1").and_then(|form| form.text("Action").map(str::to_owned)),
+            Some("X".to_owned())
+        );
+    }
+
+    #[test]
+    fn lists_are_read_in_their_order() {
+        let many: Vec<String> = (1..=11).map(|at| format!("L.member.{at}=v{at}")).collect();
+        assert_eq!(parse(&many.join("&")).list("L").last().map(String::as_str), Some("v11"));
+        assert_eq!(parse("L=").list("L"), Vec::<String>::new());
+        let tags =
+            parse("Tags.member.1.Key=k&Tags.member.1.Value=v&Tags.member.2.Key=x&Tags.member.2.Value=").tags("Tags");
+        assert_eq!(tags, [("k".to_owned(), "v".to_owned()), ("x".to_owned(), String::new())]);
+        assert_eq!(parse("PolicyArns.member.1.arn=a").parts("PolicyArns", "arn"), ["a"]);
+    }
+
+    #[test]
+    fn a_page_has_a_hundred_entries_unless_told() {
+        assert_eq!(parse("").paging(), Ok(Paging { after: None, limit: 100 }));
+        assert_eq!(parse("Marker=m&MaxItems=7").paging(), Ok(Paging { after: Some("m"), limit: 7 }));
+        for wrong in ["0", "1001", "x"] {
+            assert!(parse(&format!("MaxItems={wrong}")).paging().is_err(), "{wrong}");
+        }
+    }
+}

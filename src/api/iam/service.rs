@@ -1,0 +1,69 @@
+//! What identities are served with: where they are kept, what secrets and sessions are opened with, and the loop in
+//! which a change is decided and written.
+
+use super::last_used::LastUsed;
+use super::store::{IdentityStore, Written};
+use super::sts::KeySets;
+use crate::ambient::Ambient;
+use crate::api::identity::changes::accounts_file::{self, AccountsFile};
+use crate::api::identity::{
+    Decision, Directory, Documents, Editor, IdentityError, Locksmith, ParsedPolicies, RootIdentity, SecretSeal,
+    SessionKeys,
+};
+use std::sync::Arc;
+
+/// How often a change is decided anew because something else was written meanwhile.
+pub const TRIES_MAX: usize = 8;
+
+pub struct IamService {
+    pub store: Arc<dyn IdentityStore>,
+    pub ambient: Ambient,
+    pub root: RootIdentity,
+    pub seal: Arc<dyn SecretSeal>,
+    pub sessions: SessionKeys,
+    /// Shared by all who decide on access.
+    pub parsed: ParsedPolicies,
+    pub key_sets: Arc<dyn KeySets>,
+    pub region: String,
+    pub last_used: LastUsed,
+}
+
+impl IamService {
+    pub fn directory<'a>(&'a self, documents: &'a dyn Documents) -> Directory<'a> {
+        Directory::new(documents, &self.root)
+    }
+
+    pub fn locksmith(&self) -> Locksmith<'_> {
+        Locksmith { seal: &*self.seal, sessions: &self.sessions }
+    }
+
+    pub fn editor<'a>(&'a self, documents: &'a dyn Documents) -> Editor<'a> {
+        Editor { directory: self.directory(documents), ambient: &self.ambient, seal: &*self.seal }
+    }
+
+    /// Decides a change on what stands and writes it; decides anew where that changed meanwhile.
+    pub async fn change<T>(&self, decide: impl Fn(&Editor<'_>) -> Decision<T>) -> Result<T, IdentityError> {
+        for _ in 0..TRIES_MAX {
+            let decided = {
+                let view = self.store.view().await?;
+                decide(&self.editor(&*view))?
+            };
+            if decided.writes.is_empty() || self.store.write(decided.writes).await? == Written::Done {
+                return Ok(decided.answer);
+            }
+        }
+        Err(busy())
+    }
+
+    /// Makes all that the file says stand here; without effect where it does.
+    pub async fn apply_accounts(&self, file: &AccountsFile) -> Result<(), IdentityError> {
+        for step in file.steps() {
+            self.change(|editor| accounts_file::decide(editor, step)).await?;
+        }
+        Ok(())
+    }
+}
+
+pub fn busy() -> IdentityError {
+    IdentityError::Unavailable("The same identities are being changed by others; try again.".to_owned())
+}

@@ -1,0 +1,162 @@
+//! What all sessions are made of: for how long, with which limits, and how their credentials are told.
+
+use super::{IamFault, StsCall};
+use crate::ambient::Ambient;
+use crate::api::iam::parameters::Parameters;
+use crate::api::iam::xml::Xml;
+use crate::api::identity::records::{RoleRecord, Tags};
+use crate::api::identity::{
+    Directory, IdOf, IdentityError, PrincipalKind, Session, SessionKeys, SessionLimits, SessionOf, TextOf,
+    assumed_role_arn, check_policy, fresh_id,
+};
+use crate::types::UnixMs;
+
+const SECONDS_MIN: u64 = 900;
+/// Of GetSessionToken and GetFederationToken: unless told, and at most; of a root only an hour.
+const LASTING_SECONDS_DEFAULT: u64 = 43_200;
+const LASTING_SECONDS_MAX: u64 = 129_600;
+const ROOT_SECONDS_MAX: u64 = 3600;
+/// Of AssumeRole, unless told.
+const ROLE_SECONDS_DEFAULT: u64 = 3600;
+/// AWS: policies that one session names by their ARNs.
+const POLICY_ARNS_MAX: usize = 10;
+/// Of inline session policies, and what the sizes that are told are percents of.
+const POLICY_CHARS_MAX: usize = 2048;
+
+/// A session of the caller's account that begins now, still of nobody.
+pub fn session(call: &StsCall<'_>, seconds: u64) -> Session {
+    let source_identity = call.caller.resolved.session.as_ref().and_then(|session| session.source_identity.clone());
+    Session { source_identity, ..bare(call.ambient, &call.caller.resolved.principal.account, call.caller.now, seconds) }
+}
+
+pub fn bare(ambient: &Ambient, account: &str, now: UnixMs, seconds: u64) -> Session {
+    Session {
+        access_key: fresh_id(ambient, IdOf::SessionKey),
+        account: account.to_owned(),
+        of: SessionOf::Root,
+        issued: now,
+        expires: UnixMs(now.0.saturating_add(seconds.saturating_mul(1000))),
+        limits: None,
+        tags: Vec::new(),
+        transitive: Vec::new(),
+        source_identity: None,
+        claims: Vec::new(),
+    }
+}
+
+/// The name in lower case and the id of the user that calls.
+pub fn user_of(call: &StsCall<'_>) -> Result<(String, String), IdentityError> {
+    let who = &call.caller.resolved.principal;
+    let name = who.user_name.as_deref();
+    let name = name.ok_or_else(|| IdentityError::AccessDenied("Only users can be vouched for.".to_owned()))?;
+    Ok((name.to_ascii_lowercase(), who.user_id.clone()))
+}
+
+/// How long a session of the caller's own rights lasts.
+pub fn lasting_seconds(call: &StsCall<'_>) -> Result<u64, IdentityError> {
+    let told = call.parameters.number("DurationSeconds")?;
+    check_seconds(told, SECONDS_MIN, LASTING_SECONDS_MAX)?;
+    let seconds = told.unwrap_or(LASTING_SECONDS_DEFAULT);
+    let is_root = call.caller.resolved.principal.kind == PrincipalKind::Root;
+    Ok(if is_root { seconds.min(ROOT_SECONDS_MAX) } else { seconds })
+}
+
+/// How long a session of a role lasts; `chained`: it is asked for by a role's session.
+pub fn role_seconds(parameters: &Parameters, role: &RoleRecord, chained: bool) -> Result<u64, IdentityError> {
+    let told = parameters.number("DurationSeconds")?;
+    check_seconds(told, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
+    let seconds = told.unwrap_or(ROLE_SECONDS_DEFAULT);
+    if seconds > role.session_seconds_max {
+        return Err(IdentityError::Validation(
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.".to_owned(),
+        ));
+    }
+    if chained && seconds > ROLE_SECONDS_DEFAULT {
+        return Err(IdentityError::Validation(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
+                .to_owned(),
+        ));
+    }
+    Ok(seconds)
+}
+
+fn check_seconds(told: Option<u64>, min: u64, max: u64) -> Result<(), IdentityError> {
+    match told {
+        Some(seconds) if !(min..=max).contains(&seconds) => Err(IdentityError::Validation(format!(
+            "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: \
+             Member must have value between {min} and {max}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Of sessions and of those who are vouched for.
+pub fn check_session_name(parameter: &str, name: &str, length_max: usize) -> Result<(), IdentityError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if (2..=length_max).contains(&name.len()) && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(IdentityError::Validation(format!(
+        "1 validation error detected: Value '{name}' at '{parameter}' failed to satisfy constraint: Member must have 2 \
+         to {length_max} characters and satisfy regular expression pattern: [\\w+=,.@-]*"
+    )))
+}
+
+/// The policies that a call brings to limit its session.
+pub fn limits(
+    directory: Directory<'_>,
+    account: &str,
+    parameters: &Parameters,
+) -> Result<Option<SessionLimits>, IamFault> {
+    let document = parameters.text("Policy").map(str::to_owned);
+    let arns = parameters.parts("PolicyArns", "arn");
+    if document.is_none() && arns.is_empty() {
+        return Ok(None);
+    }
+    if let Some(text) = &document {
+        let checked = check_policy(TextOf::Session, "session policy", text);
+        checked.map_err(|error| match error {
+            IdentityError::LimitExceeded(_) => IamFault::PackedPolicyTooLarge(format!(
+                "The session policy is longer than {POLICY_CHARS_MAX} characters."
+            )),
+            error => error.into(),
+        })?;
+    }
+    if arns.len() > POLICY_ARNS_MAX {
+        return Err(IdentityError::Validation(format!("A session has at most {POLICY_ARNS_MAX} policy ARNs.")).into());
+    }
+    for arn in &arns {
+        directory.managed(account, arn).map_err(|error| match error {
+            IdentityError::NoSuchEntity(_) => {
+                IdentityError::MalformedPolicyDocument(format!("The policy {arn} does not exist."))
+            }
+            error => error,
+        })?;
+    }
+    Ok(Some(SessionLimits { document, arns }))
+}
+
+/// How much of what AWS lets a session bring this one brings.
+pub fn packed_percent(limits: &Option<SessionLimits>, tags: &Tags) -> u64 {
+    let of_limits = limits.as_ref().map_or(0, |limits| {
+        limits.document.as_ref().map_or(0, String::len) + limits.arns.iter().map(String::len).sum::<usize>()
+    });
+    let of_tags: usize = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+    ((of_limits + of_tags) * 100 / POLICY_CHARS_MAX).min(100) as u64
+}
+
+pub fn credentials(xml: &mut Xml, ambient: &Ambient, sessions: &SessionKeys, session: &Session) {
+    xml.within("Credentials", |xml| {
+        xml.text("AccessKeyId", &session.access_key);
+        xml.text("SecretAccessKey", &sessions.secret_of(&session.access_key));
+        xml.text("SessionToken", &sessions.seal(ambient, session));
+        xml.date("Expiration", session.expires);
+    });
+}
+
+pub fn assumed_role_user(xml: &mut Xml, role: &RoleRecord, session_name: &str) {
+    xml.within("AssumedRoleUser", |xml| {
+        xml.text("AssumedRoleId", &format!("{}:{session_name}", role.id));
+        xml.text("Arn", &assumed_role_arn(role, session_name));
+    });
+}

@@ -1,0 +1,219 @@
+//! JSON Web Tokens (RFC 7519) in compact form, signed with RS256 or ES256 (RFC 7518), and the key sets that they are
+//! verified with.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A coordinate of a point on P-256.
+const P256_BYTES: usize = 32;
+/// How an uncompressed point begins (SEC 1, 2.3.3).
+const UNCOMPRESSED: u8 = 4;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token is not a signed JSON Web Token")]
+    Malformed,
+    #[error("the token's algorithm {0:?} is neither RS256 nor ES256")]
+    Algorithm(String),
+    #[error("the provider's key set cannot be read: {0}")]
+    KeySet(String),
+    #[error("the provider has no key that the token can be signed with")]
+    NoKey,
+    #[error("the token's signature does not match")]
+    Signature,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Algorithm {
+    Rs256,
+    Es256,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+}
+
+/// A token, taken apart and not verified: what it claims is only good for finding the keys to verify it with.
+#[derive(Clone, Debug)]
+pub struct Unverified<'a> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    signed: &'a str,
+    signature: Vec<u8>,
+    claims: Map<String, Value>,
+}
+
+impl<'a> Unverified<'a> {
+    pub fn parse(token: &'a str) -> Result<Self, TokenError> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
+        let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| TokenError::Malformed)?;
+        let claims = serde_json::from_slice(&decoded(claims)?).map_err(|_| TokenError::Malformed)?;
+        let algorithm = match header.alg.as_str() {
+            "RS256" => Algorithm::Rs256,
+            "ES256" => Algorithm::Es256,
+            _ => return Err(TokenError::Algorithm(header.alg)),
+        };
+        Ok(Self { algorithm, key_id: header.kid, signed, signature: decoded(signature)?, claims })
+    }
+
+    /// Who says that he issued it.
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss")?.as_str()
+    }
+
+    /// The claims, if one of the keys has signed them: the one that the token names, or any if it names none.
+    pub fn verify(self, key_set: &str) -> Result<Map<String, Value>, TokenError> {
+        let set: KeySet = serde_json::from_str(key_set).map_err(|error| TokenError::KeySet(error.to_string()))?;
+        let named = |key: &&Key| self.key_id.is_none() || key.kid.is_none() || key.kid == self.key_id;
+        let usable = set.keys.iter().filter(named).filter(|key| key.is_for(self.algorithm));
+        let mut tried = false;
+        for key in usable {
+            tried = true;
+            if key.verifies(self.signed.as_bytes(), &self.signature) {
+                return Ok(self.claims);
+            }
+        }
+        Err(if tried { TokenError::Signature } else { TokenError::NoKey })
+    }
+}
+
+fn decoded(part: &str) -> Result<Vec<u8>, TokenError> {
+    base64_simd::URL_SAFE_NO_PAD.decode_to_vec(part).map_err(|_| TokenError::Malformed)
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Key>,
+}
+
+/// RFC 7518, 6.2 and 6.3. Keys of other kinds are passed over.
+#[derive(Deserialize)]
+struct Key {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    used_for: Option<String>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl Key {
+    fn is_for(&self, algorithm: Algorithm) -> bool {
+        let (kind, name) = match algorithm {
+            Algorithm::Rs256 => ("RSA", "RS256"),
+            Algorithm::Es256 => ("EC", "ES256"),
+        };
+        let signs = self.used_for.as_deref().is_none_or(|used_for| used_for == "sig");
+        self.kty == kind && signs && self.alg.as_deref().is_none_or(|alg| alg == name)
+    }
+
+    fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        match self.kty.as_str() {
+            "RSA" => self.rsa_verifies(signed, signature),
+            _ => self.p256_verifies(signed, signature),
+        }
+        .is_some()
+    }
+
+    fn rsa_verifies(&self, signed: &[u8], signature: &[u8]) -> Option<()> {
+        let (n, e) = (number(self.n.as_deref()?)?, number(self.e.as_deref()?)?);
+        let key = RsaPublicKeyComponents { n, e };
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature).ok()
+    }
+
+    fn p256_verifies(&self, signed: &[u8], signature: &[u8]) -> Option<()> {
+        let (x, y) = (decoded(self.x.as_deref()?).ok()?, decoded(self.y.as_deref()?).ok()?);
+        if self.crv.as_deref() != Some("P-256") || x.len() != P256_BYTES || y.len() != P256_BYTES {
+            return None;
+        }
+        let point = [&[UNCOMPRESSED][..], &x, &y].concat();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed, signature).ok()
+    }
+}
+
+/// Without the zeros that some put in front.
+fn number(text: &str) -> Option<Vec<u8>> {
+    let bytes = decoded(text.trim_end_matches('=')).ok()?;
+    let start = bytes.iter().position(|byte| *byte != 0)?;
+    Some(bytes[start..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TokenError, Unverified};
+    use serde_json::json;
+
+    /// RFC 7515, A.2 and A.3: one payload, signed with either algorithm.
+    const PAYLOAD: &str =
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    const RS256: &str = "eyJhbGciOiJSUzI1NiJ9";
+    const RS256_SIGNATURE: &str = "\
+        cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9\
+        uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB\
+        _eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rq\
+        Vt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    const N: &str = "\
+        ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yR\
+        T-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXB\
+        dQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9ia\
+        GNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+    const ES256: &str = "eyJhbGciOiJFUzI1NiJ9";
+    const ES256_SIGNATURE: &str =
+        "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    const X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+    const Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+
+    fn verified(token: &str, key: serde_json::Value) -> Result<String, TokenError> {
+        let claims = Unverified::parse(token)?.verify(&json!({"keys": [key]}).to_string())?;
+        Ok(claims.get("iss").and_then(|issuer| issuer.as_str()).unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn the_examples_of_the_rfc_are_verified() {
+        let rsa = json!({"kty": "RSA", "n": N, "e": "AQAB"});
+        let token = format!("{RS256}.{PAYLOAD}.{RS256_SIGNATURE}");
+        assert_eq!(verified(&token, rsa.clone()).as_deref(), Ok("joe"));
+        let curve = json!({"kty": "EC", "crv": "P-256", "x": X, "y": Y});
+        let other = format!("{ES256}.{PAYLOAD}.{ES256_SIGNATURE}");
+        assert_eq!(verified(&other, curve.clone()).as_deref(), Ok("joe"));
+        assert_eq!(verified(&token, curve), Err(TokenError::NoKey), "a key of the other kind");
+        assert_eq!(verified(&format!("{RS256}.{PAYLOAD}.{ES256_SIGNATURE}"), rsa), Err(TokenError::Signature));
+    }
+
+    #[test]
+    fn a_key_is_used_for_what_it_is_and_for_tokens_that_name_it() {
+        let token = format!("{RS256}.{PAYLOAD}.{RS256_SIGNATURE}");
+        let with = |name: &str, value: &str| {
+            let mut key = json!({"kty": "RSA", "kid": "one", "n": N, "e": "AQAB"});
+            key[name] = json!(value);
+            key
+        };
+        assert!(verified(&token, with("use", "sig")).is_ok() && verified(&token, with("alg", "RS256")).is_ok());
+        for (name, value) in [("use", "enc"), ("alg", "RS512"), ("kty", "oct")] {
+            assert_eq!(verified(&token, with(name, value)), Err(TokenError::NoKey), "{name} {value}");
+        }
+        assert_eq!(verified(&token, with("n", "")), Err(TokenError::Signature));
+    }
+
+    #[test]
+    fn what_is_no_token_is_malformed() {
+        for text in ["", ".", "..", "a.b.c", &format!("{RS256}.{PAYLOAD}"), &format!("{PAYLOAD}.{PAYLOAD}.AA")] {
+            assert_eq!(verified(text, json!({})), Err(TokenError::Malformed), "{text}");
+        }
+        let none = format!("eyJhbGciOiJub25lIn0.{PAYLOAD}.");
+        assert_eq!(verified(&none, json!({})), Err(TokenError::Algorithm("none".to_owned())));
+        let signed = format!("{RS256}.{PAYLOAD}.{RS256_SIGNATURE}");
+        let broken = Unverified::parse(&signed).and_then(|token| token.verify("{"));
+        assert!(matches!(broken, Err(TokenError::KeySet(_))));
+    }
+}

@@ -1,0 +1,138 @@
+//! STS (Security Token Service API Reference, version 2011-06-15): sessions are handed out. Nothing of them is stored.
+
+mod assume;
+mod issue;
+mod jwt;
+mod key_sets;
+mod web_identity;
+
+pub use key_sets::{KeySetFiles, KeySets};
+pub use web_identity::assume_with_web_identity;
+
+use super::authorize::Caller;
+use super::fault::IamFault;
+use super::parameters::Parameters;
+use super::xml::Xml;
+use crate::ambient::Ambient;
+use crate::api::identity::{
+    Directory, IdentityError, PrincipalKind, Session, SessionKeys, SessionLimits, SessionOf, federated_arn, names,
+};
+
+pub type Told = Result<Xml, IamFault>;
+
+/// A call that is signed, and what it may see and use.
+#[derive(Clone, Copy)]
+pub struct StsCall<'a> {
+    pub directory: Directory<'a>,
+    pub ambient: &'a Ambient,
+    pub sessions: &'a SessionKeys,
+    pub caller: Caller<'a>,
+    pub parameters: &'a Parameters,
+}
+
+pub type StsAction = fn(&StsCall<'_>) -> Told;
+
+const ACTIONS: &[(&str, StsAction)] = &[
+    ("AssumeRole", assume::assume_role),
+    ("GetAccessKeyInfo", access_key_info),
+    ("GetCallerIdentity", caller_identity),
+    ("GetFederationToken", federation_token),
+    ("GetSessionToken", session_token),
+];
+
+/// The one that needs no signature: the token in it says who calls.
+pub const UNSIGNED_ACTION: &str = "AssumeRoleWithWebIdentity";
+
+pub fn find(name: &str) -> Option<(&'static str, StsAction)> {
+    ACTIONS.iter().find(|(known, _)| *known == name).copied()
+}
+
+/// Everybody may ask who he is.
+fn caller_identity(call: &StsCall<'_>) -> Told {
+    let who = &call.caller.resolved.principal;
+    let mut xml = Xml::default();
+    xml.text("Arn", &who.arn);
+    xml.text("UserId", &who.user_id);
+    xml.text("Account", &who.account);
+    Ok(xml)
+}
+
+/// Of the caller's own account's keys only: AWS tells any key's account.
+fn access_key_info(call: &StsCall<'_>) -> Told {
+    let id = call.parameters.required("AccessKeyId")?;
+    call.caller.check("sts:GetAccessKeyInfo", "*", &[])?;
+    let account = &call.caller.resolved.principal.account;
+    let key = call.directory.access_key(id)?.filter(|key| key.record.owner.account() == account);
+    let is_own = id == call.directory.root().access_key && account == crate::api::identity::ROOT_ACCOUNT;
+    if key.is_none() && !is_own {
+        return Err(IdentityError::Validation(format!("The access key {id} is not one of this account's.")).into());
+    }
+    let mut xml = Xml::default();
+    xml.text("Account", account);
+    Ok(xml)
+}
+
+/// What the lasting credentials of a user or a root are for, and no others.
+fn check_lasting(call: &StsCall<'_>, action: &str) -> Result<(), IdentityError> {
+    let who = call.caller.resolved;
+    if who.session.is_some() {
+        return Err(IdentityError::AccessDenied(format!("Cannot call {action} with session credentials")));
+    }
+    if who.is_service_key {
+        return Err(IdentityError::AccessDenied(format!("Cannot call {action} with a service key")));
+    }
+    Ok(())
+}
+
+/// The same rights as the caller's, for a time. No permission is needed for it.
+fn session_token(call: &StsCall<'_>) -> Told {
+    check_lasting(call, "GetSessionToken")?;
+    let who = &call.caller.resolved.principal;
+    let seconds = issue::lasting_seconds(call)?;
+    let of = match who.kind {
+        PrincipalKind::Root => SessionOf::Root,
+        _ => {
+            let (name, id) = issue::user_of(call)?;
+            SessionOf::User { name, id }
+        }
+    };
+    let session = Session { of, ..issue::session(call, seconds) };
+    let mut xml = Xml::default();
+    issue::credentials(&mut xml, call.ambient, call.sessions, &session);
+    Ok(xml)
+}
+
+/// Rights of the caller's for somebody that the caller vouches for: only those that the policies which come with the
+/// call allow as well.
+fn federation_token(call: &StsCall<'_>) -> Told {
+    let name = call.parameters.required("Name")?;
+    issue::check_session_name("name", name, 32)?;
+    check_lasting(call, "GetFederationToken")?;
+    let who = &call.caller.resolved.principal;
+    let arn = federated_arn(&who.account, name);
+    call.caller.check("sts:GetFederationToken", &arn, &[])?;
+    let seconds = issue::lasting_seconds(call)?;
+    let tags = call.parameters.tags("Tags");
+    names::check_tags(&tags)?;
+    let limits = issue::limits(call.directory, &who.account, call.parameters)?;
+    let by = match who.kind {
+        PrincipalKind::Root => None,
+        _ => Some(issue::user_of(call)?),
+    };
+    let packed = issue::packed_percent(&limits, &tags);
+    let session = Session {
+        of: SessionOf::Federated { name: name.to_owned(), by },
+        // Without a policy nothing is left of the caller's rights.
+        limits: Some(limits.unwrap_or_else(SessionLimits::default)),
+        tags,
+        ..issue::session(call, seconds)
+    };
+    let mut xml = Xml::default();
+    issue::credentials(&mut xml, call.ambient, call.sessions, &session);
+    xml.within("FederatedUser", |xml| {
+        xml.text("FederatedUserId", &format!("{}:{name}", who.account));
+        xml.text("Arn", &arn);
+    });
+    xml.number("PackedPolicySize", packed);
+    Ok(xml)
+}

@@ -1,0 +1,199 @@
+//! AssumeRoleWithWebIdentity: somebody whom an OpenID Connect provider vouches for becomes a role's session. The token
+//! is the credential, and the call has no signature.
+
+use super::assume::{add_tags, find_role_by};
+use super::issue::{self, check_session_name};
+use super::jwt::{TokenError, Unverified};
+use super::{IamFault, Told};
+use crate::api::iam::authorize::request_keys;
+use crate::api::iam::call::RequestFacts;
+use crate::api::iam::parameters::Parameters;
+use crate::api::iam::service::IamService;
+use crate::api::iam::xml::Xml;
+use crate::api::identity::names::{self, without_scheme};
+use crate::api::identity::records::{ProviderRecord, RoleRecord, Tags};
+use crate::api::identity::{Directory, IdentityError, Session, SessionOf, TextOf, check_policy};
+use crate::api::policy::{Context, Identity, Principal, Question, Target, evaluate};
+use crate::types::UnixMs;
+use serde_json::{Map, Value};
+
+const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
+const TOKEN_BYTES_MAX: usize = 20_000;
+/// How far the provider's clock may be ahead of this host's.
+const SKEW_SECONDS_MAX: i64 = 300;
+/// Where a token has tags for its session (IAM User Guide, "Pass session tags in AWS STS").
+const TAGS_CLAIM: &str = "https://aws.amazon.com/tags";
+
+/// What a verified token says.
+struct Claims {
+    issuer: String,
+    subject: String,
+    audience: String,
+    tags: Tags,
+    transitive: Vec<String>,
+    /// Condition keys and their values.
+    keys: Tags,
+}
+
+pub async fn assume_with_web_identity(service: &IamService, parameters: &Parameters, facts: &RequestFacts) -> Told {
+    let (arn, name) = (parameters.required("RoleArn")?, parameters.required("RoleSessionName")?);
+    let token = parameters.required("WebIdentityToken")?;
+    check_session_name("roleSessionName", name, 64)?;
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(IamFault::InvalidIdentityToken("The web identity token is too long.".to_owned()));
+    }
+    let token = Unverified::parse(token).map_err(invalid)?;
+    let view = service.store.view().await?;
+    let directory = service.directory(&*view);
+    let role = find_role_by(directory, arn)?.ok_or_else(refused)?;
+    let provider = provider_of(directory, &role, &token)?;
+    let key_set = service.key_sets.key_set(&provider.url).await.map_err(|why| unavailable(&provider, &why))?;
+    let claims = token.verify(&key_set).map_err(|error| match error {
+        TokenError::KeySet(why) => unavailable(&provider, &why),
+        error => invalid(error),
+    })?;
+    let now = service.ambient.clock.unix_ms();
+    check_times(&claims, now)?;
+    let claims = Claims::of(&claims, &provider)?;
+    allow(&role, &provider, &claims, name, request_keys(facts, now))?;
+    let seconds = issue::role_seconds(parameters, &role, false)?;
+    let limits = issue::limits(directory, &role.account, parameters)?;
+    let packed = issue::packed_percent(&limits, &claims.tags);
+    let session = Session {
+        of: SessionOf::Role { name: role.name.to_ascii_lowercase(), id: role.id.clone(), session: name.to_owned() },
+        limits,
+        tags: claims.tags,
+        transitive: claims.transitive,
+        claims: claims.keys,
+        ..issue::bare(&service.ambient, &role.account, now, seconds)
+    };
+    let mut xml = Xml::default();
+    issue::credentials(&mut xml, &service.ambient, &service.sessions, &session);
+    xml.text("SubjectFromWebIdentityToken", &claims.subject);
+    issue::assumed_role_user(&mut xml, &role, name);
+    xml.number("PackedPolicySize", packed);
+    xml.text("Provider", &claims.issuer);
+    xml.text("Audience", &claims.audience);
+    Ok(xml)
+}
+
+fn invalid(error: TokenError) -> IamFault {
+    IamFault::InvalidIdentityToken(error.to_string())
+}
+
+/// Why is for the store's own log: who asks is not known.
+fn unavailable(provider: &ProviderRecord, why: &str) -> IamFault {
+    tracing::warn!(provider = provider.url, why, "the keys of an identity provider cannot be had");
+    IamFault::IdentityProviderUnavailable("The keys of the identity provider cannot be had.".to_owned())
+}
+
+fn refused() -> IamFault {
+    IdentityError::AccessDenied(format!("Not authorized to perform {ACTION}")).into()
+}
+
+/// The provider of the role's account that the token says it is of.
+fn provider_of(
+    directory: Directory<'_>,
+    role: &RoleRecord,
+    token: &Unverified<'_>,
+) -> Result<ProviderRecord, IamFault> {
+    let issuer = token.issuer().unwrap_or_default();
+    let absent =
+        || IamFault::InvalidIdentityToken(format!("No OpenIDConnect provider found in your account for {issuer}"));
+    let url = Some(without_scheme(issuer)).filter(|url| !url.is_empty()).ok_or_else(absent)?;
+    let found = directory.record::<ProviderRecord>(&format!("{}/{url}", role.account))?;
+    let provider = found.map(|stored| stored.record).ok_or_else(absent)?;
+    // The same name in another scheme is another issuer.
+    let same = provider.url.trim_end_matches('/') == issuer.trim_end_matches('/');
+    if same { Ok(provider) } else { Err(absent()) }
+}
+
+fn check_times(claims: &Map<String, Value>, now: UnixMs) -> Result<(), IamFault> {
+    let now = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+    // RFC 7519, 2: a date may have a fraction.
+    let seconds = |name: &str| claims.get(name).and_then(|value| value.as_i64().or(value.as_f64().map(|at| at as i64)));
+    let expires = seconds("exp");
+    let expires = expires.ok_or_else(|| IamFault::InvalidIdentityToken("Missing a required claim: exp".to_owned()))?;
+    if expires <= now {
+        return Err(IamFault::ExpiredIdentityToken(format!(
+            "Token expired: current date/time {now} must be before {expires}"
+        )));
+    }
+    let early = ["nbf", "iat"].into_iter().find(|name| seconds(name).is_some_and(|at| at > now + SKEW_SECONDS_MAX));
+    match early {
+        Some(name) => Err(IamFault::InvalidIdentityToken(format!("The token's {name} is in the future."))),
+        None => Ok(()),
+    }
+}
+
+/// A text, or a list of texts.
+fn texts(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(items)) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl Claims {
+    fn of(claims: &Map<String, Value>, provider: &ProviderRecord) -> Result<Self, IamFault> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let missing = |name: &str| IamFault::InvalidIdentityToken(format!("Missing a required claim: {name}"));
+        let subject = text("sub").ok_or_else(|| missing("sub"))?;
+        let audiences = texts(claims.get("aud"));
+        let authorized = text("azp");
+        let mut candidates = audiences.iter().chain(&authorized);
+        // A provider without client ids takes its tokens for any client.
+        let known = |id: &&String| provider.client_ids.is_empty() || provider.client_ids.contains(id);
+        let audience = candidates.find(known).cloned();
+        let audience = audience.ok_or_else(|| IamFault::InvalidIdentityToken("Incorrect token audience".to_owned()))?;
+        let mut keys: Tags = vec![("aws:FederatedProvider".to_owned(), provider.arn())];
+        let prefix = without_scheme(&provider.url);
+        let mut add = |name: &str, value: String| keys.push((format!("{prefix}:{name}"), value));
+        add("sub", subject.clone());
+        add("app_id", audience.clone());
+        audiences.into_iter().for_each(|audience| add("aud", audience));
+        authorized.into_iter().for_each(|client| add("azp", client));
+        texts(claims.get("amr")).into_iter().for_each(|method| add("amr", method));
+        text("email").into_iter().for_each(|email| add("email", email));
+        let (tags, transitive) = session_tags(claims)?;
+        Ok(Self { issuer: provider.url.clone(), subject, audience, tags, transitive, keys })
+    }
+}
+
+/// In the claim for them; a value of several texts is its first.
+fn session_tags(claims: &Map<String, Value>) -> Result<(Tags, Vec<String>), IamFault> {
+    let Some(Value::Object(claim)) = claims.get(TAGS_CLAIM) else { return Ok((Vec::new(), Vec::new())) };
+    let mut tags = Vec::new();
+    if let Some(Value::Object(named)) = claim.get("principal_tags") {
+        let first = |value: &Value| texts(Some(value)).into_iter().next();
+        tags.extend(named.iter().filter_map(|(key, value)| Some((key.clone(), first(value)?))));
+    }
+    names::check_tags(&tags).map_err(|error| IamFault::InvalidIdentityToken(error.to_string()))?;
+    Ok((tags, texts(claim.get("transitive_tag_keys"))))
+}
+
+/// What the role's trust policy says of somebody whom this provider vouches for.
+fn allow(
+    role: &RoleRecord,
+    provider: &ProviderRecord,
+    claims: &Claims,
+    session_name: &str,
+    request: Vec<(&'static str, String)>,
+) -> Result<(), IamFault> {
+    let mut context = Context::from_iter(claims.keys.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    context.extend(request);
+    context.add("sts:RoleSessionName", session_name);
+    add_tags(&mut context, &claims.tags, &claims.transitive);
+    let trust = check_policy(TextOf::Trust, &role.name, &role.trust)?;
+    let (principal, resource) = (Principal::Federated(provider.arn()), role.arn());
+    let target = Target::Role { account: &role.account, trust: &trust };
+    let needed = [(ACTION, true), ("sts:TagSession", !claims.tags.is_empty())];
+    let allows = |action: &str| {
+        let identity = Identity::default();
+        let question =
+            Question { principal: &principal, identity, action, resource: &resource, target, context: &context };
+        evaluate(&question).allowed
+    };
+    if needed.iter().filter(|(_, needed)| *needed).all(|(action, _)| allows(action)) { Ok(()) } else { Err(refused()) }
+}

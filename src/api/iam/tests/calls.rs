@@ -1,0 +1,131 @@
+//! Signatures, rights, answers and errors of IAM's calls.
+
+use super::{ALICE, Host, OTHER_ROOT, ROOT, escaped};
+use std::sync::atomic::Ordering;
+
+const READ_USERS: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:ListUsers","Resource":"*"}]}"#;
+
+#[tokio::test]
+async fn an_answer_is_what_clients_read() {
+    let host = Host::new().await;
+    let told = host.iam(ROOT, "Action=CreateUser&UserName=bob&Path=%2Fx%2F").await;
+    assert_eq!(told.status, 200);
+    let id = told.element("UserId").to_owned();
+    assert_eq!(
+        told.text,
+        format!(
+            "<CreateUserResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><CreateUserResult><User>\
+             <Path>/x/</Path>\
+             <UserName>bob</UserName><UserId>{id}</UserId><Arn>arn:aws:iam::111122223333:user/x/bob</Arn>\
+             <CreateDate>2024-05-01T00:00:00Z</CreateDate></User></CreateUserResult><ResponseMetadata>\
+             <RequestId>0001</RequestId></ResponseMetadata></CreateUserResponse>"
+        )
+    );
+    let gone = host.iam(ROOT, "Action=DeleteUser&UserName=bob").await;
+    assert!(!gone.text.contains("Result>"), "nothing is answered but that it was done: {}", gone.text);
+    let absent = host.iam(ROOT, "Action=GetUser&UserName=bob").await;
+    assert_eq!(
+        absent.text,
+        "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>Sender</Type>\
+         <Code>NoSuchEntity</Code><Message>The user with name bob cannot be found.</Message></Error>\
+         <RequestId>0001</RequestId></ErrorResponse>"
+    );
+}
+
+#[tokio::test]
+async fn a_call_must_be_signed_with_a_known_key_for_its_service_and_region() {
+    let host = Host::new().await;
+    let form = "Action=ListUsers&Version=2010-05-08";
+    assert_eq!(host.answer(&[], "", form).await.code(), (403, "MissingAuthenticationToken"));
+    assert_eq!(
+        host.answer(&[("authorization", "AWS4-HMAC-SHA256 x")], "", form).await.code(),
+        (403, "IncompleteSignature")
+    );
+    let wrong = [
+        (("mainkey", "wrong"), "eu-west-1", "iam", "SignatureDoesNotMatch"),
+        (("nokey", "wrong"), "eu-west-1", "iam", "InvalidClientTokenId"),
+        (("ASIAAAAAAAAAAAAAAAAA", "wrong"), "eu-west-1", "iam", "SignatureDoesNotMatch"),
+        (ROOT, "eu-west-1", "sts", "SignatureDoesNotMatch"),
+        (ROOT, "eu-west-1", "s3", "SignatureDoesNotMatch"),
+        (ROOT, "us-west-2", "iam", "SignatureDoesNotMatch"),
+    ];
+    for (key, region, service, code) in wrong {
+        let told = host.signed(key, region, service, form).await;
+        assert_eq!(told.code(), (403, code), "{key:?} {region} {service}");
+    }
+    for region in ["eu-west-1", "us-east-1", "aws-global"] {
+        assert_eq!(host.signed(ROOT, region, "iam", form).await.status, 200, "{region}");
+    }
+}
+
+#[tokio::test]
+async fn a_sessions_key_without_its_token_is_not_known() {
+    let host = Host::new().await;
+    let key = "ASIAAAAAAAAAAAAAAAAA";
+    let secret = host.service.sessions.secret_of(key);
+    assert_eq!(host.sts((key, &secret), "Action=GetCallerIdentity").await.code(), (403, "InvalidClientTokenId"));
+}
+
+#[tokio::test]
+async fn what_is_no_call_is_refused() {
+    let host = Host::new().await;
+    for (body, code) in [("Action=Nonsense", "InvalidAction"), ("", "InvalidAction"), ("a=%zz", "MalformedInput")] {
+        assert_eq!(host.signed(ROOT, "eu-west-1", "iam", body).await.code(), (400, code), "{body}");
+    }
+    assert_eq!(host.iam(ROOT, "Action=CreateUser").await.code(), (400, "ValidationError"));
+}
+
+#[tokio::test]
+async fn a_user_may_what_its_policies_allow_in_its_own_account() {
+    let host = Host::new().await;
+    assert_eq!(host.iam(ALICE, "Action=ListUsers").await.code(), (403, "AccessDenied"));
+    let put = format!("Action=PutUserPolicy&UserName=alice&PolicyName=read&PolicyDocument={}", escaped(READ_USERS));
+    assert_eq!(host.iam(ALICE, &put).await.code(), (403, "AccessDenied"));
+    assert_eq!(host.iam(ROOT, &put).await.status, 200);
+    let listed = host.iam(ALICE, "Action=ListUsers").await;
+    assert!(listed.text.contains("<UserName>alice</UserName>"), "{}", listed.text);
+    assert!(!host.iam(OTHER_ROOT, "Action=ListUsers").await.text.contains("alice"));
+    assert_eq!(host.iam(OTHER_ROOT, "Action=GetUser&UserName=alice").await.code(), (404, "NoSuchEntity"));
+    assert_eq!(host.iam(ALICE, "Action=GetUser&UserName=nobody").await.code(), (403, "AccessDenied"));
+}
+
+#[tokio::test]
+async fn a_list_is_told_in_pages_in_order_of_name() {
+    let host = Host::new().await;
+    for name in ["Zoe", "bob", "Carl", "dora"] {
+        host.iam(ROOT, &format!("Action=CreateUser&UserName={name}&Path=%2Fp%2F")).await;
+    }
+    let mut names = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let told = host.iam(ROOT, &format!("Action=ListUsers&PathPrefix=%2Fp&MaxItems=1&Marker={marker}")).await;
+        names.push(told.element("UserName").to_owned());
+        marker = told.element("Marker").to_owned();
+        assert_eq!(told.element("IsTruncated") == "true", !marker.is_empty());
+        if marker.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names, ["bob", "Carl", "dora", "Zoe"]);
+}
+
+#[tokio::test]
+async fn a_change_is_decided_anew_until_nothing_comes_between() {
+    let host = Host::new().await;
+    host.store.interrupted.store(3, Ordering::Relaxed);
+    assert_eq!(host.iam(ROOT, "Action=CreateUser&UserName=bob").await.status, 200);
+    host.store.interrupted.store(usize::MAX, Ordering::Relaxed);
+    assert_eq!(host.iam(ROOT, "Action=CreateUser&UserName=carl").await.code(), (503, "ServiceUnavailable"));
+}
+
+#[tokio::test]
+async fn it_is_remembered_when_a_key_was_used() {
+    let host = Host::new().await;
+    let form = "Action=GetAccessKeyLastUsed&AccessKeyId=alicekey";
+    assert_eq!(host.iam(ROOT, form).await.element("ServiceName"), "N/A");
+    host.sts(ALICE, "Action=GetCallerIdentity").await;
+    let told = host.iam(ROOT, form).await;
+    assert_eq!((told.element("ServiceName"), told.element("LastUsedDate")), ("sts", "2024-05-01T00:00:00Z"));
+    assert_eq!(host.iam(OTHER_ROOT, form).await.code(), (404, "NoSuchEntity"));
+}

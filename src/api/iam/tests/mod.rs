@@ -1,0 +1,138 @@
+//! Calls over a store in memory: signed as clients sign them, answered as clients read it.
+
+mod calls;
+mod roles;
+mod web_identity;
+
+use super::answer::{Answer, answer};
+use super::store::{IdentityStore, Written};
+use super::sts::KeySets;
+use super::{IamService, LastUsed, RequestFacts};
+use crate::actors::meta::DocumentWrite;
+use crate::api::identity::changes::accounts_file::AccountsFile;
+use crate::api::identity::tests::memory::{ACCOUNT, Rows, Turned, World};
+use crate::api::identity::{Documents, IdentityError, ParsedPolicies, SessionKeys};
+use crate::sigv4::{Received, Signer};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+const HOST: &str = "127.0.0.1:9000";
+/// The account's root, a user without any rights, and the root of another account.
+const ROOT: (&str, &str) = ("mainkey", "mainsecret");
+const ALICE: (&str, &str) = ("alicekey", "alicesecret");
+const OTHER_ROOT: (&str, &str) = ("altkey", "altsecret");
+const FILE: &str = r#"{"accounts": [
+    {"id": "111122223333", "name": "main", "keys": [{"access_key": "mainkey", "secret_key": "mainsecret"}],
+     "users": [{"name": "alice", "keys": [{"access_key": "alicekey", "secret_key": "alicesecret"}]}]},
+    {"id": "444455556666", "name": "alt", "keys": [{"access_key": "altkey", "secret_key": "altsecret"}]}
+]}"#;
+
+/// Rows that some writes find changed under them.
+#[derive(Default)]
+struct MemoryStore {
+    rows: Mutex<Rows>,
+    /// How many writes to come are told that something changed.
+    interrupted: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl IdentityStore for MemoryStore {
+    async fn view(&self) -> Result<Box<dyn Documents>, IdentityError> {
+        Ok(Box::new(self.rows.lock().expect("no test panics with it").clone()))
+    }
+
+    async fn write(&self, writes: Vec<DocumentWrite>) -> Result<Written, IdentityError> {
+        let interrupt = |left: usize| left.checked_sub(1);
+        if self.interrupted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, interrupt).is_ok() {
+            return Ok(Written::Changed);
+        }
+        let done = self.rows.lock().expect("no test panics with it").apply(writes);
+        Ok(if done { Written::Done } else { Written::Changed })
+    }
+}
+
+/// One key set for every provider.
+struct OneKeySet(Mutex<Result<String, String>>);
+
+#[async_trait::async_trait]
+impl KeySets for OneKeySet {
+    async fn key_set(&self, _url: &str) -> Result<String, String> {
+        self.0.lock().expect("no test panics with it").clone()
+    }
+}
+
+struct Host {
+    service: IamService,
+    store: Arc<MemoryStore>,
+    key_set: Arc<OneKeySet>,
+    world: World,
+}
+
+/// An answer, as far as tests look at it.
+#[derive(Debug)]
+struct Told {
+    status: u16,
+    text: String,
+}
+
+impl Told {
+    /// The text of the first element of this name.
+    fn element(&self, name: &str) -> &str {
+        let found = self.text.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once("</"));
+        found.map_or("", |(text, _)| text)
+    }
+
+    fn code(&self) -> (u16, &str) {
+        (self.status, self.element("Code"))
+    }
+}
+
+impl Host {
+    async fn new() -> Self {
+        let world = World::new();
+        let store = Arc::new(MemoryStore::default());
+        let key_set = Arc::new(OneKeySet(Mutex::new(Err("there is none".to_owned()))));
+        let service = IamService {
+            store: Arc::clone(&store) as Arc<dyn IdentityStore>,
+            ambient: world.ambient.clone(),
+            root: world.root.clone(),
+            seal: Arc::new(Turned),
+            sessions: SessionKeys::derive(b"key material"),
+            parsed: ParsedPolicies::default(),
+            key_sets: Arc::clone(&key_set) as Arc<dyn KeySets>,
+            region: "eu-west-1".to_owned(),
+            last_used: LastUsed::default(),
+        };
+        service.apply_accounts(&AccountsFile::parse(FILE).expect("a good file")).await.expect("it can be applied");
+        Self { service, store, key_set, world }
+    }
+
+    async fn answer(&self, headers: &[(&str, &str)], query: &str, body: &str) -> Told {
+        let request = Received { method: "POST", path: "/", query, headers, body: body.as_bytes() };
+        let Answer { response, .. } = answer(&self.service, &request, &RequestFacts::default(), "0001").await;
+        let text = response.body().bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Told { status: response.status().as_u16(), text: text.unwrap_or_default() }
+    }
+
+    async fn signed(&self, key: (&str, &str), region: &str, service: &str, body: &str) -> Told {
+        let signer = Signer { access_key: key.0, secret_key: key.1, region, service };
+        let now = self.world.ambient.clock.unix_ms().0 / 1000;
+        let mut headers = signer.headers(now, "POST", "/", HOST, body.as_bytes());
+        headers.push(("host", HOST.to_owned()));
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.answer(&headers, "", body).await
+    }
+
+    async fn iam(&self, key: (&str, &str), form: &str) -> Told {
+        self.signed(key, "eu-west-1", "iam", &format!("{form}&Version=2010-05-08")).await
+    }
+
+    async fn sts(&self, key: (&str, &str), form: &str) -> Told {
+        self.signed(key, "eu-west-1", "sts", &format!("{form}&Version=2011-06-15")).await
+    }
+}
+
+/// As a form has it.
+fn escaped(text: &str) -> String {
+    super::xml::percent_encoded(text)
+}

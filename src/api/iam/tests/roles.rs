@@ -1,0 +1,119 @@
+//! Roles that are assumed, and sessions that are handed out.
+
+use super::{ACCOUNT, ALICE, Host, OTHER_ROOT, ROOT, Told, escaped};
+use crate::api::identity::{Documents, Resolved, resolve};
+
+const ROLE: &str = "RoleArn=arn:aws:iam::111122223333:role/Reader&RoleSessionName=job";
+
+fn trust(who: &str, action: &str) -> String {
+    escaped(&format!(
+        r#"{{"Version":"2012-10-17","Statement":[
+            {{"Effect":"Allow","Action":{action},"Principal":{{"AWS":"{who}"}}}}]}}"#
+    ))
+}
+
+async fn with_role(who: &str) -> Host {
+    let host = Host::new().await;
+    let trust = trust(who, "\"sts:AssumeRole\"");
+    let told = host.iam(ROOT, &format!("Action=CreateRole&RoleName=Reader&AssumeRolePolicyDocument={trust}")).await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    host
+}
+
+async fn allow(host: &Host, root: (&str, &str), user: &str, action: &str) {
+    let document = escaped(&format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"{action}","Resource":"*"}}]}}"#
+    ));
+    let form = format!("Action=PutUserPolicy&UserName={user}&PolicyName=p&PolicyDocument={document}");
+    assert_eq!(host.iam(root, &form).await.status, 200);
+}
+
+/// Who the credentials of an answer are of.
+fn who(host: &Host, told: &Told) -> Resolved {
+    let rows: Box<dyn Documents> = Box::new(host.store.rows.lock().expect("no test panics with it").clone());
+    let (key, token) = (told.element("AccessKeyId"), told.element("SessionToken"));
+    let now = host.world.ambient.clock.unix_ms();
+    let directory = host.service.directory(&*rows);
+    let resolved = resolve(&directory, host.service.locksmith(), key, Some(token), now).expect("a good token");
+    assert_eq!(resolved.secret_key, told.element("SecretAccessKey"));
+    resolved
+}
+
+#[tokio::test]
+async fn whom_a_role_names_may_assume_it() {
+    let host = with_role("arn:aws:iam::111122223333:user/alice").await;
+    let told = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}")).await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    assert_eq!(told.element("Expiration"), "2024-05-01T01:00:00Z");
+    let who = who(&host, &told);
+    assert_eq!(who.principal.arn, "arn:aws:sts::111122223333:assumed-role/Reader/job");
+    assert_eq!(host.sts(ROOT, &format!("Action=AssumeRole&{ROLE}")).await.code(), (403, "AccessDenied"));
+    for wrong in ["x", "a b", ""] {
+        let form = format!("Action=AssumeRole&RoleArn=arn:aws:iam::111122223333:role/Reader&RoleSessionName={wrong}");
+        assert_eq!(host.sts(ALICE, &form).await.code(), (400, "ValidationError"), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn whom_a_role_means_by_the_account_needs_the_accounts_leave() {
+    let host = with_role(ACCOUNT).await;
+    let form = format!("Action=AssumeRole&{ROLE}");
+    assert_eq!(host.sts(ALICE, &form).await.code(), (403, "AccessDenied"));
+    allow(&host, ROOT, "alice", "sts:AssumeRole").await;
+    assert_eq!(host.sts(ALICE, &form).await.status, 200);
+    let absent = host.sts(ALICE, &form.replace("Reader", "Nothing")).await;
+    assert_eq!(absent.code(), (403, "AccessDenied"), "whether a role exists is not told");
+}
+
+#[tokio::test]
+async fn a_session_brings_tags_only_where_the_role_lets_it() {
+    let host = with_role("arn:aws:iam::111122223333:user/alice").await;
+    let form = format!(
+        "Action=AssumeRole&{ROLE}&Tags.member.1.Key=team&Tags.member.1.Value=a&TransitiveTagKeys.member.1=team"
+    );
+    assert_eq!(host.sts(ALICE, &form).await.code(), (403, "AccessDenied"));
+    let trust = trust("arn:aws:iam::111122223333:user/alice", r#"["sts:AssumeRole","sts:TagSession"]"#);
+    host.iam(ROOT, &format!("Action=UpdateAssumeRolePolicy&RoleName=Reader&PolicyDocument={trust}")).await;
+    let who = who(&host, &host.sts(ALICE, &form).await);
+    assert_eq!(who.principal.tags, [("team".to_owned(), "a".to_owned())]);
+    assert_eq!(who.session.expect("it is a session").transitive.len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_lasts_as_long_as_its_role_lets_it() {
+    let host = with_role("arn:aws:iam::111122223333:user/alice").await;
+    for (seconds, status) in [(900, 200), (3600, 200), (3601, 400), (899, 400), (43_201, 400)] {
+        let told = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}&DurationSeconds={seconds}")).await;
+        assert_eq!(told.status, status, "{seconds}: {}", told.text);
+    }
+    host.iam(ROOT, "Action=UpdateRole&RoleName=Reader&MaxSessionDuration=7200").await;
+    assert_eq!(host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}&DurationSeconds=7200")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_user_gets_its_own_rights_for_a_time_and_a_service_key_gets_none() {
+    let host = Host::new().await;
+    let told = host.sts(ALICE, "Action=GetSessionToken").await;
+    let resolved = who(&host, &told);
+    assert_eq!(resolved.principal.arn, "arn:aws:iam::111122223333:user/alice");
+    assert!(resolved.session.is_some() && resolved.session_policies.is_none());
+    let root = host.sts(OTHER_ROOT, "Action=GetSessionToken").await;
+    assert_eq!(root.element("Expiration"), "2024-05-01T01:00:00Z", "a root's lasts an hour");
+    assert_eq!(who(&host, &root).principal.arn, "arn:aws:iam::444455556666:root");
+}
+
+#[tokio::test]
+async fn somebody_who_is_vouched_for_is_limited_by_what_comes_with_the_call() {
+    let host = Host::new().await;
+    assert_eq!(host.sts(ALICE, "Action=GetFederationToken&Name=bob").await.code(), (403, "AccessDenied"));
+    allow(&host, ROOT, "alice", "sts:GetFederationToken").await;
+    let told = host.sts(ALICE, "Action=GetFederationToken&Name=bob").await;
+    assert_eq!(told.element("Arn"), "arn:aws:sts::111122223333:federated-user/bob");
+    assert_eq!(who(&host, &told).session_policies, Some(Vec::new()));
+    let long = escaped(&format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:{}","Resource":"*"}}]}}"#,
+        "x".repeat(2048)
+    ));
+    let told = host.sts(ALICE, &format!("Action=GetFederationToken&Name=bob&Policy={long}")).await;
+    assert_eq!(told.code(), (400, "PackedPolicyTooLarge"));
+}

@@ -1,0 +1,144 @@
+//! Tokens of identity providers.
+
+use super::{ALICE, Host, ROOT, Told, escaped};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64_simd::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+const ISSUER: &str = "https://id.example.org/realm";
+/// 1 May 2024, when the tests are.
+const NOW: i64 = 1_714_521_600;
+
+fn encoded(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode_to_string(bytes.as_ref())
+}
+
+/// A provider that signs with ES256.
+struct Provider {
+    pair: EcdsaKeyPair,
+}
+
+impl Provider {
+    fn new() -> Self {
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("a key");
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).expect("its own key");
+        Self { pair }
+    }
+
+    fn key_set(&self) -> String {
+        let point = self.pair.public_key().as_ref();
+        let (x, y) = (encoded(&point[1..33]), encoded(&point[33..]));
+        let key = json!({"kty": "EC", "crv": "P-256", "kid": "k1", "use": "sig", "x": x, "y": y});
+        json!({"keys": [{"kty": "oct", "k": "AA"}, key]}).to_string()
+    }
+
+    fn token(&self, claims: &Value) -> String {
+        let header = json!({"alg": "ES256", "kid": "k1", "typ": "JWT"});
+        let signed = format!("{}.{}", encoded(header.to_string()), encoded(claims.to_string()));
+        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).expect("it can sign");
+        format!("{signed}.{}", encoded(signature))
+    }
+}
+
+fn claims() -> Value {
+    json!({"iss": ISSUER, "sub": "subject", "aud": ["app", "other"], "exp": NOW + 60, "iat": NOW, "azp": "app"})
+}
+
+/// With a role that takes subjects of the provider for the client `app`.
+async fn host(provider: &Provider) -> Host {
+    let host = Host::new().await;
+    *host.key_set.0.lock().expect("no test panics with it") = Ok(provider.key_set());
+    let url = escaped(ISSUER);
+    host.iam(ROOT, &format!("Action=CreateOpenIDConnectProvider&Url={url}&ClientIDList.member.1=app")).await;
+    let trust = escaped(
+        &json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"],
+            "Principal": {"Federated": "arn:aws:iam::111122223333:oidc-provider/id.example.org/realm"},
+            "Condition": {"StringEquals": {"id.example.org/realm:sub": "subject"}},
+        }]})
+        .to_string(),
+    );
+    let told = host.iam(ROOT, &format!("Action=CreateRole&RoleName=web&AssumeRolePolicyDocument={trust}")).await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    host
+}
+
+async fn assume(host: &Host, token: &str) -> Told {
+    let form = format!(
+        "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn:aws:iam::111122223333:role/web\
+         &RoleSessionName=job&WebIdentityToken={token}"
+    );
+    host.answer(&[], "", &form).await
+}
+
+#[tokio::test]
+async fn a_token_of_the_provider_becomes_a_roles_session() {
+    let provider = Provider::new();
+    let host = host(&provider).await;
+    let told = assume(&host, &provider.token(&claims())).await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    assert_eq!(told.element("SubjectFromWebIdentityToken"), "subject");
+    assert_eq!((told.element("Provider"), told.element("Audience")), (ISSUER, "app"));
+    assert_eq!(told.element("Arn"), "arn:aws:sts::111122223333:assumed-role/web/job");
+    let by_query = format!(
+        "Action=AssumeRoleWithWebIdentity&RoleArn=arn:aws:iam::111122223333:role/web&RoleSessionName=job\
+         &WebIdentityToken={}",
+        provider.token(&claims())
+    );
+    assert_eq!(host.answer(&[], &by_query, "").await.status, 200, "some clients send it all in the query");
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_the_providers_is_refused() {
+    let provider = Provider::new();
+    let host = host(&provider).await;
+    let with = |name: &str, value: Value| {
+        let mut claims = claims();
+        claims[name] = value;
+        provider.token(&claims)
+    };
+    let good = provider.token(&claims());
+    let (signed, signature) = good.rsplit_once('.').expect("it has three parts");
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    let changed = format!("{signed}.{other}{}", &signature[1..]);
+    let none = format!("{}.{}.", encoded(r#"{"alg":"none"}"#), encoded(claims().to_string()));
+    let cases = [
+        (Provider::new().token(&claims()), 400, "InvalidIdentityToken"),
+        (changed, 400, "InvalidIdentityToken"),
+        (none, 400, "InvalidIdentityToken"),
+        ("abcdef".to_owned(), 400, "InvalidIdentityToken"),
+        (with("exp", json!(NOW)), 400, "ExpiredTokenException"),
+        (with("nbf", json!(NOW + 3600)), 400, "InvalidIdentityToken"),
+        (with("iss", json!("https://other.example.org")), 400, "InvalidIdentityToken"),
+        (with("iss", json!("http://id.example.org/realm")), 400, "InvalidIdentityToken"),
+        (with("sub", json!("somebody else")), 403, "AccessDenied"),
+        (with("sub", json!(null)), 400, "InvalidIdentityToken"),
+    ];
+    for (token, status, code) in cases {
+        assert_eq!(assume(&host, &token).await.code(), (status, code), "{token}");
+    }
+    let mut strange = claims();
+    (strange["aud"], strange["azp"]) = (json!("strange"), json!("strange"));
+    assert_eq!(assume(&host, &provider.token(&strange)).await.code(), (400, "InvalidIdentityToken"));
+    *host.key_set.0.lock().expect("no test panics with it") = Err("it is away".to_owned());
+    assert_eq!(assume(&host, &good).await.code(), (400, "IDPCommunicationError"));
+}
+
+#[tokio::test]
+async fn a_token_brings_tags_for_its_session() {
+    let provider = Provider::new();
+    let host = host(&provider).await;
+    let mut claims = claims();
+    claims["https://aws.amazon.com/tags"] =
+        json!({"principal_tags": {"Department": ["Engineering"]}, "transitive_tag_keys": ["Department"]});
+    let told = assume(&host, &provider.token(&claims)).await;
+    let (key, token) = (told.element("AccessKeyId"), told.element("SessionToken"));
+    let session = host.service.sessions.open(key, token, host.world.ambient.clock.unix_ms()).expect("a good token");
+    assert_eq!(session.tags, [("Department".to_owned(), "Engineering".to_owned())]);
+    assert!(session.claims.contains(&("id.example.org/realm:aud".to_owned(), "app".to_owned())));
+    let denied =
+        host.sts(ALICE, "Action=AssumeRole&RoleArn=arn:aws:iam::111122223333:role/web&RoleSessionName=job").await;
+    assert_eq!(denied.code(), (403, "AccessDenied"), "the role is for the provider's only");
+}

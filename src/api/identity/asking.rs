@@ -1,0 +1,179 @@
+//! Who asks, in the terms in which access is decided: the principal, its policies parsed, and the condition keys that
+//! follow from it.
+
+use super::error::IdentityError;
+use super::resolve::{NamedPolicy, PrincipalKind, Resolved};
+use crate::api::policy::{
+    Account, Context, Decision, Identity, Named, Policy, PolicyKind, Principal, Question, Target, evaluate,
+};
+use crate::types::UnixMs;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Texts of policies that are kept parsed.
+const PARSED_MAX: usize = 1024;
+
+/// Policies by their texts, so that one that many requests ask is parsed once.
+#[derive(Default)]
+pub struct ParsedPolicies {
+    kept: Mutex<HashMap<String, Arc<Policy>>>,
+}
+
+impl ParsedPolicies {
+    fn parse(&self, kind: PolicyKind<'_>, named: &NamedPolicy) -> Result<Arc<Policy>, IdentityError> {
+        if let Some(policy) = self.kept().get(&named.text) {
+            return Ok(Arc::clone(policy));
+        }
+        let unreadable =
+            |error| IdentityError::Unreadable(format!("the policy {} cannot be read: {error}", named.name));
+        let policy = Arc::new(Policy::parse(kind, &named.text).map_err(unreadable)?);
+        let mut kept = self.kept();
+        if kept.len() >= PARSED_MAX {
+            kept.clear();
+        }
+        kept.insert(named.text.clone(), Arc::clone(&policy));
+        Ok(policy)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Arc<Policy>>> {
+        // Nothing is ever left half done in it.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who asks, ready to be asked about.
+pub struct Asking {
+    pub principal: Principal,
+    own: Vec<Parsed>,
+    groups: Vec<Parsed>,
+    boundary: Option<Parsed>,
+    session: Vec<Parsed>,
+    context: Context,
+}
+
+struct Parsed {
+    name: String,
+    policy: Arc<Policy>,
+}
+
+impl Parsed {
+    fn of(parsed: &ParsedPolicies, kind: PolicyKind<'_>, named: &NamedPolicy) -> Result<Self, IdentityError> {
+        Ok(Self { name: named.name.clone(), policy: parsed.parse(kind, named)? })
+    }
+
+    fn named(&self) -> Named<'_> {
+        Named { name: &self.name, policy: &self.policy }
+    }
+}
+
+fn named(policies: &[Parsed]) -> Vec<Named<'_>> {
+    policies.iter().map(Parsed::named).collect()
+}
+
+impl Asking {
+    /// Fails where a policy that stands cannot be read: what it would deny is not known.
+    pub fn of(resolved: &Resolved, parsed: &ParsedPolicies) -> Result<Self, IdentityError> {
+        let of_identity = |named| Parsed::of(parsed, PolicyKind::Identity, named);
+        // A list of limits that is empty limits to nothing; the evaluation would take it for no limit.
+        let shut_out = resolved.session_policies.as_ref().is_some_and(Vec::is_empty);
+        let own = if shut_out { &[] } else { resolved.own_policies.as_slice() };
+        let groups = if shut_out { &[] } else { resolved.group_policies.as_slice() };
+        let session = resolved.session_policies.as_deref().unwrap_or_default();
+        // Managed ones are named by their ARNs.
+        let kind = |named: &NamedPolicy| match named.name.starts_with("arn:") {
+            true => PolicyKind::Identity,
+            false => PolicyKind::Session,
+        };
+        Ok(Self {
+            principal: principal(resolved),
+            own: own.iter().map(of_identity).collect::<Result<_, _>>()?,
+            groups: groups.iter().map(of_identity).collect::<Result<_, _>>()?,
+            boundary: resolved.boundary.as_ref().map(of_identity).transpose()?,
+            session: session.iter().map(|named| Parsed::of(parsed, kind(named), named)).collect::<Result<_, _>>()?,
+            context: context(resolved),
+        })
+    }
+
+    /// Nobody who is known.
+    pub fn anonymous() -> Self {
+        let principal = Principal::Anonymous;
+        let context = principal.keys().into_iter().collect();
+        Self { principal, own: Vec::new(), groups: Vec::new(), boundary: None, session: Vec::new(), context }
+    }
+
+    /// The condition keys that follow from who asks; those of the request are added to them.
+    pub fn context(&self) -> Context {
+        self.context.clone()
+    }
+
+    pub fn decide(&self, action: &str, resource: &str, target: Target<'_>, context: &Context) -> Decision {
+        let (own, groups, session) = (named(&self.own), named(&self.groups), named(&self.session));
+        let boundary = self.boundary.as_ref().map(Parsed::named);
+        let identity = Identity { own: &own, groups: &groups, boundary, session: &session };
+        evaluate(&Question { principal: &self.principal, identity, action, resource, target, context })
+    }
+}
+
+/// A root that is limited is a user with all permissions, so that its limits are looked at; somebody whom a user
+/// vouches for is one, too.
+fn principal(resolved: &Resolved) -> Principal {
+    let who = &resolved.principal;
+    let account = Account { id: who.account.clone(), canonical_id: who.canonical_id.clone() };
+    match (&who.kind, &who.role) {
+        (PrincipalKind::Root, _) if resolved.session_policies.is_none() => Principal::Root(account),
+        (PrincipalKind::AssumedRole, Some(role)) => Principal::RoleSession {
+            account,
+            role_arn: role.arn.clone(),
+            role_id: role.id.clone(),
+            session_name: role.session.clone(),
+        },
+        _ => Principal::User {
+            account,
+            arn: who.arn.clone(),
+            name: who.user_name.clone().unwrap_or_default(),
+            id: who.user_id.clone(),
+        },
+    }
+}
+
+/// IAM User Guide, "AWS global condition context keys".
+fn context(resolved: &Resolved) -> Context {
+    let who = &resolved.principal;
+    let kind = match who.kind {
+        PrincipalKind::Root => "Account",
+        PrincipalKind::User => "User",
+        PrincipalKind::AssumedRole => "AssumedRole",
+        PrincipalKind::FederatedUser => "FederatedUser",
+    };
+    let mut context = Context::default();
+    context.add("aws:PrincipalType", kind);
+    context.add("aws:PrincipalIsAWSService", "false");
+    context.add("aws:userid", who.user_id.as_str());
+    context.add("aws:PrincipalArn", who.role.as_ref().map_or(&who.arn, |role| &role.arn).as_str());
+    context.add("aws:PrincipalAccount", who.account.as_str());
+    if let Some(name) = &who.user_name {
+        context.add("aws:username", name.as_str());
+    }
+    for (key, value) in &who.tags {
+        context.add(&format!("aws:PrincipalTag/{key}"), value.as_str());
+    }
+    if let Some(session) = &resolved.session {
+        context.add("aws:TokenIssueTime", rfc3339(session.issued));
+        if let Some(identity) = &session.source_identity {
+            context.add("aws:SourceIdentity", identity.as_str());
+        }
+        for (key, value) in &session.claims {
+            context.add(key, value.as_str());
+        }
+    }
+    context
+}
+
+/// As conditions on dates read it.
+pub fn rfc3339(at: UnixMs) -> String {
+    let seconds = i64::try_from(at.0 / 1000).unwrap_or(0);
+    let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(&Rfc3339).unwrap_or_default()
+}

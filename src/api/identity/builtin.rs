@@ -1,0 +1,104 @@
+//! The managed policies that every account has without making them: those of AWS that make sense for a store of objects
+//! (AWS Managed Policy Reference). They cannot be changed.
+
+use super::names::{self, EVERYBODYS_ACCOUNT, IamArn};
+
+/// A policy under `arn:aws:iam::aws:policy/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltInPolicy {
+    pub name: &'static str,
+    pub id: &'static str,
+    pub description: &'static str,
+    pub document: &'static str,
+}
+
+impl BuiltInPolicy {
+    pub fn arn(&self) -> String {
+        names::arn(EVERYBODYS_ACCOUNT, "policy", "/", self.name)
+    }
+}
+
+/// In order of their names without regard to case, as they are listed.
+pub const BUILT_IN: &[BuiltInPolicy] = &[
+    BuiltInPolicy {
+        name: "AdministratorAccess",
+        id: "ANPAAAAAAAAAAAAAAAAA2",
+        description: "Everything within the account.",
+        document: concat!(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","#,
+            r#""Resource":"*"}]}"#,
+        ),
+    },
+    BuiltInPolicy {
+        name: "AmazonS3FullAccess",
+        id: "ANPAAAAAAAAAAAAAAAAA3",
+        description: "All buckets and objects of the account.",
+        document: concat!(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*","#,
+            r#""s3-object-lambda:*"],"Resource":"*"}]}"#,
+        ),
+    },
+    BuiltInPolicy {
+        name: "AmazonS3ReadOnlyAccess",
+        id: "ANPAAAAAAAAAAAAAAAAA4",
+        description: "Reading and listing all buckets and objects of the account.",
+        document: concat!(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","#,
+            r#""s3:List*","s3:Describe*","s3-object-lambda:Get*","s3-object-lambda:List*"],"#,
+            r#""Resource":"*"}]}"#,
+        ),
+    },
+    BuiltInPolicy {
+        name: "IAMFullAccess",
+        id: "ANPAAAAAAAAAAAAAAAAA5",
+        description: "All identities of the account.",
+        document: concat!(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:*","#,
+            r#""Resource":"*"}]}"#,
+        ),
+    },
+    BuiltInPolicy {
+        name: "IAMReadOnlyAccess",
+        id: "ANPAAAAAAAAAAAAAAAAA6",
+        description: "Reading the account's identities.",
+        document: concat!(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["iam:Get*","#,
+            r#""iam:List*"],"Resource":"*"}]}"#,
+        ),
+    },
+    BuiltInPolicy {
+        name: "PowerUserAccess",
+        id: "ANPAAAAAAAAAAAAAAAAA7",
+        description: "Everything within the account but its identities.",
+        document: concat!(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"iam:*","#,
+            r#""Resource":"*"},{"Effect":"Allow","Action":["iam:ListRoles"],"Resource":"*"}]}"#,
+        ),
+    },
+];
+
+/// `AdministratorAccess`: what an account's root may do.
+pub fn administrator() -> &'static BuiltInPolicy {
+    &BUILT_IN[0]
+}
+
+pub fn built_in(arn: &str) -> Option<&'static BuiltInPolicy> {
+    let parsed = IamArn::parse(arn).filter(|arn| arn.account == EVERYBODYS_ACCOUNT && arn.kind == "policy")?;
+    BUILT_IN.iter().find(|policy| policy.name == parsed.name && parsed.path == "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUILT_IN, administrator, built_in};
+
+    #[test]
+    fn a_built_in_policy_is_found_by_its_arn_only() {
+        for policy in BUILT_IN {
+            assert_eq!(built_in(&policy.arn()), Some(policy));
+            assert!(serde_json::from_str::<serde_json::Value>(policy.document).is_ok(), "{}", policy.name);
+        }
+        assert_eq!(administrator().name, "AdministratorAccess");
+        assert_eq!(built_in("arn:aws:iam::111122223333:policy/AdministratorAccess"), None);
+        assert!(BUILT_IN.is_sorted_by(|a, b| a.name.to_lowercase() < b.name.to_lowercase()));
+    }
+}

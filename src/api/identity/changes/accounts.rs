@@ -1,0 +1,141 @@
+//! Accounts: made, and described anew. What finds them by their canonical ids and addresses goes with each change.
+
+use super::editor::{Decided, Decision, Editor, write};
+use crate::actors::meta::{DocumentKey, DocumentWrite, Expect, IdentityKind};
+use crate::api::identity::directory::{ROOT_ACCOUNT, Stored};
+use crate::api::identity::error::IdentityError;
+use crate::api::identity::names;
+use crate::api::identity::records::{AccountRecord, encode};
+use sha2::{Digest, Sha256};
+
+const NAME_CHARS_MAX: usize = 128;
+const EMAIL_BYTES_MAX: usize = 254;
+const ALIAS_LENGTHS: std::ops::RangeInclusive<usize> = 3..=63;
+
+/// What is said of an account.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountShape<'a> {
+    /// 12 digits.
+    pub id: &'a str,
+    pub name: &'a str,
+    pub email: Option<&'a str>,
+    /// Made of the id where none is given.
+    pub canonical_id: Option<&'a str>,
+}
+
+/// The canonical id of an account that was given none.
+pub fn canonical_id_of(id: &str) -> String {
+    let digest = Sha256::new().chain_update(b"sherd account ").chain_update(id).finalize();
+    hex_simd::encode_to_string(digest, hex_simd::AsciiCase::Lower)
+}
+
+/// Makes the account, or gives it this name, address and canonical id. Without writes where it has them.
+pub fn put(editor: &Editor<'_>, shape: AccountShape<'_>) -> Decision<AccountRecord> {
+    check(editor, shape)?;
+    let standing = editor.directory.account(shape.id)?;
+    let canonical_id = match shape.canonical_id {
+        Some(given) => given.to_owned(),
+        None if shape.id == ROOT_ACCOUNT => editor.directory.root().canonical_id.clone(),
+        None => standing.as_ref().map_or_else(|| canonical_id_of(shape.id), |old| old.record.canonical_id.clone()),
+    };
+    let (old, expect) = match standing {
+        Some(Stored { record, expect }) => (Some(record), expect),
+        None => (None, Expect::Absent),
+    };
+    let new = AccountRecord {
+        id: shape.id.to_owned(),
+        canonical_id,
+        name: shape.name.to_owned(),
+        email: shape.email.map(str::to_owned),
+        alias: old.as_ref().and_then(|old| old.alias.clone()),
+        created: old.as_ref().map_or_else(|| editor.now(), |old| old.created),
+        keys: old.as_ref().map(|old| old.keys.clone()).unwrap_or_default(),
+    };
+    if old.as_ref() == Some(&new) {
+        return Ok(Decided::new(Vec::new(), new));
+    }
+    let mut writes = vec![write(&new, expect)];
+    let old_canonical = old.as_ref().filter(|_| expect != Expect::Absent).map(|old| canonical_index(&old.canonical_id));
+    writes.extend(reindexed(editor, &new.id, old_canonical, Some(canonical_index(&new.canonical_id)))?);
+    let old_email = old.as_ref().and_then(|old| old.email.as_deref()).map(email_index);
+    writes.extend(reindexed(editor, &new.id, old_email, new.email.as_deref().map(email_index))?);
+    Ok(Decided::new(writes, new))
+}
+
+fn check(editor: &Editor<'_>, shape: AccountShape<'_>) -> Result<(), IdentityError> {
+    let invalid = |why: String| Err(IdentityError::Validation(why));
+    if !names::is_account_id(shape.id) {
+        return invalid(format!("{} is no account id: it has 12 digits.", shape.id));
+    }
+    let name_fits = (1..=NAME_CHARS_MAX).contains(&shape.name.chars().count());
+    if !name_fits || shape.name.chars().any(char::is_control) {
+        return invalid(format!("An account's name has 1 to {NAME_CHARS_MAX} characters."));
+    }
+    if let Some(email) = shape.email {
+        let visible = email.bytes().all(|byte| byte.is_ascii_graphic());
+        if email.len() > EMAIL_BYTES_MAX || !visible || !email.contains('@') {
+            return invalid(format!("{email} is no e-mail address."));
+        }
+    }
+    if let Some(canonical_id) = shape.canonical_id {
+        if !names::is_canonical_id(canonical_id) {
+            return invalid(format!("{canonical_id} is no canonical id: it has 64 hexadecimal digits."));
+        }
+        let is_roots = canonical_id == editor.directory.root().canonical_id;
+        if is_roots != (shape.id == ROOT_ACCOUNT) {
+            return invalid("The canonical id of the store's own account is that account's alone.".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn canonical_index(canonical_id: &str) -> String {
+    format!("canonical/{canonical_id}")
+}
+
+fn email_index(email: &str) -> String {
+    format!("email/{}", email.to_ascii_lowercase())
+}
+
+/// The rows that find the account, in place of the old ones; refused where they find another.
+fn reindexed(
+    editor: &Editor<'_>,
+    account: &str,
+    old: Option<String>,
+    new: Option<String>,
+) -> Result<Vec<DocumentWrite>, IdentityError> {
+    if old == new {
+        return Ok(Vec::new());
+    }
+    let key = |path: String| DocumentKey::Identity(IdentityKind::Account, path);
+    let mut writes = Vec::new();
+    if let Some(new) = new {
+        let key = key(new);
+        if editor.directory.documents().document(&key)?.is_some() {
+            return Err(IdentityError::EntityAlreadyExists(
+                "Another account has this canonical id or e-mail address.".to_owned(),
+            ));
+        }
+        writes.push(DocumentWrite { key, expect: Expect::Absent, value: Some(encode(&account)) });
+    }
+    if let Some(old) = old {
+        writes.push(DocumentWrite { key: key(old), expect: Expect::Any, value: None });
+    }
+    Ok(writes)
+}
+
+/// `None` takes the alias away.
+pub fn set_alias(editor: &Editor<'_>, account: &str, alias: Option<&str>) -> Decision<()> {
+    let absent = || IdentityError::no_such("account", account);
+    let Stored { mut record, expect } = editor.directory.account(account)?.ok_or_else(absent)?;
+    if let Some(alias) = alias {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !ALIAS_LENGTHS.contains(&alias.len()) || !alias.bytes().all(fits) {
+            return Err(IdentityError::Validation(
+                "An account's alias has 3 to 63 lower-case letters, digits and dashes.".to_owned(),
+            ));
+        }
+    }
+    record.alias = alias.map(str::to_owned);
+    Ok(Decided::new(vec![write(&record, expect)], ()))
+}

@@ -1,0 +1,264 @@
+//! Accounts that stand in a file (`SHERD_ACCOUNTS_FILE`, docs/identities.md): read, and turned into what must be
+//! written so that they stand here as well. What stands already is not written again.
+
+use super::accounts::{self, AccountShape};
+use super::editor::{Decided, Decision, Draft, Editor, write};
+use super::holders;
+use super::keys::{self, GivenKey, NewKey, Whose};
+use super::users::{self, NewUser};
+use crate::actors::meta::{DocumentKey, DocumentWrite, Expect};
+use crate::api::identity::directory::Directory;
+use crate::api::identity::error::IdentityError;
+use crate::api::identity::names;
+use crate::api::identity::records::{AccessKeyRecord, KeyOwner, UserRecord, decode, encode};
+use crate::api::identity::secrets;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The document that remembers which keys the file had.
+const REMEMBERED: &str = "accounts-file";
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountsFile {
+    pub accounts: Vec<AccountInFile>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountInFile {
+    pub id: String,
+    pub name: String,
+    pub email: Option<String>,
+    pub canonical_id: Option<String>,
+    /// Of the account's root.
+    #[serde(default)]
+    pub keys: Vec<KeyInFile>,
+    #[serde(default)]
+    pub users: Vec<UserInFile>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyInFile {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl std::fmt::Debug for KeyInFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyInFile").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserInFile {
+    pub name: String,
+    #[serde(default = "no_path")]
+    pub path: String,
+    #[serde(default)]
+    pub keys: Vec<KeyInFile>,
+    /// ARNs of managed policies.
+    #[serde(default)]
+    pub policies: Vec<String>,
+    /// Documents by name; each as JSON.
+    #[serde(default)]
+    pub inline_policies: BTreeMap<String, Value>,
+}
+
+fn no_path() -> String {
+    "/".to_owned()
+}
+
+/// Keys that were in the file when it was last applied.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Remembered {
+    keys: BTreeSet<String>,
+}
+
+/// One change: small enough for one entry of the log, whatever the size of the file.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    Account(&'a AccountInFile),
+    User(&'a str, &'a UserInFile),
+    /// Keys that left the file go.
+    Forget(&'a AccountsFile),
+}
+
+impl AccountsFile {
+    /// The file's text; the error says where it is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let mut accounts = BTreeSet::new();
+        if let Some(twice) = file.accounts.iter().find(|account| !accounts.insert(&account.id)) {
+            return Err(format!("the account {} is there twice", twice.id));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = file.keys().find(|key| !seen.insert(&key.access_key)) {
+            return Err(format!("the access key {} is there twice", twice.access_key));
+        }
+        Ok(file)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &KeyInFile> {
+        self.accounts
+            .iter()
+            .flat_map(|account| account.keys.iter().chain(account.users.iter().flat_map(|user| user.keys.iter())))
+    }
+
+    /// What is to be decided and written, one after the other; each anew where something changed meanwhile.
+    pub fn steps(&self) -> Vec<Step<'_>> {
+        let accounts = self.accounts.iter().flat_map(|account| {
+            let users = account.users.iter().map(|user| Step::User(&account.id, user));
+            std::iter::once(Step::Account(account)).chain(users)
+        });
+        std::iter::once(Step::Forget(self)).chain(accounts).collect()
+    }
+}
+
+/// What a step writes; nothing where all is as the file says.
+pub fn decide(editor: &Editor<'_>, step: Step<'_>) -> Decision<()> {
+    let writes = match step {
+        Step::Forget(file) => forget(editor, file)?,
+        Step::Account(account) => put_account(editor, account)?,
+        Step::User(account, user) => put_user(editor, account, user)?,
+    };
+    Ok(Decided::new(writes, ()))
+}
+
+/// Decides on what the draft shows, and adds to it.
+fn drafted<T>(
+    editor: &Editor<'_>,
+    draft: &mut Draft<'_>,
+    decide: impl FnOnce(&Editor<'_>) -> Decision<T>,
+) -> Result<T, IdentityError> {
+    let decided = {
+        let directory = Directory::new(&*draft, editor.directory.root());
+        decide(&Editor { directory, ambient: editor.ambient, seal: editor.seal })?
+    };
+    draft.add(decided.writes);
+    Ok(decided.answer)
+}
+
+fn put_account(editor: &Editor<'_>, account: &AccountInFile) -> Result<Vec<DocumentWrite>, IdentityError> {
+    let mut draft = Draft::new(editor.directory.documents());
+    let shape = AccountShape {
+        id: &account.id,
+        name: &account.name,
+        email: account.email.as_deref(),
+        canonical_id: account.canonical_id.as_deref(),
+    };
+    drafted(editor, &mut draft, |editor| accounts::put(editor, shape))?;
+    for key in &account.keys {
+        put_key(editor, &mut draft, &account.id, Whose::Root, key)?;
+    }
+    Ok(draft.into_writes())
+}
+
+fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec<DocumentWrite>, IdentityError> {
+    let mut draft = Draft::new(editor.directory.documents());
+    let standing = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
+    match standing {
+        None => {
+            let new = NewUser { name: &user.name, path: &user.path, tags: Vec::new(), boundary: None };
+            drafted(editor, &mut draft, |editor| users::create(editor, account, new))?;
+        }
+        Some(standing) if standing.record.path != user.path || standing.record.name != user.name => {
+            let (name, path) = (Some(user.name.as_str()), Some(user.path.as_str()));
+            drafted(editor, &mut draft, |editor| users::update(editor, account, &user.name, name, path))?;
+        }
+        Some(_) => {}
+    }
+    for key in &user.keys {
+        put_key(editor, &mut draft, account, Whose::User(&user.name), key)?;
+    }
+    for arn in &user.policies {
+        drafted(editor, &mut draft, |editor| holders::attach::<UserRecord>(editor, account, &user.name, arn))?;
+    }
+    for (policy, document) in &user.inline_policies {
+        let text = document.to_string();
+        let stands = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
+        if stands.is_some_and(|stored| stored.record.granted.inline.get(policy) == Some(&text)) {
+            continue;
+        }
+        drafted(editor, &mut draft, |editor| {
+            holders::put_inline::<UserRecord>(editor, account, &user.name, policy, &text)
+        })?;
+    }
+    Ok(draft.into_writes())
+}
+
+fn put_key(
+    editor: &Editor<'_>,
+    draft: &mut Draft<'_>,
+    account: &str,
+    whose: Whose<'_>,
+    key: &KeyInFile,
+) -> Result<(), IdentityError> {
+    let given = GivenKey { access_key: &key.access_key, secret_key: &key.secret_key };
+    let new = NewKey { given: Some(given), from_file: true, ..NewKey::default() };
+    let Some(standing) = editor.directory.access_key(given.access_key)? else {
+        drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
+        return Ok(());
+    };
+    let owner = match whose {
+        Whose::Root => KeyOwner::Root { account: account.to_owned() },
+        Whose::User(name) => KeyOwner::User { account: account.to_owned(), name: name.to_ascii_lowercase() },
+    };
+    if standing.record.owner != owner && standing.record.from_file {
+        take_away(editor, draft, &standing.record)?;
+        drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
+        return Ok(());
+    }
+    if standing.record.owner != owner || standing.record.service.is_some() {
+        return Err(IdentityError::EntityAlreadyExists(format!(
+            "The access key {} is somebody else's already.",
+            given.access_key
+        )));
+    }
+    // One that cannot be opened, since what it was sealed with is gone, is sealed anew.
+    let secret = secrets::open(editor.seal, given.access_key, &standing.record.sealed);
+    let same = secret.is_ok_and(|secret| secret == given.secret_key);
+    if same && standing.record.active && standing.record.from_file && standing.record.expires.is_none() {
+        return Ok(());
+    }
+    let sealed = match same {
+        true => standing.record.sealed.clone(),
+        false => secrets::seal(editor.seal, given.access_key, given.secret_key),
+    };
+    let record = AccessKeyRecord { sealed, active: true, from_file: true, expires: None, ..standing.record };
+    draft.add(vec![write(&record, standing.expect)]);
+    Ok(())
+}
+
+fn take_away(editor: &Editor<'_>, draft: &mut Draft<'_>, key: &AccessKeyRecord) -> Result<(), IdentityError> {
+    let whose = match &key.owner {
+        KeyOwner::Root { .. } => Whose::Root,
+        KeyOwner::User { name, .. } => Whose::User(name),
+    };
+    drafted(editor, draft, |editor| keys::delete(editor, key.owner.account(), whose, &key.id))
+}
+
+/// Deletes the keys that were in the file and are no longer, and remembers those that are.
+fn forget(editor: &Editor<'_>, file: &AccountsFile) -> Result<Vec<DocumentWrite>, IdentityError> {
+    let document = DocumentKey::System(REMEMBERED.to_owned());
+    let row = editor.directory.documents().document(&document)?;
+    let before: Remembered = match &row {
+        Some(row) => decode("list of the accounts file's keys", &row.value)?,
+        None => Remembered::default(),
+    };
+    let now = Remembered { keys: file.keys().map(|key| key.access_key.clone()).collect() };
+    let mut draft = Draft::new(editor.directory.documents());
+    for gone in before.keys.difference(&now.keys) {
+        if let Some(key) = editor.directory.access_key(gone)?.filter(|key| key.record.from_file) {
+            take_away(editor, &mut draft, &key.record)?;
+        }
+    }
+    if before.keys != now.keys {
+        let expect = row.map_or(Expect::Absent, |row| Expect::Revision(row.revision));
+        draft.add(vec![DocumentWrite { key: document, expect, value: Some(encode(&now)) }]);
+    }
+    Ok(draft.into_writes())
+}

@@ -1,0 +1,211 @@
+//! Access keys of users and of accounts' roots, and service keys, which may do less than whose they are.
+
+use super::editor::{Decided, Decision, Editor, remove, write};
+use crate::actors::meta::{DocumentWrite, Expect};
+use crate::api::identity::directory::Stored;
+use crate::api::identity::error::IdentityError;
+use crate::api::identity::names;
+use crate::api::identity::policy_text::{self, TextOf};
+use crate::api::identity::records::{AccessKeyRecord, AccountRecord, KeyOwner, ServiceKey, UserRecord};
+use crate::api::identity::secrets::{self, IdOf, SESSION_KEY_PREFIX, fresh_id, fresh_secret};
+use crate::types::UnixMs;
+
+/// AWS's quota.
+pub const KEYS_MAX: usize = 2;
+const SERVICE_KEYS_MAX: usize = 100;
+/// As for the root key (docs/configuration.md).
+const GIVEN_KEY_LENGTHS: std::ops::RangeInclusive<usize> = 3..=128;
+const GIVEN_SECRET_LENGTHS: std::ops::RangeInclusive<usize> = 8..=128;
+
+/// Whose keys: those of the account's root, or a user's by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose<'a> {
+    Root,
+    User(&'a str),
+}
+
+/// A key and its secret, where they are not drawn.
+#[derive(Clone, Copy)]
+pub struct GivenKey<'a> {
+    pub access_key: &'a str,
+    pub secret_key: &'a str,
+}
+
+#[derive(Default)]
+pub struct NewKey<'a> {
+    pub given: Option<GivenKey<'a>>,
+    pub service: Option<ServiceKey>,
+    pub expires: Option<UnixMs>,
+    pub from_file: bool,
+}
+
+/// A key that was made: the only time that its secret is told.
+#[derive(Clone)]
+pub struct MadeKey {
+    pub record: AccessKeyRecord,
+    pub secret_key: String,
+    /// The user's name as it is written; `None` for a root.
+    pub user: Option<String>,
+}
+
+/// The record that lists the ids of somebody's keys.
+enum Holder {
+    Account(Stored<AccountRecord>),
+    User(Stored<UserRecord>),
+}
+
+impl Holder {
+    fn find(editor: &Editor<'_>, account: &str, whose: Whose<'_>) -> Result<Self, IdentityError> {
+        match whose {
+            Whose::User(name) => editor.directory.user(account, name).map(Self::User),
+            Whose::Root => {
+                let found = editor.directory.account(account)?;
+                found.map(Self::Account).ok_or_else(|| IdentityError::no_such("account", account))
+            }
+        }
+    }
+
+    fn keys(&self) -> &[String] {
+        match self {
+            Self::Account(stored) => &stored.record.keys,
+            Self::User(stored) => &stored.record.keys,
+        }
+    }
+
+    fn keys_mut(&mut self) -> &mut Vec<String> {
+        match self {
+            Self::Account(stored) => &mut stored.record.keys,
+            Self::User(stored) => &mut stored.record.keys,
+        }
+    }
+
+    fn owner(&self) -> KeyOwner {
+        match self {
+            Self::Account(stored) => KeyOwner::Root { account: stored.record.id.clone() },
+            Self::User(stored) => {
+                KeyOwner::User { account: stored.record.account.clone(), name: stored.record.name.to_ascii_lowercase() }
+            }
+        }
+    }
+
+    fn user(&self) -> Option<String> {
+        match self {
+            Self::Account(_) => None,
+            Self::User(stored) => Some(stored.record.name.clone()),
+        }
+    }
+
+    fn into_write(self) -> DocumentWrite {
+        match self {
+            Self::Account(stored) => write(&stored.record, stored.expect),
+            Self::User(stored) => write(&stored.record, stored.expect),
+        }
+    }
+}
+
+pub fn create(editor: &Editor<'_>, account: &str, whose: Whose<'_>, new: NewKey<'_>) -> Decision<MadeKey> {
+    let mut holder = Holder::find(editor, account, whose)?;
+    if let Some(given) = new.given {
+        check_given(editor, given)?;
+    }
+    if let Some(policy) = new.service.as_ref().and_then(|service| service.policy.as_deref()) {
+        policy_text::check(TextOf::Session, "service key", policy)?;
+    }
+    // The accounts file knows what it wants.
+    if !new.from_file {
+        check_room(editor, &holder, new.service.is_some())?;
+    }
+    let id = new.given.map_or_else(|| fresh_id(editor.ambient, IdOf::AccessKey), |given| given.access_key.to_owned());
+    let secret = new.given.map_or_else(|| fresh_secret(editor.ambient), |given| given.secret_key.to_owned());
+    let key = AccessKeyRecord {
+        sealed: secrets::seal(editor.seal, &id, &secret),
+        owner: holder.owner(),
+        active: true,
+        created: editor.now(),
+        expires: new.expires,
+        service: new.service,
+        from_file: new.from_file,
+        id,
+    };
+    holder.keys_mut().push(key.id.clone());
+    let user = holder.user();
+    let writes = vec![write(&key, Expect::Absent), holder.into_write()];
+    Ok(Decided::new(writes, MadeKey { record: key, secret_key: secret, user }))
+}
+
+fn check_given(editor: &Editor<'_>, given: GivenKey<'_>) -> Result<(), IdentityError> {
+    let invalid =
+        |why: &str| Err(IdentityError::Validation(format!("The access key or its secret is invalid: {why}.")));
+    let visible = |byte: u8| byte.is_ascii_graphic() && !b"/,=".contains(&byte);
+    if !GIVEN_KEY_LENGTHS.contains(&given.access_key.len()) || !given.access_key.bytes().all(visible) {
+        return invalid("a key has 3 to 128 visible ASCII characters without /, comma and =");
+    }
+    if given.access_key.starts_with(SESSION_KEY_PREFIX) {
+        return invalid("keys that begin with ASIA are those of sessions");
+    }
+    if !GIVEN_SECRET_LENGTHS.contains(&given.secret_key.len()) || !given.secret_key.is_ascii() {
+        return invalid("a secret has 8 to 128 ASCII characters");
+    }
+    let is_taken = given.access_key == editor.directory.root().access_key
+        || editor.directory.access_key(given.access_key)?.is_some();
+    if is_taken {
+        return Err(IdentityError::exists("Access key", given.access_key));
+    }
+    Ok(())
+}
+
+fn check_room(editor: &Editor<'_>, holder: &Holder, service: bool) -> Result<(), IdentityError> {
+    let standing = records(editor, holder)?;
+    let alike = standing.iter().filter(|key| key.service.is_some() == service).count();
+    let (limit, what) =
+        if service { (SERVICE_KEYS_MAX, "ServiceKeysPerUser") } else { (KEYS_MAX, "AccessKeysPerUser") };
+    if alike < limit {
+        return Ok(());
+    }
+    Err(IdentityError::LimitExceeded(format!("Cannot exceed quota for {what}: {limit}")))
+}
+
+fn records(editor: &Editor<'_>, holder: &Holder) -> Result<Vec<AccessKeyRecord>, IdentityError> {
+    let found = holder.keys().iter().map(|id| editor.directory.access_key(id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().flatten().map(|stored| stored.record).collect())
+}
+
+/// In order of creation, with the user's name as it is written.
+pub fn list(
+    editor: &Editor<'_>,
+    account: &str,
+    whose: Whose<'_>,
+) -> Result<(Option<String>, Vec<AccessKeyRecord>), IdentityError> {
+    let holder = Holder::find(editor, account, whose)?;
+    Ok((holder.user(), records(editor, &holder)?))
+}
+
+pub fn set_active(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str, active: bool) -> Decision<()> {
+    let holder = Holder::find(editor, account, whose)?;
+    let Stored { record: mut key, expect } = standing(editor, &holder, id)?;
+    key.active = active;
+    Ok(Decided::new(vec![write(&key, expect)], ()))
+}
+
+pub fn delete(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str) -> Decision<()> {
+    let mut holder = Holder::find(editor, account, whose)?;
+    let Stored { record: key, expect } = standing(editor, &holder, id)?;
+    holder.keys_mut().retain(|standing| standing != id);
+    Ok(Decided::new(vec![remove(&key, expect), holder.into_write()], ()))
+}
+
+fn standing(editor: &Editor<'_>, holder: &Holder, id: &str) -> Result<Stored<AccessKeyRecord>, IdentityError> {
+    let found = editor.directory.access_key(id)?.filter(|stored| stored.record.owner == holder.owner());
+    found.ok_or_else(|| IdentityError::NoSuchEntity(format!("The Access Key with id {id} cannot be found.")))
+}
+
+/// The user whose key this is, by its name as it is written; `None` for a root.
+pub fn user_of(editor: &Editor<'_>, key: &AccessKeyRecord) -> Result<Option<String>, IdentityError> {
+    match &key.owner {
+        KeyOwner::Root { .. } => Ok(None),
+        KeyOwner::User { account, name } => {
+            let user = editor.directory.record::<UserRecord>(&names::path_of(account, name))?;
+            Ok(user.map(|stored| stored.record.name))
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Managed policies: made, given further versions, removed; and how many things each is attached to.
+
+use super::editor::{Decided, Decision, Editor, remove, write};
+use super::tagging;
+use crate::actors::meta::{DocumentWrite, Expect};
+use crate::api::identity::builtin;
+use crate::api::identity::directory::{Managed, Stored};
+use crate::api::identity::error::IdentityError;
+use crate::api::identity::names::{self, POLICY_NAME_MAX};
+use crate::api::identity::policy_text::{self, TextOf};
+use crate::api::identity::records::{PolicyRecord, PolicyVersion, Tags};
+use crate::api::identity::secrets::{IdOf, fresh_id};
+
+pub const VERSIONS_MAX: usize = 5;
+const DESCRIPTION_CHARS_MAX: usize = 1000;
+
+pub struct NewPolicy<'a> {
+    pub name: &'a str,
+    pub path: &'a str,
+    pub description: Option<&'a str>,
+    pub document: &'a str,
+    pub tags: Tags,
+}
+
+pub fn create(editor: &Editor<'_>, account: &str, new: NewPolicy<'_>) -> Decision<PolicyRecord> {
+    names::check_name("policyName", new.name, POLICY_NAME_MAX)?;
+    names::check_path("path", new.path)?;
+    names::check_tags(&new.tags)?;
+    check_description(new.description)?;
+    policy_text::check(TextOf::Managed, new.name, new.document)?;
+    if editor.directory.record::<PolicyRecord>(&names::path_of(account, new.name))?.is_some() {
+        return Err(IdentityError::EntityAlreadyExists(format!(
+            "A policy called {} already exists. Duplicate names are not allowed.",
+            new.name
+        )));
+    }
+    let now = editor.now();
+    let policy = PolicyRecord {
+        account: account.to_owned(),
+        name: new.name.to_owned(),
+        path: new.path.to_owned(),
+        id: fresh_id(editor.ambient, IdOf::Policy),
+        description: new.description.map(str::to_owned),
+        created: now,
+        updated: now,
+        tags: new.tags,
+        versions: vec![PolicyVersion { number: 1, document: new.document.to_owned(), created: now }],
+        default_version: 1,
+        next_version: 2,
+        attachments: 0,
+        boundaries: 0,
+    };
+    Ok(Decided::new(vec![write(&policy, Expect::Absent)], policy))
+}
+
+pub fn check_description(description: Option<&str>) -> Result<(), IdentityError> {
+    match description {
+        Some(text) if text.chars().count() > DESCRIPTION_CHARS_MAX => Err(IdentityError::Validation(format!(
+            "1 validation error detected: Value at 'description' failed to satisfy constraint: \
+             Member must have length less than or equal to {DESCRIPTION_CHARS_MAX}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Only one that is attached to nothing and has no version but its default.
+pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
+    let Stored { record: policy, expect } = changeable(editor, account, arn)?;
+    if policy.attachments > 0 || policy.boundaries > 0 {
+        return Err(IdentityError::DeleteConflict(
+            "Cannot delete a policy attached to entities, or used as their permissions boundary.".to_owned(),
+        ));
+    }
+    if policy.versions.len() > 1 {
+        return Err(IdentityError::DeleteConflict(
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. \
+             The default version is deleted with the policy."
+                .to_owned(),
+        ));
+    }
+    Ok(Decided::new(vec![remove(&policy, expect)], ()))
+}
+
+pub fn create_version(
+    editor: &Editor<'_>,
+    account: &str,
+    arn: &str,
+    document: &str,
+    as_default: bool,
+) -> Decision<(PolicyVersion, bool)> {
+    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    policy_text::check(TextOf::Managed, &policy.name, document)?;
+    if policy.versions.len() >= VERSIONS_MAX {
+        return Err(IdentityError::LimitExceeded(format!(
+            "A managed policy can have up to {VERSIONS_MAX} versions. Before you create a new version, you must delete \
+             an existing version."
+        )));
+    }
+    let now = editor.now();
+    let version = PolicyVersion { number: policy.next_version, document: document.to_owned(), created: now };
+    policy.next_version += 1;
+    policy.updated = now;
+    policy.versions.push(version.clone());
+    if as_default {
+        policy.default_version = version.number;
+    }
+    Ok(Decided::new(vec![write(&policy, expect)], (version, as_default)))
+}
+
+pub fn set_default_version(editor: &Editor<'_>, account: &str, arn: &str, version: &str) -> Decision<()> {
+    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    policy.default_version = version_of(&policy, version)?.number;
+    policy.updated = editor.now();
+    Ok(Decided::new(vec![write(&policy, expect)], ()))
+}
+
+pub fn delete_version(editor: &Editor<'_>, account: &str, arn: &str, version: &str) -> Decision<()> {
+    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    let number = version_of(&policy, version)?.number;
+    if number == policy.default_version {
+        return Err(IdentityError::DeleteConflict("Cannot delete the default version of a policy.".to_owned()));
+    }
+    policy.versions.retain(|version| version.number != number);
+    policy.updated = editor.now();
+    Ok(Decided::new(vec![write(&policy, expect)], ()))
+}
+
+/// `v3` of a policy.
+pub fn version_of<'a>(policy: &'a PolicyRecord, version: &str) -> Result<&'a PolicyVersion, IdentityError> {
+    let digits = version.strip_prefix('v').filter(|digits| !digits.starts_with(['0', '+']));
+    let number: Option<u32> = digits.and_then(|digits| digits.parse().ok());
+    let number = number.ok_or_else(|| {
+        IdentityError::Validation(format!(
+            "1 validation error detected: Value '{version}' at 'versionId' failed to satisfy constraint: \
+             Member must satisfy regular expression pattern: v[1-9][0-9]*(\\.[A-Za-z0-9-]*)?"
+        ))
+    })?;
+    let found = policy.versions.iter().find(|version| version.number == number);
+    found.ok_or_else(|| {
+        let arn = policy.arn();
+        IdentityError::NoSuchEntity(format!("Policy {arn} version {version} does not exist or is not attachable."))
+    })
+}
+
+pub fn tag(editor: &Editor<'_>, account: &str, arn: &str, tags: Tags) -> Decision<()> {
+    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    policy.tags = tagging::with(&policy.tags, tags)?;
+    Ok(Decided::new(vec![write(&policy, expect)], ()))
+}
+
+pub fn untag(editor: &Editor<'_>, account: &str, arn: &str, keys: &[String]) -> Decision<()> {
+    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    policy.tags = tagging::without(&policy.tags, keys);
+    Ok(Decided::new(vec![write(&policy, expect)], ()))
+}
+
+fn changeable(editor: &Editor<'_>, account: &str, arn: &str) -> Result<Stored<PolicyRecord>, IdentityError> {
+    if builtin::built_in(arn).is_some() {
+        return Err(IdentityError::AccessDenied(format!("The policy {arn} is everybody's and cannot be changed.")));
+    }
+    editor.directory.local_policy(account, arn)
+}
+
+/// What a policy is used as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Attachment,
+    Boundary,
+}
+
+/// One more use of a policy, or one less; `NoSuchEntity` where a policy to be used does not exist.
+pub fn count(
+    editor: &Editor<'_>,
+    account: &str,
+    arn: &str,
+    used_as: Use,
+    more: bool,
+) -> Result<Option<DocumentWrite>, IdentityError> {
+    let Stored { record: mut policy, expect } = match editor.directory.managed(account, arn) {
+        Ok(Managed::Local(stored)) => *stored,
+        Ok(Managed::BuiltIn(_)) => return Ok(None),
+        // A use that ends needs nothing to count at.
+        Err(_) if !more => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let uses = match used_as {
+        Use::Attachment => &mut policy.attachments,
+        Use::Boundary => &mut policy.boundaries,
+    };
+    *uses = if more { *uses + 1 } else { uses.saturating_sub(1) };
+    Ok(Some(write(&policy, expect)))
+}
+
+/// The writes for one boundary in place of another.
+pub fn exchange_boundary(
+    editor: &Editor<'_>,
+    account: &str,
+    old: Option<&str>,
+    new: Option<&str>,
+) -> Result<Vec<DocumentWrite>, IdentityError> {
+    if old == new {
+        return Ok(Vec::new());
+    }
+    let taken = old.map(|arn| count(editor, account, arn, Use::Boundary, false)).transpose()?.flatten();
+    let given = new.map(|arn| count(editor, account, arn, Use::Boundary, true)).transpose()?.flatten();
+    Ok(taken.into_iter().chain(given).collect())
+}

@@ -1,0 +1,130 @@
+//! OpenID Connect providers: whose tokens are taken, for which clients.
+
+use super::editor::{Decided, Decision, Editor, remove, write};
+use super::tagging;
+use crate::actors::meta::Expect;
+use crate::api::identity::directory::Stored;
+use crate::api::identity::error::IdentityError;
+use crate::api::identity::names;
+use crate::api::identity::records::{ProviderRecord, Record, Tags};
+
+const URL_BYTES_MAX: usize = 255;
+const CLIENT_IDS_MAX: usize = 100;
+const CLIENT_ID_BYTES_MAX: usize = 255;
+const THUMBPRINTS_MAX: usize = 5;
+const THUMBPRINT_DIGITS: usize = 40;
+
+pub struct NewProvider {
+    pub url: String,
+    pub client_ids: Vec<String>,
+    pub thumbprints: Vec<String>,
+    pub tags: Tags,
+}
+
+pub fn create(editor: &Editor<'_>, account: &str, new: NewProvider) -> Decision<ProviderRecord> {
+    check_url(&new.url)?;
+    new.client_ids.iter().try_for_each(|id| check_client_id(id))?;
+    check_client_count(new.client_ids.len())?;
+    check_thumbprints(&new.thumbprints)?;
+    names::check_tags(&new.tags)?;
+    let provider = ProviderRecord {
+        account: account.to_owned(),
+        url: new.url,
+        client_ids: new.client_ids,
+        thumbprints: new.thumbprints,
+        created: editor.now(),
+        tags: new.tags,
+    };
+    if editor.directory.record::<ProviderRecord>(&provider.path())?.is_some() {
+        return Err(IdentityError::EntityAlreadyExists(format!("Provider with url {} already exists.", provider.url)));
+    }
+    Ok(Decided::new(vec![write(&provider, Expect::Absent)], provider))
+}
+
+pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
+    let Stored { record: provider, expect } = editor.directory.provider(account, arn)?;
+    Ok(Decided::new(vec![remove(&provider, expect)], ()))
+}
+
+/// Without effect where it is there already.
+pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
+    check_client_id(client_id)?;
+    let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
+    if provider.client_ids.iter().any(|standing| standing == client_id) {
+        return Ok(Decided::new(Vec::new(), ()));
+    }
+    provider.client_ids.push(client_id.to_owned());
+    check_client_count(provider.client_ids.len())?;
+    Ok(Decided::new(vec![write(&provider, expect)], ()))
+}
+
+/// Without effect where it is not there.
+pub fn remove_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
+    let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
+    provider.client_ids.retain(|standing| standing != client_id);
+    Ok(Decided::new(vec![write(&provider, expect)], ()))
+}
+
+pub fn set_thumbprints(editor: &Editor<'_>, account: &str, arn: &str, thumbprints: Vec<String>) -> Decision<()> {
+    check_thumbprints(&thumbprints)?;
+    let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
+    provider.thumbprints = thumbprints;
+    Ok(Decided::new(vec![write(&provider, expect)], ()))
+}
+
+pub fn tag(editor: &Editor<'_>, account: &str, arn: &str, tags: Tags) -> Decision<()> {
+    let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
+    provider.tags = tagging::with(&provider.tags, tags)?;
+    Ok(Decided::new(vec![write(&provider, expect)], ()))
+}
+
+pub fn untag(editor: &Editor<'_>, account: &str, arn: &str, keys: &[String]) -> Decision<()> {
+    let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
+    provider.tags = tagging::without(&provider.tags, keys);
+    Ok(Decided::new(vec![write(&provider, expect)], ()))
+}
+
+/// Plain `http` is taken, too: providers within a private network often have no certificate.
+fn check_url(url: &str) -> Result<(), IdentityError> {
+    let invalid = |why: &str| Err(IdentityError::Validation(format!("Invalid Open ID Connect Provider URL: {why}")));
+    if url.len() > URL_BYTES_MAX {
+        return invalid("it is longer than 255 characters");
+    }
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return invalid("it must begin with https:// or http://");
+    }
+    let rest = names::without_scheme(url);
+    let visible = rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@<>\"".contains(&byte));
+    if rest.is_empty() || rest.starts_with('/') || !visible {
+        return invalid("it must have a host, and neither a query nor a fragment");
+    }
+    Ok(())
+}
+
+fn check_client_id(client_id: &str) -> Result<(), IdentityError> {
+    if (1..=CLIENT_ID_BYTES_MAX).contains(&client_id.len()) {
+        return Ok(());
+    }
+    Err(IdentityError::Validation(format!("A client ID has 1 to {CLIENT_ID_BYTES_MAX} characters.")))
+}
+
+fn check_client_count(count: usize) -> Result<(), IdentityError> {
+    if count <= CLIENT_IDS_MAX {
+        return Ok(());
+    }
+    Err(IdentityError::LimitExceeded(format!(
+        "Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: {CLIENT_IDS_MAX}"
+    )))
+}
+
+fn check_thumbprints(thumbprints: &[String]) -> Result<(), IdentityError> {
+    if thumbprints.len() > THUMBPRINTS_MAX {
+        return Err(IdentityError::InvalidInput("The thumbprint list must contain at most 5 entries.".to_owned()));
+    }
+    let well_formed =
+        |text: &String| text.len() == THUMBPRINT_DIGITS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if thumbprints.iter().all(well_formed) {
+        return Ok(());
+    }
+    Err(IdentityError::Validation(format!("A thumbprint has {THUMBPRINT_DIGITS} hexadecimal digits.")))
+}

@@ -1,0 +1,230 @@
+//! Reading identities: a small trait of documents, and the records in them.
+
+use super::builtin::{self, BuiltInPolicy};
+use super::error::IdentityError;
+use super::names::{self, IamArn};
+use super::records::{
+    AccessKeyRecord, AccountRecord, GroupRecord, PolicyRecord, ProviderRecord, Record, RoleRecord, UserRecord, decode,
+    key_of,
+};
+use crate::actors::meta::{DocumentKey, DocumentRow, Expect, IdentityKind, KvError, MetaView};
+use crate::types::UnixMs;
+
+/// The account that the store's own root key is of. It is always there, with or without a document.
+pub const ROOT_ACCOUNT: &str = "000000000000";
+/// Its name until it is given another.
+const ROOT_ACCOUNT_NAME: &str = "root";
+/// Rows that are read at once where all are looked through.
+const PAGE_ROWS: usize = 256;
+
+/// Names and rows in order of name; whether more follow.
+pub type DocumentsPage = (Vec<(String, DocumentRow)>, bool);
+
+/// What stands, as a reader sees it.
+pub trait Documents: Send + Sync {
+    fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRow>, KvError>;
+
+    fn identity_documents(
+        &self,
+        kind: IdentityKind,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<DocumentsPage, KvError>;
+}
+
+impl Documents for MetaView {
+    fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRow>, KvError> {
+        MetaView::document(self, key)
+    }
+
+    fn identity_documents(
+        &self,
+        kind: IdentityKind,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<DocumentsPage, KvError> {
+        MetaView::identity_documents(self, kind, prefix, after, limit)
+    }
+}
+
+/// The store's own root: its key comes by configuration and is in no document.
+#[derive(Clone)]
+pub struct RootIdentity {
+    pub access_key: String,
+    pub secret_key: String,
+    pub canonical_id: String,
+}
+
+impl std::fmt::Debug for RootIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RootIdentity").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// A record, and what a change of it must find standing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<R> {
+    pub record: R,
+    pub expect: Expect,
+}
+
+/// A managed policy, of everybody or of one account.
+#[derive(Clone, Debug)]
+pub enum Managed {
+    BuiltIn(&'static BuiltInPolicy),
+    Local(Box<Stored<PolicyRecord>>),
+}
+
+impl Managed {
+    /// The text that is in force.
+    pub fn document(&self) -> &str {
+        match self {
+            Self::BuiltIn(policy) => policy.document,
+            Self::Local(stored) => stored.record.document().map_or("", |version| &version.document),
+        }
+    }
+}
+
+/// All identities, as one view has them.
+#[derive(Clone, Copy)]
+pub struct Directory<'a> {
+    documents: &'a dyn Documents,
+    root: &'a RootIdentity,
+}
+
+impl<'a> Directory<'a> {
+    pub fn new(documents: &'a dyn Documents, root: &'a RootIdentity) -> Self {
+        Self { documents, root }
+    }
+
+    pub fn documents(&self) -> &'a dyn Documents {
+        self.documents
+    }
+
+    pub fn root(&self) -> &'a RootIdentity {
+        self.root
+    }
+
+    pub fn record<R: Record>(&self, path: &str) -> Result<Option<Stored<R>>, IdentityError> {
+        let row = self.documents.document(&key_of::<R>(path))?;
+        let stored = |row: DocumentRow| {
+            Ok(Stored { record: decode(R::WHAT, &row.value)?, expect: Expect::Revision(row.revision) })
+        };
+        row.map(stored).transpose()
+    }
+
+    /// The store's own account is always found.
+    pub fn account(&self, id: &str) -> Result<Option<Stored<AccountRecord>>, IdentityError> {
+        let found = self.record(&format!("id/{id}"))?;
+        let implied = || (id == ROOT_ACCOUNT).then(|| Stored { record: self.root_account(), expect: Expect::Absent });
+        Ok(found.or_else(implied))
+    }
+
+    fn root_account(&self) -> AccountRecord {
+        AccountRecord {
+            id: ROOT_ACCOUNT.to_owned(),
+            canonical_id: self.root.canonical_id.clone(),
+            name: ROOT_ACCOUNT_NAME.to_owned(),
+            email: None,
+            alias: None,
+            created: UnixMs(0),
+            keys: Vec::new(),
+        }
+    }
+
+    /// For grants and owners.
+    pub fn account_by_canonical_id(&self, canonical_id: &str) -> Result<Option<AccountRecord>, IdentityError> {
+        if canonical_id == self.root.canonical_id {
+            return Ok(self.account(ROOT_ACCOUNT)?.map(|stored| stored.record));
+        }
+        self.account_by(&format!("canonical/{canonical_id}"))
+    }
+
+    /// For grants by e-mail; addresses are compared without regard to case.
+    pub fn account_by_email(&self, email: &str) -> Result<Option<AccountRecord>, IdentityError> {
+        self.account_by(&format!("email/{}", email.to_ascii_lowercase()))
+    }
+
+    fn account_by(&self, index: &str) -> Result<Option<AccountRecord>, IdentityError> {
+        let row = self.documents.document(&DocumentKey::Identity(IdentityKind::Account, index.to_owned()))?;
+        let Some(row) = row else { return Ok(None) };
+        let id: String = decode("account's id", &row.value)?;
+        Ok(self.account(&id)?.map(|stored| stored.record))
+    }
+
+    pub fn user(&self, account: &str, name: &str) -> Result<Stored<UserRecord>, IdentityError> {
+        self.named(account, name)
+    }
+
+    pub fn group(&self, account: &str, name: &str) -> Result<Stored<GroupRecord>, IdentityError> {
+        self.named(account, name)
+    }
+
+    pub fn role(&self, account: &str, name: &str) -> Result<Stored<RoleRecord>, IdentityError> {
+        self.named(account, name)
+    }
+
+    /// What an account has under a name; `NoSuchEntity` where there is none.
+    pub fn named<R: Record>(&self, account: &str, name: &str) -> Result<Stored<R>, IdentityError> {
+        self.record(&names::path_of(account, name))?.ok_or_else(|| IdentityError::no_such(R::WHAT, name))
+    }
+
+    pub fn access_key(&self, id: &str) -> Result<Option<Stored<AccessKeyRecord>>, IdentityError> {
+        // What clients send as a key need not be one.
+        if id.is_empty() { Ok(None) } else { self.record(id) }
+    }
+
+    /// A policy that this account may attach: its own, or everybody's.
+    pub fn managed(&self, account: &str, arn: &str) -> Result<Managed, IdentityError> {
+        if let Some(policy) = builtin::built_in(arn) {
+            return Ok(Managed::BuiltIn(policy));
+        }
+        self.local_policy(account, arn).map(|stored| Managed::Local(Box::new(stored)))
+    }
+
+    pub fn local_policy(&self, account: &str, arn: &str) -> Result<Stored<PolicyRecord>, IdentityError> {
+        let parsed = IamArn::of_kind(arn, "policy")?;
+        let absent = || IdentityError::NoSuchEntity(format!("Policy {arn} does not exist or is not attachable."));
+        if parsed.account != account {
+            return Err(absent());
+        }
+        let stored: Option<Stored<PolicyRecord>> = self.record(&names::path_of(account, parsed.name))?;
+        stored.filter(|stored| stored.record.path == parsed.path).ok_or_else(absent)
+    }
+
+    pub fn provider(&self, account: &str, arn: &str) -> Result<Stored<ProviderRecord>, IdentityError> {
+        let url = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_prefix(account));
+        let url = url.and_then(|rest| rest.strip_prefix(":oidc-provider/"));
+        let absent = || IdentityError::NoSuchEntity(format!("OpenIDConnect Provider not found for arn {arn}"));
+        let url = url.filter(|url| !url.is_empty()).ok_or_else(absent)?;
+        self.record(&format!("{account}/{url}"))?.ok_or_else(absent)
+    }
+
+    /// A page of records in order of their paths, after this one; whether more follow.
+    pub fn page<R: Record>(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<R>, bool), IdentityError> {
+        let (rows, more) = self.documents.identity_documents(R::KIND, prefix, after, limit)?;
+        let records = rows.iter().map(|(_, row)| decode(R::WHAT, &row.value)).collect::<Result<_, _>>()?;
+        Ok((records, more))
+    }
+
+    /// All records below a prefix.
+    pub fn all<R: Record>(&self, prefix: &str) -> Result<Vec<R>, IdentityError> {
+        let mut records: Vec<R> = Vec::new();
+        loop {
+            let after = records.last().map(R::path);
+            let (page, more) = self.page(prefix, after.as_deref(), PAGE_ROWS)?;
+            let ended = page.is_empty() || !more;
+            records.extend(page);
+            if ended {
+                return Ok(records);
+            }
+        }
+    }
+}

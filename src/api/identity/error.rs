@@ -1,0 +1,82 @@
+//! Why a change of identities is not made, in IAM's own terms: its codes and statuses (IAM API Reference, "Common
+//! errors" and each action's "Errors").
+
+use crate::actors::meta::KvError;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    #[error("{0}")]
+    NoSuchEntity(String),
+    #[error("{0}")]
+    EntityAlreadyExists(String),
+    #[error("{0}")]
+    DeleteConflict(String),
+    #[error("{0}")]
+    LimitExceeded(String),
+    #[error("{0}")]
+    MalformedPolicyDocument(String),
+    /// A parameter is missing, or not of its form.
+    #[error("{0}")]
+    Validation(String),
+    /// A parameter has the right form and makes no sense.
+    #[error("{0}")]
+    InvalidInput(String),
+    #[error("{0}")]
+    AccessDenied(String),
+    /// What stands cannot be read: a format of a later version, or damage.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Try again later.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl IdentityError {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchEntity(_) => "NoSuchEntity",
+            Self::EntityAlreadyExists(_) => "EntityAlreadyExists",
+            Self::DeleteConflict(_) => "DeleteConflict",
+            Self::LimitExceeded(_) => "LimitExceeded",
+            Self::MalformedPolicyDocument(_) => "MalformedPolicyDocument",
+            Self::Validation(_) => "ValidationError",
+            Self::InvalidInput(_) => "InvalidInput",
+            Self::AccessDenied(_) => "AccessDenied",
+            Self::Unreadable(_) => "ServiceFailure",
+            Self::Unavailable(_) => "ServiceUnavailable",
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NoSuchEntity(_) => 404,
+            Self::EntityAlreadyExists(_) | Self::DeleteConflict(_) | Self::LimitExceeded(_) => 409,
+            Self::MalformedPolicyDocument(_) | Self::Validation(_) | Self::InvalidInput(_) => 400,
+            Self::AccessDenied(_) => 403,
+            Self::Unreadable(_) => 500,
+            Self::Unavailable(_) => 503,
+        }
+    }
+
+    /// `The user with name alice cannot be found.`
+    pub fn no_such(what: &str, name: &str) -> Self {
+        Self::NoSuchEntity(format!("The {what} with name {name} cannot be found."))
+    }
+
+    pub fn exists(what: &str, name: &str) -> Self {
+        Self::EntityAlreadyExists(format!("{what} with name {name} already exists."))
+    }
+
+    pub fn missing(parameter: &str) -> Self {
+        Self::Validation(format!(
+            "1 validation error detected: Value null at '{parameter}' failed to satisfy constraint: \
+             Member must not be null"
+        ))
+    }
+}
+
+impl From<KvError> for IdentityError {
+    fn from(error: KvError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

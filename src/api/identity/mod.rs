@@ -1,0 +1,49 @@
+//! Who there is: accounts, users, groups, access keys, policies, roles, providers, sessions; what each change of them
+//! writes, and who asks with a key. Pure over documents (`directory`): nothing here waits, and nothing is written.
+//!
+//! ```text
+//!  IAM's actions, the admin API, the accounts file
+//!       │ what is asked
+//!       ▼
+//!  changes ──reads──► directory ──► documents (the metadata, or a draft over it)
+//!       │ Decided { writes, answer }
+//!       ▼
+//!  proposed by the caller; decided anew where a document was changed meanwhile
+//!
+//!  a signed request ──access key, token──► resolve ──► who it is, which policies speak
+//! ```
+
+mod asking;
+mod builtin;
+pub mod changes;
+mod directory;
+mod error;
+pub mod names;
+mod policy_text;
+pub mod records;
+mod resolve;
+mod seal;
+mod secrets;
+mod session;
+
+pub use asking::{Asking, ParsedPolicies, rfc3339};
+pub use builtin::{BUILT_IN, BuiltInPolicy};
+pub use changes::editor::{Decided, Decision, Editor};
+#[cfg(test)]
+pub use directory::DocumentsPage;
+pub use directory::{Directory, Documents, Managed, ROOT_ACCOUNT, RootIdentity};
+pub use error::IdentityError;
+pub use policy_text::{TextOf, check as check_policy};
+pub use resolve::{
+    Locksmith, PrincipalKind, ResolveError, Resolved, assumed_role_arn, federated_arn, is_known_principal, resolve,
+    secret_key,
+};
+pub use seal::{RootSeal, session_material};
+pub use secrets::{IdOf, SecretSeal, fresh_id};
+pub use session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault};
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+#[cfg(test)]
+use resolve::NamedPolicy;

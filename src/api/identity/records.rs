@@ -1,0 +1,282 @@
+//! What is kept of accounts, users, groups, access keys, policies, roles and identity providers, each in one document:
+//! a byte of format version, then JSON. Names are compared without regard to case, as IAM does, so that a document's
+//! path holds the name in lower case and the record holds it as it was given.
+//!
+//! | kind | path | |
+//! |---|---|---|
+//! | `Account` | `id/{account}` | `AccountRecord` |
+//! | `Account` | `canonical/{id}`, `email/{address in lower case}` | the account's id |
+//! | `User`, `Group`, `Role`, `Policy` | `{account}/{name in lower case}` | the record |
+//! | `AccessKey` | the key's id | `AccessKeyRecord` |
+//! | `Provider` | `{account}/{url without its scheme}` | `ProviderRecord` |
+
+use super::error::IdentityError;
+use super::names;
+use crate::actors::meta::{DocumentKey, IdentityKind};
+use crate::types::UnixMs;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version that is written, and the only one that is read.
+const FORMAT_VERSION: u8 = 1;
+
+pub type Tags = Vec<(String, String)>;
+
+/// A record that has a document of its own.
+pub trait Record: Serialize + DeserializeOwned {
+    const KIND: IdentityKind;
+    /// What to call it in errors.
+    const WHAT: &'static str;
+
+    /// Within its kind.
+    fn path(&self) -> String;
+}
+
+pub fn key_of<R: Record>(path: &str) -> DocumentKey {
+    DocumentKey::Identity(R::KIND, path.to_owned())
+}
+
+pub fn encode(value: &impl Serialize) -> Bytes {
+    let mut bytes = vec![FORMAT_VERSION];
+    serde_json::to_writer(&mut bytes, value)
+        .expect("records have string keys only, and writing to memory does not fail");
+    bytes.into()
+}
+
+pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, IdentityError> {
+    let unreadable = |why: String| IdentityError::Unreadable(format!("a stored {what} cannot be read: {why}"));
+    match bytes.split_first() {
+        Some((&FORMAT_VERSION, json)) => serde_json::from_slice(json).map_err(|error| unreadable(error.to_string())),
+        Some((version, _)) => Err(unreadable(format!("its format has version {version}"))),
+        None => Err(unreadable("it is empty".to_owned())),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// 12 digits.
+    pub id: String,
+    /// 64 hexadecimal digits: what S3 calls the account in owners and grants.
+    pub canonical_id: String,
+    pub name: String,
+    pub email: Option<String>,
+    pub alias: Option<String>,
+    pub created: UnixMs,
+    /// Ids of the account root's access keys.
+    pub keys: Vec<String>,
+}
+
+/// What users, groups and roles have in common: policies of their own, and attached ones by their ARNs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// By name.
+    pub inline: BTreeMap<String, String>,
+    pub attached: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    pub account: String,
+    pub name: String,
+    pub path: String,
+    /// `AIDA…`; another user of the same name has another.
+    pub id: String,
+    pub created: UnixMs,
+    pub tags: Tags,
+    pub granted: Granted,
+    /// Names in lower case.
+    pub groups: Vec<String>,
+    /// A policy's ARN.
+    pub boundary: Option<String>,
+    /// Ids of access keys, in order of creation.
+    pub keys: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    pub account: String,
+    pub name: String,
+    pub path: String,
+    /// `AGPA…`
+    pub id: String,
+    pub created: UnixMs,
+    pub granted: Granted,
+    /// How many users say that they are in it. The record is written with each of those changes, so that a deletion and
+    /// a new member never pass each other.
+    pub members: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleRecord {
+    pub account: String,
+    pub name: String,
+    pub path: String,
+    /// `AROA…`
+    pub id: String,
+    pub created: UnixMs,
+    pub description: Option<String>,
+    /// Who may assume it.
+    pub trust: String,
+    pub session_seconds_max: u64,
+    pub tags: Tags,
+    pub granted: Granted,
+    pub boundary: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyVersion {
+    pub number: u32,
+    pub document: String,
+    pub created: UnixMs,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    pub account: String,
+    pub name: String,
+    pub path: String,
+    /// `ANPA…`
+    pub id: String,
+    pub description: Option<String>,
+    pub created: UnixMs,
+    pub updated: UnixMs,
+    pub tags: Tags,
+    /// In order of their numbers; the default is among them.
+    pub versions: Vec<PolicyVersion>,
+    pub default_version: u32,
+    /// The number that the next version gets.
+    pub next_version: u32,
+    /// How many users, groups and roles it is attached to, and is the boundary of; kept as a group's members are.
+    pub attachments: u64,
+    pub boundaries: u64,
+}
+
+impl PolicyRecord {
+    /// The text that is in force.
+    pub fn document(&self) -> Option<&PolicyVersion> {
+        self.versions.iter().find(|version| version.number == self.default_version)
+    }
+}
+
+/// Whose a key is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyOwner {
+    Root {
+        account: String,
+    },
+    /// The user's name in lower case.
+    User {
+        account: String,
+        name: String,
+    },
+}
+
+impl KeyOwner {
+    pub fn account(&self) -> &str {
+        match self {
+            Self::Root { account } | Self::User { account, .. } => account,
+        }
+    }
+}
+
+/// A key that may do less than its owner: what a program is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceKey {
+    pub name: String,
+    pub description: String,
+    /// It may do what its owner may and this allows; without one, all that its owner may.
+    pub policy: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKeyRecord {
+    pub id: String,
+    pub owner: KeyOwner,
+    /// The secret, sealed, in base64.
+    pub sealed: String,
+    pub active: bool,
+    pub created: UnixMs,
+    pub expires: Option<UnixMs>,
+    pub service: Option<ServiceKey>,
+    /// It stands in the accounts file, and goes when it no longer does.
+    pub from_file: bool,
+}
+
+impl AccessKeyRecord {
+    pub fn has_expired(&self, now: UnixMs) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// An OpenID Connect provider whose tokens stand for somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderRecord {
+    pub account: String,
+    /// As it was given, with its scheme.
+    pub url: String,
+    pub client_ids: Vec<String>,
+    pub thumbprints: Vec<String>,
+    pub created: UnixMs,
+    pub tags: Tags,
+}
+
+impl ProviderRecord {
+    pub fn arn(&self) -> String {
+        format!("arn:aws:iam::{}:oidc-provider/{}", self.account, names::without_scheme(&self.url))
+    }
+}
+
+macro_rules! named_records {
+    ($($record:ident $kind:ident $what:literal;)*) => {
+        $(impl Record for $record {
+            const KIND: IdentityKind = IdentityKind::$kind;
+            const WHAT: &'static str = $what;
+
+            fn path(&self) -> String {
+                names::path_of(&self.account, &self.name)
+            }
+        }
+
+        impl $record {
+            pub fn arn(&self) -> String {
+                names::arn(&self.account, $what, &self.path, &self.name)
+            }
+        })*
+    };
+}
+
+named_records! {
+    UserRecord User "user";
+    GroupRecord Group "group";
+    RoleRecord Role "role";
+    PolicyRecord Policy "policy";
+}
+
+impl Record for AccountRecord {
+    const KIND: IdentityKind = IdentityKind::Account;
+    const WHAT: &'static str = "account";
+
+    fn path(&self) -> String {
+        format!("id/{}", self.id)
+    }
+}
+
+impl Record for AccessKeyRecord {
+    const KIND: IdentityKind = IdentityKind::AccessKey;
+    const WHAT: &'static str = "access key";
+
+    fn path(&self) -> String {
+        self.id.clone()
+    }
+}
+
+impl Record for ProviderRecord {
+    const KIND: IdentityKind = IdentityKind::Provider;
+    const WHAT: &'static str = "OpenID Connect provider";
+
+    fn path(&self) -> String {
+        format!("{}/{}", self.account, names::without_scheme(&self.url))
+    }
+}

@@ -1,0 +1,421 @@
+//! From an access key, and the token that came with it, to who asks and which policies speak for or against it.
+
+use super::builtin;
+use super::directory::{Directory, ROOT_ACCOUNT, Stored};
+use super::error::IdentityError;
+use super::names;
+use super::records::{AccessKeyRecord, AccountRecord, Granted, GroupRecord, KeyOwner, RoleRecord, Tags, UserRecord};
+use super::secrets::{self, SecretSeal};
+use super::session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault, is_session_key};
+use crate::types::UnixMs;
+use std::fmt;
+
+/// A policy's text, and what to call it: an ARN, or the name under which somebody has it inline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPolicy {
+    pub name: String,
+    pub text: String,
+}
+
+/// What kind of somebody asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// Of the account: it may do everything in it.
+    Root,
+    User,
+    AssumedRole,
+    FederatedUser,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub kind: PrincipalKind,
+    /// The account's 12 digits.
+    pub account: String,
+    /// What S3 calls the account in owners and grants, and its name there.
+    pub canonical_id: String,
+    pub account_name: String,
+    pub arn: String,
+    /// Of a role's session.
+    pub role: Option<AssumedRole>,
+    /// `aws:userid`
+    pub user_id: String,
+    /// `aws:username`; users only.
+    pub user_name: Option<String>,
+    /// `aws:PrincipalTag/…`: those of the user or role, and of the session, which win.
+    pub tags: Tags,
+}
+
+/// The role of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumedRole {
+    /// The role's own, which policies may name as well.
+    pub arn: String,
+    pub id: String,
+    pub session: String,
+}
+
+/// Of a session: what conditions may ask about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// `aws:TokenIssueTime`
+    pub issued: UnixMs,
+    pub expires: UnixMs,
+    pub source_identity: Option<String>,
+    pub transitive: Tags,
+    /// Condition keys and values that the identity provider gave.
+    pub claims: Tags,
+}
+
+/// All that is known of who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Resolved {
+    pub access_key: String,
+    pub secret_key: String,
+    pub principal: Principal,
+    /// Inline and attached ones of the user or role; of a root `AdministratorAccess`.
+    pub own_policies: Vec<NamedPolicy>,
+    /// Those of the user's groups.
+    pub group_policies: Vec<NamedPolicy>,
+    /// Where there are any, nothing is allowed that these do not allow, to a root neither; an empty list allows
+    /// nothing.
+    pub session_policies: Option<Vec<NamedPolicy>>,
+    /// Nothing is allowed that this does not allow.
+    pub boundary: Option<NamedPolicy>,
+    pub session: Option<SessionFacts>,
+    /// The key may do less than its owner: what it does for its owner's sake must not get it more.
+    pub is_service_key: bool,
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved")
+            .field("access_key", &self.access_key)
+            .field("arn", &self.principal.arn)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// There is no such key, or it is inactive, or has expired.
+    #[error("the access key is not known")]
+    UnknownKey,
+    #[error(transparent)]
+    Token(#[from] TokenFault),
+    #[error(transparent)]
+    Directory(#[from] IdentityError),
+}
+
+/// What secrets and tokens are opened with.
+#[derive(Clone, Copy)]
+pub struct Locksmith<'a> {
+    pub seal: &'a dyn SecretSeal,
+    pub sessions: &'a SessionKeys,
+}
+
+/// The secret that a request with this key is signed with. A session's key has one whether there is such a session or
+/// not: only `resolve`, with the token, says who it is.
+pub fn secret_key(
+    directory: &Directory<'_>,
+    locksmith: Locksmith<'_>,
+    access_key: &str,
+    now: UnixMs,
+) -> Result<String, ResolveError> {
+    if access_key == directory.root().access_key {
+        return Ok(directory.root().secret_key.clone());
+    }
+    if is_session_key(access_key) {
+        return Ok(locksmith.sessions.secret_of(access_key));
+    }
+    let key = usable_key(directory, access_key, now)?;
+    Ok(secrets::open(locksmith.seal, access_key, &key.sealed)?)
+}
+
+fn usable_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<AccessKeyRecord, ResolveError> {
+    let key = directory.access_key(access_key)?.map(|stored| stored.record);
+    key.filter(|key| key.active && !key.has_expired(now)).ok_or(ResolveError::UnknownKey)
+}
+
+/// Who asks with this key and this token. The signature must have been verified with `secret_key`.
+pub fn resolve(
+    directory: &Directory<'_>,
+    locksmith: Locksmith<'_>,
+    access_key: &str,
+    token: Option<&str>,
+    now: UnixMs,
+) -> Result<Resolved, ResolveError> {
+    let known = match token {
+        Some(token) => of_session(directory, locksmith.sessions.open(access_key, token, now)?)?,
+        None if is_session_key(access_key) => return Err(ResolveError::UnknownKey),
+        None if access_key == directory.root().access_key => root_of(directory, ROOT_ACCOUNT)?,
+        None => of_key(directory, access_key, now)?,
+    };
+    let secret_key = secret_key(directory, locksmith, access_key, now)?;
+    Ok(Resolved {
+        access_key: access_key.to_owned(),
+        secret_key,
+        principal: known.principal,
+        own_policies: known.own_policies,
+        group_policies: known.group_policies,
+        session_policies: known.session_policies,
+        boundary: known.boundary,
+        session: known.session,
+        is_service_key: known.is_service_key,
+    })
+}
+
+/// What is known of somebody before keys and secrets come into it.
+struct Known {
+    principal: Principal,
+    own_policies: Vec<NamedPolicy>,
+    group_policies: Vec<NamedPolicy>,
+    session_policies: Option<Vec<NamedPolicy>>,
+    boundary: Option<NamedPolicy>,
+    session: Option<SessionFacts>,
+    is_service_key: bool,
+}
+
+fn of_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Known, ResolveError> {
+    let key = usable_key(directory, access_key, now)?;
+    let mut known = match &key.owner {
+        KeyOwner::Root { account } => root_of(directory, account)?,
+        KeyOwner::User { account, name } => user_of(directory, account, name, None)?,
+    };
+    known.is_service_key = key.service.is_some();
+    if let Some(policy) = key.service.and_then(|service| service.policy) {
+        known.session_policies = Some(vec![NamedPolicy { name: format!("service key {access_key}"), text: policy }]);
+    }
+    Ok(known)
+}
+
+fn account_of(directory: &Directory<'_>, account: &str) -> Result<AccountRecord, ResolveError> {
+    directory.account(account)?.map(|stored| stored.record).ok_or(ResolveError::UnknownKey)
+}
+
+fn root_of(directory: &Directory<'_>, account: &str) -> Result<Known, ResolveError> {
+    let account = account_of(directory, account)?;
+    let administrator = builtin::administrator();
+    Ok(Known {
+        principal: Principal {
+            kind: PrincipalKind::Root,
+            arn: names::root_arn(&account.id),
+            role: None,
+            user_id: account.id.clone(),
+            user_name: None,
+            tags: Vec::new(),
+            account: account.id,
+            canonical_id: account.canonical_id,
+            account_name: account.name,
+        },
+        own_policies: vec![NamedPolicy { name: administrator.arn(), text: administrator.document.to_owned() }],
+        group_policies: Vec::new(),
+        session_policies: None,
+        boundary: None,
+        session: None,
+        is_service_key: false,
+    })
+}
+
+/// With an id, only if it is still the same user.
+fn user_of(directory: &Directory<'_>, account: &str, name: &str, id: Option<&str>) -> Result<Known, ResolveError> {
+    let account = account_of(directory, account)?;
+    let found: Option<Stored<UserRecord>> = directory.record(&names::path_of(&account.id, name))?;
+    let user = found.map(|stored| stored.record).filter(|user| id.is_none_or(|id| user.id == id));
+    let user = user.ok_or(ResolveError::UnknownKey)?;
+    let own_policies = policies(directory, &user.account, &user.name, &user.granted)?;
+    let mut group_policies = Vec::new();
+    for group in &user.groups {
+        // A group and its members change in one entry; one that is not there anyhow gives nothing.
+        if let Some(Stored { record: group, .. }) =
+            directory.record::<GroupRecord>(&names::path_of(&user.account, group))?
+        {
+            group_policies.extend(policies(directory, &user.account, &group.name, &group.granted)?);
+        }
+    }
+    let boundary = boundary(directory, &user.account, user.boundary.as_deref())?;
+    let principal = Principal {
+        kind: PrincipalKind::User,
+        arn: user.arn(),
+        role: None,
+        user_id: user.id,
+        user_name: Some(user.name),
+        tags: user.tags,
+        account: account.id,
+        canonical_id: account.canonical_id,
+        account_name: account.name,
+    };
+    let (session_policies, session) = (None, None);
+    Ok(Known { principal, own_policies, group_policies, session_policies, boundary, session, is_service_key: false })
+}
+
+fn role_of(
+    directory: &Directory<'_>,
+    account: &str,
+    name: &str,
+    id: &str,
+    session: &str,
+) -> Result<Known, ResolveError> {
+    let account = account_of(directory, account)?;
+    let found: Option<Stored<RoleRecord>> = directory.record(&names::path_of(&account.id, name))?;
+    // Another role of the same name is not the one that was assumed.
+    let role = found.map(|stored| stored.record).filter(|role| role.id == id);
+    let role = role.ok_or(ResolveError::Token(TokenFault::Invalid))?;
+    let own_policies = policies(directory, &role.account, &role.name, &role.granted)?;
+    let boundary = boundary(directory, &role.account, role.boundary.as_deref())?;
+    let principal = Principal {
+        kind: PrincipalKind::AssumedRole,
+        arn: assumed_role_arn(&role, session),
+        user_id: format!("{}:{session}", role.id),
+        role: Some(AssumedRole { arn: role.arn(), id: role.id, session: session.to_owned() }),
+        user_name: None,
+        tags: role.tags,
+        account: account.id,
+        canonical_id: account.canonical_id,
+        account_name: account.name,
+    };
+    Ok(Known {
+        principal,
+        own_policies,
+        group_policies: Vec::new(),
+        session_policies: None,
+        boundary,
+        session: None,
+        is_service_key: false,
+    })
+}
+
+/// Without the role's path, as AWS has it.
+pub fn assumed_role_arn(role: &RoleRecord, session: &str) -> String {
+    format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name)
+}
+
+pub fn federated_arn(account: &str, name: &str) -> String {
+    format!("arn:aws:sts::{account}:federated-user/{name}")
+}
+
+fn of_session(directory: &Directory<'_>, session: Session) -> Result<Known, ResolveError> {
+    let account = &session.account;
+    let mut known = match &session.of {
+        SessionOf::Root => root_of(directory, account)?,
+        SessionOf::User { name, id } => user_of(directory, account, name, Some(id))?,
+        SessionOf::Role { name, id, session } => role_of(directory, account, name, id, session)?,
+        SessionOf::Federated { name, by } => {
+            let by = match by {
+                None => root_of(directory, account)?,
+                Some((user, id)) => user_of(directory, account, user, Some(id))?,
+            };
+            federated(by, name)
+        }
+    };
+    if let Some(limits) = &session.limits {
+        known.session_policies = Some(session_policies(directory, account, limits)?);
+    }
+    let is_transitive = |key: &String| session.transitive.iter().any(|kept| kept.eq_ignore_ascii_case(key));
+    let transitive = session.tags.iter().filter(|(key, _)| is_transitive(key)).cloned().collect();
+    let tags = &mut known.principal.tags;
+    tags.retain(|(key, _)| !session.tags.iter().any(|(newer, _)| newer.eq_ignore_ascii_case(key)));
+    tags.extend(session.tags);
+    known.session = Some(SessionFacts {
+        issued: session.issued,
+        expires: session.expires,
+        source_identity: session.source_identity,
+        transitive,
+        claims: session.claims,
+    });
+    Ok(known)
+}
+
+fn federated(by: Known, name: &str) -> Known {
+    let account = by.principal.account.clone();
+    let principal = Principal {
+        kind: PrincipalKind::FederatedUser,
+        arn: federated_arn(&account, name),
+        user_id: format!("{account}:{name}"),
+        user_name: None,
+        tags: Vec::new(),
+        ..by.principal
+    };
+    Known { principal, ..by }
+}
+
+fn session_policies(
+    directory: &Directory<'_>,
+    account: &str,
+    limits: &SessionLimits,
+) -> Result<Vec<NamedPolicy>, ResolveError> {
+    let own = limits.document.iter().map(|text| NamedPolicy { name: "session policy".to_owned(), text: text.clone() });
+    let mut policies: Vec<NamedPolicy> = own.collect();
+    for arn in &limits.arns {
+        // One that is gone allows nothing any more.
+        if let Some(policy) = managed(directory, account, arn)? {
+            policies.push(policy);
+        }
+    }
+    Ok(policies)
+}
+
+fn policies(
+    directory: &Directory<'_>,
+    account: &str,
+    holder: &str,
+    granted: &Granted,
+) -> Result<Vec<NamedPolicy>, IdentityError> {
+    let inline = granted.inline.iter();
+    let inline = inline.map(|(name, text)| NamedPolicy { name: format!("{holder}/{name}"), text: text.clone() });
+    let mut policies: Vec<NamedPolicy> = inline.collect();
+    for arn in &granted.attached {
+        // What is attached cannot be deleted. If it is gone all the same, what it denied is not known.
+        let policy = managed(directory, account, arn)?;
+        policies.push(policy.ok_or_else(|| IdentityError::Unreadable(format!("the attached policy {arn} is gone")))?);
+    }
+    Ok(policies)
+}
+
+fn boundary(directory: &Directory<'_>, account: &str, arn: Option<&str>) -> Result<Option<NamedPolicy>, IdentityError> {
+    let Some(arn) = arn else { return Ok(None) };
+    let policy = managed(directory, account, arn)?;
+    policy.map(Some).ok_or_else(|| IdentityError::Unreadable(format!("the permissions boundary {arn} is gone")))
+}
+
+fn managed(directory: &Directory<'_>, account: &str, arn: &str) -> Result<Option<NamedPolicy>, IdentityError> {
+    match directory.managed(account, arn) {
+        Ok(policy) => Ok(Some(NamedPolicy { name: arn.to_owned(), text: policy.document().to_owned() })),
+        Err(IdentityError::NoSuchEntity(_) | IdentityError::InvalidInput(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody of this ARN or account exists, for policies that name it (`MalformedPolicy` where not).
+pub fn is_known_principal(directory: &Directory<'_>, name: &str) -> Result<bool, IdentityError> {
+    if names::is_account_id(name) {
+        return Ok(directory.account(name)?.is_some());
+    }
+    if name.starts_with("arn:aws:sts::") {
+        return known_session(directory, name);
+    }
+    let Some(arn) = names::IamArn::parse(name) else { return Ok(false) };
+    let path = names::path_of(arn.account, arn.name);
+    Ok(match arn.kind {
+        "root" => directory.account(arn.account)?.is_some(),
+        "user" => directory.record::<UserRecord>(&path)?.is_some_and(|found| found.record.path == arn.path),
+        "role" => directory.record::<RoleRecord>(&path)?.is_some_and(|found| found.record.path == arn.path),
+        _ => false,
+    })
+}
+
+/// `assumed-role/role/session` of a role that exists; any `federated-user/name` of an account that does.
+fn known_session(directory: &Directory<'_>, arn: &str) -> Result<bool, IdentityError> {
+    let Some((account, resource)) = arn.strip_prefix("arn:aws:sts::").and_then(|rest| rest.split_once(':')) else {
+        return Ok(false);
+    };
+    let mut parts = resource.split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("assumed-role"), Some(role), Some(_), None) => {
+            Ok(directory.record::<RoleRecord>(&names::path_of(account, role))?.is_some())
+        }
+        (Some("federated-user"), Some(_), None, None) => Ok(directory.account(account)?.is_some()),
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,83 @@
+//! Access keys.
+
+use super::memory::{ACCOUNT, ALLOW_S3, Turned, World};
+use super::users::new_user;
+use crate::api::identity::changes::keys::{self, GivenKey, NewKey, Whose};
+use crate::api::identity::changes::users;
+use crate::api::identity::records::ServiceKey;
+use crate::api::identity::{IdentityError, ResolveError};
+use crate::types::UnixMs;
+
+fn world() -> World {
+    let mut world = World::new();
+    world.change(|editor| users::create(editor, ACCOUNT, new_user("Alice"))).expect("a fresh name");
+    world
+}
+
+#[test]
+fn a_key_is_told_its_secret_once_and_has_it_sealed() {
+    let mut world = world();
+    let made =
+        world.change(|editor| keys::create(editor, ACCOUNT, Whose::User("alice"), NewKey::default())).expect("room");
+    assert_eq!((made.record.id.len(), made.secret_key.len(), made.user.as_deref()), (20, 40, Some("Alice")));
+    assert!(made.record.id.starts_with("AKIA"));
+    assert!(!made.record.sealed.contains(&made.secret_key));
+    let resolved = world.resolve(&made.record.id, None).expect("it is good");
+    assert_eq!(resolved.secret_key, made.secret_key);
+    let moved = super::super::secrets::open(&Turned, "AKIAANOTHER", &made.record.sealed);
+    assert!(matches!(moved, Err(IdentityError::Unreadable(_))), "a secret is of one key only");
+}
+
+#[test]
+fn a_user_has_two_keys_and_service_keys_besides() {
+    let mut world = world();
+    let mut create = |service: Option<ServiceKey>| {
+        let new = NewKey { service, ..NewKey::default() };
+        world.change(|editor| keys::create(editor, ACCOUNT, Whose::User("alice"), new))
+    };
+    let service = || {
+        Some(ServiceKey { name: "backup".to_owned(), description: String::new(), policy: Some(ALLOW_S3.to_owned()) })
+    };
+    assert!(create(None).is_ok() && create(None).is_ok() && create(service()).is_ok());
+    assert!(matches!(create(None), Err(IdentityError::LimitExceeded(_))));
+    let bad = Some(ServiceKey { name: "x".to_owned(), description: String::new(), policy: Some("{}".to_owned()) });
+    assert!(matches!(create(bad), Err(IdentityError::MalformedPolicyDocument(_))));
+    let (_, all) = keys::list(&world.editor(), ACCOUNT, Whose::User("alice")).expect("they can be read");
+    assert_eq!(all.len(), 3);
+}
+
+#[test]
+fn a_key_that_is_inactive_expired_or_gone_is_not_known() {
+    let mut world = world();
+    let expires = Some(UnixMs(world.ambient.clock.unix_ms().0 + 10_000));
+    let new = NewKey { expires, ..NewKey::default() };
+    let key = world.change(|editor| keys::create(editor, ACCOUNT, Whose::Root, new)).expect("room").record.id;
+    assert!(world.resolve(&key, None).is_ok());
+    world.change(|editor| keys::set_active(editor, ACCOUNT, Whose::Root, &key, false)).expect("it is there");
+    assert_eq!(world.resolve(&key, None), Err(ResolveError::UnknownKey));
+    world.change(|editor| keys::set_active(editor, ACCOUNT, Whose::Root, &key, true)).expect("it is there");
+    world.pass(11);
+    assert_eq!(world.resolve(&key, None), Err(ResolveError::UnknownKey));
+    let others = world.change(|editor| keys::delete(editor, ACCOUNT, Whose::User("alice"), &key));
+    assert!(matches!(others, Err(IdentityError::NoSuchEntity(_))), "it is the root's");
+    world.change(|editor| keys::delete(editor, ACCOUNT, Whose::Root, &key)).expect("it is there");
+    assert_eq!(world.resolve(&key, None), Err(ResolveError::UnknownKey));
+}
+
+#[test]
+fn a_key_that_is_given_must_be_good_and_free() {
+    let mut world = world();
+    let mut give = |access_key: &str, secret_key: &str| {
+        let new = NewKey { given: Some(GivenKey { access_key, secret_key }), ..NewKey::default() };
+        world.change(|editor| keys::create(editor, ACCOUNT, Whose::Root, new)).map(|made| made.secret_key)
+    };
+    assert_eq!(give("mykey", "mysecret").as_deref(), Ok("mysecret"));
+    for (taken, secret) in [("mykey", "mysecret"), ("rootkey", "mysecret")] {
+        assert!(matches!(give(taken, secret), Err(IdentityError::EntityAlreadyExists(_))), "{taken}");
+    }
+    for (wrong, secret) in
+        [("a/b", "mysecret"), ("ab", "mysecret"), ("abc", "short"), ("ASIAABC", "mysecret"), ("a=b", "mysecret")]
+    {
+        assert!(matches!(give(wrong, secret), Err(IdentityError::Validation(_))), "{wrong}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Documents in memory, a clock that is set, and a seal that anybody could open.
+
+use crate::actors::meta::{DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, KvError};
+use crate::ambient::{Ambient, Clock};
+use crate::api::identity::changes::accounts::{self, AccountShape};
+use crate::api::identity::changes::holders::{self, Holder};
+use crate::api::identity::directory::DocumentsPage;
+use crate::api::identity::{
+    Decision, Directory, Documents, Editor, IdentityError, Locksmith, ResolveError, Resolved, RootIdentity, SecretSeal,
+    SessionKeys, resolve,
+};
+use crate::types::UnixMs;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub const ACCOUNT: &str = "111122223333";
+pub const ALLOW_S3: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+
+/// What stands; a clone is a view of the moment.
+#[derive(Clone, Default)]
+pub struct Rows {
+    rows: BTreeMap<DocumentKey, DocumentRow>,
+    revision: u64,
+}
+
+impl Rows {
+    /// Whether what the writes expect stands; then they are made.
+    pub fn apply(&mut self, writes: Vec<DocumentWrite>) -> bool {
+        let holds = |write: &DocumentWrite| {
+            let found = self.rows.get(&write.key);
+            match write.expect {
+                Expect::Any => true,
+                Expect::Absent => found.is_none(),
+                Expect::Present => found.is_some(),
+                Expect::Revision(revision) => found.is_some_and(|row| row.revision == revision),
+            }
+        };
+        if !writes.iter().all(holds) {
+            return false;
+        }
+        for DocumentWrite { key, value, .. } in writes {
+            self.revision += 1;
+            match value {
+                Some(value) => self.rows.insert(key, DocumentRow { revision: self.revision, value }),
+                None => self.rows.remove(&key),
+            };
+        }
+        true
+    }
+}
+
+impl Documents for Rows {
+    fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRow>, KvError> {
+        Ok(self.rows.get(key).cloned())
+    }
+
+    fn identity_documents(
+        &self,
+        kind: IdentityKind,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<DocumentsPage, KvError> {
+        let mut found = self.rows.iter().filter_map(|(key, row)| match key {
+            DocumentKey::Identity(of, path) if *of == kind && path.starts_with(prefix) => Some((path, row)),
+            _ => None,
+        });
+        let mut page = Vec::new();
+        for (path, row) in found.by_ref().filter(|(path, _)| after.is_none_or(|after| path.as_str() > after)) {
+            if page.len() == limit {
+                return Ok((page, true));
+            }
+            page.push((path.clone(), row.clone()));
+        }
+        Ok((page, false))
+    }
+}
+
+/// Seals by turning bits over.
+pub struct Turned;
+
+impl SecretSeal for Turned {
+    fn seal(&self, secret: &[u8]) -> Vec<u8> {
+        secret.iter().map(|byte| !byte).collect()
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        Some(self.seal(sealed))
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct SetClock(pub AtomicU64);
+
+impl Clock for SetClock {
+    fn unix_ms(&self) -> UnixMs {
+        UnixMs(self.0.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// A small world with one account.
+pub struct World {
+    pub rows: Rows,
+    pub root: RootIdentity,
+    pub clock: Arc<SetClock>,
+    pub ambient: Ambient,
+    pub sessions: SessionKeys,
+}
+
+impl World {
+    /// Begins on 1 May 2024.
+    pub fn new() -> Self {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_714_521_600_000)));
+        let ambient = Ambient { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Ambient::system() };
+        let root = RootIdentity {
+            access_key: "rootkey".to_owned(),
+            secret_key: "rootsecret".to_owned(),
+            canonical_id: "a".repeat(64),
+        };
+        let sessions = SessionKeys::derive(b"key material");
+        let mut world = Self { rows: Rows::default(), root, clock, ambient, sessions };
+        let shape = AccountShape { id: ACCOUNT, name: "main", email: Some("Main@example.org"), canonical_id: None };
+        world.change(|editor| accounts::put(editor, shape)).expect("the account is good");
+        world
+    }
+
+    pub fn directory(&self) -> Directory<'_> {
+        Directory::new(&self.rows, &self.root)
+    }
+
+    pub fn editor(&self) -> Editor<'_> {
+        Editor { directory: self.directory(), ambient: &self.ambient, seal: &Turned }
+    }
+
+    /// Decides and writes.
+    pub fn change<T>(&mut self, decide: impl FnOnce(&Editor<'_>) -> Decision<T>) -> Result<T, IdentityError> {
+        let decided = decide(&self.editor())?;
+        assert!(self.rows.apply(decided.writes), "nothing changed since the decision");
+        Ok(decided.answer)
+    }
+
+    /// Gives a user, a group or a role a policy of its own.
+    pub fn put_inline<H: Holder>(&mut self, name: &str, document: &str) {
+        let put = self.change(|editor| holders::put_inline::<H>(editor, ACCOUNT, name, "all", document));
+        put.expect("a good policy of somebody who is there");
+    }
+
+    pub fn resolve(&self, access_key: &str, token: Option<&str>) -> Result<Resolved, ResolveError> {
+        let locksmith = Locksmith { seal: &Turned, sessions: &self.sessions };
+        resolve(&self.directory(), locksmith, access_key, token, self.ambient.clock.unix_ms())
+    }
+
+    pub fn pass(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+}

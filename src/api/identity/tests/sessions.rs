@@ -1,0 +1,187 @@
+//! Sessions and their tokens.
+
+use super::memory::{ACCOUNT, ALLOW_S3, World};
+use super::users::new_user;
+use crate::api::identity::changes::roles::{self, NewRole};
+use crate::api::identity::changes::users;
+use crate::api::identity::records::{RoleRecord, UserRecord};
+use crate::api::identity::{
+    Asking, IdOf, ParsedPolicies, PrincipalKind, ResolveError, Session, SessionKeys, SessionLimits, SessionOf,
+    TokenFault, fresh_id,
+};
+use crate::api::policy::Target;
+use crate::types::UnixMs;
+use proptest::prelude::{any, proptest};
+
+const TRUST: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"*"}}]}"#;
+
+fn session(world: &World, of: SessionOf) -> Session {
+    let now = world.ambient.clock.unix_ms();
+    Session {
+        access_key: fresh_id(&world.ambient, IdOf::SessionKey),
+        account: ACCOUNT.to_owned(),
+        of,
+        issued: now,
+        expires: UnixMs(now.0 + 900_000),
+        limits: None,
+        tags: Vec::new(),
+        transitive: Vec::new(),
+        source_identity: None,
+        claims: Vec::new(),
+    }
+}
+
+fn role(world: &mut World) -> RoleRecord {
+    let new = NewRole {
+        name: "Reader",
+        path: "/r/",
+        description: None,
+        trust: TRUST,
+        session_seconds_max: 3600,
+        tags: vec![("team".to_owned(), "a".to_owned()), ("kept".to_owned(), "k".to_owned())],
+        boundary: None,
+    };
+    world.change(|editor| roles::create(editor, ACCOUNT, new)).expect("a fresh name")
+}
+
+fn of_role(world: &World, role: &RoleRecord) -> Session {
+    let of = SessionOf::Role { name: "reader".to_owned(), id: role.id.clone(), session: "job".to_owned() };
+    session(world, of)
+}
+
+#[test]
+fn a_token_is_good_for_its_key_until_it_expires() {
+    let mut world = World::new();
+    let role = role(&mut world);
+    let session = of_role(&world, &role);
+    let token = world.sessions.seal(&world.ambient, &session);
+    let resolved = world.resolve(&session.access_key, Some(&token)).expect("it is good");
+    assert_eq!(resolved.principal.kind, PrincipalKind::AssumedRole);
+    assert_eq!(resolved.principal.arn, "arn:aws:sts::111122223333:assumed-role/Reader/job");
+    assert_eq!(resolved.secret_key, world.sessions.secret_of(&session.access_key));
+    let invalid = Err(ResolveError::Token(TokenFault::Invalid));
+    assert_eq!(world.resolve("ASIAANOTHERANOTHERAN", Some(&token)), invalid);
+    assert_eq!(world.resolve("rootkey", Some(&token)), invalid, "a lasting key has no token");
+    assert_eq!(world.resolve(&session.access_key, None), Err(ResolveError::UnknownKey));
+    world.pass(900);
+    let expired = world.resolve(&session.access_key, Some(&token));
+    assert_eq!(expired, Err(ResolveError::Token(TokenFault::Expired)));
+}
+
+#[test]
+fn a_token_of_other_key_material_is_nothing() {
+    let mut world = World::new();
+    let role = role(&mut world);
+    let session = of_role(&world, &role);
+    let token = SessionKeys::derive(b"other material").seal(&world.ambient, &session);
+    assert_eq!(world.resolve(&session.access_key, Some(&token)), Err(ResolveError::Token(TokenFault::Invalid)));
+}
+
+#[test]
+fn a_session_ends_with_the_role_that_it_is_of() {
+    let mut world = World::new();
+    let first = role(&mut world);
+    let session = of_role(&world, &first);
+    let token = world.sessions.seal(&world.ambient, &session);
+    world.change(|editor| roles::delete(editor, ACCOUNT, "reader")).expect("nothing hangs on it");
+    assert!(world.resolve(&session.access_key, Some(&token)).is_err());
+    let second = role(&mut world);
+    assert_ne!(first.id, second.id);
+    assert!(world.resolve(&session.access_key, Some(&token)).is_err(), "another role of the same name");
+}
+
+#[test]
+fn what_a_role_may_do_is_looked_up_when_it_asks() {
+    let mut world = World::new();
+    let role = role(&mut world);
+    let session = of_role(&world, &role);
+    let token = world.sessions.seal(&world.ambient, &session);
+    let may = |world: &World, action: &str| {
+        let resolved = world.resolve(&session.access_key, Some(&token)).expect("it is good");
+        let asking = Asking::of(&resolved, &ParsedPolicies::default()).expect("its policies can be read");
+        asking.decide(action, "*", Target::Account, &asking.context()).allowed
+    };
+    assert!(!may(&world, "s3:GetObject"));
+    world.put_inline::<RoleRecord>("Reader", ALLOW_S3);
+    assert!(may(&world, "s3:GetObject"));
+}
+
+#[test]
+fn limits_hold_a_session_and_its_tags_win() {
+    let mut world = World::new();
+    let role = role(&mut world);
+    world.put_inline::<RoleRecord>("Reader", ALLOW_S3);
+    let mut session = of_role(&world, &role);
+    session.limits = Some(SessionLimits {
+        document: Some(ALLOW_S3.replace("s3:*", "s3:List*")),
+        arns: vec!["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".to_owned()],
+    });
+    session.tags = vec![("Team".to_owned(), "b".to_owned())];
+    let token = world.sessions.seal(&world.ambient, &session);
+    let resolved = world.resolve(&session.access_key, Some(&token)).expect("it is good");
+    let asking = Asking::of(&resolved, &ParsedPolicies::default()).expect("its policies can be read");
+    let context = asking.context();
+    let may = |action: &str| asking.decide(action, "*", Target::Account, &context).allowed;
+    assert!(may("s3:ListBucket") && may("s3:GetObject") && !may("s3:PutObject"));
+    assert_eq!(context.single("aws:principaltag/team"), Some("b"));
+    assert_eq!(context.single("aws:principaltag/kept"), Some("k"));
+    assert_eq!(context.single("aws:tokenissuetime"), Some("2024-05-01T00:00:00Z"));
+}
+
+#[test]
+fn who_is_vouched_for_without_a_policy_may_nothing() {
+    let mut world = World::new();
+    let user = world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
+    world.put_inline::<UserRecord>("alice", ALLOW_S3);
+    for (limits, allowed) in
+        [(SessionLimits::default(), false), (SessionLimits { document: Some(ALLOW_S3.to_owned()), arns: vec![] }, true)]
+    {
+        let by = Some(("alice".to_owned(), user.id.clone()));
+        let mut session = session(&world, SessionOf::Federated { name: "bob".to_owned(), by });
+        session.limits = Some(limits);
+        let token = world.sessions.seal(&world.ambient, &session);
+        let resolved = world.resolve(&session.access_key, Some(&token)).expect("it is good");
+        assert_eq!(resolved.principal.arn, "arn:aws:sts::111122223333:federated-user/bob");
+        let asking = Asking::of(&resolved, &ParsedPolicies::default()).expect("its policies can be read");
+        assert_eq!(asking.decide("s3:GetObject", "*", Target::Account, &asking.context()).allowed, allowed);
+    }
+}
+
+#[test]
+fn a_token_is_written_in_one_way_only() {
+    let mut world = World::new();
+    let role = role(&mut world);
+    for length in 0..3 {
+        let mut session = of_role(&world, &role);
+        session.source_identity = Some("x".repeat(length));
+        let token = world.sessions.seal(&world.ambient, &session);
+        let taken = |last: char| {
+            let text = format!("{}{last}", &token[..token.len() - 1]);
+            world.resolve(&session.access_key, Some(&text)).is_ok()
+        };
+        assert_eq!(
+            ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_', '=']).filter(|last| taken(*last)).count(),
+            1
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_changed_token_is_taken(at in any::<proptest::sample::Index>(), with in "[A-Za-z0-9_-]") {
+        let mut world = World::new();
+        let role = role(&mut world);
+        let session = of_role(&world, &role);
+        let token = world.sessions.seal(&world.ambient, &session);
+        let at = at.index(token.len());
+        let changed = format!("{}{with}{}", &token[..at], &token[at + 1..]);
+        let taken = world.resolve(&session.access_key, Some(&changed)).is_ok();
+        assert_eq!(taken, changed == token);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(token in ".{0,200}", key in "(ASIA)?.{0,20}") {
+        let _ = World::new().resolve(&key, Some(&token));
+    }
+}

@@ -1,0 +1,106 @@
+//! Access control lists: what a grant grants, canned ones, and whether one is public (S3 User Guide, "Access control
+//! list (ACL) overview").
+
+use super::principal::Principal;
+use crate::actors::meta::{Acl, Grant, Grantee, Permission};
+use serde::{Deserialize, Serialize};
+
+/// Who writes access logs into buckets that grant it.
+pub const LOG_DELIVERY_SERVICE: &str = "logging.s3.amazonaws.com";
+
+/// Who owns objects that others write, and whether ACLs count (S3 User Guide, "Controlling ownership of objects").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ownership {
+    /// The bucket's owner owns all objects, and ACLs are disabled.
+    #[default]
+    BucketOwnerEnforced,
+    BucketOwnerPreferred,
+    ObjectWriter,
+}
+
+/// Settings that override grants to the public ("Blocking public access to your Amazon S3 storage").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicAccessBlock {
+    /// Refuses new public ACLs.
+    pub block_public_acls: bool,
+    /// Grants to the public do not count.
+    pub ignore_public_acls: bool,
+    /// Refuses new public policies.
+    pub block_public_policy: bool,
+    /// A bucket with a public policy is for its own account only.
+    pub restrict_public_buckets: bool,
+}
+
+impl PublicAccessBlock {
+    /// The settings of a bucket and of its account together: whatever one of them blocks is blocked.
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            block_public_acls: self.block_public_acls || other.block_public_acls,
+            ignore_public_acls: self.ignore_public_acls || other.ignore_public_acls,
+            block_public_policy: self.block_public_policy || other.block_public_policy,
+            restrict_public_buckets: self.restrict_public_buckets || other.restrict_public_buckets,
+        }
+    }
+}
+
+/// Whether it grants anything to everybody, or to everybody with credentials.
+pub fn is_public(acl: &Acl) -> bool {
+    acl.grants.iter().any(|grant| is_public_group(&grant.grantee))
+}
+
+pub fn is_public_group(grantee: &Grantee) -> bool {
+    matches!(grantee, Grantee::AllUsers | Grantee::AuthenticatedUsers)
+}
+
+/// Whether all that it says is that this account has full control: the only ACL that can be given where ACLs are
+/// disabled.
+pub fn is_full_control_of(acl: &Acl, canonical_id: &str) -> bool {
+    let full = |grant: &Grant| {
+        grant.permission == Permission::FullControl
+            && matches!(&grant.grantee, Grantee::Account(id) if id == canonical_id)
+    };
+    !acl.grants.is_empty() && acl.grants.iter().all(full)
+}
+
+/// A canned ACL by its name; `None` where there is none of that name. `bucket_owner` is the owner itself for buckets.
+pub fn canned(name: &str, owner: &str, bucket_owner: &str) -> Option<Acl> {
+    let everybody = |permission| Grant { grantee: Grantee::AllUsers, permission };
+    let more = match name {
+        "private" | "aws-exec-read" => vec![],
+        "public-read" => vec![everybody(Permission::Read)],
+        "public-read-write" => vec![everybody(Permission::Read), everybody(Permission::Write)],
+        "authenticated-read" => {
+            vec![Grant { grantee: Grantee::AuthenticatedUsers, permission: Permission::Read }]
+        }
+        "bucket-owner-read" => of_bucket_owner(owner, bucket_owner, Permission::Read),
+        "bucket-owner-full-control" => of_bucket_owner(owner, bucket_owner, Permission::FullControl),
+        "log-delivery-write" => [Permission::Write, Permission::ReadAcp]
+            .map(|permission| Grant { grantee: Grantee::LogDelivery, permission })
+            .to_vec(),
+        _ => return None,
+    };
+    let own = Grant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl };
+    Some(Acl { grants: std::iter::once(own).chain(more).collect() })
+}
+
+/// Nothing more for who has full control already.
+fn of_bucket_owner(owner: &str, bucket_owner: &str, permission: Permission) -> Vec<Grant> {
+    let grant = Grant { grantee: Grantee::Account(bucket_owner.to_owned()), permission };
+    if owner == bucket_owner { vec![] } else { vec![grant] }
+}
+
+/// Whether who asks is among those that a grant is for; an account's grant is also for its users, to whom it hands it
+/// on.
+pub fn includes(grantee: &Grantee, principal: &Principal) -> bool {
+    match grantee {
+        Grantee::AllUsers => true,
+        Grantee::AuthenticatedUsers => principal.account().is_some(),
+        Grantee::LogDelivery => *principal == Principal::Service(LOG_DELIVERY_SERVICE.to_owned()),
+        Grantee::Account(id) => principal.account().is_some_and(|account| account.canonical_id == *id),
+    }
+}
+
+/// Whether having one permission is having the other.
+pub fn covers(granted: Permission, wanted: Permission) -> bool {
+    granted == wanted || granted == Permission::FullControl
+}

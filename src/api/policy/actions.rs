@@ -1,0 +1,97 @@
+//! What can be done, as policies call it: S3's actions, the resources they are about, and the ACL permissions that
+//! grant them too (Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3"; S3 User
+//! Guide, "ACL overview", "Mapping of ACL permissions and access policy permissions"). Which operations need which is
+//! in `operations`.
+
+pub mod conditions;
+mod operations;
+mod table;
+
+pub use operations::{Asks, Need, On, needs};
+
+use crate::actors::meta::Permission;
+
+const SERVICE: &str = "s3:";
+
+/// What an action's ARN is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// No resource, or one that is not kept here: access points, jobs and the like.
+    Account,
+    Bucket,
+    Object,
+}
+
+/// The list that a permission is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclOf {
+    Bucket,
+    Object,
+}
+
+/// Whose the decision is where an object does not belong to the owner of its bucket (S3 User Guide, "How Amazon S3
+/// authorizes a request for an object operation").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedBy {
+    BucketOwner,
+    ObjectOwner,
+    /// The bucket's owner decides, and who began an upload may end it.
+    BucketOwnerOrInitiator,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Without the service.
+    pub name: &'static str,
+    pub kind: ResourceKind,
+    /// The permission that grants it too.
+    pub acl: Option<(AclOf, Permission)>,
+    pub decided_by: DecidedBy,
+    /// The owner of the bucket has it whatever the ACL says, and of its ACL's grantees only owners have it.
+    pub owners_only: bool,
+}
+
+/// Of an account's own resources, or of what is not kept here.
+const fn of_account(name: &'static str) -> Action {
+    let decided_by = DecidedBy::BucketOwner;
+    Action { name, kind: ResourceKind::Account, acl: None, decided_by, owners_only: false }
+}
+
+const fn of_bucket(name: &'static str) -> Action {
+    Action { kind: ResourceKind::Bucket, ..of_account(name) }
+}
+
+/// Of an object, for the bucket's owner to decide.
+const fn in_bucket(name: &'static str) -> Action {
+    Action { kind: ResourceKind::Object, ..of_account(name) }
+}
+
+/// Of an object, for its owner to decide.
+const fn of_object(name: &'static str) -> Action {
+    Action { decided_by: DecidedBy::ObjectOwner, ..in_bucket(name) }
+}
+
+const fn of_upload(name: &'static str) -> Action {
+    Action { decided_by: DecidedBy::BucketOwnerOrInitiator, ..in_bucket(name) }
+}
+
+impl Action {
+    const fn granted_by(self, of: AclOf, permission: Permission) -> Self {
+        Self { acl: Some((of, permission)), ..self }
+    }
+
+    const fn for_owners(self) -> Self {
+        Self { owners_only: true, ..self }
+    }
+}
+
+/// All of S3's actions.
+pub fn all() -> impl Iterator<Item = &'static Action> {
+    table::OBJECT_ACTIONS.iter().chain(table::BUCKET_ACTIONS).chain(table::OTHER_ACTIONS)
+}
+
+/// An action by its full name in any case; `None` for those of other services.
+pub fn find(name: &str) -> Option<&'static Action> {
+    let (service, name) = name.split_at_checked(SERVICE.len())?;
+    all().find(|action| service.eq_ignore_ascii_case(SERVICE) && action.name.eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,76 @@
+//! Conditions of statements: an operator, a key, and the values that the operator compares the request's with (IAM User
+//! Guide, "IAM JSON policy elements: Condition operators", and "Multivalued context keys").
+
+mod addresses;
+mod operators;
+mod values;
+
+pub use addresses::Block;
+pub use operators::{Operand, Operator, Qualifier, Test};
+
+use super::context::Context;
+use super::pattern::{InvalidVariable, Variables};
+
+/// One key under one operator. All conditions of a statement must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    operator: Operator,
+    /// In lower case.
+    key: String,
+    /// One of them suffices, or none may match where the operator is a negated one.
+    operands: Vec<Operand>,
+}
+
+impl Condition {
+    pub fn new(
+        operator: Operator,
+        key: &str,
+        values: &[String],
+        variables: Variables,
+    ) -> Result<Self, InvalidVariable> {
+        let operands = values.iter().map(|value| Operand::parse(operator.test, value, variables));
+        Ok(Self { operator, key: key.to_lowercase(), operands: operands.collect::<Result<_, _>>()? })
+    }
+
+    pub fn operator(&self) -> Operator {
+        self.operator
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub fn operands(&self) -> &[Operand] {
+        &self.operands
+    }
+
+    /// Without a value in the request a condition fails, unless its operator is negated or says `IfExists`. Of the set
+    /// operators `ForAllValues` holds then, and `ForAnyValue` does not, whatever follows them.
+    pub fn holds(&self, context: &Context) -> bool {
+        let values = context.values(&self.key);
+        if self.operator.test == Test::Null {
+            return self.wants_absent(context, values.is_none());
+        }
+        match (self.operator.qualifier, values) {
+            (None, None) => self.operator.negated || self.operator.if_exists,
+            (None, Some(values)) => self.operator.negated != values.iter().any(|value| self.equals_one(value, context)),
+            (Some(qualifier), values) => {
+                let values = values.filter(|values| values.iter().any(|value| !value.is_empty())).unwrap_or_default();
+                let matches = |value: &String| self.operator.negated != self.equals_one(value, context);
+                match qualifier {
+                    Qualifier::ForAllValues => values.iter().all(matches),
+                    Qualifier::ForAnyValue => values.iter().any(matches),
+                }
+            }
+        }
+    }
+
+    fn equals_one(&self, value: &str, context: &Context) -> bool {
+        self.operands.iter().any(|operand| operand.equals(value, context))
+    }
+
+    fn wants_absent(&self, context: &Context, absent: bool) -> bool {
+        let wanted = if absent { "true" } else { "false" };
+        self.equals_one(wanted, context)
+    }
+}

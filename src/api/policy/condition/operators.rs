@@ -1,0 +1,168 @@
+//! The operators of conditions by their names, and what each makes of two values.
+
+use super::addresses::Block;
+use super::values;
+use crate::api::policy::context::Context;
+use crate::api::policy::pattern::{ArnPattern, InvalidVariable, Pattern, Variables};
+use std::cmp::Ordering;
+
+/// How many of the request's values must match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qualifier {
+    ForAllValues,
+    ForAnyValue,
+}
+
+/// How a number or a date of the request stands to that of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Equals,
+    LessThan,
+    LessThanEquals,
+    GreaterThan,
+    GreaterThanEquals,
+}
+
+impl Comparison {
+    fn holds(self, order: Ordering) -> bool {
+        match self {
+            Self::Equals => order.is_eq(),
+            Self::LessThan => order.is_lt(),
+            Self::LessThanEquals => order.is_le(),
+            Self::GreaterThan => order.is_gt(),
+            Self::GreaterThanEquals => order.is_ge(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Test {
+    StringEquals,
+    StringEqualsIgnoreCase,
+    StringLike,
+    Numeric(Comparison),
+    Date(Comparison),
+    Bool,
+    BinaryEquals,
+    IpAddress,
+    /// `ArnEquals` and `ArnLike` do the same.
+    Arn,
+    Null,
+}
+
+/// A condition's operator, with what is written before and after its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operator {
+    pub qualifier: Option<Qualifier>,
+    pub test: Test,
+    pub negated: bool,
+    pub if_exists: bool,
+}
+
+const NAMES: &[(&str, Test, bool)] = &[
+    ("StringEquals", Test::StringEquals, false),
+    ("StringNotEquals", Test::StringEquals, true),
+    ("StringEqualsIgnoreCase", Test::StringEqualsIgnoreCase, false),
+    ("StringNotEqualsIgnoreCase", Test::StringEqualsIgnoreCase, true),
+    ("StringLike", Test::StringLike, false),
+    ("StringNotLike", Test::StringLike, true),
+    ("NumericEquals", Test::Numeric(Comparison::Equals), false),
+    ("NumericNotEquals", Test::Numeric(Comparison::Equals), true),
+    ("NumericLessThan", Test::Numeric(Comparison::LessThan), false),
+    ("NumericLessThanEquals", Test::Numeric(Comparison::LessThanEquals), false),
+    ("NumericGreaterThan", Test::Numeric(Comparison::GreaterThan), false),
+    ("NumericGreaterThanEquals", Test::Numeric(Comparison::GreaterThanEquals), false),
+    ("DateEquals", Test::Date(Comparison::Equals), false),
+    ("DateNotEquals", Test::Date(Comparison::Equals), true),
+    ("DateLessThan", Test::Date(Comparison::LessThan), false),
+    ("DateLessThanEquals", Test::Date(Comparison::LessThanEquals), false),
+    ("DateGreaterThan", Test::Date(Comparison::GreaterThan), false),
+    ("DateGreaterThanEquals", Test::Date(Comparison::GreaterThanEquals), false),
+    ("Bool", Test::Bool, false),
+    ("BinaryEquals", Test::BinaryEquals, false),
+    ("IpAddress", Test::IpAddress, false),
+    ("NotIpAddress", Test::IpAddress, true),
+    ("ArnEquals", Test::Arn, false),
+    ("ArnNotEquals", Test::Arn, true),
+    ("ArnLike", Test::Arn, false),
+    ("ArnNotLike", Test::Arn, true),
+    ("Null", Test::Null, false),
+];
+
+impl Operator {
+    /// By its name, in exactly this case. `NullIfExists` is none.
+    pub fn named(name: &str) -> Option<Self> {
+        let (qualifier, name) = match name.split_once(':') {
+            Some(("ForAllValues", name)) => (Some(Qualifier::ForAllValues), name),
+            Some(("ForAnyValue", name)) => (Some(Qualifier::ForAnyValue), name),
+            Some(_) => return None,
+            None => (None, name),
+        };
+        let (base, if_exists) = name.strip_suffix("IfExists").map_or((name, false), |base| (base, true));
+        let (_, test, negated) = NAMES.iter().find(|(known, ..)| *known == base)?;
+        let senseless = if_exists && *test == Test::Null;
+        (!senseless).then_some(Self { qualifier, test: *test, negated: *negated, if_exists })
+    }
+}
+
+/// A value of a policy, read as its operator needs it. One that cannot be read equals nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    Exactly(Pattern),
+    IgnoringCase(Pattern),
+    Like(Pattern),
+    Number(Comparison, Option<f64>),
+    Date(Comparison, Option<i128>),
+    Bool(Pattern),
+    Bytes(Option<Vec<u8>>),
+    Block(Option<Block>),
+    Arn(ArnPattern),
+}
+
+impl Operand {
+    pub fn parse(test: Test, value: &str, variables: Variables) -> Result<Self, InvalidVariable> {
+        let pattern = || Pattern::parse(value, variables);
+        Ok(match test {
+            Test::StringEquals => Self::Exactly(pattern()?),
+            Test::StringEqualsIgnoreCase => Self::IgnoringCase(pattern()?),
+            Test::StringLike => Self::Like(pattern()?),
+            Test::Numeric(comparison) => Self::Number(comparison, values::number(value)),
+            Test::Date(comparison) => Self::Date(comparison, values::date(value)),
+            Test::Bool | Test::Null => Self::Bool(pattern()?),
+            Test::BinaryEquals => Self::Bytes(values::bytes(value)),
+            Test::IpAddress => Self::Block(Block::parse(value)),
+            Test::Arn => Self::Arn(ArnPattern::parse(value, variables)?),
+        })
+    }
+
+    /// What the operator says of this value and one of the request, before it is negated.
+    pub fn equals(&self, value: &str, context: &Context) -> bool {
+        match self {
+            Self::Exactly(pattern) => pattern.literal(context).is_some_and(|wanted| wanted == value),
+            Self::IgnoringCase(pattern) => {
+                pattern.literal(context).is_some_and(|wanted| wanted.to_lowercase() == value.to_lowercase())
+            }
+            Self::Like(pattern) => pattern.matches(value, context),
+            Self::Number(comparison, wanted) => {
+                let order = values::number(value).zip(*wanted).and_then(|(found, wanted)| found.partial_cmp(&wanted));
+                order.is_some_and(|order| comparison.holds(order))
+            }
+            Self::Date(comparison, wanted) => {
+                let order = values::date(value).zip(*wanted).map(|(found, wanted)| found.cmp(&wanted));
+                order.is_some_and(|order| comparison.holds(order))
+            }
+            Self::Bool(pattern) => {
+                let wanted = pattern.literal(context).and_then(|wanted| values::boolean(&wanted));
+                wanted.is_some() && wanted == values::boolean(value)
+            }
+            Self::Bytes(wanted) => wanted.is_some() && *wanted == values::bytes(value),
+            Self::Block(block) => block.is_some_and(|block| block.holds(value)),
+            Self::Arn(pattern) => is_arn(value) && pattern.matches(value, context),
+        }
+    }
+}
+
+/// An ARN has all six segments; ARN operators match nothing else.
+fn is_arn(text: &str) -> bool {
+    text.starts_with("arn:") && text.splitn(6, ':').count() == 6
+}

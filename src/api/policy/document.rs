@@ -1,0 +1,130 @@
+//! Policy documents: what they say, apart from who asks (IAM User Guide, "Grammar of the IAM JSON policy language").
+
+mod errors;
+mod json;
+mod parse;
+mod validate;
+
+pub use errors::PolicyError;
+
+use super::condition::Condition;
+use super::context::Context;
+use super::pattern::{ArnPattern, Pattern};
+use super::principal::PrincipalPattern;
+use super::public;
+
+/// What a policy is attached to, which decides what it must and must not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyKind<'a> {
+    /// To a user, a group or a role; a permissions boundary is one too.
+    Identity,
+    /// Given with a request for temporary credentials, which it limits.
+    Session,
+    /// To the bucket of this name.
+    Bucket(&'a str),
+    /// To a role: who may assume it.
+    Trust,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Allow,
+    Deny,
+}
+
+/// `Action` or `NotAction`, and so on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed<T> {
+    pub negated: bool,
+    pub items: Vec<T>,
+}
+
+impl<T> Listed<T> {
+    fn names(&self, mut matches: impl FnMut(&T) -> bool) -> bool {
+        self.negated != self.items.iter().any(&mut matches)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    pub sid: Option<String>,
+    pub effect: Effect,
+    /// Identity and session policies have none.
+    pub principals: Option<Listed<PrincipalPattern>>,
+    /// In lower case.
+    pub actions: Listed<Pattern>,
+    /// Trust policies have none.
+    pub resources: Option<Listed<ArnPattern>>,
+    pub conditions: Vec<Condition>,
+}
+
+impl Statement {
+    /// Whether it is about such a request, whoever sends it. The action is in lower case.
+    pub fn covers(&self, action: &str, resource: &str, context: &Context) -> bool {
+        self.actions.names(|pattern| pattern.matches(action, context))
+            && self.covers_resource(resource, context)
+            && self.conditions.iter().all(|condition| condition.holds(context))
+    }
+
+    fn covers_resource(&self, resource: &str, context: &Context) -> bool {
+        let Some(resources) = &self.resources else { return true };
+        resources.names(|pattern| pattern.matches(resource, context))
+    }
+}
+
+/// IAM has one answer to all that is not even the shape of an identity's policy.
+fn in_words_of(kind: PolicyKind<'_>, error: PolicyError) -> PolicyError {
+    let of_shape = matches!(
+        error,
+        PolicyError::NotAnObject
+            | PolicyError::InvalidJson
+            | PolicyError::InvalidSyntax
+            | PolicyError::InvalidVersion
+            | PolicyError::NoStatements
+            | PolicyError::MissingField("Statement" | "Effect")
+            | PolicyError::UnknownField(_)
+            | PolicyError::InvalidEffect(_)
+            | PolicyError::InvalidOperator(_)
+    );
+    match (kind, error) {
+        (PolicyKind::Identity | PolicyKind::Session, _) if of_shape => PolicyError::SyntaxErrors,
+        (PolicyKind::Identity | PolicyKind::Session, PolicyError::MissingField("Action")) => PolicyError::NoActions,
+        (_, error) => error,
+    }
+}
+
+/// A policy that was found valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    text: String,
+    statements: Vec<Statement>,
+    is_public: bool,
+}
+
+impl Policy {
+    pub fn parse(kind: PolicyKind<'_>, text: &str) -> Result<Self, PolicyError> {
+        let statements = parse::statements(kind, text).map_err(|error| in_words_of(kind, error))?;
+        let is_public = public::allows_anybody(&statements);
+        Ok(Self { text: text.to_owned(), statements, is_public })
+    }
+
+    /// As it was given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// Whether a bucket with it is public ("Blocking public access", "The meaning of public").
+    pub fn is_public(&self) -> bool {
+        self.is_public
+    }
+
+    /// Who is named as a principal, so that the caller can ask whether they exist.
+    pub fn principals(&self) -> impl Iterator<Item = &PrincipalPattern> {
+        let named = self.statements.iter().filter_map(|statement| statement.principals.as_ref());
+        named.flat_map(|principals| principals.items.iter())
+    }
+}

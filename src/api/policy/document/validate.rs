@@ -1,0 +1,200 @@
+//! What a document of each kind may say. Bucket policies are checked as S3 checks them when they are put, the others as
+//! IAM does.
+
+use super::errors::PolicyError;
+use super::parse::{Draft, DraftCondition, DraftStatement};
+use super::{Listed, PolicyKind};
+use crate::api::policy::actions::{self, Action, ResourceKind, conditions};
+use crate::api::policy::condition::{Block, Test};
+use crate::api::policy::context::Context;
+use crate::api::policy::pattern::{Pattern, Variables};
+use std::collections::HashSet;
+
+/// Of buckets and objects; they name no region and no account.
+const S3_ARN: &str = "arn:aws:s3:::";
+/// A bucket's policy says nothing of a bucket that is yet to be created.
+const NOT_OF_A_BUCKET: &str = "CreateBucket";
+/// What a trust policy may speak of.
+const ASSUME_ROLE_ACTIONS: [&str; 6] = [
+    "sts:assumerole",
+    "sts:assumerolewithsaml",
+    "sts:assumerolewithwebidentity",
+    "sts:setcontext",
+    "sts:setsourceidentity",
+    "sts:tagsession",
+];
+/// Resources of S3 that are in a region, by how their last segment begins.
+const REGIONAL_RESOURCES: [&str; 6] = ["accesspoint", "access-grants", "job/", "storage-lens", "async-request/", "*"];
+
+pub fn check(kind: PolicyKind<'_>, draft: &Draft) -> Result<(), PolicyError> {
+    match kind {
+        PolicyKind::Bucket(name) => draft.statements.iter().try_for_each(|statement| of_a_bucket(name, statement)),
+        PolicyKind::Trust => draft.statements.iter().try_for_each(of_a_role),
+        PolicyKind::Identity | PolicyKind::Session => {
+            if kind == PolicyKind::Identity && draft.variables == Variables::Literal {
+                return Err(PolicyError::OutdatedVersion);
+            }
+            let mut sids = HashSet::new();
+            for sid in draft.statements.iter().filter_map(|statement| statement.sid.as_ref()) {
+                check_sid(sid)?;
+                if !sid.is_empty() && !sids.insert(sid) {
+                    return Err(PolicyError::RepeatedSid);
+                }
+            }
+            draft.statements.iter().try_for_each(of_an_identity)
+        }
+    }
+}
+
+fn check_sid(sid: &str) -> Result<(), PolicyError> {
+    let plain = sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if plain { Ok(()) } else { Err(PolicyError::InvalidSid) }
+}
+
+fn of_a_role(statement: &DraftStatement) -> Result<(), PolicyError> {
+    statement.sid.as_deref().map_or(Ok(()), check_sid)?;
+    let allowed = |action: &String| {
+        let action = action.to_lowercase();
+        action.starts_with("sts:") && ASSUME_ROLE_ACTIONS.iter().any(|known| wildcard(&action, known))
+    };
+    let all = !statement.actions.items.is_empty() && statement.actions.items.iter().all(allowed);
+    if all { Ok(()) } else { Err(PolicyError::NotAnAssumeRoleAction) }
+}
+
+fn of_an_identity(statement: &DraftStatement) -> Result<(), PolicyError> {
+    if statement.actions.items.is_empty() {
+        return Err(PolicyError::NoActions);
+    }
+    statement.actions.items.iter().try_for_each(|action| check_vendor(action))?;
+    let resources = statement.resources.as_ref().filter(|resources| !resources.items.is_empty());
+    let resources = resources.ok_or(PolicyError::NoResources)?;
+    resources.items.iter().try_for_each(|resource| check_arn(resource))?;
+    let vendorless = |condition: &&DraftCondition| !condition.key.contains(':');
+    if statement.conditions.iter().find(vendorless).is_some() {
+        return Err(PolicyError::ActionWithoutVendor);
+    }
+    Ok(())
+}
+
+/// `*`, or a vendor, a colon and what the vendor does.
+fn check_vendor(action: &str) -> Result<(), PolicyError> {
+    if action == "*" {
+        return Ok(());
+    }
+    let (vendor, name) = action.split_once(':').ok_or(PolicyError::ActionWithoutVendor)?;
+    if name.contains(':') {
+        return Err(PolicyError::ActionWithColons);
+    }
+    let plain = vendor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    if vendor.is_empty() || !plain {
+        return Err(PolicyError::InvalidVendor(vendor.to_owned()));
+    }
+    Ok(())
+}
+
+/// `*`, or an ARN.
+fn check_arn(resource: &str) -> Result<(), PolicyError> {
+    if resource == "*" {
+        return Ok(());
+    }
+    let mut parts = resource.splitn(6, ':');
+    let (arn, partition) = (parts.next(), parts.next());
+    if arn != Some("arn") || partition.is_none() {
+        return Err(PolicyError::ResourceNotAnArn(resource.to_owned()));
+    }
+    if let Some(partition) = partition.filter(|partition| !matches!(*partition, "aws" | "*")) {
+        let (partition, resource) = (partition.to_owned(), resource.to_owned());
+        return Err(PolicyError::InvalidPartition { partition, resource });
+    }
+    let (service, region, last) = (parts.next(), parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
+    let regional = REGIONAL_RESOURCES.iter().any(|start| last.starts_with(start));
+    if service == Some("s3") && !matches!(region, "" | "*") && !regional {
+        return Err(PolicyError::ResourceWithRegion(resource.to_owned()));
+    }
+    Ok(())
+}
+
+fn wildcard(pattern: &str, text: &str) -> bool {
+    Pattern::parse(pattern, Variables::Literal).is_ok_and(|pattern| pattern.matches(text, &Context::default()))
+}
+
+fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError> {
+    let kinds = kinds_of(name, statement.resources.as_ref())?;
+    let meant = known_actions(&statement.actions)?;
+    check_conditions(&statement.conditions)?;
+    // What `NotAction` and `NotResource` leave is more than can be said wrong.
+    if statement.actions.negated {
+        return Ok(());
+    }
+    let excluding = statement.resources.as_ref().is_some_and(|resources| resources.negated);
+    let applies = |action: &&&Action| excluding || kinds.contains(&action.kind) && action.name != NOT_OF_A_BUCKET;
+    for actions in &meant {
+        let applicable: Vec<&&Action> = actions.iter().filter(applies).collect();
+        if applicable.is_empty() {
+            return Err(PolicyError::ActionWithoutResource);
+        }
+        let limits = |condition: &DraftCondition| {
+            applicable.iter().any(|action| conditions::applies(&condition.key, action.name))
+        };
+        if !statement.conditions.iter().all(limits) {
+            return Err(PolicyError::ConditionWithoutAction);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the resources are the bucket, objects in it, or both; all must be of this bucket.
+fn kinds_of(name: &str, resources: Option<&Listed<String>>) -> Result<Vec<ResourceKind>, PolicyError> {
+    let resources = resources.filter(|resources| !resources.items.is_empty()).ok_or(PolicyError::InvalidResource)?;
+    let mut kinds = Vec::new();
+    for resource in &resources.items {
+        let path = resource.strip_prefix(S3_ARN).ok_or(PolicyError::InvalidResource)?;
+        let (bucket, key) = path.split_once('/').map_or((path, None), |(bucket, key)| (bucket, Some(key)));
+        if bucket.is_empty() || bucket.contains(['$', ':']) || !wildcard(bucket, name) {
+            return Err(PolicyError::InvalidResource);
+        }
+        // A wildcard may reach over the slash.
+        if key.is_some() || bucket.contains(['*', '?']) {
+            kinds.push(ResourceKind::Object);
+        }
+        if key.is_none() {
+            kinds.push(ResourceKind::Bucket);
+        }
+    }
+    Ok(kinds)
+}
+
+/// For each of the statement's actions the known ones that it means: at least one.
+fn known_actions(listed: &Listed<String>) -> Result<Vec<Vec<&'static Action>>, PolicyError> {
+    if listed.items.is_empty() {
+        return Err(PolicyError::InvalidAction);
+    }
+    let meant = |text: &String| {
+        let text = text.to_lowercase();
+        let pattern = match text.strip_prefix("s3:") {
+            Some(name) => name,
+            None if text == "*" => "*",
+            None => return Err(PolicyError::InvalidAction),
+        };
+        let pattern = Pattern::parse(pattern, Variables::Literal).map_err(|_| PolicyError::InvalidAction)?;
+        let matches = |action: &&Action| pattern.matches(&action.name.to_lowercase(), &Context::default());
+        let found: Vec<&Action> = actions::all().filter(matches).collect();
+        if found.is_empty() { Err(PolicyError::InvalidAction) } else { Ok(found) }
+    };
+    listed.items.iter().map(meant).collect()
+}
+
+fn check_conditions(found: &[DraftCondition]) -> Result<(), PolicyError> {
+    for condition in found {
+        if !conditions::is_known(&condition.key) {
+            return Err(PolicyError::InvalidConditionKey);
+        }
+        let test = condition.operator.test;
+        let addresses = test == Test::IpAddress || condition.key.eq_ignore_ascii_case("aws:SourceIp");
+        let is_block = |value: &String| Block::parse(value).is_some();
+        if addresses && test != Test::Null && !condition.values.iter().all(is_block) {
+            return Err(PolicyError::InvalidAddress);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! The decision (IAM User Guide, "Policy evaluation logic"; S3 User Guide, "How Amazon S3 authorizes a request"): first
+//! what denies, then what allows. Within one account the identity's side or the resource's suffices; between two, both
+//! are needed. What a resource grants to an account is for that account's policies to hand on.
+
+mod decision;
+mod question;
+
+pub use decision::{Decision, Grounds, Missing, Place, Reason, StatementName};
+pub use question::{Bucket, Identity, Named, Object, Question, Target};
+
+use super::acl::{self, Ownership};
+use super::actions::{self, AclOf, Action, DecidedBy};
+use super::document::{Effect, Policy, Statement};
+use super::principal::{Principal, PrincipalPattern, Reach};
+use crate::actors::meta::{Acl, Grantee, Permission};
+
+/// What the root of a bucket's account can do even if the bucket's policy denies it, lest the bucket be locked for
+/// good.
+const ALWAYS_OF_ROOT: [&str; 3] = ["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
+
+/// The one place where access is decided.
+pub fn evaluate(question: &Question<'_>) -> Decision {
+    Evaluation { question, action: question.action.to_lowercase() }.decide()
+}
+
+struct Evaluation<'a> {
+    question: &'a Question<'a>,
+    /// In lower case.
+    action: String,
+}
+
+/// What a resource grants to who asks.
+struct Granted {
+    reach: Reach,
+    grounds: Grounds,
+}
+
+impl<'a> Evaluation<'a> {
+    fn decide(&self) -> Decision {
+        if let Some(statement) = self.denying() {
+            return Decision::deny(Reason::DeniedBy(statement));
+        }
+        match self.question.target {
+            Target::Account => match self.identity_side() {
+                Ok(grounds) => Decision::allow(Reason::AllowedBy(grounds)),
+                Err(missing) => Decision::deny(Reason::NotAllowedBy(missing)),
+            },
+            Target::Role { account, trust } => {
+                let same = self.question.principal.account().is_some_and(|asking| asking.id == account);
+                self.join(same, false, &self.granted_by_policy(Place::Trust, trust))
+            }
+            Target::Bucket(bucket) => self.in_bucket(&bucket),
+        }
+    }
+
+    /// The identity's policies, where the principal has such.
+    fn identity(&self) -> Identity<'a> {
+        match self.question.principal {
+            Principal::User { .. } | Principal::RoleSession { .. } => self.question.identity,
+            _ => Identity::default(),
+        }
+    }
+
+    fn denying(&self) -> Option<StatementName> {
+        let identity = self.identity();
+        let of_identity = [
+            (Place::Identity, identity.own),
+            (Place::Group, identity.groups),
+            (Place::Boundary, identity.boundary.as_slice()),
+            (Place::Session, identity.session),
+        ];
+        of_identity
+            .into_iter()
+            .find_map(|(place, policies)| self.find(place, policies, Effect::Deny))
+            .or_else(|| self.denying_resource())
+    }
+
+    /// The first statement of these policies that has this effect on the request.
+    fn find(&self, place: Place, policies: &[Named<'_>], effect: Effect) -> Option<StatementName> {
+        policies.iter().find_map(|named| {
+            let mut statements = named.policy.statements().iter().enumerate();
+            let found = statements.find(|(_, statement)| statement.effect == effect && self.is_covered(statement));
+            found.map(|(index, statement)| name(place, named.name, index, statement))
+        })
+    }
+
+    fn is_covered(&self, statement: &Statement) -> bool {
+        statement.covers(&self.action, self.question.resource, self.question.context)
+    }
+
+    fn denying_resource(&self) -> Option<StatementName> {
+        let (place, policy) = match self.question.target {
+            Target::Account => return None,
+            Target::Bucket(bucket) => (Place::Bucket, bucket.policy?),
+            Target::Role { trust, .. } => (Place::Trust, trust),
+        };
+        if self.is_exempt_root() {
+            return None;
+        }
+        let mut statements = policy.statements().iter().enumerate();
+        let denies = |statement: &Statement| statement.effect == Effect::Deny && self.is_denied_principal(statement);
+        let found = statements.find(|(_, statement)| denies(statement) && self.is_covered(statement));
+        found.map(|(index, statement)| name(place, "", index, statement))
+    }
+
+    fn is_exempt_root(&self) -> bool {
+        let (Target::Bucket(bucket), Principal::Root(account)) = (self.question.target, self.question.principal) else {
+            return false;
+        };
+        let always = ALWAYS_OF_ROOT.contains(&self.action.as_str());
+        always && account.id == bucket.owner.id && !bucket.policy_binds_root
+    }
+
+    /// `NotPrincipal` spares who is named as what it is: naming its account or its role does not. Who has a permissions
+    /// boundary it never spares ("Permissions boundaries for IAM entities").
+    fn is_denied_principal(&self, statement: &Statement) -> bool {
+        let Some(principals) = &statement.principals else { return false };
+        let reach = principals.items.iter().filter_map(|pattern| pattern.reaches(self.question.principal)).max();
+        if principals.negated {
+            self.identity().boundary.is_some() || reach < Some(Reach::User)
+        } else {
+            reach.is_some()
+        }
+    }
+
+    /// What a resource's policy allows, the most directly granted first.
+    fn granted_by_policy(&self, place: Place, policy: &Policy) -> Vec<Granted> {
+        let allows = |(_, statement): &(usize, &Statement)| statement.effect == Effect::Allow;
+        let mut granted = Vec::new();
+        for (index, statement) in policy.statements().iter().enumerate().filter(allows) {
+            let reach = self.granted_reach(statement);
+            if let Some(reach) = reach.filter(|_| self.is_covered(statement)) {
+                granted.push(Granted { reach, grounds: Grounds::Statement(name(place, "", index, statement)) });
+            }
+        }
+        granted.sort_by_key(|granted| std::cmp::Reverse(granted.reach));
+        granted
+    }
+
+    /// Somebody that only an identity provider vouches for must be named: everybody is not meant to include strangers
+    /// there.
+    fn granted_reach(&self, statement: &Statement) -> Option<Reach> {
+        let principals = statement.principals.as_ref().filter(|principals| !principals.negated)?;
+        let stranger = matches!(self.question.principal, Principal::Federated(_));
+        let counts = |pattern: &&PrincipalPattern| !stranger || **pattern != PrincipalPattern::Everybody;
+        principals.items.iter().filter(counts).filter_map(|pattern| pattern.reaches(self.question.principal)).max()
+    }
+
+    /// What the policies of the identity, together with what limits them, allow.
+    fn identity_side(&self) -> Result<Grounds, Missing> {
+        match self.question.principal {
+            Principal::Root(_) => return Ok(Grounds::Root),
+            Principal::User { .. } | Principal::RoleSession { .. } => {}
+            Principal::Anonymous | Principal::Federated(_) | Principal::Service(_) => return Err(Missing::Identity),
+        }
+        let identity = self.identity();
+        let own = self.find(Place::Identity, identity.own, Effect::Allow);
+        let allowing = own.or_else(|| self.find(Place::Group, identity.groups, Effect::Allow));
+        let allowing = allowing.ok_or(Missing::Identity)?;
+        self.within_boundary()?;
+        self.within_session()?;
+        Ok(Grounds::Statement(allowing))
+    }
+
+    fn within_boundary(&self) -> Result<(), Missing> {
+        match self.identity().boundary {
+            Some(boundary) if self.find(Place::Boundary, &[boundary], Effect::Allow).is_none() => {
+                Err(Missing::Boundary(boundary.name.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn within_session(&self) -> Result<(), Missing> {
+        let session = self.identity().session;
+        let limited = !session.is_empty() && self.find(Place::Session, session, Effect::Allow).is_none();
+        if limited { Err(Missing::Session) } else { Ok(()) }
+    }
+
+    /// What lets the principal's own side limit a grant, by how directly the grant names the principal.
+    fn is_within_limits(&self, reach: Reach) -> bool {
+        match reach {
+            Reach::Account => false,
+            Reach::Role => self.within_boundary().is_ok() && self.within_session().is_ok(),
+            Reach::User => self.within_session().is_ok(),
+            Reach::Direct => true,
+        }
+    }
+
+    /// Joins what both sides say. `same`: they are of one account. `identity_suffices`: within one account the
+    /// identity's side alone is enough.
+    fn join(&self, same: bool, identity_suffices: bool, granted: &[Granted]) -> Decision {
+        let first = granted.first().map(|granted| granted.grounds.clone());
+        let by = |grounds| Decision::allow(Reason::AllowedBy(grounds));
+        let missing = |missing| Decision::deny(Reason::NotAllowedBy(missing));
+        let principal = self.question.principal;
+        if !matches!(principal, Principal::User { .. } | Principal::RoleSession { .. }) {
+            return first.map_or_else(|| missing(Missing::Resource), by);
+        }
+        match self.identity_side() {
+            Ok(grounds) if same && identity_suffices => by(grounds),
+            Ok(identity) => first.map_or_else(
+                || missing(Missing::Resource),
+                |resource| Decision::allow(Reason::AllowedByBoth { identity, resource }),
+            ),
+            Err(lacking) => {
+                let direct = granted.iter().find(|granted| same && self.is_within_limits(granted.reach));
+                direct.map_or_else(|| missing(lacking), |granted| by(granted.grounds.clone()))
+            }
+        }
+    }
+
+    fn in_bucket(&self, bucket: &Bucket<'_>) -> Decision {
+        let principal = self.question.principal;
+        let account = principal.account();
+        let restricted = bucket.block.restrict_public_buckets && bucket.policy.is_some_and(Policy::is_public);
+        let outside = account.is_none_or(|account| account.id != bucket.owner.id);
+        if restricted && outside && !matches!(principal, Principal::Service(_)) {
+            return Decision::deny(Reason::RestrictedPublicBucket);
+        }
+        let action = actions::find(&self.action);
+        let owner = decider(action, bucket);
+        let mut granted = match bucket.policy {
+            // A bucket's policy cannot grant what belongs to somebody else.
+            Some(policy) if owner == bucket.owner.canonical_id => self.granted_by_policy(Place::Bucket, policy),
+            _ => Vec::new(),
+        };
+        granted.extend(self.granted_by_acl(action, bucket));
+        if self.is_owned(action, bucket, owner) {
+            granted.push(Granted { reach: Reach::Account, grounds: Grounds::Ownership });
+        }
+        let same = account.is_some_and(|account| account.canonical_id == owner);
+        self.join(same, true, &granted)
+    }
+
+    /// Whether the principal's account may do it as the owner, without a grant.
+    fn is_owned(&self, action: Option<&Action>, bucket: &Bucket<'_>, owner: &str) -> bool {
+        let Some(account) = self.question.principal.account() else { return false };
+        let id = account.canonical_id.as_str();
+        let without_acl = action.is_none_or(|action| action.acl.is_none());
+        let regardless = action.is_some_and(|action| action.owners_only);
+        let initiator = action.is_some_and(|action| action.decided_by == DecidedBy::BucketOwnerOrInitiator)
+            && bucket.object.is_some_and(|upload| upload.owner == id);
+        let disabled = bucket.ownership == Ownership::BucketOwnerEnforced;
+        id == owner && (without_acl || regardless || disabled) || initiator
+    }
+
+    fn granted_by_acl(&self, action: Option<&Action>, bucket: &Bucket<'_>) -> Vec<Granted> {
+        let Some((of, wanted)) = action.and_then(|action| action.acl) else { return Vec::new() };
+        if bucket.ownership == Ownership::BucketOwnerEnforced {
+            return Vec::new();
+        }
+        let (acl, owner) = match of {
+            AclOf::Bucket => (bucket.acl, bucket.owner.canonical_id.as_str()),
+            AclOf::Object => (bucket.object.and_then(|object| object.acl), object_owner(bucket)),
+        };
+        let asking = self.question.principal.account().map(|account| account.canonical_id.as_str());
+        let owners = [Some(bucket.owner.canonical_id.as_str()), Some(object_owner(bucket))];
+        if action.is_some_and(|action| action.owners_only) && !owners.contains(&asking) {
+            return Vec::new();
+        }
+        let mut granted: Vec<Granted> = listed(acl, owner)
+            .into_iter()
+            .filter(|(grantee, permission)| {
+                let ignored = bucket.block.ignore_public_acls && acl::is_public_group(grantee);
+                !ignored && acl::covers(*permission, wanted) && acl::includes(grantee, self.question.principal)
+            })
+            .map(|(grantee, permission)| Granted {
+                reach: if matches!(grantee, Grantee::Account(_)) { Reach::Account } else { Reach::Direct },
+                grounds: Grounds::Acl { of, grantee, permission },
+            })
+            .collect();
+        // An owner cannot lose the ACL itself.
+        if asking == Some(owner) && matches!(wanted, Permission::ReadAcp | Permission::WriteAcp) {
+            granted.push(Granted { reach: Reach::Account, grounds: Grounds::Ownership });
+        }
+        granted
+    }
+}
+
+/// The canonical id of who decides on the action.
+fn decider<'a>(action: Option<&Action>, bucket: &Bucket<'a>) -> &'a str {
+    let of_object = action.is_some_and(|action| action.decided_by == DecidedBy::ObjectOwner);
+    if of_object { object_owner(bucket) } else { &bucket.owner.canonical_id }
+}
+
+/// Where ACLs are disabled, the bucket's owner owns every object.
+fn object_owner<'a>(bucket: &Bucket<'a>) -> &'a str {
+    let other = bucket.object.map(|object| object.owner).filter(|owner| !owner.is_empty());
+    match bucket.ownership {
+        Ownership::BucketOwnerEnforced => &bucket.owner.canonical_id,
+        Ownership::BucketOwnerPreferred | Ownership::ObjectWriter => other.unwrap_or(&bucket.owner.canonical_id),
+    }
+}
+
+/// The grants of a list. Without one its owner has full control.
+fn listed(acl: Option<&Acl>, owner: &str) -> Vec<(Grantee, Permission)> {
+    match acl {
+        Some(acl) => acl.grants.iter().map(|grant| (grant.grantee.clone(), grant.permission)).collect(),
+        None => vec![(Grantee::Account(owner.to_owned()), Permission::FullControl)],
+    }
+}
+
+fn name(place: Place, policy: &str, index: usize, statement: &Statement) -> StatementName {
+    StatementName { place, policy: policy.to_owned(), sid: statement.sid.clone(), index }
+}

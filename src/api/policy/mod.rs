@@ -1,0 +1,34 @@
+//! Access decisions as AWS makes them, all in one place and without effects: policy documents, ACLs and settings go in,
+//! a decision with its reason comes out.
+//!
+//! | part | what it owns |
+//! |---|---|
+//! | `document` | policies: their grammar, what each kind may say, AWS's words for what is wrong |
+//! | `pattern`, `condition`, `principal`, `acl` | what a statement or a grant matches |
+//! | `context` | the condition keys of a request |
+//! | `actions` | S3's actions, the operations that need them, the ACL permissions that grant them |
+//! | `evaluate` | the decision |
+//! | `public` | whether a policy opens a bucket to anybody |
+
+mod acl;
+mod actions;
+mod condition;
+mod context;
+mod document;
+mod evaluate;
+mod pattern;
+mod principal;
+mod public;
+
+pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
+pub use actions::{AclOf, Asks, Need, On, ResourceKind, needs};
+pub use context::Context;
+pub use document::{Effect, Policy, PolicyError, PolicyKind};
+pub use evaluate::{
+    Bucket, Decision, Grounds, Identity, Missing, Named, Object, Place, Question, Reason, StatementName, Target,
+    evaluate,
+};
+pub use principal::{Account, Principal, PrincipalPattern};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Who asks, and how policies name them (IAM User Guide, "AWS JSON policy elements: Principal").
+
+use std::fmt;
+
+/// An account, by both of its ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// 12 digits.
+    pub id: String,
+    /// What S3 calls it in owners and grants.
+    pub canonical_id: String,
+}
+
+/// Who sends a request, after its signature was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Of a request without a signature.
+    Anonymous,
+    /// The account itself; no policy of an identity limits it.
+    Root(Account),
+    User {
+        account: Account,
+        /// Of the user, or of the session of somebody whom a user vouches for: `arn:aws:sts::…:federated-user/name`.
+        arn: String,
+        name: String,
+        /// `AIDA…`
+        id: String,
+    },
+    /// Temporary credentials of a role.
+    RoleSession {
+        account: Account,
+        role_arn: String,
+        /// `AROA…`
+        role_id: String,
+        session_name: String,
+    },
+    /// Somebody that an identity provider vouches for, who asks for a role; the provider's ARN or name.
+    Federated(String),
+    /// Part of the store itself that acts for an account, as `logging.s3.amazonaws.com` does.
+    Service(String),
+}
+
+impl Principal {
+    /// Whose policies and ownership stand behind it.
+    pub fn account(&self) -> Option<&Account> {
+        match self {
+            Self::Root(account) | Self::User { account, .. } | Self::RoleSession { account, .. } => Some(account),
+            Self::Anonymous | Self::Federated(_) | Self::Service(_) => None,
+        }
+    }
+
+    /// Of a role's session it is the role's, as the key `aws:PrincipalArn` has it.
+    pub fn arn(&self) -> Option<String> {
+        match self {
+            Self::Root(account) => Some(format!("arn:aws:iam::{}:root", account.id)),
+            Self::User { arn, .. } => Some(arn.clone()),
+            Self::RoleSession { role_arn, .. } => Some(role_arn.clone()),
+            Self::Anonymous | Self::Federated(_) | Self::Service(_) => None,
+        }
+    }
+
+    /// `arn:aws:sts::111122223333:assumed-role/role/session`; the role's path is not in it.
+    fn session_arn(&self) -> Option<String> {
+        let Self::RoleSession { account, role_arn, session_name, .. } = self else { return None };
+        let role = role_arn.rsplit('/').next().unwrap_or_default();
+        Some(format!("arn:aws:sts::{}:assumed-role/{role}/{session_name}", account.id))
+    }
+
+    /// The condition keys that follow from who asks (IAM User Guide, "Where you can use policy variables").
+    pub fn keys(&self) -> Vec<(&'static str, String)> {
+        let (kind, id) = match self {
+            Self::Anonymous => ("Anonymous", Some("anonymous".to_owned())),
+            Self::Root(account) => ("Account", Some(account.id.clone())),
+            Self::User { id, .. } => ("User", Some(id.clone())),
+            Self::RoleSession { role_id, session_name, .. } => {
+                ("AssumedRole", Some(format!("{role_id}:{session_name}")))
+            }
+            Self::Federated(_) => ("FederatedUser", None),
+            Self::Service(_) => ("Service", None),
+        };
+        let service = matches!(self, Self::Service(_));
+        let mut keys = vec![("aws:PrincipalType", kind.to_owned()), ("aws:PrincipalIsAWSService", service.to_string())];
+        keys.extend(id.map(|id| ("aws:userid", id)));
+        keys.extend(self.arn().map(|arn| ("aws:PrincipalArn", arn)));
+        keys.extend(self.account().map(|account| ("aws:PrincipalAccount", account.id.clone())));
+        match self {
+            Self::User { name, .. } => keys.push(("aws:username", name.clone())),
+            Self::Federated(provider) => keys.push(("aws:FederatedProvider", provider.clone())),
+            Self::Service(name) => keys.push(("aws:PrincipalServiceName", name.clone())),
+            _ => {}
+        }
+        keys
+    }
+}
+
+/// As in the messages of AWS: the ARN, where there is one.
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Federated(name) | Self::Service(name) => f.write_str(name),
+            _ => f.write_str(&self.session_arn().or_else(|| self.arn()).unwrap_or_default()),
+        }
+    }
+}
+
+/// A value of `Principal` or `NotPrincipal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalPattern {
+    /// `"*"` and `{"AWS": "*"}`, which are the same for resources' policies.
+    Everybody,
+    /// By its id, or by its root's ARN.
+    Account(String),
+    /// A user, a role, or a session.
+    Arn(String),
+    Canonical(String),
+    Service(String),
+    Federated(String),
+}
+
+/// How directly a statement names who asks, from the least to the most. What is granted to an account is for the
+/// account to hand on; what is granted more directly is limited by fewer of the principal's own policies (IAM User
+/// Guide, "Permissions boundaries for IAM entities" and "Session policies").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// The account only.
+    Account,
+    /// The role of a session: boundary and session policies limit it.
+    Role,
+    /// The user: session policies limit it, the boundary does not.
+    User,
+    /// The session itself, the account's root, a service, or everybody: nothing limits it but what denies.
+    Direct,
+}
+
+impl PrincipalPattern {
+    /// `None` where S3 and IAM would find it invalid. Wildcards stand for everybody or are refused.
+    pub fn parse(provider: &str, name: &str) -> Option<Self> {
+        let plain = !name.is_empty() && !name.contains(['*', '?', '$']) && !name.contains(char::is_whitespace);
+        match provider {
+            "AWS" if name == "*" => Some(Self::Everybody),
+            "AWS" => aws(name),
+            "CanonicalUser" if plain => Some(Self::Canonical(name.to_owned())),
+            "Service" if plain && name.contains('.') => Some(Self::Service(name.to_owned())),
+            "Federated" if plain => Some(Self::Federated(name.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// `None` if it names somebody else.
+    pub fn reaches(&self, principal: &Principal) -> Option<Reach> {
+        if *self == Self::Everybody {
+            return Some(Reach::Direct);
+        }
+        match (self, principal) {
+            (Self::Service(name), Principal::Service(asking)) => (name == asking).then_some(Reach::Direct),
+            (Self::Federated(name), Principal::Federated(asking)) => (name == asking).then_some(Reach::Direct),
+            (Self::Account(id), _) => account_reach(principal, |account| account.id == *id),
+            (Self::Canonical(id), _) => account_reach(principal, |account| account.canonical_id == *id),
+            (Self::Arn(arn), Principal::User { arn: user, .. }) if arn == user => {
+                let is_session = user.starts_with("arn:aws:sts:");
+                Some(if is_session { Reach::Direct } else { Reach::User })
+            }
+            (Self::Arn(arn), Principal::RoleSession { role_arn, .. }) if arn == role_arn => Some(Reach::Role),
+            (Self::Arn(arn), _) => (principal.session_arn().as_ref() == Some(arn)).then_some(Reach::Direct),
+            _ => None,
+        }
+    }
+}
+
+fn account_reach(principal: &Principal, is_meant: impl FnOnce(&Account) -> bool) -> Option<Reach> {
+    let reach = if matches!(principal, Principal::Root(_)) { Reach::Direct } else { Reach::Account };
+    principal.account().filter(|account| is_meant(account)).map(|_| reach)
+}
+
+/// An account's id, or the ARN of a root, a user, a role or a session.
+fn aws(name: &str) -> Option<PrincipalPattern> {
+    if name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(PrincipalPattern::Account(name.to_owned()));
+    }
+    let mut parts = name.splitn(6, ':');
+    let mut next = || parts.next();
+    let (arn, partition, service, region, account, last) = (next()?, next()?, next()?, next()?, next()?, next()?);
+    let in_account = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let framed = arn == "arn" && partition.starts_with("aws") && region.is_empty();
+    if !framed || account.is_empty() || !account.bytes().all(in_account) || name.contains(['*', '?', '$']) {
+        return None;
+    }
+    let (kind, path) = last.split_once('/').unwrap_or((last, ""));
+    match (service, kind) {
+        ("iam", "root") if path.is_empty() => Some(PrincipalPattern::Account(account.to_owned())),
+        ("iam", "user" | "role") | ("sts", "federated-user") if !path.is_empty() => {
+            Some(PrincipalPattern::Arn(name.to_owned()))
+        }
+        ("sts", "assumed-role")
+            if path.split_once('/').is_some_and(|(role, session)| !role.is_empty() && !session.is_empty()) =>
+        {
+            Some(PrincipalPattern::Arn(name.to_owned()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,155 @@
+//! Texts that nobody meant to be policies, policies that are almost right, and patterns that are made to be slow.
+
+use crate::api::policy::pattern::{ArnPattern, Pattern, Variables};
+use crate::api::policy::{Context, Policy, PolicyError, PolicyKind};
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
+use proptest::{collection, prop_assert, prop_assert_eq, proptest, sample};
+use serde_json::{Map, Value};
+
+const KINDS: [PolicyKind<'static>; 4] =
+    [PolicyKind::Identity, PolicyKind::Session, PolicyKind::Bucket("photos"), PolicyKind::Trust];
+/// Words that policies are made of, so that random objects come close to one.
+const WORDS: [&str; 38] = [
+    "Version",
+    "Id",
+    "Statement",
+    "Sid",
+    "Effect",
+    "Principal",
+    "NotPrincipal",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Condition",
+    "AWS",
+    "Service",
+    "Federated",
+    "CanonicalUser",
+    "Allow",
+    "Deny",
+    "*",
+    "2012-10-17",
+    "s3:GetObject",
+    "s3:*",
+    "sts:AssumeRole",
+    "arn:aws:s3:::photos/*",
+    "arn:aws:s3:::photos",
+    "111122223333",
+    "StringLike",
+    "ForAllValues:StringEquals",
+    "NumericEquals",
+    "DateLessThan",
+    "IpAddress",
+    "Null",
+    "ArnLike",
+    "aws:SourceIp",
+    "s3:prefix",
+    "10.0.0.0/8",
+    "${aws:username, 'x'}",
+    "arn:aws:iam::111122223333:user/a",
+];
+
+fn word() -> BoxedStrategy<String> {
+    prop_oneof![4 => sample::select(&WORDS[..]).prop_map(str::to_owned), 1 => ".{0,8}"].boxed()
+}
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => any::<f64>().prop_map(Value::from),
+        6 => word().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 8, |inner| {
+        let object = collection::vec((word(), inner.clone()), 0..8);
+        prop_oneof![
+            collection::vec(inner, 0..4).prop_map(Value::from),
+            object.prop_map(|members| Value::Object(Map::from_iter(members))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in ".{0,200}", at in 0..4usize) {
+        let _ = Policy::parse(KINDS[at], &text);
+        let _ = Policy::parse(KINDS[at], &format!("{{{text}"));
+    }
+
+    #[test]
+    fn no_json_makes_the_parser_panic(value in json(), at in 0..4usize) {
+        let _ = Policy::parse(KINDS[at], &value.to_string());
+        let inside = serde_json::json!({"Version": "2012-10-17", "Statement": value});
+        let _ = Policy::parse(KINDS[at], &inside.to_string());
+    }
+
+    #[test]
+    fn no_condition_makes_a_valid_policy_panic(
+        values in collection::vec(word(), 0..4),
+        found in word(),
+        operator in word(),
+    ) {
+        let condition = serde_json::json!({operator: {"aws:UserAgent": values}});
+        let statement = serde_json::json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition});
+        let text = serde_json::json!({"Version": "2012-10-17", "Statement": statement}).to_string();
+        if let Ok(policy) = Policy::parse(PolicyKind::Identity, &text) {
+            let context = Context::from_iter([("aws:UserAgent", found)]);
+            let _ = policy.statements()[0].covers("s3:getobject", "arn:aws:s3:::photos/a", &context);
+        }
+    }
+
+    #[test]
+    fn a_pattern_without_anything_special_matches_itself_only(text in "[a-zé/:]{0,12}", other in "[a-zé/:]{0,12}") {
+        let pattern = Pattern::parse(&text, Variables::Replaced).expect("nothing is special in it");
+        let context = Context::default();
+        prop_assert!(pattern.matches(&text, &context));
+        prop_assert_eq!(pattern.matches(&other, &context), text == other);
+    }
+
+    #[test]
+    fn patterns_match_as_a_slow_recursion_says(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+        fn slow(pattern: &[u8], text: &[u8]) -> bool {
+            match pattern.split_first() {
+                None => text.is_empty(),
+                Some((b'*', rest)) => (0..=text.len()).any(|at| slow(rest, &text[at..])),
+                Some((b'?', rest)) => !text.is_empty() && slow(rest, &text[1..]),
+                Some((byte, rest)) => text.first() == Some(byte) && slow(rest, &text[1..]),
+            }
+        }
+        let parsed = Pattern::parse(&pattern, Variables::Literal).expect("nothing else is special");
+        prop_assert_eq!(parsed.matches(&text, &Context::default()), slow(pattern.as_bytes(), text.as_bytes()));
+    }
+
+    #[test]
+    fn no_arn_makes_a_pattern_panic(pattern in ".{0,40}", arn in ".{0,40}") {
+        if let Ok(pattern) = ArnPattern::parse(&pattern, Variables::Replaced) {
+            let _ = pattern.matches(&arn, &Context::default());
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    for text in [format!("{{\"Statement\":{}", "[".repeat(100_000)), "{\"a\":".repeat(20_000)] {
+        assert_eq!(Policy::parse(PolicyKind::Bucket("photos"), &text), Err(PolicyError::InvalidJson));
+    }
+}
+
+#[test]
+fn a_text_of_more_than_can_be_a_policy_is_not_read() {
+    let text = format!("{{{}}}", " ".repeat(200_000));
+    let expected = PolicyError::TooLarge { bytes_max: 20_480 };
+    assert_eq!(Policy::parse(PolicyKind::Bucket("photos"), &text), Err(expected));
+}
+
+#[test]
+fn the_worst_pattern_of_the_largest_policy_is_matched_in_bounded_time() {
+    let resource = format!("arn:aws:s3:::photos/{}b", "a*".repeat(9_000));
+    let text = serde_json::json!({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": resource,
+    }});
+    let policy = Policy::parse(PolicyKind::Bucket("photos"), &text.to_string()).expect("it is a policy");
+    let key = format!("arn:aws:s3:::photos/{}", "a".repeat(1_024));
+    assert!(!policy.statements()[0].covers("s3:getobject", &key, &Context::default()));
+}

@@ -1,0 +1,76 @@
+//! Why a form is refused. The API maps each to S3's code, where all codes are.
+
+use std::fmt;
+
+/// What is wrong with a form; texts are whole sentences for its sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FormFault {
+    Malformed,
+    FieldsTooLarge,
+    NotOneFile,
+    /// A field is missing, or has a value that it cannot have.
+    Argument(String),
+    /// The policy is none.
+    Policy(String),
+    /// The form is not what its policy allows.
+    Refused(String),
+    TooSmall,
+    TooLarge,
+    SignatureDiffers,
+    /// The tags are none.
+    Tags,
+}
+
+impl FormFault {
+    pub fn missing(field: &str) -> Self {
+        Self::Argument(format!(
+            "Bucket POST must contain a field named '{field}'.  If it is specified, please check the order of the fields."
+        ))
+    }
+
+    /// `what` follows "Invalid Policy:".
+    pub fn policy(what: &str) -> Self {
+        Self::Policy(format!("Invalid Policy: {what}"))
+    }
+
+    pub fn expired() -> Self {
+        Self::refused("Policy expired.")
+    }
+
+    /// `condition` as the policy has it.
+    pub fn failed(condition: impl fmt::Display) -> Self {
+        Self::refused(&format!("Policy Condition failed: {condition}"))
+    }
+
+    pub fn extra(fields: &[&str]) -> Self {
+        Self::refused(&format!("Extra input fields: {}", fields.join(", ")))
+    }
+
+    fn refused(what: &str) -> Self {
+        Self::Refused(format!("Invalid according to Policy: {what}"))
+    }
+
+    /// What its sender is told, in S3's own words where it has some.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Malformed => "The body of your POST request is not well-formed multipart/form-data.",
+            Self::FieldsTooLarge => "Your POST request fields preceding the upload file were too large.",
+            Self::NotOneFile => "POST requires exactly one file upload per request.",
+            Self::Argument(words) | Self::Policy(words) | Self::Refused(words) => words,
+            Self::TooSmall => "Your proposed upload is smaller than the minimum allowed size",
+            Self::TooLarge => "Your proposed upload exceeds the maximum allowed size",
+            Self::SignatureDiffers => {
+                "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+            }
+            Self::Tags => "The XML you provided was not well-formed or did not validate against our published schema",
+        }
+    }
+}
+
+impl fmt::Display for FormFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+impl std::error::Error for FormFault {}

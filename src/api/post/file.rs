@@ -1,0 +1,194 @@
+//! The content of a form's file as the body of the PUT: passed on as it comes, and an error at its end where it is not
+//! of a size that the policy allows. Fields after it are ignored, as S3 ignores them.
+
+use super::conditions::Sizes;
+use super::fault::FormFault;
+use super::form::FILE;
+use super::multipart::{Event, Multipart};
+use bytes::Bytes;
+use futures::Stream;
+use http_body::{Body, Frame};
+use s3s::StdError;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// What may follow a form's end.
+const EPILOGUE_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of the form in, bytes of the file out.
+pub struct FileContent {
+    multipart: Multipart,
+    sizes: Sizes,
+    passed_bytes: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    File,
+    /// Another field's content.
+    After,
+    /// Of the form; so many bytes came since.
+    Ended {
+        epilogue_bytes: usize,
+    },
+}
+
+impl FileContent {
+    pub fn new(multipart: Multipart, sizes: Sizes) -> Self {
+        Self { multipart, sizes, passed_bytes: 0, state: State::File }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<(), FormFault> {
+        if let State::Ended { epilogue_bytes } = &mut self.state {
+            *epilogue_bytes += bytes.len();
+            return if *epilogue_bytes <= EPILOGUE_BYTES_MAX { Ok(()) } else { Err(FormFault::Malformed) };
+        }
+        self.multipart.push(bytes);
+        Ok(())
+    }
+
+    /// The next piece; `None` where it takes more bytes to say.
+    fn next(&mut self) -> Result<Option<Bytes>, FormFault> {
+        while let Some(event) = self.multipart.next()? {
+            match event {
+                Event::Part(head) if head.name.eq_ignore_ascii_case(FILE) => return Err(FormFault::NotOneFile),
+                Event::Part(_) => self.state = State::After,
+                Event::Content(bytes) if self.state == State::File => {
+                    self.passed_bytes += bytes.len() as u64;
+                    if self.passed_bytes > self.sizes.max {
+                        return Err(FormFault::TooLarge);
+                    }
+                    return Ok(Some(bytes));
+                }
+                Event::Content(_) => {}
+                Event::End => self.state = State::Ended { epilogue_bytes: 0 },
+            }
+        }
+        Ok(None)
+    }
+
+    /// Called at the end of the bytes: whether that is the form's, and the file was large enough.
+    fn end(&self) -> Result<(), FormFault> {
+        match self.state {
+            State::Ended { .. } if self.passed_bytes >= self.sizes.min => Ok(()),
+            State::Ended { .. } => Err(FormFault::TooSmall),
+            State::File | State::After => Err(FormFault::Malformed),
+        }
+    }
+}
+
+/// The same over the body of the request.
+pub struct FileBody<B> {
+    content: FileContent,
+    /// `None` after the end.
+    form: Option<B>,
+}
+
+impl<B> FileBody<B> {
+    pub fn new(content: FileContent, form: B) -> Self {
+        Self { content, form: Some(form) }
+    }
+
+    fn fail(&mut self, error: impl Into<StdError>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        self.form = None;
+        Poll::Ready(Some(Err(error.into())))
+    }
+}
+
+impl<B> Body for FileBody<B>
+where
+    B: Stream<Item = Result<Bytes, StdError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let this = &mut *self;
+        while let Some(form) = &mut this.form {
+            match this.content.next() {
+                Ok(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Ok(None) => {}
+                Err(fault) => return this.fail(fault),
+            }
+            match ready!(Pin::new(form).poll_next(cx)) {
+                Some(Ok(bytes)) => {
+                    if let Err(fault) = this.content.push(&bytes) {
+                        return this.fail(fault);
+                    }
+                }
+                Some(Err(error)) => return this.fail(error),
+                None => {
+                    if let Err(fault) = this.content.end() {
+                        return this.fail(fault);
+                    }
+                    this.form = None;
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FileBody, FileContent};
+    use crate::api::post::conditions::Sizes;
+    use crate::api::post::fault::FormFault;
+    use crate::api::post::form::Gathering;
+    use bytes::Bytes;
+    use futures::executor::block_on;
+    use futures::stream;
+    use http_body::Body;
+    use s3s::StdError;
+    use std::pin::Pin;
+
+    const HEAD: &str = "--b\r\nContent-Disposition: form-data; name=file\r\n\r\n";
+
+    /// The file that comes out of these bytes after the head, in pieces of `step`.
+    fn file(rest: &str, sizes: Sizes, step: usize) -> Result<Vec<u8>, FormFault> {
+        let mut gathering = Gathering::new("b");
+        assert_eq!(gathering.push(HEAD.as_bytes()), Ok(true));
+        let pieces: Vec<Result<Bytes, StdError>> =
+            rest.as_bytes().chunks(step).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let mut body = FileBody::new(FileContent::new(gathering.finish().1, sizes), stream::iter(pieces));
+        let mut content = Vec::new();
+        loop {
+            let frame = block_on(futures::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
+            match frame {
+                Some(Ok(frame)) => content.extend_from_slice(&frame.into_data().expect("data")),
+                Some(Err(error)) => return Err(error.downcast_ref::<FormFault>().expect("a fault").clone()),
+                None => return Ok(content),
+            }
+        }
+    }
+
+    #[test]
+    fn the_file_ends_at_the_delimiter_and_what_follows_is_ignored() {
+        let rest = "con\r\ntent\r\n--b\r\nContent-Disposition: form-data; name=submit\r\n\r\nUpload\r\n--b--\r\nbye";
+        for step in [1, 7, 1000] {
+            assert_eq!(file(rest, Sizes::ANY, step).as_deref(), Ok(&b"con\r\ntent"[..]));
+        }
+        assert_eq!(file("\r\n--b--", Sizes::ANY, 3).as_deref(), Ok(&b""[..]));
+    }
+
+    #[test]
+    fn a_file_is_of_a_size_that_is_allowed() {
+        let sized = |bytes: usize| {
+            file(&("x".repeat(bytes) + "\r\n--b--\r\n"), Sizes { min: 5, max: 10 }, 4).map(|content| content.len())
+        };
+        assert_eq!((sized(5), sized(10)), (Ok(5), Ok(10)));
+        assert_eq!((sized(4), sized(11)), (Err(FormFault::TooSmall), Err(FormFault::TooLarge)));
+    }
+
+    #[test]
+    fn a_form_has_one_file_and_an_end() {
+        let second = "one\r\n--b\r\nContent-Disposition: form-data; name=File\r\n\r\ntwo\r\n--b--";
+        assert_eq!(file(second, Sizes::ANY, 100), Err(FormFault::NotOneFile));
+        for cut in ["content", "content\r\n--b", "content\r\n--b-", ""] {
+            assert_eq!(file(cut, Sizes::ANY, 100), Err(FormFault::Malformed), "{cut}");
+        }
+        let endless = "x\r\n--b--".to_owned() + &"e".repeat(100_000);
+        assert_eq!(file(&endless, Sizes::ANY, 1000), Err(FormFault::Malformed));
+    }
+}

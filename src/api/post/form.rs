@@ -1,0 +1,190 @@
+//! A form's fields, gathered up to where its file begins: bounded, whatever is sent.
+
+use super::fault::FormFault;
+use super::multipart::{Event, Multipart};
+use crate::limits::FORM_FIELDS_BYTES_MAX;
+
+/// Only the part of this name is the file, whatever others call themselves.
+pub const FILE: &str = "file";
+const FILE_NAME_VARIABLE: &str = "${filename}";
+
+/// What a form says before its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// In the order of their first coming.
+    fields: Vec<Field>,
+    file_name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Field {
+    /// As it was sent; names are told apart without regard to case.
+    name: String,
+    value: String,
+}
+
+impl Form {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut found = self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        found.next().map(|field| field.value.as_str())
+    }
+
+    /// Names as they were sent, and values.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|field| (field.name.as_str(), field.value.as_str()))
+    }
+
+    /// Values of one name are one, separated by commas, as S3 has it.
+    pub fn add(&mut self, name: &str, value: &str) {
+        match self.fields.iter_mut().find(|field| field.name.eq_ignore_ascii_case(name)) {
+            Some(field) => {
+                field.value.push(',');
+                field.value.push_str(value);
+            }
+            None => self.fields.push(Field { name: name.to_owned(), value: value.to_owned() }),
+        }
+    }
+
+    /// The file is called so. S3 replaces the variable in every field, before it looks at any; where the file has no
+    /// name at all, it leaves it.
+    fn begin_file(&mut self, file_name: Option<String>) {
+        self.file_name = file_name.map(|path| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned());
+        let Some(file_name) = &self.file_name else { return };
+        for field in &mut self.fields {
+            if field.value.contains(FILE_NAME_VARIABLE) {
+                field.value = field.value.replace(FILE_NAME_VARIABLE, file_name);
+            }
+        }
+    }
+}
+
+/// A form under way.
+pub struct Gathering {
+    multipart: Multipart,
+    form: Form,
+    /// The field whose content comes.
+    current: Option<(String, Vec<u8>)>,
+}
+
+impl Gathering {
+    pub fn new(boundary: &str) -> Self {
+        Self { multipart: Multipart::new(boundary), form: Form::default(), current: None }
+    }
+
+    /// True once the file begins: then `finish`. Bytes beyond that are kept for it.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<bool, FormFault> {
+        self.multipart.push(bytes);
+        while let Some(event) = self.multipart.next()? {
+            match event {
+                Event::Part(head) => {
+                    self.end_field()?;
+                    self.check_size(0)?;
+                    if head.name.eq_ignore_ascii_case(FILE) {
+                        self.form.begin_file(head.file_name);
+                        return Ok(true);
+                    }
+                    self.current = Some((head.name, Vec::new()));
+                }
+                Event::Content(bytes) => {
+                    self.check_size(0)?;
+                    if let Some((_, value)) = &mut self.current {
+                        value.extend_from_slice(&bytes);
+                    }
+                }
+                Event::End => return Err(FormFault::NotOneFile),
+            }
+        }
+        self.check_size(self.multipart.held_bytes())?;
+        Ok(false)
+    }
+
+    /// The fields, and what goes on with the file's content.
+    pub fn finish(self) -> (Form, Multipart) {
+        (self.form, self.multipart)
+    }
+
+    fn end_field(&mut self) -> Result<(), FormFault> {
+        if let Some((name, value)) = self.current.take() {
+            let value = String::from_utf8(value).map_err(|_| FormFault::Malformed)?;
+            self.form.add(&name, &value);
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, held_bytes: u64) -> Result<(), FormFault> {
+        let fits = self.multipart.consumed_bytes() + held_bytes <= FORM_FIELDS_BYTES_MAX as u64;
+        if fits { Ok(()) } else { Err(FormFault::FieldsTooLarge) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Form, Gathering};
+    use crate::api::post::fault::FormFault;
+    use crate::api::post::multipart::Event;
+    use crate::limits::FORM_FIELDS_BYTES_MAX;
+
+    fn part(disposition: &str, content: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{content}\r\n")
+    }
+
+    fn gather(body: &str) -> Result<Option<Form>, FormFault> {
+        let mut gathering = Gathering::new("b");
+        let begun = gathering.push(body.as_bytes())?;
+        Ok(begun.then(|| gathering.finish().0))
+    }
+
+    #[test]
+    fn fields_come_before_the_file_and_are_found_whatever_the_case_of_their_names() {
+        let body =
+            part("name=KEY", "k") + &part("name=\"Content-Type\"; filename=\"x\"", "a/b") + &part("name=File", "f");
+        let form = gather(&body).expect("a form").expect("a file");
+        assert_eq!((form.get("key"), form.get("content-type"), form.get("other")), (Some("k"), Some("a/b"), None));
+        assert_eq!(form.fields().map(|(name, _)| name).collect::<Vec<_>>(), ["KEY", "Content-Type"]);
+    }
+
+    #[test]
+    fn the_content_of_the_file_follows() {
+        let mut gathering = Gathering::new("b");
+        let body = part("name=key", "k") + "--b\r\ncontent-disposition: form-data; name=file\r\n\r\n";
+        assert_eq!(gathering.push(body.as_bytes()), Ok(true));
+        let (_, mut multipart) = gathering.finish();
+        multipart.push(b"content\r\n--b--");
+        assert_eq!(multipart.next(), Ok(Some(Event::Content("content".into()))));
+        assert_eq!(multipart.next(), Ok(Some(Event::End)));
+    }
+
+    #[test]
+    fn the_files_name_replaces_the_variable_in_every_field() {
+        let named = |file: &str| {
+            let body = part("name=key", "a/${filename}") + &part("name=x-amz-meta-n", "${filename}${filename}");
+            gather(&(body + &part(file, "f"))).expect("a form").expect("a file")
+        };
+        for name in ["f.txt", "/home/me/f.txt", "C:\\Program Files\\f.txt"] {
+            let form = named(&format!("name=file; filename=\"{name}\""));
+            assert_eq!((form.get("key"), form.get("x-amz-meta-n")), (Some("a/f.txt"), Some("f.txtf.txt")));
+        }
+        assert_eq!(named("name=file; filename=\"\"").get("key"), Some("a/"));
+        assert_eq!(named("name=file").get("key"), Some("a/${filename}"));
+    }
+
+    #[test]
+    fn values_of_one_name_are_separated_by_commas() {
+        let body =
+            part("name=x-amz-meta-tag", "Ninja") + &part("name=X-Amz-Meta-Tag", "Stallman") + &part("name=file", "");
+        let form = gather(&body).expect("a form").expect("a file");
+        assert_eq!(form.get("x-amz-meta-tag"), Some("Ninja,Stallman"));
+    }
+
+    #[test]
+    fn a_form_without_a_file_or_with_too_much_before_it_is_refused() {
+        assert_eq!(gather(&(part("name=key", "k") + "--b--\r\n")), Err(FormFault::NotOneFile));
+        assert_eq!(gather(&part("name=key", "k")), Ok(None));
+        let long = "v".repeat(FORM_FIELDS_BYTES_MAX);
+        assert_eq!(gather(&(part("name=key", &long) + &part("name=file", ""))), Err(FormFault::FieldsTooLarge));
+        assert_eq!(gather(&part("name=key", &long)), Err(FormFault::FieldsTooLarge));
+        // The file itself does not count.
+        assert!(gather(&(part("name=key", "k") + &part("name=file", &long))).is_ok_and(|form| form.is_some()));
+        assert_eq!(gather("--b\r\nContent-Disposition: form-data; name=a"), Ok(None));
+    }
+}

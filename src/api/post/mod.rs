@@ -1,0 +1,170 @@
+//! Browser uploads by POST (S3 API Reference, "POST Object"): a form, its policy and its file, made into the PutObject
+//! that it stands for. s3s has this too, and holds the file in memory.
+//!
+//! ```text
+//!  POST bucket, multipart/form-data
+//!       │ multipart → form: the fields, up to where the file begins
+//!       ▼
+//!  signature (of the policy as it came) → policy → conditions
+//!       │ request: fields as headers; file: what follows, as the body
+//!       ▼
+//!  PUT bucket/key through s3s, as a request whose signature was verified
+//!       │
+//!       ▼
+//!  answer: 204, 200, 201 with a document, or 303
+//! ```
+
+mod answer;
+mod conditions;
+mod escape;
+mod fault;
+mod file;
+mod form;
+mod multipart;
+mod policy;
+mod request;
+mod signature;
+mod tags;
+
+pub use fault::FormFault;
+
+use super::s3::{Fault, WireFault, body_fault};
+use super::wire::{Aside, FormFile, Level, Target, Verified};
+use crate::limits::{FORM_FIELDS_BYTES_MAX, PUT_BYTES_MAX};
+use crate::types::LegacySignatures;
+use answer::FormAnswer;
+use conditions::Sizes;
+use file::{FileBody, FileContent};
+use form::{Form, Gathering};
+use futures::StreamExt;
+use http::{HeaderMap, HeaderName, Method, Uri, header};
+use multipart::Multipart;
+use policy::Policy;
+use s3s::auth::S3Auth;
+use s3s::{Body, HttpRequest, S3Error};
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+/// Headers of the POST that the PUT keeps: where it came to, and what is known of where it came from.
+const KEPT: [HeaderName; 4] = [header::HOST, header::ORIGIN, header::REFERER, header::USER_AGENT];
+
+/// What forms are judged with.
+pub struct Forms {
+    /// Knows the secrets of keys.
+    pub auth: Arc<dyn S3Auth>,
+    /// `https` or `http`: of the locations in answers.
+    pub scheme: &'static str,
+    pub legacy: LegacySignatures,
+}
+
+/// A form as a PUT.
+pub struct Posted {
+    pub request: HttpRequest,
+    pub answer: FormAnswer,
+}
+
+/// Whether a POST is a form, by its type: s3s takes any such for one.
+pub fn is_form(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::POST && boundary(headers).is_some()
+}
+
+/// Where its parts are cut; `None` where it is no form.
+fn boundary(headers: &HeaderMap) -> Option<Result<String, FormFault>> {
+    multipart::boundary(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
+}
+
+impl Forms {
+    /// Reads the form up to its file, and decides whether its policy allows it; whether who signed it may do it is
+    /// decided of the PUT. Nothing of the file has been read yet but what came with the fields.
+    pub async fn receive(&self, posted: HttpRequest, target: &Target, now: OffsetDateTime) -> Result<Posted, S3Error> {
+        let (Level::Bucket, Some(bucket)) = (target.level, target.bucket.as_deref()) else {
+            return Err(Fault::MethodNotAllowed.into());
+        };
+        let boundary = boundary(posted.headers()).ok_or(Fault::Wire(WireFault::NotAForm))?.map_err(Fault::from)?;
+        check_length(posted.headers())?;
+        let (parts, mut body) = posted.into_parts();
+        let (form, rest) = fields(&mut body, &boundary).await?;
+        let key = form.get("key").ok_or_else(|| Fault::from(FormFault::missing("key")))?;
+        if key.is_empty() {
+            return Err(Fault::InvalidArgument("User key must have a length greater than 0.".to_owned()).into());
+        }
+        let access_key = self.signer(&form).await?;
+        let sizes = allowed_sizes(&form, bucket, now).map_err(Fault::from)?;
+        let request::Headers { plain, aside } = request::headers(&form).map_err(Fault::from)?;
+        let base = self.base(&parts.headers, target, bucket);
+        let answer = FormAnswer::new(&form, bucket, key, &base);
+        let uri = put_uri(target, bucket, key)?;
+        let content = FileContent::new(rest, sizes);
+        let mut request = HttpRequest::new(Body::http_body_unsync(FileBody::new(content, body)));
+        *request.method_mut() = Method::PUT;
+        *request.uri_mut() = uri;
+        let kept = KEPT.iter().filter_map(|name| Some((name.clone(), parts.headers.get(name)?.clone())));
+        *request.headers_mut() = kept.collect();
+        request.headers_mut().extend(plain);
+        *request.extensions_mut() = parts.extensions;
+        request.extensions_mut().insert(Verified { access_key, signed: None });
+        request.extensions_mut().insert(Aside { headers: aside, trailing: None });
+        request.extensions_mut().insert(FormFile);
+        Ok(Posted { request, answer })
+    }
+
+    /// Whose form it is, for certain; `None`: nobody's.
+    async fn signer(&self, form: &Form) -> Result<Option<String>, S3Error> {
+        let Some(claim) = signature::claim(form).map_err(Fault::from)? else { return Ok(None) };
+        if claim.is_version_2() && self.legacy == LegacySignatures::Off {
+            return Err(Fault::InvalidRequest(
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+                    .to_owned(),
+            )
+            .into());
+        }
+        let secret_key = self.auth.get_secret_key(claim.access_key).await?;
+        claim.verify(secret_key.expose()).map_err(Fault::from)?;
+        Ok(Some(claim.access_key.to_owned()))
+    }
+
+    /// The bucket's URL as the client has it.
+    fn base(&self, headers: &HeaderMap, target: &Target, bucket: &str) -> String {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let scheme = self.scheme;
+        if target.by_host { format!("{scheme}://{host}/") } else { format!("{scheme}://{host}/{bucket}/") }
+    }
+}
+
+fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
+    let length = headers.get(header::CONTENT_LENGTH).ok_or(Fault::MissingContentLength)?;
+    let length: Option<u64> = length.to_str().ok().and_then(|text| text.trim().parse().ok());
+    match length {
+        None => Err(Fault::InvalidArgument("The header content-length is not a length.".to_owned())),
+        Some(length) if length > PUT_BYTES_MAX + 2 * FORM_FIELDS_BYTES_MAX as u64 => Err(Fault::EntityTooLarge),
+        Some(_) => Ok(()),
+    }
+}
+
+async fn fields(body: &mut Body, boundary: &str) -> Result<(Form, Multipart), Fault> {
+    let mut gathering = Gathering::new(boundary);
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|error| body_fault(&error))?;
+        if gathering.push(&bytes)? {
+            return Ok(gathering.finish());
+        }
+    }
+    Err(FormFault::Malformed.into())
+}
+
+/// A policy that nobody signed binds as well: who sent it meant something by it.
+fn allowed_sizes(form: &Form, bucket: &str, now: OffsetDateTime) -> Result<Sizes, FormFault> {
+    match form.get("policy") {
+        None => Ok(Sizes::ANY),
+        Some(policy) => conditions::check(&Policy::read(policy)?, form, bucket, now),
+    }
+}
+
+fn put_uri(target: &Target, bucket: &str, key: &str) -> Result<Uri, Fault> {
+    let key = escape::escape_path(key);
+    let path = if target.by_host { format!("/{key}") } else { format!("/{}/{key}", escape::escape(bucket)) };
+    Uri::try_from(path).map_err(|_| Fault::Wire(WireFault::InvalidUri))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! `multipart/form-data` (RFC 7578 over RFC 2046 section 5.1) as its bytes come: the heads of parts, and their content
+//! in pieces. Held at once are a part's head, or as much content as may be the beginning of a delimiter, and what was
+//! just pushed.
+
+use super::fault::FormFault;
+use bytes::{Bytes, BytesMut};
+
+/// RFC 2046: of a boundary.
+const BOUNDARY_BYTES_MAX: usize = 70;
+const PART_HEAD_BYTES_MAX: usize = 8 << 10;
+/// After a delimiter, for the white space that gateways of mail were known to add.
+const PADDING_BYTES_MAX: usize = 64;
+const LINE_END: &[u8] = b"\r\n";
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// What a body is made of, in this order: a part, its content, the next part, the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Part(PartHead),
+    /// Never empty.
+    Content(Bytes),
+    /// Once; whatever follows is ignored.
+    End,
+}
+
+/// What the head of a part says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartHead {
+    pub name: String,
+    pub file_name: Option<String>,
+}
+
+/// Bytes in, events out.
+pub struct Multipart {
+    delimiter: Delimiter,
+    buffer: BytesMut,
+    state: State,
+    consumed_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Preamble,
+    /// Right after a delimiter: another part's head follows, or the end.
+    Delimited,
+    Head,
+    Content,
+    Ended,
+}
+
+/// The boundary that a `Content-Type` names; `None` where it is another type's, or names none.
+pub fn boundary(content_type: &str) -> Option<Result<String, FormFault>> {
+    let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    if !media_type.trim().eq_ignore_ascii_case("multipart/form-data") {
+        return None;
+    }
+    let found = parameters_of(parameters).into_iter().find(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+    let fits = |boundary: &String| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len());
+    Some(found.map(|(_, boundary)| boundary).filter(fits).ok_or(FormFault::Malformed))
+}
+
+impl Multipart {
+    pub fn new(boundary: &str) -> Self {
+        // The first delimiter may be the first line: it is given the line's end that precedes all others.
+        let buffer = BytesMut::from(LINE_END);
+        Self { delimiter: Delimiter::new(boundary), buffer, state: State::Preamble, consumed_bytes: 0 }
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next event; `None` where it takes more bytes to say.
+    pub fn next(&mut self) -> Result<Option<Event>, FormFault> {
+        loop {
+            match self.state {
+                State::Preamble => match self.delimiter.find(&self.buffer) {
+                    Some(at) => self.pass_delimiter(at),
+                    None => {
+                        let _ = self.take(self.buffer.len().saturating_sub(self.delimiter.len() - 1));
+                        return Ok(None);
+                    }
+                },
+                State::Delimited => match self.after_delimiter()? {
+                    None => return Ok(None),
+                    Some(State::Ended) => {
+                        self.state = State::Ended;
+                        return Ok(Some(Event::End));
+                    }
+                    Some(state) => self.state = state,
+                },
+                State::Head => {
+                    let Some(head) = self.head()? else { return Ok(None) };
+                    self.state = State::Content;
+                    return Ok(Some(Event::Part(head)));
+                }
+                State::Content => match self.delimiter.find(&self.buffer) {
+                    Some(0) => self.pass_delimiter(0),
+                    Some(at) => return Ok(Some(Event::Content(self.take(at)))),
+                    None => {
+                        let certain = self.buffer.len().saturating_sub(self.delimiter.len() - 1);
+                        return Ok((certain > 0).then(|| Event::Content(self.take(certain))));
+                    }
+                },
+                State::Ended => {
+                    self.buffer.clear();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// How many bytes of the body the events so far are made of, and how many wait for what follows them.
+    pub fn consumed_bytes(&self) -> u64 {
+        self.consumed_bytes
+    }
+
+    pub fn held_bytes(&self) -> u64 {
+        self.buffer.len() as u64
+    }
+
+    fn take(&mut self, count: usize) -> Bytes {
+        self.consumed_bytes += count as u64;
+        self.buffer.split_to(count).freeze()
+    }
+
+    fn pass_delimiter(&mut self, at: usize) {
+        let _ = self.take(at + self.delimiter.len());
+        self.state = State::Delimited;
+    }
+
+    fn after_delimiter(&mut self) -> Result<Option<State>, FormFault> {
+        if self.buffer.starts_with(b"--") {
+            let _ = self.take(2);
+            return Ok(Some(State::Ended));
+        }
+        let padding = self.buffer.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let rest = &self.buffer[padding..];
+        if rest.starts_with(LINE_END) {
+            let _ = self.take(padding + LINE_END.len());
+            return Ok(Some(State::Head));
+        }
+        let may_go_on = padding <= PADDING_BYTES_MAX && (rest.is_empty() || rest == b"\r" || self.buffer[..] == *b"-");
+        if may_go_on { Ok(None) } else { Err(FormFault::Malformed) }
+    }
+
+    fn head(&mut self) -> Result<Option<PartHead>, FormFault> {
+        if self.buffer.starts_with(LINE_END) {
+            // A part without any header has no name.
+            return Err(FormFault::Malformed);
+        }
+        let end = self.buffer.windows(HEAD_END.len()).position(|window| window == HEAD_END);
+        match end {
+            Some(at) if at <= PART_HEAD_BYTES_MAX => {
+                let head = self.take(at + HEAD_END.len());
+                let text = std::str::from_utf8(&head[..at]).map_err(|_| FormFault::Malformed)?;
+                part_head(text).map(Some).ok_or(FormFault::Malformed)
+            }
+            None if self.buffer.len() <= PART_HEAD_BYTES_MAX => Ok(None),
+            _ => Err(FormFault::Malformed),
+        }
+    }
+}
+
+/// Only `Content-Disposition` says something that is used; RFC 7578 section 4.8 has all others ignored.
+fn part_head(text: &str) -> Option<PartHead> {
+    let disposition = text.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
+    })?;
+    let (kind, parameters) = disposition.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let parameters = parameters_of(parameters);
+    let value = |wanted: &str| {
+        let mut found = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.next().map(|(_, value)| value.clone())
+    };
+    Some(PartHead { name: value("name")?, file_name: value("filename") })
+}
+
+/// `name=value; name="value"`. In quotes a backslash escapes a quote and is itself otherwise: browsers do not escape
+/// those of a path.
+fn parameters_of(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((name, after)) = rest.split_once('=') {
+        let name = name.trim_matches([';', ' ', '\t']).to_owned();
+        let after = after.trim_start();
+        let (value, left) = match after.strip_prefix('"') {
+            Some(quoted) => quoted_value(quoted),
+            None => {
+                let end = after.find(';').unwrap_or(after.len());
+                (after[..end].trim().to_owned(), &after[end..])
+            }
+        };
+        found.push((name, value));
+        rest = left;
+    }
+    found
+}
+
+fn quoted_value(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (value, &text[at + 1..]),
+            '\\' if characters.peek().is_some_and(|(_, next)| *next == '"') => {
+                value.push('"');
+                let _ = characters.next();
+            }
+            other => value.push(other),
+        }
+    }
+    (value, "")
+}
+
+/// A line's end, two hyphens and the boundary, and where in some bytes they are (by Horspool's algorithm, which looks
+/// at one byte in as many as the delimiter has).
+struct Delimiter {
+    bytes: Vec<u8>,
+    /// By the byte under the delimiter's last: how far it may be moved on.
+    steps: Box<[usize; 256]>,
+}
+
+impl Delimiter {
+    fn new(boundary: &str) -> Self {
+        let bytes = [b"\r\n--", boundary.as_bytes()].concat();
+        let mut steps = Box::new([bytes.len(); 256]);
+        let last = bytes.len() - 1;
+        for (at, byte) in bytes[..last].iter().enumerate() {
+            steps[usize::from(*byte)] = last - at;
+        }
+        Self { bytes, steps }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn find(&self, within: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(window) = within.get(at..at + self.bytes.len()) {
+            if window == self.bytes {
+                return Some(at);
+            }
+            at += self.steps[usize::from(window[window.len() - 1])];
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, Multipart, PartHead, boundary};
+    use crate::api::post::fault::FormFault;
+    use proptest::prelude::{ProptestConfig, any, proptest};
+
+    fn events(pieces: &[&[u8]]) -> Result<Vec<Event>, FormFault> {
+        let mut multipart = Multipart::new("xyz");
+        let mut found = Vec::new();
+        for piece in pieces {
+            multipart.push(piece);
+            while let Some(event) = multipart.next()? {
+                match (found.last_mut(), event) {
+                    (Some(Event::Content(whole)), Event::Content(more)) => {
+                        *whole = [&whole[..], &more[..]].concat().into();
+                    }
+                    (_, event) => found.push(event),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn part(name: &str, file_name: Option<&str>) -> Event {
+        Event::Part(PartHead { name: name.to_owned(), file_name: file_name.map(str::to_owned) })
+    }
+
+    fn content(text: &'static str) -> Event {
+        Event::Content(text.as_bytes().into())
+    }
+
+    const FORM: &[u8] = b"--xyz\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nfoo\r\n--xyz\r\n\
+        content-type: text/plain\r\nCONTENT-DISPOSITION: Form-Data; filename=\"a.txt\"; name=file\r\n\r\n\
+        line\r\n--xy\r\nmore\r\n--xyz--\r\nignored";
+
+    #[test]
+    fn parts_have_names_and_content_up_to_the_next_delimiter() {
+        let expected = vec![
+            part("key", None),
+            content("foo"),
+            part("file", Some("a.txt")),
+            content("line\r\n--xy\r\nmore"),
+            Event::End,
+        ];
+        assert_eq!(events(&[FORM]), Ok(expected.clone()));
+        let bytes: Vec<&[u8]> = FORM.chunks(1).collect();
+        assert_eq!(events(&bytes), Ok(expected));
+    }
+
+    #[test]
+    fn a_preamble_and_padding_are_passed_over_and_parts_may_be_empty() {
+        let form = b"to whom it may concern\r\n--xyz \t\r\ncontent-disposition: form-data; name=a\r\n\r\n\r\n--xyz--";
+        assert_eq!(events(&[form]), Ok(vec![part("a", None), Event::End]));
+        assert_eq!(events(&[b"\r\n--xyz--\r\n"]), Ok(vec![Event::End]));
+    }
+
+    #[test]
+    fn a_name_keeps_its_quotes_and_a_path_its_backslashes() {
+        let form = "--xyz\r\nContent-Disposition: form-data; name=\"a\\\"b;c\"; filename=\"C:\\dir\\f.txt\"\r\n\r\n";
+        assert_eq!(events(&[form.as_bytes()]), Ok(vec![part("a\"b;c", Some("C:\\dir\\f.txt"))]));
+    }
+
+    #[test]
+    fn what_is_no_form_is_refused() {
+        for form in [
+            &b"--xyz\r\n\r\nno head\r\n--xyz--"[..],
+            b"--xyzabc\r\n",
+            b"--xyz\nContent-Disposition: form-data; name=a\n\n",
+            b"--xyz\r\nContent-Disposition: attachment; name=a\r\n\r\n",
+            b"--xyz\r\nContent-Disposition: form-data; filename=a\r\n\r\n",
+            b"--xyz\r\nContent-Type: text/plain\r\n\r\n",
+            b"--xyz\r\nContent-Disposition: form-data; name=\"\xff\"\r\n\r\n",
+            &[b"--xyz\r\n".as_slice(), &[b'h'; 9000]].concat(),
+            &[b"--xyz".as_slice(), &[b' '; 100]].concat(),
+        ] {
+            assert_eq!(events(&[form]), Err(FormFault::Malformed), "{}", String::from_utf8_lossy(form));
+        }
+    }
+
+    #[test]
+    fn the_boundary_is_a_parameter_of_the_type_in_quotes_or_not() {
+        assert_eq!(boundary("multipart/form-data; boundary=abc"), Some(Ok("abc".to_owned())));
+        assert_eq!(boundary("Multipart/Form-Data;charset=utf-8; Boundary=\"a b\""), Some(Ok("a b".to_owned())));
+        assert_eq!(boundary("multipart/form-data"), Some(Err(FormFault::Malformed)));
+        assert_eq!(
+            boundary(&format!("multipart/form-data; boundary={}", "a".repeat(71))),
+            Some(Err(FormFault::Malformed))
+        );
+        assert_eq!(boundary("multipart/mixed; boundary=abc"), None);
+        assert_eq!(boundary(""), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+        #[test]
+        fn however_the_bytes_come_the_content_is_the_same(
+            pieces in proptest::collection::vec(proptest::sample::select(vec!["\r\n", "--", "xyz", "\r", "-", "x", "data"]), 0..40),
+            cut in 1usize..40,
+        ) {
+            let content = pieces.concat();
+            if !format!("\r\n{content}").contains("\r\n--xyz") {
+                let form = format!("--xyz\r\nContent-Disposition: form-data; name=f\r\n\r\n{content}\r\n--xyz--");
+                let found = events(&form.as_bytes().chunks(cut).collect::<Vec<_>>()).expect("a form");
+                let mut expected = vec![part("f", None)];
+                if !content.is_empty() {
+                    expected.push(Event::Content(content.into_bytes().into()));
+                }
+                expected.push(Event::End);
+                assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = events(&[b"--xyz\r\n", &bytes]);
+            let _ = events(&[&bytes]);
+        }
+    }
+}

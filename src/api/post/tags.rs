@@ -1,0 +1,43 @@
+//! A form's tags: XML in its field, parameters of a URL in the header that a PUT has them in.
+
+use super::escape::escape;
+use super::fault::FormFault;
+use s3s::dto::Tagging;
+use s3s::xml::{Deserialize, Deserializer};
+
+/// `<Tagging><TagSet><Tag>…` as `key=value&key=value`; how many there may be, and of which characters, is the PUT's to
+/// say.
+pub fn as_header(xml: &str) -> Result<String, FormFault> {
+    let mut deserializer = Deserializer::new(xml.as_bytes());
+    let tagging = Tagging::deserialize(&mut deserializer).map_err(|_| FormFault::Tags)?;
+    deserializer.expect_eof().map_err(|_| FormFault::Tags)?;
+    let mut pairs = Vec::with_capacity(tagging.tag_set.len());
+    for tag in tagging.tag_set {
+        let key = tag.key.ok_or(FormFault::Tags)?;
+        pairs.push(format!("{}={}", escape(&key), escape(&tag.value.unwrap_or_default())));
+    }
+    Ok(pairs.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_header;
+    use crate::api::post::fault::FormFault;
+
+    #[test]
+    fn tags_are_parameters() {
+        let xml = "<Tagging><TagSet><Tag><Key>a b</Key><Value>&amp;c=d</Value></Tag>\
+            <Tag><Key>e</Key><Value></Value></Tag></TagSet></Tagging>";
+        assert_eq!(as_header(xml).as_deref(), Ok("a%20b=%26c%3Dd&e="));
+        assert_eq!(as_header("<Tagging><TagSet></TagSet></Tagging>").as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn what_is_no_list_of_tags_is_refused() {
+        for xml in
+            ["not-xml", "", "<Tags/>", "<Tagging><TagSet><Tag><Value>v</Value></Tag></TagSet></Tagging>", "<Tagging>"]
+        {
+            assert_eq!(as_header(xml), Err(FormFault::Tags), "{xml}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The condition keys of a request that follow from its head (Service Authorization Reference, "Condition keys for
+//! Amazon S3"), and what of the head decides which actions an operation needs.
+
+use crate::api::iam::RequestFacts;
+use crate::api::policy::{Asks, Context};
+use crate::api::s3::percent;
+use crate::api::wire::Query;
+use crate::types::UnixMs;
+use http::{HeaderMap, Uri, header};
+use s3s::dto::{Timestamp, TimestampFormat};
+use time::OffsetDateTime;
+
+/// Headers that are keys by their own names.
+const HEADERS: [&str; 15] = [
+    "if-match",
+    "if-none-match",
+    "x-amz-acl",
+    "x-amz-content-sha256",
+    "x-amz-copy-source",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-metadata-directive",
+    "x-amz-object-ownership",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-storage-class",
+];
+/// Parameters of listings.
+const PARAMETERS: [(&str, &str); 4] = [
+    ("prefix", "s3:prefix"),
+    ("delimiter", "s3:delimiter"),
+    ("max-keys", "s3:max-keys"),
+    ("versionId", "s3:VersionId"),
+];
+/// Headers of locks, and their keys.
+const LOCKS: [(&str, &str); 3] = [
+    ("x-amz-object-lock-mode", "s3:object-lock-mode"),
+    ("x-amz-object-lock-retain-until-date", "s3:object-lock-retain-until-date"),
+    ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold"),
+];
+const CUSTOMER_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
+
+pub fn facts(headers: &HeaderMap, source_ip: Option<String>, secure: bool, region: &str) -> RequestFacts {
+    RequestFacts {
+        source_ip,
+        user_agent: text(headers, "user-agent").map(str::to_owned),
+        secure,
+        region: region.to_owned(),
+    }
+}
+
+/// The first value of a parameter, decoded; empty where it has none.
+pub fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    Query::read(uri.query()).ok()?.get(name).map(str::to_owned)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Adds what the head says to what is known already.
+pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
+    for name in HEADERS {
+        if let Some(value) = text(headers, name) {
+            context.add(&format!("s3:{name}"), value);
+        }
+    }
+    for (name, key) in PARAMETERS {
+        if let Some(value) = parameter(uri, name) {
+            context.add(key, value);
+        }
+    }
+    for (name, key) in LOCKS {
+        if let Some(value) = text(headers, name) {
+            context.add(key, value);
+        }
+    }
+    if let Some(value) = text(headers, CUSTOMER_ALGORITHM) {
+        context.add("s3:x-amz-server-side-encryption-customer-algorithm", value);
+    }
+    if let Some(referer) = text(headers, header::REFERER.as_str()) {
+        context.add("aws:Referer", referer);
+    }
+    add_remaining_days(context, headers, now);
+    add_tags(context, headers);
+    add_signature(context, headers, uri, now);
+}
+
+fn add_remaining_days(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
+    let until = text(headers, "x-amz-object-lock-retain-until-date");
+    let Some(Ok(until)) = until.map(|until| Timestamp::parse(TimestampFormat::DateTime, until)) else { return };
+    let seconds = OffsetDateTime::from(until).unix_timestamp() - i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+    context.add("s3:object-lock-remaining-retention-days", (seconds.max(0) / 86_400).to_string());
+}
+
+fn add_tags(context: &mut Context, headers: &HeaderMap) {
+    let Some(tags) = text(headers, "x-amz-tagging") else { return };
+    for pair in tags.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if let (Some(key), Some(value)) = (percent::decode_query(key), percent::decode_query(value)) {
+            context.add(&format!("s3:RequestObjectTag/{key}"), value);
+            context.add("s3:RequestObjectTagKeys", key);
+        }
+    }
+}
+
+/// How it is signed, and since when.
+fn add_signature(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
+    let authorization = text(headers, header::AUTHORIZATION.as_str()).unwrap_or_default();
+    let in_query = |name: &str| parameter(uri, name);
+    let (kind, version, date) = if authorization.starts_with("AWS4-HMAC-SHA256") {
+        ("REST-HEADER", "AWS4-HMAC-SHA256", text(headers, "x-amz-date").map(str::to_owned))
+    } else if authorization.starts_with("AWS ") {
+        ("REST-HEADER", "AWS", None)
+    } else if in_query("X-Amz-Signature").is_some() {
+        ("REST-QUERY-STRING", "AWS4-HMAC-SHA256", in_query("X-Amz-Date"))
+    } else if in_query("Signature").is_some() {
+        ("REST-QUERY-STRING", "AWS", None)
+    } else {
+        return;
+    };
+    context.add("s3:authType", kind);
+    context.add("s3:signatureversion", version);
+    if let Some(age) = date.as_deref().and_then(|date| age_ms(date, now)) {
+        context.add("s3:signatureAge", age.to_string());
+    }
+}
+
+/// Since a stamp such as `20150830T123600Z`.
+fn age_ms(stamp: &str, now: UnixMs) -> Option<u64> {
+    let number = |from: usize, to: usize| stamp.get(from..to)?.parse::<u8>().ok();
+    let year = stamp.get(0..4)?.parse::<i32>().ok()?;
+    let month = time::Month::try_from(number(4, 6)?).ok()?;
+    let date = time::Date::from_calendar_date(year, month, number(6, 8)?).ok()?;
+    let at = date.with_hms(number(9, 11)?, number(11, 13)?, number(13, 15)?).ok()?.assume_utc();
+    let at_ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()?;
+    Some(now.0.saturating_sub(at_ms))
+}
+
+/// What of the head decides which actions its operation needs.
+pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
+    let has = |name: &str| headers.contains_key(name);
+    let source = text(headers, "x-amz-copy-source").unwrap_or_default();
+    let copies_tags = operation == "CopyObject" && text(headers, "x-amz-tagging-directive") != Some("REPLACE");
+    let retention = has("x-amz-object-lock-mode") || has("x-amz-object-lock-retain-until-date");
+    Asks {
+        version: parameter(uri, "versionId").is_some(),
+        source_version: source.contains("?versionId="),
+        acl: has("x-amz-acl") || headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")),
+        tags: has("x-amz-tagging"),
+        // Only where there are any: the caller finds that out.
+        source_tags: copies_tags,
+        retention,
+        legal_hold: has("x-amz-object-lock-legal-hold"),
+        bypass: bypasses(headers),
+        object_lock: has("x-amz-bucket-object-lock-enabled"),
+        ownership: has("x-amz-object-ownership"),
+    }
+}
+
+/// Whether the query says which headers the answer is to have.
+pub fn overrides_answer(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|pair| pair.starts_with("response-"))
+}
+
+pub fn bypasses(headers: &HeaderMap) -> bool {
+    text(headers, "x-amz-bypass-governance-retention").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{add, age_ms, asks};
+    use crate::api::policy::Context;
+    use crate::types::UnixMs;
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(header).collect()
+    }
+
+    #[test]
+    fn the_head_of_a_request_gives_its_condition_keys() {
+        let mut context = Context::default();
+        let head = headers(&[
+            ("x-amz-acl", "public-read"),
+            ("x-amz-tagging", "a=1&b=x%20y"),
+            ("authorization", "AWS4-HMAC-SHA256 Credential=x"),
+            ("x-amz-date", "20150830T123600Z"),
+        ]);
+        add(&mut context, &head, &Uri::from_static("/b?prefix=home%2F&max-keys=2"), UnixMs(1_440_938_161_000));
+        let values = |key: &str| context.values(key).map(<[String]>::to_vec).unwrap_or_default();
+        assert_eq!(values("s3:x-amz-acl"), ["public-read"]);
+        assert_eq!((values("s3:prefix"), values("s3:max-keys")), (vec!["home/".to_owned()], vec!["2".to_owned()]));
+        assert_eq!(values("s3:requestobjecttag/b"), ["x y"]);
+        assert_eq!(values("s3:requestobjecttagkeys"), ["a", "b"]);
+        assert_eq!(
+            (values("s3:authtype"), values("s3:signatureage")),
+            (vec!["REST-HEADER".to_owned()], vec!["1000".to_owned()])
+        );
+        assert!(values("s3:delimiter").is_empty());
+    }
+
+    #[test]
+    fn a_stamp_that_is_none_has_no_age() {
+        assert_eq!(age_ms("20150830T123600Z", UnixMs(0)), Some(0));
+        for stamp in ["", "2015", "20151330T123600Z", "é0150830T123600Z"] {
+            assert_eq!(age_ms(stamp, UnixMs(0)), None, "{stamp}");
+        }
+    }
+
+    #[test]
+    fn a_copy_takes_the_sources_tags_unless_it_replaces_them() {
+        let uri = Uri::from_static("/b/k");
+        assert!(asks("CopyObject", &headers(&[("x-amz-copy-source", "/a/k?versionId=1")]), &uri).source_version);
+        assert!(asks("CopyObject", &headers(&[]), &uri).source_tags);
+        assert!(!asks("CopyObject", &headers(&[("x-amz-tagging-directive", "REPLACE")]), &uri).source_tags);
+        assert!(!asks("PutObject", &headers(&[]), &uri).source_tags);
+        assert!(asks("GetObject", &headers(&[]), &Uri::from_static("/b/k?versionId=null")).version);
+    }
+}

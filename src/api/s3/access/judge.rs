@@ -1,0 +1,183 @@
+//! What one request may do: who asks, what is known of the request, and the buckets and objects that it is about, put
+//! before the evaluator.
+
+use super::caller::ANONYMOUS;
+use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
+use crate::api::iam::IamService;
+use crate::api::identity::Asking;
+use crate::api::policy::{Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Reason, Target};
+use crate::api::s3::errors::Fault;
+use crate::api::s3::grants::{BucketAccess, access_of};
+use s3s::S3Result;
+use std::sync::Arc;
+
+/// Who asks for something, ready to be judged.
+pub struct Judge {
+    pub asking: Asking,
+    pub context: Context,
+    pub view: MetaView,
+    pub iam: Arc<IamService>,
+    pub request_id: String,
+}
+
+/// A bucket, as decisions need it.
+pub struct Guarded {
+    pub row: BucketRow,
+    pub access: BucketAccess,
+    pub owner: Account,
+    policy: Option<Policy>,
+}
+
+/// An object that an action is on.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    pub owner: String,
+    pub acl: Option<Acl>,
+    pub tags: Vec<(String, String)>,
+}
+
+impl Subject {
+    pub fn of(traits: Traits) -> Self {
+        Self { owner: traits.owner, acl: traits.acl, tags: traits.tags }
+    }
+}
+
+impl Judge {
+    /// `None` where there is no such bucket.
+    pub fn guarded(&self, name: &str) -> S3Result<Option<Guarded>> {
+        let Some(row) = self.view.bucket(name)? else { return Ok(None) };
+        let access = access_of(&self.view, &row)?;
+        let parse = |text: &String| {
+            Policy::parse(PolicyKind::Bucket(name), text).map_err(|error| {
+                tracing::error!(%error, bucket = name, "a bucket's policy cannot be read: nobody is let in");
+                Fault::AccessDenied("The policy of the bucket cannot be read.")
+            })
+        };
+        let policy = access.policy.as_ref().map(parse).transpose()?;
+        let owner = self.owner(&row.bucket.owner);
+        Ok(Some(Guarded { row, access, owner, policy }))
+    }
+
+    /// The account of a canonical id. One that is gone has no id that anybody could have.
+    fn owner(&self, canonical_id: &str) -> Account {
+        let root = &self.iam.root.canonical_id;
+        let canonical_id = if canonical_id == super::super::ACCOUNT { root } else { canonical_id };
+        let directory = self.iam.directory(&self.view);
+        let known = directory.account_by_canonical_id(canonical_id).ok().flatten();
+        Account { id: known.map(|account| account.id).unwrap_or_default(), canonical_id: canonical_id.to_owned() }
+    }
+
+    /// The version that an operation is on; `None` where there is none.
+    pub fn subject(&self, guarded: &Guarded, key: &str, pick: Pick) -> S3Result<Option<Subject>> {
+        Ok(match self.view.version(guarded.row.bucket.id, key, pick)? {
+            Some(VersionRow::Object(object)) => Some(Subject::of(object.traits)),
+            Some(VersionRow::DeleteMarker(_)) | None => None,
+        })
+    }
+
+    /// Of something that belongs to no bucket.
+    pub fn of_account(&self, action: &str, resource: &str) -> Result<(), Fault> {
+        self.told(action, resource, &self.asking.decide(action, resource, Target::Account, &self.context))
+    }
+
+    pub fn of_bucket(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
+        let resource = format!("arn:aws:s3:::{}", guarded.row.bucket.name);
+        let target = Target::Bucket(guarded.target(None));
+        let context = self.context_of(guarded);
+        self.told(action, &resource, &self.asking.decide(action, &resource, target, &context))
+    }
+
+    fn context_of(&self, guarded: &Guarded) -> Context {
+        let mut context = self.context.clone();
+        context.add("s3:ResourceAccount", guarded.owner.id.as_str());
+        context.add("aws:ResourceAccount", guarded.owner.id.as_str());
+        context
+    }
+
+    /// Who writes an object is its owner, for what the write says of it besides its bytes.
+    pub fn of_written(&self, action: &str, guarded: &Guarded, key: &str) -> Result<(), Fault> {
+        if action == "s3:PutObject" {
+            return self.of_object(action, guarded, key, None);
+        }
+        let account = self.asking.principal.account();
+        let owner = account.map_or_else(|| ANONYMOUS.to_owned(), |account| account.canonical_id.clone());
+        let subject = Subject { owner, ..Subject::default() };
+        let decision = self.decide_on_object(action, guarded, key, Some(&subject));
+        // Nobody in particular owns what nobody in particular writes.
+        let owned = account.is_none() && !matches!(decision.reason, Reason::DeniedBy(_));
+        if owned { Ok(()) } else { self.told(action, &arn(guarded, key), &decision) }
+    }
+
+    pub fn of_object(
+        &self,
+        action: &str,
+        guarded: &Guarded,
+        key: &str,
+        subject: Option<&Subject>,
+    ) -> Result<(), Fault> {
+        let decision = self.decide_on_object(action, guarded, key, subject);
+        self.told(action, &arn(guarded, key), &decision)
+    }
+
+    fn decide_on_object(&self, action: &str, guarded: &Guarded, key: &str, subject: Option<&Subject>) -> Decision {
+        let resource = arn(guarded, key);
+        let mut context = self.context_of(guarded);
+        // S3 does not look at an object's tags for these.
+        let tagged = subject.filter(|_| !action.starts_with("s3:GetObjectAttributes"));
+        for (name, value) in tagged.map(|subject| subject.tags.as_slice()).unwrap_or_default() {
+            context.add(&format!("s3:ExistingObjectTag/{name}"), value.as_str());
+        }
+        let object = subject.map(|subject| Object { owner: &subject.owner, acl: subject.acl.as_ref() });
+        let target = Target::Bucket(guarded.target(object));
+        self.asking.decide(action, &resource, target, &context)
+    }
+
+    /// The reason is for the store's log only, under the request's id.
+    fn told(&self, action: &str, resource: &str, decision: &Decision) -> Result<(), Fault> {
+        if decision.allowed {
+            return Ok(());
+        }
+        tracing::info!(
+            target: "access",
+            request_id = %self.request_id,
+            who = self.asking.principal.arn().unwrap_or_else(|| "anonymous".to_owned()),
+            action,
+            resource,
+            reason = %decision.reason,
+            "access denied"
+        );
+        Err(Fault::AccessDenied("Access Denied"))
+    }
+}
+
+fn arn(guarded: &Guarded, key: &str) -> String {
+    format!("arn:aws:s3:::{}/{key}", guarded.row.bucket.name)
+}
+
+impl Guarded {
+    fn target<'a>(&'a self, object: Option<Object<'a>>) -> Bucket<'a> {
+        Bucket {
+            owner: &self.owner,
+            policy: self.policy.as_ref(),
+            policy_binds_root: self.access.policy_binds_root,
+            acl: self.access.acl.as_ref(),
+            ownership: self.access.ownership(),
+            block: self.access.block(),
+            object,
+        }
+    }
+}
+
+/// What an operation on many objects asks about each of them.
+#[derive(Clone)]
+pub struct Authority {
+    pub judge: Arc<Judge>,
+    pub guarded: Arc<Guarded>,
+}
+
+impl Authority {
+    pub fn may(&self, action: &str, key: &str, pick: Pick) -> S3Result<()> {
+        let subject = self.judge.subject(&self.guarded, key, pick)?;
+        Ok(self.judge.of_object(action, &self.guarded, key, subject.as_ref())?)
+    }
+}

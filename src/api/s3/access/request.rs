@@ -1,0 +1,143 @@
+//! What a request needs, action by action, and whether it has it.
+
+use super::conditions::parameter;
+use super::judge::{Guarded, Judge, Subject};
+use crate::actors::meta::Pick;
+use crate::api::policy::{Asks, On, needs};
+use crate::api::s3::errors::Fault;
+use crate::api::s3::percent;
+use http::{HeaderMap, Uri};
+use s3s::S3Result;
+
+/// Operations that write a key whatever stands there: what stands has no say.
+const OVERWRITES: [&str; 6] =
+    ["CompleteMultipartUpload", "CopyObject", "CreateMultipartUpload", "PutObject", "UploadPart", "UploadPartCopy"];
+
+/// One operation on what.
+pub struct Request<'a> {
+    pub operation: &'static str,
+    pub bucket: Option<&'a str>,
+    pub key: Option<&'a str>,
+    pub asks: Asks,
+}
+
+impl Request<'_> {
+    /// The bucket, where the operation is on one that there is. One that there is not is for the operation to say.
+    pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Guarded>> {
+        let unknown = || Fault::AccessDenied("Access Denied");
+        let source_tags = self.asks.source_tags && self.source_has_tags(judge, headers)?;
+        let needed = needs(self.operation, Asks { source_tags, ..self.asks }).ok_or_else(unknown)?;
+        let Some(name) = self.bucket else {
+            for need in needed {
+                judge.of_account(need.action, "arn:aws:s3:::*")?;
+            }
+            return Ok(None);
+        };
+        if self.operation == "CreateBucket" {
+            for need in needed {
+                judge.of_account(need.action, &format!("arn:aws:s3:::{name}"))?;
+            }
+            return Ok(None);
+        }
+        let Some(guarded) = judge.guarded(name)? else { return Ok(None) };
+        self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
+        for need in needed {
+            match need.on {
+                On::Account | On::Bucket => judge.of_bucket(need.action, &guarded)?,
+                // Each of many objects is asked about by itself.
+                On::Object if self.operation == "DeleteObjects" => {}
+                On::Object => self.check_object(judge, &guarded, need.action, uri)?,
+                On::Source => self.check_source(judge, need.action, headers)?,
+            }
+        }
+        Ok(Some(guarded))
+    }
+
+    fn check_owner(&self, judge: &Judge, guarded: &Guarded, headers: &HeaderMap, header: &str) -> S3Result<()> {
+        let expected = headers.get(header).and_then(|value| value.to_str().ok());
+        let owner = &guarded.owner;
+        let root = judge.iam.root.canonical_id == owner.canonical_id;
+        let is = |expected: &str| expected == owner.id || (root && expected == owner.canonical_id);
+        if expected.is_some_and(|expected| !is(expected)) { Err(Fault::BucketOwnerDiffers.into()) } else { Ok(()) }
+    }
+
+    fn check_object(&self, judge: &Judge, guarded: &Guarded, action: &str, uri: &Uri) -> S3Result<()> {
+        let key = self.key.unwrap_or_default();
+        if OVERWRITES.contains(&self.operation) {
+            return Ok(judge.of_written(action, guarded, key)?);
+        }
+        let version = parameter(uri, "versionId");
+        // A name that no version has is for the operation to say.
+        let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
+        let subject = judge.subject(guarded, key, pick)?;
+        // Whether there is such an object is told to who may list them, and only to them.
+        if subject.is_none() && matches!(self.operation, "GetObject" | "HeadObject" | "GetObjectAttributes") {
+            return Ok(judge.of_bucket("s3:ListBucket", guarded)?);
+        }
+        Ok(judge.of_object(action, guarded, key, subject.as_ref())?)
+    }
+
+    /// Whether there is anything to copy of the source's tags.
+    fn source_has_tags(&self, judge: &Judge, headers: &HeaderMap) -> S3Result<bool> {
+        let text = headers.get("x-amz-copy-source").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let Some(source) = Source::parse(text) else { return Ok(false) };
+        let Some(guarded) = judge.guarded(&source.bucket)? else { return Ok(false) };
+        let subject = judge.subject(&guarded, &source.key, source.pick())?;
+        Ok(subject.is_some_and(|subject| !subject.tags.is_empty()))
+    }
+
+    fn check_source(&self, judge: &Judge, action: &str, headers: &HeaderMap) -> S3Result<()> {
+        let text = headers.get("x-amz-copy-source").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let Some(source) = Source::parse(text) else { return Ok(()) };
+        let Some(guarded) = judge.guarded(&source.bucket)? else { return Ok(()) };
+        self.check_owner(judge, &guarded, headers, "x-amz-source-expected-bucket-owner")?;
+        let subject = judge.subject(&guarded, &source.key, source.pick())?;
+        let of_tags = action.ends_with("Tagging");
+        let untagged = subject.map(|subject| Subject { tags: Vec::new(), ..subject });
+        judge.of_object(action, &guarded, &source.key, untagged.as_ref())?;
+        if untagged.is_none() && !of_tags {
+            judge.of_bucket("s3:ListBucket", &guarded)?;
+        }
+        Ok(())
+    }
+}
+
+/// What `x-amz-copy-source` names.
+#[derive(Debug, PartialEq, Eq)]
+struct Source {
+    bucket: String,
+    key: String,
+    version: Option<String>,
+}
+
+impl Source {
+    /// A name that no version has is for the operation to say.
+    fn pick(&self) -> Pick {
+        self.version.as_deref().map_or(Some(Pick::Current), Pick::parse).unwrap_or(Pick::Null)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (path, version) = match text.split_once("?versionId=") {
+            Some((path, version)) => (path, Some(version.to_owned())),
+            None => (text, None),
+        };
+        let decoded = percent::decode_path(path)?;
+        let (bucket, key) = decoded.trim_start_matches('/').split_once('/')?;
+        Some(Self { bucket: bucket.to_owned(), key: key.to_owned(), version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Source;
+
+    #[test]
+    fn a_copys_source_is_a_bucket_a_key_and_perhaps_a_version() {
+        let of = |text| Source::parse(text).map(|source| (source.bucket, source.key, source.version));
+        let plain = Some(("b".to_owned(), "a/k+ü".to_owned(), None));
+        assert_eq!(of("b/a/k+%C3%BC"), plain);
+        assert_eq!(of("/b/a%2Fk%2B%C3%BC"), plain);
+        assert_eq!(of("b/k?versionId=null"), Some(("b".to_owned(), "k".to_owned(), Some("null".to_owned()))));
+        assert_eq!(of("b"), None);
+    }
+}

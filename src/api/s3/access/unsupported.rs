@@ -1,0 +1,49 @@
+//! Headers that ask for what does not exist here. They are refused, never ignored: who asks for something must not be told
+//! that it is there.
+
+use crate::api::s3::errors::Fault;
+use http::HeaderMap;
+
+const NAMES: [(&str, &str); 3] = [
+    ("x-amz-mfa", "MFA delete"),
+    ("x-amz-write-offset-bytes", "Appending to objects"),
+    ("x-amz-if-match-initiated-time", "The condition on the time of initiation"),
+];
+
+pub fn check(headers: &HeaderMap) -> Result<(), Fault> {
+    match NAMES.iter().find(|(name, _)| headers.contains_key(*name)) {
+        Some((_, what)) => Err(Fault::NotImplemented(format!("{what} is not implemented."))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::api::s3::errors::Fault;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    fn judge(name: &'static str, value: &'static str) -> Result<(), Fault> {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+        check(&headers)
+    }
+
+    #[test]
+    fn what_does_not_exist_is_refused_and_not_ignored() {
+        for (name, value) in [("x-amz-mfa", "1 2"), ("x-amz-write-offset-bytes", "7")] {
+            assert!(matches!(judge(name, value), Err(Fault::NotImplemented(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_exists_is_accepted() {
+        for (name, value) in [
+            ("x-amz-acl", "public-read"),
+            ("x-amz-grant-read", "id=1"),
+            ("x-amz-object-ownership", "ObjectWriter"),
+            ("x-amz-meta-tagging", "a"),
+        ] {
+            assert_eq!(judge(name, value), Ok(()), "{name}");
+        }
+    }
+}

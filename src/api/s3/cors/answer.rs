@@ -1,0 +1,122 @@
+//! What browsers are told: the headers of a preflight's answer and of other answers, as functions of a request's headers.
+//!
+//! Sources: the Fetch standard ("CORS protocol"), and S3's user guide ("How does Amazon S3 evaluate the CORS configuration
+//! on a bucket?").
+
+use super::rules::{CorsRule, CorsRules, METHODS, is_token_byte};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+/// What an answer depends on.
+const VARIES_BY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
+
+/// Why a preflight is refused, in S3's words (its spelling too). The first three are faults of the request itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PreflightRefusal {
+    #[error("Insufficient information. Origin request header needed.")]
+    NoOrigin,
+    #[error("Invalid Access-Control-Request-Method: {0}")]
+    Method(String),
+    #[error("Invalid Access-Control-Request-Headers: {0}")]
+    Header(String),
+    #[error("CORSResponse: Bucket not found")]
+    NoSuchBucket,
+    #[error("CORSResponse: CORS is not enabled for this bucket.")]
+    NotEnabled,
+    #[error(
+        "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, \
+         request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted \
+         by the resource's CORS spec."
+    )]
+    NotAllowed,
+}
+
+/// What a preflight asks.
+pub struct Preflight<'a> {
+    origin: &'a str,
+    method: &'a str,
+    /// In small letters.
+    headers: Vec<String>,
+}
+
+impl<'a> Preflight<'a> {
+    /// Fails where the request is at fault itself, whatever the rules.
+    pub fn read(request: &'a HeaderMap) -> Result<Self, PreflightRefusal> {
+        let origin = text(request, &ORIGIN).ok_or(PreflightRefusal::NoOrigin)?;
+        let method = text(request, &ACCESS_CONTROL_REQUEST_METHOD).unwrap_or("null");
+        if !METHODS.contains(&method) {
+            return Err(PreflightRefusal::Method(method.to_owned()));
+        }
+        Ok(Self { origin, method, headers: requested_headers(request).map_err(PreflightRefusal::Header)? })
+    }
+
+    /// The headers of the answer; `None` is a bucket without rules.
+    pub fn answer(&self, rules: Option<&CorsRules>) -> Result<HeaderMap, PreflightRefusal> {
+        let rules = rules.ok_or(PreflightRefusal::NotEnabled)?;
+        let rule = rules.matching(self.origin, self.method, &self.headers).ok_or(PreflightRefusal::NotAllowed)?;
+        Ok(permission(rule, self.origin, &self.headers))
+    }
+}
+
+/// The headers that the answer to any other request gets, whatever its status; none where no rule allows it. A method that
+/// is announced counts before the one that is used, as in S3.
+pub fn answer_headers(rules: &CorsRules, method: &Method, request: &HeaderMap) -> HeaderMap {
+    let Some(origin) = text(request, &ORIGIN) else { return HeaderMap::new() };
+    let Ok(headers) = requested_headers(request) else { return HeaderMap::new() };
+    let method = text(request, &ACCESS_CONTROL_REQUEST_METHOD).unwrap_or(method.as_str());
+    match rules.matching(origin, method, &headers) {
+        Some(rule) => permission(rule, origin, &headers),
+        None => HeaderMap::new(),
+    }
+}
+
+fn permission(rule: &CorsRule, origin: &str, requested: &[String]) -> HeaderMap {
+    let mut answer = HeaderMap::new();
+    let mut say = |name: HeaderName, value: &str| {
+        // Names and origins were checked; what yet is no value of a header is left out.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            answer.insert(name, value);
+        }
+    };
+    if rule.is_for_all() {
+        say(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    } else {
+        say(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        say(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+    }
+    say(ACCESS_CONTROL_ALLOW_METHODS, &rule.methods.join(", "));
+    if !requested.is_empty() {
+        say(ACCESS_CONTROL_ALLOW_HEADERS, &requested.join(", "));
+    }
+    if !rule.exposed_headers.is_empty() {
+        say(ACCESS_CONTROL_EXPOSE_HEADERS, &rule.exposed_headers.join(", "));
+    }
+    if let Some(seconds) = rule.max_age_seconds {
+        say(ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
+    }
+    answer.insert(VARY, HeaderValue::from_static(VARIES_BY));
+    answer
+}
+
+/// In small letters, as S3 answers them. The error is the name that is none.
+fn requested_headers(request: &HeaderMap) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    for list in request.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {
+        let list = list.to_str().map_err(|_| String::from_utf8_lossy(list.as_bytes()).into_owned())?;
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            if !name.bytes().all(is_token_byte) {
+                return Err(name.to_owned());
+            }
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+    Ok(names)
+}
+
+fn text<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    request.get(name)?.to_str().ok().filter(|text| !text.is_empty())
+}

@@ -1,0 +1,115 @@
+//! GetBucketCors, PutBucketCors, DeleteBucketCors, and what browsers are told by a bucket's rules: the answer to a preflight
+//! (OPTIONS), and the headers on answers to requests from other origins, errors among them.
+
+mod answer;
+mod rules;
+
+pub use answer::{Preflight, PreflightRefusal, answer_headers};
+pub use rules::{CorsError, CorsRule, CorsRules};
+
+use super::errors::Fault;
+use super::{Store, documents};
+use crate::actors::meta::{BucketDocument, DocumentKey, MetaView};
+use crate::types::BucketId;
+use http::HeaderMap;
+use s3s::dto;
+use s3s::dto::{
+    DeleteBucketCorsInput, DeleteBucketCorsOutput, GetBucketCorsInput, GetBucketCorsOutput, PutBucketCorsInput,
+    PutBucketCorsOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+/// Of a bucket that was never given any.
+const NONE: Fault = Fault::NoConfiguration("NoSuchCORSConfiguration", "The CORS configuration does not exist");
+
+/// A bucket's rules, if it has any.
+pub fn rules_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<CorsRules>> {
+    documents::load(view, &document(bucket))
+}
+
+/// The headers of the answer to an OPTIONS request, whose status is 200. It is not signed, and says nothing of the bucket
+/// but this.
+pub async fn answer_preflight(store: &Store, bucket: &str, request: &HeaderMap) -> S3Result<HeaderMap> {
+    let asked = Preflight::read(request).map_err(fault_of_preflight)?;
+    let view = store.view().await?;
+    let row = view.bucket(bucket)?.ok_or(fault_of_preflight(PreflightRefusal::NoSuchBucket))?;
+    let rules = rules_of(&view, row.bucket.id)?;
+    Ok(asked.answer(rules.as_ref()).map_err(fault_of_preflight)?)
+}
+
+pub async fn get(store: &Store, request: S3Request<GetBucketCorsInput>) -> S3Result<S3Response<GetBucketCorsOutput>> {
+    let (row, view) = store.bucket(&request.input.bucket).await?;
+    let found = rules_of(&view, row.bucket.id)?.ok_or(NONE)?;
+    let rules = found.rules.into_iter().map(to_dto).collect();
+    Ok(S3Response::new(GetBucketCorsOutput { cors_rules: Some(rules) }))
+}
+
+pub async fn put(store: &Store, request: S3Request<PutBucketCorsInput>) -> S3Result<S3Response<PutBucketCorsOutput>> {
+    let input = request.input;
+    let (row, _) = store.bucket(&input.bucket).await?;
+    let rules = from_dto(input.cors_configuration).map_err(fault_of)?;
+    documents::save(store, document(row.bucket.id), &rules).await?;
+    Ok(S3Response::new(PutBucketCorsOutput::default()))
+}
+
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeleteBucketCorsInput>,
+) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
+    let (row, _) = store.bucket(&request.input.bucket).await?;
+    documents::remove(store, document(row.bucket.id)).await?;
+    Ok(S3Response::new(DeleteBucketCorsOutput::default()))
+}
+
+fn document(bucket: BucketId) -> DocumentKey {
+    DocumentKey::Bucket(bucket, BucketDocument::Cors, String::new())
+}
+
+fn from_dto(given: dto::CORSConfiguration) -> Result<CorsRules, CorsError> {
+    let rules = given.cors_rules.into_iter().map(|given| {
+        let seconds = given.max_age_seconds.map(|seconds| u32::try_from(seconds).map_err(|_| CorsError::Malformed));
+        Ok(CorsRule {
+            id: given.id.filter(|id| !id.is_empty()),
+            methods: given.allowed_methods,
+            origins: given.allowed_origins,
+            headers: given.allowed_headers.unwrap_or_default(),
+            exposed_headers: given.expose_headers.unwrap_or_default(),
+            max_age_seconds: seconds.transpose()?,
+        })
+    });
+    CorsRules::new(rules.collect::<Result<_, _>>()?)
+}
+
+fn to_dto(rule: CorsRule) -> dto::CORSRule {
+    let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    dto::CORSRule {
+        allowed_headers: given(rule.headers),
+        allowed_methods: rule.methods,
+        allowed_origins: rule.origins,
+        expose_headers: given(rule.exposed_headers),
+        id: rule.id,
+        max_age_seconds: rule.max_age_seconds.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX)),
+    }
+}
+
+fn fault_of(error: CorsError) -> Fault {
+    match error {
+        CorsError::Malformed => Fault::MalformedXml,
+        CorsError::IdTooLong => Fault::InvalidArgument(error.to_string()),
+        error => Fault::InvalidRequest(error.to_string()),
+    }
+}
+
+fn fault_of_preflight(refusal: PreflightRefusal) -> Fault {
+    match refusal {
+        PreflightRefusal::NoOrigin | PreflightRefusal::Method(_) | PreflightRefusal::Header(_) => {
+            Fault::BadRequest(refusal.to_string())
+        }
+        PreflightRefusal::NoSuchBucket | PreflightRefusal::NotEnabled | PreflightRefusal::NotAllowed => {
+            Fault::AccessForbidden(refusal.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! GetBucketEncryption, PutBucketEncryption, DeleteBucketEncryption: how a bucket's new objects are encrypted where
+//! requests do not say.
+
+use super::super::buckets::bucket_document;
+use super::super::errors::Fault;
+use super::super::{Store, documents};
+use super::asked::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
+use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
+use s3s::dto::{
+    DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
+    PutBucketEncryptionInput, PutBucketEncryptionOutput, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+};
+use s3s::{S3Request, S3Response, S3Result};
+use serde::{Deserialize, Serialize};
+
+const KEY_NOT_APPLICABLE: &str =
+    "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse";
+
+/// Objects of such a bucket are stored as they are, and its owner can know it.
+const NOT_SET: Fault = Fault::NoConfiguration(
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "The server side encryption configuration was not found",
+);
+
+/// A bucket's document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultEncryption {
+    pub algorithm: DefaultAlgorithm,
+    /// As it was given: id, ARN or alias. It need not exist, as with S3.
+    pub key: Option<String>,
+    pub bucket_key: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DefaultAlgorithm {
+    SseS3,
+    SseKms,
+    SseKmsDual,
+}
+
+impl DefaultEncryption {
+    fn parse(configuration: ServerSideEncryptionConfiguration) -> Result<Self, Fault> {
+        let [rule]: [ServerSideEncryptionRule; 1] = configuration.rules.try_into().map_err(|_| Fault::MalformedXml)?;
+        let applied = rule.apply_server_side_encryption_by_default.ok_or(Fault::MalformedXml)?;
+        let algorithm = match applied.sse_algorithm.as_str() {
+            SSE_S3 => DefaultAlgorithm::SseS3,
+            SSE_KMS => DefaultAlgorithm::SseKms,
+            SSE_KMS_DUAL => DefaultAlgorithm::SseKmsDual,
+            _ => return Err(Fault::MalformedXml),
+        };
+        if algorithm == DefaultAlgorithm::SseS3 && applied.kms_master_key_id.is_some() {
+            return Err(Fault::InvalidArgument(KEY_NOT_APPLICABLE.to_owned()));
+        }
+        let key = applied.kms_master_key_id.filter(|key| !key.is_empty());
+        Ok(Self { algorithm, key, bucket_key: rule.bucket_key_enabled.unwrap_or(false) })
+    }
+
+    fn shown(self) -> ServerSideEncryptionConfiguration {
+        let algorithm = match self.algorithm {
+            DefaultAlgorithm::SseS3 => SSE_S3,
+            DefaultAlgorithm::SseKms => SSE_KMS,
+            DefaultAlgorithm::SseKmsDual => SSE_KMS_DUAL,
+        };
+        let applied = ServerSideEncryptionByDefault {
+            kms_master_key_id: self.key,
+            sse_algorithm: ServerSideEncryption::from_static(algorithm),
+        };
+        ServerSideEncryptionConfiguration {
+            rules: vec![ServerSideEncryptionRule {
+                apply_server_side_encryption_by_default: Some(applied),
+                bucket_key_enabled: Some(self.bucket_key),
+            }],
+        }
+    }
+}
+
+/// `None` where none was set.
+pub fn of_bucket(view: &MetaView, bucket: &BucketRow) -> S3Result<Option<DefaultEncryption>> {
+    documents::load(view, &document_of(bucket))
+}
+
+fn document_of(bucket: &BucketRow) -> DocumentKey {
+    bucket_document(bucket, BucketDocument::Encryption)
+}
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetBucketEncryptionInput>,
+) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let default = of_bucket(&view, &bucket)?.ok_or(NOT_SET)?;
+    Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(default.shown()) }))
+}
+
+/// S3 says that there is no such bucket before it looks at the configuration.
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutBucketEncryptionInput>,
+) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
+    let input = request.input;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let default = DefaultEncryption::parse(input.server_side_encryption_configuration)?;
+    documents::save(store, document_of(&bucket), &default).await?;
+    Ok(S3Response::new(PutBucketEncryptionOutput::default()))
+}
+
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeleteBucketEncryptionInput>,
+) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    documents::remove(store, document_of(&bucket)).await?;
+    Ok(S3Response::new(DeleteBucketEncryptionOutput::default()))
+}

@@ -1,0 +1,118 @@
+//! How requests name the store's keys, and what they say they are used for.
+
+use super::super::errors::Fault;
+use super::internal;
+use super::requests::{KEY_NEEDED, NOT_APPLICABLE};
+use crate::actors::sealing::{KMS_DEFAULT_KEY, KeyPath, KeyStore, SSE_S3_KEY, SealingError, is_key_name};
+use s3s::{S3Error, S3Result};
+use std::collections::BTreeMap;
+
+const CONTEXT_MALFORMED: &str = "The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map";
+/// S3's own name for the key of who names none.
+const DEFAULT_ALIAS: &str = "aws/s3";
+
+/// What is in the ARNs of the store's keys besides their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KmsNames<'a> {
+    pub region: &'a str,
+    pub account: &'a str,
+}
+
+impl KmsNames<'_> {
+    pub fn arn(&self, id: &str) -> String {
+        format!("arn:aws:kms:{}:{}:key/{id}", self.region, self.account)
+    }
+}
+
+/// A key that was found by how a request names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub key_id: String,
+    /// An id or an ARN as the client gave it; an ARN where it gave an alias or nothing.
+    pub shown: String,
+}
+
+/// Whether the key exists is not looked at, but where it is named by an alias.
+pub(super) fn resolve(reference: Option<&str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Resolved> {
+    let Some(reference) = reference else { return Ok(by_arn(KMS_DEFAULT_KEY, names)) };
+    let local = local_part(reference, names)?;
+    let Some(alias) = local.strip_prefix("alias/") else {
+        // Only an ARN says that what it names is a key.
+        let id = if local == reference { Some(local) } else { local.strip_prefix("key/") };
+        let id = id.filter(|id| is_key_name(KeyPath::Key(id))).ok_or_else(|| invalid_id(local))?;
+        return Ok(Resolved { key_id: id.to_owned(), shown: reference.to_owned() });
+    };
+    if alias == DEFAULT_ALIAS {
+        return Ok(by_arn(KMS_DEFAULT_KEY, names));
+    }
+    let is_one = is_key_name(KeyPath::Alias(alias));
+    let found = if is_one { store.key_of_alias(alias).map_err(|error| failed(error, names))? } else { None };
+    let id = found.ok_or_else(|| {
+        let KmsNames { region, account } = names;
+        Fault::KmsNotFound(format!("Alias arn:aws:kms:{region}:{account}:alias/{alias} is not found."))
+    })?;
+    Ok(by_arn(&id, names))
+}
+
+fn by_arn(id: &str, names: KmsNames<'_>) -> Resolved {
+    Resolved { key_id: id.to_owned(), shown: names.arn(id) }
+}
+
+/// What is after an ARN's region and account; all of it where it is none. The account is not compared: there is one
+/// store.
+fn local_part<'a>(reference: &'a str, names: KmsNames<'_>) -> Result<&'a str, Fault> {
+    if !reference.starts_with("arn:") {
+        return Ok(reference);
+    }
+    let mut parts = reference.splitn(6, ':').skip(2);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("kms"), Some(region), Some(_), Some(local))
+            if local.starts_with("key/") || local.starts_with("alias/") =>
+        {
+            let elsewhere = || Fault::KmsNotFound(format!("Invalid arn {region}"));
+            if region == names.region { Ok(local) } else { Err(elsewhere()) }
+        }
+        _ => Err(Fault::KmsNotFound("Invalid arn".to_owned())),
+    }
+}
+
+fn invalid_id(id: &str) -> Fault {
+    Fault::KmsNotFound(format!("Invalid keyId '{id}'"))
+}
+
+/// What a client is told of a key that cannot be had or used.
+pub(super) fn failed(error: SealingError, names: KmsNames<'_>) -> S3Error {
+    let fault = match error {
+        SealingError::Tables(error) => return error.into(),
+        // The store's own key is made before it is needed, and nobody can name it.
+        SealingError::NoSuchKey { id } if id != SSE_S3_KEY => absent_key(&id, names),
+        SealingError::KeyDisabled { id } => Fault::KmsDisabled(format!("{} is disabled.", names.arn(&id))),
+        SealingError::CustomerKeyMissing => Fault::InvalidRequest(KEY_NEEDED.to_owned()),
+        SealingError::CustomerKeyDiffers => Fault::CustomerKeyDiffers,
+        SealingError::CustomerKeyNotApplicable => Fault::InvalidRequest(NOT_APPLICABLE.to_owned()),
+        error => internal(&error),
+    };
+    fault.into()
+}
+
+/// KMS shows what looks like one of its ids as an ARN.
+fn absent_key(id: &str, names: KmsNames<'_>) -> Fault {
+    let looks_like_an_id = id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if looks_like_an_id {
+        Fault::KmsNotFound(format!("Key '{}' does not exist", names.arn(id)))
+    } else {
+        invalid_id(id)
+    }
+}
+
+pub(super) fn parse_context(text: &str) -> Result<Vec<(String, String)>, Fault> {
+    let json = base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok();
+    let pairs = json.and_then(|json| serde_json::from_slice::<BTreeMap<String, String>>(&json).ok());
+    Ok(pairs.ok_or_else(|| Fault::InvalidArgument(CONTEXT_MALFORMED.to_owned()))?.into_iter().collect())
+}
+
+/// As the header has it.
+pub(super) fn context_text(context: &[(String, String)]) -> String {
+    let pairs: BTreeMap<&str, &str> = context.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    base64_simd::STANDARD.encode_to_string(serde_json::to_vec(&pairs).expect("text has a JSON form"))
+}

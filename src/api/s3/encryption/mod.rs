@@ -1,0 +1,45 @@
+//! Server-side encryption, as S3 has it: what requests ask for, what they have to bring, what answers show, and what
+//! buckets do for requests that ask for nothing. The bytes themselves are sealed and opened below, by what comes of
+//! this:
+//!
+//! ```text
+//! write: asked(headers, default) ─► prepare(asked, keys, place) ─► Sealing (for the metadata), DataKey (for the bytes)
+//! read:  check_read(headers), key_of_read(headers, sealing) ─► open(sealing, keys, place, key) ─► DataKey
+//! part:  key_of_part(headers, the upload's sealing) ─► open(..)
+//! copy:  key_of_source(..) ─► open(..) of the source; asked(..) ─► prepare(..), or seal_key(..) where bytes are shared
+//! ```
+//!
+//! S3 takes clients' keys over TLS only. Here they are taken over plain HTTP as well: TLS may end before this process,
+//! and the public suites of tests do without.
+
+mod asked;
+mod bucket_default;
+mod customer;
+mod keys;
+mod kms;
+mod requests;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+use asked::KmsAsked;
+pub use asked::{EncryptionAsked, asked};
+#[cfg(test)]
+use bucket_default::{DefaultAlgorithm, DefaultEncryption};
+pub use bucket_default::{delete, get, of_bucket, put};
+#[cfg(test)]
+use customer::{CustomerHeaders, customer_key};
+pub use keys::{Keys, open, prepare, seal_key, with_own_keys};
+pub use kms::KmsNames;
+pub use requests::{check_read, key_of_completion, key_of_part, key_of_read, key_of_source};
+pub use shown::{Shown, add_customer_headers, shown};
+
+use super::errors::Fault;
+use std::fmt::Display;
+
+/// Nothing of the store's inside is told to clients; the log has it.
+fn internal(why: &dyn Display) -> Fault {
+    tracing::error!(%why, "a request for encryption failed inside the store");
+    Fault::Internal("We encountered an internal error. Please try again.".to_owned())
+}

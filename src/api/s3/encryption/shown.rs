@@ -1,0 +1,65 @@
+//! What answers say of how an object is encrypted.
+
+use super::asked::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
+use super::customer::CUSTOMER_ALGORITHM;
+use super::kms::context_text;
+use crate::actors::sealing::{CustomerKey, Layout, Sealing, SealingMode};
+use http::{HeaderMap, HeaderValue};
+use s3s::dto::ServerSideEncryption;
+use s3s::header::{X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM, X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY_MD5};
+
+/// The fields of answers, by the names that they have there. PutObject, CopyObject and CreateMultipartUpload show all
+/// of them; GET, HEAD, UploadPart and UploadPartCopy all but the context; CompleteMultipartUpload the first, the key's
+/// id and `bucket_key_enabled`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    pub server_side_encryption: Option<ServerSideEncryption>,
+    pub ssekms_key_id: Option<String>,
+    pub ssekms_encryption_context: Option<String>,
+    /// Said only where it is so.
+    pub bucket_key_enabled: Option<bool>,
+    pub sse_customer_algorithm: Option<String>,
+    /// As the request said it, so that a client sees which key was used.
+    pub sse_customer_key_md5: Option<String>,
+}
+
+/// Nothing for an object that is not encrypted. `customer` is the key that the request brought.
+pub fn shown(sealing: Option<&Sealing>, customer: Option<&CustomerKey>) -> Shown {
+    let Some(sealing) = sealing else { return Shown::default() };
+    match &sealing.mode {
+        SealingMode::SseS3 => {
+            Shown { server_side_encryption: Some(ServerSideEncryption::from_static(SSE_S3)), ..Shown::default() }
+        }
+        SealingMode::SseKms { shown, context, bucket_key, key_id: _ } => {
+            let method = match sealing.layout() {
+                Layout::Single => SSE_KMS,
+                Layout::Dual => SSE_KMS_DUAL,
+            };
+            Shown {
+                server_side_encryption: Some(ServerSideEncryption::from_static(method)),
+                ssekms_key_id: Some(shown.clone()),
+                ssekms_encryption_context: (!context.is_empty()).then(|| context_text(context)),
+                bucket_key_enabled: bucket_key.then_some(true),
+                ..Shown::default()
+            }
+        }
+        SealingMode::SseC { .. } => Shown {
+            sse_customer_algorithm: Some(CUSTOMER_ALGORITHM.to_owned()),
+            sse_customer_key_md5: customer.map(|key| base64_simd::STANDARD.encode_to_string(key.md5())),
+            ..Shown::default()
+        },
+    }
+}
+
+/// For CompleteMultipartUpload, whose answer has no fields for a client's key.
+pub fn add_customer_headers(shown: &Shown, headers: &mut HeaderMap) {
+    let fields = [
+        (X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM, &shown.sse_customer_algorithm),
+        (X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY_MD5, &shown.sse_customer_key_md5),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! What requests ask for and bring, judged as S3 judges it.
+
+use super::kms::{Resolved, context_text, parse_context, resolve};
+use super::{
+    CustomerHeaders, DefaultAlgorithm, DefaultEncryption, EncryptionAsked, Keys, KmsAsked, KmsNames, Shown,
+    add_customer_headers, asked, check_read, customer_key, key_of_completion, key_of_part, key_of_read, key_of_source,
+    open, prepare, seal_key, shown,
+};
+use crate::actors::meta::KvError;
+use crate::actors::sealing::{
+    CustomerKey, KMS_DEFAULT_KEY, KeyDocuments, KeyPath, KeyStore, NamedKey, Place, RootKeys, SSE_S3_KEY, Sealing,
+    Secret, alias_document,
+};
+use crate::ambient::{Ambient, Entropy};
+use crate::api::s3::errors::Fault;
+use crate::types::{BucketId, UnixMs};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use s3s::S3Error;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const SSE: &str = "x-amz-server-side-encryption";
+const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+const CONTEXT: &str = "x-amz-server-side-encryption-context";
+const BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
+const ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
+const KEY: &str = "x-amz-server-side-encryption-customer-key";
+const KEY_MD5: &str = "x-amz-server-side-encryption-customer-key-md5";
+
+/// Two keys of clients and their MD5s.
+const A: (&str, &str) = ("pO3upElrwuEXSoFwCfnZPdSsmt/xWeFa0N9KgDijwVs=", "DWygnHRtgiJ77HCm+1rvHw==");
+const B: (&str, &str) = ("6b+WOZ1T3cqZMxgThRcXAQBrS5mXKdDUphvpxptl9/4=", "arxBvwY2V4SiOne6yppVPQ==");
+
+const PLACE: Place<'static> = Place { bucket: BucketId(1), key: "k" };
+const NAMES: KmsNames<'static> = KmsNames { region: "us-east-1", account: "000000000000" };
+
+fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    let value = |text: &str| HeaderValue::from_str(text).expect("a header's value");
+    pairs.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
+}
+
+fn customer_headers(key: (&str, &str)) -> HeaderMap {
+    headers(&[(ALGORITHM, "AES256"), (KEY, key.0), (KEY_MD5, key.1)])
+}
+
+fn customer(key: (&str, &str)) -> CustomerKey {
+    customer_key(&customer_headers(key), CustomerHeaders::Object).expect("it is whole").expect("it is there")
+}
+
+fn words<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
+    match result.expect_err("it is refused") {
+        Fault::InvalidArgument(why) => format!("InvalidArgument {why}"),
+        Fault::InvalidRequest(why) => format!("InvalidRequest {why}"),
+        Fault::KmsNotFound(why) => format!("NotFound {why}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn code_and_words(error: &S3Error) -> String {
+    format!("{} {}", error.code().as_str(), error.message().unwrap_or_default())
+}
+
+#[derive(Default)]
+struct Documents(BTreeMap<String, Bytes>);
+
+impl KeyDocuments for Documents {
+    fn key_document(&self, path: &str) -> Result<Option<Bytes>, KvError> {
+        Ok(self.0.get(path).cloned())
+    }
+}
+
+fn entropy() -> Arc<dyn Entropy> {
+    Ambient::system().entropy
+}
+
+fn roots() -> RootKeys {
+    RootKeys::parse(&[7; 32]).expect("32 bytes")
+}
+
+fn documents() -> Documents {
+    let mut documents = Documents::default();
+    for (id, enabled) in [(SSE_S3_KEY, true), (KMS_DEFAULT_KEY, true), ("payroll", true), ("retired", false)] {
+        let key =
+            NamedKey::create(id, "", UnixMs(1), &roots(), entropy().as_ref()).expect("a name").with_enabled(enabled);
+        documents.0.insert(KeyPath::Key(id).to_string(), key.encode());
+    }
+    documents.0.insert(KeyPath::Alias("team/pay").to_string(), alias_document("payroll"));
+    documents
+}
+
+fn with_keys<T>(act: impl FnOnce(Keys<'_>) -> T) -> T {
+    let (roots, documents) = (roots(), documents());
+    act(Keys { store: KeyStore { roots: &roots, documents: &documents }, names: NAMES })
+}
+
+fn sealed(asked: &EncryptionAsked) -> Sealing {
+    with_keys(|keys| prepare(asked, keys, PLACE, entropy().as_ref())).expect("keys are there").0
+}
+
+fn kms(key: Option<&str>) -> EncryptionAsked {
+    EncryptionAsked::SseKms(KmsAsked { key: key.map(str::to_owned), ..KmsAsked::default() })
+}
+
+#[test]
+fn each_method_is_asked_for_by_its_headers() {
+    let asks = |pairs: &[(&'static str, &str)]| asked(&headers(pairs), None).expect("it is allowed");
+    assert_eq!(asks(&[]), None);
+    assert_eq!(asks(&[(SSE, "AES256")]), Some(EncryptionAsked::SseS3));
+    assert_eq!(asks(&[(SSE, "AES256"), (BUCKET_KEY, "true")]), Some(EncryptionAsked::SseS3));
+    assert_eq!(asks(&[(SSE, "aws:kms")]), Some(kms(None)));
+    assert_eq!(asks(&[(SSE, "aws:kms"), (KEY_ID, "payroll")]), Some(kms(Some("payroll"))));
+    let dual = KmsAsked { dual_layer: true, ..KmsAsked::default() };
+    assert_eq!(asks(&[(SSE, "aws:kms:dsse"), (BUCKET_KEY, "true")]), Some(EncryptionAsked::SseKms(dual)));
+    let context = [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())];
+    let full = KmsAsked { context: context.to_vec(), bucket_key: true, ..KmsAsked::default() };
+    let encoded = base64_simd::STANDARD.encode_to_string(br#"{"b":"2","a":"1"}"#);
+    assert_eq!(
+        asks(&[(SSE, "aws:kms"), (CONTEXT, &encoded), (BUCKET_KEY, "True")]),
+        Some(EncryptionAsked::SseKms(full))
+    );
+    assert_eq!(asked(&customer_headers(A), None), Ok(Some(EncryptionAsked::SseC(customer(A)))));
+}
+
+#[test]
+fn methods_that_contradict_each_other_are_refused() {
+    let refused = |pairs: &[(&'static str, &str)]| words(asked(&headers(pairs), None));
+    let unknown = "InvalidArgument The encryption method specified is not supported";
+    for method in ["aes:kms", "", "aes256", "AES512", "aws:fsx"] {
+        assert_eq!(refused(&[(SSE, method)]), unknown, "{method}");
+    }
+    let needs_kms = "InvalidArgument Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms";
+    assert_eq!(refused(&[(KEY_ID, "payroll")]), needs_kms);
+    assert_eq!(refused(&[(SSE, "AES256"), (KEY_ID, "payroll")]), needs_kms);
+    assert_eq!(refused(&[(SSE, "AES256"), (CONTEXT, "e30=")]), needs_kms);
+    let incompatible = "InvalidArgument Server Side Encryption with Customer provided key is incompatible with the encryption method specified";
+    for method in ["AES256", "aws:kms", "nonsense"] {
+        // Found before the algorithm is looked at.
+        assert_eq!(refused(&[(SSE, method), (ALGORITHM, "AES128"), (KEY, A.0), (KEY_MD5, A.1)]), incompatible);
+    }
+    for context in ["e", "W10=", "eyJhIjoxfQ==", "////"] {
+        assert!(refused(&[(SSE, "aws:kms"), (CONTEXT, context)]).contains("shall be Base64-encoded UTF-8 string"));
+    }
+    assert!(refused(&[(SSE, "aws:kms"), (BUCKET_KEY, "maybe")]).contains("either true or false"));
+}
+
+#[test]
+fn a_bucket_speaks_for_requests_that_say_nothing() {
+    let default = |algorithm| DefaultEncryption { algorithm, key: Some("payroll".to_owned()), bucket_key: true };
+    let by =
+        |algorithm, pairs: &[(&'static str, &str)]| asked(&headers(pairs), Some(&default(algorithm))).expect("allowed");
+    assert_eq!(asked(&HeaderMap::new(), None), Ok(None));
+    assert_eq!(by(DefaultAlgorithm::SseS3, &[]), Some(EncryptionAsked::SseS3));
+    let payroll = KmsAsked { key: Some("payroll".to_owned()), bucket_key: true, ..KmsAsked::default() };
+    let is = |kms: &KmsAsked| Some(EncryptionAsked::SseKms(kms.clone()));
+    assert_eq!(by(DefaultAlgorithm::SseKms, &[]), is(&payroll));
+    assert_eq!(
+        by(DefaultAlgorithm::SseKms, &[(BUCKET_KEY, "false")]),
+        is(&KmsAsked { bucket_key: false, ..payroll.clone() })
+    );
+    let dual = KmsAsked { dual_layer: true, bucket_key: false, ..payroll.clone() };
+    assert_eq!(by(DefaultAlgorithm::SseKmsDual, &[]), is(&dual));
+    // What is asked for wins; a key that is not named is the store's default one, not the bucket's.
+    assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "AES256")]), Some(EncryptionAsked::SseS3));
+    assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "aws:kms")]), is(&KmsAsked { key: None, ..payroll }));
+    let key = asked(&customer_headers(A), Some(&default(DefaultAlgorithm::SseKms)));
+    assert_eq!(key, Ok(Some(EncryptionAsked::SseC(customer(A)))));
+    assert!(asked(&headers(&[(KEY_ID, "payroll")]), Some(&default(DefaultAlgorithm::SseKms))).is_err());
+}
+
+#[test]
+fn a_clients_key_is_named_by_three_headers_and_faults_have_an_order() {
+    let judged = |pairs: &[(&'static str, &str)]| words(customer_key(&headers(pairs), CustomerHeaders::Object));
+    let with = |text: &str| {
+        format!(
+            "InvalidArgument Requests specifying Server Side Encryption with Customer provided keys must provide {text}"
+        )
+    };
+    let no_algorithm = with("a valid encryption algorithm.");
+    assert_eq!(judged(&[(KEY, A.0)]), no_algorithm);
+    assert_eq!(judged(&[(KEY_MD5, A.1)]), no_algorithm);
+    assert_eq!(judged(&[(KEY_MD5, "")]), no_algorithm);
+    assert_eq!(judged(&[(KEY, A.0), (KEY_MD5, A.1)]), no_algorithm);
+    assert_eq!(judged(&[(ALGORITHM, "AES256")]), with("an appropriate secret key."));
+    assert_eq!(judged(&[(ALGORITHM, ""), (KEY_MD5, A.1)]), with("an appropriate secret key."));
+    assert_eq!(judged(&[(ALGORITHM, "AES256"), (KEY, A.0)]), with("the client calculated MD5 of the secret key."));
+
+    let all = |algorithm: &str, key: &str, md5: &str| judged(&[(ALGORITHM, algorithm), (KEY, key), (KEY_MD5, md5)]);
+    let wrong_length = "InvalidArgument The secret key was invalid for the specified algorithm.";
+    let wrong_md5 = "InvalidArgument The calculated MD5 hash of the key did not match the hash that was provided.";
+    for algorithm in ["AES128", "aes256", ""] {
+        assert_eq!(all(algorithm, A.0, A.1), "InvalidEncryptionAlgorithm", "{algorithm}");
+        assert_eq!(all(algorithm, A.0, B.1), "InvalidEncryptionAlgorithm", "{algorithm}");
+        assert_eq!(all(algorithm, "", ""), wrong_length, "{algorithm}");
+    }
+    for md5 in [B.1, "AAAAAAAAAAAAAAAAAAAAAA==", "", "no base64!", "AAAA"] {
+        assert_eq!(all("AES256", A.0, md5), wrong_md5, "{md5}");
+    }
+    assert_eq!(all("AES256", "MTIzNDU2Nzg5MA==", A.1), wrong_md5);
+    assert_eq!(all("AES256", "MTIzNDU2Nzg5MA==", "6Afx/PgtEy+bsBjKZzihnw=="), wrong_length);
+    assert_eq!(all("AES256", "####", A.1), wrong_length);
+}
+
+#[test]
+fn base64_may_have_spaces_and_no_padding() {
+    for key in [A.0, "pO3upElrwuEXSoFwCfnZPdSsmt/xWeFa0N9KgDijwVs", " pO3upElrwuEX SoFwCfnZPdSsmt/xWeFa0N9KgDijwVs="] {
+        let whole = headers(&[(ALGORITHM, "AES256"), (KEY, key), (KEY_MD5, A.1)]);
+        assert_eq!(customer_key(&whole, CustomerHeaders::Object), Ok(Some(customer(A))), "{key}");
+    }
+    let mut latin = customer_headers(A);
+    latin.insert(KEY, HeaderValue::from_bytes(b"\xe9\xf1").expect("a header's value"));
+    assert!(customer_key(&latin, CustomerHeaders::Object).is_err());
+}
+
+#[test]
+fn a_copys_source_has_headers_of_its_own() {
+    let source = headers(&[
+        ("x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"),
+        ("x-amz-copy-source-server-side-encryption-customer-key", A.0),
+        ("x-amz-copy-source-server-side-encryption-customer-key-md5", A.1),
+    ]);
+    assert_eq!(customer_key(&source, CustomerHeaders::Object), Ok(None));
+    assert_eq!(customer_key(&source, CustomerHeaders::CopySource), Ok(Some(customer(A))));
+    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    assert_eq!(key_of_source(&source, Some(&clients)), Ok(Some(customer(A))));
+    assert!(key_of_source(&HeaderMap::new(), Some(&clients)).is_err());
+    assert!(key_of_source(&source, None).is_err());
+}
+
+#[test]
+fn a_read_brings_the_clients_key_where_it_is_needed_and_only_there() {
+    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    let own = sealed(&EncryptionAsked::SseS3);
+    let brought = customer_headers(A);
+    assert_eq!(key_of_read(&brought, Some(&clients)), Ok(Some(customer(A))));
+    assert_eq!(key_of_read(&HeaderMap::new(), Some(&own)), Ok(None));
+    assert_eq!(key_of_read(&HeaderMap::new(), None), Ok(None));
+    let needed = "InvalidRequest The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.";
+    assert_eq!(words(key_of_read(&HeaderMap::new(), Some(&clients))), needed);
+    let not_applicable = "InvalidRequest The encryption parameters are not applicable to this object.";
+    assert_eq!(words(key_of_read(&brought, Some(&own))), not_applicable);
+    assert_eq!(words(key_of_read(&brought, None)), not_applicable);
+}
+
+#[test]
+fn a_read_cannot_choose_a_method() {
+    assert_eq!(check_read(&customer_headers(A)), Ok(()));
+    for name in [SSE, KEY_ID, CONTEXT] {
+        let refused = words(check_read(&headers(&[(name, "AES256")])));
+        assert_eq!(refused, format!("InvalidArgument {name} header is not supported for this operation."));
+    }
+}
+
+#[test]
+fn a_part_brings_the_key_that_its_upload_was_begun_with() {
+    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    let own = sealed(&EncryptionAsked::SseS3);
+    assert_eq!(key_of_part(&customer_headers(A), Some(&clients)), Ok(Some(customer(A))));
+    assert_eq!(key_of_part(&HeaderMap::new(), Some(&own)), Ok(None));
+    assert_eq!(key_of_part(&headers(&[(SSE, "aws:kms"), (KEY_ID, "absent")]), Some(&own)), Ok(None));
+    let missing = "InvalidRequest The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.";
+    assert_eq!(words(key_of_part(&HeaderMap::new(), Some(&clients))), missing);
+    assert_eq!(words(key_of_part(&customer_headers(A), Some(&own))), missing);
+    assert_eq!(words(key_of_part(&customer_headers(A), None)), missing);
+    let differs = "InvalidRequest The provided encryption parameters did not match the ones used originally.";
+    assert_eq!(words(key_of_part(&customer_headers(B), Some(&clients))), differs);
+    assert!(key_of_part(&customer_headers((A.0, B.1)), Some(&clients)).is_err());
+}
+
+#[test]
+fn a_completion_needs_the_key_for_checksums_only() {
+    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    assert_eq!(key_of_completion(&HeaderMap::new(), Some(&clients), false), Ok(None));
+    assert!(words(key_of_completion(&HeaderMap::new(), Some(&clients), true)).starts_with("InvalidArgument"));
+    assert_eq!(key_of_completion(&customer_headers(A), Some(&clients), true), Ok(Some(customer(A))));
+    assert!(words(key_of_completion(&customer_headers(B), Some(&clients), false)).starts_with("InvalidRequest"));
+    assert!(words(key_of_completion(&customer_headers(A), None, false)).starts_with("InvalidRequest"));
+    assert_eq!(key_of_completion(&HeaderMap::new(), None, true), Ok(None));
+}
+
+#[test]
+fn a_key_is_found_by_its_id_its_arn_and_its_alias() {
+    let arn = "arn:aws:kms:us-east-1:123456789012:key/payroll";
+    let own_arn = NAMES.arn("payroll");
+    let default_arn = NAMES.arn(KMS_DEFAULT_KEY);
+    with_keys(|keys| {
+        for (reference, id, shown) in [
+            (None, KMS_DEFAULT_KEY, default_arn.as_str()),
+            (Some("alias/aws/s3"), KMS_DEFAULT_KEY, default_arn.as_str()),
+            (Some("payroll"), "payroll", "payroll"),
+            (Some(arn), "payroll", arn),
+            (Some("alias/team/pay"), "payroll", own_arn.as_str()),
+            (Some("arn:aws:kms:us-east-1:000000000000:alias/team/pay"), "payroll", own_arn.as_str()),
+        ] {
+            let resolved = resolve(reference, &keys.store, NAMES).expect("it is found");
+            assert_eq!(resolved, Resolved { key_id: id.to_owned(), shown: shown.to_owned() }, "{reference:?}");
+        }
+    });
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_answered_as_kms_does() {
+    let refused = |reference: &str| {
+        let prepared = with_keys(|keys| prepare(&kms(Some(reference)), keys, PLACE, entropy().as_ref()));
+        code_and_words(&prepared.expect_err("it is refused"))
+    };
+    let id = "01234567-89ab-cdef-0123-456789abcdef";
+    let absent = format!("KMS.NotFoundException Key 'arn:aws:kms:us-east-1:000000000000:key/{id}' does not exist");
+    assert_eq!(refused("fake-key-id"), "KMS.NotFoundException Invalid keyId 'fake-key-id'");
+    assert_eq!(refused("aws/s3"), "KMS.NotFoundException Invalid keyId 'aws/s3'");
+    assert_eq!(refused(id), absent);
+    assert_eq!(refused(&format!("arn:aws:kms:us-east-1:1:key/{id}")), absent);
+    assert_eq!(refused("arn:aws:kms:us-west-2:1:key/payroll"), "KMS.NotFoundException Invalid arn us-west-2");
+    for arn in ["arn:", "arn:aws:s3:::bucket", "arn:aws:kms:us-east-1:1:payroll"] {
+        assert_eq!(refused(arn), "KMS.NotFoundException Invalid arn", "{arn}");
+    }
+    assert!(
+        refused("alias/nobody")
+            .starts_with("KMS.NotFoundException Alias arn:aws:kms:us-east-1:000000000000:alias/nobody")
+    );
+    assert_eq!(refused("retired"), "KMS.DisabledException arn:aws:kms:us-east-1:000000000000:key/retired is disabled.");
+}
+
+#[test]
+fn what_was_prepared_opens() {
+    with_keys(|keys| {
+        let entropy = entropy();
+        let clients = EncryptionAsked::SseC(customer(A));
+        for (asked, key) in
+            [(EncryptionAsked::SseS3, None), (kms(Some("alias/team/pay")), None), (clients, Some(customer(A)))]
+        {
+            let (sealing, data_key) = prepare(&asked, keys, PLACE, entropy.as_ref()).expect("keys are there");
+            assert_eq!(open(&sealing, keys, PLACE, key.as_ref()).expect("it opens"), data_key);
+            let copy = Place { key: "copy", ..PLACE };
+            let shared = seal_key(&data_key, &EncryptionAsked::SseS3, keys, copy, entropy.as_ref());
+            let shared = shared.expect("keys are there").expect("of as many layers");
+            assert_eq!(open(&shared, keys, copy, None).expect("it opens"), data_key);
+        }
+        let dual = EncryptionAsked::SseKms(KmsAsked { dual_layer: true, ..KmsAsked::default() });
+        let (_, data_key) = prepare(&EncryptionAsked::SseS3, keys, PLACE, entropy.as_ref()).expect("keys are there");
+        assert_eq!(seal_key(&data_key, &dual, keys, PLACE, entropy.as_ref()).ok(), Some(None));
+    });
+}
+
+#[test]
+fn another_clients_key_is_not_the_right_one() {
+    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    let opened = with_keys(|keys| open(&clients, keys, PLACE, Some(&customer(B))));
+    let expected = S3Error::from(Fault::CustomerKeyDiffers);
+    assert_eq!(code_and_words(&opened.expect_err("it is refused")), code_and_words(&expected));
+}
+
+#[test]
+fn answers_show_the_method_and_never_a_key() {
+    assert_eq!(shown(None, None), Shown::default());
+    let own = shown(Some(&sealed(&EncryptionAsked::SseS3)), None);
+    assert_eq!(own, Shown { server_side_encryption: Some("AES256".to_owned().into()), ..Shown::default() });
+
+    let context = vec![("a".to_owned(), "1".to_owned())];
+    let asked =
+        KmsAsked { key: Some("payroll".to_owned()), context: context.clone(), bucket_key: true, dual_layer: false };
+    let named = shown(Some(&sealed(&EncryptionAsked::SseKms(asked.clone()))), None);
+    assert_eq!(named.server_side_encryption, Some("aws:kms".to_owned().into()));
+    assert_eq!((named.ssekms_key_id.as_deref(), named.bucket_key_enabled), (Some("payroll"), Some(true)));
+    let text = named.ssekms_encryption_context.expect("there is a context");
+    assert_eq!(parse_context(&text).expect("it reads back"), context);
+    assert_eq!(text, context_text(&context));
+    let twice = KmsAsked { dual_layer: true, bucket_key: false, context: Vec::new(), ..asked };
+    let twice = shown(Some(&sealed(&EncryptionAsked::SseKms(twice))), None);
+    assert_eq!(twice.server_side_encryption, Some("aws:kms:dsse".to_owned().into()));
+    assert_eq!((twice.bucket_key_enabled, twice.ssekms_encryption_context), (None, None));
+
+    let clients = shown(Some(&sealed(&EncryptionAsked::SseC(customer(A)))), Some(&customer(A)));
+    assert_eq!(
+        (clients.sse_customer_algorithm.as_deref(), clients.sse_customer_key_md5.as_deref()),
+        (Some("AES256"), Some(A.1))
+    );
+    assert_eq!(clients.server_side_encryption, None);
+    let mut answer = HeaderMap::new();
+    add_customer_headers(&clients, &mut answer);
+    assert_eq!(answer, headers(&[(ALGORITHM, "AES256"), (KEY_MD5, A.1)]));
+}
+
+#[test]
+fn a_clients_key_is_shown_by_no_debug() {
+    let secret = Secret::of(&[0xab; 32]).expect("32 bytes");
+    let shown = format!("{:?}", EncryptionAsked::SseC(CustomerKey::new(secret)));
+    assert!(!shown.contains("171, 171"), "{shown}");
+}

@@ -1,0 +1,300 @@
+//! What requests ask to be granted, by headers or by XML, before anybody looks up whom they name (S3 API Reference,
+//! "PutBucketAcl" and "PutObjectAcl"; S3 User Guide, "Access control list (ACL) overview").
+
+use super::super::errors::{Fault, GrantFault};
+use crate::actors::meta::Permission;
+use crate::api::policy::{canned, is_full_control_of};
+use http::HeaderMap;
+use s3s::dto::{self, AccessControlPolicy, Type};
+use s3s::header::X_AMZ_ACL;
+
+/// S3's schema: grants of one list.
+const GRANTS_MAX: usize = 100;
+/// In the order in which their grants are listed.
+const GRANT_HEADERS: [(&str, Permission); 5] = [
+    ("x-amz-grant-read", Permission::Read),
+    ("x-amz-grant-write", Permission::Write),
+    ("x-amz-grant-read-acp", Permission::ReadAcp),
+    ("x-amz-grant-write-acp", Permission::WriteAcp),
+    ("x-amz-grant-full-control", Permission::FullControl),
+];
+
+/// Whom a grant is for, as a request names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// By its canonical id.
+    Account(String),
+    Email(String),
+    /// By its URI.
+    Group(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedGrant {
+    pub to: Named,
+    pub permission: Permission,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskedAcl {
+    /// By the name of a canned list, which may be none.
+    Canned(String),
+    Grants(Vec<AskedGrant>),
+    /// By XML, which also names an owner; that cannot be changed.
+    Policy {
+        owner: String,
+        grants: Vec<AskedGrant>,
+    },
+}
+
+impl AskedAcl {
+    /// `None` where the headers ask for nothing.
+    pub fn of_headers(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
+        let canned = headers.get(X_AMZ_ACL);
+        let grants = has_grants(headers);
+        match canned {
+            None if !grants => Ok(None),
+            None => granted_by_headers(headers).map(|grants| Some(Self::Grants(grants))),
+            Some(_) if grants => {
+                let why = "Specifying both Canned ACLs and Header Grants is not allowed";
+                Err(Fault::InvalidRequest(why.to_owned()))
+            }
+            Some(name) => Ok(Some(Self::Canned(String::from_utf8_lossy(name.as_bytes()).into_owned()))),
+        }
+    }
+
+    /// Of a request that is about nothing else.
+    pub fn of_request(headers: &HeaderMap, body: Option<AccessControlPolicy>) -> Result<Self, Fault> {
+        let in_headers = headers.contains_key(X_AMZ_ACL) || has_grants(headers);
+        match body {
+            Some(_) if in_headers => Err(GrantFault::UnexpectedContent.into()),
+            Some(body) => Self::of_body(body),
+            None => Self::of_headers(headers)?.ok_or(GrantFault::MissingList.into()),
+        }
+    }
+
+    fn of_body(body: AccessControlPolicy) -> Result<Self, Fault> {
+        let owner = given(body.owner.and_then(|owner| owner.id))?;
+        let grants = body.grants.ok_or(GrantFault::MalformedList)?;
+        let grants = grants.into_iter().map(of_xml).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::Policy { owner, grants: not_too_many(grants)? })
+    }
+
+    /// Whether it says no more than that this owner, who is the bucket's, has full control: what holds anyway where
+    /// lists are disabled.
+    pub fn is_of_owner_alone(&self, owner: &str) -> bool {
+        let own = AskedGrant { to: Named::Account(owner.to_owned()), permission: Permission::FullControl };
+        match self {
+            Self::Canned(name) => canned(name, owner, owner).is_some_and(|acl| is_full_control_of(&acl, owner)),
+            Self::Grants(grants) | Self::Policy { grants, .. } => {
+                !grants.is_empty() && grants.iter().all(|grant| *grant == own)
+            }
+        }
+    }
+}
+
+fn has_grants(headers: &HeaderMap) -> bool {
+    GRANT_HEADERS.iter().any(|(name, _)| headers.contains_key(*name))
+}
+
+fn granted_by_headers(headers: &HeaderMap) -> Result<Vec<AskedGrant>, Fault> {
+    let mut grants = Vec::new();
+    for (name, permission) in GRANT_HEADERS {
+        for value in headers.get_all(name) {
+            let text = value.to_str().map_err(|_| unrecognized())?;
+            for grantee in text.split(',') {
+                grants.push(AskedGrant { to: named(grantee)?, permission });
+            }
+        }
+    }
+    not_too_many(grants)
+}
+
+fn not_too_many(grants: Vec<AskedGrant>) -> Result<Vec<AskedGrant>, Fault> {
+    if grants.len() > GRANTS_MAX { Err(GrantFault::MalformedList.into()) } else { Ok(grants) }
+}
+
+fn unrecognized() -> Fault {
+    Fault::InvalidArgument("Argument format not recognized".to_owned())
+}
+
+/// `id=…`, `uri=…` or `emailAddress=…`, its value in quotes or not.
+fn named(text: &str) -> Result<Named, Fault> {
+    let (kind, value) = text.split_once('=').ok_or_else(unrecognized)?;
+    let value = value.trim();
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value).trim().to_owned();
+    if value.is_empty() {
+        return Err(unrecognized());
+    }
+    match kind.trim().to_ascii_lowercase().as_str() {
+        "id" => Ok(Named::Account(value)),
+        "emailaddress" => Ok(Named::Email(value)),
+        "uri" => Ok(Named::Group(value)),
+        _ => Err(unrecognized()),
+    }
+}
+
+fn of_xml(grant: dto::Grant) -> Result<AskedGrant, Fault> {
+    let malformed = || Fault::from(GrantFault::MalformedList);
+    let permission = grant.permission.as_ref().and_then(|permission| permission_named(permission.as_str()));
+    let grantee = grant.grantee.ok_or_else(malformed)?;
+    let to = match grantee.type_.as_str() {
+        Type::CANONICAL_USER => Named::Account(given(grantee.id)?),
+        Type::AMAZON_CUSTOMER_BY_EMAIL => Named::Email(given(grantee.email_address)?),
+        Type::GROUP => Named::Group(given(grantee.uri)?),
+        _ => return Err(malformed()),
+    };
+    Ok(AskedGrant { to, permission: permission.ok_or_else(malformed)? })
+}
+
+/// An element's text, which must be there.
+fn given(text: Option<String>) -> Result<String, Fault> {
+    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    text.ok_or(GrantFault::MalformedList.into())
+}
+
+pub fn permission_name(permission: Permission) -> &'static str {
+    match permission {
+        Permission::FullControl => dto::Permission::FULL_CONTROL,
+        Permission::Read => dto::Permission::READ,
+        Permission::Write => dto::Permission::WRITE,
+        Permission::ReadAcp => dto::Permission::READ_ACP,
+        Permission::WriteAcp => dto::Permission::WRITE_ACP,
+    }
+}
+
+fn permission_named(name: &str) -> Option<Permission> {
+    let mut all = GRANT_HEADERS.iter().map(|(_, permission)| *permission);
+    all.find(|permission| permission_name(*permission) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AskedAcl, AskedGrant, GRANTS_MAX, Named};
+    use crate::actors::meta::Permission;
+    use crate::api::s3::errors::{Fault, GrantFault};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use s3s::dto::{self, AccessControlPolicy, Grantee, Owner, Type};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn grant(to: Named, permission: Permission) -> AskedGrant {
+        AskedGrant { to, permission }
+    }
+
+    fn account(id: &str) -> Named {
+        Named::Account(id.to_owned())
+    }
+
+    fn xml(kind: &'static str, text: &str, permission: &'static str) -> dto::Grant {
+        let text = Some(text.to_owned());
+        let grantee = Grantee {
+            display_name: Some("whoever".to_owned()),
+            email_address: text.clone(),
+            id: text.clone(),
+            type_: Type::from_static(kind),
+            uri: text,
+        };
+        dto::Grant { grantee: Some(grantee), permission: Some(dto::Permission::from_static(permission)) }
+    }
+
+    fn policy(owner: Option<&str>, grants: Option<Vec<dto::Grant>>) -> AccessControlPolicy {
+        let owner = owner.map(|id| Owner { display_name: None, id: Some(id.to_owned()) });
+        AccessControlPolicy { grants, owner }
+    }
+
+    #[test]
+    fn headers_grant_to_lists_of_ids_addresses_and_groups() {
+        let asked = AskedAcl::of_headers(&headers(&[
+            ("x-amz-grant-full-control", "id=o"),
+            ("x-amz-grant-read", r#"id="a", emailAddress=b@c ,URI="http://g""#),
+            ("x-amz-grant-write-acp", "emailaddress=\"d@e\""),
+        ]));
+        assert_eq!(
+            asked,
+            Ok(Some(AskedAcl::Grants(vec![
+                grant(account("a"), Permission::Read),
+                grant(Named::Email("b@c".to_owned()), Permission::Read),
+                grant(Named::Group("http://g".to_owned()), Permission::Read),
+                grant(Named::Email("d@e".to_owned()), Permission::WriteAcp),
+                grant(account("o"), Permission::FullControl),
+            ])))
+        );
+        assert_eq!(AskedAcl::of_headers(&HeaderMap::new()), Ok(None));
+        for text in ["", "nonsense", "name=x", "id=", "id=\"\"", "id=a,"] {
+            let malformed = AskedAcl::of_headers(&headers(&[("x-amz-grant-read", text)]));
+            assert!(matches!(malformed, Err(Fault::InvalidArgument(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_given_in_one_way_only() {
+        let canned = ("x-amz-acl", "private");
+        let granted = ("x-amz-grant-read", "id=a");
+        let body = || Some(policy(Some("o"), Some(vec![])));
+        let both = AskedAcl::of_request(&headers(&[canned, granted]), None);
+        assert!(matches!(both, Err(Fault::InvalidRequest(_))));
+        for header in [canned, granted, ("x-amz-grant-read", "nonsense")] {
+            let both = AskedAcl::of_request(&headers(&[header]), body());
+            assert_eq!(both, Err(GrantFault::UnexpectedContent.into()));
+        }
+        assert_eq!(AskedAcl::of_request(&HeaderMap::new(), None), Err(GrantFault::MissingList.into()));
+        let asked = AskedAcl::of_request(&headers(&[canned]), None);
+        assert_eq!(asked, Ok(AskedAcl::Canned("private".to_owned())));
+        let asked = AskedAcl::of_request(&HeaderMap::new(), body());
+        assert_eq!(asked, Ok(AskedAcl::Policy { owner: "o".to_owned(), grants: vec![] }));
+    }
+
+    #[test]
+    fn xml_names_an_owner_and_grants_of_known_kinds() {
+        let read = |policy| AskedAcl::of_request(&HeaderMap::new(), Some(policy));
+        let whole = read(policy(
+            Some("o"),
+            Some(vec![
+                xml(Type::CANONICAL_USER, "a", "FULL_CONTROL"),
+                xml(Type::AMAZON_CUSTOMER_BY_EMAIL, "b@c", "READ_ACP"),
+                xml(Type::GROUP, "http://g", "WRITE"),
+            ]),
+        ));
+        let grants = vec![
+            grant(account("a"), Permission::FullControl),
+            grant(Named::Email("b@c".to_owned()), Permission::ReadAcp),
+            grant(Named::Group("http://g".to_owned()), Permission::Write),
+        ];
+        assert_eq!(whole, Ok(AskedAcl::Policy { owner: "o".to_owned(), grants }));
+        let good = || xml(Type::CANONICAL_USER, "a", "READ");
+        for malformed in [
+            policy(None, Some(vec![good()])),
+            policy(Some(""), Some(vec![good()])),
+            policy(Some("o"), None),
+            policy(Some("o"), Some(vec![xml("Robot", "a", "READ")])),
+            policy(Some("o"), Some(vec![xml(Type::CANONICAL_USER, " ", "READ")])),
+            policy(Some("o"), Some(vec![xml(Type::CANONICAL_USER, "a", "DELETE")])),
+            policy(Some("o"), Some(vec![dto::Grant { permission: None, ..good() }])),
+            policy(Some("o"), Some(vec![dto::Grant { grantee: None, ..good() }])),
+            policy(Some("o"), Some(vec![good(); GRANTS_MAX + 1])),
+        ] {
+            assert_eq!(read(malformed.clone()), Err(GrantFault::MalformedList.into()), "{malformed:?}");
+        }
+        assert!(read(policy(Some("o"), Some(vec![good(); GRANTS_MAX]))).is_ok());
+    }
+
+    #[test]
+    fn what_holds_where_lists_are_disabled_is_that_the_owner_has_full_control() {
+        let canned = |name: &str| AskedAcl::Canned(name.to_owned()).is_of_owner_alone("o");
+        assert!(canned("private") && canned("bucket-owner-full-control"));
+        assert!(!canned("public-read") && !canned("log-delivery-write") && !canned("nonsense"));
+        let own = grant(account("o"), Permission::FullControl);
+        let other = grant(account("a"), Permission::FullControl);
+        assert!(AskedAcl::Grants(vec![own.clone()]).is_of_owner_alone("o"));
+        assert!(!AskedAcl::Grants(vec![own.clone(), other]).is_of_owner_alone("o"));
+        assert!(!AskedAcl::Policy { owner: "o".to_owned(), grants: vec![] }.is_of_owner_alone("o"));
+        let read = AskedGrant { permission: Permission::Read, ..own };
+        assert!(!AskedAcl::Grants(vec![read]).is_of_owner_alone("o"));
+    }
+}

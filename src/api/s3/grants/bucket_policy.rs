@@ -1,0 +1,198 @@
+//! GetBucketPolicy, PutBucketPolicy, DeleteBucketPolicy, GetBucketPolicyStatus.
+
+use super::super::Store;
+use super::super::caller::Caller;
+use super::super::errors::{Fault, GrantFault};
+use super::owners::owner_of;
+use super::record::{BucketAccess, access_of, change};
+use super::resolve::{is_account, lookup_failed};
+use crate::actors::meta::BucketRow;
+use crate::api::identity::{Directory, is_known_principal, names};
+use crate::api::policy::{Ownership, Policy, PolicyError, PolicyKind, PrincipalPattern, is_public};
+use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderValue};
+use s3s::dto::{
+    DeleteBucketPolicyInput, DeleteBucketPolicyOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
+    GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, PolicyStatus, PutBucketPolicyInput, PutBucketPolicyOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+/// S3 leaves a bucket's policy to the account that owns the bucket, even where the policy itself lets others at it.
+fn check_of_owner(store: &Store, bucket: &BucketRow, extensions: &Extensions) -> Result<(), Fault> {
+    let of_owner = Caller::of(extensions).account.is_some_and(|account| account == owner_of(store, bucket));
+    if of_owner { Ok(()) } else { Err(Fault::MethodNotAllowed) }
+}
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetBucketPolicyInput>,
+) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    check_of_owner(store, &bucket, &request.extensions)?;
+    let absent = Fault::NoConfiguration("NoSuchBucketPolicy", "The bucket policy does not exist");
+    let policy = access_of(&view, &bucket)?.policy.ok_or(absent)?;
+    let mut response = S3Response::new(GetBucketPolicyOutput { policy: Some(policy) });
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutBucketPolicyInput>,
+) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+    let input = request.input;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    check_of_owner(store, &bucket, &request.extensions)?;
+    let policy = parse(&input.bucket, &input.policy)?;
+    check_principals(&Directory::new(&view, &store.directory_root), &policy)?;
+    let binds_root = input.confirm_remove_self_bucket_access.unwrap_or(false);
+    change(store, &bucket, |access| with_policy(access, &policy, binds_root)).await?;
+    Ok(S3Response::new(PutBucketPolicyOutput::default()))
+}
+
+/// Not an error where there is none.
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeleteBucketPolicyInput>,
+) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    check_of_owner(store, &bucket, &request.extensions)?;
+    change(store, &bucket, |access| Ok(BucketAccess { policy: None, policy_binds_root: false, ..access })).await?;
+    Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
+}
+
+pub async fn status(
+    store: &Store,
+    request: S3Request<GetBucketPolicyStatusInput>,
+) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
+    let name = request.input.bucket;
+    let (bucket, view) = store.bucket(&name).await?;
+    let is_public = Some(is_open(&name, &access_of(&view, &bucket)?));
+    Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status: Some(PolicyStatus { is_public }) }))
+}
+
+fn parse(bucket: &str, text: &str) -> Result<Policy, Fault> {
+    let malformed = |error: PolicyError| GrantFault::MalformedPolicy(error.to_string());
+    Ok(Policy::parse(PolicyKind::Bucket(bucket), text).map_err(malformed)?)
+}
+
+fn with_policy(access: BucketAccess, policy: &Policy, binds_root: bool) -> Result<BucketAccess, Fault> {
+    if access.block().block_public_policy && policy.is_public() {
+        let why = "Public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.";
+        return Err(Fault::AccessDenied(why));
+    }
+    Ok(BucketAccess { policy: Some(policy.text().to_owned()), policy_binds_root: binds_root, ..access })
+}
+
+/// What a policy names must be there, lest it is for whoever gets that name later.
+fn check_principals(directory: &Directory<'_>, policy: &Policy) -> S3Result<()> {
+    for principal in policy.principals() {
+        let known = match principal {
+            PrincipalPattern::Everybody | PrincipalPattern::Service(_) | PrincipalPattern::Federated(_) => true,
+            // No account here can ever be called so; suites use such names.
+            PrincipalPattern::Account(id) if !names::is_account_id(id) => true,
+            PrincipalPattern::Account(name) | PrincipalPattern::Arn(name) => {
+                is_known_principal(directory, name).map_err(lookup_failed)?
+            }
+            PrincipalPattern::Canonical(id) => is_account(directory, id)?,
+        };
+        if !known {
+            return Err(Fault::from(GrantFault::MalformedPolicy("Invalid principal in policy".to_owned())).into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the public can do anything in the bucket, by its policy or by its list.
+fn is_open(bucket: &str, access: &BucketAccess) -> bool {
+    let block = access.block();
+    // A policy that cannot be read lets nobody in.
+    let is_public_text = |text: &String| parse(bucket, text).is_ok_and(|policy| policy.is_public());
+    let by_policy = access.policy.as_ref().is_some_and(is_public_text);
+    let lists_count = access.ownership() != Ownership::BucketOwnerEnforced && !block.ignore_public_acls;
+    (by_policy && !block.restrict_public_buckets) || (lists_count && access.acl.as_ref().is_some_and(is_public))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_principals, is_open, parse, with_policy};
+    use crate::api::identity::Directory;
+    use crate::api::policy::{Ownership, PublicAccessBlock, canned};
+    use crate::api::s3::errors::{Fault, GrantFault};
+    use crate::api::s3::grants::BucketAccess;
+    use crate::api::s3::grants::resolve::tests::{OnlyRoot, root};
+
+    fn text(principal: &str) -> String {
+        format!(
+            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": {principal},
+            "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}}]}}"#
+        )
+    }
+
+    fn with_text(principal: &str) -> BucketAccess {
+        BucketAccess { policy: Some(text(principal)), ..BucketAccess::default() }
+    }
+
+    const OWN: &str = r#"{"AWS": "000000000000"}"#;
+
+    #[test]
+    fn a_policy_is_told_what_is_wrong_with_it_in_s3s_words() {
+        let words = |text: &str| match parse("b", text) {
+            Err(Fault::Grant(GrantFault::MalformedPolicy(words))) => words,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(words("nonsense"), "Policies must be valid JSON and the first byte must be '{'");
+        assert_eq!(words(&text(r#"{"AWS": "nonsense"}"#)), "Invalid principal in policy");
+    }
+
+    #[test]
+    fn principals_of_a_policy_must_be_there() {
+        let root = root();
+        let directory = Directory::new(&OnlyRoot, &root);
+        let check = |principal: &str| check_principals(&directory, &parse("b", &text(principal)).expect("a policy"));
+        for principal in [
+            r#""*""#,
+            OWN,
+            r#"{"AWS": "arn:aws:iam::000000000000:root"}"#,
+            r#"{"AWS": "arn:aws:iam::elsewhere:root"}"#,
+            r#"{"CanonicalUser": "root-id"}"#,
+            r#"{"Service": "logging.s3.amazonaws.com"}"#,
+        ] {
+            assert!(check(principal).is_ok(), "{principal}");
+        }
+        for principal in [
+            r#"{"AWS": "111122223333"}"#,
+            r#"{"AWS": "arn:aws:iam::000000000000:user/nobody"}"#,
+            r#"{"CanonicalUser": "nobody"}"#,
+        ] {
+            let error = check(principal).expect_err(principal);
+            assert_eq!(error.code().as_str(), "MalformedPolicy", "{principal}");
+        }
+    }
+
+    #[test]
+    fn a_public_policy_is_refused_where_such_are_blocked() {
+        let block = Some(PublicAccessBlock { block_public_policy: true, ..PublicAccessBlock::default() });
+        let blocked = || BucketAccess { block, ..BucketAccess::default() };
+        let public = parse("b", &text(r#""*""#)).expect("a policy");
+        assert!(matches!(with_policy(blocked(), &public, false), Err(Fault::AccessDenied(_))));
+        let own = parse("b", &text(OWN)).expect("a policy");
+        let set = with_policy(blocked(), &own, true).expect("it is not public");
+        assert_eq!((set.policy, set.policy_binds_root), (Some(text(OWN)), true));
+        assert!(with_policy(BucketAccess::default(), &public, false).is_ok());
+    }
+
+    #[test]
+    fn a_bucket_is_public_by_what_counts_of_its_policy_and_its_list() {
+        assert!(!is_open("b", &BucketAccess::default()));
+        assert!(is_open("b", &with_text(r#""*""#)) && !is_open("b", &with_text(OWN)));
+        let restricted = Some(PublicAccessBlock { restrict_public_buckets: true, ..PublicAccessBlock::default() });
+        assert!(!is_open("b", &BucketAccess { block: restricted, ..with_text(r#""*""#) }));
+        let listed = || BucketAccess { acl: canned("authenticated-read", "o", "o"), ..BucketAccess::default() };
+        assert!(is_open("b", &listed()) && is_open("b", &BucketAccess { block: restricted, ..listed() }));
+        let ignored = Some(PublicAccessBlock { ignore_public_acls: true, ..PublicAccessBlock::default() });
+        assert!(!is_open("b", &BucketAccess { block: ignored, ..listed() }));
+        let enforced = Some(Ownership::BucketOwnerEnforced);
+        assert!(!is_open("b", &BucketAccess { ownership: enforced, ..listed() }));
+    }
+}

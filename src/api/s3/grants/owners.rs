@@ -1,0 +1,74 @@
+//! Owners, as answers show them.
+
+use super::super::{ACCOUNT, Store};
+use super::record::BucketAccess;
+use super::resolve::lookup_failed;
+use crate::actors::meta::{BucketRow, MetaView};
+use crate::api::identity::Directory;
+use crate::api::policy::Ownership;
+use s3s::S3Result;
+use s3s::dto::{Initiator, Owner};
+use std::collections::BTreeMap;
+
+/// The canonical id of the account that a bucket belongs to.
+pub fn owner_of(store: &Store, bucket: &BucketRow) -> String {
+    canonical_id(store, &bucket.bucket.owner)
+}
+
+/// What was written before there were accounts says only that it is the store's own.
+fn canonical_id(store: &Store, said: &str) -> String {
+    if said == ACCOUNT { store.owner_id.clone() } else { said.to_owned() }
+}
+
+/// The canonical id of who owns an object version, a delete marker or an upload, by what its traits say.
+pub fn object_owner(store: &Store, said: &str, bucket_owner: &str, ownership: Ownership) -> String {
+    if said.is_empty() || ownership == Ownership::BucketOwnerEnforced {
+        bucket_owner.to_owned()
+    } else {
+        canonical_id(store, said)
+    }
+}
+
+/// The owners that one answer shows; each account is looked up once.
+pub struct Owners<'a> {
+    store: &'a Store,
+    view: &'a MetaView,
+    bucket_owner: String,
+    ownership: Ownership,
+    names: BTreeMap<String, Option<String>>,
+}
+
+impl<'a> Owners<'a> {
+    pub fn of(store: &'a Store, view: &'a MetaView, bucket: &BucketRow, access: &BucketAccess) -> Self {
+        let bucket_owner = owner_of(store, bucket);
+        Self { store, view, bucket_owner, ownership: access.ownership(), names: BTreeMap::new() }
+    }
+
+    /// Of an object version, a delete marker or an upload whose traits say this of its owner.
+    pub fn of_object(&mut self, said: &str) -> S3Result<Owner> {
+        let id = object_owner(self.store, said, &self.bucket_owner, self.ownership);
+        self.owner(&id)
+    }
+
+    /// Of an upload that says this of who began it, whoever will own what it makes.
+    pub fn initiator(&mut self, said: &str) -> S3Result<Initiator> {
+        let id = object_owner(self.store, said, &self.bucket_owner, Ownership::ObjectWriter);
+        Ok(Initiator { display_name: self.name(&id)?, id: Some(id) })
+    }
+
+    pub fn owner(&mut self, id: &str) -> S3Result<Owner> {
+        Ok(Owner { display_name: self.name(id)?, id: Some(id.to_owned()) })
+    }
+
+    /// `None` for an account that is not there: nobody in particular, or one that is gone.
+    pub fn name(&mut self, id: &str) -> S3Result<Option<String>> {
+        if let Some(known) = self.names.get(id) {
+            return Ok(known.clone());
+        }
+        let directory = Directory::new(self.view, &self.store.directory_root);
+        let found = directory.account_by_canonical_id(id).map_err(lookup_failed)?;
+        let name = found.map(|account| account.name);
+        self.names.insert(id.to_owned(), name.clone());
+        Ok(name)
+    }
+}

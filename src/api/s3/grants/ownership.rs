@@ -1,0 +1,122 @@
+//! GetBucketOwnershipControls, PutBucketOwnershipControls, DeleteBucketOwnershipControls.
+
+use super::super::Store;
+use super::super::errors::{Fault, GrantFault};
+use super::owners::owner_of;
+use super::record::{BucketAccess, access_of, change};
+use crate::actors::meta::{Acl, Grantee};
+use crate::api::policy::Ownership;
+use s3s::dto::{
+    DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput, GetBucketOwnershipControlsInput,
+    GetBucketOwnershipControlsOutput, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
+    PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+fn name_of(ownership: Ownership) -> &'static str {
+    match ownership {
+        Ownership::BucketOwnerEnforced => ObjectOwnership::BUCKET_OWNER_ENFORCED,
+        Ownership::BucketOwnerPreferred => ObjectOwnership::BUCKET_OWNER_PREFERRED,
+        Ownership::ObjectWriter => ObjectOwnership::OBJECT_WRITER,
+    }
+}
+
+pub fn ownership_named(name: &str) -> Option<Ownership> {
+    let all = [Ownership::BucketOwnerEnforced, Ownership::BucketOwnerPreferred, Ownership::ObjectWriter];
+    all.into_iter().find(|ownership| name_of(*ownership) == name)
+}
+
+/// One rule, as the schema has it.
+fn parse(controls: &OwnershipControls) -> Result<Ownership, Fault> {
+    let [rule] = controls.rules.as_slice() else { return Err(Fault::MalformedXml) };
+    ownership_named(rule.object_ownership.as_str()).ok_or(Fault::MalformedXml)
+}
+
+/// A list that lets others in would silently close.
+fn with_ownership(access: BucketAccess, ownership: Ownership, owner: &str) -> Result<BucketAccess, Fault> {
+    let lets_others_in = access.acl.as_ref().is_some_and(|acl| grants_others(acl, owner));
+    if ownership == Ownership::BucketOwnerEnforced && lets_others_in {
+        return Err(GrantFault::ListLetsOthersIn.into());
+    }
+    Ok(BucketAccess { ownership: Some(ownership), ..access })
+}
+
+fn grants_others(acl: &Acl, owner: &str) -> bool {
+    acl.grants.iter().any(|grant| !matches!(&grant.grantee, Grantee::Account(id) if id == owner))
+}
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetBucketOwnershipControlsInput>,
+) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let (code, why) = ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found");
+    let ownership = access_of(&view, &bucket)?.ownership.ok_or(Fault::NoConfiguration(code, why))?;
+    let rule = OwnershipControlsRule { object_ownership: ObjectOwnership::from_static(name_of(ownership)) };
+    let ownership_controls = Some(OwnershipControls { rules: vec![rule] });
+    Ok(S3Response::new(GetBucketOwnershipControlsOutput { ownership_controls }))
+}
+
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutBucketOwnershipControlsInput>,
+) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
+    let input = request.input;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let ownership = parse(&input.ownership_controls)?;
+    let owner = owner_of(store, &bucket);
+    change(store, &bucket, |access| with_ownership(access, ownership, &owner)).await?;
+    Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
+}
+
+/// Then who writes an object owns it.
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeleteBucketOwnershipControlsInput>,
+) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    change(store, &bucket, |access| Ok(BucketAccess { ownership: None, ..access })).await?;
+    Ok(S3Response::new(DeleteBucketOwnershipControlsOutput::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{name_of, ownership_named, parse, with_ownership};
+    use crate::api::policy::{Ownership, canned};
+    use crate::api::s3::errors::{Fault, GrantFault};
+    use crate::api::s3::grants::BucketAccess;
+    use s3s::dto::{ObjectOwnership, OwnershipControls, OwnershipControlsRule};
+
+    const ALL: [Ownership; 3] =
+        [Ownership::BucketOwnerEnforced, Ownership::BucketOwnerPreferred, Ownership::ObjectWriter];
+
+    #[test]
+    fn controls_are_one_rule_of_a_known_name() {
+        let controls = |names: &[&'static str]| {
+            let rule =
+                |name: &&'static str| OwnershipControlsRule { object_ownership: ObjectOwnership::from_static(name) };
+            parse(&OwnershipControls { rules: names.iter().map(rule).collect() })
+        };
+        for ownership in ALL {
+            assert_eq!(controls(&[name_of(ownership)]), Ok(ownership));
+        }
+        for wrong in [&[][..], &["Everybody"], &[""], &["ObjectWriter", "ObjectWriter"]] {
+            assert_eq!(controls(wrong), Err(Fault::MalformedXml));
+        }
+        assert_eq!(ownership_named("objectwriter"), None);
+    }
+
+    #[test]
+    fn a_bucket_that_lets_others_in_cannot_have_its_owner_enforced() {
+        let shared = |name| BucketAccess { acl: canned(name, "o", "o"), ..BucketAccess::default() };
+        for name in ["public-read", "log-delivery-write"] {
+            let refused = with_ownership(shared(name), Ownership::BucketOwnerEnforced, "o");
+            assert_eq!(refused, Err(GrantFault::ListLetsOthersIn.into()));
+            assert!(with_ownership(shared(name), Ownership::BucketOwnerPreferred, "o").is_ok());
+        }
+        for ownership in ALL {
+            let set = with_ownership(shared("private"), ownership, "o").expect("it lets nobody in");
+            assert_eq!(set.ownership, Some(ownership));
+        }
+    }
+}

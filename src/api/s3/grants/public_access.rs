@@ -1,0 +1,83 @@
+//! GetPublicAccessBlock, PutPublicAccessBlock, DeletePublicAccessBlock.
+
+use super::super::Store;
+use super::super::errors::Fault;
+use super::record::{BucketAccess, access_of, change};
+use crate::api::policy::PublicAccessBlock;
+use s3s::dto::{
+    DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput,
+    PublicAccessBlockConfiguration, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+/// What is not said is not blocked.
+fn parse(configuration: &PublicAccessBlockConfiguration) -> PublicAccessBlock {
+    PublicAccessBlock {
+        block_public_acls: configuration.block_public_acls.unwrap_or(false),
+        ignore_public_acls: configuration.ignore_public_acls.unwrap_or(false),
+        block_public_policy: configuration.block_public_policy.unwrap_or(false),
+        restrict_public_buckets: configuration.restrict_public_buckets.unwrap_or(false),
+    }
+}
+
+fn shown(block: PublicAccessBlock) -> PublicAccessBlockConfiguration {
+    PublicAccessBlockConfiguration {
+        block_public_acls: Some(block.block_public_acls),
+        block_public_policy: Some(block.block_public_policy),
+        ignore_public_acls: Some(block.ignore_public_acls),
+        restrict_public_buckets: Some(block.restrict_public_buckets),
+    }
+}
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetPublicAccessBlockInput>,
+) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let code = "NoSuchPublicAccessBlockConfiguration";
+    let absent = Fault::NoConfiguration(code, "The public access block configuration was not found");
+    let block = access_of(&view, &bucket)?.block.ok_or(absent)?;
+    let public_access_block_configuration = Some(shown(block));
+    Ok(S3Response::new(GetPublicAccessBlockOutput { public_access_block_configuration }))
+}
+
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutPublicAccessBlockInput>,
+) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+    let input = request.input;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let block = parse(&input.public_access_block_configuration);
+    change(store, &bucket, |access| Ok(BucketAccess { block: Some(block), ..access })).await?;
+    Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
+}
+
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeletePublicAccessBlockInput>,
+) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    change(store, &bucket, |access| Ok(BucketAccess { block: None, ..access })).await?;
+    Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse, shown};
+    use crate::api::policy::PublicAccessBlock;
+    use s3s::dto::PublicAccessBlockConfiguration;
+
+    #[test]
+    fn each_setting_comes_back_and_what_is_not_said_is_off() {
+        for bits in 0..16u8 {
+            let block = PublicAccessBlock {
+                block_public_acls: bits & 1 != 0,
+                ignore_public_acls: bits & 2 != 0,
+                block_public_policy: bits & 4 != 0,
+                restrict_public_buckets: bits & 8 != 0,
+            };
+            assert_eq!(parse(&shown(block)), block);
+        }
+        assert_eq!(parse(&PublicAccessBlockConfiguration::default()), PublicAccessBlock::default());
+    }
+}

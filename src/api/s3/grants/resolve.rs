@@ -1,0 +1,199 @@
+//! From what a request asks to be granted to the list that is kept: accounts by their canonical ids, and groups.
+
+use super::super::errors::{Fault, GrantFault};
+use super::asked::{AskedAcl, Named};
+use crate::actors::gateway::StoreError;
+use crate::actors::meta::{Acl, Grant, Grantee};
+use crate::api::identity::{Directory, IdentityError};
+use crate::api::policy::{AclOf, canned};
+use s3s::{S3Error, S3Result};
+
+const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
+const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
+const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
+/// The canned list that is a bucket's only.
+const LOG_DELIVERY_WRITE: &str = "log-delivery-write";
+/// Longer than any id or address of an account.
+const NAME_BYTES_MAX: usize = 256;
+
+/// What a list is of, and whose that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    pub of: AclOf,
+    pub owner: &'a str,
+    pub bucket_owner: &'a str,
+}
+
+/// The URI that stands for a group; `None` for an account.
+pub fn group_uri(grantee: &Grantee) -> Option<&'static str> {
+    match grantee {
+        Grantee::AllUsers => Some(ALL_USERS),
+        Grantee::AuthenticatedUsers => Some(AUTHENTICATED_USERS),
+        Grantee::LogDelivery => Some(LOG_DELIVERY),
+        Grantee::Account(_) => None,
+    }
+}
+
+pub fn resolve(directory: &Directory<'_>, asked: AskedAcl, listed: Listed<'_>) -> S3Result<Acl> {
+    let grants = match asked {
+        AskedAcl::Canned(name) => return Ok(canned_list(&name, listed)?),
+        AskedAcl::Grants(grants) => grants,
+        AskedAcl::Policy { owner, grants } => {
+            check_owner(directory, &owner, listed)?;
+            grants
+        }
+    };
+    let resolved = grants
+        .into_iter()
+        .map(|grant| Ok(Grant { grantee: grantee(directory, grant.to, listed)?, permission: grant.permission }));
+    Ok(Acl { grants: resolved.collect::<S3Result<_>>()? })
+}
+
+fn canned_list(name: &str, listed: Listed<'_>) -> Result<Acl, Fault> {
+    let found = canned(name, listed.owner, listed.bucket_owner);
+    let found = found.filter(|_| listed.of == AclOf::Bucket || name != LOG_DELIVERY_WRITE);
+    found.ok_or_else(|| Fault::InvalidArgument(format!("There is no canned ACL {name} for this resource.")))
+}
+
+fn check_owner(directory: &Directory<'_>, named: &str, listed: Listed<'_>) -> S3Result<()> {
+    if named == listed.owner {
+        return Ok(());
+    }
+    let fault = match is_account(directory, named)? {
+        true => Fault::AccessDenied("The owner of a bucket or an object cannot be changed by its ACL."),
+        false => invalid_id(),
+    };
+    Err(fault.into())
+}
+
+fn invalid_id() -> Fault {
+    Fault::InvalidArgument("Invalid id".to_owned())
+}
+
+fn grantee(directory: &Directory<'_>, named: Named, listed: Listed<'_>) -> S3Result<Grantee> {
+    match named {
+        // Owners are known even where they are nobody in particular.
+        Named::Account(id) if id == listed.owner || id == listed.bucket_owner => Ok(Grantee::Account(id)),
+        Named::Account(id) if is_account(directory, &id)? => Ok(Grantee::Account(id)),
+        Named::Account(_) => Err(invalid_id().into()),
+        Named::Email(email) => {
+            let found = match can_name(&email) {
+                true => directory.account_by_email(&email).map_err(lookup_failed)?,
+                false => None,
+            };
+            let account = found.ok_or(Fault::Grant(GrantFault::UnknownEmail))?;
+            Ok(Grantee::Account(account.canonical_id))
+        }
+        Named::Group(uri) => {
+            let groups = [Grantee::AllUsers, Grantee::AuthenticatedUsers, Grantee::LogDelivery];
+            let known = groups.into_iter().find(|group| group_uri(group) == Some(uri.as_str()));
+            Ok(known.ok_or_else(|| Fault::InvalidArgument("Invalid group uri".to_owned()))?)
+        }
+    }
+}
+
+/// Whether there is an account of this canonical id.
+pub fn is_account(directory: &Directory<'_>, canonical_id: &str) -> S3Result<bool> {
+    if !can_name(canonical_id) {
+        return Ok(false);
+    }
+    Ok(directory.account_by_canonical_id(canonical_id).map_err(lookup_failed)?.is_some())
+}
+
+/// Whether an account can be called so; what comes from clients can be of any length.
+fn can_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The metadata cannot be read now, or not at all.
+pub fn lookup_failed(error: IdentityError) -> S3Error {
+    match error {
+        IdentityError::Unavailable(why) => StoreError::Unavailable { why }.into(),
+        other => StoreError::Internal { why: other.to_string() }.into(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{ALL_USERS, Listed, resolve};
+    use crate::actors::meta::{Acl, DocumentKey, DocumentRow, Grant, Grantee, IdentityKind, KvError, Permission};
+    use crate::api::identity::{Directory, Documents, DocumentsPage, RootIdentity};
+    use crate::api::policy::AclOf;
+    use crate::api::s3::grants::asked::{AskedAcl, AskedGrant, Named};
+
+    /// A directory that knows the store's own account, and nobody else.
+    pub struct OnlyRoot;
+
+    impl Documents for OnlyRoot {
+        fn document(&self, _: &DocumentKey) -> Result<Option<DocumentRow>, KvError> {
+            Ok(None)
+        }
+
+        fn identity_documents(
+            &self,
+            _: IdentityKind,
+            _: &str,
+            _: Option<&str>,
+            _: usize,
+        ) -> Result<DocumentsPage, KvError> {
+            Ok((Vec::new(), false))
+        }
+    }
+
+    pub fn root() -> RootIdentity {
+        let (access_key, secret_key) = ("key".to_owned(), "secret".to_owned());
+        RootIdentity { access_key, secret_key, canonical_id: "root-id".to_owned() }
+    }
+
+    fn told(asked: AskedAcl, of: AclOf) -> Result<Acl, String> {
+        let root = root();
+        let listed = Listed { of, owner: "writer", bucket_owner: "owner" };
+        resolve(&Directory::new(&OnlyRoot, &root), asked, listed).map_err(|error| error.code().as_str().to_owned())
+    }
+
+    fn one(to: Named) -> AskedAcl {
+        AskedAcl::Grants(vec![AskedGrant { to, permission: Permission::Read }])
+    }
+
+    fn read(grantee: Grantee) -> Result<Acl, String> {
+        Ok(Acl { grants: vec![Grant { grantee, permission: Permission::Read }] })
+    }
+
+    #[test]
+    fn grants_are_kept_to_accounts_that_there_are_and_to_groups() {
+        for id in ["root-id", "owner", "writer"] {
+            let granted = told(one(Named::Account(id.to_owned())), AclOf::Object);
+            assert_eq!(granted, read(Grantee::Account(id.to_owned())));
+        }
+        assert_eq!(told(one(Named::Group(ALL_USERS.to_owned())), AclOf::Object), read(Grantee::AllUsers));
+        let long = "a".repeat(100_000);
+        for (named, code) in [
+            (Named::Account("nobody".to_owned()), "InvalidArgument"),
+            (Named::Account(long.clone()), "InvalidArgument"),
+            (Named::Email("nobody@nowhere".to_owned()), "UnresolvableGrantByEmailAddress"),
+            (Named::Email(long), "UnresolvableGrantByEmailAddress"),
+            (Named::Group("http://nobody".to_owned()), "InvalidArgument"),
+        ] {
+            assert_eq!(told(one(named), AclOf::Object), Err(code.to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_owner_is_named_and_not_changed() {
+        let policy = |owner: &str| AskedAcl::Policy { owner: owner.to_owned(), grants: vec![] };
+        assert_eq!(told(policy("writer"), AclOf::Object), Ok(Acl { grants: vec![] }));
+        assert_eq!(told(policy("root-id"), AclOf::Object), Err("AccessDenied".to_owned()));
+        assert_eq!(told(policy("nobody"), AclOf::Object), Err("InvalidArgument".to_owned()));
+    }
+
+    #[test]
+    fn canned_lists_are_known_by_kind() {
+        let canned = |name: &str, of| told(AskedAcl::Canned(name.to_owned()), of);
+        for of in [AclOf::Bucket, AclOf::Object] {
+            assert!(canned("public-read", of).is_ok() && canned("bucket-owner-read", of).is_ok());
+            assert_eq!(canned("public", of), Err("InvalidArgument".to_owned()));
+        }
+        assert!(canned("log-delivery-write", AclOf::Bucket).is_ok());
+        assert_eq!(canned("log-delivery-write", AclOf::Object), Err("InvalidArgument".to_owned()));
+    }
+}

@@ -1,0 +1,227 @@
+//! Which lists may stand where, and what writes and new buckets get of what they ask for (S3 User Guide, "Controlling
+//! ownership of objects and disabling ACLs for your bucket" and "Blocking public access to your Amazon S3 storage").
+
+use super::super::Store;
+use super::super::errors::{Fault, GrantFault};
+use super::asked::AskedAcl;
+use super::ownership::ownership_named;
+use super::record::BucketAccess;
+use super::resolve::{Listed, resolve};
+use crate::actors::meta::{Acl, MetaView};
+use crate::api::identity::Directory;
+use crate::api::policy::{AclOf, Ownership, is_full_control_of, is_public};
+use http::HeaderMap;
+use s3s::S3Result;
+use s3s::dto::ObjectOwnership;
+
+/// The canned list with which a writer leaves an object to the bucket's owner, where that is preferred.
+const LEFT_TO_BUCKET_OWNER: &str = "bucket-owner-full-control";
+
+/// The list that an object gets that is about to be written, and who owns it. `owner`: who writes it.
+pub fn acl_of_headers(
+    store: &Store,
+    headers: &HeaderMap,
+    owner: &str,
+    bucket_owner: &str,
+    access: &BucketAccess,
+    view: &MetaView,
+) -> S3Result<(Option<Acl>, String)> {
+    acl_of_write(&Directory::new(view, &store.directory_root), headers, owner, bucket_owner, access)
+}
+
+fn acl_of_write(
+    directory: &Directory<'_>,
+    headers: &HeaderMap,
+    writer: &str,
+    bucket_owner: &str,
+    access: &BucketAccess,
+) -> S3Result<(Option<Acl>, String)> {
+    let enforced = access.ownership() == Ownership::BucketOwnerEnforced;
+    let by_default = if enforced { bucket_owner } else { writer };
+    let Some(asked) = AskedAcl::of_headers(headers).transpose() else { return Ok((None, by_default.to_owned())) };
+    let asked = unless_disabled(asked, access.ownership(), bucket_owner)?;
+    let left = access.ownership() == Ownership::BucketOwnerPreferred
+        && asked == AskedAcl::Canned(LEFT_TO_BUCKET_OWNER.to_owned());
+    let owner = if left { bucket_owner } else { by_default };
+    let acl = resolve(directory, asked, Listed { of: AclOf::Object, owner, bucket_owner })?;
+    check_stands(&acl, access, owner)?;
+    Ok((kept(acl, owner), owner.to_owned()))
+}
+
+/// What a bucket that is about to be made is told of access to it. `ownership`: what the request asks for.
+pub fn of_new_bucket(
+    store: &Store,
+    headers: &HeaderMap,
+    ownership: Option<&ObjectOwnership>,
+    owner: &str,
+    view: &MetaView,
+) -> S3Result<BucketAccess> {
+    let directory = Directory::new(view, &store.directory_root);
+    new_bucket(&directory, headers, ownership, store.new_bucket_ownership, owner)
+}
+
+fn new_bucket(
+    directory: &Directory<'_>,
+    headers: &HeaderMap,
+    ownership: Option<&ObjectOwnership>,
+    by_default: Ownership,
+    owner: &str,
+) -> S3Result<BucketAccess> {
+    let unknown = |name: &str| Fault::InvalidArgument(format!("Invalid x-amz-object-ownership header: {name}"));
+    let ownership = match ownership.map(ObjectOwnership::as_str) {
+        Some(name) => Some(ownership_named(name).ok_or_else(|| unknown(name))?),
+        // What holds without ownership controls needs none.
+        None => Some(by_default).filter(|ownership| *ownership != Ownership::ObjectWriter),
+    };
+    let mut access = BucketAccess { ownership, ..BucketAccess::default() };
+    if let Some(asked) = AskedAcl::of_headers(headers)? {
+        let acl = resolve(directory, asked, Listed { of: AclOf::Bucket, owner, bucket_owner: owner })?;
+        if access.ownership() == Ownership::BucketOwnerEnforced && !is_full_control_of(&acl, owner) {
+            return Err(Fault::from(GrantFault::ListLetsOthersIn).into());
+        }
+        access.acl = kept(acl, owner);
+    }
+    Ok(access)
+}
+
+/// Where lists are disabled, only what holds anyway can be asked for, whatever else is wrong with the asking.
+pub fn unless_disabled(
+    asked: Result<AskedAcl, Fault>,
+    ownership: Ownership,
+    bucket_owner: &str,
+) -> Result<AskedAcl, Fault> {
+    let holds_anyway = asked.as_ref().is_ok_and(|asked| asked.is_of_owner_alone(bucket_owner));
+    if ownership == Ownership::BucketOwnerEnforced && !holds_anyway {
+        return Err(GrantFault::ListsDisabled.into());
+    }
+    asked
+}
+
+/// Whether a list may stand in a bucket of these settings.
+pub fn check_stands(acl: &Acl, access: &BucketAccess, owner: &str) -> Result<(), Fault> {
+    if access.ownership() == Ownership::BucketOwnerEnforced && !is_full_control_of(acl, owner) {
+        return Err(GrantFault::ListsDisabled.into());
+    }
+    if access.block().block_public_acls && is_public(acl) {
+        let why = "Public ACLs are prevented by the BlockPublicAcls setting in S3 Block Public Access.";
+        return Err(Fault::AccessDenied(why));
+    }
+    Ok(())
+}
+
+/// What says only that the owner has full control goes without saying.
+pub fn kept(acl: Acl, owner: &str) -> Option<Acl> {
+    let goes_without_saying = acl.grants.len() == 1 && is_full_control_of(&acl, owner);
+    (!goes_without_saying).then_some(acl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::resolve::tests::{OnlyRoot, root};
+    use super::{acl_of_write, check_stands, new_bucket};
+    use crate::actors::meta::{Acl, Grantee};
+    use crate::api::identity::Directory;
+    use crate::api::policy::{Ownership, PublicAccessBlock, canned};
+    use crate::api::s3::errors::{Fault, GrantFault};
+    use crate::api::s3::grants::BucketAccess;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use s3s::dto::ObjectOwnership;
+
+    fn headers(acl: Option<&'static str>) -> HeaderMap {
+        let acl = acl.map(|name| (HeaderName::from_static("x-amz-acl"), HeaderValue::from_static(name)));
+        acl.into_iter().collect()
+    }
+
+    fn owned(ownership: Ownership) -> BucketAccess {
+        BucketAccess { ownership: Some(ownership), ..BucketAccess::default() }
+    }
+
+    fn written(headers: &HeaderMap, access: &BucketAccess) -> Result<(Option<Acl>, String), String> {
+        let root = root();
+        let written = acl_of_write(&Directory::new(&OnlyRoot, &root), headers, "writer", "owner", access);
+        written.map_err(|error| error.code().as_str().to_owned())
+    }
+
+    fn created(
+        acl: Option<&'static str>,
+        asked: Option<&'static str>,
+        by_default: Ownership,
+    ) -> Result<BucketAccess, String> {
+        let root = root();
+        let asked = asked.map(ObjectOwnership::from_static);
+        let created = new_bucket(&Directory::new(&OnlyRoot, &root), &headers(acl), asked.as_ref(), by_default, "owner");
+        created.map_err(|error| error.code().as_str().to_owned())
+    }
+
+    #[test]
+    fn who_owns_what_is_written_is_the_buckets_setting() {
+        let owner = |acl, ownership| written(&headers(acl), &owned(ownership)).map(|(_, owner)| owner);
+        let full = Some("bucket-owner-full-control");
+        for acl in [None, full, Some("private")] {
+            assert_eq!(owner(acl, Ownership::ObjectWriter), Ok("writer".to_owned()));
+            assert_eq!(owner(acl, Ownership::BucketOwnerEnforced), Ok("owner".to_owned()));
+        }
+        assert_eq!(owner(full, Ownership::BucketOwnerPreferred), Ok("owner".to_owned()));
+        assert_eq!(owner(None, Ownership::BucketOwnerPreferred), Ok("writer".to_owned()));
+    }
+
+    #[test]
+    fn a_list_is_kept_where_it_says_more_than_that_the_owner_has_full_control() {
+        let kept = |acl, ownership| written(&headers(acl), &owned(ownership)).map(|(acl, _)| acl);
+        assert_eq!(kept(None, Ownership::ObjectWriter), Ok(None));
+        assert_eq!(kept(Some("private"), Ownership::ObjectWriter), Ok(None));
+        let full = canned("bucket-owner-full-control", "writer", "owner");
+        assert_eq!(kept(Some("bucket-owner-full-control"), Ownership::ObjectWriter), Ok(full));
+        assert_eq!(kept(Some("bucket-owner-full-control"), Ownership::BucketOwnerPreferred), Ok(None));
+        assert_eq!(kept(Some("public"), Ownership::ObjectWriter), Err("InvalidArgument".to_owned()));
+    }
+
+    #[test]
+    fn disabled_lists_are_refused_whatever_else_is_wrong_with_them() {
+        let enforced = owned(Ownership::BucketOwnerEnforced);
+        let refused = Err("AccessControlListNotSupported".to_owned());
+        for acl in ["public-read", "authenticated-read", "nonsense"] {
+            assert_eq!(written(&headers(Some(acl)), &enforced), refused);
+        }
+        let mut both = headers(Some("private"));
+        both.insert(HeaderName::from_static("x-amz-grant-read"), HeaderValue::from_static("id=root-id"));
+        assert_eq!(written(&both, &enforced), refused);
+        both.remove("x-amz-acl");
+        assert_eq!(written(&both, &enforced), refused);
+    }
+
+    #[test]
+    fn blocked_public_lists_are_refused_and_others_are_not() {
+        let block = Some(PublicAccessBlock { block_public_acls: true, ..PublicAccessBlock::default() });
+        let blocked = BucketAccess { block, ..BucketAccess::default() };
+        for acl in ["public-read", "public-read-write", "authenticated-read"] {
+            assert_eq!(written(&headers(Some(acl)), &blocked), Err("AccessDenied".to_owned()));
+        }
+        assert!(written(&headers(Some("bucket-owner-read")), &blocked).is_ok());
+        let open = canned("public-read", "owner", "owner").expect("a canned list");
+        assert!(matches!(check_stands(&open, &blocked, "owner"), Err(Fault::AccessDenied(_))));
+        let enforced = owned(Ownership::BucketOwnerEnforced);
+        assert_eq!(check_stands(&open, &enforced, "owner"), Err(GrantFault::ListsDisabled.into()));
+    }
+
+    #[test]
+    fn a_new_bucket_has_the_ownership_it_asks_for_or_the_stores_default() {
+        let writer = Ownership::ObjectWriter;
+        assert_eq!(created(None, None, writer), Ok(BucketAccess::default()));
+        let enforced = Ok(owned(Ownership::BucketOwnerEnforced));
+        assert_eq!(created(None, None, Ownership::BucketOwnerEnforced), enforced);
+        assert_eq!(created(Some("private"), Some("BucketOwnerEnforced"), writer), enforced);
+        assert_eq!(created(None, Some("ObjectWriter"), Ownership::BucketOwnerEnforced), Ok(owned(writer)));
+        assert_eq!(created(None, Some("Everybody"), writer), Err("InvalidArgument".to_owned()));
+    }
+
+    #[test]
+    fn a_new_bucket_is_shared_unless_its_owner_is_enforced() {
+        let writer = Ownership::ObjectWriter;
+        let shared = created(Some("public-read"), None, writer).expect("a bucket").acl.expect("a list");
+        assert!(shared.grants.iter().any(|grant| grant.grantee == Grantee::AllUsers));
+        let refused = created(Some("public-read"), Some("BucketOwnerEnforced"), writer);
+        assert_eq!(refused, Err("InvalidBucketAclWithObjectOwnership".to_owned()));
+        assert_eq!(created(Some("public"), None, writer), Err("InvalidArgument".to_owned()));
+    }
+}

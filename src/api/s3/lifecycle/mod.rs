@@ -1,0 +1,125 @@
+//! GetBucketLifecycleConfiguration, PutBucketLifecycleConfiguration, DeleteBucketLifecycle, and what answers about objects
+//! and uploads say of the rules.
+
+mod wire;
+
+use super::errors::Fault;
+use super::headers::{http_date, timestamp};
+use super::percent::encode;
+use super::{Store, documents};
+use crate::actors::lifecycle::rules::{
+    Expiry, ObjectFacts, Objection, RuleError, Rules, UploadFacts, object_expiry, upload_expiry,
+};
+use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView, ObjectVersion};
+use crate::types::{BucketId, UnixMs};
+use s3s::dto::{
+    DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput,
+    GetBucketLifecycleConfigurationOutput, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
+    Timestamp, TransitionDefaultMinimumObjectSize,
+};
+use s3s::{S3Request, S3Response, S3Result};
+use std::time::Duration;
+
+/// The last moment that a date in a header can name: the end of the year 9999.
+const DATE_MS_MAX: u64 = 253_402_300_799_000;
+
+/// Of a bucket that was never given any.
+const NONE: Fault =
+    Fault::NoConfiguration("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
+
+/// A bucket's rules, if it has any.
+pub fn rules_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<Rules>> {
+    documents::load(view, &document(bucket))
+}
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetBucketLifecycleConfigurationInput>,
+) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
+    let (row, view) = store.bucket(&request.input.bucket).await?;
+    let found = rules_of(&view, row.bucket.id)?.ok_or(NONE)?;
+    let minimum = TransitionDefaultMinimumObjectSize::from_static(found.transition_minimum.text());
+    Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
+        rules: Some(found.rules.into_iter().map(wire::to_dto).collect()),
+        transition_default_minimum_object_size: Some(minimum),
+    }))
+}
+
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutBucketLifecycleConfigurationInput>,
+) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
+    let input = request.input;
+    let (row, _) = store.bucket(&input.bucket).await?;
+    let given = input.lifecycle_configuration.ok_or(Fault::MalformedXml)?;
+    let fresh_id = || wire::rule_id(store.ambient.random_u128());
+    let rules = wire::from_dto(given, input.transition_default_minimum_object_size, fresh_id).map_err(fault_of)?;
+    documents::save(store, document(row.bucket.id), &rules).await?;
+    let minimum = TransitionDefaultMinimumObjectSize::from_static(rules.transition_minimum.text());
+    Ok(S3Response::new(PutBucketLifecycleConfigurationOutput { transition_default_minimum_object_size: Some(minimum) }))
+}
+
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeleteBucketLifecycleInput>,
+) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
+    let (row, _) = store.bucket(&request.input.bucket).await?;
+    documents::remove(store, document(row.bucket.id)).await?;
+    Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
+}
+
+/// `x-amz-expiration`, for answers about the current version of a key: S3 has none where a version is asked for by its
+/// id.
+pub fn expiration_of(
+    store: &Store,
+    view: &MetaView,
+    bucket: &BucketRow,
+    key: &str,
+    object: &ObjectVersion,
+) -> S3Result<Option<String>> {
+    let Some(rules) = rules_of(view, bucket.bucket.id)? else { return Ok(None) };
+    let (size_bytes, tags) = (object.manifest.size_bytes, object.traits.tags.as_slice());
+    let facts = ObjectFacts { key, size_bytes, tags, modified: object.manifest.modified };
+    Ok(expiration_header(&rules, &facts, store.lifecycle_day))
+}
+
+/// `x-amz-abort-date` and `x-amz-abort-rule-id`, for answers about an upload.
+pub fn abort_of(
+    store: &Store,
+    view: &MetaView,
+    bucket: &BucketRow,
+    key: &str,
+    initiated: UnixMs,
+) -> S3Result<Option<(Timestamp, String)>> {
+    let Some(rules) = rules_of(view, bucket.bucket.id)? else { return Ok(None) };
+    Ok(abort_headers(&rules, &UploadFacts { key, initiated }, store.lifecycle_day))
+}
+
+fn expiration_header(rules: &Rules, facts: &ObjectFacts<'_>, day: Duration) -> Option<String> {
+    let Expiry { at, rule_id } = object_expiry(rules, facts, day)?;
+    let date = http_date(UnixMs(at.0.min(DATE_MS_MAX)))?;
+    // What a path keeps, a value does not.
+    let rule_id = encode(rule_id).replace('/', "%2F");
+    Some(format!("expiry-date=\"{date}\", rule-id=\"{rule_id}\""))
+}
+
+fn abort_headers(rules: &Rules, facts: &UploadFacts<'_>, day: Duration) -> Option<(Timestamp, String)> {
+    let Expiry { at, rule_id } = upload_expiry(rules, facts, day)?;
+    Some((timestamp(UnixMs(at.0.min(DATE_MS_MAX))), encode(rule_id).replace('/', "%2F")))
+}
+
+fn document(bucket: BucketId) -> DocumentKey {
+    DocumentKey::Bucket(bucket, BucketDocument::Lifecycle, String::new())
+}
+
+fn fault_of(error: RuleError) -> Fault {
+    match error.objection() {
+        Objection::Schema => Fault::MalformedXml,
+        Objection::Argument => Fault::InvalidArgument(error.to_string()),
+        Objection::Request => Fault::InvalidRequest(error.to_string()),
+        Objection::StorageClass => Fault::InvalidStorageClass,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! Object lock: a bucket's configuration with its default retention, and the retention and legal hold of versions.
+
+use super::buckets::bucket_document;
+use super::caller::Caller;
+use super::documents;
+use super::errors::Fault;
+use super::headers::timestamp;
+use super::objects::version::pick;
+use super::{Store, unexpected};
+use crate::actors::meta::{
+    BucketDocument, BucketRow, Change, ChangeTraits, MetaView, Reply, Retention, RetentionMode, Traits, TraitsChange,
+    Versioning,
+};
+use crate::types::UnixMs;
+use http::HeaderMap;
+use s3s::dto::{
+    DefaultRetention, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
+    GetObjectLockConfigurationOutput, GetObjectRetentionInput, GetObjectRetentionOutput, ObjectLockConfiguration,
+    ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetention,
+    ObjectLockRetentionMode, ObjectLockRule, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
+    PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectRetentionInput,
+    PutObjectRetentionOutput, Timestamp, TimestampFormat,
+};
+use s3s::{S3Request, S3Response, S3Result};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// AWS: a century.
+const DAYS_MAX: i32 = 36_500;
+const YEARS_MAX: i32 = 100;
+
+/// What versions are retained with that do not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct DefaultRule {
+    compliance: bool,
+    days: Option<u32>,
+    years: Option<u32>,
+}
+
+impl DefaultRule {
+    fn parse(rule: &DefaultRetention) -> Result<Self, Fault> {
+        let mode = rule.mode.as_ref().ok_or(Fault::MalformedXml)?;
+        let compliance = mode_named(mode.as_str()).ok_or(Fault::MalformedXml)? == RetentionMode::Compliance;
+        let period = |value: Option<i32>, max: i32, what: &str| match value {
+            Some(value) if value <= 0 => Err(Fault::InvalidArgument(format!(
+                "Default retention period must be a positive integer value for '{what}'"
+            ))),
+            Some(value) if value > max => Err(Fault::InvalidArgument(format!(
+                "Default retention period too large for '{what}' value: the maximum is {max}"
+            ))),
+            value => Ok(value.and_then(|value| u32::try_from(value).ok())),
+        };
+        let days = period(rule.days, DAYS_MAX, "Days")?;
+        let years = period(rule.years, YEARS_MAX, "Years")?;
+        if days.is_some() == years.is_some() {
+            return Err(Fault::MalformedXml);
+        }
+        Ok(Self { compliance, days, years })
+    }
+
+    fn retention(self, now: UnixMs) -> Retention {
+        let days = u64::from(self.days.unwrap_or_default()) + 365 * u64::from(self.years.unwrap_or_default());
+        let mode = if self.compliance { RetentionMode::Compliance } else { RetentionMode::Governance };
+        Retention { mode, until: UnixMs(now.0.saturating_add(days * DAY_MS)) }
+    }
+
+    fn shown(self) -> ObjectLockRule {
+        let mode = if self.compliance { RetentionMode::Compliance } else { RetentionMode::Governance };
+        let number = |value: Option<u32>| value.and_then(|value| i32::try_from(value).ok());
+        ObjectLockRule {
+            default_retention: Some(DefaultRetention {
+                days: number(self.days),
+                mode: Some(ObjectLockRetentionMode::from_static(mode_name(mode))),
+                years: number(self.years),
+            }),
+        }
+    }
+}
+
+pub fn mode_name(mode: RetentionMode) -> &'static str {
+    match mode {
+        RetentionMode::Governance => ObjectLockMode::GOVERNANCE,
+        RetentionMode::Compliance => ObjectLockMode::COMPLIANCE,
+    }
+}
+
+fn mode_named(name: &str) -> Option<RetentionMode> {
+    [RetentionMode::Governance, RetentionMode::Compliance].into_iter().find(|mode| mode_name(*mode) == name)
+}
+
+fn hold_name(held: bool) -> &'static str {
+    if held { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF }
+}
+
+fn hold_named(name: &str) -> Option<bool> {
+    [true, false].into_iter().find(|held| hold_name(*held) == name)
+}
+
+/// What GET and HEAD show of a version's locks.
+pub struct ShownLocks {
+    pub mode: Option<ObjectLockMode>,
+    pub until: Option<Timestamp>,
+    pub legal_hold: Option<ObjectLockLegalHoldStatus>,
+}
+
+pub fn shown(bucket: &BucketRow, traits: &Traits) -> ShownLocks {
+    let held = traits.legal_hold.map(|held| ObjectLockLegalHoldStatus::from_static(hold_name(held)));
+    ShownLocks {
+        mode: traits.retention.map(|retention| ObjectLockMode::from_static(mode_name(retention.mode))),
+        until: traits.retention.map(|retention| timestamp(retention.until)),
+        legal_hold: held.filter(|_| bucket.settings.lock),
+    }
+}
+
+/// Puts what a write's headers ask for into its traits, or else what the bucket retains with.
+pub fn asked(
+    headers: &HeaderMap,
+    bucket: &BucketRow,
+    view: &MetaView,
+    now: UnixMs,
+    traits: &mut Traits,
+) -> S3Result<()> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let (mode, until) = (text("x-amz-object-lock-mode"), text("x-amz-object-lock-retain-until-date"));
+    let hold = text("x-amz-object-lock-legal-hold");
+    if !bucket.settings.lock && (mode.is_some() || until.is_some() || hold.is_some()) {
+        return Err(Fault::LockNotEnabled.into());
+    }
+    if let Some(hold) = hold {
+        let unknown = || Fault::InvalidArgument("Legal Hold must be either of 'ON' or 'OFF'".to_owned());
+        traits.legal_hold = Some(hold_named(hold).ok_or_else(unknown)?);
+    }
+    traits.retention = match (mode, until) {
+        (None, None) => default_of(bucket, view)?.map(|rule| rule.retention(now)),
+        (Some(mode), Some(until)) => {
+            let unknown = || Fault::InvalidArgument("Unknown wormMode directive.".to_owned());
+            let mode = mode_named(mode).ok_or_else(unknown)?;
+            let until = Timestamp::parse(TimestampFormat::DateTime, until).map_err(|_| {
+                Fault::InvalidArgument("The retain until date must be provided in ISO 8601 format".to_owned())
+            })?;
+            Some(Retention { mode, until: future(&until, now)? })
+        }
+        _ => {
+            let why = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied";
+            return Err(Fault::InvalidArgument(why.to_owned()).into());
+        }
+    };
+    Ok(())
+}
+
+fn default_of(bucket: &BucketRow, view: &MetaView) -> S3Result<Option<DefaultRule>> {
+    if !bucket.settings.lock {
+        return Ok(None);
+    }
+    documents::load(view, &bucket_document(bucket, BucketDocument::ObjectLock))
+}
+
+fn future(at: &Timestamp, now: UnixMs) -> Result<UnixMs, Fault> {
+    let nanoseconds = OffsetDateTime::from(at.clone()).unix_timestamp_nanos();
+    let at = UnixMs(u64::try_from(nanoseconds / 1_000_000).unwrap_or_default());
+    let past = || Fault::InvalidArgument("The retain until date must be in the future!".to_owned());
+    if at > now { Ok(at) } else { Err(past()) }
+}
+
+pub async fn get_configuration(
+    store: &Store,
+    request: S3Request<GetObjectLockConfigurationInput>,
+) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    if !bucket.settings.lock {
+        return Err(Fault::NoObjectLockConfiguration.into());
+    }
+    let object_lock_configuration = Some(ObjectLockConfiguration {
+        object_lock_enabled: Some(ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED)),
+        rule: default_of(&bucket, &view)?.map(DefaultRule::shown),
+    });
+    Ok(S3Response::new(GetObjectLockConfigurationOutput { object_lock_configuration }))
+}
+
+pub async fn put_configuration(
+    store: &Store,
+    request: S3Request<PutObjectLockConfigurationInput>,
+) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
+    let asked = request.input.object_lock_configuration.ok_or(Fault::MalformedXml)?;
+    if asked.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
+        return Err(Fault::MalformedXml.into());
+    }
+    let rule = match asked.rule {
+        None => None,
+        Some(rule) => Some(DefaultRule::parse(&rule.default_retention.ok_or(Fault::MalformedXml)?)?),
+    };
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    if bucket.settings.versioning != Versioning::Enabled {
+        let why = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration";
+        return Err(Fault::InvalidBucketState(why).into());
+    }
+    store.check_changeable()?;
+    let id = bucket.bucket.id;
+    store.propose(Change::SetBucket { bucket: id, versioning: None, lock: true, quota: None }).await?;
+    let key = bucket_document(&bucket, BucketDocument::ObjectLock);
+    match rule {
+        Some(rule) => documents::save(store, key, &rule).await?,
+        None => documents::remove(store, key).await?,
+    }
+    Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
+}
+
+pub async fn get_retention(
+    store: &Store,
+    request: S3Request<GetObjectRetentionInput>,
+) -> S3Result<S3Response<GetObjectRetentionOutput>> {
+    let input = request.input;
+    let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    if !found.bucket.settings.lock {
+        return Err(Fault::LockNotEnabled.into());
+    }
+    let retention = found.version.traits.retention.ok_or(Fault::NoObjectLock)?;
+    Ok(S3Response::new(GetObjectRetentionOutput {
+        retention: Some(ObjectLockRetention {
+            mode: Some(ObjectLockRetentionMode::from_static(mode_name(retention.mode))),
+            retain_until_date: Some(timestamp(retention.until)),
+        }),
+    }))
+}
+
+pub async fn put_retention(
+    store: &Store,
+    request: S3Request<PutObjectRetentionInput>,
+) -> S3Result<S3Response<PutObjectRetentionOutput>> {
+    let bypass_governance = Caller::of(&request.extensions).bypass_governance;
+    let input = request.input;
+    let now = store.ambient.clock.unix_ms();
+    let asked = input.retention.ok_or(Fault::MalformedXml)?;
+    let retention = match (asked.mode, asked.retain_until_date) {
+        (None, None) => None,
+        (Some(mode), Some(until)) => {
+            let mode = mode_named(mode.as_str()).ok_or(Fault::MalformedXml)?;
+            Some(Retention { mode, until: future(&until, now)? })
+        }
+        _ => return Err(Fault::MalformedXml.into()),
+    };
+    let to = TraitsChange::Retention { retention, bypass_governance };
+    set(store, &input.bucket, input.key, input.version_id.as_deref(), to).await?;
+    Ok(S3Response::new(PutObjectRetentionOutput::default()))
+}
+
+pub async fn get_legal_hold(
+    store: &Store,
+    request: S3Request<GetObjectLegalHoldInput>,
+) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
+    let input = request.input;
+    let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    if !found.bucket.settings.lock {
+        return Err(Fault::LockNotEnabled.into());
+    }
+    let held = found.version.traits.legal_hold.ok_or(Fault::NoObjectLock)?;
+    let status = ObjectLockLegalHoldStatus::from_static(hold_name(held));
+    let legal_hold = Some(ObjectLockLegalHold { status: Some(status) });
+    Ok(S3Response::new(GetObjectLegalHoldOutput { legal_hold }))
+}
+
+pub async fn put_legal_hold(
+    store: &Store,
+    request: S3Request<PutObjectLegalHoldInput>,
+) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
+    let input = request.input;
+    let status = input.legal_hold.and_then(|hold| hold.status).ok_or(Fault::MalformedXml)?;
+    let held = hold_named(status.as_str()).ok_or(Fault::MalformedXml)?;
+    set(store, &input.bucket, input.key, input.version_id.as_deref(), TraitsChange::LegalHold(held)).await?;
+    Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
+}
+
+async fn set(store: &Store, bucket: &str, key: String, version: Option<&str>, to: TraitsChange) -> S3Result<()> {
+    let pick = pick(version)?;
+    store.check_changeable()?;
+    let (bucket, _) = store.bucket(bucket).await?;
+    let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, to, event: None };
+    match store.propose(Change::ChangeTraits(Box::new(change))).await? {
+        Reply::VersionPut { .. } => Ok(()),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DefaultRule;
+    use crate::actors::meta::{Retention, RetentionMode};
+    use crate::api::s3::errors::Fault;
+    use crate::types::UnixMs;
+    use s3s::dto::{DefaultRetention, ObjectLockRetentionMode};
+
+    fn rule(mode: &'static str, days: Option<i32>, years: Option<i32>) -> DefaultRetention {
+        DefaultRetention { days, mode: Some(ObjectLockRetentionMode::from_static(mode)), years }
+    }
+
+    #[test]
+    fn default_retention_is_in_days_or_in_years() {
+        let parsed = DefaultRule::parse(&rule("GOVERNANCE", Some(2), None)).expect("a rule");
+        let until = UnixMs(1000 + 2 * 24 * 60 * 60 * 1000);
+        assert_eq!(parsed.retention(UnixMs(1000)), Retention { mode: RetentionMode::Governance, until });
+        assert!(DefaultRule::parse(&rule("COMPLIANCE", None, Some(100))).is_ok());
+        for (days, years) in [(None, None), (Some(1), Some(1))] {
+            assert_eq!(DefaultRule::parse(&rule("COMPLIANCE", days, years)), Err(Fault::MalformedXml));
+        }
+        for (days, years) in [(Some(0), None), (None, Some(-1)), (Some(36_501), None), (None, Some(101))] {
+            assert!(matches!(DefaultRule::parse(&rule("COMPLIANCE", days, years)), Err(Fault::InvalidArgument(_))));
+        }
+        assert_eq!(DefaultRule::parse(&rule("governance", Some(1), None)), Err(Fault::MalformedXml));
+    }
+}

@@ -1,0 +1,120 @@
+//! Between requests for objects and what their bytes are sealed under: what a write is to be sealed with, and the key by
+//! which what stands is opened.
+
+use super::super::Store;
+use super::super::encryption::{
+    EncryptionAsked, Keys, KmsNames, Shown, asked, of_bucket, open, prepare, seal_key, shown, with_own_keys,
+};
+use crate::actors::gateway::{OpenObject, StoreError};
+use crate::actors::meta::{BucketRow, MetaView, Traits};
+use crate::actors::sealing::{CustomerKey, DataKey, KeyStore, Place, Sealing};
+use crate::api::identity::ROOT_ACCOUNT;
+use bytes::Bytes;
+use http::HeaderMap;
+use s3s::{S3Error, S3Result};
+
+/// What a write asks its bytes to be sealed with, and the metadata that has the keys for it.
+pub struct SealAsked {
+    asked: Option<EncryptionAsked>,
+    view: MetaView,
+}
+
+/// How something is sealed that is about to be written: not at all by default.
+#[derive(Default)]
+pub struct NewSeal {
+    /// For the metadata.
+    pub record: Option<Bytes>,
+    /// For the bytes.
+    pub data_key: Option<DataKey>,
+    pub shown: Shown,
+}
+
+impl SealAsked {
+    /// By the request, or else by the bucket that is written to.
+    pub async fn of(store: &Store, headers: &HeaderMap, bucket: &BucketRow, view: MetaView) -> S3Result<Self> {
+        let asked = asked(headers, of_bucket(&view, bucket)?.as_ref())?;
+        let view = match &asked {
+            None | Some(EncryptionAsked::SseC(_)) => view,
+            Some(EncryptionAsked::SseS3 | EncryptionAsked::SseKms(_)) => {
+                with_own_keys(store, &store.roots, view).await?
+            }
+        };
+        Ok(Self { asked, view })
+    }
+
+    /// For bytes that are written.
+    pub fn prepare(&self, store: &Store, place: Place<'_>) -> S3Result<NewSeal> {
+        let Some(asked) = &self.asked else { return Ok(NewSeal::default()) };
+        let (sealing, key) = prepare(asked, keys(store, &self.view), place, store.ambient.entropy.as_ref())?;
+        Ok(self.seal(&sealing, Some(key)))
+    }
+
+    /// For bytes that stay as they are, sealed under `key` or plain. `None` where they cannot, and have to be written anew.
+    pub fn share(&self, store: &Store, key: Option<&DataKey>, place: Place<'_>) -> S3Result<Option<NewSeal>> {
+        match (&self.asked, key) {
+            (None, None) => Ok(Some(NewSeal::default())),
+            (Some(_), None) | (None, Some(_)) => Ok(None),
+            (Some(asked), Some(key)) => {
+                let keys = keys(store, &self.view);
+                let sealing = seal_key(key, asked, keys, place, store.ambient.entropy.as_ref())?;
+                Ok(sealing.map(|sealing| self.seal(&sealing, None)))
+            }
+        }
+    }
+
+    fn seal(&self, sealing: &Sealing, data_key: Option<DataKey>) -> NewSeal {
+        let customer = match &self.asked {
+            Some(EncryptionAsked::SseC(key)) => Some(key),
+            _ => None,
+        };
+        NewSeal { record: Some(sealing.encode()), data_key, shown: shown(Some(sealing), customer) }
+    }
+}
+
+/// The store's keys as a view has them.
+fn keys<'a>(store: &'a Store, view: &'a MetaView) -> Keys<'a> {
+    let names = KmsNames { region: &store.region, account: ROOT_ACCOUNT };
+    Keys { store: KeyStore { roots: &store.roots, documents: view }, names }
+}
+
+/// How an object version, or an upload, is sealed.
+pub fn sealing_of(traits: &Traits) -> S3Result<Option<Sealing>> {
+    let sealing = traits.sealing.as_deref().map(Sealing::decode).transpose();
+    sealing.map_err(|error| S3Error::from(StoreError::Internal { why: error.to_string() }))
+}
+
+/// What the bytes of something that stands are sealed under, by the key that the request brought where the client has it.
+pub fn data_key(
+    store: &Store,
+    view: &MetaView,
+    place: Place<'_>,
+    sealing: Option<&Sealing>,
+    customer: Option<&CustomerKey>,
+) -> S3Result<Option<DataKey>> {
+    sealing.map(|sealing| open(sealing, keys(store, view), place, customer)).transpose()
+}
+
+/// That a client's key, where one was brought, is the right one: of requests that read no bytes.
+pub fn check_customer(
+    store: &Store,
+    view: &MetaView,
+    place: Place<'_>,
+    sealing: Option<&Sealing>,
+    customer: Option<&CustomerKey>,
+) -> S3Result<()> {
+    data_key(store, view, place, sealing.filter(|_| customer.is_some()), customer).map(drop)
+}
+
+/// The object, its key at hand where it is sealed.
+pub fn unsealed(
+    store: &Store,
+    place: Place<'_>,
+    object: OpenObject,
+    sealing: Option<&Sealing>,
+    customer: Option<&CustomerKey>,
+) -> S3Result<OpenObject> {
+    Ok(match data_key(store, object.view(), place, sealing, customer)? {
+        Some(key) => object.with_key(key),
+        None => object,
+    })
+}

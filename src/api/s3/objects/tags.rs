@@ -1,0 +1,213 @@
+//! Tags: what a set of them may be, as XML and as the header says it; and their operations on objects and buckets.
+
+use crate::actors::events::EventName;
+use crate::actors::meta::{BucketDocument, Change, ChangeTraits, Reply, TraitsChange};
+use crate::api::s3::buckets::bucket_document;
+use crate::api::s3::documents;
+use crate::api::s3::errors::Fault;
+use crate::api::s3::objects::version::{pick, shown};
+use crate::api::s3::settings::told::Telling;
+use crate::api::s3::{Store, unexpected};
+use http::{Extensions, HeaderMap};
+use s3s::dto::{
+    DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
+    GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
+};
+use s3s::{S3Request, S3Response, S3Result};
+use std::collections::BTreeSet;
+
+/// AWS: tags of an object, and of a bucket.
+const OBJECT_TAGS_MAX: usize = 10;
+const BUCKET_TAGS_MAX: usize = 50;
+const KEY_CHARS_MAX: usize = 128;
+const VALUE_CHARS_MAX: usize = 256;
+
+pub type Tags = Vec<(String, String)>;
+
+/// What `x-amz-tagging` says: `key=value` pairs as in a query.
+pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
+    let Some(value) = headers.get(s3s::header::X_AMZ_TAGGING) else { return Ok(Vec::new()) };
+    let malformed = || {
+        Fault::InvalidArgument(
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded \
+                                               URL query parameters without tag name duplicates."
+                .to_owned(),
+        )
+    };
+    let text = value.to_str().map_err(|_| malformed())?;
+    let mut tags = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode = |text: &str| crate::api::s3::percent::decode_query(text).ok_or_else(malformed);
+        tags.push((decode(key)?, decode(value)?));
+    }
+    if tags.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len() < tags.len() {
+        return Err(malformed());
+    }
+    check(&tags, OBJECT_TAGS_MAX)?;
+    Ok(tags)
+}
+
+fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags, Fault> {
+    let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
+    let tags = set.into_iter().map(pair).collect::<Option<Tags>>().ok_or(Fault::MalformedXml)?;
+    check(&tags, tags_max)?;
+    Ok(tags)
+}
+
+fn to_set(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
+}
+
+fn check(tags: &Tags, tags_max: usize) -> Result<(), Fault> {
+    if tags.len() > tags_max {
+        let what = if tags_max == OBJECT_TAGS_MAX { "Object" } else { "Bucket" };
+        return Err(Fault::BadRequest(format!("{what} tags cannot be greater than {tags_max}")));
+    }
+    let mut seen = BTreeSet::new();
+    for (key, value) in tags {
+        if key.is_empty() || key.chars().count() > KEY_CHARS_MAX || !allowed(key) {
+            return Err(Fault::InvalidTag("The TagKey you have provided is invalid".to_owned()));
+        }
+        if value.chars().count() > VALUE_CHARS_MAX || !allowed(value) {
+            return Err(Fault::InvalidTag("The TagValue you have provided is invalid".to_owned()));
+        }
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(Fault::InvalidTag("System tags cannot be added/updated by requester".to_owned()));
+        }
+        if !seen.insert(key) {
+            return Err(Fault::InvalidTag("Cannot provide multiple Tags with the same key".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// AWS: letters, digits and spaces of any script, and a few signs.
+fn allowed(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "+-=._:/@".contains(c))
+}
+
+pub async fn get_object(
+    store: &Store,
+    request: S3Request<GetObjectTaggingInput>,
+) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+    let input = request.input;
+    let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    let version_id = shown(&found.bucket, found.version.version);
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: to_set(&found.version.traits.tags), version_id }))
+}
+
+pub async fn put_object(
+    store: &Store,
+    request: S3Request<PutObjectTaggingInput>,
+) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+    let input = request.input;
+    let tags = of_set(input.tagging.tag_set, OBJECT_TAGS_MAX)?;
+    let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
+    let version_id = set(store, &request.extensions, place, tags, EventName::ObjectTaggingPut).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
+}
+
+pub async fn delete_object(
+    store: &Store,
+    request: S3Request<DeleteObjectTaggingInput>,
+) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+    let input = request.input;
+    let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
+    let version_id = set(store, &request.extensions, place, Vec::new(), EventName::ObjectTaggingDelete).await?;
+    let mut response = S3Response::new(DeleteObjectTaggingOutput { version_id });
+    response.status = Some(http::StatusCode::NO_CONTENT);
+    Ok(response)
+}
+
+async fn set(
+    store: &Store,
+    extensions: &Extensions,
+    (bucket, key, version): (&str, String, Option<&str>),
+    tags: Tags,
+    event: EventName,
+) -> S3Result<Option<String>> {
+    let pick = pick(version)?;
+    store.check_changeable()?;
+    let (bucket, view) = store.bucket(bucket).await?;
+    let event = Telling::of(store, &view, &bucket, extensions)?.draft(event, &key);
+    let to = TraitsChange::Tags(tags);
+    let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, to, event };
+    match store.propose(Change::ChangeTraits(Box::new(change))).await? {
+        Reply::VersionPut { object } => Ok(shown(&bucket, object.version)),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+pub async fn get_bucket(
+    store: &Store,
+    request: S3Request<GetBucketTaggingInput>,
+) -> S3Result<S3Response<GetBucketTaggingOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let tags: Option<Tags> = documents::load(&view, &bucket_document(&bucket, BucketDocument::Tagging))?;
+    let tag_set = to_set(&tags.ok_or(Fault::NoTags)?);
+    Ok(S3Response::new(GetBucketTaggingOutput { tag_set }))
+}
+
+pub async fn put_bucket(
+    store: &Store,
+    request: S3Request<PutBucketTaggingInput>,
+) -> S3Result<S3Response<PutBucketTaggingOutput>> {
+    let tags = of_set(request.input.tagging.tag_set, BUCKET_TAGS_MAX)?;
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    documents::save(store, bucket_document(&bucket, BucketDocument::Tagging), &tags).await?;
+    let mut response = S3Response::new(PutBucketTaggingOutput::default());
+    response.status = Some(http::StatusCode::NO_CONTENT);
+    Ok(response)
+}
+
+pub async fn delete_bucket(
+    store: &Store,
+    request: S3Request<DeleteBucketTaggingInput>,
+) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    documents::remove(store, bucket_document(&bucket, BucketDocument::Tagging)).await?;
+    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OBJECT_TAGS_MAX, check, of_header};
+    use crate::api::s3::errors::Fault;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    fn header(text: &'static str) -> Result<Vec<(String, String)>, Fault> {
+        let name = HeaderName::from_static("x-amz-tagging");
+        of_header(&HeaderMap::from_iter([(name, HeaderValue::from_static(text))]))
+    }
+
+    fn pair(key: &str, value: &str) -> (String, String) {
+        (key.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn the_header_is_a_query_of_tags() {
+        assert_eq!(header("a=1&b+c=%2Fx%20y&d"), Ok(vec![pair("a", "1"), pair("b c", "/x y"), pair("d", "")]));
+        assert_eq!(of_header(&HeaderMap::new()), Ok(vec![]));
+        assert!(matches!(header("a=1&a=2"), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(header("a=%zz"), Err(Fault::InvalidArgument(_))));
+    }
+
+    #[test]
+    fn tags_have_limits_of_number_length_and_signs() {
+        let many: Vec<_> = (0..11).map(|number| pair(&number.to_string(), "")).collect();
+        assert!(matches!(check(&many, OBJECT_TAGS_MAX), Err(Fault::BadRequest(_))));
+        assert_eq!(check(&many[..10].to_vec(), OBJECT_TAGS_MAX), Ok(()));
+        let ok = |key: &str, value: &str| check(&vec![pair(key, value)], OBJECT_TAGS_MAX).is_ok();
+        assert!(ok(&"k".repeat(128), &"v".repeat(256)) && ok("grün", "a b+-=._:/@"));
+        assert!(
+            !ok(&"k".repeat(129), "")
+                && !ok("k", &"v".repeat(257))
+                && !ok("", "v")
+                && !ok("a*", "")
+                && !ok("aws:x", "")
+        );
+        assert!(check(&vec![pair("a", "1"), pair("a", "2")], OBJECT_TAGS_MAX).is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! PutBucketInventoryConfiguration and its kin. Reports are CSV.
+
+use super::named;
+use crate::actors::events::inventory::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
+use crate::actors::meta::BucketDocument;
+use crate::api::s3::Store;
+use crate::api::s3::errors::Fault;
+use s3s::dto::{
+    DeleteBucketInventoryConfigurationInput, DeleteBucketInventoryConfigurationOutput,
+    GetBucketInventoryConfigurationInput, GetBucketInventoryConfigurationOutput, InventoryConfiguration,
+    InventoryEncryption, InventoryFilter, InventoryFormat, InventoryFrequency as Frequency,
+    InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
+    ListBucketInventoryConfigurationsInput, ListBucketInventoryConfigurationsOutput,
+    PutBucketInventoryConfigurationInput, PutBucketInventoryConfigurationOutput, SSES3,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+const KIND: BucketDocument = BucketDocument::Inventory;
+const BUCKET_ARN: &str = "arn:aws:s3:::";
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetBucketInventoryConfigurationInput>,
+) -> S3Result<S3Response<GetBucketInventoryConfigurationOutput>> {
+    let input = request.input;
+    let rules: InventoryRules = named::find(store, &input.bucket, KIND, &input.id).await?;
+    Ok(S3Response::new(GetBucketInventoryConfigurationOutput { inventory_configuration: Some(to_dto(rules)) }))
+}
+
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutBucketInventoryConfigurationInput>,
+) -> S3Result<S3Response<PutBucketInventoryConfigurationOutput>> {
+    let input = request.input;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let rules = from_dto(&input.id, input.inventory_configuration)?;
+    if view.bucket(&rules.destination.bucket)?.is_none() {
+        return Err(Fault::InvalidDestinationBucket("The S3 destination bucket does not exist.").into());
+    }
+    named::put(store, &bucket, &view, KIND, &input.id, &rules).await?;
+    Ok(S3Response::new(PutBucketInventoryConfigurationOutput::default()))
+}
+
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeleteBucketInventoryConfigurationInput>,
+) -> S3Result<S3Response<DeleteBucketInventoryConfigurationOutput>> {
+    named::remove(store, &request.input.bucket, KIND, &request.input.id).await?;
+    Ok(S3Response::new(DeleteBucketInventoryConfigurationOutput::default()))
+}
+
+pub async fn list(
+    store: &Store,
+    request: S3Request<ListBucketInventoryConfigurationsInput>,
+) -> S3Result<S3Response<ListBucketInventoryConfigurationsOutput>> {
+    let input = request.input;
+    let page = named::list(store, &input.bucket, KIND, input.continuation_token.as_deref()).await?;
+    let values: Vec<InventoryConfiguration> = page.values.into_iter().map(to_dto).collect();
+    Ok(S3Response::new(ListBucketInventoryConfigurationsOutput {
+        is_truncated: Some(page.next_token.is_some()),
+        inventory_configuration_list: Some(values).filter(|list| !list.is_empty()),
+        continuation_token: input.continuation_token,
+        next_continuation_token: page.next_token,
+    }))
+}
+
+/// In S3's order: the document itself, then that its id is that of the request, then its destination.
+fn from_dto(id: &str, given: InventoryConfiguration) -> Result<InventoryRules, Fault> {
+    let all_versions = match given.included_object_versions.as_str() {
+        InventoryIncludedObjectVersions::ALL => true,
+        InventoryIncludedObjectVersions::CURRENT => false,
+        _ => return Err(Fault::MalformedXml),
+    };
+    let frequency = match given.schedule.frequency.as_str() {
+        Frequency::DAILY => InventoryFrequency::Daily,
+        Frequency::WEEKLY => InventoryFrequency::Weekly,
+        _ => return Err(Fault::MalformedXml),
+    };
+    let fields = given.optional_fields.unwrap_or_default();
+    let fields = fields.iter().map(|field| InventoryField::parse(field.as_str())).collect::<Option<_>>();
+    let fields = fields.ok_or(Fault::MalformedXml)?;
+    let destination = given.destination.s3_bucket_destination;
+    let is_csv = match destination.format.as_str() {
+        InventoryFormat::CSV => true,
+        InventoryFormat::ORC | InventoryFormat::PARQUET => false,
+        _ => return Err(Fault::MalformedXml),
+    };
+    if given.id != id {
+        return Err(Fault::IdMismatch);
+    }
+    let bucket = destination.bucket.strip_prefix(BUCKET_ARN).filter(|bucket| !bucket.is_empty());
+    let bucket = bucket.ok_or(Fault::InvalidDestinationBucket("Invalid bucket ARN."))?;
+    if !is_csv {
+        return Err(Fault::NotImplemented("Inventories in another format than CSV are not implemented.".to_owned()));
+    }
+    let encryption = destination.encryption.unwrap_or_default();
+    if encryption.ssekms.is_some() {
+        return Err(Fault::NotImplemented("Inventories encrypted with KMS keys are not implemented.".to_owned()));
+    }
+    Ok(InventoryRules {
+        id: given.id,
+        enabled: given.is_enabled,
+        all_versions,
+        frequency,
+        prefix: given.filter.map(|filter| filter.prefix),
+        destination: InventoryDestination {
+            bucket: bucket.to_owned(),
+            account: destination.account_id,
+            prefix: destination.prefix,
+            sealed: encryption.sses3.is_some(),
+        },
+        fields,
+    })
+}
+
+fn to_dto(rules: InventoryRules) -> InventoryConfiguration {
+    let versions = if rules.all_versions {
+        InventoryIncludedObjectVersions::ALL
+    } else {
+        InventoryIncludedObjectVersions::CURRENT
+    };
+    let frequency = match rules.frequency {
+        InventoryFrequency::Daily => Frequency::DAILY,
+        InventoryFrequency::Weekly => Frequency::WEEKLY,
+    };
+    let fields: Vec<InventoryOptionalField> =
+        rules.fields.iter().map(|field| InventoryOptionalField::from_static(field.as_str())).collect();
+    let destination = rules.destination;
+    let encryption = destination.sealed.then(|| InventoryEncryption { ssekms: None, sses3: Some(SSES3::default()) });
+    InventoryConfiguration {
+        destination: s3s::dto::InventoryDestination {
+            s3_bucket_destination: InventoryS3BucketDestination {
+                account_id: destination.account,
+                bucket: format!("{BUCKET_ARN}{}", destination.bucket),
+                encryption,
+                format: InventoryFormat::from_static(InventoryFormat::CSV),
+                prefix: destination.prefix,
+            },
+        },
+        filter: rules.prefix.map(|prefix| InventoryFilter { prefix }),
+        id: rules.id,
+        included_object_versions: InventoryIncludedObjectVersions::from_static(versions),
+        is_enabled: rules.enabled,
+        optional_fields: Some(fields).filter(|fields| !fields.is_empty()),
+        schedule: InventorySchedule { frequency: Frequency::from_static(frequency) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_dto, to_dto};
+    use crate::api::s3::errors::Fault;
+    use s3s::dto::{
+        InventoryConfiguration, InventoryEncryption, InventoryFilter, InventoryFormat, InventoryFrequency,
+        InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
+        SSEKMS, SSES3,
+    };
+
+    /// The example of PutBucketInventoryConfiguration, encrypted by the store's keys.
+    fn example() -> InventoryConfiguration {
+        InventoryConfiguration {
+            destination: s3s::dto::InventoryDestination {
+                s3_bucket_destination: InventoryS3BucketDestination {
+                    account_id: Some("123456789012".to_owned()),
+                    bucket: "arn:aws:s3:::destination-bucket".to_owned(),
+                    encryption: Some(InventoryEncryption { ssekms: None, sses3: Some(SSES3::default()) }),
+                    format: InventoryFormat::from_static(InventoryFormat::CSV),
+                    prefix: Some("prefix1".to_owned()),
+                },
+            },
+            filter: Some(InventoryFilter { prefix: "filterPrefix".to_owned() }),
+            id: "report1".to_owned(),
+            included_object_versions: InventoryIncludedObjectVersions::from_static("All"),
+            is_enabled: true,
+            optional_fields: Some(vec![
+                InventoryOptionalField::from_static("Size"),
+                InventoryOptionalField::from_static("ETag"),
+                InventoryOptionalField::from_static("LastModifiedDate"),
+            ]),
+            schedule: InventorySchedule { frequency: InventoryFrequency::from_static("Daily") },
+        }
+    }
+
+    fn judge(change: impl FnOnce(&mut InventoryConfiguration)) -> Result<(), Fault> {
+        let mut given = example();
+        change(&mut given);
+        from_dto("report1", given).map(|_| ())
+    }
+
+    #[test]
+    fn what_is_set_comes_back_as_it_was_set() {
+        assert_eq!(to_dto(from_dto("report1", example()).expect("rules")), example());
+        let mut bare = example();
+        (bare.filter, bare.optional_fields) = (None, None);
+        bare.destination.s3_bucket_destination.encryption = None;
+        assert_eq!(to_dto(from_dto("report1", bare.clone()).expect("rules")), bare);
+    }
+
+    #[test]
+    fn faults_come_in_the_order_of_s3() {
+        let malformed: [fn(&mut InventoryConfiguration); 4] = [
+            |wrong| wrong.schedule.frequency = "Hourly".to_owned().into(),
+            |wrong| wrong.included_object_versions = "Some".to_owned().into(),
+            |wrong| wrong.destination.s3_bucket_destination.format = "TSV".to_owned().into(),
+            |wrong| wrong.optional_fields = Some(vec!["Colour".to_owned().into()]),
+        ];
+        for change in malformed {
+            let with_other_id = |wrong: &mut InventoryConfiguration| {
+                change(wrong);
+                wrong.id = "other".to_owned();
+            };
+            assert_eq!(judge(with_other_id), Err(Fault::MalformedXml));
+        }
+        let other = |wrong: &mut InventoryConfiguration| {
+            wrong.id = "other".to_owned();
+            wrong.destination.s3_bucket_destination.bucket = "no-arn".to_owned();
+        };
+        assert_eq!(judge(other), Err(Fault::IdMismatch));
+        let no_arn =
+            |wrong: &mut InventoryConfiguration| wrong.destination.s3_bucket_destination.bucket = "no-arn".to_owned();
+        assert_eq!(judge(no_arn), Err(Fault::InvalidDestinationBucket("Invalid bucket ARN.")));
+    }
+
+    #[test]
+    fn what_is_not_written_is_refused_and_not_ignored() {
+        let orc = |wrong: &mut InventoryConfiguration| {
+            wrong.destination.s3_bucket_destination.format = InventoryFormat::from_static(InventoryFormat::ORC);
+        };
+        assert!(matches!(judge(orc), Err(Fault::NotImplemented(_))));
+        let kms = |wrong: &mut InventoryConfiguration| {
+            let ssekms = Some(SSEKMS { key_id: "k".to_owned() });
+            wrong.destination.s3_bucket_destination.encryption = Some(InventoryEncryption { ssekms, sses3: None });
+        };
+        assert!(matches!(judge(kms), Err(Fault::NotImplemented(_))));
+    }
+}

@@ -1,0 +1,268 @@
+//! GetBucketLogging, PutBucketLogging.
+
+use crate::actors::events::access_log::{
+    LogDestination, LogGrant, LogGrantee, LogKeyFormat, LogPermission, LoggingRules,
+};
+use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
+use crate::api::s3::buckets::bucket_document;
+use crate::api::s3::errors::Fault;
+use crate::api::s3::{ACCOUNT, Store, documents};
+use crate::limits::KEY_BYTES_MAX;
+use s3s::dto::{
+    BucketLogsPermission, GetBucketLoggingInput, GetBucketLoggingOutput, Grantee, LoggingEnabled, PartitionDateSource,
+    PartitionedPrefix, PutBucketLoggingInput, PutBucketLoggingOutput, SimplePrefix, TargetGrant, TargetObjectKeyFormat,
+    Type,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+/// What follows the prefix in the key of a log: the account, the region, the bucket, the date, the time and what makes
+/// it unique.
+const NAME_BYTES_MAX: usize = 224;
+
+/// Where a bucket's requests are logged, if they are.
+pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<Option<LoggingRules>> {
+    documents::load(view, &bucket_document(bucket, BucketDocument::Logging))
+}
+
+/// A bucket whose requests become lines.
+pub struct LoggedBucket {
+    /// The canonical id of its owner.
+    pub owner: String,
+    pub destination: LogDestination,
+}
+
+/// `None` where a bucket's requests are not logged. By this host's own tables: for the sake of a line nobody is waited
+/// for.
+pub fn logged(store: &Store, name: &str) -> Option<LoggedBucket> {
+    let view = store.gateway.meta().local()?;
+    let found = look_up(store, &view, name);
+    found.inspect_err(|error| tracing::debug!(bucket = name, %error, "a request is not logged")).ok().flatten()
+}
+
+fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<LoggedBucket>> {
+    let Some(bucket) = view.bucket(name)? else { return Ok(None) };
+    let Some(rules) = rules_of(view, &bucket)? else { return Ok(None) };
+    let owner = match bucket.bucket.owner {
+        owner if owner == ACCOUNT => store.iam.root.canonical_id.clone(),
+        owner => owner,
+    };
+    let account = store.iam.directory(view).account_by_canonical_id(&owner).ok().flatten();
+    let destination = LogDestination {
+        rules,
+        source_bucket: bucket.bucket.name,
+        source_account: account.map(|account| account.id).unwrap_or_default(),
+        source_region: bucket.bucket.region,
+    };
+    Ok(Some(LoggedBucket { owner, destination }))
+}
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetBucketLoggingInput>,
+) -> S3Result<S3Response<GetBucketLoggingOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let logging_enabled = rules_of(&view, &bucket)?.map(to_dto);
+    Ok(S3Response::new(GetBucketLoggingOutput { logging_enabled }))
+}
+
+/// Without `LoggingEnabled` it ends.
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutBucketLoggingInput>,
+) -> S3Result<S3Response<PutBucketLoggingOutput>> {
+    let input = request.input;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    let key = bucket_document(&bucket, BucketDocument::Logging);
+    match input.bucket_logging_status.logging_enabled {
+        None => documents::remove(store, key).await?,
+        Some(given) => {
+            let rules = from_dto(given)?;
+            let target = view.bucket(&rules.target_bucket)?;
+            let target = target.ok_or(Fault::InvalidTargetBucket("The target bucket for logging does not exist"))?;
+            if target.bucket.owner != bucket.bucket.owner {
+                let why = "The owner for the bucket to be logged and the target bucket must be the same.";
+                return Err(Fault::InvalidTargetBucket(why).into());
+            }
+            documents::save(store, key, &rules).await?;
+        }
+    }
+    Ok(S3Response::new(PutBucketLoggingOutput::default()))
+}
+
+fn from_dto(given: LoggingEnabled) -> Result<LoggingRules, Fault> {
+    if given.target_bucket.is_empty() {
+        return Err(Fault::MalformedXml);
+    }
+    if given.target_prefix.len() + NAME_BYTES_MAX > KEY_BYTES_MAX {
+        return Err(Fault::InvalidArgument("The target prefix is too long.".to_owned()));
+    }
+    let grants = given.target_grants.unwrap_or_default().into_iter().map(grant).collect::<Option<_>>();
+    Ok(LoggingRules {
+        target_bucket: given.target_bucket,
+        target_prefix: given.target_prefix,
+        key_format: given.target_object_key_format.map(key_format).transpose()?,
+        grants: grants.ok_or(Fault::MalformedXml)?,
+    })
+}
+
+fn key_format(given: TargetObjectKeyFormat) -> Result<LogKeyFormat, Fault> {
+    match (given.simple_prefix, given.partitioned_prefix) {
+        (Some(_), None) => Ok(LogKeyFormat::Simple),
+        (None, Some(partitioned)) => match partitioned.partition_date_source.as_ref().map(|source| source.as_str()) {
+            Some(PartitionDateSource::EVENT_TIME) => Ok(LogKeyFormat::PartitionedByEvent),
+            Some(PartitionDateSource::DELIVERY_TIME) | None => Ok(LogKeyFormat::PartitionedByDelivery),
+            Some(_) => Err(Fault::MalformedXml),
+        },
+        _ => Err(Fault::MalformedXml),
+    }
+}
+
+fn grant(given: TargetGrant) -> Option<LogGrant> {
+    let grantee = given.grantee?;
+    let grantee = match grantee.type_.as_str() {
+        Type::CANONICAL_USER => LogGrantee::Canonical { id: grantee.id?, display_name: grantee.display_name },
+        Type::AMAZON_CUSTOMER_BY_EMAIL => LogGrantee::Email(grantee.email_address?),
+        Type::GROUP => LogGrantee::Group(grantee.uri?),
+        _ => return None,
+    };
+    let permission = match given.permission?.as_str() {
+        BucketLogsPermission::FULL_CONTROL => LogPermission::FullControl,
+        BucketLogsPermission::READ => LogPermission::Read,
+        BucketLogsPermission::WRITE => LogPermission::Write,
+        _ => return None,
+    };
+    Some(LogGrant { grantee, permission })
+}
+
+fn to_dto(rules: LoggingRules) -> LoggingEnabled {
+    let grants: Vec<TargetGrant> = rules.grants.into_iter().map(shown_grant).collect();
+    LoggingEnabled {
+        target_bucket: rules.target_bucket,
+        target_prefix: rules.target_prefix,
+        target_grants: Some(grants).filter(|grants| !grants.is_empty()),
+        target_object_key_format: rules.key_format.map(shown_format),
+    }
+}
+
+fn shown_format(format: LogKeyFormat) -> TargetObjectKeyFormat {
+    let by = |source| TargetObjectKeyFormat {
+        partitioned_prefix: Some(PartitionedPrefix {
+            partition_date_source: Some(PartitionDateSource::from_static(source)),
+        }),
+        simple_prefix: None,
+    };
+    match format {
+        LogKeyFormat::Simple => {
+            TargetObjectKeyFormat { partitioned_prefix: None, simple_prefix: Some(SimplePrefix::default()) }
+        }
+        LogKeyFormat::PartitionedByEvent => by(PartitionDateSource::EVENT_TIME),
+        LogKeyFormat::PartitionedByDelivery => by(PartitionDateSource::DELIVERY_TIME),
+    }
+}
+
+fn shown_grant(grant: LogGrant) -> TargetGrant {
+    let nobody =
+        |kind| Grantee { display_name: None, email_address: None, id: None, type_: Type::from_static(kind), uri: None };
+    let grantee = match grant.grantee {
+        LogGrantee::Canonical { id, display_name } => {
+            Grantee { id: Some(id), display_name, ..nobody(Type::CANONICAL_USER) }
+        }
+        LogGrantee::Email(email) => Grantee { email_address: Some(email), ..nobody(Type::AMAZON_CUSTOMER_BY_EMAIL) },
+        LogGrantee::Group(uri) => Grantee { uri: Some(uri), ..nobody(Type::GROUP) },
+    };
+    let permission = match grant.permission {
+        LogPermission::FullControl => BucketLogsPermission::FULL_CONTROL,
+        LogPermission::Read => BucketLogsPermission::READ,
+        LogPermission::Write => BucketLogsPermission::WRITE,
+    };
+    TargetGrant { grantee: Some(grantee), permission: Some(BucketLogsPermission::from_static(permission)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_dto, to_dto};
+    use crate::api::s3::errors::Fault;
+    use s3s::dto::{
+        BucketLogsPermission, Grantee, LoggingEnabled, PartitionDateSource, PartitionedPrefix, SimplePrefix,
+        TargetGrant, TargetObjectKeyFormat, Type,
+    };
+
+    fn given() -> LoggingEnabled {
+        LoggingEnabled {
+            target_bucket: "amzn-s3-demo-bucket".to_owned(),
+            target_prefix: "amzn-s3-demo-bucket-access_log-/".to_owned(),
+            ..LoggingEnabled::default()
+        }
+    }
+
+    fn format(simple: bool, partitioned: Option<Option<&'static str>>) -> Option<TargetObjectKeyFormat> {
+        Some(TargetObjectKeyFormat {
+            simple_prefix: simple.then(SimplePrefix::default),
+            partitioned_prefix: partitioned.map(|source| PartitionedPrefix {
+                partition_date_source: source.map(PartitionDateSource::from_static),
+            }),
+        })
+    }
+
+    fn grantee(kind: &'static str) -> Grantee {
+        Grantee {
+            display_name: None,
+            email_address: Some("user@company.com".to_owned()),
+            id: None,
+            type_: Type::from_static(kind),
+            uri: None,
+        }
+    }
+
+    /// The example of PutBucketLogging, with its grant.
+    #[test]
+    fn what_is_set_comes_back_as_it_was_set() {
+        let mut example = given();
+        assert_eq!(to_dto(from_dto(example.clone()).expect("rules")), example);
+        example.target_grants = Some(vec![TargetGrant {
+            grantee: Some(grantee(Type::AMAZON_CUSTOMER_BY_EMAIL)),
+            permission: Some(BucketLogsPermission::from_static(BucketLogsPermission::READ)),
+        }]);
+        for key_format in [
+            format(true, None),
+            format(false, Some(Some(PartitionDateSource::EVENT_TIME))),
+            format(false, Some(Some(PartitionDateSource::DELIVERY_TIME))),
+        ] {
+            example.target_object_key_format = key_format;
+            assert_eq!(to_dto(from_dto(example.clone()).expect("rules")), example);
+        }
+    }
+
+    #[test]
+    fn what_the_schema_does_not_have_is_refused() {
+        let judge = |change: fn(&mut LoggingEnabled)| {
+            let mut wrong = given();
+            change(&mut wrong);
+            from_dto(wrong).map(|_| ())
+        };
+        let malformed: [fn(&mut LoggingEnabled); 6] = [
+            |wrong| wrong.target_bucket.clear(),
+            |wrong| wrong.target_object_key_format = format(false, None),
+            |wrong| wrong.target_object_key_format = format(true, Some(None)),
+            |wrong| wrong.target_object_key_format = format(false, Some(Some("kaboom"))),
+            |wrong| wrong.target_grants = Some(vec![TargetGrant::default()]),
+            |wrong| {
+                let permission = Some(BucketLogsPermission::from_static(BucketLogsPermission::READ));
+                wrong.target_grants = Some(vec![TargetGrant { grantee: Some(grantee(Type::GROUP)), permission }]);
+            },
+        ];
+        for change in malformed {
+            assert_eq!(judge(change), Err(Fault::MalformedXml));
+        }
+        let long = judge(|wrong| wrong.target_prefix = "p".repeat(1000));
+        assert!(matches!(long, Err(Fault::InvalidArgument(_))));
+    }
+
+    #[test]
+    fn a_partition_without_a_source_of_its_date_is_by_delivery() {
+        let mut example = given();
+        example.target_object_key_format = format(false, Some(None));
+        let shown = to_dto(from_dto(example).expect("rules")).target_object_key_format;
+        assert_eq!(shown, format(false, Some(Some(PartitionDateSource::DELIVERY_TIME))));
+    }
+}

@@ -1,0 +1,102 @@
+//! Configurations of which a bucket can have many, each by its id: found, replaced, removed and listed alike.
+
+use crate::actors::documents::decode;
+use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
+use crate::api::s3::errors::Fault;
+use crate::api::s3::list::{decode_token, encode_token};
+use crate::api::s3::{Store, documents};
+use s3s::S3Result;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// S3: an id, a bucket's configurations of one kind, and a page of a list of them.
+const ID_CHARS_MAX: usize = 64;
+const CONFIGURATIONS_MAX: usize = 1000;
+const PAGE: usize = 100;
+
+/// S3's words for what is not there.
+pub const ABSENT: Fault = Fault::NoConfiguration("NoSuchConfiguration", "The specified configuration does not exist.");
+
+/// Some of a bucket's configurations, in order of their ids.
+pub struct Page<T> {
+    pub values: Vec<T>,
+    /// Where the next begins.
+    pub next_token: Option<String>,
+}
+
+/// S3: letters, digits, periods, hyphens and underscores.
+pub fn check_id(id: &str) -> Result<(), Fault> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if id.is_empty() || id.len() > ID_CHARS_MAX || !id.bytes().all(allowed) {
+        return Err(Fault::InvalidArgument(format!(
+            "The id of a configuration must be 1 to {ID_CHARS_MAX} letters, digits, periods, hyphens and underscores."
+        )));
+    }
+    Ok(())
+}
+
+pub async fn find<T: DeserializeOwned>(store: &Store, bucket: &str, kind: BucketDocument, id: &str) -> S3Result<T> {
+    let (bucket, view) = store.bucket(bucket).await?;
+    Ok(documents::load(&view, &key(&bucket, kind, id))?.ok_or(ABSENT)?)
+}
+
+pub async fn put<T: Serialize>(
+    store: &Store,
+    bucket: &BucketRow,
+    view: &MetaView,
+    kind: BucketDocument,
+    id: &str,
+    value: &T,
+) -> S3Result<()> {
+    check_id(id)?;
+    let key = key(bucket, kind, id);
+    if view.document(&key)?.is_none() {
+        let (there, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_MAX)?;
+        if there.len() >= CONFIGURATIONS_MAX {
+            return Err(Fault::TooManyConfigurations.into());
+        }
+    }
+    documents::save(store, key, value).await
+}
+
+pub async fn remove(store: &Store, bucket: &str, kind: BucketDocument, id: &str) -> S3Result<()> {
+    let (bucket, view) = store.bucket(bucket).await?;
+    let key = key(&bucket, kind, id);
+    if view.document(&key)?.is_none() {
+        return Err(ABSENT.into());
+    }
+    documents::remove(store, key).await
+}
+
+pub async fn list<T: DeserializeOwned>(
+    store: &Store,
+    bucket: &str,
+    kind: BucketDocument,
+    token: Option<&str>,
+) -> S3Result<Page<T>> {
+    let after = token.map(decode_token).transpose()?;
+    let (bucket, view) = store.bucket(bucket).await?;
+    let (rows, more) = view.bucket_documents(bucket.bucket.id, kind, "", after.as_deref(), PAGE)?;
+    let next_token = rows.last().filter(|_| more).map(|(last, _)| encode_token(last));
+    let values = rows.iter().map(|(_, row)| decode(&row.value)).collect::<Result<_, _>>()?;
+    Ok(Page { values, next_token })
+}
+
+fn key(bucket: &BucketRow, kind: BucketDocument, id: &str) -> DocumentKey {
+    DocumentKey::Bucket(bucket.bucket.id, kind, id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_id;
+
+    #[test]
+    fn ids_are_short_and_of_few_signs() {
+        for id in ["a", "EntireBucket", "report.1_x-y", &"i".repeat(64)] {
+            assert_eq!(check_id(id), Ok(()), "{id}");
+        }
+        for id in ["", "a b", "a/b", "é", &"i".repeat(65)] {
+            assert!(check_id(id).is_err(), "{id}");
+        }
+    }
+}

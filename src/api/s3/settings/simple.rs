@@ -1,0 +1,100 @@
+//! Configurations of one word: transfer acceleration and who pays, kept for tools that ask. And replication, of which
+//! there is none.
+
+use crate::actors::meta::BucketDocument;
+use crate::api::s3::buckets::bucket_document;
+use crate::api::s3::errors::Fault;
+use crate::api::s3::{Store, documents};
+use s3s::dto::{
+    BucketAccelerateStatus, DeleteBucketReplicationInput, DeleteBucketReplicationOutput,
+    GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketReplicationInput,
+    GetBucketReplicationOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, Payer,
+    PutBucketAccelerateConfigurationInput, PutBucketAccelerateConfigurationOutput, PutBucketRequestPaymentInput,
+    PutBucketRequestPaymentOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+use serde::{Deserialize, Serialize};
+
+/// How it is stored.
+#[derive(Serialize, Deserialize)]
+struct Accelerate {
+    status: String,
+}
+
+/// How it is stored.
+#[derive(Serialize, Deserialize)]
+struct Payment {
+    payer: String,
+}
+
+/// A bucket that was never told says nothing.
+pub async fn get_accelerate(
+    store: &Store,
+    request: S3Request<GetBucketAccelerateConfigurationInput>,
+) -> S3Result<S3Response<GetBucketAccelerateConfigurationOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let found: Option<Accelerate> = documents::load(&view, &bucket_document(&bucket, BucketDocument::Accelerate))?;
+    let status = found.map(|found| BucketAccelerateStatus::from(found.status));
+    Ok(S3Response::new(GetBucketAccelerateConfigurationOutput { status, request_charged: None }))
+}
+
+pub async fn put_accelerate(
+    store: &Store,
+    request: S3Request<PutBucketAccelerateConfigurationInput>,
+) -> S3Result<S3Response<PutBucketAccelerateConfigurationOutput>> {
+    let input = request.input;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let status = input.accelerate_configuration.status.ok_or(Fault::MalformedXml)?;
+    if !matches!(status.as_str(), BucketAccelerateStatus::ENABLED | BucketAccelerateStatus::SUSPENDED) {
+        return Err(Fault::MalformedXml.into());
+    }
+    if input.bucket.contains('.') {
+        let why = "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names";
+        return Err(Fault::InvalidRequest(why.to_owned()).into());
+    }
+    let value = Accelerate { status: status.as_str().to_owned() };
+    documents::save(store, bucket_document(&bucket, BucketDocument::Accelerate), &value).await?;
+    Ok(S3Response::new(PutBucketAccelerateConfigurationOutput::default()))
+}
+
+pub async fn get_payment(
+    store: &Store,
+    request: S3Request<GetBucketRequestPaymentInput>,
+) -> S3Result<S3Response<GetBucketRequestPaymentOutput>> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let found: Option<Payment> = documents::load(&view, &bucket_document(&bucket, BucketDocument::RequestPayment))?;
+    let payer = found.map_or(Payer::from_static(Payer::BUCKET_OWNER), |found| Payer::from(found.payer));
+    Ok(S3Response::new(GetBucketRequestPaymentOutput { payer: Some(payer) }))
+}
+
+pub async fn put_payment(
+    store: &Store,
+    request: S3Request<PutBucketRequestPaymentInput>,
+) -> S3Result<S3Response<PutBucketRequestPaymentOutput>> {
+    let input = request.input;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let payer = input.request_payment_configuration.payer;
+    if !matches!(payer.as_str(), Payer::BUCKET_OWNER | Payer::REQUESTER) {
+        return Err(Fault::MalformedXml.into());
+    }
+    let value = Payment { payer: payer.as_str().to_owned() };
+    documents::save(store, bucket_document(&bucket, BucketDocument::RequestPayment), &value).await?;
+    Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
+}
+
+pub async fn get_replication(
+    store: &Store,
+    request: S3Request<GetBucketReplicationInput>,
+) -> S3Result<S3Response<GetBucketReplicationOutput>> {
+    store.bucket(&request.input.bucket).await?;
+    let (code, why) = ("ReplicationConfigurationNotFoundError", "The replication configuration was not found");
+    Err(Fault::NoConfiguration(code, why).into())
+}
+
+pub async fn delete_replication(
+    store: &Store,
+    request: S3Request<DeleteBucketReplicationInput>,
+) -> S3Result<S3Response<DeleteBucketReplicationOutput>> {
+    store.bucket(&request.input.bucket).await?;
+    Ok(S3Response::new(DeleteBucketReplicationOutput::default()))
+}

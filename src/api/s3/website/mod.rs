@@ -1,0 +1,88 @@
+//! GetBucketWebsite, PutBucketWebsite, DeleteBucketWebsite, and what a bucket's website answers: where a request leads, and
+//! the page for what fails. The requests themselves are answered in `serve`.
+
+mod page;
+mod pages;
+mod problem;
+mod routing;
+mod serve;
+mod site;
+mod wire;
+
+pub use page::{Failure, error_headers, error_page};
+pub use routing::{Recourse, Redirection, Step, Visit};
+pub use serve::{SiteRequest, serve};
+#[cfg(test)]
+use site::Site;
+pub use site::{SiteError, Website};
+
+use super::errors::Fault;
+use super::{Store, documents};
+use crate::actors::meta::{BucketDocument, DocumentKey, MetaView};
+use crate::types::BucketId;
+use s3s::dto::{
+    DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
+    PutBucketWebsiteInput, PutBucketWebsiteOutput,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+/// Of a bucket that is none.
+const NONE: Fault =
+    Fault::NoConfiguration("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration");
+
+/// A bucket's website, if it is one.
+pub fn website_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<Website>> {
+    documents::load(view, &document(bucket))
+}
+
+pub async fn get(
+    store: &Store,
+    request: S3Request<GetBucketWebsiteInput>,
+) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
+    let (row, view) = store.bucket(&request.input.bucket).await?;
+    let found = website_of(&view, row.bucket.id)?.ok_or(NONE)?;
+    Ok(S3Response::new(wire::to_dto(found)))
+}
+
+pub async fn put(
+    store: &Store,
+    request: S3Request<PutBucketWebsiteInput>,
+) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
+    let input = request.input;
+    let (row, _) = store.bucket(&input.bucket).await?;
+    let website = wire::from_dto(input.website_configuration).map_err(fault_of)?;
+    documents::save(store, document(row.bucket.id), &website).await?;
+    Ok(S3Response::new(PutBucketWebsiteOutput::default()))
+}
+
+pub async fn delete(
+    store: &Store,
+    request: S3Request<DeleteBucketWebsiteInput>,
+) -> S3Result<S3Response<DeleteBucketWebsiteOutput>> {
+    let (row, _) = store.bucket(&request.input.bucket).await?;
+    documents::remove(store, document(row.bucket.id)).await?;
+    Ok(S3Response::new(DeleteBucketWebsiteOutput::default()))
+}
+
+fn document(bucket: BucketId) -> DocumentKey {
+    DocumentKey::Bucket(bucket, BucketDocument::Website, String::new())
+}
+
+fn fault_of(error: SiteError) -> Fault {
+    match error {
+        SiteError::Malformed(_) => Fault::MalformedXml,
+        SiteError::RedirectAllAndMore | SiteError::NoIndex | SiteError::IndexSuffix | SiteError::ErrorKey => {
+            Fault::InvalidArgument(error.to_string())
+        }
+        SiteError::NoHost
+        | SiteError::Scheme
+        | SiteError::TooManyRules(_)
+        | SiteError::EmptyCondition
+        | SiteError::TwoKeys
+        | SiteError::RedirectStatus(_)
+        | SiteError::ErrorStatus(_) => Fault::InvalidRequest(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! The page that a website answers with where something fails, and its headers, as S3 sends them.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::fmt::Write;
+
+const TYPE: &str = "text/html; charset=utf-8";
+
+/// One error: its code, its words, and what it is about, such as `("Key", "a.html")` or `("BucketName", "b")`.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    pub code: &'a str,
+    pub message: &'a str,
+    pub details: &'a [(&'a str, &'a str)],
+}
+
+/// `document` is why the error document could not be served, where there should be one.
+pub fn error_page(
+    status: StatusCode,
+    failure: &Failure<'_>,
+    document: Option<&Failure<'_>>,
+    request_id: &str,
+    host_id: &str,
+) -> String {
+    let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let mut page = format!("<html>\n<head><title>{title}</title></head>\n<body>\n<h1>{title}</h1>\n<ul>\n");
+    list(&mut page, failure);
+    item(&mut page, "RequestId", request_id);
+    item(&mut page, "HostId", host_id);
+    page.push_str("</ul>\n");
+    if let Some(document) = document {
+        page.push_str("<h3>An Error Occurred While Attempting to Retrieve a Custom Error Document</h3>\n<ul>\n");
+        list(&mut page, document);
+        page.push_str("</ul>\n");
+    }
+    page.push_str("<hr/>\n</body>\n</html>\n");
+    page
+}
+
+/// Of the page's answer; HEAD gets them without the page.
+pub fn error_headers(failure: &Failure<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut say = |name: &str, value: &str| {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    };
+    say("x-amz-error-code", failure.code);
+    say("x-amz-error-message", failure.message);
+    for (name, value) in failure.details {
+        say(&format!("x-amz-error-detail-{name}"), value);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
+    headers
+}
+
+fn list(page: &mut String, failure: &Failure<'_>) {
+    item(page, "Code", failure.code);
+    item(page, "Message", failure.message);
+    for (name, value) in failure.details {
+        item(page, name, value);
+    }
+}
+
+fn item(page: &mut String, name: &str, value: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(page, "<li>{name}: {}</li>", escape(value));
+}
+
+/// Keys come from strangers: nothing of them may be markup.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c if c.is_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,262 @@
+//! The objects of a website as its visitors get them: whether anybody may read them, their headers, and their bytes.
+
+use super::Redirection;
+use super::problem::{Problem, answer};
+use super::serve::{SiteRequest, redirect};
+use crate::actors::gateway::{OpenObject, Opened};
+use crate::actors::meta::{Manifest, Pick};
+use crate::actors::sealing::Place;
+use crate::api::s3::Store;
+use crate::api::s3::access::{Guarded, Judge, Subject};
+use crate::api::s3::conditions::ReadConditions;
+use crate::api::s3::encryption::key_of_read;
+use crate::api::s3::errors::Fault;
+use crate::api::s3::headers::{describe, etag_text, http_date};
+use crate::api::s3::objects::sealed::{sealing_of, unsealed};
+use crate::api::s3::objects::{Slice, blob, select, version};
+use crate::limits::KEY_BYTES_MAX;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use s3s::dto::Range;
+use s3s::{Body, HttpResponse, S3Result};
+use std::sync::Arc;
+
+/// A website's bucket, and what somebody who did not sign may do in it.
+pub struct Pages<'a> {
+    pub store: &'a Store,
+    pub judge: Arc<Judge>,
+    pub guarded: Guarded,
+}
+
+impl Pages<'_> {
+    /// Whether there is such an object, whoever may read it.
+    pub fn has(&self, key: &str) -> S3Result<bool> {
+        Ok(key.len() <= KEY_BYTES_MAX && self.judge.subject(&self.guarded, key, Pick::Current)?.is_some())
+    }
+
+    /// What was asked for, or where it leads.
+    pub async fn page(&self, key: &str, request: &SiteRequest<'_>) -> Result<HttpResponse, Problem> {
+        let object = self.open(key).await?;
+        let manifest = &object.version.manifest;
+        if let Some(elsewhere) = leads(manifest) {
+            return Ok(elsewhere);
+        }
+        ReadConditions::of_read(request.headers).check_read(manifest)?;
+        let slice = select(object.view(), manifest, range(request.headers, manifest), None)?;
+        let mut page = self.show(key, object, &slice, request.method).await?;
+        if slice.partial {
+            *page.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        Ok(page)
+    }
+
+    /// All of the error document, in place of the page of a problem; or where it leads.
+    pub async fn document(
+        &self,
+        key: &str,
+        request: &SiteRequest<'_>,
+        problem: &Problem,
+    ) -> Result<HttpResponse, Problem> {
+        let object = self.open(key).await?;
+        if let Some(elsewhere) = leads(&object.version.manifest) {
+            return Ok(elsewhere);
+        }
+        let slice = select(object.view(), &object.version.manifest, None, None)?;
+        let (shown, body) = self.show(key, object, &slice, request.method).await?.into_parts();
+        let mut headers = problem.headers();
+        headers.extend(shown.headers);
+        Ok(answer(problem.status(), headers, body))
+    }
+
+    /// What is judged is the version that is opened. Whether there is one is told only where anybody may list them.
+    async fn open(&self, key: &str) -> Result<OpenObject, Problem> {
+        let (gateway, view) = (&self.store.gateway, self.judge.view.clone());
+        let opened = match key.len() {
+            0..=KEY_BYTES_MAX => gateway.open_object(view, self.guarded.row.bucket.id, key, Pick::Current).await?,
+            _ => Opened::Absent,
+        };
+        match opened {
+            Opened::Object(object) => {
+                let subject = Subject::of(object.version.traits.clone());
+                self.judge.of_object("s3:GetObject", &self.guarded, key, Some(&subject))?;
+                Ok(*object)
+            }
+            Opened::DeleteMarker(_) | Opened::Absent => {
+                self.judge.of_bucket("s3:ListBucket", &self.guarded)?;
+                Err(Problem::about(Fault::NoSuchKey, "Key", key))
+            }
+        }
+    }
+
+    /// Nothing of the bytes is read for a HEAD.
+    async fn show(&self, key: &str, object: OpenObject, slice: &Slice, method: &Method) -> S3Result<HttpResponse> {
+        let sealing = sealing_of(&object.version.traits)?;
+        // Visitors bring no keys: what only its owner can open is refused here.
+        key_of_read(&HeaderMap::new(), sealing.as_ref())?;
+        let version = version::shown(&self.guarded.row, object.version.version);
+        let headers = page_headers(&object.version.manifest, slice, version);
+        let body = match slice.length() {
+            length if length > 0 && *method != Method::HEAD => {
+                let place = Place { bucket: self.guarded.row.bucket.id, key };
+                let object = unsealed(self.store, place, object, sealing.as_ref(), None)?;
+                Body::from(blob(self.store.gateway.read_object(object, slice.range).await?, length))
+            }
+            _ => Body::empty(),
+        };
+        Ok(answer(StatusCode::OK, headers, body))
+    }
+}
+
+/// Where an object leads that is a redirect.
+fn leads(manifest: &Manifest) -> Option<HttpResponse> {
+    let location = manifest.headers.website_redirect.as_deref();
+    location.map(|location| redirect(&Redirection::of_object(location)))
+}
+
+/// What GetObject says too, but for what browsers have no use for.
+fn page_headers(manifest: &Manifest, slice: &Slice, version: Option<String>) -> HeaderMap {
+    let shown = describe(manifest);
+    let mut headers = HeaderMap::new();
+    let mut say = |name: HeaderName, text: Option<String>| {
+        // What is no value of a header is left out.
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(name, value);
+        }
+    };
+    say(header::ACCEPT_RANGES, Some("bytes".to_owned()));
+    say(header::CACHE_CONTROL, shown.cache_control);
+    say(header::CONTENT_DISPOSITION, shown.content_disposition);
+    say(header::CONTENT_ENCODING, shown.content_encoding);
+    say(header::CONTENT_LANGUAGE, shown.content_language);
+    say(header::CONTENT_LENGTH, Some(slice.length().to_string()));
+    say(header::CONTENT_RANGE, slice.content_range(manifest.size_bytes));
+    say(header::CONTENT_TYPE, shown.content_type);
+    say(header::ETAG, Some(format!("\"{}\"", etag_text(&manifest.etag))));
+    say(header::EXPIRES, manifest.headers.expires.clone());
+    say(header::LAST_MODIFIED, http_date(manifest.modified));
+    say(s3s::header::X_AMZ_VERSION_ID, version);
+    for (name, value) in &manifest.headers.user {
+        if let Ok(name) = HeaderName::try_from(format!("x-amz-meta-{name}")) {
+            say(name, Some(user_value(value)));
+        }
+    }
+    headers
+}
+
+/// User metadata beyond ASCII is an encoded word (RFC 2047), as GetObject answers it.
+fn user_value(value: &str) -> String {
+    let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_plain {
+        return value.to_owned();
+    }
+    format!("=?UTF-8?B?{}?=", base64_simd::STANDARD.encode_to_string(value))
+}
+
+/// The range that is asked for. One that is none, one of several, and one of another version than stands (RFC 9110,
+/// section 13.1.5) means all.
+fn range(headers: &HeaderMap, manifest: &Manifest) -> Option<Range> {
+    let mut given = headers.get_all(header::RANGE).iter();
+    let (Some(range), None) = (given.next(), given.next()) else { return None };
+    // The last of no length is no range.
+    let text = range.to_str().ok().filter(|text| *text != "bytes=-")?;
+    let range = Range::parse(text).ok()?;
+    let stands = |validator: &HeaderValue| is_of(validator.to_str().unwrap_or_default(), manifest);
+    headers.get(header::IF_RANGE).is_none_or(stands).then_some(range)
+}
+
+/// Whether a strong tag, or a date, is that of the version.
+fn is_of(validator: &str, manifest: &Manifest) -> bool {
+    match validator.strip_prefix('"') {
+        Some(tag) => tag.strip_suffix('"') == Some(etag_text(&manifest.etag).as_str()),
+        None => http_date(manifest.modified).as_deref() == Some(validator),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{page_headers, range};
+    use crate::actors::gateway::ByteRange;
+    use crate::actors::meta::{Body, ETag, Manifest, ObjectHeaders};
+    use crate::api::s3::objects::Slice;
+    use crate::types::{ManifestId, UnixMs};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use s3s::dto::Range;
+
+    fn manifest(headers: ObjectHeaders) -> Manifest {
+        Manifest {
+            id: ManifestId(1),
+            size_bytes: 10,
+            etag: ETag { md5: [0xab; 16], parts: None },
+            modified: UnixMs(784_111_777_900),
+            headers,
+            checksum: None,
+            body: Body::Inline,
+        }
+    }
+
+    fn asked(pairs: &[(&'static str, &'static str)]) -> Option<Range> {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs.iter().map(header) {
+            headers.append(name, value);
+        }
+        range(&headers, &manifest(ObjectHeaders::default()))
+    }
+
+    #[test]
+    fn a_range_counts_where_it_is_one() {
+        assert_eq!(asked(&[("range", "bytes=2-4")]), Some(Range::Int { first: 2, last: Some(4) }));
+        assert_eq!(asked(&[("range", "bytes=-4")]), Some(Range::Suffix { length: 4 }));
+        for text in ["bytes=4-2", "bytes=1-2,4-5", "items=1-2", "bytes=-", "2-4"] {
+            assert_eq!(asked(&[("range", text)]), None, "{text}");
+        }
+        assert_eq!(asked(&[("range", "bytes=0-1"), ("range", "bytes=2-3")]), None);
+        assert_eq!(asked(&[]), None);
+    }
+
+    #[test]
+    fn a_range_of_another_version_means_all() {
+        let range = ("range", "bytes=2-");
+        let stands = ["\"abababababababababababababababab\"", "Sun, 06 Nov 1994 08:49:37 GMT"];
+        for validator in stands {
+            assert!(asked(&[range, ("if-range", validator)]).is_some(), "{validator}");
+        }
+        let weak = "W/\"abababababababababababababababab\"";
+        for validator in ["\"other\"", weak, "Sun, 06 Nov 1994 08:49:38 GMT", ""] {
+            assert_eq!(asked(&[range, ("if-range", validator)]), None, "{validator}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_the_headers_that_were_stored_with_it() {
+        let stored = ObjectHeaders {
+            content_type: Some("text/html".to_owned()),
+            cache_control: Some("max-age=60".to_owned()),
+            content_disposition: Some("a\r\nb".to_owned()),
+            website_redirect: Some("/elsewhere".to_owned()),
+            user: vec![("plain".to_owned(), "a b".to_owned()), ("other".to_owned(), "é".to_owned())],
+            ..ObjectHeaders::default()
+        };
+        let range = ByteRange { start: 2, end: 5 };
+        let slice = Slice { range, partial: true, part_checksum: None, parts_count: None };
+        let headers = page_headers(&manifest(stored), &slice, Some("null".to_owned()));
+        for (name, value) in [
+            ("accept-ranges", "bytes"),
+            ("cache-control", "max-age=60"),
+            ("content-length", "3"),
+            ("content-range", "bytes 2-4/10"),
+            ("content-type", "text/html"),
+            ("etag", "\"abababababababababababababababab\""),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("x-amz-meta-other", "=?UTF-8?B?w6k=?="),
+            ("x-amz-meta-plain", "a b"),
+            ("x-amz-version-id", "null"),
+        ] {
+            assert_eq!(headers.get(name).and_then(|value| value.to_str().ok()), Some(value), "{name}");
+        }
+        for name in ["content-disposition", "x-amz-website-redirect-location"] {
+            assert!(!headers.contains_key(name), "{name}");
+        }
+    }
+}

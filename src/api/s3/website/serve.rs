@@ -1,0 +1,143 @@
+//! A visit to a bucket's website, from its host and path to the answer. Visitors do not sign: what they may see is what
+//! anybody may. Where a visit leads is `routing`'s; here its questions are answered, in its order.
+
+use super::pages::Pages;
+use super::problem::{Problem, answer};
+use super::{NONE, Recourse, Redirection, Step, Visit, Website, website_of};
+use crate::api::request_log::RequestTrace;
+use crate::api::s3::access::Gate;
+use crate::api::s3::errors::{Fault, WireFault};
+use crate::api::s3::{Origin, Store, percent};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use s3s::{Body, HttpResponse, S3Error};
+
+/// What a website answers, and what is answered for it (OPTIONS).
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// A request to a host that is the website of a bucket.
+pub struct SiteRequest<'a> {
+    pub bucket: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// As the request named it, with its port.
+    pub host: &'a str,
+    pub method: &'a Method,
+    pub uri: &'a Uri,
+    pub headers: &'a HeaderMap,
+    pub origin: Origin,
+    pub trace: &'a RequestTrace,
+}
+
+/// Whatever fails is told as a page, or by the site's own document.
+pub async fn serve(store: &Store, gate: &Gate, request: &SiteRequest<'_>) -> HttpResponse {
+    let key = request.uri.path().strip_prefix('/').and_then(percent::decode_path);
+    request.trace.resolved("Website", Some(request.bucket.to_owned()), key.clone(), None);
+    match visit(store, gate, request, key).await {
+        Ok(response) => response,
+        Err(problem) => problem.page(None, &request.origin),
+    }
+}
+
+/// `key`: none where the path is no text.
+async fn visit(
+    store: &Store,
+    gate: &Gate,
+    request: &SiteRequest<'_>,
+    key: Option<String>,
+) -> Result<HttpResponse, Problem> {
+    check_method(request.method)?;
+    let key = key.ok_or(Fault::Wire(WireFault::InvalidUri))?;
+    let (website, pages) = enter(store, gate, request).await?;
+    let visit = Visit { scheme: request.scheme, host: request.host, key: &key, query: request.uri.query() };
+    let served = match website.step(&visit) {
+        Step::Redirect(to) => return Ok(redirect(&to)),
+        Step::Serve(served) => served,
+    };
+    match pages.page(&served, request).await {
+        Ok(page) => Ok(page),
+        Err(problem) => recover(&website, &visit, &pages, request, problem).await,
+    }
+}
+
+/// A website is for reading.
+fn check_method(method: &Method) -> Result<(), Problem> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let mut error = S3Error::from(Fault::MethodNotAllowed);
+    error.set_headers(HeaderMap::from_iter([(header::ALLOW, HeaderValue::from_static(METHODS))]));
+    Err(Problem::about(error, "Method", method.as_str()).and("ResourceType", "OBJECT"))
+}
+
+async fn enter<'a>(store: &'a Store, gate: &Gate, request: &SiteRequest<'_>) -> Result<(Website, Pages<'a>), Problem> {
+    let of_bucket = |fault: Fault| Problem::about(fault, "BucketName", request.bucket);
+    let judge = gate.anonymous(request.headers, request.origin.clone()).await?;
+    let guarded = judge.guarded(request.bucket)?.ok_or_else(|| of_bucket(Fault::NoSuchBucket))?;
+    let website = website_of(&judge.view, guarded.row.bucket.id)?.ok_or_else(|| of_bucket(NONE))?;
+    Ok((website, Pages { store, judge, guarded }))
+}
+
+/// What to do where the page that was asked for is none.
+async fn recover(
+    website: &Website,
+    visit: &Visit<'_>,
+    pages: &Pages<'_>,
+    request: &SiteRequest<'_>,
+    problem: Problem,
+) -> Result<HttpResponse, Problem> {
+    let Website::Site(site) = website else { return Err(problem) };
+    let status = problem.status();
+    let is_hidden = matches!(status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN);
+    if let Some(index) = site.folder_index(visit).filter(|_| is_hidden)
+        && pages.has(&index)?
+    {
+        return Ok(redirect(&visit.folder_redirection()));
+    }
+    match site.recourse(visit, status) {
+        Recourse::Redirect(to) => Ok(redirect(&to)),
+        Recourse::Page => Err(problem),
+        Recourse::Document(key) => {
+            let document = pages.document(&key, request, &problem).await;
+            Ok(document.unwrap_or_else(|second| problem.page(Some(&second), &request.origin)))
+        }
+    }
+}
+
+pub fn redirect(to: &Redirection) -> HttpResponse {
+    let mut headers = HeaderMap::new();
+    // Locations are made of what headers can carry.
+    if let Ok(location) = HeaderValue::try_from(&to.location) {
+        headers.insert(header::LOCATION, location);
+    }
+    answer(to.status, headers, Body::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_method, redirect};
+    use crate::api::s3::Origin;
+    use crate::api::s3::website::Redirection;
+    use http::{Method, StatusCode, header};
+
+    #[test]
+    fn a_website_is_for_reading() {
+        for method in [Method::GET, Method::HEAD] {
+            assert!(check_method(&method).is_ok(), "{method}");
+        }
+        for method in [Method::PUT, Method::POST, Method::DELETE, Method::PATCH] {
+            let refused = check_method(&method).expect_err("refused").page(None, &Origin::default());
+            assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(refused.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
+            assert_eq!(refused.headers()["x-amz-error-detail-method"], method.as_str());
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_a_status_and_a_location_without_a_body() {
+        let to = Redirection { status: StatusCode::FOUND, location: "/folder/".to_owned() };
+        let answer = redirect(&to);
+        assert_eq!(answer.status(), StatusCode::FOUND);
+        assert_eq!(answer.headers()[header::LOCATION], "/folder/");
+        assert_eq!(answer.body().bytes().map(|body| body.len()), Some(0));
+    }
+}

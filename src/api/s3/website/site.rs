@@ -1,0 +1,192 @@
+//! A bucket's website: its stored form, and the checks that S3 makes of it, in S3's words.
+//!
+//! Source: S3's API reference (`WebsiteConfiguration` and what it holds).
+
+use serde::{Deserialize, Serialize};
+
+/// S3: routing rules of a website.
+const ROUTING_RULES_MAX: usize = 50;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Website {
+    RedirectAll { host: String, scheme: Option<Scheme> },
+    Site(Site),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// What is served for a key that is empty or ends in a slash, after that key.
+    pub index_suffix: String,
+    /// The object that is served where nothing else can be.
+    pub error_key: Option<String>,
+    /// The first that applies counts.
+    pub routing: Vec<RoutingRule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutingRule {
+    /// Without one it applies to every request.
+    pub condition: Option<Condition>,
+    pub redirect: Redirect,
+}
+
+/// At least one of the two; where there are both, both must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub key_prefix: Option<String>,
+    /// Then the rule applies after that error only.
+    pub error_status: Option<u16>,
+}
+
+/// What is not given stays as it was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    pub host: Option<String>,
+    pub scheme: Option<Scheme>,
+    pub status: Option<u16>,
+    pub key: Option<NewKey>,
+}
+
+/// Texts as they are to stand in the location: a `?` or a `#` in them means what it means there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewKey {
+    Whole(String),
+    /// In place of the prefix of the rule's condition.
+    Prefix(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// Why a website is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SiteError {
+    /// Against the schema.
+    #[error("the configuration is malformed: {0}")]
+    Malformed(&'static str),
+    #[error("RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.")]
+    RedirectAllAndMore,
+    #[error("A host name must be provided to redirect all requests (e.g. \"example.com\").")]
+    NoHost,
+    #[error("A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty")]
+    NoIndex,
+    #[error("The IndexDocument Suffix is not well formed")]
+    IndexSuffix,
+    #[error("The ErrorDocument Key is not well formed")]
+    ErrorKey,
+    #[error(
+        "Invalid protocol, protocol can be http or https. If not defined the protocol will be selected automatically."
+    )]
+    Scheme,
+    #[error(
+        "{0} routing rules provided, the number of routing rules in a website configuration is limited to \
+         {ROUTING_RULES_MAX}."
+    )]
+    TooManyRules(usize),
+    #[error(
+        "Condition cannot be empty. To redirect all requests without a condition, the condition element shouldn't be \
+         present."
+    )]
+    EmptyCondition,
+    #[error("You can only define ReplaceKeyPrefix or ReplaceKey but not both.")]
+    TwoKeys,
+    #[error("The provided HTTP redirect code ({0}) is not valid. Valid codes are 3XX except 300.")]
+    RedirectStatus(u16),
+    #[error("The provided HTTP error code ({0}) is not valid. Valid codes are 4XX or 5XX.")]
+    ErrorStatus(u16),
+}
+
+impl Website {
+    pub fn redirect_all(host: String, scheme: Option<Scheme>) -> Result<Self, SiteError> {
+        if host.is_empty() { Err(SiteError::NoHost) } else { Ok(Self::RedirectAll { host, scheme }) }
+    }
+}
+
+impl Site {
+    /// `routing` is `None` where the element is not there at all.
+    pub fn new(
+        index_suffix: String,
+        error_key: Option<String>,
+        routing: Option<Vec<RoutingRule>>,
+    ) -> Result<Self, SiteError> {
+        if index_suffix.is_empty() || index_suffix.contains('/') {
+            return Err(SiteError::IndexSuffix);
+        }
+        if error_key.as_deref() == Some("") {
+            return Err(SiteError::ErrorKey);
+        }
+        match routing.as_ref().map(Vec::len) {
+            Some(0) => return Err(SiteError::Malformed("there is no RoutingRule in RoutingRules")),
+            Some(count) if count > ROUTING_RULES_MAX => return Err(SiteError::TooManyRules(count)),
+            _ => {}
+        }
+        Ok(Self { index_suffix, error_key, routing: routing.unwrap_or_default() })
+    }
+}
+
+impl Condition {
+    pub fn new(key_prefix: Option<String>, error_status: Option<&str>) -> Result<Self, SiteError> {
+        if key_prefix.is_none() && error_status.is_none() {
+            return Err(SiteError::EmptyCondition);
+        }
+        let error_status = error_status.map(number).transpose()?;
+        match error_status {
+            Some(status) if !(400..600).contains(&status) => Err(SiteError::ErrorStatus(status)),
+            error_status => Ok(Self { key_prefix, error_status }),
+        }
+    }
+}
+
+impl Redirect {
+    pub fn new(
+        host: Option<String>,
+        scheme: Option<Scheme>,
+        status: Option<&str>,
+        key: Option<NewKey>,
+    ) -> Result<Self, SiteError> {
+        let status = status.map(number).transpose()?;
+        if let Some(status) = status.filter(|status| !(301..400).contains(status)) {
+            return Err(SiteError::RedirectStatus(status));
+        }
+        let redirect = Self { host: host.filter(|host| !host.is_empty()), scheme, status, key };
+        if redirect == Self::default() {
+            return Err(SiteError::Malformed("a Redirect changes nothing"));
+        }
+        Ok(redirect)
+    }
+}
+
+impl NewKey {
+    pub fn new(whole: Option<String>, prefix: Option<String>) -> Result<Option<Self>, SiteError> {
+        match (whole, prefix) {
+            (Some(_), Some(_)) => Err(SiteError::TwoKeys),
+            (Some(whole), None) => Ok(Some(Self::Whole(whole))),
+            (None, Some(prefix)) => Ok(Some(Self::Prefix(prefix))),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl Scheme {
+    pub fn parse(text: &str) -> Result<Self, SiteError> {
+        match text {
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            _ => Err(SiteError::Scheme),
+        }
+    }
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u16, SiteError> {
+    text.parse().map_err(|_| SiteError::Malformed("a status is not a number"))
+}

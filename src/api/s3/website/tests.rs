@@ -1,0 +1,349 @@
+//! Websites as S3 documents them: what is refused, where requests lead, and what the page for an error says. The routing
+//! rules are the user guide's examples.
+
+use super::wire::{from_dto, to_dto};
+use super::{Failure, Recourse, Redirection, Site, Step, Visit, Website, error_headers, error_page, fault_of};
+use crate::api::s3::errors::Fault;
+use http::StatusCode;
+use s3s::dto;
+use s3s::xml::{Deserialize, Deserializer};
+
+fn read(inside: &str) -> dto::WebsiteConfiguration {
+    let xml = format!("<WebsiteConfiguration>{inside}</WebsiteConfiguration>");
+    dto::WebsiteConfiguration::deserialize(&mut Deserializer::new(xml.as_bytes())).expect("XML")
+}
+
+fn parse(inside: &str) -> Result<Website, Fault> {
+    from_dto(read(inside)).map_err(fault_of)
+}
+
+const INDEX: &str = "<IndexDocument><Suffix>index.html</Suffix></IndexDocument>";
+const ERROR: &str = "<ErrorDocument><Key>error.html</Key></ErrorDocument>";
+
+fn with_rule(rule: &str) -> String {
+    format!("{INDEX}<RoutingRules><RoutingRule>{rule}</RoutingRule></RoutingRules>")
+}
+
+fn site(inside: &str) -> Site {
+    match parse(inside).expect("a website that S3 takes") {
+        Website::Site(site) => site,
+        Website::RedirectAll { .. } => panic!("a site"),
+    }
+}
+
+fn visit(key: &str) -> Visit<'_> {
+    Visit { scheme: "http", host: "b.site:8080", key, query: None }
+}
+
+fn moved(location: &str) -> Redirection {
+    Redirection { status: StatusCode::MOVED_PERMANENTLY, location: location.to_owned() }
+}
+
+fn to(location: &str) -> Step {
+    Step::Redirect(moved(location))
+}
+
+fn serve(key: &str) -> Step {
+    Step::Serve(key.to_owned())
+}
+
+fn argument(text: &str) -> Result<Website, Fault> {
+    Err(Fault::InvalidArgument(text.to_owned()))
+}
+
+fn invalid(text: &str) -> Result<Website, Fault> {
+    Err(Fault::InvalidRequest(text.to_owned()))
+}
+
+#[test]
+fn what_is_given_is_given_back() {
+    let rule = "<Condition><KeyPrefixEquals>docs/</KeyPrefixEquals>\
+        <HttpErrorCodeReturnedEquals>404</HttpErrorCodeReturnedEquals></Condition>\
+        <Redirect><Protocol>https</Protocol><HostName>example.com</HostName><HttpRedirectCode>302</HttpRedirectCode>\
+        <ReplaceKeyPrefixWith>documents/</ReplaceKeyPrefixWith></Redirect>";
+    for inside in [
+        INDEX.to_owned(),
+        format!("{INDEX}{ERROR}"),
+        with_rule(rule),
+        with_rule("<Redirect><ReplaceKeyWith>a.html</ReplaceKeyWith></Redirect>"),
+        "<RedirectAllRequestsTo><HostName>example.com</HostName></RedirectAllRequestsTo>".to_owned(),
+        "<RedirectAllRequestsTo><HostName>example.com</HostName><Protocol>https</Protocol></RedirectAllRequestsTo>"
+            .to_owned(),
+    ] {
+        let stored = serde_json::to_string(&parse(&inside).expect("a website that S3 takes")).expect("JSON");
+        let back = to_dto(serde_json::from_str(&stored).expect("it reads back"));
+        let given = read(&inside);
+        assert_eq!(back.index_document, given.index_document);
+        assert_eq!(back.error_document, given.error_document);
+        assert_eq!(back.redirect_all_requests_to, given.redirect_all_requests_to);
+        assert_eq!(back.routing_rules, given.routing_rules);
+    }
+}
+
+#[test]
+fn a_website_has_an_index_or_redirects_all() {
+    let no_index = "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty";
+    assert_eq!(parse(""), argument(no_index));
+    assert_eq!(parse(ERROR), argument(no_index));
+    let all = "<RedirectAllRequestsTo><HostName>example.com</HostName></RedirectAllRequestsTo>";
+    let both = "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.";
+    assert_eq!(parse(&format!("{all}{INDEX}")), argument(both));
+    assert_eq!(parse(&format!("{all}{ERROR}")), argument(both));
+    assert_eq!(
+        parse("<RedirectAllRequestsTo><HostName></HostName></RedirectAllRequestsTo>"),
+        invalid("A host name must be provided to redirect all requests (e.g. \"example.com\").")
+    );
+}
+
+#[test]
+fn an_index_suffix_is_a_name_without_slashes_and_an_error_document_has_a_key() {
+    for suffix in ["", "a/index.html", "/"] {
+        let inside = format!("<IndexDocument><Suffix>{suffix}</Suffix></IndexDocument>");
+        assert_eq!(parse(&inside), argument("The IndexDocument Suffix is not well formed"), "{suffix}");
+    }
+    let keyless = format!("{INDEX}<ErrorDocument><Key></Key></ErrorDocument>");
+    assert_eq!(parse(&keyless), argument("The ErrorDocument Key is not well formed"));
+}
+
+#[test]
+fn a_protocol_is_http_or_https() {
+    let text =
+        "Invalid protocol, protocol can be http or https. If not defined the protocol will be selected automatically.";
+    assert_eq!(parse(&with_rule("<Redirect><Protocol>http2</Protocol></Redirect>")), invalid(text));
+    let all = "<RedirectAllRequestsTo><HostName>a</HostName><Protocol>HTTP</Protocol></RedirectAllRequestsTo>";
+    assert_eq!(parse(all), invalid(text));
+}
+
+#[test]
+fn statuses_of_rules_are_those_that_can_be() {
+    let redirect =
+        |code: &str| parse(&with_rule(&format!("<Redirect><HttpRedirectCode>{code}</HttpRedirectCode></Redirect>")));
+    for code in ["301", "302", "303", "304", "305", "307", "308", "399"] {
+        assert!(redirect(code).is_ok(), "{code}");
+    }
+    for code in ["300", "200", "400"] {
+        let text = format!("The provided HTTP redirect code ({code}) is not valid. Valid codes are 3XX except 300.");
+        assert_eq!(redirect(code), invalid(&text));
+    }
+    assert_eq!(redirect("soon"), Err(Fault::MalformedXml));
+    let error = |code: &str| {
+        let condition = format!("<HttpErrorCodeReturnedEquals>{code}</HttpErrorCodeReturnedEquals>");
+        parse(&with_rule(&format!("<Condition>{condition}</Condition><Redirect><HostName>a</HostName></Redirect>")))
+    };
+    assert!(error("400").is_ok() && error("599").is_ok());
+    for code in ["302", "399", "600"] {
+        let text = format!("The provided HTTP error code ({code}) is not valid. Valid codes are 4XX or 5XX.");
+        assert_eq!(error(code), invalid(&text));
+    }
+}
+
+#[test]
+fn a_rule_has_one_new_key_at_most_and_neither_a_condition_nor_a_redirect_says_nothing() {
+    for nothing in ["<Redirect/>", "<Redirect><HostName></HostName></Redirect>"] {
+        assert_eq!(parse(&with_rule(nothing)), Err(Fault::MalformedXml), "{nothing}");
+    }
+    let keys = "<Redirect><ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b</ReplaceKeyPrefixWith></Redirect>";
+    assert_eq!(parse(&with_rule(keys)), invalid("You can only define ReplaceKeyPrefix or ReplaceKey but not both."));
+    assert_eq!(
+        parse(&with_rule("<Condition/><Redirect><ReplaceKeyWith>a</ReplaceKeyWith></Redirect>")),
+        invalid(
+            "Condition cannot be empty. To redirect all requests without a condition, the condition element shouldn't \
+             be present."
+        )
+    );
+}
+
+#[test]
+fn there_are_at_most_fifty_routing_rules_and_not_none() {
+    let many = |count: usize| {
+        let rules = "<RoutingRule><Redirect><HostName>a</HostName></Redirect></RoutingRule>".repeat(count);
+        parse(&format!("{INDEX}<RoutingRules>{rules}</RoutingRules>"))
+    };
+    assert_eq!(many(0), Err(Fault::MalformedXml));
+    assert!(many(50).is_ok());
+    assert_eq!(
+        many(51),
+        invalid("51 routing rules provided, the number of routing rules in a website configuration is limited to 50.")
+    );
+}
+
+#[test]
+fn a_folder_is_served_by_its_index() {
+    let site = site(INDEX);
+    for (key, served) in
+        [("", "index.html"), ("photos/", "photos/index.html"), ("a/b/", "a/b/index.html"), ("a.html", "a.html")]
+    {
+        assert_eq!(site.step(&visit(key)), serve(served));
+    }
+}
+
+#[test]
+fn a_folder_without_its_slash_leads_to_the_one_with_it() {
+    let site = site(INDEX);
+    assert_eq!(site.folder_index(&visit("photos")).as_deref(), Some("photos/index.html"));
+    assert_eq!(site.folder_index(&visit("photos/")), None);
+    assert_eq!(site.folder_index(&visit("")), None);
+    let found = visit("my photos/é").folder_redirection();
+    assert_eq!(found.status, StatusCode::FOUND);
+    assert_eq!(found.location, "/my%20photos/%C3%A9/");
+}
+
+#[test]
+fn all_requests_lead_to_another_host() {
+    let all = |protocol: &str| {
+        let inside =
+            format!("<RedirectAllRequestsTo><HostName>example.com</HostName>{protocol}</RedirectAllRequestsTo>");
+        parse(&inside).expect("a website that S3 takes")
+    };
+    assert_eq!(all("").step(&visit("")), to("http://example.com/"));
+    assert_eq!(all("").step(&visit("a/b c")), to("http://example.com/a/b%20c"));
+    let secure = all("<Protocol>https</Protocol>");
+    assert_eq!(secure.step(&visit("a")), to("https://example.com/a"));
+    let asking = Visit { query: Some("x=1&y"), ..visit("a") };
+    assert_eq!(secure.step(&asking), to("https://example.com/a?x=1&y"));
+    let over_tls = Visit { scheme: "https", ..visit("a") };
+    assert_eq!(all("").step(&over_tls), to("https://example.com/a"), "as it was asked");
+}
+
+#[test]
+fn a_renamed_prefix_leads_to_the_new_one() {
+    let rule = |redirect: &str| {
+        site(&with_rule(&format!(
+            "<Condition><KeyPrefixEquals>docs/</KeyPrefixEquals></Condition><Redirect>{redirect}\
+             <ReplaceKeyPrefixWith>documents/</ReplaceKeyPrefixWith></Redirect>"
+        )))
+    };
+    let plain = rule("");
+    assert_eq!(plain.step(&visit("")), serve("index.html"));
+    assert_eq!(plain.step(&visit("x")), serve("x"));
+    assert_eq!(plain.step(&visit("docs/")), to("http://b.site:8080/documents/"));
+    assert_eq!(plain.step(&visit("docs/a b")), to("http://b.site:8080/documents/a%20b"));
+    assert_eq!(rule("<Protocol>https</Protocol>").step(&visit("docs/x")), to("https://b.site:8080/documents/x"));
+    let elsewhere = rule("<Protocol>https</Protocol><HostName>xyzzy</HostName>");
+    assert_eq!(elsewhere.step(&visit("docs/x")), to("https://xyzzy/documents/x"));
+    let found = rule("<HttpRedirectCode>302</HttpRedirectCode>").step(&visit("docs/x"));
+    assert!(matches!(found, Step::Redirect(Redirection { status: StatusCode::FOUND, .. })));
+}
+
+#[test]
+fn a_deleted_folder_leads_to_one_page() {
+    let site = site(&with_rule(
+        "<Condition><KeyPrefixEquals>images/</KeyPrefixEquals></Condition>\
+         <Redirect><ReplaceKeyWith>folderdeleted.html</ReplaceKeyWith></Redirect>",
+    ));
+    for key in ["images/", "images/x"] {
+        assert_eq!(site.step(&visit(key)), to("http://b.site:8080/folderdeleted.html"));
+    }
+}
+
+#[test]
+fn an_error_leads_to_another_host_that_reports_it() {
+    let rule = |condition: &str| {
+        site(&with_rule(&format!(
+            "<Condition>{condition}<HttpErrorCodeReturnedEquals>404</HttpErrorCodeReturnedEquals></Condition>\
+             <Redirect><HostName>ec2.amazonaws.com</HostName>\
+             <ReplaceKeyPrefixWith>report-404/</ReplaceKeyPrefixWith></Redirect>"
+        )))
+    };
+    let any = rule("");
+    assert_eq!(any.step(&visit("images/x")), serve("images/x"), "there is no error yet");
+    let moved = |location| Recourse::Redirect(moved(location));
+    let missing = StatusCode::NOT_FOUND;
+    assert_eq!(any.recourse(&visit("x"), missing), moved("http://ec2.amazonaws.com/report-404/x"));
+    assert_eq!(any.recourse(&visit("images/x"), missing), moved("http://ec2.amazonaws.com/report-404/images/x"));
+    assert_eq!(any.recourse(&visit("x"), StatusCode::FORBIDDEN), Recourse::Page);
+    let both = rule("<KeyPrefixEquals>images/</KeyPrefixEquals>");
+    assert_eq!(both.recourse(&visit("x"), missing), Recourse::Page);
+    assert_eq!(both.recourse(&visit("images/x"), missing), moved("http://ec2.amazonaws.com/report-404/x"));
+}
+
+#[test]
+fn the_first_rule_that_applies_counts() {
+    let rule = |prefix: &str, key: &str| {
+        format!(
+            "<RoutingRule><Condition><KeyPrefixEquals>{prefix}</KeyPrefixEquals></Condition>\
+             <Redirect><ReplaceKeyWith>{key}</ReplaceKeyWith></Redirect></RoutingRule>"
+        )
+    };
+    let rules = [rule("a/b/", "first"), rule("a/", "second")].concat();
+    let last = "<RoutingRule><Redirect><HostName>rest</HostName></Redirect></RoutingRule>";
+    let site = site(&format!("{INDEX}<RoutingRules>{rules}{last}</RoutingRules>"));
+    assert_eq!(site.step(&visit("a/b/c")), to("http://b.site:8080/first"));
+    assert_eq!(site.step(&visit("a/c")), to("http://b.site:8080/second"));
+    assert_eq!(site.step(&visit("c")), to("http://rest/c"), "a rule without a condition");
+    assert_eq!(site.step(&visit("")), to("http://rest/"));
+}
+
+#[test]
+fn a_new_key_may_be_a_query_or_a_fragment() {
+    let rule = |key: &str| {
+        site(&with_rule(&format!(
+            "<Condition><KeyPrefixEquals>old/</KeyPrefixEquals></Condition>\
+             <Redirect><ReplaceKeyPrefixWith>{key}</ReplaceKeyPrefixWith></Redirect>"
+        )))
+    };
+    let asking = Visit { query: Some("v=1"), ..visit("old/a b") };
+    assert_eq!(rule("#!/").step(&asking), to("http://b.site:8080/?v=1#!/a%20b"));
+    assert_eq!(rule("resize?key=").step(&asking), to("http://b.site:8080/resize?key=a%20b&v=1"));
+    assert_eq!(rule("/new/").step(&visit("old/x")), to("http://b.site:8080/new/x"), "the path has its slash already");
+    assert_eq!(rule("né w/").step(&visit("old/x")), to("http://b.site:8080/n%C3%A9%20w/x"));
+}
+
+#[test]
+fn nothing_of_a_location_breaks_out_of_its_header() {
+    let site = site(&with_rule("<Redirect><HostName>h</HostName></Redirect>"));
+    let hostile = Visit { query: Some("a=\r\nSet-Cookie: x"), ..visit("k\r\nX: y") };
+    let Step::Redirect(redirection) = site.step(&hostile) else { panic!("a redirect") };
+    assert_eq!(redirection.location, "http://h/k%0D%0AX%3A%20y?a=%0D%0ASet-Cookie:%20x");
+    assert_eq!(Redirection::of_object("/a\r\nX: y").location, "/a%0D%0AX:%20y");
+}
+
+#[test]
+fn an_object_may_lead_elsewhere() {
+    for location in ["/relative", "http://example.com/foo"] {
+        assert_eq!(Redirection::of_object(location), moved(location));
+    }
+}
+
+#[test]
+fn an_error_of_the_request_is_answered_with_the_error_document() {
+    let site = site(&format!("{INDEX}{ERROR}"));
+    for status in [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED] {
+        assert_eq!(site.recourse(&visit("x"), status), Recourse::Document("error.html".to_owned()));
+    }
+    assert_eq!(site.recourse(&visit("x"), StatusCode::SERVICE_UNAVAILABLE), Recourse::Page);
+}
+
+#[test]
+fn an_error_page_names_the_code_the_message_and_the_request() {
+    let failure = Failure {
+        code: "NoSuchKey",
+        message: "The specified key does not exist.",
+        details: &[("Key", "a<script>.html")],
+    };
+    let page = error_page(StatusCode::NOT_FOUND, &failure, None, "0001", "host");
+    assert_eq!(
+        page,
+        "<html>\n<head><title>404 Not Found</title></head>\n<body>\n<h1>404 Not Found</h1>\n<ul>\n\
+         <li>Code: NoSuchKey</li>\n<li>Message: The specified key does not exist.</li>\n\
+         <li>Key: a&lt;script&gt;.html</li>\n<li>RequestId: 0001</li>\n<li>HostId: host</li>\n</ul>\n<hr/>\n\
+         </body>\n</html>\n"
+    );
+    let document = Failure { details: &[("Key", "error.html")], ..failure };
+    let page = error_page(StatusCode::NOT_FOUND, &failure, Some(&document), "0001", "host");
+    assert!(page.contains("<h3>An Error Occurred While Attempting to Retrieve a Custom Error Document</h3>\n<ul>\n"));
+    assert!(page.contains("<li>Key: error.html</li>"));
+}
+
+#[test]
+fn an_error_is_named_in_headers_too() {
+    let failure =
+        Failure { code: "NoSuchKey", message: "Not there.", details: &[("Key", "a"), ("Other", "line\nbreak")] };
+    let headers = error_headers(&failure);
+    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    assert_eq!(said("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(said("x-amz-error-code"), Some("NoSuchKey"));
+    assert_eq!(said("x-amz-error-message"), Some("Not there."));
+    assert_eq!(said("x-amz-error-detail-key"), Some("a"));
+    assert_eq!(said("x-amz-error-detail-other"), None, "what is no value of a header is left out");
+}

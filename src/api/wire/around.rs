@@ -1,0 +1,301 @@
+//! Headers that S3 takes and s3s does not: a range that is none, a date that is none, text beyond ASCII. They may be
+//! signed, so s3s must see them while it verifies the signature, and must not when it reads the request: in between,
+//! the request comes back here by a route of its own, and is asked again without them.
+//!
+//! ```text
+//!  front ── whole request ──► s3s: signature ──► route ──► Handback
+//!  front ◄─────────────────── verified, without what s3s does not take ┘
+//!  front ── again ──► s3s: access, operation (`whole` puts back what the operation may want)
+//! ```
+
+use super::verified::{Aside, SignedHead, Verified};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use s3s::dto::{Range, Timestamp, TimestampFormat};
+use s3s::route::S3Route;
+use s3s::{Body, HttpRequest, S3Request, S3Response, S3Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+const READS_TEXT: [HeaderName; 5] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+];
+const READS_DATES: [HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+/// A range that begins after any object's end, where s3s knows no such number.
+const BEYOND: &str = "bytes=9223372036854775807-";
+
+/// What is to become of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// It means nothing.
+    Drop,
+    /// It means the same in other words.
+    Write(HeaderValue),
+    /// For the operation alone.
+    Aside,
+}
+
+/// The headers that stand in the way, and what is to become of them; mostly none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remedies(Vec<(HeaderName, Remedy)>);
+
+impl Remedies {
+    pub fn find(method: &Method, headers: &HeaderMap) -> Self {
+        match *method {
+            Method::GET | Method::HEAD => Self(of_read(headers)),
+            Method::PUT | Method::POST => Self(of_write(headers)),
+            _ => Self::default(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The headers without those, and those that go aside.
+    fn apply(self, mut headers: HeaderMap) -> (HeaderMap, HeaderMap) {
+        let mut aside = HeaderMap::new();
+        for (name, remedy) in self.0 {
+            match (remedy, headers.remove(&name)) {
+                (Remedy::Write(value), _) => drop(headers.insert(name, value)),
+                (Remedy::Aside, Some(value)) => drop(aside.insert(name, value)),
+                (Remedy::Aside, None) | (Remedy::Drop, _) => {}
+            }
+        }
+        (headers, aside)
+    }
+}
+
+/// RFC 9110: a range of another form, of several ranges or of another unit is ignored, as is a date that is none.
+fn of_read(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
+    let mut found = Vec::new();
+    let ranges: Vec<&HeaderValue> = headers.get_all(header::RANGE).iter().collect();
+    let remedy = match ranges[..] {
+        [] => None,
+        [value] => range_remedy(value.to_str().unwrap_or_default()),
+        _ => Some(Remedy::Drop),
+    };
+    found.extend(remedy.map(|remedy| (header::RANGE, remedy)));
+    for name in READS_DATES {
+        let mut values = headers.get_all(&name).iter();
+        if values.any(|value| !is_date(value)) {
+            found.push((name, Remedy::Drop));
+        }
+    }
+    found
+}
+
+/// What the operation stores as it came.
+fn of_write(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
+    let unread = |name: &HeaderName| headers.get(name).is_some_and(|value| !value.is_empty() && !is_read(name, value));
+    let names = READS_TEXT.into_iter().chain([header::EXPIRES]);
+    names.filter(unread).map(|name| (name, Remedy::Aside)).collect()
+}
+
+fn is_read(name: &HeaderName, value: &HeaderValue) -> bool {
+    if *name == header::EXPIRES { is_date(value) } else { value.to_str().is_ok() }
+}
+
+fn is_date(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(|text| Timestamp::parse(TimestampFormat::HttpDate, text).is_ok())
+}
+
+/// `None` where s3s reads the range as it is.
+fn range_remedy(text: &str) -> Option<Remedy> {
+    // s3s takes the last of no length for one of length 0.
+    if Range::parse(text).is_ok() && text != "bytes=-" {
+        return None;
+    }
+    let written = |text: &str| HeaderValue::from_str(text).map_or(Remedy::Drop, Remedy::Write);
+    let Some((unit, set)) = text.split_once('=') else { return Some(Remedy::Drop) };
+    let Some((first, last)) = set.trim().split_once('-') else { return Some(Remedy::Drop) };
+    let (first, last) = (first.trim(), last.trim());
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !unit.trim().eq_ignore_ascii_case("bytes") || !is_number(first) || !is_number(last) {
+        return Some(Remedy::Drop);
+    }
+    // Numbers that do not fit are beyond any object's end.
+    let known = |text: &str| text.parse::<u64>().ok().filter(|number| i64::try_from(*number).is_ok());
+    Some(match (first, last) {
+        ("", "") => Remedy::Drop,
+        ("", length) => match length.parse::<u64>() {
+            Ok(length) => written(&format!("bytes=-{length}")),
+            Err(_) => written("bytes=0-"),
+        },
+        (first, last) => match (known(first), known(last)) {
+            (None, _) => written(BEYOND),
+            (Some(first), None) => written(&format!("bytes={first}-")),
+            (Some(first), Some(last)) if first <= last => written(&format!("bytes={first}-{last}")),
+            (Some(_), Some(_)) => Remedy::Drop,
+        },
+    })
+}
+
+/// Where the route leaves a request that is to be asked again.
+#[derive(Clone, Debug)]
+pub struct Handback {
+    remedies: Remedies,
+    request: Arc<Mutex<Option<HttpRequest>>>,
+}
+
+impl Handback {
+    pub fn new(remedies: Remedies) -> Self {
+        Self { remedies, request: Arc::default() }
+    }
+
+    /// The request, where s3s came as far as the route.
+    pub fn take(&self) -> Option<HttpRequest> {
+        self.request.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, request: HttpRequest) {
+        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+    }
+}
+
+/// Takes the requests that have a `Handback`, after their signatures were verified and before anybody was asked whether
+/// they are allowed.
+pub struct Around;
+
+#[async_trait::async_trait]
+impl S3Route for Around {
+    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, extensions: &mut Extensions) -> bool {
+        extensions.get::<Handback>().is_some()
+    }
+
+    async fn check_access(&self, _: &mut S3Request<Body>) -> S3Result<()> {
+        Ok(())
+    }
+
+    async fn call(&self, mut request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        if let Some(handback) = request.extensions.remove::<Handback>() {
+            handback.put(again(request, handback.remedies.clone()));
+        }
+        Ok(S3Response::new(Body::empty()))
+    }
+}
+
+/// The request without its signature, which is known to be right.
+fn again(request: S3Request<Body>, remedies: Remedies) -> HttpRequest {
+    let signed = SignedHead { uri: request.uri.clone(), headers: request.headers.clone() };
+    let access_key = request.credentials.map(|credentials| credentials.access_key);
+    let (mut headers, aside) = remedies.apply(request.headers);
+    headers.remove(header::AUTHORIZATION);
+    let mut again = HttpRequest::new(request.input);
+    *again.method_mut() = request.method;
+    *again.uri_mut() = unsigned(&request.uri);
+    *again.headers_mut() = headers;
+    *again.extensions_mut() = request.extensions;
+    again.extensions_mut().insert(Verified { access_key, signed: Some(Arc::new(signed)) });
+    again.extensions_mut().insert(Aside { headers: aside, trailing: request.trailing_headers });
+    again
+}
+
+/// Without what a signature in the URL consists of, or s3s would look at it again.
+fn unsigned(uri: &Uri) -> Uri {
+    const NAMES: [&str; 3] = ["X-Amz-Signature", "X-Amz-Algorithm", "Signature"];
+    let Some(query) = uri.query() else { return uri.clone() };
+    let kept = query.split('&').filter(|pair| !NAMES.contains(&pair.split_once('=').unwrap_or((pair, "")).0));
+    let query = kept.collect::<Vec<_>>().join("&");
+    let path = uri.path();
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    Uri::try_from(target).unwrap_or_else(|_| uri.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Remedies, unsigned};
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+            headers.append(HeaderName::from_static(name), value);
+        }
+        headers
+    }
+
+    /// What becomes of a range: itself, or none.
+    fn range(text: &str) -> Option<String> {
+        let given = headers(&[("range", text)]);
+        let (kept, aside) = Remedies::find(&Method::GET, &given).apply(given);
+        assert!(aside.is_empty());
+        kept.get("range").map(|value| value.to_str().expect("text").to_owned())
+    }
+
+    #[test]
+    fn a_range_that_is_none_is_ignored() {
+        for text in [
+            "bytes=0-1,3-4",
+            "bytes=5-2",
+            "bytes=a-b",
+            "bytes=-",
+            "bytes=",
+            "bytes",
+            "lines=0-4",
+            "bytes=0",
+            "bytes=1--2",
+            "bytes=+1-2",
+            "\u{e9}",
+        ] {
+            assert_eq!(range(text), None, "{text}");
+        }
+        let twice = headers(&[("range", "bytes=0-1"), ("range", "bytes=2-3")]);
+        assert!(!Remedies::find(&Method::HEAD, &twice).apply(twice).0.contains_key("range"));
+    }
+
+    #[test]
+    fn a_range_that_is_one_stays_and_is_written_as_s3s_reads_it() {
+        for text in ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=40-50"] {
+            assert_eq!(range(text).as_deref(), Some(text));
+        }
+        assert_eq!(range("Bytes= 1 - 2 ").as_deref(), Some("bytes=1-2"));
+        assert_eq!(range("bytes=3-99999999999999999999").as_deref(), Some("bytes=3-"));
+        assert_eq!(range("bytes=-99999999999999999999").as_deref(), Some("bytes=0-"));
+        assert_eq!(range("bytes=99999999999999999999-").as_deref(), Some("bytes=9223372036854775807-"));
+    }
+
+    #[test]
+    fn a_date_that_is_none_is_no_condition() {
+        let given =
+            headers(&[("if-modified-since", "yesterday"), ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        let (kept, _) = Remedies::find(&Method::GET, &given).apply(given);
+        assert!(!kept.contains_key("if-modified-since") && kept.contains_key("if-unmodified-since"));
+    }
+
+    #[test]
+    fn what_is_stored_as_it_came_goes_aside() {
+        let given = headers(&[
+            ("content-disposition", "attachment; filename=\u{e9}"),
+            ("expires", "0"),
+            ("content-type", "a/b"),
+        ]);
+        let (kept, aside) = Remedies::find(&Method::PUT, &given).apply(given);
+        assert_eq!((kept.len(), aside.len()), (1, 2));
+        assert!(kept.contains_key("content-type"));
+    }
+
+    #[test]
+    fn most_requests_need_nothing() {
+        let plain = headers(&[
+            ("range", "bytes=0-4"),
+            ("content-type", "text/plain"),
+            ("expires", ""),
+            ("x-amz-meta-a", "\u{e9}"),
+        ]);
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE] {
+            assert!(Remedies::find(&method, &plain).is_empty(), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_taken_out_of_the_url() {
+        let without = |uri: &'static str| unsigned(&Uri::from_static(uri)).to_string();
+        assert_eq!(without("/b/k?X-Amz-Algorithm=a&versionId=v&X-Amz-Signature=s"), "/b/k?versionId=v");
+        assert_eq!(without("/b/k?Signature=s"), "/b/k");
+        assert_eq!(without("/b/k"), "/b/k");
+    }
+}

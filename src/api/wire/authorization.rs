@@ -1,0 +1,324 @@
+//! How a request says who signed it, looked at before s3s verifies that: one way at most, of a form that can be, in
+//! S3's own words where it is not. Nothing here says that a signature is right.
+
+use super::query::Query;
+use super::target::Head;
+use super::version_2;
+use crate::api::s3::{Fault, WireFault};
+use crate::sigv4::read_stamp;
+use crate::types::LegacySignatures;
+use http::{HeaderMap, header};
+use std::time::Duration;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const TERMINATOR: &str = "aws4_request";
+/// AWS: a presigned URL is good for at most a week.
+const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
+const VERSION_4: [&str; 6] =
+    ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"];
+/// Those that nothing but a signature has.
+const SIGNS_OF_VERSION_4: [&str; 3] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"];
+const PAYLOADS: [&str; 6] = [
+    "UNSIGNED-PAYLOAD",
+    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
+    "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+];
+
+/// The ways to sign a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Unsigned,
+    Header,
+    Url,
+    LegacyHeader,
+    LegacyUrl,
+}
+
+/// Which way a request is signed in, if it can be. `now`: since the Unix epoch.
+pub fn check(head: Head<'_>, legacy: LegacySignatures, now: Duration) -> Result<Scheme, Fault> {
+    let scheme = scheme(head.headers, head.query)?;
+    match scheme {
+        Scheme::Unsigned => {}
+        Scheme::Header => check_header(head.headers)?,
+        Scheme::Url => check_url(head.query)?,
+        Scheme::LegacyHeader => version_2::check_header(head, legacy, now)?,
+        Scheme::LegacyUrl => version_2::check_url(head, legacy)?,
+    }
+    Ok(scheme)
+}
+
+fn scheme(headers: &HeaderMap, query: &Query) -> Result<Scheme, Fault> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (header, second) = (values.next(), values.next());
+    let url = SIGNS_OF_VERSION_4.iter().any(|name| query.has(name));
+    let legacy_url = query.has("Signature");
+    let ways = [header.is_some(), second.is_some(), url, legacy_url].into_iter().filter(|way| *way).count();
+    if ways > 1 {
+        return Err(Fault::InvalidArgument(
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or \
+             the Authorization header should be specified"
+                .to_owned(),
+        ));
+    }
+    let Some(header) = header else {
+        return Ok(match (url, legacy_url) {
+            (true, _) => Scheme::Url,
+            (false, true) => Scheme::LegacyUrl,
+            (false, false) => Scheme::Unsigned,
+        });
+    };
+    let text = header.to_str().unwrap_or_default();
+    match text.split_once(' ').unwrap_or((text, "")) {
+        ("", "") => Err(Fault::AccessDenied("Access Denied")),
+        (ALGORITHM, _) => Ok(Scheme::Header),
+        ("AWS", _) => Ok(Scheme::LegacyHeader),
+        ("AWS4-ECDSA-P256-SHA256", _) => {
+            Err(Fault::NotImplemented("The signing algorithm AWS4-ECDSA-P256-SHA256 is not implemented.".to_owned()))
+        }
+        _ => Err(Fault::InvalidArgument("Unsupported Authorization Type".to_owned())),
+    }
+}
+
+fn check_header(headers: &HeaderMap) -> Result<(), Fault> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let malformed =
+        |why: &str| Fault::Wire(WireFault::HeaderMalformed(format!("The authorization header is malformed; {why}")));
+    let fields = text("authorization").and_then(|value| value.split_once(' ')).unwrap_or_default().1;
+    let field = |name: &str| {
+        let mut fields = fields.split(',').map(str::trim);
+        fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+    };
+    let scope = read_scope(field("Credential").unwrap_or_default()).map_err(|why| malformed(&why))?;
+    for name in ["SignedHeaders", "Signature"] {
+        if field(name).is_none_or(str::is_empty) {
+            return Err(malformed(&format!(
+                "the authorization header requires three components: Credential, SignedHeaders, and Signature; {name} is missing."
+            )));
+        }
+    }
+    if text("x-amz-date").is_none_or(|date| read_stamp(date).is_none()) {
+        return Err(Fault::AccessDenied("AWS authentication requires a valid Date or x-amz-date header"));
+    }
+    match text("x-amz-content-sha256") {
+        Some(payload) => check_payload(payload),
+        None if scope.service == "s3" => {
+            Err(Fault::InvalidRequest("Missing required header for this request: x-amz-content-sha256".to_owned()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_payload(payload: &str) -> Result<(), Fault> {
+    let is_hash = payload.len() == 64 && payload.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hash || PAYLOADS.contains(&payload) {
+        return Ok(());
+    }
+    Err(Fault::InvalidArgument(
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value."
+            .to_owned(),
+    ))
+}
+
+/// Of a presigned URL.
+fn check_url(query: &Query) -> Result<(), Fault> {
+    let refused = |why: String| Err(Fault::InvalidQueryAuth(why));
+    let [algorithm, credential, date, expires, signed_headers, signature] = VERSION_4.map(|name| query.only(name));
+    let (Some(algorithm), Some(credential), Some(date), Some(expires), Some(signed_headers), Some(signature)) =
+        (algorithm, credential, date, expires, signed_headers, signature)
+    else {
+        return refused(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
+             X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+                .to_owned(),
+        );
+    };
+    if algorithm != ALGORITHM {
+        return refused(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\""));
+    }
+    if let Err(why) = read_scope(credential) {
+        return refused(format!("Error parsing the X-Amz-Credential parameter; {why}"));
+    }
+    if read_stamp(date).is_none() {
+        return refused("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"".to_owned());
+    }
+    check_expires(expires)?;
+    let is_hexadecimal = signature.len() == 64 && signature.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if signed_headers.is_empty() || !is_hexadecimal {
+        return Err(Fault::Wire(WireFault::SignatureDiffers));
+    }
+    Ok(())
+}
+
+/// Zero is a number of seconds too; such a URL has expired when it is made.
+fn check_expires(text: &str) -> Result<(), Fault> {
+    let why = match text.parse::<i128>() {
+        Err(_) => "X-Amz-Expires should be a number".to_owned(),
+        Ok(seconds) if seconds < 0 => "X-Amz-Expires must be non-negative".to_owned(),
+        Ok(seconds) if seconds > i128::from(PRESIGNED_SECONDS_MAX) => format!(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than {PRESIGNED_SECONDS_MAX} seconds"
+        ),
+        Ok(_) => return Ok(()),
+    };
+    Err(Fault::InvalidQueryAuth(why))
+}
+
+struct Scope<'a> {
+    service: &'a str,
+}
+
+/// `key/20150830/us-east-1/s3/aws4_request`; an access key may hold slashes. What is said of any other follows a
+/// semicolon.
+fn read_scope(credential: &str) -> Result<Scope<'_>, String> {
+    let mut fields = credential.rsplitn(5, '/');
+    let (Some(terminator), Some(service), Some(region), Some(date), Some(access_key)) =
+        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
+    else {
+        return Err(
+            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned()
+        );
+    };
+    if access_key.is_empty() {
+        return Err("a non-empty Access Key (AKID) must be provided in the credential.".to_owned());
+    }
+    if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "incorrect date format \"{date}\". This date in the credential must be in the format \"yyyyMMdd\"."
+        ));
+    }
+    if region.is_empty() {
+        return Err("a non-empty region must be provided in the credential.".to_owned());
+    }
+    if terminator != TERMINATOR {
+        return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\"."));
+    }
+    Ok(Scope { service })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scheme, check};
+    use crate::api::s3::{Fault, WireFault};
+    use crate::api::wire::query::Query;
+    use crate::api::wire::target::{Head, Target};
+    use crate::types::LegacySignatures;
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+    use std::time::Duration;
+
+    fn judge(uri: &str, pairs: &[(&'static str, &str)]) -> Result<Scheme, Fault> {
+        let uri = Uri::try_from(uri).expect("a URI");
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
+        }
+        let query = Query::read(uri.query())?;
+        let target = Target::of(uri.path(), None)?;
+        let head = Head { method: &Method::GET, headers: &headers, query: &query, target: &target };
+        check(head, LegacySignatures::Urls, Duration::ZERO)
+    }
+
+    const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, \
+                                 SignedHeaders=host;x-amz-date, Signature=00";
+    const DATE: (&str, &str) = ("x-amz-date", "20260101T000000Z");
+    const UNSIGNED: (&str, &str) = ("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
+
+    fn url(changed: &str, value: Option<&str>) -> String {
+        let signature = "0".repeat(64);
+        let pairs = [
+            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+            ("X-Amz-Credential", "K%2F20260101%2Fus-east-1%2Fs3%2Faws4_request"),
+            ("X-Amz-Date", "20260101T000000Z"),
+            ("X-Amz-Expires", "3600"),
+            ("X-Amz-SignedHeaders", "host"),
+            ("X-Amz-Signature", &signature),
+        ];
+        let pairs =
+            pairs.iter().map(|(name, given)| if *name == changed { (*name, value) } else { (*name, Some(*given)) });
+        let pairs: Vec<String> = pairs.filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
+        format!("/b/k?{}", pairs.join("&"))
+    }
+
+    #[test]
+    fn a_request_is_signed_in_one_way_or_not_at_all() {
+        assert_eq!(judge("/b/k", &[]), Ok(Scheme::Unsigned));
+        assert_eq!(judge("/b/k", &[("authorization", AUTHORIZATION), DATE, UNSIGNED]), Ok(Scheme::Header));
+        assert_eq!(judge(&url("", None), &[]), Ok(Scheme::Url));
+        assert_eq!(judge("/b/k?AWSAccessKeyId=K&Expires=1&Signature=s", &[]), Ok(Scheme::LegacyUrl));
+        let twice = [("authorization", AUTHORIZATION), ("authorization", AUTHORIZATION), DATE, UNSIGNED];
+        assert!(matches!(judge("/b/k", &twice), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(judge(&url("", None), &[("authorization", AUTHORIZATION)]), Err(Fault::InvalidArgument(_))));
+        let both = url("", None) + "&AWSAccessKeyId=K&Expires=1&Signature=s";
+        assert!(matches!(judge(&both, &[]), Err(Fault::InvalidArgument(_))));
+    }
+
+    #[test]
+    fn an_authorization_that_is_none_is_refused_by_what_it_is_not() {
+        let refused = |value: &str| judge("/b/k", &[("authorization", value), DATE, UNSIGNED]).expect_err("refused");
+        assert!(matches!(refused(""), Fault::AccessDenied(_)));
+        for other in ["Basic dXNlcjpwYXNz", "AWS4 HAHAHA", "Bearer t", "AWS HAHAHA"] {
+            assert!(matches!(refused(other), Fault::InvalidArgument(_)), "{other}");
+        }
+        for malformed in [
+            "AWS4-HMAC-SHA256",
+            "AWS4-HMAC-SHA256 Credential=HAHAHA",
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request",
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, SignedHeaders=host",
+            "AWS4-HMAC-SHA256 Credential=K/2026/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00",
+            "AWS4-HMAC-SHA256 Credential=/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00",
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws5, SignedHeaders=host, Signature=00",
+        ] {
+            assert!(matches!(refused(malformed), Fault::Wire(WireFault::HeaderMalformed(_))), "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_signed_request_has_a_date_and_says_what_its_payload_is() {
+        let with =
+            |pairs: &[(&'static str, &str)]| judge("/b/k", &[&[("authorization", AUTHORIZATION)], pairs].concat());
+        for date in ["", "Bad Date", "Thu, 01 Jan 2026 00:00:00 GMT", "20260101T00000Z"] {
+            assert!(matches!(with(&[("x-amz-date", date), UNSIGNED]), Err(Fault::AccessDenied(_))), "{date}");
+        }
+        assert!(matches!(with(&[UNSIGNED]), Err(Fault::AccessDenied(_))));
+        assert!(matches!(with(&[DATE]), Err(Fault::InvalidRequest(_))));
+        assert!(matches!(with(&[DATE, ("x-amz-content-sha256", "SOMETHING")]), Err(Fault::InvalidArgument(_))));
+        assert_eq!(with(&[DATE, ("x-amz-content-sha256", &"a".repeat(64))]), Ok(Scheme::Header));
+        let sts = "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=00";
+        assert_eq!(judge("/", &[("authorization", sts), DATE]), Ok(Scheme::Header));
+    }
+
+    #[test]
+    fn a_presigned_url_has_all_its_parameters_once() {
+        for name in super::VERSION_4 {
+            assert!(matches!(judge(&url(name, None), &[]), Err(Fault::InvalidQueryAuth(_))), "{name}");
+        }
+        let twice = url("", None) + "&X-Amz-Date=20260101T000000Z";
+        assert!(matches!(judge(&twice, &[]), Err(Fault::InvalidQueryAuth(_))));
+        for (name, value) in [
+            ("X-Amz-Algorithm", "AWS4"),
+            ("X-Amz-Credential", "HAHAHA"),
+            ("X-Amz-Credential", "K/20260101/us-east-1/s3/other"),
+            ("X-Amz-Date", "2026-01-01"),
+        ] {
+            assert!(matches!(judge(&url(name, Some(value)), &[]), Err(Fault::InvalidQueryAuth(_))), "{name}={value}");
+        }
+        assert_eq!(judge(&url("X-Amz-Signature", Some("short")), &[]), Err(Fault::Wire(WireFault::SignatureDiffers)));
+    }
+
+    #[test]
+    fn a_presigned_url_is_good_for_a_week_at_most() {
+        let words = |expires: &str| match judge(&url("X-Amz-Expires", Some(expires)), &[]) {
+            Err(Fault::InvalidQueryAuth(words)) => words,
+            other => panic!("{expires} gave {other:?}"),
+        };
+        for expires in ["0", "1", "604800"] {
+            assert_eq!(judge(&url("X-Amz-Expires", Some(expires)), &[]), Ok(Scheme::Url), "{expires}");
+        }
+        assert_eq!(words("-7"), "X-Amz-Expires must be non-negative");
+        assert_eq!(words("soon"), "X-Amz-Expires should be a number");
+        assert!(words("604801").starts_with("X-Amz-Expires must be less than a week (in seconds)"));
+        assert!(words("99999999999999999999").starts_with("X-Amz-Expires must be less than a week (in seconds)"));
+    }
+}

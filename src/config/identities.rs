@@ -1,0 +1,36 @@
+//! Who is to be there besides the root: a file of accounts, and the keys of identity providers.
+
+use super::{ConfigError, FileReader, Pairs, settings};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identities {
+    /// The text of the file.
+    pub accounts: Option<String>,
+    /// Files of JSON Web Key Sets, by their providers' URLs without the scheme.
+    pub key_sets: BTreeMap<String, PathBuf>,
+}
+
+pub fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Identities, ConfigError> {
+    let accounts =
+        pairs.get(settings::ACCOUNTS_FILE).map(|path| read(settings::ACCOUNTS_FILE, path, files)).transpose()?;
+    let mut key_sets = BTreeMap::new();
+    for entry in pairs.get(settings::OIDC_KEYS).unwrap_or_default().split(',').filter(|entry| !entry.is_empty()) {
+        let (url, path) = entry.trim().rsplit_once('=').ok_or_else(|| ConfigError::Invalid {
+            name: settings::OIDC_KEYS.to_owned(),
+            value: entry.to_owned(),
+            allowed: "URL=FILE for each provider, separated by commas".to_owned(),
+        })?;
+        read(settings::OIDC_KEYS, path, files)?;
+        let provider = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
+        key_sets.insert(provider.trim_end_matches('/').to_owned(), PathBuf::from(path));
+    }
+    Ok(Identities { accounts, key_sets })
+}
+
+fn read(name: &str, path: &str, files: &dyn FileReader) -> Result<String, ConfigError> {
+    let unreadable = |cause: String| ConfigError::Unreadable { name: name.to_owned(), path: path.to_owned(), cause };
+    let bytes = files.read(Path::new(path)).map_err(|error| unreadable(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))
+}

@@ -1,0 +1,287 @@
+//! POSTs to servers outside the cluster: HTTP/1.1 over TCP or TLS. Owns the connections to one server that are kept for
+//! the next message.
+//!
+//! A message has a known length, and of the answer only the status counts: its body is read past, or the connection
+//! closed. What the server sends is bounded in size and in time. A kept connection may have been closed by the server:
+//! a message that fails on one is sent again over a fresh one, so that it may arrive twice.
+
+use http::Uri;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// From the first byte sent, or the connection's making, to the answer's end.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// An answer's head, and the body that is read past so that the connection can be kept.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const BODY_BYTES_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 64;
+/// Connections kept for one server.
+const KEPT_MAX: usize = 16;
+/// Where systems keep the certificates of the authorities that they trust.
+const SYSTEM_ROOTS: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Why a server was not told.
+#[derive(Debug, thiserror::Error)]
+pub enum PostError {
+    #[error("it did not answer within {}", Seconds(*.0))]
+    Late(Duration),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why there is no way to a server.
+#[derive(Debug, thiserror::Error)]
+pub enum PostSetupError {
+    #[error("{url:?} is not a URL that can be posted to: {why}")]
+    Url { url: String, why: &'static str },
+    #[error("{path}: not PEM that can be read: {cause}")]
+    Pem { path: PathBuf, cause: rustls_pki_types::pem::Error },
+    #[error("no certificates of authorities are found: name a file of them")]
+    NoRoots,
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f32())
+    }
+}
+
+/// A URL, in the parts that a request needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Endpoint {
+    tls: bool,
+    host: String,
+    port: u16,
+    /// As the `Host` header has it.
+    authority: String,
+    /// The path and the query.
+    target: String,
+}
+
+impl Endpoint {
+    fn parse(url: &str) -> Result<Self, &'static str> {
+        let uri: Uri = url.parse().map_err(|_| "it is malformed")?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err("it must begin with http:// or https://"),
+        };
+        let authority = uri.authority().ok_or("it names no host")?;
+        if authority.as_str().contains('@') {
+            return Err("it must not hold a name or password");
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err("it names no host");
+        }
+        Ok(Self {
+            tls,
+            host: host.to_owned(),
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            authority: authority.as_str().to_owned(),
+            target: uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+        })
+    }
+}
+
+/// Bytes both ways.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The way to one server.
+pub struct Poster {
+    endpoint: Endpoint,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    kept: Mutex<Vec<Box<dyn Stream>>>,
+    wait_max: Duration,
+}
+
+impl fmt::Debug for Poster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poster").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Poster {
+    /// For TLS the server's certificate must come from an authority in the file, or from one that the system trusts.
+    pub fn new(url: &str, roots: Option<&Path>) -> Result<Self, PostSetupError> {
+        let endpoint = Endpoint::parse(url).map_err(|why| PostSetupError::Url { url: url.to_owned(), why })?;
+        let tls = if endpoint.tls { Some(secured(&endpoint, url, roots)?) } else { None };
+        Ok(Self { endpoint, tls, kept: Mutex::default(), wait_max: ANSWER_WAIT_MAX })
+    }
+
+    /// The status of the answer. Names and values of headers must be what HTTP allows.
+    pub async fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Result<u16, PostError> {
+        let request = self.request(headers, body);
+        let answered = timeout(self.wait_max, self.send(&request)).await;
+        Ok(answered.map_err(|_| PostError::Late(self.wait_max))??)
+    }
+
+    /// In one piece, so that it leaves in as few packets as it can.
+    fn request(&self, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+        let Endpoint { target, authority, .. } = &self.endpoint;
+        let mut head = format!("POST {target} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.extend([*name, ": ", *value, "\r\n"]);
+        }
+        head.push_str("\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
+    async fn send(&self, request: &[u8]) -> io::Result<u16> {
+        let kept = self.kept.lock().ok().and_then(|mut kept| kept.pop());
+        if let Some(stream) = kept
+            && let Ok(status) = self.exchange(stream, request).await
+        {
+            return Ok(status);
+        }
+        self.exchange(self.connect().await?, request).await
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let tcp = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await?;
+        tcp.set_nodelay(true)?;
+        Ok(match &self.tls {
+            None => Box::new(tcp),
+            Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
+        })
+    }
+
+    async fn exchange(&self, mut stream: Box<dyn Stream>, request: &[u8]) -> io::Result<u16> {
+        stream.write_all(request).await?;
+        stream.flush().await?;
+        let answer = read_answer(&mut stream).await?;
+        if answer.may_be_kept
+            && let Ok(mut kept) = self.kept.lock()
+            && kept.len() < KEPT_MAX
+        {
+            kept.push(stream);
+        }
+        Ok(answer.status)
+    }
+}
+
+fn secured(
+    endpoint: &Endpoint,
+    url: &str,
+    roots: Option<&Path>,
+) -> Result<(TlsConnector, ServerName<'static>), PostSetupError> {
+    let name = ServerName::try_from(endpoint.host.clone())
+        .map_err(|_| PostSetupError::Url { url: url.to_owned(), why: "its host is neither a name nor an address" })?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(read_roots(roots)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((TlsConnector::from(Arc::new(config)), name))
+}
+
+fn read_roots(named: Option<&Path>) -> Result<RootCertStore, PostSetupError> {
+    let system = || SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
+    let path = named.or_else(system).ok_or(PostSetupError::NoRoots)?;
+    let pem = |cause| PostSetupError::Pem { path: path.to_owned(), cause };
+    let certificates = CertificateDer::pem_file_iter(path).map_err(pem)?.collect::<Result<Vec<_>, _>>().map_err(pem)?;
+    let mut store = RootCertStore::empty();
+    // A system's file may hold certificates of a kind that is not understood; those that are named must all be.
+    let (added, _) = store.add_parsable_certificates(certificates);
+    if added == 0 { Err(PostSetupError::NoRoots) } else { Ok(store) }
+}
+
+struct Answer {
+    status: u16,
+    /// The answer ended where it said, and the server keeps the connection too.
+    may_be_kept: bool,
+}
+
+/// What an answer's head says of what follows.
+struct Head {
+    bytes: usize,
+    status: u16,
+    /// `None` where the end is not told beforehand.
+    body_bytes: Option<usize>,
+    closes: bool,
+}
+
+async fn read_answer(stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
+    let mut received = Vec::with_capacity(1024);
+    loop {
+        let Some(head) = parse_head(&received)? else {
+            if received.len() >= HEAD_BYTES_MAX {
+                return Err(malformed("the head of its answer is too long"));
+            }
+            read_some(stream, &mut received).await?;
+            continue;
+        };
+        // Interim answers, of which the real one follows.
+        if (100..200).contains(&head.status) {
+            received.drain(..head.bytes);
+            continue;
+        }
+        let whole = head.body_bytes.filter(|bytes| *bytes <= BODY_BYTES_MAX).map(|bytes| head.bytes + bytes);
+        let (Some(whole), false) = (whole, head.closes) else {
+            return Ok(Answer { status: head.status, may_be_kept: false });
+        };
+        while received.len() < whole {
+            if read_some(stream, &mut received).await.is_err() {
+                return Ok(Answer { status: head.status, may_be_kept: false });
+            }
+        }
+        return Ok(Answer { status: head.status, may_be_kept: received.len() == whole });
+    }
+}
+
+async fn read_some(stream: &mut Box<dyn Stream>, received: &mut Vec<u8>) -> io::Result<()> {
+    if stream.read_buf(received).await? == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection without an answer"));
+    }
+    Ok(())
+}
+
+/// `None` where it has not come whole yet.
+fn parse_head(received: &[u8]) -> io::Result<Option<Head>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response.parse(received).map_err(|_| malformed("its answer is not HTTP"))?;
+    let httparse::Status::Complete(bytes) = parsed else { return Ok(None) };
+    let status = response.code.unwrap_or_default();
+    let value = |name: &str| {
+        let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.and_then(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
+    };
+    let chunked = value("transfer-encoding").is_some();
+    let length = value("content-length").and_then(|length| length.parse::<usize>().ok());
+    let closes = value("connection").is_some_and(|word| word.eq_ignore_ascii_case("close"));
+    Ok(Some(Head {
+        bytes,
+        status,
+        body_bytes: if matches!(status, 204 | 304) { Some(0) } else { length.filter(|_| !chunked) },
+        closes: closes || response.version != Some(1),
+    }))
+}
+
+fn malformed(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Quotas of buckets, and what they are reached by.
+
+use super::{HostAdmin, unavailable};
+use crate::api::admin::{AdminError, QuotaShown, SetQuota};
+use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::record::{BucketRow, Quota, Usage};
+
+impl HostAdmin {
+    pub(super) async fn quota_of(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
+        let (row, usage) = self.bucket_and_usage(bucket).await?;
+        Ok(shown(&row, usage))
+    }
+
+    pub(super) async fn set_quota_of(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError> {
+        let (row, _) = self.bucket_and_usage(bucket).await?;
+        let quota = Some(changed(row.settings.quota, asked));
+        let change = Change::SetBucket { bucket: row.bucket.id, versioning: None, lock: false, quota };
+        match self.status.metadata.propose(change).await.map_err(unavailable)? {
+            Reply::Refused(refusal) => Err(AdminError::Refused(refusal.to_string())),
+            _ => {
+                tracing::info!(bucket, ?quota, "a quota was set, as was asked for");
+                self.quota_of(bucket).await
+            }
+        }
+    }
+
+    async fn bucket_and_usage(&self, bucket: &str) -> Result<(BucketRow, Usage), AdminError> {
+        let name = bucket.to_owned();
+        let look_up = self.look_up(move |view| {
+            let Some(row) = view.bucket(&name)? else { return Ok(None) };
+            let usage = view.usage(row.bucket.id)?;
+            Ok(Some((row, usage)))
+        });
+        look_up.await?.ok_or_else(|| AdminError::Refused(format!("there is no bucket {bucket:?}")))
+    }
+}
+
+/// What is not said stays as it is.
+fn changed(quota: Quota, asked: SetQuota) -> Quota {
+    Quota {
+        bytes_max: asked.bytes_max.unwrap_or(quota.bytes_max),
+        objects_max: asked.objects_max.unwrap_or(quota.objects_max),
+    }
+}
+
+fn shown(row: &BucketRow, usage: Usage) -> QuotaShown {
+    let quota = row.settings.quota;
+    QuotaShown {
+        bucket: row.bucket.name.clone(),
+        bytes_max: quota.bytes_max,
+        objects_max: quota.objects_max,
+        bytes: usage.bytes,
+        objects: usage.objects,
+        versions: usage.versions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::changed;
+    use crate::api::admin::SetQuota;
+    use crate::storage::meta::record::Quota;
+
+    #[test]
+    fn a_limit_that_is_not_named_stays_and_null_takes_one_away() {
+        let asked = |text: &str| serde_json::from_str::<SetQuota>(text).expect("a change");
+        let quota = Quota { bytes_max: Some(7), objects_max: None };
+        assert_eq!(changed(quota, asked("{}")), quota);
+        assert_eq!(changed(quota, asked(r#"{"bytes_max":null}"#)), Quota::default());
+        let both = Quota { bytes_max: Some(0), objects_max: Some(9) };
+        assert_eq!(changed(quota, asked(r#"{"bytes_max":0,"objects_max":9}"#)), both);
+        let text = serde_json::to_string(&SetQuota { bytes_max: Some(None), objects_max: None }).expect("JSON");
+        assert_eq!(text, r#"{"bytes_max":null}"#);
+        assert!(serde_json::from_str::<SetQuota>(r#"{"bytes":1}"#).is_err());
+    }
+}

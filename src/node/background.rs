@@ -1,0 +1,91 @@
+//! What a host does for buckets in the background: tells webhooks of events, writes access logs, and removes what is due
+//! by lifecycle rules.
+
+use super::NodeError;
+use super::requests::Requests;
+use crate::actors::events::access_log::{self, AccessLogger, LogLimits};
+use crate::actors::events::{
+    Deliverer, DeliveryContext, DeliveryOptions, MetadataQueue, Speaker, Target, Targets, Webhook, deliveries,
+};
+use crate::actors::gateway::Reports;
+use crate::actors::lifecycle::{Lifecycle, LifecycleContext, LifecycleOptions, Sweeping};
+use crate::actors::upkeep::{Background, Stop};
+use crate::ambient::Ambient;
+use crate::api::ROOT_ACCOUNT;
+use crate::config::{self, Config};
+use crate::net::Poster;
+use actix::{Actor, Addr};
+use futures::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Lines that are not written by then are lost.
+const LOGS_PATIENCE: Duration = Duration::from_millis(1500);
+/// An answer that a webhook takes longer for is not waited for: it is told again by whoever leads next.
+const STEPS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The webhooks of a configuration.
+pub(super) fn targets(webhooks: &[config::Webhook], ambient: &Ambient) -> Result<Targets, NodeError> {
+    let target = |webhook: &config::Webhook| -> Result<(String, Target), NodeError> {
+        let poster = Poster::new(&webhook.url, webhook.ca_file.as_deref());
+        let poster = poster.map_err(|cause| NodeError::Webhook { name: webhook.name.clone(), cause })?;
+        let sink = Arc::new(Webhook::new(poster, webhook.secret.as_deref(), ambient.clone()));
+        Ok((webhook.name.clone(), Target { sink, queue_limit: webhook.queue_limit }))
+    };
+    Ok(Targets::new(webhooks.iter().map(target).collect::<Result<Vec<_>, _>>()?))
+}
+
+/// The work, under way.
+pub(super) struct BucketChores {
+    deliverers: Vec<Addr<Deliverer>>,
+    lifecycle: Addr<Lifecycle>,
+    /// Takes the lines of buckets' access logs.
+    pub access_log: Addr<AccessLogger>,
+}
+
+impl BucketChores {
+    pub fn start(config: &Config, requests: &Requests, targets: &Targets, host_id: &str) -> Self {
+        let (cluster, ambient) = (&requests.cluster, &requests.cluster.ambient);
+        let delivery = DeliveryContext {
+            queue: Arc::new(MetadataQueue::new(cluster.clone())),
+            ambient: ambient.clone(),
+            speaker: Speaker { region: config.region.clone(), account: ROOT_ACCOUNT.to_owned() },
+            options: DeliveryOptions::default(),
+        };
+        let deliverers = deliveries(targets, &delivery).into_iter().map(|one| Background::new(one).start());
+        let lifecycle = LifecycleContext {
+            metadata: Arc::clone(&cluster.metadata),
+            threads: Arc::clone(&cluster.threads),
+            ambient: ambient.clone(),
+            load: cluster.load.clone(),
+            targets: targets.clone(),
+            host_id: host_id.to_owned(),
+        };
+        let options = LifecycleOptions { day: config.lifecycle_day, ..LifecycleOptions::default() };
+        let reports = Reports {
+            gateway: requests.gateway.clone(),
+            targets: targets.clone(),
+            ambient: ambient.clone(),
+            host_id: host_id.to_owned(),
+        };
+        let limits = LogLimits { age_max: config.access_log_interval, ..LogLimits::default() };
+        Self {
+            deliverers: deliverers.collect(),
+            lifecycle: Background::new(Sweeping::new(lifecycle, options)).start(),
+            access_log: AccessLogger::new(Arc::new(reports), ambient.clone(), limits).start(),
+        }
+    }
+
+    /// When nobody asks for anything any more, and while objects can still be written.
+    pub async fn stop(&self) {
+        let deliverers = join_all(self.deliverers.iter().map(|deliverer| deliverer.send(Stop)));
+        let steps = async { tokio::join!(deliverers, self.lifecycle.send(Stop)) };
+        let logs = timeout(LOGS_PATIENCE, self.access_log.send(access_log::Stop));
+        // One that has stopped already does not answer; a step that goes on finds nobody to ask.
+        let (logs, _) = tokio::join!(logs, timeout(STEPS_PATIENCE, steps));
+        if logs.is_err() {
+            tracing::warn!("lines of access logs were not written in time and are lost");
+        }
+    }
+}

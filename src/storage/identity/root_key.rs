@@ -1,0 +1,143 @@
+//! The root key of a store that was given none: made once from the random source, kept in `root_key.json` on every drive.
+//! Unlike credentials it cannot be made anew: without it nothing that was sealed can be read. So a key that was ever found
+//! is never dropped, and none is made where there may be one that cannot be read now.
+
+use super::document::{DocumentFault, decode, encode};
+use super::scan::read_bounded;
+use super::{IdentityError, ROOT_KEY_FILE};
+use crate::ambient::Ambient;
+use crate::storage::disk::{Disk, replace_file};
+use crate::storage::sealing::{RootKey, RootKeys};
+use crate::types::{ClusterId, UnixMs};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const FORMAT: u32 = 1;
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: u32,
+    cluster: String,
+    made: UnixMs,
+    /// In base64; the first is current, the others are former ones.
+    keys: Vec<String>,
+}
+
+/// What is in a directory.
+enum KeptCopy {
+    None,
+    Kept(Document),
+    /// Something that cannot be read or used, and may have been a key once.
+    Damaged(String),
+}
+
+/// The root keys of the store whose usable drives these directories are; one is made where there is none. Every drive has a
+/// copy when this returns, but those that could not be written; one is enough.
+pub fn keep_root_keys(
+    disk: &dyn Disk,
+    dirs: &[PathBuf],
+    cluster: ClusterId,
+    ambient: &Ambient,
+) -> Result<RootKeys, IdentityError> {
+    let copies = read_all(disk, dirs, cluster)?;
+    let chosen = match merged(&copies) {
+        Some(kept) => kept,
+        None => {
+            refuse_damaged(dirs, &copies)?;
+            make(cluster, ambient)
+        }
+    };
+    let keys = parse(&chosen)?;
+    let bytes = encode(&chosen);
+    let mut kept = 0;
+    let mut failure = None;
+    for (dir, copy) in dirs.iter().zip(&copies) {
+        let path = dir.join(ROOT_KEY_FILE);
+        let is_same = matches!(copy, KeptCopy::Kept(document) if *document == chosen);
+        let written = if is_same { Ok(()) } else { replace_file(disk, &path, &bytes) };
+        match written {
+            Ok(()) => kept += 1,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the root key could not be written to a drive");
+                failure = Some(IdentityError::Io { operation: "write", path, cause: error.to_string() });
+            }
+        }
+    }
+    match failure {
+        Some(failure) if kept == 0 => Err(failure),
+        _ => Ok(keys),
+    }
+}
+
+/// The root keys that are kept in these directories, without changing anything.
+pub fn read_root_keys(
+    disk: &dyn Disk,
+    dirs: &[PathBuf],
+    cluster: ClusterId,
+) -> Result<Option<RootKeys>, IdentityError> {
+    merged(&read_all(disk, dirs, cluster)?).map(|document| parse(&document)).transpose()
+}
+
+fn read_all(disk: &dyn Disk, dirs: &[PathBuf], cluster: ClusterId) -> Result<Vec<KeptCopy>, IdentityError> {
+    dirs.iter().map(|dir| read(disk, dir, cluster)).collect()
+}
+
+/// All keys of all copies; those of the youngest come first.
+fn merged(copies: &[KeptCopy]) -> Option<Document> {
+    let mut kept: Vec<&Document> = copies
+        .iter()
+        .filter_map(|copy| match copy {
+            KeptCopy::Kept(document) => Some(document),
+            KeptCopy::None | KeptCopy::Damaged(_) => None,
+        })
+        .collect();
+    // In a tie, the same whatever the order of the directories.
+    kept.sort_by(|a, b| (b.made, &b.keys).cmp(&(a.made, &a.keys)));
+    let mut merged = (*kept.first()?).clone();
+    for key in kept.iter().flat_map(|document| &document.keys) {
+        if !merged.keys.contains(key) {
+            merged.keys.push(key.clone());
+        }
+    }
+    Some(merged)
+}
+
+fn refuse_damaged(dirs: &[PathBuf], copies: &[KeptCopy]) -> Result<(), IdentityError> {
+    for (dir, copy) in dirs.iter().zip(copies) {
+        if let KeptCopy::Damaged(why) = copy {
+            return Err(IdentityError::RootKeyDamaged { path: dir.join(ROOT_KEY_FILE), why: why.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn read(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<KeptCopy, IdentityError> {
+    let path = dir.join(ROOT_KEY_FILE);
+    let why = match read_bounded(disk, &path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptCopy::None),
+        Err(error) => error.to_string(),
+        Ok(None) => "it is far too large".to_owned(),
+        Ok(Some(bytes)) => match decode::<Document>(&bytes, FORMAT) {
+            Ok(document) if document.cluster == cluster.to_string() => return Ok(KeptCopy::Kept(document)),
+            Ok(_) => "it is another cluster's".to_owned(),
+            Err(DocumentFault::Corrupt(why)) => why,
+            Err(DocumentFault::LaterFormat(found)) => {
+                return Err(IdentityError::LaterFormat { dir: dir.to_owned(), found, known: FORMAT });
+            }
+        },
+    };
+    tracing::warn!(path = %path.display(), why, "a copy of the root key cannot be used");
+    Ok(KeptCopy::Damaged(why))
+}
+
+fn parse(document: &Document) -> Result<RootKeys, IdentityError> {
+    RootKeys::parse(document.keys.join("\n").as_bytes())
+        .map_err(|error| IdentityError::RootKeyDamaged { path: PathBuf::from(ROOT_KEY_FILE), why: error.to_string() })
+}
+
+fn make(cluster: ClusterId, ambient: &Ambient) -> Document {
+    let keys = vec![RootKey::random(ambient.entropy.as_ref()).to_file_line()];
+    Document { format: FORMAT, cluster: cluster.to_string(), made: ambient.clock.unix_ms(), keys }
+}

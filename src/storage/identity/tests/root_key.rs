@@ -1,0 +1,55 @@
+//! The root key on the drives: made once, never lost to another.
+
+use super::super::{IdentityError, keep_root_keys, read_root_keys};
+use super::{formed, four};
+use crate::ambient::Ambient;
+use crate::storage::sealing::RootKeys;
+
+const FILE: &str = "root_key.json";
+
+fn current(keys: &RootKeys) -> String {
+    keys.current().id().to_string()
+}
+
+#[test]
+fn a_root_key_is_made_once_and_survives_the_loss_of_drives() {
+    let (disk, host) = formed();
+    assert_eq!(read_root_keys(&disk, &four(), host.cluster), Ok(None));
+    let keep = || keep_root_keys(&disk, &four(), host.cluster, &Ambient::system()).unwrap();
+    let first = keep();
+    for dir in ["/d1", "/d2", "/d3"] {
+        disk.put(&format!("{dir}/{FILE}"), b"{}");
+    }
+    assert_eq!(keep(), first);
+    assert_eq!(disk.get(&format!("/d1/{FILE}")), disk.get(&format!("/d4/{FILE}")));
+    assert_eq!(read_root_keys(&disk, &four(), host.cluster), Ok(Some(first)));
+}
+
+#[test]
+fn none_is_made_where_one_cannot_be_read() {
+    let (disk, host) = formed();
+    keep_root_keys(&disk, &four(), host.cluster, &Ambient::system()).unwrap();
+    for dir in four() {
+        disk.put(&format!("{}/{FILE}", dir.display()), b"no document");
+    }
+    let refused = keep_root_keys(&disk, &four(), host.cluster, &Ambient::system());
+    assert!(matches!(refused, Err(IdentityError::RootKeyDamaged { .. })), "{refused:?}");
+    let before = disk.get(&format!("/d1/{FILE}"));
+    assert_eq!(before, b"no document", "what may be mended by hand is left as it is");
+}
+
+#[test]
+fn a_drive_that_comes_back_with_another_key_gives_it_to_all() {
+    let (disk, host) = formed();
+    let (apart, together) = (four().split_off(3), four());
+    let keep = |dirs: &[std::path::PathBuf]| keep_root_keys(&disk, dirs, host.cluster, &Ambient::system()).unwrap();
+    let old = keep(&apart);
+    let new = keep(&four()[..3]);
+    assert_ne!(current(&old), current(&new));
+    let both = keep(&together);
+    for keys in [&old, &new] {
+        assert!(both.of_id(keys.current().id()).is_some());
+    }
+    assert_eq!(keep(&together), both);
+    assert_eq!(disk.get(&format!("/d1/{FILE}")), disk.get(&format!("/d4/{FILE}")));
+}

@@ -1,0 +1,324 @@
+//! Tables that come back while the process lives. A store beneath that fails to write (on a drive without a byte left, for
+//! one) takes no commit any more, whatever becomes of the drive: it is closed then and opened again, in a thread of its own.
+//!
+//! Commits are numbered in a row, so that tables which lack one that succeeded are told from those that may be used: they
+//! are as they were, and perhaps with the last commit that failed. As long as there is no room to open them, tables that
+//! failed stay as they are and are read; while they are opened, and where that fails, reads fail too. Whoever uses them
+//! brings the next attempt about. Begins with `arm`: while tables are being opened, who opens them sees to their failures.
+
+use super::{Batch, Hold, Kv, KvError, KvRead, KvResult, Pair, PairIter, Table};
+use crate::ambient::Clock;
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// Between attempts: doubled from one to the next, until a commit succeeds.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// Reads under way are waited for so often, and so long apart; then the tables stay open until the next attempt.
+const READS_LOOKS_MAX: u32 = 100;
+const READS_POLL: Duration = Duration::from_millis(5);
+
+/// Tables whose ranges own what they read: they outlive the place where the tables are held.
+pub trait OwnedRanges: Kv {
+    fn owned_range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'static>;
+}
+
+/// Opens the same tables as often as that is needed. Its methods block.
+pub trait Opens: Send + Sync + Debug + 'static {
+    /// Whether they could be written again. Asked before tables that can be read are closed.
+    fn check_room(&self) -> KvResult<()>;
+    /// Nothing of a former opening is in use any more.
+    fn open(&self) -> KvResult<Arc<dyn OwnedRanges>>;
+}
+
+/// The row in which commits are numbered, of a table that nobody lists.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitRow {
+    pub table: Table,
+    pub key: &'static [u8],
+}
+
+/// Tables that are opened again when they fail.
+#[derive(Debug)]
+pub struct RevivingKv {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    opens: Box<dyn Opens>,
+    row: CommitRow,
+    clock: Arc<dyn Clock>,
+    /// `None` while they are closed.
+    tables: RwLock<Option<Arc<dyn OwnedRanges>>>,
+    /// The number of the last commit that succeeded; held during the next.
+    committed: Mutex<u64>,
+    failing: AtomicBool,
+    attempts: Mutex<Attempts>,
+}
+
+#[derive(Debug)]
+struct Attempts {
+    armed: bool,
+    under_way: bool,
+    /// None begins before.
+    not_before: Duration,
+    pause: Duration,
+}
+
+impl RevivingKv {
+    /// Opens the tables. Blocking.
+    pub fn open(opens: Box<dyn Opens>, row: CommitRow, clock: Arc<dyn Clock>) -> KvResult<Self> {
+        let tables = opens.open()?;
+        let committed = number_in(&*tables, row)?;
+        let attempts = Attempts { armed: false, under_way: false, not_before: Duration::ZERO, pause: PAUSE_MIN };
+        let shared = Shared {
+            opens,
+            row,
+            clock,
+            tables: RwLock::new(Some(tables)),
+            committed: Mutex::new(committed),
+            failing: AtomicBool::new(false),
+            attempts: Mutex::new(attempts),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// From now on tables that fail are opened again.
+    pub fn arm(&self) {
+        locked(&self.shared.attempts).armed = true;
+    }
+
+    fn tables(&self) -> KvResult<Arc<dyn OwnedRanges>> {
+        let open = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+        open.ok_or_else(|| {
+            self.revive();
+            KvError { doing: "use tables", cause: "they failed, and are not open again yet".to_owned() }
+        })
+    }
+
+    fn judge(&self, done: KvResult<()>) -> KvResult<()> {
+        match &done {
+            Ok(()) => self.shared.note_success(),
+            Err(_) => {
+                self.shared.failing.store(true, Ordering::Relaxed);
+                self.revive();
+            }
+        }
+        done
+    }
+
+    /// Begins an attempt, if one is due.
+    fn revive(&self) {
+        if !self.shared.begin() {
+            return;
+        }
+        let attempt = Attempt { shared: Arc::clone(&self.shared) };
+        let spawned = thread::Builder::new().name("tables-open".to_owned()).spawn(move || attempt.run());
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "tables that failed cannot be opened again: there is no thread for it");
+        }
+    }
+
+    #[cfg(test)]
+    fn is_being_opened(&self) -> bool {
+        locked(&self.shared.attempts).under_way
+    }
+}
+
+/// One attempt under way, until it is dropped.
+struct Attempt {
+    shared: Arc<Shared>,
+}
+
+impl Attempt {
+    fn run(self) {
+        match self.shared.open_again() {
+            Ok(()) => tracing::info!(tables = ?self.shared.opens, "tables that failed are open again"),
+            Err(error) => {
+                tracing::warn!(tables = ?self.shared.opens, %error, "tables that failed are not open again yet")
+            }
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        locked(&self.shared.attempts).under_way = false;
+    }
+}
+
+impl Shared {
+    /// Whether an attempt is due; then it is under way.
+    fn begin(&self) -> bool {
+        let now = self.clock.monotonic();
+        let mut attempts = locked(&self.attempts);
+        if !attempts.armed || attempts.under_way || now < attempts.not_before {
+            return false;
+        }
+        attempts.under_way = true;
+        attempts.not_before = now + attempts.pause;
+        attempts.pause = (attempts.pause * 2).min(PAUSE_MAX);
+        true
+    }
+
+    fn note_success(&self) {
+        if self.failing.swap(false, Ordering::Relaxed) {
+            locked(&self.attempts).pause = PAUSE_MIN;
+        }
+    }
+
+    /// Blocking, and long: closing waits for the threads of the tables, and opening reads their journal.
+    fn open_again(&self) -> KvResult<()> {
+        self.opens.check_room()?;
+        self.close()?;
+        let tables = self.opens.open()?;
+        let mut committed = locked(&self.committed);
+        let found = number_in(&*tables, self.row)?;
+        if found < *committed {
+            let cause =
+                format!("commits {} to {committed} are lost; a start of the process makes up for them", found + 1);
+            return Err(KvError { doing: "open again", cause });
+        }
+        *committed = found;
+        self.put(Some(tables));
+        Ok(())
+    }
+
+    fn put(&self, tables: Option<Arc<dyn OwnedRanges>>) -> Option<Arc<dyn OwnedRanges>> {
+        std::mem::replace(&mut *self.tables.write().unwrap_or_else(PoisonError::into_inner), tables)
+    }
+
+    /// Returns when nobody has the tables.
+    fn close(&self) -> KvResult<()> {
+        let Some(tables) = self.put(None) else { return Ok(()) };
+        for _ in 0..READS_LOOKS_MAX {
+            // Nobody can come by them any more but from one who has them.
+            if Arc::strong_count(&tables) == 1 {
+                return Ok(());
+            }
+            thread::sleep(READS_POLL);
+        }
+        self.put(Some(tables));
+        Err(KvError { doing: "close tables", cause: "they are in use".to_owned() })
+    }
+}
+
+/// A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn number_in(tables: &dyn OwnedRanges, row: CommitRow) -> KvResult<u64> {
+    let Some(found) = tables.get(row.table, row.key)? else { return Ok(0) };
+    let number = <[u8; 8]>::try_from(&found[..]).map(u64::from_be_bytes);
+    number.map_err(|_| KvError { doing: "read the number of the last commit", cause: format!("it is {found:?}") })
+}
+
+impl KvRead for RevivingKv {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.tables()?.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        match self.tables() {
+            Ok(tables) => Box::new(Reading { pairs: tables.owned_range(table, from, to), _tables: tables }),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    }
+}
+
+impl Kv for RevivingKv {
+    fn snapshot(&self) -> Arc<dyn KvRead> {
+        match self.tables() {
+            Ok(tables) => Arc::new(Moment { view: tables.snapshot(), _tables: tables }),
+            Err(error) => Arc::new(Closed { error }),
+        }
+    }
+
+    fn commit(&self, mut batch: Batch) -> KvResult<()> {
+        let mut committed = locked(&self.shared.committed);
+        let (tables, number) = (self.tables()?, *committed + 1);
+        batch.put(self.shared.row.table, self.shared.row.key, number.to_be_bytes().to_vec());
+        let done = tables.commit(batch);
+        if done.is_ok() {
+            *committed = number;
+        }
+        drop((committed, tables));
+        self.judge(done)
+    }
+
+    fn persist(&self) -> KvResult<()> {
+        let done = self.tables()?.persist();
+        self.judge(done)
+    }
+
+    fn hold(&self) -> KvResult<Hold> {
+        Ok(Hold { _tables: Some(self.tables()?) })
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.tables().map_or(0, |tables| tables.disk_bytes())
+    }
+}
+
+/// A range being read: the tables stay open until it is dropped.
+struct Reading {
+    pairs: PairIter<'static>,
+    _tables: Arc<dyn OwnedRanges>,
+}
+
+impl Iterator for Reading {
+    type Item = KvResult<Pair>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.pairs.next()
+    }
+}
+
+impl DoubleEndedIterator for Reading {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.pairs.next_back()
+    }
+}
+
+/// All tables at one moment: they stay open until it is dropped.
+#[derive(Debug)]
+struct Moment {
+    view: Arc<dyn KvRead>,
+    _tables: Arc<dyn OwnedRanges>,
+}
+
+impl KvRead for Moment {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.view.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        self.view.range(table, from, to)
+    }
+}
+
+/// A moment at which the tables were closed.
+#[derive(Debug)]
+struct Closed {
+    error: KvError,
+}
+
+impl KvRead for Closed {
+    fn get(&self, _table: Table, _key: &[u8]) -> KvResult<Option<Bytes>> {
+        Err(self.error.clone())
+    }
+
+    fn range(&self, _table: Table, _from: Bound<&[u8]>, _to: Bound<&[u8]>) -> PairIter<'_> {
+        Box::new(std::iter::once(Err(self.error.clone())))
+    }
+}

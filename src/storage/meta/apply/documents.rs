@@ -1,0 +1,70 @@
+//! Documents, written by comparing and swapping; and events, which go when who they are for has been told.
+
+use super::{Applying, Decided};
+use crate::storage::kv::KvResult;
+use crate::storage::meta::command::{Refusal, Reply};
+use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expect};
+use crate::storage::meta::tables::{DOCUMENTS, EVENTS, document_key, event_key, events_of};
+use bytes::Bytes;
+
+/// Events that one change ends at most.
+const EVENTS_AT_ONCE: usize = 1024;
+
+impl Applying<'_> {
+    /// All of them, or none.
+    pub(super) fn write_documents(&mut self, writes: Vec<DocumentWrite>) -> Decided<Reply> {
+        for write in &writes {
+            if let DocumentKey::Bucket(bucket, ..) = write.key {
+                self.require_bucket(bucket)?;
+            }
+            let stands = self.rows.row::<DocumentRow>(DOCUMENTS, &document_key(&write.key))?;
+            let holds = match write.expect {
+                Expect::Any => true,
+                Expect::Absent => stands.is_none(),
+                Expect::Present => stands.is_some(),
+                Expect::Revision(revision) => stands.is_some_and(|stands| stands.revision == revision),
+            };
+            if !holds {
+                return Err(Refusal::DocumentChanged.into());
+            }
+        }
+        for write in writes {
+            match write.value {
+                Some(value) => self.put_document(&write.key, value)?,
+                None => self.remove_document(&write.key)?,
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn put_document(&mut self, key: &DocumentKey, value: Bytes) -> KvResult<()> {
+        let row_key = document_key(key);
+        if !self.rows.has(DOCUMENTS, &row_key)? {
+            self.counts.documents += 1;
+        }
+        self.counts.documents_ever += 1;
+        self.rows.put_row(DOCUMENTS, &row_key, &DocumentRow { revision: self.counts.documents_ever, value });
+        Ok(())
+    }
+
+    fn remove_document(&mut self, key: &DocumentKey) -> KvResult<()> {
+        let row_key = document_key(key);
+        if self.rows.has(DOCUMENTS, &row_key)? {
+            self.counts.documents -= 1;
+            self.rows.remove(DOCUMENTS, &row_key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish_events(&mut self, target: &str, through: u64) -> KvResult<Reply> {
+        let end = event_key(target, through);
+        for (key, _) in self.rows.first(EVENTS, &events_of(target), EVENTS_AT_ONCE)? {
+            if *key > *end {
+                break;
+            }
+            self.rows.remove(EVENTS, &key);
+            self.counts.events -= 1;
+        }
+        Ok(Reply::Done)
+    }
+}

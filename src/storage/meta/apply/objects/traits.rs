@@ -1,0 +1,86 @@
+//! Changes of what a version has besides its bytes: tags, grants, locks, and the wrapping of its data key.
+
+use super::super::{Applying, Decided};
+use crate::storage::meta::command::{ChangeTraits, Refusal, Reply, TraitsChange};
+use crate::storage::meta::record::{Retention, RetentionMode, Traits};
+use crate::types::UnixMs;
+
+impl Applying<'_> {
+    pub(in super::super) fn change_traits(&mut self, change: ChangeTraits) -> Decided<Reply> {
+        let ChangeTraits { bucket, key, pick, to, event } = change;
+        let bucket = self.bucket(bucket)?;
+        let locks = matches!(to, TraitsChange::Retention { .. } | TraitsChange::LegalHold(_));
+        if locks && !bucket.settings.lock {
+            return Err(Refusal::LockNotEnabled.into());
+        }
+        let (mut object, current) = self.picked_object(bucket.bucket.id, &key, pick)?;
+        apply(&mut object.traits, to, self.now)?;
+        self.rewrite(bucket.bucket.id, &key, &object, current);
+        self.queue_put(&bucket, &key, &object, event)?;
+        Ok(Reply::VersionPut { object: Box::new(object) })
+    }
+}
+
+fn apply(traits: &mut Traits, change: TraitsChange, now: UnixMs) -> Result<(), Refusal> {
+    match change {
+        TraitsChange::Tags(tags) => traits.tags = tags,
+        TraitsChange::Acl(acl) => traits.acl = acl,
+        TraitsChange::LegalHold(held) => traits.legal_hold = Some(held),
+        TraitsChange::Retention { retention, bypass_governance } => {
+            if !may_retain(traits.retention, retention, bypass_governance, now) {
+                return Err(Refusal::Locked);
+            }
+            traits.retention = retention;
+        }
+        TraitsChange::Sealing { from, to } => {
+            if traits.sealing.as_ref() != Some(&from) {
+                return Err(Refusal::PreconditionFailed);
+            }
+            traits.sealing = Some(to);
+        }
+    }
+    Ok(())
+}
+
+/// Retention that holds can be prolonged; in governance mode, by who may bypass it, anything else too.
+fn may_retain(stands: Option<Retention>, wanted: Option<Retention>, bypass: bool, now: UnixMs) -> bool {
+    let Some(stands) = stands.filter(|stands| stands.until > now) else { return true };
+    let governed = stands.mode == RetentionMode::Governance;
+    let prolonged = wanted.is_some_and(|wanted| {
+        let stricter = governed || wanted.mode == RetentionMode::Compliance;
+        stricter && wanted.until >= stands.until && (wanted.mode == stands.mode || bypass || !governed)
+    });
+    prolonged || (governed && bypass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_retain;
+    use crate::storage::meta::record::{Retention, RetentionMode};
+    use crate::types::UnixMs;
+
+    fn until(mode: RetentionMode, until: u64) -> Option<Retention> {
+        Some(Retention { mode, until: UnixMs(until) })
+    }
+
+    #[test]
+    fn retention_is_prolonged_by_anybody_and_shortened_only_by_who_may_bypass_governance() {
+        use RetentionMode::{Compliance, Governance};
+        let now = UnixMs(100);
+        let may = |stands, wanted, bypass| may_retain(stands, wanted, bypass, now);
+        assert!(may(None, until(Compliance, 200), false));
+        assert!(may(until(Compliance, 99), None, false), "one that has ended holds nothing");
+        assert!(may(until(Governance, 200), until(Governance, 300), false));
+        assert!(!may(until(Governance, 200), until(Governance, 150), false));
+        assert!(may(until(Governance, 200), until(Governance, 150), true));
+        assert!(may(until(Governance, 200), None, true) && !may(until(Governance, 200), None, false));
+        assert!(may(until(Governance, 200), until(Compliance, 300), true));
+        assert!(!may(until(Governance, 200), until(Compliance, 300), false));
+        assert!(may(until(Compliance, 200), until(Compliance, 300), false));
+        for bypass in [false, true] {
+            assert!(!may(until(Compliance, 200), until(Compliance, 150), bypass));
+            assert!(!may(until(Compliance, 200), until(Governance, 300), bypass));
+            assert!(!may(until(Compliance, 200), None, bypass));
+        }
+    }
+}

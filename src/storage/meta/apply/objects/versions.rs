@@ -1,0 +1,240 @@
+//! The versions of a key: which one stands, which are kept, which go; and the events that tell of it.
+
+use super::super::{Applying, Decided};
+use crate::storage::kv::{KvError, KvResult};
+use crate::storage::meta::codec;
+use crate::storage::meta::command::Refusal;
+use crate::storage::meta::record::{
+    BlobRef, Body, BucketRow, EventDraft, EventRow, Manifest, NullVersionRow, ObjectVersion, Pick, Traits, Usage,
+    Version, VersionRow, Versioning,
+};
+use crate::storage::meta::tables::{
+    EVENTS, NULL_VERSIONS, OBJECTS, VERSIONS, event_key, object_key, version_key, versions_of_key,
+};
+use crate::types::BucketId;
+
+impl Applying<'_> {
+    /// An object becomes the current one of its key; `old` stood there, and is kept as the bucket says.
+    pub(in super::super) fn place(
+        &mut self,
+        bucket: &BucketRow,
+        key: &str,
+        manifest: Manifest,
+        traits: Traits,
+        old: Option<ObjectVersion>,
+    ) -> KvResult<ObjectVersion> {
+        let version = self.next_version(bucket, Version::salt_of(manifest.id));
+        self.make_room(bucket, key, version, old)?;
+        let object = ObjectVersion { version, manifest, traits };
+        self.set_current(bucket.bucket.id, key, &object)?;
+        self.count_usage(bucket.bucket.id, |usage| usage.bytes += object.manifest.size_bytes)?;
+        Ok(object)
+    }
+
+    /// The place of a version that is made now.
+    pub(super) fn next_version(&mut self, bucket: &BucketRow, salt: u64) -> Version {
+        if bucket.settings.versioning == Versioning::Never {
+            return Version::ONLY;
+        }
+        self.counts.versions_ever += 1;
+        Version { seq: self.counts.versions_ever, salt, null: bucket.settings.versioning == Versioning::Suspended }
+    }
+
+    /// Whatever the version that comes replaces is gone, and the current object is kept as another version or gone.
+    pub(super) fn make_room(
+        &mut self,
+        bucket: &BucketRow,
+        key: &str,
+        comes: Version,
+        old: Option<ObjectVersion>,
+    ) -> KvResult<()> {
+        let id = bucket.bucket.id;
+        if comes.null && bucket.settings.versioning != Versioning::Never {
+            self.remove_null_version(id, key)?;
+        }
+        let Some(old) = old else { return Ok(()) };
+        self.clear_current(id, key)?;
+        if comes.null && old.version.null {
+            return self.discard_object(id, &old);
+        }
+        self.keep_version(id, key, &VersionRow::Object(old))
+    }
+
+    /// The null version, where it is not the current object, is gone.
+    fn remove_null_version(&mut self, bucket: BucketId, key: &str) -> KvResult<()> {
+        let Some(row) = self.rows.row::<NullVersionRow>(NULL_VERSIONS, &object_key(bucket, key))? else {
+            return Ok(());
+        };
+        let stored = self.version_row(bucket, key, row.version)?.ok_or_else(|| KvError {
+            doing: "replace a null version",
+            cause: format!("version {:?} of {key:?} is named and not there", row.version),
+        })?;
+        self.forget_version(bucket, key, &stored)?;
+        match stored {
+            VersionRow::Object(object) => self.discard_object(bucket, &object),
+            VersionRow::DeleteMarker(_) => Ok(()),
+        }
+    }
+
+    /// The current object, which is not counted as one of the other versions.
+    pub(super) fn set_current(&mut self, bucket: BucketId, key: &str, object: &ObjectVersion) -> KvResult<()> {
+        self.counts.objects += 1;
+        self.rows.put_row(OBJECTS, &object_key(bucket, key), &stored(object.clone()));
+        self.count_usage(bucket, |usage| usage.objects += 1)
+    }
+
+    pub(super) fn clear_current(&mut self, bucket: BucketId, key: &str) -> KvResult<()> {
+        self.counts.objects -= 1;
+        self.rows.remove(OBJECTS, &object_key(bucket, key));
+        self.count_usage(bucket, |usage| usage.objects -= 1)
+    }
+
+    pub(super) fn keep_version(&mut self, bucket: BucketId, key: &str, row: &VersionRow) -> KvResult<()> {
+        let version = row.version();
+        self.rows.put_row(VERSIONS, &version_key(bucket, key, version), row);
+        if version.null {
+            self.rows.put_row(NULL_VERSIONS, &object_key(bucket, key), &NullVersionRow { version });
+        }
+        self.counts.versions += 1;
+        self.count_usage(bucket, |usage| usage.versions += 1)
+    }
+
+    pub(super) fn forget_version(&mut self, bucket: BucketId, key: &str, row: &VersionRow) -> KvResult<()> {
+        let version = row.version();
+        self.rows.remove(VERSIONS, &version_key(bucket, key, version));
+        if version.null {
+            self.rows.remove(NULL_VERSIONS, &object_key(bucket, key));
+        }
+        self.counts.versions -= 1;
+        self.count_usage(bucket, |usage| usage.versions -= 1)
+    }
+
+    /// The newest of the other versions becomes the current object, if it is one; for a key that has none.
+    pub(super) fn promote(&mut self, bucket: BucketId, key: &str) -> KvResult<()> {
+        let newest = self.rows.first(VERSIONS, &versions_of_key(bucket, key), 1)?;
+        let Some((_, row)) = newest.first() else { return Ok(()) };
+        let row: VersionRow = codec::decode(row)?;
+        let VersionRow::Object(object) = &row else { return Ok(()) };
+        self.forget_version(bucket, key, &row)?;
+        self.set_current(bucket, key, object)
+    }
+
+    /// An object version's bytes are referred to once less, and count no longer.
+    pub(super) fn discard_object(&mut self, bucket: BucketId, object: &ObjectVersion) -> KvResult<()> {
+        self.count_usage(bucket, |usage| usage.bytes -= object.manifest.size_bytes)?;
+        self.discard_version(&object.manifest)
+    }
+
+    fn version_row(&self, bucket: BucketId, key: &str, version: Version) -> KvResult<Option<VersionRow>> {
+        self.rows.row(VERSIONS, &version_key(bucket, key, version))
+    }
+
+    /// A version by name, wherever it is; whether it is the current object.
+    pub(super) fn picked(&self, bucket: BucketId, key: &str, pick: Pick) -> KvResult<Option<(VersionRow, bool)>> {
+        let current = self.object(bucket, key)?;
+        if let Some(current) = current.filter(|current| pick == Pick::Current || pick.is(current.version)) {
+            return Ok(Some((VersionRow::Object(current), true)));
+        }
+        let row = match pick {
+            Pick::Current => None,
+            Pick::Exact { seq, salt } => self.version_row(bucket, key, Version { seq, salt, null: false })?,
+            Pick::Null => match self.rows.row::<NullVersionRow>(NULL_VERSIONS, &object_key(bucket, key))? {
+                Some(null) => self.version_row(bucket, key, null.version)?,
+                None => None,
+            },
+        };
+        Ok(row.filter(|row| pick.is(row.version())).map(|row| (row, false)))
+    }
+
+    /// An object by version, for a change of it; what is not there or is a delete marker is refused.
+    pub(super) fn picked_object(&self, bucket: BucketId, key: &str, pick: Pick) -> Decided<(ObjectVersion, bool)> {
+        let absent = if pick == Pick::Current { Refusal::NoSuchKey } else { Refusal::NoSuchVersion };
+        match self.picked(bucket, key, pick)?.ok_or(absent)? {
+            (VersionRow::Object(object), current) => Ok((object, current)),
+            (VersionRow::DeleteMarker(_), _) => Err(Refusal::IsDeleteMarker.into()),
+        }
+    }
+
+    /// A version as it is from now on.
+    pub(super) fn rewrite(&mut self, bucket: BucketId, key: &str, object: &ObjectVersion, current: bool) {
+        let object = stored(object.clone());
+        if current {
+            self.rows.put_row(OBJECTS, &object_key(bucket, key), &object);
+        } else {
+            let row_key = version_key(bucket, key, object.version);
+            self.rows.put_row(VERSIONS, &row_key, &VersionRow::Object(object));
+        }
+    }
+
+    /// That a bucket's quota lets this many bytes in.
+    pub(in super::super) fn require_room(
+        &mut self,
+        bucket: &BucketRow,
+        size_bytes: u64,
+        old: Option<&ObjectVersion>,
+    ) -> Decided<()> {
+        let quota = bucket.settings.quota;
+        if quota.bytes_max.is_none() && quota.objects_max.is_none() {
+            return Ok(());
+        }
+        let usage = self.usage(bucket.bucket.id)?;
+        let goes = old.filter(|_| bucket.settings.versioning == Versioning::Never);
+        let bytes =
+            usage.bytes.saturating_sub(goes.map_or(0, |old| old.manifest.size_bytes)).saturating_add(size_bytes);
+        let objects = usage.objects + u64::from(old.is_none());
+        let full = quota.bytes_max.is_some_and(|max| bytes > max)
+            || (old.is_none() && quota.objects_max.is_some_and(|max| objects > max));
+        if full { Err(Refusal::QuotaExceeded.into()) } else { Ok(()) }
+    }
+
+    pub(super) fn usage(&self, bucket: BucketId) -> KvResult<Usage> {
+        self.usages.of(&self.rows, bucket)
+    }
+
+    pub(super) fn count_usage(&mut self, bucket: BucketId, change: impl FnOnce(&mut Usage)) -> KvResult<()> {
+        let mut usage = self.usage(bucket)?;
+        change(&mut usage);
+        self.usages.set(bucket, usage);
+        Ok(())
+    }
+
+    pub(in super::super) fn queue_put(
+        &mut self,
+        bucket: &BucketRow,
+        key: &str,
+        object: &ObjectVersion,
+        draft: Option<EventDraft>,
+    ) -> KvResult<()> {
+        let Some(draft) = draft else { return Ok(()) };
+        self.queue_event(EventRow {
+            seq: 0,
+            at: self.now,
+            draft,
+            bucket: bucket.bucket.id,
+            key: key.to_owned(),
+            version: (bucket.settings.versioning != Versioning::Never).then_some(object.version),
+            size_bytes: object.manifest.size_bytes,
+            etag: Some(object.manifest.etag),
+        })
+    }
+
+    /// One row for each who is to be told.
+    pub(super) fn queue_event(&mut self, mut event: EventRow) -> KvResult<()> {
+        let targets = std::mem::take(&mut event.draft.targets);
+        self.counts.events_ever += 1;
+        event.seq = self.counts.events_ever;
+        for target in targets {
+            self.rows.put_row(EVENTS, &event_key(&target, event.seq), &event);
+            self.counts.events += 1;
+        }
+        Ok(())
+    }
+}
+
+/// As a version is stored: without the placement, which is in one place only.
+fn stored(mut object: ObjectVersion) -> ObjectVersion {
+    if let Body::Blob(blob) = object.manifest.body {
+        object.manifest.body = Body::Blob(BlobRef::without_placement(blob));
+    }
+    object
+}

@@ -1,0 +1,231 @@
+//! What the keys are for: a data key is made and wrapped before a write, unwrapped before a read, and wrapped anew
+//! where only its wrapping changes: a copy that shares its bytes, a rotation, another key.
+
+use super::error::SealingError;
+use super::keys::{KeyPath, NamedKey, alias_target};
+use super::layout::Layout;
+use super::record::{KeyCheck, Sealing, SealingMode, WrappedKey};
+use super::root::RootKeys;
+use super::run::DataKey;
+use super::secret::{CustomerKey, Secret};
+use super::wrap::{Context, Purpose, unwrap, wrap};
+use crate::ambient::Entropy;
+use crate::storage::kv::KvResult;
+use crate::types::BucketId;
+use bytes::Bytes;
+
+/// The key that wraps what is sealed without a key being named.
+pub const SSE_S3_KEY: &str = "sse-s3";
+/// The key of who asks for a named one and names none.
+pub const KMS_DEFAULT_KEY: &str = "aws-s3";
+
+/// Where the documents of keys and aliases are looked up.
+pub trait KeyDocuments: Sync {
+    fn key_document(&self, path: &str) -> KvResult<Option<Bytes>>;
+}
+
+/// The store's keys.
+#[derive(Clone, Copy)]
+pub struct KeyStore<'a> {
+    pub roots: &'a RootKeys,
+    pub documents: &'a dyn KeyDocuments,
+}
+
+/// Under whose key bytes are to be sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    SseS3,
+    SseKms(KmsWanted),
+    SseC(CustomerKey),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsWanted {
+    /// Among the store's keys; an alias is resolved before.
+    pub key_id: String,
+    /// As answers show it.
+    pub shown: String,
+    pub context: Vec<(String, String)>,
+    pub bucket_key: bool,
+    /// To be encrypted twice, the second time under the store's own key.
+    pub dual_layer: bool,
+}
+
+/// Whose bytes are sealed. A wrapped key that is taken to another object does not open there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    pub bucket: BucketId,
+    pub key: &'a str,
+}
+
+impl Wanted {
+    pub fn layout(&self) -> Layout {
+        match self {
+            Self::SseKms(kms) if kms.dual_layer => Layout::Dual,
+            Self::SseS3 | Self::SseKms(_) | Self::SseC(_) => Layout::Single,
+        }
+    }
+}
+
+impl KeyStore<'_> {
+    pub fn key(&self, id: &str) -> Result<NamedKey, SealingError> {
+        let document = self.documents.key_document(&KeyPath::Key(id).to_string())?;
+        let document = document.ok_or_else(|| SealingError::NoSuchKey { id: id.to_owned() })?;
+        NamedKey::decode(&document)
+    }
+
+    /// The name of the key that has this alias (without its `alias/`).
+    pub fn key_of_alias(&self, alias: &str) -> Result<Option<String>, SealingError> {
+        let document = self.documents.key_document(&KeyPath::Alias(alias).to_string())?;
+        document.map(|document| alias_target(&document)).transpose()
+    }
+
+    /// Before bytes are written: a data key of their own, and what is to stand in the metadata of who they belong to.
+    pub fn prepare(
+        &self,
+        wanted: &Wanted,
+        place: Place<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<(Sealing, DataKey), SealingError> {
+        let key = DataKey::random(wanted.layout(), entropy);
+        Ok((self.seal_key(&key, wanted, place, entropy)?, key))
+    }
+
+    /// For bytes that are sealed already and stay as they are. Refused where they would have to be encrypted in another
+    /// number of layers.
+    pub fn seal_key(
+        &self,
+        key: &DataKey,
+        wanted: &Wanted,
+        place: Place<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<Sealing, SealingError> {
+        if key.layout() != wanted.layout() {
+            return Err(SealingError::LayersDiffer);
+        }
+        let mut id = [0; 16];
+        entropy.fill(&mut id);
+        let id = u128::from_be_bytes(id);
+        let mode = match wanted {
+            Wanted::SseS3 => SealingMode::SseS3,
+            Wanted::SseKms(kms) => SealingMode::SseKms {
+                key_id: kms.key_id.clone(),
+                shown: kms.shown.clone(),
+                context: kms.context.clone(),
+                bucket_key: kms.bucket_key,
+            },
+            Wanted::SseC(customer) => SealingMode::SseC { check: KeyCheck::of(customer, entropy) },
+        };
+        let binding = Binding { id, mode: &mode, place };
+        let wrapped = match wanted {
+            Wanted::SseS3 => self.wrap(SSE_S3_KEY, &key.first, &binding, Purpose::ObjectData, entropy)?,
+            Wanted::SseKms(kms) => self.wrap(&kms.key_id, &key.first, &binding, Purpose::ObjectData, entropy)?,
+            Wanted::SseC(customer) => {
+                let context = binding.context(Purpose::CustomerData, "", 0);
+                WrappedKey { key_version: 0, bytes: wrap(customer.secret(), &key.first, &context, entropy) }
+            }
+        };
+        let outer = |outer: &Secret| self.wrap(SSE_S3_KEY, outer, &binding, Purpose::OuterLayer, entropy);
+        let outer = key.second.as_ref().map(outer).transpose()?;
+        Ok(Sealing { id, mode, wrapped, outer })
+    }
+
+    /// Before bytes are read, or more of an upload's written.
+    pub fn open(
+        &self,
+        sealing: &Sealing,
+        place: Place<'_>,
+        customer: Option<&CustomerKey>,
+    ) -> Result<DataKey, SealingError> {
+        let binding = Binding { id: sealing.id, mode: &sealing.mode, place };
+        let first = match (&sealing.mode, customer) {
+            (SealingMode::SseC { .. }, None) => return Err(SealingError::CustomerKeyMissing),
+            (SealingMode::SseC { check }, Some(customer)) => {
+                if !check.is_of(customer) {
+                    return Err(SealingError::CustomerKeyDiffers);
+                }
+                let context = binding.context(Purpose::CustomerData, "", 0);
+                unwrap(customer.secret(), &sealing.wrapped.bytes, &context).ok_or(SealingError::CustomerKeyDiffers)?
+            }
+            (_, Some(_)) => return Err(SealingError::CustomerKeyNotApplicable),
+            (SealingMode::SseS3, None) => self.unwrap(SSE_S3_KEY, &sealing.wrapped, &binding, Purpose::ObjectData)?,
+            (SealingMode::SseKms { key_id, .. }, None) => {
+                self.unwrap(key_id, &sealing.wrapped, &binding, Purpose::ObjectData)?
+            }
+        };
+        let outer = |outer: &WrappedKey| self.unwrap(SSE_S3_KEY, outer, &binding, Purpose::OuterLayer);
+        let second = sealing.outer.as_ref().map(outer).transpose()?;
+        Ok(DataKey { first, second })
+    }
+
+    /// Whether a key that wraps it has a newer version: `open` and `seal_key` then wrap it by that.
+    pub fn is_outdated(&self, sealing: &Sealing) -> Result<bool, SealingError> {
+        let inner = match &sealing.mode {
+            SealingMode::SseC { .. } => None,
+            SealingMode::SseS3 => Some((SSE_S3_KEY, &sealing.wrapped)),
+            SealingMode::SseKms { key_id, .. } => Some((key_id.as_str(), &sealing.wrapped)),
+        };
+        for (id, wrapped) in inner.into_iter().chain(sealing.outer.iter().map(|outer| (SSE_S3_KEY, outer))) {
+            if self.key(id)?.current_version() > wrapped.key_version {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn wrap(
+        &self,
+        id: &str,
+        secret: &Secret,
+        binding: &Binding<'_>,
+        purpose: Purpose,
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedKey, SealingError> {
+        let key = self.key(id)?;
+        let key_version = key.current_version();
+        let under = key.secret(key_version, self.roots)?;
+        let bytes = wrap(&under, secret, &binding.context(purpose, id, key_version), entropy);
+        Ok(WrappedKey { key_version, bytes })
+    }
+
+    fn unwrap(
+        &self,
+        id: &str,
+        wrapped: &WrappedKey,
+        binding: &Binding<'_>,
+        purpose: Purpose,
+    ) -> Result<Secret, SealingError> {
+        let under = self.key(id)?.secret(wrapped.key_version, self.roots)?;
+        unwrap(&under, &wrapped.bytes, &binding.context(purpose, id, wrapped.key_version)).ok_or_else(|| {
+            SealingError::Corrupt {
+                what: "a wrapped data key",
+                why: format!("it does not open with version {} of {id:?} for this object", wrapped.key_version),
+            }
+        })
+    }
+}
+
+/// What a wrapped data key is authenticated with.
+struct Binding<'a> {
+    id: u128,
+    mode: &'a SealingMode,
+    place: Place<'a>,
+}
+
+impl Binding<'_> {
+    fn context(&self, purpose: Purpose, key_id: &str, key_version: u32) -> Context {
+        let context = Context::new(purpose)
+            .with(&self.id.to_be_bytes())
+            .with(&self.place.bucket.0.to_be_bytes())
+            .with(self.place.key.as_bytes())
+            .with(key_id.as_bytes())
+            .with(&key_version.to_be_bytes());
+        match self.mode {
+            SealingMode::SseS3 => context,
+            SealingMode::SseKms { context: pairs, .. } => {
+                pairs.iter().fold(context, |all, (name, value)| all.with(name.as_bytes()).with(value.as_bytes()))
+            }
+            SealingMode::SseC { check } => context.with(check.digest()),
+        }
+    }
+}

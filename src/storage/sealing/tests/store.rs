@@ -1,0 +1,250 @@
+//! Data keys, wrapped for objects.
+
+use super::{Counted, Documents, documents, roots, secret};
+use crate::storage::sealing::{
+    CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyPath, KeyStore, KmsWanted, Layout, NamedKey, Place, RootKeys, SSE_S3_KEY,
+    Sealing, SealingError, SealingMode, Wanted, alias_document,
+};
+use crate::types::{BucketId, UnixMs};
+
+const PLACE: Place<'static> = Place { bucket: BucketId(7), key: "a/key" };
+
+fn customer() -> CustomerKey {
+    CustomerKey::new(secret(9))
+}
+
+fn kms(key_id: &str) -> KmsWanted {
+    KmsWanted {
+        key_id: key_id.to_owned(),
+        shown: format!("arn:aws:kms:us-east-1:000000000000:key/{key_id}"),
+        context: vec![("team".to_owned(), "a".to_owned()), ("unit".to_owned(), "b".to_owned())],
+        bucket_key: false,
+        dual_layer: false,
+    }
+}
+
+fn every_wanted() -> Vec<(Wanted, Option<CustomerKey>)> {
+    vec![
+        (Wanted::SseS3, None),
+        (Wanted::SseKms(kms("payroll")), None),
+        (Wanted::SseKms(kms(KMS_DEFAULT_KEY)), None),
+        (Wanted::SseKms(KmsWanted { dual_layer: true, ..kms("payroll") }), None),
+        (Wanted::SseC(customer()), Some(customer())),
+    ]
+}
+
+fn store<'a>(roots: &'a RootKeys, documents: &'a Documents) -> KeyStore<'a> {
+    KeyStore { roots, documents }
+}
+
+#[test]
+fn a_data_key_opens_as_it_was_made_in_every_mode() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let store = store(&roots, &documents);
+    for (wanted, customer) in every_wanted() {
+        let (sealing, key) = store.prepare(&wanted, PLACE, &Counted::new(3)).expect("keys are there");
+        assert_eq!(sealing.layout(), wanted.layout());
+        assert_eq!(key.layout(), wanted.layout());
+        let kept = Sealing::decode(&sealing.encode()).expect("it was written");
+        assert_eq!(kept, sealing);
+        assert_eq!(store.open(&kept, PLACE, customer.as_ref()).expect("it opens"), key);
+        let (_, other) = store.prepare(&wanted, PLACE, &Counted::new(4)).expect("keys are there");
+        assert_ne!(key, other);
+    }
+}
+
+#[test]
+fn a_wrapped_key_is_of_no_use_elsewhere() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let store = store(&roots, &documents);
+    for (wanted, customer) in every_wanted() {
+        let (sealing, _) = store.prepare(&wanted, PLACE, &Counted::new(3)).expect("keys are there");
+        let elsewhere =
+            [Place { key: "a/kez", ..PLACE }, Place { key: "", ..PLACE }, Place { bucket: BucketId(8), ..PLACE }];
+        for place in elsewhere {
+            assert!(store.open(&sealing, place, customer.as_ref()).is_err(), "{place:?}");
+        }
+        let other_id = Sealing { id: sealing.id ^ 1, ..sealing.clone() };
+        assert!(store.open(&other_id, PLACE, customer.as_ref()).is_err());
+        for bit in 0..sealing.wrapped.bytes.len() * 8 {
+            let mut changed = sealing.clone();
+            let mut bytes = changed.wrapped.bytes.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            changed.wrapped.bytes = bytes.into();
+            assert!(store.open(&changed, PLACE, customer.as_ref()).is_err(), "bit {bit}");
+        }
+        let mut cut = sealing.clone();
+        for length in 0..cut.wrapped.bytes.len() {
+            cut.wrapped.bytes = sealing.wrapped.bytes.slice(..length);
+            assert!(store.open(&cut, PLACE, customer.as_ref()).is_err());
+        }
+    }
+}
+
+#[test]
+fn the_context_is_part_of_what_is_sealed() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let store = store(&roots, &documents);
+    let (sealing, _) = store.prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3)).expect("keys");
+    let with = |pairs: &[(&str, &str)]| {
+        let mut changed = sealing.clone();
+        if let SealingMode::SseKms { context, .. } = &mut changed.mode {
+            *context = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        }
+        store.open(&changed, PLACE, None)
+    };
+    assert!(with(&[("team", "a"), ("unit", "b")]).is_ok());
+    for other in [&[][..], &[("team", "a")], &[("team", "a"), ("unit", "c")], &[("teama", ""), ("unit", "b")]] {
+        assert!(with(other).is_err(), "{other:?}");
+    }
+}
+
+#[test]
+fn only_the_clients_own_key_opens_what_it_sealed() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let store = store(&roots, &documents);
+    let (sealing, _) = store.prepare(&Wanted::SseC(customer()), PLACE, &Counted::new(3)).expect("nothing is needed");
+    assert!(sealing.needs_customer_key());
+    assert!(matches!(store.open(&sealing, PLACE, None), Err(SealingError::CustomerKeyMissing)));
+    let other = CustomerKey::new(secret(10));
+    assert!(matches!(store.open(&sealing, PLACE, Some(&other)), Err(SealingError::CustomerKeyDiffers)));
+    let (plain, _) = store.prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys are there");
+    assert!(!plain.needs_customer_key());
+    let opened = store.open(&plain, PLACE, Some(&customer()));
+    assert!(matches!(opened, Err(SealingError::CustomerKeyNotApplicable)));
+}
+
+/// A key whose MD5 is the same would pass the check, and fail to unwrap.
+#[test]
+fn the_check_alone_opens_nothing() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let store = store(&roots, &documents);
+    let (sealing, _) = store.prepare(&Wanted::SseC(customer()), PLACE, &Counted::new(3)).expect("nothing is needed");
+    let (other, _) =
+        store.prepare(&Wanted::SseC(CustomerKey::new(secret(10))), PLACE, &Counted::new(4)).expect("nothing is needed");
+    let mixed = Sealing { wrapped: other.wrapped, ..sealing };
+    assert!(matches!(store.open(&mixed, PLACE, Some(&customer())), Err(SealingError::CustomerKeyDiffers)));
+}
+
+#[test]
+fn nothing_of_a_clients_key_is_kept() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let (sealing, _) = store(&roots, &documents)
+        .prepare(&Wanted::SseC(customer()), PLACE, &Counted::new(3))
+        .expect("nothing is needed");
+    let kept = sealing.encode();
+    assert!(!kept.windows(8).any(|window| window == [9; 8]));
+    assert!(!kept.windows(16).any(|window| window == customer().md5()));
+}
+
+#[test]
+fn a_rotated_key_still_opens_what_it_wrapped() {
+    let roots = roots(1);
+    let mut documents = documents(&roots);
+    let (sealing, key) =
+        store(&roots, &documents).prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3)).expect("keys");
+    assert_eq!(store(&roots, &documents).is_outdated(&sealing).ok(), Some(false));
+    let rotated = store(&roots, &documents).key("payroll").expect("it is there");
+    documents.keep(&rotated.rotated(UnixMs(2), &roots, &Counted::new(5)));
+
+    let store = store(&roots, &documents);
+    assert_eq!(store.open(&sealing, PLACE, None).expect("it opens"), key);
+    assert_eq!(store.is_outdated(&sealing).ok(), Some(true));
+    let anew = store.seal_key(&key, &Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(6)).expect("keys");
+    assert_eq!((anew.wrapped.key_version, store.is_outdated(&anew).ok()), (2, Some(false)));
+    assert_eq!(store.open(&anew, PLACE, None).expect("it opens"), key);
+}
+
+#[test]
+fn a_rotation_of_the_outer_layers_key_is_seen_too() {
+    let roots = roots(1);
+    let mut documents = documents(&roots);
+    let wanted = Wanted::SseKms(KmsWanted { dual_layer: true, ..kms("payroll") });
+    let (sealing, key) = store(&roots, &documents).prepare(&wanted, PLACE, &Counted::new(3)).expect("keys");
+    let own = store(&roots, &documents).key(SSE_S3_KEY).expect("it is there");
+    documents.keep(&own.rotated(UnixMs(2), &roots, &Counted::new(5)));
+    assert_eq!(store(&roots, &documents).is_outdated(&sealing).ok(), Some(true));
+    assert_eq!(store(&roots, &documents).open(&sealing, PLACE, None).expect("it opens"), key);
+}
+
+/// The bytes stay as they are, and belong to another object as well.
+#[test]
+fn a_data_key_can_be_wrapped_for_another_object() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let store = store(&roots, &documents);
+    let (_, key) = store.prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys are there");
+    let copy = Place { bucket: BucketId(8), key: "a/copy" };
+    for (wanted, customer) in every_wanted() {
+        match store.seal_key(&key, &wanted, copy, &Counted::new(4)) {
+            Ok(sealing) => assert_eq!(store.open(&sealing, copy, customer.as_ref()).expect("it opens"), key),
+            Err(error) => {
+                assert!(matches!(error, SealingError::LayersDiffer));
+                assert_eq!(wanted.layout(), Layout::Dual);
+            }
+        }
+    }
+    let dual = DataKey::random(Layout::Dual, &Counted::new(5));
+    assert!(matches!(store.seal_key(&dual, &Wanted::SseS3, copy, &Counted::new(6)), Err(SealingError::LayersDiffer)));
+}
+
+#[test]
+fn keys_that_are_not_there_or_disabled_are_named() {
+    let roots = roots(1);
+    let mut documents = documents(&roots);
+    let (sealing, _) =
+        store(&roots, &documents).prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3)).expect("keys");
+    let absent = store(&roots, &documents).prepare(&Wanted::SseKms(kms("absent")), PLACE, &Counted::new(3));
+    assert!(matches!(absent, Err(SealingError::NoSuchKey { id }) if id == "absent"));
+    let payroll = store(&roots, &documents).key("payroll").expect("it is there");
+    documents.keep(&payroll.with_enabled(false));
+    let store = store(&roots, &documents);
+    assert!(matches!(store.open(&sealing, PLACE, None), Err(SealingError::KeyDisabled { id }) if id == "payroll"));
+    let prepared = store.prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3));
+    assert!(matches!(prepared, Err(SealingError::KeyDisabled { .. })));
+}
+
+#[test]
+fn an_alias_is_found() {
+    let roots = roots(1);
+    let mut documents = documents(&roots);
+    documents.0.insert(KeyPath::Alias("team/pay").to_string(), alias_document("payroll"));
+    let store = store(&roots, &documents);
+    assert_eq!(store.key_of_alias("team/pay").expect("it reads").as_deref(), Some("payroll"));
+    assert_eq!(store.key_of_alias("other").expect("it reads"), None);
+}
+
+#[test]
+fn a_record_that_is_not_one_is_refused() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let (sealing, _) = store(&roots, &documents).prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys");
+    let bytes = sealing.encode();
+    for length in 0..bytes.len() {
+        assert!(Sealing::decode(&bytes[..length]).is_err(), "{length}");
+    }
+    assert!(Sealing::decode(&[&bytes[..], &[0]].concat()).is_err());
+    assert!(Sealing::decode(&[&[2], &bytes[1..]].concat()).is_err());
+}
+
+#[test]
+fn another_stores_root_key_opens_nothing() {
+    let own = roots(1);
+    let documents = documents(&own);
+    let (sealing, _) = store(&own, &documents).prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys");
+    let other = roots(2);
+    let opened = store(&other, &documents).open(&sealing, PLACE, None);
+    assert!(
+        matches!(opened, Err(SealingError::RootKeyMissing { key, root }) if key == SSE_S3_KEY && root == own.current().id())
+    );
+    let key = NamedKey::create(SSE_S3_KEY, "", UnixMs(1), &other, &Counted::new(77)).expect("a name");
+    let mut documents = Documents::default();
+    documents.keep(&key);
+    assert!(matches!(store(&other, &documents).open(&sealing, PLACE, None), Err(SealingError::Corrupt { .. })));
+}
