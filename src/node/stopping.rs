@@ -77,7 +77,10 @@ impl Running {
         }
         replica.arbiter.stop();
         // Whoever keeps the place ends with it.
-        let _ = keeping.await;
+        // One that has ended said so already, and must not be asked twice.
+        if !keeping.is_finished() {
+            let _ = keeping.await;
+        }
         if let Some(place) = Arc::into_inner(place)
             && let Some(net) = place.member.net
         {
