@@ -2,6 +2,7 @@
 
 use crate::api::identity::IdentityError;
 use crate::api::identity::records::Tags;
+use crate::api::s3::decode_query;
 use std::collections::BTreeMap;
 
 /// More than any call has: lists have at most a hundred entries of two parts.
@@ -29,7 +30,7 @@ impl Parameters {
         let mut pairs = BTreeMap::new();
         for pair in query.split('&').chain(body.split('&')).filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if pairs.insert(decoded(name)?, decoded(value)?).is_some() || pairs.len() > PARAMETERS_MAX {
+            if pairs.insert(decode_query(name)?, decode_query(value)?).is_some() || pairs.len() > PARAMETERS_MAX {
                 return None;
             }
         }
@@ -115,24 +116,6 @@ impl Parameters {
 fn member_name(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
-}
-
-/// `+` is a space; what is not UTF-8 afterwards is `None`.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                bytes.push(u8::try_from(high * 16 + low).ok()?);
-            }
-            byte => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

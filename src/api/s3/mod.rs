@@ -25,6 +25,7 @@ mod website;
 pub use access::Credentials;
 pub use errors::{Fault, WireFault, body_fault, identify, response};
 pub use host::{Domains, WebsiteHosts};
+pub use percent::decode_query;
 pub use settings::logging::LoggedBucket;
 pub use settings::told::Origin;
 pub use website::SiteRequest;

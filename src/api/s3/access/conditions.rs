@@ -52,9 +52,10 @@ pub fn facts(headers: &HeaderMap, source_ip: Option<String>, secure: bool, regio
     }
 }
 
-/// The first value of a parameter, decoded; empty where it has none.
+/// The only value of a parameter, decoded; empty where it has none. One that comes twice is none, as it is none for the
+/// operation.
 pub fn parameter(uri: &Uri, name: &str) -> Option<String> {
-    Query::read(uri.query()).ok()?.get(name).map(str::to_owned)
+    Query::read(uri.query()).ok()?.only(name).map(str::to_owned)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

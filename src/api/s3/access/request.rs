@@ -5,9 +5,9 @@ use super::judge::{Guarded, Judge, Subject};
 use crate::actors::meta::Pick;
 use crate::api::policy::{Asks, On, needs};
 use crate::api::s3::errors::Fault;
-use crate::api::s3::percent;
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
+use s3s::dto::CopySource;
 
 /// Operations that write a key whatever stands there: what stands has no say.
 const OVERWRITES: [&str; 6] =
@@ -79,16 +79,14 @@ impl Request<'_> {
 
     /// Whether there is anything to copy of the source's tags.
     fn source_has_tags(&self, judge: &Judge, headers: &HeaderMap) -> S3Result<bool> {
-        let text = headers.get("x-amz-copy-source").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let Some(source) = Source::parse(text) else { return Ok(false) };
+        let source = Source::of(headers)?;
         let Some(guarded) = judge.guarded(&source.bucket)? else { return Ok(false) };
         let subject = judge.subject(&guarded, &source.key, source.pick())?;
         Ok(subject.is_some_and(|subject| !subject.tags.is_empty()))
     }
 
     fn check_source(&self, judge: &Judge, action: &str, headers: &HeaderMap) -> S3Result<()> {
-        let text = headers.get("x-amz-copy-source").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let Some(source) = Source::parse(text) else { return Ok(()) };
+        let source = Source::of(headers)?;
         let Some(guarded) = judge.guarded(&source.bucket)? else { return Ok(()) };
         self.check_owner(judge, &guarded, headers, "x-amz-source-expected-bucket-owner")?;
         let subject = judge.subject(&guarded, &source.key, source.pick())?;
@@ -102,7 +100,7 @@ impl Request<'_> {
     }
 }
 
-/// What `x-amz-copy-source` names.
+/// What a copy is of.
 #[derive(Debug, PartialEq, Eq)]
 struct Source {
     bucket: String,
@@ -111,33 +109,54 @@ struct Source {
 }
 
 impl Source {
+    /// Read by what the operation reads it with: what is copied is what was asked about. Anything else is refused.
+    fn of(headers: &HeaderMap) -> Result<Self, Fault> {
+        let refused =
+            || Fault::InvalidArgument("The header 'x-amz-copy-source' is not one that names an object.".to_owned());
+        let mut values = headers.get_all(s3s::header::X_AMZ_COPY_SOURCE).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return Err(refused()) };
+        match value.to_str().ok().and_then(|text| CopySource::parse(text).ok()) {
+            Some(CopySource::Bucket { bucket, key, version_id }) => {
+                Ok(Self { bucket: bucket.into(), key: key.into(), version: version_id.map(Into::into) })
+            }
+            _ => Err(refused()),
+        }
+    }
+
     /// A name that no version has is for the operation to say.
     fn pick(&self) -> Pick {
         self.version.as_deref().map_or(Some(Pick::Current), Pick::parse).unwrap_or(Pick::Null)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (path, version) = match text.split_once("?versionId=") {
-            Some((path, version)) => (path, Some(version.to_owned())),
-            None => (text, None),
-        };
-        let decoded = percent::decode_path(path)?;
-        let (bucket, key) = decoded.trim_start_matches('/').split_once('/')?;
-        Some(Self { bucket: bucket.to_owned(), key: key.to_owned(), version })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Source;
+    use http::{HeaderMap, HeaderValue};
+    use s3s::header::X_AMZ_COPY_SOURCE;
+
+    fn of(texts: &[&str]) -> Option<(String, String, Option<String>)> {
+        let value = |text: &&str| (X_AMZ_COPY_SOURCE, HeaderValue::from_str(text).expect("a value"));
+        let mut headers = HeaderMap::new();
+        for (name, value) in texts.iter().map(value) {
+            headers.append(name, value);
+        }
+        Source::of(&headers).ok().map(|source| (source.bucket, source.key, source.version))
+    }
 
     #[test]
     fn a_copys_source_is_a_bucket_a_key_and_perhaps_a_version() {
-        let of = |text| Source::parse(text).map(|source| (source.bucket, source.key, source.version));
-        let plain = Some(("b".to_owned(), "a/k+ü".to_owned(), None));
-        assert_eq!(of("b/a/k+%C3%BC"), plain);
-        assert_eq!(of("/b/a%2Fk%2B%C3%BC"), plain);
-        assert_eq!(of("b/k?versionId=null"), Some(("b".to_owned(), "k".to_owned(), Some("null".to_owned()))));
-        assert_eq!(of("b"), None);
+        let plain = Some(("bucket".to_owned(), "a/k+ü".to_owned(), None));
+        assert_eq!(of(&["bucket/a/k%2B%C3%BC"]), plain);
+        assert_eq!(of(&["/bucket/a%2Fk%2B%C3%BC"]), plain);
+        let null = Some(("bucket".to_owned(), "k".to_owned(), Some("null".to_owned())));
+        assert_eq!((of(&["bucket/k?versionId=null"]), of(&["bucket/k?versionId=%6eull"])), (null.clone(), null));
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_asked_about_is_none() {
+        for texts in [&[][..], &["bucket"], &["bucket/%ff"], &["bucket/a", "bucket/b"]] {
+            assert_eq!(of(texts), None, "{texts:?}");
+        }
     }
 }
