@@ -1,5 +1,5 @@
 //! The store's figures: the real binary over HTTP, bounded by time, its CPU seconds apart from the load's (T1, T4).
-//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N] [--dir PATH]` prints tables for docs/performance.md.
+//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N] [--dir PATH]` prints tables for docs/performance.md.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
@@ -17,7 +17,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let mut budget = Budget::full();
     let mut drives = vec![1, 4];
-    let mut hosts = None;
+    let (mut hosts, mut keys) = (None, None);
     let mut parent = std::env::temp_dir();
     while let Some(name) = arguments.next() {
         let Some(value) = arguments.next() else { return usage(&name) };
@@ -25,6 +25,7 @@ fn main() {
             ("--seconds", Ok(seconds)) if seconds > 0.0 => budget.each = Duration::from_secs_f64(seconds),
             ("--drives", Ok(count)) if count >= 1.0 => drives = vec![count as usize],
             ("--hosts", Ok(count)) if count >= 1.0 => hosts = Some(count as usize),
+            ("--keys", Ok(count)) if count >= 1.0 => keys = Some(count as usize),
             ("--dir", _) => parent = PathBuf::from(value),
             _ => return usage(&name),
         }
@@ -34,6 +35,9 @@ fn main() {
         "Each workload runs for {:.1} s; durability strict; load generator on the same machine.\n",
         budget.each.as_secs_f64()
     );
+    if let Some(keys) = keys {
+        return listing(keys, &parent);
+    }
     println!("{}", files::table(&files::measure(&parent, budget.each)));
     if let Some(count) = hosts {
         return cluster(count, &parent, &budget);
@@ -62,7 +66,15 @@ fn cluster(hosts: usize, parent: &Path, budget: &Budget) {
     println!("{hosts} hosts:\n\n{}\n{}", load::table(&figures), load::stages(&figures));
 }
 
+/// One drive, one bucket of so many keys.
+fn listing(keys: usize, parent: &Path) {
+    let root = tempfile::tempdir_in(parent).expect("the directory can be written");
+    let server = Setup::drives(root.path(), 1).start();
+    let (stored, pages) = load::listing::measure(&Target::from(&server), keys);
+    println!("{}", load::listing::table(keys, stored, &pages));
+}
+
 fn usage(what: &str) {
-    eprintln!("{what} makes no sense; expected --seconds N, --drives N, --hosts N or --dir PATH");
+    eprintln!("{what} makes no sense; expected --seconds N, --drives N, --hosts N, --keys N or --dir PATH");
     std::process::exit(2);
 }

@@ -6,6 +6,8 @@ pub mod ambient;
 pub mod api;
 pub mod config;
 pub mod dev;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

@@ -188,6 +188,10 @@ pub const DELETE_KEYS_MAX: usize = 1000;
 pub const LIFECYCLE_PAGE: usize = 256;
 /// Uploads that lifecycle aborts at once: each is a change of its own.
 pub const LIFECYCLE_ABORTS_AT_ONCE: usize = 16;
+/// Versions of a bucket that are listed for its inventory in one step.
+pub const INVENTORY_PAGE: usize = 1000;
+/// S3: configurations of one kind that have ids, of a bucket.
+pub const CONFIGURATIONS_OF_A_KIND_MAX: usize = 1000;
 /// Buckets that work in the background looks through in one step for those that concern it.
 pub const BUCKETS_LOOKED_AT: usize = 100;
 /// S3: buckets in one answer.

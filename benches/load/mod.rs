@@ -5,6 +5,7 @@
 
 pub mod bounds;
 pub mod files;
+pub mod listing;
 pub mod target;
 
 use crate::harness::client::{Body, S3};

@@ -1,7 +1,10 @@
 //! `sherd admin`: a client of the admin API, and the inventory of a stopped host's drives. Answers go to standard output, for
 //! people or (`--json`) for programs; progress and errors to standard error.
 
+mod access;
 mod client;
+mod encryption_keys;
+mod identities;
 mod inventory;
 mod keys;
 mod progress;
@@ -98,6 +101,9 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
             tell(&quota(client, bucket, *bytes, *objects)?, json, show::quota, out)?;
         }
         Question::Shards => shards(client, json, out)?,
+        Question::Identities { account, asked } => identities::run(client, account.as_deref(), asked, json, out)?,
+        Question::Access { account, asked } => return access::run(client, account.as_deref(), asked, json, out),
+        Question::EncryptionKeys(asked) => return encryption_keys::run(client, asked, json, out),
         Question::Health => {
             let told: Told = client.get("/health")?;
             tell(&told, json, show::health, out)?;

@@ -5,7 +5,7 @@ use super::bridge::{Answer, ResponseBody, convert, header_bytes};
 use super::iam::{self, IamService};
 use super::post::{self, Forms, Posted};
 use super::request_log::RequestRecord;
-use super::s3::{self, Domains, Fault, Origin, SiteRequest, WebsiteHosts, WireFault, identify};
+use super::s3::{self, Domains, Fault, Named, Origin, SiteRequest, WebsiteHosts, WireFault, identify};
 use super::wire::{self, Handback, Head, Level, Query, Remedies, Scheme, Target};
 use crate::actors::events::access_log::AccessLogger;
 use crate::ambient::Ambient;
@@ -46,9 +46,8 @@ pub struct Front {
 
 pub async fn answer(request: HttpRequest, payload: Payload, front: Data<Front>) -> HttpResponse<ResponseBody> {
     let record = begin(&request, &front);
-    let is_head = request.method() == actix_web::http::Method::HEAD;
     let response = call(&request, payload, &front, &record).await;
-    finish(response, record, is_head, &front.host_id).into_response()
+    finish(&request, response, record, &front.host_id).into_response()
 }
 
 fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
@@ -57,6 +56,7 @@ fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
     let remote = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
     let mut record = RequestRecord::begin(id, request.method().to_string(), request.path().to_owned(), remote);
     record.access = AccessEntry::begin(request, front);
+    record.query = request.query_string().to_owned();
     record
 }
 
@@ -64,11 +64,20 @@ async fn call(request: &HttpRequest, payload: Payload, front: &Front, record: &R
     if header_bytes(request) > REQUEST_HEADERS_BYTES_MAX {
         return s3::response(Fault::RequestHeadersTooLarge);
     }
-    let mut converted = match convert(request, payload, &record.trace) {
-        Ok(converted) => converted,
-        Err(fault) => return s3::response(fault),
-    };
     let source_ip = request.peer_addr().map(|peer| peer.ip().to_string());
+    match convert(request, payload, &record.trace) {
+        Ok(converted) => handle(converted, source_ip, front, record).await,
+        Err(fault) => s3::response(fault),
+    }
+}
+
+/// A request that is not of a connection any more.
+pub async fn handle(
+    mut converted: S3Request,
+    source_ip: Option<String>,
+    front: &Front,
+    record: &RequestRecord,
+) -> S3Response {
     if let Some(bucket) = host(&converted).and_then(|host| front.websites.bucket(host)) {
         return visit(&bucket, &converted, source_ip.unwrap_or_default(), front, record).await;
     }
@@ -160,33 +169,36 @@ async fn serve(
     front: &Front,
     record: &RequestRecord,
 ) -> Result<S3Response, S3Error> {
-    examine(&request, &target, front)?;
+    let scheme = examine(&request, &target, front)?;
+    wire::restate(scheme, &target, &mut request);
     if post::is_form(request.method(), request.headers()) {
         let now = OffsetDateTime::UNIX_EPOCH + front.now();
         let Posted { request, answer } = front.forms.receive(request, &target, now).await?;
         return Ok(answer.finish(ask(request, front, record).await));
     }
     let remedies = Remedies::find(request.method(), request.headers());
-    if remedies.is_empty() {
+    let renames = wire::is_rename(request.method(), request.uri(), &target);
+    if remedies.is_empty() && !renames {
         return Ok(ask(request, front, record).await);
     }
     let handback = Handback::new(remedies);
     request.extensions_mut().insert(handback.clone());
     let refused = ask(request, front, record).await;
     Ok(match handback.take() {
+        Some(again) if renames => ask(wire::as_copy(again, &target)?, front, record).await,
         Some(again) => ask(again, front, record).await,
         None => refused,
     })
 }
 
-/// Whether it is put as requests are.
-fn examine(request: &S3Request, target: &Target, front: &Front) -> Result<(), Fault> {
+/// Whether it is put as requests are, and how it is signed.
+fn examine(request: &S3Request, target: &Target, front: &Front) -> Result<Scheme, Fault> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     let query = Query::read(uri.query())?;
     let head = Head { method, headers, query: &query, target };
     let scheme = wire::check(head, front.legacy, front.now())?;
     if *method != Method::POST || target.level == Level::Service {
-        return Ok(());
+        return Ok(scheme);
     }
     match (post::is_form(method, headers), POSTS.iter().any(|name| query.has(name))) {
         (true, false) if scheme != Scheme::Unsigned => {
@@ -198,7 +210,7 @@ fn examine(request: &S3Request, target: &Target, front: &Front) -> Result<(), Fa
         (false, false) if target.level == Level::Bucket && query.names().next().is_none() => {
             Err(WireFault::NotAForm.into())
         }
-        _ => Ok(()),
+        _ => Ok(scheme),
     }
 }
 
@@ -231,13 +243,34 @@ fn is_internal(response: &S3Response) -> bool {
     response.status() == http::StatusCode::INTERNAL_SERVER_ERROR
 }
 
+/// The names of those that a signature must cover, in their order.
+fn amazon_headers(request: &HttpRequest) -> String {
+    let names = request.headers().keys().map(|name| name.as_str());
+    let mut names: Vec<&str> = names.filter(|name| name.starts_with("x-amz-")).collect();
+    names.sort_unstable();
+    names.join(";")
+}
+
 /// What every answer has besides what the operation gave it.
-fn finish(mut response: S3Response, mut record: RequestRecord, is_head: bool, host_id: &str) -> Answer {
+fn finish(request: &HttpRequest, mut response: S3Response, mut record: RequestRecord, host_id: &str) -> Answer {
+    let is_head = request.method() == actix_web::http::Method::HEAD;
+    let said = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut body = None;
     let failed = response.status().is_client_error() || response.status().is_server_error();
     if failed
         && let Some(bytes) = response.body().bytes()
-        && let Some((code, full)) = identify(&bytes, record.path(), &record.id, host_id)
+        && let Some((code, full)) = identify(
+            &bytes,
+            record.path(),
+            Named {
+                authorization: said("authorization"),
+                date: said("x-amz-date"),
+                amazon_headers: &amazon_headers(request),
+                ..record.named()
+            },
+            &record.id,
+            host_id,
+        )
     {
         record.refused(code);
         body = Some(Bytes::from(full));

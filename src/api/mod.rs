@@ -5,6 +5,8 @@ mod access_log;
 pub mod admin;
 mod bridge;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod iam;
 mod identity;
@@ -17,6 +19,7 @@ mod tls;
 mod wire;
 
 pub use health::{DriveHealth, Health, HealthSource, Told};
+pub use iam::{KeySetFiles, KeySets};
 pub use identity::ROOT_ACCOUNT;
 pub use identity::changes::accounts_file::AccountsFile;
 pub use s3::Credentials;

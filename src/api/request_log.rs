@@ -2,7 +2,7 @@
 //! `request`), the metrics by operation, and a line of the bucket's access log where it asks for one.
 
 use super::access_log::{AccessEntry, Ended};
-use super::s3::Fault;
+use super::s3::{Fault, Named};
 use crate::metrics::{RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_ACTIVE, SENT_BYTES};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 /// A request that ended before its operation was known: malformed, or with a wrong signature.
 const UNRESOLVED: &str = "Unresolved";
+const COPIES: [&str; 3] = ["CopyObject", "RenameObject", "UploadPartCopy"];
 /// The client went away before it was answered. No status of HTTP; the log's readers know it from other servers.
 const STATUS_CLIENT_GONE: u16 = 499;
 
@@ -73,6 +74,16 @@ impl RequestTrace {
         self.fault.get()
     }
 
+    /// What the request is on. Of one that copies something, an error may be about that instead.
+    pub fn named(&self) -> Named<'_> {
+        let resolved = self.resolved.get().filter(|resolved| !COPIES.contains(&resolved.operation));
+        resolved.map_or(Named::default(), |resolved| Named {
+            bucket: resolved.bucket.as_deref(),
+            key: resolved.key.as_deref(),
+            ..Named::default()
+        })
+    }
+
     fn operation(&self) -> &'static str {
         self.resolved.get().map_or(UNRESOLVED, |resolved| resolved.operation)
     }
@@ -85,6 +96,8 @@ pub struct RequestRecord {
     pub trace: Arc<RequestTrace>,
     /// Of the access log, where this host keeps any.
     pub access: Option<AccessEntry>,
+    /// Of the URL, as it came.
+    pub query: String,
     method: String,
     path: String,
     remote: String,
@@ -105,6 +118,7 @@ impl RequestRecord {
             id,
             trace: Arc::default(),
             access: None,
+            query: String::new(),
             method,
             path,
             remote,
@@ -119,6 +133,11 @@ impl RequestRecord {
 
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// What it is on, and what it says of that.
+    pub fn named(&self) -> Named<'_> {
+        Named { method: &self.method, query: &self.query, ..self.trace.named() }
     }
 
     /// The head of the answer is made.

@@ -4,7 +4,7 @@
 use super::admin::{self, Admin, AdminSource};
 use super::front::{Front, answer};
 use super::health::{self, SharedHealth, aliases};
-use super::iam::{IamService, KeySetFiles, LastUsed};
+use super::iam::{IamService, KeySets, LastUsed};
 use super::identity::changes::accounts_file::AccountsFile;
 use super::identity::{ParsedPolicies, RootIdentity, RootSeal, SessionKeys, session_material};
 use super::policy::Ownership;
@@ -23,7 +23,6 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer};
 use socket2::SockRef;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -72,16 +71,14 @@ pub struct ApiOptions {
     pub roots: Arc<RootKeys>,
     /// Accounts that are to be there.
     pub accounts: Option<Arc<AccountsFile>>,
-    /// Of identity providers, by their URLs without the scheme.
-    pub key_sets: BTreeMap<String, PathBuf>,
+    /// Of identity providers.
+    pub key_sets: Arc<dyn KeySets>,
     pub sigv2: LegacySignatures,
     /// Of what is written into buckets that are made without saying so.
     pub new_bucket_ownership: Ownership,
     pub workers: usize,
     /// Takes the lines of buckets' access logs; without it none are kept.
     pub access_log: Option<Addr<AccessLogger>>,
-    /// What counts as a day of lifecycle rules.
-    pub lifecycle_day: Duration,
     /// Names this host in answers, so that a client can say who answered it.
     pub host_id: String,
 }
@@ -124,11 +121,20 @@ pub fn serve(
 ) -> Result<ApiHandle, ApiError> {
     let source: Arc<dyn AdminSource> = Arc::new(source);
     let health: SharedHealth = Arc::clone(&source) as SharedHealth;
+    let iam = Arc::new(iam_service(&options, gateway.clone(), ambient.clone()));
+    let admin = Admin {
+        source,
+        iam: Arc::clone(&iam),
+        gateway: gateway.clone(),
+        roots: Arc::clone(&options.roots),
+        secure: options.tls.is_some(),
+        verifier: verifier(&options),
+        ambient: ambient.clone(),
+    };
     let s3 = match options.s3_listen {
-        Some(listen) => Some(s3_server(&options, listen, gateway, ambient.clone(), Arc::clone(&health))?),
+        Some(listen) => Some(s3_server(&options, listen, gateway, iam, ambient, Arc::clone(&health))?),
         None => None,
     };
-    let admin = Admin { source, verifier: verifier(&options), ambient };
     let (admin_address, admin) = admin_server(options.admin_listen, health, admin)?;
     let (s3_address, s3) = s3.unzip();
     let handle = ApiHandle { s3_address, admin_address, s3: s3.as_ref().map(Server::handle), admin: admin.handle() };
@@ -146,10 +152,10 @@ fn s3_server(
     options: &ApiOptions,
     listen: SocketAddr,
     gateway: Gateway,
+    iam: Arc<IamService>,
     ambient: Ambient,
     health: SharedHealth,
 ) -> Result<(SocketAddr, Server), ApiError> {
-    let iam = Arc::new(iam_service(options, gateway.clone(), ambient.clone()));
     keep_accounts(Arc::clone(&iam), options.accounts.clone());
     let settings = S3Settings {
         region: options.region.clone(),
@@ -158,7 +164,6 @@ fn s3_server(
         roots: Arc::clone(&options.roots),
         iam: Arc::clone(&iam),
         new_bucket_ownership: options.new_bucket_ownership,
-        lifecycle_day: options.lifecycle_day,
         tls: options.tls.is_some(),
     };
     let service = service(&settings, gateway, ambient.clone());
@@ -211,7 +216,7 @@ fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamS
         seal: Arc::new(RootSeal::new(Arc::clone(&options.roots), ambient.clone())),
         sessions: SessionKeys::derive(&session_material(&options.roots)),
         parsed: ParsedPolicies::default(),
-        key_sets: Arc::new(KeySetFiles { files: options.key_sets.clone() }),
+        key_sets: Arc::clone(&options.key_sets),
         region: options.region.clone(),
         last_used: LastUsed::default(),
         ambient,

@@ -5,7 +5,7 @@ use super::admin::{
     LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
 use super::policy::Ownership;
-use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, serve};
+use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, KeySetFiles, serve};
 use crate::actors::documents;
 use crate::actors::events::access_log::{AccessLogger, Flush, LogLimits, LoggingRules};
 use crate::actors::events::{Report, ReportError, ReportStore, Targets};
@@ -20,7 +20,6 @@ use crate::types::LegacySignatures;
 use actix::Actor;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -120,12 +119,11 @@ fn options(s3_listen: Option<SocketAddr>) -> ApiOptions {
         targets: Targets::new([]),
         roots: Arc::new(RootKeys::parse(&[7; 32]).expect("a key")),
         accounts: None,
-        key_sets: BTreeMap::new(),
+        key_sets: Arc::new(KeySetFiles::default()),
         sigv2: LegacySignatures::Urls,
         new_bucket_ownership: Ownership::ObjectWriter,
         workers: 1,
         access_log: None,
-        lifecycle_day: Duration::from_secs(86_400),
         host_id: "this-host".to_owned(),
     }
 }
@@ -501,6 +499,68 @@ async fn a_bucket_is_named_in_the_path_of_its_quota() {
     }
     let put = admin_fault(&mut stream, &administer("PUT", address, "/admin/v1/buckets/a/quota", b"", "s3")).await;
     assert_eq!(put, (405, "MethodNotAllowed".to_owned()));
+    api.stop().await;
+}
+
+#[actix::test]
+async fn the_admin_api_changes_identities_and_says_what_they_may_do() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let address = api.admin_address;
+    let mut stream = connect(address).await;
+    let mut post = async |path: &str, body: &str| {
+        let answer = ask(&mut stream, &administer("POST", address, path, body.as_bytes(), "sherd-admin")).await;
+        let told: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        (answer.status, told)
+    };
+    let call = r#"{"action":"CreateUser","parameters":{"UserName":"alice"}}"#;
+    let (status, made) = post("/admin/v1/iam", call).await;
+    assert_eq!((status, made["User"]["UserName"].as_str()), (200, Some("alice")), "{made}");
+    let (status, fault) = post("/admin/v1/iam", call).await;
+    assert_eq!((status, fault["code"].as_str()), (409, Some("EntityAlreadyExists")), "{fault}");
+    let may = |who: &str| {
+        let about = r#""action":"s3:GetObject","resource":"arn:aws:s3:::bucket/k""#;
+        format!(r#"{{"who":{who},{about}}}"#)
+    };
+    let (status, told) = post("/admin/v1/access/explain", &may(r#"{"user":{"name":"alice"}}"#)).await;
+    assert_eq!((status, told["allowed"].as_bool()), (200, Some(false)), "{told}");
+    assert_eq!((told["action"].as_str(), &told["object"]), (Some("s3:ListBucket"), &serde_json::Value::Null), "{told}");
+    let (status, told) = post("/admin/v1/access/explain", &may(r#"{"key":{"access_key":"key"}}"#)).await;
+    assert_eq!((status, told["allowed"].as_bool()), (200, Some(true)), "{told}");
+    let (status, fault) = post("/admin/v1/access/explain", &may(r#"{"key":{"access_key":"absent"}}"#)).await;
+    assert_eq!((status, fault["code"].as_str()), (400, Some("InvalidRequest")), "{fault}");
+    api.stop().await;
+}
+
+#[actix::test]
+async fn the_admin_api_rotates_encryption_keys_and_wraps_anew_what_they_wrap() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let address = api.admin_address;
+    let mut stream = connect(address).await;
+    let mut post = async |path: &str, body: &str| {
+        let answer = ask(&mut stream, &administer("POST", address, path, body.as_bytes(), "sherd-admin")).await;
+        let told: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        (answer.status, told)
+    };
+    let (status, made) = post("/admin/v1/encryption-keys", r#"{"change":"create","id":"payroll"}"#).await;
+    assert_eq!((status, made["version"].as_u64()), (200, Some(1)), "{made}");
+    let (status, made) = post("/admin/v1/encryption-keys", r#"{"change":"rotate","id":"payroll"}"#).await;
+    assert_eq!((status, made["version"].as_u64()), (200, Some(2)), "{made}");
+    let (status, fault) = post("/admin/v1/encryption-keys", r#"{"change":"disable","id":"sse-s3"}"#).await;
+    assert_eq!((status, fault["code"].as_str()), (409, Some("Refused")), "{fault}");
+    let mut from = serde_json::Value::Null;
+    let mut stages = Vec::new();
+    loop {
+        let (status, done) = post("/admin/v1/encryption-keys/rewrap", &format!(r#"{{"from":{from}}}"#)).await;
+        assert_eq!((status, done["failed"].as_u64(), done["objects"].as_u64()), (200, Some(0), Some(0)), "{done}");
+        from = done["next"].clone();
+        stages.push(from["stage"].as_str().unwrap_or("done").to_owned());
+        if from.is_null() {
+            break;
+        }
+    }
+    assert_eq!(stages, ["access_keys", "objects", "done"]);
     api.stop().await;
 }
 

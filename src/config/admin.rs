@@ -1,9 +1,16 @@
 //! `sherd admin`: its commands, whom they ask and with which key.
 
+mod encryption_keys;
+mod identities;
+
+pub use encryption_keys::KeyQuestion;
+pub use identities::{AccessQuestion, Holder, IdentityQuestion, ServiceKeyAsked, WhoAsked};
+
 use super::credentials;
 use super::settings;
 use super::{ConfigError, Credentials, FileReader, Pairs, values};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use identities::Asked;
 use std::path::PathBuf;
 
 /// What is asked, and how the answer is shown.
@@ -61,6 +68,16 @@ pub enum Question {
         objects: Option<Limit>,
     },
     Shards,
+    /// Of the account of this number; of the store's own where none is named.
+    Identities {
+        account: Option<String>,
+        asked: IdentityQuestion,
+    },
+    Access {
+        account: Option<String>,
+        asked: Box<AccessQuestion>,
+    },
+    EncryptionKeys(KeyQuestion),
 }
 
 /// What a limit is to be.
@@ -90,7 +107,6 @@ const AFTER_HELP: &str = "The keys are the store's root keys: SHERD_ACCESS_KEY a
 host keeps in its data directories. Signatures are for SHERD_REGION.";
 
 pub(super) fn command() -> Command {
-    let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about);
     let heal = branch("heal", "Repairing what is missing or corrupt")
         .subcommand(leaf("status", "What is missing or corrupt, and how far repairing it is"))
         .subcommand(leaf("start", "Compare all drives of the host with the metadata now"));
@@ -108,13 +124,14 @@ pub(super) fn command() -> Command {
         .subcommand(layout())
         .subcommand(scrub())
         .subcommand(bucket())
+        .subcommands(identities::commands())
+        .subcommand(encryption_keys::command())
         .subcommand(leaf("shards", "Every shard that must exist, by the metadata: one JSON object a line"))
         .subcommand(leaf("inventory", "Every shard that a stopped host's directories hold, each chunk checked"))
 }
 
 fn layout() -> Command {
     let of = || Arg::new("of").value_name("NODE|HOST").required(true).help("A drive's number, or a host's name or id");
-    let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about);
     let lost = Arg::new("lost").long("lost").action(ArgAction::SetTrue);
     let lost = lost.help("The drive is gone for good: do not wait for what was to be dropped there");
     let weight = number("weight", "WEIGHT", "Its share relative to the others; 0: nothing while others can take it");
@@ -131,7 +148,6 @@ fn layout() -> Command {
 }
 
 fn scrub() -> Command {
-    let leaf = |name: &'static str, about: &'static str| Command::new(name).about(about);
     let node = number("node", "NODE", "One drive of the host that is asked; all where none is given");
     branch("scrub", "Verifying every chunk")
         .subcommand(leaf("status", "How far it is on the drives of the host that is asked"))
@@ -167,6 +183,10 @@ fn number(name: &'static str, shown: &'static str, help: &'static str) -> Arg {
     Arg::new(name).value_name(shown).help(help).value_parser(value_parser!(u32))
 }
 
+fn leaf(name: &'static str, about: &'static str) -> Command {
+    Command::new(name).about(about)
+}
+
 fn branch(name: &'static str, about: &'static str) -> Command {
     Command::new(name).about(about).subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true)
 }
@@ -199,11 +219,27 @@ pub(super) fn invocation(
     flag("data", settings::DATA);
     let json = last.get_flag("json");
     let pairs = Pairs::collect(pairs)?;
-    let command = match question(&names, last) {
+    let asked = match identity_question(&names, last, files)? {
+        Some(question) => Some(question),
+        None => question(&names, last),
+    };
+    let command = match asked {
         Some(question) => AdminCommand::Ask(target(&pairs, files)?, question),
         None => AdminCommand::Inventory { dirs: pairs.value(settings::DATA, values::data_dirs)? },
     };
     Ok(AdminInvocation { command, json })
+}
+
+fn identity_question(
+    names: &[&str],
+    last: &ArgMatches,
+    files: &dyn FileReader,
+) -> Result<Option<Question>, ConfigError> {
+    let account = last.try_get_one::<String>("account").ok().flatten().cloned();
+    Ok(identities::asked(names, last, files)?.map(|asked| match asked {
+        Asked::Identities(asked) => Question::Identities { account, asked },
+        Asked::Access(asked) => Question::Access { account, asked },
+    }))
 }
 
 /// `None` where no host is asked.
@@ -229,7 +265,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
             Question::BucketQuota { bucket: text("bucket")?, bytes: limit("bytes"), objects: limit("objects") }
         }
         ["shards"] => Question::Shards,
-        _ => return None,
+        _ => return encryption_keys::asked(names, last).map(Question::EncryptionKeys),
     })
 }
 

@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 pub struct Identities {
     /// The text of the file.
     pub accounts: Option<String>,
-    /// Files of JSON Web Key Sets, by their providers' URLs without the scheme.
-    pub key_sets: BTreeMap<String, PathBuf>,
+    /// Where JSON Web Key Sets are, by their providers' URLs without the scheme.
+    pub key_sets: BTreeMap<String, KeySetSource>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySetSource {
+    File(PathBuf),
+    Url(String),
 }
 
 pub fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Identities, ConfigError> {
@@ -20,11 +26,16 @@ pub fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Identities, Conf
         let (url, path) = entry.trim().rsplit_once('=').ok_or_else(|| ConfigError::Invalid {
             name: settings::OIDC_KEYS.to_owned(),
             value: entry.to_owned(),
-            allowed: "URL=FILE for each provider, separated by commas".to_owned(),
+            allowed: "URL=FILE or URL=URL for each provider, separated by commas".to_owned(),
         })?;
-        read(settings::OIDC_KEYS, path, files)?;
+        let source = if path.starts_with("https://") || path.starts_with("http://") {
+            KeySetSource::Url(path.to_owned())
+        } else {
+            read(settings::OIDC_KEYS, path, files)?;
+            KeySetSource::File(PathBuf::from(path))
+        };
         let provider = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
-        key_sets.insert(provider.trim_end_matches('/').to_owned(), PathBuf::from(path));
+        key_sets.insert(provider.trim_end_matches('/').to_owned(), source);
     }
     Ok(Identities { accounts, key_sets })
 }

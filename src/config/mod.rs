@@ -14,11 +14,14 @@ mod tests;
 mod values;
 mod webhooks;
 
-pub use admin::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
+pub use admin::{
+    AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, KeyQuestion, KeySource, Limit, Question,
+    ServiceKeyAsked, Target, WhoAsked,
+};
 pub use arguments::{Invocation, from_process};
 pub use cluster::ClusterConfig;
 pub use dev::DevOptions;
-pub use identities::Identities;
+pub use identities::{Identities, KeySetSource};
 pub use settings::{SETTINGS, Setting};
 pub use webhooks::Webhook;
 

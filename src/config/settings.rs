@@ -218,9 +218,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: OIDC_KEYS,
         flag: "oidc-keys",
-        value: "URL=FILE,...",
+        value: "URL=FILE|URL,...",
         default: "",
-        help: "Files with the keys (JWKS) of identity providers, for AssumeRoleWithWebIdentity",
+        help: "Files or URLs with the keys (JWKS) of identity providers, for AssumeRoleWithWebIdentity",
         secret: None,
     },
     Setting {

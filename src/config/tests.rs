@@ -1,5 +1,6 @@
 //! Tests of the configuration: no process environment, files from a map.
 
+use super::{AccessQuestion, Holder, IdentityQuestion, KeyQuestion, ServiceKeyAsked, WhoAsked};
 use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
 use super::{ObjectOwnership, SETTINGS, values};
@@ -605,6 +606,74 @@ fn admin_shows_and_sets_quotas_of_buckets() {
         let arguments = [&["admin", "bucket", "quota"], wrong].concat();
         assert!(matches!(invoked(&arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
     }
+}
+
+#[test]
+fn admin_asks_about_identities_of_an_account() {
+    let asked = |arguments: &[&str]| match admin(arguments, &[]).command {
+        AdminCommand::Ask(_, Question::Identities { account, asked }) => (account, asked),
+        other => panic!("{other:?}"),
+    };
+    let (name, policy) = ("a".to_owned(), "reader".to_owned());
+    assert_eq!(asked(&["user", "list"]), (None, IdentityQuestion::Users));
+    let account = Some("111122223333".to_owned());
+    let delete = IdentityQuestion::DeleteUser { name: name.clone(), force: true };
+    assert_eq!(asked(&["user", "delete", "a", "--force", "--account", "111122223333"]), (account, delete));
+    let attach = IdentityQuestion::AttachPolicy { to: Holder::Group(name.clone()), policy };
+    assert_eq!(asked(&["group", "attach", "a", "reader"]).1, attach);
+    let lifetime = Some(Duration::from_secs(90 * 86_400));
+    let service = Some(ServiceKeyAsked { name: "backup".to_owned(), policy: None, lifetime });
+    let create = IdentityQuestion::CreateKey { user: Some(name.clone()), service };
+    assert_eq!(asked(&["key", "create", "--user", "a", "--service", "backup", "--expires", "90d"]).1, create);
+    let activate = IdentityQuestion::ActivateKey { key: "AKIA".to_owned() };
+    assert_eq!(asked(&["key", "activate", "AKIA", "--json"]).1, activate);
+    assert_eq!(asked(&["key", "list", "--root"]).1, IdentityQuestion::Keys { user: None });
+    for wrong in [
+        &["admin", "user", "create"][..],
+        &["admin", "user", "list", "--account", "1"],
+        &["admin", "key", "create"],
+        &["admin", "key", "create", "--user", "a", "--root"],
+        &["admin", "key", "create", "--user", "a", "--expires", "1d"],
+        &["admin", "key", "create", "--user", "a", "--service", "b", "--expires", "3651d"],
+        &["admin", "group", "add", "g"],
+    ] {
+        assert!(matches!(invoked(wrong, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
+    }
+    let absent = invoked(&["admin", "policy", "create", "p", "/absent.json"], &[]);
+    assert!(matches!(absent, Err(ConfigError::Unreadable { path, .. }) if path == "/absent.json"));
+}
+
+#[test]
+fn admin_asks_why_somebody_may_do_something() {
+    let asked = |arguments: &[&str]| match admin(&[&["policy", "explain"], arguments].concat(), &[]).command {
+        AdminCommand::Ask(_, Question::Access { account: None, asked }) => *asked,
+        other => panic!("{other:?}"),
+    };
+    let about = ["--action", "s3:GetObject", "--resource", "arn:aws:s3:::b/k"];
+    let found = asked(&[&about[..], &["--anonymous", "--condition", "a:b=c=d", "--condition", "a:b="]].concat());
+    let conditions = [("a:b", "c=d"), ("a:b", "")].map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let (action, resource) = ("s3:GetObject".to_owned(), "arn:aws:s3:::b/k".to_owned());
+    assert_eq!(found, AccessQuestion { who: WhoAsked::Anonymous, action, resource, conditions });
+    assert_eq!(asked(&[&about[..], &["--user", "a"]].concat()).who, WhoAsked::User("a".to_owned()));
+    assert_eq!(asked(&[&about[..], &["--key", "AKIA"]].concat()).who, WhoAsked::Key("AKIA".to_owned()));
+    for wrong in [&[][..], &["--user", "a", "--anonymous"], &["--anonymous", "--condition", "x"]] {
+        let arguments = [&["admin", "policy", "explain"], &about[..], wrong].concat();
+        assert!(matches!(invoked(&arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn admin_makes_rotates_and_rewraps_encryption_keys() {
+    let asked = |arguments: &[&str]| match admin(&[&["encryption-key"], arguments].concat(), &[]).command {
+        AdminCommand::Ask(_, Question::EncryptionKeys(asked)) => asked,
+        other => panic!("{other:?}"),
+    };
+    let id = || "payroll".to_owned();
+    assert_eq!(asked(&["list"]), KeyQuestion::List);
+    let create = KeyQuestion::Create { id: id(), description: None, alias: Some("team/pay".to_owned()) };
+    assert_eq!(asked(&["create", "payroll", "--alias", "team/pay"]), create);
+    assert_eq!(asked(&["rotate", "payroll"]), KeyQuestion::Rotate { id: id() });
+    assert_eq!(asked(&["rewrap"]), KeyQuestion::Rewrap);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub const MEMORY_MAX_BYTES_MIN: u64 = 32 << 20;
 const DAY_S: u64 = 24 * 3600;
 pub const SCRUB_INTERVAL_S_MIN: u64 = 60;
 pub const SCRUB_INTERVAL_D_MAX: u64 = 36_500;
+/// The store takes no more.
+const KEY_LIFETIME_D_MAX: u64 = 3650;
 const ACCESS_LOG_INTERVAL_S_MAX: u64 = DAY_S;
 
 /// The items of a list separated by commas or white space; empty items vanish.
@@ -292,6 +294,11 @@ pub fn scrub_interval(text: &str) -> Result<Duration, Allowed> {
 
 pub fn access_log_interval(text: &str) -> Result<Duration, Allowed> {
     interval(text, 1..=ACCESS_LOG_INTERVAL_S_MAX, "such as 5m, from 1s to 1d")
+}
+
+/// Of a service key.
+pub fn key_lifetime(text: &str) -> Result<Duration, Allowed> {
+    interval(text, 1..=KEY_LIFETIME_D_MAX * DAY_S, &format!("such as 90d, from 1s to {KEY_LIFETIME_D_MAX}d"))
 }
 
 /// Seconds.

@@ -84,7 +84,7 @@ impl FrameKind {
     }
 
     /// Bytes of the header and of the body, at most.
-    fn caps(self) -> (usize, usize) {
+    pub(super) fn caps(self) -> (usize, usize) {
         match self {
             Self::Hello | Self::HelloAnswer => (GREETING_BYTES_MAX, 0),
             Self::Append | Self::Group | Self::ReadAnswer | Self::GroupAnswer => {

@@ -1,7 +1,10 @@
 //! How hosts reach each other: the requests, the traits that serve them, and the transports. No actors, no storage: `actors`
 //! implements `NodeService`, and `node` joins the two. `FORMAT.md` has what goes over the wire.
 
+mod fetch;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod greeting;
 mod group;
 mod identity;
@@ -13,6 +16,7 @@ mod quic;
 mod service;
 mod tls;
 
+pub use fetch::Fetcher;
 pub use frame::{VersionRange, WireVersion};
 pub use greeting::{Greeting, Refusal};
 pub use group::{GroupError, GroupTransport, NoOtherHosts};

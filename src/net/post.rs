@@ -68,18 +68,18 @@ impl fmt::Display for Seconds {
 
 /// A URL, in the parts that a request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Endpoint {
-    tls: bool,
+pub(super) struct Endpoint {
+    pub(super) tls: bool,
     host: String,
     port: u16,
     /// As the `Host` header has it.
-    authority: String,
+    pub(super) authority: String,
     /// The path and the query.
-    target: String,
+    pub(super) target: String,
 }
 
 impl Endpoint {
-    fn parse(url: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let uri: Uri = url.parse().map_err(|_| "it is malformed")?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
@@ -105,13 +105,16 @@ impl Endpoint {
 }
 
 /// Bytes both ways.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// TLS with a server, by its name.
+pub(super) type Secured = (TlsConnector, ServerName<'static>);
 
 /// The way to one server.
 pub struct Poster {
     endpoint: Endpoint,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Secured>,
     kept: Mutex<Vec<Box<dyn Stream>>>,
     wait_max: Duration,
 }
@@ -155,16 +158,7 @@ impl Poster {
         {
             return Ok(status);
         }
-        self.exchange(self.connect().await?, request).await
-    }
-
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        let tcp = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await?;
-        tcp.set_nodelay(true)?;
-        Ok(match &self.tls {
-            None => Box::new(tcp),
-            Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
-        })
+        self.exchange(connect(&self.endpoint, self.tls.as_ref()).await?, request).await
     }
 
     async fn exchange(&self, mut stream: Box<dyn Stream>, request: &[u8]) -> io::Result<u16> {
@@ -181,11 +175,16 @@ impl Poster {
     }
 }
 
-fn secured(
-    endpoint: &Endpoint,
-    url: &str,
-    roots: Option<&Path>,
-) -> Result<(TlsConnector, ServerName<'static>), PostSetupError> {
+pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&Secured>) -> io::Result<Box<dyn Stream>> {
+    let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+    tcp.set_nodelay(true)?;
+    Ok(match tls {
+        None => Box::new(tcp),
+        Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
+    })
+}
+
+pub(super) fn secured(endpoint: &Endpoint, url: &str, roots: Option<&Path>) -> Result<Secured, PostSetupError> {
     let name = ServerName::try_from(endpoint.host.clone())
         .map_err(|_| PostSetupError::Url { url: url.to_owned(), why: "its host is neither a name nor an address" })?;
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -214,11 +213,11 @@ struct Answer {
 }
 
 /// What an answer's head says of what follows.
-struct Head {
-    bytes: usize,
-    status: u16,
+pub(super) struct Head {
+    pub(super) bytes: usize,
+    pub(super) status: u16,
     /// `None` where the end is not told beforehand.
-    body_bytes: Option<usize>,
+    pub(super) body_bytes: Option<usize>,
     closes: bool,
 }
 
@@ -258,7 +257,7 @@ async fn read_some(stream: &mut Box<dyn Stream>, received: &mut Vec<u8>) -> io::
 }
 
 /// `None` where it has not come whole yet.
-fn parse_head(received: &[u8]) -> io::Result<Option<Head>> {
+pub(super) fn parse_head(received: &[u8]) -> io::Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(received).map_err(|_| malformed("its answer is not HTTP"))?;
@@ -283,5 +282,7 @@ fn malformed(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;

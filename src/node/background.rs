@@ -1,11 +1,13 @@
-//! What a host does for buckets in the background: tells webhooks of events, writes access logs, and removes what is due
-//! by lifecycle rules.
+//! What a host does for buckets in the background: tells webhooks of events, writes access logs and inventories, and
+//! removes what is due by lifecycle rules.
 
 use super::NodeError;
 use super::requests::Requests;
 use crate::actors::events::access_log::{self, AccessLogger, LogLimits};
+use crate::actors::events::inventory::{Inventories, InventoryContext, InventoryOptions, Reporting};
 use crate::actors::events::{
-    Deliverer, DeliveryContext, DeliveryOptions, MetadataQueue, Speaker, Target, Targets, Webhook, deliveries,
+    Deliverer, DeliveryContext, DeliveryOptions, MetadataQueue, ReportStore, Speaker, Target, Targets, Webhook,
+    deliveries,
 };
 use crate::actors::gateway::Reports;
 use crate::actors::lifecycle::{Lifecycle, LifecycleContext, LifecycleOptions, Sweeping};
@@ -40,6 +42,7 @@ pub(super) fn targets(webhooks: &[config::Webhook], ambient: &Ambient) -> Result
 pub(super) struct BucketChores {
     deliverers: Vec<Addr<Deliverer>>,
     lifecycle: Addr<Lifecycle>,
+    inventories: Addr<Inventories>,
     /// Takes the lines of buckets' access logs.
     pub access_log: Addr<AccessLogger>,
 }
@@ -69,18 +72,27 @@ impl BucketChores {
             ambient: ambient.clone(),
             host_id: host_id.to_owned(),
         };
+        let reports: Arc<dyn ReportStore> = Arc::new(reports);
+        let inventories = InventoryContext {
+            metadata: Arc::clone(&cluster.metadata),
+            threads: Arc::clone(&cluster.threads),
+            ambient: ambient.clone(),
+            load: cluster.load.clone(),
+            reports: Arc::clone(&reports),
+        };
         let limits = LogLimits { age_max: config.access_log_interval, ..LogLimits::default() };
         Self {
             deliverers: deliverers.collect(),
             lifecycle: Background::new(Sweeping::new(lifecycle, options)).start(),
-            access_log: AccessLogger::new(Arc::new(reports), ambient.clone(), limits).start(),
+            inventories: Background::new(Reporting::new(inventories, InventoryOptions::default())).start(),
+            access_log: AccessLogger::new(reports, ambient.clone(), limits).start(),
         }
     }
 
     /// When nobody asks for anything any more, and while objects can still be written.
     pub async fn stop(&self) {
         let deliverers = join_all(self.deliverers.iter().map(|deliverer| deliverer.send(Stop)));
-        let steps = async { tokio::join!(deliverers, self.lifecycle.send(Stop)) };
+        let steps = async { tokio::join!(deliverers, self.lifecycle.send(Stop), self.inventories.send(Stop)) };
         let logs = timeout(LOGS_PATIENCE, self.access_log.send(access_log::Stop));
         // One that has stopped already does not answer; a step that goes on finds nobody to ask.
         let (logs, _) = tokio::join!(logs, timeout(STEPS_PATIENCE, steps));

@@ -8,6 +8,7 @@ mod background;
 mod cluster;
 mod drives;
 mod following;
+mod key_sets;
 mod metadata;
 mod place;
 mod requests;
@@ -22,7 +23,7 @@ use crate::actors::events::Targets;
 use crate::actors::healer::{ScrubOptions, fault_channel};
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
-use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, TlsFiles};
+use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, TlsFiles};
 use crate::config::{Config, Durability, EcSetting, ObjectOwnership};
 use crate::limits::CHUNK_BYTES_MAX;
 use crate::metrics;
@@ -79,6 +80,8 @@ pub enum NodeError {
     Accounts { why: String },
     #[error("SHERD_WEBHOOK_{name}: {cause}")]
     Webhook { name: String, cause: PostSetupError },
+    #[error("SHERD_OIDC_KEYS: {provider}: {cause}")]
+    KeySet { provider: String, cause: PostSetupError },
     #[error("{doing}: {cause}")]
     System { doing: &'static str, cause: io::Error },
 }
@@ -149,6 +152,7 @@ async fn start(
     targets: Targets,
 ) -> Result<Running, NodeError> {
     let system = |doing| move |cause| NodeError::System { doing, cause };
+    let key_sets = key_sets::key_sets(&config.identities.key_sets, &around.ambient)?;
     let host = &member.host;
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
     let (faults, fault_source) = fault_channel();
@@ -193,7 +197,7 @@ async fn start(
     let roots = root_keys(config, around, &place.member.host)?;
     let options = api_options(config, credentials, roots, &place.member.host);
     let access_log = Some(buckets.access_log.clone());
-    let options = ApiOptions { accounts: accounts(config)?, targets, access_log, ..options };
+    let options = ApiOptions { accounts: accounts(config)?, targets, key_sets, access_log, ..options };
     let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let load = requests.cluster.load.clone();
@@ -260,12 +264,11 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         credentials,
         roots: Arc::new(roots),
         accounts: None,
-        key_sets: config.identities.key_sets.clone(),
+        key_sets: Arc::new(KeySetFiles::default()),
         sigv2: config.sigv2,
         new_bucket_ownership: new_bucket_ownership(config.object_ownership),
         workers: cores(),
         access_log: None,
-        lifecycle_day: config.lifecycle_day,
         host_id: shown(host),
     }
 }

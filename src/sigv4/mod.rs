@@ -5,6 +5,8 @@
 //! The body's hash is always signed, the path is taken as it was sent (as S3 does), and nothing is signed by query.
 
 mod canonical;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -109,7 +111,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A moment as `x-amz-date` has it; the epoch where it is out of any calendar.
-fn stamp(unix_seconds: u64) -> String {
+pub fn stamp(unix_seconds: u64) -> String {
     let at = i64::try_from(unix_seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (year, month, day) = at.to_calendar_date();

@@ -328,6 +328,24 @@ def test_who_writes_an_object_owns_it(s3, bucket):
     refused("NoSuchKey", 404, s3.head_object, Bucket=name, Key="private")
 
 
+@covers("ListParts", "AbortMultipartUpload")
+def test_an_upload_is_for_who_began_it_and_for_the_buckets_owner(s3, bucket):
+    name, other, third = with_acls(s3, bucket), client(ALT), client(TENANT)
+    s3.put_bucket_acl(Bucket=name, ACL="public-read-write")
+    # Who owns what stands under the key has no part in it.
+    put(third, name)
+    begin = lambda who: dict(Bucket=name, Key="k", UploadId=who.create_multipart_upload(Bucket=name, Key="k")["UploadId"])
+    own, another, last = begin(s3), begin(other), begin(other)
+    strangers = [(who, own) for who in [other, third, anonymous()]] + [(who, another) for who in [third, anonymous()]]
+    for who, upload in strangers:
+        denied(who.list_parts, **upload)
+        denied(who.abort_multipart_upload, **upload)
+    for who, upload in [(s3, own), (other, another), (s3, last)]:
+        assert status_of(who.list_parts(**upload)) == 200
+        who.abort_multipart_upload(**upload)
+        refused("NoSuchUpload", 404, s3.list_parts, **upload)
+
+
 @covers("PutObjectAcl", "GetObjectAcl")
 def test_each_version_has_its_own_list(s3, bucket):
     name, owner, nobody = with_acls(s3, bucket), owner_of(s3), anonymous()

@@ -7,7 +7,7 @@ import urllib.parse
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-from _support import (gap, ALT, PART, bucket_arn, client, content, covers, denied, objects_of, policy, raw, refused, run,
+from _support import (ALT, PART, bucket_arn, client, content, covers, denied, objects_of, policy, raw, refused, run,
                       status_of)
 
 
@@ -31,7 +31,6 @@ def keys(s3, bucket):
     return [one["Key"] for one in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
-@gap("appends and renames")
 @covers("PutObject")
 def test_an_object_grows_by_what_is_appended(s3, bucket):
     whole, tags = b"", set()
@@ -50,7 +49,6 @@ def test_an_object_grows_by_what_is_appended(s3, bucket):
         assert read(s3, bucket, Range=f"bytes={start}-{end - 1}") == whole[start:end], (start, end)
 
 
-@gap("appends and renames")
 @covers("PutObject")
 def test_an_append_must_meet_the_end(s3, bucket):
     refused("InvalidWriteOffset", 400, append, s3, bucket, 1, b"x")
@@ -67,7 +65,6 @@ def test_an_append_must_meet_the_end(s3, bucket):
     refused("NoSuchBucket", 404, append, s3, bucket + "-absent", 0, b"x")
 
 
-@gap("appends and renames")
 @covers("PutObject")
 def test_headers_are_those_that_the_object_was_made_with(s3, bucket):
     put(s3, bucket, body=b"1", ContentType="text/plain", Metadata={"a": "1"}, CacheControl="no-store")
@@ -77,7 +74,6 @@ def test_headers_are_those_that_the_object_was_made_with(s3, bucket):
         "text/plain", {"a": "1"}, "no-store", b"12")
 
 
-@gap("appends and renames")
 @covers("PutObject", "CompleteMultipartUpload")
 def test_objects_of_parts_grow_too(s3, bucket):
     upload = dict(Bucket=bucket, Key="k", UploadId=s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"])
@@ -92,7 +88,36 @@ def test_objects_of_parts_grow_too(s3, bucket):
     assert read(s3, bucket, "copy") == b"".join(bodies) + content(300_000, 3)
 
 
-@gap("appends and renames")
+@covers("PutObject", "GetObject", "GetObjectAttributes")
+def test_what_is_appended_is_the_last_part(s3, bucket):
+    upload = dict(Bucket=bucket, Key="k", UploadId=s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"])
+    numbers = {5: content(PART, 1), 9: content(1000, 2)}
+    parts = [{"PartNumber": n, "ETag": s3.upload_part(PartNumber=n, Body=body, **upload)["ETag"]}
+             for n, body in numbers.items()]
+    s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
+    append(s3, bucket, PART + 1000, b"ten")
+    append(s3, bucket, PART + 1003, b"eleven")
+    for number, body in {**numbers, 10: b"ten", 11: b"eleven"}.items():
+        found = s3.get_object(Bucket=bucket, Key="k", PartNumber=number)
+        assert found["Body"].read() == body and found["PartsCount"] == 4, number
+    listed = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts", "ObjectSize"])
+    assert (listed["ObjectParts"]["TotalPartsCount"], listed["ObjectSize"]) == (4, PART + 1009)
+
+
+@covers("RenameObject")
+def test_an_object_whose_key_the_client_has_is_renamed_with_it(s3, bucket):
+    key = dict(SSECustomerAlgorithm="AES256", SSECustomerKey=b"k" * 32)
+    put(s3, bucket, "a", content(100_000), **key)
+    encode = lambda data: base64.b64encode(data).decode()
+    prefix = "x-amz-server-side-encryption-customer"
+    for secret, expected in [(b"o" * 32, [400, 403]), (b"k" * 32, [200])]:
+        headers = {"x-amz-rename-source": "a", f"{prefix}-algorithm": "AES256", f"{prefix}-key": encode(secret),
+                   f"{prefix}-key-md5": encode(hashlib.md5(secret).digest())}
+        status, _, body = raw("PUT", f"/{bucket}/b", query="renameObject=", headers=headers)
+        assert status in expected, (status, body)
+    assert keys(s3, bucket) == ["b"] and read(s3, bucket, "b", **key) == content(100_000)
+
+
 @covers("PutObject")
 def test_what_is_appended_is_verified(s3, bucket):
     crc = lambda data: base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
@@ -106,7 +131,6 @@ def test_what_is_appended_is_verified(s3, bucket):
     assert read(s3, bucket) == b"1234567890"
 
 
-@gap("appends and renames")
 @covers("PutObject")
 def test_of_appends_at_the_same_end_one_wins(s3, bucket):
     append(s3, bucket, 0, b"0" * 10)
@@ -122,7 +146,6 @@ def test_of_appends_at_the_same_end_one_wins(s3, bucket):
     assert len(read(s3, bucket)) == 20
 
 
-@gap("appends and renames")
 @covers("PutObject")
 def test_many_small_appends(s3, bucket):
     whole = b""
@@ -136,7 +159,6 @@ def test_many_small_appends(s3, bucket):
     assert read(s3, bucket) == b"newer"
 
 
-@gap("appends and renames")
 @covers("PutObject")
 def test_a_reader_sees_the_object_before_or_after_an_append(s3, bucket):
     append(s3, bucket, 0, content(1 << 20, 1))
@@ -147,7 +169,81 @@ def test_a_reader_sees_the_object_before_or_after_an_append(s3, bucket):
     assert read(s3, bucket) == content(1 << 20, 1) + content(1 << 20, 2)
 
 
-@gap("appends and renames")
+@covers("PutObject", "CopyObject")
+def test_a_copy_stays_as_it_is_when_its_source_grows(s3, bucket):
+    append(s3, bucket, 0, content(100_000, 1))
+    append(s3, bucket, 100_000, content(1000, 2))
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    append(s3, bucket, 101_000, b"of k")
+    append(s3, bucket, 101_000, b"of the copy", key="copy")
+    both = content(100_000, 1) + content(1000, 2)
+    assert read(s3, bucket) == both + b"of k" and read(s3, bucket, "copy") == both + b"of the copy"
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert read(s3, bucket, "copy") == both + b"of the copy"
+
+
+@covers("PutObject", "HeadObject")
+def test_the_checksum_of_what_grew_is_of_the_whole(s3, bucket):
+    whole = b""
+    for number, length in enumerate([10, 20_000, 300_000]):
+        whole += content(length, number)
+        append(s3, bucket, len(whole) - length, content(length, number), ChecksumAlgorithm="CRC32")
+        found = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        expected = base64.b64encode(zlib.crc32(whole).to_bytes(4, "big")).decode()
+        assert (found["ChecksumCRC32"], found["ChecksumType"]) == (expected, "FULL_OBJECT")
+    append(s3, bucket, len(whole), b"x", ChecksumAlgorithm="SHA256")
+    found = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert "ChecksumCRC32" not in found and "ChecksumSHA256" not in found and found["ContentLength"] == len(whole) + 1
+
+
+@covers("PutObject")
+def test_an_append_keeps_to_its_conditions(s3, bucket):
+    tag = append(s3, bucket, 0, b"1", IfNoneMatch="*")["ETag"]
+    refused("PreconditionFailed", 412, append, s3, bucket, 1, b"2", IfNoneMatch="*")
+    later = append(s3, bucket, 1, b"2", IfMatch=tag)["ETag"]
+    refused("PreconditionFailed", 412, append, s3, bucket, 2, b"3", IfMatch=tag)
+    append(s3, bucket, 2, b"3", IfMatch=later)
+    refused("InvalidRequest", 400, append, s3, bucket, 3, b"4", Tagging="a=b")
+    assert read(s3, bucket) == b"123" and append(s3, bucket, 3, b"")["Size"] == 3
+
+
+@covers("PutObject", "RenameObject")
+def test_encrypted_objects_grow_and_are_renamed(s3, bucket):
+    key = dict(SSECustomerAlgorithm="AES256", SSECustomerKey=b"k" * 32)
+    for name, sealed, asked in [("s3", dict(ServerSideEncryption="AES256"), {}),
+                                ("kms", dict(ServerSideEncryption="aws:kms"), {}), ("own", key, key)]:
+        for length in [10, 100_000]:
+            whole = content(length, 1)
+            put(s3, bucket, name, whole, **sealed)
+            for number, more in enumerate([1, 30_000, 200_000]):
+                answer = append(s3, bucket, len(whole), content(more, number), key=name, **asked)
+                whole += content(more, number)
+                assert answer["Size"] == len(whole)
+                assert answer.get("ServerSideEncryption") == sealed.get("ServerSideEncryption")
+                assert read(s3, bucket, name, **asked) == whole
+            refused("EncryptionTypeMismatch", 400, append, s3, bucket, len(whole), b"x", key=name,
+                    **(dict(ServerSideEncryption="aws:kms:dsse") if name != "own" else {}))
+            if name == "own":
+                refused("InvalidRequest", 400, rename, s3, bucket, name, "other")
+            else:
+                rename(s3, bucket, name, "other")
+                found = s3.get_object(Bucket=bucket, Key="other")
+                assert found["Body"].read() == whole and found["ServerSideEncryption"] == sealed["ServerSideEncryption"]
+                append(s3, bucket, len(whole), b"end", key="other")
+                assert read(s3, bucket, "other") == whole + b"end"
+
+
+@covers("PutObject", "RenameObject")
+def test_where_versions_are_kept_nothing_is_appended_or_renamed(s3, bucket):
+    put(s3, bucket)
+    for status in ["Enabled", "Suspended"]:
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        refused("InvalidRequest", 400, append, s3, bucket, 1, b"y")
+        refused("InvalidRequest", 400, append, s3, bucket, 0, b"y", key="new")
+        refused("InvalidRequest", 400, rename, s3, bucket, "k", "other")
+    assert keys(s3, bucket) == ["k"] and read(s3, bucket) == b"x"
+
+
 @covers("RenameObject")
 def test_a_renamed_object_keeps_everything_but_its_name(s3, bucket):
     for key, body in [("small", content(100)), ("large", content(3_000_000))]:
@@ -163,7 +259,6 @@ def test_a_renamed_object_keeps_everything_but_its_name(s3, bucket):
     assert keys(s3, bucket) == ["dir/new large ü", "dir/new small ü"]
 
 
-@gap("appends and renames")
 @covers("RenameObject")
 def test_renames_that_cannot_be(s3, bucket):
     put(s3, bucket, "a"), put(s3, bucket, "dir/")
@@ -177,7 +272,6 @@ def test_renames_that_cannot_be(s3, bucket):
     assert keys(s3, bucket) == ["a", "dir/"]
 
 
-@gap("appends and renames")
 @covers("RenameObject")
 def test_a_rename_replaces_what_has_the_name_unless_forbidden(s3, bucket):
     put(s3, bucket, "a", b"a"), put(s3, bucket, "b", b"b")
@@ -189,7 +283,6 @@ def test_a_rename_replaces_what_has_the_name_unless_forbidden(s3, bucket):
     assert keys(s3, bucket) == ["c"]
 
 
-@gap("appends and renames")
 @covers("RenameObject")
 def test_conditions_on_both_names(s3, bucket):
     tags = {key: put(s3, bucket, key, key.encode())["ETag"] for key in ["a", "b"]}
@@ -210,7 +303,6 @@ def test_conditions_on_both_names(s3, bucket):
         put(s3, bucket, "a", b"a"), put(s3, bucket, "b", b"b")
 
 
-@gap("appends and renames")
 @covers("RenameObject")
 def test_a_rename_that_is_repeated_with_its_token_happened_once(s3, bucket):
     put(s3, bucket, "a", b"a")
@@ -226,7 +318,6 @@ def test_a_rename_that_is_repeated_with_its_token_happened_once(s3, bucket):
     assert keys(s3, bucket) == ["b", "c"]
 
 
-@gap("appends and renames")
 @covers("RenameObject")
 def test_of_racing_renames_one_finds_the_object(s3, bucket):
     put(s3, bucket, "a", b"a")
@@ -241,7 +332,6 @@ def test_of_racing_renames_one_finds_the_object(s3, bucket):
     assert len(keys(s3, bucket)) == 1 and read(s3, bucket, keys(s3, bucket)[0]) == b"a"
 
 
-@gap("appends and renames")
 @covers("RenameObject")
 def test_others_rename_what_they_may_read_write_and_delete(s3, bucket):
     put(s3, bucket, "a", b"a")

@@ -7,7 +7,7 @@ import socket
 import urllib.parse
 import zlib
 
-from _support import ENDPOINT, REGION, SECRET_KEY, content, covers, raw, refused, run, send, signed
+from _support import ENDPOINT, REGION, SECRET_KEY, client, content, covers, dial, follow, raw, refused, run, send, signed
 
 UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -84,7 +84,7 @@ def test_f5_trailers_are_verified(s3, bucket):
     data = content(100_000)
     for payload in [SIGNED_TRAILER, UNSIGNED]:
         for given, status, code in [(crc32(data), 200, None), (crc32(b"other"), 400, "BadDigest"),
-                                    ("AAAA", 400, "MalformedTrailerError"), (None, 400, "MalformedTrailerError")]:
+                                    ("AAAA", 400, "InvalidRequest"), (None, 400, "MalformedTrailerError")]:
             request = framed(bucket, payload, len(data), "x-amz-checksum-crc32")
             chunks = Chunks(request)
             line = f"x-amz-checksum-crc32:{given}"
@@ -113,12 +113,41 @@ def test_f5_trailers_are_verified(s3, bucket):
 @covers("PutObject")
 def test_framings_that_are_none(s3, bucket):
     for body in [b"zz\r\nhello\r\n0\r\n\r\n", b"5\r\nhelloXX0\r\n\r\n", b"\r\n\r\n", b"x" * 5000]:
-        told(send(framed(bucket, UNSIGNED, 5, "x-amz-checksum-crc32"), body), 400, "InvalidRequest")
+        told(send(framed(bucket, UNSIGNED, 5, "x-amz-checksum-crc32"), body), 400, "IncompleteBody")
     for body in [b"5\r\nhel", b"4\r\nhell\r\n0\r\n\r\n", b"6\r\nhello!\r\n0\r\n\r\n"]:
         told(send(framed(bucket, UNSIGNED, 5, "x-amz-checksum-crc32"), body), 400, "IncompleteBody")
     request = signed("PUT", f"/{bucket}/k", headers={"x-amz-trailer": "x-amz-checksum-crc32"}, payload=UNSIGNED)
     told(send(request, b"0\r\n\r\n"), 411, "MissingContentLength")
+    for length in ["abc", "12x"]:
+        told(send(framed(bucket, UNSIGNED, length, "x-amz-checksum-crc32"), b"0\r\n\r\n"), 411, "MissingContentLength")
     absent(s3, bucket)
+
+
+@covers("PutObject", "UploadPart")
+def test_a_body_that_may_have_trailers_may_have_none(s3, bucket):
+    data, end = content(100_000), b"\r\n0\r\n\r\n"
+    body = f"{len(data):x}\r\n".encode() + data + end
+    status, headers, answer = send(framed(bucket, UNSIGNED, len(data)), body)
+    assert status == 200 and "x-amz-checksum-crc64nvme" in map(str.lower, headers), (status, headers, answer)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == data
+    s3.delete_object(Bucket=bucket, Key="k")
+    request = framed(bucket, SIGNED_TRAILER, len(data))
+    chunks = Chunks(request)
+    ending = chunks.chunk(data) + chunks.chunk(b"") + chunks.trailer(f"x-amz-checksum-crc32:{crc32(data)}")
+    told(send(request, ending), 400, "MalformedTrailerError")
+    unannounced = body.replace(end, f"\r\n0\r\nx-amz-checksum-crc32:{crc32(data)}\r\n\r\n".encode())
+    told(send(framed(bucket, UNSIGNED, len(data)), unannounced), 400, "MalformedTrailerError")
+    absent(s3, bucket)
+    for given, status in [(crc32(data), 200), (crc32(b"other"), 400)]:
+        headers = {"x-amz-decoded-content-length": str(len(data)), "x-amz-checksum-crc32": given}
+        assert send(signed("PUT", f"/{bucket}/k", headers=headers, payload=UNSIGNED), body)[0] == status
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
+    headers = {"x-amz-decoded-content-length": str(len(data))}
+    part = signed("PUT", f"/{bucket}/parts", headers=headers, payload=UNSIGNED,
+                  query=urllib.parse.urlencode({"partNumber": 1, "uploadId": upload["UploadId"]}))
+    status, headers, answer = send(part, body)
+    sums = [value for name, value in headers.items() if name.lower() == "x-amz-checksum-crc32"]
+    assert (status, sums) == (200, [crc32(data)]), (status, headers, answer)
 
 
 @covers("PutObject")
@@ -133,11 +162,11 @@ def test_lengths_that_lie(s3, bucket):
     request = signed("PUT", f"/{bucket}/k", payload="UNSIGNED-PAYLOAD")
     head = f"PUT {where.path}/{bucket}/k HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: 1000\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in request.headers.items()) + "\r\n"
-    with socket.create_connection((where.hostname, where.port)) as connection:
+    with dial() as connection:
         connection.sendall(head.encode() + b"short")
         connection.shutdown(socket.SHUT_WR)
         assert b" 200 " not in connection.recv(4096).split(b"\r\n")[0]
-    with socket.create_connection((where.hostname, where.port)) as connection:
+    with dial() as connection:
         connection.sendall(head.encode() + b"gone")
     absent(s3, bucket)
     huge = signed("PUT", f"/{bucket}/k", payload="UNSIGNED-PAYLOAD")
@@ -172,7 +201,30 @@ def test_signatures_that_are_malformed(s3, bucket):
     told(send(request), 403, "AccessDenied")
     request = signed("GET", f"/{bucket}")
     request.headers.replace_header("X-Amz-Date", "20200101T000000Z")
-    assert send(request)[0] == 403
+    told(send(request), 400, "AuthorizationHeaderMalformed")
+
+
+@covers("ListObjects", "GetObject")
+def test_a_signature_is_for_a_day_and_for_s3(s3, bucket):
+    def changed(old, new, **headers):
+        request = signed("GET", f"/{bucket}")
+        right = request.headers["Authorization"]
+        assert old in right
+        for name, value in {"Authorization": right.replace(old, new), **headers}.items():
+            del request.headers[name]
+            request.headers[name] = value
+        return send(request)
+
+    today = signed("GET", f"/{bucket}").headers["X-Amz-Date"][:8]
+    for old, new in [("/s3/", "/ec2/"), (f"/{today}/", "/20200101/"), ("SignedHeaders=", "SignedHeaders-"),
+                     ("Signature=", "Sign="), ("Credential=", "Key=")]:
+        told(changed(old, new), 400, "AuthorizationHeaderMalformed")
+    told(changed(f"/{today}/", "/20200101/", **{"X-Amz-Date": "20200101T000000Z"}), 403, "RequestTimeTooSkewed")
+    told(changed("AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA1"), 400, "InvalidArgument")
+    url = client(signature_version="s3v4").generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    for old, new in [("%2Fs3%2F", "%2Fsns%2F"), (f"%2F{today}%2F", "%2F20200101%2F")]:
+        assert old in url
+        told(follow(url.replace(old, new)), 400, "AuthorizationQueryParametersError")
 
 
 @covers("DeleteObjects", "CompleteMultipartUpload", "CreateBucket")
@@ -193,7 +245,8 @@ def test_xml_that_is_malformed(s3, bucket):
 @covers("GetObject", "PostObject")
 def test_routes_and_methods_that_are_none(s3, bucket):
     for method, path, query in [("POST", f"/{bucket}", "nonsense="), ("PATCH", f"/{bucket}/k", ""), ("POST", "/", ""),
-                                ("PUT", "/", ""), ("DELETE", "/", ""), ("POST", f"/{bucket}/k", "select=&select-type=2")]:
+                                ("POST", f"/{bucket}/k", ""), ("PUT", "/", ""), ("DELETE", "/", ""),
+                                ("POST", f"/{bucket}/k", "select=&select-type=2")]:
         status, _, body = raw(method, path, query=query)
         assert status in (400, 405, 501) and b"<Error><Code>" in body, (method, path, status, body)
     form = {"content-type": "multipart/form-data; boundary=x"}
@@ -205,10 +258,9 @@ def test_routes_and_methods_that_are_none(s3, bucket):
 
 @covers("ListObjectsV2")
 def test_a_client_that_sends_garbage_harms_nobody(s3, bucket):
-    where = urllib.parse.urlsplit(ENDPOINT)
     for garbage in [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\0" * 1000, b"GET / HTTP/9.9\r\n\r\n",
                     b"GET / HTTP/1.1\r\nX: " + b"y" * 300_000]:
-        with socket.create_connection((where.hostname, where.port)) as connection:
+        with dial() as connection:
             connection.settimeout(20)
             try:
                 connection.sendall(garbage)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import zlib
 
-from _support import PART, client, content, covers, refused, run
+from _support import PART, client, content, covers, raw, refused, run, told
 
 ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
 # Of b"123456789", from the definitions of the algorithms.
@@ -109,10 +109,13 @@ def test_the_whole_of_parts_composite(s3, bucket):
         answer = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
         whole = base64.b64encode(digest(b"".join(map(digest, bodies)))).decode() + "-2"
         assert answer[field] == whole and answer["ChecksumType"] == "COMPOSITE"
+        again = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **{field: whole}, **upload)
+        assert (again["ETag"], again[field]) == (answer["ETag"], whole)
         found = s3.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
         assert found["Body"].read() == b"".join(bodies) and found[field] == whole
         one = s3.get_object(Bucket=bucket, Key=name, PartNumber=2, ChecksumMode="ENABLED")
         assert one["Body"].read() == bodies[1] and one[field] == parts[1][field]
+        assert one["ChecksumType"] == "COMPOSITE"
 
 
 @covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
@@ -139,6 +142,49 @@ def test_algorithms_that_do_not_fit(s3, bucket):
     refused("InvalidRequest", 400, create, ChecksumAlgorithm="CRC64NVME", ChecksumType="COMPOSITE")
     upload = dict(Bucket=bucket, Key="k", UploadId=create(ChecksumAlgorithm="CRC32")["UploadId"])
     refused("InvalidRequest", 400, s3.upload_part, PartNumber=1, Body=b"123456789", ChecksumSHA1=TEXT["SHA1"], **upload)
+
+
+@covers("PutObject", "UploadPart")
+def test_checksums_that_nobody_verifies_are_refused(s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    for query in ["", f"partNumber=1&uploadId={upload}"]:
+        for name in ["sha512", "md5", "xxhash64", "xxhash3", "xxhash128", "crc7"]:
+            for headers in [{f"x-amz-checksum-{name}": "AAAA"}, {"x-amz-trailer": f"x-amz-checksum-{name}"}]:
+                told(raw("PUT", f"/{bucket}/k", b"x", query=query, headers=headers), 400, "InvalidRequest")
+    refused("NoSuchKey", 404, s3.head_object, Bucket=bucket, Key="k")
+
+
+@covers("CreateMultipartUpload")
+def test_names_of_kinds_and_algorithms_are_read_in_any_case(s3, bucket):
+    for algorithm, kind in [("crc32", "Composite"), ("Crc32c", "full_object"), ("sha256", "COMPOSITE")]:
+        headers = {"x-amz-checksum-algorithm": algorithm, "x-amz-checksum-type": kind}
+        status, found, body = raw("POST", f"/{bucket}/k", query="uploads=", headers=headers)
+        assert status == 200, body
+        found = {name.lower(): value for name, value in found.items()}
+        assert (found["x-amz-checksum-algorithm"], found["x-amz-checksum-type"]) == (algorithm.upper(), kind.upper())
+
+
+@covers("UploadPart", "CompleteMultipartUpload")
+def test_a_composite_checksum_needs_that_of_each_part(s3, bucket):
+    quiet = client(response_checksum_validation="when_required", request_checksum_calculation="when_required")
+    upload = dict(Bucket=bucket, Key="k", UploadId=quiet.create_multipart_upload(
+        Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256")["UploadId"])
+    refused("InvalidRequest", 400, quiet.upload_part, PartNumber=1, Body=b"x", **upload)
+    sent = quiet.upload_part(PartNumber=1, Body=b"123456789", ChecksumAlgorithm="SHA256", **upload)
+    part = {"PartNumber": 1, "ETag": sent["ETag"]}
+    done = lambda part, **named: quiet.complete_multipart_upload(MultipartUpload={"Parts": [part]}, **upload, **named)
+    refused("InvalidRequest", 400, done, part)
+    for code, wrong in [("InvalidPart", {"ChecksumSHA256": base64.b64encode(b"0" * 32).decode()}),
+                        ("BadDigest", {"ChecksumSHA1": TEXT["SHA1"]}),
+                        ("InvalidArgument", {"ChecksumSHA256": "no base64"}),
+                        ("InvalidArgument", {"ChecksumSHA256": TEXT["SHA256"], "ChecksumSHA1": TEXT["SHA1"]})]:
+        refused(code, 400, done, dict(part, **wrong))
+    part["ChecksumSHA256"] = TEXT["SHA256"]
+    whole = base64.b64encode(hashlib.sha256(KNOWN["SHA256"]).digest()).decode()
+    for code, text in [("BadDigest", TEXT["SHA256"] + "-1"), ("BadDigest", whole + "-2"), ("InvalidRequest", whole + "-x"),
+                       ("InvalidRequest", whole + "--1"), ("InvalidRequest", "AAAA")]:
+        refused(code, 400, done, part, ChecksumSHA256=text)
+    assert done(part, ChecksumSHA256=whole + "-1")["ChecksumSHA256"] == whole + "-1"
 
 
 @covers("CopyObject")

@@ -1,6 +1,12 @@
 """Configurations of buckets that are kept and told: acceleration, payment, inventories, analytics, metrics, tiering."""
 
-from _support import ALT, another, bucket_arn, client, covers, denied, raw, refused, run, status_of, told
+import csv
+import gzip
+import hashlib
+import io
+import json
+
+from _support import ALT, another, bucket_arn, client, covers, denied, raw, refused, run, status_of, told, until
 
 
 def without_metadata(answer):
@@ -37,7 +43,7 @@ def kinds(bucket):
     destination = {"S3BucketDestination": {"Bucket": bucket_arn(bucket), "Format": "CSV", "Prefix": "reports"}}
     return {
         "inventory": ("bucket_inventory_configuration", "InventoryConfiguration", lambda name: {
-            "Id": name, "IsEnabled": True, "Destination": destination, "IncludedObjectVersions": "Current",
+            "Id": name, "IsEnabled": False, "Destination": destination, "IncludedObjectVersions": "Current",
             "OptionalFields": ["Size", "ETag"], "Schedule": {"Frequency": "Daily"}}, "InventoryConfigurationList"),
         "analytics": ("bucket_analytics_configuration", "AnalyticsConfiguration", lambda name: {
             "Id": name, "Filter": {"Prefix": "a/"}, "StorageClassAnalysis": {"DataExport": {
@@ -128,6 +134,40 @@ def test_inventories_that_make_no_sense(s3, bucket):
     refused(("MalformedXML", "InvalidArgument", "InvalidConfigurationId", "IdMismatch"), 400, put, make("a b"), "a b")
     told(raw("PUT", f"/{bucket}", query="id=a&inventory=", body=b"<InventoryConfiguration>"), 400, "MalformedXML")
     assert "InventoryConfigurationList" not in s3.list_bucket_inventory_configurations(Bucket=bucket)
+
+
+@covers("PutBucketInventoryConfiguration")
+def test_an_inventory_is_written_and_says_what_is_there(s3, bucket):
+    reports = another(s3, bucket, "reports")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket=bucket, Key="in/a b", Body=b"one")["VersionId"]
+    second = s3.put_object(Bucket=bucket, Key="in/a b", Body=b"three")["VersionId"]
+    marker = s3.delete_object(Bucket=bucket, Key="in/c")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="out", Body=b"")
+    s3.put_bucket_inventory_configuration(Bucket=bucket, Id="all", InventoryConfiguration={
+        "Id": "all", "IsEnabled": True, "IncludedObjectVersions": "All", "Filter": {"Prefix": "in/"},
+        "Destination": {"S3BucketDestination": {"Bucket": bucket_arn(reports), "Format": "CSV", "Prefix": "p"}},
+        "OptionalFields": ["Size", "ETag"], "Schedule": {"Frequency": "Daily"}})
+    manifest = until(lambda: written(s3, reports, f"p/{bucket}/all/", "manifest.checksum"), "a report is written")
+    body = s3.get_object(Bucket=reports, Key=manifest.replace(".checksum", ".json"))["Body"].read()
+    assert s3.get_object(Bucket=reports, Key=manifest)["Body"].read().decode() == hashlib.md5(body).hexdigest()
+    told_of = json.loads(body)
+    assert (told_of["sourceBucket"], told_of["destinationBucket"]) == (bucket, bucket_arn(reports))
+    assert told_of["fileSchema"] == "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, ETag"
+    (file,) = told_of["files"]
+    data = s3.get_object(Bucket=reports, Key=file["key"])["Body"].read()
+    assert (len(data), hashlib.md5(data).hexdigest()) == (file["size"], file["MD5checksum"])
+    rows = list(csv.reader(io.StringIO(gzip.decompress(data).decode())))
+    assert rows == [
+        [bucket, "in/a%20b", second, "true", "false", "5", hashlib.md5(b"three").hexdigest()],
+        [bucket, "in/a%20b", first, "false", "false", "3", hashlib.md5(b"one").hexdigest()],
+        [bucket, "in/c", marker, "true", "true", "", ""]]
+    s3.delete_bucket_inventory_configuration(Bucket=bucket, Id="all")
+
+
+def written(s3, bucket, prefix, ending):
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+    return next((key for key in keys if key.endswith(ending)), None)
 
 
 @covers("DeleteBucket", "CreateBucket")

@@ -98,6 +98,14 @@ def test_sources_that_are_none(s3, bucket):
     for source in ["nonsense", "/", f"{bucket}/", "/k", "//k"]:
         status, _, body = raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": source})
         assert status in (400, 404) and b"<Error><Code>" in body, (source, status, body)
+    for source in [f"{bucket}/%ZZ", f"{bucket}/100%", "%/k", f"{bucket}/%C3%", "192.168.1.1/k", "b@cket/k", bucket,
+                   f"{bucket}/"]:
+        for query in ["", "partNumber=1&uploadId=nonsense"]:
+            answer = raw("PUT", f"/{bucket}/to", query=query, headers={"x-amz-copy-source": source})
+            told(answer, 400, "InvalidArgument")
+    told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"{bucket}/k?versionId="}), 400, "InvalidArgument")
+    absent = raw("PUT", f"/{bucket}-absent/to", query="partNumber=1&uploadId=x", headers={"x-amz-copy-source": "nonsense"})
+    told(absent, 404, "NoSuchBucket")
     told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"{bucket}/absent"}), 404, "NoSuchKey")
     told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"{bucket}-absent/k"}), 404, "NoSuchBucket")
     refused("NoSuchKey", 404, s3.head_object, Bucket=bucket, Key="to")
@@ -110,7 +118,8 @@ def test_conditions_on_the_source_in_all_combinations(s3, bucket):
     before, after = modified - datetime.timedelta(hours=1), modified + datetime.timedelta(hours=1)
     for named, held in [
         (dict(CopySourceIfMatch=tag), True), (dict(CopySourceIfMatch=tag.strip('"')), True),
-        (dict(CopySourceIfMatch='"other"'), False),
+        (dict(CopySourceIfMatch='"other"'), False), (dict(CopySourceIfMatch="no_such_tag"), False),
+        (dict(CopySourceIfNoneMatch="no_such_tag"), True),
         (dict(CopySourceIfNoneMatch='"other"'), True), (dict(CopySourceIfNoneMatch=tag), False),
         (dict(CopySourceIfModifiedSince=before), True), (dict(CopySourceIfModifiedSince=modified), False),
         (dict(CopySourceIfUnmodifiedSince=after), True), (dict(CopySourceIfUnmodifiedSince=before), False),

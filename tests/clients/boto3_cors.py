@@ -30,6 +30,8 @@ def test_a_configuration_comes_back_is_replaced_and_goes(s3, bucket):
     assert found == [full, rule(["*"])]
     configure(s3, bucket, rule(["https://only.example.com"]))
     assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == [rule(["https://only.example.com"])]
+    configure(s3, bucket, rule(["*"], MaxAgeSeconds=-100))
+    assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == [rule(["*"], MaxAgeSeconds=-100)]
     for _ in range(2):
         assert status_of(s3.delete_bucket_cors(Bucket=bucket)) == 204
         refused("NoSuchCORSConfiguration", 404, s3.get_bucket_cors, Bucket=bucket)

@@ -1,29 +1,16 @@
-# server: SHERD_TLS_CERT={WORK}/cert.pem SHERD_TLS_KEY={WORK}/key.pem
+# server: SHERD_TLS_CERT={TLS}/cert.pem SHERD_TLS_KEY={TLS}/key.pem
 """Encryption with keys of the store and of the client, over TLS as S3 asks of who sends keys."""
 
 import base64
 import hashlib
 import itertools
-import subprocess
-import sys
 
-from _support import ALT, PART, WORK, client, content, covers, denied, headers_of, raw, refused, run, status_of, versioned
+from _support import ALT, PART, client, content, covers, denied, headers_of, raw, refused, run, status_of, versioned
 
 KEY = hashlib.sha256(b"one").digest()
 OTHER = hashlib.sha256(b"other").digest()
 # What a request without the right key is answered; AWS says 400 where there is none, 403 where it is another.
 WRONG = ("InvalidRequest", "InvalidArgument", "AccessDenied")
-
-
-def prepare():
-    """A certificate that signs itself, for the address of the test."""
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-               "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-               "-keyout", f"{WORK}/key.pem", "-out", f"{WORK}/cert.pem"]
-    try:
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        sys.exit(77)
 
 
 def of(key, prefix=""):

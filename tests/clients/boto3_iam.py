@@ -364,6 +364,10 @@ def test_requests_that_no_operation_answers(s3, bucket):
         return exchange("POST", "/", headers, body.encode())
     status, _, answer = call("Action=Fly&Version=2010-05-08")
     assert status == 400 and b"<Code>InvalidAction</Code>" in answer and b"<ErrorResponse" in answer, (status, answer)
+    status, _, answer = call("Action=ListUsers&Version=2011-06-15")
+    assert status == 400 and b"<Code>InvalidAction</Code>" in answer, (status, answer)
+    status, _, answer = call("Action=ListUsers&Version=2010-05-08&MaxItems=many")
+    assert status == 400 and b"<Code>MalformedInput</Code>" in answer, (status, answer)
     status, _, answer = call("Action=ListUsers&Version=2010-05-08", ("nobody", "x" * 20))
     assert status == 403 and b"<Code>InvalidClientTokenId</Code>" in answer, (status, answer)
     status, _, answer = call("Action=ListUsers&Version=2010-05-08", (ACCESS_KEY, "x" * 20))
@@ -371,6 +375,22 @@ def test_requests_that_no_operation_answers(s3, bucket):
     status, _, answer = call("Action=ListUsers&Version=2010-05-08")
     assert status == 200 and b"<ListUsersResponse" in answer and b"<RequestId>" in answer, (status, answer)
     assert status_of(service("iam").list_users(MaxItems=1)) == 200
+    asked = botocore.awsrequest.AWSRequest(method="GET", url=f"{ENDPOINT}/?Action=ListUsers&Version=2010-05-08")
+    botocore.auth.SigV4Auth(botocore.credentials.Credentials(ACCESS_KEY, SECRET_KEY), "iam", REGION).add_auth(asked)
+    status, _, answer = exchange("GET", "/?Action=ListUsers&Version=2010-05-08", list(asked.headers.items()))
+    assert status == 200 and b"<ListUsersResponse" in answer, (status, answer)
+
+
+@covers("iam.GetUser", "iam.GetRole", "iam.PutUserPolicy", "iam.ListAccessKeys")
+def test_what_cannot_be_a_name_is_not_looked_for(s3, bucket):
+    admin = iam()
+    for name in ["no/such", "a" * 129]:
+        for call in [admin.get_user, admin.delete_user, admin.list_access_keys, admin.list_user_policies]:
+            refused("ValidationError", 400, call, UserName=name)
+        refused("ValidationError", 400, admin.get_role, RoleName=name)
+        refused("ValidationError", 400, admin.get_user_policy, UserName=bucket, PolicyName=name)
+    refused("ValidationError", 400, admin.put_user_policy, UserName=bucket, PolicyName="p", PolicyDocument="\U0001f600")
+    refused("NoSuchEntity", 404, admin.get_user, UserName=bucket)
 
 
 @covers("ListBuckets", "iam.PutUserPolicy")

@@ -1,7 +1,9 @@
 # server: SHERD_LIFECYCLE_DAY=2
+# mode: path
 """Lifecycle: what a configuration may say, and what then comes by itself, with days of two seconds."""
 
 import datetime
+import email.utils
 
 from _support import (ALT, PART, another, client, content, covers, denied, headers_of, raw, refused, run, soon, status_of,
                       told, until, versioned)
@@ -19,6 +21,13 @@ def rule(name="r", prefix="", status="Enabled", where=None, **actions):
 
 def days(count):
     return {"Expiration": {"Days": count}}
+
+
+def is_midnight_after(count, date):
+    """Answers tell days of the calendar, however short they are here."""
+    after = datetime.timedelta(days=count)
+    assert (date.hour, date.minute, date.second) == (0, 0, 0) and after <= date - soon(-60) <= after + datetime.timedelta(
+        days=1, seconds=120), date
 
 
 def put(s3, bucket, *keys, body=b"x", **named):
@@ -103,6 +112,7 @@ def test_objects_tell_when_they_expire(s3, bucket):
     answer = s3.put_object(Bucket=bucket, Key="a/k", Body=b"x")
     for found in [answer, s3.head_object(Bucket=bucket, Key="a/k"), s3.get_object(Bucket=bucket, Key="a/k")]:
         assert 'rule-id="first"' in found["Expiration"] and 'expiry-date="' in found["Expiration"]
+        is_midnight_after(LONG, email.utils.parsedate_to_datetime(found["Expiration"].split('"')[1]))
     assert 'rule-id="tagged"' in s3.put_object(Bucket=bucket, Key="b", Body=b"x", Tagging="t=1")["Expiration"]
     for answer in [s3.put_object(Bucket=bucket, Key="c", Body=b"x"), s3.head_object(Bucket=bucket, Key="c")]:
         assert "x-amz-expiration" not in headers_of(answer)
@@ -236,7 +246,8 @@ def test_uploads_that_nobody_completes_are_aborted(s3, bucket):
     refused("NoSuchUpload", 404, s3.list_parts, **uploads["a/1"])
     assert len(s3.list_parts(**uploads["b/1"])["Parts"]) == 1
     answer = s3.create_multipart_upload(Bucket=bucket, Key="a/2")
-    assert answer["AbortRuleId"] == "r" and answer["AbortDate"]
+    assert answer["AbortRuleId"] == "r"
+    is_midnight_after(1, answer["AbortDate"])
 
 
 @covers("PutBucketLifecycleConfiguration", "PutObjectLegalHold", "PutObjectRetention")

@@ -1,9 +1,10 @@
 """Listings of objects, against what the rules say of a set of keys."""
 
 import random
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
-from _support import covers, raw, refused, run
+from _support import covers, raw, refused, run, told
 
 KEYS = ["a", "a/", "a/1", "a/2/x", "a/2/y", "a//", "b", "b-c", "b/c/d", "b/c/e", "c d", "c+d", "z/☃", "z/é", "z/\U0001f511",
         "zz", "é"]
@@ -104,8 +105,29 @@ def test_limits_and_bad_arguments(s3, bucket):
     for call in [s3.list_objects_v2, s3.list_objects]:
         refused("InvalidArgument", 400, call, Bucket=bucket, MaxKeys=-1)
         refused("InvalidArgument", 400, call, Bucket=bucket, EncodingType="base64")
-    for token in ["", "nonsense", "AAAA"]:
+    for token in ["nonsense", "AAAA"]:
         refused("InvalidArgument", 400, s3.list_objects_v2, Bucket=bucket, ContinuationToken=token)
+
+
+@covers("ListObjects", "ListObjectsV2")
+def test_a_parameter_of_the_other_version_is_refused_by_its_name(s3, bucket):
+    for query, name in [("start-after=a", "start-after"), ("continuation-token=a", "continuation-token"),
+                        ("list-type=2&marker=a", "marker"), ("list-type=3", "list-type"), ("max-keys=-1", "maxKeys")]:
+        answer = raw("GET", f"/{bucket}", query=query)
+        told(answer, 400, "InvalidArgument")
+        assert f"<ArgumentName>{name}</ArgumentName>".encode() in answer[2], answer
+
+
+@covers("ListObjectsV2", "ListBuckets")
+def test_an_empty_continuation_token_is_none(s3, bucket):
+    put(s3, bucket, ["a", "b", "c"])
+    page = s3.list_objects_v2(Bucket=bucket, ContinuationToken="")
+    assert (page["ContinuationToken"], entries(page), page["IsTruncated"]) == ("", ["a", "b", "c"], False)
+    page = s3.list_objects_v2(Bucket=bucket, ContinuationToken="", StartAfter="a", MaxKeys=1)
+    assert (entries(page), page["StartAfter"], page["IsTruncated"]) == (["b"], "a", True)
+    page = s3.list_objects_v2(Bucket=bucket, ContinuationToken=page["NextContinuationToken"], StartAfter="a")
+    assert (entries(page), page["StartAfter"]) == (["c"], "a")
+    assert bucket in [one["Name"] for one in s3.list_buckets(ContinuationToken="")["Buckets"]]
 
 
 @covers("ListObjectsV2")
@@ -116,6 +138,27 @@ def test_names_are_encoded_where_asked(s3, bucket):
     assert status == 200 and b"<Prefix>dir%20with</Prefix>" in body and b"<Prefix>dir%20with%20space/k%2B</Prefix>" in body
     assert s3.list_objects_v2(Bucket=bucket, EncodingType="url")["Contents"][0]["Key"] == "dir%20with%20space/k%2B%C3%BC%01"
     assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["Key"] == key
+
+
+@covers("ListObjects", "ListObjectsV2", "ListObjectVersions", "DeleteObjects")
+def test_control_characters_in_names_are_written_as_references(s3, bucket):
+    put(s3, bucket, ["a\rb\n\tc", "d\u0001"])
+    for query in ["", "list-type=2", "versions="]:
+        status, _, body = raw("GET", f"/{bucket}", query=query)
+        assert status == 200 and b"<Key>a&#xD;b\n\tc</Key>" in body and b"<Key>d&#x1;</Key>" in body, body
+    deleted = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a\rb\n\tc"}]})["Deleted"]
+    assert [one["Key"] for one in deleted] == ["a\rb\n\tc"]
+
+
+@covers("ListObjects", "ListObjectsV2", "ListObjectVersions")
+def test_a_prefix_comes_back_as_it_was_asked_for(s3, bucket):
+    for prefix in ["a b/", "\n", "ü&<>", "=,;"]:
+        for call in [s3.list_objects, s3.list_objects_v2, s3.list_object_versions]:
+            assert call(Bucket=bucket, Prefix=prefix)["Prefix"] == prefix
+    # boto3 does not decode the prefix of ListObjects; those who do must read it too.
+    for prefix in ["1+1", "100%", "%41", "\r\u0001"]:
+        said = s3.list_objects(Bucket=bucket, Prefix=prefix)["Prefix"]
+        assert urllib.parse.unquote_plus(said) == prefix, said
 
 
 @covers("ListObjectsV2")

@@ -95,6 +95,8 @@ def test_default_retention_that_makes_no_sense(s3, bucket):
         Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule})
     refused("MalformedXML", 400, put_rule, {"DefaultRetention": {"Days": 1}})
     refused("MalformedXML", 400, put_rule, {"DefaultRetention": {"Mode": "GOVERNANCE"}})
+    status, _, body = raw("PUT", f"/{name}", query="object-lock=")
+    assert status == 400 and b"<Code>MissingRequestBodyError</Code>" in body, body
     assert "Rule" not in s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
 
 
@@ -305,6 +307,8 @@ def test_without_lock_on_the_bucket_nothing_is_locked(s3, bucket):
     refused("InvalidRequest", 400, s3.get_object_retention, Bucket=bucket, Key="k")
     refused("InvalidRequest", 400, hold, s3, bucket, "ON")
     refused("InvalidRequest", 400, s3.get_object_legal_hold, Bucket=bucket, Key="k")
+    refused("InvalidArgument", 400, put, s3, bucket, ObjectLockMode="GOVERNANCE")
+    refused("InvalidArgument", 400, put, s3, bucket, ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=soon(-DAY))
     refused("InvalidRequest", 400, put, s3, bucket, ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=soon(DAY))
     refused("InvalidRequest", 400, put, s3, bucket, ObjectLockLegalHoldStatus="ON")
     refused("InvalidRequest", 400, s3.create_multipart_upload, Bucket=bucket, Key="k", ObjectLockLegalHoldStatus="ON")
@@ -356,6 +360,10 @@ def test_deletes_of_many_tell_which_are_locked(s3, bucket):
     assert [one["Key"] for one in answer["Deleted"]] == ["free"]
     assert sorted((one["Key"], one["VersionId"], one["Code"]) for one in answer["Errors"]) == [
         ("held", held, "AccessDenied"), ("kept", kept, "AccessDenied")]
+    wrong = {"Key": "none", "VersionId": "nonsense"}
+    answer = s3.delete_objects(Bucket=name, Delete={"Objects": [objects[1], wrong, objects[2]]})
+    assert [(one["Key"], one["Code"]) for one in answer["Errors"]] == [
+        ("held", "AccessDenied"), ("none", "InvalidArgument"), ("kept", "AccessDenied")]
     answer = s3.delete_objects(Bucket=name, Delete={"Objects": objects[1:]}, BypassGovernanceRetention=True)
     assert [one["Key"] for one in answer["Deleted"]] == ["kept"]
     assert [one["Key"] for one in answer["Errors"]] == ["held"]

@@ -1,11 +1,13 @@
 """Uploads in parts."""
 
 import base64
+import datetime
 import hashlib
 import time
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
-from _support import PART, content, covers, raw, refused, run
+from _support import ADDRESSING, PART, content, covers, raw, refused, run
 
 
 def tag_of(parts):
@@ -34,7 +36,7 @@ def test_m3_the_tag_is_the_same_everywhere(s3, bucket):
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     answer = complete(s3, upload, send(s3, upload, bodies, [2, 5, 7]))
     assert answer["ETag"] == tag_of(bodies) and answer["Bucket"] == bucket and answer["Key"] == "k"
-    assert answer["Location"].endswith(f"/{bucket}/k")
+    assert urllib.parse.urlsplit(answer["Location"]).path == (f"/{bucket}/k" if ADDRESSING == "path" else "/k")
     found = s3.get_object(Bucket=bucket, Key="k")
     assert found["Body"].read() == b"".join(bodies)
     assert (found["ContentType"], found["Metadata"], found["CacheControl"]) == ("text/x", {"a": "1"}, "no-store")
@@ -97,7 +99,9 @@ def test_what_completion_refuses(s3, bucket):
     refused("InvalidPartOrder", 400, complete, s3, upload, [parts[0], parts[0]])
     refused("EntityTooSmall", 400, complete, s3, upload, parts)
     refused("MalformedXML", 400, complete, s3, upload, [])
-    refused("InvalidArgument", 400, complete, s3, upload, [{"PartNumber": 10_001, "ETag": parts[0]["ETag"]}])
+    for number in [-1, 0, 10_001]:
+        refused("InvalidArgument", 400, complete, s3, upload, [{"PartNumber": number, "ETag": parts[0]["ETag"]}])
+    refused("InvalidRequest", 400, complete, s3, upload, [parts[0], parts[2]], MpuObjectSize=-1)
     refused("NoSuchUpload", 404, complete, s3, dict(upload, UploadId="0" * 32), [parts[0]])
     refused("NoSuchUpload", 404, complete, s3, dict(upload, UploadId="nonsense"), [parts[0]])
     refused("InvalidRequest", 400, complete, s3, upload, [parts[0], parts[2]], MpuObjectSize=7)
@@ -133,6 +137,20 @@ def test_aborted_uploads_are_gone(s3, bucket):
     refused("NoSuchUpload", 404, complete, s3, upload, parts)
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="k")
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+@covers("AbortMultipartUpload")
+def test_an_upload_is_aborted_only_if_it_was_begun_then(s3, bucket):
+    for seconds, aborted in [(0, True), (-3600, False), (3600, True)]:
+        upload = begin(s3, bucket)
+        begun = s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]
+        at = begun + datetime.timedelta(seconds=seconds)
+        if aborted:
+            s3.abort_multipart_upload(IfMatchInitiatedTime=at, **upload)
+        else:
+            refused("PreconditionFailed", 412, s3.abort_multipart_upload, IfMatchInitiatedTime=at, **upload)
+            s3.abort_multipart_upload(**upload)
+        assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
 
 
 @covers("UploadPart")
@@ -193,6 +211,8 @@ def test_uploads_are_listed_in_pages(s3, bucket):
     one = s3.list_multipart_uploads(Bucket=bucket, MaxUploads=1)["Uploads"][0]
     assert one["Initiated"] and one["Owner"]["ID"] and one["StorageClass"] == "STANDARD"
     refused("InvalidArgument", 400, s3.list_multipart_uploads, Bucket=bucket, KeyMarker="a", UploadIdMarker="x")
+    alone = s3.list_multipart_uploads(Bucket=bucket, UploadIdMarker=uploads[2][1])
+    assert (len(alone["Uploads"]), alone.get("UploadIdMarker", "")) == (len(uploads), "")
     assert s3.list_multipart_uploads(Bucket=bucket, Prefix="é", EncodingType="url")["Uploads"][0]["Key"] == "%C3%A9"
 
 
@@ -236,7 +256,7 @@ def test_attributes_of_objects(s3, bucket):
     names = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
     s3.put_object(Bucket=bucket, Key="one", Body=b"12345", ChecksumAlgorithm="SHA1")
     found = s3.get_object_attributes(Bucket=bucket, Key="one", ObjectAttributes=names)
-    assert found["ETag"].strip('"') == hashlib.md5(b"12345").hexdigest() and found["ObjectSize"] == 5
+    assert found["ETag"] == hashlib.md5(b"12345").hexdigest() and found["ObjectSize"] == 5
     assert found["Checksum"]["ChecksumSHA1"] == base64.b64encode(hashlib.sha1(b"12345").digest()).decode()
     assert found["StorageClass"] == "STANDARD" and "ObjectParts" not in found and found["LastModified"]
     only = s3.get_object_attributes(Bucket=bucket, Key="one", ObjectAttributes=["ObjectSize"])

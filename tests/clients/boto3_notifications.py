@@ -351,4 +351,19 @@ def test_event_bridge_is_told_in_its_own_words(s3, bucket):
     assert created["detail"]["reason"] == "PutObject" and deleted["detail"]["reason"] == "DeleteObject"
 
 
+@covers("PutObject", "RenameObject", "PutBucketNotificationConfiguration")
+def test_appends_and_renames_are_told(s3, bucket):
+    configure(s3, bucket, rule("ObjectCreated:*", "ObjectRemoved:*"))
+    put(s3, bucket, "a", b"12", WriteOffsetBytes=0)
+    put(s3, bucket, "a", b"345", WriteOffsetBytes=2)
+    for _ in range(2):
+        s3.rename_object(Bucket=bucket, Key="b", RenameSource="a", ClientToken="once")
+    put(s3, bucket, "last")
+    found = [(one["eventName"], one["s3"]["object"]["key"], one["s3"]["object"].get("size")) for one in told(bucket, 5)]
+    # Events of one key come in order; those of several need not.
+    assert [one for one in found if one[1] == "a"] == [
+        ("ObjectCreated:Put", "a", 2), ("ObjectCreated:Put", "a", 5), ("ObjectRemoved:Delete", "a", None)]
+    assert [one for one in found if one[1] == "b"] == [("ObjectCreated:Copy", "b", 5)]
+
+
 run(globals())

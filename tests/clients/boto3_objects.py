@@ -4,7 +4,7 @@ import datetime
 import hashlib
 import io
 
-from _support import PART, content, covers, refused, run
+from _support import PART, content, covers, raw, refused, run, soon
 from concurrent.futures import ThreadPoolExecutor
 
 
@@ -60,6 +60,16 @@ def test_a_reader_may_override_headers(s3, bucket):
             found["ContentEncoding"]) == ("a/b", "max-age=1", "inline", "fr", "identity")
 
 
+@covers("PutObject", "GetObject", "HeadObject")
+def test_when_an_object_expires_is_told_as_it_was_said(s3, bucket):
+    for said in ["Fri, 21 Mar 2031 00:00:00 GMT", "Wed, 21 Mar 2031 00:00:00 GMT", "0", "never"]:
+        assert raw("PUT", f"/{bucket}/k", b"x", headers={"Expires": said})[0] == 200
+        for method in ["GET", "HEAD"]:
+            assert {name.lower(): value for name, value in raw(method, f"/{bucket}/k")[1].items()}["expires"] == said
+    found = s3.get_object(Bucket=bucket, Key="k", ResponseExpires=soon(60))
+    assert found["ResponseMetadata"]["HTTPHeaders"]["expires"].endswith(" GMT")
+
+
 @covers("GetObject", "HeadObject")
 def test_conditions_on_reads(s3, bucket):
     tag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
@@ -70,6 +80,8 @@ def test_conditions_on_reads(s3, bucket):
         no = lambda code, status, **named: refused(code, status, ask, **named)
         ask(IfMatch=tag), ask(IfNoneMatch='"x"'), ask(IfModifiedSince=before), ask(IfUnmodifiedSince=after)
         no("PreconditionFailed", 412, IfMatch='"x"')
+        no("PreconditionFailed", 412, IfMatch="no_such_tag")
+        ask(IfNoneMatch="no_such_tag")
         unchanged = no("304", 304, IfNoneMatch=tag)
         assert unchanged["ResponseMetadata"]["HTTPHeaders"]["etag"] == tag
         no("304", 304, IfNoneMatch="*")
@@ -88,7 +100,10 @@ def test_conditions_on_writes(s3, bucket):
     second = put(b"2", IfMatch=first)
     refused("PreconditionFailed", 412, put, b"3", IfMatch=first)
     refused("NoSuchKey", 404, s3.put_object, Bucket=bucket, Key="absent", Body=b"", IfMatch=first)
-    refused("NotImplemented", 501, put, b"3", IfNoneMatch=first)
+    for named in [dict(IfNoneMatch=first), dict(IfNoneMatch="no_such_tag"), dict(IfMatch=second, IfNoneMatch="*")]:
+        refused("NotImplemented", 501, put, b"3", **named)
+    refused("PreconditionFailed", 412, put, b"3", IfMatch="no_such_tag")
+    refused("PreconditionFailed", 412, s3.delete_object, Bucket=bucket, Key="k", IfMatch="no_such_tag")
     refused("PreconditionFailed", 412, s3.delete_object, Bucket=bucket, Key="k", IfMatch=first)
     s3.delete_object(Bucket=bucket, Key="k", IfMatch=second)
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="k")

@@ -70,6 +70,9 @@ def test_where_the_owner_is_enforced_there_are_no_lists(s3, bucket):
     refused(none, 400, s3.put_bucket_acl, Bucket=name, ACL="public-read")
     refused(none, 400, s3.put_object_acl, Bucket=name, Key="k", ACL="public-read")
     refused(none, 400, s3.put_bucket_acl, Bucket=name, GrantRead=f'id="{ALT.canonical_id}"')
+    refused(none, 400, s3.put_bucket_acl, Bucket=name, ACL="private")
+    refused(none, 400, s3.put_object_acl, Bucket=name, Key="k", ACL="private")
+    refused(none, 400, put, s3, name, "new", ACL="private")
     refused(none, 400, put, s3, name, "new", ACL="public-read")
     refused(none, 400, put, s3, name, "new", GrantRead=f'id="{ALT.canonical_id}"')
     refused(none, 400, s3.create_multipart_upload, Bucket=name, Key="new", ACL="public-read")
@@ -99,6 +102,12 @@ def test_who_owns_what_others_write(s3, bucket):
     s3.put_bucket_policy(Bucket=name, Policy=policy(
         {"Principal": {"AWS": ALT.arn}, "Action": ["s3:PutObject", "s3:PutObjectAcl"], "Resource": objects_of(name)}))
     full = dict(ACL="bucket-owner-full-control")
+    owned(s3, name, "BucketOwnerPreferred")
+    for named, expected in [({}, ALT.canonical_id), (full, owner)]:
+        upload = dict(Bucket=name, Key="u", UploadId=other.create_multipart_upload(Bucket=name, Key="u", **named)["UploadId"])
+        for found in [other.list_parts(**upload), s3.list_multipart_uploads(Bucket=name)["Uploads"][0]]:
+            assert (found["Owner"]["ID"], found["Initiator"]["ID"]) == (expected, ALT.canonical_id)
+        s3.abort_multipart_upload(**upload)
     owner_by_key = {}
     for kind in ["ObjectWriter", "BucketOwnerPreferred", "BucketOwnerEnforced"]:
         owned(s3, name, kind)

@@ -4,7 +4,7 @@ import json
 
 from _policies import impose, public_bucket, put, read, to, to_all
 from _support import (ALT, TENANT, account_id, anonymous, another, bucket_arn, client, covers, denied, fetch, objects_of,
-                      policy, refused, run, soon, status_of, versioned)
+                      policy, raw, refused, run, soon, status_of, versioned)
 
 
 @covers("PutBucketPolicy", "GetBucketPolicy", "DeleteBucketPolicy")
@@ -104,6 +104,13 @@ def test_whether_a_key_exists_is_told_to_those_who_may_list(s3, bucket):
     impose(s3, name, to(ALT, "s3:GetObject", resource=objects_of(name)), to(ALT, "s3:ListBucket", resource=bucket_arn(name)))
     refused("NoSuchKey", 404, read, other, name, "absent")
     refused("NoSuchKey", 404, other.head_object, Bucket=name, Key="absent")
+    under = {"StringLike": {"s3:prefix": "open/*"}}
+    impose(s3, name, to(ALT, "s3:GetObject", resource=objects_of(name)),
+           to(ALT, "s3:ListBucket", resource=bucket_arn(name), Condition=under))
+    refused("NoSuchKey", 404, read, other, name, "open/absent")
+    denied(read, other, name, "absent")
+    status, _, _ = raw("GET", f"/{name}/absent", query="prefix=open%2Fabsent", keys=ALT)
+    assert status == 403, status
 
 
 @covers("GetObject", "PutObject", "DeleteObject", "ListObjects")

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 
 from _policies import impose, public_bucket, put, read, to, to_all, under
-from _support import (gap, ALT, ENDPOINT, TENANT, another, bucket_arn, client, covers, denied, fetch, objects_of, run, soon,
+from _support import (ALT, ENDPOINT, TENANT, another, bucket_arn, client, covers, denied, fetch, objects_of, run, soon,
                       with_acls)
 
 
@@ -136,7 +136,6 @@ def test_conditions_on_tags_that_an_object_has(s3, bucket):
     denied(read, other, bucket, "yes")
 
 
-@gap("conditions on the tags that the body of PutObjectTagging gives")
 @covers("PutObject", "PutObjectTagging", "CopyObject")
 def test_conditions_on_tags_that_a_request_gives(s3, bucket):
     other = client(ALT)
@@ -195,7 +194,7 @@ def test_conditions_on_encryption_that_a_write_asks_for(s3, bucket):
     assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
 
 
-@covers("PutObject", "DeleteObject")
+@covers("PutObject", "DeleteObject", "DeleteObjects")
 def test_conditions_on_preconditions(s3, bucket):
     other = client(ALT)
     impose(s3, bucket, to(ALT, "s3:PutObject", "s3:GetObject", "s3:DeleteObject", resource=objects_of(bucket)),
@@ -206,7 +205,42 @@ def test_conditions_on_preconditions(s3, bucket):
     denied(put, other, bucket)
     tag = put(other, bucket, IfNoneMatch="*")["ETag"]
     denied(other.delete_object, Bucket=bucket, Key="k")
+    delete = lambda **of: other.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", **of}]})
+    assert [error["Code"] for error in delete()["Errors"]] == ["AccessDenied"]
+    assert "Errors" not in delete(ETag=tag)
+    tag = put(other, bucket, IfNoneMatch="*")["ETag"]
     other.delete_object(Bucket=bucket, Key="k", IfMatch=tag)
+
+
+@covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "CopyObject")
+def test_conditions_on_preconditions_can_leave_parts_of_uploads_out(s3, bucket):
+    other = client(ALT)
+    impose(s3, bucket, to(ALT, "s3:PutObject", "s3:GetObject", resource=objects_of(bucket)),
+           to(ALT, "s3:PutObject", resource=objects_of(bucket), Effect="Deny",
+              Condition={"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}))
+    upload = dict(Bucket=bucket, Key="k", UploadId=other.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"])
+    parts = [{"PartNumber": 1, "ETag": other.upload_part(**upload, PartNumber=1, Body=b"x")["ETag"]}]
+    denied(other.complete_multipart_upload, **upload, MultipartUpload={"Parts": parts})
+    other.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+    denied(put, other, bucket, "another")
+    denied(other.copy_object, Bucket=bucket, Key="another", CopySource=f"{bucket}/k")
+
+
+@covers("PutObject", "DeleteObject", "DeleteObjects")
+def test_who_compares_with_what_is_there_must_be_able_to_read_it(s3, bucket):
+    other = client(ALT)
+    impose(s3, bucket, to(ALT, "s3:PutObject", "s3:DeleteObject", resource=objects_of(bucket)))
+    tag = put(s3, bucket)["ETag"]
+    denied(put, other, bucket, IfMatch=tag)
+    denied(other.delete_object, Bucket=bucket, Key="k", IfMatch=tag)
+    delete = lambda **of: other.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", **of}]})
+    assert [error["Code"] for error in delete(ETag=tag)["Errors"]] == ["AccessDenied"]
+    other.delete_object(Bucket=bucket, Key="k", IfMatch="*")
+    put(other, bucket, IfNoneMatch="*")
+    impose(s3, bucket, to(ALT, "s3:PutObject", "s3:GetObject", "s3:DeleteObject", resource=objects_of(bucket)))
+    put(s3, bucket)
+    tag = put(other, bucket, IfMatch=tag)["ETag"]
+    assert "Errors" not in delete(ETag=tag)
 
 
 @covers("CopyObject")

@@ -9,8 +9,8 @@ import re
 import urllib.parse
 import zlib
 
-from _support import (ACCESS_KEY, ALL_USERS, REGION, SECRET_KEY, client, content, covers, fetch, refused, run, soon, told,
-                      versioned, with_acls)
+from _support import (ACCESS_KEY, ALL_USERS, REGION, SECRET_KEY, client, content, covers, fetch, follow, refused, run, soon,
+                      told, versioned, with_acls)
 
 BOUNDARY = "the-boundary-of-clients"
 
@@ -57,9 +57,11 @@ def form(fields, file=b"x", name="page.html", kind=None, after=()):
     return b"".join(lines) + f"--{BOUNDARY}--\r\n".encode()
 
 
+KIND = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
 def post(bucket, fields, file=b"x", **named):
-    return fetch("POST", f"/{bucket}", {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
-                 form(fields, file, **named))
+    return fetch("POST", f"/{bucket}", KIND, form(fields, file, **named))
 
 
 def read(s3, bucket, key="k"):
@@ -85,10 +87,9 @@ def test_a_signed_form_stores_its_file(s3, bucket):
 def test_forms_that_boto3_signs(s3, bucket):
     for version in ["s3", "s3v4"]:
         made = client(signature_version=version).generate_presigned_post(
-            bucket, f"by/{version}", Fields={"acl": "private", "x-amz-meta-a": "1"},
-            Conditions=[{"acl": "private"}, {"x-amz-meta-a": "1"}, ["content-length-range", 0, 10]], ExpiresIn=60)
-        assert made["url"].endswith(f"/{bucket}")
-        status, _, body = post(bucket, made["fields"], b"by form")
+            bucket, f"by/{version}", Fields={"acl": "bucket-owner-full-control", "x-amz-meta-a": "1"},
+            Conditions=[{"acl": "bucket-owner-full-control"}, {"x-amz-meta-a": "1"}, ["content-length-range", 0, 10]], ExpiresIn=60)
+        status, _, body = follow(made["url"], "POST", KIND, form(made["fields"], b"by form"))
         assert status == 204, (version, status, body)
         found = s3.get_object(Bucket=bucket, Key=f"by/{version}")
         assert (found["Body"].read(), found["Metadata"]) == (b"by form", {"a": "1"})
@@ -167,7 +168,7 @@ def test_conditions_that_hold(s3, bucket):
         (["starts-with", "$Content-Type", "image/"], {"Content-Type": "image/png"}),
         (["starts-with", "$Content-Type", "image/"], {"Content-Type": "image/png,image/jpeg"}),
         (["eq", "$bucket", bucket], {}), (["eq", "$key", "k"], {}), (["starts-with", "$key", "k"], {}),
-        (["content-length-range", 1, 1], {}), ({"acl": "private"}, {"acl": "private"}),
+        (["content-length-range", 1, 1], {}), (["starts-with", "$acl", "bucket-"], {"acl": "bucket-owner-full-control"}),
         (["StArTs-WiTh", "$KeY", "k"], {}), ({"BuCkEt": bucket}, {"x-ignore-me": "whatever"}),
     ]:
         answer = post(bucket, {**signed(bucket, condition), **fields})
@@ -267,9 +268,8 @@ def test_bodies_that_are_no_forms(s3, bucket):
     told(post(bucket, {**fields, "key": ""}), 400, "InvalidArgument")
     told(post(bucket, fields, None), 400, "InvalidArgument")
     told(post(bucket, {**fields, "key": "k" * 1025}), 400, "KeyTooLongError")
-    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     whole = form(fields)
-    for headers, body in [(kind, b""), (kind, b"nonsense"), (kind, whole[:-30]), (kind, whole[:200]),
+    for headers, body in [(KIND, b""), (KIND, b"nonsense"), (KIND, whole[:-30]), (KIND, whole[:200]),
                           ({"Content-Type": "multipart/form-data"}, whole),
                           ({"Content-Type": "multipart/form-data; boundary=other"}, whole)]:
         status, _, answer = fetch("POST", f"/{bucket}", headers, body)
@@ -277,7 +277,7 @@ def test_bodies_that_are_no_forms(s3, bucket):
     status, _, answer = fetch("POST", f"/{bucket}", {"Content-Type": "application/json"}, b"{}")
     assert 400 <= status < 500 and b"<Error><Code>" in answer, (status, answer)
     absent(s3, bucket)
-    status, _, answer = fetch("POST", f"/{bucket}-absent", kind, form(signed(bucket + "-absent")))
+    status, _, answer = fetch("POST", f"/{bucket}-absent", KIND, form(signed(bucket + "-absent")))
     assert (status, b"NoSuchBucket" in answer) == (404, True), (status, answer)
 
 
@@ -299,6 +299,12 @@ def test_without_a_policy_a_form_is_anonymous(s3, bucket):
     assert status == 201 and b"<Key>k</Key>" in body, (status, body)
     status, headers, body = fetch("GET", f"/{name}/k")
     assert (status, body, headers["content-type"]) == (200, b"by anyone", "text/plain")
+    tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"
+    assert post(name, {"key": "tagged", "tagging": tags})[0] == 204
+    refused("AccessDenied", 403, read, s3, name, "tagged")
+    tagged = dict(Bucket=name, Key="tagged")
+    assert s3.get_object_tagging(**tagged)["TagSet"] == [{"Key": "a", "Value": "1"}]
+    assert s3.delete_object_tagging(**tagged) and s3.get_object_tagging(**tagged)["TagSet"] == []
 
 
 @covers("PostObject")

@@ -69,6 +69,20 @@ def test_a_role_is_assumed_by_those_it_trusts(s3, bucket):
     refused(("AccessDenied", "InvalidAccessKeyId", "InvalidToken"), (400, 403), read, other, bucket)
 
 
+@covers("sts.AssumeRole")
+def test_a_roles_own_tags_are_conditions_of_assuming_it(s3, bucket):
+    tagged = lambda key: {"StringEquals": {key: "Engineering"}}
+    with user(bucket, statement("sts:AssumeRole")) as keys:
+        for number, key in enumerate(["aws:ResourceTag/Department", "iam:ResourceTag/Department"]):
+            for tags in [[], [{"Key": "Department", "Value": "Marketing"}], [{"Key": "Department", "Value": "Engineering"}]]:
+                with role(f"{bucket}-{number}", trust({"AWS": own_root()}, Condition=tagged(key)), Tags=tags) as arn:
+                    assume = lambda: sts(keys).assume_role(RoleArn=arn, RoleSessionName="mine")
+                    if tags and tags[0]["Value"] == "Engineering":
+                        assert assume()["Credentials"]["SessionToken"]
+                    else:
+                        refused("AccessDenied", 403, assume)
+
+
 @covers("sts.AssumeRole", "GetObject")
 def test_temporary_keys_are_nothing_without_their_token(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")

@@ -3,7 +3,7 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
 
-from _support import gap, PART, another, content, covers, headers_of, raw, refused, run, soon, status_of, versioned
+from _support import PART, another, content, covers, headers_of, raw, refused, run, soon, status_of, versioned
 
 KEYS = ["a", "a/1", "a/2", "b", "b/c/d", "c d", "z/é", "é"]
 
@@ -124,8 +124,7 @@ def test_while_suspended_writes_replace_the_null_version_only(s3, bucket):
     kept = [put(s3, bucket, body=b"kept 1"), put(s3, bucket, body=b"kept 2")]
     versioned(s3, bucket, "Suspended")
     for body in [b"null 1", b"null 2"]:
-        answer = s3.put_object(Bucket=bucket, Key="k", Body=body)
-        assert answer.get("VersionId", "null") == "null"
+        assert "VersionId" not in s3.put_object(Bucket=bucket, Key="k", Body=body)
         assert read(s3, bucket) == body and read(s3, bucket, VersionId="null") == body
     assert versions(s3, bucket) == {("k", kept[0]): (False, False), ("k", kept[1]): (False, False),
                                     ("k", "null"): (True, False)}
@@ -247,7 +246,6 @@ def test_versions_are_listed_in_pages_of_every_size(s3, bucket):
     assert (page["Name"], page["MaxKeys"], page["IsTruncated"]) == (bucket, 4, True)
 
 
-@gap("delete markers come after all versions of a page")
 @covers("ListObjectVersions")
 def test_versions_and_markers_are_interleaved_by_key_and_age(s3, bucket):
     import re

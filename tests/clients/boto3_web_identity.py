@@ -133,12 +133,19 @@ def test_providers_are_made_found_and_deleted(s3, bucket):
     with provider() as arn:
         assert arn == f"arn:aws:iam::{account_id()}:oidc-provider/{HOST}"
         found = admin.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
-        assert found["ClientIDList"] == [AUDIENCE] and found["Url"].removeprefix("https://") == HOST
+        assert found["ClientIDList"] == [AUDIENCE] and found["Url"] == HOST
         assert arn in [one["Arn"] for one in admin.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
         refused("EntityAlreadyExists", 409, admin.create_open_id_connect_provider, Url=ISSUER)
     refused("NoSuchEntity", 404, admin.get_open_id_connect_provider, OpenIDConnectProviderArn=arn)
-    for url in ["https://login.example.com?a=b"]:
-        refused(("InvalidInput", "ValidationError"), 400, admin.create_open_id_connect_provider, Url=url)
+    for url in ["https://login.example.com?a=b", "https://login.example.com#a", "https://a:b@login.example.com"]:
+        refused("InvalidInput", 400, admin.create_open_id_connect_provider, Url=url)
+    for url in ["login.example.com", "https://"]:
+        refused("ValidationError", 400, admin.create_open_id_connect_provider, Url=url)
+    refused("InvalidInput", 400, admin.create_open_id_connect_provider, Url=ISSUER, ThumbprintList=["0" * 39])
+    made = admin.create_open_id_connect_provider(Url=ISSUER, ThumbprintList=["AB" * 20])
+    found = admin.get_open_id_connect_provider(OpenIDConnectProviderArn=made["OpenIDConnectProviderArn"])
+    assert found["ThumbprintList"] == ["ab" * 20]
+    admin.delete_open_id_connect_provider(OpenIDConnectProviderArn=made["OpenIDConnectProviderArn"])
 
 
 @covers("sts.AssumeRoleWithWebIdentity")

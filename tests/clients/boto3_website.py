@@ -1,10 +1,12 @@
 # server: SHERD_WEBSITE_DOMAIN=website.test
 """Buckets as websites: index and error documents, redirects, and what is told to browsers."""
 
-from _support import (PART, ALT, anonymous, client, content, covers, denied, fetch, objects_of, policy, raw, refused, run,
-                      status_of, told, with_acls)
+from _support import (ENDPOINT, PART, ALT, anonymous, client, content, covers, denied, fetch, objects_of, policy, raw,
+                      refused, run, status_of, told, with_acls)
 
 DOMAIN = "website.test"
+# A redirect that does not say it goes by the protocol of the request.
+SCHEME = ENDPOINT.split(":")[0]
 
 
 def configure(s3, bucket, **configuration):
@@ -71,6 +73,17 @@ def test_configurations_that_make_no_sense(s3, bucket):
     ]:
         named = {"Bucket": bucket, "WebsiteConfiguration": wrong}
         refused(("InvalidArgument", "MalformedXML", "InvalidRequest"), 400, unchecked().put_bucket_website, **named)
+    put_wrong = lambda code, wrong: refused(code, 400, unchecked().put_bucket_website, Bucket=bucket,
+                                            WebsiteConfiguration=wrong)
+    for wrong in [{**INDEX, **redirect_all}, {**redirect_all, "RoutingRules": rule({"HostName": "a"})["RoutingRules"]},
+                  {**INDEX, "RoutingRules": [{"Condition": {}, "Redirect": {"HostName": "a"}}]}]:
+        put_wrong("MalformedXML", wrong)
+    for code in ["300", "306", "309", "399"]:
+        put_wrong("InvalidRequest", rule({"HostName": "a", "HttpRedirectCode": code}))
+    for code in ["399", "418", "499", "506"]:
+        put_wrong("InvalidRequest", rule({"HostName": "a"}, HttpErrorCodeReturnedEquals=code))
+    long = {**INDEX, "RoutingRules": [{"Redirect": {"ReplaceKeyWith": "a" * 3000}} for _ in range(50)]}
+    put_wrong("MaxMessageLengthExceeded", long)
     told(raw("PUT", f"/{bucket}", query="website=", body=b"<WebsiteConfiguration>"), 400, "MalformedXML")
     refused("NoSuchWebsiteConfiguration", 404, found, s3, bucket)
 
@@ -158,7 +171,7 @@ def test_all_requests_are_redirected(s3, bucket):
         assert status == 301 and headers["location"].startswith("https://www.example.com" + path.split("?")[0]), headers
     configure(s3, bucket, RedirectAllRequestsTo={"HostName": "www.example.com"})
     status, headers, _ = visit(bucket, "/a")
-    assert (status, headers["location"]) == (301, "http://www.example.com/a")
+    assert (status, headers["location"]) == (301, f"{SCHEME}://www.example.com/a")
 
 
 @covers("PutBucketWebsite")
@@ -179,10 +192,10 @@ def test_routing_rules_by_prefix_and_by_error(s3, bucket):
     page(s3, bucket, "docs/there.html")
     here = f"{bucket}.{DOMAIN}"
     for path, wanted, location in [
-        ("/docs/a.html", 301, f"http://{here}/documents/a.html"),
-        ("/docs/there.html", 301, f"http://{here}/documents/there.html"),
-        ("/moved/a", 301, "https://new.example.com/moved/a"), ("/one/two", 307, f"http://{here}/other.html"),
-        ("/lost/a", 301, "http://lost.example.com/report/404/a"),
+        ("/docs/a.html", 301, f"{SCHEME}://{here}/documents/a.html"),
+        ("/docs/there.html", 301, f"{SCHEME}://{here}/documents/there.html"),
+        ("/moved/a", 301, "https://new.example.com/moved/a"), ("/one/two", 307, f"{SCHEME}://{here}/other.html"),
+        ("/lost/a", 301, f"{SCHEME}://lost.example.com/report/404/a"),
     ]:
         status, headers, _ = visit(bucket, path)
         assert (status, headers["location"]) == (wanted, location), path

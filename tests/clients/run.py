@@ -4,20 +4,28 @@
     tests/clients/run.py BINARY [NAME...]
 
 Runs every script beside this file (or those whose names contain a NAME): *.sh with bash, *.py with this interpreter.
+SHERD_CLIENTS_MODES lists how clients speak to the server, each with the style of addresses (`path`, `virtual`) and, with
+`+tls`, over TLS: `path` by default, which all scripts run in. In others (`path+tls`, `virtual`, `virtual+tls`) those run that
+heed it: boto3_*.py and *_sdk.sh, unless one of their first lines is `# mode: path`.
+
 A script finds in its environment S3_ENDPOINT, S3_ADMIN, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION,
 BUCKET (a name of its own, not created), WORK (an empty directory of its own, where it starts), BINARY (for a script that
 starts a server of its own), RESULTS (a file that takes a JSON line for each operation and test), and for each of the further
 accounts ALT_ID, ALT_NAME, ALT_EMAIL, ALT_CANONICAL_ID, ALT_ACCESS_KEY, ALT_SECRET_KEY, and so for TENANT. Exit code 0 is
-success, 77 means that the client is not installed. The server has one drive (SHERD_CLIENTS_DRIVES changes that).
+success, 77 means that the client is not installed. S3_ADDRESSING is the style of addresses; in virtual style the endpoint's
+name is S3_DOMAIN, which only the script's own process can resolve: names below it stand for 127.0.0.1. With TLS the authority
+that made the server's certificate is in the file AWS_CA_BUNDLE (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS). The server has one
+drive (SHERD_CLIENTS_DRIVES changes that).
 
 A script whose first lines say `# server: NAME=VALUE NAME=VALUE` has a server of its own with these settings. In a value,
-{WORK} is the script's directory, filled beforehand by the same script when called with --prepare, and {PORT} a free port, in
-its environment as PORT. With SHERD_TLS_CERT among them it speaks HTTPS.
+{WORK} is the script's directory, filled beforehand by the same script when called with --prepare, {PORT} a free port, in
+its environment as PORT, and {TLS} a directory with cert.pem and key.pem. With SHERD_TLS_CERT among them it speaks HTTPS.
 
-What the tests showed is kept in SHERD_CLIENTS_RESULTS (target/clients-results.jsonl); a run of some scripts replaces their
-lines only.
+What the tests showed in mode `path` is kept in SHERD_CLIENTS_RESULTS (target/clients-results.jsonl); a run of some scripts
+replaces their lines only.
 """
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -31,6 +39,7 @@ import sys
 import tempfile
 import threading
 import time
+import typing
 
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = pathlib.Path(os.environ.get("SHERD_CLIENTS_RESULTS", HERE.parents[1] / "target" / "clients-results.jsonl"))
@@ -41,8 +50,81 @@ SETTINGS_LINES_MAX = 10
 OUTPUT_LINES_MAX = 60
 MISSING = 77
 NO_SCRIPTS = ("run.py", "matrix.py")
+# Where clients look for authorities: AWS's own, OpenSSL, Node.
+BUNDLES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 ACCESS_KEY = "clients-access-key"
 SECRET_KEY = "clients-secret-key-0123456789"
+# Reserved by RFC 6761, so nobody's.
+DOMAIN = "s3.test"
+CERTIFICATES = """
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = tests of clients
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = IP:127.0.0.1, DNS:{domain}, DNS:*.{domain}
+"""
+
+
+class Mode(typing.NamedTuple):
+    """How clients speak to the server: where the bucket's name is, and whether over TLS."""
+
+    style: str
+    tls: bool
+
+    def __str__(self):
+        return self.style + ("+tls" if self.tls else "")
+
+    def settings(self):
+        """The server's."""
+        domain = {"SHERD_DOMAIN": DOMAIN} if self.style == "virtual" else {}
+        return domain | ({"SHERD_TLS_CERT": "{TLS}/cert.pem", "SHERD_TLS_KEY": "{TLS}/key.pem"} if self.tls else {})
+
+    def runs(self, script):
+        heeds = script.name.startswith("boto3_") or script.name.endswith("_sdk.sh")
+        return self == PLAIN or (heeds and f"# mode: {PLAIN}" not in first_lines(script))
+
+
+MODES = [Mode(style, tls) for style in ("path", "virtual") for tls in (False, True)]
+PLAIN = MODES[0]
+
+
+def modes():
+    known = {str(mode): mode for mode in MODES}
+    words = os.environ.get("SHERD_CLIENTS_MODES", str(PLAIN)).split(",")
+    if not set(words) <= known.keys():
+        sys.exit(f"SHERD_CLIENTS_MODES: {','.join(words)}; expected some of {','.join(known)}")
+    return [known[word] for word in words]
+
+
+def certify(directory):
+    """Leaves an authority of its own and the server's certificate; whether it could, for want of openssl."""
+    directory.mkdir()
+    config = directory / "openssl.cnf"
+    config.write_text(CERTIFICATES.replace("{domain}", DOMAIN))
+    make = ["openssl", "req", "-x509", "-config", str(config), "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-days", "2"]
+    for name, more in [("authority", ["-keyout", "authority-key.pem", "-out", "authority.pem"]),
+                       ("server", ["-CA", "authority.pem", "-CAkey", "authority-key.pem", "-subj", "/CN=server",
+                                   "-keyout", "key.pem", "-out", "cert.pem"])]:
+        try:
+            subprocess.run([*make, "-extensions", name, *more], check=True, cwd=directory, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        except FileNotFoundError:
+            return False
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"no certificate could be made: {error.stderr.decode(errors='replace')}")
+    return True
 
 
 def account(name, number):
@@ -117,10 +199,13 @@ class Server:
         print("--- the server's last log lines\n" + "\n".join(log[-40:]), flush=True)
 
 
+def first_lines(script):
+    return script.read_text().splitlines()[:SETTINGS_LINES_MAX]
+
+
 def settings_of(script):
     """What the script's first lines say of its server; None, if nothing."""
-    lines = script.read_text().splitlines()[:SETTINGS_LINES_MAX]
-    words = [word for line in lines if line.startswith("# server: ") for word in line.split()[2:]]
+    words = [word for line in first_lines(script) if line.startswith("# server: ") for word in line.split()[2:]]
     return dict(word.split("=", 1) for word in words) or None
 
 
@@ -130,7 +215,7 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def environment_of(script, binary, work):
+def environment_of(script, binary, work, mode):
     environment = dict(
         os.environ,
         AWS_ACCESS_KEY_ID=ACCESS_KEY,
@@ -140,6 +225,7 @@ def environment_of(script, binary, work):
         BUCKET=re.sub("[^a-z0-9]+", "-", script.stem.lower()) + "-bucket",
         WORK=str(work),
         BINARY=binary,
+        S3_ADDRESSING=mode.style,
         RESULTS=str(work / "results.jsonl"),
         # Nobody's own settings and caches.
         AWS_CONFIG_FILE=str(work / "no-config"),
@@ -153,16 +239,22 @@ def environment_of(script, binary, work):
         for field, value in one["keys"][0].items():
             environment[f"{prefix}_{field.upper()}"] = value
     # Where there is no TLS, rclone refuses to start with a bundle that it does not use.
-    environment.pop("AWS_CA_BUNDLE", None)
+    for name in BUNDLES:
+        environment.pop(name, None)
     return environment
 
 
-def reach(environment, server):
+def reach(environment, server, mode):
     """Tells a script where its server is."""
-    environment["S3_ENDPOINT"] = f"{'https' if server.tls else 'http'}://{server.s3}"
+    address = server.s3
+    if mode.style == "virtual":
+        environment["S3_DOMAIN"] = DOMAIN
+        address = f"{DOMAIN}:{address.rsplit(':', 1)[1]}"
+    environment["S3_ENDPOINT"] = f"{'https' if server.tls else 'http'}://{address}"
     environment["S3_ADMIN"] = f"http://{server.admin}"
     if server.tls:
-        environment["AWS_CA_BUNDLE"] = server.tls
+        for name in BUNDLES:
+            environment[name] = str(pathlib.Path(server.tls).with_name("authority.pem"))
 
 
 def execute(script, arguments, environment, work):
@@ -179,7 +271,7 @@ def execute(script, arguments, environment, work):
     return done.returncode, done.stdout
 
 
-def run_with_own(script, binary, settings, environment, work):
+def run_with_own(script, binary, settings, environment, work, mode):
     """Prepares the script's directory, starts its server, and runs it; exit code, output."""
     if any("{WORK}" in value for value in settings.values()):
         code, output = execute(script, ["--prepare"], environment, work)
@@ -187,12 +279,13 @@ def run_with_own(script, binary, settings, environment, work):
             return code, output
     environment["PORT"] = str(free_port())
     fill = lambda value: value.replace("{WORK}", str(work)).replace("{PORT}", environment["PORT"])
+    settings = {name: fill(value) for name, value in settings.items()}
     try:
-        server = Server(binary, work.with_suffix(".server"), {name: fill(value) for name, value in settings.items()})
+        server = Server(binary, work.with_suffix(".server"), settings)
     except SystemExit as refusal:
         return 1, str(refusal)
     try:
-        reach(environment, server)
+        reach(environment, server, mode)
         code, output = execute(script, [], environment, work)
         if not server.stop():
             code = code or 1
@@ -203,17 +296,21 @@ def run_with_own(script, binary, settings, environment, work):
         server.process.kill()
 
 
-def run_script(script, binary, shared, root):
-    """Exit code, output, seconds."""
+def run_script(script, binary, shared, root, mode, tls):
+    """Exit code, output, seconds. `tls` is where the certificate is, None where none could be made."""
     work = root / script.stem
     work.mkdir()
-    environment = environment_of(script, binary, work)
+    environment = environment_of(script, binary, work, mode)
     settings = settings_of(script)
     begun = time.monotonic()
     if settings:
-        code, output = run_with_own(script, binary, settings, environment, work)
+        settings = {**settings, **mode.settings()}
+        if tls is None and "SHERD_TLS_CERT" in settings:
+            return MISSING, "openssl is not installed", 0.0
+        settings = {name: value.replace("{TLS}", str(tls)) for name, value in settings.items()}
+        code, output = run_with_own(script, binary, settings, environment, work, mode)
     else:
-        reach(environment, shared)
+        reach(environment, shared, mode)
         code, output = execute(script, [], environment, work)
     return code, output, time.monotonic() - begun
 
@@ -228,14 +325,15 @@ def keep_results(script, root):
     RESULTS.write_text("".join(f"{line}\n" for line in sorted(kept)))
 
 
-def run_scripts(scripts, binary, shared, root):
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
+def run_scripts(scripts, binary, shared, root, mode, tls):
+    counts = collections.Counter()
     for script in scripts:
-        code, output, seconds = run_script(script, binary, shared, root)
+        code, output, seconds = run_script(script, binary, shared, root, mode, tls)
         result = {0: "passed", MISSING: "skipped"}.get(code, "failed")
         counts[result] += 1
-        keep_results(script, root)
-        print(f"{script.name}: {result} in {seconds:.1f} s", flush=True)
+        if mode == PLAIN:
+            keep_results(script, root)
+        print(f"{script.name}{'' if mode == PLAIN else f' ({mode})'}: {result} in {seconds:.1f} s", flush=True)
         if result != "passed":
             lines = output.splitlines()
             failed = [line for line in lines if line.endswith(": FAILED")]
@@ -246,6 +344,27 @@ def run_scripts(scripts, binary, shared, root):
     return counts
 
 
+def run_mode(scripts, binary, root, mode, tls):
+    """How many passed, failed and were skipped."""
+    root.mkdir()
+    if mode.tls and tls is None:
+        print(f"skipped, since openssl is not installed: {mode}")
+        return collections.Counter(skipped=len(scripts))
+    shares = any(not settings_of(script) for script in scripts)
+    settings = {name: value.replace("{TLS}", str(tls)) for name, value in mode.settings().items()}
+    shared = Server(binary, root / "shared.server", settings) if shares else None
+    try:
+        counts = run_scripts(scripts, binary, shared, root, mode, tls)
+        if shared and not shared.stop():
+            counts["failed"] += 1
+    finally:
+        if shared:
+            shared.process.kill()
+    if shared and counts["failed"]:
+        shared.tell_log()
+    return counts
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
@@ -253,19 +372,12 @@ def main():
     scripts = sorted(path for path in HERE.iterdir() if path.suffix in (".sh", ".py") and path.name not in NO_SCRIPTS)
     scripts = [path for path in scripts if not path.name.startswith("_")]
     scripts = [path for path in scripts if not names or any(name in path.name for name in names)]
+    counts = collections.Counter()
     with tempfile.TemporaryDirectory(dir=os.environ.get("SHERD_CLIENTS_DIR")) as directory:
         root = pathlib.Path(directory)
-        shares = any(not settings_of(script) for script in scripts)
-        shared = Server(binary, root / "shared.server", {}) if shares else None
-        try:
-            counts = run_scripts(scripts, binary, shared, root)
-            if shared and not shared.stop():
-                counts["failed"] += 1
-        finally:
-            if shared:
-                shared.process.kill()
-        if shared and counts["failed"]:
-            shared.tell_log()
+        tls = root / "tls" if certify(root / "tls") else None
+        for mode in modes():
+            counts += run_mode([script for script in scripts if mode.runs(script)], binary, root / str(mode), mode, tls)
     print(f"clients: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     sys.exit(1 if counts["failed"] or not counts["passed"] else 0)
 

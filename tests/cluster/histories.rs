@@ -150,12 +150,13 @@ fn judge(words: &str, history: &History, store: &OverS3) {
     let (operations, unknown) = history.counts();
     eprintln!("{words}: {operations} operations, {unknown} unknown: {}", word(&verdict));
     assert!(operations >= 50, "only {operations} operations");
-    assert!(!matches!(verdict, Verdict::Violation(_)), "{words}: {verdict:?}");
+    assert!(matches!(verdict, Verdict::Linearizable | Verdict::LinearizableByPairs), "{words}: {verdict:?}");
 }
 
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Linearizable => "linearizable",
+        Verdict::LinearizableByPairs => "linearizable, listings by pairs of keys",
         Verdict::Violation(_) => "NOT LINEARIZABLE",
         Verdict::Undecided => "undecided within the bound",
     }
@@ -206,6 +207,7 @@ fn histories_under_kills_pauses_and_partitions_are_linearizable() {
 struct Broken<'a> {
     inner: &'a OverS3,
     loses_writes: bool,
+    /// Of the operations that it might break.
     count: AtomicU64,
     /// What each key held at some time before.
     stale: Mutex<HashMap<usize, Outcome>>,
@@ -213,14 +215,14 @@ struct Broken<'a> {
 
 impl Store for Broken<'_> {
     fn perform(&self, client: usize, operation: &Operation) -> Option<Outcome> {
-        let strikes = self.count.fetch_add(1, Ordering::Relaxed).is_multiple_of(10);
+        let strikes = || self.count.fetch_add(1, Ordering::Relaxed) % 3 == 2;
         match *operation {
-            Operation::Put { .. } if self.loses_writes && strikes => return Some(Outcome::Done),
+            Operation::Put { .. } if self.loses_writes && strikes() => return Some(Outcome::Done),
             Operation::Get { key } if !self.loses_writes => {
                 let outcome = self.inner.perform(client, operation)?;
                 let mut stale = self.stale.lock().expect("no one panics with it");
                 let old = stale.entry(key).or_insert_with(|| outcome.clone()).clone();
-                if strikes {
+                if strikes() {
                     return Some(old);
                 }
                 stale.insert(key, outcome.clone());
@@ -240,9 +242,13 @@ fn a_recording_through_a_broken_store_is_rejected() {
     let short = Plan { operations_max: 60, ..plan(seed()) };
     judge("one host, no fault", &drive(&honest, &short, &|| false), &honest);
     for loses_writes in [true, false] {
-        let inner = OverS3::new(vec![server.client()], format!("broken-{loses_writes}"));
-        let broken = Broken { inner: &inner, loses_writes, count: AtomicU64::new(0), stale: Mutex::default() };
-        let verdict = check(&drive(&broken, &short, &|| false), KEYS, STEPS_MAX);
-        assert!(matches!(verdict, Verdict::Violation(_)), "loses writes: {loses_writes}: {verdict:?}");
+        // One recording may happen to show nothing.
+        let is_rejected = (0..10).any(|attempt| {
+            let inner = OverS3::new(vec![server.client()], format!("broken-{loses_writes}-{attempt}"));
+            let broken = Broken { inner: &inner, loses_writes, count: AtomicU64::new(0), stale: Mutex::default() };
+            let short = Plan { seed: short.seed + attempt, ..short };
+            matches!(check(&drive(&broken, &short, &|| false), KEYS, STEPS_MAX), Verdict::Violation(_))
+        });
+        assert!(is_rejected, "loses writes: {loses_writes}: every recording is taken for good");
     }
 }

@@ -5,7 +5,7 @@ mod load;
 
 use crate::harness::server::{Server, Setup};
 use load::target::Target;
-use load::{Budget, bounds, files};
+use load::{Budget, bounds, files, listing};
 use std::time::Duration;
 
 #[test]
@@ -24,6 +24,16 @@ fn the_benchmark_gives_every_figure() {
     let plain = files::measure(root.path(), Duration::from_millis(50));
     assert!(plain.copy_mebibytes_per_second > 0.0 && plain.own_files_per_second > 0.0);
     assert!(files::table(&plain).contains("a file each") && load::hardware().contains("cores"));
+}
+
+#[test]
+fn listings_are_measured_wherever_the_page_is() {
+    let (_root, server) = Server::fresh();
+    let (stored, pages) = listing::measure(&Target::from(&server), 1500);
+    let entries: Vec<usize> = pages.iter().map(|page| page.entries).collect();
+    // The middle is after key 750; 1,000 keys and the ten around them lie after 499.
+    assert_eq!(entries, [1000, 754, 1000, 0, 7, 5, 749, 0, 754]);
+    assert_eq!(listing::table(1500, stored, &pages).lines().count(), pages.len() + 4);
 }
 
 /// M1, M4, P8: what is promised as a bound; the times are for quiet machines and release builds, and debug builds, with more

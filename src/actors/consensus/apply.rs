@@ -1,10 +1,10 @@
 //! The actor between those who propose changes and the group's log. Owns the proposals in flight, their batches and their
 //! waiters, and the leader's time.
 //!
-//! Receives `Propose`, of this host and of those that forward theirs; to itself `FormBatches`; `MoveTables`, `Stop`. Sends nothing: answers go to the waiters. Invariants: batches
-//! under way are bounded, time never goes back, every waiter is answered or removed by its deadline. Refuses proposals
-//! when it is stopped or the replica is out of service, and gives them back where another host leads. Does no input or
-//! output itself.
+//! Receives `Propose`, of this host and of those that forward theirs; to itself `FormBatches`; `MoveTables`, `RenewTables`,
+//! `Stop`. Sends nothing: answers go to the waiters. Invariants: batches under way are bounded, time never goes back, every
+//! waiter is answered or removed by its deadline. Refuses proposals when it is stopped or the replica is out of service,
+//! and gives them back where another host leads. Does no input or output itself.
 
 use super::batcher::{Batch, Batcher};
 use super::handle::MetaError;
@@ -80,6 +80,11 @@ struct FormBatches;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct MoveTables(pub NodeId);
+
+/// Something in the tables could not be read: they are made anew.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RenewTables;
 
 /// No proposal is taken any more; those that wait are answered.
 #[derive(Message)]
@@ -340,6 +345,18 @@ impl Handler<MoveTables> for ConsensusApply {
             let _ = raft.external_state_machine_request(move |machine| Box::pin(machine.leave(node))).await;
         };
         ctx.spawn(moved.into_actor(self));
+    }
+}
+
+impl Handler<RenewTables> for ConsensusApply {
+    type Result = ();
+
+    fn handle(&mut self, RenewTables: RenewTables, ctx: &mut Self::Context) {
+        let raft = self.raft.clone();
+        let renewed = async move {
+            let _ = raft.external_state_machine_request(|machine| Box::pin(machine.renew_damaged())).await;
+        };
+        ctx.spawn(renewed.into_actor(self));
     }
 }
 

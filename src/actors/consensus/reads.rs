@@ -1,7 +1,7 @@
 //! Reads that show every change acknowledged before them, on any host (C8): at the leader under its lease, elsewhere by asking
 //! the leader for the index that the tables here must have reached. Leases are of the monotonic clock.
 
-use super::apply::MetaRaft;
+use super::apply::{MetaRaft, RenewTables};
 use super::handle::{Inner, Leader, MetaError, unavailable};
 use super::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
 use super::shared::Shared;
@@ -33,19 +33,33 @@ pub(super) async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
     if !shared.sole_voter.is_confirmed() {
         timeout(META_READ_WAIT_MAX, pass_barrier(inner)).await.map_err(|_| unavailable("there is no leader"))??;
     }
-    if let Some(tables) = &*shared.tables.load() {
-        return Ok(tables.view());
+    if let Some(view) = sound_view(inner) {
+        return Ok(view);
     }
-    timeout(TABLES_PATIENCE, wait_for_tables(shared)).await.map_err(|_| unavailable("the tables are being rebuilt"))
+    timeout(TABLES_PATIENCE, wait_for_tables(inner)).await.map_err(|_| unavailable("the tables are being rebuilt"))
 }
 
-async fn wait_for_tables(shared: &Shared) -> MetaView {
+/// Of tables in which nothing was found damaged. What is damaged in them is known to him only who came upon it; they are
+/// made anew at once, so that who comes again finds it.
+fn sound_view(inner: &Inner) -> Option<MetaView> {
+    let tables = inner.shared.tables.load();
+    let tables = tables.as_ref()?;
+    if tables.failure().get().is_none() {
+        return Some(tables.view());
+    }
+    if tables.failure().claim() {
+        inner.actor.do_send(RenewTables);
+    }
+    None
+}
+
+async fn wait_for_tables(inner: &Inner) -> MetaView {
     loop {
-        let changed = shared.tables_changed.notified();
+        let changed = inner.shared.tables_changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        if let Some(tables) = &*shared.tables.load() {
-            return tables.view();
+        if let Some(view) = sound_view(inner) {
+            return view;
         }
         changed.await;
     }

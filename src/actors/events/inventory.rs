@@ -1,13 +1,16 @@
 //! Inventories: what a bucket's inventory document says, and the objects of a report as S3 writes them (user guide,
-//! "Amazon S3 Inventory"): data files of CSV, a manifest that lists them, and the manifest's checksum. Pure; whoever
-//! lists the bucket hands in rows and writes what comes out.
+//! "Amazon S3 Inventory"): data files of CSV, a manifest that lists them, and the manifest's checksum. All of it pure,
+//! but `reporter`, which lists buckets and writes what comes out.
 
+mod begun;
+mod describe;
 mod gzip;
+mod reporter;
 mod rows;
 mod writer;
 
-pub use rows::{InventoryField, InventoryRow, LockShown};
-pub use writer::{InventorySource, InventoryWriter};
+pub use reporter::{Inventories, InventoryContext, InventoryOptions, Reporting};
+pub use rows::InventoryField;
 
 use crate::types::UnixMs;
 use serde::{Deserialize, Serialize};

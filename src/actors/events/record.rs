@@ -92,7 +92,7 @@ impl QueuedEvent {
 }
 
 /// As headers have it, without quotes.
-fn etag_text(etag: &ETag) -> String {
+pub(super) fn etag_text(etag: &ETag) -> String {
     let md5 = hex_simd::encode_to_string(etag.md5, hex_simd::AsciiCase::Lower);
     etag.parts.map_or(md5.clone(), |parts| format!("{md5}-{parts}"))
 }

@@ -7,12 +7,14 @@ mod upload;
 pub use super::get_task::{OpenObject, Opened};
 pub use error::StoreError;
 pub use reports::Reports;
-pub use upload::{BodyChecks, BodyStream, ByteRange, PutObjectRequest, PutPartRequest, TrailerChecksum, Upload};
+pub use upload::{
+    AppendObjectRequest, BodyChecks, BodyStream, ByteRange, PutObjectRequest, PutPartRequest, TrailerChecksum, Upload,
+};
 
 use super::frontend::{AdmitGet, AdmitPut, Permit, S3Frontend};
 use super::request::{Metadata, RequestContext};
 use super::{get_task, put_task};
-use crate::storage::meta::record::{ObjectVersion, PartRow, Pick};
+use crate::storage::meta::record::{Body, ObjectVersion, PartRow, Pick};
 use crate::storage::meta::view::MetaView;
 use crate::types::BucketId;
 use actix::Addr;
@@ -42,6 +44,21 @@ impl Gateway {
         let held = |stored| put_task::object_held_bytes_max(self.context.geometry, stored);
         let permit = self.admit_put(put_task::held_bytes_max(request.data_key.as_ref(), declared, held)).await?;
         put_task::put_object(&self.context, permit, request).await
+    }
+
+    /// Adds to the end of an object; the version as it stands then.
+    pub async fn append_object(&self, request: AppendObjectRequest) -> Result<ObjectVersion, StoreError> {
+        let held = |stored| put_task::part_held_bytes_max(self.context.geometry, stored);
+        let data_key = request.standing.data_key();
+        let manifest = &request.standing.version.manifest;
+        let head = match manifest.body {
+            Body::Inline => put_task::held_bytes_max(data_key, Some(manifest.size_bytes), held),
+            _ => 0,
+        };
+        let body = put_task::held_bytes_max(data_key, request.upload.checks.length_bytes, held);
+        let head = if head == 0 { Permit::unmetered() } else { self.admit_put(head).await? };
+        let permits = put_task::AppendPermits { body: self.admit_put(body).await?, head };
+        put_task::append_object(&self.context, permits, request).await
     }
 
     pub async fn put_part(&self, request: PutPartRequest) -> Result<PartRow, StoreError> {

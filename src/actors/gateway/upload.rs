@@ -1,6 +1,6 @@
 //! What a write brings along: its body, what the body is checked against, and where it goes.
 
-use super::StoreError;
+use super::{OpenObject, StoreError};
 use crate::storage::meta::command::WriteConditions;
 use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, EventDraft, ObjectHeaders, Traits};
 use crate::storage::sealing::DataKey;
@@ -42,6 +42,17 @@ pub struct PutObjectRequest {
     /// What the bytes are sealed under, as `traits` say.
     pub data_key: Option<DataKey>,
     /// Told to those who asked, once the object stands.
+    pub event: Option<EventDraft>,
+    pub upload: Upload,
+}
+
+/// Of bytes that are added to the end of an object.
+pub struct AppendObjectRequest {
+    pub bucket: BucketId,
+    pub key: String,
+    /// As it was looked up; its key at hand where it is sealed.
+    pub standing: OpenObject,
+    /// Told to those who asked, once the object is longer.
     pub event: Option<EventDraft>,
     pub upload: Upload,
 }

@@ -6,6 +6,8 @@
 
 mod address_book;
 mod founding;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod host_watch;
 mod joining;
 mod messages;

@@ -5,6 +5,7 @@
 //! background, or found by scrub as orphans.
 
 mod append;
+mod extend;
 mod group;
 mod intake;
 mod pipeline;
@@ -15,6 +16,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use extend::{AppendPermits, append_object};
 pub use group::{object_held_bytes_max, part_held_bytes_max};
 pub use sealed::held_bytes_max;
 
@@ -97,7 +99,7 @@ pub async fn put_object(
         missing,
     };
     let version = PutVersion { put, traits: request.traits, event: request.event };
-    match propose(context, Change::PutVersion(Box::new(version)), received.staged).await? {
+    match propose(context, Change::PutVersion(Box::new(version)), [received.staged]).await? {
         Reply::VersionPut { object } => Ok(*object),
         other => Err(unexpected(&other)),
     }
@@ -126,7 +128,7 @@ pub async fn put_part(
         blob,
     };
     let put = PutPart { bucket: request.bucket, key: request.key, upload: request.id, part: part.clone(), missing };
-    match propose(context, Change::PutPart(Box::new(put)), received.staged).await? {
+    match propose(context, Change::PutPart(Box::new(put)), [received.staged]).await? {
         Reply::PartPut { modified } => Ok(PartRow { modified, ..part }),
         other => Err(unexpected(&other)),
     }
@@ -181,9 +183,15 @@ fn is_small(bytes: usize, seal: Option<&Seal>) -> bool {
 
 /// Proposes the change. From here on the shards belong to the outcome: they are dropped only where it is certain that
 /// nothing refers to them.
-async fn propose(context: &RequestContext, change: Change, mut staged: Staged) -> Result<Reply, StoreError> {
-    if let Staged::Shards(written) = &mut staged {
-        written.keep();
+async fn propose<const BODIES: usize>(
+    context: &RequestContext,
+    change: Change,
+    mut staged: [Staged; BODIES],
+) -> Result<Reply, StoreError> {
+    for body in &mut staged {
+        if let Staged::Shards(written) = body {
+            written.keep();
+        }
     }
     let start = context.ambient.clock.monotonic();
     let outcome = context.metadata.propose(change).await;
@@ -193,8 +201,13 @@ async fn propose(context: &RequestContext, change: Change, mut staged: Staged) -
         Ok(reply) => return Ok(reply),
         Err(error) => StoreError::from(error),
     };
-    if let (Staged::Shards(written), false) = (staged, matches!(refused, StoreError::OutcomeUnknown)) {
-        written.give_up();
+    if matches!(refused, StoreError::OutcomeUnknown) {
+        return Err(refused);
+    }
+    for body in staged {
+        if let Staged::Shards(written) = body {
+            written.give_up();
+        }
     }
     Err(refused)
 }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use std::time::Duration;
 
+mod extend;
 mod faults;
 mod memory;
 mod sealed;

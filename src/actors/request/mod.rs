@@ -3,11 +3,11 @@
 
 mod active_reads;
 mod offload;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod test_hosts;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod test_nodes;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod test_world;
 #[cfg(test)]
 mod tests;

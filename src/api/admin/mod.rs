@@ -1,10 +1,17 @@
 //! The admin API, `/admin/v1/` on the admin listener: JSON, signed with the root key (Signature Version 4, the body's hash
 //! included). Who is not known learns nothing, not even which routes there are.
 
+mod encryption;
+mod identities;
 mod shapes;
 mod shards;
 mod source;
 
+pub use crate::api::s3::{BucketShown, Explained, ObjectShown, StatementShown};
+pub use encryption::{
+    ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewrap, RewrapCursor, Rewrapped, RootKeyShown,
+};
+pub use identities::{CallIam, ExplainAccess, Who};
 pub use shapes::{
     AdminFault, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostRolesShown,
     HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown,
@@ -13,6 +20,11 @@ pub use shapes::{
 pub use source::{AdminError, AdminSource, ShardsPage};
 
 use super::health::Told;
+use super::iam::{IamFault, IamService};
+use super::identity::IdentityError;
+use super::s3::Unexplained;
+use crate::actors::gateway::Gateway;
+use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
 use crate::sigv4::{Received, SignatureFault, Verifier};
 use actix_web::http::StatusCode;
@@ -32,10 +44,33 @@ const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The services that a signature may be for: ours, and S3's, for clients that know no other.
 pub const SERVICES: &[&str] = &["sherd-admin", "s3"];
 
+/// Those without a name in them.
+const ROUTES: &[&str] = &[
+    "/info",
+    "/health",
+    "/drives",
+    "/layout",
+    "/heal",
+    "/scrub",
+    "/leader",
+    "/shards",
+    "/iam",
+    "/access/explain",
+    "/encryption-keys",
+    "/encryption-keys/rewrap",
+];
+
 /// What the routes share.
 #[derive(Clone)]
 pub struct Admin {
     pub source: Arc<dyn AdminSource>,
+    /// Who there is.
+    pub iam: Arc<IamService>,
+    pub gateway: Gateway,
+    /// What the keys of objects are sealed with.
+    pub roots: Arc<RootKeys>,
+    /// Whether S3 is served over TLS.
+    pub secure: bool,
     pub verifier: Verifier,
     pub ambient: Ambient,
 }
@@ -62,9 +97,32 @@ enum Refusal {
     NoMethod(String),
     #[error(transparent)]
     Source(#[from] AdminError),
+    #[error(transparent)]
+    Iam(#[from] IamFault),
+    #[error("{0}")]
+    NoSense(String),
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        Self::Iam(error.into())
+    }
+}
+
+impl From<Unexplained> for Refusal {
+    fn from(error: Unexplained) -> Self {
+        match error {
+            Unexplained::NoSense(why) => Self::NoSense(why),
+            Unexplained::Failed(why) => Self::Source(AdminError::Unavailable(why)),
+        }
+    }
 }
 
 impl Refusal {
+    fn unavailable(cause: impl ToString) -> Self {
+        Self::Source(AdminError::Unavailable(cause.to_string()))
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Signature(SignatureFault::Missing | SignatureFault::Unsigned(_)) => {
@@ -79,7 +137,11 @@ impl Refusal {
             Self::Signature(SignatureFault::OtherBody) => (StatusCode::BAD_REQUEST, "ContentSHA256Mismatch"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "EntityTooLarge"),
             Self::Incomplete => (StatusCode::BAD_REQUEST, "IncompleteBody"),
-            Self::Body(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            Self::Body(_) | Self::NoSense(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            Self::Iam(fault) => {
+                let (status, code) = fault.status_and_code();
+                (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code)
+            }
             Self::NoRoute(_) => (StatusCode::NOT_FOUND, "NoSuchRoute"),
             Self::NoMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::Source(AdminError::Refused(_)) => (StatusCode::CONFLICT, "Refused"),
@@ -109,7 +171,7 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
         return Ok(match method {
             "GET" => ok(&source.quota(bucket).await?),
             "POST" => {
-                let asked: SetQuota = serde_json::from_slice(&body).map_err(Refusal::Body)?;
+                let asked: SetQuota = required(&body)?;
                 ok(&source.set_quota(bucket, asked).await?)
             }
             _ => return Err(Refusal::NoMethod(method.to_owned())),
@@ -121,7 +183,7 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
         ("GET", "/drives") => ok(&source.health().drives),
         ("GET", "/layout") => ok(&source.layout().await?),
         ("POST", "/layout") => {
-            let change: ChangeLayout = serde_json::from_slice(&body).map_err(Refusal::Body)?;
+            let change: ChangeLayout = required(&body)?;
             ok(&source.change_layout(change).await?)
         }
         ("GET", "/heal") => ok(&source.heal_status().await?),
@@ -130,9 +192,12 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
         ("POST", "/scrub") => ok(&source.start_scrub(read_body::<StartScrub>(&body)?.node)?),
         ("POST", "/leader") => ok(&source.move_leader(read_body::<MoveLeader>(&body)?.to).await?),
         ("GET", "/shards") => shards::stream(Arc::clone(source)).await?,
-        (_, "/info" | "/health" | "/drives" | "/layout" | "/heal" | "/scrub" | "/leader" | "/shards") => {
-            return Err(Refusal::NoMethod(method.to_owned()));
-        }
+        ("POST", "/iam") => ok(&identities::call(admin, required(&body)?).await?),
+        ("POST", "/access/explain") => ok(&identities::explain_access(admin, required(&body)?).await?),
+        ("GET", "/encryption-keys") => ok(&encryption::list(admin).await?),
+        ("POST", "/encryption-keys") => ok(&encryption::change(admin, required(&body)?).await?),
+        ("POST", "/encryption-keys/rewrap") => ok(&encryption::rewrap(admin, read_body(&body)?).await?),
+        _ if ROUTES.contains(&path) => return Err(Refusal::NoMethod(method.to_owned())),
         _ => return Err(Refusal::NoRoute(path.to_owned())),
     })
 }
@@ -163,6 +228,10 @@ fn verify(request: &HttpRequest, body: &Bytes, admin: &Admin) -> Result<(), Sign
 
 fn read_body<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, Refusal> {
     if body.is_empty() { Ok(T::default()) } else { serde_json::from_slice(body).map_err(Refusal::Body) }
+}
+
+fn required<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(Refusal::Body)
 }
 
 fn ok(told: &impl Serialize) -> HttpResponse {

@@ -3,7 +3,10 @@
 
 mod collected;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod pace;
+mod references;
 mod request;
 mod request_body;
 mod response;

@@ -1,6 +1,7 @@
 //! An answer of s3s as one of actix-web, and the watch over its reader: one that takes nothing for too long loses the
 //! stream, so that what the stream holds (permits, chunks read ahead) is bounded in time too.
 
+use super::references::with_references;
 use crate::api::request_log::RequestRecord;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
@@ -46,12 +47,17 @@ impl Answer {
                 response.headers_mut().append(name, value);
             }
         }
+        let is_xml = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
         let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let (size, content) = match (self.body, body.bytes()) {
             _ if bodiless => (BodySize::None, Content::Done),
             // The length of what a GET would answer, and none of it.
             _ if self.is_head => (BodySize::Sized(declared.unwrap_or(0)), Content::Done),
-            (Some(bytes), _) | (None, Some(bytes)) => (BodySize::Sized(bytes.len() as u64), Content::Whole(bytes)),
+            (Some(bytes), _) | (None, Some(bytes)) => {
+                // Objects are streams, so that what is whole was written here.
+                let bytes = if is_xml { with_references(bytes) } else { bytes };
+                (BodySize::Sized(bytes.len() as u64), Content::Whole(bytes))
+            }
             (None, None) => {
                 let exact = declared.or_else(|| http_body::Body::size_hint(&body).exact());
                 (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(body, exact)))

@@ -1,4 +1,8 @@
-//! One call, from its signature to its answer.
+//! One call, from its signature to its answer; or from an administrator's word (`administer`).
+
+mod administer;
+
+pub use administer::administer;
 
 use super::actions::{self, Action};
 use super::authorize::Caller;
@@ -8,6 +12,7 @@ use super::parameters::Parameters;
 use super::service::{IamService, TRIES_MAX, busy};
 use super::store::Written;
 use super::sts::{self, StsAction, StsCall};
+use super::xml::Xml;
 use crate::api::identity::{Asking, Documents, Resolved, resolve, secret_key};
 use crate::sigv4::{Claimed, Received, SignatureFault, Verifier, claimed};
 use crate::types::UnixMs;
@@ -17,6 +22,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 const IAM_NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+const IAM_VERSION: &str = "2010-05-08";
+const STS_VERSION: &str = "2011-06-15";
 const TOKEN_HEADER: &str = "x-amz-security-token";
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// Clients that know no region of this store sign for one of AWS's, where IAM is at home.
@@ -42,13 +49,18 @@ enum Asked {
 impl Asked {
     fn find(parameters: &Parameters) -> Result<Self, IamFault> {
         let action = parameters.text("Action").unwrap_or_default();
-        if action == sts::UNSIGNED_ACTION {
-            return Ok(Self::WebIdentity);
-        }
         let of_iam = actions::find(action).map(|(name, action)| Self::Iam(name, action));
-        let found = of_iam.or_else(|| sts::find(action).map(|(name, action)| Self::Sts(name, action)));
+        let of_sts = || sts::find(action).map(|(name, action)| Self::Sts(name, action));
+        let unsigned = || (action == sts::UNSIGNED_ACTION).then_some(Self::WebIdentity);
         let version = parameters.text("Version").unwrap_or_default();
+        let found = of_iam.or_else(of_sts).or_else(unsigned);
+        let found = found.filter(|found| version.is_empty() || version == found.version());
         found.ok_or_else(|| IamFault::InvalidAction { action: action.to_owned(), version: version.to_owned() })
+    }
+
+    /// Of the API that has it.
+    fn version(self) -> &'static str {
+        if matches!(self, Self::Iam(..)) { IAM_VERSION } else { STS_VERSION }
     }
 
     fn name(self) -> &'static str {
@@ -134,33 +146,36 @@ async fn answered(
             let call = StsCall { directory, ambient: &service.ambient, sessions, caller, parameters };
             Ok(Some(action(&call)?.into_text()))
         }
-        Asked::Iam(_, action) => change(service, asked, action, request, parameters, facts).await,
+        Asked::Iam(_, action) => {
+            let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, asked, now);
+            Ok(change(service, action, parameters, facts, who).await?.map(Xml::into_text))
+        }
     }
 }
 
 /// Decided on what stands, who calls included, until nothing changes between the decision and its writes.
 async fn change(
     service: &IamService,
-    asked: Asked,
     action: Action,
-    request: &Received<'_>,
     parameters: &Parameters,
     facts: &RequestFacts,
-) -> Result<Option<String>, IamFault> {
+    who: impl Fn(&dyn Documents, UnixMs) -> Result<Resolved, IamFault>,
+) -> Result<Option<Xml>, IamFault> {
     for _ in 0..TRIES_MAX {
         let outcome = {
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
-            let resolved = authenticate(service, &*view, request, asked, now)?;
+            let resolved = who(&*view, now)?;
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             caller.check_may_call_iam()?;
+            parameters.check_shapes()?;
             let editor = service.editor(&*view);
             let last_used = |key: &str| service.last_used.of(key);
             action(&Call { editor: &editor, caller, parameters, last_used: &last_used })?
         };
         if outcome.writes.is_empty() || service.store.write(outcome.writes).await? == Written::Done {
-            return Ok(outcome.body.map(super::xml::Xml::into_text));
+            return Ok(outcome.body);
         }
     }
     Err(busy().into())

@@ -13,6 +13,8 @@ mod answer;
 mod authorize;
 mod call;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod last_used;
 mod parameters;
@@ -22,12 +24,14 @@ mod sts;
 mod takes;
 mod xml;
 
+pub use answer::administer;
 pub use authorize::request_keys;
 pub use call::RequestFacts;
+pub use fault::IamFault;
 pub use http::{From, is_call, serve};
 pub use last_used::LastUsed;
 pub use service::IamService;
-pub use sts::KeySetFiles;
+pub use sts::{KeySetFiles, KeySets};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What a call says: the pairs of its form, and of its query. AWS's query protocol writes lists as `Tags.member.1.Key`.
 
+mod shapes;
+
 use crate::api::identity::IdentityError;
 use crate::api::identity::records::Tags;
 use crate::api::s3::decode_query;
@@ -24,6 +26,11 @@ pub struct Paging<'a> {
 }
 
 impl Parameters {
+    /// Read already.
+    pub fn of(pairs: BTreeMap<String, String>) -> Self {
+        Self { pairs }
+    }
+
     /// Of `application/x-www-form-urlencoded` text; `None` where it is none, or names something twice.
     pub fn parse(query: &str, body: &[u8]) -> Option<Self> {
         let body = std::str::from_utf8(body).ok()?;
@@ -35,6 +42,11 @@ impl Parameters {
             }
         }
         Some(Self { pairs })
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// An empty value is as good as none: clients write empty lists so.
@@ -53,11 +65,12 @@ impl Parameters {
 
     pub fn number(&self, name: &str) -> Result<Option<u64>, IdentityError> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| {
-                let name = member_name(name);
-                IdentityError::Validation(format!(
-                    "1 validation error detected: Value '{text}' at '{name}' is no number"
-                ))
+            text.parse().map_err(|_| match (member_name(name), text.parse::<i64>()) {
+                (name, Ok(_)) => IdentityError::Validation(format!(
+                    "1 validation error detected: Value '{text}' at '{name}' failed to satisfy constraint: Member must \
+                     have value greater than or equal to 1"
+                )),
+                (name, Err(_)) => IdentityError::MalformedInput(format!("The value of {name} is no number.")),
             })
         };
         self.text(name).map(parse).transpose()
@@ -96,6 +109,11 @@ impl Parameters {
         (1..=PARAMETERS_MAX).map(move |at| format!("{name}.member.{at}")).take_while(is_there)
     }
 
+    /// Refuses what no call takes.
+    pub fn check_shapes(&self) -> Result<(), IdentityError> {
+        shapes::check(self)
+    }
+
     pub fn paging(&self) -> Result<Paging<'_>, IdentityError> {
         let limit = match self.number("MaxItems")? {
             None => PAGE_ITEMS_DEFAULT,
@@ -121,6 +139,7 @@ fn member_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Paging, Parameters};
+    use crate::api::identity::IdentityError;
 
     fn parse(body: &str) -> Parameters {
         Parameters::parse("", body.as_bytes()).expect("a form")
@@ -157,8 +176,10 @@ mod tests {
     fn a_page_has_a_hundred_entries_unless_told() {
         assert_eq!(parse("").paging(), Ok(Paging { after: None, limit: 100 }));
         assert_eq!(parse("Marker=m&MaxItems=7").paging(), Ok(Paging { after: Some("m"), limit: 7 }));
-        for wrong in ["0", "1001", "x"] {
-            assert!(parse(&format!("MaxItems={wrong}")).paging().is_err(), "{wrong}");
+        for wrong in ["0", "1001", "-1"] {
+            let refused = parse(&format!("MaxItems={wrong}"));
+            assert!(matches!(refused.paging(), Err(IdentityError::Validation(_))), "{wrong}");
         }
+        assert!(matches!(parse("MaxItems=x").paging(), Err(IdentityError::MalformedInput(_))));
     }
 }

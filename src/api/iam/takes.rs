@@ -1,5 +1,5 @@
-//! Which requests on the S3 port are calls of IAM and STS: a form posted to `/` that is signed for one of them, or not
-//! signed at all, as only they have such.
+//! Which requests on the S3 port are calls of IAM and STS: what is asked of `/` and signed for one of them, and a form
+//! that is posted there without any signature, as only they have such.
 
 /// The head of a request, as far as it matters here. Names of headers without regard to case; absent ones are empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,11 +14,14 @@ pub struct Head<'a> {
 
 /// Whether `answer` is to have the request, and not S3.
 pub fn takes(head: &Head<'_>) -> bool {
-    if head.method != "POST" || !matches!(head.path, "" | "/") {
+    if !matches!(head.method, "GET" | "POST") || !matches!(head.path, "" | "/") {
         return false;
     }
     if !head.authorization.is_empty() {
         return matches!(scope_service(head.authorization), Some("iam" | "sts"));
+    }
+    if head.method != "POST" {
+        return false;
     }
     // With a bucket's name in the host, `/` is a bucket, whose deletes of many objects have their own parameter.
     let media_type = head.content_type.split(';').next().unwrap_or_default().trim();
@@ -54,8 +57,10 @@ mod tests {
             let authorization = signed_for(service);
             let head = Head { method: "POST", path: "/", content_type: FORM, authorization: &authorization, query: "" };
             assert_eq!(takes(&head), expected, "{service}");
-            assert!(!takes(&Head { method: "GET", ..head }) && !takes(&Head { path: "/bucket", ..head }));
+            assert_eq!(takes(&Head { method: "GET", ..head }), expected, "{service}");
+            assert!(!takes(&Head { method: "PUT", ..head }) && !takes(&Head { path: "/bucket", ..head }));
         }
+        assert!(!takes(&Head { method: "GET", path: "/", content_type: FORM, ..Head::default() }));
     }
 
     #[test]

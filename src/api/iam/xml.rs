@@ -1,20 +1,33 @@
-//! Answers in XML, as the query protocol has them: elements in order, no attributes but the name space.
+//! Answers: elements in order, without attributes but the name space. In XML, as the query protocol has them, or in JSON
+//! of the same names, as command lines show them.
 
 use crate::types::UnixMs;
+use serde_json::{Map, Value};
 use std::fmt::Write;
 use time::OffsetDateTime;
 
 /// What is within an answer's result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Xml {
-    text: String,
+    elements: Vec<(String, Content)>,
+}
+
+/// What is in one element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Text(String),
+    Flag(bool),
+    Number(u64),
+    /// A policy's text: percent-encoded in XML, and itself in JSON.
+    Document(String),
+    Within(Xml),
+    /// Each entry in a `member`.
+    List(Vec<Content>),
 }
 
 impl Xml {
     pub fn text(&mut self, name: &str, value: &str) {
-        self.open(name);
-        escape_into(&mut self.text, value);
-        self.close(name);
+        self.push(name, Content::Text(value.to_owned()));
     }
 
     pub fn optional(&mut self, name: &str, value: Option<&str>) {
@@ -24,48 +37,103 @@ impl Xml {
     }
 
     pub fn flag(&mut self, name: &str, value: bool) {
-        self.text(name, if value { "true" } else { "false" });
+        self.push(name, Content::Flag(value));
     }
 
     pub fn number(&mut self, name: &str, value: u64) {
-        self.text(name, &value.to_string());
+        self.push(name, Content::Number(value));
     }
 
     pub fn date(&mut self, name: &str, at: UnixMs) {
-        self.text(name, &timestamp(at));
+        self.push(name, Content::Text(timestamp(at)));
+    }
+
+    /// A policy's text.
+    pub fn document(&mut self, name: &str, text: &str) {
+        self.push(name, Content::Document(text.to_owned()));
     }
 
     /// Elements within an element.
     pub fn within(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
-        self.open(name);
-        content(self);
-        self.close(name);
+        let mut inner = Self::default();
+        content(&mut inner);
+        self.push(name, Content::Within(inner));
     }
 
     /// A list, each entry in a `member`.
     pub fn list<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, mut entry: impl FnMut(&mut Self, T)) {
-        self.within(name, |xml| {
-            for item in items {
-                xml.within("member", |xml| entry(xml, item));
-            }
+        let members = items.into_iter().map(|item| {
+            let mut member = Self::default();
+            entry(&mut member, item);
+            Content::Within(member)
         });
+        let members = members.collect();
+        self.push(name, Content::List(members));
     }
 
     pub fn texts<'a>(&mut self, name: &str, items: impl IntoIterator<Item = &'a str>) {
-        self.within(name, |xml| items.into_iter().for_each(|item| xml.text("member", item)));
+        let members = items.into_iter().map(|item| Content::Text(item.to_owned())).collect();
+        self.push(name, Content::List(members));
     }
 
     pub fn into_text(self) -> String {
-        self.text
+        let mut text = String::new();
+        self.write(&mut text);
+        text
     }
 
-    fn open(&mut self, name: &str) {
+    /// Elements of one name that are not in a list become an array.
+    pub fn into_json(self) -> Value {
+        let mut object = Map::new();
+        for (name, content) in self.elements {
+            let value = content.into_json();
+            match object.remove(&name) {
+                None => object.insert(name, value),
+                Some(Value::Array(mut values)) => {
+                    values.push(value);
+                    object.insert(name, Value::Array(values))
+                }
+                Some(first) => object.insert(name, Value::Array(vec![first, value])),
+            };
+        }
+        Value::Object(object)
+    }
+
+    fn push(&mut self, name: &str, content: Content) {
+        self.elements.push((name.to_owned(), content));
+    }
+
+    fn write(&self, into: &mut String) {
+        for (name, content) in &self.elements {
+            content.write(name, into);
+        }
+    }
+}
+
+impl Content {
+    fn write(&self, name: &str, into: &mut String) {
         // Writing to a string does not fail.
-        let _ = write!(self.text, "<{name}>");
+        let _ = write!(into, "<{name}>");
+        match self {
+            Self::Text(text) => escape_into(into, text),
+            Self::Flag(flag) => into.push_str(if *flag { "true" } else { "false" }),
+            Self::Number(number) => into.push_str(&number.to_string()),
+            Self::Document(text) => into.push_str(&percent_encoded(text)),
+            Self::Within(inner) => inner.write(into),
+            Self::List(members) => members.iter().for_each(|member| member.write("member", into)),
+        }
+        let _ = write!(into, "</{name}>");
     }
 
-    fn close(&mut self, name: &str) {
-        let _ = write!(self.text, "</{name}>");
+    fn into_json(self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text),
+            Self::Flag(flag) => Value::Bool(flag),
+            Self::Number(number) => Value::from(number),
+            Self::Document(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            Self::Within(inner) => inner.into_json(),
+            Self::List(members) => members.into_iter().map(Self::into_json).collect(),
+        }
     }
 }
 
@@ -117,6 +185,7 @@ pub fn percent_encoded(text: &str) -> String {
 mod tests {
     use super::{Xml, percent_encoded, timestamp};
     use crate::types::UnixMs;
+    use serde_json::json;
 
     #[test]
     fn elements_are_nested_and_their_text_is_escaped() {
@@ -130,6 +199,27 @@ mod tests {
         let expected = "<User><Name>a&lt;b&gt;&amp;&quot;\u{fffd}</Name><Flag>true</Flag></User>\
                         <Names><member>x</member><member>y</member></Names>";
         assert_eq!(xml.into_text(), expected);
+    }
+
+    #[test]
+    fn the_same_elements_are_json_for_command_lines() {
+        let mut xml = Xml::default();
+        xml.flag("IsTruncated", false);
+        xml.number("Count", 7);
+        xml.list("Users", ["a", "b"], |xml, name| xml.text("UserName", name));
+        xml.texts("None", []);
+        xml.within("Version", |xml| {
+            xml.document("Document", r#"{"Statement": []}"#);
+            xml.document("Broken", "{");
+        });
+        xml.within("entry", |xml| xml.text("key", "x"));
+        xml.within("entry", |xml| xml.text("key", "y"));
+        let expected = json!({
+            "IsTruncated": false, "Count": 7, "Users": [{"UserName": "a"}, {"UserName": "b"}], "None": [],
+            "Version": {"Document": {"Statement": []}, "Broken": "{"}, "entry": [{"key": "x"}, {"key": "y"}],
+        });
+        assert_eq!(xml.clone().into_json(), expected);
+        assert!(xml.into_text().contains("<Document>%7B%22Statement%22%3A%20%5B%5D%7D</Document>"));
     }
 
     #[test]

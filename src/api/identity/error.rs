@@ -18,6 +18,9 @@ pub enum IdentityError {
     /// A parameter is missing, or not of its form.
     #[error("{0}")]
     Validation(String),
+    /// A number is none.
+    #[error("{0}")]
+    MalformedInput(String),
     /// A parameter has the right form and makes no sense.
     #[error("{0}")]
     InvalidInput(String),
@@ -41,6 +44,7 @@ impl IdentityError {
             Self::MalformedPolicyDocument(_) => "MalformedPolicyDocument",
             Self::Validation(_) => "ValidationError",
             Self::InvalidInput(_) => "InvalidInput",
+            Self::MalformedInput(_) => "MalformedInput",
             Self::AccessDenied(_) => "AccessDenied",
             Self::Unreadable(_) => "ServiceFailure",
             Self::Unavailable(_) => "ServiceUnavailable",
@@ -51,7 +55,10 @@ impl IdentityError {
         match self {
             Self::NoSuchEntity(_) => 404,
             Self::EntityAlreadyExists(_) | Self::DeleteConflict(_) | Self::LimitExceeded(_) => 409,
-            Self::MalformedPolicyDocument(_) | Self::Validation(_) | Self::InvalidInput(_) => 400,
+            Self::MalformedPolicyDocument(_)
+            | Self::Validation(_)
+            | Self::InvalidInput(_)
+            | Self::MalformedInput(_) => 400,
             Self::AccessDenied(_) => 403,
             Self::Unreadable(_) => 500,
             Self::Unavailable(_) => 503,

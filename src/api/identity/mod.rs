@@ -36,10 +36,10 @@ pub use error::IdentityError;
 pub use policy_text::{TextOf, check as check_policy};
 pub use resolve::{
     Locksmith, PrincipalKind, ResolveError, Resolved, assumed_role_arn, federated_arn, is_known_principal, resolve,
-    secret_key,
+    resolve_key, resolve_named, secret_key,
 };
 pub use seal::{RootSeal, session_material};
-pub use secrets::{IdOf, SecretSeal, fresh_id};
+pub use secrets::{IdOf, SecretSeal, fresh_id, sealed_under};
 pub use session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault};
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub const EVERYBODYS_ACCOUNT: &str = "aws";
 pub fn check_name(parameter: &str, name: &str, length_max: usize) -> Result<(), IdentityError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     if name.is_empty() || name.len() > length_max {
-        return Err(length_fault(parameter, length_max));
+        return Err(length_fault(parameter, name, length_max));
     }
     if !name.bytes().all(allowed) {
         return Err(IdentityError::Validation(format!(
@@ -31,17 +31,20 @@ pub fn check_name(parameter: &str, name: &str, length_max: usize) -> Result<(), 
     Ok(())
 }
 
-fn length_fault(parameter: &str, length_max: usize) -> IdentityError {
+fn length_fault(parameter: &str, value: &str, length_max: usize) -> IdentityError {
+    let bound = match value {
+        "" => "greater than or equal to 1".to_owned(),
+        _ => format!("less than or equal to {length_max}"),
+    };
     IdentityError::Validation(format!(
-        "1 validation error detected: Value at '{parameter}' failed to satisfy constraint: \
-         Member must have length between 1 and {length_max}"
+        "1 validation error detected: Value at '{parameter}' failed to satisfy constraint: Member must have length {bound}"
     ))
 }
 
 /// `/`, or a text between two of them.
 pub fn check_path(parameter: &str, path: &str) -> Result<(), IdentityError> {
     if path.is_empty() || path.len() > PATH_BYTES_MAX {
-        return Err(length_fault(parameter, PATH_BYTES_MAX));
+        return Err(length_fault(parameter, path, PATH_BYTES_MAX));
     }
     let framed = path == "/" || (path.len() > 2 && path.starts_with('/') && path.ends_with('/'));
     if framed && path.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
@@ -59,7 +62,11 @@ pub fn check_path_prefix(prefix: &str) -> Result<(), IdentityError> {
     if well_formed && prefix.bytes().all(|byte| (0x21..=0x7f).contains(&byte)) {
         return Ok(());
     }
-    Err(IdentityError::Validation("The specified value for pathPrefix is invalid. It must begin with /.".to_owned()))
+    Err(IdentityError::Validation(
+        "The specified value for pathPrefix is invalid. It must begin with the / character and contain only \
+         alphanumeric characters and/or / characters."
+            .to_owned(),
+    ))
 }
 
 /// Keys are compared without regard to case; at most 50 tags, none of a name that AWS keeps for itself.

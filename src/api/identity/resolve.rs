@@ -148,22 +148,34 @@ pub fn resolve(
 ) -> Result<Resolved, ResolveError> {
     let known = match token {
         Some(token) => of_session(directory, locksmith.sessions.open(access_key, token, now)?)?,
-        None if is_session_key(access_key) => return Err(ResolveError::UnknownKey),
-        None if access_key == directory.root().access_key => root_of(directory, ROOT_ACCOUNT)?,
-        None => of_key(directory, access_key, now)?,
+        None => without_token(directory, access_key, now)?,
     };
     let secret_key = secret_key(directory, locksmith, access_key, now)?;
-    Ok(Resolved {
-        access_key: access_key.to_owned(),
-        secret_key,
-        principal: known.principal,
-        own_policies: known.own_policies,
-        group_policies: known.group_policies,
-        session_policies: known.session_policies,
-        boundary: known.boundary,
-        session: known.session,
-        is_service_key: known.is_service_key,
-    })
+    Ok(known.resolved(access_key, secret_key))
+}
+
+/// Who would ask with this key: for whoever administers the store and does not ask himself. Without its secret.
+pub fn resolve_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Resolved, ResolveError> {
+    Ok(without_token(directory, access_key, now)?.resolved(access_key, String::new()))
+}
+
+/// As `resolve_key`, by name: an account's user, or its root.
+pub fn resolve_named(directory: &Directory<'_>, account: &str, user: Option<&str>) -> Result<Resolved, IdentityError> {
+    if directory.account(account)?.is_none() {
+        return Err(IdentityError::no_such("account", account));
+    }
+    let known = match user {
+        None => root_of(directory, account),
+        Some(name) => {
+            directory.user(account, name)?;
+            user_of(directory, account, name, None)
+        }
+    };
+    let known = known.map_err(|error| match error {
+        ResolveError::Directory(error) => error,
+        other => IdentityError::NoSuchEntity(other.to_string()),
+    })?;
+    Ok(known.resolved("", String::new()))
 }
 
 /// What is known of somebody before keys and secrets come into it.
@@ -175,6 +187,32 @@ struct Known {
     boundary: Option<NamedPolicy>,
     session: Option<SessionFacts>,
     is_service_key: bool,
+}
+
+impl Known {
+    fn resolved(self, access_key: &str, secret_key: String) -> Resolved {
+        Resolved {
+            access_key: access_key.to_owned(),
+            secret_key,
+            principal: self.principal,
+            own_policies: self.own_policies,
+            group_policies: self.group_policies,
+            session_policies: self.session_policies,
+            boundary: self.boundary,
+            session: self.session,
+            is_service_key: self.is_service_key,
+        }
+    }
+}
+
+fn without_token(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Known, ResolveError> {
+    if is_session_key(access_key) {
+        return Err(ResolveError::UnknownKey);
+    }
+    if access_key == directory.root().access_key {
+        return root_of(directory, ROOT_ACCOUNT);
+    }
+    of_key(directory, access_key, now)
 }
 
 fn of_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Known, ResolveError> {

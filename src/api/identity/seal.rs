@@ -28,6 +28,11 @@ pub fn session_material(roots: &RootKeys) -> [u8; 32] {
     roots.current().derived(SESSIONS_LABEL)
 }
 
+/// The id of the root key that sealed it.
+pub fn root_of(sealed: &[u8]) -> Option<[u8; ID_BYTES]> {
+    sealed.first_chunk().copied()
+}
+
 fn key(material: &[u8; 32]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, material).expect("32 bytes are what AES-256 takes"))
 }
@@ -58,7 +63,7 @@ impl SecretSeal for RootSeal {
 
 #[cfg(test)]
 mod tests {
-    use super::RootSeal;
+    use super::{RootSeal, root_of};
     use crate::actors::sealing::RootKeys;
     use crate::ambient::Ambient;
     use crate::api::identity::SecretSeal;
@@ -77,6 +82,8 @@ mod tests {
         assert_eq!(old.open(&sealed).as_deref(), Some(&b"secret"[..]));
         let both = RootSeal::new(roots(&format!("{second}\n{first}\n")), Ambient::system());
         assert_eq!(both.open(&sealed).as_deref(), Some(&b"secret"[..]));
+        assert_eq!(root_of(&sealed), Some(roots(&first).current().id().to_bytes()));
+        assert_eq!(root_of(&both.seal(b"secret")), Some(roots(&second).current().id().to_bytes()));
         assert_eq!(RootSeal::new(roots(&second), Ambient::system()).open(&sealed), None);
         for index in 0..sealed.len() {
             let mut changed = sealed.clone();

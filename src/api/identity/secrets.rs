@@ -2,6 +2,7 @@
 //! was moved to another key's document opens as nothing.
 
 use super::error::IdentityError;
+use super::seal::root_of;
 use crate::ambient::Ambient;
 
 /// Digits of ids: base 32, as AWS draws them.
@@ -57,6 +58,11 @@ pub fn fresh_secret(ambient: &Ambient) -> String {
 /// As it is stored, in base64.
 pub fn seal(seal: &dyn SecretSeal, access_key: &str, secret: &str) -> String {
     base64_simd::STANDARD.encode_to_string(seal.seal(format!("{access_key}{BETWEEN}{secret}").as_bytes()))
+}
+
+/// The id of the root key that sealed it; `None` where it was not sealed by one.
+pub fn sealed_under(sealed: &str) -> Option<[u8; 8]> {
+    root_of(&base64_simd::STANDARD.decode_to_vec(sealed).ok()?)
 }
 
 pub fn open(seal: &dyn SecretSeal, access_key: &str, sealed: &str) -> Result<String, IdentityError> {

@@ -37,6 +37,8 @@ pub enum DecidedBy {
     ObjectOwner,
     /// The bucket's owner decides, and who began an upload may end it.
     BucketOwnerOrInitiator,
+    /// The bucket's owner decides, and the object's owner may too (API Reference, "GetObjectTagging").
+    EitherOwner,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +77,11 @@ const fn of_upload(name: &'static str) -> Action {
     Action { decided_by: DecidedBy::BucketOwnerOrInitiator, ..in_bucket(name) }
 }
 
+/// Of an object's tags.
+const fn of_tags(name: &'static str) -> Action {
+    Action { decided_by: DecidedBy::EitherOwner, ..in_bucket(name) }
+}
+
 impl Action {
     const fn granted_by(self, of: AclOf, permission: Permission) -> Self {
         Self { acl: Some((of, permission)), ..self }
@@ -88,6 +95,11 @@ impl Action {
 /// All of S3's actions.
 pub fn all() -> impl Iterator<Item = &'static Action> {
     table::OBJECT_ACTIONS.iter().chain(table::BUCKET_ACTIONS).chain(table::OTHER_ACTIONS)
+}
+
+/// What S3 calls an action that is named in any case, and what it is asked about.
+pub fn named(name: &str) -> Option<(String, ResourceKind)> {
+    find(name).map(|action| (format!("{SERVICE}{}", action.name), action.kind))
 }
 
 /// An action by its full name in any case; `None` for those of other services.

@@ -15,6 +15,11 @@ impl Context {
         self.values.entry(key.to_lowercase()).or_default().push(value.into());
     }
 
+    /// Gives the key this value and no other, or none.
+    pub fn set(&mut self, key: &str, value: Option<String>) {
+        self.values.insert(key.to_lowercase(), value.into_iter().collect());
+    }
+
     /// The values of a key that is given in lower case; `None` where it has none.
     pub fn values(&self, key: &str) -> Option<&[String]> {
         self.values.get(key).map(Vec::as_slice).filter(|values| !values.is_empty())

@@ -239,10 +239,13 @@ impl<'a> Evaluation<'a> {
         let id = account.canonical_id.as_str();
         let without_acl = action.is_none_or(|action| action.acl.is_none());
         let regardless = action.is_some_and(|action| action.owners_only);
-        let initiator = action.is_some_and(|action| action.decided_by == DecidedBy::BucketOwnerOrInitiator)
-            && bucket.object.is_some_and(|upload| upload.owner == id);
+        let its_own = match action.map(|action| action.decided_by) {
+            Some(DecidedBy::BucketOwnerOrInitiator) => bucket.object.is_some_and(|upload| upload.owner == id),
+            Some(DecidedBy::EitherOwner) => object_owner(bucket) == id,
+            Some(DecidedBy::BucketOwner | DecidedBy::ObjectOwner) | None => false,
+        };
         let disabled = bucket.ownership == Ownership::BucketOwnerEnforced;
-        id == owner && (without_acl || regardless || disabled) || initiator
+        id == owner && (without_acl || regardless || disabled) || its_own
     }
 
     fn granted_by_acl(&self, action: Option<&Action>, bucket: &Bucket<'_>) -> Vec<Granted> {

@@ -16,12 +16,14 @@ mod condition;
 mod context;
 mod document;
 mod evaluate;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod pattern;
 mod principal;
 mod public;
 
 pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
-pub use actions::{AclOf, Asks, Need, On, ResourceKind, needs};
+pub use actions::{AclOf, Asks, Need, On, ResourceKind, named as action_named, needs};
 pub use context::Context;
 pub use document::{Effect, Policy, PolicyError, PolicyKind};
 pub use evaluate::{
@@ -30,5 +32,5 @@ pub use evaluate::{
 };
 pub use principal::{Account, Principal, PrincipalPattern};
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;

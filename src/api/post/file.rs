@@ -39,7 +39,7 @@ impl FileContent {
         Self { multipart, sizes, passed_bytes: 0, state: State::File }
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<(), FormFault> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), FormFault> {
         if let State::Ended { epilogue_bytes } = &mut self.state {
             *epilogue_bytes += bytes.len();
             return if *epilogue_bytes <= EPILOGUE_BYTES_MAX { Ok(()) } else { Err(FormFault::Malformed) };
@@ -49,7 +49,7 @@ impl FileContent {
     }
 
     /// The next piece; `None` where it takes more bytes to say.
-    fn next(&mut self) -> Result<Option<Bytes>, FormFault> {
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, FormFault> {
         while let Some(event) = self.multipart.next()? {
             match event {
                 Event::Part(head) if head.name.eq_ignore_ascii_case(FILE) => return Err(FormFault::NotOneFile),
@@ -69,7 +69,7 @@ impl FileContent {
     }
 
     /// Called at the end of the bytes: whether that is the form's, and the file was large enough.
-    fn end(&self) -> Result<(), FormFault> {
+    pub(super) fn end(&self) -> Result<(), FormFault> {
         match self.state {
             State::Ended { .. } if self.passed_bytes >= self.sizes.min => Ok(()),
             State::Ended { .. } => Err(FormFault::TooSmall),

@@ -20,6 +20,8 @@ mod escape;
 mod fault;
 mod file;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod multipart;
 mod policy;
 mod request;

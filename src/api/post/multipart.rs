@@ -136,7 +136,7 @@ impl Multipart {
         }
         let padding = self.buffer.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         let rest = &self.buffer[padding..];
-        if rest.starts_with(LINE_END) {
+        if padding <= PADDING_BYTES_MAX && rest.starts_with(LINE_END) {
             let _ = self.take(padding + LINE_END.len());
             return Ok(Some(State::Head));
         }
@@ -156,7 +156,7 @@ impl Multipart {
                 let text = std::str::from_utf8(&head[..at]).map_err(|_| FormFault::Malformed)?;
                 part_head(text).map(Some).ok_or(FormFault::Malformed)
             }
-            None if self.buffer.len() <= PART_HEAD_BYTES_MAX => Ok(None),
+            None if self.buffer.len() < PART_HEAD_BYTES_MAX + HEAD_END.len() => Ok(None),
             _ => Err(FormFault::Malformed),
         }
     }
@@ -286,6 +286,26 @@ mod tests {
     const FORM: &[u8] = b"--xyz\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nfoo\r\n--xyz\r\n\
         content-type: text/plain\r\nCONTENT-DISPOSITION: Form-Data; filename=\"a.txt\"; name=file\r\n\r\n\
         line\r\n--xy\r\nmore\r\n--xyz--\r\nignored";
+
+    #[test]
+    fn bounds_are_the_same_for_a_body_that_comes_whole_and_byte_by_byte() {
+        let named = "content-disposition: form-data; name=a\r\n";
+        let padded = |spaces: usize| format!("--xyz{}\r\n{named}\r\n", " ".repeat(spaces));
+        let long = |bytes: usize| {
+            let value = "v".repeat(bytes - named.len() - 3);
+            format!("--xyz\r\n{named}x: {value}\r\n\r\n")
+        };
+        for (body, fits) in [
+            (padded(super::PADDING_BYTES_MAX), true),
+            (padded(super::PADDING_BYTES_MAX + 1), false),
+            (long(super::PART_HEAD_BYTES_MAX), true),
+            (long(super::PART_HEAD_BYTES_MAX + 1), false),
+        ] {
+            let expected = if fits { Ok(vec![part("a", None)]) } else { Err(FormFault::Malformed) };
+            assert_eq!(events(&[body.as_bytes()]), expected);
+            assert_eq!(events(&body.as_bytes().chunks(1).collect::<Vec<_>>()), expected);
+        }
+    }
 
     #[test]
     fn parts_have_names_and_content_up_to_the_next_delimiter() {

@@ -61,6 +61,9 @@ impl Policy {
             .decode_to_vec(base64.trim())
             .map_err(|_| FormFault::policy("invalid Base64 encoding."))?;
         let text = String::from_utf8(bytes).map_err(|_| invalid())?;
+        if text.trim().is_empty() {
+            return Err(FormFault::policy("Expecting '{' but found End-of-Input"));
+        }
         let document: Value = serde_json::from_str(&standard_escapes(&text)).map_err(|_| invalid())?;
         let Value::Object(members) = document else { return Err(invalid()) };
         Self::from_members(&members)
@@ -270,7 +273,7 @@ mod tests {
             assert_eq!(with(list), format!("Invalid Policy: {expected}"), "{list}");
         }
         for (document, expected) in [
-            ("", "Invalid JSON."),
+            ("", "Expecting '{' but found End-of-Input"),
             ("[]", "Invalid JSON."),
             ("{\"expiration\": \"2030-01-01T00:00:00Z\", \"conditions\": [],}", "Invalid JSON."),
             ("{\"conditions\": []}", "Policy missing expiration."),

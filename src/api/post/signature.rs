@@ -107,7 +107,7 @@ fn check_algorithm(algorithm: &str) -> Result<(), FormFault> {
     if algorithm == ALGORITHM {
         return Ok(());
     }
-    Err(FormFault::Argument(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\"")))
+    Err(FormFault::Argument(format!("Only {ALGORITHM} is supported")))
 }
 
 /// `20150830T123600Z`. How long ago that was does not matter: a form is good until its policy expires.

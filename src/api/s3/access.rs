@@ -4,29 +4,33 @@
 
 pub mod caller;
 mod conditions;
+mod explain;
 mod judge;
+pub mod moment;
 mod request;
 mod unsupported;
 
-pub use judge::{Authority, Guarded, Judge, Subject};
+pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
+pub use judge::{Authority, Guarded, Judge, Said, Subject};
 
 use super::errors::Fault;
 use super::settings::told::Origin;
 use crate::actors::gateway::{Gateway, StoreError};
-use crate::actors::meta::MetaView;
+use crate::actors::meta::{MetaView, Pick};
 use crate::api::iam::{IamService, request_keys};
 use crate::api::identity::{
     Asking, IdentityError, PrincipalKind, ResolveError, Resolved, TokenFault, resolve, secret_key,
 };
 use crate::api::request_log::RequestTrace;
-use crate::api::wire::signer;
+use crate::api::wire::{Renaming, signer};
 use crate::limits::{XML_BODIES_BYTES_MAX, XML_BODY_BYTES_MAX};
 use caller::Caller;
 use http::{HeaderMap, Uri, header};
 use request::Request;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
-use s3s::{S3Error, S3Result};
+use s3s::dto::PutObjectTaggingInput;
+use s3s::{S3Error, S3Request, S3Result};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +55,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Operations that exist here; s3s knows more.
-const OPERATIONS: [&str; 88] = [
+const OPERATIONS: [&str; 89] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
     "CopyObject",
@@ -138,6 +142,7 @@ const OPERATIONS: [&str; 88] = [
     "PutObjectRetention",
     "PutObjectTagging",
     "PutPublicAccessBlock",
+    "RenameObject",
     "UploadPart",
     "UploadPartCopy",
 ];
@@ -168,16 +173,22 @@ impl Gate {
         waited.map_err(|_| full())?.map_err(|_| full())
     }
 
+    async fn view(&self) -> S3Result<MetaView> {
+        Ok(moment::judged(&self.gateway, self.iam.ambient.clock.monotonic()).await?)
+    }
+
     /// Who asks with this key. Nobody in particular where nobody signed.
     async fn judge(&self, cx: &mut S3AccessContext<'_>, access_key: Option<&str>) -> S3Result<Known> {
-        let view = self.gateway.meta().read().await?;
+        let view = self.view().await?;
         let now = self.iam.ambient.clock.unix_ms();
         let resolved = match access_key {
             None => None,
             Some(access_key) => {
                 let token = token(cx.headers(), cx.uri());
                 let directory = self.iam.directory(&view);
-                Some(resolve(&directory, self.iam.locksmith(), access_key, token.as_deref(), now).map_err(refusal)?)
+                let resolved = resolve(&directory, self.iam.locksmith(), access_key, token.as_deref(), now);
+                self.iam.last_used.note(access_key, "s3", now);
+                Some(resolved.map_err(refusal)?)
             }
         };
         let asking = match &resolved {
@@ -185,7 +196,8 @@ impl Gate {
             None => Asking::anonymous(),
         };
         let origin = Origin::of(cx.extensions_mut());
-        let judge = self.before(asking, view, cx.headers(), cx.uri(), origin);
+        let mut judge = self.before(asking, view, cx.headers(), cx.uri(), origin);
+        conditions::add_creation(&mut judge.context, cx.s3_op().name());
         Ok(Known { judge: Arc::new(judge), resolved })
     }
 
@@ -247,7 +259,7 @@ impl S3Auth for Gate {
         if access_key == self.iam.root.access_key {
             return Ok(SecretKey::from(self.iam.root.secret_key.as_str()));
         }
-        let view = self.gateway.meta().read().await?;
+        let view = self.view().await?;
         let now = self.iam.ambient.clock.unix_ms();
         let secret = secret_key(&self.iam.directory(&view), self.iam.locksmith(), access_key, now);
         Ok(SecretKey::from(secret.map_err(refusal)?.as_str()))
@@ -270,7 +282,9 @@ struct XmlRoom {
 #[async_trait::async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let name = cx.s3_op().name();
+        // To s3s a rename is a copy.
+        let renames = cx.extensions_mut().get::<Renaming>().is_some();
+        let name = if renames { "RenameObject" } else { cx.s3_op().name() };
         let operation = OPERATIONS.iter().copied().find(|known| *known == name);
         let refused = Fault::NotImplemented(format!("The operation {name} is not implemented."));
         let bucket = cx.s3_path().get_bucket_name().map(str::to_owned);
@@ -293,7 +307,7 @@ impl S3Access for Gate {
             let why = "Request specific response headers cannot be used for anonymous GET requests.";
             return Err(Fault::InvalidRequest(why.to_owned()).into());
         }
-        unsupported::check(cx.headers())?;
+        unsupported::check(operation, cx.headers())?;
         let asks = conditions::asks(operation, cx.headers(), cx.uri());
         let question = Request { operation, bucket: bucket.as_deref(), key: key.as_deref(), asks };
         let guarded = question.check(&known.judge, cx.headers(), cx.uri())?;
@@ -306,6 +320,23 @@ impl S3Access for Gate {
             cx.extensions_mut().insert(room);
         }
         Ok(())
+    }
+
+    /// The tags that policies may ask about are in the body, which `check` does not see.
+    async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
+        if request.headers.contains_key(s3s::header::X_AMZ_TAGGING) {
+            let why =
+                "The tags of an object that is there are given by the body, and not by the header 'x-amz-tagging'.";
+            return Err(Fault::InvalidRequest(why.to_owned()).into());
+        }
+        // A bucket that is not there is for the operation to say, as is a name that no version has.
+        let Some(authority) = request.extensions.get::<Authority>() else { return Ok(()) };
+        let version = conditions::parameter(&request.uri, "versionId");
+        let action = if version.is_some() { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
+        let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
+        let tags = request.input.tagging.tag_set.iter();
+        let tags = tags.filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default())));
+        authority.may_tag(action, &request.input.key, pick, tags)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::actors::meta::{
 };
 use crate::limits::LIST_BUCKETS_MAX;
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use s3s::dto::{
     Bucket, BucketLocationConstraint, BucketVersioningStatus, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
     DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput,
@@ -22,21 +23,21 @@ use s3s::{S3Request, S3Response, S3Result};
 
 /// The region whose name S3 leaves out of locations.
 const REGION_UNNAMED: &str = "us-east-1";
+const ARN: HeaderName = HeaderName::from_static("x-amz-bucket-arn");
 /// Buckets looked up at a time.
 const PAGE: usize = 1000;
+/// What S3 keeps for names of things that are not buckets of this kind (S3 User Guide, "General purpose bucket naming
+/// rules").
+const RESERVED_PREFIX: &str = "sthree-";
+const RESERVED_SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
 
 /// Those of the caller's account.
 pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
     let caller = Caller::of(&request.extensions);
     let input = request.input;
-    let wanted = match input.max_buckets {
-        None => LIST_BUCKETS_MAX,
-        Some(wanted) => usize::try_from(wanted)
-            .ok()
-            .filter(|wanted| (1..=LIST_BUCKETS_MAX).contains(wanted))
-            .ok_or_else(|| Fault::InvalidArgument(format!("max-buckets must be between 1 and {LIST_BUCKETS_MAX}.")))?,
-    };
-    let mut after = input.continuation_token.as_deref().map(decode_token).transpose()?;
+    let wanted = input.max_buckets.map_or(Ok(LIST_BUCKETS_MAX), page_limit)?;
+    let token = input.continuation_token.as_deref().filter(|token| !token.is_empty());
+    let mut after = token.map(decode_token).transpose()?;
     let prefix = input.prefix.clone().unwrap_or_default();
     let owner = caller.owner(store);
     let here = |region: &str| input.bucket_region.as_deref().is_none_or(|asked| asked == region);
@@ -62,6 +63,13 @@ pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Resu
     }))
 }
 
+fn page_limit(asked: i32) -> Result<usize, Fault> {
+    let known = usize::try_from(asked).ok().filter(|asked| (1..=LIST_BUCKETS_MAX).contains(asked));
+    known.ok_or_else(|| {
+        Fault::InvalidArgument(format!("Argument max-buckets must be an integer between 1 and {LIST_BUCKETS_MAX}."))
+    })
+}
+
 fn listed(row: BucketRow) -> Bucket {
     Bucket {
         bucket_region: Some(row.bucket.region),
@@ -82,6 +90,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
             return Err(Fault::InvalidLocationConstraint.into());
         }
     }
+    check_name(&input.bucket)?;
     let view = store.view().await?;
     let access = of_new_bucket(store, &request.headers, input.object_ownership.as_ref(), &owner, &view)?;
     store.check_writable()?;
@@ -104,7 +113,27 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
         Reply::Refused(refusal) => return Err(refusal.into()),
         reply => return Err(unexpected(&reply)),
     }
-    Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
+    Ok(with_arn(S3Response::new(CreateBucketOutput { location: Some(location) }), &input.bucket))
+}
+
+/// Says in a header what the bucket is called in policies.
+fn with_arn<T>(mut response: S3Response<T>, bucket: &str) -> S3Response<T> {
+    if let Ok(arn) = HeaderValue::try_from(format!("arn:aws:s3:::{bucket}")) {
+        response.headers.insert(ARN, arn);
+    }
+    response
+}
+
+/// What no bucket can be called of all that s3s lets pass: between its dots, a name is of labels that can be those of a
+/// host.
+fn check_name(name: &str) -> Result<(), Fault> {
+    let is_reserved =
+        name.starts_with(RESERVED_PREFIX) || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+    let is_label = |label: &str| !label.starts_with('-') && !label.ends_with('-');
+    if is_reserved || !name.split('.').all(is_label) {
+        return Err(Fault::InvalidBucketName);
+    }
+    Ok(())
 }
 
 /// Nothing is kept of a bucket that was told nothing.
@@ -145,13 +174,26 @@ fn again(region: &str, stands: &BucketAccess, locks: bool, asked: &Asked) -> Res
 
 pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(bucket.bucket.region), ..Default::default() }))
+    let output = HeadBucketOutput {
+        access_point_alias: Some(false),
+        bucket_region: Some(bucket.bucket.region),
+        ..Default::default()
+    };
+    Ok(with_arn(S3Response::new(output), &request.input.bucket))
 }
 
 pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
     store.check_changeable()?;
-    store.propose(Change::DeleteBucket { name: request.input.bucket }).await?;
-    Ok(S3Response::new(DeleteBucketOutput::default()))
+    let name = request.input.bucket;
+    match store.gateway.meta().propose(Change::DeleteBucket { name: name.clone() }).await? {
+        Reply::Refused(Refusal::BucketNotEmpty) => {
+            let (bucket, _) = store.bucket(&name).await?;
+            let is_plain = bucket.settings.versioning == Versioning::Never;
+            Err(if is_plain { Refusal::BucketNotEmpty.into() } else { Fault::VersionsLeft.into() })
+        }
+        Reply::Refused(refusal) => Err(refusal.into()),
+        _ => Ok(S3Response::new(DeleteBucketOutput::default())),
+    }
 }
 
 pub async fn location(
@@ -205,13 +247,24 @@ pub fn bucket_document(bucket: &BucketRow, kind: BucketDocument) -> DocumentKey 
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, again};
+    use super::{Asked, again, check_name};
     use crate::actors::meta::Refusal;
     use crate::api::policy::{Ownership, canned};
+    use crate::api::s3::errors::Fault;
     use crate::api::s3::grants::BucketAccess;
 
     fn asked(access: BucketAccess) -> Asked {
         Asked { ownership: access.ownership.is_some(), access, lock: false }
+    }
+
+    #[test]
+    fn a_new_buckets_name_has_labels_of_hosts_and_is_not_kept_for_something_else() {
+        for name in ["foo.-bar", "foo-.bar", "sthree-1", "a-s3alias", "a--ol-s3", "a.mrap", "a--x-s3", "a--table-s3"] {
+            assert_eq!(check_name(name), Err(Fault::InvalidBucketName), "{name}");
+        }
+        for name in ["foo-bar", "foo.bar", "a--b.c--d", "mrap", "s3alias", "a.sthree-1"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! S3's five checksums, and Content-MD5, between headers, trailers, XML and what is stored.
 
-use super::errors::{Fault, trailer_missing};
+use super::errors::{Fault, trailer_invalid, trailer_malformed};
 use crate::actors::gateway::TrailerChecksum;
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::api::wire::Trailers;
@@ -18,6 +18,11 @@ const ALGORITHMS: [(ChecksumAlgorithm, HeaderName, &str); 5] = [
     (ChecksumAlgorithm::Sha256, s3s::header::X_AMZ_CHECKSUM_SHA256, dto::ChecksumAlgorithm::SHA256),
 ];
 const X_AMZ_TRAILER: &str = "x-amz-trailer";
+const X_AMZ_CHECKSUM: &str = "x-amz-checksum-";
+/// What else may follow in such a header's name.
+const NO_ALGORITHMS: [&str; 3] = ["algorithm", "mode", "type"];
+/// Algorithms of S3 that are not here.
+const ABSENT: [&str; 5] = ["md5", "sha512", "xxhash128", "xxhash3", "xxhash64"];
 /// What S3 computes of an object that comes without a checksum, and keeps with it.
 pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
@@ -36,13 +41,29 @@ pub fn algorithm_named(name: &str) -> Result<ChecksumAlgorithm, Fault> {
         .iter()
         .find(|(_, _, known)| known.eq_ignore_ascii_case(name.trim()))
         .map(|(found, _, _)| *found)
-        .ok_or_else(|| {
-            Fault::InvalidRequest(
-                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
-                    .to_owned(),
-            )
-        })
+        .ok_or_else(unsupported)
+}
+
+fn unsupported() -> Fault {
+    Fault::InvalidRequest(
+        "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+         [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
+            .to_owned(),
+    )
+}
+
+/// A checksum that cannot be verified is refused, never ignored. `name` is a header's or a trailer's.
+fn check_known(name: &str) -> Result<(), Fault> {
+    let name = name.to_ascii_lowercase();
+    let Some(algorithm) = name.strip_prefix(X_AMZ_CHECKSUM) else { return Ok(()) };
+    if NO_ALGORITHMS.contains(&algorithm) || ALGORITHMS.iter().any(|(_, known, _)| known.as_str() == name) {
+        return Ok(());
+    }
+    if ABSENT.contains(&algorithm) {
+        return Err(unsupported());
+    }
+    let why = "The algorithm type you specified in x-amz-checksum- header is invalid.";
+    Err(Fault::InvalidRequest(why.to_owned()))
 }
 
 fn digest_bytes(algorithm: ChecksumAlgorithm) -> usize {
@@ -58,11 +79,13 @@ fn digest_bytes(algorithm: ChecksumAlgorithm) -> usize {
 pub fn parse_digest(algorithm: ChecksumAlgorithm, text: &str) -> Result<Bytes, Fault> {
     match base64_simd::STANDARD.decode_to_vec(text.trim()) {
         Ok(digest) if digest.len() == digest_bytes(algorithm) => Ok(digest.into()),
-        _ => Err(Fault::InvalidRequest(format!(
-            "Value for x-amz-checksum-{} header is invalid.",
-            algorithm_name(algorithm).to_ascii_lowercase()
-        ))),
+        _ => Err(invalid_value(algorithm)),
     }
+}
+
+fn invalid_value(algorithm: ChecksumAlgorithm) -> Fault {
+    let name = algorithm_name(algorithm).to_ascii_lowercase();
+    Fault::InvalidRequest(format!("Value for {X_AMZ_CHECKSUM}{name} header is invalid."))
 }
 
 /// Content-MD5: base64 of 16 bytes.
@@ -74,6 +97,7 @@ pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Fault> {
 
 /// The checksum that a request gives in a header of its own: at most one.
 pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, String)>, Fault> {
+    headers.keys().try_for_each(|name| check_known(name.as_str()))?;
     let mut found = None;
     for (algorithm, name, _) in &ALGORITHMS {
         let Some(value) = headers.get(name) else { continue };
@@ -88,10 +112,14 @@ pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Stri
     Ok(found)
 }
 
+fn announced(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let names = headers.get(X_AMZ_TRAILER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    names.split(',').map(str::trim)
+}
+
 /// The checksum that a request announces for its trailer.
 fn of_trailer(headers: &HeaderMap) -> Option<(ChecksumAlgorithm, HeaderName)> {
-    let announced = headers.get(X_AMZ_TRAILER)?.to_str().ok()?;
-    announced.split(',').map(str::trim).find_map(|name| {
+    announced(headers).find_map(|name| {
         ALGORITHMS
             .iter()
             .find(|(_, known, _)| known.as_str().eq_ignore_ascii_case(name))
@@ -135,6 +163,7 @@ pub fn of_upload(
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<UploadChecksum, Fault> {
     let header = of_headers(headers)?;
+    announced(headers).try_for_each(check_known)?;
     let trailer = of_trailer(headers);
     let named = match headers.get(s3s::header::X_AMZ_SDK_CHECKSUM_ALGORITHM).map(|value| value.to_str()) {
         Some(Ok(name)) => Some(algorithm_named(name)?),
@@ -153,9 +182,7 @@ pub fn of_upload(
     if let Some(named) = named
         && found.is_some_and(|found| found != named)
     {
-        return Err(Fault::InvalidRequest(
-            "Value for x-amz-sdk-checksum-algorithm header is invalid: it differs from the checksum given.".to_owned(),
-        ));
+        return Err(Fault::InvalidRequest("Value for x-amz-sdk-checksum-algorithm header is invalid.".to_owned()));
     }
     if named.is_some() && found.is_none() {
         return Err(Fault::InvalidRequest(
@@ -166,7 +193,7 @@ pub fn of_upload(
     }
     if let Some((algorithm, text)) = header {
         let value = parse_digest(algorithm, &text)?;
-        return Ok(UploadChecksum { checksum: Some((algorithm, Some(value))), trailer: None });
+        return Ok(UploadChecksum { checksum: Some((algorithm, Some(value))), trailer: trailing.map(refuse_any) });
     }
     if let Some((algorithm, name)) = trailer {
         let trailing = trailing.ok_or_else(|| {
@@ -177,16 +204,25 @@ pub fn of_upload(
             trailer: Some(read_trailer(trailing, algorithm, name)),
         });
     }
-    Ok(UploadChecksum { checksum: otherwise.map(|algorithm| (algorithm, None)), trailer: None })
+    Ok(UploadChecksum { checksum: otherwise.map(|algorithm| (algorithm, None)), trailer: trailing.map(refuse_any) })
+}
+
+/// A checksum comes in a trailer only where the request says so.
+fn refuse_any(trailing: Trailing) -> TrailerChecksum {
+    Box::new(move || {
+        let found = trailing.take().unwrap_or_default();
+        let has_any = found.keys().any(|name| name.as_str().starts_with(X_AMZ_CHECKSUM));
+        has_any.then(|| Err(trailer_malformed()))
+    })
 }
 
 fn read_trailer(trailing: Trailing, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
     Box::new(move || {
         let text = trailing.take().and_then(|found| found.get(&name)?.to_str().ok().map(str::to_owned));
-        let value = text.and_then(|text| parse_digest(algorithm, &text).ok());
-        Some(match value {
-            Some(value) => Ok(Checksum { algorithm, kind: ChecksumKind::FullObject, value }),
-            None => Err(trailer_missing(name.as_str())),
+        let Some(text) = text else { return Some(Err(trailer_malformed())) };
+        Some(match parse_digest(algorithm, &text) {
+            Ok(value) => Ok(Checksum { algorithm, kind: ChecksumKind::FullObject, value }),
+            Err(_) => Err(trailer_invalid(name.as_str())),
         })
     })
 }
@@ -201,6 +237,7 @@ pub fn of_create(
     algorithm: Option<&dto::ChecksumAlgorithm>,
     kind: Option<&dto::ChecksumType>,
 ) -> Result<Option<(ChecksumAlgorithm, ChecksumKind)>, Fault> {
+    let kind = kind.map(parse_kind).transpose()?;
     let Some(algorithm) = algorithm else {
         return match kind {
             None => Ok(None),
@@ -213,7 +250,7 @@ pub fn of_create(
     let combines =
         matches!(algorithm, ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c | ChecksumAlgorithm::Crc64Nvme);
     let kind = match kind {
-        Some(kind) => parse_kind(kind)?,
+        Some(kind) => kind,
         None if algorithm == ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
         None => ChecksumKind::Composite,
     };
@@ -231,21 +268,29 @@ pub fn of_create(
     }
 }
 
+/// Small letters are as good, as in names of algorithms.
 pub fn parse_kind(kind: &dto::ChecksumType) -> Result<ChecksumKind, Fault> {
-    match kind.as_str() {
+    match kind.as_str().to_ascii_uppercase().as_str() {
         dto::ChecksumType::FULL_OBJECT => Ok(ChecksumKind::FullObject),
         dto::ChecksumType::COMPOSITE => Ok(ChecksumKind::Composite),
         _ => Err(Fault::InvalidRequest("Value for x-amz-checksum-type header is invalid.".to_owned())),
     }
 }
 
-/// The value of a whole object's checksum; a composite one may carry `-N`.
-pub fn parse_whole(algorithm: ChecksumAlgorithm, kind: ChecksumKind, text: &str) -> Result<Checksum, Fault> {
-    let digits = match kind {
-        ChecksumKind::Composite => text.split_once('-').map_or(text, |(digits, _)| digits),
-        ChecksumKind::FullObject => text,
+/// The value of a whole object's checksum; a composite one may carry `-N`, the number of parts.
+pub fn parse_whole(
+    algorithm: ChecksumAlgorithm,
+    kind: ChecksumKind,
+    text: &str,
+) -> Result<(Checksum, Option<usize>), Fault> {
+    let (digits, parts) = match text.split_once('-') {
+        Some((digits, parts)) if kind == ChecksumKind::Composite => (digits, Some(parts)),
+        _ => (text, None),
     };
-    Ok(Checksum { algorithm, kind, value: parse_digest(algorithm, digits)? })
+    let value = parse_digest(algorithm, digits)?;
+    let count = |text: &str| text.parse::<usize>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let parts = parts.map(|text| count(text).ok_or_else(|| invalid_value(algorithm))).transpose()?;
+    Ok((Checksum { algorithm, kind, value }, parts))
 }
 
 pub fn kind_name(kind: ChecksumKind) -> dto::ChecksumType {
@@ -296,10 +341,11 @@ pub fn of_fields(fields: ChecksumFields) -> Result<Option<(ChecksumAlgorithm, By
     ];
     let mut given = given.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text?)));
     let Some((algorithm, text)) = given.next() else { return Ok(None) };
-    if given.next().is_some() {
-        return Err(Fault::MalformedXml);
+    let refused = || Fault::InvalidArgument("Invalid Base64 or multiple checksums present in request".to_owned());
+    match (parse_digest(algorithm, &text), given.next()) {
+        (Ok(digest), None) => Ok(Some((algorithm, digest))),
+        _ => Err(refused()),
     }
-    Ok(Some((algorithm, parse_digest(algorithm, &text)?)))
 }
 
 /// The length of a body's content: what a chunked framing declares for it, else the request's own.

@@ -83,6 +83,28 @@ impl ReadConditions {
         )
     }
 
+    /// Of the object that is renamed. Those on the object that stands under its new name are those of a read.
+    pub fn of_rename_source(headers: &HeaderMap) -> Self {
+        let names = [
+            "x-amz-rename-source-if-match",
+            "x-amz-rename-source-if-none-match",
+            "x-amz-rename-source-if-modified-since",
+            "x-amz-rename-source-if-unmodified-since",
+        ];
+        Self::from_headers(headers, names.map(HeaderName::from_static))
+    }
+
+    /// Where there is no object: what must match something, or have changed since, does not.
+    pub fn check_absent(&self) -> Result<(), Fault> {
+        let has_changed = self.if_modified_since_s.is_some() && self.if_none_match.is_none();
+        if self.if_match.is_some() || has_changed { Err(Fault::PreconditionFailed) } else { Ok(()) }
+    }
+
+    /// Whether the time of the last change decides anything.
+    pub fn has_dates(&self) -> bool {
+        self.if_modified_since_s.is_some() || self.if_unmodified_since_s.is_some()
+    }
+
     /// A date that is none is ignored, as RFC 9110 says.
     fn from_headers(headers: &HeaderMap, names: [HeaderName; 4]) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -149,7 +171,12 @@ fn validators(manifest: &Manifest) -> HeaderMap {
     headers
 }
 
-/// `If-Match` and `If-None-Match` of a write. Of the latter S3 knows only `*` there.
+/// Of a condition that S3 does not know there.
+fn not_implemented() -> Fault {
+    Fault::NotImplemented("A header you provided implies functionality that is not implemented.".to_owned())
+}
+
+/// `If-Match` and `If-None-Match` of a write. Of the latter S3 knows only `*` there, and never both.
 pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let text = |name: HeaderName| match headers.get(name) {
         None => Ok(None),
@@ -161,12 +188,10 @@ pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let if_none_match = match text(header::IF_NONE_MATCH)?.map(str::trim) {
         None => None,
         Some("*") => Some(ETagCondition::Any),
-        Some(_) => {
-            return Err(Fault::NotImplemented("If-None-Match of a write can only be '*'.".to_owned()));
-        }
+        Some(_) => return Err(not_implemented()),
     };
     if if_match.is_some() && if_none_match.is_some() {
-        return Err(Fault::NotImplemented("If-Match and If-None-Match cannot be given together.".to_owned()));
+        return Err(not_implemented());
     }
     Ok(WriteConditions { if_match, if_none_match })
 }
@@ -233,6 +258,20 @@ mod tests {
         assert_eq!(judge(&[("if-match", OTHER), ("if-none-match", OURS)]), Verdict::Failed);
         assert_eq!(judge(&[("if-match", OURS), ("if-none-match", OURS)]), Verdict::NotModified);
         assert_eq!(judge(&[("if-unmodified-since", BEFORE), ("if-none-match", OURS)]), Verdict::Failed);
+    }
+
+    #[test]
+    fn what_is_not_there_matches_no_tag_and_has_not_changed() {
+        let absent = |pairs: &[(&'static str, &'static str)]| ReadConditions::of_read(&headers(pairs)).check_absent();
+        for pairs in [&[][..], &[("if-none-match", "*")], &[("if-unmodified-since", BEFORE)]] {
+            assert_eq!(absent(pairs), Ok(()), "{pairs:?}");
+        }
+        for pairs in [[("if-match", "*")], [("if-match", OURS)], [("if-modified-since", BEFORE)]] {
+            assert_eq!(absent(&pairs), Err(Fault::PreconditionFailed), "{pairs:?}");
+        }
+        let source = headers(&[("x-amz-rename-source-if-match", OTHER), ("if-match", OURS)]);
+        let verdict = ReadConditions::of_rename_source(&source).judge(&ETag { md5: [0; 16], parts: None }, MODIFIED);
+        assert_eq!(verdict, Verdict::Failed);
     }
 
     #[test]

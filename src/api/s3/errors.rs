@@ -2,23 +2,30 @@
 
 mod fault;
 mod grant;
+mod told;
 mod wire;
 
 pub use fault::Fault;
 pub use grant::GrantFault;
+pub use told::Named;
 pub use wire::WireFault;
 
 use crate::actors::gateway::StoreError;
 use crate::actors::meta::{ChecksumAlgorithm, KvError, MetaError, Refusal};
 use crate::api::post::FormFault;
 use bytes::Bytes;
-use fault::{MALFORMED_XML, code_of, custom, message_of};
+use fault::{MALFORMED_XML, PRECONDITION_FAILED, code_of, custom, message_of};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{HttpResponse, S3Error, S3ErrorCode, StdError};
+use wire::NOT_A_FORM;
 
 /// After how many seconds a client may try again what is unavailable.
 const RETRY_AFTER_SECONDS: &str = "2";
+/// What GetObjectAttributes answers to who asks for none.
+pub(in crate::api::s3) const NO_ATTRIBUTES: &str =
+    "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty";
+const BUCKET_ALREADY_EXISTS: &str = "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
 
 /// Headers of an error's answer replace those that s3s would set, so the type of the body must be among them.
 pub(in crate::api::s3) fn xml_headers<const N: usize>(headers: [(HeaderName, HeaderValue); N]) -> HeaderMap {
@@ -123,19 +130,17 @@ impl From<Refusal> for S3Error {
                 S3ErrorCode::BucketAlreadyOwnedByYou,
                 "Your previous request to create the named bucket succeeded and you already own it.",
             ),
-            Refusal::BucketOwnedByOther => {
-                simple(S3ErrorCode::BucketAlreadyExists, "The requested bucket name is not available.")
-            }
+            Refusal::BucketOwnedByOther => simple(S3ErrorCode::BucketAlreadyExists, BUCKET_ALREADY_EXISTS),
             Refusal::BucketNotEmpty => {
                 simple(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty.")
             }
-            Refusal::InvalidPartOrder => {
-                simple(S3ErrorCode::InvalidPartOrder, "The list of parts was not in ascending order.")
-            }
-            Refusal::EntityTooSmall => simple(
-                S3ErrorCode::EntityTooSmall,
-                "Your proposed upload is smaller than the minimum allowed object size.",
+            Refusal::InvalidPartOrder => simple(
+                S3ErrorCode::InvalidPartOrder,
+                "The list of parts was not in ascending order. Parts must be ordered by part number.",
             ),
+            Refusal::EntityTooSmall => {
+                simple(S3ErrorCode::EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size")
+            }
             Refusal::ChecksumMismatch => Fault::BadDigest(
                 "The checksum you specified did not match the calculated checksum of the object.".to_owned(),
             )
@@ -164,6 +169,7 @@ impl From<Refusal> for S3Error {
                     .into()
             }
             Refusal::TooManyParts => Fault::TooManyParts.into(),
+            Refusal::RepeatedOtherwise => Fault::IdempotencyMismatch.into(),
         }
     }
 }
@@ -188,9 +194,8 @@ pub fn body_fault(error: &StdError) -> Fault {
         || has("ChunkTooLarge")
     {
         Fault::InvalidRequest(format!("The framing of the body is too large: {text}"))
-    } else if has("FormatError") || has("ChunkMalformed") {
-        Fault::InvalidRequest("The framing of the body's chunks is malformed.".to_owned())
     } else {
+        // Also a framing that is none: S3 says the same of both.
         Fault::IncompleteBody
     }
 }
@@ -213,11 +218,17 @@ pub fn length_exceeded() -> StoreError {
     }
 }
 
-pub fn trailer_missing(name: &str) -> StoreError {
-    StoreError::BodyMalformed {
-        code: "MalformedTrailerError".to_owned(),
-        why: format!("The request announced the trailer {name}, and its body does not end with one that is valid."),
-    }
+/// A trailer that was announced and did not come, or came and was not.
+pub fn trailer_malformed() -> StoreError {
+    let why =
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.";
+    StoreError::BodyMalformed { code: "MalformedTrailerError".to_owned(), why: why.to_owned() }
+}
+
+/// A trailer whose value cannot be a checksum.
+pub fn trailer_invalid(name: &str) -> StoreError {
+    let why = format!("Value for {name} trailing header is invalid.");
+    StoreError::BodyMalformed { code: "InvalidRequest".to_owned(), why }
 }
 
 /// One key's failure within a delete of many.
@@ -240,9 +251,18 @@ pub fn response(error: impl Into<S3Error>) -> HttpResponse {
     })
 }
 
-/// What a failed answer says in its `Code`, and the same body with what S3 adds to it: the resource and the ids.
-pub fn identify(body: &[u8], resource: &str, request_id: &str, host_id: &str) -> Option<(String, Vec<u8>)> {
+/// What a failed answer says in its `Code`, and the same body with what S3 adds to it: what is not there, the resource and
+/// the ids.
+pub fn identify(
+    body: &[u8],
+    resource: &str,
+    named: Named<'_>,
+    request_id: &str,
+    host_id: &str,
+) -> Option<(String, Vec<u8>)> {
     let text = std::str::from_utf8(body).ok()?;
+    let restated = restated(text);
+    let text = restated.as_deref().unwrap_or(text);
     let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned();
     let head = text.strip_suffix("</Error>")?;
     let resource = escape(resource);
@@ -250,20 +270,39 @@ pub fn identify(body: &[u8], resource: &str, request_id: &str, host_id: &str) ->
         true => String::new(),
         false => format!("<Message>{}</Message>", plain_message(&code)),
     };
+    let words = text.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
+    let told = named.told(&code, words.map(|(words, _)| words).unwrap_or_default());
     let full = format!(
-        "{head}{message}<Resource>{resource}</Resource><RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
+        "{head}{message}{told}<Resource>{resource}</Resource><RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
     );
     Some((code, full.into_bytes()))
+}
+
+/// What is said of a number in a query that is none, and of a POST that is no form, as S3 says it.
+fn restated(text: &str) -> Option<String> {
+    if let Some((head, tail)) = text.split_once(&format!("<Message>{NOT_A_FORM}</Message>")) {
+        let told = format!("<Message>{PRECONDITION_FAILED}</Message><Condition>{NOT_A_FORM}</Condition>");
+        return Some(format!("{head}{told}{tail}"));
+    }
+    if let Some((head, tail)) = text.split_once("<Message>missing header: x-amz-object-attributes</Message>") {
+        return Some(format!("{head}<Message>{NO_ATTRIBUTES}</Message>{tail}"));
+    }
+    let (head, rest) = text.split_once("<Message>invalid query: ")?;
+    let (said, tail) = rest.split_once("</Message>")?;
+    let numbers = ["max-keys", "max-parts", "max-uploads", "part-number-marker"];
+    let name = numbers.into_iter().find(|name| said.starts_with(*name))?;
+    Some(format!("{head}<Message>Provided {name} not an integer or within integer range</Message>{tail}"))
 }
 
 /// For refusals that come without words.
 fn plain_message(code: &str) -> &'static str {
     match code {
         "InvalidBucketName" => "The specified bucket is not valid.",
-        "InvalidURI" => "The specified URI could not be parsed.",
+        "InvalidURI" => "Couldn't parse the specified URI.",
         "KeyTooLongError" => "Your key is too long.",
         "MalformedXML" => MALFORMED_XML,
         "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "MissingRequestBodyError" => "Request body is empty.",
         "SignatureDoesNotMatch" => {
             "The request signature we calculated does not match the signature you provided. Check your key and signing method."
         }
@@ -287,7 +326,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, body_error, identify, response};
+    use super::{Fault, Named, WireFault, body_error, identify, response};
     use crate::actors::gateway::StoreError;
     use crate::actors::meta::{MetaError, Refusal};
     use http::StatusCode;
@@ -328,6 +367,9 @@ mod tests {
         assert_eq!(status(Fault::InvalidPartNumber), ("InvalidPartNumber".to_owned(), 416));
         assert_eq!(status(Fault::InvalidRange { size_bytes: 7 }), ("InvalidRange".to_owned(), 416));
         assert_eq!(status(Fault::MissingContentLength), ("MissingContentLength".to_owned(), 411));
+        assert_eq!(status(Refusal::TooManyParts), ("TooManyParts".to_owned(), 400));
+        assert_eq!(status(Fault::InvalidWriteOffset), ("InvalidWriteOffset".to_owned(), 400));
+        assert_eq!(status(Refusal::RepeatedOtherwise), ("IdempotencyParameterMismatch".to_owned(), 400));
     }
 
     /// F5: what was verified and did not hold is said as such.
@@ -338,13 +380,14 @@ mod tests {
         assert_eq!(code("AwsChunkedStreamError: SignatureMismatch"), "SignatureDoesNotMatch");
         assert_eq!(code("UploadStreamError: Sha256Mismatch"), "XAmzContentSHA256Mismatch");
         assert_eq!(code("UploadStreamError: Underlying: BodyStalled: nothing for 60 s"), "RequestTimeout");
-        assert_eq!(code("AwsChunkedStreamError: FormatError"), "InvalidRequest");
+        assert_eq!(code("AwsChunkedStreamError: FormatError"), "IncompleteBody");
         assert_eq!(code("AwsChunkedStreamError: Incomplete"), "IncompleteBody");
     }
 
     #[test]
     fn an_error_without_words_gets_some() {
-        let (_, body) = identify(b"<Error><Code>InvalidBucketName</Code></Error>", "/b", "1", "h").expect("an error");
+        let (_, body) = identify(b"<Error><Code>InvalidBucketName</Code></Error>", "/b", Named::default(), "1", "h")
+            .expect("an error");
         let text = String::from_utf8(body).expect("text");
         assert!(text.contains("<Message>The specified bucket is not valid.</Message><Resource>"), "{text}");
     }
@@ -354,11 +397,39 @@ mod tests {
         let answer = response(Fault::NoSuchKey);
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
         let bytes = answer.body().bytes().unwrap_or_default();
-        let (code, body) = identify(&bytes, "/b/<k>", "0001", "host").expect("an error's body");
+        let (code, body) = identify(&bytes, "/b/<k>", Named::default(), "0001", "host").expect("an error's body");
         let text = String::from_utf8(body).expect("text");
         assert_eq!(code, "NoSuchKey");
         assert!(
             text.ends_with("<Resource>/b/&lt;k&gt;</Resource><RequestId>0001</RequestId><HostId>host</HostId></Error>")
         );
+    }
+
+    #[test]
+    fn what_was_said_in_other_words_is_told_in_s3s() {
+        let told = |message: &str| {
+            let bytes = format!("<Error><Code>InvalidArgument</Code><Message>{message}</Message></Error>");
+            let (_, body) = identify(bytes.as_bytes(), "/b", Named::default(), "1", "h").expect("an error's body");
+            String::from_utf8(body).expect("text")
+        };
+        let number = told("invalid query: max-keys: abc");
+        assert!(number.contains("<Message>Provided max-keys not an integer or within integer range</Message>"));
+        let form = response(Fault::Wire(WireFault::NotAForm)).body().bytes().unwrap_or_default();
+        let (_, body) = identify(&form, "/b", Named::default(), "1", "h").expect("an error's body");
+        assert!(String::from_utf8_lossy(&body).contains("did not hold.</Message><Condition>Bucket POST must be"));
+        assert!(told("invalid query: fetch-owner: abc").contains("<Message>invalid query: fetch-owner: abc</Message>"));
+    }
+
+    #[test]
+    fn an_error_names_what_is_not_there() {
+        let named = Named { bucket: Some("b"), key: Some("<k>"), ..Named::default() };
+        let told = |fault: Fault| {
+            let bytes = response(fault).body().bytes().unwrap_or_default();
+            let (_, body) = identify(&bytes, "/b/<k>", named, "1", "h").expect("an error's body");
+            String::from_utf8(body).expect("text")
+        };
+        assert!(told(Fault::NoSuchKey).contains("</Message><Key>&lt;k&gt;</Key><Resource>"));
+        assert!(told(Fault::NoSuchBucket).contains("</Message><BucketName>b</BucketName><Resource>"));
+        assert!(told(Fault::NoSuchUpload).contains("</Message><Resource>"));
     }
 }

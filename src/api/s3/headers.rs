@@ -6,7 +6,7 @@ use super::errors::Fault;
 use crate::actors::meta::{ETag, Manifest, ObjectHeaders};
 use crate::limits::USER_METADATA_BYTES_MAX;
 use crate::types::UnixMs;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto;
 use s3s::dto::{Timestamp, TimestampFormat};
 use time::OffsetDateTime;
@@ -128,7 +128,8 @@ pub struct Description {
     pub content_language: Option<String>,
     pub content_type: Option<String>,
     pub e_tag: Option<dto::ETag>,
-    pub expires: Option<Timestamp>,
+    /// As it was given, be it a date or not.
+    pub expires: Option<HeaderValue>,
     pub last_modified: Option<Timestamp>,
     pub metadata: Option<dto::Metadata>,
     pub website_redirect_location: Option<String>,
@@ -145,7 +146,7 @@ pub fn describe(manifest: &Manifest) -> Description {
         content_language: stored.content_language.clone(),
         content_type: Some(content_type),
         e_tag: Some(etag_header(&manifest.etag)),
-        expires: stored.expires.as_deref().and_then(|at| Timestamp::parse(TimestampFormat::HttpDate, at).ok()),
+        expires: stored.expires.as_deref().and_then(|at| HeaderValue::from_bytes(at.as_bytes()).ok()),
         last_modified: Some(timestamp(manifest.modified)),
         metadata: (!stored.user.is_empty()).then(|| stored.user.iter().cloned().collect()),
         website_redirect_location: stored.website_redirect.clone(),

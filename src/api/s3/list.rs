@@ -1,6 +1,10 @@
 //! ListObjects, ListObjectsV2 and ListObjectVersions: keys in the order of their UTF-8 bytes, common prefixes counted as entries, opaque
 //! continuation tokens.
 
+mod order;
+
+pub use order::in_order;
+
 use super::Store;
 use super::checksums::{algorithm_name, kind_name};
 use super::errors::Fault;
@@ -13,6 +17,7 @@ use crate::actors::meta::{
 };
 use crate::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
 use crate::types::BucketId;
+use order::Order;
 use s3s::dto::{
     self, ChecksumAlgorithm, CommonPrefix, DeleteMarkerEntry, EncodingType, ListObjectVersionsInput,
     ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
@@ -48,10 +53,13 @@ pub fn decode_token(token: &str) -> Result<String, Fault> {
 pub fn page_limit(name: &str, asked: Option<i32>) -> Result<usize, Fault> {
     match asked {
         None => Ok(LIST_KEYS_MAX),
-        Some(asked) => usize::try_from(asked).map(|asked| asked.min(LIST_KEYS_MAX)).map_err(|_| {
-            Fault::InvalidArgument(format!("Argument {name} must be an integer between 0 and 2147483647."))
-        }),
+        Some(asked) => usize::try_from(asked).map(|asked| asked.min(LIST_KEYS_MAX)).map_err(|_| out_of_range(name)),
     }
+}
+
+/// Of a number in a listing's parameters.
+pub fn out_of_range(name: &str) -> Fault {
+    Fault::InvalidArgument(format!("Argument {name} must be an integer between 0 and 2147483647"))
 }
 
 /// How names are written in an answer.
@@ -70,6 +78,12 @@ impl Writing {
 
     pub fn name(&self, text: String) -> String {
         if self.encoded { percent::encode(&text) } else { text }
+    }
+
+    /// The prefix that ListObjects was asked for. Some clients decode it and some do not, boto3 among these; what is
+    /// encoded sparsely is the same to both.
+    fn prefix_of_version_1(&self, prefix: String) -> String {
+        if self.encoded { percent::encode_sparsely(&prefix) } else { prefix }
     }
 
     pub fn common_prefix(&self, prefix: String) -> CommonPrefix {
@@ -157,7 +171,7 @@ pub async fn list_v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3R
     let next_marker = delimiter.as_ref().and(found.next_after.clone());
     Ok(S3Response::new(ListObjectsOutput {
         name: Some(input.bucket),
-        prefix: Some(writing.name(input.prefix.unwrap_or_default())),
+        prefix: Some(writing.prefix_of_version_1(input.prefix.unwrap_or_default())),
         marker: Some(writing.name(input.marker.unwrap_or_default())),
         max_keys: Some(i32::try_from(limit).unwrap_or(i32::MAX)),
         is_truncated: Some(found.next_after.is_some()),
@@ -178,9 +192,10 @@ pub async fn list_v2(
     let writing = Writing::of(input.encoding_type.as_ref())?;
     let limit = page_limit("maxKeys", input.max_keys)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
-    let after = match &input.continuation_token {
+    // An empty token is none.
+    let after = match input.continuation_token.as_deref() {
+        Some("") | None => marker(input.start_after.clone()),
         Some(token) => Some(decode_token(token)?),
-        None => marker(input.start_after.clone()),
     };
     let query =
         ListQuery { prefix: input.prefix.clone().unwrap_or_default(), delimiter: delimiter.clone(), after, limit };
@@ -229,20 +244,23 @@ pub async fn list_versions(
     let access = access_of(&view, &bucket)?;
     let mut owners = Owners::of(store, &view, &bucket, &access);
     let (mut versions, mut delete_markers, mut common_prefixes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut order = Vec::new();
     for entry in page.entries {
         match entry {
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
             Listed::Item { key, record: ListedVersion { row: VersionRow::Object(version), latest } } => {
                 let owner = owners.of_object(&version.traits.owner)?;
+                order.push(true);
                 versions.push(object_version(writing.name(key), version, latest, owner));
             }
             Listed::Item { key, record: ListedVersion { row: VersionRow::DeleteMarker(marker), latest } } => {
                 let owner = owners.of_object(&marker.owner)?;
+                order.push(false);
                 delete_markers.push(delete_marker(writing.name(key), &marker, latest, owner));
             }
         }
     }
-    Ok(S3Response::new(ListObjectVersionsOutput {
+    let mut response = S3Response::new(ListObjectVersionsOutput {
         common_prefixes: Some(common_prefixes),
         delete_markers: Some(delete_markers),
         delimiter: delimiter.map(|delimiter| writing.name(delimiter)),
@@ -257,7 +275,9 @@ pub async fn list_versions(
         request_charged: None,
         version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
         versions: Some(versions),
-    }))
+    });
+    response.extensions.insert(Order(order));
+    Ok(response)
 }
 
 /// Where in a key to go on. A null version's name does not say; where it has gone, the listing goes on with the next key.
@@ -336,6 +356,7 @@ mod tests {
     fn names_are_encoded_only_where_asked() {
         let url = Writing::of(Some(&EncodingType::from_static(EncodingType::URL))).expect("url");
         assert_eq!(url.name("a b/ü".to_owned()), "a%20b/%C3%BC");
+        assert_eq!(url.prefix_of_version_1("a b/ü%".to_owned()), "a b/ü%25");
         assert_eq!(Writing::of(None).expect("none").name("a b".to_owned()), "a b");
         assert!(Writing::of(Some(&EncodingType::from("base64".to_owned()))).is_err());
     }

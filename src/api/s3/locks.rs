@@ -3,7 +3,7 @@
 use super::buckets::bucket_document;
 use super::caller::Caller;
 use super::documents;
-use super::errors::Fault;
+use super::errors::{Fault, WireFault};
 use super::headers::timestamp;
 use super::objects::version::pick;
 use super::{Store, unexpected};
@@ -43,9 +43,9 @@ impl DefaultRule {
         let mode = rule.mode.as_ref().ok_or(Fault::MalformedXml)?;
         let compliance = mode_named(mode.as_str()).ok_or(Fault::MalformedXml)? == RetentionMode::Compliance;
         let period = |value: Option<i32>, max: i32, what: &str| match value {
-            Some(value) if value <= 0 => Err(Fault::InvalidArgument(format!(
-                "Default retention period must be a positive integer value for '{what}'"
-            ))),
+            Some(value) if value <= 0 => {
+                Err(Fault::InvalidArgument("Default retention period must be a positive integer value.".to_owned()))
+            }
             Some(value) if value > max => Err(Fault::InvalidArgument(format!(
                 "Default retention period too large for '{what}' value: the maximum is {max}"
             ))),
@@ -124,9 +124,7 @@ pub fn asked(
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (mode, until) = (text("x-amz-object-lock-mode"), text("x-amz-object-lock-retain-until-date"));
     let hold = text("x-amz-object-lock-legal-hold");
-    if !bucket.settings.lock && (mode.is_some() || until.is_some() || hold.is_some()) {
-        return Err(Fault::LockNotEnabled.into());
-    }
+    let asks = mode.is_some() || until.is_some() || hold.is_some();
     if let Some(hold) = hold {
         let unknown = || Fault::InvalidArgument("Legal Hold must be either of 'ON' or 'OFF'".to_owned());
         traits.legal_hold = Some(hold_named(hold).ok_or_else(unknown)?);
@@ -146,6 +144,10 @@ pub fn asked(
             return Err(Fault::InvalidArgument(why.to_owned()).into());
         }
     };
+    // What the headers say is looked at first, as S3 does.
+    if asks && !bucket.settings.lock {
+        return Err(Fault::InvalidRequest("Bucket is missing ObjectLockConfiguration".to_owned()).into());
+    }
     Ok(())
 }
 
@@ -182,7 +184,7 @@ pub async fn put_configuration(
     store: &Store,
     request: S3Request<PutObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
-    let asked = request.input.object_lock_configuration.ok_or(Fault::MalformedXml)?;
+    let asked = request.input.object_lock_configuration.ok_or(WireFault::NoBody).map_err(Fault::from)?;
     if asked.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
         return Err(Fault::MalformedXml.into());
     }

@@ -10,6 +10,8 @@ mod cors;
 mod documents;
 mod encryption;
 mod errors;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod grants;
 mod headers;
 mod host;
@@ -22,10 +24,10 @@ mod percent;
 mod settings;
 mod website;
 
-pub use access::Credentials;
-pub use errors::{Fault, WireFault, body_fault, identify, response};
+pub use access::{BucketShown, Credentials, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
+pub use errors::{Fault, Named, WireFault, body_fault, identify, response};
 pub use host::{Domains, WebsiteHosts};
-pub use percent::decode_query;
+pub use percent::{decode_path, decode_query, encode as percent_encode};
 pub use settings::logging::LoggedBucket;
 pub use settings::told::Origin;
 pub use website::SiteRequest;
@@ -41,7 +43,7 @@ use crate::api::policy::Ownership;
 use crate::api::request_log::RequestTrace;
 use crate::api::wire::{Around, whole};
 use crate::limits::XML_BODY_BYTES_MAX;
-use access::caller;
+use access::{caller, moment};
 use http::{HeaderMap, Method};
 use objects::{tags, version};
 use s3s::auth::S3Auth;
@@ -51,7 +53,6 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpError, HttpRequest, HttpResponse, S3, S3Request, S3Response, S3Result};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What buckets made before there were accounts say of their owner: the store's own account.
 pub const ACCOUNT: &str = "root";
@@ -71,8 +72,6 @@ pub(crate) struct Store {
     new_bucket_ownership: Ownership,
     /// What the keys of objects are sealed with.
     roots: Arc<RootKeys>,
-    /// What counts as a day of lifecycle rules.
-    lifecycle_day: Duration,
     /// `https` or `http`: of the locations in answers.
     scheme: &'static str,
 }
@@ -87,7 +86,6 @@ pub struct S3Settings {
     pub roots: Arc<RootKeys>,
     pub iam: Arc<IamService>,
     pub new_bucket_ownership: Ownership,
-    pub lifecycle_day: Duration,
     pub tls: bool,
 }
 
@@ -105,7 +103,8 @@ impl Service {
     }
 
     pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.s3s.call(request).await
+        let answered = moment::within(self.s3s.call(request)).await;
+        answered.map(objects::unquoted).map(list::in_order)
     }
 
     /// What the website of a bucket answers.
@@ -151,7 +150,6 @@ pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Ser
         directory_root: settings.iam.root.clone(),
         new_bucket_ownership: settings.new_bucket_ownership,
         iam: Arc::clone(&settings.iam),
-        lifecycle_day: settings.lifecycle_day,
         scheme: if settings.tls { "https" } else { "http" },
     });
     let mut config = S3Config::default();
@@ -191,6 +189,9 @@ struct Readable {
 
 impl Store {
     async fn view(&self) -> S3Result<MetaView> {
+        if let Some(judged) = moment::take(self.ambient.clock.monotonic()) {
+            return Ok(judged);
+        }
         Ok(self.gateway.meta().read().await?)
     }
 
@@ -336,7 +337,7 @@ operations! {
     head_object(HeadObjectInput) -> HeadObjectOutput = objects::head;
     get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = objects::attributes;
     put_object(PutObjectInput) -> PutObjectOutput = objects::put;
-    copy_object(CopyObjectInput) -> CopyObjectOutput = objects::copy;
+    copy_object(CopyObjectInput) -> CopyObjectOutput = objects::copy_or_rename;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = objects::delete;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = objects::delete_many;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;

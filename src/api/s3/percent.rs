@@ -16,6 +16,22 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
+/// As little as may be: what decodes to the same text, and can be read without decoding where it holds no `%`, no `+`
+/// and nothing that XML changes.
+pub fn encode_sparsely(text: &str) -> String {
+    let stays =
+        |c: char| !matches!(c, '%' | '+' | '\u{fffe}' | '\u{ffff}') && (!c.is_control() || matches!(c, '\t' | '\n'));
+    let mut encoded = String::with_capacity(text.len());
+    for c in text.chars() {
+        if stays(c) {
+            encoded.push(c);
+        } else {
+            encoded.push_str(&encode(c.encode_utf8(&mut [0; 4])));
+        }
+    }
+    encoded
+}
+
 /// A name or value of a query: `+` is a space. What is not UTF-8 afterwards is `None`.
 pub fn decode_query(text: &str) -> Option<String> {
     decode(text, b' ')
@@ -45,11 +61,20 @@ fn decode(text: &str, plus: u8) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode_query, encode};
+    use super::{decode_query, encode, encode_sparsely};
 
     #[test]
     fn encoding_keeps_slashes_and_escapes_what_xml_cannot_hold() {
         assert_eq!(encode("a/b c+d\u{1}é~"), "a/b%20c%2Bd%01%C3%A9~");
+    }
+
+    #[test]
+    fn sparse_encoding_leaves_all_that_reads_the_same_either_way() {
+        assert_eq!(encode_sparsely("a b/é\n\t=&<"), "a b/é\n\t=&<");
+        assert_eq!(encode_sparsely("1+1 100%\r\u{1}\u{ffff}"), "1%2B1 100%25%0D%01%EF%BF%BF");
+        for text in ["a b", "100%41", "a+b", "\u{0}\r\né🔑\u{85}"] {
+            assert_eq!(decode_query(&encode_sparsely(text)).as_deref(), Some(text));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Headers that S3 takes and s3s does not: a range that is none, a date that is none, text beyond ASCII. They may be
-//! signed, so s3s must see them while it verifies the signature, and must not when it reads the request: in between,
-//! the request comes back here by a route of its own, and is asked again without them.
+//! Headers that S3 takes and s3s does not: a range that is none, a date that is none, text beyond ASCII, an entity tag
+//! without its quotes. They may be signed, so s3s must see them while it verifies the signature, and must not when it
+//! reads the request: in between, the request comes back here by a route of its own, and is asked again without them.
 //!
 //! ```text
 //!  front ── whole request ──► s3s: signature ──► route ──► Handback
@@ -10,7 +10,7 @@
 
 use super::verified::{Aside, SignedHead, Verified};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use s3s::dto::{Range, Timestamp, TimestampFormat};
+use s3s::dto::{ETagCondition, Range, Timestamp, TimestampFormat};
 use s3s::route::S3Route;
 use s3s::{Body, HttpRequest, S3Request, S3Response, S3Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,12 @@ const READS_TEXT: [HeaderName; 5] = [
     header::CONTENT_TYPE,
 ];
 const READS_DATES: [HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+const READS_TAGS: [HeaderName; 4] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    s3s::header::X_AMZ_COPY_SOURCE_IF_MATCH,
+    s3s::header::X_AMZ_COPY_SOURCE_IF_NONE_MATCH,
+];
 /// A range that begins after any object's end, where s3s knows no such number.
 const BEYOND: &str = "bytes=9223372036854775807-";
 
@@ -43,11 +49,13 @@ pub struct Remedies(Vec<(HeaderName, Remedy)>);
 
 impl Remedies {
     pub fn find(method: &Method, headers: &HeaderMap) -> Self {
-        match *method {
-            Method::GET | Method::HEAD => Self(of_read(headers)),
-            Method::PUT | Method::POST => Self(of_write(headers)),
-            _ => Self::default(),
-        }
+        let mut found = match *method {
+            Method::GET | Method::HEAD => of_read(headers),
+            Method::PUT | Method::POST => of_write(headers),
+            _ => Vec::new(),
+        };
+        found.extend(of_tags(headers));
+        Self(found)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -55,7 +63,7 @@ impl Remedies {
     }
 
     /// The headers without those, and those that go aside.
-    fn apply(self, mut headers: HeaderMap) -> (HeaderMap, HeaderMap) {
+    pub(super) fn apply(self, mut headers: HeaderMap) -> (HeaderMap, HeaderMap) {
         let mut aside = HeaderMap::new();
         for (name, remedy) in self.0 {
             match (remedy, headers.remove(&name)) {
@@ -94,6 +102,20 @@ fn of_write(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
     names.filter(unread).map(|name| (name, Remedy::Aside)).collect()
 }
 
+/// A condition's tag is one without its quotes too, whatever it is made of: no object need have it.
+fn of_tags(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
+    let quoted = |name: &HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let text = value.to_str().ok().filter(|text| !text.is_empty())?;
+        if ETagCondition::parse_http_header(text.as_bytes()).is_ok() {
+            return None;
+        }
+        HeaderValue::try_from(format!("\"{text}\"")).ok()
+    };
+    READS_TAGS.into_iter().filter_map(|name| quoted(&name).map(|value| (name, Remedy::Write(value)))).collect()
+}
+
 fn is_read(name: &HeaderName, value: &HeaderValue) -> bool {
     if *name == header::EXPIRES { is_date(value) } else { value.to_str().is_ok() }
 }
@@ -110,8 +132,7 @@ fn range_remedy(text: &str) -> Option<Remedy> {
     }
     let written = |text: &str| HeaderValue::from_str(text).map_or(Remedy::Drop, Remedy::Write);
     let Some((unit, set)) = text.split_once('=') else { return Some(Remedy::Drop) };
-    let Some((first, last)) = set.trim().split_once('-') else { return Some(Remedy::Drop) };
-    let (first, last) = (first.trim(), last.trim());
+    let Some((first, last)) = set.split_once('-') else { return Some(Remedy::Drop) };
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !unit.trim().eq_ignore_ascii_case("bytes") || !is_number(first) || !is_number(last) {
         return Some(Remedy::Drop);
@@ -194,7 +215,7 @@ fn again(request: S3Request<Body>, remedies: Remedies) -> HttpRequest {
 }
 
 /// Without what a signature in the URL consists of, or s3s would look at it again.
-fn unsigned(uri: &Uri) -> Uri {
+pub(super) fn unsigned(uri: &Uri) -> Uri {
     const NAMES: [&str; 3] = ["X-Amz-Signature", "X-Amz-Algorithm", "Signature"];
     let Some(query) = uri.query() else { return uri.clone() };
     let kept = query.split('&').filter(|pair| !NAMES.contains(&pair.split_once('=').unwrap_or((pair, "")).0));
@@ -239,6 +260,8 @@ mod tests {
             "bytes=0",
             "bytes=1--2",
             "bytes=+1-2",
+            "bytes= -1",
+            "bytes=0 -1",
             "\u{e9}",
         ] {
             assert_eq!(range(text), None, "{text}");
@@ -252,7 +275,7 @@ mod tests {
         for text in ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=40-50"] {
             assert_eq!(range(text).as_deref(), Some(text));
         }
-        assert_eq!(range("Bytes= 1 - 2 ").as_deref(), Some("bytes=1-2"));
+        assert_eq!(range("Bytes=1-2").as_deref(), Some("bytes=1-2"));
         assert_eq!(range("bytes=3-99999999999999999999").as_deref(), Some("bytes=3-"));
         assert_eq!(range("bytes=-99999999999999999999").as_deref(), Some("bytes=0-"));
         assert_eq!(range("bytes=99999999999999999999-").as_deref(), Some("bytes=9223372036854775807-"));
@@ -279,9 +302,31 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_without_quotes_is_given_them() {
+        let written = |method: Method, name: &'static str, text: &str| {
+            let given = headers(&[(name, text)]);
+            let (kept, aside) = Remedies::find(&method, &given).apply(given);
+            assert!(aside.is_empty());
+            kept.get(name).map(|value| value.to_str().expect("text").to_owned())
+        };
+        for (method, name) in [
+            (Method::GET, "if-none-match"),
+            (Method::PUT, "if-match"),
+            (Method::PUT, "x-amz-copy-source-if-none-match"),
+            (Method::DELETE, "if-match"),
+        ] {
+            assert_eq!(written(method.clone(), name, "no_such_tag").as_deref(), Some("\"no_such_tag\""), "{name}");
+            for text in ["\"a_b\"", "0123456789abcdef-2", "*", "W/\"a\""] {
+                assert_eq!(written(method.clone(), name, text).as_deref(), Some(text), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn most_requests_need_nothing() {
         let plain = headers(&[
             ("range", "bytes=0-4"),
+            ("if-none-match", "\"0123456789abcdef\""),
             ("content-type", "text/plain"),
             ("expires", ""),
             ("x-amz-meta-a", "\u{e9}"),

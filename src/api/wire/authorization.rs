@@ -2,16 +2,20 @@
 //! S3's own words where it is not. Nothing here says that a signature is right.
 
 use super::query::Query;
+use super::restated::signed_at;
 use super::target::Head;
 use super::version_2;
 use crate::api::s3::{Fault, WireFault};
-use crate::sigv4::read_stamp;
+use crate::sigv4::{read_stamp, stamp};
 use crate::types::LegacySignatures;
 use http::{HeaderMap, header};
 use std::time::Duration;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
+const SERVICE: &str = "s3";
+/// AWS: how far a request's time may be from the server's.
+const SKEW_SECONDS_MAX: u64 = 15 * 60;
 /// AWS: a presigned URL is good for at most a week.
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 const VERSION_4: [&str; 6] =
@@ -26,6 +30,9 @@ const PAYLOADS: [&str; 6] = [
     "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
     "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
 ];
+
+/// Of an `Authorization` header, after the algorithm.
+const COMPONENTS: [&str; 3] = ["Credential", "SignedHeaders", "Signature"];
 
 /// The ways to sign a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +49,7 @@ pub fn check(head: Head<'_>, legacy: LegacySignatures, now: Duration) -> Result<
     let scheme = scheme(head.headers, head.query)?;
     match scheme {
         Scheme::Unsigned => {}
-        Scheme::Header => check_header(head.headers)?,
+        Scheme::Header => check_header(head.headers, now)?,
         Scheme::Url => check_url(head.query)?,
         Scheme::LegacyHeader => version_2::check_header(head, legacy, now)?,
         Scheme::LegacyUrl => version_2::check_url(head, legacy)?,
@@ -78,11 +85,14 @@ fn scheme(headers: &HeaderMap, query: &Query) -> Result<Scheme, Fault> {
         ("AWS4-ECDSA-P256-SHA256", _) => {
             Err(Fault::NotImplemented("The signing algorithm AWS4-ECDSA-P256-SHA256 is not implemented.".to_owned()))
         }
+        (_, "") => Err(Fault::InvalidArgument(
+            "Authorization header is invalid -- one and only one ' ' (space) required.".to_owned(),
+        )),
         _ => Err(Fault::InvalidArgument("Unsupported Authorization Type".to_owned())),
     }
 }
 
-fn check_header(headers: &HeaderMap) -> Result<(), Fault> {
+fn check_header(headers: &HeaderMap, now: Duration) -> Result<(), Fault> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let malformed =
         |why: &str| Fault::Wire(WireFault::HeaderMalformed(format!("The authorization header is malformed; {why}")));
@@ -91,22 +101,41 @@ fn check_header(headers: &HeaderMap) -> Result<(), Fault> {
         let mut fields = fields.split(',').map(str::trim);
         fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
     };
-    let scope = read_scope(field("Credential").unwrap_or_default()).map_err(|why| malformed(&why))?;
-    for name in ["SignedHeaders", "Signature"] {
+    check_components(fields).map_err(|why| malformed(&why))?;
+    for name in COMPONENTS {
         if field(name).is_none_or(str::is_empty) {
-            return Err(malformed(&format!(
-                "the authorization header requires three components: Credential, SignedHeaders, and Signature; {name} is missing."
-            )));
+            return Err(malformed(&format!("missing {name}.")));
         }
     }
-    if text("x-amz-date").is_none_or(|date| read_stamp(date).is_none()) {
+    let scope = read_scope(field("Credential").unwrap_or_default()).map_err(|why| malformed(&why))?;
+    let Some(signed_at) = signed_at(headers) else {
         return Err(Fault::AccessDenied("AWS authentication requires a valid Date or x-amz-date header"));
+    };
+    if stamp(signed_at).get(..scope.date.len()) != Some(scope.date) {
+        return Err(malformed("Invalid credential date. Date is not the same as X-Amz-Date."));
     }
-    match text("x-amz-content-sha256") {
-        Some(payload) => check_payload(payload),
-        None if scope.service == "s3" => {
-            Err(Fault::InvalidRequest("Missing required header for this request: x-amz-content-sha256".to_owned()))
-        }
+    let Some(payload) = text("x-amz-content-sha256") else {
+        let why = "Missing required header for this request: x-amz-content-sha256";
+        return Err(Fault::InvalidRequest(why.to_owned()));
+    };
+    check_payload(payload)?;
+    let length = text("x-amz-decoded-content-length").and_then(|length| length.trim().parse::<u64>().ok());
+    if payload.starts_with("STREAMING-") && length.is_none() {
+        return Err(Fault::MissingContentLength);
+    }
+    let skew = now.as_secs().abs_diff(signed_at);
+    if skew > SKEW_SECONDS_MAX { Err(Fault::Wire(WireFault::Skewed)) } else { Ok(()) }
+}
+
+/// What an `Authorization` header is made of.
+fn check_components(fields: &str) -> Result<(), String> {
+    let components = || fields.split(',').map(str::trim).filter(|component| !component.is_empty());
+    if components().count() < COMPONENTS.len() {
+        let named = "Credential, SignedHeaders, and Signature";
+        return Err(format!("the authorization header requires three components: {named}."));
+    }
+    match components().find(|component| !component.contains('=')) {
+        Some(component) => Err(format!("the authorization component \"{component}\" is malformed.")),
         None => Ok(()),
     }
 }
@@ -118,7 +147,9 @@ fn check_payload(payload: &str) -> Result<(), Fault> {
     }
     Err(Fault::InvalidArgument(
         "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
-         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value."
+         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, \
+         STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 \
+         value."
             .to_owned(),
     ))
 }
@@ -139,11 +170,19 @@ fn check_url(query: &Query) -> Result<(), Fault> {
     if algorithm != ALGORITHM {
         return refused(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\""));
     }
-    if let Err(why) = read_scope(credential) {
-        return refused(format!("Error parsing the X-Amz-Credential parameter; {why}"));
-    }
+    let scope = match read_scope(credential) {
+        Ok(scope) => scope,
+        Err(why) => return refused(format!("Error parsing the X-Amz-Credential parameter; {why}")),
+    };
     if read_stamp(date).is_none() {
         return refused("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"".to_owned());
+    }
+    let day = date.get(..scope.date.len()).unwrap_or_default();
+    if day != scope.date {
+        return refused(format!(
+            "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{day}\".",
+            scope.date
+        ));
     }
     check_expires(expires)?;
     let is_hexadecimal = signature.len() == 64 && signature.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -167,7 +206,8 @@ fn check_expires(text: &str) -> Result<(), Fault> {
 }
 
 struct Scope<'a> {
-    service: &'a str,
+    /// Eight digits.
+    date: &'a str,
 }
 
 /// `key/20150830/us-east-1/s3/aws4_request`; an access key may hold slashes. What is said of any other follows a
@@ -181,6 +221,12 @@ fn read_scope(credential: &str) -> Result<Scope<'_>, String> {
             "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned()
         );
     };
+    if terminator != TERMINATOR {
+        return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\"."));
+    }
+    if service != SERVICE {
+        return Err(format!("incorrect service \"{service}\". This endpoint belongs to \"{SERVICE}\"."));
+    }
     if access_key.is_empty() {
         return Err("a non-empty Access Key (AKID) must be provided in the credential.".to_owned());
     }
@@ -192,10 +238,7 @@ fn read_scope(credential: &str) -> Result<Scope<'_>, String> {
     if region.is_empty() {
         return Err("a non-empty region must be provided in the credential.".to_owned());
     }
-    if terminator != TERMINATOR {
-        return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\"."));
-    }
-    Ok(Scope { service })
+    Ok(Scope { date })
 }
 
 #[cfg(test)]
@@ -217,9 +260,11 @@ mod tests {
         let query = Query::read(uri.query())?;
         let target = Target::of(uri.path(), None)?;
         let head = Head { method: &Method::GET, headers: &headers, query: &query, target: &target };
-        check(head, LegacySignatures::Urls, Duration::ZERO)
+        check(head, LegacySignatures::Urls, NOW)
     }
 
+    /// The beginning of 2026.
+    const NOW: Duration = Duration::from_secs(1_767_225_600);
     const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, \
                                  SignedHeaders=host;x-amz-date, Signature=00";
     const DATE: (&str, &str) = ("x-amz-date", "20260101T000000Z");
@@ -269,6 +314,10 @@ mod tests {
             "AWS4-HMAC-SHA256 Credential=K/2026/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00",
             "AWS4-HMAC-SHA256 Credential=/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00",
             "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws5, SignedHeaders=host, Signature=00",
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=00",
+            "AWS4-HMAC-SHA256 Credential=K/20251231/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00",
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, SignedHeaders, Signature=00",
+            "AWS4-HMAC-SHA256 Key=K/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00",
         ] {
             assert!(matches!(refused(malformed), Fault::Wire(WireFault::HeaderMalformed(_))), "{malformed}");
         }
@@ -285,8 +334,26 @@ mod tests {
         assert!(matches!(with(&[DATE]), Err(Fault::InvalidRequest(_))));
         assert!(matches!(with(&[DATE, ("x-amz-content-sha256", "SOMETHING")]), Err(Fault::InvalidArgument(_))));
         assert_eq!(with(&[DATE, ("x-amz-content-sha256", &"a".repeat(64))]), Ok(Scheme::Header));
-        let sts = "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=00";
-        assert_eq!(judge("/", &[("authorization", sts), DATE]), Ok(Scheme::Header));
+    }
+
+    #[test]
+    fn a_request_that_was_signed_too_long_ago_or_not_yet_is_refused() {
+        let dated = |date: &str| judge("/b/k", &[("authorization", AUTHORIZATION), ("x-amz-date", date), UNSIGNED]);
+        assert_eq!(dated("20260101T001500Z"), Ok(Scheme::Header));
+        assert_eq!(dated("20260101T001501Z"), Err(Fault::Wire(WireFault::Skewed)));
+    }
+
+    #[test]
+    fn a_framed_body_says_how_long_its_content_is() {
+        let framed = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        let with = |length: &str| {
+            let length = ("x-amz-decoded-content-length", length);
+            judge("/b/k", &[("authorization", AUTHORIZATION), DATE, framed, length])
+        };
+        assert_eq!(with("5"), Ok(Scheme::Header));
+        for length in ["", "abc", "12x", "-1"] {
+            assert_eq!(with(length), Err(Fault::MissingContentLength), "{length}");
+        }
     }
 
     #[test]
@@ -300,6 +367,8 @@ mod tests {
             ("X-Amz-Algorithm", "AWS4"),
             ("X-Amz-Credential", "HAHAHA"),
             ("X-Amz-Credential", "K/20260101/us-east-1/s3/other"),
+            ("X-Amz-Credential", "K/20260101/us-east-1/sns/aws4_request"),
+            ("X-Amz-Credential", "K/20251231/us-east-1/s3/aws4_request"),
             ("X-Amz-Date", "2026-01-01"),
         ] {
             assert!(matches!(judge(&url(name, Some(value)), &[]), Err(Fault::InvalidQueryAuth(_))), "{name}={value}");

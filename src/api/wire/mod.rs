@@ -1,10 +1,14 @@
 //! What is done to a request between HTTP and s3s: refusals in S3's own words of what s3s would misread
-//! (`authorization`, `version_2`, `subresources`), and ways around s3s for what it does not take (`around`, `verified`,
-//! `signer`).
+//! (`authorization`, `version_2`, `subresources`), and ways around s3s for what it does not take (`restated`, `around`,
+//! `renaming`, `verified`, `signer`).
 
 mod around;
 mod authorization;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod query;
+mod renaming;
+mod restated;
 mod signer;
 mod subresources;
 mod target;
@@ -17,6 +21,8 @@ mod tests;
 pub use around::{Around, Handback, Remedies};
 pub use authorization::Scheme;
 pub use query::Query;
+pub use renaming::{Renaming, as_copy, is_rename};
+pub use restated::restate;
 pub use signer::signer;
 pub use target::{Head, Level, Target};
 pub use verified::{Aside, FormFile, Trailers, Verified, whole};

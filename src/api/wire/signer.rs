@@ -2,6 +2,7 @@
 //! What s3s leaves open is decided here: what a signature must cover, and for which service it must be.
 
 use super::query::Query;
+use super::restated::TRAILER_HEADER;
 use super::verified::Verified;
 use crate::api::s3::Fault;
 use http::{HeaderMap, Uri, header};
@@ -52,7 +53,7 @@ impl Scope {
 
 /// AWS's rule, so that nothing that steers a request can be added to it on its way: the host and every `x-amz-` header
 /// must be signed. Version 2 signs the latter always, and what it does not sign was refused before.
-fn check_covers(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
+pub(super) fn check_covers(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
     let query = Query::read(uri.query())?;
     if is_version_2(headers, &query) {
         return Ok(());
@@ -70,11 +71,15 @@ fn check_covers(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> {
     let in_query = !headers.contains_key(header::AUTHORIZATION);
     let unsigned = headers.keys().map(|name| name.as_str()).find(|name| {
         // A presigned URL's payload is verified against this header whether it was signed or not.
-        let harmless = in_query && *name == "x-amz-content-sha256";
-        name.starts_with("x-amz-") && !harmless && !signed(name)
+        let verified = in_query && *name == "x-amz-content-sha256";
+        // Every signature is made with the time, whose header `Date` may stand for.
+        let dated = *name == "x-amz-date" && signed("date");
+        // What the request did not have: put there for s3s (`restated`).
+        let stands_in = *name == TRAILER_HEADER && headers.get(*name).is_some_and(|names| names.is_empty());
+        name.starts_with("x-amz-") && !verified && !dated && !stands_in && !signed(name)
     });
     match unsigned {
-        Some(_) => Err(Fault::AccessDenied("There were headers present in the request which were not signed.")),
+        Some(_) => Err(Fault::AccessDenied("There were headers present in the request which were not signed")),
         None => Ok(()),
     }
 }
@@ -133,6 +138,14 @@ mod tests {
         assert_eq!(check_covers(&headers(&[("x-amz-content-sha256", "s")]), &uri), Ok(()));
         let tagged = headers(&[("x-amz-storage-class", "STANDARD")]);
         assert!(matches!(check_covers(&tagged, &uri), Err(Fault::AccessDenied(_))));
+    }
+
+    #[test]
+    fn a_signed_date_stands_for_the_time_of_the_signature() {
+        let signed =
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, SignedHeaders=date;host, Signature=00";
+        let dated = headers(&[("authorization", signed), ("date", "d"), ("x-amz-date", "d")]);
+        assert_eq!(check_covers(&dated, &Uri::from_static("/b/k")), Ok(()));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! Parameters that name a part of a bucket or an object. s3s takes a request for the plain operation where it does not
 //! know the named one, so that what is meant to delete a configuration would delete the bucket: such requests are
-//! refused here.
+//! refused here, as is what cannot be done to the store as a whole.
+
+mod reads;
 
 use super::target::{Head, Level};
+use crate::api::post::is_form;
 use crate::api::s3::Fault;
+use http::Method;
 
 /// What a name means, by the methods that change it.
 struct Subresource {
@@ -42,6 +46,7 @@ const SUBRESOURCES: &[Subresource] = &[
     of_bucket("policy", &["PUT", "DELETE"]),
     of_bucket("policyStatus", &[]),
     of_bucket("publicAccessBlock", &["PUT", "DELETE"]),
+    of_object("renameObject", &["PUT"]),
     of_bucket("replication", &["PUT", "DELETE"]),
     of_bucket("requestPayment", &["PUT"]),
     of_object("restore", &["POST"]),
@@ -57,7 +62,7 @@ const SUBRESOURCES: &[Subresource] = &[
     of_bucket("website", &["PUT", "DELETE"]),
 ];
 /// What S3 has and s3s knows nothing of, whatever the method.
-const UNKNOWN: [&str; 8] = [
+const UNKNOWN: [&str; 7] = [
     "abac",
     "annotation",
     "annotationName",
@@ -65,30 +70,52 @@ const UNKNOWN: [&str; 8] = [
     "metadataConfiguration",
     "metadataInventoryTable",
     "metadataJournalTable",
-    "renameObject",
 ];
 
 pub fn check(head: Head<'_>) -> Result<(), Fault> {
     if head.target.level == Level::Service {
-        return Ok(());
+        return check_service(head.method);
     }
     if let Some(name) = UNKNOWN.iter().find(|name| head.query.has(name)) {
         return Err(Fault::NotImplemented(format!("The subresource {name} is not implemented.")));
     }
+    reads::check_source(head)?;
+    let named = SUBRESOURCES.iter().find(|one| head.query.has(one.name));
     let method = head.method.as_str();
     if !matches!(method, "PUT" | "POST" | "DELETE") {
-        return Ok(());
+        return match head.target.level {
+            Level::Object => reads::check_key(head),
+            _ if named.is_none() && reads::is_list(head) => reads::check_list(head),
+            _ => Ok(()),
+        };
     }
-    let named = SUBRESOURCES.iter().find(|one| head.query.has(one.name));
     let allowed = named.map(|one| if head.target.level == Level::Bucket { one.of_bucket } else { one.of_object });
     if allowed.is_some_and(|methods| !methods.contains(&method)) {
         return Err(Fault::MethodNotAllowed);
     }
-    let is_part = ["partNumber", "uploadId"].map(|name| head.query.has(name));
-    if method == "PUT" && head.target.level == Level::Object && is_part[0] != is_part[1] {
-        return Err(Fault::InvalidArgument("partNumber and uploadId must be given together.".to_owned()));
+    let is_plain_post = method == "POST" && named.is_none() && !is_form(head.method, head.headers);
+    if is_plain_post && head.target.level == Level::Object {
+        return Err(Fault::MethodNotAllowed);
     }
-    Ok(())
+    if method != "PUT" || head.target.level != Level::Object {
+        return Ok(());
+    }
+    match ["partNumber", "uploadId"].map(|name| head.query.has(name)) {
+        [true, false] => {
+            let why = "This operation does not accept partNumber without uploadId";
+            Err(Fault::InvalidArgument(why.to_owned()))
+        }
+        [false, true] => Err(Fault::MethodNotAllowed),
+        _ => Ok(()),
+    }
+}
+
+/// The store as a whole is only listed. What is posted to it for IAM or STS does not come here.
+fn check_service(method: &Method) -> Result<(), Fault> {
+    match *method {
+        Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Err(Fault::MethodNotAllowed),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -97,13 +124,17 @@ mod tests {
     use crate::api::s3::Fault;
     use crate::api::wire::query::Query;
     use crate::api::wire::target::{Head, Target};
-    use http::{HeaderMap, Method, Uri};
+    use http::{HeaderMap, HeaderValue, Method, Uri};
 
     fn judge(method: Method, uri: &'static str) -> Result<(), Fault> {
+        judge_with(method, uri, &HeaderMap::new())
+    }
+
+    fn judge_with(method: Method, uri: &'static str, headers: &HeaderMap) -> Result<(), Fault> {
         let uri = Uri::from_static(uri);
         let query = Query::read(uri.query()).expect("a query");
         let target = Target::of(uri.path(), None).expect("a target");
-        check(Head { method: &method, headers: &HeaderMap::new(), query: &query, target: &target })
+        check(Head { method: &method, headers, query: &query, target: &target })
     }
 
     #[test]
@@ -118,12 +149,22 @@ mod tests {
             (Method::DELETE, "/b/k?retention"),
             (Method::PUT, "/b/k?uploads"),
             (Method::PUT, "/b/k?torrent"),
+            (Method::PUT, "/b?renameObject"),
+            (Method::DELETE, "/b/k?renameObject"),
             (Method::POST, "/b/k?acl"),
         ] {
             assert_eq!(judge(method.clone(), uri), Err(Fault::MethodNotAllowed), "{method} {uri}");
         }
-        assert!(matches!(judge(Method::PUT, "/b/k?renameObject"), Err(Fault::NotImplemented(_))));
+        assert!(matches!(judge(Method::PUT, "/b/k?annotation"), Err(Fault::NotImplemented(_))));
         assert!(matches!(judge(Method::GET, "/b?abac"), Err(Fault::NotImplemented(_))));
+    }
+
+    #[test]
+    fn the_store_as_a_whole_is_only_listed() {
+        for method in [Method::HEAD, Method::PUT, Method::POST, Method::DELETE] {
+            assert_eq!(judge(method.clone(), "/"), Err(Fault::MethodNotAllowed), "{method}");
+        }
+        assert_eq!(judge(Method::GET, "/"), Ok(()));
     }
 
     #[test]
@@ -134,6 +175,7 @@ mod tests {
             (Method::DELETE, "/b/k?tagging&versionId=v"),
             (Method::DELETE, "/b/k?uploadId=u"),
             (Method::PUT, "/b/k?x-id=PutObject"),
+            (Method::PUT, "/b/k?renameObject"),
             (Method::PUT, "/b/k?partNumber=1&uploadId=u"),
             (Method::POST, "/b?delete"),
             (Method::POST, "/b/k?uploads"),
@@ -147,8 +189,60 @@ mod tests {
 
     #[test]
     fn a_part_is_named_by_its_upload_and_its_number() {
-        for uri in ["/b/k?partNumber=1", "/b/k?uploadId=u"] {
-            assert!(matches!(judge(Method::PUT, uri), Err(Fault::InvalidArgument(_))), "{uri}");
+        assert!(matches!(judge(Method::PUT, "/b/k?partNumber=1"), Err(Fault::InvalidArgument(_))));
+        assert_eq!(judge(Method::PUT, "/b/k?uploadId=u"), Err(Fault::MethodNotAllowed));
+    }
+
+    #[test]
+    fn nothing_is_posted_to_an_object_as_such() {
+        let form = HeaderValue::from_static("multipart/form-data; boundary=x");
+        let form = HeaderMap::from_iter([(http::header::CONTENT_TYPE, form)]);
+        assert_eq!(judge(Method::POST, "/b/k"), Err(Fault::MethodNotAllowed));
+        assert_eq!(judge_with(Method::POST, "/b/k", &form), Ok(()));
+    }
+
+    #[test]
+    fn what_belongs_to_another_read_is_refused() {
+        for uri in [
+            "/b?start-after=a",
+            "/b?continuation-token=t",
+            "/b?list-type=2&marker=a",
+            "/b?list-type=3",
+            "/b/k?response-content-type=text%2Fplain&response-color=red",
+        ] {
+            assert!(matches!(judge(Method::GET, uri), Err(Fault::InvalidArgument(_))), "{uri}");
         }
+        assert!(matches!(judge(Method::HEAD, "/b/k?response-color=red"), Err(Fault::InvalidArgument(_))));
+        for uri in ["/b/k?uploads", "/b/k?versions"] {
+            assert!(matches!(judge(Method::GET, uri), Err(Fault::InvalidRequest(_))), "{uri}");
+        }
+        for uri in [
+            "/b?marker=a",
+            "/b?list-type=2&start-after=a&continuation-token=t",
+            "/b?inventory&continuation-token=t",
+            "/b?versions&key-marker=a",
+            "/b/k?response-expires=x",
+            "/?continuation-token=t",
+        ] {
+            assert_eq!(judge(Method::GET, uri), Ok(()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_for_what_is_put_and_named_whole() {
+        let judge = |method: Method, uri: &'static str, source: &'static str| {
+            let uri = Uri::from_static(uri);
+            let query = Query::read(uri.query()).expect("a query");
+            let target = Target::of(uri.path(), None).expect("a target");
+            let headers = HeaderMap::from_iter([(s3s::header::X_AMZ_COPY_SOURCE, HeaderValue::from_static(source))]);
+            check(Head { method: &method, headers: &headers, query: &query, target: &target })
+        };
+        for (method, uri) in
+            [(Method::GET, "/b"), (Method::HEAD, "/b/k"), (Method::DELETE, "/b/k"), (Method::POST, "/b/k?uploadId=u")]
+        {
+            assert!(matches!(judge(method, uri, "b/k"), Err(Fault::InvalidArgument(_))), "{uri}");
+        }
+        assert_eq!(judge(Method::PUT, "/b/k", "b/k?versionId=v"), Ok(()));
+        assert!(matches!(judge(Method::PUT, "/b/k", "b/k?versionId="), Err(Fault::InvalidArgument(_))));
     }
 }

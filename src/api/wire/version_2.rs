@@ -119,14 +119,16 @@ fn check_age(headers: &HeaderMap, now: Duration) -> Result<(), Fault> {
     let signed_at = text("x-amz-date").or(text("date")).and_then(moment);
     let signed_at =
         signed_at.ok_or(Fault::AccessDenied("AWS authentication requires a valid Date or x-amz-date header"))?;
-    let skew = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).abs_diff(signed_at);
+    let skew = now.as_secs().abs_diff(signed_at);
     if skew > SKEW_SECONDS_MAX { Err(Fault::Wire(WireFault::Skewed)) } else { Ok(()) }
 }
 
-/// In seconds since the Unix epoch: `Tue, 27 Mar 2007 19:36:42 +0000`, or with `GMT`, or as version 4 writes it.
-fn moment(text: &str) -> Option<i64> {
+/// In seconds since the Unix epoch: `Tue, 27 Mar 2007 19:36:42 +0000`, or with `GMT`, or as version 4 writes it. S3
+/// knows no earlier dates.
+pub fn moment(text: &str) -> Option<u64> {
     let text = text.trim();
-    read_stamp(text).or_else(|| OffsetDateTime::parse(text, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp))
+    let mail = || OffsetDateTime::parse(text, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp);
+    u64::try_from(read_stamp(text).or_else(mail)?).ok()
 }
 
 #[cfg(test)]
@@ -216,10 +218,17 @@ mod tests {
 
     #[test]
     fn dates_are_of_mail_or_of_version_4() {
-        let now = i64::try_from(NOW.as_secs()).ok();
-        for text in [DATE, "Tue, 27 Mar 2007 19:36:42 GMT", "20070327T193642Z", " Tue, 27 Mar 2007 12:36:42 -0700 "] {
-            assert_eq!(moment(text), now, "{text}");
+        for text in [
+            DATE,
+            "Tue, 27 Mar 2007 19:36:42 GMT",
+            "Tue, 27 Mar 2007 19:36:42 -0000",
+            "20070327T193642Z",
+            " Tue, 27 Mar 2007 12:36:42 -0700 ",
+        ] {
+            assert_eq!(moment(text), Some(NOW.as_secs()), "{text}");
         }
-        assert_eq!(moment("Bad Date"), None);
+        for text in ["Bad Date", "", "Tue, 07 Jul 1950 21:53:04 GMT"] {
+            assert_eq!(moment(text), None, "{text}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Ordered tables of bytes: what derived state (the shard index, the metadata tables) is kept in. Two kinds behind one
 //! trait: `fjall` on a drive, and `memory` for simulation and tests, whose "power cut" keeps a prefix of the commits.
-//! `reviving` opens tables again that failed while the process lives.
+//! `reviving` opens tables again that failed while the process lives; `watched` remembers that they could not be read.
 //!
 //! A commit is atomic and ordered: after a crash, what is found is the state after some prefix of the commits that
 //! includes every commit before the last `persist`.
@@ -8,6 +8,7 @@
 pub mod fjall;
 pub mod memory;
 pub mod reviving;
+pub mod watched;
 
 #[cfg(test)]
 mod conformance;

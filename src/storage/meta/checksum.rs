@@ -35,6 +35,23 @@ pub(super) fn of_parts(algorithm: ChecksumAlgorithm, kind: ChecksumKind, parts: 
     Some(Checksum { algorithm, kind, value })
 }
 
+/// Of an object to which bytes were added at its end: each checksum comes with how many bytes it is of. The CRC of the
+/// whole content follows from those of what stood and of what was added; no other checksum does.
+pub fn checksum_after_append(
+    (standing, standing_bytes): (Option<&Checksum>, u64),
+    (added, added_bytes): (Option<&Checksum>, u64),
+) -> Option<Checksum> {
+    let added = added?;
+    if standing_bytes == 0 {
+        return Some(added.clone());
+    }
+    let algorithm = added.algorithm;
+    let standing = standing.filter(|found| found.kind == ChecksumKind::FullObject && found.algorithm == algorithm)?;
+    let values = [Some((&standing.value, standing_bytes)), Some((&added.value, added_bytes))];
+    let value = full_object(Crc::of(algorithm)?, values.into_iter())?;
+    Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value })
+}
+
 fn hash(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Bytes {
     match algorithm {
         ChecksumAlgorithm::Sha1 => Bytes::copy_from_slice(&sha1::Sha1::digest(bytes)),
@@ -128,7 +145,7 @@ impl Crc {
 
 #[cfg(test)]
 mod tests {
-    use super::{hash, of_parts};
+    use super::{checksum_after_append, hash, of_parts};
     use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
     use crate::types::UnixMs;
     use proptest::prelude::{any, prop_assert_eq, proptest};
@@ -164,6 +181,25 @@ mod tests {
         assert_eq!(of_parts(crc, ChecksumKind::Composite, &parts), None);
         assert_eq!(of_parts(ChecksumAlgorithm::Sha1, ChecksumKind::FullObject, &parts[1..]), None);
         assert_eq!(of_parts(ChecksumAlgorithm::Crc64Nvme, ChecksumKind::Composite, &[]), None);
+    }
+
+    #[test]
+    fn after_an_append_only_crcs_of_one_kind_are_known() {
+        use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Sha256};
+        let of = |algorithm, content: &[u8]| part(algorithm, content).checksum;
+        let both = |standing: Option<Checksum>, added: Option<Checksum>| {
+            checksum_after_append((standing.as_ref(), 3), (added.as_ref(), 4))
+        };
+        for algorithm in [Crc32, Crc32c, Crc64Nvme] {
+            assert_eq!(both(of(algorithm, b"one"), of(algorithm, b"more")), of(algorithm, b"onemore"));
+        }
+        assert_eq!(both(of(Sha256, b"one"), of(Sha256, b"more")), None);
+        assert_eq!(both(of(Crc32, b"one"), of(Crc32c, b"more")), None);
+        assert_eq!((both(None, of(Crc32, b"more")), both(of(Crc32, b"one"), None)), (None, None));
+        let composite = of(Crc32, b"one").map(|found| Checksum { kind: ChecksumKind::Composite, ..found });
+        assert_eq!(both(composite, of(Crc32, b"more")), None);
+        let first = of(Sha256, b"more");
+        assert_eq!(checksum_after_append((None, 0), (first.as_ref(), 4)), first);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod object;
 
 pub use object::{
     AppendObject, BeginUpload, ChangeTraits, CompleteVersion, CopyVersion, CreateBucketWith, DeleteConditions,
-    DeleteEvents, DeleteVersion, Deletion, PutVersion, RenameObject, TraitsChange,
+    DeleteEvents, DeleteVersion, Deletion, PutVersion, RenameObject, RenameSource, RenameToken, TraitsChange,
 };
 
 use super::record::{
@@ -347,6 +347,8 @@ pub enum Refusal {
     TooManyParts,
     #[error("the object's bytes cannot be added to in place")]
     NotAppendable,
+    #[error("the same token was given with another rename")]
+    RepeatedOtherwise,
 }
 
 /// A garbage blob, for those who ask for some.

@@ -4,14 +4,18 @@ mod apply;
 mod checksum;
 pub mod codec;
 pub mod command;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod listing;
 pub mod record;
+mod renames;
 pub mod snapshot;
 pub mod tables;
 mod upgrade;
 pub mod view;
 
 pub use apply::{Applied, ApplyEntry, MetaTables};
+pub use checksum::checksum_after_append;
 
 #[cfg(test)]
 pub(crate) mod samples;

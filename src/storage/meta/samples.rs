@@ -2,7 +2,7 @@
 
 use super::command::{
     AppendObject, CompleteUpload, CompletedPart, CopyVersion, CreateBucketWith, CreateUpload, PutObject, PutPart,
-    RenameObject, Reply, WriteConditions,
+    RenameObject, RenameSource, RenameToken, Reply, WriteConditions,
 };
 use super::record::{
     Acl, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum,
@@ -321,9 +321,16 @@ pub(crate) fn rename_object() -> RenameObject {
     RenameObject {
         bucket: BUCKET,
         source_key: "source".to_owned(),
-        source_conditions: WriteConditions::default(),
+        source: Some(RenameSource {
+            manifest: ManifestId(7),
+            sealing: Some((Bytes::from_static(b"a"), Bytes::from_static(b"b"))),
+        }),
         key: "key".to_owned(),
         conditions: WriteConditions::default(),
+        standing: Some(ManifestId(8)),
+        token: Some(RenameToken { id: 1, asked: u128::MAX }),
+        created: Some(event().draft),
+        removed: None,
     }
 }
 
@@ -335,9 +342,13 @@ pub(crate) fn append_object() -> AppendObject {
         id: ManifestId(8),
         etag: ETag { md5: md5_of(1), parts: None },
         checksum: Some(checksum()),
+        head: Some((blob(10, 300), vec![ShardIndex(1)])),
+        number: 300,
         blob: blob(9, MIB),
+        size_bytes: MIB,
         md5: md5_of(2),
         missing: vec![ShardIndex(2)],
+        event: Some(event().draft),
     }
 }
 

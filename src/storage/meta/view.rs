@@ -2,12 +2,14 @@
 
 use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
+use super::command::RenameToken;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, Counts, DocumentKey, DocumentRow, EventRow, GarbageRow, HeldRecord, HostRecord,
     IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick, RepairRow,
     RolesRecord, UploadRow, Usage, Version, VersionRow,
 };
+use super::renames;
 use super::tables::{
     BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
     PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE,
@@ -156,6 +158,13 @@ impl MetaView {
 
     pub fn document(&self, key: &DocumentKey) -> KvResult<Option<DocumentRow>> {
         self.row(DOCUMENTS, &document_key(key))
+    }
+
+    /// Whether a rename that a client asks for was done already; `Some(false)` where its token came with another one.
+    pub fn renamed(&self, bucket: BucketId, token: RenameToken) -> KvResult<Option<bool>> {
+        let document = self.document(&renames::place(bucket, token))?;
+        let asked = document.and_then(|document| renames::asked(&document.value, token.id));
+        Ok(asked.map(|asked| asked == token.asked))
     }
 
     /// A bucket's documents of one kind whose names begin with `prefix`, in order of name; whether more follow.

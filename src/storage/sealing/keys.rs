@@ -147,7 +147,12 @@ impl NamedKey {
     }
 
     fn is_under(&self, roots: &RootKeys) -> bool {
-        self.versions.iter().all(|version| version.root == roots.current().id())
+        self.roots().all(|root| root == roots.current().id())
+    }
+
+    /// The root key that wraps each version, by number.
+    pub fn roots(&self) -> impl Iterator<Item = RootKeyId> {
+        self.versions.iter().map(|version| version.root)
     }
 
     /// The secret of one version.

@@ -130,6 +130,30 @@ impl KeyStore<'_> {
         Ok(Sealing { id, mode, wrapped, outer })
     }
 
+    /// For an object that is found under another name from now on: the same data key, under the same key as before.
+    pub fn rewrap(
+        &self,
+        sealing: &Sealing,
+        (from, to): (Place<'_>, Place<'_>),
+        customer: Option<&CustomerKey>,
+        entropy: &dyn Entropy,
+    ) -> Result<Sealing, SealingError> {
+        let key = self.open(sealing, from, customer)?;
+        let wanted = match (&sealing.mode, customer) {
+            (SealingMode::SseS3, _) => Wanted::SseS3,
+            (SealingMode::SseKms { key_id, shown, context, bucket_key }, _) => Wanted::SseKms(KmsWanted {
+                key_id: key_id.clone(),
+                shown: shown.clone(),
+                context: context.clone(),
+                bucket_key: *bucket_key,
+                dual_layer: sealing.outer.is_some(),
+            }),
+            (SealingMode::SseC { .. }, Some(customer)) => Wanted::SseC(customer.clone()),
+            (SealingMode::SseC { .. }, None) => return Err(SealingError::CustomerKeyMissing),
+        };
+        self.seal_key(&key, &wanted, to, entropy)
+    }
+
     /// Before bytes are read, or more of an upload's written.
     pub fn open(
         &self,
@@ -156,6 +180,32 @@ impl KeyStore<'_> {
         let outer = |outer: &WrappedKey| self.unwrap(SSE_S3_KEY, outer, &binding, Purpose::OuterLayer);
         let second = sealing.outer.as_ref().map(outer).transpose()?;
         Ok(DataKey { first, second })
+    }
+
+    /// The same data key, wrapped by the newest versions of the keys that wrap it; `None` where it is already, and where
+    /// a client's key wraps it. The bytes that are sealed under it stay as they are.
+    pub fn rewrapped(
+        &self,
+        sealing: &Sealing,
+        place: Place<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Sealing>, SealingError> {
+        if !self.is_outdated(sealing)? {
+            return Ok(None);
+        }
+        let wanted = match &sealing.mode {
+            SealingMode::SseC { .. } => return Ok(None),
+            SealingMode::SseS3 => Wanted::SseS3,
+            SealingMode::SseKms { key_id, shown, context, bucket_key } => Wanted::SseKms(KmsWanted {
+                key_id: key_id.clone(),
+                shown: shown.clone(),
+                context: context.clone(),
+                bucket_key: *bucket_key,
+                dual_layer: sealing.outer.is_some(),
+            }),
+        };
+        let key = self.open(sealing, place, None)?;
+        self.seal_key(&key, &wanted, place, entropy).map(Some)
     }
 
     /// Whether a key that wraps it has a newer version: `open` and `seal_key` then wrap it by that.

@@ -4,6 +4,8 @@
 
 mod batch;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod lookahead;
 mod open;
 mod options;

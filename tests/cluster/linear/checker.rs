@@ -16,27 +16,42 @@ const OPEN_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Linearizable,
+    /// Each key is, and each listing for any two keys: for all at once the search was ended by its bound.
+    LinearizableByPairs,
     /// With what could not be explained.
     Violation(String),
     /// The search was ended by its bound.
     Undecided,
 }
 
-/// `steps_max` bounds the search of each key, and of all together.
+/// `steps_max` bounds each search: of every key, of all together, and where that is too much, of every two.
 pub fn check(history: &History, keys: usize, steps_max: usize) -> Verdict {
-    let mut verdict = Verdict::Linearizable;
-    for key in 0..keys {
-        match Search::new(&history.of_key(key), 1, steps_max).run() {
-            Verdict::Violation(why) => return Verdict::Violation(format!("key {key}: {why}")),
-            Verdict::Undecided => verdict = Verdict::Undecided,
-            Verdict::Linearizable => {}
-        }
+    let keys: Vec<usize> = (0..keys).collect();
+    let of_each = check_parts(history, keys.iter().map(|&key| vec![key]), steps_max);
+    if of_each != Verdict::Linearizable || !history.has_lists() || keys.len() < 2 {
+        return of_each;
     }
-    if verdict == Verdict::Linearizable && history.has_lists() && keys > 1 {
-        return match Search::new(history, keys, steps_max).run() {
-            Verdict::Violation(why) => Verdict::Violation(format!("all keys at once: {why}")),
-            other => other,
-        };
+    match check_parts(history, std::iter::once(keys.clone()), steps_max) {
+        Verdict::Undecided => {
+            let pairs = keys.iter().flat_map(|&one| keys[one + 1..].iter().map(move |&other| vec![one, other]));
+            match check_parts(history, pairs, steps_max) {
+                Verdict::Linearizable => Verdict::LinearizableByPairs,
+                other => other,
+            }
+        }
+        decided => decided,
+    }
+}
+
+/// The history as each of these sets of keys sees it: a violation where there is one, else whether all are decided.
+fn check_parts(history: &History, parts: impl Iterator<Item = Vec<usize>>, steps_max: usize) -> Verdict {
+    let mut verdict = Verdict::Linearizable;
+    for keys in parts {
+        match Search::new(&history.of_keys(&keys), keys.len(), steps_max).run() {
+            Verdict::Violation(why) => return Verdict::Violation(format!("keys {keys:?}: {why}")),
+            Verdict::Undecided => verdict = Verdict::Undecided,
+            Verdict::Linearizable | Verdict::LinearizableByPairs => {}
+        }
     }
     verdict
 }

@@ -24,18 +24,18 @@ pub struct History {
 }
 
 impl History {
-    /// The part that concerns one key.
-    pub fn of_key(&self, key: usize) -> Self {
+    /// The part that concerns these keys, which are then the only ones, numbered in their order.
+    pub fn of_keys(&self, keys: &[usize]) -> Self {
         let mut part = Self::default();
         let mut places = vec![None; self.operations.len()];
         for event in &self.events {
             match *event {
                 Event::Call(at) => {
                     let whole = &self.operations[at];
-                    let Some(operation) = whole.operation.projected(key) else { continue };
+                    let Some(operation) = whole.operation.projected(keys) else { continue };
                     places[at] = Some(part.operations.len());
                     part.events.push(Event::Call(part.operations.len()));
-                    let outcome = whole.outcome.projected(key);
+                    let outcome = whole.outcome.projected(keys);
                     part.operations.push(Recorded { client: whole.client, operation, outcome });
                 }
                 Event::Return(at) => part.events.extend(places[at].map(Event::Return)),

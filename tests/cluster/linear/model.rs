@@ -71,17 +71,17 @@ impl Operation {
         matches!(self, Self::Get { .. } | Self::List)
     }
 
-    /// As it is for one key alone, which is then the only one.
-    pub fn projected(&self, to: usize) -> Option<Self> {
-        if self.key().is_some_and(|key| key != to) {
-            return None;
-        }
+    /// As it is for these keys alone, which are then the only ones, numbered in their order.
+    pub fn projected(&self, keys: &[usize]) -> Option<Self> {
+        let Some(own) = self.key() else { return Some(self.clone()) };
+        let key = keys.iter().position(|key| *key == own)?;
         Some(match *self {
-            Self::Put { value, .. } => Self::Put { key: 0, value },
-            Self::Create { value, .. } => Self::Create { key: 0, value },
-            Self::Replace { expected, value, .. } => Self::Replace { key: 0, expected, value },
-            Self::Delete { .. } => Self::Delete { key: 0 },
-            Self::Get { .. } | Self::List => Self::Get { key: 0 },
+            Self::Put { value, .. } => Self::Put { key, value },
+            Self::Create { value, .. } => Self::Create { key, value },
+            Self::Replace { expected, value, .. } => Self::Replace { key, expected, value },
+            Self::Delete { .. } => Self::Delete { key },
+            Self::Get { .. } => Self::Get { key },
+            Self::List => Self::List,
         })
     }
 
@@ -117,9 +117,9 @@ impl Operation {
 }
 
 impl Outcome {
-    pub fn projected(&self, to: usize) -> Self {
+    pub fn projected(&self, keys: &[usize]) -> Self {
         match self {
-            Self::Listed(values) => Self::Found(values[to]),
+            Self::Listed(values) => Self::Listed(keys.iter().map(|key| values[*key]).collect()),
             other => other.clone(),
         }
     }

@@ -125,6 +125,22 @@ fn a_search_without_end_is_undecided_not_judged() {
     assert_eq!(check(&history(&operations, &(calls + &answers)), 1, 1000), Verdict::Undecided);
 }
 
+#[test]
+fn what_is_too_much_for_all_keys_is_judged_by_pairs() {
+    let mut operations: Vec<_> =
+        (0..12).map(|at| (Operation::Put { key: at / 4, value: at as Value + 1 }, Done)).collect();
+    let last = |key, value| (Operation::Put { key, value }, Done);
+    let list = |values: [Value; 3]| (Operation::List, Listed(values.to_vec()));
+    let calls: String = (0..12).map(|at| format!("+{at} ")).collect();
+    let answers: String = (0..12).map(|at| format!("-{at} ")).collect();
+    let order = calls + &answers + "+12 +13 +14 +15 -14 -15 -12 -13";
+    operations.extend([last(0, 21), last(1, 22), list([21, 5, 9]), list([21, 22, 9])]);
+    assert_eq!(check(&history(&operations, &order), 3, 5000), Verdict::LinearizableByPairs);
+    operations[15] = list([1, 22, 9]);
+    let torn = check(&history(&operations, &order), 3, 5000);
+    assert!(matches!(&torn, Verdict::Violation(why) if why.starts_with("keys [0, 1]")), "{torn:?}");
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Breach {
     None,

@@ -2,6 +2,8 @@
 //! bytes is the cluster's transport (`net::GroupTransport`).
 
 mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hearing;
 mod incoming;
 mod link;

@@ -98,6 +98,13 @@ impl StateMachine {
         }
     }
 
+    /// As `renew`, where something in the present tables could not be read.
+    pub async fn renew_damaged(&mut self) {
+        if let Some(error) = self.tables.failure().get().cloned() {
+            self.renew(&error.to_string()).await;
+        }
+    }
+
     async fn apply_batch(&mut self, entries: Vec<LogEntry>) -> io::Result<Vec<Vec<Reply>>> {
         let next = after(&self.applied, &entries);
         loop {

@@ -169,6 +169,7 @@ pub fn operation_word(operation: &str) -> String {
         "DeleteObjects" => "REST.POST.MULTI_OBJECT_DELETE",
         "PostObject" => "REST.POST.OBJECT",
         "CopyObject" => "REST.COPY.OBJECT",
+        "RenameObject" => "REST.RENAME.OBJECT",
         "SelectObjectContent" => "REST.SELECT.OBJECT",
         "RestoreObject" => "REST.POST.RESTORE",
         "CreateMultipartUpload" => "REST.POST.UPLOADS",

@@ -51,25 +51,25 @@ impl InventoryField {
 }
 
 /// An object version, or a delete marker.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct InventoryRow<'a> {
     pub key: &'a str,
-    pub version: Option<&'a str>,
+    pub version: Option<String>,
     pub is_latest: bool,
     pub is_delete_marker: bool,
     pub size_bytes: u64,
     pub modified: UnixMs,
     /// Without quotes.
-    pub etag: &'a str,
+    pub etag: String,
     pub is_multipart: bool,
-    /// Whether the store's own keys seal it.
-    pub sealed: bool,
+    /// As S3 calls whose keys seal it; empty where none do.
+    pub encryption: &'static str,
     pub lock: Option<LockShown>,
     pub legal_hold: bool,
     /// As S3 calls the algorithm; empty without a checksum.
-    pub checksum_algorithm: &'a str,
+    pub checksum_algorithm: &'static str,
     /// The access control list in S3's JSON, base64; empty where it is not told.
-    pub acl: &'a str,
+    pub acl: String,
     /// Canonical id.
     pub owner: &'a str,
 }
@@ -97,7 +97,7 @@ pub fn line(out: &mut String, bucket: &str, row: &InventoryRow<'_>, all_versions
     out.push(',');
     value(out, &encode(row.key));
     if all_versions {
-        for text in [row.version.unwrap_or_default(), truth(row.is_latest), truth(row.is_delete_marker)] {
+        for text in [row.version.as_deref().unwrap_or_default(), truth(row.is_latest), truth(row.is_delete_marker)] {
             out.push(',');
             value(out, text);
         }
@@ -126,14 +126,14 @@ fn text_of(row: &InventoryRow<'_>, field: InventoryField) -> String {
         InventoryField::ObjectLockRetainUntilDate => {
             return row.lock.map(|lock| iso_time(lock.until)).unwrap_or_default();
         }
-        InventoryField::ETag => row.etag,
+        InventoryField::ETag => &row.etag,
         InventoryField::StorageClass => "STANDARD",
         InventoryField::IsMultipartUploaded => truth(row.is_multipart),
         InventoryField::EncryptionStatus => {
-            if row.sealed {
-                "SSE-S3"
-            } else {
+            if row.encryption.is_empty() {
                 "NOT-SSE"
+            } else {
+                row.encryption
             }
         }
         InventoryField::ObjectLockMode => row.lock.map_or("", |lock| lock.mode),
@@ -146,7 +146,7 @@ fn text_of(row: &InventoryRow<'_>, field: InventoryField) -> String {
         }
         InventoryField::BucketKeyStatus => "DISABLED",
         InventoryField::ChecksumAlgorithm => row.checksum_algorithm,
-        InventoryField::ObjectAccessControlList => row.acl,
+        InventoryField::ObjectAccessControlList => &row.acl,
         _ => "",
     };
     text.to_owned()
@@ -190,11 +190,11 @@ mod tests {
     fn row() -> InventoryRow<'static> {
         InventoryRow {
             key: "a b/\"c",
-            version: Some("v"),
+            version: Some("v".to_owned()),
             is_latest: true,
             size_bytes: 7,
             modified: UnixMs(1_470_881_470_000),
-            etag: "e",
+            etag: "e".to_owned(),
             is_multipart: true,
             lock: Some(LockShown { mode: "COMPLIANCE", until: UnixMs(0) }),
             checksum_algorithm: "CRC32",

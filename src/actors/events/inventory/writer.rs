@@ -22,6 +22,7 @@ pub struct InventorySource {
     pub begun: UnixMs,
 }
 
+#[derive(Debug)]
 pub struct InventoryWriter {
     source: InventorySource,
     lines: String,
@@ -29,7 +30,7 @@ pub struct InventoryWriter {
     file_bytes_max: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct File {
     key: String,
     size: usize,
@@ -125,7 +126,7 @@ fn minute(at: UnixMs) -> String {
 mod tests {
     use super::super::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
     use super::{InventorySource, InventoryWriter, md5_text};
-    use crate::actors::events::inventory::InventoryRow;
+    use crate::actors::events::inventory::rows::InventoryRow;
     use crate::types::UnixMs;
 
     fn writer(prefix: Option<&str>) -> InventoryWriter {

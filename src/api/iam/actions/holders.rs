@@ -2,7 +2,6 @@
 
 use super::Action;
 use crate::api::iam::call::{Answered, Call, Outcome};
-use crate::api::iam::xml::percent_encoded;
 use crate::api::identity::IdentityError;
 use crate::api::identity::changes::holders::{self, Holder};
 use crate::api::identity::names::{self, IamArn};
@@ -119,7 +118,7 @@ fn get<H: Called>(call: &Call<'_>) -> Answered {
     Outcome::told(|xml| {
         xml.text(&format!("{}Name", H::CALLED), holder.own_name());
         xml.text("PolicyName", policy);
-        xml.text("PolicyDocument", &percent_encoded(&document));
+        xml.document("PolicyDocument", &document);
     })
 }
 

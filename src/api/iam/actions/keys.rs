@@ -2,16 +2,23 @@
 
 use super::Action;
 use crate::api::iam::call::{Answered, Call, Outcome};
+use crate::api::iam::xml::Xml;
 use crate::api::identity::IdentityError;
-use crate::api::identity::changes::keys::{self, NewKey, Whose};
+use crate::api::identity::changes::keys::{self, MadeKey, NewKey, Whose};
 use crate::api::identity::names;
-use crate::api::identity::records::{AccessKeyRecord, UserRecord};
+use crate::api::identity::records::{AccessKeyRecord, ServiceKey, UserRecord};
+use crate::types::UnixMs;
 
 /// What AWS shows where it has nothing to tell.
 const NOT_AVAILABLE: &str = "N/A";
+/// Of a service key's name and description, each.
+const WORDS_CHARS_MAX: usize = 256;
+/// Ten years.
+const SERVICE_KEY_SECONDS_MAX: u64 = 3650 * 86_400;
 
 pub const ACTIONS: &[(&str, Action)] = &[
     ("CreateAccessKey", create),
+    ("CreateServiceKey", create_service),
     ("ListAccessKeys", list),
     ("UpdateAccessKey", update),
     ("DeleteAccessKey", delete),
@@ -43,20 +50,72 @@ fn status(call: &Call<'_>, key: &AccessKeyRecord) -> &'static str {
 }
 
 fn create(call: &Call<'_>) -> Answered {
+    let whose = may_create(call)?;
+    let made = keys::create(call.editor, call.account(), whose, NewKey::default())?;
+    Outcome::made(made, |xml, key| xml.within("AccessKey", |xml| made_key(xml, key)))
+}
+
+/// Whose key is made, if the caller may.
+fn may_create<'a>(call: &Call<'a>) -> Result<Whose<'a>, IdentityError> {
     let whose = allow(call, "iam:CreateAccessKey")?;
     if call.resolved().is_service_key {
         return Err(IdentityError::AccessDenied("A service key cannot make other keys.".to_owned()));
     }
-    let made = keys::create(call.editor, call.account(), whose, NewKey::default())?;
+    Ok(whose)
+}
+
+fn made_key(xml: &mut Xml, key: &MadeKey) {
+    xml.text("UserName", shown(key.user.as_deref()));
+    xml.text("AccessKeyId", &key.record.id);
+    xml.text("Status", "Active");
+    xml.text("SecretAccessKey", &key.secret_key);
+    xml.date("CreateDate", key.record.created);
+}
+
+/// An action of ours: a key that may do what its owner may and its policy allows, for a time or until it is deleted. Who
+/// may make a key that is not limited may make this one.
+fn create_service(call: &Call<'_>) -> Answered {
+    let whose = may_create(call)?;
+    let policy = call.parameters.text("PolicyDocument").map(str::to_owned);
+    let service = ServiceKey { name: words(call, "Name")?, description: words(call, "Description")?, policy };
+    let seconds = call.parameters.number("DurationSeconds")?;
+    if seconds.is_some_and(|seconds| !(1..=SERVICE_KEY_SECONDS_MAX).contains(&seconds)) {
+        return Err(IdentityError::Validation("A key is for 1 second to 3650 days.".to_owned()));
+    }
+    let expires = seconds.map(|seconds| UnixMs(call.editor.now().0 + seconds * 1000));
+    let new = NewKey { service: Some(service), expires, ..NewKey::default() };
+    let made = keys::create(call.editor, call.account(), whose, new)?;
     Outcome::made(made, |xml, key| {
-        xml.within("AccessKey", |xml| {
-            xml.text("UserName", shown(key.user.as_deref()));
-            xml.text("AccessKeyId", &key.record.id);
-            xml.text("Status", "Active");
-            xml.text("SecretAccessKey", &key.secret_key);
-            xml.date("CreateDate", key.record.created);
+        xml.within("ServiceKey", |xml| {
+            made_key(xml, key);
+            limits(xml, &key.record);
         });
     })
+}
+
+fn words(call: &Call<'_>, name: &str) -> Result<String, IdentityError> {
+    let text = call.parameters.text(name).unwrap_or_default();
+    if text.chars().count() > WORDS_CHARS_MAX {
+        return Err(IdentityError::Validation(format!(
+            "The {name} of a key has at most {WORDS_CHARS_MAX} characters."
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// Of a service key; nothing of another.
+fn limits(xml: &mut Xml, key: &AccessKeyRecord) {
+    let Some(service) = &key.service else { return };
+    xml.within("Service", |xml| {
+        xml.text("Name", &service.name);
+        xml.text("Description", &service.description);
+        if let Some(policy) = &service.policy {
+            xml.document("PolicyDocument", policy);
+        }
+        if let Some(expires) = key.expires {
+            xml.date("ExpirationDate", expires);
+        }
+    });
 }
 
 fn list(call: &Call<'_>) -> Answered {
@@ -70,6 +129,7 @@ fn list(call: &Call<'_>) -> Answered {
             xml.text("AccessKeyId", &key.id);
             xml.text("Status", status(call, key));
             xml.date("CreateDate", key.created);
+            limits(xml, key);
         });
     })
 }

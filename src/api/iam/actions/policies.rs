@@ -2,7 +2,7 @@
 
 use super::{Action, as_pairs, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome, Page};
-use crate::api::iam::xml::{Xml, percent_encoded};
+use crate::api::iam::xml::Xml;
 use crate::api::identity::changes::policies::{self, NewPolicy};
 use crate::api::identity::names;
 use crate::api::identity::records::{GroupRecord, PolicyRecord, PolicyVersion, RoleRecord, UserRecord};
@@ -197,7 +197,7 @@ fn get_version(call: &Call<'_>) -> Answered {
     };
     Outcome::told(|xml| {
         xml.within("PolicyVersion", |xml| {
-            xml.text("Document", &percent_encoded(&version.document));
+            xml.document("Document", &version.document);
             version_entry(xml, &version, is_default);
         });
     })

@@ -49,7 +49,8 @@ fn get(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:GetOpenIDConnectProvider", &[])?;
     let provider = call.directory().provider(call.account(), arn)?.record;
     Outcome::told(|xml| {
-        xml.text("Url", &provider.url);
+        // AWS leaves out the scheme, as it knows but one.
+        xml.text("Url", provider.url.strip_prefix("https://").unwrap_or(&provider.url));
         xml.texts("ClientIDList", provider.client_ids.iter().map(String::as_str));
         xml.texts("ThumbprintList", provider.thumbprints.iter().map(String::as_str));
         xml.date("CreateDate", provider.created);

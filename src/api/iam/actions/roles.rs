@@ -2,7 +2,7 @@
 
 use super::{Action, as_pairs, boundary, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
-use crate::api::iam::xml::{Xml, percent_encoded};
+use crate::api::iam::xml::Xml;
 use crate::api::identity::IdentityError;
 use crate::api::identity::changes::roles::{self, NewRole, SESSION_SECONDS_DEFAULT};
 use crate::api::identity::names;
@@ -29,7 +29,7 @@ fn brief(xml: &mut Xml, role: &RoleRecord) {
     xml.text("RoleId", &role.id);
     xml.text("Arn", &role.arn());
     xml.date("CreateDate", role.created);
-    xml.text("AssumeRolePolicyDocument", &percent_encoded(&role.trust));
+    xml.document("AssumeRolePolicyDocument", &role.trust);
     xml.optional("Description", role.description.as_deref());
     xml.number("MaxSessionDuration", role.session_seconds_max);
 }

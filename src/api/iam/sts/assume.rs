@@ -27,7 +27,8 @@ pub fn assume_role(call: &StsCall<'_>) -> Told {
     }
     // Who may not assume a role learns nothing of whether there is one.
     let role = find_role(call, arn)?.ok_or_else(|| refused(call, ACTION, arn))?;
-    let context = context(call, name, &brought);
+    let mut context = context(call, name, &brought);
+    add_role_tags(&mut context, &role);
     allow(call, &role, &context, &brought)?;
     let chained = who.principal.kind == PrincipalKind::AssumedRole;
     let seconds = issue::role_seconds(call.parameters, &role, chained)?;
@@ -122,6 +123,15 @@ pub fn add_tags(context: &mut Context, tags: &Tags, transitive: &[String]) {
     }
     for key in transitive {
         context.add("sts:TransitiveTagKeys", key.as_str());
+    }
+}
+
+/// The condition keys of the tags that the role itself has (Service Authorization Reference, "AWS Security Token
+/// Service", resource types; IAM's own name for them is known too).
+pub fn add_role_tags(context: &mut Context, role: &RoleRecord) {
+    for (key, value) in &role.tags {
+        context.add(&format!("aws:ResourceTag/{key}"), value.as_str());
+        context.add(&format!("iam:ResourceTag/{key}"), value.as_str());
     }
 }
 

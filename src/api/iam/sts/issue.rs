@@ -102,6 +102,22 @@ pub fn check_session_name(parameter: &str, name: &str, length_max: usize) -> Res
     )))
 }
 
+/// What can be judged before the role is known: how long its session is to last, and the policy that limits it.
+pub fn check_wishes(parameters: &Parameters) -> Result<(), IamFault> {
+    check_seconds(parameters.number("DurationSeconds")?, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
+    parameters.text("Policy").map_or(Ok(()), check_document)
+}
+
+fn check_document(text: &str) -> Result<(), IamFault> {
+    let checked = check_policy(TextOf::Session, "session policy", text).map(|_| ());
+    checked.map_err(|error| match error {
+        IdentityError::LimitExceeded(_) => {
+            IamFault::PackedPolicyTooLarge(format!("The session policy is longer than {POLICY_CHARS_MAX} characters."))
+        }
+        error => error.into(),
+    })
+}
+
 /// The policies that a call brings to limit its session.
 pub fn limits(
     directory: Directory<'_>,
@@ -114,13 +130,7 @@ pub fn limits(
         return Ok(None);
     }
     if let Some(text) = &document {
-        let checked = check_policy(TextOf::Session, "session policy", text);
-        checked.map_err(|error| match error {
-            IdentityError::LimitExceeded(_) => IamFault::PackedPolicyTooLarge(format!(
-                "The session policy is longer than {POLICY_CHARS_MAX} characters."
-            )),
-            error => error.into(),
-        })?;
+        check_document(text)?;
     }
     if arns.len() > POLICY_ARNS_MAX {
         return Err(IdentityError::Validation(format!("A session has at most {POLICY_ARNS_MAX} policy ARNs.")).into());

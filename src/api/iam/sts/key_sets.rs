@@ -2,11 +2,12 @@
 
 use crate::api::identity::names::without_scheme;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::PathBuf;
 
 /// A provider's JSON Web Key Set (RFC 7517), as text.
 #[async_trait::async_trait]
-pub trait KeySets: Send + Sync {
+pub trait KeySets: Send + Sync + Debug {
     /// `url` is the provider's, as it was registered. The error says why there is none, for a person.
     async fn key_set(&self, url: &str) -> Result<String, String>;
 }
@@ -23,7 +24,7 @@ impl KeySets for KeySetFiles {
     async fn key_set(&self, url: &str) -> Result<String, String> {
         let provider = without_scheme(url);
         let path = self.files.get(provider).cloned();
-        let path = path.ok_or_else(|| format!("no file is configured with the keys of {provider}"))?;
+        let path = path.ok_or_else(|| format!("neither a file nor a URL is configured with the keys of {provider}"))?;
         let read = tokio::task::spawn_blocking(move || {
             std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
         });

@@ -1,6 +1,8 @@
 //! STS (Security Token Service API Reference, version 2011-06-15): sessions are handed out. Nothing of them is stored.
 
 mod assume;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod issue;
 mod jwt;
 mod key_sets;

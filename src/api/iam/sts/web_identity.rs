@@ -1,7 +1,7 @@
 //! AssumeRoleWithWebIdentity: somebody whom an OpenID Connect provider vouches for becomes a role's session. The token
 //! is the credential, and the call has no signature.
 
-use super::assume::{add_tags, find_role_by};
+use super::assume::{add_role_tags, add_tags, find_role_by};
 use super::issue::{self, check_session_name};
 use super::jwt::{TokenError, Unverified};
 use super::{IamFault, Told};
@@ -39,6 +39,7 @@ pub async fn assume_with_web_identity(service: &IamService, parameters: &Paramet
     let (arn, name) = (parameters.required("RoleArn")?, parameters.required("RoleSessionName")?);
     let token = parameters.required("WebIdentityToken")?;
     check_session_name("roleSessionName", name, 64)?;
+    issue::check_wishes(parameters)?;
     if token.len() > TOKEN_BYTES_MAX {
         return Err(IamFault::InvalidIdentityToken("The web identity token is too long.".to_owned()));
     }
@@ -185,6 +186,7 @@ fn allow(
     context.extend(request);
     context.add("sts:RoleSessionName", session_name);
     add_tags(&mut context, &claims.tags, &claims.transitive);
+    add_role_tags(&mut context, role);
     let trust = check_policy(TextOf::Trust, &role.name, &role.trust)?;
     let (principal, resource) = (Principal::Federated(provider.arn()), role.arn());
     let target = Target::Role { account: &role.account, trust: &trust };

@@ -1,6 +1,8 @@
 //! Signatures, rights, answers and errors of IAM's calls.
 
 use super::{ALICE, Host, OTHER_ROOT, ROOT, escaped};
+use crate::api::iam::{IamFault, administer};
+use serde_json::json;
 use std::sync::atomic::Ordering;
 
 const READ_USERS: &str =
@@ -128,4 +130,46 @@ async fn it_is_remembered_when_a_key_was_used() {
     let told = host.iam(ROOT, form).await;
     assert_eq!((told.element("ServiceName"), told.element("LastUsedDate")), ("sts", "2024-05-01T00:00:00Z"));
     assert_eq!(host.iam(OTHER_ROOT, form).await.code(), (404, "NoSuchEntity"));
+}
+
+#[tokio::test]
+async fn an_administrator_calls_in_the_name_of_any_accounts_root_and_is_answered_in_json() {
+    let host = Host::new().await;
+    let call = async |account: &str, action: &str, pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        administer(&host.service, account, action, pairs).await
+    };
+    let (main, alt) = ("111122223333", "444455556666");
+    let made = call(main, "CreateUser", &[("UserName", "bob")]).await.expect("a good name");
+    assert_eq!(made["User"]["Arn"], "arn:aws:iam::111122223333:user/bob");
+    assert_eq!(call(main, "DeleteUser", &[("UserName", "bob")]).await, Ok(json!({})));
+    let users = call(alt, "ListUsers", &[]).await.expect("a list");
+    assert_eq!(users, json!({"IsTruncated": false, "Users": []}));
+    let code = |fault: Result<_, IamFault>| fault.map_err(|fault| fault.status_and_code());
+    assert_eq!(code(call(alt, "GetUser", &[("UserName", "alice")]).await), Err((404, "NoSuchEntity")));
+    assert_eq!(code(call("000000000001", "ListUsers", &[]).await), Err((404, "NoSuchEntity")));
+    assert_eq!(code(call(main, "AssumeRole", &[]).await), Err((400, "InvalidAction")));
+}
+
+#[tokio::test]
+async fn a_service_key_is_made_with_its_limits_and_listed_with_them() {
+    let host = Host::new().await;
+    let form = format!(
+        "Action=CreateServiceKey&UserName=alice&Name=backup&DurationSeconds=60&PolicyDocument={}",
+        escaped(READ_USERS)
+    );
+    assert_eq!(host.iam(ALICE, &form).await.code(), (403, "AccessDenied"));
+    let made = host.iam(ROOT, &form).await;
+    let (id, secret) = (made.element("AccessKeyId").to_owned(), made.element("SecretAccessKey").to_owned());
+    assert_eq!(made.element("ExpirationDate"), "2024-05-01T00:01:00Z", "{}", made.text);
+    let listed = host.iam(ROOT, "Action=ListAccessKeys&UserName=alice").await.text;
+    assert!(listed.contains("<Name>backup</Name>") && listed.contains("<PolicyDocument>%7B"), "{listed}");
+    let put = format!("Action=PutUserPolicy&UserName=alice&PolicyName=read&PolicyDocument={}", escaped(READ_USERS));
+    assert_eq!(host.iam(ROOT, &put).await.status, 200);
+    assert_eq!(host.iam((&id, &secret), "Action=ListUsers").await.status, 200);
+    assert_eq!(host.iam((&id, &secret), "Action=GetUser").await.code(), (403, "AccessDenied"));
+    for wrong in ["DurationSeconds=0", "DurationSeconds=x", "PolicyDocument=x"] {
+        let refused = host.iam(ROOT, &format!("Action=CreateServiceKey&UserName=alice&{wrong}")).await;
+        assert_eq!(refused.status, 400, "{wrong}: {}", refused.text);
+    }
 }

@@ -52,6 +52,7 @@ impl IdentityStore for MemoryStore {
 }
 
 /// One key set for every provider.
+#[derive(Debug)]
 struct OneKeySet(Mutex<Result<String, String>>);
 
 #[async_trait::async_trait]

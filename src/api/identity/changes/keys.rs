@@ -187,6 +187,28 @@ pub fn set_active(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str
     Ok(Decided::new(vec![write(&key, expect)], ()))
 }
 
+/// Seals the secrets of a page of all keys, after this one, anew, where another root key than this sealed them. How
+/// many that were, and the last key of the page where more follow.
+pub fn reseal(
+    editor: &Editor<'_>,
+    current: [u8; 8],
+    after: Option<&str>,
+    limit: usize,
+) -> Decision<(usize, Option<String>)> {
+    let (keys, more) = editor.directory.page::<AccessKeyRecord>("", after, limit)?;
+    let next = keys.last().filter(|_| more).map(|key| key.id.clone());
+    let mut writes = Vec::new();
+    for key in keys.iter().filter(|key| secrets::sealed_under(&key.sealed) != Some(current)) {
+        // The page does not say what a change must find standing.
+        let Some(Stored { record: key, expect }) = editor.directory.access_key(&key.id)? else { continue };
+        let secret = secrets::open(editor.seal, &key.id, &key.sealed)?;
+        let sealed = secrets::seal(editor.seal, &key.id, &secret);
+        writes.push(write(&AccessKeyRecord { sealed, ..key }, expect));
+    }
+    let count = writes.len();
+    Ok(Decided::new(writes, (count, next)))
+}
+
 pub fn delete(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str) -> Decision<()> {
     let mut holder = Holder::find(editor, account, whose)?;
     let Stored { record: key, expect } = standing(editor, &holder, id)?;

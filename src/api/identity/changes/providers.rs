@@ -31,7 +31,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewProvider) -> Decision<
         account: account.to_owned(),
         url: new.url,
         client_ids: new.client_ids,
-        thumbprints: new.thumbprints,
+        thumbprints: in_small_letters(new.thumbprints),
         created: editor.now(),
         tags: new.tags,
     };
@@ -68,7 +68,7 @@ pub fn remove_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id
 pub fn set_thumbprints(editor: &Editor<'_>, account: &str, arn: &str, thumbprints: Vec<String>) -> Decision<()> {
     check_thumbprints(&thumbprints)?;
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    provider.thumbprints = thumbprints;
+    provider.thumbprints = in_small_letters(thumbprints);
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
@@ -95,8 +95,12 @@ fn check_url(url: &str) -> Result<(), IdentityError> {
     }
     let rest = names::without_scheme(url);
     let visible = rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@<>\"".contains(&byte));
-    if rest.is_empty() || rest.starts_with('/') || !visible {
-        return invalid("it must have a host, and neither a query nor a fragment");
+    if rest.is_empty() || rest.starts_with('/') {
+        return invalid("it must have a host");
+    }
+    if !visible {
+        let why = "Invalid Open ID Connect Provider URL: it can have neither a user nor a query nor a fragment.";
+        return Err(IdentityError::InvalidInput(why.to_owned()));
     }
     Ok(())
 }
@@ -126,5 +130,10 @@ fn check_thumbprints(thumbprints: &[String]) -> Result<(), IdentityError> {
     if thumbprints.iter().all(well_formed) {
         return Ok(());
     }
-    Err(IdentityError::Validation(format!("A thumbprint has {THUMBPRINT_DIGITS} hexadecimal digits.")))
+    Err(IdentityError::InvalidInput(format!("Thumbprint must be exactly {THUMBPRINT_DIGITS} characters.")))
+}
+
+/// As they are kept.
+fn in_small_letters(thumbprints: Vec<String>) -> Vec<String> {
+    thumbprints.into_iter().map(|text| text.to_ascii_lowercase()).collect()
 }

@@ -5,7 +5,7 @@ use super::users::new_user;
 use crate::api::identity::changes::keys::{self, GivenKey, NewKey, Whose};
 use crate::api::identity::changes::users;
 use crate::api::identity::records::ServiceKey;
-use crate::api::identity::{IdentityError, ResolveError};
+use crate::api::identity::{IdentityError, ResolveError, sealed_under};
 use crate::types::UnixMs;
 
 fn world() -> World {
@@ -80,4 +80,26 @@ fn a_key_that_is_given_must_be_good_and_free() {
     {
         assert!(matches!(give(wrong, secret), Err(IdentityError::Validation(_))), "{wrong}");
     }
+}
+
+#[test]
+fn secrets_are_sealed_anew_page_by_page_and_open_as_before() {
+    let mut world = world();
+    let made: Vec<_> = [Whose::Root, Whose::Root, Whose::User("alice")]
+        .into_iter()
+        .map(|whose| world.change(|editor| keys::create(editor, ACCOUNT, whose, NewKey::default())).expect("room"))
+        .collect();
+    let (count, next) = world.change(|editor| keys::reseal(editor, [0; 8], None, 2)).expect("they open");
+    assert!(count == 2 && next.is_some());
+    let rest = world.change(|editor| keys::reseal(editor, [0; 8], next.as_deref(), 2)).expect("they open");
+    assert_eq!(rest, (1, None));
+    for key in &made {
+        assert_eq!(world.resolve(&key.record.id, None).expect("it is good").secret_key, key.secret_key);
+    }
+    // What that root key has sealed already is left as it is.
+    let standing = sealed_under(&made[0].record.sealed).expect("it is sealed");
+    let before = world.editor().directory.access_key(&made[0].record.id).expect("it can be read").expect("it is there");
+    world.change(|editor| keys::reseal(editor, standing, None, 9)).expect("they open");
+    let after = world.editor().directory.access_key(&made[0].record.id).expect("it can be read").expect("it is there");
+    assert_eq!(before, after);
 }

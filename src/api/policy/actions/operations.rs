@@ -44,6 +44,8 @@ pub struct Asks {
     pub object_lock: bool,
     /// It creates a bucket with a setting for the ownership of objects.
     pub ownership: bool,
+    /// It writes or deletes only what has the tag that it names.
+    pub compares: bool,
 }
 
 /// When an operation needs an action.
@@ -64,6 +66,7 @@ enum When {
     Bypass,
     ObjectLock,
     Ownership,
+    Compares,
 }
 
 impl When {
@@ -83,6 +86,7 @@ impl When {
             Self::Bypass => asks.bypass,
             Self::ObjectLock => asks.object_lock,
             Self::Ownership => asks.ownership,
+            Self::Compares => asks.compares,
         }
     }
 }
@@ -107,17 +111,21 @@ const PUT: &[Row] = &[
     ("s3:PutObjectTagging", On::Object, When::Tags),
     ("s3:PutObjectRetention", On::Object, When::Retention),
     ("s3:PutObjectLegalHold", On::Object, When::LegalHold),
+    COMPARE,
 ];
 const DELETE: &[Row] = &[
     ("s3:DeleteObject", On::Object, When::NoVersion),
     ("s3:DeleteObjectVersion", On::Object, When::Version),
     ("s3:BypassGovernanceRetention", On::Object, When::Bypass),
+    COMPARE,
 ];
+/// Whether it goes through tells what is there (User Guide, "Enforce conditional writes on Amazon S3 buckets").
+const COMPARE: Row = ("s3:GetObject", On::Object, When::Compares);
 
 /// Operations that need more than one action, or one that is not a bucket's.
 const OF_OBJECTS: &[(&str, &[Row])] = &[
     ("AbortMultipartUpload", &[("s3:AbortMultipartUpload", On::Object, When::Always)]),
-    ("CompleteMultipartUpload", &[("s3:PutObject", On::Object, When::Always)]),
+    ("CompleteMultipartUpload", &[("s3:PutObject", On::Object, When::Always), COMPARE]),
     (
         "CopyObject",
         &[
@@ -130,6 +138,7 @@ const OF_OBJECTS: &[(&str, &[Row])] = &[
             ("s3:PutObjectTagging", On::Object, When::Tags),
             ("s3:PutObjectRetention", On::Object, When::Retention),
             ("s3:PutObjectLegalHold", On::Object, When::LegalHold),
+            COMPARE,
         ],
     ),
     (
@@ -206,6 +215,14 @@ const OF_OBJECTS: &[(&str, &[Row])] = &[
         &[
             ("s3:PutObjectTagging", On::Object, When::NoVersion),
             ("s3:PutObjectVersionTagging", On::Object, When::Version),
+        ],
+    ),
+    (
+        "RenameObject",
+        &[
+            ("s3:GetObject", On::Source, When::Always),
+            ("s3:DeleteObject", On::Source, When::Always),
+            ("s3:PutObject", On::Object, When::Always),
         ],
     ),
     ("RestoreObject", &[("s3:RestoreObject", On::Object, When::Always)]),
@@ -341,6 +358,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rename_reads_and_deletes_what_it_writes_elsewhere() {
+        let need = |action, on| Need { action, on };
+        let expected =
+            [need("s3:GetObject", On::Source), need("s3:DeleteObject", On::Source), need("s3:PutObject", On::Object)];
+        assert_eq!(needs("RenameObject", Asks::default()).as_deref(), Some(expected.as_slice()));
+    }
+
+    #[test]
     fn headers_that_set_more_need_more() {
         let all = Asks { acl: true, tags: true, retention: true, legal_hold: true, ..Asks::default() };
         let expected = [
@@ -354,6 +379,15 @@ mod tests {
         let bypass = Asks { bypass: true, version: true, ..Asks::default() };
         assert_eq!(names("DeleteObject", bypass), ["s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"]);
         assert_eq!(names("PutObjectRetention", bypass), ["s3:PutObjectRetention", "s3:BypassGovernanceRetention"]);
+    }
+
+    #[test]
+    fn who_compares_with_what_is_there_needs_to_read_it() {
+        let compares = Asks { compares: true, ..Asks::default() };
+        assert_eq!(names("PutObject", compares), ["s3:PutObject", "s3:GetObject"]);
+        assert_eq!(names("CompleteMultipartUpload", compares), ["s3:PutObject", "s3:GetObject"]);
+        assert_eq!(names("DeleteObject", compares), ["s3:DeleteObject", "s3:GetObject"]);
+        assert_eq!(names("CopyObject", compares), ["s3:GetObject", "s3:PutObject", "s3:GetObject"]);
     }
 
     #[test]

@@ -1,27 +1,27 @@
 //! The table of S3's actions.
 
-use super::{AclOf, Action, in_bucket, of_account, of_bucket, of_object, of_upload};
+use super::{AclOf, Action, in_bucket, of_account, of_bucket, of_object, of_tags, of_upload};
 use crate::actors::meta::Permission;
 
 pub const OBJECT_ACTIONS: &[Action] = &[
     of_upload("AbortMultipartUpload"),
     in_bucket("BypassGovernanceRetention"),
     in_bucket("DeleteObject").granted_by(AclOf::Bucket, Permission::Write).for_owners(),
-    of_object("DeleteObjectTagging"),
+    of_tags("DeleteObjectTagging"),
     in_bucket("DeleteObjectVersion").granted_by(AclOf::Bucket, Permission::Write).for_owners(),
-    of_object("DeleteObjectVersionTagging"),
+    of_tags("DeleteObjectVersionTagging"),
     of_object("GetObject").granted_by(AclOf::Object, Permission::Read),
     of_object("GetObjectAcl").granted_by(AclOf::Object, Permission::ReadAcp),
     of_object("GetObjectAttributes"),
     of_object("GetObjectLegalHold"),
     of_object("GetObjectRetention"),
-    of_object("GetObjectTagging"),
+    of_tags("GetObjectTagging"),
     of_object("GetObjectTorrent").granted_by(AclOf::Object, Permission::Read),
     of_object("GetObjectVersion").granted_by(AclOf::Object, Permission::Read),
     of_object("GetObjectVersionAcl").granted_by(AclOf::Object, Permission::ReadAcp),
     of_object("GetObjectVersionAttributes"),
     of_object("GetObjectVersionForReplication"),
-    of_object("GetObjectVersionTagging"),
+    of_tags("GetObjectVersionTagging"),
     of_object("GetObjectVersionTorrent").granted_by(AclOf::Object, Permission::Read),
     in_bucket("InitiateReplication"),
     of_upload("ListMultipartUploadParts"),
@@ -30,9 +30,9 @@ pub const OBJECT_ACTIONS: &[Action] = &[
     of_object("PutObjectAcl").granted_by(AclOf::Object, Permission::WriteAcp),
     of_object("PutObjectLegalHold"),
     of_object("PutObjectRetention"),
-    of_object("PutObjectTagging"),
+    of_tags("PutObjectTagging"),
     of_object("PutObjectVersionAcl").granted_by(AclOf::Object, Permission::WriteAcp),
-    of_object("PutObjectVersionTagging"),
+    of_tags("PutObjectVersionTagging"),
     in_bucket("ReplicateDelete"),
     in_bucket("ReplicateObject"),
     in_bucket("ReplicateTags"),

@@ -1,39 +1,14 @@
 //! Random policies of a small alphabet, decided by the evaluator and by the reference, which must agree.
 
-use super::reference::{Asker, Keys, Plain, allowed};
-use super::world::{Asked, AskedBucket, AskedOf, MAIN, OTHER, account, acl_of, parse, principal};
-use crate::api::policy::{Context, Ownership, PolicyKind, Principal, PublicAccessBlock};
+use super::reference::{Keys, Plain, allowed};
+use super::spelled::{
+    ACTION_PATTERNS, ACTIONS, AGENTS, ASKERS, GRANTEES, PERMISSIONS, PRINCIPALS, RESOURCE_PATTERNS, asked, asker,
+    resource_of,
+};
+use super::world::{MAIN, OTHER};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{collection, option, prop_assert_eq, proptest, sample};
 use serde_json::{Value, json};
-
-const ACTIONS: [&str; 7] = [
-    "s3:GetObject",
-    "s3:PutObject",
-    "s3:DeleteObject",
-    "s3:ListBucket",
-    "s3:GetObjectAcl",
-    "s3:PutObjectAcl",
-    "s3:GetBucketPolicy",
-];
-const ACTION_PATTERNS: [&str; 8] =
-    ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:Get*", "s3:*Object", "s3:???Object", "S3:*OBJECT*", "*"];
-const RESOURCE_PATTERNS: [&str; 5] =
-    ["arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::b/a*", "arn:aws:s3:::*", "arn:aws:s3:::b/?"];
-const PRINCIPALS: [&str; 9] = [
-    "*",
-    "111122223333",
-    "arn:aws:iam::111122223333:root",
-    "arn:aws:iam::111122223333:user/alice",
-    "arn:aws:iam::111122223333:role/readers/reader",
-    "arn:aws:sts::111122223333:assumed-role/reader/s1",
-    "444455556666",
-    "arn:aws:iam::444455556666:user/carol",
-    "arn:aws:iam::444455556666:role/writer",
-];
-const GRANTEES: [&str; 4] = ["AllUsers", "AuthenticatedUsers", MAIN.1, OTHER.1];
-const PERMISSIONS: [&str; 5] = ["READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"];
-const ASKERS: [&str; 8] = ["anonymous", "root", "other root", "alice", "bob", "carol", "session", "other session"];
 
 fn one_of(from: &'static [&'static str]) -> impl Strategy<Value = String> + Clone {
     sample::select(from).prop_map(str::to_owned)
@@ -92,7 +67,7 @@ fn grants() -> impl Strategy<Value = Vec<(String, String)>> {
 }
 
 fn keys() -> impl Strategy<Value = Keys> {
-    let agents = collection::vec(sample::select(vec!["a", "ab", "b"]), 0..3);
+    let agents = collection::vec(sample::select(AGENTS.to_vec()), 0..3);
     let version = option::of(0..4i64);
     let secure = option::of(any::<bool>());
     (agents, version, secure).prop_map(|(agents, version, secure)| {
@@ -106,19 +81,6 @@ fn keys() -> impl Strategy<Value = Keys> {
     })
 }
 
-fn asker(name: &str) -> Asker {
-    let asking = principal(name);
-    let (account, canonical) =
-        asking.account().map(|account| (account.id.clone(), account.canonical_id.clone())).unwrap_or_default();
-    let kind = match asking {
-        Principal::Root(_) => "root",
-        Principal::User { .. } => "user",
-        Principal::RoleSession { .. } => "session",
-        _ => "nobody",
-    };
-    Asker { account, canonical, kind, arn: asking.arn().unwrap_or_default(), session_arn: asking.to_string() }
-}
-
 fn question() -> impl Strategy<Value = (String, Plain)> {
     let who = (one_of(&ASKERS), one_of(&ACTIONS), one_of(&["a", "b", "ab"]), keys());
     let identity = (
@@ -129,10 +91,7 @@ fn question() -> impl Strategy<Value = (String, Plain)> {
     let bucket = (option::of(bucket_policy()), any::<bool>(), any::<bool>(), any::<bool>(), grants(), grants());
     (who, identity, bucket).prop_map(|((name, action, key, keys), (own, boundary, session), bucket)| {
         let (bucket_policy, acls_disabled, ignore_public_acls, foreign, bucket_acl, object_acl) = bucket;
-        let resource = match action.as_str() {
-            "s3:ListBucket" | "s3:GetBucketPolicy" => "arn:aws:s3:::b".to_owned(),
-            _ => format!("arn:aws:s3:::b/{key}"),
-        };
+        let resource = resource_of(&action, &key);
         let object_owner = if foreign && !acls_disabled { OTHER.1 } else { MAIN.1 }.to_owned();
         let plain = Plain {
             asker: asker(&name),
@@ -153,36 +112,6 @@ fn question() -> impl Strategy<Value = (String, Plain)> {
         };
         (name, plain)
     })
-}
-
-/// The same question as the evaluator takes it.
-fn asked(name: &str, plain: &Plain) -> Asked {
-    let identity = |documents: &[Value]| documents.iter().map(|value| parse(PolicyKind::Identity, value)).collect();
-    let acl = |grants: &[(String, String)]| acl_of(&json!(grants), MAIN.1);
-    let disabled = plain.acls_disabled;
-    Asked {
-        principal: principal(name),
-        action: plain.action.clone(),
-        resource: plain.resource.clone(),
-        context: plain
-            .keys
-            .iter()
-            .flat_map(|(key, values)| values.iter().map(move |value| (key, value)))
-            .collect::<Context>(),
-        own: identity(&plain.own),
-        groups: vec![],
-        boundary: plain.boundary.as_ref().map(|value| parse(PolicyKind::Identity, value)),
-        session: identity(&plain.session),
-        to: AskedOf::Bucket(Box::new(AskedBucket {
-            owner: account(MAIN),
-            policy: plain.bucket_policy.as_ref().map(|value| parse(PolicyKind::Bucket("b"), value)),
-            policy_binds_root: false,
-            acl: acl(&plain.bucket_acl),
-            ownership: if disabled { Ownership::BucketOwnerEnforced } else { Ownership::ObjectWriter },
-            block: PublicAccessBlock { ignore_public_acls: plain.ignore_public_acls, ..PublicAccessBlock::default() },
-            object: Some((plain.object_owner.clone(), acl(&plain.object_acl))),
-        })),
-    }
 }
 
 proptest! {

@@ -90,6 +90,17 @@ pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     add_signature(context, headers, uri, now);
 }
 
+/// Whether what needs the action PutObject makes an object by itself (User Guide, "Enforce conditional writes on Amazon S3
+/// buckets").
+pub fn add_creation(context: &mut Context, operation: &str) {
+    let makes = match operation {
+        "CompleteMultipartUpload" | "CopyObject" | "PostObject" | "PutObject" => "true",
+        "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" => "false",
+        _ => return,
+    };
+    context.add("s3:ObjectCreationOperation", makes);
+}
+
 fn add_remaining_days(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
     let until = text(headers, "x-amz-object-lock-retain-until-date");
     let Some(Ok(until)) = until.map(|until| Timestamp::parse(TimestampFormat::DateTime, until)) else { return };
@@ -141,6 +152,9 @@ fn age_ms(stamp: &str, now: UnixMs) -> Option<u64> {
     Some(now.0.saturating_sub(at_ms))
 }
 
+/// Operations that change what is there only if it has the tag that `If-Match` names.
+const COMPARING: [&str; 4] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject"];
+
 /// What of the head decides which actions its operation needs.
 pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
     let has = |name: &str| headers.contains_key(name);
@@ -159,6 +173,7 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
         bypass: bypasses(headers),
         object_lock: has("x-amz-bucket-object-lock-enabled"),
         ownership: has("x-amz-object-ownership"),
+        compares: COMPARING.contains(&operation) && text(headers, "if-match").is_some_and(|tag| tag.trim() != "*"),
     }
 }
 
@@ -173,7 +188,7 @@ pub fn bypasses(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{add, age_ms, asks};
+    use super::{add, add_creation, age_ms, asks};
     use crate::api::policy::Context;
     use crate::types::UnixMs;
     use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -223,5 +238,22 @@ mod tests {
         assert!(!asks("CopyObject", &headers(&[("x-amz-tagging-directive", "REPLACE")]), &uri).source_tags);
         assert!(!asks("PutObject", &headers(&[]), &uri).source_tags);
         assert!(asks("GetObject", &headers(&[]), &Uri::from_static("/b/k?versionId=null")).version);
+    }
+
+    #[test]
+    fn a_part_of_an_upload_is_no_object_yet() {
+        for (operation, makes) in [("PutObject", Some("true")), ("UploadPart", Some("false")), ("GetObject", None)] {
+            let mut context = Context::default();
+            add_creation(&mut context, operation);
+            assert_eq!(context.single("s3:objectcreationoperation"), makes, "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_write_under_a_tag_compares_and_one_under_any_does_not() {
+        let compares =
+            |operation, tag| asks(operation, &headers(&[("if-match", tag)]), &Uri::from_static("/b/k")).compares;
+        assert!(compares("PutObject", "\"a\"") && compares("DeleteObject", "a"));
+        assert!(!compares("DeleteObject", "*") && !compares("GetObject", "\"a\""));
     }
 }

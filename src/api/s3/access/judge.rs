@@ -8,8 +8,12 @@ use crate::api::identity::Asking;
 use crate::api::policy::{Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Reason, Target};
 use crate::api::s3::errors::Fault;
 use crate::api::s3::grants::{BucketAccess, access_of};
+use crate::types::UploadId;
 use s3s::S3Result;
 use std::sync::Arc;
+
+/// The action that shows what is there.
+pub(super) const LIST: &str = "s3:ListBucket";
 
 /// Who asks for something, ready to be judged.
 pub struct Judge {
@@ -75,16 +79,40 @@ impl Judge {
         })
     }
 
+    /// An upload, which belongs to who began it; `None` where there is none. One that there is not is for the operation to
+    /// say.
+    pub fn begun(&self, guarded: &Guarded, key: &str, id: UploadId) -> S3Result<Option<Subject>> {
+        let row = self.view.upload(guarded.row.bucket.id, key, id)?;
+        Ok(row.map(|row| Subject { owner: row.upload.owner, ..Subject::default() }))
+    }
+
     /// Of something that belongs to no bucket.
     pub fn of_account(&self, action: &str, resource: &str) -> Result<(), Fault> {
-        self.told(action, resource, &self.asking.decide(action, resource, Target::Account, &self.context))
+        self.told(action, resource, &self.decide_on_account(action, resource))
+    }
+
+    pub(super) fn decide_on_account(&self, action: &str, resource: &str) -> Decision {
+        self.asking.decide(action, resource, Target::Account, &self.context)
     }
 
     pub fn of_bucket(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
-        let resource = format!("arn:aws:s3:::{}", guarded.row.bucket.name);
+        self.told(action, &guarded.arn(), &self.decide_on_bucket(action, guarded))
+    }
+
+    pub(super) fn decide_on_bucket(&self, action: &str, guarded: &Guarded) -> Decision {
         let target = Target::Bucket(guarded.target(None));
-        let context = self.context_of(guarded);
-        self.told(action, &resource, &self.asking.decide(action, &resource, target, &context))
+        self.asking.decide(action, &guarded.arn(), target, &self.context_of(guarded))
+    }
+
+    /// Whether an object is there is told to who may list it, and only to them: its whole key is the prefix asked for.
+    pub fn of_absent(&self, guarded: &Guarded, key: &str) -> Result<(), Fault> {
+        self.told(LIST, &guarded.arn(), &self.decide_on_absent(guarded, key))
+    }
+
+    pub(super) fn decide_on_absent(&self, guarded: &Guarded, key: &str) -> Decision {
+        let mut context = self.context_of(guarded);
+        context.set("s3:prefix", Some(key.to_owned()));
+        self.asking.decide(LIST, &guarded.arn(), Target::Bucket(guarded.target(None)), &context)
     }
 
     fn context_of(&self, guarded: &Guarded) -> Context {
@@ -119,9 +147,25 @@ impl Judge {
         self.told(action, &arn(guarded, key), &decision)
     }
 
-    fn decide_on_object(&self, action: &str, guarded: &Guarded, key: &str, subject: Option<&Subject>) -> Decision {
+    pub(super) fn decide_on_object(
+        &self,
+        action: &str,
+        guarded: &Guarded,
+        key: &str,
+        subject: Option<&Subject>,
+    ) -> Decision {
+        self.decide_in(self.context_of(guarded), action, guarded, key, subject)
+    }
+
+    fn decide_in(
+        &self,
+        mut context: Context,
+        action: &str,
+        guarded: &Guarded,
+        key: &str,
+        subject: Option<&Subject>,
+    ) -> Decision {
         let resource = arn(guarded, key);
-        let mut context = self.context_of(guarded);
         // S3 does not look at an object's tags for these.
         let tagged = subject.filter(|_| !action.starts_with("s3:GetObjectAttributes"));
         for (name, value) in tagged.map(|subject| subject.tags.as_slice()).unwrap_or_default() {
@@ -155,6 +199,14 @@ fn arn(guarded: &Guarded, key: &str) -> String {
 }
 
 impl Guarded {
+    pub(super) fn arn(&self) -> String {
+        format!("arn:aws:s3:::{}", self.row.bucket.name)
+    }
+
+    pub(super) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
     fn target<'a>(&'a self, object: Option<Object<'a>>) -> Bucket<'a> {
         Bucket {
             owner: &self.owner,
@@ -175,9 +227,40 @@ pub struct Authority {
     pub guarded: Arc<Guarded>,
 }
 
+/// What a request says of one object among many. What its head says of these counts for none of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub version: Option<String>,
+    pub if_match: Option<String>,
+}
+
 impl Authority {
-    pub fn may(&self, action: &str, key: &str, pick: Pick) -> S3Result<()> {
-        let subject = self.judge.subject(&self.guarded, key, pick)?;
-        Ok(self.judge.of_object(action, &self.guarded, key, subject.as_ref())?)
+    pub fn may(&self, action: &str, key: &str, pick: Pick, said: &Said) -> S3Result<()> {
+        let (judge, guarded) = (&self.judge, &self.guarded);
+        let subject = judge.subject(guarded, key, pick)?;
+        let mut context = judge.context_of(guarded);
+        context.set("s3:VersionId", said.version.clone());
+        context.set("s3:if-match", said.if_match.clone());
+        let decision = judge.decide_in(context, action, guarded, key, subject.as_ref());
+        Ok(judge.told(action, &arn(guarded, key), &decision)?)
+    }
+
+    /// For a request whose body says which tags an object is to have.
+    pub fn may_tag<'a>(
+        &self,
+        action: &str,
+        key: &str,
+        pick: Pick,
+        tags: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> S3Result<()> {
+        let (judge, guarded) = (&self.judge, &self.guarded);
+        let subject = judge.subject(guarded, key, pick)?;
+        let mut context = judge.context_of(guarded);
+        for (name, value) in tags {
+            context.add(&format!("s3:RequestObjectTag/{name}"), value);
+            context.add("s3:RequestObjectTagKeys", name);
+        }
+        let decision = judge.decide_in(context, action, guarded, key, subject.as_ref());
+        Ok(judge.told(action, &arn(guarded, key), &decision)?)
     }
 }

@@ -4,14 +4,25 @@ use super::conditions::parameter;
 use super::judge::{Guarded, Judge, Subject};
 use crate::actors::meta::Pick;
 use crate::api::policy::{Asks, On, needs};
+use crate::api::s3::decode_path;
 use crate::api::s3::errors::Fault;
+use crate::api::s3::multipart::parse_upload_id;
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
-use s3s::dto::CopySource;
+use s3s::dto::{CopySource, ParseCopySourceError};
 
 /// Operations that write a key whatever stands there: what stands has no say.
-const OVERWRITES: [&str; 6] =
-    ["CompleteMultipartUpload", "CopyObject", "CreateMultipartUpload", "PutObject", "UploadPart", "UploadPartCopy"];
+const OVERWRITES: [&str; 7] = [
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateMultipartUpload",
+    "PutObject",
+    "RenameObject",
+    "UploadPart",
+    "UploadPartCopy",
+];
+/// Operations on an upload itself, in which who began it has a say, and who owns what stands under its key has none.
+const ON_UPLOADS: [&str; 2] = ["AbortMultipartUpload", "ListParts"];
 
 /// One operation on what.
 pub struct Request<'a> {
@@ -39,13 +50,17 @@ impl Request<'_> {
             }
             return Ok(None);
         }
-        let Some(guarded) = judge.guarded(name)? else { return Ok(None) };
+        let Some(guarded) = judge.guarded(name)? else {
+            // What there is to copy is not looked at where there is nowhere to copy it to.
+            let copies = needed.iter().any(|need| need.on == On::Source);
+            return if copies { Err(Fault::NoSuchBucket.into()) } else { Ok(None) };
+        };
         self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
         for need in needed {
             match need.on {
                 On::Account | On::Bucket => judge.of_bucket(need.action, &guarded)?,
-                // Each of many objects is asked about by itself.
-                On::Object if self.operation == "DeleteObjects" => {}
+                // Each of many objects is asked about by itself, and what the body says before the operation begins.
+                On::Object if matches!(self.operation, "DeleteObjects" | "PutObjectTagging") => {}
                 On::Object => self.check_object(judge, &guarded, need.action, uri)?,
                 On::Source => self.check_source(judge, need.action, headers)?,
             }
@@ -63,16 +78,21 @@ impl Request<'_> {
 
     fn check_object(&self, judge: &Judge, guarded: &Guarded, action: &str, uri: &Uri) -> S3Result<()> {
         let key = self.key.unwrap_or_default();
-        if OVERWRITES.contains(&self.operation) {
+        // A comparison is with what stands, also where that is overwritten.
+        if OVERWRITES.contains(&self.operation) && action != "s3:GetObject" {
             return Ok(judge.of_written(action, guarded, key)?);
+        }
+        if ON_UPLOADS.contains(&self.operation) {
+            let upload = parameter(uri, "uploadId").and_then(|id| parse_upload_id(&id).ok());
+            let begun = upload.map(|id| judge.begun(guarded, key, id)).transpose()?.flatten();
+            return Ok(judge.of_object(action, guarded, key, begun.as_ref())?);
         }
         let version = parameter(uri, "versionId");
         // A name that no version has is for the operation to say.
         let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
         let subject = judge.subject(guarded, key, pick)?;
-        // Whether there is such an object is told to who may list them, and only to them.
         if subject.is_none() && matches!(self.operation, "GetObject" | "HeadObject" | "GetObjectAttributes") {
-            return Ok(judge.of_bucket("s3:ListBucket", guarded)?);
+            return Ok(judge.of_absent(guarded, key)?);
         }
         Ok(judge.of_object(action, guarded, key, subject.as_ref())?)
     }
@@ -91,10 +111,12 @@ impl Request<'_> {
         self.check_owner(judge, &guarded, headers, "x-amz-source-expected-bucket-owner")?;
         let subject = judge.subject(&guarded, &source.key, source.pick())?;
         let of_tags = action.ends_with("Tagging");
-        let untagged = subject.map(|subject| Subject { tags: Vec::new(), ..subject });
-        judge.of_object(action, &guarded, &source.key, untagged.as_ref())?;
-        if untagged.is_none() && !of_tags {
-            judge.of_bucket("s3:ListBucket", &guarded)?;
+        // What goes away is asked about with its tags, what is copied is not.
+        let tagged = self.operation == "RenameObject";
+        let subject = subject.map(|found| if tagged { found } else { Subject { tags: Vec::new(), ..found } });
+        judge.of_object(action, &guarded, &source.key, subject.as_ref())?;
+        if subject.is_none() && !of_tags {
+            judge.of_absent(&guarded, &source.key)?;
         }
         Ok(())
     }
@@ -111,15 +133,18 @@ struct Source {
 impl Source {
     /// Read by what the operation reads it with: what is copied is what was asked about. Anything else is refused.
     fn of(headers: &HeaderMap) -> Result<Self, Fault> {
-        let refused =
-            || Fault::InvalidArgument("The header 'x-amz-copy-source' is not one that names an object.".to_owned());
+        let refused = |what: &str| Fault::InvalidArgument(format!("Invalid copy source {what}"));
         let mut values = headers.get_all(s3s::header::X_AMZ_COPY_SOURCE).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return Err(refused()) };
-        match value.to_str().ok().and_then(|text| CopySource::parse(text).ok()) {
-            Some(CopySource::Bucket { bucket, key, version_id }) => {
+        let (Some(value), None) = (values.next(), values.next()) else { return Err(refused("object key")) };
+        // An escape that is none would be taken for what it is written with.
+        let text = value.to_str().ok().filter(|text| decode_path(text).is_some());
+        match CopySource::parse(text.ok_or_else(|| refused("encoding"))?) {
+            Ok(CopySource::Bucket { bucket, key, version_id }) if !key.is_empty() => {
                 Ok(Self { bucket: bucket.into(), key: key.into(), version: version_id.map(Into::into) })
             }
-            _ => Err(refused()),
+            Err(ParseCopySourceError::InvalidEncoding) => Err(refused("encoding")),
+            Err(ParseCopySourceError::InvalidBucketName) => Err(refused("bucket name")),
+            _ => Err(refused("object key")),
         }
     }
 
@@ -132,6 +157,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::Source;
+    use crate::api::s3::errors::Fault;
     use http::{HeaderMap, HeaderValue};
     use s3s::header::X_AMZ_COPY_SOURCE;
 
@@ -157,6 +183,24 @@ mod tests {
     fn a_source_that_cannot_be_asked_about_is_none() {
         for texts in [&[][..], &["bucket"], &["bucket/%ff"], &["bucket/a", "bucket/b"]] {
             assert_eq!(of(texts), None, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_source_is_told() {
+        for (text, what) in [
+            ("bucket/%ZZ", "encoding"),
+            ("100%/k", "encoding"),
+            ("bucket/%1", "encoding"),
+            ("bucket/%C3%", "encoding"),
+            ("192.168.1.1/k", "bucket name"),
+            ("buc@ket&()/k", "bucket name"),
+            ("bucket", "object key"),
+            ("bucket/", "object key"),
+        ] {
+            let headers = HeaderMap::from_iter([(X_AMZ_COPY_SOURCE, HeaderValue::from_static(text))]);
+            let refused = Fault::InvalidArgument(format!("Invalid copy source {what}"));
+            assert_eq!(Source::of(&headers), Err(refused), "{text}");
         }
     }
 }

@@ -4,14 +4,13 @@
 use crate::api::s3::errors::Fault;
 use http::HeaderMap;
 
-const NAMES: [(&str, &str); 3] = [
-    ("x-amz-mfa", "MFA delete"),
-    ("x-amz-write-offset-bytes", "Appending to objects"),
-    ("x-amz-if-match-initiated-time", "The condition on the time of initiation"),
-];
+const NAMES: [(&str, &str); 2] =
+    [("x-amz-mfa", "MFA delete"), (WRITE_OFFSET, "Appending by other operations than PutObject")];
+const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
 
-pub fn check(headers: &HeaderMap) -> Result<(), Fault> {
-    match NAMES.iter().find(|(name, _)| headers.contains_key(*name)) {
+pub fn check(operation: &str, headers: &HeaderMap) -> Result<(), Fault> {
+    let is_there = |name: &str| name == WRITE_OFFSET && operation == "PutObject";
+    match NAMES.iter().find(|(name, _)| headers.contains_key(*name) && !is_there(name)) {
         Some((_, what)) => Err(Fault::NotImplemented(format!("{what} is not implemented."))),
         None => Ok(()),
     }
@@ -23,9 +22,13 @@ mod tests {
     use crate::api::s3::errors::Fault;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    fn judge(name: &'static str, value: &'static str) -> Result<(), Fault> {
+    fn judge_of(operation: &str, name: &'static str, value: &'static str) -> Result<(), Fault> {
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
-        check(&headers)
+        check(operation, &headers)
+    }
+
+    fn judge(name: &'static str, value: &'static str) -> Result<(), Fault> {
+        judge_of("CopyObject", name, value)
     }
 
     #[test]
@@ -45,5 +48,6 @@ mod tests {
         ] {
             assert_eq!(judge(name, value), Ok(()), "{name}");
         }
+        assert_eq!(judge_of("PutObject", "x-amz-write-offset-bytes", "7"), Ok(()));
     }
 }

@@ -25,6 +25,8 @@ fn a_checksum_comes_by_header_or_is_asked_for_by_the_upload() {
     let found = of_upload(&HeaderMap::new(), None, Some(ChecksumAlgorithm::Sha1)).expect("a checksum");
     assert_eq!(found.checksum, Some((ChecksumAlgorithm::Sha1, None)));
     assert!(of_upload(&HeaderMap::new(), None, None).expect("none").checksum.is_none());
+    let others = headers(&[("x-amz-checksum-type", "FULL_OBJECT"), ("x-amz-trailer", "x-amz-meta-a")]);
+    assert!(of_upload(&others, None, None).expect("none").checksum.is_none());
 }
 
 #[test]
@@ -36,6 +38,9 @@ fn what_cannot_be_meant_is_refused() {
         &[("x-amz-sdk-checksum-algorithm", "CRC32")],
         &[("x-amz-sdk-checksum-algorithm", "CRC7")],
         &[("x-amz-trailer", "x-amz-checksum-crc32")],
+        &[("x-amz-trailer", "x-amz-checksum-sha512")],
+        &[("x-amz-checksum-sha512", "AAAA")],
+        &[("x-amz-checksum-crc7", "AAAA")],
     ] {
         assert!(refused(of_upload(&headers(pairs), None, None)), "{pairs:?}");
     }
@@ -60,6 +65,7 @@ fn an_upload_in_parts_combines_checksums_as_s3_does() {
     };
     assert_eq!(create("CRC32", None), Ok(Some((ChecksumAlgorithm::Crc32, ChecksumKind::Composite))));
     assert_eq!(create("CRC32C", Some("FULL_OBJECT")), Ok(Some((ChecksumAlgorithm::Crc32c, ChecksumKind::FullObject))));
+    assert_eq!(create("crc32c", Some("Full_Object")), Ok(Some((ChecksumAlgorithm::Crc32c, ChecksumKind::FullObject))));
     assert_eq!(create("CRC64NVME", None), Ok(Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject))));
     assert!(refused(create("CRC64NVME", Some("COMPOSITE"))));
     assert!(refused(create("SHA256", Some("FULL_OBJECT"))));
@@ -77,7 +83,12 @@ fn a_composite_checksum_shows_and_reads_its_number_of_parts() {
     };
     let fields = fields_of(&checksum, Some(3));
     assert_eq!(fields.crc32.as_deref(), Some("AAAAAQ==-3"));
-    assert_eq!(parse_whole(ChecksumAlgorithm::Crc32, ChecksumKind::Composite, "AAAAAQ==-3"), Ok(checksum));
+    let read = |text: &str| parse_whole(ChecksumAlgorithm::Crc32, ChecksumKind::Composite, text);
+    assert_eq!(read("AAAAAQ==-3"), Ok((checksum.clone(), Some(3))));
+    assert_eq!(read("AAAAAQ=="), Ok((checksum, None)));
+    for text in ["AAAAAQ==-", "AAAAAQ==-x", "AAAAAQ==--3", "AAAAAQ==-1-2", "AAAAAQ==-+3", "AAAA-3"] {
+        assert!(refused(read(text)), "{text}");
+    }
 }
 
 #[test]
@@ -85,7 +96,10 @@ fn an_element_has_at_most_one_checksum() {
     let one = super::ChecksumFields { crc32: Some("AAAAAQ==".to_owned()), ..Default::default() };
     assert_eq!(of_fields(one.clone()), Ok(Some((ChecksumAlgorithm::Crc32, Bytes::from_static(&[0, 0, 0, 1])))));
     let two = super::ChecksumFields { crc32c: Some("AAAAAQ==".to_owned()), ..one };
-    assert_eq!(of_fields(two), Err(Fault::MalformedXml));
+    let short = super::ChecksumFields { crc32: Some("AAAA".to_owned()), ..Default::default() };
+    for fields in [two, short] {
+        assert!(matches!(of_fields(fields), Err(Fault::InvalidArgument(_))));
+    }
 }
 
 #[test]

@@ -65,22 +65,19 @@ fn document(bucket: BucketId) -> DocumentKey {
     DocumentKey::Bucket(bucket, BucketDocument::Cors, String::new())
 }
 
-fn from_dto(given: dto::CORSConfiguration) -> Result<CorsRules, CorsError> {
-    let rules = given.cors_rules.into_iter().map(|given| {
-        let seconds = given.max_age_seconds.map(|seconds| u32::try_from(seconds).map_err(|_| CorsError::Malformed));
-        Ok(CorsRule {
-            id: given.id.filter(|id| !id.is_empty()),
-            methods: given.allowed_methods,
-            origins: given.allowed_origins,
-            headers: given.allowed_headers.unwrap_or_default(),
-            exposed_headers: given.expose_headers.unwrap_or_default(),
-            max_age_seconds: seconds.transpose()?,
-        })
+pub(super) fn from_dto(given: dto::CORSConfiguration) -> Result<CorsRules, CorsError> {
+    let rules = given.cors_rules.into_iter().map(|given| CorsRule {
+        id: given.id.filter(|id| !id.is_empty()),
+        methods: given.allowed_methods,
+        origins: given.allowed_origins,
+        headers: given.allowed_headers.unwrap_or_default(),
+        exposed_headers: given.expose_headers.unwrap_or_default(),
+        max_age_seconds: given.max_age_seconds,
     });
-    CorsRules::new(rules.collect::<Result<_, _>>()?)
+    CorsRules::new(rules.collect())
 }
 
-fn to_dto(rule: CorsRule) -> dto::CORSRule {
+pub(super) fn to_dto(rule: CorsRule) -> dto::CORSRule {
     let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
     dto::CORSRule {
         allowed_headers: given(rule.headers),
@@ -88,7 +85,7 @@ fn to_dto(rule: CorsRule) -> dto::CORSRule {
         allowed_origins: rule.origins,
         expose_headers: given(rule.exposed_headers),
         id: rule.id,
-        max_age_seconds: rule.max_age_seconds.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX)),
+        max_age_seconds: rule.max_age_seconds,
     }
 }
 

@@ -27,7 +27,8 @@ pub struct CorsRule {
     /// The same, in any case.
     pub headers: Vec<String>,
     pub exposed_headers: Vec<String>,
-    pub max_age_seconds: Option<u32>,
+    /// S3 takes what is less than none, and says it as it is.
+    pub max_age_seconds: Option<i32>,
 }
 
 /// Why rules are refused.

@@ -58,6 +58,17 @@ pub fn open(sealing: &Sealing, keys: Keys<'_>, place: Place<'_>, customer: Optio
     keys.store.open(sealing, place, customer).map_err(|error| failed(error, keys.names))
 }
 
+/// For an object that gets another name: the first place is where it is, the second where it will be.
+pub fn rewrap(
+    sealing: &Sealing,
+    keys: Keys<'_>,
+    places: (Place<'_>, Place<'_>),
+    customer: Option<&CustomerKey>,
+    entropy: &dyn Entropy,
+) -> S3Result<Sealing> {
+    keys.store.rewrap(sealing, places, customer, entropy).map_err(|error| failed(error, keys.names))
+}
+
 fn wanted(asked: &EncryptionAsked, keys: Keys<'_>) -> S3Result<Wanted> {
     Ok(match asked {
         EncryptionAsked::SseS3 => Wanted::SseS3,
@@ -94,5 +105,5 @@ pub async fn with_own_keys(store: &Store, roots: &RootKeys, view: MetaView) -> S
             reply => return Err(unexpected(&reply)),
         }
     }
-    if made { store.view().await } else { Ok(view) }
+    if made { Ok(store.gateway.meta().read().await?) } else { Ok(view) }
 }

@@ -23,6 +23,7 @@ pub enum Fault {
     Internal(String),
     InvalidAccessKey,
     InvalidArgument(String),
+    InvalidBucketName,
     InvalidContentSha256,
     InvalidDigest,
     InvalidLocationConstraint,
@@ -38,6 +39,8 @@ pub enum Fault {
     InvalidStorageClass,
     /// XML that says something that the operation has no meaning for.
     MalformedXml,
+    /// Of the body of a request that sets something.
+    MessageTooLong,
     MetadataTooLarge,
     MissingContentLength,
     NoSuchBucket,
@@ -59,6 +62,11 @@ pub enum Fault {
     KmsDisabled(String),
     /// Of an object whose key the client keeps.
     CustomerKeyDiffers,
+    /// Of an append, which asks for another encryption than the object has.
+    EncryptionTypeMismatch,
+    InvalidWriteOffset,
+    /// A client's token came with another request before.
+    IdempotencyMismatch,
     InvalidTargetBucket(&'static str),
     TooManyConfigurations,
     IdMismatch,
@@ -75,6 +83,8 @@ pub enum Fault {
     OperationAborted,
     QuotaExceeded,
     TooManyParts,
+    /// In a bucket that is to go, where a list of its objects may be empty.
+    VersionsLeft,
     /// What a bucket was never told: which configuration, in S3's word for its absence.
     NoConfiguration(&'static str, &'static str),
     /// The reader has this version already; the headers tell it which.
@@ -141,6 +151,10 @@ impl From<Fault> for S3Error {
             | Fault::TooManyConfigurations
             | Fault::IdMismatch
             | Fault::InvalidDestinationBucket(_)
+            | Fault::EncryptionTypeMismatch
+            | Fault::InvalidWriteOffset
+            | Fault::IdempotencyMismatch
+            | Fault::TooManyParts
             | Fault::CustomerKeyDiffers => error.set_status_code(StatusCode::BAD_REQUEST),
             Fault::SlowDown(_) => error.set_headers(retry_headers()),
             _ => {}
@@ -175,6 +189,7 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::Internal(_) => S3ErrorCode::InternalError,
         Fault::InvalidAccessKey => S3ErrorCode::InvalidAccessKeyId,
         Fault::InvalidArgument(_) => S3ErrorCode::InvalidArgument,
+        Fault::InvalidBucketName => S3ErrorCode::InvalidBucketName,
         Fault::InvalidContentSha256 => custom("XAmzContentSHA256Mismatch"),
         Fault::InvalidDigest => S3ErrorCode::InvalidDigest,
         Fault::InvalidLocationConstraint => S3ErrorCode::InvalidLocationConstraint,
@@ -183,9 +198,10 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::InvalidQueryAuth(_) => custom("AuthorizationQueryParametersError"),
         Fault::InvalidRange { .. } => S3ErrorCode::InvalidRange,
         Fault::InvalidRedirect => custom("InvalidRedirectLocation"),
-        Fault::InvalidRequest(_) => S3ErrorCode::InvalidRequest,
+        Fault::InvalidRequest(_) | Fault::CustomerKeyDiffers | Fault::LockNotEnabled => S3ErrorCode::InvalidRequest,
         Fault::InvalidStorageClass => S3ErrorCode::InvalidStorageClass,
         Fault::MalformedXml => S3ErrorCode::MalformedXML,
+        Fault::MessageTooLong => S3ErrorCode::MaxMessageLengthExceeded,
         Fault::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
         Fault::MissingContentLength => S3ErrorCode::MissingContentLength,
         Fault::NoSuchBucket => S3ErrorCode::NoSuchBucket,
@@ -202,7 +218,9 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::InvalidEncryptionAlgorithm => S3ErrorCode::InvalidEncryptionAlgorithmError,
         Fault::KmsNotFound(_) => custom("KMS.NotFoundException"),
         Fault::KmsDisabled(_) => custom("KMS.DisabledException"),
-        Fault::CustomerKeyDiffers => S3ErrorCode::InvalidRequest,
+        Fault::EncryptionTypeMismatch => custom("EncryptionTypeMismatch"),
+        Fault::InvalidWriteOffset => custom("InvalidWriteOffset"),
+        Fault::IdempotencyMismatch => custom("IdempotencyParameterMismatch"),
         Fault::InvalidTargetBucket(_) => S3ErrorCode::InvalidTargetBucketForLogging,
         Fault::TooManyConfigurations => custom("TooManyConfigurations"),
         Fault::IdMismatch => custom("IdMismatch"),
@@ -210,7 +228,7 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::InvalidToken => S3ErrorCode::InvalidToken,
         Fault::InvalidDestinationBucket(_) => custom("InvalidS3DestinationBucket"),
         Fault::Locked => S3ErrorCode::AccessDenied,
-        Fault::LockNotEnabled => S3ErrorCode::InvalidRequest,
+        Fault::VersionsLeft => S3ErrorCode::BucketNotEmpty,
         Fault::NoObjectLock => S3ErrorCode::NoSuchObjectLockConfiguration,
         Fault::NoObjectLockConfiguration => custom("ObjectLockConfigurationNotFoundError"),
         Fault::NoTags => custom("NoSuchTagSet"),
@@ -251,16 +269,18 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::BucketOwnerDiffers => "The bucket is not owned by the expected owner.",
         Fault::EntityTooLarge => "Your proposed upload exceeds the maximum allowed size.",
         Fault::IncompleteBody => "You did not provide the number of bytes specified by the Content-Length HTTP header.",
-        Fault::InvalidAccessKey => "The access key ID that you provided does not exist in our records.",
+        Fault::InvalidAccessKey => "The AWS Access Key Id you provided does not exist in our records.",
+        Fault::InvalidBucketName => "The specified bucket is not valid.",
         Fault::InvalidContentSha256 => "The provided 'x-amz-content-sha256' header does not match what was computed.",
         Fault::InvalidDigest => "The Content-MD5 or checksum value that you specified is not valid.",
-        Fault::InvalidLocationConstraint => "The specified location constraint is not the region of this store.",
+        Fault::InvalidLocationConstraint => "The specified location-constraint is not valid",
         Fault::InvalidPart => INVALID_PART,
         Fault::InvalidPartNumber => "The requested partnumber is not satisfiable.",
         Fault::InvalidRange { .. } => "The requested range is not satisfiable.",
         Fault::InvalidRedirect => "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
         Fault::InvalidStorageClass => "The storage class you specified is not valid: only STANDARD is.",
         Fault::MalformedXml => MALFORMED_XML,
+        Fault::MessageTooLong => "Your request was too big.",
         Fault::MetadataTooLarge => "Your metadata headers exceed the maximum allowed metadata size.",
         Fault::MissingContentLength => "You must provide the Content-Length HTTP header.",
         Fault::NoSuchBucket => "The specified bucket does not exist.",
@@ -272,7 +292,7 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::DeleteMarker { named: true, .. } | Fault::MethodNotAllowed => {
             "The specified method is not allowed against this resource."
         }
-        Fault::PreconditionFailed => "At least one of the preconditions you specified did not hold.",
+        Fault::PreconditionFailed => PRECONDITION_FAILED,
         Fault::RequestHeadersTooLarge => {
             "Your request header section exceeds the maximum allowed request header section size."
         }
@@ -311,6 +331,14 @@ fn message_of_settings(fault: &Fault) -> &str {
             "A conflicting conditional operation is currently in progress against this resource. Please try again."
         }
         Fault::QuotaExceeded => "The bucket's quota does not allow it to hold more.",
+        Fault::EncryptionTypeMismatch => "The object has another encryption than the request says.",
+        Fault::InvalidWriteOffset => {
+            "The write offset value that you specified does not match the current object size."
+        }
+        Fault::IdempotencyMismatch => "The client token was given with other parameters before.",
+        Fault::VersionsLeft => {
+            "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+        }
         Fault::TooManyParts => "The object cannot be appended to any more: it has as many parts as an object can have.",
         other => unreachable!("{other:?} has its words elsewhere"),
     }
@@ -318,10 +346,10 @@ fn message_of_settings(fault: &Fault) -> &str {
 
 pub(super) const MALFORMED_XML: &str =
     "The XML you provided was not well-formed or did not validate against our published schema.";
+pub(super) const PRECONDITION_FAILED: &str = "At least one of the pre-conditions you specified did not hold.";
 const REQUEST_TIMEOUT: &str =
     "Your socket connection to the server was not read from or written to within the timeout period.";
-const INVALID_PART: &str =
-    "One or more of the specified parts could not be found, or its entity tag or checksum does not match.";
+const INVALID_PART: &str = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
 const NO_SUCH_UPLOAD: &str = "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
 
 pub(super) fn custom(code: &'static str) -> S3ErrorCode {

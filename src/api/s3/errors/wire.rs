@@ -4,12 +4,17 @@ use super::custom;
 use crate::api::post::FormFault;
 use s3s::S3ErrorCode;
 
+/// In an answer, the condition that does not hold.
+pub(super) const NOT_A_FORM: &str = "Bucket POST must be of the enclosure-type multipart/form-data";
+
 /// A request that is refused before anybody asks what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WireFault {
     /// Of an `Authorization` header.
     HeaderMalformed(String),
     InvalidUri,
+    /// What is to be set is not said.
+    NoBody,
     /// A POST that can only be a browser's form, and is none.
     NotAForm,
     /// The request was signed too long ago, or not yet.
@@ -23,6 +28,7 @@ impl WireFault {
         match self {
             Self::HeaderMalformed(_) => S3ErrorCode::AuthorizationHeaderMalformed,
             Self::InvalidUri => S3ErrorCode::InvalidURI,
+            Self::NoBody => S3ErrorCode::MissingRequestBodyError,
             Self::NotAForm => S3ErrorCode::PreconditionFailed,
             Self::Skewed => S3ErrorCode::RequestTimeTooSkewed,
             Self::SignatureDiffers => S3ErrorCode::SignatureDoesNotMatch,
@@ -33,7 +39,8 @@ impl WireFault {
         match self {
             Self::HeaderMalformed(why) => why,
             Self::InvalidUri => "Couldn't parse the specified URI.",
-            Self::NotAForm => "Bucket POST must be of the enclosure-type multipart/form-data.",
+            Self::NoBody => "Request Body is empty",
+            Self::NotAForm => NOT_A_FORM,
             Self::Skewed => "The difference between the request time and the current time is too large.",
             Self::SignatureDiffers => {
                 "The request signature we calculated does not match the signature you provided. Check your key and signing method."
@@ -74,6 +81,7 @@ mod tests {
         for (fault, code, status) in [
             (WireFault::HeaderMalformed(String::new()), "AuthorizationHeaderMalformed", 400),
             (WireFault::InvalidUri, "InvalidURI", 400),
+            (WireFault::NoBody, "MissingRequestBodyError", 400),
             (WireFault::NotAForm, "PreconditionFailed", 412),
             (WireFault::Skewed, "RequestTimeTooSkewed", 403),
             (WireFault::SignatureDiffers, "SignatureDoesNotMatch", 403),

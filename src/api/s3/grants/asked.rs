@@ -3,11 +3,12 @@
 
 use super::super::errors::{Fault, GrantFault};
 use crate::actors::meta::Permission;
-use crate::api::policy::{canned, is_full_control_of};
 use http::HeaderMap;
 use s3s::dto::{self, AccessControlPolicy, Type};
 use s3s::header::X_AMZ_ACL;
 
+/// The canned list with which a writer leaves an object to the bucket's owner.
+pub const LEFT_TO_BUCKET_OWNER: &str = "bucket-owner-full-control";
 /// S3's schema: grants of one list.
 const GRANTS_MAX: usize = 100;
 /// In the order in which their grants are listed.
@@ -80,12 +81,12 @@ impl AskedAcl {
         Ok(Self::Policy { owner, grants: not_too_many(grants)? })
     }
 
-    /// Whether it says no more than that this owner, who is the bucket's, has full control: what holds anyway where
-    /// lists are disabled.
+    /// Whether it says in so many words that this owner, who is the bucket's, has full control, and no more: all that can
+    /// be asked for where lists are disabled. `private` says that who writes has it.
     pub fn is_of_owner_alone(&self, owner: &str) -> bool {
         let own = AskedGrant { to: Named::Account(owner.to_owned()), permission: Permission::FullControl };
         match self {
-            Self::Canned(name) => canned(name, owner, owner).is_some_and(|acl| is_full_control_of(&acl, owner)),
+            Self::Canned(name) => name == LEFT_TO_BUCKET_OWNER,
             Self::Grants(grants) | Self::Policy { grants, .. } => {
                 !grants.is_empty() && grants.iter().all(|grant| *grant == own)
             }
@@ -287,8 +288,8 @@ mod tests {
     #[test]
     fn what_holds_where_lists_are_disabled_is_that_the_owner_has_full_control() {
         let canned = |name: &str| AskedAcl::Canned(name.to_owned()).is_of_owner_alone("o");
-        assert!(canned("private") && canned("bucket-owner-full-control"));
-        assert!(!canned("public-read") && !canned("log-delivery-write") && !canned("nonsense"));
+        assert!(canned("bucket-owner-full-control"));
+        assert!(!canned("private") && !canned("public-read") && !canned("log-delivery-write") && !canned("nonsense"));
         let own = grant(account("o"), Permission::FullControl);
         let other = grant(account("a"), Permission::FullControl);
         assert!(AskedAcl::Grants(vec![own.clone()]).is_of_owner_alone("o"));

@@ -6,7 +6,7 @@
 //!  headers, XML ──asked──► who is named ──resolve──► accounts, groups ──writes──► a list that may stand
 //! ```
 
-mod asked;
+pub(super) mod asked;
 pub mod bucket_acl;
 pub mod bucket_policy;
 pub mod object_acl;

@@ -3,7 +3,7 @@
 
 use super::super::Store;
 use super::super::errors::{Fault, GrantFault};
-use super::asked::AskedAcl;
+use super::asked::{AskedAcl, LEFT_TO_BUCKET_OWNER};
 use super::ownership::ownership_named;
 use super::record::BucketAccess;
 use super::resolve::{Listed, resolve};
@@ -13,9 +13,6 @@ use crate::api::policy::{AclOf, Ownership, is_full_control_of, is_public};
 use http::HeaderMap;
 use s3s::S3Result;
 use s3s::dto::ObjectOwnership;
-
-/// The canned list with which a writer leaves an object to the bucket's owner, where that is preferred.
-const LEFT_TO_BUCKET_OWNER: &str = "bucket-owner-full-control";
 
 /// The list that an object gets that is about to be written, and who owns it. `owner`: who writes it.
 pub fn acl_of_headers(
@@ -159,6 +156,8 @@ mod tests {
         let full = Some("bucket-owner-full-control");
         for acl in [None, full, Some("private")] {
             assert_eq!(owner(acl, Ownership::ObjectWriter), Ok("writer".to_owned()));
+        }
+        for acl in [None, full] {
             assert_eq!(owner(acl, Ownership::BucketOwnerEnforced), Ok("owner".to_owned()));
         }
         assert_eq!(owner(full, Ownership::BucketOwnerPreferred), Ok("owner".to_owned()));
@@ -180,7 +179,7 @@ mod tests {
     fn disabled_lists_are_refused_whatever_else_is_wrong_with_them() {
         let enforced = owned(Ownership::BucketOwnerEnforced);
         let refused = Err("AccessControlListNotSupported".to_owned());
-        for acl in ["public-read", "authenticated-read", "nonsense"] {
+        for acl in ["private", "public-read", "authenticated-read", "nonsense"] {
             assert_eq!(written(&headers(Some(acl)), &enforced), refused);
         }
         let mut both = headers(Some("private"));

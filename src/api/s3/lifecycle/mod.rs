@@ -1,14 +1,14 @@
 //! GetBucketLifecycleConfiguration, PutBucketLifecycleConfiguration, DeleteBucketLifecycle, and what answers about objects
-//! and uploads say of the rules.
+//! and uploads say of the rules: dates of the calendar, whatever counts as a day where rules are tried out.
 
-mod wire;
+pub(super) mod wire;
 
 use super::errors::Fault;
 use super::headers::{http_date, timestamp};
 use super::percent::encode;
 use super::{Store, documents};
 use crate::actors::lifecycle::rules::{
-    Expiry, ObjectFacts, Objection, RuleError, Rules, UploadFacts, object_expiry, upload_expiry,
+    DAY, Expiry, ObjectFacts, Objection, RuleError, Rules, UploadFacts, object_expiry, upload_expiry,
 };
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView, ObjectVersion};
 use crate::types::{BucketId, UnixMs};
@@ -18,7 +18,6 @@ use s3s::dto::{
     Timestamp, TransitionDefaultMinimumObjectSize,
 };
 use s3s::{S3Request, S3Response, S3Result};
-use std::time::Duration;
 
 /// The last moment that a date in a header can name: the end of the year 9999.
 const DATE_MS_MAX: u64 = 253_402_300_799_000;
@@ -71,7 +70,6 @@ pub async fn delete(
 /// `x-amz-expiration`, for answers about the current version of a key: S3 has none where a version is asked for by its
 /// id.
 pub fn expiration_of(
-    store: &Store,
     view: &MetaView,
     bucket: &BucketRow,
     key: &str,
@@ -80,31 +78,30 @@ pub fn expiration_of(
     let Some(rules) = rules_of(view, bucket.bucket.id)? else { return Ok(None) };
     let (size_bytes, tags) = (object.manifest.size_bytes, object.traits.tags.as_slice());
     let facts = ObjectFacts { key, size_bytes, tags, modified: object.manifest.modified };
-    Ok(expiration_header(&rules, &facts, store.lifecycle_day))
+    Ok(expiration_header(&rules, &facts))
 }
 
 /// `x-amz-abort-date` and `x-amz-abort-rule-id`, for answers about an upload.
 pub fn abort_of(
-    store: &Store,
     view: &MetaView,
     bucket: &BucketRow,
     key: &str,
     initiated: UnixMs,
 ) -> S3Result<Option<(Timestamp, String)>> {
     let Some(rules) = rules_of(view, bucket.bucket.id)? else { return Ok(None) };
-    Ok(abort_headers(&rules, &UploadFacts { key, initiated }, store.lifecycle_day))
+    Ok(abort_headers(&rules, &UploadFacts { key, initiated }))
 }
 
-fn expiration_header(rules: &Rules, facts: &ObjectFacts<'_>, day: Duration) -> Option<String> {
-    let Expiry { at, rule_id } = object_expiry(rules, facts, day)?;
+fn expiration_header(rules: &Rules, facts: &ObjectFacts<'_>) -> Option<String> {
+    let Expiry { at, rule_id } = object_expiry(rules, facts, DAY)?;
     let date = http_date(UnixMs(at.0.min(DATE_MS_MAX)))?;
     // What a path keeps, a value does not.
     let rule_id = encode(rule_id).replace('/', "%2F");
     Some(format!("expiry-date=\"{date}\", rule-id=\"{rule_id}\""))
 }
 
-fn abort_headers(rules: &Rules, facts: &UploadFacts<'_>, day: Duration) -> Option<(Timestamp, String)> {
-    let Expiry { at, rule_id } = upload_expiry(rules, facts, day)?;
+fn abort_headers(rules: &Rules, facts: &UploadFacts<'_>) -> Option<(Timestamp, String)> {
+    let Expiry { at, rule_id } = upload_expiry(rules, facts, DAY)?;
     Some((timestamp(UnixMs(at.0.min(DATE_MS_MAX))), encode(rule_id).replace('/', "%2F")))
 }
 

@@ -1,23 +1,27 @@
 //! CompleteMultipartUpload: the list of parts becomes an object version in one change; no byte is read (M1).
 
-use super::super::checksums::{ChecksumFields, kind_name, of_fields, of_headers, parse_kind, parse_whole};
+use super::super::checksums::{
+    ChecksumFields, algorithm_name, kind_name, of_fields, of_headers, parse_kind, parse_whole,
+};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
 use super::super::errors::Fault;
 use super::super::headers::{etag_header, object_checksums, parse_md5};
 use super::super::lifecycle::expiration_of;
 use super::super::objects::sealed::sealing_of;
 use super::super::objects::version;
+use super::super::percent::{decode_path, encode};
 use super::super::settings::told::Telling;
 use super::super::{Store, conditions, unexpected};
 use super::{parse_part_number, parse_upload_id};
 use crate::actors::events::EventName;
 use crate::actors::meta::{
-    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompleteVersion, CompletedPart, Reply,
+    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompleteVersion, CompletedPart, ObjectVersion,
+    Reply,
 };
 use crate::types::ManifestId;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use s3s::dto::{self, CompleteMultipartUploadInput, CompleteMultipartUploadOutput};
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 pub async fn complete(
     store: &Store,
@@ -36,7 +40,8 @@ pub async fn complete(
     // Where there is no such upload the change itself answers: it may be a repeated completion.
     let row = view.upload(bucket.bucket.id, &input.key, upload)?;
     let begun_with = row.as_ref().and_then(|row| row.upload.checksum);
-    let expected_checksum = expected_checksum(&request.headers, input.checksum_type.as_ref(), begun_with)?;
+    parts.iter().try_for_each(|part| check_part(part, begun_with))?;
+    let expected = expected_checksum(&request.headers, input.checksum_type.as_ref(), begun_with, parts.len())?;
     let customer = match &row {
         Some(row) => key_of_completion(&request.headers, sealing_of(&row.traits)?.as_ref(), begun_with.is_some())?,
         None => None,
@@ -48,21 +53,17 @@ pub async fn complete(
         upload,
         manifest: ManifestId(store.ambient.fresh_id()),
         parts,
-        expected_checksum,
+        expected_checksum: expected,
         expected_size_bytes,
         conditions,
     };
     let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
     let event = telling.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
-    let version = CompleteVersion { complete, event };
-    let object = match store.propose(Change::CompleteVersion(Box::new(version))).await? {
-        Reply::VersionPut { object } => object,
-        reply => return Err(unexpected(&reply)),
-    };
+    let object = decide(store, CompleteVersion { complete, event }).await?;
     let manifest = &object.manifest;
     let checksums = object_checksums(manifest);
-    let expiration = expiration_of(store, &view, &bucket, &input.key, &object)?;
-    let location = location(store, &request.headers, &input.bucket, &input.key);
+    let expiration = expiration_of(&view, &bucket, &input.key, &object)?;
+    let location = location(store.scheme, &request.headers, &request.uri, &input.bucket, &input.key);
     let shown = shown(sealing_of(&object.traits)?.as_ref(), customer.as_ref());
     let mut headers = HeaderMap::new();
     add_customer_headers(&shown, &mut headers);
@@ -81,20 +82,35 @@ pub async fn complete(
         location: Some(location),
         server_side_encryption: shown.server_side_encryption,
         ssekms_key_id: shown.ssekms_key_id,
-        version_id: version::shown(&bucket, object.version),
+        version_id: version::made(&bucket, object.version),
         ..Default::default()
     });
     response.headers = headers;
     Ok(response)
 }
 
+/// The change itself. Where the whole's checksum is not the one that is expected, the answer says which it is about.
+async fn decide(store: &Store, version: CompleteVersion) -> S3Result<Box<ObjectVersion>> {
+    let differs = version.complete.expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
+    match store.propose(Change::CompleteVersion(Box::new(version))).await {
+        Ok(Reply::VersionPut { object }) => Ok(object),
+        Ok(reply) => Err(unexpected(&reply)),
+        Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
+        Err(error) => Err(error),
+    }
+}
+
 fn parse_size(size: i64) -> Result<u64, Fault> {
-    let refused = |_| Fault::InvalidArgument("The header x-amz-mp-object-size is not a size.".to_owned());
-    u64::try_from(size).map_err(refused)
+    u64::try_from(size).map_err(|_| {
+        Fault::InvalidRequest(format!("Value for x-amz-mp-object-size header is less than zero: '{size}'"))
+    })
 }
 
 fn completed_part(part: dto::CompletedPart) -> Result<CompletedPart, Fault> {
-    let number = parse_part_number(part.part_number.ok_or(Fault::MalformedXml)?)?;
+    let number = match part.part_number.ok_or(Fault::MalformedXml)? {
+        ..=0 => return Err(Fault::InvalidArgument("PartNumber must be >= 1".to_owned())),
+        number => parse_part_number(number)?,
+    };
     let tag = part.e_tag.ok_or(Fault::MalformedXml)?;
     let md5 = parse_md5(tag.value()).ok_or(Fault::InvalidPart)?;
     let given = of_fields(ChecksumFields {
@@ -109,11 +125,38 @@ fn completed_part(part: dto::CompletedPart) -> Result<CompletedPart, Fault> {
     Ok(CompletedPart { number, md5, checksum })
 }
 
-/// What the client says that the whole's checksum is. It can only be of the kind that the upload was begun with.
+/// A part's checksum is by the algorithm that the upload was begun with; where the whole's is made of those of the parts,
+/// each is to be said again.
+fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> Result<(), Fault> {
+    let Some((algorithm, kind)) = begun_with else { return Ok(()) };
+    let name = |algorithm| algorithm_name(algorithm).to_ascii_lowercase();
+    match &part.checksum {
+        Some(given) if given.algorithm != algorithm => Err(Fault::BadDigest(format!(
+            "The {} you specified for part {} did not match what we received.",
+            name(given.algorithm),
+            part.number
+        ))),
+        None if kind == ChecksumKind::Composite => Err(Fault::InvalidRequest(format!(
+            "The upload was created using a {} checksum. The complete request must include the checksum for each part. \
+             It was missing for part {} in the request.",
+            name(algorithm),
+            part.number
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn bad_digest(algorithm: ChecksumAlgorithm) -> Fault {
+    Fault::BadDigest(format!("The {} you specified did not match the calculated checksum.", algorithm_name(algorithm)))
+}
+
+/// What the client says that the whole's checksum is. It can only be of the kind that the upload was begun with, and of as
+/// many parts as are listed.
 fn expected_checksum(
     headers: &HeaderMap,
     kind: Option<&dto::ChecksumType>,
     begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    parts: usize,
 ) -> Result<Option<Checksum>, Fault> {
     let asked = kind.map(parse_kind).transpose()?;
     if let (Some(asked), Some((_, kind))) = (asked, begun_with)
@@ -125,22 +168,41 @@ fn expected_checksum(
         )));
     }
     let Some((algorithm, text)) = of_headers(headers)? else { return Ok(None) };
-    let kind = asked.or(begun_with.map(|(_, kind)| kind)).unwrap_or(ChecksumKind::FullObject);
-    parse_whole(algorithm, kind, &text).map(Some)
+    // Of an upload that is completed already, the value tells.
+    let told = if text.contains('-') { ChecksumKind::Composite } else { ChecksumKind::FullObject };
+    let kind = asked.or(begun_with.map(|(_, kind)| kind)).unwrap_or(told);
+    let (checksum, of_parts) = parse_whole(algorithm, kind, &text)?;
+    if of_parts.is_some_and(|count| count != parts) {
+        return Err(bad_digest(algorithm));
+    }
+    Ok(Some(checksum))
 }
 
-fn location(store: &Store, headers: &HeaderMap, bucket: &str, key: &str) -> String {
+/// The object's URL, in the style in which the request was made: where its path is the key alone, the host is the bucket's.
+fn location(scheme: &str, headers: &HeaderMap, uri: &Uri, bucket: &str, key: &str) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    format!("{}://{host}/{bucket}/{}", store.scheme, super::super::percent::encode(key))
+    let by_host = decode_path(uri.path()).is_some_and(|path| path.strip_prefix('/') == Some(key));
+    let key = encode(key);
+    if by_host { format!("{scheme}://{host}/{key}") } else { format!("{scheme}://{host}/{bucket}/{key}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{completed_part, expected_checksum};
-    use crate::actors::meta::{ChecksumAlgorithm, ChecksumKind};
+    use super::{check_part, completed_part, expected_checksum, location};
+    use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart};
     use crate::api::s3::errors::Fault;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
     use s3s::dto;
+
+    #[test]
+    fn a_location_has_the_bucket_where_the_request_has_it() {
+        let of = |host: &'static str, uri: &'static str| {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static("host"), HeaderValue::from_static(host))]);
+            location("http", &headers, &Uri::from_static(uri), "b", "a/k k")
+        };
+        assert_eq!(of("h:9000", "/b/a/k%20k?uploadId=1"), "http://h:9000/b/a/k%20k");
+        assert_eq!(of("b.h", "/a/k%20k?uploadId=1"), "http://b.h/a/k%20k");
+    }
 
     fn part(number: Option<i32>, tag: Option<&str>) -> dto::CompletedPart {
         dto::CompletedPart {
@@ -158,7 +220,27 @@ mod tests {
         assert_eq!(completed_part(part(Some(3), None)), Err(Fault::MalformedXml));
         assert_eq!(completed_part(part(Some(3), Some("x"))), Err(Fault::InvalidPart));
         assert_eq!(completed_part(part(Some(3), Some(&format!("{tag}-2")))), Err(Fault::InvalidPart));
-        assert!(matches!(completed_part(part(Some(10_001), Some(tag))), Err(Fault::InvalidArgument(_))));
+        for number in [-4, 0, 10_001] {
+            assert!(matches!(completed_part(part(Some(number), Some(tag))), Err(Fault::InvalidArgument(_))));
+        }
+    }
+
+    #[test]
+    fn a_listed_part_has_the_checksum_that_the_upload_was_begun_with() {
+        let listed = |algorithm: Option<ChecksumAlgorithm>| {
+            let value = bytes::Bytes::from_static(&[0; 4]);
+            let checksum = algorithm.map(|algorithm| Checksum { algorithm, kind: ChecksumKind::FullObject, value });
+            CompletedPart { number: 1, md5: [0; 16], checksum }
+        };
+        let (crc, other) = (ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c);
+        for kind in [ChecksumKind::Composite, ChecksumKind::FullObject] {
+            assert_eq!(check_part(&listed(Some(crc)), Some((crc, kind))), Ok(()));
+            assert!(matches!(check_part(&listed(Some(other)), Some((crc, kind))), Err(Fault::BadDigest(_))));
+        }
+        assert_eq!(check_part(&listed(None), Some((crc, ChecksumKind::FullObject))), Ok(()));
+        let missing = check_part(&listed(None), Some((crc, ChecksumKind::Composite)));
+        assert!(matches!(missing, Err(Fault::InvalidRequest(_))));
+        assert_eq!(check_part(&listed(Some(other)), None), Ok(()));
     }
 
     #[test]
@@ -168,10 +250,13 @@ mod tests {
             HeaderValue::from_static("AAAAAQ==-2"),
         )]);
         let begun = Some((ChecksumAlgorithm::Crc32, ChecksumKind::Composite));
-        let made = expected_checksum(&headers, None, begun).expect("a checksum").expect("given");
+        let made = expected_checksum(&headers, None, begun, 2).expect("a checksum").expect("given");
         assert_eq!((made.kind, made.value.as_ref()), (ChecksumKind::Composite, &[0, 0, 0, 1][..]));
         let full = dto::ChecksumType::from_static(dto::ChecksumType::FULL_OBJECT);
-        assert!(matches!(expected_checksum(&headers, Some(&full), begun), Err(Fault::InvalidRequest(_))));
-        assert_eq!(expected_checksum(&HeaderMap::new(), None, begun), Ok(None));
+        assert!(matches!(expected_checksum(&headers, Some(&full), begun, 2), Err(Fault::InvalidRequest(_))));
+        assert_eq!(expected_checksum(&HeaderMap::new(), None, begun, 2), Ok(None));
+        assert!(matches!(expected_checksum(&headers, None, begun, 3), Err(Fault::BadDigest(_))));
+        let completed = expected_checksum(&headers, None, None, 2).expect("a checksum").expect("given");
+        assert_eq!(completed, made);
     }
 }

@@ -6,8 +6,8 @@ use super::super::errors::Fault;
 use super::super::grants::{Owners, access_of};
 use super::super::headers::{etag_header, timestamp};
 use super::super::lifecycle::abort_of;
-use super::super::list::{Writing, marker, page_limit};
-use super::{Open, open};
+use super::super::list::{Writing, marker, out_of_range, page_limit};
+use super::{Open, open, owner_to_be};
 use crate::actors::meta::{ETag, ListQuery, Listed, PartRow, UploadRecord};
 use crate::types::UploadId;
 use s3s::dto::{
@@ -22,10 +22,9 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
     let after = match input.part_number_marker {
         None => 0,
         // A marker past every part is a marker all the same.
-        Some(after) => u16::try_from(after.min(i32::from(u16::MAX)))
-            .map_err(|_| Fault::InvalidArgument("Invalid part number marker.".to_owned()))?,
+        Some(after) => u16::try_from(after.min(i32::from(u16::MAX))).map_err(|_| out_of_range("part-number-marker"))?,
     };
-    let Open { bucket, upload, view, .. } = open(store, &input.bucket, &input.key, &input.upload_id).await?;
+    let Open { bucket, upload, owner, view, .. } = open(store, &input.bucket, &input.key, &input.upload_id).await?;
     let access = access_of(&view, &bucket)?;
     let mut owners = Owners::of(store, &view, &bucket, &access);
     let (rows, more) = match limit {
@@ -33,7 +32,7 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
         limit => view.upload_parts(upload.id, after, limit)?,
     };
     let next = rows.last().map(|row| i32::from(row.number));
-    let (abort_date, abort_rule_id) = abort_of(store, &view, &bucket, &input.key, upload.initiated)?.unzip();
+    let (abort_date, abort_rule_id) = abort_of(&view, &bucket, &input.key, upload.initiated)?.unzip();
     Ok(S3Response::new(ListPartsOutput {
         abort_date,
         abort_rule_id,
@@ -45,7 +44,7 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
         key: Some(input.key),
         max_parts: i32::try_from(limit).ok(),
         next_part_number_marker: next.filter(|_| more),
-        owner: Some(owners.of_object(&upload.owner)?),
+        owner: Some(owners.of_object(&owner)?),
         part_number_marker: Some(i32::from(after)),
         parts: Some(rows.iter().map(|row| part(row, upload.checksum.is_some())).collect()),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
@@ -104,8 +103,8 @@ pub async fn list_uploads(
     for entry in entries {
         match entry {
             Listed::Item { key, record } => {
-                let (owner, initiator) =
-                    (owners.of_object(&record.upload.owner)?, owners.initiator(&record.upload.owner)?);
+                let owner = owners.of_object(owner_to_be(&record))?;
+                let initiator = owners.initiator(&record.upload.owner)?;
                 uploads.push(upload(writing.name(key), &record.upload, owner, initiator));
             }
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
@@ -122,7 +121,7 @@ pub async fn list_uploads(
         next_key_marker: next_after.filter(|_| more).map(|next| writing.name(next)),
         next_upload_id_marker: next_upload,
         prefix: Some(writing.name(input.prefix.unwrap_or_default())),
-        upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
+        upload_id_marker: Some(after_upload.map(|id| id.to_string()).unwrap_or_default()),
         uploads: Some(uploads),
         request_charged: None,
     }))
@@ -134,7 +133,7 @@ fn after_upload(key_marker: Option<&str>, upload_marker: Option<&str>) -> Result
         (None | Some(""), _) | (_, None | Some("")) => Ok(None),
         (Some(_), Some(text)) => super::parse_upload_id(text)
             .map(Some)
-            .map_err(|_| Fault::InvalidArgument("Invalid uploadId marker.".to_owned())),
+            .map_err(|_| Fault::InvalidArgument("Invalid uploadId marker".to_owned())),
     }
 }
 

@@ -16,18 +16,19 @@ use super::lifecycle::abort_of;
 use super::objects::asked_traits;
 use super::objects::sealed::{SealAsked, sealing_of};
 use super::{Store, unexpected};
-use crate::actors::meta::{BeginUpload, BucketRow, Change, CreateUpload, MetaView, Reply, UploadRecord};
+use crate::actors::meta::{BeginUpload, BucketRow, Change, CreateUpload, MetaView, Reply, UploadRecord, UploadRow};
 use crate::actors::sealing::{Place, Sealing};
 use crate::limits::PARTS_MAX;
-use crate::types::UploadId;
+use crate::types::{UnixMs, UploadId};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput,
+    CreateMultipartUploadOutput, Timestamp,
 };
 use s3s::{S3Request, S3Response, S3Result};
+use time::OffsetDateTime;
 
 /// An upload's id is 32 hexadecimal digits; anything else names no upload.
-fn parse_upload_id(text: &str) -> Result<UploadId, Fault> {
+pub fn parse_upload_id(text: &str) -> Result<UploadId, Fault> {
     let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     u128::from_str_radix(text, 16).ok().filter(|_| digits).map(UploadId).ok_or(Fault::NoSuchUpload)
 }
@@ -42,6 +43,8 @@ fn parse_part_number(number: i32) -> Result<u16, Fault> {
 struct Open {
     bucket: BucketRow,
     upload: UploadRecord,
+    /// Who will own what it makes, as its traits say it.
+    owner: String,
     /// How its parts are sealed.
     sealing: Option<Sealing>,
     view: MetaView,
@@ -52,7 +55,14 @@ async fn open(store: &Store, bucket: &str, key: &str, upload_id: &str) -> S3Resu
     let id = parse_upload_id(upload_id)?;
     let row = view.upload(bucket.bucket.id, key, id)?.ok_or(Fault::NoSuchUpload)?;
     let sealing = sealing_of(&row.traits)?;
-    Ok(Open { bucket, upload: row.upload, sealing, view })
+    let owner = owner_to_be(&row).to_owned();
+    Ok(Open { bucket, upload: row.upload, owner, sealing, view })
+}
+
+/// Who began an upload does not always own what it makes. One that says nothing of that is from before there were
+/// accounts.
+fn owner_to_be(row: &UploadRow) -> &str {
+    if row.traits.owner.is_empty() { &row.upload.owner } else { &row.traits.owner }
 }
 
 pub async fn create(
@@ -65,7 +75,7 @@ pub async fn create(
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let mut traits = asked_traits(store, &request.headers, &request.extensions, &bucket, &view)?;
-    let abort = abort_of(store, &view, &bucket, &input.key, store.ambient.clock.unix_ms())?;
+    let abort = abort_of(&view, &bucket, &input.key, store.ambient.clock.unix_ms())?;
     let (abort_date, abort_rule_id) = abort.unzip();
     let seal = SealAsked::of(store, &request.headers, &bucket, view).await?;
     let seal = seal.prepare(store, Place { bucket: bucket.bucket.id, key: &input.key })?;
@@ -107,17 +117,39 @@ pub async fn abort(
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
     store.check_changeable()?;
-    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let upload = parse_upload_id(&input.upload_id)?;
+    if let Some(asked) = &input.if_match_initiated_time {
+        let row = view.upload(bucket.bucket.id, &input.key, upload)?.ok_or(Fault::NoSuchUpload)?;
+        check_initiated(asked, row.upload.initiated, store.ambient.clock.unix_ms())?;
+    }
     store.propose(Change::AbortUpload { bucket: bucket.bucket.id, key: input.key, upload }).await?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
+/// Dates in headers have whole seconds. One that is yet to come says nothing.
+fn check_initiated(asked: &Timestamp, initiated: UnixMs, now: UnixMs) -> Result<(), Fault> {
+    let asked_s = OffsetDateTime::from(asked.clone()).unix_timestamp();
+    let second = |at: UnixMs| i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
+    let holds = asked_s == second(initiated) || asked_s > second(now);
+    if holds { Ok(()) } else { Err(Fault::PreconditionFailed) }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{parse_part_number, parse_upload_id};
+    use super::{check_initiated, parse_part_number, parse_upload_id};
     use crate::api::s3::errors::Fault;
-    use crate::types::UploadId;
+    use crate::api::s3::headers::timestamp;
+    use crate::types::{UnixMs, UploadId};
+
+    #[test]
+    fn an_upload_may_be_aborted_only_if_it_was_begun_then() {
+        let at = |asked_ms: u64| check_initiated(&timestamp(UnixMs(asked_ms)), UnixMs(5_400), UnixMs(9_000));
+        assert_eq!((at(5_000), at(10_000)), (Ok(()), Ok(())));
+        for asked_ms in [4_000, 6_000, 9_000] {
+            assert_eq!(at(asked_ms), Err(Fault::PreconditionFailed), "{asked_ms}");
+        }
+    }
 
     #[test]
     fn an_uploads_id_reads_back_and_anything_else_names_no_upload() {

@@ -9,7 +9,7 @@ use super::super::objects::{open_source, upload, version};
 use super::super::{Readable, Store};
 use super::{Open, open, parse_part_number};
 use crate::actors::gateway::{BodyChecks, ByteRange, PutPartRequest, Upload};
-use crate::actors::meta::{ChecksumAlgorithm, ETag, PartRow, UploadRecord};
+use crate::actors::meta::{ChecksumAlgorithm, ChecksumKind, ETag, PartRow, UploadRecord};
 use crate::actors::sealing::{DataKey, Place};
 use crate::limits::PUT_BYTES_MAX;
 use http::HeaderMap;
@@ -23,7 +23,7 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     let asked = algorithm_of(&open.upload);
     let trailing = Trailing::of(&request.extensions, request.trailing_headers);
     let upload = upload(&request.headers, input.body, trailing, asked.or(Some(DEFAULT)))?;
-    check_algorithm(asked, &upload)?;
+    check_algorithm(open.upload.checksum, gives_any(&request.headers), &upload)?;
     let PartSeal { data_key, shown } = seal(store, &request.headers, &open, &input.key)?;
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
@@ -64,16 +64,24 @@ fn algorithm_of(upload: &UploadRecord) -> Option<ChecksumAlgorithm> {
     upload.checksum.map(|(algorithm, _)| algorithm)
 }
 
-/// A part's checksum must be of the kind that the upload was begun with, or the whole's could not be made of them.
-fn check_algorithm(asked: Option<ChecksumAlgorithm>, upload: &Upload) -> Result<(), Fault> {
-    match (asked, &upload.checks.checksum) {
-        (Some(asked), Some((given, _))) if asked != *given => Err(Fault::InvalidRequest(format!(
-            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
-            algorithm_name(asked).to_ascii_lowercase(),
-            algorithm_name(*given).to_ascii_lowercase()
-        ))),
-        _ => Ok(()),
-    }
+/// A part's checksum must be of the kind that the upload was begun with, or the whole's could not be made of them. Where
+/// the whole's is made of those alone, each part comes with its own.
+fn check_algorithm(
+    begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    gives_any: bool,
+    upload: &Upload,
+) -> Result<(), Fault> {
+    let Some((asked, kind)) = begun_with else { return Ok(()) };
+    let name = |algorithm| algorithm_name(algorithm).to_ascii_lowercase();
+    let given = match upload.checks.checksum {
+        Some((given, _)) if given != asked => name(given),
+        _ if kind == ChecksumKind::Composite && !gives_any => "null".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Fault::InvalidRequest(format!(
+        "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {given}",
+        name(asked)
+    )))
 }
 
 /// Of a part's own checksum only who gave one, or asked for one, is told; the default is for the whole.
@@ -141,14 +149,14 @@ fn parse_copy_range(text: &str, size_bytes: u64) -> Result<ByteRange, Fault> {
         let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
         Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?))
     };
-    let (first, last) = parsed().ok_or_else(|| {
+    let (first, last) = parsed().filter(|(first, last)| first <= last).ok_or_else(|| {
         Fault::InvalidArgument(
             "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the \
-             zero-based offsets of the first and last bytes to copy."
+             zero-based offsets of the first and last bytes to copy"
                 .to_owned(),
         )
     })?;
-    if first > last || last >= size_bytes {
+    if last >= size_bytes {
         return Err(Fault::InvalidArgument(format!(
             "Range specified is not valid for source object of size: {size_bytes}"
         )));

@@ -2,7 +2,7 @@
 
 use super::super::checksums::fields_of;
 use super::super::encryption::{check_read, key_of_read};
-use super::super::errors::Fault;
+use super::super::errors::{Fault, NO_ATTRIBUTES};
 use super::super::headers::{etag_header, object_checksums, timestamp};
 use super::super::list::page_limit;
 use super::super::{Found, Store};
@@ -16,7 +16,12 @@ use s3s::dto::{
     Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectAttributes,
     ObjectPart, StorageClass,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{Body, HttpResponse, S3Request, S3Response, S3Result};
+
+/// Marks an answer whose entity tag is written without quotes, as this operation alone has it (API Reference,
+/// "GetObjectAttributes").
+#[derive(Clone, Copy)]
+struct BareTag;
 
 pub async fn attributes(
     store: &Store,
@@ -52,7 +57,7 @@ pub async fn attributes(
             checksum_type: fields.kind,
         }
     });
-    Ok(S3Response::new(GetObjectAttributesOutput {
+    let mut response = S3Response::new(GetObjectAttributesOutput {
         checksum,
         e_tag: wants(ObjectAttributes::ETAG).then(|| etag_header(&manifest.etag)),
         last_modified: Some(timestamp(manifest.modified)),
@@ -63,7 +68,20 @@ pub async fn attributes(
             .then(|| StorageClass::from_static(StorageClass::STANDARD)),
         version_id: shown(&found.bucket, found.version.version),
         ..Default::default()
-    }))
+    });
+    response.extensions.insert(BareTag);
+    Ok(response)
+}
+
+/// s3s writes every tag in quotes: takes them off where the answer is marked.
+pub fn unquoted(mut response: HttpResponse) -> HttpResponse {
+    let marked = response.extensions_mut().remove::<BareTag>().is_some();
+    if let Some(bytes) = response.body().bytes().filter(|_| marked) {
+        let text = String::from_utf8_lossy(&bytes);
+        let bare = text.replacen("<ETag>\"", "<ETag>", 1).replacen("\"</ETag>", "</ETag>", 1);
+        *response.body_mut() = Body::from(bare);
+    }
+    response
 }
 
 /// The names asked for: in one header or several, separated by commas.
@@ -80,8 +98,12 @@ fn asked(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
         .collect();
-    if names.is_empty() || names.iter().any(|name| !KNOWN.contains(&name.as_str())) {
+    if names.is_empty() {
+        return Err(Fault::InvalidRequest(NO_ATTRIBUTES.to_owned()));
+    }
+    if names.iter().any(|name| !KNOWN.contains(&name.as_str())) {
         return Err(Fault::InvalidArgument("Invalid attribute name specified.".to_owned()));
     }
     Ok(names)
@@ -132,9 +154,23 @@ fn part(row: &PartRow) -> ObjectPart {
 
 #[cfg(test)]
 mod tests {
-    use super::asked;
+    use super::{BareTag, asked, unquoted};
     use crate::api::s3::errors::Fault;
     use http::{HeaderMap, HeaderValue};
+    use s3s::{Body, HttpResponse};
+
+    #[test]
+    fn an_entity_tag_loses_its_quotes_where_the_answer_is_marked() {
+        let written = |marked: bool| {
+            let mut response = HttpResponse::new(Body::from("<A><ETag>\"5-2\"</ETag><B>\"</B></A>".to_owned()));
+            if marked {
+                response.extensions_mut().insert(BareTag);
+            }
+            unquoted(response).body().bytes().map(|bytes| bytes.to_vec())
+        };
+        assert_eq!(written(true), Some(b"<A><ETag>5-2</ETag><B>\"</B></A>".to_vec()));
+        assert_eq!(written(false), Some(b"<A><ETag>\"5-2\"</ETag><B>\"</B></A>".to_vec()));
+    }
 
     #[test]
     fn attributes_are_named_in_one_header_or_several() {

@@ -19,7 +19,7 @@ use crate::actors::meta::{
     Reply, Traits, WriteConditions,
 };
 use crate::actors::sealing::{DataKey, Place};
-use crate::limits::PUT_BYTES_MAX;
+use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::types::{BucketId, ManifestId};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -70,15 +70,15 @@ struct Asked {
 impl Asked {
     fn of(request: &S3Request<CopyObjectInput>) -> S3Result<Self> {
         let input = &request.input;
-        let replaces = |directive: Option<&str>| match directive {
+        let replaces = |what: &str, directive: Option<&str>| match directive {
             None | Some("COPY") => Ok(false),
             Some("REPLACE") => Ok(true),
-            Some(_) => Err(Fault::InvalidArgument("Unknown metadata directive.".to_owned())),
+            Some(_) => Err(Fault::InvalidArgument(format!("Unknown {what} directive."))),
         };
         let headers = stored_headers(&request.headers, input.metadata.clone())?;
         let redirect = headers.website_redirect.clone();
-        let replaces_headers = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
-        let replaces_tags = replaces(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
+        let replaces_headers = replaces("metadata", input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
+        let replaces_tags = replaces("tagging", input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
         let algorithm = input.checksum_algorithm.as_ref().map(|name| checksums::algorithm_named(name.as_str()));
         Ok(Self {
             headers: replaces_headers.then_some(headers),
@@ -138,13 +138,13 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
         bucket_key_enabled: shown.bucket_key_enabled,
         copy_object_result: Some(result(&copied.manifest)),
         copy_source_version_id,
-        expiration: expiration_of(store, &view, &bucket, &input.key, &copied)?,
+        expiration: expiration_of(&view, &bucket, &input.key, &copied)?,
         server_side_encryption: shown.server_side_encryption,
         sse_customer_algorithm: shown.sse_customer_algorithm,
         sse_customer_key_md5: shown.sse_customer_key_md5,
         ssekms_key_id: shown.ssekms_key_id,
         ssekms_encryption_context: shown.ssekms_encryption_context,
-        version_id: version::shown(&bucket, copied.version),
+        version_id: version::made(&bucket, copied.version),
         ..Default::default()
     }))
 }
@@ -191,10 +191,12 @@ async fn write(
     Ok((rewrite(store, readable, algorithm, data_key, target).await?, shown))
 }
 
-/// Whether the copy can be of the very same bytes: it needs no digest that the source does not have.
+/// Whether the copy can be of the very same bytes: it needs no digest that the source does not have, and the source is
+/// not in so many parts that nothing could be appended to the copy.
 fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>) -> bool {
     let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
-    algorithm.is_none_or(|asked| has == Some(asked))
+    let is_full = source.parts().is_some_and(|(_, count)| count >= PARTS_MAX);
+    algorithm.is_none_or(|asked| has == Some(asked)) && !is_full
 }
 
 /// The copy's bytes are the source's: a change of metadata, whatever the size.

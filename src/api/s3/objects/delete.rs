@@ -1,13 +1,15 @@
 //! DeleteObject and DeleteObjects. What is not there is deleted already; only conditions and locks can fail.
 
-use super::super::access::Authority;
+use super::super::access::{Authority, Said};
 use super::super::caller::Caller;
 use super::super::conditions::tag_condition;
 use super::super::errors::{Fault, entry_of_many};
 use super::super::settings::told::Telling;
 use super::super::{Store, unexpected};
 use super::version::pick;
-use crate::actors::meta::{Change, DeleteConditions, DeleteVersion, Deletion, Pick, Reply, WriteConditions};
+use crate::actors::meta::{
+    Change, DeleteConditions, DeleteVersion, Deletion, ETagCondition, Pick, Reply, WriteConditions,
+};
 use crate::limits::{DELETE_KEYS_MAX, KEY_BYTES_MAX};
 use http::{HeaderMap, header};
 use s3s::dto::{
@@ -100,19 +102,20 @@ pub async fn delete_many(
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
     let (mut deleted, mut errors, mut names, mut deletes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for object in listed {
+    for (at, object) in listed.into_iter().enumerate() {
         let name = (object.key.clone(), object.version_id.clone());
+        let said = said(&object);
         match entry(object) {
             Ok(entry) => {
-                if let Err(denied) = may_delete(authority.as_ref(), &entry, caller.bypass_governance) {
-                    errors.push(entry_of_many(name.0, name.1, denied));
+                if let Err(denied) = may_delete(authority.as_ref(), &entry, &said, caller.bypass_governance) {
+                    errors.push((at, entry_of_many(name.0, name.1, denied)));
                     continue;
                 }
                 deletes.push(entry.into_delete(store, &caller, &telling));
-                names.push(name);
+                names.push((at, name));
             }
             // What names no version that there can be fails by itself.
-            Err(fault @ Fault::InvalidArgument(_)) => errors.push(entry_of_many(name.0, name.1, fault)),
+            Err(fault @ Fault::InvalidArgument(_)) => errors.push((at, entry_of_many(name.0, name.1, fault))),
             Err(fault) => return Err(fault.into()),
         }
     }
@@ -120,25 +123,38 @@ pub async fn delete_many(
         Reply::VersionsDeleted(outcomes) if outcomes.len() == names.len() => outcomes,
         reply => return Err(unexpected(&reply)),
     };
-    for ((key, version_id), outcome) in names.into_iter().zip(outcomes) {
+    for ((at, (key, version_id)), outcome) in names.into_iter().zip(outcomes) {
         match outcome {
             Ok(_) if quiet => {}
             Ok(deletion) => deleted.push(deleted_object(key, version_id, deletion)),
-            Err(refusal) => errors.push(entry_of_many(key, version_id, refusal)),
+            Err(refusal) => errors.push((at, entry_of_many(key, version_id, refusal))),
         }
     }
-    Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None }))
+    // In the order in which they were asked for, as what was deleted is.
+    errors.sort_by_key(|(at, _)| *at);
+    let errors = Some(errors.into_iter().map(|(_, error)| error).collect());
+    Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors, request_charged: None }))
 }
 
 /// Each of many is allowed or not by itself.
-fn may_delete(authority: Option<&Authority>, entry: &Entry, bypass_governance: bool) -> S3Result<()> {
+fn may_delete(authority: Option<&Authority>, entry: &Entry, said: &Said, bypass_governance: bool) -> S3Result<()> {
     let authority = authority.ok_or(Fault::AccessDenied("Access Denied"))?;
+    let may = |action| authority.may(action, &entry.key, entry.pick, said);
     let action = if entry.pick == Pick::Current { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
-    authority.may(action, &entry.key, entry.pick)?;
+    may(action)?;
     if bypass_governance {
-        authority.may("s3:BypassGovernanceRetention", &entry.key, entry.pick)?;
+        may("s3:BypassGovernanceRetention")?;
+    }
+    let compares = entry.conditions.write.if_match.as_ref().is_some_and(|tag| *tag != ETagCondition::Any);
+    if compares {
+        may("s3:GetObject")?;
     }
     Ok(())
+}
+
+fn said(object: &ObjectIdentifier) -> Said {
+    let version = object.version_id.clone().filter(|version| !version.is_empty());
+    Said { version, if_match: object.e_tag.as_ref().map(|tag| tag.value().to_owned()) }
 }
 
 /// `VersionId` is of what was asked for; a marker that was made or taken away has its own.

@@ -1,19 +1,19 @@
 //! GetObject and HeadObject: the same answer, with and without the bytes.
 
-use super::super::checksums::{ChecksumFields, fields_of};
+use super::super::checksums::{ChecksumFields, fields_of, kind_name};
 use super::super::conditions::ReadConditions;
 use super::super::encryption::{self, check_read, key_of_read};
 use super::super::headers::{Description, describe, object_checksums};
 use super::super::lifecycle::expiration_of;
 use super::super::{Found, Readable, Store, locks};
 use super::sealed::{check_customer, sealing_of, unsealed};
-use super::slice::{Slice, select};
+use super::slice::{self, Slice, select};
 use super::version;
 use crate::actors::gateway::BodyStream;
 use crate::actors::meta::{Manifest, ObjectVersion};
 use crate::actors::sealing::Place;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, StdError};
@@ -23,6 +23,7 @@ use std::task::{Context, Poll};
 pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = request.input;
     check_read(&request.headers)?;
+    slice::check(input.range.as_ref(), input.part_number)?;
     let Readable { bucket, view, object } = store.open(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let sealing = sealing_of(&object.version.traits)?;
     let customer = key_of_read(&request.headers, sealing.as_ref())?;
@@ -34,7 +35,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
     let slice = select(&view, &object.version.manifest, input.range, input.part_number)?;
     let shown = shown(&object.version.manifest, &slice, input.checksum_mode.as_ref());
     let expiration = match input.version_id {
-        None => expiration_of(store, &view, &bucket, &input.key, &object.version)?,
+        None => expiration_of(&view, &bucket, &input.key, &object.version)?,
         Some(_) => None,
     };
     let version_id = version::shown(&bucket, object.version.version);
@@ -44,7 +45,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         0 => None,
         length => Some(blob(store.gateway.read_object(object, slice.range).await?, length)),
     };
-    Ok(S3Response::new(GetObjectOutput {
+    let mut response = S3Response::new(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body,
         bucket_key_enabled: encryption.bucket_key_enabled,
@@ -63,7 +64,6 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         content_type: shown.content_type,
         e_tag: shown.e_tag,
         expiration,
-        expires: shown.expires,
         last_modified: shown.last_modified,
         metadata: shown.metadata,
         object_lock_legal_hold_status: locks.legal_hold,
@@ -78,15 +78,20 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         version_id,
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
-    }))
+    });
+    if let Some(at) = shown.expires.filter(|_| input.response_expires.is_none()) {
+        response.headers.insert(header::EXPIRES, at);
+    }
+    Ok(response)
 }
 
 pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = request.input;
     check_read(&request.headers)?;
+    slice::check(input.range.as_ref(), input.part_number)?;
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let expiration = match input.version_id {
-        None => expiration_of(store, &found.view, &found.bucket, &input.key, &found.version)?,
+        None => expiration_of(&found.view, &found.bucket, &input.key, &found.version)?,
         Some(_) => None,
     };
     let Found { bucket, version: ObjectVersion { version, manifest, traits }, view } = found;
@@ -133,8 +138,12 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
     };
-    output.expires = input.response_expires.or(shown.expires);
+    let expires = shown.expires.filter(|_| input.response_expires.is_none());
+    output.expires = input.response_expires;
     let mut response = S3Response::with_status(output, status);
+    if let Some(at) = expires {
+        response.headers.insert(header::EXPIRES, at);
+    }
     if !traits.tags.is_empty() {
         response.headers.insert(s3s::header::X_AMZ_TAGGING_COUNT, HeaderValue::from(traits.tags.len()));
     }
@@ -149,10 +158,14 @@ fn shown(manifest: &Manifest, slice: &Slice, mode: Option<&ChecksumMode>) -> Des
     shown
 }
 
-/// The checksum of exactly the bytes that are answered: clients verify them with it. A range has none.
+/// The checksum of exactly the bytes that are answered: clients verify them with it. A range has none. Of a part it is told
+/// beside it how the parts' combine.
 fn checksums(manifest: &Manifest, slice: &Slice) -> ChecksumFields {
     match &slice.part_checksum {
-        Some(checksum) => fields_of(checksum, None),
+        Some(checksum) => {
+            let whole = manifest.checksum.as_ref().map_or(checksum.kind, |whole| whole.kind);
+            ChecksumFields { kind: Some(kind_name(whole)), ..fields_of(checksum, None) }
+        }
         None if !slice.partial => object_checksums(manifest),
         None => ChecksumFields::default(),
     }

@@ -1,4 +1,4 @@
-//! Operations on one object, or on many by name: read, describe, write, copy, delete.
+//! Operations on one object, or on many by name: read, describe, write, copy, append to, rename, delete.
 
 mod attributes;
 mod copy;
@@ -7,16 +7,18 @@ mod get;
 mod put;
 pub mod sealed;
 mod slice;
+mod standing;
 pub mod tags;
 mod traits;
 mod upload_body;
 pub mod version;
 
-pub use attributes::attributes;
-pub use copy::{copy, open_source};
+pub use attributes::{attributes, unquoted};
+pub use copy::open_source;
 pub use delete::{delete, delete_many};
 pub use get::{blob, get, head};
 pub use put::put;
 pub use slice::{Slice, select};
+pub use standing::copy_or_rename;
 pub use traits::asked_traits;
 pub use upload_body::upload;

@@ -3,24 +3,54 @@
 use super::super::Store;
 use super::super::checksums::{DEFAULT, Trailing};
 use super::super::conditions;
+use super::super::errors::Fault;
 use super::super::headers::{etag_header, object_checksums, stored_headers};
 use super::super::lifecycle::expiration_of;
 use super::super::settings::told::Telling;
 use super::sealed::SealAsked;
+use super::standing::{Appended, append, write_offset};
 use super::traits::asked_traits;
 use super::upload_body::{upload, upload_of_form};
-use super::version::shown;
+use super::version::made;
 use crate::actors::events::EventName;
 use crate::actors::gateway::PutObjectRequest;
+use crate::actors::meta::{ETagCondition, WriteConditions};
 use crate::actors::sealing::Place;
 use crate::api::wire::FormFile;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+/// With an offset, the bytes are added to what stands, or are the first ones where nothing does.
 pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    let asked = conditions::of_write(&request.headers)?;
+    let Some(offset) = write_offset(&request.headers)? else {
+        let (output, _) = create(store, request, asked).await?;
+        return Ok(S3Response::new(output));
+    };
+    let request = match append(store, request, offset).await? {
+        Appended::Done(response) => return Ok(*response),
+        Appended::Absent(request) => *request,
+    };
+    let conditions = WriteConditions { if_none_match: Some(ETagCondition::Any), ..asked.clone() };
+    let created = create(store, request, conditions).await;
+    let came_between = |error: &S3Error| *error.code() == S3ErrorCode::PreconditionFailed;
+    match created {
+        Ok((output, size_bytes)) => {
+            Ok(S3Response::new(PutObjectOutput { size: i64::try_from(size_bytes).ok(), ..output }))
+        }
+        Err(error) if came_between(&error) && asked.if_none_match.is_none() => Err(Fault::InvalidWriteOffset.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is answered, and how large the object is.
+async fn create(
+    store: &Store,
+    request: S3Request<PutObjectInput>,
+    conditions: WriteConditions,
+) -> S3Result<(PutObjectOutput, u64)> {
     let input = request.input;
     let headers = stored_headers(&request.headers, input.metadata)?;
-    let conditions = conditions::of_write(&request.headers)?;
     let upload = match request.extensions.get::<FormFile>() {
         Some(FormFile) => upload_of_form(&request.headers, input.body, Some(DEFAULT))?,
         None => {
@@ -42,7 +72,7 @@ pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<
     let put = PutObjectRequest { bucket: id, key: input.key, headers, conditions, traits, data_key, event, upload };
     let object = store.gateway.put_object(put).await?;
     let checksums = object_checksums(&object.manifest);
-    Ok(S3Response::new(PutObjectOutput {
+    let output = PutObjectOutput {
         bucket_key_enabled: seal.shown.bucket_key_enabled,
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
@@ -51,13 +81,14 @@ pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<
         checksum_sha256: checksums.sha256,
         checksum_type: checksums.kind,
         e_tag: Some(etag_header(&object.manifest.etag)),
-        expiration: expiration_of(store, &view, &bucket, &key, &object)?,
+        expiration: expiration_of(&view, &bucket, &key, &object)?,
         server_side_encryption: seal.shown.server_side_encryption,
         sse_customer_algorithm: seal.shown.sse_customer_algorithm,
         sse_customer_key_md5: seal.shown.sse_customer_key_md5,
         ssekms_key_id: seal.shown.ssekms_key_id,
         ssekms_encryption_context: seal.shown.ssekms_encryption_context,
-        version_id: shown(&bucket, object.version),
+        version_id: made(&bucket, object.version),
         ..Default::default()
-    }))
+    };
+    Ok((output, object.manifest.size_bytes))
 }

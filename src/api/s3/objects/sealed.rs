@@ -3,7 +3,8 @@
 
 use super::super::Store;
 use super::super::encryption::{
-    EncryptionAsked, Keys, KmsNames, Shown, asked, of_bucket, open, prepare, seal_key, shown, with_own_keys,
+    EncryptionAsked, Keys, KmsNames, Shown, asked, key_of_read, of_bucket, open, prepare, rewrap, seal_key, shown,
+    with_own_keys,
 };
 use crate::actors::gateway::{OpenObject, StoreError};
 use crate::actors::meta::{BucketRow, MetaView, Traits};
@@ -117,4 +118,21 @@ pub fn unsealed(
         Some(key) => object.with_key(key),
         None => object,
     })
+}
+
+/// How an object is sealed, and how it is to be under another name: the data key is of no use elsewhere as it is. Where
+/// the client has the key to it, the request must bring that.
+pub fn rewrapped(
+    store: &Store,
+    view: &MetaView,
+    places: (Place<'_>, Place<'_>),
+    traits: &Traits,
+    headers: &HeaderMap,
+) -> S3Result<Option<(Bytes, Bytes)>> {
+    let sealing = sealing_of(traits)?;
+    let customer = key_of_read(headers, sealing.as_ref())?;
+    let (Some(record), Some(sealing)) = (&traits.sealing, sealing) else { return Ok(None) };
+    let entropy = store.ambient.entropy.as_ref();
+    let moved = rewrap(&sealing, keys(store, view), places, customer.as_ref(), entropy)?;
+    Ok(Some((record.clone(), moved.encode())))
 }

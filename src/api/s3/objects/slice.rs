@@ -29,25 +29,38 @@ impl Slice {
     }
 }
 
-/// By the request's range or part number; both at once are refused.
+/// Whether a request's range and part number can be asked for of any object; both at once are refused.
+pub fn check(range: Option<&Range>, part_number: Option<i32>) -> Result<(), Fault> {
+    let Some(number) = part_number else { return Ok(()) };
+    if range.is_some() {
+        let why = "Cannot specify both Range header and partNumber query parameter";
+        return Err(Fault::InvalidRequest(why.to_owned()));
+    }
+    numbered(number).map(|_| ())
+}
+
+/// By the request's range or part number, which were checked.
 pub fn select(view: &MetaView, manifest: &Manifest, range: Option<Range>, part_number: Option<i32>) -> S3Result<Slice> {
     let size = manifest.size_bytes;
-    match (range, part_number) {
-        (Some(_), Some(_)) => {
-            Err(Fault::InvalidRequest("Cannot specify both Range header and partNumber query parameter.".to_owned())
-                .into())
-        }
-        (None, None) => Ok(Slice {
-            range: ByteRange { start: 0, end: size },
-            partial: false,
-            part_checksum: None,
-            parts_count: None,
-        }),
-        (Some(range), None) => {
-            Ok(Slice { range: resolve(range, size)?, partial: true, part_checksum: None, parts_count: None })
-        }
-        (None, Some(number)) => part(view, manifest, number),
+    if let Some(number) = part_number {
+        return part(view, manifest, number);
     }
+    let whole = ByteRange { start: 0, end: size };
+    let named = range.filter(|range| !is_all_of_nothing(*range, size));
+    let range = named.map(|range| resolve(range, size)).transpose()?;
+    Ok(Slice { partial: range.is_some(), range: range.unwrap_or(whole), part_checksum: None, parts_count: None })
+}
+
+/// The last bytes of an empty object are all that it has: S3 answers as if no range were asked for.
+fn is_all_of_nothing(range: Range, size_bytes: u64) -> bool {
+    size_bytes == 0 && matches!(range, Range::Suffix { length } if length > 0)
+}
+
+fn numbered(number: i32) -> Result<u16, Fault> {
+    let known = u16::try_from(number).ok().filter(|number| (1..=crate::limits::PARTS_MAX).contains(number));
+    known.ok_or_else(|| {
+        Fault::InvalidArgument("Part number must be an integer between 1 and 10000, inclusive".to_owned())
+    })
 }
 
 /// The bytes that a range names of an object of this size. An empty object satisfies none.
@@ -62,10 +75,7 @@ fn resolve(range: Range, size_bytes: u64) -> Result<ByteRange, Fault> {
 
 /// An object of one PUT is its own part 1.
 fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
-    let number = u16::try_from(number)
-        .ok()
-        .filter(|number| (1..=crate::limits::PARTS_MAX).contains(number))
-        .ok_or_else(|| Fault::InvalidArgument("Part number must be an integer between 1 and 10000.".to_owned()))?;
+    let number = numbered(number)?;
     let Some((list, _)) = manifest.parts() else {
         if number != 1 {
             return Err(Fault::InvalidPartNumber.into());
@@ -98,7 +108,7 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
 
 #[cfg(test)]
 mod tests {
-    use super::resolve;
+    use super::{check, is_all_of_nothing, resolve};
     use crate::actors::gateway::ByteRange;
     use crate::api::s3::errors::Fault;
     use s3s::dto::Range;
@@ -122,6 +132,24 @@ mod tests {
         for (text, size) in [("bytes=10-", 10), ("bytes=10-12", 10), ("bytes=-0", 10), ("bytes=0-", 0), ("bytes=-5", 0)]
         {
             assert_eq!(range(text, size), Err(Fault::InvalidRange { size_bytes: size }), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_empty_object_is_the_whole_of_it() {
+        let is_all = |text: &str, size: u64| is_all_of_nothing(Range::parse(text).expect("a range"), size);
+        assert!(is_all("bytes=-5", 0));
+        assert!(!is_all("bytes=-0", 0) && !is_all("bytes=0-", 0) && !is_all("bytes=-5", 1));
+    }
+
+    #[test]
+    fn a_part_is_asked_for_by_a_number_that_parts_have_and_not_by_a_range_too() {
+        let range = Range::parse("bytes=0-9").expect("a range");
+        assert_eq!(check(None, Some(1)), Ok(()));
+        assert_eq!(check(Some(&range), None), Ok(()));
+        assert!(matches!(check(Some(&range), Some(1)), Err(Fault::InvalidRequest(_))));
+        for number in [-3, 0, 10_001] {
+            assert!(matches!(check(None, Some(number)), Err(Fault::InvalidArgument(_))), "{number}");
         }
     }
 }

@@ -15,7 +15,7 @@ use s3s::dto::{
     PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
 };
 use s3s::{S3Request, S3Response, S3Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// AWS: tags of an object, and of a bucket.
 const OBJECT_TAGS_MAX: usize = 10;
@@ -42,28 +42,31 @@ pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
         let decode = |text: &str| crate::api::s3::percent::decode_query(text).ok_or_else(malformed);
         tags.push((decode(key)?, decode(value)?));
     }
-    if tags.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len() < tags.len() {
+    let keys: BTreeSet<_> = tags.iter().map(|(key, _)| key.as_str()).collect();
+    if keys.len() < tags.len() || keys.contains("") {
         return Err(malformed());
     }
     check(&tags, OBJECT_TAGS_MAX)?;
     Ok(tags)
 }
 
-fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags, Fault> {
+pub(in crate::api::s3) fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags, Fault> {
     let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
     let tags = set.into_iter().map(pair).collect::<Option<Tags>>().ok_or(Fault::MalformedXml)?;
     check(&tags, tags_max)?;
     Ok(tags)
 }
 
+/// In the order of their keys, as S3 answers with them.
 fn to_set(tags: &Tags) -> Vec<Tag> {
-    tags.iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
+    let sorted: BTreeMap<&String, &String> = tags.iter().map(|(key, value)| (key, value)).collect();
+    sorted.into_iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
 }
 
 fn check(tags: &Tags, tags_max: usize) -> Result<(), Fault> {
     if tags.len() > tags_max {
-        let what = if tags_max == OBJECT_TAGS_MAX { "Object" } else { "Bucket" };
-        return Err(Fault::BadRequest(format!("{what} tags cannot be greater than {tags_max}")));
+        let what = if tags_max == OBJECT_TAGS_MAX { "Object tags" } else { "Bucket tag count" };
+        return Err(Fault::BadRequest(format!("{what} cannot be greater than {tags_max}")));
     }
     let mut seen = BTreeSet::new();
     for (key, value) in tags {
@@ -157,9 +160,7 @@ pub async fn put_bucket(
     let tags = of_set(request.input.tagging.tag_set, BUCKET_TAGS_MAX)?;
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
     documents::save(store, bucket_document(&bucket, BucketDocument::Tagging), &tags).await?;
-    let mut response = S3Response::new(PutBucketTaggingOutput::default());
-    response.status = Some(http::StatusCode::NO_CONTENT);
-    Ok(response)
+    Ok(S3Response::new(PutBucketTaggingOutput::default()))
 }
 
 pub async fn delete_bucket(

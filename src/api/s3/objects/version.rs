@@ -8,6 +8,7 @@ use crate::actors::meta::{BucketRow, DeleteMarker, Pick, Version, Versioning};
 pub fn pick(version_id: Option<&str>) -> Result<Pick, Fault> {
     match version_id {
         None => Ok(Pick::Current),
+        Some("") => Err(Fault::InvalidArgument("Version id cannot be the empty string".to_owned())),
         Some(name) => {
             Pick::parse(name).ok_or_else(|| Fault::InvalidArgument("Invalid version id specified".to_owned()))
         }
@@ -17,6 +18,12 @@ pub fn pick(version_id: Option<&str>) -> Result<Pick, Fault> {
 /// As answers show it: not at all where there are no versions.
 pub fn shown(bucket: &BucketRow, version: Version) -> Option<String> {
     (bucket.settings.versioning != Versioning::Never).then(|| version.to_string())
+}
+
+/// As the answer to a write shows what it made: while versioning is suspended, not at all (API Reference, "PutObject",
+/// the samples of its response).
+pub fn made(bucket: &BucketRow, version: Version) -> Option<String> {
+    (bucket.settings.versioning == Versioning::Enabled).then(|| version.to_string())
 }
 
 /// What is not there.

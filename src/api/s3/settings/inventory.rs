@@ -34,8 +34,13 @@ pub async fn put(
     let input = request.input;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let rules = from_dto(&input.id, input.inventory_configuration)?;
-    if view.bucket(&rules.destination.bucket)?.is_none() {
-        return Err(Fault::InvalidDestinationBucket("The S3 destination bucket does not exist.").into());
+    let destination = view.bucket(&rules.destination.bucket)?;
+    let destination =
+        destination.ok_or(Fault::InvalidDestinationBucket("The S3 destination bucket does not exist."))?;
+    // Reports are written without asking the destination's policy again.
+    if destination.bucket.owner != bucket.bucket.owner {
+        let why = "The S3 destination bucket must belong to the owner of the source bucket.";
+        return Err(Fault::InvalidDestinationBucket(why).into());
     }
     named::put(store, &bucket, &view, KIND, &input.id, &rules).await?;
     Ok(S3Response::new(PutBucketInventoryConfigurationOutput::default()))
@@ -65,7 +70,7 @@ pub async fn list(
 }
 
 /// In S3's order: the document itself, then that its id is that of the request, then its destination.
-fn from_dto(id: &str, given: InventoryConfiguration) -> Result<InventoryRules, Fault> {
+pub(in crate::api::s3) fn from_dto(id: &str, given: InventoryConfiguration) -> Result<InventoryRules, Fault> {
     let all_versions = match given.included_object_versions.as_str() {
         InventoryIncludedObjectVersions::ALL => true,
         InventoryIncludedObjectVersions::CURRENT => false,
@@ -94,8 +99,8 @@ fn from_dto(id: &str, given: InventoryConfiguration) -> Result<InventoryRules, F
         return Err(Fault::NotImplemented("Inventories in another format than CSV are not implemented.".to_owned()));
     }
     let encryption = destination.encryption.unwrap_or_default();
-    if encryption.ssekms.is_some() {
-        return Err(Fault::NotImplemented("Inventories encrypted with KMS keys are not implemented.".to_owned()));
+    if encryption.ssekms.is_some() || encryption.sses3.is_some() {
+        return Err(Fault::NotImplemented("Encrypted inventories are not implemented.".to_owned()));
     }
     Ok(InventoryRules {
         id: given.id,
@@ -113,7 +118,7 @@ fn from_dto(id: &str, given: InventoryConfiguration) -> Result<InventoryRules, F
     })
 }
 
-fn to_dto(rules: InventoryRules) -> InventoryConfiguration {
+pub(in crate::api::s3) fn to_dto(rules: InventoryRules) -> InventoryConfiguration {
     let versions = if rules.all_versions {
         InventoryIncludedObjectVersions::ALL
     } else {
@@ -156,14 +161,14 @@ mod tests {
         SSEKMS, SSES3,
     };
 
-    /// The example of PutBucketInventoryConfiguration, encrypted by the store's keys.
+    /// The example of PutBucketInventoryConfiguration, but for its encryption.
     fn example() -> InventoryConfiguration {
         InventoryConfiguration {
             destination: s3s::dto::InventoryDestination {
                 s3_bucket_destination: InventoryS3BucketDestination {
                     account_id: Some("123456789012".to_owned()),
                     bucket: "arn:aws:s3:::destination-bucket".to_owned(),
-                    encryption: Some(InventoryEncryption { ssekms: None, sses3: Some(SSES3::default()) }),
+                    encryption: None,
                     format: InventoryFormat::from_static(InventoryFormat::CSV),
                     prefix: Some("prefix1".to_owned()),
                 },
@@ -192,7 +197,6 @@ mod tests {
         assert_eq!(to_dto(from_dto("report1", example()).expect("rules")), example());
         let mut bare = example();
         (bare.filter, bare.optional_fields) = (None, None);
-        bare.destination.s3_bucket_destination.encryption = None;
         assert_eq!(to_dto(from_dto("report1", bare.clone()).expect("rules")), bare);
     }
 
@@ -227,10 +231,13 @@ mod tests {
             wrong.destination.s3_bucket_destination.format = InventoryFormat::from_static(InventoryFormat::ORC);
         };
         assert!(matches!(judge(orc), Err(Fault::NotImplemented(_))));
-        let kms = |wrong: &mut InventoryConfiguration| {
-            let ssekms = Some(SSEKMS { key_id: "k".to_owned() });
-            wrong.destination.s3_bucket_destination.encryption = Some(InventoryEncryption { ssekms, sses3: None });
-        };
-        assert!(matches!(judge(kms), Err(Fault::NotImplemented(_))));
+        let by_key = Some(SSEKMS { key_id: "k".to_owned() });
+        let kms = InventoryEncryption { ssekms: by_key, sses3: None };
+        for encryption in [kms, InventoryEncryption { ssekms: None, sses3: Some(SSES3::default()) }] {
+            let sealed = |wrong: &mut InventoryConfiguration| {
+                wrong.destination.s3_bucket_destination.encryption = Some(encryption.clone());
+            };
+            assert!(matches!(judge(sealed), Err(Fault::NotImplemented(_))));
+        }
     }
 }

@@ -5,13 +5,13 @@ use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
 use crate::api::s3::errors::Fault;
 use crate::api::s3::list::{decode_token, encode_token};
 use crate::api::s3::{Store, documents};
+use crate::limits::CONFIGURATIONS_OF_A_KIND_MAX;
 use s3s::S3Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// S3: an id, a bucket's configurations of one kind, and a page of a list of them.
+/// S3: an id, and a page of a list of configurations.
 const ID_CHARS_MAX: usize = 64;
-const CONFIGURATIONS_MAX: usize = 1000;
 const PAGE: usize = 100;
 
 /// S3's words for what is not there.
@@ -51,8 +51,8 @@ pub async fn put<T: Serialize>(
     check_id(id)?;
     let key = key(bucket, kind, id);
     if view.document(&key)?.is_none() {
-        let (there, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_MAX)?;
-        if there.len() >= CONFIGURATIONS_MAX {
+        let (there, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
+        if there.len() >= CONFIGURATIONS_OF_A_KIND_MAX {
             return Err(Fault::TooManyConfigurations.into());
         }
     }

@@ -106,7 +106,10 @@ struct Given {
     filter: Option<NotificationConfigurationFilter>,
 }
 
-fn from_dto(given: NotificationConfiguration, fresh_id: impl Fn() -> String) -> Result<NotificationRules, Fault> {
+pub(in crate::api::s3) fn from_dto(
+    given: NotificationConfiguration,
+    fresh_id: impl Fn() -> String,
+) -> Result<NotificationRules, Fault> {
     let topics = given.topic_configurations.unwrap_or_default().into_iter().map(|one| Given {
         kind: TargetKind::Topic,
         id: one.id,

@@ -7,7 +7,7 @@ mod problem;
 mod routing;
 mod serve;
 mod site;
-mod wire;
+pub(super) mod wire;
 
 pub use page::{Failure, error_headers, error_page};
 pub use routing::{Recourse, Redirection, Step, Visit};
@@ -16,6 +16,7 @@ pub use serve::{SiteRequest, serve};
 use site::Site;
 pub use site::{SiteError, Website};
 
+use super::checksums::content_length;
 use super::errors::Fault;
 use super::{Store, documents};
 use crate::actors::meta::{BucketDocument, DocumentKey, MetaView};
@@ -26,6 +27,8 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
+/// S3: of the request that sets a website.
+const CONFIGURATION_BYTES_MAX: u64 = 128 << 10;
 /// Of a bucket that is none.
 const NONE: Fault =
     Fault::NoConfiguration("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration");
@@ -48,8 +51,12 @@ pub async fn put(
     store: &Store,
     request: S3Request<PutBucketWebsiteInput>,
 ) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
+    let length = content_length(&request.headers).unwrap_or_default();
     let input = request.input;
     let (row, _) = store.bucket(&input.bucket).await?;
+    if length > CONFIGURATION_BYTES_MAX {
+        return Err(Fault::MessageTooLong.into());
+    }
     let website = wire::from_dto(input.website_configuration).map_err(fault_of)?;
     documents::save(store, document(row.bucket.id), &website).await?;
     Ok(S3Response::new(PutBucketWebsiteOutput::default()))
@@ -71,13 +78,10 @@ fn document(bucket: BucketId) -> DocumentKey {
 fn fault_of(error: SiteError) -> Fault {
     match error {
         SiteError::Malformed(_) => Fault::MalformedXml,
-        SiteError::RedirectAllAndMore | SiteError::NoIndex | SiteError::IndexSuffix | SiteError::ErrorKey => {
-            Fault::InvalidArgument(error.to_string())
-        }
+        SiteError::NoIndex | SiteError::IndexSuffix | SiteError::ErrorKey => Fault::InvalidArgument(error.to_string()),
         SiteError::NoHost
         | SiteError::Scheme
         | SiteError::TooManyRules(_)
-        | SiteError::EmptyCondition
         | SiteError::TwoKeys
         | SiteError::RedirectStatus(_)
         | SiteError::ErrorStatus(_) => Fault::InvalidRequest(error.to_string()),

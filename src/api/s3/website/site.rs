@@ -67,8 +67,6 @@ pub enum SiteError {
     /// Against the schema.
     #[error("the configuration is malformed: {0}")]
     Malformed(&'static str),
-    #[error("RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.")]
-    RedirectAllAndMore,
     #[error("A host name must be provided to redirect all requests (e.g. \"example.com\").")]
     NoHost,
     #[error("A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty")]
@@ -86,11 +84,6 @@ pub enum SiteError {
          {ROUTING_RULES_MAX}."
     )]
     TooManyRules(usize),
-    #[error(
-        "Condition cannot be empty. To redirect all requests without a condition, the condition element shouldn't be \
-         present."
-    )]
-    EmptyCondition,
     #[error("You can only define ReplaceKeyPrefix or ReplaceKey but not both.")]
     TwoKeys,
     #[error("The provided HTTP redirect code ({0}) is not valid. Valid codes are 3XX except 300.")]
@@ -130,11 +123,11 @@ impl Site {
 impl Condition {
     pub fn new(key_prefix: Option<String>, error_status: Option<&str>) -> Result<Self, SiteError> {
         if key_prefix.is_none() && error_status.is_none() {
-            return Err(SiteError::EmptyCondition);
+            return Err(SiteError::Malformed("a Condition is empty"));
         }
         let error_status = error_status.map(number).transpose()?;
         match error_status {
-            Some(status) if !(400..600).contains(&status) => Err(SiteError::ErrorStatus(status)),
+            Some(status) if !matches!(status, 400..=417 | 500..=505) => Err(SiteError::ErrorStatus(status)),
             error_status => Ok(Self { key_prefix, error_status }),
         }
     }
@@ -148,7 +141,7 @@ impl Redirect {
         key: Option<NewKey>,
     ) -> Result<Self, SiteError> {
         let status = status.map(number).transpose()?;
-        if let Some(status) = status.filter(|status| !(301..400).contains(status)) {
+        if let Some(status) = status.filter(|status| !matches!(status, 301..=305 | 307 | 308)) {
             return Err(SiteError::RedirectStatus(status));
         }
         let redirect = Self { host: host.filter(|host| !host.is_empty()), scheme, status, key };

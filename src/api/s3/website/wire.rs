@@ -6,7 +6,7 @@ use s3s::dto;
 pub fn from_dto(given: dto::WebsiteConfiguration) -> Result<Website, SiteError> {
     if let Some(all) = given.redirect_all_requests_to {
         if given.index_document.is_some() || given.error_document.is_some() || given.routing_rules.is_some() {
-            return Err(SiteError::RedirectAllAndMore);
+            return Err(SiteError::Malformed("there is more than RedirectAllRequestsTo"));
         }
         return Website::redirect_all(all.host_name, scheme(all.protocol.as_ref())?);
     }

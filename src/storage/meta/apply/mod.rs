@@ -23,6 +23,7 @@ use super::record::{AnswersRecord, Counts, HeldRecord, LayoutRecord};
 use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT};
 use super::upgrade;
 use super::view::MetaView;
+use crate::storage::kv::watched::{ReadFailure, WatchedKv};
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::types::UnixMs;
 use buckets::Usages;
@@ -37,6 +38,7 @@ const LAYOUT_VERSION: u8 = 2;
 #[derive(Clone, Debug)]
 pub struct MetaTables {
     kv: Arc<dyn Kv>,
+    failure: ReadFailure,
 }
 
 /// One entry of the log: its index, and its commands in order (none, for entries that are the log's own business).
@@ -59,16 +61,22 @@ impl MetaTables {
     /// Over tables that are empty, or were made by this version of the layout or the one before.
     pub fn open(kv: Arc<dyn Kv>) -> KvResult<Self> {
         match kv.get(SYSTEM, SYSTEM_FORMAT)?.as_deref() {
-            None | Some([LAYOUT_VERSION]) => Ok(Self { kv }),
-            Some([1]) => {
-                upgrade::from_layout_1(&*kv, LAYOUT_VERSION)?;
-                Ok(Self { kv })
+            None | Some([LAYOUT_VERSION]) => {}
+            Some([1]) => upgrade::from_layout_1(&*kv, LAYOUT_VERSION)?,
+            Some(other) => {
+                return Err(KvError {
+                    doing: "open the metadata tables",
+                    cause: format!("layout version {other:?} is not known; this program knows {LAYOUT_VERSION}"),
+                });
             }
-            Some(other) => Err(KvError {
-                doing: "open the metadata tables",
-                cause: format!("layout version {other:?} is not known; this program knows {LAYOUT_VERSION}"),
-            }),
         }
+        let (kv, failure) = WatchedKv::new(kv);
+        Ok(Self { kv: Arc::new(kv), failure })
+    }
+
+    /// What could not be read of them, or of any view of them: such tables are to be made anew.
+    pub fn failure(&self) -> &ReadFailure {
+        &self.failure
     }
 
     pub fn applied(&self) -> KvResult<Option<Applied>> {

@@ -117,9 +117,34 @@ pub enum TraitsChange {
 pub struct RenameObject {
     pub bucket: BucketId,
     pub source_key: String,
-    pub source_conditions: WriteConditions,
+    /// As its proposer found it: refused with `SourceChanged` if another stands there. Without it whatever does is
+    /// renamed.
+    pub source: Option<RenameSource>,
     pub key: String,
     pub conditions: WriteConditions,
+    /// Refused with `SourceChanged` if another stands under `key`; without one nobody looked.
+    pub standing: Option<ManifestId>,
+    pub token: Option<RenameToken>,
+    /// Of the object under its name from now on.
+    pub created: Option<EventDraft>,
+    /// Of the object under the name that it had.
+    pub removed: Option<EventDraft>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameSource {
+    pub manifest: ManifestId,
+    /// As it is, and as it is to be under the other name: the same data key, wrapped for it.
+    pub sealing: Option<(Bytes, Bytes)>,
+}
+
+/// By which a client asks for a rename again without its being done again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameToken {
+    /// Of the client and what it calls the request.
+    pub id: u128,
+    /// Of all that it asks for.
+    pub asked: u128,
 }
 
 /// Bytes are added to the end of the object that stands; in a bucket without versions.
@@ -133,9 +158,16 @@ pub struct AppendObject {
     pub id: ManifestId,
     pub etag: ETag,
     pub checksum: Option<Checksum>,
+    /// The bytes that stand, where they ride in the metadata: in a blob from now on, as the first part.
+    pub head: Option<(BlobRef, Vec<ShardIndex>)>,
+    /// Of the part that is added: greater than those of all parts that stand.
+    pub number: u16,
     pub blob: BlobRef,
+    /// Of what is added, as the client counts it; the blob's where it is not sealed.
+    pub size_bytes: u64,
     pub md5: [u8; 16],
     pub missing: Vec<ShardIndex>,
+    pub event: Option<EventDraft>,
 }
 
 /// A bucket with settings and documents from its first moment on.

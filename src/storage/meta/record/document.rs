@@ -38,6 +38,8 @@ pub enum BucketDocument {
     IntelligentTiering,
     ObjectLock,
     Ownership,
+    /// Which renames were done, by their tokens: the state machine's own.
+    Renames,
 }
 
 /// Kinds of documents about who there is. New ones are appended.

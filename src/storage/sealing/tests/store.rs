@@ -173,6 +173,29 @@ fn a_rotation_of_the_outer_layers_key_is_seen_too() {
     assert_eq!(store(&roots, &documents).open(&sealing, PLACE, None).expect("it opens"), key);
 }
 
+#[test]
+fn after_a_rotation_every_data_key_is_wrapped_anew_once_but_those_of_clients() {
+    let roots = roots(1);
+    let mut documents = documents(&roots);
+    let prepare = |documents: &Documents, wanted: &Wanted| {
+        store(&roots, documents).prepare(wanted, PLACE, &Counted::new(3)).expect("keys are there")
+    };
+    let before: Vec<_> = every_wanted().iter().map(|(wanted, _)| prepare(&documents, wanted)).collect();
+    for id in [SSE_S3_KEY, KMS_DEFAULT_KEY, "payroll"] {
+        let rotated = store(&roots, &documents).key(id).expect("it is there");
+        documents.keep(&rotated.rotated(UnixMs(2), &roots, &Counted::new(5)));
+    }
+    let store = store(&roots, &documents);
+    for ((sealing, key), (_, customer)) in before.into_iter().zip(every_wanted()) {
+        let anew = store.rewrapped(&sealing, PLACE, &Counted::new(6)).expect("keys are there");
+        assert_eq!(anew.is_none(), customer.is_some());
+        let Some(anew) = anew else { continue };
+        assert_eq!((&anew.mode, anew.layout(), anew.wrapped.key_version), (&sealing.mode, sealing.layout(), 2));
+        assert_eq!(store.open(&anew, PLACE, None).expect("it opens"), key);
+        assert_eq!(store.rewrapped(&anew, PLACE, &Counted::new(7)).expect("keys are there"), None);
+    }
+}
+
 /// The bytes stay as they are, and belong to another object as well.
 #[test]
 fn a_data_key_can_be_wrapped_for_another_object() {
@@ -247,4 +270,24 @@ fn another_stores_root_key_opens_nothing() {
     let mut documents = Documents::default();
     documents.keep(&key);
     assert!(matches!(store(&other, &documents).open(&sealing, PLACE, None), Err(SealingError::Corrupt { .. })));
+}
+
+#[test]
+fn an_object_keeps_its_data_key_under_another_name() {
+    let roots = roots(1);
+    let documents = documents(&roots);
+    let store = store(&roots, &documents);
+    let elsewhere = Place { key: "another/key", ..PLACE };
+    for (wanted, customer) in every_wanted() {
+        let (sealing, key) = store.prepare(&wanted, PLACE, &Counted::new(3)).expect("keys are there");
+        let places = (PLACE, elsewhere);
+        let moved = store.rewrap(&sealing, places, customer.as_ref(), &Counted::new(4)).expect("it opens");
+        assert_eq!(store.open(&moved, elsewhere, customer.as_ref()).expect("it opens"), key);
+        assert!(store.open(&moved, PLACE, customer.as_ref()).is_err());
+        if customer.is_none() {
+            assert_eq!(moved.mode, sealing.mode);
+        } else {
+            assert!(store.rewrap(&sealing, places, None, &Counted::new(4)).is_err());
+        }
+    }
 }

@@ -4,12 +4,15 @@ use super::super::{Applying, Decided, answered};
 use super::{require_conditions, require_key, require_lock};
 use crate::limits::{OBJECT_BYTES_MAX, PARTS_MAX, PUT_BYTES_MAX};
 use crate::storage::kv::KvResult;
-use crate::storage::meta::command::{AppendObject, CopyVersion, Refusal, RenameObject, Reply};
-use crate::storage::meta::record::{
-    BlobRef, Body, ETag, Manifest, ObjectVersion, PartRow, SharedRow, VersionRow, Versioning,
+use crate::storage::meta::command::{
+    AppendObject, CopyVersion, Refusal, RenameObject, RenameSource, RenameToken, Reply,
 };
-use crate::storage::meta::tables::{INLINE, PARTS, SHARED, Shared, part_key};
-use crate::types::{ManifestId, UnixMs};
+use crate::storage::meta::record::{
+    BlobRef, Body, DocumentRow, Manifest, ObjectVersion, PartRow, SharedRow, Traits, VersionRow, Versioning,
+};
+use crate::storage::meta::tables::{DOCUMENTS, INLINE, PARTS, SHARED, Shared, document_key, part_key};
+use crate::storage::meta::{codec, renames};
+use crate::types::{BucketId, ManifestId};
 
 impl Applying<'_> {
     pub(in super::super) fn copy_version(&mut self, copy: CopyVersion) -> Decided<Reply> {
@@ -100,18 +103,24 @@ impl Applying<'_> {
     }
 
     pub(in super::super) fn rename_object(&mut self, rename: RenameObject) -> Decided<Reply> {
-        let RenameObject { bucket, source_key, source_conditions, key, conditions } = rename;
+        let RenameObject { bucket, source_key, source, key, conditions, standing, token, created, removed } = rename;
         let bucket = self.bucket(bucket)?;
         let id = bucket.bucket.id;
         require_key(&key)?;
         if bucket.settings.versioning != Versioning::Never {
             return Err(Refusal::Versioned.into());
         }
-        let source = self.object(id, &source_key)?;
-        require_conditions(&source_conditions, source.as_ref())?;
-        let source = source.ok_or(Refusal::NoSuchKey)?;
+        if token.map(|token| self.was_renamed(id, token)).transpose()?.unwrap_or(false) {
+            return Ok(Reply::Done);
+        }
+        let found = self.object(id, &source_key)?.ok_or(Refusal::NoSuchKey)?;
+        let renamed = under_its_name(found, source)?;
         let old = self.object(id, &key)?;
-        require_conditions(&conditions, old.as_ref())?;
+        if standing.is_some_and(|standing| old.as_ref().is_none_or(|old| old.manifest.id != standing)) {
+            return Err(Refusal::SourceChanged.into());
+        }
+        // A key that is not there is the source's, and no other's.
+        require_conditions(&conditions, old.as_ref()).map_err(|_| Refusal::PreconditionFailed)?;
         if source_key == key {
             return Err(Refusal::InvalidRequest.into());
         }
@@ -120,15 +129,41 @@ impl Applying<'_> {
             self.discard_object(id, &old)?;
         }
         self.clear_current(id, &source_key)?;
-        self.set_current(id, &key, &source)?;
+        self.set_current(id, &key, &renamed)?;
+        if let Some(token) = token {
+            self.remember_rename(id, token)?;
+        }
+        self.queue_put(&bucket, &key, &renamed, created)?;
+        self.queue_delete(&bucket, &source_key, None, removed)?;
         Ok(Reply::Done)
     }
 
+    /// Whether it was done already; refused where its token came with another one.
+    fn was_renamed(&self, bucket: BucketId, token: RenameToken) -> Decided<bool> {
+        let key = document_key(&renames::place(bucket, token));
+        let document: Option<DocumentRow> = self.rows.row(DOCUMENTS, &key)?;
+        match document.and_then(|document| renames::asked(&document.value, token.id)) {
+            None => Ok(false),
+            Some(asked) if asked == token.asked => Ok(true),
+            Some(_) => Err(Refusal::RepeatedOtherwise.into()),
+        }
+    }
+
+    fn remember_rename(&mut self, bucket: BucketId, token: RenameToken) -> KvResult<()> {
+        let place = renames::place(bucket, token);
+        let document: Option<DocumentRow> = self.rows.row(DOCUMENTS, &document_key(&place))?;
+        let entries = document.map(|document| document.value).unwrap_or_default();
+        self.put_document(&place, renames::remember(&entries, token))
+    }
+
     pub(in super::super) fn append_object(&mut self, append: AppendObject) -> KvResult<Reply> {
-        let blob = append.blob.clone();
+        let head = append.head.as_ref().map(|(blob, _)| blob.clone());
+        let fresh = [head, Some(append.blob.clone())];
         let decided = self.append(append);
         if decided.is_err() {
-            self.discard_fresh(Some(blob))?;
+            for blob in fresh {
+                self.discard_fresh(blob)?;
+            }
         }
         answered(decided)
     }
@@ -142,31 +177,21 @@ impl Applying<'_> {
         if old.manifest.id == append.id {
             return Ok(Reply::VersionPut { object: Box::new(old) });
         }
-        let size_bytes = old.manifest.size_bytes.saturating_add(append.blob.size_bytes);
-        if append.blob.size_bytes > PUT_BYTES_MAX || size_bytes > OBJECT_BYTES_MAX {
-            return Err(Refusal::EntityTooLarge.into());
-        }
         if old.manifest.id != append.manifest {
             return Err(Refusal::PreconditionFailed.into());
         }
-        let shared = match old.manifest.parts() {
-            Some((list, _)) => self.rows.has(SHARED, &Shared::Parts(list).key())?,
-            None => false,
-        };
-        let plain = old.traits.sealing.is_none() && !shared;
-        let standing = parts_of(&old).filter(|_| plain).ok_or(Refusal::NotAppendable)?;
-        if standing >= PARTS_MAX {
-            return Err(Refusal::TooManyParts.into());
-        }
+        let (count, size_bytes) = appended(&old, &append)?;
         self.require_fresh(&append.blob, &append.missing)?;
+        if let Some((head, missing)) = &append.head {
+            self.require_fresh(head, missing)?;
+        }
         self.require_room(&bucket, size_bytes, Some(&old))?;
         self.adopt_blob(&append.blob, &append.missing)?;
-        let list = self.list_of_parts(&old.manifest)?;
-        let number = standing + 1;
+        let list = self.list_of_parts(&old.manifest, &append)?;
         let part = PartRow {
-            number,
+            number: append.number,
             offset_bytes: old.manifest.size_bytes,
-            size_bytes: append.blob.size_bytes,
+            size_bytes: append.size_bytes,
             md5: append.md5,
             modified: self.now,
             checksum: None,
@@ -179,45 +204,102 @@ impl Applying<'_> {
             etag: append.etag,
             modified: self.now,
             checksum: append.checksum,
-            body: Body::PartsOf { list, count: number },
+            body: Body::PartsOf { list, count },
             headers: old.manifest.headers,
         };
         let object = ObjectVersion { manifest, ..old };
         self.rewrite(append.bucket, &append.key, &object, true);
         self.count_usage(append.bucket, |usage| usage.bytes += part.size_bytes)?;
+        self.queue_put(&bucket, &append.key, &object, append.event)?;
         Ok(Reply::VersionPut { object: Box::new(object) })
     }
 
-    /// The list of an object's parts, which is made where it has one blob; nobody else refers to it.
-    fn list_of_parts(&mut self, manifest: &Manifest) -> KvResult<ManifestId> {
-        if let Some((list, _)) = manifest.parts() {
-            return Ok(list);
+    /// The list of an object's parts, which is made where it has none; nobody else refers to it.
+    fn list_of_parts(&mut self, standing: &Manifest, append: &AppendObject) -> KvResult<ManifestId> {
+        let first = match (&standing.body, standing.parts(), &append.head) {
+            (_, Some((list, _)), _) if self.rows.has(SHARED, &Shared::Parts(list).key())? => {
+                return self.list_of_its_own(list, append.id);
+            }
+            (_, Some((list, _)), _) => return Ok(list),
+            (Body::Blob(blob), ..) => Some(blob),
+            (Body::Inline, _, Some((head, missing))) => {
+                self.adopt_blob(head, missing)?;
+                self.rows.remove(INLINE, &standing.id.to_be_bytes());
+                Some(head)
+            }
+            _ => None,
+        };
+        if let Some(blob) = first {
+            self.rows.put_row(PARTS, &part_key(standing.id, 0), &first_part(blob, standing));
         }
-        if let Body::Blob(blob) = &manifest.body {
-            let part = first_part(blob, &manifest.etag, manifest.modified);
-            self.rows.put_row(PARTS, &part_key(manifest.id, 0), &part);
+        Ok(standing.id)
+    }
+
+    /// A list that others refer to is copied, so that theirs stays as it is: its blobs are then in several lists.
+    fn list_of_its_own(&mut self, list: ManifestId, id: ManifestId) -> KvResult<ManifestId> {
+        for (_, row) in self.rows.first(PARTS, &list.to_be_bytes(), usize::from(PARTS_MAX))? {
+            let part: PartRow = codec::decode(&row)?;
+            if let Some(blob) = &part.blob {
+                self.share(Shared::Blob(blob.id))?;
+            }
+            self.rows.put_row(PARTS, &part_key(id, part.offset_bytes), &part);
         }
-        Ok(manifest.id)
+        self.release(Shared::Parts(list))?;
+        Ok(id)
     }
 }
 
-/// How many parts an object has, or has with its one blob as one; `None` where its bytes are none that a list can have.
-fn parts_of(object: &ObjectVersion) -> Option<u16> {
-    match (&object.manifest.body, object.manifest.parts()) {
-        (_, Some((_, count))) => Some(count),
-        (Body::Blob(_), None) => Some(1),
-        (Body::Empty, None) => Some(0),
-        _ => None,
+/// What is renamed, if it is what its proposer found, with its data key wrapped for its name from now on.
+fn under_its_name(found: ObjectVersion, source: Option<RenameSource>) -> Result<ObjectVersion, Refusal> {
+    let Some(RenameSource { manifest, sealing }) = source else { return Ok(found) };
+    let (from, to) = sealing.unzip();
+    if found.manifest.id != manifest || found.traits.sealing != from {
+        return Err(Refusal::SourceChanged);
+    }
+    let traits = Traits { sealing: to, ..found.traits };
+    Ok(ObjectVersion { traits, ..found })
+}
+
+/// How many parts and bytes an object has after an append, if it can be made.
+fn appended(old: &ObjectVersion, append: &AppendObject) -> Result<(u16, u64), Refusal> {
+    let size_bytes = old.manifest.size_bytes.saturating_add(append.size_bytes);
+    if append.size_bytes > PUT_BYTES_MAX || size_bytes > OBJECT_BYTES_MAX {
+        return Err(Refusal::EntityTooLarge);
+    }
+    let sealed = old.traits.sealing.is_some();
+    // Encrypted bytes are more than the client's.
+    let holds = |blob: &BlobRef, bytes: u64| if sealed { blob.size_bytes >= bytes } else { blob.size_bytes == bytes };
+    let head_fits = match (&old.manifest.body, &append.head) {
+        (Body::Inline, Some((head, _))) => head.id != append.blob.id && holds(head, old.manifest.size_bytes),
+        (Body::Inline, None) => return Err(Refusal::NotAppendable),
+        (_, head) => head.is_none(),
+    };
+    let standing = parts_of(&old.manifest);
+    if append.number <= standing || !head_fits || !holds(&append.blob, append.size_bytes) {
+        return Err(Refusal::InvalidRequest);
+    }
+    if standing >= PARTS_MAX {
+        return Err(Refusal::TooManyParts);
+    }
+    Ok((standing + 1, size_bytes))
+}
+
+/// How many parts an object has, or has with its only bytes as one.
+fn parts_of(manifest: &Manifest) -> u16 {
+    match (&manifest.body, manifest.parts()) {
+        (_, Some((_, count))) => count,
+        (Body::Blob(_) | Body::Inline, None) => 1,
+        _ => 0,
     }
 }
 
-fn first_part(blob: &BlobRef, etag: &ETag, modified: UnixMs) -> PartRow {
+fn first_part(blob: &BlobRef, of: &Manifest) -> PartRow {
     PartRow {
         number: 1,
         offset_bytes: 0,
-        size_bytes: blob.size_bytes,
-        md5: etag.md5,
-        modified,
+        size_bytes: of.size_bytes,
+        md5: of.etag.md5,
+        modified: of.modified,
         checksum: None,
         blob: Some(blob.clone().without_placement()),
     }

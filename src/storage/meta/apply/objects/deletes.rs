@@ -126,7 +126,7 @@ impl Applying<'_> {
         Ok(Deletion { existed: true, version, marker })
     }
 
-    fn queue_delete(
+    pub(super) fn queue_delete(
         &mut self,
         bucket: &BucketRow,
         key: &str,

@@ -8,7 +8,7 @@ use crate::storage::meta::apply::{ApplyEntry, MetaTables};
 use crate::storage::meta::codec::{self, Record};
 use crate::storage::meta::command::{
     AppendObject, Change, ChangeTraits, Command, CopyVersion, DeleteConditions, DeleteVersion, ETagCondition,
-    MovedShard, PutObject, RenameObject, TraitsChange, WriteConditions,
+    MovedShard, PutObject, RenameObject, RenameToken, TraitsChange, WriteConditions,
 };
 use crate::storage::meta::record::{
     BlobRef, Body, Counts, ETag, GarbageRow, HeldRecord, Manifest, NodeRecord, NullVersionRow, ObjectHeaders,
@@ -54,7 +54,7 @@ enum Step {
     Tag { key: u8 },
     Retain { key: u8, until: u64 },
     Rename { from: u8, to: u8 },
-    Append { key: u8, which: Index },
+    Append { key: u8, which: Index, head: bool },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -85,7 +85,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => key().prop_map(|key| Step::Tag { key }),
         1 => (key(), 900u64..1100).prop_map(|(key, until)| Step::Retain { key, until }),
         2 => (key(), key()).prop_map(|(from, to)| Step::Rename { from, to }),
-        4 => (key(), any::<Index>()).prop_map(|(key, which)| Step::Append { key, which }),
+        6 => (key(), any::<Index>(), any::<bool>()).prop_map(|(key, which, head)| Step::Append { key, which, head }),
     ];
     proptest::collection::vec(step, 0..80)
 }
@@ -168,11 +168,15 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             Step::Rename { from, to } => Change::RenameObject(Box::new(RenameObject {
                 bucket: BUCKET,
                 source_key: name(from),
-                source_conditions: WriteConditions::default(),
+                source: None,
                 key: name(to),
                 conditions: WriteConditions::default(),
+                standing: None,
+                token: Some(RenameToken { id: u128::from(from), asked: u128::from(to) }),
+                created: None,
+                removed: None,
             })),
-            Step::Append { key, which } => append(name(key), of_earlier(which), id),
+            Step::Append { key, which, head } => append(name(key), of_earlier(which), id, head),
             Step::Repair { which, shard: index, done: true } => {
                 Change::FinishRepairs { done: vec![shard(which, index)] }
             }
@@ -230,7 +234,11 @@ fn traits(key: String, to: TraitsChange) -> Change {
     Change::ChangeTraits(Box::new(ChangeTraits { bucket: BUCKET, key, pick: Pick::Current, to, event: None }))
 }
 
-fn append(key: String, standing: u128, id: u128) -> Change {
+/// Blobs of heads have ids of their own.
+const HEADS: u128 = 1_000_000;
+
+/// With a head for the bytes that `put_inline` has here.
+fn append(key: String, standing: u128, id: u128, head: bool) -> Change {
     Change::AppendObject(Box::new(AppendObject {
         bucket: BUCKET,
         key,
@@ -238,9 +246,13 @@ fn append(key: String, standing: u128, id: u128) -> Change {
         id: ManifestId(id),
         etag: ETag { md5: [1; 16], parts: None },
         checksum: None,
+        head: head.then(|| (blob(HEADS + id, 5), vec![ShardIndex(0)])),
+        number: id as u16,
         blob: blob(id, 7),
+        size_bytes: 7,
         md5: [2; 16],
         missing: vec![ShardIndex(3)],
+        event: None,
     }))
 }
 
@@ -454,7 +466,11 @@ fn check_nothing_leaks(tables: &MetaTables, commands: &[Command]) {
                 _ => None,
             },
             Change::PutPart(put) => put.part.blob.as_ref().map(|blob| blob.id),
-            Change::AppendObject(append) => Some(append.blob.id),
+            Change::AppendObject(append) => {
+                let head = append.head.as_ref().map(|(blob, _)| blob.id);
+                assert!(head.is_none_or(|id| view.blob_is_known(id).expect("reads")), "the blob of a head leaked");
+                Some(append.blob.id)
+            }
             _ => None,
         };
         if let Some(id) = brought {

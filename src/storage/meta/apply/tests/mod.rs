@@ -6,6 +6,7 @@ mod layout;
 mod moves;
 mod multipart;
 mod objects;
+mod standing;
 mod work;
 
 use super::{ApplyEntry, MetaTables};

@@ -1,0 +1,135 @@
+//! What an inventory says of a version, from its row.
+
+use super::rows::{InventoryRow, LockShown};
+use crate::actors::events::record::etag_text;
+use crate::storage::meta::record::{
+    Acl, ChecksumAlgorithm, Grant, Grantee, ObjectVersion, Permission, Retention, RetentionMode, VersionRow,
+};
+use crate::storage::sealing::{Sealing, SealingMode};
+use base64_simd::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+const GROUPS: &str = "http://acs.amazonaws.com/groups/";
+/// Of the form in which lists are told (user guide, "Object Ownership and ACLs in inventories").
+const ACL_VERSION: &str = "2022-11-10";
+
+pub fn describe<'a>(key: &'a str, row: &'a VersionRow, is_latest: bool, bucket_owner: &'a str) -> InventoryRow<'a> {
+    let owner = |owner: &'a str| if owner.is_empty() { bucket_owner } else { owner };
+    let version = Some(row.version().to_string());
+    match row {
+        VersionRow::Object(object) => {
+            InventoryRow { version, is_latest, ..of_object(key, object, owner(&object.traits.owner)) }
+        }
+        VersionRow::DeleteMarker(marker) => InventoryRow {
+            key,
+            version,
+            is_latest,
+            is_delete_marker: true,
+            modified: marker.modified,
+            owner: owner(&marker.owner),
+            ..InventoryRow::default()
+        },
+    }
+}
+
+fn of_object<'a>(key: &'a str, object: &'a ObjectVersion, owner: &'a str) -> InventoryRow<'a> {
+    let (manifest, traits) = (&object.manifest, &object.traits);
+    InventoryRow {
+        key,
+        size_bytes: manifest.size_bytes,
+        modified: manifest.modified,
+        etag: etag_text(&manifest.etag),
+        is_multipart: manifest.etag.parts.is_some(),
+        encryption: traits.sealing.as_deref().map_or("", encryption),
+        lock: traits.retention.map(lock),
+        legal_hold: traits.legal_hold == Some(true),
+        checksum_algorithm: manifest.checksum.as_ref().map_or("", |checksum| algorithm(checksum.algorithm)),
+        acl: acl(traits.acl.as_ref(), owner),
+        owner,
+        ..InventoryRow::default()
+    }
+}
+
+fn encryption(sealing: &[u8]) -> &'static str {
+    match Sealing::decode(sealing).map(|sealing| sealing.mode) {
+        Ok(SealingMode::SseS3) => "SSE-S3",
+        Ok(SealingMode::SseKms { .. }) => "SSE-KMS",
+        Ok(SealingMode::SseC { .. }) => "SSE-C",
+        Err(error) => {
+            tracing::warn!(%error, "how an object is sealed cannot be read");
+            ""
+        }
+    }
+}
+
+fn lock(retention: Retention) -> LockShown {
+    let mode = match retention.mode {
+        RetentionMode::Governance => "GOVERNANCE",
+        RetentionMode::Compliance => "COMPLIANCE",
+    };
+    LockShown { mode, until: retention.until }
+}
+
+fn algorithm(algorithm: ChecksumAlgorithm) -> &'static str {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => "CRC32",
+        ChecksumAlgorithm::Crc32c => "CRC32C",
+        ChecksumAlgorithm::Crc64Nvme => "CRC64NVME",
+        ChecksumAlgorithm::Sha1 => "SHA1",
+        ChecksumAlgorithm::Sha256 => "SHA256",
+    }
+}
+
+/// JSON in base64.
+fn acl(acl: Option<&Acl>, owner: &str) -> String {
+    let own = Grant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl };
+    let grants = acl.map_or_else(|| vec![own], |acl| acl.grants.clone());
+    let grants: Vec<Value> = grants.iter().map(grant).collect();
+    BASE64.encode_to_string(json!({"version": ACL_VERSION, "status": "AVAILABLE", "grants": grants}).to_string())
+}
+
+fn grant(grant: &Grant) -> Value {
+    let permission = match grant.permission {
+        Permission::FullControl => "FULL_CONTROL",
+        Permission::Read => "READ",
+        Permission::Write => "WRITE",
+        Permission::ReadAcp => "READ_ACP",
+        Permission::WriteAcp => "WRITE_ACP",
+    };
+    let group = |name: &str| json!({"uri": format!("{GROUPS}{name}"), "type": "Group", "permission": permission});
+    match &grant.grantee {
+        Grantee::Account(id) => json!({"canonicalId": id, "type": "CanonicalUser", "permission": permission}),
+        Grantee::AllUsers => group("global/AllUsers"),
+        Grantee::AuthenticatedUsers => group("global/AuthenticatedUsers"),
+        Grantee::LogDelivery => group("s3/LogDelivery"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BASE64, describe};
+    use crate::storage::meta::record::{DeleteMarker, VersionRow};
+    use crate::storage::meta::samples;
+    use crate::types::UnixMs;
+
+    #[test]
+    fn an_object_without_a_list_is_its_owners() {
+        let mut object = samples::object_version();
+        object.traits.owner = String::new();
+        object.traits.acl = None;
+        let row = VersionRow::Object(object);
+        let described = describe("k", &row, true, "bucket-owner");
+        assert_eq!((described.owner, described.is_latest, described.is_delete_marker), ("bucket-owner", true, false));
+        let acl = BASE64.decode_to_vec(&described.acl).expect("base64");
+        assert!(String::from_utf8(acl).expect("JSON").contains(r#""canonicalId":"bucket-owner""#));
+    }
+
+    #[test]
+    fn a_delete_marker_has_a_time_and_an_owner() {
+        let version = samples::version();
+        let row = VersionRow::DeleteMarker(DeleteMarker { version, modified: UnixMs(7), owner: "o".to_owned() });
+        let described = describe("k", &row, false, "bucket-owner");
+        assert!(described.is_delete_marker && described.acl.is_empty() && described.etag.is_empty());
+        assert_eq!((described.owner, described.modified), ("o", UnixMs(7)));
+    }
+}

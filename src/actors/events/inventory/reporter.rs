@@ -1,0 +1,320 @@
+//! `Inventories`: writes the reports of buckets' inventories that are due, one after the other, a page of a bucket at a
+//! time. Owns the round over all buckets that is under way, and the report.
+//!
+//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
+//! leads the metadata's group and rests on others. When a report was begun is kept in the metadata once it is written
+//! whole; one that was cut is begun anew by whoever leads next, under other names. Each page is of the bucket as it is
+//! when it is listed. It waits longer between pages while users ask.
+
+use super::InventoryRules;
+use super::begun::{Begun, name_of};
+use super::describe::describe;
+use super::writer::{InventorySource, InventoryWriter};
+use crate::actors::documents;
+use crate::actors::drives::{Blocking, UserLoad, off_thread};
+use crate::actors::events::{Report, ReportError, ReportStore};
+use crate::actors::request::Metadata;
+use crate::actors::upkeep::{Background, Chore, UpkeepError};
+use crate::ambient::Ambient;
+use crate::limits::{BUCKETS_LOOKED_AT, CONFIGURATIONS_OF_A_KIND_MAX, INVENTORY_PAGE};
+use crate::storage::kv::KvResult;
+use crate::storage::meta::command::Change;
+use crate::storage::meta::record::{BucketDocument, BucketRow, Version, VersionRow};
+use crate::storage::meta::view::{ListQuery, Listed, ListedVersion, MetaView};
+use crate::types::BucketId;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The actor that reports.
+pub type Inventories = Background<Reporting>;
+
+#[derive(Clone, Copy, Debug)]
+pub struct InventoryOptions {
+    /// Versions listed in one step.
+    pub page: usize,
+    /// Between pages, while users ask for nothing and while they do.
+    pub pause: Duration,
+    pub busy_pause: Duration,
+    /// Between rounds over all buckets.
+    pub idle: Duration,
+}
+
+impl Default for InventoryOptions {
+    fn default() -> Self {
+        Self {
+            page: INVENTORY_PAGE,
+            pause: Duration::from_millis(20),
+            busy_pause: Duration::from_millis(200),
+            idle: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What the worker reaches.
+#[derive(Clone, Debug)]
+pub struct InventoryContext {
+    pub metadata: Arc<dyn Metadata>,
+    pub threads: Arc<dyn Blocking>,
+    pub ambient: Ambient,
+    pub load: UserLoad,
+    pub reports: Arc<dyn ReportStore>,
+}
+
+/// Why a step was not taken to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    #[error(transparent)]
+    Upkeep(#[from] UpkeepError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// Another host reports.
+    Elsewhere,
+    /// Something was looked at.
+    Page,
+    /// A report is written whole.
+    Whole,
+    /// All buckets were looked at.
+    End,
+}
+
+#[derive(Debug)]
+pub struct Reporting {
+    context: InventoryContext,
+    options: InventoryOptions,
+    round: Option<Round>,
+}
+
+/// Once over all buckets.
+#[derive(Debug)]
+struct Round {
+    begun: Begun,
+    /// Buckets through this one are looked at.
+    passed: Option<String>,
+    is_last: bool,
+    /// Inventories of these, yet to be looked at.
+    found: VecDeque<Found>,
+    there: BTreeSet<String>,
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    bucket: BucketId,
+    rules: InventoryRules,
+    bucket_name: String,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    found: Found,
+    source: InventorySource,
+    writer: InventoryWriter,
+    after: Option<String>,
+    after_version: Option<Version>,
+}
+
+/// Some of a bucket's versions, with what says whose they are.
+struct Page {
+    bucket: BucketRow,
+    rows: Vec<(String, ListedVersion)>,
+    more: bool,
+    after: Option<String>,
+    after_version: Option<Version>,
+}
+
+impl Reporting {
+    pub fn new(context: InventoryContext, options: InventoryOptions) -> Self {
+        Self { context, options, round: None }
+    }
+
+    /// Deals with one page of a bucket, or of buckets.
+    pub async fn advance(&mut self) -> Result<Reported, InventoryError> {
+        if !self.context.metadata.is_leader() {
+            self.round = None;
+            return Ok(Reported::Elsewhere);
+        }
+        let mut round = match self.round.take() {
+            Some(round) => round,
+            None => self.begin().await?,
+        };
+        let reported = match round.under_way.take() {
+            Some(report) => self.go_on(&mut round, report).await,
+            None => self.next(&mut round).await,
+        };
+        match reported {
+            Ok(Reported::End) => Ok(Reported::End),
+            // What cannot be written (its bucket is gone, say) is no reason to write no other.
+            Err(InventoryError::Report(error)) => {
+                tracing::warn!(%error, "an inventory is not written; it is begun anew later");
+                self.round = Some(round);
+                Ok(Reported::Page)
+            }
+            reported => {
+                self.round = reported.is_ok().then_some(round);
+                reported
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Round, InventoryError> {
+        let begun = self.look_up(|view| Ok(Begun::of(view.document(&Begun::key())?.as_ref()))).await?;
+        let there = BTreeSet::new();
+        Ok(Round { begun, passed: None, is_last: false, found: VecDeque::new(), there, under_way: None })
+    }
+
+    async fn next(&self, round: &mut Round) -> Result<Reported, InventoryError> {
+        if let Some(found) = round.found.pop_front() {
+            let name = name_of(found.bucket, &found.rules.id);
+            let now = self.context.ambient.clock.unix_ms();
+            if found.rules.is_due(round.begun.last(&name), now) {
+                let source =
+                    InventorySource { bucket: found.bucket_name.clone(), rules: found.rules.clone(), begun: now };
+                let writer = InventoryWriter::new(source.clone());
+                round.under_way = Some(UnderWay { found, source, writer, after: None, after_version: None });
+            }
+            round.there.insert(name);
+            return Ok(Reported::Page);
+        }
+        if round.is_last {
+            if round.begun.keep(&round.there) {
+                self.save(&round.begun).await?;
+            }
+            return Ok(Reported::End);
+        }
+        let after = round.passed.clone();
+        let (found, passed) = self.look_up(move |view| inventories_after(view, after.as_deref())).await?;
+        round.found = found;
+        round.is_last = passed.is_none();
+        round.passed = passed;
+        Ok(Reported::Page)
+    }
+
+    async fn go_on(&self, round: &mut Round, mut report: UnderWay) -> Result<Reported, InventoryError> {
+        let (bucket, rules) = (report.found.bucket, report.found.rules.clone());
+        let (after, after_version, limit) = (report.after.clone(), report.after_version, self.options.page);
+        let page = self.look_up(move |view| look(view, bucket, &rules, after, after_version, limit)).await?;
+        // The bucket or the inventory is gone, or is another: so is the report.
+        let Some(page) = page else { return Ok(Reported::Page) };
+        for (key, listed) in &page.rows {
+            let row = describe(key, &listed.row, listed.latest, &page.bucket.bucket.owner);
+            if let Some(file) = report.writer.add(&row, || self.unique()) {
+                self.put(&file).await?;
+            }
+        }
+        if page.more {
+            (report.after, report.after_version) = (page.after, page.after_version);
+            round.under_way = Some(report);
+            return Ok(Reported::Page);
+        }
+        let UnderWay { found, source, writer, .. } = report;
+        for file in writer.finish(|| self.unique()) {
+            self.put(&file).await?;
+        }
+        round.begun.note(name_of(found.bucket, &found.rules.id), source.begun);
+        self.save(&round.begun).await?;
+        Ok(Reported::Whole)
+    }
+
+    async fn put(&self, file: &Report) -> Result<(), InventoryError> {
+        Ok(self.context.reports.put(file).await?)
+    }
+
+    /// For the name of a data file.
+    fn unique(&self) -> String {
+        format!("{:032x}", self.context.ambient.random_u128())
+    }
+
+    async fn save(&self, begun: &Begun) -> Result<(), UpkeepError> {
+        let write = begun.write().expect("numbers and text are JSON");
+        self.context.metadata.propose(Change::WriteDocuments(vec![write])).await?;
+        Ok(())
+    }
+
+    async fn look_up<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
+    ) -> Result<T, UpkeepError> {
+        let view = self.context.metadata.read().await?;
+        Ok(off_thread(&self.context.threads, move || ask(&view)).await??)
+    }
+}
+
+/// The inventories of some buckets, and the last of these; `None` where no more follow.
+fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque<Found>, Option<String>)> {
+    let (rows, more) = view.buckets("", after, BUCKETS_LOOKED_AT)?;
+    let mut found = VecDeque::new();
+    let mut last = None;
+    for BucketRow { bucket, .. } in rows {
+        let (documents, _) =
+            view.bucket_documents(bucket.id, BucketDocument::Inventory, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
+        for (id, row) in documents {
+            match documents::decode(&row.value) {
+                Ok(rules) => found.push_back(Found { bucket: bucket.id, rules, bucket_name: bucket.name.clone() }),
+                Err(error) => tracing::warn!(bucket = %bucket.name, %id, %error, "an inventory cannot be read"),
+            }
+        }
+        last = Some(bucket.name);
+    }
+    Ok((found, last.filter(|_| more)))
+}
+
+/// A page of a bucket; `None` where the bucket is gone, or its inventory is, or is another.
+fn look(
+    view: &MetaView,
+    id: BucketId,
+    rules: &InventoryRules,
+    after: Option<String>,
+    after_version: Option<Version>,
+    limit: usize,
+) -> KvResult<Option<Page>> {
+    let Some(bucket) = view.bucket_numbered(id)? else { return Ok(None) };
+    let (documents, _) = view.bucket_documents(id, BucketDocument::Inventory, &rules.id, None, 1)?;
+    let stands = documents.first().and_then(|(_, row)| documents::decode::<InventoryRules>(&row.value).ok());
+    if stands.as_ref() != Some(rules) {
+        return Ok(None);
+    }
+    let prefix = rules.prefix.clone().unwrap_or_default();
+    let query = ListQuery { prefix, delimiter: None, after, limit };
+    Ok(Some(if rules.all_versions {
+        let page = view.list_versions(id, &query, after_version)?;
+        let rows = page.entries.into_iter().filter_map(item).collect();
+        Page { bucket, rows, more: page.more, after: page.next_after, after_version: page.next_version }
+    } else {
+        let page = view.list_objects(id, &query)?;
+        let objects = page.entries.into_iter().filter_map(item);
+        let listed = |object| ListedVersion { row: VersionRow::Object(object), latest: true };
+        let rows = objects.map(|(key, object)| (key, listed(object))).collect();
+        Page { bucket, rows, more: page.more, after: page.next_after, after_version: None }
+    }))
+}
+
+fn item<T>(listed: Listed<T>) -> Option<(String, T)> {
+    match listed {
+        Listed::Item { key, record } => Some((key, record)),
+        Listed::CommonPrefix(_) => None,
+    }
+}
+
+impl Chore for Reporting {
+    async fn step(&mut self) -> Duration {
+        let options = self.options;
+        match self.advance().await {
+            Ok(Reported::Elsewhere | Reported::End) => options.idle,
+            Ok(Reported::Page | Reported::Whole) if self.context.load.is_busy() => options.busy_pause,
+            Ok(Reported::Page | Reported::Whole) => options.pause,
+            Err(error) => {
+                tracing::debug!(%error, "inventories wait");
+                options.idle
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

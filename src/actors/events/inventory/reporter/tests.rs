@@ -1,0 +1,173 @@
+//! Reports over the state machine in memory: what is due is written, and nothing else.
+
+use super::{InventoryContext, InventoryOptions, Reported, Reporting};
+use crate::actors::documents;
+use crate::actors::drives::test_host::{Seeded, SetClock, TableMetadata, set_clock};
+use crate::actors::drives::{Inline, UserLoad};
+use crate::actors::events::inventory::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
+use crate::actors::events::{Report, ReportError, ReportStore};
+use crate::actors::request::Metadata;
+use crate::ambient::Ambient;
+use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::record::{BucketDocument, DocumentKey, DocumentWrite, Expect};
+use crate::storage::meta::samples;
+use crate::types::BucketId;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const STEPS_MAX: usize = 100;
+
+/// Keeps what is written; refuses what is for the bucket `gone`.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Report>>);
+
+#[async_trait::async_trait]
+impl ReportStore for Kept {
+    async fn put(&self, report: &Report) -> Result<(), ReportError> {
+        if report.bucket == "gone" {
+            return Err(ReportError { why: "there is no bucket".to_owned() });
+        }
+        self.0.lock().expect("no panic while it is held").push(report.clone());
+        Ok(())
+    }
+}
+
+struct Store {
+    metadata: Arc<TableMetadata>,
+    clock: Arc<SetClock>,
+    kept: Arc<Kept>,
+    bucket: BucketId,
+}
+
+impl Store {
+    async fn new(keys: &[&str]) -> Self {
+        let clock = set_clock();
+        let metadata = Arc::new(TableMetadata::new(Arc::clone(&clock)));
+        let bucket = metadata.bucket().await;
+        let store = Self { metadata, clock, kept: Arc::default(), bucket };
+        for (number, key) in keys.iter().enumerate() {
+            let mut put = samples::put_empty(key, number as u128 + 1);
+            put.bucket = bucket;
+            store.change(Change::PutObject(Box::new(put))).await;
+        }
+        store
+    }
+
+    async fn change(&self, change: Change) {
+        if let Reply::Refused(refusal) = self.metadata.propose(change).await.expect("decided") {
+            panic!("refused: {refusal}");
+        }
+    }
+
+    async fn inventory(&self, id: &str, destination: &str, prefix: Option<&str>) {
+        let rules = InventoryRules {
+            id: id.to_owned(),
+            enabled: true,
+            all_versions: id.starts_with("all"),
+            frequency: InventoryFrequency::Daily,
+            prefix: prefix.map(str::to_owned),
+            destination: InventoryDestination {
+                bucket: destination.to_owned(),
+                account: None,
+                prefix: None,
+                sealed: false,
+            },
+            fields: vec![InventoryField::Size],
+        };
+        let value = documents::encode(&rules).expect("rules");
+        self.document(id, Some(value)).await;
+    }
+
+    async fn document(&self, id: &str, value: Option<bytes::Bytes>) {
+        let key = DocumentKey::Bucket(self.bucket, BucketDocument::Inventory, id.to_owned());
+        self.change(Change::WriteDocuments(vec![DocumentWrite { key, expect: Expect::Any, value }])).await;
+    }
+
+    fn reporting(&self) -> Reporting {
+        let context = InventoryContext {
+            metadata: Arc::clone(&self.metadata) as _,
+            threads: Arc::new(Inline),
+            ambient: Ambient { clock: Arc::clone(&self.clock) as _, entropy: Arc::new(Seeded::new(1)) },
+            load: UserLoad::default(),
+            reports: Arc::clone(&self.kept) as _,
+        };
+        Reporting::new(context, InventoryOptions { page: 2, ..InventoryOptions::default() })
+    }
+
+    /// A round; how many reports came of it.
+    async fn round(&self) -> usize {
+        let mut reporting = self.reporting();
+        let mut whole = 0;
+        for _ in 0..STEPS_MAX {
+            match reporting.advance().await.expect("tables in memory") {
+                Reported::Page => {}
+                Reported::Whole => whole += 1,
+                Reported::End => return whole,
+                Reported::Elsewhere => panic!("it leads"),
+            }
+        }
+        panic!("the round does not come to an end");
+    }
+
+    /// The lines of all data files, unpacked, and the keys of all that was written.
+    fn written(&self) -> (String, Vec<String>) {
+        let reports = std::mem::take(&mut *self.kept.0.lock().expect("no panic while it is held"));
+        let data = reports.iter().filter(|report| report.content_type == "application/gzip");
+        let lines = data.map(|report| unpacked(&report.body)).collect();
+        (lines, reports.into_iter().map(|report| report.key).collect())
+    }
+}
+
+/// What `gzip::stored` packs in one block: 10 bytes of head, 5 of the block's, 8 at the end.
+fn unpacked(packed: &[u8]) -> String {
+    String::from_utf8(packed[15..packed.len() - 8].to_vec()).expect("text")
+}
+
+#[actix::test]
+async fn a_report_lists_all_keys_over_pages_and_is_written_once_a_day() {
+    let store = Store::new(&["a", "b", "c", "d", "e"]).await;
+    store.inventory("daily", "there", None).await;
+    assert_eq!(store.round().await, 1);
+    let (lines, keys) = store.written();
+    assert_eq!(lines, ["a", "b", "c", "d", "e"].map(|key| format!("\"bucket\",\"{key}\",\"0\"\n")).concat());
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert!(keys[1].starts_with("bucket/daily/2023-11-14T") && keys[1].ends_with("/manifest.json"), "{keys:?}");
+    assert_eq!(store.round().await, 0);
+    store.clock.forward(DAY);
+    assert_eq!(store.round().await, 1);
+}
+
+#[actix::test]
+async fn versions_are_listed_where_they_are_asked_for_and_prefixes_hold() {
+    let store = Store::new(&["a/1", "b/1", "b/2"]).await;
+    store.inventory("all", "there", Some("b/")).await;
+    assert_eq!(store.round().await, 1);
+    let (lines, _) = store.written();
+    let expected =
+        "\"bucket\",\"b/1\",\"null\",\"true\",\"false\",\"0\"\n\"bucket\",\"b/2\",\"null\",\"true\",\"false\",\"0\"\n";
+    assert_eq!(lines, expected);
+}
+
+#[actix::test]
+async fn a_report_that_cannot_be_written_holds_up_no_other() {
+    let store = Store::new(&["a"]).await;
+    store.inventory("a", "gone", None).await;
+    store.inventory("b", "there", None).await;
+    assert_eq!(store.round().await, 1);
+    assert!(store.written().1.iter().all(|key| key.starts_with("bucket/b/")));
+    store.inventory("a", "there", None).await;
+    assert_eq!(store.round().await, 1);
+    assert!(store.written().1.iter().all(|key| key.starts_with("bucket/a/")));
+}
+
+#[actix::test]
+async fn an_inventory_that_is_deleted_and_made_again_begins_anew() {
+    let store = Store::new(&["a"]).await;
+    store.inventory("a", "there", None).await;
+    assert_eq!(store.round().await, 1);
+    store.document("a", None).await;
+    assert_eq!(store.round().await, 0);
+    store.inventory("a", "there", None).await;
+    assert_eq!(store.round().await, 1);
+}

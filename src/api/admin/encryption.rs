@@ -1,0 +1,247 @@
+//! The store's named encryption keys for the administrator: which there are, and which root keys wrap them; made,
+//! rotated, enabled, disabled; and what wraps data keys and secrets wrapped anew (`rewrap`).
+
+mod rewrap;
+
+pub(super) use rewrap::rewrap;
+pub use rewrap::{Rewrap, RewrapCursor, Rewrapped};
+
+use super::source::AdminError;
+use super::{Admin, Refusal};
+use crate::actors::meta::{
+    Change, DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, MetaView, Refusal as Refused, Reply,
+};
+use crate::actors::sealing::{
+    KMS_DEFAULT_KEY, KeyPath, NamedKey, SSE_S3_KEY, SealingError, alias_document, is_key_name,
+};
+use crate::api::identity::records::AccessKeyRecord;
+use crate::api::identity::sealed_under;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How often a change is decided anew because the key was changed meanwhile.
+const TRIES_MAX: usize = 8;
+const PAGE_ROWS: usize = 256;
+/// Where the documents of keys are among those of their kind; aliases are beside them.
+const KEYS: &str = "key/";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptionKeysShown {
+    pub keys: Vec<EncryptionKeyShown>,
+    pub root_keys: Vec<RootKeyShown>,
+}
+
+/// Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptionKeyShown {
+    pub id: String,
+    pub description: String,
+    pub created: u64,
+    pub enabled: bool,
+    /// The one that wraps.
+    pub version: u32,
+    /// When that one was made.
+    pub rotated: u64,
+    /// Whether the current root key wraps all of its versions.
+    pub under_current_root: bool,
+}
+
+/// A root key, by what tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootKeyShown {
+    pub id: String,
+    /// New things are wrapped by it.
+    pub current: bool,
+    /// The host that answers has it.
+    pub known: bool,
+    /// Versions of encryption keys that it wraps.
+    pub encryption_keys: u64,
+    /// Access keys whose secrets it seals.
+    pub access_keys: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ChangeKey {
+    Create {
+        id: String,
+        #[serde(default)]
+        description: String,
+        /// Without its `alias/`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alias: Option<String>,
+    },
+    /// Gives it another version, which wraps from now on.
+    Rotate {
+        id: String,
+    },
+    Enable {
+        id: String,
+    },
+    /// It neither wraps nor unwraps until it is enabled.
+    Disable {
+        id: String,
+    },
+}
+
+pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysShown, Refusal> {
+    let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
+    let mut roots: BTreeMap<[u8; 8], (u64, u64)> = BTreeMap::new();
+    roots.extend(admin.roots.all().map(|root| (root.id().to_bytes(), (0, 0))));
+    let mut keys = Vec::new();
+    for (_, row) in key_documents(&view)? {
+        let key = NamedKey::decode(&row.value).map_err(failed)?;
+        key.roots().for_each(|root| roots.entry(root.to_bytes()).or_default().0 += 1);
+        keys.push(shown(&key, admin));
+    }
+    for key in admin.iam.directory(&view).all::<AccessKeyRecord>("")? {
+        if let Some(root) = sealed_under(&key.sealed) {
+            roots.entry(root).or_default().1 += 1;
+        }
+    }
+    let current = admin.roots.current().id().to_bytes();
+    let root = |(id, (encryption_keys, access_keys)): ([u8; 8], (u64, u64))| RootKeyShown {
+        id: hex_simd::encode_to_string(id, hex_simd::AsciiCase::Lower),
+        current: id == current,
+        known: admin.roots.of_bytes(id).is_some(),
+        encryption_keys,
+        access_keys,
+    };
+    Ok(EncryptionKeysShown { keys, root_keys: roots.into_iter().map(root).collect() })
+}
+
+/// In order of their ids.
+fn key_documents(view: &MetaView) -> Result<Vec<(String, DocumentRow)>, Refusal> {
+    let mut documents: Vec<(String, DocumentRow)> = Vec::new();
+    loop {
+        let after = documents.last().map(|(path, _)| path.clone());
+        let page = view.identity_documents(IdentityKind::SealingKey, KEYS, after.as_deref(), PAGE_ROWS);
+        let (page, more) = page.map_err(Refusal::unavailable)?;
+        let ended = page.is_empty() || !more;
+        documents.extend(page);
+        if ended {
+            return Ok(documents);
+        }
+    }
+}
+
+fn shown(key: &NamedKey, admin: &Admin) -> EncryptionKeyShown {
+    let told = key.describe(&admin.roots);
+    EncryptionKeyShown {
+        rotated: told.versions.last().map_or(told.created.0, |(_, made)| made.0),
+        id: told.id,
+        description: told.description,
+        created: told.created.0,
+        enabled: told.enabled,
+        version: told.current_version,
+        under_current_root: told.under_current_root,
+    }
+}
+
+pub(super) async fn change(admin: &Admin, asked: ChangeKey) -> Result<EncryptionKeyShown, Refusal> {
+    let now = admin.ambient.clock.unix_ms();
+    let entropy = admin.ambient.entropy.as_ref();
+    let changed = match &asked {
+        ChangeKey::Create { id, description, alias } => create(admin, id, description, alias.as_deref()).await?,
+        ChangeKey::Rotate { id } => update(admin, id, |key| Ok(Some(key.rotated(now, &admin.roots, entropy)))).await?,
+        ChangeKey::Enable { id } => update(admin, id, |key| Ok(Some(key.with_enabled(true)))).await?,
+        // What nobody named a key for would not be readable, and nobody would know why.
+        ChangeKey::Disable { id } if is_own(id) => {
+            return Err(refused(format!("{id:?} is the store's own key: it cannot be disabled")));
+        }
+        ChangeKey::Disable { id } => update(admin, id, |key| Ok(Some(key.with_enabled(false)))).await?,
+    };
+    tracing::info!(?asked, "an encryption key was changed, as was asked for");
+    Ok(shown(&changed, admin))
+}
+
+fn is_own(id: &str) -> bool {
+    id == SSE_S3_KEY || id == KMS_DEFAULT_KEY
+}
+
+/// With an alias both are made, or neither.
+async fn create(admin: &Admin, id: &str, description: &str, alias: Option<&str>) -> Result<NamedKey, Refusal> {
+    if alias.is_some_and(|alias| !is_key_name(KeyPath::Alias(alias))) {
+        return Err(refused("an alias has 1 to 128 letters, digits, and any of -_./".to_owned()));
+    }
+    let now = admin.ambient.clock.unix_ms();
+    let key = NamedKey::create(id, description, now, &admin.roots, admin.ambient.entropy.as_ref()).map_err(failed)?;
+    let mut writes = vec![written(KeyPath::Key(id), Expect::Absent, key.encode())];
+    writes.extend(alias.map(|alias| written(KeyPath::Alias(alias), Expect::Absent, alias_document(id))));
+    if write(admin, writes).await? {
+        return Ok(key);
+    }
+    let besides = if alias.is_some() { ", or one that has the alias" } else { "" };
+    Err(refused(format!("there is a key {id:?} already{besides}")))
+}
+
+/// The key as it then is; it stays as it is where there is nothing to change.
+async fn update(
+    admin: &Admin,
+    id: &str,
+    to: impl Fn(NamedKey) -> Result<Option<NamedKey>, SealingError>,
+) -> Result<NamedKey, Refusal> {
+    for _ in 0..TRIES_MAX {
+        let standing = {
+            let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
+            view.document(&document_key(KeyPath::Key(id))).map_err(Refusal::unavailable)?
+        };
+        let row = standing.ok_or_else(|| failed(SealingError::NoSuchKey { id: id.to_owned() }))?;
+        let key = NamedKey::decode(&row.value).map_err(failed)?;
+        let Some(new) = to(key.clone()).map_err(failed)? else { return Ok(key) };
+        if write(admin, vec![written(KeyPath::Key(id), Expect::Revision(row.revision), new.encode())]).await? {
+            return Ok(new);
+        }
+    }
+    Err(Refusal::unavailable("the key is being changed by others; try again"))
+}
+
+fn document_key(path: KeyPath<'_>) -> DocumentKey {
+    DocumentKey::Identity(IdentityKind::SealingKey, path.to_string())
+}
+
+fn written(path: KeyPath<'_>, expect: Expect, value: Bytes) -> DocumentWrite {
+    DocumentWrite { key: document_key(path), expect, value: Some(value) }
+}
+
+/// Whether what the writes expect stood; if not, nothing was written.
+async fn write(admin: &Admin, writes: Vec<DocumentWrite>) -> Result<bool, Refusal> {
+    admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
+    match admin.gateway.meta().propose(Change::WriteDocuments(writes)).await.map_err(Refusal::unavailable)? {
+        Reply::Refused(Refused::DocumentChanged) => Ok(false),
+        Reply::Refused(refusal) => Err(refused(refusal.to_string())),
+        _ => Ok(true),
+    }
+}
+
+fn refused(why: String) -> Refusal {
+    Refusal::Source(AdminError::Refused(why))
+}
+
+fn failed(error: SealingError) -> Refusal {
+    match error {
+        SealingError::Tables(error) => Refusal::unavailable(error),
+        error => refused(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ChangeKey;
+
+    #[test]
+    fn a_change_of_a_key_is_read_as_it_is_documented() {
+        let read = |text: &str| serde_json::from_str::<ChangeKey>(text);
+        let (id, description) = ("payroll".to_owned(), String::new());
+        let bare = ChangeKey::Create { id: id.clone(), description, alias: None };
+        assert_eq!(read(r#"{"change":"create","id":"payroll"}"#).expect("a change"), bare);
+        let text = serde_json::to_string(&bare).expect("JSON");
+        assert_eq!(text, r#"{"change":"create","id":"payroll","description":""}"#);
+        assert_eq!(read(r#"{"change":"rotate","id":"payroll"}"#).expect("a change"), ChangeKey::Rotate { id });
+        let unknown = r#"{"change":"enable","id":"a","x":1}"#;
+        for wrong in [r#"{"change":"rotate"}"#, r#"{"change":"delete","id":"a"}"#, unknown] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

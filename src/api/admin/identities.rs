@@ -1,0 +1,108 @@
+//! Identities and access for the administrator: IAM's actions in the name of any account's root, and what the judge of
+//! requests says of one that nobody has sent.
+
+use super::{Admin, Refusal};
+use crate::api::ROOT_ACCOUNT;
+use crate::api::iam::administer;
+use crate::api::identity::{Asking, ResolveError, resolve_key, resolve_named};
+use crate::api::s3::{Explained, Supposed, explain};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One of IAM's actions with its parameters, as the query protocol has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallIam {
+    /// 12 digits; the store's own account where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    pub action: String,
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// Whether somebody may do something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainAccess {
+    pub who: Who,
+    /// With its service: `s3:GetObject`.
+    pub action: String,
+    /// An ARN.
+    pub resource: String,
+    /// Condition keys and values; a key may come several times.
+    #[serde(default)]
+    pub conditions: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Who {
+    /// Of the store's own account where none is named.
+    User {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        name: String,
+    },
+    /// Whoever has this access key; not one of a session, which is nobody's without its token.
+    Key {
+        access_key: String,
+    },
+    Anonymous {},
+}
+
+pub(super) async fn call(admin: &Admin, asked: CallIam) -> Result<Value, Refusal> {
+    let account = asked.account.as_deref().unwrap_or(ROOT_ACCOUNT);
+    Ok(administer(&admin.iam, account, &asked.action, asked.parameters).await?)
+}
+
+pub(super) async fn explain_access(admin: &Admin, asked: ExplainAccess) -> Result<Explained, Refusal> {
+    let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
+    let directory = admin.iam.directory(&view);
+    let resolved = match &asked.who {
+        Who::Anonymous {} => None,
+        Who::User { account, name } => {
+            let account = account.as_deref().unwrap_or(ROOT_ACCOUNT);
+            Some(resolve_named(&directory, account, Some(name))?)
+        }
+        Who::Key { access_key } => Some(of_key(resolve_key(&directory, access_key, admin.ambient.clock.unix_ms()))?),
+    };
+    let asking = match &resolved {
+        Some(resolved) => Asking::of(resolved, &admin.iam.parsed)?,
+        None => Asking::anonymous(),
+    };
+    let ExplainAccess { action, resource, conditions, .. } = asked;
+    let supposed = Supposed { asking, action, resource, conditions };
+    Ok(explain(supposed, Arc::clone(&admin.iam), view, admin.secure)?)
+}
+
+fn of_key<T>(found: Result<T, ResolveError>) -> Result<T, Refusal> {
+    found.map_err(|error| match error {
+        ResolveError::Directory(error) => error.into(),
+        ResolveError::UnknownKey | ResolveError::Token(_) => {
+            Refusal::NoSense("there is no such access key, or it is inactive or has expired".to_owned())
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CallIam, ExplainAccess, Who};
+
+    #[test]
+    fn what_is_asked_reads_back_as_it_is_sent() {
+        let call: CallIam = serde_json::from_str(r#"{"action":"ListUsers"}"#).expect("a call");
+        assert_eq!((call.account.as_deref(), call.parameters.len()), (None, 0));
+        let text = r#"{"who":{"user":{"name":"alice"}},"action":"s3:GetObject","resource":"arn:aws:s3:::b/k"}"#;
+        let asked: ExplainAccess = serde_json::from_str(text).expect("a question");
+        assert_eq!(asked.who, Who::User { account: None, name: "alice".to_owned() });
+        for who in [asked.who.clone(), Who::Key { access_key: "AKIA".to_owned() }, Who::Anonymous {}] {
+            let asked = ExplainAccess { who, conditions: vec![("a:b".to_owned(), "c".to_owned())], ..asked.clone() };
+            let sent = serde_json::to_string(&asked).expect("JSON");
+            assert_eq!(serde_json::from_str::<ExplainAccess>(&sent).expect("it reads back"), asked, "{sent}");
+        }
+        assert!(serde_json::from_str::<CallIam>(r#"{"action":"ListUsers","as":"root"}"#).is_err());
+    }
+}

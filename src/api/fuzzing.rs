@@ -1,0 +1,217 @@
+//! The API's doors for fuzzing, and whole requests of a client that holds the root key: over a store in memory, one after the
+//! other, each answered to its end.
+
+use super::admin::{CallIam, ChangeKey, ChangeLayout, ExplainAccess, MoveLeader, Rewrap, SetQuota, StartScrub};
+use super::front::{Front, handle};
+use super::iam::{IamService, KeySetFiles, LastUsed};
+use super::identity::{ParsedPolicies, RootIdentity, RootSeal, SessionKeys};
+use super::policy::Ownership;
+use super::post::Forms;
+use super::request_log::RequestRecord;
+use super::s3::{Domains, S3Settings, WebsiteHosts, canonical_id, service};
+use super::wire::Verified;
+use crate::actors::events::Targets;
+use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+use crate::actors::gateway::Gateway;
+use crate::actors::request::test_world::World;
+use crate::actors::sealing::RootKeys;
+use crate::sigv4::Signer;
+use crate::types::LegacySignatures;
+use actix::{Actor, SystemRunner};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use s3s::HttpRequest;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::OnceCell;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use super::bridge::fuzzing::chunks;
+pub use super::iam::fuzzing::{calls, tokens};
+pub use super::policy::fuzzing::{decisions, policies};
+pub use super::post::fuzzing::{form_policies, forms};
+pub use super::s3::fuzzing::{headers, settings};
+pub use super::wire::fuzzing::heads;
+
+const ACCESS_KEY: &str = "key";
+const SECRET_KEY: &str = "secret";
+const REGION: &str = "us-east-1";
+/// Stands alone on a line between two requests.
+const BETWEEN: &str = "\n%%\n";
+const REQUESTS_MAX: usize = 8;
+const HEADERS_MAX: usize = 64;
+/// Nothing here waits for anything but memory.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// A request in text, as HTTP/1.1 has it, but that lines may end in a line feed alone.
+pub struct Request<'a> {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    pub fn read(data: &'a [u8]) -> Option<Self> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut parsed = httparse::Request::new(&mut headers);
+        let httparse::Status::Complete(head) = parsed.parse(data).ok()? else { return None };
+        let mut headers = HeaderMap::new();
+        for header in parsed.headers.iter() {
+            let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+            headers.append(name, HeaderValue::from_bytes(header.value).ok()?);
+        }
+        let method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
+        Some(Self { method, uri: Uri::try_from(parsed.path?).ok()?, headers, body: &data[head..] })
+    }
+
+    pub fn host(&self) -> &str {
+        self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+    }
+
+    fn is_call(&self) -> bool {
+        self.method == Method::POST && self.uri.path() == "/" && !self.is_signed()
+    }
+
+    fn is_signed(&self) -> bool {
+        let query = self.uri.query().unwrap_or_default();
+        self.headers.contains_key(header::AUTHORIZATION) || query.contains("Signature=")
+    }
+}
+
+/// Whole requests, up to eight of them in one store.
+pub fn requests(data: &[u8]) {
+    thread_local! {
+        // Never dropped: what it holds asks for others of its thread, which may be gone before.
+        static SYSTEM: OnceCell<&'static SystemRunner> = const { OnceCell::new() };
+    }
+    SYSTEM.with(|system| {
+        let system = system.get_or_init(|| Box::leak(Box::new(actix::System::new())));
+        system.block_on(async {
+            let answered = tokio::time::timeout(ANSWER_WAIT_MAX, serve(data)).await;
+            assert!(answered.is_ok(), "a request is not answered");
+        });
+    });
+}
+
+async fn serve(data: &[u8]) {
+    let world = World::new(1, 0);
+    let front = front(&world);
+    for text in split(data, BETWEEN.as_bytes()).take(REQUESTS_MAX) {
+        if let Some(request) = Request::read(text) {
+            answer(&front, request).await;
+        }
+    }
+}
+
+fn split<'a>(data: &'a [u8], between: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let found = text.windows(between.len()).position(|window| window == between);
+        rest = found.map(|at| &text[at + between.len()..]);
+        Some(found.map_or(text, |at| &text[..at]))
+    })
+}
+
+/// As the server makes it of its options.
+fn front(world: &World) -> Front {
+    let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
+    let gateway = Gateway::new(S3Frontend::new(limits, Duration::from_secs(60)).start(), Arc::clone(&world.context));
+    let ambient = world.context.ambient.clone();
+    let roots = Arc::new(RootKeys::parse(&[7; 32]).expect("a key"));
+    let root = RootIdentity {
+        access_key: ACCESS_KEY.to_owned(),
+        secret_key: SECRET_KEY.to_owned(),
+        canonical_id: canonical_id("root"),
+    };
+    let iam = Arc::new(IamService {
+        store: Arc::new(gateway.clone()),
+        root,
+        seal: Arc::new(RootSeal::new(Arc::clone(&roots), ambient.clone())),
+        sessions: SessionKeys::derive(b"key material"),
+        parsed: ParsedPolicies::default(),
+        key_sets: Arc::new(KeySetFiles::default()),
+        region: REGION.to_owned(),
+        last_used: LastUsed::default(),
+        ambient: ambient.clone(),
+    });
+    let domains = vec!["s3.test".to_owned()];
+    let settings = S3Settings {
+        region: REGION.to_owned(),
+        domains: domains.clone(),
+        targets: Targets::new([]),
+        roots,
+        iam: Arc::clone(&iam),
+        new_bucket_ownership: Ownership::ObjectWriter,
+        tls: false,
+    };
+    let service = service(&settings, gateway, ambient.clone());
+    Front {
+        domains: Domains::new(&domains),
+        websites: WebsiteHosts::new(&["site.test".to_owned()], &domains),
+        iam,
+        secure: false,
+        forms: Forms { auth: service.auth(), scheme: "http", legacy: LegacySignatures::On },
+        service,
+        legacy: LegacySignatures::On,
+        ambient,
+        access_log: None,
+        host_id: "this-host".to_owned(),
+    }
+}
+
+/// One that says nothing of a signature comes from the root key: calls are signed, and of others it is taken as verified.
+async fn answer(front: &Front, request: Request<'_>) {
+    let record =
+        RequestRecord::begin("0001".to_owned(), request.method.to_string(), request.uri.to_string(), String::new());
+    let mut asked = HttpRequest::new(s3s::Body::from(Bytes::copy_from_slice(request.body)));
+    let (is_call, is_signed) = (request.is_call(), request.is_signed());
+    *asked.headers_mut() = request.headers.clone();
+    if is_call {
+        sign(front, &request, asked.headers_mut());
+    } else if !is_signed {
+        asked.extensions_mut().insert(Verified { access_key: Some(ACCESS_KEY.to_owned()), signed: None });
+    }
+    if !asked.headers().contains_key(header::CONTENT_LENGTH) && !request.body.is_empty() {
+        asked.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+    }
+    *asked.method_mut() = request.method;
+    *asked.uri_mut() = request.uri;
+    asked.extensions_mut().insert(Arc::clone(&record.trace));
+    let response = handle(asked, Some("127.0.0.1".to_owned()), front, &record).await;
+    // A body that breaks off is no fault of the server's.
+    let _ = response.into_body().store_all_limited(1 << 20).await;
+}
+
+fn sign(front: &Front, request: &Request<'_>, headers: &mut HeaderMap) {
+    let is_of_sts = request.body.windows(4).any(|window| window == b"2011");
+    let service = if is_of_sts { "sts" } else { "iam" };
+    let signer = Signer { access_key: ACCESS_KEY, secret_key: SECRET_KEY, region: REGION, service };
+    let now = front.ambient.clock.unix_ms().0 / 1000;
+    let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+    for (name, value) in signer.headers(now, "POST", target, request.host(), request.body) {
+        headers.insert(name, HeaderValue::try_from(value).expect("hexadecimal digits and the like"));
+    }
+    headers.entry(header::HOST).or_insert(HeaderValue::from_static(""));
+}
+
+/// Bodies of the admin API: what is read is written, and read again, as the same.
+pub fn admin_bodies(data: &[u8]) {
+    fn same_again<T: DeserializeOwned + Serialize + PartialEq + Debug>(data: &[u8]) {
+        if let Ok(read) = serde_json::from_slice::<T>(data) {
+            let written = serde_json::to_vec(&read).expect("it has string keys only");
+            assert_eq!(serde_json::from_slice::<T>(&written).ok(), Some(read));
+        }
+    }
+    same_again::<ChangeLayout>(data);
+    same_again::<StartScrub>(data);
+    same_again::<MoveLeader>(data);
+    same_again::<SetQuota>(data);
+    same_again::<CallIam>(data);
+    same_again::<ExplainAccess>(data);
+    same_again::<ChangeKey>(data);
+    same_again::<Rewrap>(data);
+}

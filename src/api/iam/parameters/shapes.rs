@@ -1,0 +1,66 @@
+//! What a parameter's value may look like whatever the call (the patterns of the IAM API Reference): refused before
+//! anybody looks for what it names.
+
+use super::Parameters;
+use crate::api::identity::{IdentityError, names};
+
+/// Of what stands already; what is made may have a shorter one.
+const NAME_CHARS_MAX: usize = 128;
+/// As clients know them, and as AWS names them in its complaints.
+const NAMES: [(&str, &str, usize); 4] = [
+    ("GroupName", "groupName", names::GROUP_NAME_MAX),
+    ("PolicyName", "policyName", names::POLICY_NAME_MAX),
+    ("RoleName", "roleName", names::ROLE_NAME_MAX),
+    ("UserName", "userName", NAME_CHARS_MAX),
+];
+const DOCUMENTS: [(&str, &str); 2] =
+    [("AssumeRolePolicyDocument", "assumeRolePolicyDocument"), ("PolicyDocument", "policyDocument")];
+
+pub fn check(parameters: &Parameters) -> Result<(), IdentityError> {
+    for (name, said, length_max) in NAMES {
+        if let Some(text) = parameters.text(name) {
+            names::check_name(said, text, length_max)?;
+        }
+    }
+    let is_strange = |c: char| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}');
+    for (name, said) in DOCUMENTS {
+        if parameters.text(name).is_some_and(|text| text.contains(is_strange)) {
+            return Err(IdentityError::Validation(format!(
+                "The specified value for {said} is invalid. It must contain only printable ASCII characters."
+            )));
+        }
+    }
+    parameters.paging().map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::api::iam::parameters::Parameters;
+    use crate::api::identity::IdentityError;
+
+    fn judge(body: &str) -> Result<(), IdentityError> {
+        check(&Parameters::parse("", body.as_bytes()).expect("a form"))
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_refused_before_it_is_looked_for() {
+        let long = "a".repeat(129);
+        for body in [
+            "UserName=no%2Fsuch",
+            "RoleName=no%2Fsuch",
+            "GroupName=a+b",
+            &format!("UserName={long}"),
+            &format!("PolicyName={long}"),
+            "PolicyDocument=%F0%9F%98%80",
+            "AssumeRolePolicyDocument=%F0%9F%98%80",
+            "UserName=a&MaxItems=0",
+        ] {
+            assert!(matches!(judge(body), Err(IdentityError::Validation(_))), "{body}");
+        }
+        assert!(matches!(judge("MaxItems=some"), Err(IdentityError::MalformedInput(_))));
+        for body in ["", "UserName=", "UserName=a.b%40c", "PolicyDocument=%7B%0A%7D", "PolicyDocument=%C3%A9"] {
+            assert_eq!(judge(body), Ok(()), "{body}");
+        }
+    }
+}

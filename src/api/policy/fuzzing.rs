@@ -1,0 +1,55 @@
+//! Policies as texts, and decisions that the reference of the tests makes too.
+
+use super::tests::reference::allowed;
+use super::tests::world::principal;
+use super::tests::{picked, spelled};
+use super::{Context, Identity, Named, Policy, PolicyKind, Principal, Question, Target, evaluate};
+
+const KINDS: [PolicyKind<'_>; 4] =
+    [PolicyKind::Identity, PolicyKind::Session, PolicyKind::Bucket("photos"), PolicyKind::Trust];
+const ACTIONS: [&str; 3] = ["s3:getobject", "s3:listbucket", "sts:assumerole"];
+const RESOURCES: [&str; 3] = ["arn:aws:s3:::photos/a", "arn:aws:s3:::photos", "arn:aws:iam::111122223333:role/a"];
+
+/// A policy, and after an empty line condition keys with their values: `key=value`. Whether it is a policy does not depend
+/// on how often that is asked, and it never covers both what it names and what it excepts.
+pub fn policies(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (text, keys) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let context: Context = keys.lines().filter_map(|line| line.split_once('=')).collect();
+    for kind in KINDS {
+        let Ok(policy) = Policy::parse(kind, text) else { continue };
+        assert_eq!(Policy::parse(kind, policy.text()).as_ref(), Ok(&policy));
+        let _ = (policy.is_public(), policy.principals().count());
+        for (action, resource) in ACTIONS.iter().zip(RESOURCES) {
+            for statement in policy.statements() {
+                let mut excepting = statement.clone();
+                excepting.actions.negated = !excepting.actions.negated;
+                let covers = statement.covers(action, resource, &context);
+                assert!(!(covers && excepting.covers(action, resource, &context)));
+            }
+            ask(&policy, action, resource, &context);
+        }
+    }
+}
+
+/// Where it is the only policy, root's own rights apart, what it says of nobody is not allowed to anybody.
+fn ask(policy: &Policy, action: &str, resource: &str, context: &Context) {
+    let own = [Named { name: "own", policy }];
+    let identity = Identity { own: &own, ..Identity::default() };
+    for name in ["alice", "session", "anonymous"] {
+        let asking: Principal = principal(name);
+        let question = Question { principal: &asking, identity, action, resource, target: Target::Account, context };
+        let decision = evaluate(&question);
+        let covered =
+            policy.statements().iter().any(|statement| statement.covers(&action.to_lowercase(), resource, context));
+        assert!(covered || !decision.allowed, "{decision}");
+        let _ = decision.to_string();
+    }
+}
+
+/// Policies, a bucket and somebody who asks, picked by the bytes out of a small alphabet: both evaluators decide the same.
+pub fn decisions(data: &[u8]) {
+    let (name, plain) = picked::question(data);
+    let decision = spelled::asked(&name, &plain).decide();
+    assert_eq!(decision.allowed, allowed(&plain), "{decision}: {plain:#?}");
+}

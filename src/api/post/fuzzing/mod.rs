@@ -1,0 +1,83 @@
+//! Forms of browsers and their policies.
+
+use super::conditions;
+use super::conditions::Sizes;
+use super::fault::FormFault;
+use super::file::FileContent;
+use super::form::{Form, Gathering};
+use super::multipart::boundary;
+use super::policy::Policy;
+use super::{request, signature};
+use time::OffsetDateTime;
+
+/// The form that a body is, with its file.
+type Read = Result<Option<(Form, Result<Vec<u8>, FormFault>)>, FormFault>;
+
+/// The first byte says how large the pieces are that the body comes in: the form must be the same as of the whole.
+pub fn forms(data: &[u8]) {
+    let Some((&size, body)) = data.split_first() else { return };
+    let whole = read(body, body.len().max(1));
+    assert_eq!(read(body, usize::from(size).max(1)), whole);
+    let Ok(Some((form, _))) = whole else { return };
+    if let Ok(Some(claim)) = signature::claim(&form) {
+        let _ = claim.verify("secret");
+    }
+    let _ = request::headers(&form);
+    if let Some(policy) = form.get("policy") {
+        judge(policy, &form);
+    }
+    for (name, value) in form.fields() {
+        let _ = (boundary(name), boundary(value));
+    }
+}
+
+/// A policy by itself, not in base64.
+pub fn form_policies(data: &[u8]) {
+    let mut form = Form::default();
+    form.add("key", "user/eric/photo.jpg");
+    form.add("Content-Type", "image/jpeg,image/png");
+    form.add("x-amz-meta-uuid", "14365123651274");
+    judge(&base64_simd::STANDARD.encode_to_string(data), &form);
+}
+
+fn judge(policy: &str, form: &Form) {
+    let Ok(policy) = Policy::read(policy) else { return };
+    for condition in &policy.conditions {
+        let _ = condition.to_string();
+    }
+    for now in [OffsetDateTime::UNIX_EPOCH, policy.expires] {
+        if conditions::check(&policy, form, "bucket", now).is_ok() {
+            assert!(now < policy.expires);
+        }
+    }
+}
+
+fn read(body: &[u8], piece_bytes: usize) -> Read {
+    let mut gathering = Gathering::new("b");
+    let mut pieces = body.chunks(piece_bytes);
+    for piece in pieces.by_ref() {
+        if gathering.push(piece)? {
+            let (form, multipart) = gathering.finish();
+            let content = FileContent::new(multipart, Sizes { min: 1, max: 1000 });
+            return Ok(Some((form, file(content, pieces))));
+        }
+    }
+    Ok(None)
+}
+
+fn file<'a>(mut content: FileContent, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, FormFault> {
+    let mut file = Vec::new();
+    let mut take = |content: &mut FileContent| {
+        while let Some(bytes) = content.next()? {
+            file.extend_from_slice(&bytes);
+        }
+        Ok(())
+    };
+    take(&mut content)?;
+    for piece in pieces {
+        content.push(piece)?;
+        take(&mut content)?;
+    }
+    content.end()?;
+    Ok(file)
+}

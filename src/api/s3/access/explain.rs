@@ -1,0 +1,332 @@
+//! What would be decided on a request that nobody has sent, and why: for who administers the store. The judge is that
+//! of requests.
+
+use super::judge::{Guarded, Judge, LIST, Subject};
+use crate::actors::meta::{MetaView, Pick};
+use crate::api::iam::{IamService, RequestFacts, request_keys};
+use crate::api::identity::Asking;
+use crate::api::policy::{
+    Context, Decision, Grounds, Ownership, Place, Policy, PublicAccessBlock, Reason, ResourceKind, StatementName,
+    action_named,
+};
+use s3s::{S3Error, S3Result};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+const S3_ARN: &str = "arn:aws:s3:::";
+/// To read what is not there is decided as to list its bucket.
+const READS: [&str; 4] =
+    ["s3:GetObject", "s3:GetObjectAttributes", "s3:GetObjectVersion", "s3:GetObjectVersionAttributes"];
+/// What stands has no say in what takes its place; nor in an upload, of which nothing is known here.
+const REGARDLESS: [&str; 3] = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"];
+/// Condition keys that follow from what the action is on, in small letters.
+const OF_RESOURCE: [&str; 3] = ["aws:resourceaccount", "s3:existingobjecttag/", "s3:resourceaccount"];
+const VERSION: &str = "s3:versionid";
+
+/// Who would ask for what, with which condition keys besides those that follow from that.
+pub struct Supposed {
+    pub asking: Asking,
+    /// With its service: `s3:GetObject`.
+    pub action: String,
+    /// An ARN.
+    pub resource: String,
+    pub conditions: Vec<(String, String)>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unexplained {
+    /// No request asks for this.
+    #[error("{0}")]
+    NoSense(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A decision, with what it was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    pub allowed: bool,
+    /// An ARN, or `anonymous`.
+    pub who: String,
+    /// What was decided on: not always what was asked for.
+    pub action: String,
+    pub resource: String,
+    /// In words.
+    pub reason: String,
+    /// Those that decided.
+    pub statements: Vec<StatementShown>,
+    pub bucket: Option<BucketShown>,
+    /// `None` where there is no such object, or none was asked about.
+    pub object: Option<ObjectShown>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementShown {
+    /// `identity`, `group`, `boundary`, `session`, `bucket` or `trust`: whose policy it is in.
+    pub place: String,
+    /// Empty for a bucket's.
+    pub policy: String,
+    pub sid: Option<String>,
+    /// From 1.
+    pub number: usize,
+}
+
+/// What of a bucket has a say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketShown {
+    /// The account's number; its canonical id where the account is gone.
+    pub owner: String,
+    pub ownership: Ownership,
+    pub public_access_block: PublicAccessBlock,
+    pub has_policy: bool,
+    pub policy_is_public: bool,
+    pub has_acl: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectShown {
+    /// A canonical id; empty for the bucket's owner.
+    pub owner: String,
+    pub has_acl: bool,
+    pub tags: Vec<(String, String)>,
+}
+
+/// What is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Meant {
+    /// Something of the account, or a service of its own.
+    Account,
+    Bucket(String),
+    Object {
+        bucket: String,
+        key: String,
+    },
+}
+
+/// Of one decision.
+struct Decided {
+    action: String,
+    resource: String,
+    decision: Decision,
+    object: Option<ObjectShown>,
+}
+
+/// What the judge says, on this view.
+pub fn explain(
+    supposed: Supposed,
+    iam: Arc<IamService>,
+    view: MetaView,
+    secure: bool,
+) -> Result<Explained, Unexplained> {
+    let Supposed { asking, action, resource, conditions } = supposed;
+    let context = context(&asking, &conditions, &iam, secure)?;
+    let known = action_named(&action);
+    let meant = meant(&action, known.as_ref().map(|(_, kind)| *kind), &resource)?;
+    let action = known.map_or(action, |(action, _)| action);
+    let judge = Judge { asking, context, view, iam, request_id: String::new() };
+    let (decided, guarded) = match meant {
+        Meant::Account => {
+            let decision = judge.decide_on_account(&action, &resource);
+            (Decided { action, resource, decision, object: None }, None)
+        }
+        Meant::Bucket(name) => {
+            let guarded = guarded(&judge, &name)?;
+            (on_bucket(&judge, &guarded, &action), Some(guarded))
+        }
+        Meant::Object { bucket, key } => {
+            let guarded = guarded(&judge, &bucket)?;
+            (on_object(&judge, &guarded, &action, &key).map_err(|error| failed(&error))?, Some(guarded))
+        }
+    };
+    Ok(Explained {
+        allowed: decided.decision.allowed,
+        who: judge.asking.principal.arn().unwrap_or_else(|| "anonymous".to_owned()),
+        action: decided.action,
+        resource: decided.resource,
+        reason: decided.decision.reason.to_string(),
+        statements: statements(&decided.decision.reason),
+        bucket: guarded.as_ref().map(BucketShown::of),
+        object: decided.object,
+    })
+}
+
+fn context(
+    asking: &Asking,
+    conditions: &[(String, String)],
+    iam: &IamService,
+    secure: bool,
+) -> Result<Context, Unexplained> {
+    let mut context = asking.context();
+    for (key, _) in conditions {
+        let lower = key.to_lowercase();
+        if context.values(&lower).is_some() || OF_RESOURCE.iter().any(|of| lower.starts_with(of)) {
+            return Err(Unexplained::NoSense(format!("{key} follows from who asks for what: it cannot be given")));
+        }
+    }
+    let facts = RequestFacts { region: iam.region.clone(), secure, ..RequestFacts::default() };
+    let is_given = |name: &str| conditions.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
+    let implied = request_keys(&facts, iam.ambient.clock.unix_ms());
+    context.extend(implied.into_iter().filter(|(key, _)| !is_given(key)));
+    context.extend(conditions.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    Ok(context)
+}
+
+/// `kind` is what an action of S3 is asked about.
+fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<Meant, Unexplained> {
+    let lower = action.to_lowercase();
+    let no_sense = |why: &str| Err(Unexplained::NoSense(format!("{action} {why}")));
+    let within = resource.strip_prefix(S3_ARN).filter(|name| !name.is_empty());
+    match kind {
+        None if lower.starts_with("s3:") || !lower.contains(':') => no_sense("is no action"),
+        None if lower.starts_with("sts:assumerole") => no_sense("is decided with a role's trust policy, too"),
+        None | Some(ResourceKind::Account) => Ok(Meant::Account),
+        Some(ResourceKind::Bucket) if lower == "s3:createbucket" => Ok(Meant::Account),
+        Some(ResourceKind::Bucket) => match within {
+            Some(name) if !name.contains(['/', '*']) => Ok(Meant::Bucket(name.to_owned())),
+            _ => no_sense("is asked about a bucket, arn:aws:s3:::BUCKET"),
+        },
+        Some(ResourceKind::Object) => match within.and_then(|within| within.split_once('/')) {
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+                Ok(Meant::Object { bucket: bucket.to_owned(), key: key.to_owned() })
+            }
+            _ => no_sense("is asked about an object, arn:aws:s3:::BUCKET/KEY"),
+        },
+    }
+}
+
+fn guarded(judge: &Judge, name: &str) -> Result<Guarded, Unexplained> {
+    let found = judge.guarded(name).map_err(|error| failed(&error))?;
+    found.ok_or_else(|| Unexplained::NoSense(format!("there is no bucket {name:?}")))
+}
+
+fn failed(error: &S3Error) -> Unexplained {
+    let why = error.message().map_or_else(|| error.code().as_str().to_owned(), str::to_owned);
+    Unexplained::Failed(why)
+}
+
+fn on_bucket(judge: &Judge, guarded: &Guarded, action: &str) -> Decided {
+    let decision = judge.decide_on_bucket(action, guarded);
+    Decided { action: action.to_owned(), resource: guarded.arn(), decision, object: None }
+}
+
+/// As requests for it are decided: what stands has no say in what is put, and to read what is not there is to list.
+fn on_object(judge: &Judge, guarded: &Guarded, action: &str, key: &str) -> S3Result<Decided> {
+    let version = judge.context.single(VERSION);
+    let pick = version.map_or(Some(Pick::Current), Pick::parse).unwrap_or(Pick::Null);
+    let subject = judge.subject(guarded, key, pick)?;
+    if subject.is_none() && READS.contains(&action) {
+        let decision = judge.decide_on_absent(guarded, key);
+        return Ok(Decided { action: LIST.to_owned(), resource: guarded.arn(), decision, object: None });
+    }
+    let has_say = subject.as_ref().filter(|_| !REGARDLESS.contains(&action));
+    let decision = judge.decide_on_object(action, guarded, key, has_say);
+    let (action, resource) = (action.to_owned(), format!("{}/{key}", guarded.arn()));
+    Ok(Decided { action, resource, decision, object: subject.map(ObjectShown::of) })
+}
+
+impl BucketShown {
+    fn of(guarded: &Guarded) -> Self {
+        let owner = &guarded.owner;
+        Self {
+            owner: if owner.id.is_empty() { owner.canonical_id.clone() } else { owner.id.clone() },
+            ownership: guarded.access.ownership(),
+            public_access_block: guarded.access.block(),
+            has_policy: guarded.policy().is_some(),
+            policy_is_public: guarded.policy().is_some_and(Policy::is_public),
+            has_acl: guarded.access.acl.is_some(),
+        }
+    }
+}
+
+impl ObjectShown {
+    fn of(subject: Subject) -> Self {
+        Self { owner: subject.owner, has_acl: subject.acl.is_some(), tags: subject.tags }
+    }
+}
+
+fn statements(reason: &Reason) -> Vec<StatementShown> {
+    let grounds = match reason {
+        Reason::DeniedBy(statement) => return vec![StatementShown::of(statement)],
+        Reason::AllowedBy(grounds) => vec![grounds],
+        Reason::AllowedByBoth { identity, resource } => vec![identity, resource],
+        Reason::RestrictedPublicBucket | Reason::NotAllowedBy(_) => vec![],
+    };
+    let statement = |grounds: &Grounds| match grounds {
+        Grounds::Statement(statement) => Some(StatementShown::of(statement)),
+        Grounds::Acl { .. } | Grounds::Ownership | Grounds::Root => None,
+    };
+    grounds.into_iter().filter_map(statement).collect()
+}
+
+impl StatementShown {
+    fn of(statement: &StatementName) -> Self {
+        let place = match statement.place {
+            Place::Identity => "identity",
+            Place::Group => "group",
+            Place::Boundary => "boundary",
+            Place::Session => "session",
+            Place::Bucket => "bucket",
+            Place::Trust => "trust",
+        };
+        let (policy, sid) = (statement.policy.clone(), statement.sid.clone());
+        Self { place: place.to_owned(), policy, sid, number: statement.index + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Meant, Unexplained, meant, statements};
+    use crate::api::policy::{Grounds, Place, Reason, StatementName, action_named};
+
+    fn asked(action: &str, resource: &str) -> Result<Meant, String> {
+        let kind = action_named(action).map(|(_, kind)| kind);
+        meant(action, kind, resource).map_err(|error| match error {
+            Unexplained::NoSense(why) => why,
+            Unexplained::Failed(why) => panic!("{why}"),
+        })
+    }
+
+    #[test]
+    fn an_action_says_what_it_is_asked_about() {
+        let object = Meant::Object { bucket: "b".to_owned(), key: "a/k".to_owned() };
+        assert_eq!(asked("s3:GetObject", "arn:aws:s3:::b/a/k"), Ok(object.clone()));
+        assert_eq!(asked("S3:getobject", "arn:aws:s3:::b/a/k"), Ok(object));
+        assert_eq!(asked("s3:ListBucket", "arn:aws:s3:::b"), Ok(Meant::Bucket("b".to_owned())));
+        for (action, resource) in [
+            ("s3:ListAllMyBuckets", "arn:aws:s3:::*"),
+            ("s3:CreateBucket", "arn:aws:s3:::b"),
+            ("iam:CreateUser", "arn:aws:iam::000000000000:user/a"),
+        ] {
+            assert_eq!(asked(action, resource), Ok(Meant::Account), "{action}");
+        }
+    }
+
+    #[test]
+    fn what_no_request_asks_for_is_not_explained() {
+        for (action, resource) in [
+            ("s3:GetObject", "arn:aws:s3:::b"),
+            ("s3:GetObject", "arn:aws:s3:::b/"),
+            ("s3:GetObject", "b/k"),
+            ("s3:ListBucket", "arn:aws:s3:::b/k"),
+            ("s3:ListBucket", "arn:aws:s3:::*"),
+            ("s3:ReadObject", "arn:aws:s3:::b/k"),
+            ("GetObject", "arn:aws:s3:::b/k"),
+            ("sts:AssumeRole", "arn:aws:iam::000000000000:role/a"),
+        ] {
+            assert!(asked(action, resource).is_err(), "{action} {resource}");
+        }
+    }
+
+    #[test]
+    fn statements_that_decided_are_told_by_place_and_number() {
+        let statement = |place, index| StatementName { place, policy: "p".to_owned(), sid: None, index };
+        let reason = Reason::AllowedByBoth {
+            identity: Grounds::Statement(statement(Place::Group, 0)),
+            resource: Grounds::Statement(statement(Place::Bucket, 2)),
+        };
+        let told: Vec<_> = statements(&reason).into_iter().map(|told| (told.place, told.number)).collect();
+        assert_eq!(told, [("group".to_owned(), 1), ("bucket".to_owned(), 3)]);
+        assert!(statements(&Reason::AllowedBy(Grounds::Ownership)).is_empty());
+    }
+}

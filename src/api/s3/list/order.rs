@@ -1,0 +1,82 @@
+//! Versions and delete markers in the order in which S3 lists them: by key, and the newest first. s3s writes the ones and
+//! then the others, so an answer that has both is put in order once it is written.
+
+use s3s::{Body, HttpResponse};
+
+const VERSION: [&str; 2] = ["<Version>", "</Version>"];
+const DELETE_MARKER: [&str; 2] = ["<DeleteMarker>", "</DeleteMarker>"];
+
+/// Of each entry of an answer, in order, whether it is a version; the others are delete markers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order(pub Vec<bool>);
+
+/// The answer as it was written, unless it says which order its entries have.
+pub fn in_order(mut response: HttpResponse) -> HttpResponse {
+    let Some(Order(order)) = response.extensions_mut().remove::<Order>() else { return response };
+    let written = response.body().bytes();
+    let ordered = written.and_then(|bytes| mixed(std::str::from_utf8(&bytes).ok()?, &order));
+    if let Some(ordered) = ordered {
+        *response.body_mut() = Body::from(ordered);
+    }
+    response
+}
+
+/// `None` where the text has other entries than the order.
+fn mixed(text: &str, order: &[bool]) -> Option<String> {
+    let (head, markers, rest) = entries(text, DELETE_MARKER)?;
+    let (middle, versions, end) = entries(rest, VERSION)?;
+    let (mut markers, mut versions) = (markers.into_iter(), versions.into_iter());
+    let mut mixed = String::with_capacity(text.len());
+    mixed.push_str(head);
+    mixed.push_str(middle);
+    for is_version in order {
+        mixed.push_str(if *is_version { versions.next()? } else { markers.next()? });
+    }
+    mixed.push_str(end);
+    (markers.next().is_none() && versions.next().is_none()).then_some(mixed)
+}
+
+/// What comes before the first of these elements, those in a row, and what comes after. Text in XML has no such tags.
+fn entries<'a>(text: &'a str, [open, close]: [&str; 2]) -> Option<(&'a str, Vec<&'a str>, &'a str)> {
+    let (head, mut rest) = text.split_at(text.find(open)?);
+    let mut found = Vec::new();
+    while rest.starts_with(open) {
+        let (entry, after) = rest.split_at(rest.find(close)? + close.len());
+        found.push(entry);
+        rest = after;
+    }
+    Some((head, found, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Order, in_order};
+    use s3s::{Body, HttpResponse};
+
+    const WRITTEN: &str = "<R><Prefix/><DeleteMarker>1</DeleteMarker><DeleteMarker>2</DeleteMarker><Name>b</Name>\
+                           <VersionIdMarker/><Version>a</Version><Version>b</Version></R>";
+
+    fn answered(order: Option<&[bool]>) -> String {
+        let mut response = HttpResponse::new(Body::from(WRITTEN.to_owned()));
+        if let Some(order) = order {
+            response.extensions_mut().insert(Order(order.to_vec()));
+        }
+        let bytes = in_order(response).body().bytes().expect("a body");
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    #[test]
+    fn entries_of_both_kinds_come_in_their_order() {
+        let mixed = "<R><Prefix/><Name>b</Name><VersionIdMarker/><Version>a</Version><DeleteMarker>1</DeleteMarker>\
+                     <DeleteMarker>2</DeleteMarker><Version>b</Version></R>";
+        assert_eq!(answered(Some(&[true, false, false, true])), mixed);
+    }
+
+    #[test]
+    fn what_is_not_marked_or_has_other_entries_stays_as_it_is() {
+        assert_eq!(answered(None), WRITTEN);
+        for order in [&[][..], &[true, false, true], &[true; 4], &[false, true, true, true]] {
+            assert_eq!(answered(Some(order)), WRITTEN, "{order:?}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a request asks for in parameters and headers that belong to another operation than the one it is for. S3 refuses
+//! it; s3s would pass over it.
+
+use super::super::target::{Head, Level};
+use crate::api::s3::Fault;
+use http::Method;
+use s3s::header::X_AMZ_COPY_SOURCE;
+
+/// What of an answer a request can ask to be other than it is stored.
+const OVERRIDES: [&str; 6] = [
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+];
+/// What is meant by them of a bucket, and not of a key.
+const OF_BUCKETS: [(&str, &str); 2] = [
+    ("uploads", "Key is not expected for the GET method ?uploads subresource"),
+    ("versions", "There is no such thing as the ?versions sub-resource for a key"),
+];
+/// Of the second version of ListObjects, and the first.
+const OF_VERSION_2: [(&str, &str); 2] = [
+    ("continuation-token", "continuation-token only supported in REST.GET.BUCKET with list-type=2"),
+    ("start-after", "startAfter only supported in REST.GET.BUCKET with list-type=2"),
+];
+const OF_VERSION_1: [(&str, &str); 1] = [("marker", "Marker unsupported with REST.GET.BUCKET in list-type=2")];
+
+/// A source is named by what is put, and whole.
+pub fn check_source(head: Head<'_>) -> Result<(), Fault> {
+    let Some(source) = head.headers.get(X_AMZ_COPY_SOURCE) else { return Ok(()) };
+    let is_copy = match *head.method {
+        Method::PUT => true,
+        Method::POST => !head.query.has("uploadId"),
+        _ => false,
+    };
+    if !is_copy {
+        let why = "You can only specify a copy source header for copy requests.";
+        return Err(Fault::InvalidArgument(why.to_owned()));
+    }
+    if source.as_bytes().ends_with(b"?versionId=") {
+        return Err(Fault::InvalidArgument("Version id cannot be the empty string".to_owned()));
+    }
+    Ok(())
+}
+
+/// Of what is only read.
+pub fn check_key(head: Head<'_>) -> Result<(), Fault> {
+    if let Some((_, why)) = OF_BUCKETS.iter().find(|(name, _)| *head.method == Method::GET && head.query.has(name)) {
+        return Err(Fault::InvalidRequest((*why).to_owned()));
+    }
+    let unknown = head.query.names().find(|name| name.starts_with("response-") && !OVERRIDES.contains(name));
+    match unknown {
+        None => Ok(()),
+        Some(name) => Err(Fault::InvalidArgument(format!(
+            "{name} is not in the set of overridable response headers. Please refer to the S3 API documentation for a \
+             complete list of overridable response headers."
+        ))),
+    }
+}
+
+/// Of a request that lists a bucket's objects, in either version.
+pub fn check_list(head: Head<'_>) -> Result<(), Fault> {
+    let refused = |why: &str| Err(Fault::InvalidArgument(why.to_owned()));
+    let others: &[(&str, &str)] = match head.query.get("list-type") {
+        None => &OF_VERSION_2,
+        Some("2") => &OF_VERSION_1,
+        Some(_) => return refused("Invalid List Type specified in Request"),
+    };
+    match others.iter().find(|(name, _)| head.query.has(name)) {
+        Some((_, why)) => refused(why),
+        None => Ok(()),
+    }
+}
+
+/// Whether it is such a request, of all that read a bucket.
+pub fn is_list(head: Head<'_>) -> bool {
+    *head.method == Method::GET && head.target.level == Level::Bucket
+}

@@ -1,0 +1,122 @@
+//! GETs of small documents from servers outside the cluster. Each has a connection of its own, in HTTP/1.0, where an answer
+//! comes as it is and ends with the connection. Redirections are not followed: whoever names a server names the right one.
+
+use super::post::{Endpoint, PostError, PostSetupError, Secured, Stream, connect, parse_head, secured};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// From the connection's making to the answer's end.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// The way to one document.
+pub struct Fetcher {
+    endpoint: Endpoint,
+    tls: Option<Secured>,
+}
+
+impl fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetcher").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Fetcher {
+    /// For TLS the server's certificate must come from an authority in the file, or from one that the system trusts.
+    pub fn new(url: &str, roots: Option<&Path>) -> Result<Self, PostSetupError> {
+        let endpoint = Endpoint::parse(url).map_err(|why| PostSetupError::Url { url: url.to_owned(), why })?;
+        let tls = if endpoint.tls { Some(secured(&endpoint, url, roots)?) } else { None };
+        Ok(Self { endpoint, tls })
+    }
+
+    /// The document, of at most so many bytes.
+    pub async fn fetch(&self, bytes_max: usize) -> Result<Vec<u8>, PostError> {
+        let fetched = timeout(ANSWER_WAIT_MAX, self.exchange(bytes_max)).await;
+        Ok(fetched.map_err(|_| PostError::Late(ANSWER_WAIT_MAX))??)
+    }
+
+    async fn exchange(&self, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let mut stream = connect(&self.endpoint, self.tls.as_ref()).await?;
+        let Endpoint { target, authority, .. } = &self.endpoint;
+        let request = format!("GET {target} HTTP/1.0\r\nHost: {authority}\r\nAccept: application/json\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
+        read_document(&mut stream, bytes_max).await
+    }
+}
+
+async fn read_document(stream: &mut Box<dyn Stream>, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut received = Vec::with_capacity(4096);
+    let mut limited = stream.take((HEAD_BYTES_MAX + bytes_max + 1) as u64);
+    match limited.read_to_end(&mut received).await {
+        // Many servers close TLS without saying so; a length that was told is checked below.
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+        _ => {}
+    }
+    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let head = parse_head(&received)?.ok_or_else(|| wrong("its answer has no end of its head".to_owned()))?;
+    if head.status != 200 {
+        return Err(wrong(format!("it answered with status {}", head.status)));
+    }
+    let mut document = received.split_off(head.bytes);
+    if let Some(told) = head.body_bytes {
+        if document.len() < told {
+            return Err(wrong("its answer ended too early".to_owned()));
+        }
+        document.truncate(told);
+    }
+    if document.len() > bytes_max {
+        return Err(wrong(format!("its answer has more than {bytes_max} bytes")));
+    }
+    Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fetcher;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// What comes of one answer.
+    async fn fetched(answer: &'static str) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.expect("bytes");
+            }
+            stream.write_all(answer.as_bytes()).await.expect("written");
+            String::from_utf8(request).expect("text")
+        });
+        let fetcher = Fetcher::new(&format!("http://127.0.0.1:{port}/keys?a=b"), None).expect("a fetcher");
+        let document = fetcher.fetch(10).await.map_err(|error| error.to_string());
+        assert!(served.await.expect("served").starts_with("GET /keys?a=b HTTP/1.0\r\nHost: 127.0.0.1:"));
+        document.map(|document| String::from_utf8(document).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn a_document_ends_with_its_length_or_with_the_connection() {
+        assert_eq!(fetched("HTTP/1.1 200 OK\r\n\r\nkeys").await, Ok("keys".to_owned()));
+        assert_eq!(fetched("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nkeys").await, Ok("keys".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_too_long_or_elsewhere_is_no_document() {
+        for (answer, why) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nkeys", "too early"),
+            ("HTTP/1.1 200 OK\r\n\r\n01234567890", "more than 10"),
+            ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "status 302"),
+            ("HTTP/1.1 200 OK\r\n", "no end"),
+            ("nonsense\r\n\r\n", "not HTTP"),
+        ] {
+            let error = fetched(answer).await.expect_err(answer);
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Tables that remember that they could not be read: a damaged block shows itself only to who looks into it, and is to be
+//! known to those who can make the tables anew.
+
+use super::{Batch, Hold, Kv, KvError, KvRead, KvResult, PairIter, Table};
+use bytes::Bytes;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The first failure of a read, of the tables or of any view of them.
+#[derive(Clone, Debug, Default)]
+pub struct ReadFailure {
+    noted: Arc<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    first: OnceLock<KvError>,
+    claimed: AtomicBool,
+}
+
+impl ReadFailure {
+    pub fn get(&self) -> Option<&KvError> {
+        self.noted.first.get()
+    }
+
+    /// True once: for the one who sees to it.
+    pub fn claim(&self) -> bool {
+        self.get().is_some() && !self.noted.claimed.swap(true, Ordering::Relaxed)
+    }
+
+    fn watch<T>(&self, read: KvResult<T>) -> KvResult<T> {
+        if let Err(error) = &read {
+            self.note(error);
+        }
+        read
+    }
+
+    fn note(&self, error: &KvError) {
+        let _ = self.noted.first.set(error.clone());
+    }
+}
+
+#[derive(Debug)]
+pub struct WatchedKv {
+    kv: Arc<dyn Kv>,
+    failure: ReadFailure,
+}
+
+#[derive(Debug)]
+struct WatchedView {
+    view: Arc<dyn KvRead>,
+    failure: ReadFailure,
+}
+
+impl WatchedKv {
+    pub fn new(kv: Arc<dyn Kv>) -> (Self, ReadFailure) {
+        let failure = ReadFailure::default();
+        (Self { kv, failure: failure.clone() }, failure)
+    }
+}
+
+fn watched<'a>(pairs: PairIter<'a>, failure: &ReadFailure) -> PairIter<'a> {
+    let failure = failure.clone();
+    Box::new(pairs.inspect(move |pair| {
+        if let Err(error) = pair {
+            failure.note(error);
+        }
+    }))
+}
+
+impl KvRead for WatchedKv {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.failure.watch(self.kv.get(table, key))
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        watched(self.kv.range(table, from, to), &self.failure)
+    }
+}
+
+impl KvRead for WatchedView {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.failure.watch(self.view.get(table, key))
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        watched(self.view.range(table, from, to), &self.failure)
+    }
+}
+
+impl Kv for WatchedKv {
+    fn snapshot(&self) -> Arc<dyn KvRead> {
+        Arc::new(WatchedView { view: self.kv.snapshot(), failure: self.failure.clone() })
+    }
+
+    fn commit(&self, batch: Batch) -> KvResult<()> {
+        self.kv.commit(batch)
+    }
+
+    fn persist(&self) -> KvResult<()> {
+        self.kv.persist()
+    }
+
+    fn hold(&self) -> KvResult<Hold> {
+        self.kv.hold()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.kv.disk_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WatchedKv;
+    use crate::storage::kv::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table};
+    use bytes::Bytes;
+    use std::ops::Bound;
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct Damaged;
+
+    fn damage() -> KvError {
+        KvError { doing: "look up a key", cause: "a block's checksum differs".to_owned() }
+    }
+
+    impl KvRead for Damaged {
+        fn get(&self, _: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+            if key == b"damaged" { Err(damage()) } else { Ok(None) }
+        }
+
+        fn range(&self, _: Table, _: Bound<&[u8]>, _: Bound<&[u8]>) -> PairIter<'_> {
+            Box::new([Ok((Bytes::from("a"), Bytes::new())), Err(damage())].into_iter())
+        }
+    }
+
+    impl Kv for Damaged {
+        fn snapshot(&self) -> Arc<dyn KvRead> {
+            Arc::new(Self)
+        }
+
+        fn commit(&self, _: Batch) -> KvResult<()> {
+            Ok(())
+        }
+
+        fn persist(&self) -> KvResult<()> {
+            Ok(())
+        }
+
+        fn disk_bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    const TABLE: Table = Table("table");
+
+    #[test]
+    fn a_lookup_in_a_view_that_meets_damage_is_noted_and_claimed_once() {
+        let (kv, failure) = WatchedKv::new(Arc::new(Damaged));
+        assert!(kv.snapshot().get(TABLE, b"whole").is_ok());
+        assert!(failure.get().is_none() && !failure.claim());
+        assert!(kv.snapshot().get(TABLE, b"damaged").is_err());
+        assert!(failure.get().is_some());
+        assert_eq!((failure.claim(), failure.claim()), (true, false));
+    }
+
+    #[test]
+    fn a_range_that_meets_damage_is_noted_when_it_comes_to_it() {
+        let (kv, failure) = WatchedKv::new(Arc::new(Damaged));
+        let mut pairs = kv.range(TABLE, Bound::Unbounded, Bound::Unbounded);
+        assert!(pairs.next().is_some_and(|pair| pair.is_ok()));
+        assert!(failure.get().is_none());
+        assert!(pairs.next().is_some_and(|pair| pair.is_err()));
+        assert!(failure.get().is_some());
+    }
+}

@@ -1,0 +1,66 @@
+//! Which renames of a bucket were done, for clients that ask for one again because they did not hear the answer. They
+//! are kept in a table of fixed size among the bucket's documents, in which the newest push the oldest out: a document
+//! has some entries, the newest last.
+//!
+//! ```text
+//! entry: the token's id u128, what was asked for u128                     (both big-endian)
+//! ```
+
+use super::command::RenameToken;
+use super::record::{BucketDocument, DocumentKey};
+use crate::types::BucketId;
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Documents of these that a bucket has at most.
+const PLACES: u128 = 4096;
+const ENTRIES_MAX: usize = 8;
+const ENTRY_BYTES: usize = 32;
+
+/// The document in which a rename is remembered.
+pub(super) fn place(bucket: BucketId, token: RenameToken) -> DocumentKey {
+    DocumentKey::Bucket(bucket, BucketDocument::Renames, format!("{:03x}", token.id % PLACES))
+}
+
+/// What was asked for by the token of this id, as far as that is remembered.
+pub(super) fn asked(document: &[u8], id: u128) -> Option<u128> {
+    let number = |bytes: &[u8]| bytes.first_chunk::<16>().map(|bytes| u128::from_be_bytes(*bytes));
+    document.chunks_exact(ENTRY_BYTES).find(|entry| number(entry) == Some(id)).and_then(|entry| number(&entry[16..]))
+}
+
+/// The document with one entry more.
+pub(super) fn remember(document: &[u8], token: RenameToken) -> Bytes {
+    let forgotten = (document.len() / ENTRY_BYTES).saturating_sub(ENTRIES_MAX - 1) * ENTRY_BYTES;
+    let mut entries = BytesMut::with_capacity(ENTRIES_MAX * ENTRY_BYTES);
+    entries.put_slice(&document[forgotten..]);
+    entries.put_u128(token.id);
+    entries.put_u128(token.asked);
+    entries.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRIES_MAX, asked, place, remember};
+    use crate::storage::meta::command::RenameToken;
+    use crate::types::BucketId;
+    use bytes::Bytes;
+
+    #[test]
+    fn the_newest_renames_are_remembered_with_what_was_asked_for() {
+        let mut document = Bytes::new();
+        for id in 1..=20 {
+            document = remember(&document, RenameToken { id, asked: id * 100 });
+        }
+        let known: Vec<u128> = (1..=20).filter(|id| asked(&document, *id) == Some(id * 100)).collect();
+        assert_eq!(known, (21 - ENTRIES_MAX as u128..=20).collect::<Vec<_>>());
+        assert_eq!((asked(&document, 21), asked(&[], 1), asked(&document[..40], 13)), (None, None, Some(1300)));
+    }
+
+    #[test]
+    fn a_token_has_one_place_in_each_bucket() {
+        let token = |id, asked| RenameToken { id, asked };
+        assert_eq!(place(BucketId(1), token(7, 1)), place(BucketId(1), token(7, 2)));
+        assert_eq!(place(BucketId(1), token(7, 1)), place(BucketId(1), token(7 + 4096, 1)));
+        assert_ne!(place(BucketId(1), token(7, 1)), place(BucketId(2), token(7, 1)));
+        assert_ne!(place(BucketId(1), token(7, 1)), place(BucketId(1), token(8, 1)));
+    }
+}

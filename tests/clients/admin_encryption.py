@@ -1,0 +1,173 @@
+"""Named encryption keys by `sherd admin`: made, rotated, disabled; what they and the root key wrap is wrapped anew, and
+objects read as before. The server is the script's own, started again with other root keys."""
+
+import base64
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+
+import run as runner
+from _admin import admin, admin_refuses
+from _support import ALT, PART, TENANT, WORK, boto3, botocore, content, refused, run, until
+
+ROOT = pathlib.Path(WORK) / "server"
+KEYS = ROOT / "root.keys"
+FIRST, SECOND = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+# Of the accounts' file.
+ROOTS_KEYS = len([ALT, TENANT])
+
+
+class Store:
+    """A server whose root keys are those of the file, the first line the current one."""
+
+    def __init__(self, *root_keys):
+        KEYS.write_text("".join(f"{key}\n" for key in root_keys))
+        self.server = runner.Server(os.environ["BINARY"], ROOT, {"SHERD_ROOT_KEY_FILE": str(KEYS)})
+        self.s3 = self.client("s3", s3={"addressing_style": "path"})
+        self.iam = self.client("iam")
+
+    def client(self, service, keys=(runner.ACCESS_KEY, runner.SECRET_KEY), **settings):
+        return boto3.client(service, endpoint_url=f"http://{self.server.s3}", region_name="us-east-1",
+                            config=botocore.config.Config(**settings),
+                            aws_access_key_id=keys[0], aws_secret_access_key=keys[1])
+
+    def admin(self, *arguments, **named):
+        return admin("encryption-key", *arguments, url=f"http://{self.server.admin}", **named)
+
+    def refuses(self, word, *arguments):
+        admin_refuses(word, "encryption-key", *arguments, url=f"http://{self.server.admin}")
+
+    def keys(self):
+        return {one["id"]: one for one in self.admin("list")["keys"]}
+
+    def roots(self):
+        """Of the current root key and the others: how many versions of encryption keys and access keys each has."""
+        found = self.admin("list")["root_keys"]
+        counts = lambda current: [(one["encryption_keys"], one["access_keys"]) for one in found
+                                  if one["current"] is current]
+        [current] = counts(True)
+        return current, counts(False)
+
+
+@contextlib.contextmanager
+def store(*root_keys):
+    ROOT.mkdir(exist_ok=True)
+    one = Store(*root_keys)
+    try:
+        yield one
+        assert one.server.stop()
+    finally:
+        one.server.process.kill()
+
+
+def read(s3, bucket, key="k", **named):
+    return s3.get_object(Bucket=bucket, Key=key, **named)["Body"].read()
+
+
+def encrypted(key_id):
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key_id}
+
+
+def test_named_keys_are_made_rotated_and_disabled(_, bucket):
+    with store(FIRST) as one:
+        s3 = one.s3
+        s3.create_bucket(Bucket=bucket)
+        refused("KMS.NotFoundException", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"x", **encrypted("payroll"))
+        made = one.admin("create", "payroll", "--description", "Salaries", "--alias", "team/pay")
+        assert (made["id"], made["version"], made["enabled"]) == ("payroll", 1, True)
+        one.refuses("already", "create", "payroll")
+        one.refuses("key's name", "create", "not/a/name")
+        s3.put_object(Bucket=bucket, Key="k", Body=b"one", **encrypted("payroll"))
+        s3.put_object(Bucket=bucket, Key="alias", Body=b"two", **encrypted("alias/team/pay"))
+        assert one.admin("rotate", "payroll")["version"] == 2
+        assert read(s3, bucket) == b"one" and read(s3, bucket, "alias") == b"two"
+        one.admin("disable", "payroll")
+        refused("KMS.DisabledException", 400, read, s3, bucket)
+        refused("KMS.DisabledException", 400, s3.put_object, Bucket=bucket, Key="x", Body=b"", **encrypted("payroll"))
+        one.admin("enable", "payroll")
+        assert read(s3, bucket) == b"one"
+        one.refuses("store's own", "disable", "sse-s3")
+        one.refuses("no key", "rotate", "absent")
+
+
+def test_data_keys_are_wrapped_by_the_newest_version_and_bytes_stay(_, bucket):
+    with store(FIRST) as one:
+        s3 = one.s3
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        one.admin("create", bucket)
+        customers = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"c" * 32}
+        ways = {"s3": {"ServerSideEncryption": "AES256"}, "kms": encrypted(bucket), "plain": {},
+                "dual": {"ServerSideEncryption": "aws:kms:dsse", "SSEKMSKeyId": bucket},
+                "context": {**encrypted(bucket), "SSEKMSEncryptionContext": base64.b64encode(b'{"a":"b"}').decode()}}
+        versions = {name: [s3.put_object(Bucket=bucket, Key=name, Body=f"{name}{number}".encode(), **how)["VersionId"]
+                           for number in range(2)] for name, how in ways.items()}
+        s3.put_object(Bucket=bucket, Key="customer", Body=b"mine", **customers)
+        s3.delete_object(Bucket=bucket, Key="kms")
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", **encrypted(bucket))["UploadId"]
+        data = content(PART)
+        part = {"Bucket": bucket, "Key": "parts", "UploadId": upload}
+        tag = s3.upload_part(PartNumber=1, Body=data, **part)["ETag"]
+        one.admin("rewrap")
+        assert one.admin("rewrap")["objects"] == 0
+        one.admin("rotate", bucket)
+        one.admin("rotate", "sse-s3")
+        done = one.admin("rewrap")
+        # Two versions in each way that the store has the key of, and what other tests left.
+        assert done["objects"] >= 2 * (len(ways) - 1) and done["failed"] == 0, done
+        assert one.admin("rewrap")["objects"] == 0
+        for name, ids in versions.items():
+            for number, version in enumerate(ids):
+                assert read(s3, bucket, name, VersionId=version) == f"{name}{number}".encode()
+        assert read(s3, bucket, "customer", **customers) == b"mine"
+        # An upload that was begun before goes on, and is wrapped anew when it is an object.
+        s3.complete_multipart_upload(MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]}, **part)
+        assert one.admin("rewrap")["objects"] == 1
+        assert read(s3, bucket, "parts") == data
+
+
+def test_many_versions_are_wrapped_anew_page_by_page(_, bucket):
+    with store(FIRST) as one:
+        s3 = one.s3
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        own = {"ServerSideEncryption": "AES256"}
+        put = lambda number: s3.put_object(Bucket=bucket, Key=f"k{number % 3}", Body=b"x", **own)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert len(list(pool.map(put, range(1100)))) == 1100
+        one.admin("rotate", "sse-s3")
+        assert one.admin("rewrap")["objects"] >= 1100
+        assert one.admin("rewrap")["objects"] == 0
+        assert read(s3, bucket, "k0") == b"x"
+
+
+def test_a_new_root_key_takes_over_and_the_former_one_is_not_needed_any_more(_, bucket):
+    with store(FIRST) as one:
+        one.s3.create_bucket(Bucket=bucket)
+        one.s3.put_object(Bucket=bucket, Key="k", Body=b"kept", ServerSideEncryption="AES256")
+        one.iam.create_user(UserName=bucket)
+        one.iam.attach_user_policy(UserName=bucket, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+        key = one.iam.create_access_key(UserName=bucket)["AccessKey"]
+        keys = key["AccessKeyId"], key["SecretAccessKey"]
+        until(lambda: one.roots()[0][1] > ROOTS_KEYS, "the keys of the accounts' file and the user's")
+        standing, former = one.roots()
+        assert standing[0] >= 1 and all(count == (0, 0) for count in former)
+    with store(SECOND, FIRST) as one:
+        assert one.roots() == ((0, 0), [standing])
+        assert not any(key["under_current_root"] for key in one.keys().values())
+        as_user = one.client("s3", keys, s3={"addressing_style": "path"})
+        assert read(as_user, bucket) == b"kept"
+        done = one.admin("rewrap")
+        assert done["encryption_keys"] >= 1 and done["access_keys"] >= 1 and done["failed"] == 0, done
+        assert one.roots() == (standing, [(0, 0)])
+        assert all(key["under_current_root"] for key in one.keys().values())
+        again = one.admin("rewrap")
+        assert (again["encryption_keys"], again["access_keys"], again["objects"]) == (0, 0, 0)
+    with store(SECOND) as one:
+        as_user = one.client("s3", keys, s3={"addressing_style": "path"})
+        assert read(as_user, bucket) == b"kept" and read(one.s3, bucket) == b"kept"
+        assert one.roots() == (standing, [])
+
+
+run(globals())
