@@ -310,6 +310,8 @@ impl ReportStore for Kept {
 #[actix::test]
 async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
     let world = World::new(2, 2);
+    let owner = world.meta.view().bucket("bucket").expect("looked up").expect("a bucket").bucket.owner;
+    world.meta.apply(Change::CreateBucket { name: "logs".to_owned(), region: String::new(), owner });
     let (target_bucket, target_prefix) = ("logs".to_owned(), "p/".to_owned());
     let rules = LoggingRules { target_bucket, target_prefix, key_format: None, grants: Vec::new() };
     let key = DocumentKey::Bucket(world.bucket, BucketDocument::Logging, String::new());

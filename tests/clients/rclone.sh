@@ -1,3 +1,5 @@
+# server: SHERD_OBJECT_OWNERSHIP=ObjectWriter
+# As the store has it by default: rclone sends an access control list with every object.
 # rclone: copy with multipart uploads, check by content, server-side move, purge.
 command -v rclone > /dev/null || { echo "rclone is not installed"; exit 77; }
 export RCLONE_CONFIG=$WORK/rclone.conf

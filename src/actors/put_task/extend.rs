@@ -43,7 +43,11 @@ pub async fn append_object(
     let Content::Blob { blob, missing } = content else { return Ok(old) };
     let (head, head_staged) = match old.manifest.body {
         Body::Inline => written_out(context, permits.head, standing).await?,
-        _ => (None, Staged::Nothing),
+        _ => {
+            // What stands is not read: it need not be held.
+            drop(standing);
+            (None, Staged::Nothing)
+        }
     };
     let parts = Some(parts_of(&old.manifest).saturating_add(1));
     let standing = (old.manifest.checksum.as_ref(), old.manifest.size_bytes);

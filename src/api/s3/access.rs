@@ -6,6 +6,7 @@ pub mod caller;
 mod conditions;
 mod explain;
 mod judge;
+pub mod judged;
 pub mod moment;
 mod request;
 mod unsupported;
@@ -22,10 +23,11 @@ use crate::api::identity::{
     Asking, IdentityError, PrincipalKind, ResolveError, Resolved, TokenFault, resolve, secret_key,
 };
 use crate::api::request_log::RequestTrace;
-use crate::api::wire::{Renaming, signer};
+use crate::api::wire::{Renaming, Verified, signer};
 use crate::limits::{XML_BODIES_BYTES_MAX, XML_BODY_BYTES_MAX};
 use caller::Caller;
 use http::{HeaderMap, Uri, header};
+use judged::Judged;
 use request::Request;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -196,8 +198,12 @@ impl Gate {
             None => Asking::anonymous(),
         };
         let origin = Origin::of(cx.extensions_mut());
+        // What went around s3s has its signature no more.
+        let signed = cx.extensions_mut().get::<Verified>().and_then(|verified| verified.signed.clone());
         let mut judge = self.before(asking, view, cx.headers(), cx.uri(), origin);
         conditions::add_creation(&mut judge.context, cx.s3_op().name());
+        let (headers, uri) = signed.as_ref().map_or((cx.headers(), cx.uri()), |head| (&head.headers, &head.uri));
+        conditions::add_signature(&mut judge.context, headers, uri, now);
         Ok(Known { judge: Arc::new(judge), resolved })
     }
 
@@ -221,7 +227,8 @@ impl Gate {
         let mut context = asking.context();
         context.extend(request_keys(&facts, now));
         conditions::add(&mut context, headers, uri, now);
-        Judge { asking, context, view, iam: Arc::clone(&self.iam), request_id: origin.request_id }
+        let request_id = origin.request_id;
+        Judge { asking: Arc::new(asking), context, view, iam: Arc::clone(&self.iam), request_id }
     }
 }
 
@@ -313,8 +320,9 @@ impl S3Access for Gate {
         let guarded = question.check(&known.judge, cx.headers(), cx.uri())?;
         cx.extensions_mut().insert(caller(&known, asks.bypass));
         if let Some(guarded) = guarded {
-            cx.extensions_mut().insert(Authority { judge: known.judge, guarded: Arc::new(guarded) });
+            cx.extensions_mut().insert(Authority { judge: Arc::clone(&known.judge), guarded: Arc::new(guarded) });
         }
+        cx.extensions_mut().insert(Judged { operation, bucket, key, asks, judge: known.judge });
         if takes_xml(operation) {
             let room = XmlRoom { _held: Arc::new(self.room_for_xml(cx.headers()).await.map_err(S3Error::from)?) };
             cx.extensions_mut().insert(room);
@@ -329,8 +337,9 @@ impl S3Access for Gate {
                 "The tags of an object that is there are given by the body, and not by the header 'x-amz-tagging'.";
             return Err(Fault::InvalidRequest(why.to_owned()).into());
         }
-        // A bucket that is not there is for the operation to say, as is a name that no version has.
-        let Some(authority) = request.extensions.get::<Authority>() else { return Ok(()) };
+        judged::of_now(&self.gateway, &*self.iam.ambient.clock, request).await?;
+        let authority = request.extensions.get::<Authority>().ok_or(Fault::AccessDenied("Access Denied"))?;
+        // A name that no version has is for the operation to say.
         let version = conditions::parameter(&request.uri, "versionId");
         let action = if version.is_some() { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
         let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);

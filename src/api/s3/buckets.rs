@@ -184,10 +184,10 @@ pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Resul
 
 pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
     store.check_changeable()?;
-    let name = request.input.bucket;
-    match store.gateway.meta().propose(Change::DeleteBucket { name: name.clone() }).await? {
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    let change = Change::DeleteBucketNumbered { bucket: bucket.bucket.id };
+    match store.gateway.meta().propose(change).await? {
         Reply::Refused(Refusal::BucketNotEmpty) => {
-            let (bucket, _) = store.bucket(&name).await?;
             let is_plain = bucket.settings.versioning == Versioning::Never;
             Err(if is_plain { Refusal::BucketNotEmpty.into() } else { Fault::VersionsLeft.into() })
         }

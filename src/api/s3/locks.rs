@@ -5,7 +5,7 @@ use super::caller::Caller;
 use super::documents;
 use super::errors::{Fault, WireFault};
 use super::headers::timestamp;
-use super::objects::version::pick;
+use super::objects::version::{manifest_of, pick};
 use super::{Store, unexpected};
 use crate::actors::meta::{
     BucketDocument, BucketRow, Change, ChangeTraits, MetaView, Reply, Retention, RetentionMode, Traits, TraitsChange,
@@ -276,8 +276,9 @@ pub async fn put_legal_hold(
 async fn set(store: &Store, bucket: &str, key: String, version: Option<&str>, to: TraitsChange) -> S3Result<()> {
     let pick = pick(version)?;
     store.check_changeable()?;
-    let (bucket, _) = store.bucket(bucket).await?;
-    let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, to, event: None };
+    let (bucket, view) = store.bucket(bucket).await?;
+    let manifest = Some(manifest_of(&view, &bucket, &key, pick)?);
+    let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, manifest, to, event: None };
     match store.propose(Change::ChangeTraits(Box::new(change))).await? {
         Reply::VersionPut { .. } => Ok(()),
         reply => Err(unexpected(&reply)),

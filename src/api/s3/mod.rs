@@ -43,7 +43,7 @@ use crate::api::policy::Ownership;
 use crate::api::request_log::RequestTrace;
 use crate::api::wire::{Around, whole};
 use crate::limits::XML_BODY_BYTES_MAX;
-use access::{caller, moment};
+use access::{caller, judged, moment};
 use http::{HeaderMap, Method};
 use objects::{tags, version};
 use s3s::auth::S3Auth;
@@ -189,7 +189,7 @@ struct Readable {
 
 impl Store {
     async fn view(&self) -> S3Result<MetaView> {
-        if let Some(judged) = moment::take(self.ambient.clock.monotonic()) {
+        if let Some(judged) = moment::take() {
             return Ok(judged);
         }
         Ok(self.gateway.meta().read().await?)
@@ -248,7 +248,8 @@ macro_rules! operations {
     ($($name:ident($input:ident) -> $output:ident = $module:path;)*) => {
         #[async_trait::async_trait]
         impl S3 for Operations {
-            $(async fn $name(&self, request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
+            $(async fn $name(&self, mut request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
+                judged::of_now(&self.0.gateway, &*self.0.ambient.clock, &mut request).await?;
                 if let Some(trace) = request.extensions.get::<Arc<RequestTrace>>() {
                     trace.entered();
                 }

@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc2822;
 /// As AWS has it: how far the clocks of client and server may be apart.
 const SKEW_SECONDS_MAX: u64 = 15 * 60;
 /// Parameters that make a request another one and that version 2 does not sign: anybody could add them.
-const UNSIGNED_STEERING: [&str; 10] = [
+const UNSIGNED_STEERING: [&str; 11] = [
     "attributes",
     "encryption",
     "intelligent-tiering",
@@ -24,15 +24,17 @@ const UNSIGNED_STEERING: [&str; 10] = [
     "ownershipControls",
     "policyStatus",
     "publicAccessBlock",
+    "renameObject",
     "retention",
     "session",
 ];
 /// Parameters that a URL for one object may have; all others that have a meaning are signed or have it elsewhere.
-const SUBRESOURCES: [&str; 12] = [
+const SUBRESOURCES: [&str; 13] = [
     "acl",
     "attributes",
     "legal-hold",
     "partNumber",
+    "renameObject",
     "restore",
     "retention",
     "select",

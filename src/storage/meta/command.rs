@@ -171,6 +171,10 @@ pub enum Change {
         host: HostId,
         roles: Roles,
     },
+    /// As `DeleteBucket`, of the one that has this number: one that was made again under its name is another.
+    DeleteBucketNumbered {
+        bucket: BucketId,
+    },
 }
 
 /// One shard's new place.

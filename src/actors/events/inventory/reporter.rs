@@ -279,6 +279,13 @@ fn look(
     if stands.as_ref() != Some(rules) {
         return Ok(None);
     }
+    // The bucket of that name may be gone, or another, since the inventory was set up.
+    let destination = view.bucket(&rules.destination.bucket)?;
+    if destination.is_none_or(|destination| destination.bucket.owner != bucket.bucket.owner) {
+        let (source, id) = (&bucket.bucket.name, &rules.id);
+        tracing::warn!(%source, %id, "an inventory is not written: its owner has no such bucket");
+        return Ok(None);
+    }
     let prefix = rules.prefix.clone().unwrap_or_default();
     let query = ListQuery { prefix, delimiter: None, after, limit };
     Ok(Some(if rules.all_versions {

@@ -184,7 +184,8 @@ fn rewrapped(
 /// Whether it was put. One that was deleted or written anew meanwhile needs nothing.
 async fn put(admin: &Admin, bucket: BucketId, planned: Planned) -> Result<bool, Refusal> {
     let Planned { key, pick, from, to } = planned;
-    let change = ChangeTraits { bucket, key, pick, to: TraitsChange::Sealing { from, to }, event: None };
+    let change =
+        ChangeTraits { bucket, key, pick, manifest: None, to: TraitsChange::Sealing { from, to }, event: None };
     admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
     let reply = admin.gateway.meta().propose(Change::ChangeTraits(Box::new(change))).await;
     match reply.map_err(Refusal::unavailable)? {

@@ -201,7 +201,14 @@ pub fn reseal(
     for key in keys.iter().filter(|key| secrets::sealed_under(&key.sealed) != Some(current)) {
         // The page does not say what a change must find standing.
         let Some(Stored { record: key, expect }) = editor.directory.access_key(&key.id)? else { continue };
-        let secret = secrets::open(editor.seal, &key.id, &key.sealed)?;
+        let secret = match secrets::open(editor.seal, &key.id, &key.sealed) {
+            Ok(secret) => secret,
+            // One key that cannot be opened is no reason to leave all others as they are.
+            Err(error) => {
+                tracing::warn!(key = %key.id, %error, "an access key's secret cannot be opened: it is not sealed anew");
+                continue;
+            }
+        };
         let sealed = secrets::seal(editor.seal, &key.id, &secret);
         writes.push(write(&AccessKeyRecord { sealed, ..key }, expect));
     }

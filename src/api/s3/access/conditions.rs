@@ -87,7 +87,6 @@ pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     }
     add_remaining_days(context, headers, now);
     add_tags(context, headers);
-    add_signature(context, headers, uri, now);
 }
 
 /// Whether what needs the action PutObject makes an object by itself (User Guide, "Enforce conditional writes on Amazon S3
@@ -119,8 +118,8 @@ fn add_tags(context: &mut Context, headers: &HeaderMap) {
     }
 }
 
-/// How it is signed, and since when.
-fn add_signature(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
+/// How it is signed, and since when: of the head as it was signed.
+pub fn add_signature(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     let authorization = text(headers, header::AUTHORIZATION.as_str()).unwrap_or_default();
     let in_query = |name: &str| parameter(uri, name);
     let (kind, version, date) = if authorization.starts_with("AWS4-HMAC-SHA256") {
@@ -153,7 +152,7 @@ fn age_ms(stamp: &str, now: UnixMs) -> Option<u64> {
 }
 
 /// Operations that change what is there only if it has the tag that `If-Match` names.
-const COMPARING: [&str; 4] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject"];
+const COMPARING: [&str; 5] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject", "RenameObject"];
 
 /// What of the head decides which actions its operation needs.
 pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
@@ -179,7 +178,7 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
 
 /// Whether the query says which headers the answer is to have.
 pub fn overrides_answer(uri: &Uri) -> bool {
-    uri.query().unwrap_or_default().split('&').any(|pair| pair.starts_with("response-"))
+    Query::read(uri.query()).map_or(true, |query| query.names().any(|name| name.starts_with("response-")))
 }
 
 pub fn bypasses(headers: &HeaderMap) -> bool {
@@ -188,7 +187,7 @@ pub fn bypasses(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{add, add_creation, age_ms, asks};
+    use super::{add, add_creation, add_signature, age_ms, asks, overrides_answer};
     use crate::api::policy::Context;
     use crate::types::UnixMs;
     use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -209,7 +208,9 @@ mod tests {
             ("authorization", "AWS4-HMAC-SHA256 Credential=x"),
             ("x-amz-date", "20150830T123600Z"),
         ]);
-        add(&mut context, &head, &Uri::from_static("/b?prefix=home%2F&max-keys=2"), UnixMs(1_440_938_161_000));
+        let uri = Uri::from_static("/b?prefix=home%2F&max-keys=2");
+        add(&mut context, &head, &uri, UnixMs(1_440_938_161_000));
+        add_signature(&mut context, &head, &uri, UnixMs(1_440_938_161_000));
         let values = |key: &str| context.values(key).map(<[String]>::to_vec).unwrap_or_default();
         assert_eq!(values("s3:x-amz-acl"), ["public-read"]);
         assert_eq!((values("s3:prefix"), values("s3:max-keys")), (vec!["home/".to_owned()], vec!["2".to_owned()]));
@@ -220,6 +221,14 @@ mod tests {
             (vec!["REST-HEADER".to_owned()], vec!["1000".to_owned()])
         );
         assert!(values("s3:delimiter").is_empty());
+    }
+
+    #[test]
+    fn headers_of_the_answer_are_asked_for_by_parameters_however_they_are_written() {
+        for query in ["response-content-type=a", "x&%72esponse-content-type=a", "response%2Dexpires"] {
+            assert!(overrides_answer(&format!("/b/k?{query}").parse().expect("a URI")), "{query}");
+        }
+        assert!(!overrides_answer(&Uri::from_static("/b/k?partNumber=1")));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) const LIST: &str = "s3:ListBucket";
 
 /// Who asks for something, ready to be judged.
 pub struct Judge {
-    pub asking: Asking,
+    pub asking: Arc<Asking>,
     pub context: Context,
     pub view: MetaView,
     pub iam: Arc<IamService>,
@@ -47,6 +47,17 @@ impl Subject {
 }
 
 impl Judge {
+    /// Asked the same, by another view.
+    pub fn by(&self, view: MetaView) -> Self {
+        Self {
+            asking: Arc::clone(&self.asking),
+            context: self.context.clone(),
+            view,
+            iam: Arc::clone(&self.iam),
+            request_id: self.request_id.clone(),
+        }
+    }
+
     /// `None` where there is no such bucket.
     pub fn guarded(&self, name: &str) -> S3Result<Option<Guarded>> {
         let Some(row) = self.view.bucket(name)? else { return Ok(None) };

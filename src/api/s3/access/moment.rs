@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
-/// An operation that begins later than this after its request was judged (its body came slowly) looks anew.
+/// An operation that begins later than this after its request was judged (its body came slowly) is judged again.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
@@ -36,9 +36,19 @@ pub async fn judged(gateway: &Gateway, now: Duration) -> Result<MetaView, StoreE
     Ok(view)
 }
 
-/// The view that the request was judged by, for its operation's first look. Later looks are to show what the operation
-/// itself has changed meanwhile.
-pub fn take(now: Duration) -> Option<MetaView> {
-    let moment = MOMENT.try_with(RefCell::take).ok().flatten()?;
-    (now.saturating_sub(moment.since) <= AGE_MAX).then_some(moment.view)
+/// Whether what the request was judged by is too old for its operation.
+pub fn is_past(now: Duration) -> bool {
+    let is_old = |moment: &Moment| now.saturating_sub(moment.since) > AGE_MAX;
+    MOMENT.try_with(|moment| moment.borrow().as_ref().is_some_and(is_old)).unwrap_or(false)
+}
+
+/// The request is to be judged by the present.
+pub fn forget() {
+    let _ = MOMENT.try_with(RefCell::take);
+}
+
+/// The view that the request was judged by, for its operation's first look: it works on what was judged, and on nothing
+/// else. Later looks are to show what the operation itself has changed meanwhile.
+pub fn take() -> Option<MetaView> {
+    Some(MOMENT.try_with(RefCell::take).ok().flatten()?.view)
 }

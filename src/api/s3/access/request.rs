@@ -33,7 +33,8 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The bucket, where the operation is on one that there is. One that there is not is for the operation to say.
+    /// The bucket, where the operation is on one. One that is not there is refused here: it might be there when the
+    /// operation looks, and nobody was asked.
     pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Guarded>> {
         let unknown = || Fault::AccessDenied("Access Denied");
         let source_tags = self.asks.source_tags && self.source_has_tags(judge, headers)?;
@@ -50,11 +51,7 @@ impl Request<'_> {
             }
             return Ok(None);
         }
-        let Some(guarded) = judge.guarded(name)? else {
-            // What there is to copy is not looked at where there is nowhere to copy it to.
-            let copies = needed.iter().any(|need| need.on == On::Source);
-            return if copies { Err(Fault::NoSuchBucket.into()) } else { Ok(None) };
-        };
+        let guarded = judge.guarded(name)?.ok_or(Fault::NoSuchBucket)?;
         self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
         for need in needed {
             match need.on {
@@ -107,7 +104,7 @@ impl Request<'_> {
 
     fn check_source(&self, judge: &Judge, action: &str, headers: &HeaderMap) -> S3Result<()> {
         let source = Source::of(headers)?;
-        let Some(guarded) = judge.guarded(&source.bucket)? else { return Ok(()) };
+        let guarded = judge.guarded(&source.bucket)?.ok_or(Fault::NoSuchBucket)?;
         self.check_owner(judge, &guarded, headers, "x-amz-source-expected-bucket-owner")?;
         let subject = judge.subject(&guarded, &source.key, source.pick())?;
         let of_tags = action.ends_with("Tagging");

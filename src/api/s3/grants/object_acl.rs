@@ -47,6 +47,7 @@ pub async fn put(store: &Store, request: S3Request<PutObjectAclInput>) -> S3Resu
         bucket: found.bucket.bucket.id,
         key: input.key,
         pick: found.version.version.pick(),
+        manifest: Some(found.version.manifest.id),
         to: TraitsChange::Acl(kept(acl, &owner)),
         event,
     };

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn attributes_are_named_in_one_header_or_several() {
         let mut headers = HeaderMap::new();
-        assert!(matches!(asked(&headers), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(asked(&headers), Err(Fault::InvalidRequest(_))));
         headers.append("x-amz-object-attributes", HeaderValue::from_static("ETag, ObjectSize"));
         headers.append("x-amz-object-attributes", HeaderValue::from_static("Checksum"));
         assert_eq!(asked(&headers), Ok(vec!["ETag".to_owned(), "ObjectSize".to_owned(), "Checksum".to_owned()]));

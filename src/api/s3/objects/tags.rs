@@ -5,7 +5,7 @@ use crate::actors::meta::{BucketDocument, Change, ChangeTraits, Reply, TraitsCha
 use crate::api::s3::buckets::bucket_document;
 use crate::api::s3::documents;
 use crate::api::s3::errors::Fault;
-use crate::api::s3::objects::version::{pick, shown};
+use crate::api::s3::objects::version::{manifest_of, pick, shown};
 use crate::api::s3::settings::told::Telling;
 use crate::api::s3::{Store, unexpected};
 use http::{Extensions, HeaderMap};
@@ -136,7 +136,8 @@ async fn set(
     let (bucket, view) = store.bucket(bucket).await?;
     let event = Telling::of(store, &view, &bucket, extensions)?.draft(event, &key);
     let to = TraitsChange::Tags(tags);
-    let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, to, event };
+    let manifest = Some(manifest_of(&view, &bucket, &key, pick)?);
+    let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, manifest, to, event };
     match store.propose(Change::ChangeTraits(Box::new(change))).await? {
         Reply::VersionPut { object } => Ok(shown(&bucket, object.version)),
         reply => Err(unexpected(&reply)),

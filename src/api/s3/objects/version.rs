@@ -2,7 +2,8 @@
 
 use super::super::errors::Fault;
 use super::super::headers::http_date;
-use crate::actors::meta::{BucketRow, DeleteMarker, Pick, Version, Versioning};
+use crate::actors::meta::{BucketRow, DeleteMarker, KvError, MetaView, Pick, Version, VersionRow, Versioning};
+use crate::types::ManifestId;
 
 /// `null` or a name that we gave; none at all is what stands.
 pub fn pick(version_id: Option<&str>) -> Result<Pick, Fault> {
@@ -24,6 +25,15 @@ pub fn shown(bucket: &BucketRow, version: Version) -> Option<String> {
 /// the samples of its response).
 pub fn made(bucket: &BucketRow, version: Version) -> Option<String> {
     (bucket.settings.versioning == Versioning::Enabled).then(|| version.to_string())
+}
+
+/// What a change of one version is to be of: the version in the view by which the request was judged. One that no version
+/// has where there is none.
+pub fn manifest_of(view: &MetaView, bucket: &BucketRow, key: &str, pick: Pick) -> Result<ManifestId, KvError> {
+    Ok(match view.version(bucket.bucket.id, key, pick)? {
+        Some(VersionRow::Object(object)) => object.manifest.id,
+        Some(VersionRow::DeleteMarker(_)) | None => ManifestId(0),
+    })
 }
 
 /// What is not there.

@@ -42,6 +42,11 @@ pub fn logged(store: &Store, name: &str) -> Option<LoggedBucket> {
 fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<LoggedBucket>> {
     let Some(bucket) = view.bucket(name)? else { return Ok(None) };
     let Some(rules) = rules_of(view, &bucket)? else { return Ok(None) };
+    // The bucket of that name may be another since logging was set up.
+    let target = view.bucket(&rules.target_bucket)?;
+    if target.is_none_or(|target| target.bucket.owner != bucket.bucket.owner) {
+        return Ok(None);
+    }
     let owner = match bucket.bucket.owner {
         owner if owner == ACCOUNT => store.iam.root.canonical_id.clone(),
         owner => owner,

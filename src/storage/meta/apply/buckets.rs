@@ -38,6 +38,11 @@ impl Applying<'_> {
     }
 
     /// Its uploads can no longer be reached once the bucket's number is gone; they become garbage a page at a time.
+    pub(super) fn delete_bucket_numbered(&mut self, id: BucketId) -> Decided<Reply> {
+        let name = self.bucket(id)?.bucket.name;
+        self.delete_bucket(&name)
+    }
+
     pub(super) fn delete_bucket(&mut self, name: &str) -> Decided<Reply> {
         if name.is_empty() {
             return Err(Refusal::NoSuchBucket.into());

@@ -222,6 +222,7 @@ impl<'a> Applying<'a> {
         match change {
             Change::CreateBucket { name, region, owner } => answered(self.create_bucket(name, region, owner)),
             Change::DeleteBucket { name } => answered(self.delete_bucket(&name)),
+            Change::DeleteBucketNumbered { bucket } => answered(self.delete_bucket_numbered(bucket)),
             Change::PutObject(put) => self.put_object(*put),
             Change::DeleteObject { bucket, key, conditions } => {
                 let deleted = self.delete_object(bucket, &key, &conditions);

@@ -234,13 +234,15 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
         event: Some(DeleteEvents { deleted: event.clone(), marked: None }),
     };
     let retention = TraitsChange::Retention { retention: samples::traits().retention, bypass_governance: true };
-    let change = |to| ChangeTraits { bucket, key: "key".to_owned(), pick, to, event: None };
+    let change =
+        |to| ChangeTraits { bucket, key: "key".to_owned(), pick, manifest: Some(ManifestId(7)), to, event: None };
     let sealing = TraitsChange::Sealing { from: Bytes::from_static(b"a"), to: Bytes::from_static(b"b") };
     let document = |key| DocumentWrite { key, expect: Expect::Revision(300), value: Some(Bytes::from_static(b"{}")) };
     vec![
         ("put_version_inline", Change::PutVersion(Box::new(put))),
         ("begin_upload", Change::BeginUpload(Box::new(BeginUpload { create, traits: traits.clone() }))),
         ("complete_version", Change::CompleteVersion(Box::new(CompleteVersion { complete, event: event.clone() }))),
+        ("delete_bucket_numbered", Change::DeleteBucketNumbered { bucket: bucket }),
         ("copy_version", Change::CopyVersion(Box::new(samples::copy_version()))),
         ("delete_versions", Change::DeleteVersions { bucket, deletes: vec![delete] }),
         ("change_traits_tags", Change::ChangeTraits(Box::new(change(TraitsChange::Tags(traits.tags.clone()))))),

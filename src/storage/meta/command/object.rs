@@ -91,6 +91,9 @@ pub struct ChangeTraits {
     pub bucket: BucketId,
     pub key: String,
     pub pick: Pick,
+    /// Refused with `SourceChanged` if the version is another: who may change one may not therefore change what came
+    /// in its place.
+    pub manifest: Option<ManifestId>,
     pub to: TraitsChange,
     pub event: Option<EventDraft>,
 }

@@ -18,15 +18,15 @@ use std::time::Duration;
 const DAY: Duration = Duration::from_secs(86_400);
 const STEPS_MAX: usize = 100;
 
-/// Keeps what is written; refuses what is for the bucket `gone`.
+/// Keeps what is written; refuses what is for the bucket `refusing`.
 #[derive(Debug, Default)]
 struct Kept(Mutex<Vec<Report>>);
 
 #[async_trait::async_trait]
 impl ReportStore for Kept {
     async fn put(&self, report: &Report) -> Result<(), ReportError> {
-        if report.bucket == "gone" {
-            return Err(ReportError { why: "there is no bucket".to_owned() });
+        if report.bucket == "refusing" {
+            return Err(ReportError { why: "no room".to_owned() });
         }
         self.0.lock().expect("no panic while it is held").push(report.clone());
         Ok(())
@@ -46,6 +46,10 @@ impl Store {
         let metadata = Arc::new(TableMetadata::new(Arc::clone(&clock)));
         let bucket = metadata.bucket().await;
         let store = Self { metadata, clock, kept: Arc::default(), bucket };
+        for name in ["there", "refusing"] {
+            let (name, region, owner) = (name.to_owned(), String::new(), "me".to_owned());
+            store.change(Change::CreateBucket { name, region, owner }).await;
+        }
         for (number, key) in keys.iter().enumerate() {
             let mut put = samples::put_empty(key, number as u128 + 1);
             put.bucket = bucket;
@@ -152,7 +156,8 @@ async fn versions_are_listed_where_they_are_asked_for_and_prefixes_hold() {
 #[actix::test]
 async fn a_report_that_cannot_be_written_holds_up_no_other() {
     let store = Store::new(&["a"]).await;
-    store.inventory("a", "gone", None).await;
+    store.inventory("a", "refusing", None).await;
+    store.inventory("absent", "absent", None).await;
     store.inventory("b", "there", None).await;
     assert_eq!(store.round().await, 1);
     assert!(store.written().1.iter().all(|key| key.starts_with("bucket/b/")));

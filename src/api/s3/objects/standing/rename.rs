@@ -53,6 +53,7 @@ async fn rename(
     check_keys(source_key, &request.input.key)?;
     let token = token(request, source_key)?;
     store.check_changeable()?;
+    let mut asked_about = None;
     for _ in 0..ATTEMPTS_MAX {
         let (bucket, view) = store.bucket(&request.input.bucket).await?;
         if bucket.settings.versioning != Versioning::Never {
@@ -65,6 +66,11 @@ async fn rename(
             None => {}
         }
         let change = RenameObject { token, ..planned(store, request, source_key, &bucket, &view)? };
+        let source = change.source.as_ref().map(|source| (bucket.bucket.id, source.manifest));
+        // Who may rename one object may not therefore rename what came in its place.
+        if *asked_about.get_or_insert(source) != source {
+            return Err(Fault::OperationAborted.into());
+        }
         match store.gateway.meta().propose(Change::RenameObject(Box::new(change))).await? {
             Reply::Done => return Ok(S3Response::new(CopyObjectOutput::default())),
             Reply::Refused(Refusal::SourceChanged) => {}

@@ -197,6 +197,8 @@ impl Applying<'_> {
             checksum: None,
             blob: Some(append.blob.without_placement()),
         };
+        // An empty last part began where this one begins: it is not there any more.
+        let count = count - u16::from(self.rows.has(PARTS, &part_key(list, part.offset_bytes))?);
         self.rows.put_row(PARTS, &part_key(list, part.offset_bytes), &part);
         let manifest = Manifest {
             id: append.id,

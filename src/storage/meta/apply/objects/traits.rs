@@ -7,13 +7,16 @@ use crate::types::UnixMs;
 
 impl Applying<'_> {
     pub(in super::super) fn change_traits(&mut self, change: ChangeTraits) -> Decided<Reply> {
-        let ChangeTraits { bucket, key, pick, to, event } = change;
+        let ChangeTraits { bucket, key, pick, manifest, to, event } = change;
         let bucket = self.bucket(bucket)?;
         let locks = matches!(to, TraitsChange::Retention { .. } | TraitsChange::LegalHold(_));
         if locks && !bucket.settings.lock {
             return Err(Refusal::LockNotEnabled.into());
         }
         let (mut object, current) = self.picked_object(bucket.bucket.id, &key, pick)?;
+        if manifest.is_some_and(|manifest| manifest != object.manifest.id) {
+            return Err(Refusal::SourceChanged.into());
+        }
         apply(&mut object.traits, to, self.now)?;
         self.rewrite(bucket.bucket.id, &key, &object, current);
         self.queue_put(&bucket, &key, &object, event)?;

@@ -231,7 +231,14 @@ fn copy(source_key: String, key: String, source: u128, id: u128) -> Change {
 }
 
 fn traits(key: String, to: TraitsChange) -> Change {
-    Change::ChangeTraits(Box::new(ChangeTraits { bucket: BUCKET, key, pick: Pick::Current, to, event: None }))
+    Change::ChangeTraits(Box::new(ChangeTraits {
+        bucket: BUCKET,
+        key,
+        pick: Pick::Current,
+        manifest: None,
+        to,
+        event: None,
+    }))
 }
 
 /// Blobs of heads have ids of their own.
