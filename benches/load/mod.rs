@@ -228,7 +228,7 @@ pub fn stages(figures: &[Figure]) -> String {
         let spent: Vec<f64> = bulk.iter().map(of).collect();
         if spent.iter().any(|spent| *spent >= 0.01) {
             let cells: String = spent.iter().map(|spent| format!(" {spent:.2} |")).collect();
-            text.push_str(&format!("| {name} |{cells}\n"));
+            text.push_str(&format!("| {} |{cells}\n", name.replace('|', "\\|")));
         }
     }
     text

@@ -6,6 +6,7 @@ operations of S3 a test shows to work (others by their service: "iam.CreateUser"
 A script whose server needs files writes them in a function `prepare()`.
 """
 
+import contextlib
 import datetime
 import http.client
 import json
@@ -230,6 +231,26 @@ def exchange(method, path, headers=(), body=b"", length=None, host=None):
         connection.send(body)
     except (BrokenPipeError, ConnectionResetError):
         pass  # The answer came before the body was taken.
+    answer = connection.getresponse()
+    found = answer.status, dict(answer.getheaders()), answer.read()
+    connection.close()
+    return found
+
+
+def slowly(request, body, meanwhile):
+    """Sends a signed request whose body comes only after something else was done, and a while later; its answer."""
+    connection = connect()
+    where = urllib.parse.urlsplit(request.url)
+    connection.putrequest(request.method, f"{where.path}?{where.query}", skip_accept_encoding=True)
+    for name, value in request.headers.items():
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    time.sleep(0.3)
+    meanwhile()
+    time.sleep(1.3)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(body)
     answer = connection.getresponse()
     found = answer.status, dict(answer.getheaders()), answer.read()
     connection.close()

@@ -4,7 +4,7 @@ import json
 
 from _policies import impose, public_bucket, put, read, to, to_all
 from _support import (ALT, TENANT, account_id, anonymous, another, bucket_arn, client, covers, denied, fetch, objects_of,
-                      policy, raw, refused, run, soon, status_of, versioned)
+                      policy, raw, refused, run, signed, slowly, soon, status_of, told, versioned)
 
 
 @covers("PutBucketPolicy", "GetBucketPolicy", "DeleteBucketPolicy")
@@ -389,6 +389,30 @@ def test_a_policy_holds_at_once_and_for_uploads_under_way(s3, bucket):
     denied(other.upload_part, PartNumber=2, Body=b"x", **upload)
     denied(other.complete_multipart_upload, MultipartUpload={"Parts": parts}, **upload)
     refused("NoSuchKey", 404, s3.head_object, Bucket=bucket, Key="k")
+
+
+@covers("PutBucketVersioning", "DeleteBucket")
+def test_who_may_change_a_bucket_may_not_change_the_one_that_came_in_its_place(s3, bucket):
+    name, alt = f"{bucket}-swapped", client(ALT)
+    alt.create_bucket(Bucket=name)
+    body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+
+    def swap():
+        alt.delete_bucket(Bucket=name)
+        another(s3, bucket, "swapped")
+
+    told(slowly(signed("PUT", f"/{name}", query="versioning=", body=body, keys=ALT), body, swap), 403, "AccessDenied")
+    assert "Status" not in s3.get_bucket_versioning(Bucket=name)
+
+
+@covers("PutBucketVersioning", "DeleteBucket")
+def test_a_bucket_that_was_not_there_when_it_was_asked_about_is_not_changed(s3, bucket):
+    body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    request = signed("PUT", f"/{bucket}-later", query="versioning=", body=body, keys=ALT)
+    status, _, text = slowly(request, body, lambda: another(s3, bucket, "later"))
+    assert (status, b"<Code>NoSuchBucket</Code>" in text) == (404, True), text
+    assert "Status" not in s3.get_bucket_versioning(Bucket=f"{bucket}-later")
+    refused("NoSuchBucket", 404, anonymous().delete_bucket, Bucket=f"{bucket}-absent")
 
 
 run(globals())

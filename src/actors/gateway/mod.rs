@@ -56,8 +56,13 @@ impl Gateway {
             _ => 0,
         };
         let body = put_task::held_bytes_max(data_key, request.upload.checks.length_bytes, held);
-        let head = if head == 0 { Permit::unmetered() } else { self.admit_put(head).await? };
-        let permits = put_task::AppendPermits { body: self.admit_put(body).await?, head };
+        // All in one: who waited for more while holding some would hold up others who do the same.
+        let all = self.admit_put(head + body).await?;
+        let permits = if head == 0 {
+            put_task::AppendPermits { body: all, head: Permit::unmetered() }
+        } else {
+            put_task::AppendPermits { body: Permit::unmetered(), head: all }
+        };
         put_task::append_object(&self.context, permits, request).await
     }
 

@@ -242,7 +242,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
         ("put_version_inline", Change::PutVersion(Box::new(put))),
         ("begin_upload", Change::BeginUpload(Box::new(BeginUpload { create, traits: traits.clone() }))),
         ("complete_version", Change::CompleteVersion(Box::new(CompleteVersion { complete, event: event.clone() }))),
-        ("delete_bucket_numbered", Change::DeleteBucketNumbered { bucket: bucket }),
+        ("delete_bucket_numbered", Change::DeleteBucketNumbered { bucket }),
         ("copy_version", Change::CopyVersion(Box::new(samples::copy_version()))),
         ("delete_versions", Change::DeleteVersions { bucket, deletes: vec![delete] }),
         ("change_traits_tags", Change::ChangeTraits(Box::new(change(TraitsChange::Tags(traits.tags.clone()))))),
