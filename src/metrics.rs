@@ -75,7 +75,7 @@ metrics! {
     gauge DRIVE_TOTAL_BYTES = "sherd_drive_total_bytes" ["node"] "Size of the drive's file system in bytes.";
     gauge DRIVE_UP = "sherd_drive_up" ["node"] "1 while the drive is in service.";
     gauge RAFT_TERM = "sherd_raft_term" [] "Raft term.";
-    gauge RAFT_IS_LEADER = "sherd_raft_is_leader" [] "1 while this host leads the Raft group.";
+    gauge RAFT_IS_LEADER = "sherd_raft_is_leader" [] "1 while this host leads the Raft group and a majority follows it.";
     gauge RAFT_INDEX = "sherd_raft_index" ["position"] "Raft log positions: last, committed, applied, snapshot, purged.";
     latency PROPOSAL_SECONDS = "sherd_raft_proposal_seconds" [] "Time from a proposal to its reply.";
     batch PROPOSAL_BATCH = "sherd_raft_batch_commands" [] "Commands in one Raft entry.";

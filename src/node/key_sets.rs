@@ -2,19 +2,22 @@
 //! what they said has become old.
 
 use super::NodeError;
-use crate::ambient::Ambient;
+use crate::ambient::{Ambient, Clock};
 use crate::api::{KeySetFiles, KeySets};
 use crate::config::KeySetSource;
 use crate::net::Fetcher;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// A document with keys.
 const BYTES_MAX: usize = 256 << 10;
 /// Then a server is asked again; one that does not answer is believed for longer what it said.
 const FRESH: Duration = Duration::from_secs(300);
 const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// One that did not answer is left alone for so long: anybody can ask for a session.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct ProvidersKeys {
@@ -27,10 +30,18 @@ pub(super) struct ProvidersKeys {
 #[derive(Debug)]
 struct Server {
     fetcher: Fetcher,
-    said: Mutex<Option<Said>>,
+    /// Held while it is asked: whoever comes meanwhile waits for that answer, and asks nothing himself.
+    known: Mutex<Known>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
+struct Known {
+    said: Option<Said>,
+    /// Why it did not answer last, and when that was.
+    failed: Option<(String, Duration)>,
+}
+
+#[derive(Debug)]
 struct Said {
     keys: Arc<str>,
     at: Duration,
@@ -49,7 +60,7 @@ pub(super) fn key_sets(
             KeySetSource::Url(url) => {
                 let fetcher =
                     Fetcher::new(url, None).map_err(|cause| NodeError::KeySet { provider: provider.clone(), cause })?;
-                keys.servers.insert(provider.clone(), Server { fetcher, said: Mutex::default() });
+                keys.servers.insert(provider.clone(), Server { fetcher, known: Mutex::default() });
             }
         }
     }
@@ -57,39 +68,89 @@ pub(super) fn key_sets(
 }
 
 impl Server {
-    async fn keys(&self, now: Duration) -> Result<Arc<str>, String> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let age = |said: &Said| now.saturating_sub(said.at);
-        if let Some(said) = said.as_ref().filter(|said| age(said) < FRESH) {
-            return Ok(Arc::clone(&said.keys));
-        }
-        let fetched = match self.fetcher.fetch(BYTES_MAX).await {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|_| "its keys are not text".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        match (fetched, said.filter(|said| age(said) < STALE_MAX)) {
-            (Ok(text), _) => {
-                let keys: Arc<str> = text.into();
-                let said = Said { keys: Arc::clone(&keys), at: now };
-                *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
-                Ok(keys)
+    async fn keys(&self, clock: &dyn Clock) -> Result<Arc<str>, String> {
+        let mut known = self.known.lock().await;
+        let age = |at: Duration| clock.monotonic().saturating_sub(at);
+        let is_fresh = known.said.as_ref().is_some_and(|said| age(said.at) < FRESH);
+        let is_quiet = known.failed.as_ref().is_some_and(|(_, at)| age(*at) < RETRY_PAUSE);
+        if !is_fresh && !is_quiet {
+            match self.fetch().await {
+                Ok(keys) => *known = Known { said: Some(Said { keys, at: clock.monotonic() }), failed: None },
+                Err(why) => {
+                    tracing::warn!(server = ?self.fetcher, %why, "an identity provider's keys cannot be fetched");
+                    known.failed = Some((why, clock.monotonic()));
+                }
             }
-            (Err(why), Some(said)) => {
-                tracing::warn!(server = ?self.fetcher, %why, "an identity provider's former keys are used");
-                Ok(said.keys)
-            }
-            (Err(why), None) => Err(why),
         }
+        match (&known.said, &known.failed) {
+            (Some(said), _) if age(said.at) < STALE_MAX => Ok(Arc::clone(&said.keys)),
+            (_, Some((why, _))) => Err(why.clone()),
+            _ => Err("what it said is too old".to_owned()),
+        }
+    }
+
+    async fn fetch(&self) -> Result<Arc<str>, String> {
+        let bytes = self.fetcher.fetch(BYTES_MAX).await.map_err(|error| error.to_string())?;
+        Ok(String::from_utf8(bytes).map_err(|_| "its keys are not text".to_owned())?.into())
     }
 }
 
 #[async_trait::async_trait]
 impl KeySets for ProvidersKeys {
-    async fn key_set(&self, url: &str) -> Result<String, String> {
-        let provider = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
-        match self.servers.get(provider.trim_end_matches('/')) {
-            Some(server) => Ok(server.keys(self.ambient.clock.monotonic()).await?.to_string()),
-            None => self.files.key_set(url).await,
+    async fn key_set(&self, provider: &str) -> Result<String, String> {
+        match self.servers.get(provider) {
+            Some(server) => Ok(server.keys(&*self.ambient.clock).await?.to_string()),
+            None => self.files.key_set(provider).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_sets;
+    use crate::ambient::Ambient;
+    use crate::config::KeySetSource;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A server that answers each request so; where it is, and how often it was asked.
+    async fn server(answer: &'static str) -> (BTreeMap<String, KeySetSource>, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (BTreeMap::from([("id.example.org".to_owned(), KeySetSource::Url(url))]), asked)
+    }
+
+    #[tokio::test]
+    async fn a_server_is_asked_once_for_all_who_come_at_once_and_later() {
+        let (sources, asked) = server("HTTP/1.0 200 OK\r\n\r\n{}").await;
+        let sets = key_sets(&sources, &Ambient::system()).expect("a URL");
+        let (one, other) = tokio::join!(sets.key_set("id.example.org"), sets.key_set("id.example.org"));
+        assert_eq!((one.as_deref(), other.as_deref()), (Ok("{}"), Ok("{}")));
+        assert_eq!(sets.key_set("id.example.org").await.as_deref(), Ok("{}"));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert!(sets.key_set("elsewhere.example.org").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_fails_is_left_alone_for_a_while() {
+        let (sources, asked) = server("HTTP/1.0 500 Sorry\r\n\r\n").await;
+        let sets = key_sets(&sources, &Ambient::system()).expect("a URL");
+        for _ in 0..3 {
+            assert!(sets.key_set("id.example.org").await.is_err_and(|why| why.contains("500")));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 }

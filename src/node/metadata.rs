@@ -39,6 +39,10 @@ pub enum MetadataError {
     )]
     Replaced { name: String, address: String },
     #[error(
+        "the host {name:?} was removed from its cluster, and is no part of it any more; empty its directories to let it join anew"
+    )]
+    Removed { name: String },
+    #[error(
         "nodes {nodes} are drives of the host {name:?}, and it is started without the role storage; start it with that, or drain and remove them first (sherd admin layout)"
     )]
     StillStores { name: String, nodes: String },
@@ -47,7 +51,7 @@ pub enum MetadataError {
 impl MetadataError {
     /// Whether trying again changes nothing.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Replaced { .. } | Self::StillStores { .. })
+        matches!(self, Self::Replaced { .. } | Self::Removed { .. } | Self::StillStores { .. })
     }
 }
 
@@ -96,7 +100,7 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
 }
 
 fn copies_wanted(member: &Member) -> usize {
-    let copies = usize::from(member.host.parity) + 1;
+    let copies = (usize::from(member.host.parity) + 1).min(member.host.drives.len());
     if member.net.is_some() { copies.min(COPIES_BESIDE_OTHERS) } else { copies }
 }
 
@@ -150,6 +154,9 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
     if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
         return Err(MetadataError::Replaced { name: member.name.clone(), address: other.address.clone() });
     }
+    if metadata.read().await?.removed()?.hosts.contains(&member.host.host) {
+        return Err(MetadataError::Removed { name: member.name.clone() });
+    }
     register_roles(metadata, member, roles).await?;
     let record = HostRecord {
         id: member.host.host,
@@ -173,9 +180,12 @@ pub(super) async fn register_drives(
     host: &HostDrives,
 ) -> Result<Vec<NodeId>, MetadataError> {
     let view = metadata.read().await?;
-    let known = view.nodes()?;
+    let (known, removed) = (view.nodes()?, view.removed()?.nodes);
     let mut returned = Vec::new();
     for drive in &host.drives {
+        if removed.get(&drive.node) == Some(&drive.incarnation) {
+            continue;
+        }
         let record = known.iter().find(|record| record.id == drive.node);
         let lost = matches!(drive.state, DriveState::Lost { .. });
         let same = record.is_some_and(|record| record.incarnation == drive.incarnation && record.host == host.host);

@@ -7,7 +7,6 @@ mod admin;
 mod background;
 mod cluster;
 mod drives;
-mod following;
 mod key_sets;
 mod metadata;
 mod place;

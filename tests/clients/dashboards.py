@@ -6,7 +6,7 @@ Needs Debian's package `prometheus` (with promtool). In order:
 - every panel's query finds data while a store of four drives works and heals, except those in MAY_BE_EMPTY;
 - alerts fire for faults made in that store, and none for the healthy one beside it. The rules are those of
   grafana/alerts.yml, evaluated every second, only that `for` is HOLD_SECONDS here, and BACK_SECONDS where they look back for
-  half an hour or more. The other alerts need full disks, hours, or a load that this machine may not bear.
+  half an hour or more. alerts.py sees the other alerts fire.
 """
 
 import contextlib
@@ -16,26 +16,21 @@ import os
 import pathlib
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.parse
-import urllib.request
 
 import run as runner
-from _support import ENDPOINT, PART, boto3, botocore, client, content
+from _observing import (
+    GRAFANA, OF_THE_MACHINE, ROOT, Prometheus, check_seen, end_after, is_installed, tell, until,
+)
+from _stores import bring_back, take_away
+from _support import ENDPOINT, PART, boto3, botocore, content
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-GRAFANA = ROOT / "grafana"
 WORK = pathlib.Path(os.environ["WORK"])
-HOLD_SECONDS = 2
 BACK_SECONDS = 3
-BEGUN = time.monotonic()
-# Nothing is waited for beyond the first; whatever hangs is ended at the second, so that nothing is left running.
-WAIT_SECONDS_MAX, SECONDS_MAX = 90, 100
+SECONDS_MAX = 100
 # What Prometheus itself makes.
 NOT_OURS = {"up", "ALERTS"}
 OWN_LABELS = {"job", "instance", "le", "alertname", "alertstate", "severity"}
@@ -66,8 +61,6 @@ ONLY_WITH_FAULTS = {
     "s3.json: Share of 5xx": "a status has no series before its first answer",
     "cluster.json: Time until the repairs are done": "there is none while nothing is repaired",
 }
-# Alerts that may fire for a healthy store on a machine whose disk is full or slow.
-OF_THE_MACHINE = {"SherdDriveSpaceLow", "SherdDriveFull", "SherdSyncsSlow", "SherdProposalsSlow", "SherdRequestsWaiting"}
 GOOD, BAD = "healthy", "faulty"
 
 
@@ -151,91 +144,7 @@ def check_rules(rules, known):
         assert fires in tests, f"{name}: no unit test shows that it fires"
 
 
-# --- the stores and Prometheus
-
-def until(what, seconds, condition):
-    """The first answer of the condition that is true; an error when there is none in time."""
-    limit = min(time.monotonic() + seconds, BEGUN + WAIT_SECONDS_MAX)
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        assert time.monotonic() < limit, f"not within {seconds} s, and {WAIT_SECONDS_MAX} s of the whole: {what}"
-        time.sleep(0.25)
-
-
-def tell(what):
-    print(f"{time.monotonic() - BEGUN:5.1f} s: {what}", flush=True)
-
-
-def end_late(*_):
-    raise RuntimeError(f"not done within {SECONDS_MAX} s")
-
-
-def get_json(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.load(answer)["data"]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Prometheus:
-    """A Prometheus that scrapes stores by name, with the project's rules."""
-
-    def __init__(self, targets):
-        self.root = WORK / "prometheus"
-        self.root.mkdir()
-        rules, holds = re.subn(r"^(\s+for:) \w+$", rf"\1 {HOLD_SECONDS}s", (GRAFANA / "alerts.yml").read_text(),
-                               flags=re.MULTILINE)
-        rules, backs = re.subn(r"\boffset (30m|1h)\b", f"offset {BACK_SECONDS}s", rules)
-        assert holds and backs
-        (self.root / "alerts.yml").write_text(rules)
-        self.aim(targets)
-        # JSON is YAML.
-        (self.root / "prometheus.yml").write_text(json.dumps({
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": ["alerts.yml"],
-            "scrape_configs": [{"job_name": "sherd",
-                                "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "1s"}]}],
-        }))
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(
-            ["prometheus", f"--config.file={self.root}/prometheus.yml", f"--storage.tsdb.path={self.root}/data",
-             f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"],
-            stdout=subprocess.DEVNULL, stderr=open(self.root / "log", "wb"))
-
-    def aim(self, targets):
-        """Scrapes these stores from now on: their names, and where their metrics are."""
-        found = [{"targets": [admin], "labels": {"instance": name}} for name, admin in targets.items()]
-        (self.root / "new.json").write_text(json.dumps(found))
-        (self.root / "new.json").rename(self.root / "targets.json")
-
-    def query(self, expression):
-        found = get_json(f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")["result"]
-        return [(series["metric"], float(series["value"][1])) for series in found]
-
-    def is_ready(self):
-        with contextlib.suppress(OSError):
-            return urllib.request.urlopen(f"{self.url}/-/ready", timeout=5).status == 200
-
-    def rules(self):
-        return [rule for group in get_json(f"{self.url}/api/v1/rules")["groups"] for rule in group["rules"]]
-
-    def firing(self):
-        """Name, instance and drive of each alert that fires."""
-        alerts = get_json(f"{self.url}/api/v1/alerts")["alerts"]
-        alerts = [alert["labels"] for alert in alerts if alert["state"] == "firing"]
-        return {(labels["alertname"], labels.get("instance"), labels.get("node")) for labels in alerts}
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(timeout=20)
-
+# --- what the stores have to do
 
 class Traffic:
     """Requests of every kind, again and again until it is stopped. What they answer does not matter here."""
@@ -350,29 +259,23 @@ def check_variables(prometheus):
                 assert values and None not in values, f"{name}: the variable {variable['name']} has no values"
 
 
-def fires(prometheus, alert, node=None):
-    what = f"{alert} fires{f' for drive {node}' if node else ''}"
-    until(what, 30, lambda: (alert, BAD, node) in prometheus.firing())
-    tell(what)
-
-
 def check_faults(prometheus, drives, s3):
     """Makes faults in a running store, one after the other, and sees the alert of each fire."""
     # Once more: what Prometheus sees rise is a counter that it knew before.
     overwrite(drives[1])
-    fires(prometheus, "SherdChunkFaults", "1")
+    prometheus.fires("SherdChunkFaults", instance=BAD, node="1")
     shutil.rmtree(drives[3])
-    fires(prometheus, "SherdDriveOutOfService", "3")
+    prometheus.fires("SherdDriveOutOfService", instance=BAD, node="3")
     until("a write finds three drives", 20, lambda: put(s3, "short of a shard"))
     # With two of four drives left everything is read and nothing written, with one nothing.
     take_away(drives[2])
-    fires(prometheus, "SherdDriveOutOfService", "2")
-    fires(prometheus, "SherdLogCopiesMissing")
-    fires(prometheus, "SherdServerErrors")
-    fires(prometheus, "SherdRepairsStuck")
+    prometheus.fires("SherdDriveOutOfService", instance=BAD, node="2")
+    prometheus.fires("SherdLogCopiesMissing", instance=BAD)
+    prometheus.fires("SherdServerErrors", instance=BAD)
+    prometheus.fires("SherdRepairsStuck", instance=BAD)
     check_queries(prometheus, with_faults=True)
     take_away(drives[1])
-    fires(prometheus, "SherdReadsUnanswered", "1")
+    prometheus.fires("SherdReadsUnanswered", instance=BAD, node="1")
 
 
 def put(s3, key):
@@ -381,16 +284,8 @@ def put(s3, key):
         return s3.put_object(Bucket="observed", Key=key, Body=content(600_000))
 
 
-def take_away(drive):
-    drive.rename(drive.with_name(f"{drive.name}-away"))
-
-
-def bring_back(drive):
-    drive.with_name(f"{drive.name}-away").rename(drive)
-
-
 def main():
-    if not (shutil.which("prometheus") and shutil.which("promtool")):
+    if not is_installed():
         sys.exit(77)
     known = catalogue()
     shown = set()
@@ -420,8 +315,9 @@ def main():
         good = Traffic(ENDPOINT, os.environ["BUCKET"])
         good.prepare()
         healthy = urllib.parse.urlsplit(os.environ["S3_ADMIN"]).netloc
-        prometheus = Prometheus({GOOD: healthy, BAD: admin})
+        prometheus = Prometheus(WORK / "prometheus", BACK_SECONDS)
         stack.callback(prometheus.stop)
+        prometheus.aim({GOOD: healthy, BAD: admin})
         until("Prometheus is ready", 30, prometheus.is_ready)
         tell("Prometheus and two stores run")
         check_rules(prometheus.rules(), known)
@@ -437,21 +333,22 @@ def main():
 
         store.kill()
         store.wait(timeout=10)
-        fires(prometheus, "SherdDown")
-        assert not [alert for alert in prometheus.firing() if alert[0] == "SherdDriveOutOfService"]
+        prometheus.fires("SherdDown", instance=BAD)
+        assert not [alert for alert in prometheus.firing() if alert["alertname"] == "SherdDriveOutOfService"]
         # A drive that is not there at the start is told of too.
         bring_back(drives[1])
         bring_back(drives[2])
         store, _, admin = runner.start(os.environ["BINARY"], root, len(drives))
         stack.callback(store.kill)
         prometheus.aim({GOOD: healthy, BAD: admin})
-        fires(prometheus, "SherdDriveOutOfService", "3")
-        fires(prometheus, "SherdComparisonsStuck")
-        others = {alert for alert in prometheus.firing() if alert[1] != BAD and alert[0] not in OF_THE_MACHINE}
+        prometheus.fires("SherdDriveOutOfService", instance=BAD, node="3")
+        prometheus.fires("SherdComparisonsStuck", instance=BAD)
+        others = [alert for alert in prometheus.firing()
+                  if alert.get("instance") != BAD and alert["alertname"] not in OF_THE_MACHINE]
         assert not others, f"alerts for what is healthy: {others}"
+        check_seen("dashboards", prometheus)
 
 
-signal.signal(signal.SIGALRM, end_late)
-signal.alarm(SECONDS_MAX)
+end_after(SECONDS_MAX)
 main()
 tell("all of it is done")

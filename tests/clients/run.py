@@ -12,10 +12,10 @@ A script finds in its environment S3_ENDPOINT, S3_ADMIN, AWS_ACCESS_KEY_ID, AWS_
 BUCKET (a name of its own, not created), WORK (an empty directory of its own, where it starts), BINARY (for a script that
 starts a server of its own), RESULTS (a file that takes a JSON line for each operation and test), and for each of the further
 accounts ALT_ID, ALT_NAME, ALT_EMAIL, ALT_CANONICAL_ID, ALT_ACCESS_KEY, ALT_SECRET_KEY, and so for TENANT. Exit code 0 is
-success, 77 means that the client is not installed. S3_ADDRESSING is the style of addresses; in virtual style the endpoint's
-name is S3_DOMAIN, which only the script's own process can resolve: names below it stand for 127.0.0.1. With TLS the authority
-that made the server's certificate is in the file AWS_CA_BUNDLE (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS). The server has one
-drive (SHERD_CLIENTS_DRIVES changes that).
+success, 77 means that the client is not installed; its lines that begin with `skipped: ` tell what else was left out.
+S3_ADDRESSING is the style of addresses; in virtual style the endpoint's name is S3_DOMAIN, which only the script's own process
+can resolve: names below it stand for 127.0.0.1. With TLS the authority that made the server's certificate is in the file
+AWS_CA_BUNDLE (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS). The server has one drive (SHERD_CLIENTS_DRIVES changes that).
 
 A script whose first lines say `# server: NAME=VALUE NAME=VALUE` has a server of its own with these settings. In a value,
 {WORK} is the script's directory, filled beforehand by the same script when called with --prepare, {PORT} a free port, in
@@ -49,6 +49,7 @@ STOP_SECONDS_MAX = 30
 SETTINGS_LINES_MAX = 10
 OUTPUT_LINES_MAX = 60
 MISSING = 77
+PARTLY_SKIPPED = "skipped: "
 NO_SCRIPTS = ("run.py", "matrix.py")
 # Where clients look for authorities: AWS's own, OpenSSL, Node.
 BUNDLES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
@@ -334,8 +335,10 @@ def run_scripts(scripts, binary, shared, root, mode, tls):
         if mode == PLAIN:
             keep_results(script, root)
         print(f"{script.name}{'' if mode == PLAIN else f' ({mode})'}: {result} in {seconds:.1f} s", flush=True)
-        if result != "passed":
-            lines = output.splitlines()
+        lines = output.splitlines()
+        if result == "passed":
+            print("".join(f"    {line}\n" for line in lines if line.startswith(PARTLY_SKIPPED)), end="", flush=True)
+        else:
             failed = [line for line in lines if line.endswith(": FAILED")]
             print("\n".join("    " + line for line in [*failed, *lines[-OUTPUT_LINES_MAX:]]), flush=True)
         if shared and shared.ended():

@@ -5,7 +5,6 @@ use crate::harness::client::{Answered, Body, S3};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::content::Content;
 use crate::harness::server::Server;
-use crate::harness::wires::Wire;
 use crate::harness::{eventually, xml};
 use crate::linear::{ABSENT, History, Operation, Outcome, Plan, Store, Value, Verdict, check, drive};
 use crate::retries::was_not_sent;
@@ -189,9 +188,9 @@ fn histories_under_kills_pauses_and_partitions_are_linearizable() {
             pass(Duration::from_secs(2));
         });
         one_history(&cluster, &format!("{round} the leader is cut off"), seed + 3, || {
-            cluster.wires.cut(leader(&cluster));
+            cluster.network.cut(leader(&cluster));
             pass(fault_time());
-            cluster.wires.set_all(Wire::default());
+            cluster.network.heal();
             pass(Duration::from_secs(2));
         });
         one_history(&cluster, &format!("{round} the lead is handed over"), seed + 4, || {

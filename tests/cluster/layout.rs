@@ -118,6 +118,11 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
     report.check(None);
     let left = trial.cluster.shards_held(3);
     assert_eq!(left.len(), 0, "the host that went ends empty: {left:?}");
+    // It does not come back unasked.
+    trial.cluster.start(3);
+    let ended = eventually(PATIENCE, "the host that went to end", || trial.cluster.hosts[3].ended());
+    assert!(ended.stderr.contains("was removed from its cluster"), "{}", ended.stderr);
+    trial.cluster.forget(3);
     trial.wait_until_whole();
     trial.verify();
     (0..3).for_each(|host| check(&trial.cluster, host));

@@ -68,11 +68,16 @@ pub fn was_not_sent(error: &ureq::Error) -> bool {
 }
 
 pub fn with_retries(hosts: &[S3], random: &mut Random, request: impl Fn(&S3) -> Answered) -> Tried {
+    with_retries_on(&(0..hosts.len()).collect::<Vec<_>>(), hosts, random, request)
+}
+
+/// On some of the hosts only.
+pub fn with_retries_on(some: &[usize], hosts: &[S3], random: &mut Random, request: impl Fn(&S3) -> Answered) -> Tried {
     let begun = Instant::now();
-    let first = usize::try_from(random.below(hosts.len() as u64)).expect("hosts are few");
+    let first = usize::try_from(random.below(some.len() as u64)).expect("hosts are few");
     let mut tries = Vec::new();
     loop {
-        let host = (first + tries.len()) % hosts.len();
+        let host = some[(first + tries.len()) % some.len()];
         let tried = Instant::now();
         let answered = request(&hosts[host]);
         let status = status_of(&answered);

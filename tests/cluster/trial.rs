@@ -41,6 +41,17 @@ pub fn rounds() -> u64 {
     number("SHERD_FAULT_ROUNDS", 1)
 }
 
+/// What a test needs of the machine. Where it is not to be had the test says so and ends, unless `SHERD_NAMESPACES` requires it.
+pub fn or_skipped<T>(had: Result<T, String>) -> Option<T> {
+    let is_required = std::env::var("SHERD_NAMESPACES").is_ok_and(|value| value == "required");
+    match had {
+        Ok(had) => return Some(had),
+        Err(why) if is_required => panic!("SHERD_NAMESPACES=required: {why}"),
+        Err(why) => eprintln!("skipped: {why}"),
+    }
+    None
+}
+
 /// How many of the hosts get each fault, the leader first.
 pub fn hosts_in_turn(cluster: &Cluster) -> Vec<usize> {
     let count = usize::try_from(number("SHERD_FAULT_HOSTS", 1)).unwrap_or(usize::MAX).clamp(1, cluster.hosts.len());
@@ -101,6 +112,12 @@ impl Trial {
         self.take_reports()
     }
 
+    /// Half of the clients send nothing to this host until everything was verified, so that there is load on the others while
+    /// the other half waits for it.
+    pub fn spare(&mut self, host: usize) {
+        self.clients.iter_mut().step_by(2).for_each(|client| client.spare(host));
+    }
+
     fn take_reports(&mut self) -> Report {
         let mut report = Report::default();
         for client in &mut self.clients {
@@ -137,14 +154,17 @@ impl Trial {
     }
 
     /// Nothing is under way: what the drives hold, read without the store, is what the metadata says, shard by shard. The
-    /// hosts are stopped for it. Drives may hold more: what was deleted a moment ago, or was never acknowledged.
+    /// hosts are stopped for it; the last of them, which would wait for others in vain, is killed. Drives may hold more: what
+    /// was deleted a moment ago, or was never acknowledged.
     pub fn compare_inventories(&self) -> usize {
         let cluster = &self.cluster;
         let hosts: Vec<usize> = cluster.hosts.iter().filter(|host| host.is_running()).map(Host::number).collect();
         let expected = cluster.shards_expected(hosts[0]);
-        for &host in &hosts {
+        let (last, others) = hosts.split_last().expect("a host runs");
+        for &host in others {
             cluster.stop(host);
         }
+        cluster.kill(*last);
         let mut held = Shards::new();
         for &host in &hosts {
             held.extend(cluster.shards_held(host));

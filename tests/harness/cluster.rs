@@ -3,17 +3,18 @@
 
 use super::admin::{self, Shards};
 use super::client::{S3, get_plain};
+use super::eventually;
+use super::network::Network;
+use super::network::wires::Wires;
 use super::process::Process;
 use super::server::{ACCESS_KEY, Ended, SECRET_KEY, Server, Setup, series_in};
 use super::sigv4::Keys;
-use super::wires::Wires;
-use super::{data, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Output;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -52,7 +53,7 @@ impl Shape {
 pub struct Cluster {
     // In this order they go.
     pub hosts: Vec<Host>,
-    pub wires: Wires,
+    pub network: Arc<dyn Network>,
     pub root: TempDir,
 }
 
@@ -69,57 +70,58 @@ pub struct Host {
 }
 
 impl Cluster {
-    /// Everything but the processes.
+    /// On loopback: everything but the processes.
     pub fn laid_out(shape: &Shape) -> Self {
-        let root = tempfile::tempdir_in(&shape.parent).expect("a temporary directory can be made");
         let count = shape.founders + shape.joiners;
-        let mut ports = Ports::new(shape.seed);
-        let listeners: Vec<SocketAddr> = (0..count).map(|_| ports.udp()).collect();
-        let wires = Wires::before(&listeners, shape.seed);
-        let address = |host: usize| if shape.is_direct { listeners[host] } else { wires.address(host) };
-        let founders: Vec<String> =
-            (0..shape.founders).map(|host| format!("{}={}", NAMES[host], address(host))).collect();
+        Self::laid_out_in(shape, Arc::new(Wires::on_loopback(count, shape.is_direct, shape.seed)))
+    }
+
+    /// The same where the network says.
+    pub fn laid_out_in(shape: &Shape, network: Arc<dyn Network>) -> Self {
+        let root = tempfile::tempdir_in(&shape.parent).expect("a temporary directory can be made");
+        let sought = |host: usize| format!("{}={}", NAMES[host], network.places()[host].sought);
+        let founders: Vec<String> = (0..shape.founders).map(sought).collect();
         let mut hosts = Vec::new();
-        for (number, listener) in listeners.iter().enumerate() {
-            let (s3, admin) = (ports.tcp(), ports.tcp());
+        for (number, place) in network.places().iter().enumerate().take(shape.founders + shape.joiners) {
             let mut setup = Setup::drives(&root.path().join(NAMES[number]), shape.drives)
                 .with("SHERD_HOST", NAMES[number])
-                .with("SHERD_CLUSTER_LISTEN", &listener.to_string())
+                .with("SHERD_CLUSTER_LISTEN", &place.bound(place.listens).to_string())
                 .with("SHERD_CLUSTER_SECRET", CLUSTER_SECRET)
                 // Without a line for each request.
                 .with("SHERD_LOG", "warn,sherd=info")
-                .with("SHERD_S3_LISTEN", &s3.to_string())
-                .with("SHERD_ADMIN_LISTEN", &admin.to_string());
+                .with("SHERD_S3_LISTEN", &place.bound(place.s3).to_string())
+                .with("SHERD_ADMIN_LISTEN", &place.bound(place.admin).to_string());
             setup = match number < shape.founders {
                 true => setup.with("SHERD_HOSTS", &founders.join(",")),
                 false => {
-                    let own = format!("{}={}", NAMES[number], address(number));
-                    setup.with("SHERD_JOIN", &address(0).to_string()).with("SHERD_HOSTS", &own)
+                    let first = network.places()[0].sought.to_string();
+                    setup.with("SHERD_JOIN", &first).with("SHERD_HOSTS", &sought(number))
                 }
             };
             setup.environment.extend(shape.environment.iter().cloned());
+            setup.wrapper.clone_from(&place.wrapper);
             std::fs::create_dir_all(root.path().join(NAMES[number])).expect("the directory can be made");
-            hosts.push(Host::new(number, s3, admin, setup));
+            hosts.push(Host::new(number, place.s3, place.admin, setup));
         }
-        Self { hosts, wires, root }
+        Self { hosts, network, root }
     }
 
     /// All founders started at once, and ready.
     pub fn formed(shape: &Shape) -> Self {
         let cluster = Self::laid_out(shape);
-        for host in 0..shape.founders {
-            cluster.start(host);
-        }
-        for host in 0..shape.founders {
-            cluster.wait_until_ready(host);
-        }
+        cluster.form(shape.founders);
         cluster
+    }
+
+    pub fn form(&self, founders: usize) {
+        (0..founders).for_each(|host| self.start(host));
+        (0..founders).for_each(|host| self.wait_until_ready(host));
     }
 
     pub fn start(&self, host: usize) {
         let own = &self.hosts[host];
         let server = own.setup.lock().expect("no one panics with it").spawn_bound(own.s3, own.admin);
-        self.wires.set_process(host, Some(server.process().0));
+        self.network.set_process(host, Some(server.process().0));
         assert!(own.server().replace(server).is_none(), "host {} runs already", own.name);
     }
 
@@ -133,7 +135,7 @@ impl Cluster {
         let server = self.hosts[host].server().take().expect("it runs");
         self.hosts[host].keep_log(&server.log());
         server.kill();
-        self.wires.set_process(host, None);
+        self.network.set_process(host, None);
     }
 
     /// SIGTERM; how it ended, and after how long.
@@ -141,8 +143,14 @@ impl Cluster {
         let server = self.hosts[host].server().take().expect("it runs");
         let (_, ended, took) = server.stop();
         self.hosts[host].keep_log(&ended.stderr);
-        self.wires.set_process(host, None);
+        self.network.set_process(host, None);
         (ended, took)
+    }
+
+    /// Its process ended by itself.
+    pub fn forget(&self, host: usize) {
+        drop(self.hosts[host].server().take().expect("it was started"));
+        self.network.set_process(host, None);
     }
 
     pub fn pause(&self, host: usize) {
@@ -294,32 +302,4 @@ pub fn keys() -> Keys {
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
-}
-
-/// Free ports that the kernel gives to nobody else while a host is down: below those that it draws from by itself.
-pub struct Ports(data::Random);
-
-impl Ports {
-    const FIRST: u64 = 10_000;
-    const COUNT: u64 = 20_000;
-
-    pub fn new(seed: u64) -> Self {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self(data::Random::new(seed ^ u64::from(std::process::id()) << 32 ^ u64::from(now.subsec_nanos())))
-    }
-
-    fn draw(&mut self) -> SocketAddr {
-        let port = Self::FIRST + self.0.below(Self::COUNT);
-        SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).expect("it is below 30,000")))
-    }
-
-    pub fn udp(&mut self) -> SocketAddr {
-        let free = (0..1000).map(|_| self.draw()).find(|address| UdpSocket::bind(address).is_ok());
-        free.expect("one of a thousand ports is free")
-    }
-
-    pub fn tcp(&mut self) -> SocketAddr {
-        let free = (0..1000).map(|_| self.draw()).find(|address| TcpListener::bind(address).is_ok());
-        free.expect("one of a thousand ports is free")
-    }
 }

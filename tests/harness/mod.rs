@@ -9,10 +9,10 @@ pub mod client;
 pub mod cluster;
 pub mod content;
 pub mod data;
+pub mod network;
 pub mod process;
 pub mod server;
 pub mod sigv4;
-pub mod wires;
 pub mod xml;
 
 use std::time::{Duration, Instant};

@@ -8,6 +8,7 @@ mod benchmark;
 mod configuration;
 mod dev;
 mod drives;
+mod membership;
 mod objects;
 mod operations;
 mod pressure;

@@ -8,6 +8,7 @@
 
 use super::batcher::{Batch, Batcher};
 use super::handle::MetaError;
+use super::network::Hearing;
 use super::raft_types::{Commands, MetaGroup, Replies};
 use super::shared::Shared;
 use super::state::{SaveError, SnapshotStore, StateMachine};
@@ -103,10 +104,19 @@ impl SnapshotPolicy {
     }
 }
 
+/// What it works on.
+pub struct ApplyParts {
+    pub raft: MetaRaft,
+    pub shared: Arc<Shared>,
+    pub snapshots: SnapshotStore,
+    pub hearing: Arc<Hearing>,
+}
+
 pub struct ConsensusApply {
     raft: MetaRaft,
     shared: Arc<Shared>,
     snapshots: SnapshotStore,
+    hearing: Arc<Hearing>,
     policy: SnapshotPolicy,
     ambient: Ambient,
     batcher: Batcher<Waiter>,
@@ -118,17 +128,13 @@ pub struct ConsensusApply {
 }
 
 impl ConsensusApply {
-    pub fn new(
-        raft: MetaRaft,
-        shared: Arc<Shared>,
-        snapshots: SnapshotStore,
-        policy: SnapshotPolicy,
-        ambient: Ambient,
-    ) -> Self {
+    pub fn new(parts: ApplyParts, policy: SnapshotPolicy, ambient: Ambient) -> Self {
+        let ApplyParts { raft, shared, snapshots, hearing } = parts;
         Self {
             raft,
             shared,
             snapshots,
+            hearing,
             policy,
             ambient,
             batcher: Batcher::default(),
@@ -220,8 +226,9 @@ impl ConsensusApply {
 
     fn show_metrics(&self) {
         let metrics = self.raft.metrics().borrow_watched().clone();
+        let leads = metrics.state.is_leader() && self.hearing.is_followed();
         RAFT_TERM.with_label_values::<&str>(&[]).set(as_gauge(metrics.current_term));
-        RAFT_IS_LEADER.with_label_values::<&str>(&[]).set(i64::from(metrics.state.is_leader()));
+        RAFT_IS_LEADER.with_label_values::<&str>(&[]).set(i64::from(leads));
         let snapshot = self.snapshots.standing().map(|snapshot| snapshot.at.index);
         for (position, index) in [
             ("last", metrics.last_log_index),
@@ -276,6 +283,7 @@ pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: Snaps
     else {
         return false;
     };
+    let tables = Arc::clone(&kv);
     let saved = match shared.offload.run(move || kv.persist()).await {
         Ok(Ok(())) => snapshots.save(head, view).await,
         Ok(Err(error)) => Err(SaveError::Tables(error)),
@@ -290,7 +298,7 @@ pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: Snaps
     if let SaveError::Tables(error) = error {
         let why = error.to_string();
         let _ = raft
-            .external_state_machine_request(move |machine| Box::pin(async move { machine.renew(&why).await }))
+            .external_state_machine_request(move |machine| Box::pin(async move { machine.renew(&tables, &why).await }))
             .await;
     }
     false

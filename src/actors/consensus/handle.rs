@@ -2,7 +2,7 @@
 
 use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
 use super::mirror::ToMirror;
-use super::network::{Kind, Link, Server};
+use super::network::{Hearing, Kind, Link, Server};
 use super::shared::{Shared, locked};
 use super::start::ReplicaDrive;
 use super::state::SnapshotStore;
@@ -49,6 +49,7 @@ pub(super) struct Inner {
     /// Changes that may still go to another host.
     pub forwards: Semaphore,
     pub link: Link,
+    pub hearing: Arc<Hearing>,
     pub server: Server,
     /// The greatest index that some host is known to have applied.
     pub known_applied: AtomicU64,
@@ -230,6 +231,12 @@ impl MetaHandle {
         self.inner.actor.do_send(MoveTables(node));
     }
 
+    /// A drive of this host is to be taken out of it: its copy of the log is made on another one, and then given up
+    /// (`MetaStatus::mirror_members`).
+    pub fn drive_leaves(&self, node: NodeId) {
+        let _ = self.inner.mirror.send(ToMirror::DriveLeaves(node));
+    }
+
     /// A drive is present again, emptied or not: its copy is filled anew if copies are missing.
     pub fn drive_back(&self, drive: ReplicaDrive) {
         let _ = self.inner.mirror.send(ToMirror::DriveBack(Box::new(drive)));
@@ -245,10 +252,11 @@ impl MetaHandle {
         let metrics = self.inner.metrics();
         let index = |id: Option<super::raft_types::LogId>| id.map_or(0, |id| id.index);
         let drives = self.inner.shared.drives();
+        let is_followed = self.inner.hearing.is_followed();
         let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
         MetaStatus {
-            is_leader: metrics.state.is_leader(),
-            leader: metrics.current_leader.map(HostId),
+            is_leader: metrics.state.is_leader() && is_followed,
+            leader: metrics.current_leader.filter(|leader| *leader != metrics.id || is_followed).map(HostId),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed_index: index(metrics.local_committed),

@@ -11,7 +11,7 @@
 
 use super::queue::{EventQueue, EventSink, Message, SinkFault, Target, Targets};
 use super::record::Speaker;
-use super::window::Window;
+use super::window::{Taken, Window};
 use crate::actors::upkeep::{Background, Chore, UpkeepError};
 use crate::ambient::Ambient;
 use crate::metrics;
@@ -140,13 +140,23 @@ impl Delivery {
         self.show();
     }
 
-    /// Fills the window; how many rows there were.
+    /// Fills the window, and leaves behind what is older than the queue may be; how many rows there were.
     async fn read(&mut self) -> Result<usize, UpkeepError> {
-        let Some(window) = &mut self.window else { return Ok(0) };
-        let limit = self.context.options.page.min(window.room());
-        if limit == 0 {
-            return Ok(0);
+        let mut rows = 0;
+        loop {
+            let taken = self.read_page().await?;
+            rows += taken.rows;
+            if taken.missed == 0 {
+                return Ok(rows);
+            }
+            self.finish().await?;
         }
+    }
+
+    /// Of a full window too: it learns how far behind it is.
+    async fn read_page(&mut self) -> Result<Taken, UpkeepError> {
+        let Some(window) = &mut self.window else { return Ok(Taken::default()) };
+        let limit = self.context.options.page.min(window.room());
         let page = self.context.queue.next(&self.name, window.fetched(), limit).await?;
         let taken = window.take(page, self.target.queue_limit);
         for (count, why) in [(taken.missed, "behind"), (taken.unreadable, "unreadable")] {
@@ -156,7 +166,7 @@ impl Delivery {
             }
         }
         self.settled += (taken.missed + taken.unreadable) as u64;
-        Ok(taken.rows)
+        Ok(taken)
     }
 
     /// Takes off the queue what needs not be told any more, in few changes.

@@ -10,10 +10,10 @@ use super::progress::{Phase, Place, Progress};
 use super::rules::{DAY, Rules};
 use super::scan::{Due, Judge, VersionScan, What};
 use crate::actors::documents;
-use crate::actors::drives::{Blocking, UserLoad, off_thread};
+use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{EventContext, EventName, NotificationRules, Targets, draft};
 use crate::actors::request::Metadata;
-use crate::actors::upkeep::{Background, Chore, UpkeepError};
+use crate::actors::upkeep::{Background, Chore, UpkeepError, look_up};
 use crate::ambient::Ambient;
 use crate::limits::{BUCKETS_LOOKED_AT, LIFECYCLE_ABORTS_AT_ONCE, LIFECYCLE_PAGE};
 use crate::metrics;
@@ -429,8 +429,7 @@ impl Sweeping {
         &self,
         ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
     ) -> Result<T, UpkeepError> {
-        let view = self.context.metadata.read().await?;
-        Ok(off_thread(&self.context.threads, move || ask(&view)).await??)
+        look_up(&*self.context.metadata, &self.context.threads, ask).await
     }
 }
 

@@ -94,7 +94,16 @@ impl ClusterContext {
         &self,
         ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
     ) -> Result<T, UpkeepError> {
-        let view = self.metadata.read().await?;
-        Ok(off_thread(&self.threads, move || ask(&view)).await??)
+        look_up(&*self.metadata, &self.threads, ask).await
     }
+}
+
+/// Looks something up in the metadata as it is now, where waiting for a drive holds up nobody.
+pub async fn look_up<T: Send + 'static>(
+    metadata: &dyn Metadata,
+    threads: &Arc<dyn Blocking>,
+    ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
+) -> Result<T, UpkeepError> {
+    let view = metadata.read().await?;
+    Ok(off_thread(threads, move || ask(&view)).await??)
 }

@@ -13,7 +13,7 @@ mod tests;
 
 pub use background::{Background, Chore, Stop, Wake};
 pub use compactor::{Compaction, CompactionContext, CompactionError, CompactionOptions, Compactor, Step};
-pub use context::{ClusterContext, UpkeepError};
+pub use context::{ClusterContext, UpkeepError, look_up};
 pub use pace::Pace;
 pub use prober::{Prober, Probing};
 pub use reads_elsewhere::{READS_GROUP, ReadsService};

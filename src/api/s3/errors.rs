@@ -11,7 +11,7 @@ pub use told::Named;
 pub use wire::WireFault;
 
 use crate::actors::gateway::StoreError;
-use crate::actors::meta::{ChecksumAlgorithm, KvError, MetaError, Refusal};
+use crate::actors::meta::{KvError, MetaError, Refusal};
 use crate::api::post::FormFault;
 use bytes::Bytes;
 use fault::{MALFORMED_XML, PRECONDITION_FAILED, code_of, custom, message_of};
@@ -78,7 +78,7 @@ impl From<StoreError> for S3Error {
             }
             StoreError::ChecksumMismatch(algorithm) => Fault::BadDigest(format!(
                 "The {} you specified did not match the calculated checksum.",
-                checksum_word(algorithm)
+                algorithm.name()
             ))
             .into(),
             StoreError::BodyMalformed { code, why } => {
@@ -90,16 +90,6 @@ impl From<StoreError> for S3Error {
             }
             StoreError::Internal { why } => internal(&why),
         }
-    }
-}
-
-fn checksum_word(algorithm: ChecksumAlgorithm) -> &'static str {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 => "CRC32",
-        ChecksumAlgorithm::Crc32c => "CRC32C",
-        ChecksumAlgorithm::Crc64Nvme => "CRC64NVME",
-        ChecksumAlgorithm::Sha1 => "SHA1",
-        ChecksumAlgorithm::Sha256 => "SHA256",
     }
 }
 
@@ -151,7 +141,7 @@ impl From<Refusal> for S3Error {
             .into(),
             Refusal::InvalidRequest => Fault::InvalidRequest("The request is not valid.".to_owned()).into(),
             // Answers to changes of the layout, which no S3 request makes.
-            Refusal::NoSuchNode | Refusal::HostHasNodes | Refusal::NodeHoldsShards => {
+            Refusal::NoSuchNode | Refusal::HostHasNodes | Refusal::NodeHoldsShards | Refusal::Removed => {
                 Fault::InvalidRequest("The request is not valid.".to_owned()).into()
             }
             Refusal::Forgotten => StoreError::OutcomeUnknown.into(),

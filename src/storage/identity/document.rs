@@ -26,7 +26,7 @@ pub struct Identity {
     pub stage: Stage,
     /// Grows with each change of `members`; the greatest that is found holds.
     pub generation: u64,
-    /// Every drive of the host, in the order of the directories at formation.
+    /// Every drive of the host, in the order of the directories at formation, then those that were added later.
     pub members: Vec<Member>,
 }
 

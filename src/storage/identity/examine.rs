@@ -3,7 +3,9 @@
 use super::document::{Identity, Member, Stage};
 use super::scan::{Content, Found};
 use super::{IdentityError, WantedGeometry};
-use crate::types::{ClusterId, HostId, NodeId};
+use crate::limits::NODES_OF_HOST_MAX;
+use crate::types::{ClusterId, HostId, Incarnation, NodeId};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What is to be done.
@@ -13,8 +15,15 @@ pub enum Plan {
     Form,
     /// A formation was interrupted: write what is missing of it. The seats are as in `Open`, every claim `Kept` or `Vacant`.
     Finish(Host, Vec<Seat>),
-    /// Take the drives into service.
-    Open(Host, Vec<Seat>),
+    /// Take the drives into service, but those that were removed.
+    Open(Host, Vec<Seat>, Vec<Retired>),
+}
+
+/// A directory of a drive that was removed from the host: nothing of the store is in it any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retired {
+    pub dir: PathBuf,
+    pub node: NodeId,
 }
 
 /// What the drives agree on: the youngest membership found.
@@ -46,6 +55,8 @@ pub enum Claim {
     Returned { identity: Box<Identity> },
     /// An empty directory in the place of a member that is nowhere else: a replaced drive.
     Vacant,
+    /// An empty directory beside those of all members: another drive.
+    Added,
     /// There is no such directory.
     Absent,
     /// Not usable.
@@ -60,6 +71,8 @@ impl Claim {
 }
 
 pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, IdentityError> {
+    let (found, retired) = without_retired(found);
+    let found = found.as_slice();
     if let Some((dir, example)) = found.iter().find_map(|found| match &found.content {
         Content::NotOurs { example } => Some((&found.dir, example)),
         _ => None,
@@ -69,8 +82,7 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
     let ours: Vec<(&Found, &Identity)> = found.iter().filter_map(|found| Some((found, identity_of(found)?))).collect();
     let Some((_, first)) = ours.first() else { return examine_formation(found) };
     check_cluster(&ours)?;
-    let youngest =
-        ours.iter().map(|(_, identity)| *identity).max_by_key(|identity| identity.generation).unwrap_or(first);
+    let youngest = youngest(found).unwrap_or(first);
     let host = Host {
         cluster: youngest.cluster,
         host: youngest.host,
@@ -81,12 +93,57 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
     };
     check_members(&host, found, &ours)?;
     check_geometry(&host, wanted)?;
-    let seats = seats(&host, found);
+    let mut seats = seats(&host, found);
     if ours.iter().all(|(_, identity)| identity.stage == Stage::Forming) {
         return finish(host, seats);
     }
     check_enough(&host, &seats)?;
-    Ok(Plan::Open(host, seats))
+    seats.extend(additions(&host, found, &seats)?);
+    Ok(Plan::Open(host, seats, retired))
+}
+
+fn youngest(found: &[Found]) -> Option<&Identity> {
+    found.iter().filter_map(identity_of).max_by_key(|identity| identity.generation)
+}
+
+/// Sets aside what the youngest membership of the same host has no seat for any more.
+fn without_retired(found: &[Found]) -> (Vec<Found>, Vec<Retired>) {
+    let Some(youngest) = youngest(found) else { return (found.to_vec(), Vec::new()) };
+    let is_retired = |identity: &Identity| {
+        (identity.cluster, identity.host) == (youngest.cluster, youngest.host)
+            && identity.generation < youngest.generation
+            && youngest.members.iter().all(|member| member.node != identity.node)
+    };
+    let (mut left, mut retired) = (Vec::new(), Vec::new());
+    for found in found {
+        match identity_of(found) {
+            Some(identity) if is_retired(identity) => {
+                retired.push(Retired { dir: found.dir.clone(), node: identity.node });
+            }
+            _ => left.push(found.clone()),
+        }
+    }
+    (left, retired)
+}
+
+/// Seats for the directories that no member has: further drives, each with the next number of the host's.
+fn additions(host: &Host, found: &[Found], seats: &[Seat]) -> Result<Vec<Seat>, IdentityError> {
+    let mut taken: BTreeSet<u32> = host.members.iter().map(|member| member.node.0).collect();
+    let first = taken.first().map_or(0, |node| node / NODES_OF_HOST_MAX * NODES_OF_HOST_MAX);
+    let mut added = Vec::new();
+    for Found { dir, .. } in found.iter().filter(|found| seats.iter().all(|seat| seat.dir != found.dir)) {
+        let next = taken.last().map_or(first, |last| last + 1);
+        let numbers = (next..first + NODES_OF_HOST_MAX).chain(first..next);
+        let why = || format!("a host has {NODES_OF_HOST_MAX} drives at most");
+        let node = numbers
+            .into_iter()
+            .find(|number| !taken.contains(number))
+            .ok_or_else(|| IdentityError::Unusable { dir: dir.clone(), why: why() })?;
+        taken.insert(node);
+        let member = Member { node: NodeId(node), incarnation: Incarnation(0) };
+        added.push(Seat { member, dir: dir.clone(), claim: Claim::Added, moved: false });
+    }
+    Ok(added)
 }
 
 fn identity_of(found: &Found) -> Option<&Identity> {
@@ -137,7 +194,12 @@ fn check_members(host: &Host, found: &[Found], ours: &[(&Found, &Identity)]) -> 
             return Err(IdentityError::OtherHost { dir: first.dir.clone() });
         }
     }
-    if found.len() == host.members.len() {
+    let is_whole = host.members.iter().all(|member| ours.iter().any(|(_, identity)| identity.node == member.node));
+    let is_formed = ours.iter().any(|(_, identity)| identity.stage == Stage::Formed);
+    let others_are_blank = found.iter().all(|found| identity_of(found).is_some() || found.content == Content::Blank);
+    // Where a drive is missing it could not be told which empty directory is new and which stands for that one.
+    let has_more = is_whole && is_formed && others_are_blank && found.len() > host.members.len();
+    if found.len() == host.members.len() || has_more {
         return Ok(());
     }
     let seat = |node: NodeId| match ours.iter().find(|(_, identity)| identity.node == node) {
@@ -220,7 +282,7 @@ fn check_enough(host: &Host, seats: &[Seat]) -> Result<(), IdentityError> {
             Claim::Lost { why } => Some(format!("node {node} ({dir}): {why}")),
             Claim::Absent => Some(format!("node {node} ({dir}): the directory does not exist")),
             Claim::Vacant => Some(format!("node {node} ({dir}): the directory is empty; is its drive mounted?")),
-            Claim::Kept { .. } | Claim::Returned { .. } => None,
+            Claim::Kept { .. } | Claim::Returned { .. } | Claim::Added => None,
         }
     };
     let details = seats.iter().filter_map(detail).collect::<Vec<_>>().join("; ");

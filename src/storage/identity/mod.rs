@@ -20,10 +20,12 @@ mod tests;
 
 pub use credentials::{KeptCredentials, keep_credentials, read_credentials};
 pub use document::{Identity, Member, Stage};
-pub use examine::{Claim, Host, Plan, Seat, drives_needed, examine};
+pub use examine::{Claim, Host, Plan, Retired, Seat, drives_needed, examine};
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
 pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_reading};
-pub use open::{BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, open_host, prepare_host};
+pub use open::{
+    BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, open_host, prepare_host, retire_drives,
+};
 pub use root_key::{keep_root_keys, read_root_keys};
 pub use scan::{Content, Found, read_incarnation, scan};
 
@@ -64,7 +66,7 @@ pub enum IdentityError {
     )]
     Duplicate { node: NodeId, first: PathBuf, second: PathBuf },
     #[error(
-        "this store was formed with {formed} data directories, but {given} are given; give all of them, the directories of lost drives too: {seats}"
+        "this host has {formed} drives, but {given} data directories are given; give all of them, the directories of lost drives too, and empty ones for new drives only while no other is missing: {seats}"
     )]
     WrongCount { formed: usize, given: usize, seats: String },
     #[error("this store was formed with {formed}, but {asked} is asked for; the geometry of a store cannot be changed")]

@@ -2,7 +2,7 @@
 //! whole or not at all, so that a crash between any two writes leaves something that `examine` understands.
 
 use super::document::{FORMAT, Identity, Member, Stage, encode};
-use super::examine::{Claim, Host, Plan, Seat, examine};
+use super::examine::{Claim, Host, Plan, Retired, Seat, examine};
 use super::lock::{DirLocks, HeldLock, LockFault};
 use super::scan::{Content, Found, scan};
 use super::{IDENTITY_FILE, IdentityError, WantedGeometry};
@@ -19,7 +19,7 @@ pub struct HostDrives {
     pub host: HostId,
     pub data: u8,
     pub parity: u8,
-    /// Every drive of the host, in order of its node id; lost ones too.
+    /// Every drive of the host, in the order in which they came to it; lost ones too.
     pub drives: Vec<Drive>,
     /// The store did not exist before this start.
     pub formed_now: bool,
@@ -128,7 +128,10 @@ pub fn prepare_host(
     let mut opened = match examine(&found, wanted)? {
         Plan::Form => return Ok(Prepared::Blank(BlankDrives { found, locks: held })),
         Plan::Finish(host, seats) => finish(disk, host, seats)?,
-        Plan::Open(host, seats) => take_into_service(disk, host, seats, ambient),
+        Plan::Open(host, seats, retired) => {
+            report_retired(&retired);
+            take_into_service(disk, host, seats, ambient)
+        }
     };
     opened.locks = held;
     report(&opened);
@@ -243,12 +246,12 @@ fn finish(disk: &dyn Disk, host: Host, seats: Vec<Seat>) -> Result<HostDrives, I
 /// A new or returned drive is written first: its membership is the youngest, so that a crash before the others know of it
 /// changes nothing.
 fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient: &Ambient) -> HostDrives {
-    let found_generation = host.generation;
-    let mut drives = Vec::with_capacity(seats.len());
+    let (added, seats): (Vec<Seat>, Vec<Seat>) = seats.into_iter().partition(|seat| seat.claim == Claim::Added);
+    let mut drives = Vec::with_capacity(seats.len() + added.len());
     for (place, seat) in seats.iter().enumerate() {
         let (incarnation, mut state) = match &seat.claim {
             Claim::Kept { .. } => (seat.member.incarnation, DriveState::Present),
-            Claim::Vacant => (Incarnation(ambient.random_u128()), DriveState::Replaced),
+            Claim::Vacant | Claim::Added => (Incarnation(ambient.random_u128()), DriveState::Replaced),
             Claim::Returned { identity } => (identity.incarnation, DriveState::Returned),
             Claim::Absent => {
                 (seat.member.incarnation, DriveState::Lost { why: "the directory does not exist".to_owned() })
@@ -257,7 +260,7 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
         };
         if matches!(state, DriveState::Replaced | DriveState::Returned) {
             let mut next = host.clone();
-            next.generation = found_generation + 1;
+            next.generation += 1;
             next.members[place].incarnation = incarnation;
             match write_identity(disk, &next, next.members[place], &seat.dir, Stage::Formed) {
                 Ok(()) => host = next,
@@ -270,10 +273,59 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
         }
         drives.push(drive(host.members[place], seat.dir.clone(), state));
     }
-    for (drive, seat) in drives.iter_mut().zip(&seats) {
-        settle(disk, &host, drive, &seat.claim);
+    drives.extend(added.iter().filter_map(|seat| add(disk, &mut host, seat, ambient)));
+    for drive in &mut drives {
+        if let Some(seat) = seats.iter().chain(&added).find(|seat| seat.dir == drive.dir) {
+            settle(disk, &host, drive, &seat.claim);
+        }
     }
     HostDrives::new(&host, drives, false)
+}
+
+/// Makes an empty directory a further drive of the host. The host goes on without one that cannot be written.
+fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Option<Drive> {
+    let member = Member { incarnation: Incarnation(ambient.random_u128()), ..seat.member };
+    let mut next = host.clone();
+    next.generation += 1;
+    next.members.push(member);
+    let (node, dir) = (member.node.0, seat.dir.display());
+    if let Err(error) = write_identity(disk, &next, member, &seat.dir, Stage::Formed) {
+        tracing::error!(node, %dir, %error, "a directory cannot be added to the store; going on without it");
+        return None;
+    }
+    tracing::info!(node, %dir, "a drive is added to this host");
+    *host = next;
+    Some(drive(member, seat.dir.clone(), DriveState::Present))
+}
+
+/// Takes drives out of the host's membership: their directories are set aside at later starts. Says whether there was one to
+/// take out. Nothing is changed in those directories, which know an older membership than the others from now on.
+pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Result<bool, IdentityError> {
+    let found = scan(disk, dirs)?;
+    let identities = || {
+        found.iter().filter_map(|found| match &found.content {
+            Content::Ours(identity) => Some((&found.dir, identity)),
+            _ => None,
+        })
+    };
+    let Some((_, youngest)) = identities().max_by_key(|(_, identity)| identity.generation) else { return Ok(false) };
+    let stays = |member: &&Member| !nodes.contains(&member.node);
+    let members: Vec<Member> = youngest.members.iter().filter(stays).copied().collect();
+    if members.is_empty() || members.len() == youngest.members.len() {
+        return Ok(false);
+    }
+    let Identity { cluster, host, data, parity, generation, .. } = **youngest;
+    let host = Host { cluster, host, data, parity, generation: generation + 1, members };
+    for (dir, identity) in identities() {
+        if let Some(member) = host.members.iter().find(|member| member.node == identity.node) {
+            write_identity(disk, &host, *member, dir, Stage::Formed).map_err(|error| IdentityError::Io {
+                operation: "write",
+                path: dir.join(IDENTITY_FILE),
+                cause: error.to_string(),
+            })?;
+        }
+    }
+    Ok(true)
 }
 
 /// Brings a drive's identity up to what is now true.
@@ -321,6 +373,13 @@ impl HostDrives {
     fn new(host: &Host, drives: Vec<Drive>, formed_now: bool) -> Self {
         let (cluster, data, parity) = (host.cluster, host.data, host.parity);
         Self { cluster, host: host.host, data, parity, drives, formed_now, locks: Vec::new() }
+    }
+}
+
+fn report_retired(retired: &[Retired]) {
+    for Retired { dir, node } in retired {
+        let (node, dir) = (node.0, dir.display());
+        tracing::warn!(node, %dir, "this drive was removed from the store and is left alone; take it out of the list of data directories, or empty it to add it anew");
     }
 }
 

@@ -15,7 +15,7 @@ use super::command::{Change, Command, Origin};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRecord, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow,
     GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NullVersionRow, ObjectVersion,
-    PartRow, RepairRow, RolesRecord, SharedRow, UploadRecord, UploadRow, Usage, VersionRow,
+    PartRow, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRecord, UploadRow, Usage, VersionRow,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
@@ -120,7 +120,7 @@ records! {
     SharedRow "references", Usage "usage", DocumentRow "document", EventRow "event",
     BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node",
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
-    LeftoverRow "leftover", RolesRecord "roles",
+    LeftoverRow "leftover", RolesRecord "roles", RemovedRecord "removed",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {

@@ -99,10 +99,10 @@ pub enum Change {
         done: Vec<ShardId>,
     },
     /// A drive joins, comes back with another incarnation, or with another host. One that is known keeps its state, and
-    /// under the same incarnation its weight and the time at which it joined.
+    /// under the same incarnation its weight and the time at which it joined. One that was removed is refused.
     RegisterNode(NodeRecord),
     /// A host joins, or has another name, address or domain. Another host of the same name is forgotten; its nodes go on naming
-    /// it until they are registered with this one.
+    /// it until they are registered with this one. One that was removed is refused.
     RegisterHost(HostRecord),
     /// Refused while a node is on it.
     RemoveHost {
@@ -353,6 +353,8 @@ pub enum Refusal {
     NotAppendable,
     #[error("the same token was given with another rename")]
     RepeatedOtherwise,
+    #[error("it was removed from the cluster")]
+    Removed,
 }
 
 /// A garbage blob, for those who ask for some.

@@ -6,7 +6,7 @@ use super::command::{Change, Command};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow, GarbageRow,
     HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick,
-    RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
+    RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
 };
 use super::snapshot::SnapshotInstaller;
 use super::tables::{DroppedList, TABLES, key_of_version, shard_of_leftover_key, split_upload_key};
@@ -122,6 +122,7 @@ fn kinds_of_rows(data: &[u8]) {
     same_again::<PartRow>(data);
     same_again::<RepairRow>(data);
     same_again::<RolesRecord>(data);
+    same_again::<RemovedRecord>(data);
     same_again::<SharedRow>(data);
     same_again::<UploadRow>(data);
     same_again::<Usage>(data);

@@ -20,7 +20,7 @@ use crate::types::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRecord {
@@ -119,6 +119,18 @@ pub enum ChecksumAlgorithm {
     Crc64Nvme,
     Sha1,
     Sha256,
+}
+
+impl ChecksumAlgorithm {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,6 +252,14 @@ pub struct LayoutRecord {
     pub epoch: Epoch,
     /// No node was ever registered with this number or a greater one.
     pub nodes_ever: u32,
+}
+
+/// Who was taken out of the layout for good, so that a start with old directories does not bring it back unasked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedRecord {
+    /// The drive that each number meant; another drive may have it since.
+    pub nodes: BTreeMap<NodeId, Incarnation>,
+    pub hosts: BTreeSet<HostId>,
 }
 
 /// How many shards each node is named for, kept with every change, so that whether a node may go needs no scan.

@@ -8,8 +8,8 @@ use super::record::{
     Acl, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum,
     ChecksumAlgorithm, ChecksumKind, CompletedRecord, Counts, DeleteMarker, ETag, EventDraft, EventRow, GarbageRow,
     Grant, Grantee, Held, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NodeState,
-    ObjectHeaders, ObjectVersion, PartRow, Permission, Quota, RepairRow, Retention, RetentionMode, RolesRecord, Traits,
-    UploadRecord, UploadRow, Version, Versioning,
+    ObjectHeaders, ObjectVersion, PartRow, Permission, Quota, RemovedRecord, RepairRow, Retention, RetentionMode,
+    RolesRecord, Traits, UploadRecord, UploadRow, Version, Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardIndex, UnixMs, UploadId,
@@ -202,6 +202,10 @@ pub(crate) fn layout() -> LayoutRecord {
 pub(crate) fn roles() -> RolesRecord {
     let learner = Roles { meta: false, ..Roles::ALL };
     RolesRecord { hosts: [(HostId(1), Roles { gateway: true, ..Roles::NONE }), (HostId(300), learner)].into() }
+}
+
+pub(crate) fn removed() -> RemovedRecord {
+    RemovedRecord { nodes: [(NodeId(3), Incarnation(1 << 100))].into(), hosts: [HostId(300)].into() }
 }
 
 pub(crate) fn leftover() -> LeftoverRow {

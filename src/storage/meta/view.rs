@@ -6,16 +6,16 @@ use super::command::RenameToken;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, Counts, DocumentKey, DocumentRow, EventRow, GarbageRow, HeldRecord, HostRecord,
-    IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick, RepairRow,
-    RolesRecord, UploadRow, Usage, Version, VersionRow,
+    IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick, RemovedRecord,
+    RepairRow, RolesRecord, UploadRow, Usage, Version, VersionRow,
 };
 use super::renames;
 use super::tables::{
     BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
-    PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE,
-    VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key, host_key, identity_documents_of,
-    leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key, upload_key, upload_part_key,
-    version_key, versions_of_key,
+    PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED, SYSTEM_ROLES, UPLOAD_PARTS,
+    UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key, host_key,
+    identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key, upload_key,
+    upload_part_key, version_key, versions_of_key,
 };
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
 use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
@@ -337,6 +337,11 @@ impl MetaView {
     /// What each host does.
     pub fn roles(&self) -> KvResult<RolesRecord> {
         Ok(self.row(SYSTEM, SYSTEM_ROLES)?.unwrap_or_default())
+    }
+
+    /// Who was taken out of the layout for good.
+    pub fn removed(&self) -> KvResult<RemovedRecord> {
+        Ok(self.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default())
     }
 
     /// How many shards each node is named for.

@@ -5,9 +5,12 @@ mod away;
 mod copy;
 mod files;
 mod fill;
+mod leaving;
+mod message;
 mod store;
 mod task;
 
 pub use copy::{CopyOpener, FoundCopy};
+pub use message::ToMirror;
 pub use store::{LogStore, read_entries};
-pub use task::{Mirror, ToMirror};
+pub use task::Mirror;

@@ -2,7 +2,7 @@
 //! live copy has it on stable storage. The store numbers operations and hands them to the mirror in order; it waits only
 //! where openraft says that it must (votes, truncations).
 
-use super::task::{Done, ToMirror};
+use super::message::{Done, ToMirror};
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Vote, ballot_of, entry_of, log_entry_of, log_id_of, position_of, vote_of,
 };

@@ -10,7 +10,8 @@
 use super::away::{Absence, AbsenceNumber, AwayDrives};
 use super::files::{FileFault, Ground, MirrorFiles, bounded};
 use super::fill::{Fill, Filled, fill};
-use crate::actors::consensus::raft_types::MetaGroup;
+use super::leaving::LeavingDrives;
+use super::message::{Done, ToMirror, all_lost, answer};
 use crate::actors::consensus::shared::{Drive, DriveRole, Shared};
 use crate::actors::consensus::start::ReplicaDrive;
 use crate::actors::consensus::state::SnapshotStore;
@@ -22,9 +23,7 @@ use crate::storage::wal::{Location, NewRecord, WalError};
 use crate::types::NodeId;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
-use openraft::storage::IOFlushed;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -44,27 +43,6 @@ const JOIN_ENTRIES_MAX: u64 = 256;
 const JOIN_BYTES_MAX: u64 = 4 << 20;
 
 const _: () = assert!(COPY_PATIENCE.as_millis() + 1000 < PROPOSAL_WAIT_MAX.as_millis());
-
-/// Who is told when an operation may be answered.
-pub enum Done {
-    Flushed(IOFlushed<MetaGroup>),
-    Reply(oneshot::Sender<io::Result<()>>),
-    /// Nobody; segments that hold nothing any more are given back then.
-    Release,
-}
-
-pub enum ToMirror {
-    Write {
-        sequence: u64,
-        indexes: Vec<Option<u64>>,
-        records: Vec<NewRecord>,
-        done: Done,
-    },
-    DriveLost(NodeId),
-    DriveBack(Box<ReplicaDrive>),
-    /// Answered when everything handed in before is answered.
-    Close(oneshot::Sender<()>),
-}
 
 /// An operation on its way to one copy.
 struct Writing {
@@ -117,6 +95,7 @@ pub struct Mirror {
     lost: bool,
     files: MirrorFiles,
     away: AwayDrives,
+    leaving: LeavingDrives,
     /// Drives with a fill that has not come to its end, whatever their role is by now.
     fills: BTreeSet<NodeId>,
     /// A set is being written: no drive comes back meanwhile, for it would not have it.
@@ -142,6 +121,7 @@ impl Mirror {
             lost: false,
             files,
             away: AwayDrives::default(),
+            leaving: LeavingDrives::default(),
             fills: BTreeSet::new(),
             deciding: false,
         }
@@ -175,6 +155,11 @@ impl Mirror {
             ToMirror::DriveLost(node) => {
                 self.lose(node, "the drive was taken out of service", Absence::Lasting);
             }
+            ToMirror::DriveLeaves(node) => {
+                self.leaving.add(node);
+                self.refill();
+                self.let_go();
+            }
             ToMirror::DriveBack(drive) => self.take_back(*drive),
             ToMirror::Close(done) => self.closing = Some(done),
         }
@@ -197,6 +182,17 @@ impl Mirror {
                 self.tell(node);
                 self.bring_back(node);
             }
+        }
+        self.let_go();
+    }
+
+    /// A drive that is to leave does so once its copy can be spared.
+    fn let_go(&mut self) {
+        let may_go = self.leaving.may_go(&self.shared.drives(), self.shared.copies_wanted);
+        if let Some(node) = may_go
+            && (!self.progress.is_live(node) || self.progress.can_spare(node))
+        {
+            self.lose(node, "it is taken out of the host", Absence::Lasting);
         }
     }
 
@@ -468,8 +464,9 @@ impl Mirror {
         let chosen = {
             let mut drives = self.shared.drives();
             let busy = drives.with_role(DriveRole::Filling).next().is_some();
-            let enough = drives.live().len() >= self.shared.copies_wanted;
-            let idle = drives.with_role(DriveRole::Idle).map(|(node, _)| node).find(|node| !self.fills.contains(node));
+            let enough = self.leaving.has_enough(&drives, self.shared.copies_wanted);
+            let is_free = |node: &NodeId| !self.fills.contains(node) && !self.leaving.has(*node);
+            let idle = drives.with_role(DriveRole::Idle).map(|(node, _)| node).find(is_free);
             let chosen = idle.filter(|_| !busy && !enough && !self.lost && self.closing.is_none());
             if let Some(node) = chosen {
                 drives.set_role(node, DriveRole::Filling);
@@ -564,22 +561,9 @@ impl Mirror {
         }
         // The drive learns the present generation before it is filled, as every drive of the host must.
         self.files.forget(node);
+        self.leaving.forget(node);
         let number = self.away.leave(node, Absence::Brief, Ground::Bare);
         self.away.note_rested(node, number);
         self.tell(node);
     }
-}
-
-fn answer(done: Done, result: io::Result<()>) {
-    match done {
-        Done::Flushed(callback) => callback.io_completed(result),
-        Done::Reply(reply) => {
-            let _ = reply.send(result);
-        }
-        Done::Release => {}
-    }
-}
-
-fn all_lost() -> io::Error {
-    io::Error::other("no copy of the metadata log is left on this host")
 }

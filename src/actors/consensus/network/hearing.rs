@@ -11,6 +11,9 @@ use std::fmt;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+/// A leader that hears nobody for so many leases is none any more, whatever it may become again.
+const LEASES_UNTIL_ALONE: u32 = 3;
+
 /// The times that silence goes by. A follower keeps to a leader that it heard for a lease and then waits for at most another
 /// one before it stands for election: `probe_every` leaves room for that, and for an election without a winner.
 #[derive(Clone, Copy, Debug)]
@@ -55,15 +58,23 @@ impl Hearing {
 
     /// Whether this replica, leading, may send what makes followers keep to it.
     pub fn may_speak(&self) -> bool {
-        let Some(metrics) = self.metrics.get() else {
-            return true;
-        };
+        self.silence().is_none_or(|age| speaks(self.patience, age))
+    }
+
+    /// Whether this replica, leading, is followed, as far as it can tell: where it is not it decides nothing.
+    pub fn is_followed(&self) -> bool {
+        self.silence().is_none_or(|age| age < LEASES_UNTIL_ALONE * self.patience.lease)
+    }
+
+    /// How long ago a majority was heard; `None` while it is not known who votes.
+    fn silence(&self) -> Option<Duration> {
+        let metrics = self.metrics.get()?;
         let membership = metrics.borrow_watched().membership_config.clone();
         let now = self.ambient.clock.monotonic();
         let heard = locked(&self.heard);
         let configs = membership.membership().get_joint_config().iter();
         let oldest = configs.map(|voters| majority_heard_at(self.own, now, voters, &heard)).min();
-        oldest.is_none_or(|heard_at| speaks(self.patience, now.saturating_sub(heard_at)))
+        oldest.map(|heard_at| now.saturating_sub(heard_at))
     }
 }
 

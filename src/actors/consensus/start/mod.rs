@@ -3,7 +3,7 @@
 mod copies;
 mod tables;
 
-use super::apply::{ConsensusApply, MetaRaft, SnapshotPolicy};
+use super::apply::{ApplyParts, ConsensusApply, MetaRaft, SnapshotPolicy};
 use super::forward::{forward_permits, proposal_permits};
 use super::handle::{GroupId, Inner, MetaHandle};
 use super::members::lead_with_tables;
@@ -153,14 +153,19 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let Stores { shared, snapshots, mirror, log, machine } = open_stores(&options).await?;
     let has_voted = shared.index().standing().ballot.is_some();
     let link = Link::new(Arc::clone(&options.transport), options.group.0);
-    let raft = start_raft(&options, link.clone(), log, machine).await?;
+    let hearing = Arc::new(Hearing::new(raft_id(options.host), PATIENCE, options.ambient.clone()));
+    let raft = start_raft(&options, link.clone(), Arc::clone(&hearing), log, machine).await?;
     let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &raft, has_voted) };
     lead_if_alone(&raft, &shared).await;
     let ambient = options.ambient;
     let server = Server::new(raft.clone(), Arc::clone(&shared), ambient.clone(), silent_until);
-    let actor =
-        ConsensusApply::new(raft.clone(), Arc::clone(&shared), snapshots.clone(), options.snapshots, ambient.clone())
-            .start();
+    let parts = ApplyParts {
+        raft: raft.clone(),
+        shared: Arc::clone(&shared),
+        snapshots: snapshots.clone(),
+        hearing: Arc::clone(&hearing),
+    };
+    let actor = ConsensusApply::new(parts, options.snapshots, ambient.clone()).start();
     let handle = MetaHandle::new(Inner {
         group: options.group,
         actor,
@@ -171,6 +176,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         permits: proposal_permits(),
         forwards: forward_permits(),
         link,
+        hearing,
         server,
         known_applied: AtomicU64::new(0),
         ambient,
@@ -199,6 +205,7 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
 async fn start_raft(
     options: &ReplicaOptions,
     link: Link,
+    hearing: Arc<Hearing>,
     store: LogStore,
     machine: StateMachine,
 ) -> Result<MetaRaft, StartError> {
@@ -222,7 +229,6 @@ async fn start_raft(
     };
     let config = Arc::new(config.validate().map_err(|error| failed(error.to_string()))?);
     let own = raft_id(options.host);
-    let hearing = Arc::new(Hearing::new(own, PATIENCE, options.ambient.clone()));
     let peers =
         Peers { link, hearing: Arc::clone(&hearing), offload: options.offload, ambient: options.ambient.clone() };
     // What openraft draws, times to elections above all, comes from the ambient's randomness, too.

@@ -91,8 +91,11 @@ impl StateMachine {
         }
     }
 
-    /// The tables are not to be trusted any more.
-    pub async fn renew(&mut self, why: &str) {
+    /// These tables are not to be trusted: they are made anew, unless others have come in their place since.
+    pub async fn renew(&mut self, tables: &Arc<dyn Kv>, why: &str) {
+        if !Arc::ptr_eq(self.tables.kv(), tables) {
+            return;
+        }
         if let Err(error) = self.rebuild(why).await {
             self.shared.set_fault(format!("the metadata tables cannot be rebuilt: {error}"));
         }
@@ -101,7 +104,8 @@ impl StateMachine {
     /// As `renew`, where something in the present tables could not be read.
     pub async fn renew_damaged(&mut self) {
         if let Some(error) = self.tables.failure().get().cloned() {
-            self.renew(&error.to_string()).await;
+            let tables = Arc::clone(self.tables.kv());
+            self.renew(&tables, &error.to_string()).await;
         }
     }
 

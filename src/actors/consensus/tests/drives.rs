@@ -151,6 +151,47 @@ async fn an_emptied_drive_is_filled_while_writes_go_on() {
 }
 
 #[actix::test]
+async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
+    let mut host = Host::with_drives(3);
+    host.copies_wanted = 1;
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..50).await;
+    meta.snapshot_now().await;
+    put_many(&meta, bucket, 50..80).await;
+    let [only] = members(&meta)[..] else { panic!("one copy is wanted") };
+    meta.drive_leaves(NodeId(only));
+    let writes = put_many(&meta, bucket, 80..300);
+    let handed = until("another drive has the copy", || members(&meta).len() == 1 && !members(&meta).contains(&only));
+    futures::join!(writes, handed);
+    meta.drive_lost(NodeId(only));
+    put_many(&meta, bucket, 300..310).await;
+    meta.shutdown().await;
+    host.lose(only);
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..310).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn the_last_drives_copy_stays_though_the_drive_is_to_leave() {
+    let mut host = Host::with_drives(2);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    [1, 2].into_iter().for_each(|node| meta.drive_leaves(NodeId(node)));
+    until("the first has gone", || members(&meta) == [2]).await;
+    put_many(&meta, bucket, 0..20).await;
+    meta.drive_leaves(NodeId(2));
+    put_many(&meta, bucket, 20..40).await;
+    assert_eq!(members(&meta), [2]);
+    meta.shutdown().await;
+    host.lose(1);
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..40).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
 async fn tables_lost_while_stopped_are_made_anew_from_the_log() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;

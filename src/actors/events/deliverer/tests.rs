@@ -75,6 +75,31 @@ async fn every_webhook_is_told_of_its_events_and_they_go_from_its_queue() {
 }
 
 #[tokio::test]
+async fn the_queue_of_a_webhook_that_is_away_keeps_to_its_limit() {
+    let mut world = world(&["A"], 1000);
+    world.listeners[0].away.store(true, Ordering::SeqCst);
+    let keys: Vec<String> = (0..4000).map(|number| format!("k{number}")).collect();
+    let events: Vec<(u64, &str, &[&str])> =
+        keys.iter().zip(1..).map(|(key, at)| (at, key.as_str(), ["A"].as_slice())).collect();
+    world.happen(&events[..300]);
+    // More than fit in its window.
+    for _ in 0..100 {
+        assert!(matches!(world.deliveries[0].advance().await, Ok(Delivered::Nobody { .. })));
+    }
+    assert_eq!(world.queue.left("A"), 300);
+    world.happen(&events[300..]);
+    world.deliveries[0].advance().await.expect("the queue answers");
+    world.clock.pass(Duration::from_secs(1));
+    world.deliveries[0].advance().await.expect("the queue answers");
+    assert_eq!(world.queue.left("A"), 1000);
+    world.listeners[0].away.store(false, Ordering::SeqCst);
+    for _ in 0..4 {
+        world.deliveries[0].advance().await.expect("the queue answers");
+    }
+    assert_eq!(world.listeners[0].keys()[..2], ["k3000", "k3001"]);
+}
+
+#[tokio::test]
 async fn what_was_told_goes_in_few_changes() {
     let mut world = world(&["A"], 10_000);
     world.clock.pass(Duration::from_millis(1));

@@ -3,7 +3,7 @@
 use super::rows::{InventoryRow, LockShown};
 use crate::actors::events::record::etag_text;
 use crate::storage::meta::record::{
-    Acl, ChecksumAlgorithm, Grant, Grantee, ObjectVersion, Permission, Retention, RetentionMode, VersionRow,
+    Acl, Grant, Grantee, ObjectVersion, Permission, Retention, RetentionMode, VersionRow,
 };
 use crate::storage::sealing::{Sealing, SealingMode};
 use base64_simd::STANDARD as BASE64;
@@ -43,7 +43,7 @@ fn of_object<'a>(key: &'a str, object: &'a ObjectVersion, owner: &'a str) -> Inv
         encryption: traits.sealing.as_deref().map_or("", encryption),
         lock: traits.retention.map(lock),
         legal_hold: traits.legal_hold == Some(true),
-        checksum_algorithm: manifest.checksum.as_ref().map_or("", |checksum| algorithm(checksum.algorithm)),
+        checksum_algorithm: manifest.checksum.as_ref().map_or("", |checksum| checksum.algorithm.name()),
         acl: acl(traits.acl.as_ref(), owner),
         owner,
         ..InventoryRow::default()
@@ -68,16 +68,6 @@ fn lock(retention: Retention) -> LockShown {
         RetentionMode::Compliance => "COMPLIANCE",
     };
     LockShown { mode, until: retention.until }
-}
-
-fn algorithm(algorithm: ChecksumAlgorithm) -> &'static str {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 => "CRC32",
-        ChecksumAlgorithm::Crc32c => "CRC32C",
-        ChecksumAlgorithm::Crc64Nvme => "CRC64NVME",
-        ChecksumAlgorithm::Sha1 => "SHA1",
-        ChecksumAlgorithm::Sha256 => "SHA256",
-    }
 }
 
 /// JSON in base64.

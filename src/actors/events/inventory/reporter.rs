@@ -11,10 +11,10 @@ use super::begun::{Begun, name_of};
 use super::describe::describe;
 use super::writer::{InventorySource, InventoryWriter};
 use crate::actors::documents;
-use crate::actors::drives::{Blocking, UserLoad, off_thread};
+use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::actors::request::Metadata;
-use crate::actors::upkeep::{Background, Chore, UpkeepError};
+use crate::actors::upkeep::{Background, Chore, UpkeepError, look_up};
 use crate::ambient::Ambient;
 use crate::limits::{BUCKETS_LOOKED_AT, CONFIGURATIONS_OF_A_KIND_MAX, INVENTORY_PAGE};
 use crate::storage::kv::KvResult;
@@ -240,8 +240,7 @@ impl Reporting {
         &self,
         ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
     ) -> Result<T, UpkeepError> {
-        let view = self.context.metadata.read().await?;
-        Ok(off_thread(&self.context.threads, move || ask(&view)).await??)
+        look_up(&*self.context.metadata, &self.context.threads, ask).await
     }
 }
 

@@ -1,6 +1,5 @@
 //! Where the keys of identity providers come from.
 
-use crate::api::identity::names::without_scheme;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -8,8 +7,8 @@ use std::path::PathBuf;
 /// A provider's JSON Web Key Set (RFC 7517), as text.
 #[async_trait::async_trait]
 pub trait KeySets: Send + Sync + Debug {
-    /// `url` is the provider's, as it was registered. The error says why there is none, for a person.
-    async fn key_set(&self, url: &str) -> Result<String, String>;
+    /// `provider` is its URL as it was registered, without the scheme. The error says why there is none, for a person.
+    async fn key_set(&self, provider: &str) -> Result<String, String>;
 }
 
 /// Key sets in files that an administrator keeps up to date; each is read anew when it is needed.
@@ -21,8 +20,7 @@ pub struct KeySetFiles {
 
 #[async_trait::async_trait]
 impl KeySets for KeySetFiles {
-    async fn key_set(&self, url: &str) -> Result<String, String> {
-        let provider = without_scheme(url);
+    async fn key_set(&self, provider: &str) -> Result<String, String> {
         let path = self.files.get(provider).cloned();
         let path = path.ok_or_else(|| format!("neither a file nor a URL is configured with the keys of {provider}"))?;
         let read = tokio::task::spawn_blocking(move || {

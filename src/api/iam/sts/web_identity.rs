@@ -48,7 +48,8 @@ pub async fn assume_with_web_identity(service: &IamService, parameters: &Paramet
     let directory = service.directory(&*view);
     let role = find_role_by(directory, arn)?.ok_or_else(refused)?;
     let provider = provider_of(directory, &role, &token)?;
-    let key_set = service.key_sets.key_set(&provider.url).await.map_err(|why| unavailable(&provider, &why))?;
+    let key_set =
+        service.key_sets.key_set(without_scheme(&provider.url)).await.map_err(|why| unavailable(&provider, &why))?;
     let claims = token.verify(&key_set).map_err(|error| match error {
         TokenError::KeySet(why) => unavailable(&provider, &why),
         error => invalid(error),

@@ -1,5 +1,6 @@
 //! Tests of identities: what directories can look like at start, and what is made of it.
 
+mod memberships;
 mod memory_disk;
 mod root_key;
 
@@ -229,7 +230,7 @@ fn a_copied_drive_is_refused_by_name() {
 fn another_number_of_directories_is_refused_with_what_is_expected() {
     let (disk, _) = formed();
     let fewer = open(&disk, &dirs(&["/d1", "/d3"])).unwrap_err().to_string();
-    assert!(fewer.contains("formed with 4 data directories, but 2 are given"), "{fewer}");
+    assert!(fewer.contains("has 4 drives, but 2 data directories are given"), "{fewer}");
     assert!(fewer.contains("node 0 is /d1, node 1 is not among them, node 2 is /d3"), "{fewer}");
     let more = open(&disk, &dirs(&["/d1", "/d2", "/d3", "/d4", "/d5"])).unwrap_err();
     assert!(matches!(more, IdentityError::WrongCount { formed: 4, given: 5, .. }));

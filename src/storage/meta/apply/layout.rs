@@ -8,15 +8,24 @@ use crate::limits::NODES_OF_HOST_MAX;
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::{Refusal, Reply};
-use crate::storage::meta::record::{Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState, RolesRecord};
+use crate::storage::meta::record::{
+    Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState, RemovedRecord, RolesRecord,
+};
 use crate::storage::meta::tables::{
-    HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_ROLES, host_key, node_key,
+    HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED, SYSTEM_ROLES, host_key, node_key,
 };
 use crate::types::{Epoch, HostId, NodeId, Roles};
 use std::collections::BTreeSet;
 
 impl Applying<'_> {
-    pub(super) fn register_node(&mut self, mut node: NodeRecord) -> KvResult<Reply> {
+    pub(super) fn register_node(&mut self, mut node: NodeRecord) -> Decided<Reply> {
+        let mut removed = self.removed()?;
+        if let Some(incarnation) = removed.nodes.remove(&node.id) {
+            if incarnation == node.incarnation {
+                return Err(Refusal::Removed.into());
+            }
+            self.rows.put_row(SYSTEM, SYSTEM_REMOVED, &removed);
+        }
         let known = self.rows.row::<NodeRecord>(NODES, &node_key(node.id))?;
         node.joined = self.now;
         if let Some(known) = &known {
@@ -35,6 +44,9 @@ impl Applying<'_> {
     pub(super) fn register_host(&mut self, mut host: HostRecord) -> Decided<Reply> {
         if host.name.is_empty() {
             return Err(Refusal::InvalidRequest.into());
+        }
+        if self.removed()?.hosts.contains(&host.id) {
+            return Err(Refusal::Removed.into());
         }
         let (mut known, mut replaced, mut taken) = (None, None, 0);
         for (_, row) in self.rows.first(HOSTS, &[], usize::MAX)? {
@@ -101,6 +113,9 @@ impl Applying<'_> {
         let roles = self.forget_roles(host)?;
         if let Some(known) = self.rows.row::<HostRecord>(HOSTS, &key)? {
             self.rows.remove(HOSTS, &key);
+            let mut removed = self.removed()?;
+            removed.hosts.insert(host);
+            self.rows.put_row(SYSTEM, SYSTEM_REMOVED, &removed);
             let layout = self.change_layout()?;
             // Its drives go on claiming its node ids, though none was ever registered.
             if let (Some(Roles { storage: false, .. }), Some(first)) = (roles, known.first_node) {
@@ -152,11 +167,18 @@ impl Applying<'_> {
             return Err(Refusal::NodeHoldsShards.into());
         }
         let key = node_key(node);
-        if self.rows.has(NODES, &key)? {
+        if let Some(known) = self.rows.row::<NodeRecord>(NODES, &key)? {
             self.rows.remove(NODES, &key);
+            let mut removed = self.removed()?;
+            removed.nodes.insert(node, known.incarnation);
+            self.rows.put_row(SYSTEM, SYSTEM_REMOVED, &removed);
             self.change_layout()?;
         }
         Ok(Reply::Done)
+    }
+
+    fn removed(&self) -> KvResult<RemovedRecord> {
+        Ok(self.rows.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default())
     }
 
     fn put_node(&mut self, node: &NodeRecord) -> KvResult<()> {

@@ -237,7 +237,7 @@ impl<'a> Applying<'a> {
             Change::QueueRepairs { missing } => self.queue_repairs(&missing),
             Change::FinishRepairs { done } => self.finish_repairs(&done),
             Change::FinishRepairsAt { done } => self.finish_repairs_at(&done),
-            Change::RegisterNode(node) => self.register_node(node),
+            Change::RegisterNode(node) => answered(self.register_node(node)),
             Change::RegisterHost(host) => answered(self.register_host(host)),
             Change::FoundHosts(founders) => answered(self.found_hosts(founders)),
             Change::RemoveHost { host } => answered(self.remove_host(host)),

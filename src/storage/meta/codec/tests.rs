@@ -10,8 +10,8 @@ use crate::storage::meta::command::{
 use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
     DocumentRow, DocumentWrite, ETag, EventRow, Expect, GarbageRow, HeldRecord, HostRecord, IdentityKind, LayoutRecord,
-    Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, PartRow, RepairRow, RolesRecord,
-    SharedRow, UploadRow, Usage, VersionRow, Versioning,
+    Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, PartRow, RemovedRecord, RepairRow,
+    RolesRecord, SharedRow, UploadRow, Usage, VersionRow, Versioning,
 };
 use crate::storage::meta::samples;
 use crate::types::{
@@ -84,6 +84,7 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("held", &samples::held());
     check_record("leftover", &samples::leftover());
     check_record("roles", &samples::roles());
+    check_record("removed", &samples::removed());
 }
 
 /// Rows of version 1 that are a part of rows of version 2, which are read as such with nothing in the other parts.
@@ -428,6 +429,7 @@ proptest! {
         let _ = decode::<LayoutRecord>(&bytes);
         let _ = decode::<HeldRecord>(&bytes);
         let _ = decode::<RolesRecord>(&bytes);
+        let _ = decode::<RemovedRecord>(&bytes);
         let _ = decode::<Counts>(&bytes);
         let bytes = Bytes::from(bytes);
         let _ = decode_command(&bytes);

@@ -123,6 +123,8 @@ fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_repla
             let went_on = acknowledged.get().saturating_sub(acknowledged_before);
             assert!(went_on > 0, "seed {seed}: the others go on");
             assert_eq!(read_after_succession, 0, "seed {seed}: it cannot know what is true");
+            let status = meta.status();
+            assert!(!status.is_leader && status.leader != Some(old), "seed {seed}: it says so: {status:?}");
             let late = meta.propose(put(bucket, "key", 5, b"from the old leader")).await;
             assert!(late.is_err(), "seed {seed}: {late:?}");
             cluster.network.heal();

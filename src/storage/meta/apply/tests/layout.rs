@@ -76,6 +76,33 @@ fn a_host_that_comes_back_under_its_name_replaces_the_one_that_was_lost() {
 }
 
 #[test]
+fn who_was_removed_is_not_registered_again_and_an_empty_one_in_its_place_is() {
+    let mut machine = Machine::empty();
+    machine.apply(Change::RegisterHost(host(1, "a")));
+    machine.apply(Change::RegisterHost(host(2, "b")));
+    machine.register([node(0, 1), node(64, 2)]);
+    for removal in [
+        Change::RemoveNode { node: NodeId(0), lost: false },
+        Change::RemoveNode { node: NodeId(64), lost: true },
+        Change::RemoveHost { host: HostId(2) },
+    ] {
+        assert_eq!(machine.apply(removal), Reply::Done);
+    }
+    let epoch = machine.epoch();
+    assert_eq!(machine.refusal(Change::RegisterNode(node(0, 1))), Refusal::Removed);
+    assert_eq!(machine.refusal(Change::RegisterHost(host(2, "b"))), Refusal::Removed);
+    assert_eq!(machine.refusal(Change::RegisterHost(host(2, "c"))), Refusal::Removed, "its name does not matter");
+    assert_eq!(machine.epoch(), epoch);
+    let emptied = NodeRecord { incarnation: Incarnation(7), ..node(0, 1) };
+    machine.register([emptied.clone()]);
+    assert_eq!(machine.apply(Change::RegisterHost(host(3, "b"))), Reply::Done);
+    let removed = machine.view().removed().expect("reads");
+    assert_eq!(removed.nodes.keys().copied().collect::<Vec<_>>(), [NodeId(64)]);
+    assert_eq!(machine.apply(Change::RemoveNode { node: NodeId(0), lost: false }), Reply::Done);
+    assert_eq!(machine.refusal(Change::RegisterNode(emptied)), Refusal::Removed);
+}
+
+#[test]
 fn founders_are_made_known_all_at_once_and_only_while_no_host_is() {
     let founder = |id: u64, name: &str, first| HostRecord { first_node: Some(NodeId(first)), ..host(id, name) };
     let founders = vec![founder(1, "a", 0), founder(2, "b", 64), founder(3, "c", 128)];

@@ -1,13 +1,14 @@
-//! The network between hosts on loopback, in the hands of a test: every datagram to a host passes a front of its own, which
-//! knows from which host's process it came, and drops, delays or passes it. Needs no root.
+//! Hosts on loopback: every datagram to a host passes a front of its own, which knows from which host's process it came, and
+//! drops, delays or passes it. Needs no root.
 //!
 //! All hosts are given the same addresses, those of the fronts. A sender is told by the process that owns its socket
 //! (proc(5)), since a host sends from any port; a datagram of no known process is dropped.
 
-use super::data::Random;
+use super::{Counts, Network, Place, Wire};
+use crate::harness::data::Random;
 use socket2::SockRef;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -20,18 +21,10 @@ const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// Datagrams that wait for their delay; more are dropped, as a router would.
 const DELAYED_MAX: usize = 20_000;
 
-/// What becomes of datagrams from one host to another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wire {
-    pub is_cut: bool,
-    pub loss_per_mille: u64,
-    pub delay: Duration,
-}
-
 /// The fronts of some hosts, by their number.
 pub struct Wires {
     shared: Arc<Shared>,
-    addresses: Vec<SocketAddr>,
+    places: Vec<Place>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -50,9 +43,8 @@ struct Shared {
 }
 
 impl Wires {
-    /// Fronts for hosts that listen at these addresses.
-    pub fn before(listeners: &[SocketAddr], seed: u64) -> Self {
-        let count = listeners.len();
+    /// Of hosts that find each other at their fronts, or at their own addresses: then nothing can be done to what they send.
+    pub fn on_loopback(count: usize, is_direct: bool, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             wires: Mutex::new(vec![vec![Wire::default(); count]; count]),
             processes: Mutex::new(vec![None; count]),
@@ -63,56 +55,45 @@ impl Wires {
             dropped: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
         });
-        let mut addresses = Vec::new();
+        let mut ports = Ports::new(seed);
+        let mut places = Vec::new();
         let mut threads = Vec::new();
-        for (to, &listener) in listeners.iter().enumerate() {
+        for to in 0..count {
+            let (listens, s3, admin) = (ports.udp(), ports.tcp(), ports.tcp());
             let socket = Arc::new(socket());
-            addresses.push(socket.local_addr().expect("it is bound"));
-            let front = Front { to, listener, socket, shared: shared.clone(), senders: HashMap::new(), epoch: 0 };
+            let front = socket.local_addr().expect("it is bound");
+            let sought = if is_direct { listens } else { front };
+            places.push(Place { sought, listens, s3, admin, wrapper: Vec::new() });
+            let front =
+                Front { to, listener: listens, socket, shared: shared.clone(), senders: HashMap::new(), epoch: 0 };
             threads.push(std::thread::spawn(move || front.run()));
         }
         let delaying = shared.clone();
         threads.push(std::thread::spawn(move || delaying.delayed.run(&delaying.is_ending)));
-        Self { shared, addresses, threads }
+        Self { shared, places, threads }
+    }
+}
+
+impl Network for Wires {
+    fn places(&self) -> &[Place] {
+        &self.places
     }
 
-    /// Where the others find a host.
-    pub fn address(&self, host: usize) -> SocketAddr {
-        self.addresses[host]
-    }
-
-    pub fn set_process(&self, host: usize, process: Option<u32>) {
+    fn set_process(&self, host: usize, process: Option<u32>) {
         self.shared.processes.lock().expect("no one panics with it")[host] = process;
         self.shared.processes_epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Between two hosts, one way.
-    pub fn set(&self, from: usize, to: usize, wire: Wire) {
-        self.shared.wires.lock().expect("no one panics with it")[from][to] = wire;
-    }
-
-    /// To and from a host.
-    pub fn set_around(&self, host: usize, wire: Wire) {
-        for other in (0..self.addresses.len()).filter(|other| *other != host) {
-            self.set(host, other, wire);
-            self.set(other, host, wire);
+    fn set(&self, changes: &[(usize, usize, Wire)]) {
+        let mut wires = self.shared.wires.lock().expect("no one panics with it");
+        for &(from, to, wire) in changes {
+            wires[from][to] = wire;
         }
     }
 
-    pub fn set_all(&self, wire: Wire) {
-        for host in 0..self.addresses.len() {
-            self.set_around(host, wire);
-        }
-    }
-
-    /// Cut off from all others.
-    pub fn cut(&self, host: usize) {
-        self.set_around(host, Wire { is_cut: true, ..Wire::default() });
-    }
-
-    /// Datagrams passed and dropped so far.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.shared.passed.load(Ordering::Relaxed), self.shared.dropped.load(Ordering::Relaxed))
+    fn counts(&self) -> Counts {
+        let [passed, dropped] = [&self.shared.passed, &self.shared.dropped].map(|count| count.load(Ordering::Relaxed));
+        Counts { passed, dropped }
     }
 }
 
@@ -329,4 +310,32 @@ fn owns(process: u32, inodes: &[String]) -> bool {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return false };
     let targets = entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
     targets.into_iter().any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+}
+
+/// Free ports that the kernel gives to nobody else while a host is down: below those that it draws from by itself.
+struct Ports(Random);
+
+impl Ports {
+    const FIRST: u64 = 10_000;
+    const COUNT: u64 = 20_000;
+
+    fn new(seed: u64) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self(Random::new(seed ^ u64::from(std::process::id()) << 32 ^ u64::from(now.subsec_nanos())))
+    }
+
+    fn draw(&mut self) -> SocketAddr {
+        let port = Self::FIRST + self.0.below(Self::COUNT);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).expect("it is below 30,000")))
+    }
+
+    fn udp(&mut self) -> SocketAddr {
+        let free = (0..1000).map(|_| self.draw()).find(|address| UdpSocket::bind(address).is_ok());
+        free.expect("one of a thousand ports is free")
+    }
+
+    fn tcp(&mut self) -> SocketAddr {
+        let free = (0..1000).map(|_| self.draw()).find(|address| TcpListener::bind(address).is_ok());
+        free.expect("one of a thousand ports is free")
+    }
 }

@@ -1,7 +1,9 @@
 //! A host's place in its cluster once it runs: made known to the others, kept up with what they decide.
 
+mod following;
+mod retiring;
+
 use super::cluster::{Member, Net};
-use super::following::Followers;
 use super::{NodeError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
@@ -11,7 +13,9 @@ use crate::actors::peers::HashRing;
 use crate::storage::identity::forget_founding;
 use crate::types::{Epoch, NodeId, Roles};
 use actix::Addr;
+use following::Followers;
 use metadata::MetadataError;
+use retiring::Retirement;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -89,14 +93,16 @@ impl Place {
     async fn keep(&self, followers: Followers, known: Epoch) -> NodeError {
         let watch = followers.watch.clone();
         let following = followers.follow(self.metadata.clone(), known);
+        let own = self.member.host.drives.clone();
+        let retiring = Retirement { around: self.around.clone(), metadata: self.metadata.clone(), own }.run();
         let Some(net) = &self.member.net else {
-            following.await;
-            unreachable!("following has no end");
+            tokio::join!(following, retiring);
+            unreachable!("neither has an end");
         };
         let host = self.member.host.host;
         let ambient = self.around.ambient.clone();
         let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), watch.clone(), ambient, host);
-        let endless = async { tokio::join!(following, watch.run(), keeper.run()) };
+        let endless = async { tokio::join!(following, retiring, watch.run(), keeper.run()) };
         tokio::select! {
             error = self.settle(net) => error,
             _ = endless => unreachable!("none of them has an end"),

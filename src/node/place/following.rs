@@ -1,11 +1,11 @@
 //! What a host follows while it runs: who the hosts and nodes are, as the metadata has it. From its own tables, so that it
 //! waits for nobody; what is new there a moment later is followed then.
 
-use super::metadata::layout;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::membership::{AddressBook, HostWatch};
 use crate::actors::peers::{HashRing, LayoutChanged};
 use crate::limits::LAYOUT_LOOK_EVERY;
+use crate::node::metadata::layout;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::view::MetaView;
 use crate::types::{Epoch, HostId, NodeId};

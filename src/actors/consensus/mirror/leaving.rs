@@ -1,0 +1,42 @@
+//! Drives that are to be taken out of the host and still work: their copies of the log count until others hold it.
+
+use crate::actors::consensus::shared::{DriveRole, Drives};
+use crate::types::NodeId;
+use std::collections::BTreeSet;
+
+#[derive(Debug, Default)]
+pub struct LeavingDrives(BTreeSet<NodeId>);
+
+impl LeavingDrives {
+    pub fn add(&mut self, node: NodeId) {
+        self.0.insert(node);
+    }
+
+    /// It is filled anew, for example because another drive has its number.
+    pub fn forget(&mut self, node: NodeId) {
+        self.0.remove(&node);
+    }
+
+    pub fn has(&self, node: NodeId) -> bool {
+        self.0.contains(&node)
+    }
+
+    /// Whether the drives that stay hold as many copies as are wanted.
+    pub fn has_enough(&self, drives: &Drives, wanted: usize) -> bool {
+        self.staying(drives, |role| role == DriveRole::Live) >= wanted
+    }
+
+    /// One whose copy is not needed any more: those that stay hold what is wanted, or all that they can.
+    pub fn may_go(&self, drives: &Drives, wanted: usize) -> Option<NodeId> {
+        let usable = self.staying(drives, |role| role != DriveRole::Lost);
+        if usable == 0 || !self.has_enough(drives, wanted.min(usable)) {
+            return None;
+        }
+        let role = |node: &NodeId| drives.by_node.get(node).map(|drive| drive.role);
+        self.0.iter().copied().find(|node| role(node).is_some_and(|role| role != DriveRole::Lost))
+    }
+
+    fn staying(&self, drives: &Drives, counts: impl Fn(DriveRole) -> bool) -> usize {
+        drives.by_node.iter().filter(|(node, drive)| !self.has(**node) && counts(drive.role)).count()
+    }
+}

@@ -1,0 +1,47 @@
+//! What the mirror is told, and what it answers.
+
+use crate::actors::consensus::raft_types::MetaGroup;
+use crate::actors::consensus::start::ReplicaDrive;
+use crate::storage::wal::NewRecord;
+use crate::types::NodeId;
+use openraft::storage::IOFlushed;
+use std::io;
+use tokio::sync::oneshot;
+
+/// Who is told when an operation may be answered.
+pub enum Done {
+    Flushed(IOFlushed<MetaGroup>),
+    Reply(oneshot::Sender<io::Result<()>>),
+    /// Nobody; segments that hold nothing any more are given back then.
+    Release,
+}
+
+pub enum ToMirror {
+    Write {
+        sequence: u64,
+        indexes: Vec<Option<u64>>,
+        records: Vec<NewRecord>,
+        done: Done,
+    },
+    DriveLost(NodeId),
+    /// A drive is to be taken out of the host: its copy is made elsewhere, and then given up.
+    DriveLeaves(NodeId),
+    DriveBack(Box<ReplicaDrive>),
+    /// Answered when everything handed in before is answered.
+    Close(oneshot::Sender<()>),
+}
+
+/// Tells who waits.
+pub(super) fn answer(done: Done, result: io::Result<()>) {
+    match done {
+        Done::Flushed(callback) => callback.io_completed(result),
+        Done::Reply(reply) => {
+            let _ = reply.send(result);
+        }
+        Done::Release => {}
+    }
+}
+
+pub(super) fn all_lost() -> io::Error {
+    io::Error::other("no copy of the metadata log is left on this host")
+}

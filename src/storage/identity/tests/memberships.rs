@@ -1,0 +1,108 @@
+//! Drives that come to a host after its formation, and those that leave it.
+
+use super::{dirs, formed, four, identity, open, states};
+use crate::storage::identity::{HostDrives, IdentityError, Stage, retire_drives};
+use crate::types::NodeId;
+use std::path::PathBuf;
+
+fn five() -> Vec<PathBuf> {
+    dirs(&["/d1", "/d2", "/d3", "/d4", "/d5"])
+}
+
+fn six() -> Vec<PathBuf> {
+    dirs(&["/d1", "/d2", "/d3", "/d4", "/d5", "/d6"])
+}
+
+fn nodes(host: &HostDrives) -> Vec<u32> {
+    host.drives.iter().map(|drive| drive.node.0).collect()
+}
+
+#[test]
+fn empty_directories_beside_those_of_all_drives_are_further_drives() {
+    let (disk, before) = formed();
+    disk.make_dir("/d5");
+    disk.make_dir("/d6");
+    let host = open(&disk, &dirs(&["/d6", "/d1", "/d2", "/d5", "/d3", "/d4"])).unwrap();
+    assert_eq!((nodes(&host), states(&host)), (vec![0, 1, 2, 3, 4, 5], vec!["present"; 6]));
+    assert!(!host.formed_now);
+    assert_eq!(host.drives[..4], before.drives[..]);
+    assert_eq!(host.drives[4].dir, PathBuf::from("/d6"), "in the order in which they are given");
+    for dir in six() {
+        let identity = identity(&disk, dir.to_str().unwrap());
+        assert_eq!((identity.stage, identity.members.len()), (Stage::Formed, 6));
+    }
+    let again = open(&disk, &six()).unwrap();
+    assert_eq!(again.drives, host.drives);
+    disk.remove_dir("/d5");
+    assert_eq!(states(&open(&disk, &six()).unwrap()), ["present", "present", "present", "present", "present", "lost"]);
+}
+
+#[test]
+fn nothing_is_added_while_a_drive_is_missing_or_where_a_directory_is() {
+    let (disk, _) = formed();
+    assert!(matches!(open(&disk, &five()), Err(IdentityError::WrongCount { .. })), "there is no such directory");
+    disk.make_dir("/d5");
+    disk.remove_dir("/d2");
+    let files = disk.file_count();
+    assert!(matches!(open(&disk, &five()), Err(IdentityError::WrongCount { .. })));
+    disk.make_dir("/d2");
+    assert!(matches!(open(&disk, &five()), Err(IdentityError::WrongCount { .. })), "which of them is the new one?");
+    assert_eq!(disk.file_count(), files, "nothing is written by a refusal");
+}
+
+#[test]
+fn an_addition_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
+    for changes in 0..60 {
+        let (disk, before) = formed();
+        disk.make_dir("/d5");
+        disk.make_dir("/d6");
+        disk.cut_power_after(Some(changes));
+        let _ = open(&disk, &six());
+        disk.cut_power_after(None);
+        let host = open(&disk, &six()).unwrap_or_else(|error| panic!("after {changes} changes: {error}"));
+        assert_eq!((nodes(&host), states(&host)), (vec![0, 1, 2, 3, 4, 5], vec!["present"; 6]), "{changes}");
+        assert_eq!(host.drives[..4], before.drives[..], "after {changes} changes");
+        assert_eq!(open(&disk, &six()).unwrap().drives, host.drives, "after {changes} changes");
+    }
+}
+
+#[test]
+fn a_drive_that_was_retired_is_left_alone_and_no_longer_asked_for() {
+    let (disk, before) = formed();
+    assert!(retire_drives(&disk, &four(), &[NodeId(1)]).unwrap());
+    assert!(!retire_drives(&disk, &four(), &[NodeId(1)]).unwrap(), "once");
+    let kept = disk.get("/d2/identity.json");
+    let beside = open(&disk, &four()).unwrap();
+    assert_eq!((nodes(&beside), states(&beside)), (vec![0, 2, 3], vec!["present"; 3]));
+    assert_eq!(disk.get("/d2/identity.json"), kept);
+    let without = open(&disk, &dirs(&["/d1", "/d3", "/d4"])).unwrap();
+    assert_eq!(without.drives, beside.drives);
+    assert_eq!(without.drives[1], before.drives[2]);
+    // Emptied, it is another drive.
+    disk.remove_dir("/d2");
+    disk.make_dir("/d2");
+    let anew = open(&disk, &four()).unwrap();
+    assert_eq!((nodes(&anew), states(&anew)), (vec![0, 2, 3, 4], vec!["present"; 4]));
+}
+
+#[test]
+fn the_last_drive_is_not_retired() {
+    let (disk, _) = formed();
+    assert!(!retire_drives(&disk, &four(), &[0, 1, 2, 3].map(NodeId)).unwrap());
+    assert_eq!(states(&open(&disk, &four()).unwrap()), ["present"; 4]);
+}
+
+#[test]
+fn a_retirement_that_was_cut_off_anywhere_leaves_a_host_that_starts() {
+    for changes in 0..30 {
+        let (disk, _) = formed();
+        disk.cut_power_after(Some(changes));
+        let _ = retire_drives(&disk, &four(), &[NodeId(3)]);
+        disk.cut_power_after(None);
+        let host = open(&disk, &four()).unwrap_or_else(|error| panic!("after {changes} changes: {error}"));
+        assert!(matches!(nodes(&host)[..], [0, 1, 2] | [0, 1, 2, 3]), "after {changes} changes");
+        let _ = retire_drives(&disk, &four(), &[NodeId(3)]).unwrap();
+        let host = open(&disk, &dirs(&["/d1", "/d2", "/d3"])).unwrap();
+        assert_eq!((nodes(&host), states(&host)), (vec![0, 1, 2], vec!["present"; 3]), "after {changes} changes");
+    }
+}

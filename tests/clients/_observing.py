@@ -1,0 +1,153 @@
+"""What the scripts share that watch running stores with a real Prometheus: that Prometheus, waits that end, and which of
+them sees which alert fire."""
+
+import contextlib
+import json
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+
+import run as runner
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GRAFANA = ROOT / "grafana"
+BEGUN = time.monotonic()
+# How long an alert's condition has to hold here, whatever its `for` says.
+HOLD_SECONDS = 2
+# Each script asserts that it sees these fire by a fault, and that no rule is missing.
+SEEN_BY = {
+    "dashboards": {
+        "SherdChunkFaults", "SherdComparisonsStuck", "SherdDown", "SherdDriveOutOfService", "SherdLogCopiesMissing",
+        "SherdReadsUnanswered", "SherdRepairsStuck", "SherdServerErrors",
+    },
+    "alerts": {
+        "SherdAccessLogsDropped", "SherdApplyBehind", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
+        "SherdEventsDropped", "SherdGarbageGrows", "SherdNoLeader", "SherdNotScraped", "SherdProposalsFailed",
+        "SherdProposalsSlow", "SherdRequestsWaiting", "SherdSyncsSlow", "SherdTermChanges", "SherdWebhookFails",
+    },
+}
+# Alerts that may fire for a store without a fault, on a machine whose disk is full or slow.
+OF_THE_MACHINE = {
+    "SherdDriveFull", "SherdDriveSpaceLow", "SherdProposalsSlow", "SherdRequestsWaiting", "SherdSyncsSlow",
+}
+# Rules that neither sees fire, and why: promtool's unit tests alone show that they do.
+NOT_SEEN = {}
+
+
+def is_installed():
+    return bool(shutil.which("prometheus") and shutil.which("promtool"))
+
+
+def tell(what):
+    print(f"{time.monotonic() - BEGUN:5.1f} s: {what}", flush=True)
+
+
+def end_after(seconds):
+    """Whatever hangs is ended then, in a way that leaves nothing running."""
+    def end(*_):
+        raise RuntimeError(f"not done within {seconds} s")
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+
+
+def until(what, seconds, condition):
+    """The first answer of the condition that is true; an error when there is none in time."""
+    limit = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < limit, f"not within {seconds} s: {what}"
+        time.sleep(0.25)
+
+
+def get_json(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)["data"]
+
+
+def hastened(rules, back_seconds):
+    """The rules, such that they hold soon and look back only so far where they do by half an hour or more, or where
+    something must have been so for all of the time."""
+    for pattern, quick in [
+        (r"(?m)^(\s+for:) \w+$", rf"\1 {HOLD_SECONDS}s"),
+        (r"\boffset (30m|1h)\b", f"offset {back_seconds}s"),
+        (r"(min_over_time\(\w+)\[\w+\]", rf"\1[{back_seconds}s]"),
+    ]:
+        rules, count = re.subn(pattern, quick, rules)
+        assert count, f"no rule has {pattern}"
+    return rules
+
+
+class Prometheus:
+    """A Prometheus that scrapes stores by name every second, with the project's rules, which it evaluates as often."""
+
+    def __init__(self, root, back_seconds):
+        self.root, self.seen = root, set()
+        self.root.mkdir()
+        (self.root / "alerts.yml").write_text(hastened((GRAFANA / "alerts.yml").read_text(), back_seconds))
+        self.aim({})
+        # JSON is YAML.
+        (self.root / "prometheus.yml").write_text(json.dumps({
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["alerts.yml"],
+            "scrape_configs": [{"job_name": "sherd",
+                                "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "1s"}]}],
+        }))
+        port = runner.free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            ["prometheus", f"--config.file={self.root}/prometheus.yml", f"--storage.tsdb.path={self.root}/data",
+             f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"],
+            stdout=subprocess.DEVNULL, stderr=open(self.root / "log", "wb"))
+
+    def aim(self, targets, **labels):
+        """Scrapes these stores from now on: their names, and where their metrics are, with what more is to be said of
+        each by its name."""
+        found = [{"targets": [admin], "labels": {"instance": name, **labels.get(name, {})}}
+                 for name, admin in targets.items()]
+        (self.root / "new.json").write_text(json.dumps(found))
+        (self.root / "new.json").rename(self.root / "targets.json")
+
+    def query(self, expression):
+        found = get_json(f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}")["result"]
+        return [(series["metric"], float(series["value"][1])) for series in found]
+
+    def is_ready(self):
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{self.url}/-/ready", timeout=5).status == 200
+
+    def rules(self):
+        return [rule for group in get_json(f"{self.url}/api/v1/rules")["groups"] for rule in group["rules"]]
+
+    def firing(self):
+        """The labels of each alert that fires."""
+        alerts = get_json(f"{self.url}/api/v1/alerts")["alerts"]
+        return [alert["labels"] for alert in alerts if alert["state"] == "firing"]
+
+    def fires(self, alert, seconds=30, **labels):
+        """Waits until it does, with these labels."""
+        labels = {"alertname": alert, **labels}
+        what = f"{alert} fires for {' '.join(map(str, list(labels.values())[1:])) or 'all'}"
+        until(what, seconds, lambda: any(labels.items() <= found.items() for found in self.firing()))
+        self.seen.add(alert)
+        tell(what)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(timeout=20)
+
+
+def check_seen(script, prometheus, cannot=()):
+    """That this script saw what it should, but what it cannot see on this machine, and that every rule is somebody's."""
+    rules = {rule["name"] for rule in prometheus.rules()}
+    known = set().union(NOT_SEEN, *SEEN_BY.values())
+    assert rules == known, f"no script says that it sees these fire: {rules - known}; no such rules: {known - rules}"
+    missing = SEEN_BY[script] - prometheus.seen - set(cannot)
+    assert not missing, f"not seen to fire: {missing}"
+    tell(f"{len(prometheus.seen)} of {len(rules)} alerts fired by a fault")

@@ -1,0 +1,232 @@
+"""Sees every alert fire that dashboards.py does not: a real Prometheus scrapes stores that run, and each is given its fault.
+
+Needs Debian's packages `prometheus`, and `strace` for drives that are slow; the drive that gets full is a file system of its
+own, which only root can mount. Where one of the last two cannot be had, a line says so, and which alerts are not seen. The
+rules are those of grafana/alerts.yml, evaluated every second, only that `for` is HOLD_SECONDS of _observing.py, and
+BACK_SECONDS where they look back for half an hour or more, or ask that something was so all the time.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import sys
+
+import run as runner
+from _observing import (
+    HOLD_SECONDS, OF_THE_MACHINE, Prometheus, check_seen, end_after, is_installed, tell, until,
+)
+from _stores import (
+    SlowUploads, Store, Writers, delayed, fill_to, refusing_webhook, small_file_system, take_away,
+)
+
+WORK = pathlib.Path(os.environ["WORK"])
+# Longer than the store's own looks at its garbage are apart.
+BACK_SECONDS = 10
+SECONDS_MAX = 240
+SMALL_DRIVE_BYTES = 400 << 20
+# Too large to lie in the metadata.
+BLOB_BYTES = 17 << 10
+# In which more than a thousand changes are to be decided.
+TABLES_SECONDS = 90
+CLUSTER = "cluster"
+BUCKET = "observed"
+
+
+class Stores:
+    """All of them, by name: one alone, one that loses a drive, one whose drive is small, and three hosts together."""
+
+    def __init__(self, stack):
+        self.alone = Store(WORK / "alone", SHERD_MEMORY_MAX="32MiB")
+        self.deleting = Store(
+            WORK / "deleting", drives=3, SHERD_EC="1+2", SHERD_DURABILITY="relaxed:5s", SHERD_ACCESS_LOG_INTERVAL="1s",
+            SHERD_WEBHOOK_REFUSING_URL=refusing_webhook(), SHERD_WEBHOOK_GONE_QUEUE_LIMIT="100",
+            SHERD_WEBHOOK_GONE_URL=f"http://127.0.0.1:{runner.free_port()}/")
+        self.hosts = dict(zip("abc", hosts_of_a_cluster("abc")))
+        self.by_name = {"alone": self.alone, "deleting": self.deleting, **self.hosts}
+        if stack.enter_context(small_file_system(WORK / "full", SMALL_DRIVE_BYTES)):
+            self.by_name["full"] = Store(WORK / "full")
+        for store in self.by_name.values():
+            stack.callback(store.kill)
+
+    def start(self):
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(Store.start, self.by_name.values()))
+
+    def show_to(self, prometheus):
+        """Rules that are about a whole cluster tell clusters by their job."""
+        targets = {name: store.admin for name, store in self.by_name.items()}
+        prometheus.aim(targets, **{name: {"job": CLUSTER} for name in self.hosts})
+
+
+def hosts_of_a_cluster(names):
+    at = {name: f"127.0.0.1:{runner.free_port()}" for name in names}
+    for name in names:
+        yield Store(WORK / name, SHERD_HOSTS=",".join(f"{one}={where}" for one, where in at.items()), SHERD_HOST=name,
+                    SHERD_CLUSTER_LISTEN=at[name], SHERD_CLUSTER_SECRET="of three hosts that are observed")
+
+
+# --- the faults
+
+def fill_a_drive(prometheus, store):
+    fill_to(store.root, 0.10)
+    prometheus.fires("SherdDriveSpaceLow", instance="full")
+    fill_to(store.root, 0.03)
+    prometheus.fires("SherdDriveFull", instance="full")
+
+
+def hold_the_memory(prometheus, store):
+    with SlowUploads(store, f"/{BUCKET}/slow", size=1 << 30, count=40):
+        prometheus.fires("SherdRequestsWaiting", instance="alone")
+
+
+def slow_the_syncs(prometheus, store):
+    """Whether that can be done here."""
+    with delayed(store.process, "fdatasync", 1.5) as slow:
+        if slow:
+            with Writers(store, f"/{BUCKET}/synced", size=BLOB_BYTES, count=3):
+                prometheus.fires("SherdSyncsSlow", instance="alone", log="shards")
+                prometheus.fires("SherdSyncsSlow", instance="alone", log="meta")
+                prometheus.fires("SherdProposalsSlow", instance="alone")
+    return slow
+
+
+def restart_often(prometheus, stores):
+    """Each start is a term."""
+    def term():
+        return [value for _, value in prometheus.query('sherd_raft_term{instance="alone"}')]
+
+    for _ in range(4):
+        before = until("its term is known", 30, term)
+        stores.alone.kill()
+        stores.alone.start()
+        stores.show_to(prometheus)
+        until("it has another term", 30, lambda: term() not in ([], before))
+    prometheus.fires("SherdTermChanges", instance="alone")
+
+
+def leader(prometheus):
+    """The name of the host that leads."""
+    found = prometheus.query(f'sherd_raft_is_leader{{job="{CLUSTER}"}} == 1')
+    return found[0][0]["instance"] if len(found) == 1 else None
+
+
+def slow_the_tables(prometheus, hosts):
+    """Whether that can be done here. A follower has all of the log, and applies none of it."""
+    leads = until("one of three hosts leads", 30, lambda: leader(prometheus))
+    follows = next(name for name in hosts if name != leads)
+    journal = next(hosts[follows].root.glob("d1/state/*/0.jnl"))
+    with delayed(hosts[follows].process, "write", TABLES_SECONDS, path=journal) as slow:
+        if slow:
+            # Few at once, so that each change is an entry of its own.
+            with Writers(hosts[leads], f"/{BUCKET}/small", size=100, count=4):
+                prometheus.fires("SherdApplyBehind", seconds=TABLES_SECONDS, instance=follows)
+    return slow
+
+
+def lose_the_majority(prometheus, stores):
+    hosts = stores.hosts
+    leads = until("one of three hosts leads", 30, lambda: leader(prometheus))
+    followers = [name for name in hosts if name != leads]
+    with Writers(hosts[leads], f"/{BUCKET}/lost", size=100, count=4):
+        for name in followers:
+            hosts[name].kill()
+        prometheus.fires("SherdProposalsFailed", instance=leads)
+    # Until it hears of another leader, or ends, it takes itself for the one.
+    hosts[leads].kill()
+    hosts[followers[0]].start()
+    stores.show_to(prometheus)
+    prometheus.fires("SherdNoLeader", job=CLUSTER)
+
+
+def prepare_deletions(store):
+    """A webhook that is told of every change and is not there, another one that refuses the only change that it is told
+    of, and an access log without its bucket; then the loss of a drive."""
+    s3 = store.make_bucket(BUCKET)
+    s3.create_bucket(Bucket="refused")
+    s3.create_bucket(Bucket="lines")
+    for bucket, webhook in [(BUCKET, "GONE"), ("refused", "REFUSING")]:
+        rule = {"QueueArn": f"arn:sherd:sqs:::{webhook}:webhook", "Events": ["s3:ObjectCreated:*"]}
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}, SkipDestinationValidation=True)
+    s3.put_bucket_logging(Bucket="refused", BucketLoggingStatus={
+        "LoggingEnabled": {"TargetBucket": "lines", "TargetPrefix": ""}})
+    s3.delete_bucket(Bucket="lines")
+    # A change for the webhook, and a line.
+    s3.put_object(Bucket="refused", Key="k", Body=b"")
+    take_away(store.drives[2])
+
+
+def see_deletions(prometheus):
+    prometheus.fires("SherdAccessLogsDropped", instance="deleting")
+    prometheus.fires("SherdWebhookFails", webhook="GONE")
+    prometheus.fires("SherdWebhookFails", webhook="REFUSING")
+    prometheus.fires("SherdEventsDropped", webhook="GONE", why="behind")
+    # These two take more than ten thousand objects that were written over.
+    prometheus.fires("SherdGarbageGrows", seconds=120, instance="deleting")
+    prometheus.fires("SherdEventsBehind", webhook="REFUSING")
+
+
+def skip(why, *alerts):
+    print(f"skipped: {why}, so these were not seen to fire: {', '.join(alerts)}", flush=True)
+    return set(alerts)
+
+
+def check_faults(prometheus, stores):
+    """Makes each fault and sees its alerts fire; those that cannot be seen here."""
+    cannot = set()
+    if "full" in stores.by_name:
+        fill_a_drive(prometheus, stores.by_name["full"])
+    else:
+        cannot |= skip("no file system can be mounted here", "SherdDriveSpaceLow", "SherdDriveFull")
+    stores.alone.make_bucket(BUCKET)
+    hold_the_memory(prometheus, stores.alone)
+    if not slow_the_syncs(prometheus, stores.alone):
+        cannot |= skip("strace is not here or may not trace", "SherdSyncsSlow", "SherdProposalsSlow")
+    restart_often(prometheus, stores)
+    return cannot
+
+
+def check_faults_of_a_cluster(prometheus, stores):
+    """As above."""
+    cannot = set()
+    stores.hosts["a"].make_bucket(BUCKET)
+    if not slow_the_tables(prometheus, stores.hosts):
+        cannot |= skip("strace is not here or may not trace", "SherdApplyBehind")
+    lose_the_majority(prometheus, stores)
+    return cannot
+
+
+def check_quiet(prometheus, count):
+    """That none of these alerts was there before its fault."""
+    long_enough = f"count_over_time(up[1m]) > {HOLD_SECONDS + 2} and up == 1"
+    until("every store is scraped", 30, lambda: len(prometheus.query(long_enough)) == count)
+    firing = [alert for alert in prometheus.firing() if alert["alertname"] not in OF_THE_MACHINE]
+    assert not firing, f"alerts without a fault: {firing}"
+
+
+def main():
+    if not is_installed():
+        sys.exit(77)
+    with contextlib.ExitStack() as stack:
+        stores = Stores(stack)
+        stores.start()
+        prometheus = Prometheus(WORK / "prometheus", BACK_SECONDS)
+        stack.callback(prometheus.stop)
+        until("Prometheus is ready", 30, prometheus.is_ready)
+        stores.show_to(prometheus)
+        check_quiet(prometheus, len(stores.by_name))
+        tell("Prometheus and the stores run, and no alert fires")
+        prepare_deletions(stores.deleting)
+        with Writers(stores.deleting, f"/{BUCKET}/over", size=BLOB_BYTES, count=8):
+            cannot = check_faults(prometheus, stores)
+            see_deletions(prometheus)
+        cannot |= check_faults_of_a_cluster(prometheus, stores)
+        prometheus.aim({})
+        prometheus.fires("SherdNotScraped")
+        check_seen("alerts", prometheus, cannot)
+
+
+end_after(SECONDS_MAX)
+main()
+tell("all of it is done")
