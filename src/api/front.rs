@@ -6,7 +6,7 @@ use super::iam::{self, IamService};
 use super::post::{self, Forms, Posted};
 use super::request_log::RequestRecord;
 use super::s3::{self, Domains, Fault, Named, Origin, SiteRequest, WebsiteHosts, WireFault, identify};
-use super::wire::{self, Handback, Head, Level, Query, Remedies, Scheme, Target};
+use super::wire::{self, Handback, Head, Level, Query, Remedies, Resigning, Scheme, Target};
 use crate::actors::events::access_log::AccessLogger;
 use crate::ambient::Ambient;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
@@ -15,7 +15,7 @@ use actix::Addr;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use s3s::{HttpRequest as S3Request, HttpResponse as S3Response, S3Error};
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,6 +171,11 @@ async fn serve(
 ) -> Result<S3Response, S3Error> {
     let scheme = examine(&request, &target, front)?;
     wire::restate(scheme, &target, &mut request);
+    if let Some(resigning) = Resigning::of(scheme, &request)
+        && let Ok(secret) = front.service.auth().get_secret_key(resigning.access_key()).await
+    {
+        resigning.apply(&mut request, secret.expose());
+    }
     if post::is_form(request.method(), request.headers()) {
         let now = OffsetDateTime::UNIX_EPOCH + front.now();
         let Posted { request, answer } = front.forms.receive(request, &target, now).await?;
@@ -240,7 +245,7 @@ async fn ask(request: S3Request, front: &Front, record: &RequestRecord) -> S3Res
 
 /// A 500 and not a 501 or 503, which say what they mean.
 fn is_internal(response: &S3Response) -> bool {
-    response.status() == http::StatusCode::INTERNAL_SERVER_ERROR
+    response.status() == StatusCode::INTERNAL_SERVER_ERROR
 }
 
 /// The names of those that a signature must cover, in their order.
@@ -265,6 +270,8 @@ fn finish(request: &HttpRequest, mut response: S3Response, mut record: RequestRe
             Named {
                 authorization: said("authorization"),
                 date: said("x-amz-date"),
+                md5: said("content-md5"),
+                sha256: said("x-amz-content-sha256"),
                 amazon_headers: &amazon_headers(request),
                 ..record.named()
             },
@@ -276,6 +283,10 @@ fn finish(request: &HttpRequest, mut response: S3Response, mut record: RequestRe
         body = Some(Bytes::from(full));
     } else if let Some(code) = response.headers().get(PAGE_CODE).filter(|_| failed) {
         record.refused(String::from_utf8_lossy(code.as_bytes()).into_owned());
+    }
+    // s3s gives every HEAD of an object that it does not refuse the status 200.
+    if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     if let Some(access) = &mut record.access {
         access.answered(response.headers());

@@ -4,8 +4,8 @@
 use super::admin::{CallIam, ChangeKey, ChangeLayout, ExplainAccess, MoveLeader, Rewrap, SetQuota, StartScrub};
 use super::front::{Front, handle};
 use super::iam::{IamService, KeySetFiles, LastUsed};
-use super::identity::{ParsedPolicies, RootIdentity, RootSeal, SessionKeys};
-use super::policy::Ownership;
+use super::identity::{RootIdentity, RootSeal, SessionKeys};
+use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
 use super::request_log::RequestRecord;
 use super::s3::{Domains, S3Settings, WebsiteHosts, canonical_id, service};

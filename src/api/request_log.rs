@@ -24,6 +24,8 @@ pub struct RequestTrace {
     entered: AtomicBool,
     received_bytes: AtomicU64,
     fault: OnceLock<Fault>,
+    /// What the answer says of it, where it is refused: elements and their text.
+    details: OnceLock<Vec<(&'static str, String)>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,15 @@ impl RequestTrace {
 
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.get()
+    }
+
+    /// What an error's body says that only the layer that refuses knows; the first details stand.
+    pub fn detailed(&self, details: Vec<(&'static str, String)>) {
+        let _ = self.details.set(details);
+    }
+
+    pub fn details(&self) -> &[(&'static str, String)] {
+        self.details.get().map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What the request is on. Of one that copies something, an error may be about that instead.
@@ -137,7 +148,8 @@ impl RequestRecord {
 
     /// What it is on, and what it says of that.
     pub fn named(&self) -> Named<'_> {
-        Named { method: &self.method, query: &self.query, ..self.trace.named() }
+        let details = self.trace.details();
+        Named { method: &self.method, query: &self.query, details, ..self.trace.named() }
     }
 
     /// The head of the answer is made.

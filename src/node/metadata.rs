@@ -147,16 +147,26 @@ fn check_stores_nothing(view: &MetaView, member: &Member) -> Result<(), Metadata
     Err(MetadataError::StillStores { name: member.name.clone(), nodes: nodes.join(", ") })
 }
 
+/// Refuses where this host was removed.
+fn check_stays(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
+    if view.removed()?.hosts.contains(&member.host.host) {
+        return Err(MetadataError::Removed { name: member.name.clone() });
+    }
+    Ok(())
+}
+
 /// Makes the metadata know this host, under its name and address, and what it does.
 pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles: Roles) -> Result<(), MetadataError> {
+    // One that was removed hears no leader, but may have heard of its removal.
+    if let Some(view) = metadata.local_view() {
+        check_stays(&view, member)?;
+    }
     let hosts = hosts_once_founded(metadata, &member.founders).await?;
     let own = hosts.iter().find(|known| known.id == member.host.host);
     if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
         return Err(MetadataError::Replaced { name: member.name.clone(), address: other.address.clone() });
     }
-    if metadata.read().await?.removed()?.hosts.contains(&member.host.host) {
-        return Err(MetadataError::Removed { name: member.name.clone() });
-    }
+    check_stays(&metadata.read().await?, member)?;
     register_roles(metadata, member, roles).await?;
     let record = HostRecord {
         id: member.host.host,

@@ -31,6 +31,11 @@ fn canonical_query(query: &str) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
+/// As S3 signs it, however much of it the client escaped.
+pub fn path_to_sign(path: &str) -> String {
+    path.split('/').map(|segment| encode(&decode(segment))).collect::<Vec<_>>().join("/")
+}
+
 /// Trimmed, and runs of spaces made one.
 fn one_spaced(value: &str) -> String {
     value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")

@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod tests;
 mod verify;
 
+pub use canonical::path_to_sign;
 pub use verify::{Claimed, Received, SignatureFault, Verifier, claimed};
 
 use aws_lc_rs::{digest, hmac};
@@ -75,6 +76,11 @@ impl Signer<'_> {
             self.access_key,
             names.join(";")
         )
+    }
+
+    /// In hexadecimal. `stamp` is a moment as `read_stamp` reads it.
+    pub fn signature_hex(&self, stamp: &str, request: &ToSign<'_>) -> String {
+        hex(self.signature(stamp, request).as_ref())
     }
 
     fn signature(&self, stamp: &str, request: &ToSign<'_>) -> hmac::Tag {

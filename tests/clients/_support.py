@@ -87,7 +87,8 @@ def service(name, keys=None, token=None, **settings):
     settings.setdefault("retries", {"max_attempts": 0})
     if name == "s3":
         settings["s3"] = {"addressing_style": ADDRESSING, **settings.get("s3", {})}
-    return boto3.client(name, endpoint_url=ENDPOINT, region_name=REGION, config=botocore.config.Config(**settings),
+    region = settings.pop("region_name", REGION)
+    return boto3.client(name, endpoint_url=ENDPOINT, region_name=region, config=botocore.config.Config(**settings),
                         aws_access_key_id=access_key, aws_secret_access_key=secret_key, aws_session_token=token)
 
 

@@ -97,7 +97,7 @@ def test_what_is_appended_is_the_last_part(s3, bucket):
     s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
     append(s3, bucket, PART + 1000, b"ten")
     append(s3, bucket, PART + 1003, b"eleven")
-    for number, body in {**numbers, 10: b"ten", 11: b"eleven"}.items():
+    for number, body in enumerate([*numbers.values(), b"ten", b"eleven"], 1):
         found = s3.get_object(Bucket=bucket, Key="k", PartNumber=number)
         assert found["Body"].read() == body and found["PartsCount"] == 4, number
     listed = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts", "ObjectSize"])

@@ -101,12 +101,33 @@ def test_f5_trailers_are_verified(s3, bucket):
                 assert s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["ChecksumCRC32"] == given
                 s3.delete_object(Bucket=bucket, Key="k")
             else:
-                told(answer, status, code)
+                # A signed trailer has a signature, whatever else it lacks.
+                unsigned = given is None and payload == SIGNED_TRAILER
+                told(answer, status, "IncompleteBody" if unsigned else code)
                 absent(s3, bucket)
     request = framed(bucket, SIGNED_TRAILER, len(data), "x-amz-checksum-crc32")
     chunks = Chunks(request)
     body = chunks.chunk(data) + chunks.chunk(b"") + chunks.trailer(f"x-amz-checksum-crc32:{crc32(data)}")
     told(send(request, body[:-20] + b"0000" + body[-16:]), 403, "SignatureDoesNotMatch")
+    absent(s3, bucket)
+
+
+@covers("PutObject")
+def test_framings_that_are_cut_or_too_fine(s3, bucket):
+    trailer = f"x-amz-checksum-crc32:{crc32(b'hello')}"
+    for end in [b"", b"0\r\n\r", f"0\r\n{trailer}".encode(), f"0\r\n{trailer}\n".encode()]:
+        told(send(framed(bucket, UNSIGNED, 5, "x-amz-checksum-crc32"), b"5\r\nhello\r\n" + end), 400, "IncompleteBody")
+    body = f"5\r\nhello\r\n0\r\n{trailer}\r\na:b\r\n\r\n".encode()
+    told(send(framed(bucket, UNSIGNED, 5, "x-amz-checksum-crc32"), body), 400, "MalformedTrailerError")
+    told(send(framed(bucket, UNSIGNED, 5, "x-amz-meta-a"), body), 400, "InvalidRequest")
+    answer = send(framed(bucket, UNSIGNED, 9), b"5\r\nhello\r\n0\r\n\r\n")
+    told(answer, 400, "IncompleteBody")
+    assert b"<NumberBytesExpected>9</NumberBytesExpected><NumberBytesProvided>5</NumberBytesProvided>" in answer[2], answer
+    request = framed(bucket, SIGNED, 2000)
+    chunks = Chunks(request)
+    answer = send(request, b"".join(map(chunks.chunk, [b"a" * 1000, b"b" * 1000, b""])) + b"\r\n")
+    told(answer, 403, "InvalidChunkSizeError")
+    assert b"<Chunk>2</Chunk><BadChunkSize>1000</BadChunkSize>" in answer[2], answer
     absent(s3, bucket)
 
 
@@ -177,13 +198,28 @@ def test_lengths_that_lie(s3, bucket):
 @covers("PutObject", "DeleteObjects")
 def test_payloads_that_are_not_what_was_signed(s3, bucket):
     request = signed("PUT", f"/{bucket}/k", body=b"hello")
-    told(send(request, b"hellO"), 400, "XAmzContentSHA256Mismatch")
+    answer = send(request, b"hellO")
+    told(answer, 400, "XAmzContentSHA256Mismatch")
+    signed_hash = hashlib.sha256(b"hello").hexdigest()
+    assert f"<ClientComputedContentSHA256>{signed_hash}<".encode() in answer[2], answer
+    assert b"The provided 'x-amz-content-sha256' header does not match what was computed." in answer[2], answer
     absent(s3, bucket)
     xml = b"<Delete><Object><Key>k</Key></Object></Delete>"
     request = signed("POST", f"/{bucket}", query="delete=", body=xml)
     told(send(request, xml.replace(b"k", b"j")), 400, "XAmzContentSHA256Mismatch")
     told(raw("POST", f"/{bucket}", query="delete=", body=xml, headers={"content-md5": "A" * 22 + "=="}), 400, "BadDigest")
-    told(raw("POST", f"/{bucket}", query="delete=", body=xml, headers={"content-md5": "AAAA"}), 400, "InvalidDigest")
+    answer = raw("POST", f"/{bucket}", query="delete=", body=xml, headers={"content-md5": "AAAA"})
+    told(answer, 400, "InvalidDigest")
+    assert b"<Content-MD5>AAAA</Content-MD5>" in answer[2], answer
+    answer = raw("POST", f"/{bucket}", query="delete=", body=xml)
+    told(answer, 400, "InvalidRequest")
+    assert b"Missing required header for this request: Content-MD5 OR x-amz-checksum-*" in answer[2], answer
+    for name, value in [("content-md5", base64.b64encode(hashlib.md5(xml).digest()).decode()),
+                        ("x-amz-checksum-crc32", crc32(xml))]:
+        assert raw("POST", f"/{bucket}", query="delete=", body=xml, headers={name: value})[0] == 200
+    answer = raw("POST", f"/{bucket}", query="delete=", body=xml, headers={"x-amz-checksum-crc32": crc32(b"other")})
+    told(answer, 400, "BadDigest")
+    assert b"The CRC32 you specified did not match the calculated checksum." in answer[2], answer
 
 
 @covers("ListObjects")
@@ -232,7 +268,8 @@ def test_xml_that_is_malformed(s3, bucket):
     upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
     for body in [b"", b"<", b"not xml", b"<Delete>", b"<Other></Other>", b"<Delete></Delete>", b"\xff\xfe",
                  b"<Delete><Object></Object></Delete>", b"<!DOCTYPE x [<!ENTITY e 'e'>]><Delete>&e;</Delete>"]:
-        status, _, answer = raw("POST", f"/{bucket}", query="delete=", body=body)
+        digest = {"content-md5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+        status, _, answer = raw("POST", f"/{bucket}", query="delete=", body=body, headers=digest)
         assert status == 400 and b"<Code>M" in answer, (body, status, answer)
         status, _, answer = raw("POST", f"/{bucket}/k", query=f"uploadId={upload}", body=body)
         assert status == 400 and b"<Code>MalformedXML" in answer, (body, status, answer)

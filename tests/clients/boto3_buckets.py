@@ -50,8 +50,16 @@ def test_a_bucket_that_is_not_empty_says_what_is_left(s3, bucket):
 @covers("GetBucketLocation", "CreateBucket")
 def test_the_default_region_has_no_name_in_locations(s3, bucket):
     assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
-    refused("InvalidLocationConstraint", 400, s3.create_bucket, Bucket=bucket + "-eu",
-            CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    there = {"LocationConstraint": "eu-west-1"}
+    refused("InvalidLocationConstraint", 400, s3.create_bucket, Bucket=bucket + "-eu", CreateBucketConfiguration=there)
+    # Who believes to be there gets what was asked for.
+    european = client(region_name="eu-west-1")
+    european.create_bucket(Bucket=bucket + "-eu", CreateBucketConfiguration=there)
+    assert european.get_bucket_location(Bucket=bucket + "-eu")["LocationConstraint"] == "eu-west-1"
+    assert s3.head_bucket(Bucket=bucket + "-eu")["BucketRegion"] == "eu-west-1"
+    refused("BucketAlreadyOwnedByYou", 409, european.create_bucket, Bucket=bucket + "-eu", CreateBucketConfiguration=there)
+    european.put_object(Bucket=bucket + "-eu", Key="k", Body=b"x")
+    assert s3.get_object(Bucket=bucket + "-eu", Key="k")["Body"].read() == b"x"
 
 
 @covers("CreateBucket")
@@ -173,11 +181,7 @@ def test_what_does_not_exist_says_so(s3, bucket):
 
 @covers("ListObjects", "ListObjectsV2")
 def test_any_signing_region_will_do(s3, bucket):
-    import os
-    other = boto3.client("s3", endpoint_url=ENDPOINT, region_name="eu-north-1",
-                         aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
-                         aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
-                         config=botocore.config.Config(s3={"addressing_style": ADDRESSING}))
+    other = client(region_name="eu-north-1")
     assert other.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     assert client(signature_version="s3v4").list_objects(Bucket=bucket)["IsTruncated"] is False
 

@@ -83,7 +83,8 @@ def test_by_trailer_with_and_without_signed_chunks(s3, bucket):
 def test_content_md5(s3, bucket):
     right = base64.b64encode(hashlib.md5(b"hello").digest()).decode()
     s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ContentMD5=right)
-    refused("BadDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"hellO", ContentMD5=right)
+    found = refused("BadDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"hellO", ContentMD5=right)
+    assert found["Error"]["ExpectedDigest"] == hashlib.md5(b"hello").hexdigest()
     for text in ["AAAA", "not base64"]:
         refused("InvalidDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"hello", ContentMD5=text)
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="bad")

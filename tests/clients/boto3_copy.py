@@ -24,6 +24,14 @@ def read(s3, bucket, key="to", **named):
     return s3.get_object(Bucket=bucket, Key=key, **named)["Body"].read()
 
 
+@covers("CopyObject", "UploadPartCopy")
+def test_a_source_names_its_version_and_nothing_else(s3, bucket):
+    put(s3, bucket)
+    put(s3, bucket, "with?mark")
+    told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"/{bucket}/from?nonsense"}), 400, "InvalidArgument")
+    copy(s3, bucket, {"Bucket": bucket, "Key": "with?mark"})
+
+
 @covers("CopyObject")
 def test_a_copy_takes_everything_along(s3, bucket):
     expires = soon(100_000)

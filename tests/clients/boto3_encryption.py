@@ -210,6 +210,9 @@ def test_a_copy_onto_itself_changes_the_key(s3, bucket):
     s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", **of(KEY, "CopySource"), **of(OTHER))
     assert read(s3, bucket, **of(OTHER)) == content(300_000)
     refused(WRONG, (400, 403), read, s3, bucket, **of(KEY))
+    s3.copy_object(Bucket=bucket, Key="opened", CopySource=f"{bucket}/k", **of(OTHER, "CopySource"), **of(OTHER))
+    s3.copy_object(Bucket=bucket, Key="opened", CopySource=f"{bucket}/opened", **of(OTHER, "CopySource"))
+    assert read(s3, bucket, "opened") == read(s3, bucket, "k", **of(OTHER)), "the client's key may be given up"
     s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", **of(OTHER, "CopySource"), ServerSideEncryption="AES256")
     assert read(s3, bucket) == content(300_000)
 

@@ -47,6 +47,15 @@ def test_m3_the_tag_is_the_same_everywhere(s3, bucket):
 
 
 @covers("GetObject", "HeadObject")
+def test_readers_count_parts_from_one(s3, bucket):
+    upload = begin(s3, bucket)
+    complete(s3, upload, send(s3, upload, [content(PART, 1), b"the end"], [7, 30]))
+    assert s3.get_object(Bucket=bucket, Key="k", PartNumber=2)["Body"].read() == b"the end"
+    assert s3.head_object(Bucket=bucket, Key="k", PartNumber=1)["ContentLength"] == PART
+    refused("InvalidPartNumber", 416, s3.get_object, Bucket=bucket, Key="k", PartNumber=7)
+
+
+@covers("GetObject", "HeadObject")
 def test_ranges_and_parts_of_an_object_of_parts(s3, bucket):
     bodies = [content(PART, 1), content(PART, 2), content(1234, 3)]
     whole = b"".join(bodies)
@@ -63,6 +72,7 @@ def test_ranges_and_parts_of_an_object_of_parts(s3, bucket):
         assert found["ContentRange"] == f"bytes {at}-{at + len(body) - 1}/{len(whole)}"
         head = s3.head_object(Bucket=bucket, Key="k", PartNumber=number)
         assert (head["ContentLength"], head["PartsCount"]) == (len(body), 3)
+        assert head["ResponseMetadata"]["HTTPStatusCode"] == 206
         at += len(body)
     refused("InvalidPartNumber", 416, s3.get_object, Bucket=bucket, Key="k", PartNumber=4)
     refused("InvalidArgument", 400, s3.get_object, Bucket=bucket, Key="k", PartNumber=0)
@@ -95,6 +105,8 @@ def test_what_completion_refuses(s3, bucket):
     wrong = {"PartNumber": 2, "ETag": '"0123456789abcdef0123456789abcdef"'}
     refused("InvalidPart", 400, complete, s3, upload, [parts[0], wrong])
     refused("InvalidPart", 400, complete, s3, upload, [parts[0], {"PartNumber": 9, "ETag": parts[0]["ETag"]}])
+    found = refused("InvalidPart", 400, complete, s3, upload, [parts[0], {"PartNumber": 2, "ETag": "none"}])["Error"]
+    assert (found["UploadId"], found["PartNumber"], found["ETag"]) == (upload["UploadId"], "2", "none")
     refused("InvalidPartOrder", 400, complete, s3, upload, [parts[2], parts[0]])
     refused("InvalidPartOrder", 400, complete, s3, upload, [parts[0], parts[0]])
     refused("EntityTooSmall", 400, complete, s3, upload, parts)

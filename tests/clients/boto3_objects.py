@@ -50,6 +50,32 @@ def test_headers_and_metadata_come_back(s3, bucket):
     refused("MetadataTooLarge", 400, s3.put_object, Bucket=bucket, Key="m", Body=b"x", Metadata={"n": "v" * 2048})
 
 
+@covers("PutObject", "CopyObject", "CreateMultipartUpload", "ListObjectsV2", "ListObjectVersions", "ListParts",
+        "ListMultipartUploads", "GetObjectAttributes")
+def test_the_storage_class_is_told_as_it_was_asked_for(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", StorageClass="STANDARD_IA")
+    assert s3.head_object(Bucket=bucket, Key="k")["StorageClass"] == "STANDARD_IA"
+    assert s3.get_object(Bucket=bucket, Key="k")["StorageClass"] == "STANDARD_IA"
+    attributes = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["StorageClass"])
+    assert attributes["StorageClass"] == "STANDARD_IA"
+    source = {"Bucket": bucket, "Key": "k"}
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)
+    assert "StorageClass" not in s3.head_object(Bucket=bucket, Key="copy"), "a copy is of the standard class"
+    s3.copy_object(Bucket=bucket, Key="k", CopySource=source, StorageClass="ONEZONE_IA", MetadataDirective="COPY")
+    listed = {one["Key"]: one["StorageClass"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]}
+    assert listed == {"copy": "STANDARD", "k": "ONEZONE_IA"}
+    versions = {one["Key"]: one["StorageClass"] for one in s3.list_object_versions(Bucket=bucket)["Versions"]}
+    assert versions == listed
+    at = {"Bucket": bucket, "Key": "parts"}
+    upload = s3.create_multipart_upload(StorageClass="REDUCED_REDUNDANCY", **at)["UploadId"]
+    part = s3.upload_part(PartNumber=1, UploadId=upload, Body=b"x", **at)
+    assert s3.list_parts(UploadId=upload, **at)["StorageClass"] == "REDUCED_REDUNDANCY"
+    assert s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["StorageClass"] == "REDUCED_REDUNDANCY"
+    parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
+    s3.complete_multipart_upload(UploadId=upload, MultipartUpload=parts, **at)
+    assert s3.head_object(**at)["StorageClass"] == "REDUCED_REDUNDANCY"
+
+
 @covers("GetObject")
 def test_a_reader_may_override_headers(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentType="text/plain", CacheControl="no-store")
@@ -138,6 +164,7 @@ def test_ranges(s3, bucket):
             assert not any(name.startswith("Checksum") for name in found)
         head = s3.head_object(Bucket=bucket, Key=key, Range="bytes=5-9")
         assert (head["ContentLength"], head["ContentRange"]) == (5, f"bytes 5-9/{size}")
+        assert head["ResponseMetadata"]["HTTPStatusCode"] == 206
         for text in [f"{size}-", f"{size}-{size + 5}", "-0"]:
             answer = refused("InvalidRange", 416, s3.get_object, Bucket=bucket, Key=key, Range=f"bytes={text}")
             assert answer["ResponseMetadata"]["HTTPHeaders"]["content-range"] == f"bytes */{size}"

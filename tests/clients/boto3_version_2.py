@@ -1,6 +1,8 @@
 # server: SHERD_SIGV2=on
 """Signature version 2 where all of it is taken: in the headers of requests for the store, buckets and objects."""
 
+import hashlib
+
 from _support import ENDPOINT, SECRET_KEY, client, covers, fetch, refused, run, told
 
 
@@ -55,6 +57,21 @@ def test_a_signature_that_is_none_or_wrong(s3, bucket):
     refused("InvalidAccessKeyId", 403, wrong.put_object, Bucket=bucket, Key="k", Body=b"x")
     refused("InvalidDigest", 400, with_headers("PutObject", Content_MD5="nonsense").put_object, Bucket=bucket, Key="k",
             Body=b"x")
+
+
+@covers("PutObject")
+def test_a_payload_is_the_one_that_is_named(s3, bucket):
+    put = lambda body, named: with_headers("PutObject", x_amz_content_sha256=named).put_object(
+        Bucket=bucket, Key="k", Body=body)
+    for body in [b"x", b"", b"x" * 100_000]:
+        right = hashlib.sha256(body).hexdigest()
+        for wrong in ["0" * 64, "invalid", "unsigned-payload"]:
+            found = refused("XAmzContentSHA256Mismatch", 400, put, body, wrong)["Error"]
+            assert (found["ClientComputedContentSHA256"], found["S3ComputedContentSHA256"]) == (wrong, right), found
+        refused("404", 404, s3.head_object, Bucket=bucket, Key="k")
+        for named in [right, right.upper(), "UNSIGNED-PAYLOAD"]:
+            put(body, named)
+        s3.delete_object(Bucket=bucket, Key="k")
 
 
 run(globals())

@@ -44,32 +44,44 @@ impl Digests {
         Self { md5: text("content-md5"), sha256, checksum }
     }
 
-    fn verify(&self, body: &[u8]) -> Result<(), Fault> {
-        let base64 = |digest: &[u8]| base64_simd::STANDARD.encode_to_string(digest);
-        if let Some(md5) = &self.md5 {
-            let well_formed = base64_simd::STANDARD.decode_to_vec(md5).is_ok_and(|digest| digest.len() == 16);
-            if !well_formed {
-                return Err(Fault::InvalidDigest);
+    /// In S3's order: what was signed comes before what is only said.
+    fn verify(&self, body: &[u8]) -> Result<(), Differs> {
+        let is_md5 = |text: &String| base64_simd::STANDARD.decode_to_vec(text).is_ok_and(|digest| digest.len() == 16);
+        if self.md5.as_ref().is_some_and(|md5| !is_md5(md5)) {
+            return Err(Differs { fault: Fault::InvalidDigest, made: None });
+        }
+        if let Some(sha256) = &self.sha256 {
+            let made = hex_simd::encode_to_string(Sha256::digest(body), hex_simd::AsciiCase::Lower);
+            if !made.eq_ignore_ascii_case(sha256) {
+                let made = Some(("S3ComputedContentSHA256", made));
+                return Err(Differs { fault: Fault::InvalidContentSha256, made });
             }
-            if base64(&Md5::digest(body)) != *md5 {
-                return Err(Fault::BadDigest(
-                    "The Content-MD5 you specified did not match what we received.".to_owned(),
-                ));
+        }
+        if let Some(md5) = &self.md5 {
+            let made = base64_simd::STANDARD.encode_to_string(Md5::digest(body));
+            if made != *md5 {
+                let why = "The Content-MD5 you specified did not match what we received.";
+                let made = Some(("CalculatedDigest", made));
+                return Err(Differs { fault: Fault::BadDigest(why.to_owned()), made });
             }
         }
         if let Some((name, value)) = &self.checksum
             && checksum(name, body).as_ref() != Some(value)
         {
-            return Err(Fault::BadDigest(format!("The {name} you specified did not match what we received.")));
-        }
-        if let Some(sha256) = &self.sha256
-            && !hex_simd::encode_to_string(Sha256::digest(body), hex_simd::AsciiCase::Lower)
-                .eq_ignore_ascii_case(sha256)
-        {
-            return Err(Fault::InvalidContentSha256);
+            let algorithm = name.trim_start_matches("x-amz-checksum-").to_ascii_uppercase();
+            let why = format!("The {algorithm} you specified did not match the calculated checksum.");
+            return Err(Differs { fault: Fault::BadDigest(why), made: None });
         }
         Ok(())
     }
+}
+
+/// A body that is not what the request says of it.
+#[derive(Debug)]
+struct Differs {
+    fault: Fault,
+    /// The digest that it has, and what an answer calls that.
+    made: Option<(&'static str, String)>,
 }
 
 fn checksum(name: &str, body: &[u8]) -> Option<String> {
@@ -124,7 +136,8 @@ impl Body for Collected {
                 }
                 Some(Err(error)) => return this.fail(body_fault(&error)),
                 None => {
-                    if let Err(fault) = this.digests.verify(&this.gathered) {
+                    if let Err(Differs { fault, made }) = this.digests.verify(&this.gathered) {
+                        this.trace.detailed(made.into_iter().collect());
                         return this.fail(fault);
                     }
                     this.inner = None;
@@ -150,7 +163,7 @@ mod tests {
 
     fn verify(name: &'static str, value: &'static str, of_object: bool) -> Result<(), Fault> {
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
-        Digests::of(&headers, of_object).verify(b"hello")
+        Digests::of(&headers, of_object).verify(b"hello").map_err(|differs| differs.fault)
     }
 
     #[test]
@@ -165,6 +178,28 @@ mod tests {
         let other = "0000000000000000000000000000000000000000000000000000000000000000";
         assert_eq!(verify("x-amz-content-sha256", other, false), Err(Fault::InvalidContentSha256));
         assert_eq!(verify("x-amz-content-sha256", "UNSIGNED-PAYLOAD", false), Ok(()));
+    }
+
+    #[test]
+    fn what_was_signed_is_compared_before_what_is_only_said() {
+        let fault = |pairs: &[(&'static str, &'static str)]| {
+            let header = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            let headers = HeaderMap::from_iter(pairs.iter().map(header));
+            let differs = Digests::of(&headers, false).verify(b"hello").expect_err("another body");
+            (differs.fault, differs.made)
+        };
+        let zeros = ("x-amz-content-sha256", "0000000000000000000000000000000000000000000000000000000000000000");
+        let md5 = ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==");
+        let crc = ("x-amz-checksum-crc32", "AAAAAA==");
+        let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".to_owned();
+        let told = (Fault::InvalidContentSha256, Some(("S3ComputedContentSHA256", sha256)));
+        assert_eq!(fault(&[crc, md5, zeros]), told);
+        assert_eq!(fault(&[crc, md5]).1, Some(("CalculatedDigest", "XUFAKrxLKna5cZ2REBfFkg==".to_owned())));
+        let why = "The CRC32 you specified did not match the calculated checksum.".to_owned();
+        assert_eq!(fault(&[crc]), (Fault::BadDigest(why), None));
+        assert_eq!(fault(&[zeros, ("content-md5", "nonsense")]).0, Fault::InvalidDigest);
     }
 
     #[test]

@@ -25,6 +25,6 @@ fn passed(signing: Signing, body: &[u8], piece_bytes: usize) -> Option<(Vec<u8>,
     for piece in body.chunks(piece_bytes) {
         frames.push(Bytes::copy_from_slice(piece), &mut out).ok()?;
     }
-    let trailer = frames.end().ok()?;
+    let trailer = frames.end(&mut out).ok()?;
     Some((out.iter().flatten().copied().collect(), trailer))
 }

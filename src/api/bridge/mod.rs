@@ -6,6 +6,7 @@ mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod pace;
+mod payload;
 mod references;
 mod request;
 mod request_body;

@@ -2,6 +2,7 @@
 
 use super::collected::{Collected, Digests};
 use super::frames::{Frames, Signing};
+use super::payload::{PayloadHash, may_be_framed};
 use super::request_body::RequestBody;
 use crate::api::post::is_form;
 use crate::api::request_log::RequestTrace;
@@ -90,12 +91,15 @@ pub fn header_bytes(request: &actix_web::HttpRequest) -> usize {
 fn body(method: &Method, uri: &Uri, headers: &HeaderMap, payload: Payload, trace: &Arc<RequestTrace>) -> s3s::Body {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    if !chunked && length.unwrap_or(0) == 0 {
+    let is_empty = !chunked && length.unwrap_or(0) == 0;
+    let hash = PayloadHash::of(method, uri, headers, length.filter(|_| !chunked))
+        .filter(|hash| !is_empty || !hash.is_of_nothing());
+    if is_empty && hash.is_none() {
         return s3s::Body::empty();
     }
     let is_form = is_form(method, headers);
-    let frames = if is_form { None } else { frames(headers) };
-    let inner = RequestBody::new(payload, frames, length.filter(|_| !chunked), Arc::clone(trace));
+    let frames = if is_form || !may_be_framed(uri, headers) { None } else { frames(headers) };
+    let inner = RequestBody::new(payload, frames, length.filter(|_| !chunked), Arc::clone(trace)).with_hash(hash);
     // A form is read as it comes, other bodies of POST whole.
     if *method == Method::POST && !is_form {
         let of_object = uri.query().is_some_and(|query| !query.split('&').any(|name| name.starts_with("delete")));
@@ -110,8 +114,9 @@ fn frames(headers: &HeaderMap) -> Option<Frames> {
     let payload = headers.get(s3s::header::X_AMZ_CONTENT_SHA256)?.to_str().ok()?;
     let signing = match payload {
         "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Signing::Unsigned,
-        framed if framed.starts_with("STREAMING-") => Signing::Signed,
-        _ => return None,
+        framed if !framed.starts_with("STREAMING-") => return None,
+        framed if framed.ends_with("-TRAILER") => Signing::SignedTrailer,
+        _ => Signing::Signed,
     };
     Some(Frames::new(signing))
 }

@@ -1,8 +1,10 @@
 //! A request's body for s3s: counted, paced, and with its chunked framing made harmless.
 
-use super::frames::Frames;
+use super::frames::{FrameFault, Frames};
 use super::pace::Pace;
+use super::payload::{PayloadHash, Sha256Mismatch};
 use crate::api::request_log::RequestTrace;
+use crate::api::s3::Fault;
 use crate::api::wire::Trailers;
 use actix_web::web::Payload;
 use bytes::Bytes;
@@ -31,6 +33,9 @@ pub struct RequestBody {
     trace: Arc<RequestTrace>,
     /// For what comes after the content, where its framing is taken apart here.
     trailers: Option<Trailers>,
+    /// Until it was compared.
+    hash: Option<PayloadHash>,
+    ended: bool,
 }
 
 struct Waiting {
@@ -50,6 +55,8 @@ impl RequestBody {
             waiting: None,
             trace,
             trailers: None,
+            hash: None,
+            ended: false,
         }
     }
 
@@ -57,15 +64,42 @@ impl RequestBody {
         Self { trailers: Some(trailers), ..self }
     }
 
+    pub fn with_hash(self, hash: Option<PayloadHash>) -> Self {
+        Self { hash, ..self }
+    }
+
+    /// Once, when all that was declared has come. The trace tells what the hash is, and whoever reads XML what was wrong.
+    fn compare(&mut self) -> Result<(), StdError> {
+        let Some(Err(made)) = self.hash.take().map(PayloadHash::compare) else { return Ok(()) };
+        self.trace.detailed(vec![("S3ComputedContentSHA256", made)]);
+        self.trace.failed(Fault::InvalidContentSha256);
+        Err(Box::new(Sha256Mismatch))
+    }
+
     /// At the end of what the connection has.
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        let kept = self.frames.as_mut().map(Frames::end).transpose();
+        // One that was cut off is told as such by whoever counts.
+        if self.length.is_none_or(|length| length == self.received)
+            && let Err(differs) = self.compare()
+        {
+            return Poll::Ready(Some(Err(differs)));
+        }
+        self.ended = true;
+        let kept = self.frames.as_mut().map(|frames| frames.end(&mut self.queue)).transpose();
         match (kept, &self.trailers) {
             (Err(fault), _) => return Poll::Ready(Some(Err(Box::new(fault)))),
             (Ok(Some(kept)), Some(trailers)) => trailers.put(&kept),
             (Ok(_), _) => {}
         }
-        Poll::Ready(None)
+        Poll::Ready(self.queue.pop_front().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    /// What the answer says of a fault of the framing.
+    fn tell(&self, fault: FrameFault) -> StdError {
+        if let FrameFault::TooSmall { next, size } = fault {
+            self.trace.detailed(vec![("Chunk", next.to_string()), ("BadChunkSize", size.to_string())]);
+        }
+        Box::new(fault)
     }
 
     /// The next bytes from the connection, or the client's failure to send any.
@@ -111,15 +145,30 @@ impl Body for RequestBody {
             if let Some(bytes) = this.queue.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
+            if this.ended {
+                return Poll::Ready(None);
+            }
             let next = ready!(this.poll_payload(cx));
             match (next, &mut this.frames) {
                 (Some(Ok(chunk)), Some(frames)) => {
                     if let Err(fault) = frames.push(chunk, &mut this.queue) {
-                        return Poll::Ready(Some(Err(Box::new(fault))));
+                        return Poll::Ready(Some(Err(this.tell(fault))));
                     }
                 }
                 (None, _) => return this.end(),
-                (next, _) => return Poll::Ready(next.map(|chunk| chunk.map(Frame::data))),
+                (Some(Ok(chunk)), None) => {
+                    if let Some(hash) = &mut this.hash {
+                        hash.update(&chunk);
+                    }
+                    // s3s compares with the last byte, and does not ask for the end.
+                    if this.length == Some(this.received)
+                        && let Err(differs) = this.compare()
+                    {
+                        return Poll::Ready(Some(Err(differs)));
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                }
+                (Some(Err(error)), _) => return Poll::Ready(Some(Err(error))),
             }
         }
     }

@@ -7,9 +7,9 @@ use super::sts::KeySets;
 use crate::ambient::Ambient;
 use crate::api::identity::changes::accounts_file::{self, AccountsFile};
 use crate::api::identity::{
-    Decision, Directory, Documents, Editor, IdentityError, Locksmith, ParsedPolicies, RootIdentity, SecretSeal,
-    SessionKeys,
+    Decision, Directory, Documents, Editor, IdentityError, Locksmith, RootIdentity, SecretSeal, SessionKeys,
 };
+use crate::api::policy::ParsedPolicies;
 use std::sync::Arc;
 
 /// How often a change is decided anew because something else was written meanwhile.

@@ -4,44 +4,13 @@
 use super::error::IdentityError;
 use super::resolve::{NamedPolicy, PrincipalKind, Resolved};
 use crate::api::policy::{
-    Account, Context, Decision, Identity, Named, Policy, PolicyKind, Principal, Question, Target, evaluate,
+    Account, Context, Decision, Identity, Named, ParsedPolicies, Policy, PolicyKind, Principal, Question, Target,
+    evaluate,
 };
 use crate::types::UnixMs;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-/// Texts of policies that are kept parsed.
-const PARSED_MAX: usize = 1024;
-
-/// Policies by their texts, so that one that many requests ask is parsed once.
-#[derive(Default)]
-pub struct ParsedPolicies {
-    kept: Mutex<HashMap<String, Arc<Policy>>>,
-}
-
-impl ParsedPolicies {
-    fn parse(&self, kind: PolicyKind<'_>, named: &NamedPolicy) -> Result<Arc<Policy>, IdentityError> {
-        if let Some(policy) = self.kept().get(&named.text) {
-            return Ok(Arc::clone(policy));
-        }
-        let unreadable =
-            |error| IdentityError::Unreadable(format!("the policy {} cannot be read: {error}", named.name));
-        let policy = Arc::new(Policy::parse(kind, &named.text).map_err(unreadable)?);
-        let mut kept = self.kept();
-        if kept.len() >= PARSED_MAX {
-            kept.clear();
-        }
-        kept.insert(named.text.clone(), Arc::clone(&policy));
-        Ok(policy)
-    }
-
-    fn kept(&self) -> MutexGuard<'_, HashMap<String, Arc<Policy>>> {
-        // Nothing is ever left half done in it.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Who asks, ready to be asked about.
 pub struct Asking {
@@ -60,7 +29,9 @@ struct Parsed {
 
 impl Parsed {
     fn of(parsed: &ParsedPolicies, kind: PolicyKind<'_>, named: &NamedPolicy) -> Result<Self, IdentityError> {
-        Ok(Self { name: named.name.clone(), policy: parsed.parse(kind, named)? })
+        let unreadable =
+            |error| IdentityError::Unreadable(format!("the policy {} cannot be read: {error}", named.name));
+        Ok(Self { name: named.name.clone(), policy: parsed.parse(kind, &named.text).map_err(unreadable)? })
     }
 
     fn named(&self) -> Named<'_> {

@@ -26,7 +26,7 @@ mod seal;
 mod secrets;
 mod session;
 
-pub use asking::{Asking, ParsedPolicies, rfc3339};
+pub use asking::{Asking, rfc3339};
 pub use builtin::{BUILT_IN, BuiltInPolicy};
 pub use changes::editor::{Decided, Decision, Editor};
 #[cfg(test)]

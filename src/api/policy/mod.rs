@@ -8,6 +8,7 @@
 //! | `context` | the condition keys of a request |
 //! | `actions` | S3's actions, the operations that need them, the ACL permissions that grant them |
 //! | `evaluate` | the decision |
+//! | `parsed` | policies that are kept parsed |
 //! | `public` | whether a policy opens a bucket to anybody |
 
 mod acl;
@@ -18,6 +19,7 @@ mod document;
 mod evaluate;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod parsed;
 mod pattern;
 mod principal;
 mod public;
@@ -30,6 +32,7 @@ pub use evaluate::{
     Bucket, Decision, Grounds, Identity, Missing, Named, Object, Place, Question, Reason, StatementName, Target,
     evaluate,
 };
+pub use parsed::ParsedPolicies;
 pub use principal::{Account, Principal, PrincipalPattern};
 
 #[cfg(any(test, fuzzing))]

@@ -21,6 +21,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
+const REGION_BYTES_MAX: usize = 64;
 /// The region whose name S3 leaves out of locations.
 const REGION_UNNAMED: &str = "us-east-1";
 const ARN: HeaderName = HeaderName::from_static("x-amz-bucket-arn");
@@ -80,16 +81,15 @@ fn listed(row: BucketRow) -> Bucket {
 
 pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
     let owner = Caller::of(&request.extensions).account.ok_or(Fault::AccessDenied("Access Denied"))?;
+    let signed = request.region.as_ref().map(|region| region.as_str().to_owned());
     let input = request.input;
-    if let Some(wanted) = input.create_bucket_configuration {
-        if wanted.bucket.is_some() || wanted.location.is_some() {
+    let region = match input.create_bucket_configuration {
+        Some(wanted) if wanted.bucket.is_some() || wanted.location.is_some() => {
             return Err(Fault::NotImplemented("Directory buckets are not implemented.".to_owned()).into());
         }
-        let elsewhere = |place: &str| !place.is_empty() && place != store.region;
-        if wanted.location_constraint.is_some_and(|place| elsewhere(place.as_str())) {
-            return Err(Fault::InvalidLocationConstraint.into());
-        }
-    }
+        Some(wanted) => region(store, wanted.location_constraint.as_ref().map_or("", |at| at.as_str()), signed)?,
+        None => store.region.clone(),
+    };
     check_name(&input.bucket)?;
     let view = store.view().await?;
     let access = of_new_bucket(store, &request.headers, input.object_ownership.as_ref(), &owner, &view)?;
@@ -99,7 +99,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     let versioning = if lock { Versioning::Enabled } else { Versioning::Never };
     let create = CreateBucketWith {
         name: input.bucket.clone(),
-        region: store.region.clone(),
+        region: region.clone(),
         owner: owner.clone(),
         settings: BucketSettings { versioning, lock, ..BucketSettings::default() },
         documents: documents_of(&access)?,
@@ -107,13 +107,27 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     match store.gateway.meta().propose(Change::CreateBucketWith(Box::new(create))).await? {
         Reply::BucketCreated { .. } => {}
         Reply::Refused(Refusal::BucketOwnedByCaller | Refusal::BucketOwnedByOther) => {
-            let asked = Asked { access, lock, ownership: input.object_ownership.is_some() };
+            let asked = Asked { region, access, lock, ownership: input.object_ownership.is_some() };
             check_again(store, &input.bucket, &owner, &asked).await?;
         }
         Reply::Refused(refusal) => return Err(refusal.into()),
         reply => return Err(unexpected(&reply)),
     }
     Ok(with_arn(S3Response::new(CreateBucketOutput { location: Some(location) }), &input.bucket))
+}
+
+/// The region that a new bucket says it is in: the store's, or that in which the client believes to be, which it has signed
+/// for (signature version 2 says none).
+fn region(store: &Store, wanted: &str, signed: Option<String>) -> Result<String, Fault> {
+    if wanted.is_empty() || wanted == store.region {
+        return Ok(store.region.clone());
+    }
+    let is_name = wanted.len() <= REGION_BYTES_MAX
+        && wanted.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if is_name && signed.is_none_or(|signed| signed == wanted) {
+        return Ok(wanted.to_owned());
+    }
+    Err(Fault::InvalidLocationConstraint)
 }
 
 /// Says in a header what the bucket is called in policies.
@@ -146,6 +160,7 @@ fn documents_of(access: &BucketAccess) -> S3Result<Vec<(BucketDocument, String, 
 
 /// What a request to make a bucket asks of it.
 struct Asked {
+    region: String,
     access: BucketAccess,
     lock: bool,
     /// Whether it says who is to own what is written.
@@ -160,15 +175,16 @@ async fn check_again(store: &Store, name: &str, owner: &str, asked: &Asked) -> S
         return Err(Refusal::BucketOwnedByOther.into());
     }
     let stands = access_of(&view, &bucket)?;
-    again(&store.region, &stands, bucket.settings.lock, asked).map_err(Into::into)
+    again(&bucket.bucket.region, &stands, bucket.settings.lock, asked).map_err(Into::into)
 }
 
 fn again(region: &str, stands: &BucketAccess, locks: bool, asked: &Asked) -> Result<(), Refusal> {
     let other_ownership = asked.ownership && stands.ownership() != asked.access.ownership();
-    if region != REGION_UNNAMED || (asked.lock && !locks) || other_ownership {
+    let is_unnamed = region == REGION_UNNAMED && asked.region == REGION_UNNAMED;
+    if !is_unnamed || (asked.lock && !locks) || other_ownership {
         return Err(Refusal::BucketOwnedByCaller);
     }
-    // AWS would put the list in place of the one that stands; conformance suites want it refused.
+    // AWS would put the list in place of the one that stands; here nothing of a bucket changes by making it again.
     if stands.acl == asked.access.acl { Ok(()) } else { Err(Refusal::BucketOwnedByOther) }
 }
 
@@ -254,7 +270,7 @@ mod tests {
     use crate::api::s3::grants::BucketAccess;
 
     fn asked(access: BucketAccess) -> Asked {
-        Asked { ownership: access.ownership.is_some(), access, lock: false }
+        Asked { region: "us-east-1".to_owned(), ownership: access.ownership.is_some(), access, lock: false }
     }
 
     #[test]
@@ -272,6 +288,8 @@ mod tests {
         let plain = BucketAccess::default();
         assert_eq!(again("us-east-1", &plain, false, &asked(plain.clone())), Ok(()));
         assert_eq!(again("eu-west-1", &plain, false, &asked(plain.clone())), Err(Refusal::BucketOwnedByCaller));
+        let elsewhere = Asked { region: "eu-west-1".to_owned(), ..asked(plain.clone()) };
+        assert_eq!(again("us-east-1", &plain, false, &elsewhere), Err(Refusal::BucketOwnedByCaller));
         let shared = BucketAccess { acl: canned("public-read", "o", "o"), ..BucketAccess::default() };
         assert_eq!(again("us-east-1", &shared, false, &asked(shared.clone())), Ok(()));
         for (stands, wanted) in [(&plain, &shared), (&shared, &plain)] {

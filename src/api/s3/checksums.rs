@@ -52,7 +52,7 @@ fn unsupported() -> Fault {
     )
 }
 
-/// A checksum that cannot be verified is refused, never ignored. `name` is a header's or a trailer's.
+/// A checksum that cannot be verified is refused, never ignored. `name` is a header's.
 fn check_known(name: &str) -> Result<(), Fault> {
     let name = name.to_ascii_lowercase();
     let Some(algorithm) = name.strip_prefix(X_AMZ_CHECKSUM) else { return Ok(()) };
@@ -95,6 +95,11 @@ pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Fault> {
     digest.try_into().map(Some).map_err(|_| Fault::InvalidDigest)
 }
 
+fn several() -> Fault {
+    let why = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.";
+    Fault::InvalidRequest(why.to_owned())
+}
+
 /// The checksum that a request gives in a header of its own: at most one.
 pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, String)>, Fault> {
     headers.keys().try_for_each(|name| check_known(name.as_str()))?;
@@ -102,9 +107,7 @@ pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Stri
     for (algorithm, name, _) in &ALGORITHMS {
         let Some(value) = headers.get(name) else { continue };
         if found.is_some() {
-            return Err(Fault::InvalidRequest(
-                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.".to_owned(),
-            ));
+            return Err(several());
         }
         let text = value.to_str().map_err(|_| Fault::InvalidRequest(format!("Value for {name} header is invalid.")))?;
         found = Some((*algorithm, text.to_owned()));
@@ -114,12 +117,22 @@ pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Stri
 
 fn announced(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let names = headers.get(X_AMZ_TRAILER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    names.split(',').map(str::trim)
+    // As S3 reads a list: what is empty at its end is not of it, and is anywhere else.
+    let names = names.trim().trim_end_matches(',');
+    names.split(',').map(str::trim).filter(move |_| !names.is_empty())
 }
 
-/// The checksum that a request announces for its trailer.
-fn of_trailer(headers: &HeaderMap) -> Option<(ChecksumAlgorithm, HeaderName)> {
-    announced(headers).find_map(|name| {
+/// Only checksums can be announced, of the kinds that there are.
+fn check_announced(name: &str) -> Result<(), Fault> {
+    if ALGORITHMS.iter().any(|(_, known, _)| known.as_str().eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    Err(Fault::InvalidRequest("The value specified in the x-amz-trailer header is not supported".to_owned()))
+}
+
+/// The checksums that a request announces for its trailer.
+fn of_trailer(headers: &HeaderMap) -> impl Iterator<Item = (ChecksumAlgorithm, HeaderName)> {
+    announced(headers).filter_map(|name| {
         ALGORITHMS
             .iter()
             .find(|(_, known, _)| known.as_str().eq_ignore_ascii_case(name))
@@ -163,8 +176,12 @@ pub fn of_upload(
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<UploadChecksum, Fault> {
     let header = of_headers(headers)?;
-    announced(headers).try_for_each(check_known)?;
-    let trailer = of_trailer(headers);
+    announced(headers).try_for_each(check_announced)?;
+    let mut trailers = of_trailer(headers);
+    let trailer = trailers.next();
+    if trailers.next().is_some() {
+        return Err(several());
+    }
     let named = match headers.get(s3s::header::X_AMZ_SDK_CHECKSUM_ALGORITHM).map(|value| value.to_str()) {
         Some(Ok(name)) => Some(algorithm_named(name)?),
         Some(Err(_)) => return Err(Fault::InvalidRequest("Checksum algorithm provided is unsupported.".to_owned())),
@@ -172,9 +189,7 @@ pub fn of_upload(
     };
     let found = match (&header, &trailer) {
         (Some(_), Some(_)) => {
-            return Err(Fault::InvalidRequest(
-                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.".to_owned(),
-            ));
+            return Err(Fault::InvalidRequest("Expecting a single x-amz-checksum- header".to_owned()));
         }
         (Some((algorithm, _)), None) | (None, Some((algorithm, _))) => Some(*algorithm),
         (None, None) => None,
@@ -196,9 +211,7 @@ pub fn of_upload(
         return Ok(UploadChecksum { checksum: Some((algorithm, Some(value))), trailer: trailing.map(refuse_any) });
     }
     if let Some((algorithm, name)) = trailer {
-        let trailing = trailing.ok_or_else(|| {
-            Fault::InvalidRequest("x-amz-trailer was given, and the body's framing has no trailer.".to_owned())
-        })?;
+        let trailing = trailing.ok_or(Fault::MalformedTrailer)?;
         return Ok(UploadChecksum {
             checksum: Some((algorithm, None)),
             trailer: Some(read_trailer(trailing, algorithm, name)),
@@ -218,7 +231,11 @@ fn refuse_any(trailing: Trailing) -> TrailerChecksum {
 
 fn read_trailer(trailing: Trailing, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
     Box::new(move || {
-        let text = trailing.take().and_then(|found| found.get(&name)?.to_str().ok().map(str::to_owned));
+        let found = trailing.take().unwrap_or_default();
+        // What is not announced may not come; of what comes twice, the last counts.
+        let announced = found.keys().all(|found| *found == name);
+        let last = found.get_all(&name).iter().next_back().filter(|_| announced);
+        let text = last.and_then(|value| value.to_str().ok().map(str::to_owned));
         let Some(text) = text else { return Some(Err(trailer_malformed())) };
         Some(match parse_digest(algorithm, &text) {
             Ok(value) => Ok(Checksum { algorithm, kind: ChecksumKind::FullObject, value }),
@@ -229,7 +246,7 @@ fn read_trailer(trailing: Trailing, algorithm: ChecksumAlgorithm, name: HeaderNa
 
 /// Whether a request says what the checksum of its content is.
 pub fn gives_any(headers: &HeaderMap) -> bool {
-    ALGORITHMS.iter().any(|(_, name, _)| headers.contains_key(name)) || of_trailer(headers).is_some()
+    ALGORITHMS.iter().any(|(_, name, _)| headers.contains_key(name)) || of_trailer(headers).next().is_some()
 }
 
 /// Which checksum an upload in parts is to have, and how those of its parts combine.

@@ -14,11 +14,13 @@ use crate::actors::gateway::StoreError;
 use crate::actors::meta::{KvError, MetaError, Refusal};
 use crate::api::post::FormFault;
 use bytes::Bytes;
-use fault::{MALFORMED_XML, PRECONDITION_FAILED, code_of, custom, message_of};
+use fault::{
+    CHUNK_SIZE, INCOMPLETE_BODY, MALFORMED_TRAILER, MALFORMED_XML, PRECONDITION_FAILED, code_of, custom, message_of,
+};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{HttpResponse, S3Error, S3ErrorCode, StdError};
-use wire::NOT_A_FORM;
+use wire::{LENGTH_DIFFERS, NOT_A_FORM, SIGNATURE_DIFFERS};
 
 /// After how many seconds a client may try again what is unavailable.
 const RETRY_AFTER_SECONDS: &str = "2";
@@ -83,7 +85,9 @@ impl From<StoreError> for S3Error {
             .into(),
             StoreError::BodyMalformed { code, why } => {
                 let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InvalidRequest);
-                let status = code.status_code().unwrap_or(StatusCode::BAD_REQUEST);
+                let forbidden = code.as_str() == CHUNK_SIZE;
+                let otherwise = if forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+                let status = code.status_code().unwrap_or(otherwise);
                 let mut error = S3Error::with_message(code, why);
                 error.set_status_code(status);
                 error
@@ -174,8 +178,10 @@ pub fn body_fault(error: &StdError) -> Fault {
     let has = |word: &str| text.contains(word);
     if has("BodyStalled") {
         Fault::RequestTimeout
-    } else if has("UploadStreamError: Sha256Mismatch") {
+    } else if has("Sha256Mismatch") {
         Fault::InvalidContentSha256
+    } else if has("ChunkTooSmall") {
+        Fault::ChunkTooSmall
     } else if has("SignatureMismatch") {
         Fault::SignatureDoesNotMatch
     } else if has("ChunkMetaTooLarge")
@@ -201,18 +207,15 @@ pub fn body_error(error: &StdError) -> StoreError {
     }
 }
 
-pub fn length_exceeded() -> StoreError {
-    StoreError::BodyMalformed {
-        code: "IncompleteBody".to_owned(),
-        why: "The body is longer than the length that was declared for it.".to_owned(),
-    }
+/// A body that is shorter than was declared, or longer as far as it was read.
+pub fn length_differs(provided: u64, expected: u64) -> StoreError {
+    let why = WireFault::other_length(provided, expected).words().to_owned();
+    StoreError::BodyMalformed { code: "IncompleteBody".to_owned(), why }
 }
 
 /// A trailer that was announced and did not come, or came and was not.
 pub fn trailer_malformed() -> StoreError {
-    let why =
-        "The request contained trailing data that was not well-formed or did not conform to our published schema.";
-    StoreError::BodyMalformed { code: "MalformedTrailerError".to_owned(), why: why.to_owned() }
+    StoreError::BodyMalformed { code: "MalformedTrailerError".to_owned(), why: MALFORMED_TRAILER.to_owned() }
 }
 
 /// A trailer whose value cannot be a checksum.
@@ -251,20 +254,25 @@ pub fn identify(
     host_id: &str,
 ) -> Option<(String, Vec<u8>)> {
     let text = std::str::from_utf8(body).ok()?;
+    // s3s refers to apostrophes, which S3 writes as they are.
+    let text = &text.replace("&apos;", "'");
     let restated = restated(text);
     let text = restated.as_deref().unwrap_or(text);
     let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned();
     let head = text.strip_suffix("</Error>")?;
-    let resource = escape(resource);
+    // S3 does not say it of a request that is one of nothing.
+    let resource = match code.as_str() {
+        "InvalidRequest" => String::new(),
+        _ => format!("<Resource>{}</Resource>", escape(resource)),
+    };
     let message = match text.contains("<Message>") {
         true => String::new(),
         false => format!("<Message>{}</Message>", plain_message(&code)),
     };
     let words = text.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
     let told = named.told(&code, words.map(|(words, _)| words).unwrap_or_default());
-    let full = format!(
-        "{head}{message}{told}<Resource>{resource}</Resource><RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
-    );
+    let full =
+        format!("{head}{message}{told}{resource}<RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>");
     Some((code, full.into_bytes()))
 }
 
@@ -276,6 +284,13 @@ fn restated(text: &str) -> Option<String> {
     }
     if let Some((head, tail)) = text.split_once("<Message>missing header: x-amz-object-attributes</Message>") {
         return Some(format!("{head}<Message>{NO_ATTRIBUTES}</Message>{tail}"));
+    }
+    if let Some((head, rest)) = text.split_once(&format!("<Message>{LENGTH_DIFFERS}: ")) {
+        let (lengths, tail) = rest.split_once("</Message>")?;
+        let (provided, expected) = lengths.split_once(" of ")?;
+        let told = format!("<NumberBytesExpected>{expected}</NumberBytesExpected>");
+        let told = format!("{told}<NumberBytesProvided>{provided}</NumberBytesProvided>");
+        return Some(format!("{head}<Message>{LENGTH_DIFFERS}</Message>{told}{tail}"));
     }
     let (head, rest) = text.split_once("<Message>invalid query: ")?;
     let (said, tail) = rest.split_once("</Message>")?;
@@ -293,9 +308,8 @@ fn plain_message(code: &str) -> &'static str {
         "MalformedXML" => MALFORMED_XML,
         "MethodNotAllowed" => "The specified method is not allowed against this resource.",
         "MissingRequestBodyError" => "Request body is empty.",
-        "SignatureDoesNotMatch" => {
-            "The request signature we calculated does not match the signature you provided. Check your key and signing method."
-        }
+        "SignatureDoesNotMatch" => SIGNATURE_DIFFERS,
+        "IncompleteBody" => INCOMPLETE_BODY,
         _ => "The request is not one that can be served.",
     }
 }
@@ -356,6 +370,7 @@ mod tests {
         assert_eq!(status(Refusal::NoSuchUpload), ("NoSuchUpload".to_owned(), 404));
         assert_eq!(status(Fault::InvalidPartNumber), ("InvalidPartNumber".to_owned(), 416));
         assert_eq!(status(Fault::InvalidRange { size_bytes: 7 }), ("InvalidRange".to_owned(), 416));
+        assert_eq!(status(Fault::MalformedTrailer), ("MalformedTrailerError".to_owned(), 400));
         assert_eq!(status(Fault::MissingContentLength), ("MissingContentLength".to_owned(), 411));
         assert_eq!(status(Refusal::TooManyParts), ("TooManyParts".to_owned(), 400));
         assert_eq!(status(Fault::InvalidWriteOffset), ("InvalidWriteOffset".to_owned(), 400));
@@ -372,6 +387,19 @@ mod tests {
         assert_eq!(code("UploadStreamError: Underlying: BodyStalled: nothing for 60 s"), "RequestTimeout");
         assert_eq!(code("AwsChunkedStreamError: FormatError"), "IncompleteBody");
         assert_eq!(code("AwsChunkedStreamError: Incomplete"), "IncompleteBody");
+        let small = S3Error::from(body_error(&said("AwsChunkedStreamError: Underlying: ChunkTooSmall: 5")));
+        assert_eq!(status(small), ("InvalidChunkSizeError".to_owned(), 403));
+    }
+
+    #[test]
+    fn how_many_bytes_came_is_told_beside_the_words() {
+        let error = "<Error><Code>IncompleteBody</Code><Message>";
+        let told = format!("{error}{}</Message></Error>", WireFault::other_length(4, 32).words());
+        let (_, body) = identify(told.as_bytes(), "/b", Named::default(), "1", "h").expect("an error");
+        let body = String::from_utf8(body).expect("text");
+        let lengths = "header</Message><NumberBytesExpected>32</NumberBytesExpected>\
+                       <NumberBytesProvided>4</NumberBytesProvided>";
+        assert!(body.contains(lengths), "{body}");
     }
 
     #[test]
@@ -380,6 +408,22 @@ mod tests {
             .expect("an error");
         let text = String::from_utf8(body).expect("text");
         assert!(text.contains("<Message>The specified bucket is not valid.</Message><Resource>"), "{text}");
+    }
+
+    #[test]
+    fn apostrophes_are_written_as_they_are() {
+        let bytes = response(Fault::InvalidContentSha256).body().bytes().unwrap_or_default();
+        let (_, body) = identify(&bytes, "/b", Named::default(), "1", "h").expect("an error's body");
+        let text = String::from_utf8(body).expect("text");
+        assert!(text.contains("<Message>The provided 'x-amz-content-sha256' header does not match"), "{text}");
+    }
+
+    #[test]
+    fn an_error_of_a_request_that_is_none_has_no_resource() {
+        let bytes = response(Fault::InvalidRequest("why".to_owned())).body().bytes().unwrap_or_default();
+        let (_, body) = identify(&bytes, "/b", Named::default(), "1", "h").expect("an error's body");
+        let text = String::from_utf8(body).expect("text");
+        assert!(text.contains("<Message>why</Message><RequestId>1</RequestId>"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,11 @@ use time::OffsetDateTime;
 
 /// What S3 answers for an object stored without a type.
 const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
-const STORAGE_CLASS: &str = "STANDARD";
+const STANDARD: &str = "STANDARD";
+/// Classes that are told as they were asked for; how an object is stored does not depend on them. Those whose objects must be
+/// restored before they can be read are not among them.
+const OTHER_CLASSES: &[&str] =
+    &["GLACIER_IR", "INTELLIGENT_TIERING", "ONEZONE_IA", "REDUCED_REDUNDANCY", "STANDARD_IA"];
 /// S3: a redirect's location.
 const REDIRECT_BYTES_MAX: usize = 2048;
 
@@ -75,7 +79,8 @@ pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Resul
         },
         _ => Ok(None),
     };
-    if text(s3s::header::X_AMZ_STORAGE_CLASS)?.is_some_and(|class| class != STORAGE_CLASS) {
+    let storage_class = text(s3s::header::X_AMZ_STORAGE_CLASS)?.filter(|class| class != STANDARD);
+    if storage_class.as_deref().is_some_and(|class| !OTHER_CLASSES.contains(&class)) {
         return Err(Fault::InvalidStorageClass);
     }
     let website_redirect = text(s3s::header::X_AMZ_WEBSITE_REDIRECT_LOCATION)?;
@@ -87,19 +92,22 @@ pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Resul
     }
     Ok(ObjectHeaders {
         content_type: text(header::CONTENT_TYPE)?,
-        content_encoding: text(header::CONTENT_ENCODING)?.and_then(|coding| without_aws_chunked(&coding)),
+        content_encoding: text(header::CONTENT_ENCODING)?.and_then(|coding| content_coding(headers, coding)),
         content_language: text(header::CONTENT_LANGUAGE)?,
         content_disposition: text(header::CONTENT_DISPOSITION)?,
         cache_control: text(header::CACHE_CONTROL)?,
         expires: text(header::EXPIRES)?,
-        storage_class: None,
+        storage_class,
         website_redirect,
         user: user_metadata(user)?,
     })
 }
 
-/// `aws-chunked` names the transfer's framing, not the content's coding.
-fn without_aws_chunked(coding: &str) -> Option<String> {
+/// `aws-chunked` names the transfer's framing, where there is one, and not the content's coding.
+fn content_coding(headers: &HeaderMap, coding: String) -> Option<String> {
+    if !headers.contains_key(s3s::header::X_AMZ_DECODED_CONTENT_LENGTH) {
+        return Some(coding);
+    }
     let kept: Vec<&str> = coding
         .split(',')
         .map(str::trim)
@@ -132,6 +140,8 @@ pub struct Description {
     pub expires: Option<HeaderValue>,
     pub last_modified: Option<Timestamp>,
     pub metadata: Option<dto::Metadata>,
+    /// S3 says it only of those that are not standard.
+    pub storage_class: Option<dto::StorageClass>,
     pub website_redirect_location: Option<String>,
 }
 
@@ -149,8 +159,14 @@ pub fn describe(manifest: &Manifest) -> Description {
         expires: stored.expires.as_deref().and_then(|at| HeaderValue::from_bytes(at.as_bytes()).ok()),
         last_modified: Some(timestamp(manifest.modified)),
         metadata: (!stored.user.is_empty()).then(|| stored.user.iter().cloned().collect()),
+        storage_class: stored.storage_class.clone().map(dto::StorageClass::from),
         website_redirect_location: stored.website_redirect.clone(),
     }
+}
+
+/// As lists say it: of every object.
+pub fn storage_class(headers: &ObjectHeaders) -> String {
+    headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned())
 }
 
 /// How many parts the object was made of, where it was by multipart upload.
@@ -198,8 +214,11 @@ mod tests {
     #[test]
     fn the_transfers_framing_is_not_stored_as_the_contents_coding() {
         let coding = |text: &'static str| {
-            stored_headers(&headers(&[("content-encoding", text)]), None).expect("headers").content_encoding
+            let framed = headers(&[("content-encoding", text), ("x-amz-decoded-content-length", "5")]);
+            stored_headers(&framed, None).expect("headers").content_encoding
         };
+        let plain = stored_headers(&headers(&[("content-encoding", "aws-chunked")]), None).expect("headers");
+        assert_eq!(plain.content_encoding.as_deref(), Some("aws-chunked"));
         assert_eq!(coding("aws-chunked"), None);
         assert_eq!(coding("aws-chunked,gzip").as_deref(), Some("gzip"));
         assert_eq!(coding("gzip, br").as_deref(), Some("gzip, br"));
@@ -216,12 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_standard_class_and_redirects_that_lead_somewhere_are_taken() {
-        assert!(stored_headers(&headers(&[("x-amz-storage-class", "STANDARD")]), None).is_ok());
-        assert_eq!(
-            stored_headers(&headers(&[("x-amz-storage-class", "GLACIER")]), None),
-            Err(Fault::InvalidStorageClass)
-        );
+    fn classes_whose_objects_can_be_read_and_redirects_that_lead_somewhere_are_taken() {
+        let class = |name| stored_headers(&headers(&[("x-amz-storage-class", name)]), None).map(|of| of.storage_class);
+        assert_eq!(class("STANDARD"), Ok(None));
+        assert_eq!(class("STANDARD_IA"), Ok(Some("STANDARD_IA".to_owned())));
+        for name in ["GLACIER", "DEEP_ARCHIVE", "standard", "none"] {
+            assert_eq!(class(name), Err(Fault::InvalidStorageClass), "{name}");
+        }
         assert_eq!(
             stored_headers(&headers(&[("x-amz-website-redirect-location", "elsewhere")]), None),
             Err(Fault::InvalidRedirect)

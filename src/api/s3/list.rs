@@ -9,7 +9,7 @@ use super::Store;
 use super::checksums::{algorithm_name, kind_name};
 use super::errors::Fault;
 use super::grants::{Owners, access_of};
-use super::headers::{etag_header, timestamp};
+use super::headers::{etag_header, storage_class, timestamp};
 use super::percent;
 use crate::actors::meta::{
     DeleteMarker, ListPage, ListQuery, Listed, ListedVersion, Manifest, MetaView, ObjectVersion, Pick, Version,
@@ -150,7 +150,7 @@ fn object(key: String, manifest: Manifest, owner: Option<Owner>) -> Object {
         last_modified: Some(timestamp(manifest.modified)),
         owner,
         size: Some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        storage_class: Some(ObjectStorageClass::from(storage_class(&manifest.headers))),
         ..Default::default()
     }
 }
@@ -234,7 +234,11 @@ pub async fn list_versions(
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let after = match (query.after.as_deref(), input.version_id_marker.as_deref()) {
         (_, None | Some("")) => None,
-        (None, Some(_)) => {
+        // Of an empty key marker it is looked at first whether the other is one at all.
+        (None, Some(name)) => {
+            if input.key_marker.is_some() && Pick::parse(name).is_none() {
+                return Err(no_version().into());
+            }
             let why = "A version-id marker cannot be specified without a key marker.";
             return Err(Fault::InvalidArgument(why.to_owned()).into());
         }
@@ -280,10 +284,13 @@ pub async fn list_versions(
     Ok(response)
 }
 
+fn no_version() -> Fault {
+    Fault::InvalidArgument("Invalid version id specified".to_owned())
+}
+
 /// Where in a key to go on. A null version's name does not say; where it has gone, the listing goes on with the next key.
 fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S3Result<Option<Version>> {
-    let unknown = || Fault::InvalidArgument("Invalid version id specified".to_owned());
-    match Pick::parse(name).ok_or_else(unknown)? {
+    match Pick::parse(name).ok_or_else(no_version)? {
         Pick::Exact { seq, salt } => Ok(Some(Version { seq, salt, null: false })),
         pick => Ok(view.version(bucket, key, pick)?.map(|row| row.version())),
     }
@@ -302,7 +309,7 @@ fn object_version(key: String, version: ObjectVersion, latest: bool, owner: Owne
         owner: Some(owner),
         restore_status: None,
         size: Some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
-        storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+        storage_class: Some(ObjectVersionStorageClass::from(storage_class(&manifest.headers))),
         version_id: Some(version.version.to_string()),
     }
 }

@@ -8,7 +8,7 @@ use super::version_2;
 use crate::api::s3::{Fault, WireFault};
 use crate::sigv4::{read_stamp, stamp};
 use crate::types::LegacySignatures;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use std::time::Duration;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -50,7 +50,10 @@ pub fn check(head: Head<'_>, legacy: LegacySignatures, now: Duration) -> Result<
     match scheme {
         Scheme::Unsigned => {}
         Scheme::Header => check_header(head.headers, now)?,
-        Scheme::Url => check_url(head.query)?,
+        Scheme::Url => {
+            check_url(head.query)?;
+            check_unframed(head)?;
+        }
         Scheme::LegacyHeader => version_2::check_header(head, legacy, now)?,
         Scheme::LegacyUrl => version_2::check_url(head, legacy)?,
     }
@@ -141,7 +144,7 @@ fn check_components(fields: &str) -> Result<(), String> {
 }
 
 fn check_payload(payload: &str) -> Result<(), Fault> {
-    let is_hash = payload.len() == 64 && payload.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hash = payload.len() == 64 && payload.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash || PAYLOADS.contains(&payload) {
         return Ok(());
     }
@@ -152,6 +155,22 @@ fn check_payload(payload: &str) -> Result<(), Fault> {
          value."
             .to_owned(),
     ))
+}
+
+/// A framing is one where version 4 signs it in a header. S3 takes any other for content, whose length must be the one that
+/// the framing claims, and whose hash is then not what the request says.
+pub(super) fn check_unframed(head: Head<'_>) -> Result<(), Fault> {
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let number = |name: &str| text(name).and_then(|length| length.trim().parse::<u64>().ok());
+    let has_content = [Method::PUT, Method::POST].contains(head.method);
+    if !has_content || !text("x-amz-content-sha256").is_some_and(|payload| payload.starts_with("STREAMING-")) {
+        return Ok(());
+    }
+    match (number("content-length"), number("x-amz-decoded-content-length")) {
+        (Some(length), Some(decoded)) if length == decoded => Ok(()),
+        (Some(length), Some(decoded)) => Err(WireFault::other_length(length, decoded).into()),
+        _ => Err(Fault::MissingContentLength),
+    }
 }
 
 /// Of a presigned URL.
@@ -333,7 +352,9 @@ mod tests {
         assert!(matches!(with(&[UNSIGNED]), Err(Fault::AccessDenied(_))));
         assert!(matches!(with(&[DATE]), Err(Fault::InvalidRequest(_))));
         assert!(matches!(with(&[DATE, ("x-amz-content-sha256", "SOMETHING")]), Err(Fault::InvalidArgument(_))));
-        assert_eq!(with(&[DATE, ("x-amz-content-sha256", &"a".repeat(64))]), Ok(Scheme::Header));
+        for digit in ["a", "A"] {
+            assert_eq!(with(&[DATE, ("x-amz-content-sha256", &digit.repeat(64))]), Ok(Scheme::Header));
+        }
     }
 
     #[test]

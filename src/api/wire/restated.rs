@@ -1,5 +1,9 @@
 //! A signed request said again as s3s reads it, where S3 takes another form too. What was signed stays what it was.
 
+mod resigned;
+
+pub use resigned::Resigning;
+
 use super::authorization::Scheme;
 use super::target::{Level, Target};
 use super::version_2::moment;

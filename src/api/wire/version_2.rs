@@ -2,6 +2,7 @@
 //! `x-amz-` headers and some parameters, and says nothing of the payload, so it is good only for requests whose meaning
 //! those determine. s3s verifies it, but for how old it is.
 
+use super::authorization::check_unframed;
 use super::query::Query;
 use super::target::{Head, Level};
 use crate::api::s3::{Fault, WireFault};
@@ -59,7 +60,7 @@ pub fn check_header(head: Head<'_>, legacy: LegacySignatures, now: Duration) -> 
     }
     check_age(head.headers, now)?;
     check_steering(head.query)?;
-    check_framing(head.headers)
+    check_unframed(head)
 }
 
 /// A presigned URL: the three operations on one object, or where all of version 2 is taken, any.
@@ -83,7 +84,7 @@ pub fn check_url(head: Head<'_>, legacy: LegacySignatures) -> Result<(), Fault> 
         }
         LegacySignatures::Urls | LegacySignatures::On => check_steering(head.query)?,
     }
-    check_framing(head.headers)
+    check_unframed(head)
 }
 
 /// GetObject, HeadObject or PutObject.
@@ -99,15 +100,6 @@ fn check_steering(query: &Query) -> Result<(), Fault> {
         None => Ok(()),
         Some(_) => Err(Fault::AccessDenied("Signature version 2 does not cover what this request asks for.")),
     }
-}
-
-/// s3s would store the framing with the content.
-fn check_framing(headers: &HeaderMap) -> Result<(), Fault> {
-    let payload = headers.get("x-amz-content-sha256").map(|value| value.as_bytes()).unwrap_or_default();
-    if payload.starts_with(b"STREAMING-") {
-        return Err(Fault::NotImplemented("Chunked bodies of presigned requests are not implemented.".to_owned()));
-    }
-    Ok(())
 }
 
 fn not_supported() -> Fault {
@@ -182,8 +174,22 @@ mod tests {
         assert!(matches!(judge(Method::GET, get, &[], LegacySignatures::Off), Err(Fault::InvalidRequest(_))));
         let copy = [("x-amz-copy-source", "/other/secret")];
         assert!(matches!(judge(Method::PUT, get, &copy, LegacySignatures::Urls), Err(Fault::AccessDenied(_))));
-        let framed = [("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")];
-        assert!(matches!(judge(Method::PUT, get, &framed, LegacySignatures::Urls), Err(Fault::NotImplemented(_))));
+    }
+
+    #[test]
+    fn a_framing_is_taken_for_content() {
+        let get = "/b/k?AWSAccessKeyId=K&Expires=1&Signature=s";
+        let framed = |method, lengths: &[(&'static str, &'static str)]| {
+            let payload = [("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")];
+            judge(method, get, &[&payload[..], lengths].concat(), LegacySignatures::Urls)
+        };
+        let (length, decoded) = (("content-length", "5"), ("x-amz-decoded-content-length", "5"));
+        assert_eq!(framed(Method::GET, &[]), Ok(()));
+        assert_eq!(framed(Method::PUT, &[length, decoded]), Ok(()));
+        assert_eq!(framed(Method::PUT, &[length]), Err(Fault::MissingContentLength));
+        assert_eq!(framed(Method::PUT, &[decoded]), Err(Fault::MissingContentLength));
+        let other = framed(Method::PUT, &[length, ("x-amz-decoded-content-length", "4")]);
+        assert_eq!(other, Err(WireFault::other_length(5, 4).into()));
     }
 
     #[test]

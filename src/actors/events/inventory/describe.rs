@@ -39,6 +39,7 @@ fn of_object<'a>(key: &'a str, object: &'a ObjectVersion, owner: &'a str) -> Inv
         size_bytes: manifest.size_bytes,
         modified: manifest.modified,
         etag: etag_text(&manifest.etag),
+        storage_class: manifest.headers.storage_class.as_deref().unwrap_or_default(),
         is_multipart: manifest.etag.parts.is_some(),
         encryption: traits.sealing.as_deref().map_or("", encryption),
         lock: traits.retention.map(lock),

@@ -61,6 +61,8 @@ pub struct InventoryRow<'a> {
     pub modified: UnixMs,
     /// Without quotes.
     pub etag: String,
+    /// Empty for the standard one.
+    pub storage_class: &'a str,
     pub is_multipart: bool,
     /// As S3 calls whose keys seal it; empty where none do.
     pub encryption: &'static str,
@@ -127,7 +129,8 @@ fn text_of(row: &InventoryRow<'_>, field: InventoryField) -> String {
             return row.lock.map(|lock| iso_time(lock.until)).unwrap_or_default();
         }
         InventoryField::ETag => &row.etag,
-        InventoryField::StorageClass => "STANDARD",
+        InventoryField::StorageClass if row.storage_class.is_empty() => "STANDARD",
+        InventoryField::StorageClass => row.storage_class,
         InventoryField::IsMultipartUploaded => truth(row.is_multipart),
         InventoryField::EncryptionStatus => {
             if row.encryption.is_empty() {

@@ -6,10 +6,8 @@ use crate::api::identity::changes::keys::{self, NewKey, Whose};
 use crate::api::identity::changes::policies::{self, NewPolicy};
 use crate::api::identity::changes::{groups, holders, users};
 use crate::api::identity::records::{GroupRecord, ServiceKey, UserRecord};
-use crate::api::identity::{
-    Asking, ParsedPolicies, PrincipalKind, ROOT_ACCOUNT, ResolveError, Resolved, is_known_principal,
-};
-use crate::api::policy::Target;
+use crate::api::identity::{Asking, PrincipalKind, ROOT_ACCOUNT, ResolveError, Resolved, is_known_principal};
+use crate::api::policy::{ParsedPolicies, Target};
 
 fn names(policies: &[crate::api::identity::NamedPolicy]) -> Vec<&str> {
     policies.iter().map(|policy| policy.name.as_str()).collect()

@@ -6,10 +6,9 @@ use crate::api::identity::changes::roles::{self, NewRole};
 use crate::api::identity::changes::users;
 use crate::api::identity::records::{RoleRecord, UserRecord};
 use crate::api::identity::{
-    Asking, IdOf, ParsedPolicies, PrincipalKind, ResolveError, Session, SessionKeys, SessionLimits, SessionOf,
-    TokenFault, fresh_id,
+    Asking, IdOf, PrincipalKind, ResolveError, Session, SessionKeys, SessionLimits, SessionOf, TokenFault, fresh_id,
 };
-use crate::api::policy::Target;
+use crate::api::policy::{ParsedPolicies, Target};
 use crate::types::UnixMs;
 use proptest::prelude::{any, proptest};
 

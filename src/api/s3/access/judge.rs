@@ -29,7 +29,7 @@ pub struct Guarded {
     pub row: BucketRow,
     pub access: BucketAccess,
     pub owner: Account,
-    policy: Option<Policy>,
+    policy: Option<Arc<Policy>>,
 }
 
 /// An object that an action is on.
@@ -63,7 +63,7 @@ impl Judge {
         let Some(row) = self.view.bucket(name)? else { return Ok(None) };
         let access = access_of(&self.view, &row)?;
         let parse = |text: &String| {
-            Policy::parse(PolicyKind::Bucket(name), text).map_err(|error| {
+            self.iam.parsed.parse(PolicyKind::Bucket(name), text).map_err(|error| {
                 tracing::error!(%error, bucket = name, "a bucket's policy cannot be read: nobody is let in");
                 Fault::AccessDenied("The policy of the bucket cannot be read.")
             })
@@ -215,13 +215,13 @@ impl Guarded {
     }
 
     pub(super) fn policy(&self) -> Option<&Policy> {
-        self.policy.as_ref()
+        self.policy.as_deref()
     }
 
     fn target<'a>(&'a self, object: Option<Object<'a>>) -> Bucket<'a> {
         Bucket {
             owner: &self.owner,
-            policy: self.policy.as_ref(),
+            policy: self.policy.as_deref(),
             policy_binds_root: self.access.policy_binds_root,
             acl: self.access.acl.as_ref(),
             ownership: self.access.ownership(),

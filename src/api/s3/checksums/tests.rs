@@ -25,7 +25,7 @@ fn a_checksum_comes_by_header_or_is_asked_for_by_the_upload() {
     let found = of_upload(&HeaderMap::new(), None, Some(ChecksumAlgorithm::Sha1)).expect("a checksum");
     assert_eq!(found.checksum, Some((ChecksumAlgorithm::Sha1, None)));
     assert!(of_upload(&HeaderMap::new(), None, None).expect("none").checksum.is_none());
-    let others = headers(&[("x-amz-checksum-type", "FULL_OBJECT"), ("x-amz-trailer", "x-amz-meta-a")]);
+    let others = headers(&[("x-amz-checksum-type", "FULL_OBJECT"), ("x-amz-trailer", "")]);
     assert!(of_upload(&others, None, None).expect("none").checksum.is_none());
 }
 
@@ -37,12 +37,47 @@ fn what_cannot_be_meant_is_refused() {
         &[("x-amz-checksum-crc32", "AAAAAQ=="), ("x-amz-sdk-checksum-algorithm", "SHA1")],
         &[("x-amz-sdk-checksum-algorithm", "CRC32")],
         &[("x-amz-sdk-checksum-algorithm", "CRC7")],
-        &[("x-amz-trailer", "x-amz-checksum-crc32")],
+        &[("x-amz-trailer", "x-amz-checksum-crc32, x-amz-checksum-crc32")],
+        &[("x-amz-checksum-crc32", "AAAAAQ=="), ("x-amz-trailer", "x-amz-checksum-crc32")],
         &[("x-amz-trailer", "x-amz-checksum-sha512")],
         &[("x-amz-checksum-sha512", "AAAA")],
         &[("x-amz-checksum-crc7", "AAAA")],
     ] {
         assert!(refused(of_upload(&headers(pairs), None, None)), "{pairs:?}");
+    }
+    let announced = headers(&[("x-amz-trailer", "x-amz-checksum-crc32")]);
+    assert!(matches!(of_upload(&announced, None, None), Err(Fault::MalformedTrailer)));
+}
+
+/// S3 has other words for several than for one that comes twice.
+#[test]
+fn one_checksum_comes_in_one_place() {
+    let why = |pairs: &[(&'static str, &'static str)]| match of_upload(&headers(pairs), None, None) {
+        Err(Fault::InvalidRequest(why)) => why,
+        _ => panic!("{pairs:?} was not refused"),
+    };
+    let header = ("x-amz-checksum-crc32", "AAAAAQ==");
+    for name in ["x-amz-checksum-crc32", "x-amz-checksum-crc32c"] {
+        assert_eq!(why(&[header, ("x-amz-trailer", name)]), "Expecting a single x-amz-checksum- header");
+    }
+    for trailer in ["x-amz-checksum-crc32, x-amz-checksum-crc32", "x-amz-checksum-crc32, x-amz-checksum-crc32c"] {
+        assert!(why(&[header, ("x-amz-trailer", trailer)]).ends_with("Multiple checksum Types are not allowed."));
+    }
+}
+
+#[test]
+fn only_a_checksum_can_be_announced_for_a_trailer() {
+    let said = |names: &'static str| match of_upload(&headers(&[("x-amz-trailer", names)]), None, None).err() {
+        Some(Fault::InvalidRequest(why)) => why,
+        other => format!("{other:?}"),
+    };
+    for names in
+        ["x-amz-checksum-bad", "foo", "x-amz-checksum-crc32, foo", ",x-amz-checksum-crc32", "x-amz-checksum-crc32, ,"]
+    {
+        assert!(said(names).starts_with("The value specified in the x-amz-trailer header"), "{names}");
+    }
+    for names in ["x-amz-checksum-crc32", "x-amz-checksum-crc32,,", "x-amz-checksum-crc32, "] {
+        assert!(!said(names).starts_with("The value specified"), "{names}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a request can be told that the store itself does not say, with S3's codes and words.
 
 use super::grant::GrantFault;
-use super::wire::{WireFault, code_of_form};
+use super::wire::{SIGNATURE_DIFFERS, WireFault, code_of_form};
 use super::{retry_headers, xml_headers};
 use crate::api::post::FormFault;
 use http::header::CONTENT_RANGE;
@@ -16,6 +16,8 @@ pub enum Fault {
     BadDigest(String),
     BadRequest(String),
     BucketOwnerDiffers,
+    /// One that is signed, and is not the last.
+    ChunkTooSmall,
     EntityTooLarge,
     /// Of a browser's form.
     Form(FormFault),
@@ -37,6 +39,8 @@ pub enum Fault {
     InvalidRedirect,
     InvalidRequest(String),
     InvalidStorageClass,
+    /// A trailer is announced, and the body has no room for one.
+    MalformedTrailer,
     /// XML that says something that the operation has no meaning for.
     MalformedXml,
     /// Of the body of a request that sets something.
@@ -133,13 +137,14 @@ impl From<Fault> for S3Error {
             | Fault::InvalidContentSha256
             | Fault::InvalidQueryAuth(_)
             | Fault::InvalidRedirect
+            | Fault::MalformedTrailer
             | Fault::Form(FormFault::FieldsTooLarge) => error.set_status_code(StatusCode::BAD_REQUEST),
             Fault::NotModified(headers) => error.set_headers(*headers),
             Fault::DeleteMarker { version, modified, .. } => error.set_headers(marker_headers(&version, modified)),
             Fault::NoConfiguration(..) | Fault::NoObjectLockConfiguration | Fault::NoObjectLock | Fault::NoTags => {
                 error.set_status_code(StatusCode::NOT_FOUND);
             }
-            Fault::AccessForbidden(_) => error.set_status_code(StatusCode::FORBIDDEN),
+            Fault::AccessForbidden(_) | Fault::ChunkTooSmall => error.set_status_code(StatusCode::FORBIDDEN),
             Fault::QuotaExceeded => error.set_status_code(StatusCode::INSUFFICIENT_STORAGE),
             Fault::LockNotEnabled => error.set_status_code(StatusCode::BAD_REQUEST),
             Fault::InvalidBucketState(_) | Fault::LockNeedsVersioning => error.set_status_code(StatusCode::CONFLICT),
@@ -183,6 +188,7 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
     match fault {
         Fault::AccessDenied(_) | Fault::BucketOwnerDiffers => S3ErrorCode::AccessDenied,
         Fault::BadDigest(_) => S3ErrorCode::BadDigest,
+        Fault::ChunkTooSmall => custom(CHUNK_SIZE),
         Fault::EntityTooLarge => S3ErrorCode::EntityTooLarge,
         Fault::Form(fault) => code_of_form(fault),
         Fault::IncompleteBody => S3ErrorCode::IncompleteBody,
@@ -200,6 +206,7 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::InvalidRedirect => custom("InvalidRedirectLocation"),
         Fault::InvalidRequest(_) | Fault::CustomerKeyDiffers | Fault::LockNotEnabled => S3ErrorCode::InvalidRequest,
         Fault::InvalidStorageClass => S3ErrorCode::InvalidStorageClass,
+        Fault::MalformedTrailer => custom("MalformedTrailerError"),
         Fault::MalformedXml => S3ErrorCode::MalformedXML,
         Fault::MessageTooLong => S3ErrorCode::MaxMessageLengthExceeded,
         Fault::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
@@ -267,23 +274,25 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::Wire(fault) => fault.words(),
         Fault::Grant(fault) => fault.words(),
         Fault::BucketOwnerDiffers => "The bucket is not owned by the expected owner.",
+        Fault::ChunkTooSmall => "Only the last chunk is allowed to have a size less than 8192 bytes",
         Fault::EntityTooLarge => "Your proposed upload exceeds the maximum allowed size.",
-        Fault::IncompleteBody => "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        Fault::IncompleteBody => INCOMPLETE_BODY,
         Fault::InvalidAccessKey => "The AWS Access Key Id you provided does not exist in our records.",
         Fault::InvalidBucketName => "The specified bucket is not valid.",
         Fault::InvalidContentSha256 => "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        Fault::InvalidDigest => "The Content-MD5 or checksum value that you specified is not valid.",
+        Fault::InvalidDigest => "The Content-MD5 you specified was invalid.",
         Fault::InvalidLocationConstraint => "The specified location-constraint is not valid",
         Fault::InvalidPart => INVALID_PART,
-        Fault::InvalidPartNumber => "The requested partnumber is not satisfiable.",
+        Fault::InvalidPartNumber => "The requested partnumber is not satisfiable",
         Fault::InvalidRange { .. } => "The requested range is not satisfiable.",
         Fault::InvalidRedirect => "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-        Fault::InvalidStorageClass => "The storage class you specified is not valid: only STANDARD is.",
+        Fault::InvalidStorageClass => "The storage class you specified is not valid",
+        Fault::MalformedTrailer => MALFORMED_TRAILER,
         Fault::MalformedXml => MALFORMED_XML,
         Fault::MessageTooLong => "Your request was too big.",
         Fault::MetadataTooLarge => "Your metadata headers exceed the maximum allowed metadata size.",
         Fault::MissingContentLength => "You must provide the Content-Length HTTP header.",
-        Fault::NoSuchBucket => "The specified bucket does not exist.",
+        Fault::NoSuchBucket => "The specified bucket does not exist",
         Fault::NoSuchKey => "The specified key does not exist.",
         Fault::NoSuchUpload => NO_SUCH_UPLOAD,
         Fault::NoSuchVersion => "The specified version does not exist.",
@@ -297,7 +306,7 @@ pub(super) fn message_of(fault: &Fault) -> &str {
             "Your request header section exceeds the maximum allowed request header section size."
         }
         Fault::RequestTimeout => REQUEST_TIMEOUT,
-        Fault::SignatureDoesNotMatch => "The signature of a chunk of the body, or of its trailer, does not match.",
+        Fault::SignatureDoesNotMatch => SIGNATURE_DIFFERS,
         other => message_of_settings(other),
     }
 }
@@ -344,8 +353,12 @@ fn message_of_settings(fault: &Fault) -> &str {
     }
 }
 
+pub(super) const MALFORMED_TRAILER: &str =
+    "The request contained trailing data that was not well-formed or did not conform to our published schema.";
 pub(super) const MALFORMED_XML: &str =
-    "The XML you provided was not well-formed or did not validate against our published schema.";
+    "The XML you provided was not well-formed or did not validate against our published schema";
+pub(super) const CHUNK_SIZE: &str = "InvalidChunkSizeError";
+pub(super) const INCOMPLETE_BODY: &str = "The request body terminated unexpectedly";
 pub(super) const PRECONDITION_FAILED: &str = "At least one of the pre-conditions you specified did not hold.";
 const REQUEST_TIMEOUT: &str =
     "Your socket connection to the server was not read from or written to within the timeout period.";

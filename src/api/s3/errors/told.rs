@@ -46,11 +46,10 @@ const ARGUMENTS: [(&str, &str); 21] = [
     ("You can only specify a copy source header ", "x-amz-copy-source"),
 ];
 /// Those whose value S3 does not repeat: they would be wrong with any.
-const BARE_ARGUMENTS: [(&str, &str); 6] = [
+const BARE_ARGUMENTS: [(&str, &str); 5] = [
     ("Marker unsupported ", "marker"),
     ("The ErrorDocument Key ", "ErrorDocument"),
     ("The IndexDocument Suffix ", "IndexDocument"),
-    ("x-amz-content-sha256 must be ", "x-amz-content-sha256"),
     ("continuation-token only ", "continuation-token"),
     ("startAfter only ", "start-after"),
 ];
@@ -67,13 +66,24 @@ pub struct Named<'a> {
     pub authorization: &'a str,
     /// The header `x-amz-date`.
     pub date: &'a str,
+    /// The header `Content-MD5`.
+    pub md5: &'a str,
+    /// The header `x-amz-content-sha256`.
+    pub sha256: &'a str,
     /// The names of its headers that a signature must cover, between semicolons.
     pub amazon_headers: &'a str,
+    /// Elements and their text, from who refused it.
+    pub details: &'a [(&'static str, String)],
 }
 
 impl Named<'_> {
     /// What S3 says of it in an error of this code and with these words.
     pub(super) fn told(&self, code: &str, words: &str) -> String {
+        let details = self.details.iter().map(|(name, text)| element(name, Some(text)));
+        self.of_code(code, words) + &details.collect::<String>()
+    }
+
+    fn of_code(&self, code: &str, words: &str) -> String {
         match code {
             "AccessDenied" if words.starts_with("Request has expired") => {
                 element("X-Amz-Expires", self.parameter("X-Amz-Expires").as_deref())
@@ -81,8 +91,13 @@ impl Named<'_> {
             "AccessDenied" if words.starts_with("There were headers present ") => {
                 element("HeadersNotSigned", Some(&self.not_signed()))
             }
+            "BadDigest" if words.starts_with("The Content-MD5 ") => {
+                element("ExpectedDigest", self.expected_md5().as_deref())
+            }
             "InvalidAccessKeyId" => element("AWSAccessKeyId", self.access_key().as_deref()),
             "InvalidArgument" => self.argument(words),
+            "InvalidDigest" if !self.md5.is_empty() => element("Content-MD5", Some(self.md5)),
+            "InvalidPart" => element("UploadId", self.parameter("uploadId").as_deref()),
             "MaxMessageLengthExceeded" if self.parameter("website").is_some() => {
                 element("MaxMessageLengthBytes", Some("131072"))
             }
@@ -96,6 +111,7 @@ impl Named<'_> {
                     + &element("SignatureProvided", self.signature().as_deref())
             }
             "NoSuchVersion" => element("Key", self.key) + &element("VersionId", self.parameter("versionId").as_deref()),
+            "XAmzContentSHA256Mismatch" => element("ClientComputedContentSHA256", Some(self.sha256)),
             code if OF_BUCKETS.contains(&code) => element("BucketName", self.bucket),
             _ => String::new(),
         }
@@ -115,6 +131,7 @@ impl Named<'_> {
             "Unsupported Authorization Type" => {
                 Some(("Authorization", self.authorization.split(' ').next().unwrap_or_default()))
             }
+            words if words.starts_with("x-amz-content-sha256 must be ") => Some(("x-amz-content-sha256", self.sha256)),
             words if words.starts_with("A value for IndexDocument Suffix ") => Some(("IndexDocument", "null")),
             _ => None,
         };
@@ -125,6 +142,15 @@ impl Named<'_> {
         let Some(name) = of(&ARGUMENTS).or(overriding) else { return String::new() };
         let parameter = if name == "maxKeys" { "max-keys" } else { name };
         element("ArgumentName", Some(name)) + &element("ArgumentValue", self.parameter(parameter).as_deref())
+    }
+
+    /// S3 tells it in hexadecimal digits where the body is an object, and as it came where it is XML of a POST.
+    fn expected_md5(&self) -> Option<String> {
+        if self.method == "POST" {
+            return Some(self.md5.to_owned()).filter(|md5| !md5.is_empty());
+        }
+        let digest = base64_simd::STANDARD.decode_to_vec(self.md5).ok().filter(|digest| !digest.is_empty())?;
+        Some(hex_simd::encode_to_string(digest, hex_simd::AsciiCase::Lower))
     }
 
     fn not_allowed(&self) -> String {
@@ -228,6 +254,25 @@ mod tests {
         let url = named("X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Expires=60");
         assert_eq!(url.told("InvalidAccessKeyId", ""), "<AWSAccessKeyId>k</AWSAccessKeyId>");
         assert_eq!(url.told("AccessDenied", "Request has expired"), "<X-Amz-Expires>60</X-Amz-Expires>");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_digest_is_told_with_it() {
+        let wrong = "The Content-MD5 you specified did not match what we received.";
+        let put = Named { method: "PUT", md5: "AAAAAAAAAAAAAAAAAAAAAA==", sha256: "00", ..Named::default() };
+        let told = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
+        assert_eq!(put.told("BadDigest", wrong), told);
+        let details = [("CalculatedDigest", "XUFAKrxLKna5cZ2REBfFkg==".to_owned())];
+        let post = Named { method: "POST", details: &details, ..put };
+        let told = "<ExpectedDigest>AAAAAAAAAAAAAAAAAAAAAA==</ExpectedDigest>\
+                    <CalculatedDigest>XUFAKrxLKna5cZ2REBfFkg==</CalculatedDigest>";
+        assert_eq!(post.told("BadDigest", wrong), told);
+        assert_eq!(put.told("BadDigest", "The CRC32 you specified did not match the calculated checksum."), "");
+        assert_eq!(put.told("InvalidDigest", ""), "<Content-MD5>AAAAAAAAAAAAAAAAAAAAAA==</Content-MD5>");
+        let told = "<ClientComputedContentSHA256>00</ClientComputedContentSHA256>";
+        assert_eq!(put.told("XAmzContentSHA256Mismatch", ""), told);
+        let told = "<ArgumentName>x-amz-content-sha256</ArgumentName><ArgumentValue>00</ArgumentValue>";
+        assert_eq!(put.told("InvalidArgument", "x-amz-content-sha256 must be UNSIGNED-PAYLOAD"), told);
     }
 
     #[test]

@@ -7,6 +7,11 @@ use s3s::S3ErrorCode;
 /// In an answer, the condition that does not hold.
 pub(super) const NOT_A_FORM: &str = "Bucket POST must be of the enclosure-type multipart/form-data";
 
+pub(super) const LENGTH_DIFFERS: &str =
+    "You did not provide the number of bytes specified by the Content-Length HTTP header";
+pub(super) const SIGNATURE_DIFFERS: &str =
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+
 /// A request that is refused before anybody asks what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WireFault {
@@ -17,6 +22,8 @@ pub enum WireFault {
     NoBody,
     /// A POST that can only be a browser's form, and is none.
     NotAForm,
+    /// Of a body, in words that `other_length` makes.
+    OtherLength(String),
     /// The request was signed too long ago, or not yet.
     Skewed,
     /// Of a whole request.
@@ -24,12 +31,18 @@ pub enum WireFault {
 }
 
 impl WireFault {
+    /// Of a body of which as many bytes came as were not said to.
+    pub fn other_length(provided: u64, expected: u64) -> Self {
+        Self::OtherLength(format!("{LENGTH_DIFFERS}: {provided} of {expected}"))
+    }
+
     pub(super) fn code(&self) -> S3ErrorCode {
         match self {
             Self::HeaderMalformed(_) => S3ErrorCode::AuthorizationHeaderMalformed,
             Self::InvalidUri => S3ErrorCode::InvalidURI,
             Self::NoBody => S3ErrorCode::MissingRequestBodyError,
             Self::NotAForm => S3ErrorCode::PreconditionFailed,
+            Self::OtherLength(_) => S3ErrorCode::IncompleteBody,
             Self::Skewed => S3ErrorCode::RequestTimeTooSkewed,
             Self::SignatureDiffers => S3ErrorCode::SignatureDoesNotMatch,
         }
@@ -37,14 +50,12 @@ impl WireFault {
 
     pub(super) fn words(&self) -> &str {
         match self {
-            Self::HeaderMalformed(why) => why,
+            Self::HeaderMalformed(why) | Self::OtherLength(why) => why,
             Self::InvalidUri => "Couldn't parse the specified URI.",
             Self::NoBody => "Request Body is empty",
             Self::NotAForm => NOT_A_FORM,
             Self::Skewed => "The difference between the request time and the current time is too large.",
-            Self::SignatureDiffers => {
-                "The request signature we calculated does not match the signature you provided. Check your key and signing method."
-            }
+            Self::SignatureDiffers => SIGNATURE_DIFFERS,
         }
     }
 }
@@ -83,6 +94,7 @@ mod tests {
             (WireFault::InvalidUri, "InvalidURI", 400),
             (WireFault::NoBody, "MissingRequestBodyError", 400),
             (WireFault::NotAForm, "PreconditionFailed", 412),
+            (WireFault::other_length(1, 2), "IncompleteBody", 400),
             (WireFault::Skewed, "RequestTimeTooSkewed", 403),
             (WireFault::SignatureDiffers, "SignatureDoesNotMatch", 403),
         ] {

@@ -1,7 +1,7 @@
 //! CompleteMultipartUpload: the list of parts becomes an object version in one change; no byte is read (M1).
 
 use super::super::checksums::{
-    ChecksumFields, algorithm_name, kind_name, of_fields, of_headers, parse_kind, parse_whole,
+    ChecksumFields, DEFAULT, algorithm_name, kind_name, of_fields, of_headers, parse_kind, parse_whole,
 };
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
 use super::super::errors::Fault;
@@ -18,10 +18,12 @@ use crate::actors::meta::{
     Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompleteVersion, CompletedPart, ObjectVersion,
     Reply,
 };
+use crate::api::request_log::RequestTrace;
 use crate::types::ManifestId;
 use http::{HeaderMap, Uri, header};
 use s3s::dto::{self, CompleteMultipartUploadInput, CompleteMultipartUploadOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use std::sync::Arc;
 
 pub async fn complete(
     store: &Store,
@@ -34,14 +36,16 @@ pub async fn complete(
     if parts.is_empty() {
         return Err(Fault::MalformedXml.into());
     }
-    let parts = parts.into_iter().map(completed_part).collect::<Result<Vec<_>, Fault>>()?;
+    let trace = request.extensions.get::<Arc<RequestTrace>>();
+    let parts = parts.into_iter().map(|part| told_part(part, trace)).collect::<Result<Vec<_>, Fault>>()?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     // Where there is no such upload the change itself answers: it may be a repeated completion.
     let row = view.upload(bucket.bucket.id, &input.key, upload)?;
     let begun_with = row.as_ref().and_then(|row| row.upload.checksum);
     parts.iter().try_for_each(|part| check_part(part, begun_with))?;
-    let expected = expected_checksum(&request.headers, input.checksum_type.as_ref(), begun_with, parts.len())?;
+    let expected = expected_checksum(&request.headers, input.checksum_type.as_ref(), begun_with, parts.len())?
+        .filter(|expected| row.is_none() || is_compared(expected, begun_with));
     let customer = match &row {
         Some(row) => key_of_completion(&request.headers, sealing_of(&row.traits)?.as_ref(), begun_with.is_some())?,
         None => None,
@@ -106,6 +110,17 @@ fn parse_size(size: i64) -> Result<u64, Fault> {
     })
 }
 
+/// The answer to a part that none can be says which it is.
+fn told_part(part: dto::CompletedPart, trace: Option<&Arc<RequestTrace>>) -> Result<CompletedPart, Fault> {
+    let number = part.part_number.unwrap_or_default().to_string();
+    let tag = part.e_tag.as_ref().map(|tag| tag.value().to_owned()).unwrap_or_default();
+    completed_part(part).inspect_err(|fault| {
+        if let (Fault::InvalidPart, Some(trace)) = (fault, trace) {
+            trace.detailed(vec![("PartNumber", number), ("ETag", tag)]);
+        }
+    })
+}
+
 fn completed_part(part: dto::CompletedPart) -> Result<CompletedPart, Fault> {
     let number = match part.part_number.ok_or(Fault::MalformedXml)? {
         ..=0 => return Err(Fault::InvalidArgument("PartNumber must be >= 1".to_owned())),
@@ -144,6 +159,11 @@ fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, Check
         ))),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Of an upload that was begun without a checksum S3 makes the default one, and compares no other.
+fn is_compared(expected: &Checksum, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> bool {
+    begun_with.is_some() || expected.algorithm == DEFAULT
 }
 
 fn bad_digest(algorithm: ChecksumAlgorithm) -> Fault {
@@ -188,11 +208,13 @@ fn location(scheme: &str, headers: &HeaderMap, uri: &Uri, bucket: &str, key: &st
 
 #[cfg(test)]
 mod tests {
-    use super::{check_part, completed_part, expected_checksum, location};
+    use super::{check_part, completed_part, expected_checksum, is_compared, location, told_part};
     use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart};
+    use crate::api::request_log::RequestTrace;
     use crate::api::s3::errors::Fault;
     use http::{HeaderMap, HeaderName, HeaderValue, Uri};
     use s3s::dto;
+    use std::sync::Arc;
 
     #[test]
     fn a_location_has_the_bucket_where_the_request_has_it() {
@@ -223,6 +245,22 @@ mod tests {
         for number in [-4, 0, 10_001] {
             assert!(matches!(completed_part(part(Some(number), Some(tag))), Err(Fault::InvalidArgument(_))));
         }
+    }
+
+    #[test]
+    fn a_part_that_none_can_be_is_told_with_the_refusal() {
+        let trace = Arc::new(RequestTrace::default());
+        assert_eq!(told_part(part(Some(2), Some("x")), Some(&trace)), Err(Fault::InvalidPart));
+        assert_eq!(trace.details(), [("PartNumber", "2".to_owned()), ("ETag", "x".to_owned())]);
+    }
+
+    #[test]
+    fn the_default_checksum_is_compared_though_the_upload_was_begun_without() {
+        let expected = |algorithm| Checksum { algorithm, kind: ChecksumKind::FullObject, value: bytes::Bytes::new() };
+        let begun = Some((ChecksumAlgorithm::Crc32, ChecksumKind::FullObject));
+        assert!(is_compared(&expected(ChecksumAlgorithm::Crc32), begun));
+        assert!(is_compared(&expected(ChecksumAlgorithm::Crc64Nvme), None));
+        assert!(!is_compared(&expected(ChecksumAlgorithm::Crc32), None));
     }
 
     #[test]

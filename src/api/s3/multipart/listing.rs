@@ -4,7 +4,7 @@ use super::super::Store;
 use super::super::checksums::{DEFAULT, algorithm_name, fields_of, kind_name};
 use super::super::errors::Fault;
 use super::super::grants::{Owners, access_of};
-use super::super::headers::{etag_header, timestamp};
+use super::super::headers::{etag_header, storage_class, timestamp};
 use super::super::lifecycle::abort_of;
 use super::super::list::{Writing, marker, out_of_range, page_limit};
 use super::{Open, open, owner_to_be};
@@ -47,7 +47,7 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
         owner: Some(owners.of_object(&owner)?),
         part_number_marker: Some(i32::from(after)),
         parts: Some(rows.iter().map(|row| part(row, upload.checksum.is_some())).collect()),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from(storage_class(&upload.headers))),
         upload_id: Some(input.upload_id),
         ..Default::default()
     }))
@@ -145,7 +145,7 @@ fn upload(key: String, record: &UploadRecord, owner: Owner, initiator: Initiator
         initiator: Some(initiator),
         key: Some(key),
         owner: Some(owner),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from(storage_class(&record.headers))),
         upload_id: Some(record.id.to_string()),
     }
 }

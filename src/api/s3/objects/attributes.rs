@@ -3,7 +3,7 @@
 use super::super::checksums::fields_of;
 use super::super::encryption::{check_read, key_of_read};
 use super::super::errors::{Fault, NO_ATTRIBUTES};
-use super::super::headers::{etag_header, object_checksums, timestamp};
+use super::super::headers::{etag_header, object_checksums, storage_class, timestamp};
 use super::super::list::page_limit;
 use super::super::{Found, Store};
 use super::sealed::{check_customer, sealing_of};
@@ -65,7 +65,7 @@ pub async fn attributes(
         object_size: wants(ObjectAttributes::OBJECT_SIZE)
             .then_some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
         storage_class: wants(ObjectAttributes::STORAGE_CLASS)
-            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+            .then(|| StorageClass::from(storage_class(&manifest.headers))),
         version_id: shown(&found.bucket, found.version.version),
         ..Default::default()
     });

@@ -39,6 +39,7 @@ fn source_name(source: &CopySource) -> Result<(&str, &str, Option<&str>), Fault>
 /// The source of a copy, if the request's conditions on it hold; its key at hand where it is sealed.
 pub async fn open_source(store: &Store, source: &CopySource, headers: &HeaderMap) -> S3Result<Readable> {
     let (bucket, key, version) = source_name(source)?;
+    check_parameters(headers)?;
     let mut source = store.open(bucket, key, version).await.map_err(of_source)?;
     let sealing = sealing_of(&source.object.version.traits)?;
     let customer = key_of_source(headers, sealing.as_ref())?;
@@ -46,6 +47,18 @@ pub async fn open_source(store: &Store, source: &CopySource, headers: &HeaderMap
     source.object = unsealed(store, place, source.object, sealing.as_ref(), customer.as_ref())?;
     ReadConditions::of_copy_source(headers).check_copy_source(&source.object.version.manifest)?;
     Ok(source)
+}
+
+/// A source may name its version, and nothing else; a question mark of a key is encoded.
+fn check_parameters(headers: &HeaderMap) -> Result<(), Fault> {
+    let source = headers.get(s3s::header::X_AMZ_COPY_SOURCE).map(|source| source.as_bytes()).unwrap_or_default();
+    let mut parts = source.splitn(2, |byte| *byte == b'?');
+    match parts.nth(1) {
+        Some(parameter) if !parameter.starts_with(b"versionId=") => {
+            Err(Fault::InvalidArgument("Unsupported copy source parameter.".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A source that is a delete marker is said to be none, whichever way it is named.
@@ -63,6 +76,7 @@ fn of_source(error: S3Error) -> S3Error {
 struct Asked {
     headers: Option<ObjectHeaders>,
     redirect: Option<String>,
+    class: Option<String>,
     tags: Option<Tags>,
     algorithm: Option<ChecksumAlgorithm>,
 }
@@ -76,13 +90,14 @@ impl Asked {
             Some(_) => Err(Fault::InvalidArgument(format!("Unknown {what} directive."))),
         };
         let headers = stored_headers(&request.headers, input.metadata.clone())?;
-        let redirect = headers.website_redirect.clone();
+        let (redirect, class) = (headers.website_redirect.clone(), headers.storage_class.clone());
         let replaces_headers = replaces("metadata", input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
         let replaces_tags = replaces("tagging", input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
         let algorithm = input.checksum_algorithm.as_ref().map(|name| checksums::algorithm_named(name.as_str()));
         Ok(Self {
             headers: replaces_headers.then_some(headers),
             redirect,
+            class,
             tags: if replaces_tags { Some(tags::of_header(&request.headers)?) } else { None },
             algorithm: algorithm.transpose()?,
         })
@@ -90,7 +105,12 @@ impl Asked {
 
     /// Whether a copy onto its own source would change anything.
     fn changes(&self, headers: &HeaderMap) -> bool {
-        let encrypts = headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
+        // A source with the client's key never stays as it is: it gets another key, the store's, or none.
+        let encrypts = headers.keys().any(|name| {
+            let name = name.as_str();
+            name.starts_with("x-amz-server-side-encryption")
+                || name.starts_with("x-amz-copy-source-server-side-encryption")
+        });
         self.headers.is_some()
             || self.redirect.is_some()
             || self.algorithm.is_some()
@@ -127,9 +147,10 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
     let seal = SealAsked::of(store, &request.headers, &bucket, readable.view.clone()).await?;
     let source = &readable.object.version;
     traits.tags = asked.tags.clone().unwrap_or_else(|| source.traits.tags.clone());
-    // The redirect is the one thing that a copy never takes from its source.
+    // What a copy never takes from its source.
     let mut headers = asked.headers.clone().unwrap_or_else(|| source.manifest.headers.clone());
     headers.website_redirect = asked.redirect.clone();
+    headers.storage_class = asked.class.clone();
     let copy_source_version_id = version::shown(&readable.bucket, source.version);
     let target = Target { bucket: bucket.bucket.id, key: input.key.clone(), headers, traits, conditions, event };
     let view = readable.view.clone();

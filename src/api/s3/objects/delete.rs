@@ -2,6 +2,7 @@
 
 use super::super::access::{Authority, Said};
 use super::super::caller::Caller;
+use super::super::checksums::gives_any;
 use super::super::conditions::tag_condition;
 use super::super::errors::{Fault, entry_of_many};
 use super::super::settings::told::Telling;
@@ -92,6 +93,7 @@ pub async fn delete_many(
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let caller = Caller::of(&request.extensions);
     let authority = request.extensions.get::<Authority>().cloned();
+    check_digest(&request.headers)?;
     let input = request.input;
     let quiet = input.delete.quiet.unwrap_or(false);
     let listed = input.delete.objects;
@@ -134,6 +136,15 @@ pub async fn delete_many(
     errors.sort_by_key(|(at, _)| *at);
     let errors = Some(errors.into_iter().map(|(_, error)| error).collect());
     Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors, request_charged: None }))
+}
+
+/// A list that was cut or altered on its way would delete what nobody meant, so S3 takes none without a digest of it.
+fn check_digest(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.contains_key("content-md5") || gives_any(headers) {
+        return Ok(());
+    }
+    let why = "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
+    Err(Fault::InvalidRequest(why.to_owned()))
 }
 
 /// Each of many is allowed or not by itself.
@@ -185,10 +196,23 @@ fn entry(object: ObjectIdentifier) -> Result<Entry, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, entry};
+    use super::{Entry, check_digest, entry};
     use crate::actors::meta::{ETag, ETagCondition};
     use crate::api::s3::errors::Fault;
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use s3s::dto::{self, ObjectIdentifier};
+
+    #[test]
+    fn a_list_comes_with_a_digest_of_any_kind() {
+        let check = |name: &'static str, value: &'static str| {
+            check_digest(&HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]))
+        };
+        assert_eq!(check("content-md5", "XUFAKrxLKna5cZ2REBfFkg=="), Ok(()));
+        assert_eq!(check("x-amz-checksum-crc32", "NhCmhg=="), Ok(()));
+        assert_eq!(check("x-amz-trailer", "x-amz-checksum-crc32"), Ok(()));
+        assert!(matches!(check("x-amz-trailer", "x-amz-other"), Err(Fault::InvalidRequest(_))));
+        assert!(matches!(check("content-type", "text/xml"), Err(Fault::InvalidRequest(_))));
+    }
 
     fn object(key: &str) -> ObjectIdentifier {
         ObjectIdentifier { key: key.to_owned(), ..Default::default() }

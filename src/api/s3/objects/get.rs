@@ -74,6 +74,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         sse_customer_algorithm: encryption.sse_customer_algorithm,
         sse_customer_key_md5: encryption.sse_customer_key_md5,
         ssekms_key_id: encryption.ssekms_key_id,
+        storage_class: shown.storage_class,
         tag_count,
         version_id,
         website_redirect_location: shown.website_redirect_location,
@@ -134,6 +135,7 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
         sse_customer_algorithm: encryption.sse_customer_algorithm,
         sse_customer_key_md5: encryption.sse_customer_key_md5,
         ssekms_key_id: encryption.ssekms_key_id,
+        storage_class: shown.storage_class,
         version_id: version::shown(&bucket, version),
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()

@@ -4,6 +4,7 @@ use super::super::errors::Fault;
 use super::super::headers::parts_count;
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::actors::meta::{Checksum, Manifest, MetaView, PartRow};
+use crate::types::ManifestId;
 use s3s::S3Result;
 use s3s::dto::Range;
 
@@ -76,7 +77,7 @@ fn resolve(range: Range, size_bytes: u64) -> Result<ByteRange, Fault> {
 /// An object of one PUT is its own part 1.
 fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
     let number = numbered(number)?;
-    let Some((list, _)) = manifest.parts() else {
+    let Some((list, count)) = manifest.parts() else {
         if number != 1 {
             return Err(Fault::InvalidPartNumber.into());
         }
@@ -88,7 +89,7 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
             parts_count: parts_count(manifest),
         });
     };
-    let row = view.part_numbered(list, manifest.size_bytes, number)?;
+    let row = nth_part(view, list, count, manifest.size_bytes, number)?;
     let PartRow { offset_bytes, size_bytes, checksum, .. } = match row {
         Some(row) => row,
         // The rows of a version that was replaced since it was looked up are gone, all of them.
@@ -104,6 +105,16 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
         part_checksum: checksum,
         parts_count: parts_count(manifest),
     })
+}
+
+/// Readers count an object's parts from 1, whatever their numbers were when they were uploaded. Where those have no gaps, which
+/// the last one tells, they are the same.
+fn nth_part(view: &MetaView, list: ManifestId, count: u16, size_bytes: u64, nth: u16) -> S3Result<Option<PartRow>> {
+    let last = view.part_at(list, size_bytes.saturating_sub(1))?;
+    if last.is_none_or(|last| last.number == count) {
+        return Ok(view.part_numbered(list, size_bytes, nth)?);
+    }
+    Ok(view.parts_from(list, 0, usize::from(nth))?.into_iter().nth(usize::from(nth) - 1))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! declared, where any were. Nothing is allocated from that declaration.
 
 use super::super::checksums::{Trailing, UploadChecksum, content_length, content_md5, of_upload};
-use super::super::errors::{Fault, body_error, length_exceeded};
+use super::super::errors::{Fault, body_error, length_differs};
 use crate::actors::gateway::{BodyChecks, StoreError, Upload};
 use crate::actors::meta::ChecksumAlgorithm;
 use crate::limits::PUT_BYTES_MAX;
@@ -46,7 +46,7 @@ fn of_length(
     let md5 = content_md5(headers)?;
     let UploadChecksum { checksum, trailer } = of_upload(headers, trailing, otherwise)?;
     let checks = BodyChecks { length_bytes, md5, checksum };
-    let body = Declared { inner: body, left: length_bytes };
+    let body = Declared { inner: body, declared: length_bytes, received: 0 };
     Ok(Upload { body: Box::pin(body), checks, trailer })
 }
 
@@ -54,7 +54,8 @@ fn of_length(
 struct Declared<S> {
     inner: Option<S>,
     /// `None` where nothing was declared.
-    left: Option<u64>,
+    declared: Option<u64>,
+    received: u64,
 }
 
 impl<S> Stream for Declared<S>
@@ -69,22 +70,21 @@ where
             None => None,
         };
         let outcome = match next {
-            Some(Ok(chunk)) => match self.left.map(|left| left.checked_sub(chunk.len() as u64)) {
-                Some(None) => Some(Err(length_exceeded())),
-                left => {
-                    self.left = left.flatten();
-                    return Poll::Ready(Some(Ok(chunk)));
+            Some(Ok(chunk)) => {
+                self.received += chunk.len() as u64;
+                match self.declared.filter(|declared| self.received > *declared) {
+                    None => return Poll::Ready(Some(Ok(chunk))),
+                    Some(declared) => Some(Err(length_differs(self.received, declared))),
                 }
-            },
-            Some(Err(error)) => Some(Err(body_error(&error))),
-            None if self.left.is_some_and(|left| left > 0) => {
-                let why = format!("{} of the declared bytes did not come", self.left.unwrap_or_default());
-                Some(Err(StoreError::BodyIncomplete { why }))
             }
-            None => None,
+            Some(Err(error)) => Some(Err(body_error(&error))),
+            None => {
+                let short = self.declared.filter(|declared| self.received < *declared);
+                short.map(|declared| Err(length_differs(self.received, declared)))
+            }
         };
         self.inner = None;
-        self.left = None;
+        self.declared = None;
         Poll::Ready(outcome)
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     fn read(declared: impl Into<Option<u64>>, chunks: &[&'static [u8]]) -> Result<usize, StoreError> {
         let chunks: Vec<Result<Bytes, s3s::StdError>> =
             chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
-        let body = Declared { inner: Some(stream::iter(chunks)), left: declared.into() };
+        let body = Declared { inner: Some(stream::iter(chunks)), declared: declared.into(), received: 0 };
         let read = block_on(body.collect::<Vec<_>>());
         read.into_iter().try_fold(0, |bytes, chunk| Ok(bytes + chunk?.len()))
     }
@@ -109,7 +109,7 @@ mod tests {
     fn f4_a_body_is_as_long_as_was_declared_or_an_error() {
         assert_eq!(read(5, &[b"ab", b"cde"]).expect("whole"), 5);
         assert_eq!(read(0, &[]).expect("empty"), 0);
-        assert!(matches!(read(6, &[b"abcde"]), Err(StoreError::BodyIncomplete { .. })));
+        assert!(matches!(read(6, &[b"abcde"]), Err(StoreError::BodyMalformed { .. })));
         assert!(matches!(read(4, &[b"abcde"]), Err(StoreError::BodyMalformed { .. })));
         assert_eq!(read(None, &[b"abcde"]).expect("whatever comes"), 5);
     }
