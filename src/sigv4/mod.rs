@@ -5,6 +5,7 @@
 //! The body's hash is always signed, the path is taken as it was sent (as S3 does), and nothing is signed by query.
 
 mod canonical;
+mod claim;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod verify;
 
 pub use canonical::path_to_sign;
+pub use claim::{Credential, component};
 pub use verify::{Claimed, Received, SignatureFault, Verifier, claimed};
 
 use aws_lc_rs::{digest, hmac};

@@ -1,5 +1,6 @@
 //! Checking a signature: what must be signed, for whom, when, and that it is right.
 
+use super::claim::{Credential, component};
 use super::{ALGORITHM, DATE_HEADER, HASH_HEADER, Signer, TERMINATOR, ToSign, hex, read_stamp, sha256_hex};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use std::fmt;
@@ -137,17 +138,15 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 fn claim(authorization: &str) -> Result<Claim<'_>, SignatureFault> {
     let malformed =
         SignatureFault::Malformed("the Authorization header is not of the form Credential, SignedHeaders, Signature");
-    let fields = authorization.strip_prefix(ALGORITHM).ok_or(SignatureFault::Missing)?;
-    let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
-    let (Some(credential), Some(names), Some(signature)) =
-        (field("Credential"), field("SignedHeaders"), field("Signature"))
+    if !authorization.starts_with(ALGORITHM) {
+        return Err(SignatureFault::Missing);
+    }
+    let of = |name: &str| component(authorization, name);
+    let (Some(credential), Some(names), Some(signature)) = (of("Credential"), of("SignedHeaders"), of("Signature"))
     else {
         return Err(malformed);
     };
-    // An access key may hold slashes; the rest of the scope may not.
-    let mut parts = credential.rsplitn(5, '/');
-    let (Some(TERMINATOR), Some(service), Some(region), Some(date), Some(access_key)) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    let Some(Credential { access_key, date, region, service, terminator: TERMINATOR }) = Credential::read(credential)
     else {
         return Err(malformed);
     };

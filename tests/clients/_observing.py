@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 
 import run as runner
+from _support import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "grafana"
@@ -53,17 +54,6 @@ def end_after(seconds):
         raise RuntimeError(f"not done within {seconds} s")
     signal.signal(signal.SIGALRM, end)
     signal.alarm(seconds)
-
-
-def until(what, seconds, condition):
-    """The first answer of the condition that is true; an error when there is none in time."""
-    limit = time.monotonic() + seconds
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        assert time.monotonic() < limit, f"not within {seconds} s: {what}"
-        time.sleep(0.25)
 
 
 def get_json(url):
@@ -134,7 +124,7 @@ class Prometheus:
         """Waits until it does, with these labels."""
         labels = {"alertname": alert, **labels}
         what = f"{alert} fires for {' '.join(map(str, list(labels.values())[1:])) or 'all'}"
-        until(what, seconds, lambda: any(labels.items() <= found.items() for found in self.firing()))
+        until(lambda: any(labels.items() <= found.items() for found in self.firing()), what, seconds)
         self.seen.add(alert)
         tell(what)
 

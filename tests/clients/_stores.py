@@ -12,8 +12,7 @@ import subprocess
 import threading
 
 import run as runner
-from _observing import until
-from _support import boto3, botocore, objects_of, policy
+from _support import boto3, botocore, objects_of, policy, until
 
 ADDRESS = "127.0.0.1"
 # Before a client that was refused asks again.
@@ -189,7 +188,7 @@ def delayed(process, call, seconds, path=None):
          f"--inject={call}:delay_enter={int(seconds * 1e6)}", *([f"--trace-path={path}"] if path else [])],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until("strace traces, or cannot", 20, lambda: is_traced(process.pid) or tracer.poll() is not None)
+        until(lambda: is_traced(process.pid) or tracer.poll() is not None, "strace traces, or cannot", 20)
         yield tracer.poll() is None
     finally:
         tracer.send_signal(signal.SIGTERM)

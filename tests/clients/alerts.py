@@ -14,11 +14,12 @@ import sys
 
 import run as runner
 from _observing import (
-    HOLD_SECONDS, OF_THE_MACHINE, Prometheus, check_seen, end_after, is_installed, tell, until,
+    HOLD_SECONDS, OF_THE_MACHINE, Prometheus, check_seen, end_after, is_installed, tell,
 )
 from _stores import (
     SlowUploads, Store, Writers, delayed, fill_to, refusing_webhook, small_file_system, take_away,
 )
+from _support import until
 
 WORK = pathlib.Path(os.environ["WORK"])
 # Longer than the store's own looks at its garbage are apart.
@@ -97,11 +98,11 @@ def restart_often(prometheus, stores):
         return [value for _, value in prometheus.query('sherd_raft_term{instance="alone"}')]
 
     for _ in range(4):
-        before = until("its term is known", 30, term)
+        before = until(term, "its term is known", 30)
         stores.alone.kill()
         stores.alone.start()
         stores.show_to(prometheus)
-        until("it has another term", 30, lambda: term() not in ([], before))
+        until(lambda: term() not in ([], before), "it has another term", 30)
     prometheus.fires("SherdTermChanges", instance="alone")
 
 
@@ -113,7 +114,7 @@ def leader(prometheus):
 
 def slow_the_tables(prometheus, hosts):
     """Whether that can be done here. A follower has all of the log, and applies none of it."""
-    leads = until("one of three hosts leads", 30, lambda: leader(prometheus))
+    leads = until(lambda: leader(prometheus), "one of three hosts leads", 30)
     follows = next(name for name in hosts if name != leads)
     journal = next(hosts[follows].root.glob("d1/state/*/0.jnl"))
     with delayed(hosts[follows].process, "write", TABLES_SECONDS, path=journal) as slow:
@@ -126,7 +127,7 @@ def slow_the_tables(prometheus, hosts):
 
 def lose_the_majority(prometheus, stores):
     hosts = stores.hosts
-    leads = until("one of three hosts leads", 30, lambda: leader(prometheus))
+    leads = until(lambda: leader(prometheus), "one of three hosts leads", 30)
     followers = [name for name in hosts if name != leads]
     with Writers(hosts[leads], f"/{BUCKET}/lost", size=100, count=4):
         for name in followers:
@@ -200,7 +201,7 @@ def check_faults_of_a_cluster(prometheus, stores):
 def check_quiet(prometheus, count):
     """That none of these alerts was there before its fault."""
     long_enough = f"count_over_time(up[1m]) > {HOLD_SECONDS + 2} and up == 1"
-    until("every store is scraped", 30, lambda: len(prometheus.query(long_enough)) == count)
+    until(lambda: len(prometheus.query(long_enough)) == count, "every store is scraped", 30)
     firing = [alert for alert in prometheus.firing() if alert["alertname"] not in OF_THE_MACHINE]
     assert not firing, f"alerts without a fault: {firing}"
 
@@ -213,7 +214,7 @@ def main():
         stores.start()
         prometheus = Prometheus(WORK / "prometheus", BACK_SECONDS)
         stack.callback(prometheus.stop)
-        until("Prometheus is ready", 30, prometheus.is_ready)
+        until(prometheus.is_ready, "Prometheus is ready", 30)
         stores.show_to(prometheus)
         check_quiet(prometheus, len(stores.by_name))
         tell("Prometheus and the stores run, and no alert fires")

@@ -23,10 +23,10 @@ import urllib.parse
 
 import run as runner
 from _observing import (
-    GRAFANA, OF_THE_MACHINE, ROOT, Prometheus, check_seen, end_after, is_installed, tell, until,
+    GRAFANA, OF_THE_MACHINE, ROOT, Prometheus, check_seen, end_after, is_installed, tell,
 )
 from _stores import bring_back, take_away
-from _support import ENDPOINT, PART, boto3, botocore, content
+from _support import ENDPOINT, PART, boto3, botocore, content, until
 
 WORK = pathlib.Path(os.environ["WORK"])
 BACK_SECONDS = 3
@@ -239,7 +239,7 @@ def check_queries(prometheus, with_faults):
         return not waiting
 
     with contextlib.suppress(AssertionError):
-        until("every panel has data", 30, all_found)
+        until(all_found, "every panel has data", 30)
     assert not waiting, "no data:\n" + "\n".join(f"{where}\n    {expression}" for where, expression in waiting.items())
     tell(f"{asked} queries of panels found data{' after faults' if with_faults else ''}")
 
@@ -266,7 +266,7 @@ def check_faults(prometheus, drives, s3):
     prometheus.fires("SherdChunkFaults", instance=BAD, node="1")
     shutil.rmtree(drives[3])
     prometheus.fires("SherdDriveOutOfService", instance=BAD, node="3")
-    until("a write finds three drives", 20, lambda: put(s3, "short of a shard"))
+    until(lambda: put(s3, "short of a shard"), "a write finds three drives", 20)
     # With two of four drives left everything is read and nothing written, with one nothing.
     take_away(drives[2])
     prometheus.fires("SherdDriveOutOfService", instance=BAD, node="2")
@@ -318,7 +318,7 @@ def main():
         prometheus = Prometheus(WORK / "prometheus", BACK_SECONDS)
         stack.callback(prometheus.stop)
         prometheus.aim({GOOD: healthy, BAD: admin})
-        until("Prometheus is ready", 30, prometheus.is_ready)
+        until(prometheus.is_ready, "Prometheus is ready", 30)
         tell("Prometheus and two stores run")
         check_rules(prometheus.rules(), known)
         for traffic in (bad, good):

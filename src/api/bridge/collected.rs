@@ -3,7 +3,7 @@
 
 use super::request_body::RequestBody;
 use crate::api::request_log::RequestTrace;
-use crate::api::s3::{Fault, body_fault};
+use crate::api::s3::{Fault, body_fault, parse_md5};
 use crate::limits::XML_BODY_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -46,10 +46,8 @@ impl Digests {
 
     /// In S3's order: what was signed comes before what is only said.
     fn verify(&self, body: &[u8]) -> Result<(), Differs> {
-        let is_md5 = |text: &String| base64_simd::STANDARD.decode_to_vec(text).is_ok_and(|digest| digest.len() == 16);
-        if self.md5.as_ref().is_some_and(|md5| !is_md5(md5)) {
-            return Err(Differs { fault: Fault::InvalidDigest, made: None });
-        }
+        let md5 = self.md5.as_ref().map(|text| parse_md5(text.as_bytes())).transpose();
+        let md5 = md5.map_err(|fault| Differs { fault, made: None })?;
         if let Some(sha256) = &self.sha256 {
             let made = hex_simd::encode_to_string(Sha256::digest(body), hex_simd::AsciiCase::Lower);
             if !made.eq_ignore_ascii_case(sha256) {
@@ -57,11 +55,11 @@ impl Digests {
                 return Err(Differs { fault: Fault::InvalidContentSha256, made });
             }
         }
-        if let Some(md5) = &self.md5 {
-            let made = base64_simd::STANDARD.encode_to_string(Md5::digest(body));
-            if made != *md5 {
+        if let Some(md5) = md5 {
+            let made = Md5::digest(body);
+            if made[..] != md5 {
                 let why = "The Content-MD5 you specified did not match what we received.";
-                let made = Some(("CalculatedDigest", made));
+                let made = Some(("CalculatedDigest", base64_simd::STANDARD.encode_to_string(made)));
                 return Err(Differs { fault: Fault::BadDigest(why.to_owned()), made });
             }
         }

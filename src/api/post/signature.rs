@@ -3,12 +3,12 @@
 
 use super::fault::FormFault;
 use super::form::Form;
-use crate::sigv4::{read_stamp, text_signature};
+use crate::api::wire::read_scope;
+use crate::sigv4::{Credential, read_stamp, text_signature};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const TERMINATOR: &str = "aws4_request";
 const SERVICE: &str = "s3";
 const VERSION_4: [&str; 4] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature"];
 const VERSION_2: [&str; 2] = ["AWSAccessKeyId", "Signature"];
@@ -36,9 +36,9 @@ pub fn claim(form: &Form) -> Result<Option<Claim<'_>>, FormFault> {
     if has(&VERSION_4) {
         let [algorithm, credential, date, signature] = VERSION_4;
         check_algorithm(required(algorithm)?)?;
-        let credential = read_credential(required(credential)?)?;
+        let scope = read_scope(required(credential)?).map_err(FormFault::Argument)?;
         check_date(required(date)?)?;
-        let Credential { access_key, date, region } = credential;
+        let Credential { access_key, date, region, .. } = scope;
         let (signature, policy) = (required(signature)?, required(POLICY)?);
         return Ok(Some(Claim { access_key, policy, signature, version: Version::Four { date, region } }));
     }
@@ -66,41 +66,6 @@ impl Claim<'_> {
         };
         verify_slices_are_equal(expected.as_bytes(), self.signature.as_bytes()).map_err(|_| FormFault::SignatureDiffers)
     }
-}
-
-struct Credential<'a> {
-    access_key: &'a str,
-    date: &'a str,
-    region: &'a str,
-}
-
-/// `key/20150830/us-east-1/s3/aws4_request`; a key may hold slashes, the rest may not. Any region is taken, as in other
-/// signatures.
-fn read_credential(text: &str) -> Result<Credential<'_>, FormFault> {
-    let refused = |words: String| FormFault::Argument(words);
-    let mut fields = text.rsplitn(5, '/');
-    let (Some(terminator), Some(service), Some(region), Some(date), Some(access_key)) =
-        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-    else {
-        return Err(refused(
-            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned(),
-        ));
-    };
-    if access_key.is_empty() {
-        return Err(refused("a non-empty Access Key (AKID) must be provided in the credential.".to_owned()));
-    }
-    if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(refused(format!(
-            "incorrect date format \"{date}\". This date in the credential must be in the format \"yyyyMMdd\"."
-        )));
-    }
-    if service != SERVICE {
-        return Err(refused(format!("incorrect service \"{service}\". This endpoint belongs to \"{SERVICE}\".")));
-    }
-    if terminator != TERMINATOR {
-        return Err(refused(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\".")));
-    }
-    Ok(Credential { access_key, date, region })
 }
 
 fn check_algorithm(algorithm: &str) -> Result<(), FormFault> {

@@ -88,11 +88,16 @@ fn invalid_value(algorithm: ChecksumAlgorithm) -> Fault {
     Fault::InvalidRequest(format!("Value for {X_AMZ_CHECKSUM}{name} header is invalid."))
 }
 
-/// Content-MD5: base64 of 16 bytes.
+/// Base64 of 16 bytes.
+pub fn parse_md5(text: &[u8]) -> Result<[u8; 16], Fault> {
+    let digest = base64_simd::STANDARD.decode_to_vec(text).map_err(|_| Fault::InvalidDigest)?;
+    digest.try_into().map_err(|_| Fault::InvalidDigest)
+}
+
+/// Content-MD5.
 pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Fault> {
     let Some(value) = headers.get("content-md5") else { return Ok(None) };
-    let digest = base64_simd::STANDARD.decode_to_vec(value.as_bytes()).map_err(|_| Fault::InvalidDigest)?;
-    digest.try_into().map(Some).map_err(|_| Fault::InvalidDigest)
+    parse_md5(value.as_bytes()).map(Some)
 }
 
 fn several() -> Fault {

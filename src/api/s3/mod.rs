@@ -25,6 +25,7 @@ mod settings;
 mod website;
 
 pub use access::{BucketShown, Credentials, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
+pub use checksums::parse_md5;
 pub use errors::{Fault, Named, WireFault, body_fault, identify, response};
 pub use host::{Domains, WebsiteHosts};
 pub use percent::{decode_path, decode_query, encode as percent_encode};

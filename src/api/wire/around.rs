@@ -9,11 +9,13 @@
 //! ```
 
 use super::verified::{Aside, SignedHead, Verified};
+use super::version_2::moment;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use s3s::dto::{ETagCondition, Range, Timestamp, TimestampFormat};
 use s3s::route::S3Route;
 use s3s::{Body, HttpRequest, S3Request, S3Response, S3Result};
 use std::sync::{Arc, Mutex, PoisonError};
+use time::OffsetDateTime;
 
 const READS_TEXT: [HeaderName; 5] = [
     header::CACHE_CONTROL,
@@ -23,6 +25,8 @@ const READS_TEXT: [HeaderName; 5] = [
     header::CONTENT_TYPE,
 ];
 const READS_DATES: [HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+const COPY_READS_DATES: [HeaderName; 2] =
+    [s3s::header::X_AMZ_COPY_SOURCE_IF_MODIFIED_SINCE, s3s::header::X_AMZ_COPY_SOURCE_IF_UNMODIFIED_SINCE];
 const READS_TAGS: [HeaderName; 4] = [
     header::IF_MATCH,
     header::IF_NONE_MATCH,
@@ -86,20 +90,31 @@ fn of_read(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
         _ => Some(Remedy::Drop),
     };
     found.extend(remedy.map(|remedy| (header::RANGE, remedy)));
-    for name in READS_DATES {
-        let mut values = headers.get_all(&name).iter();
-        if values.any(|value| !is_date(value)) {
-            found.push((name, Remedy::Drop));
-        }
-    }
+    found.extend(READS_DATES.into_iter().filter_map(|name| {
+        let unread = headers.get_all(&name).iter().find(|value| !is_date(value))?;
+        Some((name, in_another_form(unread).unwrap_or(Remedy::Drop)))
+    }));
     found
+}
+
+/// A date as mail has it, with any zone.
+fn in_another_form(value: &HeaderValue) -> Option<Remedy> {
+    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(moment(value.to_str().ok()?)?).ok()?).ok()?;
+    let mut text = Vec::new();
+    Timestamp::from(at).format(TimestampFormat::HttpDate, &mut text).ok()?;
+    HeaderValue::try_from(text).ok().map(Remedy::Write)
 }
 
 /// What the operation stores as it came.
 fn of_write(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
     let unread = |name: &HeaderName| headers.get(name).is_some_and(|value| !value.is_empty() && !is_read(name, value));
     let names = READS_TEXT.into_iter().chain([header::EXPIRES]);
-    names.filter(unread).map(|name| (name, Remedy::Aside)).collect()
+    let aside = names.filter(unread).map(|name| (name, Remedy::Aside));
+    let dates = COPY_READS_DATES.into_iter().filter_map(|name| {
+        let unread = headers.get(&name).filter(|value| !is_date(value))?;
+        in_another_form(unread).map(|remedy| (name, remedy))
+    });
+    aside.chain(dates).collect()
 }
 
 /// A condition's tag is one without its quotes too, whatever it is made of: no object need have it.
@@ -287,6 +302,23 @@ mod tests {
             headers(&[("if-modified-since", "yesterday"), ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")]);
         let (kept, _) = Remedies::find(&Method::GET, &given).apply(given);
         assert!(!kept.contains_key("if-modified-since") && kept.contains_key("if-unmodified-since"));
+    }
+
+    #[test]
+    fn a_date_as_in_mail_is_written_as_in_http() {
+        let at = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (method, name) in [
+            (Method::GET, "if-modified-since"),
+            (Method::HEAD, "if-unmodified-since"),
+            (Method::PUT, "x-amz-copy-source-if-modified-since"),
+            (Method::PUT, "x-amz-copy-source-if-unmodified-since"),
+        ] {
+            for text in ["Sun, 06 Nov 1994 08:49:37 -0000", "Sun, 06 Nov 1994 09:49:37 +0100", at] {
+                let given = headers(&[(name, text)]);
+                let (kept, _) = Remedies::find(&method, &given).apply(given);
+                assert_eq!(kept.get(name).map(HeaderValue::as_bytes), Some(at.as_bytes()), "{name}: {text}");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::restated::signed_at;
 use super::target::Head;
 use super::version_2;
 use crate::api::s3::{Fault, WireFault};
-use crate::sigv4::{read_stamp, stamp};
+use crate::sigv4::{Credential, component, read_stamp, stamp};
 use crate::types::LegacySignatures;
 use http::{HeaderMap, Method, header};
 use std::time::Duration;
@@ -99,18 +99,14 @@ fn check_header(headers: &HeaderMap, now: Duration) -> Result<(), Fault> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let malformed =
         |why: &str| Fault::Wire(WireFault::HeaderMalformed(format!("The authorization header is malformed; {why}")));
-    let fields = text("authorization").and_then(|value| value.split_once(' ')).unwrap_or_default().1;
-    let field = |name: &str| {
-        let mut fields = fields.split(',').map(str::trim);
-        fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
-    };
-    check_components(fields).map_err(|why| malformed(&why))?;
+    let said = text("authorization").unwrap_or_default();
+    check_components(said).map_err(|why| malformed(&why))?;
     for name in COMPONENTS {
-        if field(name).is_none_or(str::is_empty) {
+        if component(said, name).is_none_or(str::is_empty) {
             return Err(malformed(&format!("missing {name}.")));
         }
     }
-    let scope = read_scope(field("Credential").unwrap_or_default()).map_err(|why| malformed(&why))?;
+    let scope = read_scope(component(said, "Credential").unwrap_or_default()).map_err(|why| malformed(&why))?;
     let Some(signed_at) = signed_at(headers) else {
         return Err(Fault::AccessDenied("AWS authentication requires a valid Date or x-amz-date header"));
     };
@@ -131,7 +127,8 @@ fn check_header(headers: &HeaderMap, now: Duration) -> Result<(), Fault> {
 }
 
 /// What an `Authorization` header is made of.
-fn check_components(fields: &str) -> Result<(), String> {
+fn check_components(said: &str) -> Result<(), String> {
+    let fields = said.split_once(' ').unwrap_or_default().1;
     let components = || fields.split(',').map(str::trim).filter(|component| !component.is_empty());
     if components().count() < COMPONENTS.len() {
         let named = "Credential, SignedHeaders, and Signature";
@@ -224,22 +221,14 @@ fn check_expires(text: &str) -> Result<(), Fault> {
     Err(Fault::InvalidQueryAuth(why))
 }
 
-struct Scope<'a> {
-    /// Eight digits.
-    date: &'a str,
-}
-
-/// `key/20150830/us-east-1/s3/aws4_request`; an access key may hold slashes. What is said of any other follows a
-/// semicolon.
-fn read_scope(credential: &str) -> Result<Scope<'_>, String> {
-    let mut fields = credential.rsplitn(5, '/');
-    let (Some(terminator), Some(service), Some(region), Some(date), Some(access_key)) =
-        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-    else {
+/// One that signs for S3, in any region. What is said of any other follows a semicolon.
+pub fn read_scope(credential: &str) -> Result<Credential<'_>, String> {
+    let Some(scope) = Credential::read(credential) else {
         return Err(
             "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned()
         );
     };
+    let Credential { access_key, date, region, service, terminator } = scope;
     if terminator != TERMINATOR {
         return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\"."));
     }
@@ -257,7 +246,7 @@ fn read_scope(credential: &str) -> Result<Scope<'_>, String> {
     if region.is_empty() {
         return Err("a non-empty region must be provided in the credential.".to_owned());
     }
-    Ok(Scope { date })
+    Ok(scope)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ mod version_2;
 mod tests;
 
 pub use around::{Around, Handback, Remedies};
-pub use authorization::Scheme;
+pub use authorization::{Scheme, read_scope};
 pub use query::Query;
 pub use renaming::{Renaming, as_copy, is_rename};
 pub use restated::{Resigning, restate};

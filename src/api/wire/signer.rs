@@ -5,6 +5,7 @@ use super::query::Query;
 use super::restated::TRAILER_HEADER;
 use super::verified::Verified;
 use crate::api::s3::Fault;
+use crate::sigv4::{Credential, component};
 use http::{HeaderMap, Uri, header};
 use s3s::access::S3AccessContext;
 
@@ -24,30 +25,21 @@ pub fn signer(cx: &mut S3AccessContext<'_>) -> Result<Option<String>, Fault> {
 }
 
 /// A signature's scope and the headers that it covers, from the header or the URL.
-struct Scope {
-    service: String,
-    signed_headers: String,
+struct Scope<'a> {
+    service: &'a str,
+    signed_headers: &'a str,
 }
 
-impl Scope {
-    fn find(headers: &HeaderMap, query: &Query) -> Option<Self> {
+impl<'a> Scope<'a> {
+    fn find(headers: &'a HeaderMap, query: &'a Query) -> Option<Self> {
         let (credential, signed_headers) = match headers.get(header::AUTHORIZATION) {
             Some(value) => {
-                let fields = value.to_str().ok()?.split_once(' ')?.1;
-                let field = |name: &str| {
-                    let mut fields = fields.split(',').map(str::trim);
-                    fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-                };
-                (field("Credential")?, field("SignedHeaders")?)
+                let said = value.to_str().ok()?;
+                (component(said, "Credential")?, component(said, "SignedHeaders")?)
             }
-            None => {
-                let parameter = |name: &str| query.get(name).map(str::to_owned);
-                (parameter("X-Amz-Credential")?, parameter("X-Amz-SignedHeaders")?)
-            }
+            None => (query.get("X-Amz-Credential")?, query.get("X-Amz-SignedHeaders")?),
         };
-        // An access key may hold slashes; the scope is the last four fields.
-        let service = credential.rsplit('/').nth(1)?.to_owned();
-        Some(Self { service, signed_headers })
+        Some(Self { service: Credential::read(credential)?.service, signed_headers })
     }
 }
 

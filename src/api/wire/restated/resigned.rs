@@ -4,7 +4,7 @@
 
 use crate::api::wire::authorization::Scheme;
 use crate::api::wire::query::Query;
-use crate::sigv4::{DATE_HEADER, HASH_HEADER, Signer, ToSign, path_to_sign, read_stamp};
+use crate::sigv4::{Credential, DATE_HEADER, HASH_HEADER, Signer, ToSign, component, path_to_sign, read_stamp};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Uri, header};
@@ -42,7 +42,8 @@ impl Resigning {
         };
         let [credential, signed_names, signature, stamp] =
             if in_url { claims_of_url(request.uri())? } else { claims_of_header(headers)? };
-        let (access_key, region) = scope(&credential)?;
+        let Credential { access_key, region, .. } = Credential::read(&credential)?;
+        let (access_key, region) = (access_key.to_owned(), region.to_owned());
         read_stamp(&stamp)?;
         let mut signed_names: Vec<String> = signed_names.split(';').map(str::to_ascii_lowercase).collect();
         if !in_url {
@@ -106,20 +107,10 @@ fn claims_of_url(uri: &Uri) -> Option<[String; 4]> {
 }
 
 fn claims_of_header(headers: &HeaderMap) -> Option<[String; 4]> {
-    let fields = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?.1;
-    let of = |name: &str| {
-        let mut fields = fields.split(',').map(str::trim);
-        fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-    };
+    let said = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let of = |name: &str| component(said, name).map(str::to_owned);
     let stamp = headers.get(DATE_HEADER)?.to_str().ok()?.to_owned();
     Some([of("Credential")?, of("SignedHeaders")?, of("Signature")?, stamp])
-}
-
-/// The access key, which may hold slashes, and the region.
-fn scope(credential: &str) -> Option<(String, String)> {
-    let mut fields = credential.rsplitn(5, '/').skip(2);
-    let (region, _date, access_key) = (fields.next()?, fields.next()?, fields.next()?);
-    Some((access_key.to_owned(), region.to_owned()))
 }
 
 /// As s3s takes it: what is not there is not signed, and HTTP/2 has the host beside the headers.
