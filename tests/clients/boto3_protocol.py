@@ -409,6 +409,46 @@ def test_presigned_headers_must_be_sent(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
 
 
+@covers("PutObject")
+def test_headers_that_a_presigned_url_brings_need_not_be_sent(s3, bucket):
+    asked = "x-amz-meta-a=b%20c&x-amz-storage-class=STANDARD_IA&x-amz-tagging=t%3D1"
+    request = botocore.awsrequest.AWSRequest("PUT", url=f"{ENDPOINT}/{bucket}/k?{asked}")
+    keys = botocore.credentials.Credentials(ACCESS_KEY, SECRET_KEY)
+    botocore.auth.S3SigV4QueryAuth(keys, "s3", REGION, 600).add_auth(request)
+    by_version_2 = client(signature_version="s3").generate_presigned_url("put_object", Params={
+        "Bucket": bucket, "Key": "k", "Metadata": {"a": "b c"}, "Tagging": "t=1", "StorageClass": "STANDARD_IA"})
+    for version, url in [(4, request.url), (2, by_version_2)]:
+        assert "x-amz-meta-a=" in url, url
+        assert follow(url, "PUT", body=b"x")[0] == 200, version
+        found = s3.head_object(Bucket=bucket, Key="k")
+        assert (found["Metadata"], found["StorageClass"]) == ({"a": "b c"}, "STANDARD_IA"), (version, found)
+        assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "t", "Value": "1"}]
+        status, _, body = follow(url, "PUT", {"x-amz-meta-a": "other"}, b"y")
+        assert status == 403, (version, status, body)
+
+
+@covers("PutObject")
+def test_nothing_can_be_added_to_what_was_signed(s3, bucket):
+    put(s3, bucket, "secret")
+    request = signed("PUT", f"/{bucket}/k")
+    before, after = request.headers["Authorization"].split(", Signature=")
+    for name, value in [("X-Amz-Copy-Source", f"/{bucket}/secret"), ("X-Amz-Acl", "public-read"), ("x-amz-acl", "private")]:
+        headers = {**dict(request.headers), name: value, "Authorization": f"{before};{name}, Signature={after}"}
+        status, _, body = fetch("PUT", f"/{bucket}/k", headers, b"")
+        assert status == 403, (name, status, body)
+    assert "k" not in [found["Key"] for found in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+
+
+@covers("GetObject")
+def test_a_slash_that_is_escaped_ends_no_bucket(s3, bucket):
+    put(s3, bucket)
+    for method, path in [("GET", f"/{bucket}%2Fk"), ("DELETE", f"/{bucket}%2fk")]:
+        request = signed(method, path)
+        status, _, body = fetch(method, path, dict(request.headers))
+        assert status == 400 and b"<Code>InvalidURI</Code>" in body, (status, body)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"0123456789"
+
+
 @covers("GetObject")
 def test_a_reader_may_ask_for_other_headers_only_when_signed(s3, bucket):
     s3.delete_public_access_block(Bucket=bucket)

@@ -3,6 +3,7 @@
 use super::fault::FormFault;
 use super::form::Form;
 use super::tags;
+use crate::api::wire::as_metadata;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 
@@ -74,15 +75,6 @@ fn is_same(name: &str) -> bool {
 fn is_taken(name: &HeaderName, value: &str) -> bool {
     let is_read = *name != header::EXPIRES || Timestamp::parse(TimestampFormat::HttpDate, value).is_ok();
     is_read && value.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t')
-}
-
-/// As RFC 2047 has it in headers, where the value is not one as it is, or would be taken for one that is encoded.
-fn as_metadata(value: &str) -> String {
-    let plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if plain && !value.starts_with("=?") && value.trim() == value {
-        return value.to_owned();
-    }
-    format!("=?UTF-8?B?{}?=", base64_simd::STANDARD.encode_to_string(value))
 }
 
 fn header_name(name: &str) -> Result<HeaderName, FormFault> {

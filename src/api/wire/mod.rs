@@ -22,7 +22,7 @@ pub use around::{Around, Handback, Remedies};
 pub use authorization::{Scheme, read_scope};
 pub use query::Query;
 pub use renaming::{Renaming, as_copy, is_rename};
-pub use restated::{Resigning, restate};
+pub use restated::{Resigning, as_metadata, restate};
 pub use signer::signer;
 pub use target::{Head, Level, Target};
 pub use verified::{Aside, FormFile, Trailers, Verified, whole};

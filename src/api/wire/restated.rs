@@ -1,10 +1,13 @@
 //! A signed request said again as s3s reads it, where S3 takes another form too. What was signed stays what it was.
 
+mod hoisted;
 mod resigned;
 
+pub use hoisted::{as_metadata, stands_in};
 pub use resigned::Resigning;
 
 use super::authorization::Scheme;
+use super::query::Query;
 use super::target::{Level, Target};
 use super::version_2::moment;
 use crate::sigv4::{DATE_HEADER, HASH_HEADER, read_stamp, stamp};
@@ -25,16 +28,18 @@ pub fn signed_at(headers: &HeaderMap) -> Option<u64> {
 
 /// Of a request whose form was checked.
 pub fn restate<B>(scheme: Scheme, target: &Target, request: &mut Request<B>) {
-    match scheme {
-        Scheme::Header => {
-            date(request.headers_mut());
-            trailer(request.headers_mut());
-        }
-        Scheme::LegacyHeader | Scheme::LegacyUrl if is_bare_bucket(target, request.uri()) => {
-            let slashed = with_slash(request.uri());
-            *request.uri_mut() = slashed;
-        }
-        Scheme::Unsigned | Scheme::Url | Scheme::LegacyHeader | Scheme::LegacyUrl => {}
+    if scheme == Scheme::Header {
+        date(request.headers_mut());
+        trailer(request.headers_mut());
+    }
+    if matches!(scheme, Scheme::Url | Scheme::LegacyUrl) {
+        // It has been read before.
+        let query = Query::read(request.uri().query()).unwrap_or_default();
+        hoisted::unhoist(request.headers_mut(), &query, scheme == Scheme::LegacyUrl);
+    }
+    if matches!(scheme, Scheme::LegacyHeader | Scheme::LegacyUrl) && is_bare_bucket(target, request.uri()) {
+        let slashed = with_slash(request.uri());
+        *request.uri_mut() = slashed;
     }
 }
 

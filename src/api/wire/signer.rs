@@ -2,7 +2,7 @@
 //! What s3s leaves open is decided here: what a signature must cover, and for which service it must be.
 
 use super::query::Query;
-use super::restated::TRAILER_HEADER;
+use super::restated::{TRAILER_HEADER, stands_in};
 use super::verified::Verified;
 use crate::api::s3::Fault;
 use crate::sigv4::{Credential, component};
@@ -56,19 +56,20 @@ pub(super) fn check_covers(headers: &HeaderMap, uri: &Uri) -> Result<(), Fault> 
     if scope.service != SERVICE {
         return Err(Fault::AccessDenied("The request is signed for another service than s3."));
     }
-    let signed = |name: &str| scope.signed_headers.split(';').any(|one| one.eq_ignore_ascii_case(name));
+    // To the letter: s3s passes over a name in capitals, and would not have compared what it stands for.
+    let signed = |name: &str| scope.signed_headers.split(';').any(|one| one == name);
     if !signed("host") {
         return Err(Fault::AccessDenied("The Host header must be signed."));
     }
     let in_query = !headers.contains_key(header::AUTHORIZATION);
-    let unsigned = headers.keys().map(|name| name.as_str()).find(|name| {
+    let unsigned = headers.iter().map(|(name, value)| (name.as_str(), value)).find(|(name, value)| {
         // A presigned URL's payload is verified against this header whether it was signed or not.
         let verified = in_query && *name == "x-amz-content-sha256";
         // Every signature is made with the time, whose header `Date` may stand for.
         let dated = *name == "x-amz-date" && signed("date");
-        // What the request did not have: put there for s3s (`restated`).
-        let stands_in = *name == TRAILER_HEADER && headers.get(*name).is_some_and(|names| names.is_empty());
-        name.starts_with("x-amz-") && !verified && !dated && !stands_in && !signed(name)
+        // What the request did not have: put there for s3s (`restated`), out of a URL or for want of it.
+        let restated = (*name == TRAILER_HEADER && value.is_empty()) || (in_query && stands_in(&query, name, value));
+        name.starts_with("x-amz-") && !verified && !dated && !restated && !signed(name)
     });
     match unsigned {
         Some(_) => Err(Fault::AccessDenied("There were headers present in the request which were not signed")),
@@ -107,6 +108,11 @@ mod tests {
         let mut added = base.to_vec();
         added.push(("x-amz-copy-source", "/other/secret"));
         assert!(matches!(check_covers(&headers(&added), &root), Err(Fault::AccessDenied(_))));
+        // Said to be signed in a way that s3s passes over.
+        let said = SIGNED.replace("x-amz-date,", "x-amz-date;X-Amz-Copy-Source,");
+        let mut added = headers(&added);
+        added.insert("authorization", HeaderValue::try_from(said).expect("a value"));
+        assert!(matches!(check_covers(&added, &root), Err(Fault::AccessDenied(_))));
     }
 
     #[test]
@@ -115,6 +121,7 @@ mod tests {
         for signed in [
             "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=00",
             "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, SignedHeaders=date, Signature=00",
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/s3/aws4_request, SignedHeaders=Host, Signature=00",
             "AWS4-HMAC-SHA256",
         ] {
             let headers = headers(&[("authorization", signed)]);
@@ -130,6 +137,10 @@ mod tests {
         assert_eq!(check_covers(&headers(&[("x-amz-content-sha256", "s")]), &uri), Ok(()));
         let tagged = headers(&[("x-amz-storage-class", "STANDARD")]);
         assert!(matches!(check_covers(&tagged, &uri), Err(Fault::AccessDenied(_))));
+        let hoisted: Uri = format!("{uri}&x-amz-storage-class=STANDARD").parse().expect("a URI");
+        assert_eq!(check_covers(&tagged, &hoisted), Ok(()));
+        let other = headers(&[("x-amz-storage-class", "GLACIER")]);
+        assert!(matches!(check_covers(&other, &hoisted), Err(Fault::AccessDenied(_))));
     }
 
     #[test]

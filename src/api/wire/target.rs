@@ -1,7 +1,7 @@
 //! What a request is addressed to: the store, a bucket, or an object.
 
 use super::query::Query;
-use crate::api::s3::{Fault, WireFault};
+use crate::api::s3::{Fault, WireFault, decode_path};
 use http::{HeaderMap, Method};
 
 /// The head of a request as all the checks before s3s see it.
@@ -38,12 +38,15 @@ impl Target {
             return Ok(Self { level, bucket: host_bucket, by_host: true });
         }
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        // A slash that is escaped would end the name for some that look at it and not for others.
+        let bucket = decode_path(bucket).filter(|bucket| !bucket.contains('/'));
+        let bucket = bucket.ok_or(Fault::Wire(WireFault::InvalidUri))?;
         let level = match (bucket.is_empty(), key.is_empty()) {
             (true, _) => Level::Service,
             (false, true) => Level::Bucket,
             (false, false) => Level::Object,
         };
-        Ok(Self { level, bucket: (!bucket.is_empty()).then(|| bucket.to_owned()), by_host: false })
+        Ok(Self { level, bucket: Some(bucket).filter(|bucket| !bucket.is_empty()), by_host: false })
     }
 }
 
@@ -66,6 +69,10 @@ mod tests {
         assert_eq!(of("/b//", None), (Level::Object, bucket("b"), false));
         assert_eq!(of("/", Some("h")), (Level::Bucket, bucket("h"), true));
         assert_eq!(of("/b", Some("h")), (Level::Object, bucket("h"), true));
-        assert!(Target::of("*", None).is_err());
+        assert_eq!(of("/b%75cket/k%2Fl", None), (Level::Object, bucket("bucket"), false));
+        assert_eq!(of("/b%2Fk", Some("h")), (Level::Object, bucket("h"), true));
+        for path in ["*", "/b%2Fk", "/b%2fk/l", "/%2F", "/b%FF/k", "/b%/k"] {
+            assert!(Target::of(path, None).is_err(), "{path}");
+        }
     }
 }

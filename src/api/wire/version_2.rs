@@ -95,11 +95,13 @@ fn is_of_one_object(head: Head<'_>) -> bool {
     method && head.target.level == Level::Object && !another
 }
 
+/// A parameter that comes twice has no one value to sign, and yet is there.
 fn check_steering(query: &Query) -> Result<(), Fault> {
-    match UNSIGNED_STEERING.iter().find(|name| query.has(name)) {
-        None => Ok(()),
-        Some(_) => Err(Fault::AccessDenied("Signature version 2 does not cover what this request asks for.")),
+    let unsigned = UNSIGNED_STEERING.iter().any(|name| query.has(name));
+    if unsigned || query.names().any(|name| query.only(name).is_none()) {
+        return Err(Fault::AccessDenied("Signature version 2 does not cover what this request asks for."));
     }
+    Ok(())
 }
 
 fn not_supported() -> Fault {
@@ -222,6 +224,17 @@ mod tests {
         let steered =
             judge(Method::PUT, "/b?encryption", &[("authorization", "AWS K:s"), ("date", DATE)], LegacySignatures::On);
         assert!(matches!(steered, Err(Fault::AccessDenied(_))));
+    }
+
+    #[test]
+    fn a_parameter_that_comes_twice_is_refused() {
+        for uri in [
+            "/b/k?acl&acl&AWSAccessKeyId=K&Expires=1&Signature=s",
+            "/b?policy&Signature=s&AWSAccessKeyId=K&policy=&Expires=1",
+        ] {
+            let judged = judge(Method::GET, uri, &[], LegacySignatures::On);
+            assert!(matches!(judged, Err(Fault::AccessDenied(_))), "{uri}");
+        }
     }
 
     #[test]

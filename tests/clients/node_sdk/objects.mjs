@@ -174,6 +174,12 @@ check("signed urls", async (bucket) => {
     assert.equal(error.status, 403);
     assert.match(await error.text(), /<Code>SignatureDoesNotMatch<\/Code>/);
   }
+  const described = await sign(new PutObjectCommand({ ...object, Metadata: { a: "1" }, Tagging: "t=1", StorageClass: "STANDARD_IA" }));
+  assert.match(described, /x-amz-meta-a=1/);
+  assert.equal((await fetch(described, { method: "PUT", body: "described" })).status, 200);
+  const found = await head(bucket, object.Key);
+  assert.deepEqual([found.Metadata, found.TagCount ?? 1, found.StorageClass], [{ a: "1" }, 1, "STANDARD_IA"]);
+  assert.equal((await fetch(described.replace("meta-a=1", "meta-a=2"), { method: "PUT", body: "" })).status, 403);
   const signingDate = new Date(Date.now() - 3_600_000);
   const expired = await fetch(await sign(new GetObjectCommand(object), { signingDate }));
   assert.equal(expired.status, 403);

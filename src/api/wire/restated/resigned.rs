@@ -32,14 +32,16 @@ impl Resigning {
         let headers = request.headers();
         let mut values = headers.get_all(HASH_HEADER).iter();
         let (Some(stated), None) = (values.next(), values.next()) else { return None };
-        let stated = stated.to_str().ok()?.to_owned();
+        let stated = stated.to_str().ok()?;
         let is_hash = stated.len() == 64 && stated.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let small = stated.to_ascii_lowercase();
-        let (in_url, restated) = match scheme {
-            Scheme::Header if is_hash && small != stated => (false, small),
-            Scheme::Url if stated != UNSIGNED => (true, if is_hash { small } else { UNSIGNED.to_owned() }),
+        let has_capitals = || stated.bytes().any(|byte| byte.is_ascii_uppercase());
+        let in_url = match scheme {
+            Scheme::Header if is_hash && has_capitals() => false,
+            Scheme::Url if stated != UNSIGNED => true,
             _ => return None,
         };
+        let restated = if is_hash { stated.to_ascii_lowercase() } else { UNSIGNED.to_owned() };
+        let stated = stated.to_owned();
         let [credential, signed_names, signature, stamp] =
             if in_url { claims_of_url(request.uri())? } else { claims_of_header(headers)? };
         let Credential { access_key, region, .. } = Credential::read(&credential)?;
