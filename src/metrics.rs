@@ -1,5 +1,5 @@
 //! Every metric: its name, labels and help. Units are in the names (`_seconds`, `_bytes`, `_total` for counters).
-//! Nothing here imports anything else of the crate.
+//! docs/metrics.md is made of it. Nothing here imports anything else of the crate.
 
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::LazyLock;
@@ -18,13 +18,24 @@ macro_rules! metrics {
     ($($kind:ident $name:ident = $text:literal [$($label:literal),*] $help:literal;)*) => {
         $(pub static $name: LazyLock<metrics!(@type $kind)> = LazyLock::new(|| metrics!(@make $kind $text [$($label),*] $help));)*
 
-        /// Makes every metric known, so that each is scraped from the start.
+        /// Makes every metric known. What is counted without a label is scraped from the start; a series with labels, and a
+        /// gauge, when there is something to tell.
         pub fn register_all() {
-            $(LazyLock::force(&$name);)*
+            $(metrics!(@begin $kind $name [$($label),*]);)*
         }
 
         /// Name, labels and help of every metric, for documents and checks.
         pub const CATALOGUE: &[(&str, &[&str], &str)] = &[$(($text, &[$($label),*], $help)),*];
+
+        /// What each metric of the catalogue is, in its order.
+        #[cfg(test)]
+        const KINDS: &[&str] = &[$(stringify!($kind)),*];
+    };
+    (@begin counter $name:ident []) => {
+        let _ = $name.with_label_values::<&str>(&[]);
+    };
+    (@begin $kind:ident $name:ident [$($label:literal),*]) => {
+        LazyLock::force(&$name);
     };
     (@type counter) => { IntCounterVec };
     (@type gauge) => { IntGaugeVec };
@@ -87,8 +98,8 @@ metrics! {
     counter NET_SENT_BYTES = "sherd_net_sent_bytes_total" ["peer"] "Bytes of frames sent to a host.";
     counter NET_RECEIVED_BYTES = "sherd_net_received_bytes_total" ["peer"] "Bytes of frames received from a host.";
     latency NET_ROUND_TRIP_SECONDS = "sherd_net_round_trip_seconds" ["peer"] "Time from a request's first byte to its answer's header.";
-    gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are not whole on their node, and queued for repair; every host shows the same number.";
-    gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard; every host shows the same number.";
+    gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are not whole on their node, and queued for repair, as this host found when it last looked.";
+    gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard, as this host found when it last looked.";
     gauge CORRUPT_CHUNKS = "sherd_corrupt_chunks" [] "Chunks on this host's drives that failed their checksum and are not yet rewritten.";
     gauge ORPHANED_SHARDS = "sherd_orphaned_shards" [] "Shards on this host's drives that nothing refers to and that are not yet dropped, as the last comparison found.";
     gauge REPAIRS_LOCAL = "sherd_repairs_local" [] "Of the queued repairs, those of this host's drives.";
@@ -132,3 +143,6 @@ pub fn render() -> Vec<u8> {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,14 +9,15 @@ use crate::actors::consensus::{
 use crate::actors::drives::ThreadsStopped;
 use crate::actors::log::Threads;
 use crate::limits::META_SEGMENT_BYTES;
-use crate::storage::identity::{Drive, DriveState, HostDrives};
+use crate::storage::identity::{Drive, DriveState};
 use crate::storage::kv::{KvError, KvResult};
-use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, weight_of_capacity};
 use crate::types::{NodeId, Roles, UnixMs};
 use actix::Arbiter;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -46,12 +47,19 @@ pub enum MetadataError {
         "nodes {nodes} are drives of the host {name:?}, and it is started without the role storage; start it with that, or drain and remove them first (sherd admin layout)"
     )]
     StillStores { name: String, nodes: String },
+    #[error(
+        "the drive in {dir} was removed from its cluster as node {node}, and another has that number since; put that one's directory in its place, or empty this one"
+    )]
+    NumberTaken { node: NodeId, dir: PathBuf },
 }
 
 impl MetadataError {
     /// Whether trying again changes nothing.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Replaced { .. } | Self::Removed { .. } | Self::StillStores { .. })
+        match self {
+            Self::Replaced { .. } | Self::Removed { .. } | Self::StillStores { .. } | Self::NumberTaken { .. } => true,
+            Self::Start(_) | Self::Change(_) | Self::Tables(_) | Self::Stopped(_) => false,
+        }
     }
 }
 
@@ -99,7 +107,7 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
     Ok(Replica { handle, arbiter })
 }
 
-fn copies_wanted(member: &Member) -> usize {
+pub(super) fn copies_wanted(member: &Member) -> usize {
     let copies = (usize::from(member.host.parity) + 1).min(member.host.drives.len());
     if member.net.is_some() { copies.min(COPIES_BESIDE_OTHERS) } else { copies }
 }
@@ -130,7 +138,7 @@ async fn register_roles(metadata: &MetaHandle, member: &Member, roles: Roles) ->
         check_stores_nothing(&view, member)?;
     }
     if view.roles()?.of(host) != roles {
-        metadata.propose(Change::SetHostRoles { host, roles }).await?;
+        register(metadata, member, Change::SetHostRoles { host, roles }).await?;
         tracing::info!(%roles, "what this host does is known to its cluster");
     }
     Ok(())
@@ -147,12 +155,28 @@ fn check_stores_nothing(view: &MetaView, member: &Member) -> Result<(), Metadata
     Err(MetadataError::StillStores { name: member.name.clone(), nodes: nodes.join(", ") })
 }
 
-/// Refuses where this host was removed.
+/// Refuses where this host was removed, or another host has taken its place.
 fn check_stays(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
-    if view.removed()?.hosts.contains(&member.host.host) {
-        return Err(MetadataError::Removed { name: member.name.clone() });
+    if !view.removed()?.hosts.contains(&member.host.host) {
+        return Ok(());
     }
-    Ok(())
+    let name = member.name.clone();
+    Err(match view.hosts()?.into_iter().find(|other| other.name == name) {
+        Some(HostRecord { address, .. }) => MetadataError::Replaced { name, address },
+        None => MetadataError::Removed { name },
+    })
+}
+
+/// Makes a change of what is known of this host. Whether it was made: a drive may be removed just now.
+async fn register(metadata: &MetaHandle, member: &Member, change: Change) -> Result<bool, MetadataError> {
+    match metadata.propose(change).await? {
+        Reply::Done => Ok(true),
+        Reply::Refused(Refusal::Removed) => {
+            check_stays(&metadata.read().await?, member)?;
+            Ok(false)
+        }
+        other => Err(MetaError::Unavailable { why: format!("this host is not registered: {other:?}") }.into()),
+    }
 }
 
 /// Makes the metadata know this host, under its name and address, and what it does.
@@ -176,8 +200,8 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
         joined: own.map_or(UnixMs(0), |own| own.joined),
         first_node: own.and_then(|own| own.first_node).or(member.first_node),
     };
-    if own != Some(&record) {
-        metadata.propose(Change::RegisterHost(record)).await?;
+    if own != Some(&record) && !register(metadata, member, Change::RegisterHost(record)).await? {
+        return Err(MetadataError::Removed { name: member.name.clone() });
     }
     Ok(())
 }
@@ -187,23 +211,28 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
 pub(super) async fn register_drives(
     around: &Surroundings,
     metadata: &MetaHandle,
-    host: &HostDrives,
+    member: &Member,
 ) -> Result<Vec<NodeId>, MetadataError> {
-    let view = metadata.read().await?;
+    let (view, host) = (metadata.read().await?, &member.host);
     let (known, removed) = (view.nodes()?, view.removed()?.nodes);
     let mut returned = Vec::new();
     for drive in &host.drives {
-        if removed.get(&drive.node) == Some(&drive.incarnation) {
+        let record = known.iter().find(|record| record.id == drive.node);
+        if removed.contains(&(drive.node, drive.incarnation)) {
+            if record.is_some() {
+                return Err(MetadataError::NumberTaken { node: drive.node, dir: drive.dir.clone() });
+            }
             continue;
         }
-        let record = known.iter().find(|record| record.id == drive.node);
         let lost = matches!(drive.state, DriveState::Lost { .. });
         let same = record.is_some_and(|record| record.incarnation == drive.incarnation && record.host == host.host);
         if !same && (record.is_none() || !lost) {
             let (id, incarnation, joined) = (drive.node, drive.incarnation, around.ambient.clock.unix_ms());
             let (weight, state) = (weight(around, drive), NodeState::Active);
             let record = NodeRecord { id, host: host.host, incarnation, weight, state, joined };
-            metadata.propose(Change::RegisterNode(record)).await?;
+            if !register(metadata, member, Change::RegisterNode(record)).await? {
+                continue;
+            }
         }
         if matches!(drive.state, DriveState::Replaced | DriveState::Returned) || (!same && record.is_some() && !lost) {
             returned.push(drive.node);

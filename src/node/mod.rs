@@ -107,7 +107,11 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         builder.enable_all().max_blocking_threads(READER_THREADS_MAX);
         builder.build().expect("a runtime needs a few file descriptors")
     };
-    actix::System::with_tokio_rt(runtime).block_on(run_in_system(config))
+    let system = actix::System::with_tokio_rt(runtime);
+    let ended = system.block_on(run_in_system(config));
+    // To drop it would wait for every thread that is in a call: of a name server or a drive that does not answer, for good.
+    std::mem::forget(system);
+    ended
 }
 
 async fn run_in_system(config: Config) -> Result<(), NodeError> {

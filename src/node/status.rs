@@ -38,12 +38,18 @@ impl HealthSource for HostStatus {
             writes: metadata.is_none() && writable.is_ok(),
             reasons,
             guarantee: ring.guarantee(self.context.geometry).to_string(),
-            drives: self.dirs.iter().map(|(&node, dir)| drive_health(node, dir, &nodes)).collect(),
+            drives: self.drives(&nodes),
         }
     }
 }
 
 impl HostStatus {
+    /// Those that are this host's still.
+    fn drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
+        let own = self.dirs.iter().filter(|(node, _)| !nodes.is_dismissed(**node));
+        own.map(|(&node, dir)| drive_health(node, dir, nodes)).collect()
+    }
+
     fn why_no_metadata(&self) -> Option<String> {
         let status = self.metadata.status();
         let leaderless = || status.leader.is_none().then(|| "no host leads, as far as this one knows".to_owned());

@@ -237,6 +237,12 @@ impl MetaHandle {
         let _ = self.inner.mirror.send(ToMirror::DriveLeaves(node));
     }
 
+    /// A drive whose copy of the log was given up is taken out of the host. The tables stay where they are, on it too: it works,
+    /// and to make them anew would keep readers waiting. A start without it makes them on another one.
+    pub fn drive_retired(&self, node: NodeId) {
+        let _ = self.inner.mirror.send(ToMirror::DriveLost(node));
+    }
+
     /// A drive is present again, emptied or not: its copy is filled anew if copies are missing.
     pub fn drive_back(&self, drive: ReplicaDrive) {
         let _ = self.inner.mirror.send(ToMirror::DriveBack(Box::new(drive)));

@@ -3,7 +3,7 @@
 
 use crate::storage::disk::Space;
 use crate::types::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ pub struct NodeState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeHealth {
     nodes: BTreeMap<NodeId, NodeState>,
+    /// Drives that were this host's when it started, and are not any more.
+    dismissed: BTreeSet<NodeId>,
 }
 
 impl NodeHealth {
@@ -53,6 +55,11 @@ impl NodeHealth {
         self.nodes.get(&node).is_none_or(accepts)
     }
 
+    /// Whether the node was taken out of this host, so that nothing is known of it.
+    pub fn is_dismissed(&self, node: NodeId) -> bool {
+        self.dismissed.contains(&node)
+    }
+
     /// Why the node does not serve; `None` while it does.
     pub fn why_not(&self, node: NodeId) -> Option<&str> {
         self.nodes.get(&node)?.out_of_service.as_deref()
@@ -69,7 +76,7 @@ impl HealthBoard {
     /// A board on which all these nodes are in service.
     pub fn new(nodes: impl IntoIterator<Item = NodeId>) -> Self {
         let nodes = nodes.into_iter().map(|node| (node, NodeState::default())).collect();
-        Self { current: Arc::new(watch::Sender::new(Arc::new(NodeHealth { nodes }))) }
+        Self { current: Arc::new(watch::Sender::new(Arc::new(NodeHealth { nodes, dismissed: BTreeSet::new() }))) }
     }
 
     pub fn current(&self) -> Arc<NodeHealth> {
@@ -84,6 +91,9 @@ impl HealthBoard {
     /// Changes what is known of a node; subscribers wake only where something differs. Says whether it does.
     pub fn update(&self, node: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
         self.current.send_if_modified(|health| {
+            if health.dismissed.contains(&node) {
+                return false;
+            }
             let mut state = health.nodes.get(&node).cloned().unwrap_or_default();
             change(&mut state);
             if health.nodes.get(&node) == Some(&state) {
@@ -94,6 +104,16 @@ impl HealthBoard {
             *health = Arc::new(next);
             true
         })
+    }
+
+    /// Takes a node off the board: it is none of this host's any more, whatever is found of it later.
+    pub fn dismiss(&self, node: NodeId) {
+        self.current.send_modify(|health| {
+            let mut next = NodeHealth::clone(health);
+            next.nodes.remove(&node);
+            next.dismissed.insert(node);
+            *health = Arc::new(next);
+        });
     }
 
     /// Takes a node out of service for good (until a restart); the first reason stands. Says whether it was in service.
@@ -118,6 +138,17 @@ mod tests {
         assert_eq!(health.why_not(NodeId(1)), Some("sync failed"));
         assert!(health.in_service(NodeId(2)));
         assert!(health.in_service(NodeId(9)) && health.accepts_writes(NodeId(9)), "that is for its own host to say");
+    }
+
+    #[test]
+    fn a_node_that_was_dismissed_is_on_the_board_no_more() {
+        let board = HealthBoard::new([NodeId(1), NodeId(2)]);
+        board.take_out(NodeId(1), "its directory is gone");
+        board.dismiss(NodeId(1));
+        assert!(!board.take_out(NodeId(1), "it does not answer"), "who finds that out late changes nothing");
+        let health = board.current();
+        assert!(health.is_dismissed(NodeId(1)) && !health.is_dismissed(NodeId(2)));
+        assert_eq!((health.state(NodeId(1)), health.why_not(NodeId(1))), (None, None));
     }
 
     #[test]

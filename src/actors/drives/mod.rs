@@ -18,5 +18,5 @@ pub use drive::Drive;
 pub(crate) use drive::{ReadFailure, chunk_key, log_error, tombstone_key};
 pub use load::{UnderWay, UserLoad};
 pub use local_node::{LocalNode, NodeContext};
-pub use monitor::{DriveMonitor, IdentityReader, MonitorThreads, OnLost, WatchedDrive};
+pub use monitor::{DriveMonitor, IdentityReader, MonitorThreads, OnLost, WatchedDrive, dismiss};
 pub use open::{DriveOptions, OpenedDrive, open_drive, open_over};

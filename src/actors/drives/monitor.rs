@@ -40,6 +40,20 @@ pub struct WatchedDrive {
     pub log: LogHandle,
 }
 
+/// Of a drive that is taken out of the host: it is not looked at any more, and shown nowhere.
+pub fn dismiss(health: &HealthBoard, node: NodeId) {
+    health.dismiss(node);
+    hide(node);
+}
+
+fn hide(node: NodeId) {
+    let label = node.to_string();
+    for gauge in [&*metrics::DRIVE_UP, &*metrics::DRIVE_FREE_BYTES, &*metrics::DRIVE_TOTAL_BYTES] {
+        // One that was never up has no room that is known.
+        let _ = gauge.remove_label_values(&[&label]);
+    }
+}
+
 /// What one look at a drive found.
 #[derive(Debug)]
 struct Look {
@@ -213,6 +227,9 @@ impl Watch {
     /// Blocking.
     fn look(&self, shared: &Shared) {
         let drive = &self.drive;
+        if shared.health.current().is_dismissed(drive.node) {
+            return;
+        }
         self.set_looking(Some(shared.ambient.clock.monotonic()));
         let look = Look {
             identity: (shared.identity)(&*drive.disk, &drive.dir),
@@ -258,11 +275,15 @@ impl Watch {
         }
         let up = shared.health.current().in_service(node);
         metrics::DRIVE_UP.with_label_values(&[&label]).set(i64::from(up));
+        // It may have been dismissed during this look.
+        if shared.health.current().is_dismissed(node) {
+            hide(node);
+        }
     }
 
     fn lose(&self, why: &str, shared: &Shared) {
         shared.health.take_out(self.drive.node, why);
-        if self.told.swap(true, Ordering::Relaxed) {
+        if shared.health.current().is_dismissed(self.drive.node) || self.told.swap(true, Ordering::Relaxed) {
             return;
         }
         metrics::DRIVE_UP.with_label_values(&[&self.drive.node.to_string()]).set(0);

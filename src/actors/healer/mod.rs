@@ -25,11 +25,9 @@ use super::upkeep::{Background, Chore, ClusterContext, Pace, UpkeepError};
 use crate::metrics;
 use crate::net::ChunkFault;
 use crate::storage::erasure::Codecs;
-use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::BlobRef;
-use crate::storage::meta::view::MetaView;
-use crate::types::{BlobId, Epoch, NodeId, ShardId, ShardIndex};
+use crate::types::{Epoch, NodeId, ShardId, ShardIndex};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
 use queue::{Looked, RepairQueue, node_of, shard_bytes, shard_of};
@@ -160,6 +158,7 @@ impl Healing {
 
     /// Does the next small thing.
     pub async fn advance(&mut self) -> Result<Healed, UpkeepError> {
+        self.note_serving();
         self.tell_whole().await?;
         let queued = self.take_up_faults().await?;
         if queued > 0 {
@@ -177,6 +176,19 @@ impl Healing {
             return Ok(Healed::Looked);
         }
         self.continue_comparison().await
+    }
+
+    /// Looks which nodes can be asked. Before all that may fail, so that no put-off outlives its cause.
+    fn note_serving(&mut self) {
+        let ring = self.context.ring.current();
+        let nodes = ring.nodes().iter().map(|node| node.id);
+        let serving: BTreeSet<NodeId> = nodes.filter(|node| self.context.serves(*node)).collect();
+        if !serving.is_subset(&self.serving) {
+            // One is back: what waited for it need not wait on, and is to be looked up again.
+            self.put_off.clear();
+            self.queue.hurry();
+        }
+        self.serving = serving;
     }
 
     /// Whether what is missing is only partly known: then it comes to be known while what is known is repaired.
@@ -214,8 +226,9 @@ impl Healing {
         let look_up = self.context.look_up(move |view| {
             let mut found = Vec::new();
             for shard in shards {
+                // Readers meet a missing shard again and again until it is repaired.
                 if let Some(blob) = view.blob(shard.blob)? {
-                    found.push((blob, shard, is_queued(view, shard)?));
+                    found.push((blob, shard, view.is_repair_queued(shard)?));
                 }
             }
             Ok(found)
@@ -252,14 +265,6 @@ impl Healing {
     async fn take_up_repairs(&mut self) -> Result<bool, UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         self.put_off.retain(|_, until| *until > now);
-        let ring = self.context.ring.current();
-        let nodes = ring.nodes().iter().map(|node| node.id);
-        let serving: BTreeSet<NodeId> = nodes.filter(|node| self.context.serves(*node)).collect();
-        if !serving.is_subset(&self.serving) {
-            // One is back: what waited for it need not wait on.
-            self.put_off.clear();
-        }
-        self.serving = serving;
         let mut looked = false;
         if self.queue.is_empty() && self.repairs.len() < self.options.repairs_max {
             looked = self.look_at_queue().await?;
@@ -449,15 +454,6 @@ impl Healing {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Whether the repair of this shard is queued already: readers meet a missing shard again and again until it is repaired.
-fn is_queued(view: &MetaView, shard: ShardId) -> KvResult<bool> {
-    let before = match shard.shard.0.checked_sub(1) {
-        Some(index) => (shard.blob, ShardIndex(index)),
-        None => (BlobId(shard.blob.0.saturating_sub(1)), ShardIndex(u8::MAX)),
-    };
-    Ok(view.repairs(Some(before), 1)?.first().is_some_and(|row| shard_of(row) == shard))
 }
 
 impl Chore for Healing {

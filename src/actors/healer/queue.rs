@@ -6,12 +6,15 @@ use crate::storage::meta::record::{BlobRef, RepairRow};
 use crate::storage::stripe::BlobLayout;
 use crate::types::{BlobId, NodeId, ShardId, ShardIndex};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Rows looked up together.
 const PAGE: usize = 256;
 /// A pass is followed by a pause of so many times what it took, so that a long queue of others' does not keep this host busy.
 const REST_FACTOR: u32 = 10;
+/// And of no more than this: what can be repaired again is looked up by the next pass.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// What a pass over the queue found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,9 +63,11 @@ pub(super) struct RepairQueue {
     local: VecDeque<RepairRow>,
     cursor: Option<(BlobId, ShardIndex)>,
     tally: Tally,
-    /// Time spent on the pass under way, repairs in between not counted.
+    /// Time spent on the pass under way: in the tables only, not on repairs in between, nor waiting for whoever leads.
     looking: Duration,
     rest_until: Duration,
+    /// The next pass need not wait.
+    hurried: bool,
 }
 
 impl RepairQueue {
@@ -81,22 +86,27 @@ impl RepairQueue {
         self.tally.local_bytes = self.tally.local_bytes.saturating_sub(bytes);
     }
 
-    /// Something was queued: the next pass need not wait.
+    /// Something was queued, or can be repaired again that was passed over: the next pass need not wait.
     pub(super) fn hurry(&mut self) {
-        self.rest_until = Duration::ZERO;
+        self.hurried = true;
     }
 
     /// Looks one page further. Rows are in order of blob, so that a node that is filled again is filled in order.
     pub(super) async fn look(&mut self, context: &ClusterContext, idle: Duration) -> Result<Looked, UpkeepError> {
-        let now = context.ambient.clock.monotonic();
-        if self.cursor.is_none() {
-            if now < self.rest_until {
-                return Ok(Looked::Resting);
-            }
-            (self.looking, self.tally) = (Duration::ZERO, Tally::default());
-        }
+        let clock = Arc::clone(&context.ambient.clock);
         let after = self.cursor;
-        let rows = context.look_up(move |view| view.repairs(after, PAGE)).await?;
+        if after.is_none() && !self.hurried && clock.monotonic() < self.rest_until {
+            return Ok(Looked::Resting);
+        }
+        let look_up = context.look_up(move |view| {
+            let began = clock.monotonic();
+            let rows = view.repairs(after, PAGE)?;
+            Ok((rows, clock.monotonic().saturating_sub(began)))
+        });
+        let (rows, took) = look_up.await?;
+        if after.is_none() {
+            (self.looking, self.tally, self.hurried) = (Duration::ZERO, Tally::default(), false);
+        }
         let more = rows.len() >= PAGE;
         let next = rows.last().map(|row| (row.blob.id, row.shard)).filter(|_| more);
         let mut local = Vec::new();
@@ -108,14 +118,18 @@ impl RepairQueue {
             }
         }
         self.cursor = next;
-        self.looking += context.ambient.clock.monotonic().saturating_sub(now);
+        self.looking += took;
         self.local.extend(local.iter().cloned());
         if more {
             return Ok(Looked::Page { rows: local, tally: self.tally });
         }
-        self.rest_until = now + idle.max(self.looking * REST_FACTOR);
+        self.rest_until = context.ambient.clock.monotonic() + rest_after(self.looking, idle);
         Ok(Looked::End { rows: local, tally: self.tally })
     }
+}
+
+fn rest_after(looking: Duration, idle: Duration) -> Duration {
+    looking.saturating_mul(REST_FACTOR).min(REST_MAX).max(idle)
 }
 
 pub(super) fn shard_of(row: &RepairRow) -> ShardId {
@@ -125,4 +139,20 @@ pub(super) fn shard_of(row: &RepairRow) -> ShardId {
 /// Where the shard is to be made whole.
 pub(super) fn node_of(row: &RepairRow) -> Option<NodeId> {
     row.blob.placement.get(usize::from(row.shard.0)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{REST_MAX, rest_after};
+    use std::time::Duration;
+
+    #[test]
+    fn a_long_pass_is_followed_by_a_longer_rest_within_bounds() {
+        let idle = Duration::from_secs(1);
+        let ms = Duration::from_millis;
+        assert_eq!(rest_after(ms(1), idle), idle);
+        assert_eq!(rest_after(ms(300), idle), ms(3000));
+        assert_eq!(rest_after(ms(4000), idle), REST_MAX);
+        assert_eq!(rest_after(Duration::MAX, 2 * REST_MAX), 2 * REST_MAX);
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::queue::shard_bytes;
 use crate::actors::drives::off_thread;
+use crate::actors::peers::Trust;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::metrics;
 use crate::net::{AppendChunks, ReadChunks};
@@ -132,7 +133,8 @@ impl Repair {
     }
 
     /// Good chunks of the other shards, `k` for each wanted stripe; `None` where there are fewer. Asks as many shards at
-    /// once as are still needed, and further ones where some could not answer.
+    /// once as are still needed, and further ones where some could not answer: suspect ones where no others are left, and
+    /// never those that are gone.
     async fn sources(
         &self,
         context: &ClusterContext,
@@ -141,17 +143,17 @@ impl Repair {
         end: u32,
     ) -> Result<Option<Sources>, UpkeepError> {
         let needed = usize::from(self.blob.geometry.data);
-        let mut candidates = (0..self.blob.geometry.shards())
+        let mut left: Vec<(usize, NodeId)> = (0..self.blob.geometry.shards())
             .filter(|&shard| shard != usize::from(self.shard.0))
             .filter_map(|shard| Some((shard, *self.blob.placement.get(shard)?)))
-            .filter(|&(_, node)| context.serves(node));
+            .collect();
         let mut sources = Sources { first, chunks: vec![BTreeMap::new(); (end - first) as usize] };
         loop {
             let fewest = wanted.iter().filter_map(|stripe| sources.of(*stripe)).map(BTreeMap::len).min().unwrap_or(0);
             if fewest >= needed {
                 return Ok(Some(sources));
             }
-            let asked: Vec<(usize, NodeId)> = candidates.by_ref().take(needed - fewest).collect();
+            let asked = take_sources(context, &mut left, needed - fewest);
             if asked.is_empty() {
                 return Ok(None);
             }
@@ -228,6 +230,15 @@ impl Repair {
         }
         Ok(())
     }
+}
+
+/// Takes the shards to be asked next, so many at most, by what is known of their nodes now: those before may just have
+/// been found to be in trouble.
+fn take_sources(context: &ClusterContext, left: &mut Vec<(usize, NodeId)>, count: usize) -> Vec<(usize, NodeId)> {
+    let (health, doubts) = (context.health.current(), context.suspects.current());
+    left.retain(|&(_, node)| health.in_service(node) && doubts.trust(node) != Trust::Gone);
+    left.sort_by_key(|&(_, node)| !doubts.is_trusted(node));
+    left.drain(..count.min(left.len())).collect()
 }
 
 impl Sources {

@@ -1,9 +1,10 @@
 //! The healer over real logs and indexes, the state machine, and the real request tasks.
 
+use super::queue::{Looked, RepairQueue};
 use super::{Healed, HealerHandle, Healing, HealingOptions, ShardFault};
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::test_host::{
-    CHUNK_BYTES, Seeded, TableMetadata, TestHost, blob_of, flip_byte_of, open_drives, open_host,
+    CHUNK_BYTES, Seeded, SetClock, TableMetadata, TestHost, blob_of, flip_byte_of, open_drives, open_host,
 };
 use crate::actors::peers::{HashRing, LayoutChanged};
 use crate::actors::request::Metadata;
@@ -366,5 +367,110 @@ async fn a_repair_on_a_drive_that_is_suspect_is_put_off_and_holds_up_no_other() 
     host.clock.forward(Duration::from_secs(6));
     host.upkeep.suspects.probed(suspect, Ok(()), host.upkeep.ambient.clock.monotonic());
     assert!(repaired(&heal(&mut healing).await, waiting), "not later than it is trusted again");
+    host.close().await;
+}
+
+async fn queue(host: &TestHost, blob: &BlobRef, shard: usize) {
+    let missing = vec![(blob.clone(), ShardIndex(shard as u8))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+}
+
+#[actix::test]
+async fn what_waits_for_a_drive_is_taken_up_as_soon_as_it_is_back() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(13).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 0).await;
+    queue(&host, &blob, 0).await;
+    let (node, id) = shard_of(&blob, 0);
+    let now = host.upkeep.ambient.clock.monotonic();
+    host.upkeep.suspects.doubt(node, "it failed", now);
+    let (mut healing, handle) = healing(&mut host);
+    assert!(!repaired(&heal(&mut healing).await, id));
+    assert_eq!(handle.status().put_off, 1);
+    host.upkeep.suspects.probed(node, Ok(()), now);
+    assert!(repaired(&heal(&mut healing).await, id), "no time has passed");
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_drive_that_was_away_while_the_metadata_was_is_seen_to_be_back() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 1).await;
+    let manifest = host.put("key", &Seeded::new(14).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let metadata = Arc::new(Switched { tables: host.metadata.clone(), is_up: AtomicBool::new(true) });
+    host.upkeep.metadata = metadata.clone();
+    lose(&host, &blob, 0).await;
+    lose(&host, &blob, 1).await;
+    queue(&host, &blob, 0).await;
+    let (mut healing, _) = healing(&mut host);
+    let ((_, id), (away, whole)) = (shard_of(&blob, 0), shard_of(&blob, 2));
+    assert!(put_off(&heal(&mut healing).await, id), "one is too few");
+    assert!(!put_off(&heal(&mut healing).await, id), "it is not yet time");
+    metadata.is_up.store(false, Ordering::Relaxed);
+    let fault = ShardFault { node: away, shard: whole, chunk: ChunkIndex(0), fault: ChunkFault::Missing };
+    assert!(host.node_context.faults.report(fault));
+    host.upkeep.health.take_out(away, "pulled");
+    assert!(matches!(healing.advance().await, Err(UpkeepError::Metadata(_))));
+    host.upkeep.health.update(away, |state| state.out_of_service = None);
+    metadata.is_up.store(true, Ordering::Relaxed);
+    assert!(put_off(&heal(&mut healing).await, id), "it is tried again");
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_suspect_node_is_a_source_where_others_are_too_few_and_one_that_is_gone_never() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 1).await;
+    let manifest = host.put("key", &Seeded::new(15).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let ((node, id), (source, _)) = (shard_of(&blob, 0), shard_of(&blob, 1));
+    let (mut healing, _) = healing(&mut host);
+    let now = host.upkeep.ambient.clock.monotonic();
+    host.upkeep.suspects.late(source, &[], "it stalls", now);
+    lose(&host, &blob, 0).await;
+    queue(&host, &blob, 0).await;
+    assert!(repaired(&heal(&mut healing).await, id));
+    assert_eq!(count(&host, node, id).await, stripes(&blob));
+    host.upkeep.suspects.gone(&[source], "no route", now);
+    lose(&host, &blob, 0).await;
+    queue(&host, &blob, 0).await;
+    host.clock.forward(Duration::from_secs(2));
+    assert!(put_off(&heal(&mut healing).await, id));
+    host.close().await;
+}
+
+/// Whoever leads is found after three seconds, each time.
+#[derive(Debug)]
+struct Hesitant {
+    tables: Arc<TableMetadata>,
+    clock: Arc<SetClock>,
+}
+
+#[async_trait::async_trait]
+impl Metadata for Hesitant {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        self.tables.propose(change).await
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        self.clock.forward(Duration::from_secs(3));
+        self.tables.read().await
+    }
+}
+
+#[actix::test]
+async fn the_queue_does_not_rest_for_having_waited_for_a_leader() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 1, 0).await;
+    host.upkeep.metadata = Arc::new(Hesitant { tables: host.metadata.clone(), clock: host.clock.clone() });
+    let (mut queue, idle) = (RepairQueue::default(), Duration::from_secs(1));
+    for _ in 0..2 {
+        assert!(matches!(queue.look(&host.upkeep, idle).await, Ok(Looked::End { .. })));
+        assert!(matches!(queue.look(&host.upkeep, idle).await, Ok(Looked::Resting)));
+        host.clock.forward(idle);
+    }
     host.close().await;
 }

@@ -8,10 +8,10 @@ use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
 use crate::net::GroupCall;
 use crate::storage::disk::Space;
 use crate::types::{HostId, NodeId};
-use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Tells others how this host's drives are.
 #[derive(Clone, Debug)]
@@ -73,16 +73,38 @@ impl HostWatch {
         self.answering.lock().unwrap_or_else(PoisonError::into_inner).contains(&host)
     }
 
-    /// Asks for as long as it is polled.
+    /// Asks for as long as it is polled: each host by itself, so that one that is silent delays no question to another.
     pub async fn run(self) {
+        let watch = &self;
+        let (mut questions, mut asked) = (FuturesUnordered::new(), BTreeSet::new());
         loop {
-            let others = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            join_all(others.iter().map(|(host, nodes)| self.probe(*host, nodes))).await;
-            tokio::time::sleep(PROBE_EVERY).await;
+            for host in watch.others() {
+                if asked.insert(host) {
+                    questions.push(async move {
+                        tokio::join!(watch.probe(host), sleep(PROBE_EVERY));
+                        host
+                    });
+                }
+            }
+            tokio::select! {
+                Some(host) = questions.next() => {
+                    asked.remove(&host);
+                }
+                // There may be hosts that are new.
+                () = sleep(PROBE_EVERY) => {}
+            }
         }
     }
 
-    async fn probe(&self, host: HostId, nodes: &[NodeId]) {
+    fn others(&self) -> Vec<HostId> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    fn nodes_of(&self, host: HostId) -> Option<Vec<NodeId>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(&host).cloned()
+    }
+
+    async fn probe(&self, host: HostId) {
         let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode(&StatusAsk {}) };
         let asked = async {
             let peer = self.peers.peer_for(host).await.map_err(|error| error.why)?;
@@ -90,15 +112,15 @@ impl HostWatch {
             decode::<StatusAnswer>(&answer).map_err(|error| error.to_string())
         };
         let answer = timeout(PROBE_PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        // The nodes may be another host's by now, which speaks for them.
+        let Some(nodes) = self.nodes_of(host) else { return };
         self.note_host(host, answer.is_ok());
         for node in nodes {
             let told = match &answer {
-                Ok(answer) => {
-                    answer.nodes.iter().find(|status| status.node == *node).ok_or("its host does not know it")
-                }
+                Ok(answer) => answer.nodes.iter().find(|status| status.node == node).ok_or("its host does not know it"),
                 Err(why) => Err(why.as_str()),
             };
-            self.note(host, *node, told);
+            self.note(host, node, told);
         }
     }
 
@@ -141,10 +163,12 @@ mod tests {
     use crate::actors::peers::{ConnectionPool, PipeDialer};
     use crate::actors::request::test_hosts::{HostState, Hosts};
     use crate::ambient::Ambient;
+    use crate::limits::PROBE_EVERY;
     use crate::types::{ClusterId, HostId, NodeId};
     use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
+    use tokio::time::{Instant, sleep};
 
     /// A host that came back empty under its name finds its nodes named for the host before it, which does not answer.
     #[actix::test]
@@ -193,5 +217,38 @@ mod tests {
         hosts.set(asked, HostState::Dead);
         until_it_answers(&watch, asked, false).await;
         assert!(!watch.answers(absent));
+    }
+
+    #[actix::test]
+    async fn a_silent_host_delays_no_question_to_another() {
+        tokio::time::pause();
+        let (asked, silent) = (HostId(3), HostId(4));
+        let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
+        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new() });
+        let (groups, hosts) = (Arc::new(groups), Arc::new(Hosts::default()));
+        for host in [asked, silent] {
+            hosts.add(host, Arc::new(LateNodeService::default()), groups.clone());
+        }
+        hosts.set(silent, HostState::Frozen);
+        let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
+        let watch = HostWatch::new(peers, HealthBoard::new([]), HostId(2), Vec::new());
+        watch.watch(BTreeMap::from([(asked, Vec::new()), (silent, Vec::new())]));
+        let moment = Duration::from_millis(10);
+        let noticed = async {
+            while !watch.answers(asked) {
+                sleep(moment).await;
+            }
+            hosts.set(asked, HostState::Dead);
+            let start = Instant::now();
+            while watch.answers(asked) {
+                sleep(moment).await;
+            }
+            start.elapsed()
+        };
+        let took = tokio::select! {
+            () = watch.clone().run() => panic!("it has no end"),
+            took = noticed => took,
+        };
+        assert!(took <= PROBE_EVERY + 2 * moment, "{took:?}");
     }
 }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A node that was late stays suspect for a while even where it answers probes, longer each time: a drive may answer what
-//! asks little of it and stall on syncs.
+//! asks little of it and stall on syncs. Where it does not answer them either, it was late for no more than that it was
+//! gone, and is trusted again with its first answer.
 
 use crate::metrics::NODES_IN_TROUBLE;
 use crate::storage::ring::Ring;
@@ -87,15 +88,17 @@ impl Doubts {
         doubted.map(|(&node, case)| (node, case.trust, case.why.as_str()))
     }
 
-    /// It let a request wait too long.
+    /// It let a request wait too long. Of one that is gone that is nothing new.
     fn late(&mut self, node: NodeId, why: &str, now: Duration) {
         let case = self.cases.entry(node).or_default();
-        if case.trust == Trust::Trusted {
-            case.lates = if now.saturating_sub(case.cleared) < FORGIVEN_AFTER { case.lates + 1 } else { 1 };
-            let longer = LATE_FOR.saturating_mul(1 << (case.lates - 1).min(8));
-            case.doubt(why, now, now + longer.min(LATE_FOR_MAX));
-        } else {
-            case.until = case.until.max(now + LATE_FOR);
+        match case.trust {
+            Trust::Trusted => {
+                case.lates = if now.saturating_sub(case.cleared) < FORGIVEN_AFTER { case.lates + 1 } else { 1 };
+                let longer = LATE_FOR.saturating_mul(1 << (case.lates - 1).min(8));
+                case.doubt(why, now, now + longer.min(LATE_FOR_MAX));
+            }
+            Trust::Suspect => case.until = case.until.max(now + LATE_FOR),
+            Trust::Gone => {}
         }
     }
 
@@ -111,8 +114,7 @@ impl Doubts {
     fn gone(&mut self, node: NodeId, why: &str, now: Duration) {
         let case = self.cases.entry(node).or_default();
         if case.trust != Trust::Gone {
-            let until = case.until;
-            case.doubt(why, now, until);
+            case.doubt(why, now, now);
             case.trust = Trust::Gone;
             case.probe = now + PROBE_EVERY;
         }
@@ -133,6 +135,7 @@ impl Doubts {
             Err(why) => {
                 case.trust = Trust::Gone;
                 case.why = why;
+                case.until = now;
                 case.probe = now + PROBE_EVERY;
             }
         }
@@ -325,7 +328,21 @@ mod tests {
         assert_eq!(suspects.due(again), vec![NODE]);
         suspects.late(NODE, &[], "a request that began before", again);
         assert_eq!(trust(&suspects), Trust::Gone);
-        suspects.probed(NODE, Ok(()), again + LATE_FOR);
+        suspects.probed(NODE, Ok(()), again);
+        assert_eq!(trust(&suspects), Trust::Trusted);
+    }
+
+    #[test]
+    fn a_node_that_was_late_because_it_was_gone_is_trusted_again_at_its_first_answer() {
+        let suspects = Suspects::default();
+        suspects.late(NODE, &[], "slow", START);
+        suspects.probed(NODE, told(), START + PROBE_EVERY);
+        assert_eq!(trust(&suspects), Trust::Gone);
+        suspects.probed(NODE, Ok(()), START + 2 * PROBE_EVERY);
+        assert_eq!(trust(&suspects), Trust::Trusted, "its silence was all that was held against it");
+        suspects.late(NODE, &[], "slow again", START + 2 * PROBE_EVERY);
+        suspects.gone(&[NODE], "no route", START + 3 * PROBE_EVERY);
+        suspects.probed(NODE, Ok(()), START + 4 * PROBE_EVERY);
         assert_eq!(trust(&suspects), Trust::Trusted);
     }
 

@@ -7,8 +7,8 @@ use crate::actors::frontend::Permit;
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::actors::get_task;
 use crate::actors::peers::{LayoutChanged, Trust};
-use crate::actors::upkeep::Probing;
-use crate::limits::{READ_HEDGE_MAX, REFUSED_WITHIN};
+use crate::actors::upkeep::{Chore, Probing};
+use crate::limits::{PROBE_WAIT_MAX, READ_HEDGE_MAX, REFUSED_WITHIN};
 use crate::net::NoGroups;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::{BlobRef, Body, Manifest};
@@ -72,7 +72,7 @@ fn is_all(world: &World, host: HostId, trust: Trust) -> bool {
 #[actix::test]
 async fn p7_a_frozen_host_costs_one_write_its_patience_and_no_other() {
     let (world, hosts) = three_hosts();
-    let probing = Probing::new(world.cluster());
+    let mut probing = Probing::new(world.cluster());
     put(&world, 500_000).await.0.expect("all are up");
     assert_eq!(missing(&world), 0);
     hosts.set(OTHER, HostState::Frozen);
@@ -142,7 +142,7 @@ async fn p6_a_frozen_host_delays_reads_by_hedges_only_and_then_not_at_all() {
 #[actix::test]
 async fn too_many_frozen_hosts_are_an_error_within_eight_seconds_and_then_sooner() {
     let (world, hosts) = three_hosts();
-    let probing = Probing::new(world.cluster());
+    let mut probing = Probing::new(world.cluster());
     let manifest = world.put_bytes(&content(500_000)).await.expect("all are up");
     hosts.set(OTHER, HostState::Frozen);
     hosts.set(THIRD, HostState::Frozen);
@@ -193,6 +193,30 @@ async fn a_node_that_is_not_in_the_ring_is_not_probed_for_ever() {
     assert_eq!(Probing::new(world.cluster()).advance().await, 1);
     let doubts = world.context.suspects.current();
     assert_eq!([known, removed].map(|node| doubts.trust(node)), [Trust::Gone, Trust::Trusted]);
+}
+
+/// P7: what answers again is trusted again, whoever else is silent.
+#[actix::test]
+async fn a_silent_node_delays_no_probe_of_another() {
+    let (world, hosts) = three_hosts();
+    let mut probing = Probing::new(world.cluster());
+    let (silent, others) = (NodeId(64), [NodeId(128), NodeId(129)]);
+    hosts.set(OTHER, HostState::Frozen);
+    let start = Instant::now();
+    let doubt = |node| world.context.suspects.doubt(node, "it failed", world.context.ambient.clock.monotonic());
+    doubt(silent);
+    for other in others {
+        doubt(other);
+        probing.step().await;
+        assert_eq!(world.context.trust(other), Trust::Trusted);
+    }
+    assert_eq!(world.context.trust(silent), Trust::Suspect, "its probe is under way");
+    assert!(start.elapsed() < PROBE_WAIT_MAX, "{:?}", start.elapsed());
+    while world.context.trust(silent) == Trust::Suspect {
+        probing.step().await;
+    }
+    assert_eq!(world.context.trust(silent), Trust::Gone);
+    assert!(start.elapsed() < 2 * PROBE_WAIT_MAX, "{:?}", start.elapsed());
 }
 
 #[actix::test]

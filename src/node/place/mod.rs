@@ -93,8 +93,14 @@ impl Place {
     async fn keep(&self, followers: Followers, known: Epoch) -> NodeError {
         let watch = followers.watch.clone();
         let following = followers.follow(self.metadata.clone(), known);
-        let own = self.member.host.drives.clone();
-        let retiring = Retirement { around: self.around.clone(), metadata: self.metadata.clone(), own }.run();
+        let retiring = Retirement {
+            around: self.around.clone(),
+            metadata: self.metadata.clone(),
+            health: self.health.clone(),
+            own: self.member.host.drives.clone(),
+            copies_wanted: metadata::copies_wanted(&self.member),
+        };
+        let retiring = retiring.run();
         let Some(net) = &self.member.net else {
             tokio::join!(following, retiring);
             unreachable!("neither has an end");
@@ -136,7 +142,7 @@ impl Place {
     async fn register(&self) -> Result<(), NodeError> {
         metadata::register_host(&self.metadata, &self.member, self.roles).await?;
         if self.roles.storage {
-            let returned = metadata::register_drives(&self.around, &self.metadata, &self.member.host).await?;
+            let returned = metadata::register_drives(&self.around, &self.metadata, &self.member).await?;
             returned.iter().for_each(|node| self.healing.reconcile(*node));
         }
         self.is_known.store(true, Ordering::Release);

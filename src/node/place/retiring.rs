@@ -1,12 +1,16 @@
-//! Drives of this host that were removed from the layout (`sherd admin layout remove`): what the host itself still keeps on
-//! them, its copy of the metadata log and the tables, goes elsewhere, and then they are no drives of it any more.
+//! Drives of this host that were removed from the layout (`sherd admin layout remove`): the host's copy of the metadata log
+//! goes elsewhere, and then they are no drives of it any more. The metadata's tables stay on one of them that has them until
+//! the next start, which makes them on another.
 
 use crate::actors::consensus::MetaHandle;
-use crate::actors::drives::off_thread;
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::{ThreadsStopped, dismiss, off_thread};
 use crate::limits::LAYOUT_LOOK_EVERY;
+use crate::metrics::MIRROR_COPIES;
 use crate::node::Surroundings;
 use crate::storage::identity::{Drive, IdentityError, retire_drives};
 use crate::storage::kv::KvResult;
+use crate::storage::meta::record::RemovedRecord;
 use crate::storage::meta::view::MetaView;
 use crate::types::{Epoch, NodeId};
 use std::collections::BTreeSet;
@@ -20,68 +24,178 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Retirement {
     pub around: Surroundings,
     pub metadata: MetaHandle,
+    pub health: HealthBoard,
     /// Every drive that the host was started with.
     pub own: Vec<Drive>,
+    /// Of the metadata log, while all of them were there.
+    pub copies_wanted: usize,
+}
+
+/// Why drives are still the host's.
+#[derive(Debug, thiserror::Error)]
+enum RetireError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Stopped(#[from] ThreadsStopped),
+}
+
+/// How far the removed drives of the host are on their way out. Pure.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Exits {
+    /// All that were removed while the host runs.
+    removed: BTreeSet<NodeId>,
+    /// The metadata log was told to leave them.
+    told: BTreeSet<NodeId>,
+    /// They are none of the host's any more.
+    gone: BTreeSet<NodeId>,
+}
+
+impl Exits {
+    /// Of these drives of the host.
+    fn note(&mut self, own: &[Drive], removed: &RemovedRecord) {
+        let is_removed = |drive: &&Drive| removed.nodes.contains(&(drive.node, drive.incarnation));
+        self.removed = own.iter().filter(is_removed).map(|drive| drive.node).collect();
+    }
+
+    /// Those that are still to go. Where all drives of the host are removed, the host itself goes, and none of them.
+    fn left(&self, own: &[Drive]) -> BTreeSet<NodeId> {
+        if self.removed.len() == own.len() {
+            return BTreeSet::new();
+        }
+        self.removed.difference(&self.gone).copied().collect()
+    }
+
+    /// Those of them that the metadata log has not been told of; it is told now.
+    fn take_untold(&mut self, left: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        left.iter().copied().filter(|node| self.told.insert(*node)).collect()
+    }
+
+    fn note_gone(&mut self, nodes: BTreeSet<NodeId>) {
+        self.gone.extend(nodes);
+    }
+
+    /// It goes through all of it again.
+    fn note_failed(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.told.retain(|node| !nodes.contains(node));
+    }
 }
 
 impl Retirement {
     /// Goes on for as long as it is polled.
     pub async fn run(self) {
-        let (mut known, mut gone, mut leaving) = (Epoch(0), BTreeSet::new(), BTreeSet::new());
+        let (mut known, mut exits) = (Epoch(0), Exits::default());
         loop {
             tokio::time::sleep(LAYOUT_LOOK_EVERY).await;
-            match self.metadata.local_view().map(|view| self.look(&view, &mut known)) {
-                Some(Ok(Some(removed))) => leaving = removed,
-                Some(Ok(None)) | None => {}
-                Some(Err(error)) => tracing::warn!(%error, "who was removed cannot be read"),
+            if let Some(view) = self.metadata.local_view()
+                && let Err(error) = self.look(&view, &mut known, &mut exits)
+            {
+                tracing::warn!(%error, "who was removed cannot be read");
             }
-            let left: BTreeSet<NodeId> = leaving.difference(&gone).copied().collect();
-            // Where all are, the host itself goes.
-            if left.is_empty() || leaving.len() == self.own.len() || !self.is_free_of_log(&left) {
+            let left = exits.left(&self.own);
+            if left.is_empty() {
                 continue;
             }
-            match self.retire(left.clone()).await {
-                Ok(()) => gone.extend(left),
+            exits.take_untold(&left).into_iter().for_each(|node| self.metadata.drive_leaves(node));
+            if self.metadata.status().mirror_members.iter().any(|node| left.contains(node)) {
+                continue;
+            }
+            match self.retire(&left).await {
+                Ok(()) => {
+                    exits.note_gone(left);
+                    self.show(&exits);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "removed drives are still among this host's");
+                    exits.note_failed(&left);
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
             }
         }
     }
 
-    /// The drives of this host that were removed, where the layout is newer than the one known.
-    fn look(&self, view: &MetaView, known: &mut Epoch) -> KvResult<Option<BTreeSet<NodeId>>> {
+    /// Looks who was removed, where the layout is newer than the one known.
+    fn look(&self, view: &MetaView, known: &mut Epoch, exits: &mut Exits) -> KvResult<()> {
         let epoch = view.layout()?.epoch;
-        if epoch <= *known {
-            return Ok(None);
-        }
-        let removed = view.removed()?.nodes;
-        *known = epoch;
-        let is_removed = |drive: &&Drive| removed.get(&drive.node) == Some(&drive.incarnation);
-        Ok(Some(self.own.iter().filter(is_removed).map(|drive| drive.node).collect()))
-    }
-
-    /// Whether the metadata log has left them; it is told to.
-    fn is_free_of_log(&self, leaving: &BTreeSet<NodeId>) -> bool {
-        leaving.iter().for_each(|node| self.metadata.drive_leaves(*node));
-        self.metadata.status().mirror_members.iter().all(|node| !leaving.contains(node))
-    }
-
-    async fn retire(&self, leaving: BTreeSet<NodeId>) -> Result<(), IdentityError> {
-        // The tables leave them, too.
-        leaving.iter().for_each(|node| self.metadata.drive_lost(*node));
-        let dirs: Vec<PathBuf> = self.own.iter().map(|drive| drive.dir.clone()).collect();
-        let (disk, nodes) = (Arc::clone(&self.around.disk), leaving.iter().copied().collect::<Vec<_>>());
-        let retired = off_thread(&self.around.threads, move || retire_drives(&*disk, &dirs, &nodes)).await;
-        if let Ok(retired) = retired
-            && retired?
-        {
-            for drive in self.own.iter().filter(|drive| leaving.contains(&drive.node)) {
-                let (node, dir) = (drive.node.0, drive.dir.display());
-                tracing::info!(node, %dir, "nothing of this store is on this drive any more; leave its directory out at the next start");
-            }
+        if epoch > *known {
+            exits.note(&self.own, &view.removed()?);
+            *known = epoch;
         }
         Ok(())
+    }
+
+    async fn retire(&self, leaving: &BTreeSet<NodeId>) -> Result<(), RetireError> {
+        // One that has no copy is not to get one either.
+        leaving.iter().for_each(|node| self.metadata.drive_retired(*node));
+        let dirs: Vec<PathBuf> = self.own.iter().map(|drive| drive.dir.clone()).collect();
+        let (disk, nodes) = (Arc::clone(&self.around.disk), leaving.iter().copied().collect::<Vec<_>>());
+        off_thread(&self.around.threads, move || retire_drives(&*disk, &dirs, &nodes)).await??;
+        for Drive { node, dir, .. } in self.own.iter().filter(|drive| leaving.contains(&drive.node)) {
+            let (node, dir) = (node.0, dir.display());
+            tracing::info!(node, %dir, "this drive is out of the store; leave its directory out at the next start, and wipe it then: it still holds keys and old data");
+        }
+        Ok(())
+    }
+
+    /// What is watched, and what is wanted, is of the drives that stay.
+    fn show(&self, exits: &Exits) {
+        exits.gone.iter().for_each(|node| dismiss(&self.health, *node));
+        let wanted = self.copies_wanted.min(self.own.len() - exits.gone.len());
+        MIRROR_COPIES.with_label_values(&["wanted"]).set(i64::try_from(wanted).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exits;
+    use crate::storage::identity::{Drive, DriveState};
+    use crate::storage::meta::record::RemovedRecord;
+    use crate::types::{Incarnation, NodeId};
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    fn own(drives: u32) -> Vec<Drive> {
+        let drive = |node| Drive {
+            node: NodeId(node),
+            incarnation: Incarnation(10),
+            dir: PathBuf::from(format!("/d{node}")),
+            state: DriveState::Present,
+        };
+        (0..drives).map(drive).collect()
+    }
+
+    fn removed(drives: &[(u32, u128)]) -> RemovedRecord {
+        let nodes = drives.iter().map(|&(node, incarnation)| (NodeId(node), Incarnation(incarnation)));
+        RemovedRecord { nodes: nodes.collect(), ..RemovedRecord::default() }
+    }
+
+    fn nodes(nodes: &[u32]) -> BTreeSet<NodeId> {
+        nodes.iter().copied().map(NodeId).collect()
+    }
+
+    #[test]
+    fn the_log_is_told_once_of_each_drive_and_again_where_a_drive_could_not_go() {
+        let (own, mut exits) = (own(3), Exits::default());
+        exits.note(&own, &removed(&[(1, 10)]));
+        let left = exits.left(&own);
+        assert_eq!((exits.take_untold(&left), exits.take_untold(&left)), (vec![NodeId(1)], vec![]));
+        exits.note_failed(&left);
+        assert_eq!(exits.take_untold(&left), [NodeId(1)]);
+        exits.note_gone(left);
+        assert_eq!(exits.left(&own), nodes(&[]));
+        exits.note(&own, &removed(&[(1, 10), (2, 10)]));
+        let left = exits.left(&own);
+        assert_eq!((exits.take_untold(&left), left), (vec![NodeId(2)], nodes(&[2])));
+    }
+
+    #[test]
+    fn only_the_drive_that_was_removed_goes_and_never_the_last() {
+        let (own, mut exits) = (own(2), Exits::default());
+        exits.note(&own, &removed(&[(0, 9), (7, 10)]));
+        assert_eq!(exits.left(&own), nodes(&[]), "another drive had the number");
+        exits.note(&own, &removed(&[(0, 9), (0, 10)]));
+        assert_eq!(exits.left(&own), nodes(&[0]));
+        exits.note(&own, &removed(&[(0, 10), (1, 10)]));
+        assert_eq!(exits.left(&own), nodes(&[]), "the host itself goes");
     }
 }

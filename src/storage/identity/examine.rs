@@ -71,6 +71,7 @@ impl Claim {
 }
 
 pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, IdentityError> {
+    let numbers = numbers_known(found);
     let (found, retired) = without_retired(found);
     let found = found.as_slice();
     if let Some((dir, example)) = found.iter().find_map(|found| match &found.content {
@@ -98,7 +99,7 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
         return finish(host, seats);
     }
     check_enough(&host, &seats)?;
-    seats.extend(additions(&host, found, &seats)?);
+    seats.extend(additions(found, &seats, numbers)?);
     Ok(Plan::Open(host, seats, retired))
 }
 
@@ -126,15 +127,22 @@ fn without_retired(found: &[Found]) -> (Vec<Found>, Vec<Retired>) {
     (left, retired)
 }
 
-/// Seats for the directories that no member has: further drives, each with the next number of the host's.
-fn additions(host: &Host, found: &[Found], seats: &[Seat]) -> Result<Vec<Seat>, IdentityError> {
-    let mut taken: BTreeSet<u32> = host.members.iter().map(|member| member.node.0).collect();
+/// The numbers of all drives that any identity knows, those of removed ones among them: under the number of a removed drive
+/// that is still listed, a further one would be taken for its copy.
+fn numbers_known(found: &[Found]) -> BTreeSet<u32> {
+    let members = found.iter().filter_map(identity_of).flat_map(|identity| &identity.members);
+    members.map(|member| member.node.0).collect()
+}
+
+/// Seats for the directories that no member has: further drives, each with the next number of the host's that is not taken.
+fn additions(found: &[Found], seats: &[Seat], mut taken: BTreeSet<u32>) -> Result<Vec<Seat>, IdentityError> {
     let first = taken.first().map_or(0, |node| node / NODES_OF_HOST_MAX * NODES_OF_HOST_MAX);
     let mut added = Vec::new();
     for Found { dir, .. } in found.iter().filter(|found| seats.iter().all(|seat| seat.dir != found.dir)) {
         let next = taken.last().map_or(first, |last| last + 1);
         let numbers = (next..first + NODES_OF_HOST_MAX).chain(first..next);
-        let why = || format!("a host has {NODES_OF_HOST_MAX} drives at most");
+        let why =
+            || format!("a host has {NODES_OF_HOST_MAX} drives at most, removed ones that are still listed included");
         let node = numbers
             .into_iter()
             .find(|number| !taken.contains(number))

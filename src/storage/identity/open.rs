@@ -251,7 +251,8 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
     for (place, seat) in seats.iter().enumerate() {
         let (incarnation, mut state) = match &seat.claim {
             Claim::Kept { .. } => (seat.member.incarnation, DriveState::Present),
-            Claim::Vacant | Claim::Added => (Incarnation(ambient.random_u128()), DriveState::Replaced),
+            Claim::Vacant => (Incarnation(ambient.random_u128()), DriveState::Replaced),
+            Claim::Added => unreachable!("those that are added have no seat among the members"),
             Claim::Returned { identity } => (identity.incarnation, DriveState::Returned),
             Claim::Absent => {
                 (seat.member.incarnation, DriveState::Lost { why: "the directory does not exist".to_owned() })
@@ -298,8 +299,10 @@ fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Opti
     Some(drive(member, seat.dir.clone(), DriveState::Present))
 }
 
-/// Takes drives out of the host's membership: their directories are set aside at later starts. Says whether there was one to
-/// take out. Nothing is changed in those directories, which know an older membership than the others from now on.
+/// Takes drives out of the host's membership: their directories are set aside at later starts. Says whether anything had to
+/// be written: where an earlier try failed, it is what that one did not come to. Nothing is changed in the directories of
+/// these drives, which know an older membership than the others from now on. A drive that fails does not keep the others from
+/// being written; the first error is the answer.
 pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Result<bool, IdentityError> {
     let found = scan(disk, dirs)?;
     let identities = || {
@@ -311,21 +314,28 @@ pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Res
     let Some((_, youngest)) = identities().max_by_key(|(_, identity)| identity.generation) else { return Ok(false) };
     let stays = |member: &&Member| !nodes.contains(&member.node);
     let members: Vec<Member> = youngest.members.iter().filter(stays).copied().collect();
-    if members.is_empty() || members.len() == youngest.members.len() {
+    if members.is_empty() {
         return Ok(false);
     }
-    let Identity { cluster, host, data, parity, generation, .. } = **youngest;
-    let host = Host { cluster, host, data, parity, generation: generation + 1, members };
-    for (dir, identity) in identities() {
-        if let Some(member) = host.members.iter().find(|member| member.node == identity.node) {
-            write_identity(disk, &host, *member, dir, Stage::Formed).map_err(|error| IdentityError::Io {
-                operation: "write",
-                path: dir.join(IDENTITY_FILE),
-                cause: error.to_string(),
-            })?;
+    let Identity { cluster, host, data, parity, .. } = **youngest;
+    let generation = youngest.generation + u64::from(members.len() < youngest.members.len());
+    let host = Host { cluster, host, data, parity, generation, members };
+    let (mut written, mut failed) = (false, None);
+    for (dir, identity) in identities().filter(|(_, identity)| identity.generation < generation) {
+        let member = Member { node: identity.node, incarnation: identity.incarnation };
+        // One that is back from before it was replaced is none of them.
+        if !host.members.contains(&member) {
+            continue;
+        }
+        match write_identity(disk, &host, member, dir, Stage::Formed) {
+            Ok(()) => written = true,
+            Err(error) => {
+                let (path, cause) = (dir.join(IDENTITY_FILE), error.to_string());
+                failed.get_or_insert(IdentityError::Io { operation: "write", path, cause });
+            }
         }
     }
-    Ok(true)
+    failed.map_or(Ok(written), Err)
 }
 
 /// Brings a drive's identity up to what is now true.

@@ -257,8 +257,10 @@ pub struct LayoutRecord {
 /// Who was taken out of the layout for good, so that a start with old directories does not bring it back unasked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedRecord {
-    /// The drive that each number meant; another drive may have it since.
-    pub nodes: BTreeMap<NodeId, Incarnation>,
+    /// Each with the number that it had; another drive may have that since, and may be removed, too. The bytes are also those
+    /// of a map with one drive to a number.
+    pub nodes: BTreeSet<(NodeId, Incarnation)>,
+    /// Those that another host of their name took the place of among them.
     pub hosts: BTreeSet<HostId>,
 }
 

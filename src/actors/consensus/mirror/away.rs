@@ -4,6 +4,7 @@ use super::files::Ground;
 use crate::storage::raft_log::MirrorSet;
 use crate::types::NodeId;
 use std::collections::BTreeMap;
+use std::io;
 
 /// Why a drive leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,16 @@ pub enum Absence {
     Brief,
     /// It failed or was taken out of service: only the host brings it back.
     Lasting,
+}
+
+impl Absence {
+    /// Of a drive that does not take a file.
+    pub fn after(error: io::ErrorKind) -> Self {
+        match error {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Brief,
+            _ => Self::Lasting,
+        }
+    }
 }
 
 /// One absence of one drive; what comes late of an earlier one is told from it by the number.

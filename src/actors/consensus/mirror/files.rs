@@ -79,10 +79,7 @@ pub struct FileFault {
 pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static, io::Result<()>>) -> Option<FileFault> {
     let (why, absence) = match tokio::time::timeout(patience, write).await {
         Ok(Ok(())) => return None,
-        Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            (error.to_string(), Absence::Brief)
-        }
-        Ok(Err(error)) => (error.to_string(), Absence::Lasting),
+        Ok(Err(error)) => (error.to_string(), Absence::after(error.kind())),
         Err(_) => ("no answer".to_owned(), Absence::Brief),
     };
     Some(FileFault { node, why: format!("write the mirror file: {why}"), absence })

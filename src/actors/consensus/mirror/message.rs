@@ -24,6 +24,11 @@ pub enum ToMirror {
         done: Done,
     },
     DriveLost(NodeId),
+    /// A drive does not take the metadata snapshot, with this error; its copy of the log may not go on without it.
+    DriveRefuses {
+        node: NodeId,
+        error: io::ErrorKind,
+    },
     /// A drive is to be taken out of the host: its copy is made elsewhere, and then given up.
     DriveLeaves(NodeId),
     DriveBack(Box<ReplicaDrive>),

@@ -155,6 +155,9 @@ impl Mirror {
             ToMirror::DriveLost(node) => {
                 self.lose(node, "the drive was taken out of service", Absence::Lasting);
             }
+            ToMirror::DriveRefuses { node, error } => {
+                self.lose(node, "it does not take the metadata snapshot", Absence::after(error));
+            }
             ToMirror::DriveLeaves(node) => {
                 self.leaving.add(node);
                 self.refill();

@@ -107,8 +107,8 @@ impl SnapshotStore {
         };
         let id = log_id_of(at);
         let written = self.shared.offload.run(move || write_all(&targets, id, &head, tables)).await??;
-        for (node, why) in &written.failed {
-            self.report(*node, why);
+        for (node, error) in &written.failed {
+            self.report(*node, error);
         }
         let failed: BTreeSet<NodeId> = written.failed.iter().map(|(node, _)| *node).collect();
         let mut standing = StandingSnapshot { at: id, bytes: written.bytes, holders: written.holders };
@@ -119,7 +119,7 @@ impl SnapshotStore {
                     standing.holders.insert(joined);
                 }
                 Err(error) => {
-                    self.report(joined, &error.to_string());
+                    self.report(joined, &error);
                     return Err(error.into());
                 }
             }
@@ -137,9 +137,9 @@ impl SnapshotStore {
         lacking
     }
 
-    fn report(&self, node: NodeId, why: &str) {
-        tracing::warn!(%node, %why, "a drive cannot take the metadata snapshot");
-        let _ = self.mirror.send(ToMirror::DriveLost(node));
+    fn report(&self, node: NodeId, error: &io::Error) {
+        tracing::warn!(%node, %error, "a drive cannot take the metadata snapshot");
+        let _ = self.mirror.send(ToMirror::DriveRefuses { node, error: error.kind() });
     }
 
     /// Puts the snapshot that stands, if any, on another drive.
@@ -209,7 +209,7 @@ impl SnapshotStore {
 
 struct Written {
     holders: BTreeSet<NodeId>,
-    failed: Vec<(NodeId, String)>,
+    failed: Vec<(NodeId, io::Error)>,
     bytes: u64,
 }
 
@@ -279,7 +279,7 @@ fn write_all(
     for (node, drive) in targets {
         match Draft::begin(*node, drive, at) {
             Ok(draft) => drafts.push(draft),
-            Err(error) => written.failed.push((*node, error.to_string())),
+            Err(error) => written.failed.push((*node, error)),
         }
     }
     for piece in std::iter::once(Ok(encode_head(head).into())).chain(SnapshotWriter::new(tables)) {
@@ -301,12 +301,11 @@ fn write_all(
     Ok(written)
 }
 
-fn keep(draft: &Draft, result: io::Result<()>, failed: &mut Vec<(NodeId, String)>) -> bool {
-    if let Err(error) = &result {
-        failed.push((draft.node, error.to_string()));
-        draft.discard();
-    }
-    result.is_ok()
+fn keep(draft: &Draft, result: io::Result<()>, failed: &mut Vec<(NodeId, io::Error)>) -> bool {
+    let Err(error) = result else { return true };
+    failed.push((draft.node, error));
+    draft.discard();
+    false
 }
 
 fn encode_head(head: &AppliedAt) -> Vec<u8> {

@@ -174,6 +174,29 @@ async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
 }
 
 #[actix::test]
+async fn the_tables_stay_on_a_retired_drive_until_a_start_without_it_makes_them_on_another() {
+    let mut host = Host::with_drives(3);
+    host.copies_wanted = 1;
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..50).await;
+    meta.snapshot_now().await;
+    put_many(&meta, bucket, 50..80).await;
+    let [only] = members(&meta)[..] else { panic!("one copy is wanted") };
+    meta.drive_leaves(NodeId(only));
+    until("another drive has the copy", || members(&meta).len() == 1 && !members(&meta).contains(&only)).await;
+    meta.drive_retired(NodeId(only));
+    put_many(&meta, bucket, 80..90).await;
+    assert_eq!(host.home.nodes(), [NodeId(only)].into(), "nothing is made anew while it runs");
+    assert_all(&meta, bucket, 0..90).await;
+    meta.shutdown().await;
+    host.lose(only);
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..90).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
 async fn the_last_drives_copy_stays_though_the_drive_is_to_leave() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
@@ -344,18 +367,39 @@ async fn a_copy_that_left_for_lateness_is_filled_again_after_a_pause() {
     until("the copy that stalls leaves", || members(&meta) == [1]).await;
     drop(hold);
     put_many(&meta, bucket, 0..10).await;
-    // The pause begins when the stalled copy is closed, which nothing shows.
+    wait_for_both(&meta).await;
+    put_many(&meta, bucket, 10..20).await;
+    assert_all(&meta, bucket, 0..20).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn a_drive_without_room_for_the_snapshot_is_filled_again_when_there_is_some() {
+    let host = Host::with_drives(2);
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..10).await;
+    disks[1].set_capacity(0);
+    meta.snapshot_now().await;
+    until("the full drive leaves", || members(&meta) == [1]).await;
+    disks[1].set_capacity(256 << 20);
+    wait_for_both(&meta).await;
+    put_many(&meta, bucket, 10..20).await;
+    assert_all(&meta, bucket, 0..20).await;
+    meta.shutdown().await;
+}
+
+/// Until the second drive has a copy again. The pause before that begins when the former copy is closed, which nothing shows.
+async fn wait_for_both(meta: &MetaHandle) {
     for _ in 0..30 {
-        if members(&meta) == [1, 2] {
+        if members(meta) == [1, 2] {
             break;
         }
         pass(4).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    until("the copy is filled again", || members(&meta) == [1, 2]).await;
-    put_many(&meta, bucket, 10..20).await;
-    assert_all(&meta, bucket, 0..20).await;
-    meta.shutdown().await;
+    until("the copy is filled again", || members(meta) == [1, 2]).await;
 }
 
 #[actix::test]

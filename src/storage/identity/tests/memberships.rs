@@ -86,6 +86,27 @@ fn a_drive_that_was_retired_is_left_alone_and_no_longer_asked_for() {
 }
 
 #[test]
+fn a_further_drive_does_not_get_the_number_of_a_removed_one_that_is_still_listed() {
+    let (disk, _) = formed();
+    assert!(retire_drives(&disk, &four(), &[NodeId(3)]).unwrap());
+    disk.make_dir("/d5");
+    for start in 1..=2 {
+        let host = open(&disk, &five()).unwrap_or_else(|error| panic!("start {start}: {error}"));
+        assert_eq!((nodes(&host), states(&host)), (vec![0, 1, 2, 4], vec!["present"; 4]), "start {start}");
+    }
+}
+
+#[test]
+fn a_further_drive_does_not_get_a_number_that_only_an_old_identity_knows() {
+    let (disk, _) = formed();
+    assert!(retire_drives(&disk, &dirs(&["/d1", "/d2", "/d4"]), &[NodeId(3)]).unwrap(), "the third drive is away");
+    disk.remove_dir("/d4");
+    disk.make_dir("/d5");
+    let host = open(&disk, &dirs(&["/d1", "/d2", "/d3", "/d5"])).unwrap();
+    assert_eq!((nodes(&host), states(&host)), (vec![0, 1, 2, 4], vec!["present"; 4]));
+}
+
+#[test]
 fn the_last_drive_is_not_retired() {
     let (disk, _) = formed();
     assert!(!retire_drives(&disk, &four(), &[0, 1, 2, 3].map(NodeId)).unwrap());
@@ -105,4 +126,33 @@ fn a_retirement_that_was_cut_off_anywhere_leaves_a_host_that_starts() {
         let host = open(&disk, &dirs(&["/d1", "/d2", "/d3"])).unwrap();
         assert_eq!((nodes(&host), states(&host)), (vec![0, 1, 2], vec!["present"; 3]), "after {changes} changes");
     }
+}
+
+#[test]
+fn a_retirement_that_failed_is_gone_through_again_whichever_drive_knew_of_it() {
+    for changes in 0..30 {
+        let (disk, _) = formed();
+        disk.cut_power_after(Some(changes));
+        let _ = retire_drives(&disk, &four(), &[NodeId(3)]);
+        disk.cut_power_after(None);
+        retire_drives(&disk, &four(), &[NodeId(3)]).unwrap_or_else(|error| panic!("after {changes} changes: {error}"));
+        disk.remove_dir("/d1");
+        let host = open(&disk, &dirs(&["/d1", "/d2", "/d3"]));
+        let host = host.unwrap_or_else(|error| panic!("after {changes} changes: {error}"));
+        assert_eq!((nodes(&host), states(&host)), (vec![0, 1, 2], vec!["lost", "present", "present"]), "{changes}");
+    }
+}
+
+#[test]
+fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_retirement() {
+    let (disk, _) = formed();
+    let old = disk.copy_of("/d2");
+    disk.remove_dir("/d2");
+    disk.make_dir("/d2");
+    open(&disk, &four()).unwrap();
+    disk.remove_dir("/d2");
+    disk.restore("/d2", &old);
+    let before = disk.get("/d2/identity.json");
+    assert!(retire_drives(&disk, &four(), &[NodeId(3)]).unwrap());
+    assert_eq!(disk.get("/d2/identity.json"), before);
 }

@@ -14,17 +14,14 @@ use crate::storage::meta::record::{
 use crate::storage::meta::tables::{
     HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED, SYSTEM_ROLES, host_key, node_key,
 };
-use crate::types::{Epoch, HostId, NodeId, Roles};
+use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles};
 use std::collections::BTreeSet;
 
 impl Applying<'_> {
     pub(super) fn register_node(&mut self, mut node: NodeRecord) -> Decided<Reply> {
-        let mut removed = self.removed()?;
-        if let Some(incarnation) = removed.nodes.remove(&node.id) {
-            if incarnation == node.incarnation {
-                return Err(Refusal::Removed.into());
-            }
-            self.rows.put_row(SYSTEM, SYSTEM_REMOVED, &removed);
+        let removed = self.removed()?;
+        if removed.nodes.contains(&(node.id, node.incarnation)) || removed.hosts.contains(&node.host) {
+            return Err(Refusal::Removed.into());
         }
         let known = self.rows.row::<NodeRecord>(NODES, &node_key(node.id))?;
         node.joined = self.now;
@@ -67,6 +64,7 @@ impl Applying<'_> {
         if let Some(replaced) = &replaced {
             self.rows.remove(HOSTS, &host_key(replaced.id));
             self.forget_roles(replaced.id)?;
+            self.note_removed(|removed| removed.hosts.insert(replaced.id))?;
         }
         if replaced.is_some() || known.as_ref() != Some(&host) {
             self.rows.put_row(HOSTS, &host_key(host.id), &host);
@@ -113,9 +111,7 @@ impl Applying<'_> {
         let roles = self.forget_roles(host)?;
         if let Some(known) = self.rows.row::<HostRecord>(HOSTS, &key)? {
             self.rows.remove(HOSTS, &key);
-            let mut removed = self.removed()?;
-            removed.hosts.insert(host);
-            self.rows.put_row(SYSTEM, SYSTEM_REMOVED, &removed);
+            self.note_removed(|removed| removed.hosts.insert(host))?;
             let layout = self.change_layout()?;
             // Its drives go on claiming its node ids, though none was ever registered.
             if let (Some(Roles { storage: false, .. }), Some(first)) = (roles, known.first_node) {
@@ -169,16 +165,34 @@ impl Applying<'_> {
         let key = node_key(node);
         if let Some(known) = self.rows.row::<NodeRecord>(NODES, &key)? {
             self.rows.remove(NODES, &key);
-            let mut removed = self.removed()?;
-            removed.nodes.insert(node, known.incarnation);
-            self.rows.put_row(SYSTEM, SYSTEM_REMOVED, &removed);
+            self.note_removed(|removed| removed.nodes.insert((node, known.incarnation)))?;
             self.change_layout()?;
         }
         Ok(Reply::Done)
     }
 
-    fn removed(&self) -> KvResult<RemovedRecord> {
-        Ok(self.rows.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default())
+    fn removed(&mut self) -> KvResult<&mut RemovedRecord> {
+        let removed = match self.removed.take() {
+            Some(removed) => removed,
+            None => self.rows.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default(),
+        };
+        Ok(self.removed.insert(removed))
+    }
+
+    fn note_removed(&mut self, note: impl FnOnce(&mut RemovedRecord) -> bool) -> KvResult<()> {
+        let removed = self.removed()?;
+        if note(removed) {
+            let removed = removed.clone();
+            self.rows.put_row(SYSTEM, SYSTEM_REMOVED, &removed);
+        }
+        Ok(())
+    }
+
+    /// Whether this number was a drive's, and is none's now. One that was never heard of is not removed.
+    pub(super) fn was_removed(&mut self, node: NodeId) -> KvResult<bool> {
+        let of_number = (node, Incarnation(0))..=(node, Incarnation(u128::MAX));
+        let is_noted = self.removed()?.nodes.range(of_number).next().is_some();
+        Ok(is_noted && !self.rows.has(NODES, &node_key(node))?)
     }
 
     fn put_node(&mut self, node: &NodeRecord) -> KvResult<()> {

@@ -19,7 +19,7 @@ mod uploads;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
-use super::record::{AnswersRecord, Counts, HeldRecord, LayoutRecord};
+use super::record::{AnswersRecord, Counts, HeldRecord, LayoutRecord, RemovedRecord};
 use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT};
 use super::upgrade;
 use super::view::MetaView;
@@ -168,6 +168,8 @@ struct Applying<'a> {
     layout: Option<LayoutRecord>,
     /// The same.
     held: Option<HeldRecord>,
+    /// Read with the first change that asks for it; written with each that changes it.
+    removed: Option<RemovedRecord>,
     usages: Usages,
     /// Of the command being applied.
     now: UnixMs,
@@ -184,6 +186,7 @@ impl<'a> Applying<'a> {
             answers: None,
             layout: None,
             held: None,
+            removed: None,
             usages: Usages::default(),
             now: UnixMs(0),
         })

@@ -12,8 +12,10 @@ use crate::storage::meta::command::{ETagCondition, PutObject, PutVersion, Refusa
 use crate::storage::meta::record::RepairRow;
 use crate::storage::meta::record::{BlobRef, Body, BucketRow, ETag, Manifest, ObjectVersion, Traits};
 use crate::storage::meta::tables::{BLOBS, GARBAGE, INLINE, OBJECTS, REPAIRS, object_key, repair_key};
+use crate::storage::ring::write_quorum;
 use crate::types::{BucketId, ShardIndex};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 impl Applying<'_> {
     /// As a version without traits.
@@ -72,14 +74,33 @@ impl Applying<'_> {
         self.rows.row(OBJECTS, &object_key(bucket, key))
     }
 
-    /// That a blob is well formed and nobody's yet. One that is somebody's already is not this change's to refer to.
-    pub(super) fn require_fresh(&self, blob: &BlobRef, missing: &[ShardIndex]) -> Decided<()> {
+    /// That a blob is well formed and nobody's yet, and not lost before it is somebody's. One that is somebody's already is not
+    /// this change's to refer to.
+    pub(super) fn require_fresh(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> Decided<()> {
         let shards = blob.geometry.shards();
         let well_formed = blob.placement.len() == shards && missing.iter().all(|shard| usize::from(shard.0) < shards);
         if !well_formed || self.is_known(blob)? {
             return Err(Refusal::InvalidRequest.into());
         }
+        let gone = self.on_removed_drives(blob, missing)?;
+        if !gone.is_empty() {
+            let lacking: BTreeSet<&ShardIndex> = missing.iter().chain(&gone).collect();
+            if shards - lacking.len() < write_quorum(blob.geometry) {
+                return Err(Refusal::NoSuchNode.into());
+            }
+        }
         Ok(())
+    }
+
+    /// Shards of a fresh blob that are not known to be missing, and are on drives that were removed after they were written.
+    fn on_removed_drives(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> KvResult<Vec<ShardIndex>> {
+        let mut gone = Vec::new();
+        for (shard, node) in (0..=u8::MAX).map(ShardIndex).zip(&blob.placement) {
+            if !missing.contains(&shard) && self.was_removed(*node)? {
+                gone.push(shard);
+            }
+        }
+        Ok(gone)
     }
 
     pub(super) fn is_known(&self, blob: &BlobRef) -> KvResult<bool> {
@@ -87,11 +108,13 @@ impl Applying<'_> {
         Ok(self.rows.has(BLOBS, &key)? || self.rows.has(GARBAGE, &key)?)
     }
 
-    /// A fresh blob becomes somebody's; its missing shards are queued for repair.
+    /// A fresh blob becomes somebody's; its missing shards are queued for repair. Those on drives that were removed meanwhile
+    /// are moved to others, to be repaired there.
     pub(super) fn adopt_blob(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> KvResult<()> {
+        let gone = self.on_removed_drives(blob, missing)?;
         self.rows.put_row(BLOBS, &blob.id.to_be_bytes(), blob);
         self.counts.blobs += 1;
-        let mut missing = missing.to_vec();
+        let mut missing = [missing, gone.as_slice()].concat();
         missing.sort_unstable();
         missing.dedup();
         for shard in missing {

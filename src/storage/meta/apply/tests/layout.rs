@@ -1,10 +1,10 @@
 //! Hosts and nodes: registered, replaced, drained, removed; the layout's epoch; what each node holds.
 
 use super::{Machine, put, shards_of};
-use crate::storage::meta::command::{Change, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, PutObject, Refusal, Reply, WriteConditions};
 use crate::storage::meta::record::{Held, HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
-use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles, UnixMs};
+use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles, ShardIndex, UnixMs};
 
 pub(super) fn node(id: u32, host: u64) -> NodeRecord {
     NodeRecord { id: NodeId(id), host: HostId(host), ..samples::node() }
@@ -96,10 +96,52 @@ fn who_was_removed_is_not_registered_again_and_an_empty_one_in_its_place_is() {
     let emptied = NodeRecord { incarnation: Incarnation(7), ..node(0, 1) };
     machine.register([emptied.clone()]);
     assert_eq!(machine.apply(Change::RegisterHost(host(3, "b"))), Reply::Done);
-    let removed = machine.view().removed().expect("reads");
-    assert_eq!(removed.nodes.keys().copied().collect::<Vec<_>>(), [NodeId(64)]);
+    assert_eq!(machine.refusal(Change::RegisterNode(node(0, 1))), Refusal::Removed, "though its number is another's");
     assert_eq!(machine.apply(Change::RemoveNode { node: NodeId(0), lost: false }), Reply::Done);
-    assert_eq!(machine.refusal(Change::RegisterNode(emptied)), Refusal::Removed);
+    for removed in [node(0, 1), emptied] {
+        assert_eq!(machine.refusal(Change::RegisterNode(removed)), Refusal::Removed);
+    }
+    let removed = machine.view().removed().expect("reads");
+    assert_eq!(removed.nodes.iter().map(|(node, _)| node.0).collect::<Vec<_>>(), [0, 0, 64]);
+}
+
+#[test]
+fn a_host_that_was_removed_or_replaced_registers_neither_itself_nor_a_drive() {
+    let mut machine = Machine::empty();
+    machine.apply(Change::RegisterHost(host(1, "a")));
+    machine.apply(Change::RegisterHost(host(2, "b")));
+    machine.apply(Change::RegisterHost(host(9, "a")));
+    assert_eq!(machine.apply(Change::RemoveHost { host: HostId(2) }), Reply::Done);
+    let epoch = machine.epoch();
+    for gone in [1, 2] {
+        assert_eq!(machine.refusal(Change::RegisterHost(host(gone, "c"))), Refusal::Removed, "host {gone}");
+        assert_eq!(machine.refusal(Change::RegisterNode(node(0, gone))), Refusal::Removed, "host {gone}");
+    }
+    assert_eq!(machine.epoch(), epoch);
+    machine.register([node(0, 9)]);
+}
+
+#[test]
+fn a_shard_that_went_to_a_drive_that_was_removed_meanwhile_is_missing() {
+    let mut machine = Machine::with_bucket();
+    machine.register([node(0, 1), node(1, 1), node(2, 1)]);
+    let remove = |node| Change::RemoveNode { node: NodeId(node), lost: false };
+    // Shards 0 to 3 of the samples are on nodes 3, 1, 0, 2; node 3 was never heard of.
+    assert_eq!(machine.apply(remove(1)), Reply::Done);
+    machine.put(put_blob("key", 10));
+    assert_eq!(machine.repairs(), [(10, 1)]);
+    machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("other", 11) });
+    assert_eq!(machine.repairs(), [(10, 1), (11, 1)], "it was known to be missing");
+    let short = PutObject { missing: vec![ShardIndex(3)], ..put_blob("short", 12) };
+    assert_eq!(machine.refusal(put(short)), Refusal::NoSuchNode, "fewer are left than a write needs");
+    assert_eq!((machine.garbage(), machine.repairs()), (vec![12], vec![(10, 1), (11, 1)]));
+    let many = PutObject { missing: vec![ShardIndex(1), ShardIndex(3)], ..put_blob("many", 13) };
+    machine.put(many);
+    assert_eq!(machine.repairs().len(), 4, "the removed drive takes nothing more from it");
+    // Another drive has the number.
+    machine.register([NodeRecord { incarnation: Incarnation(7), ..node(1, 1) }]);
+    machine.put(put_blob("last", 14));
+    assert_eq!(machine.repairs().len(), 4);
 }
 
 #[test]

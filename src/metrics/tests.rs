@@ -1,0 +1,101 @@
+//! docs/metrics.md is what the catalogue says, with what is said here of the labels' values.
+
+use super::{BATCH_SIZES, CATALOGUE, KINDS, LATENCY_SECONDS};
+use std::fs;
+
+/// Metric, label, values. Without a metric: of every one with this label that is not named itself.
+const VALUES: &[(&str, &str, &str)] = &[
+    ("", "event", "`hit`, `miss`, `dial`, `eviction`"),
+    ("", "fault", "`missing`, `corrupt`, `unanswered`"),
+    ("", "log", "`shards`, `meta`"),
+    ("", "node", "a drive's number"),
+    ("", "operation", "S3's name of it, `Unresolved` where it has none"),
+    ("", "peer", "a host's id, `unknown` until it has told it"),
+    ("", "position", "`last`, `committed`, `applied`, `snapshot`, `purged`"),
+    ("", "status", "the number, 499 where the client went away"),
+    ("", "webhook", "its name"),
+    ("", "what", "`object`, `version`, `marker`, `upload`"),
+    ("sherd_access_log_lines_total", "result", "`kept`, `dropped`"),
+    ("sherd_access_logs_total", "result", "`written`, `dropped`"),
+    ("sherd_admission_permit_bytes", "state", "`in use`, `limit`"),
+    ("sherd_events_dropped_total", "why", "`behind`, `refused`, `unreadable`"),
+    ("sherd_get_stage_seconds", "stage", "`lookup`, `first_chunk`"),
+    ("sherd_nodes_in_trouble", "state", "`suspect`, `gone`"),
+    ("sherd_put_stage_seconds", "stage", "`receive`, `hash_encode`, `append`, `propose`"),
+    ("sherd_raft_mirror_copies", "state", "`live`, `wanted`"),
+    ("sherd_raft_proposals_failed_total", "why", "`not proposed`, `refused`, `unknown`"),
+    ("sherd_repairs_done_total", "result", "`repaired`, `put_off`"),
+    ("sherd_shards_to_move", "state", "`left`, `waiting`"),
+];
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+
+const HEAD: &str = "\
+# Metrics
+
+`/metrics` on the admin listener, in Prometheus' text format. This table is written by a test from `src/metrics.rs`
+(`WRITE_DOCS=1 cargo test --lib metrics`). What they mean together, and what to do about them: [operations](operations.md).
+
+";
+
+const TABLE: &str = "\
+| metric | type | unit | labels | what |
+|---|---|---|---|---|
+";
+
+fn values(metric: &str, label: &str) -> &'static str {
+    let of = |named: &str| VALUES.iter().find(|(one, its, _)| *one == named && *its == label);
+    let (.., values) =
+        of(metric).or_else(|| of("")).unwrap_or_else(|| panic!("{metric}: what are the values of {label}?"));
+    values
+}
+
+fn kind(kind: &str) -> &str {
+    if matches!(kind, "latency" | "batch") { "histogram" } else { kind }
+}
+
+fn unit(name: &str) -> &'static str {
+    let named = ["seconds", "bytes", "permille"].into_iter().find(|unit| name.split('_').any(|word| word == *unit));
+    named.unwrap_or("number")
+}
+
+fn bounds(of: &[f64]) -> String {
+    of.iter().map(f64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn document() -> String {
+    let mut text = format!(
+        "{HEAD}The bounds of histograms are, in seconds, {}; of the others {}.\n\n{TABLE}",
+        bounds(LATENCY_SECONDS),
+        bounds(BATCH_SIZES)
+    );
+    for (made_as, (name, labels, help)) in KINDS.iter().zip(CATALOGUE) {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`: {}", values(name, label))).collect();
+        let row = ["", &format!("`{name}`"), kind(made_as), unit(name), &labels.join("; "), help, ""].join(" | ");
+        text.push_str(row.trim());
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn every_metric_is_in_the_document_as_it_is() {
+    let text = document();
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        fs::write(DOCUMENT, &text).unwrap();
+    }
+    let written = fs::read_to_string(DOCUMENT).unwrap();
+    for (one, other) in written.lines().zip(text.lines()) {
+        assert_eq!(one, other, "docs/metrics.md says otherwise; WRITE_DOCS=1 writes it anew");
+    }
+    assert!(written == text, "docs/metrics.md ends otherwise; WRITE_DOCS=1 writes it anew");
+}
+
+#[test]
+fn values_are_said_of_labels_that_are_there() {
+    for (metric, label, _) in VALUES {
+        let is_used =
+            CATALOGUE.iter().any(|(name, labels, _)| labels.contains(label) && (metric.is_empty() || metric == name));
+        assert!(is_used, "{metric} has no label {label}");
+    }
+}
