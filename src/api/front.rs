@@ -92,6 +92,7 @@ pub async fn handle(
         Err(fault) => return s3::response(fault),
     };
     let bucket = target.bucket.clone().unwrap_or_default();
+    record.trace.aimed_at(&bucket);
     if *converted.method() == Method::OPTIONS {
         return preflight(&bucket, converted.headers(), front, record).await;
     }
@@ -181,7 +182,7 @@ async fn serve(
         let Posted { request, answer } = front.forms.receive(request, &target, now).await?;
         return Ok(answer.finish(ask(request, front, record).await));
     }
-    let remedies = Remedies::find(request.method(), request.headers());
+    let remedies = Remedies::find(request.method(), request.headers(), front.now());
     let renames = wire::is_rename(request.method(), request.uri(), &target);
     if remedies.is_empty() && !renames {
         return Ok(ask(request, front, record).await);
@@ -272,6 +273,8 @@ fn finish(request: &HttpRequest, mut response: S3Response, mut record: RequestRe
                 date: said("x-amz-date"),
                 md5: said("content-md5"),
                 sha256: said("x-amz-content-sha256"),
+                range: said("range"),
+                storage_class: said("x-amz-storage-class"),
                 amazon_headers: &amazon_headers(request),
                 ..record.named()
             },

@@ -18,6 +18,8 @@ const STATUS_CLIENT_GONE: u16 = 499;
 #[derive(Debug, Default)]
 pub struct RequestTrace {
     resolved: OnceLock<Resolved>,
+    /// The bucket that it names, before anybody looks whether one can have that name.
+    aimed_at: OnceLock<String>,
     /// Who asks, as access logs call it; nobody where nobody signed.
     requester: OnceLock<String>,
     /// The operation itself began: what fails before is the protocol's.
@@ -47,6 +49,14 @@ impl RequestTrace {
     ) {
         // A request is resolved once; a second time would say the same.
         let _ = self.resolved.set(Resolved { operation, bucket, key, access_key });
+    }
+
+    /// It names a bucket, or none where that is empty. Only the first call counts.
+    pub fn aimed_at(&self, bucket: &str) {
+        if !bucket.is_empty() {
+            // A request that is asked again names the same.
+            let _ = self.aimed_at.set(bucket.to_owned());
+        }
     }
 
     /// It is known who asks. Only the first call counts.
@@ -87,12 +97,13 @@ impl RequestTrace {
 
     /// What the request is on. Of one that copies something, an error may be about that instead.
     pub fn named(&self) -> Named<'_> {
-        let resolved = self.resolved.get().filter(|resolved| !COPIES.contains(&resolved.operation));
-        resolved.map_or(Named::default(), |resolved| Named {
-            bucket: resolved.bucket.as_deref(),
-            key: resolved.key.as_deref(),
-            ..Named::default()
-        })
+        match self.resolved.get() {
+            None => Named { bucket: self.aimed_at.get().map(String::as_str), ..Named::default() },
+            Some(resolved) if COPIES.contains(&resolved.operation) => Named::default(),
+            Some(resolved) => {
+                Named { bucket: resolved.bucket.as_deref(), key: resolved.key.as_deref(), ..Named::default() }
+            }
+        }
     }
 
     fn operation(&self) -> &'static str {
@@ -229,7 +240,7 @@ impl Drop for RequestRecord {
 
 #[cfg(test)]
 mod tests {
-    use super::RequestRecord;
+    use super::{RequestRecord, RequestTrace};
     use crate::metrics::{REQUESTS, SENT_BYTES};
 
     fn record() -> RequestRecord {
@@ -247,6 +258,16 @@ mod tests {
         drop(one);
         assert_eq!(counter.get(), 1);
         assert!(SENT_BYTES.with_label_values::<&str>(&[]).get() >= 10);
+    }
+
+    #[test]
+    fn the_bucket_that_a_request_names_is_known_before_its_operation_is() {
+        let trace = RequestTrace::default();
+        assert_eq!(trace.named().bucket, None);
+        trace.aimed_at("B_");
+        assert_eq!((trace.named().bucket, trace.named().key), (Some("B_"), None));
+        trace.resolved("CopyObject", Some("B_".to_owned()), Some("k".to_owned()), None);
+        assert_eq!(trace.named().bucket, None, "an error may be about the source's");
     }
 
     #[test]

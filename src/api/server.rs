@@ -10,7 +10,7 @@ use super::identity::{RootIdentity, RootSeal, SessionKeys, session_material};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
 use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
-use super::tls::{TlsError, server_config};
+use super::tls::{TlsError, note_version, server_config};
 use crate::actors::events::Targets;
 use crate::actors::events::access_log::AccessLogger;
 use crate::actors::gateway::Gateway;
@@ -188,6 +188,7 @@ fn s3_server(
     let server = HttpServer::new(move || {
         App::new().app_data(front.clone()).app_data(health.clone()).configure(aliases).default_service(to(answer))
     })
+    .on_connect(note_version)
     .workers(options.workers.max(1))
     .max_connections(CONNECTIONS_PER_WORKER_MAX)
     .keep_alive(KEEP_ALIVE)

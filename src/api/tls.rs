@@ -1,11 +1,26 @@
 //! The S3 listener's certificate and key, from PEM files.
 
-use rustls::ServerConfig;
+use super::s3::TlsVersion;
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ProtocolVersion, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Tells the requests of a connection which version of TLS it has.
+pub fn note_version(connection: &dyn Any, data: &mut Extensions) {
+    let version = connection.downcast_ref::<TlsStream<TcpStream>>().and_then(|tls| tls.get_ref().1.protocol_version());
+    match version {
+        Some(ProtocolVersion::TLSv1_2) => drop(data.insert(TlsVersion("1.2"))),
+        Some(ProtocolVersion::TLSv1_3) => drop(data.insert(TlsVersion("1.3"))),
+        _ => {}
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

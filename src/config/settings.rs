@@ -76,7 +76,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "s3-listen",
         value: "ADDR:PORT",
         default: "127.0.0.1:9000",
-        help: "Where S3 is served; :PORT means all addresses, port 0 a free one",
+        help: "Where S3 is served; :PORT means all IPv4 addresses, port 0 a free one",
         secret: None,
     },
     Setting {

@@ -753,3 +753,16 @@ fn the_file_of_root_keys_is_read_at_start_and_never_shown() {
     assert_eq!(config(&[]).unwrap().root_keys, None);
     assert_eq!(format!("{:?}", super::RootKeyFile(b"secret".to_vec())), "RootKeyFile(..)");
 }
+
+#[test]
+fn every_setting_has_a_place_in_the_document() {
+    let document = include_str!("../../docs/configuration.md");
+    let headings: Vec<&str> = document.lines().filter(|line| line.starts_with("## ")).collect();
+    for setting in SETTINGS {
+        let name = format!("`{}`", setting.name);
+        assert!(
+            headings.iter().any(|heading| heading.contains(&name)),
+            "{name} has no heading in docs/configuration.md"
+        );
+    }
+}

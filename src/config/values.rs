@@ -107,7 +107,7 @@ fn is_short_number(text: &str) -> bool {
     (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `ADDR:PORT`, `[ADDR]:PORT`, `localhost:PORT`, or `:PORT` for all addresses.
+/// `ADDR:PORT`, `[ADDR]:PORT`, `localhost:PORT`, or `:PORT` for all IPv4 addresses.
 pub fn listen_addr(text: &str) -> Result<SocketAddr, Allowed> {
     let allowed = || "ADDR:PORT with a numeric address, such as 127.0.0.1:9000 or [::1]:9000, or :9000".to_owned();
     if let Ok(addr) = text.parse() {

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import socket
 import urllib.parse
 import zlib
@@ -220,6 +221,45 @@ def test_payloads_that_are_not_what_was_signed(s3, bucket):
     answer = raw("POST", f"/{bucket}", query="delete=", body=xml, headers={"x-amz-checksum-crc32": crc32(b"other")})
     told(answer, 400, "BadDigest")
     assert b"The CRC32 you specified did not match the calculated checksum." in answer[2], answer
+
+
+@covers("PutBucketTagging", "PutObjectTagging", "PutBucketPolicy", "DeleteObjects")
+def test_digests_of_xml_and_json_are_compared(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    tags = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/absent"}
+    rules = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
+    deletes = b"<Delete><Object><Key>k</Key></Object></Delete>"
+    calls = [("PUT", f"/{bucket}", "tagging=", tags), ("PUT", f"/{bucket}/k", "tagging=", tags),
+             ("PUT", f"/{bucket}", "policy=", rules), ("POST", f"/{bucket}", "delete=", deletes)]
+    for method, path, query, body in calls:
+        sha1 = base64.b64encode(hashlib.sha1(body).digest()).decode()
+        for headers, code in [({"content-md5": "A" * 22 + "=="}, "BadDigest"), ({"content-md5": "nonsense"}, "InvalidDigest"),
+                              ({"x-amz-checksum-crc32": crc32(b"other")}, "BadDigest"),
+                              ({"x-amz-checksum-crc32": "AAAA"}, "InvalidRequest"),
+                              ({"x-amz-checksum-crc32": crc32(body), "x-amz-checksum-sha1": sha1}, "InvalidRequest")]:
+            told(raw(method, path, query=query, body=body, headers=headers), 400, code)
+        request = signed(method, path, query=query, body=body, headers={"x-amz-checksum-crc32": crc32(body)})
+        told(send(request, body + b" "), 400, "XAmzContentSHA256Mismatch")
+    refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=bucket)
+    refused("NoSuchBucketPolicy", 404, s3.get_bucket_policy, Bucket=bucket)
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
+    for method, path, query, body in calls:
+        answer = raw(method, path, query=query, body=body, headers={"x-amz-checksum-crc32": crc32(body)})
+        assert answer[0] in (200, 204), answer
+
+
+@covers("DeleteObjects")
+def test_a_list_of_what_to_delete_comes_with_its_digest_and_unframed(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    xml = b"<Delete><Object><Key>k</Key></Object></Delete>"
+    announced = {"x-amz-trailer": "x-amz-checksum-crc32"}
+    told(raw("POST", f"/{bucket}", query="delete=", body=xml, headers=announced), 400, "InvalidRequest")
+    headers = {"x-amz-decoded-content-length": str(len(xml)), "content-encoding": "aws-chunked", **announced}
+    request = signed("POST", f"/{bucket}", query="delete=", headers=headers, payload=UNSIGNED)
+    framed_list = f"{len(xml):x}\r\n".encode() + xml + f"\r\n0\r\nx-amz-checksum-crc32:{crc32(xml)}\r\n\r\n".encode()
+    told(send(request, framed_list), 501, "NotImplemented")
+    s3.head_object(Bucket=bucket, Key="k")
 
 
 @covers("ListObjects")

@@ -5,8 +5,8 @@ import urllib.request
 
 import botocore
 import botocore.config
-from _support import (ADDRESSING, ENDPOINT, account_id, bucket_arn, client, covers, headers_of, raw, refused, run, told,
-                      versioned)
+from _support import (ADDRESSING, ENDPOINT, account_id, another, bucket_arn, client, covers, headers_of, pages, raw,
+                      refused, run, told, versioned)
 import boto3
 
 
@@ -33,7 +33,8 @@ def test_a_bucket_is_told_by_its_arn(s3, bucket):
     name = bucket + "-arn"
     for answer in [s3.create_bucket(Bucket=name), s3.head_bucket(Bucket=name)]:
         assert headers_of(answer)["x-amz-bucket-arn"] == bucket_arn(name)
-    assert s3.head_bucket(Bucket=name)["AccessPointAlias"] is False
+    found = s3.head_bucket(Bucket=name)
+    assert found["AccessPointAlias"] is False and headers_of(found)["content-type"] == "application/xml"
     s3.delete_bucket(Bucket=name)
 
 
@@ -41,7 +42,7 @@ def test_a_bucket_is_told_by_its_arn(s3, bucket):
 def test_a_bucket_that_is_not_empty_says_what_is_left(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"1")
     error = refused("BucketNotEmpty", 409, s3.delete_bucket, Bucket=bucket)["Error"]
-    assert error["BucketName"] == bucket and "versions" not in error["Message"]
+    assert (error["BucketName"], error["Message"]) == (bucket, "The bucket you tried to delete is not empty")
     versioned(s3, bucket)
     s3.delete_object(Bucket=bucket, Key="k")
     assert "versions" in refused("BucketNotEmpty", 409, s3.delete_bucket, Bucket=bucket)["Error"]["Message"]
@@ -51,7 +52,6 @@ def test_a_bucket_that_is_not_empty_says_what_is_left(s3, bucket):
 def test_the_default_region_has_no_name_in_locations(s3, bucket):
     assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
     there = {"LocationConstraint": "eu-west-1"}
-    refused("InvalidLocationConstraint", 400, s3.create_bucket, Bucket=bucket + "-eu", CreateBucketConfiguration=there)
     # Who believes to be there gets what was asked for.
     european = client(region_name="eu-west-1")
     european.create_bucket(Bucket=bucket + "-eu", CreateBucketConfiguration=there)
@@ -62,12 +62,44 @@ def test_the_default_region_has_no_name_in_locations(s3, bucket):
     assert s3.get_object(Bucket=bucket + "-eu", Key="k")["Body"].read() == b"x"
 
 
+@covers("CreateBucket", "GetBucketLocation", "HeadBucket")
+def test_a_bucket_is_where_its_constraint_says_if_that_can_be_from_there(s3, bucket):
+    at = lambda region: {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    for region in ["us-east-2", "us-gov-east-2"]:
+        name = another(s3, bucket, region, **at(region))
+        assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] == region
+        assert s3.head_bucket(Bucket=name)["BucketRegion"] == region
+    european = client(region_name="eu-west-1")
+    name = bucket + "-nowhere"
+    error = refused("IllegalLocationConstraintException", 400, european.create_bucket, Bucket=name, **at("us-east-2"))["Error"]
+    assert error["Message"] == ("The us-east-2 location constraint is incompatible for the region specific endpoint "
+                                "this request was sent to.")
+    for caller in [s3, european]:
+        error = refused("InvalidLocationConstraint", 400, caller.create_bucket, Bucket=name, **at("nonsense"))["Error"]
+        assert error["LocationConstraint"] == "nonsense"
+    refused("NoSuchBucket", 404, s3.head_bucket, Bucket=name)
+    # AWS takes neither.
+    for suffix, settings in [("named", at("us-east-1")), ("unsaid", {})]:
+        name = another(european, bucket, suffix, **settings)
+        assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] is None
+
+
+@covers("CreateBucket")
+def test_an_account_has_no_namespace_of_its_own(s3, bucket):
+    create = lambda namespace: raw("PUT", f"/{bucket}-space", headers={"x-amz-bucket-namespace": namespace})
+    told(create("account-regional"), 501, "NotImplemented")
+    assert create("global")[0] == 200
+    s3.delete_bucket(Bucket=f"{bucket}-space")
+
+
 @covers("CreateBucket")
 def test_names_that_no_bucket_can_have_are_refused(s3, bucket):
     for name in ["a", "ab", "UPPER", "under_score", "bang!", "a" * 64, "a" * 3000, "192.168.0.1", "-dash", "dash-",
                  "dot..dot", "dot.-dash", "dash-.dot", "sthree-name", "name-s3alias", "name--ol-s3", "name.mrap",
                  "name--x-s3"]:
-        told(raw("PUT", f"/{name}"), 400, "InvalidBucketName")
+        answer = raw("PUT", f"/{name}")
+        told(answer, 400, "InvalidBucketName")
+        assert f"<BucketName>{name}</BucketName>".encode() in answer[2], answer
     for method in ["PUT", "DELETE"]:
         told(raw(method, "/"), 405, "MethodNotAllowed")
 
@@ -81,7 +113,7 @@ def test_buckets_are_listed_in_pages_and_by_prefix(s3, bucket):
     assert [one["Name"] for one in first["Buckets"]] == names[:2]
     assert first["Prefix"] == f"{bucket}-p" and first["Owner"]["ID"]
     found, token = [], None
-    while True:
+    for _ in pages():
         named = {"ContinuationToken": token} if token else {}
         page = s3.list_buckets(Prefix=f"{bucket}-p", MaxBuckets=2, **named)
         found += [one["Name"] for one in page["Buckets"]]

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 
-from _support import ALT, another, bucket_arn, client, covers, denied, raw, refused, run, status_of, told, until
+from _support import ALT, another, bucket_arn, client, covers, denied, pages, raw, refused, run, status_of, told, until
 
 
 def without_metadata(answer):
@@ -111,15 +111,15 @@ def test_configurations_are_listed_in_pages_of_a_hundred(s3, bucket):
     names = sorted(f"id-{n:03}" for n in range(120))
     for name in names:
         s3.put_bucket_metrics_configuration(Bucket=bucket, Id=name, **{argument: make(name)})
-    found, token, pages = [], {}, 0
-    while True:
+    found, token = [], {}
+    for before in pages():
         page = s3.list_bucket_metrics_configurations(Bucket=bucket, **token)
-        found, pages = found + [one["Id"] for one in page[listed]], pages + 1
+        found += [one["Id"] for one in page[listed]]
         assert len(page[listed]) <= 100
         if not page["IsTruncated"]:
             break
         token = {"ContinuationToken": page["NextContinuationToken"]}
-    assert found == names and pages == 2
+    assert found == names and before == 1
 
 
 @covers("PutBucketInventoryConfiguration")

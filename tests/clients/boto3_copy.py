@@ -83,6 +83,19 @@ def test_a_copy_onto_itself_must_change_something(s3, bucket):
     assert found["ServerSideEncryption"] == "AES256" and found["Body"].read() == b"x"
 
 
+@covers("CopyObject")
+def test_a_copy_onto_itself_may_change_nothing_where_the_bucket_encrypts(s3, bucket):
+    put(s3, bucket)
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    for _ in range(2):
+        copy(s3, bucket, f"{bucket}/from", "from")
+        found = s3.get_object(Bucket=bucket, Key="from")
+        assert found["ServerSideEncryption"] == "AES256" and found["Body"].read() == b"x"
+    s3.delete_bucket_encryption(Bucket=bucket)
+    refused("InvalidRequest", 400, copy, s3, bucket, f"{bucket}/from", "from")
+
+
 @covers("CopyObject", "UploadPartCopy")
 def test_names_of_sources_in_every_form(s3, bucket):
     keys = ["plain", "a b+c%20", "ü/☃", "q?versionId=x", "a//b", "trail/", "#&=;"]
@@ -114,7 +127,9 @@ def test_sources_that_are_none(s3, bucket):
     told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"{bucket}/k?versionId="}), 400, "InvalidArgument")
     absent = raw("PUT", f"/{bucket}-absent/to", query="partNumber=1&uploadId=x", headers={"x-amz-copy-source": "nonsense"})
     told(absent, 404, "NoSuchBucket")
-    told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"{bucket}/absent"}), 404, "NoSuchKey")
+    absent = raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"{bucket}/absent"})
+    told(absent, 404, "NoSuchKey")
+    assert absent[2].count(b"<Key>") == 1 and b"<Key>absent</Key>" in absent[2], absent
     told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"{bucket}-absent/k"}), 404, "NoSuchBucket")
     refused("NoSuchKey", 404, s3.head_object, Bucket=bucket, Key="to")
 

@@ -4,7 +4,7 @@ import json
 
 from _identities import PATH, group, managed, own_root, read, statement, user
 from _support import (ACCESS_KEY, ALT, ENDPOINT, REGION, SECRET_KEY, account_id, another, botocore, bucket_arn, client,
-                      covers, denied, exchange, iam, objects_of, policy, refused, run, service, status_of)
+                      covers, denied, exchange, iam, objects_of, pages, policy, refused, run, service, status_of)
 
 
 @covers("iam.CreateUser", "iam.GetUser", "iam.UpdateUser", "iam.DeleteUser", "iam.ListUsers")
@@ -44,7 +44,7 @@ def test_users_are_listed_in_pages(s3, bucket):
         admin.create_user(UserName=name, Path=path)
     try:
         found, marker = [], {}
-        while True:
+        for _ in pages():
             page = admin.list_users(PathPrefix=path, MaxItems=2, **marker)
             assert len(page["Users"]) <= 2
             found += [one["UserName"] for one in page["Users"]]
@@ -407,6 +407,21 @@ def test_conditions_in_the_policies_of_users(s3, bucket):
                 assert read(client(keys), name) == b"x", condition
             else:
                 denied(read, client(keys), name)
+
+
+@covers("CreateBucket", "iam.PutUserPolicy")
+def test_conditions_on_where_a_user_makes_buckets(s3, bucket):
+    name, there = f"{bucket}-made", "eu-west-1"
+    only = {"StringEquals": {"s3:LocationConstraint": there}}
+    with user(bucket, statement("s3:CreateBucket", Condition=only)) as keys:
+        make = lambda **named: client(keys, region_name=there).create_bucket(Bucket=name, **named)
+        denied(make)
+        denied(make, CreateBucketConfiguration={"LocationConstraint": "eu-west-2"})
+        make(CreateBucketConfiguration={"LocationConstraint": there})
+    s3.delete_bucket(Bucket=name)
+    with user(bucket, statement("s3:CreateBucket"), statement("s3:CreateBucket", Effect="Deny", Condition=only)) as keys:
+        denied(client(keys, region_name=there).create_bucket, Bucket=name,
+               CreateBucketConfiguration={"LocationConstraint": there})
 
 
 run(globals())

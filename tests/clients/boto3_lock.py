@@ -8,7 +8,7 @@ from _support import (ALT, another, bucket_arn, client, content, covers, denied,
 
 DAY = 24 * 60 * 60
 # How long what nobody can delete earlier is kept: long enough to be tried, short enough to be waited for.
-SHORT = 6
+SHORT = 10
 
 
 def locked(s3, bucket, suffix="lock"):

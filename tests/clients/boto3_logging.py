@@ -96,7 +96,7 @@ def server(root):
     try:
         yield client()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=runner.STOP_SECONDS_MAX) == 0
+        assert process.wait(timeout=runner.STOP_SECONDS_MAX) == 0 and not runner.panic_in(root)
     finally:
         process.kill()
         _support.ENDPOINT = before

@@ -7,7 +7,7 @@ import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
-from _support import ADDRESSING, PART, content, covers, raw, refused, run
+from _support import ADDRESSING, PART, content, covers, pages, raw, refused, run, status_of
 
 
 def tag_of(parts):
@@ -53,6 +53,21 @@ def test_readers_count_parts_from_one(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="k", PartNumber=2)["Body"].read() == b"the end"
     assert s3.head_object(Bucket=bucket, Key="k", PartNumber=1)["ContentLength"] == PART
     refused("InvalidPartNumber", 416, s3.get_object, Bucket=bucket, Key="k", PartNumber=7)
+
+
+@covers("GetObject", "HeadObject")
+def test_a_part_without_bytes_counts(s3, bucket):
+    upload = begin(s3, bucket)
+    complete(s3, upload, send(s3, upload, [content(PART, 1), b""], [2, 3]))
+    first = s3.get_object(Bucket=bucket, Key="k", PartNumber=1)
+    assert status_of(first) == 206 and first["PartsCount"] == 2 and first["Body"].read() == content(PART, 1)
+    for ask in [s3.get_object, s3.head_object]:
+        assert ask(Bucket=bucket, Key="k", PartNumber=2)["ContentLength"] == 0
+    refused("InvalidPartNumber", 416, s3.get_object, Bucket=bucket, Key="k", PartNumber=3)
+    upload = begin(s3, bucket)
+    complete(s3, upload, send(s3, upload, [b""], [5]))
+    assert s3.get_object(Bucket=bucket, Key="k", PartNumber=1)["Body"].read() == b""
+    refused("InvalidPartNumber", 416, s3.get_object, Bucket=bucket, Key="k", PartNumber=5)
 
 
 @covers("GetObject", "HeadObject")
@@ -103,19 +118,29 @@ def test_what_completion_refuses(s3, bucket):
     upload = begin(s3, bucket)
     parts = send(s3, upload, [content(PART, 1), b"small", b"last"])
     wrong = {"PartNumber": 2, "ETag": '"0123456789abcdef0123456789abcdef"'}
-    refused("InvalidPart", 400, complete, s3, upload, [parts[0], wrong])
-    refused("InvalidPart", 400, complete, s3, upload, [parts[0], {"PartNumber": 9, "ETag": parts[0]["ETag"]}])
+    told = lambda error: (error["Error"]["UploadId"], error["Error"]["PartNumber"], error["Error"]["ETag"])
+    bare = lambda part: part["ETag"].strip('"')
+    found = refused("InvalidPart", 400, complete, s3, upload, [parts[0], wrong])
+    assert told(found) == (upload["UploadId"], "2", bare(wrong))
+    found = refused("InvalidPart", 400, complete, s3, upload, [parts[0], {"PartNumber": 9, "ETag": parts[0]["ETag"]}])
+    assert told(found) == (upload["UploadId"], "9", bare(parts[0]))
     found = refused("InvalidPart", 400, complete, s3, upload, [parts[0], {"PartNumber": 2, "ETag": "none"}])["Error"]
     assert (found["UploadId"], found["PartNumber"], found["ETag"]) == (upload["UploadId"], "2", "none")
-    refused("InvalidPartOrder", 400, complete, s3, upload, [parts[2], parts[0]])
+    found = refused("InvalidPartOrder", 400, complete, s3, upload, [parts[2], parts[0]])
+    assert found["Error"]["UploadId"] == upload["UploadId"]
     refused("InvalidPartOrder", 400, complete, s3, upload, [parts[0], parts[0]])
-    refused("EntityTooSmall", 400, complete, s3, upload, parts)
+    found = refused("EntityTooSmall", 400, complete, s3, upload, parts)["Error"]
+    assert (found["ProposedSize"], found["MinSizeAllowed"]) == ("5", str(PART))
+    assert (found["PartNumber"], found["ETag"]) == ("2", bare(parts[1]))
     refused("MalformedXML", 400, complete, s3, upload, [])
     for number in [-1, 0, 10_001]:
         refused("InvalidArgument", 400, complete, s3, upload, [{"PartNumber": number, "ETag": parts[0]["ETag"]}])
     refused("InvalidRequest", 400, complete, s3, upload, [parts[0], parts[2]], MpuObjectSize=-1)
     refused("NoSuchUpload", 404, complete, s3, dict(upload, UploadId="0" * 32), [parts[0]])
-    refused("NoSuchUpload", 404, complete, s3, dict(upload, UploadId="nonsense"), [parts[0]])
+    found = refused("NoSuchUpload", 404, complete, s3, dict(upload, UploadId="nonsense"), [parts[0]])["Error"]
+    assert found["UploadId"] == "nonsense" and found["Message"] == (
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed.")
     refused("InvalidRequest", 400, complete, s3, upload, [parts[0], parts[2]], MpuObjectSize=7)
     complete(s3, upload, [parts[0], parts[2]], MpuObjectSize=PART + 4)
 
@@ -133,7 +158,8 @@ def test_conditions_on_completion(s3, bucket):
     tag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
     upload = begin(s3, bucket)
     parts = send(s3, upload, [b"by parts"])
-    refused("PreconditionFailed", 412, complete, s3, upload, parts, IfNoneMatch="*")
+    found = refused("PreconditionFailed", 412, complete, s3, upload, parts, IfNoneMatch="*")
+    assert found["Error"]["Condition"] == "If-None-Match"
     refused("PreconditionFailed", 412, complete, s3, upload, parts, IfMatch='"0123456789abcdef0123456789abcdef"')
     complete(s3, upload, parts, IfMatch=tag)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"by parts"
@@ -169,7 +195,8 @@ def test_an_upload_is_aborted_only_if_it_was_begun_then(s3, bucket):
 def test_bad_parts(s3, bucket):
     upload = begin(s3, bucket)
     for number in [0, 10_001, -1]:
-        refused("InvalidArgument", 400, s3.upload_part, PartNumber=number, Body=b"x", **upload)
+        found = refused("InvalidArgument", 400, s3.upload_part, PartNumber=number, Body=b"x", **upload)["Error"]
+        assert found["Message"] == "Part number must be an integer between 1 and 10000, inclusive"
     send(s3, upload, [b"x"], [10_000])
     wrong = base64.b64encode(b"0" * 16).decode()
     refused("BadDigest", 400, s3.upload_part, PartNumber=1, Body=b"x", ContentMD5=wrong, **upload)
@@ -181,14 +208,16 @@ def test_bad_parts(s3, bucket):
 @covers("ListParts")
 def test_parts_are_listed_in_pages(s3, bucket):
     upload = begin(s3, bucket)
+    assert "NextPartNumberMarker" not in s3.list_parts(**upload)
     numbers = [1, 2, 5, 9, 10, 77]
     sent = send(s3, upload, [str(number).encode() for number in numbers], numbers)
     whole = s3.list_parts(**upload)
     assert [(one["PartNumber"], one["ETag"], one["Size"]) for one in whole["Parts"]] == [
         (part["PartNumber"], part["ETag"], len(str(part["PartNumber"]))) for part in sent]
     assert whole["StorageClass"] == "STANDARD" and whole["Owner"]["ID"] and whole["Initiator"]["ID"]
+    assert (whole["IsTruncated"], whole["NextPartNumberMarker"]) == (False, 77)
     found, marker = [], 0
-    while True:
+    for _ in pages():
         page = s3.list_parts(MaxParts=2, PartNumberMarker=marker, **upload)
         found += [one["PartNumber"] for one in page["Parts"]]
         if not page["IsTruncated"]:
@@ -206,7 +235,7 @@ def test_uploads_are_listed_in_pages(s3, bucket):
 
     def walk(**named):
         found, prefixes = [], []
-        while True:
+        for _ in pages():
             page = s3.list_multipart_uploads(Bucket=bucket, **named)
             found += [(one["Key"], one["UploadId"]) for one in page.get("Uploads", [])]
             prefixes += [one["Prefix"] for one in page.get("CommonPrefixes", [])]
@@ -241,7 +270,8 @@ def test_parts_copied_from_objects(s3, bucket):
     for text in ["bytes=0-99999999", "bytes=5-1", "bytes=5-", "5-6"]:
         refused("InvalidArgument", 400, copy, 3, CopySourceRange=text)
     refused("PreconditionFailed", 412, copy, 3, CopySourceIfNoneMatch=tag)
-    refused("NoSuchKey", 404, s3.upload_part_copy, PartNumber=3, CopySource=f"{bucket}/absent", **upload)
+    error = refused("NoSuchKey", 404, s3.upload_part_copy, PartNumber=3, CopySource=f"{bucket}/absent", **upload)["Error"]
+    assert error["Key"] == "absent"
     complete(s3, upload, [{"PartNumber": 1, "ETag": first["ETag"]}, {"PartNumber": 2, "ETag": second["ETag"]}])
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == data + data[10:110]
     s3.copy_object(Bucket=bucket, Key="whole", CopySource=f"{bucket}/k")
@@ -278,7 +308,11 @@ def test_attributes_of_objects(s3, bucket):
     for number, body in enumerate(bodies, 1):
         sent = s3.upload_part(PartNumber=number, Body=body, ChecksumAlgorithm="CRC32", **upload)
         parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC32": sent["ChecksumCRC32"]})
-    complete(s3, upload, parts)
+    whole = complete(s3, upload, parts)["ChecksumCRC32"]
+    assert s3.head_object(Bucket=bucket, Key="parts", ChecksumMode="ENABLED")["ChecksumCRC32"] == whole
+    found = s3.get_object_attributes(Bucket=bucket, Key="parts", ObjectAttributes=names)
+    assert found["Checksum"] == {"ChecksumCRC32": whole.removesuffix("-3"), "ChecksumType": "COMPOSITE"}
+    assert whole.endswith("-3") and found["ObjectParts"]["NextPartNumberMarker"] == 3
     found = s3.get_object_attributes(Bucket=bucket, Key="parts", ObjectAttributes=names, MaxParts=2)["ObjectParts"]
     assert (found["TotalPartsCount"], found["IsTruncated"], found["NextPartNumberMarker"]) == (3, True, 2)
     assert [(one["PartNumber"], one["Size"]) for one in found["Parts"]] == [(1, PART), (2, PART)]

@@ -45,7 +45,8 @@ def test_headers_and_metadata_come_back(s3, bucket):
         assert found["AcceptRanges"] == "bytes"
     s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
     assert s3.head_object(Bucket=bucket, Key="plain")["ContentType"] == "binary/octet-stream"
-    refused("InvalidStorageClass", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"x", StorageClass="GLACIER")
+    error = refused("InvalidStorageClass", 400, s3.put_object, Bucket=bucket, Key="k", Body=b"x", StorageClass="GLACIER")
+    assert error["Error"]["StorageClassRequested"] == "GLACIER"
     s3.put_object(Bucket=bucket, Key="m", Body=b"x", Metadata={"n": "v" * 2047})
     refused("MetadataTooLarge", 400, s3.put_object, Bucket=bucket, Key="m", Body=b"x", Metadata={"n": "v" * 2048})
 
@@ -116,21 +117,26 @@ def test_conditions_on_reads(s3, bucket):
         ask(IfMatch=tag, IfUnmodifiedSince=before)
         no("304", 304, IfNoneMatch=tag, IfModifiedSince=before)
         ask(IfNoneMatch='"x"', IfModifiedSince=modified)
+    for condition, named in [("If-Match", dict(IfMatch='"x"')), ("If-Unmodified-Since", dict(IfUnmodifiedSince=before))]:
+        error = refused("PreconditionFailed", 412, s3.get_object, Bucket=bucket, Key="k", **named)["Error"]
+        words = "At least one of the pre-conditions you specified did not hold"
+        assert (error["Condition"], error["Message"]) == (condition, words)
 
 
 @covers("PutObject", "DeleteObject")
 def test_conditions_on_writes(s3, bucket):
     put = lambda body, **named: s3.put_object(Bucket=bucket, Key="k", Body=body, **named)["ETag"]
+    condition = lambda *ask, **named: refused("PreconditionFailed", 412, *ask, **named)["Error"]["Condition"]
     first = put(b"1", IfNoneMatch="*")
-    refused("PreconditionFailed", 412, put, b"2", IfNoneMatch="*")
+    assert condition(put, b"2", IfNoneMatch="*") == "If-None-Match"
     second = put(b"2", IfMatch=first)
-    refused("PreconditionFailed", 412, put, b"3", IfMatch=first)
+    assert condition(put, b"3", IfMatch=first) == "If-Match"
     refused("NoSuchKey", 404, s3.put_object, Bucket=bucket, Key="absent", Body=b"", IfMatch=first)
     for named in [dict(IfNoneMatch=first), dict(IfNoneMatch="no_such_tag"), dict(IfMatch=second, IfNoneMatch="*")]:
         refused("NotImplemented", 501, put, b"3", **named)
     refused("PreconditionFailed", 412, put, b"3", IfMatch="no_such_tag")
     refused("PreconditionFailed", 412, s3.delete_object, Bucket=bucket, Key="k", IfMatch="no_such_tag")
-    refused("PreconditionFailed", 412, s3.delete_object, Bucket=bucket, Key="k", IfMatch=first)
+    assert condition(s3.delete_object, Bucket=bucket, Key="k", IfMatch=first) == "If-Match"
     s3.delete_object(Bucket=bucket, Key="k", IfMatch=second)
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="k")
 
@@ -167,6 +173,9 @@ def test_ranges(s3, bucket):
         assert head["ResponseMetadata"]["HTTPStatusCode"] == 206
         for text in [f"{size}-", f"{size}-{size + 5}", "-0"]:
             answer = refused("InvalidRange", 416, s3.get_object, Bucket=bucket, Key=key, Range=f"bytes={text}")
+            error = answer["Error"]
+            assert (error["RangeRequested"], error["ActualObjectSize"]) == (f"bytes={text}", str(size))
+            assert error["Message"] == "The requested range is not satisfiable"
             assert answer["ResponseMetadata"]["HTTPHeaders"]["content-range"] == f"bytes */{size}"
     s3.put_object(Bucket=bucket, Key="empty", Body=b"")
     refused("InvalidRange", 416, s3.get_object, Bucket=bucket, Key="empty", Range="bytes=0-")
@@ -221,9 +230,11 @@ def test_conditions_on_the_source_of_a_copy(s3, bucket):
     copy = lambda **named: s3.copy_object(Bucket=bucket, Key="to", CopySource=f"{bucket}/from", **named)
     copy(CopySourceIfMatch=tag), copy(CopySourceIfNoneMatch='"x"')
     copy(CopySourceIfModifiedSince=modified - hour), copy(CopySourceIfUnmodifiedSince=modified)
-    for named in [dict(CopySourceIfMatch='"x"'), dict(CopySourceIfNoneMatch=tag),
-                  dict(CopySourceIfModifiedSince=modified), dict(CopySourceIfUnmodifiedSince=modified - hour)]:
-        refused("PreconditionFailed", 412, copy, **named)
+    for condition, named in [("If-Match", dict(CopySourceIfMatch='"x"')), ("If-None-Match", dict(CopySourceIfNoneMatch=tag)),
+                             ("If-Modified-Since", dict(CopySourceIfModifiedSince=modified)),
+                             ("If-Unmodified-Since", dict(CopySourceIfUnmodifiedSince=modified - hour))]:
+        error = refused("PreconditionFailed", 412, copy, **named)["Error"]
+        assert error["Condition"] == f"x-amz-copy-source-{condition}"
 
 
 @covers("DeleteObjects")

@@ -146,6 +146,8 @@ def test_a_public_access_block_comes_back_and_goes(s3, bucket):
     for settings in [EVERYTHING, dict.fromkeys(EVERYTHING, False), {**EVERYTHING, "BlockPublicPolicy": False}]:
         block(s3, bucket, **settings)
         assert blocked(s3, bucket) == settings
+    error = refused("InvalidRequest", 400, s3.put_public_access_block, Bucket=bucket, PublicAccessBlockConfiguration={})
+    assert error["Error"]["Message"] == "Must specify at least one configuration."
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration={"BlockPublicAcls": True})
     assert blocked(s3, bucket) == {**dict.fromkeys(EVERYTHING, False), "BlockPublicAcls": True}
     for _ in range(2):

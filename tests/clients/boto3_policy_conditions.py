@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 
 from _policies import impose, public_bucket, put, read, to, to_all, under
-from _support import (ALT, ENDPOINT, TENANT, another, bucket_arn, client, covers, denied, fetch, objects_of, run, soon,
+from _support import (ALT, ENDPOINT, REGION, TENANT, another, bucket_arn, client, covers, denied, fetch, objects_of, run, soon,
                       with_acls)
 
 
@@ -112,6 +112,19 @@ def test_conditions_on_how_a_request_is_signed(s3, bucket):
     assert urllib.request.urlopen(url).read() == b"x"
     deny({"NumericGreaterThan": {"s3:signatureAge": "600000"}})
     assert urllib.request.urlopen(url).read() == b"x"
+
+
+@covers("GetObject")
+def test_conditions_on_the_version_of_tls(s3, bucket):
+    other = client(ALT)
+    put(s3, bucket)
+    for condition, allowed in [({"NumericGreaterThanEquals": {"s3:TlsVersion": "1.2"}}, ENDPOINT.startswith("https:")),
+                               ({"NumericLessThan": {"s3:TlsVersion": "1.2"}}, False)]:
+        under(s3, bucket, condition, "s3:GetObject")
+        if allowed:
+            assert read(other, bucket) == b"x", condition
+        else:
+            denied(read, other, bucket)
 
 
 @covers("GetObject", "GetObjectTagging", "PutObjectTagging", "GetObjectAcl")
@@ -259,6 +272,65 @@ def test_conditions_on_the_source_of_a_copy(s3, bucket):
     copy("private/k", MetadataDirective="COPY")
     denied(copy, "private/k")
     denied(copy, "private/k", MetadataDirective="REPLACE")
+
+
+@covers("PutObjectRetention", "PutObjectLegalHold")
+def test_conditions_on_the_lock_that_a_request_gives(s3, bucket):
+    name = another(s3, bucket, "lock", ObjectLockEnabledForBucket=True)
+    put(s3, name)
+    deny = lambda action, condition: impose(s3, name,
+                                            to_all(action, resource=objects_of(name), Effect="Deny", Condition=condition))
+    retain = lambda days, mode="GOVERNANCE": s3.put_object_retention(
+        Bucket=name, Key="k", BypassGovernanceRetention=True,
+        Retention={"Mode": mode, "RetainUntilDate": soon(days * 24 * 60 * 60)})
+    deny("s3:PutObjectRetention", {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}})
+    retain(5)
+    denied(retain, 12)
+    deny("s3:PutObjectRetention", {"StringEquals": {"s3:object-lock-mode": "COMPLIANCE"}})
+    retain(6)
+    denied(retain, 7, "COMPLIANCE")
+    hold = lambda status: s3.put_object_legal_hold(Bucket=name, Key="k", LegalHold={"Status": status})
+    deny("s3:PutObjectLegalHold", {"StringEquals": {"s3:object-lock-legal-hold": "ON"}})
+    hold("OFF")
+    denied(hold, "ON")
+    s3.delete_bucket_policy(Bucket=name)
+
+
+@covers("PutObject", "PutBucketTagging", "PutBucketInventoryConfiguration")
+def test_conditions_on_what_a_request_gives_besides(s3, bucket):
+    deny = lambda action, resource, condition: impose(s3, bucket,
+                                                      to_all(action, resource=resource, Effect="Deny", Condition=condition))
+    deny("s3:PutObject", objects_of(bucket), {"Null": {"s3:x-amz-website-redirect-location": "false"}})
+    put(s3, bucket)
+    denied(put, s3, bucket, WebsiteRedirectLocation="/elsewhere")
+    tag = lambda team: s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": team}]})
+    deny("s3:PutBucketTagging", bucket_arn(bucket), {"StringEquals": {"aws:RequestTag/team": "red"}})
+    tag("blue")
+    denied(tag, "red")
+    report = lambda *fields: s3.put_bucket_inventory_configuration(Bucket=bucket, Id="i", InventoryConfiguration={
+        "Id": "i", "IsEnabled": False, "IncludedObjectVersions": "Current", "Schedule": {"Frequency": "Weekly"},
+        "OptionalFields": list(fields),
+        "Destination": {"S3BucketDestination": {"Bucket": bucket_arn(bucket), "Format": "CSV"}}})
+    deny("s3:PutInventoryConfiguration", bucket_arn(bucket),
+         {"ForAnyValue:StringEquals": {"s3:InventoryAccessibleOptionalFields": "ETag"}})
+    report("Size")
+    denied(report, "Size", "ETag")
+
+
+@covers("GetObject")
+def test_conditions_on_the_region_that_a_request_is_signed_for(s3, bucket):
+    put(s3, bucket)
+    impose(s3, bucket, to_all("s3:GetObject", resource=objects_of(bucket), Effect="Deny",
+                              Condition={"StringNotEquals": {"aws:RequestedRegion": REGION}}))
+    assert read(s3, bucket) == b"x"
+    elsewhere = client(region_name="ap-south-1", signature_version="s3v4")
+    denied(read, elsewhere, bucket)
+    url = elsewhere.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    try:
+        urllib.request.urlopen(url)
+        raise AssertionError(url)
+    except urllib.error.HTTPError as error:
+        assert error.code == 403
 
 
 run(globals())

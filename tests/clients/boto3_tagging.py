@@ -2,7 +2,7 @@
 
 import urllib.parse
 
-from _support import PART, client, content, covers, headers_of, raw, refused, run, told, versioned
+from _support import PART, client, content, covers, headers_of, raw, refused, run, status_of, told, versioned
 
 TAGS = [{"Key": "colour", "Value": "blue"}, {"Key": "empty", "Value": ""}, {"Key": "Größe/ü", "Value": "a b+c=d:e@f"}]
 # AWS says one for the header and the other for the XML, and others follow either.
@@ -40,8 +40,12 @@ def test_tags_of_a_bucket_come_back_are_replaced_and_go(s3, bucket):
     refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=bucket)
     tag_bucket(s3, bucket, TAGS)
     assert by_key(s3.get_bucket_tagging(Bucket=bucket)["TagSet"]) == by_key(TAGS)
-    tag_bucket(s3, bucket, tags(only="1"))
+    assert status_of(tag_bucket(s3, bucket, tags(only="1"))) == 204
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags(only="1")
+    for _ in range(2):
+        assert status_of(tag_bucket(s3, bucket, [])) == 204
+        refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=bucket)
+    tag_bucket(s3, bucket, TAGS)
     for _ in range(2):
         assert s3.delete_bucket_tagging(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
         refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=bucket)
@@ -95,6 +99,11 @@ def test_how_long_and_how_many_tags_may_be(s3, bucket):
                   [{"Key": "aws:mine", "Value": "1"}], [{"Key": "a#b", "Value": "1"}], [{"Key": "a", "Value": "<1>"}]]:
         refused(INVALID, 400, tag, s3, bucket, wrong)
         refused(INVALID, 400, tag_bucket, s3, bucket, wrong)
+    kept = tags(**{"aws:mine": "1"})
+    error = refused("InvalidTag", 400, tag, s3, bucket, kept)["Error"]
+    assert error["Message"] == "Your TagKey cannot be prefixed with aws:"
+    error = refused("InvalidTag", 400, tag_bucket, s3, bucket, kept)["Error"]
+    assert error["Message"] == "System tags cannot be added/updated by requester"
     assert found(s3, bucket) == {"ü" * 128: "é" * 256}
     refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=bucket)
 

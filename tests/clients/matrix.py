@@ -35,7 +35,7 @@ ABSENT = {
     "GetBucketReplication": "not built", "PutBucketReplication": "not built", "DeleteBucketReplication": "not built",
     "GetObjectTorrent": "AWS gives it up",
     "ListDirectoryBuckets": "all buckets are general purpose buckets",
-    "RestoreObject": "nothing is archived: there is one storage class",
+    "RestoreObject": "nothing is archived: no class needs restoring",
     "SelectObjectContent": "AWS closed it to new customers",
     "UpdateObjectEncryption": "a copy onto itself changes the key",
     "WriteGetObjectResponse": "there are no functions that it could answer",

@@ -1,53 +1,51 @@
-//! The body of a request that carries XML: read whole when s3s asks for it (after the signature and the operation were
-//! checked), compared with every digest that the request gives of it, and passed on as one piece.
+//! The body of a request that carries XML or JSON: read whole when s3s asks for it, which is after the signature was
+//! verified and the request was found to be allowed; compared with every digest that the request gives of it; and passed
+//! on as one piece.
 
+use super::payload::named_hash;
 use super::request_body::RequestBody;
+use crate::actors::meta::ChecksumAlgorithm;
 use crate::api::request_log::RequestTrace;
-use crate::api::s3::{Fault, body_fault, parse_md5};
+use crate::api::s3::{Fault, body_fault, checksum_of_headers, parse_digest, parse_md5};
 use crate::limits::XML_BODY_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use http_body::{Body, Frame, SizeHint};
 use md5::Md5;
 use s3s::StdError;
-use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1};
+use s3s::crypto::{Checksum, Crc32, Crc32c, Crc64Nvme, Sha1};
 use sha2::{Digest, Sha256};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// What the request says of its body.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Digests {
     md5: Option<String>,
     /// Hexadecimal, of the payload; absent where it is unsigned or framed.
     sha256: Option<String>,
-    /// Header and value.
-    checksum: Option<(&'static str, String)>,
+    /// Or why it cannot be one.
+    checksum: Result<Option<(ChecksumAlgorithm, Bytes)>, Fault>,
 }
-
-const CHECKSUMS: [&str; 5] = [
-    "x-amz-checksum-crc32",
-    "x-amz-checksum-crc32c",
-    "x-amz-checksum-crc64nvme",
-    "x-amz-checksum-sha1",
-    "x-amz-checksum-sha256",
-];
 
 impl Digests {
     /// `of_object`: the request's checksum is of the object that it makes, and not of its body.
-    pub fn of(headers: &HeaderMap, of_object: bool) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let checksum = CHECKSUMS.iter().filter(|_| !of_object).find_map(|name| Some((*name, text(name)?)));
-        let sha256 = text("x-amz-content-sha256").filter(|digest| digest.len() == 64);
-        Self { md5: text("content-md5"), sha256, checksum }
+    pub fn of(uri: &Uri, headers: &HeaderMap, of_object: bool) -> Self {
+        let md5 = headers.get("content-md5").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let sha256 = named_hash(uri, headers).map(str::to_owned);
+        Self { md5, sha256, checksum: if of_object { Ok(None) } else { checksum(headers) } }
+    }
+
+    /// Whether an empty body has all of them.
+    pub fn are_of_nothing(&self) -> bool {
+        self.verify(&[]).is_ok()
     }
 
     /// In S3's order: what was signed comes before what is only said.
     fn verify(&self, body: &[u8]) -> Result<(), Differs> {
-        let md5 = self.md5.as_ref().map(|text| parse_md5(text.as_bytes())).transpose();
-        let md5 = md5.map_err(|fault| Differs { fault, made: None })?;
+        let md5 = self.md5.as_ref().map(|text| parse_md5(text.as_bytes())).transpose()?;
+        let checksum = self.checksum.clone()?;
         if let Some(sha256) = &self.sha256 {
             let made = hex_simd::encode_to_string(Sha256::digest(body), hex_simd::AsciiCase::Lower);
             if !made.eq_ignore_ascii_case(sha256) {
@@ -63,14 +61,29 @@ impl Digests {
                 return Err(Differs { fault: Fault::BadDigest(why.to_owned()), made });
             }
         }
-        if let Some((name, value)) = &self.checksum
-            && checksum(name, body).as_ref() != Some(value)
+        if let Some((algorithm, given)) = checksum
+            && made(algorithm, body) != given
         {
-            let algorithm = name.trim_start_matches("x-amz-checksum-").to_ascii_uppercase();
-            let why = format!("The {algorithm} you specified did not match the calculated checksum.");
-            return Err(Differs { fault: Fault::BadDigest(why), made: None });
+            let name = algorithm.name();
+            let why = format!("The {name} you specified did not match the calculated checksum.");
+            return Err(Fault::BadDigest(why).into());
         }
         Ok(())
+    }
+}
+
+fn checksum(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Bytes)>, Fault> {
+    let Some((algorithm, text)) = checksum_of_headers(headers)? else { return Ok(None) };
+    Ok(Some((algorithm, parse_digest(algorithm, &text)?)))
+}
+
+fn made(algorithm: ChecksumAlgorithm, body: &[u8]) -> Vec<u8> {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => Crc32::checksum(body).to_vec(),
+        ChecksumAlgorithm::Crc32c => Crc32c::checksum(body).to_vec(),
+        ChecksumAlgorithm::Crc64Nvme => Crc64Nvme::checksum(body).to_vec(),
+        ChecksumAlgorithm::Sha1 => Sha1::checksum(body).to_vec(),
+        ChecksumAlgorithm::Sha256 => Sha256::digest(body).to_vec(),
     }
 }
 
@@ -82,18 +95,10 @@ struct Differs {
     made: Option<(&'static str, String)>,
 }
 
-fn checksum(name: &str, body: &[u8]) -> Option<String> {
-    let mut hasher = ChecksumHasher::default();
-    match name {
-        "x-amz-checksum-crc32" => hasher.crc32 = Some(Crc32::new()),
-        "x-amz-checksum-crc32c" => hasher.crc32c = Some(Crc32c::new()),
-        "x-amz-checksum-crc64nvme" => hasher.crc64nvme = Some(Crc64Nvme::new()),
-        "x-amz-checksum-sha1" => hasher.sha1 = Some(Sha1::new()),
-        _ => return Some(base64_simd::STANDARD.encode_to_string(Sha256::digest(body))),
+impl From<Fault> for Differs {
+    fn from(fault: Fault) -> Self {
+        Self { fault, made: None }
     }
-    hasher.update(body);
-    let made = hasher.finalize();
-    made.checksum_crc32.or(made.checksum_crc32c).or(made.checksum_crc64nvme).or(made.checksum_sha1)
 }
 
 pub struct Collected {
@@ -157,11 +162,17 @@ impl Body for Collected {
 mod tests {
     use super::Digests;
     use crate::api::s3::Fault;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+    fn digests(pairs: &[(&'static str, &'static str)], of_object: bool) -> Digests {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        Digests::of(&Uri::from_static("/b?delete"), &HeaderMap::from_iter(pairs.iter().map(header)), of_object)
+    }
 
     fn verify(name: &'static str, value: &'static str, of_object: bool) -> Result<(), Fault> {
-        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
-        Digests::of(&headers, of_object).verify(b"hello").map_err(|differs| differs.fault)
+        digests(&[(name, value)], of_object).verify(b"hello").map_err(|differs| differs.fault)
     }
 
     #[test]
@@ -176,16 +187,48 @@ mod tests {
         let other = "0000000000000000000000000000000000000000000000000000000000000000";
         assert_eq!(verify("x-amz-content-sha256", other, false), Err(Fault::InvalidContentSha256));
         assert_eq!(verify("x-amz-content-sha256", "UNSIGNED-PAYLOAD", false), Ok(()));
+        assert_eq!(verify("x-amz-content-sha256", "unsigned", false), Err(Fault::InvalidContentSha256));
+    }
+
+    #[test]
+    fn a_checksum_of_each_kind_is_compared() {
+        for (name, right, wrong) in [
+            ("x-amz-checksum-crc32c", "mnG7TA==", "AAAAAA=="),
+            ("x-amz-checksum-crc64nvme", "M3eFcAZSQlc=", "AAAAAAAAAAA="),
+            ("x-amz-checksum-sha1", "qvTGHdzF6KLavt4PO0gs2a6pQ00=", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            (
+                "x-amz-checksum-sha256",
+                "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=",
+                "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            ),
+        ] {
+            assert_eq!(verify(name, right, false), Ok(()), "{name}");
+            assert!(matches!(verify(name, wrong, false), Err(Fault::BadDigest(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_checksum_is_one_and_could_be_one() {
+        let crc = ("x-amz-checksum-crc32", "NhCmhg==");
+        for pairs in [
+            &[crc, ("x-amz-checksum-sha1", "qvTGHdzF6KLavt4PO0gs2a6pQ00=")][..],
+            &[("x-amz-checksum-crc32", "NhCm")],
+            &[("x-amz-checksum-crc32", "no base64")],
+            &[("x-amz-checksum-sha512", "AAAA")],
+        ] {
+            let refused = digests(pairs, false).verify(b"hello").expect_err("none").fault;
+            assert!(matches!(refused, Fault::InvalidRequest(_)), "{pairs:?}");
+        }
+        assert!(!digests(&[crc], false).are_of_nothing() && digests(&[crc], true).are_of_nothing());
+        assert!(digests(&[("x-amz-trailer", "x-amz-checksum-crc32")], false).are_of_nothing());
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert!(digests(&[("x-amz-content-sha256", nothing)], false).are_of_nothing());
     }
 
     #[test]
     fn what_was_signed_is_compared_before_what_is_only_said() {
         let fault = |pairs: &[(&'static str, &'static str)]| {
-            let header = |(name, value): &(&'static str, &'static str)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            };
-            let headers = HeaderMap::from_iter(pairs.iter().map(header));
-            let differs = Digests::of(&headers, false).verify(b"hello").expect_err("another body");
+            let differs = digests(pairs, false).verify(b"hello").expect_err("another body");
             (differs.fault, differs.made)
         };
         let zeros = ("x-amz-content-sha256", "0000000000000000000000000000000000000000000000000000000000000000");

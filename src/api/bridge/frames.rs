@@ -8,13 +8,13 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// S3: what all signed chunks but the last have at least.
-const SIGNED_CHUNK_BYTES_MIN: u64 = 8192;
+pub const SIGNED_CHUNK_BYTES_MIN: u64 = 8192;
 const SIGNATURE: &str = "chunk-signature";
 const SIGNATURE_BYTES: usize = 64;
 const TRAILER_SIGNATURE: &[u8] = b"x-amz-trailer-signature";
 /// A chunk's head: its size in hexadecimal digits, and a signature.
 const HEAD_BYTES_MAX: usize = 1024;
-/// What follows the last chunk, where it is kept.
+/// What follows the last chunk.
 const TRAILER_BYTES_MAX: usize = 4096;
 const LINE_END: &[u8] = b"\r\n";
 
@@ -225,7 +225,8 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrameFault, Frames, Signing};
+    use super::{FrameFault, Frames, SIGNED_CHUNK_BYTES_MIN, Signing};
+    use crate::api::bridge::fuzzing::signed_body;
     use bytes::Bytes;
     use proptest::prelude::{ProptestConfig, any, proptest};
     use std::collections::VecDeque;
@@ -402,6 +403,25 @@ mod tests {
             assert_eq!(content, chunks.concat());
             assert_eq!(trailer, b"x-amz-checksum-sha1:abc\r\n\r\n".to_vec());
             assert_eq!(pass(Signing::Anonymous, &pieces).expect("frames"), chunks.concat());
+        }
+
+        #[test]
+        fn however_the_bytes_come_what_is_signed_is_passed_on_as_it_is(
+            data in proptest::collection::vec(any::<u8>(), 0..20_000),
+            more in 0u64..64,
+            cut in 1usize..200,
+        ) {
+            for signing in [Signing::Signed, Signing::SignedTrailer] {
+                let framed = signed_body(signing, &data, SIGNED_CHUNK_BYTES_MIN + more);
+                assert_eq!(whole(signing, &framed).as_ref(), Ok(&framed));
+                let mut frames = Frames::new(signing);
+                let mut out = VecDeque::new();
+                for piece in framed.chunks(cut) {
+                    frames.push(Bytes::copy_from_slice(piece), &mut out).expect("frames");
+                }
+                assert_eq!(frames.end(&mut out), Ok(Vec::new()));
+                assert_eq!(out.into_iter().flatten().collect::<Vec<u8>>(), framed);
+            }
         }
     }
 }

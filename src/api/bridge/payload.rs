@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// Up to this size a payload is hashed twice.
 const SMALL_BYTES_MAX: u64 = 16 << 10;
+const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// What is in the body is not what the request says of it.
 #[derive(Debug, thiserror::Error)]
@@ -22,13 +23,7 @@ pub struct PayloadHash {
 impl PayloadHash {
     /// `None` where the request names none, or s3s compares it. `length`: of the body, where declared.
     pub fn of(method: &Method, uri: &Uri, headers: &HeaderMap, length: Option<u64>) -> Option<Self> {
-        let named = headers.get(s3s::header::X_AMZ_CONTENT_SHA256)?.to_str().ok()?;
-        if *method != Method::PUT || named == "UNSIGNED-PAYLOAD" {
-            return None;
-        }
-        if named.starts_with("STREAMING-") && may_be_framed(uri, headers) {
-            return None;
-        }
+        let named = named_hash(uri, headers).filter(|_| *method == Method::PUT)?;
         let small = length.is_some_and(|length| length <= SMALL_BYTES_MAX);
         let is_hash = named.len() == 64 && named.bytes().all(|byte| byte.is_ascii_hexdigit());
         let wanted = small || !is_hash || !is_version_4(uri, headers);
@@ -37,7 +32,7 @@ impl PayloadHash {
 
     /// Whether it is that of an empty body.
     pub fn is_of_nothing(&self) -> bool {
-        Self { named: self.named.clone(), hasher: Sha256::new() }.compare().is_ok()
+        self.named.eq_ignore_ascii_case(OF_NOTHING)
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
@@ -49,6 +44,13 @@ impl PayloadHash {
         let made = hex_simd::encode_to_string(self.hasher.finalize(), hex_simd::AsciiCase::Lower);
         if made.eq_ignore_ascii_case(&self.named) { Ok(()) } else { Err(made) }
     }
+}
+
+/// What a request says that the hash of its payload is: nothing where it is framed.
+pub fn named_hash<'a>(uri: &Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let named = headers.get(s3s::header::X_AMZ_CONTENT_SHA256)?.to_str().ok()?;
+    let is_framed = named.starts_with("STREAMING-") && may_be_framed(uri, headers);
+    (named != "UNSIGNED-PAYLOAD" && !is_framed).then_some(named)
 }
 
 /// Version 4 signs a framing in a header, and of what nobody signed it is taken off. Of anything else it would be content.
@@ -67,7 +69,7 @@ fn is_version_4(uri: &Uri, headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::PayloadHash;
+    use super::{OF_NOTHING, PayloadHash};
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
     const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -91,9 +93,9 @@ mod tests {
         assert_eq!(compare(HELLO), Ok(()));
         assert_eq!(compare(&HELLO.to_uppercase()), Ok(()));
         assert_eq!(compare("unsigned-payload"), Err(HELLO.to_owned()));
-        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let is_of_nothing = |named: &str| hash(Method::PUT, "/b/k", "AWS k:s", named, 0).expect("one").is_of_nothing();
-        assert!(is_of_nothing(nothing) && !is_of_nothing(HELLO));
+        let of_none = |named: &str| hash(Method::PUT, "/b/k", "AWS k:s", named, 0).expect("one");
+        assert_eq!(of_none(OF_NOTHING).compare(), Ok(()));
+        assert!(of_none(&OF_NOTHING.to_uppercase()).is_of_nothing() && !of_none(HELLO).is_of_nothing());
     }
 
     #[test]

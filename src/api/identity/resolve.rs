@@ -72,7 +72,6 @@ pub struct SessionFacts {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resolved {
     pub access_key: String,
-    pub secret_key: String,
     pub principal: Principal,
     /// Inline and attached ones of the user or role; of a root `AdministratorAccess`.
     pub own_policies: Vec<NamedPolicy>,
@@ -150,13 +149,12 @@ pub fn resolve(
         Some(token) => of_session(directory, locksmith.sessions.open(access_key, token, now)?)?,
         None => without_token(directory, access_key, now)?,
     };
-    let secret_key = secret_key(directory, locksmith, access_key, now)?;
-    Ok(known.resolved(access_key, secret_key))
+    Ok(known.resolved(access_key))
 }
 
-/// Who would ask with this key: for whoever administers the store and does not ask himself. Without its secret.
+/// Who would ask with this key: for whoever administers the store and does not ask himself.
 pub fn resolve_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Resolved, ResolveError> {
-    Ok(without_token(directory, access_key, now)?.resolved(access_key, String::new()))
+    Ok(without_token(directory, access_key, now)?.resolved(access_key))
 }
 
 /// As `resolve_key`, by name: an account's user, or its root.
@@ -175,7 +173,7 @@ pub fn resolve_named(directory: &Directory<'_>, account: &str, user: Option<&str
         ResolveError::Directory(error) => error,
         other => IdentityError::NoSuchEntity(other.to_string()),
     })?;
-    Ok(known.resolved("", String::new()))
+    Ok(known.resolved(""))
 }
 
 /// What is known of somebody before keys and secrets come into it.
@@ -190,10 +188,9 @@ struct Known {
 }
 
 impl Known {
-    fn resolved(self, access_key: &str, secret_key: String) -> Resolved {
+    fn resolved(self, access_key: &str) -> Resolved {
         Resolved {
             access_key: access_key.to_owned(),
-            secret_key,
             principal: self.principal,
             own_policies: self.own_policies,
             group_policies: self.group_policies,

@@ -20,6 +20,17 @@ impl Context {
         self.values.insert(key.to_lowercase(), value.into_iter().collect());
     }
 
+    /// Gives each key of the other one its values there, and no others.
+    pub fn replace(&mut self, other: &Self) {
+        self.values.extend(other.values.iter().map(|(key, values)| (key.clone(), values.clone())));
+    }
+
+    /// In lower case.
+    #[cfg(test)]
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// The values of a key that is given in lower case; `None` where it has none.
     pub fn values(&self, key: &str) -> Option<&[String]> {
         self.values.get(key).map(Vec::as_slice).filter(|values| !values.is_empty())

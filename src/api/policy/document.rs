@@ -7,6 +7,7 @@ mod validate;
 
 pub use errors::PolicyError;
 
+use super::actions::conditions;
 use super::condition::Condition;
 use super::context::Context;
 use super::pattern::{ArnPattern, Pattern};
@@ -14,7 +15,7 @@ use super::principal::PrincipalPattern;
 use super::public;
 
 /// What a policy is attached to, which decides what it must and must not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PolicyKind<'a> {
     /// To a user, a group or a role; a permissions boundary is one too.
     Identity,
@@ -120,6 +121,12 @@ impl Policy {
     /// Whether a bucket with it is public ("Blocking public access", "The meaning of public").
     pub fn is_public(&self) -> bool {
         self.is_public
+    }
+
+    /// Whether every condition can have an effect here.
+    pub fn is_heeded(&self) -> bool {
+        let mut asked = self.statements.iter().flat_map(|statement| &statement.conditions);
+        asked.all(|condition| conditions::is_heeded(condition.key()))
     }
 
     /// Who is named as a principal, so that the caller can ask whether they exist.

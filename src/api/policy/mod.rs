@@ -25,6 +25,8 @@ mod principal;
 mod public;
 
 pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
+#[cfg(test)]
+pub use actions::conditions as condition_keys;
 pub use actions::{AclOf, Asks, Need, On, ResourceKind, named as action_named, needs};
 pub use context::Context;
 pub use document::{Effect, Policy, PolicyError, PolicyKind};

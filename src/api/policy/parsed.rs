@@ -1,13 +1,12 @@
 //! Policies that are kept parsed, by their texts: one that many requests ask is parsed once.
 
 use super::document::{Policy, PolicyError, PolicyKind};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Texts that are kept.
-const TEXTS_MAX: usize = 1024;
-/// What the same text may be the policy of.
-const OF_TEXT_MAX: usize = 8;
+/// Policies that are kept.
+const POLICIES_MAX: usize = 1024;
 
 /// What a policy is of: the same text may be one thing for a user and wrong for a bucket.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,46 +39,61 @@ impl From<PolicyKind<'_>> for Of {
     }
 }
 
-type ByText = HashMap<String, Vec<(Of, Arc<Policy>)>>;
+#[derive(Debug, Default)]
+struct Kept {
+    /// By the hash of what it is of and its text.
+    by_hash: HashMap<u64, (Of, Arc<Policy>)>,
+    /// Hashes, in the order in which they came.
+    order: VecDeque<u64>,
+}
 
 #[derive(Debug, Default)]
 pub struct ParsedPolicies {
-    kept: Mutex<ByText>,
+    hashes: RandomState,
+    kept: Mutex<Kept>,
 }
 
 impl ParsedPolicies {
     pub fn parse(&self, kind: PolicyKind<'_>, text: &str) -> Result<Arc<Policy>, PolicyError> {
-        if let Some(policy) = self.find(kind, text) {
+        // All requests pass here: a text is hashed and compared while nobody waits for it.
+        let hash = self.hashes.hash_one((kind, text));
+        if let Some(policy) = self.find(hash, kind).filter(|policy| policy.text() == text) {
             return Ok(policy);
         }
         let policy = Arc::new(Policy::parse(kind, text)?);
-        let mut kept = self.kept();
-        if kept.len() >= TEXTS_MAX {
-            kept.clear();
-        }
-        let of_text = kept.entry(text.to_owned()).or_default();
-        if of_text.len() >= OF_TEXT_MAX {
-            of_text.clear();
-        }
-        of_text.push((kind.into(), Arc::clone(&policy)));
+        self.keep(hash, kind, &policy);
         Ok(policy)
     }
 
-    fn find(&self, kind: PolicyKind<'_>, text: &str) -> Option<Arc<Policy>> {
+    /// What has the hash; its text may be another all the same.
+    fn find(&self, hash: u64, kind: PolicyKind<'_>) -> Option<Arc<Policy>> {
         let kept = self.kept();
-        let (_, policy) = kept.get(text)?.iter().find(|(of, _)| of.kind() == kind)?;
-        Some(Arc::clone(policy))
+        let (of, policy) = kept.by_hash.get(&hash)?;
+        (of.kind() == kind).then(|| Arc::clone(policy))
     }
 
-    fn kept(&self) -> MutexGuard<'_, ByText> {
-        // Nothing is ever left half done in it.
+    /// In the place of the oldest, where there is no room.
+    fn keep(&self, hash: u64, kind: PolicyKind<'_>, policy: &Arc<Policy>) {
+        let mut kept = self.kept();
+        if kept.by_hash.insert(hash, (kind.into(), Arc::clone(policy))).is_none() {
+            kept.order.push_back(hash);
+        }
+        if kept.order.len() > POLICIES_MAX
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            kept.by_hash.remove(&oldest);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Nothing is ever left half done in it that does harm.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{OF_TEXT_MAX, ParsedPolicies};
+    use super::{POLICIES_MAX, ParsedPolicies};
     use crate::api::policy::PolicyKind;
     use std::sync::Arc;
 
@@ -105,14 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_has_bounds() {
+    fn what_is_kept_has_bounds_and_the_oldest_goes_first() {
         let parsed = ParsedPolicies::default();
-        let text = TEXT.replace("arn:aws:s3:::box/*", "*");
-        let names: Vec<String> = (0..3 * OF_TEXT_MAX).map(|number| format!("bucket-{number}")).collect();
-        let kinds = names.iter().map(|name| PolicyKind::Bucket(name));
-        for kind in kinds.chain([PolicyKind::Identity, PolicyKind::Session, PolicyKind::Trust]) {
-            let _ = parsed.parse(kind, &text);
-            assert!(parsed.kept().values().all(|of_text| of_text.len() <= OF_TEXT_MAX));
-        }
+        let text = TEXT.replace(r#""Effect""#, r#""Principal":"*","Effect""#).replace("box/*", "*");
+        let parse = |number: usize| parsed.parse(PolicyKind::Bucket(&format!("bucket-{number}")), &text).expect("one");
+        let first: Vec<_> = (0..POLICIES_MAX).map(parse).collect();
+        let newest = parse(POLICIES_MAX);
+        assert_eq!(parsed.kept().by_hash.len(), POLICIES_MAX);
+        assert_eq!(parsed.kept().order.len(), POLICIES_MAX);
+        assert!(Arc::ptr_eq(&newest, &parse(POLICIES_MAX)) && Arc::ptr_eq(&first[1], &parse(1)));
+        assert!(!Arc::ptr_eq(&first[0], &parse(0)), "it was parsed anew");
     }
 }

@@ -9,19 +9,21 @@ mod judge;
 pub mod judged;
 pub mod moment;
 mod request;
+mod said;
 mod unsupported;
 
 pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
 pub use judge::{Authority, Guarded, Judge, Said, Subject};
 
 use super::errors::Fault;
-use super::settings::told::Origin;
+use super::settings::told::{Origin, TlsVersion};
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::iam::{IamService, request_keys};
 use crate::api::identity::{
     Asking, IdentityError, PrincipalKind, ResolveError, Resolved, TokenFault, resolve, secret_key,
 };
+use crate::api::policy::Context;
 use crate::api::request_log::RequestTrace;
 use crate::api::wire::{Renaming, Verified, signer};
 use crate::limits::{XML_BODIES_BYTES_MAX, XML_BODY_BYTES_MAX};
@@ -31,7 +33,10 @@ use judged::Judged;
 use request::Request;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
-use s3s::dto::PutObjectTaggingInput;
+use s3s::dto::{
+    CreateBucketInput, PutBucketInventoryConfigurationInput, PutBucketTaggingInput, PutObjectLegalHoldInput,
+    PutObjectRetentionInput, PutObjectTaggingInput,
+};
 use s3s::{S3Error, S3Request, S3Result};
 use std::fmt;
 use std::sync::Arc;
@@ -204,7 +209,34 @@ impl Gate {
         conditions::add_creation(&mut judge.context, cx.s3_op().name());
         let (headers, uri) = signed.as_ref().map_or((cx.headers(), cx.uri()), |head| (&head.headers, &head.uri));
         conditions::add_signature(&mut judge.context, headers, uri, now);
+        if let Some(region) = access_key.and_then(|_| conditions::signed_region(headers, uri)) {
+            judge.context.set("aws:RequestedRegion", Some(region));
+        }
+        if let Some(TlsVersion(version)) = cx.extensions_mut().get::<TlsVersion>() {
+            judge.context.add("s3:TlsVersion", *version);
+        }
         Ok(Known { judge: Arc::new(judge), resolved })
+    }
+
+    /// Whether the body's part of a request is allowed, by the present if it came slowly.
+    async fn authority<T>(&self, request: &mut S3Request<T>) -> S3Result<Authority> {
+        judged::of_now(&self.gateway, &*self.iam.ambient.clock, request).await?;
+        let authority = request.extensions.get::<Authority>().cloned();
+        Ok(authority.ok_or(Fault::AccessDenied("Access Denied"))?)
+    }
+
+    async fn ask_of_object<T>(
+        &self,
+        request: &mut S3Request<T>,
+        action: &str,
+        key: &str,
+        said: &Context,
+    ) -> S3Result<()> {
+        let authority = self.authority(request).await?;
+        // A name that no version has is for the operation to say.
+        let version = conditions::parameter(&request.uri, "versionId");
+        let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
+        authority.may_to_object(action, key, pick, said)
     }
 
     /// Nobody in particular, who asks for something outside s3s. Of the head only what any browser says counts:
@@ -330,22 +362,49 @@ impl S3Access for Gate {
         Ok(())
     }
 
-    /// The tags that policies may ask about are in the body, which `check` does not see.
+    // What of a body policies may ask about: `check` does not see it.
+
+    async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
+        let judged = request.extensions.get::<Judged>().ok_or(Fault::AccessDenied("Access Denied"))?;
+        let said = said::of_new_bucket(request.input.create_bucket_configuration.as_ref());
+        let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
+        Ok(judged.judge.saying(&said).of_account("s3:CreateBucket", &bucket)?)
+    }
+
+    async fn put_bucket_inventory_configuration(
+        &self,
+        request: &mut S3Request<PutBucketInventoryConfigurationInput>,
+    ) -> S3Result<()> {
+        let said = said::of_inventory(&request.input.inventory_configuration);
+        self.authority(request).await?.may_to_bucket("s3:PutInventoryConfiguration", &said)
+    }
+
+    async fn put_bucket_tagging(&self, request: &mut S3Request<PutBucketTaggingInput>) -> S3Result<()> {
+        let said = said::of_bucket_tags(&request.input.tagging);
+        self.authority(request).await?.may_to_bucket("s3:PutBucketTagging", &said)
+    }
+
+    async fn put_object_legal_hold(&self, request: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
+        let (key, said) = (request.input.key.clone(), said::of_legal_hold(request.input.legal_hold.as_ref()));
+        self.ask_of_object(request, "s3:PutObjectLegalHold", &key, &said).await
+    }
+
+    async fn put_object_retention(&self, request: &mut S3Request<PutObjectRetentionInput>) -> S3Result<()> {
+        let now = self.iam.ambient.clock.unix_ms();
+        let (key, said) = (request.input.key.clone(), said::of_retention(request.input.retention.as_ref(), now));
+        self.ask_of_object(request, "s3:PutObjectRetention", &key, &said).await
+    }
+
     async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
         if request.headers.contains_key(s3s::header::X_AMZ_TAGGING) {
             let why =
                 "The tags of an object that is there are given by the body, and not by the header 'x-amz-tagging'.";
             return Err(Fault::InvalidRequest(why.to_owned()).into());
         }
-        judged::of_now(&self.gateway, &*self.iam.ambient.clock, request).await?;
-        let authority = request.extensions.get::<Authority>().ok_or(Fault::AccessDenied("Access Denied"))?;
-        // A name that no version has is for the operation to say.
-        let version = conditions::parameter(&request.uri, "versionId");
-        let action = if version.is_some() { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
-        let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
-        let tags = request.input.tagging.tag_set.iter();
-        let tags = tags.filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default())));
-        authority.may_tag(action, &request.input.key, pick, tags)
+        let has_version = conditions::parameter(&request.uri, "versionId").is_some();
+        let action = if has_version { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
+        let (key, said) = (request.input.key.clone(), said::of_object_tags(&request.input.tagging));
+        self.ask_of_object(request, action, &key, &said).await
     }
 }
 

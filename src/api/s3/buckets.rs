@@ -1,7 +1,7 @@
 //! Buckets: listed, made, looked at, deleted; where they are; whether they keep versions.
 
 use super::caller::Caller;
-use super::errors::Fault;
+use super::errors::{Fault, LocationFault};
 use super::grants::{BucketAccess, access_of, of_new_bucket, owner_of};
 use super::headers::timestamp;
 use super::list::{decode_token, encode_token};
@@ -12,7 +12,8 @@ use crate::actors::meta::{
 };
 use crate::limits::LIST_BUCKETS_MAX;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::{
     Bucket, BucketLocationConstraint, BucketVersioningStatus, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
     DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput,
@@ -25,6 +26,7 @@ const REGION_BYTES_MAX: usize = 64;
 /// The region whose name S3 leaves out of locations.
 const REGION_UNNAMED: &str = "us-east-1";
 const ARN: HeaderName = HeaderName::from_static("x-amz-bucket-arn");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-amz-bucket-namespace");
 /// Buckets looked up at a time.
 const PAGE: usize = 1000;
 /// What S3 keeps for names of things that are not buckets of this kind (S3 User Guide, "General purpose bucket naming
@@ -82,12 +84,16 @@ fn listed(row: BucketRow) -> Bucket {
 pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
     let owner = Caller::of(&request.extensions).account.ok_or(Fault::AccessDenied("Access Denied"))?;
     let signed = request.region.as_ref().map(|region| region.as_str().to_owned());
+    check_namespace(&request.headers)?;
     let input = request.input;
     let region = match input.create_bucket_configuration {
         Some(wanted) if wanted.bucket.is_some() || wanted.location.is_some() => {
             return Err(Fault::NotImplemented("Directory buckets are not implemented.".to_owned()).into());
         }
-        Some(wanted) => region(store, wanted.location_constraint.as_ref().map_or("", |at| at.as_str()), signed)?,
+        Some(wanted) => {
+            let wanted = wanted.location_constraint.as_ref().map_or("", |at| at.as_str());
+            region(&store.region, wanted, signed.as_deref()).map_err(Fault::from)?
+        }
         None => store.region.clone(),
     };
     check_name(&input.bucket)?;
@@ -117,17 +123,47 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
 }
 
 /// The region that a new bucket says it is in: the store's, or that in which the client believes to be, which it has signed
-/// for (signature version 2 says none).
-fn region(store: &Store, wanted: &str, signed: Option<String>) -> Result<String, Fault> {
-    if wanted.is_empty() || wanted == store.region {
-        return Ok(store.region.clone());
+/// for (signature version 2 says none). Whoever signs for the region that has no name may ask for any, as at S3's own
+/// endpoint there.
+fn region(own: &str, wanted: &str, signed: Option<&str>) -> Result<String, LocationFault> {
+    if wanted.is_empty() || wanted == own {
+        return Ok(own.to_owned());
     }
-    let is_name = wanted.len() <= REGION_BYTES_MAX
-        && wanted.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if is_name && signed.is_none_or(|signed| signed == wanted) {
-        return Ok(wanted.to_owned());
+    let is_region = match signed {
+        Some(signed) if signed != wanted => is_regions_name(wanted),
+        _ => can_be_region(wanted),
+    };
+    if !is_region {
+        return Err(LocationFault::Unknown(wanted.to_owned()));
     }
-    Err(Fault::InvalidLocationConstraint)
+    match signed {
+        Some(signed) if signed != wanted && signed != REGION_UNNAMED => Err(LocationFault::elsewhere(wanted)),
+        _ => Ok(wanted.to_owned()),
+    }
+}
+
+/// Of one that a client is set to, which may be of its own making.
+fn can_be_region(name: &str) -> bool {
+    name.len() <= REGION_BYTES_MAX
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Whether it is called as AWS calls its regions: `us-gov-east-1`.
+fn is_regions_name(name: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let Some((words, number)) = name.rsplit_once('-') else { return false };
+    name.len() <= REGION_BYTES_MAX && words.contains('-') && words.split('-').all(is_word) && is_number(number)
+}
+
+/// In which namespace the name is to be the only one: an account has none of its own here.
+fn check_namespace(headers: &HeaderMap) -> Result<(), Fault> {
+    match headers.get(NAMESPACE) {
+        Some(namespace) if namespace != "global" => {
+            Err(Fault::NotImplemented("Namespaces of accounts for buckets are not implemented.".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says in a header what the bucket is called in policies.
@@ -195,7 +231,10 @@ pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Resul
         bucket_region: Some(bucket.bucket.region),
         ..Default::default()
     };
-    Ok(with_arn(S3Response::new(output), &request.input.bucket))
+    let mut response = with_arn(S3Response::new(output), &request.input.bucket);
+    // As S3 says it, though no answer to a HEAD has a body.
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    Ok(response)
 }
 
 pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
@@ -263,14 +302,48 @@ pub fn bucket_document(bucket: &BucketRow, kind: BucketDocument) -> DocumentKey 
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, again, check_name};
+    use super::{Asked, NAMESPACE, again, check_name, check_namespace, region};
     use crate::actors::meta::Refusal;
     use crate::api::policy::{Ownership, canned};
-    use crate::api::s3::errors::Fault;
+    use crate::api::s3::errors::{Fault, LocationFault};
     use crate::api::s3::grants::BucketAccess;
+    use http::{HeaderMap, HeaderValue};
 
     fn asked(access: BucketAccess) -> Asked {
         Asked { region: "us-east-1".to_owned(), ownership: access.ownership.is_some(), access, lock: false }
+    }
+
+    #[test]
+    fn who_signs_for_the_region_without_a_name_puts_a_bucket_anywhere() {
+        let of = |wanted: &str, signed: Option<&str>| region("us-east-1", wanted, signed);
+        for wanted in ["us-east-2", "eu-central-1", "us-gov-east-2", "ap-southeast-10"] {
+            for signed in [Some("us-east-1"), Some(wanted), None] {
+                assert_eq!(of(wanted, signed), Ok(wanted.to_owned()), "{signed:?}");
+            }
+            assert_eq!(of(wanted, Some("eu-west-1")), Err(LocationFault::elsewhere(wanted)));
+        }
+        for wanted in ["", "us-east-1"] {
+            for signed in [Some("us-east-1"), Some("eu-west-1"), None] {
+                assert_eq!(of(wanted, signed), Ok("us-east-1".to_owned()), "{wanted} {signed:?}");
+            }
+        }
+        for wanted in ["nonsense", "EU", "us-1", "us--east-1", "us-east-", "us-east-1a", "us_east_1"] {
+            for signed in ["us-east-1", "eu-west-1"] {
+                assert_eq!(of(wanted, Some(signed)), Err(LocationFault::Unknown(wanted.to_owned())), "{signed}");
+            }
+        }
+        assert_eq!(of("mine", Some("mine")), Ok("mine".to_owned()));
+        assert_eq!(region("mine", "mine", Some("us-east-1")), Ok("mine".to_owned()));
+        assert_eq!(region("mine", "us-east-1", Some("us-east-1")), Ok("us-east-1".to_owned()));
+        assert_eq!(region("mine", "us-east-1", Some("mine")), Err(LocationFault::elsewhere("us-east-1")));
+    }
+
+    #[test]
+    fn a_buckets_name_is_the_only_one_of_all() {
+        let of = |namespace| check_namespace(&HeaderMap::from_iter([(NAMESPACE, namespace)]));
+        assert_eq!(check_namespace(&HeaderMap::new()), Ok(()));
+        assert_eq!(of(HeaderValue::from_static("global")), Ok(()));
+        assert!(matches!(of(HeaderValue::from_static("account-regional")), Err(Fault::NotImplemented(_))));
     }
 
     #[test]

@@ -9,13 +9,13 @@ use http::{Extensions, HeaderMap, HeaderName, header};
 use s3s::TrailingHeaders;
 use s3s::dto;
 
-/// Every algorithm, with the header that carries its value and its name in XML and headers.
-const ALGORITHMS: [(ChecksumAlgorithm, HeaderName, &str); 5] = [
-    (ChecksumAlgorithm::Crc32, s3s::header::X_AMZ_CHECKSUM_CRC32, dto::ChecksumAlgorithm::CRC32),
-    (ChecksumAlgorithm::Crc32c, s3s::header::X_AMZ_CHECKSUM_CRC32C, dto::ChecksumAlgorithm::CRC32C),
-    (ChecksumAlgorithm::Crc64Nvme, s3s::header::X_AMZ_CHECKSUM_CRC64NVME, dto::ChecksumAlgorithm::CRC64NVME),
-    (ChecksumAlgorithm::Sha1, s3s::header::X_AMZ_CHECKSUM_SHA1, dto::ChecksumAlgorithm::SHA1),
-    (ChecksumAlgorithm::Sha256, s3s::header::X_AMZ_CHECKSUM_SHA256, dto::ChecksumAlgorithm::SHA256),
+/// Every algorithm, with the header that carries its value.
+const ALGORITHMS: [(ChecksumAlgorithm, HeaderName); 5] = [
+    (ChecksumAlgorithm::Crc32, s3s::header::X_AMZ_CHECKSUM_CRC32),
+    (ChecksumAlgorithm::Crc32c, s3s::header::X_AMZ_CHECKSUM_CRC32C),
+    (ChecksumAlgorithm::Crc64Nvme, s3s::header::X_AMZ_CHECKSUM_CRC64NVME),
+    (ChecksumAlgorithm::Sha1, s3s::header::X_AMZ_CHECKSUM_SHA1),
+    (ChecksumAlgorithm::Sha256, s3s::header::X_AMZ_CHECKSUM_SHA256),
 ];
 const X_AMZ_TRAILER: &str = "x-amz-trailer";
 const X_AMZ_CHECKSUM: &str = "x-amz-checksum-";
@@ -26,21 +26,11 @@ const ABSENT: [&str; 5] = ["md5", "sha512", "xxhash128", "xxhash3", "xxhash64"];
 /// What S3 computes of an object that comes without a checksum, and keeps with it.
 pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
-pub fn algorithm_name(algorithm: ChecksumAlgorithm) -> &'static str {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 => dto::ChecksumAlgorithm::CRC32,
-        ChecksumAlgorithm::Crc32c => dto::ChecksumAlgorithm::CRC32C,
-        ChecksumAlgorithm::Crc64Nvme => dto::ChecksumAlgorithm::CRC64NVME,
-        ChecksumAlgorithm::Sha1 => dto::ChecksumAlgorithm::SHA1,
-        ChecksumAlgorithm::Sha256 => dto::ChecksumAlgorithm::SHA256,
-    }
-}
-
 pub fn algorithm_named(name: &str) -> Result<ChecksumAlgorithm, Fault> {
     ALGORITHMS
         .iter()
-        .find(|(_, _, known)| known.eq_ignore_ascii_case(name.trim()))
-        .map(|(found, _, _)| *found)
+        .map(|(algorithm, _)| *algorithm)
+        .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name.trim()))
         .ok_or_else(unsupported)
 }
 
@@ -56,7 +46,7 @@ fn unsupported() -> Fault {
 fn check_known(name: &str) -> Result<(), Fault> {
     let name = name.to_ascii_lowercase();
     let Some(algorithm) = name.strip_prefix(X_AMZ_CHECKSUM) else { return Ok(()) };
-    if NO_ALGORITHMS.contains(&algorithm) || ALGORITHMS.iter().any(|(_, known, _)| known.as_str() == name) {
+    if NO_ALGORITHMS.contains(&algorithm) || ALGORITHMS.iter().any(|(_, known)| known.as_str() == name) {
         return Ok(());
     }
     if ABSENT.contains(&algorithm) {
@@ -84,7 +74,7 @@ pub fn parse_digest(algorithm: ChecksumAlgorithm, text: &str) -> Result<Bytes, F
 }
 
 fn invalid_value(algorithm: ChecksumAlgorithm) -> Fault {
-    let name = algorithm_name(algorithm).to_ascii_lowercase();
+    let name = algorithm.name().to_ascii_lowercase();
     Fault::InvalidRequest(format!("Value for {X_AMZ_CHECKSUM}{name} header is invalid."))
 }
 
@@ -109,7 +99,7 @@ fn several() -> Fault {
 pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, String)>, Fault> {
     headers.keys().try_for_each(|name| check_known(name.as_str()))?;
     let mut found = None;
-    for (algorithm, name, _) in &ALGORITHMS {
+    for (algorithm, name) in &ALGORITHMS {
         let Some(value) = headers.get(name) else { continue };
         if found.is_some() {
             return Err(several());
@@ -129,7 +119,7 @@ fn announced(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Only checksums can be announced, of the kinds that there are.
 fn check_announced(name: &str) -> Result<(), Fault> {
-    if ALGORITHMS.iter().any(|(_, known, _)| known.as_str().eq_ignore_ascii_case(name)) {
+    if ALGORITHMS.iter().any(|(_, known)| known.as_str().eq_ignore_ascii_case(name)) {
         return Ok(());
     }
     Err(Fault::InvalidRequest("The value specified in the x-amz-trailer header is not supported".to_owned()))
@@ -140,8 +130,8 @@ fn of_trailer(headers: &HeaderMap) -> impl Iterator<Item = (ChecksumAlgorithm, H
     announced(headers).filter_map(|name| {
         ALGORITHMS
             .iter()
-            .find(|(_, known, _)| known.as_str().eq_ignore_ascii_case(name))
-            .map(|(algorithm, known, _)| (*algorithm, known.clone()))
+            .find(|(_, known)| known.as_str().eq_ignore_ascii_case(name))
+            .map(|(algorithm, known)| (*algorithm, known.clone()))
     })
 }
 
@@ -249,9 +239,9 @@ fn read_trailer(trailing: Trailing, algorithm: ChecksumAlgorithm, name: HeaderNa
     })
 }
 
-/// Whether a request says what the checksum of its content is.
+/// Whether a request says what the checksum of its content is, or that a trailer will.
 pub fn gives_any(headers: &HeaderMap) -> bool {
-    ALGORITHMS.iter().any(|(_, name, _)| headers.contains_key(name)) || of_trailer(headers).next().is_some()
+    ALGORITHMS.iter().any(|(_, name)| headers.contains_key(name)) || of_trailer(headers).next().is_some()
 }
 
 /// Which checksum an upload in parts is to have, and how those of its parts combine.
@@ -285,7 +275,7 @@ pub fn of_create(
         None => Ok(Some((algorithm, kind))),
         Some(kind) => Err(Fault::InvalidRequest(format!(
             "The {kind} checksum type cannot be used with the {} checksum algorithm.",
-            algorithm_name(algorithm).to_ascii_lowercase()
+            algorithm.name().to_ascii_lowercase()
         ))),
     }
 }

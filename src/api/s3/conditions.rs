@@ -7,21 +7,59 @@ use crate::actors::meta::{ETag, ETagCondition, Manifest, WriteConditions};
 use crate::types::UnixMs;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+/// The four conditions' headers as S3 writes them, which says so of the one that did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Names {
+    if_match: &'static str,
+    if_none_match: &'static str,
+    if_modified_since: &'static str,
+    if_unmodified_since: &'static str,
+}
+
+const OF_READ: Names = Names {
+    if_match: "If-Match",
+    if_none_match: "If-None-Match",
+    if_modified_since: "If-Modified-Since",
+    if_unmodified_since: "If-Unmodified-Since",
+};
+const OF_COPY_SOURCE: Names = Names {
+    if_match: "x-amz-copy-source-If-Match",
+    if_none_match: "x-amz-copy-source-If-None-Match",
+    if_modified_since: "x-amz-copy-source-If-Modified-Since",
+    if_unmodified_since: "x-amz-copy-source-If-Unmodified-Since",
+};
+const OF_RENAME_SOURCE: Names = Names {
+    if_match: "x-amz-rename-source-If-Match",
+    if_none_match: "x-amz-rename-source-If-None-Match",
+    if_modified_since: "x-amz-rename-source-If-Modified-Since",
+    if_unmodified_since: "x-amz-rename-source-If-Unmodified-Since",
+};
+/// Conditions of which the metadata may find that one does not hold, and does not say which.
+const OF_WRITES: [&str; 6] = [
+    OF_READ.if_match,
+    OF_READ.if_none_match,
+    OF_READ.if_modified_since,
+    OF_READ.if_unmodified_since,
+    "x-amz-if-match-size",
+    "x-amz-if-match-last-modified-time",
+];
+
 /// The conditions of a read, or of the source of a copy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadConditions {
+    names: Names,
     if_match: Option<TagList>,
     if_none_match: Option<TagList>,
     if_modified_since_s: Option<i64>,
     if_unmodified_since_s: Option<i64>,
 }
 
-/// What the conditions say of the version that stands.
+/// What the conditions say of the version that stands: which of them stops the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Proceed,
-    NotModified,
-    Failed,
+    NotModified(&'static str),
+    Failed(&'static str),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,40 +102,28 @@ impl TagList {
 impl ReadConditions {
     /// Of a GET or HEAD.
     pub fn of_read(headers: &HeaderMap) -> Self {
-        Self::from_headers(
-            headers,
-            [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE],
-        )
+        Self::from_headers(headers, OF_READ)
     }
 
     /// Of the source of a copy.
     pub fn of_copy_source(headers: &HeaderMap) -> Self {
-        Self::from_headers(
-            headers,
-            [
-                s3s::header::X_AMZ_COPY_SOURCE_IF_MATCH,
-                s3s::header::X_AMZ_COPY_SOURCE_IF_NONE_MATCH,
-                s3s::header::X_AMZ_COPY_SOURCE_IF_MODIFIED_SINCE,
-                s3s::header::X_AMZ_COPY_SOURCE_IF_UNMODIFIED_SINCE,
-            ],
-        )
+        Self::from_headers(headers, OF_COPY_SOURCE)
     }
 
     /// Of the object that is renamed. Those on the object that stands under its new name are those of a read.
     pub fn of_rename_source(headers: &HeaderMap) -> Self {
-        let names = [
-            "x-amz-rename-source-if-match",
-            "x-amz-rename-source-if-none-match",
-            "x-amz-rename-source-if-modified-since",
-            "x-amz-rename-source-if-unmodified-since",
-        ];
-        Self::from_headers(headers, names.map(HeaderName::from_static))
+        Self::from_headers(headers, OF_RENAME_SOURCE)
     }
 
     /// Where there is no object: what must match something, or have changed since, does not.
     pub fn check_absent(&self) -> Result<(), Fault> {
-        let has_changed = self.if_modified_since_s.is_some() && self.if_none_match.is_none();
-        if self.if_match.is_some() || has_changed { Err(Fault::PreconditionFailed) } else { Ok(()) }
+        if self.if_match.is_some() {
+            return Err(Fault::PreconditionFailed(Some(self.names.if_match)));
+        }
+        if self.if_modified_since_s.is_some() && self.if_none_match.is_none() {
+            return Err(Fault::PreconditionFailed(Some(self.names.if_modified_since)));
+        }
+        Ok(())
     }
 
     /// Whether the time of the last change decides anything.
@@ -106,14 +132,14 @@ impl ReadConditions {
     }
 
     /// A date that is none is ignored, as RFC 9110 says.
-    fn from_headers(headers: &HeaderMap, names: [HeaderName; 4]) -> Self {
-        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let [if_match, if_none_match, if_modified_since, if_unmodified_since] = names;
+    fn from_headers(headers: &HeaderMap, names: Names) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
-            if_match: text(&if_match).map(TagList::parse),
-            if_none_match: text(&if_none_match).map(TagList::parse),
-            if_modified_since_s: text(&if_modified_since).and_then(http_time),
-            if_unmodified_since_s: text(&if_unmodified_since).and_then(http_time),
+            names,
+            if_match: text(names.if_match).map(TagList::parse),
+            if_none_match: text(names.if_none_match).map(TagList::parse),
+            if_modified_since_s: text(names.if_modified_since).and_then(http_time),
+            if_unmodified_since_s: text(names.if_unmodified_since).and_then(http_time),
         }
     }
 
@@ -123,17 +149,17 @@ impl ReadConditions {
         let modified_s = i64::try_from(modified.0 / 1000).unwrap_or(i64::MAX);
         if let Some(tags) = &self.if_match {
             if !tags.matches(&tag, false) {
-                return Verdict::Failed;
+                return Verdict::Failed(self.names.if_match);
             }
         } else if self.if_unmodified_since_s.is_some_and(|since| modified_s > since) {
-            return Verdict::Failed;
+            return Verdict::Failed(self.names.if_unmodified_since);
         }
         if let Some(tags) = &self.if_none_match {
             if tags.matches(&tag, true) {
-                return Verdict::NotModified;
+                return Verdict::NotModified(self.names.if_none_match);
             }
         } else if self.if_modified_since_s.is_some_and(|since| modified_s <= since) {
-            return Verdict::NotModified;
+            return Verdict::NotModified(self.names.if_modified_since);
         }
         Verdict::Proceed
     }
@@ -142,8 +168,8 @@ impl ReadConditions {
     pub fn check_read(&self, manifest: &Manifest) -> Result<(), Fault> {
         match self.judge(&manifest.etag, manifest.modified) {
             Verdict::Proceed => Ok(()),
-            Verdict::Failed => Err(Fault::PreconditionFailed),
-            Verdict::NotModified => Err(Fault::NotModified(Box::new(validators(manifest)))),
+            Verdict::Failed(condition) => Err(Fault::PreconditionFailed(Some(condition))),
+            Verdict::NotModified(_) => Err(Fault::NotModified(Box::new(validators(manifest)))),
         }
     }
 
@@ -151,9 +177,18 @@ impl ReadConditions {
     pub fn check_copy_source(&self, manifest: &Manifest) -> Result<(), Fault> {
         match self.judge(&manifest.etag, manifest.modified) {
             Verdict::Proceed => Ok(()),
-            Verdict::Failed | Verdict::NotModified => Err(Fault::PreconditionFailed),
+            Verdict::Failed(condition) | Verdict::NotModified(condition) => {
+                Err(Fault::PreconditionFailed(Some(condition)))
+            }
         }
     }
+}
+
+/// The condition of a write, where it has one: the one that did not hold where the metadata says that one did not. Of
+/// several nobody knows.
+pub fn only_one(headers: &HeaderMap) -> Option<&'static str> {
+    let mut given = OF_WRITES.into_iter().filter(|name| headers.contains_key(*name));
+    given.next().filter(|_| given.next().is_none())
 }
 
 /// The headers of a 304 (RFC 9110 section 15.4.5).
@@ -206,10 +241,10 @@ pub fn tag_condition(text: &str) -> ETagCondition {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReadConditions, Verdict, of_write, tag_condition};
-    use crate::actors::meta::{ETag, ETagCondition};
+    use super::{ReadConditions, Verdict, of_write, only_one, tag_condition};
+    use crate::actors::meta::{Body, ETag, ETagCondition, Manifest, ObjectHeaders};
     use crate::api::s3::errors::Fault;
-    use crate::types::UnixMs;
+    use crate::types::{ManifestId, UnixMs};
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     const OURS: &str = "\"00000000000000000000000000000000\"";
@@ -229,22 +264,27 @@ mod tests {
         ReadConditions::of_read(&headers(pairs)).judge(&ETag { md5: [0; 16], parts: None }, MODIFIED)
     }
 
+    fn failed(condition: &'static str) -> Result<(), Fault> {
+        Err(Fault::PreconditionFailed(Some(condition)))
+    }
+
     #[test]
     fn each_condition_alone_means_what_it_says() {
+        let (other, same) = (Verdict::Failed("If-Match"), Verdict::NotModified("If-None-Match"));
         for (name, value, verdict) in [
             ("if-match", OURS, Verdict::Proceed),
             ("if-match", "*", Verdict::Proceed),
-            ("if-match", OTHER, Verdict::Failed),
-            ("if-match", "W/\"00000000000000000000000000000000\"", Verdict::Failed),
+            ("if-match", OTHER, other),
+            ("if-match", "W/\"00000000000000000000000000000000\"", other),
             ("if-match", "00000000000000000000000000000000", Verdict::Proceed),
-            ("if-none-match", OURS, Verdict::NotModified),
-            ("if-none-match", "*", Verdict::NotModified),
+            ("if-none-match", OURS, same),
+            ("if-none-match", "*", same),
             ("if-none-match", OTHER, Verdict::Proceed),
-            ("if-none-match", "W/\"00000000000000000000000000000000\"", Verdict::NotModified),
-            ("if-modified-since", AT, Verdict::NotModified),
+            ("if-none-match", "W/\"00000000000000000000000000000000\"", same),
+            ("if-modified-since", AT, Verdict::NotModified("If-Modified-Since")),
             ("if-modified-since", BEFORE, Verdict::Proceed),
             ("if-unmodified-since", AT, Verdict::Proceed),
-            ("if-unmodified-since", BEFORE, Verdict::Failed),
+            ("if-unmodified-since", BEFORE, Verdict::Failed("If-Unmodified-Since")),
             ("if-unmodified-since", "yesterday", Verdict::Proceed),
         ] {
             assert_eq!(judge(&[(name, value)]), verdict, "{name}: {value}");
@@ -255,9 +295,10 @@ mod tests {
     fn tags_take_precedence_over_dates() {
         assert_eq!(judge(&[("if-match", OURS), ("if-unmodified-since", BEFORE)]), Verdict::Proceed);
         assert_eq!(judge(&[("if-none-match", OTHER), ("if-modified-since", AT)]), Verdict::Proceed);
-        assert_eq!(judge(&[("if-match", OTHER), ("if-none-match", OURS)]), Verdict::Failed);
-        assert_eq!(judge(&[("if-match", OURS), ("if-none-match", OURS)]), Verdict::NotModified);
-        assert_eq!(judge(&[("if-unmodified-since", BEFORE), ("if-none-match", OURS)]), Verdict::Failed);
+        assert_eq!(judge(&[("if-match", OTHER), ("if-none-match", OURS)]), Verdict::Failed("If-Match"));
+        assert_eq!(judge(&[("if-match", OURS), ("if-none-match", OURS)]), Verdict::NotModified("If-None-Match"));
+        let late = judge(&[("if-unmodified-since", BEFORE), ("if-none-match", OURS)]);
+        assert_eq!(late, Verdict::Failed("If-Unmodified-Since"));
     }
 
     #[test]
@@ -266,19 +307,57 @@ mod tests {
         for pairs in [&[][..], &[("if-none-match", "*")], &[("if-unmodified-since", BEFORE)]] {
             assert_eq!(absent(pairs), Ok(()), "{pairs:?}");
         }
-        for pairs in [[("if-match", "*")], [("if-match", OURS)], [("if-modified-since", BEFORE)]] {
-            assert_eq!(absent(&pairs), Err(Fault::PreconditionFailed), "{pairs:?}");
+        for (name, value, condition) in [
+            ("if-match", "*", "If-Match"),
+            ("if-match", OURS, "If-Match"),
+            ("if-modified-since", BEFORE, "If-Modified-Since"),
+        ] {
+            assert_eq!(absent(&[(name, value)]), failed(condition), "{name}: {value}");
         }
         let source = headers(&[("x-amz-rename-source-if-match", OTHER), ("if-match", OURS)]);
         let verdict = ReadConditions::of_rename_source(&source).judge(&ETag { md5: [0; 16], parts: None }, MODIFIED);
-        assert_eq!(verdict, Verdict::Failed);
+        assert_eq!(verdict, Verdict::Failed("x-amz-rename-source-If-Match"));
+    }
+
+    #[test]
+    fn what_a_read_would_have_already_is_no_source_of_a_copy() {
+        let manifest = Manifest {
+            id: ManifestId(1),
+            size_bytes: 9,
+            etag: ETag { md5: [0; 16], parts: None },
+            modified: MODIFIED,
+            headers: ObjectHeaders::default(),
+            checksum: None,
+            body: Body::Inline,
+        };
+        let check = |name: &'static str, value: &'static str| {
+            ReadConditions::of_copy_source(&headers(&[(name, value)])).check_copy_source(&manifest)
+        };
+        assert_eq!(check("x-amz-copy-source-if-match", OURS), Ok(()));
+        for (name, value, condition) in [
+            ("x-amz-copy-source-if-match", OTHER, "x-amz-copy-source-If-Match"),
+            ("x-amz-copy-source-if-none-match", OURS, "x-amz-copy-source-If-None-Match"),
+            ("x-amz-copy-source-if-modified-since", AT, "x-amz-copy-source-If-Modified-Since"),
+            ("x-amz-copy-source-if-unmodified-since", BEFORE, "x-amz-copy-source-If-Unmodified-Since"),
+        ] {
+            assert_eq!(check(name, value), failed(condition), "{name}");
+        }
+        let read = ReadConditions::of_read(&headers(&[("if-match", OTHER)])).check_read(&manifest);
+        assert_eq!(read, failed("If-Match"));
+    }
+
+    #[test]
+    fn of_a_writes_only_condition_it_is_known_that_it_did_not_hold() {
+        assert_eq!(only_one(&headers(&[("if-none-match", "*"), ("x-amz-acl", "private")])), Some("If-None-Match"));
+        assert_eq!(only_one(&headers(&[("if-match", OURS), ("x-amz-if-match-size", "1")])), None);
+        assert_eq!(only_one(&headers(&[])), None);
     }
 
     #[test]
     fn a_list_of_tags_matches_by_any_of_them() {
         let list = "\"ffffffffffffffffffffffffffffffff\", \"00000000000000000000000000000000\"";
         assert_eq!(judge(&[("if-match", list)]), Verdict::Proceed);
-        assert_eq!(judge(&[("if-none-match", list)]), Verdict::NotModified);
+        assert_eq!(judge(&[("if-none-match", list)]), Verdict::NotModified("If-None-Match"));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod fault;
 mod grant;
+mod location;
 mod told;
 mod wire;
 
 pub use fault::Fault;
 pub use grant::GrantFault;
-pub use told::Named;
+pub use location::LocationFault;
+pub use told::{Named, details_of, with_details};
 pub use wire::WireFault;
 
 use crate::actors::gateway::StoreError;
@@ -117,7 +119,7 @@ impl From<Refusal> for S3Error {
             Refusal::NoSuchBucket => Fault::NoSuchBucket.into(),
             Refusal::NoSuchKey => Fault::NoSuchKey.into(),
             Refusal::NoSuchUpload => Fault::NoSuchUpload.into(),
-            Refusal::PreconditionFailed => Fault::PreconditionFailed.into(),
+            Refusal::PreconditionFailed => Fault::PreconditionFailed(None).into(),
             Refusal::InvalidPart => Fault::InvalidPart.into(),
             Refusal::EntityTooLarge => Fault::EntityTooLarge.into(),
             Refusal::BucketOwnedByCaller => simple(
@@ -126,7 +128,7 @@ impl From<Refusal> for S3Error {
             ),
             Refusal::BucketOwnedByOther => simple(S3ErrorCode::BucketAlreadyExists, BUCKET_ALREADY_EXISTS),
             Refusal::BucketNotEmpty => {
-                simple(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty.")
+                simple(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty")
             }
             Refusal::InvalidPartOrder => simple(
                 S3ErrorCode::InvalidPartOrder,
@@ -145,9 +147,14 @@ impl From<Refusal> for S3Error {
             .into(),
             Refusal::InvalidRequest => Fault::InvalidRequest("The request is not valid.".to_owned()).into(),
             // Answers to changes of the layout, which no S3 request makes.
-            Refusal::NoSuchNode | Refusal::HostHasNodes | Refusal::NodeHoldsShards | Refusal::Removed => {
+            Refusal::HostHasNodes | Refusal::NodeHoldsShards | Refusal::Removed => {
                 Fault::InvalidRequest("The request is not valid.".to_owned()).into()
             }
+            // The next try goes by the layout without it.
+            Refusal::NoSuchNode => retry_later(
+                S3ErrorCode::ServiceUnavailable,
+                "A drive that was to hold the object was removed meanwhile.".to_owned(),
+            ),
             Refusal::Forgotten => StoreError::OutcomeUnknown.into(),
             Refusal::NoSuchVersion => Fault::NoSuchVersion.into(),
             Refusal::IsDeleteMarker => Fault::MethodNotAllowed.into(),
@@ -330,7 +337,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Named, WireFault, body_error, identify, response};
+    use super::{Fault, Named, WireFault, body_error, details_of, identify, response};
     use crate::actors::gateway::StoreError;
     use crate::actors::meta::{MetaError, Refusal};
     use http::StatusCode;
@@ -375,6 +382,7 @@ mod tests {
         assert_eq!(status(Refusal::TooManyParts), ("TooManyParts".to_owned(), 400));
         assert_eq!(status(Fault::InvalidWriteOffset), ("InvalidWriteOffset".to_owned(), 400));
         assert_eq!(status(Refusal::RepeatedOtherwise), ("IdempotencyParameterMismatch".to_owned(), 400));
+        assert_eq!(status(Refusal::NoSuchNode), ("ServiceUnavailable".to_owned(), 503));
     }
 
     /// F5: what was verified and did not hold is said as such.
@@ -400,6 +408,15 @@ mod tests {
         let lengths = "header</Message><NumberBytesExpected>32</NumberBytesExpected>\
                        <NumberBytesProvided>4</NumberBytesProvided>";
         assert!(body.contains(lengths), "{body}");
+    }
+
+    #[test]
+    fn what_only_the_fault_knows_is_told_beside_the_words() {
+        let details = |fault: Fault| details_of(&S3Error::from(fault)).to_vec();
+        assert_eq!(details(Fault::InvalidRange { size_bytes: 9 }), [("ActualObjectSize", "9".to_owned())]);
+        let condition = details(Fault::PreconditionFailed(Some("If-Match")));
+        assert_eq!(condition, [("Condition", "If-Match".to_owned())]);
+        assert!(details(Fault::PreconditionFailed(None)).is_empty() && details(Fault::NoSuchKey).is_empty());
     }
 
     #[test]
@@ -450,7 +467,7 @@ mod tests {
         assert!(number.contains("<Message>Provided max-keys not an integer or within integer range</Message>"));
         let form = response(Fault::Wire(WireFault::NotAForm)).body().bytes().unwrap_or_default();
         let (_, body) = identify(&form, "/b", Named::default(), "1", "h").expect("an error's body");
-        assert!(String::from_utf8_lossy(&body).contains("did not hold.</Message><Condition>Bucket POST must be"));
+        assert!(String::from_utf8_lossy(&body).contains("did not hold</Message><Condition>Bucket POST must be"));
         assert!(told("invalid query: fetch-owner: abc").contains("<Message>invalid query: fetch-owner: abc</Message>"));
     }
 

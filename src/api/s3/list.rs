@@ -6,7 +6,7 @@ mod order;
 pub use order::in_order;
 
 use super::Store;
-use super::checksums::{algorithm_name, kind_name};
+use super::checksums::kind_name;
 use super::errors::Fault;
 use super::grants::{Owners, access_of};
 use super::headers::{etag_header, storage_class, timestamp};
@@ -143,7 +143,7 @@ async fn page(store: &Store, bucket: &str, query: ListQuery, writing: &Writing, 
 fn object(key: String, manifest: Manifest, owner: Option<Owner>) -> Object {
     let checksum = manifest.checksum.as_ref();
     Object {
-        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(algorithm_name(sum.algorithm))]),
+        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(sum.algorithm.name())]),
         checksum_type: checksum.map(|sum| kind_name(sum.kind)),
         e_tag: Some(etag_header(&manifest.etag)),
         key: Some(key),
@@ -300,7 +300,7 @@ fn object_version(key: String, version: ObjectVersion, latest: bool, owner: Owne
     let manifest = version.manifest;
     let checksum = manifest.checksum.as_ref();
     dto::ObjectVersion {
-        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(algorithm_name(sum.algorithm))]),
+        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(sum.algorithm.name())]),
         checksum_type: checksum.map(|sum| kind_name(sum.kind)),
         e_tag: Some(etag_header(&manifest.etag)),
         is_latest: Some(latest),

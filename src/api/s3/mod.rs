@@ -25,12 +25,12 @@ mod settings;
 mod website;
 
 pub use access::{BucketShown, Credentials, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
-pub use checksums::parse_md5;
+pub use checksums::{of_headers as checksum_of_headers, parse_digest, parse_md5};
 pub use errors::{Fault, Named, WireFault, body_fault, identify, response};
 pub use host::{Domains, WebsiteHosts};
 pub use percent::{decode_path, decode_query, encode as percent_encode};
 pub use settings::logging::LoggedBucket;
-pub use settings::told::Origin;
+pub use settings::told::{Origin, TlsVersion};
 pub use website::SiteRequest;
 
 use crate::actors::events::Targets;
@@ -51,7 +51,7 @@ use s3s::auth::S3Auth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{HttpError, HttpRequest, HttpResponse, S3, S3Request, S3Response, S3Result};
+use s3s::{HttpError, HttpRequest, HttpResponse, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -105,7 +105,7 @@ impl Service {
 
     pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answered = moment::within(self.s3s.call(request)).await;
-        answered.map(objects::unquoted).map(list::in_order)
+        answered.map(objects::unquoted).map(list::in_order).map(tags::without_content)
     }
 
     /// What the website of a bucket answers.
@@ -212,8 +212,13 @@ impl Store {
     }
 
     async fn open(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Readable> {
+        let view = self.view().await?;
+        self.open_in(view, bucket, key, version).await
+    }
+
+    async fn open_in(&self, view: MetaView, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Readable> {
         let pick = version::pick(version)?;
-        let (bucket, view) = self.bucket(bucket).await?;
+        let bucket = view.bucket(bucket)?.ok_or(Fault::NoSuchBucket)?;
         match self.gateway.open_object(view.clone(), bucket.bucket.id, key, pick).await? {
             Opened::Object(object) => Ok(Readable { bucket, view, object: *object }),
             Opened::DeleteMarker(marker) => Err(version::marker(pick, &marker).into()),
@@ -240,8 +245,20 @@ impl Store {
     }
 }
 
+/// Hands to the trace what the answer to a refused request says besides its code and its words. Of a write's conditions the
+/// metadata does not say which one did not hold; `condition` is the only one, if there is only one.
+fn tell(trace: Option<&RequestTrace>, condition: Option<&'static str>, error: &S3Error) {
+    let mut details = errors::details_of(error).to_vec();
+    if details.is_empty() && *error.code() == S3ErrorCode::PreconditionFailed {
+        details.extend(condition.map(|name| ("Condition", name.to_owned())));
+    }
+    if let Some(trace) = trace.filter(|_| !details.is_empty()) {
+        trace.detailed(details);
+    }
+}
+
 /// An answer that no change gives: our own bug, told as such.
-fn unexpected(reply: &Reply) -> s3s::S3Error {
+fn unexpected(reply: &Reply) -> S3Error {
     StoreError::Internal { why: format!("a change was answered with {reply:?}") }.into()
 }
 
@@ -251,10 +268,14 @@ macro_rules! operations {
         impl S3 for Operations {
             $(async fn $name(&self, mut request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
                 judged::of_now(&self.0.gateway, &*self.0.ambient.clock, &mut request).await?;
-                if let Some(trace) = request.extensions.get::<Arc<RequestTrace>>() {
+                let trace = request.extensions.get::<Arc<RequestTrace>>().cloned();
+                if let Some(trace) = &trace {
                     trace.entered();
                 }
-                $module(&self.0, whole(request)).await
+                let request = whole(request);
+                let condition = conditions::only_one(&request.headers);
+                let answered = $module(&self.0, request).await;
+                answered.inspect_err(|error| tell(trace.as_deref(), condition, error))
             })*
         }
     };
@@ -353,7 +374,8 @@ operations! {
 
 #[cfg(test)]
 mod tests {
-    use super::canonical_id;
+    use super::{Fault, RequestTrace, canonical_id, tell};
+    use crate::actors::meta::Refusal;
 
     #[test]
     fn an_account_has_one_canonical_id() {
@@ -361,5 +383,20 @@ mod tests {
         assert_eq!(id.len(), 64);
         assert_eq!(id, canonical_id("root"));
         assert_ne!(id, canonical_id("other"));
+    }
+
+    #[test]
+    fn an_answer_says_which_condition_did_not_hold_where_it_is_known() {
+        let told = |error: s3s::S3Error, only: Option<&'static str>| {
+            let trace = RequestTrace::default();
+            tell(Some(&trace), only, &error);
+            trace.details().to_vec()
+        };
+        let condition = |name: &str| vec![("Condition", name.to_owned())];
+        assert_eq!(told(Refusal::PreconditionFailed.into(), Some("If-Match")), condition("If-Match"));
+        assert!(told(Refusal::PreconditionFailed.into(), None).is_empty());
+        let source = Fault::PreconditionFailed(Some("x-amz-copy-source-If-Match"));
+        assert_eq!(told(source.into(), Some("If-Match")), condition("x-amz-copy-source-If-Match"));
+        assert!(told(Fault::NoSuchKey.into(), Some("If-Match")).is_empty());
     }
 }

@@ -15,6 +15,7 @@ use s3s::dto::{ETagCondition, Range, Timestamp, TimestampFormat};
 use s3s::route::S3Route;
 use s3s::{Body, HttpRequest, S3Request, S3Response, S3Result};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use time::OffsetDateTime;
 
 const READS_TEXT: [HeaderName; 5] = [
@@ -52,10 +53,11 @@ enum Remedy {
 pub struct Remedies(Vec<(HeaderName, Remedy)>);
 
 impl Remedies {
-    pub fn find(method: &Method, headers: &HeaderMap) -> Self {
+    /// `now`: since the Unix epoch.
+    pub fn find(method: &Method, headers: &HeaderMap, now: Duration) -> Self {
         let mut found = match *method {
-            Method::GET | Method::HEAD => of_read(headers),
-            Method::PUT | Method::POST => of_write(headers),
+            Method::GET | Method::HEAD => of_read(headers, now),
+            Method::PUT | Method::POST => of_write(headers, now),
             _ => Vec::new(),
         };
         found.extend(of_tags(headers));
@@ -81,7 +83,7 @@ impl Remedies {
 }
 
 /// RFC 9110: a range of another form, of several ranges or of another unit is ignored, as is a date that is none.
-fn of_read(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
+fn of_read(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     let mut found = Vec::new();
     let ranges: Vec<&HeaderValue> = headers.get_all(header::RANGE).iter().collect();
     let remedy = match ranges[..] {
@@ -91,28 +93,38 @@ fn of_read(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
     };
     found.extend(remedy.map(|remedy| (header::RANGE, remedy)));
     found.extend(READS_DATES.into_iter().filter_map(|name| {
-        let unread = headers.get_all(&name).iter().find(|value| !is_date(value))?;
-        Some((name, in_another_form(unread).unwrap_or(Remedy::Drop)))
+        let remedy = headers.get_all(&name).iter().find_map(|value| date_remedy(&name, value, now))?;
+        Some((name, remedy.unwrap_or(Remedy::Drop)))
     }));
     found
 }
 
-/// A date as mail has it, with any zone.
-fn in_another_form(value: &HeaderValue) -> Option<Remedy> {
-    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(moment(value.to_str().ok()?)?).ok()?).ok()?;
+/// `None` where s3s reads the date as it is and it counts; no remedy where it is no date. Nothing can have changed since a
+/// time that is to come: S3 does not ask whether it has.
+fn date_remedy(name: &HeaderName, value: &HeaderValue, now: Duration) -> Option<Option<Remedy>> {
+    let at = value.to_str().ok().and_then(moment);
+    if name.as_str().ends_with("if-modified-since") && at.is_some_and(|at| at > now.as_secs()) {
+        return Some(Some(Remedy::Drop));
+    }
+    (!is_date(value)).then(|| at.and_then(in_another_form))
+}
+
+/// Of a date that mail has, with any zone.
+fn in_another_form(at: u64) -> Option<Remedy> {
+    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(at).ok()?).ok()?;
     let mut text = Vec::new();
     Timestamp::from(at).format(TimestampFormat::HttpDate, &mut text).ok()?;
     HeaderValue::try_from(text).ok().map(Remedy::Write)
 }
 
 /// What the operation stores as it came.
-fn of_write(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
+fn of_write(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     let unread = |name: &HeaderName| headers.get(name).is_some_and(|value| !value.is_empty() && !is_read(name, value));
     let names = READS_TEXT.into_iter().chain([header::EXPIRES]);
     let aside = names.filter(unread).map(|name| (name, Remedy::Aside));
     let dates = COPY_READS_DATES.into_iter().filter_map(|name| {
-        let unread = headers.get(&name).filter(|value| !is_date(value))?;
-        in_another_form(unread).map(|remedy| (name, remedy))
+        let remedy = date_remedy(&name, headers.get(&name)?, now)??;
+        Some((name, remedy))
     });
     aside.chain(dates).collect()
 }
@@ -244,6 +256,9 @@ pub(super) fn unsigned(uri: &Uri) -> Uri {
 mod tests {
     use super::{Remedies, unsigned};
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+    use std::time::Duration;
+
+    const NOW: Duration = Duration::from_secs(1_800_000_000);
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -257,7 +272,7 @@ mod tests {
     /// What becomes of a range: itself, or none.
     fn range(text: &str) -> Option<String> {
         let given = headers(&[("range", text)]);
-        let (kept, aside) = Remedies::find(&Method::GET, &given).apply(given);
+        let (kept, aside) = Remedies::find(&Method::GET, &given, NOW).apply(given);
         assert!(aside.is_empty());
         kept.get("range").map(|value| value.to_str().expect("text").to_owned())
     }
@@ -282,7 +297,7 @@ mod tests {
             assert_eq!(range(text), None, "{text}");
         }
         let twice = headers(&[("range", "bytes=0-1"), ("range", "bytes=2-3")]);
-        assert!(!Remedies::find(&Method::HEAD, &twice).apply(twice).0.contains_key("range"));
+        assert!(!Remedies::find(&Method::HEAD, &twice, NOW).apply(twice).0.contains_key("range"));
     }
 
     #[test]
@@ -300,7 +315,7 @@ mod tests {
     fn a_date_that_is_none_is_no_condition() {
         let given =
             headers(&[("if-modified-since", "yesterday"), ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")]);
-        let (kept, _) = Remedies::find(&Method::GET, &given).apply(given);
+        let (kept, _) = Remedies::find(&Method::GET, &given, NOW).apply(given);
         assert!(!kept.contains_key("if-modified-since") && kept.contains_key("if-unmodified-since"));
     }
 
@@ -315,10 +330,25 @@ mod tests {
         ] {
             for text in ["Sun, 06 Nov 1994 08:49:37 -0000", "Sun, 06 Nov 1994 09:49:37 +0100", at] {
                 let given = headers(&[(name, text)]);
-                let (kept, _) = Remedies::find(&method, &given).apply(given);
+                let (kept, _) = Remedies::find(&method, &given, NOW).apply(given);
                 assert_eq!(kept.get(name).map(HeaderValue::as_bytes), Some(at.as_bytes()), "{name}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_asked_of_changes_since_a_time_to_come() {
+        let (to_come, past) = ("Fri, 15 Jan 2027 08:00:01 GMT", "Fri, 15 Jan 2027 08:00:00 GMT");
+        for (method, name) in [(Method::GET, "if-modified-since"), (Method::PUT, "x-amz-copy-source-if-modified-since")]
+        {
+            for (text, counts) in [(to_come, false), (past, true), ("Fri, 15 Jan 2027 08:00:01 -0000", false)] {
+                let given = headers(&[(name, text)]);
+                let (kept, _) = Remedies::find(&method, &given, NOW).apply(given);
+                assert_eq!(kept.contains_key(name), counts, "{name}: {text}");
+            }
+        }
+        let given = headers(&[("if-unmodified-since", to_come)]);
+        assert!(Remedies::find(&Method::GET, &given, NOW).is_empty());
     }
 
     #[test]
@@ -328,7 +358,7 @@ mod tests {
             ("expires", "0"),
             ("content-type", "a/b"),
         ]);
-        let (kept, aside) = Remedies::find(&Method::PUT, &given).apply(given);
+        let (kept, aside) = Remedies::find(&Method::PUT, &given, NOW).apply(given);
         assert_eq!((kept.len(), aside.len()), (1, 2));
         assert!(kept.contains_key("content-type"));
     }
@@ -337,7 +367,7 @@ mod tests {
     fn a_tag_without_quotes_is_given_them() {
         let written = |method: Method, name: &'static str, text: &str| {
             let given = headers(&[(name, text)]);
-            let (kept, aside) = Remedies::find(&method, &given).apply(given);
+            let (kept, aside) = Remedies::find(&method, &given, NOW).apply(given);
             assert!(aside.is_empty());
             kept.get(name).map(|value| value.to_str().expect("text").to_owned())
         };
@@ -364,7 +394,7 @@ mod tests {
             ("x-amz-meta-a", "\u{e9}"),
         ]);
         for method in [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE] {
-            assert!(Remedies::find(&method, &plain).is_empty(), "{method}");
+            assert!(Remedies::find(&method, &plain, NOW).is_empty(), "{method}");
         }
     }
 

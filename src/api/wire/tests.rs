@@ -11,7 +11,7 @@ use s3s::dto::{GetObjectInput, GetObjectOutput, PutObjectInput, PutObjectOutput}
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpRequest, S3, S3Request, S3Response, S3Result};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 const HOST: &str = "h:9000";
 
@@ -98,7 +98,7 @@ fn request(method: Method, headers: &[(&'static str, &str)], body: &'static [u8]
 fn ask(mut request: HttpRequest) -> (StatusCode, Option<Seen>) {
     let operations = Operations::default();
     let service = service(&operations);
-    let remedies = Remedies::find(request.method(), request.headers());
+    let remedies = Remedies::find(request.method(), request.headers(), Duration::ZERO);
     assert!(!remedies.is_empty());
     let handback = Handback::new(remedies);
     request.extensions_mut().insert(handback.clone());

@@ -58,9 +58,10 @@ check("parts are listed, copied, refused and given up", async (bucket) => {
   const parts = [{ PartNumber: 1, ETag: copied.CopyPartResult.ETag }, await part(2, "x"), await part(10_000, "y")];
   const found = [];
   for await (const page of paginateListParts({ client: s3, pageSize: 2 }, upload)) {
-    found.push(page.Parts.map((one) => [one.PartNumber, one.Size]));
+    // After the last part it asks once more.
+    found.push((page.Parts ?? []).map((one) => [one.PartNumber, one.Size]));
   }
-  assert.deepEqual(found, [[[1, 10], [2, 1]], [[10_000, 1]]]);
+  assert.deepEqual(found, [[[1, 10], [2, 1]], [[10_000, 1]], []]);
   await refused(complete(parts), 400, "EntityTooSmall");
   await refused(complete([parts[1], parts[0]]), 400, "InvalidPartOrder");
   await refused(complete([{ PartNumber: 3, ETag: parts[1].ETag }]), 400, "InvalidPart");

@@ -1,7 +1,7 @@
 //! Roles that are assumed, and sessions that are handed out.
 
 use super::{ACCOUNT, ALICE, Host, OTHER_ROOT, ROOT, Told, escaped};
-use crate::api::identity::{Documents, Resolved, resolve};
+use crate::api::identity::{Documents, Resolved, resolve, secret_key};
 
 const ROLE: &str = "RoleArn=arn:aws:iam::111122223333:role/Reader&RoleSessionName=job";
 
@@ -34,9 +34,9 @@ fn who(host: &Host, told: &Told) -> Resolved {
     let (key, token) = (told.element("AccessKeyId"), told.element("SessionToken"));
     let now = host.world.ambient.clock.unix_ms();
     let directory = host.service.directory(&*rows);
-    let resolved = resolve(&directory, host.service.locksmith(), key, Some(token), now).expect("a good token");
-    assert_eq!(resolved.secret_key, told.element("SecretAccessKey"));
-    resolved
+    let secret = secret_key(&directory, host.service.locksmith(), key, now).expect("a session's key");
+    assert_eq!(secret, told.element("SecretAccessKey"));
+    resolve(&directory, host.service.locksmith(), key, Some(token), now).expect("a good token")
 }
 
 #[tokio::test]

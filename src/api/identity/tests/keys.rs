@@ -22,8 +22,7 @@ fn a_key_is_told_its_secret_once_and_has_it_sealed() {
     assert_eq!((made.record.id.len(), made.secret_key.len(), made.user.as_deref()), (20, 40, Some("Alice")));
     assert!(made.record.id.starts_with("AKIA"));
     assert!(!made.record.sealed.contains(&made.secret_key));
-    let resolved = world.resolve(&made.record.id, None).expect("it is good");
-    assert_eq!(resolved.secret_key, made.secret_key);
+    assert_eq!(world.secret_key(&made.record.id).as_ref(), Ok(&made.secret_key));
     let moved = super::super::secrets::open(&Turned, "AKIAANOTHER", &made.record.sealed);
     assert!(matches!(moved, Err(IdentityError::Unreadable(_))), "a secret is of one key only");
 }
@@ -94,7 +93,7 @@ fn secrets_are_sealed_anew_page_by_page_and_open_as_before() {
     let rest = world.change(|editor| keys::reseal(editor, [0; 8], next.as_deref(), 2)).expect("they open");
     assert_eq!(rest, (1, None));
     for key in &made {
-        assert_eq!(world.resolve(&key.record.id, None).expect("it is good").secret_key, key.secret_key);
+        assert_eq!(world.secret_key(&key.record.id).as_ref(), Ok(&key.secret_key));
     }
     // What that root key has sealed already is left as it is.
     let standing = sealed_under(&made[0].record.sealed).expect("it is sealed");

@@ -7,7 +7,7 @@ use crate::api::identity::changes::holders::{self, Holder};
 use crate::api::identity::directory::DocumentsPage;
 use crate::api::identity::{
     Decision, Directory, Documents, Editor, IdentityError, Locksmith, ResolveError, Resolved, RootIdentity, SecretSeal,
-    SessionKeys, resolve,
+    SessionKeys, resolve, secret_key,
 };
 use crate::types::UnixMs;
 use std::collections::BTreeMap;
@@ -155,6 +155,12 @@ impl World {
     pub fn resolve(&self, access_key: &str, token: Option<&str>) -> Result<Resolved, ResolveError> {
         let locksmith = Locksmith { seal: &Turned, sessions: &self.sessions };
         resolve(&self.directory(), locksmith, access_key, token, self.ambient.clock.unix_ms())
+    }
+
+    /// What requests with the key are signed with.
+    pub fn secret_key(&self, access_key: &str) -> Result<String, ResolveError> {
+        let locksmith = Locksmith { seal: &Turned, sessions: &self.sessions };
+        secret_key(&self.directory(), locksmith, access_key, self.ambient.clock.unix_ms())
     }
 
     pub fn pass(&self, seconds: u64) {

@@ -144,6 +144,62 @@ const GLOBAL: &[&str] = &[
 /// Of what other services and identity providers say of who asks.
 const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
 
+/// Of buckets' tags, which take no part in decisions here. Whoever puts a policy that asks for them is told so; those
+/// that stand are read as they are.
+const UNHEEDED: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
+
+/// Of what there is not here, so that no request has them: access points and grants of access, replication, organizations
+/// and networks of AWS, devices for signing in, and services that ask in somebody's name.
+#[cfg(test)]
+pub const ABSENT: &[&str] = &[
+    "aws:assumedroot",
+    "aws:calledvia",
+    "aws:calledviafirst",
+    "aws:calledvialast",
+    "aws:chatbotsourcearn",
+    "aws:ec2instancesourceprivateipv4",
+    "aws:ec2instancesourcevpc",
+    "aws:multifactorauthage",
+    "aws:multifactorauthpresent",
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:principalservicename",
+    "aws:principalservicenameslist",
+    "aws:resourceorgid",
+    "aws:resourceorgpaths",
+    "aws:sourceaccount",
+    "aws:sourcearn",
+    "aws:sourceorgid",
+    "aws:sourceorgpaths",
+    "aws:sourceowner",
+    "aws:sourcevpc",
+    "aws:sourcevpcarn",
+    "aws:sourcevpce",
+    "aws:viaawsservice",
+    "aws:vpceaccount",
+    "aws:vpceorgid",
+    "aws:vpceorgpaths",
+    "aws:vpcsourceip",
+    "s3:accessgrantsinstancearn",
+    "s3:accesspointnetworkorigin",
+    "s3:accesspointtag/",
+    "s3:dataaccesspointaccount",
+    "s3:dataaccesspointarn",
+    "s3:destinationregion",
+    "s3:isreplicationpauserequest",
+];
+
+/// All that a policy may speak of, with `ABSENT` and what is not heeded.
+#[cfg(test)]
+pub fn all() -> impl Iterator<Item = &'static str> {
+    EVERYWHERE.iter().chain(SOMEWHERE.iter().map(|(known, _)| known)).chain(GLOBAL).copied()
+}
+
+/// Whether what policies say of the key has any effect here. One in lower case.
+pub fn is_heeded(key: &str) -> bool {
+    !UNHEEDED.iter().any(|unheeded| is_named(unheeded, key))
+}
+
 /// A key in any case.
 pub fn is_known(key: &str) -> bool {
     let key = key.to_lowercase();
@@ -170,7 +226,7 @@ fn is_named(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{SOMEWHERE, applies, is_known};
+    use super::{ABSENT, SOMEWHERE, UNHEEDED, all, applies, is_heeded, is_known};
     use crate::api::policy::actions;
 
     #[test]
@@ -180,6 +236,14 @@ mod tests {
                 assert!(actions::find(&format!("s3:{name}")).is_some(), "{key} is for {name}");
             }
         }
+    }
+
+    #[test]
+    fn what_no_request_has_and_what_is_not_heeded_is_known() {
+        for key in ABSENT.iter().chain(UNHEEDED) {
+            assert!(all().any(|known| known == *key), "{key}");
+        }
+        assert!(!is_heeded("s3:buckettag/team") && is_heeded("s3:existingobjecttag/team") && is_heeded("s3:prefix"));
     }
 
     #[test]

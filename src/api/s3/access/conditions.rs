@@ -5,13 +5,14 @@ use crate::api::iam::RequestFacts;
 use crate::api::policy::{Asks, Context};
 use crate::api::s3::percent;
 use crate::api::wire::Query;
+use crate::sigv4::{Credential, component};
 use crate::types::UnixMs;
 use http::{HeaderMap, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 use time::OffsetDateTime;
 
 /// Headers that are keys by their own names.
-const HEADERS: [&str; 15] = [
+const HEADERS: [&str; 16] = [
     "if-match",
     "if-none-match",
     "x-amz-acl",
@@ -27,6 +28,7 @@ const HEADERS: [&str; 15] = [
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-storage-class",
+    "x-amz-website-redirect-location",
 ];
 /// Parameters of listings.
 const PARAMETERS: [(&str, &str); 4] = [
@@ -103,8 +105,13 @@ pub fn add_creation(context: &mut Context, operation: &str) {
 fn add_remaining_days(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
     let until = text(headers, "x-amz-object-lock-retain-until-date");
     let Some(Ok(until)) = until.map(|until| Timestamp::parse(TimestampFormat::DateTime, until)) else { return };
-    let seconds = OffsetDateTime::from(until).unix_timestamp() - i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
-    context.add("s3:object-lock-remaining-retention-days", (seconds.max(0) / 86_400).to_string());
+    context.add("s3:object-lock-remaining-retention-days", remaining_days(&until, now));
+}
+
+pub fn remaining_days(until: &Timestamp, now: UnixMs) -> String {
+    let until = OffsetDateTime::from(until.clone()).unix_timestamp();
+    let seconds = until - i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+    (seconds.max(0) / 86_400).to_string()
 }
 
 fn add_tags(context: &mut Context, headers: &HeaderMap) {
@@ -138,6 +145,15 @@ pub fn add_signature(context: &mut Context, headers: &HeaderMap, uri: &Uri, now:
     if let Some(age) = date.as_deref().and_then(|date| age_ms(date, now)) {
         context.add("s3:signatureAge", age.to_string());
     }
+}
+
+/// The region that the request is for: of the head as it was signed. Signature version 2 names none.
+pub fn signed_region(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let credential = match text(headers, header::AUTHORIZATION.as_str()) {
+        Some(authorization) => component(authorization, "Credential")?.to_owned(),
+        None => parameter(uri, "X-Amz-Credential")?,
+    };
+    Some(Credential::read(&credential)?.region.to_owned()).filter(|region| !region.is_empty())
 }
 
 /// Since a stamp such as `20150830T123600Z`.
@@ -187,8 +203,12 @@ pub fn bypasses(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{add, add_creation, add_signature, age_ms, asks, overrides_answer};
-    use crate::api::policy::Context;
+    use super::{
+        CUSTOMER_ALGORITHM, HEADERS, add, add_creation, add_signature, age_ms, asks, facts, overrides_answer,
+        signed_region,
+    };
+    use crate::api::iam::request_keys;
+    use crate::api::policy::{Context, condition_keys};
     use crate::types::UnixMs;
     use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -221,6 +241,74 @@ mod tests {
             (vec!["REST-HEADER".to_owned()], vec!["1000".to_owned()])
         );
         assert!(values("s3:delimiter").is_empty());
+    }
+
+    /// Keys that come from elsewhere than the head: from who asks (`identity`), what the action is on (`judge`), the
+    /// body (`said`) and the connection.
+    const ELSEWHERE: [&str; 18] = [
+        "aws:federatedprovider",
+        "aws:principalaccount",
+        "aws:principalarn",
+        "aws:principalisawsservice",
+        "aws:principaltag/",
+        "aws:principaltype",
+        "aws:sourceidentity",
+        "aws:tokenissuetime",
+        "aws:userid",
+        "aws:username",
+        "aws:resourceaccount",
+        "s3:existingobjecttag/",
+        "s3:resourceaccount",
+        "aws:requesttag/",
+        "aws:tagkeys",
+        "s3:inventoryaccessibleoptionalfields",
+        "s3:locationconstraint",
+        "s3:tlsversion",
+    ];
+
+    #[test]
+    fn every_key_that_policies_may_speak_of_has_a_source_or_can_have_none() {
+        let mut head = headers(&[
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
+            ("x-amz-object-lock-legal-hold", "ON"),
+            ("x-amz-tagging", "a=1"),
+            ("referer", "r"),
+            ("user-agent", "u"),
+            ("authorization", "AWS4-HMAC-SHA256 Credential=x"),
+            ("x-amz-date", "20150830T123600Z"),
+        ]);
+        for name in HEADERS.into_iter().chain([CUSTOMER_ALGORITHM]) {
+            head.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        let uri = Uri::from_static("/b?prefix=a&delimiter=b&max-keys=1&versionId=v");
+        let now = UnixMs(1_440_938_161_000);
+        let facts = facts(&head, Some("::1".to_owned()), true, "us-east-1");
+        let mut context: Context = request_keys(&facts, now).into_iter().collect();
+        add(&mut context, &head, &uri, now);
+        add_creation(&mut context, "PutObject");
+        add_signature(&mut context, &head, &uri, now);
+        for known in condition_keys::all() {
+            let is_given = |key: &str| if known.ends_with('/') { key.starts_with(known) } else { key == known };
+            let ways = [
+                ELSEWHERE.contains(&known),
+                context.keys().any(is_given),
+                condition_keys::ABSENT.contains(&known),
+                !condition_keys::is_heeded(&format!("{known}a")),
+            ];
+            assert_eq!(ways.into_iter().filter(|way| *way).count(), 1, "{known}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_for_the_region_that_it_is_signed_for() {
+        let nowhere = Uri::from_static("/b");
+        let signed = headers(&[("authorization", "AWS4-HMAC-SHA256 Credential=k/20150830/eu-west-1/s3/aws4_request")]);
+        assert_eq!(signed_region(&signed, &nowhere).as_deref(), Some("eu-west-1"));
+        let url = Uri::from_static("/b?X-Amz-Credential=k%2F20150830%2Feu-west-2%2Fs3%2Faws4_request");
+        assert_eq!(signed_region(&headers(&[]), &url).as_deref(), Some("eu-west-2"));
+        assert_eq!(signed_region(&headers(&[("authorization", "AWS k:s")]), &nowhere), None);
+        assert_eq!(signed_region(&headers(&[]), &nowhere), None);
     }
 
     #[test]

@@ -58,6 +58,13 @@ impl Judge {
         }
     }
 
+    /// Asked the same, with what the request's body says.
+    pub fn saying(&self, said: &Context) -> Self {
+        let mut judge = self.by(self.view.clone());
+        judge.context.replace(said);
+        judge
+    }
+
     /// `None` where there is no such bucket.
     pub fn guarded(&self, name: &str) -> S3Result<Option<Guarded>> {
         let Some(row) = self.view.bucket(name)? else { return Ok(None) };
@@ -256,22 +263,14 @@ impl Authority {
         Ok(judge.told(action, &arn(guarded, key), &decision)?)
     }
 
-    /// For a request whose body says which tags an object is to have.
-    pub fn may_tag<'a>(
-        &self,
-        action: &str,
-        key: &str,
-        pick: Pick,
-        tags: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> S3Result<()> {
-        let (judge, guarded) = (&self.judge, &self.guarded);
-        let subject = judge.subject(guarded, key, pick)?;
-        let mut context = judge.context_of(guarded);
-        for (name, value) in tags {
-            context.add(&format!("s3:RequestObjectTag/{name}"), value);
-            context.add("s3:RequestObjectTagKeys", name);
-        }
-        let decision = judge.decide_in(context, action, guarded, key, subject.as_ref());
-        Ok(judge.told(action, &arn(guarded, key), &decision)?)
+    /// For a request whose body says more of what it does to an object.
+    pub fn may_to_object(&self, action: &str, key: &str, pick: Pick, said: &Context) -> S3Result<()> {
+        let subject = self.judge.subject(&self.guarded, key, pick)?;
+        Ok(self.judge.saying(said).of_object(action, &self.guarded, key, subject.as_ref())?)
+    }
+
+    /// As `may_to_object`, to the bucket itself.
+    pub fn may_to_bucket(&self, action: &str, said: &Context) -> S3Result<()> {
+        Ok(self.judge.saying(said).of_bucket(action, &self.guarded)?)
     }
 }

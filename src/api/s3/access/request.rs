@@ -2,6 +2,7 @@
 
 use super::conditions::parameter;
 use super::judge::{Guarded, Judge, Subject};
+use super::said;
 use crate::actors::meta::Pick;
 use crate::api::policy::{Asks, On, needs};
 use crate::api::s3::decode_path;
@@ -45,8 +46,11 @@ impl Request<'_> {
             }
             return Ok(None);
         };
+        let is_said_later = |action: &str| said::decides(self.operation, action);
         if self.operation == "CreateBucket" {
-            for need in needed {
+            // Nobody in particular may make one, whatever the body says.
+            let is_somebody = judge.asking.principal.account().is_some();
+            for need in needed.into_iter().filter(|need| !is_somebody || !is_said_later(need.action)) {
                 judge.of_account(need.action, &format!("arn:aws:s3:::{name}"))?;
             }
             return Ok(None);
@@ -55,9 +59,10 @@ impl Request<'_> {
         self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
         for need in needed {
             match need.on {
+                _ if is_said_later(need.action) => {}
                 On::Account | On::Bucket => judge.of_bucket(need.action, &guarded)?,
-                // Each of many objects is asked about by itself, and what the body says before the operation begins.
-                On::Object if matches!(self.operation, "DeleteObjects" | "PutObjectTagging") => {}
+                // Each of many is asked about by itself.
+                On::Object if self.operation == "DeleteObjects" => {}
                 On::Object => self.check_object(judge, &guarded, need.action, uri)?,
                 On::Source => self.check_source(judge, need.action, headers)?,
             }

@@ -1,6 +1,8 @@
 //! What a request can be told that the store itself does not say, with S3's codes and words.
 
 use super::grant::GrantFault;
+use super::location::LocationFault;
+use super::told::with_details;
 use super::wire::{SIGNATURE_DIFFERS, WireFault, code_of_form};
 use super::{retry_headers, xml_headers};
 use crate::api::post::FormFault;
@@ -28,7 +30,6 @@ pub enum Fault {
     InvalidBucketName,
     InvalidContentSha256,
     InvalidDigest,
-    InvalidLocationConstraint,
     InvalidPart,
     InvalidPartNumber,
     /// Of a presigned URL.
@@ -93,7 +94,8 @@ pub enum Fault {
     NoConfiguration(&'static str, &'static str),
     /// The reader has this version already; the headers tell it which.
     NotModified(Box<HeaderMap>),
-    PreconditionFailed,
+    /// Which header's condition does not hold, where it is known.
+    PreconditionFailed(Option<&'static str>),
     RequestHeadersTooLarge,
     RequestTimeout,
     /// Of a chunk of a body, or of its trailer.
@@ -103,6 +105,8 @@ pub enum Fault {
     Wire(WireFault),
     /// Of what is to be granted to whom.
     Grant(GrantFault),
+    /// Of where a bucket is to be.
+    Location(LocationFault),
 }
 
 impl From<FormFault> for Fault {
@@ -117,6 +121,12 @@ impl From<GrantFault> for Fault {
     }
 }
 
+impl From<LocationFault> for Fault {
+    fn from(fault: LocationFault) -> Self {
+        Self::Location(fault)
+    }
+}
+
 impl From<WireFault> for Fault {
     fn from(fault: WireFault) -> Self {
         Self::Wire(fault)
@@ -126,6 +136,10 @@ impl From<WireFault> for Fault {
 impl From<Fault> for S3Error {
     fn from(fault: Fault) -> Self {
         let mut error = S3Error::with_message(code_of(&fault), message_of(&fault).to_owned());
+        let details = details(&fault);
+        if !details.is_empty() {
+            error = with_details(error, details);
+        }
         match fault {
             Fault::InvalidRange { size_bytes } => {
                 if let Ok(value) = HeaderValue::try_from(format!("bytes */{size_bytes}")) {
@@ -168,6 +182,16 @@ impl From<Fault> for S3Error {
     }
 }
 
+/// What an answer says beside the words of what the fault alone knows.
+fn details(fault: &Fault) -> Vec<(&'static str, String)> {
+    match fault {
+        Fault::InvalidRange { size_bytes } => vec![("ActualObjectSize", size_bytes.to_string())],
+        Fault::Location(fault) => fault.details(),
+        Fault::PreconditionFailed(Some(condition)) => vec![("Condition", (*condition).to_owned())],
+        _ => Vec::new(),
+    }
+}
+
 /// What a delete marker tells of itself.
 fn marker_headers(version: &str, modified: Option<String>) -> HeaderMap {
     let mut headers = xml_headers([(HeaderName::from_static("x-amz-delete-marker"), HeaderValue::from_static("true"))]);
@@ -198,7 +222,6 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::InvalidBucketName => S3ErrorCode::InvalidBucketName,
         Fault::InvalidContentSha256 => custom("XAmzContentSHA256Mismatch"),
         Fault::InvalidDigest => S3ErrorCode::InvalidDigest,
-        Fault::InvalidLocationConstraint => S3ErrorCode::InvalidLocationConstraint,
         Fault::InvalidPart => S3ErrorCode::InvalidPart,
         Fault::InvalidPartNumber => custom("InvalidPartNumber"),
         Fault::InvalidQueryAuth(_) => custom("AuthorizationQueryParametersError"),
@@ -244,13 +267,14 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::QuotaExceeded => custom("QuotaExceeded"),
         Fault::TooManyParts => custom("TooManyParts"),
         Fault::NotModified(_) => S3ErrorCode::NotModified,
-        Fault::PreconditionFailed => S3ErrorCode::PreconditionFailed,
+        Fault::PreconditionFailed(_) => S3ErrorCode::PreconditionFailed,
         Fault::RequestHeadersTooLarge => custom("RequestHeaderSectionTooLarge"),
         Fault::RequestTimeout => S3ErrorCode::RequestTimeout,
         Fault::SignatureDoesNotMatch => S3ErrorCode::SignatureDoesNotMatch,
         Fault::SlowDown(_) => S3ErrorCode::SlowDown,
         Fault::Wire(fault) => fault.code(),
         Fault::Grant(fault) => fault.code(),
+        Fault::Location(fault) => fault.code(),
     }
 }
 
@@ -273,6 +297,7 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::Form(fault) => fault.words(),
         Fault::Wire(fault) => fault.words(),
         Fault::Grant(fault) => fault.words(),
+        Fault::Location(fault) => fault.words(),
         Fault::BucketOwnerDiffers => "The bucket is not owned by the expected owner.",
         Fault::ChunkTooSmall => "Only the last chunk is allowed to have a size less than 8192 bytes",
         Fault::EntityTooLarge => "Your proposed upload exceeds the maximum allowed size.",
@@ -281,10 +306,9 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::InvalidBucketName => "The specified bucket is not valid.",
         Fault::InvalidContentSha256 => "The provided 'x-amz-content-sha256' header does not match what was computed.",
         Fault::InvalidDigest => "The Content-MD5 you specified was invalid.",
-        Fault::InvalidLocationConstraint => "The specified location-constraint is not valid",
         Fault::InvalidPart => INVALID_PART,
         Fault::InvalidPartNumber => "The requested partnumber is not satisfiable",
-        Fault::InvalidRange { .. } => "The requested range is not satisfiable.",
+        Fault::InvalidRange { .. } => "The requested range is not satisfiable",
         Fault::InvalidRedirect => "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
         Fault::InvalidStorageClass => "The storage class you specified is not valid",
         Fault::MalformedTrailer => MALFORMED_TRAILER,
@@ -301,7 +325,7 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::DeleteMarker { named: true, .. } | Fault::MethodNotAllowed => {
             "The specified method is not allowed against this resource."
         }
-        Fault::PreconditionFailed => PRECONDITION_FAILED,
+        Fault::PreconditionFailed(_) => PRECONDITION_FAILED,
         Fault::RequestHeadersTooLarge => {
             "Your request header section exceeds the maximum allowed request header section size."
         }
@@ -359,11 +383,11 @@ pub(super) const MALFORMED_XML: &str =
     "The XML you provided was not well-formed or did not validate against our published schema";
 pub(super) const CHUNK_SIZE: &str = "InvalidChunkSizeError";
 pub(super) const INCOMPLETE_BODY: &str = "The request body terminated unexpectedly";
-pub(super) const PRECONDITION_FAILED: &str = "At least one of the pre-conditions you specified did not hold.";
+pub(super) const PRECONDITION_FAILED: &str = "At least one of the pre-conditions you specified did not hold";
 const REQUEST_TIMEOUT: &str =
     "Your socket connection to the server was not read from or written to within the timeout period.";
 const INVALID_PART: &str = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
-const NO_SUCH_UPLOAD: &str = "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+const NO_SUCH_UPLOAD: &str = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
 
 pub(super) fn custom(code: &'static str) -> S3ErrorCode {
     S3ErrorCode::Custom(code.into())

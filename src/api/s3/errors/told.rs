@@ -2,6 +2,7 @@
 
 use super::escape;
 use crate::api::wire::Query;
+use s3s::S3Error;
 
 /// Codes that say something of a bucket as a whole.
 const OF_BUCKETS: [&str; 15] = [
@@ -54,6 +55,22 @@ const BARE_ARGUMENTS: [(&str, &str); 5] = [
     ("startAfter only ", "start-after"),
 ];
 
+/// Elements and their text that only who refuses knows, on their way to the answer as the source of an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?}")]
+struct Details(Vec<(&'static str, String)>);
+
+/// The error, with what its answer says besides.
+pub fn with_details(mut error: S3Error, details: Vec<(&'static str, String)>) -> S3Error {
+    error.set_source(Box::new(Details(details)));
+    error
+}
+
+pub fn details_of(error: &S3Error) -> &[(&'static str, String)] {
+    let details = error.source().and_then(|source| source.downcast_ref::<Details>());
+    details.map(|details| details.0.as_slice()).unwrap_or_default()
+}
+
 /// What a request is on, which may be what is not there, and what it says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Named<'a> {
@@ -70,6 +87,10 @@ pub struct Named<'a> {
     pub md5: &'a str,
     /// The header `x-amz-content-sha256`.
     pub sha256: &'a str,
+    /// The header `Range`.
+    pub range: &'a str,
+    /// The header `x-amz-storage-class`.
+    pub storage_class: &'a str,
     /// The names of its headers that a signature must cover, between semicolons.
     pub amazon_headers: &'a str,
     /// Elements and their text, from who refused it.
@@ -97,7 +118,13 @@ impl Named<'_> {
             "InvalidAccessKeyId" => element("AWSAccessKeyId", self.access_key().as_deref()),
             "InvalidArgument" => self.argument(words),
             "InvalidDigest" if !self.md5.is_empty() => element("Content-MD5", Some(self.md5)),
-            "InvalidPart" => element("UploadId", self.parameter("uploadId").as_deref()),
+            "InvalidPart" | "InvalidPartOrder" | "NoSuchUpload" => {
+                element("UploadId", self.parameter("uploadId").as_deref())
+            }
+            "InvalidRange" if !self.range.is_empty() => element("RangeRequested", Some(self.range)),
+            "InvalidStorageClass" if !self.storage_class.is_empty() => {
+                element("StorageClassRequested", Some(self.storage_class))
+            }
             "MaxMessageLengthExceeded" if self.parameter("website").is_some() => {
                 element("MaxMessageLengthBytes", Some("131072"))
             }
@@ -280,6 +307,15 @@ mod tests {
         let named = named("versionId=v");
         assert_eq!(named.told("NoSuchVersion", ""), "<Key>&lt;k&gt;</Key><VersionId>v</VersionId>");
         assert_eq!(named.told("BucketNotEmpty", ""), "<BucketName>b</BucketName>");
+        let ranged = Named { range: "bytes=9-", storage_class: "GLACIER", ..named };
+        assert_eq!(ranged.told("InvalidRange", ""), "<RangeRequested>bytes=9-</RangeRequested>");
+        let told = "<StorageClassRequested>GLACIER</StorageClassRequested>";
+        assert_eq!(ranged.told("InvalidStorageClass", ""), told);
+        assert_eq!(named.told("InvalidStorageClass", ""), "");
+        let upload = Named { query: "uploadId=u", ..named };
+        for code in ["InvalidPart", "InvalidPartOrder", "NoSuchUpload"] {
+            assert_eq!(upload.told(code, ""), "<UploadId>u</UploadId>", "{code}");
+        }
         assert_eq!(named.told("MethodNotAllowed", ""), "<Method>GET</Method><ResourceType>DeleteMarker</ResourceType>");
         assert_eq!(named.told("AccessDenied", ""), "");
     }

@@ -44,6 +44,7 @@ pub async fn put(
     let (bucket, view) = store.bucket(&input.bucket).await?;
     check_of_owner(store, &bucket, &request.extensions)?;
     let policy = parse(&input.bucket, &input.policy)?;
+    check_heeded(&policy)?;
     check_principals(&Directory::new(&view, &store.directory_root), &policy)?;
     let binds_root = input.confirm_remove_self_bucket_access.unwrap_or(false);
     change(store, &bucket, |access| with_policy(access, &policy, binds_root)).await?;
@@ -74,6 +75,12 @@ pub async fn status(
 fn parse(bucket: &str, text: &str) -> Result<Policy, Fault> {
     let malformed = |error: PolicyError| GrantFault::MalformedPolicy(error.to_string());
     Ok(Policy::parse(PolicyKind::Bucket(bucket), text).map_err(malformed)?)
+}
+
+/// A condition that means nothing here would deny nothing.
+fn check_heeded(policy: &Policy) -> Result<(), Fault> {
+    let malformed = || GrantFault::MalformedPolicy(PolicyError::InvalidConditionKey.to_string());
+    if policy.is_heeded() { Ok(()) } else { Err(malformed().into()) }
 }
 
 fn with_policy(access: BucketAccess, policy: &Policy, binds_root: bool) -> Result<BucketAccess, Fault> {
@@ -115,7 +122,7 @@ fn is_open(bucket: &str, access: &BucketAccess) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_principals, is_open, parse, with_policy};
+    use super::{check_heeded, check_principals, is_open, parse, with_policy};
     use crate::api::identity::Directory;
     use crate::api::policy::{Ownership, PublicAccessBlock, canned};
     use crate::api::s3::errors::{Fault, GrantFault};
@@ -143,6 +150,19 @@ mod tests {
         };
         assert_eq!(words("nonsense"), "Policies must be valid JSON and the first byte must be '{'");
         assert_eq!(words(&text(r#"{"AWS": "nonsense"}"#)), "Invalid principal in policy");
+    }
+
+    #[test]
+    fn a_condition_that_would_have_no_effect_is_refused_and_read_where_it_stands() {
+        let asking = |key: &str| {
+            let condition = format!(r#""Condition": {{"StringEquals": {{"{key}": "a"}}}}, "Effect""#);
+            parse("b", &text(OWN).replacen(r#""Effect""#, &condition, 1)).expect("a policy")
+        };
+        for key in ["s3:BucketTag/team", "aws:ResourceTag/team"] {
+            let words = "Policy has an invalid condition key".to_owned();
+            assert_eq!(check_heeded(&asking(key)), Err(Fault::Grant(GrantFault::MalformedPolicy(words))), "{key}");
+        }
+        assert_eq!(check_heeded(&asking("s3:ExistingObjectTag/team")), Ok(()));
     }
 
     #[test]

@@ -10,6 +10,21 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
+/// One that says nothing is none.
+fn check(configuration: &PublicAccessBlockConfiguration) -> Result<(), Fault> {
+    let PublicAccessBlockConfiguration {
+        block_public_acls,
+        block_public_policy,
+        ignore_public_acls,
+        restrict_public_buckets,
+    } = configuration;
+    let settings = [block_public_acls, block_public_policy, ignore_public_acls, restrict_public_buckets];
+    if settings.iter().all(|setting| setting.is_none()) {
+        return Err(Fault::InvalidRequest("Must specify at least one configuration.".to_owned()));
+    }
+    Ok(())
+}
+
 /// What is not said is not blocked.
 fn parse(configuration: &PublicAccessBlockConfiguration) -> PublicAccessBlock {
     PublicAccessBlock {
@@ -47,6 +62,7 @@ pub async fn put(
 ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
     let input = request.input;
     let (bucket, _) = store.bucket(&input.bucket).await?;
+    check(&input.public_access_block_configuration)?;
     let block = parse(&input.public_access_block_configuration);
     change(store, &bucket, |access| Ok(BucketAccess { block: Some(block), ..access })).await?;
     Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
@@ -63,9 +79,19 @@ pub async fn delete(
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, shown};
+    use super::{check, parse, shown};
     use crate::api::policy::PublicAccessBlock;
+    use crate::api::s3::errors::Fault;
     use s3s::dto::PublicAccessBlockConfiguration;
+
+    #[test]
+    fn a_block_says_something() {
+        let nothing = PublicAccessBlockConfiguration::default();
+        let words = "Must specify at least one configuration.".to_owned();
+        assert_eq!(check(&nothing), Err(Fault::InvalidRequest(words)));
+        let off = PublicAccessBlockConfiguration { ignore_public_acls: Some(false), ..nothing };
+        assert_eq!(check(&off), Ok(()));
+    }
 
     #[test]
     fn each_setting_comes_back_and_what_is_not_said_is_off() {

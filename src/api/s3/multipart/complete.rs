@@ -1,11 +1,9 @@
 //! CompleteMultipartUpload: the list of parts becomes an object version in one change; no byte is read (M1).
 
-use super::super::checksums::{
-    ChecksumFields, DEFAULT, algorithm_name, kind_name, of_fields, of_headers, parse_kind, parse_whole,
-};
+use super::super::checksums::{ChecksumFields, DEFAULT, kind_name, of_fields, of_headers, parse_kind, parse_whole};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
-use super::super::errors::Fault;
-use super::super::headers::{etag_header, object_checksums, parse_md5};
+use super::super::errors::{Fault, with_details};
+use super::super::headers::{etag_header, etag_text, object_checksums, parse_md5};
 use super::super::lifecycle::expiration_of;
 use super::super::objects::sealed::sealing_of;
 use super::super::objects::version;
@@ -15,15 +13,14 @@ use super::super::{Store, conditions, unexpected};
 use super::{parse_part_number, parse_upload_id};
 use crate::actors::events::EventName;
 use crate::actors::meta::{
-    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompleteVersion, CompletedPart, ObjectVersion,
-    Reply,
+    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompleteVersion, CompletedPart, ETag, MetaView,
+    ObjectVersion, PartRow, Reply,
 };
-use crate::api::request_log::RequestTrace;
+use crate::limits::{PART_BYTES_MIN, PARTS_MAX};
 use crate::types::ManifestId;
 use http::{HeaderMap, Uri, header};
 use s3s::dto::{self, CompleteMultipartUploadInput, CompleteMultipartUploadOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use std::sync::Arc;
 
 pub async fn complete(
     store: &Store,
@@ -36,8 +33,7 @@ pub async fn complete(
     if parts.is_empty() {
         return Err(Fault::MalformedXml.into());
     }
-    let trace = request.extensions.get::<Arc<RequestTrace>>();
-    let parts = parts.into_iter().map(|part| told_part(part, trace)).collect::<Result<Vec<_>, Fault>>()?;
+    let parts = parts.into_iter().map(told_part).collect::<S3Result<Vec<_>>>()?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     // Where there is no such upload the change itself answers: it may be a repeated completion.
@@ -63,7 +59,7 @@ pub async fn complete(
     };
     let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
     let event = telling.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
-    let object = decide(store, CompleteVersion { complete, event }).await?;
+    let object = decide(store, &view, CompleteVersion { complete, event }).await?;
     let manifest = &object.manifest;
     let checksums = object_checksums(manifest);
     let expiration = expiration_of(&view, &bucket, &input.key, &object)?;
@@ -93,15 +89,63 @@ pub async fn complete(
     Ok(response)
 }
 
-/// The change itself. Where the whole's checksum is not the one that is expected, the answer says which it is about.
-async fn decide(store: &Store, version: CompleteVersion) -> S3Result<Box<ObjectVersion>> {
-    let differs = version.complete.expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
+/// The change itself. Where the whole's checksum is not the one that is expected, or a part not one that can be taken, the
+/// answer says which it is about.
+async fn decide(store: &Store, view: &MetaView, version: CompleteVersion) -> S3Result<Box<ObjectVersion>> {
+    let CompleteUpload { upload, parts, expected_checksum, .. } = &version.complete;
+    let differs = expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
+    let (upload, listed) = (*upload, parts.clone());
     match store.propose(Change::CompleteVersion(Box::new(version))).await {
         Ok(Reply::VersionPut { object }) => Ok(object),
         Ok(reply) => Err(unexpected(&reply)),
         Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
+        Err(error) if matches!(*error.code(), S3ErrorCode::InvalidPart | S3ErrorCode::EntityTooSmall) => {
+            let (there, _) = view.upload_parts(upload, 0, usize::from(PARTS_MAX))?;
+            let about = match *error.code() {
+                S3ErrorCode::InvalidPart => missing(&listed, &there),
+                _ => too_small(&listed, &there),
+            };
+            Err(match about {
+                Some(about) => with_details(error, about),
+                None => error,
+            })
+        }
         Err(error) => Err(error),
     }
+}
+
+type Details = Vec<(&'static str, String)>;
+
+fn row_of<'a>(part: &CompletedPart, there: &'a [PartRow]) -> Option<&'a PartRow> {
+    let at = there.binary_search_by_key(&part.number, |row| row.number).ok()?;
+    there.get(at)
+}
+
+fn named(part: &CompletedPart) -> Details {
+    let tag = etag_text(&ETag { md5: part.md5, parts: None });
+    vec![("PartNumber", part.number.to_string()), ("ETag", tag)]
+}
+
+/// The first of the listed parts that is not there as it is listed. `there` is in the order of the numbers.
+fn missing(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
+    let is_there = |part: &&CompletedPart| {
+        row_of(part, there).is_some_and(|row| {
+            let is_own = |sum: &Checksum| {
+                row.checksum.as_ref().is_some_and(|own| own.algorithm == sum.algorithm && own.value == sum.value)
+            };
+            row.md5 == part.md5 && part.checksum.as_ref().is_none_or(is_own)
+        })
+    };
+    listed.iter().find(|part| !is_there(part)).map(named)
+}
+
+/// The first of the listed parts that only the last one may be as small as.
+fn too_small(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
+    let (_, others) = listed.split_last()?;
+    let mut others = others.iter().filter_map(|part| Some((part, row_of(part, there)?)));
+    let (part, row) = others.find(|(_, row)| row.size_bytes < PART_BYTES_MIN)?;
+    let sizes = [("ProposedSize", row.size_bytes.to_string()), ("MinSizeAllowed", PART_BYTES_MIN.to_string())];
+    Some(sizes.into_iter().chain(named(part)).collect())
 }
 
 fn parse_size(size: i64) -> Result<u64, Fault> {
@@ -111,13 +155,12 @@ fn parse_size(size: i64) -> Result<u64, Fault> {
 }
 
 /// The answer to a part that none can be says which it is.
-fn told_part(part: dto::CompletedPart, trace: Option<&Arc<RequestTrace>>) -> Result<CompletedPart, Fault> {
+fn told_part(part: dto::CompletedPart) -> S3Result<CompletedPart> {
     let number = part.part_number.unwrap_or_default().to_string();
     let tag = part.e_tag.as_ref().map(|tag| tag.value().to_owned()).unwrap_or_default();
-    completed_part(part).inspect_err(|fault| {
-        if let (Fault::InvalidPart, Some(trace)) = (fault, trace) {
-            trace.detailed(vec![("PartNumber", number), ("ETag", tag)]);
-        }
+    completed_part(part).map_err(|fault| match fault {
+        Fault::InvalidPart => with_details(fault.into(), vec![("PartNumber", number), ("ETag", tag)]),
+        fault => fault.into(),
     })
 }
 
@@ -144,7 +187,7 @@ fn completed_part(part: dto::CompletedPart) -> Result<CompletedPart, Fault> {
 /// each is to be said again.
 fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> Result<(), Fault> {
     let Some((algorithm, kind)) = begun_with else { return Ok(()) };
-    let name = |algorithm| algorithm_name(algorithm).to_ascii_lowercase();
+    let name = |algorithm: ChecksumAlgorithm| algorithm.name().to_ascii_lowercase();
     match &part.checksum {
         Some(given) if given.algorithm != algorithm => Err(Fault::BadDigest(format!(
             "The {} you specified for part {} did not match what we received.",
@@ -167,7 +210,7 @@ fn is_compared(expected: &Checksum, begun_with: Option<(ChecksumAlgorithm, Check
 }
 
 fn bad_digest(algorithm: ChecksumAlgorithm) -> Fault {
-    Fault::BadDigest(format!("The {} you specified did not match the calculated checksum.", algorithm_name(algorithm)))
+    Fault::BadDigest(format!("The {} you specified did not match the calculated checksum.", algorithm.name()))
 }
 
 /// What the client says that the whole's checksum is. It can only be of the kind that the upload was begun with, and of as
@@ -208,13 +251,13 @@ fn location(scheme: &str, headers: &HeaderMap, uri: &Uri, bucket: &str, key: &st
 
 #[cfg(test)]
 mod tests {
-    use super::{check_part, completed_part, expected_checksum, is_compared, location, told_part};
-    use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart};
-    use crate::api::request_log::RequestTrace;
-    use crate::api::s3::errors::Fault;
+    use super::{check_part, completed_part, expected_checksum, is_compared, location, missing, told_part, too_small};
+    use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, PartRow};
+    use crate::api::s3::errors::{Fault, details_of};
+    use crate::limits::PART_BYTES_MIN;
+    use crate::types::UnixMs;
     use http::{HeaderMap, HeaderName, HeaderValue, Uri};
     use s3s::dto;
-    use std::sync::Arc;
 
     #[test]
     fn a_location_has_the_bucket_where_the_request_has_it() {
@@ -249,9 +292,38 @@ mod tests {
 
     #[test]
     fn a_part_that_none_can_be_is_told_with_the_refusal() {
-        let trace = Arc::new(RequestTrace::default());
-        assert_eq!(told_part(part(Some(2), Some("x")), Some(&trace)), Err(Fault::InvalidPart));
-        assert_eq!(trace.details(), [("PartNumber", "2".to_owned()), ("ETag", "x".to_owned())]);
+        let refused = told_part(part(Some(2), Some("x"))).expect_err("no part");
+        assert_eq!(refused.code().as_str(), "InvalidPart");
+        assert_eq!(details_of(&refused), [("PartNumber", "2".to_owned()), ("ETag", "x".to_owned())]);
+    }
+
+    #[test]
+    fn the_part_that_a_completion_is_refused_for_is_found() {
+        let listed = |number: u16, md5: u8| CompletedPart { number, md5: [md5; 16], checksum: None };
+        let row = |number: u16, size_bytes: u64| PartRow {
+            number,
+            offset_bytes: 0,
+            size_bytes,
+            md5: [1; 16],
+            modified: UnixMs(0),
+            checksum: None,
+            blob: None,
+        };
+        let there = [row(1, PART_BYTES_MIN), row(3, 7), row(4, 1)];
+        let named = |number: &str, digit: &str| {
+            vec![("PartNumber", number.to_owned()), ("ETag", format!("0{digit}").repeat(16))]
+        };
+        assert_eq!(missing(&[listed(1, 1), listed(2, 1), listed(3, 2)], &there), Some(named("2", "1")));
+        assert_eq!(missing(&[listed(1, 1), listed(3, 2)], &there), Some(named("3", "2")));
+        let value = bytes::Bytes::from_static(&[0; 4]);
+        let checksum = Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumKind::FullObject, value };
+        let summed = CompletedPart { checksum: Some(checksum), ..listed(4, 1) };
+        assert_eq!(missing(&[listed(1, 1), summed], &there), Some(named("4", "1")));
+        let all = [listed(1, 1), listed(3, 1), listed(4, 1)];
+        assert_eq!(missing(&all, &there), None);
+        let sizes = vec![("ProposedSize", "7".to_owned()), ("MinSizeAllowed", "5242880".to_owned())];
+        assert_eq!(too_small(&all, &there), Some([sizes, named("3", "1")].concat()));
+        assert_eq!(too_small(&[listed(1, 1), listed(4, 1)], &there), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! ListParts and ListMultipartUploads.
 
 use super::super::Store;
-use super::super::checksums::{DEFAULT, algorithm_name, fields_of, kind_name};
+use super::super::checksums::{DEFAULT, fields_of, kind_name};
 use super::super::errors::Fault;
 use super::super::grants::{Owners, access_of};
 use super::super::headers::{etag_header, storage_class, timestamp};
@@ -31,19 +31,20 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
         0 => (Vec::new(), false),
         limit => view.upload_parts(upload.id, after, limit)?,
     };
+    // S3 says 0 where there is none, with which SDKs that look at nothing else begin anew, and never end.
     let next = rows.last().map(|row| i32::from(row.number));
     let (abort_date, abort_rule_id) = abort_of(&view, &bucket, &input.key, upload.initiated)?.unzip();
     Ok(S3Response::new(ListPartsOutput {
         abort_date,
         abort_rule_id,
         bucket: Some(input.bucket),
-        checksum_algorithm: upload.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(algorithm_name(of))),
+        checksum_algorithm: upload.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(of.name())),
         checksum_type: upload.checksum.map(|(_, kind)| kind_name(kind)),
         initiator: Some(owners.initiator(&upload.owner)?),
         is_truncated: Some(more),
         key: Some(input.key),
         max_parts: i32::try_from(limit).ok(),
-        next_part_number_marker: next.filter(|_| more),
+        next_part_number_marker: next,
         owner: Some(owners.of_object(&owner)?),
         part_number_marker: Some(i32::from(after)),
         parts: Some(rows.iter().map(|row| part(row, upload.checksum.is_some())).collect()),
@@ -139,7 +140,7 @@ fn after_upload(key_marker: Option<&str>, upload_marker: Option<&str>) -> Result
 
 fn upload(key: String, record: &UploadRecord, owner: Owner, initiator: Initiator) -> MultipartUpload {
     MultipartUpload {
-        checksum_algorithm: record.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(algorithm_name(of))),
+        checksum_algorithm: record.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(of.name())),
         checksum_type: record.checksum.map(|(_, kind)| kind_name(kind)),
         initiated: Some(timestamp(record.initiated)),
         initiator: Some(initiator),

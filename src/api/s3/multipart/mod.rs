@@ -9,7 +9,7 @@ pub use listing::{list_parts, list_uploads};
 pub use parts::{upload_part, upload_part_copy};
 
 use super::caller::Caller;
-use super::checksums::{algorithm_name, kind_name, of_create};
+use super::checksums::{kind_name, of_create};
 use super::errors::Fault;
 use super::headers::stored_headers;
 use super::lifecycle::abort_of;
@@ -35,7 +35,7 @@ pub fn parse_upload_id(text: &str) -> Result<UploadId, Fault> {
 
 fn parse_part_number(number: i32) -> Result<u16, Fault> {
     u16::try_from(number).ok().filter(|number| (1..=PARTS_MAX).contains(number)).ok_or_else(|| {
-        Fault::InvalidArgument(format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive."))
+        Fault::InvalidArgument(format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive"))
     })
 }
 
@@ -98,7 +98,7 @@ pub async fn create(
         abort_rule_id,
         bucket: Some(input.bucket),
         bucket_key_enabled: seal.shown.bucket_key_enabled,
-        checksum_algorithm: checksum.map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm_name(algorithm))),
+        checksum_algorithm: checksum.map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm.name())),
         checksum_type: checksum.map(|(_, kind)| kind_name(kind)),
         key: Some(input.key),
         server_side_encryption: seal.shown.server_side_encryption,
@@ -132,7 +132,7 @@ fn check_initiated(asked: &Timestamp, initiated: UnixMs, now: UnixMs) -> Result<
     let asked_s = OffsetDateTime::from(asked.clone()).unix_timestamp();
     let second = |at: UnixMs| i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
     let holds = asked_s == second(initiated) || asked_s > second(now);
-    if holds { Ok(()) } else { Err(Fault::PreconditionFailed) }
+    if holds { Ok(()) } else { Err(Fault::PreconditionFailed(None)) }
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
         let at = |asked_ms: u64| check_initiated(&timestamp(UnixMs(asked_ms)), UnixMs(5_400), UnixMs(9_000));
         assert_eq!((at(5_000), at(10_000)), (Ok(()), Ok(())));
         for asked_ms in [4_000, 6_000, 9_000] {
-            assert_eq!(at(asked_ms), Err(Fault::PreconditionFailed), "{asked_ms}");
+            assert_eq!(at(asked_ms), Err(Fault::PreconditionFailed(None)), "{asked_ms}");
         }
     }
 

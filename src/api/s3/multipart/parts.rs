@@ -1,6 +1,6 @@
 //! UploadPart and UploadPartCopy.
 
-use super::super::checksums::{ChecksumFields, DEFAULT, Trailing, algorithm_name, fields_of, gives_any};
+use super::super::checksums::{ChecksumFields, DEFAULT, Trailing, fields_of, gives_any};
 use super::super::encryption::{Shown, key_of_part, shown};
 use super::super::errors::Fault;
 use super::super::headers::{etag_header, timestamp};
@@ -72,7 +72,7 @@ fn check_algorithm(
     upload: &Upload,
 ) -> Result<(), Fault> {
     let Some((asked, kind)) = begun_with else { return Ok(()) };
-    let name = |algorithm| algorithm_name(algorithm).to_ascii_lowercase();
+    let name = |algorithm: ChecksumAlgorithm| algorithm.name().to_ascii_lowercase();
     let given = match upload.checks.checksum {
         Some((given, _)) if given != asked => name(given),
         _ if kind == ChecksumKind::Composite && !gives_any => "null".to_owned(),
@@ -98,7 +98,7 @@ pub async fn upload_part_copy(
     let open = open(store, &input.bucket, &input.key, &input.upload_id).await?;
     let PartSeal { data_key, shown } = seal(store, &request.headers, &open, &input.key)?;
     let Readable { bucket: source_bucket, object: source, .. } =
-        open_source(store, &input.copy_source, &request.headers).await?;
+        open_source(store, open.view.clone(), &input.copy_source, &request.headers).await?;
     let copy_source_version_id = version::shown(&source_bucket, source.version.version);
     let size_bytes = source.version.manifest.size_bytes;
     let range = match input.copy_source_range.as_deref() {

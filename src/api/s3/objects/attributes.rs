@@ -3,12 +3,12 @@
 use super::super::checksums::fields_of;
 use super::super::encryption::{check_read, key_of_read};
 use super::super::errors::{Fault, NO_ATTRIBUTES};
-use super::super::headers::{etag_header, object_checksums, storage_class, timestamp};
+use super::super::headers::{etag_header, storage_class, timestamp};
 use super::super::list::page_limit;
 use super::super::{Found, Store};
 use super::sealed::{check_customer, sealing_of};
 use super::version::shown;
-use crate::actors::meta::PartRow;
+use crate::actors::meta::{self, PartRow};
 use crate::actors::sealing::Place;
 use crate::types::ManifestId;
 use http::HeaderMap;
@@ -46,17 +46,7 @@ pub async fn attributes(
         }
         _ => None,
     };
-    let checksum = manifest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(|_| {
-        let fields = object_checksums(manifest);
-        Checksum {
-            checksum_crc32: fields.crc32,
-            checksum_crc32c: fields.crc32c,
-            checksum_crc64nvme: fields.crc64nvme,
-            checksum_sha1: fields.sha1,
-            checksum_sha256: fields.sha256,
-            checksum_type: fields.kind,
-        }
-    });
+    let checksum = manifest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(whole);
     let mut response = S3Response::new(GetObjectAttributesOutput {
         checksum,
         e_tag: wants(ObjectAttributes::ETAG).then(|| etag_header(&manifest.etag)),
@@ -71,6 +61,19 @@ pub async fn attributes(
     });
     response.extensions.insert(BareTag);
     Ok(response)
+}
+
+/// Here alone S3 does not say of how many parts a composite checksum is.
+fn whole(checksum: &meta::Checksum) -> Checksum {
+    let fields = fields_of(checksum, None);
+    Checksum {
+        checksum_crc32: fields.crc32,
+        checksum_crc32c: fields.crc32c,
+        checksum_crc64nvme: fields.crc64nvme,
+        checksum_sha1: fields.sha1,
+        checksum_sha256: fields.sha256,
+        checksum_type: fields.kind,
+    }
 }
 
 /// s3s writes every tag in quotes: takes them off where the answer is marked.
@@ -128,11 +131,11 @@ fn parts(
     rows.retain(|row| row.number > after);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().map(|row| i32::from(row.number)).filter(|_| more);
+    let next = rows.last().map_or(0, |row| i32::from(row.number));
     Ok(GetObjectAttributesParts {
         is_truncated: Some(more),
         max_parts: i32::try_from(limit).ok(),
-        next_part_number_marker: next,
+        next_part_number_marker: Some(next),
         part_number_marker: Some(i32::from(after)),
         parts: Some(rows.iter().map(part).collect()),
         total_parts_count: Some(i32::from(count)),
@@ -154,8 +157,10 @@ fn part(row: &PartRow) -> ObjectPart {
 
 #[cfg(test)]
 mod tests {
-    use super::{BareTag, asked, unquoted};
+    use super::{BareTag, asked, unquoted, whole};
+    use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
     use crate::api::s3::errors::Fault;
+    use bytes::Bytes;
     use http::{HeaderMap, HeaderValue};
     use s3s::{Body, HttpResponse};
 
@@ -170,6 +175,14 @@ mod tests {
         };
         assert_eq!(written(true), Some(b"<A><ETag>5-2</ETag><B>\"</B></A>".to_vec()));
         assert_eq!(written(false), Some(b"<A><ETag>\"5-2\"</ETag><B>\"</B></A>".to_vec()));
+    }
+
+    #[test]
+    fn a_composite_checksum_is_told_without_the_number_of_its_parts() {
+        let (algorithm, value) = (ChecksumAlgorithm::Crc32, Bytes::from_static(&[0, 0, 0, 1]));
+        let told = whole(&Checksum { algorithm, kind: ChecksumKind::Composite, value });
+        assert_eq!(told.checksum_crc32.as_deref(), Some("AAAAAQ=="));
+        assert_eq!(told.checksum_type.as_ref().map(|kind| kind.as_str()), Some("COMPOSITE"));
     }
 
     #[test]

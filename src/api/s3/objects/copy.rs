@@ -2,8 +2,8 @@
 //! written anew.
 
 use super::super::conditions::{self, ReadConditions};
-use super::super::encryption::{Shown, key_of_source};
-use super::super::errors::Fault;
+use super::super::encryption::{Shown, key_of_source, of_bucket};
+use super::super::errors::{Fault, with_details};
 use super::super::headers::{etag_header, object_checksums, stored_headers, timestamp};
 use super::super::lifecycle::expiration_of;
 use super::super::settings::told::Telling;
@@ -15,8 +15,8 @@ use super::version;
 use crate::actors::events::EventName;
 use crate::actors::gateway::{BodyChecks, ByteRange, PutObjectRequest, Upload};
 use crate::actors::meta::{
-    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, Manifest, ObjectHeaders, ObjectVersion, Refusal,
-    Reply, Traits, WriteConditions,
+    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, Manifest, MetaView, ObjectHeaders, ObjectVersion,
+    Refusal, Reply, Traits, WriteConditions,
 };
 use crate::actors::sealing::{DataKey, Place};
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
@@ -36,11 +36,18 @@ fn source_name(source: &CopySource) -> Result<(&str, &str, Option<&str>), Fault>
     }
 }
 
-/// The source of a copy, if the request's conditions on it hold; its key at hand where it is sealed.
-pub async fn open_source(store: &Store, source: &CopySource, headers: &HeaderMap) -> S3Result<Readable> {
+/// The source of a copy as `view` has it, which is what the request was judged by, if the request's conditions on it hold;
+/// its key at hand where it is sealed.
+pub async fn open_source(
+    store: &Store,
+    view: MetaView,
+    source: &CopySource,
+    headers: &HeaderMap,
+) -> S3Result<Readable> {
     let (bucket, key, version) = source_name(source)?;
     check_parameters(headers)?;
-    let mut source = store.open(bucket, key, version).await.map_err(of_source)?;
+    let opened = store.open_in(view, bucket, key, version).await;
+    let mut source = opened.map_err(|error| of_source(error, key))?;
     let sealing = sealing_of(&source.object.version.traits)?;
     let customer = key_of_source(headers, sealing.as_ref())?;
     let place = Place { bucket: source.bucket.bucket.id, key };
@@ -61,13 +68,17 @@ fn check_parameters(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// A source that is a delete marker is said to be none, whichever way it is named.
-fn of_source(error: S3Error) -> S3Error {
+/// A source that is a delete marker is said to be none, whichever way it is named; of one that is not there the answer says
+/// which it is.
+fn of_source(error: S3Error, key: &str) -> S3Error {
     if *error.code() == S3ErrorCode::MethodNotAllowed {
         return Fault::InvalidRequest(
             "The source of a copy request may not specifically refer to a delete marker by version id.".to_owned(),
         )
         .into();
+    }
+    if *error.code() == S3ErrorCode::NoSuchKey {
+        return with_details(error, vec![("Key", key.to_owned())]);
     }
     error
 }
@@ -119,13 +130,20 @@ impl Asked {
     }
 }
 
+/// Whether the bucket says how its objects are encrypted: a copy of one onto itself is encrypted so.
+fn encrypts(view: &MetaView, bucket: &str) -> S3Result<bool> {
+    let Some(bucket) = view.bucket(bucket)? else { return Ok(false) };
+    Ok(of_bucket(view, &bucket)?.is_some())
+}
+
 pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let asked = Asked::of(&request)?;
     let conditions = conditions::of_write(&request.headers)?;
     let input = &request.input;
     let (source_bucket, source_key, source_version) = source_name(&input.copy_source)?;
     let onto_itself = source_bucket == input.bucket && source_key == input.key && source_version.is_none();
-    if onto_itself && !asked.changes(&request.headers) {
+    let view = store.view().await?;
+    if onto_itself && !asked.changes(&request.headers) && !encrypts(&view, &input.bucket)? {
         return Err(Fault::InvalidRequest(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes."
@@ -133,7 +151,7 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
         )
         .into());
     }
-    let readable = open_source(store, &input.copy_source, &request.headers).await?;
+    let readable = open_source(store, view, &input.copy_source, &request.headers).await?;
     if readable.object.version.manifest.size_bytes > PUT_BYTES_MAX {
         return Err(Fault::InvalidRequest(format!(
             "The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES_MAX}"
@@ -303,10 +321,19 @@ fn result(copied: &Manifest) -> CopyObjectResult {
 
 #[cfg(test)]
 mod tests {
-    use super::checks;
+    use super::{checks, of_source};
     use crate::actors::meta::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders};
+    use crate::api::s3::errors::{Fault, details_of};
     use crate::types::{ManifestId, UnixMs};
     use bytes::Bytes;
+
+    #[test]
+    fn a_source_that_is_not_there_is_named() {
+        let absent = of_source(Fault::NoSuchKey.into(), "k");
+        assert_eq!(absent.code().as_str(), "NoSuchKey");
+        assert_eq!(details_of(&absent), [("Key", "k".to_owned())]);
+        assert!(details_of(&of_source(Fault::NoSuchBucket.into(), "k")).is_empty());
+    }
 
     fn source(parts: Option<u16>, kind: ChecksumKind) -> Manifest {
         Manifest {

@@ -13,7 +13,7 @@ use crate::actors::gateway::BodyStream;
 use crate::actors::meta::{Manifest, ObjectVersion};
 use crate::actors::sealing::Place;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use http_body::{Body, Frame, SizeHint};
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, StdError};
@@ -106,7 +106,6 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     let shown = shown(&manifest, &slice, input.checksum_mode.as_ref());
     let content_range = slice.content_range(manifest.size_bytes);
     let locks = locks::shown(&bucket, &traits);
-    let status = if content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let mut output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         bucket_key_enabled: encryption.bucket_key_enabled,
@@ -142,7 +141,7 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     };
     let expires = shown.expires.filter(|_| input.response_expires.is_none());
     output.expires = input.response_expires;
-    let mut response = S3Response::with_status(output, status);
+    let mut response = S3Response::new(output);
     if let Some(at) = expires {
         response.headers.insert(header::EXPIRES, at);
     }

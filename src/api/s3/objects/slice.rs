@@ -110,7 +110,9 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
 /// Readers count an object's parts from 1, whatever their numbers were when they were uploaded. Where those have no gaps, which
 /// the last one tells, they are the same.
 fn nth_part(view: &MetaView, list: ManifestId, count: u16, size_bytes: u64, nth: u16) -> S3Result<Option<PartRow>> {
-    let last = view.part_at(list, size_bytes.saturating_sub(1))?;
+    // One at the end has no bytes.
+    let empty = view.parts_from(list, size_bytes, 1)?.pop();
+    let last = empty.map_or_else(|| view.part_at(list, size_bytes.saturating_sub(1)), |empty| Ok(Some(empty)))?;
     if last.is_none_or(|last| last.number == count) {
         return Ok(view.part_numbered(list, size_bytes, nth)?);
     }

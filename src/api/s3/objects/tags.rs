@@ -8,13 +8,13 @@ use crate::api::s3::errors::Fault;
 use crate::api::s3::objects::version::{manifest_of, pick, shown};
 use crate::api::s3::settings::told::Telling;
 use crate::api::s3::{Store, unexpected};
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, StatusCode};
 use s3s::dto::{
     DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
     GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
     PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{HttpResponse, S3Request, S3Response, S3Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// AWS: tags of an object, and of a bucket.
@@ -77,7 +77,10 @@ fn check(tags: &Tags, tags_max: usize) -> Result<(), Fault> {
             return Err(Fault::InvalidTag("The TagValue you have provided is invalid".to_owned()));
         }
         if key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(Fault::InvalidTag("System tags cannot be added/updated by requester".to_owned()));
+            let of_objects = "Your TagKey cannot be prefixed with aws:";
+            let of_buckets = "System tags cannot be added/updated by requester";
+            let why = if tags_max == OBJECT_TAGS_MAX { of_objects } else { of_buckets };
+            return Err(Fault::InvalidTag(why.to_owned()));
         }
         if !seen.insert(key) {
             return Err(Fault::InvalidTag("Cannot provide multiple Tags with the same key".to_owned()));
@@ -120,7 +123,7 @@ pub async fn delete_object(
     let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
     let version_id = set(store, &request.extensions, place, Vec::new(), EventName::ObjectTaggingDelete).await?;
     let mut response = S3Response::new(DeleteObjectTaggingOutput { version_id });
-    response.status = Some(http::StatusCode::NO_CONTENT);
+    response.status = Some(StatusCode::NO_CONTENT);
     Ok(response)
 }
 
@@ -154,14 +157,34 @@ pub async fn get_bucket(
     Ok(S3Response::new(GetBucketTaggingOutput { tag_set }))
 }
 
+/// Marks an answer that is to say that it has no content, where s3s says 200 (API Reference, "PutBucketTagging").
+#[derive(Clone, Copy)]
+struct NoContent;
+
+/// Gives its status to an answer that is marked.
+pub fn without_content(mut response: HttpResponse) -> HttpResponse {
+    if response.extensions_mut().remove::<NoContent>().is_some() {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
+    response
+}
+
+/// A set without tags is none: S3 says of such a bucket that it has no set. Objects keep theirs.
 pub async fn put_bucket(
     store: &Store,
     request: S3Request<PutBucketTaggingInput>,
 ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
     let tags = of_set(request.input.tagging.tag_set, BUCKET_TAGS_MAX)?;
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    documents::save(store, bucket_document(&bucket, BucketDocument::Tagging), &tags).await?;
-    Ok(S3Response::new(PutBucketTaggingOutput::default()))
+    let document = bucket_document(&bucket, BucketDocument::Tagging);
+    if tags.is_empty() {
+        documents::remove(store, document).await?;
+    } else {
+        documents::save(store, document, &tags).await?;
+    }
+    let mut response = S3Response::new(PutBucketTaggingOutput::default());
+    response.extensions.insert(NoContent);
+    Ok(response)
 }
 
 pub async fn delete_bucket(
@@ -175,9 +198,10 @@ pub async fn delete_bucket(
 
 #[cfg(test)]
 mod tests {
-    use super::{OBJECT_TAGS_MAX, check, of_header};
+    use super::{BUCKET_TAGS_MAX, NoContent, OBJECT_TAGS_MAX, check, of_header, without_content};
     use crate::api::s3::errors::Fault;
     use http::{HeaderMap, HeaderName, HeaderValue};
+    use s3s::{Body, HttpResponse};
 
     fn header(text: &'static str) -> Result<Vec<(String, String)>, Fault> {
         let name = HeaderName::from_static("x-amz-tagging");
@@ -211,5 +235,25 @@ mod tests {
                 && !ok("aws:x", "")
         );
         assert!(check(&vec![pair("a", "1"), pair("a", "2")], OBJECT_TAGS_MAX).is_err());
+    }
+
+    #[test]
+    fn names_that_are_kept_for_the_store_are_refused_in_the_words_for_what_is_tagged() {
+        let refused = |tags_max: usize| check(&vec![pair("AWS:x", "")], tags_max);
+        let words = |words: &str| Err(Fault::InvalidTag(words.to_owned()));
+        assert_eq!(refused(OBJECT_TAGS_MAX), words("Your TagKey cannot be prefixed with aws:"));
+        assert_eq!(refused(BUCKET_TAGS_MAX), words("System tags cannot be added/updated by requester"));
+    }
+
+    #[test]
+    fn an_answer_that_is_marked_has_no_content() {
+        let status = |marked: bool| {
+            let mut response = HttpResponse::new(Body::empty());
+            if marked {
+                response.extensions_mut().insert(NoContent);
+            }
+            without_content(response).status().as_u16()
+        };
+        assert_eq!((status(true), status(false)), (204, 200));
     }
 }

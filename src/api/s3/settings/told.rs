@@ -26,6 +26,10 @@ impl Origin {
     }
 }
 
+/// The version of TLS that a request came over, as conditions call it: `1.3`. Left in its extensions, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsVersion(pub &'static str);
+
 /// Who is to be told of changes of a bucket; looked up once for all changes of a request.
 pub struct Telling<'a> {
     store: &'a Store,

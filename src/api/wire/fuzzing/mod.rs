@@ -43,8 +43,8 @@ pub fn heads(data: &[u8]) {
         }
     }
     let _ = check_covers(&headers, &uri);
-    let (kept, _) = Remedies::find(&method, &headers).apply(headers);
-    assert!(Remedies::find(&method, &kept).is_empty());
+    let (kept, _) = Remedies::find(&method, &headers, NOW).apply(headers);
+    assert!(Remedies::find(&method, &kept, NOW).is_empty());
     assert_eq!(unsigned(&unsigned(&uri)), unsigned(&uri));
     let trailers = Trailers::default();
     trailers.put(body);

@@ -26,7 +26,8 @@ const OF_VERSION_2: [&str; 2] = ["content-md5", "content-type"];
 pub fn unhoist(headers: &mut HeaderMap, query: &Query, by_version_2: bool) {
     for (name, value) in query.pairs() {
         let name = name.to_ascii_lowercase();
-        if !is_hoisted(&name) && !(by_version_2 && OF_VERSION_2.contains(&name.as_str())) {
+        let is_header = is_hoisted(&name) || (by_version_2 && OF_VERSION_2.contains(&name.as_str()));
+        if !is_header {
             continue;
         }
         let Ok(found) = HeaderName::from_bytes(name.as_bytes()) else { continue };

@@ -10,7 +10,7 @@ use crate::actors::meta::{
 use crate::actors::sealing::{CustomerKey, Place, Sealing, SealingMode};
 use crate::api::s3::Store;
 use crate::api::s3::checksums::{DEFAULT, Trailing};
-use crate::api::s3::conditions::of_write;
+use crate::api::s3::conditions::{of_write, only_one};
 use crate::api::s3::encryption::{EncryptionAsked, asked, shown};
 use crate::api::s3::errors::Fault;
 use crate::api::s3::headers::{etag_header, object_checksums};
@@ -79,7 +79,7 @@ fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fa
         return Err(Fault::InvalidRequest(why));
     }
     if !hold(&of_write(headers)?, standing) {
-        return Err(Fault::PreconditionFailed);
+        return Err(Fault::PreconditionFailed(only_one(headers)));
     }
     if standing.size_bytes != offset {
         return Err(Fault::InvalidWriteOffset);
@@ -197,8 +197,8 @@ mod tests {
             |pairs: &[(&'static str, &'static str)], offset| check(&headers(pairs), &standing(Body::Inline), offset);
         assert_eq!((judge(&[], 9), judge(&[("if-match", OURS)], 9)), (Ok(()), Ok(())));
         assert_eq!((judge(&[], 8), judge(&[], 0)), (Err(Fault::InvalidWriteOffset), Err(Fault::InvalidWriteOffset)));
-        for condition in [("if-match", "\"other\""), ("if-none-match", "*")] {
-            assert_eq!(judge(&[condition], 9), Err(Fault::PreconditionFailed), "{condition:?}");
+        for (name, value, told) in [("if-match", "\"other\"", "If-Match"), ("if-none-match", "*", "If-None-Match")] {
+            assert_eq!(judge(&[(name, value)], 9), Err(Fault::PreconditionFailed(Some(told))), "{name}");
         }
         assert!(matches!(judge(&[("x-amz-tagging", "a=b")], 9), Err(Fault::InvalidRequest(_))));
         let full = standing(Body::Parts { count: 10_000 });

@@ -1,0 +1,144 @@
+//! What a request says in its body and conditions ask about. The body comes after the head was judged, so the actions that
+//! depend on it are left out then, and asked about before the operation begins.
+
+use super::conditions::remaining_days;
+use crate::api::policy::Context;
+use crate::types::UnixMs;
+use s3s::dto::{
+    CreateBucketConfiguration, InventoryConfiguration, ObjectLockLegalHold, ObjectLockRetention, Tag, Tagging,
+    TimestampFormat,
+};
+
+/// Operations, and the actions of theirs that depend on their bodies.
+const DECIDED: [(&str, &[&str]); 6] = [
+    ("CreateBucket", &["s3:CreateBucket"]),
+    ("PutBucketInventoryConfiguration", &["s3:PutInventoryConfiguration"]),
+    ("PutBucketTagging", &["s3:PutBucketTagging"]),
+    ("PutObjectLegalHold", &["s3:PutObjectLegalHold"]),
+    ("PutObjectRetention", &["s3:PutObjectRetention"]),
+    ("PutObjectTagging", &["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]),
+];
+
+/// Whether the action is asked about when the body is there.
+pub fn decides(operation: &str, action: &str) -> bool {
+    DECIDED.iter().any(|(name, actions)| *name == operation && actions.contains(&action))
+}
+
+pub fn of_new_bucket(given: Option<&CreateBucketConfiguration>) -> Context {
+    let constraint = given.and_then(|given| given.location_constraint.as_ref());
+    let constraint = constraint.map(|constraint| constraint.as_str().to_owned());
+    let mut said = Context::default();
+    said.set("s3:LocationConstraint", constraint.filter(|constraint| !constraint.is_empty()));
+    said
+}
+
+pub fn of_inventory(given: &InventoryConfiguration) -> Context {
+    let mut said = Context::default();
+    for field in given.optional_fields.iter().flatten() {
+        said.add("s3:InventoryAccessibleOptionalFields", field.as_str());
+    }
+    said
+}
+
+pub fn of_bucket_tags(given: &Tagging) -> Context {
+    of_tags(&given.tag_set, "aws:RequestTag", "aws:TagKeys")
+}
+
+pub fn of_object_tags(given: &Tagging) -> Context {
+    of_tags(&given.tag_set, "s3:RequestObjectTag", "s3:RequestObjectTagKeys")
+}
+
+fn of_tags(tags: &[Tag], of_each: &str, of_all: &str) -> Context {
+    let mut said = Context::default();
+    for tag in tags {
+        let Some(key) = tag.key.as_deref() else { continue };
+        said.add(&format!("{of_each}/{key}"), tag.value.as_deref().unwrap_or_default());
+        said.add(of_all, key);
+    }
+    said
+}
+
+/// Headers of the same meaning mean nothing here.
+pub fn of_retention(given: Option<&ObjectLockRetention>, now: UnixMs) -> Context {
+    let mode = given.and_then(|given| given.mode.as_ref());
+    let until = given.and_then(|given| given.retain_until_date.as_ref());
+    let text = until.and_then(|until| {
+        let mut text = Vec::new();
+        until.format(TimestampFormat::DateTime, &mut text).ok()?;
+        String::from_utf8(text).ok()
+    });
+    let mut said = Context::default();
+    said.set("s3:object-lock-mode", mode.map(|mode| mode.as_str().to_owned()));
+    said.set("s3:object-lock-retain-until-date", text);
+    said.set("s3:object-lock-remaining-retention-days", until.map(|until| remaining_days(until, now)));
+    said
+}
+
+pub fn of_legal_hold(given: Option<&ObjectLockLegalHold>) -> Context {
+    let status = given.and_then(|given| given.status.as_ref());
+    let mut said = Context::default();
+    said.set("s3:object-lock-legal-hold", status.map(|status| status.as_str().to_owned()));
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DECIDED, of_inventory, of_legal_hold, of_new_bucket, of_object_tags, of_retention};
+    use crate::api::policy::{Asks, Context, needs};
+    use crate::types::UnixMs;
+    use s3s::dto::{
+        BucketLocationConstraint, CreateBucketConfiguration, InventoryConfiguration, InventoryOptionalField,
+        ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode, Tag, Tagging,
+        Timestamp, TimestampFormat,
+    };
+
+    #[test]
+    fn what_is_left_to_the_body_is_needed() {
+        for (operation, actions) in DECIDED {
+            let needed = |version| needs(operation, Asks { version, ..Asks::default() }).expect("an operation");
+            let all = [needed(false), needed(true)].concat();
+            assert!(actions.iter().all(|action| all.iter().any(|need| need.action == *action)), "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_new_bucket_says_where_it_is_to_be() {
+        let given = |at: &'static str| CreateBucketConfiguration {
+            location_constraint: Some(BucketLocationConstraint::from_static(at)),
+            ..Default::default()
+        };
+        assert_eq!(of_new_bucket(Some(&given("eu-west-1"))).single("s3:locationconstraint"), Some("eu-west-1"));
+        assert_eq!(of_new_bucket(Some(&given(""))).single("s3:locationconstraint"), None);
+        assert_eq!(of_new_bucket(None).single("s3:locationconstraint"), None);
+    }
+
+    #[test]
+    fn a_retention_says_how_long_it_lasts_and_takes_the_place_of_headers() {
+        let until = Timestamp::parse(TimestampFormat::DateTime, "1970-01-12T00:00:00Z").expect("a date");
+        let mode = ObjectLockRetentionMode::from_static(ObjectLockRetentionMode::GOVERNANCE);
+        let given = ObjectLockRetention { mode: Some(mode), retain_until_date: Some(until) };
+        let mut context = Context::default();
+        context.add("s3:object-lock-mode", "COMPLIANCE");
+        context.replace(&of_retention(Some(&given), UnixMs(1000)));
+        assert_eq!(context.single("s3:object-lock-mode"), Some("GOVERNANCE"));
+        assert_eq!(context.single("s3:object-lock-remaining-retention-days"), Some("10"));
+        let text = context.single("s3:object-lock-retain-until-date").expect("a date");
+        assert!(text.starts_with("1970-01-12T00:00:00"), "{text}");
+        context.replace(&of_retention(None, UnixMs(1000)));
+        assert_eq!(context.values("s3:object-lock-mode"), None);
+    }
+
+    #[test]
+    fn holds_tags_and_fields_are_told() {
+        let status = ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::OFF);
+        let held = of_legal_hold(Some(&ObjectLockLegalHold { status: Some(status) }));
+        assert_eq!(held.single("s3:object-lock-legal-hold"), Some("OFF"));
+        let tag = Tag { key: Some("a".to_owned()), value: Some("1".to_owned()) };
+        let tags = of_object_tags(&Tagging { tag_set: vec![tag] });
+        assert_eq!(tags.single("s3:requestobjecttag/a"), Some("1"));
+        assert_eq!(tags.single("s3:requestobjecttagkeys"), Some("a"));
+        let size = InventoryOptionalField::from_static(InventoryOptionalField::SIZE);
+        let asked = InventoryConfiguration { optional_fields: Some(vec![size]), ..Default::default() };
+        assert_eq!(of_inventory(&asked).single("s3:inventoryaccessibleoptionalfields"), Some("Size"));
+    }
+}
