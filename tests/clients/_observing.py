@@ -18,6 +18,8 @@ from _support import until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "grafana"
 BEGUN = time.monotonic()
+# Before run.py ends a script, which leaves what was mounted.
+SECONDS_MAX = max(runner.SCRIPT_SECONDS_MAX - 20, 1)
 # How long an alert's condition has to hold here, whatever its `for` says.
 HOLD_SECONDS = 2
 # Each script asserts that it sees these fire by a fault, and that no rule is missing.
@@ -48,12 +50,13 @@ def tell(what):
     print(f"{time.monotonic() - BEGUN:5.1f} s: {what}", flush=True)
 
 
-def end_after(seconds):
-    """Whatever hangs is ended then, in a way that leaves nothing running."""
-    def end(*_):
-        raise RuntimeError(f"not done within {seconds} s")
+def end_in_time():
+    """Whatever hangs is ended after SECONDS_MAX, or when run.py says so, in a way that leaves nothing running or mounted."""
+    def end(number, _):
+        raise RuntimeError(f"not done within {SECONDS_MAX} s" if number == signal.SIGALRM else "told to end")
     signal.signal(signal.SIGALRM, end)
-    signal.alarm(seconds)
+    signal.signal(signal.SIGTERM, end)
+    signal.alarm(SECONDS_MAX)
 
 
 def get_json(url):

@@ -34,9 +34,12 @@ class Store:
             os.environ["BINARY"], self.root, len(self.drives), self.settings)
 
     def kill(self):
+        """It must not have panicked."""
         if self.process:
             self.process.kill()
             self.process.wait(timeout=30)
+            panic = runner.panic_in(self.root)
+            assert not panic, f"a store panicked:\n{panic}"
 
     def client(self):
         config = botocore.config.Config(retries={"max_attempts": 3}, s3={"addressing_style": "path"}, read_timeout=30)

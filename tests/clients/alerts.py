@@ -10,11 +10,12 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import socket
 import sys
 
 import run as runner
 from _observing import (
-    HOLD_SECONDS, OF_THE_MACHINE, Prometheus, check_seen, end_after, is_installed, tell,
+    HOLD_SECONDS, OF_THE_MACHINE, Prometheus, check_seen, end_in_time, is_installed, tell,
 )
 from _stores import (
     SlowUploads, Store, Writers, delayed, fill_to, refusing_webhook, small_file_system, take_away,
@@ -24,13 +25,12 @@ from _support import until
 WORK = pathlib.Path(os.environ["WORK"])
 # Longer than the store's own looks at its garbage are apart.
 BACK_SECONDS = 10
-SECONDS_MAX = 240
 SMALL_DRIVE_BYTES = 400 << 20
 # Too large to lie in the metadata.
 BLOB_BYTES = 17 << 10
 # In which more than a thousand changes are to be decided.
 TABLES_SECONDS = 90
-CLUSTER = "cluster"
+CLUSTER = "sherd-of-three"
 BUCKET = "observed"
 
 
@@ -61,7 +61,7 @@ class Stores:
 
 
 def hosts_of_a_cluster(names):
-    at = {name: f"127.0.0.1:{runner.free_port()}" for name in names}
+    at = {name: f"127.0.0.1:{runner.free_port(socket.SOCK_DGRAM)}" for name in names}
     for name in names:
         yield Store(WORK / name, SHERD_HOSTS=",".join(f"{one}={where}" for one, where in at.items()), SHERD_HOST=name,
                     SHERD_CLUSTER_LISTEN=at[name], SHERD_CLUSTER_SECRET="of three hosts that are observed")
@@ -228,6 +228,6 @@ def main():
         check_seen("alerts", prometheus, cannot)
 
 
-end_after(SECONDS_MAX)
+end_in_time()
 main()
 tell("all of it is done")

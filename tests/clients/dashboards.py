@@ -23,14 +23,13 @@ import urllib.parse
 
 import run as runner
 from _observing import (
-    GRAFANA, OF_THE_MACHINE, ROOT, Prometheus, check_seen, end_after, is_installed, tell,
+    GRAFANA, OF_THE_MACHINE, ROOT, Prometheus, check_seen, end_in_time, is_installed, tell,
 )
 from _stores import bring_back, take_away
 from _support import ENDPOINT, PART, boto3, botocore, content, until
 
 WORK = pathlib.Path(os.environ["WORK"])
 BACK_SECONDS = 3
-SECONDS_MAX = 100
 # What Prometheus itself makes.
 NOT_OURS = {"up", "ALERTS"}
 OWN_LABELS = {"job", "instance", "le", "alertname", "alertstate", "severity"}
@@ -62,6 +61,8 @@ ONLY_WITH_FAULTS = {
     "cluster.json: Time until the repairs are done": "there is none while nothing is repaired",
 }
 GOOD, BAD = "healthy", "faulty"
+# Each store is a cluster, and so has a job.
+BAD_JOB = f"sherd-{BAD}"
 
 
 # --- the files
@@ -272,7 +273,7 @@ def check_faults(prometheus, drives, s3):
     prometheus.fires("SherdDriveOutOfService", instance=BAD, node="2")
     prometheus.fires("SherdLogCopiesMissing", instance=BAD)
     prometheus.fires("SherdServerErrors", instance=BAD)
-    prometheus.fires("SherdRepairsStuck", instance=BAD)
+    prometheus.fires("SherdRepairsStuck", job=BAD_JOB)
     check_queries(prometheus, with_faults=True)
     take_away(drives[1])
     prometheus.fires("SherdReadsUnanswered", instance=BAD, node="1")
@@ -314,10 +315,10 @@ def main():
         bad = Traffic(f"http://{s3}", "observed")
         good = Traffic(ENDPOINT, os.environ["BUCKET"])
         good.prepare()
-        healthy = urllib.parse.urlsplit(os.environ["S3_ADMIN"]).netloc
+        healthy, jobs = urllib.parse.urlsplit(os.environ["S3_ADMIN"]).netloc, {BAD: {"job": BAD_JOB}}
         prometheus = Prometheus(WORK / "prometheus", BACK_SECONDS)
         stack.callback(prometheus.stop)
-        prometheus.aim({GOOD: healthy, BAD: admin})
+        prometheus.aim({GOOD: healthy, BAD: admin}, **jobs)
         until(prometheus.is_ready, "Prometheus is ready", 30)
         tell("Prometheus and two stores run")
         check_rules(prometheus.rules(), known)
@@ -340,15 +341,17 @@ def main():
         bring_back(drives[2])
         store, _, admin = runner.start(os.environ["BINARY"], root, len(drives))
         stack.callback(store.kill)
-        prometheus.aim({GOOD: healthy, BAD: admin})
+        prometheus.aim({GOOD: healthy, BAD: admin}, **jobs)
         prometheus.fires("SherdDriveOutOfService", instance=BAD, node="3")
         prometheus.fires("SherdComparisonsStuck", instance=BAD)
         others = [alert for alert in prometheus.firing()
-                  if alert.get("instance") != BAD and alert["alertname"] not in OF_THE_MACHINE]
+                  if alert.get("job") != BAD_JOB and alert["alertname"] not in OF_THE_MACHINE]
         assert not others, f"alerts for what is healthy: {others}"
         check_seen("dashboards", prometheus)
+        panic = runner.panic_in(root)
+        assert not panic, f"the store panicked:\n{panic}"
 
 
-end_after(SECONDS_MAX)
+end_in_time()
 main()
 tell("all of it is done")

@@ -21,6 +21,10 @@ A script whose first lines say `# server: NAME=VALUE NAME=VALUE` has a server of
 {WORK} is the script's directory, filled beforehand by the same script when called with --prepare, {PORT} a free port, in
 its environment as PORT, and {TLS} a directory with cert.pem and key.pem. With SHERD_TLS_CERT among them it speaks HTTPS.
 
+SHERD_CLIENTS_REQUIRED says what must not be skipped: with `clients` a client that is not installed fails, with `1` also what a
+script leaves out because the machine does not allow it. A script ends within SHERD_CLIENTS_SECONDS (300), with all that it
+started. A server whose log tells of a panic fails what ran with it.
+
 What the tests showed in mode `path` is kept in SHERD_CLIENTS_RESULTS (target/clients-results.jsonl); a run of some scripts
 replaces their lines only.
 """
@@ -46,10 +50,13 @@ RESULTS = pathlib.Path(os.environ.get("SHERD_CLIENTS_RESULTS", HERE.parents[1] /
 SCRIPT_SECONDS_MAX = int(os.environ.get("SHERD_CLIENTS_SECONDS", "300"))
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 30
+TIDY_SECONDS_MAX = 5
 SETTINGS_LINES_MAX = 10
 OUTPUT_LINES_MAX = 60
+PANIC_CHARS_MAX = 2000
 MISSING = 77
 PARTLY_SKIPPED = "skipped: "
+REQUIRED = os.environ.get("SHERD_CLIENTS_REQUIRED", "")
 NO_SCRIPTS = ("run.py", "matrix.py")
 # Where clients look for authorities: AWS's own, OpenSSL, Node.
 BUNDLES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
@@ -155,7 +162,8 @@ def start(binary, root, drives, settings=()):
         "SHERD_OBJECT_OWNERSHIP": "BucketOwnerEnforced",
         **dict(settings),
     }
-    log = open(root / "server.log", "wb")
+    # One that is started again goes on with its log.
+    log = open(root / "server.log", "ab")
     process = subprocess.Popen([binary], env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     watchdog = threading.Timer(START_SECONDS_MAX, process.kill)
     watchdog.start()
@@ -168,6 +176,13 @@ def start(binary, root, drives, settings=()):
             return process, found[1], found[2]
     watchdog.cancel()
     sys.exit("the server did not start:\n" + (root / "server.log").read_text(errors="replace"))
+
+
+def panic_in(root):
+    """What the log of a server tells of a panic. It ends a release build, and the build that is tested goes on."""
+    log = (root / "server.log").read_text(errors="replace")
+    at = log.find(" panicked at ")
+    return log[log.rfind("\n", 0, at) + 1:][:PANIC_CHARS_MAX] if at >= 0 else ""
 
 
 class Server:
@@ -187,13 +202,16 @@ class Server:
         return self.process.poll() is not None
 
     def stop(self):
-        """Whether it stopped as it should."""
+        """Whether it stopped as it should, and never panicked."""
         self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            if self.process.wait(timeout=STOP_SECONDS_MAX) == 0:
-                return True
-        print(f"the server ended with {self.process.poll()} after SIGTERM")
-        return False
+            self.process.wait(timeout=STOP_SECONDS_MAX)
+        ended, panic = self.process.poll(), panic_in(self.root)
+        if ended != 0:
+            print(f"the server ended with {ended} after SIGTERM")
+        if panic:
+            print(f"the server panicked:\n{panic}")
+        return ended == 0 and not panic
 
     def tell_log(self):
         log = (self.root / "server.log").read_text(errors="replace").splitlines()
@@ -210,8 +228,9 @@ def settings_of(script):
     return dict(word.split("=", 1) for word in words) or None
 
 
-def free_port():
-    with socket.socket() as taken:
+def free_port(kind=socket.SOCK_STREAM):
+    """Of TCP, or of UDP."""
+    with socket.socket(type=kind) as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
 
@@ -258,18 +277,33 @@ def reach(environment, server, mode):
             environment[name] = str(pathlib.Path(server.tls).with_name("authority.pem"))
 
 
+def end_group(process):
+    """Ends a script, which may have to tidy up, and whatever it started."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=TIDY_SECONDS_MAX)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def execute(script, arguments, environment, work):
-    """Exit code, output."""
+    """Exit code, output. Nothing that the script started outlives it."""
     command = ["bash", "-euo", "pipefail", str(script)] if script.suffix == ".sh" else [sys.executable, str(script)]
+    process = subprocess.Popen(
+        command + arguments, env=environment, cwd=work, start_new_session=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    )
+    late = ""
     try:
-        done = subprocess.run(
-            command + arguments, env=environment, cwd=work, timeout=SCRIPT_SECONDS_MAX,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        )
-    except subprocess.TimeoutExpired as expired:
-        output = expired.stdout if isinstance(expired.stdout, str) else (expired.stdout or b"").decode(errors="replace")
-        return 1, f"{output}\nnot done within {SCRIPT_SECONDS_MAX} s"
-    return done.returncode, done.stdout
+        output, _ = process.communicate(timeout=SCRIPT_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        late = f"\nnot done within {SCRIPT_SECONDS_MAX} s"
+    finally:
+        end_group(process)
+    if late:
+        output, _ = process.communicate()
+    return process.returncode if not late else 1, output + late
 
 
 def run_with_own(script, binary, settings, environment, work, mode):
@@ -331,13 +365,17 @@ def run_scripts(scripts, binary, shared, root, mode, tls):
     for script in scripts:
         code, output, seconds = run_script(script, binary, shared, root, mode, tls)
         result = {0: "passed", MISSING: "skipped"}.get(code, "failed")
+        lines = output.splitlines()
+        left_out = [line for line in lines if line.startswith(PARTLY_SKIPPED)]
+        if result == "skipped" and REQUIRED or left_out and REQUIRED == "1":
+            result = "failed"
+            lines.append(f"nothing may be skipped: SHERD_CLIENTS_REQUIRED={REQUIRED}")
         counts[result] += 1
         if mode == PLAIN:
             keep_results(script, root)
         print(f"{script.name}{'' if mode == PLAIN else f' ({mode})'}: {result} in {seconds:.1f} s", flush=True)
-        lines = output.splitlines()
         if result == "passed":
-            print("".join(f"    {line}\n" for line in lines if line.startswith(PARTLY_SKIPPED)), end="", flush=True)
+            print("".join(f"    {line}\n" for line in left_out), end="", flush=True)
         else:
             failed = [line for line in lines if line.endswith(": FAILED")]
             print("\n".join("    " + line for line in [*failed, *lines[-OUTPUT_LINES_MAX:]]), flush=True)
@@ -351,8 +389,8 @@ def run_mode(scripts, binary, root, mode, tls):
     """How many passed, failed and were skipped."""
     root.mkdir()
     if mode.tls and tls is None:
-        print(f"skipped, since openssl is not installed: {mode}")
-        return collections.Counter(skipped=len(scripts))
+        print(f"{'failed' if REQUIRED else 'skipped'}, since openssl is not installed: {mode}")
+        return collections.Counter({"failed" if REQUIRED else "skipped": len(scripts)})
     shares = any(not settings_of(script) for script in scripts)
     settings = {name: value.replace("{TLS}", str(tls)) for name, value in mode.settings().items()}
     shared = Server(binary, root / "shared.server", settings) if shares else None
@@ -371,6 +409,10 @@ def run_mode(scripts, binary, root, mode, tls):
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
+    if REQUIRED not in ("", "clients", "1"):
+        sys.exit(f"SHERD_CLIENTS_REQUIRED is {REQUIRED}; expected clients or 1")
+    # Asked to end, it first ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     binary, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
     scripts = sorted(path for path in HERE.iterdir() if path.suffix in (".sh", ".py") and path.name not in NO_SCRIPTS)
     scripts = [path for path in scripts if not path.name.startswith("_")]
@@ -386,4 +428,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("told to end")

@@ -3,9 +3,10 @@
 
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::network::{Counts, Network, Wire};
-use crate::trial::{Trial, alone, fault_time, hosts_in_turn, or_skipped, pass, rounds, seed};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use crate::harness::or_skipped;
+use crate::harness::small_drives::SmallDrives;
+use crate::trial::{Trial, alone, fault_time, hosts_in_turn, pass, rounds, seed};
+use std::path::Path;
 use std::time::Duration;
 
 /// The faults of one kind: each host, as often as asked for. One that is silent is waited for by half of the clients only.
@@ -76,12 +77,24 @@ fn a_killed_host_fails_no_request_and_loses_nothing() {
     trial.end("a_killed_host");
 }
 
-/// N7: a peer that is silent is not waited for.
+/// What hosts said of streams that did not get on: three seconds long.
+fn quiet_streams(cluster: &Cluster) -> Vec<String> {
+    let logs = cluster.hosts.iter().map(|host| host.log()).collect::<String>();
+    logs.lines().filter(|line| line.contains("a stream makes no progress")).map(str::to_owned).collect()
+}
+
+/// N7: a peer that is silent is not waited for. N9: a stream that waits for it is logged, with its shard, stage and age.
 #[test]
 fn a_paused_host_fails_no_request_and_loses_nothing() {
     let _alone = alone();
     let mut trial = Trial::begin("a_paused_host", &Shape::three(2, seed()));
     each_host("paused", &mut trial, true, pause);
+    let quiet = quiet_streams(&trial.cluster);
+    assert!(!quiet.is_empty() || fault_time() < Duration::from_secs(4), "no stream was said to make no progress");
+    for line in &quiet {
+        let is_whole = line.contains(" shard=") || !line.contains("request=\"append\"");
+        assert!(is_whole && line.contains(" stage=") && line.contains(" age_ms="), "{line}");
+    }
     trial.end("a_paused_host");
 }
 
@@ -158,78 +171,13 @@ fn a_wiped_host_comes_back_and_is_filled_again() {
     trial.end("a_wiped_host");
 }
 
-/// File systems of a fixed size over the drives, by host; unmounted when dropped.
-pub struct SmallDrives(Vec<Vec<PathBuf>>);
-
-impl SmallDrives {
-    const MEBIBYTES: u64 = 1536;
-
-    /// Or why the process may not mount.
-    pub fn below(cluster: &Cluster) -> Result<Self, String> {
-        let mut mounted = Self(Vec::new());
-        for host in &cluster.hosts {
-            mounted.0.push(Vec::new());
-            for dir in &host.setup.lock().expect("no one panics with it").dirs {
-                std::fs::create_dir_all(dir).expect("it is within the test's own directory");
-                mount(dir).map_err(|why| format!("small file systems cannot be mounted (it takes root): {why}"))?;
-                mounted.0.last_mut().expect("one was pushed").push(dir.clone());
-            }
-        }
-        Ok(mounted)
-    }
-
-    /// Takes the room of a host's drives until so much is left on each, for as long as a fault lasts.
-    pub fn fill(&self, host: usize, left_bytes: u64) {
-        let fillers: Vec<PathBuf> = self.0[host].iter().map(|drive| take_room(drive, left_bytes)).collect();
-        pass(fault_time());
-        fillers.iter().for_each(|filler| std::fs::remove_file(filler).expect("it is there"));
-    }
-}
-
-fn mount(dir: &Path) -> Result<(), String> {
-    let size = format!("size={}m", SmallDrives::MEBIBYTES);
-    let output = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir).output();
-    let output = output.map_err(|error| error.to_string())?;
-    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    output.status.success().then_some(()).ok_or(complaint)
-}
-
-impl Drop for SmallDrives {
-    /// With the directories of the drives and their hosts, which the cluster could not remove with its own.
-    fn drop(&mut self) {
-        for dir in self.0.iter().flatten() {
-            let _ = Command::new("umount").arg("-l").arg(dir).status();
-            for emptied in dir.ancestors().take(3) {
-                let _ = std::fs::remove_dir(emptied);
-            }
-        }
-    }
-}
-
-/// The file that took it.
-fn take_room(drive: &Path, left_bytes: u64) -> PathBuf {
-    let filler = drive.join("filler");
-    let file = std::fs::File::create(&filler).expect("there is room for a name");
-    let free = || rustix::fs::fstatvfs(&file).map_or(0, |space| space.f_bavail * space.f_frsize);
-    let mut at = 0;
-    while free() > left_bytes && at < SmallDrives::MEBIBYTES << 20 {
-        let piece = (free() - left_bytes).min(64 << 20);
-        if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), at, piece).is_err() {
-            break;
-        }
-        at += piece;
-    }
-    assert!(at > 0, "no room was taken from {}", drive.display());
-    filler
-}
-
 fn full_drives(name: &str, left_bytes: u64) {
     let shape = Shape::three(1, seed());
     let cluster = Cluster::laid_out(&shape);
     let Some(drives) = or_skipped(SmallDrives::below(&cluster)) else { return };
     cluster.form(shape.founders);
     let mut trial = Trial::on(cluster, shape.seed);
-    each_host(name, &mut trial, false, |_, host| drives.fill(host, left_bytes));
+    each_host(name, &mut trial, false, |_, host| drives.fill(host, left_bytes, fault_time()));
     trial.end(name);
 }
 

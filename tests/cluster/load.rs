@@ -1,7 +1,7 @@
 //! One client's mixed load on keys of its own, which it alone changes, over all hosts; everything that comes back is compared
 //! with its ledger.
 
-use crate::harness::client::{Body, S3};
+use crate::harness::client::{Answer, Body, S3};
 use crate::harness::content::Content;
 use crate::harness::data::Random;
 use crate::harness::xml;
@@ -123,18 +123,24 @@ impl Client {
         let made = Made::of(Content { seed: self.random.next(), lens: vec![PART_BYTES, last] });
         let path = format!("/{BUCKET}/{key}");
         let begun = self.send("create upload", |s3| s3.call("POST", &path, &[("uploads", "")], &[], Body::None));
-        let Some(answer) = begun.answer.filter(|answer| answer.status == 200) else { return };
+        let Some(answer) = self.step("the begin of an upload", key, begun) else { return };
         let upload = xml::text(&answer.text(), "UploadId");
         let mut etags = Vec::new();
         for (at, part) in made.content.parts().iter().enumerate() {
             let tried = self.send("put part", |s3| s3.put_part(BUCKET, key, &upload, at + 1, part));
-            let Some(answer) = tried.answer.filter(|answer| answer.status == 200) else {
-                return;
-            };
+            let Some(answer) = self.step("a part", key, tried) else { return };
             etags.push(answer.header("etag").to_owned());
         }
         let tried = self.send("complete upload", |s3| s3.complete_upload(BUCKET, key, &upload, &etags));
         self.record("a completion", key, Some(made), &tried, &[]);
+    }
+
+    /// The answer to a step of an upload, where it succeeded. None is refused because it, or another one, was tried twice.
+    fn step(&mut self, what: &str, key: &str, tried: Tried) -> Option<Answer> {
+        if !matches!(tried.status(), 0 | 200) {
+            self.report.violation(format!("{what} of {key} was answered {}", words(&tried)));
+        }
+        tried.answer.filter(|answer| answer.status == 200)
     }
 
     fn get(&mut self, key: &str) {

@@ -1,11 +1,13 @@
 //! The faults once more, on hosts with addresses of their own in network namespaces, and what only a cable does: it loses what
 //! clients send too, and it can be pulled.
 
-use crate::faults::{SmallDrives, cut_off, deafen, each_host, kill, on_lossy_wires, pause, wipe_each};
+use crate::faults::{cut_off, deafen, each_host, kill, on_lossy_wires, pause, wipe_each};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::network::Wire;
 use crate::harness::network::namespaces::Namespaces;
-use crate::trial::{Trial, alone, fault_time, or_skipped, pass, seed};
+use crate::harness::or_skipped;
+use crate::harness::small_drives::SmallDrives;
+use crate::trial::{Trial, alone, fault_time, pass, seed};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +42,7 @@ fn every_fault(namespaces: &Arc<Namespaces>) {
         on_lossy_wires(cluster, |_| namespaces.set_cable(host, LOSSY));
     });
     each_host("unplugged", &mut trial, true, |cluster, host| unplug(namespaces, cluster, host));
-    each_host("full", &mut trial, false, |_, host| drives.fill(host, 0));
+    each_host("full", &mut trial, false, |_, host| drives.fill(host, 0, fault_time()));
     wipe_each(&mut trial, 1);
     trial.end(NAME);
 }

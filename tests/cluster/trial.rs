@@ -4,6 +4,7 @@ use crate::harness::admin::Shards;
 use crate::harness::client::Body;
 use crate::harness::cluster::{Cluster, Host, Shape};
 use crate::harness::eventually;
+use crate::harness::settings::number;
 use crate::load::{BUCKET, Client};
 use crate::report::Report;
 use crate::retries::CLIENT_TIMEOUT;
@@ -23,38 +24,24 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-pub fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 pub fn seed() -> u64 {
-    number("SHERD_FAULT_SEED", 1)
+    number("SHERD_FAULT_SEED").unwrap_or(1)
 }
 
 /// How long a fault lasts.
 pub fn fault_time() -> Duration {
-    Duration::from_secs(number("SHERD_FAULT_SECONDS", 4))
+    Duration::from_secs(number("SHERD_FAULT_SECONDS").unwrap_or(4))
 }
 
 /// How often each host gets each fault.
 pub fn rounds() -> u64 {
-    number("SHERD_FAULT_ROUNDS", 1)
-}
-
-/// What a test needs of the machine. Where it is not to be had the test says so and ends, unless `SHERD_NAMESPACES` requires it.
-pub fn or_skipped<T>(had: Result<T, String>) -> Option<T> {
-    let is_required = std::env::var("SHERD_NAMESPACES").is_ok_and(|value| value == "required");
-    match had {
-        Ok(had) => return Some(had),
-        Err(why) if is_required => panic!("SHERD_NAMESPACES=required: {why}"),
-        Err(why) => eprintln!("skipped: {why}"),
-    }
-    None
+    number("SHERD_FAULT_ROUNDS").unwrap_or(1)
 }
 
 /// How many of the hosts get each fault, the leader first.
 pub fn hosts_in_turn(cluster: &Cluster) -> Vec<usize> {
-    let count = usize::try_from(number("SHERD_FAULT_HOSTS", 1)).unwrap_or(usize::MAX).clamp(1, cluster.hosts.len());
+    let wanted = number("SHERD_FAULT_HOSTS").unwrap_or(1);
+    let count = usize::try_from(wanted).unwrap_or(usize::MAX).clamp(1, cluster.hosts.len());
     let first = leader(cluster);
     (0..count).map(|step| (first + step) % cluster.hosts.len()).collect()
 }
@@ -265,7 +252,8 @@ impl Trial {
     }
 }
 
-struct SetWhenDropped<'a>(&'a AtomicBool);
+/// For what others wait: they are told also where a panic ends it.
+pub struct SetWhenDropped<'a>(pub &'a AtomicBool);
 
 impl Drop for SetWhenDropped<'_> {
     fn drop(&mut self) {

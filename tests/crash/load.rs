@@ -14,12 +14,26 @@ struct Load<'a> {
     bucket: &'a str,
     ledger: Ledger,
     random: Random,
-    answered: u64,
+    tally: Tally,
 }
 
-/// The ledger as it is after the last operation, and how many were answered.
-pub fn run(s3: &S3, bucket: &str, thread: u64, ledger: Ledger, seed: u64) -> (Ledger, u64) {
-    let mut load = Load { s3, bucket, ledger, random: Random::new(seed), answered: 0 };
+/// Requests that were answered, and those of them that succeeded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub answered: u64,
+    pub succeeded: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.succeeded += other.succeeded;
+    }
+}
+
+/// The ledger as it is after the last operation, and what was answered.
+pub fn run(s3: &S3, bucket: &str, thread: u64, ledger: Ledger, seed: u64) -> (Ledger, Tally) {
+    let mut load = Load { s3, bucket, ledger, random: Random::new(seed), tally: Tally::default() };
     loop {
         let key = format!("t{thread}/{}", load.random.below(KEYS));
         let alive = match load.random.below(20) {
@@ -31,7 +45,7 @@ pub fn run(s3: &S3, bucket: &str, thread: u64, ledger: Ledger, seed: u64) -> (Le
             _ => load.multipart(&key),
         };
         if alive.is_none() {
-            return (load.ledger, load.answered);
+            return (load.ledger, load.tally);
         }
     }
 }
@@ -42,27 +56,41 @@ impl Load<'_> {
         Content { seed: self.random.next(), lens: vec![usize::try_from(len).expect("it is small")] }
     }
 
+    /// Counts an answer; `None` where there was none. No other refusal than the expected is deserved; a server's error is
+    /// no refusal.
+    fn status(&mut self, key: &str, answered: &Answered, expected: &[u16]) -> Option<u16> {
+        let answer = answered.as_ref().ok()?;
+        // A completion may answer 200 and carry an error; only its result counts.
+        let status = match answer.status {
+            200 if !answer.code().is_empty() => 500,
+            status => status,
+        };
+        let is_known = matches!(status, 200 | 204) || status >= 500 || expected.contains(&status);
+        assert!(is_known, "{key}: answered {status} {}", answer.text());
+        self.tally.add(Tally { answered: 1, succeeded: u64::from(status < 300) });
+        Some(status)
+    }
+
     /// Records what an answer says of a write; `None` where there was none.
-    fn record(&mut self, key: &str, content: Option<Content>, answered: Answered) -> Option<()> {
-        let status = answered.as_ref().map_or(0, |answer| answer.status);
+    fn record(&mut self, key: &str, content: Option<Content>, answered: &Answered, expected: &[u16]) -> Option<()> {
+        let status = self.status(key, answered, expected);
         match status {
-            200 | 204 => self.ledger.acknowledge(key, content),
-            412 | 404 => {}
+            Some(200 | 204) => self.ledger.acknowledge(key, content),
+            Some(refused) if refused < 500 => {}
             _ => self.ledger.suspect(key, content),
         }
-        self.answered += u64::from(status != 0);
-        (status != 0).then_some(())
+        status.map(|_| ())
     }
 
     fn put(&mut self, key: &str, len_min: u64, len_max: u64, headers: &[(&str, &str)]) -> Option<()> {
         let content = self.content(len_min, len_max);
         let answered = self.s3.put_with(self.bucket, key, &content.bytes(), headers);
-        self.record(key, Some(content), answered)
+        self.record(key, Some(content), &answered, &[])
     }
 
     fn delete(&mut self, key: &str) -> Option<()> {
         let answered = self.s3.delete(self.bucket, key);
-        self.record(key, None, answered)
+        self.record(key, None, &answered, &[])
     }
 
     /// Only where nothing is: the answer tells what was there.
@@ -76,7 +104,7 @@ impl Load<'_> {
             (None, Ok(412)) => self.ledger.learn(key, true),
             _ => {}
         }
-        self.record(key, Some(content), answered)
+        self.record(key, Some(content), &answered, &[412])
     }
 
     /// Only where exactly what is known to be there still is.
@@ -87,31 +115,27 @@ impl Load<'_> {
         if let Ok(answer) = &answered {
             assert!(!matches!(answer.status, 404 | 412), "{key}: not replaced where {} was known to be", known.etag());
         }
-        self.record(key, Some(content), answered)
+        self.record(key, Some(content), &answered, &[])
     }
 
     fn multipart(&mut self, key: &str) -> Option<()> {
         let last = usize::try_from(1 + self.random.below(100_000)).expect("it is small");
         let content = Content { seed: self.random.next(), lens: vec![PART_BYTES, last] };
-        let upload =
-            self.s3.call("POST", &format!("/{}/{key}", self.bucket), &[("uploads", "")], &[], Body::None).ok()?;
-        let upload = crate::harness::xml::text(&upload.text(), "UploadId");
-        let mut etags = Vec::new();
-        for (at, part) in content.parts().iter().enumerate() {
-            let answer = self.s3.put_part(self.bucket, key, &upload, at + 1, part).ok()?;
-            if answer.status != 200 {
-                // Nothing changes by a part that was refused.
-                return Some(());
-            }
-            etags.push(answer.header("etag").to_owned());
-        }
-        let answered = self.s3.complete_upload(self.bucket, key, &upload, &etags);
-        // A completion may answer 200 and carry an error; only its result counts.
-        let failed_inside = answered.as_ref().is_ok_and(|answer| answer.status == 200 && !answer.code().is_empty());
-        if failed_inside {
-            self.ledger.suspect(key, Some(content));
+        let begun = self.s3.call("POST", &format!("/{}/{key}", self.bucket), &[("uploads", "")], &[], Body::None);
+        // Nothing changes by an upload that is not completed.
+        if self.status(key, &begun, &[])? != 200 {
             return Some(());
         }
-        self.record(key, Some(content), answered)
+        let upload = crate::harness::xml::text(&begun.ok()?.text(), "UploadId");
+        let mut etags = Vec::new();
+        for (at, part) in content.parts().iter().enumerate() {
+            let put = self.s3.put_part(self.bucket, key, &upload, at + 1, part);
+            if self.status(key, &put, &[])? != 200 {
+                return Some(());
+            }
+            etags.push(put.ok()?.header("etag").to_owned());
+        }
+        let answered = self.s3.complete_upload(self.bucket, key, &upload, &etags);
+        self.record(key, Some(content), &answered, &[])
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use ureq::Agent;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// Of a listing; one that has more does not come to its end.
+pub const PAGES_MAX: usize = 1000;
 
 /// What the server answered, whole.
 #[derive(Clone, Debug)]
@@ -196,7 +198,7 @@ impl S3 {
     pub fn list_all(&self, bucket: &str) -> Result<Vec<(String, String)>, ureq::Error> {
         let mut found = Vec::new();
         let mut token = String::new();
-        loop {
+        for _ in 0..PAGES_MAX {
             let mut query = vec![("list-type", "2")];
             if !token.is_empty() {
                 query.push(("continuation-token", token.as_str()));
@@ -208,6 +210,7 @@ impl S3 {
             }
             token = xml::text(&page, "NextContinuationToken");
         }
+        panic!("the listing of {bucket} does not end within {PAGES_MAX} pages");
     }
 
     pub fn create_upload(&self, bucket: &str, key: &str) -> Result<String, ureq::Error> {

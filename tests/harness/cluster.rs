@@ -7,7 +7,7 @@ use super::eventually;
 use super::network::Network;
 use super::network::wires::Wires;
 use super::process::Process;
-use super::server::{ACCESS_KEY, Ended, SECRET_KEY, Server, Setup, series_in};
+use super::server::{ACCESS_KEY, Ended, SECRET_KEY, Server, Setup, series_in, tail};
 use super::sigv4::Keys;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -132,13 +132,14 @@ impl Cluster {
 
     /// SIGKILL, and gone when this returns.
     pub fn kill(&self, host: usize) {
-        let server = self.hosts[host].server().take().expect("it runs");
+        let mut server = self.hosts[host].server().take().expect("it runs");
+        server.end();
         self.hosts[host].keep_log(&server.log());
-        server.kill();
         self.network.set_process(host, None);
     }
 
-    /// SIGTERM; how it ended, and after how long.
+    /// SIGTERM, by which it must end well; how it ended, and after how long.
+    #[track_caller]
     pub fn stop(&self, host: usize) -> (Ended, Duration) {
         let server = self.hosts[host].server().take().expect("it runs");
         let (_, ended, took) = server.stop();
@@ -297,9 +298,4 @@ impl Host {
 
 pub fn keys() -> Keys {
     Keys::new(ACCESS_KEY, SECRET_KEY)
-}
-
-fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

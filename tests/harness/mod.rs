@@ -12,9 +12,12 @@ pub mod data;
 pub mod network;
 pub mod process;
 pub mod server;
+pub mod settings;
 pub mod sigv4;
+pub mod small_drives;
 pub mod xml;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Asks until there is an answer; fails after `bound`, saying what was waited for.
@@ -27,4 +30,20 @@ pub fn eventually<T>(bound: Duration, what: &str, mut ask: impl FnMut() -> Optio
         assert!(Instant::now() < end, "waited {bound:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What a test needs of the machine. Where it is not to be had the test says so and ends, unless `SHERD_NAMESPACES` requires it.
+pub fn or_skipped<T>(had: Result<T, String>) -> Option<T> {
+    let is_required = std::env::var("SHERD_NAMESPACES").is_ok_and(|value| value == "required");
+    match had {
+        Ok(had) => return Some(had),
+        Err(why) if is_required => panic!("SHERD_NAMESPACES=required: {why}"),
+        Err(why) => {
+            let thread = std::thread::current();
+            let words = format!("skipped: {}: {why}\n", thread.name().unwrap_or("a test"));
+            // Not as tests print, which is shown of those that fail only.
+            let _ = std::io::stderr().write_all(words.as_bytes());
+        }
+    }
+    None
 }

@@ -68,6 +68,13 @@ pub struct DiskBytes {
     pub written: u64,
 }
 
+impl DiskBytes {
+    /// Whether they tell anything, of a process that has written: there is no block device below a file system in memory.
+    pub fn are_counted(self) -> bool {
+        self.written > 0
+    }
+}
+
 /// Of a line of `stat`.
 fn name_and_cpu(stat: &str) -> (&str, Duration) {
     let (before, after_name) = stat.rsplit_once(')').expect("stat has a name in parentheses");

@@ -29,6 +29,8 @@ pub struct Setup {
     pub keys: Option<Keys>,
     /// A program, by its whole path, and its arguments, that runs the binary in its own place (`ip netns exec …`).
     pub wrapper: Vec<String>,
+    /// Its log is not searched for panics.
+    pub may_panic: bool,
 }
 
 impl Setup {
@@ -41,7 +43,7 @@ impl Setup {
     pub fn drives(root: &Path, count: usize) -> Self {
         let dirs = (1..=count).map(|number| root.join(format!("d{number}"))).collect();
         let keys = Some(Keys::new(ACCESS_KEY, SECRET_KEY));
-        Self { dirs, environment: Vec::new(), keys, wrapper: Vec::new() }
+        Self { dirs, environment: Vec::new(), keys, wrapper: Vec::new(), may_panic: false }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -51,6 +53,12 @@ impl Setup {
 
     pub fn without_keys(mut self) -> Self {
         self.keys = None;
+        self
+    }
+
+    /// For a test that does what ends the process by a panic, and knows it.
+    pub fn that_may_panic(mut self) -> Self {
+        self.may_panic = true;
         self
     }
 
@@ -71,15 +79,13 @@ impl Setup {
 
     /// Starts, and waits until both listeners are bound and the store is ready.
     pub fn start(&self) -> Server {
-        let server = self.start_unready();
-        server.wait_until_ready();
-        server
+        self.try_start().unwrap_or_else(|ended| panic!("the server ended at its start: {ended:?}"))
     }
 
     /// As `start`, where the process may end at its start.
     pub fn try_start(&self) -> Result<Server, Ended> {
-        let server = Server::launch(self)?;
-        server.wait_until_ready();
+        let mut server = Server::launch(self)?;
+        server.wait_until_ready()?;
         Ok(server)
     }
 
@@ -107,20 +113,44 @@ impl Setup {
 
     /// Starts, and kills after this long, wherever it is by then.
     pub fn start_and_kill(&self, after: Duration) {
-        let mut child =
-            self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary can be started");
+        let (mut child, _, mut stderr) = self.spawn(None);
         std::thread::sleep(after);
         child.kill().expect("it is our child");
         child.wait().expect("it is our child");
+        stderr.finish();
+        self.check_log(&stderr.text());
     }
 
     /// Expects that it does not start.
     pub fn fail_to_start(&self) -> Ended {
         match Server::launch(self) {
             Ok(_) => panic!("the server started"),
-            Err(ended) => ended,
+            Err(ended) => {
+                self.check_log(&ended.stderr);
+                ended
+            }
         }
     }
+
+    fn check_log(&self, log: &str) {
+        if !self.may_panic {
+            assert_no_panic(log);
+        }
+    }
+}
+
+/// A release build ends by a panic, the build that is tested goes on: nothing but its log tells of it.
+pub fn assert_no_panic(log: &str) {
+    let Some(at) = log.find(" panicked at ") else { return };
+    let line = log[..at].rfind('\n').map_or(0, |end| end + 1);
+    let told: Vec<&str> = log[line..].lines().take(10).collect();
+    panic!("a panic is in the log:\n{}", told.join("\n"));
+}
+
+/// A text's last lines.
+pub fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
 }
 
 /// How a process that did not start, or was stopped, ended.
@@ -156,19 +186,25 @@ impl Server {
         (root, server)
     }
 
-    fn wait_until_ready(&self) {
+    /// Or how it ended before it was.
+    fn wait_until_ready(&mut self) -> Result<(), Ended> {
         super::eventually(START_TIMEOUT, "the store to be ready", || {
-            (self.admin("/health/ready").ok()?.status == 200).then_some(())
-        });
+            if let Some(ended) = self.ended() {
+                return Some(Err(ended));
+            }
+            (self.admin("/health/ready").ok()?.status == 200).then_some(Ok(()))
+        })
     }
 
     fn launch(setup: &Setup) -> Result<Self, Ended> {
         let (lines, first) = channel();
-        let (mut child, stdout, stderr) = setup.spawn(Some(lines));
+        let (mut child, mut stdout, mut stderr) = setup.spawn(Some(lines));
         let Some((s3, admin)) = wait_for_listening(&first) else {
             let _ = child.kill();
             let status = child.wait().expect("it is our child");
-            return Err(Ended { status, stdout: stdout.finish(), stderr: stderr.finish() });
+            stdout.finish();
+            stderr.finish();
+            return Err(Ended { status, stdout: stdout.text(), stderr: stderr.text() });
         };
         let keys = setup.keys.clone().or_else(|| printed_keys(&stdout.text())).or_else(|| kept_keys(setup));
         let keys = keys.unwrap_or_else(|| Keys::new(ACCESS_KEY, SECRET_KEY));
@@ -221,26 +257,34 @@ impl Server {
 
     /// SIGKILL, and gone when this returns; one that is dead already stays so.
     pub fn kill(mut self) -> Setup {
-        let _ = self.child.kill();
-        self.child.wait().expect("it is our child");
+        self.end();
         self.setup.clone()
     }
 
-    /// SIGTERM; how it ended, and after how long.
+    /// The same, for one whose whole log is to be read afterwards.
+    pub fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.stdout.finish();
+        self.stderr.finish();
+    }
+
+    /// SIGTERM, by which it must end well; how it ended, and after how long.
+    #[track_caller]
     pub fn stop(mut self) -> (Setup, Ended, Duration) {
         let begun = Instant::now();
         self.process().signal(Signal::TERM);
-        let status = super::eventually(STOP_TIMEOUT * 2, "the process to end after SIGTERM", || {
-            self.child.try_wait().expect("it is our child")
-        });
+        let ended = super::eventually(STOP_TIMEOUT * 2, "the process to end after SIGTERM", || self.ended());
         let took = begun.elapsed();
-        let ended = Ended { status, stdout: self.stdout.text(), stderr: self.stderr.text() };
+        assert!(ended.status.success(), "it ended with {:?} after SIGTERM", ended.status);
         (self.setup.clone(), ended, took)
     }
 
     /// How it ended, where it has.
     pub fn ended(&mut self) -> Option<Ended> {
         let status = self.child.try_wait().expect("it is our child")?;
+        self.stdout.finish();
+        self.stderr.finish();
         Some(Ended { status, stdout: self.stdout.text(), stderr: self.stderr.text() })
     }
 
@@ -261,12 +305,11 @@ pub fn series_in(text: &str, name: &str) -> BTreeMap<String, f64> {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = self.stderr.text();
-            let tail = log.lines().rev().take(40).collect::<Vec<_>>();
-            eprintln!("--- the server's last log lines\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        self.end();
+        let log = self.stderr.text();
+        match std::thread::panicking() {
+            true => eprintln!("--- the server's last log lines\n{}", tail(&log, 40)),
+            false => self.setup.check_log(&log),
         }
     }
 }
@@ -347,10 +390,10 @@ impl Output {
         self.text.lock().expect("no one panics with it").clone()
     }
 
-    fn finish(mut self) -> String {
+    /// Returns when all is gathered: the process has ended.
+    fn finish(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        self.text()
     }
 }

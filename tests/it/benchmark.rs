@@ -41,10 +41,11 @@ fn listings_are_measured_wherever_the_page_is() {
 #[test]
 fn bounds_of_memory_and_reads_hold() {
     let root = tempfile::tempdir().unwrap();
-    let (found, _server) = bounds::measure(&Setup::drives(root.path(), 4), bounds::Sizes::tiny());
+    let (found, server) = bounds::measure(&Setup::drives(root.path(), 4), bounds::Sizes::tiny());
+    let is_counted = server.process().disk_bytes().are_counted();
     assert_eq!(bounds::table(&found).lines().count(), found.len() + 2);
     for bound in found.iter().filter(|bound| bound.unit == "MiB") {
         let allowance = if bound.what.contains("resident memory") { 1.5 } else { 1.0 };
-        assert!(bound.found < bound.limit * allowance, "{bound:?}");
+        assert!(bound.found < bound.limit * allowance && (bound.found > 0.0 || !is_counted), "{bound:?}");
     }
 }

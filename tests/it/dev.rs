@@ -1,6 +1,7 @@
 //! `sherd dev`: a cluster on loopback that is started, used, stopped and started again.
 
 use crate::harness::client::S3;
+use crate::harness::server::assert_no_panic;
 use crate::harness::sigv4::Keys;
 use crate::harness::{data, eventually};
 use rustix::process::{Pid, Signal, kill_process};
@@ -77,6 +78,10 @@ impl Drop for Dev {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            // The hosts' logs are in it.
+            assert_no_panic(&self.text(1));
+        }
     }
 }
 

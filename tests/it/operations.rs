@@ -1,9 +1,40 @@
 //! Running the store: first start, health, metrics, stop, restart.
 
-use crate::harness::data;
 use crate::harness::server::{STOP_TIMEOUT, Server, Setup};
+use crate::harness::{data, or_skipped};
+use sherd::metrics::CATALOGUE;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
+
+/// Metrics without a series in a store of one host that is whole and was just written to: what they tell of did not happen.
+const SILENT: &[&str] = &[
+    // No fault, and no drive that is late.
+    "sherd_chunk_faults_total",
+    "sherd_hedged_reads_total",
+    "sherd_nodes_in_trouble",
+    "sherd_repairs_done_total",
+    "sherd_repaired_bytes_total",
+    // No other host.
+    "sherd_pool_connections_active",
+    "sherd_net_sent_bytes_total",
+    "sherd_net_received_bytes_total",
+    "sherd_net_round_trip_seconds",
+    // Nothing that is old enough, and nothing to move.
+    "sherd_compacted_segments_total",
+    "sherd_compacted_bytes_total",
+    "sherd_scrubbed_bytes_total",
+    "sherd_orphan_shards_dropped_total",
+    "sherd_shards_moved_total",
+    "sherd_moved_bytes_total",
+    // No webhook.
+    "sherd_events_delivered_total",
+    "sherd_event_deliveries_failed_total",
+    "sherd_events_dropped_total",
+    "sherd_events_behind",
+    "sherd_event_delivery_seconds",
+];
 
 #[test]
 fn the_first_start_prints_credentials_that_work_and_later_ones_do_not() {
@@ -14,8 +45,7 @@ fn the_first_start_prints_credentials_that_work_and_later_ones_do_not() {
     assert!(printed.contains("aws configure set aws_access_key_id "), "{printed}");
     server.client().create_bucket("mine").unwrap().expect(200);
     let keys = server.keys.clone();
-    let (setup, ended, _) = server.stop();
-    assert!(ended.status.success());
+    let (setup, ..) = server.stop();
     for dir in &setup.dirs {
         let mode = std::fs::metadata(dir.join("credentials.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -50,39 +80,35 @@ fn the_health_command_tells_a_running_store_from_none() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("does not answer"));
 }
 
-/// T3: every metric of the catalogue is there, the stage timings of PUT and GET with values.
+/// T3: every metric of the catalogue is there once it has something to tell, the stage timings of PUT and GET with values.
 #[test]
-fn every_metric_of_the_catalogue_is_scraped() {
+fn every_metric_of_the_catalogue_is_scraped_once_it_has_something_to_tell() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
     s3.put("box", "large", &data::bytes(1, 1 << 20)).unwrap().expect(200);
     s3.get("box", "large").unwrap().expect(200);
-    let text = server.admin("/metrics").unwrap().expect(200).text();
-    // A metric without series yet has nothing to scrape; these have series after one PUT and one GET.
-    for name in [
-        "sherd_s3_requests_total",
-        "sherd_s3_request_seconds",
-        "sherd_s3_received_bytes_total",
-        "sherd_s3_sent_bytes_total",
-        "sherd_admission_permit_bytes",
-        "sherd_put_stage_seconds",
-        "sherd_get_stage_seconds",
-        "sherd_wal_appends_total",
-        "sherd_wal_syncs_total",
-        "sherd_wal_sync_seconds",
-        "sherd_wal_segments",
-        "sherd_drive_free_bytes",
-        "sherd_drive_up",
-        "sherd_raft_term",
-        "sherd_raft_index",
-        "sherd_raft_proposal_seconds",
-    ] {
-        assert!(text.contains(&format!("# TYPE {name} ")), "{name} is not served");
+    let names: Vec<&str> = CATALOGUE.iter().map(|(name, _, _)| *name).collect();
+    assert!(SILENT.iter().all(|name| names.contains(name)), "what is silent is in the catalogue");
+    let unserved = || -> Vec<&str> {
+        let text = server.admin("/metrics").unwrap().expect(200).text();
+        let is_due = |name: &&str| !SILENT.contains(name) && !text.contains(&format!("# TYPE {name} "));
+        names.iter().copied().filter(is_due).collect()
+    };
+    let mut left = unserved();
+    // Chores tell of themselves when they have begun.
+    for _ in 0..300 {
+        if left.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        left = unserved();
     }
+    assert!(left.is_empty(), "{left:?} are not served");
+    let text = server.admin("/metrics").unwrap().expect(200).text();
     for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
         let name = line.split_whitespace().nth(2).unwrap();
-        assert!(sherd::metrics::CATALOGUE.iter().any(|(known, _, _)| *known == name), "{name} is not in the catalogue");
+        assert!(names.contains(&name), "{name} is not in the catalogue");
     }
     assert!(server.metric("sherd_put_stage_seconds_count", &[]) > 0.0);
     assert!(server.metric("sherd_get_stage_seconds_count", &[]) > 0.0);
@@ -103,8 +129,7 @@ fn what_was_stored_is_there_after_a_restart() {
             .expect(200);
     }
     let listed = s3.list_all("kept").unwrap();
-    let (setup, ended, took) = server.stop();
-    assert!(ended.status.success(), "{}", ended.stderr);
+    let (setup, _, took) = server.stop();
     assert!(took < STOP_TIMEOUT, "{took:?}");
     for server in [setup.start().kill().start()] {
         let s3 = server.client();
@@ -139,8 +164,8 @@ fn a_stop_under_load_ends_with_0_and_loses_nothing_that_was_answered() {
         (told, (0..4).map(put).collect())
     };
     let mut answered: Vec<String> = told.iter().take(50).collect();
-    let (setup, ended, took) = server.stop();
-    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(answered.len(), 50, "a thread ends with the first put that is refused");
+    let (setup, _, took) = server.stop();
     assert!(took < STOP_TIMEOUT, "{took:?}");
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     answered.extend(told.try_iter());
@@ -150,6 +175,29 @@ fn a_stop_under_load_ends_with_0_and_loses_nothing_that_was_answered() {
     for key in answered {
         assert!(listed.contains(&key), "{key} was answered and is gone");
     }
+}
+
+/// A thread that waits for a name server is not waited for.
+#[test]
+fn a_stop_does_not_wait_for_a_name_server_that_is_silent() {
+    let root = tempfile::tempdir().unwrap();
+    let silent = UdpSocket::bind("127.0.0.77:53").map_err(|error| format!("no name server can be played: {error}"));
+    let Some(silent) = or_skipped(silent) else { return };
+    let resolver = root.path().join("resolv.conf");
+    std::fs::write(&resolver, "nameserver 127.0.0.77\noptions timeout:30 attempts:5\n").unwrap();
+    let mounted = format!("mount --bind {} /etc/resolv.conf && exec \"$0\" \"$@\"", resolver.display());
+    let mut setup = Setup::single(root.path())
+        .with("SHERD_HOSTS", "a=127.0.0.1:29461,b=nobody.sherd.test:9100,c=none.sherd.test:9100")
+        .with("SHERD_HOST", "a")
+        .with("SHERD_CLUSTER_LISTEN", "127.0.0.1:0")
+        .with("SHERD_CLUSTER_SECRET", "0123456789012345678901234567890123456789")
+        .with("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    setup.wrapper = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", &mounted].map(str::to_owned).to_vec();
+    let server = setup.spawn_bound(nowhere(), nowhere());
+    silent.set_read_timeout(Some(STOP_TIMEOUT * 2)).unwrap();
+    silent.recv_from(&mut [0; 512]).expect("the name server is asked");
+    let (_, _, took) = server.stop();
+    assert!(took < STOP_TIMEOUT, "{took:?}");
 }
 
 #[test]
@@ -162,4 +210,9 @@ fn the_log_in_json_has_one_object_a_line() {
     for line in ended.stderr.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
+}
+
+/// Where nobody asks a host that has not come so far.
+fn nowhere() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
 }

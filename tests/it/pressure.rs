@@ -2,41 +2,21 @@
 
 use crate::harness::client::Body;
 use crate::harness::server::{Server, Setup};
+use crate::harness::settings::number;
 use crate::harness::sigv4::{Scope, ToSign, sign_headers};
-use crate::harness::{data, eventually};
+use crate::harness::small_drives::SmallDrive;
+use crate::harness::{data, eventually, or_skipped};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-/// A small file system, unmounted when dropped.
-struct SmallDrive(PathBuf);
-
-impl SmallDrive {
-    /// `None` where the process may not mount.
-    fn mount(at: &Path, mebibytes: u32) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let size = format!("size={mebibytes}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output().ok()?;
-        mounted.status.success().then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDrive {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// F3: out of space is an error of its own, and the store stays readable and deletable.
 #[test]
 fn a_drive_nearly_full_refuses_writes_and_serves_reads_and_deletes() {
     let root = tempfile::tempdir().unwrap();
-    let Some(drive) = SmallDrive::mount(&root.path().join("d1"), 1536) else {
-        eprintln!("skipped: a small file system cannot be mounted here (it takes root)");
-        return;
-    };
+    let Some(drive) = or_skipped(SmallDrive::mount(&root.path().join("d1"))) else { return };
     let server = Setup::single(root.path()).start();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -130,7 +110,7 @@ fn a_slow_upload_that_goes_on_succeeds() {
     server.client().create_bucket("box").unwrap().expect(200);
     let bytes = data::bytes(1, 300_000);
     let mut stream = TcpStream::connect(server.s3).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(signed_put(&server, "/box/slow", bytes.len()).as_bytes()).unwrap();
     for piece in bytes.chunks(10_000) {
         stream.write_all(piece).unwrap();
@@ -152,11 +132,12 @@ fn readers_that_vanish_leave_nothing_behind() {
     let url = s3.presigned("GET", "/box/k", &[], 600);
     for _ in 0..200 {
         let mut stream = TcpStream::connect(server.s3).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {url} HTTP/1.1\r\nhost: {}\r\n\r\n", server.s3).unwrap();
         let mut some = [0; 1000];
         stream.read_exact(&mut some).unwrap();
     }
-    eventually(Duration::from_secs(30), "the abandoned requests to end", || {
+    eventually(PATIENCE, "the abandoned requests to end", || {
         (server.metric("sherd_s3_requests_active", &[]) == 0.0).then_some(())
     });
     assert!(s3.get("box", "k").unwrap().expect(200).body == data::bytes(1, 8 << 20));
@@ -165,7 +146,7 @@ fn readers_that_vanish_leave_nothing_behind() {
 /// P8: memory is bounded by a few stripes a request, whatever the size of the objects.
 #[test]
 fn sixteen_large_uploads_at_once_stay_within_their_memory() {
-    let mebibytes: usize = std::env::var("SHERD_TEST_UPLOAD_MB").ok().and_then(|text| text.parse().ok()).unwrap_or(64);
+    let mebibytes = usize::try_from(number("SHERD_TEST_UPLOAD_MB").unwrap_or(64)).unwrap();
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -201,7 +182,7 @@ fn malformed_requests_get_the_error_that_s3_documents() {
     assert_eq!(s3.call("GET", "/box", &[("abac", "")], &[], Body::None).unwrap().expect(501).code(), "NotImplemented");
     for garbage in ["\0\0\0\0\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "PUT /box/k HTTP/1.1\r\ncontent-length: x\r\n\r\n"] {
         let mut stream = TcpStream::connect(server.s3).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(garbage.as_bytes()).unwrap();
         let mut answer = Vec::new();
         let _ = stream.take(1000).read_to_end(&mut answer);

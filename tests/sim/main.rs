@@ -7,6 +7,9 @@
 //! Deterministic: one thread, paused time, everything drawn from one seed. `SHERD_SIM_SEEDS` says how many seeds are tried,
 //! `SHERD_SIM_SEED` tries that one alone.
 
+#[path = "../harness/settings.rs"]
+mod settings;
+
 mod ambient;
 mod ledger;
 mod work;
@@ -14,6 +17,7 @@ mod world;
 
 use ambient::Simulated;
 use ledger::{Ledger, Tally};
+use settings::number;
 use std::cell::RefCell;
 use std::rc::Rc;
 use world::{DRIVES, World};
@@ -76,10 +80,6 @@ async fn survive(seed: u64) -> Tally {
     settled.settle(&host, &format!("seed {seed}, healed")).await;
     world::close(host).await;
     settled.tally
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
 
 /// W1, W8, W9, C1, F1.

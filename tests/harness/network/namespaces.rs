@@ -14,6 +14,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+const PREFIX: &str = "sherd-test-";
+/// Where ip(8) keeps them.
+const FOLDER: &str = "/run/netns";
+
 /// Before any rule: what is counted, and where frames are looked at.
 const TABLE: &str = "
 add table bridge faults
@@ -37,9 +41,10 @@ pub struct Namespaces {
 impl Namespaces {
     /// Of so many hosts, or why they cannot be made here.
     pub fn make(hosts: usize) -> Result<Self, String> {
-        let prefix = format!("sherd-test-{}", std::process::id());
+        let prefix = format!("{PREFIX}{}", std::process::id());
         let wires = Mutex::new(vec![vec![Wire::default(); hosts + 1]; hosts + 1]);
         let mut made = Self { prefix, ip: program("ip")?, nft: program("nft")?, places: Vec::new(), wires };
+        made.delete_abandoned();
         made.places = (0..hosts).map(|host| made.place(host)).collect();
         for command in made.commands() {
             made.ip(&command)?;
@@ -47,6 +52,17 @@ impl Namespaces {
         made.change_rules(TABLE)?;
         made.apply()?;
         Ok(made)
+    }
+
+    /// Those of processes that are gone, which could not delete them.
+    fn delete_abandoned(&self) {
+        for entry in std::fs::read_dir(FOLDER).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+            if owner.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+                let _ = self.ip(&format!("netns del {name}"));
+            }
+        }
     }
 
     /// What `ip` is told to make them. Frames are as large on the bridge as they would be on a cable, or losing one would lose
@@ -94,7 +110,7 @@ impl Namespaces {
     pub fn within_hub(&self, run: impl FnOnce() + Send) {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                let hub = std::fs::File::open(format!("/run/netns/{}", self.hub())).expect("it was made");
+                let hub = std::fs::File::open(format!("{FOLDER}/{}", self.hub())).expect("it was made");
                 move_into_link_name_space(hub.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
                 run();
             });
