@@ -1,4 +1,4 @@
-# Builds the binary, and an image that runs it as uid 1000 (or as whoever owns the data), never as root.
+# Builds the binary, and an image that runs it as uid 1000 (or as whoever owns what is mounted), never as root.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
@@ -23,6 +23,7 @@ ENV SHERD_DATA=/data/store \
 EXPOSE 9000 9001 9100/udp
 VOLUME /data
 STOPSIGNAL SIGTERM
+# It sees the variables that the store is started with, not its flags.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["sherd", "health"]
 ENTRYPOINT ["docker-entrypoint.sh"]
 CMD ["sherd"]

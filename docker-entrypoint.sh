@@ -1,23 +1,43 @@
 #!/bin/sh
-# Gives /data, and what is mounted right below it, to the user that the store runs as, and becomes that user. A bind mount
-# that belongs to somebody keeps its owner: the store then runs as them. Only mount points are changed, never their content.
+# Becomes the user that the store runs as: the owner of what is mounted right below /data, else the owner of /data, and uid
+# 1000 where these are root's. Mount points that are root's are given to that user; nothing else is changed, no content either.
 set -eu
 
-if [ "$(id -u)" = 0 ]; then
-    uid=1000
-    gid=1000
-    for dir in /data /data/*/; do
-        [ -d "$dir" ] || continue
-        owner=$(stat -c %u "$dir")
-        if [ "$owner" != 0 ]; then
-            uid=$owner
-            gid=$(stat -c %g "$dir")
-        fi
-    done
-    for dir in /data /data/*/; do
-        [ -d "$dir" ] || continue
-        [ "$(stat -c %u "$dir")" != 0 ] || chown "$uid:$gid" "$dir"
-    done
-    exec setpriv --reuid="$uid" --regid="$gid" --clear-groups --no-new-privs -- "$@"
-fi
-exec "$@"
+# Flags and commands go to sherd.
+case "${1:-}" in
+    -* | admin | dev | health) set -- sherd "$@" ;;
+esac
+
+[ "$(id -u)" = 0 ] || exec "$@"
+
+# Whose /data is in the image: it counts only where no mount below says otherwise.
+made_for=1000:1000
+
+is_mounted() {
+    # A link may lead anywhere.
+    [ ! -L "${1%/}" ] && mountpoint -q "$1"
+}
+
+owner=
+owned=
+for dir in /data/*/ /data; do
+    [ "$dir" = /data ] || is_mounted "$dir" || continue
+    found=$(stat -c %u:%g "$dir")
+    case "$found" in
+        0:*) continue ;;
+        "$made_for") [ "$dir" != /data ] || [ -z "$owner" ] || continue ;;
+    esac
+    if [ -n "$owner" ] && [ "${owner%:*}" != "${found%:*}" ]; then
+        echo "sherd: $owned belongs to uid ${owner%:*} and $dir to uid ${found%:*}: give both to one user" >&2
+        exit 2
+    fi
+    owner=${owner:-$found}
+    owned=${owned:-$dir}
+done
+owner=${owner:-$made_for}
+
+for dir in /data /data/*/; do
+    [ "$dir" = /data ] || is_mounted "$dir" || continue
+    [ "$(stat -c %u "$dir")" != 0 ] || chown "$owner" "$dir"
+done
+exec setpriv --reuid="${owner%:*}" --regid="${owner#*:}" --clear-groups --no-new-privs -- "$@"
