@@ -6,7 +6,7 @@ use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::data::{self, Random};
 use crate::harness::eventually;
 use crate::retries::with_retries;
-use crate::trial::{alone, pass, rounds, seed};
+use crate::trial::{alone, leader, pass, rounds, seed};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -84,6 +84,22 @@ fn a_fourth_host_joins_and_serves_what_the_others_hold() {
     // With it, one of the founders may go.
     cluster.kill(1);
     put_and_get_everywhere(&cluster, &[3, 2, 0]);
+}
+
+#[test]
+fn a_gateway_follows_the_lead_to_whoever_has_it() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape { joiners: 1, ..Shape::three(1, seed()) });
+    set(&cluster, 3, "SHERD_ROLES", "gateway");
+    cluster.start(3);
+    cluster.wait_until_ready(3);
+    put_and_get_everywhere(&cluster, &[3, 0, 1, 2]);
+    let leader = leader(&cluster);
+    cluster.kill(leader);
+    let left: Vec<usize> = [3, 0, 1, 2].into_iter().filter(|host| *host != leader).collect();
+    put_and_get_everywhere(&cluster, &left);
+    cluster.kill(3);
+    put_and_get_everywhere(&cluster, &left[1..]);
 }
 
 /// Puts another value in place of one of a host's settings.
