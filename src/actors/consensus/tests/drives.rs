@@ -150,8 +150,8 @@ async fn an_emptied_drive_is_filled_while_writes_go_on() {
     meta.shutdown().await;
 }
 
-#[actix::test]
-async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
+/// Three drives, one of which has the only copy of 80 puts, most of them in a snapshot.
+async fn with_one_copy() -> (Host, MetaHandle, BucketId, u32) {
     let mut host = Host::with_drives(3);
     host.copies_wanted = 1;
     let meta = host.start().await;
@@ -160,6 +160,12 @@ async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
     meta.snapshot_now().await;
     put_many(&meta, bucket, 50..80).await;
     let [only] = members(&meta)[..] else { panic!("one copy is wanted") };
+    (host, meta, bucket, only)
+}
+
+#[actix::test]
+async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
+    let (mut host, meta, bucket, only) = with_one_copy().await;
     meta.drive_leaves(NodeId(only));
     let writes = put_many(&meta, bucket, 80..300);
     let handed = until("another drive has the copy", || members(&meta).len() == 1 && !members(&meta).contains(&only));
@@ -175,14 +181,7 @@ async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
 
 #[actix::test]
 async fn the_tables_stay_on_a_retired_drive_until_a_start_without_it_makes_them_on_another() {
-    let mut host = Host::with_drives(3);
-    host.copies_wanted = 1;
-    let meta = host.start().await;
-    let bucket = create_bucket(&meta, "b").await;
-    put_many(&meta, bucket, 0..50).await;
-    meta.snapshot_now().await;
-    put_many(&meta, bucket, 50..80).await;
-    let [only] = members(&meta)[..] else { panic!("one copy is wanted") };
+    let (mut host, meta, bucket, only) = with_one_copy().await;
     meta.drive_leaves(NodeId(only));
     until("another drive has the copy", || members(&meta).len() == 1 && !members(&meta).contains(&only)).await;
     meta.drive_retired(NodeId(only));

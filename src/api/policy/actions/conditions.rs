@@ -91,55 +91,27 @@ const SOMEWHERE: &[(&str, &[&str])] = &[
 ];
 
 const GLOBAL: &[&str] = &[
-    "aws:assumedroot",
-    "aws:calledvia",
-    "aws:calledviafirst",
-    "aws:calledvialast",
-    "aws:chatbotsourcearn",
     "aws:currenttime",
-    "aws:ec2instancesourceprivateipv4",
-    "aws:ec2instancesourcevpc",
     "aws:epochtime",
     "aws:federatedprovider",
-    "aws:multifactorauthage",
-    "aws:multifactorauthpresent",
     "aws:principalaccount",
     "aws:principalarn",
     "aws:principalisawsservice",
-    "aws:principalorgid",
-    "aws:principalorgpaths",
-    "aws:principalservicename",
-    "aws:principalservicenameslist",
     "aws:principaltag/",
     "aws:principaltype",
     "aws:referer",
     "aws:requestedregion",
     "aws:requesttag/",
     "aws:resourceaccount",
-    "aws:resourceorgid",
-    "aws:resourceorgpaths",
     "aws:resourcetag/",
     "aws:securetransport",
-    "aws:sourceaccount",
-    "aws:sourcearn",
     "aws:sourceidentity",
     "aws:sourceip",
-    "aws:sourceorgid",
-    "aws:sourceorgpaths",
-    "aws:sourceowner",
-    "aws:sourcevpc",
-    "aws:sourcevpcarn",
-    "aws:sourcevpce",
     "aws:tagkeys",
     "aws:tokenissuetime",
     "aws:useragent",
     "aws:userid",
     "aws:username",
-    "aws:viaawsservice",
-    "aws:vpceaccount",
-    "aws:vpceorgid",
-    "aws:vpceorgpaths",
-    "aws:vpcsourceip",
 ];
 /// Of what other services and identity providers say of who asks.
 const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
@@ -148,10 +120,9 @@ const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
 /// that stand are read as they are.
 const UNHEEDED: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
 
-/// Of what there is not here, so that no request has them: access points and grants of access, replication, organizations
-/// and networks of AWS, devices for signing in, and services that ask in somebody's name.
-#[cfg(test)]
-pub const ABSENT: &[&str] = &[
+/// Of what there is not here, so that no request has them: organizations and networks of AWS, devices for signing in, and
+/// services that ask in somebody's name.
+const GLOBAL_ABSENT: &[&str] = &[
     "aws:assumedroot",
     "aws:calledvia",
     "aws:calledviafirst",
@@ -180,6 +151,11 @@ pub const ABSENT: &[&str] = &[
     "aws:vpceorgid",
     "aws:vpceorgpaths",
     "aws:vpcsourceip",
+];
+
+/// Of S3's, those of what there is not here: access points and grants of access, and replication.
+#[cfg(test)]
+const SOMEWHERE_ABSENT: &[&str] = &[
     "s3:accessgrantsinstancearn",
     "s3:accesspointnetworkorigin",
     "s3:accesspointtag/",
@@ -189,10 +165,17 @@ pub const ABSENT: &[&str] = &[
     "s3:isreplicationpauserequest",
 ];
 
-/// All that a policy may speak of, with `ABSENT` and what is not heeded.
+/// All that a policy may speak of, with what is absent and what is not heeded.
 #[cfg(test)]
 pub fn all() -> impl Iterator<Item = &'static str> {
-    EVERYWHERE.iter().chain(SOMEWHERE.iter().map(|(known, _)| known)).chain(GLOBAL).copied()
+    let of_s3 = EVERYWHERE.iter().chain(SOMEWHERE.iter().map(|(known, _)| known));
+    of_s3.chain(GLOBAL).chain(GLOBAL_ABSENT).copied()
+}
+
+/// Whether no request can have it.
+#[cfg(test)]
+pub fn is_absent(known: &str) -> bool {
+    GLOBAL_ABSENT.contains(&known) || SOMEWHERE_ABSENT.contains(&known)
 }
 
 /// Whether what policies say of the key has any effect here. One in lower case.
@@ -206,7 +189,7 @@ pub fn is_known(key: &str) -> bool {
     let names = |known: &&str| is_named(known, &key);
     match key.split_once(':') {
         Some(("s3", _)) => EVERYWHERE.iter().chain(SOMEWHERE.iter().map(|(known, _)| known)).any(names),
-        Some(("aws", _)) => GLOBAL.iter().any(names),
+        Some(("aws", _)) => GLOBAL.iter().chain(GLOBAL_ABSENT).any(names),
         // `accounts.google.com:aud`
         Some((provider, _)) => provider.contains('.') || FOREIGN_PREFIXES.iter().any(|prefix| key.starts_with(prefix)),
         None => false,
@@ -226,7 +209,7 @@ fn is_named(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ABSENT, SOMEWHERE, UNHEEDED, all, applies, is_heeded, is_known};
+    use super::{SOMEWHERE, SOMEWHERE_ABSENT, UNHEEDED, all, applies, is_heeded, is_known};
     use crate::api::policy::actions;
 
     #[test]
@@ -240,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_no_request_has_and_what_is_not_heeded_is_known() {
-        for key in ABSENT.iter().chain(UNHEEDED) {
+        for key in SOMEWHERE_ABSENT.iter().chain(UNHEEDED) {
             assert!(all().any(|known| known == *key), "{key}");
         }
         assert!(!is_heeded("s3:buckettag/team") && is_heeded("s3:existingobjecttag/team") && is_heeded("s3:prefix"));

@@ -293,7 +293,7 @@ mod tests {
             let ways = [
                 ELSEWHERE.contains(&known),
                 context.keys().any(is_given),
-                condition_keys::ABSENT.contains(&known),
+                condition_keys::is_absent(known),
                 !condition_keys::is_heeded(&format!("{known}a")),
             ];
             assert_eq!(ways.into_iter().filter(|way| *way).count(), 1, "{known}");

@@ -1,6 +1,6 @@
 //! Drives that come to a host after its formation, and those that leave it.
 
-use super::{dirs, formed, four, identity, open, states};
+use super::{dirs, formed, four, identity, open, replace_and_bring_back, states};
 use crate::storage::identity::{HostDrives, IdentityError, Stage, retire_drives};
 use crate::types::NodeId;
 use std::path::PathBuf;
@@ -146,12 +146,7 @@ fn a_retirement_that_failed_is_gone_through_again_whichever_drive_knew_of_it() {
 #[test]
 fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_retirement() {
     let (disk, _) = formed();
-    let old = disk.copy_of("/d2");
-    disk.remove_dir("/d2");
-    disk.make_dir("/d2");
-    open(&disk, &four()).unwrap();
-    disk.remove_dir("/d2");
-    disk.restore("/d2", &old);
+    replace_and_bring_back(&disk);
     let before = disk.get("/d2/identity.json");
     assert!(retire_drives(&disk, &four(), &[NodeId(3)]).unwrap());
     assert_eq!(disk.get("/d2/identity.json"), before);

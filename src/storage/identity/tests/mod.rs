@@ -157,15 +157,20 @@ fn an_empty_directory_takes_the_place_of_the_lost_drive_with_a_new_incarnation()
     assert_eq!(states(&open(&disk, &four()).unwrap()), ["present"; 4]);
 }
 
-#[test]
-fn a_drive_that_was_replaced_meanwhile_is_recognised_when_it_returns() {
-    let (disk, before) = formed();
+/// The second of four drives is replaced by an empty one, and stands in its place again.
+fn replace_and_bring_back(disk: &MemoryDisk) {
     let old = disk.copy_of("/d2");
     disk.remove_dir("/d2");
     disk.make_dir("/d2");
-    open(&disk, &four()).unwrap();
+    open(disk, &four()).unwrap();
     disk.remove_dir("/d2");
     disk.restore("/d2", &old);
+}
+
+#[test]
+fn a_drive_that_was_replaced_meanwhile_is_recognised_when_it_returns() {
+    let (disk, before) = formed();
+    replace_and_bring_back(&disk);
     let host = open(&disk, &four()).unwrap();
     assert_eq!(states(&host), ["present", "returned", "present", "present"]);
     assert_eq!(host.drives[1].incarnation, before.drives[1].incarnation);
