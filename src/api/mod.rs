@@ -4,6 +4,7 @@
 mod access_log;
 pub mod admin;
 mod bridge;
+mod expectation;
 mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -2,6 +2,7 @@
 //! how long it may idle, how long it may hold back what was sent to it.
 
 use super::admin::{self, Admin, AdminSource};
+use super::expectation::{continuing, expecting};
 use super::front::{Front, answer};
 use super::health::{self, SharedHealth, aliases};
 use super::iam::{IamService, KeySets, LastUsed};
@@ -19,10 +20,15 @@ use crate::ambient::Ambient;
 use crate::sigv4::Verifier;
 use crate::types::LegacySignatures;
 use actix::Addr;
+use actix_http::TlsAcceptorConfig;
+use actix_http::body::BoxBody;
+use actix_http::{HttpServiceBuilder, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer};
 use socket2::SockRef;
+use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -185,27 +191,56 @@ fn s3_server(
     });
     let health = Data::new(health);
     let tls = options.tls.as_ref().map(|files| server_config(&files.cert, &files.key)).transpose()?;
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new().app_data(front.clone()).app_data(health.clone()).configure(aliases).default_service(to(answer))
-    })
-    .on_connect(note_version)
-    .workers(options.workers.max(1))
-    .max_connections(CONNECTIONS_PER_WORKER_MAX)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(REQUEST_HEAD_MAX)
-    .client_disconnect_timeout(LINGER)
-    .tls_handshake_timeout(TLS_HANDSHAKE_MAX)
-    .tcp_nodelay(true)
-    .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-    .shutdown_timeout(DRAIN_SECONDS_MAX)
-    .disable_signals();
+    };
     let (address, listener) = listener(listen)?;
+    let server = Server::build()
+        .workers(options.workers.max(1))
+        .max_concurrent_connections(CONNECTIONS_PER_WORKER_MAX)
+        .shutdown_timeout(DRAIN_SECONDS_MAX)
+        .disable_signals();
+    let stops = server.graceful_shutdown_signal();
+    let stop = move || {
+        let stops = stops.clone();
+        async move { stops.notified().await }
+    };
     let listening = match tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls),
-        None => server.listen(listener),
+        Some(tls) => server.listen("s3", listener, move || {
+            let (begun, answered) = (expecting(app().into_factory()), continuing(app().into_factory()));
+            let accepting = TlsAcceptorConfig::default().handshake_timeout(TLS_HANDSHAKE_MAX);
+            http(stop.clone()).expect(begun).finish(answered).rustls_0_23_with_config(tls.clone(), accepting)
+        }),
+        None => server.listen("s3", listener, move || {
+            let (begun, answered) = (expecting(app().into_factory()), continuing(app().into_factory()));
+            http(stop.clone()).expect(begun).finish(answered).tcp()
+        }),
     };
     let server = listening.map_err(|cause| ApiError::Listen { address, cause })?;
     Ok((address, server.run()))
+}
+
+/// How connections are served. actix-web's own server does the same, but for requests that expect to be told to go on.
+fn http<T, S, F>(stop: impl Fn() -> F + 'static) -> HttpServiceBuilder<T, S>
+where
+    T: 'static,
+    S: ServiceFactory<
+            Request,
+            Config = (),
+            Error: Into<Response<BoxBody>> + 'static,
+            InitError: Debug,
+            Service: Service<Request, Future: 'static>,
+        >,
+    F: Future<Output = ()> + 'static,
+{
+    HttpServiceBuilder::default()
+        .graceful_shutdown_signal(stop)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(REQUEST_HEAD_MAX)
+        .client_disconnect_timeout(LINGER)
+        .tcp_nodelay(true)
+        .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+        .on_connect_ext(|connection: &T, data| note_version(connection, data))
 }
 
 /// Who there is, and what its secrets are kept with.

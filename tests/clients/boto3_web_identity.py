@@ -144,7 +144,7 @@ def test_providers_are_made_found_and_deleted(s3, bucket):
     refused("InvalidInput", 400, admin.create_open_id_connect_provider, Url=ISSUER, ThumbprintList=["!" * 40])
     made = admin.create_open_id_connect_provider(Url=ISSUER, ThumbprintList=["AB" * 20])
     found = admin.get_open_id_connect_provider(OpenIDConnectProviderArn=made["OpenIDConnectProviderArn"])
-    assert found["ThumbprintList"] == ["ab" * 20]
+    assert found["ThumbprintList"] == ["AB" * 20]
     admin.delete_open_id_connect_provider(OpenIDConnectProviderArn=made["OpenIDConnectProviderArn"])
 
 

@@ -26,8 +26,6 @@ const IAM_VERSION: &str = "2010-05-08";
 const STS_VERSION: &str = "2011-06-15";
 const TOKEN_HEADER: &str = "x-amz-security-token";
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// Clients that know no region of this store sign for one of AWS's, where IAM is at home.
-const REGIONS_OF_AWS: [&str; 2] = ["us-east-1", "aws-global"];
 /// What a call is logged as whose action is not known.
 const UNKNOWN_ACTION: &str = "Other";
 
@@ -154,11 +152,11 @@ async fn answered(
     }
 }
 
-/// A call that is signed is for the region that it is signed for. To be looked at once that was verified.
+/// A call that is signed is for the region that it is signed for, if it names one. To be looked at once that was verified.
 fn of_signed(request: &Received<'_>, facts: &RequestFacts) -> RequestFacts {
     match claimed(request) {
-        Ok(Claimed { region, .. }) => RequestFacts { region: region.to_owned(), ..facts.clone() },
-        Err(_) => facts.clone(),
+        Ok(Claimed { region, .. }) if !region.is_empty() => RequestFacts { region: region.to_owned(), ..facts.clone() },
+        _ => facts.clone(),
     }
 }
 
@@ -201,11 +199,11 @@ fn authenticate(
     let Claimed { access_key, region, .. } = claimed(request)?;
     let directory = service.directory(documents);
     let secret_key = secret_key(&directory, service.locksmith(), access_key, now)?;
-    let is_known = REGIONS_OF_AWS.contains(&region) || region == service.region;
+    // Any region is this store's, as it is for S3: who there is is the same in all.
     let verifier = Verifier {
         access_key: access_key.to_owned(),
         secret_key,
-        region: if is_known { region.to_owned() } else { service.region.clone() },
+        region: region.to_owned(),
         services: asked.services(),
     };
     verifier.verify(request, now.0 / 1000)?;

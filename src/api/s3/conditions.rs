@@ -206,12 +206,12 @@ fn validators(manifest: &Manifest) -> HeaderMap {
     headers
 }
 
-/// Of a condition that S3 does not know there.
+/// Of conditions that S3 does not know there.
 fn not_implemented() -> Fault {
     Fault::NotImplemented("A header you provided implies functionality that is not implemented.".to_owned())
 }
 
-/// `If-Match` and `If-None-Match` of a write. Of the latter S3 knows only `*` there, and never both.
+/// `If-Match` and `If-None-Match` of a write: one tag or `*`, and never both.
 pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let text = |name: HeaderName| match headers.get(name) {
         None => Ok(None),
@@ -222,8 +222,9 @@ pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let if_match = text(header::IF_MATCH)?.map(tag_condition);
     let if_none_match = match text(header::IF_NONE_MATCH)?.map(str::trim) {
         None => None,
-        Some("*") => Some(ETagCondition::Any),
-        Some(_) => return Err(not_implemented()),
+        Some(tags) if tags.contains(',') => return Err(not_implemented()),
+        // What is only weakly the same is the same here (RFC 9110 section 13.1.2).
+        Some(tag) => Some(tag_condition(tag.strip_prefix("W/").unwrap_or(tag))),
     };
     if if_match.is_some() && if_none_match.is_some() {
         return Err(not_implemented());
@@ -361,12 +362,23 @@ mod tests {
     }
 
     #[test]
-    fn a_write_takes_a_tag_to_match_or_a_star_not_to() {
+    fn a_write_takes_a_tag_to_match_or_one_not_to() {
+        let ours = ETagCondition::Is(ETag { md5: [0; 16], parts: None });
         let made = of_write(&headers(&[("if-match", OURS)])).expect("a tag");
-        assert_eq!(made.if_match, Some(ETagCondition::Is(ETag { md5: [0; 16], parts: None })));
-        let made = of_write(&headers(&[("if-none-match", "*")])).expect("a star");
-        assert_eq!(made.if_none_match, Some(ETagCondition::Any));
-        assert!(matches!(of_write(&headers(&[("if-none-match", OURS)])), Err(Fault::NotImplemented(_))));
+        assert_eq!((made.if_match, made.if_none_match), (Some(ours.clone()), None));
+        for (text, condition) in [
+            ("*", ETagCondition::Any),
+            (OURS, ours.clone()),
+            ("W/\"00000000000000000000000000000000\"", ours),
+            ("other", ETagCondition::Unknown),
+        ] {
+            let made = of_write(&headers(&[("if-none-match", text)])).expect("a condition");
+            assert_eq!((made.if_match, made.if_none_match), (None, Some(condition)), "{text}");
+        }
+        let several = format!("{OURS}, {OTHER}").leak();
+        for refused in [&[("if-none-match", &*several)][..], &[("if-match", OURS), ("if-none-match", OTHER)]] {
+            assert!(matches!(of_write(&headers(refused)), Err(Fault::NotImplemented(_))), "{refused:?}");
+        }
         assert_eq!(tag_condition("\"not-a-tag\""), ETagCondition::Unknown);
         assert_eq!(
             tag_condition("\"00000000000000000000000000000000-3\""),

@@ -228,7 +228,7 @@ pub fn read_scope(credential: &str) -> Result<Credential<'_>, String> {
             "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned()
         );
     };
-    let Credential { access_key, date, region, service, terminator } = scope;
+    let Credential { access_key, date, service, terminator, region: _ } = scope;
     if terminator != TERMINATOR {
         return Err(format!("incorrect terminal \"{terminator}\". This endpoint uses \"{TERMINATOR}\"."));
     }
@@ -242,9 +242,6 @@ pub fn read_scope(credential: &str) -> Result<Credential<'_>, String> {
         return Err(format!(
             "incorrect date format \"{date}\". This date in the credential must be in the format \"yyyyMMdd\"."
         ));
-    }
-    if region.is_empty() {
-        return Err("a non-empty region must be provided in the credential.".to_owned());
     }
     Ok(scope)
 }

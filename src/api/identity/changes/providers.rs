@@ -31,7 +31,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewProvider) -> Decision<
         account: account.to_owned(),
         url: new.url,
         client_ids: new.client_ids,
-        thumbprints: in_small_letters(new.thumbprints),
+        thumbprints: new.thumbprints,
         created: editor.now(),
         tags: new.tags,
     };
@@ -68,7 +68,7 @@ pub fn remove_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id
 pub fn set_thumbprints(editor: &Editor<'_>, account: &str, arn: &str, thumbprints: Vec<String>) -> Decision<()> {
     check_thumbprints(&thumbprints)?;
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    provider.thumbprints = in_small_letters(thumbprints);
+    provider.thumbprints = thumbprints;
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
@@ -131,9 +131,4 @@ fn check_thumbprints(thumbprints: &[String]) -> Result<(), IdentityError> {
         return Ok(());
     }
     Err(IdentityError::InvalidInput(format!("Thumbprint must be exactly {THUMBPRINT_DIGITS} characters.")))
-}
-
-/// As they are kept.
-fn in_small_letters(thumbprints: Vec<String>) -> Vec<String> {
-    thumbprints.into_iter().map(|text| text.to_ascii_lowercase()).collect()
 }

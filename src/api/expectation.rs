@@ -1,0 +1,234 @@
+//! `Expect: 100-continue` (RFC 9110 section 10.1.1): a client holds its body back until it is told to go on. It is told so
+//! when its body is first asked for: what is refused for its head alone is refused before the body was sent.
+//!
+//! actix-http asks a service of its own about such a request, and says "100 Continue" once that has given it back:
+//!
+//! ```text
+//!  head ──► Expecting: the answer begins ──► it is there: sent, and the connection closed
+//!                                       └──► it asks for the body: "100 Continue" ──► Continuing: the answer goes on
+//! ```
+
+use actix_http::body::BoxBody;
+use actix_http::error::PayloadError;
+use actix_http::{ConnectionType, Payload, Request, Response};
+use actix_service::{Service, ServiceFactory, fn_factory};
+use actix_web::HttpMessage;
+use actix_web::dev::{AppConfig, ServiceResponse};
+use bytes::Bytes;
+use futures::future::{Either, LocalBoxFuture};
+use futures::{FutureExt, Stream};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+type Answer = LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>>;
+
+/// Takes the place of a request that was told to go on.
+struct Begun(Answer);
+
+/// Begins answers to requests that expect to be told to go on.
+struct Expecting<S> {
+    app: S,
+}
+
+/// Goes on with those that have begun, and answers all other requests.
+struct Continuing<S> {
+    app: S,
+}
+
+/// What `Expecting` is made of an application by.
+pub fn expecting<A>(
+    app: A,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = Request,
+    Error = Response<BoxBody>,
+    InitError = (),
+    Service: Service<Request, Future: 'static> + 'static,
+    Future: 'static,
+>
+where
+    A: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse,
+            Error = actix_web::Error,
+            InitError = (),
+            Future: 'static,
+            Service: Service<Request, Future: 'static> + 'static,
+        > + 'static,
+{
+    fn_factory(move || app.new_service(AppConfig::default()).map(|app| app.map(|app| Expecting { app })))
+}
+
+/// As `expecting`, of `Continuing`.
+pub fn continuing<A>(
+    app: A,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse,
+    Error = actix_web::Error,
+    InitError = (),
+    Service: Service<Request, Future: 'static> + 'static,
+    Future: 'static,
+>
+where
+    A: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse,
+            Error = actix_web::Error,
+            InitError = (),
+            Future: 'static,
+            Service: Service<Request, Future: 'static> + 'static,
+        > + 'static,
+{
+    fn_factory(move || app.new_service(AppConfig::default()).map(|app| app.map(|app| Continuing { app })))
+}
+
+impl<S> Service<Request> for Expecting<S>
+where
+    S: Service<Request, Response = ServiceResponse, Error = actix_web::Error, Future: 'static>,
+{
+    type Response = Request;
+    type Error = Response<BoxBody>;
+    type Future = LocalBoxFuture<'static, Result<Request, Response<BoxBody>>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.app.poll_ready(cx).map_err(Response::from)
+    }
+
+    fn call(&self, mut request: Request) -> Self::Future {
+        let asked = Rc::new(Cell::new(false));
+        let noted = Noted { payload: request.take_payload(), asked: Rc::clone(&asked) };
+        *request.payload() = Payload::Stream { payload: Box::pin(noted) };
+        let mut answer: Option<Answer> = Some(self.app.call(request).boxed_local());
+        poll_fn(move |cx| {
+            if let Some(Poll::Ready(answered)) = answer.as_mut().map(|answer| answer.poll_unpin(cx)) {
+                return Poll::Ready(Err(at_once(answered, asked.get())));
+            }
+            match answer.take_if(|_| asked.get()) {
+                Some(answer) => Poll::Ready(Ok(told_to_go_on(answer))),
+                None => Poll::Pending,
+            }
+        })
+        .boxed_local()
+    }
+}
+
+/// Who gets an answer without having been asked for the body may send it all the same, or the next request: nobody could
+/// tell. Who did not wait to be asked may have sent it already.
+fn at_once(answered: Result<ServiceResponse, actix_web::Error>, asked: bool) -> Response<BoxBody> {
+    let mut response = answered.map_or_else(Response::from, Response::from);
+    if !asked {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    response
+}
+
+fn told_to_go_on(answer: Answer) -> Request {
+    let request = Request::new();
+    request.extensions_mut().insert(Begun(answer));
+    request
+}
+
+impl<S> Service<Request> for Continuing<S>
+where
+    S: Service<Request, Response = ServiceResponse, Error = actix_web::Error>,
+{
+    type Response = ServiceResponse;
+    type Error = actix_web::Error;
+    type Future = Either<Answer, S::Future>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.app.poll_ready(cx)
+    }
+
+    fn call(&self, request: Request) -> Self::Future {
+        let begun = request.extensions_mut().remove::<Begun>();
+        match begun {
+            Some(Begun(answer)) => Either::Left(answer),
+            None => Either::Right(self.app.call(request)),
+        }
+    }
+}
+
+/// A body, and whether it was asked for.
+struct Noted {
+    payload: Payload,
+    asked: Rc<Cell<bool>>,
+}
+
+impl Stream for Noted {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.asked.set(true);
+        Pin::new(&mut self.payload).poll_next(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Begun, Continuing, Expecting};
+    use actix_http::body::to_bytes;
+    use actix_http::{ConnectionType, Payload, Request};
+    use actix_service::{Service, ServiceFactory};
+    use actix_web::dev::AppConfig;
+    use actix_web::test::TestRequest;
+    use actix_web::web::{Bytes, post, put};
+    use actix_web::{App, HttpMessage, HttpResponse};
+    use futures::channel::mpsc;
+
+    /// POST reads the body, PUT does not.
+    async fn app() -> impl Service<
+        Request,
+        Response = actix_web::dev::ServiceResponse,
+        Error = actix_web::Error,
+        Future = impl Future<Output = Result<actix_web::dev::ServiceResponse, actix_web::Error>> + 'static,
+    > {
+        let app = App::new()
+            .route("/", post().to(|body: Bytes| async move { HttpResponse::Ok().body(body) }))
+            .route("/", put().to(|| async { HttpResponse::Forbidden().body("no") }));
+        let factory = actix_service::IntoServiceFactory::into_factory(app);
+        factory.new_service(AppConfig::default()).await.expect("a service")
+    }
+
+    #[actix::test]
+    async fn what_needs_no_body_is_answered_before_it_was_asked_for() {
+        let expecting = Expecting { app: app().await };
+        let request = TestRequest::put().set_payload("body").to_request();
+        let early = expecting.call(request).await.expect_err("no body was asked for");
+        assert_eq!((early.status().as_u16(), early.head().connection_type()), (403, ConnectionType::Close));
+        assert_eq!(to_bytes(early.into_body()).await.expect("a body"), "no");
+    }
+
+    #[actix::test]
+    async fn who_sent_the_body_unasked_keeps_the_connection() {
+        let expecting = Expecting { app: app().await };
+        let request = TestRequest::post().set_payload("body").to_request();
+        let at_once = expecting.call(request).await.expect_err("nothing to wait for");
+        assert_eq!((at_once.status().as_u16(), at_once.head().connection_type()), (200, ConnectionType::KeepAlive));
+    }
+
+    #[actix::test]
+    async fn an_answer_that_asked_for_the_body_goes_on_once_it_may() {
+        let (expecting, continuing) = (Expecting { app: app().await }, Continuing { app: app().await });
+        let mut request = TestRequest::post().to_request();
+        let (sender, body) = mpsc::unbounded();
+        *request.payload() = Payload::Stream { payload: Box::pin(body) };
+        let told = expecting.call(request).await.expect("the body was asked for");
+        assert!(told.extensions().contains::<Begun>());
+        sender.unbounded_send(Ok(Bytes::from_static(b"body"))).expect("somebody waits");
+        drop(sender);
+        let answered = continuing.call(told).await.expect("an answer");
+        assert_eq!(answered.status().as_u16(), 200);
+        assert_eq!(to_bytes(answered.into_body()).await.expect("a body"), "body");
+        let other = continuing.call(TestRequest::put().to_request()).await.expect("an answer");
+        assert_eq!(other.status().as_u16(), 403);
+    }
+}
