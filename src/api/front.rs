@@ -1,7 +1,7 @@
 //! One request of an S3 client, from actix-web through s3s to its answer.
 
 use super::access_log::AccessEntry;
-use super::bridge::{Answer, ResponseBody, convert, header_bytes};
+use super::bridge::{Answer, ResponseBody, convert, gather, header_bytes};
 use super::iam::{self, IamService};
 use super::post::{self, Forms, Posted};
 use super::request_log::RequestRecord;
@@ -171,6 +171,7 @@ async fn serve(
     record: &RequestRecord,
 ) -> Result<S3Response, S3Error> {
     let scheme = examine(&request, &target, front)?;
+    request = gather(request, &target, &record.trace)?;
     wire::restate(scheme, &target, &mut request);
     if let Some(resigning) = Resigning::of(scheme, &request)
         && let Ok(secret) = front.service.auth().get_secret_key(resigning.access_key()).await

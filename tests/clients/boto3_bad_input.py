@@ -230,7 +230,8 @@ def test_digests_of_xml_and_json_are_compared(s3, bucket):
     statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/absent"}
     rules = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
     deletes = b"<Delete><Object><Key>k</Key></Object></Delete>"
-    calls = [("PUT", f"/{bucket}", "tagging=", tags), ("PUT", f"/{bucket}/k", "tagging=", tags),
+    made = b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value/></Tag></Tags></CreateBucketConfiguration>"
+    calls = [("PUT", f"/{bucket}-x", "", made), ("PUT", f"/{bucket}", "tagging=", tags), ("PUT", f"/{bucket}/k", "tagging=", tags),
              ("PUT", f"/{bucket}", "policy=", rules), ("POST", f"/{bucket}", "delete=", deletes)]
     for method, path, query, body in calls:
         sha1 = base64.b64encode(hashlib.sha1(body).digest()).decode()
@@ -241,6 +242,7 @@ def test_digests_of_xml_and_json_are_compared(s3, bucket):
             told(raw(method, path, query=query, body=body, headers=headers), 400, code)
         request = signed(method, path, query=query, body=body, headers={"x-amz-checksum-crc32": crc32(body)})
         told(send(request, body + b" "), 400, "XAmzContentSHA256Mismatch")
+    refused("NoSuchBucket", 404, s3.head_bucket, Bucket=bucket + "-x")
     refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=bucket)
     refused("NoSuchBucketPolicy", 404, s3.get_bucket_policy, Bucket=bucket)
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []

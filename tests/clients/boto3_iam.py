@@ -1,5 +1,6 @@
 """Users, groups, keys and policies, and what they may do in S3."""
 
+import functools
 import json
 
 from _identities import PATH, group, managed, own_root, read, statement, user
@@ -407,6 +408,24 @@ def test_conditions_in_the_policies_of_users(s3, bucket):
                 assert read(client(keys), name) == b"x", condition
             else:
                 denied(read, client(keys), name)
+
+
+@covers("CreateBucket", "iam.PutUserPolicy")
+def test_a_bucket_is_made_with_tags_by_who_may_tag(s3, bucket):
+    blue, red = [[{"Key": "team", "Value": colour}] for colour in ("blue", "red")]
+
+    def make(keys, tags=None):
+        named = {"CreateBucketConfiguration": {"Tags": tags}} if tags else {}
+        return functools.partial(client(keys).create_bucket, Bucket=bucket + "-x", **named)
+    with user(bucket, statement("s3:CreateBucket")) as keys:
+        denied(make(keys, blue))
+        make(keys)()
+    s3.delete_bucket(Bucket=bucket + "-x")
+    only = {"StringEquals": {"aws:RequestTag/team": "blue"}, "ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}
+    with user(bucket, statement("s3:CreateBucket", "s3:TagResource", Condition=only)) as keys:
+        denied(make(keys)), denied(make(keys, red)), denied(make(keys, blue + [{"Key": "other", "Value": ""}]))
+        make(keys, blue)()
+    assert s3.get_bucket_tagging(Bucket=bucket + "-x")["TagSet"] == blue
 
 
 @covers("CreateBucket", "iam.PutUserPolicy")

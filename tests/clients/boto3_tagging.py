@@ -54,6 +54,25 @@ def test_tags_of_a_bucket_come_back_are_replaced_and_go(s3, bucket):
         refused("NoSuchBucket", 404, call, Bucket=bucket + "-absent", **named)
 
 
+@covers("CreateBucket", "GetBucketTagging")
+def test_a_bucket_is_made_with_tags(s3, bucket):
+    name = bucket + "-x"
+    make = lambda tag_set: s3.create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": tag_set})
+    twice = tags(a="1") + tags(a="2")
+    many = [{"Key": f"k{n}", "Value": ""} for n in range(51)]
+    for none, codes in [(twice, INVALID), (tags(**{"aws:own": ""}), INVALID), (many, TOO_MANY)]:
+        refused(codes, 400, make, none)
+        refused("NoSuchBucket", 404, s3.head_bucket, Bucket=name)
+    make(TAGS)
+    assert by_key(s3.get_bucket_tagging(Bucket=name)["TagSet"]) == by_key(TAGS)
+    # What stands does not change by being made again.
+    make(tags(other="1"))
+    assert by_key(s3.get_bucket_tagging(Bucket=name)["TagSet"]) == by_key(TAGS)
+    s3.delete_bucket(Bucket=name)
+    s3.create_bucket(Bucket=name)
+    refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=name)
+
+
 @covers("PutBucketTagging")
 def test_a_bucket_has_fifty_tags_at_most(s3, bucket):
     many = [{"Key": f"k{n}", "Value": str(n)} for n in range(51)]

@@ -7,6 +7,7 @@ use super::request_body::RequestBody;
 use crate::actors::meta::ChecksumAlgorithm;
 use crate::api::request_log::RequestTrace;
 use crate::api::s3::{Fault, body_fault, checksum_of_headers, parse_digest, parse_md5};
+use crate::api::wire::WholeBody;
 use crate::limits::XML_BODY_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Uri};
@@ -101,16 +102,22 @@ impl From<Fault> for Differs {
     }
 }
 
-pub struct Collected {
-    inner: Option<RequestBody>,
+pub struct Collected<B = RequestBody> {
+    inner: Option<B>,
     digests: Digests,
     gathered: BytesMut,
+    /// For who has to read it once more.
+    shown: Option<WholeBody>,
     trace: Arc<RequestTrace>,
 }
 
-impl Collected {
-    pub fn new(inner: RequestBody, digests: Digests, trace: Arc<RequestTrace>) -> Self {
-        Self { inner: Some(inner), digests, gathered: BytesMut::new(), trace }
+impl<B> Collected<B> {
+    pub fn new(inner: B, digests: Digests, trace: Arc<RequestTrace>) -> Self {
+        Self { inner: Some(inner), digests, gathered: BytesMut::new(), shown: None, trace }
+    }
+
+    pub fn shown(self, to: WholeBody) -> Self {
+        Self { shown: Some(to), ..self }
     }
 
     /// s3s answers whatever fails here with an internal error; the trace tells the bridge what it was.
@@ -122,7 +129,7 @@ impl Collected {
     }
 }
 
-impl Body for Collected {
+impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
     type Data = Bytes;
     type Error = StdError;
 
@@ -144,8 +151,12 @@ impl Body for Collected {
                         return this.fail(fault);
                     }
                     this.inner = None;
-                    if !this.gathered.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.gathered).freeze()))));
+                    let whole = std::mem::take(&mut this.gathered).freeze();
+                    if let Some(shown) = &this.shown {
+                        shown.put(whole.clone());
+                    }
+                    if !whole.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(whole))));
                     }
                 }
             }

@@ -12,5 +12,5 @@ mod request;
 mod request_body;
 mod response;
 
-pub use request::{convert, header_bytes};
+pub use request::{convert, gather, header_bytes};
 pub use response::{Answer, ResponseBody};

@@ -7,9 +7,10 @@ use super::request_body::RequestBody;
 use crate::api::post::is_form;
 use crate::api::request_log::RequestTrace;
 use crate::api::s3::{Fault, TlsVersion};
-use crate::api::wire::{Query, Trailers};
+use crate::api::wire::{Level, Query, Target, Trailers, WholeBody};
 use actix_web::web::Payload;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http_body::Body as _;
 use std::sync::Arc;
 
 /// Parameters under which PUT takes XML or JSON, and not an object's bytes.
@@ -170,10 +171,8 @@ fn body(
         if is_empty && (frames.is_some() || digests.are_of_nothing()) {
             return Ok(s3s::Body::empty());
         }
-        // s3s reads none: to it they have no length.
         if frames.is_some() && whole.is_read {
-            let why = "Bodies of XML or JSON in the framing aws-chunked are not implemented.";
-            return Err(Fault::NotImplemented(why.to_owned()));
+            return Err(framed_document());
         }
         return Ok(collected(RequestBody::new(payload, frames, length, Arc::clone(trace)), digests, trace));
     }
@@ -183,6 +182,37 @@ fn body(
     }
     let inner = RequestBody::new(payload, frames, length, Arc::clone(trace)).with_hash(hash);
     Ok(s3s::Body::http_body_unsync(inner))
+}
+
+/// What makes a bucket is XML too, which shows only once it is known what the request is aimed at.
+pub fn gather(
+    request: s3s::HttpRequest,
+    target: &Target,
+    trace: &Arc<RequestTrace>,
+) -> Result<s3s::HttpRequest, Fault> {
+    let query = Query::read(request.uri().query()).unwrap_or_default();
+    let makes_bucket = *request.method() == Method::PUT && target.level == Level::Bucket;
+    if !makes_bucket || DOCUMENTS.iter().any(|name| query.has(name)) {
+        return Ok(request);
+    }
+    let (mut head, body) = request.into_parts();
+    let framed = may_be_framed(&head.uri, &head.headers) && frames(&head.headers).is_some();
+    let digests = Digests::of(&head.uri, &head.headers, false);
+    if body.is_end_stream() && (framed || digests.are_of_nothing()) {
+        return Ok(s3s::HttpRequest::from_parts(head, body));
+    }
+    if framed {
+        return Err(framed_document());
+    }
+    let whole = WholeBody::default();
+    head.extensions.insert(whole.clone());
+    let collected = Collected::new(body, digests, Arc::clone(trace)).shown(whole);
+    Ok(s3s::HttpRequest::from_parts(head, s3s::Body::http_body_unsync(collected)))
+}
+
+/// s3s reads none: to it they have no length.
+fn framed_document() -> Fault {
+    Fault::NotImplemented("Bodies of XML or JSON in the framing aws-chunked are not implemented.".to_owned())
 }
 
 fn collected(inner: RequestBody, digests: Digests, trace: &Arc<RequestTrace>) -> s3s::Body {

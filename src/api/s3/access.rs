@@ -16,6 +16,7 @@ pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed,
 pub use judge::{Authority, Guarded, Judge, Said, Subject};
 
 use super::errors::Fault;
+use super::objects::tags;
 use super::settings::told::{Origin, TlsVersion};
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
@@ -366,9 +367,15 @@ impl S3Access for Gate {
 
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
         let judged = request.extensions.get::<Judged>().ok_or(Fault::AccessDenied("Access Denied"))?;
-        let said = said::of_new_bucket(request.input.create_bucket_configuration.as_ref());
+        let tags = tags::of_new_bucket(&request.extensions)?;
+        let said = said::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
         let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
-        Ok(judged.judge.saying(&said).of_account("s3:CreateBucket", &bucket)?)
+        let judge = judged.judge.saying(&said);
+        judge.of_account("s3:CreateBucket", &bucket)?;
+        if !tags.is_empty() {
+            judge.of_account("s3:TagResource", &bucket)?;
+        }
+        Ok(())
     }
 
     async fn put_bucket_inventory_configuration(

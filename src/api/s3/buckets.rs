@@ -5,6 +5,7 @@ use super::errors::{Fault, LocationFault};
 use super::grants::{BucketAccess, access_of, of_new_bucket, owner_of};
 use super::headers::timestamp;
 use super::list::{decode_token, encode_token};
+use super::objects::tags::{self, Tags};
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
@@ -97,6 +98,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
         None => store.region.clone(),
     };
     check_name(&input.bucket)?;
+    let tags = tags::of_new_bucket(&request.extensions)?;
     let view = store.view().await?;
     let access = of_new_bucket(store, &request.headers, input.object_ownership.as_ref(), &owner, &view)?;
     store.check_writable()?;
@@ -108,7 +110,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
         region: region.clone(),
         owner: owner.clone(),
         settings: BucketSettings { versioning, lock, ..BucketSettings::default() },
-        documents: documents_of(&access)?,
+        documents: documents_of(&access, &tags)?,
     };
     match store.gateway.meta().propose(Change::CreateBucketWith(Box::new(create))).await? {
         Reply::BucketCreated { .. } => {}
@@ -187,11 +189,15 @@ fn check_name(name: &str) -> Result<(), Fault> {
 }
 
 /// Nothing is kept of a bucket that was told nothing.
-fn documents_of(access: &BucketAccess) -> S3Result<Vec<(BucketDocument, String, Bytes)>> {
-    if *access == BucketAccess::default() {
-        return Ok(Vec::new());
+fn documents_of(access: &BucketAccess, tags: &Tags) -> S3Result<Vec<(BucketDocument, String, Bytes)>> {
+    let mut documents = Vec::new();
+    if *access != BucketAccess::default() {
+        documents.push((BucketDocument::Access, String::new(), encode(access)?));
     }
-    Ok(vec![(BucketDocument::Access, String::new(), encode(access)?)])
+    if !tags.is_empty() {
+        documents.push((BucketDocument::Tagging, String::new(), encode(tags)?));
+    }
+    Ok(documents)
 }
 
 /// What a request to make a bucket asks of it.

@@ -25,7 +25,7 @@ pub use renaming::{Renaming, as_copy, is_rename};
 pub use restated::{Resigning, as_metadata, restate};
 pub use signer::signer;
 pub use target::{Head, Level, Target};
-pub use verified::{Aside, FormFile, Trailers, Verified, whole};
+pub use verified::{Aside, FormFile, Trailers, Verified, WholeBody, whole};
 
 use super::s3::Fault;
 use crate::types::LegacySignatures;

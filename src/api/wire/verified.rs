@@ -1,9 +1,10 @@
 //! What is found out of a request outside of s3s and handed on in the request's extensions: who signed it, and what s3s
 //! does not take of it.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use s3s::{S3Request, TrailingHeaders};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Of a request that s3s sees without a signature, because the signature was verified before.
 #[derive(Clone, Debug)]
@@ -46,6 +47,22 @@ impl Trailers {
     /// Once; `None` before the end.
     pub fn take(&self) -> Option<HeaderMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The body of a request of which s3s does not tell all, once that has been read to its end.
+#[derive(Clone, Debug, Default)]
+pub struct WholeBody(Arc<OnceLock<Bytes>>);
+
+impl WholeBody {
+    /// Once.
+    pub fn put(&self, body: Bytes) {
+        self.0.get_or_init(|| body);
+    }
+
+    /// Nothing before the end.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.get().map(|body| &body[..]).unwrap_or_default()
     }
 }
 

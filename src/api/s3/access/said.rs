@@ -1,6 +1,7 @@
 //! What a request says in its body and conditions ask about. The body comes after the head was judged, so the actions that
 //! depend on it are left out then, and asked about before the operation begins.
 
+use super::super::objects::tags::Tags;
 use super::conditions::remaining_days;
 use crate::api::policy::Context;
 use crate::types::UnixMs;
@@ -24,11 +25,15 @@ pub fn decides(operation: &str, action: &str) -> bool {
     DECIDED.iter().any(|(name, actions)| *name == operation && actions.contains(&action))
 }
 
-pub fn of_new_bucket(given: Option<&CreateBucketConfiguration>) -> Context {
+pub fn of_new_bucket(given: Option<&CreateBucketConfiguration>, tags: &Tags) -> Context {
     let constraint = given.and_then(|given| given.location_constraint.as_ref());
     let constraint = constraint.map(|constraint| constraint.as_str().to_owned());
     let mut said = Context::default();
     said.set("s3:LocationConstraint", constraint.filter(|constraint| !constraint.is_empty()));
+    for (key, value) in tags {
+        said.add(&format!("aws:RequestTag/{key}"), value.as_str());
+        said.add("aws:TagKeys", key.as_str());
+    }
     said
 }
 
@@ -107,9 +112,14 @@ mod tests {
             location_constraint: Some(BucketLocationConstraint::from_static(at)),
             ..Default::default()
         };
-        assert_eq!(of_new_bucket(Some(&given("eu-west-1"))).single("s3:locationconstraint"), Some("eu-west-1"));
-        assert_eq!(of_new_bucket(Some(&given(""))).single("s3:locationconstraint"), None);
-        assert_eq!(of_new_bucket(None).single("s3:locationconstraint"), None);
+        let place = |given: Option<CreateBucketConfiguration>| {
+            of_new_bucket(given.as_ref(), &Vec::new()).single("s3:locationconstraint").map(str::to_owned)
+        };
+        assert_eq!(place(Some(given("eu-west-1"))).as_deref(), Some("eu-west-1"));
+        assert_eq!((place(Some(given(""))), place(None)), (None, None));
+        let tagged = of_new_bucket(None, &vec![("team".to_owned(), "blue".to_owned())]);
+        assert_eq!(tagged.single("aws:requesttag/team"), Some("blue"));
+        assert_eq!(tagged.single("aws:tagkeys"), Some("team"));
     }
 
     #[test]

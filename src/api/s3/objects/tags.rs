@@ -8,12 +8,15 @@ use crate::api::s3::errors::Fault;
 use crate::api::s3::objects::version::{manifest_of, pick, shown};
 use crate::api::s3::settings::told::Telling;
 use crate::api::s3::{Store, unexpected};
+use crate::api::wire::WholeBody;
 use http::{Extensions, HeaderMap, StatusCode};
 use s3s::dto::{
-    DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
-    GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
-    PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
+    BucketInfo, DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput,
+    DeleteObjectTaggingOutput, GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput,
+    GetObjectTaggingOutput, LocationInfo, PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput,
+    PutObjectTaggingOutput, Tag,
 };
+use s3s::xml::{DeError, DeResult, Deserializer};
 use s3s::{HttpResponse, S3Request, S3Response, S3Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +58,30 @@ pub(in crate::api::s3) fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags,
     let tags = set.into_iter().map(pair).collect::<Option<Tags>>().ok_or(Fault::MalformedXml)?;
     check(&tags, tags_max)?;
     Ok(tags)
+}
+
+/// Those that a new bucket is to have from the first: s3s does not tell them.
+pub fn of_new_bucket(extensions: &Extensions) -> Result<Tags, Fault> {
+    let body = extensions.get::<WholeBody>().map(WholeBody::bytes).unwrap_or_default();
+    if body.is_empty() {
+        return Ok(Vec::new());
+    }
+    of_set(in_configuration(body).map_err(|_| Fault::MalformedXml)?, BUCKET_TAGS_MAX)
+}
+
+fn in_configuration(xml: &[u8]) -> DeResult<Vec<Tag>> {
+    let mut tags = None;
+    let mut deserializer = Deserializer::new(xml);
+    deserializer.element(|deserializer, _| {
+        deserializer.for_each_element(|element, name| match name {
+            b"Tags" if tags.is_none() => element.list_content("Tag").map(|list| tags = Some(list)),
+            b"LocationConstraint" => element.content::<String>().map(drop),
+            b"Location" => element.content::<LocationInfo>().map(drop),
+            b"Bucket" => element.content::<BucketInfo>().map(drop),
+            _ => Err(DeError::UnexpectedTagName),
+        })
+    })?;
+    Ok(tags.unwrap_or_default())
 }
 
 /// In the order of their keys, as S3 answers with them.
@@ -198,9 +225,12 @@ pub async fn delete_bucket(
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKET_TAGS_MAX, NoContent, OBJECT_TAGS_MAX, check, of_header, without_content};
+    use super::{
+        BUCKET_TAGS_MAX, NoContent, OBJECT_TAGS_MAX, WholeBody, check, of_header, of_new_bucket, without_content,
+    };
     use crate::api::s3::errors::Fault;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use bytes::Bytes;
+    use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
     use s3s::{Body, HttpResponse};
 
     fn header(text: &'static str) -> Result<Vec<(String, String)>, Fault> {
@@ -210,6 +240,35 @@ mod tests {
 
     fn pair(key: &str, value: &str) -> (String, String) {
         (key.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn a_new_bucket_may_have_tags_from_the_first() {
+        let of = |xml: &'static str| {
+            let mut extensions = Extensions::new();
+            let body = WholeBody::default();
+            body.put(Bytes::from_static(xml.as_bytes()));
+            extensions.insert(body);
+            of_new_bucket(&extensions)
+        };
+        let tagged = "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+            <LocationConstraint>eu-west-1</LocationConstraint>\
+            <Tags><Tag><Key>a</Key><Value>1</Value></Tag><Tag><Key>b</Key><Value/></Tag></Tags>\
+            </CreateBucketConfiguration>";
+        assert_eq!(of(tagged), Ok(vec![pair("a", "1"), pair("b", "")]));
+        for none in
+            ["", "<CreateBucketConfiguration/>", "<C><LocationConstraint>x</LocationConstraint></C>", "<C><Tags/></C>"]
+        {
+            assert_eq!(of(none), Ok(Vec::new()), "{none}");
+        }
+        assert_eq!(of_new_bucket(&Extensions::new()), Ok(Vec::new()));
+        for malformed in
+            ["<C><Tags><Tag><Value>1</Value></Tag></Tags></C>", "<C><Tags/><Tags/></C>", "<C><Other/></C>", "<C>"]
+        {
+            assert_eq!(of(malformed), Err(Fault::MalformedXml), "{malformed}");
+        }
+        let twice = "<C><Tags><Tag><Key>a</Key><Value/></Tag><Tag><Key>a</Key><Value/></Tag></Tags></C>";
+        assert!(matches!(of(twice), Err(Fault::InvalidTag(_))));
     }
 
     #[test]
