@@ -4,11 +4,11 @@
 //! actix-http asks a service of its own about such a request, and says "100 Continue" once that has given it back:
 //!
 //! ```text
-//!  head ──► Expecting: the answer begins ──► it is there: sent, and the connection closed
+//!  head ──► Expecting: the answer begins ──► it is there: sent, and the connection closed if a body was announced
 //!                                       └──► it asks for the body: "100 Continue" ──► Continuing: the answer goes on
 //! ```
 
-use actix_http::body::BoxBody;
+use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
 use actix_http::{ConnectionType, Payload, Request, Response};
 use actix_service::{Service, ServiceFactory, fn_factory};
@@ -17,7 +17,8 @@ use actix_web::dev::{AppConfig, ServiceResponse};
 use bytes::Bytes;
 use futures::future::{Either, LocalBoxFuture};
 use futures::{FutureExt, Stream};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,65 +30,45 @@ type Answer = LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>>
 struct Begun(Answer);
 
 /// Begins answers to requests that expect to be told to go on.
-struct Expecting<S> {
+pub struct Expecting<S> {
     app: S,
 }
 
 /// Goes on with those that have begun, and answers all other requests.
-struct Continuing<S> {
+pub struct Continuing<S> {
     app: S,
 }
 
-/// What `Expecting` is made of an application by.
-pub fn expecting<A>(
-    app: A,
-) -> impl ServiceFactory<
-    Request,
-    Config = (),
-    Response = Request,
-    Error = Response<BoxBody>,
-    InitError = (),
-    Service: Service<Request, Future: 'static> + 'static,
-    Future: 'static,
->
-where
-    A: ServiceFactory<
-            Request,
-            Config = AppConfig,
-            Response = ServiceResponse,
-            Error = actix_web::Error,
-            InitError = (),
-            Future: 'static,
-            Service: Service<Request, Future: 'static> + 'static,
-        > + 'static,
-{
-    fn_factory(move || app.new_service(AppConfig::default()).map(|app| app.map(|app| Expecting { app })))
+impl<S> Expecting<S> {
+    pub fn new(app: S) -> Self {
+        Self { app }
+    }
 }
 
-/// As `expecting`, of `Continuing`.
-pub fn continuing<A>(
+impl<S> Continuing<S> {
+    pub fn new(app: S) -> Self {
+        Self { app }
+    }
+}
+
+/// Makes an application, and of that the service that `wrap` makes of it, for each worker.
+pub fn made_of<A, S, R, E>(
     app: A,
+    wrap: impl Fn(A::Service) -> S + Copy + 'static,
 ) -> impl ServiceFactory<
     Request,
     Config = (),
-    Response = ServiceResponse,
-    Error = actix_web::Error,
+    Response = R,
+    Error = E,
     InitError = (),
     Service: Service<Request, Future: 'static> + 'static,
     Future: 'static,
 >
 where
-    A: ServiceFactory<
-            Request,
-            Config = AppConfig,
-            Response = ServiceResponse,
-            Error = actix_web::Error,
-            InitError = (),
-            Future: 'static,
-            Service: Service<Request, Future: 'static> + 'static,
-        > + 'static,
+    A: ServiceFactory<Request, Config = AppConfig, InitError = (), Future: 'static>,
+    S: Service<Request, Response = R, Error = E, Future: 'static> + 'static,
 {
-    fn_factory(move || app.new_service(AppConfig::default()).map(|app| app.map(|app| Continuing { app })))
+    fn_factory(move || app.new_service(AppConfig::default()).map(move |app| app.map(wrap)))
 }
 
 impl<S> Service<Request> for Expecting<S>
@@ -103,31 +84,21 @@ where
     }
 
     fn call(&self, mut request: Request) -> Self::Future {
-        let asked = Rc::new(Cell::new(false));
-        let noted = Noted { payload: request.take_payload(), asked: Rc::clone(&asked) };
-        *request.payload() = Payload::Stream { payload: Box::pin(noted) };
+        let noted = Noted::new(request.take_payload());
+        *request.payload() = Payload::Stream { payload: Box::pin(noted.clone()) };
         let mut answer: Option<Answer> = Some(self.app.call(request).boxed_local());
         poll_fn(move |cx| {
             if let Some(Poll::Ready(answered)) = answer.as_mut().map(|answer| answer.poll_unpin(cx)) {
-                return Poll::Ready(Err(at_once(answered, asked.get())));
+                let response = answered.map_or_else(Response::from, Response::from);
+                return Poll::Ready(Err(noted.closing_if_unasked(response)));
             }
-            match answer.take_if(|_| asked.get()) {
+            match answer.take_if(|_| noted.asked.get()) {
                 Some(answer) => Poll::Ready(Ok(told_to_go_on(answer))),
                 None => Poll::Pending,
             }
         })
         .boxed_local()
     }
-}
-
-/// Who gets an answer without having been asked for the body may send it all the same, or the next request: nobody could
-/// tell. Who did not wait to be asked may have sent it already.
-fn at_once(answered: Result<ServiceResponse, actix_web::Error>, asked: bool) -> Response<BoxBody> {
-    let mut response = answered.map_or_else(Response::from, Response::from);
-    if !asked {
-        response.head_mut().set_connection_type(ConnectionType::Close);
-    }
-    response
 }
 
 fn told_to_go_on(answer: Answer) -> Request {
@@ -158,17 +129,56 @@ where
 }
 
 /// A body, and whether it was asked for.
+#[derive(Clone)]
 struct Noted {
-    payload: Payload,
+    payload: Rc<RefCell<Payload>>,
+    announced: bool,
     asked: Rc<Cell<bool>>,
+}
+
+impl Noted {
+    fn new(payload: Payload) -> Self {
+        let announced = !matches!(payload, Payload::None);
+        Self { payload: Rc::new(RefCell::new(payload)), announced, asked: Rc::default() }
+    }
+
+    /// A client that was not asked for the body it announced may send it all the same or leave it out, so nobody could tell
+    /// whether what comes next is that body or another request. A client that did not wait to be asked may have sent it.
+    fn closing_if_unasked(&self, mut response: Response<BoxBody>) -> Response<BoxBody> {
+        if !self.announced || self.asked.get() {
+            return response;
+        }
+        response.head_mut().set_connection_type(ConnectionType::Close);
+        let unread = Rc::clone(&self.payload);
+        response.map_body(|_, body| BoxBody::new(Kept { body, _unread: unread }))
+    }
 }
 
 impl Stream for Noted {
     type Item = Result<Bytes, PayloadError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.asked.set(true);
-        Pin::new(&mut self.payload).poll_next(cx)
+        Pin::new(&mut *self.payload.borrow_mut()).poll_next(cx)
+    }
+}
+
+/// The body of an answer that keeps that of its request. Were it dropped, actix-http would wait for the end of a chunked
+/// one, and not close the connection.
+struct Kept {
+    body: BoxBody,
+    _unread: Rc<RefCell<Payload>>,
+}
+
+impl MessageBody for Kept {
+    type Error = Box<dyn Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
     }
 }
 
@@ -196,6 +206,15 @@ mod tests {
             .route("/", put().to(|| async { HttpResponse::Forbidden().body("no") }));
         let factory = actix_service::IntoServiceFactory::into_factory(app);
         factory.new_service(AppConfig::default()).await.expect("a service")
+    }
+
+    #[actix::test]
+    async fn a_request_without_a_body_keeps_the_connection() {
+        let expecting = Expecting { app: app().await };
+        let mut request = TestRequest::put().to_request();
+        *request.payload() = Payload::None;
+        let at_once = expecting.call(request).await.expect_err("nothing to wait for");
+        assert_eq!((at_once.status().as_u16(), at_once.head().connection_type()), (403, ConnectionType::KeepAlive));
     }
 
     #[actix::test]

@@ -2,7 +2,7 @@
 //! how long it may idle, how long it may hold back what was sent to it.
 
 use super::admin::{self, Admin, AdminSource};
-use super::expectation::{continuing, expecting};
+use super::expectation::{Continuing, Expecting, made_of};
 use super::front::{Front, answer};
 use super::health::{self, SharedHealth, aliases};
 use super::iam::{IamService, KeySets, LastUsed};
@@ -207,12 +207,14 @@ fn s3_server(
     };
     let listening = match tls {
         Some(tls) => server.listen("s3", listener, move || {
-            let (begun, answered) = (expecting(app().into_factory()), continuing(app().into_factory()));
+            let (begun, answered) =
+                (made_of(app().into_factory(), Expecting::new), made_of(app().into_factory(), Continuing::new));
             let accepting = TlsAcceptorConfig::default().handshake_timeout(TLS_HANDSHAKE_MAX);
             http(stop.clone()).expect(begun).finish(answered).rustls_0_23_with_config(tls.clone(), accepting)
         }),
         None => server.listen("s3", listener, move || {
-            let (begun, answered) = (expecting(app().into_factory()), continuing(app().into_factory()));
+            let (begun, answered) =
+                (made_of(app().into_factory(), Expecting::new), made_of(app().into_factory(), Continuing::new));
             http(stop.clone()).expect(begun).finish(answered).tcp()
         }),
     };

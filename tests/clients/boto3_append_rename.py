@@ -200,6 +200,7 @@ def test_the_checksum_of_what_grew_is_of_the_whole(s3, bucket):
 def test_an_append_keeps_to_its_conditions(s3, bucket):
     tag = append(s3, bucket, 0, b"1", IfNoneMatch="*")["ETag"]
     refused("PreconditionFailed", 412, append, s3, bucket, 1, b"2", IfNoneMatch="*")
+    refused("PreconditionFailed", 412, append, s3, bucket, 1, b"2", IfNoneMatch=tag)
     later = append(s3, bucket, 1, b"2", IfMatch=tag)["ETag"]
     refused("PreconditionFailed", 412, append, s3, bucket, 2, b"3", IfMatch=tag)
     append(s3, bucket, 2, b"3", IfMatch=later)

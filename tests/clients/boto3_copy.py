@@ -166,8 +166,10 @@ def test_conditions_on_the_destination(s3, bucket):
     refused("PreconditionFailed", 412, copy, s3, bucket, f"{bucket}/from", IfNoneMatch="*")
     tag = put(s3, bucket, "to", b"other")["ETag"]
     refused("PreconditionFailed", 412, copy, s3, bucket, f"{bucket}/from", IfMatch='"0123456789abcdef0123456789abcdef"')
+    refused("PreconditionFailed", 412, copy, s3, bucket, f"{bucket}/from", IfNoneMatch=tag)
     assert read(s3, bucket) == b"other"
     copy(s3, bucket, f"{bucket}/from", IfMatch=tag)
+    copy(s3, bucket, f"{bucket}/from", IfNoneMatch=tag)
     assert read(s3, bucket) == b"x"
     refused("NoSuchKey", 404, copy, s3, bucket, f"{bucket}/from", "absent", IfMatch=tag)
 

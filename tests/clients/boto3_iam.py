@@ -424,6 +424,8 @@ def test_a_bucket_is_made_with_tags_by_who_may_tag(s3, bucket):
     only = {"StringEquals": {"aws:RequestTag/team": "blue"}, "ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}
     with user(bucket, statement("s3:CreateBucket", "s3:TagResource", Condition=only)) as keys:
         denied(make(keys)), denied(make(keys, red)), denied(make(keys, blue + [{"Key": "other", "Value": ""}]))
+        # As a key of conditions it is the same tag.
+        denied(make(keys, blue + [{"Key": "Team", "Value": "red"}]))
         make(keys, blue)()
     assert s3.get_bucket_tagging(Bucket=bucket + "-x")["TagSet"] == blue
 

@@ -161,8 +161,12 @@ def test_conditions_on_completion(s3, bucket):
     found = refused("PreconditionFailed", 412, complete, s3, upload, parts, IfNoneMatch="*")
     assert found["Error"]["Condition"] == "If-None-Match"
     refused("PreconditionFailed", 412, complete, s3, upload, parts, IfMatch='"0123456789abcdef0123456789abcdef"')
+    refused("PreconditionFailed", 412, complete, s3, upload, parts, IfNoneMatch=tag)
     complete(s3, upload, parts, IfMatch=tag)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"by parts"
+    upload = begin(s3, bucket)
+    complete(s3, upload, send(s3, upload, [b"again"]), IfNoneMatch=tag)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"again"
 
 
 @covers("AbortMultipartUpload")

@@ -110,6 +110,29 @@ def test_who_expects_to_be_asked_for_the_body_is_asked(s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == body
 
 
+@covers("PutObject", "GetObject")
+def test_the_connection_of_a_body_that_was_not_asked_for_is_closed(s3, bucket):
+    where = urllib.parse.urlsplit(ENDPOINT)
+
+    def talk(method, *headers):
+        head = f"{method} /{bucket}/k HTTP/1.1\r\nHost: {where.netloc}\r\nExpect: 100-continue\r\n"
+        with dial() as connection:
+            connection.settimeout(30)
+            connection.sendall((head + "".join(f"{header}\r\n" for header in headers) + "\r\n").encode())
+            answer = b""
+            while received := connection.recv(4096):
+                answer += received
+                if b"</Error>" in answer and not headers:
+                    connection.sendall(f"GET /{bucket}/k HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode())
+                    return answer + connection.recv(4096)
+            return answer
+    for announced in ["Content-Length: 9", "Transfer-Encoding: chunked"]:
+        answer = talk("PUT", announced)
+        assert answer.startswith(b"HTTP/1.1 403") and answer.count(b"HTTP/1.1") == 1, answer
+    answer = talk("GET")
+    assert answer.count(b"HTTP/1.1 403") == 2 and b"connection: close" not in answer.lower(), answer
+
+
 @covers("GetObject", "HeadObject")
 def test_tags_are_quoted_in_answers_and_may_be_bare_in_questions(s3, bucket):
     tag = put(s3, bucket)["ETag"]

@@ -2,7 +2,8 @@
 
 import urllib.parse
 
-from _support import PART, client, content, covers, headers_of, raw, refused, run, status_of, told, versioned
+from _support import (PART, client, content, covers, follow, headers_of, raw, refused, run, send, signed, status_of, told,
+                      versioned)
 
 TAGS = [{"Key": "colour", "Value": "blue"}, {"Key": "empty", "Value": ""}, {"Key": "Größe/ü", "Value": "a b+c=d:e@f"}]
 # AWS says one for the header and the other for the XML, and others follow either.
@@ -71,6 +72,19 @@ def test_a_bucket_is_made_with_tags(s3, bucket):
     s3.delete_bucket(Bucket=name)
     s3.create_bucket(Bucket=name)
     refused("NoSuchTagSet", 404, s3.get_bucket_tagging, Bucket=name)
+
+
+@covers("CreateBucket")
+def test_tags_of_a_new_bucket_are_not_framed(s3, bucket):
+    xml = b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value>1</Value></Tag></Tags></CreateBucketConfiguration>"
+    headers = {"x-amz-decoded-content-length": str(len(xml)), "content-encoding": "aws-chunked",
+               "x-amz-trailer": "x-amz-checksum-crc32"}
+    request = signed("PUT", f"/{bucket}-x", headers=headers, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+    told(send(request, b"%x\r\n%s\r\n0\r\n\r\n" % (len(xml), xml)), 501, "NotImplemented")
+    refused("NoSuchBucket", 404, s3.head_bucket, Bucket=bucket + "-x")
+    url = client(signature_version="s3v4").generate_presigned_url("create_bucket", {"Bucket": bucket + "-x"})
+    assert follow(url, "PUT", body=xml)[0] == 200
+    assert s3.get_bucket_tagging(Bucket=bucket + "-x")["TagSet"] == tags(a="1")
 
 
 @covers("PutBucketTagging")

@@ -139,7 +139,6 @@ async fn answered(
             let now = service.ambient.clock.unix_ms();
             let resolved = authenticate(service, &*view, request, asked, now)?;
             let asking = Asking::of(&resolved, &service.parsed)?;
-            let facts = &of_signed(request, facts);
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             let (directory, sessions) = (service.directory(&*view), &service.sessions);
             let call = StsCall { directory, ambient: &service.ambient, sessions, caller, parameters };
@@ -147,16 +146,8 @@ async fn answered(
         }
         Asked::Iam(_, action) => {
             let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, asked, now);
-            Ok(change(service, action, parameters, &of_signed(request, facts), who).await?.map(Xml::into_text))
+            Ok(change(service, action, parameters, facts, who).await?.map(Xml::into_text))
         }
-    }
-}
-
-/// A call that is signed is for the region that it is signed for, if it names one. To be looked at once that was verified.
-fn of_signed(request: &Received<'_>, facts: &RequestFacts) -> RequestFacts {
-    match claimed(request) {
-        Ok(Claimed { region, .. }) if !region.is_empty() => RequestFacts { region: region.to_owned(), ..facts.clone() },
-        _ => facts.clone(),
     }
 }
 

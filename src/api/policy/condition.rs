@@ -65,6 +65,13 @@ impl Condition {
         }
     }
 
+    /// A request may have tags whose keys differ in case only, which are one key here: AWS lets a condition match either, and
+    /// not both. What it is to decide about, nobody can say then.
+    pub fn is_ambiguous(&self, context: &Context) -> bool {
+        let of_one = self.operator.qualifier.is_none() && self.operator.test != Test::Null;
+        of_one && self.key.contains("tag/") && context.values(&self.key).is_some_and(|values| values.len() > 1)
+    }
+
     fn equals_one(&self, value: &str, context: &Context) -> bool {
         self.operands.iter().any(|operand| operand.equals(value, context))
     }

@@ -64,7 +64,12 @@ impl Statement {
     pub fn covers(&self, action: &str, resource: &str, context: &Context) -> bool {
         self.actions.names(|pattern| pattern.matches(action, context))
             && self.covers_resource(resource, context)
-            && self.conditions.iter().all(|condition| condition.holds(context))
+            && self.conditions.iter().all(|condition| self.is_met(condition, context))
+    }
+
+    /// In doubt nothing is allowed.
+    fn is_met(&self, condition: &Condition, context: &Context) -> bool {
+        if condition.is_ambiguous(context) { self.effect == Effect::Deny } else { condition.holds(context) }
     }
 
     fn covers_resource(&self, resource: &str, context: &Context) -> bool {

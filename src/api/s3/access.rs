@@ -16,7 +16,7 @@ pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed,
 pub use judge::{Authority, Guarded, Judge, Said, Subject};
 
 use super::errors::Fault;
-use super::objects::tags;
+use super::objects::tags::{OfNewBucket, of_new_bucket};
 use super::settings::told::{Origin, TlsVersion};
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
@@ -367,7 +367,7 @@ impl S3Access for Gate {
 
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
         let judged = request.extensions.get::<Judged>().ok_or(Fault::AccessDenied("Access Denied"))?;
-        let tags = tags::of_new_bucket(&request.extensions)?;
+        let tags = of_new_bucket(&request.extensions)?;
         let said = said::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
         let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
         let judge = judged.judge.saying(&said);
@@ -375,6 +375,7 @@ impl S3Access for Gate {
         if !tags.is_empty() {
             judge.of_account("s3:TagResource", &bucket)?;
         }
+        request.extensions.insert(OfNewBucket(tags));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::errors::{Fault, LocationFault};
 use super::grants::{BucketAccess, access_of, of_new_bucket, owner_of};
 use super::headers::timestamp;
 use super::list::{decode_token, encode_token};
-use super::objects::tags::{self, Tags};
+use super::objects::tags::{OfNewBucket, Tags};
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
@@ -86,6 +86,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     let owner = Caller::of(&request.extensions).account.ok_or(Fault::AccessDenied("Access Denied"))?;
     let signed = request.region.as_ref().map(|region| region.as_str().to_owned());
     check_namespace(&request.headers)?;
+    let OfNewBucket(tags) = request.extensions.get().cloned().unwrap_or_default();
     let input = request.input;
     let region = match input.create_bucket_configuration {
         Some(wanted) if wanted.bucket.is_some() || wanted.location.is_some() => {
@@ -98,7 +99,6 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
         None => store.region.clone(),
     };
     check_name(&input.bucket)?;
-    let tags = tags::of_new_bucket(&request.extensions)?;
     let view = store.view().await?;
     let access = of_new_bucket(store, &request.headers, input.object_ownership.as_ref(), &owner, &view)?;
     store.check_writable()?;

@@ -220,16 +220,24 @@ pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
         }
     };
     let if_match = text(header::IF_MATCH)?.map(tag_condition);
-    let if_none_match = match text(header::IF_NONE_MATCH)?.map(str::trim) {
-        None => None,
-        Some(tags) if tags.contains(',') => return Err(not_implemented()),
-        // What is only weakly the same is the same here (RFC 9110 section 13.1.2).
-        Some(tag) => Some(tag_condition(tag.strip_prefix("W/").unwrap_or(tag))),
-    };
+    let if_none_match = text(header::IF_NONE_MATCH)?.map(|text| other_than(text.trim())).transpose()?;
     if if_match.is_some() && if_none_match.is_some() {
         return Err(not_implemented());
     }
     Ok(WriteConditions { if_match, if_none_match })
+}
+
+/// What stands is to have another tag. What is only weakly the same is the same here (RFC 9110 section 13.1.2); what is no tag
+/// would let everything be overwritten, so it is not taken for one.
+fn other_than(text: &str) -> Result<ETagCondition, Fault> {
+    if text == "*" {
+        return Ok(ETagCondition::Any);
+    }
+    let tag = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
+    if tag.is_empty() || tag.contains(['*', ',', '"', '/']) {
+        return Err(not_implemented());
+    }
+    Ok(tag_condition(tag))
 }
 
 /// One tag as a condition; a tag that no object of ours can have matches none.
@@ -376,7 +384,15 @@ mod tests {
             assert_eq!((made.if_match, made.if_none_match), (None, Some(condition)), "{text}");
         }
         let several = format!("{OURS}, {OTHER}").leak();
-        for refused in [&[("if-none-match", &*several)][..], &[("if-match", OURS), ("if-none-match", OTHER)]] {
+        let weakly = format!("w/{OURS}").leak();
+        for refused in [
+            &[("if-none-match", &*several)][..],
+            &[("if-none-match", &*weakly)],
+            &[("if-none-match", "\"*\"")],
+            &[("if-none-match", "\"\"")],
+            &[("if-none-match", "")],
+            &[("if-match", OURS), ("if-none-match", OTHER)],
+        ] {
             assert!(matches!(of_write(&headers(refused)), Err(Fault::NotImplemented(_))), "{refused:?}");
         }
         assert_eq!(tag_condition("\"not-a-tag\""), ETagCondition::Unknown);

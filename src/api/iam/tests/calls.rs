@@ -36,15 +36,18 @@ async fn an_answer_is_what_clients_read() {
 }
 
 #[tokio::test]
-async fn a_call_is_for_the_region_that_it_is_signed_for() {
+async fn a_call_is_for_the_stores_region_whatever_it_is_signed_for() {
     let host = Host::new().await;
-    let condition = r#""Condition":{"StringEquals":{"aws:RequestedRegion":"us-east-1"}},"Effect""#;
+    let condition = r#""Condition":{"StringEquals":{"aws:RequestedRegion":"eu-west-1"}},"Effect""#;
     let document = escaped(&READ_USERS.replace(r#""Effect""#, condition));
     let put = format!("Action=PutUserPolicy&UserName=alice&PolicyName=p&PolicyDocument={document}");
     assert_eq!(host.iam(ROOT, &put).await.status, 200);
     let form = "Action=ListUsers&Version=2010-05-08";
-    assert_eq!(host.signed(ALICE, "us-east-1", "iam", form).await.status, 200);
-    assert_eq!(host.signed(ALICE, "eu-west-1", "iam", form).await.code(), (403, "AccessDenied"));
+    for region in ["eu-west-1", "us-east-1", ""] {
+        assert_eq!(host.signed(ALICE, region, "iam", form).await.status, 200, "{region}");
+    }
+    assert_eq!(host.iam(ROOT, &put.replace("eu-west-1", "us-east-1")).await.status, 200);
+    assert_eq!(host.signed(ALICE, "us-east-1", "iam", form).await.code(), (403, "AccessDenied"));
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ fn age_ms(stamp: &str, now: UnixMs) -> Option<u64> {
     Some(now.0.saturating_sub(at_ms))
 }
 
-/// Operations that change what is there only if it has the tag that `If-Match` names.
+/// Operations that change what is there only if it has the tag that `If-Match` names, or not that of `If-None-Match`.
 const COMPARING: [&str; 5] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject", "RenameObject"];
 
 /// What of the head decides which actions its operation needs.
@@ -188,7 +188,11 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
         bypass: bypasses(headers),
         object_lock: has("x-amz-bucket-object-lock-enabled"),
         ownership: has("x-amz-object-ownership"),
-        compares: COMPARING.contains(&operation) && text(headers, "if-match").is_some_and(|tag| tag.trim() != "*"),
+        compares: COMPARING.contains(&operation)
+            && ["if-match", "if-none-match"]
+                .into_iter()
+                .filter_map(|name| text(headers, name))
+                .any(|tag| tag.trim() != "*"),
     }
 }
 
@@ -352,5 +356,8 @@ mod tests {
             |operation, tag| asks(operation, &headers(&[("if-match", tag)]), &Uri::from_static("/b/k")).compares;
         assert!(compares("PutObject", "\"a\"") && compares("DeleteObject", "a"));
         assert!(!compares("DeleteObject", "*") && !compares("GetObject", "\"a\""));
+        let other_than =
+            |tag| asks("PutObject", &headers(&[("if-none-match", tag)]), &Uri::from_static("/b/k")).compares;
+        assert!(other_than("\"a\"") && !other_than("*"));
     }
 }

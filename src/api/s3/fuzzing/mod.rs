@@ -14,8 +14,10 @@ use super::settings::{inventory, notification};
 use super::website::wire as website;
 use crate::actors::meta::ETag;
 use crate::api::fuzzing::Request;
+use crate::api::wire::WholeBody;
 use crate::types::UnixMs;
-use http::{HeaderMap, Method, header};
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, header};
 use s3s::dto;
 use s3s::xml::{Deserialize, Deserializer};
 use serde::Serialize;
@@ -57,6 +59,11 @@ pub fn settings(data: &[u8]) {
     if let Some(given) = read::<dto::Tagging>(data) {
         let _ = tags::of_set(given.tag_set, 10);
     }
+    let body = WholeBody::default();
+    body.put(Bytes::copy_from_slice(data));
+    let mut extensions = Extensions::new();
+    extensions.insert(body);
+    let _ = tags::of_new_bucket(&extensions);
     if let Some(given) = read::<dto::AccessControlPolicy>(data) {
         let _ = super::grants::asked::AskedAcl::of_request(&HeaderMap::new(), Some(given));
     }

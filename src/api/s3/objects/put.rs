@@ -38,7 +38,9 @@ pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<
         Ok((output, size_bytes)) => {
             Ok(S3Response::new(PutObjectOutput { size: i64::try_from(size_bytes).ok(), ..output }))
         }
-        Err(error) if came_between(&error) && asked.if_none_match.is_none() => Err(Fault::InvalidWriteOffset.into()),
+        Err(error) if came_between(&error) && asked.if_none_match != Some(ETagCondition::Any) => {
+            Err(Fault::InvalidWriteOffset.into())
+        }
         Err(error) => Err(error),
     }
 }

@@ -60,6 +60,10 @@ pub(in crate::api::s3) fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags,
     Ok(tags)
 }
 
+/// Those that a new bucket is to have from the first.
+#[derive(Clone, Debug, Default)]
+pub struct OfNewBucket(pub Tags);
+
 /// Those that a new bucket is to have from the first: s3s does not tell them.
 pub fn of_new_bucket(extensions: &Extensions) -> Result<Tags, Fault> {
     let body = extensions.get::<WholeBody>().map(WholeBody::bytes).unwrap_or_default();
