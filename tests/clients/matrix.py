@@ -30,9 +30,10 @@ NAMED_MAX = 4
 # Operations that browsers ask for and boto3 does not know.
 OF_BROWSERS = {"OptionsObject": "a preflight of CORS", "PostObject": "a form"}
 # Why an operation is not here.
+REPLICATION = "comes with import: both need what copies between stores and goes on where it stopped"
 ABSENT = {
     "CreateSession": "sessions are for directory buckets; requests are signed one by one",
-    "GetBucketReplication": "not built", "PutBucketReplication": "not built", "DeleteBucketReplication": "not built",
+    "GetBucketReplication": REPLICATION, "PutBucketReplication": REPLICATION, "DeleteBucketReplication": REPLICATION,
     "GetObjectTorrent": "AWS gives it up",
     "ListDirectoryBuckets": "all buckets are general purpose buckets",
     "RestoreObject": "nothing is archived: no class needs restoring",
@@ -41,7 +42,7 @@ ABSENT = {
     "WriteGetObjectResponse": "there are no functions that it could answer",
 }
 ABSENT_BY_WORD = {
-    "Annotation": "not built", "Abac": "not built", "BucketMetadata": "needs AWS's table buckets",
+    "Annotation": "not built", "Abac": "tags of buckets take no part in decisions", "BucketMetadata": "needs AWS's table buckets",
 }
 # What an operation lacks although its tests pass.
 PARTLY = {}
