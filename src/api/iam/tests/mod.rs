@@ -111,7 +111,8 @@ impl Host {
 
     async fn answer(&self, headers: &[(&str, &str)], query: &str, body: &str) -> Told {
         let request = Received { method: "POST", path: "/", query, headers, body: body.as_bytes() };
-        let Answer { response, .. } = answer(&self.service, &request, &RequestFacts::default(), "0001").await;
+        let facts = RequestFacts { region: self.service.region.clone(), ..RequestFacts::default() };
+        let Answer { response, .. } = answer(&self.service, &request, &facts, "0001").await;
         let text = response.body().bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Told { status: response.status().as_u16(), text: text.unwrap_or_default() }
     }
