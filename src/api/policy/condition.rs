@@ -68,8 +68,8 @@ impl Condition {
     /// A request may have tags whose keys differ in case only, which are one key here: AWS lets a condition match either, and
     /// not both. What it is to decide about, nobody can say then.
     pub fn is_ambiguous(&self, context: &Context) -> bool {
-        let of_one = self.operator.qualifier.is_none() && self.operator.test != Test::Null;
-        of_one && self.key.contains("tag/") && context.values(&self.key).is_some_and(|values| values.len() > 1)
+        let compares = self.operator.test != Test::Null;
+        compares && self.key.contains("tag/") && context.values(&self.key).is_some_and(|values| values.len() > 1)
     }
 
     fn equals_one(&self, value: &str, context: &Context) -> bool {
