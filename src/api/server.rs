@@ -205,17 +205,17 @@ fn s3_server(
         let stops = stops.clone();
         async move { stops.notified().await }
     };
+    let services =
+        move || (made_of(app().into_factory(), Expecting::new), made_of(app().into_factory(), Continuing::new));
     let listening = match tls {
         Some(tls) => server.listen("s3", listener, move || {
-            let (begun, answered) =
-                (made_of(app().into_factory(), Expecting::new), made_of(app().into_factory(), Continuing::new));
+            let (expecting, continuing) = services();
             let accepting = TlsAcceptorConfig::default().handshake_timeout(TLS_HANDSHAKE_MAX);
-            http(stop.clone()).expect(begun).finish(answered).rustls_0_23_with_config(tls.clone(), accepting)
+            http(stop.clone()).expect(expecting).finish(continuing).rustls_0_23_with_config(tls.clone(), accepting)
         }),
         None => server.listen("s3", listener, move || {
-            let (begun, answered) =
-                (made_of(app().into_factory(), Expecting::new), made_of(app().into_factory(), Continuing::new));
-            http(stop.clone()).expect(begun).finish(answered).tcp()
+            let (expecting, continuing) = services();
+            http(stop.clone()).expect(expecting).finish(continuing).tcp()
         }),
     };
     let server = listening.map_err(|cause| ApiError::Listen { address, cause })?;

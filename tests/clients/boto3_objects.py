@@ -132,7 +132,7 @@ def test_conditions_on_writes(s3, bucket):
     second = put(b"2", IfMatch=first)
     assert condition(put, b"3", IfMatch=first) == "If-Match"
     refused("NoSuchKey", 404, s3.put_object, Bucket=bucket, Key="absent", Body=b"", IfMatch=first)
-    # Of these AWS knows none; what a tag that is not to match means there is HTTP's to say.
+    # A list of tags and both conditions at once are refused; one tag that is not to match is HTTP's, where AWS knows `*` alone.
     for named in [dict(IfNoneMatch=f"{first}, {second}"), dict(IfMatch=second, IfNoneMatch="*")]:
         refused("NotImplemented", 501, put, b"3", **named)
     assert condition(put, b"3", IfNoneMatch=second) == "If-None-Match"

@@ -103,7 +103,7 @@ pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Resul
     })
 }
 
-/// `aws-chunked` names a transfer's framing and not the content's coding: who reads knows no such.
+/// Without `aws-chunked`, which names the framing of a transfer: no reader could decode it.
 fn content_coding(coding: &str) -> Option<String> {
     let names_framing = |token: &str| token.eq_ignore_ascii_case("aws-chunked");
     let tokens = || coding.split(',').map(str::trim);

@@ -6,7 +6,7 @@ use super::conditions::remaining_days;
 use crate::api::policy::Context;
 use crate::types::UnixMs;
 use s3s::dto::{
-    CreateBucketConfiguration, InventoryConfiguration, ObjectLockLegalHold, ObjectLockRetention, Tag, Tagging,
+    CreateBucketConfiguration, InventoryConfiguration, ObjectLockLegalHold, ObjectLockRetention, Tagging,
     TimestampFormat,
 };
 
@@ -30,10 +30,8 @@ pub fn of_new_bucket(given: Option<&CreateBucketConfiguration>, tags: &Tags) -> 
     let constraint = constraint.map(|constraint| constraint.as_str().to_owned());
     let mut said = Context::default();
     said.set("s3:LocationConstraint", constraint.filter(|constraint| !constraint.is_empty()));
-    for (key, value) in tags {
-        said.add(&format!("aws:RequestTag/{key}"), value.as_str());
-        said.add("aws:TagKeys", key.as_str());
-    }
+    let tags = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    said.replace(&of_tags(tags, "aws:RequestTag", "aws:TagKeys"));
     said
 }
 
@@ -46,18 +44,22 @@ pub fn of_inventory(given: &InventoryConfiguration) -> Context {
 }
 
 pub fn of_bucket_tags(given: &Tagging) -> Context {
-    of_tags(&given.tag_set, "aws:RequestTag", "aws:TagKeys")
+    of_tags(pairs(given), "aws:RequestTag", "aws:TagKeys")
 }
 
 pub fn of_object_tags(given: &Tagging) -> Context {
-    of_tags(&given.tag_set, "s3:RequestObjectTag", "s3:RequestObjectTagKeys")
+    of_tags(pairs(given), "s3:RequestObjectTag", "s3:RequestObjectTagKeys")
 }
 
-fn of_tags(tags: &[Tag], of_each: &str, of_all: &str) -> Context {
+/// A tag without a key is for the operation to refuse.
+fn pairs(given: &Tagging) -> impl Iterator<Item = (&str, &str)> {
+    given.tag_set.iter().filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default())))
+}
+
+fn of_tags<'a>(tags: impl Iterator<Item = (&'a str, &'a str)>, of_each: &str, of_all: &str) -> Context {
     let mut said = Context::default();
-    for tag in tags {
-        let Some(key) = tag.key.as_deref() else { continue };
-        said.add(&format!("{of_each}/{key}"), tag.value.as_deref().unwrap_or_default());
+    for (key, value) in tags {
+        said.add(&format!("{of_each}/{key}"), value);
         said.add(of_all, key);
     }
     said
