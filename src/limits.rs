@@ -217,6 +217,54 @@ pub const FORM_FIELDS_BYTES_MAX: usize = 20 << 10;
 pub const DROPPED_ROWS_AT_ONCE: usize = 64;
 pub const DROPPED_ROWS_PER_RECLAIM: usize = 1024;
 
+/// Sizes and times that decide how much happens before segments are compacted, snapshots are taken, tables are written out
+/// and garbage is reclaimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    pub shard_segment_bytes: u32,
+    pub meta_segment_bytes: u32,
+    /// A snapshot of the metadata is due when the log behind the last one has grown to this size.
+    pub snapshot_log_bytes_min: u64,
+    /// Rows of one table that are kept in memory before they are written out. A process has a database for each drive and one
+    /// for the metadata, so this and the cache, not the data, decide how much memory it holds.
+    pub memtable_bytes: u64,
+    pub reclaim_grace: Duration,
+    /// Pause of the compactors and of the reclaimer when there is nothing to do.
+    pub upkeep_idle: Duration,
+    /// How often a shard index is made durable, so that a start after a power cut replays little.
+    pub index_persist_every: Duration,
+}
+
+impl Scale {
+    pub const PRODUCTION: Self = Self {
+        shard_segment_bytes: SHARD_SEGMENT_BYTES,
+        meta_segment_bytes: META_SEGMENT_BYTES,
+        snapshot_log_bytes_min: 64 << 20,
+        memtable_bytes: 4 << 20,
+        reclaim_grace: RECLAIM_GRACE,
+        upkeep_idle: Duration::from_secs(5),
+        index_persist_every: Duration::from_secs(30),
+    };
+
+    /// For tests: what takes hours of a busy store happens in seconds.
+    pub const SMALL: Self = Self {
+        shard_segment_bytes: 24 << 20,
+        meta_segment_bytes: 10 << 20,
+        snapshot_log_bytes_min: 3 << 20,
+        memtable_bytes: 128 << 10,
+        reclaim_grace: Duration::from_secs(3),
+        upkeep_idle: Duration::from_secs(1),
+        index_persist_every: Duration::from_secs(5),
+    };
+
+    const fn is_sound(&self) -> bool {
+        self.meta_segment_bytes as usize > 2 * BLOCK_BYTES + LOG_BATCH_BYTES_MAX
+            && self.shard_segment_bytes > self.meta_segment_bytes
+            && (self.shard_segment_bytes as usize).is_multiple_of(BLOCK_BYTES)
+            && (self.meta_segment_bytes as usize).is_multiple_of(BLOCK_BYTES)
+    }
+}
+
 /// Free space under which writes are refused, and under which a warning is logged, in percent of the drive.
 pub const SPACE_REFUSE_PERCENT: u64 = 5;
 pub const SPACE_WARN_PERCENT: u64 = 15;
@@ -236,10 +284,9 @@ const _: () = assert!(LIFECYCLE_PAGE < DELETE_KEYS_MAX);
 const _: () = assert!(RAFT_READ_BYTES_MAX as usize + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_PIECE_BYTES < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(FORWARDS_MAX as u64 * 8 < ANSWERS_MAX);
-const _: () = assert!(META_SEGMENT_BYTES as usize > 2 * BLOCK_BYTES + LOG_BATCH_BYTES_MAX);
+const _: () = assert!(Scale::PRODUCTION.is_sound() && Scale::SMALL.is_sound());
 const _: () = assert!(LOG_BATCH_DIRECT_BODIES_MAX * 2 < 1024);
 const _: () = assert!(LOG_QUEUED_BYTES_MAX > 2 * RECORD_BODY_BYTES_MAX as u64);
-const _: () = assert!(SHARD_SEGMENT_BYTES > META_SEGMENT_BYTES);
 const _: () = assert!(SPACE_REFUSE_PERCENT < SPACE_WARN_PERCENT);
 const _: () = assert!(XML_BODY_BYTES_MAX <= XML_BODIES_BYTES_MAX);
 const _: () = assert!(NET_BODY_BYTES_MAX >= CHUNKS_READ_MAX as usize * CHUNK_BYTES_MAX);

@@ -25,6 +25,7 @@ pub use identities::{Identities, KeySetSource};
 pub use settings::{SETTINGS, Setting};
 pub use webhooks::Webhook;
 
+use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -80,6 +81,7 @@ pub struct Config {
     pub access_log_interval: Duration,
     /// What counts as a day of lifecycle rules.
     pub lifecycle_day: Duration,
+    pub scale: Scale,
     pub tls: Option<TlsFiles>,
     pub identities: Identities,
     /// `None`: this host alone is the store.
@@ -196,6 +198,8 @@ impl Config {
         }
         let mut warnings = pairs.unused_of_minio();
         warnings.extend(warn_of_crowding(ec, data.len()).filter(|_| cluster.is_none()));
+        let scale = pairs.value(settings::SCALE, values::scale)?;
+        warnings.extend(warn_of_scale(scale));
         Ok(Self {
             credentials,
             root_keys: root_keys(&pairs, files)?,
@@ -211,6 +215,7 @@ impl Config {
             webhooks: webhooks::resolve(&pairs.values, files)?,
             access_log_interval: pairs.value(settings::ACCESS_LOG_INTERVAL, values::access_log_interval)?,
             lifecycle_day: pairs.value(settings::LIFECYCLE_DAY, values::lifecycle_day)?,
+            scale,
             tls: tls(&pairs, files)?,
             identities: identities::resolve(&pairs, files)?,
             log_filter: pairs.value(settings::LOG, values::log_filter)?,
@@ -304,6 +309,10 @@ fn warn_of_crowding(ec: EcSetting, drives: usize) -> Option<String> {
             settings::EC
         )
     })
+}
+
+fn warn_of_scale(scale: Scale) -> Option<String> {
+    (scale != Scale::PRODUCTION).then(|| format!("{}=small is for tests; unset it in production", settings::SCALE))
 }
 
 fn memory_max_bytes(pairs: &Pairs, files: &dyn FileReader) -> Result<u64, ConfigError> {

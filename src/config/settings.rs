@@ -46,6 +46,7 @@ pub const MEMORY_MAX: &str = "SHERD_MEMORY_MAX";
 pub const SCRUB_INTERVAL: &str = "SHERD_SCRUB_INTERVAL";
 pub const ACCESS_LOG_INTERVAL: &str = "SHERD_ACCESS_LOG_INTERVAL";
 pub const LIFECYCLE_DAY: &str = "SHERD_LIFECYCLE_DAY";
+pub const SCALE: &str = "SHERD_SCALE";
 pub const ACCOUNTS_FILE: &str = "SHERD_ACCOUNTS_FILE";
 pub const OIDC_KEYS: &str = "SHERD_OIDC_KEYS";
 pub const TLS_CERT: &str = "SHERD_TLS_CERT";
@@ -205,6 +206,14 @@ pub const SETTINGS: &[Setting] = &[
         value: "SECONDS",
         default: "86400",
         help: "Seconds that count as a day of lifecycle rules; fewer than those of a day are for trying rules out",
+        secret: None,
+    },
+    Setting {
+        name: SCALE,
+        flag: "scale",
+        value: "NAME",
+        default: "production",
+        help: "Sizes of segments and memory tables, and times between chores: production, or small for tests",
         secret: None,
     },
     Setting {

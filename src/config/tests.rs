@@ -4,6 +4,7 @@ use super::{AccessQuestion, Holder, IdentityQuestion, KeyQuestion, ServiceKeyAsk
 use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
 use super::{ObjectOwnership, SETTINGS, values};
+use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -86,6 +87,7 @@ fn every_refusal_names_the_variable_the_value_and_what_is_allowed() {
         ("SHERD_SCRUB_INTERVAL", "monthly"),
         ("SHERD_ACCESS_LOG_INTERVAL", "2d"),
         ("SHERD_LIFECYCLE_DAY", "1h"),
+        ("SHERD_SCALE", "huge"),
         ("SHERD_WEBHOOK_HOOK_URL", "example.org"),
         ("SHERD_LOG", "sherd=loud"),
         ("SHERD_LOG_FORMAT", "xml"),
@@ -697,6 +699,14 @@ fn access_logs_and_lifecycle_have_their_own_times() {
     for day in ["0", "86401", "2s", "-1", "1.5"] {
         assert!(refusal("SHERD_LIFECYCLE_DAY", day).contains("a number of seconds from 1 to 86400"), "{day}");
     }
+}
+
+#[test]
+fn limits_are_those_of_production_unless_small_ones_are_asked_for() {
+    assert_eq!(config(&[]).unwrap().scale, Scale::PRODUCTION);
+    let small = config(&[("SHERD_SCALE", "small")]).unwrap();
+    assert_eq!(small.scale, Scale::SMALL);
+    assert!(small.warnings.iter().any(|warning| warning.contains("SHERD_SCALE=small")), "{:?}", small.warnings);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! what is allowed, and the caller adds which setting it was.
 
 use super::{Durability, EcSetting, LogFormat, ObjectOwnership};
-use crate::limits::{DATA_DIRS_MAX, SHARDS_MAX};
+use crate::limits::{DATA_DIRS_MAX, SHARDS_MAX, Scale};
 use crate::types::{LegacySignatures, Roles};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -306,6 +306,14 @@ pub fn lifecycle_day(text: &str) -> Result<Duration, Allowed> {
     let seconds = if is_short_number(text) { text.parse().ok() } else { None };
     let seconds = seconds.filter(|seconds| (1..=DAY_S).contains(seconds));
     seconds.map(Duration::from_secs).ok_or_else(|| format!("a number of seconds from 1 to {DAY_S}"))
+}
+
+pub fn scale(text: &str) -> Result<Scale, Allowed> {
+    match text {
+        "production" => Ok(Scale::PRODUCTION),
+        "small" => Ok(Scale::SMALL),
+        _ => Err("production or small".to_owned()),
+    }
 }
 
 /// A number with its unit behind it, within these seconds; `words` say so.

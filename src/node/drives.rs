@@ -13,9 +13,9 @@ use crate::actors::upkeep::{
     Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Prober, Probing,
     Reclaimer, Reclamation, ReclamationOptions,
 };
-use crate::limits::SHARD_SEGMENT_BYTES;
 use crate::metrics;
 use crate::storage::identity::{self, DriveState, HostDrives, read_incarnation};
+use crate::storage::kv::fjall::TableMemory;
 use crate::storage::wal::LogOptions;
 use actix::{Actor, Addr};
 use futures::future::join_all;
@@ -31,13 +31,15 @@ pub(super) fn shards_dir(drive: &identity::Drive) -> PathBuf {
 
 /// Opens every drive that is there; the others, and those that cannot be opened, are out of service with the reason.
 pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &HealthBoard) -> Vec<Drive> {
-    let index_cache_bytes = INDEX_CACHE_BYTES / host.drives.len().max(1) as u64;
+    let cache_bytes = INDEX_CACHE_BYTES / host.drives.len().max(1) as u64;
+    let index_memory = TableMemory { cache_bytes, memtable_bytes: around.scale.memtable_bytes };
     let openings = host.drives.iter().map(|drive| async move {
         if let DriveState::Lost { why } = &drive.state {
             return Err((drive, why.clone()));
         }
         let log = LogOptions {
             durability: around.durability,
+            segment_bytes: around.scale.shard_segment_bytes,
             ..LogOptions::shards(
                 shards_dir(drive),
                 host.cluster,
@@ -51,7 +53,7 @@ pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &Heal
             disk: Arc::clone(&around.disk),
             log,
             index_dir: drive.dir.join("index"),
-            index_cache_bytes,
+            index_memory,
         };
         match off_thread(&around.threads, move || open_drive(&options)).await {
             Ok(Ok(opened)) => Ok(opened),
@@ -134,7 +136,11 @@ pub(super) fn start_chores(
         ambient: around.ambient.clone(),
     };
     let compactors = drives.iter().map(|drive| {
-        let options = CompactionOptions::for_segments_of(SHARD_SEGMENT_BYTES.into());
+        let options = CompactionOptions {
+            idle: around.scale.upkeep_idle,
+            persist_every: around.scale.index_persist_every,
+            ..CompactionOptions::for_segments_of(around.scale.shard_segment_bytes.into())
+        };
         Background::new(Compaction::new(drive.clone(), context(), options)).start()
     });
     let compactors = compactors.collect();
@@ -143,7 +149,12 @@ pub(super) fn start_chores(
         .iter()
         .map(|drive| Background::new(Scrub::new(drive.clone(), context(), scrub_options, scrub.clone())).start());
     let scrubbers = scrubbers.collect();
-    let reclaimer = Background::new(Reclamation::new(cluster.clone(), ReclamationOptions::default())).start();
+    let reclamation = ReclamationOptions {
+        grace: around.scale.reclaim_grace,
+        idle: around.scale.upkeep_idle,
+        ..ReclamationOptions::default()
+    };
+    let reclaimer = Background::new(Reclamation::new(cluster.clone(), reclamation)).start();
     let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
     let prober = Background::new(Probing::new(cluster.clone())).start();
     let healer = Background::new(healing).start();

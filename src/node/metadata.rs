@@ -3,13 +3,12 @@
 use super::Surroundings;
 use super::cluster::Member;
 use crate::actors::consensus::{
-    self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SNAPSHOT_LOG_BYTES_MIN,
-    SnapshotPolicy, StartError,
+    self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StartError,
 };
 use crate::actors::drives::ThreadsStopped;
 use crate::actors::log::Threads;
-use crate::limits::META_SEGMENT_BYTES;
 use crate::storage::identity::{Drive, DriveState};
+use crate::storage::kv::fjall::TableMemory;
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
@@ -89,13 +88,15 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
         drives: drives.collect(),
         copies_wanted: copies_wanted(member),
         first_start: host.formed_now || !usable.iter().any(|drive| has_run(around, drive)),
-        home: Arc::new(FjallHome { cache_bytes: TABLES_CACHE_BYTES }),
+        home: Arc::new(FjallHome {
+            memory: TableMemory { cache_bytes: TABLES_CACHE_BYTES, memtable_bytes: around.scale.memtable_bytes },
+        }),
         offload: Offload::Threads,
         threads: Threads::Own,
         durability: around.durability,
-        segment_bytes: META_SEGMENT_BYTES,
+        segment_bytes: around.scale.meta_segment_bytes,
         pool: around.buffers.clone(),
-        snapshots: SnapshotPolicy { log_bytes_min: SNAPSHOT_LOG_BYTES_MIN },
+        snapshots: SnapshotPolicy { log_bytes_min: around.scale.snapshot_log_bytes_min },
     };
     let arbiter = Arbiter::new();
     let (sender, started) = oneshot::channel();

@@ -24,7 +24,7 @@ use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
 use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, TlsFiles};
 use crate::config::{Config, Durability, EcSetting, ObjectOwnership};
-use crate::limits::CHUNK_BYTES_MAX;
+use crate::limits::{CHUNK_BYTES_MAX, Scale};
 use crate::metrics;
 use crate::net::PostSetupError;
 use crate::storage::buffer::BufferPool;
@@ -93,6 +93,7 @@ struct Surroundings {
     buffers: BufferPool,
     threads: Arc<dyn Blocking>,
     durability: wal::Durability,
+    scale: Scale,
 }
 
 /// Runs the store until it is told to stop.
@@ -123,6 +124,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         buffers,
         threads: Arc::new(ReaderThreads::new(Handle::current())),
         durability: durability(config.durability),
+        scale: config.scale,
     };
     tokio::pin!(stop);
     let targets = background::targets(&config.webhooks, &around.ambient)?;

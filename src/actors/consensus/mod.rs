@@ -28,7 +28,7 @@ pub use handle::{GroupId, Membership, MetaError, MetaHandle, MetaStatus};
 #[cfg(any(test, fuzzing))]
 pub use network::fuzzing;
 pub use shared::Offload;
-pub use start::{Forming, ReplicaDrive, ReplicaOptions, SNAPSHOT_LOG_BYTES_MIN, StartError, start};
+pub use start::{Forming, ReplicaDrive, ReplicaOptions, StartError, start};
 pub use state::{FjallHome, StateHome};
 
 #[cfg(test)]

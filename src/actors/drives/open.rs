@@ -6,7 +6,7 @@ use super::Drive;
 use crate::actors::log::Threads;
 use crate::storage::disk::Disk;
 use crate::storage::kv::Kv;
-use crate::storage::kv::fjall::{FjallKv, FjallOpener};
+use crate::storage::kv::fjall::{FjallKv, FjallOpener, TableMemory};
 use crate::storage::kv::reviving::RevivingKv;
 use crate::storage::shard_index::{COMMITS, IndexError, IndexResult, LogExtent, ShardIndex, TABLES, recover};
 use crate::storage::wal::{LogOptions, OpenedLog, open_log};
@@ -23,7 +23,7 @@ pub struct DriveOptions {
     pub log: LogOptions,
     /// Directory of the index; the tables beneath have files of their own there, which do not go through `disk`.
     pub index_dir: PathBuf,
-    pub index_cache_bytes: u64,
+    pub index_memory: TableMemory,
 }
 
 /// A drive whose log is not running yet.
@@ -54,8 +54,7 @@ pub fn open_drive(options: &DriveOptions) -> IndexResult<OpenedDrive> {
 }
 
 fn open_with_index(options: &DriveOptions) -> IndexResult<OpenedDrive> {
-    let opener =
-        FjallOpener { path: options.index_dir.clone(), tables: TABLES, cache_bytes: options.index_cache_bytes };
+    let opener = FjallOpener { path: options.index_dir.clone(), tables: TABLES, memory: options.index_memory };
     let clock = Arc::clone(&options.log.ambient.clock);
     let kv = Arc::new(RevivingKv::open(Box::new(opener), COMMITS, clock)?);
     let opened = open_over(options.node, &options.disk, &options.log, Arc::clone(&kv) as _)?;

@@ -20,6 +20,7 @@ use crate::net::NoGroups;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::SystemDisk;
 use crate::storage::erasure::Codecs;
+use crate::storage::kv::fjall::TableMemory;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
 use crate::storage::meta::record::{BlobRef, Body, Manifest, ObjectHeaders, Pick, Traits};
@@ -331,7 +332,7 @@ pub(crate) fn drive_options(root: &Path, node: NodeId, clock: &Arc<SetClock>) ->
         disk: Arc::new(SystemDisk::new(BufferPool::new(4 << 20))),
         log: log_options(root.join(node.to_string()).join("shards"), node, SEGMENT_BYTES, clock),
         index_dir: root.join(node.to_string()).join("index"),
-        index_cache_bytes: 1 << 20,
+        index_memory: TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 },
     }
 }
 

@@ -1,6 +1,6 @@
 //! What all kinds of tables must do, run on each.
 
-use super::fjall::{FjallKv, FjallOpener};
+use super::fjall::{FjallKv, FjallOpener, TableMemory};
 use super::memory::MemoryKv;
 use super::reviving::{CommitRow, RevivingKv};
 use super::{Batch, Kv, KvRead, Pair, Table};
@@ -15,14 +15,15 @@ const FIRST: Table = Table("first");
 const SECOND: Table = Table("second");
 const TABLES: &[Table] = &[FIRST, SECOND];
 const NUMBERS: CommitRow = CommitRow { table: Table("numbers"), key: b"commits" };
+const MEMORY: TableMemory = TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 };
 const NUMBERED: &[Table] = &[FIRST, SECOND, NUMBERS.table];
 
 fn check_on_each(check: impl Fn(&dyn Kv)) {
     check(&MemoryKv::new(TABLES));
     let directory = tempfile::tempdir().expect("a directory");
-    check(&FjallKv::open(&directory.path().join("plain"), TABLES, 1 << 20).expect("opens"));
+    check(&FjallKv::open(&directory.path().join("plain"), TABLES, MEMORY).expect("opens"));
     let (path, tables) = (directory.path().join("reviving"), NUMBERED);
-    let opener = FjallOpener { path, tables, cache_bytes: 1 << 20 };
+    let opener = FjallOpener { path, tables, memory: MEMORY };
     check(&RevivingKv::open(Box::new(opener), NUMBERS, Ambient::system().clock).expect("opens"));
 }
 
@@ -164,7 +165,7 @@ fn ranges_and_binary_keys_agree_with_a_model_c9() {
 fn a_database_reopens_at_once_with_what_was_persisted_w14() {
     let directory = tempfile::tempdir().expect("a directory");
     for round in 0u32..5 {
-        let kv = FjallKv::open(directory.path(), TABLES, 1 << 20).expect("opens right after it was closed");
+        let kv = FjallKv::open(directory.path(), TABLES, MEMORY).expect("opens right after it was closed");
         assert_eq!(all(&kv, FIRST).len(), round as usize);
         kv.commit(batch(&[(FIRST, &round.to_be_bytes(), Some(b"x"))])).expect("commits");
         kv.persist().expect("persists");
@@ -175,11 +176,11 @@ fn a_database_reopens_at_once_with_what_was_persisted_w14() {
 #[test]
 fn a_table_added_later_is_empty_and_the_others_keep_their_rows() {
     let directory = tempfile::tempdir().expect("a directory");
-    let kv = FjallKv::open(directory.path(), &[FIRST], 1 << 20).expect("opens");
+    let kv = FjallKv::open(directory.path(), &[FIRST], MEMORY).expect("opens");
     kv.commit(batch(&[(FIRST, b"a", Some(b"1"))])).expect("commits");
     kv.persist().expect("persists");
     drop(kv);
-    let kv = FjallKv::open(directory.path(), TABLES, 1 << 20).expect("opens");
+    let kv = FjallKv::open(directory.path(), TABLES, MEMORY).expect("opens");
     assert_eq!(all(&kv, FIRST).len(), 1);
     assert!(all(&kv, SECOND).is_empty());
 }
@@ -189,7 +190,7 @@ fn a_file_in_the_place_of_the_database_is_an_error() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("state");
     std::fs::write(&path, b"not a database").expect("writes");
-    assert!(FjallKv::open(&path, TABLES, 1 << 20).is_err());
+    assert!(FjallKv::open(&path, TABLES, MEMORY).is_err());
 }
 
 /// Some damage makes fjall end the process; that must not happen at every start.
@@ -197,16 +198,16 @@ fn a_file_in_the_place_of_the_database_is_an_error() {
 fn a_database_whose_opening_ended_the_process_twice_is_refused_until_it_is_removed() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("state");
-    drop(FjallKv::open(&path, TABLES, 1 << 20).expect("opens"));
+    drop(FjallKv::open(&path, TABLES, MEMORY).expect("opens"));
     let note = path.join("opening");
     assert!(!note.exists(), "a note stays only where the process ended");
     std::fs::write(&note, b".").expect("writes");
-    drop(FjallKv::open(&path, TABLES, 1 << 20).expect("once may have been a kill"));
+    drop(FjallKv::open(&path, TABLES, MEMORY).expect("once may have been a kill"));
     std::fs::write(&note, b"..").expect("writes");
-    let refused = FjallKv::open(&path, TABLES, 1 << 20).expect_err("twice is damage");
+    let refused = FjallKv::open(&path, TABLES, MEMORY).expect_err("twice is damage");
     assert!(refused.cause.contains("ended 2 times"), "{refused}");
     FjallKv::remove(&path).expect("removed");
-    FjallKv::open(&path, TABLES, 1 << 20).expect("made anew");
+    FjallKv::open(&path, TABLES, MEMORY).expect("made anew");
 }
 
 /// As on a drive without a byte left.
@@ -216,7 +217,7 @@ fn tables_are_opened_where_that_cannot_be_noted() {
     let path = directory.path().join("state");
     std::fs::create_dir_all(path.join("opening")).expect("a directory in the place of the note");
     for _ in 0..3 {
-        drop(FjallKv::open(&path, TABLES, 1 << 20).expect("opens"));
+        drop(FjallKv::open(&path, TABLES, MEMORY).expect("opens"));
     }
 }
 
@@ -267,7 +268,7 @@ fn copy_files(from: &Path, to: &Path, skipped: &Path) {
 #[test]
 fn a_journal_that_ends_anywhere_after_the_last_persist_opens_as_a_prefix_of_the_commits_c4() {
     let directory = tempfile::tempdir().expect("a directory");
-    let kv = FjallKv::open(directory.path(), TABLES, 1 << 20).expect("opens");
+    let kv = FjallKv::open(directory.path(), TABLES, MEMORY).expect("opens");
     let mut persisted_bytes = 0;
     for number in 0u8..40 {
         let value = [number; 300];
@@ -295,7 +296,7 @@ fn a_journal_that_ends_anywhere_after_the_last_persist_opens_as_a_prefix_of_the_
         let journal = copy.path().join(path.file_name().expect("has a name"));
         std::fs::write(&journal, &written[..cut]).expect("writes");
         std::fs::File::options().write(true).open(&journal).and_then(|file| file.set_len(length)).expect("extends");
-        let found = FjallKv::open(copy.path(), TABLES, 1 << 20).expect("opens");
+        let found = FjallKv::open(copy.path(), TABLES, MEMORY).expect("opens");
         let last = found.get(SECOND, b"last").expect("reads").expect("persisted")[0];
         assert!(last >= 19, "cut at {cut}: what was persisted is gone");
         assert_eq!(all(&found, FIRST).len(), usize::from(last) + 1, "cut at {cut}: not the state after a prefix");

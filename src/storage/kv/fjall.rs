@@ -22,9 +22,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Rows of one table kept in memory before they are written out. A process has a database for each drive and one for the
-/// metadata, so this and the cache, not the data, decide how much memory it holds.
-const MEMTABLE_BYTES: u64 = 4 << 20;
 /// Journals kept in all; a table that holds an old one back is written out.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 /// One to write tables out and one to compact, so that a long compaction does not stall commits.
@@ -38,6 +35,15 @@ const WAITING_MEMTABLES_MAX: usize = 2;
 const WAITING_MEMTABLES_POLL: Duration = Duration::from_millis(5);
 /// What a drive must take before a database on it is closed to be opened again: less, and it would fail at once.
 const ROOM_BYTES: usize = 1 << 20;
+
+/// The memory of one database.
+#[derive(Clone, Copy, Debug)]
+pub struct TableMemory {
+    /// Bound of the cache of blocks read.
+    pub cache_bytes: u64,
+    /// Rows of one table that are kept before they are written out.
+    pub memtable_bytes: u64,
+}
 
 /// A set of tables in one directory.
 pub struct FjallKv {
@@ -77,15 +83,14 @@ impl FjallKv {
         numbers
     }
 
-    /// Opens the database in this directory, made where there is none, with at least these tables. `cache_bytes` bounds the
-    /// cache of blocks read.
-    pub fn open(path: &Path, tables: &[Table], cache_bytes: u64) -> KvResult<Self> {
+    /// Opens the database in this directory, made where there is none, with at least these tables.
+    pub fn open(path: &Path, tables: &[Table], memory: TableMemory) -> KvResult<Self> {
         let made = std::fs::create_dir_all(path);
         made.map_err(|error| KvError { doing: "make the directory", cause: error.to_string() })?;
         wait_until_closed(path)?;
         let opening = Opening::begin(path)?;
         let database = Database::builder(path)
-            .cache_size(cache_bytes)
+            .cache_size(memory.cache_bytes)
             .worker_threads(WORKER_THREADS)
             .max_cached_files(Some(FILES_OPEN_MAX))
             .max_journaling_size(JOURNAL_BYTES_MAX)
@@ -94,7 +99,8 @@ impl FjallKv {
             .map_err(|error| failed("open", error))?;
         let mut keyspaces = Keyspaces::new();
         for &table in tables {
-            let keyspace = database.keyspace(table.0, table_options).map_err(|error| failed("open a table", error))?;
+            let options = || table_options(memory.memtable_bytes);
+            let keyspace = database.keyspace(table.0, options).map_err(|error| failed("open a table", error))?;
             keyspaces.insert(table, keyspace);
         }
         drop(opening);
@@ -117,7 +123,7 @@ impl FjallKv {
 pub struct FjallOpener {
     pub path: PathBuf,
     pub tables: &'static [Table],
-    pub cache_bytes: u64,
+    pub memory: TableMemory,
 }
 
 impl Opens for FjallOpener {
@@ -132,12 +138,12 @@ impl Opens for FjallOpener {
     }
 
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>> {
-        Ok(Arc::new(FjallKv::open(&self.path, self.tables, self.cache_bytes)?))
+        Ok(Arc::new(FjallKv::open(&self.path, self.tables, self.memory)?))
     }
 }
 
-fn table_options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).manual_journal_persist(true).filter_policy(
+fn table_options(memtable_bytes: u64) -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes).manual_journal_persist(true).filter_policy(
         FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(BLOOM_BITS_PER_KEY))),
     )
 }

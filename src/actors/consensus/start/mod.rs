@@ -53,8 +53,6 @@ const LEASE_MARGIN: Duration = Duration::from_millis(100);
 /// Until this host, where it is alone, leads its group.
 const LEAD_PATIENCE: Duration = Duration::from_secs(10);
 const LEAD_POLL: Duration = Duration::from_millis(2);
-/// Log between snapshots, at least.
-pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 64 << 20;
 
 /// A drive of this host that is present.
 #[derive(Clone, Debug)]
@@ -110,7 +108,7 @@ pub struct ReplicaOptions {
     /// Where the actors of each copy's log run.
     pub threads: Threads,
     pub durability: Durability,
-    /// Size of a file of the log; `limits::META_SEGMENT_BYTES` but in simulations.
+    /// Size of a file of the log; `limits::Scale::meta_segment_bytes` but in simulations.
     pub segment_bytes: u32,
     pub pool: BufferPool,
     pub snapshots: SnapshotPolicy,

@@ -1,7 +1,7 @@
 //! Where the metadata tables live on a drive: `state/<number>/`, the greatest number in use. A rebuild takes the next one, so
 //! that tables which a reader still holds are never written over.
 
-use crate::storage::kv::fjall::FjallKv;
+use crate::storage::kv::fjall::{FjallKv, TableMemory};
 use crate::storage::kv::{Kv, KvResult};
 use crate::storage::meta::tables::TABLES;
 use crate::types::NodeId;
@@ -21,7 +21,7 @@ pub trait StateHome: Send + Sync + Debug + 'static {
 /// On drives, by fjall.
 #[derive(Debug)]
 pub struct FjallHome {
-    pub cache_bytes: u64,
+    pub memory: TableMemory,
 }
 
 impl StateHome for FjallHome {
@@ -30,7 +30,7 @@ impl StateHome for FjallHome {
     }
 
     fn open(&self, _node: NodeId, dir: &Path, number: u32) -> KvResult<Arc<dyn Kv>> {
-        Ok(Arc::new(FjallKv::open(&dir.join(number.to_string()), TABLES, self.cache_bytes)?))
+        Ok(Arc::new(FjallKv::open(&dir.join(number.to_string()), TABLES, self.memory)?))
     }
 
     fn discard(&self, _node: NodeId, dir: &Path, number: u32) -> KvResult<()> {

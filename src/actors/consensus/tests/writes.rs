@@ -3,6 +3,7 @@
 use super::{Host, create_bucket, id_of, put, put_if_absent, put_ok};
 use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, start};
 use crate::actors::log::Threads;
+use crate::storage::kv::fjall::TableMemory;
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::view::ListQuery;
 use futures::future::join_all;
@@ -31,7 +32,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_c4() {
 async fn a_replica_on_threads_of_its_own_with_tables_on_a_drive_keeps_what_it_acknowledged_c4() {
     let mut host = Host::with_drives(2);
     let start_threaded = |host: &Host| {
-        let home = Arc::new(FjallHome { cache_bytes: 1 << 20 });
+        let home = Arc::new(FjallHome { memory: TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 } });
         start(ReplicaOptions { home, offload: Offload::Threads, threads: Threads::Own, ..host.options() })
     };
     let meta = start_threaded(&host).await.expect("the replica starts");

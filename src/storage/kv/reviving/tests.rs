@@ -2,7 +2,7 @@
 
 use super::{CommitRow, Opens, OwnedRanges, RevivingKv};
 use crate::ambient::Clock;
-use crate::storage::kv::fjall::FjallOpener;
+use crate::storage::kv::fjall::{FjallOpener, TableMemory};
 use crate::storage::kv::memory::{MemoryKv, Writes};
 use crate::storage::kv::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table};
 use crate::types::UnixMs;
@@ -346,7 +346,11 @@ fn a_database_that_cannot_write_its_tables_out_is_opened_again_with_every_commit
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("index");
     let clock = Arc::new(SetClock::default());
-    let opener = FjallOpener { path: path.clone(), tables: TABLES, cache_bytes: 1 << 20 };
+    let opener = FjallOpener {
+        path: path.clone(),
+        tables: TABLES,
+        memory: TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 },
+    };
     let kv = RevivingKv::open(Box::new(opener), ROW, clock.clone()).expect("opens");
     kv.arm();
     for dir in table_dirs(&path) {
