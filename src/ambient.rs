@@ -2,7 +2,7 @@
 //! simulation can supply both from one seed. File access has its own trait (`storage::disk`), as has
 //! transport (`net`).
 
-use crate::types::{BlobId, UnixMs};
+use crate::types::UnixMs;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -36,14 +36,15 @@ impl Ambient {
 
     /// A fresh time-ordered id: 48 bits of milliseconds, then 80 random bits.
     pub fn fresh_id(&self) -> u128 {
-        let mut bytes = [0u8; 16];
-        self.entropy.fill(&mut bytes[6..]);
-        bytes[..6].copy_from_slice(&self.clock.unix_ms().0.to_be_bytes()[2..]);
-        u128::from_be_bytes(bytes)
+        self.id_at(self.clock.unix_ms())
     }
 
-    pub fn fresh_blob(&self) -> BlobId {
-        BlobId(self.fresh_id())
+    /// As `fresh_id`, with this time.
+    pub fn id_at(&self, time: UnixMs) -> u128 {
+        let mut bytes = [0u8; 16];
+        self.entropy.fill(&mut bytes[6..]);
+        bytes[..6].copy_from_slice(&time.0.to_be_bytes()[2..]);
+        u128::from_be_bytes(bytes)
     }
 
     /// A random number without structure.

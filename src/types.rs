@@ -43,6 +43,24 @@ id128!(
     /// An immutable byte string stored once. 48 bits of milliseconds, then 80 random bits: fresh for each write.
     BlobId
 );
+
+impl BlobId {
+    /// Bits below the milliseconds.
+    const RANDOM_BITS: u32 = 80;
+    /// The greatest number of milliseconds that an id has room for.
+    pub const TIME_MAX: UnixMs = UnixMs((1 << (u128::BITS - Self::RANDOM_BITS)) - 1);
+
+    /// The least id with this time.
+    pub const fn first_of(time: UnixMs) -> Self {
+        Self((time.0 as u128) << Self::RANDOM_BITS)
+    }
+
+    /// The time in the id: that of a clock which may have been wrong, or later.
+    pub const fn time(self) -> UnixMs {
+        UnixMs((self.0 >> Self::RANDOM_BITS) as u64)
+    }
+}
+
 id128!(
     /// One version of an object: the key of its inline bytes and of its part rows. Same form as a `BlobId`.
     ManifestId

@@ -7,8 +7,8 @@ use crate::actors::membership::{
     found, join,
 };
 use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
-use crate::actors::request::ActiveReads;
-use crate::actors::upkeep::ReadsService;
+use crate::actors::request::{ActiveReads, ActiveWrites};
+use crate::actors::upkeep::UnderWayService;
 use crate::config::{ClusterConfig, Config, EcSetting};
 use crate::net::{
     GroupTransport, HostIdentity, NoOtherHosts, Peer, QuicClient, QuicOptions, QuicServer, ServedHost, StartError,
@@ -64,6 +64,8 @@ pub(super) struct Member {
     pub nodes: LateNodeService,
     /// Reads that are under way here, of which other hosts ask.
     pub reads: ActiveReads,
+    /// The same of writes.
+    pub writes: ActiveWrites,
     pub net: Option<Net>,
 }
 
@@ -82,6 +84,7 @@ struct Connected {
     peers: Peers,
     nodes: LateNodeService,
     reads: ActiveReads,
+    writes: ActiveWrites,
     net: Net,
 }
 
@@ -136,6 +139,7 @@ fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> R
         peers: ConnectionPool::start_with(dialer, &around.ambient),
         nodes,
         reads: ActiveReads::new(Arc::clone(&around.ambient.clock)),
+        writes: ActiveWrites::default(),
         net: None,
     })
 }
@@ -157,7 +161,7 @@ fn member(
     config: &ClusterConfig,
     host: HostDrives,
     agreement: Option<Agreement>,
-    Connected { peers, nodes, reads, net }: Connected,
+    Connected { peers, nodes, reads, writes, net }: Connected,
 ) -> Member {
     let forming = match &agreement {
         Some(agreement) => Forming::Founders(agreement.addresses()),
@@ -175,6 +179,7 @@ fn member(
         peers,
         nodes,
         reads,
+        writes,
         net: Some(net),
     }
 }
@@ -286,8 +291,9 @@ fn connect(
     let (serving, serve_on) = serving_thread()?;
     let nodes = LateNodeService::default();
     let groups = Arc::new(HostGroups::new(board.clone()));
-    let reads = ActiveReads::new(Arc::clone(&around.ambient.clock));
-    let answering = ReadsService { reads: reads.clone(), groups: Arc::clone(&groups) as Arc<_> };
+    let (reads, writes) = (ActiveReads::new(Arc::clone(&around.ambient.clock)), ActiveWrites::default());
+    let answering =
+        UnderWayService { reads: reads.clone(), writes: writes.clone(), groups: Arc::clone(&groups) as Arc<_> };
     let own: Peer = Arc::new(ServedHost { nodes: Arc::new(nodes.clone()), groups: Arc::new(answering) });
     let options = QuicOptions::listening(config.listen);
     let server = QuicServer::start(Arc::clone(identity), options, Arc::clone(&own), serve_on)?;
@@ -297,7 +303,7 @@ fn connect(
     let dialer: Arc<dyn Dial> =
         Arc::new(QuicDialer { host: identity.host(), own, client: Arc::clone(&client), addresses });
     let peers = ConnectionPool::start_with(dialer, &around.ambient);
-    Ok(Connected { peers, nodes, reads, net: Net { book, groups, board, server, client, serving } })
+    Ok(Connected { peers, nodes, reads, writes, net: Net { book, groups, board, server, client, serving } })
 }
 
 /// What other hosts ask is answered on a thread of its own: their bytes are checked there, beside this host's own requests.

@@ -10,8 +10,8 @@ use crate::actors::healer::{
 use crate::actors::log::Threads;
 use crate::actors::mover::{Mover, MoverHandle, Moving, MovingOptions};
 use crate::actors::upkeep::{
-    Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Prober, Probing,
-    Reclaimer, Reclamation, ReclamationOptions,
+    Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Fencer, Fencing,
+    FencingOptions, Prober, Probing, Reclaimer, Reclamation, ReclamationOptions,
 };
 use crate::metrics;
 use crate::storage::identity::{self, DriveState, HostDrives, read_incarnation};
@@ -106,6 +106,7 @@ pub(super) fn watch(
 pub(super) struct Chores {
     pub compactors: Vec<Addr<Compactor>>,
     pub reclaimer: Addr<Reclaimer>,
+    pub fencer: Addr<Fencer>,
     pub healer: Addr<Healer>,
     pub prober: Addr<Prober>,
     pub scrubbers: Vec<Addr<Scrubber>>,
@@ -155,11 +156,12 @@ pub(super) fn start_chores(
         ..ReclamationOptions::default()
     };
     let reclaimer = Background::new(Reclamation::new(cluster.clone(), reclamation)).start();
+    let fencer = Background::new(Fencing::new(cluster.clone(), FencingOptions::default())).start();
     let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
     let prober = Background::new(Probing::new(cluster.clone())).start();
     let healer = Background::new(healing).start();
     let (moving, move_handle) = Moving::new(cluster.clone(), cluster.host, MovingOptions::default());
     let mover = Background::new(moving).start();
     let handles = ChoreHandles { healing: handle, scrub, moving: move_handle };
-    (Chores { compactors, reclaimer, healer, prober, scrubbers, mover }, handles)
+    (Chores { compactors, reclaimer, fencer, healer, prober, scrubbers, mover }, handles)
 }

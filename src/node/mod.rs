@@ -173,6 +173,7 @@ async fn start(
         peers: member.peers.clone(),
         nodes: member.nodes.clone(),
         reads: member.reads.clone(),
+        writes: member.writes.clone(),
         layout: Layout::new(Epoch(0), []),
         geometry,
         memory_max_bytes: config.memory_max_bytes,

@@ -8,7 +8,7 @@ use crate::actors::gateway::Gateway;
 use crate::actors::healer::FaultSink;
 use crate::actors::membership::LateNodeService;
 use crate::actors::peers::{HashRing, Peers, ReadLatencies, Suspects};
-use crate::actors::request::{ActiveReads, ComputeThreads, Metadata, RequestContext, RequestTimes};
+use crate::actors::request::{ActiveReads, ActiveWrites, ComputeThreads, Metadata, RequestContext, RequestTimes};
 use crate::actors::upkeep::ClusterContext;
 use crate::limits::{ADMISSION_WAIT_MAX, ADMISSION_WAITING_MAX, REQUESTS_IN_PROGRESS_MAX};
 use crate::storage::erasure::Codecs;
@@ -26,6 +26,7 @@ pub(super) struct Parts {
     pub peers: Peers,
     pub nodes: LateNodeService,
     pub reads: ActiveReads,
+    pub writes: ActiveWrites,
     pub layout: Layout,
     pub geometry: Geometry,
     pub memory_max_bytes: u64,
@@ -45,8 +46,21 @@ pub(super) struct Requests {
 }
 
 pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> {
-    let Parts { metadata, host, peers, nodes, reads, layout, geometry, memory_max_bytes, drives, health, faults, load } =
-        parts;
+    let Parts {
+        metadata,
+        host,
+        peers,
+        nodes,
+        reads,
+        writes,
+        layout,
+        geometry,
+        memory_max_bytes,
+        drives,
+        health,
+        faults,
+        load,
+    } = parts;
     let node = NodeContext {
         threads: Arc::clone(&around.threads),
         health: health.clone(),
@@ -66,6 +80,7 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
         ambient: around.ambient.clone(),
         load,
         reads,
+        writes,
     };
     let context = Arc::new(RequestContext {
         host,
@@ -81,6 +96,7 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
         ambient: around.ambient.clone(),
         faults,
         reads: cluster.reads.clone(),
+        writes: cluster.writes.clone(),
         load: cluster.load.clone(),
         geometry,
         times: RequestTimes::default(),

@@ -99,6 +99,7 @@ async fn stop_chores(chores: &Chores) {
         compactors,
         scrubbers,
         chores.reclaimer.send(Stop),
+        chores.fencer.send(Stop),
         chores.healer.send(Stop),
         chores.prober.send(Stop),
         chores.mover.send(Stop)

@@ -13,7 +13,7 @@ use sherd::actors::gateway::{ByteRange, Gateway, StoreError};
 use sherd::actors::healer::{Healing, HealingOptions, fault_channel};
 use sherd::actors::log::Threads;
 use sherd::actors::peers::{ConnectionPool, PipeDialer, ReadLatencies, RingReader, Suspects};
-use sherd::actors::request::{ActiveReads, InPlace, RequestContext, RequestTimes};
+use sherd::actors::request::{ActiveReads, ActiveWrites, InPlace, RequestContext, RequestTimes};
 use sherd::actors::upkeep::{
     ClusterContext, Compaction, CompactionContext, CompactionOptions, Pace, Reclamation, ReclamationOptions,
 };
@@ -216,6 +216,7 @@ impl World {
             ambient: ambient.clone(),
             load: load.clone(),
             reads: ActiveReads::new(Arc::clone(&ambient.clock)),
+            writes: ActiveWrites::default(),
         };
         let requests = RequestContext {
             host: host.host,
@@ -231,6 +232,7 @@ impl World {
             ambient: ambient.clone(),
             faults: faults.clone(),
             reads: cluster.reads.clone(),
+            writes: cluster.writes.clone(),
             load: load.clone(),
             geometry: GEOMETRY,
             times: RequestTimes::default(),

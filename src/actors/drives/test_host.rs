@@ -5,15 +5,15 @@ use super::health::HealthBoard;
 use super::{Drive, DriveOptions, LocalNode, NodeContext, UserLoad, open_drive};
 use crate::actors::consensus::MetaError;
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{BodyChecks, ByteRange, PutObjectRequest, StoreError, Upload};
+use crate::actors::gateway::{BodyChecks, BodyStream, ByteRange, PutObjectRequest, StoreError, Upload};
 use crate::actors::get_task;
 use crate::actors::healer::{FaultSource, fault_channel};
 use crate::actors::log::Threads;
 use crate::actors::peers::{ConnectionPool, ReadLatencies, RingReader, Suspects};
 use crate::actors::put_task;
 use crate::actors::request::test_hosts::Hosts;
-use crate::actors::request::{ActiveReads, InPlace, Metadata, RequestContext, RequestTimes};
-use crate::actors::upkeep::{ClusterContext, ReadsService};
+use crate::actors::request::{ActiveReads, ActiveWrites, InPlace, Metadata, RequestContext, RequestTimes};
+use crate::actors::upkeep::{ClusterContext, UnderWayService};
 use crate::ambient::{Ambient, Clock, Entropy};
 use crate::limits::{BLOCK_BYTES, RECORD_PACKED_BYTES_MAX};
 use crate::net::NoGroups;
@@ -62,6 +62,23 @@ impl Clock for SetClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_millis(self.ms.load(Ordering::Relaxed))
+    }
+}
+
+/// As another clock, but for wall time: wrong by so much.
+#[derive(Debug)]
+struct Wrong {
+    clock: Arc<SetClock>,
+    ahead_ms: i64,
+}
+
+impl Clock for Wrong {
+    fn unix_ms(&self) -> UnixMs {
+        UnixMs(self.clock.unix_ms().0.saturating_add_signed(self.ahead_ms))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 }
 
@@ -222,8 +239,9 @@ impl TestHost {
         let node_context =
             NodeContext { threads: threads.clone(), health: health.clone(), faults: sink.clone(), load: load.clone() };
         let service = Arc::new(LocalNode::new(drives.clone(), node_context.clone()));
-        let reads = ActiveReads::new(clock.clone());
-        ways.add(host, service.clone(), Arc::new(ReadsService { reads: reads.clone(), groups: Arc::new(NoGroups) }));
+        let (reads, writes) = (ActiveReads::new(clock.clone()), ActiveWrites::default());
+        let under_way = UnderWayService { reads: reads.clone(), writes: writes.clone(), groups: Arc::new(NoGroups) };
+        ways.add(host, service.clone(), Arc::new(under_way));
         let ring = RingReader::fixed(layout);
         let peers = ConnectionPool::start_with(ways, &ambient);
         let upkeep = ClusterContext {
@@ -237,6 +255,7 @@ impl TestHost {
             ambient: ambient.clone(),
             load: load.clone(),
             reads: reads.clone(),
+            writes: writes.clone(),
         };
         let requests = Arc::new(RequestContext {
             host,
@@ -252,6 +271,7 @@ impl TestHost {
             ambient,
             faults: sink,
             reads,
+            writes,
             load,
             geometry,
             times: RequestTimes::default(),
@@ -260,8 +280,18 @@ impl TestHost {
         Self { drives, service, requests, upkeep, node_context, faults: Some(faults), metadata, clock, bucket }
     }
 
+    /// Has this host's wall clock be wrong from now on.
+    pub(crate) fn set_wrong(&mut self, ahead_ms: i64) {
+        let clock = Arc::new(Wrong { clock: self.clock.clone(), ahead_ms });
+        self.upkeep.ambient.clock = clock.clone();
+        Arc::get_mut(&mut self.requests).expect("no request is under way").ambient.clock = clock;
+    }
+
     pub(crate) async fn put(&self, key: &str, content: &Bytes) -> Result<Manifest, StoreError> {
-        let body = Box::pin(futures::stream::iter([Ok(content.clone())]));
+        self.put_body(key, Box::pin(futures::stream::iter([Ok(content.clone())]))).await
+    }
+
+    pub(crate) async fn put_body(&self, key: &str, body: BodyStream) -> Result<Manifest, StoreError> {
         let upload = Upload { body, checks: BodyChecks::default(), trailer: None };
         let request = PutObjectRequest {
             bucket: self.bucket,

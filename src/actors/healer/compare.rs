@@ -16,7 +16,7 @@ const PAGE: usize = 256;
 pub(super) enum Compared {
     /// One page: shards that are to be repaired and not queued yet, and how many orphans were dropped.
     Page { missing: Vec<(BlobRef, ShardIndex)>, orphans: usize },
-    /// So many shards that nothing knows are left, too young to be dropped.
+    /// So many shards that nothing knows are left, since a write may still come to name them.
     Done { orphans_left: u64 },
 }
 
@@ -36,7 +36,6 @@ enum Pass {
 #[derive(Debug)]
 pub(super) struct Comparison {
     node: NodeId,
-    orphan_age: Duration,
     orphan_counted_age: Duration,
     is_whole: bool,
     pass: Pass,
@@ -55,8 +54,8 @@ impl Comparison {
     }
 
     fn new(node: NodeId, options: &HealingOptions, is_whole: bool, pass: Pass) -> Self {
-        let HealingOptions { orphan_age, orphan_counted_age, .. } = *options;
-        Self { node, orphan_age, orphan_counted_age, is_whole, pass, orphans_left: 0 }
+        let orphan_counted_age = options.orphan_counted_age;
+        Self { node, orphan_counted_age, is_whole, pass, orphans_left: 0 }
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -135,36 +134,35 @@ impl Comparison {
         Ok((look_up.await?, next))
     }
 
-    /// Drops old shards of unknown blobs of one page. The metadata is asked after the node: a blob that was committed in
-    /// between is known.
+    /// Drops shards of unknown blobs of one page that lie below the fence of the very view by which they are unknown: no write
+    /// makes them known any more, whenever it began and whatever clocks say.
     async fn drop_orphans(&self, context: &ClusterContext, after: Option<ShardId>) -> Result<Orphans, UpkeepError> {
         let peer = context.peer(self.node).await?;
         let page = peer.inventory(self.node, after, PAGE as u32).await?;
         let next = page.shards.last().map(|(shard, _)| *shard).filter(|_| page.more);
-        let now_ms = context.ambient.clock.unix_ms().0;
-        let age_ms = |shard: &ShardId| u128::from(now_ms.saturating_sub((shard.blob.0 >> 80) as u64));
-        let (counted_ms, old_ms) = (self.orphan_counted_age.as_millis(), self.orphan_age.as_millis());
-        let is_candidate = |shard: &ShardId| age_ms(shard) >= counted_ms.min(old_ms);
-        let candidates: Vec<ShardId> = page.shards.into_iter().map(|(shard, _)| shard).filter(is_candidate).collect();
-        let orphans: Vec<ShardId> = context
+        let shards: Vec<ShardId> = page.shards.into_iter().map(|(shard, _)| shard).collect();
+        let (fence, unknown) = context
             .look_up(move |view| {
-                let mut orphans = Vec::new();
-                for shard in candidates {
+                let mut unknown = Vec::new();
+                for shard in shards {
                     if !view.blob_is_known(shard.blob)? {
-                        orphans.push(shard);
+                        unknown.push(shard);
                     }
                 }
-                Ok(orphans)
+                Ok((view.fence()?, unknown))
             })
             .await?;
-        let (old, young): (Vec<ShardId>, Vec<ShardId>) = orphans.into_iter().partition(|shard| age_ms(shard) >= old_ms);
-        let dropped = old.len();
+        let (orphans, others): (Vec<ShardId>, Vec<ShardId>) = unknown.into_iter().partition(|shard| shard.blob < fence);
+        let dropped = orphans.len();
         if dropped > 0 {
             tracing::info!(node = %self.node, count = dropped, "shards of unknown blobs dropped");
-            peer.drop_shards(self.node, old).await?;
+            peer.drop_shards(self.node, orphans).await?;
             metrics::ORPHANS_DROPPED.with_label_values(&[&self.node.to_string()]).inc_by(dropped as u64);
         }
-        Ok(Orphans { dropped, left: young.len() as u64, next })
+        let now = context.ambient.clock.unix_ms();
+        let apart_ms = |shard: &&ShardId| u128::from(shard.blob.time().0.abs_diff(now.0));
+        let counted = others.iter().filter(|shard| apart_ms(shard) >= self.orphan_counted_age.as_millis());
+        Ok(Orphans { dropped, left: counted.count() as u64, next })
     }
 }
 

@@ -54,12 +54,11 @@ pub struct HealingOptions {
     pub repairs_max: usize,
     /// How often every node of this host is compared with the metadata.
     pub compare_every: Duration,
-    /// A shard of an unknown blob counts as an orphan when the blob's id is older than this: few PUTs are so long under way.
+    /// A shard of an unknown blob above the fence counts as an orphan when the time in the blob's id is so far from now: few PUTs are
+    /// so long under way. It is a matter of what is shown, not of what is dropped.
     pub orphan_counted_age: Duration,
     /// How soon a node with such shards is looked at again.
     pub orphans_again: Duration,
-    /// A shard of an unknown blob is dropped when the blob's id is older than this: older than any PUT can be under way.
-    pub orphan_age: Duration,
     pub pace: Pace,
 }
 
@@ -72,7 +71,6 @@ impl Default for HealingOptions {
             compare_every: Duration::from_secs(6 * 3600),
             orphan_counted_age: Duration::from_secs(3600),
             orphans_again: Duration::from_secs(3600),
-            orphan_age: Duration::from_secs(24 * 3600),
             pace: Pace { idle_bytes_per_second: 200 << 20, busy_bytes_per_second: 40 << 20 },
         }
     }

@@ -8,7 +8,7 @@ use crate::actors::drives::test_host::{
 };
 use crate::actors::peers::{HashRing, LayoutChanged};
 use crate::actors::request::Metadata;
-use crate::actors::upkeep::{Pace, UpkeepError};
+use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Pace, UpkeepError};
 use crate::net::{AppendChunks, ChunkFault, NodeService};
 use crate::storage::meta::command::{Change, MovedShard, Reply};
 use crate::storage::meta::record::{BlobRef, NodeRecord, NodeState};
@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 mod cluster;
+mod fence;
 mod scrub;
 
 const STEPS_MAX: usize = 10_000;
@@ -175,11 +176,14 @@ async fn a_repair_of_a_deleted_object_leaves_nothing_behind() {
 }
 
 #[actix::test]
-async fn old_shards_that_nothing_knows_are_dropped_and_young_ones_are_not() {
+async fn shards_of_unknown_blobs_are_dropped_below_the_fence_and_not_above_it() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let node = NodeId(0);
-    let orphan = |host: &TestHost| ShardId { blob: host.upkeep.ambient.fresh_blob(), shard: ShardIndex(0) };
+    let orphan = |host: &TestHost| {
+        let write = host.upkeep.writes.begin(&host.upkeep.ambient);
+        ShardId { blob: write.blob(), shard: ShardIndex(0) }
+    };
     let append =
         |shard| AppendChunks { node, shard, first: ChunkIndex(0), chunks: vec![Bytes::from_static(b"orphan")] };
     let old = orphan(&host);
@@ -188,7 +192,12 @@ async fn old_shards_that_nothing_knows_are_dropped_and_young_ones_are_not() {
     host.clock.forward(Duration::from_secs(25 * 3600));
     let young = orphan(&host);
     host.service.append_chunks(append(young)).await.expect("appended");
-    let (mut healing, _) = healing(&mut host);
+    let (mut healing, handle) = healing(&mut host);
+    heal(&mut healing).await;
+    assert_eq!(count(&host, node, old).await, 1, "its age alone says nothing");
+    let mut fencing = Fencing::new(host.upkeep.clone(), FencingOptions::default());
+    assert!(matches!(fencing.advance().await, Ok(Fenced::Below(fence)) if fence > old.blob && fence < young.blob));
+    handle.reconcile(node);
     heal(&mut healing).await;
     assert_eq!(count(&host, node, old).await, 0);
     assert_eq!(count(&host, node, young).await, 1, "its PUT may be under way");

@@ -10,7 +10,7 @@ use super::sealed::{Feed, Seal, SealedIntake};
 use super::standings::{ShardFailure, Standings};
 use crate::actors::frontend::Permit;
 use crate::actors::gateway::StoreError;
-use crate::actors::request::{RequestContext, offload};
+use crate::actors::request::{ActiveWrite, RequestContext, offload};
 use crate::limits::PUT_APPENDS_IN_FLIGHT;
 use crate::net::PeerError;
 use crate::storage::checksum::{BodyDigests, BodyHasher};
@@ -46,13 +46,14 @@ pub(super) async fn store(
     hasher: BodyHasher,
     seal: Option<Seal>,
 ) -> Result<StoredBlob, StoreError> {
-    let blob = context.ambient.fresh_blob();
+    let write = context.writes.begin(&context.ambient);
+    let blob = write.blob();
     let placement = context.place(blob)?;
     let codec =
         context.codecs.codec(placement.geometry).map_err(|error| StoreError::Internal { why: error.to_string() })?;
     let standings = Standings::new(&placement);
     standings.check()?;
-    let written = WrittenShards::new(context, blob, &placement);
+    let written = WrittenShards::new(context, write, &placement);
     let layout = seal.as_ref().map(Seal::layout);
     let (feed, hasher) = match seal {
         None => (Feed::Plain(intake), Some(hasher)),
@@ -213,18 +214,21 @@ impl Pipeline<'_> {
 /// failure, a client that vanishes included. What that misses is an orphan, and found by the comparison with the metadata.
 pub(super) struct WrittenShards {
     context: Arc<RequestContext>,
+    /// Nobody fences it off before its outcome is known.
+    _write: ActiveWrite,
     /// The shards that each node may have.
     shards: BTreeMap<NodeId, Vec<ShardId>>,
     unwanted: bool,
 }
 
 impl WrittenShards {
-    fn new(context: &Arc<RequestContext>, blob: BlobId, placement: &Placement) -> Self {
+    fn new(context: &Arc<RequestContext>, write: ActiveWrite, placement: &Placement) -> Self {
+        let blob = write.blob();
         let mut shards = BTreeMap::<NodeId, Vec<ShardId>>::new();
         for (shard, &node) in placement.nodes.iter().enumerate().take(placement.writable) {
             shards.entry(node).or_default().push(ShardId { blob, shard: ShardIndex(shard as u8) });
         }
-        Self { context: Arc::clone(context), shards, unwanted: true }
+        Self { context: Arc::clone(context), _write: write, shards, unwanted: true }
     }
 
     /// Leaves the shards where they are: from now on the metadata may refer to them.

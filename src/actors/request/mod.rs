@@ -2,6 +2,7 @@
 //! they keep. Built once, by the composition root or by a simulation.
 
 mod active_reads;
+mod active_writes;
 mod offload;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod test_hosts;
@@ -13,6 +14,7 @@ pub(crate) mod test_world;
 mod tests;
 
 pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
+pub use active_writes::{ActiveWrite, ActiveWrites};
 pub use offload::{ComputeThreads, Executor, InPlace, Job, offload};
 
 use super::consensus::{MetaError, MetaHandle};
@@ -118,6 +120,7 @@ pub struct RequestContext {
     pub ambient: Ambient,
     pub faults: FaultSink,
     pub reads: ActiveReads,
+    pub writes: ActiveWrites,
     pub load: UserLoad,
     /// Of new blobs, while all drives are up.
     pub geometry: Geometry,

@@ -2,7 +2,7 @@
 
 use super::test_hosts::{Hosts, RuntimeClock};
 use super::test_nodes::MemoryNodes;
-use super::{ActiveReads, Executor, InPlace, Metadata, RequestContext, RequestTimes};
+use super::{ActiveReads, ActiveWrites, Executor, InPlace, Metadata, RequestContext, RequestTimes};
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Inline, UserLoad};
@@ -204,6 +204,7 @@ impl World {
             codecs: Codecs::default(),
             executor,
             reads: ActiveReads::new(Arc::clone(&ambient.clock)),
+            writes: ActiveWrites::default(),
             ambient,
             faults: sink,
             load: UserLoad::default(),
@@ -227,6 +228,7 @@ impl World {
             ambient: context.ambient.clone(),
             load: context.load.clone(),
             reads: context.reads.clone(),
+            writes: context.writes.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ThreadsStopped, UserLoad, off_thread};
 use crate::actors::peers::{Peers, RingReader, Suspects, Trust, nodes_beside};
-use crate::actors::request::{ActiveReads, Metadata};
+use crate::actors::request::{ActiveReads, ActiveWrites, Metadata};
 use crate::ambient::Ambient;
 use crate::net::{Peer, PeerError};
 use crate::storage::erasure::ErasureError;
@@ -30,6 +30,7 @@ pub struct ClusterContext {
     pub ambient: Ambient,
     pub load: UserLoad,
     pub reads: ActiveReads,
+    pub writes: ActiveWrites,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]

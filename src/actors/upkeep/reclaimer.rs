@@ -8,19 +8,17 @@
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
-use super::reads_elsewhere::oldest_read;
-use crate::actors::peers::DialError;
+use super::under_way::{OtherHosts, oldest_read, other_hosts};
 use crate::actors::request::ReadMark;
-use crate::limits::{PROBE_WAIT_MAX, RECLAIM_GRACE};
+use crate::limits::RECLAIM_GRACE;
 use crate::metrics;
-use crate::net::{Peer, PeerError};
+use crate::net::Peer;
 use crate::storage::meta::command::Change;
-use crate::storage::meta::record::GarbageRow;
+use crate::storage::meta::record::{GarbageRow, HostRecord};
 use crate::types::{BlobId, HostId, NodeId, ShardId};
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// For a node to drop the shards of a page.
 const DROP_WAIT_MAX: Duration = Duration::from_secs(15);
@@ -71,8 +69,7 @@ pub struct Reclamation {
     options: ReclamationOptions,
     cursor: Option<BlobId>,
     waiting: Option<Waiting>,
-    /// Hosts that do not answer, and since when.
-    silent: BTreeMap<HostId, Duration>,
+    others: OtherHosts,
     /// Nodes that were removed, as of the page at hand.
     removed: Vec<NodeId>,
 }
@@ -84,14 +81,14 @@ struct Waiting {
     since: Duration,
     rows: Vec<GarbageRow>,
     /// All that are part of the cluster: one without nodes reads too.
-    hosts: Vec<HostId>,
+    hosts: Vec<HostRecord>,
     /// Other hosts on which no read from before is under way.
     past: BTreeSet<HostId>,
 }
 
 impl Reclamation {
     pub fn new(context: ClusterContext, options: ReclamationOptions) -> Self {
-        Self { context, options, cursor: None, waiting: None, silent: BTreeMap::new(), removed: Vec::new() }
+        Self { context, options, cursor: None, waiting: None, others: OtherHosts::default(), removed: Vec::new() }
     }
 
     /// Deals with one page of garbage, or finds that it has to wait.
@@ -127,36 +124,18 @@ impl Reclamation {
         let (after, page) = (self.cursor, self.options.page);
         let look_up = self.context.look_up(move |view| Ok((view.garbage(after, page)?, view.hosts()?)));
         let (rows, hosts) = look_up.await?;
-        let hosts = hosts.into_iter().map(|host| host.id).collect();
         Ok(Waiting { mark, since, rows, hosts, past: BTreeSet::new() })
     }
 
     /// Whether every read of other hosts that began before the page was looked up has ended.
     async fn is_past_elsewhere(&mut self, waiting: &mut Waiting) -> bool {
-        let ring = self.context.ring.current();
-        let of_nodes = ring.nodes().iter().map(|node| node.host);
-        let hosts: BTreeSet<HostId> = waiting.hosts.iter().copied().chain(of_nodes).collect();
-        let others: Vec<HostId> =
-            hosts.into_iter().filter(|&host| host != self.context.host && !waiting.past.contains(&host)).collect();
-        let context = &self.context;
-        let asks = others.iter().map(|&host| async move {
-            let asked = context.ambient.clock.monotonic();
-            let asking = async {
-                let unreachable = |error: DialError| PeerError::Unreachable { host, why: error.why, sent: false };
-                oldest_read(&context.peers.peer_for(host).await.map_err(unreachable)?).await
-            };
-            (host, asked, timeout(PROBE_WAIT_MAX, asking).await.ok().and_then(Result::ok))
-        });
-        for (host, asked, answer) in join_all(asks).await {
+        let hosts = other_hosts(&self.context, &waiting.hosts);
+        let others: Vec<HostId> = hosts.into_iter().filter(|host| !waiting.past.contains(host)).collect();
+        let asked = self.context.ambient.clock.monotonic();
+        for (host, answer) in self.others.ask(&self.context, others.clone(), oldest_read).await {
             let is_past = match answer {
-                Some(age) => {
-                    self.silent.remove(&host);
-                    age.is_none_or(|age| age < asked.saturating_sub(waiting.since))
-                }
-                None => {
-                    let since = *self.silent.entry(host).or_insert(asked);
-                    asked.saturating_sub(since) >= self.options.silence_max
-                }
+                Ok(age) => age.is_none_or(|age| age < asked.saturating_sub(waiting.since)),
+                Err(silent) => silent >= self.options.silence_max,
             };
             if is_past {
                 waiting.past.insert(host);

@@ -155,6 +155,10 @@ impl From<Refusal> for S3Error {
                 S3ErrorCode::ServiceUnavailable,
                 "A drive that was to hold the object was removed meanwhile.".to_owned(),
             ),
+            Refusal::Fenced => retry_later(
+                S3ErrorCode::ServiceUnavailable,
+                "The write was under way for too long without being heard of; send it again.".to_owned(),
+            ),
             Refusal::Forgotten => StoreError::OutcomeUnknown.into(),
             Refusal::NoSuchVersion => Fault::NoSuchVersion.into(),
             Refusal::IsDeleteMarker => Fault::MethodNotAllowed.into(),
@@ -383,6 +387,7 @@ mod tests {
         assert_eq!(status(Fault::InvalidWriteOffset), ("InvalidWriteOffset".to_owned(), 400));
         assert_eq!(status(Refusal::RepeatedOtherwise), ("IdempotencyParameterMismatch".to_owned(), 400));
         assert_eq!(status(Refusal::NoSuchNode), ("ServiceUnavailable".to_owned(), 503));
+        assert_eq!(status(Refusal::Fenced), ("ServiceUnavailable".to_owned(), 503));
     }
 
     /// F5: what was verified and did not hold is said as such.

@@ -14,8 +14,9 @@
 use super::command::{Change, Command, Origin};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRecord, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow,
-    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NullVersionRow, ObjectVersion,
-    PartRow, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRecord, UploadRow, Usage, VersionRow,
+    FenceRecord, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NullVersionRow,
+    ObjectVersion, PartRow, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRecord, UploadRow, Usage,
+    VersionRow,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
@@ -121,6 +122,7 @@ records! {
     BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node",
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
     LeftoverRow "leftover", RolesRecord "roles", RemovedRecord "removed",
+    FenceRecord "fence",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {

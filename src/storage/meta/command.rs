@@ -175,6 +175,54 @@ pub enum Change {
     DeleteBucketNumbered {
         bucket: BucketId,
     },
+    /// No fresh blob with a lesser id is adopted from now on. A fence that is lower than the one that stands does nothing.
+    RaiseFence {
+        below: BlobId,
+    },
+}
+
+impl Change {
+    /// The blobs that the change adopts, if it is made. Every variant is listed, so that a new one is thought of here.
+    pub fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
+        match self {
+            Self::PutObject(put) => [put.manifest.body.blob(), None],
+            Self::PutVersion(version) => [version.put.manifest.body.blob(), None],
+            Self::PutPart(put) => [put.part.blob.as_ref(), None],
+            Self::AppendObject(append) => [append.head.as_ref().map(|(head, _)| head), Some(&append.blob)],
+            Self::CreateBucket { .. }
+            | Self::CreateBucketWith(_)
+            | Self::SetBucket { .. }
+            | Self::DeleteBucket { .. }
+            | Self::DeleteBucketNumbered { .. }
+            | Self::DeleteObject { .. }
+            | Self::DeleteObjects { .. }
+            | Self::DeleteVersions { .. }
+            | Self::CreateUpload(_)
+            | Self::BeginUpload(_)
+            | Self::CompleteUpload(_)
+            | Self::CompleteVersion(_)
+            | Self::AbortUpload { .. }
+            | Self::CopyVersion(_)
+            | Self::ChangeTraits(_)
+            | Self::RenameObject(_)
+            | Self::WriteDocuments(_)
+            | Self::FinishEvents { .. }
+            | Self::ReclaimGarbage { .. }
+            | Self::QueueRepairs { .. }
+            | Self::FinishRepairs { .. }
+            | Self::FinishRepairsAt { .. }
+            | Self::RegisterNode(_)
+            | Self::RegisterHost(_)
+            | Self::RemoveHost { .. }
+            | Self::SetNode { .. }
+            | Self::RemoveNode { .. }
+            | Self::MoveShards { .. }
+            | Self::ForgetLeftovers { .. }
+            | Self::FoundHosts(_)
+            | Self::SetHostRoles { .. }
+            | Self::RaiseFence { .. } => [None, None],
+        }
+    }
 }
 
 /// One shard's new place.
@@ -355,6 +403,9 @@ pub enum Refusal {
     RepeatedOtherwise,
     #[error("it was removed from the cluster")]
     Removed,
+    /// Only to a change that brings a fresh blob. Sent again with another one, it may be made.
+    #[error("the write was under way for so long that its shards may have been dropped")]
+    Fenced,
 }
 
 /// A garbage blob, for those who ask for some.

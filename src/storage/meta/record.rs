@@ -71,6 +71,16 @@ pub enum Body {
     PartsOf { list: ManifestId, count: u16 },
 }
 
+impl Body {
+    /// The only blob, where there is one.
+    pub fn blob(&self) -> Option<&BlobRef> {
+        match self {
+            Self::Blob(blob) => Some(blob),
+            Self::Empty | Self::Inline | Self::Parts { .. } | Self::PartsOf { .. } => None,
+        }
+    }
+}
+
 /// A stored blob: enough to read it, whatever the ring says today. `placement[i]` is the node of shard `i`. It changes when
 /// shards are moved, so it is kept in one place, the table `blobs`: a stored manifest or part has none
 /// (`MetaView::placement`).
@@ -262,6 +272,19 @@ pub struct RemovedRecord {
     pub nodes: BTreeSet<(NodeId, Incarnation)>,
     /// Those that another host of their name took the place of among them.
     pub hosts: BTreeSet<HostId>,
+}
+
+/// Which fresh blobs may still be adopted. It only rises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceRecord {
+    /// No blob with a lesser id becomes anybody's any more: one that is unknown now stays unknown.
+    pub below: BlobId,
+}
+
+impl Default for FenceRecord {
+    fn default() -> Self {
+        Self { below: BlobId(0) }
+    }
 }
 
 /// How many shards each node is named for, kept with every change, so that whether a node may go needs no scan.

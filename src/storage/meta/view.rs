@@ -5,15 +5,15 @@ use super::codec::{self, Record};
 use super::command::RenameToken;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
-    BlobRef, BucketDocument, BucketRow, Counts, DocumentKey, DocumentRow, EventRow, GarbageRow, HeldRecord, HostRecord,
-    IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick, RemovedRecord,
-    RepairRow, RolesRecord, UploadRow, Usage, Version, VersionRow,
+    BlobRef, BucketDocument, BucketRow, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord, GarbageRow,
+    HeldRecord, HostRecord, IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion,
+    PartRow, Pick, RemovedRecord, RepairRow, RolesRecord, UploadRow, Usage, Version, VersionRow,
 };
 use super::renames;
 use super::tables::{
     BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
-    PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED, SYSTEM_ROLES, UPLOAD_PARTS,
-    UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key, host_key,
+    PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED, SYSTEM_ROLES,
+    UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key, host_key,
     identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key, upload_key,
     upload_part_key, version_key, versions_of_key,
 };
@@ -413,8 +413,12 @@ impl MetaView {
         Ok(removed)
     }
 
-    /// Whether a blob is referred to or is garbage still to be reclaimed. Shards of blobs that are neither, and older than
-    /// the longest upload, are orphans.
+    /// No blob with a lesser id is adopted any more. What is not known in this view and lies below it is an orphan for good.
+    pub fn fence(&self) -> KvResult<BlobId> {
+        Ok(self.row::<FenceRecord>(SYSTEM, SYSTEM_FENCE)?.unwrap_or_default().below)
+    }
+
+    /// Whether a blob is referred to or is garbage still to be reclaimed.
     pub fn blob_is_known(&self, blob: BlobId) -> KvResult<bool> {
         let key = blob.to_be_bytes();
         Ok(self.kv.get(BLOBS, &key)?.is_some() || self.kv.get(GARBAGE, &key)?.is_some())

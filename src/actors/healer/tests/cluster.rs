@@ -6,8 +6,10 @@ use crate::actors::drives::test_host::{
 };
 use crate::actors::healer::{Healed, HealerHandle, Healing, HealingOptions};
 use crate::actors::request::test_hosts::HostState;
-use crate::actors::request::{ActiveReads, Metadata};
-use crate::actors::upkeep::{ReadsService, Reclaimed, Reclamation, ReclamationOptions};
+use crate::actors::request::{ActiveReads, ActiveWrites, Metadata};
+use crate::actors::upkeep::{
+    Fenced, Fencing, FencingOptions, Reclaimed, Reclamation, ReclamationOptions, UnderWayService,
+};
 use crate::net::{AppendChunks, NoGroups, NodeService};
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::{BlobRef, HostRecord};
@@ -199,24 +201,28 @@ async fn p6_a_frozen_host_costs_healing_one_wait_and_no_repair() {
 }
 
 #[actix::test]
-async fn shards_that_nothing_knows_are_counted_until_they_are_old_enough_to_be_dropped() {
+async fn shards_that_nothing_knows_are_counted_until_the_fence_is_above_them() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     let host = &cluster.hosts[SECOND];
-    let shard = ShardId { blob: host.upkeep.ambient.fresh_blob(), shard: ShardIndex(0) };
+    let shard = ShardId { blob: host.upkeep.writes.begin(&host.upkeep.ambient).blob(), shard: ShardIndex(0) };
     let chunks = vec![Bytes::from_static(b"orphan")];
     let append = AppendChunks { node: NodeId(65), shard, first: ChunkIndex(0), chunks };
     host.service.append_chunks(append).await.expect("appended");
     let clock = host.clock.clone();
     let mut healers = healers(&mut cluster);
+    let mut fencing = Fencing::new(cluster.hosts[0].upkeep.clone(), FencingOptions::default());
     let (healing, handle) = &mut healers[SECOND];
     let mut seen = Vec::new();
-    for _ in 0..9 {
+    for round in 0..12 {
         clock.forward(Duration::from_secs(3 * 3600 + 60));
+        if round == 10 {
+            assert!(matches!(fencing.advance().await, Ok(Fenced::Below(fence)) if fence > shard.blob));
+        }
         heal(healing).await;
         seen.push(handle.status().orphaned_shards);
     }
-    assert_eq!(seen, [1, 1, 1, 1, 1, 1, 1, 0, 0], "24 hours are 8 times 3");
+    assert_eq!(seen, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
     let left = cluster.hosts[SECOND].service.count_chunks(NodeId(65), vec![shard]).await.expect("counted");
     assert_eq!(left, [0]);
     close(cluster).await;
@@ -272,7 +278,7 @@ async fn garbage_is_kept_for_readers_of_a_host_without_drives() {
     };
     cluster.hosts[0].metadata.propose(Change::RegisterHost(gateway)).await.expect("registered");
     let reads = ActiveReads::new(clock.clone());
-    let service = ReadsService { reads: reads.clone(), groups: Arc::new(NoGroups) };
+    let service = UnderWayService { reads: reads.clone(), writes: ActiveWrites::default(), groups: Arc::new(NoGroups) };
     cluster.ways.add(host, cluster.hosts[0].service.clone(), Arc::new(service));
     put(&cluster, 52, 4).await;
     let read = reads.begin();

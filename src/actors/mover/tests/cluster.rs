@@ -10,8 +10,8 @@ use crate::actors::log::Threads;
 use crate::actors::mover::{Moved, MoverHandle, Moving, MovingOptions};
 use crate::actors::peers::{ConnectionPool, HashRing, LayoutChanged, ReadLatencies, RingReader, Suspects};
 use crate::actors::request::test_hosts::Hosts;
-use crate::actors::request::{ActiveReads, InPlace, Metadata, RequestContext, RequestTimes};
-use crate::actors::upkeep::{ClusterContext, Pace, ReadsService};
+use crate::actors::request::{ActiveReads, ActiveWrites, InPlace, Metadata, RequestContext, RequestTimes};
+use crate::actors::upkeep::{ClusterContext, Pace, UnderWayService};
 use crate::actors::{get_task, put_task};
 use crate::ambient::{Ambient, Clock};
 use crate::net::NoGroups;
@@ -72,6 +72,7 @@ impl Cluster {
             ambient: ambient.clone(),
             load: UserLoad::default(),
             reads: ActiveReads::new(clock.clone()),
+            writes: ActiveWrites::default(),
         };
         let requests = Arc::new(RequestContext {
             host: HostId(1),
@@ -87,6 +88,7 @@ impl Cluster {
             ambient,
             faults,
             reads: context.reads.clone(),
+            writes: context.writes.clone(),
             load: context.load.clone(),
             geometry: Geometry { data, parity, chunk_size_bytes: CHUNK_BYTES },
             times: RequestTimes::default(),
@@ -152,8 +154,9 @@ impl Cluster {
         let service = Arc::new(LocalNode::new(own, context));
         self.services.insert(id, service.clone());
         // All requests of the test are one host's.
-        let reads = ReadsService { reads: self.context.reads.clone(), groups: Arc::new(NoGroups) };
-        self.ways.add(id, service, Arc::new(reads));
+        let (reads, writes) = (self.context.reads.clone(), self.context.writes.clone());
+        let under_way = UnderWayService { reads, writes, groups: Arc::new(NoGroups) };
+        self.ways.add(id, service, Arc::new(under_way));
     }
 
     /// Makes the layout that the metadata has the one in force.

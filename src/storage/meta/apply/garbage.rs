@@ -66,11 +66,8 @@ impl Applying<'_> {
     }
 
     /// The blob of a refused change: nothing will ever refer to it. One that something refers to already is left alone.
-    pub(super) fn discard_fresh(&mut self, blob: Option<BlobRef>) -> KvResult<()> {
-        match blob {
-            Some(blob) if !self.is_known(&blob)? => self.add_garbage(&blob),
-            _ => Ok(()),
-        }
+    pub(super) fn discard_fresh(&mut self, blob: &BlobRef) -> KvResult<()> {
+        if self.is_known(blob)? { Ok(()) } else { self.add_garbage(blob) }
     }
 
     fn add_garbage(&mut self, blob: &BlobRef) -> KvResult<()> {

@@ -3,7 +3,8 @@
 //! rows. A refused change leaves no trace but the garbage that its own blob becomes.
 //!
 //! A blob has one owner, or several that are counted, from the entry that names it first to the one that makes it garbage:
-//! it is in `blobs` or in `garbage`, never in both, until every node has dropped its shards.
+//! it is in `blobs` or in `garbage`, never in both, until every node has dropped its shards. One that no entry has named yet is
+//! fresh (`objects::fresh`).
 
 mod answers;
 mod buckets;
@@ -19,7 +20,7 @@ mod uploads;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
-use super::record::{AnswersRecord, Counts, HeldRecord, LayoutRecord, RemovedRecord};
+use super::record::{AnswersRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RemovedRecord};
 use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT};
 use super::upgrade;
 use super::view::MetaView;
@@ -170,6 +171,8 @@ struct Applying<'a> {
     held: Option<HeldRecord>,
     /// Read with the first change that asks for it; written with each that changes it.
     removed: Option<RemovedRecord>,
+    /// The same.
+    fence: Option<FenceRecord>,
     usages: Usages,
     /// Of the command being applied.
     now: UnixMs,
@@ -187,6 +190,7 @@ impl<'a> Applying<'a> {
             layout: None,
             held: None,
             removed: None,
+            fence: None,
             usages: Usages::default(),
             now: UnixMs(0),
         })
@@ -222,6 +226,15 @@ impl<'a> Applying<'a> {
     }
 
     fn change(&mut self, change: Change) -> KvResult<Reply> {
+        let fresh = change.fresh_blobs().map(|blob| blob.cloned());
+        let reply = self.decide(change)?;
+        if let Reply::Refused(_) = reply {
+            fresh.into_iter().flatten().try_for_each(|blob| self.discard_fresh(&blob))?;
+        }
+        Ok(reply)
+    }
+
+    fn decide(&mut self, change: Change) -> KvResult<Reply> {
         match change {
             Change::CreateBucket { name, region, owner } => answered(self.create_bucket(name, region, owner)),
             Change::DeleteBucket { name } => answered(self.delete_bucket(&name)),
@@ -233,7 +246,7 @@ impl<'a> Applying<'a> {
             }
             Change::DeleteObjects { bucket, keys } => self.delete_objects(bucket, &keys),
             Change::CreateUpload(create) => answered(self.create_upload(*create)),
-            Change::PutPart(put) => self.put_part(*put),
+            Change::PutPart(put) => answered(self.put_part(*put)),
             Change::CompleteUpload(complete) => answered(self.complete_upload(*complete)),
             Change::AbortUpload { bucket, key, upload } => answered(self.abort_upload(bucket, &key, upload)),
             Change::ReclaimGarbage { gone } => self.reclaim_garbage(&gone),
@@ -249,6 +262,7 @@ impl<'a> Applying<'a> {
             Change::ForgetLeftovers { gone } => self.forget_leftovers(&gone),
             Change::RemoveNode { node, lost } => answered(self.remove_node(node, lost)),
             Change::SetHostRoles { host, roles } => answered(self.set_host_roles(host, roles)),
+            Change::RaiseFence { below } => self.raise_fence(below),
             change => self.change_of_versions(change),
         }
     }
@@ -263,7 +277,7 @@ impl<'a> Applying<'a> {
             Change::DeleteVersions { bucket, deletes } => self.delete_versions(bucket, deletes),
             Change::ChangeTraits(change) => answered(self.change_traits(*change)),
             Change::RenameObject(rename) => answered(self.rename_object(*rename)),
-            Change::AppendObject(append) => self.append_object(*append),
+            Change::AppendObject(append) => answered(self.append_object(*append)),
             Change::CreateBucketWith(create) => answered(self.create_bucket_with(*create)),
             Change::SetBucket { bucket, versioning, lock, quota } => {
                 answered(self.set_bucket(bucket, versioning, lock, quota))

@@ -1,6 +1,6 @@
 //! Multipart uploads up to their completion: begun, parts put and replaced, aborted.
 
-use super::{Applying, Decided, answered};
+use super::{Applying, Decided};
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::checksum;
@@ -32,16 +32,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn put_part(&mut self, put: PutPart) -> KvResult<Reply> {
-        let blob = put.part.blob.clone();
-        let decided = self.replace_part(put);
-        if decided.is_err() {
-            self.discard_fresh(blob)?;
-        }
-        answered(decided)
-    }
-
-    fn replace_part(&mut self, put: PutPart) -> Decided<Reply> {
+    pub(super) fn put_part(&mut self, put: PutPart) -> Decided<Reply> {
         let PutPart { bucket, key, upload, mut part, missing } = put;
         self.require_bucket(bucket)?;
         let UploadRow { upload, traits } = self.upload(bucket, &key, upload)?.ok_or(Refusal::NoSuchUpload)?;
@@ -66,8 +57,8 @@ impl Applying<'_> {
             return Ok(Reply::PartPut { modified: old.modified });
         }
         if let Some(blob) = &part.blob {
-            self.require_fresh(blob, &missing)?;
-            self.adopt_blob(blob, &missing)?;
+            let fresh = self.require_fresh(blob, &missing)?;
+            self.adopt_blob(fresh)?;
         }
         if let Some(old) = old {
             self.discard_part(&old)?;

@@ -9,9 +9,9 @@ use crate::storage::meta::command::{
 };
 use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
-    DocumentRow, DocumentWrite, ETag, EventRow, Expect, GarbageRow, HeldRecord, HostRecord, IdentityKind, LayoutRecord,
-    Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, PartRow, RemovedRecord, RepairRow,
-    RolesRecord, SharedRow, UploadRow, Usage, VersionRow, Versioning,
+    DocumentRow, DocumentWrite, ETag, EventRow, Expect, FenceRecord, GarbageRow, HeldRecord, HostRecord, IdentityKind,
+    LayoutRecord, Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, PartRow,
+    RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow, Versioning,
 };
 use crate::storage::meta::samples;
 use crate::types::{
@@ -85,6 +85,7 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("leftover", &samples::leftover());
     check_record("roles", &samples::roles());
     check_record("removed", &samples::removed());
+    check_record("fence", &FenceRecord { below: BlobId::first_of(UnixMs(1_700_000_000_000)) });
 }
 
 /// Rows of version 1 that are a part of rows of version 2, which are read as such with nothing in the other parts.
@@ -271,6 +272,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
                 DocumentWrite { key: DocumentKey::System("x".to_owned()), expect: Expect::Absent, value: None },
             ]),
         ),
+        ("raise_fence", Change::RaiseFence { below: BlobId::first_of(UnixMs(1_700_000_000_000)) }),
         ("finish_events", Change::FinishEvents { target: "hook".to_owned(), through: 300 }),
     ]
 }
@@ -430,6 +432,7 @@ proptest! {
         let _ = decode::<HeldRecord>(&bytes);
         let _ = decode::<RolesRecord>(&bytes);
         let _ = decode::<RemovedRecord>(&bytes);
+        let _ = decode::<FenceRecord>(&bytes);
         let _ = decode::<Counts>(&bytes);
         let bytes = Bytes::from(bytes);
         let _ = decode_command(&bytes);

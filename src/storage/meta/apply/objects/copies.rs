@@ -1,6 +1,6 @@
 //! Changes that make an object of bytes that are there already: copies by reference, renames, appends.
 
-use super::super::{Applying, Decided, answered};
+use super::super::{Applying, Decided};
 use super::{require_conditions, require_key, require_lock};
 use crate::limits::{OBJECT_BYTES_MAX, PARTS_MAX, PUT_BYTES_MAX};
 use crate::storage::kv::KvResult;
@@ -156,19 +156,7 @@ impl Applying<'_> {
         self.put_document(&place, renames::remember(&entries, token))
     }
 
-    pub(in super::super) fn append_object(&mut self, append: AppendObject) -> KvResult<Reply> {
-        let head = append.head.as_ref().map(|(blob, _)| blob.clone());
-        let fresh = [head, Some(append.blob.clone())];
-        let decided = self.append(append);
-        if decided.is_err() {
-            for blob in fresh {
-                self.discard_fresh(blob)?;
-            }
-        }
-        answered(decided)
-    }
-
-    fn append(&mut self, append: AppendObject) -> Decided<Reply> {
+    pub(in super::super) fn append_object(&mut self, append: AppendObject) -> Decided<Reply> {
         let bucket = self.bucket(append.bucket)?;
         if bucket.settings.versioning != Versioning::Never {
             return Err(Refusal::Versioned.into());
@@ -181,12 +169,16 @@ impl Applying<'_> {
             return Err(Refusal::PreconditionFailed.into());
         }
         let (count, size_bytes) = appended(&old, &append)?;
-        self.require_fresh(&append.blob, &append.missing)?;
-        if let Some((head, missing)) = &append.head {
-            self.require_fresh(head, missing)?;
-        }
+        let added = self.require_fresh(&append.blob, &append.missing)?;
+        let head = match &append.head {
+            Some((head, missing)) => Some(self.require_fresh(head, missing)?),
+            None => None,
+        };
         self.require_room(&bucket, size_bytes, Some(&old))?;
-        self.adopt_blob(&append.blob, &append.missing)?;
+        self.adopt_blob(added)?;
+        if let Some(head) = head {
+            self.adopt_blob(head)?;
+        }
         let list = self.list_of_parts(&old.manifest, &append)?;
         let part = PartRow {
             number: append.number,
@@ -224,8 +216,7 @@ impl Applying<'_> {
             }
             (_, Some((list, _)), _) => return Ok(list),
             (Body::Blob(blob), ..) => Some(blob),
-            (Body::Inline, _, Some((head, missing))) => {
-                self.adopt_blob(head, missing)?;
+            (Body::Inline, _, Some((head, _))) => {
                 self.rows.remove(INLINE, &standing.id.to_be_bytes());
                 Some(head)
             }

@@ -55,6 +55,7 @@ enum Step {
     Retain { key: u8, until: u64 },
     Rename { from: u8, to: u8 },
     Append { key: u8, which: Index, head: bool },
+    Fence { ahead: u8 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -86,6 +87,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (key(), 900u64..1100).prop_map(|(key, until)| Step::Retain { key, until }),
         2 => (key(), key()).prop_map(|(from, to)| Step::Rename { from, to }),
         6 => (key(), any::<Index>(), any::<bool>()).prop_map(|(key, which, head)| Step::Append { key, which, head }),
+        1 => (0u8..6).prop_map(|ahead| Step::Fence { ahead }),
     ];
     proptest::collection::vec(step, 0..80)
 }
@@ -176,6 +178,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
                 created: None,
                 removed: None,
             })),
+            Step::Fence { ahead } => Change::RaiseFence { below: BlobId(id + u128::from(ahead)) },
             Step::Append { key, which, head } => append(name(key), of_earlier(which), id, head),
             Step::Repair { which, shard: index, done: true } => {
                 Change::FinishRepairs { done: vec![shard(which, index)] }
@@ -467,20 +470,7 @@ fn check_nothing_leaks(tables: &MetaTables, commands: &[Command]) {
         }
     }
     for command in commands {
-        let brought = match &command.change {
-            Change::PutObject(put) => match &put.manifest.body {
-                Body::Blob(blob) => Some(blob.id),
-                _ => None,
-            },
-            Change::PutPart(put) => put.part.blob.as_ref().map(|blob| blob.id),
-            Change::AppendObject(append) => {
-                let head = append.head.as_ref().map(|(blob, _)| blob.id);
-                assert!(head.is_none_or(|id| view.blob_is_known(id).expect("reads")), "the blob of a head leaked");
-                Some(append.blob.id)
-            }
-            _ => None,
-        };
-        if let Some(id) = brought {
+        for id in command.change.fresh_blobs().into_iter().flatten().map(|blob| blob.id) {
             let may_be_gone = reclaimed.get(&id).is_some_and(|shards| shards.len() == 4);
             assert!(may_be_gone || view.blob_is_known(id).expect("reads"), "blob {id} leaked");
         }

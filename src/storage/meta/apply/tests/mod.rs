@@ -1,6 +1,7 @@
 //! Tests of the rules, over tables in memory.
 
 mod answers;
+mod fence;
 mod invariants;
 mod layout;
 mod moves;

@@ -1,0 +1,231 @@
+//! Writes that are under way while orphans are looked for, with clocks that jump and clocks that are wrong: what is
+//! acknowledged is readable, what is not readable is refused.
+
+use super::{heal, healing};
+use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestCluster, TestHost, blob_of, open_cluster, open_host};
+use crate::actors::gateway::StoreError;
+use crate::actors::healer::{HealerHandle, Healing};
+use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Reclaimed, Reclamation, ReclamationOptions};
+use crate::net::{AppendChunks, NoGroups, NodeService};
+use crate::storage::meta::command::Refusal;
+use crate::types::{BlobId, ChunkIndex, HostId, NodeId, ShardId, ShardIndex};
+use bytes::Bytes;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY_MS: i64 = 24 * 3600 * 1000;
+/// Looks for the first shards of a body; each takes a millisecond at least.
+const LOOKS_MAX: usize = 60_000;
+
+fn fencing(host: &TestHost) -> Fencing {
+    Fencing::new(host.upkeep.clone(), FencingOptions::default())
+}
+
+async fn fence(fencing: &mut Fencing) -> Fenced {
+    fencing.advance().await.expect("a round")
+}
+
+/// Shards of unknown blobs on all drives of a host.
+async fn unknown(host: &TestHost) -> usize {
+    let view = host.view().await;
+    let mut unknown = 0;
+    for drive in &host.drives {
+        let page = host.service.inventory(drive.node, None, 1000).await.expect("an inventory");
+        unknown += page.shards.iter().filter(|(shard, _)| !view.blob_is_known(shard.blob).expect("reads")).count();
+    }
+    unknown
+}
+
+/// Waits until some chunks of a body are on the drives of this host.
+async fn begun(host: &TestHost) {
+    for _ in 0..LOOKS_MAX {
+        if unknown(host).await == host.drives.len() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("nothing comes to the drives");
+}
+
+/// Puts a body whose second half comes when `meanwhile` is over.
+async fn put_around<F: Future<Output = ()>>(
+    host: &TestHost,
+    key: &str,
+    meanwhile: impl FnOnce() -> F,
+) -> (Bytes, Result<BlobId, StoreError>) {
+    let content = Seeded::new(77).bytes(400 * CHUNK_BYTES as usize + 77);
+    let (sender, body) = unbounded();
+    let send = |sender: &UnboundedSender<_>, bytes: Bytes| sender.unbounded_send(Ok(bytes)).expect("it is read");
+    let half = content.len() / 2;
+    let script = async {
+        send(&sender, content.slice(..half));
+        begun(host).await;
+        meanwhile().await;
+        send(&sender, content.slice(half..));
+        drop(sender);
+    };
+    let (stored, ()) = tokio::join!(host.put_body(key, Box::pin(body)), script);
+    (content, stored.map(|manifest| blob_of(&manifest).id))
+}
+
+/// The finding itself: 2+2 drives, a day passes by the clock in the midst of a PUT, and orphans are looked for.
+#[actix::test]
+async fn a_put_under_way_survives_a_clock_that_jumps_a_day_ahead() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let (mut healing, handle) = healing(&mut host);
+    let mut fencing = fencing(&host);
+    heal(&mut healing).await;
+    let (content, stored) = put_around(&host, "key", || async {
+        host.clock.forward(25 * HOUR);
+        fence(&mut fencing).await;
+        host.drives.iter().for_each(|drive| handle.reconcile(drive.node));
+        heal(&mut healing).await;
+    })
+    .await;
+    let blob = stored.expect("its host was asked");
+    assert_eq!(host.get("key").await.expect("read"), Some(content));
+    assert!(matches!(fence(&mut fencing).await, Fenced::Below(fence) if fence > blob), "it is no longer waited for");
+    heal(&mut healing).await;
+    assert_eq!(host.get("key").await.expect("read").map(|bytes| bytes.len()), Some(400 * CHUNK_BYTES as usize + 77));
+    host.close().await;
+}
+
+/// Three hosts of two drives, one shard each.
+async fn cluster(root: &Path) -> TestCluster {
+    open_cluster(root, (3, 3), 3, 2).await
+}
+
+fn healers(cluster: &mut TestCluster) -> Vec<(Healing, HealerHandle)> {
+    cluster.hosts.iter_mut().map(healing).collect()
+}
+
+async fn close(cluster: TestCluster) {
+    for host in cluster.hosts {
+        host.close().await;
+    }
+}
+
+/// Whatever there is to find is found, on all drives of all hosts.
+async fn compare(cluster: &TestCluster, healers: &mut [(Healing, HealerHandle)]) {
+    for (host, (healing, handle)) in cluster.hosts.iter().zip(healers) {
+        host.drives.iter().for_each(|drive| handle.reconcile(drive.node));
+        heal(healing).await;
+    }
+}
+
+/// The host whose clock is wrong, or that is not heard of.
+const THIRD: usize = 2;
+
+#[actix::test]
+async fn a_put_of_a_host_whose_clock_is_days_behind_is_waited_for_and_its_next_one_is_not_fenced_off() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    cluster.hosts[THIRD].set_wrong(-3 * DAY_MS);
+    let (mut healers, mut fencing) = (healers(&mut cluster), fencing(&cluster.hosts[0]));
+    let (content, stored) = put_around(&cluster.hosts[THIRD], "key", || async {
+        cluster.hosts[0].clock.forward(2 * HOUR);
+        fence(&mut fencing).await;
+        compare(&cluster, &mut healers).await;
+    })
+    .await;
+    let blob = stored.expect("its host was asked");
+    assert_eq!(cluster.hosts[0].get("key").await.expect("read"), Some(content));
+    let Fenced::Below(fence) = fence(&mut fencing).await else { panic!("all hosts answer") };
+    assert!(fence > blob, "the fence does not stay where that clock is");
+    let next = cluster.hosts[THIRD].put("next", &Seeded::new(1).bytes(50_000)).await.expect("stored");
+    assert!(blob_of(&next).id >= fence);
+    compare(&cluster, &mut healers).await;
+    assert!(cluster.hosts[0].get("next").await.expect("read").is_some());
+    close(cluster).await;
+}
+
+#[actix::test]
+async fn what_a_host_whose_clock_is_days_ahead_left_behind_is_counted_and_dropped_when_the_fence_gets_there() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    cluster.hosts[THIRD].set_wrong(3 * DAY_MS);
+    let (mut healers, mut fencing) = (healers(&mut cluster), fencing(&cluster.hosts[0]));
+    let (content, stored) = put_around(&cluster.hosts[THIRD], "key", || async {
+        cluster.hosts[0].clock.forward(2 * HOUR);
+        fence(&mut fencing).await;
+        compare(&cluster, &mut healers).await;
+    })
+    .await;
+    stored.expect("its host was asked");
+    assert_eq!(cluster.hosts[0].get("key").await.expect("read"), Some(content));
+
+    let host = &cluster.hosts[THIRD];
+    let write = host.upkeep.writes.begin(&host.upkeep.ambient);
+    let shard = ShardId { blob: write.blob(), shard: ShardIndex(0) };
+    let chunks = vec![Bytes::from_static(b"orphan")];
+    let append = AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks };
+    host.service.append_chunks(append).await.expect("appended");
+    drop(write);
+    for (passed, left) in [(2 * HOUR, 1), (DAY, 1), (3 * DAY, 0)] {
+        cluster.hosts[0].clock.forward(passed);
+        fence(&mut fencing).await;
+        compare(&cluster, &mut healers).await;
+        assert_eq!((unknown(host).await, healers[THIRD].1.status().orphaned_shards), (left, left as u64));
+    }
+    close(cluster).await;
+}
+
+#[actix::test]
+async fn a_put_of_a_host_that_is_not_heard_of_for_a_day_is_refused_and_leaves_nothing() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    cluster.ways.add(HostId(3), cluster.hosts[THIRD].service.clone(), Arc::new(NoGroups));
+    let (mut healers, mut fencing) = (healers(&mut cluster), fencing(&cluster.hosts[0]));
+    let host = &cluster.hosts[THIRD];
+    let (_, stored) = put_around(host, "key", || async {
+        host.clock.forward(2 * HOUR);
+        assert_eq!(fence(&mut fencing).await, Fenced::Waiting);
+        compare(&cluster, &mut healers).await;
+        assert_eq!(unknown(host).await, 2, "it may be back soon");
+        host.clock.forward(DAY);
+        assert!(matches!(fence(&mut fencing).await, Fenced::Below(_)));
+        drop_all(&cluster, &mut healers).await;
+    })
+    .await;
+    assert!(matches!(stored, Err(StoreError::Refused(Refusal::Fenced))), "{stored:?}");
+    assert_eq!(cluster.hosts[0].get("key").await.expect("looked up"), None);
+    let reclaimed = reclaim(&cluster).await;
+    drop_all(&cluster, &mut healers).await;
+    assert_eq!((reclaimed, cluster.hosts[0].view().await.counts().expect("counts").garbage), (6, 0));
+    let again = cluster.hosts[THIRD].put("key", &Seeded::new(1).bytes(50_000)).await;
+    again.expect("a try that is not a day long is made");
+    close(cluster).await;
+}
+
+/// Compares until nothing is left that is unknown; what is on its way to the drives comes there meanwhile.
+async fn drop_all(cluster: &TestCluster, healers: &mut [(Healing, HealerHandle)]) {
+    for _ in 0..LOOKS_MAX {
+        compare(cluster, healers).await;
+        let mut left = 0;
+        for host in &cluster.hosts {
+            left += unknown(host).await;
+        }
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("shards that nothing knows are left");
+}
+
+/// Garbage whose time has come.
+async fn reclaim(cluster: &TestCluster) -> usize {
+    cluster.hosts[0].clock.forward(HOUR);
+    let options = ReclamationOptions { silence_max: Duration::ZERO, ..ReclamationOptions::default() };
+    let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), options);
+    match reclamation.advance().await.expect("a step") {
+        Reclaimed::End { shards } => shards,
+        other => panic!("one page without readers, not {other:?}"),
+    }
+}

@@ -1,0 +1,198 @@
+//! How hosts tell each other which reads and writes are under way, so that whoever reclaims garbage does not take a shard from
+//! under a reader of another host, and whoever raises the fence of fresh blobs does not fence off a write of another host.
+//!
+//! A host is asked for the age of its oldest read, by its own clock: where that read began after the garbage was looked up,
+//! no read there can want it. And it is asked for the id of its oldest write, where it agrees to draw no id below a floor. The
+//! questions travel as group calls under a number that no consensus group has.
+//!
+//! Oldest read: the question is empty. Answer: version 1 (u8), then the age in milliseconds (u64, big-endian), all ones where no
+//! read is under way. Oldest write: version 1 (u8), then the floor in milliseconds since 1970 (u64, big-endian). Answer:
+//! version 1 (u8), then a blob id (u128, big-endian).
+
+use super::context::ClusterContext;
+use crate::actors::peers::DialError;
+use crate::actors::request::{ActiveReads, ActiveWrites};
+use crate::limits::PROBE_WAIT_MAX;
+use crate::net::{GroupCall, GroupService, Peer, PeerError};
+use crate::storage::meta::record::HostRecord;
+use crate::types::{BlobId, HostId, UnixMs};
+use bytes::Bytes;
+use futures::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The number under which it is asked.
+pub const UNDER_WAY_GROUP: u32 = u32::MAX - 1;
+const OLDEST_READ: u8 = 1;
+const OLDEST_WRITE: u8 = 2;
+const VERSION: u8 = 1;
+const NONE: u64 = u64::MAX;
+
+/// The groups of a host, which answers besides for its reads and writes.
+#[derive(Clone, Debug)]
+pub struct UnderWayService {
+    pub reads: ActiveReads,
+    pub writes: ActiveWrites,
+    pub groups: Arc<dyn GroupService>,
+}
+
+#[async_trait::async_trait]
+impl GroupService for UnderWayService {
+    async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
+        match (call.group, call.kind) {
+            (UNDER_WAY_GROUP, OLDEST_READ) => Ok(encode_age(self.reads.oldest_age())),
+            (UNDER_WAY_GROUP, OLDEST_WRITE) => {
+                let malformed =
+                    || PeerError::Refused { why: "a question about writes is version 1 and a floor".to_owned() };
+                let floor = u64::from_be_bytes(versioned(&call.body).ok_or_else(malformed)?);
+                Ok(encode(self.writes.settle(UnixMs(floor)).to_be_bytes()))
+            }
+            (UNDER_WAY_GROUP, kind) => {
+                Err(PeerError::Refused { why: format!("no question about reads or writes has number {kind}") })
+            }
+            _ => self.groups.group_call(call).await,
+        }
+    }
+}
+
+/// How long ago the oldest read of a host began; `None` where it has none.
+pub(super) async fn oldest_read(peer: Peer) -> Result<Option<Duration>, PeerError> {
+    let answer = ask(&peer, OLDEST_READ, Bytes::new()).await?;
+    decode_age(&answer)
+        .ok_or_else(|| PeerError::Refused { why: "its answer about its reads cannot be read".to_owned() })
+}
+
+/// The oldest write of a host, which draws no id below `floor` from now on (`ActiveWrites::settle`).
+pub(super) async fn oldest_write(peer: Peer, floor: UnixMs) -> Result<BlobId, PeerError> {
+    let answer = ask(&peer, OLDEST_WRITE, encode(floor.0.to_be_bytes())).await?;
+    let id = versioned(&answer).map(BlobId::from_be_bytes);
+    id.ok_or_else(|| PeerError::Refused { why: "its answer about its writes cannot be read".to_owned() })
+}
+
+async fn ask(peer: &Peer, kind: u8, body: Bytes) -> Result<Bytes, PeerError> {
+    peer.group_call(GroupCall { group: UNDER_WAY_GROUP, kind, body }).await
+}
+
+/// The other hosts of the cluster, as one that asks all of them knows them.
+#[derive(Debug, Default)]
+pub(super) struct OtherHosts {
+    /// Those that do not answer, and since when.
+    silent: BTreeMap<HostId, Duration>,
+}
+
+impl OtherHosts {
+    /// Asks all of these at once. One that does not answer is there with how long it has not, by the monotonic clock.
+    pub(super) async fn ask<T, F: Future<Output = Result<T, PeerError>>>(
+        &mut self,
+        context: &ClusterContext,
+        hosts: Vec<HostId>,
+        ask: impl Fn(Peer) -> F,
+    ) -> Vec<(HostId, Result<T, Duration>)> {
+        let asked = context.ambient.clock.monotonic();
+        let ask = &ask;
+        let asks = hosts.into_iter().map(|host| async move {
+            let asking = async {
+                let unreachable = |error: DialError| PeerError::Unreachable { host, why: error.why, sent: false };
+                ask(context.peers.peer_for(host).await.map_err(unreachable)?).await
+            };
+            (host, timeout(PROBE_WAIT_MAX, asking).await.ok().and_then(Result::ok))
+        });
+        let mut heard = Vec::new();
+        for (host, answer) in join_all(asks).await {
+            let answer = match answer {
+                Some(answer) => {
+                    self.silent.remove(&host);
+                    Ok(answer)
+                }
+                None => Err(asked.saturating_sub(*self.silent.entry(host).or_insert(asked))),
+            };
+            heard.push((host, answer));
+        }
+        heard
+    }
+}
+
+/// All hosts but this one: those that are registered, with drives or without, and those that the ring names.
+pub(super) fn other_hosts(context: &ClusterContext, registered: &[HostRecord]) -> BTreeSet<HostId> {
+    let ring = context.ring.current();
+    let of_nodes = ring.nodes().iter().map(|node| node.host);
+    let mut hosts: BTreeSet<HostId> = registered.iter().map(|host| host.id).chain(of_nodes).collect();
+    hosts.remove(&context.host);
+    hosts
+}
+
+fn encode<const BYTES: usize>(number: [u8; BYTES]) -> Bytes {
+    [&[VERSION][..], &number].concat().into()
+}
+
+fn versioned<const BYTES: usize>(bytes: &[u8]) -> Option<[u8; BYTES]> {
+    let (&version, number) = bytes.split_first()?;
+    if version == VERSION { number.try_into().ok() } else { None }
+}
+
+fn encode_age(age: Option<Duration>) -> Bytes {
+    encode(age.map_or(NONE, |age| u64::try_from(age.as_millis()).unwrap_or(NONE - 1)).to_be_bytes())
+}
+
+fn decode_age(answer: &[u8]) -> Option<Option<Duration>> {
+    let age_ms = u64::from_be_bytes(versioned(answer)?);
+    Some((age_ms != NONE).then(|| Duration::from_millis(age_ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OLDEST_WRITE, UNDER_WAY_GROUP, UnderWayService, decode_age, encode, encode_age, versioned};
+    use crate::actors::request::{ActiveReads, ActiveWrites};
+    use crate::ambient::Ambient;
+    use crate::net::{GroupCall, GroupService, NoGroups};
+    use crate::types::{BlobId, UnixMs};
+    use bytes::Bytes;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::any;
+    use proptest::{prop_assert_eq, proptest};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Version 1, byte by byte.
+    #[test]
+    fn answers_about_reads_are_what_version_1_says() {
+        assert_eq!(&encode_age(Some(Duration::from_millis(0x1234)))[..], [1, 0, 0, 0, 0, 0, 0, 0x12, 0x34]);
+        assert_eq!(&encode_age(None)[..], [1, 255, 255, 255, 255, 255, 255, 255, 255]);
+    }
+
+    /// Version 1, byte by byte.
+    #[actix::test]
+    async fn a_host_answers_with_its_oldest_write_and_keeps_to_the_floor() {
+        let (ambient, writes) = (Ambient::system(), ActiveWrites::default());
+        let reads = ActiveReads::new(Arc::clone(&ambient.clock));
+        let service = UnderWayService { reads, writes: writes.clone(), groups: Arc::new(NoGroups) };
+        let ask = |body: Bytes| {
+            let call = GroupCall { group: UNDER_WAY_GROUP, kind: OLDEST_WRITE, body };
+            let service = service.clone();
+            async move { service.group_call(call).await }
+        };
+        let write = writes.begin(&ambient);
+        let far = [1, 0, 0, 0x7f, 0, 0, 0, 0, 0];
+        let answer = ask(Bytes::copy_from_slice(&far)).await.expect("answered");
+        assert_eq!(answer[..], [&[1][..], &write.blob().to_be_bytes()].concat());
+        drop(write);
+        let answer = ask(Bytes::copy_from_slice(&far)).await.expect("answered");
+        assert_eq!(answer[..], [&[1, 0x7f][..], &[0; 15]].concat());
+        assert!(writes.begin(&ambient).blob() >= BlobId::first_of(UnixMs(0x7f_00_00_00_00_00)));
+        assert!(ask(Bytes::new()).await.is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn answers_come_back_and_garbage_is_no_answer(age_ms in option::of(0..u64::MAX - 1), id: u128, garbage in vec(any::<u8>(), 0..20)) {
+            let age = age_ms.map(Duration::from_millis);
+            prop_assert_eq!(decode_age(&encode_age(age)), Some(age));
+            prop_assert_eq!(decode_age(&garbage).is_some(), garbage.len() == 9 && garbage[0] == 1);
+            prop_assert_eq!(versioned(&encode(id.to_be_bytes())), Some(id.to_be_bytes()));
+            prop_assert_eq!(versioned::<16>(&garbage).is_some(), garbage.len() == 17 && garbage[0] == 1);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Fresh blobs: written to the drives under an id that no entry has named yet, and adopted by the change that names it. The
+//! only place where rows of `blobs` are made.
+//!
+//! The fence is an id below which nothing is adopted any more. So a blob that is unknown and lies below it is an orphan for
+//! good, in this entry and all that follow: its shards may be dropped, whoever still writes to them, and whatever clocks say.
+
+use super::super::{Applying, Decided};
+use crate::storage::kv::KvResult;
+use crate::storage::meta::command::{Refusal, Reply};
+use crate::storage::meta::record::{BlobRef, FenceRecord, RepairRow};
+use crate::storage::meta::tables::{BLOBS, GARBAGE, REPAIRS, SYSTEM, SYSTEM_FENCE, repair_key};
+use crate::storage::ring::write_quorum;
+use crate::types::{BlobId, ShardIndex};
+use std::collections::BTreeSet;
+
+/// A blob that the change at hand may adopt. Only `require_fresh` makes one, so that none is adopted unchecked.
+pub(in super::super) struct FreshBlob {
+    blob: BlobRef,
+    /// Sorted, without repetitions.
+    missing: BTreeSet<ShardIndex>,
+}
+
+impl Applying<'_> {
+    /// Checks that a blob is well formed, nobody's yet, not fenced off, and not lost before it is somebody's. One that is somebody's
+    /// already is not this change's to refer to. Shards on drives that were removed since they were written are missing.
+    pub(in super::super) fn require_fresh(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> Decided<FreshBlob> {
+        let shards = blob.geometry.shards();
+        let well_formed = blob.placement.len() == shards && missing.iter().all(|shard| usize::from(shard.0) < shards);
+        if !well_formed || self.is_known(blob)? {
+            return Err(Refusal::InvalidRequest.into());
+        }
+        if blob.id < self.fence()?.below {
+            return Err(Refusal::Fenced.into());
+        }
+        let mut missing: BTreeSet<ShardIndex> = missing.iter().copied().collect();
+        let named = missing.len();
+        for (shard, node) in (0..=u8::MAX).map(ShardIndex).zip(&blob.placement) {
+            if self.was_removed(*node)? {
+                missing.insert(shard);
+            }
+        }
+        if missing.len() > named && shards - missing.len() < write_quorum(blob.geometry) {
+            return Err(Refusal::NoSuchNode.into());
+        }
+        Ok(FreshBlob { blob: blob.clone(), missing })
+    }
+
+    pub(in super::super) fn is_known(&self, blob: &BlobRef) -> KvResult<bool> {
+        let key = blob.id.to_be_bytes();
+        Ok(self.rows.has(BLOBS, &key)? || self.rows.has(GARBAGE, &key)?)
+    }
+
+    /// A fresh blob becomes somebody's; its missing shards are queued for repair. Those on drives that were removed meanwhile
+    /// are moved to others, to be repaired there.
+    pub(in super::super) fn adopt_blob(&mut self, FreshBlob { blob, missing }: FreshBlob) -> KvResult<()> {
+        self.rows.put_row(BLOBS, &blob.id.to_be_bytes(), &blob);
+        self.counts.blobs += 1;
+        for shard in missing {
+            let row = RepairRow { blob: blob.clone(), shard, since: self.now };
+            self.rows.put_row(REPAIRS, &repair_key(blob.id, shard), &row);
+            self.counts.repairs += 1;
+        }
+        self.count_held(blob.placement.iter().copied(), |held| held.placed += 1)
+    }
+
+    pub(in super::super) fn raise_fence(&mut self, below: BlobId) -> KvResult<Reply> {
+        let fence = self.fence()?;
+        if below > fence.below {
+            fence.below = below;
+            let fence = *fence;
+            self.rows.put_row(SYSTEM, SYSTEM_FENCE, &fence);
+        }
+        Ok(Reply::Done)
+    }
+
+    fn fence(&mut self) -> KvResult<&mut FenceRecord> {
+        let fence = match self.fence {
+            Some(fence) => fence,
+            None => self.rows.row(SYSTEM, SYSTEM_FENCE)?.unwrap_or_default(),
+        };
+        Ok(self.fence.insert(fence))
+    }
+}
