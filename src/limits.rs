@@ -58,6 +58,15 @@ pub const REQUESTS_IN_PROGRESS_MAX: usize = 4096;
 pub const CHUNKS_READ_MAX: u32 = 64;
 pub const SHARDS_DROPPED_MAX: usize = 256;
 
+/// Steps that the decisions of one request may take, and one of them: each is about as much work as comparing a byte. What would
+/// take more is denied.
+pub const REQUEST_STEPS_MAX: u64 = 256 << 20;
+pub const DECISION_STEPS_MAX: u64 = 8 << 20;
+const _: () = assert!(REQUEST_STEPS_MAX.is_multiple_of(DECISION_STEPS_MAX));
+/// A value that conditions of policies are compared with, and all that a request has of them.
+pub const CONDITION_VALUE_BYTES_MAX: usize = 8 << 10;
+pub const CONDITION_VALUES_MAX: usize = 512;
+
 /// Appends of a host that are in a log and not in its index, and are published there as soon as it takes them.
 pub const LATE_PUBLICATIONS_MAX: usize = 1024;
 

@@ -4,8 +4,8 @@
 use super::error::IdentityError;
 use super::resolve::{NamedPolicy, PrincipalKind, Resolved};
 use crate::api::policy::{
-    Account, Context, Decision, Identity, Named, ParsedPolicies, Policy, PolicyKind, Principal, Question, Target,
-    evaluate,
+    Account, Budget, Context, Decision, Identity, Named, ParsedPolicies, Policy, PolicyKind, Prepared, Principal,
+    Question, Target,
 };
 use crate::types::UnixMs;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Asking {
     boundary: Option<Parsed>,
     session: Vec<Parsed>,
     context: Context,
+    /// What all decisions on who asks take is taken from it: it lives as long as one request.
+    budget: Budget,
 }
 
 struct Parsed {
@@ -64,6 +66,7 @@ impl Asking {
             boundary: resolved.boundary.as_ref().map(of_identity).transpose()?,
             session: session.iter().map(|named| Parsed::of(parsed, kind(named), named)).collect::<Result<_, _>>()?,
             context: context(resolved),
+            budget: Budget::default(),
         })
     }
 
@@ -71,7 +74,8 @@ impl Asking {
     pub fn anonymous() -> Self {
         let principal = Principal::Anonymous;
         let context = principal.keys().into_iter().collect();
-        Self { principal, own: Vec::new(), groups: Vec::new(), boundary: None, session: Vec::new(), context }
+        let budget = Budget::default();
+        Self { principal, own: Vec::new(), groups: Vec::new(), boundary: None, session: Vec::new(), context, budget }
     }
 
     /// The condition keys that follow from who asks; those of the request are added to them.
@@ -80,10 +84,25 @@ impl Asking {
     }
 
     pub fn decide(&self, action: &str, resource: &str, target: Target<'_>, context: &Context) -> Decision {
-        let (own, groups, session) = (named(&self.own), named(&self.groups), named(&self.session));
-        let boundary = self.boundary.as_ref().map(Parsed::named);
-        let identity = Identity { own: &own, groups: &groups, boundary, session: &session };
-        evaluate(&Question { principal: &self.principal, identity, action, resource, target, context })
+        self.prepare(action, resource, target, context).decide()
+    }
+
+    /// To decide about many objects: what is common to them is looked at once.
+    pub fn prepare<'a>(
+        &'a self,
+        action: &'a str,
+        resource: &'a str,
+        target: Target<'a>,
+        context: &'a Context,
+    ) -> Prepared<'a> {
+        let identity = Identity {
+            own: named(&self.own),
+            groups: named(&self.groups),
+            boundary: self.boundary.as_ref().map(Parsed::named),
+            session: named(&self.session),
+        };
+        let question = Question { principal: &self.principal, identity, action, resource, target, context };
+        Prepared::of(question, &self.budget)
     }
 }
 

@@ -8,7 +8,7 @@ mod values;
 pub use addresses::Block;
 pub use operators::{Operand, Operator, Qualifier, Test};
 
-use super::context::Context;
+use super::context::{Facts, is_of_object};
 use super::pattern::{InvalidVariable, Variables};
 
 /// One key under one operator. All conditions of a statement must hold.
@@ -46,17 +46,17 @@ impl Condition {
 
     /// Without a value in the request a condition fails, unless its operator is negated or says `IfExists`. Of the set
     /// operators `ForAllValues` holds then, and `ForAnyValue` does not, whatever follows them.
-    pub fn holds(&self, context: &Context) -> bool {
-        let values = context.values(&self.key);
+    pub fn holds(&self, facts: &Facts<'_>) -> bool {
+        let values = facts.values(&self.key);
         if self.operator.test == Test::Null {
-            return self.wants_absent(context, values.is_none());
+            return self.wants_absent(facts, values.is_none());
         }
         match (self.operator.qualifier, values) {
             (None, None) => self.operator.negated || self.operator.if_exists,
-            (None, Some(values)) => self.operator.negated != values.iter().any(|value| self.equals_one(value, context)),
+            (None, Some(values)) => self.operator.negated != values.iter().any(|value| self.equals_one(value, facts)),
             (Some(qualifier), values) => {
                 let values = values.filter(|values| values.iter().any(|value| !value.is_empty())).unwrap_or_default();
-                let matches = |value: &String| self.operator.negated != self.equals_one(value, context);
+                let matches = |value: &String| self.operator.negated != self.equals_one(value, facts);
                 match qualifier {
                     Qualifier::ForAllValues => values.iter().all(matches),
                     Qualifier::ForAnyValue => values.iter().any(matches),
@@ -67,17 +67,23 @@ impl Condition {
 
     /// A request may have tags whose keys differ in case only, which are one key here: AWS lets a condition match either, and
     /// not both. What it is to decide about, nobody can say then.
-    pub fn is_ambiguous(&self, context: &Context) -> bool {
+    pub fn is_ambiguous(&self, facts: &Facts<'_>) -> bool {
         let compares = self.operator.test != Test::Null;
-        compares && self.key.contains("tag/") && context.values(&self.key).is_some_and(|values| values.len() > 1)
+        compares && self.key.contains("tag/") && facts.values(&self.key).is_some_and(|values| values.len() > 1)
     }
 
-    fn equals_one(&self, value: &str, context: &Context) -> bool {
-        self.operands.iter().any(|operand| operand.equals(value, context))
+    /// Whether it may hold for one object and not for another of the same request.
+    pub fn is_of_object(&self) -> bool {
+        is_of_object(&self.key)
+            || self.operands.iter().any(|operand| operand.variables().iter().any(|key| is_of_object(key)))
     }
 
-    fn wants_absent(&self, context: &Context, absent: bool) -> bool {
+    fn equals_one(&self, value: &str, facts: &Facts<'_>) -> bool {
+        self.operands.iter().any(|operand| operand.equals(value, facts))
+    }
+
+    fn wants_absent(&self, facts: &Facts<'_>, absent: bool) -> bool {
         let wanted = if absent { "true" } else { "false" };
-        self.equals_one(wanted, context)
+        self.equals_one(wanted, facts)
     }
 }

@@ -9,7 +9,7 @@ pub use errors::PolicyError;
 
 use super::actions::conditions;
 use super::condition::Condition;
-use super::context::Context;
+use super::context::Facts;
 use super::pattern::{ArnPattern, Pattern};
 use super::principal::PrincipalPattern;
 use super::public;
@@ -61,20 +61,26 @@ pub struct Statement {
 
 impl Statement {
     /// Whether it is about such a request, whoever sends it. The action is in lower case.
-    pub fn covers(&self, action: &str, resource: &str, context: &Context) -> bool {
-        self.actions.names(|pattern| pattern.matches(action, context))
-            && self.covers_resource(resource, context)
-            && self.conditions.iter().all(|condition| self.is_met(condition, context))
+    #[cfg(any(test, fuzzing))]
+    pub fn covers(&self, action: &str, resource: &str, facts: &Facts<'_>) -> bool {
+        self.covers_action(action, facts)
+            && self.covers_resource(resource, facts)
+            && self.conditions.iter().all(|condition| self.is_met(condition, facts))
+    }
+
+    /// One in lower case.
+    pub fn covers_action(&self, action: &str, facts: &Facts<'_>) -> bool {
+        self.actions.names(|pattern| pattern.matches(action, facts))
     }
 
     /// In doubt nothing is allowed.
-    fn is_met(&self, condition: &Condition, context: &Context) -> bool {
-        if condition.is_ambiguous(context) { self.effect == Effect::Deny } else { condition.holds(context) }
+    pub fn is_met(&self, condition: &Condition, facts: &Facts<'_>) -> bool {
+        if condition.is_ambiguous(facts) { self.effect == Effect::Deny } else { condition.holds(facts) }
     }
 
-    fn covers_resource(&self, resource: &str, context: &Context) -> bool {
+    pub fn covers_resource(&self, resource: &str, facts: &Facts<'_>) -> bool {
         let Some(resources) = &self.resources else { return true };
-        resources.names(|pattern| pattern.matches(resource, context))
+        resources.names(|pattern| pattern.matches(resource, facts))
     }
 }
 

@@ -3,30 +3,36 @@
 //! are needed. What a resource grants to an account is for that account's policies to hand on.
 
 mod decision;
+mod prepared;
 mod question;
 
 pub use decision::{Decision, Grounds, Missing, Place, Reason, StatementName};
+pub use prepared::Prepared;
 pub use question::{Bucket, Identity, Named, Object, Question, Target};
 
 use super::acl::{self, Ownership};
 use super::actions::{self, AclOf, Action, DecidedBy};
-use super::document::{Effect, Policy, Statement};
-use super::principal::{Principal, PrincipalPattern, Reach};
+use super::context::{Budget, Facts};
+use super::document::{Effect, Policy};
+use super::principal::{Principal, Reach};
 use crate::actors::meta::{Acl, Grantee, Permission};
+use prepared::Candidate;
 
 /// What the root of a bucket's account can do even if the bucket's policy denies it, lest the bucket be locked for
 /// good.
 const ALWAYS_OF_ROOT: [&str; 3] = ["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
 
-/// The one place where access is decided.
-pub fn evaluate(question: &Question<'_>) -> Decision {
-    Evaluation { question, action: question.action.to_lowercase() }.decide()
+/// The one place where access is decided. What it takes is taken from the budget; without enough of that it is denied.
+pub fn evaluate(question: Question<'_>, budget: &Budget) -> Decision {
+    Prepared::of(question, budget).decide()
 }
 
-struct Evaluation<'a> {
-    question: &'a Question<'a>,
-    /// In lower case.
-    action: String,
+/// One decision.
+struct Evaluation<'e> {
+    prepared: &'e Prepared<'e>,
+    resource: &'e str,
+    object: Option<Object<'e>>,
+    facts: Facts<'e>,
 }
 
 /// What a resource grants to who asks.
@@ -35,127 +41,56 @@ struct Granted {
     grounds: Grounds,
 }
 
-impl<'a> Evaluation<'a> {
+impl Evaluation<'_> {
     fn decide(&self) -> Decision {
-        if let Some(statement) = self.denying() {
+        if let Some(statement) = self.find(None, Effect::Deny) {
             return Decision::deny(Reason::DeniedBy(statement));
         }
-        match self.question.target {
+        match self.prepared.question.target {
             Target::Account => match self.identity_side() {
                 Ok(grounds) => Decision::allow(Reason::AllowedBy(grounds)),
                 Err(missing) => Decision::deny(Reason::NotAllowedBy(missing)),
             },
-            Target::Role { account, trust } => {
-                let same = self.question.principal.account().is_some_and(|asking| asking.id == account);
-                self.join(same, false, &self.granted_by_policy(Place::Trust, trust))
+            Target::Role { account, .. } => {
+                let same = self.principal().account().is_some_and(|asking| asking.id == account);
+                self.join(same, false, &self.granted_by_policy(Place::Trust))
             }
-            Target::Bucket(bucket) => self.in_bucket(&bucket),
+            Target::Bucket(bucket) => self.in_bucket(&Bucket { object: self.object, ..bucket }),
         }
     }
 
-    /// The identity's policies, where the principal has such.
-    fn identity(&self) -> Identity<'a> {
-        match self.question.principal {
-            Principal::User { .. } | Principal::RoleSession { .. } => self.question.identity,
-            _ => Identity::default(),
-        }
+    fn principal(&self) -> &Principal {
+        self.prepared.question.principal
     }
 
-    fn denying(&self) -> Option<StatementName> {
-        let identity = self.identity();
-        let of_identity = [
-            (Place::Identity, identity.own),
-            (Place::Group, identity.groups),
-            (Place::Boundary, identity.boundary.as_slice()),
-            (Place::Session, identity.session),
-        ];
-        of_identity
-            .into_iter()
-            .find_map(|(place, policies)| self.find(place, policies, Effect::Deny))
-            .or_else(|| self.denying_resource())
-    }
-
-    /// The first statement of these policies that has this effect on the request.
-    fn find(&self, place: Place, policies: &[Named<'_>], effect: Effect) -> Option<StatementName> {
-        policies.iter().find_map(|named| {
-            let mut statements = named.policy.statements().iter().enumerate();
-            let found = statements.find(|(_, statement)| statement.effect == effect && self.is_covered(statement));
-            found.map(|(index, statement)| name(place, named.name, index, statement))
-        })
-    }
-
-    fn is_covered(&self, statement: &Statement) -> bool {
-        statement.covers(&self.action, self.question.resource, self.question.context)
-    }
-
-    fn denying_resource(&self) -> Option<StatementName> {
-        let (place, policy) = match self.question.target {
-            Target::Account => return None,
-            Target::Bucket(bucket) => (Place::Bucket, bucket.policy?),
-            Target::Role { trust, .. } => (Place::Trust, trust),
-        };
-        if self.is_exempt_root() {
-            return None;
-        }
-        let mut statements = policy.statements().iter().enumerate();
-        let denies = |statement: &Statement| statement.effect == Effect::Deny && self.is_denied_principal(statement);
-        let found = statements.find(|(_, statement)| denies(statement) && self.is_covered(statement));
-        found.map(|(index, statement)| name(place, "", index, statement))
-    }
-
-    fn is_exempt_root(&self) -> bool {
-        let (Target::Bucket(bucket), Principal::Root(account)) = (self.question.target, self.question.principal) else {
-            return false;
-        };
-        let always = ALWAYS_OF_ROOT.contains(&self.action.as_str());
-        always && account.id == bucket.owner.id && !bucket.policy_binds_root
-    }
-
-    /// `NotPrincipal` spares who is named as what it is: naming its account or its role does not. Who has a permissions
-    /// boundary it never spares ("Permissions boundaries for IAM entities").
-    fn is_denied_principal(&self, statement: &Statement) -> bool {
-        let Some(principals) = &statement.principals else { return false };
-        let reach = principals.items.iter().filter_map(|pattern| pattern.reaches(self.question.principal)).max();
-        if principals.negated {
-            self.identity().boundary.is_some() || reach < Some(Reach::User)
-        } else {
-            reach.is_some()
-        }
+    /// The first statement that has this effect on the request, of the policies there or of all.
+    fn find(&self, place: Option<Place>, effect: Effect) -> Option<StatementName> {
+        let is_meant = |of: &&Candidate<'_>| of.effect() == effect && place.is_none_or(|place| of.place == place);
+        let mut candidates = self.prepared.candidates.iter().filter(is_meant);
+        candidates.find(|of| of.covers(self.resource, &self.facts)).map(Candidate::name)
     }
 
     /// What a resource's policy allows, the most directly granted first.
-    fn granted_by_policy(&self, place: Place, policy: &Policy) -> Vec<Granted> {
-        let allows = |(_, statement): &(usize, &Statement)| statement.effect == Effect::Allow;
-        let mut granted = Vec::new();
-        for (index, statement) in policy.statements().iter().enumerate().filter(allows) {
-            let reach = self.granted_reach(statement);
-            if let Some(reach) = reach.filter(|_| self.is_covered(statement)) {
-                granted.push(Granted { reach, grounds: Grounds::Statement(name(place, "", index, statement)) });
-            }
-        }
+    fn granted_by_policy(&self, place: Place) -> Vec<Granted> {
+        let is_meant = |of: &&Candidate<'_>| of.effect() == Effect::Allow && of.place == place;
+        let grant = |of: &Candidate<'_>| {
+            let reach = of.reach.filter(|_| of.covers(self.resource, &self.facts))?;
+            Some(Granted { reach, grounds: Grounds::Statement(of.name()) })
+        };
+        let mut granted: Vec<_> = self.prepared.candidates.iter().filter(is_meant).filter_map(grant).collect();
         granted.sort_by_key(|granted| std::cmp::Reverse(granted.reach));
         granted
     }
 
-    /// Somebody that only an identity provider vouches for must be named: everybody is not meant to include strangers
-    /// there.
-    fn granted_reach(&self, statement: &Statement) -> Option<Reach> {
-        let principals = statement.principals.as_ref().filter(|principals| !principals.negated)?;
-        let stranger = matches!(self.question.principal, Principal::Federated(_));
-        let counts = |pattern: &&PrincipalPattern| !stranger || **pattern != PrincipalPattern::Everybody;
-        principals.items.iter().filter(counts).filter_map(|pattern| pattern.reaches(self.question.principal)).max()
-    }
-
     /// What the policies of the identity, together with what limits them, allow.
     fn identity_side(&self) -> Result<Grounds, Missing> {
-        match self.question.principal {
+        match self.principal() {
             Principal::Root(_) => return Ok(Grounds::Root),
             Principal::User { .. } | Principal::RoleSession { .. } => {}
             Principal::Anonymous | Principal::Federated(_) | Principal::Service(_) => return Err(Missing::Identity),
         }
-        let identity = self.identity();
-        let own = self.find(Place::Identity, identity.own, Effect::Allow);
-        let allowing = own.or_else(|| self.find(Place::Group, identity.groups, Effect::Allow));
+        let own = self.find(Some(Place::Identity), Effect::Allow);
+        let allowing = own.or_else(|| self.find(Some(Place::Group), Effect::Allow));
         let allowing = allowing.ok_or(Missing::Identity)?;
         self.within_boundary()?;
         self.within_session()?;
@@ -163,8 +98,8 @@ impl<'a> Evaluation<'a> {
     }
 
     fn within_boundary(&self) -> Result<(), Missing> {
-        match self.identity().boundary {
-            Some(boundary) if self.find(Place::Boundary, &[boundary], Effect::Allow).is_none() => {
+        match self.prepared.identity().and_then(|identity| identity.boundary) {
+            Some(boundary) if self.find(Some(Place::Boundary), Effect::Allow).is_none() => {
                 Err(Missing::Boundary(boundary.name.to_owned()))
             }
             _ => Ok(()),
@@ -172,8 +107,8 @@ impl<'a> Evaluation<'a> {
     }
 
     fn within_session(&self) -> Result<(), Missing> {
-        let session = self.identity().session;
-        let limited = !session.is_empty() && self.find(Place::Session, session, Effect::Allow).is_none();
+        let is_limited = self.prepared.identity().is_some_and(|identity| !identity.session.is_empty());
+        let limited = is_limited && self.find(Some(Place::Session), Effect::Allow).is_none();
         if limited { Err(Missing::Session) } else { Ok(()) }
     }
 
@@ -193,7 +128,7 @@ impl<'a> Evaluation<'a> {
         let first = granted.first().map(|granted| granted.grounds.clone());
         let by = |grounds| Decision::allow(Reason::AllowedBy(grounds));
         let missing = |missing| Decision::deny(Reason::NotAllowedBy(missing));
-        let principal = self.question.principal;
+        let principal = self.principal();
         if !matches!(principal, Principal::User { .. } | Principal::RoleSession { .. }) {
             return first.map_or_else(|| missing(Missing::Resource), by);
         }
@@ -211,18 +146,18 @@ impl<'a> Evaluation<'a> {
     }
 
     fn in_bucket(&self, bucket: &Bucket<'_>) -> Decision {
-        let principal = self.question.principal;
+        let principal = self.principal();
         let account = principal.account();
         let restricted = bucket.block.restrict_public_buckets && bucket.policy.is_some_and(Policy::is_public);
         let outside = account.is_none_or(|account| account.id != bucket.owner.id);
         if restricted && outside && !matches!(principal, Principal::Service(_)) {
             return Decision::deny(Reason::RestrictedPublicBucket);
         }
-        let action = actions::find(&self.action);
+        let action = actions::find(&self.prepared.action);
         let owner = decider(action, bucket);
         let mut granted = match bucket.policy {
             // A bucket's policy cannot grant what belongs to somebody else.
-            Some(policy) if owner == bucket.owner.canonical_id => self.granted_by_policy(Place::Bucket, policy),
+            Some(_) if owner == bucket.owner.canonical_id => self.granted_by_policy(Place::Bucket),
             _ => Vec::new(),
         };
         granted.extend(self.granted_by_acl(action, bucket));
@@ -235,7 +170,7 @@ impl<'a> Evaluation<'a> {
 
     /// Whether the principal's account may do it as the owner, without a grant.
     fn is_owned(&self, action: Option<&Action>, bucket: &Bucket<'_>, owner: &str) -> bool {
-        let Some(account) = self.question.principal.account() else { return false };
+        let Some(account) = self.principal().account() else { return false };
         let id = account.canonical_id.as_str();
         let without_acl = action.is_none_or(|action| action.acl.is_none());
         let regardless = action.is_some_and(|action| action.owners_only);
@@ -257,7 +192,7 @@ impl<'a> Evaluation<'a> {
             AclOf::Bucket => (bucket.acl, bucket.owner.canonical_id.as_str()),
             AclOf::Object => (bucket.object.and_then(|object| object.acl), object_owner(bucket)),
         };
-        let asking = self.question.principal.account().map(|account| account.canonical_id.as_str());
+        let asking = self.principal().account().map(|account| account.canonical_id.as_str());
         let owners = [Some(bucket.owner.canonical_id.as_str()), Some(object_owner(bucket))];
         if action.is_some_and(|action| action.owners_only) && !owners.contains(&asking) {
             return Vec::new();
@@ -266,7 +201,7 @@ impl<'a> Evaluation<'a> {
             .into_iter()
             .filter(|(grantee, permission)| {
                 let ignored = bucket.block.ignore_public_acls && acl::is_public_group(grantee);
-                !ignored && acl::covers(*permission, wanted) && acl::includes(grantee, self.question.principal)
+                !ignored && acl::covers(*permission, wanted) && acl::includes(grantee, self.principal())
             })
             .map(|(grantee, permission)| Granted {
                 reach: if matches!(grantee, Grantee::Account(_)) { Reach::Account } else { Reach::Direct },
@@ -302,8 +237,4 @@ fn listed(acl: Option<&Acl>, owner: &str) -> Vec<(Grantee, Permission)> {
         Some(acl) => acl.grants.iter().map(|grant| (grant.grantee.clone(), grant.permission)).collect(),
         None => vec![(Grantee::Account(owner.to_owned()), Permission::FullControl)],
     }
-}
-
-fn name(place: Place, policy: &str, index: usize, statement: &Statement) -> StatementName {
-    StatementName { place, policy: policy.to_owned(), sid: statement.sid.clone(), index }
 }

@@ -28,11 +28,11 @@ pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_ful
 #[cfg(test)]
 pub use actions::conditions as condition_keys;
 pub use actions::{AclOf, Asks, Need, On, ResourceKind, named as action_named, needs};
-pub use context::Context;
+pub use context::{Budget, Context};
 pub use document::{Effect, Policy, PolicyError, PolicyKind};
 pub use evaluate::{
-    Bucket, Decision, Grounds, Identity, Missing, Named, Object, Place, Question, Reason, StatementName, Target,
-    evaluate,
+    Bucket, Decision, Grounds, Identity, Missing, Named, Object, Place, Prepared, Question, Reason, StatementName,
+    Target, evaluate,
 };
 pub use parsed::ParsedPolicies;
 pub use principal::{Account, Principal, PrincipalPattern};

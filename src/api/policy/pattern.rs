@@ -1,9 +1,10 @@
 //! Texts of policies that stand for many: wildcards, policy variables, and ARNs that are compared segment by segment
-//! (IAM User Guide, "IAM policy elements: Variables and tags" and "IAM JSON policy elements: Resource"). A match takes
-//! at most as many steps as the pattern is long, times the length of the text.
+//! (IAM User Guide, "IAM policy elements: Variables and tags" and "IAM JSON policy elements: Resource"). How a text is
+//! compared with one is in `glob`.
 
-use super::context::Context;
-use std::borrow::Cow;
+mod glob;
+
+use super::context::Facts;
 
 /// `arn:partition:service:region:account:resource`; the last may hold colons.
 const ARN_SEGMENTS: usize = 6;
@@ -55,14 +56,19 @@ impl Pattern {
     }
 
     /// Wildcards match; a variable without a value matches nothing.
-    pub fn matches(&self, text: &str, context: &Context) -> bool {
-        resolve(&self.pieces, context).is_some_and(|pieces| glob(&pieces, text))
+    pub fn matches(&self, text: &str, facts: &Facts<'_>) -> bool {
+        glob::matches(&self.pieces, text, facts)
     }
 
-    /// The text with its variables replaced, in which wildcards stand for themselves.
-    pub fn literal(&self, context: &Context) -> Option<String> {
-        let pieces = resolve(&self.pieces, context)?;
-        Some(pieces.iter().map(spelled).collect())
+    /// The text with its variables replaced, in which wildcards stand for themselves; `None` where a variable has no value,
+    /// and where the text is longer than `bytes_max`: then it is nothing that is looked for.
+    pub fn literal(&self, facts: &Facts<'_>, bytes_max: usize) -> Option<String> {
+        glob::literal(&self.pieces, facts, bytes_max)
+    }
+
+    /// The keys of its variables, in lower case.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        variables(&self.pieces)
     }
 
     /// The same in lower case, for what is compared without regard to case.
@@ -94,7 +100,7 @@ impl ArnPattern {
         Ok(Self { segments })
     }
 
-    pub fn matches(&self, arn: &str, context: &Context) -> bool {
+    pub fn matches(&self, arn: &str, facts: &Facts<'_>) -> bool {
         let reaches_further = self.segments.last().and_then(|pieces| pieces.last()) == Some(&Piece::Many);
         if self.segments.len() < ARN_SEGMENTS && !reaches_further {
             return false;
@@ -102,8 +108,13 @@ impl ArnPattern {
         let mut parts = arn.splitn(self.segments.len(), ':');
         self.segments.iter().all(|pieces| {
             let part = parts.next();
-            part.is_some_and(|part| resolve(pieces, context).is_some_and(|pieces| glob(&pieces, part)))
+            part.is_some_and(|part| glob::matches(pieces, part, facts))
         })
+    }
+
+    /// The keys of its variables, in lower case.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().flat_map(|pieces| variables(pieces))
     }
 
     /// Neither wildcard nor variable is in these of its segments; absent ones are not fixed.
@@ -120,6 +131,13 @@ impl ArnPattern {
     pub fn segment(&self, at: usize) -> Option<String> {
         written(self.segments.get(at)?)
     }
+}
+
+fn variables(pieces: &[Piece]) -> impl Iterator<Item = &str> {
+    pieces.iter().filter_map(|piece| match piece {
+        Piece::Variable { key, .. } => Some(key.as_str()),
+        _ => None,
+    })
 }
 
 fn written(pieces: &[Piece]) -> Option<String> {
@@ -216,105 +234,34 @@ fn spelled(piece: &Piece) -> &str {
     }
 }
 
-/// The pieces with values in place of variables; `None` if one has neither a value nor a default.
-fn resolve<'a>(pieces: &'a [Piece], context: &Context) -> Option<Cow<'a, [Piece]>> {
-    let value = |piece: &Piece| match piece {
-        Piece::Variable { key, default } => {
-            let value = context.single(key).or(default.as_deref())?;
-            Some(Piece::Text(value.to_owned()))
-        }
-        other => Some(other.clone()),
-    };
-    if pieces.iter().all(|piece| !matches!(piece, Piece::Variable { .. })) {
-        return Some(Cow::Borrowed(pieces));
-    }
-    pieces.iter().map(value).collect::<Option<Vec<_>>>().map(Cow::Owned)
-}
-
-/// A place in pieces: which one, and how many bytes of its text are behind.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    piece: usize,
-    byte: usize,
-}
-
-enum Symbol {
-    Exactly(char),
-    One,
-    Many,
-}
-
-/// What the pattern asks for next, and the place after it.
-fn symbol(pieces: &[Piece], mut place: Place) -> Option<(Symbol, Place)> {
-    loop {
-        let after = Place { piece: place.piece + 1, byte: 0 };
-        match pieces.get(place.piece)? {
-            Piece::One => return Some((Symbol::One, after)),
-            Piece::Many => return Some((Symbol::Many, after)),
-            // Variables were replaced before.
-            Piece::Variable { .. } => place = after,
-            Piece::Text(text) => match text[place.byte..].chars().next() {
-                Some(next) => {
-                    let byte = place.byte + next.len_utf8();
-                    return Some((Symbol::Exactly(next), Place { byte, ..place }));
-                }
-                None => place = after,
-            },
-        }
-    }
-}
-
-/// On a mismatch only the last `*` takes one character more, so that no pattern costs more than its length for each
-/// character of the text.
-fn glob(pieces: &[Piece], text: &str) -> bool {
-    let mut place = Place::default();
-    let mut rest = text;
-    let mut retry: Option<(Place, &str)> = None;
-    loop {
-        let next = rest.chars().next();
-        let proceeded = match (symbol(pieces, place), next) {
-            (None, None) => return true,
-            (Some((Symbol::Many, after)), _) => {
-                retry = Some((after, rest));
-                place = after;
-                continue;
-            }
-            (Some((Symbol::One, after)), Some(_)) => Some(after),
-            (Some((Symbol::Exactly(wanted), after)), Some(found)) if wanted == found => Some(after),
-            _ => None,
-        };
-        if let (Some(after), Some(found)) = (proceeded, next) {
-            place = after;
-            rest = &rest[found.len_utf8()..];
-            continue;
-        }
-        let Some((after, from)) = retry else { return false };
-        let Some(taken) = from.chars().next() else { return false };
-        let from = &from[taken.len_utf8()..];
-        retry = Some((after, from));
-        place = after;
-        rest = from;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{ArnPattern, InvalidVariable, Pattern, Variables};
-    use crate::api::policy::context::Context;
+    use crate::api::policy::context::{Budget, Context, Facts, Meter};
+
+    /// What is asked with these keys, and the steps that it took.
+    fn asked(context: &Context, ask: impl FnOnce(&Facts<'_>) -> bool) -> (bool, u64) {
+        let budget = Budget::default();
+        let meter = Meter::of(&budget);
+        let answer = ask(&Facts::of(context, &Context::default(), &meter));
+        drop(meter);
+        (answer, budget.spent())
+    }
 
     fn like(pattern: &str, text: &str) -> bool {
         let pattern = Pattern::parse(pattern, Variables::Literal).expect("nothing is special but wildcards");
-        pattern.matches(text, &Context::default())
+        asked(&Context::default(), |facts| pattern.matches(text, facts)).0
     }
 
     fn arn(pattern: &str, text: &str) -> bool {
         let pattern = ArnPattern::parse(pattern, Variables::Literal).expect("nothing is special but wildcards");
-        pattern.matches(text, &Context::default())
+        asked(&Context::default(), |facts| pattern.matches(text, facts)).0
     }
 
     fn with(pattern: &str, text: &str) -> bool {
         let context = Context::from_iter([("aws:username", "al*ce"), ("many", "a"), ("many", "b")]);
-        Pattern::parse(pattern, Variables::Replaced).expect("a valid pattern").matches(text, &context)
+        let pattern = Pattern::parse(pattern, Variables::Replaced).expect("a valid pattern");
+        asked(&context, |facts| pattern.matches(text, facts)).0
     }
 
     #[test]
@@ -360,9 +307,54 @@ mod tests {
     }
 
     #[test]
-    fn a_long_pattern_of_stars_is_answered_at_once() {
-        let pattern = "a*".repeat(4000);
-        assert!(!like(&pattern, &"a".repeat(3000)));
-        assert!(like(&format!("{pattern}b"), &format!("{}b", "a".repeat(4000))));
+    fn question_marks_between_stars_stand_for_whole_characters() {
+        assert!(like("*?é?*", "aébc") && like("*a?c*", "ab-aéc-") && like("*??", "éà") && like("?*?", "éà"));
+        assert!(!like("*a?c*", "abbc") && !like("*???*", "éà") && !like("?*?", "é") && !like("*a??b*", "a€b"));
+        assert!(like("*a?b*x*", "a€bx") && !like("*a?b*€b*", "a€b") && like("*?*?*", "éà"));
+        let long = format!("{}?{}", "a".repeat(100), "b".repeat(100));
+        let text = format!("{}é{}", "a".repeat(150), "b".repeat(101));
+        assert!(like(&format!("*{long}*"), &text) && !like(&format!("*{long}c*"), &format!("{text}d")));
+    }
+
+    /// The steps that the worst texts take; a few for each byte, however long the pattern is.
+    #[test]
+    fn no_pattern_takes_more_steps_than_a_few_for_each_byte_of_both() {
+        let text = "a".repeat(8000);
+        let patterns = [
+            "a*".repeat(4000) + "b",
+            format!("*{}b*", "a".repeat(4000)),
+            format!("*{}b{}*", "a".repeat(2000), "a".repeat(2000)),
+            "*a".repeat(4000) + "b",
+            "ab*".repeat(2000),
+        ];
+        for pattern in patterns {
+            let parsed = Pattern::parse(&pattern, Variables::Literal).expect("nothing is special but wildcards");
+            let (matched, steps) = asked(&Context::default(), |facts| parsed.matches(&text, facts));
+            let linear = 32 * (pattern.len() + text.len()) as u64;
+            assert!(!matched && steps <= linear, "{steps} steps for {}...", &pattern[..20]);
+        }
+    }
+
+    /// A `?` costs a machine word for 64 characters of what stands between two stars.
+    #[test]
+    fn question_marks_take_a_step_for_sixty_four_of_their_neighbours() {
+        let text = "a".repeat(8000);
+        for pattern in [format!("*?{}b*", "a".repeat(4000)), format!("*{}b*", "a?".repeat(2000))] {
+            let parsed = Pattern::parse(&pattern, Variables::Literal).expect("nothing is special but wildcards");
+            let (matched, steps) = asked(&Context::default(), |facts| parsed.matches(&text, facts));
+            assert!(!matched && steps <= 2 * 8000 * (4001 / 64 + 1), "{steps} steps");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_outgrows_the_text_by_its_variables_is_not_put_together() {
+        let context = Context::from_iter([("aws:useragent", "a".repeat(8000))]);
+        for text in ["${aws:useragent}".repeat(1000), "*${aws:useragent}?".repeat(1000)] {
+            let pattern = Pattern::parse(&text, Variables::Replaced).expect("a valid pattern");
+            let ask =
+                |facts: &Facts<'_>| pattern.matches(&"a".repeat(8000), facts) || pattern.literal(facts, 8000).is_some();
+            let (matched, steps) = asked(&context, ask);
+            assert!(!matched && steps < 20_000, "{steps} steps");
+        }
     }
 }

@@ -13,7 +13,7 @@ mod said;
 mod unsupported;
 
 pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
-pub use judge::{Authority, Guarded, Judge, Said, Subject};
+pub use judge::{Authority, Guarded, Judge, OnEach, Said, Subject};
 
 use super::errors::Fault;
 use super::objects::tags::{OfNewBucket, of_new_bucket};

@@ -2,9 +2,14 @@
 
 use super::addresses::Block;
 use super::values;
-use crate::api::policy::context::Context;
+use crate::api::policy::context::Facts;
 use crate::api::policy::pattern::{ArnPattern, InvalidVariable, Pattern, Variables};
 use std::cmp::Ordering;
+
+/// Text that is as long as this in small letters is at most so many times as long in others, and the other way round.
+const CASE_GROWTH_MAX: usize = 6;
+/// `true` and `false`.
+const BOOL_BYTES_MAX: usize = 5;
 
 /// How many of the request's values must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,13 +141,19 @@ impl Operand {
     }
 
     /// What the operator says of this value and one of the request, before it is negated.
-    pub fn equals(&self, value: &str, context: &Context) -> bool {
+    pub fn equals(&self, value: &str, facts: &Facts<'_>) -> bool {
+        if !facts.meter.charge(self.steps(value)) {
+            return false;
+        }
         match self {
-            Self::Exactly(pattern) => pattern.literal(context).is_some_and(|wanted| wanted == value),
+            Self::Exactly(pattern) => pattern.literal(facts, value.len()).is_some_and(|wanted| wanted == value),
             Self::IgnoringCase(pattern) => {
-                pattern.literal(context).is_some_and(|wanted| wanted.to_lowercase() == value.to_lowercase())
+                let wanted = pattern.literal(facts, CASE_GROWTH_MAX * value.len());
+                wanted.is_some_and(|wanted| {
+                    facts.meter.charge(4 * wanted.len()) && wanted.to_lowercase() == value.to_lowercase()
+                })
             }
-            Self::Like(pattern) => pattern.matches(value, context),
+            Self::Like(pattern) => pattern.matches(value, facts),
             Self::Number(comparison, wanted) => {
                 let order = values::number(value).zip(*wanted).and_then(|(found, wanted)| found.partial_cmp(&wanted));
                 order.is_some_and(|order| comparison.holds(order))
@@ -152,12 +163,38 @@ impl Operand {
                 order.is_some_and(|order| comparison.holds(order))
             }
             Self::Bool(pattern) => {
-                let wanted = pattern.literal(context).and_then(|wanted| values::boolean(&wanted));
+                let wanted = pattern.literal(facts, BOOL_BYTES_MAX).and_then(|wanted| values::boolean(&wanted));
                 wanted.is_some() && wanted == values::boolean(value)
             }
             Self::Bytes(wanted) => wanted.is_some() && *wanted == values::bytes(value),
             Self::Block(block) => block.is_some_and(|block| block.holds(value)),
-            Self::Arn(pattern) => is_arn(value) && pattern.matches(value, context),
+            Self::Arn(pattern) => is_arn(value) && pattern.matches(value, facts),
+        }
+    }
+}
+
+impl Operand {
+    /// Steps that it takes to read the value, besides those of patterns.
+    fn steps(&self, value: &str) -> usize {
+        match self {
+            Self::Exactly(_) | Self::Like(_) | Self::Bool(_) => 1,
+            Self::Number(..)
+            | Self::Date(..)
+            | Self::Block(_)
+            | Self::Bytes(_)
+            | Self::IgnoringCase(_)
+            | Self::Arn(_) => 16 + 4 * value.len(),
+        }
+    }
+
+    /// The keys of its variables, in lower case.
+    pub fn variables(&self) -> Vec<&str> {
+        match self {
+            Self::Exactly(pattern) | Self::IgnoringCase(pattern) | Self::Like(pattern) | Self::Bool(pattern) => {
+                pattern.variables().collect()
+            }
+            Self::Arn(pattern) => pattern.variables().collect(),
+            Self::Number(..) | Self::Date(..) | Self::Bytes(_) | Self::Block(_) => Vec::new(),
         }
     }
 }

@@ -6,10 +6,12 @@ use super::parse::{Draft, DraftCondition, DraftStatement};
 use super::{Listed, PolicyKind};
 use crate::api::policy::actions::{self, Action, ResourceKind, conditions};
 use crate::api::policy::condition::{Block, Test};
-use crate::api::policy::context::Context;
+use crate::api::policy::context::{Context, Facts};
 use crate::api::policy::pattern::{Pattern, Variables};
 use std::collections::HashSet;
 
+/// Words with a bit for each of S3's actions.
+const ACTION_WORDS: usize = 4;
 /// Of buckets and objects; they name no region and no account.
 const S3_ARN: &str = "arn:aws:s3:::";
 /// A bucket's policy says nothing of a bucket that is yet to be created.
@@ -115,7 +117,11 @@ fn check_arn(resource: &str) -> Result<(), PolicyError> {
 }
 
 fn wildcard(pattern: &str, text: &str) -> bool {
-    Pattern::parse(pattern, Variables::Literal).is_ok_and(|pattern| pattern.matches(text, &Context::default()))
+    Pattern::parse(pattern, Variables::Literal).is_ok_and(|pattern| matches(&pattern, text))
+}
+
+fn matches(pattern: &Pattern, text: &str) -> bool {
+    Facts::alone(&Context::default(), |facts| pattern.matches(text, facts))
 }
 
 fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError> {
@@ -127,20 +133,46 @@ fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError
         return Ok(());
     }
     let excluding = statement.resources.as_ref().is_some_and(|resources| resources.negated);
-    let applies = |action: &&&Action| excluding || kinds.contains(&action.kind) && action.name != NOT_OF_A_BUCKET;
-    for actions in &meant {
-        let applicable: Vec<&&Action> = actions.iter().filter(applies).collect();
-        if applicable.is_empty() {
+    let applies = |action: &Action| excluding || kinds.contains(&action.kind) && action.name != NOT_OF_A_BUCKET;
+    let applicable = ActionSet::of(applies);
+    // A document has room for thousands of each, so that both are looked up in the table once.
+    let limited: HashSet<ActionSet> = statement
+        .conditions
+        .iter()
+        .map(|condition| ActionSet::of(|action| conditions::applies(&condition.key, action.name)))
+        .collect();
+    for actions in meant {
+        let actions = actions.and(&applicable);
+        if actions.is_empty() {
             return Err(PolicyError::ActionWithoutResource);
         }
-        let limits = |condition: &DraftCondition| {
-            applicable.iter().any(|action| conditions::applies(&condition.key, action.name))
-        };
-        if !statement.conditions.iter().all(limits) {
+        if limited.iter().any(|limited| actions.and(limited).is_empty()) {
             return Err(PolicyError::ConditionWithoutAction);
         }
     }
     Ok(())
+}
+
+/// Some of S3's actions: a bit for each, in the order of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ActionSet([u64; ACTION_WORDS]);
+
+impl ActionSet {
+    fn of(mut is_in: impl FnMut(&Action) -> bool) -> Self {
+        let mut words = [0; ACTION_WORDS];
+        for (at, action) in actions::all().enumerate() {
+            words[at / 64] |= u64::from(is_in(action)) << (at % 64);
+        }
+        Self(words)
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] & other.0[at]))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0 == [0; ACTION_WORDS]
+    }
 }
 
 /// Whether the resources are the bucket, objects in it, or both; all must be of this bucket.
@@ -164,8 +196,8 @@ fn kinds_of(name: &str, resources: Option<&Listed<String>>) -> Result<Vec<Resour
     Ok(kinds)
 }
 
-/// For each of the statement's actions the known ones that it means: at least one.
-fn known_actions(listed: &Listed<String>) -> Result<Vec<Vec<&'static Action>>, PolicyError> {
+/// For each of the statement's actions the known ones that it means: at least one. Which they are is said once.
+fn known_actions(listed: &Listed<String>) -> Result<HashSet<ActionSet>, PolicyError> {
     if listed.items.is_empty() {
         return Err(PolicyError::InvalidAction);
     }
@@ -177,8 +209,7 @@ fn known_actions(listed: &Listed<String>) -> Result<Vec<Vec<&'static Action>>, P
             None => return Err(PolicyError::InvalidAction),
         };
         let pattern = Pattern::parse(pattern, Variables::Literal).map_err(|_| PolicyError::InvalidAction)?;
-        let matches = |action: &&Action| pattern.matches(&action.name.to_lowercase(), &Context::default());
-        let found: Vec<&Action> = actions::all().filter(matches).collect();
+        let found = ActionSet::of(|action| matches(&pattern, &action.name.to_lowercase()));
         if found.is_empty() { Err(PolicyError::InvalidAction) } else { Ok(found) }
     };
     listed.items.iter().map(meant).collect()

@@ -7,7 +7,7 @@ use crate::api::policy::document::Policy;
 use crate::api::policy::principal::{Account, Principal};
 
 /// One request, or one of the actions that it needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Question<'a> {
     pub principal: &'a Principal,
     /// What the principal's own side has to say; of users and sessions of roles only.
@@ -28,15 +28,15 @@ pub struct Named<'a> {
 }
 
 /// The policies that decide what an identity may do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Identity<'a> {
     /// Inline and attached ones of the user or the role.
-    pub own: &'a [Named<'a>],
+    pub own: Vec<Named<'a>>,
     /// Those of the groups that the user is in.
-    pub groups: &'a [Named<'a>],
+    pub groups: Vec<Named<'a>>,
     pub boundary: Option<Named<'a>>,
     /// Given when the credentials were: together they limit them. Without any they do not.
-    pub session: &'a [Named<'a>],
+    pub session: Vec<Named<'a>>,
 }
 
 /// What the action is done to.

@@ -3,7 +3,7 @@
 
 use super::world::{Asked, MAIN, acl_of, document, parse};
 use crate::api::policy::{
-    Context, Identity, Named, Policy, PolicyKind, Principal, Question, Target, evaluate, is_public,
+    Budget, Context, Identity, Named, Policy, PolicyKind, Principal, Question, Target, evaluate, is_public,
 };
 use serde_json::{Map, Value, json};
 
@@ -97,14 +97,15 @@ fn check_condition(case: &Map<String, Value>) -> Result<(), String> {
         }
     }
     let Principal::User { account, arn, name, id } = super::world::principal("alice") else { unreachable!() };
-    let decision = evaluate(&Question {
+    let question = Question {
         principal: &Principal::User { account, arn, name, id },
-        identity: Identity { own: &[Named { name: "p", policy: &policy }], ..Identity::default() },
+        identity: Identity { own: vec![Named { name: "p", policy: &policy }], ..Identity::default() },
         action: "s3:GetObject",
         resource: "arn:aws:s3:::photos/a",
         target: Target::Account,
         context: &context,
-    });
+    };
+    let decision = evaluate(question, &Budget::default());
     let expected = case["holds"].as_bool().expect("whether it holds") == decision.allowed;
     if expected { Ok(()) } else { Err(decision.to_string()) }
 }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod costs;
+#[cfg(test)]
 mod parsing;
 pub mod picked;
 #[cfg(test)]

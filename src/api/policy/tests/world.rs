@@ -4,7 +4,7 @@
 use crate::actors::meta::{Acl, Grant, Grantee, Permission};
 use crate::api::policy::acl;
 use crate::api::policy::{
-    Account, Bucket, Context, Decision, Identity, Named, Object, Ownership, Policy, PolicyKind, Principal,
+    Account, Bucket, Budget, Context, Decision, Identity, Named, Object, Ownership, Policy, PolicyKind, Principal,
     PublicAccessBlock, Question, Target, evaluate,
 };
 use serde_json::{Map, Value, json};
@@ -162,23 +162,26 @@ impl Asked {
         let named = |place: &str, policies: &[Policy]| -> Vec<String> {
             (1..=policies.len()).map(|number| format!("{place}-{number}")).collect()
         };
+        let budget = Budget::default();
         let names = [named("own", &self.own), named("groups", &self.groups), named("session", &self.session)];
         let policies = [&self.own, &self.groups, &self.session];
-        let joined: Vec<Vec<Named<'_>>> = names
+        let mut joined: Vec<Vec<Named<'_>>> = names
             .iter()
             .zip(policies)
             .map(|(names, policies)| names.iter().zip(policies).map(|(name, policy)| Named { name, policy }).collect())
             .collect();
         let boundary = self.boundary.as_ref().map(|policy| Named { name: "boundary", policy });
-        let identity = Identity { own: &joined[0], groups: &joined[1], boundary, session: &joined[2] };
-        evaluate(&Question {
+        let mut next = || joined.remove(0);
+        let identity = Identity { own: next(), groups: next(), boundary, session: next() };
+        let question = Question {
             principal: &self.principal,
             identity,
             action: &self.action,
             resource: &self.resource,
             target: self.to.target(),
             context: &self.context,
-        })
+        };
+        evaluate(question, &budget)
     }
 }
 

@@ -250,7 +250,9 @@ fn statements(reason: &Reason) -> Vec<StatementShown> {
         Reason::DeniedBy(statement) => return vec![StatementShown::of(statement)],
         Reason::AllowedBy(grounds) => vec![grounds],
         Reason::AllowedByBoth { identity, resource } => vec![identity, resource],
-        Reason::RestrictedPublicBucket | Reason::NotAllowedBy(_) => vec![],
+        Reason::RestrictedPublicBucket | Reason::TooCostly | Reason::NotAllowedBy(_) => {
+            return Vec::new();
+        }
     };
     let statement = |grounds: &Grounds| match grounds {
         Grounds::Statement(statement) => Some(StatementShown::of(statement)),

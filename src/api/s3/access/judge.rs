@@ -5,7 +5,7 @@ use super::caller::ANONYMOUS;
 use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
 use crate::api::iam::IamService;
 use crate::api::identity::Asking;
-use crate::api::policy::{Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Reason, Target};
+use crate::api::policy::{Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Reason, Target};
 use crate::api::s3::errors::Fault;
 use crate::api::s3::grants::{BucketAccess, access_of};
 use crate::types::UploadId;
@@ -43,6 +43,10 @@ pub struct Subject {
 impl Subject {
     pub fn of(traits: Traits) -> Self {
         Self { owner: traits.owner, acl: traits.acl, tags: traits.tags }
+    }
+
+    fn object(&self) -> Object<'_> {
+        Object { owner: &self.owner, acl: self.acl.as_ref() }
     }
 }
 
@@ -172,25 +176,10 @@ impl Judge {
         key: &str,
         subject: Option<&Subject>,
     ) -> Decision {
-        self.decide_in(self.context_of(guarded), action, guarded, key, subject)
-    }
-
-    fn decide_in(
-        &self,
-        mut context: Context,
-        action: &str,
-        guarded: &Guarded,
-        key: &str,
-        subject: Option<&Subject>,
-    ) -> Decision {
         let resource = arn(guarded, key);
-        // S3 does not look at an object's tags for these.
-        let tagged = subject.filter(|_| !action.starts_with("s3:GetObjectAttributes"));
-        for (name, value) in tagged.map(|subject| subject.tags.as_slice()).unwrap_or_default() {
-            context.add(&format!("s3:ExistingObjectTag/{name}"), value.as_str());
-        }
-        let object = subject.map(|subject| Object { owner: &subject.owner, acl: subject.acl.as_ref() });
-        let target = Target::Bucket(guarded.target(object));
+        let mut context = self.context_of(guarded);
+        add_existing_tags(&mut context, action, subject);
+        let target = Target::Bucket(guarded.target(subject.map(Subject::object)));
         self.asking.decide(action, &resource, target, &context)
     }
 
@@ -209,6 +198,14 @@ impl Judge {
             "access denied"
         );
         Err(Fault::AccessDenied("Access Denied"))
+    }
+}
+
+/// S3 does not look at an object's tags for its attributes.
+fn add_existing_tags(context: &mut Context, action: &str, subject: Option<&Subject>) {
+    let tagged = subject.filter(|_| !action.starts_with("s3:GetObjectAttributes"));
+    for (name, value) in tagged.map(|subject| subject.tags.as_slice()).unwrap_or_default() {
+        context.add(&format!("s3:ExistingObjectTag/{name}"), value.as_str());
     }
 }
 
@@ -253,14 +250,19 @@ pub struct Said {
 }
 
 impl Authority {
-    pub fn may(&self, action: &str, key: &str, pick: Pick, said: &Said) -> S3Result<()> {
-        let (judge, guarded) = (&self.judge, &self.guarded);
-        let subject = judge.subject(guarded, key, pick)?;
-        let mut context = judge.context_of(guarded);
-        context.set("s3:VersionId", said.version.clone());
-        context.set("s3:if-match", said.if_match.clone());
-        let decision = judge.decide_in(context, action, guarded, key, subject.as_ref());
-        Ok(judge.told(action, &arn(guarded, key), &decision)?)
+    /// What is the same for all objects that the request is about.
+    pub fn context(&self) -> Context {
+        self.judge.context_of(&self.guarded)
+    }
+
+    /// One action on many objects.
+    pub fn on_each<'a>(&'a self, action: &'static str, context: &'a Context) -> OnEach<'a> {
+        let target = Target::Bucket(self.guarded.target(None));
+        OnEach { authority: self, action, prepared: self.judge.asking.prepare(action, "", target, context) }
+    }
+
+    pub fn subject(&self, key: &str, pick: Pick) -> S3Result<Option<Subject>> {
+        self.judge.subject(&self.guarded, key, pick)
     }
 
     /// For a request whose body says more of what it does to an object.
@@ -272,5 +274,25 @@ impl Authority {
     /// As `may_to_object`, to the bucket itself.
     pub fn may_to_bucket(&self, action: &str, said: &Context) -> S3Result<()> {
         Ok(self.judge.saying(said).of_bucket(action, &self.guarded)?)
+    }
+}
+
+/// Whether an action is allowed on each of many objects, by itself.
+pub struct OnEach<'a> {
+    authority: &'a Authority,
+    action: &'static str,
+    prepared: Prepared<'a>,
+}
+
+impl OnEach<'_> {
+    pub fn may(&self, key: &str, subject: Option<&Subject>, said: &Said) -> Result<(), Fault> {
+        let Authority { judge, guarded } = self.authority;
+        let mut context = Context::default();
+        context.set("s3:VersionId", said.version.clone());
+        context.set("s3:if-match", said.if_match.clone());
+        add_existing_tags(&mut context, self.action, subject);
+        let resource = arn(guarded, key);
+        let decision = self.prepared.decide_on(&resource, subject.map(Subject::object), &context);
+        judge.told(self.action, &resource, &decision)
     }
 }

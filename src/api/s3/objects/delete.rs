@@ -1,6 +1,6 @@
 //! DeleteObject and DeleteObjects. What is not there is deleted already; only conditions and locks can fail.
 
-use super::super::access::{Authority, Said};
+use super::super::access::{Authority, OnEach, Said};
 use super::super::caller::Caller;
 use super::super::checksums::of_headers;
 use super::super::conditions::tag_condition;
@@ -11,6 +11,7 @@ use super::version::pick;
 use crate::actors::meta::{
     Change, DeleteConditions, DeleteVersion, Deletion, ETagCondition, Pick, Reply, WriteConditions,
 };
+use crate::api::policy::Context;
 use crate::limits::{DELETE_KEYS_MAX, KEY_BYTES_MAX};
 use http::{HeaderMap, header};
 use s3s::dto::{
@@ -93,6 +94,7 @@ pub async fn delete_many(
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let caller = Caller::of(&request.extensions);
     let authority = request.extensions.get::<Authority>().cloned();
+    let authority = authority.ok_or(Fault::AccessDenied("Access Denied"))?;
     check_digest(&request.headers)?;
     let input = request.input;
     let quiet = input.delete.quiet.unwrap_or(false);
@@ -104,12 +106,16 @@ pub async fn delete_many(
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
     let (mut deleted, mut errors, mut names, mut deletes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let context = authority.context();
+    let leave = Leave::of(&authority, &context, caller.bypass_governance);
     for (at, object) in listed.into_iter().enumerate() {
         let name = (object.key.clone(), object.version_id.clone());
         let said = said(&object);
+        // A list may be long, and policies too.
+        tokio::task::yield_now().await;
         match entry(object) {
             Ok(entry) => {
-                if let Err(denied) = may_delete(authority.as_ref(), &entry, &said, caller.bypass_governance) {
+                if let Err(denied) = leave.check(&entry, &said) {
                     errors.push((at, entry_of_many(name.0, name.1, denied)));
                     continue;
                 }
@@ -148,20 +154,39 @@ fn check_digest(headers: &HeaderMap) -> Result<(), Fault> {
     Err(Fault::InvalidRequest(why.to_owned()))
 }
 
-/// Each of many is allowed or not by itself.
-fn may_delete(authority: Option<&Authority>, entry: &Entry, said: &Said, bypass_governance: bool) -> S3Result<()> {
-    let authority = authority.ok_or(Fault::AccessDenied("Access Denied"))?;
-    let may = |action| authority.may(action, &entry.key, entry.pick, said);
-    let action = if entry.pick == Pick::Current { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
-    may(action)?;
-    if bypass_governance {
-        may("s3:BypassGovernanceRetention")?;
+/// The actions that deleting one of many may need.
+struct Leave<'a> {
+    authority: &'a Authority,
+    delete: OnEach<'a>,
+    delete_version: OnEach<'a>,
+    /// Where the request says to bypass governance mode.
+    bypass: Option<OnEach<'a>>,
+    compare: OnEach<'a>,
+}
+
+impl<'a> Leave<'a> {
+    fn of(authority: &'a Authority, context: &'a Context, bypasses: bool) -> Self {
+        let on_each = |action| authority.on_each(action, context);
+        Self {
+            authority,
+            delete: on_each("s3:DeleteObject"),
+            delete_version: on_each("s3:DeleteObjectVersion"),
+            bypass: bypasses.then(|| on_each("s3:BypassGovernanceRetention")),
+            compare: on_each("s3:GetObject"),
+        }
     }
-    let compares = entry.conditions.write.if_match.as_ref().is_some_and(|tag| *tag != ETagCondition::Any);
-    if compares {
-        may("s3:GetObject")?;
+
+    /// Each of many is allowed or not by itself.
+    fn check(&self, entry: &Entry, said: &Said) -> S3Result<()> {
+        let subject = self.authority.subject(&entry.key, entry.pick)?;
+        let delete = if entry.pick == Pick::Current { &self.delete } else { &self.delete_version };
+        let compares = entry.conditions.write.if_match.as_ref().is_some_and(|tag| *tag != ETagCondition::Any);
+        let needed = [Some(delete), self.bypass.as_ref(), compares.then_some(&self.compare)];
+        for on_each in needed.into_iter().flatten() {
+            on_each.may(&entry.key, subject.as_ref(), said)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn said(object: &ObjectIdentifier) -> Said {

@@ -1,0 +1,92 @@
+//! What decisions may cost. A step is about as much work as comparing one byte; whoever writes a policy or a request decides
+//! how many there are, so they are counted. A decision that would take more is a denial.
+
+use crate::limits::{DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The steps that are left to all decisions of one request.
+#[derive(Debug)]
+pub struct Budget {
+    left: AtomicU64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: AtomicU64::new(REQUEST_STEPS_MAX) }
+    }
+}
+
+impl Budget {
+    /// Steps that were taken from it.
+    #[cfg(test)]
+    pub fn spent(&self) -> u64 {
+        REQUEST_STEPS_MAX - self.left.load(Ordering::Relaxed)
+    }
+}
+
+/// The steps that are left to one decision. What it took is taken from the budget when it is dropped.
+#[derive(Debug)]
+pub struct Meter<'a> {
+    budget: &'a Budget,
+    given: u64,
+    left: Cell<u64>,
+    is_exhausted: Cell<bool>,
+}
+
+impl<'a> Meter<'a> {
+    pub fn of(budget: &'a Budget) -> Self {
+        let given = budget.left.load(Ordering::Relaxed).min(DECISION_STEPS_MAX);
+        Self { budget, given, left: Cell::new(given), is_exhausted: Cell::new(false) }
+    }
+
+    /// Whether there was room for so many steps. Without it nothing matches any more, and whoever asked must look at
+    /// `is_exhausted` before it believes that.
+    pub fn charge(&self, steps: usize) -> bool {
+        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+        match self.left.get().checked_sub(steps) {
+            Some(left) if !self.is_exhausted.get() => self.left.set(left),
+            _ => self.is_exhausted.set(true),
+        }
+        !self.is_exhausted.get()
+    }
+
+    pub fn is_exhausted(&self) -> bool {
+        self.is_exhausted.get()
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        let spent = if self.is_exhausted.get() { self.given } else { self.given - self.left.get() };
+        let less = |left: u64| Some(left.saturating_sub(spent));
+        // The closure always has a value.
+        let _ = self.budget.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Budget, Meter};
+    use crate::limits::{DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
+
+    #[test]
+    fn a_decision_has_a_bound_and_all_of_a_request_have_one() {
+        let budget = Budget::default();
+        let decision = usize::try_from(DECISION_STEPS_MAX).expect("it is small");
+        for _ in 0..REQUEST_STEPS_MAX / DECISION_STEPS_MAX {
+            let meter = Meter::of(&budget);
+            assert!(meter.charge(decision) && !meter.is_exhausted());
+            assert!(!meter.charge(1) && meter.is_exhausted() && !meter.charge(0));
+        }
+        assert_eq!(budget.spent(), REQUEST_STEPS_MAX);
+        assert!(!Meter::of(&budget).charge(1));
+    }
+
+    #[test]
+    fn a_decision_takes_from_the_budget_what_it_took_itself() {
+        let budget = Budget::default();
+        assert!(Meter::of(&budget).charge(7));
+        assert_eq!(budget.spent(), 7);
+    }
+}

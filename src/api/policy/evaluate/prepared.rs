@@ -1,0 +1,198 @@
+//! What of a question is the same for all the objects that a request is about: which statements speak of who asks and of the
+//! action, and which of their conditions hold. It is looked at once.
+
+use super::decision::{Decision, Place, Reason, StatementName};
+use super::question::{Identity, Object, Question, Target};
+use super::{ALWAYS_OF_ROOT, Evaluation};
+use crate::api::policy::context::{Budget, Context, Facts, Meter};
+use crate::api::policy::document::{Effect, Policy, Statement};
+use crate::api::policy::principal::{Principal, PrincipalPattern, Reach};
+use std::cell::OnceCell;
+
+/// Steps of looking at a statement, and at one of its principals.
+const STATEMENT_STEPS: usize = 4;
+const PRINCIPAL_STEPS: usize = 16;
+
+/// A statement that speaks of who asks, and of the action.
+pub struct Candidate<'a> {
+    pub place: Place,
+    policy: &'a str,
+    index: usize,
+    statement: &'a Statement,
+    /// How it names who asks; of a statement of a resource's policy that allows.
+    pub reach: Option<Reach>,
+    /// Whether its conditions hold that are not of one object; empty until somebody needs to know.
+    holds: OnceCell<bool>,
+}
+
+impl Candidate<'_> {
+    pub fn effect(&self) -> Effect {
+        self.statement.effect
+    }
+
+    pub fn name(&self) -> StatementName {
+        let (place, policy, sid) = (self.place, self.policy.to_owned(), self.statement.sid.clone());
+        StatementName { place, policy, sid, index: self.index }
+    }
+
+    pub fn covers(&self, resource: &str, facts: &Facts<'_>) -> bool {
+        facts.meter.charge(STATEMENT_STEPS)
+            && self.statement.covers_resource(resource, facts)
+            && self.holds(facts)
+            && self.are_met(true, facts)
+    }
+
+    fn holds(&self, facts: &Facts<'_>) -> bool {
+        if let Some(holds) = self.holds.get() {
+            return *holds;
+        }
+        let holds = self.are_met(false, facts);
+        // Without the steps to find out nothing was found out.
+        if facts.meter.is_exhausted() { false } else { *self.holds.get_or_init(|| holds) }
+    }
+
+    fn are_met(&self, of_object: bool, facts: &Facts<'_>) -> bool {
+        let mut conditions = self.statement.conditions.iter();
+        conditions.all(|condition| condition.is_of_object() != of_object || self.statement.is_met(condition, facts))
+    }
+}
+
+/// A question that may be asked about many objects.
+pub struct Prepared<'a> {
+    pub(super) question: Question<'a>,
+    /// In lower case.
+    pub(super) action: String,
+    pub(super) candidates: Vec<Candidate<'a>>,
+    budget: &'a Budget,
+    /// The request says more than is compared, or to look for candidates took all steps.
+    is_too_costly: bool,
+}
+
+impl<'a> Prepared<'a> {
+    pub fn of(question: Question<'a>, budget: &'a Budget) -> Self {
+        let action = question.action.to_lowercase();
+        let mut prepared = Self { question, action, candidates: Vec::new(), budget, is_too_costly: false };
+        let meter = Meter::of(budget);
+        if prepared.question.context.is_within_bounds() {
+            prepared.find_candidates(&meter);
+        } else {
+            prepared.is_too_costly = true;
+        }
+        prepared.is_too_costly |= meter.is_exhausted();
+        prepared
+    }
+
+    /// On what the question itself is about.
+    pub fn decide(&self) -> Decision {
+        let object = match self.question.target {
+            Target::Bucket(bucket) => bucket.object,
+            Target::Account | Target::Role { .. } => None,
+        };
+        self.decide_on(self.question.resource, object, &Context::default())
+    }
+
+    /// On an object in the same bucket, of which these keys say more, or something else than the request.
+    pub fn decide_on(&self, resource: &str, object: Option<Object<'_>>, said: &Context) -> Decision {
+        let meter = Meter::of(self.budget);
+        if self.is_too_costly || !said.is_within_bounds() {
+            return Decision::deny(Reason::TooCostly);
+        }
+        let facts = Facts::of(self.question.context, said, &meter);
+        let decision = Evaluation { prepared: self, resource, object, facts }.decide();
+        if meter.is_exhausted() { Decision::deny(Reason::TooCostly) } else { decision }
+    }
+
+    /// The identity's policies, where the principal has such.
+    pub(super) fn identity(&self) -> Option<&Identity<'a>> {
+        let has_policies = matches!(self.question.principal, Principal::User { .. } | Principal::RoleSession { .. });
+        has_policies.then_some(&self.question.identity)
+    }
+
+    fn find_candidates(&mut self, meter: &Meter<'_>) {
+        let nothing = Context::default();
+        let facts = Facts::of(self.question.context, &nothing, meter);
+        let identity = self.identity().cloned().unwrap_or_default();
+        let boundary: Vec<_> = identity.boundary.into_iter().collect();
+        let of_identity = [
+            (Place::Identity, identity.own),
+            (Place::Group, identity.groups),
+            (Place::Boundary, boundary),
+            (Place::Session, identity.session),
+        ];
+        for (place, policies) in of_identity {
+            for named in policies {
+                self.add(place, named.name, named.policy, |_| Some(None), &facts);
+            }
+        }
+        let (place, policy) = match self.question.target {
+            Target::Account => return,
+            Target::Bucket(bucket) => (Place::Bucket, bucket.policy),
+            Target::Role { trust, .. } => (Place::Trust, Some(trust)),
+        };
+        let Some(policy) = policy else { return };
+        let (principal, bounded) = (self.question.principal, self.identity().is_some_and(|own| own.boundary.is_some()));
+        let spared = self.is_exempt_root();
+        let reach = |statement: &Statement| match statement.effect {
+            Effect::Deny => (!spared && is_denied(statement, principal, bounded, meter)).then_some(None),
+            Effect::Allow => granted_reach(statement, principal, meter).map(Some),
+        };
+        self.add(place, "", policy, reach, &facts);
+    }
+
+    /// Those statements of a policy that are about who asks: `reach` has a value for them.
+    fn add(
+        &mut self,
+        place: Place,
+        name: &'a str,
+        policy: &'a Policy,
+        reach: impl Fn(&Statement) -> Option<Option<Reach>>,
+        facts: &Facts<'_>,
+    ) {
+        for (index, statement) in policy.statements().iter().enumerate() {
+            let is_about = facts.meter.charge(STATEMENT_STEPS) && statement.covers_action(&self.action, facts);
+            if let Some(reach) = Some(statement).filter(|_| is_about).and_then(&reach) {
+                self.candidates.push(Candidate {
+                    place,
+                    policy: name,
+                    index,
+                    statement,
+                    reach,
+                    holds: OnceCell::new(),
+                });
+            }
+        }
+    }
+
+    fn is_exempt_root(&self) -> bool {
+        let (Target::Bucket(bucket), Principal::Root(account)) = (self.question.target, self.question.principal) else {
+            return false;
+        };
+        let always = ALWAYS_OF_ROOT.contains(&self.action.as_str());
+        always && account.id == bucket.owner.id && !bucket.policy_binds_root
+    }
+}
+
+fn reaches(patterns: &[PrincipalPattern], principal: &Principal, meter: &Meter<'_>) -> Option<Reach> {
+    let reach =
+        |pattern: &PrincipalPattern| meter.charge(PRINCIPAL_STEPS).then(|| pattern.reaches(principal)).flatten();
+    patterns.iter().filter_map(reach).max()
+}
+
+/// `NotPrincipal` spares who is named as what it is: naming its account or its role does not. Who has a permissions
+/// boundary it never spares ("Permissions boundaries for IAM entities").
+fn is_denied(statement: &Statement, principal: &Principal, bounded: bool, meter: &Meter<'_>) -> bool {
+    let Some(principals) = &statement.principals else { return false };
+    let reach = reaches(&principals.items, principal, meter);
+    if principals.negated { bounded || reach < Some(Reach::User) } else { reach.is_some() }
+}
+
+/// Somebody that only an identity provider vouches for must be named: everybody is not meant to include strangers
+/// there.
+fn granted_reach(statement: &Statement, principal: &Principal, meter: &Meter<'_>) -> Option<Reach> {
+    let principals = statement.principals.as_ref().filter(|principals| !principals.negated)?;
+    if !matches!(principal, Principal::Federated(_)) {
+        return reaches(&principals.items, principal, meter);
+    }
+    let named = principals.items.iter().filter(|pattern| **pattern != PrincipalPattern::Everybody).cloned();
+    reaches(&named.collect::<Vec<_>>(), principal, meter)
+}

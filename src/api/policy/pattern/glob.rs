@@ -1,0 +1,205 @@
+//! Comparing a text with a pattern. What stands between two `*` is a run; the first is where the text begins, the last where it
+//! ends, and each of the others where it is first found after the one before. A run of text alone is found by the standard
+//! library's search, whose time is linear; one with a `?` in it by bits, 64 characters at once (R. Baeza-Yates and G. Gonnet,
+//! "A New Approach to Text Searching", 1992).
+
+use super::{Piece, spelled};
+use crate::api::policy::context::Facts;
+
+/// Steps that any comparison takes, and any run.
+const STEPS_MIN: usize = 8;
+
+/// A piece of a pattern whose variables have values.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Text(&'a str),
+    One,
+    Many,
+}
+
+pub(super) fn matches(pieces: &[Piece], text: &str, facts: &Facts<'_>) -> bool {
+    // Most are none of the text from their beginning on.
+    if let [Piece::Text(first), ..] = pieces
+        && !(facts.meter.charge(1 + first.len() / 16) && text.starts_with(first))
+    {
+        return false;
+    }
+    if let [] | [Piece::Text(_)] = pieces {
+        return facts.meter.charge(1) && pieces.iter().map(|only| spelled(only).len()).sum::<usize>() == text.len();
+    }
+    if !facts.meter.charge(STEPS_MIN + pieces.len()) {
+        return false;
+    }
+    let parts: Option<Vec<Part<'_>>> = pieces.iter().map(|piece| part(piece, facts)).collect();
+    let Some(parts) = parts else { return false };
+    // What is put together below is no longer than the text.
+    parts.iter().map(Part::bytes_min).sum::<usize>() <= text.len() && glob(&parts, text, facts)
+}
+
+pub(super) fn literal(pieces: &[Piece], facts: &Facts<'_>, bytes_max: usize) -> Option<String> {
+    let mut whole = String::new();
+    for piece in pieces {
+        let next = match piece {
+            Piece::Variable { key, default } => facts.single(key).or(default.as_deref())?,
+            other => spelled(other),
+        };
+        if !facts.meter.charge(1 + next.len() / 16) || next.len() > bytes_max - whole.len() {
+            return None;
+        }
+        whole.push_str(next);
+    }
+    Some(whole)
+}
+
+fn part<'a>(piece: &'a Piece, facts: &Facts<'a>) -> Option<Part<'a>> {
+    Some(match piece {
+        Piece::Text(text) => Part::Text(text),
+        Piece::One => Part::One,
+        Piece::Many => Part::Many,
+        Piece::Variable { key, default } => Part::Text(facts.single(key).or(default.as_deref())?),
+    })
+}
+
+impl Part<'_> {
+    fn bytes_min(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::One => 1,
+            Self::Many => 0,
+        }
+    }
+}
+
+fn glob(parts: &[Part<'_>], text: &str, facts: &Facts<'_>) -> bool {
+    let mut runs = parts.split(|part| matches!(part, Part::Many));
+    let first = runs.next().unwrap_or_default();
+    let Some(rest) = without_start(first, text, facts) else { return false };
+    let Some(last) = runs.next_back() else { return rest.is_empty() };
+    let Some(mut rest) = without_end(last, rest, facts) else { return false };
+    runs.all(|run| match after(run, rest, facts) {
+        Some(left) => {
+            rest = left;
+            true
+        }
+        None => false,
+    })
+}
+
+fn without_start<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
+    run.iter().try_fold(text, |rest, part| match part {
+        Part::Text(text) => facts.meter.charge(1 + text.len() / 16).then(|| rest.strip_prefix(text))?,
+        Part::One | Part::Many => {
+            let mut left = rest.chars();
+            left.next().map(|_| left.as_str())
+        }
+    })
+}
+
+fn without_end<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
+    run.iter().rev().try_fold(text, |rest, part| match part {
+        Part::Text(text) => facts.meter.charge(1 + text.len() / 16).then(|| rest.strip_suffix(text))?,
+        Part::One | Part::Many => {
+            let mut left = rest.chars();
+            left.next_back().map(|_| left.as_str())
+        }
+    })
+}
+
+/// What is left of the text behind the first place that the run matches.
+fn after<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
+    let bytes: usize = run.iter().map(Part::bytes_min).sum();
+    if bytes > text.len() || !facts.meter.charge(2 * STEPS_MIN + bytes) {
+        return None;
+    }
+    let found = match run {
+        [] => Some(0),
+        [Part::Text(only)] => text.find(only).map(|at| at + only.len()),
+        run => match joined(run) {
+            Some(whole) => text.find(&whole).map(|at| at + whole.len()),
+            None => return Bits::of(run).after(text, facts),
+        },
+    };
+    let left = found.map(|end| &text[end..]);
+    facts.meter.charge(text.len() - left.map_or(0, str::len)).then_some(left)?
+}
+
+/// A run of texts alone.
+fn joined(run: &[Part<'_>]) -> Option<String> {
+    let text = |part: &Part<'_>| match part {
+        Part::Text(text) => Some((*text).to_owned()),
+        Part::One | Part::Many => None,
+    };
+    run.iter().map(text).collect()
+}
+
+fn goes_on(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+/// A run, as states of which several are reached at once: one for each byte of its texts, and one for each `?`, which takes the
+/// first byte of a character and stays for the others. The bit of a state is set when all up to it has been read.
+struct Bits {
+    words: usize,
+    /// The states that each byte can lead to: a row of words for each of the 256.
+    reached_by: Vec<u64>,
+    /// Those of `?`.
+    ones: Vec<u64>,
+    last: usize,
+}
+
+impl Bits {
+    fn of(run: &[Part<'_>]) -> Self {
+        let states: usize = run.iter().map(Part::bytes_min).sum();
+        let words = states / 64 + 1;
+        let mut bits =
+            Self { words, reached_by: vec![0; 256 * words], ones: vec![0; words], last: states.saturating_sub(1) };
+        let mut state = 0;
+        for part in run {
+            match part {
+                Part::Text(text) => {
+                    for byte in text.bytes() {
+                        bits.reached_by[usize::from(byte) * words + state / 64] |= 1 << (state % 64);
+                        state += 1;
+                    }
+                }
+                Part::One | Part::Many => {
+                    bits.ones[state / 64] |= 1 << (state % 64);
+                    state += 1;
+                }
+            }
+        }
+        for first in (0..=u8::MAX).filter(|byte| !goes_on(*byte)) {
+            let row = &mut bits.reached_by[usize::from(first) * words..][..words];
+            row.iter_mut().zip(&bits.ones).for_each(|(reached, ones)| *reached |= ones);
+        }
+        bits
+    }
+
+    /// What is left of the text behind the first match.
+    fn after<'a>(&self, text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
+        if !facts.meter.charge(256 * self.words / 8) {
+            return None;
+        }
+        let mut states = vec![0_u64; self.words];
+        let is_last = |states: &[u64]| states[self.last / 64] >> (self.last % 64) & 1 == 1;
+        let found = text.bytes().position(|byte| {
+            self.read(&mut states, byte);
+            is_last(&states)
+        });
+        // A `?` at the end takes the rest of its character.
+        let end = found.map(|at| (at + 1..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len()));
+        facts.meter.charge(end.unwrap_or(text.len()) * self.words).then_some(end)?.map(|end| &text[end..])
+    }
+
+    fn read(&self, states: &mut [u64], byte: u8) {
+        let reached_by = &self.reached_by[usize::from(byte) * self.words..][..self.words];
+        // A match may begin anywhere.
+        let mut carried = 1;
+        for ((states, reached_by), ones) in states.iter_mut().zip(reached_by).zip(&self.ones) {
+            let stays = if goes_on(byte) { *states & ones } else { 0 };
+            let next = (*states << 1 | carried) & reached_by | stays;
+            carried = *states >> 63;
+            *states = next;
+        }
+    }
+}

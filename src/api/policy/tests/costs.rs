@@ -1,0 +1,204 @@
+//! What decisions cost, in steps: the worst that documents of the largest legal sizes and requests can be made to ask for.
+
+use super::world::{parse, principal};
+use crate::api::policy::{
+    Account, Bucket, Budget, Context, Decision, Identity, Named, Object, Ownership, Policy, PolicyKind, Prepared,
+    Principal, PublicAccessBlock, Question, Reason, Target, evaluate,
+};
+use crate::limits::{CONDITION_VALUE_BYTES_MAX, CONDITION_VALUES_MAX, DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
+use serde_json::{Value, json};
+
+/// Bytes of text for one bucket policy, less what a statement is framed by.
+const ROOM: usize = 20_000;
+const KEY_BYTES_MAX: usize = 1_024;
+/// What a decision takes that nobody has made costly, at most.
+const PLAIN_STEPS_MAX: u64 = 200_000;
+
+/// A bucket with this policy, and nothing else that allows anything.
+struct World {
+    owner: Account,
+    policy: Policy,
+}
+
+impl World {
+    fn of(statements: Value) -> Self {
+        let owner = Account { id: "999988887777".to_owned(), canonical_id: "owner".to_owned() };
+        Self { owner, policy: parse(PolicyKind::Bucket("photos"), &statements) }
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target::Bucket(Bucket {
+            owner: &self.owner,
+            policy: Some(&self.policy),
+            policy_binds_root: false,
+            acl: None,
+            ownership: Ownership::BucketOwnerEnforced,
+            block: PublicAccessBlock::default(),
+            object: None,
+        })
+    }
+
+    fn question<'a>(&'a self, principal: &'a Principal, resource: &'a str, context: &'a Context) -> Question<'a> {
+        let (identity, target) = (Identity::default(), self.target());
+        Question { principal, identity, action: "s3:DeleteObject", resource, target, context }
+    }
+
+    /// What anybody may do to such a key, and the steps that it took to find out.
+    fn ask(&self, key: &str, context: &Context) -> (Decision, u64) {
+        let (budget, resource) = (Budget::default(), format!("arn:aws:s3:::photos/{key}"));
+        let decision = evaluate(self.question(&Principal::Anonymous, &resource, context), &budget);
+        (decision, budget.spent())
+    }
+}
+
+fn allow(resource: &Value, condition: &Value) -> Value {
+    json!({"Effect": "Allow", "Principal": "*", "Action": "s3:DeleteObject", "Resource": resource, "Condition": condition})
+}
+
+/// Conditions on an object's tags are of what reads it.
+fn reads(condition: &Value) -> Value {
+    json!({"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/*",
+        "Condition": condition})
+}
+
+fn with_agent(agent: String) -> Context {
+    Context::from_iter([("aws:UserAgent", agent)])
+}
+
+/// As many patterns as there is room for.
+fn as_many(pattern: &str) -> Vec<String> {
+    (0..ROOM / (pattern.len() + 3)).map(|_| pattern.to_owned()).collect()
+}
+
+#[test]
+fn the_worst_resource_of_a_bucket_policy_takes_few_steps() {
+    let key = "a".repeat(KEY_BYTES_MAX);
+    let arn = "arn:aws:s3:::photos/";
+    let worst = [
+        format!("{arn}{}b", "a*".repeat(9_900)),
+        format!("{arn}*{}b*", "a".repeat(500)),
+        format!("{arn}*?{}b*", "a".repeat(500)),
+        format!("{arn}{}b", "*a?".repeat(300)),
+    ];
+    for resource in worst {
+        let world = World::of(json!([allow(&json!(as_many(&resource)), &json!({}))]));
+        let (decision, steps) = world.ask(&key, &Context::default());
+        assert!(!decision.allowed && decision.reason != Reason::TooCostly, "{decision}");
+        assert!(steps <= DECISION_STEPS_MAX / 4, "{steps} steps for {}...", &resource[..40]);
+    }
+}
+
+#[test]
+fn the_longest_values_of_a_request_are_compared_within_the_bound_or_the_answer_is_no() {
+    let context = with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX));
+    let worst = ["*ab*", "*a?b*", "*a*a*a*b", "*?*?*?*?b", "${aws:UserAgent}b", "*${aws:UserAgent}*"];
+    for (operator, pattern) in ["StringLike", "StringNotLike", "StringEqualsIgnoreCase", "ArnLike"]
+        .into_iter()
+        .flat_map(|operator| worst.map(|pattern| (operator, pattern)))
+    {
+        let condition = json!({operator: {"aws:UserAgent": as_many(pattern)}});
+        let denies = json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::photos/*",
+            "Condition": condition});
+        let world = World::of(json!([allow(&json!("arn:aws:s3:::photos/*"), &json!({})), denies]));
+        let (decision, steps) = world.ask("k", &context);
+        assert!(steps <= DECISION_STEPS_MAX + PLAIN_STEPS_MAX, "{operator} {pattern}: {steps} steps");
+        // What was not compared to its end lets nobody through.
+        let is_compared = steps < DECISION_STEPS_MAX;
+        assert!(is_compared || decision.reason == Reason::TooCostly, "{operator} {pattern}: {decision}");
+    }
+}
+
+#[test]
+fn a_denial_that_was_too_costly_to_look_at_denies() {
+    let condition = json!({"StringLike": {"aws:UserAgent": as_many("*ab*")}});
+    let denies = json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::photos/*",
+        "Condition": condition});
+    let world = World::of(json!([denies, allow(&json!("arn:aws:s3:::photos/*"), &json!({}))]));
+    assert!(world.ask("k", &with_agent("short".to_owned())).0.allowed);
+    let (decision, steps) = world.ask("k", &with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX)));
+    assert_eq!(decision.reason, Reason::TooCostly);
+    assert!(steps >= DECISION_STEPS_MAX, "{steps} steps");
+}
+
+#[test]
+fn what_says_more_than_is_compared_is_denied() {
+    let world = World::of(json!([allow(&json!("arn:aws:s3:::photos/*"), &json!({}))]));
+    assert!(world.ask("k", &with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX))).0.allowed);
+    let long = with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX + 1));
+    assert_eq!(world.ask("k", &long).0.reason, Reason::TooCostly);
+    let many = Context::from_iter((0..=CONDITION_VALUES_MAX).map(|_| ("s3:RequestObjectTagKeys", "a")));
+    assert_eq!(world.ask("k", &many).0.reason, Reason::TooCostly);
+}
+
+#[test]
+fn conditions_that_are_common_to_a_thousand_objects_are_compared_once() {
+    let common = json!({"StringLike": {"aws:UserAgent": as_many("*ab*")[..500]}});
+    let world = World::of(json!([allow(&json!("arn:aws:s3:::photos/*"), &common)]));
+    let (budget, context) = (Budget::default(), with_agent(format!("{}b", "a".repeat(8_000))));
+    let prepared = Prepared::of(world.question(&Principal::Anonymous, "", &context), &budget);
+    let may = |key: &str| prepared.decide_on(&format!("arn:aws:s3:::photos/{key}"), None, &Context::default()).allowed;
+    assert!(may("0"));
+    let first = budget.spent();
+    assert!((1..1_000).all(|number| may(&number.to_string())));
+    assert!(budget.spent() - first <= 1_000 * 200, "{} steps", budget.spent() - first);
+}
+
+#[test]
+fn conditions_on_an_object_are_compared_for_each() {
+    let tagged = json!({"StringEquals": {"s3:ExistingObjectTag/team": "${s3:VersionId}"}});
+    let world = World::of(json!([reads(&tagged)]));
+    let (budget, context) = (Budget::default(), Context::from_iter([("s3:VersionId", "red")]));
+    let question = Question { action: "s3:GetObject", ..world.question(&Principal::Anonymous, "", &context) };
+    let prepared = Prepared::of(question, &budget);
+    let object = Object { owner: "", acl: None };
+    let may = |tag: &str, version: Option<&str>| {
+        let mut said = Context::from_iter([("s3:ExistingObjectTag/team", tag)]);
+        said.set("s3:VersionId", version.map(str::to_owned));
+        prepared.decide_on("arn:aws:s3:::photos/k", Some(object), &said).allowed
+    };
+    assert!(may("blue", Some("blue")) && !may("red", Some("blue")) && may("red", Some("red")));
+    // What the request says of one object is not said of each.
+    assert!(!may("red", None));
+}
+
+#[test]
+fn all_objects_of_one_request_share_a_bound() {
+    let costly = json!({"StringLike": {"s3:ExistingObjectTag/a": as_many("*a?b*")}});
+    let world = World::of(json!([reads(&costly)]));
+    let (budget, context) = (Budget::default(), Context::default());
+    let question = Question { action: "s3:GetObject", ..world.question(&Principal::Anonymous, "", &context) };
+    let prepared = Prepared::of(question, &budget);
+    let said = Context::from_iter([("s3:ExistingObjectTag/a", "a".repeat(256))]);
+    let last = (0..1_000).map(|_| prepared.decide_on("arn:aws:s3:::photos/k", None, &said)).last();
+    assert_eq!(last.map(|decision| decision.reason), Some(Reason::TooCostly));
+    assert_eq!(budget.spent(), REQUEST_STEPS_MAX);
+}
+
+/// The policies of a user with ten managed ones, in ten groups with ten each.
+#[test]
+fn the_largest_policies_that_a_user_can_have_are_decided_within_the_bound() {
+    let statements: Vec<_> = (0..35)
+        .map(|number| {
+            json!({"Effect": "Allow", "Action": ["s3:Get*", "s3:PutObject", "s3:DeleteObject"],
+                "Resource": [format!("arn:aws:s3:::bucket-{number}/*"), format!("arn:aws:s3:::bucket-{number}")]})
+        })
+        .collect();
+    let managed = parse(PolicyKind::Identity, &json!(statements));
+    let own = parse(
+        PolicyKind::Identity,
+        &json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::photos/*"}]),
+    );
+    let repeated = |count| vec![Named { name: "managed", policy: &managed }; count];
+    let groups = [repeated(110), vec![Named { name: "last", policy: &own }]].concat();
+    let identity = Identity { own: repeated(10), groups, ..Identity::default() };
+    let (asking, budget, context) = (principal("alice"), Budget::default(), Context::default());
+    let resource = format!("arn:aws:s3:::photos/{}", "k".repeat(KEY_BYTES_MAX));
+    let (action, target) = ("s3:DeleteObject", Target::Account);
+    let question = Question { principal: &asking, identity, action, resource: &resource, target, context: &context };
+    let prepared = Prepared::of(question, &budget);
+    assert!(prepared.decide().allowed && budget.spent() <= 10 * PLAIN_STEPS_MAX, "{} steps", budget.spent());
+    // A thousand of them are within the bound of a request.
+    let before = budget.spent();
+    assert!(prepared.decide_on(&resource, None, &Context::default()).allowed);
+    assert!((budget.spent() - before) * 1_000 <= REQUEST_STEPS_MAX, "{} steps", budget.spent() - before);
+}
