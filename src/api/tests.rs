@@ -1,5 +1,7 @@
 //! The listeners over real sockets, in front of a store in memory.
 
+mod permissions;
+
 use super::admin::{
     AdminError, AdminFault, AdminSource, ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown,
     LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,

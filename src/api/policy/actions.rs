@@ -51,12 +51,15 @@ pub struct Action {
     pub decided_by: DecidedBy,
     /// The owner of the bucket has it whatever the ACL says, and of its ACL's grantees only owners have it.
     pub owners_only: bool,
+    /// No grant to everybody gives it to callers without an account.
+    pub accounts_only: bool,
 }
 
 /// Of an account's own resources, or of what is not kept here.
 const fn of_account(name: &'static str) -> Action {
     let decided_by = DecidedBy::BucketOwner;
-    Action { name, kind: ResourceKind::Account, acl: None, decided_by, owners_only: false }
+    let kind = ResourceKind::Account;
+    Action { name, kind, acl: None, decided_by, owners_only: false, accounts_only: false }
 }
 
 const fn of_bucket(name: &'static str) -> Action {
@@ -89,6 +92,10 @@ impl Action {
 
     const fn for_owners(self) -> Self {
         Self { owners_only: true, ..self }
+    }
+
+    const fn for_accounts(self) -> Self {
+        Self { accounts_only: true, ..self }
     }
 }
 

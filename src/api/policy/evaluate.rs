@@ -154,6 +154,9 @@ impl Evaluation<'_> {
             return Decision::deny(Reason::RestrictedPublicBucket);
         }
         let action = actions::find(&self.prepared.action);
+        if *principal == Principal::Anonymous && action.is_some_and(|action| action.accounts_only) {
+            return Decision::deny(Reason::NeedsAccount);
+        }
         let owner = decider(action, bucket);
         let mut granted = match bucket.policy {
             // A bucket's policy cannot grant what belongs to somebody else.

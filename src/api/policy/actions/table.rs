@@ -5,7 +5,7 @@ use crate::actors::meta::Permission;
 
 pub const OBJECT_ACTIONS: &[Action] = &[
     of_upload("AbortMultipartUpload"),
-    in_bucket("BypassGovernanceRetention"),
+    in_bucket("BypassGovernanceRetention").for_accounts(),
     in_bucket("DeleteObject").granted_by(AclOf::Bucket, Permission::Write).for_owners(),
     of_tags("DeleteObjectTagging"),
     in_bucket("DeleteObjectVersion").granted_by(AclOf::Bucket, Permission::Write).for_owners(),
@@ -28,8 +28,8 @@ pub const OBJECT_ACTIONS: &[Action] = &[
     in_bucket("ObjectOwnerOverrideToBucketOwner"),
     in_bucket("PutObject").granted_by(AclOf::Bucket, Permission::Write),
     of_object("PutObjectAcl").granted_by(AclOf::Object, Permission::WriteAcp),
-    of_object("PutObjectLegalHold"),
-    of_object("PutObjectRetention"),
+    in_bucket("PutObjectLegalHold").for_accounts(),
+    in_bucket("PutObjectRetention").for_accounts(),
     of_tags("PutObjectTagging"),
     of_object("PutObjectVersionAcl").granted_by(AclOf::Object, Permission::WriteAcp),
     of_tags("PutObjectVersionTagging"),

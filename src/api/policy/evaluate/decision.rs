@@ -39,6 +39,8 @@ pub enum Reason {
     },
     /// The bucket's policy is public, and its owner's settings keep other accounts out then.
     RestrictedPublicBucket,
+    /// It is never given to callers without an account.
+    NeedsAccount,
     /// To find out would take more steps than are allowed, or the request says more than is compared.
     TooCostly,
     /// Nothing denies it, but what would have to allow it does not.
@@ -104,6 +106,7 @@ impl fmt::Display for Reason {
             Self::RestrictedPublicBucket => {
                 f.write_str("the bucket's policy is public, and public access is restricted to the owner's account")
             }
+            Self::NeedsAccount => f.write_str("only callers with an account can do this, whatever is granted to everybody"),
             Self::TooCostly => f.write_str(
                 "the policies and what the request says for their conditions take more steps to compare than are allowed",
             ),

@@ -250,7 +250,7 @@ fn statements(reason: &Reason) -> Vec<StatementShown> {
         Reason::DeniedBy(statement) => return vec![StatementShown::of(statement)],
         Reason::AllowedBy(grounds) => vec![grounds],
         Reason::AllowedByBoth { identity, resource } => vec![identity, resource],
-        Reason::RestrictedPublicBucket | Reason::TooCostly | Reason::NotAllowedBy(_) => {
+        Reason::RestrictedPublicBucket | Reason::NeedsAccount | Reason::TooCostly | Reason::NotAllowedBy(_) => {
             return Vec::new();
         }
     };

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// The action that shows what is there.
 pub(super) const LIST: &str = "s3:ListBucket";
 
+/// The actions on an object that its writer has as its owner.
+const OF_WRITER: [&str; 2] = ["s3:PutObjectAcl", "s3:PutObjectTagging"];
+
 /// Who asks for something, ready to be judged.
 pub struct Judge {
     pub asking: Arc<Asking>,
@@ -144,9 +147,10 @@ impl Judge {
         context
     }
 
-    /// Who writes an object is its owner, for what the write says of it besides its bytes.
+    /// The writer of an object is its owner, for the ACL and the tags that the write gives it. The write itself, and how long
+    /// nobody may delete what it wrote, are for the bucket's owner to grant.
     pub fn of_written(&self, action: &str, guarded: &Guarded, key: &str) -> Result<(), Fault> {
-        if action == "s3:PutObject" {
+        if !OF_WRITER.contains(&action) {
             return self.of_object(action, guarded, key, None);
         }
         let account = self.asking.principal.account();
@@ -154,7 +158,7 @@ impl Judge {
         let subject = Subject { owner, ..Subject::default() };
         let decision = self.decide_on_object(action, guarded, key, Some(&subject));
         // Nobody in particular owns what nobody in particular writes.
-        let owned = account.is_none() && !matches!(decision.reason, Reason::DeniedBy(_));
+        let owned = account.is_none() && matches!(decision.reason, Reason::NotAllowedBy(_));
         if owned { Ok(()) } else { self.told(action, &arn(guarded, key), &decision) }
     }
 
@@ -181,6 +185,19 @@ impl Judge {
         add_existing_tags(&mut context, action, subject);
         let target = Target::Bucket(guarded.target(subject.map(Subject::object)));
         self.asking.decide(action, &resource, target, &context)
+    }
+
+    /// Of a caller without one.
+    pub fn needs_account(&self, operation: &str) -> Fault {
+        tracing::info!(
+            target: "access",
+            request_id = %self.request_id,
+            who = "anonymous",
+            action = operation,
+            reason = %Reason::NeedsAccount,
+            "access denied"
+        );
+        Fault::AccessDenied("Access Denied")
     }
 
     /// The reason is for the store's log only, under the request's id.

@@ -25,6 +25,24 @@ const OVERWRITES: [&str; 7] = [
 /// Operations on an upload itself, in which who began it has a say, and who owns what stands under its key has none.
 const ON_UPLOADS: [&str; 2] = ["AbortMultipartUpload", "ListParts"];
 
+/// Operations that need an account, whatever is granted to everybody: they begin what is charged to somebody, or change who
+/// may do what.
+const NEED_ACCOUNT: [&str; 13] = [
+    "CreateBucket",
+    "CreateMultipartUpload",
+    "DeleteBucketOwnershipControls",
+    "DeleteBucketPolicy",
+    "DeletePublicAccessBlock",
+    "PutBucketAcl",
+    "PutBucketOwnershipControls",
+    "PutBucketPolicy",
+    "PutObjectAcl",
+    "PutObjectLegalHold",
+    "PutObjectLockConfiguration",
+    "PutObjectRetention",
+    "PutPublicAccessBlock",
+];
+
 /// One operation on what.
 pub struct Request<'a> {
     pub operation: &'static str,
@@ -38,6 +56,9 @@ impl Request<'_> {
     /// operation looks, and nobody was asked.
     pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Guarded>> {
         let unknown = || Fault::AccessDenied("Access Denied");
+        if judge.asking.principal.account().is_none() && NEED_ACCOUNT.contains(&self.operation) {
+            return Err(judge.needs_account(self.operation).into());
+        }
         let source_tags = self.asks.source_tags && self.source_has_tags(judge, headers)?;
         let needed = needs(self.operation, Asks { source_tags, ..self.asks }).ok_or_else(unknown)?;
         let Some(name) = self.bucket else {
@@ -48,9 +69,7 @@ impl Request<'_> {
         };
         let is_said_later = |action: &str| said::decides(self.operation, action);
         if self.operation == "CreateBucket" {
-            // Nobody in particular may make one, whatever the body says.
-            let is_somebody = judge.asking.principal.account().is_some();
-            for need in needed.into_iter().filter(|need| !is_somebody || !is_said_later(need.action)) {
+            for need in needed.into_iter().filter(|need| !is_said_later(need.action)) {
                 judge.of_account(need.action, &format!("arn:aws:s3:::{name}"))?;
             }
             return Ok(None);
