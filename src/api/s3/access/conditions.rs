@@ -9,7 +9,8 @@ use crate::sigv4::{Credential, component};
 use crate::types::UnixMs;
 use http::{HeaderMap, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Headers that are keys by their own names.
 const HEADERS: [&str; 16] = [
@@ -38,11 +39,9 @@ const PARAMETERS: [(&str, &str); 4] = [
     ("versionId", "s3:VersionId"),
 ];
 /// Headers of locks, and their keys.
-const LOCKS: [(&str, &str); 3] = [
-    ("x-amz-object-lock-mode", "s3:object-lock-mode"),
-    ("x-amz-object-lock-retain-until-date", "s3:object-lock-retain-until-date"),
-    ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold"),
-];
+const LOCKS: [(&str, &str); 2] =
+    [("x-amz-object-lock-mode", "s3:object-lock-mode"), ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold")];
+const RETAIN_UNTIL: &str = "x-amz-object-lock-retain-until-date";
 const CUSTOMER_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 
 pub fn facts(headers: &HeaderMap, source_ip: Option<String>, secure: bool, region: &str) -> RequestFacts {
@@ -87,7 +86,7 @@ pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     if let Some(referer) = text(headers, header::REFERER.as_str()) {
         context.add("aws:Referer", referer);
     }
-    add_remaining_days(context, headers, now);
+    add_retention(context, headers, now);
     add_tags(context, headers);
 }
 
@@ -102,10 +101,18 @@ pub fn add_creation(context: &mut Context, operation: &str) {
     context.add("s3:ObjectCreationOperation", makes);
 }
 
-fn add_remaining_days(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
-    let until = text(headers, "x-amz-object-lock-retain-until-date");
+/// A date that the operation cannot read, as one without an offset, is no date here either.
+fn add_retention(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
+    let until = text(headers, RETAIN_UNTIL);
     let Some(Ok(until)) = until.map(|until| Timestamp::parse(TimestampFormat::DateTime, until)) else { return };
+    context.set("s3:object-lock-retain-until-date", utc_text(&until));
     context.add("s3:object-lock-remaining-retention-days", remaining_days(&until, now));
+}
+
+/// As conditions on dates read it, in UTC wherever it was written.
+pub fn utc_text(at: &Timestamp) -> Option<String> {
+    let at = OffsetDateTime::from(at.clone()).to_offset(UtcOffset::UTC);
+    at.format(&Rfc3339).ok()
 }
 
 pub fn remaining_days(until: &Timestamp, now: UnixMs) -> String {
@@ -339,6 +346,19 @@ mod tests {
         assert!(!asks("CopyObject", &headers(&[("x-amz-tagging-directive", "REPLACE")]), &uri).source_tags);
         assert!(!asks("PutObject", &headers(&[]), &uri).source_tags);
         assert!(asks("GetObject", &headers(&[]), &Uri::from_static("/b/k?versionId=null")).version);
+    }
+
+    #[test]
+    fn the_end_of_a_retention_is_a_moment_wherever_it_was_written() {
+        let until = |text: &'static str| {
+            let mut context = Context::default();
+            let head = headers(&[("x-amz-object-lock-retain-until-date", text)]);
+            add(&mut context, &head, &Uri::from_static("/b/k"), UnixMs(0));
+            context.single("s3:object-lock-retain-until-date").map(str::to_owned)
+        };
+        assert_eq!(until("2030-01-01T05:30:00+05:30"), until("2030-01-01T00:00:00Z"));
+        assert!(until("2030-01-01T00:00:00Z").is_some());
+        assert_eq!((until("2030-01-01T00:00:00"), until("2030-01-01")), (None, None), "whose time is not said");
     }
 
     #[test]

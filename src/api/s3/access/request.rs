@@ -1,7 +1,7 @@
 //! What a request needs, action by action, and whether it has it.
 
 use super::conditions::parameter;
-use super::judge::{Guarded, Judge, Subject};
+use super::judge::{Guarded, Judge};
 use super::said;
 use crate::actors::meta::Pick;
 use crate::api::policy::{Asks, On, needs};
@@ -132,9 +132,6 @@ impl Request<'_> {
         self.check_owner(judge, &guarded, headers, "x-amz-source-expected-bucket-owner")?;
         let subject = judge.subject(&guarded, &source.key, source.pick())?;
         let of_tags = action.ends_with("Tagging");
-        // What goes away is asked about with its tags, what is copied is not.
-        let tagged = self.operation == "RenameObject";
-        let subject = subject.map(|found| if tagged { found } else { Subject { tags: Vec::new(), ..found } });
         judge.of_object(action, &guarded, &source.key, subject.as_ref())?;
         if subject.is_none() && !of_tags {
             judge.of_absent(&guarded, &source.key)?;

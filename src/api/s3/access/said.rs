@@ -2,13 +2,10 @@
 //! depend on it are left out then, and asked about before the operation begins.
 
 use super::super::objects::tags::Tags;
-use super::conditions::remaining_days;
+use super::conditions::{remaining_days, utc_text};
 use crate::api::policy::Context;
 use crate::types::UnixMs;
-use s3s::dto::{
-    CreateBucketConfiguration, InventoryConfiguration, ObjectLockLegalHold, ObjectLockRetention, Tagging,
-    TimestampFormat,
-};
+use s3s::dto::{CreateBucketConfiguration, InventoryConfiguration, ObjectLockLegalHold, ObjectLockRetention, Tagging};
 
 /// Operations, and the actions of theirs that depend on their bodies.
 const DECIDED: [(&str, &[&str]); 6] = [
@@ -69,11 +66,7 @@ fn of_tags<'a>(tags: impl Iterator<Item = (&'a str, &'a str)>, of_each: &str, of
 pub fn of_retention(given: Option<&ObjectLockRetention>, now: UnixMs) -> Context {
     let mode = given.and_then(|given| given.mode.as_ref());
     let until = given.and_then(|given| given.retain_until_date.as_ref());
-    let text = until.and_then(|until| {
-        let mut text = Vec::new();
-        until.format(TimestampFormat::DateTime, &mut text).ok()?;
-        String::from_utf8(text).ok()
-    });
+    let text = until.and_then(utc_text);
     let mut said = Context::default();
     said.set("s3:object-lock-mode", mode.map(|mode| mode.as_str().to_owned()));
     said.set("s3:object-lock-retain-until-date", text);
@@ -134,8 +127,12 @@ mod tests {
         context.replace(&of_retention(Some(&given), UnixMs(1000)));
         assert_eq!(context.single("s3:object-lock-mode"), Some("GOVERNANCE"));
         assert_eq!(context.single("s3:object-lock-remaining-retention-days"), Some("10"));
-        let text = context.single("s3:object-lock-retain-until-date").expect("a date");
+        let text = context.single("s3:object-lock-retain-until-date").expect("a date").to_owned();
         assert!(text.starts_with("1970-01-12T00:00:00"), "{text}");
+        let elsewhere = Timestamp::parse(TimestampFormat::DateTime, "1970-01-12T05:30:00+05:30").expect("a date");
+        let given = ObjectLockRetention { retain_until_date: Some(elsewhere), ..Default::default() };
+        let there = of_retention(Some(&given), UnixMs(1000));
+        assert_eq!(there.values("s3:object-lock-retain-until-date"), Some(&[text.to_owned()][..]), "the same moment");
         context.replace(&of_retention(None, UnixMs(1000)));
         assert_eq!(context.values("s3:object-lock-mode"), None);
     }
