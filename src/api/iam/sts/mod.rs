@@ -112,10 +112,18 @@ fn federation_token(call: &StsCall<'_>) -> Told {
     check_lasting(call, "GetFederationToken")?;
     let who = &call.caller.resolved.principal;
     let arn = federated_arn(&who.account, name);
-    call.caller.check("sts:GetFederationToken", &arn, &[])?;
-    let seconds = issue::lasting_seconds(call)?;
     let tags = call.parameters.tags("Tags");
     names::check_tags(&tags)?;
+    let (key, keys): (Vec<_>, Vec<_>) = tags
+        .iter()
+        .map(|(key, value)| ((format!("aws:RequestTag/{key}"), value), ("aws:TagKeys", key.as_str())))
+        .unzip();
+    let keys: Vec<(&str, &str)> = key.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain(keys).collect();
+    call.caller.check("sts:GetFederationToken", &arn, &keys)?;
+    if !tags.is_empty() {
+        call.caller.check("sts:TagSession", &arn, &keys)?;
+    }
+    let seconds = issue::lasting_seconds(call)?;
     let limits = issue::limits(call.directory, &who.account, call.parameters)?;
     let by = match who.kind {
         PrincipalKind::Root => None,

@@ -10,10 +10,10 @@ use crate::api::iam::call::RequestFacts;
 use crate::api::iam::parameters::Parameters;
 use crate::api::iam::service::IamService;
 use crate::api::iam::xml::Xml;
-use crate::api::identity::names::{self, without_scheme};
+use crate::api::identity::names::{self, IamArn, without_scheme};
 use crate::api::identity::records::{ProviderRecord, RoleRecord, Tags};
 use crate::api::identity::{Directory, IdentityError, Session, SessionOf, TextOf, check_policy};
-use crate::api::policy::{Context, Identity, Principal, Question, Target, evaluate};
+use crate::api::policy::{Budget, Context, Identity, Principal, Question, Target, evaluate};
 use crate::types::UnixMs;
 use serde_json::{Map, Value};
 
@@ -46,8 +46,8 @@ pub async fn assume_with_web_identity(service: &IamService, parameters: &Paramet
     let token = Unverified::parse(token).map_err(invalid)?;
     let view = service.store.view().await?;
     let directory = service.directory(&*view);
-    let role = find_role_by(directory, arn)?.ok_or_else(refused)?;
-    let provider = provider_of(directory, &role, &token)?;
+    // The role is looked for when the token is known to be good: which roles there are is nobody's business before.
+    let provider = provider_of(directory, account_of(arn)?, &token)?;
     let key_set =
         service.key_sets.key_set(without_scheme(&provider.url)).await.map_err(|why| unavailable(&provider, &why))?;
     let claims = token.verify(&key_set).map_err(|error| match error {
@@ -57,6 +57,7 @@ pub async fn assume_with_web_identity(service: &IamService, parameters: &Paramet
     let now = service.ambient.clock.unix_ms();
     check_times(&claims, now)?;
     let claims = Claims::of(&claims, &provider)?;
+    let role = find_role_by(directory, arn)?.ok_or_else(refused)?;
     allow(&role, &provider, &claims, name, request_keys(facts, now))?;
     let seconds = issue::role_seconds(parameters, &role, false)?;
     let limits = issue::limits(directory, &role.account, parameters)?;
@@ -93,17 +94,20 @@ fn refused() -> IamFault {
     IdentityError::AccessDenied(format!("Not authorized to perform {ACTION}")).into()
 }
 
+/// Of a role's ARN.
+fn account_of(arn: &str) -> Result<&str, IamFault> {
+    let parsed = IamArn::parse(arn).filter(|arn| arn.kind == "role");
+    let parsed = parsed.ok_or_else(|| IdentityError::Validation(format!("{arn} is invalid")))?;
+    Ok(parsed.account)
+}
+
 /// The provider of the role's account that the token says it is of.
-fn provider_of(
-    directory: Directory<'_>,
-    role: &RoleRecord,
-    token: &Unverified<'_>,
-) -> Result<ProviderRecord, IamFault> {
+fn provider_of(directory: Directory<'_>, account: &str, token: &Unverified<'_>) -> Result<ProviderRecord, IamFault> {
     let issuer = token.issuer().unwrap_or_default();
     let absent =
         || IamFault::InvalidIdentityToken(format!("No OpenIDConnect provider found in your account for {issuer}"));
     let url = Some(without_scheme(issuer)).filter(|url| !url.is_empty()).ok_or_else(absent)?;
-    let found = directory.record::<ProviderRecord>(&format!("{}/{url}", role.account))?;
+    let found = directory.record::<ProviderRecord>(&format!("{account}/{url}"))?;
     let provider = found.map(|stored| stored.record).ok_or_else(absent)?;
     // The same name in another scheme is another issuer.
     let same = provider.url.trim_end_matches('/') == issuer.trim_end_matches('/');
@@ -163,13 +167,21 @@ impl Claims {
     }
 }
 
-/// In the claim for them; a value of several texts is its first.
+/// In the claim for them: each of one text, which may stand in a list.
 fn session_tags(claims: &Map<String, Value>) -> Result<(Tags, Vec<String>), IamFault> {
     let Some(Value::Object(claim)) = claims.get(TAGS_CLAIM) else { return Ok((Vec::new(), Vec::new())) };
     let mut tags = Vec::new();
     if let Some(Value::Object(named)) = claim.get("principal_tags") {
-        let first = |value: &Value| texts(Some(value)).into_iter().next();
-        tags.extend(named.iter().filter_map(|(key, value)| Some((key.clone(), first(value)?))));
+        for (key, value) in named {
+            match texts(Some(value)).as_slice() {
+                [only] => tags.push((key.clone(), only.clone())),
+                [] => {}
+                _ => {
+                    let why = format!("The session tag {key} has several values; it must have one.");
+                    return Err(IamFault::InvalidIdentityToken(why));
+                }
+            }
+        }
     }
     names::check_tags(&tags).map_err(|error| IamFault::InvalidIdentityToken(error.to_string()))?;
     Ok((tags, texts(claim.get("transitive_tag_keys"))))
@@ -196,7 +208,7 @@ fn allow(
         let identity = Identity::default();
         let question =
             Question { principal: &principal, identity, action, resource: &resource, target, context: &context };
-        evaluate(&question).allowed
+        evaluate(question, &Budget::default()).allowed
     };
     if needed.iter().filter(|(_, needed)| *needed).all(|(action, _)| allows(action)) { Ok(()) } else { Err(refused()) }
 }

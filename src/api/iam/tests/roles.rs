@@ -103,6 +103,26 @@ async fn a_user_gets_its_own_rights_for_a_time_and_a_service_key_gets_none() {
 }
 
 #[tokio::test]
+async fn tags_for_somebody_who_is_vouched_for_need_a_grant_of_their_own() {
+    let host = Host::new().await;
+    let plain = "Action=GetFederationToken&Name=bob";
+    let tagged = format!("{plain}&Tags.member.1.Key=team&Tags.member.1.Value=a");
+    allow(&host, ROOT, "alice", "sts:GetFederationToken").await;
+    assert_eq!(host.sts(ALICE, plain).await.status, 200);
+    assert_eq!(host.sts(ALICE, &tagged).await.code(), (403, "AccessDenied"));
+    let limited = escaped(
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sts:GetFederationToken","sts:TagSession"],
+            "Resource":"*","Condition":{"StringEqualsIfExists":{"aws:RequestTag/team":"a"}}}]}"#,
+    );
+    let form = format!("Action=PutUserPolicy&UserName=alice&PolicyName=p&PolicyDocument={limited}");
+    assert_eq!(host.iam(ROOT, &form).await.status, 200);
+    let told = host.sts(ALICE, &tagged).await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    assert_eq!(who(&host, &told).principal.tags, [("team".to_owned(), "a".to_owned())]);
+    assert_eq!(host.sts(ALICE, &tagged.replace("Value=a", "Value=b")).await.code(), (403, "AccessDenied"));
+}
+
+#[tokio::test]
 async fn somebody_who_is_vouched_for_is_limited_by_what_comes_with_the_call() {
     let host = Host::new().await;
     assert_eq!(host.sts(ALICE, "Action=GetFederationToken&Name=bob").await.code(), (403, "AccessDenied"));

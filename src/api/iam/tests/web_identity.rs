@@ -127,6 +127,36 @@ async fn a_token_that_is_not_the_providers_is_refused() {
 }
 
 #[tokio::test]
+async fn which_roles_there_are_is_not_told_to_who_has_no_good_token() {
+    let provider = Provider::new();
+    let host = host(&provider).await;
+    let mut strange = claims();
+    strange["iss"] = json!("https://other.example.org");
+    let mut somebody = claims();
+    somebody["sub"] = json!("somebody else");
+    for token in [provider.token(&strange), Provider::new().token(&claims()), provider.token(&somebody)] {
+        let ask = async |role: &str| {
+            let form = format!(
+                "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn:aws:iam::111122223333:role/{role}\
+                 &RoleSessionName=job&WebIdentityToken={token}"
+            );
+            let told = host.answer(&[], "", &form).await;
+            (told.code().0, told.code().1.to_owned(), told.element("Message").to_owned())
+        };
+        assert_eq!(ask("web").await, ask("absent").await);
+    }
+}
+
+#[tokio::test]
+async fn a_tag_of_several_values_is_refused_and_none_of_them_taken() {
+    let provider = Provider::new();
+    let host = host(&provider).await;
+    let mut claims = claims();
+    claims["https://aws.amazon.com/tags"] = json!({"principal_tags": {"Department": ["Engineering", "Sales"]}});
+    assert_eq!(assume(&host, &provider.token(&claims)).await.code(), (400, "InvalidIdentityToken"));
+}
+
+#[tokio::test]
 async fn a_token_brings_tags_for_its_session() {
     let provider = Provider::new();
     let host = host(&provider).await;
