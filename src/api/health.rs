@@ -54,26 +54,37 @@ pub trait HealthSource: Send + Sync + 'static {
 
 pub type SharedHealth = Arc<dyn HealthSource>;
 
-/// The aliases that MinIO's users have in their probes; also on the S3 port, unsigned, as theirs are.
+/// The aliases that MinIO's users have in their probes; also on the S3 port, unsigned, as theirs are. Strangers ask there, so
+/// the status is all that they say.
 pub fn aliases(config: &mut ServiceConfig) {
     config
-        .service(probe("/minio/health/live", live))
-        .service(probe("/minio/health/ready", ready))
-        .service(probe("/minio/health/cluster", cluster))
-        .service(probe("/minio/health/cluster/read", ready));
+        .service(probe("/minio/health/live", live, status_only))
+        .service(probe("/minio/health/ready", ready, status_only))
+        .service(probe("/minio/health/cluster", cluster, status_only))
+        .service(probe("/minio/health/cluster/read", ready, status_only));
 }
 
 /// The admin port's part.
 pub fn admin(config: &mut ServiceConfig) {
     config
-        .service(probe("/health/live", live))
-        .service(probe("/health/ready", ready))
+        .service(probe("/health/live", live, told))
+        .service(probe("/health/ready", ready, told))
         .service(Resource::new("/metrics").route(get().to(scrape)));
     aliases(config);
 }
 
-fn probe(path: &str, answer: fn(&Health) -> StatusCode) -> Resource {
-    let route = |route: Route| route.to(move |source: Data<SharedHealth>| async move { told(source.health(), answer) });
+/// What the host's health is to be, and how it is said.
+type Judged = fn(&Health) -> StatusCode;
+type Answered = fn(Health, StatusCode) -> HttpResponse;
+
+fn probe(path: &str, judge: Judged, answer: Answered) -> Resource {
+    let route = |route: Route| {
+        route.to(move |source: Data<SharedHealth>| async move {
+            let health = source.health();
+            let status = judge(&health);
+            answer(health, status)
+        })
+    };
     Resource::new(path).route(route(get())).route(route(head()))
 }
 
@@ -104,8 +115,12 @@ impl From<Health> for Told {
     }
 }
 
-fn told(health: Health, answer: fn(&Health) -> StatusCode) -> HttpResponse {
-    HttpResponse::build(answer(&health)).insert_header((CACHE_CONTROL, "no-store")).json(Told::from(health))
+fn told(health: Health, status: StatusCode) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(Told::from(health))
+}
+
+fn status_only(_: Health, status: StatusCode) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).finish()
 }
 
 async fn scrape(source: Data<SharedHealth>) -> HttpResponse {

@@ -41,8 +41,8 @@ const ROOT: &str = "/admin/v1";
 /// A request's body, at most, and how long it may take to come.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
-/// The services that a signature may be for: ours, and S3's, for clients that know no other.
-pub const SERVICES: &[&str] = &["sherd-admin", "s3"];
+/// The service that a signature must be for. What root signs for S3 can be overheard on the other port, and is nothing here.
+pub const SERVICES: &[&str] = &["sherd-admin"];
 
 /// Those without a name in them.
 const ROUTES: &[&str] = &[
