@@ -140,7 +140,7 @@ pub const SETTINGS: &[Setting] = &[
         name: SIGV2,
         flag: "sigv2",
         value: "on|urls|off",
-        default: "urls",
+        default: "off",
         help: "Where signatures of version 2 are taken: everywhere, in URLs for one object and in forms, or nowhere",
         secret: None,
     },

@@ -54,7 +54,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(config.credentials, None);
     assert_eq!(config.region, "us-east-1");
     assert!(config.domains.is_empty() && config.website_domains.is_empty());
-    assert_eq!(config.sigv2, LegacySignatures::Urls);
+    assert_eq!(config.sigv2, LegacySignatures::Off);
     assert_eq!(config.object_ownership, ObjectOwnership::ObjectWriter);
     assert_eq!(config.ec, EcSetting::Auto);
     assert_eq!(config.durability, Durability::Strict);

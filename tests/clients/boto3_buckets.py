@@ -1,3 +1,4 @@
+# server: SHERD_SIGV2=urls
 """Buckets, and who may do what."""
 
 import urllib.error

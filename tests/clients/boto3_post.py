@@ -1,3 +1,4 @@
+# server: SHERD_SIGV2=urls
 """Uploads by forms of browsers: the policy that signs them, what it may ask for, and what is answered."""
 
 import base64

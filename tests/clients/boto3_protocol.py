@@ -1,3 +1,4 @@
+# server: SHERD_SIGV2=urls
 """What HTTP and S3 say of every request: forms of headers, dates and tags, of errors and of signatures."""
 
 import datetime

@@ -1,3 +1,4 @@
+# server: SHERD_SIGV2=urls
 """Roles, and the credentials that `sts` gives for a time."""
 
 import datetime

@@ -55,7 +55,7 @@ pub fn check(head: Head<'_>, legacy: LegacySignatures, now: Duration) -> Result<
             check_unframed(head)?;
         }
         Scheme::LegacyHeader => version_2::check_header(head, legacy, now)?,
-        Scheme::LegacyUrl => version_2::check_url(head, legacy)?,
+        Scheme::LegacyUrl => version_2::check_url(head, legacy, now)?,
     }
     Ok(scheme)
 }

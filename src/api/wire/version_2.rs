@@ -15,6 +15,8 @@ use time::format_description::well_known::Rfc2822;
 
 /// As AWS has it: how far the clocks of client and server may be apart.
 const SKEW_SECONDS_MAX: u64 = 15 * 60;
+/// How much longer a URL may be good for, as AWS has it of version 4.
+const URL_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 /// Parameters that make a request another one and that version 2 does not sign: anybody could add them.
 const UNSIGNED_STEERING: [&str; 11] = [
     "attributes",
@@ -64,7 +66,7 @@ pub fn check_header(head: Head<'_>, legacy: LegacySignatures, now: Duration) -> 
 }
 
 /// A presigned URL: the three operations on one object, or where all of version 2 is taken, any.
-pub fn check_url(head: Head<'_>, legacy: LegacySignatures) -> Result<(), Fault> {
+pub fn check_url(head: Head<'_>, legacy: LegacySignatures, now: Duration) -> Result<(), Fault> {
     let (Some(_), Some(expires), Some(_)) =
         (head.query.only("AWSAccessKeyId"), head.query.only("Expires"), head.query.only("Signature"))
     else {
@@ -72,8 +74,11 @@ pub fn check_url(head: Head<'_>, legacy: LegacySignatures) -> Result<(), Fault> 
             "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters",
         ));
     };
-    if expires.parse::<u64>().is_err() {
+    let Ok(expires) = expires.parse::<u64>() else {
         return Err(Fault::AccessDenied("Invalid date (should be seconds since epoch)"));
+    };
+    if expires > now.as_secs().saturating_add(URL_SECONDS_MAX) {
+        return Err(Fault::AccessDenied("A URL may be good for a week at most: Expires is later than that."));
     }
     match legacy {
         LegacySignatures::Off => return Err(not_supported()),
@@ -153,7 +158,8 @@ mod tests {
         let query = Query::read(uri.query()).expect("a query");
         let target = Target::of(uri.path(), None).expect("a target");
         let head = Head { method: &method, headers: &headers, query: &query, target: &target };
-        if headers.contains_key("authorization") { check_header(head, legacy, NOW) } else { check_url(head, legacy) }
+        let in_header = headers.contains_key("authorization");
+        if in_header { check_header(head, legacy, NOW) } else { check_url(head, legacy, NOW) }
     }
 
     #[test]
@@ -176,6 +182,19 @@ mod tests {
         assert!(matches!(judge(Method::GET, get, &[], LegacySignatures::Off), Err(Fault::InvalidRequest(_))));
         let copy = [("x-amz-copy-source", "/other/secret")];
         assert!(matches!(judge(Method::PUT, get, &copy, LegacySignatures::Urls), Err(Fault::AccessDenied(_))));
+    }
+
+    #[test]
+    fn a_url_is_good_for_a_week_at_most() {
+        let last = "/b/k?AWSAccessKeyId=K&Expires=1175629002&Signature=s";
+        let later = "/b/k?AWSAccessKeyId=K&Expires=1175629003&Signature=s";
+        let endless = "/b/k?AWSAccessKeyId=K&Expires=18446744073709551615&Signature=s";
+        for legacy in [LegacySignatures::Urls, LegacySignatures::On] {
+            assert_eq!(judge(Method::GET, last, &[], legacy), Ok(()));
+            for uri in [later, endless] {
+                assert!(matches!(judge(Method::GET, uri, &[], legacy), Err(Fault::AccessDenied(_))), "{uri}");
+            }
+        }
     }
 
     #[test]
