@@ -1,5 +1,7 @@
 //! Sherd: an S3-compatible object store in one binary.
 
+#![forbid(unsafe_code)]
+
 pub mod actors;
 pub mod admin;
 pub mod ambient;

@@ -1,6 +1,8 @@
 //! Arguments to configuration to `node::run`, nothing else. Exit codes: 0 after a graceful stop, 1 where the store could
 //! not start or had to end, 2 where the configuration is wrong.
 
+#![forbid(unsafe_code)]
+
 use rustix::fs::Mode;
 use sherd::config::{Invocation, SystemFiles, from_process};
 use sherd::{admin, dev, logging, node, probe};
@@ -23,6 +25,12 @@ fn main() -> ExitCode {
     match invocation {
         Invocation::Run(config) => {
             logging::start(&config.log_filter, config.log_format);
+            if rustix::process::geteuid().is_root() {
+                tracing::warn!(
+                    "sherd runs as root, which it has no need of: give its directories to a user and run it as that one, as the \
+                     entry point of the container image does"
+                );
+            }
             node::run(*config).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Health(config) => {
