@@ -2,6 +2,9 @@
 command -v aws > /dev/null || { echo "aws is not installed"; exit 77; }
 export AWS_ENDPOINT_URL="$S3_ENDPOINT"
 megabytes=${SHERD_CLIENTS_MB:-600}
+# It presigns with version 2 unless it is told otherwise, which is off by default.
+export AWS_CONFIG_FILE="$PWD/config"
+aws configure set default.s3.signature_version s3v4
 
 aws s3 mb "s3://$BUCKET"
 head -c "${megabytes}M" /dev/urandom > large
