@@ -335,14 +335,14 @@ mod tests {
         }
     }
 
-    /// A `?` costs a machine word for 64 characters of what stands between two stars.
+    /// A `?` costs two steps for 64 characters of what stands between two stars, at each byte of the text.
     #[test]
-    fn question_marks_take_a_step_for_sixty_four_of_their_neighbours() {
+    fn question_marks_take_two_steps_for_sixty_four_of_their_neighbours() {
         let text = "a".repeat(8000);
         for pattern in [format!("*?{}b*", "a".repeat(4000)), format!("*{}b*", "a?".repeat(2000))] {
             let parsed = Pattern::parse(&pattern, Variables::Literal).expect("nothing is special but wildcards");
             let (matched, steps) = asked(&Context::default(), |facts| parsed.matches(&text, facts));
-            assert!(!matched && steps <= 2 * 8000 * (4001 / 64 + 1), "{steps} steps");
+            assert!(!matched && steps <= 3 * 8000 * (4001 / 64 + 1), "{steps} steps");
         }
     }
 

@@ -18,10 +18,20 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Steps that were taken from it.
+    #[cfg(test)]
+    pub fn of(steps: u64) -> Self {
+        Self { left: AtomicU64::new(steps) }
+    }
+
+    #[cfg(test)]
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// Steps that were taken from a whole one.
     #[cfg(test)]
     pub fn spent(&self) -> u64 {
-        REQUEST_STEPS_MAX - self.left.load(Ordering::Relaxed)
+        REQUEST_STEPS_MAX - self.left()
     }
 }
 

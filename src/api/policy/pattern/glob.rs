@@ -8,6 +8,9 @@ use crate::api::policy::context::Facts;
 
 /// Steps that any comparison takes, and any run.
 const STEPS_MIN: usize = 8;
+/// Steps that it takes to make a table of bits for each of its words, and to read a byte with one.
+const BITS_TABLE_STEPS: usize = 128;
+const BITS_READ_STEPS: usize = 2;
 
 /// A piece of a pattern whose variables have values.
 #[derive(Clone, Copy)]
@@ -177,7 +180,7 @@ impl Bits {
 
     /// What is left of the text behind the first match.
     fn after<'a>(&self, text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
-        if !facts.meter.charge(256 * self.words / 8) {
+        if !facts.meter.charge(BITS_TABLE_STEPS * self.words) {
             return None;
         }
         let mut states = vec![0_u64; self.words];
@@ -188,7 +191,8 @@ impl Bits {
         });
         // A `?` at the end takes the rest of its character.
         let end = found.map(|at| (at + 1..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len()));
-        facts.meter.charge(end.unwrap_or(text.len()) * self.words).then_some(end)?.map(|end| &text[end..])
+        let steps = BITS_READ_STEPS * self.words * end.unwrap_or(text.len());
+        facts.meter.charge(steps).then_some(end)?.map(|end| &text[end..])
     }
 
     fn read(&self, states: &mut [u64], byte: u8) {
