@@ -2,16 +2,19 @@
 //! drops, tears and reorders what was not synced (`sim`). Every durable byte of ours goes through it.
 //!
 //! Rules that every implementation keeps: bytes written are durable after `sync_data` of the file *and*, where the
-//! file is newly created or renamed, after `sync_dir` of its directory. Nothing else is promised.
+//! file is newly created or renamed, after `sync_dir` of its directory; a new directory is an entry of its parent like any
+//! file. A sync that failed is not made good by a later one of the same bytes. Nothing else is promised.
 
+mod durable;
 pub mod sim;
 mod system;
 
+pub use durable::{create_dir_durably, read_file, replace_file, write_anew};
 pub use system::SystemDisk;
 
 use std::fmt::Debug;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How a file is opened.
@@ -45,6 +48,7 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn open(&self, path: &Path, mode: OpenMode, caching: Caching) -> io::Result<Arc<dyn DiskFile>>;
     /// The names in a directory, sorted; an error of kind `NotFound` where there is none.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// For `create_dir_durably`, which makes the names last.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -71,32 +75,4 @@ pub trait DiskFile: Send + Sync + Debug + 'static {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-}
-
-/// Replaces a small file so that a reader sees the old content or the new, and the new is durable on return.
-pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
-    let draft = draft_path(path);
-    if disk.exists(&draft)? {
-        disk.remove(&draft)?;
-    }
-    let file = disk.open(&draft, OpenMode::CreateNew, Caching::Cached)?;
-    file.write_all_at(&[io::IoSlice::new(content)], 0)?;
-    file.sync_data()?;
-    disk.rename(&draft, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
-}
-
-/// The whole content of a small file.
-pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
-    let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
-    let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
-    let mut content = vec![0; len];
-    file.read_exact_at(&mut content, 0)?;
-    Ok(content)
-}
-
-fn draft_path(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".draft");
-    path.with_file_name(name)
 }

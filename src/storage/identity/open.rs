@@ -7,7 +7,7 @@ use super::lock::{DirLocks, HeldLock, LockFault};
 use super::scan::{Content, Found, scan};
 use super::{IDENTITY_FILE, IdentityError, WantedGeometry};
 use crate::ambient::Ambient;
-use crate::storage::disk::{Disk, replace_file};
+use crate::storage::disk::{Disk, create_dir_durably, replace_file};
 use crate::types::{ClusterId, HostId, Incarnation, NodeId};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -139,26 +139,10 @@ pub fn prepare_host(
 }
 
 fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
-    for Found { dir, .. } in found.iter().filter(|found| found.content == Content::Absent) {
-        create_durably(disk, dir)
+    let unmade = |found: &&Found| matches!(found.content, Content::Absent | Content::Blank);
+    for Found { dir, .. } in found.iter().filter(unmade) {
+        create_dir_durably(disk, dir)
             .map_err(|error| IdentityError::Unusable { dir: dir.clone(), why: error.to_string() })?;
-    }
-    Ok(())
-}
-
-/// Makes a directory and those above it that are missing; each is durable once its parent is synced.
-fn create_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
-    for ancestor in dir.ancestors().filter(|ancestor| *ancestor != Path::new("")) {
-        if disk.exists(ancestor)? {
-            break;
-        }
-        missing.push(ancestor);
-    }
-    disk.create_dir_all(dir)?;
-    for made in missing {
-        let parent = made.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        disk.sync_dir(parent)?;
     }
     Ok(())
 }

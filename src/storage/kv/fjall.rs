@@ -1,40 +1,49 @@
 //! Tables on a drive, by fjall: one database, a keyspace for each table. Commits go to its journal unsynced; `persist`
-//! syncs it. fjall also syncs the journal before it writes any table's rows elsewhere, so that what a power cut leaves is
-//! the state after a prefix of the commits, in all tables alike.
+//! syncs it, as does whatever has a table's rows written elsewhere (`sealing`), so that what a power cut leaves is the state
+//! after a prefix of the commits, in all tables alike. All directories are synced before the first commit, and the tables
+//! are listed (`listing`): a database that lacks one is refused.
 //!
 //! After the first write that fails, of a commit or of its threads, fjall takes no more (`Poisoned`), and goes on to read.
 //! Such a database can only be dropped and opened again, which finds every commit that succeeded: each is with the system
 //! before it is answered. `RevivingKv` does that.
 
+mod journals;
+mod listing;
 mod opening;
+mod sealing;
+#[cfg(test)]
+mod tests;
 
 use super::reviving::{Opens, OwnedRanges};
 use super::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table, bounds};
+use crate::storage::buffer::BufferPool;
+use crate::storage::disk::{Disk, SystemDisk, create_dir_durably};
 use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use opening::{Opening, wait_until_closed};
-use std::collections::BTreeMap;
+use sealing::{Bounds, Sealing};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Journals kept in all; a table that holds an old one back is written out.
-const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+/// Rows committed after which all tables are written out, so that old journals can go. A journal is at most as long again.
+const UNSEALED_BYTES_MAX: u64 = 64 << 20;
 /// One to write tables out and one to compact, so that a long compaction does not stall commits.
 const WORKER_THREADS: usize = 2;
 /// Files of tables kept open.
 const FILES_OPEN_MAX: usize = 256;
 /// About one useless block read in a hundred lookups of a key that is not there (each first PUT of a key is one).
 const BLOOM_BITS_PER_KEY: f32 = 10.0;
-/// A table with so many memtables that wait to be written out takes no commit until there are fewer.
-const WAITING_MEMTABLES_MAX: usize = 2;
-const WAITING_MEMTABLES_POLL: Duration = Duration::from_millis(5);
+/// About what a change takes in the journal besides its key and value.
+const CHANGE_BYTES: usize = 24;
 /// What a drive must take before a database on it is closed to be opened again: less, and it would fail at once.
 const ROOM_BYTES: usize = 1 << 20;
+/// The file that is written to find that out.
+const ROOM: &str = "room";
 
 /// The memory of one database.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +58,7 @@ pub struct TableMemory {
 pub struct FjallKv {
     tables: Arc<Keyspaces>,
     database: Database,
+    sealing: Sealing,
 }
 
 #[derive(Clone)]
@@ -64,13 +74,12 @@ impl FjallKv {
     pub fn remove(path: &Path) -> KvResult<()> {
         let removed = path.with_extension("removed");
         let gone = |result: io::Result<()>| match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(KvError { doing: "remove tables", cause: error.to_string() })
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failed("remove tables", &error)),
             _ => Ok(()),
         };
         gone(std::fs::remove_dir_all(&removed))?;
         gone(std::fs::rename(path, &removed))?;
+        gone(SystemDisk::new(BufferPool::new(0)).sync_dir(path.parent().unwrap_or(path)))?;
         gone(std::fs::remove_dir_all(&removed))
     }
 
@@ -83,39 +92,69 @@ impl FjallKv {
         numbers
     }
 
-    /// Opens the database in this directory, made where there is none, with at least these tables.
+    /// Opens the database in this directory, made where there is none, with at least these tables. Fails where one of the
+    /// tables that it had is gone.
     pub fn open(path: &Path, tables: &[Table], memory: TableMemory) -> KvResult<Self> {
-        let made = std::fs::create_dir_all(path);
-        made.map_err(|error| KvError { doing: "make the directory", cause: error.to_string() })?;
+        let pool = BufferPool::new(0);
+        let disk = SystemDisk::new(pool.clone());
+        let made = create_dir_durably(&disk, path);
+        made.map_err(|error| io_failed("make the directory", &error))?;
         wait_until_closed(path)?;
+        let listed = listing::read(&disk, path)?;
+        match &listed {
+            Some(_) => journals::make_durable(&disk, path, &pool)?,
+            None => discard_unfinished(&disk, path)?,
+        }
         let opening = Opening::begin(path)?;
         let database = Database::builder(path)
             .cache_size(memory.cache_bytes)
             .worker_threads(WORKER_THREADS)
             .max_cached_files(Some(FILES_OPEN_MAX))
-            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .max_journaling_size(u64::MAX)
             .manual_journal_persist(true)
             .open()
             .map_err(|error| failed("open", error))?;
+        let found: listing::Names = database.list_keyspace_names().iter().map(|name| name.to_string()).collect();
+        if let Some(gone) = listed.iter().flatten().find(|name| !found.contains(*name)) {
+            let cause = format!("table {gone} in {} is gone", path.display());
+            return Err(KvError { doing: "open a table", cause });
+        }
         let mut keyspaces = Keyspaces::new();
         for &table in tables {
-            let options = || table_options(memory.memtable_bytes);
-            let keyspace = database.keyspace(table.0, options).map_err(|error| failed("open a table", error))?;
+            let keyspace = database.keyspace(table.0, table_options).map_err(|error| failed("open a table", error))?;
             keyspaces.insert(table, keyspace);
         }
-        drop(opening);
-        Ok(Self { tables: Arc::new(keyspaces), database })
-    }
-
-    /// fjall holds a commit back for ever where four memtables wait to be written out and its threads have given up on that.
-    /// Held back here before it comes to so many, it fails instead.
-    fn wait_for_memtables(&self, table: &Keyspace) -> KvResult<()> {
-        while table.sealed_memtable_count() >= WAITING_MEMTABLES_MAX {
-            self.database.persist(PersistMode::Buffer).map_err(|error| failed("commit", error))?;
-            std::thread::sleep(WAITING_MEMTABLES_POLL);
+        sync_dirs(&disk, path).map_err(|error| io_failed("sync directories", &error))?;
+        let names: listing::Names = found.into_iter().chain(tables.iter().map(|table| table.0.to_owned())).collect();
+        if listed.as_ref() != Some(&names) {
+            listing::write(&disk, path, &names)?;
         }
-        Ok(())
+        drop(opening);
+        let bounds = Bounds { table_bytes: memory.memtable_bytes, unsealed_bytes: UNSEALED_BYTES_MAX };
+        let sealing = Sealing::new(bounds, &keyspaces);
+        Ok(Self { tables: Arc::new(keyspaces), database, sealing })
     }
+}
+
+/// Takes away what a process left that ended before the database was finished.
+fn discard_unfinished(disk: &SystemDisk, path: &Path) -> KvResult<()> {
+    let names = disk.list(path).map_err(|error| io_failed("list the directory", &error))?;
+    if names.iter().all(|name| name == opening::NOTE || name == ROOM) {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "the tables here were never finished; they are made anew");
+    FjallKv::remove(path)?;
+    create_dir_durably(disk, path).map_err(|error| io_failed("make the directory", &error))
+}
+
+/// Makes the names of all tables, and of the files that each consists of, durable.
+fn sync_dirs(disk: &SystemDisk, path: &Path) -> io::Result<()> {
+    let tables = path.join("keyspaces");
+    for name in disk.list(&tables)? {
+        disk.sync_dir(&tables.join(name))?;
+    }
+    disk.sync_dir(&tables)?;
+    disk.sync_dir(path)
 }
 
 /// A database in a directory, to be opened as often as that is needed.
@@ -128,13 +167,13 @@ pub struct FjallOpener {
 
 impl Opens for FjallOpener {
     fn check_room(&self) -> KvResult<()> {
-        let probe = self.path.join("room");
+        let probe = self.path.join(ROOM);
         let written = std::fs::File::create(&probe).and_then(|mut file| {
             file.write_all(&vec![0; ROOM_BYTES])?;
             file.sync_all()
         });
         let removed = std::fs::remove_file(&probe);
-        written.and(removed).map_err(|error| KvError { doing: "look for room", cause: error.to_string() })
+        written.and(removed).map_err(|error| io_failed("look for room", &error))
     }
 
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>> {
@@ -142,13 +181,17 @@ impl Opens for FjallOpener {
     }
 }
 
-fn table_options(memtable_bytes: u64) -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes).manual_journal_persist(true).filter_policy(
+fn table_options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(u64::MAX).manual_journal_persist(true).filter_policy(
         FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(BLOOM_BITS_PER_KEY))),
     )
 }
 
 fn failed(doing: &'static str, error: fjall::Error) -> KvError {
+    KvError { doing, cause: error.to_string() }
+}
+
+fn io_failed(doing: &'static str, error: &io::Error) -> KvError {
     KvError { doing, cause: error.to_string() }
 }
 
@@ -227,19 +270,21 @@ impl Kv for FjallKv {
         // Without a sync, and yet not in this process only: a database that is closed after a failure loses what is.
         let write = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.changes.len());
         let mut write = write.durability(Some(PersistMode::Buffer));
+        let (mut changed, mut bytes) = (BTreeSet::new(), 0);
         for change in batch.changes {
             let keyspace = keyspace(&self.tables, change.table)?;
-            self.wait_for_memtables(keyspace)?;
+            changed.insert(change.table);
+            bytes += change.key.len() + change.value.as_ref().map_or(0, Bytes::len) + CHANGE_BYTES;
             match change.value {
                 Some(value) => write.insert(keyspace, change.key, value),
                 None => write.remove(keyspace, change.key),
             }
         }
-        write.commit().map_err(|error| failed("commit", error))
+        self.sealing.commit(&self.database, &self.tables, &changed, write, bytes as u64)
     }
 
     fn persist(&self) -> KvResult<()> {
-        self.database.persist(PersistMode::SyncAll).map_err(|error| failed("persist", error))
+        self.sealing.persist(&self.database)
     }
 
     fn disk_bytes(&self) -> u64 {

@@ -4,7 +4,7 @@ use crate::actors::consensus::shared::{Drive, Offload};
 use crate::actors::log::{LogHandle, Threads};
 use crate::ambient::Ambient;
 use crate::storage::buffer::BufferPool;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::raft_log::{RecoveredCopy, Recovery};
 use crate::storage::wal::{Durability, LogOptions, OpenedLog, WalError, open_log};
 use crate::types::{ClusterId, Lsn, NodeId};
@@ -58,13 +58,11 @@ impl CopyOpener {
         let dir = drive.log_dir();
         let opener = self.clone();
         let begin = move || -> io::Result<OpenedLog> {
-            drive.disk.create_dir_all(&dir)?;
+            create_dir_durably(&*drive.disk, &dir)?;
             for name in drive.disk.list(&dir)? {
                 drive.disk.remove(&dir.join(name))?;
             }
             drive.disk.sync_dir(&dir)?;
-            drive.disk.sync_dir(&drive.dir.join("meta"))?;
-            drive.disk.sync_dir(&drive.dir)?;
             Ok(opener.scan(node, &drive.disk, dir).map_err(io::Error::other)?.0)
         };
         Ok(offload.run(begin).await??.start(self.threads))

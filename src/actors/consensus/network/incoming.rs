@@ -8,7 +8,7 @@ use crate::actors::consensus::raft_types::{Vote, ballot_of, log_id_of, vote_of};
 use crate::actors::consensus::shared::{Offload, Shared, locked};
 use crate::actors::consensus::state::{SnapshotFile, verify_snapshot};
 use crate::limits::SNAPSHOT_PIECE_BYTES;
-use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::raft_log::Ballot;
 use crate::types::NodeId;
 use bytes::Bytes;
@@ -152,7 +152,7 @@ impl Incoming {
 
 impl Place {
     fn make(&self, dir: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.create_dir_all(dir)?;
+        create_dir_durably(&*self.disk, dir)?;
         if self.disk.exists(&self.path)? {
             self.disk.remove(&self.path)?;
         }

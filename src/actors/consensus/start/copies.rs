@@ -5,7 +5,7 @@ use crate::actors::consensus::mirror::{CopyOpener, FoundCopy, read_entries};
 use crate::actors::consensus::raft_types::raft_id;
 use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVoter, mirror_file};
 use crate::actors::log::LogHandle;
-use crate::storage::disk::{Disk, read_file, replace_file};
+use crate::storage::disk::{Disk, create_dir_durably, read_file, replace_file};
 use crate::storage::raft_log::{
     CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, RecoveredCopy, choose,
 };
@@ -135,10 +135,7 @@ async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<Believed, Sta
 /// Makes the directories that the file needs durable, then the file.
 pub fn write_mirror_file(disk: &dyn Disk, path: &Path, set: &MirrorSet) -> io::Result<()> {
     let meta = path.parent().unwrap_or(Path::new("/"));
-    disk.create_dir_all(meta)?;
-    if let Some(drive) = meta.parent() {
-        disk.sync_dir(drive)?;
-    }
+    create_dir_durably(disk, meta)?;
     replace_file(disk, path, &set.encode())
 }
 

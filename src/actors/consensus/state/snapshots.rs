@@ -7,7 +7,7 @@
 use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
 use crate::actors::consensus::shared::{Drive, Shared, StandingSnapshot};
-use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::kv::{Kv, KvError, KvRead};
 use crate::storage::meta::snapshot::{SnapshotInstaller, SnapshotWriter};
 use crate::storage::raft_log::{AppliedAt, Position};
@@ -234,8 +234,7 @@ impl Draft {
     fn begin(node: NodeId, drive: &Drive, at: LogId) -> io::Result<Self> {
         let path = snapshot_path(drive, at);
         let draft = draft_of(&path);
-        drive.disk.create_dir_all(&drive.snapshot_dir())?;
-        drive.disk.sync_dir(&drive.dir.join("meta"))?;
+        create_dir_durably(&*drive.disk, &drive.snapshot_dir())?;
         if drive.disk.exists(&draft)? {
             drive.disk.remove(&draft)?;
         }

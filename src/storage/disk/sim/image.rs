@@ -229,6 +229,12 @@ struct UnsyncedWrite {
     doomed: bool,
 }
 
+impl UnsyncedWrite {
+    fn covers(&self, other: &Self) -> bool {
+        self.offset <= other.offset && other.offset + other.bytes.len() <= self.offset + self.bytes.len()
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct FileImage {
     live: Vec<u8>,
@@ -281,8 +287,11 @@ impl FileImage {
     pub(super) fn finish_sync(&mut self, cover: SyncCover) {
         let len = self.durable.len().max(cover.len);
         self.durable.resize(len, 0);
-        for write in self.unsynced.extract_if(.., |write| write.number <= cover.writes && !write.doomed) {
+        let covered: Vec<UnsyncedWrite> =
+            self.unsynced.extract_if(.., |write| write.number <= cover.writes && !write.doomed).collect();
+        for write in covered {
             self.durable[write.offset..write.offset + write.bytes.len()].copy_from_slice(&write.bytes);
+            self.unsynced.retain(|doomed| doomed.number > write.number || !write.covers(doomed));
         }
     }
 

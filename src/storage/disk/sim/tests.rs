@@ -1,7 +1,10 @@
 //! The simulated disk keeps what it promises, and loses what it may.
 
 use super::{Held, SimDisk};
-use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, read_file, replace_file};
+use crate::storage::buffer::BufferPool;
+use crate::storage::disk::{
+    Caching, Disk, DiskFile, OpenMode, create_dir_durably, read_file, replace_file, write_anew,
+};
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::Path;
@@ -104,4 +107,50 @@ fn a_full_disk_refuses_to_grow_a_file() {
     file.allocate(8000).expect("room");
     assert_eq!(file.allocate(9000).expect_err("no room").kind(), std::io::ErrorKind::StorageFull);
     assert_eq!(disk.space(Path::new("/")).expect("space").free_bytes, 192);
+}
+
+#[test]
+fn a_directory_made_durably_is_there_after_every_cut_with_what_was_synced_in_it() {
+    // Made by this process, or by one before it that was killed before it synced anything.
+    for made_before in [false, true] {
+        for seed in 0..50 {
+            let disk = SimDisk::new(1 << 20);
+            if made_before {
+                disk.create_dir_all(Path::new("/drive/meta")).expect("made");
+            }
+            create_dir_durably(&disk, Path::new("/drive/meta")).expect("made");
+            created(&disk, "/drive/meta/file").sync_data().expect("synced");
+            disk.sync_dir(Path::new("/drive/meta")).expect("synced");
+            let after = disk.power_cut(seed);
+            assert!(after.exists(Path::new("/drive/meta/file")).expect("looked for"), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_anew_survives_a_sync_of_it_that_failed_before() {
+    for seed in 0..50 {
+        let disk = SimDisk::new(1 << 20);
+        let file = created(&disk, "/file");
+        file.allocate(3 * 4096).expect("allocated");
+        file.sync_data().expect("synced");
+        disk.sync_dir(Path::new("/")).expect("synced");
+        write(&file, 5000, 1, 2000);
+        disk.fail_next_syncs(1);
+        assert!(file.sync_data().is_err());
+        write_anew(&*file, 5000..7000, &BufferPool::new(0)).expect("written");
+        let after = read_file(&disk.power_cut(seed), Path::new("/file")).expect("read");
+        assert!(after[5000..7000].iter().all(|&byte| byte == 1), "seed {seed}");
+        assert!(after[..5000].iter().chain(&after[7000..]).all(|&byte| byte == 0));
+    }
+}
+
+#[test]
+fn a_small_file_whose_draft_cannot_be_synced_stays_as_it_was() {
+    let disk = SimDisk::new(1 << 20);
+    replace_file(&disk, Path::new("/small"), b"one").expect("replaced");
+    disk.fail_next_syncs(1);
+    assert!(replace_file(&disk, Path::new("/small"), b"two").is_err());
+    assert_eq!(disk.list(Path::new("/")).expect("listed"), ["small"]);
+    assert_eq!(read_file(&disk.power_cut(1), Path::new("/small")).expect("read"), b"one");
 }

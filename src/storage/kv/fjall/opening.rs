@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+pub(super) const NOTE: &str = "opening";
 /// Ends of the process while a database was opened, after which the database is given up. One may be a kill.
 const OPENINGS_ENDED_MAX: usize = 2;
 /// How often, and how long apart, it is looked whether a database that was dropped is closed.
@@ -25,7 +26,7 @@ pub(super) struct Opening {
 impl Opening {
     /// A note that cannot be read or written (on a drive without a byte left) is no reason to give up tables that are whole.
     pub(super) fn begin(path: &Path) -> KvResult<Self> {
-        let note = path.join("opening");
+        let note = path.join(NOTE);
         let ended = std::fs::read(&note).map_or(0, |marks| marks.len());
         if ended >= OPENINGS_ENDED_MAX {
             let cause = format!("the process ended {ended} times while it opened {}", path.display());

@@ -1,0 +1,168 @@
+//! What a database is after something of it was lost: refused, made anew, or the state after a prefix of its commits.
+
+use super::{FjallKv, TableMemory};
+use crate::storage::kv::{Batch, Kv, KvRead, Table};
+use std::fs;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const ROWS: Table = Table("rows");
+const LAST: Table = Table("last");
+const TABLES: &[Table] = &[ROWS, LAST];
+const MEMORY: TableMemory = TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 };
+/// For threads of fjall's on a machine that does other things too.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+fn open(path: &Path) -> FjallKv {
+    FjallKv::open(path, TABLES, MEMORY).expect("opens")
+}
+
+fn refusal(path: &Path) -> String {
+    FjallKv::open(path, TABLES, MEMORY).expect_err("refused").to_string()
+}
+
+fn commit(kv: &FjallKv, number: u32, value: &[u8]) {
+    let mut batch = Batch::default();
+    batch.put(ROWS, number.to_be_bytes().to_vec(), value.to_vec());
+    batch.put(LAST, b"last".to_vec(), number.to_be_bytes().to_vec());
+    kv.commit(batch).expect("commits");
+}
+
+fn count(kv: &FjallKv, table: Table) -> usize {
+    kv.range(table, Bound::Unbounded, Bound::Unbounded).map(|pair| pair.expect("reads")).count()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("makes a directory");
+    for entry in fs::read_dir(from).expect("lists") {
+        let path = entry.expect("lists").path();
+        let copy = to.join(path.file_name().expect("has a name"));
+        if path.is_dir() {
+            copy_dir(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).expect("copies");
+        }
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < WAIT_MAX, "{what} does not come about");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A database of ten rows that is closed.
+fn database(dir: &Path) -> PathBuf {
+    let path = dir.join("state").join("1");
+    let kv = open(&path);
+    (1..=10).for_each(|number| commit(&kv, number, b"value"));
+    kv.persist().expect("persists");
+    path
+}
+
+#[test]
+fn a_database_that_lacks_one_of_its_tables_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let whole = database(dir.path());
+    let tables: Vec<_> = fs::read_dir(whole.join("keyspaces")).expect("lists").flatten().collect();
+    assert_eq!(tables.len(), 3, "one for each table, and fjall's own");
+    for table in tables {
+        for lost in [PathBuf::new(), PathBuf::from("current")] {
+            let copy = dir.path().join("copy");
+            copy_dir(&whole, &copy);
+            let lost = copy.join("keyspaces").join(table.file_name()).join(lost);
+            if lost.is_dir() { fs::remove_dir_all(&lost) } else { fs::remove_file(&lost) }.expect("removed");
+            let why = refusal(&copy);
+            assert!(why.contains("is gone") || !lost.ends_with(table.file_name()), "{}: {why}", lost.display());
+            FjallKv::remove(&copy).expect("removed");
+            assert_eq!(count(&open(&copy), ROWS), 0, "it is made anew");
+            FjallKv::remove(&copy).expect("removed");
+        }
+    }
+    assert_eq!(count(&open(&whole), ROWS), 10);
+}
+
+#[test]
+fn a_database_without_a_journal_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = database(dir.path());
+    let is_journal = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "jnl");
+    let journals = fs::read_dir(&path).expect("lists").flatten().map(|entry| entry.path()).filter(is_journal);
+    journals.for_each(|journal| fs::remove_file(journal).expect("removed"));
+    assert!(refusal(&path).contains("has no journal"));
+}
+
+#[test]
+fn a_database_that_was_never_finished_is_made_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = database(dir.path());
+    fs::remove_file(path.join("tables")).expect("removed");
+    assert_eq!(count(&open(&path), ROWS), 0);
+    assert_eq!(count(&open(&path), ROWS), 0, "and is finished then");
+    fs::write(path.join("tables"), b"SHRDTBL1 and rot").expect("written");
+    assert!(refusal(&path).contains("damaged"));
+}
+
+/// A cut where the journal ends that a commit may count on, with everything else as it is: a table's file must hold no row that
+/// the journal lacks.
+#[test]
+fn a_table_is_written_out_only_as_far_as_the_journal_is_durable_c4() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("state");
+    let memory = TableMemory { memtable_bytes: 64 << 10, ..MEMORY };
+    let kv = FjallKv::open(&path, TABLES, memory).expect("opens");
+    let journal = path.join("0.jnl");
+    let mut durable = (0, Vec::new());
+    for number in 1..=100 {
+        commit(&kv, number, &[number as u8; 2000]);
+        if kv.sealing.synced() > durable.0 {
+            assert_eq!(kv.sealing.synced(), u64::from(number), "what is sealed is all that was committed");
+            durable = (kv.sealing.synced(), fs::read(&journal).expect("reads"));
+        }
+    }
+    assert!((30..100).contains(&durable.0), "{} commits are durable", durable.0);
+    wait_until("a table's file", || {
+        let rows = &kv.tables[&ROWS];
+        rows.sealed_memtable_count() == 0 && rows.table_count() > 0
+    });
+    drop(kv);
+    fs::write(&journal, &durable.1).expect("written");
+    let found = open(&path);
+    let last = found.get(LAST, b"last").expect("reads").expect("is there");
+    assert_eq!((last.as_ref(), count(&found, ROWS)), (&(durable.0 as u32).to_be_bytes()[..], durable.0 as usize));
+}
+
+/// Else its threads seal rows between the sync of the journal and the look at what is sealed.
+#[test]
+fn no_table_is_sealed_by_the_threads_of_the_database() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kv = open(dir.path());
+    let mut batch = fjall::OwnedWriteBatch::with_capacity(kv.database.clone(), 12);
+    for number in 0_u32..12 {
+        batch.insert(&kv.tables[&ROWS], number.to_be_bytes(), vec![1; 1 << 20]);
+    }
+    batch.commit().expect("commits");
+    let mut small = Batch::default();
+    small.put(LAST, b"last".to_vec(), b"small".to_vec());
+    kv.commit(small).expect("commits");
+    let (rows, last) = (&kv.tables[&ROWS], &kv.tables[&LAST]);
+    // Its threads take one thing after the other: what they were asked for before is done by then.
+    assert!(last.rotate_memtable().expect("seals"));
+    wait_until("a table's file", || last.table_count() > 0);
+    assert_eq!((rows.sealed_memtable_count(), rows.table_count()), (0, 0));
+}
+
+#[test]
+fn a_persist_makes_what_was_committed_durable_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kv = open(dir.path());
+    assert_eq!(kv.sealing.synced(), 0);
+    (1..=3).for_each(|number| commit(&kv, number, b"value"));
+    assert_eq!(kv.sealing.synced(), 0);
+    kv.persist().expect("persists");
+    kv.persist().expect("and has nothing to do");
+    assert_eq!(kv.sealing.synced(), 3);
+}
