@@ -60,7 +60,7 @@ fn attempt<L>(
     };
     let mut replay = Replay::new(Arc::clone(kv), watermark)?;
     let (log, extent) = scan(watermark, &mut |record| replay.visit(record))?;
-    replay.flush();
+    replay.finish();
     if let Some(error) = replay.failed {
         return Err(error);
     }
@@ -143,6 +143,10 @@ struct Replay {
     kv: Arc<dyn Kv>,
     uses: BTreeMap<SegmentId, SegmentUse>,
     head: Lsn,
+    /// The watermark committed last. While the log is being opened it stays where the log is known to be durable: what lies
+    /// behind may be lost yet, and a replay that is interrupted has to meet it again.
+    watermark: Lsn,
+    durable_through: Lsn,
     /// Whether the index begins with nothing: then it cannot have what the log has not.
     rebuilds: bool,
     /// Positions from the watermark on; not kept where the index begins with nothing.
@@ -155,13 +159,24 @@ impl Replay {
     fn new(kv: Arc<dyn Kv>, head: Lsn) -> IndexResult<Self> {
         let uses = uses_in(&*kv)?;
         let rebuilds = kv.range(rows::PLACES, Bound::Unbounded, Bound::Unbounded).next().is_none();
-        Ok(Self { kv, uses, head, visited: BTreeSet::new(), rebuilds, waiting: Vec::new(), failed: None })
+        Ok(Self {
+            kv,
+            uses,
+            head,
+            watermark: head,
+            durable_through: head,
+            visited: BTreeSet::new(),
+            rebuilds,
+            waiting: Vec::new(),
+            failed: None,
+        })
     }
 
     fn visit(&mut self, record: ScannedRecord) {
         if !self.rebuilds {
             self.visited.insert(record.at.lsn);
         }
+        self.durable_through = self.durable_through.max(record.durable_through);
         // The body is of no interest, and a thousand of them would be a quarter of a gigabyte.
         self.waiting.push(ScannedRecord { body: bytes::Bytes::new(), ..record });
         if self.waiting.len() >= REPLAY_RECORDS_MAX {
@@ -171,7 +186,7 @@ impl Replay {
 
     fn flush(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
-        if waiting.is_empty() || self.failed.is_some() {
+        if self.failed.is_some() {
             return;
         }
         if let Err(error) = self.apply(&waiting) {
@@ -179,11 +194,21 @@ impl Replay {
         }
     }
 
+    /// The log is open: all of it is durable.
+    fn finish(&mut self) {
+        self.durable_through = Lsn(u64::MAX);
+        if !self.waiting.is_empty() || self.watermark < self.head {
+            self.flush();
+        }
+    }
+
     fn apply(&mut self, records: &[ScannedRecord]) -> IndexResult<()> {
         let mut edit = Edit::new(&*self.kv, &self.uses, self.head);
         records.iter().try_for_each(|record| edit.apply_scanned(record))?;
         self.head = edit.head();
-        let touched = edit.commit(&*self.kv, Some(self.head))?;
+        let watermark = self.head.min(self.durable_through).max(self.watermark);
+        let touched = edit.commit(&*self.kv, Some(watermark))?;
+        self.watermark = watermark;
         self.uses.extend(touched);
         Ok(())
     }

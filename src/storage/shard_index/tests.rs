@@ -1,7 +1,7 @@
 //! The index against a model log: what is found must be what the log says, whatever is lost of the index, and a log that
 //! compaction went over must say the same as one that it did not.
 
-use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK};
+use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK, get_watermark};
 use super::{ChunkId, Entry, LogExtent, Placed, ScrubRow, ShardIndex, TABLES, recover};
 use crate::ambient::Entropy;
 use crate::storage::kv::memory::{MemoryKv, Writes};
@@ -66,7 +66,9 @@ impl ModelLog {
         }
         let at = Location { lsn: self.next, body_bytes: if kind == RecordKind::Chunk { 100 } else { 0 } };
         let origin = origin.unwrap_or(at.lsn);
-        let record = ScannedRecord { kind, key, origin, at, footprint_bytes: RECORD_BYTES, body: Bytes::new() };
+        let durable_through = Lsn::default();
+        let footprint_bytes = RECORD_BYTES;
+        let record = ScannedRecord { kind, key, origin, at, footprint_bytes, durable_through, body: Bytes::new() };
         self.records.insert(at.lsn, record);
         self.next = Lsn::new(at.lsn.segment(), at.lsn.offset() + RECORD_BYTES);
         at
@@ -508,4 +510,25 @@ fn the_row_of_scrub_is_what_version_1_says_and_no_other_is_believed() {
     assert_eq!(put([&bytes[..], &[0]].concat()), None);
     bytes[0] = 2;
     assert_eq!(put(bytes), None);
+}
+
+/// What a log delivers while it is opened may be lost until that has ended: the next opening is to begin before it.
+#[test]
+fn an_opening_that_fails_leaves_the_watermark_where_the_log_is_durable() {
+    let mut log = ModelLog::new();
+    let ids: Vec<ChunkId> = (0..3000).map(|number| chunk(shard(1, 0), number)).collect();
+    let places: Vec<Location> = ids.iter().map(|id| log.append(RecordKind::Chunk, key(*id), None)).collect();
+    let durable_through = places[1000].lsn;
+    log.records.values_mut().last().expect("a record").durable_through = durable_through;
+    let kv = empty_kv();
+    let failing = |from: Lsn, visit: &mut dyn FnMut(ScannedRecord)| -> Result<((), LogExtent), WalError> {
+        log.records.range(from..).for_each(|(_, record)| visit(record.clone()));
+        Err(WalError::TimedOut)
+    };
+    assert!(recover(kv.clone() as Arc<dyn Kv>, failing).is_err());
+    assert!(get_watermark(&*kv).expect("read").is_some_and(|watermark| watermark <= durable_through));
+    let index = log.open(kv.clone());
+    assert_eq!(index.count(shard(1, 0)).expect("read"), 3000);
+    assert_eq!(index.watermark().expect("read"), places[2999].lsn);
+    index.check_invariants();
 }

@@ -75,6 +75,8 @@ pub struct ScannedRecord {
     pub at: Location,
     /// Bytes that the record occupies, padding included.
     pub footprint_bytes: u32,
+    /// Through where the log was known to be synced when the record was written.
+    pub durable_through: Lsn,
     pub body: Bytes,
 }
 

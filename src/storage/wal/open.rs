@@ -5,9 +5,8 @@ use super::recovery::{Replay, Replayed};
 use super::segment::{FileRole, Segment, file_role};
 use super::{LogOptions, RecordKey, RecordKind, ScannedRecord, WalError};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
-use crate::storage::disk::{Caching, Disk, OpenMode};
+use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, write_anew};
 use crate::types::{Lsn, SegmentId};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,8 +72,9 @@ impl OpenedLog {
     }
 }
 
-/// Opens a log, creating its directory on demand, and visits its records from `replay_from` on. What was visited is on
-/// stable storage on return, even where it had not been synced before.
+/// Opens a log, creating its directory on demand, and visits its records from `replay_from` on; everything below that is
+/// known to be durable. What was visited is durable on return, even where it had not been synced before, or where a sync of
+/// it had failed.
 pub fn open_log(
     disk: Arc<dyn Disk>,
     options: LogOptions,
@@ -82,13 +82,16 @@ pub fn open_log(
     visit: &mut dyn FnMut(ScannedRecord),
 ) -> Result<OpenedLog, WalError> {
     assert!(options.segment_bytes.is_multiple_of(BLOCK), "a segment is whole blocks");
-    create_dir(disk.as_ref(), &options.dir)?;
+    let created = create_dir_durably(disk.as_ref(), &options.dir);
+    created.map_err(|cause| WalError::io("create directory", &options.dir, &cause))?;
     let found = find_files(&disk, &options)?;
+    // A segment may have got its name from a process that was killed before it had synced that.
+    disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
     let tag = log_tag(&options.identity);
     let mut rot = check_headers(&disk, &options, &found.segments, replay_from)?;
     let next_id = found.segments.last().map_or(SegmentId(1), |last| SegmentId(last.id().0 + 1));
     let replayed = Replay::new(&found.segments, tag, &options, replay_from).run(visit)?;
-    sync_unvouched(&found.segments, &replayed)?;
+    write_unvouched_anew(&found.segments, &replayed, replay_from, &options)?;
     rot.extend(replayed.rot.iter().cloned());
     rot.sort_by_key(|spot| spot.at);
     let mut segments = found.segments;
@@ -102,26 +105,6 @@ pub fn open_log(
         free: found.free,
     };
     Ok(OpenedLog { disk, options, rot, segments, resumption, tag })
-}
-
-fn create_dir(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
-    let io = |operation| move |cause: io::Error| WalError::io(operation, dir, &cause);
-    if disk.exists(dir).map_err(io("look for"))? {
-        return Ok(());
-    }
-    // Each new directory is an entry of its parent.
-    let mut missing = vec![dir];
-    while let Some(parent) = missing.last().and_then(|lowest| lowest.parent())
-        && !parent.as_os_str().is_empty()
-        && !disk.exists(parent).map_err(io("look for"))?
-    {
-        missing.push(parent);
-    }
-    disk.create_dir_all(dir).map_err(io("create directory"))?;
-    for made in missing.into_iter().rev() {
-        disk.sync_dir(made.parent().unwrap_or(made)).map_err(io("sync parent of"))?;
-    }
-    Ok(())
 }
 
 struct FoundFiles {
@@ -197,13 +180,24 @@ pub(super) fn check_headers(
     Ok(damaged)
 }
 
-/// Records that were written and not synced before the process ended are part of the log from now on: so they must not
-/// vanish with the next power cut.
-fn sync_unvouched(segments: &[Arc<Segment>], replayed: &Replayed) -> Result<(), WalError> {
-    let unsynced = replayed.vouched.segment()..=replayed.clear_from.segment();
-    for segment in segments.iter().filter(|segment| unsynced.contains(&segment.id())) {
-        let file = segment.file()?;
-        file.sync_data().map_err(|cause| WalError::io("sync", segment.path(), &cause))?;
+/// Records that no sync is known to have covered are part of the log from now on: so they must not vanish with the next power
+/// cut. Where a sync of them was tried and failed, another one would not help: they are written again.
+fn write_unvouched_anew(
+    segments: &[Arc<Segment>],
+    replayed: &Replayed,
+    replay_from: Lsn,
+    options: &LogOptions,
+) -> Result<(), WalError> {
+    let (from, to) = (replayed.vouched.max(replay_from), replayed.clear_from);
+    for segment in segments.iter().filter(|segment| (from.segment()..=to.segment()).contains(&segment.id())) {
+        let start = if segment.id() == from.segment() { from.offset() } else { 0 };
+        let end = if segment.id() == to.segment() { to.offset() } else { segment.file_bytes() };
+        if start >= end {
+            continue;
+        }
+        let segment = Segment::reopened(segment);
+        let written = write_anew(segment.writable()?.as_ref(), start.into()..end.into(), &options.pool);
+        written.map_err(|cause| WalError::io("write and sync again", segment.path(), &cause))?;
     }
     Ok(())
 }

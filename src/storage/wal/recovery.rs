@@ -198,6 +198,7 @@ pub(super) fn scanned(kind: super::RecordKind, header: &RecordHeader, body: Byte
         origin: header.origin,
         at: Location { lsn: header.lsn, body_bytes: header.body_bytes },
         footprint_bytes: header.next_offset() - header.lsn.offset(),
+        durable_through: header.durable_through,
         body,
     }
 }

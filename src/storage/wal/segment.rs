@@ -186,6 +186,8 @@ pub fn prepare_segment(
             if recycled.is_none() {
                 let _ = disk.remove(&draft);
             }
+            // Its name may never become durable.
+            let _ = disk.remove(&path);
             Err(error)
         }
     }

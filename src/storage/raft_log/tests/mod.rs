@@ -31,7 +31,15 @@ fn scanned(records: &[LogRecord]) -> Vec<ScannedRecord> {
     let meet = |(number, record): (usize, &LogRecord)| {
         let wal = record.to_wal();
         let at = location(number as u64);
-        ScannedRecord { kind: wal.kind, key: wal.key, origin: at.lsn, at, footprint_bytes: 128, body: wal.body }
+        ScannedRecord {
+            kind: wal.kind,
+            key: wal.key,
+            origin: at.lsn,
+            at,
+            footprint_bytes: 128,
+            durable_through: at.lsn,
+            body: wal.body,
+        }
     };
     records.iter().enumerate().map(meet).collect()
 }

@@ -275,3 +275,46 @@ fn a_segment_is_filled_to_its_last_block_and_not_beyond() {
     assert_eq!((numbers(&found), opened.resumption.open.is_none()), (vec![1], true));
     assert_eq!(found[0].body, exact.body);
 }
+
+/// The sync fails, the process ends, the next one finds the records where the system still has them.
+#[test]
+fn records_that_a_failed_sync_left_survive_a_cut_once_a_restart_has_delivered_them() {
+    for rule in RULES {
+        for seed in 0..40 {
+            let disk = SimDisk::new(CAPACITY);
+            let options = options(blocks(32), rule);
+            let (mut log, ..) = Writer::open(&disk, &options);
+            log.append(&[record(1, 100)]);
+            log.write(&[record(2, 9000), record(3, 40)]);
+            disk.fail_next_syncs(1);
+            let (segment, _) = log.open.as_ref().expect("an open segment");
+            assert!(segment.writable().expect("open").sync_data().is_err());
+
+            let (mut log, _, found) = Writer::open(&disk, &options);
+            assert_eq!(numbers(&found), [1, 2, 3]);
+            log.append(&[record(4, 10)]);
+            let (_, opened, found) = Writer::open(&disk.power_cut(seed), &options);
+            assert_eq!((numbers(&found), &opened.rot), (vec![1, 2, 3, 4], &Vec::new()), "{rule:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_a_killed_process_named_and_did_not_sync_keeps_what_is_appended_to_it() {
+    for seed in 0..40 {
+        let disk = SimDisk::new(CAPACITY);
+        let options = options(blocks(32), ReplayRule::Prefix);
+        let (mut log, ..) = Writer::open(&disk, &options);
+        log.open_next();
+        disk.rename(&path(1), Path::new("/drive/shards/other")).expect("renamed");
+        disk.sync_dir(Path::new("/drive/shards")).expect("synced");
+        disk.rename(Path::new("/drive/shards/other"), &path(1)).expect("renamed");
+
+        let (mut log, opened, _) = Writer::open(&disk, &options);
+        assert!(log.open.is_some() || !opened.resumption.ready.is_empty());
+        log.open = log.open.or_else(|| Some((Arc::clone(&opened.resumption.ready[0]), BLOCK)));
+        log.append(&[record(1, 100)]);
+        let (_, _, found) = Writer::open(&disk.power_cut(seed), &options);
+        assert_eq!(numbers(&found), [1], "seed {seed}");
+    }
+}
