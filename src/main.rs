@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         Invocation::Health(config) => {
             probe::ready(config.admin_listen).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
+        Invocation::Credentials(source) => {
+            admin::show_credentials(&source).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
         Invocation::Admin(invocation) => admin::run(&invocation).map_or_else(|error| fail(1, &error), ExitCode::from),
         Invocation::Dev(options) => dev::run(&options).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS),
         Invocation::Print { text, code: 0 } => {

@@ -16,7 +16,7 @@ use crate::api::admin::{
     ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
 };
 use crate::api::{DriveHealth, Told};
-use crate::config::{AdminCommand, AdminInvocation, Limit, Question, Target};
+use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 use crate::storage::identity::IdentityError;
 use client::Client;
 use progress::Progress;
@@ -57,6 +57,15 @@ pub fn run(invocation: &AdminInvocation) -> Result<u8, AdminFailure> {
     };
     out.flush()?;
     Ok(code)
+}
+
+/// Prints the root credentials as the first start does: `sherd credentials`. Their copies can be read by their owner only.
+pub fn show_credentials(source: &KeySource) -> Result<(), AdminFailure> {
+    let keys = keys::resolve(source)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "  aws configure set aws_access_key_id {}", keys.access_key)?;
+    writeln!(out, "  aws configure set aws_secret_access_key {}", keys.secret_key)?;
+    Ok(())
 }
 
 fn client(target: &Target) -> Result<Client, AdminFailure> {

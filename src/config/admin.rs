@@ -286,9 +286,17 @@ fn target(pairs: &Pairs, files: &dyn FileReader) -> Result<Target, ConfigError> 
         value: url.to_owned(),
         allowed,
     })?;
-    let keys = match credentials::given_pair(pairs, files)? {
+    Ok(Target { authority, keys: keys(pairs, files)?, region: pairs.value(settings::REGION, values::region)? })
+}
+
+/// The root keys' source, by the settings alone.
+pub(super) fn key_source(pairs: Vec<(String, String)>, files: &dyn FileReader) -> Result<KeySource, ConfigError> {
+    keys(&Pairs::collect(pairs)?, files)
+}
+
+fn keys(pairs: &Pairs, files: &dyn FileReader) -> Result<KeySource, ConfigError> {
+    Ok(match credentials::given_pair(pairs, files)? {
         Some(credentials) => KeySource::Given(credentials),
         None => KeySource::Kept(pairs.value(settings::DATA, values::data_dirs)?),
-    };
-    Ok(Target { authority, keys, region: pairs.value(settings::REGION, values::region)? })
+    })
 }

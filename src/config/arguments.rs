@@ -1,6 +1,7 @@
-//! The command line: flags of the same names as the variables, and over them. `health` is for a container's health check.
+//! The command line: flags of the same names as the variables, and over them. `health` is for a container's health check,
+//! `credentials` for whoever missed what the first start printed.
 
-use super::admin::{self, AdminInvocation};
+use super::admin::{self, AdminInvocation, KeySource};
 use super::dev::{self, DevOptions};
 use super::settings::{self, SETTINGS, Setting};
 use super::{Config, ConfigError, FileReader};
@@ -14,6 +15,8 @@ pub enum Invocation {
     Run(Box<Config>),
     /// Ask the store that has this configuration whether it is ready.
     Health(Box<Config>),
+    /// Show the root credentials.
+    Credentials(KeySource),
     /// Ask or steer a cluster, or read the drives of a stopped host.
     Admin(Box<AdminInvocation>),
     /// Be several stores that form a cluster.
@@ -47,6 +50,10 @@ pub fn from_process(
     if let Some(below) = matches.subcommand_matches("dev") {
         return Ok(Invocation::Dev(Box::new(dev::options(below, pairs)?)));
     }
+    if let Some(below) = matches.subcommand_matches("credentials") {
+        pairs.extend(flags(below));
+        return Ok(Invocation::Credentials(admin::key_source(pairs, files)?));
+    }
     let health = matches.subcommand_matches("health");
     pairs.extend(flags(&matches));
     pairs.extend(health.into_iter().flat_map(flags));
@@ -68,6 +75,11 @@ fn command() -> Command {
         .subcommand(
             Command::new("health")
                 .about("Ask the running store whether it is ready: exit code 0 if so, 1 if not")
+                .args(options().map(|option| option.hide(true))),
+        )
+        .subcommand(
+            Command::new("credentials")
+                .about("Show the root credentials: those that are set, or those that the first start made and keeps in SHERD_DATA")
                 .args(options().map(|option| option.hide(true))),
         )
 }

@@ -442,6 +442,19 @@ fn health_takes_the_same_settings() {
 }
 
 #[test]
+fn credentials_are_those_set_or_those_kept_in_the_data_directories() {
+    let kept = |dirs: &[&str]| Ok(Invocation::Credentials(KeySource::Kept(dirs.iter().map(PathBuf::from).collect())));
+    assert_eq!(invoke(&["sherd", "credentials"], &[]), kept(&["./sherd-data"]));
+    assert_eq!(invoke(&["sherd", "credentials"], &[("SHERD_DATA", "/a{1...2}")]), kept(&["/a1", "/a2"]));
+    assert_eq!(invoke(&["sherd", "credentials", "--data", "/b"], &[("SHERD_DATA", "/a")]), kept(&["/b"]));
+    let set = [("SHERD_ACCESS_KEY", "someone"), ("SHERD_SECRET_KEY", "something-secret")];
+    let Ok(Invocation::Credentials(KeySource::Given(keys))) = invoke(&["sherd", "credentials"], &set) else {
+        panic!("not the given ones")
+    };
+    assert_eq!((keys.access_key.as_str(), keys.secret_key.as_str()), ("someone", "something-secret"));
+}
+
+#[test]
 fn help_lists_every_setting_with_its_variable_and_default() {
     let Ok(Invocation::Print { text, code: 0 }) = invoke(&["sherd", "--help"], &[]) else { panic!("no help") };
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");

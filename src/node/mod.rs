@@ -319,7 +319,7 @@ fn credentials(config: &Config, around: &Surroundings, host: &HostDrives) -> Res
     let dirs: Vec<PathBuf> = host.usable_dirs();
     let kept = keep_credentials(&*around.disk, &dirs, host.cluster, &around.ambient)?;
     if kept.fresh {
-        println!("This store is new; its root credentials, kept in its data directories and shown only now:");
+        println!("This store is new; its root credentials, which `sherd credentials` shows again:");
         println!("  aws configure set aws_access_key_id {}", kept.access_key);
         println!("  aws configure set aws_secret_access_key {}", kept.secret_key);
     }
