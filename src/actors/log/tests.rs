@@ -497,3 +497,21 @@ fn a_patient_append_outlasts_a_hanging_drive() {
         log.close_patiently().await.expect("closed");
     });
 }
+
+/// Whoever was refused writes elsewhere for a while, and asks nothing of the log.
+#[test]
+fn a_log_that_found_no_room_once_takes_chunks_again_though_nobody_asks() {
+    in_system(async {
+        let disk = SimDisk::new(CAPACITY);
+        let log = started(&disk);
+        log.append(vec![record(0, 10)]).await.expect("appended");
+        segment_ahead(&disk).await;
+        disk.set_capacity(2 << 20);
+        log.rotate().await.expect("rotated into the segment that was ready");
+        until("no further segment can be made", || log.state.lacks_reserve()).await;
+        disk.set_capacity(CAPACITY);
+        until("there is one", || !log.state.lacks_reserve()).await;
+        log.append(vec![record(1, 10)]).await.expect("appended");
+        log.close().await.expect("closed");
+    });
+}

@@ -28,8 +28,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long until a drive that had no room is asked again, where an append waits for it without end.
-const ROOM_RETRY: Duration = Duration::from_secs(1);
+/// How long until a drive that had no room for a segment is asked again: chunks are refused meanwhile.
+const ROOM_RETRY: Duration = Duration::from_millis(500);
 
 /// Append these records, in this order.
 #[derive(Message)]
@@ -275,12 +275,16 @@ impl WalWriter {
 
     /// No segment could be made for what is queued. Appends of endless patience stay in the queue where the drive is merely
     /// full, unless the log is being closed, which must come to an end.
-    fn refuse_stalled(&mut self, error: &WalError, ctx: &mut Context<Self>) {
+    fn refuse_stalled(&mut self, error: &WalError) {
         if *error != WalError::OutOfSpace || self.closing.is_some() {
             return self.refuse_queued(error);
         }
         self.queue.refuse_impatient(error);
-        if !self.queue.is_empty() && !self.room_awaited {
+    }
+
+    /// Asks for room again after a while, whether or not somebody needs it by then: who was refused goes elsewhere.
+    fn await_room(&mut self, ctx: &mut Context<Self>) {
+        if !self.room_awaited && self.closing.is_none() {
             self.room_awaited = true;
             ctx.notify_later(RoomDue, ROOM_RETRY);
         }
@@ -485,11 +489,16 @@ impl Handler<SegmentPrepared> for WalWriter {
                 }
                 self.state.set_reserve(error != WalError::OutOfSpace);
                 self.queue.refuse_unplaced(&WalError::OutOfSpace, |record| self.state.refuses_for_space(record));
-                if std::mem::take(&mut self.stalled) {
-                    self.refuse_stalled(&error, ctx);
+                let stalled = std::mem::take(&mut self.stalled);
+                if stalled {
+                    self.refuse_stalled(&error);
                 }
                 refuse_all(&mut self.rotations, &error);
-                if self.closing.is_some() || !self.room_awaited {
+                if error == WalError::OutOfSpace {
+                    self.await_room(ctx);
+                }
+                // What is still queued after that waits for room.
+                if self.closing.is_some() || !stalled {
                     self.schedule_flush(ctx);
                 }
             }
@@ -502,7 +511,12 @@ impl Handler<RoomDue> for WalWriter {
 
     fn handle(&mut self, _: RoomDue, ctx: &mut Context<Self>) {
         self.room_awaited = false;
-        self.schedule_flush(ctx);
+        // What waits asks for a segment with more weight.
+        self.flush(ctx);
+        self.prepare_next();
+        if self.closing.is_some() {
+            self.schedule_flush(ctx);
+        }
     }
 }
 

@@ -25,8 +25,9 @@ const LATE_FOR: Duration = Duration::from_secs(5);
 const LATE_FOR_MAX: Duration = Duration::from_secs(60);
 /// A node that was in order for so long is as good as any.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
-/// A node without room is not written to for so long.
-const FULL_FOR: Duration = Duration::from_secs(10);
+/// A node without room is not written to for so long at first, and twice as long each time that it has none again.
+const FULL_FOR: Duration = Duration::from_secs(1);
+const FULL_FOR_MAX: Duration = Duration::from_secs(16);
 /// How often a node in trouble is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,6 +55,8 @@ struct Case {
     lates: u32,
     cleared: Duration,
     full_until: Duration,
+    /// How long it was not written to the last time.
+    full_for: Duration,
     slow_until: Duration,
 }
 
@@ -141,6 +144,17 @@ impl Doubts {
         }
     }
 
+    /// It has no room. What others say of the same moment is nothing new.
+    fn full(&mut self, node: NodeId, now: Duration) {
+        let case = self.cases.entry(node).or_default();
+        if case.full_until > now {
+            return;
+        }
+        let again = now.saturating_sub(case.full_until) < FULL_FOR_MAX;
+        case.full_for = if again { (case.full_for * 2).clamp(FULL_FOR, FULL_FOR_MAX) } else { FULL_FOR };
+        case.full_until = now + case.full_for;
+    }
+
     fn due(&self, now: Duration) -> Vec<NodeId> {
         let due = self.cases.iter().filter(|(_, case)| case.trust != Trust::Trusted && case.probe <= now);
         due.map(|(&node, _)| node).collect()
@@ -216,7 +230,7 @@ impl Suspects {
 
     /// This node has no room.
     pub fn full(&self, node: NodeId, now: Duration) {
-        self.change(now, |doubts| doubts.cases.entry(node).or_default().full_until = now + FULL_FOR);
+        self.change(now, |doubts| doubts.full(node, now));
     }
 
     /// Nodes that are to be probed now.
@@ -260,7 +274,7 @@ impl Suspects {
 
 #[cfg(test)]
 mod tests {
-    use super::{FORGIVEN_AFTER, FULL_FOR, LATE_FOR, PROBE_EVERY, Suspects, Trust};
+    use super::{FORGIVEN_AFTER, FULL_FOR, FULL_FOR_MAX, LATE_FOR, PROBE_EVERY, Suspects, Trust};
     use crate::types::NodeId;
     use std::time::Duration;
 
@@ -369,10 +383,19 @@ mod tests {
     }
 
     #[test]
-    fn a_full_node_is_tried_again_after_a_while() {
+    fn a_node_without_room_is_written_to_again_soon_and_later_each_time() {
         let suspects = Suspects::default();
-        suspects.full(NODE, START);
-        assert!(suspects.current().is_full(NODE, START) && suspects.current().is_trusted(NODE));
-        assert!(!suspects.current().is_full(NODE, START + FULL_FOR));
+        let mut now = START;
+        for seconds in [1, 2, 4, 8, 16, 16] {
+            let until = now + Duration::from_secs(seconds);
+            // Several requests meet it at once.
+            (0..3).for_each(|_| suspects.full(NODE, now));
+            assert!(suspects.current().is_full(NODE, until - Duration::from_millis(1)));
+            assert!(suspects.current().is_trusted(NODE) && !suspects.current().is_full(NODE, until));
+            now = until;
+        }
+        let later = now + FULL_FOR_MAX;
+        suspects.full(NODE, later);
+        assert!(!suspects.current().is_full(NODE, later + FULL_FOR), "it had room meanwhile");
     }
 }
