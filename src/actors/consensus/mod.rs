@@ -12,6 +12,7 @@
 
 mod apply;
 mod batcher;
+mod contradiction;
 mod forward;
 mod handle;
 mod members;

@@ -6,7 +6,7 @@ use super::raft_types::LogId;
 use crate::actors::log::LogHandle;
 use crate::storage::disk::Disk;
 use crate::storage::meta::MetaTables;
-use crate::storage::raft_log::{LogIndex, MirrorSet};
+use crate::storage::raft_log::{History, LogIndex, MirrorSet, Position};
 use crate::types::NodeId;
 use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,6 +159,8 @@ pub struct Shared {
     /// This one, as openraft names it.
     pub host: u64,
     pub index: Mutex<LogIndex>,
+    /// What the tables were made of; the state machine adds to it after each commit.
+    pub history: Mutex<History>,
     pub drives: Mutex<Drives>,
     /// `None` while the tables are being rebuilt; the state machine sets it.
     pub tables: ArcSwapOption<MetaTables>,
@@ -180,6 +182,17 @@ impl Shared {
 
     pub fn drives(&self) -> MutexGuard<'_, Drives> {
         locked(&self.drives)
+    }
+
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        locked(&self.history)
+    }
+
+    /// The last entry that is applied here or known to be decided: up to it nothing may ever change.
+    pub fn settled(&self) -> Option<Position> {
+        let applied = self.history().last().map(|point| point.at);
+        let committed = self.index().standing().committed;
+        applied.into_iter().chain(committed).max_by_key(|at| at.index)
     }
 
     /// The first reason stands.

@@ -46,7 +46,7 @@ pub fn entries(data: &[u8]) {
     }
 }
 
-/// Tables in memory do not fail, and what is applied twice is passed over.
+/// Tables in memory do not fail.
 fn apply(tables: &MetaTables, index: u64, commands: Vec<Command>) {
     let entry = ApplyEntry { index, commands };
     let replies = tables.apply([entry], Bytes::new()).expect("tables in memory");

@@ -1,21 +1,101 @@
 //! How far a state machine has come: stored with its tables, in the same batch as the effects, and at the head of every
-//! snapshot. Version u8 = 1, then postcard.
+//! snapshot. Version u8 = 2, then postcard. Version 1 had no chain.
 
-use super::record::{Members, Position, RecordFault};
+use super::history::Point;
+use super::record::{LogEntry, Members, Payload, Position, RecordFault};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_CHAIN: u8 = 1;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A hash over every entry applied so far, in order: two replicas with the same chain at an index have applied the same
+/// entries up to it. The first 16 bytes of SHA-256 over the chain before, the entry's position and its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain(pub u128);
+
+impl Chain {
+    #[must_use]
+    pub fn with(self, entry: &LogEntry) -> Self {
+        let Position { term, node, index } = entry.at;
+        let mut digest = Sha256::new();
+        digest.update(self.0.to_le_bytes());
+        [term, node, index].iter().for_each(|number| digest.update(number.to_le_bytes()));
+        match &entry.payload {
+            Payload::Blank => digest.update([0]),
+            Payload::Commands(bytes) => {
+                digest.update([1]);
+                digest.update(bytes);
+            }
+            Payload::Members(members) => {
+                digest.update([2]);
+                let encoded = postcard::to_stdvec(members);
+                assert!(encoded.is_ok(), "plain data always encodes");
+                digest.update(encoded.unwrap_or_default());
+            }
+        }
+        let hash: [u8; 32] = digest.finalize().into();
+        let mut head = [0; 16];
+        head.copy_from_slice(&hash[..16]);
+        Self(u128::from_le_bytes(head))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedAt {
     /// Of the last entry applied.
     pub at: Option<Position>,
     /// The last membership applied, and where it stood in the log.
     pub members: Members,
     pub members_at: Option<Position>,
+    /// Of all entries up to `at`; `None` in what was made by a version that kept none.
+    pub chain: Option<Chain>,
+}
+
+impl Default for AppliedAt {
+    fn default() -> Self {
+        Self { at: None, members: Members::default(), members_at: None, chain: Some(Chain::default()) }
+    }
+}
+
+/// An entry that cannot come after what was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {entry:?} does not follow {applied:?}, the last one that was applied")]
+pub struct OutOfOrder {
+    pub entry: Position,
+    pub applied: Option<Position>,
+}
+
+#[derive(Deserialize)]
+struct WithoutChain {
+    at: Option<Position>,
+    members: Members,
+    members_at: Option<Position>,
 }
 
 impl AppliedAt {
+    /// Takes the next entry into account: the one with the next index, of the same leader or a later one.
+    pub fn follow(&mut self, entry: &LogEntry) -> Result<(), OutOfOrder> {
+        let follows = self.at.is_none_or(|last| {
+            let is_next = last.index.checked_add(1) == Some(entry.at.index);
+            is_next && (entry.at.term, entry.at.node) >= (last.term, last.node)
+        });
+        if !follows {
+            return Err(OutOfOrder { entry: entry.at, applied: self.at });
+        }
+        self.at = Some(entry.at);
+        self.chain = self.chain.map(|chain| chain.with(entry));
+        if let Payload::Members(members) = &entry.payload {
+            self.members = members.clone();
+            self.members_at = Some(entry.at);
+        }
+        Ok(())
+    }
+
+    pub fn point(&self) -> Option<Point> {
+        self.at.map(|at| Point { at, chain: self.chain })
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let encoded = postcard::to_extend(self, vec![VERSION]);
         assert!(encoded.is_ok(), "plain data always encodes");
@@ -23,11 +103,16 @@ impl AppliedAt {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordFault> {
+        let malformed = RecordFault::Malformed("applied position");
         match bytes.split_first() {
             None => Err(RecordFault::TooShort(0)),
             Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
                 Ok((applied, [])) => Ok(applied),
-                _ => Err(RecordFault::Malformed("applied position")),
+                _ => Err(malformed),
+            },
+            Some((&VERSION_WITHOUT_CHAIN, body)) => match postcard::take_from_bytes(body) {
+                Ok((WithoutChain { at, members, members_at }, [])) => Ok(Self { at, members, members_at, chain: None }),
+                _ => Err(malformed),
             },
             Some((&other, _)) => Err(RecordFault::UnknownVersion(other)),
         }

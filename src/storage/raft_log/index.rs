@@ -230,6 +230,12 @@ impl LogIndex {
         self.evict();
     }
 
+    /// The last entry that every live copy holds, or what was purged last.
+    pub fn durable(&self) -> Option<Position> {
+        let held = self.slots.iter().rev().find(|slot| slot.sequence <= self.durable_sequence);
+        held.map(|slot| slot.at).or(self.standing.purged)
+    }
+
     /// Entries of `from..to` that the log has.
     pub fn entries(&self, from: u64, to: u64) -> Vec<EntryPlace> {
         let from = from.max(self.first_index());

@@ -5,13 +5,15 @@
 //! sequence number that is the same on all copies, so that copies can be compared, and a lost operation is noticed.
 
 mod applied;
+mod history;
 mod index;
 mod mirror_set;
 mod progress;
 mod record;
 mod recovery;
 
-pub use applied::AppliedAt;
+pub use applied::{AppliedAt, Chain, OutOfOrder};
+pub use history::{History, Point};
 pub use index::{EntryPlace, LogIndex};
 pub use mirror_set::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, MirrorSetFault, choose};
 pub use progress::{Effect, Event, MirrorProgress};

@@ -3,6 +3,7 @@
 //! where openraft says that it must (votes, truncations).
 
 use super::message::{Done, ToMirror};
+use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Vote, ballot_of, entry_of, log_entry_of, log_id_of, position_of, vote_of,
 };
@@ -193,8 +194,10 @@ impl RaftLogStorage<MetaGroup> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let after = last_log_id.map(|id| id.index);
+        contradiction::check_truncation(&self.shared, after)?;
         self.shared.sole_voter.note_members();
-        let record = self.shared.index().truncate(last_log_id.map(|id| id.index));
+        let record = self.shared.index().truncate(after);
         self.send_and_wait(record).await
     }
 

@@ -6,6 +6,7 @@ use super::messages::{
     decode_append, decode_plain, encode_plain, require_leader,
 };
 use crate::actors::consensus::apply::MetaRaft;
+use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{ballot_of, log_id_of, position_of, vote_of};
 use crate::actors::consensus::shared::Shared;
 use crate::ambient::Ambient;
@@ -44,8 +45,20 @@ impl Server {
     }
 
     pub async fn append(&self, body: &Bytes) -> Result<Bytes, GroupError> {
-        let answer = self.raft.append_entries(decode_append(body)?).await.map_err(refused)?;
+        let request = decode_append(body)?;
+        if let Err(why) = contradiction::check_append(&self.shared, &request) {
+            self.leave_the_group(why.clone());
+            return Err(refused(why));
+        }
+        let answer = self.raft.append_entries(request).await.map_err(refused)?;
         Ok(encode_plain(&Appended::from(answer)))
+    }
+
+    /// Takes no further part: neither votes nor stands for election.
+    fn leave_the_group(&self, why: String) {
+        self.shared.set_fault(why);
+        let raft = self.raft.clone();
+        tokio::spawn(async move { raft.shutdown().await });
     }
 
     pub async fn vote(&self, body: &Bytes, pre: bool) -> Result<Bytes, GroupError> {

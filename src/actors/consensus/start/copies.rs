@@ -168,6 +168,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
     Shared {
         host: raft_id(options.host),
         index: Mutex::new(index),
+        history: Mutex::default(),
         drives: Mutex::new(Drives { by_node, set, snapshot: None }),
         tables: ArcSwapOption::empty(),
         tables_changed: Notify::new(),

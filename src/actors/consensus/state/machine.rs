@@ -4,6 +4,7 @@
 
 use super::home::StateHome;
 use super::snapshots::{SaveError, SnapshotFile, SnapshotStore, stored_membership};
+use crate::actors::consensus::contradiction::check_snapshot;
 use crate::actors::consensus::mirror::read_entries;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
@@ -13,7 +14,7 @@ use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::storage::meta::codec::decode_entry;
 use crate::storage::meta::command::Reply;
 use crate::storage::meta::{ApplyEntry, MetaTables};
-use crate::storage::raft_log::{AppliedAt, LogEntry, Payload, Position};
+use crate::storage::raft_log::{AppliedAt, History, LogEntry, Payload, Point, Position};
 use crate::types::NodeId;
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
@@ -65,6 +66,7 @@ impl StateMachine {
         tables: MetaTables,
         applied: AppliedAt,
     ) -> Self {
+        *shared.history() = History::new(&applied);
         shared.publish(Some(tables.clone()));
         let number_max = place.number;
         Self { shared, snapshots, home, place, number_max, tables, applied }
@@ -110,15 +112,19 @@ impl StateMachine {
     }
 
     async fn apply_batch(&mut self, entries: Vec<LogEntry>) -> io::Result<Vec<Vec<Reply>>> {
-        let next = after(&self.applied, &entries);
         loop {
-            let (tables, batch, position) = (self.tables.clone(), entries.clone(), next.encode());
-            match self.shared.offload.run(move || apply(&tables, &batch, position)).await? {
-                Ok(replies) => {
-                    self.applied = next;
+            let (tables, applied, batch) = (self.tables.clone(), self.applied.clone(), entries.clone());
+            match self.shared.offload.run(move || apply(&tables, applied, &batch)).await? {
+                Ok(Done { applied, points, replies }) => {
+                    let mut history = self.shared.history();
+                    points.into_iter().for_each(|point| history.push(point));
+                    self.applied = applied;
                     return Ok(replies);
                 }
-                Err(ApplyError::Entry(why)) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+                Err(ApplyError::Entry(why)) => {
+                    self.shared.set_fault(why.clone());
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
                 Err(ApplyError::Tables(error)) => self.rebuild(&error.to_string()).await?,
             }
         }
@@ -180,6 +186,7 @@ impl StateMachine {
         let through = self.applied.at;
         let snapshot = self.snapshots.current().await?;
         let (tables, mut applied) = self.fresh_tables(&place, snapshot).await?;
+        let mut history = History::new(&applied);
         let mut next = applied.at.map_or(0, |at| at.index + 1);
         let end = through.map_or(0, |at| at.index + 1);
         while next < end {
@@ -189,19 +196,21 @@ impl StateMachine {
                 return Err(io::Error::other(format!("entry {next} is in neither the snapshot nor the log")));
             }
             next += entries.len() as u64;
-            applied = after(&applied, &entries);
-            let (tables, position) = (tables.clone(), applied.encode());
-            let done = self.shared.offload.run(move || apply(&tables, &entries, position)).await?;
-            done.map_err(|error| match error {
+            let (tables, before) = (tables.clone(), applied.clone());
+            let done = self.shared.offload.run(move || apply(&tables, before, &entries)).await?;
+            let done = done.map_err(|error| match error {
                 ApplyError::Tables(error) => io::Error::other(error),
                 ApplyError::Entry(why) => io::Error::new(io::ErrorKind::InvalidData, why),
             })?;
+            done.points.into_iter().for_each(|point| history.push(point));
+            applied = done.applied;
         }
-        self.take(place, tables, applied).await;
+        self.take(place, tables, applied, history).await;
         Ok(())
     }
 
-    async fn take(&mut self, place: StatePlace, tables: MetaTables, applied: AppliedAt) {
+    async fn take(&mut self, place: StatePlace, tables: MetaTables, applied: AppliedAt, history: History) {
+        *self.shared.history() = history;
         let old = std::mem::replace(&mut self.place, place);
         self.tables = tables;
         self.applied = applied;
@@ -245,7 +254,8 @@ impl StateMachine {
         let place = self.fresh_place(other.unwrap_or(self.place.node));
         match self.fresh_tables(&place, Some(snapshot.clone())).await {
             Ok((tables, applied)) => {
-                self.take(place, tables, applied).await;
+                let history = History::new(&applied);
+                self.take(place, tables, applied, history).await;
                 Ok(())
             }
             Err(error) => {
@@ -298,9 +308,17 @@ fn fresh_kv(home: &dyn StateHome, dir: &std::path::Path, place: &StatePlace) -> 
     home.open(place.node, dir, place.number)
 }
 
+/// Entries that were applied in one commit.
+struct Done {
+    applied: AppliedAt,
+    /// One for each.
+    points: Vec<Point>,
+    replies: Vec<Vec<Reply>>,
+}
+
 /// Blocking.
-fn apply(tables: &MetaTables, entries: &[LogEntry], position: Vec<u8>) -> Result<Vec<Vec<Reply>>, ApplyError> {
-    let mut batch = Vec::with_capacity(entries.len());
+fn apply(tables: &MetaTables, mut applied: AppliedAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
+    let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     for entry in entries {
         let commands = match &entry.payload {
             Payload::Commands(bytes) => {
@@ -308,21 +326,12 @@ fn apply(tables: &MetaTables, entries: &[LogEntry], position: Vec<u8>) -> Result
             }
             Payload::Blank | Payload::Members(_) => Vec::new(),
         };
+        applied.follow(entry).map_err(|error| ApplyError::Entry(error.to_string()))?;
+        points.extend(applied.point());
         batch.push(ApplyEntry { index: entry.at.index, commands });
     }
-    tables.apply(batch, position.into()).map_err(ApplyError::Tables)
-}
-
-fn after(applied: &AppliedAt, entries: &[LogEntry]) -> AppliedAt {
-    let mut next = applied.clone();
-    for entry in entries {
-        next.at = Some(entry.at);
-        if let Payload::Members(members) = &entry.payload {
-            next.members = members.clone();
-            next.members_at = Some(entry.at);
-        }
-    }
-    next
+    let replies = tables.apply(batch, applied.encode().into()).map_err(ApplyError::Tables)?;
+    Ok(Done { applied, points, replies })
 }
 
 fn payload_bytes(entry: &LogEntry) -> usize {
@@ -393,6 +402,7 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
         if snapshot.head.at.map(log_id_of) != meta.last_log_id {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not the one that was announced"));
         }
+        check_snapshot(&self.shared, &self.applied, &snapshot.head)?;
         // It may name other voters.
         self.shared.sole_voter.note_members();
         self.install(&snapshot).await?;

@@ -6,6 +6,6 @@ mod sending;
 mod snapshots;
 
 pub use home::{FjallHome, StateHome};
-pub use machine::{StateMachine, StatePlace, lies_on_log};
+pub use machine::{SnapshotBuilder, StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
 pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, newest_on};

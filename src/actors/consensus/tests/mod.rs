@@ -1,6 +1,7 @@
 //! Tests of the replica: on real files in a directory of their own with tables in memory, all in one arbiter.
 
 mod cluster;
+mod contradictions;
 mod drives;
 mod home;
 mod power;

@@ -94,18 +94,18 @@ impl MetaTables {
     }
 
     /// Applies entries in order and commits their effects, with `position`, as one batch in which every key is written
-    /// once. Answers each entry's replies; an entry that was applied before is passed over and has none. An error means that
-    /// the tables are lost, not that a change was refused.
+    /// once. Answers each entry's replies. An error means that the tables are lost, not that a change was refused.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an entry does not come after those applied before: the caller compares positions, which say more.
     pub fn apply(&self, entries: impl IntoIterator<Item = ApplyEntry>, position: Bytes) -> KvResult<Vec<Vec<Reply>>> {
         let before = self.applied()?.map(|applied| applied.index);
         let mut last = before;
         let mut applying = Applying::new(&*self.kv)?;
         let mut replies = Vec::new();
         for entry in entries {
-            if last.is_some_and(|last| entry.index <= last) {
-                replies.push(Vec::new());
-                continue;
-            }
+            assert!(last.is_none_or(|last| entry.index > last), "entry {} comes after {last:?}", entry.index);
             last = Some(entry.index);
             replies.push(entry.commands.into_iter().map(|command| applying.command(command)).collect::<KvResult<_>>()?);
         }

@@ -2,7 +2,7 @@
 
 use super::{at, commands};
 use crate::storage::raft_log::{
-    AppliedAt, Ballot, LogEntry, LogRecord, Members, MirrorSet, MirrorSetFault, Payload, Position, RecordFault,
+    AppliedAt, Ballot, Chain, LogEntry, LogRecord, Members, MirrorSet, MirrorSetFault, Payload, Position, RecordFault,
     Standing, StateChange,
 };
 use crate::storage::wal::RecordKind;
@@ -94,8 +94,8 @@ proptest! {
     }
 
     #[test]
-    fn an_applied_position_is_read_back_as_it_was_written(at in proptest::option::of(positions()), members in members(), members_at in proptest::option::of(positions())) {
-        let applied = AppliedAt { at, members, members_at };
+    fn an_applied_position_is_read_back_as_it_was_written(at in proptest::option::of(positions()), members in members(), members_at in proptest::option::of(positions()), chain in any::<Option<u128>>()) {
+        let applied = AppliedAt { at, members, members_at, chain: chain.map(Chain) };
         prop_assert_eq!(AppliedAt::decode(&applied.encode()), Ok(applied));
     }
 }
@@ -110,7 +110,7 @@ fn another_version_is_refused_by_name() {
         Err(RecordFault::ForeignKind(RecordKind::Chunk))
     );
     assert_eq!(MirrorSet::decode(b"SHRDMIR2\0\0\0\0"), Err(MirrorSetFault::Foreign));
-    assert_eq!(AppliedAt::decode(&[2, 0]), Err(RecordFault::UnknownVersion(2)));
+    assert_eq!(AppliedAt::decode(&[3, 0]), Err(RecordFault::UnknownVersion(3)));
 }
 
 /// What is on drives out there: these bytes never change within a version.
@@ -141,12 +141,21 @@ fn the_bytes_of_version_1_are_these() {
                 MirrorSet { generation: 4, members: BTreeSet::from([NodeId(1), NodeId(3)]), formed: true }.encode(),
                 hex_simd::AsciiCase::Lower,
             ),
-            hex_simd::encode_to_string(
-                AppliedAt { at: Some(at(2, 4)), members: voters, members_at: Some(at(1, 1)) }.encode(),
-                hex_simd::AsciiCase::Lower,
-            ),
+            hex_simd::encode_to_string(applied_at_four(voters).encode(), hex_simd::AsciiCase::Lower),
         ])
         .collect();
     let fixture = include_str!("../../../../tests/fixtures/raft_log/version_1.hex");
     assert_eq!(written, fixture.lines().collect::<Vec<_>>());
+}
+
+fn applied_at_four(members: Members) -> AppliedAt {
+    AppliedAt { at: Some(at(2, 4)), members, members_at: Some(at(1, 1)), chain: Some(Chain(7)) }
+}
+
+#[test]
+fn an_applied_position_of_version_1_is_read_without_a_chain() {
+    let stored = include_str!("../../../../tests/fixtures/raft_log/applied_version_1.hex").trim();
+    let bytes = hex_simd::decode_to_vec(stored).expect("a fixture is hex");
+    let voters = Members { configs: vec![BTreeSet::from([7])], nodes: BTreeMap::from([(7, "h:1".to_owned())]) };
+    assert_eq!(AppliedAt::decode(&bytes), Ok(AppliedAt { chain: None, ..applied_at_four(voters) }));
 }

@@ -6,6 +6,7 @@ mod linearizable;
 mod losses;
 mod membership;
 mod network;
+mod restored;
 
 use super::home::MemoryHome;
 use super::power::Simulated;
@@ -50,6 +51,12 @@ struct Host {
     forming: Forming,
     started: bool,
     running: Option<MetaHandle>,
+}
+
+/// A host's drives at some moment.
+struct OlderCopy {
+    disks: Vec<SimDisk>,
+    home: Arc<MemoryHome>,
 }
 
 struct Cluster {
@@ -165,6 +172,24 @@ impl Cluster {
         let handle = self.hosts.get_mut(&id).expect("a host of this cluster").running.take().expect("the host runs");
         handle.shutdown().await;
         self.network.leave(id);
+    }
+
+    /// The drives of a host that is stopped, as they are.
+    fn copy_of(&mut self, id: HostId) -> OlderCopy {
+        let ambient = self.ambient.clone();
+        let host = self.hosts.get_mut(&id).expect("a host of this cluster");
+        assert!(host.running.is_none(), "only what is not written to is copied");
+        let disks = || host.disks.iter().map(|disk| disk.power_cut(0)).collect();
+        let copy = OlderCopy { disks: disks(), home: Arc::new(host.home.power_cut(&*ambient.entropy)) };
+        host.disks = disks();
+        copy
+    }
+
+    /// A host that is stopped has these drives from now on.
+    fn restore(&mut self, id: HostId, copy: OlderCopy) {
+        let host = self.hosts.get_mut(&id).expect("a host of this cluster");
+        assert!(host.running.is_none(), "a host is restored while it is stopped");
+        (host.disks, host.home) = (copy.disks, copy.home);
     }
 
     /// The host that the others follow, once most of those that run do.
