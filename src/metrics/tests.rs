@@ -24,6 +24,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("sherd_put_stage_seconds", "stage", "`receive`, `hash_encode`, `append`, `propose`"),
     ("sherd_raft_mirror_copies", "state", "`live`, `wanted`"),
     ("sherd_raft_proposals_failed_total", "why", "`not proposed`, `refused`, `unknown`"),
+    ("sherd_raft_replicas", "state", "`same`, `differing`, `unknown`"),
     ("sherd_repairs_done_total", "result", "`repaired`, `put_off`"),
     ("sherd_shards_to_move", "state", "`left`, `waiting`"),
 ];

@@ -1,11 +1,11 @@
 //! How the host is, for those who probe it.
 
-use crate::actors::consensus::MetaHandle;
+use crate::actors::consensus::{Agreement, MetaHandle};
 use crate::actors::drives::health::{NodeHealth, NodeState, SpaceLevel};
 use crate::actors::gateway::StoreError;
 use crate::actors::request::RequestContext;
 use crate::api::{DriveHealth, Health, HealthSource};
-use crate::types::{Geometry, NodeId};
+use crate::types::{Geometry, HostId, NodeId};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ impl HealthSource for HostStatus {
         let reach = Reach::of(self.context.geometry, all, down);
         let mut reasons = Vec::new();
         reasons.extend(metadata.as_ref().map(|why| format!("metadata: {why}")));
+        reasons.extend(self.replicas_that_differ());
         reasons.extend(reach.words(down, all));
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         Health {
@@ -48,6 +49,17 @@ impl HostStatus {
     fn drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
         let own = self.dirs.iter().filter(|(node, _)| !nodes.is_dismissed(**node));
         own.map(|(&node, dir)| drive_health(node, dir, nodes)).collect()
+    }
+
+    fn replicas_that_differ(&self) -> Vec<String> {
+        let differing = |(host, how): (HostId, Agreement)| {
+            let index = how.differs_at?;
+            Some(format!(
+                "metadata: host {:016x} has applied other entries than this one, at entry {index} or before",
+                host.0
+            ))
+        };
+        self.metadata.status().replicas.into_iter().filter_map(differing).collect()
     }
 
     fn why_no_metadata(&self) -> Option<String> {

@@ -39,7 +39,10 @@ OF_THE_MACHINE = {
     "SherdDriveFull", "SherdDriveSpaceLow", "SherdProposalsSlow", "SherdRequestsWaiting", "SherdSyncsSlow",
 }
 # Rules that neither sees fire, and why: promtool's unit tests alone show that they do.
-NOT_SEEN = {}
+NOT_SEEN = {
+    "SherdReplicasDiffer": "no fault from outside makes a host apply other entries than the rest",
+    "SherdReplicaStopped": "a host has to be put back to an older state among others, which none of the scripts does",
+}
 
 
 def is_installed():

@@ -232,6 +232,40 @@ impl Trial {
         let report = self.take_reports();
         report.check(None);
         self.nothing_unknown_is_listed();
+        self.replicas_are_the_same();
+    }
+
+    /// Each host that runs has found every other's replica to be the same as its own, up to what any had applied before.
+    fn replicas_are_the_same(&self) {
+        let running = || self.cluster.hosts.iter().filter(|host| host.is_running());
+        let info = |number| {
+            let output = self.cluster.try_admin(number, &["info"]);
+            output.status.success().then(|| crate::harness::admin::json(&output))
+        };
+        let applied = running().filter_map(|host| info(host.number())?["applied"].as_u64()).max();
+        let applied = applied.expect("a host that runs says what it has applied");
+        let lacking = || {
+            let mut found = Vec::new();
+            for host in running() {
+                let replicas = info(host.number()).and_then(|info| info["replicas"].as_array().cloned());
+                let replicas = replicas.unwrap_or_default();
+                assert!(replicas.iter().all(|other| other["differs_at"].is_null()), "{}: {replicas:?}", host.name);
+                let same = replicas.iter().filter(|other| other["same_through"].as_u64() >= Some(applied)).count();
+                if same + 1 < running().count() {
+                    found.push(format!("{}: the same as {same} others through {applied}: {replicas:?}", host.name));
+                }
+            }
+            found
+        };
+        let began = Instant::now();
+        loop {
+            let found = lacking();
+            if found.is_empty() {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{found:?}");
+            pass(Duration::from_millis(500));
+        }
     }
 
     /// What no client ever wrote does not appear.

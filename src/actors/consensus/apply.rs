@@ -14,7 +14,9 @@ use super::shared::Shared;
 use super::state::{SaveError, SnapshotStore, StateMachine};
 use crate::ambient::Ambient;
 use crate::limits::PROPOSAL_WAIT_MAX;
-use crate::metrics::{PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX, RAFT_IS_LEADER, RAFT_TERM};
+use crate::metrics::{
+    PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX, RAFT_IS_LEADER, RAFT_TERM, REPLICA_STOPPED,
+};
 use crate::storage::meta::codec::{encode_command, encode_entry, encode_forwarded};
 use crate::storage::meta::command::{Change, Command, Origin, Reply};
 use crate::types::{NodeId, UnixMs};
@@ -229,6 +231,8 @@ impl ConsensusApply {
         let leads = metrics.state.is_leader() && self.hearing.is_followed();
         RAFT_TERM.with_label_values::<&str>(&[]).set(as_gauge(metrics.current_term));
         RAFT_IS_LEADER.with_label_values::<&str>(&[]).set(i64::from(leads));
+        let is_stopped = self.shared.fault().is_some() || metrics.running_state.is_err();
+        REPLICA_STOPPED.with_label_values::<&str>(&[]).set(i64::from(is_stopped && !self.stopped));
         let snapshot = self.snapshots.standing().map(|snapshot| snapshot.at.index);
         for (position, index) in [
             ("last", metrics.last_log_index),

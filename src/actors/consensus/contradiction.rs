@@ -12,7 +12,7 @@ use openraft::raft::AppendEntriesRequest;
 use std::io;
 
 /// Where operators read on.
-const RUNBOOK: &str = "docs/operations.md, \"Replicas that contradict each other\"";
+pub const RUNBOOK: &str = "docs/operations.md, \"Replicas that contradict each other\"";
 
 fn words(at: Position) -> String {
     format!("entry {} of term {} (leader {:016x})", at.index, at.term, at.node)

@@ -3,10 +3,11 @@
 use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
 use super::mirror::ToMirror;
 use super::network::{Hearing, Kind, Link, Server};
+use super::replicas::{Agreement, Others};
 use super::shared::{Shared, locked};
 use super::start::ReplicaDrive;
 use super::state::SnapshotStore;
-use super::{forward, members, reads};
+use super::{forward, members, reads, replicas};
 use crate::ambient::Ambient;
 use crate::limits::GROUP_CALL_BYTES_MAX;
 use crate::net::{GroupCall, GroupError};
@@ -17,7 +18,7 @@ use actix::Addr;
 use bytes::Bytes;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -51,6 +52,7 @@ pub(super) struct Inner {
     pub link: Link,
     pub hearing: Arc<Hearing>,
     pub server: Server,
+    pub others: Arc<Others>,
     /// The greatest index that some host is known to have applied.
     pub known_applied: AtomicU64,
     pub ambient: Ambient,
@@ -87,6 +89,8 @@ pub struct MetaStatus {
     pub mirror_generation: u64,
     pub mirror_members: Vec<NodeId>,
     pub out_of_service: Option<String>,
+    /// How the replicas of the other members compare with this one.
+    pub replicas: BTreeMap<HostId, Agreement>,
 }
 
 /// Who takes part in the group, as this host knows it.
@@ -96,7 +100,7 @@ pub struct Membership {
     pub voters: BTreeSet<HostId>,
     pub learners: BTreeSet<HostId>,
     /// Where each is reached.
-    pub addresses: std::collections::BTreeMap<HostId, String>,
+    pub addresses: BTreeMap<HostId, String>,
     pub leader: Option<HostId>,
     /// Whether no change is under way.
     pub settled: bool,
@@ -197,6 +201,7 @@ impl MetaHandle {
             Kind::Forward => forward::serve(inner, &call.body).await,
             Kind::ReadIndex => reads::serve(inner, &call.body).await,
             Kind::Steer => members::serve(inner, &call.body).await,
+            Kind::Compare => replicas::serve(inner, &call.body),
         }
     }
 
@@ -277,6 +282,7 @@ impl MetaHandle {
                 .fault()
                 .or(stopped)
                 .or_else(|| locked(&self.inner.shared.trouble).clone()),
+            replicas: self.inner.others.agreements().into_iter().map(|(id, how)| (HostId(id), how)).collect(),
         }
     }
 

@@ -20,6 +20,7 @@ mod mirror;
 mod network;
 mod raft_types;
 mod reads;
+mod replicas;
 mod shared;
 mod start;
 mod state;
@@ -28,6 +29,7 @@ pub use apply::SnapshotPolicy;
 pub use handle::{GroupId, Membership, MetaError, MetaHandle, MetaStatus};
 #[cfg(any(test, fuzzing))]
 pub use network::fuzzing;
+pub use replicas::Agreement;
 pub use shared::Offload;
 pub use start::{Forming, ReplicaDrive, ReplicaOptions, StartError, start};
 pub use state::{FjallHome, StateHome};

@@ -6,7 +6,7 @@ use super::raft_types::LogId;
 use crate::actors::log::LogHandle;
 use crate::storage::disk::Disk;
 use crate::storage::meta::MetaTables;
-use crate::storage::raft_log::{History, LogIndex, MirrorSet, Position};
+use crate::storage::raft_log::{Ballot, History, LogIndex, MirrorSet, Position};
 use crate::types::NodeId;
 use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,6 +159,8 @@ pub struct Shared {
     /// This one, as openraft names it.
     pub host: u64,
     pub index: Mutex<LogIndex>,
+    /// The last vote that is on stable storage.
+    pub durable_ballot: Mutex<Option<Ballot>>,
     /// What the tables were made of; the state machine adds to it after each commit.
     pub history: Mutex<History>,
     pub drives: Mutex<Drives>,

@@ -15,7 +15,7 @@ pub use identities::{CallIam, ExplainAccess, Who};
 pub use shapes::{
     AdminFault, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostRolesShown,
     HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown,
-    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
+    QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
 };
 pub use source::{AdminError, AdminSource, ShardsPage};
 

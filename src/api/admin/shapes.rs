@@ -27,6 +27,19 @@ pub struct Info {
     /// Those of the host that answers.
     pub drives: Vec<DriveHealth>,
     pub counts: CountsShown,
+    /// The last entry of the metadata log that the host has applied.
+    pub applied: u64,
+    /// How other hosts' replicas of the metadata compare with this one's.
+    pub replicas: Vec<ReplicaShown>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaShown {
+    pub host: String,
+    /// The last entry up to which both are known to be the same.
+    pub same_through: Option<u64>,
+    /// An entry at which they are known not to be.
+    pub differs_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,14 +4,14 @@ mod layout;
 mod quota;
 
 use super::status::HostStatus;
-use crate::actors::consensus::{Membership, MetaError};
+use crate::actors::consensus::{Agreement, Membership, MetaError};
 use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
 use crate::actors::mover::MoverHandle;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
     AdminError, AdminSource, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus,
     HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, NodeShown,
-    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
+    QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
 use crate::api::{Health, HealthSource};
 use crate::storage::kv::KvResult;
@@ -24,6 +24,10 @@ use std::collections::BTreeMap;
 
 /// Blobs of one page of shards.
 const PAGE: usize = 512;
+
+fn replica_shown((host, how): (HostId, Agreement)) -> ReplicaShown {
+    ReplicaShown { host: shown(host), same_through: how.same_through, differs_at: how.differs_at }
+}
 
 /// A host and what it knows of the others.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ impl AdminSource for HostAdmin {
                 uploads: counts.uploads,
                 blobs: counts.blobs,
             },
+            applied: metadata.applied_index,
+            replicas: metadata.replicas.into_iter().map(replica_shown).collect(),
         })
     }
 

@@ -7,7 +7,7 @@ use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Vote, ballot_of, entry_of, log_entry_of, log_id_of, position_of, vote_of,
 };
-use crate::actors::consensus::shared::Shared;
+use crate::actors::consensus::shared::{Shared, locked};
 use crate::actors::log::LogHandle;
 use crate::limits::RAFT_READ_BYTES_MAX;
 use crate::storage::raft_log::{EntryPlace, LogEntry, LogRecord, Payload, Position};
@@ -162,8 +162,11 @@ impl RaftLogStorage<MetaGroup> for LogStore {
         if vote.leader_id.node_id != self.shared.host {
             self.shared.sole_voter.note_members();
         }
-        let record = self.shared.index().set_ballot(ballot_of(vote));
-        self.send_and_wait(record).await
+        let ballot = ballot_of(vote);
+        let record = self.shared.index().set_ballot(ballot);
+        self.send_and_wait(record).await?;
+        *locked(&self.shared.durable_ballot) = Some(ballot);
+        Ok(())
     }
 
     /// Travels with the next entry: a position that is lost is found again by the protocol.

@@ -7,7 +7,10 @@ use super::messages::{
     AskVote, InstallSnapshot, Installing, Kind, PieceTaken, SnapshotPiece, Transfer, Transferred, encode,
     encode_append, encode_plain,
 };
-use crate::actors::consensus::raft_types::{MetaGroup, Vote, ballot_of, log_id_of, position_of, raft_id, vote_of};
+use crate::actors::consensus::raft_types::{
+    LogId, MetaGroup, Vote, ballot_of, log_id_of, position_of, raft_id, vote_of,
+};
+use crate::actors::consensus::replicas::{Had, Others};
 use crate::actors::consensus::shared::Offload;
 use crate::actors::consensus::state::{SnapshotFile, SnapshotReader};
 use crate::ambient::Ambient;
@@ -44,6 +47,7 @@ const PIECES_AGAIN_MAX: u32 = 100;
 pub struct Peers {
     pub link: Link,
     pub hearing: Arc<Hearing>,
+    pub others: Arc<Others>,
     pub offload: Offload,
     pub ambient: Ambient,
 }
@@ -55,13 +59,15 @@ pub struct Peer {
     host: HostId,
     /// Sendings begun: each reads the next of the drives that hold the snapshot.
     sendings: usize,
+    /// The last entry that the other replica was known to hold, and by whose vote.
+    acknowledged: Option<(Vote, LogId)>,
 }
 
 impl RaftNetworkFactory<MetaGroup> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &BasicNode) -> Peer {
-        Peer { peers: self.clone(), host: HostId(target), sendings: 0 }
+        Peer { peers: self.clone(), host: HostId(target), sendings: 0, acknowledged: None }
     }
 }
 
@@ -94,6 +100,33 @@ impl Peer {
             true => Ok(()),
             false => Err(Unreachable::new(&io::Error::other("this leader hears no majority"))),
         }
+    }
+
+    /// Within the time of one leader a follower only ever gains entries: one that has fewer than it acknowledged has lost them.
+    fn note_appended(&mut self, vote: Vote, previous: Option<LogId>, last: Option<LogId>, answer: Appended) {
+        let acknowledged = self.acknowledged.filter(|(by, _)| *by == vote).map(|(_, at)| at);
+        let through = match answer {
+            Appended::All => last,
+            Appended::Through(through) => through.map(log_id_of),
+            Appended::Conflict => {
+                if let Some(at) = acknowledged.filter(|at| previous.is_some_and(|previous| previous <= *at)) {
+                    let had = Had { ballot: None, entry: Some(position_of(at)) };
+                    self.peers.others.note_had(raft_id(self.host), had);
+                }
+                return;
+            }
+            Appended::HigherVote(_) => return,
+        };
+        self.acknowledged = acknowledged.max(through).map(|at| (vote, at));
+    }
+
+    /// The vote of a host that has lost entries does not count: it might be for a log without them.
+    fn count(&self, voted: Voted) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
+        if voted.granted && self.peers.others.has_lost_entries(raft_id(self.host), voted.last) {
+            let error = io::Error::other("the host has lost entries that it had");
+            return Err(RPCError::Unreachable(Unreachable::new(&error)));
+        }
+        Ok(voted.into())
     }
 
     async fn send_snapshot(
@@ -144,8 +177,11 @@ impl RaftNetworkV2<MetaGroup> for Peer {
     ) -> Result<AppendEntriesResponse<MetaGroup>, RPCError<MetaGroup>> {
         self.require_voice()?;
         let within = if rpc.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
-        let asked = self.ask(Kind::Append, encode_append(rpc), within);
-        asked.await.map(Appended::into).map_err(rpc_error)
+        let (vote, previous) = (rpc.vote, rpc.prev_log_id);
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(previous);
+        let answer: Appended = self.ask(Kind::Append, encode_append(rpc), within).await.map_err(rpc_error)?;
+        self.note_appended(vote, previous, last, answer);
+        Ok(answer.into())
     }
 
     async fn vote(
@@ -154,7 +190,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         option: RPCOption,
     ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
         let body = encode_plain(&AskVote::from(rpc));
-        self.ask(Kind::Vote, body, option.hard_ttl()).await.map(Voted::into).map_err(rpc_error)
+        self.ask(Kind::Vote, body, option.hard_ttl()).await.map_err(rpc_error).and_then(|voted| self.count(voted))
     }
 
     async fn pre_vote(
@@ -164,7 +200,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
     ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
         let body = encode_plain(&AskVote::from(rpc));
         let asked = self.ask(Kind::PreVote, body, option.hard_ttl());
-        asked.await.map(Voted::into).map_err(rpc_error)
+        asked.await.map_err(rpc_error).and_then(|voted| self.count(voted))
     }
 
     async fn full_snapshot(

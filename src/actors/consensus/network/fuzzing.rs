@@ -1,9 +1,9 @@
 //! Messages of other replicas: of every kind, whatever they were sent as.
 
 use super::messages::{
-    Appended, AskVote, Forward, Forwarded, InstallSnapshot, Installing, PieceTaken, ReadAt, ReadIndex, SnapshotPiece,
-    Steer, Steered, Transfer, Transferred, Voted, decode, decode_append, decode_plain, encode, encode_append,
-    encode_plain,
+    Appended, AskVote, Compare, Compared, Forward, Forwarded, InstallSnapshot, Installing, PieceTaken, ReadAt,
+    ReadIndex, SnapshotPiece, Steer, Steered, Transfer, Transferred, Voted, decode, decode_append, decode_plain,
+    encode, encode_append, encode_plain,
 };
 use crate::actors::consensus::raft_types::log_entry_of;
 use crate::storage::meta::codec::decode_entry;
@@ -32,6 +32,8 @@ fn read_all(bytes: &Bytes) {
     same_again::<Appended>(bytes);
     same_again::<AskVote>(bytes);
     same_again::<Voted>(bytes);
+    same_again::<Compare>(bytes);
+    same_again::<Compared>(bytes);
     same_again::<Transfer>(bytes);
     same_again::<Transferred>(bytes);
     same_again::<PieceTaken>(bytes);

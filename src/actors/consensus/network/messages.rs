@@ -4,8 +4,9 @@
 
 use crate::actors::consensus::raft_types::{Entry, MetaGroup, ballot_of, entry_of, position_of, vote_of};
 use crate::actors::consensus::raft_types::{log_entry_of, log_id_of};
+use crate::actors::consensus::replicas::Had;
 use crate::storage::meta::command::{Origin, Reply};
-use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Position};
+use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Point, Position};
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use serde::de::DeserializeOwned;
@@ -28,11 +29,12 @@ pub enum Kind {
     Forward = 7,
     ReadIndex = 8,
     Steer = 9,
+    Compare = 10,
 }
 
 impl Kind {
     pub fn from_byte(byte: u8) -> Option<Self> {
-        const KINDS: [Kind; 9] = [
+        const KINDS: [Kind; 10] = [
             Kind::Append,
             Kind::Vote,
             Kind::PreVote,
@@ -42,6 +44,7 @@ impl Kind {
             Kind::Forward,
             Kind::ReadIndex,
             Kind::Steer,
+            Kind::Compare,
         ];
         KINDS.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -204,6 +207,29 @@ pub enum Steered {
     Done,
     NotLeader(Option<u64>),
     Refused(String),
+}
+
+/// How far a replica has come, as its host says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaState {
+    pub had: Had,
+    pub applied: Option<Point>,
+}
+
+/// Tells another host of this one's replica, and asks how the two compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compare {
+    pub host: u64,
+    pub replica: ReplicaState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    pub replica: ReplicaState,
+    /// Of the answering replica, at the index that the asking one has applied; `None` where it remembers none.
+    pub point: Option<Point>,
+    /// What the answering host knew of the asking one before it was asked.
+    pub remembered: Option<Had>,
 }
 
 /// One message.

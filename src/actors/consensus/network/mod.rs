@@ -14,7 +14,7 @@ pub use client::Peers;
 pub use hearing::{Hearing, Patience};
 pub use link::Link;
 pub use messages::{
-    Forward, ForwardOutcome, Forwarded, Kind, ReadAt, ReadIndex, Steer, Steered, decode, decode_plain, encode,
-    encode_plain,
+    Compare, Compared, Forward, ForwardOutcome, Forwarded, Kind, ReadAt, ReadIndex, ReplicaState, Steer, Steered,
+    decode, decode_plain, encode, encode_plain,
 };
 pub use server::Server;

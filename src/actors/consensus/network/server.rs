@@ -8,6 +8,7 @@ use super::messages::{
 use crate::actors::consensus::apply::MetaRaft;
 use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{ballot_of, log_id_of, position_of, vote_of};
+use crate::actors::consensus::replicas::Others;
 use crate::actors::consensus::shared::Shared;
 use crate::ambient::Ambient;
 use crate::net::GroupError;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{TransferLeaderError, TransferLeaderRequest};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub struct Server {
     /// No vote is given before this moment of the monotonic clock: a leader that this host followed before it was
     /// restarted may count on its lease until then, and the lease is not on any drive.
     silent_until: Duration,
+    others: Arc<Others>,
+    /// Whether this host has lost what others may count on, and has not got it again.
+    abstaining: AtomicBool,
 }
 
 pub fn refused(why: impl ToString) -> GroupError {
@@ -39,9 +44,15 @@ impl From<MessageFault> for GroupError {
 }
 
 impl Server {
-    pub fn new(raft: MetaRaft, shared: Arc<Shared>, ambient: Ambient, silent_until: Duration) -> Self {
+    pub fn new(
+        raft: MetaRaft,
+        shared: Arc<Shared>,
+        ambient: Ambient,
+        silent_until: Duration,
+        others: Arc<Others>,
+    ) -> Self {
         let incoming = Incoming::new(Arc::clone(&shared));
-        Self { raft, shared, ambient, incoming, silent_until }
+        Self { raft, shared, ambient, incoming, silent_until, others, abstaining: AtomicBool::new(false) }
     }
 
     pub async fn append(&self, body: &Bytes) -> Result<Bytes, GroupError> {
@@ -55,10 +66,15 @@ impl Server {
     }
 
     /// Takes no further part: neither votes nor stands for election.
-    fn leave_the_group(&self, why: String) {
+    pub fn leave_the_group(&self, why: String) {
         self.shared.set_fault(why);
         let raft = self.raft.clone();
         tokio::spawn(async move { raft.shutdown().await });
+    }
+
+    /// Gives no votes, or gives them again. Whether it gave none before.
+    pub fn set_abstaining(&self, abstains: bool) -> bool {
+        self.abstaining.swap(abstains, Ordering::SeqCst)
     }
 
     pub async fn vote(&self, body: &Bytes, pre: bool) -> Result<Bytes, GroupError> {
@@ -67,6 +83,10 @@ impl Server {
             return Err(refused("a vote is asked for by one who leads already"));
         }
         if !asked.transfer && self.ambient.clock.monotonic() < self.silent_until {
+            return self.withhold();
+        }
+        // One that has lost entries would lead without them.
+        if self.abstaining.load(Ordering::SeqCst) || self.others.has_lost_entries(asked.ballot.node, asked.last) {
             return self.withhold();
         }
         let answer = if pre { self.raft.pre_vote(asked.into()).await } else { self.raft.vote(asked.into()).await };

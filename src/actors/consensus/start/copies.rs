@@ -167,6 +167,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
     let by_node = options.drives.iter().map(|drive| (drive.node, drive.clone().into_idle())).collect();
     Shared {
         host: raft_id(options.host),
+        durable_ballot: Mutex::new(index.standing().ballot),
         index: Mutex::new(index),
         history: Mutex::default(),
         drives: Mutex::new(Drives { by_node, set, snapshot: None }),

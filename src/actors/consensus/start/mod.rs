@@ -11,6 +11,7 @@ use super::mirror::{LogStore, Mirror, ToMirror};
 use super::network::{Hearing, Link, Patience, Peers, Server};
 use super::raft_types::{SeededRuntime, raft_id};
 use super::reads::confirm_sole_voter;
+use super::replicas::{Others, keep_comparing};
 use super::shared::{Drive, DriveRole, Offload, Shared};
 use super::state::{SnapshotStore, StateHome, StateMachine};
 use crate::actors::log::Threads;
@@ -152,11 +153,19 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let has_voted = shared.index().standing().ballot.is_some();
     let link = Link::new(Arc::clone(&options.transport), options.group.0);
     let hearing = Arc::new(Hearing::new(raft_id(options.host), PATIENCE, options.ambient.clone()));
-    let raft = start_raft(&options, link.clone(), Arc::clone(&hearing), log, machine).await?;
+    let others = Arc::new(Others::default());
+    let peers = Peers {
+        link: link.clone(),
+        hearing: Arc::clone(&hearing),
+        others: Arc::clone(&others),
+        offload: options.offload,
+        ambient: options.ambient.clone(),
+    };
+    let raft = start_raft(&options, peers, log, machine).await?;
     let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &raft, has_voted) };
     lead_if_alone(&raft, &shared).await;
     let ambient = options.ambient;
-    let server = Server::new(raft.clone(), Arc::clone(&shared), ambient.clone(), silent_until);
+    let server = Server::new(raft.clone(), Arc::clone(&shared), ambient.clone(), silent_until, Arc::clone(&others));
     let parts = ApplyParts {
         raft: raft.clone(),
         shared: Arc::clone(&shared),
@@ -176,10 +185,12 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         link,
         hearing,
         server,
+        others,
         known_applied: AtomicU64::new(0),
         ambient,
     });
     tokio::spawn(lead_with_tables(Arc::downgrade(&handle.inner)));
+    tokio::spawn(keep_comparing(Arc::downgrade(&handle.inner)));
     Ok(handle)
 }
 
@@ -202,8 +213,7 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
 
 async fn start_raft(
     options: &ReplicaOptions,
-    link: Link,
-    hearing: Arc<Hearing>,
+    peers: Peers,
     store: LogStore,
     machine: StateMachine,
 ) -> Result<MetaRaft, StartError> {
@@ -223,12 +233,13 @@ async fn start_raft(
         // Entries leave for followers before they are synced here. After a restart they may be there and not here, so this
         // host may not go on in the same term: it would give their places to other entries.
         enable_leader_restore: Some(false),
+        // A follower may lose the end of its log only where that is not synced (`relaxed`); it is then filled again.
+        allow_log_reversion: Some(options.durability != Durability::Strict),
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|error| failed(error.to_string()))?);
     let own = raft_id(options.host);
-    let peers =
-        Peers { link, hearing: Arc::clone(&hearing), offload: options.offload, ambient: options.ambient.clone() };
+    let hearing = Arc::clone(&peers.hearing);
     // What openraft draws, times to elections above all, comes from the ambient's randomness, too.
     let seed = options.ambient.random_u128() as u64;
     let raft: MetaRaft = SeededRuntime::scope(seed, Raft::new(own, config, peers, store, machine))

@@ -6,6 +6,8 @@ mod sending;
 mod snapshots;
 
 pub use home::{FjallHome, StateHome};
-pub use machine::{SnapshotBuilder, StateMachine, StatePlace, lies_on_log};
+#[cfg(test)]
+pub use machine::SnapshotBuilder;
+pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
 pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, newest_on};

@@ -1,12 +1,13 @@
 //! Golden bytes, round trips and refusals.
 
 use super::{
-    Append, Appended, AskVote, EntryContent, EntryHead, Forward, ForwardOutcome, Forwarded, InstallSnapshot,
-    Installing, Kind, MessageFault, PieceTaken, ReadAt, ReadIndex, SnapshotPiece, Steer, Steered, Transfer,
-    Transferred, Voted, decode, decode_append, decode_plain, encode, encode_append, encode_plain,
+    Append, Appended, AskVote, Compare, Compared, EntryContent, EntryHead, Forward, ForwardOutcome, Forwarded,
+    InstallSnapshot, Installing, Kind, MessageFault, PieceTaken, ReadAt, ReadIndex, ReplicaState, SnapshotPiece, Steer,
+    Steered, Transfer, Transferred, Voted, decode, decode_append, decode_plain, encode, encode_append, encode_plain,
 };
+use crate::actors::consensus::replicas::Had;
 use crate::storage::meta::command::{Origin, Refusal, Reply};
-use crate::storage::raft_log::{Ballot, Members, Position};
+use crate::storage::raft_log::{Ballot, Chain, Members, Point, Position};
 use bytes::Bytes;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use serde::Serialize;
@@ -69,6 +70,13 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     check("read_index", &ReadIndex {});
     check("read_at", &ReadAt::Index(70_000));
     check("read_not_leader", &ReadAt::NotLeader(None));
+    let had = Had { ballot: Some(BALLOT), entry: Some(AT) };
+    let point = Some(Point { at: AT, chain: Some(Chain(u128::MAX)) });
+    let replica = ReplicaState { had, applied: point };
+    check("compare", &Compare { host: 2, replica });
+    let nothing = ReplicaState { had: Had::default(), applied: None };
+    check("compared", &Compared { replica, point, remembered: Some(had) });
+    check("compared_nothing", &Compared { replica: nothing, point: None, remembered: None });
     check("steer_add", &Steer::AddLearner { host: 4, address: "host-4:9100".to_owned() });
     check("steer_voters", &Steer::ChangeVoters { voters: BTreeSet::from([1, 2, 4]) });
     check("steer_remove", &Steer::Remove { host: 3 });
@@ -150,7 +158,7 @@ fn entries_that_the_log_could_not_take_are_refused() {
 #[test]
 fn kinds_are_told_apart_by_their_bytes() {
     for byte in 0..=u8::MAX {
-        assert_eq!(Kind::from_byte(byte).map(|kind| kind as u8), (1..=9).contains(&byte).then_some(byte));
+        assert_eq!(Kind::from_byte(byte).map(|kind| kind as u8), (1..=10).contains(&byte).then_some(byte));
     }
 }
 

@@ -66,6 +66,7 @@ struct Cluster {
     pool: BufferPool,
     hosts: BTreeMap<HostId, Host>,
     snapshot_log_bytes_min: u64,
+    durability: Durability,
 }
 
 impl Cluster {
@@ -81,6 +82,7 @@ impl Cluster {
             pool: BufferPool::new(1 << 20),
             hosts: BTreeMap::new(),
             snapshot_log_bytes_min: 64 << 20,
+            durability: Durability::Strict,
         };
         for id in founders.keys() {
             cluster.add_host(*id, Forming::Founders(founders.clone()));
@@ -143,7 +145,7 @@ impl Cluster {
             home: Arc::clone(&host.home) as _,
             offload: Offload::InPlace,
             threads: Threads::Current,
-            durability: Durability::Strict,
+            durability: self.durability,
             segment_bytes: 2 << 20,
             pool: self.pool.clone(),
             snapshots: SnapshotPolicy { log_bytes_min: self.snapshot_log_bytes_min },
@@ -236,8 +238,22 @@ impl Cluster {
         .await;
     }
 
+    /// The replicas that take part have applied the same entries, as far as they have come.
+    fn check_replicas(&self) {
+        let last = |handle: &MetaHandle| handle.inner.shared.history().last().map_or(0, |point| point.at.index);
+        let taking_part: Vec<_> =
+            self.running().into_iter().filter(|(_, handle)| handle.inner.shared.fault().is_none()).collect();
+        let Some(common) = taking_part.iter().map(|(_, handle)| last(handle)).min() else { return };
+        let point = |handle: &MetaHandle| handle.inner.shared.history().point(common);
+        let known: Vec<_> = taking_part.iter().filter_map(|(id, handle)| Some((*id, point(handle)?))).collect();
+        for pair in known.windows(2) {
+            assert_eq!(pair[0].1, pair[1].1, "seed {}: {:?} and {:?}", self.seed, pair[0].0, pair[1].0);
+        }
+    }
+
     /// All hosts off, in order.
     async fn end(mut self) {
+        self.check_replicas();
         for id in self.ids() {
             if self.hosts[&id].running.is_some() {
                 self.stop(id).await;

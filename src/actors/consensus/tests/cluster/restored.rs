@@ -1,6 +1,8 @@
 //! Hosts whose drives are put back to an older state.
 
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
+use crate::storage::raft_log::{AppliedAt, Chain, History};
+use crate::storage::wal::Durability;
 use crate::types::{BucketId, HostId};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -45,14 +47,152 @@ fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
             cluster.start(complete).await;
             let stopped = |cluster: &Cluster| cluster.at(complete).status().out_of_service;
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
+            // Whichever came first: what the leader sends, or how the replicas compare.
             let why = stopped(&cluster).expect("it was just there");
-            assert!(why.contains("put back to an older state"), "{why}");
+            assert!(why.contains("Replicas that contradict each other"), "{why}");
             let view = cluster.at(complete).local_view().expect("its tables stay");
             for id in 0..8 {
                 assert!(view.object(bucket, &format!("key-{id}")).expect("readable").is_some(), "{id}");
             }
             sleep(Duration::from_secs(5)).await;
             put_all(&cluster, lagging, bucket, 200..202).await;
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn a_host_put_back_to_an_older_state_takes_no_part_and_nothing_is_lost() {
+    for seed in 0..6 {
+        simulate(async {
+            let mut cluster = Cluster::started(3, seed).await;
+            let bucket = bucket_of(&cluster).await;
+            let restored = if seed % 2 == 0 { cluster.leader().await } else { cluster.follower().await };
+            let others: Vec<HostId> = cluster.ids().into_iter().filter(|id| *id != restored).collect();
+            cluster.stop(restored).await;
+            let copy = cluster.copy_of(restored);
+            cluster.start(restored).await;
+            cluster.leader().await;
+            put_all(&cluster, restored, bucket, 0..20).await;
+            cluster.until_even().await;
+            // Until each has told the others.
+            sleep(Duration::from_secs(5)).await;
+            let away = others.get(seed as usize / 2).copied();
+            if let Some(away) = away {
+                cluster.kill(away);
+            }
+            cluster.kill(restored);
+            cluster.restore(restored, copy);
+            cluster.start(restored).await;
+            let stopped = |cluster: &Cluster| cluster.at(restored).status().out_of_service;
+            cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
+            let why = stopped(&cluster).expect("it was just there");
+            assert!(why.contains("put back to an older state"), "{why}");
+            cluster.stop(restored).await;
+            if let Some(away) = away {
+                cluster.start(away).await;
+            }
+            put_all(&cluster, others[0], bucket, 100..102).await;
+            cluster.until_even().await;
+            for host in others {
+                for id in (0..20).chain(100..102) {
+                    let found = id_at(&cluster.at(host), bucket, &format!("key-{id}")).await;
+                    assert_eq!(found, Some(id), "seed {seed}, {host:?}");
+                }
+            }
+            cluster.end().await;
+        });
+    }
+}
+
+/// From now on the host remembers to have applied something else.
+fn make_differ(cluster: &Cluster, host: HostId) {
+    let meta = cluster.at(host);
+    let mut history = meta.inner.shared.history();
+    let at = history.last().map(|point| point.at);
+    *history = History::new(&AppliedAt { at, chain: Some(Chain(1)), ..AppliedAt::default() });
+}
+
+#[test]
+fn a_replica_that_differs_from_the_majority_takes_no_part() {
+    simulate(async {
+        let cluster = Cluster::started(3, 1).await;
+        let bucket = bucket_of(&cluster).await;
+        let leader = cluster.leader().await;
+        put_all(&cluster, leader, bucket, 0..5).await;
+        cluster.until_even().await;
+        make_differ(&cluster, leader);
+        let stopped = |cluster: &Cluster| cluster.at(leader).status().out_of_service;
+        cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
+        let why = stopped(&cluster).expect("it was just there");
+        assert!(why.contains("a majority of the voters"), "{why}");
+        let others: Vec<HostId> = cluster.ids().into_iter().filter(|id| *id != leader).collect();
+        put_all(&cluster, others[0], bucket, 10..12).await;
+        for other in others {
+            let status = cluster.at(other).status();
+            assert!(status.replicas[&leader].differs_at.is_some(), "{other:?} was told");
+            assert_eq!(status.out_of_service, None);
+        }
+        cluster.end().await;
+    });
+}
+
+#[test]
+fn of_two_replicas_that_differ_both_say_so_and_go_on() {
+    simulate(async {
+        let cluster = Cluster::started(2, 1).await;
+        let bucket = bucket_of(&cluster).await;
+        let leader = cluster.leader().await;
+        put_all(&cluster, leader, bucket, 0..5).await;
+        cluster.until_even().await;
+        let all_same = |cluster: &Cluster| {
+            cluster.running().iter().all(|(_, meta)| {
+                let replicas = meta.status().replicas;
+                replicas.len() == 1 && replicas.values().all(|how| how.same_through.is_some())
+            })
+        };
+        cluster.until("each is known to be the same", all_same).await;
+        make_differ(&cluster, leader);
+        let all_differ = |cluster: &Cluster| {
+            let mut running = cluster.running().into_iter();
+            running.all(|(_, meta)| meta.status().replicas.values().all(|how| how.differs_at.is_some()))
+        };
+        cluster.until("each is known to differ", all_differ).await;
+        put_all(&cluster, leader, bucket, 10..12).await;
+        for id in cluster.ids() {
+            assert_eq!(cluster.at(id).status().out_of_service, None);
+        }
+    });
+}
+
+#[test]
+fn a_relaxed_host_that_lost_the_end_of_its_log_is_filled_again() {
+    for seed in 0..4 {
+        simulate(async {
+            let mut cluster = Cluster::of(3, seed);
+            cluster.durability = Durability::Relaxed { flush_delay_max: Duration::from_secs(10) };
+            for id in cluster.ids() {
+                cluster.start(id).await;
+            }
+            let bucket = bucket_of(&cluster).await;
+            let victim = cluster.follower().await;
+            // What a store begins with is on stable storage.
+            sleep(Duration::from_secs(15)).await;
+            put_all(&cluster, victim, bucket, 0..40).await;
+            cluster.until_even().await;
+            sleep(Duration::from_secs(5)).await;
+            cluster.kill(victim);
+            cluster.start(victim).await;
+            cluster.until_even().await;
+            assert_eq!(cluster.at(victim).status().out_of_service, None);
+            for id in 0..40 {
+                assert_eq!(id_at(&cluster.at(victim), bucket, &format!("key-{id}")).await, Some(id));
+            }
+            // It counts again.
+            let other = cluster.ids().into_iter().find(|id| *id != victim).expect("there are three");
+            sleep(Duration::from_secs(5)).await;
+            cluster.kill(other);
+            put_all(&cluster, victim, bucket, 100..102).await;
             cluster.end().await;
         });
     }

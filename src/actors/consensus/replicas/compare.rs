@@ -1,0 +1,162 @@
+//! Asking the other hosts, answering them, and what follows.
+
+use super::others::{Had, lost};
+use crate::actors::consensus::contradiction::RUNBOOK;
+use crate::actors::consensus::handle::Inner;
+use crate::actors::consensus::members;
+use crate::actors::consensus::network::{Compare, Compared, Kind, ReplicaState, decode_plain, encode_plain};
+use crate::actors::consensus::raft_types::raft_id;
+use crate::actors::consensus::shared::{Shared, locked};
+use crate::metrics::REPLICAS;
+use crate::net::GroupError;
+use crate::storage::raft_log::{Point, Position};
+use crate::storage::wal::Durability;
+use crate::types::HostId;
+use bytes::Bytes;
+use futures::future::join_all;
+use std::collections::BTreeSet;
+use std::sync::Weak;
+use std::time::Duration;
+
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
+const ASK_PATIENCE: Duration = Duration::from_secs(1);
+/// After a start, until each other host has answered once, at most so often: a host that was put back to an older state is
+/// to know it before it votes again.
+const FIRST_EVERY: Duration = Duration::from_millis(200);
+const FIRST_ROUNDS: u32 = 8;
+
+/// What this replica says of itself.
+fn replica_state(shared: &Shared) -> ReplicaState {
+    let applied = shared.history().last();
+    let durable = shared.index().durable();
+    // Others may have decided an entry, and it be applied here, before it is synced here.
+    let entry = applied.map(|point| point.at).into_iter().chain(durable).min_by_key(|at| at.index);
+    let entry = entry.filter(|_| durable.is_some() && applied.is_some());
+    ReplicaState { had: Had { ballot: *locked(&shared.durable_ballot), entry }, applied }
+}
+
+/// Whether the log or the tables hold this entry, which was decided.
+fn holds(shared: &Shared, entry: Position) -> bool {
+    let known = shared.index().position_of(entry.index);
+    let known = known.or_else(|| shared.history().point(entry.index).map(|point| point.at));
+    // What is neither in the log nor remembered is in the snapshot, where that reaches so far.
+    let passed = || shared.history().last().is_some_and(|point| point.at.index >= entry.index);
+    known.map_or_else(passed, |at| at == entry)
+}
+
+/// Answers another host, and remembers what it says.
+pub fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
+    let asked: Compare = decode_plain(body)?;
+    let others = &inner.others;
+    let remembered = others.had(asked.host);
+    others.note_had(asked.host, asked.replica.had);
+    let shared = &inner.shared;
+    let point = asked.replica.applied.and_then(|applied| shared.history().point(applied.at.index));
+    if let (Some(own), Some(other)) = (point, asked.replica.applied) {
+        others.note_points(asked.host, own, other);
+    }
+    Ok(encode_plain(&Compared { replica: replica_state(shared), point, remembered }))
+}
+
+/// Compares for as long as the replica is there.
+pub async fn keep_comparing(inner: Weak<Inner>) {
+    let mut answered = BTreeSet::new();
+    for round in 0_u32.. {
+        let Some(inner) = inner.upgrade() else { return };
+        let others = other_members(&inner);
+        if inner.shared.fault().is_none() {
+            answered.extend(compare_all(&inner, &others).await);
+        }
+        let is_early = round < FIRST_ROUNDS && !others.is_subset(&answered);
+        let pause = if is_early { FIRST_EVERY } else { COMPARE_EVERY };
+        drop(inner);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn other_members(inner: &Inner) -> BTreeSet<u64> {
+    let own = *inner.raft.node_id();
+    members::membership(inner).addresses.into_keys().map(raft_id).filter(|host| *host != own).collect()
+}
+
+/// Asks each of these once; those that answered.
+async fn compare_all(inner: &Inner, others: &BTreeSet<u64>) -> Vec<u64> {
+    let own = replica_state(&inner.shared);
+    let body = encode_plain(&Compare { host: *inner.raft.node_id(), replica: own });
+    let asked: Vec<_> = others
+        .iter()
+        .copied()
+        .map(|host| {
+            let asked = inner.link.ask::<Compared>(HostId(host), Kind::Compare, body.clone(), ASK_PATIENCE);
+            async move { Some((host, asked.await.ok()?)) }
+        })
+        .collect();
+    let answers: Vec<(u64, Compared)> = join_all(asked).await.into_iter().flatten().collect();
+    let mut missing = None;
+    for (host, answer) in &answers {
+        inner.others.note_had(*host, answer.replica.had);
+        note_answer(inner, *host, own.applied, answer);
+        let ballot = inner.shared.index().standing().ballot;
+        let gone = answer.remembered.and_then(|had| lost(had, ballot, |entry| holds(&inner.shared, entry)));
+        missing = missing.or_else(|| gone.map(|what| (*host, what)));
+    }
+    inner.others.retain(others);
+    judge(inner, missing);
+    show(inner, others);
+    answers.into_iter().map(|(host, _)| host).collect()
+}
+
+fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) {
+    if let (Some(own), Some(point)) = (own, answer.point) {
+        inner.others.note_points(host, own, point);
+    } else if let Some(applied) = answer.replica.applied
+        && let Some(own) = inner.shared.history().point(applied.at.index)
+    {
+        inner.others.note_points(host, own, applied);
+    }
+}
+
+/// What follows for this replica. One that has lost what it had keeps out of elections where it may lose that (`relaxed`),
+/// until it has it again; otherwise it was put back to an older state.
+fn judge(inner: &Inner, missing: Option<(u64, String)>) {
+    let is_relaxed = inner.shared.opener.durability != Durability::Strict;
+    match missing {
+        Some((host, what)) if is_relaxed => {
+            if !inner.server.set_abstaining(true) {
+                tracing::warn!(%what, "this host has lost the end of its metadata log, and votes again when it has it: host {host:016x} remembers more");
+            }
+            inner.raft.runtime_config().elect(false);
+        }
+        Some((host, what)) => {
+            let why = format!(
+                "host {host:016x} remembers that this host {what}, and it has not any more: its directories were put back to an older state, or its drives lost synced writes; under its id it takes no further part: {RUNBOOK}"
+            );
+            inner.server.leave_the_group(why);
+            return;
+        }
+        None if inner.server.set_abstaining(false) => {
+            tracing::info!("this host has the end of its metadata log again, and votes");
+            inner.raft.runtime_config().elect(true);
+        }
+        None => {}
+    }
+    let voters = members::membership(inner).voters.into_iter().map(raft_id).collect();
+    if let Some(differing) = inner.others.majority_that_differs(&voters) {
+        let hosts: Vec<String> = differing.iter().map(|host| format!("{host:016x}")).collect();
+        let why = format!(
+            "this host has applied other entries than a majority of the voters (hosts {}); it takes no further part: {RUNBOOK}",
+            hosts.join(", ")
+        );
+        inner.server.leave_the_group(why);
+    }
+}
+
+fn show(inner: &Inner, others: &BTreeSet<u64>) {
+    let agreements = inner.others.agreements();
+    let differing = agreements.values().filter(|agreement| agreement.differs_at.is_some()).count();
+    let same = agreements.values().filter(|how| how.differs_at.is_none() && how.same_through.is_some()).count();
+    let unknown = others.len().saturating_sub(differing + same);
+    for (state, count) in [("same", same), ("differing", differing), ("unknown", unknown)] {
+        REPLICAS.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,163 @@
+//! What a host remembers of the other replicas, for as long as it runs.
+
+use crate::actors::consensus::shared::locked;
+use crate::storage::raft_log::{Ballot, Point, Position};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+/// What a replica once had on stable storage, and so must have for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Had {
+    pub ballot: Option<Ballot>,
+    /// The last entry that it had applied, too.
+    pub entry: Option<Position>,
+}
+
+/// How the replica of another host compares with this one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// The last index up to which both are known to be the same.
+    pub same_through: Option<u64>,
+    /// An index at which they are not.
+    pub differs_at: Option<u64>,
+}
+
+impl Agreement {
+    fn note(&mut self, own: Point, other: Point) {
+        let is_known = own.chain.is_some() && other.chain.is_some();
+        if own.at != other.at || (is_known && own.chain != other.chain) {
+            self.differs_at = Some(own.at.index);
+        } else if is_known {
+            // A chain is of all that came before.
+            *self = Self { same_through: self.same_through.max(Some(own.at.index)), differs_at: None };
+        }
+    }
+}
+
+/// Of each other host, by its id.
+#[derive(Debug, Default)]
+pub struct Others {
+    had: Mutex<BTreeMap<u64, Had>>,
+    agreements: Mutex<BTreeMap<u64, Agreement>>,
+}
+
+fn rank(ballot: Ballot) -> (u64, u64) {
+    (ballot.term, ballot.node)
+}
+
+impl Others {
+    /// A host has this on stable storage.
+    pub fn note_had(&self, host: u64, had: Had) {
+        let mut known = locked(&self.had);
+        let known = known.entry(host).or_default();
+        known.entry = known.entry.max(had.entry);
+        known.ballot = known.ballot.into_iter().chain(had.ballot).max_by_key(|ballot| rank(*ballot));
+    }
+
+    pub fn had(&self, host: u64) -> Option<Had> {
+        locked(&self.had).get(&host).copied()
+    }
+
+    /// Whether a host whose log ends there has lost entries that it had.
+    pub fn has_lost_entries(&self, host: u64, last: Option<Position>) -> bool {
+        self.had(host).is_some_and(|had| last < had.entry)
+    }
+
+    /// This replica and another one at the same index.
+    pub fn note_points(&self, host: u64, own: Point, other: Point) {
+        locked(&self.agreements).entry(host).or_default().note(own, other);
+    }
+
+    /// Forgets how those compare that are no longer members.
+    pub fn retain(&self, members: &BTreeSet<u64>) {
+        locked(&self.agreements).retain(|host, _| members.contains(host));
+    }
+
+    pub fn agreements(&self) -> BTreeMap<u64, Agreement> {
+        locked(&self.agreements).clone()
+    }
+
+    /// Those of these voters whose replica differs from this one, where they are a majority.
+    pub fn majority_that_differs(&self, voters: &BTreeSet<u64>) -> Option<Vec<u64>> {
+        let agreements = self.agreements();
+        let differs = |host: &&u64| agreements.get(host).is_some_and(|agreement| agreement.differs_at.is_some());
+        let differing: Vec<u64> = voters.iter().filter(differs).copied().collect();
+        (differing.len() > voters.len() / 2).then_some(differing)
+    }
+}
+
+/// What of `known` is not so any more; `holds` says whether the log or the tables hold an entry.
+pub fn lost(known: Had, ballot: Option<Ballot>, holds: impl FnOnce(Position) -> bool) -> Option<String> {
+    if let Some(entry) = known.entry
+        && !holds(entry)
+    {
+        return Some(format!("had entry {} of term {}", entry.index, entry.term));
+    }
+    let given = known.ballot.filter(|given| ballot.is_none_or(|own| rank(own) < rank(*given)))?;
+    Some(format!("gave a vote in term {}", given.term))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Agreement, Had, Others, lost};
+    use crate::storage::raft_log::{Ballot, Chain, Point, Position};
+    use std::collections::BTreeSet;
+
+    fn at(term: u64, index: u64) -> Position {
+        Position { term, node: 1, index }
+    }
+
+    fn point(index: u64, chain: Option<u128>) -> Point {
+        Point { at: at(1, index), chain: chain.map(Chain) }
+    }
+
+    fn ballot(term: u64) -> Ballot {
+        Ballot { term, node: 1, committed: false }
+    }
+
+    #[test]
+    fn the_most_that_a_host_ever_had_is_remembered() {
+        let others = Others::default();
+        assert!(!others.has_lost_entries(2, None), "nothing is known of it");
+        others.note_had(2, Had { ballot: Some(ballot(3)), entry: Some(at(2, 10)) });
+        others.note_had(2, Had { ballot: Some(ballot(2)), entry: Some(at(2, 7)) });
+        assert_eq!(others.had(2), Some(Had { ballot: Some(ballot(3)), entry: Some(at(2, 10)) }));
+        for (last, expected) in
+            [(None, true), (Some(at(2, 9)), true), (Some(at(2, 10)), false), (Some(at(3, 4)), false)]
+        {
+            assert_eq!(others.has_lost_entries(2, last), expected, "{last:?}");
+        }
+        assert!(!others.has_lost_entries(3, None));
+    }
+
+    #[test]
+    fn a_host_that_lacks_an_entry_or_a_vote_that_it_had_has_lost_it() {
+        let known = Had { ballot: Some(ballot(3)), entry: Some(at(2, 10)) };
+        let holds_through = |last: u64| move |entry: Position| entry.index <= last;
+        assert_eq!(lost(known, Some(ballot(3)), holds_through(10)), None);
+        assert_eq!(lost(known, Some(ballot(4)), holds_through(12)), None);
+        assert!(lost(known, Some(ballot(3)), holds_through(9)).is_some_and(|why| why.contains("entry 10")));
+        assert!(lost(known, Some(ballot(2)), holds_through(10)).is_some_and(|why| why.contains("term 3")));
+        assert!(lost(known, None, holds_through(10)).is_some());
+        assert_eq!(lost(Had::default(), None, holds_through(0)), None);
+    }
+
+    #[test]
+    fn replicas_are_the_same_up_to_where_their_chains_are() {
+        let others = Others::default();
+        others.note_points(2, point(5, Some(7)), point(5, Some(7)));
+        others.note_points(3, point(5, Some(7)), point(5, Some(8)));
+        others.note_points(4, point(5, None), point(5, Some(8)));
+        let known = others.agreements();
+        assert_eq!(known[&2], Agreement { same_through: Some(5), differs_at: None });
+        assert_eq!(known[&3], Agreement { same_through: None, differs_at: Some(5) });
+        assert_eq!(known[&4], Agreement::default(), "without a chain nothing is known");
+        others.note_points(4, point(5, None), Point { at: at(2, 5), chain: None });
+        assert_eq!(others.agreements()[&4].differs_at, Some(5), "another leader's entry is another one");
+        assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 2, 3])), None);
+        assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 3, 4])), Some(vec![3, 4]));
+        others.retain(&BTreeSet::from([2]));
+        assert_eq!(others.agreements().len(), 1);
+    }
+}
