@@ -7,6 +7,7 @@ pub mod admin;
 pub mod ambient;
 pub mod api;
 pub mod config;
+pub mod defects;
 pub mod dev;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -3,19 +3,27 @@
 use sherd::ambient::{Ambient, Clock, Entropy};
 use sherd::types::UnixMs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
 
 #[derive(Debug)]
 pub struct Simulated {
     start: tokio::time::Instant,
     state: AtomicU64,
+    /// How far the wall clock was stepped, in all.
+    stepped_ms: AtomicI64,
 }
 
 impl Simulated {
     pub fn new(seed: u64) -> Arc<Self> {
         let start = tokio::time::Instant::now();
-        Arc::new(Self { start, state: AtomicU64::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) })
+        Arc::new(Self {
+            start,
+            state: AtomicU64::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            stepped_ms: AtomicI64::new(0),
+        })
     }
 
     pub fn ambient(self: &Arc<Self>) -> Ambient {
@@ -30,6 +38,12 @@ impl Simulated {
         mixed ^ (mixed >> 31)
     }
 
+    /// Steps the wall clock by up to a day, ahead or back.
+    pub fn step_wall_clock(&self) {
+        let step_ms = self.below(2 * DAY_MS as u64) as i64 - DAY_MS;
+        self.stepped_ms.fetch_add(step_ms, Ordering::Relaxed);
+    }
+
     pub fn below(&self, bound: u64) -> u64 {
         self.next() % bound
     }
@@ -37,7 +51,8 @@ impl Simulated {
 
 impl Clock for Simulated {
     fn unix_ms(&self) -> UnixMs {
-        UnixMs(1_700_000_000_000 + self.monotonic().as_millis() as u64)
+        let unstepped_ms = 1_700_000_000_000 + self.monotonic().as_millis() as u64;
+        UnixMs(unstepped_ms.saturating_add_signed(self.stepped_ms.load(Ordering::Relaxed)))
     }
 
     fn monotonic(&self) -> Duration {

@@ -1,39 +1,73 @@
-//! What may be found: under each key the version last acknowledged, and those that were tried since.
+//! The states that may be found: under each key the version last acknowledged, and those that were tried since.
 
 use super::world::Host;
 use bytes::Bytes;
+use sherd::storage::meta::record::Version as VersionId;
+use sherd::types::BlobId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A version of a key; each has content of its own. `None` is absence.
 pub type Version = Option<u64>;
 
+/// A version in the bucket with versions, and its content; `None` is a delete marker.
+pub type Row = (VersionId, Version);
+
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     may_be: BTreeMap<String, BTreeSet<Version>>,
+    /// Of versions that were put together by appends: the versions that they consist of.
+    pieces: BTreeMap<u64, Vec<u64>>,
+    /// Renames of unknown outcome: source, target, and the version that is under one of them.
+    renames: Vec<(String, String, u64)>,
+    /// Of the bucket with versions: all of each key, oldest first.
+    rows: BTreeMap<String, Vec<Row>>,
+    /// What each key's versions become if the change of unknown outcome was made.
+    changes: BTreeMap<String, Change>,
+    /// Blobs that objects have had.
+    blobs: BTreeSet<BlobId>,
     pub tally: Tally,
+}
+
+/// A change of a key in the bucket with versions.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    Add(Version),
+    Remove(VersionId),
 }
 
 /// What happened, so that a simulation in which nothing does is noticed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub acknowledged: u64,
+    pub copied: u64,
+    pub appended: u64,
+    pub renamed: u64,
+    pub versions_changed: u64,
     pub rounds_cut_short: u64,
     pub segments_released: u64,
     pub shards_reclaimed: u64,
     pub shards_repaired: u64,
+    pub drives_failed: u64,
+    pub bytes_rotted: u64,
 }
 
 impl Tally {
     pub fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
+        self.copied += other.copied;
+        self.appended += other.appended;
+        self.renamed += other.renamed;
+        self.versions_changed += other.versions_changed;
         self.rounds_cut_short += other.rounds_cut_short;
         self.segments_released += other.segments_released;
         self.shards_reclaimed += other.shards_reclaimed;
         self.shards_repaired += other.shards_repaired;
+        self.drives_failed += other.drives_failed;
+        self.bytes_rotted += other.bytes_rotted;
     }
 }
 
-/// The content of a version: some ride in the metadata, some are cut into stripes.
+/// The content of a version that was put at once: some ride in the metadata, some are cut into stripes.
 pub fn content(version: u64) -> Bytes {
     let lengths = [0, 10, 3_000, 16_384, 16_385, 70_000, 250_000];
     let length = lengths[(version % lengths.len() as u64) as usize];
@@ -43,6 +77,26 @@ pub fn content(version: u64) -> Bytes {
 impl Ledger {
     pub fn versions(&mut self, key: &str) -> &mut BTreeSet<Version> {
         self.may_be.entry(key.to_owned()).or_insert_with(|| BTreeSet::from([None]))
+    }
+
+    /// The version under a key, where that is certain.
+    pub fn certain(&mut self, key: &str) -> Option<Version> {
+        let versions = self.versions(key);
+        versions.first().copied().filter(|_| versions.len() == 1)
+    }
+
+    pub fn content(&self, version: u64) -> Bytes {
+        match self.pieces.get(&version) {
+            Some(pieces) => pieces.iter().flat_map(|&piece| content(piece)).collect(),
+            None => content(version),
+        }
+    }
+
+    /// `whole` is `standing` with `added` behind it.
+    pub fn compose(&mut self, whole: u64, standing: u64, added: u64) {
+        let mut pieces = self.pieces.get(&standing).cloned().unwrap_or_else(|| vec![standing]);
+        pieces.push(added);
+        self.pieces.insert(whole, pieces);
     }
 
     /// The change may happen from now on.
@@ -61,11 +115,43 @@ impl Ledger {
         self.versions(key).remove(&version);
     }
 
+    pub fn attempt_rename(&mut self, source: &str, target: &str, version: u64) {
+        self.attempt(source, None);
+        self.attempt(target, Some(version));
+        self.renames.push((source.to_owned(), target.to_owned(), version));
+    }
+
+    pub fn acknowledge_rename(&mut self, source: &str, target: &str, version: u64) {
+        self.acknowledge(source, None);
+        self.acknowledge(target, Some(version));
+        self.renames.pop();
+    }
+
+    /// The versions of a key, oldest first.
+    pub fn rows(&self, key: &str) -> &[Row] {
+        self.rows.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn attempt_change(&mut self, key: &str, change: Change) {
+        self.changes.insert(key.to_owned(), change);
+    }
+
+    /// The change has happened; `added` is the version that it made.
+    pub fn acknowledge_change(&mut self, key: &str, added: Option<VersionId>) {
+        self.tally.versions_changed += 1;
+        let rows = self.rows.entry(key.to_owned()).or_default();
+        match self.changes.remove(key) {
+            Some(Change::Add(content)) => rows.extend(added.map(|version| (version, content))),
+            Some(Change::Remove(version)) => rows.retain(|(known, _)| *known != version),
+            None => {}
+        }
+    }
+
     /// Fails unless what is found is one of those that may be there.
     pub fn check(&self, key: &str, found: Option<&Bytes>, context: &str) -> Version {
         let none = BTreeSet::from([None]);
         let may_be = self.may_be.get(key).unwrap_or(&none);
-        let is = |version: &Version| version.map(content).as_ref() == found;
+        let is = |version: &Version| version.map(|version| self.content(version)).as_ref() == found;
         let length = found.map(Bytes::len);
         may_be.iter().copied().find(is).unwrap_or_else(|| {
             panic!("{context}: {key} is none of {may_be:?}: {length:?} bytes");
@@ -75,15 +161,63 @@ impl Ledger {
     /// Reads every key, compares the listing with what was read, and holds the store to what was found.
     pub async fn settle(&mut self, host: &Host, context: &str) {
         let keys: Vec<String> = self.may_be.keys().cloned().collect();
-        let mut there = Vec::new();
+        let mut there = BTreeMap::new();
         for key in keys {
             let found = host.get(&key).await.unwrap_or_else(|error| panic!("{context}: {key}: {error}"));
             let version = self.check(&key, found.as_ref(), context);
             *self.versions(&key) = BTreeSet::from([version]);
-            if version.is_some() {
-                there.push(key);
+            there.extend(version.map(|version| (key, version)));
+        }
+        for (source, target, version) in self.renames.drain(..) {
+            let places = [&source, &target].into_iter().filter(|key| there.get(*key) == Some(&version)).count();
+            assert_eq!(places, 1, "{context}: {source} was renamed to {target}, and is in {places} places");
+        }
+        let listed: Vec<String> = there.into_keys().collect();
+        assert_eq!(host.list().await, listed, "{context}: the listing is of other keys than there are");
+        self.settle_versions(host, context).await;
+        self.blobs.extend(host.blobs().await.into_keys());
+    }
+
+    /// Fails if shards are left of a blob that nothing refers to and that is not garbage. One shard may be: a repair that the
+    /// power cut interrupted leaves it.
+    pub async fn check_orphans(&self, host: &Host, context: &str) {
+        let (known, garbage) = (host.blobs().await, host.garbage().await);
+        let mut orphans: BTreeMap<BlobId, usize> = BTreeMap::new();
+        for shard in host.shards() {
+            let blob = shard.blob;
+            if self.blobs.contains(&blob) && !known.contains_key(&blob) && !garbage.contains(&blob) {
+                *orphans.entry(blob).or_default() += 1;
             }
         }
-        assert_eq!(host.list().await, there, "{context}: the listing is of other keys than there are");
+        orphans.retain(|_, shards| *shards > 1);
+        assert!(orphans.is_empty(), "{context}: shards of blobs that nothing refers to: {orphans:?}");
+    }
+
+    async fn settle_versions(&mut self, host: &Host, context: &str) {
+        let mut found = host.list_versions(context).await;
+        let changed = self.changes.keys().cloned();
+        let keys: BTreeSet<String> = self.rows.keys().cloned().chain(changed).collect();
+        for key in keys {
+            let rows = found.remove(&key).unwrap_or_default();
+            let known = self.rows.remove(&key).unwrap_or_default();
+            let ids: Vec<VersionId> = rows.iter().map(|row| row.0).collect();
+            let is_unchanged = known.iter().map(|row| row.0).eq(ids.iter().copied());
+            let expected: Vec<Row> = match self.changes.remove(&key) {
+                Some(Change::Add(content)) if !is_unchanged => {
+                    let added = ids.last().map(|&version| (version, content));
+                    known.into_iter().chain(added).collect()
+                }
+                Some(Change::Remove(version)) if !is_unchanged => {
+                    known.into_iter().filter(|row| row.0 != version).collect()
+                }
+                _ => known,
+            };
+            let known_ids: Vec<VersionId> = expected.iter().map(|row| row.0).collect();
+            assert_eq!(ids, known_ids, "{context}: versions of {key}");
+            let is_same = rows.iter().zip(&expected).all(|(found, row)| found.1 == row.1.map(content));
+            assert!(is_same, "{context}: contents of versions of {key}, which are {expected:?}");
+            self.rows.insert(key, expected);
+        }
+        assert!(found.is_empty(), "{context}: versions that nobody wrote: {found:?}");
     }
 }

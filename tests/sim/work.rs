@@ -1,25 +1,32 @@
 //! What goes on while the power lasts: clients, each with keys of its own, and the chores, in small steps.
 
 use super::ambient::Simulated;
-use super::ledger::{Ledger, Version, content};
+use super::ledger::{Change as KeyChange, Ledger, Version, content};
 use super::world::Host;
 use bytes::Bytes;
 use futures::future::join_all;
-use sherd::actors::gateway::{BodyChecks, PutObjectRequest, PutPartRequest, StoreError, Upload};
+use sherd::actors::gateway::{
+    AppendObjectRequest, BodyChecks, OpenObject, PutObjectRequest, PutPartRequest, StoreError, Upload,
+};
 use sherd::actors::healer::Healed;
 use sherd::actors::upkeep::{Reclaimed, Step};
+use sherd::net::ReadChunks;
+use sherd::storage::erasure::Codecs;
 use sherd::storage::meta::command::{
-    Change, CompleteUpload, CompletedPart, CreateUpload, ETagCondition, Refusal, Reply, WriteConditions,
+    Change, CompleteUpload, CompletedPart, CopyVersion, CreateUpload, DeleteConditions, DeleteVersion, ETagCondition,
+    Refusal, RenameObject, Reply, WriteConditions,
 };
-use sherd::storage::meta::record::{ObjectHeaders, Traits};
+use sherd::storage::meta::record::{ObjectHeaders, ObjectVersion, Pick, Traits};
 use sherd::storage::stripe::BlobLayout;
-use sherd::types::{ManifestId, ShardId, ShardIndex, UploadId};
+use sherd::types::{BucketId, ChunkIndex, ManifestId, ShardId, ShardIndex, UploadId};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 const CLIENTS: u64 = 4;
+/// Objects that are longer are not appended to.
+const APPENDED_BYTES_MAX: u64 = 300_000;
 const KEYS_OF_A_CLIENT: u64 = 3;
 /// Of a client in a short round and in a long one, and of the chores.
 const STEPS: [usize; 2] = [14, 70];
@@ -56,7 +63,12 @@ impl Client<'_> {
         for _ in 0..steps {
             let key = format!("{}/{}", self.number, self.drawn.below(KEYS_OF_A_CLIENT));
             // After a failure the power is gone, or as good as gone.
-            let went_well = match self.drawn.below(12) {
+            let went_well = match self.drawn.below(18) {
+                12 => self.copy(&key).await,
+                13..15 => self.append(&key).await,
+                15 => self.rename(&key).await,
+                16 => self.put_version(&key).await,
+                17 => self.delete_version(&key).await,
                 0..5 => self.put(&key, WriteConditions::default()).await,
                 5 => {
                     let absent = Some(ETagCondition::Any);
@@ -96,9 +108,23 @@ impl Client<'_> {
 
     async fn put(&self, key: &str, conditions: WriteConditions) -> bool {
         let version = self.fresh();
+        let may_be_absent = self.ledger.borrow_mut().versions(key).contains(&None);
         self.ledger.borrow_mut().attempt(key, Some(version));
+        let must_be_absent = conditions.if_none_match.is_some();
+        let outcome = self.put_content(self.host.bucket, key, version, conditions).await.map(|_| ());
+        assert!(!must_be_absent || may_be_absent || outcome.is_err(), "{key} is there, and was put as absent");
+        self.note(key, Some(version), outcome)
+    }
+
+    async fn put_content(
+        &self,
+        bucket: BucketId,
+        key: &str,
+        version: u64,
+        conditions: WriteConditions,
+    ) -> Result<ObjectVersion, StoreError> {
         let request = PutObjectRequest {
-            bucket: self.host.bucket,
+            bucket,
             key: key.to_owned(),
             headers: ObjectHeaders::default(),
             conditions,
@@ -107,8 +133,141 @@ impl Client<'_> {
             event: None,
             upload: body(content(version)),
         };
-        let outcome = self.host.gateway.put_object(request).await.map(|_| ());
-        self.note(key, Some(version), outcome)
+        self.host.gateway.put_object(request).await
+    }
+
+    /// Another key of this client.
+    fn other(&self, key: &str) -> String {
+        let number = self.drawn.below(KEYS_OF_A_CLIENT - 1);
+        let keys = (0..KEYS_OF_A_CLIENT).map(|at| format!("{}/{at}", self.number));
+        let mut others = keys.filter(|other| other != key);
+        others.nth(number as usize).expect("a client has several keys")
+    }
+
+    /// The version under a key, and the object as it is opened; `None` where there is none, or that is not certain.
+    async fn certain(&self, key: &str) -> Result<Option<(u64, OpenObject)>, StoreError> {
+        let certain = self.ledger.borrow_mut().certain(key).flatten();
+        let Some(version) = certain else { return Ok(None) };
+        let opened = self.host.open(self.host.bucket, key, Pick::Current).await?;
+        Ok(Some((version, opened.unwrap_or_else(|| panic!("{key} is not there, and {version} was acknowledged")))))
+    }
+
+    async fn copy(&self, key: &str) -> bool {
+        let target = self.other(key);
+        let (version, opened) = match self.certain(key).await {
+            Ok(Some(found)) => found,
+            other => return other.is_ok(),
+        };
+        self.ledger.borrow_mut().attempt(&target, Some(version));
+        let copy = CopyVersion {
+            source_bucket: self.host.bucket,
+            source_key: key.to_owned(),
+            source: Pick::Current,
+            source_manifest: opened.version.manifest.id,
+            source_sealing: None,
+            bucket: self.host.bucket,
+            key: target.clone(),
+            id: ManifestId(u128::from(self.drawn.next())),
+            headers: ObjectHeaders::default(),
+            checksum: None,
+            traits: Traits::default(),
+            conditions: WriteConditions::default(),
+            event: None,
+        };
+        drop(opened);
+        let outcome = self.propose(Change::CopyVersion(Box::new(copy))).await.map(|_| ());
+        self.ledger.borrow_mut().tally.copied += u64::from(outcome.is_ok());
+        self.note(&target, Some(version), outcome)
+    }
+
+    async fn append(&self, key: &str) -> bool {
+        let (standing, opened) = match self.certain(key).await {
+            Ok(Some(found)) => found,
+            other => return other.is_ok(),
+        };
+        let (whole, added) = (self.fresh(), self.fresh());
+        if opened.version.manifest.size_bytes > APPENDED_BYTES_MAX || content(added).is_empty() {
+            return true;
+        }
+        self.ledger.borrow_mut().compose(whole, standing, added);
+        self.ledger.borrow_mut().attempt(key, Some(whole));
+        let request = AppendObjectRequest {
+            bucket: self.host.bucket,
+            key: key.to_owned(),
+            standing: opened,
+            event: None,
+            upload: body(content(added)),
+        };
+        let outcome = self.host.gateway.append_object(request).await.map(|_| ());
+        self.ledger.borrow_mut().tally.appended += u64::from(outcome.is_ok());
+        self.note(key, Some(whole), outcome)
+    }
+
+    async fn rename(&self, key: &str) -> bool {
+        let target = self.other(key);
+        let version = self.ledger.borrow_mut().certain(key).flatten();
+        let Some(version) = version else { return true };
+        // A rename of unknown outcome is judged by where the version is: it must not be there already, as a copy.
+        if self.ledger.borrow_mut().versions(&target).contains(&Some(version)) {
+            return true;
+        }
+        self.ledger.borrow_mut().attempt_rename(key, &target, version);
+        let rename = RenameObject {
+            bucket: self.host.bucket,
+            source_key: key.to_owned(),
+            source: None,
+            key: target.clone(),
+            conditions: WriteConditions::default(),
+            standing: None,
+            token: None,
+            created: None,
+            removed: None,
+        };
+        match self.propose(Change::RenameObject(Box::new(rename))).await {
+            Ok(_) => self.ledger.borrow_mut().acknowledge_rename(key, &target, version),
+            Err(StoreError::Refused(refusal)) => panic!("{key} to {target}: {refusal}"),
+            Err(_) => return false,
+        }
+        self.ledger.borrow_mut().tally.renamed += 1;
+        true
+    }
+
+    async fn put_version(&self, key: &str) -> bool {
+        let version = self.fresh();
+        self.ledger.borrow_mut().attempt_change(key, KeyChange::Add(Some(version)));
+        let put = self.put_content(self.host.versioned, key, version, WriteConditions::default()).await;
+        match put {
+            Ok(object) => self.ledger.borrow_mut().acknowledge_change(key, Some(object.version)),
+            Err(StoreError::Refused(refusal)) => panic!("{key}: {refusal}"),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// A delete marker, or a version by name.
+    async fn delete_version(&self, key: &str) -> bool {
+        let rows = self.ledger.borrow().rows(key).to_vec();
+        let named = rows.get(self.drawn.below(2 * rows.len() as u64 + 1) as usize).map(|row| row.0);
+        let change = named.map_or(KeyChange::Add(None), KeyChange::Remove);
+        self.ledger.borrow_mut().attempt_change(key, change);
+        let delete = DeleteVersion {
+            key: key.to_owned(),
+            pick: named.map_or(Pick::Current, |version| Pick::Exact { seq: version.seq, salt: version.salt }),
+            conditions: DeleteConditions::default(),
+            owner: String::new(),
+            salt: self.drawn.next(),
+            bypass_governance: false,
+            event: None,
+        };
+        match self.propose(Change::DeleteVersions { bucket: self.host.versioned, deletes: vec![delete] }).await {
+            Ok(Reply::VersionsDeleted(deleted)) => {
+                let deletion = deleted[0].as_ref().unwrap_or_else(|refusal| panic!("{key}: {refusal}"));
+                self.ledger.borrow_mut().acknowledge_change(key, deletion.version);
+                true
+            }
+            Ok(reply) => panic!("{key}: {reply:?}"),
+            Err(_) => false,
+        }
     }
 
     async fn delete(&self, key: &str) -> bool {
@@ -174,7 +333,11 @@ impl Client<'_> {
                 self.ledger.borrow().check(key, found.as_ref(), "while running");
                 true
             }
-            Err(_) => false,
+            Err(error) => {
+                let excused = self.host.disk.is_halted() || self.ledger.borrow().tally.drives_failed > 0;
+                assert!(excused, "{key} cannot be read while all drives are there: {error}");
+                false
+            }
         }
     }
 
@@ -244,24 +407,28 @@ pub async fn heal(host: &Host, ledger: &RefCell<Ledger>) {
     *host.healing.lock().expect("one thread") = Some(healing);
 }
 
-/// Every blob that anything refers to has all its shards, whole.
+/// Every blob that anything refers to has all its shards, each as the others make it.
 pub async fn check_redundancy(host: &Host, context: &str) {
-    let view = host.metadata.read().await.expect("the metadata is there");
-    let mut cursor = None;
-    loop {
-        let (blobs, next) = view.blobs(cursor, 50).expect("the tables are in memory");
-        for blob in blobs {
-            let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
-            for (shard, &node) in blob.placement.iter().enumerate() {
-                let id = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
-                let peer = host.cluster.peer(node).await.expect("the node is of this host");
-                let count = peer.count_chunks(node, vec![id]).await.expect("the node serves")[0];
-                assert_eq!(count, stripes, "{context}: chunks of shard {shard} of {}", blob.id);
-            }
+    for blob in host.blobs().await.into_values() {
+        let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
+        let mut shards = Vec::new();
+        for (shard, &node) in blob.placement.iter().enumerate() {
+            let shard = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
+            let peer = host.cluster.peer(node).await.expect("the node is of this host");
+            let read = ReadChunks { node, shard, first: ChunkIndex(0), count: stripes };
+            let chunks = peer.read_chunks(read).await.expect("the node serves").chunks;
+            let chunks: Vec<Bytes> = chunks.into_iter().filter_map(Result::ok).collect();
+            assert_eq!(chunks.len(), stripes as usize, "{context}: chunks of shard {shard:?}");
+            shards.push(chunks);
         }
-        cursor = next;
-        if cursor.is_none() {
-            return;
+        let codec = Codecs::default().codec(blob.geometry).expect("a codec");
+        for stripe in 0..stripes as usize {
+            for target in 0..shards.len() {
+                let others = |at: usize| (at != target).then(|| &shards[at][stripe][..]);
+                let present: Vec<Option<&[u8]>> = (0..shards.len()).map(others).collect();
+                let rebuilt = codec.rebuild(&present, &[target]).expect("all others are there");
+                assert!(rebuilt[0] == shards[target][stripe], "{context}: stripe {stripe} of {} is at odds", blob.id);
+            }
         }
     }
 }

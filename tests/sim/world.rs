@@ -9,7 +9,7 @@ use sherd::actors::consensus::{
 use sherd::actors::drives::health::HealthBoard;
 use sherd::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_over};
 use sherd::actors::frontend::{AdmissionLimits, S3Frontend};
-use sherd::actors::gateway::{ByteRange, Gateway, StoreError};
+use sherd::actors::gateway::{ByteRange, Gateway, OpenObject, StoreError};
 use sherd::actors::healer::{Healing, HealingOptions, fault_channel};
 use sherd::actors::log::Threads;
 use sherd::actors::peers::{ConnectionPool, PipeDialer, ReadLatencies, RingReader, Suspects};
@@ -18,6 +18,7 @@ use sherd::actors::upkeep::{
     ClusterContext, Compaction, CompactionContext, CompactionOptions, Pace, Reclamation, ReclamationOptions,
 };
 use sherd::ambient::Ambient;
+use sherd::limits::BLOCK_BYTES;
 use sherd::net::NoOtherHosts;
 use sherd::storage::buffer::BufferPool;
 use sherd::storage::disk::Disk;
@@ -27,14 +28,14 @@ use sherd::storage::identity::{HostDrives, NoLocks, WantedGeometry, open_host};
 use sherd::storage::kv::memory::MemoryKv;
 use sherd::storage::kv::{Kv, KvResult};
 use sherd::storage::meta::command::{Change, Refusal, Reply};
-use sherd::storage::meta::record::{NodeRecord, NodeState, Pick};
+use sherd::storage::meta::record::{BlobRef, NodeRecord, NodeState, Pick, Version, VersionRow, Versioning};
 use sherd::storage::meta::tables;
-use sherd::storage::meta::view::ListQuery;
+use sherd::storage::meta::view::{ListQuery, Listed};
 use sherd::storage::ring::{Layout, LayoutNode};
 use sherd::storage::shard_index;
 use sherd::storage::wal::{Durability, LogOptions};
-use sherd::types::{BucketId, Epoch, Geometry, NodeId};
-use std::collections::BTreeMap;
+use sherd::types::{BlobId, BucketId, Epoch, Geometry, NodeId, ShardId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +48,7 @@ const DISK_BYTES: u64 = 1 << 30;
 const SHARD_SEGMENT_BYTES: u32 = 512 << 10;
 const META_SEGMENT_BYTES: u32 = 128 << 10;
 const BUCKET: &str = "bucket";
+const VERSIONED: &str = "versioned";
 
 /// Derived tables: they outlive the process, and may be lost with any power cut.
 #[derive(Debug, Default)]
@@ -102,10 +104,13 @@ pub struct Host {
     pub gateway: Gateway,
     pub metadata: MetaHandle,
     pub bucket: BucketId,
+    /// Of which every version is kept.
+    pub versioned: BucketId,
     pub compactions: Mutex<Vec<Compaction>>,
     pub reclamation: Mutex<Option<Reclamation>>,
     pub healing: Mutex<Option<Healing>>,
     pub cluster: ClusterContext,
+    pub disk: SimDisk,
     drives: Vec<Drive>,
 }
 
@@ -128,6 +133,22 @@ impl World {
         self.tables.indices.lock().expect("one thread").remove(&node);
     }
 
+    /// Flips a bit in a segment of shards of this drive; whether there was one.
+    pub fn rot(&self, number: usize, drawn: &Simulated) -> bool {
+        let dir = dir(number).join("shards");
+        let disk = self.disk.handle();
+        let mut segments: Vec<PathBuf> =
+            disk.list(&dir).unwrap_or_default().into_iter().map(|name| dir.join(name)).collect();
+        segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+        segments.sort();
+        if segments.is_empty() {
+            return false;
+        }
+        let path = &segments[drawn.below(segments.len() as u64) as usize];
+        let offset = BLOCK_BYTES as u64 + drawn.below(u64::from(SHARD_SEGMENT_BYTES) / 4);
+        self.disk.corrupt(path, offset, 1 << drawn.below(8)).is_ok()
+    }
+
     pub async fn start(&self) -> Result<Host, String> {
         let disk = self.disk.handle();
         let dirs: Vec<PathBuf> = (0..DRIVES).map(dir).collect();
@@ -147,8 +168,11 @@ impl World {
             drives.push(opened.start(Threads::Current));
         }
         register(&metadata, &host).await?;
-        let bucket = bucket(&metadata).await?;
-        Ok(self.join(&host, metadata, drives, bucket, pool))
+        let buckets = (bucket(&metadata, BUCKET).await?, bucket(&metadata, VERSIONED).await?);
+        let keep =
+            Change::SetBucket { bucket: buckets.1, versioning: Some(Versioning::Enabled), lock: false, quota: None };
+        metadata.propose(keep).await.map_err(told)?;
+        Ok(self.join(&host, metadata, drives, buckets, pool))
     }
 
     fn replica_options(
@@ -190,7 +214,7 @@ impl World {
         host: &HostDrives,
         metadata: MetaHandle,
         drives: Vec<Drive>,
-        bucket: BucketId,
+        (bucket, versioned): (BucketId, BucketId),
         pool: BufferPool,
     ) -> Host {
         let ambient = self.ambient.clone();
@@ -260,10 +284,12 @@ impl World {
             gateway: Gateway::new(frontend, Arc::new(requests)),
             metadata,
             bucket,
+            versioned,
             compactions: Mutex::new(drives.iter().map(compaction).collect()),
             reclamation: Mutex::new(Some(Reclamation::new(cluster.clone(), reclaim))),
             healing: Mutex::new(Some(Healing::new(cluster.clone(), source, healing).0)),
             cluster,
+            disk: self.disk.clone(),
             drives,
         }
     }
@@ -293,12 +319,12 @@ async fn register(metadata: &MetaHandle, host: &HostDrives) -> Result<(), String
     Ok(())
 }
 
-async fn bucket(metadata: &MetaHandle) -> Result<BucketId, String> {
-    let create = Change::CreateBucket { name: BUCKET.to_owned(), region: String::new(), owner: String::new() };
+async fn bucket(metadata: &MetaHandle, name: &str) -> Result<BucketId, String> {
+    let create = Change::CreateBucket { name: name.to_owned(), region: String::new(), owner: String::new() };
     match metadata.propose(create).await.map_err(told)? {
         Reply::BucketCreated { id } => Ok(id),
         Reply::Refused(Refusal::BucketOwnedByCaller) => {
-            let found = metadata.read().await.map_err(told)?.bucket(BUCKET).map_err(told)?;
+            let found = metadata.read().await.map_err(told)?.bucket(name).map_err(told)?;
             found.map(|row| row.bucket.id).ok_or_else(|| "the bucket is there and is not".to_owned())
         }
         other => Err(format!("{other:?}")),
@@ -312,12 +338,81 @@ fn told(error: impl std::fmt::Display) -> String {
 impl Host {
     /// The object's content; `None` where there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        match self.open(self.bucket, key, Pick::Current).await? {
+            Some(object) => Ok(Some(self.read(object).await?)),
+            None => Ok(None),
+        }
+    }
+
+    pub async fn open(&self, bucket: BucketId, key: &str, pick: Pick) -> Result<Option<OpenObject>, StoreError> {
         let view = self.metadata.read().await?;
-        let opened = self.gateway.open_object(view, self.bucket, key, Pick::Current).await?;
-        let Some(object) = opened.object() else { return Ok(None) };
+        Ok(self.gateway.open_object(view, bucket, key, pick).await?.object())
+    }
+
+    async fn read(&self, object: OpenObject) -> Result<Bytes, StoreError> {
         let range = ByteRange { start: 0, end: object.version.manifest.size_bytes };
         let chunks: Vec<Bytes> = self.gateway.read_object(object, range).await?.try_collect().await?;
-        Ok(Some(chunks.concat().into()))
+        Ok(chunks.concat().into())
+    }
+
+    /// Every version with its content (`None`: a delete marker) by key, oldest first.
+    pub async fn list_versions(&self, context: &str) -> BTreeMap<String, Vec<(Version, Option<Bytes>)>> {
+        let mut found: BTreeMap<String, Vec<(Version, Option<Bytes>)>> = BTreeMap::new();
+        let view = self.metadata.read().await.expect("the metadata is there");
+        let (mut after, mut after_version) = (None, None);
+        loop {
+            let query = ListQuery { prefix: String::new(), delimiter: None, after, limit: 3 };
+            let page = view.list_versions(self.versioned, &query, after_version).expect("the tables are in memory");
+            for entry in &page.entries {
+                let Listed::Item { key, record } = entry else { panic!("{context}: a prefix nobody asked for") };
+                let version = record.row.version();
+                let content = match &record.row {
+                    VersionRow::DeleteMarker(_) => None,
+                    VersionRow::Object(_) => {
+                        let pick = Pick::Exact { seq: version.seq, salt: version.salt };
+                        let object = self.open(self.versioned, key, pick).await;
+                        let object = object.unwrap_or_else(|error| panic!("{context}: {key}: {error}"));
+                        let object = object.unwrap_or_else(|| panic!("{context}: {key} is listed and not there"));
+                        Some(self.read(object).await.unwrap_or_else(|error| panic!("{context}: {key}: {error}")))
+                    }
+                };
+                found.entry(key.clone()).or_default().insert(0, (version, content));
+            }
+            if !page.more {
+                return found;
+            }
+            (after, after_version) = (page.next_after, page.next_version);
+        }
+    }
+
+    /// Every blob that something refers to.
+    pub async fn blobs(&self) -> BTreeMap<BlobId, BlobRef> {
+        let view = self.metadata.read().await.expect("the metadata is there");
+        let (mut found, mut cursor) = (BTreeMap::new(), None);
+        loop {
+            let (blobs, next) = view.blobs(cursor, 50).expect("the tables are in memory");
+            found.extend(blobs.into_iter().map(|blob| (blob.id, blob)));
+            cursor = next;
+            if cursor.is_none() {
+                return found;
+            }
+        }
+    }
+
+    pub async fn garbage(&self) -> BTreeSet<BlobId> {
+        let view = self.metadata.read().await.expect("the metadata is there");
+        let rows = view.garbage(None, usize::MAX).expect("the tables are in memory");
+        rows.into_iter().map(|row| row.blob.id).collect()
+    }
+
+    /// Shards that the indexes of all drives have.
+    pub fn shards(&self) -> Vec<ShardId> {
+        let of_drive = |drive: &Drive| {
+            let (page, more) = drive.index.inventory(None, u32::MAX).expect("the tables are in memory");
+            assert!(!more, "one page has them all");
+            page.into_iter().map(|(shard, _)| shard)
+        };
+        self.drives.iter().flat_map(of_drive).collect()
     }
 
     /// Every key, a small page at a time.

@@ -5,6 +5,7 @@ use super::queue::shard_bytes;
 use crate::actors::drives::off_thread;
 use crate::actors::peers::Trust;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
+use crate::defects::{Defect, has};
 use crate::metrics;
 use crate::net::{AppendChunks, ReadChunks};
 use crate::storage::erasure::{Codecs, ErasureError};
@@ -91,7 +92,7 @@ impl Repair {
         // The sources may have been moved as well.
         self.blob = blob;
         let (first, end) = (self.next, self.layout.stripes().min(self.next.saturating_add(STRIPES_MAX)));
-        if first >= end {
+        if first >= end || has(Defect::DropRepair) {
             return Ok(Repaired::Whole);
         }
         let (wanted, mut bytes) = self.wanted(context, node, first, end).await?;
@@ -195,7 +196,10 @@ impl Repair {
         wanted: Vec<u32>,
     ) -> Result<BTreeMap<u32, Bytes>, UpkeepError> {
         let codec = codecs.codec(self.blob.geometry)?;
-        let (shards, target) = (self.blob.geometry.shards(), usize::from(self.shard.0));
+        let (shards, mut target) = (self.blob.geometry.shards(), usize::from(self.shard.0));
+        if has(Defect::RebuildOtherShard) {
+            target = (target + 1) % shards;
+        }
         let work = move || -> Result<BTreeMap<u32, Bytes>, ErasureError> {
             let mut rebuilt = BTreeMap::new();
             for stripe in wanted {

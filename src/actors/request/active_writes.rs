@@ -7,6 +7,7 @@
 //! writes are lost with it.
 
 use crate::ambient::Ambient;
+use crate::defects::{Defect, has};
 use crate::types::{BlobId, UnixMs};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +37,10 @@ impl ActiveWrites {
     pub fn begin(&self, ambient: &Ambient) -> ActiveWrite {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let time = ambient.clock.unix_ms().max(ids.floor).min(BlobId::TIME_MAX);
-        let blob = BlobId(ambient.id_at(time));
+        let mut blob = BlobId(ambient.id_at(time));
+        if has(Defect::ReuseBlobId) {
+            blob = BlobId(u128::from(time.0) << 80);
+        }
         ids.under_way.insert(blob);
         ActiveWrite { blob, ids: Arc::clone(&self.ids) }
     }

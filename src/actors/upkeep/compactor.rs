@@ -17,6 +17,7 @@ use crate::actors::drives::{
 use crate::actors::healer::{FaultSink, ShardFault};
 use crate::actors::log::SegmentInfo;
 use crate::ambient::Ambient;
+use crate::defects::{Defect, has};
 use crate::metrics;
 use crate::net::{ChunkFault, PeerError};
 use crate::storage::liveness::{Choice, Pressure, SegmentLiveness, choose};
@@ -220,7 +221,9 @@ impl Compaction {
 
     async fn continue_emptying(&mut self, current: Current) -> Result<Step, CompactionError> {
         let gathered = self.gather(current).await?;
-        let Some(last) = gathered.last else { return self.finish(current).await };
+        let Some(last) = gathered.last.filter(|_| !has(Defect::ReleaseLiveSegment)) else {
+            return self.finish(current).await;
+        };
         for &id in &gathered.unreadable {
             let node = self.drive.node;
             metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), "corrupt"]).inc();
@@ -294,7 +297,7 @@ impl Compaction {
         }
         let (index, others) = (self.drive.index.clone(), self.others(segment));
         let rest = off_thread(&self.threads, move || what_is_left(&index, segment, &others)).await??;
-        if rest.chunks > 0 {
+        if rest.chunks > 0 && !has(Defect::ReleaseLiveSegment) {
             self.held.insert(segment, self.ambient.clock.monotonic() + self.options.hold);
             self.current = None;
             return Ok(Step::Held(segment));

@@ -8,6 +8,7 @@ use super::tables::{
     upload_prefix, version_key,
 };
 use super::view::{ListPage, ListQuery, Listed, ListedVersion, VersionsPage};
+use crate::defects::{Defect, has};
 use crate::storage::kv::{KvError, KvRead, KvResult, PairIter, Table, prefix_end};
 use crate::types::{BucketId, UploadId};
 use bytes::Bytes;
@@ -85,11 +86,15 @@ pub(super) fn page<L: Layout>(
     let prefix = L::prefix(bucket, &query.prefix);
     let end = prefix_end(&prefix);
     let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut skipped = start.is_none() || !has(Defect::ListingSkipsKey);
     let mut from = later(Bound::Included(prefix), start);
     loop {
         let mut seek = None;
         for pair in kv.range(L::TABLE, from.as_ref().map(Vec::as_slice), to) {
             let (row_key, row) = pair?;
+            if !std::mem::replace(&mut skipped, true) {
+                continue;
+            }
             let malformed = || KvError { doing: "read a listed key", cause: format!("malformed: {row_key:02x?}") };
             let key = L::key_of(&row_key).ok_or_else(malformed)?;
             let common = common_prefix(&key, query);

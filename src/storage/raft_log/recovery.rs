@@ -1,6 +1,7 @@
 //! One copy of the log as it was found at start: its records replayed in order.
 
 use super::record::{LogRecord, Position, Standing, StateChange};
+use crate::defects::{Defect, has};
 use crate::storage::wal::{Location, ScannedRecord};
 use crate::types::SegmentId;
 use std::collections::{BTreeMap, VecDeque};
@@ -72,6 +73,9 @@ impl Recovery {
             return Err(why);
         }
         self.copy.drop_purged();
+        if has(Defect::LoseLastEntry) {
+            self.copy.entries.pop_back();
+        }
         let expected = self.copy.standing.purged.map_or(0, |purged| purged.index + 1);
         match self.copy.entries.front() {
             Some(first) if first.at.index != expected => {

@@ -3,6 +3,7 @@
 
 use super::rows::{self, ChunkId, ChunkKey, Entry, Place, SegmentUse, ShardKey, Tombstone};
 use super::{IndexResult, Placed};
+use crate::defects::{Defect, has};
 use crate::storage::kv::{Batch, Kv, KvRead};
 use crate::storage::wal::{Location, RecordKind, ScannedRecord};
 use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber};
@@ -50,6 +51,7 @@ impl<'a> Edit<'a> {
                 let id = ChunkId { shard, chunk: ChunkIndex(record.key.part) };
                 self.apply_chunk(id, Entry { at: record.at, origin: record.origin }).map(drop)
             }
+            RecordKind::Tombstone if has(Defect::ForgetTombstones) => Ok(()),
             RecordKind::Tombstone => self.apply_tombstone(shard, record.at, record.origin),
             RecordKind::RaftEntry | RecordKind::RaftState => Ok(()),
         }

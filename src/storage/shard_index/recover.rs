@@ -5,6 +5,7 @@ use super::edit::Edit;
 use super::inflight::InFlight;
 use super::rows::{self, SegmentUse};
 use super::{IndexError, IndexResult, ShardIndex, State, TABLES};
+use crate::defects::{Defect, has};
 use crate::storage::kv::{Batch, Kv, Table};
 use crate::storage::wal::{ScannedRecord, WalError};
 use crate::types::{Lsn, SegmentId};
@@ -204,6 +205,7 @@ impl Replay {
 
     fn apply(&mut self, records: &[ScannedRecord]) -> IndexResult<()> {
         let mut edit = Edit::new(&*self.kv, &self.uses, self.head);
+        let records = if has(Defect::TrustStaleIndex) { &[] } else { records };
         records.iter().try_for_each(|record| edit.apply_scanned(record))?;
         self.head = edit.head();
         let watermark = self.head.min(self.durable_through).max(self.watermark);

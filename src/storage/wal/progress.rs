@@ -4,6 +4,7 @@
 //! Invariants: `synced <= submitted <= written <= accepted`; one sync in flight at most; a waiter is answered once, never
 //! before what it waits for; after a failure nobody is answered with success again.
 
+use crate::defects::{Defect, has};
 use crate::types::Lsn;
 use std::collections::VecDeque;
 
@@ -141,6 +142,7 @@ impl<W> Progress<W> {
         let mut tokens = Vec::new();
         while let Some(waiter) = self.waiting_written.pop_front_if(|waiter| waiter.through <= through) {
             match waiter.ack {
+                Ack::Synced if has(Defect::AnswerBeforeSync) => tokens.push(waiter.token),
                 Ack::Written => tokens.push(waiter.token),
                 Ack::Synced => self.waiting_synced.push_back((waiter.through, waiter.token)),
             }

@@ -3,6 +3,7 @@
 
 use super::objects::require_conditions;
 use super::{Applying, Decided};
+use crate::defects::{Defect, has};
 use crate::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
 use crate::storage::kv::KvError;
 use crate::storage::meta::command::{CompleteUpload, CompleteVersion, CompletedPart, Refusal, Reply};
@@ -52,7 +53,8 @@ impl Applying<'_> {
         }
         self.require_room(&bucket, manifest.size_bytes, old.as_ref())?;
 
-        for part in &parts {
+        let kept = parts.len() - usize::from(has(Defect::CompleteWithoutPart));
+        for part in &parts[..kept] {
             self.rows.remove(UPLOAD_PARTS, &upload_part_key(complete.upload, part.number));
             self.rows.put_row(PARTS, &part_key(manifest.id, part.offset_bytes), part);
         }

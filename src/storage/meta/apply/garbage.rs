@@ -3,6 +3,7 @@
 //! list with blobs is left, the garbage holds some of them, so that whoever reclaims garbage is led to the rest.
 
 use super::Applying;
+use crate::defects::{Defect, has};
 use crate::limits::{DROPPED_ROWS_AT_ONCE, DROPPED_ROWS_PER_RECLAIM, SHARDS_MAX};
 use crate::storage::kv::{KvError, KvResult, Table};
 use crate::storage::meta::codec;
@@ -71,6 +72,9 @@ impl Applying<'_> {
     }
 
     fn add_garbage(&mut self, blob: &BlobRef) -> KvResult<()> {
+        if has(Defect::ForgetGarbage) {
+            return Ok(());
+        }
         let shards = u8::try_from(blob.placement.len()).unwrap_or(u8::MAX);
         let row = GarbageRow { blob: blob.clone(), since: self.now, pending: (0..shards).map(ShardIndex).collect() };
         self.rows.put_row(GARBAGE, &blob.id.to_be_bytes(), &row);

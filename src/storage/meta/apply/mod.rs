@@ -24,6 +24,7 @@ use super::record::{AnswersRecord, Counts, FenceRecord, HeldRecord, LayoutRecord
 use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT};
 use super::upgrade;
 use super::view::MetaView;
+use crate::defects::{Defect, has};
 use crate::storage::kv::watched::{ReadFailure, WatchedKv};
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::types::UnixMs;
@@ -107,6 +108,9 @@ impl MetaTables {
         for entry in entries {
             assert!(last.is_none_or(|last| entry.index > last), "entry {} comes after {last:?}", entry.index);
             last = Some(entry.index);
+            if has(Defect::ApplyTwice) {
+                entry.commands.iter().try_for_each(|command| applying.command(command.clone()).map(drop))?;
+            }
             replies.push(entry.commands.into_iter().map(|command| applying.command(command)).collect::<KvResult<_>>()?);
         }
         if let Some(index) = last.filter(|_| last != before) {

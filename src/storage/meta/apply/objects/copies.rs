@@ -2,6 +2,7 @@
 
 use super::super::{Applying, Decided};
 use super::{require_conditions, require_key, require_lock};
+use crate::defects::{Defect, has};
 use crate::limits::{OBJECT_BYTES_MAX, PARTS_MAX, PUT_BYTES_MAX};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{
@@ -75,6 +76,9 @@ impl Applying<'_> {
     }
 
     fn share(&mut self, shared: Shared) -> KvResult<()> {
+        if has(Defect::ForgetReference) {
+            return Ok(());
+        }
         let references = match self.rows.row::<SharedRow>(SHARED, &shared.key())? {
             Some(row) => row.references + 1,
             None => {
@@ -128,7 +132,9 @@ impl Applying<'_> {
             self.clear_current(id, &key)?;
             self.discard_object(id, &old)?;
         }
-        self.clear_current(id, &source_key)?;
+        if !has(Defect::RenameKeepsSource) {
+            self.clear_current(id, &source_key)?;
+        }
         self.set_current(id, &key, &renamed)?;
         if let Some(token) = token {
             self.remember_rename(id, token)?;

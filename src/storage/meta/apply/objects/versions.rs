@@ -1,6 +1,7 @@
 //! The versions of a key: which one stands, which are kept, which go; and the events that tell of it.
 
 use super::super::{Applying, Decided};
+use crate::defects::{Defect, has};
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::Refusal;
@@ -54,7 +55,7 @@ impl Applying<'_> {
         }
         let Some(old) = old else { return Ok(()) };
         self.clear_current(id, key)?;
-        if comes.null && old.version.null {
+        if (comes.null && old.version.null) || has(Defect::ForgetOldVersion) {
             return self.discard_object(id, &old);
         }
         self.keep_version(id, key, &VersionRow::Object(old))

@@ -1,0 +1,59 @@
+//! The simulation, proven: each seeded defect is found within a number of seeds.
+
+use super::run;
+use sherd::defects::{Defect, plant};
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Each with the first of the seeds that are tried; one of `SEEDS` finds it.
+const DEFECTS: &[(Defect, u64)] = &[
+    (Defect::AnswerBeforeSync, 0),
+    (Defect::SkipSync, 0),
+    (Defect::ForgetSegmentDirectory, 0),
+    (Defect::LoseLastEntry, 1),
+    (Defect::SkipBodyChecksum, 15),
+    (Defect::ForgetTombstones, 1),
+    (Defect::TrustStaleIndex, 0),
+    (Defect::AcknowledgeBelowQuorum, 0),
+    (Defect::ReuseBlobId, 0),
+    (Defect::ReleaseLiveSegment, 14),
+    (Defect::DropRepair, 4),
+    (Defect::RebuildOtherShard, 4),
+    (Defect::IgnoreConditions, 0),
+    (Defect::ApplyTwice, 0),
+    (Defect::ForgetReference, 0),
+    (Defect::ForgetGarbage, 0),
+    (Defect::CompleteWithoutPart, 0),
+    (Defect::ForgetOldVersion, 0),
+    (Defect::RenameKeepsSource, 0),
+    (Defect::ListingSkipsKey, 0),
+];
+const SEEDS: u64 = 40;
+
+/// The first seed that finds it, and what it says.
+fn find(defect: Defect, first: u64) -> Option<(u64, String)> {
+    let _planted = plant(defect);
+    (first..first + SEEDS).find_map(|seed| {
+        let panic = catch_unwind(AssertUnwindSafe(|| run(seed))).err()?;
+        let words = panic.downcast_ref::<String>().cloned();
+        Some((seed, words.or_else(|| panic.downcast_ref::<&str>().map(|&words| words.to_owned())).unwrap_or_default()))
+    })
+}
+
+#[test]
+fn every_seeded_defect_is_found() {
+    let wanted = env::var("SHERD_SIM_DEFECT").ok();
+    let is_wanted = |defect: &Defect| wanted.as_ref().is_none_or(|name| *name == format!("{defect:?}"));
+    let listed: Vec<_> = DEFECTS.iter().filter(|(defect, _)| is_wanted(defect)).collect();
+    assert!(!listed.is_empty(), "SHERD_SIM_DEFECT is {wanted:?}; expected one of {DEFECTS:?}");
+    let mut missed = Vec::new();
+    for &&(defect, first) in &listed {
+        let begun = std::time::Instant::now();
+        let found = find(defect, first);
+        println!("{defect:?} after {:?}: {found:?}", begun.elapsed());
+        if found.is_none() {
+            missed.push(defect);
+        }
+    }
+    assert!(missed.is_empty(), "not found within {SEEDS} seeds: {missed:?}");
+}
