@@ -88,6 +88,8 @@ pub const LOG_QUEUED_BYTES_MAX: u64 = 256 << 20;
 pub const LOG_APPEND_SECONDS_MAX: u64 = 30;
 /// The latest sync after a write that nobody waits to see synced, in strict mode.
 pub const LOG_IDLE_FLUSH_MS_MAX: u64 = 200;
+/// How long after its last sync an idle log vouches for its end.
+pub const LOG_MARK_DELAY_MS: u64 = 250;
 /// How often a log that is written to asks for the drive's free space, at most.
 pub const LOG_SPACE_CHECK_MS_MIN: u64 = 1000;
 /// Segments that a log keeps for reuse; more are removed.

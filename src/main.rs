@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         Invocation::Credentials(source) => {
             admin::show_credentials(&source).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
+        Invocation::Salvage { config, goes_on } => {
+            logging::start(&config.log_filter, config.log_format);
+            node::salvage(*config, goes_on).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
         Invocation::Admin(invocation) => admin::run(&invocation).map_or_else(|error| fail(1, &error), ExitCode::from),
         Invocation::Dev(options) => dev::run(&options).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS),
         Invocation::Print { text, code: 0 } => {

@@ -2,16 +2,18 @@
 //! no mailbox stands between a reader and the drive.
 
 mod append_queue;
+mod messages;
 mod segment_allocator;
 mod state;
 mod syncer;
 mod wal_writer;
 
 use self::append_queue::Patience;
+use self::messages::{AppendRecords, CloseLog, ReleaseSegment, RotateSegment, SpaceWanted};
 use self::segment_allocator::SegmentAllocator;
 use self::state::LogState;
 use self::syncer::Syncer;
-use self::wal_writer::{AppendRecords, CloseLog, ReleaseSegment, RotateSegment, SpaceWanted, WalWriter};
+use self::wal_writer::WalWriter;
 use crate::limits::{LOG_APPEND_SECONDS_MAX, LOG_QUEUED_BYTES_MAX};
 use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{
@@ -122,13 +124,20 @@ impl LogHandle {
         }
     }
 
+    /// As `append`, but waits for stable storage whatever the log's durability.
+    pub async fn append_synced(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
+        self.enqueue(records, Ack::Synced).await
+    }
+
     /// As `submit`, for records that have nowhere else to go: waits without end for a drive that stalls, and for room on
-    /// one that is full, and keeps the order meanwhile. Refused only where the log fails or is closed.
+    /// one that is full, and keeps the order meanwhile. Refused only where the log fails or is closed. Waits for stable
+    /// storage where the log's durability or `ack` says so.
     pub fn submit_patiently(
         &self,
         records: Vec<NewRecord>,
+        ack: Ack,
     ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
-        let ack = self.strict_ack();
+        let ack = if ack == Ack::Synced { ack } else { self.strict_ack() };
         let pending = self.try_enqueue(records, ack, Patience::Endless);
         async move {
             match pending? {

@@ -5,7 +5,7 @@ use super::admin::{self, AdminInvocation, KeySource};
 use super::dev::{self, DevOptions};
 use super::settings::{self, SETTINGS, Setting};
 use super::{Config, ConfigError, FileReader};
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 
 /// What the program was asked to do.
@@ -19,6 +19,8 @@ pub enum Invocation {
     Credentials(KeySource),
     /// Ask or steer a cluster, or read the drives of a stopped host.
     Admin(Box<AdminInvocation>),
+    /// Go on from damage of the metadata of the store that has this configuration, or say what would be lost.
+    Salvage { config: Box<Config>, goes_on: bool },
     /// Be several stores that form a cluster.
     Dev(Box<DevOptions>),
     /// Print this and end with this code: help, version, or why the arguments make no sense.
@@ -54,11 +56,15 @@ pub fn from_process(
         pairs.extend(flags(below));
         return Ok(Invocation::Credentials(admin::key_source(pairs, files)?));
     }
-    let health = matches.subcommand_matches("health");
+    let (health, salvage) = (matches.subcommand_matches("health"), matches.subcommand_matches("salvage"));
     pairs.extend(flags(&matches));
-    pairs.extend(health.into_iter().flat_map(flags));
+    pairs.extend(health.into_iter().chain(salvage).flat_map(flags));
     let config = Box::new(Config::from_pairs(pairs, files)?);
-    Ok(if health.is_some() { Invocation::Health(config) } else { Invocation::Run(config) })
+    Ok(match (health, salvage) {
+        (Some(_), _) => Invocation::Health(config),
+        (_, Some(salvage)) => Invocation::Salvage { config, goes_on: salvage.get_flag("yes") },
+        (None, None) => Invocation::Run(config),
+    })
 }
 
 fn command() -> Command {
@@ -80,6 +86,12 @@ fn command() -> Command {
         .subcommand(
             Command::new("credentials")
                 .about("Show the root credentials: those that are set, or those that the first start made and keeps in SHERD_DATA")
+                .args(options().map(|option| option.hide(true))),
+        )
+        .subcommand(
+            Command::new("salvage")
+                .about("Go on from damage of a stopped store's metadata that nothing mends; says first what is lost")
+                .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it: without, nothing is changed"))
                 .args(options().map(|option| option.hide(true))),
         )
 }

@@ -434,6 +434,15 @@ fn flags_win_over_variables() {
 }
 
 #[test]
+fn salvage_takes_the_same_settings_and_goes_on_only_where_told_to() {
+    for (arguments, wanted) in [(&["--yes"][..], true), (&[][..], false)] {
+        let arguments = [&["sherd", "salvage", "--data", "/x"][..], arguments].concat();
+        let Ok(Invocation::Salvage { config, goes_on }) = invoke(&arguments, &[]) else { panic!("not salvage") };
+        assert_eq!((config.data, goes_on), (vec![PathBuf::from("/x")], wanted));
+    }
+}
+
+#[test]
 fn health_takes_the_same_settings() {
     let Ok(Invocation::Health(config)) = invoke(&["sherd", "health", "--admin-listen", ":7001"], &[]) else {
         panic!("not health")

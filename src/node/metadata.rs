@@ -3,7 +3,8 @@
 use super::Surroundings;
 use super::cluster::Member;
 use crate::actors::consensus::{
-    self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StartError,
+    self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, Salvage, SalvageError,
+    SnapshotPolicy, StartError,
 };
 use crate::actors::drives::ThreadsStopped;
 use crate::actors::log::Threads;
@@ -68,7 +69,21 @@ pub(super) struct Replica {
     pub arbiter: Arbiter,
 }
 
+/// What would be kept of metadata that does not start.
+pub(super) async fn survey_salvage(around: &Surroundings, member: &Member) -> Result<Salvage, SalvageError> {
+    consensus::survey_salvage(&replica_options(around, member)).await
+}
+
 pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Replica, MetadataError> {
+    start_replica(replica_options(around, member)).await
+}
+
+/// As `start`, and goes on from damage that nothing mends.
+pub(super) async fn start_salvaging(around: &Surroundings, member: &Member) -> Result<Replica, MetadataError> {
+    start_replica(ReplicaOptions { salvages: true, ..replica_options(around, member) }).await
+}
+
+fn replica_options(around: &Surroundings, member: &Member) -> ReplicaOptions {
     let host = &member.host;
     let usable: Vec<&Drive> =
         host.drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })).collect();
@@ -77,7 +92,7 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
         disk: Arc::clone(&around.disk),
         dir: drive.dir.clone(),
     });
-    let options = ReplicaOptions {
+    ReplicaOptions {
         group: GroupId::default(),
         cluster: host.cluster,
         host: host.host,
@@ -87,6 +102,7 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
         ambient: around.ambient.clone(),
         drives: drives.collect(),
         copies_wanted: copies_wanted(member),
+        salvages: false,
         first_start: host.formed_now || !usable.iter().any(|drive| has_run(around, drive)),
         home: Arc::new(FjallHome {
             memory: TableMemory { cache_bytes: TABLES_CACHE_BYTES, memtable_bytes: around.scale.memtable_bytes },
@@ -97,7 +113,10 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
         segment_bytes: around.scale.meta_segment_bytes,
         pool: around.buffers.clone(),
         snapshots: SnapshotPolicy { log_bytes_min: around.scale.snapshot_log_bytes_min },
-    };
+    }
+}
+
+async fn start_replica(options: ReplicaOptions) -> Result<Replica, MetadataError> {
     let arbiter = Arbiter::new();
     let (sender, started) = oneshot::channel();
     arbiter.spawn(async move {

@@ -12,10 +12,11 @@ mod metadata;
 mod place;
 mod requests;
 mod root_keys;
+mod salvage;
 mod status;
 mod stopping;
 
-use crate::actors::consensus::MetaHandle;
+use crate::actors::consensus::{MetaHandle, SalvageError};
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
@@ -74,6 +75,8 @@ pub enum NodeError {
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     #[error(transparent)]
+    Salvage(#[from] SalvageError),
+    #[error(transparent)]
     Api(#[from] ApiError),
     #[error("SHERD_ACCOUNTS_FILE: {why}")]
     Accounts { why: String },
@@ -115,17 +118,26 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     ended
 }
 
-async fn run_in_system(config: Config) -> Result<(), NodeError> {
-    let stop = stopping::stop_signal().map_err(|cause| NodeError::System { doing: "wait for signals", cause })?;
+/// Goes on from damage of the metadata, or only says what would be lost.
+pub fn salvage(config: Config, goes_on: bool) -> Result<(), NodeError> {
+    actix::System::new().block_on(async { salvage::salvage(&config, &surroundings(&config), goes_on).await })
+}
+
+fn surroundings(config: &Config) -> Surroundings {
     let buffers = BufferPool::new(IDLE_BUFFERS_BYTES_MAX);
-    let around = Surroundings {
+    Surroundings {
         ambient: Ambient::system(),
         disk: Arc::new(SystemDisk::new(buffers.clone())),
         buffers,
         threads: Arc::new(ReaderThreads::new(Handle::current())),
         durability: durability(config.durability),
         scale: config.scale,
-    };
+    }
+}
+
+async fn run_in_system(config: Config) -> Result<(), NodeError> {
+    let stop = stopping::stop_signal().map_err(|cause| NodeError::System { doing: "wait for signals", cause })?;
+    let around = surroundings(&config);
     tokio::pin!(stop);
     let targets = background::targets(&config.webhooks, &around.ambient)?;
     let wanted = wanted_geometry(&config);

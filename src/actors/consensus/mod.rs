@@ -31,7 +31,7 @@ pub use handle::{GroupId, Membership, MetaError, MetaHandle, MetaStatus};
 pub use network::fuzzing;
 pub use replicas::Agreement;
 pub use shared::Offload;
-pub use start::{Forming, ReplicaDrive, ReplicaOptions, StartError, start};
+pub use start::{Forming, ReplicaDrive, ReplicaOptions, Salvage, SalvageError, StartError, start, survey_salvage};
 pub use state::{FjallHome, StateHome};
 
 #[cfg(test)]

@@ -7,8 +7,9 @@
 //! when nobody holds its segment; at most `LOG_FREE_SEGMENTS_MAX` retired files are kept, and none while the drive is short of space.
 //! Refuses when the drive has no room for a segment.
 
+use super::messages::{SegmentPrepared, SpaceFreed};
 use super::state::LogState;
-use super::wal_writer::{SegmentPrepared, SpaceFreed, WalWriter};
+use super::wal_writer::WalWriter;
 use crate::limits::LOG_FREE_SEGMENTS_MAX;
 use crate::storage::disk::Space;
 use crate::storage::wal::{Segment, WalError, prepare_segment, retire_segment};

@@ -3,8 +3,9 @@
 //! Receives `SyncThrough` from the `WalWriter`, one at a time; answers with `Synced`. Syncs the files in the order given.
 //! Refuses nothing; an error is final for the log and is not tried again.
 
+use super::messages::Synced;
 use super::state::LogState;
-use super::wal_writer::{Synced, WalWriter};
+use super::wal_writer::WalWriter;
 use crate::defects::{Defect, has};
 use crate::storage::wal::{Segment, WalError};
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message};

@@ -7,6 +7,7 @@ use crate::ambient::Ambient;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::sim::{Held, SimDisk};
 use crate::storage::disk::{Disk, SystemDisk};
+use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{
     Durability, Location, LogOptions, NewRecord, RecordKey, RecordKind, ScannedRecord, WalError, open_log,
 };
@@ -460,7 +461,7 @@ fn a_patient_append_waits_for_room_in_its_order() {
         disk.set_capacity(2 << 20);
         let tombstone = |number| NewRecord { kind: RecordKind::Tombstone, ..record(number, 100_000) };
         let patient: Vec<_> =
-            (1..40).map(|number| tokio::spawn(log.submit_patiently(vec![tombstone(number)]))).collect();
+            (1..40).map(|number| tokio::spawn(log.submit_patiently(vec![tombstone(number)], Ack::Synced))).collect();
         until("an impatient one is refused", || log.state.lacks_reserve()).await;
         assert_eq!(log.append(vec![tombstone(90)]).await, Err(WalError::OutOfSpace));
         assert!(!patient.iter().all(tokio::task::JoinHandle::is_finished), "there is no room for all of them");
@@ -472,7 +473,8 @@ fn a_patient_append_waits_for_room_in_its_order() {
             last = place.lsn;
         }
         disk.set_capacity(0);
-        let unanswered: Vec<_> = (40..80).map(|number| log.submit_patiently(vec![tombstone(number)])).collect();
+        let unanswered: Vec<_> =
+            (40..80).map(|number| log.submit_patiently(vec![tombstone(number)], Ack::Synced)).collect();
         log.close().await.expect("closed");
         assert!(join_all(unanswered).await.iter().any(Result::is_err), "there was no room for all of them");
     });
@@ -486,7 +488,7 @@ fn a_patient_append_outlasts_a_hanging_drive() {
         let log = started(&disk);
         log.append(vec![record(0, 10)]).await.expect("appended");
         let hold = disk.hold(Held::Sync);
-        let append = tokio::spawn(log.submit_patiently(vec![record(1, 100)]));
+        let append = tokio::spawn(log.submit_patiently(vec![record(1, 100)], Ack::Synced));
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(100)).await;
         tokio::task::yield_now().await;

@@ -2,7 +2,7 @@
 //! no timer, and the busier the log, the larger the batch.
 //!
 //! Receives `AppendRecords`, `RotateSegment`, `ReleaseSegment`, `CloseLog`, `SpaceWanted` from handles, `Synced` from the
-//! `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, `FlushBatch`, `FlushDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a
+//! `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, `FlushBatch`, `FlushDue`, `MarkDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a
 //! time), `PrepareSegment`, `ReclaimSegment`, `CheckSpace`.
 //! Invariants: those of `storage::wal::progress`; only this actor writes to segments and changes which are in use; it never
 //! opens, makes, removes or syncs a file.
@@ -11,17 +11,19 @@
 //! `SegmentOpen` and `NotFound` for a release.
 
 use super::CLOSED;
-use super::append_queue::{AppendQueue, Patience, Placed, Reply};
-use super::segment_allocator::{CheckSpace, PrepareSegment, ReclaimSegment, SegmentAllocator, StopAllocator};
-use super::state::{LogState, QueuedBytes};
-use super::syncer::{StopSyncer, SyncThrough, Syncer};
-use crate::limits::{BLOCK_BYTES, LOG_IDLE_FLUSH_MS_MAX, LOG_SPACE_CHECK_MS_MIN};
-use crate::storage::wal::progress::{Ack, Effect, Event, Progress};
-use crate::storage::wal::{
-    Batch, BatchPlan, CheckedRecord, Durability, Location, Mark, Resumption, SEGMENT_HEADER_BYTES, Segment, WalError,
+use super::append_queue::{AppendQueue, Placed, Reply};
+use super::messages::{
+    AppendRecords, CloseLog, FlushBatch, FlushDue, MarkDue, ReleaseSegment, RoomDue, RotateSegment, SegmentPrepared,
+    SpaceFreed, SpaceWanted, Synced,
 };
+use super::segment_allocator::{CheckSpace, PrepareSegment, ReclaimSegment, SegmentAllocator, StopAllocator};
+use super::state::LogState;
+use super::syncer::{StopSyncer, SyncThrough, Syncer};
+use crate::limits::{BLOCK_BYTES, LOG_IDLE_FLUSH_MS_MAX, LOG_MARK_DELAY_MS, LOG_SPACE_CHECK_MS_MIN};
+use crate::storage::wal::progress::{Effect, Event, Progress};
+use crate::storage::wal::{Batch, BatchPlan, Durability, Mark, Resumption, SEGMENT_HEADER_BYTES, Segment, WalError};
 use crate::types::{Lsn, SegmentId};
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,78 +32,7 @@ use tokio::sync::oneshot;
 
 /// How long until a drive that had no room for a segment is asked again: chunks are refused meanwhile.
 const ROOM_RETRY: Duration = Duration::from_millis(500);
-
-/// Append these records, in this order.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct AppendRecords {
-    pub(super) records: VecDeque<CheckedRecord>,
-    pub(super) ack: Ack,
-    pub(super) patience: Patience,
-    pub(super) queued: QueuedBytes,
-    pub(super) reply: Reply<Vec<Location>>,
-}
-
-/// Seal the open segment, unless it is empty.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct RotateSegment {
-    pub(super) reply: Reply<()>,
-}
-
-/// Take a sealed segment out of use.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct ReleaseSegment {
-    pub(super) id: SegmentId,
-    pub(super) reply: Reply<()>,
-}
-
-/// Write and sync what was accepted, then stop.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct CloseLog {
-    pub(super) reply: Reply<()>,
-}
-
-/// The sync in flight ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Synced {
-    pub(super) outcome: Result<(), WalError>,
-}
-
-/// The segment that was asked for is durable and empty, or could not be made.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct SegmentPrepared {
-    pub(super) outcome: Result<Arc<Segment>, WalError>,
-}
-
-/// An append was refused for want of space: find out whether that still holds.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct SpaceWanted;
-
-/// A segment's file was taken back.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct SpaceFreed;
-
-/// Write what is queued.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct FlushBatch;
-
-/// The flush delay has passed.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct FlushDue;
-
-/// The drive may have room by now.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct RoomDue;
+const MARK_DELAY: Duration = Duration::from_millis(LOG_MARK_DELAY_MS);
 
 struct OpenSegment {
     segment: Arc<Segment>,
@@ -151,12 +82,15 @@ impl WalWriter {
         syncer: Addr<Syncer>,
         allocator: Addr<SegmentAllocator>,
     ) -> Self {
+        let vouches = state.options.vouches_for_its_end();
+        let end = from.content_end;
+        let progress = if vouches { Progress::vouching(end) } else { Progress::new(end) };
         Self {
             space_checked: state.options.ambient.clock.monotonic(),
             state,
             syncer,
             allocator,
-            progress: Progress::new(from.content_end),
+            progress,
             queue: AppendQueue::default(),
             open: from.open.map(|(segment, position)| OpenSegment { segment, position }),
             ready: from.ready.into(),
@@ -228,15 +162,45 @@ impl WalWriter {
         Some(BatchPlan::new(open.lsn(), limit, file.caching()))
     }
 
+    /// The end of the open segment, where it is not written yet.
+    fn plan_seal(&mut self) -> Option<BatchPlan> {
+        let open = self.open.as_ref()?;
+        let file = open.segment.writable().ok()?;
+        let mut plan = BatchPlan::new(open.lsn(), open.segment.file_bytes(), file.caching());
+        plan.push_mark(Mark::Seal { cut: self.cut })?;
+        self.cut = None;
+        Some(plan)
+    }
+
     fn count_appends(&self, records: usize) {
         self.state.counts.appends.fetch_add(records as u64, Ordering::Relaxed);
         self.state.metrics.appends.inc_by(records as u64);
     }
 
+    /// Writes a mark that vouches for everything before it: a seal, where no other record fits.
+    fn write_mark(&mut self, ctx: &mut Context<Self>) {
+        let through = self.progress.written();
+        let marked = self.plan_batch().and_then(|mut plan| plan.push_mark(Mark::Synced).map(|_| plan));
+        let Some(plan) = marked.or_else(|| self.plan_seal()) else {
+            return self.perform(Event::Marked { through }, ctx);
+        };
+        let batch = plan.encode(self.state.tag, through, &self.state.options.pool);
+        let through = batch.end();
+        if self.write_batch(&batch, ctx) {
+            self.perform(Event::Marked { through }, ctx);
+        }
+    }
+
     /// Writes at the open segment's position and moves it. A failure is final: what stands there now is not known.
     fn write(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
+        if self.write_batch(batch, ctx) {
+            self.perform(Event::Written { through: batch.end() }, ctx);
+        }
+    }
+
+    fn write_batch(&mut self, batch: &Batch, ctx: &mut Context<Self>) -> bool {
         let Some(open) = self.open.as_mut() else {
-            return;
+            return false;
         };
         assert_eq!(open.lsn(), batch.start(), "a batch is written where it was planned");
         let outcome = open.segment.writable().and_then(|file| {
@@ -250,10 +214,7 @@ impl WalWriter {
         self.state.counts.writes.fetch_add(1, Ordering::Relaxed);
         self.state.metrics.writes.inc();
         self.state.metrics.appended_bytes.inc_by(batch.bytes());
-        match outcome {
-            Ok(()) => self.perform(Event::Written { through: batch.end() }, ctx),
-            Err(error) => self.fail(&error, ctx),
-        }
+        outcome.inspect_err(|error| self.fail(error, ctx)).is_ok()
     }
 
     fn fail(&mut self, error: &WalError, ctx: &mut Context<Self>) {
@@ -305,16 +266,10 @@ impl WalWriter {
         let Some(next) = self.ready.pop_front() else {
             return false;
         };
-        if let Some(open) = &self.open
-            && let Ok(file) = open.segment.writable()
-        {
-            let mut plan = BatchPlan::new(open.lsn(), open.segment.file_bytes(), file.caching());
-            if plan.push_mark(Mark::Seal { cut: self.cut }).is_some() {
-                self.cut = None;
-                let batch = plan.encode(self.state.tag, self.progress.synced(), &self.state.options.pool);
-                self.perform(Event::Accepted { through: batch.end(), waiters: Vec::new() }, ctx);
-                self.write(&batch, ctx);
-            }
+        if let Some(plan) = self.plan_seal() {
+            let batch = plan.encode(self.state.tag, self.progress.synced(), &self.state.options.pool);
+            self.perform(Event::Accepted { through: batch.end(), waiters: Vec::new() }, ctx);
+            self.write(&batch, ctx);
         }
         self.open = Some(OpenSegment { segment: Arc::clone(&next), position: SEGMENT_HEADER_BYTES as u32 });
         self.state.add_segment(&next);
@@ -346,6 +301,8 @@ impl WalWriter {
                     }
                 }
                 Effect::ArmFlushDelay => drop(ctx.notify_later(FlushDue, self.flush_delay())),
+                Effect::ArmMarkDelay { at } => drop(ctx.notify_later(MarkDue { at }, MARK_DELAY)),
+                Effect::WriteMark => self.write_mark(ctx),
                 Effect::Drained => self.finish(ctx),
             }
         }
@@ -591,5 +548,13 @@ impl Handler<FlushDue> for WalWriter {
 
     fn handle(&mut self, _: FlushDue, ctx: &mut Context<Self>) {
         self.perform(Event::FlushDue, ctx);
+    }
+}
+
+impl Handler<MarkDue> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, MarkDue { at }: MarkDue, ctx: &mut Context<Self>) {
+        self.perform(Event::MarkDue { at }, ctx);
     }
 }

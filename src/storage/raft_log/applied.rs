@@ -1,4 +1,4 @@
-//! How far a state machine has come: stored with its tables, in the same batch as the effects, and at the head of every
+//! How far a state machine has come: stored with its tables (in `TablesAt`), and at the head of every
 //! snapshot. Version u8 = 2, then postcard. Version 1 had no chain.
 
 use super::history::Point;

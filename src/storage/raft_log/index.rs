@@ -236,6 +236,12 @@ impl LogIndex {
         held.map(|slot| slot.at).or(self.standing.purged)
     }
 
+    /// The last entry up to `index` that every live copy holds.
+    pub fn durable_up_to(&self, index: u64) -> Option<Position> {
+        let mut slots = (self.first_index()..=index).rev().map_while(|index| self.slot(index));
+        slots.find(|slot| slot.sequence <= self.durable_sequence).map(|slot| slot.at)
+    }
+
     /// Entries of `from..to` that the log has.
     pub fn entries(&self, from: u64, to: u64) -> Vec<EntryPlace> {
         let from = from.max(self.first_index());

@@ -77,6 +77,10 @@ pub enum CopyFound {
     Damaged {
         why: String,
     },
+    /// The drive does not let it be opened: nothing is known of it.
+    Failed {
+        why: String,
+    },
 }
 
 impl From<&Result<RecoveredCopy, String>> for CopyFound {
@@ -116,8 +120,23 @@ pub enum ChoiceError {
          bring one of them back"
     )]
     AllMissing { generation: u64, members: Vec<NodeId> },
-    #[error("every current copy of the metadata log is damaged: {0:?}")]
+    #[error(
+        "every current copy of the metadata log is damaged: {}; put back a drive with a whole copy of it, or let \
+         sherd salvage say what would be lost and go on; where other hosts hold the metadata, empty the directories of \
+         this host instead, to let it join anew", shown(.0)
+    )]
     AllDamaged(Vec<(NodeId, String)>),
+    #[error("no drive lets its copy of the metadata log be opened: {}", shown(.0))]
+    AllFailed(Vec<(NodeId, String)>),
+    #[error(
+        "drives {nodes:?} disagree on which copies of the metadata log count (meta/mirror, generation {generation}): they \
+         were in use apart; start without those that are out of date, and empty their directories"
+    )]
+    Forked { generation: u64, nodes: Vec<NodeId> },
+}
+
+fn shown(damaged: &[(NodeId, String)]) -> String {
+    damaged.iter().map(|(node, why)| format!("node {node}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
 /// Decides which copies to believe: members of the highest generation seen anywhere, and of those the one that holds most.
@@ -127,17 +146,23 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         let blank = found.iter().all(|drive| drive.copy == CopyFound::Empty);
         return if blank { Ok(MirrorChoice::Fresh) } else { Err(ChoiceError::GenerationLost) };
     };
+    let newest = found.iter().filter(|drive| drive.set.as_ref().is_some_and(|of| of.generation == set.generation));
+    if newest.clone().any(|drive| drive.set.as_ref() != Some(&set)) {
+        let nodes = newest.map(|drive| drive.node).collect();
+        return Err(ChoiceError::Forked { generation: set.generation, nodes });
+    }
     let members: Vec<&DriveFound> = found.iter().filter(|drive| counts(drive, &set)).collect();
     if members.is_empty() {
         let members = set.members.iter().copied().collect();
         return Err(ChoiceError::AllMissing { generation: set.generation, members });
     }
     let mut sound: Vec<(u64, Option<Position>, NodeId)> = Vec::new();
-    let mut damaged = Vec::new();
+    let (mut damaged, mut failed) = (Vec::new(), Vec::new());
     for drive in &members {
         match &drive.copy {
             CopyFound::Sound { sequence, last } => sound.push((*sequence, *last, drive.node)),
             CopyFound::Damaged { why } => damaged.push((drive.node, why.clone())),
+            CopyFound::Failed { why } => failed.push((drive.node, why.clone())),
             CopyFound::Empty if set.formed => damaged.push((drive.node, "it is empty".to_owned())),
             CopyFound::Empty => {}
         }
@@ -148,8 +173,9 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
             let others = sound.into_iter().map(|(_, _, node)| node).collect();
             Ok(MirrorChoice::Existing { set, best, others })
         }
-        None if damaged.is_empty() => Ok(MirrorChoice::Unformed { set }),
-        None => Err(ChoiceError::AllDamaged(damaged)),
+        None if damaged.is_empty() && failed.is_empty() => Ok(MirrorChoice::Unformed { set }),
+        None if damaged.is_empty() => Err(ChoiceError::AllFailed(failed)),
+        None => Err(ChoiceError::AllDamaged([damaged, failed].concat())),
     }
 }
 

@@ -11,6 +11,7 @@ mod mirror_set;
 mod progress;
 mod record;
 mod recovery;
+mod tables_at;
 
 pub use applied::{AppliedAt, Chain, OutOfOrder};
 pub use history::{History, Point};
@@ -19,6 +20,7 @@ pub use mirror_set::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet
 pub use progress::{Effect, Event, MirrorProgress};
 pub use record::{Ballot, LogEntry, LogRecord, Members, Payload, Position, RecordFault, Standing, StateChange};
 pub use recovery::{RecoveredCopy, RecoveredEntry, Recovery};
+pub use tables_at::{DurableAt, TablesAt};
 
 #[cfg(test)]
 mod tests;

@@ -110,6 +110,15 @@ impl LogRecord {
         }
     }
 
+    /// Whether it is made durable before it is answered, whatever the durability of changes: votes, members and the log's
+    /// own state are what the group's safety rests on.
+    pub fn is_always_synced(&self) -> bool {
+        match self {
+            Self::Entry { entry, .. } => matches!(entry.payload, Payload::Members(_)),
+            Self::State { .. } => true,
+        }
+    }
+
     /// The WAL's key of this record: the index of an entry, the sequence number of anything else.
     pub fn key(&self) -> RecordKey {
         match self {

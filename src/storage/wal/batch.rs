@@ -39,6 +39,8 @@ pub enum Mark {
     Resume { cut: Lsn },
     /// The segment's last record; `cut` where no `Resume` was written since the log was cut.
     Seal { cut: Option<Lsn> },
+    /// Everything before it is on stable storage: it vouches for the log's end while nothing follows.
+    Synced,
 }
 
 /// Records being laid out as one write.
@@ -99,6 +101,7 @@ impl BatchPlan {
         let (kind, origin) = match mark {
             Mark::Resume { cut } => (EntryKind::Resume, cut),
             Mark::Seal { cut } => (EntryKind::Seal, cut.unwrap_or(lsn)),
+            Mark::Synced => (EntryKind::Synced, lsn),
         };
         let key = RecordKey { id: 0, shard: 0, part: 0 };
         self.entries.push(Entry {

@@ -7,7 +7,7 @@ use crate::limits::{BLOCK_BYTES, RECORD_BODY_BYTES_MAX, RECORD_PACKED_BYTES_MAX}
 use crate::types::{ClusterId, Lsn, NodeId, SegmentId};
 
 /// The version of both headers. A reader refuses versions above its own.
-pub const WAL_FORMAT_VERSION: u8 = 1;
+pub const WAL_FORMAT_VERSION: u8 = 2;
 /// The segment header: a block of its own.
 pub const SEGMENT_HEADER_BYTES: usize = BLOCK_BYTES;
 pub const RECORD_HEADER_BYTES: usize = 72;
@@ -29,6 +29,8 @@ pub(super) enum EntryKind {
     Resume,
     /// The last record of its segment; `origin` as in `Resume`, or its own position where nothing was cut.
     Seal,
+    /// Everything before it is on stable storage. `origin` is its own position.
+    Synced,
 }
 
 impl EntryKind {
@@ -37,6 +39,7 @@ impl EntryKind {
             Self::User(kind) => kind as u8,
             Self::Resume => 128,
             Self::Seal => 129,
+            Self::Synced => 130,
         }
     }
 
@@ -48,6 +51,7 @@ impl EntryKind {
             4 => Self::User(RecordKind::RaftState),
             128 => Self::Resume,
             129 => Self::Seal,
+            130 => Self::Synced,
             _ => return None,
         })
     }
@@ -58,11 +62,17 @@ impl EntryKind {
 pub(super) struct Fault {
     pub(super) expected: String,
     pub(super) found: String,
+    /// The drive cannot read the bytes: what they held is not known.
+    pub(super) unreadable: bool,
 }
 
 impl Fault {
     pub(super) fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { expected: expected.into(), found: found.into() }
+        Self { expected: expected.into(), found: found.into(), unreadable: false }
+    }
+
+    pub(super) fn unreadable(cause: &str) -> Self {
+        Self { unreadable: true, ..Self::new("a readable block", cause) }
     }
 }
 

@@ -1,21 +1,33 @@
 //! Judging a bad spot by what stands after it. Each record says through where the log was known to be synced when it was
-//! written: a spot below that was whole once and has rotted; a spot that nobody vouches for was never acknowledged.
+//! written: a spot below that was whole once and has rotted; a spot that nobody vouches for was never acknowledged. What
+//! the drive cannot read may have been either, and is never taken for the latter.
 
 use super::format::{EntryKind, RecordHeader};
 use super::reader::SegmentReader;
 use super::segment::Segment;
-use super::{LogOptions, WalError};
+use super::{LogOptions, ReplayRule, WalError};
 use crate::types::Lsn;
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It was synced once.
+    /// It was synced once, or that cannot be ruled out.
     Rot,
     /// An earlier recovery cut the log here; it goes on at this position.
     Cut { resume: Lsn },
     /// Not known to have been synced, as nothing after it was.
     Torn,
+}
+
+/// A place where no whole record stands.
+pub(super) struct BadSpot {
+    pub(super) at: Lsn,
+    /// Records may follow from here on.
+    pub(super) after: Lsn,
+    /// The drive cannot read it.
+    pub(super) unreadable: bool,
+    /// The rest of its block is zeros: nothing was ever written there.
+    pub(super) blank: bool,
 }
 
 /// What is known so far about the log's tail.
@@ -42,7 +54,7 @@ impl<'a> Lookahead<'a> {
     pub(super) fn note(&mut self, header: &RecordHeader) {
         self.vouched = self.vouched.max(header.durable_through);
         self.end = self.end.max(Lsn::new(header.lsn.segment(), header.next_offset()));
-        if matches!(header.kind, EntryKind::Resume | EntryKind::Seal) && header.origin < header.lsn {
+        if cuts(header) {
             self.cut = Some((header.origin, header.lsn));
         }
     }
@@ -61,32 +73,50 @@ impl<'a> Lookahead<'a> {
         self.end
     }
 
-    /// Judges the spot at `spot` by the records from `after` on.
-    pub(super) fn judge(&mut self, spot: Lsn, after: Lsn) -> Result<Verdict, WalError> {
+    /// Judges a spot by the records behind it.
+    pub(super) fn judge(&mut self, bad: &BadSpot) -> Result<Verdict, WalError> {
+        let (spot, after) = (bad.at, bad.after);
         if self.torn.is_some() {
             return Ok(Verdict::Torn);
         }
         if let Some(resume) = self.known_cut(spot) {
             return Ok(Verdict::Cut { resume });
         }
-        if spot < self.vouched {
+        let cuts_rot = self.options.replay == ReplayRule::Salvage;
+        if spot < self.vouched && !cuts_rot {
             return Ok(Verdict::Rot);
         }
+        let (mut undecided, mut vouched_for) = (bad.unreadable, false);
         let later: Vec<Arc<Segment>> =
             self.segments.iter().filter(|segment| segment.id() >= after.segment()).cloned().collect();
         for segment in later {
             let mut offset = if segment.id() == after.segment() { after.offset() } else { 0 };
             let mut reader = SegmentReader::new(segment, self.tag, self.options);
             while let Some(header) = reader.next_header(offset)? {
+                offset = header.next_offset();
+                if vouched_for {
+                    // A salvage may have cut what was whole once.
+                    if cuts(&header) && header.origin <= spot {
+                        return Ok(Verdict::Cut { resume: header.lsn });
+                    }
+                    continue;
+                }
                 self.note(&header);
                 if let Some(resume) = self.known_cut(spot) {
                     return Ok(Verdict::Cut { resume });
                 }
-                if header.durable_through > spot {
-                    return Ok(Verdict::Rot);
+                if header.durable_through > spot && !cuts_rot {
+                    if self.options.replay == ReplayRule::EveryValid {
+                        return Ok(Verdict::Rot);
+                    }
+                    vouched_for = true;
                 }
-                offset = header.next_offset();
             }
+            // What would vouch for the spot may stand where the drive cannot read.
+            undecided |= !bad.blank && reader.has_unreadable();
+        }
+        if vouched_for || (undecided && !cuts_rot) {
+            return Ok(Verdict::Rot);
         }
         self.torn = Some(spot);
         Ok(Verdict::Torn)
@@ -96,4 +126,9 @@ impl<'a> Lookahead<'a> {
         let (from, resume) = self.cut?;
         (from <= spot && spot < resume).then_some(resume)
     }
+}
+
+/// Whether the record says that the log was cut at its origin.
+fn cuts(header: &RecordHeader) -> bool {
+    matches!(header.kind, EntryKind::Resume | EntryKind::Seal) && header.origin < header.lsn
 }

@@ -48,6 +48,8 @@ pub enum Durability {
 pub enum ReplayRule {
     /// Delivers a gapless prefix and nothing after a bad spot: for a log whose entries mean something in order only.
     Prefix,
+    /// As `Prefix`, and the log is cut at its first bad spot for good, whatever it was: the decision of an operator.
+    Salvage,
     /// Delivers every valid record: for records that each stand for themselves.
     EveryValid,
 }
@@ -72,6 +74,11 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
+    /// Whether the log vouches for its end: a record that is missing there is not noticed by anybody else.
+    pub fn vouches_for_its_end(&self) -> bool {
+        self.replay != ReplayRule::EveryValid
+    }
+
     /// The log of shard chunks.
     pub fn shards(dir: PathBuf, cluster: ClusterId, node: NodeId, ambient: Ambient, pool: BufferPool) -> Self {
         Self {

@@ -1,6 +1,9 @@
 //! How far a log has come, and who waits for what: the decisions of accept, write, submit, sync and answer. Pure: events
 //! in, effects out; `actors::wal_writer` performs them.
 //!
+//! A log whose end nothing else covers vouches for it: once all that was written is synced and nothing follows, a mark is
+//! written that says so, and synced. It costs a busy log nothing: the next record says the same.
+//!
 //! Invariants: `synced <= submitted <= written <= accepted`; one sync in flight at most; a waiter is answered once, never
 //! before what it waits for; after a failure nobody is answered with success again.
 
@@ -35,6 +38,10 @@ pub enum Event<W> {
     Failed,
     /// The flush delay has passed.
     FlushDue,
+    /// The mark delay, armed when everything up to `at` was synced, has passed.
+    MarkDue { at: Lsn },
+    /// The mark was written, and ends here; or the log has no room for it.
+    Marked { through: Lsn },
     /// Nothing more will be accepted.
     Closing,
 }
@@ -49,6 +56,10 @@ pub enum Effect<W> {
     Refuse { tokens: Vec<W> },
     /// Raise `FlushDue` after the flush delay.
     ArmFlushDelay,
+    /// Raise `MarkDue` after the mark delay.
+    ArmMarkDelay { at: Lsn },
+    /// Write a mark that vouches for everything, which is synced, and raise `Marked`.
+    WriteMark,
     /// Closing, and everything accepted is on stable storage, or the log has failed.
     Drained,
 }
@@ -67,12 +78,19 @@ pub struct Progress<W> {
     failed: bool,
     closing: bool,
     drained: bool,
+    /// Everything up to here is vouched for, and no mark is due; `None` where the log writes none.
+    marked: Option<Lsn>,
+    mark_delay_armed: bool,
+    mark_due: bool,
 }
 
 impl<W> Progress<W> {
     /// A log that is synced up to `synced`, and has nothing after it.
     pub fn new(synced: Lsn) -> Self {
         Self {
+            marked: None,
+            mark_delay_armed: false,
+            mark_due: false,
             accepted: synced,
             written: synced,
             submitted: synced,
@@ -85,6 +103,11 @@ impl<W> Progress<W> {
             closing: false,
             drained: false,
         }
+    }
+
+    /// The same, of a log that vouches for its end.
+    pub fn vouching(synced: Lsn) -> Self {
+        Self { marked: Some(synced), ..Self::new(synced) }
     }
 
     pub fn written(&self) -> Lsn {
@@ -127,6 +150,11 @@ impl<W> Progress<W> {
                 self.flush_delay_armed = false;
                 self.flush_due = self.synced < self.written;
             }
+            Event::MarkDue { at } => {
+                self.mark_delay_armed = false;
+                self.mark_due = self.written == at;
+            }
+            Event::Marked { through } => self.on_marked(through),
             Event::Closing => self.closing = true,
         }
         self.go_on(&mut effects);
@@ -176,7 +204,21 @@ impl<W> Progress<W> {
         }
     }
 
-    /// Whatever the event was: the next sync, the flush delay, the end.
+    fn on_marked(&mut self, through: Lsn) {
+        if self.failed {
+            return;
+        }
+        assert!(self.is_settled() && through >= self.written, "a mark is written behind all that is synced");
+        (self.accepted, self.written, self.marked) = (through, through, Some(through));
+        self.flush_due = self.synced < self.written;
+    }
+
+    /// Everything accepted is on stable storage.
+    fn is_settled(&self) -> bool {
+        !self.failed && self.accepted == self.written && self.written == self.synced
+    }
+
+    /// Whatever the event was: the next sync, the flush delay, the mark, the end.
     fn go_on(&mut self, effects: &mut Vec<Effect<W>>) {
         let unsynced = self.written > self.synced;
         if !self.failed && !self.sync_in_flight() && unsynced {
@@ -189,8 +231,19 @@ impl<W> Progress<W> {
                 effects.push(Effect::ArmFlushDelay);
             }
         }
-        let settled = self.failed || (self.accepted == self.written && self.written == self.synced);
-        if self.closing && settled && !self.drained {
+        let mark_due = std::mem::take(&mut self.mark_due) || self.closing;
+        if self.is_settled() && self.marked.is_some_and(|marked| marked < self.written) {
+            if mark_due {
+                // What follows is decided when it is written.
+                effects.push(Effect::WriteMark);
+                return;
+            }
+            if !self.mark_delay_armed {
+                self.mark_delay_armed = true;
+                effects.push(Effect::ArmMarkDelay { at: self.written });
+            }
+        }
+        if self.closing && (self.failed || self.is_settled()) && !self.drained {
             self.drained = true;
             effects.push(Effect::Drained);
         }

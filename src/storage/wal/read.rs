@@ -163,7 +163,7 @@ pub fn scan_segment(
                         scan.records += 1;
                         visit(scanned(kind, &header, body));
                     }
-                    EntryKind::Resume => {}
+                    EntryKind::Resume | EntryKind::Synced => {}
                     EntryKind::Seal => break,
                 }
                 continue;

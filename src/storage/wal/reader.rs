@@ -1,5 +1,5 @@
-//! Reading a segment's records in order, by large reads. Blocks that the drive cannot read count as bytes that are no
-//! record, so that what is around them is still found.
+//! Reading a segment's records in order, by large reads. Blocks that the drive cannot read are no record, and remembered as
+//! what they are, so that what is around them is still found and they are never taken for bytes that were not written.
 
 use super::format::{BLOCK, Fault, RECORD_ALIGN, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader};
 use super::segment::Segment;
@@ -8,10 +8,11 @@ use crate::limits::LOG_SCAN_BYTES;
 use crate::storage::buffer::{AlignedBuffer, BufferPool};
 use crate::types::Lsn;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Blocks of one segment that may be unreadable before the drive is given up.
-const UNREADABLE_BLOCKS_MAX: u32 = 64;
+const UNREADABLE_BLOCKS_MAX: usize = 64;
 
 /// Most of what follows a log's end was never written.
 const ZERO_BLOCK: &[u8] = &[0; BLOCK as usize];
@@ -30,12 +31,20 @@ pub(super) struct SegmentReader {
     pool: BufferPool,
     window: Bytes,
     window_at: u32,
-    unreadable_blocks: u32,
+    /// Why a block cannot be read, by its offset.
+    unreadable: BTreeMap<u32, String>,
 }
 
 impl SegmentReader {
     pub(super) fn new(segment: Arc<Segment>, tag: u64, options: &LogOptions) -> Self {
-        Self { segment, tag, pool: options.pool.clone(), window: Bytes::new(), window_at: 0, unreadable_blocks: 0 }
+        Self {
+            segment,
+            tag,
+            pool: options.pool.clone(),
+            window: Bytes::new(),
+            window_at: 0,
+            unreadable: BTreeMap::new(),
+        }
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -53,11 +62,17 @@ impl SegmentReader {
 
     pub(super) fn record_at(&mut self, offset: u32) -> Result<Found, WalError> {
         let head = self.bytes(offset, RECORD_HEADER_BYTES as u32)?;
+        if let Some(fault) = self.unreadable_in(offset, RECORD_HEADER_BYTES as u32) {
+            return Ok(Found::Nothing(fault));
+        }
         let header = match RecordHeader::decode(&head, self.tag, self.lsn(offset)) {
             Ok(header) => header,
             Err(fault) => return Ok(Found::Nothing(fault)),
         };
         let body = self.bytes(header.body_offset(), header.body_bytes)?;
+        if let Some(fault) = self.unreadable_in(header.body_offset(), header.body_bytes) {
+            return Ok(Found::BadBody(header, fault));
+        }
         if body.len() < header.body_bytes as usize {
             return Ok(Found::BadBody(header, Fault::new("a whole body", "the end of the file")));
         }
@@ -65,6 +80,25 @@ impl SegmentReader {
             Ok(()) => Found::Record(header, body),
             Err(fault) => Found::BadBody(header, fault),
         })
+    }
+
+    /// Why some of these bytes, which were read, cannot be.
+    fn unreadable_in(&self, offset: u32, len: u32) -> Option<Fault> {
+        let end = offset.saturating_add(len);
+        let first = self.unreadable.range(offset - offset % BLOCK..end.max(offset)).next();
+        first.map(|(_, cause)| Fault::unreadable(cause))
+    }
+
+    /// Whether any block met so far cannot be read.
+    pub(super) fn has_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
+    }
+
+    /// Whether what follows in the block of `offset` is zeros that were read.
+    pub(super) fn is_blank(&mut self, offset: u32) -> Result<bool, WalError> {
+        let len = BLOCK - offset % BLOCK;
+        let rest = self.bytes(offset, len)?;
+        Ok(rest.iter().all(|byte| *byte == 0) && self.unreadable_in(offset, len).is_none())
     }
 
     /// The first whole record header at `offset` or after it. Its body may be bad.
@@ -136,16 +170,16 @@ impl SegmentReader {
 
     fn load_by_blocks(&mut self, buffer: &mut AlignedBuffer, from: u32) -> Result<(), WalError> {
         let file = Arc::clone(self.segment.file()?);
-        let mut at = u64::from(from);
+        let mut at = from;
         for block in buffer.chunks_mut(BLOCK as usize) {
-            if let Err(cause) = file.read_exact_at(block, at) {
-                self.unreadable_blocks += 1;
-                if self.unreadable_blocks > UNREADABLE_BLOCKS_MAX {
+            if let Err(cause) = file.read_exact_at(block, u64::from(at)) {
+                self.unreadable.insert(at, cause.to_string());
+                if self.unreadable.len() > UNREADABLE_BLOCKS_MAX {
                     return Err(WalError::io("read", self.segment.path(), &cause));
                 }
                 block.fill(0);
             }
-            at += block.len() as u64;
+            at += block.len() as u32;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! only, so replaying twice finds the same.
 
 use super::format::{EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES};
-use super::lookahead::{Lookahead, Verdict};
+use super::lookahead::{BadSpot, Lookahead, Verdict};
 use super::open::{CorruptSpot, LostRecord};
 use super::reader::{Found, SegmentReader};
 use super::segment::Segment;
@@ -149,7 +149,7 @@ impl<'a> Replay<'a> {
                 self.sealed = Some(header.lsn.segment());
                 return Next::Segment;
             }
-            EntryKind::Resume => {}
+            EntryKind::Resume | EntryKind::Synced => {}
             EntryKind::User(kind) => {
                 if self.delivering && header.lsn >= self.from {
                     visit(scanned(kind, header, body));
@@ -168,11 +168,17 @@ impl<'a> Replay<'a> {
         fault: &Fault,
         record: Option<LostRecord>,
     ) -> Result<Next, WalError> {
-        let spot = reader.lsn(offset);
-        let verdict = self.ahead.judge(spot, reader.lsn(after))?;
+        let spot = BadSpot {
+            at: reader.lsn(offset),
+            after: reader.lsn(after),
+            unreadable: fault.unreadable,
+            blank: reader.is_blank(offset)?,
+        };
+        let verdict = self.ahead.judge(&spot)?;
+        let spot = spot.at;
         match (verdict, self.options.replay) {
-            (Verdict::Torn, ReplayRule::Prefix) => return Ok(Next::End),
-            (Verdict::Cut { resume }, ReplayRule::Prefix) => return Ok(Next::Position(resume)),
+            (Verdict::Torn, ReplayRule::Prefix | ReplayRule::Salvage) => return Ok(Next::End),
+            (Verdict::Cut { resume }, ReplayRule::Prefix | ReplayRule::Salvage) => return Ok(Next::Position(resume)),
             (Verdict::Rot, rule) => {
                 self.rot.push(CorruptSpot { record, ..CorruptSpot::new(reader.segment().path(), spot, fault) });
                 self.delivering &= rule == ReplayRule::EveryValid;

@@ -6,7 +6,7 @@ use crate::ambient::Ambient;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::raft_log::{RecoveredCopy, Recovery};
-use crate::storage::wal::{Durability, LogOptions, OpenedLog, WalError, open_log};
+use crate::storage::wal::{CorruptSpot, Durability, LogOptions, OpenedLog, ReplayRule, WalError, open_log};
 use crate::types::{ClusterId, Lsn, NodeId};
 use std::io;
 use std::path::PathBuf;
@@ -21,19 +21,31 @@ pub struct CopyOpener {
     pub durability: Durability,
     pub segment_bytes: u32,
     pub threads: Threads,
+    /// Of copies that are found.
+    pub replay: ReplayRule,
+}
+
+fn end_of(opened: &OpenedLog) -> String {
+    let end = opened.end();
+    let segment = opened.segments.iter().find(|segment| segment.id() == end.segment());
+    let file = segment.map_or_else(|| opened.options.dir.display(), |segment| segment.path().display());
+    format!("{file} at offset {}", end.offset())
 }
 
 /// A copy as it was found.
 pub struct FoundCopy {
     pub log: LogHandle,
     pub recovered: Result<RecoveredCopy, String>,
+    /// The file that the copy ends in, and where in it.
+    pub end: String,
 }
 
 impl CopyOpener {
     /// Blocking: reads the whole copy.
     pub fn open(&self, node: NodeId, disk: &Arc<dyn Disk>, dir: PathBuf) -> Result<FoundCopy, WalError> {
         let (opened, recovered) = self.scan(node, disk, dir)?;
-        Ok(FoundCopy { log: opened.start(self.threads), recovered })
+        let end = end_of(&opened);
+        Ok(FoundCopy { log: opened.start(self.threads), recovered, end })
     }
 
     fn scan(
@@ -45,10 +57,17 @@ impl CopyOpener {
         let mut options = LogOptions::meta(dir, self.cluster, node, self.ambient.clone(), self.pool.clone());
         options.durability = self.durability;
         options.segment_bytes = self.segment_bytes;
+        options.replay = self.replay;
         let mut recovery = Recovery::default();
         let opened = open_log(Arc::clone(disk), options, Lsn::default(), &mut |record| recovery.push(&record))?;
         for spot in &opened.rot {
-            recovery.note_damage(format!("{spot:?}"));
+            let CorruptSpot { file, at, expected, found, .. } = spot;
+            if at.offset() == 0 {
+                // The records carry all that a segment's header says.
+                tracing::warn!(%node, file, expected, found, "a segment's header of the metadata log is damaged");
+                continue;
+            }
+            recovery.note_damage(format!("{file} at offset {}: expected {expected}, found {found}", at.offset()));
         }
         Ok((opened, recovery.finish()))
     }

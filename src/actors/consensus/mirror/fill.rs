@@ -137,7 +137,7 @@ async fn begin(state: Fill) -> Result<Filled, String> {
 
 async fn append(copy: &mut Filled, records: Vec<LogRecord>) -> Result<(), String> {
     let wal = records.iter().map(LogRecord::to_wal).collect();
-    let locations = copy.log.append(wal).await.map_err(|error| error.to_string())?;
+    let locations = copy.log.append_synced(wal).await.map_err(|error| error.to_string())?;
     copy.places.extend(records.iter().map(LogRecord::index).zip(locations));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::actors::consensus::raft_types::MetaGroup;
 use crate::actors::consensus::start::ReplicaDrive;
 use crate::storage::wal::NewRecord;
+use crate::storage::wal::progress::Ack;
 use crate::types::NodeId;
 use openraft::storage::IOFlushed;
 use std::io;
@@ -21,6 +22,8 @@ pub enum ToMirror {
         sequence: u64,
         indexes: Vec<Option<u64>>,
         records: Vec<NewRecord>,
+        /// What it waits for at least.
+        ack: Ack,
         done: Done,
     },
     DriveLost(NodeId),

@@ -11,6 +11,7 @@ use crate::actors::consensus::shared::{Shared, locked};
 use crate::actors::log::LogHandle;
 use crate::limits::RAFT_READ_BYTES_MAX;
 use crate::storage::raft_log::{EntryPlace, LogEntry, LogRecord, Payload, Position};
+use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{Location, RecordKind};
 use crate::types::NodeId;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -39,6 +40,7 @@ impl LogStore {
             sequence,
             indexes: records.iter().map(LogRecord::index).collect(),
             records: records.iter().map(LogRecord::to_wal).collect(),
+            ack: if records.iter().any(LogRecord::is_always_synced) { Ack::Synced } else { Ack::Written },
             done,
         };
         self.mirror.send(message).map_err(|_| io::Error::other("the metadata log is closed"))

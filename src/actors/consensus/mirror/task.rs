@@ -19,6 +19,7 @@ use crate::actors::log::LogHandle;
 use crate::limits::PROPOSAL_WAIT_MAX;
 use crate::metrics::MIRROR_COPIES;
 use crate::storage::raft_log::{Effect, EntryPlace, Event, LogRecord, MirrorProgress, MirrorSet};
+use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{Location, NewRecord, WalError};
 use crate::types::NodeId;
 use futures::future::{BoxFuture, FutureExt, join_all};
@@ -151,7 +152,9 @@ impl Mirror {
 
     fn receive(&mut self, message: ToMirror) {
         match message {
-            ToMirror::Write { sequence, indexes, records, done } => self.write(sequence, indexes, records, done),
+            ToMirror::Write { sequence, indexes, records, ack, done } => {
+                self.write(sequence, indexes, records, ack, done);
+            }
             ToMirror::DriveLost(node) => {
                 self.lose(node, "the drive was taken out of service", Absence::Lasting);
             }
@@ -199,7 +202,7 @@ impl Mirror {
         }
     }
 
-    fn write(&mut self, sequence: u64, indexes: Vec<Option<u64>>, records: Vec<NewRecord>, done: Done) {
+    fn write(&mut self, sequence: u64, indexes: Vec<Option<u64>>, records: Vec<NewRecord>, ack: Ack, done: Done) {
         if self.lost {
             return answer(done, Err(all_lost()));
         }
@@ -207,7 +210,7 @@ impl Mirror {
         let indexes = Arc::new(indexes);
         for (node, log) in self.live_logs() {
             if !self.progress.was_handed(node, sequence) {
-                self.hand(node, &log, sequence, Arc::clone(&indexes), records.clone());
+                self.hand(node, &log, sequence, Arc::clone(&indexes), records.clone(), ack);
             }
         }
         self.decide(Event::Asked { sequence });
@@ -226,8 +229,9 @@ impl Mirror {
         sequence: u64,
         indexes: Arc<Vec<Option<u64>>>,
         records: Vec<NewRecord>,
+        ack: Ack,
     ) {
-        self.watch(Writing { node, sequence, indexes, append: log.submit_patiently(records).boxed() });
+        self.watch(Writing { node, sequence, indexes, append: log.submit_patiently(records, ack).boxed() });
     }
 
     fn watch(&mut self, mut writing: Writing) {
@@ -530,7 +534,7 @@ impl Mirror {
         }
         let indexes = Arc::new(records.iter().map(LogRecord::index).collect());
         let records = records.iter().map(LogRecord::to_wal).collect();
-        self.hand(node, &filled.log, sequence, indexes, records);
+        self.hand(node, &filled.log, sequence, indexes, records, Ack::Synced);
         self.decide(Event::Joined { node, through: sequence });
     }
 

@@ -1,5 +1,6 @@
 //! The copies of the log at start: which are believed, and bringing those to the same end.
 
+use super::tables::FoundTables;
 use super::{ReplicaDrive, ReplicaOptions, StartError};
 use crate::actors::consensus::mirror::{CopyOpener, FoundCopy, read_entries};
 use crate::actors::consensus::raft_types::raft_id;
@@ -7,8 +8,9 @@ use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVot
 use crate::actors::log::LogHandle;
 use crate::storage::disk::{Disk, create_dir_durably, read_file, replace_file};
 use crate::storage::raft_log::{
-    CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, RecoveredCopy, choose,
+    CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Position, RecoveredCopy, choose,
 };
+use crate::storage::wal::{ReplayRule, WalError};
 use crate::types::NodeId;
 use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,28 @@ pub(super) struct Believed {
     copies: Vec<(NodeId, FoundCopy)>,
 }
 
+impl Believed {
+    /// The last entry of the copy that holds most.
+    pub(super) fn last(&self) -> Option<Position> {
+        self.copies.first().and_then(|(_, copy)| copy.recovered.as_ref().ok()?.last())
+    }
+
+    pub(super) async fn close(self) {
+        close_all(self.copies.into_iter().map(|(_, copy)| copy)).await;
+    }
+
+    /// Refuses copies that lack what they once held for good. Nothing was written to them yet.
+    pub(super) async fn check_tail(self, options: &ReplicaOptions, tables: &FoundTables) -> Result<Self, StartError> {
+        let Some((_, best)) = self.copies.first() else { return Ok(self) };
+        let empty = RecoveredCopy::default();
+        if let Err(lost) = tables.check_tail(options, best.recovered.as_ref().unwrap_or(&empty), &best.end) {
+            self.close().await;
+            return Err(lost);
+        }
+        Ok(self)
+    }
+}
+
 pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartError> {
     let opener = opener(options);
     let sets: BTreeMap<NodeId, Option<MirrorSet>> =
@@ -41,12 +65,20 @@ pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartE
         let state = match &copy {
             None => CopyFound::Empty,
             Some(Ok(copy)) => CopyFound::from(&copy.recovered),
-            Some(Err(why)) => CopyFound::Damaged { why: why.clone() },
+            Some(Err(why @ WalError::Corrupt { .. })) => CopyFound::Damaged { why: why.to_string() },
+            Some(Err(why)) => CopyFound::Failed { why: why.to_string() },
         };
         found.push(DriveFound { node: drive.node, set: sets.get(&drive.node).cloned().flatten(), copy: state });
         copies.extend(copy.and_then(Result::ok).map(|copy| (drive.node, copy)));
     }
-    match choose(&found)? {
+    let choice = match choose(&found) {
+        Ok(choice) => choice,
+        Err(refused) => {
+            close_all(copies.into_values()).await;
+            return Err(refused.into());
+        }
+    };
+    match choice {
         MirrorChoice::Fresh if !options.first_start => Err(StartError::NothingFound),
         MirrorChoice::Fresh => {
             let members = options.drives.iter().map(|drive| drive.node).take(options.copies_wanted.max(1)).collect();
@@ -81,6 +113,7 @@ fn opener(options: &ReplicaOptions) -> CopyOpener {
         durability: options.durability,
         segment_bytes: options.segment_bytes,
         threads: options.threads,
+        replay: if options.salvages { ReplayRule::Salvage } else { ReplayRule::Prefix },
     }
 }
 
@@ -99,13 +132,13 @@ fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
 }
 
 /// `None` where there is no copy at all.
-fn open_found(opener: &CopyOpener, drive: &ReplicaDrive) -> Option<Result<FoundCopy, String>> {
+fn open_found(opener: &CopyOpener, drive: &ReplicaDrive) -> Option<Result<FoundCopy, WalError>> {
     let dir = drive.clone().into_idle().log_dir();
     match drive.disk.list(&dir) {
         Ok(names) if names.is_empty() => None,
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => Some(Err(error.to_string())),
-        Ok(_) => Some(opener.open(drive.node, &drive.disk, dir).map_err(|error| error.to_string())),
+        Err(error) => Some(Err(WalError::io("list", &dir, &error))),
+        Ok(_) => Some(opener.open(drive.node, &drive.disk, dir)),
     }
 }
 
@@ -122,7 +155,10 @@ async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<Believed, Sta
             continue;
         }
         match opener(options).open_fresh(options.offload, drive.node, drive.clone().into_idle()).await {
-            Ok(log) => copies.push((drive.node, FoundCopy { log, recovered: Ok(RecoveredCopy::default()) })),
+            Ok(log) => {
+                let end = mirror_file(&drive.dir).with_file_name("log").display().to_string();
+                copies.push((drive.node, FoundCopy { log, recovered: Ok(RecoveredCopy::default()), end }));
+            }
             Err(error) => failed.push((drive.node, error.to_string())),
         }
     }
@@ -192,7 +228,7 @@ fn go_live(shared: &Shared, node: NodeId, log: LogHandle) {
 async fn append(shared: &Shared, node: NodeId, records: Vec<LogRecord>) -> Result<(), String> {
     let log = shared.drives().by_node.get(&node).and_then(|drive| drive.log.clone()).ok_or("the drive is gone")?;
     let wal = records.iter().map(LogRecord::to_wal).collect();
-    let locations = log.append(wal).await.map_err(|error| error.to_string())?;
+    let locations = log.append_synced(wal).await.map_err(|error| error.to_string())?;
     let mut index = shared.index();
     for (record, location) in records.iter().zip(locations) {
         index.place(node, record.sequence(), record.index(), location);
@@ -238,9 +274,8 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
         if members.is_empty() {
             return Err(StartError::NoDriveTakesTheLog(failed));
         }
-        if members != found.members || !found.formed || !failed.is_empty() {
-            generation += 1;
-        }
+        // One of its own for each start: of two drives that went on apart, one has the greater, or they are told apart.
+        generation += 1;
         let set = MirrorSet { generation, members, formed: true };
         let drives: Vec<(NodeId, Drive)> = {
             let drives = shared.drives();

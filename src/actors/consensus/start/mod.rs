@@ -1,6 +1,7 @@
 //! Starting a replica: which copies to believe, bringing them to the same end, the snapshot, the tables, openraft.
 
 mod copies;
+mod salvage;
 mod tables;
 
 use super::apply::{ApplyParts, ConsensusApply, MetaRaft, SnapshotPolicy};
@@ -27,16 +28,18 @@ use actix::Actor;
 use copies::{believe, settle};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, Raft};
+use salvage::keep_tables;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tables::{find_snapshot, find_tables};
+use tables::{FoundTables, find_snapshot, find_tables};
 use tokio::sync::mpsc;
 
 pub use copies::write_mirror_file;
+pub use salvage::{Salvage, SalvageError, survey_salvage};
 
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 600;
@@ -87,7 +90,7 @@ pub enum Forming {
 }
 
 /// What a replica is made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReplicaOptions {
     pub group: GroupId,
     pub cluster: ClusterId,
@@ -102,6 +105,8 @@ pub struct ReplicaOptions {
     pub drives: Vec<ReplicaDrive>,
     /// Copies of the log to keep: as many as the drives that may be lost, and one.
     pub copies_wanted: usize,
+    /// Whether it goes on from damage that nothing mends, as an operator decided.
+    pub salvages: bool,
     /// Whether this host has never been started: otherwise, finding nothing is an error.
     pub first_start: bool,
     pub home: Arc<dyn StateHome>,
@@ -128,6 +133,13 @@ pub enum StartError {
     NoDriveTakesTheLog(Vec<(NodeId, String)>),
     #[error("entries of the metadata log up to {purged:?} are gone, and no snapshot that covers them is left")]
     SnapshotLost { purged: Position },
+    #[error(
+        "the metadata log has lost changes that were acknowledged: it ends in {end}, with {}, and {witness} hold entry {} \
+         that this log held for good; put back a drive with a whole copy of it, or let sherd salvage say what \
+         would be lost and go on; where other hosts hold the metadata, empty the directories of this host instead, to \
+         let it join anew", shown(.last), .held.index
+    )]
+    TailLost { end: String, last: Option<Position>, held: Position, witness: String },
     #[error("host {0:?} is not one of the founders that it is to form a group with")]
     NotAFounder(HostId),
     #[error("no drive takes the metadata tables: {0}")]
@@ -136,6 +148,10 @@ pub enum StartError {
     Consensus(String),
     #[error("the metadata log cannot be read: {0}")]
     Log(#[from] io::Error),
+}
+
+fn shown(last: &Option<Position>) -> String {
+    last.map_or_else(|| "no entry".to_owned(), |last| format!("entry {}", last.index))
 }
 
 /// What openraft works on, and what the rest holds of it.
@@ -196,11 +212,16 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
 
 pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, StartError> {
     let believed = believe(options).await?;
+    let found_tables = FoundTables::open(options);
+    let believed = if options.salvages { believed } else { believed.check_tail(options, &found_tables).await? };
     let shared = settle(options, believed).await?;
     let (mirror, inbox) = mpsc::unbounded_channel();
     let snapshots = SnapshotStore::new(Arc::clone(&shared), mirror.clone());
+    if options.salvages {
+        keep_tables(&shared, &snapshots, &found_tables).await?;
+    }
     find_snapshot(&shared, &snapshots).await?;
-    let (place, tables, applied) = find_tables(options, &shared).await?;
+    let (place, tables, applied) = find_tables(options, &shared, found_tables).await?;
     let home = Arc::clone(&options.home);
     let machine = StateMachine::new(Arc::clone(&shared), snapshots.clone(), home, place, tables, applied);
     let progress = MirrorProgress::new(shared.drives().set.clone(), shared.index().sequence());

@@ -1,11 +1,13 @@
-//! The snapshot and the tables at start: the newest that lie on the log.
+//! The snapshot and the tables at start: the newest that lie on the log, once both have testified that the log has lost
+//! nothing that was acknowledged.
 
 use super::{ReplicaOptions, StartError};
-use crate::actors::consensus::raft_types::log_id_of;
+use crate::actors::consensus::raft_types::{log_id_of, raft_id};
 use crate::actors::consensus::shared::{Drive, DriveRole, Shared, StandingSnapshot};
 use crate::actors::consensus::state::{SnapshotStore, StatePlace, lies_on_log, newest_on};
 use crate::storage::meta::MetaTables;
-use crate::storage::raft_log::AppliedAt;
+use crate::storage::raft_log::{DurableAt, Position, RecoveredCopy, TablesAt};
+use crate::storage::wal::Durability;
 use crate::types::NodeId;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +23,7 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
     };
     let mut newest: Option<StandingSnapshot> = None;
     for (node, drive) in &live {
-        let Some((at, bytes)) = newest_on(drive) else { continue };
+        let Some((at, _, bytes)) = newest_on(drive) else { continue };
         let (known, end) = {
             let index = shared.index();
             (index.position_of(at.index), index.next_index())
@@ -47,27 +49,89 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
     Ok(())
 }
 
+/// Tables that were found.
+pub(super) struct FoundTables {
+    places: Vec<(StatePlace, Option<(MetaTables, TablesAt)>)>,
+}
+
+impl FoundTables {
+    /// Opens all that there are, and removes none.
+    pub(super) fn open(options: &ReplicaOptions) -> Self {
+        let mut places = Vec::new();
+        for drive in &options.drives {
+            let dir = drive.clone().into_idle().state_dir();
+            for number in options.home.list(drive.node, &dir) {
+                let place = StatePlace { node: drive.node, number };
+                let tables = open_tables(options, &dir, &place);
+                places.push((place, tables));
+            }
+        }
+        Self { places }
+    }
+
+    /// The tables that have come furthest.
+    pub(super) fn furthest(&self) -> Option<(&MetaTables, &TablesAt)> {
+        let found = self.places.iter().filter_map(|(_, tables)| tables.as_ref());
+        found.max_by_key(|(_, at)| at.applied.at).map(|(tables, at)| (tables, at))
+    }
+
+    /// Refuses a log that lacks what it once held for good, as tables or a snapshot of this host prove. `found_end`: where
+    /// the copy ends.
+    pub(super) fn check_tail(
+        &self,
+        options: &ReplicaOptions,
+        copy: &RecoveredCopy,
+        found_end: &str,
+    ) -> Result<(), StartError> {
+        let host = raft_id(options.host);
+        let lost = |held: Position, witness: String| StartError::TailLost {
+            end: found_end.to_owned(),
+            last: copy.last(),
+            held,
+            witness,
+        };
+        for (place, tables) in &self.places {
+            let durable = tables.as_ref().and_then(|(_, at)| at.durable);
+            if let Some(durable) = durable.filter(|durable| durable.is_lost(host, copy)) {
+                return Err(lost(durable.at, format!("the tables of node {}", place.node)));
+            }
+        }
+        for drive in options.drives.iter().filter(|_| options.durability == Durability::Strict) {
+            let Some((at, head, _)) = newest_on(&drive.clone().into_idle()) else { continue };
+            let configs = &head.members.configs;
+            let is_sole_voter = !configs.is_empty() && configs.iter().all(|voters| voters.iter().eq([&host]));
+            if is_sole_voter && (DurableAt { host, at }).is_lost(host, copy) {
+                return Err(lost(at, format!("the snapshot of node {}", drive.node)));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The tables that have come furthest, of those that lie on the log; empty ones where there are none.
 pub(super) async fn find_tables(
     options: &ReplicaOptions,
     shared: &Arc<Shared>,
-) -> Result<(StatePlace, MetaTables, AppliedAt), StartError> {
-    let mut best: Option<(StatePlace, MetaTables, AppliedAt)> = None;
+    found: FoundTables,
+) -> Result<(StatePlace, MetaTables, TablesAt), StartError> {
+    let mut best: Option<(StatePlace, MetaTables, TablesAt)> = None;
     let mut number_max = 0;
-    for drive in &options.drives {
-        let dir = drive.clone().into_idle().state_dir();
-        for number in options.home.list(drive.node, &dir) {
-            number_max = number_max.max(number);
-            let place = StatePlace { node: drive.node, number };
-            let found = open_tables(options, shared, &dir, &place);
-            let better = found.filter(|(_, applied)| best.as_ref().is_none_or(|(_, _, known)| known.at < applied.at));
-            let rejected = match better {
-                Some((tables, applied)) => best.replace((place, tables, applied)).map(|(place, _, _)| place),
-                None => Some(place),
-            };
-            if let Some(place) = rejected {
-                discard(options, &place);
+    for (place, tables) in found.places {
+        number_max = number_max.max(place.number);
+        let usable = tables.filter(|(_, at)| {
+            let usable = lies_on_log(&shared.index(), at.applied.at);
+            if !usable {
+                tracing::warn!(node = %place.node, "metadata tables are not on the log; they are made anew");
             }
+            usable
+        });
+        let better = usable.filter(|(_, at)| best.as_ref().is_none_or(|(.., known)| known.applied.at < at.applied.at));
+        let rejected = match better {
+            Some((tables, at)) => best.replace((place, tables, at)).map(|(place, ..)| place),
+            None => Some(place),
+        };
+        if let Some(place) = rejected {
+            discard(options, &place);
         }
     }
     if let Some(best) = best {
@@ -82,12 +146,7 @@ pub(super) async fn find_tables(
     empty_tables(options, shared, number_max + 1)
 }
 
-fn open_tables(
-    options: &ReplicaOptions,
-    shared: &Shared,
-    dir: &Path,
-    place: &StatePlace,
-) -> Option<(MetaTables, AppliedAt)> {
+fn open_tables(options: &ReplicaOptions, dir: &Path, place: &StatePlace) -> Option<(MetaTables, TablesAt)> {
     let opened = options.home.open(place.node, dir, place.number).and_then(MetaTables::open);
     let found = opened.and_then(|tables| Ok((tables.applied()?, tables)));
     let (applied, tables) = match found {
@@ -98,11 +157,9 @@ fn open_tables(
             return None;
         }
     };
-    let applied = AppliedAt::decode(&applied.position).ok().filter(|applied| lies_on_log(&shared.index(), applied.at));
-    if applied.is_none() {
-        tracing::warn!(node = %place.node, "metadata tables are not on the log; they are made anew");
-    }
-    Some((tables, applied?))
+    let at = TablesAt::decode(&applied.position);
+    let at = at.inspect_err(|fault| tracing::warn!(node = %place.node, %fault, "metadata tables are made anew"));
+    Some((tables, at.ok()?))
 }
 
 fn discard(options: &ReplicaOptions, place: &StatePlace) {
@@ -117,7 +174,7 @@ fn empty_tables(
     options: &ReplicaOptions,
     shared: &Shared,
     number: u32,
-) -> Result<(StatePlace, MetaTables, AppliedAt), StartError> {
+) -> Result<(StatePlace, MetaTables, TablesAt), StartError> {
     let live: Vec<(NodeId, Drive)> = {
         let drives = shared.drives();
         drives.with_role(DriveRole::Live).map(|(node, drive)| (node, drive.clone())).collect()
@@ -126,7 +183,7 @@ fn empty_tables(
     for (node, drive) in live {
         let place = StatePlace { node, number };
         match options.home.open(node, &drive.state_dir(), number).and_then(MetaTables::open) {
-            Ok(tables) => return Ok((place, tables, AppliedAt::default())),
+            Ok(tables) => return Ok((place, tables, TablesAt::default())),
             Err(error) => last = error.to_string(),
         }
     }

@@ -14,7 +14,8 @@ use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::storage::meta::codec::decode_entry;
 use crate::storage::meta::command::Reply;
 use crate::storage::meta::{ApplyEntry, MetaTables};
-use crate::storage::raft_log::{AppliedAt, History, LogEntry, Payload, Point, Position};
+use crate::storage::raft_log::{AppliedAt, DurableAt, History, LogEntry, Payload, Point, Position, TablesAt};
+use crate::storage::wal::Durability;
 use crate::types::NodeId;
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
@@ -47,6 +48,8 @@ pub struct StateMachine {
     number_max: u32,
     tables: MetaTables,
     applied: AppliedAt,
+    /// The last entry that this host's log was known to hold for good when it was applied.
+    durable: Option<DurableAt>,
 }
 
 /// Why a batch was not applied.
@@ -64,12 +67,28 @@ impl StateMachine {
         home: Arc<dyn StateHome>,
         place: StatePlace,
         tables: MetaTables,
-        applied: AppliedAt,
+        TablesAt { applied, durable }: TablesAt,
     ) -> Self {
         *shared.history() = History::new(&applied);
         shared.publish(Some(tables.clone()));
         let number_max = place.number;
-        Self { shared, snapshots, home, place, number_max, tables, applied }
+        let durable = durable.filter(|durable| durable.host == shared.host);
+        Self { shared, snapshots, home, place, number_max, tables, applied, durable }
+    }
+
+    /// Looks how much of these entries, which are about to be applied, the log holds for good.
+    fn note_durable(&mut self, entries: &[LogEntry]) {
+        if self.shared.opener.durability == Durability::Strict
+            && let Some(last) = entries.last()
+            && let Some(at) = self.shared.index().durable_up_to(last.at.index)
+        {
+            self.durable = Some(DurableAt { host: self.shared.host, at });
+        }
+    }
+
+    /// What is stored with tables that have come to `applied`.
+    fn at(&self, applied: &AppliedAt) -> TablesAt {
+        TablesAt { applied: applied.clone(), durable: self.durable }
     }
 
     /// What a snapshot of this moment is made of.
@@ -113,8 +132,9 @@ impl StateMachine {
 
     async fn apply_batch(&mut self, entries: Vec<LogEntry>) -> io::Result<Vec<Vec<Reply>>> {
         loop {
-            let (tables, applied, batch) = (self.tables.clone(), self.applied.clone(), entries.clone());
-            match self.shared.offload.run(move || apply(&tables, applied, &batch)).await? {
+            self.note_durable(&entries);
+            let (tables, before, batch) = (self.tables.clone(), self.at(&self.applied), entries.clone());
+            match self.shared.offload.run(move || apply(&tables, before, &batch)).await? {
                 Ok(Done { applied, points, replies }) => {
                     let mut history = self.shared.history();
                     points.into_iter().for_each(|point| history.push(point));
@@ -196,7 +216,8 @@ impl StateMachine {
                 return Err(io::Error::other(format!("entry {next} is in neither the snapshot nor the log")));
             }
             next += entries.len() as u64;
-            let (tables, before) = (tables.clone(), applied.clone());
+            self.note_durable(&entries);
+            let (tables, before) = (tables.clone(), self.at(&applied));
             let done = self.shared.offload.run(move || apply(&tables, before, &entries)).await?;
             let done = done.map_err(|error| match error {
                 ApplyError::Tables(error) => io::Error::other(error),
@@ -317,7 +338,7 @@ struct Done {
 }
 
 /// Blocking.
-fn apply(tables: &MetaTables, mut applied: AppliedAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
+fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
     let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     for entry in entries {
         let commands = match &entry.payload {
@@ -326,12 +347,12 @@ fn apply(tables: &MetaTables, mut applied: AppliedAt, entries: &[LogEntry]) -> R
             }
             Payload::Blank | Payload::Members(_) => Vec::new(),
         };
-        applied.follow(entry).map_err(|error| ApplyError::Entry(error.to_string()))?;
-        points.extend(applied.point());
+        at.applied.follow(entry).map_err(|error| ApplyError::Entry(error.to_string()))?;
+        points.extend(at.applied.point());
         batch.push(ApplyEntry { index: entry.at.index, commands });
     }
-    let replies = tables.apply(batch, applied.encode().into()).map_err(ApplyError::Tables)?;
-    Ok(Done { applied, points, replies })
+    let replies = tables.apply(batch, at.encode().into()).map_err(ApplyError::Tables)?;
+    Ok(Done { applied: at.applied, points, replies })
 }
 
 fn payload_bytes(entry: &LogEntry) -> usize {

@@ -397,7 +397,7 @@ fn remove_others(drive: &Drive, at: LogId) -> io::Result<()> {
 }
 
 /// The newest snapshot on a drive whose head is whole. Blocking.
-pub fn newest_on(drive: &Drive) -> Option<(Position, u64)> {
+pub fn newest_on(drive: &Drive) -> Option<(Position, AppliedAt, u64)> {
     let dir = drive.snapshot_dir();
     let names = drive.disk.list(&dir).unwrap_or_default();
     let found = names.into_iter().filter(|name| name.ends_with(".snap")).filter_map(|name| {
@@ -407,7 +407,7 @@ pub fn newest_on(drive: &Drive) -> Option<(Position, u64)> {
             .ok()?;
         let at = head.at.filter(|at| snapshot_name(log_id_of(*at)) == name)?;
         let bytes = drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).ok()?;
-        Some((at, bytes))
+        Some((at, head, bytes))
     });
-    found.max()
+    found.max_by_key(|(at, ..)| *at)
 }

@@ -51,6 +51,18 @@ impl MemoryHome {
         self.kept.lock().expect("no panic under the lock").keys().map(|(node, _)| *node).collect()
     }
 
+    /// The same tables, apart from these.
+    pub fn copied(&self) -> Self {
+        let kept = self.kept.lock().expect("no panic under the lock");
+        let copied = kept.iter().map(|(place, tables)| {
+            (
+                *place,
+                Arc::new(Failing { inner: tables.inner.power_cut_after(usize::MAX), fails: AtomicBool::new(false) }),
+            )
+        });
+        Self { kept: Mutex::new(copied.collect()), full: AtomicBool::new(false) }
+    }
+
     /// What is found after a power cut.
     pub fn power_cut(&self, entropy: &dyn Entropy) -> Self {
         let kept = self.kept.lock().expect("no panic under the lock");

@@ -6,6 +6,7 @@ mod drives;
 mod home;
 mod power;
 mod suite;
+mod tail;
 mod writes;
 
 use super::{Forming, GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StartError, start};
@@ -77,6 +78,7 @@ impl Host {
             ambient: Ambient::system(),
             drives: self.present.iter().map(|node| self.drive(*node)).collect(),
             copies_wanted: self.copies_wanted,
+            salvages: false,
             first_start: !self.started,
             home: Arc::clone(&self.home) as _,
             offload: Offload::InPlace,

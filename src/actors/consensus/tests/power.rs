@@ -67,25 +67,26 @@ impl Entropy for Simulated {
     }
 }
 
-struct World {
-    disks: Vec<SimDisk>,
-    home: Arc<MemoryHome>,
-    pool: BufferPool,
-    ambient: Ambient,
+pub(super) struct World {
+    pub(super) disks: Vec<SimDisk>,
+    pub(super) home: Arc<MemoryHome>,
+    pub(super) pool: BufferPool,
+    pub(super) ambient: Ambient,
+    pub(super) durability: Durability,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
-        let disks: Vec<SimDisk> = (0..DRIVES).map(|_| SimDisk::new(DISK_BYTES)).collect();
+    pub(super) fn new(seed: u64, drives: u32) -> Self {
+        let disks: Vec<SimDisk> = (0..drives).map(|_| SimDisk::new(DISK_BYTES)).collect();
         for disk in disks.iter().map(SimDisk::handle) {
             disk.create_dir_all(Path::new(DRIVE)).expect("a fresh disk takes a directory");
             disk.sync_dir(Path::new("/")).expect("a fresh disk syncs");
         }
         let pool = BufferPool::new(1 << 20);
-        Self { disks, home: Arc::default(), pool, ambient: Simulated::ambient(seed) }
+        Self { disks, home: Arc::default(), pool, ambient: Simulated::ambient(seed), durability: Durability::Strict }
     }
 
-    fn options(&self, first_start: bool) -> ReplicaOptions {
+    pub(super) fn options(&self, first_start: bool) -> ReplicaOptions {
         let drive = |(node, disk): (u32, &SimDisk)| ReplicaDrive {
             node: NodeId(node),
             disk: disk.handle(),
@@ -100,12 +101,13 @@ impl World {
             transport: Arc::new(NoOtherHosts),
             ambient: self.ambient.clone(),
             drives: (1..).zip(&self.disks).map(drive).collect(),
-            copies_wanted: COPIES,
+            copies_wanted: COPIES.min(self.disks.len()),
+            salvages: false,
             first_start,
             home: Arc::clone(&self.home) as _,
             offload: Offload::InPlace,
             threads: Threads::Current,
-            durability: Durability::Strict,
+            durability: self.durability,
             segment_bytes: 128 << 10,
             pool: self.pool.clone(),
             snapshots: SnapshotPolicy { log_bytes_min: 32 << 10 },
@@ -117,7 +119,7 @@ impl World {
     }
 
     /// The power goes everywhere at once.
-    fn power_cut(self) -> Self {
+    pub(super) fn power_cut(self) -> Self {
         let seed = self.draw(u64::MAX);
         let disks = (0..).zip(&self.disks).map(|(nth, disk)| disk.power_cut(seed.wrapping_add(nth))).collect();
         let home = Arc::new(self.home.power_cut(&*self.ambient.entropy));
@@ -166,7 +168,7 @@ async fn check(meta: &MetaHandle, bucket: BucketId, ledger: &Ledger) {
 }
 
 async fn survive(seed: u64) {
-    let mut world = World::new(seed);
+    let mut world = World::new(seed, DRIVES);
     let meta = start(world.options(true)).await.expect("the replica starts");
     let bucket = create_bucket(&meta, "b").await;
     let ledger = Rc::new(RefCell::new(Ledger::default()));

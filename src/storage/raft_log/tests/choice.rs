@@ -70,6 +70,25 @@ fn a_damaged_copy_gives_way_to_a_sound_one_and_alone_is_refused() {
 }
 
 #[test]
+fn drives_that_name_different_copies_at_one_generation_are_refused() {
+    let found = [drive(1, Some(set(5, &[1])), sound(9)), drive(2, Some(set(5, &[2])), sound(10))];
+    let nodes = vec![NodeId(1), NodeId(2)];
+    assert_eq!(choose(&found), Err(ChoiceError::Forked { generation: 5, nodes }));
+    let older = drive(3, Some(set(4, &[3])), sound(10));
+    assert!(matches!(choose(&[found[0].clone(), older]), Ok(MirrorChoice::Existing { .. })));
+}
+
+#[test]
+fn a_copy_that_the_drive_does_not_let_be_opened_is_not_called_damaged() {
+    let failed = CopyFound::Failed { why: "open: Read-only file system".to_owned() };
+    let found = [drive(1, Some(set(4, &[1])), failed)];
+    let refused = choose(&found).expect_err("no copy is left");
+    assert!(matches!(refused, ChoiceError::AllFailed(_)));
+    let message = refused.to_string();
+    assert!(message.contains("Read-only file system") && !message.contains("damaged"), "{message}");
+}
+
+#[test]
 fn an_empty_log_of_a_group_that_had_begun_is_a_lost_one() {
     let found = [drive(1, Some(set(2, &[1])), CopyFound::Empty)];
     assert!(matches!(choose(&found), Err(ChoiceError::AllDamaged(_))));

@@ -35,6 +35,22 @@ fn held(index: &LogIndex, from: u64, to: u64) -> Vec<(u64, bool)> {
 }
 
 #[test]
+fn what_is_durable_is_what_every_copy_holds_however_far_the_log_has_come() {
+    let mut index = empty(1000);
+    assert_eq!(index.durable_up_to(5), None);
+    fill(&mut index, 1, 3);
+    index.append(vec![commands(1, 3), commands(1, 4)]);
+    let through = index.sequence();
+    index.append(vec![commands(1, 5)]);
+    assert_eq!(index.durable_up_to(5), Some(at(1, 2)));
+    assert_eq!(index.durable_up_to(1), Some(at(1, 1)));
+    index.note_durable(through);
+    assert_eq!(index.durable_up_to(5), Some(at(1, 4)));
+    index.purge(at(1, 4));
+    assert_eq!(index.durable_up_to(5), None, "nor is it known that the purge is");
+}
+
+#[test]
 fn entries_are_readable_at_once_and_leave_the_memory_when_it_is_full_and_they_are_durable() {
     let mut index = empty(1000);
     let big = LogEntry { at: at(1, 0), payload: Payload::Commands(Bytes::from(vec![0; 2000])) };

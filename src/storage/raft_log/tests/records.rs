@@ -2,8 +2,8 @@
 
 use super::{at, commands};
 use crate::storage::raft_log::{
-    AppliedAt, Ballot, Chain, LogEntry, LogRecord, Members, MirrorSet, MirrorSetFault, Payload, Position, RecordFault,
-    Standing, StateChange,
+    AppliedAt, Ballot, Chain, DurableAt, LogEntry, LogRecord, Members, MirrorSet, MirrorSetFault, Payload, Position,
+    RecordFault, Standing, StateChange, TablesAt,
 };
 use crate::storage::wal::RecordKind;
 use crate::types::NodeId;
@@ -96,7 +96,21 @@ proptest! {
     #[test]
     fn an_applied_position_is_read_back_as_it_was_written(at in proptest::option::of(positions()), members in members(), members_at in proptest::option::of(positions()), chain in any::<Option<u128>>()) {
         let applied = AppliedAt { at, members, members_at, chain: chain.map(Chain) };
-        prop_assert_eq!(AppliedAt::decode(&applied.encode()), Ok(applied));
+        prop_assert_eq!(AppliedAt::decode(&applied.encode()), Ok(applied.clone()));
+        let durable = at.map(|at| DurableAt { host: 7, at });
+        let tables = TablesAt { applied: applied.clone(), durable };
+        prop_assert_eq!(TablesAt::decode(&tables.encode()), Ok(tables));
+        prop_assert_eq!(TablesAt::decode(&applied.encode()), Ok(TablesAt { applied, durable: None }));
+    }
+
+    #[test]
+    fn no_bytes_are_a_position_of_tables_that_they_are_not(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), flag in 0_u8..3) {
+        for (at, byte) in [0xd1, flag].into_iter().enumerate().take(bytes.len()) {
+            bytes[at] = byte;
+        }
+        if let Ok(tables) = TablesAt::decode(&bytes) {
+            prop_assert_eq!(TablesAt::decode(&tables.encode()), Ok(tables));
+        }
     }
 }
 

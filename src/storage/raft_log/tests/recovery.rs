@@ -1,7 +1,9 @@
 //! What is made of the records that a copy holds.
 
 use super::{at, commands, scanned};
-use crate::storage::raft_log::{Ballot, LogEntry, LogRecord, Payload, RecoveredCopy, Recovery, Standing, StateChange};
+use crate::storage::raft_log::{
+    Ballot, DurableAt, LogEntry, LogRecord, Payload, RecoveredCopy, Recovery, Standing, StateChange,
+};
 
 fn recover(records: &[LogRecord]) -> Result<RecoveredCopy, String> {
     let mut recovery = Recovery::default();
@@ -29,6 +31,21 @@ fn indexes(copy: &RecoveredCopy) -> Vec<u64> {
 fn an_empty_copy_is_an_empty_log() {
     let copy = recover(&[]).expect("nothing is wrong with nothing");
     assert_eq!((copy.sequence, copy.last()), (None, None));
+}
+
+#[test]
+fn a_log_that_lacks_what_it_held_for_good_has_lost_it_and_one_that_purged_it_has_not() {
+    let is_lost = |copy: &RecoveredCopy, term, index| DurableAt { host: 7, at: at(term, index) }.is_lost(7, copy);
+    let copy = recover(&[entry(1, 1, 0), entry(2, 1, 1), entry(3, 2, 2)]).expect("the copy is sound");
+    assert!(!is_lost(&copy, 2, 2) && !is_lost(&copy, 1, 0));
+    assert!(is_lost(&copy, 2, 3), "it ends before");
+    assert!(is_lost(&copy, 1, 2), "it has another entry there");
+    assert!(is_lost(&RecoveredCopy::default(), 1, 0));
+    assert!(!DurableAt { host: 8, at: at(2, 3) }.is_lost(7, &copy), "another host's log held it");
+    let purged = Standing { purged: Some(at(1, 1)), ..Standing::default() };
+    let copy = recover(&[entry(1, 1, 0), entry(2, 1, 1), state(3, StateChange::Standing(purged))]);
+    let copy = copy.expect("the copy is sound");
+    assert!(!is_lost(&copy, 1, 0) && !is_lost(&copy, 1, 1) && is_lost(&copy, 1, 2));
 }
 
 #[test]

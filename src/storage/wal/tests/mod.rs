@@ -5,6 +5,7 @@ mod format;
 mod progress;
 mod recovery;
 mod survey;
+mod tail;
 
 use super::format::{BLOCK, SEGMENT_HEADER_BYTES};
 use super::{
@@ -97,6 +98,14 @@ impl Writer {
         let places = self.write(records);
         self.sync();
         places
+    }
+
+    /// Vouches for everything written, which is synced.
+    fn mark(&mut self) {
+        let mut plan = self.plan();
+        plan.push_mark(Mark::Synced).expect("room for a mark");
+        self.perform(plan);
+        self.sync();
     }
 
     fn sync(&mut self) {

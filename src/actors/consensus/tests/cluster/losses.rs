@@ -3,9 +3,11 @@
 use super::network::Weather;
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::actors::consensus::network::Kind;
+use crate::actors::consensus::tests::tail::{BLOCK, last_block};
 use crate::actors::consensus::tests::{put, put_if_absent};
-use crate::actors::consensus::{MetaError, MetaHandle};
+use crate::actors::consensus::{MetaError, MetaHandle, StartError};
 use crate::storage::meta::command::{Change, Refusal, Reply, WriteConditions};
+use crate::storage::raft_log::ChoiceError;
 use crate::types::{BucketId, HostId};
 use futures::future::join_all;
 use std::cell::RefCell;
@@ -289,6 +291,33 @@ fn forwarded_changes_outlive_the_leader_that_had_them() {
             cluster.end().await;
         });
     }
+}
+
+/// Under its old id it would elect, with a host that was away, a leader that lacks what was acknowledged.
+#[test]
+fn a_voter_whose_log_lost_its_end_takes_no_further_part() {
+    simulate(async {
+        let mut cluster = Cluster::started(3, 9).await;
+        let bucket = bucket_of(&cluster).await;
+        cluster.until_even().await;
+        let away = cluster.follower().await;
+        cluster.stop(away).await;
+        let leader = cluster.leader().await;
+        put_until_done(&cluster.at(leader), bucket, "key", 1).await;
+        cluster.until_even().await;
+        let voter = cluster.follower().await;
+        cluster.stop(voter).await;
+        for disk in &cluster.hosts[&voter].disks {
+            let (path, _, last) = last_block(disk);
+            // Before the mark that the log ends with.
+            disk.corrupt(&path, ((last - 1) * BLOCK + 80) as u64, 1).expect("a stored file");
+        }
+        let refused = cluster.try_start(voter).await.expect_err("its log is damaged");
+        assert!(matches!(refused, StartError::Copies(ChoiceError::AllDamaged(_))), "{refused}");
+        cluster.start(away).await;
+        assert_eq!(id_at(&cluster.at(away), bucket, "key").await, Some(1));
+        cluster.end().await;
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::home::MemoryHome;
 use super::power::Simulated;
 use super::{create_bucket, put};
 use crate::actors::consensus::{
-    Forming, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, start,
+    Forming, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StartError, start,
 };
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
@@ -124,6 +124,11 @@ impl Cluster {
     }
 
     async fn start(&mut self, id: HostId) {
+        let started = self.try_start(id).await;
+        started.unwrap_or_else(|error| panic!("seed {}: {id:?}: {error}", self.seed));
+    }
+
+    async fn try_start(&mut self, id: HostId) -> Result<(), StartError> {
         let way = self.network.join(id);
         let host = self.hosts.get_mut(&id).expect("a host of this cluster");
         let drive = |(node, disk): (u32, &SimDisk)| ReplicaDrive {
@@ -141,6 +146,7 @@ impl Cluster {
             ambient: self.ambient.clone(),
             drives: (1..).zip(&host.disks).map(drive).collect(),
             copies_wanted: DRIVES as usize,
+            salvages: false,
             first_start: !host.started,
             home: Arc::clone(&host.home) as _,
             offload: Offload::InPlace,
@@ -150,10 +156,11 @@ impl Cluster {
             pool: self.pool.clone(),
             snapshots: SnapshotPolicy { log_bytes_min: self.snapshot_log_bytes_min },
         };
-        let handle = start(options).await.unwrap_or_else(|error| panic!("seed {}: {id:?}: {error}", self.seed));
+        let handle = start(options).await.inspect_err(|_| self.network.leave(id))?;
         host.started = true;
         host.running = Some(handle.clone());
         self.network.present(&way, handle);
+        Ok(())
     }
 
     /// The host is gone at once, and the power of its drives with it.

@@ -1,0 +1,106 @@
+//! Going on from damage of the metadata log that nothing else mends, where this host alone holds the metadata: what would be
+//! lost, and what is kept. The log is cut at its damage; what the tables hold beyond that becomes a snapshot.
+
+use super::copies::believe;
+use super::tables::FoundTables;
+use super::{Forming, ReplicaOptions, StartError};
+use crate::actors::consensus::shared::Shared;
+use crate::actors::consensus::state::{SnapshotStore, newest_on};
+use crate::storage::raft_log::{LogRecord, Position};
+use crate::storage::wal::{LogOptions, ReplayRule, ScannedRecord, WalError, survey_log};
+use std::fmt;
+use std::io;
+
+/// What can be salvaged, and what cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Salvage {
+    /// Why the host does not start.
+    pub damage: String,
+    /// The last entry whose effects are kept; `None` where nothing is left.
+    pub kept: Option<u64>,
+    /// The last entry that there ever was, as far as anything shows.
+    pub known: Option<u64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SalvageError {
+    #[error("the metadata is whole: there is nothing to salvage")]
+    Whole,
+    #[error("other hosts hold the metadata, too: empty the directories of this host to let it join anew")]
+    NotAlone,
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("a copy of the metadata log cannot be read: {0}")]
+    Log(#[from] WalError),
+}
+
+impl fmt::Display for Salvage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.damage)?;
+        match self.kept {
+            Some(kept) => writeln!(f, "kept: all changes up to entry {kept} of the metadata log")?,
+            None => writeln!(f, "kept: nothing; all metadata is lost")?,
+        }
+        let first = self.kept.map_or(0, |kept| kept + 1);
+        match self.known.filter(|known| *known >= first) {
+            Some(known) => write!(f, "lost: the changes of entries {first} to {known}, and any later ones"),
+            None => write!(f, "lost: nothing that is known of; at most the last changes before the damage"),
+        }
+    }
+}
+
+/// What a salvage would keep. Changes nothing of what is there.
+pub async fn survey_salvage(options: &ReplicaOptions) -> Result<Salvage, SalvageError> {
+    if options.forming != Forming::Alone {
+        return Err(SalvageError::NotAlone);
+    }
+    let tables = FoundTables::open(options);
+    let damage = match believe(options).await {
+        Ok(believed) => match believed.check_tail(options, &tables).await {
+            Ok(believed) => {
+                believed.close().await;
+                return Err(SalvageError::Whole);
+            }
+            Err(error) => error.to_string(),
+        },
+        Err(error) => error.to_string(),
+    };
+    let cut = ReplicaOptions { salvages: true, ..options.clone() };
+    let believed = believe(&cut).await?;
+    let mut kept: Vec<Position> = believed.last().into_iter().collect();
+    believed.close().await;
+    kept.extend(tables.furthest().and_then(|(_, at)| at.applied.at));
+    for drive in &options.drives {
+        kept.extend(newest_on(&drive.clone().into_idle()).map(|(at, ..)| at));
+    }
+    let kept = kept.into_iter().map(|at| at.index).max();
+    Ok(Salvage { damage, kept, known: last_known(options)?.max(kept) })
+}
+
+/// The greatest index of any whole entry on any drive.
+fn last_known(options: &ReplicaOptions) -> Result<Option<u64>, WalError> {
+    let mut last: Option<u64> = None;
+    for drive in &options.drives {
+        let dir = drive.clone().into_idle().log_dir();
+        let log = LogOptions::meta(dir, options.cluster, drive.node, options.ambient.clone(), options.pool.clone());
+        let log = LogOptions { replay: ReplayRule::EveryValid, segment_bytes: options.segment_bytes, ..log };
+        survey_log(&drive.disk, &log, &mut |ScannedRecord { kind, body, .. }| {
+            last = last.max(LogRecord::decode(kind, &body).ok().and_then(|record| record.index()));
+        })?;
+    }
+    Ok(last)
+}
+
+/// Makes a snapshot of tables that have come further than the log.
+pub(super) async fn keep_tables(
+    shared: &Shared,
+    snapshots: &SnapshotStore,
+    tables: &FoundTables,
+) -> Result<(), StartError> {
+    let Some((tables, at)) = tables.furthest() else { return Ok(()) };
+    if at.applied.at.is_some_and(|at| at.index >= shared.index().next_index()) {
+        let saved = snapshots.save(at.applied.clone(), tables.kv().snapshot()).await;
+        saved.map_err(io::Error::from)?;
+    }
+    Ok(())
+}

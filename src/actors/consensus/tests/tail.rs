@@ -1,0 +1,245 @@
+//! The end of the log at start: damage there is told from a torn write, and nothing acknowledged goes without a word.
+
+use super::home::MemoryHome;
+use super::power::World;
+use super::{create_bucket, id_of, put_ok};
+use crate::actors::consensus::{MetaHandle, ReplicaOptions, SalvageError, StartError, start, survey_salvage};
+use crate::storage::disk::sim::SimDisk;
+use crate::storage::disk::{Disk, read_file};
+use crate::storage::wal::Durability;
+use crate::types::BucketId;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const BLOCK: usize = 4096;
+const OBJECTS: u128 = 5;
+const LOG: &str = "/drive/meta/log";
+
+fn simulate(test: impl Future<Output = ()>) {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().expect("a runtime")
+    };
+    actix::System::with_tokio_rt(runtime).block_on(test);
+}
+
+/// A store of one drive as it was found, with its tables.
+struct Image {
+    disk: SimDisk,
+    home: Arc<MemoryHome>,
+    bucket: BucketId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Stopped,
+    /// Killed when it had been idle for a second.
+    Idle,
+    /// Killed right after the last answer.
+    Busy,
+}
+
+async fn image(ending: Ending) -> Image {
+    let world = World::new(1, 1);
+    let meta = start(world.options(true)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    for id in 0..OBJECTS {
+        put_ok(&meta, bucket, &format!("key-{id}"), id).await;
+    }
+    match ending {
+        Ending::Stopped => meta.shutdown().await,
+        Ending::Idle => tokio::time::sleep(Duration::from_secs(1)).await,
+        Ending::Busy => {}
+    }
+    // All was synced: a cut of the power changes nothing.
+    let disk = world.disks[0].power_cut(1);
+    if ending != Ending::Stopped {
+        tokio::spawn(async move { meta.shutdown().await });
+    }
+    Image { disk, home: Arc::clone(&world.home), bucket }
+}
+
+/// The file that the log ends in, and its last block that is not zeros.
+pub(super) fn last_block(disk: &SimDisk) -> (PathBuf, Vec<u8>, usize) {
+    let mut names = disk.list(LOG.as_ref()).expect("listed");
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort();
+    let files = names.iter().rev().map(|name| PathBuf::from(LOG).join(name));
+    let mut written = files.filter_map(|path| {
+        let bytes = read_file(disk, &path).expect("read");
+        let last = bytes.chunks(BLOCK).rposition(|block| block.iter().any(|byte| *byte != 0))?;
+        (last > 0).then_some((path, bytes, last))
+    });
+    written.next().expect("a segment with records")
+}
+
+/// Starts on a copy of the image, spoilt; whether it started. Where it did, everything is there.
+async fn starts_whole(image: &Image, with_tables: bool, spoil: impl FnOnce(&SimDisk)) -> bool {
+    let disk = image.disk.power_cut(1);
+    spoil(&disk);
+    let world = World::new(2, 1);
+    let home = if with_tables { Arc::new(image.home.copied()) } else { Arc::default() };
+    let world = World { disks: vec![disk], home, ..world };
+    match start(world.options(false)).await {
+        Ok(meta) => {
+            check(&meta, image.bucket).await;
+            meta.shutdown().await;
+            true
+        }
+        Err(StartError::Copies(_) | StartError::TailLost { .. }) => false,
+        Err(error) => panic!("refused for another reason: {error}"),
+    }
+}
+
+async fn check(meta: &MetaHandle, bucket: BucketId) {
+    for id in 0..OBJECTS {
+        assert_eq!(id_of(meta, bucket, &format!("key-{id}")).await, Some(id), "it was acknowledged");
+    }
+}
+
+/// Bytes of the last blocks that are not zero, a few of each record among them.
+fn tail_bytes(image: &Image) -> (PathBuf, Vec<usize>) {
+    let (path, bytes, last) = last_block(&image.disk);
+    let from = (last.saturating_sub(5)).max(1) * BLOCK;
+    let held = (from..(last + 1) * BLOCK).filter(|at| bytes[*at] != 0);
+    (path, held.step_by(9).collect())
+}
+
+#[test]
+fn no_flipped_bit_at_the_end_of_a_stopped_or_idle_log_loses_anything_without_a_word() {
+    for ending in [Ending::Stopped, Ending::Idle] {
+        simulate(async {
+            let image = image(ending).await;
+            let (path, bytes) = tail_bytes(&image);
+            assert!(starts_whole(&image, false, |_| {}).await && starts_whole(&image, true, |_| {}).await);
+            assert!(bytes.len() > 30, "{}", bytes.len());
+            let mut refused = 0;
+            for at in bytes {
+                let flip = |disk: &SimDisk| disk.corrupt(&path, at as u64, 1 << (at % 8)).expect("a stored file");
+                refused += u32::from(!starts_whole(&image, at % 2 == 0, flip).await);
+            }
+            assert!(refused > 10, "{ending:?}: {refused}");
+        });
+    }
+}
+
+#[test]
+fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
+    for ending in [Ending::Stopped, Ending::Idle, Ending::Busy] {
+        simulate(async {
+            let image = image(ending).await;
+            let (path, _, last) = last_block(&image.disk);
+            for block in 1..=last + 3 {
+                let start = (block * BLOCK) as u64;
+                let spoil = |disk: &SimDisk| disk.make_unreadable(&path, start..start + 1).expect("a stored file");
+                let started = starts_whole(&image, false, spoil).await;
+                // Behind the last block is where the next record would stand.
+                assert_eq!(started, block > last + 1, "{ending:?}: block {block} of {last}");
+            }
+        });
+    }
+}
+
+/// Where the process was killed before the log could vouch for its end, the tables do.
+#[test]
+fn tables_that_hold_what_the_log_lacks_are_evidence_and_not_made_anew() {
+    simulate(async {
+        let image = image(Ending::Busy).await;
+        let (path, bytes, last) = last_block(&image.disk);
+        let at = (last * BLOCK..).find(|at| bytes[*at] != 0).expect("a record");
+        let flip = |disk: &SimDisk| disk.corrupt(&path, at as u64 + 20, 1).expect("a stored file");
+        assert!(!starts_whole(&image, true, flip).await);
+        let disk = image.disk.power_cut(1);
+        flip(&disk);
+        let world = World { disks: vec![disk], home: Arc::clone(&image.home), ..World::new(2, 1) };
+        for _ in 0..2 {
+            let refused = start(world.options(false)).await.map(|_| ()).expect_err("the log lost its last entry");
+            let message = refused.to_string();
+            let file = path.display().to_string();
+            assert!(message.contains(&file) && message.contains("at offset"), "{message}");
+        }
+    });
+}
+
+/// What a new store is made of is synced whatever the durability of changes.
+#[test]
+fn a_relaxed_store_whose_power_is_cut_at_any_moment_of_its_first_start_starts_again() {
+    for seed in 0..60 {
+        simulate(async {
+            let relaxed = Durability::Relaxed { flush_delay_max: Duration::from_secs(1) };
+            let world = World { durability: relaxed, ..World::new(seed, 1) };
+            if seed % 2 == 0 {
+                let now = world.disks[0].operations().changes;
+                world.disks[0].halt_at(now + 1 + seed);
+            }
+            let started = start(world.options(true)).await.is_ok();
+            let world = world.power_cut();
+            let meta = start(world.options(!started)).await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            create_bucket(&meta, "b").await;
+            meta.shutdown().await;
+        });
+    }
+}
+
+#[test]
+fn a_relaxed_store_remembers_its_vote_over_a_power_cut() {
+    for seed in 0..10 {
+        simulate(async {
+            let relaxed = Durability::Relaxed { flush_delay_max: Duration::from_secs(10) };
+            let world = World { durability: relaxed, ..World::new(seed, 1) };
+            let meta = start(world.options(true)).await.expect("the replica starts");
+            create_bucket(&meta, "b").await;
+            let voted_in = meta.status().term;
+            let world = world.power_cut();
+            let meta = start(world.options(false)).await.expect("the replica starts again");
+            create_bucket(&meta, "c").await;
+            assert!(meta.status().term > voted_in, "seed {seed}: it voted for itself in term {voted_in}");
+            meta.shutdown().await;
+        });
+    }
+}
+
+/// What the tables hold is kept though the log lost it.
+#[test]
+fn a_salvage_keeps_what_the_tables_hold_and_the_store_starts_afterwards() {
+    simulate(async {
+        let image = image(Ending::Busy).await;
+        let (path, bytes, last) = last_block(&image.disk);
+        let at = (last * BLOCK..).find(|at| bytes[*at] != 0).expect("a record");
+        let disk = image.disk.power_cut(1);
+        disk.corrupt(&path, at as u64 + 20, 1).expect("a stored file");
+        let world = World { disks: vec![disk], home: Arc::clone(&image.home), ..World::new(2, 1) };
+        let found = survey_salvage(&world.options(false)).await.expect("there is something to salvage");
+        assert!(found.known <= found.kept && found.to_string().contains("lost: nothing"), "{found}");
+        assert!(start(world.options(false)).await.is_err(), "a survey changes nothing");
+        let salvaging = ReplicaOptions { salvages: true, ..world.options(false) };
+        for options in [salvaging, world.options(false), world.options(false)] {
+            let meta = start(options).await.expect("it starts");
+            check(&meta, image.bucket).await;
+            meta.shutdown().await;
+        }
+        let whole = survey_salvage(&world.options(false)).await.expect_err("all is well");
+        assert!(matches!(whole, SalvageError::Whole), "{whole}");
+    });
+}
+
+#[test]
+fn a_salvage_without_tables_says_what_is_lost_and_keeps_what_comes_before_the_damage() {
+    simulate(async {
+        let image = image(Ending::Stopped).await;
+        let (path, _, last) = last_block(&image.disk);
+        let disk = image.disk.power_cut(1);
+        // The mark, the last change, and the one before it.
+        disk.corrupt(&path, ((last - 2) * BLOCK + 80) as u64, 1).expect("a stored file");
+        let world = World { disks: vec![disk], home: Arc::default(), ..World::new(2, 1) };
+        let found = survey_salvage(&world.options(false)).await.expect("there is something to salvage");
+        assert!(found.known > found.kept && found.to_string().contains("lost: the changes"), "{found}");
+        let salvaging = ReplicaOptions { salvages: true, ..world.options(false) };
+        for options in [salvaging, world.options(false), world.options(false)] {
+            let meta = start(options).await.expect("it starts");
+            assert_eq!(id_of(&meta, image.bucket, "key-0").await, Some(0));
+            meta.shutdown().await;
+        }
+    });
+}

@@ -1,0 +1,89 @@
+//! The messages of the `WalWriter`: from handles, from the log's other actors, and to itself.
+
+use super::append_queue::{Patience, Reply};
+use super::state::QueuedBytes;
+use crate::storage::wal::progress::Ack;
+use crate::storage::wal::{CheckedRecord, Location, Segment, WalError};
+use crate::types::{Lsn, SegmentId};
+use actix::Message;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Append these records, in this order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct AppendRecords {
+    pub(super) records: VecDeque<CheckedRecord>,
+    pub(super) ack: Ack,
+    pub(super) patience: Patience,
+    pub(super) queued: QueuedBytes,
+    pub(super) reply: Reply<Vec<Location>>,
+}
+
+/// Seal the open segment, unless it is empty.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct RotateSegment {
+    pub(super) reply: Reply<()>,
+}
+
+/// Take a sealed segment out of use.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct ReleaseSegment {
+    pub(super) id: SegmentId,
+    pub(super) reply: Reply<()>,
+}
+
+/// Write and sync what was accepted, then stop.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct CloseLog {
+    pub(super) reply: Reply<()>,
+}
+
+/// The sync in flight ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Synced {
+    pub(super) outcome: Result<(), WalError>,
+}
+
+/// The segment that was asked for is durable and empty, or could not be made.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SegmentPrepared {
+    pub(super) outcome: Result<Arc<Segment>, WalError>,
+}
+
+/// An append was refused for want of space: find out whether that still holds.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SpaceWanted;
+
+/// A segment's file was taken back.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SpaceFreed;
+
+/// Write what is queued.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct FlushBatch;
+
+/// The flush delay has passed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct FlushDue;
+
+/// The mark delay has passed since everything up to `at` was synced.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct MarkDue {
+    pub(super) at: Lsn,
+}
+
+/// The drive may have room by now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct RoomDue;

@@ -1,0 +1,41 @@
+//! `sherd salvage`: goes on from damage of the metadata log that nothing else mends, on a host that is alone and stopped. It
+//! says first what would be lost, and does it only when it is told to.
+
+use super::{NodeError, Surroundings, cluster, metadata, wanted_geometry};
+use crate::actors::consensus::SalvageError;
+use crate::config::Config;
+use crate::storage::disk::replace_file;
+use crate::storage::identity::{Prepared, SystemLocks, prepare_host};
+use std::path::PathBuf;
+
+pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: bool) -> Result<(), NodeError> {
+    if config.cluster.is_some() {
+        return Err(SalvageError::NotAlone.into());
+    }
+    let wanted = wanted_geometry(config);
+    let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
+    if matches!(prepared, Prepared::Blank(_)) {
+        return Err(SalvageError::Whole.into());
+    }
+    let member = cluster::enter(around, config, wanted, prepared).await?;
+    let found = metadata::survey_salvage(around, &member).await?;
+    println!("{found}");
+    if !goes_on {
+        println!("nothing was changed; run it again with --yes to go on like this");
+        return Ok(());
+    }
+    let report = format!("salvage-{}.txt", around.ambient.clock.unix_ms().0);
+    for dir in member.host.usable_dirs() {
+        let path: PathBuf = dir.join("meta").join(&report);
+        let written = replace_file(&*around.disk, &path, format!("{found}\n").as_bytes());
+        written.map_err(|cause| NodeError::System { doing: "write the report of the salvage", cause })?;
+        println!("this is kept in {}", path.display());
+    }
+    let replica = metadata::start_salvaging(around, &member).await?;
+    let readable = replica.handle.read().await.map(|_| ()).map_err(metadata::MetadataError::from);
+    replica.handle.shutdown().await;
+    replica.arbiter.stop();
+    readable?;
+    println!("the metadata is readable again; start the store");
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! How far the tables of one host have come, and what its own log was known to hold when they came there: stored with the
+//! tables, in the same batch as the effects. Byte 0xd1 · durable known u8 · host, term, node, index u64 each, little-endian
+//! (0 where unknown) · `AppliedAt`. Without that first byte it is an `AppliedAt` alone.
+
+use super::applied::AppliedAt;
+use super::record::{Position, RecordFault};
+use super::recovery::RecoveredCopy;
+
+const MAGIC: u8 = 0xd1;
+const HEAD_BYTES: usize = 2 + 8 * 4;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablesAt {
+    pub applied: AppliedAt,
+    pub durable: Option<DurableAt>,
+}
+
+/// The last of the applied entries that was on stable storage on every copy of a host's log: a log of that host that lacks
+/// it has lost what was acknowledged. An entry that others committed may be applied before it is synced here, so this may
+/// be less than what is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurableAt {
+    /// Whose log it was: tables may come from another host, in a snapshot.
+    pub host: u64,
+    pub at: Position,
+}
+
+impl DurableAt {
+    /// Whether this host's log, of which this is a copy, lacks the entry or has another one in its place.
+    pub fn is_lost(&self, host: u64, copy: &RecoveredCopy) -> bool {
+        if self.host != host {
+            return false;
+        }
+        match copy.position_of(self.at.index) {
+            Some(found) => found != self.at,
+            None => copy.last().is_none_or(|last| last.index < self.at.index),
+        }
+    }
+}
+
+impl TablesAt {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![MAGIC, u8::from(self.durable.is_some())];
+        let numbers = self.durable.map_or([0; 4], |DurableAt { host, at }| [host, at.term, at.node, at.index]);
+        numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        bytes.extend_from_slice(&self.applied.encode());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordFault> {
+        if bytes.first() != Some(&MAGIC) {
+            return Ok(Self { applied: AppliedAt::decode(bytes)?, durable: None });
+        }
+        let Some((head, applied)) = bytes.split_at_checked(HEAD_BYTES) else {
+            return Err(RecordFault::TooShort(bytes.len()));
+        };
+        let number = |nth: usize| u64::from_le_bytes(std::array::from_fn(|at| head[2 + 8 * nth + at]));
+        let durable = match head[1] {
+            0 => None,
+            1 => {
+                let at = Position { term: number(1), node: number(2), index: number(3) };
+                Some(DurableAt { host: number(0), at })
+            }
+            _ => return Err(RecordFault::Malformed("durable flag")),
+        };
+        Ok(Self { applied: AppliedAt::decode(applied)?, durable })
+    }
+}

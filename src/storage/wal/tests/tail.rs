@@ -1,0 +1,87 @@
+//! The end of a log that vouches for it: what was synced is never taken for a torn write.
+
+use super::super::format::RECORD_HEADER_BYTES;
+use super::super::{Location, LogOptions, ReplayRule};
+use super::{CAPACITY, Writer, blocks, numbers, options, path, record};
+use crate::storage::disk::sim::SimDisk;
+
+const SEGMENT: u32 = 12;
+
+/// Three batches and a mark, all synced; where the mark is.
+fn vouched() -> (SimDisk, LogOptions, Vec<Location>, u32) {
+    let disk = SimDisk::new(CAPACITY);
+    let options = options(blocks(SEGMENT), ReplayRule::Prefix);
+    let (mut log, ..) = Writer::open(&disk, &options);
+    let mut places = log.append(&[record(1, 0), record(2, 61)]);
+    places.extend(log.append(&[record(3, 200)]));
+    places.extend(log.append(&[record(4, 33), record(5, 5000)]));
+    let mark = log.written.offset();
+    log.mark();
+    (disk, options, places, mark)
+}
+
+#[test]
+fn a_mark_ends_a_log_and_appends_go_on_behind_it() {
+    let (disk, options, ..) = vouched();
+    for number in 6..9 {
+        let (mut log, opened, found) = Writer::open(&disk, &options);
+        assert_eq!((numbers(&found), opened.rot.len()), ((1..number).collect(), 0));
+        assert_eq!((opened.end(), opened.resumption.cut), (log.written, None));
+        log.append(&[record(number, 10)]);
+        log.mark();
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_vouched_log_is_rot_and_one_in_the_mark_costs_nothing() {
+    let (disk, options, places, mark) = vouched();
+    let spots = places.iter().flat_map(|place| {
+        let start = place.lsn.offset();
+        start..start + RECORD_HEADER_BYTES as u32 + place.body_bytes.min(64)
+    });
+    for offset in spots {
+        let flip = || disk.corrupt(&path(1), u64::from(offset), 1 << (offset % 8)).expect("a stored file");
+        flip();
+        let (_, opened, found) = Writer::open(&disk, &options);
+        assert!(found.len() == 5 || opened.rot.len() == 1, "byte {offset}: {:?}", numbers(&found));
+        flip();
+    }
+    for offset in mark..mark + RECORD_HEADER_BYTES as u32 {
+        disk.corrupt(&path(1), u64::from(offset), 1).expect("a stored file");
+        let (_, opened, found) = Writer::open(&disk, &options);
+        assert_eq!((found.len(), opened.rot.len()), (5, 0), "byte {offset} of the mark");
+        disk.corrupt(&path(1), u64::from(offset), 1).expect("a stored file");
+    }
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_never_taken_for_a_torn_write() {
+    for vouching in [true, false] {
+        for block in 1..SEGMENT {
+            let (disk, options, _, mark) = vouched();
+            if !vouching {
+                // The power went while the mark was written.
+                disk.corrupt(&path(1), u64::from(mark), 0xff).expect("a stored file");
+            }
+            let start = u64::from(blocks(block));
+            disk.make_unreadable(&path(1), start..start + 1).expect("a stored file");
+            let (_, opened, found) = Writer::open(&disk, &options);
+            // The block behind the mark is where the next record would stand.
+            let behind = blocks(block) > mark + blocks(1);
+            // Behind a record that is not whole it may have held what vouches for that.
+            let doubtful = !behind || !vouching;
+            assert_eq!(opened.rot.len(), usize::from(doubtful), "block {block}: {:?}", numbers(&found));
+            assert!(blocks(block) < mark || found.len() == 5);
+        }
+    }
+}
+
+/// What would vouch for a torn batch may stand in the block that cannot be read.
+#[test]
+fn a_bad_record_before_a_block_that_cannot_be_read_is_rot() {
+    let (disk, options, places, mark) = vouched();
+    disk.corrupt(&path(1), u64::from(places[3].lsn.offset()) + 80, 1).expect("a stored file");
+    disk.make_unreadable(&path(1), u64::from(mark)..u64::from(mark) + 1).expect("a stored file");
+    let (_, opened, found) = Writer::open(&disk, &options);
+    assert_eq!((numbers(&found), opened.rot.is_empty()), (vec![1, 2, 3], false));
+}
