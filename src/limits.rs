@@ -114,6 +114,8 @@ pub const NET_WORDS_BYTES_MAX: usize = 1024;
 pub const NET_STREAMS_MAX: u64 = 100;
 /// Of these, streams that requests about drives' data leave to the calls of groups: an election does not wait for bulk.
 pub const NET_STREAMS_OF_GROUPS: u64 = 20;
+/// Handshakes under way, beyond which a caller must show that packets reach the address that it claims.
+pub const NET_HANDSHAKES_MAX: usize = 64;
 /// Connections that a host accepts at once.
 pub const NET_CONNECTIONS_MAX: usize = 256;
 /// Bytes of requests' and answers' bodies that a host holds for its peers, and for one of them.
@@ -173,6 +175,17 @@ pub const RAFT_BATCH_BYTES_MAX: usize = 1 << 20;
 pub const RAFT_BATCH_COMMANDS_MAX: usize = 256;
 /// Entries read from the log, or sent to a follower, together; one that is larger goes alone.
 pub const RAFT_READ_BYTES_MAX: u64 = 4 << 20;
+/// One command, as it is encoded: a larger one is refused before it is proposed.
+pub const COMMAND_BYTES_MAX: usize = 4 << 20;
+/// One entry's commands that a log takes from another host: what a record holds, less its head.
+pub const ENTRY_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX - BLOCK_BYTES;
+/// Deletes that go in one command, by what they weigh; one that weighs more goes alone.
+pub const DELETES_BYTES_MAX: usize = 1 << 20;
+/// A document's name within its kind, and its value. What identities are, and what a bucket has of which AWS allows much, may be
+/// large; all else is small.
+pub const DOCUMENT_NAME_BYTES_MAX: usize = 1024;
+pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+pub const LARGE_DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// One call between the replicas of a group, and its answer.
 pub const GROUP_CALL_BYTES_MAX: usize = 8 << 20;
 /// One piece of a snapshot on its way to a follower.
@@ -214,11 +227,31 @@ pub const PART_BYTES_MIN: u64 = 5 << 20;
 pub const PUT_BYTES_MAX: u64 = 5 << 30;
 pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
-/// One request's XML (a completion of 10,000 parts, a delete of 1,000 keys), and all that are held at once.
-pub const XML_BODY_BYTES_MAX: usize = 8 << 20;
-pub const XML_BODIES_BYTES_MAX: usize = 64 << 20;
+/// One request's body that is gathered whole, by what it is: a completion of 10,000 parts or a delete of 1,000 keys; the others by
+/// AWS's bounds, and room for how differently the same can be written. Nothing of S3's is larger than the first.
+pub const LIST_BODY_BYTES_MAX: usize = 4 << 20;
+pub const LIFECYCLE_BODY_BYTES_MAX: usize = 1 << 20;
+pub const NOTIFICATION_BODY_BYTES_MAX: usize = 512 << 10;
+pub const POLICY_BODY_BYTES_MAX: usize = 256 << 10;
+pub const WEBSITE_BODY_BYTES_MAX: usize = 256 << 10;
+pub const TAGGING_BODY_BYTES_MAX: usize = 128 << 10;
+pub const ACL_BODY_BYTES_MAX: usize = 128 << 10;
+pub const CORS_BODY_BYTES_MAX: usize = 64 << 10;
+/// Any other, and whatever nobody has signed, or whose signer is not known yet.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// A call of IAM by who is known: policies may be longer by their white space.
+pub const IAM_BODY_BYTES_MAX: usize = 256 << 10;
+/// All that are held at once: this part of `SHERD_MEMORY_MAX`, and at most so much.
+pub const BODIES_MEMORY_PART: u64 = 4;
+pub const BODIES_BYTES_MAX: u64 = 256 << 20;
+/// A body that is not whole after this is given up.
+pub const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// One signed chunk of a body: it is held whole until its signature was verified.
 pub const SIGNED_CHUNK_BYTES_MAX: usize = 16 << 20;
+/// Connections of a listener: for so many files that the process may open, one; between these.
+pub const FILES_PER_CONNECTION: usize = 4;
+pub const CONNECTIONS_MIN: usize = 64;
+pub const CONNECTIONS_MAX: usize = 16_384;
 /// A request's header section; S3 allows 8 KiB.
 pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;
 /// S3: what a browser's form has before its file.
@@ -291,6 +324,10 @@ const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() + APPEND_WAIT_MAX.as_millis
 const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() + PROPOSAL_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());
 const _: () = assert!(META_READ_WAIT_MAX.as_millis() + READ_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());
 const _: () = assert!(RAFT_BATCH_BYTES_MAX + INLINE_BYTES_MAX < RECORD_BODY_BYTES_MAX);
+const _: () = assert!(LARGE_DOCUMENT_BYTES_MAX + DOCUMENT_NAME_BYTES_MAX < COMMAND_BYTES_MAX);
+const _: () = assert!(DELETES_BYTES_MAX < COMMAND_BYTES_MAX);
+const _: () = assert!(COMMAND_BYTES_MAX + RAFT_BATCH_BYTES_MAX < ENTRY_BYTES_MAX);
+const _: () = assert!(COMMAND_BYTES_MAX + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(LIFECYCLE_PAGE < DELETE_KEYS_MAX);
 const _: () = assert!(RAFT_READ_BYTES_MAX as usize + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_PIECE_BYTES < GROUP_CALL_BYTES_MAX);
@@ -299,7 +336,8 @@ const _: () = assert!(Scale::PRODUCTION.is_sound() && Scale::SMALL.is_sound());
 const _: () = assert!(LOG_BATCH_DIRECT_BODIES_MAX * 2 < 1024);
 const _: () = assert!(LOG_QUEUED_BYTES_MAX > 2 * RECORD_BODY_BYTES_MAX as u64);
 const _: () = assert!(SPACE_REFUSE_PERCENT < SPACE_WARN_PERCENT);
-const _: () = assert!(XML_BODY_BYTES_MAX <= XML_BODIES_BYTES_MAX);
+const _: () = assert!(LIFECYCLE_BODY_BYTES_MAX <= LARGE_DOCUMENT_BYTES_MAX);
+const _: () = assert!(BODY_WAIT_MAX.as_millis() >= BODY_IDLE_MAX.as_millis());
 const _: () = assert!(NET_BODY_BYTES_MAX >= CHUNKS_READ_MAX as usize * CHUNK_BYTES_MAX);
 const _: () = assert!(NET_BODY_BYTES_MAX >= RECORD_BODY_BYTES_MAX + (1 << 20));
 const _: () = assert!(NET_HEADER_BYTES_MAX >= NET_SHARDS_MAX * 32);

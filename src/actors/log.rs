@@ -14,7 +14,7 @@ use self::segment_allocator::SegmentAllocator;
 use self::state::LogState;
 use self::syncer::Syncer;
 use self::wal_writer::WalWriter;
-use crate::limits::{LOG_APPEND_SECONDS_MAX, LOG_QUEUED_BYTES_MAX};
+use crate::limits::{LOG_APPEND_SECONDS_MAX, LOG_QUEUED_BYTES_MAX, RECORD_BODY_BYTES_MAX};
 use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{
     CheckedRecord, Durability, Location, NewRecord, OpenedLog, RecordKey, ScannedRecord, Segment, SegmentScan,
@@ -186,6 +186,9 @@ impl LogHandle {
         if records.iter().any(|record| self.state.refuses_for_space(record)) {
             self.writer.do_send(SpaceWanted);
             return Err(WalError::OutOfSpace);
+        }
+        if let Some(record) = records.iter().find(|record| record.body.len() > RECORD_BODY_BYTES_MAX) {
+            return Err(WalError::TooLarge { bytes: record.body.len() });
         }
         let bytes = records.iter().map(|record| record.body.len() as u64).sum();
         let bytes_max = match patience {

@@ -50,7 +50,7 @@ pub mod meta {
     pub use crate::storage::meta::command::{
         BeginUpload, Change, ChangeTraits, CompleteUpload, CompleteVersion, CompletedPart, CopyVersion,
         CreateBucketWith, CreateUpload, DeleteConditions, DeleteEvents, DeleteVersion, Deletion, ETagCondition,
-        Refusal, RenameObject, RenameSource, RenameToken, Reply, TraitsChange, WriteConditions,
+        Refusal, RenameObject, RenameSource, RenameToken, Reply, TooLarge, TraitsChange, WriteConditions,
     };
     pub use crate::storage::meta::record::{
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,

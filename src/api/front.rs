@@ -5,6 +5,7 @@ use super::bridge::{Answer, ResponseBody, convert, gather, header_bytes};
 use super::iam::{self, IamService};
 use super::post::{self, Forms, Posted};
 use super::request_log::RequestRecord;
+use super::room::BodyRoom;
 use super::s3::{self, Domains, Fault, Named, Origin, SiteRequest, WebsiteHosts, WireFault, identify};
 use super::wire::{self, Handback, Head, Level, Query, Remedies, Resigning, Scheme, Target};
 use crate::actors::events::access_log::AccessLogger;
@@ -33,6 +34,7 @@ pub struct Front {
     pub domains: Domains,
     pub websites: WebsiteHosts,
     pub forms: Forms,
+    pub bodies: Arc<BodyRoom>,
     pub iam: Arc<IamService>,
     /// Whether it is reached over TLS.
     pub secure: bool,
@@ -65,7 +67,9 @@ async fn call(request: &HttpRequest, payload: Payload, front: &Front, record: &R
         return s3::response(Fault::RequestHeadersTooLarge);
     }
     let source_ip = request.peer_addr().map(|peer| peer.ip().to_string());
-    match convert(request, payload, &record.trace) {
+    // What it holds is given back when it is answered.
+    let seat = front.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
+    match convert(request, payload, &seat, &record.trace) {
         Ok(converted) => handle(converted, source_ip, front, record).await,
         Err(fault) => s3::response(fault),
     }

@@ -8,6 +8,7 @@ use super::identity::{RootIdentity, RootSeal, SessionKeys};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
 use super::request_log::RequestRecord;
+use super::room::BodyRoom;
 use super::s3::{Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use super::wire::Verified;
 use crate::actors::events::Targets;
@@ -155,6 +156,7 @@ fn front(world: &World) -> Front {
         iam,
         secure: false,
         forms: Forms { auth: service.auth(), scheme: "http", legacy: LegacySignatures::On },
+        bodies: BodyRoom::new(1 << 30),
         service,
         legacy: LegacySignatures::On,
         ambient,

@@ -14,6 +14,7 @@ mod identity;
 pub mod policy;
 mod post;
 mod request_log;
+mod room;
 mod s3;
 mod server;
 mod tls;

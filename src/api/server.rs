@@ -10,6 +10,7 @@ use super::identity::changes::accounts_file::AccountsFile;
 use super::identity::{RootIdentity, RootSeal, SessionKeys, session_material};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
+use super::room::{BodyRoom, Connections, limited};
 use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use super::tls::{TlsError, note_version, server_config};
 use crate::actors::events::Targets;
@@ -46,7 +47,6 @@ const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(120);
 /// Between attempts to make the accounts that a file declares.
 const ACCOUNTS_AGAIN: Duration = Duration::from_millis(500);
-const CONNECTIONS_PER_WORKER_MAX: usize = 8192;
 /// With chunks of 256 KiB, what large reads were fastest with.
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
 /// How long requests under way may go on when the host stops.
@@ -83,6 +83,10 @@ pub struct ApiOptions {
     /// Of what is written into buckets that are made without saying so.
     pub new_bucket_ownership: Ownership,
     pub workers: usize,
+    /// That bodies may hold which are gathered whole.
+    pub bodies_bytes_max: usize,
+    /// Of each listener.
+    pub connections_max: usize,
     /// Takes the lines of buckets' access logs; without it none are kept.
     pub access_log: Option<Addr<AccessLogger>>,
     /// Names this host in answers, so that a client can say who answered it.
@@ -128,7 +132,9 @@ pub fn serve(
     let source: Arc<dyn AdminSource> = Arc::new(source);
     let health: SharedHealth = Arc::clone(&source) as SharedHealth;
     let iam = Arc::new(iam_service(&options, gateway.clone(), ambient.clone()));
+    let bodies = BodyRoom::new(options.bodies_bytes_max);
     let admin = Admin {
+        bodies: Arc::clone(&bodies),
         source,
         iam: Arc::clone(&iam),
         gateway: gateway.clone(),
@@ -138,10 +144,13 @@ pub fn serve(
         ambient: ambient.clone(),
     };
     let s3 = match options.s3_listen {
-        Some(listen) => Some(s3_server(&options, listen, gateway, iam, ambient, Arc::clone(&health))?),
+        Some(listen) => {
+            let parts = (gateway, iam, bodies, Arc::clone(&health));
+            Some(s3_server(&options, listen, parts, ambient)?)
+        }
         None => None,
     };
-    let (admin_address, admin) = admin_server(options.admin_listen, health, admin)?;
+    let (admin_address, admin) = admin_server(&options, health, admin)?;
     let (s3_address, s3) = s3.unzip();
     let handle = ApiHandle { s3_address, admin_address, s3: s3.as_ref().map(Server::handle), admin: admin.handle() };
     for (name, server) in s3.map(|s3| ("s3", s3)).into_iter().chain([("admin", admin)]) {
@@ -157,10 +166,8 @@ pub fn serve(
 fn s3_server(
     options: &ApiOptions,
     listen: SocketAddr,
-    gateway: Gateway,
-    iam: Arc<IamService>,
+    (gateway, iam, bodies, health): (Gateway, Arc<IamService>, Arc<BodyRoom>, SharedHealth),
     ambient: Ambient,
-    health: SharedHealth,
 ) -> Result<(SocketAddr, Server), ApiError> {
     keep_accounts(Arc::clone(&iam), options.accounts.clone());
     let settings = S3Settings {
@@ -183,6 +190,7 @@ fn s3_server(
             scheme: if options.tls.is_some() { "https" } else { "http" },
             legacy: options.sigv2,
         },
+        bodies,
         service,
         legacy: options.sigv2,
         ambient,
@@ -197,7 +205,7 @@ fn s3_server(
     let (address, listener) = listener(listen)?;
     let server = Server::build()
         .workers(options.workers.max(1))
-        .max_concurrent_connections(CONNECTIONS_PER_WORKER_MAX)
+        .max_concurrent_connections(options.connections_max)
         .shutdown_timeout(DRAIN_SECONDS_MAX)
         .disable_signals();
     let stops = server.graceful_shutdown_signal();
@@ -207,15 +215,17 @@ fn s3_server(
     };
     let services =
         move || (made_of(app().into_factory(), Expecting::new), made_of(app().into_factory(), Continuing::new));
+    let connections = Connections::new(options.connections_max);
     let listening = match tls {
         Some(tls) => server.listen("s3", listener, move || {
             let (expecting, continuing) = services();
             let accepting = TlsAcceptorConfig::default().handshake_timeout(TLS_HANDSHAKE_MAX);
-            http(stop.clone()).expect(expecting).finish(continuing).rustls_0_23_with_config(tls.clone(), accepting)
+            let http = http(stop.clone()).expect(expecting).finish(continuing);
+            limited(http.rustls_0_23_with_config(tls.clone(), accepting), Arc::clone(&connections))
         }),
         None => server.listen("s3", listener, move || {
             let (expecting, continuing) = services();
-            http(stop.clone()).expect(expecting).finish(continuing).tcp()
+            limited(http(stop.clone()).expect(expecting).finish(continuing).tcp(), Arc::clone(&connections))
         }),
     };
     let server = listening.map_err(|cause| ApiError::Listen { address, cause })?;
@@ -283,16 +293,16 @@ fn verifier(options: &ApiOptions) -> Verifier {
     }
 }
 
-fn admin_server(listen: SocketAddr, health: SharedHealth, admin: Admin) -> Result<(SocketAddr, Server), ApiError> {
+fn admin_server(options: &ApiOptions, health: SharedHealth, admin: Admin) -> Result<(SocketAddr, Server), ApiError> {
     let (health, admin) = (Data::new(health), Data::new(admin));
-    let (address, listener) = listener(listen)?;
+    let (address, listener) = listener(options.admin_listen)?;
     let app = move || {
         let app = App::new().app_data(health.clone()).app_data(admin.clone());
         app.configure(health::admin).configure(admin::routes)
     };
     let server = HttpServer::new(app)
         .workers(1)
-        .max_connections(CONNECTIONS_PER_WORKER_MAX)
+        .max_connections(options.connections_max)
         .client_request_timeout(REQUEST_HEAD_MAX)
         .client_disconnect_timeout(LINGER)
         .shutdown_timeout(1)

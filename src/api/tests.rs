@@ -125,6 +125,8 @@ fn options(s3_listen: Option<SocketAddr>) -> ApiOptions {
         sigv2: LegacySignatures::Urls,
         new_bucket_ownership: Ownership::ObjectWriter,
         workers: 1,
+        bodies_bytes_max: 64 << 20,
+        connections_max: 64,
         access_log: None,
         host_id: "this-host".to_owned(),
     }
@@ -346,6 +348,50 @@ async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
     assert!(lines[1].contains(&format!(" {} ", get.header("x-amz-request-id").expect("an id"))), "{}", lines[1]);
     assert!(lines[1].contains(" SigV4 - AuthHeader "), "{}", lines[1]);
     assert!(lines[2].contains("\" 403 AccessDenied "), "{}", lines[2]);
+    api.stop().await;
+}
+
+/// From an address of this machine's own.
+async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).expect("a loopback address");
+    socket.connect(to).await.expect("connected")
+}
+
+async fn is_answered(stream: &mut TcpStream) -> bool {
+    // One that was closed may not even take the request.
+    if stream.write_all(&plain("GET", "/bucket/absent")).await.is_err() {
+        return false;
+    }
+    let mut first = [0; 1];
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read(&mut first)).await.expect("in time");
+    read.is_ok_and(|count| count == 1)
+}
+
+#[actix::test]
+async fn one_address_cannot_take_all_connections() {
+    let world = World::new(2, 1);
+    let api =
+        start_with(&world, ApiOptions { connections_max: 16, ..options(Some(LOCALHOST.parse().expect("an address"))) });
+    let address = s3_of(&api);
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect_from(1, address).await;
+        assert!(is_answered(&mut stream).await);
+        open.push(stream);
+    }
+    assert!(!is_answered(&mut connect_from(1, address).await).await, "half are its own");
+    for last in 2..6 {
+        let mut stream = connect_from(last, address).await;
+        assert!(is_answered(&mut stream).await, "from 127.0.0.{last}");
+    }
+    drop(open);
+    let again = async {
+        while !is_answered(&mut connect_from(1, address).await).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("what is closed is free again");
     api.stop().await;
 }
 

@@ -25,7 +25,10 @@ use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
 use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, TlsFiles};
 use crate::config::{Config, Durability, EcSetting, ObjectOwnership};
-use crate::limits::{CHUNK_BYTES_MAX, Scale};
+use crate::limits::{
+    BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_MIN, FILES_PER_CONNECTION,
+    Scale,
+};
 use crate::metrics;
 use crate::net::PostSetupError;
 use crate::storage::buffer::BufferPool;
@@ -188,7 +191,7 @@ async fn start(
         writes: member.writes.clone(),
         layout: Layout::new(Epoch(0), []),
         geometry,
-        memory_max_bytes: config.memory_max_bytes,
+        memory_max_bytes: config.memory_max_bytes - bodies_bytes(config.memory_max_bytes),
         drives: opened.clone(),
         health: health.clone(),
         faults: faults.clone(),
@@ -286,9 +289,22 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         sigv2: config.sigv2,
         new_bucket_ownership: new_bucket_ownership(config.object_ownership),
         workers: cores(),
+        connections_max: connections_max(),
+        bodies_bytes_max: usize::try_from(bodies_bytes(config.memory_max_bytes)).unwrap_or(usize::MAX),
         access_log: None,
         host_id: shown(host),
     }
+}
+
+/// Drives keep a descriptor for each of their segments: they have most of what there are.
+fn connections_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    (files.unwrap_or(usize::MAX) / FILES_PER_CONNECTION).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
+/// What of all that requests may hold is for bodies that are gathered whole.
+fn bodies_bytes(memory_max_bytes: u64) -> u64 {
+    (memory_max_bytes / BODIES_MEMORY_PART).min(BODIES_BYTES_MAX)
 }
 
 /// Those that the accounts' file declares.

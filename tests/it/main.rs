@@ -5,6 +5,7 @@ mod harness;
 
 mod admin;
 mod benchmark;
+mod bounds;
 mod configuration;
 mod dev;
 mod drives;

@@ -18,7 +18,7 @@ use crate::metrics::{
     PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX, RAFT_IS_LEADER, RAFT_TERM, REPLICA_STOPPED,
 };
 use crate::storage::meta::codec::{encode_command, encode_entry, encode_forwarded};
-use crate::storage::meta::command::{Change, Command, Origin, Reply};
+use crate::storage::meta::command::{Change, Command, Origin, Reply, check_command};
 use crate::types::{NodeId, UnixMs};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
@@ -334,6 +334,9 @@ impl Handler<Propose> for ConsensusApply {
             Proposal::Encoded { origin: None, command } => command,
             Proposal::Encoded { origin: Some(origin), command } => encode_forwarded(origin, self.time(), &command),
         };
+        if let Err(error) = check_command(&command) {
+            return self.fail(vec![waiter], &error.into(), "refused");
+        }
         self.batcher.propose(command, waiter.since + PROPOSAL_WAIT_MAX, waiter);
         self.form_later(ctx);
     }

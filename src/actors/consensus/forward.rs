@@ -13,7 +13,7 @@ use super::network::{Forward, ForwardOutcome, Forwarded, Kind, decode, encode, e
 use crate::limits::{FORWARDS_MAX, PROPOSAL_WAIT_MAX};
 use crate::net::GroupError;
 use crate::storage::meta::codec::{decode_command, encode_command};
-use crate::storage::meta::command::{Change, Command, Origin, Refusal, Reply};
+use crate::storage::meta::command::{Change, Command, DeleteVersion, Origin, Refusal, Reply, check_command};
 use crate::types::HostId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ enum Tried {
 }
 
 pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, MetaError> {
+    change.check_documents()?;
     let since = inner.ambient.clock.monotonic();
     let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
     let mut errand = Errand { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
@@ -122,6 +123,9 @@ impl Errand<'_> {
         let Some(left) = self.left() else { return Tried::Again };
         let Ok(Ok(_turn)) = timeout(left, self.inner.forwards.acquire()).await else { return Tried::Again };
         let (origin, command) = self.with_origin();
+        if let Err(error) = check_command(&command) {
+            return Tried::Over(Err(error.into()));
+        }
         let within = SEND_PATIENCE.min(self.left().unwrap_or_default());
         let body = encode(&Forward { origin }, &[&command]);
         let asked = self.inner.link.ask::<Forwarded>(leader, Kind::Forward, body, within);
@@ -225,6 +229,9 @@ pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupErr
     let outcome = match decode_command(&command) {
         Err(error) => ForwardOutcome::Refused(error.to_string()),
         Ok(Command { origin: Some(_), .. }) => ForwardOutcome::Refused("the change was forwarded twice".to_owned()),
+        Ok(command) if command.change.check_documents().is_err() => {
+            ForwardOutcome::Refused("a document of the change is too large".to_owned())
+        }
         Ok(_) if inner.leader() != Leader::Here => ForwardOutcome::NotLeader(inner.metrics().current_leader),
         Ok(_) => decide_for(inner, origin, command).await,
     };
@@ -244,7 +251,7 @@ async fn decide_for(inner: &Inner, origin: Origin, command: Bytes) -> ForwardOut
         Ok(reply) => ForwardOutcome::Decided(reply),
         Err(Undecided::NotHere(_)) => ForwardOutcome::NotLeader(inner.metrics().current_leader),
         Err(Undecided::Failed(MetaError::TimedOut)) => ForwardOutcome::Unknown,
-        Err(Undecided::Failed(MetaError::Unavailable { why })) => ForwardOutcome::Refused(why),
+        Err(Undecided::Failed(error)) => ForwardOutcome::Refused(error.to_string()),
     }
 }
 
@@ -253,7 +260,7 @@ fn proposal_bytes(change: &Change) -> u32 {
         Change::PutObject(put) => put.inline.as_ref().map_or(0, Bytes::len),
         Change::PutVersion(version) => version.put.inline.as_ref().map_or(0, Bytes::len),
         Change::DeleteObjects { keys, .. } => keys.iter().map(|(key, _)| key.len() + 64).sum(),
-        Change::DeleteVersions { deletes, .. } => deletes.iter().map(|delete| delete.key.len() + 256).sum(),
+        Change::DeleteVersions { deletes, .. } => deletes.iter().map(DeleteVersion::weight_bytes).sum(),
         Change::CompleteUpload(complete) => complete.parts.len() * 64,
         Change::CompleteVersion(version) => version.complete.parts.len() * 64,
         Change::WriteDocuments(writes) => {

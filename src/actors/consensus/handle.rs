@@ -11,7 +11,7 @@ use super::{forward, members, reads, replicas};
 use crate::ambient::Ambient;
 use crate::limits::GROUP_CALL_BYTES_MAX;
 use crate::net::{GroupCall, GroupError};
-use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::command::{Change, Reply, TooLarge};
 use crate::storage::meta::view::MetaView;
 use crate::types::{HostId, NodeId};
 use actix::Addr;
@@ -72,6 +72,9 @@ pub enum MetaError {
     /// Whether the change happens is not known.
     #[error("the change was not decided in time")]
     TimedOut,
+    /// It was not proposed, and never can be.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
 }
 
 /// Positions and counters, for metrics and health.

@@ -117,8 +117,10 @@ pub(crate) fn log_error(node: NodeId, health: &HealthBoard, error: WalError) -> 
             }
             PeerError::Unavailable { node, why }
         }
-        WalError::Busy | WalError::NotFound { .. } | WalError::SegmentOpen { .. } | WalError::Corrupt { .. } => {
-            PeerError::Unavailable { node, why }
-        }
+        WalError::TooLarge { .. }
+        | WalError::Busy
+        | WalError::NotFound { .. }
+        | WalError::SegmentOpen { .. }
+        | WalError::Corrupt { .. } => PeerError::Unavailable { node, why },
     }
 }

@@ -15,6 +15,9 @@ pub enum StoreError {
     /// As `Unavailable`, because of load: slow down.
     #[error("too much in progress: {why}")]
     Busy { why: String },
+    /// What is asked for is more than can be kept.
+    #[error("too large: {why}")]
+    TooLarge { why: String },
     #[error("out of space")]
     OutOfSpace,
     #[error("the change was not decided in time; its outcome is unknown")]
@@ -44,6 +47,7 @@ impl From<MetaError> for StoreError {
         match error {
             MetaError::Unavailable { why } => Self::Unavailable { why },
             MetaError::TimedOut => Self::OutcomeUnknown,
+            MetaError::TooLarge(error) => Self::TooLarge { why: error.to_string() },
         }
     }
 }

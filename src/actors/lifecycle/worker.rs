@@ -330,14 +330,21 @@ impl Sweeping {
         let what: Vec<What> = due.iter().map(|due| due.what).collect();
         let request_id = format!("{:016X}", self.context.ambient.random_u128() as u64);
         let deletes = due.into_iter().map(|due| self.deletion(looked, due, &request_id)).collect();
-        let change = Change::DeleteVersions { bucket: looked.row.bucket.id, deletes };
-        let outcomes = match self.context.metadata.propose(change).await? {
-            Reply::VersionsDeleted(outcomes) => outcomes,
-            other => {
-                tracing::debug!(bucket = %looked.row.bucket.name, ?other, "nothing of a bucket expires");
-                return Ok(0);
+        let mut outcomes = Vec::with_capacity(what.len());
+        for deletes in DeleteVersion::in_commands(deletes) {
+            match self
+                .context
+                .metadata
+                .propose(Change::DeleteVersions { bucket: looked.row.bucket.id, deletes })
+                .await?
+            {
+                Reply::VersionsDeleted(some) => outcomes.extend(some),
+                other => {
+                    tracing::debug!(bucket = %looked.row.bucket.name, ?other, "no more of a bucket expires");
+                    break;
+                }
             }
-        };
+        }
         let went = |outcome: &Result<Deletion, Refusal>| outcome.is_ok_and(|deletion| deletion.existed);
         let gone: Vec<What> =
             what.into_iter().zip(&outcomes).filter(|(_, one)| went(one)).map(|(one, _)| one).collect();

@@ -4,6 +4,7 @@ mod power_cut;
 
 use super::{LogHandle, Threads};
 use crate::ambient::Ambient;
+use crate::limits::RECORD_BODY_BYTES_MAX;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::sim::{Held, SimDisk};
 use crate::storage::disk::{Disk, SystemDisk};
@@ -97,6 +98,19 @@ fn a_sync_in_flight_does_not_hold_up_ten_writers() {
             other.await.expect("ran").expect("appended");
         }
         assert_eq!(log.status().syncs - syncs_before, 2, "one sync for the first, one for the other nine");
+        log.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_record_that_no_segment_holds_is_refused_and_the_log_goes_on() {
+    in_system(async {
+        let disk = SimDisk::new(CAPACITY);
+        let log = started(&disk);
+        let bytes = RECORD_BODY_BYTES_MAX + 1;
+        let refused = log.append(vec![record(0, 10), record(1, bytes)]).await;
+        assert_eq!(refused.expect_err("it is too large"), WalError::TooLarge { bytes });
+        log.append(vec![record(2, 10)]).await.expect("appended");
         log.close().await.expect("closed");
     });
 }

@@ -84,6 +84,7 @@ impl Tables {
 #[async_trait::async_trait]
 impl Metadata for Tables {
     async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        change.check_documents()?;
         match *self.decides.lock().unwrap_or_else(PoisonError::into_inner) {
             Decides::Applies => {}
             Decides::TimesOut => return Err(MetaError::TimedOut),

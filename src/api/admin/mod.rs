@@ -22,6 +22,7 @@ pub use source::{AdminError, AdminSource, ShardsPage};
 use super::health::Told;
 use super::iam::{IamFault, IamService};
 use super::identity::IdentityError;
+use super::room::{BodyRoom, Ungathered, gather};
 use super::s3::Unexplained;
 use crate::actors::gateway::Gateway;
 use crate::actors::sealing::RootKeys;
@@ -67,6 +68,7 @@ pub struct Admin {
     /// Who there is.
     pub iam: Arc<IamService>,
     pub gateway: Gateway,
+    pub bodies: Arc<BodyRoom>,
     /// What the keys of objects are sealed with.
     pub roots: Arc<RootKeys>,
     /// Whether S3 is served over TLS.
@@ -161,9 +163,13 @@ async fn answer(request: HttpRequest, payload: Payload, admin: Data<Admin>) -> H
 }
 
 async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Result<HttpResponse, Refusal> {
-    let collected = timeout(BODY_WAIT_MAX, payload.to_bytes_limited(BODY_BYTES_MAX)).await;
-    let limited = collected.map_err(|_| Refusal::Incomplete)?;
-    let body = limited.map_err(|_| Refusal::TooLarge)?.map_err(|_| Refusal::Incomplete)?;
+    let seat = admin.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
+    let collected = timeout(BODY_WAIT_MAX, gather(payload, &seat, BODY_BYTES_MAX)).await;
+    let body = collected.map_err(|_| Refusal::Incomplete)?.map_err(|why| match why {
+        Ungathered::TooLarge { .. } => Refusal::TooLarge,
+        Ungathered::NoRoom => Refusal::Source(AdminError::Unavailable(why.to_string())),
+        Ungathered::TooSlow | Ungathered::Broken => Refusal::Incomplete,
+    })?;
     verify(request, &body, admin)?;
     let source = &admin.source;
     let (method, path) = (request.method().as_str(), request.path().strip_prefix(ROOT).unwrap_or_default());

@@ -1,14 +1,16 @@
 //! The body of a request that carries XML or JSON: read whole when s3s asks for it, which is after the signature was
-//! verified and the request was found to be allowed; compared with every digest that the request gives of it; and passed
-//! on as one piece.
+//! verified and the request was found to be allowed; bounded by what it is for, and in how many things it lists; compared
+//! with every digest that the request gives of it; and passed on as one piece.
 
+use super::body_bounds::{BodyBound, elements};
 use super::payload::named_hash;
 use super::request_body::RequestBody;
 use crate::actors::meta::ChecksumAlgorithm;
 use crate::api::request_log::RequestTrace;
+use crate::api::room::{Seat, Ungathered};
 use crate::api::s3::{Fault, body_fault, checksum_of_headers, parse_digest, parse_md5};
 use crate::api::wire::WholeBody;
-use crate::limits::XML_BODY_BYTES_MAX;
+use crate::limits::BODY_WAIT_MAX;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -19,6 +21,7 @@ use sha2::{Digest, Sha256};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::time::{Sleep, sleep};
 
 /// What the request says of its body.
 #[derive(Debug)]
@@ -106,14 +109,19 @@ pub struct Collected<B = RequestBody> {
     inner: Option<B>,
     digests: Digests,
     gathered: BytesMut,
+    bound: BodyBound,
+    seat: Arc<Seat>,
+    /// From when it was first asked for.
+    deadline: Option<Pin<Box<Sleep>>>,
     /// For who has to read it once more.
     shown: Option<WholeBody>,
     trace: Arc<RequestTrace>,
 }
 
 impl<B> Collected<B> {
-    pub fn new(inner: B, digests: Digests, trace: Arc<RequestTrace>) -> Self {
-        Self { inner: Some(inner), digests, gathered: BytesMut::new(), shown: None, trace }
+    pub fn new(inner: B, bound: BodyBound, digests: Digests, seat: Arc<Seat>, trace: Arc<RequestTrace>) -> Self {
+        let gathered = BytesMut::new();
+        Self { inner: Some(inner), digests, gathered, bound, seat, deadline: None, shown: None, trace }
     }
 
     pub fn shown(self, to: WholeBody) -> Self {
@@ -127,6 +135,16 @@ impl<B> Collected<B> {
         self.trace.failed(fault);
         Poll::Ready(Some(Err(error.into())))
     }
+
+    /// Some of it has come.
+    fn gather(&mut self, data: &Bytes) -> Result<(), Fault> {
+        if self.gathered.len() + data.len() > self.bound.bytes_max {
+            return Err(Fault::MessageTooLong);
+        }
+        self.seat.take(data.len()).map_err(|_| Fault::SlowDown(Ungathered::NoRoom.to_string()))?;
+        self.gathered.extend_from_slice(data);
+        Ok(())
+    }
 }
 
 impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
@@ -136,16 +154,27 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let this = &mut *self;
         while let Some(inner) = &mut this.inner {
-            match ready!(Pin::new(inner).poll_frame(cx)) {
+            let polled = Pin::new(inner).poll_frame(cx);
+            if polled.is_pending() {
+                let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(BODY_WAIT_MAX)));
+                if deadline.as_mut().poll(cx).is_ready() {
+                    return this.fail(Fault::RequestTimeout);
+                }
+            }
+            match ready!(polled) {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    if this.gathered.len() + data.len() > XML_BODY_BYTES_MAX {
-                        return this.fail(Fault::EntityTooLarge);
+                    if let Err(fault) = this.gather(&data) {
+                        return this.fail(fault);
                     }
-                    this.gathered.extend_from_slice(&data);
                 }
                 Some(Err(error)) => return this.fail(body_fault(&error)),
                 None => {
+                    if let Some((name, count_max)) = this.bound.lists
+                        && elements(&this.gathered, name) > count_max
+                    {
+                        return this.fail(Fault::MalformedXml);
+                    }
                     if let Err(Differs { fault, made }) = this.digests.verify(&this.gathered) {
                         this.trace.detailed(made.into_iter().collect());
                         return this.fail(fault);

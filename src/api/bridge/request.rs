@@ -1,11 +1,13 @@
 //! A request of actix-web (http 0.2) as one of s3s (http 1).
 
+use super::body_bounds::BodyBound;
 use super::collected::{Collected, Digests};
 use super::frames::{Frames, Signing};
 use super::payload::{PayloadHash, may_be_framed};
 use super::request_body::RequestBody;
 use crate::api::post::is_form;
 use crate::api::request_log::RequestTrace;
+use crate::api::room::Seat;
 use crate::api::s3::{Fault, TlsVersion};
 use crate::api::wire::{Level, Query, Target, Trailers, WholeBody};
 use actix_web::web::Payload;
@@ -13,36 +15,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use http_body::Body as _;
 use std::sync::Arc;
 
-/// Parameters under which PUT takes XML or JSON, and not an object's bytes.
-const DOCUMENTS: [&str; 22] = [
-    "accelerate",
-    "acl",
-    "analytics",
-    "cors",
-    "encryption",
-    "intelligent-tiering",
-    "inventory",
-    "legal-hold",
-    "lifecycle",
-    "logging",
-    "metrics",
-    "notification",
-    "object-lock",
-    "ownershipControls",
-    "policy",
-    "publicAccessBlock",
-    "replication",
-    "requestPayment",
-    "retention",
-    "tagging",
-    "versioning",
-    "website",
-];
-
 /// The head of a request, converted; its body is passed on apart.
 pub fn convert(
     request: &actix_web::HttpRequest,
     payload: Payload,
+    seat: &Arc<Seat>,
     trace: &Arc<RequestTrace>,
 ) -> Result<s3s::HttpRequest, Fault> {
     let malformed = |_| Fault::InvalidRequest("The request's head cannot be read.".to_owned());
@@ -51,17 +28,18 @@ pub fn convert(
     let uri = Uri::try_from(request.uri().to_string()).map_err(|error| malformed(error.to_string()))?;
     let mut headers = headers(request)?;
     let trailers = if method == Method::PUT && is_unsigned(&uri, &headers) { unframe(&mut headers) } else { None };
+    let holding = Holding { seat, trace };
     let body = match &trailers {
         Some(trailers) => {
             let frames = Frames::new(Signing::Anonymous);
             let inner = RequestBody::new(payload, Some(frames), None, Arc::clone(trace));
             let inner = inner.with_trailers(trailers.clone());
             match Whole::of(&method, &uri, &headers) {
-                Some(whole) => collected(inner, Digests::of(&uri, &headers, whole.of_object), trace),
+                Some(whole) => holding.collected(inner, whole.bound, Digests::of(&uri, &headers, whole.of_object)),
                 None => s3s::Body::http_body_unsync(inner),
             }
         }
-        None => body(&method, &uri, &headers, payload, trace)?,
+        None => body(&method, &uri, &headers, payload, &holding)?,
     };
     let mut converted = s3s::HttpRequest::new(body);
     *converted.method_mut() = method;
@@ -73,6 +51,7 @@ pub fn convert(
     };
     *converted.headers_mut() = headers;
     converted.extensions_mut().insert(Arc::clone(trace));
+    converted.extensions_mut().insert(Arc::clone(seat));
     // Where the listener told the connection.
     if let Some(version) = request.conn_data::<TlsVersion>() {
         converted.extensions_mut().insert(*version);
@@ -130,6 +109,7 @@ struct Whole {
     of_object: bool,
     /// The operation reads it.
     is_read: bool,
+    bound: BodyBound,
 }
 
 impl Whole {
@@ -137,21 +117,40 @@ impl Whole {
     fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Self> {
         // What is no query is refused later.
         let query = || Query::read(uri.query()).unwrap_or_default();
+        let found = Self::as_signed(method, uri, headers, query)?;
+        Some(if is_unsigned(uri, headers) { Self { bound: found.bound.unsigned(), ..found } } else { found })
+    }
+
+    fn as_signed(method: &Method, uri: &Uri, headers: &HeaderMap, query: impl Fn() -> Query) -> Option<Self> {
         match *method {
             Method::PUT if uri.query().is_some() => {
                 let query = query();
-                let is_document = DOCUMENTS.iter().any(|name| query.has(name));
-                is_document.then_some(Self { of_object: false, is_read: true })
+                let bound = BodyBound::of_document(|name| query.has(name))?;
+                Some(Self { of_object: false, is_read: true, bound })
             }
+            // Calls of IAM gather their own, by who sends them.
+            Method::POST if uri.query().is_none() && is_urlencoded(headers) => None,
             Method::POST if !is_form(method, headers) => {
                 let query = query();
                 let deletes = query.has("delete");
                 let of_object = uri.query().is_some() && !deletes;
-                Some(Self { of_object, is_read: deletes || query.has("uploadId") })
+                let completes = query.has("uploadId");
+                let bound = match (deletes, completes) {
+                    (true, _) => BodyBound::DELETES,
+                    (false, true) => BodyBound::COMPLETES,
+                    (false, false) => BodyBound::DEFAULT,
+                };
+                Some(Self { of_object, is_read: deletes || completes, bound })
             }
             _ => None,
         }
     }
+}
+
+fn is_urlencoded(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 fn body(
@@ -159,8 +158,9 @@ fn body(
     uri: &Uri,
     headers: &HeaderMap,
     payload: Payload,
-    trace: &Arc<RequestTrace>,
+    holding: &Holding<'_>,
 ) -> Result<s3s::Body, Fault> {
+    let trace = holding.trace;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     let is_empty = !chunked && length.unwrap_or(0) == 0;
@@ -174,7 +174,8 @@ fn body(
         if frames.is_some() && whole.is_read {
             return Err(framed_document());
         }
-        return Ok(collected(RequestBody::new(payload, frames, length, Arc::clone(trace)), digests, trace));
+        let inner = RequestBody::new(payload, frames, length, Arc::clone(trace));
+        return Ok(holding.collected(inner, whole.bound, digests));
     }
     let hash = PayloadHash::of(method, uri, headers, length).filter(|hash| !is_empty || !hash.is_of_nothing());
     if is_empty && hash.is_none() {
@@ -192,7 +193,7 @@ pub fn gather(
 ) -> Result<s3s::HttpRequest, Fault> {
     let query = Query::read(request.uri().query()).unwrap_or_default();
     let makes_bucket = *request.method() == Method::PUT && target.level == Level::Bucket;
-    if !makes_bucket || DOCUMENTS.iter().any(|name| query.has(name)) {
+    if !makes_bucket || BodyBound::of_document(|name| query.has(name)).is_some() {
         return Ok(request);
     }
     let (mut head, body) = request.into_parts();
@@ -206,7 +207,9 @@ pub fn gather(
     }
     let whole = WholeBody::default();
     head.extensions.insert(whole.clone());
-    let collected = Collected::new(body, digests, Arc::clone(trace)).shown(whole);
+    let seat = Seat::of(&head.extensions);
+    let bound = if is_unsigned(&head.uri, &head.headers) { BodyBound::DEFAULT } else { BodyBound::CREATES };
+    let collected = Collected::new(body, bound, digests, seat, Arc::clone(trace)).shown(whole);
     Ok(s3s::HttpRequest::from_parts(head, s3s::Body::http_body_unsync(collected)))
 }
 
@@ -215,8 +218,17 @@ fn framed_document() -> Fault {
     Fault::NotImplemented("Bodies of XML or JSON in the framing aws-chunked are not implemented.".to_owned())
 }
 
-fn collected(inner: RequestBody, digests: Digests, trace: &Arc<RequestTrace>) -> s3s::Body {
-    s3s::Body::http_body_unsync(Collected::new(inner, digests, Arc::clone(trace)))
+/// What a body that is gathered is held under, and told to.
+struct Holding<'a> {
+    seat: &'a Arc<Seat>,
+    trace: &'a Arc<RequestTrace>,
+}
+
+impl Holding<'_> {
+    fn collected(&self, inner: RequestBody, bound: BodyBound, digests: Digests) -> s3s::Body {
+        let (seat, trace) = (Arc::clone(self.seat), Arc::clone(self.trace));
+        s3s::Body::http_body_unsync(Collected::new(inner, bound, digests, seat, trace))
+    }
 }
 
 /// Framed bodies say so in the hash of their payload.

@@ -4,14 +4,15 @@ use super::answer::answer;
 use super::call::RequestFacts;
 use super::service::IamService;
 use super::takes::{Head, takes};
+use crate::api::identity::resolve;
 use crate::api::request_log::RequestTrace;
+use crate::api::room::{Seat, Ungathered, gather};
+use crate::limits::{BODY_BYTES_MAX, IAM_BODY_BYTES_MAX};
 use crate::sigv4::Received;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use s3s::{HttpRequest, HttpResponse};
 use std::sync::Arc;
-
-/// Forms of IAM are policies at most, a few of them.
-const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Whether the request is a call of IAM or STS, and not of S3.
 pub fn is_call(request: &HttpRequest) -> bool {
@@ -39,11 +40,15 @@ pub async fn serve(
     request_id: &str,
     trace: &Arc<RequestTrace>,
 ) -> HttpResponse {
-    let (head, mut body) = request.into_parts();
-    let Ok(body) = body.store_all_limited(BODY_BYTES_MAX).await else {
-        let mut refused = HttpResponse::new(s3s::Body::empty());
-        *refused.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-        return refused;
+    let (head, body) = request.into_parts();
+    let bytes_max = if is_short(&head.headers) || !knows(service, &head.headers).await {
+        BODY_BYTES_MAX
+    } else {
+        IAM_BODY_BYTES_MAX
+    };
+    let body = match gather(body, &Seat::of(&head.extensions), bytes_max).await {
+        Ok(body) => body,
+        Err(ungathered) => return refused(ungathered),
     };
     let headers = texts(&head.headers);
     let received = Received {
@@ -59,6 +64,35 @@ pub async fn serve(
     let answer = answer(service, &received, &facts, request_id).await;
     trace.resolved(answer.operation, None, None, answer.access_key);
     answer.response
+}
+
+/// Whether the body is said to be no larger than anybody's may be.
+fn is_short(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: usize| length <= BODY_BYTES_MAX)
+}
+
+/// Whether the key that is said to have signed is one. Signatures are over the body, so that is all that can be known
+/// before it.
+async fn knows(service: &IamService, headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let credential = text("authorization").and_then(|text| text.split_once("Credential=")?.1.split([',', ' ']).next());
+    // An access key may hold slashes; the scope is the last four fields.
+    let Some(access_key) = credential.and_then(|credential| credential.rsplitn(5, '/').nth(4)) else { return false };
+    let Ok(view) = service.store.view().await else { return false };
+    let now = service.ambient.clock.unix_ms();
+    let token = text("x-amz-security-token");
+    resolve(&service.directory(&*view), service.locksmith(), access_key, token, now).is_ok()
+}
+
+fn refused(why: Ungathered) -> HttpResponse {
+    let mut refused = HttpResponse::new(s3s::Body::from(Bytes::from(why.to_string())));
+    *refused.status_mut() = match why {
+        Ungathered::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Ungathered::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+        Ungathered::TooSlow | Ungathered::Broken => StatusCode::REQUEST_TIMEOUT,
+    };
+    refused
 }
 
 /// Values that are no text cannot have been signed.

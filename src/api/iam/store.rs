@@ -30,7 +30,7 @@ impl IdentityStore for Gateway {
 
     async fn write(&self, writes: Vec<DocumentWrite>) -> Result<Written, IdentityError> {
         self.check_changeable().map_err(|error| IdentityError::Unavailable(error.to_string()))?;
-        match self.meta().propose(Change::WriteDocuments(writes)).await.map_err(unavailable)? {
+        match self.meta().propose(Change::WriteDocuments(writes)).await.map_err(not_written)? {
             Reply::Refused(Refusal::DocumentChanged) => Ok(Written::Changed),
             Reply::Refused(refusal) => Err(IdentityError::Unavailable(refusal.to_string())),
             _ => Ok(Written::Done),
@@ -38,6 +38,29 @@ impl IdentityStore for Gateway {
     }
 }
 
+fn not_written(error: MetaError) -> IdentityError {
+    match error {
+        MetaError::TooLarge(error) => {
+            IdentityError::LimitExceeded(format!("Cannot exceed quota for what is kept: {error}."))
+        }
+        error => unavailable(error),
+    }
+}
+
 fn unavailable(error: MetaError) -> IdentityError {
     IdentityError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_written;
+    use crate::actors::meta::{MetaError, TooLarge};
+
+    #[test]
+    fn what_is_too_large_to_be_kept_is_a_limit_and_not_an_outage() {
+        let large = TooLarge { what: "a record of identities", bytes: 2 << 20, bytes_max: 1 << 20 };
+        let refused = not_written(MetaError::TooLarge(large));
+        assert_eq!((refused.code(), refused.status()), ("LimitExceeded", 409));
+        assert_eq!(not_written(MetaError::TimedOut).status(), 503);
+    }
 }

@@ -120,6 +120,20 @@ impl Policy {
         Ok(Self { text: text.to_owned(), statements, is_public })
     }
 
+    /// Whether there may be a request for this action, by nobody in particular, that a statement allows.
+    pub fn may_allow_anybody(&self, action: &str) -> bool {
+        let (action, nothing) = (action.to_lowercase(), Context::default());
+        let may = |statement: &Statement| {
+            let principals = statement.principals.as_ref();
+            statement.effect == Effect::Allow
+                && statement.actions.names(|pattern| pattern.matches(&action, &nothing))
+                && principals.is_some_and(|principals| {
+                    principals.negated || principals.items.contains(&PrincipalPattern::Everybody)
+                })
+        };
+        self.statements.iter().any(may)
+    }
+
     /// As it was given.
     pub fn text(&self) -> &str {
         &self.text

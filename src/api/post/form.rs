@@ -47,14 +47,19 @@ impl Form {
 
     /// The file is called so. S3 replaces the variable in every field, before it looks at any; where the file has no
     /// name at all, it leaves it.
-    fn begin_file(&mut self, file_name: Option<String>) {
+    fn begin_file(&mut self, file_name: Option<String>) -> Result<(), FormFault> {
         self.file_name = file_name.map(|path| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned());
-        let Some(file_name) = &self.file_name else { return };
+        let Some(file_name) = &self.file_name else { return Ok(()) };
+        let uses: usize = self.fields.iter().map(|field| field.value.matches(FILE_NAME_VARIABLE).count()).sum();
+        if uses * file_name.len() > FORM_FIELDS_BYTES_MAX {
+            return Err(FormFault::FieldsTooLarge);
+        }
         for field in &mut self.fields {
             if field.value.contains(FILE_NAME_VARIABLE) {
                 field.value = field.value.replace(FILE_NAME_VARIABLE, file_name);
             }
         }
+        Ok(())
     }
 }
 
@@ -80,7 +85,7 @@ impl Gathering {
                     self.end_field()?;
                     self.check_size(0)?;
                     if head.name.eq_ignore_ascii_case(FILE) {
-                        self.form.begin_file(head.file_name);
+                        self.form.begin_file(head.file_name)?;
                         return Ok(true);
                     }
                     self.current = Some((head.name, Vec::new()));
@@ -166,6 +171,17 @@ mod tests {
         }
         assert_eq!(named("name=file; filename=\"\"").get("key"), Some("a/"));
         assert_eq!(named("name=file").get("key"), Some("a/${filename}"));
+    }
+
+    #[test]
+    fn a_name_that_stands_in_many_places_makes_a_form_no_larger_than_any_may_be() {
+        let uses = |count: usize, length: usize| {
+            let body = part("name=key", &"${filename}".repeat(count));
+            let file = format!("name=file; filename=\"{}\"", "n".repeat(length));
+            gather(&(body + &part(&file, "f"))).map(|form| form.map(|form| form.get("key").map_or(0, str::len)))
+        };
+        assert_eq!(uses(1000, 20), Ok(Some(20_000)));
+        assert_eq!(uses(1000, 8000), Err(FormFault::FieldsTooLarge));
     }
 
     #[test]

@@ -30,9 +30,10 @@ mod tags;
 
 pub use fault::FormFault;
 
+use super::room::{Seat, Ungathered};
 use super::s3::{Fault, WireFault, body_fault};
 use super::wire::{Aside, FormFile, Level, Target, Verified};
-use crate::limits::{FORM_FIELDS_BYTES_MAX, PUT_BYTES_MAX};
+use crate::limits::{BODY_WAIT_MAX, FORM_FIELDS_BYTES_MAX, PUT_BYTES_MAX};
 use crate::types::LegacySignatures;
 use answer::FormAnswer;
 use conditions::Sizes;
@@ -46,6 +47,7 @@ use s3s::auth::S3Auth;
 use s3s::{Body, HttpRequest, S3Error};
 use std::sync::Arc;
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 /// Headers of the POST that the PUT keeps: where it came to, and what is known of where it came from.
 const KEPT: [HeaderName; 4] = [header::HOST, header::ORIGIN, header::REFERER, header::USER_AGENT];
@@ -85,7 +87,9 @@ impl Forms {
         let boundary = boundary(posted.headers()).ok_or(Fault::Wire(WireFault::NotAForm))?.map_err(Fault::from)?;
         check_length(posted.headers())?;
         let (parts, mut body) = posted.into_parts();
-        let (form, rest) = fields(&mut body, &boundary).await?;
+        let seat = Seat::of(&parts.extensions);
+        let gathered = timeout(BODY_WAIT_MAX, fields(&mut body, &boundary, &seat)).await;
+        let (form, rest) = gathered.map_err(|_| Fault::RequestTimeout)??;
         let key = form.get("key").ok_or_else(|| Fault::from(FormFault::missing("key")))?;
         if key.is_empty() {
             return Err(Fault::InvalidArgument("User key must have a length greater than 0.".to_owned()).into());
@@ -143,10 +147,11 @@ fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-async fn fields(body: &mut Body, boundary: &str) -> Result<(Form, Multipart), Fault> {
+async fn fields(body: &mut Body, boundary: &str, seat: &Seat) -> Result<(Form, Multipart), Fault> {
     let mut gathering = Gathering::new(boundary);
     while let Some(bytes) = body.next().await {
         let bytes = bytes.map_err(|error| body_fault(&error))?;
+        seat.take(bytes.len()).map_err(|_| Fault::SlowDown(Ungathered::NoRoom.to_string()))?;
         if gathering.push(&bytes)? {
             return Ok(gathering.finish());
         }

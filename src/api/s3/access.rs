@@ -26,8 +26,8 @@ use crate::api::identity::{
 };
 use crate::api::policy::Context;
 use crate::api::request_log::RequestTrace;
+use crate::api::room::Seat;
 use crate::api::wire::{Renaming, Verified, signer};
-use crate::limits::{XML_BODIES_BYTES_MAX, XML_BODY_BYTES_MAX};
 use caller::Caller;
 use http::{HeaderMap, Uri, header};
 use judged::Judged;
@@ -41,13 +41,6 @@ use s3s::dto::{
 use s3s::{S3Error, S3Request, S3Result};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// How long a request waits for room to hold its XML.
-const XML_ROOM_WAIT: Duration = crate::limits::ADMISSION_WAIT_MAX;
-/// The unit in which that room is handed out.
-const XML_ROOM_UNIT_BYTES: usize = 1024;
 
 /// The store's one key.
 #[derive(Clone)]
@@ -162,23 +155,11 @@ pub struct Gate {
     gateway: Gateway,
     iam: Arc<IamService>,
     secure: bool,
-    /// Room for the XML that requests carry: s3s holds it whole.
-    xml_room: Arc<Semaphore>,
 }
 
 impl Gate {
     pub fn new(gateway: Gateway, iam: Arc<IamService>, secure: bool) -> Self {
-        let xml_room = Arc::new(Semaphore::new(XML_BODIES_BYTES_MAX / XML_ROOM_UNIT_BYTES));
-        Self { gateway, iam, secure, xml_room }
-    }
-
-    async fn room_for_xml(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Fault> {
-        let claimed = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let bytes = claimed.unwrap_or(XML_BODY_BYTES_MAX).min(XML_BODY_BYTES_MAX);
-        let units = u32::try_from(bytes / XML_ROOM_UNIT_BYTES + 1).unwrap_or(u32::MAX);
-        let full = || Fault::SlowDown("Too many requests with XML bodies are in progress.".to_owned());
-        let waited = tokio::time::timeout(XML_ROOM_WAIT, Arc::clone(&self.xml_room).acquire_many_owned(units)).await;
-        waited.map_err(|_| full())?.map_err(|_| full())
+        Self { gateway, iam, secure }
     }
 
     async fn view(&self) -> S3Result<MetaView> {
@@ -306,19 +287,6 @@ impl S3Auth for Gate {
     }
 }
 
-/// Operations whose bodies s3s holds whole.
-fn takes_xml(operation: &str) -> bool {
-    let object = matches!(operation, "PutObject");
-    matches!(operation, "CompleteMultipartUpload" | "CreateBucket" | "DeleteObjects")
-        || (operation.starts_with("Put") && !object)
-}
-
-/// Room held until the request has been dropped. Extensions of a request must be cloneable.
-#[derive(Clone)]
-struct XmlRoom {
-    _held: Arc<OwnedSemaphorePermit>,
-}
-
 #[async_trait::async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
@@ -339,6 +307,9 @@ impl S3Access for Gate {
         if let (Some(resolved), Some(trace)) = (&known.resolved, cx.extensions_mut().get::<Arc<RequestTrace>>()) {
             trace.asked_by(requester(resolved));
         }
+        if let (Some(resolved), Some(seat)) = (&known.resolved, cx.extensions_mut().get::<Arc<Seat>>()) {
+            seat.of_account(&resolved.principal.canonical_id);
+        }
         let Some(operation) = operation else {
             let anonymous = known.resolved.is_none();
             return Err(if anonymous { Fault::AccessDenied("Access Denied") } else { refused }.into());
@@ -356,10 +327,6 @@ impl S3Access for Gate {
             cx.extensions_mut().insert(Authority { judge: Arc::clone(&known.judge), guarded: Arc::new(guarded) });
         }
         cx.extensions_mut().insert(Judged { operation, bucket, key, asks, judge: known.judge });
-        if takes_xml(operation) {
-            let room = XmlRoom { _held: Arc::new(self.room_for_xml(cx.headers()).await.map_err(S3Error::from)?) };
-            cx.extensions_mut().insert(room);
-        }
         Ok(())
     }
 

@@ -71,6 +71,7 @@ impl From<StoreError> for S3Error {
                 full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
                 full
             }
+            StoreError::TooLarge { why } => S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, why),
             StoreError::OutcomeUnknown => retry_later(
                 S3ErrorCode::ServiceUnavailable,
                 "The change was not decided in time; whether it takes effect is not known.".to_owned(),

@@ -43,7 +43,7 @@ use crate::api::identity::RootIdentity;
 use crate::api::policy::Ownership;
 use crate::api::request_log::RequestTrace;
 use crate::api::wire::{Around, whole};
-use crate::limits::XML_BODY_BYTES_MAX;
+use crate::limits::LIST_BODY_BYTES_MAX;
 use access::{caller, judged, moment};
 use http::{HeaderMap, Method};
 use objects::{tags, version};
@@ -154,7 +154,7 @@ pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Ser
         scheme: if settings.tls { "https" } else { "http" },
     });
     let mut config = S3Config::default();
-    config.xml_max_body_size = XML_BODY_BYTES_MAX;
+    config.xml_max_body_size = LIST_BODY_BYTES_MAX;
     // Forms come to s3s as PUTs; it must not hold one even so.
     config.post_object_max_file_size = 0;
     let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(&store)));

@@ -3,14 +3,15 @@
 
 use super::events::Listener;
 use crate::limits::{
-    NET_HANDSHAKE_WAIT_MAX, NET_IDLE_WAIT_MAX, NET_KEEP_ALIVE, NET_PACKET_BYTES_MAX, NET_SEND_BUFFER_BYTES,
-    NET_SERVE_BYTES_MAX, NET_SERVE_PEER_BYTES_MAX, NET_SOCKET_BUFFER_BYTES, NET_STREAM_WINDOW_BYTES, NET_STREAMS_MAX,
+    NET_HANDSHAKE_WAIT_MAX, NET_HANDSHAKES_MAX, NET_IDLE_WAIT_MAX, NET_KEEP_ALIVE, NET_PACKET_BYTES_MAX,
+    NET_SEND_BUFFER_BYTES, NET_SERVE_BYTES_MAX, NET_SERVE_PEER_BYTES_MAX, NET_SOCKET_BUFFER_BYTES,
+    NET_STREAM_WINDOW_BYTES, NET_STREAMS_MAX,
 };
 use crate::net::identity::HostIdentity;
 use crate::net::tls::TlsError;
 use aws_lc_rs::hmac;
 use s2n_quic::provider::limits::Limits;
-use s2n_quic::provider::{io, stateless_reset_token};
+use s2n_quic::provider::{endpoint_limits, io, stateless_reset_token};
 use s2n_quic::{Client, Server};
 use s2n_quic_core::stateless_reset;
 use std::net::SocketAddr;
@@ -33,6 +34,8 @@ pub struct QuicOptions {
     /// Bytes of bodies that a server holds for all its peers, and for one connection.
     pub serve_bytes_max: usize,
     pub serve_peer_bytes_max: usize,
+    /// Handshakes under way at a server, beyond which it first has callers show that they are where they say.
+    pub handshakes_max: usize,
 }
 
 impl QuicOptions {
@@ -42,6 +45,7 @@ impl QuicOptions {
             streams_max: NET_STREAMS_MAX,
             serve_bytes_max: NET_SERVE_BYTES_MAX,
             serve_peer_bytes_max: NET_SERVE_PEER_BYTES_MAX,
+            handshakes_max: NET_HANDSHAKES_MAX,
         }
     }
 }
@@ -127,12 +131,19 @@ pub(super) fn server(identity: &HostIdentity, options: &QuicOptions) -> Result<S
         .map_err(|why| broken(&why))?
         .with_limits(limits(options, options.streams_max).map_err(|why| broken(&why))?)
         .map_err(|why| broken(&why))?
+        .with_endpoint_limits(handshakes(options).map_err(|why| broken(&why))?)
+        .map_err(|why| broken(&why))?
         .with_stateless_reset_token(Resets(identity.reset_key()))
         .map_err(|why| broken(&why))?
         .with_event(Listener { side: "called" })
         .map_err(|why| broken(&why))?
         .start()
         .map_err(|why| broken(&why))
+}
+
+/// RFC 9000 section 8.1.2: a Retry costs no memory, and packets with a forged address get no further.
+fn handshakes(options: &QuicOptions) -> Result<endpoint_limits::Default, std::convert::Infallible> {
+    endpoint_limits::Default::builder().with_inflight_handshake_limit(options.handshakes_max)?.build()
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<io::tokio::Provider> {

@@ -1,8 +1,10 @@
 //! The changes that metadata can undergo, each decided by one entry of the log, and what each answers. A command carries
 //! all that its effect depends on: time, ids and random numbers come from the proposer.
 
+mod bounds;
 mod object;
 
+pub use bounds::{TooLarge, check_command};
 pub use object::{
     AppendObject, BeginUpload, ChangeTraits, CompleteVersion, CopyVersion, CreateBucketWith, DeleteConditions,
     DeleteEvents, DeleteVersion, Deletion, PutVersion, RenameObject, RenameSource, RenameToken, TraitsChange,

@@ -24,6 +24,7 @@ pub use read::{SegmentScan, read_many, read_record, scan_segment};
 pub use segment::{Segment, SegmentTable, prepare_segment, retire_segment};
 pub use survey::{BadSpots, survey_log};
 
+use crate::limits::RECORD_BODY_BYTES_MAX;
 use crate::types::{Lsn, SegmentId};
 use bytes::Bytes;
 
@@ -88,6 +89,9 @@ pub enum WalError {
     /// Refusal: too much is waiting to be written. Try later or another drive; nothing was appended.
     #[error("log has too much waiting to be written")]
     Busy,
+    /// Refusal: no record can have such a body; nothing was appended.
+    #[error("a record's body of {bytes} bytes is larger than the {RECORD_BODY_BYTES_MAX} that are allowed")]
+    TooLarge { bytes: usize },
     /// Not answered in time. Whether the records are in the log is not known.
     #[error("log did not answer in time")]
     TimedOut,

@@ -5,6 +5,7 @@
 use crate::actors::consensus::raft_types::{Entry, MetaGroup, ballot_of, entry_of, position_of, vote_of};
 use crate::actors::consensus::raft_types::{log_entry_of, log_id_of};
 use crate::actors::consensus::replicas::Had;
+use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Reply};
 use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Point, Position};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -313,6 +314,9 @@ pub fn decode_append(bytes: &Bytes) -> Result<AppendEntriesRequest<MetaGroup>, M
         let payload = match content {
             EntryContent::Blank => Payload::Blank,
             EntryContent::Members(members) => Payload::Members(members),
+            EntryContent::Commands { bytes } if bytes as usize > ENTRY_BYTES_MAX => {
+                return Err(malformed(&format!("an entry of {bytes} bytes, more than the {ENTRY_BYTES_MAX} allowed")));
+            }
             EntryContent::Commands { bytes } if bytes as usize <= tail.len() => {
                 Payload::Commands(tail.split_to(bytes as usize))
             }

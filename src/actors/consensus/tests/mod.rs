@@ -1,5 +1,6 @@
 //! Tests of the replica: on real files in a directory of their own with tables in memory, all in one arbiter.
 
+mod bounds;
 mod cluster;
 mod contradictions;
 mod drives;

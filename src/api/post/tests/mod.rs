@@ -5,7 +5,6 @@ use crate::api::wire::{Aside, FormFile, Target, Verified};
 use crate::types::LegacySignatures;
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::executor::block_on;
 use http::{HeaderValue, Method};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{Body, HttpRequest, S3Error, S3ErrorCode, S3Result};
@@ -66,6 +65,10 @@ fn receive_at(target: &Target, body: String, seconds: i64, legacy: LegacySignatu
     request.headers_mut().insert("content-length", HeaderValue::from(body.len()));
     let now = OffsetDateTime::from_unix_timestamp(seconds).expect("a moment");
     block_on(forms.receive(request, target, now))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
 }
 
 fn receive(fields: &[(&str, &str)], file: &str) -> Result<Posted, S3Error> {

@@ -5,7 +5,9 @@ use super::caller::ANONYMOUS;
 use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
 use crate::api::iam::IamService;
 use crate::api::identity::Asking;
-use crate::api::policy::{Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Reason, Target};
+use crate::api::policy::{
+    Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, Target, is_public,
+};
 use crate::api::s3::errors::Fault;
 use crate::api::s3::grants::{BucketAccess, access_of};
 use crate::types::UploadId;
@@ -118,6 +120,17 @@ impl Judge {
 
     pub(super) fn decide_on_account(&self, action: &str, resource: &str) -> Decision {
         self.asking.decide(action, resource, Target::Account, &self.context)
+    }
+
+    /// Whether what the body says can make a difference. Nobody in particular may only do what a bucket's policy or a list of
+    /// grants lets everybody do, and else need not send any.
+    pub fn may_yet(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
+        if self.asking.principal != Principal::Anonymous {
+            return Ok(());
+        }
+        let by_policy = guarded.policy.as_ref().is_some_and(|policy| policy.may_allow_anybody(action));
+        let by_list = guarded.access.acl.as_ref().is_some_and(is_public);
+        if by_policy || by_list { Ok(()) } else { Err(Fault::AccessDenied("Access Denied")) }
     }
 
     pub fn of_bucket(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {

@@ -78,10 +78,13 @@ impl Request<'_> {
         self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
         for need in needed {
             match need.on {
-                _ if is_said_later(need.action) => {}
+                _ if is_said_later(need.action) => judge.may_yet(need.action, &guarded)?,
                 On::Account | On::Bucket => judge.of_bucket(need.action, &guarded)?,
                 // Each of many is asked about by itself.
-                On::Object if self.operation == "DeleteObjects" => {}
+                On::Object if self.operation == "DeleteObjects" => {
+                    let may = |action| judge.may_yet(action, &guarded);
+                    may("s3:DeleteObject").or_else(|_| may("s3:DeleteObjectVersion"))?;
+                }
                 On::Object => self.check_object(judge, &guarded, need.action, uri)?,
                 On::Source => self.check_source(judge, need.action, headers)?,
             }

@@ -127,10 +127,14 @@ pub async fn delete_many(
             Err(fault) => return Err(fault.into()),
         }
     }
-    let outcomes = match store.propose(Change::DeleteVersions { bucket: bucket.bucket.id, deletes }).await? {
-        Reply::VersionsDeleted(outcomes) if outcomes.len() == names.len() => outcomes,
-        reply => return Err(unexpected(&reply)),
-    };
+    let mut outcomes = Vec::with_capacity(names.len());
+    for deletes in DeleteVersion::in_commands(deletes) {
+        let count = deletes.len();
+        match store.propose(Change::DeleteVersions { bucket: bucket.bucket.id, deletes }).await? {
+            Reply::VersionsDeleted(some) if some.len() == count => outcomes.extend(some),
+            reply => return Err(unexpected(&reply)),
+        }
+    }
     for ((at, (key, version_id)), outcome) in names.into_iter().zip(outcomes) {
         match outcome {
             Ok(_) if quiet => {}

@@ -3,6 +3,7 @@
 use super::hosts::{
     CALLED, CALLER, CLUSTER, Memory, NODE, SECRET, caller, connect, identity, options, serve, shard, speaking,
 };
+use crate::net::quic::QuicOptions;
 use crate::net::quic::words::words;
 use crate::net::tls::MEMBER_NAME;
 use crate::net::{ConnectError, GroupCall, GroupService, HostIdentity, HostService, NodeService, PeerError};
@@ -12,7 +13,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use s2n_quic::client::Connect;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::UdpSocket;
 
 async fn refused(called: Arc<HostIdentity>, calling: Arc<HostIdentity>, sought: Option<HostId>) -> String {
     let server = serve(called, options(), &Arc::new(Memory::default()));
@@ -158,5 +162,47 @@ async fn n1_a_caller_without_the_secret_is_refused_by_the_one_it_calls() {
             Err(error) => error,
         };
         assert_eq!(words(&error), "it refused the handshake, as a host does when the cluster secret differs");
+    }
+}
+
+/// Passes packets on between one caller and a server, and counts Retry packets (RFC 9000 section 17.2.5).
+async fn watched(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let bind = || UdpSocket::bind("127.0.0.1:0");
+    let (front, back) = (bind().await.expect("a free port"), bind().await.expect("a free port"));
+    back.connect(server).await.expect("loopback");
+    let (address, retries) = (front.local_addr().expect("bound"), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&retries);
+    tokio::spawn(async move {
+        let (mut out, mut home) = (vec![0; 16 << 10], vec![0; 16 << 10]);
+        let mut caller = None;
+        loop {
+            tokio::select! {
+                Ok((count, from)) = front.recv_from(&mut out) => {
+                    caller = Some(from);
+                    let _ = back.send(&out[..count]).await;
+                }
+                Ok(count) = back.recv(&mut home) => {
+                    seen.fetch_add(usize::from(home[0] & 0xF0 == 0xF0), Ordering::Relaxed);
+                    if let Some(caller) = caller {
+                        let _ = front.send_to(&home[..count], caller).await;
+                    }
+                }
+                else => return,
+            }
+        }
+    });
+    (address, retries)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_shows_where_it_is_before_a_handshake_when_there_are_many() {
+    for (handshakes_max, retried) in [(0, true), (1000, false)] {
+        let called = QuicOptions { handshakes_max, ..options() };
+        let server = serve(identity(CALLED, Some(CLUSTER)), called, &Arc::new(Memory::default()));
+        let client = caller(identity(CALLER, Some(CLUSTER)), options());
+        let (address, retries) = watched(server.local_addr()).await;
+        let remote = connect(&client, address).await.expect("it is where it says");
+        assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
+        assert_eq!(retries.load(Ordering::Relaxed) > 0, retried, "of {handshakes_max} handshakes");
     }
 }

@@ -16,6 +16,7 @@ mod check;
 mod reader;
 mod writer;
 
+use crate::limits::RECORD_BODY_BYTES_MAX;
 use crate::storage::kv::KvError;
 
 pub use check::SnapshotCheck;
@@ -30,8 +31,9 @@ const KIND_LAST: u8 = 3;
 const FRAME_HEADER_BYTES: usize = 8;
 /// A frame is closed when its body has this size, so that it exceeds it by one row at most.
 const FRAME_BODY_BYTES: usize = 1 << 20;
-/// No frame that we write is larger: a row is far smaller than this less the above.
-const FRAME_BODY_BYTES_MAX: usize = 4 << 20;
+/// No frame is larger: it has one row beyond the above, and a row is what one entry of the log wrote. What a log can hold a
+/// snapshot can hold, whatever bound changes have.
+const FRAME_BODY_BYTES_MAX: usize = FRAME_BODY_BYTES + RECORD_BODY_BYTES_MAX + (128 << 10);
 
 /// Why a snapshot was not installed. The tables are then not to be used, unless they were not empty to begin with.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Round trips of snapshots, and everything that is refused.
 
 use super::{FRAME_BODY_BYTES, FRAME_HEADER_BYTES, SnapshotError, SnapshotInstaller, SnapshotWriter};
+use crate::limits::RECORD_BODY_BYTES_MAX;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvRead, Pair};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
@@ -145,6 +146,32 @@ fn missing_repeated_and_reordered_frames_are_refused() {
         swapped.swap(index, if index == last { 0 } else { index + 1 });
         assert!(install(&empty(), &swapped.concat(), 4096).is_err(), "frame {index} swapped");
     }
+}
+
+/// As stores may have them from when nothing bounded them.
+#[test]
+fn a_snapshot_holds_rows_as_large_as_a_record_of_the_log() {
+    let kv = filled();
+    for bytes in [FRAME_BODY_BYTES - 20, FRAME_BODY_BYTES, 4 << 20, 5 << 20, RECORD_BODY_BYTES_MAX] {
+        let mut batch = Batch::default();
+        for number in 0..2u8 {
+            batch.put(OBJECTS, object_key(BucketId(1), &format!("{bytes}-{number}")), vec![number; bytes]);
+        }
+        kv.commit(batch).expect("commits");
+    }
+    let copy = empty();
+    install(&copy, &frames(&*kv).concat(), 1 << 20).expect("installs");
+    assert_eq!(rows(&*copy), rows(&*kv));
+}
+
+#[test]
+fn a_row_that_no_frame_can_hold_is_an_error() {
+    let kv = filled();
+    let mut batch = Batch::default();
+    batch.put(OBJECTS, b"k".to_vec(), vec![0; 2 * RECORD_BODY_BYTES_MAX]);
+    kv.commit(batch).expect("commits");
+    let written: Result<Vec<Bytes>, _> = SnapshotWriter::new(kv.snapshot()).collect();
+    assert_eq!(written.expect_err("too large").doing, "write a snapshot");
 }
 
 /// A frame with a right checksum around any body.

@@ -3,7 +3,7 @@
 use super::{
     FRAME_BODY_BYTES, FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, KIND_FIRST, KIND_LAST, KIND_ROWS, MAGIC, VERSION,
 };
-use crate::storage::kv::{KvRead, KvResult, Pair, Table};
+use crate::storage::kv::{KvError, KvRead, KvResult, Pair, Table};
 use crate::storage::meta::tables::TABLES;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Bound;
@@ -48,7 +48,7 @@ impl SnapshotWriter {
         let mut body = new_frame(KIND_LAST);
         body.put_u64_le(self.frames);
         body.put_u64_le(self.pairs);
-        Ok(sealed(body))
+        sealed(body)
     }
 
     /// A frame of the table's next rows, and the last of their keys.
@@ -59,14 +59,14 @@ impl SnapshotWriter {
         let mut last = None;
         for pair in self.kv.range(name, from, Bound::Unbounded) {
             let pair = pair?;
-            put_pair(&mut frame, &pair);
+            put_pair(&mut frame, &pair)?;
             self.pairs += 1;
             last = Some(pair.0);
             if frame.len() >= FRAME_HEADER_BYTES + FRAME_BODY_BYTES {
                 break;
             }
         }
-        Ok(last.map(|last| (sealed(frame), last)))
+        last.map(|last| Ok((sealed(frame)?, last))).transpose()
     }
 }
 
@@ -80,7 +80,7 @@ impl Iterator for SnapshotWriter {
                 let mut frame = new_frame(KIND_FIRST);
                 frame.put_slice(MAGIC);
                 frame.put_u8(VERSION);
-                Ok(sealed(frame))
+                sealed(frame)
             }
             Next::Rows { table, after } => self.rows(table, after),
             Next::End => return None,
@@ -98,18 +98,26 @@ fn new_frame(kind: u8) -> BytesMut {
     frame
 }
 
-fn put_pair(frame: &mut BytesMut, (key, value): &Pair) {
-    frame.put_u16_le(u16::try_from(key.len()).expect("a table's keys are below 64 KiB"));
-    frame.put_u32_le(u32::try_from(value.len()).expect("a row is far below 4 GiB"));
+fn put_pair(frame: &mut BytesMut, (key, value): &Pair) -> KvResult<()> {
+    let too_large = |_| unwritable(format!("a key of {} bytes and a value of {} bytes", key.len(), value.len()));
+    frame.put_u16_le(u16::try_from(key.len()).map_err(too_large)?);
+    frame.put_u32_le(u32::try_from(value.len()).map_err(too_large)?);
     frame.put_slice(key);
     frame.put_slice(value);
+    Ok(())
 }
 
-fn sealed(mut frame: BytesMut) -> Bytes {
+fn unwritable(what: String) -> KvError {
+    KvError { doing: "write a snapshot", cause: format!("{what} is more than a frame can hold") }
+}
+
+fn sealed(mut frame: BytesMut) -> KvResult<Bytes> {
     let (header, body) = frame.split_at_mut(FRAME_HEADER_BYTES);
-    assert!(body.len() <= FRAME_BODY_BYTES_MAX, "a row is larger than a frame may be");
+    if body.len() > FRAME_BODY_BYTES_MAX {
+        return Err(unwritable(format!("a frame's body of {} bytes", body.len())));
+    }
     let (mut length, mut crc) = header.split_at_mut(4);
     length.put_u32_le(u32::try_from(body.len()).expect("bounded above"));
     crc.put_u32_le(crc32c::crc32c(body));
-    frame.freeze()
+    Ok(frame.freeze())
 }

@@ -6,6 +6,7 @@ use super::{
     Steered, Transfer, Transferred, Voted, decode, decode_append, decode_plain, encode, encode_append, encode_plain,
 };
 use crate::actors::consensus::replicas::Had;
+use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Refusal, Reply};
 use crate::storage::raft_log::{Ballot, Chain, Members, Point, Position};
 use bytes::Bytes;
@@ -153,6 +154,11 @@ fn entries_that_the_log_could_not_take_are_refused() {
     let unknown_voter = Members { configs: vec![BTreeSet::from([1])], nodes: BTreeMap::new() };
     refuse(&append(vec![EntryHead { at: position(70_001), content: EntryContent::Members(unknown_voter) }]), b"");
     assert!(decode_append(&encode_plain(&append(Vec::new()))).is_ok(), "a heartbeat");
+    for (bytes, fits) in [(ENTRY_BYTES_MAX, true), (ENTRY_BYTES_MAX + 1, false)] {
+        let content = EntryContent::Commands { bytes: bytes as u32 };
+        let head = append(vec![EntryHead { at: position(70_001), content }]);
+        assert_eq!(decode_append(&encode(&head, &[&vec![0; bytes]])).is_ok(), fits, "an entry of {bytes} bytes");
+    }
 }
 
 #[test]

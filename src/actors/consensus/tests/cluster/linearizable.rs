@@ -56,7 +56,7 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
         4..6 => match meta.propose(put(bucket, name, id, &id.to_be_bytes())).await {
             Ok(Reply::ObjectPut { .. }) => (Some(Action::Put { id }), true),
             Ok(other) => panic!("a put is never answered {other:?}"),
-            Err(MetaError::Unavailable { .. }) => (None, true),
+            Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
             Err(MetaError::TimedOut) => (Some(Action::Put { id }), false),
         },
         6..8 => match meta.propose(put_if_absent(bucket, name, id)).await {
@@ -65,7 +65,7 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
                 (Some(Action::PutIfAbsent { id, made: Some(false) }), true)
             }
             Ok(other) => panic!("a conditional put is never answered {other:?}"),
-            Err(MetaError::Unavailable { .. }) => (None, true),
+            Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
             Err(MetaError::TimedOut) => (Some(Action::PutIfAbsent { id, made: None }), false),
         },
         _ => {
@@ -73,7 +73,7 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
             match meta.propose(delete).await {
                 Ok(Reply::Deleted { existed }) => (Some(Action::Delete { existed: Some(existed) }), true),
                 Ok(other) => panic!("a delete is never answered {other:?}"),
-                Err(MetaError::Unavailable { .. }) => (None, true),
+                Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
                 Err(MetaError::TimedOut) => (Some(Action::Delete { existed: None }), false),
             }
         }

@@ -1,0 +1,94 @@
+//! How large bodies that are gathered whole may be, by the operation that their head asks for.
+
+use crate::limits::{
+    ACL_BODY_BYTES_MAX, BODY_BYTES_MAX, CORS_BODY_BYTES_MAX, DELETE_KEYS_MAX, LIFECYCLE_BODY_BYTES_MAX,
+    LIST_BODY_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX, PARTS_MAX, POLICY_BODY_BYTES_MAX, TAGGING_BODY_BYTES_MAX,
+    WEBSITE_BODY_BYTES_MAX,
+};
+
+/// Parameters under which PUT takes XML or JSON, and not an object's bytes; and how many of these.
+const DOCUMENTS: [(&str, usize); 22] = [
+    ("accelerate", BODY_BYTES_MAX),
+    ("acl", ACL_BODY_BYTES_MAX),
+    ("analytics", BODY_BYTES_MAX),
+    ("cors", CORS_BODY_BYTES_MAX),
+    ("encryption", BODY_BYTES_MAX),
+    ("intelligent-tiering", BODY_BYTES_MAX),
+    ("inventory", BODY_BYTES_MAX),
+    ("legal-hold", BODY_BYTES_MAX),
+    ("lifecycle", LIFECYCLE_BODY_BYTES_MAX),
+    ("logging", BODY_BYTES_MAX),
+    ("metrics", BODY_BYTES_MAX),
+    ("notification", NOTIFICATION_BODY_BYTES_MAX),
+    ("object-lock", BODY_BYTES_MAX),
+    ("ownershipControls", BODY_BYTES_MAX),
+    ("policy", POLICY_BODY_BYTES_MAX),
+    ("publicAccessBlock", BODY_BYTES_MAX),
+    ("replication", BODY_BYTES_MAX),
+    ("requestPayment", BODY_BYTES_MAX),
+    ("retention", BODY_BYTES_MAX),
+    ("tagging", TAGGING_BODY_BYTES_MAX),
+    ("versioning", BODY_BYTES_MAX),
+    ("website", WEBSITE_BODY_BYTES_MAX),
+];
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyBound {
+    pub bytes_max: usize,
+    /// The element that it lists, and how many of them. What it is parsed into is many times as large as the shortest
+    /// of them.
+    pub lists: Option<(&'static str, usize)>,
+}
+
+impl BodyBound {
+    pub const DEFAULT: Self = Self { bytes_max: BODY_BYTES_MAX, lists: None };
+    /// A bucket is made with tags.
+    pub const CREATES: Self = Self { bytes_max: TAGGING_BODY_BYTES_MAX, lists: None };
+    pub const DELETES: Self = Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some(("Object", DELETE_KEYS_MAX)) };
+    pub const COMPLETES: Self = Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some(("Part", PARTS_MAX as usize)) };
+
+    /// Of what a PUT with this query sets; `None` where it is no document.
+    pub fn of_document(has: impl Fn(&str) -> bool) -> Option<Self> {
+        let found = DOCUMENTS.iter().filter(|(name, _)| has(name)).map(|(_, bytes_max)| *bytes_max).min();
+        found.map(|bytes_max| Self { bytes_max, lists: None })
+    }
+
+    /// As nobody has signed it.
+    pub fn unsigned(self) -> Self {
+        Self { bytes_max: self.bytes_max.min(BODY_BYTES_MAX), ..self }
+    }
+}
+
+/// How many elements of this name begin in some XML, whatever their prefix; never fewer than a parser finds.
+pub fn elements(xml: &[u8], name: &str) -> usize {
+    let begins = |rest: &[u8]| {
+        let end = rest.iter().position(|byte| b" \t\r\n/>".contains(byte)).unwrap_or(rest.len());
+        let local = rest[..end].rsplit(|byte| *byte == b':').next().unwrap_or_default();
+        local == name.as_bytes()
+    };
+    let tags = xml.iter().enumerate().filter(|(_, byte)| **byte == b'<');
+    tags.filter(|(at, _)| begins(&xml[at + 1..])).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BodyBound, elements};
+    use crate::limits::{BODY_BYTES_MAX, CORS_BODY_BYTES_MAX};
+
+    #[test]
+    fn elements_are_counted_whatever_their_prefix_and_attributes() {
+        let xml = b"<C><Part><PartNumber>1</PartNumber></Part><Part/><x:Part a='b'/><Part\n></Part><Parts/><C></C>";
+        assert_eq!((elements(xml, "Part"), elements(xml, "PartNumber"), elements(xml, "C")), (4, 1, 2));
+        assert_eq!((elements(b"", "Part"), elements(b"<", "Part"), elements(b"<Part", "Part")), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_body_has_the_bound_of_what_it_sets_and_the_least_where_it_names_several() {
+        let of = |names: &[&str]| BodyBound::of_document(|name| names.contains(&name)).map(|bound| bound.bytes_max);
+        assert_eq!(of(&["cors"]), Some(CORS_BODY_BYTES_MAX));
+        assert_eq!(of(&["lifecycle", "versioning"]), Some(BODY_BYTES_MAX));
+        assert_eq!(of(&["partNumber"]), None);
+        assert_eq!(BodyBound::DELETES.unsigned().bytes_max, BODY_BYTES_MAX);
+    }
+}

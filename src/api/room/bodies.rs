@@ -1,0 +1,150 @@
+//! The memory of bodies that are gathered whole before anything is done with them: XML and JSON of S3, calls of IAM, what a
+//! browser's form has before its file, calls of the admin API. It is taken for bytes that have come, never for a length that
+//! is declared, and held until the request is over.
+
+use super::shares::{Holder, NoMore, Shares, locked};
+use crate::limits::BODY_WAIT_MAX;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use tokio::time::timeout;
+
+/// The room for all bodies of a host.
+#[derive(Debug)]
+pub struct BodyRoom(Shares);
+
+impl BodyRoom {
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self(Shares::new(bytes_max)))
+    }
+
+    /// For one request, which comes from this address.
+    pub fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Seat> {
+        let holders = address.map(Holder::at).into_iter().collect();
+        Arc::new(Seat { room: Arc::clone(self), held: Mutex::new(Held { holders, bytes: 0 }) })
+    }
+}
+
+/// What one request holds of the room; it is given back when the last copy is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    room: Arc<BodyRoom>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    holders: Vec<Holder>,
+    bytes: usize,
+}
+
+impl Seat {
+    /// That of a request; one of a room of its own where it has none.
+    pub fn of(extensions: &http::Extensions) -> Arc<Self> {
+        extensions.get::<Arc<Self>>().cloned().unwrap_or_else(|| BodyRoom::new(usize::MAX).seat(None))
+    }
+
+    /// So many more bytes have come.
+    pub fn take(&self, bytes: usize) -> Result<(), NoMore> {
+        let mut held = locked(&self.held);
+        self.room.0.take(&held.holders, bytes)?;
+        held.bytes += bytes;
+        Ok(())
+    }
+
+    /// From now on what it holds counts as the account's, too.
+    pub fn of_account(&self, canonical_id: &str) {
+        let mut held = locked(&self.held);
+        let holder = Holder::Account(canonical_id.to_owned());
+        if !held.holders.contains(&holder) {
+            self.room.0.count_for(&holder, held.bytes);
+            held.holders.push(holder);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let held = locked(&self.held);
+        self.room.0.give_back(&held.holders, held.bytes);
+    }
+}
+
+/// Why a body was not gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ungathered {
+    #[error("the body is larger than {bytes_max} bytes")]
+    TooLarge { bytes_max: usize },
+    #[error("the bodies of requests under way leave no room for this one; try again later")]
+    NoRoom,
+    #[error("the body did not come in time")]
+    TooSlow,
+    #[error("the body ended early")]
+    Broken,
+}
+
+/// The whole of a body.
+pub async fn gather<S, E>(body: S, seat: &Seat, bytes_max: usize) -> Result<Bytes, Ungathered>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+{
+    let mut body = std::pin::pin!(body);
+    let gathered = async {
+        let mut gathered = BytesMut::new();
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(|_| Ungathered::Broken)?;
+            if gathered.len() + bytes.len() > bytes_max {
+                return Err(Ungathered::TooLarge { bytes_max });
+            }
+            seat.take(bytes.len()).map_err(|NoMore| Ungathered::NoRoom)?;
+            gathered.extend_from_slice(&bytes);
+        }
+        Ok(gathered.freeze())
+    };
+    timeout(BODY_WAIT_MAX, gathered).await.unwrap_or(Err(Ungathered::TooSlow))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BodyRoom, Ungathered, gather};
+    use bytes::Bytes;
+    use futures::stream;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_a_request_took_is_given_back_when_it_is_over() {
+        let room = BodyRoom::new(800);
+        let one = room.seat(Some([10, 0, 0, 1].into()));
+        one.take(200).expect("there is room");
+        one.of_account("a");
+        one.take(100).expect("there is room");
+        let copy = Arc::clone(&one);
+        drop(one);
+        assert_eq!(room.0.taken(), 300);
+        drop(copy);
+        assert_eq!(room.0.taken(), 0);
+    }
+
+    fn pieces(count: usize) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
+        stream::iter((0..count).map(|_| Ok(Bytes::from_static(&[7; 10]))))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_gathered_up_to_its_bound_and_takes_room_as_it_comes() {
+        let room = BodyRoom::new(800);
+        let one = room.seat(Some([10, 0, 0, 1].into()));
+        assert_eq!(gather(pieces(5), &one, 50).await.map(|body| body.len()), Ok(50));
+        assert_eq!(room.0.taken(), 50);
+        assert_eq!(gather(pieces(6), &one, 50).await, Err(Ungathered::TooLarge { bytes_max: 50 }));
+        assert_eq!(gather(pieces(100), &one, 5000).await, Err(Ungathered::NoRoom));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let one = BodyRoom::new(800).seat(None);
+        let never = stream::pending::<Result<Bytes, Infallible>>();
+        assert_eq!(gather(never, &one, 50).await, Err(Ungathered::TooSlow));
+    }
+}

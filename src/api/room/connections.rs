@@ -1,0 +1,88 @@
+//! The connections of a listener: so many in all, that drives have the descriptors that they need, shared by addresses. One that
+//! is too many is closed as it comes.
+
+use super::shares::{Holder, Shares};
+use actix_service::{Service, ServiceFactory, fn_factory};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::net::TcpStream;
+
+/// Those of a listener.
+#[derive(Debug)]
+pub struct Connections(Shares);
+
+impl Connections {
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self(Shares::new(max)))
+    }
+
+    /// `None` where it is one too many.
+    fn open(self: &Arc<Self>, address: IpAddr) -> Option<Connection> {
+        let holder = [Holder::at(address)];
+        self.0.take(&holder, 1).ok()?;
+        Some(Connection { of: Arc::clone(self), holder })
+    }
+}
+
+/// One that is open, until it is dropped.
+struct Connection {
+    of: Arc<Connections>,
+    holder: [Holder; 1],
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.of.0.give_back(&self.holder, 1);
+    }
+}
+
+/// What serves connections, and no more of them than may be open.
+pub fn limited<F>(
+    factory: F,
+    connections: Arc<Connections>,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = F::Error, InitError = F::InitError>
+where
+    F: ServiceFactory<TcpStream, Config = (), Response = ()>,
+    F::Future: 'static,
+    F::Service: 'static,
+    <F::Service as Service<TcpStream>>::Future: 'static,
+{
+    fn_factory(move || {
+        let connections = Arc::clone(&connections);
+        factory.new_service(()).map(move |service| service.map(|service| Limited { service, connections }))
+    })
+}
+
+struct Limited<S> {
+    service: S,
+    connections: Arc<Connections>,
+}
+
+impl<S> Service<TcpStream> for Limited<S>
+where
+    S: Service<TcpStream, Response = ()>,
+    S::Future: 'static,
+{
+    type Response = ();
+    type Error = S::Error;
+    type Future = LocalBoxFuture<'static, Result<(), S::Error>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&self, stream: TcpStream) -> Self::Future {
+        let Some(opened) = stream.peer_addr().ok().and_then(|peer| self.connections.open(peer.ip())) else {
+            return async { Ok(()) }.boxed_local();
+        };
+        let served = self.service.call(stream);
+        async move {
+            let _opened = opened;
+            served.await
+        }
+        .boxed_local()
+    }
+}

@@ -1,0 +1,164 @@
+//! Something of which there is only so much, shared by who asks for it. While less than half of it is taken, anybody may take
+//! more; beyond, one holder has an eighth at most, so that no one keeps all others out. Nobody waits.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Parts of the whole: what is free for anybody, and what one holder may have beyond.
+const FREE_FOR_ALL: usize = 2;
+const OF_ONE: usize = 8;
+/// Of an IPv6 address: what one customer of a provider has.
+const PREFIX_OF_ONE: u128 = u128::MAX << 64;
+
+/// Who is held to a share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    Address(IpAddr),
+    /// By its canonical id.
+    Account(String),
+}
+
+impl Holder {
+    pub fn at(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & PREFIX_OF_ONE)),
+            address => address,
+        })
+    }
+}
+
+/// There is no more for this holder now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too much is taken already")]
+pub struct NoMore;
+
+#[derive(Debug)]
+pub struct Shares {
+    max: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    amount: usize,
+    by: HashMap<Holder, usize>,
+}
+
+impl Shares {
+    pub fn new(max: usize) -> Self {
+        Self { max, taken: Mutex::default() }
+    }
+
+    #[cfg(test)]
+    pub fn taken(&self) -> usize {
+        locked(&self.taken).amount
+    }
+
+    /// For all of these holders together; it counts as each one's.
+    pub fn take(&self, holders: &[Holder], amount: usize) -> Result<(), NoMore> {
+        let mut taken = locked(&self.taken);
+        let total = taken.amount.saturating_add(amount);
+        let of_one_max = (self.max / OF_ONE).max(1);
+        let within = |holder: &Holder| taken.by.get(holder).copied().unwrap_or_default() + amount <= of_one_max;
+        if total > self.max || (total > self.max / FREE_FOR_ALL && !holders.iter().all(within)) {
+            return Err(NoMore);
+        }
+        taken.amount = total;
+        holders.iter().for_each(|holder| taken.add(holder, amount));
+        Ok(())
+    }
+
+    /// What is taken already is from now on this holder's, too.
+    pub fn count_for(&self, holder: &Holder, amount: usize) {
+        locked(&self.taken).add(holder, amount);
+    }
+
+    pub fn give_back(&self, holders: &[Holder], amount: usize) {
+        let mut taken = locked(&self.taken);
+        taken.amount -= amount;
+        for holder in holders {
+            if let Some(held) = taken.by.get_mut(holder) {
+                *held -= amount;
+                if *held == 0 {
+                    taken.by.remove(holder);
+                }
+            }
+        }
+    }
+}
+
+impl Taken {
+    fn add(&mut self, holder: &Holder, amount: usize) {
+        if amount > 0 {
+            *self.by.entry(holder.clone()).or_default() += amount;
+        }
+    }
+}
+
+/// A panic while it was held left it consistent: each change is one of numbers.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Holder, NoMore, Shares};
+
+    fn at(address: &str) -> [Holder; 1] {
+        [Holder::at(address.parse().expect("an address"))]
+    }
+
+    fn taken(shares: &Shares, holders: &[Holder]) -> usize {
+        (0..100).map_while(|_| shares.take(holders, 10).ok()).count() * 10
+    }
+
+    #[test]
+    fn beyond_half_one_holder_has_an_eighth_and_others_go_on() {
+        let shares = Shares::new(800);
+        assert_eq!(taken(&shares, &at("10.0.0.1")), 400);
+        for number in 2..6 {
+            assert_eq!(taken(&shares, &at(&format!("10.0.0.{number}"))), 100);
+        }
+        assert_eq!(shares.take(&at("10.0.0.6"), 1), Err(NoMore), "all of it is taken");
+        shares.give_back(&at("10.0.0.1"), 400);
+        assert_eq!(shares.taken(), 400);
+        assert_eq!(shares.take(&at("10.0.0.6"), 100), Ok(()));
+    }
+
+    #[test]
+    fn an_account_has_one_share_wherever_it_calls_from() {
+        let shares = Shares::new(800);
+        let of = |account: &str, number: usize| {
+            let [address] = at(&format!("10.0.0.{number}"));
+            [address, Holder::Account(account.to_owned())]
+        };
+        assert_eq!((1..100).filter(|number| shares.take(&of("a", *number), 10).is_ok()).count(), 40);
+        assert_eq!(shares.take(&of("b", 1), 50), Ok(()));
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_customer_are_one_and_ipv4_addresses_are_whole() {
+        assert_eq!(at("2001:db8::1"), at("2001:db8::ffff:1"));
+        assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
+        assert_ne!(at("::ffff:10.0.0.1"), at("::ffff:10.0.0.2"));
+        assert_eq!(at("::ffff:10.0.0.1"), at("10.0.0.1"));
+    }
+
+    #[test]
+    fn nobody_is_remembered_who_holds_nothing() {
+        let shares = Shares::new(800);
+        shares.take(&at("10.0.0.1"), 10).expect("there is room");
+        shares.count_for(&Holder::Account("a".to_owned()), 10);
+        shares.give_back(&[at("10.0.0.1")[0].clone(), Holder::Account("a".to_owned())], 10);
+        assert!(super::locked(&shares.taken).by.is_empty());
+    }
+
+    #[test]
+    fn a_whole_of_few_has_one_for_each_holder() {
+        let shares = Shares::new(4);
+        let took: Vec<bool> =
+            [1, 1, 1, 2, 3, 4].into_iter().map(|last| shares.take(&at(&format!("10.0.0.{last}")), 1).is_ok()).collect();
+        assert_eq!(took, [true, true, false, true, true, false]);
+    }
+}

@@ -1,0 +1,225 @@
+//! How large changes may be. Whoever proposes one checks it, and what it encodes to: what the log, a call between hosts or a
+//! snapshot cannot hold is refused before it is in any of them.
+
+use super::{Change, DeleteVersion};
+use crate::limits::{
+    COMMAND_BYTES_MAX, DELETES_BYTES_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LARGE_DOCUMENT_BYTES_MAX,
+};
+use crate::storage::meta::record::{BucketDocument, DocumentKey, EventDraft, IdentityKind};
+
+/// What a delete is besides its texts, about.
+const DELETE_BYTES: usize = 256;
+
+/// A change that is not made for its size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} of {bytes} bytes is larger than the {bytes_max} that are allowed")]
+pub struct TooLarge {
+    pub what: &'static str,
+    pub bytes: usize,
+    pub bytes_max: usize,
+}
+
+impl TooLarge {
+    fn check(what: &'static str, bytes: usize, bytes_max: usize) -> Result<(), Self> {
+        if bytes <= bytes_max { Ok(()) } else { Err(Self { what, bytes, bytes_max }) }
+    }
+}
+
+/// Of an encoded command.
+pub fn check_command(encoded: &[u8]) -> Result<(), TooLarge> {
+    TooLarge::check("a change", encoded.len(), COMMAND_BYTES_MAX)
+}
+
+impl Change {
+    /// Whether its documents are within the bounds of their kinds.
+    pub fn check_documents(&self) -> Result<(), TooLarge> {
+        match self {
+            Self::WriteDocuments(writes) => {
+                writes.iter().try_for_each(|write| write.key.check(write.value.as_ref().map_or(0, |value| value.len())))
+            }
+            Self::CreateBucketWith(create) => create.documents.iter().try_for_each(|(kind, name, value)| {
+                check_name(name)?;
+                TooLarge::check(kind.what(), value.len(), kind.bytes_max())
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), TooLarge> {
+    TooLarge::check("the name of a document", name.len(), DOCUMENT_NAME_BYTES_MAX)
+}
+
+impl DocumentKey {
+    fn check(&self, value_bytes: usize) -> Result<(), TooLarge> {
+        let (name, what, bytes_max) = match self {
+            Self::Bucket(_, kind, name) => (name, kind.what(), kind.bytes_max()),
+            Self::Identity(kind, path) => (path, "a record of identities", kind.bytes_max()),
+            Self::System(name) => (name, "a document of the store", LARGE_DOCUMENT_BYTES_MAX),
+        };
+        check_name(name)?;
+        TooLarge::check(what, value_bytes, bytes_max)
+    }
+}
+
+impl BucketDocument {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Access => "the access of a bucket",
+            Self::Cors => "a CORS configuration",
+            Self::Lifecycle => "a lifecycle configuration",
+            Self::Website => "a website configuration",
+            Self::Notification => "a notification configuration",
+            _ => "a configuration of a bucket",
+        }
+    }
+
+    /// Of its value in JSON, which may be several times what its owner counts: white space and quotes are escaped.
+    fn bytes_max(self) -> usize {
+        match self {
+            Self::Access | Self::Cors | Self::Lifecycle | Self::Website | Self::Tagging | Self::Notification => {
+                LARGE_DOCUMENT_BYTES_MAX
+            }
+            Self::Encryption
+            | Self::Logging
+            | Self::Inventory
+            | Self::Quota
+            | Self::Replication
+            | Self::Accelerate
+            | Self::RequestPayment
+            | Self::Analytics
+            | Self::Metrics
+            | Self::IntelligentTiering
+            | Self::ObjectLock
+            | Self::Ownership
+            | Self::Renames => DOCUMENT_BYTES_MAX,
+        }
+    }
+}
+
+impl IdentityKind {
+    fn bytes_max(self) -> usize {
+        match self {
+            Self::Account | Self::User | Self::Group | Self::Policy | Self::Role => LARGE_DOCUMENT_BYTES_MAX,
+            // A service key has a session policy, and a provider 100 client ids.
+            Self::AccessKey | Self::Provider => LARGE_DOCUMENT_BYTES_MAX,
+            Self::Session | Self::SealingKey => DOCUMENT_BYTES_MAX,
+        }
+    }
+}
+
+impl DeleteVersion {
+    /// How large it is in a command, about, and never less.
+    pub fn weight_bytes(&self) -> usize {
+        let draft = |draft: &Option<EventDraft>| draft.as_ref().map_or(0, EventDraft::weight_bytes);
+        let events = self.event.as_ref().map_or(0, |events| draft(&events.deleted) + draft(&events.marked));
+        self.key.len() + self.owner.len() + events + DELETE_BYTES
+    }
+
+    /// As few commands as hold them, in their order.
+    pub fn in_commands(deletes: Vec<Self>) -> Vec<Vec<Self>> {
+        let mut commands: Vec<Vec<Self>> = Vec::new();
+        let mut bytes = 0;
+        for delete in deletes {
+            bytes += delete.weight_bytes();
+            match commands.last_mut() {
+                Some(last) if bytes <= DELETES_BYTES_MAX => last.push(delete),
+                _ => {
+                    bytes = delete.weight_bytes();
+                    commands.push(vec![delete]);
+                }
+            }
+        }
+        commands
+    }
+}
+
+impl EventDraft {
+    fn weight_bytes(&self) -> usize {
+        let targets: usize = self.targets.iter().map(|target| target.len() + 5).sum();
+        self.name.len() + self.context.len() + targets + 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DELETE_BYTES, TooLarge, check_command};
+    use crate::limits::{COMMAND_BYTES_MAX, DELETES_BYTES_MAX, DOCUMENT_BYTES_MAX, LARGE_DOCUMENT_BYTES_MAX};
+    use crate::storage::meta::codec::encode_command;
+    use crate::storage::meta::command::{
+        Change, Command, DeleteConditions, DeleteEvents, DeleteVersion, ETagCondition, WriteConditions,
+    };
+    use crate::storage::meta::record::{
+        BucketDocument, DocumentKey, DocumentWrite, ETag, EventDraft, Expect, IdentityKind, Pick,
+    };
+    use crate::storage::meta::samples;
+    use crate::types::{BucketId, ManifestId, UnixMs};
+    use bytes::Bytes;
+
+    fn written(key: DocumentKey, bytes: usize) -> Result<(), TooLarge> {
+        let value = Some(Bytes::from(vec![b'"'; bytes]));
+        Change::WriteDocuments(vec![DocumentWrite { key, expect: Expect::Any, value }]).check_documents()
+    }
+
+    #[test]
+    fn a_document_has_the_bound_of_its_kind_and_not_a_byte_more() {
+        let of_bucket = |kind| DocumentKey::Bucket(BucketId(1), kind, String::new());
+        for (key, bytes_max) in [
+            (of_bucket(BucketDocument::Cors), LARGE_DOCUMENT_BYTES_MAX),
+            (of_bucket(BucketDocument::Metrics), DOCUMENT_BYTES_MAX),
+            (DocumentKey::Identity(IdentityKind::User, "u".to_owned()), LARGE_DOCUMENT_BYTES_MAX),
+            (DocumentKey::System("x".to_owned()), LARGE_DOCUMENT_BYTES_MAX),
+        ] {
+            assert_eq!(written(key.clone(), bytes_max), Ok(()), "{key:?}");
+            let refused = written(key.clone(), bytes_max + 1).expect_err("a byte more");
+            assert_eq!((refused.bytes, refused.bytes_max), (bytes_max + 1, bytes_max), "{key:?}");
+        }
+        assert!(written(DocumentKey::System("n".repeat(1025)), 1).is_err(), "a name beyond its bound");
+        let mut create = samples::create_bucket_with();
+        create.documents.push((BucketDocument::Cors, String::new(), vec![0; LARGE_DOCUMENT_BYTES_MAX + 1].into()));
+        assert!(Change::CreateBucketWith(Box::new(create)).check_documents().is_err());
+    }
+
+    #[test]
+    fn deletes_go_in_as_many_commands_as_hold_them_and_in_their_order() {
+        let draft = |bytes| EventDraft {
+            name: "ObjectRemoved:DeleteMarkerCreated".to_owned(),
+            targets: vec!["target".to_owned(); 8],
+            context: vec![b'x'; bytes].into(),
+        };
+        let delete = |number: usize, bytes: usize| DeleteVersion {
+            key: format!("{number:04}{}", "k".repeat(1020)),
+            pick: Pick::Current,
+            conditions: DeleteConditions {
+                write: WriteConditions {
+                    if_match: Some(ETagCondition::Is(ETag { md5: [7; 16], parts: Some(u16::MAX) })),
+                    if_none_match: None,
+                },
+                size_bytes: Some(u64::MAX),
+                modified_seconds: Some(u64::MAX),
+                manifest: Some(ManifestId(u128::MAX)),
+                sole: true,
+            },
+            owner: "o".repeat(64),
+            salt: u64::MAX,
+            bypass_governance: true,
+            event: Some(DeleteEvents { deleted: Some(draft(bytes)), marked: Some(draft(bytes)) }),
+        };
+        for (bytes, commands_max) in [(100, 3), (20_000, 48), (DELETES_BYTES_MAX, 1000)] {
+            let deletes: Vec<_> =
+                (0..1000).map(|number| delete(number, bytes)).take(if bytes > 100_000 { 3 } else { 1000 }).collect();
+            let commands = DeleteVersion::in_commands(deletes.clone());
+            assert!(commands.len() <= commands_max, "{} commands", commands.len());
+            assert_eq!(commands.concat(), deletes);
+            for deletes in commands {
+                let weight: usize = deletes.iter().map(DeleteVersion::weight_bytes).sum();
+                let change = Change::DeleteVersions { bucket: BucketId(u64::MAX), deletes };
+                let encoded = encode_command(&Command::new(UnixMs(u64::MAX), change));
+                assert!(encoded.len() <= weight + DELETE_BYTES, "{} bytes weigh {weight}", encoded.len());
+                assert_eq!(check_command(&encoded), Ok(()));
+            }
+        }
+        assert!(DeleteVersion::in_commands(Vec::new()).is_empty());
+        assert!(check_command(&vec![0; COMMAND_BYTES_MAX + 1]).is_err());
+    }
+}
