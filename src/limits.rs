@@ -313,6 +313,22 @@ impl Scale {
 pub const SPACE_REFUSE_PERCENT: u64 = 5;
 pub const SPACE_WARN_PERCENT: u64 = 15;
 
+/// How far a command may take the confirmed time without saying who confirms it.
+pub const CLOCK_ADVANCE_MAX: Duration = Duration::from_secs(60 * 60);
+/// The leader puts the confirmed time into the log this often, at least, so that a host that restarts has it.
+pub const CLOCK_RECORD_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Clocks that differ by at most this agree.
+pub const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(60);
+/// How long a wall clock must have run as the monotonic clock does before it is believed after it was set, and before it may
+/// confirm a time.
+pub const CLOCK_STEADY_AFTER: Duration = Duration::from_secs(10 * 60);
+/// The confirmed time comes nearer to the hosts' clocks by at most one part in so many of the time that passes: an hour a day.
+pub const CLOCK_SLEW_DIVISOR: u32 = 24;
+/// A greater difference of a host's clock from the confirmed time is reported by health.
+pub const CLOCK_GAP_REPORTED: Duration = Duration::from_secs(60 * 60);
+/// What another host said of its clock counts for so long.
+pub const CLOCK_REPORT_COUNTS_FOR: Duration = Duration::from_secs(5);
+
 const _: () = assert!(CHUNK_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(RECORD_BODY_BYTES_MAX >= CHUNK_BYTES_MAX);
 const _: () = assert!(GET_STRIPES_AHEAD.is_multiple_of(GET_READ_STRIPES));
@@ -350,4 +366,6 @@ const _: () = assert!(
 const _: () = assert!(NET_STREAMS_OF_GROUPS < NET_STREAMS_MAX);
 const _: () = assert!(NET_WORKING_EVERY.as_millis() * 3 < NET_HEADER_WAIT_MAX.as_millis());
 const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_millis());
+const _: () = assert!(CLOCK_RECORD_EVERY.as_millis() * 2 < CLOCK_ADVANCE_MAX.as_millis());
+const _: () = assert!(PROBE_PATIENCE.as_millis() < CLOCK_REPORT_COUNTS_FOR.as_millis());
 const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());

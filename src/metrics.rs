@@ -88,6 +88,9 @@ metrics! {
     gauge RAFT_TERM = "sherd_raft_term" [] "Raft term.";
     gauge RAFT_IS_LEADER = "sherd_raft_is_leader" [] "1 while this host leads the Raft group and a majority follows it.";
     gauge RAFT_INDEX = "sherd_raft_index" ["position"] "Raft log positions: last, committed, applied, snapshot, purged.";
+    gauge CLOCK_CONFIRMED = "sherd_clock_confirmed" [] "1 once there is a confirmed time: that by which locks end and objects expire.";
+    gauge CLOCK_AHEAD = "sherd_clock_ahead_seconds" [] "How far this host's clock is ahead of the confirmed time; below 0 where it is behind.";
+    gauge CLOCK_AHEAD_OF_HOSTS = "sherd_clock_ahead_of_hosts_seconds" [] "How far this host's clock is ahead of the median of the hosts' clocks; below 0 where it is behind.";
     latency PROPOSAL_SECONDS = "sherd_raft_proposal_seconds" [] "Time from a proposal to its reply.";
     batch PROPOSAL_BATCH = "sherd_raft_batch_commands" [] "Commands in one Raft entry.";
     counter PROPOSALS_FAILED = "sherd_raft_proposals_failed_total" ["why"] "Proposals that were not decided.";

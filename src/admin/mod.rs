@@ -3,6 +3,7 @@
 
 mod access;
 mod client;
+mod clock;
 mod encryption_keys;
 mod identities;
 mod inventory;
@@ -109,6 +110,8 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
         Question::BucketQuota { bucket, bytes, objects } => {
             tell(&quota(client, bucket, *bytes, *objects)?, json, show::quota, out)?;
         }
+        Question::ClockShow => return clock::show(client, json, out),
+        Question::ClockAccept { sure } => return clock::accept(client, *sure, json, out),
         Question::Shards => shards(client, json, out)?,
         Question::Identities { account, asked } => identities::run(client, account.as_deref(), asked, json, out)?,
         Question::Access { account, asked } => return access::run(client, account.as_deref(), asked, json, out),

@@ -3,8 +3,8 @@
 mod permissions;
 
 use super::admin::{
-    AdminError, AdminFault, AdminSource, ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown,
-    LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
+    AdminError, AdminFault, AdminSource, ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged,
+    LayoutShown, LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
 use super::policy::Ownership;
 use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, KeySetFiles, serve};
@@ -76,6 +76,14 @@ impl AdminSource for Fine {
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {
         Err(AdminError::Refused(format!("there is no host {to:?}")))
+    }
+
+    async fn clock(&self) -> Result<ClockShown, AdminError> {
+        Err(AdminError::Unavailable("no clock".to_owned()))
+    }
+
+    async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
+        Err(AdminError::Refused(format!("it is not {time_ms}")))
     }
 
     async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError> {

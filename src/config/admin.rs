@@ -61,6 +61,11 @@ pub enum Question {
     ScrubStart {
         node: Option<u32>,
     },
+    ClockShow,
+    /// Only shown, unless the operator is sure.
+    ClockAccept {
+        sure: bool,
+    },
     /// Shown, or set where a limit is named.
     BucketQuota {
         bucket: String,
@@ -122,6 +127,7 @@ pub(super) fn command() -> Command {
         .subcommand(heal)
         .subcommand(leader)
         .subcommand(layout())
+        .subcommand(clock())
         .subcommand(scrub())
         .subcommand(bucket())
         .subcommands(identities::commands())
@@ -152,6 +158,14 @@ fn scrub() -> Command {
     branch("scrub", "Verifying every chunk")
         .subcommand(leaf("status", "How far it is on the drives of the host that is asked"))
         .subcommand(leaf("start", "Begin now").arg(node))
+}
+
+fn clock() -> Command {
+    let sure = Arg::new("yes").long("yes").action(ArgAction::SetTrue);
+    let sure = sure.help("Do it; without this, both times are shown and nothing is changed");
+    branch("clock", "The time that locks and lifecycle rules go by")
+        .subcommand(leaf("show", "The host's clock, the confirmed time, and how the hosts' clocks differ"))
+        .subcommand(leaf("accept", "Confirm that the clock of the host that is asked is right").arg(sure))
 }
 
 fn bucket() -> Command {
@@ -260,6 +274,8 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
         ["layout", "restore"] => Question::LayoutRestore { of: text("of")? },
         ["layout", "weight"] => Question::LayoutWeight { node: number("node")?, weight: number("weight")? },
         ["layout", "remove"] => Question::LayoutRemove { of: text("of")?, lost: last.get_flag("lost") },
+        ["clock", "show"] => Question::ClockShow,
+        ["clock", "accept"] => Question::ClockAccept { sure: last.get_flag("yes") },
         ["bucket", "quota"] => {
             let limit = |name: &str| last.get_one::<Limit>(name).copied();
             Question::BucketQuota { bucket: text("bucket")?, bytes: limit("bytes"), objects: limit("objects") }

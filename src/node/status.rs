@@ -34,6 +34,7 @@ impl HealthSource for HostStatus {
         reasons.extend(self.replicas_that_differ());
         reasons.extend(reach.words(down, all));
         reasons.extend(writable.as_ref().err().map(why_not_writable));
+        reasons.extend(self.metadata.clock().status().troubles());
         Health {
             reads: metadata.is_none() && reach != Reach::Nothing,
             writes: metadata.is_none() && writable.is_ok(),

@@ -29,7 +29,7 @@ SEEN_BY = {
         "SherdReadsUnanswered", "SherdRepairsStuck", "SherdServerErrors",
     },
     "alerts": {
-        "SherdAccessLogsDropped", "SherdApplyBehind", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
+        "SherdAccessLogsDropped", "SherdApplyBehind", "SherdClockUnconfirmed", "SherdClocksDiffer", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
         "SherdEventsDropped", "SherdGarbageGrows", "SherdNoLeader", "SherdNotScraped", "SherdProposalsFailed",
         "SherdProposalsSlow", "SherdRequestsWaiting", "SherdSyncsSlow", "SherdTermChanges", "SherdWebhookFails",
     },

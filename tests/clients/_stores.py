@@ -207,3 +207,31 @@ def is_traced(pid):
     with contextlib.suppress(FileNotFoundError):
         threads = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
         return bool(threads) and not any("TracerPid:\t0\n" in thread for thread in threads)
+
+
+CLOCK_AHEAD = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+
+int clock_gettime(clockid_t clock, struct timespec *at) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, at);
+    if (!failed && clock == CLOCK_REALTIME) at->tv_sec += SECONDS_AHEAD;
+    return failed;
+}
+"""
+
+
+def wall_clock_ahead(directory, seconds):
+    """Settings with which a store's wall clock is so much ahead, and its monotonic clock is not; none where that cannot be
+    done here."""
+    if not shutil.which("cc"):
+        return None
+    library = directory / f"clock-{seconds}.so"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", f"-DSECONDS_AHEAD={seconds}", "-o", library, "-x", "c", "-", "-ldl"],
+        input=CLOCK_AHEAD, text=True, check=True)
+    # A program without a dynamic linker takes no notice.
+    linked = subprocess.run(["ldd", os.environ["BINARY"]], capture_output=True, text=True)
+    return {"LD_PRELOAD": str(library)} if linked.returncode == 0 else None

@@ -1,9 +1,10 @@
 """Sees every alert fire that dashboards.py does not: a real Prometheus scrapes stores that run, and each is given its fault.
 
-Needs Debian's packages `prometheus`, and `strace` for drives that are slow; the drive that gets full is a file system of its
-own, which only root can mount. Where one of the last two cannot be had, a line says so, and which alerts are not seen. The
-rules are those of grafana/alerts.yml, evaluated every second, only that `for` is HOLD_SECONDS of _observing.py, and
-BACK_SECONDS where they look back for half an hour or more, or ask that something was so all the time.
+Needs Debian's packages `prometheus`, `strace` for drives that are slow, and a C compiler for a clock that is wrong; the
+drive that gets full is a file system of its own, which only root can mount. Where one of the last three cannot be had, a
+line says so, and which alerts are not seen. The rules are those of grafana/alerts.yml, evaluated every second, only that
+`for` is HOLD_SECONDS of _observing.py, and BACK_SECONDS where they look back for half an hour or more, or ask that something
+was so all the time.
 """
 
 import concurrent.futures
@@ -18,7 +19,7 @@ from _observing import (
     HOLD_SECONDS, OF_THE_MACHINE, Prometheus, check_seen, end_in_time, is_installed, tell,
 )
 from _stores import (
-    SlowUploads, Store, Writers, delayed, fill_to, refusing_webhook, small_file_system, take_away,
+    SlowUploads, Store, Writers, delayed, fill_to, refusing_webhook, small_file_system, take_away, wall_clock_ahead,
 )
 from _support import until
 
@@ -168,6 +169,25 @@ def see_deletions(prometheus):
     prometheus.fires("SherdEventsBehind", webhook="REFUSING")
 
 
+def set_a_clock_ahead(prometheus, stores):
+    """Whether that can be done here. One host of three; the other two outvote it."""
+    wrong = wall_clock_ahead(WORK, seconds=2 * 60 * 60)
+    if wrong is None:
+        return False
+    leads = until(lambda: leader(prometheus), "one of three hosts leads", 30)
+    follows = next(name for name in stores.hosts if name != leads)
+    host, right = stores.hosts[follows], stores.hosts[follows].settings
+    for settings in [{**right, **wrong}, right]:
+        host.kill()
+        host.settings = settings
+        host.start()
+        stores.show_to(prometheus)
+        if settings is not right:
+            prometheus.fires("SherdClocksDiffer", instance=follows)
+            prometheus.fires("SherdClockUnconfirmed", instance=follows)
+    return True
+
+
 def skip(why, *alerts):
     print(f"skipped: {why}, so these were not seen to fire: {', '.join(alerts)}", flush=True)
     return set(alerts)
@@ -194,6 +214,8 @@ def check_faults_of_a_cluster(prometheus, stores):
     stores.hosts["a"].make_bucket(BUCKET)
     if not slow_the_tables(prometheus, stores.hosts):
         cannot |= skip("strace is not here or may not trace", "SherdApplyBehind")
+    if not set_a_clock_ahead(prometheus, stores):
+        cannot |= skip("no C compiler is here, or the binary is static", "SherdClockUnconfirmed", "SherdClocksDiffer")
     lose_the_majority(prometheus, stores)
     return cannot
 

@@ -114,6 +114,24 @@ fn health_is_an_exit_code_with_reasons() {
 }
 
 #[test]
+fn the_clock_is_shown_and_is_confirmed_by_an_operator_who_is_sure() {
+    let (_root, server) = Server::fresh();
+    let show = || json(&admin(&server, &["clock", "show", "--json"]));
+    let shown = eventually(Duration::from_secs(60), "a confirmed time", || {
+        Some(show()).filter(|shown| shown["confirmed_ms"].is_u64())
+    });
+    assert!(shown["ahead_ms"].as_i64().unwrap().abs() < 60_000, "{shown}");
+    assert_eq!((&shown["set"]["by"], &shown["troubles"]), (&"hosts".into(), &serde_json::json!([])));
+    let unsure = admin(&server, &["clock", "accept"]);
+    assert_eq!(unsure.status.code(), Some(1));
+    assert!(String::from_utf8(unsure.stdout).unwrap().contains("Nothing was changed"));
+    assert_eq!(show()["set"]["by"], "hosts");
+    let accepted = json(&admin(&server, &["clock", "accept", "--yes", "--json"]));
+    assert_eq!(accepted["set"]["by"], "operator");
+    assert!(text(&admin(&server, &["clock", "show"])).contains("by operator"));
+}
+
+#[test]
 fn heal_compares_every_drive_when_it_is_told_to() {
     let (_root, server) = Server::fresh_four();
     fill(&server);

@@ -1,12 +1,13 @@
 //! The actor between those who propose changes and the group's log. Owns the proposals in flight, their batches and their
-//! waiters, and the leader's time.
+//! waiters; as leader it puts the confirmed time into the log.
 //!
 //! Receives `Propose`, of this host and of those that forward theirs; to itself `FormBatches`; `MoveTables`, `RenewTables`,
-//! `Stop`. Sends nothing: answers go to the waiters. Invariants: batches under way are bounded, time never goes back, every
+//! `Stop`. Sends nothing: answers go to the waiters. Invariants: batches under way are bounded, every
 //! waiter is answered or removed by its deadline. Refuses proposals when it is stopped or the replica is out of service,
 //! and gives them back where another host leads. Does no input or output itself.
 
 use super::batcher::{Batch, Batcher};
+use super::clock::ClusterClock;
 use super::handle::MetaError;
 use super::network::Hearing;
 use super::raft_types::{Commands, MetaGroup, Replies};
@@ -15,11 +16,12 @@ use super::state::{SaveError, SnapshotStore, StateMachine};
 use crate::ambient::Ambient;
 use crate::limits::PROPOSAL_WAIT_MAX;
 use crate::metrics::{
-    PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX, RAFT_IS_LEADER, RAFT_TERM, REPLICA_STOPPED,
+    CLOCK_AHEAD, CLOCK_AHEAD_OF_HOSTS, CLOCK_CONFIRMED, PROPOSAL_BATCH, PROPOSAL_SECONDS, PROPOSALS_FAILED, RAFT_INDEX,
+    RAFT_IS_LEADER, RAFT_TERM, REPLICA_STOPPED,
 };
 use crate::storage::meta::codec::{encode_command, encode_entry, encode_forwarded};
 use crate::storage::meta::command::{Change, Command, Origin, Reply, check_command};
-use crate::types::{NodeId, UnixMs};
+use crate::types::NodeId;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
 use openraft::Raft;
@@ -28,10 +30,13 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Deadlines, metrics and the size of the log are looked at this often.
 const TICK: Duration = Duration::from_millis(100);
+/// The confirmed time of the log is looked at this often.
+const CLOCK_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Before a snapshot that could not be made is tried again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(5);
 /// Before a batch that was refused for want of a leader is proposed again.
@@ -62,7 +67,7 @@ pub enum Proposal {
 #[derive(Debug)]
 pub struct Waiter {
     pub reply: oneshot::Sender<Result<Reply, Undecided>>,
-    pub _permit: Arc<OwnedSemaphorePermit>,
+    pub _permit: Option<Arc<OwnedSemaphorePermit>>,
     pub since: Duration,
 }
 
@@ -112,6 +117,7 @@ pub struct ApplyParts {
     pub shared: Arc<Shared>,
     pub snapshots: SnapshotStore,
     pub hearing: Arc<Hearing>,
+    pub clock: ClusterClock,
 }
 
 pub struct ConsensusApply {
@@ -122,7 +128,11 @@ pub struct ConsensusApply {
     policy: SnapshotPolicy,
     ambient: Ambient,
     batcher: Batcher<Waiter>,
-    last_time: UnixMs,
+    clock: ClusterClock,
+    /// Whether a change of the confirmed time is under way: nobody else waits for it.
+    advancing: Option<oneshot::Receiver<Result<Reply, Undecided>>>,
+    clock_is_trouble: bool,
+    next_clock_look: Duration,
     forming: bool,
     snapshotting: bool,
     confirming: bool,
@@ -131,7 +141,7 @@ pub struct ConsensusApply {
 
 impl ConsensusApply {
     pub fn new(parts: ApplyParts, policy: SnapshotPolicy, ambient: Ambient) -> Self {
-        let ApplyParts { raft, shared, snapshots, hearing } = parts;
+        let ApplyParts { raft, shared, snapshots, hearing, clock } = parts;
         Self {
             raft,
             shared,
@@ -140,18 +150,15 @@ impl ConsensusApply {
             policy,
             ambient,
             batcher: Batcher::default(),
-            last_time: UnixMs(0),
+            clock,
+            advancing: None,
+            clock_is_trouble: false,
+            next_clock_look: Duration::ZERO,
             forming: false,
             snapshotting: false,
             confirming: false,
             stopped: false,
         }
-    }
-
-    /// The leader's time: the clock's, but never less than before.
-    fn time(&mut self) -> UnixMs {
-        self.last_time = self.last_time.max(self.ambient.clock.unix_ms());
-        self.last_time
     }
 
     fn form_later(&mut self, ctx: &mut Context<Self>) {
@@ -222,6 +229,12 @@ impl ConsensusApply {
         self.fail(expired.unproposed, &undecided, "not proposed");
         self.fail(expired.undecided, &MetaError::TimedOut, "unknown");
         self.show_metrics();
+        let now = self.ambient.clock.monotonic();
+        if now >= self.next_clock_look {
+            self.next_clock_look = now + CLOCK_LOOK_EVERY;
+            self.keep_time(ctx);
+            self.show_clock();
+        }
         self.confirm_sole_voter(ctx);
         self.snapshot_if_due(ctx);
     }
@@ -243,6 +256,42 @@ impl ConsensusApply {
         ] {
             RAFT_INDEX.with_label_values(&[position]).set(as_gauge(index.unwrap_or(0)));
         }
+    }
+
+    /// Learns the confirmed time of the log, and advances it there when that is due.
+    fn keep_time(&mut self, ctx: &mut Context<Self>) {
+        let Some(tables) = self.shared.tables.load_full() else { return };
+        // Tables that cannot be read are made anew by whoever reads what is asked for.
+        let Ok(record) = tables.view().clock() else { return };
+        if let Some(record) = &record {
+            self.clock.learn(record);
+        }
+        let is_under_way = |reply: &mut oneshot::Receiver<_>| matches!(reply.try_recv(), Err(TryRecvError::Empty));
+        if self.stopped || !self.may_yet_lead() || self.advancing.as_mut().is_some_and(is_under_way) {
+            return;
+        }
+        self.advancing = self.clock.due(record.as_ref()).map(|advance| {
+            let (reply, answer) = oneshot::channel();
+            let since = self.ambient.clock.monotonic();
+            let command = encode_command(&Command::at(self.clock.time(), Change::AdvanceClock(advance)));
+            self.batcher.propose(command, since + PROPOSAL_WAIT_MAX, Waiter { reply, _permit: None, since });
+            self.form_later(ctx);
+            answer
+        });
+    }
+
+    fn show_clock(&mut self) {
+        let status = self.clock.status();
+        CLOCK_CONFIRMED.with_label_values::<&str>(&[]).set(i64::from(status.is_confirmed));
+        CLOCK_AHEAD.with_label_values::<&str>(&[]).set(status.ahead_ms() / 1000);
+        CLOCK_AHEAD_OF_HOSTS.with_label_values::<&str>(&[]).set(status.ahead_of_hosts_ms() / 1000);
+        let troubles = status.troubles();
+        match (self.clock_is_trouble, troubles.is_empty()) {
+            (false, false) => troubles.iter().for_each(|trouble| tracing::warn!("{trouble}")),
+            (true, true) => tracing::info!("the clocks agree again"),
+            _ => {}
+        }
+        self.clock_is_trouble = !troubles.is_empty();
     }
 
     /// After a change of membership, and at start: passes the barrier once, so that reads need not.
@@ -330,9 +379,11 @@ impl Handler<Propose> for ConsensusApply {
             return self.fail(vec![waiter], &MetaError::Unavailable { why }, "refused");
         }
         let command = match proposal {
-            Proposal::Own(change) => encode_command(&Command::new(self.time(), change)),
+            Proposal::Own(change) => encode_command(&Command::at(self.clock.time(), change)),
             Proposal::Encoded { origin: None, command } => command,
-            Proposal::Encoded { origin: Some(origin), command } => encode_forwarded(origin, self.time(), &command),
+            Proposal::Encoded { origin: Some(origin), command } => {
+                encode_forwarded(origin, self.clock.time(), &command)
+            }
         };
         if let Err(error) = check_command(&command) {
             return self.fail(vec![waiter], &error.into(), "refused");

@@ -191,7 +191,7 @@ impl Errand<'_> {
     fn with_origin(&mut self) -> (Origin, Bytes) {
         let inner = self.inner;
         let command = match &self.proposal {
-            Proposal::Own(change) => encode_command(&Command::new(inner.ambient.clock.unix_ms(), change.clone())),
+            Proposal::Own(change) => encode_command(&Command::at(inner.clock.time(), change.clone())),
             Proposal::Encoded { command, .. } => command.clone(),
         };
         let known = match &self.proposal {
@@ -216,7 +216,7 @@ async fn decide_here(
 ) -> Result<Reply, Undecided> {
     let (reply, answer) = oneshot::channel();
     let waited = inner.ambient.clock.monotonic().saturating_sub(since);
-    inner.actor.do_send(Propose { proposal, waiter: Waiter { reply, _permit: permit, since } });
+    inner.actor.do_send(Propose { proposal, waiter: Waiter { reply, _permit: Some(permit), since } });
     match timeout((PROPOSAL_WAIT_MAX + ANSWER_GRACE).saturating_sub(waited), answer).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) | Err(_) => Err(Undecided::Failed(MetaError::TimedOut)),

@@ -1,6 +1,7 @@
 //! What others hold of the metadata: proposals, lookups, the calls of other hosts, and word of drives that come and go.
 
 use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
+use super::clock::ClusterClock;
 use super::mirror::ToMirror;
 use super::network::{Hearing, Kind, Link, Server};
 use super::replicas::{Agreement, Others};
@@ -55,6 +56,7 @@ pub(super) struct Inner {
     pub others: Arc<Others>,
     /// The greatest index that some host is known to have applied.
     pub known_applied: AtomicU64,
+    pub clock: ClusterClock,
     pub ambient: Ambient,
 }
 
@@ -161,6 +163,11 @@ impl MetaHandle {
     /// shows it. The time in it is the leader's.
     pub async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
         forward::propose(&self.inner, change).await
+    }
+
+    /// The time, as this host knows it.
+    pub fn clock(&self) -> &ClusterClock {
+        &self.inner.clock
     }
 
     /// A view that shows every change acknowledged before this call, on any host.

@@ -12,6 +12,7 @@
 
 mod apply;
 mod batcher;
+mod clock;
 mod contradiction;
 mod forward;
 mod handle;
@@ -26,6 +27,7 @@ mod start;
 mod state;
 
 pub use apply::SnapshotPolicy;
+pub use clock::{ClockReport, ClockStatus, ClusterClock};
 pub use handle::{GroupId, Membership, MetaError, MetaHandle, MetaStatus};
 #[cfg(any(test, fuzzing))]
 pub use network::fuzzing;

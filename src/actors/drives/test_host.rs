@@ -3,7 +3,7 @@
 use super::blocking::Inline;
 use super::health::HealthBoard;
 use super::{Drive, DriveOptions, LocalNode, NodeContext, UserLoad, open_drive};
-use crate::actors::consensus::MetaError;
+use crate::actors::consensus::{ClusterClock, MetaError};
 use crate::actors::frontend::Permit;
 use crate::actors::gateway::{BodyChecks, BodyStream, ByteRange, PutObjectRequest, StoreError, Upload};
 use crate::actors::get_task;
@@ -22,8 +22,10 @@ use crate::storage::disk::SystemDisk;
 use crate::storage::erasure::Codecs;
 use crate::storage::kv::fjall::TableMemory;
 use crate::storage::kv::memory::MemoryKv;
-use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
-use crate::storage::meta::record::{BlobRef, Body, Manifest, ObjectHeaders, Pick, Traits};
+use crate::storage::meta::command::{Change, Command, LogTime, Reply, WriteConditions};
+use crate::storage::meta::record::{
+    AdvanceClock, BlobRef, Body, ClockRecord, ClockSource, Manifest, ObjectHeaders, Pick, Traits,
+};
 use crate::storage::meta::tables;
 use crate::storage::meta::view::MetaView;
 use crate::storage::meta::{ApplyEntry, MetaTables};
@@ -43,21 +45,27 @@ pub(crate) const CHUNK_BYTES: u32 = 8 << 10;
 pub(crate) const SEGMENT_BYTES: u32 = 2 << 20;
 const HOST: HostId = HostId(1);
 
-/// A clock that stands until it is set forward.
+/// A clock that stands until it is set forward, and whose wall clock may be wrong.
 #[derive(Debug)]
 pub(crate) struct SetClock {
     ms: AtomicU64,
+    wall_ahead_ms: AtomicU64,
 }
 
 impl SetClock {
     pub(crate) fn forward(&self, by: Duration) {
         self.ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
     }
+
+    /// The wall clock alone is wrong by so much from now on.
+    pub(crate) fn set_wall_ahead(&self, by: Duration) {
+        self.wall_ahead_ms.store(by.as_millis() as u64, Ordering::Relaxed);
+    }
 }
 
 impl Clock for SetClock {
     fn unix_ms(&self) -> UnixMs {
-        UnixMs(self.ms.load(Ordering::Relaxed))
+        UnixMs(self.ms.load(Ordering::Relaxed) + self.wall_ahead_ms.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {
@@ -120,7 +128,7 @@ impl Entropy for Seeded {
 
 /// A clock at a round time.
 pub(crate) fn set_clock() -> Arc<SetClock> {
-    Arc::new(SetClock { ms: AtomicU64::new(1_700_000_000_000) })
+    Arc::new(SetClock { ms: AtomicU64::new(1_700_000_000_000), wall_ahead_ms: AtomicU64::new(0) })
 }
 
 /// The state machine alone: each proposal is an entry.
@@ -128,12 +136,16 @@ pub(crate) fn set_clock() -> Arc<SetClock> {
 pub(crate) struct TableMetadata {
     tables: MetaTables,
     index: Mutex<u64>,
-    clock: Arc<SetClock>,
+    clock: ClusterClock,
 }
 
 impl TableMetadata {
     pub(crate) fn new(clock: Arc<SetClock>) -> Self {
         let tables = MetaTables::open(Arc::new(MemoryKv::new(tables::TABLES))).expect("empty tables open");
+        let first = AdvanceClock { to: clock.unix_ms(), era: 0, by: ClockSource::Hosts };
+        let clock = ClusterClock::new(&Ambient { clock, entropy: Arc::new(Seeded::new(0)) });
+        clock.watch([]);
+        clock.learn(&ClockRecord::first(first));
         Self { tables, index: Mutex::default(), clock }
     }
 
@@ -155,13 +167,17 @@ impl Metadata for TableMetadata {
     async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         *index += 1;
-        let entry = ApplyEntry { index: *index, commands: vec![Command::new(self.clock.unix_ms(), change)] };
+        let entry = ApplyEntry { index: *index, commands: vec![Command::at(self.clock.time(), change)] };
         let mut replies = self.tables.apply([entry], Bytes::new()).expect("tables in memory");
         Ok(replies.remove(0).remove(0))
     }
 
     async fn read(&self) -> Result<MetaView, MetaError> {
         Ok(self.tables.view())
+    }
+
+    fn time(&self) -> LogTime {
+        self.clock.time()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::actors::peers::{HashRing, LayoutChanged};
 use crate::actors::request::Metadata;
 use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Pace, UpkeepError};
 use crate::net::{AppendChunks, ChunkFault, NodeService};
-use crate::storage::meta::command::{Change, MovedShard, Reply};
+use crate::storage::meta::command::{Change, LogTime, MovedShard, Reply};
 use crate::storage::meta::record::{BlobRef, NodeRecord, NodeState};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, LayoutNode};
@@ -332,6 +332,10 @@ impl Metadata for Switched {
         self.check()?;
         self.tables.read().await
     }
+
+    fn time(&self) -> LogTime {
+        self.tables.time()
+    }
 }
 
 #[actix::test]
@@ -467,6 +471,10 @@ impl Metadata for Hesitant {
     async fn read(&self) -> Result<MetaView, MetaError> {
         self.clock.forward(Duration::from_secs(3));
         self.tables.read().await
+    }
+
+    fn time(&self) -> LogTime {
+        self.tables.time()
     }
 }
 

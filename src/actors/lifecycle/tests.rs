@@ -11,7 +11,7 @@ use crate::actors::events::{EventSink, Message, SinkFault, Target, Targets};
 use crate::actors::request::Metadata;
 use crate::ambient::Ambient;
 use crate::storage::meta::command::{
-    Change, CreateUpload, DeleteConditions, DeleteVersion, PutObject, PutVersion, Reply, WriteConditions,
+    Change, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, PutVersion, Reply, WriteConditions,
 };
 use crate::storage::meta::record::{
     Body, BucketDocument, DocumentKey, DocumentWrite, ETag, Expect, Manifest, ObjectHeaders, ObjectVersion, Pick,
@@ -50,6 +50,10 @@ impl Metadata for Leader {
 
     async fn read(&self) -> Result<MetaView, MetaError> {
         self.metadata.read().await
+    }
+
+    fn time(&self) -> LogTime {
+        self.metadata.time()
     }
 
     fn is_leader(&self) -> bool {
@@ -269,6 +273,26 @@ async fn what_is_old_enough_goes_and_all_else_stays() {
     store.put("logs/2").await;
     assert_eq!(store.sweep_after(1.0, 2).await, 2);
     assert_eq!(store.left().await, ["a", "logs/2", "z"]);
+}
+
+#[actix::test]
+async fn nothing_goes_because_a_hosts_clock_is_ahead() {
+    let rules = vec![
+        expiring("", 1),
+        noncurrent(1, None),
+        without_lone_markers(),
+        Rule { abort_uploads_after_days: Some(1), ..rule("") },
+    ];
+    let store = Store::versioned(rules).await;
+    for key in ["k", "k", "l"] {
+        store.put(key).await;
+    }
+    store.begin_upload("u", 1).await;
+    store.clock.set_wall_ahead(60 * DAY);
+    assert_eq!(store.sweep_after(0.5, 10).await, 0);
+    assert_eq!((store.left().await.len(), store.uploads_left().await.len()), (3, 1));
+    store.clock.set_wall_ahead(Duration::ZERO);
+    assert_eq!(store.sweep_after(0.6, 10).await, 4, "a day has passed");
 }
 
 #[actix::test]

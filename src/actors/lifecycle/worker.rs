@@ -2,9 +2,9 @@
 //! place to which the sweep under way has come, which the metadata keeps as well, so that whoever leads next goes on.
 //!
 //! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
-//! leads the metadata's group and rests on others. A bucket's rules and settings are looked up with each page. What
-//! goes is named exactly, so that what was written since it was seen stays. It waits longer between pages while users
-//! ask.
+//! leads the metadata's group and rests on others. A bucket's rules and settings are looked up with each page. What is due
+//! is judged by the confirmed time, never by a host's clock. What goes is named exactly, so that what was written since it
+//! was seen stays. It waits longer between pages while users ask.
 
 use super::progress::{Phase, Place, Progress};
 use super::rules::{DAY, Rules};
@@ -225,10 +225,11 @@ impl Sweeping {
     async fn go_on(&self, leading: &mut Leading) -> Result<Swept, UpkeepError> {
         let clock = &self.context.ambient.clock;
         let Some(sweep) = &mut leading.sweep else {
-            let left = self.left_until_due(leading.began, clock.unix_ms());
+            let confirmed = self.context.metadata.time().confirmed;
+            let left = self.left_until_due(leading.began, confirmed);
             if left.is_zero() {
-                leading.began = Some(clock.unix_ms());
-                leading.sweep = Some(Sweep::begin(clock.unix_ms(), clock.monotonic()));
+                leading.began = Some(confirmed);
+                leading.sweep = Some(Sweep::begin(confirmed, clock.monotonic()));
                 return Ok(Swept::Page { gone: 0 });
             }
             return Ok(Swept::Resting(left));
@@ -261,7 +262,7 @@ impl Sweeping {
 
     fn left_until_due(&self, began: Option<UnixMs>, now: UnixMs) -> Duration {
         let every = (self.options.day / SWEEPS_A_DAY).max(SWEEP_EVERY_MIN);
-        // Where the clock was set back, the last sweep may have begun in the future.
+        // Where an operator has set the time back, the last sweep may have begun in the future.
         let since = began.and_then(|began| now.0.checked_sub(began.0)).map(Duration::from_millis);
         since.map_or(Duration::ZERO, |since| every.saturating_sub(since))
     }
@@ -412,7 +413,7 @@ impl Sweeping {
         Judge {
             rules: &looked.rules,
             versioning: looked.row.settings.versioning,
-            now: self.context.ambient.clock.unix_ms(),
+            now: self.context.metadata.time().confirmed,
             day: self.options.day,
         }
     }

@@ -1,7 +1,8 @@
-//! How the drives of other hosts are: each host asks all others every second and puts on the board what they say. A host that
-//! does not answer takes its drives off the board's service until it does; so requests avoid them without trying.
+//! How the drives and the clocks of other hosts are: each host asks all others every second and puts on the board what they
+//! say. A host that does not answer takes its drives off the board's service until it does; so requests avoid them without trying.
 
 use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
+use crate::actors::consensus::ClusterClock;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::peers::Peers;
 use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
@@ -13,11 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{sleep, timeout};
 
-/// Tells others how this host's drives are.
+/// Tells others how this host's drives and its clock are.
 #[derive(Clone, Debug)]
 pub struct StatusSource {
     pub health: HealthBoard,
     pub own: Vec<NodeId>,
+    pub clock: ClusterClock,
 }
 
 impl StatusSource {
@@ -34,7 +36,7 @@ impl StatusSource {
                 level: state.level.into(),
             }
         };
-        StatusAnswer { nodes: self.own.iter().map(status).collect() }
+        StatusAnswer { nodes: self.own.iter().map(status).collect(), clock: self.clock.report() }
     }
 }
 
@@ -43,6 +45,7 @@ impl StatusSource {
 pub struct HostWatch {
     peers: Peers,
     health: HealthBoard,
+    clock: ClusterClock,
     own: HostId,
     /// This host's nodes. As long as its tables lag they may name another host for them, the one before it of its name.
     own_nodes: Vec<NodeId>,
@@ -53,8 +56,8 @@ pub struct HostWatch {
 }
 
 impl HostWatch {
-    pub fn new(peers: Peers, health: HealthBoard, own: HostId, own_nodes: Vec<NodeId>) -> Self {
-        Self { peers, health, own, own_nodes, hosts: Arc::default(), answering: Arc::default() }
+    pub fn new(peers: Peers, health: HealthBoard, clock: ClusterClock, own: HostId, own_nodes: Vec<NodeId>) -> Self {
+        Self { peers, health, clock, own, own_nodes, hosts: Arc::default(), answering: Arc::default() }
     }
 
     /// These are the hosts and their nodes from now on. A node that was not known is in service until its host does not
@@ -65,6 +68,7 @@ impl HostWatch {
         hosts.values().flatten().for_each(|node| {
             self.health.update(*node, |_| ());
         });
+        self.clock.watch(hosts.keys().copied());
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
@@ -115,6 +119,9 @@ impl HostWatch {
         // The nodes may be another host's by now, which speaks for them.
         let Some(nodes) = self.nodes_of(host) else { return };
         self.note_host(host, answer.is_ok());
+        if let Ok(answer) = &answer {
+            self.clock.hear(host, answer.clock);
+        }
         for node in nodes {
             let told = match &answer {
                 Ok(answer) => answer.nodes.iter().find(|status| status.node == node).ok_or("its host does not know it"),
@@ -157,6 +164,7 @@ impl HostWatch {
 #[cfg(test)]
 mod tests {
     use super::{HostWatch, StatusSource};
+    use crate::actors::consensus::ClusterClock;
     use crate::actors::drives::health::HealthBoard;
     use crate::actors::membership::founding::FoundingBoard;
     use crate::actors::membership::service::{HostGroups, LateNodeService};
@@ -176,7 +184,7 @@ mod tests {
         let dialer = PipeDialer { host: HostId(2), service: Arc::new(LateNodeService::default()) };
         let peers = ConnectionPool::start_with(Arc::new(dialer), &Ambient::system());
         let health = HealthBoard::new([NodeId(64), NodeId(65)]);
-        let watch = HostWatch::new(peers, health.clone(), HostId(2), vec![NodeId(64), NodeId(65)]);
+        let watch = HostWatch::new(peers, health.clone(), clock(), HostId(2), vec![NodeId(64), NodeId(65)]);
         watch.watch(BTreeMap::from([(HostId(1), vec![NodeId(64), NodeId(65)]), (HostId(3), vec![NodeId(128)])]));
         let until_told = async {
             while health.current().in_service(NodeId(128)) {
@@ -188,6 +196,10 @@ mod tests {
             told = tokio::time::timeout(Duration::from_secs(30), until_told) => told.expect("its host is not there"),
         }
         assert!(health.current().in_service(NodeId(64)) && health.current().in_service(NodeId(65)));
+    }
+
+    fn clock() -> ClusterClock {
+        ClusterClock::new(&Ambient::system())
     }
 
     async fn until_it_answers(watch: &HostWatch, host: HostId, wanted: bool) {
@@ -206,11 +218,11 @@ mod tests {
     async fn a_host_without_drives_is_asked_whether_it_is_there() {
         let (asked, absent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
-        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new() });
+        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new(), clock: clock() });
         let hosts = Arc::new(Hosts::default());
         hosts.add(asked, Arc::new(LateNodeService::default()), Arc::new(groups));
         let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
-        let watch = HostWatch::new(peers, HealthBoard::new([]), HostId(2), Vec::new());
+        let watch = HostWatch::new(peers, HealthBoard::new([]), clock(), HostId(2), Vec::new());
         watch.watch(BTreeMap::from([(asked, Vec::new()), (absent, Vec::new())]));
         assert!(!watch.answers(asked), "nobody was asked yet");
         until_it_answers(&watch, asked, true).await;
@@ -224,14 +236,14 @@ mod tests {
         tokio::time::pause();
         let (asked, silent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
-        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new() });
+        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new(), clock: clock() });
         let (groups, hosts) = (Arc::new(groups), Arc::new(Hosts::default()));
         for host in [asked, silent] {
             hosts.add(host, Arc::new(LateNodeService::default()), groups.clone());
         }
         hosts.set(silent, HostState::Frozen);
         let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
-        let watch = HostWatch::new(peers, HealthBoard::new([]), HostId(2), Vec::new());
+        let watch = HostWatch::new(peers, HealthBoard::new([]), clock(), HostId(2), Vec::new());
         watch.watch(BTreeMap::from([(asked, Vec::new()), (silent, Vec::new())]));
         let moment = Duration::from_millis(10);
         let noticed = async {

@@ -1,6 +1,7 @@
 //! What hosts say to each other about being a cluster: bodies of group calls to `MEMBERSHIP_GROUP`, in postcard. A kind's
 //! number, like the form of its messages, holds for ever; another form is another kind.
 
+use crate::actors::consensus::ClockReport;
 use crate::actors::drives::health::SpaceLevel;
 use crate::net::PeerError;
 use crate::storage::identity::Founder;
@@ -17,13 +18,13 @@ pub const MEMBERSHIP_GROUP: u32 = u32::MAX;
 pub enum Kind {
     Founding = 1,
     Join = 2,
-    Status = 3,
     JoinWithRoles = 4,
+    Status = 5,
 }
 
 impl Kind {
     pub fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Founding, Self::Join, Self::Status, Self::JoinWithRoles];
+        let all = [Self::Founding, Self::Join, Self::JoinWithRoles, Self::Status];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
@@ -73,13 +74,14 @@ pub enum JoinAnswer {
     NotNow(String),
 }
 
-/// How are your drives?
+/// How are your drives, and what time is it?
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusAsk {}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusAnswer {
     pub nodes: Vec<NodeStatus>,
+    pub clock: ClockReport,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,7 +30,7 @@ use crate::limits::{
 use crate::net::{Peer, PeerError};
 use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
-use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::command::{Change, LogTime, Reply};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{PlaceRefusal, Placement, Ring, Standing};
 use crate::types::{BlobId, Geometry, HostId, NodeId};
@@ -42,6 +42,8 @@ use std::time::Duration;
 #[async_trait::async_trait]
 pub trait Metadata: Send + Sync + Debug + 'static {
     async fn propose(&self, change: Change) -> Result<Reply, MetaError>;
+    /// The time, as this host knows it.
+    fn time(&self) -> LogTime;
     /// A view that shows every change acknowledged before the call.
     async fn read(&self) -> Result<MetaView, MetaError>;
     /// A view of this host's own tables, which asks nobody and may be a moment late; `None` where there is none now.
@@ -62,6 +64,10 @@ impl Metadata for MetaHandle {
 
     async fn read(&self) -> Result<MetaView, MetaError> {
         MetaHandle::read(self).await
+    }
+
+    fn time(&self) -> LogTime {
+        self.clock().time()
     }
 
     fn local(&self) -> Option<MetaView> {

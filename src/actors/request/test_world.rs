@@ -16,7 +16,7 @@ use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::kv::Batch;
 use crate::storage::kv::memory::MemoryKv;
-use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, Command, LogTime, Reply, WriteConditions};
 use crate::storage::meta::record::{Manifest, ObjectHeaders, ObjectVersion, Traits};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
@@ -99,6 +99,11 @@ impl Metadata for Tables {
 
     async fn read(&self) -> Result<MetaView, MetaError> {
         Ok(self.view())
+    }
+
+    fn time(&self) -> LogTime {
+        let confirmed = UnixMs(1000 + *self.applied.lock().unwrap_or_else(PoisonError::into_inner));
+        LogTime { now: Ambient::system().clock.unix_ms(), confirmed }
     }
 
     fn local(&self) -> Option<MetaView> {

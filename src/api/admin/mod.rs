@@ -13,9 +13,10 @@ pub use encryption::{
 };
 pub use identities::{CallIam, ExplainAccess, Who};
 pub use shapes::{
-    AdminFault, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostRolesShown,
-    HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown,
-    QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
+    AcceptClock, AdminFault, ChangeLayout, ClockSettingShown, ClockShown, CountsShown, GeometryShown, Guarantee,
+    HealStarted, HealStatus, HostClockShown, HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved,
+    MetadataRole, MoveLeader, MovesShown, NodeShown, QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota,
+    ShardShown, StartScrub,
 };
 pub use source::{AdminError, AdminSource, ShardsPage};
 
@@ -54,6 +55,8 @@ const ROUTES: &[&str] = &[
     "/heal",
     "/scrub",
     "/leader",
+    "/clock",
+    "/clock/accept",
     "/shards",
     "/iam",
     "/access/explain",
@@ -197,6 +200,11 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
         ("GET", "/scrub") => ok(&source.scrub_status()),
         ("POST", "/scrub") => ok(&source.start_scrub(read_body::<StartScrub>(&body)?.node)?),
         ("POST", "/leader") => ok(&source.move_leader(read_body::<MoveLeader>(&body)?.to).await?),
+        ("GET", "/clock") => ok(&source.clock().await?),
+        ("POST", "/clock/accept") => {
+            let AcceptClock { time_ms } = required(&body)?;
+            ok(&source.accept_clock(time_ms).await?)
+        }
         ("GET", "/shards") => shards::stream(Arc::clone(source)).await?,
         ("POST", "/iam") => ok(&identities::call(admin, required(&body)?).await?),
         ("POST", "/access/explain") => ok(&identities::explain_access(admin, required(&body)?).await?),

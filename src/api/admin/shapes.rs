@@ -289,3 +289,45 @@ pub struct ShardShown {
     pub node: u32,
     pub chunks: u32,
 }
+
+/// The time, as the host that answers knows it. All times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockShown {
+    /// What its own clock says.
+    pub clock_ms: u64,
+    /// The date that new objects get.
+    pub date_ms: u64,
+    /// The confirmed time, by which locks end and objects expire; `None` where none is known yet.
+    pub confirmed_ms: Option<u64>,
+    /// How far its clock is ahead of the confirmed time.
+    pub ahead_ms: i64,
+    /// How the confirmed time was last set.
+    pub set: Option<ClockSettingShown>,
+    /// Of each host that answers.
+    pub hosts: Vec<HostClockShown>,
+    /// What is wrong, in words.
+    pub troubles: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSettingShown {
+    pub from_ms: u64,
+    pub to_ms: u64,
+    /// `hosts` or `operator`.
+    pub by: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostClockShown {
+    pub host: String,
+    pub name: String,
+    /// How far its clock is ahead of the median of the hosts' clocks.
+    pub ahead_ms: i64,
+}
+
+/// This host's clock is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptClock {
+    /// What it said when an operator looked.
+    pub time_ms: u64,
+}

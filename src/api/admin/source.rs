@@ -1,8 +1,8 @@
 //! Who knows what the admin API tells, and does what it is asked.
 
 use super::shapes::{
-    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, QuotaShown, ScrubShown,
-    ScrubStarted, SetQuota, ShardShown,
+    ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, QuotaShown,
+    ScrubShown, ScrubStarted, SetQuota, ShardShown,
 };
 use crate::api::HealthSource;
 
@@ -44,6 +44,11 @@ pub trait AdminSource: HealthSource {
     fn start_scrub(&self, node: Option<u32>) -> Result<ScrubStarted, AdminError>;
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
+
+    async fn clock(&self) -> Result<ClockShown, AdminError>;
+
+    /// Makes this host's clock the confirmed time. It must still say this, about.
+    async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
 
     async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError>;
 

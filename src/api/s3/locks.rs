@@ -232,7 +232,7 @@ pub async fn put_retention(
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
     let bypass_governance = Caller::of(&request.extensions).bypass_governance;
     let input = request.input;
-    let now = store.ambient.clock.unix_ms();
+    let now = store.gateway.meta().time().now;
     let asked = input.retention.ok_or(Fault::MalformedXml)?;
     let retention = match (asked.mode, asked.retain_until_date) {
         (None, None) => None,

@@ -1,5 +1,6 @@
 //! What an administrator asks of this host: the cluster as it is known here, healing, the lead, what must exist.
 
+mod clock;
 mod layout;
 mod quota;
 
@@ -9,7 +10,7 @@ use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
 use crate::actors::mover::MoverHandle;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, ChangeLayout, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus,
+    AdminError, AdminSource, ChangeLayout, ClockShown, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus,
     HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, NodeShown,
     QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
@@ -186,6 +187,14 @@ impl AdminSource for HostAdmin {
         tracing::info!(host = shown(to), "the lead is to be moved, as was asked for");
         self.status.metadata.transfer_leadership(to).await.map_err(unavailable)?;
         Ok(LeaderMoved { leader: shown(to), name: names.get(&to).cloned().unwrap_or_else(|| shown(to)) })
+    }
+
+    async fn clock(&self) -> Result<ClockShown, AdminError> {
+        self.clock_shown().await
+    }
+
+    async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
+        self.accept(time_ms).await
     }
 
     async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError> {

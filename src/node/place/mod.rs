@@ -51,7 +51,11 @@ impl Place {
         }
         match &self.member.net {
             Some(net) => {
-                net.groups.status_by(StatusSource { health: self.health.clone(), own });
+                net.groups.status_by(StatusSource {
+                    health: self.health.clone(),
+                    own,
+                    clock: self.metadata.clock().clone(),
+                });
                 net.groups.welcome_by(self.desk());
             }
             None => self.register().await?,
@@ -67,7 +71,7 @@ impl Place {
         let own: Vec<NodeId> = host.drives.iter().map(|drive| drive.node).collect();
         Followers {
             ring: self.ring.clone(),
-            watch: HostWatch::new(peers, self.health.clone(), host.host, own),
+            watch: HostWatch::new(peers, self.health.clone(), self.metadata.clock().clone(), host.host, own),
             book: self.member.net.as_ref().map_or_else(AddressBook::default, |net| net.book.clone()),
         }
     }

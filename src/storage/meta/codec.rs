@@ -7,14 +7,16 @@
 //!
 //! ```text
 //! command: version u8, head length u32, head (postcard), then 0x00, or 0x01 and the inline bytes to the end
-//! forwarded command: 2 u8, since u64, id u128, the leader's time u64, then a command as its proposer encoded it
+//! timed command:     3 u8, confirmed time u64, then a command of version 1; without it the command's time is confirmed
+//! forwarded command: 2 u8, since u64, id u128, the leader's time u64, then a command of version 1 or 3 as its proposer encoded it
+//! the same, timed:   4 u8, since u64, id u128, the leader's time u64, confirmed time u64, then the command
 //! entry:   version u8, count u32, then for each command: length u32, command          (all u32 little-endian)
 //! ```
 
-use super::command::{Change, Command, Origin};
+use super::command::{Change, Command, LogTime, Origin};
 use super::record::{
-    AnswerRow, AnswersRecord, BlobRef, BucketRecord, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow,
-    FenceRecord, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NullVersionRow,
+    AnswerRow, AnswersRecord, BlobRef, BucketRecord, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow,
+    EventRow, FenceRecord, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NullVersionRow,
     ObjectVersion, PartRow, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRecord, UploadRow, Usage,
     VersionRow,
 };
@@ -29,6 +31,11 @@ pub const FORMAT_VERSION: u8 = 1;
 /// A command that was forwarded.
 const FORWARDED_VERSION: u8 = 2;
 const FORWARDED_HEAD_BYTES: usize = 1 + 8 + 16 + 8;
+/// A command whose confirmed time is not its time.
+const TIMED_VERSION: u8 = 3;
+const TIMED_HEAD_BYTES: usize = 1 + 8;
+/// A forwarded one of this kind.
+const FORWARDED_TIMED_VERSION: u8 = 4;
 /// Inline bytes below this are copied out of their entry, so that a few of them do not keep a large entry in memory.
 const SLICE_BYTES_MIN: usize = 1024;
 
@@ -123,6 +130,7 @@ records! {
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
     LeftoverRow "leftover", RolesRecord "roles", RemovedRecord "removed",
     FenceRecord "fence",
+    ClockRecord "clock",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {
@@ -141,7 +149,11 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
 pub fn encode_command(command: &Command) -> Bytes {
     let head = to_postcard(command, Vec::with_capacity(256));
     let inline = command.inline();
-    let mut bytes = BytesMut::with_capacity(6 + head.len() + inline.map_or(0, Bytes::len));
+    let mut bytes = BytesMut::with_capacity(TIMED_HEAD_BYTES + 6 + head.len() + inline.map_or(0, Bytes::len));
+    if command.confirmed != command.now {
+        bytes.put_u8(TIMED_VERSION);
+        bytes.put_u64_le(command.confirmed.0);
+    }
     bytes.put_u8(FORMAT_VERSION);
     bytes.put_u32_le(u32::try_from(head.len()).expect("a command is far below 4 GiB"));
     bytes.put_slice(&head);
@@ -155,32 +167,55 @@ pub fn encode_command(command: &Command) -> Bytes {
     bytes.freeze()
 }
 
-/// Bytes of a command that another host encoded, with its origin and the leader's time, which counts instead of the one
+/// Bytes of a command that another host encoded, with its origin and the leader's times, which count instead of those
 /// in it.
-pub fn encode_forwarded(origin: Origin, now: UnixMs, command: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(FORWARDED_HEAD_BYTES + command.len());
-    bytes.put_u8(FORWARDED_VERSION);
+pub fn encode_forwarded(origin: Origin, time: LogTime, command: &[u8]) -> Bytes {
+    let is_timed = time.confirmed != time.now;
+    let mut bytes = BytesMut::with_capacity(FORWARDED_HEAD_BYTES + 8 + command.len());
+    bytes.put_u8(if is_timed { FORWARDED_TIMED_VERSION } else { FORWARDED_VERSION });
     bytes.put_u64_le(origin.since);
     bytes.put_u128_le(origin.id);
-    bytes.put_u64_le(now.0);
+    bytes.put_u64_le(time.now.0);
+    if is_timed {
+        bytes.put_u64_le(time.confirmed.0);
+    }
     bytes.put_slice(command);
     bytes.freeze()
 }
 
 fn decode_forwarded(bytes: &Bytes) -> Result<Command, CodecError> {
     const WHAT: &str = "forwarded command";
-    if bytes.len() < FORWARDED_HEAD_BYTES {
+    let is_timed = bytes.first() == Some(&FORWARDED_TIMED_VERSION);
+    let head_bytes = FORWARDED_HEAD_BYTES + if is_timed { 8 } else { 0 };
+    if bytes.len() < head_bytes {
         return Err(CodecError::Truncated { what: WHAT });
     }
-    let mut head = &bytes[1..FORWARDED_HEAD_BYTES];
+    let mut head = &bytes[1..head_bytes];
     let origin = Origin { since: head.get_u64_le(), id: head.get_u128_le() };
     let now = UnixMs(head.get_u64_le());
-    let command = decode_plain(&bytes.slice(FORWARDED_HEAD_BYTES..))?;
-    Ok(Command { now, origin: Some(origin), ..command })
+    let confirmed = if is_timed { UnixMs(head.get_u64_le()) } else { now };
+    let command = decode_own(&bytes.slice(head_bytes..))?;
+    Ok(Command { now, confirmed, origin: Some(origin), ..command })
 }
 
 pub fn decode_command(bytes: &Bytes) -> Result<Command, CodecError> {
-    if bytes.first() == Some(&FORWARDED_VERSION) { decode_forwarded(bytes) } else { decode_plain(bytes) }
+    match bytes.first() {
+        Some(&(FORWARDED_VERSION | FORWARDED_TIMED_VERSION)) => decode_forwarded(bytes),
+        _ => decode_own(bytes),
+    }
+}
+
+/// A command as its proposer encoded it.
+fn decode_own(bytes: &Bytes) -> Result<Command, CodecError> {
+    if bytes.first() != Some(&TIMED_VERSION) {
+        let command = decode_plain(bytes)?;
+        return Ok(Command { confirmed: command.now, ..command });
+    }
+    if bytes.len() < TIMED_HEAD_BYTES {
+        return Err(CodecError::Truncated { what: "timed command" });
+    }
+    let confirmed = UnixMs((&bytes[1..TIMED_HEAD_BYTES]).get_u64_le());
+    Ok(Command { confirmed, ..decode_plain(&bytes.slice(TIMED_HEAD_BYTES..))? })
 }
 
 fn decode_plain(bytes: &Bytes) -> Result<Command, CodecError> {

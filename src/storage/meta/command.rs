@@ -11,8 +11,8 @@ pub use object::{
 };
 
 use super::record::{
-    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite, ETag, HostRecord, Manifest, NodeRecord,
-    NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, Versioning,
+    AdvanceClock, BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite, ETag, HostRecord, Manifest,
+    NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardIndex, UnixMs, UploadId,
@@ -20,11 +20,23 @@ use crate::types::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// One change, with the leader's time.
+/// The leader's times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogTime {
+    /// The date, as far as clocks say: what is made is dated by it, and nothing is destroyed by it. Never before `confirmed`.
+    pub now: UnixMs,
+    /// A moment that has certainly passed; 0 while none is known.
+    pub confirmed: UnixMs,
+}
+
+/// One change, with the leader's times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     pub now: UnixMs,
     pub change: Change,
+    /// Travels before the change, where it is not `now` (`codec`).
+    #[serde(skip)]
+    pub confirmed: UnixMs,
     /// Where it was forwarded from another host: travels before the encoded command, not in it (`codec`).
     #[serde(skip)]
     pub origin: Option<Origin>,
@@ -43,8 +55,13 @@ pub struct Origin {
 }
 
 impl Command {
+    /// At a moment that is confirmed itself.
     pub fn new(now: UnixMs, change: Change) -> Self {
-        Self { now, change, origin: None }
+        Self::at(LogTime { now, confirmed: now }, change)
+    }
+
+    pub fn at(LogTime { now, confirmed }: LogTime, change: Change) -> Self {
+        Self { now, change, confirmed, origin: None }
     }
 
     /// The object's bytes, where the command carries them.
@@ -181,6 +198,7 @@ pub enum Change {
     RaiseFence {
         below: BlobId,
     },
+    AdvanceClock(AdvanceClock),
 }
 
 impl Change {
@@ -222,7 +240,8 @@ impl Change {
             | Self::ForgetLeftovers { .. }
             | Self::FoundHosts(_)
             | Self::SetHostRoles { .. }
-            | Self::RaiseFence { .. } => [None, None],
+            | Self::RaiseFence { .. }
+            | Self::AdvanceClock(_) => [None, None],
         }
     }
 }

@@ -2,11 +2,13 @@
 //! `codec` gives each its versioned bytes, `apply` its rules.
 
 mod bucket;
+mod clock;
 mod document;
 mod event;
 mod object;
 
 pub use bucket::{BucketRow, BucketSettings, Quota, Usage, Versioning};
+pub use clock::{AdvanceClock, ClockRecord, ClockSetting, ClockSource};
 pub use document::{BucketDocument, DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind};
 pub use event::{EventDraft, EventRow};
 pub use object::{

@@ -5,11 +5,12 @@ use super::command::{
     RenameObject, RenameSource, RenameToken, Reply, WriteConditions,
 };
 use super::record::{
-    Acl, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum,
-    ChecksumAlgorithm, ChecksumKind, CompletedRecord, Counts, DeleteMarker, ETag, EventDraft, EventRow, GarbageRow,
-    Grant, Grantee, Held, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NodeState,
-    ObjectHeaders, ObjectVersion, PartRow, Permission, Quota, RemovedRecord, RepairRow, Retention, RetentionMode,
-    RolesRecord, Traits, UploadRecord, UploadRow, Version, Versioning,
+    Acl, AdvanceClock, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow,
+    BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ClockRecord, ClockSetting, ClockSource, CompletedRecord,
+    Counts, DeleteMarker, ETag, EventDraft, EventRow, GarbageRow, Grant, Grantee, Held, HeldRecord, HostRecord,
+    LayoutRecord, LeftoverRow, Manifest, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Permission,
+    Quota, RemovedRecord, RepairRow, Retention, RetentionMode, RolesRecord, Traits, UploadRecord, UploadRow, Version,
+    Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardIndex, UnixMs, UploadId,
@@ -364,4 +365,13 @@ pub(crate) fn create_bucket_with() -> CreateBucketWith {
         settings: bucket_row().settings,
         documents: vec![(BucketDocument::Access, String::new(), Bytes::from_static(b"{}"))],
     }
+}
+
+pub(crate) fn clock() -> ClockRecord {
+    let set = ClockSetting { from: UnixMs(300), to: UnixMs(1_700_000_000_000), by: ClockSource::Operator };
+    ClockRecord { confirmed: UnixMs(1_700_000_000_001), era: 300, set }
+}
+
+pub(crate) fn advance_clock() -> AdvanceClock {
+    AdvanceClock { to: UnixMs(1_700_000_000_000), era: 300, by: ClockSource::Hosts }
 }

@@ -118,6 +118,7 @@ pub const SYSTEM_HELD: &[u8] = b"held";
 pub const SYSTEM_ROLES: &[u8] = b"roles";
 pub const SYSTEM_REMOVED: &[u8] = b"removed";
 pub const SYSTEM_FENCE: &[u8] = b"fence";
+pub const SYSTEM_CLOCK: &[u8] = b"clock";
 
 pub fn bucket_prefix(bucket: BucketId) -> [u8; 8] {
     bucket.0.to_be_bytes()

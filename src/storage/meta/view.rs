@@ -5,14 +5,15 @@ use super::codec::{self, Record};
 use super::command::RenameToken;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
-    BlobRef, BucketDocument, BucketRow, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord, GarbageRow,
+    BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord, GarbageRow,
     HeldRecord, HostRecord, IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion,
     PartRow, Pick, RemovedRecord, RepairRow, RolesRecord, UploadRow, Usage, Version, VersionRow,
 };
 use super::renames;
 use super::tables::{
     BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
-    PARTS, REPAIRS, SYSTEM, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED, SYSTEM_ROLES,
+    PARTS, REPAIRS, SYSTEM, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED,
+    SYSTEM_ROLES,
     UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key, host_key,
     identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key, upload_key,
     upload_part_key, version_key, versions_of_key,
@@ -342,6 +343,11 @@ impl MetaView {
     /// Who was taken out of the layout for good.
     pub fn removed(&self) -> KvResult<RemovedRecord> {
         Ok(self.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default())
+    }
+
+    /// The confirmed time; absent until hosts have agreed on the time once.
+    pub fn clock(&self) -> KvResult<Option<ClockRecord>> {
+        self.row(SYSTEM, SYSTEM_CLOCK)
     }
 
     /// How many shards each node is named for.

@@ -5,6 +5,7 @@ mod salvage;
 mod tables;
 
 use super::apply::{ApplyParts, ConsensusApply, MetaRaft, SnapshotPolicy};
+use super::clock::ClusterClock;
 use super::forward::{forward_permits, proposal_permits};
 use super::handle::{GroupId, Inner, MetaHandle};
 use super::members::lead_with_tables;
@@ -180,6 +181,10 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let raft = start_raft(&options, peers, log, machine).await?;
     let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &raft, has_voted) };
     lead_if_alone(&raft, &shared).await;
+    let clock = ClusterClock::new(&options.ambient);
+    if options.forming == Forming::Alone {
+        clock.watch([]);
+    }
     let ambient = options.ambient;
     let server = Server::new(raft.clone(), Arc::clone(&shared), ambient.clone(), silent_until, Arc::clone(&others));
     let parts = ApplyParts {
@@ -187,6 +192,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         shared: Arc::clone(&shared),
         snapshots: snapshots.clone(),
         hearing: Arc::clone(&hearing),
+        clock: clock.clone(),
     };
     let actor = ConsensusApply::new(parts, options.snapshots, ambient.clone()).start();
     let handle = MetaHandle::new(Inner {
@@ -203,6 +209,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         server,
         others,
         known_applied: AtomicU64::new(0),
+        clock,
         ambient,
     });
     tokio::spawn(lead_with_tables(Arc::downgrade(&handle.inner)));

@@ -1,6 +1,7 @@
 //! Tests of the replica: on real files in a directory of their own with tables in memory, all in one arbiter.
 
 mod bounds;
+mod clock;
 mod cluster;
 mod contradictions;
 mod drives;
@@ -40,6 +41,7 @@ struct Host {
     present: Vec<u32>,
     copies_wanted: usize,
     started: bool,
+    ambient: Ambient,
 }
 
 impl Host {
@@ -54,6 +56,7 @@ impl Host {
             present: (1..=count).collect(),
             copies_wanted: count as usize / 2 + 1,
             started: false,
+            ambient: Ambient::system(),
         }
     }
 
@@ -76,7 +79,7 @@ impl Host {
             address: "127.0.0.1:9000".to_owned(),
             forming: Forming::Alone,
             transport: Arc::new(NoOtherHosts),
-            ambient: Ambient::system(),
+            ambient: self.ambient.clone(),
             drives: self.present.iter().map(|node| self.drive(*node)).collect(),
             copies_wanted: self.copies_wanted,
             salvages: false,

@@ -8,7 +8,7 @@ use crate::actors::mover::{Moved, Moving, MovingOptions};
 use crate::actors::request::Metadata;
 use crate::actors::upkeep::{ClusterContext, Pace, Reclaimed, Reclamation, ReclamationOptions};
 use crate::net::NodeService;
-use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::command::{Change, LogTime, Reply};
 use crate::storage::meta::record::NodeState;
 use crate::storage::meta::view::MetaView;
 use crate::types::{HostId, NodeId, ShardId, ShardIndex};
@@ -197,6 +197,10 @@ impl Metadata for SilentOnceRefused {
             return Err(MetaError::TimedOut);
         }
         self.tables.read().await
+    }
+
+    fn time(&self) -> LogTime {
+        self.tables.time()
     }
 }
 

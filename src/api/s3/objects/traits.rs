@@ -19,6 +19,6 @@ pub fn asked_traits(
     let access = access_of(view, bucket)?;
     let (acl, owner) = acl_of_headers(store, headers, &writer, &owner_of(store, bucket), &access, view)?;
     let mut traits = Traits { owner, acl, tags: tags::of_header(headers)?, ..Traits::default() };
-    locks::asked(headers, bucket, view, store.ambient.clock.unix_ms(), &mut traits)?;
+    locks::asked(headers, bucket, view, store.gateway.meta().time().now, &mut traits)?;
     Ok(traits)
 }

@@ -20,8 +20,12 @@ mod uploads;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
-use super::record::{AnswersRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RemovedRecord};
-use super::tables::{SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT};
+use super::record::{
+    AdvanceClock, AnswersRecord, ClockRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RemovedRecord,
+};
+use super::tables::{
+    SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT,
+};
 use super::upgrade;
 use super::view::MetaView;
 use crate::defects::{Defect, has};
@@ -178,14 +182,20 @@ struct Applying<'a> {
     /// The same.
     fence: Option<FenceRecord>,
     usages: Usages,
-    /// Of the command being applied.
+    /// The date of the command being applied: what it makes is dated by it.
     now: UnixMs,
+    /// The confirmed time at the command being applied: what has ended by it may be destroyed.
+    confirmed: UnixMs,
+    /// Absent until hosts have agreed on the time once. Written if it has changed.
+    clock: Option<ClockRecord>,
+    clock_changed: bool,
 }
 
 impl<'a> Applying<'a> {
     fn new(kv: &'a dyn KvRead) -> KvResult<Self> {
         let rows = Overlay::new(kv);
         let counts = rows.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default();
+        let clock = rows.row(SYSTEM, SYSTEM_CLOCK)?;
         Ok(Self {
             rows,
             counts,
@@ -197,6 +207,9 @@ impl<'a> Applying<'a> {
             fence: None,
             usages: Usages::default(),
             now: UnixMs(0),
+            confirmed: UnixMs(0),
+            clock,
+            clock_changed: false,
         })
     }
 
@@ -214,6 +227,9 @@ impl<'a> Applying<'a> {
             self.rows.put(SYSTEM, SYSTEM_LAYOUT, codec::encode(&layout));
         }
         self.usages.write(&mut self.rows);
+        if let Some(clock) = self.clock.filter(|_| self.clock_changed) {
+            self.rows.put(SYSTEM, SYSTEM_CLOCK, codec::encode(&clock));
+        }
         if let Some(held) = &self.held {
             self.rows.put(SYSTEM, SYSTEM_HELD, codec::encode(held));
         }
@@ -222,11 +238,28 @@ impl<'a> Applying<'a> {
     }
 
     fn command(&mut self, command: Command) -> KvResult<Reply> {
-        self.now = command.now;
+        self.take_time(&command);
         match command.origin {
             None => self.change(command.change),
             Some(origin) => self.change_once(origin, command.change),
         }
+    }
+
+    /// The times by which this command is decided.
+    fn take_time(&mut self, command: &Command) {
+        (self.now, self.confirmed) = (command.now, command.confirmed);
+        if let Some(clock) = &mut self.clock {
+            self.clock_changed |= clock.take(command.confirmed);
+            self.confirmed = clock.confirmed;
+        }
+    }
+
+    fn advance_clock(&mut self, advance: AdvanceClock) -> Reply {
+        self.clock_changed |= match &mut self.clock {
+            Some(clock) => clock.advance(advance),
+            None => self.clock.replace(ClockRecord::first(advance)).is_none(),
+        };
+        Reply::Done
     }
 
     fn change(&mut self, change: Change) -> KvResult<Reply> {
@@ -267,6 +300,7 @@ impl<'a> Applying<'a> {
             Change::RemoveNode { node, lost } => answered(self.remove_node(node, lost)),
             Change::SetHostRoles { host, roles } => answered(self.set_host_roles(host, roles)),
             Change::RaiseFence { below } => self.raise_fence(below),
+            Change::AdvanceClock(advance) => Ok(self.advance_clock(advance)),
             change => self.change_of_versions(change),
         }
     }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::storage::meta::command::{
     BeginUpload, Change, ChangeTraits, Command, CompleteVersion, DeleteConditions, DeleteEvents, DeleteVersion,
-    ETagCondition, MovedShard, Origin, PutObject, PutPart, PutVersion, TraitsChange, WriteConditions,
+    ETagCondition, LogTime, MovedShard, Origin, PutObject, PutPart, PutVersion, TraitsChange, WriteConditions,
 };
 use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
@@ -86,6 +86,7 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("roles", &samples::roles());
     check_record("removed", &samples::removed());
     check_record("fence", &FenceRecord { below: BlobId::first_of(UnixMs(1_700_000_000_000)) });
+    check_record("clock", &samples::clock());
 }
 
 /// Rows of version 1 that are a part of rows of version 2, which are read as such with nothing in the other parts.
@@ -205,6 +206,7 @@ fn commands() -> Vec<(&'static str, Change)> {
         ("remove_node", Change::RemoveNode { node: NodeId(2), lost: true }),
         ("finish_repairs_at", Change::FinishRepairsAt { done: vec![(shard, NodeId(300))] }),
         ("found_hosts", Change::FoundHosts(vec![samples::host(), second_host])),
+        ("advance_clock", Change::AdvanceClock(samples::advance_clock())),
         ("set_host_roles", Change::SetHostRoles { host: HostId(300), roles: Roles { meta: false, ..Roles::ALL } }),
     ]
     .into_iter()
@@ -303,17 +305,41 @@ fn a_forwarded_command_of_version_2_has_the_leaders_time_and_is_read_and_written
     for (name, change) in commands().into_iter().filter(|(name, _)| name.starts_with("put_object")) {
         let origin = Origin { since: 70_000, id: u128::MAX - 5 };
         let plain = encode_command(&Command::new(UnixMs(1), change.clone()));
-        let stored = Bytes::from(golden(&format!("forwarded_{name}"), &encode_forwarded(origin, UnixMs(9), &plain)));
-        let command = Command { now: UnixMs(9), origin: Some(origin), change };
+        let time = LogTime { now: UnixMs(9), confirmed: UnixMs(9) };
+        let stored = Bytes::from(golden(&format!("forwarded_{name}"), &encode_forwarded(origin, time, &plain)));
+        let command = Command { origin: Some(origin), ..Command::new(UnixMs(9), change) };
         assert_eq!(decode_command(&stored), Ok(command.clone()), "{name}: version 2 is no longer read");
-        assert_eq!(encode_forwarded(origin, UnixMs(9), &plain), stored, "{name}: it is no longer written");
+        assert_eq!(encode_forwarded(origin, time, &plain), stored, "{name}: it is no longer written");
         let inline_bytes = command.inline().map_or(0, Bytes::len);
         for end in 0..stored.len() - inline_bytes {
             assert!(decode_command(&stored.slice(..end)).is_err(), "{name}: read from a part of it");
         }
-        let twice = encode_forwarded(origin, UnixMs(9), &stored);
+        let twice = encode_forwarded(origin, time, &stored);
         assert!(matches!(decode_command(&twice), Err(CodecError::UnknownVersion { found: 2, .. })));
         assert_eq!(decode_entry(&encode_entry(&[stored, plain])).map(|commands| commands.len()), Ok(2));
+    }
+}
+
+#[test]
+fn a_command_whose_confirmed_time_is_not_its_time_keeps_both_and_its_bytes() {
+    let origin = Origin { since: 70_000, id: u128::MAX - 5 };
+    let time = LogTime { now: UnixMs(1_700_000_000_000), confirmed: UnixMs(1_600_000_000_000) };
+    for (name, change) in commands().into_iter().filter(|(name, _)| name.starts_with("put_object")) {
+        let own = Command::at(time, change.clone());
+        let stored = Bytes::from(golden_of(3, &format!("command_{name}"), &encode_command(&own)));
+        assert_eq!((decode_command(&stored), encode_command(&own)), (Ok(own.clone()), stored.clone()));
+        let other = LogTime { now: UnixMs(9), confirmed: UnixMs(7) };
+        let forwarded = encode_forwarded(origin, other, &stored);
+        let kept = Bytes::from(golden_of(4, &format!("forwarded_{name}"), &forwarded));
+        let command = Command { origin: Some(origin), ..Command::at(other, change) };
+        assert_eq!((decode_command(&kept), forwarded), (Ok(command.clone()), kept.clone()), "the leader's times count");
+        let inline_bytes = own.inline().map_or(0, Bytes::len);
+        for whole in [&stored, &kept] {
+            for end in 0..whole.len() - inline_bytes {
+                assert!(decode_command(&whole.slice(..end)).is_err(), "{name}: read from a part of it");
+            }
+        }
+        assert_eq!(decode_entry(&encode_entry(&[stored, kept])), Ok(vec![own, command]));
     }
 }
 
@@ -416,7 +442,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused_without_a_panic(mut bytes: Vec<u8>, known_version: bool) {
         if let (Some(first), true) = (bytes.first_mut(), known_version) {
-            *first = 1 + *first % 2;
+            *first = 1 + *first % 4;
         }
         let _ = decode::<BucketRow>(&bytes);
         let _ = decode::<ObjectVersion>(&bytes);

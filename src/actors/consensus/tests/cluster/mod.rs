@@ -1,5 +1,6 @@
 //! Several hosts in one thread and in simulated time, over a network that fails by a seed, on disks whose power is cut.
 
+mod clock;
 mod history;
 mod leading;
 mod linearizable;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -51,6 +53,7 @@ struct Host {
     forming: Forming,
     started: bool,
     running: Option<MetaHandle>,
+    wall_ahead_ms: Arc<AtomicI64>,
 }
 
 /// A host's drives at some moment.
@@ -104,7 +107,10 @@ impl Cluster {
             disk.create_dir_all(Path::new(DRIVE)).expect("a fresh disk takes a directory");
             disk.sync_dir(Path::new("/")).expect("a fresh disk syncs");
         }
-        self.hosts.insert(id, Host { disks, home: Arc::default(), forming, started: false, running: None });
+        self.hosts.insert(
+            id,
+            Host { disks, home: Arc::default(), forming, started: false, running: None, wall_ahead_ms: Arc::default() },
+        );
     }
 
     fn ids(&self) -> Vec<HostId> {
@@ -143,7 +149,7 @@ impl Cluster {
             address: address(id),
             forming: host.forming.clone(),
             transport: Arc::clone(&way) as _,
-            ambient: self.ambient.clone(),
+            ambient: clock::skewed(&self.ambient, &host.wall_ahead_ms),
             drives: (1..).zip(&host.disks).map(drive).collect(),
             copies_wanted: DRIVES as usize,
             salvages: false,

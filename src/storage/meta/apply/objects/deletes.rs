@@ -100,7 +100,7 @@ impl Applying<'_> {
         let marker = match &row {
             VersionRow::Object(object) => {
                 require(&conditions, Some(object))?;
-                if is_locked(&object.traits, self.now, bypass_governance) {
+                if is_locked(&object.traits, self.confirmed, bypass_governance) {
                     return Err(Refusal::Locked.into());
                 }
                 false
@@ -160,11 +160,11 @@ fn require(conditions: &DeleteConditions, found: Option<&ObjectVersion>) -> Resu
     Ok(())
 }
 
-/// Whether a version may not be deleted now.
-pub(super) fn is_locked(traits: &Traits, now: UnixMs, bypass_governance: bool) -> bool {
+/// Whether a version may not be deleted at this confirmed time.
+pub(super) fn is_locked(traits: &Traits, confirmed: UnixMs, bypass_governance: bool) -> bool {
     let retained = traits.retention.is_some_and(|retention| {
         let bypassed = bypass_governance && retention.mode == RetentionMode::Governance;
-        retention.until > now && !bypassed
+        retention.until > confirmed && !bypassed
     });
     traits.legal_hold == Some(true) || retained
 }

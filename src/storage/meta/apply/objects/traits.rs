@@ -17,20 +17,20 @@ impl Applying<'_> {
         if manifest.is_some_and(|manifest| manifest != object.manifest.id) {
             return Err(Refusal::SourceChanged.into());
         }
-        apply(&mut object.traits, to, self.now)?;
+        apply(&mut object.traits, to, self.confirmed)?;
         self.rewrite(bucket.bucket.id, &key, &object, current);
         self.queue_put(&bucket, &key, &object, event)?;
         Ok(Reply::VersionPut { object: Box::new(object) })
     }
 }
 
-fn apply(traits: &mut Traits, change: TraitsChange, now: UnixMs) -> Result<(), Refusal> {
+fn apply(traits: &mut Traits, change: TraitsChange, confirmed: UnixMs) -> Result<(), Refusal> {
     match change {
         TraitsChange::Tags(tags) => traits.tags = tags,
         TraitsChange::Acl(acl) => traits.acl = acl,
         TraitsChange::LegalHold(held) => traits.legal_hold = Some(held),
         TraitsChange::Retention { retention, bypass_governance } => {
-            if !may_retain(traits.retention, retention, bypass_governance, now) {
+            if !may_retain(traits.retention, retention, bypass_governance, confirmed) {
                 return Err(Refusal::Locked);
             }
             traits.retention = retention;
@@ -46,8 +46,8 @@ fn apply(traits: &mut Traits, change: TraitsChange, now: UnixMs) -> Result<(), R
 }
 
 /// Retention that holds can be prolonged; in governance mode, by who may bypass it, anything else too.
-fn may_retain(stands: Option<Retention>, wanted: Option<Retention>, bypass: bool, now: UnixMs) -> bool {
-    let Some(stands) = stands.filter(|stands| stands.until > now) else { return true };
+fn may_retain(stands: Option<Retention>, wanted: Option<Retention>, bypass: bool, confirmed: UnixMs) -> bool {
+    let Some(stands) = stands.filter(|stands| stands.until > confirmed) else { return true };
     let governed = stands.mode == RetentionMode::Governance;
     let prolonged = wanted.is_some_and(|wanted| {
         let stricter = governed || wanted.mode == RetentionMode::Compliance;

@@ -42,7 +42,7 @@ impl Forwarding {
 }
 
 fn forwarded(since: u64, id: u128, change: Change) -> Command {
-    Command { now: UnixMs(1), change, origin: Some(Origin { since, id }) }
+    Command { origin: Some(Origin { since, id }), ..Command::new(UnixMs(1), change) }
 }
 
 fn put_if_absent(key: &str, id: u128) -> Change {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod fence;
+mod clock;
 mod invariants;
 mod layout;
 mod moves;

@@ -1,0 +1,379 @@
+//! How a host knows the time. Pure: readings of its clocks and reports of other hosts in, two times out.
+//!
+//! The *confirmed time* has certainly passed; what destroys is judged by it. It begins when most hosts agree, or an operator
+//! says it, and from then on is counted: by the monotonic clock of any host that runs, and by the log, in which it
+//! survives when none does. It comes nearer to the hosts' wall clocks by an hour a day at most, whatever they say. It is set
+//! to them at once only where no host has counted and most hosts that were started since agree; or by an operator.
+//!
+//! The *date* is the median of the hosts' wall clocks; what is made is dated by it, never before the confirmed time. A wall
+//! clock that is set while this process runs is followed ten minutes later, if it stays so.
+//!
+//! Invariants: the confirmed time never goes back within an era, and gains on the monotonic clock by one part in 24 at most
+//! but for what hosts or an operator confirm. No reading of a wall clock changes either faster.
+
+use crate::limits::{
+    CLOCK_GAP_REPORTED, CLOCK_RECORD_EVERY, CLOCK_REPORT_COUNTS_FOR, CLOCK_SLEW_DIVISOR, CLOCK_STEADY_AFTER,
+    CLOCKS_AGREE_WITHIN,
+};
+use crate::storage::meta::command::LogTime;
+use crate::storage::meta::record::{AdvanceClock, ClockRecord, ClockSource};
+use crate::types::{HostId, UnixMs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A host's own clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    pub wall: UnixMs,
+    pub monotonic: Duration,
+}
+
+/// What a host tells the others once a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReport {
+    /// Its wall clock.
+    pub wall: UnixMs,
+    /// The date, as far as it believes that clock.
+    pub date: UnixMs,
+    /// The confirmed time, as it counts it.
+    pub confirmed: Option<UnixMs>,
+    pub era: u64,
+    /// Whether nothing is missing in its confirmed time: a host has counted it ever since it was right.
+    pub kept: bool,
+    /// Whether its wall clock may confirm a time: it has run as the monotonic clock does since the process began.
+    pub steady: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    /// Since 1970, as are all times here that are durations.
+    time: Duration,
+    era: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Duration,
+    report: ClockReport,
+}
+
+/// The wall clock was set: since when it runs so, and by how much.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    since: Duration,
+    by_ms: i64,
+}
+
+#[derive(Debug)]
+pub struct LogClock {
+    began: Duration,
+    /// The last reading.
+    monotonic: Duration,
+    wall: Duration,
+    date: Duration,
+    step: Option<Step>,
+    /// Whether the wall clock was ever set while the process ran.
+    was_set: bool,
+    confirmed: Option<Counted>,
+    kept: bool,
+    /// To which hosts set it.
+    set_by_hosts: Option<Duration>,
+    /// How many there are, this one among them, once that is known.
+    hosts: Option<usize>,
+    others: BTreeMap<HostId, Heard>,
+}
+
+/// A host's clock, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockStatus {
+    pub wall: UnixMs,
+    pub time: LogTime,
+    /// Whether there is a confirmed time at all.
+    pub is_confirmed: bool,
+    pub set_step_ms: Option<i64>,
+    /// How far each host's wall clock, this one's under no id, is ahead of their median.
+    pub ahead_of_median_ms: Vec<(Option<HostId>, i64)>,
+    pub running_for: Duration,
+}
+
+impl LogClock {
+    pub fn new(reading: Reading) -> Self {
+        let wall = since_1970(reading.wall);
+        Self {
+            began: reading.monotonic,
+            monotonic: reading.monotonic,
+            wall,
+            date: wall,
+            step: None,
+            was_set: false,
+            confirmed: None,
+            kept: false,
+            set_by_hosts: None,
+            hosts: None,
+            others: BTreeMap::new(),
+        }
+    }
+
+    /// These are the other hosts from now on.
+    pub fn watch(&mut self, others: impl IntoIterator<Item = HostId>) {
+        let others: Vec<HostId> = others.into_iter().collect();
+        self.hosts = Some(others.len() + 1);
+        self.others.retain(|host, _| others.contains(host));
+    }
+
+    /// The time now.
+    pub fn time(&mut self, reading: Reading) -> LogTime {
+        self.pass(reading);
+        let confirmed = self.confirmed.map_or(Duration::ZERO, |counted| counted.time);
+        LogTime { now: unix(self.believed().max(confirmed)), confirmed: unix(confirmed) }
+    }
+
+    /// The log has this; what another host counted, or an operator set, among it.
+    pub fn learn(&mut self, reading: Reading, record: &ClockRecord) {
+        self.pass(reading);
+        let (time, era) = (since_1970(record.confirmed), record.era);
+        match &mut self.confirmed {
+            Some(counted) if counted.era == era => counted.time = counted.time.max(time),
+            known => {
+                // An operator has set it, unless it is the first that this process knows.
+                self.kept |= known.replace(Counted { time, era }).is_some();
+            }
+        }
+        self.judge();
+    }
+
+    /// Another host tells of its clock.
+    pub fn hear(&mut self, reading: Reading, host: HostId, report: ClockReport) {
+        self.pass(reading);
+        self.others.insert(host, Heard { at: self.monotonic, report });
+        if let (Some(counted), Some(theirs)) = (&mut self.confirmed, report.confirmed)
+            && counted.era == report.era
+        {
+            counted.time = counted.time.max(since_1970(theirs));
+            self.kept |= report.kept;
+        }
+        self.judge();
+    }
+
+    pub fn report(&mut self, reading: Reading) -> ClockReport {
+        self.pass(reading);
+        ClockReport {
+            wall: unix(self.wall),
+            date: unix(self.date),
+            confirmed: self.confirmed.map(|counted| unix(counted.time)),
+            era: self.confirmed.map_or(0, |counted| counted.era),
+            kept: self.kept,
+            steady: self.is_steady(),
+        }
+    }
+
+    /// What the leader is to put into the log, which has this record.
+    pub fn due(&mut self, reading: Reading, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
+        self.pass(reading);
+        let Some(record) = record else {
+            let agreed = self.agreed(self.dates(|_| true))?;
+            return Some(AdvanceClock { to: unix(agreed), era: 0, by: ClockSource::Hosts });
+        };
+        let counted = self.confirmed.filter(|counted| counted.era == record.era)?;
+        let recorded = since_1970(record.confirmed);
+        let by = match self.set_by_hosts {
+            Some(set) if recorded < set => ClockSource::Hosts,
+            _ => ClockSource::Counted,
+        };
+        let is_due = by == ClockSource::Hosts || counted.time >= recorded + CLOCK_RECORD_EVERY;
+        is_due.then_some(AdvanceClock { to: unix(counted.time), era: counted.era, by })
+    }
+
+    pub fn status(&mut self, reading: Reading) -> ClockStatus {
+        let time = self.time(reading);
+        let mut walls = vec![(None, self.wall)];
+        walls.extend(self.fresh().map(|(host, heard)| (Some(host), self.since_then(heard, heard.report.wall))));
+        let median = median(walls.iter().map(|(_, wall)| *wall).collect());
+        ClockStatus {
+            wall: unix(self.wall),
+            time,
+            is_confirmed: self.confirmed.is_some(),
+            set_step_ms: self.step.map(|step| step.by_ms),
+            ahead_of_median_ms: walls.into_iter().map(|(host, wall)| (host, difference_ms(wall, median))).collect(),
+            running_for: self.monotonic.saturating_sub(self.began),
+        }
+    }
+
+    /// Time has passed.
+    fn pass(&mut self, reading: Reading) {
+        let elapsed = reading.monotonic.saturating_sub(self.monotonic);
+        self.monotonic = self.monotonic.max(reading.monotonic);
+        self.wall = since_1970(reading.wall);
+        self.follow_wall(elapsed);
+        let believed = self.believed();
+        if let Some(counted) = &mut self.confirmed {
+            let (expected, slew) = (counted.time + elapsed, elapsed / CLOCK_SLEW_DIVISOR);
+            counted.time = if believed > expected {
+                expected + slew.min(believed - expected)
+            } else {
+                expected - slew.min(expected - believed)
+            };
+        }
+        self.judge();
+    }
+
+    /// A clock that is set is believed when it has stayed so.
+    fn follow_wall(&mut self, elapsed: Duration) {
+        let expected = self.date + elapsed;
+        let by_ms = difference_ms(self.wall, expected);
+        if agree(self.wall, expected) {
+            (self.date, self.step) = (self.wall, None);
+            return;
+        }
+        self.was_set = true;
+        let since = match self.step {
+            Some(step) if step.by_ms.abs_diff(by_ms) <= CLOCKS_AGREE_WITHIN.as_millis() as u64 => step.since,
+            _ => self.monotonic,
+        };
+        if self.monotonic - since < CLOCK_STEADY_AFTER {
+            (self.date, self.step) = (expected, Some(Step { since, by_ms }));
+        } else {
+            (self.date, self.step) = (self.wall, None);
+        }
+    }
+
+    /// Finds that the confirmed time lacks nothing, or that hosts confirm what it lacks.
+    fn judge(&mut self) {
+        let Some(counted) = self.confirmed.filter(|_| !self.kept) else { return };
+        if self.agreed(self.dates(|_| true)).is_some_and(|date| agree(date, counted.time)) {
+            self.kept = true;
+            return;
+        }
+        if self.hosts == Some(1) || self.monotonic.saturating_sub(self.began) < CLOCK_STEADY_AFTER {
+            return;
+        }
+        // A host that has counted would have said so: nobody has.
+        let witnesses = self.dates(|report| report.steady && !report.kept);
+        if let Some(date) = self.agreed(witnesses).filter(|date| *date > counted.time) {
+            self.confirmed = Some(Counted { time: date, ..counted });
+            self.set_by_hosts = Some(date);
+            self.kept = true;
+        }
+    }
+
+    fn is_steady(&self) -> bool {
+        !self.was_set && self.monotonic.saturating_sub(self.began) >= CLOCK_STEADY_AFTER
+    }
+
+    /// What hosts that answer say the date is, those for which this holds.
+    fn dates(&self, counts: impl Fn(&ClockReport) -> bool) -> Vec<Duration> {
+        let own = ClockReport {
+            wall: unix(self.wall),
+            date: unix(self.date),
+            confirmed: None,
+            era: 0,
+            kept: self.kept,
+            steady: self.is_steady(),
+        };
+        let mut dates: Vec<Duration> = counts(&own).then_some(self.date).into_iter().collect();
+        let others = self.fresh().filter(|(_, heard)| counts(&heard.report));
+        dates.extend(others.map(|(_, heard)| self.since_then(heard, heard.report.date)));
+        dates
+    }
+
+    fn fresh(&self) -> impl Iterator<Item = (HostId, Heard)> + '_ {
+        let is_fresh = |heard: &Heard| self.monotonic.saturating_sub(heard.at) <= CLOCK_REPORT_COUNTS_FOR;
+        self.others.iter().filter(move |(_, heard)| is_fresh(heard)).map(|(host, heard)| (*host, *heard))
+    }
+
+    /// A time that was said then, now.
+    fn since_then(&self, heard: Heard, time: UnixMs) -> Duration {
+        since_1970(time) + self.monotonic.saturating_sub(heard.at)
+    }
+
+    fn believed(&self) -> Duration {
+        median(self.dates(|_| true))
+    }
+
+    /// The earliest of those dates on which more than half of all hosts agree.
+    fn agreed(&self, mut dates: Vec<Duration>) -> Option<Duration> {
+        let hosts = self.hosts?;
+        dates.sort_unstable();
+        let agreeing =
+            |(at, date): (usize, &Duration)| dates[at..].iter().filter(|other| agree(**other, *date)).count();
+        let found = dates.iter().enumerate().find(|candidate| agreeing(*candidate) * 2 > hosts)?;
+        Some(*found.1)
+    }
+}
+
+impl ClockStatus {
+    /// How far this host's wall clock is ahead of the confirmed time.
+    pub fn ahead_ms(&self) -> i64 {
+        if self.is_confirmed { difference_ms(since_1970(self.wall), since_1970(self.time.confirmed)) } else { 0 }
+    }
+
+    /// How far it is ahead of the median of the hosts' clocks.
+    pub fn ahead_of_hosts_ms(&self) -> i64 {
+        self.ahead_of_median_ms.iter().find(|(host, _)| host.is_none()).map_or(0, |(_, ahead_ms)| *ahead_ms)
+    }
+
+    /// What is wrong, and what to do.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        let ahead_ms = self.ahead_ms();
+        if !self.is_confirmed && self.running_for >= CLOCKS_AGREE_WITHIN {
+            troubles.push(
+                "no time is confirmed, since most hosts' clocks do not agree or are not heard: no lock ends and nothing \
+                 expires; set the clocks, or confirm this host's with sherd admin clock accept"
+                    .to_owned(),
+            );
+        }
+        if ahead_ms.unsigned_abs() > CLOCK_GAP_REPORTED.as_millis() as u64 {
+            troubles.push(format!(
+                "this host's clock is {} the confirmed time, which locks and lifecycle rules go by; if the clock is right, \
+                 confirm it with sherd admin clock accept, else set it",
+                apart(ahead_ms, "ahead of", "behind")
+            ));
+        }
+        for (host, ahead_ms) in &self.ahead_of_median_ms {
+            if ahead_ms.unsigned_abs() > CLOCKS_AGREE_WITHIN.as_millis() as u64 {
+                let whose =
+                    host.map_or("this host's clock".to_owned(), |host| format!("the clock of host {:016x}", host.0));
+                troubles
+                    .push(format!("{whose} is {} those of the hosts; set it", apart(*ahead_ms, "ahead of", "behind")));
+            }
+        }
+        troubles
+    }
+}
+
+/// `3 days ahead of`.
+fn apart(ms: i64, ahead: &str, behind: &str) -> String {
+    let seconds = ms.unsigned_abs() / 1000;
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "seconds"),
+        120..7200 => (seconds / 60, "minutes"),
+        7200..172_800 => (seconds / 3600, "hours"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit} {}", if ms < 0 { behind } else { ahead })
+}
+
+/// The lower one of two in the middle.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[(times.len() - 1) / 2]
+}
+
+fn agree(one: Duration, other: Duration) -> bool {
+    one.abs_diff(other) <= CLOCKS_AGREE_WITHIN
+}
+
+fn difference_ms(one: Duration, other: Duration) -> i64 {
+    let ms = i64::try_from(one.abs_diff(other).as_millis()).unwrap_or(i64::MAX);
+    if one < other { -ms } else { ms }
+}
+
+fn unix(time: Duration) -> UnixMs {
+    UnixMs(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn since_1970(time: UnixMs) -> Duration {
+    Duration::from_millis(time.0)
+}

@@ -1,0 +1,72 @@
+//! The time of the log, on this host: `LogClock` with the host's clocks at hand, shared by all who ask for the time, hear
+//! other hosts' clocks or tell them of this one.
+
+mod log_clock;
+
+pub use log_clock::{ClockReport, ClockStatus, LogClock, Reading};
+
+use super::shared::locked;
+use crate::ambient::{Ambient, Clock};
+use crate::storage::meta::command::LogTime;
+use crate::storage::meta::record::{AdvanceClock, ClockRecord};
+use crate::types::HostId;
+use std::sync::{Arc, Mutex};
+
+/// Cheap to clone, usable from any thread.
+#[derive(Clone, Debug)]
+pub struct ClusterClock {
+    clock: Arc<dyn Clock>,
+    log: Arc<Mutex<LogClock>>,
+}
+
+impl ClusterClock {
+    pub fn new(ambient: &Ambient) -> Self {
+        let clock = Arc::clone(&ambient.clock);
+        let log = LogClock::new(read(&*clock));
+        Self { clock, log: Arc::new(Mutex::new(log)) }
+    }
+
+    /// The other hosts of the cluster are these.
+    pub fn watch(&self, others: impl IntoIterator<Item = HostId>) {
+        locked(&self.log).watch(others);
+    }
+
+    pub fn time(&self) -> LogTime {
+        self.with(LogClock::time)
+    }
+
+    pub fn hear(&self, host: HostId, report: ClockReport) {
+        self.with(|log, now| log.hear(now, host, report));
+    }
+
+    pub fn report(&self) -> ClockReport {
+        self.with(LogClock::report)
+    }
+
+    pub fn status(&self) -> ClockStatus {
+        self.with(LogClock::status)
+    }
+
+    /// What the log has.
+    pub fn learn(&self, record: &ClockRecord) {
+        self.with(|log, now| log.learn(now, record));
+    }
+
+    /// What the leader is to put into the log, which has this record.
+    pub(super) fn due(&self, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
+        self.with(|log, now| log.due(now, record))
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&mut LogClock, Reading) -> T) -> T {
+        // Read under the lock, so that readings come in order.
+        let mut log = locked(&self.log);
+        ask(&mut log, read(&*self.clock))
+    }
+}
+
+fn read(clock: &dyn Clock) -> Reading {
+    Reading { wall: clock.unix_ms(), monotonic: clock.monotonic() }
+}
+
+#[cfg(test)]
+mod tests;

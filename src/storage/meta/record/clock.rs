@@ -1,0 +1,76 @@
+//! The confirmed time: its row, and how far a command takes it.
+
+use crate::limits::CLOCK_ADVANCE_MAX;
+use crate::types::UnixMs;
+use serde::{Deserialize, Serialize};
+
+/// The confirmed time: a moment that has certainly passed. What lasts until some moment and is then destroyed (a lock, an
+/// object that expires) is judged by it, and by no host's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockRecord {
+    pub confirmed: UnixMs,
+    /// How often an operator has set it: what hosts counted before that is void.
+    pub era: u64,
+    /// The last time that it was set rather than counted.
+    pub set: ClockSetting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSetting {
+    pub from: UnixMs,
+    pub to: UnixMs,
+    pub by: ClockSource,
+}
+
+/// Who confirms a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClockSource {
+    /// The monotonic clocks of hosts, which count on from the time that was confirmed before.
+    Counted,
+    /// Most hosts, whose clocks agree: at the formation, or after a time in which no host counted.
+    Hosts,
+    Operator,
+}
+
+/// The confirmed time is to be this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdvanceClock {
+    pub to: UnixMs,
+    /// The era in which it was counted. An operator begins the next one, whatever this is.
+    pub era: u64,
+    pub by: ClockSource,
+}
+
+impl ClockRecord {
+    /// The first time that is confirmed.
+    pub fn first(AdvanceClock { to, by, .. }: AdvanceClock) -> Self {
+        Self { confirmed: to, era: 0, set: ClockSetting { from: UnixMs(0), to, by } }
+    }
+
+    /// Takes the time that a command brings, if it is at most an hour ahead; whether it did. To go further takes an
+    /// `AdvanceClock`, which says who confirms it.
+    pub fn take(&mut self, brought: UnixMs) -> bool {
+        let furthest = self.confirmed.0.saturating_add(CLOCK_ADVANCE_MAX.as_millis() as u64);
+        let taken = brought > self.confirmed && brought.0 <= furthest;
+        if taken {
+            self.confirmed = brought;
+        }
+        taken
+    }
+
+    /// Advances it, or sets it as an operator says, back too; whether anything changed. A time that was counted before an
+    /// operator set it has no effect.
+    pub fn advance(&mut self, AdvanceClock { to, era, by }: AdvanceClock) -> bool {
+        let set = ClockSetting { from: self.confirmed, to, by };
+        if by == ClockSource::Operator {
+            *self = Self { confirmed: to, era: self.era + 1, set };
+            return true;
+        }
+        let advances = era == self.era && to > self.confirmed;
+        if advances {
+            self.confirmed = to;
+            self.set = if by == ClockSource::Counted { self.set } else { set };
+        }
+        advances
+    }
+}
