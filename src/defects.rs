@@ -43,8 +43,6 @@ pub enum Defect {
     IgnoreConditions,
     /// An entry's commands are applied twice.
     ApplyTwice,
-    /// A copy is not counted as a reference to its bytes.
-    ForgetReference,
     /// What nothing refers to any more does not become garbage.
     ForgetGarbage,
     /// The last part of a completed upload is left out.

@@ -21,7 +21,6 @@ const DEFECTS: &[(Defect, u64)] = &[
     (Defect::RebuildOtherShard, 4),
     (Defect::IgnoreConditions, 0),
     (Defect::ApplyTwice, 0),
-    (Defect::ForgetReference, 0),
     (Defect::ForgetGarbage, 0),
     (Defect::CompleteWithoutPart, 0),
     (Defect::ForgetOldVersion, 0),

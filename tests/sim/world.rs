@@ -172,7 +172,8 @@ impl World {
         let keep =
             Change::SetBucket { bucket: buckets.1, versioning: Some(Versioning::Enabled), lock: false, quota: None };
         metadata.propose(keep).await.map_err(told)?;
-        Ok(self.join(&host, metadata, drives, buckets, pool))
+        let epoch = metadata.read().await.map_err(told)?.layout().map_err(told)?.epoch;
+        Ok(self.join(&host, metadata, drives, (buckets, epoch), pool))
     }
 
     fn replica_options(
@@ -198,6 +199,7 @@ impl World {
             ambient: self.ambient.clone(),
             drives: host.drives.iter().map(drive).collect(),
             copies_wanted: usize::from(GEOMETRY.parity) + 1,
+            salvages: false,
             first_start: host.formed_now || !ran.contains(&true),
             home: Arc::clone(&self.tables) as _,
             offload: Offload::InPlace,
@@ -214,7 +216,7 @@ impl World {
         host: &HostDrives,
         metadata: MetaHandle,
         drives: Vec<Drive>,
-        (bucket, versioned): (BucketId, BucketId),
+        ((bucket, versioned), epoch): ((BucketId, BucketId), Epoch),
         pool: BufferPool,
     ) -> Host {
         let ambient = self.ambient.clone();
@@ -232,7 +234,7 @@ impl World {
         let cluster = ClusterContext {
             host: host.host,
             metadata: Arc::new(metadata.clone()),
-            ring: RingReader::fixed(&Layout::new(Epoch(1), drives.iter().map(node))),
+            ring: RingReader::fixed(&Layout::new(epoch, drives.iter().map(node))),
             peers: ConnectionPool::start_with(Arc::new(PipeDialer { host: host.host, service }), &ambient),
             health: health.clone(),
             suspects: Suspects::default(),

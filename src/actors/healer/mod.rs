@@ -25,7 +25,7 @@ use super::upkeep::{Background, Chore, ClusterContext, Pace, UpkeepError};
 use crate::metrics;
 use crate::net::ChunkFault;
 use crate::storage::erasure::Codecs;
-use crate::storage::meta::command::Change;
+use crate::storage::meta::command::{Change, FinishedRepair};
 use crate::storage::meta::record::BlobRef;
 use crate::types::{Epoch, NodeId, ShardId, ShardIndex};
 use compare::{Compared, Comparison};
@@ -113,8 +113,8 @@ pub struct Healing {
     queue: RepairQueue,
     /// At most `repairs_max`.
     repairs: Vec<Repair>,
-    /// Whole again on these nodes, which the metadata does not know yet.
-    whole: Vec<(ShardId, NodeId)>,
+    /// Whole again, which the metadata does not know yet.
+    whole: Vec<FinishedRepair>,
     /// Until when repairs are put off.
     put_off: BTreeMap<ShardId, Duration>,
     /// Nodes that could be asked at the last look.
@@ -324,7 +324,7 @@ impl Healing {
                     bytes += some;
                     self.repairs.push(repair);
                 }
-                Ok(Repaired::Whole) => repaired.push((shard, repair.node(), repair.shard_bytes())),
+                Ok(Repaired::Whole) => repaired.push((repair.finished(), repair.shard_bytes())),
                 Ok(Repaired::Moved) => {
                     tracing::debug!(blob = %shard.blob, shard = shard.shard.0, "repair given up: the shard was moved");
                 }
@@ -344,11 +344,11 @@ impl Healing {
         }
         put_off.iter().for_each(|&shard| self.put_off(shard));
         let now = self.context.ambient.clock.monotonic();
-        let repaired_bytes = repaired.iter().map(|(_, _, bytes)| bytes).sum();
+        let repaired_bytes = repaired.iter().map(|(_, bytes)| bytes).sum();
         self.handle.repaired(repaired_bytes, repaired.len() as u64, now);
         self.queue.repaired(repaired_bytes, repaired.len() as u64);
-        self.whole.extend(repaired.iter().map(|&(shard, node, _)| (shard, node)));
-        let repaired: Vec<ShardId> = repaired.into_iter().map(|(shard, ..)| shard).collect();
+        self.whole.extend(repaired.iter().map(|(finished, _)| finished));
+        let repaired: Vec<ShardId> = repaired.into_iter().map(|(finished, _)| finished.shard).collect();
         self.tell_whole().await?;
         failure.map_or(Ok(Healed::Worked { bytes, repaired, put_off }), Err)
     }
@@ -358,7 +358,7 @@ impl Healing {
         if self.whole.is_empty() {
             return Ok(());
         }
-        self.context.metadata.propose(Change::FinishRepairsAt { done: self.whole.clone() }).await?;
+        self.context.metadata.propose(Change::FinishRepairsOn { done: self.whole.clone() }).await?;
         metrics::REPAIRS_DONE.with_label_values(&["repaired"]).inc_by(self.whole.len() as u64);
         self.whole.clear();
         self.queue.hurry();

@@ -9,9 +9,10 @@ use crate::defects::{Defect, has};
 use crate::metrics;
 use crate::net::{AppendChunks, ReadChunks};
 use crate::storage::erasure::{Codecs, ErasureError};
+use crate::storage::meta::command::FinishedRepair;
 use crate::storage::meta::record::{BlobRef, RepairRow};
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex};
+use crate::types::{ChunkIndex, Incarnation, NodeId, ShardId, ShardIndex};
 use bytes::Bytes;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub(super) struct Repair {
     shard: ShardIndex,
     /// Where the shard is, as far as is known.
     node: NodeId,
+    /// Of the drive that has the node's number, as of the first look at it.
+    incarnation: Option<Option<Incarnation>>,
     layout: BlobLayout,
     next: u32,
 }
@@ -57,7 +60,7 @@ impl Repair {
     /// On the node that the row names for the shard.
     pub(super) fn new(row: RepairRow, node: NodeId) -> Result<Self, UpkeepError> {
         let layout = BlobLayout::new(row.blob.geometry, row.blob.size_bytes)?;
-        Ok(Self { blob: row.blob, shard: row.shard, node, layout, next: 0 })
+        Ok(Self { blob: row.blob, shard: row.shard, node, incarnation: None, layout, next: 0 })
     }
 
     pub(super) fn shard(&self) -> ShardId {
@@ -69,8 +72,9 @@ impl Repair {
         shard_bytes(&self.blob)
     }
 
-    pub(super) fn node(&self) -> NodeId {
-        self.node
+    /// What is told of it when it is whole.
+    pub(super) fn finished(&self) -> FinishedRepair {
+        FinishedRepair { shard: self.shard(), node: self.node, incarnation: self.incarnation.flatten() }
     }
 
     /// Puts the next stripes in order.
@@ -80,7 +84,11 @@ impl Repair {
         codecs: &Arc<Codecs>,
     ) -> Result<Repaired, UpkeepError> {
         let (id, node) = (self.blob.id, self.node);
-        let Some(blob) = context.look_up(move |view| view.blob(id)).await? else {
+        let look_up = context.look_up(move |view| Ok((view.blob(id)?, view.node(node)?)));
+        let (blob, drive) = look_up.await?;
+        // What was looked at before counts only for that drive: the change that ends the repair names it.
+        self.incarnation.get_or_insert(drive.map(|drive| drive.incarnation));
+        let Some(blob) = blob else {
             // It became garbage meanwhile; what was appended since its shards were dropped is an orphan, so drop it here.
             let shard = self.shard();
             context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.drop_shards(node, vec![shard]).await }).await?;

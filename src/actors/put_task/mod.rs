@@ -28,7 +28,7 @@ use crate::metrics::PUT_STAGE_SECONDS;
 use crate::storage::checksum::{BodyDigests, BodyHasher};
 use crate::storage::meta::command::{Change, PutObject, PutPart, PutVersion, Reply};
 use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, ObjectVersion, PartRow};
-use crate::types::{ManifestId, ShardIndex, UnixMs};
+use crate::types::{Epoch, ManifestId, ShardIndex, UnixMs};
 use bytes::Bytes;
 use intake::{Head, Intake};
 use pipeline::WrittenShards;
@@ -61,7 +61,20 @@ enum Staged {
     Bytes {
         _permit: Permit,
     },
-    Shards(WrittenShards),
+    Shards {
+        written: WrittenShards,
+        /// That they were written by.
+        layout: Epoch,
+    },
+}
+
+impl Staged {
+    fn layout(&self) -> Option<Epoch> {
+        match self {
+            Self::Nothing | Self::Bytes { .. } => None,
+            Self::Shards { layout, .. } => Some(*layout),
+        }
+    }
 }
 
 /// Stores an object and makes it stand.
@@ -165,9 +178,9 @@ async fn receive(
         }
         Head::Whole(bytes) | Head::Start(bytes) => {
             intake.give_back(bytes);
-            let pipeline::StoredBlob { blob, missing, written, digests } =
+            let pipeline::StoredBlob { blob, missing, layout, written, digests } =
                 pipeline::store(context, permit, intake, hasher, seal).await?;
-            (digests, Content::Blob { blob, missing }, Staged::Shards(written))
+            (digests, Content::Blob { blob, missing }, Staged::Shards { written, layout })
         }
     };
     // A mismatch drops what is staged, and with it the shards.
@@ -189,10 +202,14 @@ async fn propose<const BODIES: usize>(
     mut staged: [Staged; BODIES],
 ) -> Result<Reply, StoreError> {
     for body in &mut staged {
-        if let Staged::Shards(written) = body {
+        if let Staged::Shards { written, .. } = body {
             written.keep();
         }
     }
+    let change = match staged.iter().filter_map(Staged::layout).min() {
+        Some(layout) => change.written_by(layout),
+        None => change,
+    };
     let start = context.ambient.clock.monotonic();
     let outcome = context.metadata.propose(change).await;
     observe("propose", context.ambient.clock.monotonic().saturating_sub(start));
@@ -205,7 +222,7 @@ async fn propose<const BODIES: usize>(
         return Err(refused);
     }
     for body in staged {
-        if let Staged::Shards(written) = body {
+        if let Staged::Shards { written, .. } = body {
             written.give_up();
         }
     }

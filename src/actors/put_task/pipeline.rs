@@ -17,7 +17,7 @@ use crate::storage::checksum::{BodyDigests, BodyHasher};
 use crate::storage::erasure::Codec;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::Placement;
-use crate::types::{BlobId, ChunkIndex, Geometry, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, Epoch, Geometry, NodeId, ShardId, ShardIndex};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{BoxFuture, OptionFuture, join_all};
@@ -34,6 +34,8 @@ const DROP_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(super) struct StoredBlob {
     pub(super) blob: BlobRef,
     pub(super) missing: Vec<ShardIndex>,
+    /// That it was written by.
+    pub(super) layout: Epoch,
     pub(super) written: WrittenShards,
     pub(super) digests: BodyDigests,
 }
@@ -75,7 +77,7 @@ pub(super) async fn store(
     let (digests, missing) = pipeline.run(feed).await?;
     let size_bytes = layout.map_or(digests.size_bytes, |layout| layout.sealed_bytes(digests.size_bytes));
     let blob = BlobRef { id: blob, size_bytes, geometry: placement.geometry, placement: placement.nodes };
-    Ok(StoredBlob { blob, missing, written, digests })
+    Ok(StoredBlob { blob, missing, layout: placement.layout, written, digests })
 }
 
 /// Time spent in each stage; stages overlap, so their sum may exceed the whole.

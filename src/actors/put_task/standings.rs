@@ -86,11 +86,12 @@ mod tests {
     use super::{ShardFailure, Standings};
     use crate::actors::gateway::StoreError;
     use crate::storage::ring::Placement;
-    use crate::types::{Geometry, NodeId, ShardIndex};
+    use crate::types::{Epoch, Geometry, NodeId, ShardIndex};
 
     fn standings(writable: usize) -> Standings {
         let geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 64 };
-        Standings::new(&Placement { geometry, nodes: (0..4).map(NodeId).collect(), writable, quorum: 3 })
+        let nodes = (0..4).map(NodeId).collect();
+        Standings::new(&Placement { geometry, nodes, writable, quorum: 3, layout: Epoch(1) })
     }
 
     /// P7: a quorum is enough, and what is not there is named.

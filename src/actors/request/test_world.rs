@@ -92,6 +92,10 @@ impl Metadata for Tables {
         }
         let reply = self.apply(change.clone());
         if !matches!(reply, Reply::Refused(_)) {
+            let change = match change {
+                Change::Adopt(adoption) => adoption.change.into(),
+                other => other,
+            };
             self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
         }
         Ok(reply)

@@ -91,8 +91,9 @@ impl Fencing {
         Ok(Fenced::Below(below.max(fence)))
     }
 
-    /// Draws ids above the fence from now on, as far as this host's own tables know it.
-    async fn heed(&self) -> Result<(), UpkeepError> {
+    /// Has this host draw ids above the fence from now on, as far as its own tables know it. Its clock may have been set back
+    /// since it last ran.
+    pub async fn heed(&self) -> Result<(), UpkeepError> {
         if let Some(view) = self.context.metadata.local() {
             let fence = off_thread(&self.context.threads, move || view.fence()).await??;
             self.context.writes.settle(above(fence));

@@ -9,7 +9,7 @@ pub use errors::PolicyError;
 
 use super::actions::conditions;
 use super::condition::Condition;
-use super::context::Facts;
+use super::context::{Context, Facts};
 use super::pattern::{ArnPattern, Pattern};
 use super::principal::PrincipalPattern;
 use super::public;
@@ -122,16 +122,16 @@ impl Policy {
 
     /// Whether there may be a request for this action, by nobody in particular, that a statement allows.
     pub fn may_allow_anybody(&self, action: &str) -> bool {
-        let (action, nothing) = (action.to_lowercase(), Context::default());
-        let may = |statement: &Statement| {
+        let action = action.to_lowercase();
+        let may = |statement: &Statement, facts: &Facts<'_>| {
             let principals = statement.principals.as_ref();
             statement.effect == Effect::Allow
-                && statement.actions.names(|pattern| pattern.matches(&action, &nothing))
+                && statement.actions.names(|pattern| pattern.matches(&action, facts))
                 && principals.is_some_and(|principals| {
                     principals.negated || principals.items.contains(&PrincipalPattern::Everybody)
                 })
         };
-        self.statements.iter().any(may)
+        Facts::alone(&Context::default(), |facts| self.statements.iter().any(|statement| may(statement, facts)))
     }
 
     /// As it was given.

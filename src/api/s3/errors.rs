@@ -151,10 +151,10 @@ impl From<Refusal> for S3Error {
             Refusal::HostHasNodes | Refusal::NodeHoldsShards | Refusal::Removed => {
                 Fault::InvalidRequest("The request is not valid.".to_owned()).into()
             }
-            // The next try goes by the layout without it.
+            // The next try goes by the layout that is in force.
             Refusal::NoSuchNode => retry_later(
                 S3ErrorCode::ServiceUnavailable,
-                "A drive that was to hold the object was removed meanwhile.".to_owned(),
+                "A drive that was to hold the object was removed or replaced meanwhile.".to_owned(),
             ),
             Refusal::Fenced => retry_later(
                 S3ErrorCode::ServiceUnavailable,

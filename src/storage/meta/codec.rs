@@ -16,9 +16,9 @@
 use super::command::{Change, Command, LogTime, Origin};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRecord, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow,
-    EventRow, FenceRecord, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord, NullVersionRow,
-    ObjectVersion, PartRow, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRecord, UploadRow, Usage,
-    VersionRow,
+    EventRow, FenceRecord, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, Manifest, NodeRecord,
+    NullVersionRow, ObjectVersion, PartRow, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow,
+    UploadRecord, UploadRow, Usage, VersionRow,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
@@ -129,8 +129,7 @@ records! {
     BlobRef "blob", GarbageRow "garbage row", RepairRow "repair row", NodeRecord "node",
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
     LeftoverRow "leftover", RolesRecord "roles", RemovedRecord "removed",
-    FenceRecord "fence",
-    ClockRecord "clock",
+    FenceRecord "fence", ClockRecord "clock", RegisteredRecord "registered drives",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {

@@ -150,7 +150,7 @@ pub enum Change {
         gone: Vec<(NodeId, ShardId)>,
     },
     /// As `FinishRepairs`, each with the node that it was repaired on: one that was moved meanwhile is repaired where it
-    /// is now.
+    /// is now. No longer proposed: it does not say on which drive of that number.
     FinishRepairsAt {
         done: Vec<(ShardId, NodeId)>,
     },
@@ -199,6 +199,13 @@ pub enum Change {
         below: BlobId,
     },
     AdvanceClock(AdvanceClock),
+    /// A change that brings blobs, with the layout that they were written by.
+    Adopt(Adoption),
+    /// As `FinishRepairs`, each with the drive that it was repaired on: one that was moved meanwhile, or whose drive was replaced, is
+    /// repaired where it is now.
+    FinishRepairsOn {
+        done: Vec<FinishedRepair>,
+    },
 }
 
 impl Change {
@@ -206,9 +213,10 @@ impl Change {
     pub fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
         match self {
             Self::PutObject(put) => [put.manifest.body.blob(), None],
-            Self::PutVersion(version) => [version.put.manifest.body.blob(), None],
-            Self::PutPart(put) => [put.part.blob.as_ref(), None],
-            Self::AppendObject(append) => [append.head.as_ref().map(|(head, _)| head), Some(&append.blob)],
+            Self::PutVersion(version) => version.fresh_blobs(),
+            Self::PutPart(put) => put.fresh_blobs(),
+            Self::AppendObject(append) => append.fresh_blobs(),
+            Self::Adopt(adoption) => adoption.change.fresh_blobs(),
             Self::CreateBucket { .. }
             | Self::CreateBucketWith(_)
             | Self::SetBucket { .. }
@@ -240,10 +248,85 @@ impl Change {
             | Self::ForgetLeftovers { .. }
             | Self::FoundHosts(_)
             | Self::SetHostRoles { .. }
+            | Self::FinishRepairsOn { .. }
             | Self::RaiseFence { .. }
             | Self::AdvanceClock(_) => [None, None],
         }
     }
+
+    /// As it is proposed: where it brings blobs, with the layout that they were written by.
+    pub fn written_by(self, layout: Epoch) -> Self {
+        let change = match self {
+            Self::PutVersion(version) if version.put.manifest.body.blob().is_some() => Adopting::PutVersion(version),
+            Self::PutPart(put) if put.part.blob.is_some() => Adopting::PutPart(put),
+            Self::AppendObject(append) => Adopting::AppendObject(append),
+            other => return other,
+        };
+        Self::Adopt(Adoption { layout, change })
+    }
+}
+
+/// A change that brings blobs, and the layout that they were written by: a shard that went to a drive which has its number since a
+/// later epoch went to the one before it, and is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The writer's ring was of this epoch before the first shard was sent.
+    pub layout: Epoch,
+    pub change: Adopting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Adopting {
+    PutVersion(Box<PutVersion>),
+    PutPart(Box<PutPart>),
+    AppendObject(Box<AppendObject>),
+}
+
+impl Adopting {
+    fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
+        match self {
+            Self::PutVersion(version) => version.fresh_blobs(),
+            Self::PutPart(put) => put.fresh_blobs(),
+            Self::AppendObject(append) => append.fresh_blobs(),
+        }
+    }
+}
+
+impl PutVersion {
+    fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
+        [self.put.manifest.body.blob(), None]
+    }
+}
+
+impl PutPart {
+    fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
+        [self.part.blob.as_ref(), None]
+    }
+}
+
+impl AppendObject {
+    fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
+        [self.head.as_ref().map(|(head, _)| head), Some(&self.blob)]
+    }
+}
+
+impl From<Adopting> for Change {
+    fn from(adopting: Adopting) -> Self {
+        match adopting {
+            Adopting::PutVersion(version) => Self::PutVersion(version),
+            Adopting::PutPart(put) => Self::PutPart(put),
+            Adopting::AppendObject(append) => Self::AppendObject(append),
+        }
+    }
+}
+
+/// A shard that is whole again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedRepair {
+    pub shard: ShardId,
+    pub node: NodeId,
+    /// Of `node`, before the repair looked what is there; `None` where none was registered.
+    pub incarnation: Option<Incarnation>,
 }
 
 /// One shard's new place.

@@ -289,6 +289,13 @@ impl Default for FenceRecord {
     }
 }
 
+/// Since when each drive is known under its number. Replaced drives are told from those before them by this.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredRecord {
+    /// The layout's epoch from which on a number is the drive's that has it now, or had it last.
+    pub nodes: BTreeMap<NodeId, Epoch>,
+}
+
 /// How many shards each node is named for, kept with every change, so that whether a node may go needs no scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRecord {

@@ -2,7 +2,7 @@
 
 use super::command::{
     AppendObject, CompleteUpload, CompletedPart, CopyVersion, CreateBucketWith, CreateUpload, PutObject, PutPart,
-    RenameObject, RenameSource, RenameToken, Reply, WriteConditions,
+    PutVersion, RenameObject, RenameSource, RenameToken, Reply, WriteConditions,
 };
 use super::record::{
     Acl, AdvanceClock, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow,
@@ -355,6 +355,11 @@ pub(crate) fn append_object() -> AppendObject {
         missing: vec![ShardIndex(2)],
         event: Some(event().draft),
     }
+}
+
+pub(crate) fn put_version_of_blob() -> PutVersion {
+    let put = PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 5) };
+    PutVersion { put, traits: traits(), event: Some(event().draft) }
 }
 
 pub(crate) fn create_bucket_with() -> CreateBucketWith {

@@ -5,18 +5,17 @@ use super::codec::{self, Record};
 use super::command::RenameToken;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
-    BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord, GarbageRow,
-    HeldRecord, HostRecord, IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion,
-    PartRow, Pick, RemovedRecord, RepairRow, RolesRecord, UploadRow, Usage, Version, VersionRow,
+    BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord,
+    GarbageRow, HeldRecord, HostRecord, IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow,
+    ObjectVersion, PartRow, Pick, RemovedRecord, RepairRow, RolesRecord, UploadRow, Usage, Version, VersionRow,
 };
 use super::renames;
 use super::tables::{
     BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
     PARTS, REPAIRS, SYSTEM, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED,
-    SYSTEM_ROLES,
-    UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key, host_key,
-    identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key, upload_key,
-    upload_part_key, version_key, versions_of_key,
+    SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key,
+    host_key, identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key,
+    upload_key, upload_part_key, version_key, versions_of_key,
 };
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
 use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};

@@ -7,7 +7,7 @@
 //! so that reads of what is missing less often need decoding.
 
 use super::{Partition, Ring, write_quorum};
-use crate::types::{BlobId, Geometry, NodeId, ShardIndex};
+use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardIndex};
 
 /// What a node is good for just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Placement {
     pub writable: usize,
     /// Durable shards that make the write.
     pub quorum: usize,
+    /// Of the layout that it was placed by.
+    pub layout: Epoch,
 }
 
 impl Placement {
@@ -88,7 +90,7 @@ impl Ring {
         choice.take(order, &|at| !live(at), caps);
         let nodes = choice.nodes();
         assert!(nodes.len() == geometry.shards(), "caps are made so that all shards find a place");
-        Ok(Placement { geometry, nodes, writable, quorum: write_quorum(geometry) })
+        Ok(Placement { geometry, nodes, writable, quorum: write_quorum(geometry), layout: self.epoch() })
     }
 
     /// The nodes that the shards of a partition's blobs belong on, while all nodes are up; `None` where no node takes shards.

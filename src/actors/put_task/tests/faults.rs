@@ -1,6 +1,11 @@
 //! Writes while nodes fail.
 
 use super::{Behaviour, Change, Duration, NodeId, ShardIndex, StoreError, World, blob, check_shards, content, settle};
+use crate::actors::gateway::{BodyChecks, Upload};
+use crate::storage::meta::command::Reply;
+use crate::storage::meta::record::{NodeRecord, NodeState};
+use crate::types::{HostId, Incarnation, UnixMs};
+use std::sync::Arc;
 
 fn missing(world: &World) -> Vec<ShardIndex> {
     match world.take_changes().as_slice() {
@@ -118,4 +123,31 @@ async fn one_of_three_drives_down_stops_nothing_at_2_1() {
     assert_eq!((blob(&manifest).geometry.data, blob(&manifest).geometry.parity), (1, 1));
     assert!(missing(&world).is_empty());
     check_shards(&world, blob(&manifest), &[]);
+}
+
+#[actix::test]
+async fn a_drive_that_is_replaced_while_a_put_is_under_way_lacks_its_shard() {
+    let world = World::new(2, 2);
+    let bytes = content(300_000);
+    let meta = Arc::clone(&world.meta);
+    let replaced = NodeId(1);
+    let pieces = [bytes.slice(..150_000), bytes.slice(150_000..)].into_iter().enumerate().map(move |(at, piece)| {
+        if at == 1 {
+            // The writer's ring is of epoch 1.
+            for incarnation in [1, 2].map(Incarnation) {
+                let (host, state, joined) = (HostId(1), NodeState::Active, UnixMs(0));
+                let record = NodeRecord { id: replaced, host, incarnation, weight: 1, state, joined };
+                assert_eq!(meta.apply(Change::RegisterNode(record)), Reply::Done);
+            }
+        }
+        Ok::<_, StoreError>(piece)
+    });
+    let body = Box::pin(futures::stream::iter(pieces));
+    let upload = Upload { body, checks: BodyChecks::default(), trailer: None };
+    let manifest = world.put(upload).await.expect("three of four are a quorum");
+    let blob = blob(&manifest);
+    let lacking = blob.placement.iter().position(|&node| node == replaced).expect("placed there");
+    let repairs = world.meta.view().repairs(None, 9).expect("reads");
+    let repairs: Vec<_> = repairs.iter().map(|row| (row.blob.id, row.shard)).collect();
+    assert_eq!(repairs, [(blob.id, ShardIndex(lacking as u8))]);
 }

@@ -9,10 +9,11 @@ use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::record::{
-    Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState, RemovedRecord, RolesRecord,
+    Held, HeldRecord, HostRecord, LayoutRecord, NodeRecord, NodeState, RegisteredRecord, RemovedRecord, RolesRecord,
 };
 use crate::storage::meta::tables::{
-    HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED, SYSTEM_ROLES, host_key, node_key,
+    HOSTS, NODES, SYSTEM, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REGISTERED, SYSTEM_REMOVED, SYSTEM_ROLES, host_key,
+    node_key,
 };
 use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles};
 use std::collections::BTreeSet;
@@ -34,6 +35,13 @@ impl Applying<'_> {
         }
         if known.as_ref() != Some(&node) {
             self.put_node(&node)?;
+        }
+        if known.is_none_or(|known| known.incarnation != node.incarnation) {
+            let epoch = self.layout()?.epoch;
+            let registered = self.registered()?;
+            registered.nodes.insert(node.id, epoch);
+            let registered = registered.clone();
+            self.rows.put_row(SYSTEM, SYSTEM_REGISTERED, &registered);
         }
         Ok(Reply::Done)
     }
@@ -177,6 +185,14 @@ impl Applying<'_> {
             None => self.rows.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default(),
         };
         Ok(self.removed.insert(removed))
+    }
+
+    pub(super) fn registered(&mut self) -> KvResult<&mut RegisteredRecord> {
+        let registered = match self.registered.take() {
+            Some(registered) => registered,
+            None => self.rows.row(SYSTEM, SYSTEM_REGISTERED)?.unwrap_or_default(),
+        };
+        Ok(self.registered.insert(registered))
     }
 
     fn note_removed(&mut self, note: impl FnOnce(&mut RemovedRecord) -> bool) -> KvResult<()> {

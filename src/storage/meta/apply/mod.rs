@@ -21,7 +21,8 @@ mod uploads;
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
 use super::record::{
-    AdvanceClock, AnswersRecord, ClockRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RemovedRecord,
+    AdvanceClock, AnswersRecord, ClockRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RegisteredRecord,
+    RemovedRecord,
 };
 use super::tables::{
     SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT,
@@ -31,7 +32,7 @@ use super::view::MetaView;
 use crate::defects::{Defect, has};
 use crate::storage::kv::watched::{ReadFailure, WatchedKv};
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
-use crate::types::UnixMs;
+use crate::types::{Epoch, UnixMs};
 use buckets::Usages;
 use bytes::Bytes;
 use overlay::Overlay;
@@ -181,6 +182,10 @@ struct Applying<'a> {
     removed: Option<RemovedRecord>,
     /// The same.
     fence: Option<FenceRecord>,
+    /// The same.
+    registered: Option<RegisteredRecord>,
+    /// The layout by which the blobs of the change at hand were written, where it says so.
+    written_by: Option<Epoch>,
     usages: Usages,
     /// The date of the command being applied: what it makes is dated by it.
     now: UnixMs,
@@ -205,6 +210,8 @@ impl<'a> Applying<'a> {
             held: None,
             removed: None,
             fence: None,
+            registered: None,
+            written_by: None,
             usages: Usages::default(),
             now: UnixMs(0),
             confirmed: UnixMs(0),
@@ -301,6 +308,13 @@ impl<'a> Applying<'a> {
             Change::SetHostRoles { host, roles } => answered(self.set_host_roles(host, roles)),
             Change::RaiseFence { below } => self.raise_fence(below),
             Change::AdvanceClock(advance) => Ok(self.advance_clock(advance)),
+            Change::FinishRepairsOn { done } => self.finish_repairs_on(&done),
+            Change::Adopt(adoption) => {
+                self.written_by = Some(adoption.layout);
+                let reply = self.decide(adoption.change.into());
+                self.written_by = None;
+                reply
+            }
             change => self.change_of_versions(change),
         }
     }

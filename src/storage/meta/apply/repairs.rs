@@ -2,9 +2,9 @@
 
 use super::Applying;
 use crate::storage::kv::KvResult;
-use crate::storage::meta::command::Reply;
-use crate::storage::meta::record::{BlobRef, RepairRow};
-use crate::storage::meta::tables::{BLOBS, REPAIRS, repair_key};
+use crate::storage::meta::command::{FinishedRepair, Reply};
+use crate::storage::meta::record::{BlobRef, NodeRecord, RepairRow};
+use crate::storage::meta::tables::{BLOBS, NODES, REPAIRS, node_key, repair_key};
 use crate::types::{NodeId, ShardId, ShardIndex};
 
 impl Applying<'_> {
@@ -33,6 +33,17 @@ impl Applying<'_> {
             let Some(blob) = self.rows.row::<BlobRef>(BLOBS, &shard.blob.to_be_bytes())? else { continue };
             if blob.placement.get(usize::from(shard.shard.0)) == Some(node) {
                 self.finish_repair(*shard)?;
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Only where the shard is on that drive still.
+    pub(super) fn finish_repairs_on(&mut self, done: &[FinishedRepair]) -> KvResult<Reply> {
+        for FinishedRepair { shard, node, incarnation } in done {
+            let known: Option<NodeRecord> = self.rows.row(NODES, &node_key(*node))?;
+            if known.map(|known| known.incarnation) == *incarnation {
+                self.finish_repairs_at(&[(*shard, *node)])?;
             }
         }
         Ok(Reply::Done)

@@ -4,14 +4,15 @@ use super::{
     CodecError, Record, decode, decode_command, decode_entry, encode, encode_command, encode_entry, encode_forwarded,
 };
 use crate::storage::meta::command::{
-    BeginUpload, Change, ChangeTraits, Command, CompleteVersion, DeleteConditions, DeleteEvents, DeleteVersion,
-    ETagCondition, LogTime, MovedShard, Origin, PutObject, PutPart, PutVersion, TraitsChange, WriteConditions,
+    Adopting, Adoption, BeginUpload, Change, ChangeTraits, Command, CompleteVersion, DeleteConditions, DeleteEvents,
+    DeleteVersion, ETagCondition, FinishedRepair, LogTime, MovedShard, Origin, PutObject, PutPart, PutVersion,
+    TraitsChange, WriteConditions,
 };
 use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
     DocumentRow, DocumentWrite, ETag, EventRow, Expect, FenceRecord, GarbageRow, HeldRecord, HostRecord, IdentityKind,
     LayoutRecord, Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, PartRow,
-    RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow, Versioning,
+    RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow, Versioning,
 };
 use crate::storage::meta::samples;
 use crate::types::{
@@ -85,6 +86,8 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("leftover", &samples::leftover());
     check_record("roles", &samples::roles());
     check_record("removed", &samples::removed());
+    let nodes = [(NodeId(2), Epoch(300)), (NodeId(300), Epoch(1))].into();
+    check_record("registered", &RegisteredRecord { nodes });
     check_record("fence", &FenceRecord { below: BlobId::first_of(UnixMs(1_700_000_000_000)) });
     check_record("clock", &samples::clock());
 }
@@ -242,6 +245,11 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
         |to| ChangeTraits { bucket, key: "key".to_owned(), pick, manifest: Some(ManifestId(7)), to, event: None };
     let sealing = TraitsChange::Sealing { from: Bytes::from_static(b"a"), to: Bytes::from_static(b"b") };
     let document = |key| DocumentWrite { key, expect: Expect::Revision(300), value: Some(Bytes::from_static(b"{}")) };
+    let adopt = |change| Change::Adopt(Adoption { layout: Epoch(300), change });
+    let shard = ShardId { blob: BlobId(7), shard: ShardIndex(2) };
+    let finished = [Some(Incarnation(u128::MAX)), None]
+        .map(|incarnation| FinishedRepair { shard, node: NodeId(300), incarnation })
+        .to_vec();
     vec![
         ("put_version_inline", Change::PutVersion(Box::new(put))),
         ("begin_upload", Change::BeginUpload(Box::new(BeginUpload { create, traits: traits.clone() }))),
@@ -274,6 +282,10 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
                 DocumentWrite { key: DocumentKey::System("x".to_owned()), expect: Expect::Absent, value: None },
             ]),
         ),
+        ("adopt_version", adopt(Adopting::PutVersion(Box::new(samples::put_version_of_blob())))),
+        ("adopt_part", adopt(Adopting::PutPart(Box::new(samples::put_part("key", 9, samples::full_part()))))),
+        ("adopt_append", adopt(Adopting::AppendObject(Box::new(samples::append_object())))),
+        ("finish_repairs_on", Change::FinishRepairsOn { done: finished }),
         ("raise_fence", Change::RaiseFence { below: BlobId::first_of(UnixMs(1_700_000_000_000)) }),
         ("finish_events", Change::FinishEvents { target: "hook".to_owned(), through: 300 }),
     ]
@@ -459,6 +471,7 @@ proptest! {
         let _ = decode::<RolesRecord>(&bytes);
         let _ = decode::<RemovedRecord>(&bytes);
         let _ = decode::<FenceRecord>(&bytes);
+        let _ = decode::<RegisteredRecord>(&bytes);
         let _ = decode::<Counts>(&bytes);
         let bytes = Bytes::from(bytes);
         let _ = decode_command(&bytes);

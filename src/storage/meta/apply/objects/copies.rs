@@ -76,9 +76,6 @@ impl Applying<'_> {
     }
 
     fn share(&mut self, shared: Shared) -> KvResult<()> {
-        if has(Defect::ForgetReference) {
-            return Ok(());
-        }
         let references = match self.rows.row::<SharedRow>(SHARED, &shared.key())? {
             Some(row) => row.references + 1,
             None => {

@@ -10,7 +10,7 @@ use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::record::{BlobRef, FenceRecord, RepairRow};
 use crate::storage::meta::tables::{BLOBS, GARBAGE, REPAIRS, SYSTEM, SYSTEM_FENCE, repair_key};
 use crate::storage::ring::write_quorum;
-use crate::types::{BlobId, ShardIndex};
+use crate::types::{BlobId, NodeId, ShardIndex};
 use std::collections::BTreeSet;
 
 /// A blob that the change at hand may adopt. Only `require_fresh` makes one, so that none is adopted unchecked.
@@ -22,7 +22,7 @@ pub(in super::super) struct FreshBlob {
 
 impl Applying<'_> {
     /// Checks that a blob is well formed, nobody's yet, not fenced off, and not lost before it is somebody's. One that is somebody's
-    /// already is not this change's to refer to. Shards on drives that were removed since they were written are missing.
+    /// already is not this change's to refer to. Shards on drives that were removed or replaced since they were written are missing.
     pub(in super::super) fn require_fresh(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> Decided<FreshBlob> {
         let shards = blob.geometry.shards();
         let well_formed = blob.placement.len() == shards && missing.iter().all(|shard| usize::from(shard.0) < shards);
@@ -35,7 +35,7 @@ impl Applying<'_> {
         let mut missing: BTreeSet<ShardIndex> = missing.iter().copied().collect();
         let named = missing.len();
         for (shard, node) in (0..=u8::MAX).map(ShardIndex).zip(&blob.placement) {
-            if self.was_removed(*node)? {
+            if self.was_removed(*node)? || self.was_replaced(*node)? {
                 missing.insert(shard);
             }
         }
@@ -45,13 +45,19 @@ impl Applying<'_> {
         Ok(FreshBlob { blob: blob.clone(), missing })
     }
 
+    /// Whether another drive may have had this number when the blobs of the change at hand were written.
+    fn was_replaced(&mut self, node: NodeId) -> KvResult<bool> {
+        let Some(written_by) = self.written_by else { return Ok(false) };
+        Ok(self.registered()?.nodes.get(&node).is_some_and(|since| *since > written_by))
+    }
+
     pub(in super::super) fn is_known(&self, blob: &BlobRef) -> KvResult<bool> {
         let key = blob.id.to_be_bytes();
         Ok(self.rows.has(BLOBS, &key)? || self.rows.has(GARBAGE, &key)?)
     }
 
     /// A fresh blob becomes somebody's; its missing shards are queued for repair. Those on drives that were removed meanwhile
-    /// are moved to others, to be repaired there.
+    /// are moved to others, to be repaired there; those on drives that were replaced are repaired on the new ones.
     pub(in super::super) fn adopt_blob(&mut self, FreshBlob { blob, missing }: FreshBlob) -> KvResult<()> {
         self.rows.put_row(BLOBS, &blob.id.to_be_bytes(), &blob);
         self.counts.blobs += 1;

@@ -1,12 +1,12 @@
-//! The fence of fresh blobs: what lies below it is adopted by no change.
+//! Fresh blobs: the fence, below which none is adopted, and drives that were replaced since they were written.
 
 use super::{Machine, put, shards_of};
-use crate::storage::meta::command::{AppendObject, Change, PutVersion, Refusal, Reply};
-use crate::storage::meta::record::{ETag, Traits};
+use crate::storage::meta::command::{AppendObject, Change, FinishedRepair, PutVersion, Refusal, Reply};
+use crate::storage::meta::record::{ETag, NodeRecord, Traits};
 use crate::storage::meta::samples::{
-    BUCKET, append_object, blob, create_upload, md5_of, part, put_blob, put_inline, put_part,
+    BUCKET, append_object, blob, create_upload, md5_of, node, part, put_blob, put_inline, put_part,
 };
-use crate::types::{BlobId, ManifestId};
+use crate::types::{BlobId, Epoch, Incarnation, ManifestId, NodeId, ShardIndex};
 
 const FENCE: u128 = 100;
 
@@ -58,7 +58,9 @@ fn adopting(id: u128) -> Vec<Change> {
 
 #[test]
 fn no_change_adopts_a_blob_below_the_fence() {
-    for (at, change) in adopting(FENCE - 1).into_iter().enumerate() {
+    let written_by = |change: Change| change.written_by(Epoch(0));
+    let changes = adopting(FENCE - 1).into_iter().flat_map(|change| [change.clone(), written_by(change)]);
+    for (at, change) in changes.enumerate() {
         let mut machine = fenced();
         let before = machine.blobs();
         let mut brought: Vec<u128> = change.fresh_blobs().into_iter().flatten().map(|blob| blob.id.0).collect();
@@ -102,4 +104,85 @@ fn the_fence_only_rises_and_leaves_what_is_known_alone() {
     let stands = machine.apply(put(put_blob("standing", 10)));
     assert!(matches!(stands, Reply::ObjectPut { .. }), "a put that is sent again is answered again: {stands:?}");
     assert_eq!(machine.refusal(put(put_blob("other", 10))), Refusal::InvalidRequest, "it is somebody's");
+}
+
+fn register(machine: &mut Machine, id: u32, incarnation: u128) -> Epoch {
+    let record = NodeRecord { id: NodeId(id), incarnation: Incarnation(incarnation), ..node() };
+    assert_eq!(machine.apply(Change::RegisterNode(record)), Reply::Done);
+    machine.view().layout().expect("reads").epoch
+}
+
+/// With the drives of the samples' blobs, and the layout's epoch.
+fn with_drives() -> (Machine, Epoch) {
+    let mut machine = fenced();
+    let epochs: Vec<Epoch> = (0..4).map(|id| register(&mut machine, id, 1)).collect();
+    (machine, epochs[3])
+}
+
+/// Shards 0 to 3 of the samples are on nodes 3, 1, 0, 2.
+#[test]
+fn shards_that_went_to_drives_that_were_replaced_meanwhile_are_missing() {
+    let adoptions: Vec<Change> = adopting(FENCE + 1).into_iter().map(|change| change.written_by(Epoch(0))).collect();
+    let adoptions = adoptions.into_iter().filter(|change| matches!(change, Change::Adopt(_)));
+    let mut tried = 0;
+    for change in adoptions {
+        let Change::Adopt(adoption) = change else { continue };
+        let by = |layout| Change::from(adoption.change.clone()).written_by(layout);
+        let mut brought: Vec<u128> = by(Epoch(0)).fresh_blobs().into_iter().flatten().map(|blob| blob.id.0).collect();
+
+        let (mut machine, before) = with_drives();
+        let replaced = register(&mut machine, 1, 2);
+        assert!(replaced > before);
+        assert!(!matches!(machine.apply(by(before)), Reply::Refused(_)), "three of four are a quorum");
+        brought.sort_unstable();
+        let missing: Vec<_> = brought.iter().map(|&id| (id, 1)).collect();
+        assert_eq!(machine.repairs(), missing);
+
+        let (mut machine, before) = with_drives();
+        register(&mut machine, 1, 2);
+        register(&mut machine, 3, 2);
+        assert_eq!(machine.refusal(by(before)), Refusal::NoSuchNode, "fewer are left than a write needs");
+        assert_eq!(machine.garbage(), brought);
+
+        let (mut machine, before) = with_drives();
+        assert_eq!(register(&mut machine, 1, 1), before, "the same drive is back");
+        assert!(!matches!(machine.apply(by(before)), Reply::Refused(_)));
+        assert_eq!(machine.repairs(), []);
+
+        let (mut machine, _) = with_drives();
+        let replaced = register(&mut machine, 1, 2);
+        assert!(!matches!(machine.apply(by(replaced)), Reply::Refused(_)));
+        assert_eq!(machine.repairs(), [], "the writer knew of the drive that is there now");
+        tried += 1;
+    }
+    assert_eq!(tried, 5, "one of each change, and an append with each of its blobs");
+}
+
+#[test]
+fn a_number_that_was_removed_and_given_again_is_another_drives() {
+    let (mut machine, before) = with_drives();
+    machine.apply(Change::DeleteObject { bucket: BUCKET, key: "standing".to_owned(), conditions: Default::default() });
+    machine.apply(Change::ReclaimGarbage { gone: shards_of(10) });
+    assert_eq!(machine.apply(Change::RemoveNode { node: NodeId(1), lost: false }), Reply::Done);
+    register(&mut machine, 1, 2);
+    let version = PutVersion { put: put_blob("version", FENCE + 1), traits: Traits::default(), event: None };
+    machine.apply(Change::PutVersion(Box::new(version)).written_by(before));
+    assert_eq!(machine.repairs(), [(FENCE + 1, 1)]);
+}
+
+#[test]
+fn a_repair_on_a_drive_that_was_replaced_meanwhile_is_not_over() {
+    let (mut machine, _) = with_drives();
+    machine.apply(Change::QueueRepairs { missing: vec![(blob(10, 1), ShardIndex(1))] });
+    register(&mut machine, 1, 2);
+    let done = |incarnation: Option<u128>| {
+        let incarnation = incarnation.map(Incarnation);
+        Change::FinishRepairsOn { done: vec![FinishedRepair { shard: shards_of(10)[1], node: NodeId(1), incarnation }] }
+    };
+    for before in [Some(1), None] {
+        machine.apply(done(before));
+        assert_eq!(machine.repairs(), [(10, 1)]);
+    }
+    machine.apply(done(Some(2)));
+    assert_eq!(machine.repairs(), []);
 }

@@ -1,8 +1,8 @@
 //! Tests of the rules, over tables in memory.
 
 mod answers;
-mod fence;
 mod clock;
+mod fence;
 mod invariants;
 mod layout;
 mod moves;
