@@ -139,8 +139,7 @@ async fn survive(seed: u64) -> Tally {
     }
     settled.check_orphans(&host, &context).await;
     world::close(host).await;
-    let tally = ledger.borrow().tally;
-    tally
+    ledger.borrow().tally
 }
 
 /// One seed, in a runtime of its own.

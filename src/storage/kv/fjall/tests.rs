@@ -1,7 +1,7 @@
 //! What a database is after something of it was lost: refused, made anew, or the state after a prefix of its commits.
 
 use super::{FjallKv, TableMemory};
-use crate::storage::kv::{Batch, Kv, KvRead, Table};
+use crate::storage::kv::{Batch, Kv, KvRead, KvResult, Table};
 use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,8 @@ fn commit(kv: &FjallKv, number: u32, value: &[u8]) {
 }
 
 fn count(kv: &FjallKv, table: Table) -> usize {
-    kv.range(table, Bound::Unbounded, Bound::Unbounded).map(|pair| pair.expect("reads")).count()
+    let rows: KvResult<Vec<_>> = kv.range(table, Bound::Unbounded, Bound::Unbounded).collect();
+    rows.expect("reads").len()
 }
 
 fn copy_dir(from: &Path, to: &Path) {
