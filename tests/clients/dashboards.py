@@ -37,7 +37,7 @@ OWN_LABELS = {"job", "instance", "le", "alertname", "alertstate", "severity"}
 MAY_BE_EMPTY = {
     "sherd_compacted_segments_total": "a segment is compacted when 128 MiB of it are dead, a minute after the delete",
     "sherd_compacted_bytes_total": "as above",
-    "sherd_orphan_shards_dropped_total": "an orphan is dropped when it is a day old",
+    "sherd_orphan_shards_dropped_total": "an orphan is dropped once the fence has passed it: an hour later",
     "sherd_pool_connections_active": "a store of one host has no connections to others",
     "sherd_net_sent_bytes_total": "as above",
     "sherd_net_received_bytes_total": "as above",
