@@ -106,6 +106,12 @@ class Store:
     def client(self, **settings):
         return S3(self.port, **settings)
 
+    def credentials(self):
+        """The lines with which the store's own command shows its root credentials."""
+        command = [self.binary, "credentials"]
+        shown = subprocess.run(command, env=self.environment, cwd=self.directory, capture_output=True, text=True, timeout=20)
+        return shown.stdout.splitlines()
+
     def kill(self):
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
