@@ -5,7 +5,7 @@ set -eu
 
 # Flags and commands go to sherd.
 case "${1:-}" in
-    -* | admin | dev | health) set -- sherd "$@" ;;
+    -* | admin | credentials | dev | health | rejoin | salvage) set -- sherd "$@" ;;
 esac
 
 [ "$(id -u)" = 0 ] || exec "$@"

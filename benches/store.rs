@@ -1,5 +1,5 @@
 //! The store's figures: the real binary over HTTP, bounded by time, its CPU seconds apart from the load's (T1, T4).
-//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N] [--dir PATH]` prints tables for docs/performance.md.
+//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N] [--dir PATH]` prints tables for docs/internals/performance.md.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;

@@ -3,6 +3,7 @@
 //! transport (`net`).
 
 use crate::types::UnixMs;
+use rustix::time::{ClockId, clock_gettime};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,11 @@ pub trait Clock: Send + Sync + Debug + 'static {
 
     /// Time since an arbitrary start; it never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Processor time of the thread that calls.
+    fn processor(&self) -> Duration {
+        self.monotonic()
+    }
 }
 
 /// Where random bytes come from.
@@ -68,6 +74,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn processor(&self) -> Duration {
+        Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
     }
 }
 

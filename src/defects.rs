@@ -29,6 +29,8 @@ pub enum Defect {
     AcknowledgeBelowQuorum,
     /// Two blobs get the same id.
     ReuseBlobId,
+    /// Shards that were not written are not named missing.
+    HideMissingShards,
 
     // Of chores.
     /// A segment is released with live chunks in it.
@@ -37,6 +39,10 @@ pub enum Defect {
     DropRepair,
     /// A repair rebuilds another shard than the one that is missing.
     RebuildOtherShard,
+    /// Garbage is reclaimed under the reads that want it.
+    IgnoreReaders,
+    /// Scrub does not report what is corrupt.
+    OverlookRot,
 
     // Of changes of the metadata.
     /// Conditions of writes are not looked at.
@@ -53,6 +59,16 @@ pub enum Defect {
     RenameKeepsSource,
     /// A page of a listing begins one key too late.
     ListingSkipsKey,
+    /// A copy does not count its references to its source's bytes.
+    ForgetReference,
+    /// An append goes behind the bytes that were there when it began, though others came meanwhile.
+    TrustStaleLength,
+
+    // Of snapshots of the metadata.
+    /// A snapshot stands before it is synced.
+    SkipSnapshotSync,
+    /// A snapshot lacks a row.
+    LoseSnapshotRow,
 }
 
 thread_local! {

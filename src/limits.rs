@@ -41,10 +41,11 @@ pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
 /// A read keeps garbage that it may want from being reclaimed for this long at most.
 pub const READ_HOLD_MAX: Duration = Duration::from_secs(3600);
-/// Garbage is not reclaimed sooner than this after it was found, so that a read that has just looked it up can begin.
+/// Garbage is not reclaimed sooner than this after the host that reclaims it applied the entry that made it garbage, by the
+/// monotonic clock of that host, so that a read that has just looked it up can begin.
 pub const RECLAIM_GRACE: Duration = Duration::from_secs(60);
-/// A copy that a move left behind is not dropped sooner than this after the move: longer than a read goes on by one lookup
-/// of the placement, and than the clocks of hosts may differ.
+/// A copy that a move left behind is not dropped sooner than this after its host applied the move, by the monotonic clock of
+/// that host: longer than a read goes on by one lookup of the placement.
 pub const LEFTOVER_GRACE: Duration = Duration::from_secs(120);
 /// A placement that was looked up is not read by for longer than this.
 pub const PLACEMENT_AGE_MAX: Duration = Duration::from_secs(30);
@@ -186,6 +187,9 @@ pub const DELETES_BYTES_MAX: usize = 1 << 20;
 pub const DOCUMENT_NAME_BYTES_MAX: usize = 1024;
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 pub const LARGE_DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// Identities that are read at once, with one that exceeds it; and what one call of IAM that lists some looks at.
+pub const IDENTITIES_PAGE_BYTES: usize = 1 << 20;
+pub const IDENTITIES_LISTED_BYTES: usize = 16 << 20;
 /// One call between the replicas of a group, and its answer.
 pub const GROUP_CALL_BYTES_MAX: usize = 8 << 20;
 /// One piece of a snapshot on its way to a follower.
@@ -246,8 +250,15 @@ pub const BODIES_MEMORY_PART: u64 = 4;
 pub const BODIES_BYTES_MAX: u64 = 256 << 20;
 /// A body that is not whole after this is given up.
 pub const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
-/// One signed chunk of a body: it is held whole until its signature was verified.
-pub const SIGNED_CHUNK_BYTES_MAX: usize = 16 << 20;
+/// Processor time that the requests of one account may have used lately, on all workers, and still be polled at once; and how
+/// soon half of it is forgotten.
+pub const TURN_FREE: Duration = Duration::from_millis(20);
+pub const TURN_HALF_LIFE: Duration = Duration::from_millis(100);
+/// A worker that polls others' requests, too, is kept free after a turn that took so long, for as long as that took; between these.
+pub const TURN_PAUSE_MIN: Duration = Duration::from_millis(5);
+pub const TURN_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// Access keys whose accounts are remembered.
+pub const TURN_KEYS_MAX: usize = 16_384;
 /// Connections of a listener: for so many files that the process may open, one; between these.
 pub const FILES_PER_CONNECTION: usize = 4;
 pub const CONNECTIONS_MIN: usize = 64;

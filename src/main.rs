@@ -43,6 +43,10 @@ fn main() -> ExitCode {
             logging::start(&config.log_filter, config.log_format);
             node::salvage(*config, goes_on).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
+        Invocation::Rejoin { config, wish } => {
+            logging::start(&config.log_filter, config.log_format);
+            node::rejoin(&config, wish).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
         Invocation::Admin(invocation) => admin::run(&invocation).map_or_else(|error| fail(1, &error), ExitCode::from),
         Invocation::Dev(options) => dev::run(&options).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS),
         Invocation::Print { text, code: 0 } => {

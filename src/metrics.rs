@@ -1,5 +1,5 @@
 //! Every metric: its name, labels and help. Units are in the names (`_seconds`, `_bytes`, `_total` for counters).
-//! docs/metrics.md is made of it. Nothing here imports anything else of the crate.
+//! docs/reference/metrics.md is made of it. Nothing here imports anything else of the crate.
 
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::LazyLock;
@@ -65,7 +65,7 @@ metrics! {
     gauge ADMISSION_WAITING = "sherd_admission_waiting_requests" [] "Requests waiting for an admission permit.";
     latency PUT_STAGE_SECONDS = "sherd_put_stage_seconds" ["stage"] "Time of a PUT spent in each stage.";
     latency GET_STAGE_SECONDS = "sherd_get_stage_seconds" ["stage"] "Time of a GET spent in each stage.";
-    counter CHUNK_FAULTS = "sherd_chunk_faults_total" ["node", "fault"] "Chunks that a node could not give, by fault.";
+    counter CHUNK_FAULTS = "sherd_chunk_faults_total" ["node", "fault"] "Chunks that a node could not give, and places of the metadata log and its snapshots that scrub found corrupt, by fault.";
     counter STRIPES_DECODED = "sherd_stripes_decoded_total" [] "Stripes rebuilt from parity during reads.";
     gauge NODES_IN_TROUBLE = "sherd_nodes_in_trouble" ["state"] "Nodes of any host that this host goes around: suspect, or gone (they do not answer).";
     counter HEDGED_READS = "sherd_hedged_reads_total" ["node"] "Reads of a node that were late, so that parity was asked as well.";
@@ -103,8 +103,14 @@ metrics! {
     counter NET_SENT_BYTES = "sherd_net_sent_bytes_total" ["peer"] "Bytes of frames sent to a host.";
     counter NET_RECEIVED_BYTES = "sherd_net_received_bytes_total" ["peer"] "Bytes of frames received from a host.";
     latency NET_ROUND_TRIP_SECONDS = "sherd_net_round_trip_seconds" ["peer"] "Time from a request's first byte to its answer's header.";
-    gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are not whole on their node, and queued for repair, as this host found when it last looked.";
-    gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard, as this host found when it last looked.";
+    gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are missing: queued for repair, or on drives that do not serve or are being filled; at most, until all blobs are counted.";
+    gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard; at most, until all blobs are counted.";
+    gauge HEALTH_LEVEL = "sherd_health_level" [] "The verdict of health: 0 ok, 1 degraded, 2 at risk, 3 unavailable.";
+    gauge BLOBS_WITHOUT_SPARE = "sherd_objects_without_spare" [] "Objects, and parts of objects, of the whole cluster that lack shards and have none to spare, as counted so far.";
+    gauge BLOBS_UNREADABLE = "sherd_objects_unreadable" [] "Objects, and parts of objects, of the whole cluster that cannot be read now, as counted so far.";
+    gauge UNCOMPARED_SHARDS = "sherd_uncompared_shards" [] "Shards that the metadata names drives for which serve and were not compared with it since their host started.";
+    gauge LOSSES_SURVIVED = "sherd_losses_survived" ["kind"] "How many drives, or hosts, may be lost now without losing data.";
+    gauge LOSSES_SERVED = "sherd_losses_served" ["kind"] "How many drives, or hosts, may be lost now without refusing requests.";
     gauge CORRUPT_CHUNKS = "sherd_corrupt_chunks" [] "Chunks on this host's drives that failed their checksum and are not yet rewritten.";
     gauge ORPHANED_SHARDS = "sherd_orphaned_shards" [] "Shards on this host's drives that nothing refers to and that are not yet dropped, as the last comparison found.";
     gauge REPAIRS_LOCAL = "sherd_repairs_local" [] "Of the queued repairs, those of this host's drives.";
@@ -112,7 +118,7 @@ metrics! {
     gauge REPAIR_SECONDS_LEFT = "sherd_repair_left_seconds" [] "Time until this host's drives are whole, at the speed of the last minute; -1 where nothing moves.";
     gauge SCRUB_PERMILLE = "sherd_scrub_done_permille" ["node"] "How far the pass over all chunks of a drive is, in thousandths; 1000 between passes.";
     gauge SCRUBBED_AT = "sherd_scrub_finished_seconds" ["node"] "When the last pass over all chunks of a drive ended, in seconds since 1970; 0 before the first.";
-    counter SCRUBBED_BYTES = "sherd_scrubbed_bytes_total" ["node"] "Bytes of chunks read and verified by scrub.";
+    counter SCRUBBED_BYTES = "sherd_scrubbed_bytes_total" ["node"] "Bytes of chunks, and of the metadata log and its snapshots, read and verified by scrub.";
     counter REPAIRS_DONE = "sherd_repairs_done_total" ["result"] "Shard repairs finished, by result.";
     counter REPAIRED_BYTES = "sherd_repaired_bytes_total" ["node"] "Bytes of rebuilt chunks written to a node.";
     gauge COMPARISONS_DUE = "sherd_comparisons_due" [] "Nodes of which it is not yet known whether they lack shards that the metadata refers to.";

@@ -59,6 +59,11 @@ impl BlobId {
     pub const fn time(self) -> UnixMs {
         UnixMs((self.0 >> Self::RANDOM_BITS) as u64)
     }
+
+    /// The least time whose ids are all above this one.
+    pub const fn next_time(self) -> UnixMs {
+        UnixMs(self.time().0 + 1)
+    }
 }
 
 id128!(

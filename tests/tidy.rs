@@ -1,13 +1,14 @@
-//! Style as a test: the layers, the sizes, and what must not be written. Each rule is a function over one file's path and
-//! text, proven on a planted violation at the end.
+//! Style as a test: the layers, the sizes, what must not be written, and the documents' width and links. Each rule is a
+//! function over one file's path and text, proven on a planted violation at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 69;
 const FOLDER_FILES_MAX: usize = 12;
+const DOCUMENT_COLUMNS_MAX: usize = 100;
 
 /// What each top-level module may import of ours, besides itself. `node` and `main` import all.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -28,6 +29,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admin", &["ambient", "api", "config", "sigv4", "storage", "types"]),
     ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "types"]),
 ];
+
+/// Layers whose modules do not import each other in circles.
+const ACYCLIC: &[&str] = &["api"];
 
 /// Words that do not belong in a layer: sockets and protocols below, and surroundings that a simulation must supply.
 const FOREIGN_WORDS: &[(&str, &[&str])] = &[
@@ -250,9 +254,14 @@ fn check_layers(file: &File) -> Vec<String> {
 
 /// Top-level modules named by `crate::` paths, those in braces too.
 fn crate_paths(code: &str) -> Vec<(usize, &str)> {
+    paths_below(code, "crate::")
+}
+
+/// The names that follow a prefix of paths, those in braces too.
+fn paths_below<'a>(code: &'a str, prefix: &str) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
-    for at in words(code, "crate::") {
-        let rest = &code[at + "crate::".len()..];
+    for at in words(code, prefix) {
+        let rest = &code[at + prefix.len()..];
         if let Some(group) = rest.strip_prefix('{') {
             let mut depth = 0;
             for part in group.split_inclusive([',', '{', '}']) {
@@ -331,6 +340,46 @@ fn check_folders(files: &[File]) -> Vec<String> {
     crowded.map(|(folder, count)| format!("{folder}: {count} files, at most {FOLDER_FILES_MAX} are allowed")).collect()
 }
 
+/// Modules of a layer that import each other, directly or through others.
+fn check_cycles(files: &[File]) -> Vec<String> {
+    let circle = |layer: &&str| {
+        let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for file in files.iter().filter(|file| file.layer() == Some(layer) && !file.is_test()) {
+            let modules = modules(file);
+            if let [first, ..] = modules[..] {
+                let imported = imported(file, layer, modules.len());
+                imports.entry(first).or_default().extend(imported.into_iter().filter(|other| *other != first));
+            }
+        }
+        let is_free = |imports: &BTreeMap<&str, BTreeSet<&str>>, of: &BTreeSet<&str>| {
+            of.iter().all(|module| !imports.contains_key(module))
+        };
+        while let Some(free) = imports.iter().find(|(_, of)| is_free(&imports, of)).map(|(module, _)| *module) {
+            imports.remove(free);
+        }
+        let names: Vec<&str> = imports.keys().copied().collect();
+        (!names.is_empty()).then(|| format!("src/{layer}: these import each other in circles: {}", names.join(", ")))
+    };
+    ACYCLIC.iter().filter_map(circle).collect()
+}
+
+/// The modules below its layer that a file stands for.
+fn modules(file: &File) -> Vec<&str> {
+    let below = file.path.trim_end_matches(".rs").split('/').skip(2);
+    below.filter(|part| *part != "mod").collect()
+}
+
+/// Modules of its own layer that a file, so many modules below the layer, imports.
+fn imported<'a>(file: &'a File, layer: &str, depth: usize) -> Vec<&'a str> {
+    let code = file.own_code();
+    let by_name = paths_below(code, &format!("crate::{layer}::"));
+    let supers = "super::".repeat(depth);
+    let is_whole_chain = |at: usize| !code[..at].ends_with("super::");
+    let from_below = paths_below(code, &supers).into_iter().filter(|(at, _)| is_whole_chain(*at));
+    let names = by_name.into_iter().chain(from_below).map(|(_, name)| name);
+    names.filter(|name| *name != "super" && name.starts_with(|first: char| first.is_ascii_lowercase())).collect()
+}
+
 fn unnamed_requirements(files: &[File]) -> Vec<&'static str> {
     let others = || files.iter().filter(|file| file.path != "tests/tidy.rs");
     // In a comment as it is, in a test's name in small letters.
@@ -352,19 +401,86 @@ fn root() -> PathBuf {
 
 /// Every Rust file of the repository.
 fn files() -> Vec<File> {
+    let found: Vec<File> = ["src", "tests", "benches"].iter().flat_map(|folder| files_in(folder, "rs")).collect();
+    assert!(found.len() > 20, "the repository's files were not found");
+    found
+}
+
+/// The files with this extension in a folder and all folders below it.
+fn files_in(folder: &str, wanted: &str) -> Vec<File> {
     let mut found = Vec::new();
-    let mut folders = vec![root().join("src"), root().join("tests"), root().join("benches")];
+    let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.expect("a folder of the repository can be read").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == wanted) {
                 found.push(read(&path));
             }
         }
     }
-    assert!(found.len() > 20, "the repository's files were not found");
+    found
+}
+
+/// Every document: those at the root, below `docs`, and the formats beside the code.
+fn documents() -> Vec<File> {
+    let at_root = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| read(&root().join(name)));
+    let found: Vec<File> = at_root.into_iter().chain(files_in("docs", "md")).chain(files_in("src", "md")).collect();
+    assert!(found.len() > 20, "the repository's documents were not found");
+    found
+}
+
+/// The lines of a document with their numbers, and whether each is in a block of code.
+fn document_lines(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
+    let mut in_code = false;
+    text.lines().enumerate().map(move |(at, line)| {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        (at + 1, line, in_code || fence)
+    })
+}
+
+/// Tables may be wider; so may a link or a path that alone is.
+fn check_width(document: &File) -> Vec<String> {
+    let is_wide = |line: &str| line.chars().count() > DOCUMENT_COLUMNS_MAX;
+    let can_wrap = |line: &str| !line.starts_with('|') && line.split_whitespace().nth(1).is_some();
+    let wide = document_lines(&document.text).filter(|(_, line, _)| is_wide(line) && can_wrap(line));
+    wide.map(|(at, ..)| format!("{}:{at}: wider than {DOCUMENT_COLUMNS_MAX} columns", document.path)).collect()
+}
+
+/// The name by which links reach a heading.
+fn anchor(heading: &str) -> String {
+    let is_kept = |char: &char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_');
+    heading.trim().to_lowercase().chars().filter(is_kept).map(|char| if char == ' ' { '-' } else { char }).collect()
+}
+
+fn anchors(text: &str) -> Vec<String> {
+    let headings = document_lines(text).filter(|(_, line, in_code)| !in_code && line.starts_with('#'));
+    headings.map(|(_, line, _)| anchor(line.trim_start_matches('#'))).collect()
+}
+
+/// What the links of a line lead to.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+}
+
+/// Links to files and to their headings lead somewhere.
+fn check_links(document: &File) -> Vec<String> {
+    let path = root().join(&document.path);
+    let folder = path.parent().expect("a document is in a folder");
+    let is_broken = |link: &str| {
+        let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+        let text = if file.is_empty() { Ok(document.text.clone()) } else { fs::read_to_string(folder.join(file)) };
+        let is_folder = !file.is_empty() && folder.join(file).is_dir();
+        !is_folder
+            && text.map_or(true, |text| !heading.is_empty() && !anchors(&text).iter().any(|name| name == heading))
+    };
+    let mut found = Vec::new();
+    for (at, line, _) in document_lines(&document.text).filter(|(.., in_code)| !in_code) {
+        let broken = links(line).filter(|link| !link.contains("://") && is_broken(link));
+        found.extend(broken.map(|link| format!("{}:{at}: {link} leads nowhere", document.path)));
+    }
     found
 }
 
@@ -379,8 +495,82 @@ fn every_file_keeps_to_the_style() {
     let files = files();
     let mut violations: Vec<String> = files.iter().flat_map(|file| RULES.iter().flat_map(|rule| rule(file))).collect();
     violations.extend(check_folders(&files));
+    violations.extend(check_cycles(&files));
     violations.sort();
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}
+
+/// Files of the repository that are named in a line, each between backticks with what is said to it.
+fn named_files(line: &str) -> impl Iterator<Item = &str> {
+    let quoted = line.split('`').skip(1).step_by(2).filter_map(|text| text.split_whitespace().next());
+    let is_ours =
+        |name: &&str| ["src/", "tests/", "docs/", "grafana/", ".ci/"].iter().any(|root| name.starts_with(root));
+    quoted.filter(is_ours)
+}
+
+/// Files of the repository that documents name are there.
+fn check_named_files(document: &File) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, line, _) in document_lines(&document.text).filter(|(.., in_code)| !in_code) {
+        let absent = named_files(line).filter(|name| !root().join(name).exists());
+        found.extend(absent.map(|name| format!("{}:{at}: there is no {name}", document.path)));
+    }
+    found
+}
+
+/// Tests that a document names and no file has: names of at least three words between backticks.
+fn absent_tests(document: &File, files: &[File]) -> Vec<String> {
+    let is_name = |name: &&str| name.bytes().all(is_word_byte) && name.matches('_').count() >= 2;
+    let is_lower = |name: &&str| !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let named = document.text.split('`').skip(1).step_by(2).filter(is_name).filter(is_lower);
+    let is_absent = |name: &&str| !files.iter().any(|file| file.code.contains(&format!("fn {name}(")));
+    named.filter(is_absent).map(|name| format!("{}: there is no test {name}", document.path)).collect()
+}
+
+type DocumentRule = fn(&File) -> Vec<String>;
+const DOCUMENT_RULES: &[DocumentRule] = &[check_width, check_links, check_named_files];
+
+fn document_complaints(document: &File) -> Vec<String> {
+    DOCUMENT_RULES.iter().flat_map(|rule| rule(document)).collect()
+}
+
+#[test]
+fn every_document_is_narrow_and_what_it_names_is_there() {
+    let violations: Vec<String> = documents().iter().flat_map(document_complaints).collect();
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+}
+
+#[test]
+fn every_test_that_shows_what_holds_is_there() {
+    let files = files();
+    let pages = ["docs/internals/faults.md", "docs/internals/security.md"].map(|page| read(&root().join(page)));
+    let absent: Vec<String> = pages.iter().flat_map(|page| absent_tests(page, &files)).collect();
+    assert!(absent.is_empty(), "{}", absent.join("\n"));
+    assert!(pages.iter().all(|page| page.text.contains("| shown by |")), "the pages have no column of tests");
+    let page = File::new("docs/a.md", "| `a_test_that_is_there` | `a_test_that_is_not` | `cargo test` |");
+    let named = [File::new("src/a.rs", "//! x\nfn a_test_that_is_there() {}")];
+    assert_eq!(absent_tests(&page, &named), ["docs/a.md: there is no test a_test_that_is_not"]);
+}
+
+#[test]
+fn a_wide_line_a_broken_link_and_a_missing_file_are_caught_in_a_document() {
+    let complaints = |text: &str| {
+        let document = File { path: "docs/a.md".to_owned(), text: text.to_owned(), code: String::new() };
+        document_complaints(&document).len()
+    };
+    let wide = "word ".repeat(21);
+    assert_eq!(complaints(&wide), 1);
+    assert_eq!(complaints(&format!("```text\n{wide}\n```")), 1, "code wraps, too");
+    assert_eq!(complaints(&format!("| {wide} |\n{}", "x".repeat(101))), 0);
+    let links = ["[a](absent.md)", "[a](#absent)", "[a](README.md#absent)", "[a](README.md) [b](absent.md)"];
+    for broken in links.into_iter().chain(["`a` and `src/absent.rs`", "`tests/absent.py FLAG`"]) {
+        assert_eq!(complaints(broken), 1, "{broken}");
+    }
+    let whole =
+        "# `A` heading, here\n[a](README.md) [b](../README.md#test) [c](#a-heading-here) [d](https://example.org/x)";
+    assert_eq!(complaints(whole), 0);
+    assert_eq!(complaints("`src/lib.rs`, `tests/tidy.rs [NAME]`, `absent.rs`"), 0);
+    assert_eq!(complaints("```sh\n[a](absent.md)\n```"), 0);
 }
 
 #[test]
@@ -421,6 +611,10 @@ fn a_planted_violation_of_each_rule_is_caught() {
     assert_caught("src/types.rs", &long, "a function of 70 lines");
     let crowd: Vec<File> = (0..=FOLDER_FILES_MAX).map(|i| File::new(&format!("src/net/{i}.rs"), "//! x\n")).collect();
     assert_eq!(check_folders(&crowd).len(), 1);
+    let circle = [("a", "use crate::api::b::B;"), ("b", "use super::c::C;"), ("c/d", "use super::super::{a, e::E};")];
+    let file = |(name, text): (&str, &str)| File::new(&format!("src/api/{name}.rs"), &format!("//! x\n{text}\n"));
+    assert_eq!(check_cycles(&circle.map(file)), ["src/api: these import each other in circles: a, b, c"]);
+    assert!(check_cycles(&[circle[0], circle[1], ("c/d", "use super::e;")].map(file)).is_empty());
     let unnamed = |text: &str| unnamed_requirements(&[File::new("src/types.rs", text)]).len();
     let in_a_test = "// W10\n#[cfg(test)]\nmod tests {\n// W11 and C1x\nfn n9_is_so() {}\n}\n";
     assert_eq!((unnamed(in_a_test), unnamed("// W11\n")), (REQUIREMENTS.len() - 2, REQUIREMENTS.len()));

@@ -18,7 +18,7 @@ use crate::limits::{LOG_APPEND_SECONDS_MAX, LOG_QUEUED_BYTES_MAX, RECORD_BODY_BY
 use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{
     CheckedRecord, Durability, Location, NewRecord, OpenedLog, RecordKey, ScannedRecord, Segment, SegmentScan,
-    WalError, read_many, read_record, scan_segment,
+    WalError, check_segment, read_many, read_record, scan_segment,
 };
 use crate::types::{Lsn, SegmentId};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext};
@@ -59,6 +59,16 @@ pub struct LogStatus {
     pub syncs: u64,
     pub segments: Vec<SegmentId>,
     pub out_of_service: Option<String>,
+}
+
+/// What was verified of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogCheck {
+    /// Where to go on; `None` at the end.
+    pub next: Option<Lsn>,
+    pub bytes: u64,
+    /// Places where no whole record stands and one was due.
+    pub bad_spots: u64,
 }
 
 /// A segment in use.
@@ -219,6 +229,24 @@ impl LogHandle {
             return Err(WalError::SegmentOpen { segment: id });
         }
         scan_segment(&self.segment(Lsn::new(id, 0))?, &self.state.options, visit)
+    }
+
+    /// Blocking. Verifies about so many bytes of records from a position on, up to one below which all is synced.
+    pub fn check(&self, from: Lsn, until: Lsn, bytes_max: u32) -> Result<LogCheck, WalError> {
+        let table = self.state.table();
+        let Some(segment) = table.iter().find(|segment| segment.id() >= from.segment()) else {
+            return Ok(LogCheck::default());
+        };
+        let id = segment.id();
+        if id > until.segment() {
+            return Ok(LogCheck::default());
+        }
+        let start = if id == from.segment() { from.offset() } else { 0 };
+        let end = if id == until.segment() { until.offset() } else { u32::MAX };
+        let found = check_segment(segment, &self.state.options, start, end, bytes_max)?;
+        let behind = (id < until.segment()).then(|| Lsn::new(SegmentId(id.0 + 1), 0));
+        let next = found.next.map(|offset| Lsn::new(id, offset)).or(behind);
+        Ok(LogCheck { next, bytes: found.bytes, bad_spots: found.bad_spots })
     }
 
     /// All segments in use, in order.

@@ -48,9 +48,9 @@ pub mod meta {
     pub use super::consensus::{MetaError, MetaHandle};
     pub use crate::storage::kv::KvError;
     pub use crate::storage::meta::command::{
-        BeginUpload, Change, ChangeTraits, CompleteUpload, CompleteVersion, CompletedPart, CopyVersion,
-        CreateBucketWith, CreateUpload, DeleteConditions, DeleteEvents, DeleteVersion, Deletion, ETagCondition,
-        Refusal, RenameObject, RenameSource, RenameToken, Reply, TooLarge, TraitsChange, WriteConditions,
+        Change, ChangeTraits, CompleteUpload, CompletedPart, CopyVersion, CreateBucket, CreateUpload, DeleteConditions,
+        DeleteEvents, DeleteVersion, Deletion, ETagCondition, Refusal, RenameObject, RenameSource, RenameToken, Reply,
+        TooLarge, TraitsChange, WriteConditions,
     };
     pub use crate::storage::meta::record::{
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,

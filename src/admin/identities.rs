@@ -279,9 +279,9 @@ impl Iam<'_> {
         let policy = self.call("GetPolicy", &[named])?["Policy"].take();
         let version = text(&policy, "DefaultVersionId");
         let version = self.call("GetPolicyVersion", &[named, ("VersionId", &version)])?["PolicyVersion"].take();
-        let held = self.call("ListEntitiesForPolicy", &[named])?;
-        let list = |field: &str| held[field].as_array().cloned().unwrap_or_default();
-        let (users, groups, roles) = (list("PolicyUsers"), list("PolicyGroups"), list("PolicyRoles"));
+        let held = |kind: &str, list: &str| self.all("ListEntitiesForPolicy", &[named, ("EntityFilter", kind)], list);
+        let (users, groups) = (held("User", "PolicyUsers")?, held("Group", "PolicyGroups")?);
+        let roles = held("Role", "PolicyRoles")?;
         let words = format!(
             "{}users     {}\ngroups    {}\nroles     {}\n\n{:#}\n",
             lines(&policy, [("name", "PolicyName"), ("arn", "Arn"), ("version", "DefaultVersionId")]),

@@ -13,10 +13,10 @@ mod show;
 
 use crate::ambient::Ambient;
 use crate::api::admin::{
-    ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MoveLeader, QuotaShown,
-    ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
+    AskToStop, ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MoveLeader,
+    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
 };
-use crate::api::{DriveHealth, Told};
+use crate::api::{DriveHealth, StopShown, Told, Verdict};
 use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 use crate::storage::identity::IdentityError;
 use client::Client;
@@ -24,6 +24,10 @@ use progress::Progress;
 use serde::Serialize;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often a host is asked again while something is waited for.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -119,10 +123,34 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
         Question::Health => {
             let told: Told = client.get("/health")?;
             tell(&told, json, show::health, out)?;
-            return Ok(u8::from(told.status != "ok"));
+            return Ok(u8::from(told.status != Verdict::Ok));
+        }
+        Question::SafeToStop { host, wait_seconds } => {
+            let judged = safe_to_stop(client, host, Duration::from_secs(*wait_seconds))?;
+            tell(&judged, json, |judged| format!("{}\n", judged.why), out)?;
+            return Ok(u8::from(!judged.safe));
         }
     }
     Ok(0)
+}
+
+/// The last answer: that the host may be stopped, or what is against it when the time is over. A host that cannot answer now
+/// is asked again, too.
+fn safe_to_stop(client: &Client, host: &str, wait: Duration) -> Result<StopShown, AdminFailure> {
+    let clock = &client.ambient.clock;
+    let until = clock.monotonic().saturating_add(wait);
+    loop {
+        let answer = client.post("/safe-to-stop", &AskToStop { host: host.to_owned() });
+        let is_final = match &answer {
+            Ok(StopShown { safe, .. }) => *safe,
+            Err(AdminFailure::Refused { status, .. }) => *status != 503,
+            Err(_) => false,
+        };
+        if is_final || clock.monotonic() >= until {
+            return answer;
+        }
+        std::thread::sleep(ASK_EVERY.min(until.saturating_sub(clock.monotonic())));
+    }
 }
 
 fn change_layout(client: &Client, change: ChangeLayout, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {

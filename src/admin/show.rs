@@ -4,20 +4,22 @@ use crate::api::admin::{
     HealStarted, HealStatus, HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole,
     MovesShown, QuotaShown, ScrubShown, ScrubStarted,
 };
-use crate::api::{DriveHealth, Told};
+use crate::api::{DriveHealth, Safety, Told};
 use crate::types::UnixMs;
 use std::fmt::Write;
 
 pub fn info(info: &Info) -> String {
     let leader = info.leader.as_deref().map_or("none is known", |leader| name_of(&info.hosts, leader));
     let mut text = format!(
-        "cluster    {}\nversion    {}\nhost       {}\nleader     {leader} (term {})\nshards     {}+{}\nguarantee  {}\n",
+        "cluster    {}\nversion    {}\nhost       {}\nleader     {leader} (term {})\nshards     {}+{}\nhealth     {}\nsurvives   {} now; the layout {} when nothing is missing\n",
         info.cluster,
         info.version,
         name_of(&info.hosts, &info.host),
         info.term,
         info.geometry.data,
         info.geometry.parity,
+        info.health,
+        info.safety.survives_now,
         info.guarantee.words,
     );
     let counts = &info.counts;
@@ -60,6 +62,33 @@ pub fn health(told: &Told) -> String {
         if let Some(why) = &drive.why {
             let _ = writeln!(text, "- node {} ({}): {why}", drive.node, drive.path);
         }
+    }
+    text.push_str(&safety(&told.health.safety));
+    text
+}
+
+/// What may be lost, what is missing, what is done and what is to be done.
+fn safety(safety: &Safety) -> String {
+    let mut text = format!(
+        "may be lost now without losing data: {}\nmay be lost now without refusing requests: {}\n",
+        safety.survives_now, safety.serves_without
+    );
+    if safety.missing_shards.at_most > 0 {
+        let _ = writeln!(
+            text,
+            "missing shards: {}; objects and parts below full redundancy: {} ({} counted), with no shard to spare: {}, unreadable: {}",
+            safety.missing_shards,
+            safety.reduced.blobs,
+            size(safety.reduced.bytes_counted),
+            safety.without_spare.blobs,
+            safety.unreadable.blobs,
+        );
+    }
+    for doing in &safety.doing {
+        let _ = writeln!(text, "under way: {doing}");
+    }
+    for to_do in &safety.to_do {
+        let _ = writeln!(text, "to do: {to_do}");
     }
     text
 }
@@ -153,6 +182,7 @@ pub fn heal_status(status: &HealStatus) -> String {
     let _ =
         writeln!(text, "since its start: {} shards repaired, {}", status.repaired_shards, size(status.repaired_bytes));
     let _ = writeln!(text, "{due}");
+    text.push_str(&safety(&status.safety));
     text
 }
 

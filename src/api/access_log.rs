@@ -1,23 +1,31 @@
 //! Access logs of buckets: what is known of a request once its answer has ended, as a line for the bucket that asks for
 //! lines. It costs a look at this host's own tables, and nothing else where nobody asks.
 
-use super::front::Front;
-use super::s3::LoggedBucket;
-use super::wire::Target;
-use crate::actors::events::access_log::{AccessLine, LogRequest, operation_word};
+use super::s3::{Domains, LoggedBucket, Service};
+use crate::actors::events::access_log::{AccessLine, AccessLogger, LogRequest, operation_word};
+use crate::api::call::Target;
 use crate::metrics::ACCESS_LOG_LINES;
 use crate::types::UnixMs;
+use actix::Addr;
 use actix_web::HttpRequest;
-use actix_web::web::Data;
 use http::{HeaderMap, header};
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The access logs of one host.
+pub struct AccessLog {
+    pub logger: Addr<AccessLogger>,
+    pub service: Arc<Service>,
+    pub domains: Arc<Domains>,
+    pub host_id: String,
+}
 
 /// A request that may become a line.
 pub struct AccessEntry {
     request: HttpRequest,
-    front: Data<Front>,
+    log: Arc<AccessLog>,
     /// When it came.
     at: UnixMs,
     version_id: Option<String>,
@@ -49,11 +57,8 @@ impl fmt::Debug for AccessEntry {
 }
 
 impl AccessEntry {
-    /// `None` where this host keeps no logs.
-    pub fn begin(request: &HttpRequest, front: &Data<Front>) -> Option<Self> {
-        front.access_log.as_ref()?;
-        let (request, front, at) = (request.clone(), front.clone(), front.ambient.clock.unix_ms());
-        Some(Self { request, front, at, version_id: None, object_bytes: None })
+    pub fn begin(log: &Arc<AccessLog>, request: &HttpRequest, at: UnixMs) -> Self {
+        Self { request: request.clone(), log: Arc::clone(log), at, version_id: None, object_bytes: None }
     }
 
     /// The answer's head is made.
@@ -66,13 +71,12 @@ impl AccessEntry {
 
     /// Hands the line to who gathers them. One that has no room for it drops it.
     pub fn tell(self, ended: &Ended<'_>) {
-        let Some(logger) = &self.front.access_log else { return };
         let bucket = ended.bucket.map(str::to_owned).or_else(|| self.aimed_at());
         let Some(bucket) = bucket.filter(|bucket| !bucket.is_empty()) else { return };
-        let Some(logged) = self.front.service.logged(&bucket) else { return };
+        let Some(logged) = self.log.service.logged(&bucket) else { return };
         let line = self.line(ended, &bucket, &logged);
         let LoggedBucket { destination, .. } = logged;
-        if logger.try_send(LogRequest { destination, at: self.at, line }).is_err() {
+        if self.log.logger.try_send(LogRequest { destination, at: self.at, line }).is_err() {
             ACCESS_LOG_LINES.with_label_values(&["dropped"]).inc();
         }
     }
@@ -101,7 +105,7 @@ impl AccessEntry {
             referer: referer.as_deref(),
             user_agent: agent.as_deref(),
             version_id: self.version_id.as_deref(),
-            host_id: Some(&self.front.host_id),
+            host_id: Some(&self.log.host_id),
             signature_version,
             authentication,
             host_header: host.as_deref(),
@@ -113,7 +117,7 @@ impl AccessEntry {
     /// Where it was refused before anybody looked at what it is about.
     fn aimed_at(&self) -> Option<String> {
         let host = self.header("host");
-        let by_host = host.and_then(|host| self.front.domains.bucket(&host));
+        let by_host = host.and_then(|host| self.log.domains.bucket(&host));
         Target::of(self.request.uri().path(), by_host).ok()?.bucket
     }
 

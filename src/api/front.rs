@@ -1,18 +1,25 @@
 //! One request of an S3 client, from actix-web through s3s to its answer.
 
-use super::access_log::AccessEntry;
-use super::bridge::{Answer, ResponseBody, convert, gather, header_bytes};
+use super::access_log::{AccessEntry, AccessLog};
+use super::auth::{self, Authenticator, Scheme, Unverified};
+use super::bridge::{Answer, ResponseBody, Signed, content, convert, header_bytes};
+use super::errors;
 use super::iam::{self, IamService};
-use super::post::{self, Forms, Posted};
+use super::post::{Forms, Posted};
 use super::request_log::RequestRecord;
-use super::room::BodyRoom;
-use super::s3::{self, Domains, Fault, Named, Origin, SiteRequest, WebsiteHosts, WireFault, identify};
-use super::wire::{self, Handback, Head, Level, Query, Remedies, Resigning, Scheme, Target};
-use crate::actors::events::access_log::AccessLogger;
+use super::room::{BodyRoom, Turns};
+use super::s3::{self, Domains, SiteRequest, WebsiteHosts};
+use super::wire;
 use crate::ambient::Ambient;
+use crate::api::call::Call;
+use crate::api::call::Origin;
+use crate::api::call::TlsVersion;
+use crate::api::call::{Head, Level, Target};
+use crate::api::errors::{Fault, Named, RequestFault, identify};
+use crate::api::text::Query;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
+use crate::sigv4::{Credential, component};
 use crate::types::LegacySignatures;
-use actix::Addr;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -30,18 +37,21 @@ const PAGE_CODE: &str = "x-amz-error-code";
 
 /// What every worker shares.
 pub struct Front {
-    pub service: s3::Service,
-    pub domains: Domains,
+    pub service: Arc<s3::Service>,
+    pub domains: Arc<Domains>,
     pub websites: WebsiteHosts,
+    pub authenticator: Authenticator,
     pub forms: Forms,
     pub bodies: Arc<BodyRoom>,
+    /// Of the workers' processor time.
+    pub turns: Turns,
     pub iam: Arc<IamService>,
     /// Whether it is reached over TLS.
     pub secure: bool,
     pub legacy: LegacySignatures,
     pub ambient: Ambient,
-    /// Takes the lines of buckets' access logs.
-    pub access_log: Option<Addr<AccessLogger>>,
+    /// `None` where this host keeps no access logs.
+    pub access_log: Option<Arc<AccessLog>>,
     /// Which host answered: `x-amz-id-2` and `HostId`.
     pub host_id: String,
 }
@@ -57,43 +67,58 @@ fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
     let id = hex_simd::encode_to_string(&random[..8], hex_simd::AsciiCase::Upper);
     let remote = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
     let mut record = RequestRecord::begin(id, request.method().to_string(), request.path().to_owned(), remote);
-    record.access = AccessEntry::begin(request, front);
+    let entry = |log| AccessEntry::begin(log, request, front.ambient.clock.unix_ms());
+    record.access = front.access_log.as_ref().map(entry);
     record.query = request.query_string().to_owned();
     record
 }
 
 async fn call(request: &HttpRequest, payload: Payload, front: &Front, record: &RequestRecord) -> S3Response {
     if header_bytes(request) > REQUEST_HEADERS_BYTES_MAX {
-        return s3::response(Fault::RequestHeadersTooLarge);
+        return errors::response(Fault::RequestHeadersTooLarge);
     }
     let source_ip = request.peer_addr().map(|peer| peer.ip().to_string());
     // What it holds is given back when it is answered.
     let seat = front.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
-    match convert(request, payload, &seat, &record.trace) {
-        Ok(converted) => handle(converted, source_ip, front, record).await,
-        Err(fault) => s3::response(fault),
+    let origin = Origin {
+        request_id: record.id.clone(),
+        host_id: front.host_id.clone(),
+        source_ip: source_ip.unwrap_or_default(),
+        tls: request.conn_data::<TlsVersion>().copied(),
+    };
+    let call = Call::new(origin, Arc::clone(&record.trace), Arc::clone(&seat));
+    let named = named_key(request);
+    match convert(request, payload, &record.trace) {
+        Ok(converted) => front.turns.share(&seat, named.as_deref(), handle(converted, call, front, record)).await,
+        Err(fault) => errors::response(fault),
     }
 }
 
+/// The access key that a signature names, in the header or the query, before anything of it is verified.
+fn named_key(request: &HttpRequest) -> Option<String> {
+    let of_scope = |scope: &str| Some(Credential::read(scope)?.access_key.to_owned());
+    if let Some(header) = request.headers().get("authorization") {
+        let header = header.to_str().ok()?;
+        return match component(header, "Credential") {
+            Some(scope) => of_scope(scope),
+            None => header.strip_prefix("AWS ")?.rsplit_once(':').map(|(key, _)| key.to_owned()),
+        };
+    }
+    let query = Query::read(Some(request.query_string()).filter(|query| query.contains("X-Amz-Credential="))).ok()?;
+    query.only("X-Amz-Credential").and_then(of_scope)
+}
+
 /// A request that is not of a connection any more.
-pub async fn handle(
-    mut converted: S3Request,
-    source_ip: Option<String>,
-    front: &Front,
-    record: &RequestRecord,
-) -> S3Response {
+pub async fn handle(converted: S3Request, call: Call, front: &Front, record: &RequestRecord) -> S3Response {
     if let Some(bucket) = host(&converted).and_then(|host| front.websites.bucket(host)) {
-        return visit(&bucket, &converted, source_ip.unwrap_or_default(), front, record).await;
+        return visit(&bucket, &converted, call.origin, front, record).await;
     }
     if iam::is_call(&converted) {
-        let from = iam::From { source_ip, secure: front.secure };
-        return iam::serve(&front.iam, converted, from, &record.id, &record.trace).await;
+        return iam::serve(&front.iam, converted, &call, front.secure).await;
     }
-    let (request_id, host_id) = (record.id.clone(), front.host_id.clone());
-    converted.extensions_mut().insert(Origin { request_id, host_id, source_ip: source_ip.unwrap_or_default() });
     let target = match target(&converted, front) {
         Ok(target) => target,
-        Err(fault) => return s3::response(fault),
+        Err(fault) => return errors::response(fault),
     };
     let bucket = target.bucket.clone().unwrap_or_default();
     record.trace.aimed_at(&bucket);
@@ -101,7 +126,12 @@ pub async fn handle(
         return preflight(&bucket, converted.headers(), front, record).await;
     }
     let other = Asked::of(&converted);
-    let mut response = serve(converted, target, front, record).await.unwrap_or_else(s3::response);
+    let mut response = serve(converted, target, call, front, record).await.unwrap_or_else(|error| {
+        if !errors::details_of(&error).is_empty() {
+            record.trace.detailed(errors::details_of(&error).to_vec());
+        }
+        errors::response(error)
+    });
     if let Some(Asked { method, headers }) = other {
         response.headers_mut().extend(front.service.cross_origin(&bucket, &method, &headers).await);
     }
@@ -122,20 +152,13 @@ impl Asked {
 }
 
 /// A website is asked for pages by whoever comes, whatever else the request says.
-async fn visit(
-    bucket: &str,
-    request: &S3Request,
-    source_ip: String,
-    front: &Front,
-    record: &RequestRecord,
-) -> S3Response {
+async fn visit(bucket: &str, request: &S3Request, origin: Origin, front: &Front, record: &RequestRecord) -> S3Response {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     if *method == Method::OPTIONS {
         return preflight(bucket, headers, front, record).await;
     }
     let scheme = if front.secure { "https" } else { "http" };
     let host = host(request).unwrap_or_default();
-    let origin = Origin { request_id: record.id.clone(), host_id: front.host_id.clone(), source_ip };
     let asked = SiteRequest { bucket, scheme, host, method, uri, headers, origin, trace: &record.trace };
     let mut response = front.service.visit(&asked).await;
     if headers.contains_key(header::ORIGIN) {
@@ -159,7 +182,7 @@ async fn preflight(bucket: &str, headers: &HeaderMap, front: &Front, record: &Re
             *response.headers_mut() = headers;
             response
         }
-        Err(error) => s3::response(error),
+        Err(error) => errors::response(error),
     }
 }
 
@@ -167,61 +190,58 @@ fn target(request: &S3Request, front: &Front) -> Result<Target, Fault> {
     Target::of(request.uri().path(), host(request).and_then(|host| front.domains.bucket(host)))
 }
 
-/// Past what is refused before s3s, through it, and where that is needed around it.
+/// Authenticates a request, makes it one that s3s reads, and answers it.
 async fn serve(
     mut request: S3Request,
     target: Target,
+    mut call: Call,
     front: &Front,
     record: &RequestRecord,
 ) -> Result<S3Response, S3Error> {
-    let scheme = examine(&request, &target, front)?;
-    request = gather(request, &target, &record.trace)?;
-    wire::restate(scheme, &target, &mut request);
-    if let Some(resigning) = Resigning::of(scheme, &request)
-        && let Ok(secret) = front.service.auth().get_secret_key(resigning.access_key()).await
-    {
-        resigning.apply(&mut request, secret.expose());
-    }
-    if post::is_form(request.method(), request.headers()) {
+    let query = Query::read(request.uri().query())?;
+    let head = Head { method: request.method(), headers: request.headers(), query: &query, target: &target };
+    let claim = auth::read(head, front.legacy, front.now())?;
+    wire::check_subresources(head)?;
+    let is_form = check_form(head, claim.scheme())?;
+    let unverified = Unverified { head, uri: request.uri(), view: &call.view, now: front.now() };
+    let authenticated = front.authenticator.verify(&claim, unverified).await?;
+    if is_form {
         let now = OffsetDateTime::UNIX_EPOCH + front.now();
-        let Posted { request, answer } = front.forms.receive(request, &target, now).await?;
-        return Ok(answer.finish(ask(request, front, record).await));
+        let Posted { request, answer } = front.forms.receive(request, &target, &mut call, now).await?;
+        return Ok(answer.finish(ask(request, call, front, record).await));
     }
-    let remedies = Remedies::find(request.method(), request.headers(), front.now());
     let renames = wire::is_rename(request.method(), request.uri(), &target);
-    if remedies.is_empty() && !renames {
-        return Ok(ask(request, front, record).await);
+    let scheme = authenticated.scheme;
+    call.headers_aside = wire::normalise(&mut request, scheme, &query, front.now());
+    if scheme != Scheme::Unsigned {
+        call.authentication = authenticated.authentication;
     }
-    let handback = Handback::new(remedies);
-    request.extensions_mut().insert(handback.clone());
-    let refused = ask(request, front, record).await;
-    Ok(match handback.take() {
-        Some(again) if renames => ask(wire::as_copy(again, &target)?, front, record).await,
-        Some(again) => ask(again, front, record).await,
-        None => refused,
-    })
+    let signed = Signed { scheme, chunks: authenticated.chunks };
+    request = content(request, &target, &query, signed, &mut call)?;
+    if renames {
+        let source;
+        (request, source) = wire::as_copy(request, &target)?;
+        call.rename_source = Some(source);
+    }
+    Ok(ask(request, call, front, record).await)
 }
 
-/// Whether it is put as requests are, and how it is signed.
-fn examine(request: &S3Request, target: &Target, front: &Front) -> Result<Scheme, Fault> {
-    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let query = Query::read(uri.query())?;
-    let head = Head { method, headers, query: &query, target };
-    let scheme = wire::check(head, front.legacy, front.now())?;
-    if *method != Method::POST || target.level == Level::Service {
-        return Ok(scheme);
+/// Whether a POST is a form; refuses one that is half a form.
+fn check_form(head: Head<'_>, scheme: Scheme) -> Result<bool, Fault> {
+    if *head.method != Method::POST || head.target.level == Level::Service {
+        return Ok(false);
     }
-    match (post::is_form(method, headers), POSTS.iter().any(|name| query.has(name))) {
+    match (wire::is_form(head.method, head.headers), POSTS.iter().any(|name| head.query.has(name))) {
         (true, false) if scheme != Scheme::Unsigned => {
             Err(Fault::InvalidArgument("A form is signed by its policy, and in no other way.".to_owned()))
         }
         (true, true) => Err(Fault::NotImplemented(
             "Bodies of the type multipart/form-data are not implemented for this operation.".to_owned(),
         )),
-        (false, false) if target.level == Level::Bucket && query.names().next().is_none() => {
-            Err(WireFault::NotAForm.into())
+        (false, false) if head.target.level == Level::Bucket && head.query.names().next().is_none() => {
+            Err(RequestFault::NotAForm.into())
         }
-        _ => Ok(scheme),
+        (is_form, _) => Ok(is_form),
     }
 }
 
@@ -232,26 +252,17 @@ impl Front {
     }
 }
 
-/// One question to s3s.
-async fn ask(request: S3Request, front: &Front, record: &RequestRecord) -> S3Response {
-    let hashed = request.headers().get(s3s::header::X_AMZ_CONTENT_SHA256).is_some_and(|hash| hash.len() == 64);
+/// Asks s3s for an answer, once.
+async fn ask(mut request: S3Request, call: Call, front: &Front, record: &RequestRecord) -> S3Response {
+    request.extensions_mut().insert(call);
     match front.service.call(request).await {
         // s3s could not read the body before the operation began, and calls that an internal error.
         Ok(response) if response.status().is_server_error() && !record.trace.has_entered() => {
-            match record.trace.fault() {
-                Some(fault) => s3::response(fault.clone()),
-                None if is_internal(&response) && hashed => s3::response(Fault::InvalidContentSha256),
-                None => response,
-            }
+            record.trace.fault().map_or(response, |fault| errors::response(fault.clone()))
         }
         Ok(response) => response,
-        Err(_) => s3::response(Fault::Internal("The answer could not be written.".to_owned())),
+        Err(_) => errors::response(Fault::Internal("The answer could not be written.".to_owned())),
     }
-}
-
-/// A 500 and not a 501 or 503, which say what they mean.
-fn is_internal(response: &S3Response) -> bool {
-    response.status() == StatusCode::INTERNAL_SERVER_ERROR
 }
 
 /// The names of those that a signature must cover, in their order.

@@ -2,20 +2,22 @@
 //! other, each answered to its end.
 
 use super::admin::{CallIam, ChangeKey, ChangeLayout, ExplainAccess, MoveLeader, Rewrap, SetQuota, StartScrub};
+use super::auth::Authenticator;
 use super::front::{Front, handle};
 use super::iam::{IamService, KeySetFiles, LastUsed};
 use super::identity::{RootIdentity, RootSeal, SessionKeys};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
 use super::request_log::RequestRecord;
-use super::room::BodyRoom;
+use super::room::{BodyRoom, Turns};
 use super::s3::{Domains, S3Settings, WebsiteHosts, canonical_id, service};
-use super::wire::Verified;
 use crate::actors::events::Targets;
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
 use crate::actors::request::test_world::World;
 use crate::actors::sealing::RootKeys;
+use crate::api::call::Call;
+use crate::api::call::Origin;
 use crate::sigv4::Signer;
 use crate::types::LegacySignatures;
 use actix::{Actor, SystemRunner};
@@ -149,14 +151,16 @@ fn front(world: &World) -> Front {
         new_bucket_ownership: Ownership::ObjectWriter,
         tls: false,
     };
-    let service = service(&settings, gateway, ambient.clone());
+    let service = Arc::new(service(&settings, gateway, ambient.clone()));
     Front {
-        domains: Domains::new(&domains),
+        domains: Arc::new(Domains::new(&domains)),
         websites: WebsiteHosts::new(&["site.test".to_owned()], &domains),
         iam,
         secure: false,
-        forms: Forms { auth: service.auth(), scheme: "http", legacy: LegacySignatures::On },
+        forms: Forms { secrets: service.secrets(), scheme: "http", legacy: LegacySignatures::On },
         bodies: BodyRoom::new(1 << 30),
+        turns: Turns::new(Arc::clone(&ambient.clock)),
+        authenticator: Authenticator::new(service.secrets()),
         service,
         legacy: LegacySignatures::On,
         ambient,
@@ -170,20 +174,21 @@ async fn answer(front: &Front, request: Request<'_>) {
     let record =
         RequestRecord::begin("0001".to_owned(), request.method.to_string(), request.uri.to_string(), String::new());
     let mut asked = HttpRequest::new(s3s::Body::from(Bytes::copy_from_slice(request.body)));
+    let origin = Origin { source_ip: "127.0.0.1".to_owned(), ..Origin::default() };
+    let mut call = Call { origin, trace: Arc::clone(&record.trace), ..Call::default() };
     let (is_call, is_signed) = (request.is_call(), request.is_signed());
     *asked.headers_mut() = request.headers.clone();
     if is_call {
         sign(front, &request, asked.headers_mut());
     } else if !is_signed {
-        asked.extensions_mut().insert(Verified { access_key: Some(ACCESS_KEY.to_owned()), signed: None });
+        call.authentication.access_key = Some(ACCESS_KEY.to_owned());
     }
     if !asked.headers().contains_key(header::CONTENT_LENGTH) && !request.body.is_empty() {
         asked.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
     }
     *asked.method_mut() = request.method;
     *asked.uri_mut() = request.uri;
-    asked.extensions_mut().insert(Arc::clone(&record.trace));
-    let response = handle(asked, Some("127.0.0.1".to_owned()), front, &record).await;
+    let response = handle(asked, call, front, &record).await;
     // A body that breaks off is no fault of the server's.
     let _ = response.into_body().store_all_limited(1 << 20).await;
 }

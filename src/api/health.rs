@@ -1,5 +1,6 @@
 //! Whether this host lives, and what it can do: for supervisors, load balancers and people.
 
+use super::safety::{Safety, Verdict};
 use crate::metrics;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -15,10 +16,16 @@ pub struct Health {
     pub writes: bool,
     /// What is wrong, in words; empty where nothing is.
     pub reasons: Vec<String>,
-    /// What may be lost, of what is whole, without losing an object.
+    /// What may be lost, where nothing is missing, without losing an object.
     pub guarantee: String,
+    /// How safe the data of the cluster is now.
+    #[serde(default)]
+    pub safety: Safety,
     /// Of this host.
     pub drives: Vec<DriveHealth>,
+    /// Directories with metadata that this host had as another member of its cluster, and does not use any more.
+    #[serde(default)]
+    pub set_aside: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +40,12 @@ pub struct DriveHealth {
 }
 
 impl Health {
-    /// `ok` where all is well, `degraded` where something is wrong and yet all can be done or at least read, else
-    /// `unavailable`.
-    fn status(&self) -> &'static str {
-        match (self.reads, self.writes, self.reasons.is_empty()) {
-            (false, _, _) => "unavailable",
-            (true, true, true) => "ok",
-            (true, _, _) => "degraded",
+    pub fn verdict(&self) -> Verdict {
+        if !self.reads || !self.writes {
+            return Verdict::Unavailable;
         }
+        let worded = if self.reasons.is_empty() { Verdict::Ok } else { Verdict::Degraded };
+        worded.max(self.safety.verdict())
     }
 }
 
@@ -103,15 +108,14 @@ fn cluster(health: &Health) -> StatusCode {
 /// How the host is, with the word for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// `ok`, `degraded` or `unavailable`.
-    pub status: String,
+    pub status: Verdict,
     #[serde(flatten)]
     pub health: Health,
 }
 
 impl From<Health> for Told {
     fn from(health: Health) -> Self {
-        Self { status: health.status().to_owned(), health }
+        Self { status: health.verdict(), health }
     }
 }
 
@@ -130,7 +134,8 @@ async fn scrape(source: Data<SharedHealth>) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
-    use super::{Health, cluster, live, ready};
+    use super::{Health, Safety, Verdict, cluster, live, ready};
+    use crate::api::{BlobsShown, Bounds};
     use actix_web::http::StatusCode;
 
     fn health(reads: bool, writes: bool, reasons: &[&str]) -> Health {
@@ -143,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_only_reads_is_ready_and_degraded() {
+    fn a_host_that_only_reads_is_ready_and_says_that_it_is_unavailable() {
         let reading = health(true, false, &["two of four drives are out of service"]);
-        assert_eq!((reading.status(), ready(&reading)), ("degraded", StatusCode::OK));
+        assert_eq!((reading.verdict(), ready(&reading)), (Verdict::Unavailable, StatusCode::OK));
         assert_eq!(cluster(&reading), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(live(&reading), StatusCode::OK);
     }
@@ -153,8 +158,21 @@ mod tests {
     #[test]
     fn a_host_that_cannot_read_is_not_ready() {
         let lost = health(false, false, &["no metadata"]);
-        assert_eq!((lost.status(), ready(&lost)), ("unavailable", StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(health(true, true, &[]).status(), "ok");
-        assert_eq!(health(true, true, &["a drive is nearly full"]).status(), "degraded");
+        assert_eq!((lost.verdict(), ready(&lost)), (Verdict::Unavailable, StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(health(true, true, &[]).verdict(), Verdict::Ok);
+        assert_eq!(health(true, true, &["a drive is nearly full"]).verdict(), Verdict::Degraded);
+    }
+
+    #[test]
+    fn the_verdict_is_the_worst_of_all_that_is_wrong() {
+        let one = Bounds { at_least: 1, at_most: 1 };
+        let of = |safety: Safety| Health { safety, ..health(true, true, &["something"]) }.verdict();
+        assert_eq!(of(Safety { missing_shards: one, ..Safety::default() }), Verdict::Degraded);
+        assert_eq!(of(Safety { at_risk: true, missing_shards: one, ..Safety::default() }), Verdict::AtRisk);
+        let unreadable = BlobsShown { blobs: one, bytes_counted: 1 };
+        let lost = Safety { at_risk: true, unreadable, ..Safety::default() };
+        assert_eq!(of(lost.clone()), Verdict::Unavailable);
+        let probed = Health { safety: lost, ..health(true, true, &[]) };
+        assert_eq!(ready(&probed), StatusCode::OK, "the probes say what is served, not what is lost");
     }
 }

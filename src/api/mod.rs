@@ -1,9 +1,14 @@
-//! What speaks to people and programs, over actix-web: S3 (`s3`, behind `bridge` and `front`), health and metrics, the admin API. It holds
-//! the store as a `Gateway` and knows nothing beneath it.
+//! The protocols of people and programs, over actix-web: S3 (`s3`, behind `front` and `bridge`), health and metrics, the
+//! admin API. It holds the store as a `Gateway` and knows nothing beneath it. Its modules do not import each other in
+//! circles: `text` and `errors` are below `call`, `call` below `auth`, that below `wire`, `bridge`, `post` and `s3`, and
+//! `front` and `server` above all.
 
 mod access_log;
 pub mod admin;
+mod auth;
 mod bridge;
+mod call;
+mod errors;
 mod expectation;
 mod front;
 #[cfg(any(test, fuzzing))]
@@ -16,7 +21,9 @@ mod post;
 mod request_log;
 mod room;
 mod s3;
+mod safety;
 mod server;
+mod text;
 mod tls;
 mod wire;
 
@@ -25,6 +32,7 @@ pub use iam::{KeySetFiles, KeySets};
 pub use identity::ROOT_ACCOUNT;
 pub use identity::changes::accounts_file::AccountsFile;
 pub use s3::Credentials;
+pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopShown, Verdict};
 pub use server::{ApiError, ApiHandle, ApiOptions, TlsFiles, serve};
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The listeners: S3, and the admin port with health, metrics and the admin API. Every connection is bounded: how long its head may take,
 //! how long it may idle, how long it may hold back what was sent to it.
 
+use super::access_log::AccessLog;
 use super::admin::{self, Admin, AdminSource};
+use super::auth::Authenticator;
 use super::expectation::{Continuing, Expecting, made_of};
 use super::front::{Front, answer};
 use super::health::{self, SharedHealth, aliases};
@@ -10,7 +12,7 @@ use super::identity::changes::accounts_file::AccountsFile;
 use super::identity::{RootIdentity, RootSeal, SessionKeys, session_material};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
-use super::room::{BodyRoom, Connections, limited};
+use super::room::{BodyRoom, Connections, Turns, limited};
 use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use super::tls::{TlsError, note_version, server_config};
 use crate::actors::events::Targets;
@@ -170,33 +172,7 @@ fn s3_server(
     ambient: Ambient,
 ) -> Result<(SocketAddr, Server), ApiError> {
     keep_accounts(Arc::clone(&iam), options.accounts.clone());
-    let settings = S3Settings {
-        region: options.region.clone(),
-        domains: options.domains.clone(),
-        targets: options.targets.clone(),
-        roots: Arc::clone(&options.roots),
-        iam: Arc::clone(&iam),
-        new_bucket_ownership: options.new_bucket_ownership,
-        tls: options.tls.is_some(),
-    };
-    let service = service(&settings, gateway, ambient.clone());
-    let front = Data::new(Front {
-        domains: Domains::new(&options.domains),
-        websites: WebsiteHosts::new(&options.website_domains, &options.domains),
-        iam,
-        secure: options.tls.is_some(),
-        forms: Forms {
-            auth: service.auth(),
-            scheme: if options.tls.is_some() { "https" } else { "http" },
-            legacy: options.sigv2,
-        },
-        bodies,
-        service,
-        legacy: options.sigv2,
-        ambient,
-        access_log: options.access_log.clone(),
-        host_id: options.host_id.clone(),
-    });
+    let front = Data::new(front(options, gateway, iam, bodies, ambient));
     let health = Data::new(health);
     let tls = options.tls.as_ref().map(|files| server_config(&files.cert, &files.key)).transpose()?;
     let app = move || {
@@ -230,6 +206,47 @@ fn s3_server(
     };
     let server = listening.map_err(|cause| ApiError::Listen { address, cause })?;
     Ok((address, server.run()))
+}
+
+fn front(
+    options: &ApiOptions,
+    gateway: Gateway,
+    iam: Arc<IamService>,
+    bodies: Arc<BodyRoom>,
+    ambient: Ambient,
+) -> Front {
+    let settings = S3Settings {
+        region: options.region.clone(),
+        domains: options.domains.clone(),
+        targets: options.targets.clone(),
+        roots: Arc::clone(&options.roots),
+        iam: Arc::clone(&iam),
+        new_bucket_ownership: options.new_bucket_ownership,
+        tls: options.tls.is_some(),
+    };
+    let service = Arc::new(service(&settings, gateway, ambient.clone()));
+    let domains = Arc::new(Domains::new(&options.domains));
+    let access_log = |logger: &Addr<AccessLogger>| {
+        let (logger, service, host_id) = (logger.clone(), Arc::clone(&service), options.host_id.clone());
+        Arc::new(AccessLog { logger, service, domains: Arc::clone(&domains), host_id })
+    };
+    let access_log = options.access_log.as_ref().map(access_log);
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    Front {
+        domains,
+        websites: WebsiteHosts::new(&options.website_domains, &options.domains),
+        iam,
+        secure: options.tls.is_some(),
+        forms: Forms { secrets: service.secrets(), scheme, legacy: options.sigv2 },
+        bodies,
+        turns: Turns::new(Arc::clone(&ambient.clock)),
+        authenticator: Authenticator::new(service.secrets()),
+        service,
+        legacy: options.sigv2,
+        ambient,
+        access_log,
+        host_id: options.host_id.clone(),
+    }
 }
 
 /// How connections are served. actix-web's own server does the same, but for requests that expect to be told to go on.

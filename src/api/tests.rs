@@ -7,17 +7,17 @@ use super::admin::{
     LayoutShown, LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
 use super::policy::Ownership;
-use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, KeySetFiles, serve};
+use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, KeySetFiles, StopShown, serve};
 use crate::actors::documents;
 use crate::actors::events::access_log::{AccessLogger, Flush, LogLimits, LoggingRules};
 use crate::actors::events::{Report, ReportError, ReportStore, Targets};
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
-use crate::actors::meta::{BucketDocument, Change, DocumentKey, DocumentWrite, Expect};
+use crate::actors::meta::{BucketDocument, Change, CreateBucket, DocumentKey, DocumentWrite, Expect};
 use crate::actors::request::test_world::World;
 use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
-use crate::sigv4::{Signer, text_signature};
+use crate::sigv4::{Scope, Signer, SigningKey};
 use crate::types::LegacySignatures;
 use actix::Actor;
 use hmac::{Hmac, Mac};
@@ -53,6 +53,10 @@ impl AdminSource for Fine {
 
     async fn heal_status(&self) -> Result<HealStatus, AdminError> {
         Ok(HealStatus { missing_shards: 1, garbage_blobs: 2, comparisons_due: vec![3], ..HealStatus::default() })
+    }
+
+    async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError> {
+        Ok(StopShown { host: host.to_owned(), safe: false, why: "no other host is there".to_owned() })
     }
 
     async fn start_heal(&self) -> Result<HealStarted, AdminError> {
@@ -281,7 +285,8 @@ async fn a_browsers_form_is_stored_as_a_put_is() {
             {{"x-amz-algorithm": "AWS4-HMAC-SHA256"}}, {{"x-amz-credential": "{credential}"}}]}}"#
     );
     let policy = base64_simd::STANDARD.encode_to_string(document);
-    let signature = text_signature("secret", "20300101", "us-east-1", "s3", &policy);
+    let scope = Scope { date: "20300101", region: "us-east-1", service: "s3" };
+    let signature = SigningKey::derive("secret", scope).sign(&policy);
     let fields = [
         ("key", "up/${filename}"),
         ("success_action_status", "201"),
@@ -323,7 +328,8 @@ impl ReportStore for Kept {
 async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
     let world = World::new(2, 2);
     let owner = world.meta.view().bucket("bucket").expect("looked up").expect("a bucket").bucket.owner;
-    world.meta.apply(Change::CreateBucket { name: "logs".to_owned(), region: String::new(), owner });
+    let create = CreateBucket { name: "logs".to_owned(), owner, ..CreateBucket::default() };
+    world.meta.apply(Change::CreateBucket(Box::new(create)));
     let (target_bucket, target_prefix) = ("logs".to_owned(), "p/".to_owned());
     let rules = LoggingRules { target_bucket, target_prefix, key_format: None, grants: Vec::new() };
     let key = DocumentKey::Bucket(world.bucket, BucketDocument::Logging, String::new());

@@ -1,6 +1,6 @@
 //! The S3 listener's certificate and key, from PEM files.
 
-use super::s3::TlsVersion;
+use crate::api::call::TlsVersion;
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;

@@ -33,6 +33,11 @@ pub enum AdminCommand {
 pub enum Question {
     Info,
     Health,
+    /// Whether this host, by name or id, may be stopped now; asked again for so many seconds until it may.
+    SafeToStop {
+        host: String,
+        wait_seconds: u64,
+    },
     Drives,
     HealStatus,
     HealStart,
@@ -111,6 +116,19 @@ pub enum KeySource {
 const AFTER_HELP: &str = "The keys are the store's root keys: SHERD_ACCESS_KEY and SHERD_SECRET_KEY (or their _FILE), else those that the \
 host keeps in its data directories. Signatures are for SHERD_REGION.";
 
+fn health() -> Command {
+    let host = Arg::new("safe-to-stop").long("safe-to-stop").value_name("HOST").help(
+        "Whether this host, by name or id, may be stopped now without refused requests or unreadable objects: exit code 0 or 1",
+    );
+    let wait = Arg::new("wait")
+        .long("wait")
+        .value_name("SECONDS")
+        .requires("safe-to-stop")
+        .value_parser(value_parser!(u64))
+        .help("Wait at most so long until it may be stopped");
+    leaf("health", "Whether all is well: exit code 0 if so, 1 with the reasons if not").arg(host).arg(wait)
+}
+
 pub(super) fn command() -> Command {
     let heal = branch("heal", "Repairing what is missing or corrupt")
         .subcommand(leaf("status", "What is missing or corrupt, and how far repairing it is"))
@@ -122,7 +140,7 @@ pub(super) fn command() -> Command {
         .after_help(AFTER_HELP)
         .args(options())
         .subcommand(leaf("info", "What the cluster is: hosts, roles, leader, drives, guarantee"))
-        .subcommand(leaf("health", "Whether all is well: exit code 0 if so, 1 with the reasons if not"))
+        .subcommand(health())
         .subcommand(leaf("drives", "The drives of the host that is asked"))
         .subcommand(heal)
         .subcommand(leader)
@@ -262,7 +280,13 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
     let number = |name: &str| last.get_one::<u32>(name).copied();
     Some(match names {
         ["info"] => Question::Info,
-        ["health"] => Question::Health,
+        ["health"] => match text("safe-to-stop") {
+            Some(host) => {
+                let wait_seconds = last.get_one::<u64>("wait").copied().unwrap_or(0);
+                Question::SafeToStop { host, wait_seconds }
+            }
+            None => Question::Health,
+        },
         ["drives"] => Question::Drives,
         ["heal", "status"] => Question::HealStatus,
         ["heal", "start"] => Question::HealStart,

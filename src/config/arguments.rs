@@ -21,10 +21,20 @@ pub enum Invocation {
     Admin(Box<AdminInvocation>),
     /// Go on from damage of the metadata of the store that has this configuration, or say what would be lost.
     Salvage { config: Box<Config>, goes_on: bool },
+    /// Have a stopped host of a cluster come back as another member, or say what that means.
+    Rejoin { config: Box<Config>, wish: RejoinWish },
     /// Be several stores that form a cluster.
     Dev(Box<DevOptions>),
     /// Print this and end with this code: help, version, or why the arguments make no sense.
     Print { text: String, code: u8 },
+}
+
+/// What is wanted of `sherd rejoin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejoinWish {
+    Explain,
+    Decide,
+    Cancel,
 }
 
 const ABOUT: &str = "An S3-compatible object store in one binary: erasure-coded, durable by default";
@@ -56,15 +66,24 @@ pub fn from_process(
         pairs.extend(flags(below));
         return Ok(Invocation::Credentials(admin::key_source(pairs, files)?));
     }
-    let (health, salvage) = (matches.subcommand_matches("health"), matches.subcommand_matches("salvage"));
     pairs.extend(flags(&matches));
-    pairs.extend(health.into_iter().chain(salvage).flat_map(flags));
+    let below = matches.subcommand();
+    pairs.extend(below.into_iter().flat_map(|(_, below)| flags(below)));
     let config = Box::new(Config::from_pairs(pairs, files)?);
-    Ok(match (health, salvage) {
-        (Some(_), _) => Invocation::Health(config),
-        (_, Some(salvage)) => Invocation::Salvage { config, goes_on: salvage.get_flag("yes") },
-        (None, None) => Invocation::Run(config),
+    Ok(match below {
+        Some(("salvage", salvage)) => Invocation::Salvage { config, goes_on: salvage.get_flag("yes") },
+        Some(("rejoin", rejoin)) => Invocation::Rejoin { config, wish: rejoin_wish(rejoin) },
+        Some(_) => Invocation::Health(config),
+        None => Invocation::Run(config),
     })
+}
+
+fn rejoin_wish(matches: &ArgMatches) -> RejoinWish {
+    match (matches.get_flag("yes"), matches.get_flag("cancel")) {
+        (true, _) => RejoinWish::Decide,
+        (_, true) => RejoinWish::Cancel,
+        _ => RejoinWish::Explain,
+    }
 }
 
 fn command() -> Command {
@@ -92,6 +111,19 @@ fn command() -> Command {
             Command::new("salvage")
                 .about("Go on from damage of a stopped store's metadata that nothing mends; says first what is lost")
                 .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it: without, nothing is changed"))
+                .args(options().map(|option| option.hide(true))),
+        )
+        .subcommand(
+            Command::new("rejoin")
+                .about("Have a stopped host come back to its cluster as another member, with its shards; says first what that means")
+                .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Have the next start do it"))
+                .arg(
+                    Arg::new("cancel")
+                        .long("cancel")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with("yes")
+                        .help("Take back what was decided and has not happened yet"),
+                )
                 .args(options().map(|option| option.hide(true))),
         )
 }
@@ -126,4 +158,23 @@ fn readable(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Resu
         }
     }
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_containers_entry_point_hands_on_every_command() {
+        let script = include_str!("../../docker-entrypoint.sh");
+        let list = script.lines().find_map(|line| line.trim().strip_suffix(") set -- sherd \"$@\" ;;"));
+        let handed_on: Vec<&str> = list.expect("the list of commands").split(" | ").collect();
+        for command in command().get_subcommands() {
+            assert!(
+                handed_on.contains(&command.get_name()),
+                "docker-entrypoint.sh does not know {}",
+                command.get_name()
+            );
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub use admin::{
     AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, KeyQuestion, KeySource, Limit, Question,
     ServiceKeyAsked, Target, WhoAsked,
 };
-pub use arguments::{Invocation, from_process};
+pub use arguments::{Invocation, RejoinWish, from_process};
 pub use cluster::ClusterConfig;
 pub use dev::DevOptions;
 pub use identities::{Identities, KeySetSource};

@@ -3,7 +3,7 @@
 use super::{AccessQuestion, Holder, IdentityQuestion, KeyQuestion, ServiceKeyAsked, WhoAsked};
 use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
-use super::{ObjectOwnership, SETTINGS, values};
+use super::{ObjectOwnership, RejoinWish, SETTINGS, values};
 use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
 use std::collections::BTreeMap;
@@ -443,6 +443,19 @@ fn salvage_takes_the_same_settings_and_goes_on_only_where_told_to() {
 }
 
 #[test]
+fn rejoin_explains_decides_or_cancels() {
+    for (arguments, wanted) in
+        [(&[][..], RejoinWish::Explain), (&["--yes"][..], RejoinWish::Decide), (&["--cancel"][..], RejoinWish::Cancel)]
+    {
+        let arguments = [&["sherd", "rejoin", "--data", "/x"][..], arguments].concat();
+        let Ok(Invocation::Rejoin { config, wish }) = invoke(&arguments, &[]) else { panic!("not rejoin") };
+        assert_eq!((config.data, wish), (vec![PathBuf::from("/x")], wanted));
+    }
+    let both = invoke(&["sherd", "rejoin", "--data", "/x", "--yes", "--cancel"], &[]);
+    assert!(matches!(both, Ok(Invocation::Print { code: 2, .. })));
+}
+
+#[test]
 fn health_takes_the_same_settings() {
     let Ok(Invocation::Health(config)) = invoke(&["sherd", "health", "--admin-listen", ":7001"], &[]) else {
         panic!("not health")
@@ -788,13 +801,13 @@ fn the_file_of_root_keys_is_read_at_start_and_never_shown() {
 
 #[test]
 fn every_setting_has_a_place_in_the_document() {
-    let document = include_str!("../../docs/configuration.md");
+    let document = include_str!("../../docs/reference/configuration.md");
     let headings: Vec<&str> = document.lines().filter(|line| line.starts_with("## ")).collect();
     for setting in SETTINGS {
         let name = format!("`{}`", setting.name);
         assert!(
             headings.iter().any(|heading| heading.contains(&name)),
-            "{name} has no heading in docs/configuration.md"
+            "{name} has no heading in docs/reference/configuration.md"
         );
     }
 }

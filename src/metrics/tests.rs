@@ -1,4 +1,4 @@
-//! docs/metrics.md is what the catalogue says, with what is said here of the labels' values.
+//! Compares docs/reference/metrics.md with the catalogue, and with the values of labels that are described here.
 
 use super::{BATCH_SIZES, CATALOGUE, KINDS, LATENCY_SECONDS};
 use std::fs;
@@ -9,10 +9,10 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("", "fault", "`missing`, `corrupt`, `unanswered`"),
     ("", "log", "`shards`, `meta`"),
     ("", "node", "a drive's number"),
-    ("", "operation", "S3's name of it, `Unresolved` where it has none"),
-    ("", "peer", "a host's id, `unknown` until it has told it"),
+    ("", "operation", "S3's name, `Unresolved` if it has none"),
+    ("", "peer", "a host's id, `unknown` before its greeting"),
     ("", "position", "`last`, `committed`, `applied`, `snapshot`, `purged`"),
-    ("", "status", "the number, 499 where the client went away"),
+    ("", "status", "the code; 499 if the client closed the connection"),
     ("", "webhook", "its name"),
     ("", "what", "`object`, `version`, `marker`, `upload`"),
     ("sherd_access_log_lines_total", "result", "`kept`, `dropped`"),
@@ -20,6 +20,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("sherd_admission_permit_bytes", "state", "`in use`, `limit`"),
     ("sherd_events_dropped_total", "why", "`behind`, `refused`, `unreadable`"),
     ("sherd_get_stage_seconds", "stage", "`lookup`, `first_chunk`"),
+    ("sherd_losses_served", "kind", "`drive`, `host`"),
+    ("sherd_losses_survived", "kind", "`drive`, `host`"),
     ("sherd_nodes_in_trouble", "state", "`suspect`, `gone`"),
     ("sherd_put_stage_seconds", "stage", "`receive`, `hash_encode`, `append`, `propose`"),
     ("sherd_raft_mirror_copies", "state", "`live`, `wanted`"),
@@ -29,13 +31,14 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("sherd_shards_to_move", "state", "`left`, `waiting`"),
 ];
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/metrics.md");
 
 const HEAD: &str = "\
 # Metrics
 
-`/metrics` on the admin listener, in Prometheus' text format. This table is written by a test from `src/metrics.rs`
-(`WRITE_DOCS=1 cargo test --lib metrics`). What they mean together, and what to do about them: [operations](operations.md).
+`/metrics` on the admin listener, in Prometheus' text format.
+[Monitor a store](../how-to/monitoring.md) explains what they mean together. A test writes this page
+from `src/metrics.rs`: `WRITE_DOCS=1 cargo test --lib metrics`.
 
 ";
 
@@ -66,7 +69,7 @@ fn bounds(of: &[f64]) -> String {
 
 fn document() -> String {
     let mut text = format!(
-        "{HEAD}The bounds of histograms are, in seconds, {}; of the others {}.\n\n{TABLE}",
+        "{HEAD}| histograms | bounds |\n|---|---|\n| of seconds | {} |\n| others | {} |\n\n{TABLE}",
         bounds(LATENCY_SECONDS),
         bounds(BATCH_SIZES)
     );
@@ -87,9 +90,9 @@ fn every_metric_is_in_the_document_as_it_is() {
     }
     let written = fs::read_to_string(DOCUMENT).unwrap();
     for (one, other) in written.lines().zip(text.lines()) {
-        assert_eq!(one, other, "docs/metrics.md says otherwise; WRITE_DOCS=1 writes it anew");
+        assert_eq!(one, other, "docs/reference/metrics.md says otherwise; WRITE_DOCS=1 writes it anew");
     }
-    assert!(written == text, "docs/metrics.md ends otherwise; WRITE_DOCS=1 writes it anew");
+    assert!(written == text, "docs/reference/metrics.md ends otherwise; WRITE_DOCS=1 writes it anew");
 }
 
 #[test]

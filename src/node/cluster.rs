@@ -1,6 +1,7 @@
 //! How this host becomes part of a cluster, or all of it: who it is, who the others are, and the network between them.
 
-use super::Surroundings;
+use super::rejoin::{RejoinError, set_aside_all, set_aside_of_others};
+use super::{NodeError, Surroundings};
 use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::membership::{
     AddressBook, Agreement, Found, FoundingBoard, FoundingError, HostGroups, JoinAskOf, JoinError, LateNodeService,
@@ -10,21 +11,24 @@ use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
 use crate::actors::request::{ActiveReads, ActiveWrites};
 use crate::actors::upkeep::UnderWayService;
 use crate::config::{ClusterConfig, Config, EcSetting};
+use crate::limits::NODES_OF_HOST_MAX;
 use crate::net::{
     GroupTransport, HostIdentity, NoOtherHosts, Peer, QuicClient, QuicOptions, QuicServer, ServedHost, StartError,
     TlsError,
 };
 use crate::storage::identity::{
-    BlankDrives, Founder, Founding, HostDrives, IdentityError, NewHost, Prepared, WantedGeometry, keep_founding,
-    new_host_id, read_founding,
+    BlankDrives, Founder, Founding, HostDrives, IdentityError, NewHost, Prepared, Rejoining, WantedGeometry,
+    forget_founding, forget_rejoining, keep_founding, new_host_id, read_founding,
 };
 use crate::storage::meta::record::HostRecord;
 use crate::types::NodeId;
 use actix::Arbiter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 /// The name and the address of a host that is alone: nobody asks for either.
 const ALONE: &str = "local";
@@ -45,6 +49,10 @@ pub enum ClusterError {
         "this host took part in a founding as {was}, and is {now} now; give it its name and drives back, or empty its directories"
     )]
     OtherFounder { was: String, now: String },
+    #[error(
+        "the cluster that answers (SHERD_HOSTS, SHERD_JOIN) is not that of these directories, or gives the host other node ids; give this host its own cluster's addresses"
+    )]
+    AnotherCluster,
     #[error("a thread that serves other hosts cannot be started")]
     Thread,
 }
@@ -60,6 +68,8 @@ pub(super) struct Member {
     /// Where a founder's node ids begin.
     pub first_node: Option<NodeId>,
     pub forming: Forming,
+    /// It has just come back to its cluster as another member, and has no metadata yet.
+    pub rejoined: bool,
     pub peers: Peers,
     pub nodes: LateNodeService,
     /// Reads that are under way here, of which other hosts ask.
@@ -77,6 +87,19 @@ pub(super) struct Net {
     pub server: QuicServer,
     pub client: Arc<QuicClient>,
     pub serving: Arbiter,
+    /// Where other hosts are by the configuration.
+    pub doors: Vec<String>,
+}
+
+/// For the network to other hosts to end.
+const STOP_PATIENCE: Duration = Duration::from_millis(2500);
+
+impl Net {
+    pub async fn stop(self) {
+        self.client.stop();
+        let _ = timeout(STOP_PATIENCE, self.server.stop()).await;
+        self.serving.stop();
+    }
 }
 
 /// What a host has once it is on the network.
@@ -94,6 +117,14 @@ impl Member {
             Some(_) => Arc::new(self.peers.clone()),
             None => Arc::new(NoOtherHosts),
         }
+    }
+
+    /// Its drives, once it is on the network no more.
+    pub async fn off_the_network(self) -> HostDrives {
+        if let Some(net) = self.net {
+            net.stop().await;
+        }
+        self.host
     }
 
     /// Takes part in the consensus with others from now on.
@@ -136,6 +167,7 @@ fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> R
         address: ALONE.to_owned(),
         domain: None,
         forming: Forming::Alone,
+        rejoined: false,
         peers: ConnectionPool::start_with(dialer, &around.ambient),
         nodes,
         reads: ActiveReads::new(Arc::clone(&around.ambient.clock)),
@@ -145,9 +177,12 @@ fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> R
 }
 
 /// A host that was started before.
-fn come_back(around: &Surroundings, config: &ClusterConfig, host: HostDrives) -> Result<Member, ClusterError> {
+fn come_back(around: &Surroundings, config: &ClusterConfig, mut host: HostDrives) -> Result<Member, ClusterError> {
+    set_aside_of_others(around, &mut host);
     let kept = read_founding(&*around.disk, &host.usable_dirs())?;
     let agreement = kept.and_then(|kept| kept.agreed).map(Agreement);
+    // One that rejoined since is another host than the one that founded.
+    let agreement = agreement.filter(|agreement| agreement.first_node(host.host).is_some());
     let board = match &agreement {
         Some(agreement) => FoundingBoard::agreed(agreement),
         None => FoundingBoard::formed(host.cluster),
@@ -176,12 +211,57 @@ fn member(
         address: config.address.clone(),
         domain: config.domain.clone(),
         forming,
+        rejoined: false,
         peers,
         nodes,
         reads,
         writes,
         net: Some(net),
     }
+}
+
+/// A host of a cluster that must not go on as who it is: it has its drives, and none of its metadata, when this returns. Waits
+/// until its cluster has decided to take it in under another id.
+pub(super) async fn come_back_as_another(
+    around: &Surroundings,
+    config: &Config,
+    host: HostDrives,
+    rejoining: &Rejoining,
+) -> Result<Member, NodeError> {
+    let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
+    let Rejoining { from, to, why, .. } = rejoining;
+    let (was, is) = (format!("{:016x}", from.0), format!("{:016x}", to.0));
+    tracing::warn!(
+        why,
+        was,
+        is,
+        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the other voters has decided it"
+    );
+    let identity = HostIdentity::new(*to, Some(host.cluster), cluster.secret.as_bytes()).map_err(ClusterError::from)?;
+    let connected = connect(around, cluster, &identity, FoundingBoard::formed(host.cluster))?;
+    let own = Founder {
+        name: cluster.name.clone(),
+        host: *to,
+        address: cluster.address.clone(),
+        drives: u16::try_from(host.drives.len()).unwrap_or(u16::MAX),
+        geometry: None,
+    };
+    let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: Some(*from) };
+    let welcomed = join(&connected.net.client, &ask, &connected.net.doors).await.map_err(ClusterError::from)?;
+    let is_of_place = |node: NodeId| node.0 / NODES_OF_HOST_MAX == welcomed.first_node.0 / NODES_OF_HOST_MAX;
+    if welcomed.cluster != host.cluster || !host.drives.iter().all(|drive| is_of_place(drive.node)) {
+        return Err(ClusterError::AnotherCluster.into());
+    }
+    connected.net.book.learn(welcomed.hosts);
+    let mut host = host.renamed(&*around.disk, *to)?;
+    set_aside_all(around, &mut host);
+    let (disk, dirs) = (&*around.disk, host.usable_dirs());
+    // What stays names a host that this one is no more, and means nothing.
+    if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
+        tracing::warn!(%error, "what was kept of the rejoining is still there");
+    }
+    tracing::info!(was, is, "this host is taken into its cluster as another member");
+    Ok(Member { rejoined: true, ..member(cluster, host, None, connected) })
 }
 
 /// A host that is of no cluster yet.
@@ -226,8 +306,8 @@ async fn begin(
             (founded(&own, &agreement)?, Some(agreement))
         }
         Found::Exists => {
+            let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: None };
             let doors = if cluster.is_founder() { others.into_values().collect() } else { cluster.doors.clone() };
-            let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles };
             let welcomed = join(&net.client, &ask, &doors).await?;
             net.book.learn(welcomed.hosts);
             let (data, parity) = (welcomed.data, welcomed.parity);
@@ -303,7 +383,15 @@ fn connect(
     let dialer: Arc<dyn Dial> =
         Arc::new(QuicDialer { host: identity.host(), own, client: Arc::clone(&client), addresses });
     let peers = ConnectionPool::start_with(dialer, &around.ambient);
-    Ok(Connected { peers, nodes, reads, writes, net: Net { book, groups, board, server, client, serving } })
+    let net = Net { book, groups, board, server, client, serving, doors: doors(config) };
+    Ok(Connected { peers, nodes, reads, writes, net })
+}
+
+/// The addresses of other hosts that are configured.
+fn doors(config: &ClusterConfig) -> Vec<String> {
+    let founders = config.founders.iter().filter(|(name, _)| **name != config.name).map(|(_, address)| address);
+    let all: BTreeSet<&String> = founders.chain(&config.doors).filter(|door| **door != config.address).collect();
+    all.into_iter().cloned().collect()
 }
 
 /// What other hosts ask is answered on a thread of its own: their bytes are checked there, beside this host's own requests.

@@ -5,7 +5,8 @@ use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Drive, DriveMonitor, DriveOptions, OnLost, WatchedDrive, off_thread, open_drive};
 use crate::actors::healer::{
-    FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions, Scrubber,
+    Census, CensusHandle, CensusTaker, FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions,
+    MetadataScrub, MetadataScrubOptions, MetadataScrubber, Scrub, ScrubHandle, ScrubOptions, Scrubber,
 };
 use crate::actors::log::Threads;
 use crate::actors::mover::{Mover, MoverHandle, Moving, MovingOptions};
@@ -111,6 +112,8 @@ pub(super) struct Chores {
     pub prober: Addr<Prober>,
     pub scrubbers: Vec<Addr<Scrubber>>,
     pub mover: Addr<Mover>,
+    pub metadata_scrubber: Addr<MetadataScrubber>,
+    pub census: Addr<CensusTaker>,
 }
 
 /// What others hold of the chores.
@@ -118,6 +121,7 @@ pub(super) struct ChoreHandles {
     pub healing: HealerHandle,
     pub scrub: ScrubHandle,
     pub moving: MoverHandle,
+    pub census: CensusHandle,
 }
 
 /// Starts the chores.
@@ -128,6 +132,7 @@ pub(super) fn start_chores(
     faults: FaultSink,
     fault_source: FaultSource,
     scrub_options: ScrubOptions,
+    metadata: &MetaHandle,
 ) -> (Chores, ChoreHandles) {
     let context = || CompactionContext {
         threads: Arc::clone(&around.threads),
@@ -150,6 +155,9 @@ pub(super) fn start_chores(
         .iter()
         .map(|drive| Background::new(Scrub::new(drive.clone(), context(), scrub_options, scrub.clone())).start());
     let scrubbers = scrubbers.collect();
+    let metadata_scrub = MetadataScrubOptions::every(scrub_options.interval);
+    let metadata_scrub = MetadataScrub::new(metadata.clone(), context(), metadata_scrub, scrub.clone());
+    let metadata_scrubber = Background::new(metadata_scrub).start();
     let reclamation = ReclamationOptions {
         grace: around.scale.reclaim_grace,
         idle: around.scale.upkeep_idle,
@@ -162,6 +170,8 @@ pub(super) fn start_chores(
     let healer = Background::new(healing).start();
     let (moving, move_handle) = Moving::new(cluster.clone(), cluster.host, MovingOptions::default());
     let mover = Background::new(moving).start();
-    let handles = ChoreHandles { healing: handle, scrub, moving: move_handle };
-    (Chores { compactors, reclaimer, fencer, healer, prober, scrubbers, mover }, handles)
+    let (census, census_handle) = Census::new(cluster.clone());
+    let census = Background::new(census).start();
+    let handles = ChoreHandles { healing: handle, scrub, moving: move_handle, census: census_handle };
+    (Chores { compactors, reclaimer, fencer, healer, prober, scrubbers, mover, metadata_scrubber, census }, handles)
 }

@@ -7,6 +7,7 @@ use crate::actors::consensus::{
     SnapshotPolicy, StartError,
 };
 use crate::actors::drives::ThreadsStopped;
+use crate::actors::drives::health::Contents;
 use crate::actors::log::Threads;
 use crate::storage::identity::{Drive, DriveState};
 use crate::storage::kv::fjall::TableMemory;
@@ -15,7 +16,7 @@ use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, weight_of_capacity};
-use crate::types::{NodeId, Roles, UnixMs};
+use crate::types::{HostId, NodeId, Roles, UnixMs};
 use actix::Arbiter;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub enum MetadataError {
     #[error(
         "a host of the name {name:?} at {address} has taken the place of this one, which may hold what is no longer true; empty its directories to let it join anew"
     )]
-    Replaced { name: String, address: String },
+    Replaced { name: String, by: HostId, address: String },
     #[error(
         "the host {name:?} was removed from its cluster, and is no part of it any more; empty its directories to let it join anew"
     )]
@@ -103,7 +104,7 @@ fn replica_options(around: &Surroundings, member: &Member) -> ReplicaOptions {
         drives: drives.collect(),
         copies_wanted: copies_wanted(member),
         salvages: false,
-        first_start: host.formed_now || !usable.iter().any(|drive| has_run(around, drive)),
+        first_start: host.formed_now || member.rejoined || !usable.iter().any(|drive| has_run(around, drive)),
         home: Arc::new(FjallHome {
             memory: TableMemory { cache_bytes: TABLES_CACHE_BYTES, memtable_bytes: around.scale.memtable_bytes },
         }),
@@ -182,7 +183,7 @@ fn check_stays(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
     }
     let name = member.name.clone();
     Err(match view.hosts()?.into_iter().find(|other| other.name == name) {
-        Some(HostRecord { address, .. }) => MetadataError::Replaced { name, address },
+        Some(HostRecord { id: by, address, .. }) => MetadataError::Replaced { name, by, address },
         None => MetadataError::Removed { name },
     })
 }
@@ -208,7 +209,8 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
     let hosts = hosts_once_founded(metadata, &member.founders).await?;
     let own = hosts.iter().find(|known| known.id == member.host.host);
     if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
-        return Err(MetadataError::Replaced { name: member.name.clone(), address: other.address.clone() });
+        let (by, address) = (other.id, other.address.clone());
+        return Err(MetadataError::Replaced { name: member.name.clone(), by, address });
     }
     check_stays(&metadata.read().await?, member)?;
     register_roles(metadata, member, roles).await?;
@@ -226,17 +228,18 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
     Ok(())
 }
 
-/// Tells the metadata of drives that are new or other than it knows them; those of them that were in use before and so lack
-/// what was written since.
+/// Tells the metadata of drives that are new or other than it knows them, where this host stores anything; those of them that were
+/// in use before and so lack what was written since.
 pub(super) async fn register_drives(
     around: &Surroundings,
     metadata: &MetaHandle,
     member: &Member,
-) -> Result<Vec<NodeId>, MetadataError> {
+    roles: Roles,
+) -> Result<Vec<(NodeId, Contents)>, MetadataError> {
     let (view, host) = (metadata.read().await?, &member.host);
     let (known, removed) = (view.nodes()?, view.removed()?.nodes);
-    let mut returned = Vec::new();
-    for drive in &host.drives {
+    let (mut returned, mut nodes) = (Vec::new(), Vec::new());
+    for drive in host.drives.iter().filter(|_| roles.storage) {
         let record = known.iter().find(|record| record.id == drive.node);
         if removed.contains(&(drive.node, drive.incarnation)) {
             if record.is_some() {
@@ -249,14 +252,19 @@ pub(super) async fn register_drives(
         if !same && (record.is_none() || !lost) {
             let (id, incarnation, joined) = (drive.node, drive.incarnation, around.ambient.clock.unix_ms());
             let (weight, state) = (weight(around, drive), NodeState::Active);
-            let record = NodeRecord { id, host: host.host, incarnation, weight, state, joined };
-            if !register(metadata, member, Change::RegisterNode(record)).await? {
-                continue;
-            }
+            nodes.push(NodeRecord { id, host: host.host, incarnation, weight, state, joined });
         }
         if matches!(drive.state, DriveState::Replaced | DriveState::Returned) || (!same && record.is_some() && !lost) {
-            returned.push(drive.node);
+            let is_other = record.is_some_and(|record| record.incarnation != drive.incarnation);
+            let is_empty = is_other || drive.state == DriveState::Replaced;
+            returned.push((drive.node, if is_empty { Contents::Empty } else { Contents::Uncompared }));
         }
+    }
+    let is_awaited = view.layout()?.awaited.contains(&host.host);
+    if (is_awaited || !nodes.is_empty())
+        && !register(metadata, member, Change::RegisterNodes { host: host.host, nodes }).await?
+    {
+        return Err(MetaError::Unavailable { why: "a drive of this host was removed just now".to_owned() }.into());
     }
     Ok(returned)
 }

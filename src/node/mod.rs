@@ -10,8 +10,10 @@ mod drives;
 mod key_sets;
 mod metadata;
 mod place;
+mod rejoin;
 mod requests;
 mod root_keys;
+mod safety;
 mod salvage;
 mod status;
 mod stopping;
@@ -24,7 +26,7 @@ use crate::actors::healer::{ScrubOptions, fault_channel};
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
 use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, TlsFiles};
-use crate::config::{Config, Durability, EcSetting, ObjectOwnership};
+use crate::config::{Config, Durability, EcSetting, ObjectOwnership, RejoinWish};
 use crate::limits::{
     BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_MIN, FILES_PER_CONNECTION,
     Scale,
@@ -34,7 +36,7 @@ use crate::net::PostSetupError;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, SystemDisk};
 use crate::storage::identity::{
-    HostDrives, IdentityError, SystemLocks, WantedGeometry, keep_credentials, prepare_host,
+    HostDrives, IdentityError, Prepared, SystemLocks, WantedGeometry, keep_credentials, prepare_host,
 };
 use crate::storage::ring::{Layout, auto_geometry};
 use crate::storage::sealing::{RootKeyError, RootKeys};
@@ -44,8 +46,9 @@ use admin::HostAdmin;
 use background::BucketChores;
 use cluster::{ClusterError, Member};
 use drives::ChoreHandles;
-use metadata::MetadataError;
+use metadata::{MetadataError, Replica};
 use place::Place;
+use rejoin::{OwnDrives, RejoinError};
 use requests::Requests;
 use root_keys::root_keys;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -81,6 +84,12 @@ pub enum NodeError {
     Salvage(#[from] SalvageError),
     #[error(transparent)]
     Api(#[from] ApiError),
+    #[error(transparent)]
+    Rejoin(#[from] RejoinError),
+    #[error("this host must come back to its cluster as another member: {why}")]
+    Superseded { why: String },
+    #[error("this host starts again, to come back to its cluster as another member")]
+    StartsAgain,
     #[error("SHERD_ACCOUNTS_FILE: {why}")]
     Accounts { why: String },
     #[error("SHERD_WEBHOOK_{name}: {cause}")]
@@ -118,7 +127,15 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     let ended = system.block_on(run_in_system(config));
     // To drop it would wait for every thread that is in a call: of a name server or a drive that does not answer, for good.
     std::mem::forget(system);
-    ended
+    match ended {
+        Err(NodeError::StartsAgain) => Err(rejoin::start_again()),
+        ended => ended,
+    }
+}
+
+/// Decides that a stopped host comes back to its cluster as another member, or only says what that means.
+pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), NodeError> {
+    actix::System::new().block_on(async { rejoin::rejoin(config, &surroundings(config), wish) })
 }
 
 /// Goes on from damage of the metadata, or only says what would be lost.
@@ -146,11 +163,20 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let wanted = wanted_geometry(&config);
     let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
     let member = tokio::select! {
-        entered = cluster::enter(&around, &config, wanted, prepared) => entered?,
+        entered = enter(&around, &config, wanted, prepared) => entered?,
         () = &mut stop => return Ok(()),
     };
     let credentials = credentials(&config, &around, &member.host)?;
-    let mut running = start(&config, &around, member, credentials, targets).await?;
+    let (member, replica) = match metadata::start(&around, &member).await {
+        Ok(replica) => (member, replica),
+        Err(error) if rejoin::is_mended_by(&config, &error) => tokio::select! {
+            started = rejoin::after_loss(&around, &config, member, &error) => started?,
+            () = &mut stop => return Ok(()),
+        },
+        Err(error) => return Err(error.into()),
+    };
+    let own = OwnDrives::of(&member.host);
+    let mut running = start(&config, &around, (member, replica), credentials, targets).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
     announce(&running.api);
     let ended = tokio::select! {
@@ -161,13 +187,31 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     trimming.abort();
     running.stop(&around.threads).await;
     tracing::info!("stopped");
-    ended
+    match ended {
+        Err(NodeError::Superseded { why }) => Err(own.decide(&around, why)),
+        ended => ended,
+    }
+}
+
+/// Takes the host's place in its cluster; one that must not have it as who it was takes it as another member.
+async fn enter(
+    around: &Surroundings,
+    config: &Config,
+    wanted: WantedGeometry,
+    prepared: Prepared,
+) -> Result<Member, NodeError> {
+    match (rejoin::decided(around, config, &prepared)?, prepared) {
+        (Some(rejoining), Prepared::Known(host)) => {
+            cluster::come_back_as_another(around, config, host, &rejoining).await
+        }
+        (_, prepared) => Ok(cluster::enter(around, config, wanted, prepared).await?),
+    }
 }
 
 async fn start(
     config: &Config,
     around: &Surroundings,
-    member: Member,
+    (member, replica): (Member, Replica),
     credentials: Credentials,
     targets: Targets,
 ) -> Result<Running, NodeError> {
@@ -177,7 +221,6 @@ async fn start(
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
     let (faults, fault_source) = fault_channel();
 
-    let replica = metadata::start(around, &member).await?;
     let metadata = replica.handle.clone();
     member.decide_by(&metadata);
     let opened = drives::open(around, host, &health).await;
@@ -200,10 +243,11 @@ async fn start(
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
-    let (chores, handles) = drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub);
+    let (chores, handles) =
+        drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let is_known = Arc::new(AtomicBool::new(false));
-    let admin = administration(config, host, &requests, &handles, &metadata, &is_known);
+    let admin = administration(config, around, host, &requests, &handles, &metadata, &is_known);
     let place = Arc::new(Place {
         around: around.clone(),
         member,
@@ -228,6 +272,7 @@ async fn start(
 /// What the admin API asks.
 fn administration(
     config: &Config,
+    around: &Surroundings,
     host: &HostDrives,
     requests: &Requests,
     handles: &ChoreHandles,
@@ -239,6 +284,9 @@ fn administration(
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
         dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
+        set_aside: rejoin::what_is_set_aside(around, host),
+        census: handles.census.clone(),
+        moving: handles.moving.clone(),
     };
     HostAdmin {
         status,
@@ -336,7 +384,7 @@ fn wanted_geometry(config: &Config) -> WantedGeometry {
             (data, parity, false)
         }
     };
-    WantedGeometry { data, parity, explicit }
+    WantedGeometry { data, parity, explicit, alone: config.cluster.is_none() }
 }
 
 /// Those configured, or those kept on the drives; new ones are shown to whoever started the process.

@@ -1,10 +1,14 @@
 //! How the host is, for those who probe it.
 
+use super::safety::{self, Facts, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
 use crate::actors::drives::health::{NodeHealth, NodeState, SpaceLevel};
 use crate::actors::gateway::StoreError;
+use crate::actors::healer::{CensusHandle, absent};
+use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
 use crate::api::{DriveHealth, Health, HealthSource};
+use crate::metrics;
 use crate::types::{Geometry, HostId, NodeId};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,9 +20,15 @@ pub(super) struct HostStatus {
     pub context: Arc<RequestContext>,
     pub metadata: MetaHandle,
     pub dirs: BTreeMap<NodeId, PathBuf>,
+    /// Metadata that the host had as another member.
+    pub set_aside: Vec<PathBuf>,
     /// Whether this host and its drives are known to the metadata.
     pub is_known: Arc<AtomicBool>,
+    pub census: CensusHandle,
+    pub moving: MoverHandle,
 }
+
+const REMOVED: &str = "this host was removed from its cluster (sherd admin layout remove): stop it; to let it join anew, empty its directories";
 
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {
@@ -28,24 +38,78 @@ impl HealthSource for HostStatus {
         let ring = self.context.ring.current();
         let all = ring.nodes().len();
         let down = ring.nodes().iter().filter(|node| !nodes.in_service(node.id)).count();
-        let reach = Reach::of(self.context.geometry, all, down);
+        let (safety, words) = self.with_facts(|facts| {
+            let safety = assess(facts);
+            let words = safety::reasons(facts, &safety);
+            (safety, words)
+        });
         let mut reasons = Vec::new();
         reasons.extend(metadata.as_ref().map(|why| format!("metadata: {why}")));
         reasons.extend(self.replicas_that_differ());
-        reasons.extend(reach.words(down, all));
+        reasons.extend(self.metadata.status().damage);
+        reasons.extend(words);
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         reasons.extend(self.metadata.clock().status().troubles());
         Health {
-            reads: metadata.is_none() && reach != Reach::Nothing,
+            reads: metadata.is_none() && all > 0 && reads_something(self.context.geometry, all, down),
             writes: metadata.is_none() && writable.is_ok(),
             reasons,
             guarantee: ring.guarantee(self.context.geometry).to_string(),
+            safety,
             drives: self.drives(&nodes),
+            set_aside: self.set_aside.iter().map(|path| path.display().to_string()).collect(),
+        }
+    }
+
+    fn observe(&self) {
+        let health = self.health();
+        let safety = &health.safety;
+        for (metric, value) in [
+            (&metrics::HEALTH_LEVEL, u64::from(health.verdict().level())),
+            (&metrics::MISSING_SHARDS, safety.missing_shards.at_most),
+            (&metrics::UNDER_REPLICATED_OBJECTS, safety.reduced.blobs.at_most),
+            (&metrics::BLOBS_WITHOUT_SPARE, safety.without_spare.blobs.at_least),
+            (&metrics::BLOBS_UNREADABLE, safety.unreadable.blobs.at_least),
+            (&metrics::UNCOMPARED_SHARDS, safety.uncompared_shards),
+        ] {
+            metric.with_label_values::<&str>(&[]).set(as_gauge(value));
+        }
+        for (kind, survived, served) in [
+            ("host", safety.survives_now.hosts, safety.serves_without.hosts),
+            ("drive", safety.survives_now.drives, safety.serves_without.drives),
+        ] {
+            metrics::LOSSES_SURVIVED.with_label_values(&[kind]).set(as_gauge(survived as u64));
+            metrics::LOSSES_SERVED.with_label_values(&[kind]).set(as_gauge(served as u64));
         }
     }
 }
 
 impl HostStatus {
+    /// All that the assessment follows from, as it is now.
+    fn with_facts<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let (ring, health) = (self.context.ring.current(), self.context.health.current());
+        let absent = absent(ring.nodes().iter().map(|node| node.id), &health, &self.context.suspects.current());
+        judge(&Facts {
+            own: self.context.host,
+            ring: &ring,
+            geometry: self.context.geometry,
+            health: &health,
+            absent,
+            standing: &self.context.standing(),
+            voters: self.metadata.membership().voters,
+            snapshot: self.census.snapshot(),
+            to_move: self.moving.status().shards_left,
+        })
+    }
+
+    /// Whether a host may be stopped now. What this host does not know now is a reason against it.
+    pub(super) fn judge_stop(&self, host: HostId) -> StopJudgement {
+        match self.why_no_metadata() {
+            Some(why) => StopJudgement { safe: false, why: format!("this host cannot tell: {why}") },
+            None => self.with_facts(|facts| judge_stop(facts, host)),
+        }
+    }
+
     /// Those that are this host's still.
     fn drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
         let own = self.dirs.iter().filter(|(node, _)| !nodes.is_dismissed(**node));
@@ -68,45 +132,24 @@ impl HostStatus {
         let leaderless = || status.leader.is_none().then(|| "no host leads, as far as this one knows".to_owned());
         let unknown =
             || (!self.is_known.load(Ordering::Acquire)).then(|| "this host is not known to its cluster yet".to_owned());
-        status.out_of_service.clone().or_else(leaderless).or_else(unknown)
+        let removed = self.census.snapshot().is_removed.then(|| REMOVED.to_owned());
+        removed.or_else(|| status.out_of_service.clone()).or_else(leaderless).or_else(unknown)
     }
+}
+
+fn as_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn why_not_writable(error: &StoreError) -> String {
     format!("writes are refused: {error}")
 }
 
-/// What can still be read with some drives out of service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    Everything,
-    /// Objects that have too many shards on the drives that are down cannot be read.
-    Some,
-    Nothing,
-}
-
-impl Reach {
-    fn of(geometry: Geometry, drives: usize, down: usize) -> Self {
-        // More shards than drives: a drive holds several of them.
-        let a_drive = geometry.shards().div_ceil(drives.max(1));
-        if down * a_drive <= usize::from(geometry.parity) {
-            Self::Everything
-        } else if (drives - down) * a_drive >= usize::from(geometry.data) {
-            Self::Some
-        } else {
-            Self::Nothing
-        }
-    }
-
-    fn words(self, down: usize, drives: usize) -> Option<String> {
-        let what = match self {
-            Self::Everything if down == 0 => return None,
-            Self::Everything => "every object can be read",
-            Self::Some => "some objects cannot be read",
-            Self::Nothing => "no object of more than a few KiB can be read",
-        };
-        Some(format!("{down} of {drives} drives are out of service; {what}"))
-    }
+/// Whether objects that are not in the metadata may be readable with so many drives down.
+fn reads_something(geometry: Geometry, drives: usize, down: usize) -> bool {
+    // More shards than drives: a drive holds several of them.
+    let a_drive = geometry.shards().div_ceil(drives.max(1));
+    (drives - down) * a_drive >= usize::from(geometry.data)
 }
 
 fn drive_health(node: NodeId, dir: &std::path::Path, nodes: &NodeHealth) -> DriveHealth {
@@ -132,18 +175,15 @@ fn shortage(state: &NodeState) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Reach;
+    use super::reads_something;
     use crate::types::Geometry;
 
     #[test]
-    fn what_can_be_read_follows_from_the_drives_that_are_down() {
+    fn something_can_be_read_while_enough_drives_for_an_object_serve() {
         let two_and_two = Geometry { data: 2, parity: 2, chunk_size_bytes: 4096 };
-        assert_eq!(
-            [0, 2, 3].map(|down| Reach::of(two_and_two, 4, down)),
-            [Reach::Everything, Reach::Everything, Reach::Nothing]
-        );
-        assert_eq!(Reach::of(two_and_two, 8, 3), Reach::Some, "three of eight may hold three shards of an object");
-        assert_eq!(Reach::of(two_and_two, 2, 1), Reach::Everything, "each of two drives has two shards");
-        assert_eq!(Reach::of(Geometry { data: 1, parity: 0, chunk_size_bytes: 4096 }, 1, 1), Reach::Nothing);
+        assert_eq!([0, 2, 3].map(|down| reads_something(two_and_two, 4, down)), [true, true, false]);
+        assert!(reads_something(two_and_two, 8, 6), "two of eight may hold two shards of an object");
+        assert!(reads_something(two_and_two, 2, 1), "each of two drives has two shards");
+        assert!(!reads_something(Geometry { data: 1, parity: 0, chunk_size_bytes: 4096 }, 1, 1));
     }
 }

@@ -48,9 +48,12 @@ pub(super) struct Running {
 impl Running {
     /// Returns where the host must stop by itself.
     pub async fn cannot_go_on(&mut self) -> NodeError {
-        match (&mut self.keeping).await {
-            Ok(error) => error,
-            Err(error) => NodeError::System { doing: "keep the host's place", cause: io::Error::other(error) },
+        tokio::select! {
+            why = self.replica.handle.superseded() => NodeError::Superseded { why },
+            ended = &mut self.keeping => match ended {
+                Ok(error) => error,
+                Err(error) => NodeError::System { doing: "keep the host's place", cause: io::Error::other(error) },
+            },
         }
     }
 
@@ -84,9 +87,7 @@ impl Running {
         if let Some(place) = Arc::into_inner(place)
             && let Some(net) = place.member.net
         {
-            net.client.stop();
-            let _ = timeout(CLOSE_PATIENCE, net.server.stop()).await;
-            net.serving.stop();
+            net.stop().await;
         }
     }
 }
@@ -102,6 +103,8 @@ async fn stop_chores(chores: &Chores) {
         chores.fencer.send(Stop),
         chores.healer.send(Stop),
         chores.prober.send(Stop),
-        chores.mover.send(Stop)
+        chores.mover.send(Stop),
+        chores.metadata_scrubber.send(Stop),
+        chores.census.send(Stop)
     );
 }

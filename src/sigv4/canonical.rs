@@ -10,7 +10,9 @@ pub fn canonical_request(request: &ToSign<'_>) -> String {
     // Writing to a string does not fail.
     let _ = write!(text, "{}\n{path}\n{query}\n", request.method);
     for (name, value) in request.headers {
-        let _ = writeln!(text, "{name}:{}", one_spaced(value));
+        let _ = write!(text, "{name}:");
+        one_spaced(&mut text, value);
+        text.push('\n');
     }
     let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
     let _ = write!(text, "\n{}\n{}", names.join(";"), request.body_sha256);
@@ -28,7 +30,13 @@ fn canonical_query(query: &str) -> String {
         })
         .collect();
     pairs.sort_unstable();
-    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+    let mut text = String::with_capacity(query.len());
+    for (number, (name, value)) in pairs.iter().enumerate() {
+        let separator = if number > 0 { "&" } else { "" };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{separator}{name}={value}");
+    }
+    text
 }
 
 /// As S3 signs it, however much of it the client escaped.
@@ -36,9 +44,14 @@ pub fn path_to_sign(path: &str) -> String {
     path.split('/').map(|segment| encode(&decode(segment))).collect::<Vec<_>>().join("/")
 }
 
-/// Trimmed, and runs of spaces made one.
-fn one_spaced(value: &str) -> String {
-    value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+/// Trimmed, and runs of spaces and tabs made one space: other white space is part of a value.
+fn one_spaced(text: &mut String, value: &str) {
+    for (number, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
+        if number > 0 {
+            text.push(' ');
+        }
+        text.push_str(word);
+    }
 }
 
 /// Bytes that an escape stands for; one that is none stands for itself.

@@ -1,23 +1,23 @@
-//! AWS Signature Version 4 by header (AWS General Reference, "Signing AWS API requests"): what the admin API, IAM and STS
-//! verify and `sherd admin` signs with. S3's own signatures are the s3s crate's, which keeps its pieces
-//! to itself, but for those of browsers' forms, which sign a text.
-//!
-//! The body's hash is always signed, the path is taken as it was sent (as S3 does), and nothing is signed by query.
+//! AWS Signature Version 4 (AWS General Reference, "Signing AWS API requests"): canonical requests, signing keys, signatures
+//! of requests, of the chunks of a body and of the policies of forms. Pure: HTTP, clocks and the secrets of keys are its
+//! callers'. `Verifier` is for the admin API, IAM and STS, which sign by header and with the hash of the body; S3's
+//! requests, which may be signed in more ways, are verified in `api/auth`.
 
 mod canonical;
 mod claim;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod key;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-pub use canonical::path_to_sign;
+pub use canonical::{canonical_request, path_to_sign};
 pub use claim::{Credential, component};
-pub use verify::{Claimed, Received, SignatureFault, Verifier, claimed};
+pub use key::{ChunkVerifier, EMPTY_SHA256, Scope, SigningKey, SigningKeys};
+pub use verify::{Claimed, Received, SKEW_SECONDS_MAX, SignatureFault, Verifier, claimed};
 
 use aws_lc_rs::{digest, hmac};
-use canonical::canonical_request;
 use time::OffsetDateTime;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -71,8 +71,8 @@ impl Signer<'_> {
     /// The value of the `Authorization` header.
     fn authorization(&self, stamp: &str, request: &ToSign<'_>) -> String {
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
-        let scope = format!("{}/{}/{}/{TERMINATOR}", &stamp[..8], self.region, self.service);
-        let signature = hex(self.signature(stamp, request).as_ref());
+        let scope = Scope { date: &stamp[..8], region: self.region, service: self.service };
+        let signature = self.signature(stamp, request);
         format!(
             "{ALGORITHM} Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
             self.access_key,
@@ -80,37 +80,25 @@ impl Signer<'_> {
         )
     }
 
-    /// In hexadecimal. `stamp` is a moment as `read_stamp` reads it.
-    pub fn signature_hex(&self, stamp: &str, request: &ToSign<'_>) -> String {
-        hex(self.signature(stamp, request).as_ref())
-    }
-
-    fn signature(&self, stamp: &str, request: &ToSign<'_>) -> hmac::Tag {
-        let date = &stamp[..8];
-        let scope = format!("{date}/{}/{}/{TERMINATOR}", self.region, self.service);
-        let hash = sha256_hex(canonical_request(request).as_bytes());
-        let text = format!("{ALGORITHM}\n{stamp}\n{scope}\n{hash}");
-        sign(self.secret_key, date, self.region, self.service, &text)
+    /// The signature of a request, in hexadecimal. `stamp` is a moment as `read_stamp` reads it.
+    pub fn signature(&self, stamp: &str, request: &ToSign<'_>) -> String {
+        let scope = Scope { date: &stamp[..8], region: self.region, service: self.service };
+        let text = string_to_sign(stamp, scope, &canonical_request(request));
+        SigningKey::derive(self.secret_key, scope).sign(&text)
     }
 }
 
-/// The signature of a text that is no request, in hexadecimal; `date` as the scope has it, `20150830`.
-pub fn text_signature(secret_key: &str, date: &str, region: &str, service: &str, text: &str) -> String {
-    hex(sign(secret_key, date, region, service, text).as_ref())
-}
-
-/// With the key that is good for a day, a region and a service.
-fn sign(secret_key: &str, date: &str, region: &str, service: &str, text: &str) -> hmac::Tag {
-    let first = keyed(format!("AWS4{secret_key}").as_bytes(), date);
-    let last = [region, service, TERMINATOR].iter().fold(first, |key, part| keyed(key.as_ref(), part));
-    keyed(last.as_ref(), text)
+/// The text that is signed of a canonical request.
+pub fn string_to_sign(stamp: &str, scope: Scope<'_>, canonical_request: &str) -> String {
+    format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", sha256_hex(canonical_request.as_bytes()))
 }
 
 fn keyed(key: &[u8], text: &str) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes())
 }
 
-fn sha256_hex(bytes: &[u8]) -> String {
+/// The SHA-256 of some bytes, in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 

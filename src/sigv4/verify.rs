@@ -1,12 +1,12 @@
 //! Checking a signature: what must be signed, for whom, when, and that it is right.
 
 use super::claim::{Credential, component};
-use super::{ALGORITHM, DATE_HEADER, HASH_HEADER, Signer, TERMINATOR, ToSign, hex, read_stamp, sha256_hex};
+use super::{ALGORITHM, DATE_HEADER, HASH_HEADER, Signer, TERMINATOR, ToSign, read_stamp, sha256_hex};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use std::fmt;
 
 /// How far the clocks of client and server may be apart, as AWS has it.
-const SKEW_SECONDS_MAX: u64 = 15 * 60;
+pub const SKEW_SECONDS_MAX: u64 = 15 * 60;
 
 /// The one key that is known, and what it may sign for.
 #[derive(Clone)]
@@ -108,7 +108,7 @@ impl Verifier {
             region: claim.region,
             service: claim.service,
         };
-        let expected = hex(signer.signature(stamp, &to_sign).as_ref());
+        let expected = signer.signature(stamp, &to_sign);
         same(expected.as_bytes(), claim.signature.as_bytes()).then_some(()).ok_or(SignatureFault::Mismatch)?;
         // After the signature: who does not have the key learns nothing about anything else.
         same(sha256_hex(request.body).as_bytes(), body_sha256.as_bytes()).then_some(()).ok_or(SignatureFault::OtherBody)

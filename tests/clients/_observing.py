@@ -25,8 +25,9 @@ HOLD_SECONDS = 2
 # Each script asserts that it sees these fire by a fault, and that no rule is missing.
 SEEN_BY = {
     "dashboards": {
-        "SherdChunkFaults", "SherdComparisonsStuck", "SherdDown", "SherdDriveOutOfService", "SherdLogCopiesMissing",
-        "SherdReadsUnanswered", "SherdRepairsStuck", "SherdServerErrors",
+        "SherdChunkFaults", "SherdComparisonsStuck", "SherdDataAtRisk", "SherdDown", "SherdDriveOutOfService",
+        "SherdLogCopiesMissing", "SherdReadsUnanswered", "SherdRedundancyReduced", "SherdRepairsStuck",
+        "SherdServerErrors",
     },
     "alerts": {
         "SherdAccessLogsDropped", "SherdApplyBehind", "SherdClockUnconfirmed", "SherdClocksDiffer", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",

@@ -130,8 +130,13 @@ def check_dashboard(name, dashboard, known):
             assert used <= set(variables), f"{where}: no variable {used - set(variables)}"
 
 
+def names_a_section(runbook):
+    """Whether the text ends in a page of docs/how-to and one of its sections."""
+    named = re.fullmatch(r'[^\n]+: (docs/how-to/[a-z-]+\.md), "(.+)"', runbook)
+    return named and f"## {named[2]}" in (ROOT / named[1]).read_text().splitlines()
+
+
 def check_rules(rules, known):
-    sections = set(re.findall(r"^## (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE))
     tests = (GRAFANA / "alerts_test.yml").read_text()
     for rule in rules:
         name = rule["name"]
@@ -139,8 +144,7 @@ def check_rules(rules, known):
         assert rule["labels"].get("severity") in ("critical", "warning"), f"{name}: no severity"
         assert rule["annotations"].get("summary"), f"{name}: no summary"
         runbook = rule["annotations"].get("runbook", "")
-        section = re.fullmatch(r'[^\n]+: docs/operations\.md, "(.+)"', runbook)
-        assert section and section[1] in sections, f"{name}: the runbook names no section: {runbook}"
+        assert names_a_section(runbook), f"{name}: the runbook names no section: {runbook}"
         fires = f"- labels: 'ALERTS{{alertname=\"{name}\", alertstate=\"firing\""
         assert fires in tests, f"{name}: no unit test shows that it fires"
 
@@ -274,6 +278,8 @@ def check_faults(prometheus, drives, s3):
     prometheus.fires("SherdLogCopiesMissing", instance=BAD)
     prometheus.fires("SherdServerErrors", instance=BAD)
     prometheus.fires("SherdRepairsStuck", job=BAD_JOB)
+    prometheus.fires("SherdRedundancyReduced", job=BAD_JOB)
+    prometheus.fires("SherdDataAtRisk", job=BAD_JOB)
     check_queries(prometheus, with_faults=True)
     take_away(drives[1])
     prometheus.fires("SherdReadsUnanswered", instance=BAD, node="1")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Says in docs/s3.md which operations of S3 there are, and which tests show it. It runs nothing.
+"""Says in docs/reference/s3.md which operations of S3 there are, and which tests show it. It runs nothing.
 
     tests/clients/matrix.py [--check] [--results FILE] [--document FILE]
 
@@ -131,8 +131,8 @@ def generated(tests, results):
     states = [row.state().split(":")[0] for row in rows]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("yes", "partly", "no"))
     browsers = " and ".join(f"{name} ({what})" for name, what in OF_BROWSERS.items())
-    return (f"{BEGIN}\nOperations as botocore {botocore.__version__} knows them, {counts}. Deprecated names are left out; "
-            f"{browsers} are asked for by browsers.\n\n{table(rows)}\n\n"
+    return (f"{BEGIN}\nOperations as botocore {botocore.__version__} knows them, {counts}.\nDeprecated names are left out; "
+            f"{browsers} are\nasked for by browsers.\n\n{table(rows)}\n\n"
             f"Of IAM and STS these are tested:\n\n{table(others)}\n{END}")
 
 
@@ -158,7 +158,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
-    parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs" / "s3.md")
+    parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs" / "reference" / "s3.md")
     asked = parser.parse_args()
     with_results = asked.results.exists()
     if not with_results and not asked.check:

@@ -26,7 +26,7 @@ mkdir copy
 s3 get --recursive "s3://$BUCKET/tree/" copy/
 diff -r tree copy
 s3 put --add-header=x-amz-meta-color:blue tree/1 "s3://$BUCKET/meta"
-s3 info "s3://$BUCKET/meta" | grep -q blue
+s3 info "s3://$BUCKET/meta" | grep blue > /dev/null
 s3 cp "s3://$BUCKET/large" "s3://$BUCKET/copied"
 s3 get "s3://$BUCKET/copied" copied
 cmp large copied

@@ -1,7 +1,7 @@
 //! Hosts that come and go under load: shards follow the layout, and nobody notices.
 
 use crate::harness::admin::text;
-use crate::harness::client::Body;
+use crate::harness::client::{Body, get_plain};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{data, eventually};
 use crate::trial::{Trial, alone, pass, seed};
@@ -111,6 +111,11 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
         let words =
             text(&crate::harness::admin::run(cluster.hosts[2].admin, &crate::harness::cluster::keys(), &["info"]));
         assert!(!words.contains("\nd "), "{words}");
+        // It says so itself, for as long as it runs.
+        eventually(PATIENCE, "the host that was removed to know it", || {
+            let health = get_plain(cluster.hosts[3].admin, "/health/ready").ok()?;
+            (health.status == 503 && health.text().contains("was removed from its cluster")).then_some(())
+        });
         cluster.stop(3);
         pass(Duration::from_secs(1));
     });

@@ -28,6 +28,7 @@ mod ledger;
 mod linear;
 mod load;
 mod namespaces;
+mod rejoining;
 mod report;
 mod retries;
 mod rolling;

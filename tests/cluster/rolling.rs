@@ -16,6 +16,9 @@ fn a_rolling_restart_fails_no_request() {
         let report = trial.under_load(|cluster| {
             pass(Duration::from_secs(1));
             for host in 0..3 {
+                let name = cluster.hosts[host].name;
+                let judged = cluster.admin((host + 1) % 3, &["health", "--safe-to-stop", name, "--wait", "120"]);
+                assert_eq!(judged["safe"], true, "{judged}");
                 let (_, took) = cluster.stop(host);
                 eprintln!("host {host} stopped after {took:?}");
                 cluster.start(host);

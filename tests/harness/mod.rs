@@ -18,7 +18,17 @@ pub mod small_drives;
 pub mod xml;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// Removes a drive's directory while a server may still write into it: what appears meanwhile goes, too.
+#[track_caller]
+pub fn lose_drive(dir: &Path) {
+    eventually(Duration::from_secs(10), "a drive's directory to be gone", || {
+        let _ = std::fs::remove_dir_all(dir);
+        (!dir.exists()).then_some(())
+    });
+}
 
 /// Asks until there is an answer; fails after `bound`, saying what was waited for.
 pub fn eventually<T>(bound: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub const ACCESS_KEY: &str = "test-access-key";
 pub const SECRET_KEY: &str = "test-secret-key-0123456789";
 /// Of a debug build on a busy machine.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a server is started. The directories outlive it, so that it can be started again.
@@ -75,6 +75,11 @@ impl Setup {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// The binary with these arguments and the same settings, until it has ended.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        self.command().args(arguments).output().expect("the binary can be started")
     }
 
     /// Starts, and waits until both listeners are bound and the store is ready.

@@ -4,7 +4,7 @@
 use crate::harness::admin::{self, Shards, inventory, json, shards, text};
 use crate::harness::server::{Server, Setup};
 use crate::harness::sigv4::Keys;
-use crate::harness::{data, eventually};
+use crate::harness::{data, eventually, lose_drive};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -101,8 +101,11 @@ fn info_drives_and_layout_say_what_the_store_is() {
 #[test]
 fn health_is_an_exit_code_with_reasons() {
     let (_root, server) = Server::fresh_four();
-    assert!(text(&admin(&server, &["health"])).starts_with("ok\n"));
-    fs::remove_dir_all(&server.setup().dirs[1]).unwrap();
+    eventually(Duration::from_secs(60), "all drives to be compared", || {
+        let output = admin(&server, &["health"]);
+        (output.status.success() && output.stdout.starts_with(b"ok\n")).then_some(())
+    });
+    lose_drive(&server.setup().dirs[1]);
     let failing = eventually(Duration::from_secs(60), "a lost drive to be noticed", || {
         Some(admin(&server, &["health"])).filter(|output| output.status.code() == Some(1))
     });

@@ -2,7 +2,7 @@
 
 use crate::harness::client::{Answer, Answered, Body, S3};
 use crate::harness::server::{Server, Setup};
-use crate::harness::{data, eventually};
+use crate::harness::{data, eventually, lose_drive};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,7 +87,7 @@ fn any_two_drives_lost_while_stopped_lose_no_object() {
         let corpus = Corpus::store(&server.client(), "box");
         let (setup, ..) = server.stop();
         for lost in [a, b] {
-            fs::remove_dir_all(&setup.dirs[lost]).unwrap();
+            lose_drive(&setup.dirs[lost]);
         }
         let server = setup.start_unready();
         corpus.check(&server.client(), "box");
@@ -103,11 +103,11 @@ fn any_two_drives_lost_while_running_lose_no_object() {
         let s3 = server.client();
         let corpus = Corpus::store(&s3, "box");
         let dirs = server.setup().dirs.clone();
-        fs::remove_dir_all(&dirs[a]).unwrap();
+        lose_drive(&dirs[a]);
         corpus.check(&s3, "box");
         // Three are left: writes go on.
         s3.put("box", "with-three", &data::bytes(5, 300_000)).unwrap().expect(200);
-        fs::remove_dir_all(&dirs[b]).unwrap();
+        lose_drive(&dirs[b]);
         corpus.check(&s3, "box");
         assert!(s3.get("box", "with-three").unwrap().expect(200).body == data::bytes(5, 300_000));
     }
@@ -120,7 +120,7 @@ fn a_corrupt_drive_and_a_missing_one_lose_no_object() {
     let corpus = Corpus::store(&server.client(), "box");
     let (setup, ..) = server.stop();
     overwrite(&setup.dirs[0]);
-    fs::remove_dir_all(&setup.dirs[2]).unwrap();
+    lose_drive(&setup.dirs[2]);
     let server = setup.start_unready();
     corpus.check(&server.client(), "box");
     // A drive that was not there at the start has a series too, so that an alert sees it.
@@ -144,7 +144,7 @@ fn with_one_drive_left_of_four_the_start_is_refused() {
     let (_root, server) = Server::fresh_four();
     let (setup, ..) = server.stop();
     for dir in &setup.dirs[..3] {
-        fs::remove_dir_all(dir).unwrap();
+        lose_drive(dir);
     }
     let ended = setup.fail_to_start();
     assert_eq!(ended.status.code(), Some(1));
@@ -164,7 +164,7 @@ fn an_empty_drive_in_place_of_a_lost_one_is_filled_again() {
     let (_root, server) = Server::fresh_four();
     let corpus = Corpus::store(&server.client(), "box");
     let (setup, ..) = server.stop();
-    fs::remove_dir_all(&setup.dirs[1]).unwrap();
+    lose_drive(&setup.dirs[1]);
     fs::create_dir(&setup.dirs[1]).unwrap();
     let server = setup.start();
     assert!(server.log().contains("takes the place of a lost one"), "{}", server.log());
@@ -173,8 +173,8 @@ fn an_empty_drive_in_place_of_a_lost_one_is_filled_again() {
     assert!(server.metric("sherd_repairs_done_total", &[("result", "repaired")]) > 0.0);
     // The proof of the repair: two of the others may go now.
     let (setup, ..) = server.stop();
-    fs::remove_dir_all(&setup.dirs[0]).unwrap();
-    fs::remove_dir_all(&setup.dirs[2]).unwrap();
+    lose_drive(&setup.dirs[0]);
+    lose_drive(&setup.dirs[2]);
     corpus.check(&setup.start_unready().client(), "box");
 }
 
@@ -196,7 +196,7 @@ fn a_drive_put_back_after_the_others_went_on_is_stale_and_repaired() {
     wait_until_healed(&server);
     let (setup, ..) = server.stop();
     for lost in [0, 1] {
-        fs::remove_dir_all(&setup.dirs[lost]).unwrap();
+        lose_drive(&setup.dirs[lost]);
     }
     let server = setup.start_unready();
     later.check(&server.client(), "later");

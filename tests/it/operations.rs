@@ -1,7 +1,8 @@
 //! Running the store: first start, health, metrics, stop, restart.
 
-use crate::harness::server::{STOP_TIMEOUT, Server, Setup};
-use crate::harness::{data, or_skipped};
+use crate::harness::server::{START_TIMEOUT, STOP_TIMEOUT, Server, Setup};
+use crate::harness::{admin, data, eventually, lose_drive, or_skipped};
+use serde_json::{Value, json};
 use sherd::metrics::CATALOGUE;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -215,4 +216,63 @@ fn the_log_in_json_has_one_object_a_line() {
 /// Where nobody asks a host that has not come so far.
 fn nowhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// One host of five drives at 2+2; an object that fills some stripes has a shard on four of them.
+#[test]
+fn two_of_five_drives_lost_put_the_store_at_risk_and_every_page_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Setup::drives(root.path(), 5).with("SHERD_EC", "2+2").start();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    for number in 0..20 {
+        s3.put("box", &number.to_string(), &data::bytes(number, 200_000)).unwrap().expect(200);
+    }
+    let ask = |arguments: &[&str]| admin::run(server.admin, &server.keys, arguments);
+    let health = || -> Value { serde_json::from_slice(&ask(&["health", "--json"]).stdout).expect("it is JSON") };
+    eventually(START_TIMEOUT, "the store to be whole", || (health()["status"] == "ok").then_some(()));
+    assert_eq!(health()["safety"]["survives_now"]["drives"], 2);
+    let layout = admin::json(&ask(&["layout", "show", "--json"]));
+    let held = |node: usize| layout["nodes"][node]["shards"].as_u64().unwrap();
+    let lost = held(0) + held(1);
+    for dir in &server.setup().dirs[..2] {
+        lose_drive(dir);
+    }
+    let counted = eventually(START_TIMEOUT, "both to be missed and everything to be counted", || {
+        let health = health();
+        let safety = &health["safety"];
+        let both = safety["absent_drives"] == json!([0, 1]) && safety["is_counted"] == true;
+        both.then_some(health)
+    });
+    let safety = &counted["safety"];
+    assert_eq!(safety["survives_now"]["drives"], 0, "{counted}");
+    assert_eq!(safety["missing_shards"], json!({"at_least": lost, "at_most": lost}), "{counted}");
+    assert_eq!(
+        safety["reduced"]["blobs"],
+        json!({"at_least": 20, "at_most": 20}),
+        "each lacks one at least: {counted}"
+    );
+    assert_eq!(safety["without_spare"]["blobs"]["at_least"], lost - 20, "those on both: {counted}");
+    assert_eq!(counted["status"], "at risk", "{counted}");
+    assert!(safety["to_do"][0].as_str().unwrap().contains("bring back or replace drives 0, 1"), "{counted}");
+    let words = |arguments: &[&str]| String::from_utf8(ask(arguments).stdout).unwrap();
+    assert!(words(&["health"]).starts_with("at risk\n"), "{}", words(&["health"]));
+    assert!(words(&["info"]).contains("survives   nothing now"), "{}", words(&["info"]));
+    assert!(
+        words(&["heal", "status"]).starts_with(&format!("{lost} missing shards")),
+        "{}",
+        words(&["heal", "status"])
+    );
+    assert_eq!(ask(&["health"]).status.code(), Some(1));
+    assert_eq!(server.metric("sherd_health_level", &[]), 2.0);
+    assert_eq!(server.metric("sherd_missing_shards", &[]), lost as f64);
+    assert_eq!(server.metric("sherd_losses_survived", &[("kind", "drive")]), 0.0);
+    assert_eq!(server.admin("/health/ready").unwrap().status, 200);
+    // Nobody else would serve.
+    let stop = ask(&["health", "--safe-to-stop", "local"]);
+    assert!(stop.status.code() == Some(1) && String::from_utf8(stop.stdout).unwrap().contains("no other host"));
+    for number in 0..20 {
+        let read = s3.get("box", &number.to_string()).unwrap().expect(200);
+        assert!(read.body == data::bytes(number, 200_000));
+    }
 }

@@ -30,7 +30,7 @@ impl Simulated {
         Ambient { clock: Arc::clone(self) as _, entropy: Arc::clone(self) as _ }
     }
 
-    /// SplitMix64.
+    /// The state of the random numbers (SplitMix64).
     pub fn next(&self) -> u64 {
         let state = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -11,8 +11,8 @@ const DEFECTS: &[(Defect, u64)] = &[
     (Defect::SkipSync, 0),
     (Defect::ForgetSegmentDirectory, 0),
     (Defect::LoseLastEntry, 1),
-    (Defect::SkipBodyChecksum, 15),
-    (Defect::ForgetTombstones, 1),
+    (Defect::SkipBodyChecksum, 16),
+    (Defect::ForgetTombstones, 3),
     (Defect::TrustStaleIndex, 0),
     (Defect::AcknowledgeBelowQuorum, 0),
     (Defect::ReuseBlobId, 0),
@@ -26,6 +26,13 @@ const DEFECTS: &[(Defect, u64)] = &[
     (Defect::ForgetOldVersion, 0),
     (Defect::RenameKeepsSource, 0),
     (Defect::ListingSkipsKey, 0),
+    (Defect::HideMissingShards, 4),
+    (Defect::IgnoreReaders, 1),
+    (Defect::OverlookRot, 10),
+    (Defect::ForgetReference, 0),
+    (Defect::TrustStaleLength, 1),
+    (Defect::SkipSnapshotSync, 1),
+    (Defect::LoseSnapshotRow, 28),
 ];
 const SEEDS: u64 = 40;
 

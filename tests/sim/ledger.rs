@@ -49,6 +49,10 @@ pub struct Tally {
     pub shards_repaired: u64,
     pub drives_failed: u64,
     pub bytes_rotted: u64,
+    pub fenced_off: u64,
+    pub read_slowly: u64,
+    pub storms: u64,
+    pub states_rebuilt: u64,
 }
 
 impl Tally {
@@ -64,6 +68,10 @@ impl Tally {
         self.shards_repaired += other.shards_repaired;
         self.drives_failed += other.drives_failed;
         self.bytes_rotted += other.bytes_rotted;
+        self.fenced_off += other.fenced_off;
+        self.read_slowly += other.read_slowly;
+        self.storms += other.storms;
+        self.states_rebuilt += other.states_rebuilt;
     }
 }
 
@@ -134,6 +142,11 @@ impl Ledger {
 
     pub fn attempt_change(&mut self, key: &str, change: Change) {
         self.changes.insert(key.to_owned(), change);
+    }
+
+    /// The change has not happened and never will.
+    pub fn refuse_change(&mut self, key: &str) {
+        self.changes.remove(key);
     }
 
     /// The change has happened; `added` is the version that it made.

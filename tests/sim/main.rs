@@ -2,8 +2,8 @@
 //! formation, recovery, writes, deletes, multipart uploads, compaction, reclaiming and repair. What was not synced is
 //! dropped, torn or reordered. Afterwards every acknowledged change stands, and nothing that was deleted is back.
 //!
-//! Besides, in some seeds a drive is empty when the power is back (it is rebuilt before the next cut), a sync or a write fails,
-//! a bit flips, or the wall clock is stepped (`Damage`).
+//! Besides, in each seed something else goes wrong (`Damage`): a drive is empty when the power is back (it is rebuilt before the
+//! next cut), fails or is full, a sync or a write fails, bits flip, nodes refuse or do not answer, the wall clock is stepped.
 //!
 //! Deterministic: one thread, paused time, everything drawn from one seed. `SHERD_SIM_SEEDS` says how many seeds are tried,
 //! `SHERD_SIM_SEED` tries that one alone.
@@ -13,19 +13,26 @@ mod settings;
 
 mod ambient;
 mod defects;
+mod faults;
 mod ledger;
+mod oracle;
+mod stray;
 mod work;
 mod world;
 
 use ambient::Simulated;
 use ledger::{Ledger, Tally};
 use settings::number;
+use sherd::storage::disk::sim::DriveFault;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 use world::{DRIVES, World};
 
 const SEEDS_DEFAULT: u64 = 60;
 const ROUNDS: u64 = 3;
+/// Of simulated time, for a seed.
+const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// Changes of the disk from the beginning of a round to the cut, at most; in a long round, in which chores get far.
 const CHANGES_MAX: u64 = 700;
 const CHANGES_LONG_MAX: u64 = 6000;
@@ -39,40 +46,57 @@ enum Damage {
     /// In one of the rounds a sync fails, and with it the log that asked for it.
     FailedSync,
     FailedWrite,
-    /// A bit of a segment of shards flips while the power is off, once.
+    /// Bits of the shards of one drive flip while the power is off, once.
     Rot,
+    /// A bit of one copy of the log of metadata, or of its snapshot, flips while the power is off, once.
+    RottenCopy,
+    /// In one of the rounds a drive fails as a whole, is full, or cannot be read.
+    FailedDrive(DriveFault),
+    /// Nodes refuse, are full, answer late, or do what they are asked for and do not say so: up to so many at once.
+    Storm(u64),
 }
 
 impl Damage {
     fn draw(ambient: &Simulated) -> Self {
-        match ambient.below(8) {
+        match ambient.below(16) {
             0..4 => Self::ReplacedDrives,
             4 => Self::FailedSync,
             5 => Self::FailedWrite,
-            6 => Self::Rot,
+            6..8 => Self::Rot,
+            8..10 => Self::RottenCopy,
+            10 => Self::FailedDrive(DriveFault::Dead),
+            11 => {
+                let fault = if ambient.below(2) == 0 { DriveFault::Full } else { DriveFault::Unreadable };
+                Self::FailedDrive(fault)
+            }
+            12..15 => Self::Storm(1 + ambient.below(2)),
             _ => Self::None,
         }
     }
 
     /// Makes calls of the disk fail in the round that comes; whether it does.
-    fn begin(self, world: &World) -> bool {
+    fn begin(self, world: &World, ambient: &Simulated) -> bool {
         match self {
             Self::FailedSync => world.disk.fail_next_syncs(1),
             Self::FailedWrite => world.disk.fail_next_writes(1),
+            Self::FailedDrive(fault) => world.fail_drive(ambient.below(DRIVES as u64) as usize, fault),
             _ => return false,
         }
         true
     }
 
     /// While the power is off; whether a drive has been replaced.
-    fn strike(self, world: &World, ambient: &Simulated, tally: &mut Tally) -> bool {
+    fn strike(self, world: &World, ambient: &Simulated, is_its_round: bool, tally: &mut Tally) -> bool {
         let drive = ambient.below(DRIVES as u64) as usize;
         match self {
             Self::ReplacedDrives if ambient.below(2) == 0 => {
                 world.replace_drive(drive);
                 return true;
             }
-            Self::Rot if tally.bytes_rotted == 0 => tally.bytes_rotted += u64::from(world.rot(drive, ambient)),
+            Self::Rot if is_its_round => tally.bytes_rotted += u64::from(world.rot(drive, ambient)),
+            Self::RottenCopy if is_its_round => {
+                tally.bytes_rotted += u64::from(world.rot_metadata(drive, ambient));
+            }
             _ => {}
         }
         false
@@ -106,21 +130,32 @@ async fn survive(seed: u64) -> Tally {
             },
         };
         if let Some(host) = host {
-            let fails = round == failing_round && damage.begin(&world);
+            let fails = round == failing_round && damage.begin(&world, &ambient);
             ledger.borrow_mut().tally.drives_failed += u64::from(fails);
             if steps_clock {
                 ambient.step_wall_clock();
             }
-            work::until_the_power_goes(&host, &ambient, &ledger, round, long).await;
+            let storm = if let Damage::Storm(most) = damage { most } else { 0 };
+            host.weather.set(storm);
+            ledger.borrow_mut().tally.storms += u64::from(storm > 0);
+            work::until_the_power_goes(&host, &ambient, &ledger, round, long, storm > 0).await;
+            host.weather.set(0);
         }
         ledger.borrow_mut().tally.rounds_cut_short += u64::from(world.disk.is_halted());
         world = world.power_cut(&ambient);
-        let replaced = damage.strike(&world, &ambient, &mut ledger.borrow_mut().tally);
+        let replaced = damage.strike(&world, &ambient, round == failing_round, &mut ledger.borrow_mut().tally);
         let context = format!("seed {seed}, {damage:?}, round {round}");
         let host = world.start().await.unwrap_or_else(|why| panic!("{context}: does not start again: {why}"));
         let mut settled = ledger.borrow().clone();
         settled.settle(&host, &context).await;
         *ledger.borrow_mut() = settled;
+        oracle::check_metadata(&host).await;
+        let known = ledger.borrow().clone();
+        known.check_orphans(&host, &context).await;
+        // What rots is missing before anybody knows.
+        if !replaced && damage != Damage::Rot {
+            oracle::check_named_missing(&host, &context).await;
+        }
         if replaced {
             work::heal(&host, &ledger).await;
             work::check_redundancy(&host, &context).await;
@@ -131,15 +166,29 @@ async fn survive(seed: u64) -> Tally {
     let mut settled = ledger.borrow().clone();
     settled.settle(&host, &context).await;
     *ledger.borrow_mut() = settled.clone();
+    work::scrub(&host).await;
     work::heal(&host, &ledger).await;
     settled.settle(&host, &context).await;
-    // A rotten chunk that nobody has read is found by scrubbing only.
-    if damage != Damage::Rot {
-        work::check_redundancy(&host, &context).await;
-    }
+    work::check_redundancy(&host, &context).await;
     settled.check_orphans(&host, &context).await;
     world::close(host).await;
+    rebuild_state(&world, &mut settled, &context).await;
+    ledger.borrow_mut().tally.states_rebuilt += 1;
     ledger.borrow().tally
+}
+
+/// The tables of the metadata are lost: the snapshot and the log make the same again.
+async fn rebuild_state(world: &World, settled: &mut Ledger, context: &str) {
+    let before = world.state_rows();
+    world.forget_state();
+    let context = format!("{context}, tables lost");
+    let host = world.start().await.unwrap_or_else(|why| panic!("{context}: does not start again: {why}"));
+    settled.settle(&host, &context).await;
+    oracle::check_metadata(&host).await;
+    world::close(host).await;
+    let after = world.state_rows();
+    let differs = before.iter().zip(&after).find(|(before, after)| before != after);
+    assert!(before.len() == after.len() && differs.is_none(), "{context}: other rows are made again: {differs:?}");
 }
 
 /// One seed, in a runtime of its own.
@@ -148,7 +197,10 @@ fn run(seed: u64) -> Tally {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().start_paused(true).build().expect("a runtime")
     })
-    .block_on(survive(seed))
+    .block_on(async {
+        let survived = tokio::time::timeout(PATIENCE, survive(seed)).await;
+        survived.unwrap_or_else(|_| panic!("seed {seed} does not come to an end"))
+    })
 }
 
 /// W1, W8, W9, C1, F1.
@@ -171,6 +223,8 @@ fn no_acknowledged_change_is_lost_to_a_power_cut() {
         && tally.shards_repaired > 0
         && tally.copied.min(tally.appended).min(tally.renamed) > tried / 4
         && tally.versions_changed > tried
-        && tally.drives_failed.min(tally.bytes_rotted) > 0;
+        && tally.drives_failed.min(tally.bytes_rotted).min(tally.storms) > 0
+        && tally.fenced_off.min(tally.read_slowly) > 0
+        && tally.states_rebuilt == tried;
     assert!(tried < 20 || enough, "too little happened: {tally:?}");
 }

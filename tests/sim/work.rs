@@ -6,10 +6,11 @@ use super::world::Host;
 use bytes::Bytes;
 use futures::future::join_all;
 use sherd::actors::gateway::{
-    AppendObjectRequest, BodyChecks, OpenObject, PutObjectRequest, PutPartRequest, StoreError, Upload,
+    AppendObjectRequest, BodyChecks, Gateway, OpenObject, PutObjectRequest, PutPartRequest, StoreError, Upload,
 };
-use sherd::actors::healer::Healed;
-use sherd::actors::upkeep::{Reclaimed, Step};
+use sherd::actors::healer::{Healed, Healing, Scrubbed};
+use sherd::actors::upkeep::{Fencing, Reclaimed, Step};
+use sherd::limits::INLINE_BYTES_MAX;
 use sherd::net::ReadChunks;
 use sherd::storage::erasure::Codecs;
 use sherd::storage::meta::command::{
@@ -22,6 +23,7 @@ use sherd::types::{BucketId, ChunkIndex, ManifestId, ShardId, ShardIndex, Upload
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const CLIENTS: u64 = 4;
@@ -33,6 +35,9 @@ const STEPS: [usize; 2] = [14, 70];
 const CHORES: [usize; 2] = [30, 400];
 /// Of simulated time: those that wait for a disk that is gone wait for nothing.
 const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE_IN_STORMS: Duration = Duration::from_secs(3600);
+const SLOW_READ_TURNS_MAX: u64 = 200;
+const COMPARISON_STEPS_MAX: usize = 60;
 
 pub async fn until_the_power_goes(
     host: &Host,
@@ -40,13 +45,15 @@ pub async fn until_the_power_goes(
     ledger: &Rc<RefCell<Ledger>>,
     round: u64,
     long: bool,
+    is_stormy: bool,
 ) {
     let next = Rc::new(Cell::new(1 + round * 100_000));
     let long = usize::from(long);
-    let client = |number| Client { host, drawn, ledger, next: &next, number }.run(STEPS[long]);
+    let client = |number| Client { host, drawn, ledger, next: &next, is_stormy, number }.run(STEPS[long]);
     let clients = join_all((0..CLIENTS).map(client));
+    let patience = if is_stormy { PATIENCE_IN_STORMS } else { PATIENCE };
     let _ =
-        tokio::time::timeout(PATIENCE, futures::future::join(clients, chores(host, drawn, ledger, CHORES[long]))).await;
+        tokio::time::timeout(patience, futures::future::join(clients, chores(host, drawn, ledger, CHORES[long]))).await;
 }
 
 struct Client<'a> {
@@ -55,6 +62,8 @@ struct Client<'a> {
     ledger: &'a RefCell<Ledger>,
     /// The next version, of any key.
     next: &'a Cell<u64>,
+    /// Nodes are in trouble.
+    is_stormy: bool,
     number: u64,
 }
 
@@ -63,7 +72,10 @@ impl Client<'_> {
         for _ in 0..steps {
             let key = format!("{}/{}", self.number, self.drawn.below(KEYS_OF_A_CLIENT));
             // After a failure the power is gone, or as good as gone.
-            let went_well = match self.drawn.below(18) {
+            let went_well = match self.drawn.below(22) {
+                18 => self.stray_put(&key).await,
+                19..21 => self.slow_get(&key).await,
+                21 => self.append_twice(&key).await,
                 12 => self.copy(&key).await,
                 13..15 => self.append(&key).await,
                 15 => self.rename(&key).await,
@@ -101,9 +113,115 @@ impl Client<'_> {
                 assert!(versions.iter().any(Option::is_some), "{key} was refused as present, and may only be absent");
             }
             Err(StoreError::Refused(refusal)) => panic!("{key}: {refusal}"),
+            Err(error) if self.is_definite(&error) => ledger.refuse(key, version),
             Err(_) => return false,
         }
         true
+    }
+
+    /// Whether the change that failed so was not made and never will be, and others may still succeed.
+    fn is_definite(&self, error: &StoreError) -> bool {
+        self.is_stormy && !self.host.disk.is_halted() && !matches!(error, StoreError::OutcomeUnknown)
+    }
+
+    /// A put of a host that nobody asks for its writes: it may be fenced off, and is then not made.
+    async fn stray_put(&self, key: &str) -> bool {
+        let mut version = self.fresh();
+        while content(version).len() <= INLINE_BYTES_MAX {
+            version = self.fresh();
+        }
+        self.ledger.borrow_mut().attempt(key, Some(version));
+        let conditions = WriteConditions::default();
+        self.host.strays.update(|strays| strays + 1);
+        let put = put_content(&self.host.stray, self.host.bucket, key, version, conditions).await.map(|_| ());
+        self.host.strays.update(|strays| strays - 1);
+        if let Err(StoreError::Refused(Refusal::Fenced)) = put {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.refuse(key, Some(version));
+            ledger.tally.fenced_off += 1;
+            return true;
+        }
+        self.note(key, Some(version), put)
+    }
+
+    /// A read that takes its time between opening the object and reading it, while the object goes.
+    async fn slow_get(&self, key: &str) -> bool {
+        let (version, opened) = match self.certain(key).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return true,
+            Err(error) => return self.excuse(key, &error),
+        };
+        if opened.version.manifest.size_bytes <= INLINE_BYTES_MAX as u64 {
+            return true;
+        }
+        self.ledger.borrow_mut().attempt(key, None);
+        let deleted = self.propose(self.deletion(key)).await.map(|_| ());
+        if !self.note(key, None, deleted) {
+            return false;
+        }
+        for _ in 0..self.drawn.below(SLOW_READ_TURNS_MAX) {
+            tokio::task::yield_now().await;
+        }
+        match self.host.read(opened).await {
+            Ok(found) => {
+                assert!(found == self.ledger.borrow().content(version), "{key}: {version} is read as another");
+                self.ledger.borrow_mut().tally.read_slowly += 1;
+                true
+            }
+            Err(error) => self.excuse(key, &error),
+        }
+    }
+
+    /// Two appends to the same bytes at once: one of them comes first.
+    async fn append_twice(&self, key: &str) -> bool {
+        let (standing, opened) = match self.certain(key).await {
+            Ok(Some(found)) => found,
+            other => return other.is_ok(),
+        };
+        let (_, again) = match self.certain(key).await {
+            Ok(Some(found)) => found,
+            other => return other.is_ok(),
+        };
+        let wholes = [self.fresh(), self.fresh()];
+        let added = [self.fresh(), self.fresh()];
+        if opened.version.manifest.size_bytes > APPENDED_BYTES_MAX
+            || added.iter().any(|&added| content(added).is_empty())
+        {
+            return true;
+        }
+        for (&whole, &added) in wholes.iter().zip(&added) {
+            self.ledger.borrow_mut().compose(whole, standing, added);
+            self.ledger.borrow_mut().attempt(key, Some(whole));
+        }
+        let appends = (self.append_to(key, opened, added[0]), self.append_to(key, again, added[1]));
+        let outcomes: [_; 2] = futures::future::join(appends.0, appends.1).await.into();
+        let made = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!(made < 2, "{key}: two appends came first behind {standing}");
+        for (whole, outcome) in wholes.into_iter().zip(outcomes) {
+            let went_well = match outcome {
+                Ok(()) => self.note(key, Some(whole), Ok(())),
+                Err(StoreError::Refused(Refusal::PreconditionFailed)) => {
+                    self.ledger.borrow_mut().refuse(key, Some(whole));
+                    true
+                }
+                failed => self.note(key, Some(whole), failed),
+            };
+            if !went_well {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn append_to(&self, key: &str, standing: OpenObject, added: u64) -> Result<(), StoreError> {
+        let request = AppendObjectRequest {
+            bucket: self.host.bucket,
+            key: key.to_owned(),
+            standing,
+            event: None,
+            upload: body(content(added)),
+        };
+        self.host.gateway.append_object(request).await.map(|_| ())
     }
 
     async fn put(&self, key: &str, conditions: WriteConditions) -> bool {
@@ -111,29 +229,9 @@ impl Client<'_> {
         let may_be_absent = self.ledger.borrow_mut().versions(key).contains(&None);
         self.ledger.borrow_mut().attempt(key, Some(version));
         let must_be_absent = conditions.if_none_match.is_some();
-        let outcome = self.put_content(self.host.bucket, key, version, conditions).await.map(|_| ());
+        let outcome = put_content(&self.host.gateway, self.host.bucket, key, version, conditions).await.map(|_| ());
         assert!(!must_be_absent || may_be_absent || outcome.is_err(), "{key} is there, and was put as absent");
         self.note(key, Some(version), outcome)
-    }
-
-    async fn put_content(
-        &self,
-        bucket: BucketId,
-        key: &str,
-        version: u64,
-        conditions: WriteConditions,
-    ) -> Result<ObjectVersion, StoreError> {
-        let request = PutObjectRequest {
-            bucket,
-            key: key.to_owned(),
-            headers: ObjectHeaders::default(),
-            conditions,
-            traits: Traits::default(),
-            data_key: None,
-            event: None,
-            upload: body(content(version)),
-        };
-        self.host.gateway.put_object(request).await
     }
 
     /// Another key of this client.
@@ -191,14 +289,7 @@ impl Client<'_> {
         }
         self.ledger.borrow_mut().compose(whole, standing, added);
         self.ledger.borrow_mut().attempt(key, Some(whole));
-        let request = AppendObjectRequest {
-            bucket: self.host.bucket,
-            key: key.to_owned(),
-            standing: opened,
-            event: None,
-            upload: body(content(added)),
-        };
-        let outcome = self.host.gateway.append_object(request).await.map(|_| ());
+        let outcome = self.append_to(key, opened, added).await;
         self.ledger.borrow_mut().tally.appended += u64::from(outcome.is_ok());
         self.note(key, Some(whole), outcome)
     }
@@ -235,10 +326,12 @@ impl Client<'_> {
     async fn put_version(&self, key: &str) -> bool {
         let version = self.fresh();
         self.ledger.borrow_mut().attempt_change(key, KeyChange::Add(Some(version)));
-        let put = self.put_content(self.host.versioned, key, version, WriteConditions::default()).await;
+        let conditions = WriteConditions::default();
+        let put = put_content(&self.host.gateway, self.host.versioned, key, version, conditions).await;
         match put {
             Ok(object) => self.ledger.borrow_mut().acknowledge_change(key, Some(object.version)),
             Err(StoreError::Refused(refusal)) => panic!("{key}: {refusal}"),
+            Err(error) if self.is_definite(&error) => self.ledger.borrow_mut().refuse_change(key),
             Err(_) => return false,
         }
         true
@@ -272,10 +365,13 @@ impl Client<'_> {
 
     async fn delete(&self, key: &str) -> bool {
         self.ledger.borrow_mut().attempt(key, None);
-        let (bucket, conditions) = (self.host.bucket, WriteConditions::default());
-        let change = Change::DeleteObject { bucket, key: key.to_owned(), conditions };
-        let outcome = self.propose(change).await.map(|_| ());
+        let outcome = self.propose(self.deletion(key)).await.map(|_| ());
         self.note(key, None, outcome)
+    }
+
+    fn deletion(&self, key: &str) -> Change {
+        let delete = DeleteVersion { key: key.to_owned(), ..DeleteVersion::default() };
+        Change::DeleteVersions { bucket: self.host.bucket, deletes: vec![delete] }
     }
 
     /// A multipart upload of one part, which is uploaded twice now and then, or given up.
@@ -288,6 +384,7 @@ impl Client<'_> {
             owner: String::new(),
             headers: ObjectHeaders::default(),
             checksum: None,
+            traits: Traits::default(),
         };
         if self.propose(Change::CreateUpload(Box::new(create))).await.is_err() {
             return false;
@@ -322,6 +419,7 @@ impl Client<'_> {
             expected_checksum: None,
             expected_size_bytes: None,
             conditions: WriteConditions::default(),
+            event: None,
         };
         let outcome = self.propose(Change::CompleteUpload(Box::new(complete))).await.map(|_| ());
         self.note(key, Some(version), outcome)
@@ -333,12 +431,15 @@ impl Client<'_> {
                 self.ledger.borrow().check(key, found.as_ref(), "while running");
                 true
             }
-            Err(error) => {
-                let excused = self.host.disk.is_halted() || self.ledger.borrow().tally.drives_failed > 0;
-                assert!(excused, "{key} cannot be read while all drives are there: {error}");
-                false
-            }
+            Err(error) => self.excuse(key, &error),
         }
+    }
+
+    /// A read failed: fails if nothing explains it. Whether to go on.
+    fn excuse(&self, key: &str, error: &StoreError) -> bool {
+        let is_over = self.host.disk.is_halted() || self.ledger.borrow().tally.drives_failed > 0;
+        assert!(is_over || self.is_stormy, "{key} cannot be read while all drives are there: {error}");
+        !is_over
     }
 
     async fn propose(&self, change: Change) -> Result<Reply, StoreError> {
@@ -347,6 +448,26 @@ impl Client<'_> {
             reply => Ok(reply),
         }
     }
+}
+
+async fn put_content(
+    gateway: &Gateway,
+    bucket: BucketId,
+    key: &str,
+    version: u64,
+    conditions: WriteConditions,
+) -> Result<ObjectVersion, StoreError> {
+    let request = PutObjectRequest {
+        bucket,
+        key: key.to_owned(),
+        headers: ObjectHeaders::default(),
+        conditions,
+        traits: Traits::default(),
+        data_key: None,
+        event: None,
+        upload: body(content(version)),
+    };
+    gateway.put_object(request).await
 }
 
 fn body(content: Bytes) -> Upload {
@@ -358,11 +479,27 @@ async fn chores(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, steps:
     let mut compactions = std::mem::take(&mut *host.compactions.lock().expect("one thread"));
     let mut reclamation = host.reclamation.lock().expect("one thread").take();
     let mut healing = host.healing.lock().expect("one thread").take();
+    let mut fencing = host.fencing.lock().expect("one thread").take();
+    let mut probing = host.probing.lock().expect("one thread").take();
+    let mut scrubs = std::mem::take(&mut *host.scrubs.lock().expect("one thread"));
     for _ in 0..steps {
         for _ in 0..drawn.below(20) {
             tokio::task::yield_now().await;
         }
         let drive = drawn.below(compactions.len().max(1) as u64) as usize;
+        match drawn.below(9) {
+            0 => fence_off(host, &mut fencing, &mut healing).await,
+            _ if host.strays.get() > 0 => fence_off(host, &mut fencing, &mut healing).await,
+            1 => {
+                let _ = scrubs[drive].advance().await;
+            }
+            2 => {
+                if let Some(probing) = &mut probing {
+                    probing.advance().await;
+                }
+            }
+            _ => {}
+        }
         match (drawn.below(3), compactions.get_mut(drive), &mut reclamation, &mut healing) {
             (0, Some(compaction), ..) => {
                 let released = matches!(compaction.advance().await, Ok(Step::Released(_)));
@@ -381,9 +518,45 @@ async fn chores(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, steps:
             _ => {}
         }
     }
+    *host.fencing.lock().expect("one thread") = fencing;
+    *host.probing.lock().expect("one thread") = probing;
+    *host.scrubs.lock().expect("one thread") = scrubs;
     *host.compactions.lock().expect("one thread") = compactions;
     *host.reclamation.lock().expect("one thread") = reclamation;
     *host.healing.lock().expect("one thread") = healing;
+}
+
+/// What no host is known to write is fenced off, and the drives are compared with the metadata for a while.
+async fn fence_off(host: &Host, fencing: &mut Option<Fencing>, healing: &mut Option<Healing>) {
+    let (Some(fencing), Some(healing)) = (fencing, healing) else { return };
+    // Ids of the same millisecond come below it with the second.
+    for _ in 0..2 {
+        let _ = fencing.advance().await;
+    }
+    host.cluster.local_nodes().into_iter().for_each(|node| host.healer.reconcile(node));
+    for _ in 0..COMPARISON_STEPS_MAX {
+        if host.healer.reconciling().is_empty() || healing.advance().await.is_err() {
+            break;
+        }
+    }
+    host.comparisons.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Every chunk of every drive is read once, from the beginning.
+pub async fn scrub(host: &Host) {
+    let mut scrubs = std::mem::take(&mut *host.scrubs.lock().expect("one thread"));
+    for scrub in &mut scrubs {
+        // A pass may be under way.
+        let mut passes = 0;
+        for _ in 0..100_000 {
+            passes += u64::from(scrub.advance().await.expect("the disk is there") == Scrubbed::Finished);
+            if passes == 2 {
+                break;
+            }
+        }
+        assert_eq!(passes, 2, "scrubbing does not come to an end");
+    }
+    *host.scrubs.lock().expect("one thread") = scrubs;
 }
 
 /// Until every node was compared with the metadata and no repair is left.

@@ -1,6 +1,8 @@
 //! The store put together over a simulated disk: as `node` does it, in one thread.
 
 use super::ambient::Simulated;
+use super::faults::{Nodes, Weather};
+use super::stray::SlowMetadata;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use sherd::actors::consensus::{
@@ -10,24 +12,25 @@ use sherd::actors::drives::health::HealthBoard;
 use sherd::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_over};
 use sherd::actors::frontend::{AdmissionLimits, S3Frontend};
 use sherd::actors::gateway::{ByteRange, Gateway, OpenObject, StoreError};
-use sherd::actors::healer::{Healing, HealingOptions, fault_channel};
+use sherd::actors::healer::{HealerHandle, Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions, fault_channel};
 use sherd::actors::log::Threads;
 use sherd::actors::peers::{ConnectionPool, PipeDialer, ReadLatencies, RingReader, Suspects};
-use sherd::actors::request::{ActiveReads, ActiveWrites, InPlace, RequestContext, RequestTimes};
+use sherd::actors::request::{ActiveReads, ActiveWrites, InPlace, Metadata, RequestContext, RequestTimes};
 use sherd::actors::upkeep::{
-    ClusterContext, Compaction, CompactionContext, CompactionOptions, Pace, Reclamation, ReclamationOptions,
+    ClusterContext, Compaction, CompactionContext, CompactionOptions, Fencing, FencingOptions, Pace, Probing,
+    Reclamation, ReclamationOptions,
 };
 use sherd::ambient::Ambient;
 use sherd::limits::BLOCK_BYTES;
 use sherd::net::NoOtherHosts;
 use sherd::storage::buffer::BufferPool;
 use sherd::storage::disk::Disk;
-use sherd::storage::disk::sim::SimDisk;
+use sherd::storage::disk::sim::{DriveFault, SimDisk};
 use sherd::storage::erasure::Codecs;
 use sherd::storage::identity::{HostDrives, NoLocks, WantedGeometry, open_host};
 use sherd::storage::kv::memory::MemoryKv;
 use sherd::storage::kv::{Kv, KvResult};
-use sherd::storage::meta::command::{Change, Refusal, Reply};
+use sherd::storage::meta::command::{Change, CreateBucket, Refusal, Reply};
 use sherd::storage::meta::record::{BlobRef, NodeRecord, NodeState, Pick, Version, VersionRow, Versioning};
 use sherd::storage::meta::tables;
 use sherd::storage::meta::view::{ListQuery, Listed};
@@ -35,8 +38,11 @@ use sherd::storage::ring::{Layout, LayoutNode};
 use sherd::storage::shard_index;
 use sherd::storage::wal::{Durability, LogOptions};
 use sherd::types::{BlobId, BucketId, Epoch, Geometry, NodeId, ShardId};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +53,9 @@ const GEOMETRY: Geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 8 <<
 const DISK_BYTES: u64 = 1 << 30;
 const SHARD_SEGMENT_BYTES: u32 = 512 << 10;
 const META_SEGMENT_BYTES: u32 = 128 << 10;
+const ROTTEN_BITS: u64 = 40;
+/// Of simulated time.
+const START_PATIENCE: Duration = Duration::from_secs(300);
 const BUCKET: &str = "bucket";
 const VERSIONED: &str = "versioned";
 
@@ -97,11 +106,21 @@ pub struct World {
     pub disk: SimDisk,
     tables: Arc<Tables>,
     ambient: Ambient,
+    drawn: Arc<Simulated>,
+    /// Of the log of metadata, for a snapshot.
+    snapshot_log_bytes_min: u64,
 }
 
 /// A running host.
 pub struct Host {
     pub gateway: Gateway,
+    /// Of a host whose writes nobody asks for before the fence is raised, and whose changes are long under way.
+    pub stray: Gateway,
+    pub weather: Arc<Weather>,
+    /// Puts of the stray host that are under way.
+    pub strays: Cell<u64>,
+    /// How often the fence was raised and all drives were compared with the metadata.
+    pub comparisons: Arc<AtomicU64>,
     pub metadata: MetaHandle,
     pub bucket: BucketId,
     /// Of which every version is kept.
@@ -109,6 +128,10 @@ pub struct Host {
     pub compactions: Mutex<Vec<Compaction>>,
     pub reclamation: Mutex<Option<Reclamation>>,
     pub healing: Mutex<Option<Healing>>,
+    pub healer: HealerHandle,
+    pub fencing: Mutex<Option<Fencing>>,
+    pub probing: Mutex<Option<Probing>>,
+    pub scrubs: Mutex<Vec<Scrub>>,
     pub cluster: ClusterContext,
     pub disk: SimDisk,
     drives: Vec<Drive>,
@@ -116,13 +139,24 @@ pub struct Host {
 
 impl World {
     pub fn new(drawn: &Arc<Simulated>) -> Self {
-        Self { disk: SimDisk::new(DISK_BYTES), tables: Arc::default(), ambient: drawn.ambient() }
+        let snapshot_log_bytes_min = [24 << 10, 96 << 10][drawn.below(2) as usize];
+        Self {
+            disk: SimDisk::new(DISK_BYTES),
+            tables: Arc::default(),
+            ambient: drawn.ambient(),
+            drawn: Arc::clone(drawn),
+            snapshot_log_bytes_min,
+        }
     }
 
     /// What is found when the power is back.
     pub fn power_cut(self, drawn: &Simulated) -> Self {
-        let disk = self.disk.power_cut(drawn.next());
-        Self { disk, tables: Arc::new(self.tables.power_cut(drawn)), ambient: self.ambient }
+        let seed = drawn.next();
+        let disk = match drawn.below(4) {
+            0 => self.disk.power_cut_to_what_was_synced(seed),
+            _ => self.disk.power_cut(seed),
+        };
+        Self { disk, tables: Arc::new(self.tables.power_cut(drawn)), ..self }
     }
 
     /// An empty drive is in the place of this one.
@@ -133,7 +167,51 @@ impl World {
         self.tables.indices.lock().expect("one thread").remove(&node);
     }
 
-    /// Flips a bit in a segment of shards of this drive; whether there was one.
+    /// The tables of the metadata are lost, on all drives.
+    pub fn forget_state(&self) {
+        self.tables.state.lock().expect("one thread").clear();
+    }
+
+    /// All rows of the tables of the metadata but those that say how far they are and what time it is.
+    pub fn state_rows(&self) -> Vec<(&'static str, Bytes, Bytes)> {
+        let state = self.tables.state.lock().expect("one thread");
+        assert_eq!(state.len(), 1, "a host has its tables once");
+        let kv = state.values().next().expect("there is one").snapshot();
+        let volatile = [tables::SYSTEM_APPLIED, tables::SYSTEM_CLOCK];
+        let mut rows = Vec::new();
+        for table in tables::TABLES {
+            for pair in kv.range(*table, Bound::Unbounded, Bound::Unbounded) {
+                let (key, row) = pair.expect("the tables are in memory");
+                if *table != tables::SYSTEM || !volatile.contains(&&key[..]) {
+                    rows.push((table.0, key, row));
+                }
+            }
+        }
+        rows
+    }
+
+    /// From now on this drive has this fault.
+    pub fn fail_drive(&self, number: usize, fault: DriveFault) {
+        self.disk.fail_drive(&dir(number), fault);
+    }
+
+    /// Flips a bit in the copy of the log of metadata, or of a snapshot, of this drive; whether there was one.
+    pub fn rot_metadata(&self, number: usize, drawn: &Simulated) -> bool {
+        let disk = self.disk.handle();
+        let mut files: Vec<PathBuf> = Vec::new();
+        for dir in ["log", "snapshot"].map(|name| dir(number).join("meta").join(name)) {
+            files.extend(disk.list(&dir).unwrap_or_default().into_iter().map(|name| dir.join(name)));
+        }
+        files.sort();
+        if files.is_empty() {
+            return false;
+        }
+        let path = &files[drawn.below(files.len() as u64) as usize];
+        let offset = drawn.below(24 << 10);
+        self.disk.corrupt(path, offset, 1 << drawn.below(8)).is_ok()
+    }
+
+    /// Flips bits in segments of shards of this drive; whether there were any.
     pub fn rot(&self, number: usize, drawn: &Simulated) -> bool {
         let dir = dir(number).join("shards");
         let disk = self.disk.handle();
@@ -144,15 +222,23 @@ impl World {
         if segments.is_empty() {
             return false;
         }
-        let path = &segments[drawn.below(segments.len() as u64) as usize];
-        let offset = BLOCK_BYTES as u64 + drawn.below(u64::from(SHARD_SEGMENT_BYTES) / 4);
-        self.disk.corrupt(path, offset, 1 << drawn.below(8)).is_ok()
+        for _ in 0..ROTTEN_BITS {
+            let path = &segments[drawn.below(segments.len() as u64) as usize];
+            let offset = BLOCK_BYTES as u64 + drawn.below(u64::from(SHARD_SEGMENT_BYTES) / 4);
+            self.disk.corrupt(path, offset, 1 << drawn.below(8)).expect("the file is there");
+        }
+        true
     }
 
+    /// A host that neither starts nor says why is as bad as one that lies.
     pub async fn start(&self) -> Result<Host, String> {
+        tokio::time::timeout(START_PATIENCE, self.try_start()).await.unwrap_or_else(|_| Err("it hangs".to_owned()))
+    }
+
+    async fn try_start(&self) -> Result<Host, String> {
         let disk = self.disk.handle();
         let dirs: Vec<PathBuf> = (0..DRIVES).map(dir).collect();
-        let wanted = WantedGeometry { data: GEOMETRY.data, parity: GEOMETRY.parity, explicit: true };
+        let wanted = WantedGeometry { data: GEOMETRY.data, parity: GEOMETRY.parity, explicit: true, alone: true };
         let host = open_host(&*disk, &dirs, wanted, &self.ambient, &NoLocks).map_err(told)?;
         let pool = BufferPool::new(1 << 20);
         let metadata = consensus::start(self.replica_options(&host, &disk, &pool)?).await.map_err(told)?;
@@ -207,7 +293,7 @@ impl World {
             durability: Durability::Strict,
             segment_bytes: META_SEGMENT_BYTES,
             pool: pool.clone(),
-            snapshots: SnapshotPolicy { log_bytes_min: 96 << 10 },
+            snapshots: SnapshotPolicy { log_bytes_min: self.snapshot_log_bytes_min },
         })
     }
 
@@ -229,7 +315,9 @@ impl World {
             faults: faults.clone(),
             load: load.clone(),
         };
-        let service = Arc::new(LocalNode::new(drives.clone(), context));
+        let weather = Weather::fair(&self.drawn, DRIVES);
+        let inner = Arc::new(LocalNode::new(drives.clone(), context));
+        let service = Arc::new(Nodes { inner, weather: Arc::clone(&weather) });
         let node = |drive: &Drive| LayoutNode { id: drive.node, host: host.host, weight: 1 };
         let cluster = ClusterContext {
             host: host.host,
@@ -244,52 +332,75 @@ impl World {
             reads: ActiveReads::new(Arc::clone(&ambient.clock)),
             writes: ActiveWrites::default(),
         };
-        let requests = RequestContext {
+        let requests = |metadata: Arc<dyn Metadata>, writes| RequestContext {
             host: host.host,
-            metadata: Arc::clone(&cluster.metadata),
+            metadata,
             ring: cluster.ring.clone(),
             peers: cluster.peers.clone(),
             health: health.clone(),
             suspects: cluster.suspects.clone(),
             latencies: ReadLatencies::default(),
-            buffers: pool,
+            buffers: pool.clone(),
             codecs: Codecs::default(),
             executor: Arc::new(InPlace),
             ambient: ambient.clone(),
             faults: faults.clone(),
             reads: cluster.reads.clone(),
-            writes: cluster.writes.clone(),
+            writes,
             load: load.clone(),
             geometry: GEOMETRY,
             times: RequestTimes::default(),
         };
+        let comparisons = Arc::new(AtomicU64::new(0));
+        let slow = Arc::new(SlowMetadata {
+            inner: metadata.clone(),
+            drawn: Arc::clone(&self.drawn),
+            comparisons: Arc::clone(&comparisons),
+        });
+        let stray = Arc::new(requests(slow, ActiveWrites::default()));
+        let requests = Arc::new(requests(Arc::clone(&cluster.metadata), cluster.writes.clone()));
         let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
         let frontend = S3Frontend::new(limits, Duration::from_secs(20)).start();
+        let upkeep = || CompactionContext {
+            threads: Arc::new(Inline),
+            health: health.clone(),
+            faults: faults.clone(),
+            load: load.clone(),
+            ambient: ambient.clone(),
+        };
         let compaction = |drive: &Drive| {
-            let context = CompactionContext {
-                threads: Arc::new(Inline),
-                health: health.clone(),
-                faults: faults.clone(),
-                load: load.clone(),
-                ambient: ambient.clone(),
-            };
             let options = CompactionOptions {
                 seal_dead_bytes_min: 64 << 10,
                 pace: Pace::UNLIMITED,
                 ..CompactionOptions::for_segments_of(SHARD_SEGMENT_BYTES.into())
             };
-            Compaction::new(drive.clone(), context, options)
+            Compaction::new(drive.clone(), upkeep(), options)
         };
         let reclaim = ReclamationOptions { grace: Duration::ZERO, page: 8, ..ReclamationOptions::default() };
         let healing = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
+        let (healing, healer) = Healing::new(cluster.clone(), source, healing);
+        // All that no write of this host holds is fenced off at once.
+        let fencing = FencingOptions { behind: Duration::ZERO, ..FencingOptions::default() };
+        let scrub = |drive: &Drive| {
+            let options = ScrubOptions { pace: Pace::UNLIMITED, interval: Duration::ZERO, ..ScrubOptions::default() };
+            Scrub::new(drive.clone(), upkeep(), options, ScrubHandle::default())
+        };
         Host {
-            gateway: Gateway::new(frontend, Arc::new(requests)),
+            gateway: Gateway::new(frontend.clone(), requests),
+            stray: Gateway::new(frontend, stray),
+            weather,
+            strays: Cell::new(0),
+            comparisons,
             metadata,
             bucket,
             versioned,
             compactions: Mutex::new(drives.iter().map(compaction).collect()),
             reclamation: Mutex::new(Some(Reclamation::new(cluster.clone(), reclaim))),
-            healing: Mutex::new(Some(Healing::new(cluster.clone(), source, healing).0)),
+            healing: Mutex::new(Some(healing)),
+            healer,
+            fencing: Mutex::new(Some(Fencing::new(cluster.clone(), fencing))),
+            probing: Mutex::new(Some(Probing::new(cluster.clone()))),
+            scrubs: Mutex::new(drives.iter().map(scrub).collect()),
             cluster,
             disk: self.disk.clone(),
             drives,
@@ -307,23 +418,24 @@ async fn register(metadata: &MetaHandle, host: &HostDrives) -> Result<(), String
     let is_known = |drive: &sherd::storage::identity::Drive| {
         known.iter().any(|known| known.id == drive.node && known.incarnation == drive.incarnation)
     };
-    for drive in host.drives.iter().filter(|drive| !is_known(drive)) {
-        let record = NodeRecord {
-            state: NodeState::Active,
-            id: drive.node,
-            host: host.host,
-            incarnation: drive.incarnation,
-            weight: 1,
-            joined: Default::default(),
-        };
-        metadata.propose(Change::RegisterNode(record)).await.map_err(told)?;
+    let record = |drive: &sherd::storage::identity::Drive| NodeRecord {
+        state: NodeState::Active,
+        id: drive.node,
+        host: host.host,
+        incarnation: drive.incarnation,
+        weight: 1,
+        joined: Default::default(),
+    };
+    let nodes: Vec<NodeRecord> = host.drives.iter().filter(|drive| !is_known(drive)).map(record).collect();
+    if !nodes.is_empty() {
+        metadata.propose(Change::RegisterNodes { host: host.host, nodes }).await.map_err(told)?;
     }
     Ok(())
 }
 
 async fn bucket(metadata: &MetaHandle, name: &str) -> Result<BucketId, String> {
-    let create = Change::CreateBucket { name: name.to_owned(), region: String::new(), owner: String::new() };
-    match metadata.propose(create).await.map_err(told)? {
+    let create = CreateBucket { name: name.to_owned(), ..CreateBucket::default() };
+    match metadata.propose(Change::CreateBucket(Box::new(create))).await.map_err(told)? {
         Reply::BucketCreated { id } => Ok(id),
         Reply::Refused(Refusal::BucketOwnedByCaller) => {
             let found = metadata.read().await.map_err(told)?.bucket(name).map_err(told)?;
@@ -351,7 +463,7 @@ impl Host {
         Ok(self.gateway.open_object(view, bucket, key, pick).await?.object())
     }
 
-    async fn read(&self, object: OpenObject) -> Result<Bytes, StoreError> {
+    pub async fn read(&self, object: OpenObject) -> Result<Bytes, StoreError> {
         let range = ByteRange { start: 0, end: object.version.manifest.size_bytes };
         let chunks: Vec<Bytes> = self.gateway.read_object(object, range).await?.try_collect().await?;
         Ok(chunks.concat().into())

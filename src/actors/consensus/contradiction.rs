@@ -12,7 +12,7 @@ use openraft::raft::AppendEntriesRequest;
 use std::io;
 
 /// Where operators read on.
-pub const RUNBOOK: &str = "docs/operations.md, \"Replicas that contradict each other\"";
+pub const RUNBOOK: &str = "docs/how-to/runbook.md, \"Replicas that contradict each other\"";
 
 fn words(at: Position) -> String {
     format!("entry {} of term {} (leader {:016x})", at.index, at.term, at.node)
@@ -63,7 +63,7 @@ pub fn check_append(shared: &Shared, request: &AppendEntriesRequest<MetaGroup>) 
 /// Refuses a snapshot that would take the tables back, or make them other than they were at the same entry.
 pub fn check_snapshot(shared: &Shared, applied: &AppliedAt, head: &AppliedAt) -> io::Result<()> {
     let (Some(own), Some(taken)) = (applied.at, head.at) else { return Ok(()) };
-    let is_same = taken == own && (applied.chain == head.chain || applied.chain.is_none() || head.chain.is_none());
+    let is_same = taken == own && applied.chain == head.chain;
     if taken.index > own.index || is_same {
         return Ok(());
     }

@@ -258,15 +258,12 @@ async fn decide_for(inner: &Inner, origin: Origin, command: Bytes) -> ForwardOut
 fn proposal_bytes(change: &Change) -> u32 {
     let large = match change {
         Change::PutObject(put) => put.inline.as_ref().map_or(0, Bytes::len),
-        Change::PutVersion(version) => version.put.inline.as_ref().map_or(0, Bytes::len),
-        Change::DeleteObjects { keys, .. } => keys.iter().map(|(key, _)| key.len() + 64).sum(),
         Change::DeleteVersions { deletes, .. } => deletes.iter().map(DeleteVersion::weight_bytes).sum(),
         Change::CompleteUpload(complete) => complete.parts.len() * 64,
-        Change::CompleteVersion(version) => version.complete.parts.len() * 64,
         Change::WriteDocuments(writes) => {
             writes.iter().map(|write| write.value.as_ref().map_or(0, Bytes::len) + 256).sum()
         }
-        Change::CreateBucketWith(create) => create.documents.iter().map(|(_, _, value)| value.len()).sum(),
+        Change::CreateBucket(create) => create.documents.iter().map(|(_, _, value)| value.len()).sum(),
         _ => 0,
     };
     u32::try_from(large).unwrap_or(u32::MAX).saturating_add(PROPOSAL_BYTES).min(PROPOSALS_BYTES_MAX)
@@ -283,8 +280,8 @@ pub(super) fn forward_permits() -> Semaphore {
 #[cfg(test)]
 mod tests {
     use super::{PROPOSAL_BYTES, proposal_bytes};
-    use crate::storage::meta::command::{Change, PutVersion};
-    use crate::storage::meta::record::{DocumentKey, DocumentWrite, Expect, Traits};
+    use crate::storage::meta::command::Change;
+    use crate::storage::meta::record::{DocumentKey, DocumentWrite, Expect};
     use crate::storage::meta::samples;
     use bytes::Bytes;
 
@@ -292,15 +289,10 @@ mod tests {
     #[test]
     fn c2_a_change_weighs_what_it_carries() {
         static BODY: [u8; 16 << 10] = [7; 16 << 10];
-        let put = || samples::put_inline("key", 5, &BODY);
-        let version = PutVersion { put: put(), traits: Traits::default(), event: None };
+        let put = samples::put_inline("key", 5, &BODY);
         let value = Some(Bytes::from_static(&BODY));
         let document = DocumentWrite { key: DocumentKey::System("x".to_owned()), expect: Expect::Any, value };
-        for change in [
-            Change::PutObject(Box::new(put())),
-            Change::PutVersion(Box::new(version)),
-            Change::WriteDocuments(vec![document]),
-        ] {
+        for change in [Change::PutObject(Box::new(put)), Change::WriteDocuments(vec![document])] {
             assert!(proposal_bytes(&change) as usize >= BODY.len() + PROPOSAL_BYTES as usize, "{change:?}");
         }
     }

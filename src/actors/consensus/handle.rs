@@ -94,6 +94,8 @@ pub struct MetaStatus {
     pub mirror_generation: u64,
     pub mirror_members: Vec<NodeId>,
     pub out_of_service: Option<String>,
+    /// Copies of the log and of snapshots in which scrub found damage that is not repaired yet.
+    pub damage: Vec<String>,
     /// How the replicas of the other members compare with this one.
     pub replicas: BTreeMap<HostId, Agreement>,
 }
@@ -264,9 +266,19 @@ impl MetaHandle {
     }
 
     /// Writes a snapshot now, whether it is due or not, and lets the log below it go.
-    pub async fn snapshot_now(&self) {
+    pub async fn snapshot_now(&self) -> bool {
         let inner = &self.inner;
-        super::apply::make_snapshot(inner.raft.clone(), Arc::clone(&inner.shared), inner.snapshots.clone()).await;
+        super::apply::make_snapshot(inner.raft.clone(), Arc::clone(&inner.shared), inner.snapshots.clone()).await
+    }
+
+    /// Returns when another host has shown that this one lost what it had, with the reason: it takes no further part as who it
+    /// is, and can come back as another member.
+    pub async fn superseded(&self) -> String {
+        let mut known = self.inner.shared.superseded.subscribe();
+        match known.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => why,
+            _ => std::future::pending().await,
+        }
     }
 
     pub fn status(&self) -> MetaStatus {
@@ -292,6 +304,7 @@ impl MetaHandle {
                 .fault()
                 .or(stopped)
                 .or_else(|| locked(&self.inner.shared.trouble).clone()),
+            damage: locked(&self.inner.shared.damage).values().cloned().collect(),
             replicas: self.inner.others.agreements().into_iter().map(|(id, how)| (HostId(id), how)).collect(),
         }
     }

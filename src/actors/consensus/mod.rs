@@ -22,6 +22,7 @@ mod network;
 mod raft_types;
 mod reads;
 mod replicas;
+mod scrub;
 mod shared;
 mod start;
 mod state;
@@ -32,6 +33,7 @@ pub use handle::{GroupId, Membership, MetaError, MetaHandle, MetaStatus};
 #[cfg(any(test, fuzzing))]
 pub use network::fuzzing;
 pub use replicas::Agreement;
+pub use scrub::{CopyScrub, CopyScrubbed};
 pub use shared::Offload;
 pub use start::{Forming, ReplicaDrive, ReplicaOptions, Salvage, SalvageError, StartError, start, survey_salvage};
 pub use state::{FjallHome, StateHome};

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Where work that blocks is done: elsewhere, so that the replica's thread stays responsive, or in place, where all must
 /// run in one thread (the simulation).
@@ -154,6 +154,13 @@ impl SoleVoter {
     }
 }
 
+/// What a drive keeps of the metadata beside the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CopyPart {
+    Log(NodeId),
+    Snapshot(NodeId),
+}
+
 #[derive(Debug)]
 pub struct Shared {
     /// This one, as openraft names it.
@@ -170,8 +177,12 @@ pub struct Shared {
     pub sole_voter: SoleVoter,
     /// Why the replica can go on no more.
     pub fault: Mutex<Option<String>>,
+    /// Why this host has to come back as another member, where another one has shown that it lost what it had.
+    pub superseded: watch::Sender<Option<String>>,
     /// Why there are no tables for now.
     pub trouble: Mutex<Option<String>>,
+    /// What scrub found damaged at last, and is not repaired yet.
+    pub damage: Mutex<BTreeMap<CopyPart, String>>,
     pub opener: CopyOpener,
     pub offload: Offload,
     pub copies_wanted: usize,

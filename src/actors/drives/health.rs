@@ -2,7 +2,7 @@
 //! whose log failed), read by every request. Readers take a snapshot and never wait.
 
 use crate::storage::disk::Space;
-use crate::types::NodeId;
+use crate::types::{HostId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -18,6 +18,18 @@ pub enum SpaceLevel {
     Exhausted,
 }
 
+/// How far it is certain that a node holds the shards that the metadata names it for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contents {
+    /// Compared with the metadata since the node's process began; what it lacks is queued for repair.
+    #[default]
+    Compared,
+    /// Not compared yet since the process began.
+    Uncompared,
+    /// A new drive in the place of another, not compared yet: it lacks all that the other held.
+    Empty,
+}
+
 /// What is known of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
@@ -25,6 +37,7 @@ pub struct NodeState {
     pub out_of_service: Option<String>,
     pub space: Option<Space>,
     pub level: SpaceLevel,
+    pub contents: Contents,
 }
 
 /// The nodes of this host, at one moment. One that is not listed is another host's, which knows how it is.
@@ -33,9 +46,16 @@ pub struct NodeHealth {
     nodes: BTreeMap<NodeId, NodeState>,
     /// Drives that were this host's when it started, and are not any more.
     dismissed: BTreeSet<NodeId>,
+    /// Other hosts that did not answer when they were asked last.
+    silent: BTreeSet<HostId>,
 }
 
 impl NodeHealth {
+    /// Whether a host answered when it was asked last; one that was never asked counts as if it had.
+    pub fn host_answers(&self, host: HostId) -> bool {
+        !self.silent.contains(&host)
+    }
+
     pub fn state(&self, node: NodeId) -> Option<&NodeState> {
         self.nodes.get(&node)
     }
@@ -76,7 +96,7 @@ impl HealthBoard {
     /// A board on which all these nodes are in service.
     pub fn new(nodes: impl IntoIterator<Item = NodeId>) -> Self {
         let nodes = nodes.into_iter().map(|node| (node, NodeState::default())).collect();
-        Self { current: Arc::new(watch::Sender::new(Arc::new(NodeHealth { nodes, dismissed: BTreeSet::new() }))) }
+        Self { current: Arc::new(watch::Sender::new(Arc::new(NodeHealth { nodes, ..NodeHealth::default() }))) }
     }
 
     pub fn current(&self) -> Arc<NodeHealth> {
@@ -104,6 +124,36 @@ impl HealthBoard {
             *health = Arc::new(next);
             true
         })
+    }
+
+    /// Records whether a host answers.
+    pub fn note_host(&self, host: HostId, answers: bool) {
+        self.current.send_if_modified(|health| {
+            if health.host_answers(host) == answers {
+                return false;
+            }
+            let mut next = NodeHealth::clone(health);
+            if answers {
+                next.silent.remove(&host);
+            } else {
+                next.silent.insert(host);
+            }
+            *health = Arc::new(next);
+            true
+        });
+    }
+
+    /// Forgets hosts that are not among these any more.
+    pub fn retain_hosts(&self, hosts: impl Fn(HostId) -> bool) {
+        self.current.send_if_modified(|health| {
+            if health.silent.iter().all(|&host| hosts(host)) {
+                return false;
+            }
+            let mut next = NodeHealth::clone(health);
+            next.silent.retain(|&host| hosts(host));
+            *health = Arc::new(next);
+            true
+        });
     }
 
     /// Takes a node off the board: it is none of this host's any more, whatever is found of it later.

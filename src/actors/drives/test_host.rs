@@ -22,10 +22,11 @@ use crate::storage::disk::SystemDisk;
 use crate::storage::erasure::Codecs;
 use crate::storage::kv::fjall::TableMemory;
 use crate::storage::kv::memory::MemoryKv;
-use crate::storage::meta::command::{Change, Command, LogTime, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, Command, CreateBucket, LogTime, Reply, WriteConditions};
 use crate::storage::meta::record::{
     AdvanceClock, BlobRef, Body, ClockRecord, ClockSource, Manifest, ObjectHeaders, Pick, Traits,
 };
+use crate::storage::meta::samples;
 use crate::storage::meta::tables;
 use crate::storage::meta::view::MetaView;
 use crate::storage::meta::{ApplyEntry, MetaTables};
@@ -90,7 +91,7 @@ impl Clock for Wrong {
     }
 }
 
-/// SplitMix64.
+/// Deterministic random numbers for tests (SplitMix64).
 #[derive(Debug)]
 pub(crate) struct Seeded(AtomicU64);
 
@@ -154,8 +155,9 @@ impl TableMetadata {
         if let Some(bucket) = self.tables.view().bucket("bucket").expect("looked up") {
             return bucket.bucket.id;
         }
-        let create = Change::CreateBucket { name: "bucket".to_owned(), region: String::new(), owner: "me".to_owned() };
-        match self.propose(create).await.expect("decided") {
+        let (name, owner) = ("bucket".to_owned(), "me".to_owned());
+        let create = CreateBucket { name, owner, ..CreateBucket::default() };
+        match self.propose(Change::CreateBucket(Box::new(create))).await.expect("decided") {
             Reply::BucketCreated { id } => id,
             other => panic!("a bucket is created in empty tables, not {other:?}"),
         }
@@ -334,10 +336,8 @@ impl TestHost {
     }
 
     pub(crate) async fn delete(&self, key: &str) {
-        let conditions = WriteConditions::default();
-        let change = Change::DeleteObject { bucket: self.bucket, key: key.to_owned(), conditions };
-        let reply = self.metadata.propose(change).await.expect("decided");
-        assert_eq!(reply, Reply::Deleted { existed: true });
+        let reply = self.metadata.propose(samples::delete(self.bucket, key)).await.expect("decided");
+        assert_eq!(reply, samples::deleted(true));
     }
 
     pub(crate) async fn view(&self) -> MetaView {

@@ -200,7 +200,7 @@ impl Fetch<'_> {
                 () = &mut due, if next.is_some() => self.lose_patience(gather, under_way),
                 () = &mut given_up => {
                     let silent = under_way.waits.iter().map(|wait| self.node(wait.ask));
-                    silent.for_each(|node| self.context.was_slow(node, "a read was given up waiting for it"));
+                    silent.for_each(|node| self.context.note_slow(node, "a read was given up waiting for it"));
                     return Err(self.read.unavailable("the drives did not answer in time"));
                 }
             }
@@ -234,7 +234,7 @@ impl Fetch<'_> {
                 gather.late(wait.ask);
                 HEDGED_READS.with_label_values(&[&node.to_string()]).inc();
                 if self.context.latencies.late(node, now - wait.began) {
-                    self.context.was_slow(node, "reads wait for it");
+                    self.context.note_slow(node, "reads wait for it");
                 }
             }
             if wait.give_up.take_if(|give_up| *give_up <= now).is_some() {
@@ -272,7 +272,7 @@ impl Fetch<'_> {
             Err(error) => {
                 tracing::debug!(%node, blob = %self.read.blob.id, shard = ask.shard.0, %error, "a node did not answer a read");
                 CHUNK_FAULTS.with_label_values(&[&node.to_string(), "unanswered"]).inc();
-                self.context.has_failed(node, &error);
+                self.context.note_failure(node, &error);
                 gather.failed(ask);
             }
         }

@@ -8,8 +8,10 @@
 //! stripes of each of the repairs at hand, compare one page of one node. A comparison that has begun takes turns with repairs
 //! until it knows all that is missing. It gives way to users by its pace.
 
+mod census;
 mod compare;
 mod faults;
+mod metadata_scrub;
 mod queue;
 mod repair;
 mod scrub;
@@ -17,17 +19,20 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use census::{Amount, Census, CensusHandle, CensusTaker, Snapshot, Tally, absent};
 pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
+pub use metadata_scrub::{MetadataScrub, MetadataScrubOptions, MetadataScrubber};
 pub use scrub::{Scrub, ScrubHandle, ScrubOptions, ScrubStatus, Scrubbed, Scrubber};
 pub use status::{HealStatus, HealerHandle};
 
+use super::drives::health::Contents;
 use super::upkeep::{Background, Chore, ClusterContext, Pace, UpkeepError};
 use crate::metrics;
 use crate::net::ChunkFault;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, FinishedRepair};
 use crate::storage::meta::record::BlobRef;
-use crate::types::{Epoch, NodeId, ShardId, ShardIndex};
+use crate::types::{Epoch, Incarnation, NodeId, ShardId, ShardIndex};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
 use queue::{Looked, RepairQueue, node_of, shard_bytes, shard_of};
@@ -358,7 +363,7 @@ impl Healing {
         if self.whole.is_empty() {
             return Ok(());
         }
-        self.context.metadata.propose(Change::FinishRepairsOn { done: self.whole.clone() }).await?;
+        self.context.metadata.propose(Change::FinishRepairs { done: self.whole.clone() }).await?;
         metrics::REPAIRS_DONE.with_label_values(&["repaired"]).inc_by(self.whole.len() as u64);
         self.whole.clear();
         self.queue.hurry();
@@ -390,17 +395,17 @@ impl Healing {
         Ok(due.map(|(&node, _)| Comparison::of_orphans(node, &self.options)))
     }
 
-    /// Nodes that were removed are not compared. A node that is not registered yet may seem removed where others of
-    /// greater numbers are known: it holds nothing that could be compared.
+    /// Drops the comparisons of nodes that were removed. A node that is not registered yet is waited for.
     async fn forget_removed(&self, nodes: Vec<NodeId>) -> Result<(), UpkeepError> {
         if nodes.is_empty() || self.context.ring.current().epoch() == Epoch(0) {
             return Ok(());
         }
         let look_up = self.context.look_up(move |view| {
-            let ever = view.layout()?.nodes_ever;
+            let known = view.removed()?.nodes;
             let mut removed = Vec::new();
             for node in nodes {
-                if node.0 < ever && view.node(node)?.is_none() {
+                let of_number = (node, Incarnation(0))..=(node, Incarnation(u128::MAX));
+                if known.range(of_number).next().is_some() && view.node(node)?.is_none() {
                     removed.push(node);
                 }
             }
@@ -408,6 +413,13 @@ impl Healing {
         });
         look_up.await?.into_iter().for_each(|node| self.handle.finished(node));
         Ok(())
+    }
+
+    /// Publishes that all that the node at hand lacks is queued, once that is so.
+    fn note_compared(&self) {
+        if let Some(comparison) = self.comparison.as_ref().filter(|it| it.is_whole() && !it.seeks_missing()) {
+            self.context.health.update(comparison.node(), |state| state.contents = Contents::Compared);
+        }
     }
 
     async fn continue_comparison(&mut self) -> Result<Healed, UpkeepError> {
@@ -429,6 +441,7 @@ impl Healing {
                     self.comparison = None;
                 }
                 let missing = queued?;
+                self.note_compared();
                 self.handle.show(|status| {
                     status.to_repair_shards += missing as u64;
                     status.to_repair_bytes += bytes;

@@ -8,6 +8,7 @@
 use crate::actors::drives::{Drive, ReadFailure, off_thread};
 use crate::actors::healer::ShardFault;
 use crate::actors::upkeep::{Background, Chore, CompactionContext, CompactionError, Pace};
+use crate::defects::{Defect, has};
 use crate::metrics;
 use crate::net::{ChunkFault, PeerError};
 use crate::storage::shard_index::{ChunkId, Entry, Placed, ScrubRow};
@@ -84,13 +85,20 @@ pub struct ScrubHandle {
 #[derive(Debug, Default)]
 struct Board {
     wanted: BTreeSet<NodeId>,
+    wants_metadata: bool,
     drives: BTreeMap<NodeId, ScrubStatus>,
 }
 
 impl ScrubHandle {
-    /// Asks for a pass over this drive to begin now; one that is under way goes on.
+    /// Asks for a pass over this drive, and one over the copies of the metadata, to begin now; one that is under way goes on.
     pub fn start(&self, node: NodeId) {
-        self.lock().wanted.insert(node);
+        let mut board = self.lock();
+        board.wanted.insert(node);
+        board.wants_metadata = true;
+    }
+
+    pub(super) fn take_metadata_wish(&self) -> bool {
+        std::mem::take(&mut self.lock().wants_metadata)
     }
 
     /// Of each drive of this host.
@@ -303,7 +311,8 @@ fn check(drive: &Drive, segment: SegmentId, row: ScrubRow, options: ScrubOptions
         ReadFailure::OutOfService(why) => PeerError::Unavailable { node: drive.node, why }.into(),
     })?;
     // What is missing was dropped since.
-    let is_corrupt = |read: &Result<_, ChunkFault>| matches!(read, Err(ChunkFault::Corrupt));
+    let is_corrupt =
+        |read: &Result<_, ChunkFault>| matches!(read, Err(ChunkFault::Corrupt)) && !has(Defect::OverlookRot);
     let corrupt = wanted.iter().zip(&read).filter(|(_, read)| is_corrupt(read)).map(|((id, _), _)| *id);
     checked.corrupt = corrupt.collect();
     Ok(checked)

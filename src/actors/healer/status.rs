@@ -143,8 +143,6 @@ impl Board {
             _ => is_moving.then(|| Duration::from_secs(status.to_repair_bytes / status.bytes_per_second)),
         };
         let gauges = [
-            (&metrics::MISSING_SHARDS, status.missing_shards),
-            (&metrics::UNDER_REPLICATED_OBJECTS, status.under_replicated_objects),
             (&metrics::CORRUPT_CHUNKS, status.corrupt_chunks),
             (&metrics::ORPHANED_SHARDS, status.orphaned_shards),
             (&metrics::REPAIRS_LOCAL, status.to_repair_shards),
@@ -196,14 +194,14 @@ impl CorruptChunks {
 
 /// Bytes a second over about the last minute. Pure.
 #[derive(Debug, Default)]
-struct Rate {
+pub(super) struct Rate {
     /// What was moved, of which less and less counts.
     bytes: f64,
     at: Duration,
 }
 
 impl Rate {
-    fn moved(&mut self, bytes: u64, now: Duration) {
+    pub(super) fn moved(&mut self, bytes: u64, now: Duration) {
         self.bytes = self.left(now) + bytes as f64;
         self.at = now;
     }
@@ -212,7 +210,7 @@ impl Rate {
         self.bytes * (-now.saturating_sub(self.at).as_secs_f64() / RATE_OVER.as_secs_f64()).exp()
     }
 
-    fn per_second(&self, now: Duration) -> u64 {
+    pub(super) fn per_second(&self, now: Duration) -> u64 {
         (self.left(now) / RATE_OVER.as_secs_f64()) as u64
     }
 }

@@ -12,6 +12,7 @@ use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Pace, UpkeepError};
 use crate::net::{AppendChunks, ChunkFault, NodeService};
 use crate::storage::meta::command::{Change, LogTime, MovedShard, Reply};
 use crate::storage::meta::record::{BlobRef, NodeRecord, NodeState};
+use crate::storage::meta::samples;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::storage::stripe::BlobLayout;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+mod census;
 mod cluster;
 mod fence;
 mod scrub;
@@ -259,7 +261,7 @@ async fn a_repair_of_a_shard_that_is_moved_meanwhile_is_left_to_where_it_is_now(
     assert!(matches!(healing.advance().await.expect("a step"), Healed::Worked { .. }), "some stripes were rebuilt");
     let (from, shard) = shard_of(&blob, 2);
     let NodeRecord { id: to, incarnation, .. } = elsewhere();
-    host.metadata.propose(Change::RegisterNode(elsewhere())).await.expect("registered");
+    host.metadata.propose(samples::register(elsewhere())).await.expect("registered");
     let moves = vec![MovedShard { shard, from, to, incarnation, whole: false }];
     let moved = host.metadata.propose(Change::MoveShards { epoch: Epoch(1), moves }).await.expect("decided");
     assert_eq!(moved, Reply::Moved(vec![true]));
@@ -296,10 +298,15 @@ async fn a_comparison_waits_for_the_layout_and_ends_without_one_only_for_a_remov
     assert_eq!(handle.status().comparing, []);
 
     let removed = elsewhere();
-    host.metadata.propose(Change::RegisterNode(removed.clone())).await.expect("registered");
+    host.metadata.propose(samples::register(removed.clone())).await.expect("registered");
     handle.reconcile(removed.id);
     heal(&mut healing).await;
     assert_eq!(handle.status().comparing, [removed.id], "the metadata knows it");
+    let later = NodeId(removed.id.0 - 1);
+    handle.reconcile(later);
+    heal(&mut healing).await;
+    assert_eq!(handle.status().comparing, [later, removed.id], "it registers after one of a greater number");
+    handle.finished(later);
     let remove = Change::RemoveNode { node: removed.id, lost: false };
     assert_eq!(host.metadata.propose(remove).await.expect("decided"), Reply::Done);
     heal(&mut healing).await;

@@ -37,7 +37,7 @@ impl Progress {
         DocumentKey::System(NAME.to_owned())
     }
 
-    /// `None` where there was no sweep, or none that this release can go on with.
+    /// `None` if no sweep was recorded, or its format is not one that this release can resume.
     pub fn of(row: Option<&DocumentRow>) -> Option<Self> {
         let read = documents::decode(&row?.value);
         read.inspect_err(|error| tracing::warn!(%error, "lifecycle begins anew: how far it was cannot be read")).ok()

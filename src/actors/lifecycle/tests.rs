@@ -11,7 +11,7 @@ use crate::actors::events::{EventSink, Message, SinkFault, Target, Targets};
 use crate::actors::request::Metadata;
 use crate::ambient::Ambient;
 use crate::storage::meta::command::{
-    Change, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, PutVersion, Reply, WriteConditions,
+    Change, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, Reply, WriteConditions,
 };
 use crate::storage::meta::record::{
     Body, BucketDocument, DocumentKey, DocumentWrite, ETag, Expect, Manifest, ObjectHeaders, ObjectVersion, Pick,
@@ -150,8 +150,17 @@ impl Store {
             body: Body::Empty,
         };
         let (bucket, key, conditions) = (self.bucket, key.to_owned(), WriteConditions::default());
-        let put = PutObject { bucket, key, manifest, inline: None, conditions, missing: Vec::new() };
-        Change::PutVersion(Box::new(PutVersion { put, traits, event: None }))
+        let missing = Vec::new();
+        Change::PutObject(Box::new(PutObject {
+            bucket,
+            key,
+            manifest,
+            inline: None,
+            conditions,
+            missing,
+            traits,
+            event: None,
+        }))
     }
 
     async fn put(&self, key: &str) -> ObjectVersion {
@@ -160,7 +169,7 @@ impl Store {
 
     async fn put_with(&self, key: &str, traits: Traits) -> ObjectVersion {
         match self.change(self.put_change(key, traits)).await {
-            Reply::VersionPut { object } => *object,
+            Reply::ObjectPut { object } => *object,
             other => panic!("{other:?}"),
         }
     }
@@ -190,6 +199,7 @@ impl Store {
             owner: String::new(),
             headers: ObjectHeaders::default(),
             checksum: None,
+            traits: Traits::default(),
         };
         self.change(Change::CreateUpload(Box::new(create))).await;
     }
@@ -451,7 +461,7 @@ async fn a_place_in_a_bucket_that_is_gone_is_passed_over() {
         first.advance().await.expect("a step");
     }
     store.delete("b").await;
-    store.change(Change::DeleteBucket { name: "bucket".to_owned() }).await;
+    store.change(Change::DeleteBucket { bucket: store.bucket }).await;
     assert_eq!(sweep(&mut store.sweeping(1)).await, 0);
     assert_eq!(sweep(&mut first).await, 0);
 }

@@ -21,6 +21,11 @@ impl AddressBook {
             self.entries.store(Arc::new(next));
         }
     }
+
+    /// The addresses of all hosts but this one.
+    pub fn others(&self, own: HostId) -> Vec<String> {
+        self.entries.load().iter().filter(|(host, _)| **host != own).map(|(_, address)| address.clone()).collect()
+    }
 }
 
 impl HostAddresses for AddressBook {

@@ -1,7 +1,8 @@
 //! What other hosts say about being a cluster.
 
 use super::messages::{
-    FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, StatusAnswer, StatusAsk, decode, encode,
+    FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, RejoinAsk, RemovalAnswer, RemovalAsk,
+    StatusAnswer, StatusAsk, decode, encode,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +15,9 @@ pub fn messages(data: &[u8]) {
     same_again::<JoinAsk>(data);
     same_again::<JoinAskWithRoles>(data);
     same_again::<JoinAnswer>(data);
+    same_again::<RejoinAsk>(data);
+    same_again::<RemovalAsk>(data);
+    same_again::<RemovalAnswer>(data);
     same_again::<StatusAsk>(data);
     same_again::<StatusAnswer>(data);
 }

@@ -3,7 +3,7 @@
 
 use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
 use crate::actors::consensus::ClusterClock;
-use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::peers::Peers;
 use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
 use crate::net::GroupCall;
@@ -34,6 +34,7 @@ impl StatusSource {
                 free_bytes: space.map_or(0, |space| space.free_bytes),
                 total_bytes: space.map_or(0, |space| space.total_bytes),
                 level: state.level.into(),
+                contents: state.contents.into(),
             }
         };
         StatusAnswer { nodes: self.own.iter().map(status).collect(), clock: self.clock.report() }
@@ -65,10 +66,13 @@ impl HostWatch {
     pub fn watch(&self, mut hosts: BTreeMap<HostId, Vec<NodeId>>) {
         hosts.remove(&self.own);
         hosts.values_mut().for_each(|nodes| nodes.retain(|node| !self.own_nodes.contains(node)));
-        hosts.values().flatten().for_each(|node| {
-            self.health.update(*node, |_| ());
-        });
+        let health = self.health.current();
+        for node in hosts.values().flatten().filter(|node| health.state(**node).is_none()) {
+            // Until its host says more.
+            self.health.update(*node, |state| state.contents = Contents::Uncompared);
+        }
         self.clock.watch(hosts.keys().copied());
+        self.health.retain_hosts(|host| hosts.contains_key(&host));
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
@@ -132,6 +136,7 @@ impl HostWatch {
     }
 
     fn note_host(&self, host: HostId, answers: bool) {
+        self.health.note_host(host, answers);
         let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
         if answers {
             answering.insert(host);
@@ -146,6 +151,7 @@ impl HostWatch {
             Ok(status) => {
                 state.out_of_service = status.out_of_service.clone();
                 state.level = status.level.into();
+                state.contents = status.contents.into();
                 state.space = (status.total_bytes > 0)
                     .then_some(Space { free_bytes: status.free_bytes, total_bytes: status.total_bytes });
             }

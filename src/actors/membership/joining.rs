@@ -1,7 +1,10 @@
 //! How a host without a cluster becomes part of one that stands. It asks any host of it, which makes it known in the
 //! metadata and gives it a part in the consensus, both without effect where they are done already; so it may ask again.
 
-use super::messages::{JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
+use super::messages::{
+    JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAnswer, RemovalAsk, StatusAsk,
+    decode, encode,
+};
 use crate::actors::consensus::{MetaError, MetaHandle};
 use crate::actors::peers::Peers;
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX, PROBE_PATIENCE};
@@ -10,6 +13,7 @@ use crate::storage::identity::Founder;
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::HostRecord;
 use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
+use futures::stream::{FuturesUnordered, StreamExt};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -65,15 +69,18 @@ pub struct JoinAskOf<'a> {
     pub own: &'a Founder,
     pub domain: Option<&'a str>,
     pub roles: Roles,
+    /// The host that it was before, where it comes back as another member with its drives as they are.
+    pub was: Option<HostId>,
 }
 
 impl JoinAskOf<'_> {
     /// A host that does everything says nothing of it: every cluster takes that for granted.
     fn call(&self) -> GroupCall {
         let ask = JoinAsk { own: self.own.clone(), domain: self.domain.map(str::to_owned) };
-        let (kind, body) = match self.roles {
-            Roles::ALL => (Kind::Join, encode(&ask)),
-            roles => (Kind::JoinWithRoles, encode(&JoinAskWithRoles { ask, roles })),
+        let (kind, body) = match (self.was, self.roles) {
+            (Some(was), roles) => (Kind::Rejoin, encode(&RejoinAsk { ask, roles, was })),
+            (None, Roles::ALL) => (Kind::Join, encode(&ask)),
+            (None, roles) => (Kind::JoinWithRoles, encode(&JoinAskWithRoles { ask, roles })),
         };
         GroupCall { group: MEMBERSHIP_GROUP, kind: kind as u8, body }
     }
@@ -110,9 +117,9 @@ impl From<MetaError> for Closed {
 }
 
 impl WelcomeDesk {
-    pub(super) async fn receive(&self, ask: JoinAsk, roles: Roles) -> JoinAnswer {
+    pub(super) async fn receive(&self, ask: JoinAsk, roles: Roles, was: Option<HostId>) -> JoinAnswer {
         let name = ask.own.name.clone();
-        match self.take_in(ask, roles).await {
+        match self.take_in(ask, roles, was).await {
             Ok(welcome) => {
                 tracing::info!(name, %roles, "a host is taken into the cluster");
                 welcome
@@ -125,7 +132,21 @@ impl WelcomeDesk {
         }
     }
 
-    async fn take_in(&self, JoinAsk { own, domain }: JoinAsk, roles: Roles) -> Result<JoinAnswer, Closed> {
+    /// What the tables here have of a host.
+    pub(super) fn removal(&self, host: HostId, name: &str) -> Result<RemovalAnswer, String> {
+        let view = self.metadata.local_view().ok_or("this host has no metadata now")?;
+        let (removed, hosts) = (view.removed(), view.hosts());
+        let (removed, hosts) = (removed.map_err(|why| why.to_string())?, hosts.map_err(|why| why.to_string())?);
+        let namesake = hosts.into_iter().find(|other| other.name == name).map(|other| (other.id, other.address));
+        Ok(RemovalAnswer { removed: removed.hosts.contains(&host), namesake })
+    }
+
+    async fn take_in(
+        &self,
+        JoinAsk { own, domain }: JoinAsk,
+        roles: Roles,
+        was: Option<HostId>,
+    ) -> Result<JoinAnswer, Closed> {
         if roles == Roles::NONE {
             return Err(Closed::Refused("a host has at least one role".to_owned()));
         }
@@ -148,6 +169,11 @@ impl WelcomeDesk {
             let why = format!("a host of the name {:?} is part of it and running, at {}", own.name, namesake.address);
             return Err(Closed::Refused(why));
         }
+        if let Some(was) = was
+            && let Some(why) = why_not_again(&hosts, &own, was)
+        {
+            return Err(Closed::Refused(why));
+        }
         let record = HostRecord {
             id: own.host,
             name: own.name,
@@ -156,7 +182,7 @@ impl WelcomeDesk {
             joined: UnixMs(0),
             first_node: None,
         };
-        self.register(record, roles).await?;
+        self.register(record, roles, was).await?;
         self.metadata.add_learner(own.host, &own.address).await?;
         let hosts = self.hosts().await?;
         let registered = hosts.iter().find(|host| host.id == own.host).and_then(|host| host.first_node);
@@ -171,15 +197,24 @@ impl WelcomeDesk {
     }
 
     /// What it does before who it is: a host that is not to vote is never known as one that may.
-    async fn register(&self, record: HostRecord, roles: Roles) -> Result<(), Closed> {
+    ///
+    /// A host that rejoins is replaced by a change that it does not vote on, since it runs under its former id no more: that the
+    /// change is decided proves that a majority of the voters holds everything acknowledged without it.
+    async fn register(&self, record: HostRecord, roles: Roles, was: Option<HostId>) -> Result<(), Closed> {
         let known = self.metadata.read().await?.roles().map_err(|error| Closed::NotNow(error.to_string()))?;
         if known.of(record.id) != roles {
             let host = record.id;
             self.metadata.propose(Change::SetHostRoles { host, roles }).await?;
         }
-        match self.metadata.propose(Change::RegisterHost(record)).await? {
+        let change = match was {
+            Some(was) => Change::RejoinHost { was, host: record },
+            None => Change::RegisterHost(record),
+        };
+        match self.metadata.propose(change).await? {
             Reply::Done => Ok(()),
-            Reply::Refused(Refusal::InvalidRequest) => Err(Closed::Refused("its name is empty".to_owned())),
+            Reply::Refused(Refusal::InvalidRequest) if was.is_none() => {
+                Err(Closed::Refused("its name is empty".to_owned()))
+            }
             other => Err(Closed::NotNow(format!("it could not be registered: {other:?}"))),
         }
     }
@@ -196,5 +231,73 @@ impl WelcomeDesk {
         let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode(&StatusAsk {}) };
         let asked = async { self.peers.peer_for(host).await.ok()?.group_call(call).await.ok() };
         timeout(PROBE_PATIENCE, asked).await.is_ok_and(|answer| answer.is_some())
+    }
+}
+
+/// Why a host that was another one does not take that one's place.
+fn why_not_again(hosts: &[HostRecord], own: &Founder, was: HostId) -> Option<String> {
+    match hosts.iter().find(|host| host.name == own.name) {
+        // As often as it asks.
+        Some(known) if known.id == own.host || known.id == was => None,
+        Some(other) => Some(format!(
+            "the host of the name {:?} is host {:016x} by now, at {}, and these directories are of host {:016x}; start it with \
+             its own, or empty these to let it join anew",
+            own.name, other.id.0, other.address, was.0
+        )),
+        None => Some(format!(
+            "no host of the name {:?} is part of it; give this host the name that it had, or empty its directories to let it \
+             join anew",
+            own.name
+        )),
+    }
+}
+
+/// Asks the hosts at these addresses whether this host was removed, and who has its name: the answer of the first that knows
+/// it to be removed.
+pub async fn lookup_removal(client: &QuicClient, host: HostId, name: &str, at: &[String]) -> Option<RemovalAnswer> {
+    let body = encode(&RemovalAsk { host, name: name.to_owned() });
+    let mut asked: FuturesUnordered<_> = at
+        .iter()
+        .map(|address| {
+            let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Removal as u8, body: body.clone() };
+            async move {
+                let remote = client.connect(address, None).await.ok()?;
+                decode::<RemovalAnswer>(&remote.group_call(call).await.ok()?).ok()
+            }
+        })
+        .map(|asked| timeout(PROBE_PATIENCE, asked))
+        .collect();
+    while let Some(answer) = asked.next().await {
+        if let Ok(Some(answer)) = answer
+            && answer.removed
+        {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::why_not_again;
+    use crate::storage::identity::Founder;
+    use crate::storage::meta::record::HostRecord;
+    use crate::types::{HostId, UnixMs};
+
+    fn registered(host: u64, name: &str) -> HostRecord {
+        let (id, name, address) = (HostId(host), name.to_owned(), format!("{name}:9100"));
+        HostRecord { id, name, address, domain: None, joined: UnixMs(0), first_node: None }
+    }
+
+    #[test]
+    fn only_the_host_that_has_the_name_comes_back_under_it_as_another_member() {
+        let (name, address) = ("a".to_owned(), "a:9100".to_owned());
+        let own = Founder { name, host: HostId(9), address, drives: 2, geometry: None };
+        let again = |hosts: &[HostRecord]| why_not_again(hosts, &own, HostId(1));
+        assert_eq!(again(&[registered(2, "b"), registered(1, "a")]), None);
+        assert_eq!(again(&[registered(2, "b"), registered(9, "a")]), None, "it asks again");
+        let taken = again(&[registered(2, "b"), registered(7, "a")]).expect("it was replaced");
+        assert!(taken.contains("is host 0000000000000007 by now"), "{taken}");
+        assert!(again(&[registered(1, "b")]).is_some(), "it has another name");
     }
 }

@@ -2,7 +2,7 @@
 //! number, like the form of its messages, holds for ever; another form is another kind.
 
 use crate::actors::consensus::ClockReport;
-use crate::actors::drives::health::SpaceLevel;
+use crate::actors::drives::health::{Contents, SpaceLevel};
 use crate::net::PeerError;
 use crate::storage::identity::Founder;
 use crate::types::{ClusterId, HostId, NodeId, Roles};
@@ -19,12 +19,14 @@ pub enum Kind {
     Founding = 1,
     Join = 2,
     JoinWithRoles = 4,
-    Status = 5,
+    Rejoin = 6,
+    Removal = 7,
+    Status = 8,
 }
 
 impl Kind {
     pub fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Founding, Self::Join, Self::JoinWithRoles, Self::Status];
+        let all = [Self::Founding, Self::Join, Self::JoinWithRoles, Self::Status, Self::Rejoin, Self::Removal];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
@@ -59,6 +61,30 @@ pub struct JoinAskWithRoles {
     pub roles: Roles,
 }
 
+/// A host of this cluster wants to come back as another member, with its drives as they are. Answered with `JoinAnswer`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejoinAsk {
+    /// Under its new id.
+    pub ask: JoinAsk,
+    pub roles: Roles,
+    pub was: HostId,
+}
+
+/// Is this host still part of the cluster, as far as you know?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalAsk {
+    pub host: HostId,
+    pub name: String,
+}
+
+/// A host that was removed once is removed for good; one that was not may be so by now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalAnswer {
+    pub removed: bool,
+    /// The host that has the name now, and its address.
+    pub namesake: Option<(HostId, String)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinAnswer {
     Welcome {
@@ -91,6 +117,35 @@ pub struct NodeStatus {
     pub free_bytes: u64,
     pub total_bytes: u64,
     pub level: Level,
+    pub contents: Compared,
+}
+
+/// `Contents`, on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compared {
+    Yes,
+    No,
+    Empty,
+}
+
+impl From<Contents> for Compared {
+    fn from(contents: Contents) -> Self {
+        match contents {
+            Contents::Compared => Self::Yes,
+            Contents::Uncompared => Self::No,
+            Contents::Empty => Self::Empty,
+        }
+    }
+}
+
+impl From<Compared> for Contents {
+    fn from(compared: Compared) -> Self {
+        match compared {
+            Compared::Yes => Self::Compared,
+            Compared::No => Self::Uncompared,
+            Compared::Empty => Self::Empty,
+        }
+    }
 }
 
 /// `SpaceLevel`, on the wire.

@@ -1,8 +1,9 @@
 //! How hosts come together and know of each other: founding a cluster, joining one, who votes, where each is and how it is.
 //! None of it is on the way of a request; what it finds out is published (`AddressBook`, `HealthBoard`).
 //!
-//! A host has a name, which is configured, and an id, which is drawn and lost with its drives. A host that comes back empty
-//! under its name has another id: it takes over the places (node ids) of the one before, and is filled again.
+//! A host has a name, which is configured, and an id, which is drawn and lost with its metadata. A host that comes back empty
+//! under its name has another id: it takes over the places (node ids) of the one before, and is filled again. One that has its
+//! drives and has lost its metadata has another id too, and keeps its drives with their shards.
 
 mod address_book;
 mod founding;
@@ -17,7 +18,8 @@ mod voters;
 pub use address_book::AddressBook;
 pub use founding::{Agreement, Found, FoundingBoard, FoundingError, found};
 pub use host_watch::{HostWatch, StatusSource};
-pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join};
+pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join, lookup_removal};
+pub use messages::RemovalAnswer;
 pub use service::{HostGroups, LateNodeService};
 pub use voters::{VoterKeeper, choose_voters};
 

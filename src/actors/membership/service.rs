@@ -4,12 +4,14 @@
 use super::founding::FoundingBoard;
 use super::host_watch::StatusSource;
 use super::joining::WelcomeDesk;
-use super::messages::{FoundingAsk, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, StatusAsk, decode, encode};
+use super::messages::{
+    FoundingAsk, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAsk, StatusAsk, decode, encode,
+};
 use crate::actors::consensus::MetaHandle;
 use crate::net::{
     AppendChunks, ChunksRead, GroupCall, GroupError, GroupService, InventoryPage, NodeService, PeerError, ReadChunks,
 };
-use crate::types::{NodeId, Roles, ShardId};
+use crate::types::{HostId, NodeId, Roles, ShardId};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
@@ -53,11 +55,20 @@ impl HostGroups {
             }
             Kind::Join => {
                 let ask: JoinAsk = decode(&call.body)?;
-                self.take_in(ask, Roles::ALL).await
+                self.take_in(ask, Roles::ALL, None).await
             }
             Kind::JoinWithRoles => {
                 let JoinAskWithRoles { ask, roles } = decode(&call.body)?;
-                self.take_in(ask, roles).await
+                self.take_in(ask, roles, None).await
+            }
+            Kind::Rejoin => {
+                let RejoinAsk { ask, roles, was } = decode(&call.body)?;
+                self.take_in(ask, roles, Some(was)).await
+            }
+            Kind::Removal => {
+                let RemovalAsk { host, name } = decode(&call.body)?;
+                let desk = self.desk.get().ok_or_else(starting)?;
+                Ok(encode(&desk.removal(host, &name).map_err(refused)?))
             }
             Kind::Status => {
                 let StatusAsk {} = decode(&call.body)?;
@@ -67,9 +78,10 @@ impl HostGroups {
         }
     }
 
-    async fn take_in(&self, ask: JoinAsk, roles: Roles) -> Result<Bytes, PeerError> {
+    /// `was`: the host that one which rejoins was before.
+    async fn take_in(&self, ask: JoinAsk, roles: Roles, was: Option<HostId>) -> Result<Bytes, PeerError> {
         let desk = self.desk.get().ok_or_else(starting)?;
-        Ok(encode(&desk.receive(ask, roles).await))
+        Ok(encode(&desk.receive(ask, roles, was).await))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Messages: what is written is read, anything else is refused, and version 1 stays what it was.
 
 use super::messages::{
-    FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, Level, NodeStatus, StatusAnswer,
-    StatusAsk, decode, encode,
+    Compared, FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, Level, NodeStatus, RejoinAsk,
+    RemovalAnswer, RemovalAsk, StatusAnswer, StatusAsk, decode, encode,
 };
 use crate::actors::consensus::ClockReport;
 use crate::storage::identity::Founder;
@@ -51,7 +51,12 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     golden("founding_formed", &FoundingAnswer::Formed(ClusterId(7)));
     let ask = JoinAsk { own: founder(), domain: Some("rack 1".to_owned()) };
     golden("join_ask", &ask);
-    golden("join_ask_with_roles", &JoinAskWithRoles { ask, roles: Roles { gateway: true, ..Roles::NONE } });
+    let roles = Roles { gateway: true, ..Roles::NONE };
+    golden("join_ask_with_roles", &JoinAskWithRoles { ask: ask.clone(), roles });
+    golden("rejoin_ask", &RejoinAsk { ask, roles, was: HostId(300) });
+    golden("removal_ask", &RemovalAsk { host: HostId(300), name: "a".to_owned() });
+    let namesake = Some((HostId(301), "10.0.0.1:9100".to_owned()));
+    golden("removal_answer", &RemovalAnswer { removed: true, namesake });
     let hosts = vec![(HostId(5), "10.0.0.5:9100".to_owned())];
     let (cluster, first_node) = (ClusterId(7), NodeId(192));
     golden("join_welcome", &JoinAnswer::Welcome { cluster, first_node, data: 4, parity: 2, hosts });
@@ -63,6 +68,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         free_bytes: 1 << 40,
         total_bytes: 2 << 40,
         level: Level::Low,
+        contents: Compared::Empty,
     };
     let clock = ClockReport {
         wall: UnixMs(1_700_000_000_000),
@@ -78,9 +84,9 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
 
 #[test]
 fn kinds_have_numbers_for_ever() {
-    let kinds = [Kind::Founding, Kind::Join, Kind::JoinWithRoles, Kind::Status];
-    assert_eq!(kinds.map(|kind| kind as u8), [1, 2, 4, 5]);
-    assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 4);
+    let kinds = [Kind::Founding, Kind::Join, Kind::JoinWithRoles, Kind::Status, Kind::Rejoin, Kind::Removal];
+    assert_eq!(kinds.map(|kind| kind as u8), [1, 2, 4, 8, 6, 7]);
+    assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 6);
 }
 
 proptest! {
@@ -90,6 +96,9 @@ proptest! {
         let _ = decode::<FoundingAnswer>(&bytes);
         let _ = decode::<JoinAsk>(&bytes);
         let _ = decode::<JoinAskWithRoles>(&bytes);
+        let _ = decode::<RejoinAsk>(&bytes);
+        let _ = decode::<RemovalAsk>(&bytes);
+        let _ = decode::<RemovalAnswer>(&bytes);
         let _ = decode::<JoinAnswer>(&bytes);
         let _ = decode::<StatusAnswer>(&bytes);
     }

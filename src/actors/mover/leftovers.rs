@@ -1,5 +1,5 @@
-//! What moves leave behind on the nodes of this host: copies that no longer count, dropped some time after their shard was
-//! moved; and strays, copies that never came to count because their move was given up. While the repair of a shard is
+//! What moves leave behind on the nodes of this host: copies that no longer count, dropped a grace period after this host
+//! applied the move; and strays, copies that never came to count because their move was given up. While the repair of a shard is
 //! queued, no copy of it is dropped: it may be the only one.
 
 use super::plan::Planner;
@@ -9,7 +9,6 @@ use crate::storage::meta::command::Change;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::meta::view::MetaView;
 use crate::types::{Epoch, NodeId, ShardId};
-use std::time::Duration;
 
 /// Rows, or shards of an inventory, in one page.
 const PAGE: usize = 256;
@@ -26,11 +25,11 @@ impl Leftovers {
         Self { nodes, after: None }
     }
 
-    /// Deals with a page: copies dropped; `None` at the end.
+    /// Deals with a page: copies dropped; `None` at the end. `ripe` is the last entry that is old enough.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
-        grace: Duration,
+        ripe: Option<u64>,
     ) -> Result<Option<usize>, UpkeepError> {
         let Some(&node) = self.nodes.last() else { return Ok(None) };
         let after = self.after;
@@ -40,10 +39,9 @@ impl Leftovers {
             self.nodes.pop();
             self.after = None;
         }
-        let now_ms = context.ambient.clock.unix_ms().0;
-        let is_ripe = |since_ms: u64| u128::from(now_ms.saturating_sub(since_ms)) >= grace.as_millis();
+        let is_ripe = |entry: u64| ripe.is_some_and(|ripe| entry <= ripe);
         let ripe: Vec<ShardId> =
-            rows.into_iter().filter(|(_, since)| is_ripe(since.0)).map(|(shard, _)| shard).collect();
+            rows.into_iter().filter(|(_, entry)| is_ripe(*entry)).map(|(shard, _)| shard).collect();
         let ripe = context.look_up(move |view| without_repairs(view, ripe)).await?;
         if !ripe.is_empty() && context.health.current().in_service(node) {
             context.peer(node).await?.drop_shards(node, ripe.clone()).await?;

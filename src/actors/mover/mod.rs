@@ -17,7 +17,7 @@ mod tests;
 
 pub use status::{MoveStatus, MoverHandle};
 
-use super::upkeep::{Background, Chore, ClusterContext, Pace, UpkeepError};
+use super::upkeep::{Background, Chore, ClusterContext, Pace, Ripening, UpkeepError};
 use crate::limits::{LEFTOVER_GRACE, READ_WAIT_MAX};
 use crate::metrics;
 use crate::storage::meta::command::{Change, MovedShard, Reply};
@@ -46,7 +46,7 @@ pub struct MovingOptions {
     /// Between passes while there is something to move or waiting to be; and else, for what was written by an older layout.
     pub recheck: Duration,
     pub pass_every: Duration,
-    /// How long the old copy stays: reads look placements up anew far more often.
+    /// How long the old copy stays after this host applied the move: reads look placements up anew far more often.
     pub grace: Duration,
     pub leftovers_every: Duration,
     /// A draining node that is down for this long is not waited for: its shards are rebuilt from the others.
@@ -103,6 +103,7 @@ pub struct Moving {
     next_pass: Duration,
     copies: Vec<ShardCopy>,
     leftovers: Option<Leftovers>,
+    ripening: Ripening,
     next_leftovers: Duration,
     /// Leftovers and copies take turns.
     copies_first: bool,
@@ -128,6 +129,7 @@ impl Moving {
             next_pass: now + options.settle,
             copies: Vec::new(),
             leftovers: None,
+            ripening: Ripening::new(options.grace),
             next_leftovers: now,
             copies_first: false,
             sweep: None,
@@ -295,12 +297,16 @@ impl Moving {
 
     async fn drop_leftovers(&mut self) -> Result<Option<Moved>, UpkeepError> {
         if self.leftovers.is_none() && self.now() >= self.next_leftovers {
-            let held = self.context.look_up(|view| view.held()).await?;
+            let (held, applied) = self.context.look_up(|view| Ok((view.held()?, view.applied()?))).await?;
+            if let Some(applied) = applied {
+                self.ripening.note(self.now(), applied.index);
+            }
             let has_some = |node: &NodeId| held.nodes.get(node).is_some_and(|held| held.leftovers > 0);
             self.leftovers = Some(Leftovers::of(self.own_nodes().into_iter().filter(has_some).collect()));
         }
+        let ripe = self.ripening.ripe(self.now());
         let Some(leftovers) = &mut self.leftovers else { return Ok(None) };
-        let dropped = leftovers.advance(&self.context, self.options.grace).await;
+        let dropped = leftovers.advance(&self.context, ripe).await;
         if !matches!(dropped, Ok(Some(_))) {
             self.leftovers = None;
             self.next_leftovers = self.now() + self.options.leftovers_every;

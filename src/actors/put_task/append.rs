@@ -1,7 +1,7 @@
 //! One group's appends: all shards at once, each to its node, waited for up to a bound.
 
 use super::group::EncodedGroup;
-use super::standings::ShardFailure;
+use super::shard_outcomes::ShardFailure;
 use crate::actors::peers::Trust;
 use crate::actors::request::RequestContext;
 use crate::defects::{Defect, has};
@@ -48,7 +48,7 @@ pub(super) async fn append_all(
                 pending.retain(|&(other, _)| other != shard);
                 if let Err(error) = result {
                     tracing::warn!(shard, %error, "a shard could not be appended");
-                    context.has_failed(node, &error);
+                    context.note_failure(node, &error);
                     failures.push((shard, failure_of(&error)));
                 }
                 let written = all - pending.len() - failures.len();
@@ -67,7 +67,7 @@ pub(super) async fn append_all(
     }
     for &(shard, node) in &pending {
         tracing::warn!(%node, shard, "a node is too slow; its shard is left to repair");
-        context.was_late(node, "it was too slow to take a shard");
+        context.note_late(node, "it was too slow to take a shard");
     }
     failures.extend(pending.into_iter().map(|(shard, _)| (shard, ShardFailure::Late)));
     failures

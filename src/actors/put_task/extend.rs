@@ -67,7 +67,7 @@ pub async fn append_object(
         event,
     };
     match propose(context, Change::AppendObject(Box::new(append)), [staged, head_staged]).await? {
-        Reply::VersionPut { object } => Ok(*object),
+        Reply::ObjectPut { object } => Ok(*object),
         other => Err(unexpected(&other)),
     }
 }

@@ -10,7 +10,7 @@ mod group;
 mod intake;
 mod pipeline;
 mod sealed;
-mod standings;
+mod shard_outcomes;
 mod verify;
 
 #[cfg(test)]
@@ -26,7 +26,7 @@ use super::request::RequestContext;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::metrics::PUT_STAGE_SECONDS;
 use crate::storage::checksum::{BodyDigests, BodyHasher};
-use crate::storage::meta::command::{Change, PutObject, PutPart, PutVersion, Reply};
+use crate::storage::meta::command::{Change, PutObject, PutPart, Refusal, Reply};
 use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, ObjectVersion, PartRow};
 use crate::types::{Epoch, ManifestId, ShardIndex, UnixMs};
 use bytes::Bytes;
@@ -110,10 +110,11 @@ pub async fn put_object(
         inline,
         conditions: request.conditions,
         missing,
+        traits: request.traits,
+        event: request.event,
     };
-    let version = PutVersion { put, traits: request.traits, event: request.event };
-    match propose(context, Change::PutVersion(Box::new(version)), [received.staged]).await? {
-        Reply::VersionPut { object } => Ok(*object),
+    match propose(context, Change::PutObject(Box::new(put)), [received.staged]).await? {
+        Reply::ObjectPut { object } => Ok(*object),
         other => Err(unexpected(&other)),
     }
 }
@@ -218,6 +219,9 @@ async fn propose<const BODIES: usize>(
         Ok(reply) => return Ok(reply),
         Err(error) => StoreError::from(error),
     };
+    if matches!(refused, StoreError::Refused(Refusal::Fenced)) {
+        context.writes.was_fenced_off();
+    }
     if matches!(refused, StoreError::OutcomeUnknown) {
         return Err(refused);
     }

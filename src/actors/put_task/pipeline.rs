@@ -7,10 +7,11 @@ use super::group::{EncodedGroup, Group};
 use super::intake::Intake;
 use super::observe;
 use super::sealed::{Feed, Seal, SealedIntake};
-use super::standings::{ShardFailure, Standings};
+use super::shard_outcomes::{ShardFailure, ShardOutcomes};
 use crate::actors::frontend::Permit;
 use crate::actors::gateway::StoreError;
 use crate::actors::request::{ActiveWrite, RequestContext, offload};
+use crate::defects::{Defect, has};
 use crate::limits::PUT_APPENDS_IN_FLIGHT;
 use crate::net::PeerError;
 use crate::storage::checksum::{BodyDigests, BodyHasher};
@@ -48,13 +49,13 @@ pub(super) async fn store(
     hasher: BodyHasher,
     seal: Option<Seal>,
 ) -> Result<StoredBlob, StoreError> {
-    let write = context.writes.begin(&context.ambient);
+    let write = context.begin_write().await?;
     let blob = write.blob();
     let placement = context.place(blob)?;
     let codec =
         context.codecs.codec(placement.geometry).map_err(|error| StoreError::Internal { why: error.to_string() })?;
-    let standings = Standings::new(&placement);
-    standings.check()?;
+    let outcomes = ShardOutcomes::new(&placement);
+    outcomes.check()?;
     let written = WrittenShards::new(context, write, &placement);
     let layout = seal.as_ref().map(Seal::layout);
     let (feed, hasher) = match seal {
@@ -65,7 +66,7 @@ pub(super) async fn store(
         context,
         blob,
         codec,
-        standings,
+        outcomes,
         permit: Arc::new(permit),
         filling: Group::new(ChunkIndex(0), placement.geometry),
         geometry: placement.geometry,
@@ -95,7 +96,7 @@ struct Pipeline<'a> {
     context: &'a Arc<RequestContext>,
     blob: BlobId,
     codec: Arc<Codec>,
-    standings: Standings,
+    outcomes: ShardOutcomes,
     permit: Arc<Permit>,
     filling: Group,
     geometry: Geometry,
@@ -149,7 +150,8 @@ impl Pipeline<'_> {
         self.observe_stages();
         let stopped = || StoreError::Internal { why: "a body's digests were lost".to_owned() };
         let digests = self.hasher.take().map(BodyHasher::finish).or_else(|| feed.finish()).ok_or_else(stopped)?;
-        Ok((digests, self.standings.missing()))
+        let missing = if has(Defect::HideMissingShards) { Vec::new() } else { self.outcomes.missing() };
+        Ok((digests, missing))
     }
 
     fn may_encode(&self) -> bool {
@@ -174,8 +176,8 @@ impl Pipeline<'_> {
     }
 
     fn start_appending(&mut self, group: &EncodedGroup) {
-        let calls = calls(group, self.blob, self.standings.good());
-        let (quorum, context) = (self.standings.quorum(), Arc::clone(self.context));
+        let calls = calls(group, self.blob, self.outcomes.good());
+        let (quorum, context) = (self.outcomes.quorum(), Arc::clone(self.context));
         self.appending.push(Box::pin(async move {
             let start = context.ambient.clock.monotonic();
             let failures = append_all(&context, calls, quorum).await;
@@ -185,9 +187,9 @@ impl Pipeline<'_> {
 
     fn absorb(&mut self, failures: Vec<(usize, ShardFailure)>) -> Result<(), StoreError> {
         for (shard, failure) in failures {
-            self.standings.fail(shard, failure);
+            self.outcomes.fail(shard, failure);
         }
-        self.standings.check().map_err(|error| self.unless_others_have_room(error))
+        self.outcomes.check().map_err(|error| self.unless_others_have_room(error))
     }
 
     /// That these drives are full does not mean that the store is: the next write goes around them.

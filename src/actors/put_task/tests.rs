@@ -8,9 +8,8 @@ use crate::actors::request::test_world::{CHUNK, Decides, KEY, World, body, conte
 use crate::limits::{INLINE_BYTES_MAX, PUT_BYTES_MAX};
 use crate::storage::checksum::BodyHasher;
 use crate::storage::meta::command::{Change, CreateUpload, ETagCondition};
-use crate::storage::meta::record::{
-    BlobRef, Body, Checksum, ChecksumAlgorithm, ChecksumKind, Manifest, ObjectHeaders, PartRow,
-};
+use crate::storage::meta::record::{BlobRef, Body, Checksum, ChecksumAlgorithm, ChecksumKind, Manifest, PartRow};
+use crate::storage::meta::samples;
 use crate::storage::stripe::BlobLayout;
 use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex, UploadId};
 use bytes::Bytes;
@@ -67,8 +66,8 @@ async fn a_small_body_rides_in_the_proposal() {
     let manifest = world.put(upload(&bytes, 1000)).await.expect("stored");
     assert_eq!(manifest.body, Body::Inline);
     let changes = world.take_changes();
-    let [Change::PutVersion(version)] = changes.as_slice() else { panic!("one entry a PUT, not {changes:?}") };
-    assert_eq!(version.put.inline.as_ref(), Some(&bytes));
+    let [Change::PutObject(put)] = changes.as_slice() else { panic!("one entry a PUT, not {changes:?}") };
+    assert_eq!(put.inline.as_ref(), Some(&bytes));
     assert!(world.nodes.held_shards().is_empty());
 }
 
@@ -98,14 +97,7 @@ async fn shards_of_one_blob_share_a_node_where_there_is_only_one() {
 #[actix::test]
 async fn a_part_is_stored_as_shards_however_small() {
     let world = World::new(2, 1);
-    let create = CreateUpload {
-        bucket: world.bucket,
-        key: KEY.to_owned(),
-        id: UploadId(9),
-        owner: "owner".to_owned(),
-        headers: ObjectHeaders::default(),
-        checksum: None,
-    };
+    let create = CreateUpload { bucket: world.bucket, ..samples::create_upload(KEY, 9) };
     world.meta.apply(Change::CreateUpload(Box::new(create)));
     for (number, length) in [(1, 100), (2, 100_000), (3, 0)] {
         let bytes = content(length);

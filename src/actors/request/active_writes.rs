@@ -4,7 +4,7 @@
 //! The rule: an answer to `settle` holds for good. Every id that is drawn after it is at or above the floor that came with the
 //! question, and every id that was drawn before and whose write goes on is at or above the answer. So ids never fall behind a
 //! fence that this host agreed to, whatever its wall clock says. That the registry is lost in a restart does no harm: the
-//! writes are lost with it.
+//! writes are lost with it, and before it draws its first id the host looks the fence up (`RequestContext::begin_write`).
 
 use crate::ambient::Ambient;
 use crate::defects::{Defect, has};
@@ -23,6 +23,8 @@ struct Ids {
     /// No id with an earlier time is drawn.
     floor: UnixMs,
     under_way: BTreeSet<BlobId>,
+    /// Whether the floor was above the fence when the fence was last looked up, and no write was refused since.
+    is_above_fence: bool,
 }
 
 /// One write under way, until dropped.
@@ -43,6 +45,23 @@ impl ActiveWrites {
         }
         ids.under_way.insert(blob);
         ActiveWrite { blob, ids: Arc::clone(&self.ids) }
+    }
+
+    /// Whether ids can be drawn without looking the fence up first.
+    pub fn is_above_fence(&self) -> bool {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).is_above_fence
+    }
+
+    /// Draws no id at or below the fence from now on.
+    pub fn rise_above(&self, fence: BlobId) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.floor = ids.floor.max(fence.next_time());
+        ids.is_above_fence = true;
+    }
+
+    /// A write was refused as fenced off: the fence has risen without this host, and is to be looked up.
+    pub fn was_fenced_off(&self) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).is_above_fence = false;
     }
 
     /// The id of the oldest write under way, or the least that may still be drawn: from now on none is drawn below `floor`.

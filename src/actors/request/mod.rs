@@ -143,6 +143,14 @@ impl RequestContext {
         self.peers.of_node(&self.ring.current(), node).await
     }
 
+    /// Begins to write a fresh blob. Its id is above the fence, even if this host's clock was set back while it was off.
+    pub async fn begin_write(&self) -> Result<ActiveWrite, StoreError> {
+        if !self.writes.is_above_fence() {
+            self.writes.rise_above(self.metadata.read().await?.fence()?);
+        }
+        Ok(self.writes.begin(&self.ambient))
+    }
+
     /// Places a new blob on nodes that can take it. Nodes in trouble are used only where a quorum needs them, and those that
     /// do not answer never.
     pub fn place(&self, blob: BlobId) -> Result<Placement, StoreError> {
@@ -163,17 +171,22 @@ impl RequestContext {
         ring.check_writable(self.geometry, standing).map_err(StoreError::from)
     }
 
+    /// What each node is good for now.
+    pub fn standing(&self) -> impl Fn(NodeId) -> Standing + use<> {
+        let (health, doubts) = (self.health.current(), self.suspects.current());
+        let now = self.ambient.clock.monotonic();
+        move |node: NodeId| match (health.in_service(node), doubts.trust(node)) {
+            (false, _) | (_, Trust::Gone) => Standing::Down,
+            _ if doubts.is_full(node, now) || !health.accepts_writes(node) => Standing::Full,
+            _ => Standing::Live,
+        }
+    }
+
     fn with_standing<T>(
         &self,
         decide: impl Fn(&dyn Fn(NodeId) -> Standing) -> Result<T, PlaceRefusal>,
     ) -> Result<T, StoreError> {
-        let (health, doubts) = (self.health.current(), self.suspects.current());
-        let now = self.ambient.clock.monotonic();
-        let standing = |node: NodeId| match (health.in_service(node), doubts.trust(node)) {
-            (false, _) | (_, Trust::Gone) => Standing::Down,
-            _ if doubts.is_full(node, now) || !health.accepts_writes(node) => Standing::Full,
-            _ => Standing::Live,
-        };
+        let (doubts, standing) = (self.suspects.current(), self.standing());
         let cautious = |node: NodeId| match doubts.trust(node) {
             Trust::Suspect => Standing::Down,
             Trust::Trusted | Trust::Gone => standing(node),
@@ -196,20 +209,20 @@ impl RequestContext {
     }
 
     /// A node let reads wait too long.
-    pub fn was_slow(&self, node: NodeId, why: &str) {
+    pub fn note_slow(&self, node: NodeId, why: &str) {
         let nodes = nodes_beside(&self.ring.current(), self.host, node);
         self.suspects.slow(node, &nodes, why, self.ambient.clock.monotonic());
     }
 
     /// A node let a write wait too long. If it is another host's, the whole host may hang: it is for the probes to say
     /// which of its nodes answer.
-    pub fn was_late(&self, node: NodeId, why: &str) {
+    pub fn note_late(&self, node: NodeId, why: &str) {
         let nodes = nodes_beside(&self.ring.current(), self.host, node);
         self.suspects.late(node, &nodes, why, self.ambient.clock.monotonic());
     }
 
     /// Draws the consequence of a node's failure for the requests that follow.
-    pub fn has_failed(&self, node: NodeId, error: &PeerError) {
+    pub fn note_failure(&self, node: NodeId, error: &PeerError) {
         let (now, why) = (self.ambient.clock.monotonic(), error.to_string());
         match error {
             PeerError::OutOfSpace(_) => self.suspects.full(node, now),
@@ -235,7 +248,7 @@ impl From<PlaceRefusal> for StoreError {
     fn from(refusal: PlaceRefusal) -> Self {
         match refusal {
             PlaceRefusal::TooFewWithRoom { .. } => Self::OutOfSpace,
-            PlaceRefusal::TooFewLive { .. } | PlaceRefusal::TooFewHosts { .. } => {
+            PlaceRefusal::NoDrives | PlaceRefusal::TooFewLive { .. } | PlaceRefusal::TooFewHosts { .. } => {
                 Self::Unavailable { why: refusal.to_string() }
             }
         }

@@ -16,7 +16,7 @@ use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::kv::Batch;
 use crate::storage::kv::memory::MemoryKv;
-use crate::storage::meta::command::{Change, Command, LogTime, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, Command, CreateBucket, LogTime, Reply, WriteConditions};
 use crate::storage::meta::record::{Manifest, ObjectHeaders, ObjectVersion, Traits};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
@@ -57,7 +57,12 @@ impl Tables {
         let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
         let this = Self { tables, applied: Mutex::default(), changes: Mutex::default(), decides: Mutex::default() };
         let [name, region, owner] = ["bucket", "region", "root"].map(str::to_owned);
-        match this.apply(Change::CreateBucket { name, region, owner }) {
+        match this.apply(Change::CreateBucket(Box::new(CreateBucket {
+            name,
+            region,
+            owner,
+            ..CreateBucket::default()
+        }))) {
             Reply::BucketCreated { id } => (this, id),
             other => panic!("a bucket, not {other:?}"),
         }

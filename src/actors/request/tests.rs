@@ -58,7 +58,7 @@ fn blob(manifest: &Manifest) -> &BlobRef {
 /// Shards that the last write left to repair.
 fn missing(world: &World) -> usize {
     match world.take_changes().pop() {
-        Some(Change::PutVersion(version)) => version.put.missing.len(),
+        Some(Change::PutObject(put)) => put.missing.len(),
         other => panic!("a PUT, not {other:?}"),
     }
 }

@@ -6,12 +6,12 @@
 //! however long it takes and whatever its host's clock says. One that does not answer holds the fence for a day of the
 //! monotonic clock; the writes that it still has under way then are refused, and can be sent again.
 //!
-//! Every host, leading or not, draws its ids above the fence that it knows of.
+//! A host that was not asked, since it restarted or was not heard of, looks the fence up before it draws an id
+//! (`RequestContext::begin_write`).
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
 use super::under_way::{OtherHosts, oldest_write, other_hosts};
-use crate::actors::drives::off_thread;
 use crate::storage::meta::command::Change;
 use crate::types::{BlobId, UnixMs};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub type Fencer = Background<Fencing>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct FencingOptions {
-    /// Between two looks at this host's own tables.
+    /// Between two looks at whether this host leads.
     pub idle: Duration,
     /// Between two rounds of the host that leads.
     pub every: Duration,
@@ -70,7 +70,7 @@ impl Fencing {
         let behind_ms = u64::try_from(self.options.behind.as_millis()).unwrap_or(u64::MAX);
         let wanted = UnixMs(self.context.ambient.clock.unix_ms().0.saturating_sub(behind_ms));
         // Where the clock is behind the fence, it rises by a millisecond a round: what was written before the round is below it.
-        let floor = wanted.max(above(fence)).min(BlobId::TIME_MAX);
+        let floor = wanted.max(fence.next_time()).min(BlobId::TIME_MAX);
         let mut below = self.context.writes.settle(floor);
         let hosts = other_hosts(&self.context, &registered).into_iter().collect();
         for (host, answer) in self.others.ask(&self.context, hosts, |peer| oldest_write(peer, floor)).await {
@@ -90,28 +90,10 @@ impl Fencing {
         }
         Ok(Fenced::Below(below.max(fence)))
     }
-
-    /// Has this host draw ids above the fence from now on, as far as its own tables know it. Its clock may have been set back
-    /// since it last ran.
-    pub async fn heed(&self) -> Result<(), UpkeepError> {
-        if let Some(view) = self.context.metadata.local() {
-            let fence = off_thread(&self.context.threads, move || view.fence()).await??;
-            self.context.writes.settle(above(fence));
-        }
-        Ok(())
-    }
-}
-
-/// The least time of ids that are all above the fence.
-fn above(fence: BlobId) -> UnixMs {
-    UnixMs(fence.time().0.saturating_add(1))
 }
 
 impl Chore for Fencing {
     async fn step(&mut self) -> Duration {
-        if let Err(error) = self.heed().await {
-            tracing::debug!(%error, "the fence of fresh blobs was not looked up");
-        }
         let now = self.context.ambient.clock.monotonic();
         if now >= self.next && self.context.metadata.is_leader() {
             self.next = now + self.options.every;

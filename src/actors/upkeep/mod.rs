@@ -9,6 +9,7 @@ mod fencing;
 mod pace;
 mod prober;
 mod reclaimer;
+mod ripening;
 #[cfg(test)]
 mod tests;
 mod under_way;
@@ -20,4 +21,5 @@ pub use fencing::{Fenced, Fencer, Fencing, FencingOptions};
 pub use pace::Pace;
 pub use prober::{Prober, Probing};
 pub use reclaimer::{Reclaimed, Reclaimer, Reclamation, ReclamationOptions};
+pub use ripening::Ripening;
 pub use under_way::{UNDER_WAY_GROUP, UnderWayService};

@@ -1,15 +1,18 @@
 //! `Reclaimer`: has the shards of garbage blobs dropped by their nodes, and tells the metadata which are gone. Without it
 //! deletes and overwrites never free space. Owns a cursor over the garbage and the page at hand.
 //!
-//! Only the leader's host reclaims. A page of garbage is acted on only when every read that began before the page was looked
-//! up has ended, on this host and on the others (one that does not answer is not waited for long), and each blob only a grace
-//! period after it became garbage, for reads that looked it up and have not begun. Shards of a node that is out of service
-//! stay pending; those of a node that was removed are gone with it, copies left behind by moves included.
+//! Only the leader's host reclaims. A page of garbage is acted on only when every read that began before its lookup was over
+//! has ended, on this host and on the others (one that does not answer is not waited for long), and each blob only a grace
+//! period after this host applied the entry that made it garbage (`Ripening`), for reads that looked it up and have not
+//! begun. Shards of a node that is out of service stay pending; those of a node that was removed are gone with it, copies left
+//! behind by moves included.
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
+use super::ripening::Ripening;
 use super::under_way::{OtherHosts, oldest_read, other_hosts};
 use crate::actors::request::ReadMark;
+use crate::defects::{Defect, has};
 use crate::limits::RECLAIM_GRACE;
 use crate::metrics;
 use crate::net::Peer;
@@ -30,7 +33,7 @@ pub type Reclaimer = Background<Reclamation>;
 pub struct ReclamationOptions {
     /// Garbage rows looked at together.
     pub page: usize,
-    /// How long a blob stays after it became garbage.
+    /// How long a blob stays after this host applied the entry that made it garbage.
     pub grace: Duration,
     /// Pause after the end of the garbage was reached.
     pub idle: Duration,
@@ -70,11 +73,12 @@ pub struct Reclamation {
     cursor: Option<BlobId>,
     waiting: Option<Waiting>,
     others: OtherHosts,
+    ripening: Ripening,
     /// Nodes that were removed, as of the page at hand.
     removed: Vec<NodeId>,
 }
 
-/// Garbage looked up, and the moment before that.
+/// Garbage looked up, and the moment after that: a read that begins later finds it to be garbage.
 #[derive(Debug)]
 struct Waiting {
     mark: ReadMark,
@@ -88,7 +92,15 @@ struct Waiting {
 
 impl Reclamation {
     pub fn new(context: ClusterContext, options: ReclamationOptions) -> Self {
-        Self { context, options, cursor: None, waiting: None, others: OtherHosts::default(), removed: Vec::new() }
+        Self {
+            context,
+            options,
+            cursor: None,
+            waiting: None,
+            others: OtherHosts::default(),
+            ripening: Ripening::new(options.grace),
+            removed: Vec::new(),
+        }
     }
 
     /// Deals with one page of garbage, or finds that it has to wait.
@@ -97,7 +109,8 @@ impl Reclamation {
             Some(waiting) => waiting,
             None => self.look_up().await?,
         };
-        let may_act = waiting.rows.is_empty()
+        let may_act = has(Defect::IgnoreReaders)
+            || waiting.rows.is_empty()
             || (self.context.reads.is_past(waiting.mark) && self.is_past_elsewhere(&mut waiting).await);
         if !may_act {
             self.waiting = Some(waiting);
@@ -119,11 +132,15 @@ impl Reclamation {
         Ok(if more { Reclaimed::Page { shards } } else { Reclaimed::End { shards } })
     }
 
-    async fn look_up(&self) -> Result<Waiting, UpkeepError> {
-        let (mark, since) = (self.context.reads.mark(), self.context.ambient.clock.monotonic());
+    async fn look_up(&mut self) -> Result<Waiting, UpkeepError> {
         let (after, page) = (self.cursor, self.options.page);
-        let look_up = self.context.look_up(move |view| Ok((view.garbage(after, page)?, view.hosts()?)));
-        let (rows, hosts) = look_up.await?;
+        let look_up =
+            self.context.look_up(move |view| Ok((view.garbage(after, page)?, view.hosts()?, view.applied()?)));
+        let (rows, hosts, applied) = look_up.await?;
+        let (mark, since) = (self.context.reads.mark(), self.context.ambient.clock.monotonic());
+        if let Some(applied) = applied {
+            self.ripening.note(since, applied.index);
+        }
         Ok(Waiting { mark, since, rows, hosts, past: BTreeSet::new() })
     }
 
@@ -149,7 +166,8 @@ impl Reclamation {
         let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
         let mut by_node: BTreeMap<NodeId, Vec<ShardId>> = BTreeMap::new();
         let mut gone = Vec::new();
-        for row in rows.iter().filter(|row| self.is_ripe(row)) {
+        let ripe = self.ripening.ripe(self.context.ambient.clock.monotonic());
+        for row in rows.iter().filter(|row| ripe.is_some_and(|ripe| row.entry <= ripe)) {
             for &shard in &row.pending {
                 match row.blob.placement.get(usize::from(shard.0)) {
                     Some(node) if self.removed.contains(node) => gone.push(ShardId { blob: row.blob.id, shard }),
@@ -184,11 +202,6 @@ impl Reclamation {
             }
         }
         Ok(())
-    }
-
-    fn is_ripe(&self, row: &GarbageRow) -> bool {
-        let age_ms = self.context.ambient.clock.unix_ms().0.saturating_sub(row.since.0);
-        u128::from(age_ms) >= self.options.grace.as_millis()
     }
 }
 

@@ -95,11 +95,12 @@ pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysShown, Refusal> 
         key.roots().for_each(|root| roots.entry(root.to_bytes()).or_default().0 += 1);
         keys.push(shown(&key, admin));
     }
-    for key in admin.iam.directory(&view).all::<AccessKeyRecord>("")? {
+    admin.iam.directory(&view).each("", |key: AccessKeyRecord| {
         if let Some(root) = sealed_under(&key.sealed) {
             roots.entry(root).or_default().1 += 1;
         }
-    }
+        Ok(())
+    })?;
     let current = admin.roots.current().id().to_bytes();
     let root = |(id, (encryption_keys, access_keys)): ([u8; 8], (u64, u64))| RootKeyShown {
         id: hex_simd::encode_to_string(id, hex_simd::AsciiCase::Lower),

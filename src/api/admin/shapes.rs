@@ -1,7 +1,7 @@
 //! What the admin API tells, as JSON. `sherd admin` reads the same types. Ids that are wider than JSON's numbers are text in
 //! hexadecimal; a field is only ever added, and a reader passes over those that it does not know.
 
-use crate::api::DriveHealth;
+use crate::api::{DriveHealth, Safety, Verdict};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a request was not answered.
@@ -23,6 +23,11 @@ pub struct Info {
     pub term: u64,
     pub geometry: GeometryShown,
     pub guarantee: Guarantee,
+    #[serde(default)]
+    pub health: Verdict,
+    /// How safe the data of the cluster is now.
+    #[serde(default)]
+    pub safety: Safety,
     pub hosts: Vec<HostShown>,
     /// Those of the host that answers.
     pub drives: Vec<DriveHealth>,
@@ -176,9 +181,10 @@ pub struct LayoutChanged {
 /// What is still to be made whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStatus {
-    /// Shards of the whole cluster that are missing, or have chunks missing or corrupt: the repair queue.
+    /// Shards of the whole cluster that are missing or have chunks missing or corrupt: queued for repair, or on drives that do
+    /// not serve. At most, until all blobs are counted; `safety` has both bounds.
     pub missing_shards: u64,
-    /// Objects, and parts of objects, of the whole cluster with at least one such shard.
+    /// Objects, and parts of objects, of the whole cluster with at least one such shard; at most, too.
     pub under_replicated_objects: u64,
     /// Chunks on the drives of the host that answers that failed their checksum and are not yet rewritten.
     pub corrupt_chunks: u64,
@@ -200,6 +206,17 @@ pub struct HealStatus {
     pub eta_seconds: Option<u64>,
     /// Nodes of which the host that answers does not yet know whether they hold what they should.
     pub comparisons_due: Vec<u32>,
+    /// How safe the data of the cluster is now.
+    #[serde(default)]
+    pub safety: Safety,
+}
+
+/// Which host is to be stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskToStop {
+    /// Its name or id.
+    pub host: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

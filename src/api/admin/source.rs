@@ -4,7 +4,7 @@ use super::shapes::{
     ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, QuotaShown,
     ScrubShown, ScrubStarted, SetQuota, ShardShown,
 };
-use crate::api::HealthSource;
+use crate::api::{HealthSource, StopShown};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
@@ -33,6 +33,9 @@ pub trait AdminSource: HealthSource {
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError>;
 
     async fn heal_status(&self) -> Result<HealStatus, AdminError>;
+
+    /// Whether a host, by name or id, may be stopped now.
+    async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError>;
 
     /// Begins to compare all nodes of this host with the metadata.
     async fn start_heal(&self) -> Result<HealStarted, AdminError>;

@@ -32,6 +32,10 @@ const DOCUMENTS: [(&str, usize); 22] = [
     ("website", WEBSITE_BODY_BYTES_MAX),
 ];
 
+/// Tags of one listed element, with those of all that can be in it, at most: a part has eight checksums beside its number and
+/// its entity tag.
+const TAGS_OF_ONE: usize = 24;
+
 /// What a body may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyBound {
@@ -60,27 +64,46 @@ impl BodyBound {
     }
 }
 
-/// How many elements of this name begin in some XML, whatever their prefix; never fewer than a parser finds.
-pub fn elements(xml: &[u8], name: &str) -> usize {
+/// Whether some XML has more of these elements, whatever their prefix, than there may be, or more tags than these and all that
+/// can be in them. It never counts fewer than a parser finds.
+pub fn exceeds(xml: &[u8], name: &str, count_max: usize) -> bool {
     let begins = |rest: &[u8]| {
         let end = rest.iter().position(|byte| b" \t\r\n/>".contains(byte)).unwrap_or(rest.len());
         let local = rest[..end].rsplit(|byte| *byte == b':').next().unwrap_or_default();
         local == name.as_bytes()
     };
-    let tags = xml.iter().enumerate().filter(|(_, byte)| **byte == b'<');
-    tags.filter(|(at, _)| begins(&xml[at + 1..])).count()
+    let (mut count, mut tags) = (0, 0);
+    xml.iter().enumerate().filter(|(_, byte)| **byte == b'<').any(|(at, _)| {
+        tags += 1;
+        count += usize::from(begins(&xml[at + 1..]));
+        count > count_max || tags > (count_max + 1) * TAGS_OF_ONE
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyBound, elements};
+    use super::{BodyBound, TAGS_OF_ONE, exceeds};
     use crate::limits::{BODY_BYTES_MAX, CORS_BODY_BYTES_MAX};
 
     #[test]
     fn elements_are_counted_whatever_their_prefix_and_attributes() {
         let xml = b"<C><Part><PartNumber>1</PartNumber></Part><Part/><x:Part a='b'/><Part\n></Part><Parts/><C></C>";
-        assert_eq!((elements(xml, "Part"), elements(xml, "PartNumber"), elements(xml, "C")), (4, 1, 2));
-        assert_eq!((elements(b"", "Part"), elements(b"<", "Part"), elements(b"<Part", "Part")), (0, 0, 1));
+        for (name, count) in [("Part", 4), ("PartNumber", 1), ("C", 2)] {
+            assert!(!exceeds(xml, name, count) && exceeds(xml, name, count - 1), "{count} of {name}");
+        }
+        assert!(!exceeds(b"", "Part", 0) && !exceeds(b"<", "Part", 0) && exceeds(b"<Part", "Part", 0));
+    }
+
+    #[test]
+    fn xml_of_more_tags_than_its_list_can_have_is_refused_whatever_they_are() {
+        for tag in ["<a/>", "<a>", "<!---->", "<?a?>", "<![CDATA[]]>", "</a>"] {
+            assert!(!exceeds(tag.repeat(11 * TAGS_OF_ONE).as_bytes(), "Part", 10), "{tag}");
+            assert!(exceeds(tag.repeat(11 * TAGS_OF_ONE + 1).as_bytes(), "Part", 10), "{tag}");
+        }
+        let part = "<Part><PartNumber>1</PartNumber><ETag>e</ETag><ChecksumCRC32>c</ChecksumCRC32><ChecksumCRC32C>c\
+            </ChecksumCRC32C><ChecksumCRC64NVME>c</ChecksumCRC64NVME><ChecksumSHA1>c</ChecksumSHA1><ChecksumSHA256>c\
+            </ChecksumSHA256></Part>";
+        assert!(!exceeds(part.repeat(10_000).as_bytes(), "Part", 10_000), "all checksums of all parts");
     }
 
     #[test]

@@ -2,17 +2,17 @@
 //! verified and the request was found to be allowed; bounded by what it is for, and in how many things it lists; compared
 //! with every digest that the request gives of it; and passed on as one piece.
 
-use super::body_bounds::{BodyBound, elements};
+use super::body_bounds::{BodyBound, exceeds};
 use super::payload::named_hash;
-use super::request_body::RequestBody;
 use crate::actors::meta::ChecksumAlgorithm;
-use crate::api::request_log::RequestTrace;
+use crate::api::call::RequestTrace;
+use crate::api::call::WholeBody;
+use crate::api::errors::{Fault, body_fault};
 use crate::api::room::{Seat, Ungathered};
-use crate::api::s3::{Fault, body_fault, checksum_of_headers, parse_digest, parse_md5};
-use crate::api::wire::WholeBody;
+use crate::api::s3::{checksum_of_headers, parse_digest, parse_md5};
 use crate::limits::BODY_WAIT_MAX;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use md5::Md5;
 use s3s::StdError;
@@ -34,10 +34,10 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// `of_object`: the request's checksum is of the object that it makes, and not of its body.
-    pub fn of(uri: &Uri, headers: &HeaderMap, of_object: bool) -> Self {
+    /// `framed`: the body has a framing. `of_object`: the request's checksum is of the object that it makes, and not of its body.
+    pub fn of(framed: bool, headers: &HeaderMap, of_object: bool) -> Self {
         let md5 = headers.get("content-md5").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let sha256 = named_hash(uri, headers).map(str::to_owned);
+        let sha256 = named_hash(framed, headers).map(str::to_owned);
         Self { md5, sha256, checksum: if of_object { Ok(None) } else { checksum(headers) } }
     }
 
@@ -105,7 +105,7 @@ impl From<Fault> for Differs {
     }
 }
 
-pub struct Collected<B = RequestBody> {
+pub struct Collected<B> {
     inner: Option<B>,
     digests: Digests,
     gathered: BytesMut,
@@ -171,7 +171,7 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
                 Some(Err(error)) => return this.fail(body_fault(&error)),
                 None => {
                     if let Some((name, count_max)) = this.bound.lists
-                        && elements(&this.gathered, name) > count_max
+                        && exceeds(&this.gathered, name, count_max)
                     {
                         return this.fail(Fault::MalformedXml);
                     }
@@ -201,14 +201,14 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
 #[cfg(test)]
 mod tests {
     use super::Digests;
-    use crate::api::s3::Fault;
-    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+    use crate::api::errors::Fault;
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     fn digests(pairs: &[(&'static str, &'static str)], of_object: bool) -> Digests {
         let header = |(name, value): &(&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
-        Digests::of(&Uri::from_static("/b?delete"), &HeaderMap::from_iter(pairs.iter().map(header)), of_object)
+        Digests::of(false, &HeaderMap::from_iter(pairs.iter().map(header)), of_object)
     }
 
     fn verify(name: &'static str, value: &'static str, of_object: bool) -> Result<(), Fault> {

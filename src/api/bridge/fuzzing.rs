@@ -1,55 +1,80 @@
-//! Framed bodies, whole and in pieces: what comes out is the same.
+//! Framed bodies, whole and in pieces: the content is the same.
 
-use super::frames::{Frames, SIGNED_CHUNK_BYTES_MIN, Signing};
+use super::chunked::{ChunkDecoder, ChunkSigning, SIGNED_CHUNK_BYTES_MIN};
+use crate::sigv4::{ChunkVerifier, EMPTY_SHA256, Scope, SigningKey, sha256_hex};
 use bytes::Bytes;
+use http::HeaderMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+const STAMP: &str = "20260101T000000Z";
+const SCOPE: Scope<'static> = Scope { date: "20260101", region: "us-east-1", service: "s3" };
+/// The signature of the request, which that of the first chunk follows.
+const SEED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The first byte says how large the pieces are.
 pub fn chunks(data: &[u8]) {
     let Some((&size, body)) = data.split_first() else { return };
     let piece_bytes = usize::from(size).max(1);
-    for signing in [Signing::Signed, Signing::SignedTrailer, Signing::Anonymous] {
-        let whole = passed(signing, body, body.len().max(1));
-        let pieces = passed(signing, body, piece_bytes);
-        assert_eq!(whole, pieces, "{signing:?}");
+    let signings: [fn() -> ChunkSigning; 3] = [|| ChunkSigning::Unsigned, || signed(false), || signed(true)];
+    for signing in signings {
+        assert_eq!(decoded(signing(), body, body.len().max(1)), decoded(signing(), body, piece_bytes));
     }
-    // Of these each piece becomes a chunk of its own.
-    let whole = passed(Signing::Unsigned, body, body.len().max(1));
-    let pieces = passed(Signing::Unsigned, body, piece_bytes);
-    assert_eq!(whole.is_none(), pieces.is_none());
     // The body as content.
-    for signing in [Signing::Signed, Signing::SignedTrailer] {
-        let framed = signed_body(signing, body, SIGNED_CHUNK_BYTES_MIN + u64::from(size));
-        assert_eq!(passed(signing, &framed, piece_bytes), Some((framed, Vec::new())), "{signing:?}");
+    for has_trailer in [false, true] {
+        let framed = signed_body(body, SIGNED_CHUNK_BYTES_MIN + u64::from(size), has_trailer);
+        let content = decoded(signed(has_trailer), &framed, piece_bytes).map(|(content, _)| content);
+        assert_eq!(content.as_deref(), Some(body));
     }
 }
 
-/// Content as clients frame it, in chunks of this size, with what stands for their signatures.
-pub fn signed_body(signing: Signing, content: &[u8], chunk_bytes: u64) -> Vec<u8> {
+fn key() -> Arc<SigningKey> {
+    Arc::new(SigningKey::derive("secret", SCOPE))
+}
+
+/// Verifies what `signed_body` makes.
+pub fn verifier() -> ChunkVerifier {
+    ChunkVerifier::new(key(), STAMP, SCOPE, SEED)
+}
+
+fn signed(has_trailer: bool) -> ChunkSigning {
+    ChunkSigning::Signed { verifier: verifier(), has_trailer }
+}
+
+/// Content as clients frame it, in signed chunks of this size.
+pub fn signed_body(content: &[u8], chunk_bytes: u64, has_trailer: bool) -> Vec<u8> {
+    let key = key();
+    let mut previous = SEED.to_owned();
+    let mut sign = |kind: &str, hashes: &str| {
+        previous = key.sign(&format!("AWS4-HMAC-SHA256-{kind}\n{STAMP}\n{SCOPE}\n{previous}\n{hashes}"));
+        previous.clone()
+    };
     let mut framed = Vec::new();
     let chunk_bytes = usize::try_from(chunk_bytes).expect("a chunk fits in memory");
-    for (at, chunk) in content.chunks(chunk_bytes).enumerate() {
-        framed.extend_from_slice(format!("{:x};chunk-signature={at:064x}\r\n", chunk.len()).as_bytes());
+    for chunk in content.chunks(chunk_bytes).chain([&[][..]]) {
+        let signature = sign("PAYLOAD", &format!("{EMPTY_SHA256}\n{}", sha256_hex(chunk)));
+        framed.extend_from_slice(format!("{:x};chunk-signature={signature}\r\n", chunk.len()).as_bytes());
         framed.extend_from_slice(chunk);
-        framed.extend_from_slice(b"\r\n");
+        if !chunk.is_empty() {
+            framed.extend_from_slice(b"\r\n");
+        }
     }
-    let signature = "f".repeat(64);
-    framed.extend_from_slice(format!("0;chunk-signature={signature}\r\n").as_bytes());
-    if signing == Signing::SignedTrailer {
-        let lines = format!("x-amz-checksum-crc32:AAAAAA==\r\nx-amz-trailer-signature:{signature}\r\n");
-        framed.extend_from_slice(lines.as_bytes());
+    if has_trailer {
+        let line = "x-amz-checksum-crc32:AAAAAA==";
+        let signature = sign("TRAILER", &sha256_hex(format!("{line}\n").as_bytes()));
+        framed.extend_from_slice(format!("{line}\r\nx-amz-trailer-signature:{signature}\r\n").as_bytes());
     }
     framed.extend_from_slice(b"\r\n");
     framed
 }
 
-/// What comes out and what is kept of the trailer; nothing where the framing is refused.
-fn passed(signing: Signing, body: &[u8], piece_bytes: usize) -> Option<(Vec<u8>, Vec<u8>)> {
-    let mut frames = Frames::new(signing);
-    let mut out = VecDeque::new();
+/// The content and the trailer; nothing where the framing is refused.
+fn decoded(signing: ChunkSigning, body: &[u8], piece_bytes: usize) -> Option<(Vec<u8>, HeaderMap)> {
+    let mut decoder = ChunkDecoder::new(signing);
+    let mut content = VecDeque::new();
     for piece in body.chunks(piece_bytes) {
-        frames.push(Bytes::copy_from_slice(piece), &mut out).ok()?;
+        decoder.push(Bytes::copy_from_slice(piece), &mut content).ok()?;
     }
-    let trailer = frames.end(&mut out).ok()?;
-    Some((out.iter().flatten().copied().collect(), trailer))
+    let trailer = decoder.end().ok()?;
+    Some((content.iter().flatten().copied().collect(), trailer))
 }

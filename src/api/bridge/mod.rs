@@ -2,8 +2,9 @@
 //! answers. A body is read on the worker that its connection belongs to, chunk by chunk as the store asks for it.
 
 mod body_bounds;
+mod chunked;
 mod collected;
-mod frames;
+mod content;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod pace;
@@ -13,5 +14,6 @@ mod request;
 mod request_body;
 mod response;
 
-pub use request::{convert, gather, header_bytes};
+pub use content::{Signed, content};
+pub use request::{convert, header_bytes};
 pub use response::{Answer, ResponseBody};

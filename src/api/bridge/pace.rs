@@ -1,14 +1,11 @@
 //! How slow a client may be. Only the time that is spent waiting for it counts, not the time in which the store is busy.
 
+use crate::api::errors::Stalled;
 use std::time::Duration;
 
 /// In so much waiting, at least so many bytes must come.
 const WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_BYTES_MIN: u64 = 16 << 10;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("BodyStalled: too little came from the client while it was waited for")]
-pub struct Stalled;
 
 /// Waits and bytes in, a verdict out.
 #[derive(Debug, Default)]
@@ -44,7 +41,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pace, Stalled};
+    use super::Pace;
+    use crate::api::errors::Stalled;
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -138,6 +138,7 @@ async fn answered(
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
             let resolved = authenticate(service, &*view, request, asked, now)?;
+            facts.signed_by(&resolved);
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             let (directory, sessions) = (service.directory(&*view), &service.sessions);
@@ -164,6 +165,7 @@ async fn change(
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
             let resolved = who(&*view, now)?;
+            facts.signed_by(&resolved);
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             caller.check_may_call_iam()?;

@@ -8,7 +8,10 @@ use crate::api::identity::changes::keys::Whose;
 use crate::api::identity::names;
 use crate::api::identity::records::Record;
 use crate::api::identity::{Decided, Directory, Editor, IdentityError, PrincipalKind, Resolved};
+use crate::api::room::Seat;
+use crate::limits::IDENTITIES_LISTED_BYTES;
 use crate::types::UnixMs;
+use std::sync::Arc;
 
 /// Rows that are read at once while a page is filled.
 const ROWS_AT_ONCE: usize = 256;
@@ -20,6 +23,17 @@ pub struct RequestFacts {
     pub user_agent: Option<String>,
     pub secure: bool,
     pub region: String,
+    /// What the request holds; it counts as its account's once its signature is verified.
+    pub seat: Option<Arc<Seat>>,
+}
+
+impl RequestFacts {
+    /// Notes who signed the request, after the signature was verified.
+    pub fn signed_by(&self, resolved: &Resolved) {
+        if let Some(seat) = &self.seat {
+            seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -128,22 +142,40 @@ impl<'a> Call<'a> {
     /// A page of the account's records that are kept, in order of name without regard to case.
     pub fn records<R: Record>(&self, keep: impl Fn(&R) -> bool) -> Result<Page<R>, IdentityError> {
         let Paging { after, limit } = self.parameters.paging()?;
+        self.scan(&mut Scan { limit, bytes: IDENTITIES_LISTED_BYTES }, after, keep)
+    }
+
+    /// The account's records after this name that are kept, as far as the scan may go.
+    pub fn scan<R: Record>(
+        &self,
+        scan: &mut Scan,
+        after: Option<&str>,
+        keep: impl Fn(&R) -> bool,
+    ) -> Result<Page<R>, IdentityError> {
         let prefix = format!("{}/", self.account());
+        let name_of = |record: &R| record.path().strip_prefix(&prefix).unwrap_or_default().to_owned();
+        let begun = after.unwrap_or_default().to_owned();
         let mut after = after.map(|after| format!("{prefix}{after}"));
         let mut items: Vec<R> = Vec::new();
         loop {
-            let (rows, more) = self.directory().page::<R>(&prefix, after.as_deref(), ROWS_AT_ONCE)?;
-            after = rows.last().map(Record::path);
-            items.extend(rows.into_iter().filter(|record| keep(record)));
-            if items.len() > limit {
-                items.truncate(limit);
-                let last = items.last().map(Record::path).unwrap_or_default();
-                let marker = last.strip_prefix(&prefix).map(str::to_owned);
-                return Ok(Page { items, marker });
+            let page = self.directory().page::<R>(&prefix, after.as_deref(), ROWS_AT_ONCE)?;
+            let seen = page.records.last().map(|record| (record.path(), name_of(record)));
+            items.extend(page.records.into_iter().filter(|record| keep(record)));
+            scan.bytes = scan.bytes.saturating_sub(page.bytes);
+            if items.len() > scan.limit {
+                items.truncate(scan.limit);
+                let marker = items.last().map(name_of).unwrap_or(begun);
+                scan.limit = 0;
+                return Ok(Page { items, marker: Some(marker) });
             }
-            if !more || after.is_none() {
+            let Some((path, name)) = seen.filter(|_| page.more) else {
+                scan.limit -= items.len();
                 return Ok(Page { items, marker: None });
+            };
+            if scan.bytes == 0 {
+                return Ok(Page { items, marker: Some(name) });
             }
+            after = Some(path);
         }
     }
 
@@ -160,6 +192,13 @@ impl<'a> Call<'a> {
         let marker = items.last().filter(|_| more).map(key);
         Ok(Page { items, marker })
     }
+}
+
+/// How far a call looks for what it lists: so many items, and so many bytes of all that it looks at. A page that ends for the
+/// latter has fewer items than it might.
+pub struct Scan {
+    pub limit: usize,
+    pub bytes: usize,
 }
 
 pub struct Page<T> {

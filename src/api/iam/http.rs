@@ -4,9 +4,9 @@ use super::answer::answer;
 use super::call::RequestFacts;
 use super::service::IamService;
 use super::takes::{Head, takes};
+use crate::api::call::Call;
 use crate::api::identity::resolve;
-use crate::api::request_log::RequestTrace;
-use crate::api::room::{Seat, Ungathered, gather};
+use crate::api::room::{Ungathered, gather};
 use crate::limits::{BODY_BYTES_MAX, IAM_BODY_BYTES_MAX};
 use crate::sigv4::Received;
 use bytes::Bytes;
@@ -26,27 +26,14 @@ pub fn is_call(request: &HttpRequest) -> bool {
     })
 }
 
-/// Who asks from where, and whether over TLS.
-#[derive(Clone, Debug, Default)]
-pub struct From {
-    pub source_ip: Option<String>,
-    pub secure: bool,
-}
-
-pub async fn serve(
-    service: &IamService,
-    request: HttpRequest,
-    from: From,
-    request_id: &str,
-    trace: &Arc<RequestTrace>,
-) -> HttpResponse {
+pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secure: bool) -> HttpResponse {
     let (head, body) = request.into_parts();
     let bytes_max = if is_short(&head.headers) || !knows(service, &head.headers).await {
         BODY_BYTES_MAX
     } else {
         IAM_BODY_BYTES_MAX
     };
-    let body = match gather(body, &Seat::of(&head.extensions), bytes_max).await {
+    let body = match gather(body, &call.seat, bytes_max).await {
         Ok(body) => body,
         Err(ungathered) => return refused(ungathered),
     };
@@ -59,10 +46,11 @@ pub async fn serve(
         body: &body,
     };
     let user_agent = headers.iter().find(|(name, _)| *name == "user-agent").map(|(_, value)| (*value).to_owned());
-    let From { source_ip, secure } = from;
-    let facts = RequestFacts { source_ip, user_agent, secure, region: service.region.clone() };
-    let answer = answer(service, &received, &facts, request_id).await;
-    trace.resolved(answer.operation, None, None, answer.access_key);
+    let source_ip = Some(call.origin.source_ip.clone()).filter(|address| !address.is_empty());
+    let seat = Some(Arc::clone(&call.seat));
+    let facts = RequestFacts { source_ip, user_agent, secure, region: service.region.clone(), seat };
+    let answer = answer(service, &received, &facts, &call.origin.request_id).await;
+    call.trace.resolved(answer.operation, None, None, answer.access_key);
     answer.response
 }
 
@@ -96,6 +84,7 @@ fn refused(why: Ungathered) -> HttpResponse {
 }
 
 /// Values that are no text cannot have been signed.
+/// A value that is no text is not passed over, or it could be added to a signed call: no client signs what stands for it.
 fn texts(headers: &HeaderMap) -> Vec<(&str, &str)> {
-    headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect()
+    headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("\u{fffd}"))).collect()
 }

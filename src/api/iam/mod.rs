@@ -28,7 +28,7 @@ pub use answer::administer;
 pub use authorize::request_keys;
 pub use call::RequestFacts;
 pub use fault::IamFault;
-pub use http::{From, is_call, serve};
+pub use http::{is_call, serve};
 pub use last_used::LastUsed;
 pub use service::IamService;
 pub use sts::{KeySetFiles, KeySets};

@@ -4,7 +4,7 @@ mod shapes;
 
 use crate::api::identity::IdentityError;
 use crate::api::identity::records::Tags;
-use crate::api::s3::decode_query;
+use crate::api::text::percent::decode_query;
 use std::collections::BTreeMap;
 
 /// More than any call has: lists have at most a hundred entries of two parts.

@@ -82,9 +82,17 @@ impl Managed {
     pub fn document(&self) -> &str {
         match self {
             Self::BuiltIn(policy) => policy.document,
-            Self::Local(stored) => stored.record.document().map_or("", |version| &version.document),
+            Self::Local(stored) => &stored.record.document,
         }
     }
+}
+
+/// Some records, how large they are as they are stored, and whether more follow.
+#[derive(Debug)]
+pub struct RecordsPage<R> {
+    pub records: Vec<R>,
+    pub bytes: usize,
+    pub more: bool,
 }
 
 /// All identities, as one view has them.
@@ -202,28 +210,45 @@ impl<'a> Directory<'a> {
         self.record(&format!("{account}/{url}"))?.ok_or_else(absent)
     }
 
-    /// A page of records in order of their paths, after this one; whether more follow.
+    /// A page of records in order of their paths, after this one.
     pub fn page<R: Record>(
         &self,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<R>, bool), IdentityError> {
+    ) -> Result<RecordsPage<R>, IdentityError> {
         let (rows, more) = self.documents.identity_documents(R::KIND, prefix, after, limit)?;
+        let bytes = rows.iter().map(|(_, row)| row.value.len()).sum();
         let records = rows.iter().map(|(_, row)| decode(R::WHAT, &row.value)).collect::<Result<_, _>>()?;
-        Ok((records, more))
+        Ok(RecordsPage { records, bytes, more })
     }
 
-    /// All records below a prefix.
-    pub fn all<R: Record>(&self, prefix: &str) -> Result<Vec<R>, IdentityError> {
-        let mut records: Vec<R> = Vec::new();
+    /// Looks at all records below a prefix, some at a time.
+    pub fn each<R: Record>(
+        &self,
+        prefix: &str,
+        mut look: impl FnMut(R) -> Result<(), IdentityError>,
+    ) -> Result<(), IdentityError> {
+        let mut after: Option<String> = None;
         loop {
-            let after = records.last().map(R::path);
-            let (page, more) = self.page(prefix, after.as_deref(), PAGE_ROWS)?;
-            let ended = page.is_empty() || !more;
-            records.extend(page);
-            if ended {
-                return Ok(records);
+            let RecordsPage { records, more, .. } = self.page::<R>(prefix, after.as_deref(), PAGE_ROWS)?;
+            after = records.last().map(R::path);
+            records.into_iter().try_for_each(&mut look)?;
+            if !more || after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How many there are below a prefix.
+    pub fn count(&self, kind: IdentityKind, prefix: &str) -> Result<u64, IdentityError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let (rows, more) = self.documents.identity_documents(kind, prefix, after.as_deref(), PAGE_ROWS)?;
+            count += rows.len() as u64;
+            after = rows.into_iter().last().map(|(path, _)| path);
+            if !more || after.is_none() {
+                return Ok(count);
             }
         }
     }

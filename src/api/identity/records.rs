@@ -7,6 +7,7 @@
 //! | `Account` | `id/{account}` | `AccountRecord` |
 //! | `Account` | `canonical/{id}`, `email/{address in lower case}` | the account's id |
 //! | `User`, `Group`, `Role`, `Policy` | `{account}/{name in lower case}` | the record |
+//! | `Policy` | `version/{account}/{name in lower case}/v{number}` | the text of a version that is not in force |
 //! | `AccessKey` | the key's id | `AccessKeyRecord` |
 //! | `Provider` | `{account}/{url without its scheme}` | `ProviderRecord` |
 
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The version that is written, and the only one that is read.
-const FORMAT_VERSION: u8 = 1;
+const FORMAT_VERSION: u8 = 2;
 
 pub type Tags = Vec<(String, String)>;
 
@@ -125,11 +126,21 @@ pub struct RoleRecord {
     pub boundary: Option<String>,
 }
 
+/// A version of a policy, without its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyVersion {
     pub number: u32,
-    pub document: String,
     pub created: UnixMs,
+}
+
+/// The text of a version that is not the default: requests do not read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyText {
+    pub account: String,
+    /// The policy's.
+    pub name: String,
+    pub number: u32,
+    pub document: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +157,8 @@ pub struct PolicyRecord {
     /// In order of their numbers; the default is among them.
     pub versions: Vec<PolicyVersion>,
     pub default_version: u32,
+    /// The text of the default version: the one that is in force.
+    pub document: String,
     /// The number that the next version gets.
     pub next_version: u32,
     /// How many users, groups and roles it is attached to, and is the boundary of; kept as a group's members are.
@@ -153,10 +166,9 @@ pub struct PolicyRecord {
     pub boundaries: u64,
 }
 
-impl PolicyRecord {
-    /// The text that is in force.
-    pub fn document(&self) -> Option<&PolicyVersion> {
-        self.versions.iter().find(|version| version.number == self.default_version)
+impl PolicyText {
+    pub fn path_of(policy: &PolicyRecord, number: u32) -> String {
+        format!("version/{}/v{number}", policy.path())
     }
 }
 
@@ -252,6 +264,15 @@ named_records! {
     GroupRecord Group "group";
     RoleRecord Role "role";
     PolicyRecord Policy "policy";
+}
+
+impl Record for PolicyText {
+    const KIND: IdentityKind = IdentityKind::Policy;
+    const WHAT: &'static str = "version of a policy";
+
+    fn path(&self) -> String {
+        format!("version/{}/v{}", names::path_of(&self.account, &self.name), self.number)
+    }
 }
 
 impl Record for AccountRecord {

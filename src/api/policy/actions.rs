@@ -3,7 +3,7 @@
 //! Guide, "ACL overview", "Mapping of ACL permissions and access policy permissions"). Which operations need which is
 //! in `operations`.
 
-pub mod conditions;
+pub mod condition_keys;
 mod operations;
 mod table;
 

@@ -7,6 +7,8 @@ pub use meter::{Budget, Meter};
 
 use crate::limits::{CONDITION_VALUE_BYTES_MAX, CONDITION_VALUES_MAX};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 /// Keys that follow from the object, or from what a request says of one object among many. One that ends in `/` goes on
 /// with a tag's key.
@@ -16,12 +18,29 @@ const OF_OBJECT: [&str; 3] = ["s3:existingobjecttag/", "s3:if-match", "s3:versio
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     values: BTreeMap<String, Vec<String>>,
+    /// Keys and values that hold where `values` has none of the key.
+    base: Option<Arc<Context>>,
 }
 
 impl Context {
+    /// A context with the keys and values of another one, which is shared: a request is decided on several times, each
+    /// time with some keys of its own.
+    pub fn over(base: &Arc<Self>) -> Self {
+        debug_assert!(base.base.is_none(), "a base has no base");
+        Self { values: BTreeMap::new(), base: Some(Arc::clone(base)) }
+    }
+
     /// Adds one value to those of the key.
     pub fn add(&mut self, key: &str, value: impl Into<String>) {
-        self.values.entry(key.to_lowercase()).or_default().push(value.into());
+        let inherited = |key: &String| self.base.as_ref()?.values(key).map(<[String]>::to_vec);
+        match self.values.entry(key.to_lowercase()) {
+            Entry::Occupied(mut values) => values.get_mut().push(value.into()),
+            Entry::Vacant(vacant) => {
+                let mut values = inherited(vacant.key()).unwrap_or_default();
+                values.push(value.into());
+                vacant.insert(values);
+            }
+        }
     }
 
     /// Gives the key this value and no other, or none.
@@ -31,25 +50,35 @@ impl Context {
 
     /// Gives each key of the other one its values there, and no others.
     pub fn replace(&mut self, other: &Self) {
+        debug_assert!(other.base.is_none(), "all its values are its own");
         self.values.extend(other.values.iter().map(|(key, values)| (key.clone(), values.clone())));
     }
 
     /// In lower case.
     #[cfg(test)]
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
+        self.entries().map(|(key, _)| key.as_str())
     }
 
     /// The values of a key that is given in lower case; `None` where it has none.
     pub fn values(&self, key: &str) -> Option<&[String]> {
-        self.values.get(key).map(Vec::as_slice).filter(|values| !values.is_empty())
+        match self.values.get(key) {
+            Some(values) => Some(values.as_slice()).filter(|values| !values.is_empty()),
+            None => self.base.as_ref()?.values(key),
+        }
+    }
+
+    /// All keys in force with their values.
+    fn entries(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
+        let inherited = self.base.iter().flat_map(|base| &base.values);
+        self.values.iter().chain(inherited.filter(|(key, _)| !self.values.contains_key(*key)))
     }
 
     /// Whether there are as few values as conditions are compared with, none of them longer than such a value may be.
     pub fn is_within_bounds(&self) -> bool {
-        let count: usize = self.values.values().map(Vec::len).sum();
+        let count: usize = self.entries().map(|(_, values)| values.len()).sum();
         let fits = |value: &String| value.len() <= CONDITION_VALUE_BYTES_MAX;
-        count <= CONDITION_VALUES_MAX && self.values.values().flatten().all(fits)
+        count <= CONDITION_VALUES_MAX && self.entries().flat_map(|(_, values)| values).all(fits)
     }
 
     /// The value of a key that has exactly one, as policy variables require.
@@ -115,5 +144,39 @@ impl<K: AsRef<str>, V: Into<String>> Extend<(K, V)> for Context {
         for (key, value) in pairs {
             self.add(key.as_ref(), value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Context;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_context_over_another_has_its_keys_and_its_own_before_them() {
+        let base = Arc::new(Context::from_iter([("a", "1"), ("B", "2"), ("c", "3")]));
+        let mut over = Context::over(&base);
+        over.add("b", "4");
+        over.set("C", None);
+        over.add("d", "5");
+        let values = |key: &str| over.values(key).map(<[String]>::to_vec).unwrap_or_default();
+        assert_eq!(
+            [values("a"), values("b"), values("c"), values("d")],
+            [vec!["1"], vec!["2", "4"], vec![], vec!["5"]]
+        );
+        let mut keys: Vec<_> = over.keys().collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["a", "b", "c", "d"]);
+        assert_eq!(base.values("b").map(<[String]>::len), Some(1), "the base stays as it is");
+    }
+
+    #[test]
+    fn bounds_are_those_of_all_keys_in_force() {
+        let long = "x".repeat(crate::limits::CONDITION_VALUE_BYTES_MAX + 1);
+        let base = Arc::new(Context::from_iter([("a", long)]));
+        let mut over = Context::over(&base);
+        assert!(!over.is_within_bounds());
+        over.set("a", Some("short".to_owned()));
+        assert!(over.is_within_bounds());
     }
 }

@@ -7,7 +7,7 @@ mod validate;
 
 pub use errors::PolicyError;
 
-use super::actions::conditions;
+use super::actions::condition_keys;
 use super::condition::Condition;
 use super::context::{Context, Facts};
 use super::pattern::{ArnPattern, Pattern};
@@ -151,7 +151,7 @@ impl Policy {
     /// Whether every condition can have an effect here.
     pub fn is_heeded(&self) -> bool {
         let mut asked = self.statements.iter().flat_map(|statement| &statement.conditions);
-        asked.all(|condition| conditions::is_heeded(condition.key()))
+        asked.all(|condition| condition_keys::is_heeded(condition.key()))
     }
 
     /// Who is named as a principal, so that the caller can ask whether they exist.

@@ -26,7 +26,7 @@ mod public;
 
 pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
 #[cfg(test)]
-pub use actions::conditions as condition_keys;
+pub use actions::condition_keys;
 pub use actions::{AclOf, Asks, Need, On, ResourceKind, named as action_named, needs};
 pub use context::{Budget, Context};
 pub use document::{Effect, Policy, PolicyError, PolicyKind};

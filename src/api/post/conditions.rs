@@ -1,8 +1,8 @@
 //! Whether a form is what its policy allows: every condition holds, and every field is named by one.
 
-use super::fault::FormFault;
 use super::form::{FILE, Form};
 use super::policy::{Condition, Match, Policy};
+use crate::api::errors::FormFault;
 use time::OffsetDateTime;
 
 const BUCKET: &str = "bucket";
@@ -82,7 +82,7 @@ fn check_named(policy: &Policy, form: &Form) -> Result<(), FormFault> {
 #[cfg(test)]
 mod tests {
     use super::{Sizes, check};
-    use crate::api::post::fault::FormFault;
+    use crate::api::errors::FormFault;
     use crate::api::post::form::Form;
     use crate::api::post::policy::Policy;
     use time::{Duration, OffsetDateTime};

@@ -2,9 +2,9 @@
 //! of a size that the policy allows. Fields after it are ignored, as S3 ignores them.
 
 use super::conditions::Sizes;
-use super::fault::FormFault;
 use super::form::FILE;
 use super::multipart::{Event, Multipart};
+use crate::api::errors::FormFault;
 use bytes::Bytes;
 use futures::Stream;
 use http_body::{Body, Frame};
@@ -133,8 +133,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::{FileBody, FileContent};
+    use crate::api::errors::FormFault;
     use crate::api::post::conditions::Sizes;
-    use crate::api::post::fault::FormFault;
     use crate::api::post::form::Gathering;
     use bytes::Bytes;
     use futures::executor::block_on;
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_has_one_file_and_an_end() {
+    fn a_form_with_two_files_or_no_closing_boundary_is_refused() {
         let second = "one\r\n--b\r\nContent-Disposition: form-data; name=File\r\n\r\ntwo\r\n--b--";
         assert_eq!(file(second, Sizes::ANY, 100), Err(FormFault::NotOneFile));
         for cut in ["content", "content\r\n--b", "content\r\n--b-", ""] {

@@ -1,7 +1,7 @@
 //! A form's fields, gathered up to where its file begins: bounded, whatever is sent.
 
-use super::fault::FormFault;
 use super::multipart::{Event, Multipart};
+use crate::api::errors::FormFault;
 use crate::limits::FORM_FIELDS_BYTES_MAX;
 
 /// Only the part of this name is the file, whatever others call themselves.
@@ -125,7 +125,7 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::{Form, Gathering};
-    use crate::api::post::fault::FormFault;
+    use crate::api::errors::FormFault;
     use crate::api::post::multipart::Event;
     use crate::limits::FORM_FIELDS_BYTES_MAX;
 

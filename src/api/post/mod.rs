@@ -17,7 +17,6 @@
 mod answer;
 mod conditions;
 mod escape;
-mod fault;
 mod file;
 mod form;
 #[cfg(any(test, fuzzing))]
@@ -28,11 +27,15 @@ mod request;
 mod signature;
 mod tags;
 
-pub use fault::FormFault;
-
+use super::auth::Secrets;
 use super::room::{Seat, Ungathered};
-use super::s3::{Fault, WireFault, body_fault};
-use super::wire::{Aside, FormFile, Level, Target, Verified};
+use super::wire::boundary;
+use crate::api::call::Call;
+use crate::api::call::RequestView;
+use crate::api::call::{Authentication, SignatureFacts};
+use crate::api::call::{Level, Target};
+use crate::api::errors::FormFault;
+use crate::api::errors::{Fault, RequestFault, body_fault};
 use crate::limits::{BODY_WAIT_MAX, FORM_FIELDS_BYTES_MAX, PUT_BYTES_MAX};
 use crate::types::LegacySignatures;
 use answer::FormAnswer;
@@ -43,7 +46,6 @@ use futures::StreamExt;
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 use multipart::Multipart;
 use policy::Policy;
-use s3s::auth::S3Auth;
 use s3s::{Body, HttpRequest, S3Error};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -54,47 +56,43 @@ const KEPT: [HeaderName; 4] = [header::HOST, header::ORIGIN, header::REFERER, he
 
 /// What forms are judged with.
 pub struct Forms {
-    /// Knows the secrets of keys.
-    pub auth: Arc<dyn S3Auth>,
+    /// The secrets of access keys.
+    pub secrets: Arc<dyn Secrets>,
     /// `https` or `http`: of the locations in answers.
     pub scheme: &'static str,
     pub legacy: LegacySignatures,
 }
 
-/// A form as a PUT.
+/// A browser's form, rewritten as the PutObject request that it stands for.
 pub struct Posted {
     pub request: HttpRequest,
     pub answer: FormAnswer,
 }
 
-/// Whether a POST is a form, by its type: s3s takes any such for one.
-pub fn is_form(method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::POST && boundary(headers).is_some()
-}
-
-/// Where its parts are cut; `None` where it is no form.
-fn boundary(headers: &HeaderMap) -> Option<Result<String, FormFault>> {
-    multipart::boundary(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
-}
-
 impl Forms {
     /// Reads the form up to its file, and decides whether its policy allows it; whether who signed it may do it is
     /// decided of the PUT. Nothing of the file has been read yet but what came with the fields.
-    pub async fn receive(&self, posted: HttpRequest, target: &Target, now: OffsetDateTime) -> Result<Posted, S3Error> {
+    pub async fn receive(
+        &self,
+        posted: HttpRequest,
+        target: &Target,
+        call: &mut Call,
+        now: OffsetDateTime,
+    ) -> Result<Posted, S3Error> {
         let (Level::Bucket, Some(bucket)) = (target.level, target.bucket.as_deref()) else {
             return Err(Fault::MethodNotAllowed.into());
         };
-        let boundary = boundary(posted.headers()).ok_or(Fault::Wire(WireFault::NotAForm))?.map_err(Fault::from)?;
+        let boundary =
+            boundary(posted.headers()).ok_or(Fault::Request(RequestFault::NotAForm))?.map_err(Fault::from)?;
         check_length(posted.headers())?;
         let (parts, mut body) = posted.into_parts();
-        let seat = Seat::of(&parts.extensions);
-        let gathered = timeout(BODY_WAIT_MAX, fields(&mut body, &boundary, &seat)).await;
+        let gathered = timeout(BODY_WAIT_MAX, fields(&mut body, &boundary, &call.seat)).await;
         let (form, rest) = gathered.map_err(|_| Fault::RequestTimeout)??;
         let key = form.get("key").ok_or_else(|| Fault::from(FormFault::missing("key")))?;
         if key.is_empty() {
             return Err(Fault::InvalidArgument("User key must have a length greater than 0.".to_owned()).into());
         }
-        let access_key = self.signer(&form).await?;
+        call.authentication = self.authenticate(&form, &call.view).await?;
         let sizes = allowed_sizes(&form, bucket, now).map_err(Fault::from)?;
         let request::Headers { plain, aside } = request::headers(&form).map_err(Fault::from)?;
         let base = self.base(&parts.headers, target, bucket);
@@ -107,16 +105,14 @@ impl Forms {
         let kept = KEPT.iter().filter_map(|name| Some((name.clone(), parts.headers.get(name)?.clone())));
         *request.headers_mut() = kept.collect();
         request.headers_mut().extend(plain);
-        *request.extensions_mut() = parts.extensions;
-        request.extensions_mut().insert(Verified { access_key, signed: None });
-        request.extensions_mut().insert(Aside { headers: aside, trailing: None });
-        request.extensions_mut().insert(FormFile);
+        call.headers_aside = aside;
+        call.is_form = true;
         Ok(Posted { request, answer })
     }
 
-    /// Whose form it is, for certain; `None`: nobody's.
-    async fn signer(&self, form: &Form) -> Result<Option<String>, S3Error> {
-        let Some(claim) = signature::claim(form).map_err(Fault::from)? else { return Ok(None) };
+    /// Verifies who signed the policy of a form.
+    async fn authenticate(&self, form: &Form, view: &RequestView) -> Result<Authentication, S3Error> {
+        let Some(claim) = signature::claim(form).map_err(Fault::from)? else { return Ok(Authentication::default()) };
         if claim.is_version_2() && self.legacy == LegacySignatures::Off {
             return Err(Fault::InvalidRequest(
                 "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
@@ -124,9 +120,11 @@ impl Forms {
             )
             .into());
         }
-        let secret_key = self.auth.get_secret_key(claim.access_key).await?;
+        let secret_key = self.secrets.secret_key(claim.access_key, view).await?;
         claim.verify(secret_key.expose()).map_err(Fault::from)?;
-        Ok(Some(claim.access_key.to_owned()))
+        let version = if claim.is_version_2() { "AWS" } else { "AWS4-HMAC-SHA256" };
+        let signature = SignatureFacts { auth_type: "POST", version, signed_at: None, region: None };
+        Ok(Authentication { access_key: Some(claim.access_key.to_owned()), signature: Some(signature) })
     }
 
     /// The bucket's URL as the client has it.
@@ -170,7 +168,7 @@ fn allowed_sizes(form: &Form, bucket: &str, now: OffsetDateTime) -> Result<Sizes
 fn put_uri(target: &Target, bucket: &str, key: &str) -> Result<Uri, Fault> {
     let key = escape::escape_path(key);
     let path = if target.by_host { format!("/{key}") } else { format!("/{}/{key}", escape::escape(bucket)) };
-    Uri::try_from(path).map_err(|_| Fault::Wire(WireFault::InvalidUri))
+    Uri::try_from(path).map_err(|_| Fault::Request(RequestFault::InvalidUri))
 }
 
 #[cfg(test)]

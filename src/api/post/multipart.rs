@@ -2,11 +2,10 @@
 //! in pieces. Held at once are a part's head, or as much content as may be the beginning of a delimiter, and what was
 //! just pushed.
 
-use super::fault::FormFault;
+use crate::api::errors::FormFault;
+use crate::api::text::parameters_of;
 use bytes::{Bytes, BytesMut};
 
-/// RFC 2046: of a boundary.
-const BOUNDARY_BYTES_MAX: usize = 70;
 const PART_HEAD_BYTES_MAX: usize = 8 << 10;
 /// After a delimiter, for the white space that gateways of mail were known to add.
 const PADDING_BYTES_MAX: usize = 64;
@@ -46,17 +45,6 @@ enum State {
     Head,
     Content,
     Ended,
-}
-
-/// The boundary that a `Content-Type` names; `None` where it is another type's, or names none.
-pub fn boundary(content_type: &str) -> Option<Result<String, FormFault>> {
-    let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-    if !media_type.trim().eq_ignore_ascii_case("multipart/form-data") {
-        return None;
-    }
-    let found = parameters_of(parameters).into_iter().find(|(name, _)| name.eq_ignore_ascii_case("boundary"));
-    let fits = |boundary: &String| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len());
-    Some(found.map(|(_, boundary)| boundary).filter(fits).ok_or(FormFault::Malformed))
 }
 
 impl Multipart {
@@ -182,41 +170,6 @@ fn part_head(text: &str) -> Option<PartHead> {
 
 /// `name=value; name="value"`. In quotes a backslash escapes a quote and is itself otherwise: browsers do not escape
 /// those of a path.
-fn parameters_of(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some((name, after)) = rest.split_once('=') {
-        let name = name.trim_matches([';', ' ', '\t']).to_owned();
-        let after = after.trim_start();
-        let (value, left) = match after.strip_prefix('"') {
-            Some(quoted) => quoted_value(quoted),
-            None => {
-                let end = after.find(';').unwrap_or(after.len());
-                (after[..end].trim().to_owned(), &after[end..])
-            }
-        };
-        found.push((name, value));
-        rest = left;
-    }
-    found
-}
-
-fn quoted_value(text: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (value, &text[at + 1..]),
-            '\\' if characters.peek().is_some_and(|(_, next)| *next == '"') => {
-                value.push('"');
-                let _ = characters.next();
-            }
-            other => value.push(other),
-        }
-    }
-    (value, "")
-}
-
 /// A line's end, two hyphens and the boundary, and where in some bytes they are (by Horspool's algorithm, which looks
 /// at one byte in as many as the delimiter has).
 struct Delimiter {
@@ -254,8 +207,9 @@ impl Delimiter {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Multipart, PartHead, boundary};
-    use crate::api::post::fault::FormFault;
+    use super::{Event, Multipart, PartHead};
+    use crate::api::errors::FormFault;
+    use crate::api::wire::boundary_of as boundary;
     use proptest::prelude::{ProptestConfig, any, proptest};
 
     fn events(pieces: &[&[u8]]) -> Result<Vec<Event>, FormFault> {

@@ -1,7 +1,7 @@
 //! The policy of a form: a JSON document in base64 that says until when it is good, and what the form's fields and its
 //! file must be. Read strictly: what is not understood is refused, since who signed it meant something by it.
 
-use super::fault::FormFault;
+use crate::api::errors::FormFault;
 use serde_json::{Map, Value};
 use std::fmt;
 use time::{Date, Month, OffsetDateTime, Time};
@@ -195,7 +195,7 @@ fn spaced(list: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Condition, Match, Policy};
-    use crate::api::post::fault::FormFault;
+    use crate::api::errors::FormFault;
 
     fn read(document: &str) -> Result<Policy, FormFault> {
         Policy::read(&base64_simd::STANDARD.encode_to_string(document))

@@ -1,9 +1,9 @@
 //! A form's fields as the headers of the PUT that it stands for.
 
-use super::fault::FormFault;
 use super::form::Form;
 use super::tags;
-use crate::api::wire::as_metadata;
+use crate::api::auth::as_metadata;
+use crate::api::errors::FormFault;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 
@@ -90,7 +90,7 @@ fn header_value(field: &str, value: &str) -> Result<HeaderValue, FormFault> {
 #[cfg(test)]
 mod tests {
     use super::{Headers, headers};
-    use crate::api::post::fault::FormFault;
+    use crate::api::errors::FormFault;
     use crate::api::post::form::Form;
 
     fn of(fields: &[(&str, &str)]) -> Result<Headers, FormFault> {

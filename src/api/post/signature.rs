@@ -1,10 +1,10 @@
 //! Who signed a form's policy: by signature version 4, by version 2, or nobody. What is signed is the policy as it was
 //! sent, in base64, so it is checked before anything of the policy is read.
 
-use super::fault::FormFault;
 use super::form::Form;
-use crate::api::wire::read_scope;
-use crate::sigv4::{Credential, read_stamp, text_signature};
+use crate::api::auth::read_scope;
+use crate::api::errors::FormFault;
+use crate::sigv4::{Credential, Scope, SigningKey, read_stamp};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 
@@ -58,7 +58,9 @@ impl Claim<'_> {
     /// Whether it is true of who has this key.
     pub fn verify(&self, secret_key: &str) -> Result<(), FormFault> {
         let expected = match self.version {
-            Version::Four { date, region } => text_signature(secret_key, date, region, SERVICE, self.policy),
+            Version::Four { date, region } => {
+                SigningKey::derive(secret_key, Scope { date, region, service: SERVICE }).sign(self.policy)
+            }
             Version::Two => {
                 let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret_key.as_bytes());
                 base64_simd::STANDARD.encode_to_string(hmac::sign(&key, self.policy.as_bytes()))
@@ -84,7 +86,7 @@ fn check_date(text: &str) -> Result<(), FormFault> {
 #[cfg(test)]
 mod tests {
     use super::claim;
-    use crate::api::post::fault::FormFault;
+    use crate::api::errors::FormFault;
     use crate::api::post::form::Form;
 
     /// Of the examples that AWS publishes.

@@ -1,7 +1,7 @@
 //! A form's tags: XML in its field, parameters of a URL in the header that a PUT has them in.
 
 use super::escape::escape;
-use super::fault::FormFault;
+use crate::api::errors::FormFault;
 use s3s::dto::Tagging;
 use s3s::xml::{Deserialize, Deserializer};
 
@@ -22,7 +22,7 @@ pub fn as_header(xml: &str) -> Result<String, FormFault> {
 #[cfg(test)]
 mod tests {
     use super::as_header;
-    use crate::api::post::fault::FormFault;
+    use crate::api::errors::FormFault;
 
     #[test]
     fn tags_are_parameters() {

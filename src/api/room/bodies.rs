@@ -22,7 +22,7 @@ impl BodyRoom {
     /// For one request, which comes from this address.
     pub fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Seat> {
         let holders = address.map(Holder::at).into_iter().collect();
-        Arc::new(Seat { room: Arc::clone(self), held: Mutex::new(Held { holders, bytes: 0 }) })
+        Arc::new(Seat { room: Arc::clone(self), held: Mutex::new(Held { holders, access_key: None, bytes: 0 }) })
     }
 }
 
@@ -36,15 +36,12 @@ pub struct Seat {
 #[derive(Debug)]
 struct Held {
     holders: Vec<Holder>,
+    /// What it was verified to be signed with.
+    access_key: Option<String>,
     bytes: usize,
 }
 
 impl Seat {
-    /// That of a request; one of a room of its own where it has none.
-    pub fn of(extensions: &http::Extensions) -> Arc<Self> {
-        extensions.get::<Arc<Self>>().cloned().unwrap_or_else(|| BodyRoom::new(usize::MAX).seat(None))
-    }
-
     /// So many more bytes have come.
     pub fn take(&self, bytes: usize) -> Result<(), NoMore> {
         let mut held = locked(&self.held);
@@ -53,14 +50,29 @@ impl Seat {
         Ok(())
     }
 
-    /// From now on what it holds counts as the account's, too.
-    pub fn of_account(&self, canonical_id: &str) {
+    /// From now on what it holds counts as the account's, too. The request is signed with this key of it.
+    pub fn of_account(&self, access_key: &str, canonical_id: &str) {
         let mut held = locked(&self.held);
+        held.access_key = Some(access_key.to_owned());
         let holder = Holder::Account(canonical_id.to_owned());
         if !held.holders.contains(&holder) {
             self.room.0.count_for(&holder, held.bytes);
             held.holders.push(holder);
         }
+    }
+}
+
+impl Seat {
+    /// The address that the request comes from.
+    pub fn address(&self) -> Option<Holder> {
+        locked(&self.held).holders.iter().find(|holder| matches!(holder, Holder::Address(_))).cloned()
+    }
+
+    /// The account that signed the request, once that is known, and the access key.
+    pub fn account(&self) -> Option<(String, Holder)> {
+        let held = locked(&self.held);
+        let account = held.holders.iter().find(|holder| matches!(holder, Holder::Account(_)))?;
+        Some((held.access_key.clone()?, account.clone()))
     }
 }
 
@@ -118,7 +130,7 @@ mod tests {
         let room = BodyRoom::new(800);
         let one = room.seat(Some([10, 0, 0, 1].into()));
         one.take(200).expect("there is room");
-        one.of_account("a");
+        one.of_account("key", "a");
         one.take(100).expect("there is room");
         let copy = Arc::clone(&one);
         drop(one);

@@ -1,8 +1,10 @@
-//! What requests may hold before it is known whether they are allowed, shared fairly: memory of bodies, and connections.
+//! What requests take, shared fairly: memory of bodies, connections, and the processor time of the workers.
 
 mod bodies;
 mod connections;
 mod shares;
+mod turns;
 
 pub use bodies::{BodyRoom, Seat, Ungathered, gather};
 pub use connections::{Connections, limited};
+pub use turns::Turns;

@@ -1,13 +1,12 @@
-//! Who may do what, and what is refused before an operation begins: the secrets for s3s to verify signatures with; who
+//! Who may do what, and what is refused before an operation begins: the secrets that signatures are verified with; who
 //! asks, and whether the policies and grants let it (`judge`, over `policy`); operations and features that do not exist
 //! here.
 
 pub mod caller;
-mod conditions;
+mod condition_values;
 mod explain;
 mod judge;
-pub mod judged;
-pub mod moment;
+mod judged;
 mod request;
 mod said;
 mod unsupported;
@@ -15,25 +14,26 @@ mod unsupported;
 pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
 pub use judge::{Authority, Guarded, Judge, OnEach, Said, Subject};
 
-use super::errors::Fault;
-use super::objects::tags::{OfNewBucket, of_new_bucket};
-use super::settings::told::{Origin, TlsVersion};
+use super::objects::tags::of_new_bucket;
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
+use crate::api::auth::Secrets;
+use crate::api::call::Call;
+use crate::api::call::RequestView;
+use crate::api::call::{Origin, TlsVersion};
+use crate::api::errors::Fault;
 use crate::api::iam::{IamService, request_keys};
 use crate::api::identity::{
     Asking, IdentityError, PrincipalKind, ResolveError, Resolved, TokenFault, resolve, secret_key,
 };
 use crate::api::policy::Context;
-use crate::api::request_log::RequestTrace;
-use crate::api::room::Seat;
-use crate::api::wire::{Renaming, Verified, signer};
 use caller::Caller;
 use http::{HeaderMap, Uri, header};
+pub use judged::Access;
 use judged::Judged;
 use request::Request;
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::auth::{S3Auth, SecretKey};
+use s3s::auth::SecretKey;
 use s3s::dto::{
     CreateBucketInput, PutBucketInventoryConfigurationInput, PutBucketTaggingInput, PutObjectLegalHoldInput,
     PutObjectRetentionInput, PutObjectTaggingInput,
@@ -148,8 +148,7 @@ const OPERATIONS: [&str; 89] = [
     "UploadPartCopy",
 ];
 
-/// Who asks, and whether it may: what s3s verifies signatures with, and what every request passes after its signature was
-/// verified.
+/// The access check, which every request passes after its signature was verified, and the secrets that it is verified with.
 #[derive(Clone)]
 pub struct Gate {
     gateway: Gateway,
@@ -162,13 +161,14 @@ impl Gate {
         Self { gateway, iam, secure }
     }
 
-    async fn view(&self) -> S3Result<MetaView> {
-        Ok(moment::judged(&self.gateway, self.iam.ambient.clock.monotonic()).await?)
+    async fn view(&self, view: &RequestView) -> S3Result<MetaView> {
+        Ok(view.get(&self.gateway, self.iam.ambient.clock.monotonic()).await?)
     }
 
-    /// Who asks with this key. Nobody in particular where nobody signed.
-    async fn judge(&self, cx: &mut S3AccessContext<'_>, access_key: Option<&str>) -> S3Result<Known> {
-        let view = self.view().await?;
+    /// The principal of an authenticated request; nobody in particular where nobody signed.
+    async fn judge(&self, cx: &S3AccessContext<'_>, call: &Call) -> S3Result<Known> {
+        let access_key = call.authentication.access_key.as_deref();
+        let view = self.view(&call.view).await?;
         let now = self.iam.ambient.clock.unix_ms();
         let resolved = match access_key {
             None => None,
@@ -184,26 +184,25 @@ impl Gate {
             Some(resolved) => Asking::of(resolved, &self.iam.parsed).map_err(|error| internal(&error))?,
             None => Asking::anonymous(),
         };
-        let origin = Origin::of(cx.extensions_mut());
-        // What went around s3s has its signature no more.
-        let signed = cx.extensions_mut().get::<Verified>().and_then(|verified| verified.signed.clone());
-        let mut judge = self.before(asking, view, cx.headers(), cx.uri(), origin);
-        conditions::add_creation(&mut judge.context, cx.s3_op().name());
-        let (headers, uri) = signed.as_ref().map_or((cx.headers(), cx.uri()), |head| (&head.headers, &head.uri));
-        conditions::add_signature(&mut judge.context, headers, uri, now);
-        if let Some(region) = access_key.and_then(|_| conditions::signed_region(headers, uri)) {
-            judge.context.set("aws:RequestedRegion", Some(region));
+        let mut judge = self.before(asking, view, cx.headers(), cx.uri(), &call.origin);
+        let context = Arc::make_mut(&mut judge.context);
+        condition_values::add_creation(context, cx.s3_op().name());
+        if let Some(signature) = &call.authentication.signature {
+            condition_values::add_signature(context, signature, now);
         }
-        if let Some(TlsVersion(version)) = cx.extensions_mut().get::<TlsVersion>() {
-            judge.context.add("s3:TlsVersion", *version);
+        if let Some(TlsVersion(version)) = call.origin.tls {
+            context.add("s3:TlsVersion", version);
         }
         Ok(Known { judge: Arc::new(judge), resolved })
     }
 
     /// Whether the body's part of a request is allowed, by the present if it came slowly.
     async fn authority<T>(&self, request: &mut S3Request<T>) -> S3Result<Authority> {
-        judged::of_now(&self.gateway, &*self.iam.ambient.clock, request).await?;
-        let authority = request.extensions.get::<Authority>().cloned();
+        let call = Call::of(&request.extensions);
+        let mut access = request.extensions.remove::<Access>().unwrap_or_default();
+        access.renew(&self.gateway, &*self.iam.ambient.clock, &call, &request.headers, &request.uri).await?;
+        let authority = access.authority.clone();
+        request.extensions.insert(access);
         Ok(authority.ok_or(Fault::AccessDenied("Access Denied"))?)
     }
 
@@ -216,14 +215,14 @@ impl Gate {
     ) -> S3Result<()> {
         let authority = self.authority(request).await?;
         // A name that no version has is for the operation to say.
-        let version = conditions::parameter(&request.uri, "versionId");
+        let version = condition_values::parameter(&request.uri, "versionId");
         let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
         authority.may_to_object(action, key, pick, said)
     }
 
     /// Nobody in particular, who asks for something outside s3s. Of the head only what any browser says counts:
     /// parameters mean nothing there, and a signature that nobody looks at can meet no condition.
-    pub async fn anonymous(&self, headers: &HeaderMap, origin: Origin) -> S3Result<Arc<Judge>> {
+    pub async fn anonymous(&self, headers: &HeaderMap, origin: &Origin) -> S3Result<Arc<Judge>> {
         let view = self.gateway.meta().read().await?;
         let told = [header::REFERER, header::USER_AGENT].into_iter().filter_map(|name| {
             let value = headers.get(&name)?.clone();
@@ -234,15 +233,16 @@ impl Gate {
     }
 
     /// Who asks, with all that the request says.
-    fn before(&self, asking: Asking, view: MetaView, headers: &HeaderMap, uri: &Uri, origin: Origin) -> Judge {
+    fn before(&self, asking: Asking, view: MetaView, headers: &HeaderMap, uri: &Uri, origin: &Origin) -> Judge {
         let now = self.iam.ambient.clock.unix_ms();
-        let source_ip = Some(origin.source_ip).filter(|address| !address.is_empty());
-        let facts = conditions::facts(headers, source_ip, self.secure, &self.iam.region);
+        let source_ip = Some(origin.source_ip.clone()).filter(|address| !address.is_empty());
+        let facts = condition_values::facts(headers, source_ip, self.secure, &self.iam.region);
         let mut context = asking.context();
         context.extend(request_keys(&facts, now));
-        conditions::add(&mut context, headers, uri, now);
-        let request_id = origin.request_id;
-        Judge { asking: Arc::new(asking), context, view, iam: Arc::clone(&self.iam), request_id }
+        condition_values::add(&mut context, headers, uri, now);
+        let request_id = origin.request_id.clone();
+        let (asking, context) = (Arc::new(asking), Arc::new(context));
+        Judge { asking, context, view, iam: Arc::clone(&self.iam), request_id }
     }
 }
 
@@ -254,7 +254,7 @@ struct Known {
 
 fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let in_header = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
-    let token = in_header.map(str::to_owned).or_else(|| conditions::parameter(uri, "X-Amz-Security-Token"));
+    let token = in_header.map(str::to_owned).or_else(|| condition_values::parameter(uri, "X-Amz-Security-Token"));
     token.filter(|token| !token.is_empty())
 }
 
@@ -275,12 +275,12 @@ fn internal(error: &IdentityError) -> S3Error {
 }
 
 #[async_trait::async_trait]
-impl S3Auth for Gate {
-    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+impl Secrets for Gate {
+    async fn secret_key(&self, access_key: &str, view: &RequestView) -> Result<SecretKey, S3Error> {
         if access_key == self.iam.root.access_key {
             return Ok(SecretKey::from(self.iam.root.secret_key.as_str()));
         }
-        let view = self.view().await?;
+        let view = self.view(view).await?;
         let now = self.iam.ambient.clock.unix_ms();
         let secret = secret_key(&self.iam.directory(&view), self.iam.locksmith(), access_key, now);
         Ok(SecretKey::from(secret.map_err(refusal)?.as_str()))
@@ -290,51 +290,46 @@ impl S3Auth for Gate {
 #[async_trait::async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let call = Call::of(cx.extensions_mut());
         // To s3s a rename is a copy.
-        let renames = cx.extensions_mut().get::<Renaming>().is_some();
-        let name = if renames { "RenameObject" } else { cx.s3_op().name() };
+        let name = if call.rename_source.is_some() { "RenameObject" } else { cx.s3_op().name() };
         let operation = OPERATIONS.iter().copied().find(|known| *known == name);
         let refused = Fault::NotImplemented(format!("The operation {name} is not implemented."));
         let bucket = cx.s3_path().get_bucket_name().map(str::to_owned);
         let key = cx.s3_path().get_object_key().map(str::to_owned);
-        let signer = signer(cx);
-        let access_key = signer.as_ref().ok().cloned().flatten();
-        if let Some(trace) = cx.extensions_mut().get::<Arc<RequestTrace>>() {
-            trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key.clone());
-        }
-        signer?;
-        let known = self.judge(cx, access_key.as_deref()).await?;
-        if let (Some(resolved), Some(trace)) = (&known.resolved, cx.extensions_mut().get::<Arc<RequestTrace>>()) {
-            trace.asked_by(requester(resolved));
-        }
-        if let (Some(resolved), Some(seat)) = (&known.resolved, cx.extensions_mut().get::<Arc<Seat>>()) {
-            seat.of_account(&resolved.principal.canonical_id);
+        let access_key = call.authentication.access_key.clone();
+        call.trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
+        let known = self.judge(cx, &call).await?;
+        if let Some(resolved) = &known.resolved {
+            call.trace.asked_by(requester(resolved));
+            call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
         }
         let Some(operation) = operation else {
             let anonymous = known.resolved.is_none();
             return Err(if anonymous { Fault::AccessDenied("Access Denied") } else { refused }.into());
         };
-        if known.resolved.is_none() && conditions::overrides_answer(cx.uri()) {
+        if known.resolved.is_none() && condition_values::overrides_answer(cx.uri()) {
             let why = "Request specific response headers cannot be used for anonymous GET requests.";
             return Err(Fault::InvalidRequest(why.to_owned()).into());
         }
         unsupported::check(operation, cx.headers())?;
-        let asks = conditions::asks(operation, cx.headers(), cx.uri());
+        let asks = condition_values::asks(operation, cx.headers(), cx.uri());
         let question = Request { operation, bucket: bucket.as_deref(), key: key.as_deref(), asks };
         let guarded = question.check(&known.judge, cx.headers(), cx.uri())?;
-        cx.extensions_mut().insert(caller(&known, asks.bypass));
-        if let Some(guarded) = guarded {
-            cx.extensions_mut().insert(Authority { judge: Arc::clone(&known.judge), guarded: Arc::new(guarded) });
-        }
-        cx.extensions_mut().insert(Judged { operation, bucket, key, asks, judge: known.judge });
+        let authority =
+            guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded: Arc::new(guarded) });
+        let caller = caller(&known, asks.bypass);
+        let judged = Some(Judged { operation, bucket, key, asks, judge: known.judge });
+        cx.extensions_mut().insert(Access { caller, authority, judged });
         Ok(())
     }
 
     // What of a body policies may ask about: `check` does not see it.
 
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
-        let judged = request.extensions.get::<Judged>().ok_or(Fault::AccessDenied("Access Denied"))?;
-        let tags = of_new_bucket(&request.extensions)?;
+        let judged = request.extensions.get::<Access>().and_then(|access| access.judged.as_ref());
+        let judged = judged.ok_or(Fault::AccessDenied("Access Denied"))?;
+        let tags = of_new_bucket(&Call::of(&request.extensions))?;
         let said = said::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
         let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
         let judge = judged.judge.saying(&said);
@@ -342,7 +337,6 @@ impl S3Access for Gate {
         if !tags.is_empty() {
             judge.of_account("s3:TagResource", &bucket)?;
         }
-        request.extensions.insert(OfNewBucket(tags));
         Ok(())
     }
 
@@ -376,7 +370,7 @@ impl S3Access for Gate {
                 "The tags of an object that is there are given by the body, and not by the header 'x-amz-tagging'.";
             return Err(Fault::InvalidRequest(why.to_owned()).into());
         }
-        let has_version = conditions::parameter(&request.uri, "versionId").is_some();
+        let has_version = condition_values::parameter(&request.uri, "versionId").is_some();
         let action = if has_version { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
         let (key, said) = (request.input.key.clone(), said::of_object_tags(&request.input.tagging));
         self.ask_of_object(request, action, &key, &said).await

@@ -1,16 +1,15 @@
 //! Buckets: listed, made, looked at, deleted; where they are; whether they keep versions.
 
-use super::caller::Caller;
-use super::errors::{Fault, LocationFault};
 use super::grants::{BucketAccess, access_of, of_new_bucket, owner_of};
 use super::headers::timestamp;
 use super::list::{decode_token, encode_token};
-use super::objects::tags::{OfNewBucket, Tags};
+use super::objects::tags::Tags;
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
-    BucketDocument, BucketRow, BucketSettings, Change, CreateBucketWith, DocumentKey, Refusal, Reply, Versioning,
+    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, DocumentKey, Refusal, Reply, Versioning,
 };
+use crate::api::errors::{Fault, LocationFault};
 use crate::limits::LIST_BUCKETS_MAX;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -37,13 +36,13 @@ const RESERVED_SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", 
 
 /// Those of the caller's account.
 pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
-    let caller = Caller::of(&request.extensions);
+    let caller = store.caller();
     let input = request.input;
     let wanted = input.max_buckets.map_or(Ok(LIST_BUCKETS_MAX), page_limit)?;
     let token = input.continuation_token.as_deref().filter(|token| !token.is_empty());
     let mut after = token.map(decode_token).transpose()?;
     let prefix = input.prefix.clone().unwrap_or_default();
-    let owner = caller.owner(store);
+    let owner = caller.owner();
     let here = |region: &str| input.bucket_region.as_deref().is_none_or(|asked| asked == region);
     let is_shown = |row: &BucketRow| owner_of(store, row) == owner && here(&row.bucket.region);
     let view = store.view().await?;
@@ -62,7 +61,7 @@ pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Resu
     Ok(S3Response::new(ListBucketsOutput {
         continuation_token: last.map(|row| encode_token(&row.bucket.name)),
         buckets: Some(rows.into_iter().map(listed).collect()),
-        owner: Some(Owner { display_name: Some(caller.display_name), id: Some(owner) }),
+        owner: Some(Owner { display_name: Some(caller.display_name.clone()), id: Some(owner) }),
         prefix: input.prefix,
     }))
 }
@@ -83,10 +82,10 @@ fn listed(row: BucketRow) -> Bucket {
 }
 
 pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
-    let owner = Caller::of(&request.extensions).account.ok_or(Fault::AccessDenied("Access Denied"))?;
-    let signed = request.region.as_ref().map(|region| region.as_str().to_owned());
+    let owner = store.caller().account.clone().ok_or(Fault::AccessDenied("Access Denied"))?;
+    let signed = store.call.authentication.region().map(str::to_owned);
     check_namespace(&request.headers)?;
-    let OfNewBucket(tags) = request.extensions.get().cloned().unwrap_or_default();
+    let tags = super::objects::tags::of_new_bucket(&store.call)?;
     let input = request.input;
     let region = match input.create_bucket_configuration {
         Some(wanted) if wanted.bucket.is_some() || wanted.location.is_some() => {
@@ -105,14 +104,14 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     let location = format!("/{}", input.bucket);
     let lock = input.object_lock_enabled_for_bucket.unwrap_or(false);
     let versioning = if lock { Versioning::Enabled } else { Versioning::Never };
-    let create = CreateBucketWith {
+    let create = CreateBucket {
         name: input.bucket.clone(),
         region: region.clone(),
         owner: owner.clone(),
         settings: BucketSettings { versioning, lock, ..BucketSettings::default() },
         documents: documents_of(&access, &tags)?,
     };
-    match store.gateway.meta().propose(Change::CreateBucketWith(Box::new(create))).await? {
+    match store.gateway.meta().propose(Change::CreateBucket(Box::new(create))).await? {
         Reply::BucketCreated { .. } => {}
         Reply::Refused(Refusal::BucketOwnedByCaller | Refusal::BucketOwnedByOther) => {
             let asked = Asked { region, access, lock, ownership: input.object_ownership.is_some() };
@@ -246,7 +245,7 @@ pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Resul
 pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
     store.check_changeable()?;
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    let change = Change::DeleteBucketNumbered { bucket: bucket.bucket.id };
+    let change = Change::DeleteBucket { bucket: bucket.bucket.id };
     match store.gateway.meta().propose(change).await? {
         Reply::Refused(Refusal::BucketNotEmpty) => {
             let is_plain = bucket.settings.versioning == Versioning::Never;
@@ -310,8 +309,8 @@ pub fn bucket_document(bucket: &BucketRow, kind: BucketDocument) -> DocumentKey 
 mod tests {
     use super::{Asked, NAMESPACE, again, check_name, check_namespace, region};
     use crate::actors::meta::Refusal;
+    use crate::api::errors::{Fault, LocationFault};
     use crate::api::policy::{Ownership, canned};
-    use crate::api::s3::errors::{Fault, LocationFault};
     use crate::api::s3::grants::BucketAccess;
     use http::{HeaderMap, HeaderValue};
 

@@ -1,12 +1,11 @@
 //! S3's five checksums, and Content-MD5, between headers, trailers, XML and what is stored.
 
-use super::errors::{Fault, trailer_invalid, trailer_malformed};
 use crate::actors::gateway::TrailerChecksum;
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
-use crate::api::wire::Trailers;
+use crate::api::call::Trailers;
+use crate::api::errors::{Fault, trailer_invalid, trailer_malformed};
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderName, header};
-use s3s::TrailingHeaders;
+use http::{HeaderMap, HeaderName, header};
 use s3s::dto;
 
 /// Every algorithm, with the header that carries its value.
@@ -142,32 +141,10 @@ pub struct UploadChecksum {
     pub trailer: Option<TrailerChecksum>,
 }
 
-/// Where the trailer of a body will be, once that has been read to its end.
-pub enum Trailing {
-    /// s3s took the framing apart.
-    Verified(TrailingHeaders),
-    /// Nobody signed it.
-    Anonymous(Trailers),
-}
-
-impl Trailing {
-    pub fn of(extensions: &Extensions, verified: Option<TrailingHeaders>) -> Option<Self> {
-        let anonymous = || extensions.get::<Trailers>().cloned().map(Self::Anonymous);
-        verified.map(Self::Verified).or_else(anonymous)
-    }
-
-    fn take(&self) -> Option<HeaderMap> {
-        match self {
-            Self::Verified(trailing) => trailing.take(),
-            Self::Anonymous(trailers) => trailers.take(),
-        }
-    }
-}
-
 /// By header, by trailer, or where the client gives none, by what the upload asked for (`otherwise`).
 pub fn of_upload(
     headers: &HeaderMap,
-    trailing: Option<Trailing>,
+    trailing: Option<Trailers>,
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<UploadChecksum, Fault> {
     let header = of_headers(headers)?;
@@ -216,7 +193,7 @@ pub fn of_upload(
 }
 
 /// A checksum comes in a trailer only where the request says so.
-fn refuse_any(trailing: Trailing) -> TrailerChecksum {
+fn refuse_any(trailing: Trailers) -> TrailerChecksum {
     Box::new(move || {
         let found = trailing.take().unwrap_or_default();
         let has_any = found.keys().any(|name| name.as_str().starts_with(X_AMZ_CHECKSUM));
@@ -224,7 +201,7 @@ fn refuse_any(trailing: Trailing) -> TrailerChecksum {
     })
 }
 
-fn read_trailer(trailing: Trailing, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
+fn read_trailer(trailing: Trailers, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
     Box::new(move || {
         let found = trailing.take().unwrap_or_default();
         // What is not announced may not come; of what comes twice, the last counts.

@@ -2,11 +2,11 @@
 //! metadata log. Who writes last wins, as in S3; of a document that holds several of S3's configurations each is changed
 //! on its own.
 
-use super::errors::Fault;
 use super::{Store, unexpected};
 use crate::actors::documents::{DocumentError, decode, encode};
 use crate::actors::gateway::StoreError;
 use crate::actors::meta::{Change, DocumentKey, DocumentWrite, Expect, MetaView, Refusal, Reply};
+use crate::api::errors::Fault;
 use s3s::{S3Error, S3Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -2,8 +2,8 @@
 //! user metadata, storage class.
 
 use super::checksums::{ChecksumFields, fields_of};
-use super::errors::Fault;
 use crate::actors::meta::{ETag, Manifest, ObjectHeaders};
+use crate::api::errors::Fault;
 use crate::limits::USER_METADATA_BYTES_MAX;
 use crate::types::UnixMs;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -181,7 +181,7 @@ pub fn object_checksums(manifest: &Manifest) -> ChecksumFields {
 mod tests {
     use super::{etag_text, http_date, http_time, parse_etag, stored_headers};
     use crate::actors::meta::ETag;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use crate::types::UnixMs;
     use http::{HeaderMap, HeaderName, HeaderValue};
 

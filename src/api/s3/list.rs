@@ -7,14 +7,14 @@ pub use order::in_order;
 
 use super::Store;
 use super::checksums::kind_name;
-use super::errors::Fault;
 use super::grants::{Owners, access_of};
 use super::headers::{etag_header, storage_class, timestamp};
-use super::percent;
 use crate::actors::meta::{
     DeleteMarker, ListPage, ListQuery, Listed, ListedVersion, Manifest, MetaView, ObjectVersion, Pick, Version,
     VersionRow,
 };
+use crate::api::errors::Fault;
+use crate::api::text::percent;
 use crate::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
 use crate::types::BucketId;
 use order::Order;
@@ -327,7 +327,7 @@ fn delete_marker(key: String, marker: &DeleteMarker, latest: bool, owner: Owner)
 #[cfg(test)]
 mod tests {
     use super::{Writing, decode_token, encode_token, marker, page_limit};
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use s3s::dto::EncodingType;
 
     #[test]

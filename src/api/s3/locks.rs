@@ -1,9 +1,7 @@
 //! Object lock: a bucket's configuration with its default retention, and the retention and legal hold of versions.
 
 use super::buckets::bucket_document;
-use super::caller::Caller;
 use super::documents;
-use super::errors::{Fault, WireFault};
 use super::headers::timestamp;
 use super::objects::version::{manifest_of, pick};
 use super::{Store, unexpected};
@@ -11,6 +9,7 @@ use crate::actors::meta::{
     BucketDocument, BucketRow, Change, ChangeTraits, MetaView, Reply, Retention, RetentionMode, Traits, TraitsChange,
     Versioning,
 };
+use crate::api::errors::{Fault, RequestFault};
 use crate::types::UnixMs;
 use http::HeaderMap;
 use s3s::dto::{
@@ -184,7 +183,7 @@ pub async fn put_configuration(
     store: &Store,
     request: S3Request<PutObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
-    let asked = request.input.object_lock_configuration.ok_or(WireFault::NoBody).map_err(Fault::from)?;
+    let asked = request.input.object_lock_configuration.ok_or(RequestFault::NoBody).map_err(Fault::from)?;
     if asked.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
         return Err(Fault::MalformedXml.into());
     }
@@ -230,7 +229,7 @@ pub async fn put_retention(
     store: &Store,
     request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-    let bypass_governance = Caller::of(&request.extensions).bypass_governance;
+    let bypass_governance = store.caller().bypass_governance;
     let input = request.input;
     let now = store.gateway.meta().time().now;
     let asked = input.retention.ok_or(Fault::MalformedXml)?;
@@ -280,7 +279,7 @@ async fn set(store: &Store, bucket: &str, key: String, version: Option<&str>, to
     let manifest = Some(manifest_of(&view, &bucket, &key, pick)?);
     let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, manifest, to, event: None };
     match store.propose(Change::ChangeTraits(Box::new(change))).await? {
-        Reply::VersionPut { .. } => Ok(()),
+        Reply::ObjectPut { .. } => Ok(()),
         reply => Err(unexpected(&reply)),
     }
 }
@@ -289,7 +288,7 @@ async fn set(store: &Store, bucket: &str, key: String, version: Option<&str>, to
 mod tests {
     use super::DefaultRule;
     use crate::actors::meta::{Retention, RetentionMode};
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use crate::types::UnixMs;
     use s3s::dto::{DefaultRetention, ObjectLockRetentionMode};
 

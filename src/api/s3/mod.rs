@@ -5,11 +5,9 @@
 mod access;
 mod buckets;
 mod checksums;
-mod conditions;
 mod cors;
 mod documents;
 mod encryption;
-mod errors;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod grants;
@@ -20,17 +18,14 @@ mod list;
 mod locks;
 mod multipart;
 mod objects;
-mod percent;
+mod preconditions;
 mod settings;
 mod website;
 
 pub use access::{BucketShown, Credentials, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
 pub use checksums::{of_headers as checksum_of_headers, parse_digest, parse_md5};
-pub use errors::{Fault, Named, WireFault, body_fault, identify, response};
 pub use host::{Domains, WebsiteHosts};
-pub use percent::{decode_path, decode_query, encode as percent_encode};
 pub use settings::logging::LoggedBucket;
-pub use settings::told::{Origin, TlsVersion};
 pub use website::SiteRequest;
 
 use crate::actors::events::Targets;
@@ -38,28 +33,47 @@ use crate::actors::gateway::{Gateway, OpenObject, Opened, StoreError};
 use crate::actors::meta::{BucketRow, Change, MetaView, ObjectVersion, Reply, VersionRow};
 use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
+use crate::api::auth::Secrets;
+use crate::api::call::Call;
+use crate::api::call::RequestTrace;
+use crate::api::errors::{self, Fault};
 use crate::api::iam::IamService;
 use crate::api::identity::RootIdentity;
 use crate::api::policy::Ownership;
-use crate::api::request_log::RequestTrace;
-use crate::api::wire::{Around, whole};
 use crate::limits::LIST_BODY_BYTES_MAX;
-use access::{caller, judged, moment};
+use access::{Access, caller};
+use caller::Caller;
 use http::{HeaderMap, Method};
 use objects::{tags, version};
-use s3s::auth::S3Auth;
+use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpError, HttpRequest, HttpResponse, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use sha2::{Digest, Sha256};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// What buckets made before there were accounts say of their owner: the store's own account.
 pub const ACCOUNT: &str = "root";
 
-/// What the operations work on.
+/// The store as one request sees it: the context of an operation.
 pub(crate) struct Store {
+    shared: Arc<Shared>,
+    call: Call,
+    access: Access,
+}
+
+impl Deref for Store {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// Dependencies of the operations.
+pub(crate) struct Shared {
     gateway: Gateway,
     ambient: Ambient,
     region: String,
@@ -94,39 +108,45 @@ pub struct S3Settings {
 pub struct Service {
     s3s: S3Service,
     gate: access::Gate,
-    store: Arc<Store>,
+    shared: Arc<Shared>,
 }
 
 impl Service {
-    /// What signatures beside s3s's are verified with.
-    pub fn auth(&self) -> Arc<dyn S3Auth> {
+    /// The secrets of access keys, to verify signatures with.
+    pub fn secrets(&self) -> Arc<dyn Secrets> {
         Arc::new(self.gate.clone())
     }
 
+    /// Answers an authenticated request.
     pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let answered = moment::within(self.s3s.call(request)).await;
+        let answered = self.s3s.call(request).await;
         answered.map(objects::unquoted).map(list::in_order).map(tags::without_content)
+    }
+
+    /// The store as a request sees it that is judged by nothing yet.
+    fn store(&self) -> Store {
+        Store { shared: Arc::clone(&self.shared), call: Call::default(), access: Access::default() }
     }
 
     /// What the website of a bucket answers.
     pub async fn visit(&self, request: &SiteRequest<'_>) -> HttpResponse {
-        website::serve(&self.store, &self.gate, request).await
+        website::serve(&self.store(), &self.gate, request).await
     }
 
     /// Where requests to a bucket are logged, if they are.
     pub fn logged(&self, bucket: &str) -> Option<LoggedBucket> {
-        settings::logging::logged(&self.store, bucket)
+        settings::logging::logged(&self.store(), bucket)
     }
 
     /// The headers of the answer to an OPTIONS request, whose status is 200.
     pub async fn preflight(&self, bucket: &str, request: &HeaderMap) -> S3Result<HeaderMap> {
-        cors::answer_preflight(&self.store, bucket, request).await
+        cors::answer_preflight(&self.store(), bucket, request).await
     }
 
     /// The headers that the answer to a request from another origin gets, whatever its status.
     pub async fn cross_origin(&self, bucket: &str, method: &Method, request: &HeaderMap) -> HeaderMap {
         let rules = async {
-            let (bucket, view) = self.store.bucket(bucket).await?;
+            let (bucket, view) = self.store().bucket(bucket).await?;
             cors::rules_of(&view, bucket.bucket.id)
         };
         match rules.await {
@@ -137,11 +157,11 @@ impl Service {
 }
 
 /// As s3s calls the operations.
-struct Operations(Arc<Store>);
+struct Operations(Arc<Shared>);
 
 pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Service {
     let gate = access::Gate::new(gateway.clone(), Arc::clone(&settings.iam), settings.tls);
-    let store = Arc::new(Store {
+    let shared = Arc::new(Shared {
         gateway,
         ambient,
         region: settings.region.clone(),
@@ -157,15 +177,15 @@ pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Ser
     config.xml_max_body_size = LIST_BODY_BYTES_MAX;
     // Forms come to s3s as PUTs; it must not hold one even so.
     config.post_object_max_file_size = 0;
-    let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(&store)));
+    let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(&shared)));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(gate.clone());
+    // Requests come without signatures: it knows no key, but asks for access only where it has some authority on keys.
+    builder.set_auth(SimpleAuth::new());
     builder.set_access(gate.clone());
-    builder.set_route(Around);
     if !settings.domains.is_empty() {
         builder.set_host(Domains::new(&settings.domains));
     }
-    Service { s3s: builder.build(), gate, store }
+    Service { s3s: builder.build(), gate, shared }
 }
 
 /// S3's canonical user id: 64 hexadecimal digits that stand for the account.
@@ -189,8 +209,13 @@ struct Readable {
 }
 
 impl Store {
+    /// For whom the request acts.
+    fn caller(&self) -> &Caller {
+        &self.access.caller
+    }
+
     async fn view(&self) -> S3Result<MetaView> {
-        if let Some(judged) = moment::take() {
+        if let Some(judged) = self.call.view.take() {
             return Ok(judged);
         }
         Ok(self.gateway.meta().read().await?)
@@ -247,12 +272,12 @@ impl Store {
 
 /// Hands to the trace what the answer to a refused request says besides its code and its words. Of a write's conditions the
 /// metadata does not say which one did not hold; `condition` is the only one, if there is only one.
-fn tell(trace: Option<&RequestTrace>, condition: Option<&'static str>, error: &S3Error) {
+fn tell(trace: &RequestTrace, condition: Option<&'static str>, error: &S3Error) {
     let mut details = errors::details_of(error).to_vec();
     if details.is_empty() && *error.code() == S3ErrorCode::PreconditionFailed {
         details.extend(condition.map(|name| ("Condition", name.to_owned())));
     }
-    if let Some(trace) = trace.filter(|_| !details.is_empty()) {
+    if !details.is_empty() {
         trace.detailed(details);
     }
 }
@@ -267,15 +292,15 @@ macro_rules! operations {
         #[async_trait::async_trait]
         impl S3 for Operations {
             $(async fn $name(&self, mut request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
-                judged::of_now(&self.0.gateway, &*self.0.ambient.clock, &mut request).await?;
-                let trace = request.extensions.get::<Arc<RequestTrace>>().cloned();
-                if let Some(trace) = &trace {
-                    trace.entered();
-                }
-                let request = whole(request);
-                let condition = conditions::only_one(&request.headers);
-                let answered = $module(&self.0, request).await;
-                answered.inspect_err(|error| tell(trace.as_deref(), condition, error))
+                let mut call = request.extensions.remove::<Call>().unwrap_or_default();
+                let mut access = request.extensions.remove::<Access>().unwrap_or_default();
+                access.renew(&self.0.gateway, &*self.0.ambient.clock, &call, &request.headers, &request.uri).await?;
+                call.trace.entered();
+                request.headers.extend(std::mem::take(&mut call.headers_aside));
+                let condition = preconditions::only_one(&request.headers);
+                let store = Store { shared: Arc::clone(&self.0), call, access };
+                let answered = $module(&store, request).await;
+                answered.inspect_err(|error| tell(&store.call.trace, condition, error))
             })*
         }
     };
@@ -374,8 +399,9 @@ operations! {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, RequestTrace, canonical_id, tell};
+    use super::{RequestTrace, canonical_id, tell};
     use crate::actors::meta::Refusal;
+    use crate::api::errors::Fault;
 
     #[test]
     fn an_account_has_one_canonical_id() {
@@ -389,7 +415,7 @@ mod tests {
     fn an_answer_says_which_condition_did_not_hold_where_it_is_known() {
         let told = |error: s3s::S3Error, only: Option<&'static str>| {
             let trace = RequestTrace::default();
-            tell(Some(&trace), only, &error);
+            tell(&trace, only, &error);
             trace.details().to_vec()
         };
         let condition = |name: &str| vec![("Condition", name.to_owned())];

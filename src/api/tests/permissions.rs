@@ -70,7 +70,7 @@ impl<'a> Client<'a> {
                  SignedHeaders={}, Signature={}\r\n",
                 &at[..8],
                 names.join(";"),
-                signer.signature_hex(&at, &to_sign)
+                signer.signature(&at, &to_sign)
             ));
         }
         let mut stream = connect(s3_of(self.api)).await;

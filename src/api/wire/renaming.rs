@@ -1,28 +1,24 @@
-//! RenameObject, which s3s does not know: such a request goes around s3s (`around`) and comes back to it as a copy of
-//! the object that it names, with a word beside it that says what it is.
+//! RenameObject, which s3s does not know: such a request is given to s3s as a copy of the object that it names, with its
+//! source key beside it.
 
-use super::query::Query;
-use super::target::{Level, Target};
-use crate::api::s3::{Fault, decode_path, percent_encode};
+use crate::api::call::{Level, Target};
+use crate::api::errors::Fault;
+use crate::api::text::Query;
+use crate::api::text::percent::decode_path;
+use crate::api::text::percent::encode as percent_encode;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use s3s::header::X_AMZ_COPY_SOURCE;
 
 const SUBRESOURCE: &str = "renameObject";
 const SOURCE: &str = "x-amz-rename-source";
 
-/// What looks like a copy renames this key, in the same bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renaming {
-    pub source: String,
-}
-
 pub fn is_rename(method: &Method, uri: &Uri, target: &Target) -> bool {
     let named = || Query::read(uri.query()).is_ok_and(|query| query.has(SUBRESOURCE));
     *method == Method::PUT && target.level == Level::Object && named()
 }
 
-/// A rename whose signature was verified, as s3s knows it.
-pub fn as_copy<B>(mut request: Request<B>, target: &Target) -> Result<Request<B>, Fault> {
+/// Makes a copy of a rename whose signature was verified; its source key is in the same bucket.
+pub fn as_copy<B>(mut request: Request<B>, target: &Target) -> Result<(Request<B>, String), Fault> {
     let invalid =
         || Fault::InvalidArgument("The header 'x-amz-copy-source' is for copies, and not for renames.".into());
     let bucket = target.bucket.as_deref().unwrap_or_default();
@@ -33,8 +29,7 @@ pub fn as_copy<B>(mut request: Request<B>, target: &Target) -> Result<Request<B>
     }
     let uri = without_subresources(request.uri());
     *request.uri_mut() = uri;
-    request.extensions_mut().insert(Renaming { source });
-    Ok(request)
+    Ok((request, source))
 }
 
 /// A key, encoded as in a URL. Some clients put the bucket before it, as they do in copies.
@@ -58,12 +53,12 @@ fn without_subresources(uri: &Uri) -> Uri {
 
 #[cfg(test)]
 mod tests {
-    use super::{Renaming, as_copy, is_rename};
-    use crate::api::s3::Fault;
-    use crate::api::wire::target::Target;
+    use super::{as_copy, is_rename};
+    use crate::api::call::Target;
+    use crate::api::errors::Fault;
     use http::{Method, Request, Uri};
 
-    fn rename(uri: &str, sources: &[&str]) -> Result<Request<()>, Fault> {
+    fn rename(uri: &str, sources: &[&str]) -> Result<(Request<()>, String), Fault> {
         let mut request = Request::builder().method(Method::PUT).uri(uri);
         for source in sources {
             request = request.header("x-amz-rename-source", *source);
@@ -75,17 +70,16 @@ mod tests {
     }
 
     fn source(text: &str) -> Option<String> {
-        let copy = rename("/b/new?renameObject", &[text]).ok()?;
-        copy.extensions().get::<Renaming>().map(|renaming| renaming.source.clone())
+        Some(rename("/b/new?renameObject", &[text]).ok()?.1)
     }
 
     #[test]
     fn a_rename_comes_back_as_a_copy_of_what_it_names() {
         let copy = rename("/b/new?renameObject=&x-id=RenameObject&acl&X-Amz-Security-Token=t", &["a%20%3Fb/%C3%BC"]);
-        let copy = copy.expect("a copy");
+        let (copy, source) = copy.expect("a copy");
         assert_eq!(copy.uri(), &Uri::from_static("/b/new?X-Amz-Security-Token=t"));
         assert_eq!(copy.headers()["x-amz-copy-source"], "b/a%20%3Fb/%C3%BC");
-        assert_eq!(copy.extensions().get::<Renaming>(), Some(&Renaming { source: "a ?b/ü".to_owned() }));
+        assert_eq!(source, "a ?b/ü");
     }
 
     #[test]

@@ -4,9 +4,9 @@
 
 mod reads;
 
-use super::target::{Head, Level};
-use crate::api::post::is_form;
-use crate::api::s3::Fault;
+use crate::api::call::{Head, Level};
+use crate::api::errors::Fault;
+use crate::api::wire::is_form;
 use http::Method;
 
 /// What a name means, by the methods that change it.
@@ -121,9 +121,9 @@ fn check_service(method: &Method) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::api::s3::Fault;
-    use crate::api::wire::query::Query;
-    use crate::api::wire::target::{Head, Target};
+    use crate::api::call::{Head, Target};
+    use crate::api::errors::Fault;
+    use crate::api::text::Query;
     use http::{HeaderMap, HeaderValue, Method, Uri};
 
     fn judge(method: Method, uri: &'static str) -> Result<(), Fault> {

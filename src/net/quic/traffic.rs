@@ -65,7 +65,7 @@ impl Activity {
     pub(super) fn begin(traffic: &Arc<Traffic>) -> Self {
         let before = traffic.streams.fetch_add(1, Ordering::Relaxed);
         if before + 1 == traffic.streams_warned_at {
-            tracing::warn!(peer = traffic.peer, streams = before + 1, "many streams of one connection are open");
+            tracing::warn!(peer = traffic.peer, streams = before + 1, "one connection has many open streams");
         }
         Self(Arc::clone(traffic))
     }

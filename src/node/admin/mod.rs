@@ -4,6 +4,7 @@ mod clock;
 mod layout;
 mod quota;
 
+use super::safety::StopJudgement;
 use super::status::HostStatus;
 use crate::actors::consensus::{Agreement, Membership, MetaError};
 use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
@@ -14,7 +15,7 @@ use crate::api::admin::{
     HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, NodeShown,
     QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
 };
-use crate::api::{Health, HealthSource};
+use crate::api::{Health, HealthSource, StopShown};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, RolesRecord};
 use crate::storage::meta::view::MetaView;
@@ -59,7 +60,7 @@ impl AdminSource for HostAdmin {
     async fn info(&self) -> Result<Info, AdminError> {
         let (known, counts) = self.look_up(|view| Ok((known(view)?, view.counts()?))).await?;
         let metadata = self.status.metadata.status();
-        let geometry = self.status.context.geometry;
+        let (geometry, health) = (self.status.context.geometry, self.health());
         let hosts = self.hosts(&known);
         Ok(Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,8 +70,10 @@ impl AdminSource for HostAdmin {
             term: metadata.term,
             geometry: GeometryShown { data: geometry.data, parity: geometry.parity },
             guarantee: guarantee(&self.context.ring.current().guarantee(geometry)),
+            health: health.verdict(),
+            safety: health.safety,
             hosts,
-            drives: self.health().drives,
+            drives: health.drives,
             counts: CountsShown {
                 buckets: counts.buckets,
                 objects: counts.objects,
@@ -117,11 +120,11 @@ impl AdminSource for HostAdmin {
 
     async fn heal_status(&self) -> Result<HealStatus, AdminError> {
         let counts = self.look_up(|view| view.counts()).await?;
-        let healing = self.healing.status();
+        let (healing, safety) = (self.healing.status(), self.health().safety);
         Ok(HealStatus {
-            // As it is now; the healer looks at the queue from time to time.
-            missing_shards: counts.repairs,
-            under_replicated_objects: healing.under_replicated_objects,
+            // The queue may have grown since the assessment looked at it.
+            missing_shards: safety.missing_shards.at_most.max(counts.repairs),
+            under_replicated_objects: safety.reduced.blobs.at_most,
             corrupt_chunks: healing.corrupt_chunks,
             orphaned_shards: healing.orphaned_shards,
             garbage_blobs: counts.garbage,
@@ -133,6 +136,7 @@ impl AdminSource for HostAdmin {
             repaired_bytes: healing.repaired_bytes,
             bytes_per_second: healing.bytes_per_second,
             eta_seconds: healing.eta.map(|eta| eta.as_secs()),
+            safety,
             comparisons_due: healing.comparing.into_iter().map(|node| node.0).collect(),
         })
     }
@@ -146,6 +150,14 @@ impl AdminSource for HostAdmin {
         nodes.iter().for_each(|node| self.healing.reconcile(*node));
         tracing::info!(?nodes, "comparison with the metadata was asked for");
         Ok(HealStarted { nodes: nodes.into_iter().map(|node| node.0).collect() })
+    }
+
+    async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError> {
+        let names = self.names(&self.look_up(known).await?);
+        let named = names.iter().find(|(id, name)| *name == host || shown(**id) == host).map(|(id, _)| *id);
+        let id = named.ok_or_else(|| AdminError::Refused(format!("there is no host {host:?}")))?;
+        let StopJudgement { safe, why } = self.status.judge_stop(id);
+        Ok(StopShown { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
     }
 
     fn scrub_status(&self) -> Vec<ScrubShown> {

@@ -4,18 +4,20 @@ mod following;
 mod retiring;
 
 use super::cluster::{Member, Net};
+use super::rejoin::OwnDrives;
 use super::{NodeError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
-use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::healer::HealerHandle;
-use crate::actors::membership::{AddressBook, HostWatch, StatusSource, VoterKeeper, WelcomeDesk};
+use crate::actors::membership::{AddressBook, HostWatch, StatusSource, VoterKeeper, WelcomeDesk, lookup_removal};
 use crate::actors::peers::HashRing;
-use crate::storage::identity::forget_founding;
+use crate::storage::identity::{DriveState, forget_founding, forget_rejoining};
 use crate::types::{Epoch, NodeId, Roles};
 use actix::Addr;
 use following::Followers;
 use metadata::MetadataError;
 use retiring::Retirement;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +26,8 @@ use tokio::task::JoinHandle;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Failed tries between two lines of the log.
 const TRIES_TO_A_WORD: u32 = 20;
+/// Failed tries between two questions to other hosts whether this one was removed.
+const TRIES_TO_A_LOOKUP: u32 = 4;
 
 pub(super) struct Place {
     pub around: Surroundings,
@@ -47,7 +51,10 @@ impl Place {
         let own: Vec<NodeId> = self.member.host.drives.iter().map(|drive| drive.node).collect();
         if self.roles.storage {
             // As soon as they are known to the metadata they are compared with it.
-            own.iter().for_each(|node| self.healing.reconcile(*node));
+            for drive in &self.member.host.drives {
+                let is_empty = drive.state == DriveState::Replaced;
+                self.compare(drive.node, if is_empty { Contents::Empty } else { Contents::Uncompared });
+            }
         }
         match &self.member.net {
             Some(net) => {
@@ -125,30 +132,68 @@ impl Place {
         loop {
             match self.register().await {
                 Ok(()) => break,
-                Err(NodeError::Metadata(error)) if error.is_final() => return error.into(),
+                Err(NodeError::Metadata(error)) if error.is_final() => return self.judge(error),
                 Err(error) if tries.is_multiple_of(TRIES_TO_A_WORD) => {
                     tracing::warn!(%error, "this host is not known to its cluster yet");
                 }
                 Err(_) => {}
             }
             tries += 1;
+            if tries.is_multiple_of(TRIES_TO_A_LOOKUP)
+                && let Some(error) = self.lookup_removal(net).await
+            {
+                return self.judge(error);
+            }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
         tracing::info!(name = self.member.name, "this host has its place in the cluster");
         net.board.stands(self.member.host.cluster);
-        if let Err(error) = forget_founding(&*self.around.disk, &self.member.host.usable_dirs()) {
-            tracing::warn!(%error, "what was kept of the founding is still there");
+        let (disk, dirs) = (&*self.around.disk, self.member.host.usable_dirs());
+        if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
+            tracing::warn!(%error, "what was kept of the founding, or of a rejoining, is still there");
         }
         std::future::pending().await
     }
 
-    /// Makes this host known, and its drives where it stores anything; those that lack something are compared with the metadata.
+    /// Whether this host was removed, as far as others know: one that was is sent nothing, and its own tables do not show it.
+    async fn lookup_removal(&self, net: &Net) -> Option<MetadataError> {
+        let (host, name) = (self.member.host.host, self.member.name.clone());
+        let at: BTreeSet<String> = net.book.others(host).into_iter().chain(net.doors.clone()).collect();
+        let answer = lookup_removal(&net.client, host, &name, &at.into_iter().collect::<Vec<_>>()).await?;
+        Some(match answer.namesake {
+            Some((by, address)) => MetadataError::Replaced { name, by, address },
+            None => MetadataError::Removed { name },
+        })
+    }
+
+    /// What the host ends with. One whose place was taken by the member that it asked to be becomes that one.
+    fn judge(&self, error: MetadataError) -> NodeError {
+        match error {
+            MetadataError::Replaced { by, .. } if OwnDrives::of(&self.member.host).asked_to_be(&self.around, by) => {
+                let why = format!("its cluster has taken it in as host {:016x} before its process ended", by.0);
+                NodeError::Superseded { why }
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Has a node compared with the metadata; until that is done, others know how far its contents are certain.
+    fn compare(&self, node: NodeId, contents: Contents) {
+        self.health.update(node, |state| state.contents = contents);
+        self.healing.reconcile(node);
+    }
+
+    /// Makes this host known, and its drives; those that lack something are compared with the metadata.
     async fn register(&self) -> Result<(), NodeError> {
         metadata::register_host(&self.metadata, &self.member, self.roles).await?;
-        if self.roles.storage {
-            let returned = metadata::register_drives(&self.around, &self.metadata, &self.member).await?;
-            returned.iter().for_each(|node| self.healing.reconcile(*node));
-        }
+        let returned = metadata::register_drives(&self.around, &self.metadata, &self.member, self.roles).await?;
+        returned.into_iter().for_each(|(node, contents)| self.compare(node, contents));
+        // A drive that has the number of one that was removed is taken for that one until it is registered.
+        let health = self.health.current();
+        let is_uncompared =
+            |node: &NodeId| health.state(*node).is_some_and(|state| state.contents != Contents::Compared);
+        let own = self.member.host.drives.iter().map(|drive| drive.node);
+        own.filter(is_uncompared).for_each(|node| self.healing.reconcile(node));
         self.is_known.store(true, Ordering::Release);
         Ok(())
     }

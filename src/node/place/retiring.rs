@@ -106,7 +106,7 @@ impl Retirement {
                     self.show(&exits);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "removed drives are still among this host's");
+                    tracing::warn!(%error, "removed drives could not be taken out of this host; this is tried again");
                     exits.note_failed(&left);
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }

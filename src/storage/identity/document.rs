@@ -6,6 +6,8 @@ use crate::types::{ClusterId, HostId, Incarnation, NodeId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub const FORMAT: u32 = 1;
+/// Earlier ids of a host that are kept, the latest ones.
+const EARLIER_MAX: usize = 64;
 /// An identity of the most drives is far smaller.
 pub const DOCUMENT_BYTES_MAX: u64 = 64 << 10;
 
@@ -28,6 +30,16 @@ pub struct Identity {
     pub generation: u64,
     /// Every drive of the host, in the order of the directories at formation, then those that were added later.
     pub members: Vec<Member>,
+    /// Ids that the host had before it rejoined its cluster, in order: a drive that still names one of them is this host's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "hex64s")]
+    pub earlier: Vec<HostId>,
+}
+
+/// The earlier ids of a host that had this id and these earlier ones, and has another id now.
+pub fn with_earlier(mut earlier: Vec<HostId>, host: HostId) -> Vec<HostId> {
+    earlier.push(host);
+    earlier.drain(..earlier.len().saturating_sub(EARLIER_MAX));
+    earlier
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +111,7 @@ pub fn decode_identity(bytes: &[u8]) -> Result<Identity, DocumentFault> {
         earlier.iter().all(|other| other.node != member.node)
     });
     let listed = identity.members.iter().any(|member| member.node == identity.node);
-    if identity.format == 0 || identity.data == 0 || !distinct || !listed {
+    if identity.format != FORMAT || identity.data == 0 || !distinct || !listed {
         return Err(DocumentFault::Corrupt("its fields contradict each other".to_owned()));
     }
     Ok(identity)
@@ -152,6 +164,22 @@ pub(super) mod hex64 {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostId, D::Error> {
         u64::try_from(hex(deserializer, 16)?).map(HostId).map_err(de::Error::custom)
+    }
+}
+
+mod hex64s {
+    use super::{Deserialize, Deserializer, HostId, Serialize, Serializer, hex64};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Hex(#[serde(with = "hex64")] HostId);
+
+    pub fn serialize<S: Serializer>(ids: &[HostId], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(ids.iter().map(|id| Hex(*id)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HostId>, D::Error> {
+        Ok(Vec::<Hex>::deserialize(deserializer)?.into_iter().map(|Hex(id)| id).collect())
     }
 }
 

@@ -35,6 +35,22 @@ pub struct Host {
     pub parity: u8,
     pub generation: u64,
     pub members: Vec<Member>,
+    /// Ids that the host had before.
+    pub earlier: Vec<HostId>,
+}
+
+impl From<&Identity> for Host {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            cluster: identity.cluster,
+            host: identity.host,
+            data: identity.data,
+            parity: identity.parity,
+            generation: identity.generation,
+            members: identity.members.clone(),
+            earlier: identity.earlier.clone(),
+        }
+    }
 }
 
 /// A member and the directory that stands for it.
@@ -84,36 +100,41 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
     let Some((_, first)) = ours.first() else { return examine_formation(found) };
     check_cluster(&ours)?;
     let youngest = youngest(found).unwrap_or(first);
-    let host = Host {
-        cluster: youngest.cluster,
-        host: youngest.host,
-        data: youngest.data,
-        parity: youngest.parity,
-        generation: youngest.generation,
-        members: youngest.members.clone(),
-    };
+    let host = Host::from(youngest);
     check_members(&host, found, &ours)?;
     check_geometry(&host, wanted)?;
     let mut seats = seats(&host, found);
     if ours.iter().all(|(_, identity)| identity.stage == Stage::Forming) {
         return finish(host, seats);
     }
-    check_enough(&host, &seats)?;
+    if wanted.alone {
+        check_enough(&host, &seats)?;
+    }
     seats.extend(additions(found, &seats, numbers)?);
     Ok(Plan::Open(host, seats, retired))
 }
 
-fn youngest(found: &[Found]) -> Option<&Identity> {
-    found.iter().filter_map(identity_of).max_by_key(|identity| identity.generation)
+/// The identity with the greatest generation, of those that name their host by its present id.
+pub(super) fn youngest(found: &[Found]) -> Option<&Identity> {
+    let identities = || found.iter().filter_map(identity_of);
+    let is_present = |identity: &Identity| !identities().any(|other| is_earlier(identity, other));
+    identities().max_by_key(|identity| (is_present(identity), identity.generation))
+}
+
+/// Whether an identity names its host by an id that the host of the other one had before.
+fn is_earlier(identity: &Identity, other: &Identity) -> bool {
+    identity.cluster == other.cluster && other.earlier.contains(&identity.host)
 }
 
 /// Sets aside what the youngest membership of the same host has no seat for any more.
 fn without_retired(found: &[Found]) -> (Vec<Found>, Vec<Retired>) {
     let Some(youngest) = youngest(found) else { return (found.to_vec(), Vec::new()) };
     let is_retired = |identity: &Identity| {
-        (identity.cluster, identity.host) == (youngest.cluster, youngest.host)
-            && identity.generation < youngest.generation
-            && youngest.members.iter().all(|member| member.node != identity.node)
+        let is_older = match (identity.cluster, identity.host) == (youngest.cluster, youngest.host) {
+            true => identity.generation < youngest.generation,
+            false => is_earlier(identity, youngest),
+        };
+        is_older && youngest.members.iter().all(|member| member.node != identity.node)
     };
     let (mut left, mut retired) = (Vec::new(), Vec::new());
     for found in found {
@@ -185,8 +206,11 @@ fn check_cluster(ours: &[(&Found, &Identity)]) -> Result<(), IdentityError> {
         return Err(IdentityError::Foreign { dir: stranger.dir.clone(), found: identity.cluster, expected });
     }
     let hosts = |host: HostId| ours.iter().filter(|(_, identity)| identity.host == host).count();
-    let own = ours.iter().rev().map(|(_, identity)| identity.host).max_by_key(|host| hosts(*host));
-    match ours.iter().find(|(_, identity)| Some(identity.host) != own) {
+    let is_present = |identity: &Identity| !ours.iter().any(|(_, other)| is_earlier(identity, other));
+    let present = ours.iter().rev().map(|(_, identity)| *identity);
+    let own = present.max_by_key(|identity| (is_present(identity), hosts(identity.host)));
+    let is_own = |identity: &Identity| own.is_none_or(|own| identity.host == own.host || is_earlier(identity, own));
+    match ours.iter().find(|(_, identity)| !is_own(identity)) {
         Some((stranger, _)) => Err(IdentityError::OtherHost { dir: stranger.dir.clone() }),
         None => Ok(()),
     }
@@ -243,15 +267,17 @@ fn seats(host: &Host, found: &[Found]) -> Vec<Seat> {
     let seat = |(own, member): (usize, &Member)| {
         let place = places[own].or_else(|| free.next()).expect("there are as many directories as members");
         let Found { dir, content } = &found[place];
-        Seat { member: *member, dir: dir.clone(), claim: claim(*member, content), moved: place != own }
+        Seat { member: *member, dir: dir.clone(), claim: claim(host.host, *member, content), moved: place != own }
     };
     host.members.iter().enumerate().map(seat).collect()
 }
 
-fn claim(member: Member, content: &Content) -> Claim {
+fn claim(host: HostId, member: Member, content: &Content) -> Claim {
     match content {
         Content::Ours(identity) if identity.incarnation == member.incarnation => {
-            Claim::Kept { stage: identity.stage, generation: identity.generation }
+            // Generations are compared under one id of the host only.
+            let generation = if identity.host == host { identity.generation } else { 0 };
+            Claim::Kept { stage: identity.stage, generation }
         }
         Content::Ours(identity) => Claim::Returned { identity: identity.clone() },
         Content::Blank => Claim::Vacant,

@@ -13,6 +13,7 @@ mod examine;
 mod founding;
 mod lock;
 mod open;
+mod rejoining;
 mod root_key;
 mod scan;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_rea
 pub use open::{
     BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, open_host, prepare_host, retire_drives,
 };
+pub use rejoining::{Rejoining, forget_rejoining, keep_rejoining, read_rejoining};
 pub use root_key::{keep_root_keys, read_root_keys};
 pub use scan::{Content, Found, read_incarnation, scan};
 
@@ -37,6 +39,9 @@ pub const IDENTITY_FILE: &str = "identity.json";
 pub const CREDENTIALS_FILE: &str = "credentials.json";
 pub const ROOT_KEY_FILE: &str = "root_key.json";
 pub const FOUNDING_FILE: &str = "founding.json";
+pub const REJOIN_FILE: &str = "rejoin.json";
+/// Metadata that a host had before it rejoined its cluster.
+pub const SET_ASIDE_DIR: &str = "set-aside";
 pub const LOCK_FILE: &str = "lock";
 
 /// Data and parity shards of an object, as the configuration has them.
@@ -46,6 +51,8 @@ pub struct WantedGeometry {
     pub parity: u8,
     /// Whether someone asked for exactly this; otherwise what the store was formed with holds.
     pub explicit: bool,
+    /// Whether the host's drives are all that there are, so that with too few of them nothing can be read.
+    pub alone: bool,
 }
 
 /// Why the drives are not taken into service. Nothing has been written where it is a refusal.

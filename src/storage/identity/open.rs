@@ -1,8 +1,8 @@
 //! Doing what was decided: forming a host, finishing a formation, taking drives into service. Each identity is replaced
 //! whole or not at all, so that a crash between any two writes leaves something that `examine` understands.
 
-use super::document::{FORMAT, Identity, Member, Stage, encode};
-use super::examine::{Claim, Host, Plan, Retired, Seat, examine};
+use super::document::{FORMAT, Identity, Member, Stage, encode, with_earlier};
+use super::examine::{Claim, Host, Plan, Retired, Seat, examine, youngest};
 use super::lock::{DirLocks, HeldLock, LockFault};
 use super::scan::{Content, Found, scan};
 use super::{IDENTITY_FILE, IdentityError, WantedGeometry};
@@ -23,7 +23,7 @@ pub struct HostDrives {
     pub drives: Vec<Drive>,
     /// The store did not exist before this start.
     pub formed_now: bool,
-    /// In no order that means anything; dropping them lets another process in.
+    /// The locks on the directories, in no particular order; while they are held no other process opens the directories.
     pub locks: Vec<HeldLock>,
 }
 
@@ -193,7 +193,8 @@ impl BlankDrives {
         };
         let members: Vec<Member> = (0..self.found.len()).map(member).collect();
         let NewHost { cluster, host, data, parity, .. } = new;
-        let host = Host { cluster, host, data, parity, generation: 1, members: members.clone() };
+        let members_of_host = members.clone();
+        let host = Host { cluster, host, data, parity, generation: 1, members: members_of_host, earlier: Vec::new() };
         let vacant = |(member, found): (&Member, &Found)| Seat {
             member: *member,
             dir: found.dir.clone(),
@@ -289,37 +290,35 @@ fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Opti
 /// being written; the first error is the answer.
 pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Result<bool, IdentityError> {
     let found = scan(disk, dirs)?;
-    let identities = || {
-        found.iter().filter_map(|found| match &found.content {
-            Content::Ours(identity) => Some((&found.dir, identity)),
-            _ => None,
-        })
-    };
-    let Some((_, youngest)) = identities().max_by_key(|(_, identity)| identity.generation) else { return Ok(false) };
-    let stays = |member: &&Member| !nodes.contains(&member.node);
-    let members: Vec<Member> = youngest.members.iter().filter(stays).copied().collect();
-    if members.is_empty() {
+    let Some(mut host) = youngest(&found).map(Host::from) else { return Ok(false) };
+    let before = host.members.len();
+    host.members.retain(|member| !nodes.contains(&member.node));
+    if host.members.is_empty() {
         return Ok(false);
     }
-    let Identity { cluster, host, data, parity, .. } = **youngest;
-    let generation = youngest.generation + u64::from(members.len() < youngest.members.len());
-    let host = Host { cluster, host, data, parity, generation, members };
-    let (mut written, mut failed) = (false, None);
-    for (dir, identity) in identities().filter(|(_, identity)| identity.generation < generation) {
+    host.generation += u64::from(host.members.len() < before);
+    let written = bring_up(disk, &found, &host);
+    let any = written.iter().any(|(_, written)| written.is_ok());
+    match written.into_iter().find_map(|(dir, written)| Some((dir.join(IDENTITY_FILE), written.err()?))) {
+        Some((path, error)) => Err(IdentityError::Io { operation: "write", path, cause: error.to_string() }),
+        None => Ok(any),
+    }
+}
+
+/// Writes the identity of each member whose own names its host by another id, or is of an older generation; what came of it, by
+/// directory.
+fn bring_up<'a>(disk: &dyn Disk, found: &'a [Found], host: &Host) -> Vec<(&'a Path, io::Result<()>)> {
+    let mut written = Vec::new();
+    for Found { dir, content } in found {
+        let Content::Ours(identity) = content else { continue };
         let member = Member { node: identity.node, incarnation: identity.incarnation };
+        let is_older = identity.host != host.host || identity.generation < host.generation;
         // One that is back from before it was replaced is none of them.
-        if !host.members.contains(&member) {
-            continue;
-        }
-        match write_identity(disk, &host, member, dir, Stage::Formed) {
-            Ok(()) => written = true,
-            Err(error) => {
-                let (path, cause) = (dir.join(IDENTITY_FILE), error.to_string());
-                failed.get_or_insert(IdentityError::Io { operation: "write", path, cause });
-            }
+        if is_older && host.members.contains(&member) {
+            written.push((dir.as_path(), write_identity(disk, host, member, dir, Stage::Formed)));
         }
     }
-    failed.map_or(Ok(written), Err)
+    written
 }
 
 /// Brings a drive's identity up to what is now true.
@@ -355,6 +354,7 @@ fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path, stag
         stage,
         generation: host.generation,
         members: host.members.clone(),
+        earlier: host.earlier.clone(),
     };
     replace_file(disk, &dir.join(IDENTITY_FILE), &encode(&identity))
 }
@@ -364,6 +364,28 @@ fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
 }
 
 impl HostDrives {
+    /// The same drives as another host of their cluster. One whose identity cannot be written is lost, and is still known to be
+    /// of this host by what the others have; fails where none can be.
+    pub fn renamed(mut self, disk: &dyn Disk, to: HostId) -> Result<Self, IdentityError> {
+        let found = scan(disk, &self.usable_dirs())?;
+        let Some(mut host) = youngest(&found).map(Host::from) else { return Ok(self) };
+        host.earlier = with_earlier(std::mem::take(&mut host.earlier), host.host);
+        (host.host, host.generation) = (to, host.generation + 1);
+        let mut failed = None;
+        for (dir, written) in bring_up(disk, &found, &host) {
+            let Err(error) = written else { continue };
+            let why = format!("its identity cannot be written: {error}");
+            self.drives.iter_mut().filter(|drive| drive.dir == dir).for_each(|drive| {
+                drive.state = DriveState::Lost { why: why.clone() };
+            });
+            failed = Some(IdentityError::Unusable { dir: dir.to_owned(), why });
+        }
+        match failed.filter(|_| self.usable_dirs().is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(Self { host: to, ..self }),
+        }
+    }
+
     fn new(host: &Host, drives: Vec<Drive>, formed_now: bool) -> Self {
         let (cluster, data, parity) = (host.cluster, host.data, host.parity);
         Self { cluster, host: host.host, data, parity, drives, formed_now, locks: Vec::new() }

@@ -1,7 +1,9 @@
 //! What is in each data directory, read without changing anything.
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
-use super::{CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, ROOT_KEY_FILE};
+use super::{
+    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, REJOIN_FILE, ROOT_KEY_FILE, SET_ASIDE_DIR,
+};
 use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
 use crate::types::Incarnation;
 use std::io;
@@ -11,7 +13,8 @@ use std::path::{Path, PathBuf};
 const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE];
 const DRAFT_SUFFIX: &str = ".draft";
 /// Names that a drive of ours has besides those.
-const NAMES_OF_OURS: &[&str] = &["shards", "index", "meta", "state", CREDENTIALS_FILE, ROOT_KEY_FILE];
+const NAMES_OF_OURS: &[&str] =
+    &["shards", "index", "meta", "state", CREDENTIALS_FILE, ROOT_KEY_FILE, REJOIN_FILE, SET_ASIDE_DIR];
 
 /// One directory and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

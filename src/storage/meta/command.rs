@@ -6,13 +6,14 @@ mod object;
 
 pub use bounds::{TooLarge, check_command};
 pub use object::{
-    AppendObject, BeginUpload, ChangeTraits, CompleteVersion, CopyVersion, CreateBucketWith, DeleteConditions,
-    DeleteEvents, DeleteVersion, Deletion, PutVersion, RenameObject, RenameSource, RenameToken, TraitsChange,
+    AppendObject, ChangeTraits, CopyVersion, DeleteConditions, DeleteEvents, DeleteVersion, Deletion, PutObject,
+    RenameObject, RenameSource, RenameToken, TraitsChange,
 };
 
 use super::record::{
-    AdvanceClock, BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite, ETag, HostRecord, Manifest,
-    NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, Versioning,
+    AdvanceClock, BlobRef, BucketDocument, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite,
+    ETag, EventDraft, HostRecord, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, Traits,
+    Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardIndex, UnixMs, UploadId,
@@ -68,7 +69,6 @@ impl Command {
     pub fn inline(&self) -> Option<&Bytes> {
         match &self.change {
             Change::PutObject(put) => put.inline.as_ref(),
-            Change::PutVersion(version) => version.put.inline.as_ref(),
             _ => None,
         }
     }
@@ -76,25 +76,29 @@ impl Command {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    CreateBucket {
-        name: String,
-        region: String,
-        owner: String,
-    },
-    /// Refused while the bucket has objects. Ongoing uploads do not hold it up: they are aborted with it.
+    CreateBucket(Box<CreateBucket>),
+    /// Refused while the bucket has objects. Ongoing uploads do not hold it up: they are aborted with it. A bucket that was
+    /// made again under the same name has another number.
     DeleteBucket {
-        name: String,
+        bucket: BucketId,
+    },
+    /// What is `None` stays as it is.
+    SetBucket {
+        bucket: BucketId,
+        versioning: Option<Versioning>,
+        /// Locks can be allowed and never forbidden again.
+        lock: bool,
+        quota: Option<Quota>,
     },
     PutObject(Box<PutObject>),
-    DeleteObject {
+    CopyVersion(Box<CopyVersion>),
+    AppendObject(Box<AppendObject>),
+    RenameObject(Box<RenameObject>),
+    ChangeTraits(Box<ChangeTraits>),
+    /// Several in one entry, each decided by itself; the reply has one outcome for each, in order.
+    DeleteVersions {
         bucket: BucketId,
-        key: String,
-        conditions: WriteConditions,
-    },
-    /// Several keys in one entry; the reply has one outcome a key, in order.
-    DeleteObjects {
-        bucket: BucketId,
-        keys: Vec<(String, WriteConditions)>,
+        deletes: Vec<DeleteVersion>,
     },
     CreateUpload(Box<CreateUpload>),
     PutPart(Box<PutPart>),
@@ -113,13 +117,18 @@ pub enum Change {
     QueueRepairs {
         missing: Vec<(BlobRef, ShardIndex)>,
     },
-    /// These shards are durable again, or their blobs gone. No longer proposed: it does not say where they are durable.
+    /// These shards are durable again, each on the drive that it was repaired on: one that was moved meanwhile, or whose drive was
+    /// replaced, is repaired where it is now.
     FinishRepairs {
-        done: Vec<ShardId>,
+        done: Vec<FinishedRepair>,
     },
-    /// A drive joins, comes back with another incarnation, or with another host. One that is known keeps its state, and
-    /// under the same incarnation its weight and the time at which it joined. One that was removed is refused.
-    RegisterNode(NodeRecord),
+    /// Drives of a host join, come back with another incarnation, or with another host. One that is known keeps its state, and
+    /// under the same incarnation its weight and the time at which it joined. None is registered where one of them, or the
+    /// host, was removed. A founder that stores nothing registers none, and is not waited for from then on.
+    RegisterNodes {
+        host: HostId,
+        nodes: Vec<NodeRecord>,
+    },
     /// A host joins, or has another name, address or domain. Another host of the same name is forgotten; its nodes go on naming
     /// it until they are registered with this one. One that was removed is refused.
     RegisterHost(HostRecord),
@@ -149,35 +158,9 @@ pub enum Change {
     ForgetLeftovers {
         gone: Vec<(NodeId, ShardId)>,
     },
-    /// As `FinishRepairs`, each with the node that it was repaired on: one that was moved meanwhile is repaired where it
-    /// is now. No longer proposed: it does not say on which drive of that number.
-    FinishRepairsAt {
-        done: Vec<(ShardId, NodeId)>,
-    },
     /// The hosts that founded the cluster, all in one, each with its `first_node`. Without effect where any host is known: they
     /// are made known once, and any of them may say so first. Thus no host is ever known before all founders are.
     FoundHosts(Vec<HostRecord>),
-    PutVersion(Box<PutVersion>),
-    BeginUpload(Box<BeginUpload>),
-    CompleteVersion(Box<CompleteVersion>),
-    CopyVersion(Box<CopyVersion>),
-    /// Several in one entry, each decided by itself; the reply has one outcome for each, in order.
-    DeleteVersions {
-        bucket: BucketId,
-        deletes: Vec<DeleteVersion>,
-    },
-    ChangeTraits(Box<ChangeTraits>),
-    RenameObject(Box<RenameObject>),
-    AppendObject(Box<AppendObject>),
-    CreateBucketWith(Box<CreateBucketWith>),
-    /// What is `None` stays as it is.
-    SetBucket {
-        bucket: BucketId,
-        versioning: Option<Versioning>,
-        /// Locks can be allowed and never forbidden again.
-        lock: bool,
-        quota: Option<Quota>,
-    },
     /// All, or none if what one expects does not hold.
     WriteDocuments(Vec<DocumentWrite>),
     /// A target has been told of its events up to this one.
@@ -190,10 +173,6 @@ pub enum Change {
         host: HostId,
         roles: Roles,
     },
-    /// As `DeleteBucket`, of the one that has this number: one that was made again under its name is another.
-    DeleteBucketNumbered {
-        bucket: BucketId,
-    },
     /// No fresh blob with a lesser id is adopted from now on. A fence that is lower than the one that stands does nothing.
     RaiseFence {
         below: BlobId,
@@ -201,10 +180,11 @@ pub enum Change {
     AdvanceClock(AdvanceClock),
     /// A change that brings blobs, with the layout that they were written by.
     Adopt(Adoption),
-    /// As `FinishRepairs`, each with the drive that it was repaired on: one that was moved meanwhile, or whose drive was replaced, is
-    /// repaired where it is now.
-    FinishRepairsOn {
-        done: Vec<FinishedRepair>,
+    /// A host comes back as another member, with the drives that it has: they are that one's from now on, as they are. The host
+    /// that it was is removed for good. Refused where that one is not registered under this name.
+    RejoinHost {
+        was: HostId,
+        host: HostRecord,
     },
 }
 
@@ -212,23 +192,16 @@ impl Change {
     /// The blobs that the change adopts, if it is made. Every variant is listed, so that a new one is thought of here.
     pub fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
         match self {
-            Self::PutObject(put) => [put.manifest.body.blob(), None],
-            Self::PutVersion(version) => version.fresh_blobs(),
+            Self::PutObject(put) => put.fresh_blobs(),
             Self::PutPart(put) => put.fresh_blobs(),
             Self::AppendObject(append) => append.fresh_blobs(),
             Self::Adopt(adoption) => adoption.change.fresh_blobs(),
-            Self::CreateBucket { .. }
-            | Self::CreateBucketWith(_)
+            Self::CreateBucket(_)
             | Self::SetBucket { .. }
             | Self::DeleteBucket { .. }
-            | Self::DeleteBucketNumbered { .. }
-            | Self::DeleteObject { .. }
-            | Self::DeleteObjects { .. }
             | Self::DeleteVersions { .. }
             | Self::CreateUpload(_)
-            | Self::BeginUpload(_)
             | Self::CompleteUpload(_)
-            | Self::CompleteVersion(_)
             | Self::AbortUpload { .. }
             | Self::CopyVersion(_)
             | Self::ChangeTraits(_)
@@ -238,8 +211,7 @@ impl Change {
             | Self::ReclaimGarbage { .. }
             | Self::QueueRepairs { .. }
             | Self::FinishRepairs { .. }
-            | Self::FinishRepairsAt { .. }
-            | Self::RegisterNode(_)
+            | Self::RegisterNodes { .. }
             | Self::RegisterHost(_)
             | Self::RemoveHost { .. }
             | Self::SetNode { .. }
@@ -248,7 +220,7 @@ impl Change {
             | Self::ForgetLeftovers { .. }
             | Self::FoundHosts(_)
             | Self::SetHostRoles { .. }
-            | Self::FinishRepairsOn { .. }
+            | Self::RejoinHost { .. }
             | Self::RaiseFence { .. }
             | Self::AdvanceClock(_) => [None, None],
         }
@@ -257,7 +229,7 @@ impl Change {
     /// As it is proposed: where it brings blobs, with the layout that they were written by.
     pub fn written_by(self, layout: Epoch) -> Self {
         let change = match self {
-            Self::PutVersion(version) if version.put.manifest.body.blob().is_some() => Adopting::PutVersion(version),
+            Self::PutObject(put) if put.manifest.body.blob().is_some() => Adopting::PutObject(put),
             Self::PutPart(put) if put.part.blob.is_some() => Adopting::PutPart(put),
             Self::AppendObject(append) => Adopting::AppendObject(append),
             other => return other,
@@ -277,7 +249,7 @@ pub struct Adoption {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adopting {
-    PutVersion(Box<PutVersion>),
+    PutObject(Box<PutObject>),
     PutPart(Box<PutPart>),
     AppendObject(Box<AppendObject>),
 }
@@ -285,16 +257,16 @@ pub enum Adopting {
 impl Adopting {
     fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
         match self {
-            Self::PutVersion(version) => version.fresh_blobs(),
+            Self::PutObject(put) => put.fresh_blobs(),
             Self::PutPart(put) => put.fresh_blobs(),
             Self::AppendObject(append) => append.fresh_blobs(),
         }
     }
 }
 
-impl PutVersion {
+impl PutObject {
     fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
-        [self.put.manifest.body.blob(), None]
+        [self.manifest.body.blob(), None]
     }
 }
 
@@ -313,7 +285,7 @@ impl AppendObject {
 impl From<Adopting> for Change {
     fn from(adopting: Adopting) -> Self {
         match adopting {
-            Adopting::PutVersion(version) => Self::PutVersion(version),
+            Adopting::PutObject(put) => Self::PutObject(put),
             Adopting::PutPart(put) => Self::PutPart(put),
             Adopting::AppendObject(append) => Self::AppendObject(append),
         }
@@ -341,18 +313,14 @@ pub struct MovedShard {
     pub whole: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PutObject {
-    pub bucket: BucketId,
-    pub key: String,
-    /// `modified` is set by the state machine.
-    pub manifest: Manifest,
-    /// The object's bytes, where `manifest.body` is `Inline`. They travel beside the encoded command, not in it (`codec`).
-    #[serde(skip)]
-    pub inline: Option<Bytes>,
-    pub conditions: WriteConditions,
-    /// Shards of the manifest's blob that were not written.
-    pub missing: Vec<ShardIndex>,
+/// A bucket with settings and documents from its first moment on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateBucket {
+    pub name: String,
+    pub region: String,
+    pub owner: String,
+    pub settings: BucketSettings,
+    pub documents: Vec<(BucketDocument, String, Bytes)>,
 }
 
 /// Conditions on the object that a write replaces, decided when the entry is applied.
@@ -378,6 +346,8 @@ pub struct CreateUpload {
     pub owner: String,
     pub headers: ObjectHeaders,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Of the object version that the upload becomes.
+    pub traits: Traits,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -403,6 +373,7 @@ pub struct CompleteUpload {
     /// What the client says that the whole object's size is.
     pub expected_size_bytes: Option<u64>,
     pub conditions: WriteConditions,
+    pub event: Option<EventDraft>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -421,23 +392,14 @@ pub enum Reply {
     },
     /// The object version that now stands.
     ObjectPut {
-        manifest: Box<Manifest>,
+        object: Box<ObjectVersion>,
     },
-    /// Whether there was anything to delete; not an error where there was not.
-    Deleted {
-        existed: bool,
-    },
-    DeletedMany(Vec<Result<bool, Refusal>>),
     PartPut {
         modified: UnixMs,
     },
     Refused(Refusal),
     /// Of each move, whether the shard is now where it says.
     Moved(Vec<bool>),
-    /// The object version that now stands.
-    VersionPut {
-        object: Box<ObjectVersion>,
-    },
     VersionsDeleted(Vec<Result<Deletion, Refusal>>),
 }
 

@@ -2,7 +2,7 @@
 //! lengths are made good first, so that what is behind them is reached.
 
 use super::codec::{self, Record, decode_command, decode_entry, encode_command, encode_entry};
-use super::command::{Change, Command};
+use super::command::{Change, Command, CreateBucket};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord,
     GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow,
@@ -23,22 +23,24 @@ use std::sync::Arc;
 const COMMANDS_MAX: usize = 16;
 const LIST_MAX: usize = 10;
 
-/// Heads of commands, each after a byte that says how long it is, and inline bytes where its highest bit is set. They are
+/// Heads of commands, each after its length in two bytes, and inline bytes where the highest bit of these is set. They are
 /// read, written to the same again, and applied one entry each to tables with a bucket.
 pub fn entries(data: &[u8]) {
     let _ = decode_entry(&Bytes::copy_from_slice(data));
     let _ = decode_command(&Bytes::copy_from_slice(data));
     let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
-    let name = |text: &str| text.to_owned();
-    let create = Change::CreateBucket { name: name("photos"), region: name("us-east-1"), owner: name("someone") };
-    apply(&tables, 1, vec![Command::new(UnixMs(1000), create)]);
+    let create = CreateBucket { name: "photos".to_owned(), ..CreateBucket::default() };
+    apply(&tables, 1, vec![Command::new(UnixMs(1000), Change::CreateBucket(Box::new(create)))]);
     let mut rest = data;
     for index in 0..COMMANDS_MAX as u64 {
-        let Some((&length, after)) = rest.split_first() else { return };
-        let (head, after) = after.split_at(usize::from(length & 0x7f).min(after.len()));
+        let Some((length, after)) = rest.split_first_chunk::<2>() else { return };
+        let length = u16::from_le_bytes(*length);
+        let (head, after) = after.split_at(usize::from(length & 0x7fff).min(after.len()));
         rest = after;
-        let mut bytes = [&[codec::FORMAT_VERSION][..], &(head.len() as u32).to_le_bytes(), head].concat();
-        bytes.extend_from_slice(if length & 0x80 == 0 { &[0] } else { b"\x01inline" });
+        let confirmed = [0; 8];
+        let mut bytes =
+            [&[codec::FORMAT_VERSION, 0][..], &confirmed, &(head.len() as u32).to_le_bytes(), head].concat();
+        bytes.extend_from_slice(if length & 0x8000 == 0 { &[0] } else { b"\x01inline" });
         let Ok(command) = decode_command(&bytes.into()) else { continue };
         let written = encode_command(&command);
         assert_eq!(decode_entry(&encode_entry(&[written])).ok(), Some(vec![command.clone()]));

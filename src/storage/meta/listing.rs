@@ -262,7 +262,7 @@ fn common_prefix<'a>(key: &'a str, query: &ListQuery) -> Option<&'a str> {
     key.get(..query.prefix.len() + rest.find(delimiter)? + delimiter.len())
 }
 
-/// Of two lower bounds the one that lets less through.
+/// The greater of two lower bounds.
 fn later(a: Bound<Vec<u8>>, b: Option<Bound<Vec<u8>>>) -> Bound<Vec<u8>> {
     fn rank(bound: &Bound<Vec<u8>>) -> Option<(&[u8], bool)> {
         match bound {

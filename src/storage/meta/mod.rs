@@ -11,7 +11,6 @@ pub mod record;
 mod renames;
 pub mod snapshot;
 pub mod tables;
-mod upgrade;
 pub mod view;
 
 pub use apply::{Applied, ApplyEntry, MetaTables};

@@ -199,8 +199,8 @@ pub struct CompletedRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GarbageRow {
     pub blob: BlobRef,
-    /// When it became garbage; readers that began before may still be at it.
-    pub since: UnixMs,
+    /// Index of the log entry by which it became garbage; readers that began before may still be at it.
+    pub entry: u64,
     /// Shards not yet known to be gone.
     pub pending: Vec<ShardIndex>,
 }
@@ -216,8 +216,8 @@ pub struct RepairRow {
 /// A copy of a shard on a node that the shard was moved off, until the node has dropped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftoverRow {
-    /// When it was moved; readers that began before may still want the copy.
-    pub since: UnixMs,
+    /// Index of the log entry that moved it; readers that began before may still want the copy.
+    pub entry: u64,
 }
 
 /// A drive that belongs to the cluster.
@@ -258,19 +258,21 @@ pub struct HostRecord {
 }
 
 /// What changes with the tables of hosts and nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutRecord {
     /// Grows by one with each change of the hosts and nodes.
     pub epoch: Epoch,
     /// No node was ever registered with this number or a greater one.
     pub nodes_ever: u32,
+    /// Founders that have not registered their drives yet. No blob is placed while there is one: the drives of some founders
+    /// do not survive what those of all survive.
+    pub awaited: BTreeSet<HostId>,
 }
 
 /// Who was taken out of the layout for good, so that a start with old directories does not bring it back unasked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedRecord {
-    /// Each with the number that it had; another drive may have that since, and may be removed, too. The bytes are also those
-    /// of a map with one drive to a number.
+    /// Each with the number that it had; another drive may have that since, and may be removed, too.
     pub nodes: BTreeSet<(NodeId, Incarnation)>,
     /// Those that another host of their name took the place of among them.
     pub hosts: BTreeSet<HostId>,

@@ -1,8 +1,8 @@
 //! Values for the tests of the metadata.
 
 use super::command::{
-    AppendObject, CompleteUpload, CompletedPart, CopyVersion, CreateBucketWith, CreateUpload, PutObject, PutPart,
-    PutVersion, RenameObject, RenameSource, RenameToken, Reply, WriteConditions,
+    AppendObject, Change, CompleteUpload, CompletedPart, CopyVersion, CreateBucket, CreateUpload, DeleteConditions,
+    DeleteVersion, Deletion, PutObject, PutPart, RenameObject, RenameSource, RenameToken, Reply, WriteConditions,
 };
 use super::record::{
     Acl, AdvanceClock, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow,
@@ -41,6 +41,13 @@ fn manifest(id: u128, size_bytes: u64, body: Body) -> Manifest {
     }
 }
 
+/// The only version of an object without traits.
+impl From<Manifest> for ObjectVersion {
+    fn from(manifest: Manifest) -> Self {
+        Self { version: Version::ONLY, manifest, traits: Traits::default() }
+    }
+}
+
 /// A put of an object with one blob, whose id is the manifest's too.
 pub(crate) fn put_blob(key: &str, id: u128) -> PutObject {
     PutObject {
@@ -50,6 +57,8 @@ pub(crate) fn put_blob(key: &str, id: u128) -> PutObject {
         inline: None,
         conditions: WriteConditions::default(),
         missing: Vec::new(),
+        traits: Traits::default(),
+        event: None,
     }
 }
 
@@ -70,7 +79,24 @@ pub(crate) fn create_upload(key: &str, id: u128) -> CreateUpload {
         owner: "someone".to_owned(),
         headers: ObjectHeaders::default(),
         checksum: None,
+        traits: Traits::default(),
     }
+}
+
+/// An unconditional delete of a current version.
+pub(crate) fn delete(bucket: BucketId, key: &str) -> Change {
+    delete_if(bucket, key, WriteConditions::default())
+}
+
+pub(crate) fn delete_if(bucket: BucketId, key: &str, write: WriteConditions) -> Change {
+    let conditions = DeleteConditions { write, ..DeleteConditions::default() };
+    let delete = DeleteVersion { key: key.to_owned(), conditions, ..DeleteVersion::default() };
+    Change::DeleteVersions { bucket, deletes: vec![delete] }
+}
+
+/// The reply to such a delete in a bucket without versions.
+pub(crate) fn deleted(existed: bool) -> Reply {
+    Reply::VersionsDeleted(vec![Ok(Deletion { existed, ..Deletion::default() })])
 }
 
 pub(crate) fn part(number: u16, blob_id: u128, size_bytes: u64) -> PartRow {
@@ -105,6 +131,7 @@ pub(crate) fn complete<'a>(
         expected_checksum: None,
         expected_size_bytes: None,
         conditions: WriteConditions::default(),
+        event: None,
     }
 }
 
@@ -167,7 +194,7 @@ pub(crate) fn completed() -> CompletedRecord {
 }
 
 pub(crate) fn garbage() -> GarbageRow {
-    GarbageRow { blob: blob(7, MIB), since: UnixMs(5), pending: vec![ShardIndex(0), ShardIndex(3)] }
+    GarbageRow { blob: blob(7, MIB), entry: 5, pending: vec![ShardIndex(0), ShardIndex(3)] }
 }
 
 pub(crate) fn repair() -> RepairRow {
@@ -196,8 +223,13 @@ pub(crate) fn host() -> HostRecord {
     }
 }
 
+/// The registration of a host with this drive alone.
+pub(crate) fn register(node: NodeRecord) -> Change {
+    Change::RegisterNodes { host: node.host, nodes: vec![node] }
+}
+
 pub(crate) fn layout() -> LayoutRecord {
-    LayoutRecord { epoch: Epoch(70_000), nodes_ever: 65 }
+    LayoutRecord { epoch: Epoch(70_000), nodes_ever: 65, awaited: [HostId(300), HostId(1 << 40)].into() }
 }
 
 pub(crate) fn roles() -> RolesRecord {
@@ -210,7 +242,7 @@ pub(crate) fn removed() -> RemovedRecord {
 }
 
 pub(crate) fn leftover() -> LeftoverRow {
-    LeftoverRow { since: UnixMs(5) }
+    LeftoverRow { entry: 5 }
 }
 
 pub(crate) fn held() -> HeldRecord {
@@ -219,7 +251,7 @@ pub(crate) fn held() -> HeldRecord {
 }
 
 pub(crate) fn answer() -> AnswerRow {
-    AnswerRow { reply: Reply::ObjectPut { manifest: Box::new(full_manifest()) } }
+    AnswerRow { reply: Reply::ObjectPut { object: Box::new(object_version()) } }
 }
 
 pub(crate) fn answers() -> AnswersRecord {
@@ -357,13 +389,13 @@ pub(crate) fn append_object() -> AppendObject {
     }
 }
 
-pub(crate) fn put_version_of_blob() -> PutVersion {
-    let put = PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 5) };
-    PutVersion { put, traits: traits(), event: Some(event().draft) }
+pub(crate) fn full_put() -> PutObject {
+    let event = Some(event().draft);
+    PutObject { missing: vec![ShardIndex(1), ShardIndex(3)], traits: traits(), event, ..put_blob("key", 5) }
 }
 
-pub(crate) fn create_bucket_with() -> CreateBucketWith {
-    CreateBucketWith {
+pub(crate) fn create_bucket() -> CreateBucket {
+    CreateBucket {
         name: "photos".to_owned(),
         region: "us-east-1".to_owned(),
         owner: "someone".to_owned(),

@@ -87,27 +87,6 @@ pub const TABLES: &[Table] = &[
     SYSTEM,
 ];
 
-/// Every table that there was when snapshots had version 1.
-pub const TABLES_OF_VERSION_1: &[Table] = &[
-    BUCKETS,
-    BUCKET_IDS,
-    OBJECTS,
-    INLINE,
-    PARTS,
-    COMPLETED,
-    UPLOADS,
-    UPLOAD_PARTS,
-    BLOBS,
-    GARBAGE,
-    DROPPED,
-    REPAIRS,
-    LEFTOVERS,
-    NODES,
-    HOSTS,
-    ANSWERS,
-    SYSTEM,
-];
-
 /// Rows of `system`.
 pub const SYSTEM_FORMAT: &[u8] = b"format";
 pub const SYSTEM_APPLIED: &[u8] = b"applied";

@@ -1,5 +1,7 @@
 //! Lookups in the metadata tables: by key, by seek or by page, none of them at a cost that grows with what it skips.
 
+mod invariants;
+
 use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::command::RenameToken;
@@ -17,8 +19,9 @@ use super::tables::{
     host_key, identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key,
     upload_key, upload_part_key, version_key, versions_of_key,
 };
+use crate::limits::IDENTITIES_PAGE_BYTES;
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
-use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
 use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -167,7 +170,8 @@ impl MetaView {
         Ok(asked.map(|asked| asked == token.asked))
     }
 
-    /// A bucket's documents of one kind whose names begin with `prefix`, in order of name; whether more follow.
+    /// A bucket's documents of one kind whose names begin with `prefix`, in order of name; whether more follow. They are no more
+    /// than `limit`.
     pub fn bucket_documents(
         &self,
         bucket: BucketId,
@@ -176,10 +180,11 @@ impl MetaView {
         after: Option<&str>,
         limit: usize,
     ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
-        self.documents_of(&bucket_documents_of(bucket, kind), prefix, after, limit)
+        self.documents_of(&bucket_documents_of(bucket, kind), prefix, after, limit, usize::MAX)
     }
 
-    /// Documents of one kind whose paths begin with `prefix`, in order of path; whether more follow.
+    /// Documents of one kind whose paths begin with `prefix`, in order of path; whether more follow. They are no more than
+    /// `limit`, and no more than have room in a page of them.
     pub fn identity_documents(
         &self,
         kind: IdentityKind,
@@ -187,7 +192,7 @@ impl MetaView {
         after: Option<&str>,
         limit: usize,
     ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
-        self.documents_of(&identity_documents_of(kind), prefix, after, limit)
+        self.documents_of(&identity_documents_of(kind), prefix, after, limit, IDENTITIES_PAGE_BYTES)
     }
 
     fn documents_of(
@@ -196,6 +201,7 @@ impl MetaView {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
+        bytes_max: usize,
     ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
         let start = [space, prefix.as_bytes()].concat();
         let after = after.map(|after| [space, after.as_bytes()].concat());
@@ -203,12 +209,13 @@ impl MetaView {
         let from =
             after.as_deref().filter(|after| *after >= &start[..]).map_or(Bound::Included(&start[..]), Bound::Excluded);
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut documents = Vec::new();
+        let (mut documents, mut bytes) = (Vec::new(), 0);
         for pair in self.kv.range(DOCUMENTS, from, to) {
             let (key, row) = pair?;
-            if documents.len() == limit {
+            if documents.len() == limit || bytes > bytes_max {
                 return Ok((documents, true));
             }
+            bytes += row.len();
             let malformed = || KvError { doing: "read a document's key", cause: format!("malformed: {key:02x?}") };
             let name = key.get(space.len()..).map(<[u8]>::to_vec).and_then(|name| String::from_utf8(name).ok());
             documents.push((name.ok_or_else(malformed)?, codec::decode(&row)?));
@@ -310,6 +317,17 @@ impl MetaView {
         self.rows(REPAIRS, start_after(after.as_ref()), Bound::Unbounded, limit)
     }
 
+    /// The repairs after this one, through those of a blob.
+    pub fn repairs_through(
+        &self,
+        after: Option<(BlobId, ShardIndex)>,
+        last: BlobId,
+        limit: usize,
+    ) -> KvResult<Vec<RepairRow>> {
+        let (after, end) = (after.map(|(blob, shard)| repair_key(blob, shard)), repair_key(last, ShardIndex(u8::MAX)));
+        self.rows(REPAIRS, start_after(after.as_ref()), Bound::Included(&end), limit)
+    }
+
     pub fn is_repair_queued(&self, shard: ShardId) -> KvResult<bool> {
         Ok(self.kv.get(REPAIRS, &repair_key(shard.blob, shard.shard))?.is_some())
     }
@@ -383,8 +401,8 @@ impl MetaView {
         self.row(GARBAGE, &id.to_be_bytes())
     }
 
-    /// Copies that moves left behind on a node, and since when.
-    pub fn leftovers(&self, node: NodeId, after: Option<ShardId>, limit: usize) -> KvResult<Vec<(ShardId, UnixMs)>> {
+    /// Copies that moves left behind on a node, and the index of the entry that moved each.
+    pub fn leftovers(&self, node: NodeId, after: Option<ShardId>, limit: usize) -> KvResult<Vec<(ShardId, u64)>> {
         let prefix = node_key(node);
         let (after, end) = (after.map(|shard| leftover_key(node, shard)), prefix_end(&prefix));
         let from = after.as_ref().map_or(Bound::Included(&prefix[..]), |after| Bound::Excluded(after));
@@ -396,7 +414,7 @@ impl MetaView {
         let rows = self.kv.range(LEFTOVERS, from, to).take(limit);
         rows.map(|pair| {
             let (key, row) = pair?;
-            Ok((shard_in(&key)?, codec::decode::<LeftoverRow>(&row)?.since))
+            Ok((shard_in(&key)?, codec::decode::<LeftoverRow>(&row)?.entry))
         })
         .collect()
     }

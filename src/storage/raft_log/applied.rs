@@ -1,13 +1,12 @@
 //! How far a state machine has come: stored with its tables (in `TablesAt`), and at the head of every
-//! snapshot. Version u8 = 2, then postcard. Version 1 had no chain.
+//! snapshot. Version u8 = 1, then postcard.
 
 use super::history::Point;
 use super::record::{LogEntry, Members, Payload, Position, RecordFault};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const VERSION: u8 = 2;
-const VERSION_WITHOUT_CHAIN: u8 = 1;
+const VERSION: u8 = 1;
 
 /// A hash over every entry applied so far, in order: two replicas with the same chain at an index have applied the same
 /// entries up to it. The first 16 bytes of SHA-256 over the chain before, the entry's position and its payload.
@@ -41,21 +40,15 @@ impl Chain {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedAt {
     /// Of the last entry applied.
     pub at: Option<Position>,
     /// The last membership applied, and where it stood in the log.
     pub members: Members,
     pub members_at: Option<Position>,
-    /// Of all entries up to `at`; `None` in what was made by a version that kept none.
-    pub chain: Option<Chain>,
-}
-
-impl Default for AppliedAt {
-    fn default() -> Self {
-        Self { at: None, members: Members::default(), members_at: None, chain: Some(Chain::default()) }
-    }
+    /// Of all entries up to `at`.
+    pub chain: Chain,
 }
 
 /// An entry that cannot come after what was applied.
@@ -64,13 +57,6 @@ impl Default for AppliedAt {
 pub struct OutOfOrder {
     pub entry: Position,
     pub applied: Option<Position>,
-}
-
-#[derive(Deserialize)]
-struct WithoutChain {
-    at: Option<Position>,
-    members: Members,
-    members_at: Option<Position>,
 }
 
 impl AppliedAt {
@@ -84,7 +70,7 @@ impl AppliedAt {
             return Err(OutOfOrder { entry: entry.at, applied: self.at });
         }
         self.at = Some(entry.at);
-        self.chain = self.chain.map(|chain| chain.with(entry));
+        self.chain = self.chain.with(entry);
         if let Payload::Members(members) = &entry.payload {
             self.members = members.clone();
             self.members_at = Some(entry.at);
@@ -103,16 +89,11 @@ impl AppliedAt {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordFault> {
-        let malformed = RecordFault::Malformed("applied position");
         match bytes.split_first() {
             None => Err(RecordFault::TooShort(0)),
             Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
                 Ok((applied, [])) => Ok(applied),
-                _ => Err(malformed),
-            },
-            Some((&VERSION_WITHOUT_CHAIN, body)) => match postcard::take_from_bytes(body) {
-                Ok((WithoutChain { at, members, members_at }, [])) => Ok(Self { at, members, members_at, chain: None }),
-                _ => Err(malformed),
+                _ => Err(RecordFault::Malformed("applied position")),
             },
             Some((&other, _)) => Err(RecordFault::UnknownVersion(other)),
         }

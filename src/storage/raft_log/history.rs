@@ -13,8 +13,7 @@ const POINTS_MAX: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
     pub at: Position,
-    /// `None` where it is not known.
-    pub chain: Option<Chain>,
+    pub chain: Chain,
 }
 
 /// The last points of one replica, consecutive.
@@ -84,7 +83,7 @@ mod tests {
         let other_term = [entry(1, 0, b"a"), entry(2, 1, b"b"), entry(2, 2, b"c")];
         let shifted = [entry(1, 0, b"ab"), entry(1, 1, b""), entry(1, 2, b"c")];
         assert_eq!(chain_of(&same), chain_of(&same));
-        assert!(chain_of(&same).is_some());
+        assert_ne!(chain_of(&same), chain_of(&[]));
         for other in [&other_payload, &other_term, &shifted] {
             assert_ne!(chain_of(&same), chain_of(other));
         }

@@ -56,6 +56,19 @@ pub struct LogIndex {
 impl LogIndex {
     /// From the copy that was found to hold most.
     pub fn new(node: NodeId, copy: &RecoveredCopy, cached_bytes_max: u64) -> Self {
+        let mut index = Self::unplaced(copy, cached_bytes_max);
+        index.adopt_copy(node, copy);
+        index
+    }
+
+    /// From copies that are the log together.
+    pub fn merged(log: &RecoveredCopy, copies: &BTreeMap<NodeId, RecoveredCopy>, cached_bytes_max: u64) -> Self {
+        let mut index = Self::unplaced(log, cached_bytes_max);
+        copies.iter().for_each(|(node, copy)| index.adopt_copy(*node, copy));
+        index
+    }
+
+    fn unplaced(copy: &RecoveredCopy, cached_bytes_max: u64) -> Self {
         let mut index = Self {
             standing: copy.standing,
             sequence: copy.sequence.unwrap_or(0),
@@ -74,8 +87,24 @@ impl LogIndex {
             index.retained_bytes += cost_bytes;
             index.slots.push_back(Slot { at: entry.at, sequence: entry.sequence, cost_bytes, payload: None });
         }
-        index.adopt_copy(node, copy);
         index
+    }
+
+    /// What makes a copy the whole log anew: its first record, after which come the entries and `restated`.
+    pub fn restating(&self) -> LogRecord {
+        LogRecord::State { sequence: self.sequence, change: StateChange::Restating(self.standing) }
+    }
+
+    pub fn restated(&self) -> LogRecord {
+        LogRecord::State { sequence: self.sequence, change: StateChange::Restated }
+    }
+
+    /// Takes the segments before this one from the books of a copy that was restated behind them; they are to be released.
+    pub fn take_segments_before(&mut self, node: NodeId, segment: SegmentId) -> Vec<SegmentId> {
+        let Some(copy) = self.copies.get_mut(&node) else { return Vec::new() };
+        let kept = copy.segments.split_off(&segment);
+        copy.places.retain(|_, place| place.lsn.segment() >= segment);
+        std::mem::replace(&mut copy.segments, kept).into_keys().collect()
     }
 
     /// Another copy that was found, as far as it agrees.

@@ -2,21 +2,29 @@
 
 use super::record::Position;
 use super::recovery::RecoveredCopy;
-use crate::types::NodeId;
+use crate::types::{HostId, NodeId};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 const MAGIC: &[u8; 8] = b"SHRDMIR1";
+/// Earlier sets that a set names.
+const HISTORY_MAX: usize = 64;
 
 /// The copies that hold every acknowledged operation. Written to every drive of the host, so that a copy that is no
 /// member is recognised wherever one drive of the host remembers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorSet {
+    /// The member of the group whose log this is. A host that rejoined has another id, and none of its former copies counts.
+    pub host: HostId,
     /// Grows with every change of the members.
     pub generation: u64,
     pub members: BTreeSet<NodeId>,
     /// Whether the group has ever begun: then an empty copy is a lost one.
     pub formed: bool,
+    /// The sets that came before, as `id` has them, the last one last: a set that is not among them is of drives that were
+    /// in use apart.
+    pub history: Vec<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +38,41 @@ pub enum MirrorSetFault {
 }
 
 impl MirrorSet {
+    /// The first set of a host that forms its group.
+    pub fn first(host: HostId, members: BTreeSet<NodeId>) -> Self {
+        Self { host, generation: 1, members, formed: false, history: Vec::new() }
+    }
+
+    /// The set that follows this one.
+    #[must_use]
+    pub fn next(&self, members: BTreeSet<NodeId>, formed: bool) -> Self {
+        let mut history = self.history.clone();
+        history.push(self.id());
+        history.drain(..history.len().saturating_sub(HISTORY_MAX));
+        Self { host: self.host, generation: self.generation + 1, members, formed, history }
+    }
+
+    /// A hash of the set and of all that came before it.
+    fn id(&self) -> u64 {
+        let mut digest = Sha256::new();
+        digest.update(self.history.last().copied().unwrap_or(0).to_le_bytes());
+        digest.update(self.host.0.to_le_bytes());
+        digest.update(self.generation.to_le_bytes());
+        digest.update([u8::from(self.formed)]);
+        self.members.iter().for_each(|node| digest.update(node.0.to_le_bytes()));
+        let hash: [u8; 32] = digest.finalize().into();
+        u64::from_le_bytes(std::array::from_fn(|at| hash[at]))
+    }
+
+    /// Whether another set is this one or came before it, as far as this one remembers.
+    fn is_after(&self, other: &Self) -> bool {
+        if other.generation >= self.generation {
+            return self == other;
+        }
+        let back = usize::try_from(self.generation - other.generation).unwrap_or(usize::MAX);
+        self.history.len().checked_sub(back).is_none_or(|at| self.history.get(at) == Some(&other.id()))
+    }
+
     /// Magic with version (8) · crc32c of the rest, little-endian (4) · postcard.
     pub fn encode(&self) -> Vec<u8> {
         let encoded = postcard::to_stdvec(self);
@@ -122,8 +165,7 @@ pub enum ChoiceError {
     AllMissing { generation: u64, members: Vec<NodeId> },
     #[error(
         "every current copy of the metadata log is damaged: {}; put back a drive with a whole copy of it, or let \
-         sherd salvage say what would be lost and go on; where other hosts hold the metadata, empty the directories of \
-         this host instead, to let it join anew", shown(.0)
+         sherd salvage say what would be lost and go on", shown(.0)
     )]
     AllDamaged(Vec<(NodeId, String)>),
     #[error("no drive lets its copy of the metadata log be opened: {}", shown(.0))]
@@ -133,6 +175,17 @@ pub enum ChoiceError {
          were in use apart; start without those that are out of date, and empty their directories"
     )]
     Forked { generation: u64, nodes: Vec<NodeId> },
+}
+
+impl ChoiceError {
+    /// Whether no current copy is left that could be read. False where drives merely do not let their copies be opened, and
+    /// where two sets of drives were in use apart, of which an operator knows which one counts.
+    pub fn has_lost_the_log(&self) -> bool {
+        match self {
+            Self::GenerationLost | Self::AllMissing { .. } | Self::AllDamaged(_) => true,
+            Self::AllFailed(_) | Self::Forked { .. } => false,
+        }
+    }
 }
 
 fn shown(damaged: &[(NodeId, String)]) -> String {
@@ -146,10 +199,10 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         let blank = found.iter().all(|drive| drive.copy == CopyFound::Empty);
         return if blank { Ok(MirrorChoice::Fresh) } else { Err(ChoiceError::GenerationLost) };
     };
-    let newest = found.iter().filter(|drive| drive.set.as_ref().is_some_and(|of| of.generation == set.generation));
-    if newest.clone().any(|drive| drive.set.as_ref() != Some(&set)) {
-        let nodes = newest.map(|drive| drive.node).collect();
-        return Err(ChoiceError::Forked { generation: set.generation, nodes });
+    if found.iter().filter_map(|drive| drive.set.as_ref()).any(|of| !set.is_after(of)) {
+        let apart = |of: &MirrorSet| *of == set || !set.is_after(of);
+        let nodes = found.iter().filter(|drive| drive.set.as_ref().is_some_and(apart)).map(|drive| drive.node);
+        return Err(ChoiceError::Forked { generation: set.generation, nodes: nodes.collect() });
     }
     let members: Vec<&DriveFound> = found.iter().filter(|drive| counts(drive, &set)).collect();
     if members.is_empty() {

@@ -7,20 +7,24 @@
 mod applied;
 mod history;
 mod index;
+mod merge;
 mod mirror_set;
 mod progress;
 mod record;
 mod recovery;
 mod tables_at;
+mod tape;
 
 pub use applied::{AppliedAt, Chain, OutOfOrder};
 pub use history::{History, Point};
 pub use index::{EntryPlace, LogIndex};
+pub use merge::{MergeError, merge};
 pub use mirror_set::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, MirrorSetFault, choose};
 pub use progress::{Effect, Event, MirrorProgress};
 pub use record::{Ballot, LogEntry, LogRecord, Members, Payload, Position, RecordFault, Standing, StateChange};
 pub use recovery::{RecoveredCopy, RecoveredEntry, Recovery};
 pub use tables_at::{DurableAt, TablesAt};
+pub use tape::{Tape, TapeReader};
 
 #[cfg(test)]
 mod tests;

@@ -171,7 +171,7 @@ impl MirrorProgress {
         if members.is_empty() || members == self.durable.members {
             return None;
         }
-        Some(MirrorSet { generation: self.durable.generation + 1, members, formed: true })
+        Some(self.durable.next(members, true))
     }
 
     /// Refilled copies are waited for as soon as they are filled, so that they catch up with what is answered.

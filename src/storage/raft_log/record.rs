@@ -45,6 +45,17 @@ pub enum Payload {
     Members(Members),
 }
 
+impl Payload {
+    /// Tells the payloads of two records of one entry apart.
+    pub fn checksum(&self) -> u32 {
+        match self {
+            Self::Blank => 0,
+            Self::Commands(bytes) => crc32c::crc32c(bytes),
+            Self::Members(members) => crc32c::crc32c(&to_postcard(members)),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
     pub at: Position,
@@ -68,11 +79,16 @@ pub enum StateChange {
         after: Option<u64>,
     },
     /// A copy goes on at this sequence number with the entries that it has up to `keep_through` (none, where `None`);
-    /// what it missed follows. The only record before which sequence numbers may leave a gap.
+    /// what it missed follows. Before this record and `Restating` only may sequence numbers leave a gap.
     Resumed {
         keep_through: Option<u64>,
         standing: Standing,
     },
+    /// The entries that follow under the same sequence number, up to `Restated`, are the whole log: what comes before
+    /// counts no more. Without that end nothing of it counts.
+    Restating(Standing),
+    /// Ends what `Restating` began.
+    Restated,
 }
 
 /// One record of a copy.

@@ -1,4 +1,4 @@
-//! One copy of the log as it was found at start: its records replayed in order.
+//! One copy of the log as it was found at start: its records replayed in order. Copies with damage are `merge`'s.
 
 use super::record::{LogRecord, Position, Standing, StateChange};
 use crate::defects::{Defect, has};
@@ -49,6 +49,8 @@ impl RecoveredCopy {
 #[derive(Debug, Default)]
 pub struct Recovery {
     copy: RecoveredCopy,
+    /// What has been restated so far, until that comes to its end.
+    restating: Option<Box<RecoveredCopy>>,
     fault: Option<String>,
 }
 
@@ -91,8 +93,9 @@ impl Recovery {
             return Err(format!("record of {:?} under the key of {:?}", record.key(), scanned.key));
         }
         let sequence = record.sequence();
-        let resumes = matches!(&record, LogRecord::State { change: StateChange::Resumed { .. }, .. });
-        match self.copy.sequence {
+        let resumes =
+            matches!(&record, LogRecord::State { change: StateChange::Resumed { .. } | StateChange::Restating(_), .. });
+        match self.restating.as_deref().unwrap_or(&self.copy).sequence {
             Some(last) if sequence < last => return Err(format!("operation {sequence} after {last}")),
             Some(last) if sequence > last + 1 && !resumes => {
                 return Err(format!("operations between {last} and {sequence} are missing"));
@@ -103,33 +106,48 @@ impl Recovery {
         *held = (*held).max(record.index());
         match record {
             LogRecord::Entry { committed, entry, .. } => {
-                self.copy.standing.committed = self.copy.standing.committed.max(committed);
-                self.push_entry(RecoveredEntry {
+                let entry = RecoveredEntry {
                     at: entry.at,
                     sequence,
                     location: scanned.at,
                     footprint_bytes: scanned.footprint_bytes,
-                })?;
+                };
+                let copy = self.restating.as_deref_mut().unwrap_or(&mut self.copy);
+                copy.push_entry(entry, committed)?;
+                copy.sequence = Some(sequence);
             }
-            LogRecord::State { change, .. } => self.copy.change(&change),
+            LogRecord::State { change: StateChange::Restating(standing), .. } => {
+                let begun = RecoveredCopy { sequence: Some(sequence), standing, ..RecoveredCopy::default() };
+                self.restating = Some(Box::new(begun));
+            }
+            LogRecord::State { change: StateChange::Restated, .. } => {
+                let restated = self.restating.take().ok_or("the end of a log that was never restated")?;
+                let segments = std::mem::take(&mut self.copy.segments);
+                self.copy = RecoveredCopy { segments, ..*restated };
+            }
+            LogRecord::State { change, .. } => {
+                self.restating = None;
+                self.copy.change(&change);
+                self.copy.sequence = Some(sequence);
+            }
         }
-        self.copy.sequence = Some(sequence);
-        Ok(())
-    }
-
-    fn push_entry(&mut self, entry: RecoveredEntry) -> Result<(), String> {
-        if let Some(last) = self.copy.entries.back()
-            && entry.at.index != last.at.index + 1
-        {
-            return Err(format!("entry {} after entry {}", entry.at.index, last.at.index));
-        }
-        self.copy.entries.push_back(entry);
         Ok(())
     }
 }
 
 impl RecoveredCopy {
-    fn change(&mut self, change: &StateChange) {
+    pub(super) fn push_entry(&mut self, entry: RecoveredEntry, committed: Option<Position>) -> Result<(), String> {
+        if let Some(last) = self.entries.back()
+            && entry.at.index != last.at.index + 1
+        {
+            return Err(format!("entry {} after entry {}", entry.at.index, last.at.index));
+        }
+        self.standing.committed = self.standing.committed.max(committed);
+        self.entries.push_back(entry);
+        Ok(())
+    }
+
+    pub(super) fn change(&mut self, change: &StateChange) {
         match change {
             StateChange::Standing(standing) => self.stand(standing),
             StateChange::Truncated { after } => self.truncate(*after),
@@ -137,6 +155,11 @@ impl RecoveredCopy {
                 self.truncate(*keep_through);
                 self.stand(standing);
             }
+            StateChange::Restating(standing) => {
+                self.entries.clear();
+                self.stand(standing);
+            }
+            StateChange::Restated => {}
         }
     }
 
@@ -151,7 +174,7 @@ impl RecoveredCopy {
         }
     }
 
-    fn drop_purged(&mut self) {
+    pub(super) fn drop_purged(&mut self) {
         let Some(purged) = self.standing.purged else { return };
         while self.entries.front().is_some_and(|first| first.at.index <= purged.index) {
             self.entries.pop_front();

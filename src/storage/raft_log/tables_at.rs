@@ -1,12 +1,12 @@
 //! How far the tables of one host have come, and what its own log was known to hold when they came there: stored with the
-//! tables, in the same batch as the effects. Byte 0xd1 · durable known u8 · host, term, node, index u64 each, little-endian
-//! (0 where unknown) · `AppliedAt`. Without that first byte it is an `AppliedAt` alone.
+//! tables, in the same batch as the effects. Version u8 = 1 · durable known u8 · host, term, node, index u64 each, little-endian
+//! (0 where unknown) · `AppliedAt`.
 
 use super::applied::AppliedAt;
 use super::record::{Position, RecordFault};
 use super::recovery::RecoveredCopy;
 
-const MAGIC: u8 = 0xd1;
+const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 2 + 8 * 4;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl DurableAt {
 
 impl TablesAt {
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![MAGIC, u8::from(self.durable.is_some())];
+        let mut bytes = vec![VERSION, u8::from(self.durable.is_some())];
         let numbers = self.durable.map_or([0; 4], |DurableAt { host, at }| [host, at.term, at.node, at.index]);
         numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
         bytes.extend_from_slice(&self.applied.encode());
@@ -48,8 +48,8 @@ impl TablesAt {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordFault> {
-        if bytes.first() != Some(&MAGIC) {
-            return Ok(Self { applied: AppliedAt::decode(bytes)?, durable: None });
+        if let Some(&other) = bytes.first().filter(|&&version| version != VERSION) {
+            return Err(RecordFault::UnknownVersion(other));
         }
         let Some((head, applied)) = bytes.split_at_checked(HEAD_BYTES) else {
             return Err(RecordFault::TooShort(bytes.len()));

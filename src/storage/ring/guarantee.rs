@@ -1,8 +1,30 @@
 //! What a layout guarantees: how much of it may be lost while every blob that is whole stays readable. Pure.
 
-use super::Ring;
-use crate::types::Geometry;
+use super::place::{Caps, Standing};
+use super::{Ring, write_quorum};
+use crate::types::{Geometry, NodeId};
 use std::fmt;
+
+/// How many failure domains, hosts or drives may be lost: any so many of one kind, not of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Losses {
+    pub domains: usize,
+    pub hosts: usize,
+    pub drives: usize,
+}
+
+impl Losses {
+    /// Where nothing can be lost by losing anything.
+    pub const ANY: Self = Self { domains: usize::MAX, hosts: usize::MAX, drives: usize::MAX };
+
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            domains: self.domains.min(other.domains),
+            hosts: self.hosts.min(other.hosts),
+            drives: self.drives.min(other.drives),
+        }
+    }
+}
 
 /// How many of each kind may be lost at once, of blobs that are whole and placed by this layout. A kind that is not there
 /// apart from the next (no domains of several hosts) has the same number.
@@ -37,29 +59,115 @@ impl Ring {
     /// For blobs of this geometry, with all nodes up when they are placed. No layout without active nodes guarantees anything.
     pub fn guarantee(&self, geometry: Geometry) -> Guarantee {
         let has_domains = self.domains < self.hosts.len();
+        let Losses { domains, hosts, drives } = self.losses_with(geometry, usize::from(geometry.parity));
+        let caps = self.least_caps(geometry);
+        let nodes_of = self.slots_by_host(caps);
+        let hosts_down_for_writes =
+            if self.active_count() == 0 { 0 } else { self.hosts_down_for_writes(geometry, &nodes_of) };
+        Guarantee { domains, hosts, drives, hosts_down_for_writes, has_domains }
+    }
+
+    /// The losses that blobs of this geometry, placed by this layout, survive while each has so many shards to spare.
+    pub fn losses_with(&self, geometry: Geometry, spare: usize) -> Losses {
         if self.active_count() == 0 {
-            return Guarantee { domains: 0, hosts: 0, drives: 0, hosts_down_for_writes: 0, has_domains };
+            return Losses { domains: 0, hosts: 0, drives: 0 };
         }
         let caps = self.least_caps(geometry);
-        let mut nodes_of = vec![0usize; self.hosts.len()];
-        for at in (0..self.nodes.len()).filter(|&at| self.active[at]) {
-            nodes_of[self.host_of[at]] += caps.node;
-        }
+        let nodes_of = self.slots_by_host(caps);
         let by_host: Vec<usize> = nodes_of.iter().map(|slots| (*slots).min(caps.host)).collect();
         let mut by_domain = vec![0usize; self.domains];
         for (host, held) in by_host.iter().enumerate() {
             by_domain[self.domain_of[host]] += held;
         }
         by_domain.iter_mut().for_each(|held| *held = (*held).min(caps.domain));
-        let parity = usize::from(geometry.parity);
-        Guarantee {
-            domains: losses_within(by_domain, parity),
-            hosts_down_for_writes: self.hosts_down_for_writes(geometry, &nodes_of),
-            hosts: losses_within(by_host, parity),
-            drives: parity / caps.node,
-            has_domains,
+        Losses {
+            domains: losses_within(by_domain, spare),
+            hosts: losses_within(by_host, spare),
+            drives: spare / caps.node,
         }
     }
+
+    /// Shards of one blob that the drives of each host could take, were there no bound for hosts.
+    fn slots_by_host(&self, caps: Caps) -> Vec<usize> {
+        let mut slots = vec![0usize; self.hosts.len()];
+        for at in (0..self.nodes.len()).filter(|&at| self.active[at]) {
+            slots[self.host_of[at]] += caps.node;
+        }
+        slots
+    }
+
+    /// The shards of one blob that a node can have, by this layout.
+    pub fn shards_of_node_max(&self, geometry: Geometry) -> usize {
+        self.least_caps(geometry).node
+    }
+}
+
+/// Losses that are looked at; more are not counted.
+const LOSSES_MAX: usize = 32;
+
+impl Ring {
+    /// How many more may be lost while new blobs are still written, as the nodes are now: any so many of each kind.
+    pub fn losses_for_writes(&self, geometry: Geometry, standing: impl Fn(NodeId) -> Standing) -> Losses {
+        let live: Vec<usize> = (0..self.nodes.len())
+            .filter(|&at| self.active[at] && standing(self.nodes[at].id) == Standing::Live)
+            .collect();
+        let count = |lost: Lost| {
+            let least = |geometry: Geometry| {
+                let caps = self.least_caps(geometry).raised(geometry);
+                self.least_slots(caps, &live, lost)
+            };
+            let wanted = least(geometry);
+            let goes_on = |lost: usize| {
+                let left = wanted[lost].min(geometry.shards());
+                if left >= write_quorum(geometry) {
+                    return true;
+                }
+                let narrow = Geometry { data: left.saturating_sub(1) as u8, ..geometry };
+                geometry.parity == 1 && left >= 2 && least(narrow)[lost] >= write_quorum(narrow)
+            };
+            (0..=LOSSES_MAX).take_while(|&lost| goes_on(lost)).count().saturating_sub(1)
+        };
+        Losses { domains: count(Lost::Domains), hosts: count(Lost::Hosts), drives: count(Lost::Drives) }
+    }
+
+    /// For each number of losses, the fewest shards that the nodes which are left could take, whichever are lost.
+    fn least_slots(&self, caps: Caps, live: &[usize], lost: Lost) -> Vec<usize> {
+        let mut drives = vec![0usize; self.hosts.len()];
+        live.iter().for_each(|&at| drives[self.host_of[at]] += 1);
+        let mut by_domain: Vec<Vec<usize>> = vec![vec![0; LOSSES_MAX + 1]; self.domains];
+        for (host, &drives) in drives.iter().enumerate() {
+            let left = |gone: usize| (drives.saturating_sub(gone) * caps.node).min(caps.host);
+            let of_host: Vec<usize> = match lost {
+                Lost::Drives => (0..=LOSSES_MAX).map(left).collect(),
+                Lost::Hosts => (0..=LOSSES_MAX).map(|gone| if gone == 0 { left(0) } else { 0 }).collect(),
+                Lost::Domains => vec![left(0); LOSSES_MAX + 1],
+            };
+            let domain = &mut by_domain[self.domain_of[host]];
+            *domain = fewest(domain, &of_host);
+        }
+        let mut all = vec![0; LOSSES_MAX + 1];
+        for domain in by_domain {
+            let mut domain: Vec<usize> = domain.into_iter().map(|slots| slots.min(caps.domain)).collect();
+            if lost == Lost::Domains {
+                domain[1..].fill(0);
+            }
+            all = fewest(&all, &domain);
+        }
+        all
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    Domains,
+    Hosts,
+    Drives,
+}
+
+/// Of two parts, each with what is left of it for each number of losses: the least that is left of both.
+fn fewest(one: &[usize], other: &[usize]) -> Vec<usize> {
+    let least = |lost: usize| (0..=lost).map(|of_one| one[of_one] + other[lost - of_one]).min().unwrap_or(0);
+    (0..one.len()).map(least).collect()
 }
 
 impl Ring {
@@ -72,7 +180,7 @@ impl Ring {
         let mut left = self.slots(caps, &|_| true);
         let mut writes_go_on = |takes: &&usize| {
             left = left.saturating_sub(**takes);
-            left >= super::write_quorum(geometry)
+            left >= write_quorum(geometry)
         };
         takes.iter().take_while(|takes| writes_go_on(takes)).count()
     }

@@ -33,6 +33,8 @@ impl Layout {
 
     /// As the metadata has it.
     pub fn of_records(layout: LayoutRecord, hosts: &[HostRecord], nodes: &[NodeRecord]) -> Self {
+        // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded with.
+        let nodes = if layout.awaited.is_empty() { nodes } else { &[] };
         let node = |record: &NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
         let draining = nodes.iter().filter(|record| record.state == NodeState::Draining).map(|record| record.id);
         let domains = hosts.iter().filter_map(|host| Some((host.id, host.domain.clone()?)));

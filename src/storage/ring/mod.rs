@@ -12,12 +12,13 @@ mod moves;
 mod place;
 
 pub use geometry::{auto_geometry, auto_geometry_of_hosts, write_quorum};
-pub use guarantee::Guarantee;
+pub use guarantee::{Guarantee, Losses};
 pub use layout::{Layout, LayoutNode, weight_of_capacity};
 pub use moves::{ShardMove, moves};
 pub use place::{PlaceRefusal, Placement, Standing};
 
 use crate::types::{BlobId, Epoch, HostId, NodeId};
+use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,12 @@ impl Ring {
     /// The host whose drive this node is.
     pub fn host_of(&self, node: NodeId) -> Option<HostId> {
         self.nodes.iter().find(|known| known.id == node).map(|known| known.host)
+    }
+
+    /// The host of each node, and the number of its failure domain.
+    pub fn places(&self) -> BTreeMap<NodeId, (HostId, usize)> {
+        let place = |at: usize| (self.hosts[self.host_of[at]], self.domain_of[self.host_of[at]]);
+        (0..self.nodes.len()).map(|at| (self.nodes[at].id, place(at))).collect()
     }
 
     /// Blobs of one partition and geometry are placed alike while all nodes are up.

@@ -46,6 +46,10 @@ pub enum PlaceRefusal {
     #[error("{live} of {configured} drives are in service{}; writes at {geometry} need {needed}", words_of_full(*full))]
     TooFewLive { live: usize, full: usize, configured: usize, needed: usize, geometry: Geometry },
     /// Enough drives are up, on too few hosts (or in too few failure domains) to survive the loss of one.
+    #[error(
+        "no drive takes shards yet; those of the founding hosts do as soon as all of them are known to the cluster"
+    )]
+    NoDrives,
     #[error("{live} of {configured} drives are in service, on too few hosts for writes at {geometry}")]
     TooFewHosts { live: usize, configured: usize, geometry: Geometry },
     /// Some are full, and those that are not would be too few even with every absent one back.
@@ -135,7 +139,10 @@ impl Ring {
     /// Why the live nodes do not take enough shards. Room is missing only where no node that may come back would help.
     fn refusal(&self, wanted: Geometry, standings: &[Standing]) -> PlaceRefusal {
         let configured = self.active_count();
-        let needed = write_quorum(wanted).min(configured.max(1));
+        if configured == 0 {
+            return PlaceRefusal::NoDrives;
+        }
+        let needed = write_quorum(wanted).min(configured);
         let active = standings.iter().zip(&self.active).filter(|(_, active)| **active);
         let count = |which: Standing| active.clone().filter(|(standing, _)| **standing == which).count();
         let (live, full) = (count(Standing::Live), count(Standing::Full));

@@ -4,7 +4,7 @@ use super::{
     Layout, LayoutNode, PlaceRefusal, Placement, Ring, Standing, auto_geometry, auto_geometry_of_hosts, moves,
     weight_of_capacity, write_quorum,
 };
-use crate::storage::meta::record::{HostRecord, NodeRecord, NodeState};
+use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples;
 use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardIndex};
 use proptest::prelude::{ProptestConfig, Strategy, prop_assert, prop_assert_eq, proptest};
@@ -427,9 +427,58 @@ fn what_the_metadata_knows_becomes_the_layout() {
     let node = |id, host, state| NodeRecord { id: NodeId(id), host: HostId(host), state, weight: 7, ..samples::node() };
     let hosts = [samples::host(), HostRecord { id: HostId(2), domain: None, ..samples::host() }];
     let nodes = [node(0, 1, NodeState::Active), node(1, 2, NodeState::Draining), node(2, 9, NodeState::Active)];
-    let layout = Layout::of_records(samples::layout(), &hosts, &nodes);
+    assert!(Layout::of_records(samples::layout(), &hosts, &nodes).nodes().is_empty(), "founders are awaited");
+    let founded = LayoutRecord { awaited: [].into(), ..samples::layout() };
+    let layout = Layout::of_records(founded, &hosts, &nodes);
     assert_eq!((layout.epoch(), layout.nodes().len(), layout.nodes()[2].weight), (Epoch(70_000), 3, 7));
     assert_eq!((layout.domain_of(HostId(1)), layout.domain_of(HostId(2))), (Some("rack 1"), None));
     assert!(layout.is_draining(NodeId(1)) && !layout.is_draining(NodeId(0)));
     assert_eq!((weight_of_capacity(0), weight_of_capacity(5 << 30), weight_of_capacity(u64::MAX)), (1, 5, u32::MAX));
+}
+
+/// Compared with losing every choice of drives, or hosts.
+#[test]
+fn the_losses_that_writes_survive_are_those_of_the_worst_choice() {
+    for (hosts, drives, data, parity) in
+        [(1, 5, 2, 2), (3, 2, 4, 2), (3, 2, 3, 3), (4, 2, 2, 2), (3, 1, 2, 1), (2, 3, 2, 4)]
+    {
+        let (ring, geometry) = (ring(hosts, drives), geometry(data, parity));
+        let nodes: Vec<NodeId> = ring.nodes().iter().map(|node| node.id).collect();
+        let hosts: Vec<HostId> = (0..hosts).map(HostId).collect();
+        let gone_at_first = |down: &[NodeId]| {
+            let standing = |node| if down.contains(&node) { Standing::Down } else { Standing::Live };
+            let claimed = ring.losses_for_writes(geometry, standing);
+            let survives = |lost: &[NodeId]| {
+                let standing = |node| if lost.contains(&node) { Standing::Down } else { standing(node) };
+                ring.check_writable(geometry, standing).is_ok()
+            };
+            let of_drives = |count: usize| subsets(&nodes, count).iter().all(|lost| survives(lost));
+            let of_hosts = |count: usize| {
+                subsets(&hosts, count).iter().all(|lost| {
+                    let lost: Vec<NodeId> = nodes
+                        .iter()
+                        .copied()
+                        .filter(|node| lost.contains(&ring.host_of(*node).expect("known")))
+                        .collect();
+                    survives(&lost)
+                })
+            };
+            let most = |holds: &dyn Fn(usize) -> bool| (1..=nodes.len()).take_while(|&count| holds(count)).count();
+            assert_eq!(claimed.drives, most(&of_drives), "{geometry} {down:?}");
+            assert_eq!(claimed.hosts, most(&of_hosts), "{geometry} {down:?}");
+        };
+        gone_at_first(&[]);
+        gone_at_first(&nodes[..1]);
+    }
+}
+
+fn subsets<T: Copy>(of: &[T], count: usize) -> Vec<Vec<T>> {
+    match (count, of.split_first()) {
+        (0, _) => vec![vec![]],
+        (_, None) => vec![],
+        (_, Some((first, rest))) => {
+            let with = subsets(rest, count - 1).into_iter().map(|subset| [&[*first][..], &subset].concat());
+            with.chain(subsets(rest, count)).collect()
+        }
+    }
 }

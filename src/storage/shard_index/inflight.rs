@@ -21,18 +21,27 @@ pub(super) struct InFlight {
     abandoned: BTreeSet<u64>,
     /// The last position published.
     head: Lsn,
+    /// The last position that is published or being published: it is in the log, so appends that begin now come after it.
+    appended: Lsn,
 }
 
 impl InFlight {
     pub(super) fn new(head: Lsn) -> Self {
-        Self { head, ..Self::default() }
+        Self { head, appended: head, ..Self::default() }
     }
 
     pub(super) fn begin(&mut self) -> Ticket {
         let number = self.next;
         self.next += 1;
-        self.floors.insert(number, self.head);
+        self.floors.insert(number, self.appended);
         Ticket { number }
+    }
+
+    /// Notes that synced records up to `last` are being published, and answers the last position published once they are.
+    pub(super) fn publish_through(&mut self, last: Option<Lsn>) -> Lsn {
+        let last = last.unwrap_or_default();
+        self.appended = self.appended.max(last);
+        self.head.max(last)
     }
 
     /// The watermark once this ticket is published with `last` as its last position. Replay begins *at* it.
@@ -46,7 +55,7 @@ impl InFlight {
     pub(super) fn finish(&mut self, ticket: &Ticket, last: Option<Lsn>) {
         let known = self.floors.remove(&ticket.number);
         assert!(known.is_some(), "a ticket is of the index that began it, and is finished once");
-        self.head = self.head.max(last.unwrap_or_default());
+        self.head = self.publish_through(last);
     }
 
     /// The watermark stays below its records.
@@ -88,6 +97,22 @@ mod tests {
         in_flight.finish(&later, Some(Lsn(95)));
         assert!(in_flight.is_empty());
         assert_eq!(in_flight.head(), Lsn(95));
+    }
+
+    #[test]
+    fn an_append_that_begins_while_another_is_published_does_not_take_the_watermark_back() {
+        let mut in_flight = InFlight::new(Lsn(10));
+        let (published, other) = (in_flight.begin(), in_flight.begin());
+        in_flight.finish(&other, None);
+        assert_eq!(in_flight.publish_through(Some(Lsn(90))), Lsn(90));
+        let committed = in_flight.watermark_after(&published, Some(Lsn(90)));
+        let meanwhile = in_flight.begin();
+        assert_eq!(in_flight.head(), Lsn(10), "not published yet");
+        in_flight.finish(&published, Some(Lsn(90)));
+        let later = in_flight.begin();
+        assert_eq!((committed, in_flight.watermark_after(&later, Some(Lsn(99)))), (Lsn(90), Lsn(90)));
+        in_flight.finish(&later, Some(Lsn(99)));
+        in_flight.finish(&meanwhile, None);
     }
 
     #[test]

@@ -72,24 +72,38 @@ pub type ShardPage = (Vec<(ShardId, u32)>, bool);
 #[derive(Clone, Debug)]
 pub struct ShardIndex {
     kv: Arc<dyn Kv>,
+    /// Held for a moment, never while the drive is read or written.
     state: Arc<Mutex<State>>,
+    /// Held by the one writer, over its reads and its commit. Locked before `state`.
+    writer: Arc<Mutex<Writer>>,
 }
 
-/// What writers share: positions in flight, and what the segments table says.
+/// Positions in flight, and the content of the segments table.
 #[derive(Debug, Default)]
 struct State {
     in_flight: InFlight,
-    uses: BTreeMap<SegmentId, SegmentUse>,
+    /// Shared with the commit under way, which changes only its own copy.
+    uses: Arc<BTreeMap<SegmentId, SegmentUse>>,
+}
+
+/// The right to commit.
+#[derive(Debug, Default)]
+struct Writer {
     /// A commit failed: whether the tables have it, and so what they say of the segments, is not known.
     doubtful: bool,
 }
 
-impl State {
-    /// What a commit changed of the segments.
-    fn take(&mut self, committed: IndexResult<BTreeMap<SegmentId, SegmentUse>>) -> IndexResult<()> {
+impl Writer {
+    /// Answers what the commit changed of the segments.
+    fn commit(
+        &mut self,
+        kv: &dyn Kv,
+        edit: Edit<'_>,
+        watermark: Option<Lsn>,
+    ) -> IndexResult<BTreeMap<SegmentId, SegmentUse>> {
+        let committed = edit.commit(kv, watermark);
         self.doubtful |= committed.is_err();
-        self.uses.extend(committed?);
-        Ok(())
+        committed
     }
 }
 
@@ -157,23 +171,31 @@ impl ShardIndex {
         last: Option<Lsn>,
         apply: impl FnOnce(&mut Edit<'_>) -> IndexResult<()>,
     ) -> IndexResult<()> {
-        let mut state = self.lock();
+        let mut writer = self.writer();
         let _hold = self.kv.hold()?;
-        self.settle(&mut state)?;
-        let mut edit = Edit::new(&*self.kv, &state.uses, state.in_flight.head().max(last.unwrap_or_default()));
+        self.settle(&mut writer)?;
+        let (uses, head, watermark) = {
+            let mut state = self.lock();
+            let in_flight = &mut state.in_flight;
+            let (head, watermark) = (in_flight.publish_through(last), in_flight.watermark_after(ticket, last));
+            (Arc::clone(&state.uses), head, watermark)
+        };
+        let mut edit = Edit::new(&*self.kv, &uses, head);
         apply(&mut edit)?;
-        let watermark = state.in_flight.watermark_after(ticket, last);
-        let committed = edit.commit(&*self.kv, Some(watermark));
-        state.take(committed)?;
+        let touched = writer.commit(&*self.kv, edit, Some(watermark))?;
+        drop(uses);
+        let mut state = self.lock();
+        Arc::make_mut(&mut state.uses).extend(touched);
         state.in_flight.finish(ticket, last);
         Ok(())
     }
 
-    /// What the tables say of the segments, where that is not known.
-    fn settle(&self, state: &mut State) -> IndexResult<()> {
-        if state.doubtful {
-            state.uses = recover::uses_in(&*self.kv)?;
-            state.doubtful = false;
+    /// Reads the segments table again where a commit failed.
+    fn settle(&self, writer: &mut Writer) -> IndexResult<()> {
+        if writer.doubtful {
+            let uses = recover::uses_in(&*self.kv)?;
+            self.lock().uses = Arc::new(uses);
+            writer.doubtful = false;
         }
         Ok(())
     }
@@ -255,20 +277,27 @@ impl ShardIndex {
 
     /// Removes what is known of a segment that the log gave up. Only tombstones may still be placed there.
     pub fn forget_segment(&self, segment: SegmentId) -> IndexResult<()> {
-        let mut state = self.lock();
+        let mut writer = self.writer();
         let _hold = self.kv.hold()?;
-        self.settle(&mut state)?;
-        let mut edit = Edit::new(&*self.kv, &state.uses, state.in_flight.head());
+        self.settle(&mut writer)?;
+        let (uses, head) = {
+            let state = self.lock();
+            (Arc::clone(&state.uses), state.in_flight.head())
+        };
+        let mut edit = Edit::new(&*self.kv, &uses, head);
         edit.forget_segment(segment)?;
-        let committed = edit.commit(&*self.kv, None);
-        state.take(committed)?;
-        state.uses.remove(&segment);
+        let touched = writer.commit(&*self.kv, edit, None)?;
+        drop(uses);
+        let mut state = self.lock();
+        let uses = Arc::make_mut(&mut state.uses);
+        uses.extend(touched);
+        uses.remove(&segment);
         Ok(())
     }
 
     /// How much of each segment is alive; a segment without live records may be absent.
     pub fn uses(&self) -> BTreeMap<SegmentId, SegmentUse> {
-        self.lock().uses.clone()
+        BTreeMap::clone(&self.lock().uses)
     }
 
     /// All segments together.
@@ -303,6 +332,10 @@ impl ShardIndex {
     /// Makes everything published durable. Slow.
     pub fn persist(&self) -> IndexResult<()> {
         Ok(self.kv.persist()?)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -67,11 +67,8 @@ fn attempt<L>(
     }
     let index = ShardIndex {
         kv: Arc::clone(kv),
-        state: Arc::new(Mutex::new(State {
-            in_flight: InFlight::new(replay.head),
-            uses: replay.uses,
-            doubtful: false,
-        })),
+        state: Arc::new(Mutex::new(State { in_flight: InFlight::new(replay.head), uses: Arc::new(replay.uses) })),
+        writer: Arc::default(),
     };
     let last_visited = replay.visited.last().copied().unwrap_or_default();
     let matches =

@@ -5,15 +5,18 @@ use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK, get_watermark};
 use super::{ChunkId, Entry, LogExtent, Placed, ScrubRow, ShardIndex, TABLES, recover};
 use crate::ambient::Entropy;
 use crate::storage::kv::memory::{MemoryKv, Writes};
-use crate::storage::kv::{Batch, Kv, KvRead};
+use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
 use crate::storage::wal::{Location, RecordKey, RecordKind, ScannedRecord, WalError};
 use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber, UnixMs};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-/// SplitMix64.
+/// Deterministic random numbers for tests (SplitMix64).
 #[derive(Debug)]
 struct Seeded(AtomicU64);
 
@@ -102,6 +105,47 @@ fn shard(blob: u128, number: u8) -> ShardId {
 
 fn chunk(of: ShardId, number: u32) -> ChunkId {
     ChunkId { shard: of, chunk: ChunkIndex(number) }
+}
+
+/// A table store whose commits wait, once it is told to, until they are let go.
+#[derive(Debug)]
+struct Stalling {
+    inner: MemoryKv,
+    /// Taken by the commit that is to stall: where it says that it has begun, and what it waits for.
+    stall: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+}
+
+impl KvRead for Stalling {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.inner.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        self.inner.range(table, from, to)
+    }
+}
+
+impl Kv for Stalling {
+    fn snapshot(&self) -> Arc<dyn KvRead> {
+        self.inner.snapshot()
+    }
+
+    fn commit(&self, batch: Batch) -> KvResult<()> {
+        let stall = self.stall.lock().expect("held by no one").take();
+        if let Some((begun, release)) = stall {
+            begun.send(()).expect("waited for");
+            release.recv().expect("released");
+        }
+        self.inner.commit(batch)
+    }
+
+    fn persist(&self) -> KvResult<()> {
+        self.inner.persist()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.inner.disk_bytes()
+    }
 }
 
 fn empty_kv() -> Arc<MemoryKv> {
@@ -530,5 +574,41 @@ fn an_opening_that_fails_leaves_the_watermark_where_the_log_is_durable() {
     let index = log.open(kv.clone());
     assert_eq!(index.count(shard(1, 0)).expect("read"), 3000);
     assert_eq!(index.watermark().expect("read"), places[2999].lsn);
+    index.check_invariants();
+}
+
+#[test]
+fn appends_begin_and_segments_are_looked_at_while_a_commit_is_slow() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let kv = Arc::new(Stalling { inner: MemoryKv::new(TABLES), stall: Mutex::default() });
+    let mut log = ModelLog::new();
+    let index = log.open(Arc::<Stalling>::clone(&kv) as _);
+    let id = chunk(shard(1, 0), 0);
+    let ticket = index.begin();
+    let at = log.append(RecordKind::Chunk, key(id), None);
+    let ((begun, has_begun), (release, released)) = (channel(), channel());
+    *kv.stall.lock().expect("held by no one") = Some((begun, released));
+    let publishing = {
+        let index = index.clone();
+        std::thread::spawn(move || index.publish_chunks(&ticket, &[(id, at)]))
+    };
+    has_begun.recv_timeout(PATIENCE).expect("the commit begins");
+    let (looked, has_looked) = channel();
+    let looking = {
+        let index = index.clone();
+        std::thread::spawn(move || {
+            let meanwhile = index.begin();
+            let seen = (index.awaits(at.lsn.segment()), index.head(), index.total().chunks);
+            index.end(meanwhile);
+            looked.send(seen).expect("waited for");
+        })
+    };
+    let seen = has_looked.recv_timeout(PATIENCE);
+    release.send(()).expect("the commit waits");
+    publishing.join().expect("no panic").expect("published");
+    looking.join().expect("no panic");
+    assert_eq!(seen, Ok((true, Lsn::default(), 0)), "as before the commit");
+    assert_eq!((index.head(), index.total().chunks), (at.lsn, 1));
+    assert_eq!(index.watermark().expect("reads"), at.lsn);
     index.check_invariants();
 }

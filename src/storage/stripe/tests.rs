@@ -67,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn stripes_and_shards_add_up(data in 1u8..=8, size in 0u64..1 << 40) {
+    fn the_sizes_of_stripes_sum_to_the_blob_and_shards_hold_them(data in 1u8..=8, size in 0u64..1 << 40) {
         let layout = BlobLayout::new(geometry(data, 2, CHUNK_BYTES_MAX as u32), size).expect("a layout");
         let last = layout.stripes().saturating_sub(1);
         let full = u64::from(last) * layout.stripe_data_bytes();

@@ -7,7 +7,7 @@ use crate::limits::{BLOCK_BYTES, RECORD_BODY_BYTES_MAX, RECORD_PACKED_BYTES_MAX}
 use crate::types::{ClusterId, Lsn, NodeId, SegmentId};
 
 /// The version of both headers. A reader refuses versions above its own.
-pub const WAL_FORMAT_VERSION: u8 = 2;
+pub const WAL_FORMAT_VERSION: u8 = 1;
 /// The segment header: a block of its own.
 pub const SEGMENT_HEADER_BYTES: usize = BLOCK_BYTES;
 pub const RECORD_HEADER_BYTES: usize = 72;

@@ -50,6 +50,8 @@ pub enum ReplayRule {
     Prefix,
     /// As `Prefix`, and the log is cut at its first bad spot for good, whatever it was: the decision of an operator.
     Salvage,
+    /// As `Prefix`, and goes on behind rot: for copies that are merged with others.
+    PastRot,
     /// Delivers every valid record: for records that each stand for themselves.
     EveryValid,
 }

@@ -18,6 +18,16 @@ pub struct SegmentScan {
     pub bad_spots: u64,
 }
 
+/// What was verified of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentCheck {
+    /// Where to go on; `None` at the end.
+    pub next: Option<u32>,
+    pub bytes: u64,
+    /// As in `SegmentScan`.
+    pub bad_spots: u64,
+}
+
 /// One record's body. Blocking.
 pub fn read_record(segment: &Segment, options: &LogOptions, key: RecordKey, at: Location) -> Result<Bytes, WalError> {
     if segment.id() != at.lsn.segment() {
@@ -178,4 +188,41 @@ pub fn scan_segment(
         }
     }
     Ok(scan)
+}
+
+/// Verifies the records of a segment that begin from `from` on and before `until`, about so many bytes of them. Blocking.
+pub fn check_segment(
+    segment: &Arc<Segment>,
+    options: &LogOptions,
+    from: u32,
+    until: u32,
+    bytes_max: u32,
+) -> Result<SegmentCheck, WalError> {
+    let mut reader = SegmentReader::new(Arc::clone(segment), log_tag(&options.identity), options);
+    let from = from.max(SEGMENT_HEADER_BYTES as u32);
+    let mut offset = from;
+    let mut bad_spots = 0;
+    let next = loop {
+        if offset >= until || !reader.has_room_at(offset) {
+            break None;
+        }
+        if offset - from >= bytes_max {
+            break Some(offset);
+        }
+        let after = match reader.record_at(offset)? {
+            Found::Record(header, _) if header.kind == EntryKind::Seal => break None,
+            Found::Record(header, _) => {
+                offset = header.next_offset();
+                continue;
+            }
+            Found::BadBody(header, _) => header.next_offset(),
+            Found::Nothing(_) => offset + 1,
+        };
+        bad_spots += 1;
+        match reader.next_header(after)? {
+            Some(header) => offset = header.lsn.offset(),
+            None => break None,
+        }
+    };
+    Ok(SegmentCheck { next, bytes: u64::from(offset.saturating_sub(from)), bad_spots })
 }

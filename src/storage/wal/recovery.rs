@@ -177,16 +177,16 @@ impl<'a> Replay<'a> {
         let verdict = self.ahead.judge(&spot)?;
         let spot = spot.at;
         match (verdict, self.options.replay) {
-            (Verdict::Torn, ReplayRule::Prefix | ReplayRule::Salvage) => return Ok(Next::End),
-            (Verdict::Cut { resume }, ReplayRule::Prefix | ReplayRule::Salvage) => return Ok(Next::Position(resume)),
             (Verdict::Rot, rule) => {
                 self.rot.push(CorruptSpot { record, ..CorruptSpot::new(reader.segment().path(), spot, fault) });
-                self.delivering &= rule == ReplayRule::EveryValid;
+                self.delivering &= matches!(rule, ReplayRule::EveryValid | ReplayRule::PastRot);
             }
             (Verdict::Torn, ReplayRule::EveryValid) => {
                 self.torn.push(CorruptSpot { record, ..CorruptSpot::new(reader.segment().path(), spot, fault) });
             }
             (Verdict::Cut { .. }, ReplayRule::EveryValid) => {}
+            (Verdict::Torn, _) => return Ok(Next::End),
+            (Verdict::Cut { resume }, _) => return Ok(Next::Position(resume)),
         }
         Ok(reader.next_header(after)?.map_or(Next::Segment, |header| Next::Offset(header.lsn.offset())))
     }

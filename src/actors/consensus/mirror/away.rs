@@ -115,12 +115,18 @@ mod tests {
     use super::{Absence, AwayDrives};
     use crate::actors::consensus::mirror::files::Ground;
     use crate::storage::raft_log::MirrorSet;
-    use crate::types::NodeId;
+    use crate::types::{HostId, NodeId};
 
     const NODE: NodeId = NodeId(2);
 
     fn set(generation: u64, members: &[u32]) -> MirrorSet {
-        MirrorSet { generation, members: members.iter().copied().map(NodeId).collect(), formed: true }
+        MirrorSet {
+            host: HostId(1),
+            generation,
+            members: members.iter().copied().map(NodeId).collect(),
+            formed: true,
+            history: Vec::new(),
+        }
     }
 
     fn tell(away: &mut AwayDrives, set: &MirrorSet) {

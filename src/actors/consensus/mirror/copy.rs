@@ -5,8 +5,8 @@ use crate::actors::log::{LogHandle, Threads};
 use crate::ambient::Ambient;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, create_dir_durably};
-use crate::storage::raft_log::{RecoveredCopy, Recovery};
-use crate::storage::wal::{CorruptSpot, Durability, LogOptions, OpenedLog, ReplayRule, WalError, open_log};
+use crate::storage::raft_log::{RecoveredCopy, Recovery, Tape, TapeReader};
+use crate::storage::wal::{CorruptSpot, Durability, LogOptions, OpenedLog, ReplayRule, WalError, open_log, survey_log};
 use crate::types::{ClusterId, Lsn, NodeId};
 use std::io;
 use std::path::PathBuf;
@@ -54,10 +54,7 @@ impl CopyOpener {
         disk: &Arc<dyn Disk>,
         dir: PathBuf,
     ) -> Result<(OpenedLog, Result<RecoveredCopy, String>), WalError> {
-        let mut options = LogOptions::meta(dir, self.cluster, node, self.ambient.clone(), self.pool.clone());
-        options.durability = self.durability;
-        options.segment_bytes = self.segment_bytes;
-        options.replay = self.replay;
+        let options = self.options(node, dir, self.replay);
         let mut recovery = Recovery::default();
         let opened = open_log(Arc::clone(disk), options, Lsn::default(), &mut |record| recovery.push(&record))?;
         for spot in &opened.rot {
@@ -70,6 +67,26 @@ impl CopyOpener {
             recovery.note_damage(format!("{file} at offset {}: expected {expected}, found {found}", at.offset()));
         }
         Ok((opened, recovery.finish()))
+    }
+
+    /// Everything that is whole in a copy, in use or not, before this position. Blocking; writes nothing.
+    pub fn read_tape(&self, node: NodeId, disk: &Arc<dyn Disk>, dir: PathBuf, until: Lsn) -> Result<Tape, WalError> {
+        let mut reader = TapeReader::default();
+        let options = self.options(node, dir, ReplayRule::PastRot);
+        let spots = survey_log(disk, &options, &mut |record| {
+            if record.at.lsn < until {
+                reader.push(&record);
+            }
+        })?;
+        // The records carry all that a segment's header says.
+        let lost = spots.rot.into_iter().filter(|spot| spot.at.offset() != 0 && spot.at < until);
+        Ok(reader.finish(lost.map(|spot| (spot.at, spot.record))))
+    }
+
+    fn options(&self, node: NodeId, dir: PathBuf, replay: ReplayRule) -> LogOptions {
+        let (durability, segment_bytes) = (self.durability, self.segment_bytes);
+        let options = LogOptions::meta(dir, self.cluster, node, self.ambient.clone(), self.pool.clone());
+        LogOptions { durability, segment_bytes, replay, ..options }
     }
 
     /// Removes what there is and begins an empty copy.

@@ -92,11 +92,11 @@ mod tests {
     use crate::storage::disk::read_file;
     use crate::storage::disk::sim::SimDisk;
     use crate::storage::raft_log::MirrorSet;
-    use crate::types::NodeId;
+    use crate::types::{HostId, NodeId};
     use std::path::PathBuf;
 
     fn set(generation: u64) -> MirrorSet {
-        MirrorSet { generation, members: [NodeId(1)].into(), formed: true }
+        MirrorSet { host: HostId(1), generation, members: [NodeId(1)].into(), formed: true, history: Vec::new() }
     }
 
     #[tokio::test]

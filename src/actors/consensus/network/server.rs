@@ -72,6 +72,12 @@ impl Server {
         tokio::spawn(async move { raft.shutdown().await });
     }
 
+    /// The same, where another host has shown that this one lost what it had: it can come back as another member.
+    pub fn be_superseded(&self, why: String) {
+        self.leave_the_group(why.clone());
+        self.shared.superseded.send_replace(Some(why));
+    }
+
     /// Gives no votes, or gives them again. Whether it gave none before.
     pub fn set_abstaining(&self, abstains: bool) -> bool {
         self.abstaining.swap(abstains, Ordering::SeqCst)

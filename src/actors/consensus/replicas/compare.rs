@@ -131,7 +131,8 @@ fn judge(inner: &Inner, missing: Option<(u64, String)>) {
             let why = format!(
                 "host {host:016x} remembers that this host {what}, and it has not any more: its directories were put back to an older state, or its drives lost synced writes; under its id it takes no further part: {RUNBOOK}"
             );
-            inner.server.leave_the_group(why);
+            // It holds nothing that it had not before, so nothing is lost with it.
+            inner.server.be_superseded(why);
             return;
         }
         None if inner.server.set_abstaining(false) => {
@@ -143,8 +144,9 @@ fn judge(inner: &Inner, missing: Option<(u64, String)>) {
     let voters = members::membership(inner).voters.into_iter().map(raft_id).collect();
     if let Some(differing) = inner.others.majority_that_differs(&voters) {
         let hosts: Vec<String> = differing.iter().map(|host| format!("{host:016x}")).collect();
+        // It may be the last that holds what was acknowledged: an operator decides.
         let why = format!(
-            "this host has applied other entries than a majority of the voters (hosts {}); it takes no further part: {RUNBOOK}",
+            "the replica of this host has diverged from a majority of the voters (hosts {}); it is stopped: {RUNBOOK}",
             hosts.join(", ")
         );
         inner.server.leave_the_group(why);

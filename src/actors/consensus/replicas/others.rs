@@ -25,10 +25,9 @@ pub struct Agreement {
 
 impl Agreement {
     fn note(&mut self, own: Point, other: Point) {
-        let is_known = own.chain.is_some() && other.chain.is_some();
-        if own.at != other.at || (is_known && own.chain != other.chain) {
+        if own != other {
             self.differs_at = Some(own.at.index);
-        } else if is_known {
+        } else {
             // A chain is of all that came before.
             *self = Self { same_through: self.same_through.max(Some(own.at.index)), differs_at: None };
         }
@@ -108,8 +107,8 @@ mod tests {
         Position { term, node: 1, index }
     }
 
-    fn point(index: u64, chain: Option<u128>) -> Point {
-        Point { at: at(1, index), chain: chain.map(Chain) }
+    fn point(index: u64, chain: u128) -> Point {
+        Point { at: at(1, index), chain: Chain(chain) }
     }
 
     fn ballot(term: u64) -> Ballot {
@@ -146,15 +145,13 @@ mod tests {
     #[test]
     fn replicas_are_the_same_up_to_where_their_chains_are() {
         let others = Others::default();
-        others.note_points(2, point(5, Some(7)), point(5, Some(7)));
-        others.note_points(3, point(5, Some(7)), point(5, Some(8)));
-        others.note_points(4, point(5, None), point(5, Some(8)));
+        others.note_points(2, point(5, 7), point(5, 7));
+        others.note_points(3, point(5, 7), point(5, 8));
+        others.note_points(4, point(5, 7), Point { at: at(2, 5), ..point(5, 7) });
         let known = others.agreements();
         assert_eq!(known[&2], Agreement { same_through: Some(5), differs_at: None });
         assert_eq!(known[&3], Agreement { same_through: None, differs_at: Some(5) });
-        assert_eq!(known[&4], Agreement::default(), "without a chain nothing is known");
-        others.note_points(4, point(5, None), Point { at: at(2, 5), chain: None });
-        assert_eq!(others.agreements()[&4].differs_at, Some(5), "another leader's entry is another one");
+        assert_eq!(known[&4].differs_at, Some(5), "another leader's entry is another one");
         assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 2, 3])), None);
         assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 3, 4])), Some(vec![3, 4]));
         others.retain(&BTreeSet::from([2]));

@@ -1,5 +1,6 @@
 //! The copies of the log at start: which are believed, and bringing those to the same end.
 
+use super::merging::MergedCopies;
 use super::tables::FoundTables;
 use super::{ReplicaDrive, ReplicaOptions, StartError};
 use crate::actors::consensus::mirror::{CopyOpener, FoundCopy, read_entries};
@@ -8,7 +9,7 @@ use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVot
 use crate::actors::log::LogHandle;
 use crate::storage::disk::{Disk, create_dir_durably, read_file, replace_file};
 use crate::storage::raft_log::{
-    CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Position, RecoveredCopy, choose,
+    ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Position, RecoveredCopy, choose,
 };
 use crate::storage::wal::{ReplayRule, WalError};
 use crate::types::NodeId;
@@ -17,23 +18,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Entries kept in memory.
 const CACHED_BYTES_MAX: u64 = 16 << 20;
 /// Entries appended together when a copy is brought up.
 const CATCH_UP_BYTES_MAX: u64 = 1 << 20;
 
-/// The copies that are believed, the best first.
+/// The copies that are believed, the best first; or damaged ones that are whole together.
 pub(super) struct Believed {
     set: MirrorSet,
     copies: Vec<(NodeId, FoundCopy)>,
+    merged: Option<MergedCopies>,
 }
 
 impl Believed {
-    /// The last entry of the copy that holds most.
+    /// What is believed to be the log, and where it ends.
+    fn log(&self) -> Option<(&RecoveredCopy, &str)> {
+        let (_, first) = self.copies.first()?;
+        let log = self.merged.as_ref().map(|merged| &merged.log).or(first.recovered.as_ref().ok())?;
+        Some((log, &first.end))
+    }
+
+    /// The last entry of the log.
     pub(super) fn last(&self) -> Option<Position> {
-        self.copies.first().and_then(|(_, copy)| copy.recovered.as_ref().ok()?.last())
+        self.log().and_then(|(log, _)| log.last())
     }
 
     pub(super) async fn close(self) {
@@ -42,9 +51,8 @@ impl Believed {
 
     /// Refuses copies that lack what they once held for good. Nothing was written to them yet.
     pub(super) async fn check_tail(self, options: &ReplicaOptions, tables: &FoundTables) -> Result<Self, StartError> {
-        let Some((_, best)) = self.copies.first() else { return Ok(self) };
-        let empty = RecoveredCopy::default();
-        if let Err(lost) = tables.check_tail(options, best.recovered.as_ref().unwrap_or(&empty), &best.end) {
+        let checked = self.log().map_or(Ok(()), |(log, end)| tables.check_tail(options, log, end));
+        if let Err(lost) = checked {
             self.close().await;
             return Err(lost);
         }
@@ -56,6 +64,10 @@ pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartE
     let opener = opener(options);
     let sets: BTreeMap<NodeId, Option<MirrorSet>> =
         options.drives.iter().map(|drive| (drive.node, read_mirror_file(drive))).collect();
+    let mut members = sets.iter().filter_map(|(node, set)| Some((*node, set.as_ref()?.host)));
+    if let Some((node, member)) = members.find(|(_, member)| *member != options.host) {
+        return Err(StartError::OfAnotherMember { node, member });
+    }
     let newest = sets.values().flatten().max_by_key(|set| set.generation).cloned();
     let mut copies = BTreeMap::new();
     let mut found = Vec::new();
@@ -71,9 +83,12 @@ pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartE
         found.push(DriveFound { node: drive.node, set: sets.get(&drive.node).cloned().flatten(), copy: state });
         copies.extend(copy.and_then(Result::ok).map(|copy| (drive.node, copy)));
     }
-    let choice = match choose(&found) {
-        Ok(choice) => choice,
-        Err(refused) => {
+    let choice = match (choose(&found), newest) {
+        (Ok(choice), _) => choice,
+        (Err(refused @ ChoiceError::AllDamaged(_)), Some(set)) => {
+            return merge_copies(options, set, copies, refused).await;
+        }
+        (Err(refused), _) => {
             close_all(copies.into_values()).await;
             return Err(refused.into());
         }
@@ -82,19 +97,19 @@ pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartE
         MirrorChoice::Fresh if !options.first_start => Err(StartError::NothingFound),
         MirrorChoice::Fresh => {
             let members = options.drives.iter().map(|drive| drive.node).take(options.copies_wanted.max(1)).collect();
-            begin(options, MirrorSet { generation: 1, members, formed: false }).await
+            begin(options, MirrorSet::first(options.host, members)).await
         }
         MirrorChoice::Unformed { set } => {
             let present = |node: &NodeId| options.drives.iter().any(|drive| drive.node == *node);
             let members = set.members.iter().copied().filter(present).collect();
             close_all(copies.into_values()).await;
-            begin(options, MirrorSet { generation: set.generation + 1, members, formed: false }).await
+            begin(options, set.next(members, false)).await
         }
         MirrorChoice::Existing { set, best, others } => {
             let believed: Vec<NodeId> = std::iter::once(best).chain(others).collect();
             let believed = believed.into_iter().filter_map(|node| Some((node, copies.remove(&node)?))).collect();
             close_all(copies.into_values()).await;
-            Ok(Believed { set, copies: believed })
+            Ok(Believed { set, copies: believed, merged: None })
         }
     }
 }
@@ -165,7 +180,28 @@ async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<Believed, Sta
     if copies.is_empty() {
         return Err(StartError::NoDriveTakesTheLog(failed));
     }
-    Ok(Believed { set, copies })
+    Ok(Believed { set, copies, merged: None })
+}
+
+/// Damaged copies, where they are one whole log together; otherwise why they are refused.
+async fn merge_copies(
+    options: &ReplicaOptions,
+    set: MirrorSet,
+    mut copies: BTreeMap<NodeId, FoundCopy>,
+    refused: ChoiceError,
+) -> Result<Believed, StartError> {
+    copies.retain(|_, copy| copy.recovered.is_err());
+    match MergedCopies::read(options, &opener(options), copies.keys().copied().collect()) {
+        Ok(merged) => {
+            tracing::warn!(why = %refused, "the copies of the metadata log are damaged, and whole together; they are written anew");
+            Ok(Believed { set, copies: copies.into_iter().collect(), merged: Some(merged) })
+        }
+        Err(why) => {
+            tracing::warn!(%why, "the copies of the metadata log are not whole together");
+            close_all(copies.into_values()).await;
+            Err(refused.into())
+        }
+    }
 }
 
 /// Makes the directories that the file needs durable, then the file.
@@ -177,7 +213,13 @@ pub fn write_mirror_file(disk: &dyn Disk, path: &Path, set: &MirrorSet) -> io::R
 
 /// Brings every believed copy to the same end, drops those that fail, and makes the resulting set durable.
 pub(super) async fn settle(options: &ReplicaOptions, believed: Believed) -> Result<Arc<Shared>, StartError> {
-    let Believed { set, copies } = believed;
+    let Believed { set, copies, merged } = believed;
+    if let Some(merged) = merged {
+        let shared = Arc::new(share(options, set.clone(), merged.index(CACHED_BYTES_MAX)));
+        restate_all(&shared, copies).await?;
+        record_set(&shared, &set)?;
+        return Ok(shared);
+    }
     let mut copies = copies.into_iter();
     let (best, first) = copies.next().ok_or(StartError::NoDrives)?;
     let recovered = first.recovered.map_err(|why| StartError::NoDriveTakesTheLog(vec![(best, why)]))?;
@@ -211,7 +253,9 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         tables_changed: Notify::new(),
         sole_voter: SoleVoter::default(),
         fault: Mutex::new(None),
+        superseded: watch::Sender::new(None),
         trouble: Mutex::new(None),
+        damage: Mutex::default(),
         opener: opener(options),
         offload: options.offload,
         copies_wanted: options.copies_wanted.max(1),
@@ -236,21 +280,49 @@ async fn append(shared: &Shared, node: NodeId, records: Vec<LogRecord>) -> Resul
     Ok(())
 }
 
-/// Appends what a copy lacks: from where it agrees with the best one.
-async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy) -> Result<(), String> {
-    let (keep_through, mut next, end, resume) = {
-        let mut index = shared.index();
-        index.adopt_copy(node, recovered);
-        let agreed = recovered.entries.iter().rev().map(|entry| entry.at);
-        let agreed =
-            agreed.into_iter().find(|at| index.position_of(at.index) == Some(*at) && at.index >= index.first_index());
-        let keep_through = agreed.map(|at| at.index);
-        let next = keep_through.map_or(index.first_index(), |kept| kept + 1);
-        (keep_through, next, index.next_index(), index.resume(keep_through))
+/// Writes each copy anew, behind what it has.
+async fn restate_all(shared: &Arc<Shared>, copies: Vec<(NodeId, FoundCopy)>) -> Result<(), StartError> {
+    let nodes: Vec<NodeId> = copies.iter().map(|(node, _)| *node).collect();
+    // Each may be read while another is written.
+    copies.into_iter().for_each(|(node, copy)| go_live(shared, node, copy.log));
+    shared.index().begin();
+    let mut failed = Vec::new();
+    for node in nodes {
+        if let Err(why) = restate(shared, node).await {
+            tracing::warn!(%node, %why, "a copy of the metadata log cannot be written anew");
+            failed.push((node, why));
+        }
+    }
+    for (node, _) in &failed {
+        shared.drives().set_role(*node, DriveRole::Lost);
+        shared.index().forget_copy(*node);
+    }
+    if shared.drives().live().is_empty() { Err(StartError::NoDriveTakesTheLog(failed)) } else { Ok(()) }
+}
+
+/// Writes the whole log behind what a copy has, in segments of its own, and gives the others back.
+async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), String> {
+    let log = shared.drives().by_node.get(&node).and_then(|drive| drive.log.clone()).ok_or("the drive is gone")?;
+    log.rotate().await.map_err(|error| error.to_string())?;
+    let (first, end, begin) = {
+        let index = shared.index();
+        (index.first_index(), index.next_index(), index.restating())
     };
-    let sequence = resume.sequence();
-    tracing::debug!(%node, ?keep_through, end, "bringing up a copy of the metadata log");
-    append(shared, node, vec![resume]).await?;
+    let sequence = begin.sequence();
+    let locations = log.append_synced(vec![begin.to_wal()]).await.map_err(|error| error.to_string())?;
+    append_entries(shared, node, sequence, first, end).await?;
+    let ended = shared.index().restated();
+    append(shared, node, vec![ended]).await?;
+    let Some(begun) = locations.first() else { return Ok(()) };
+    let released = shared.index().take_segments_before(node, begun.lsn.segment());
+    for segment in released {
+        log.release_segment(segment).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+async fn append_entries(shared: &Arc<Shared>, node: NodeId, sequence: u64, from: u64, end: u64) -> Result<(), String> {
+    let mut next = from;
     while next < end {
         let to = shared.index().run_end(next, end, CATCH_UP_BYTES_MAX);
         let entries = read_entries(shared, next, to).await.map_err(|error| error.to_string())?;
@@ -265,18 +337,36 @@ async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy)
     Ok(())
 }
 
+/// Appends what a copy lacks: from where it agrees with the best one.
+async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy) -> Result<(), String> {
+    let (keep_through, next, end, resume) = {
+        let mut index = shared.index();
+        index.adopt_copy(node, recovered);
+        let agreed = recovered.entries.iter().rev().map(|entry| entry.at);
+        let agreed =
+            agreed.into_iter().find(|at| index.position_of(at.index) == Some(*at) && at.index >= index.first_index());
+        let keep_through = agreed.map(|at| at.index);
+        let next = keep_through.map_or(index.first_index(), |kept| kept + 1);
+        (keep_through, next, index.next_index(), index.resume(keep_through))
+    };
+    let sequence = resume.sequence();
+    tracing::debug!(%node, ?keep_through, end, "bringing up a copy of the metadata log");
+    append(shared, node, vec![resume]).await?;
+    append_entries(shared, node, sequence, next, end).await
+}
+
 /// Writes the set of live copies to every drive; one that does not take it is lost, and the set is written again.
 fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
-    let mut generation = found.generation;
+    let mut last = found.clone();
     let mut failed = Vec::new();
     loop {
         let members: BTreeSet<NodeId> = shared.drives().live();
         if members.is_empty() {
             return Err(StartError::NoDriveTakesTheLog(failed));
         }
-        // One of its own for each start: of two drives that went on apart, one has the greater, or they are told apart.
-        generation += 1;
-        let set = MirrorSet { generation, members, formed: true };
+        // One of its own for each start: so two drives that went on apart are told apart.
+        let set = last.next(members, true);
+        last = set.clone();
         let drives: Vec<(NodeId, Drive)> = {
             let drives = shared.drives();
             let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);

@@ -1,6 +1,7 @@
 //! Starting a replica: which copies to believe, bringing them to the same end, the snapshot, the tables, openraft.
 
 mod copies;
+mod merging;
 mod salvage;
 mod tables;
 
@@ -137,10 +138,13 @@ pub enum StartError {
     #[error(
         "the metadata log has lost changes that were acknowledged: it ends in {end}, with {}, and {witness} hold entry {} \
          that this log held for good; put back a drive with a whole copy of it, or let sherd salvage say what \
-         would be lost and go on; where other hosts hold the metadata, empty the directories of this host instead, to \
-         let it join anew", shown(.last), .held.index
+         would be lost and go on", shown(.last), .held.index
     )]
     TailLost { end: String, last: Option<Position>, held: Position, witness: String },
+    #[error(
+        "drive {node} holds the metadata log of host {:016x}, which is not this one; move its directory meta away", .member.0
+    )]
+    OfAnotherMember { node: NodeId, member: HostId },
     #[error("host {0:?} is not one of the founders that it is to form a group with")]
     NotAFounder(HostId),
     #[error("no drive takes the metadata tables: {0}")]
@@ -149,6 +153,24 @@ pub enum StartError {
     Consensus(String),
     #[error("the metadata log cannot be read: {0}")]
     Log(#[from] io::Error),
+}
+
+impl StartError {
+    /// Whether this host's copies of the metadata are lost or damaged for good, as far as its drives show: a member of a group
+    /// of several then comes back as another member. False where trying again, or a repair of the system, may bring them back.
+    pub fn has_lost_the_log(&self) -> bool {
+        match self {
+            Self::NothingFound | Self::SnapshotLost { .. } | Self::TailLost { .. } => true,
+            Self::Copies(error) => error.has_lost_the_log(),
+            Self::NoDrives
+            | Self::NoDriveTakesTheLog(_)
+            | Self::OfAnotherMember { .. }
+            | Self::NotAFounder(_)
+            | Self::Tables(_)
+            | Self::Consensus(_)
+            | Self::Log(_) => false,
+        }
+    }
 }
 
 fn shown(last: &Option<Position>) -> String {

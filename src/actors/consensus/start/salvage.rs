@@ -26,7 +26,9 @@ pub struct Salvage {
 pub enum SalvageError {
     #[error("the metadata is whole: there is nothing to salvage")]
     Whole,
-    #[error("other hosts hold the metadata, too: empty the directories of this host to let it join anew")]
+    #[error(
+        "other hosts hold the metadata, too: start this host, which comes back to them by itself, or see sherd rejoin"
+    )]
     NotAlone,
     #[error(transparent)]
     Start(#[from] StartError),

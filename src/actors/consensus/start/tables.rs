@@ -2,9 +2,9 @@
 //! nothing that was acknowledged.
 
 use super::{ReplicaOptions, StartError};
-use crate::actors::consensus::raft_types::{log_id_of, raft_id};
+use crate::actors::consensus::raft_types::{log_id_of, position_of, raft_id};
 use crate::actors::consensus::shared::{Drive, DriveRole, Shared, StandingSnapshot};
-use crate::actors::consensus::state::{SnapshotStore, StatePlace, lies_on_log, newest_on};
+use crate::actors::consensus::state::{SnapshotStore, StatePlace, has_file, lies_on_log, newest_on};
 use crate::storage::meta::MetaTables;
 use crate::storage::raft_log::{DurableAt, Position, RecoveredCopy, TablesAt};
 use crate::storage::wal::Durability;
@@ -39,6 +39,11 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
             }
             _ => newest = Some(StandingSnapshot { at: log_id_of(at), bytes, holders: BTreeSet::from([*node]) }),
         }
+    }
+    if let Some(newest) = &mut newest {
+        // One whose head is damaged may give what another lacks.
+        let damaged = live.iter().filter(|(_, drive)| has_file(drive, position_of(newest.at), newest.bytes));
+        newest.holders.extend(damaged.map(|(node, _)| *node));
     }
     shared.drives().snapshot = newest;
     for (node, _) in live {

@@ -1,13 +1,15 @@
 //! The state of a replica: openraft's state machine over the metadata tables, where the tables live, and snapshots of them.
 
+mod checking;
 mod home;
 mod machine;
 mod sending;
 mod snapshots;
 
+pub use checking::{SnapshotReading, read_part};
 pub use home::{FjallHome, StateHome};
 #[cfg(test)]
 pub use machine::SnapshotBuilder;
 pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
-pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, newest_on};
+pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, has_file, newest_on};

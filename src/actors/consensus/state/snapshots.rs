@@ -7,9 +7,12 @@
 use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
 use crate::actors::consensus::shared::{Drive, Shared, StandingSnapshot};
+use crate::defects::{Defect, has};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::kv::{Kv, KvError, KvRead};
-use crate::storage::meta::snapshot::{SnapshotInstaller, SnapshotWriter};
+use crate::storage::meta::snapshot::{
+    FRAME_HEADER_BYTES, SnapshotInstaller, SnapshotWriter, frame_bytes, is_whole_frame,
+};
 use crate::storage::raft_log::{AppliedAt, Position};
 use crate::types::NodeId;
 use openraft::type_config::alias::SnapshotMetaOf;
@@ -82,14 +85,20 @@ impl SnapshotStore {
         self.shared.drives().snapshot.clone()
     }
 
+    /// Where the snapshot that stands is, if there is one.
+    pub fn places(&self) -> Vec<(NodeId, Arc<dyn Disk>, PathBuf)> {
+        let drives = self.shared.drives();
+        let Some(standing) = &drives.snapshot else { return Vec::new() };
+        let held = standing.holders.iter().filter_map(|node| Some((*node, drives.by_node.get(node)?)));
+        held.map(|(node, drive)| (node, Arc::clone(&drive.disk), snapshot_path(drive, standing.at))).collect()
+    }
+
     /// The snapshot that stands, if any.
     pub async fn current(&self) -> io::Result<Option<SnapshotFile>> {
-        let Some(standing) = self.standing() else { return Ok(None) };
-        let sources: Vec<_> = {
-            let drives = self.shared.drives();
-            let held = standing.holders.iter().filter_map(|node| Some((*node, drives.by_node.get(node)?)));
-            held.map(|(node, drive)| (node, Arc::clone(&drive.disk), snapshot_path(drive, standing.at))).collect()
-        };
+        let sources = self.places();
+        if self.standing().is_none() {
+            return Ok(None);
+        }
         let read = move || {
             let head = sources.iter().find_map(|(_, disk, path)| read_head(&**disk, path).ok());
             head.map(|(head, _)| SnapshotFile { head, sources })
@@ -201,6 +210,14 @@ impl SnapshotStore {
                     }
                 }
             }
+            if file.sources.len() > 1 {
+                let kv = fresh()?;
+                install_merged(&file.sources, &kv).inspect_err(|error| {
+                    tracing::warn!(%error, "the copies of a metadata snapshot are not whole together");
+                })?;
+                tracing::warn!("the copies of a metadata snapshot are damaged, and whole together");
+                return Ok(kv);
+            }
             Err(last)
         };
         self.shared.offload.run(install).await?
@@ -249,7 +266,9 @@ impl Draft {
     }
 
     fn finish(&self) -> io::Result<()> {
-        self.file.sync_data()?;
+        if !has(Defect::SkipSnapshotSync) {
+            self.file.sync_data()?;
+        }
         self.disk.rename(&draft_of(&self.path), &self.path)?;
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new("/")))
     }
@@ -345,6 +364,41 @@ fn install_from(disk: &dyn Disk, path: &Path, kv: &Arc<dyn Kv>) -> io::Result<()
     let mut installer = SnapshotInstaller::new(Arc::clone(kv)).map_err(io::Error::other)?;
     read_pieces(disk, path, start, |piece| installer.push(piece).map_err(io::Error::other))?;
     installer.finish().map_err(io::Error::other)
+}
+
+/// From several copies of one snapshot, each frame from one where it is whole.
+fn install_merged(sources: &[(NodeId, Arc<dyn Disk>, PathBuf)], kv: &Arc<dyn Kv>) -> io::Result<()> {
+    let heads = sources.iter().map(|(_, disk, path)| read_head(&**disk, path));
+    let (_, start) = heads.reduce(Result::or).unwrap_or_else(|| Err(io::Error::other("it is on no drive")))?;
+    let mut installer = SnapshotInstaller::new(Arc::clone(kv)).map_err(io::Error::other)?;
+    let opened = sources.iter().map(|(_, disk, path)| disk.open(path, OpenMode::Read, Caching::Cached));
+    let files: Vec<Arc<dyn DiskFile>> = opened.collect::<io::Result<_>>()?;
+    let lengths = files.iter().map(|file| file.len()).collect::<io::Result<Vec<u64>>>()?;
+    let end = lengths.into_iter().max().unwrap_or(0);
+    let mut offset = start;
+    while offset < end {
+        let frame = files.iter().find_map(|file| read_frame(&**file, offset));
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("no copy has a whole frame at {offset}"));
+        let frame = frame.ok_or_else(damaged)?;
+        installer.push(&frame).map_err(io::Error::other)?;
+        offset += frame.len() as u64;
+    }
+    installer.finish().map_err(io::Error::other)
+}
+
+/// The frame that begins there, where it is whole.
+fn read_frame(file: &dyn DiskFile, offset: u64) -> Option<Vec<u8>> {
+    let mut header = [0; FRAME_HEADER_BYTES];
+    file.read_exact_at(&mut header, offset).ok()?;
+    let mut frame = vec![0; frame_bytes(&header)?];
+    file.read_exact_at(&mut frame, offset).ok()?;
+    is_whole_frame(&frame).then_some(frame)
+}
+
+/// Whether a drive has a file of this snapshot, of this size, whole or not. Blocking.
+pub fn has_file(drive: &Drive, at: Position, bytes: u64) -> bool {
+    let path = snapshot_path(drive, log_id_of(at));
+    drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).is_ok_and(|len| len == bytes)
 }
 
 pub fn read_pieces(

@@ -4,7 +4,7 @@ use super::{Host, create_bucket, until};
 use crate::actors::consensus::MetaHandle;
 use crate::ambient::{Ambient, Clock};
 use crate::storage::meta::command::{
-    Change, DeleteConditions, DeleteVersion, PutVersion, Refusal, Reply, WriteConditions,
+    Change, DeleteConditions, DeleteVersion, PutObject, Refusal, Reply, WriteConditions,
 };
 use crate::storage::meta::record::{AdvanceClock, ClockSource, Pick, Retention, RetentionMode, Traits, Versioning};
 use crate::storage::meta::samples::put_empty;
@@ -61,9 +61,9 @@ impl World {
         let until = UnixMs(clock.right.unix_ms().0 + 30 * DAY_MS as u64);
         let retention = Some(Retention { mode: RetentionMode::Compliance, until });
         let traits = Traits { retention, ..Traits::default() };
-        let put = PutVersion { put: put_empty("key", 1), traits, event: None };
-        let version = match meta.propose(Change::PutVersion(Box::new(put))).await {
-            Ok(Reply::VersionPut { object }) => object.version.pick(),
+        let put = PutObject { traits, ..put_empty("key", 1) };
+        let version = match meta.propose(Change::PutObject(Box::new(put))).await {
+            Ok(Reply::ObjectPut { object }) => object.version.pick(),
             other => panic!("not put: {other:?}"),
         };
         (Self { host, clock, bucket, version }, meta)

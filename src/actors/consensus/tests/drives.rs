@@ -119,6 +119,38 @@ async fn a_stale_copy_without_the_current_ones_is_refused() {
     assert!(matches!(refused, StartError::Copies(ChoiceError::AllDamaged(_))), "{refused}");
 }
 
+/// Each without the other, in turn: what either acknowledged is never dropped in silence.
+#[actix::test]
+async fn drives_that_were_started_apart_in_turn_are_refused_together_and_start_apart() {
+    let mut host = Host::with_drives(2);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..5).await;
+    meta.shutdown().await;
+    for (round, node) in [1, 2, 1].into_iter().enumerate() {
+        host.home.forget_all();
+        host.present = vec![node];
+        let meta = host.start().await;
+        assert_all(&meta, bucket, 0..5).await;
+        let first = 10 * (round as u128 + 1);
+        put_many(&meta, bucket, first..first + 3).await;
+        meta.shutdown().await;
+    }
+    host.home.forget_all();
+    host.present = vec![1, 2];
+    let refused = host.try_start().await.expect_err("either has what the other lacks");
+    assert!(matches!(refused, StartError::Copies(ChoiceError::Forked { .. })), "{refused}");
+    for (node, rounds) in [(2, [20_u128].as_slice()), (1, &[10, 30])] {
+        host.home.forget_all();
+        host.present = vec![node];
+        let meta = host.start().await;
+        for first in rounds {
+            assert_all(&meta, bucket, *first..*first + 3).await;
+        }
+        meta.shutdown().await;
+    }
+}
+
 #[actix::test]
 async fn an_emptied_drive_is_filled_while_writes_go_on() {
     let mut host = Host::with_drives(3);

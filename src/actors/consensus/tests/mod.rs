@@ -4,6 +4,7 @@ mod bounds;
 mod clock;
 mod cluster;
 mod contradictions;
+mod copies;
 mod drives;
 mod home;
 mod power;
@@ -18,8 +19,8 @@ use crate::net::NoOtherHosts;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::Disk;
 use crate::storage::disk::SystemDisk;
-use crate::storage::meta::command::{Change, ETagCondition, PutObject, Reply, WriteConditions};
-use crate::storage::meta::record::{Body, ETag, Manifest, ObjectHeaders};
+use crate::storage::meta::command::{Change, CreateBucket, ETagCondition, PutObject, Reply, WriteConditions};
+use crate::storage::meta::record::{Body, ETag, Manifest, ObjectHeaders, Traits};
 use crate::storage::wal::Durability;
 use crate::types::{BucketId, ClusterId, HostId, ManifestId, NodeId, UnixMs};
 use bytes::Bytes;
@@ -113,8 +114,8 @@ impl Host {
 }
 
 async fn create_bucket(meta: &MetaHandle, name: &str) -> BucketId {
-    let change = Change::CreateBucket { name: name.to_owned(), region: "r".to_owned(), owner: "o".to_owned() };
-    match meta.propose(change).await {
+    let create = CreateBucket { name: name.to_owned(), ..CreateBucket::default() };
+    match meta.propose(Change::CreateBucket(Box::new(create))).await {
         Ok(Reply::BucketCreated { id }) => id,
         other => panic!("a bucket is created, not {other:?}"),
     }
@@ -137,6 +138,8 @@ fn put(bucket: BucketId, key: &str, id: u128, bytes: &[u8]) -> Change {
         inline: Some(Bytes::copy_from_slice(bytes)),
         conditions: WriteConditions::default(),
         missing: Vec::new(),
+        traits: Traits::default(),
+        event: None,
     }))
 }
 

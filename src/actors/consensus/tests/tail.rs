@@ -7,7 +7,7 @@ use crate::actors::consensus::{MetaHandle, ReplicaOptions, SalvageError, StartEr
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::disk::{Disk, read_file};
 use crate::storage::wal::Durability;
-use crate::types::BucketId;
+use crate::types::{BucketId, HostId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) const BLOCK: usize = 4096;
 const OBJECTS: u128 = 5;
 const LOG: &str = "/drive/meta/log";
 
-fn simulate(test: impl Future<Output = ()>) {
+pub(super) fn simulate(test: impl Future<Output = ()>) {
     let runtime = || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().start_paused(true).build().expect("a runtime")
@@ -134,8 +134,8 @@ fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
                 let start = (block * BLOCK) as u64;
                 let spoil = |disk: &SimDisk| disk.make_unreadable(&path, start..start + 1).expect("a stored file");
                 let started = starts_whole(&image, false, spoil).await;
-                // Behind the last block is where the next record would stand.
-                assert_eq!(started, block > last + 1, "{ending:?}: block {block} of {last}");
+                // Behind the last block is where the next record would stand. What begins a log is said again by what follows.
+                assert_eq!(started, block == 1 || block > last + 1, "{ending:?}: block {block} of {last}");
             }
         });
     }
@@ -158,6 +158,26 @@ fn tables_that_hold_what_the_log_lacks_are_evidence_and_not_made_anew() {
             let message = refused.to_string();
             let file = path.display().to_string();
             assert!(message.contains(&file) && message.contains("at offset"), "{message}");
+            assert!(refused.has_lost_the_log(), "one of several comes back as another member");
+        }
+    });
+}
+
+/// A member that rejoined has another id, and what it had before would take it back behind what the others decided since.
+#[test]
+fn the_log_of_another_member_is_never_started_from() {
+    simulate(async {
+        let image = image(Ending::Stopped).await;
+        for first_start in [false, true] {
+            let disks = vec![image.disk.power_cut(1)];
+            let world = World { disks, home: Arc::new(image.home.copied()), ..World::new(2, 1) };
+            let before = world.options(false).host;
+            let options = ReplicaOptions { host: HostId(before.0 + 1), ..world.options(first_start) };
+            let refused = start(options).await.map(|_| ()).expect_err("it is another member's");
+            assert!(matches!(refused, StartError::OfAnotherMember { member, .. } if member == before), "{refused}");
+            let meta = start(world.options(false)).await.expect("nothing was changed");
+            check(&meta, image.bucket).await;
+            meta.shutdown().await;
         }
     });
 }

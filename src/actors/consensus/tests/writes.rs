@@ -4,7 +4,8 @@ use super::{Host, create_bucket, id_of, put, put_if_absent, put_ok};
 use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, start};
 use crate::actors::log::Threads;
 use crate::storage::kv::fjall::TableMemory;
-use crate::storage::meta::command::{Change, Refusal, Reply};
+use crate::storage::meta::command::{Refusal, Reply};
+use crate::storage::meta::samples;
 use crate::storage::meta::view::ListQuery;
 use futures::future::join_all;
 use std::sync::Arc;
@@ -100,8 +101,7 @@ async fn a_deleted_key_is_never_read_again_c8() {
     for id in 0..50 {
         put_ok(&meta, bucket, "key", id).await;
         assert!(meta.read().await.expect("metadata is readable").object(bucket, "key").expect("readable").is_some());
-        let delete = Change::DeleteObject { bucket, key: "key".to_owned(), conditions: Default::default() };
-        assert_eq!(meta.propose(delete).await, Ok(Reply::Deleted { existed: true }));
+        assert_eq!(meta.propose(samples::delete(bucket, "key")).await, Ok(samples::deleted(true)));
         assert!(meta.read().await.expect("metadata is readable").object(bucket, "key").expect("readable").is_none());
     }
     meta.shutdown().await;

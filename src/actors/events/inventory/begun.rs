@@ -28,7 +28,7 @@ impl Begun {
     pub fn of(row: Option<&DocumentRow>) -> Self {
         let Some(row) = row else { return Self::default() };
         documents::decode(&row.value).unwrap_or_else(|error| {
-            tracing::warn!(%error, "inventories begin anew: when the last ones were cannot be read");
+            tracing::warn!(%error, "the record of when inventories last ran cannot be read; all of them start again");
             Self::default()
         })
     }

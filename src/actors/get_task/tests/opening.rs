@@ -9,7 +9,8 @@ use crate::limits::PART_BYTES_MIN;
 use crate::storage::kv::{Batch, KvRead, KvResult, PairIter, Table};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::{Change, CompleteUpload, CompletedPart, CreateUpload, Reply, WriteConditions};
-use crate::storage::meta::record::{Body, Manifest, ObjectHeaders, PartRow, Pick};
+use crate::storage::meta::record::{Body, Manifest, PartRow, Pick};
+use crate::storage::meta::samples;
 use crate::storage::meta::tables::{PARTS, part_key};
 use crate::storage::meta::view::MetaView;
 use crate::types::{ManifestId, UploadId};
@@ -106,9 +107,7 @@ async fn an_object_whose_bytes_went_between_two_lookups_is_looked_up_again() {
 
 async fn upload_parts(world: &World, parts: &[Bytes]) -> Manifest {
     let (id, key) = (UploadId(5), KEY.to_owned());
-    let headers = ObjectHeaders::default();
-    let create =
-        CreateUpload { bucket: world.bucket, key: key.clone(), id, owner: "owner".to_owned(), headers, checksum: None };
+    let create = CreateUpload { bucket: world.bucket, id, ..samples::create_upload(KEY, 0) };
     world.meta.apply(Change::CreateUpload(Box::new(create)));
     let mut listed = Vec::new();
     for (number, part) in (1..).zip(parts) {
@@ -126,9 +125,10 @@ async fn upload_parts(world: &World, parts: &[Bytes]) -> Manifest {
         expected_checksum: None,
         expected_size_bytes: None,
         conditions: WriteConditions::default(),
+        event: None,
     };
     match world.meta.apply(Change::CompleteUpload(Box::new(complete))) {
-        Reply::ObjectPut { manifest } => *manifest,
+        Reply::ObjectPut { object } => object.manifest,
         other => panic!("an object, not {other:?}"),
     }
 }

@@ -8,10 +8,10 @@ use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{CHUNK, KEY, data_key, sealing_record, upload};
 use crate::limits::PART_BYTES_MIN;
 use crate::storage::meta::command::{
-    BeginUpload, Change, CompleteUpload, CompleteVersion, CompletedPart, CopyVersion, CreateUpload, Reply,
-    WriteConditions,
+    Change, CompleteUpload, CompletedPart, CopyVersion, CreateUpload, Reply, WriteConditions,
 };
 use crate::storage::meta::record::{ObjectHeaders, Pick, Traits};
+use crate::storage::meta::samples;
 use crate::storage::sealing::{CHUNK_BYTES, DataKey, Layout, Sealing};
 use crate::types::{ManifestId, UploadId};
 use bytes::Bytes;
@@ -120,16 +120,9 @@ async fn put(world: &World, key: &DataKey, id: UploadId, number: u16, content: &
 
 async fn upload_parts(world: &World, key: &DataKey, parts: &[(u16, Bytes)]) {
     let id = UploadId(5);
-    let create = CreateUpload {
-        bucket: world.bucket,
-        key: KEY.to_owned(),
-        id,
-        owner: "owner".to_owned(),
-        headers: ObjectHeaders::default(),
-        checksum: None,
-    };
     let traits = Traits { sealing: Some(sealing_record(key.layout())), ..Traits::default() };
-    world.meta.apply(Change::BeginUpload(Box::new(BeginUpload { create, traits })));
+    let create = CreateUpload { bucket: world.bucket, id, traits, ..samples::create_upload(KEY, 0) };
+    world.meta.apply(Change::CreateUpload(Box::new(create)));
     let mut listed = Vec::new();
     for (number, part) in parts {
         // Uploaded twice: the second is another run.
@@ -145,10 +138,10 @@ async fn upload_parts(world: &World, key: &DataKey, parts: &[(u16, Bytes)]) {
         expected_checksum: None,
         expected_size_bytes: None,
         conditions: WriteConditions::default(),
+        event: None,
     };
-    let complete = CompleteVersion { complete, event: None };
-    let reply = world.meta.apply(Change::CompleteVersion(Box::new(complete)));
-    assert!(matches!(reply, Reply::VersionPut { .. }), "{reply:?}");
+    let reply = world.meta.apply(Change::CompleteUpload(Box::new(complete)));
+    assert!(matches!(reply, Reply::ObjectPut { .. }), "{reply:?}");
 }
 
 #[actix::test]
@@ -200,7 +193,7 @@ async fn a_copy_by_reference_is_opened_by_the_same_key_however_that_is_wrapped()
             assert!(matches!(refused, Reply::Refused(_)), "{refused:?}");
         }
         let reply = copy(Some(&standing), Some(&rewrapped));
-        assert!(matches!(reply, Reply::VersionPut { .. }), "{reply:?}");
+        assert!(matches!(reply, Reply::ObjectPut { .. }), "{reply:?}");
         let opened = open_object(&world.context, world.meta.view(), world.bucket, "copy", Pick::Current).await;
         let object = opened.expect("tables in memory").object().expect("it stands").with_key(key);
         let range = ByteRange { start: 10, end: length as u64 };

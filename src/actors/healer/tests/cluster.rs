@@ -30,7 +30,7 @@ fn healers(cluster: &mut TestCluster) -> Vec<(Healing, HealerHandle)> {
     cluster.hosts.iter_mut().map(healing).collect()
 }
 
-async fn put(cluster: &TestCluster, seed: u64, stripes: usize) -> (BlobRef, Bytes) {
+pub(super) async fn put(cluster: &TestCluster, seed: u64, stripes: usize) -> (BlobRef, Bytes) {
     let content = Seeded::new(seed).bytes(stripes * 3 * CHUNK_BYTES as usize - 100);
     let manifest = cluster.hosts[0].put(&format!("key{seed}"), &content).await.expect("stored");
     (blob_of(&manifest).clone(), content)
@@ -237,8 +237,9 @@ async fn garbage_is_kept_for_readers_of_other_hosts_and_not_for_hosts_that_are_g
     let clock = cluster.hosts[0].clock.clone();
     clock.forward(Duration::from_secs(1));
     cluster.hosts[0].delete("key50").await;
-    clock.forward(Duration::from_secs(120));
     let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), ReclamationOptions::default());
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    clock.forward(Duration::from_secs(120));
     for _ in 0..3 {
         assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
         clock.forward(Duration::from_secs(10));
@@ -252,6 +253,7 @@ async fn garbage_is_kept_for_readers_of_other_hosts_and_not_for_hosts_that_are_g
 
     put(&cluster, 51, 4).await;
     cluster.hosts[0].delete("key51").await;
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 0 }, "too young");
     cluster.ways.set(HostId(3), HostState::Dead);
     clock.forward(Duration::from_secs(120));
     let _dead = cluster.hosts[2].requests.reads.begin();
@@ -284,8 +286,9 @@ async fn garbage_is_kept_for_readers_of_a_host_without_drives() {
     let read = reads.begin();
     clock.forward(Duration::from_secs(1));
     cluster.hosts[0].delete("key52").await;
-    clock.forward(Duration::from_secs(120));
     let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), ReclamationOptions::default());
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    clock.forward(Duration::from_secs(120));
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
     drop(read);
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 6 });

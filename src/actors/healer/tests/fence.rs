@@ -5,6 +5,7 @@ use super::{heal, healing};
 use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestCluster, TestHost, blob_of, open_cluster, open_host};
 use crate::actors::gateway::StoreError;
 use crate::actors::healer::{HealerHandle, Healing};
+use crate::actors::request::ActiveWrites;
 use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Reclaimed, Reclamation, ReclamationOptions};
 use crate::net::{AppendChunks, NoGroups, NodeService};
 use crate::storage::meta::command::Refusal;
@@ -177,6 +178,22 @@ async fn what_a_host_whose_clock_is_days_ahead_left_behind_is_counted_and_droppe
 }
 
 #[actix::test]
+async fn a_host_that_restarts_with_its_clock_behind_the_fence_writes_at_once() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    let mut fencing = fencing(&cluster.hosts[0]);
+    cluster.hosts[0].clock.forward(2 * HOUR);
+    let Fenced::Below(fence) = fence(&mut fencing).await else { panic!("all hosts answer") };
+    // What it had agreed to is lost with its process.
+    cluster.hosts[THIRD].set_wrong(-3 * DAY_MS);
+    let requests = Arc::get_mut(&mut cluster.hosts[THIRD].requests).expect("no request is under way");
+    requests.writes = ActiveWrites::default();
+    let put = cluster.hosts[THIRD].put("key", &Seeded::new(1).bytes(50_000)).await.expect("stored at once");
+    assert!(blob_of(&put).id >= fence);
+    close(cluster).await;
+}
+
+#[actix::test]
 async fn a_put_of_a_host_that_is_not_heard_of_for_a_day_is_refused_and_leaves_nothing() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
@@ -198,6 +215,8 @@ async fn a_put_of_a_host_that_is_not_heard_of_for_a_day_is_refused_and_leaves_no
     let reclaimed = reclaim(&cluster).await;
     drop_all(&cluster, &mut healers).await;
     assert_eq!((reclaimed, cluster.hosts[0].view().await.counts().expect("counts").garbage), (6, 0));
+    // Its clock is behind the fence by now, too: that it was refused has it look the fence up.
+    cluster.hosts[THIRD].set_wrong(-3 * DAY_MS);
     let again = cluster.hosts[THIRD].put("key", &Seeded::new(1).bytes(50_000)).await;
     again.expect("a try that is not a day long is made");
     close(cluster).await;
@@ -221,9 +240,11 @@ async fn drop_all(cluster: &TestCluster, healers: &mut [(Healing, HealerHandle)]
 
 /// Garbage whose time has come.
 async fn reclaim(cluster: &TestCluster) -> usize {
-    cluster.hosts[0].clock.forward(HOUR);
     let options = ReclamationOptions { silence_max: Duration::ZERO, ..ReclamationOptions::default() };
     let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), options);
+    let young = reclamation.advance().await.expect("a step");
+    assert_eq!(young, Reclaimed::End { shards: 0 }, "a start begins a grace period");
+    cluster.hosts[0].clock.forward(HOUR);
     match reclamation.advance().await.expect("a step") {
         Reclaimed::End { shards } => shards,
         other => panic!("one page without readers, not {other:?}"),

@@ -19,6 +19,7 @@ use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, Reply, WriteConditions};
 use crate::storage::meta::record::{BlobRef, HostRecord, Manifest, NodeRecord, NodeState, ObjectHeaders, Pick, Traits};
+use crate::storage::meta::samples;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::Layout;
 use crate::storage::stripe::BlobLayout;
@@ -143,7 +144,7 @@ impl Cluster {
             self.context.health.update(node, |_| {});
             let (incarnation, state) = (Incarnation(u128::from(node.0) + 1), NodeState::Active);
             let record = NodeRecord { id: node, host: id, incarnation, weight: 1, state, joined: UnixMs(0) };
-            self.change(Change::RegisterNode(record)).await;
+            self.change(samples::register(record)).await;
         }
         let context = NodeContext {
             threads: self.context.threads.clone(),
@@ -226,9 +227,7 @@ impl Cluster {
     }
 
     pub(super) async fn delete(&self, key: &str) {
-        let conditions = WriteConditions::default();
-        let change = Change::DeleteObject { bucket: self.bucket, key: key.to_owned(), conditions };
-        self.metadata.propose(change).await.expect("decided");
+        self.metadata.propose(samples::delete(self.bucket, key)).await.expect("decided");
     }
 
     pub(super) async fn blobs(&self) -> Vec<BlobRef> {

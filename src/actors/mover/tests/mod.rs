@@ -129,9 +129,10 @@ async fn an_interrupted_move_goes_on_and_copies_nothing_twice() {
         bytes
     };
     assert_eq!(total, moved, "each byte was copied once");
-    cluster.settle(&mut cluster.all_moving()).await;
+    let mut moving = cluster.all_moving();
+    cluster.settle(&mut moving).await;
     cluster.clock.forward(Duration::from_secs(300));
-    cluster.settle(&mut cluster.all_moving()).await;
+    cluster.settle(&mut moving).await;
     cluster.check_inventories().await;
     cluster.check_contents(&contents).await;
     cluster.close().await;

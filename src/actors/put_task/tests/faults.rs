@@ -4,12 +4,13 @@ use super::{Behaviour, Change, Duration, NodeId, ShardIndex, StoreError, World, 
 use crate::actors::gateway::{BodyChecks, Upload};
 use crate::storage::meta::command::Reply;
 use crate::storage::meta::record::{NodeRecord, NodeState};
+use crate::storage::meta::samples;
 use crate::types::{HostId, Incarnation, UnixMs};
 use std::sync::Arc;
 
 fn missing(world: &World) -> Vec<ShardIndex> {
     match world.take_changes().as_slice() {
-        [Change::PutVersion(version)] => version.put.missing.clone(),
+        [Change::PutObject(put)] => put.missing.clone(),
         other => panic!("one entry a PUT, not {other:?}"),
     }
 }
@@ -137,7 +138,7 @@ async fn a_drive_that_is_replaced_while_a_put_is_under_way_lacks_its_shard() {
             for incarnation in [1, 2].map(Incarnation) {
                 let (host, state, joined) = (HostId(1), NodeState::Active, UnixMs(0));
                 let record = NodeRecord { id: replaced, host, incarnation, weight: 1, state, joined };
-                assert_eq!(meta.apply(Change::RegisterNode(record)), Reply::Done);
+                assert_eq!(meta.apply(samples::register(record)), Reply::Done);
             }
         }
         Ok::<_, StoreError>(piece)

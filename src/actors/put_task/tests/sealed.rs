@@ -7,8 +7,9 @@ use crate::actors::put_task::{held_bytes_max, put_object, put_part};
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{data_key, sealing_record};
 use crate::limits::INLINE_BYTES_MAX;
-use crate::storage::meta::command::{BeginUpload, Change, CreateUpload};
-use crate::storage::meta::record::{Body, ObjectHeaders, Traits};
+use crate::storage::meta::command::{Change, CreateUpload};
+use crate::storage::meta::record::{Body, Traits};
+use crate::storage::meta::samples;
 use crate::storage::sealing::Layout;
 use crate::types::{NodeId, UploadId};
 use std::sync::Arc;
@@ -48,16 +49,9 @@ async fn digests_are_of_what_the_client_sent_and_what_is_stored_is_longer() {
 #[actix::test]
 async fn a_part_is_sealed_however_small() {
     let world = World::new(2, 1);
-    let create = CreateUpload {
-        bucket: world.bucket,
-        key: KEY.to_owned(),
-        id: UploadId(9),
-        owner: "owner".to_owned(),
-        headers: ObjectHeaders::default(),
-        checksum: None,
-    };
     let traits = Traits { sealing: Some(sealing_record(Layout::Single)), ..Traits::default() };
-    world.meta.apply(Change::BeginUpload(Box::new(BeginUpload { create, traits })));
+    let create = CreateUpload { bucket: world.bucket, traits, ..samples::create_upload(KEY, 9) };
+    world.meta.apply(Change::CreateUpload(Box::new(create)));
     let key = data_key(Layout::Single);
     for (number, length) in [(1, 100), (2, 100_000), (3, 0)] {
         let bytes = content(length);

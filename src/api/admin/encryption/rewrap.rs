@@ -189,7 +189,7 @@ async fn put(admin: &Admin, bucket: BucketId, planned: Planned) -> Result<bool, 
     admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
     let reply = admin.gateway.meta().propose(Change::ChangeTraits(Box::new(change))).await;
     match reply.map_err(Refusal::unavailable)? {
-        Reply::VersionPut { .. } => Ok(true),
+        Reply::ObjectPut { .. } => Ok(true),
         Reply::Refused(
             Refused::PreconditionFailed
             | Refused::NoSuchBucket

@@ -2,13 +2,14 @@
 //! delete a user or a role.
 
 use super::Action;
+use crate::actors::meta::IdentityKind;
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::identity::changes::accounts;
 use crate::api::identity::changes::groups::GROUPS_OF_USER_MAX;
 use crate::api::identity::changes::holders::{ATTACHED_MAX, Holder};
 use crate::api::identity::changes::keys::KEYS_MAX;
 use crate::api::identity::changes::policies::VERSIONS_MAX;
-use crate::api::identity::records::{GroupRecord, PolicyRecord, ProviderRecord, RoleRecord, UserRecord};
+use crate::api::identity::records::{GroupRecord, UserRecord};
 use crate::api::identity::{IdentityError, TextOf};
 
 /// What a quota is where there is none.
@@ -33,11 +34,11 @@ fn summary(call: &Call<'_>) -> Answered {
     let below = format!("{}/", call.account());
     let directory = call.directory();
     let entries = [
-        ("Users", directory.all::<UserRecord>(&below)?.len() as u64),
-        ("Groups", directory.all::<GroupRecord>(&below)?.len() as u64),
-        ("Roles", directory.all::<RoleRecord>(&below)?.len() as u64),
-        ("Policies", directory.all::<PolicyRecord>(&below)?.len() as u64),
-        ("Providers", directory.all::<ProviderRecord>(&below)?.len() as u64),
+        ("Users", directory.count(IdentityKind::User, &below)?),
+        ("Groups", directory.count(IdentityKind::Group, &below)?),
+        ("Roles", directory.count(IdentityKind::Role, &below)?),
+        ("Policies", directory.count(IdentityKind::Policy, &below)?),
+        ("Providers", directory.count(IdentityKind::Provider, &below)?),
         ("UsersQuota", UNLIMITED),
         ("GroupsQuota", UNLIMITED),
         ("RolesQuota", UNLIMITED),

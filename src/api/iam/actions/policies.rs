@@ -1,12 +1,14 @@
 //! Managed policies and their versions.
 
 use super::{Action, as_pairs, tag_keys, tags};
-use crate::api::iam::call::{Answered, Call, Outcome, Page};
+use crate::api::iam::call::{Answered, Call, Outcome, Page, Scan};
+use crate::api::iam::parameters::Paging;
 use crate::api::iam::xml::Xml;
 use crate::api::identity::changes::policies::{self, NewPolicy};
 use crate::api::identity::names;
-use crate::api::identity::records::{GroupRecord, PolicyRecord, PolicyVersion, RoleRecord, UserRecord};
+use crate::api::identity::records::{GroupRecord, PolicyRecord, PolicyVersion, Record, RoleRecord, UserRecord};
 use crate::api::identity::{BUILT_IN, BuiltInPolicy, IdentityError, Managed};
+use crate::limits::IDENTITIES_LISTED_BYTES;
 use crate::types::UnixMs;
 
 /// Built-in policies are as old as the language that they are written in: 17 October 2012.
@@ -70,8 +72,8 @@ fn version_entry(xml: &mut Xml, version: &PolicyVersion, is_default: bool) {
 }
 
 /// The only version of a built-in policy, as if it were stored.
-fn built_in_version(policy: &BuiltInPolicy) -> PolicyVersion {
-    PolicyVersion { number: 1, document: policy.document.to_owned(), created: BUILT_IN_SINCE }
+fn built_in_version() -> PolicyVersion {
+    PolicyVersion { number: 1, created: BUILT_IN_SINCE }
 }
 
 /// The ARN that the call names, if the caller may do this to it.
@@ -106,14 +108,14 @@ fn get(call: &Call<'_>) -> Answered {
     })
 }
 
-/// Everybody's first, then the account's own; each with a key by which a page can continue.
+/// Everybody's first, then the account's own.
 enum Listed {
     BuiltIn(&'static BuiltInPolicy),
-    Local(PolicyRecord),
+    Local(Box<PolicyRecord>),
 }
 
 impl Listed {
-    fn key(&self) -> String {
+    fn arn(&self) -> String {
         match self {
             Self::BuiltIn(policy) => policy.arn(),
             Self::Local(policy) => policy.arn(),
@@ -146,19 +148,32 @@ fn list(call: &Call<'_>) -> Answered {
         return Err(IdentityError::Validation(format!("The scope {scope} is none of All, AWS and Local.")));
     }
     let only_attached = call.parameters.flag("OnlyAttached");
-    let mut found: Vec<Listed> = Vec::new();
-    if scope != "Local" {
-        found.extend(BUILT_IN.iter().map(Listed::BuiltIn));
+    let is_shown = |policy: &Listed| {
+        let is_used = !only_attached && usage.is_none() || policy.is_used(usage);
+        policy.path().starts_with(prefix) && is_used
+    };
+    let Paging { after, limit } = call.parameters.paging()?;
+    // A marker is a built-in policy's ARN, or the name of one of the account's own, which has no colon.
+    let of_built_in = after.filter(|after| after.contains(':'));
+    let mut items: Vec<Listed> = Vec::new();
+    if scope != "Local" && (after.is_none() || of_built_in.is_some()) {
+        let begun = of_built_in.and_then(|after| BUILT_IN.iter().position(|policy| policy.arn() == after));
+        let rest = BUILT_IN.iter().skip(begun.map_or(0, |at| at + 1));
+        items.extend(rest.map(Listed::BuiltIn).filter(&is_shown));
     }
-    if scope != "AWS" {
-        let own: Vec<PolicyRecord> = call.directory().all(&format!("{}/", call.account()))?;
-        found.extend(own.into_iter().map(Listed::Local));
+    let cut = items.len() > limit;
+    items.truncate(limit);
+    let last_built_in = items.last().map(Listed::arn);
+    let mut marker = last_built_in.clone().filter(|_| cut);
+    if !cut && scope != "AWS" {
+        let mut scan = Scan { limit: limit - items.len(), bytes: IDENTITIES_LISTED_BYTES };
+        let kept = |policy: &PolicyRecord| is_shown(&Listed::Local(Box::new(policy.clone())));
+        let own = call.scan(&mut scan, after.filter(|_| of_built_in.is_none()), kept)?;
+        items.extend(own.items.into_iter().map(|policy| Listed::Local(Box::new(policy))));
+        // Where there is no room for one of them, the next page begins after the last built-in one.
+        marker = own.marker.and_then(|name| if name.is_empty() { last_built_in } else { Some(name) });
     }
-    found.retain(|policy| policy.path().starts_with(prefix));
-    if only_attached || usage.is_some() {
-        found.retain(|policy| policy.is_used(usage));
-    }
-    let page: Page<Listed> = call.page_of(found, Listed::key)?;
+    let page = Page { items, marker };
     Outcome::told(|xml| {
         page.end(xml);
         xml.list("Policies", &page.items, |xml, policy| match policy {
@@ -185,19 +200,21 @@ fn create_version(call: &Call<'_>) -> Answered {
 fn get_version(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:GetPolicyVersion")?;
     let wanted = call.required("VersionId")?;
-    let (version, is_default) = match call.directory().managed(call.account(), arn)? {
+    let directory = call.directory();
+    let (version, document, is_default) = match directory.managed(call.account(), arn)? {
         Managed::Local(stored) => {
             let version = policies::version_of(&stored.record, wanted)?;
-            (version.clone(), version.number == stored.record.default_version)
+            let document = policies::text_of(&directory, &stored.record, version.number)?;
+            (version.clone(), document, version.number == stored.record.default_version)
         }
-        Managed::BuiltIn(policy) if wanted == "v1" => (built_in_version(policy), true),
+        Managed::BuiltIn(policy) if wanted == "v1" => (built_in_version(), policy.document.to_owned(), true),
         Managed::BuiltIn(_) => {
             return Err(IdentityError::NoSuchEntity(format!("Policy {arn} version {wanted} does not exist.")));
         }
     };
     Outcome::told(|xml| {
         xml.within("PolicyVersion", |xml| {
-            xml.document("Document", &version.document);
+            xml.document("Document", &document);
             version_entry(xml, &version, is_default);
         });
     })
@@ -207,7 +224,7 @@ fn list_versions(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:ListPolicyVersions")?;
     let (versions, default) = match call.directory().managed(call.account(), arn)? {
         Managed::Local(stored) => (stored.record.versions, stored.record.default_version),
-        Managed::BuiltIn(policy) => (vec![built_in_version(policy)], 1),
+        Managed::BuiltIn(_) => (vec![built_in_version()], 1),
     };
     let newest_first = versions.into_iter().rev().collect();
     let page = call.page_of(newest_first, |version: &PolicyVersion| format!("v{}", version.number))?;
@@ -229,25 +246,58 @@ fn delete_version(call: &Call<'_>) -> Answered {
     Outcome::done(policies::delete_version(call.editor, call.account(), arn, version)?)
 }
 
-/// All of them in one page: no account has so many that hold one policy.
+/// Groups, then users, then roles. A marker is the kind and the name of the last one.
+struct Entities<'a> {
+    begin: Option<(&'a str, &'a str)>,
+    scan: Scan,
+    marker: Option<String>,
+}
+
+impl Entities<'_> {
+    /// Those of one kind that are kept, as far as the page goes.
+    fn of<R: Record>(
+        &mut self,
+        call: &Call<'_>,
+        kind: &str,
+        keep: impl Fn(&R) -> bool,
+    ) -> Result<Vec<R>, IdentityError> {
+        if self.marker.is_some() || self.begin.is_some_and(|(begin, _)| begin != kind) {
+            return Ok(Vec::new());
+        }
+        let after = self.begin.take().map(|(_, name)| name);
+        let page = call.scan(&mut self.scan, after, keep)?;
+        self.marker = page.marker.map(|name| format!("{kind}/{name}"));
+        Ok(page.items)
+    }
+}
+
 fn list_entities(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:ListEntitiesForPolicy")?;
     call.directory().managed(call.account(), arn)?;
-    let (kind, usage) = (call.parameters.text("EntityFilter"), call.parameters.text("PolicyUsageFilter"));
+    let (filter, usage) = (call.parameters.text("EntityFilter"), call.parameters.text("PolicyUsageFilter"));
     let prefix = call.parameters.text("PathPrefix").unwrap_or("/");
-    let wanted = |what: &str| kind.is_none_or(|kind| kind == what);
+    let wanted = |kind: &str| filter.is_none_or(|filter| filter == kind);
     let holds = |attached: &[String], boundary: Option<&str>| match usage {
         Some("PermissionsBoundary") => boundary == Some(arn),
         Some(_) => attached.iter().any(|held| held == arn),
         None => attached.iter().any(|held| held == arn) || boundary == Some(arn),
     };
-    let below = format!("{}/", call.account());
-    let mut groups: Vec<GroupRecord> = if wanted("Group") { call.directory().all(&below)? } else { Vec::new() };
-    groups.retain(|group| group.path.starts_with(prefix) && holds(&group.granted.attached, None));
-    let mut users: Vec<UserRecord> = if wanted("User") { call.directory().all(&below)? } else { Vec::new() };
-    users.retain(|user| user.path.starts_with(prefix) && holds(&user.granted.attached, user.boundary.as_deref()));
-    let mut roles: Vec<RoleRecord> = if wanted("Role") { call.directory().all(&below)? } else { Vec::new() };
-    roles.retain(|role| role.path.starts_with(prefix) && holds(&role.granted.attached, role.boundary.as_deref()));
+    let Paging { after, limit } = call.parameters.paging()?;
+    let scan = Scan { limit, bytes: IDENTITIES_LISTED_BYTES };
+    let begin = after.and_then(|after| after.split_once('/')).filter(|(kind, _)| wanted(kind));
+    let mut entities = Entities { begin, scan, marker: None };
+    let groups = entities.of(call, "Group", |group: &GroupRecord| {
+        wanted("Group") && group.path.starts_with(prefix) && holds(&group.granted.attached, None)
+    })?;
+    let users = entities.of(call, "User", |user: &UserRecord| {
+        let (attached, boundary) = (&user.granted.attached, user.boundary.as_deref());
+        wanted("User") && user.path.starts_with(prefix) && holds(attached, boundary)
+    })?;
+    let roles = entities.of(call, "Role", |role: &RoleRecord| {
+        let (attached, boundary) = (&role.granted.attached, role.boundary.as_deref());
+        wanted("Role") && role.path.starts_with(prefix) && holds(attached, boundary)
+    })?;
+    let page = Page::<()> { items: Vec::new(), marker: entities.marker };
     Outcome::told(|xml| {
         xml.list("PolicyGroups", &groups, |xml, group| {
             xml.text("GroupName", &group.name);
@@ -261,7 +311,7 @@ fn list_entities(call: &Call<'_>) -> Answered {
             xml.text("RoleName", &role.name);
             xml.text("RoleId", &role.id);
         });
-        xml.flag("IsTruncated", false);
+        page.end(xml);
     })
 }
 

@@ -63,9 +63,13 @@ fn get(call: &Call<'_>) -> Answered {
 fn list(call: &Call<'_>) -> Answered {
     let below = format!("arn:aws:iam::{}:oidc-provider/", call.account());
     call.allow("iam:ListOpenIDConnectProviders", &below, &[])?;
-    let found: Vec<ProviderRecord> = call.directory().all(&format!("{}/", call.account()))?;
+    let mut arns = Vec::new();
+    call.directory().each(&format!("{}/", call.account()), |provider: ProviderRecord| {
+        arns.push(provider.arn());
+        Ok(())
+    })?;
     Outcome::told(|xml| {
-        xml.list("OpenIDConnectProviderList", &found, |xml, provider| xml.text("Arn", &provider.arn()));
+        xml.list("OpenIDConnectProviderList", &arns, |xml, arn| xml.text("Arn", arn));
     })
 }
 

@@ -1,7 +1,11 @@
 //! Signatures, rights, answers and errors of IAM's calls.
 
 use super::{ALICE, Host, OTHER_ROOT, ROOT, escaped};
+use crate::actors::meta::{DocumentWrite, Expect};
+use crate::api::iam::store::{IdentityStore, Written};
 use crate::api::iam::{IamFault, administer};
+use crate::api::identity::records::{Granted, Record, UserRecord, encode, key_of};
+use crate::limits::IDENTITIES_LISTED_BYTES;
 use serde_json::json;
 use std::sync::atomic::Ordering;
 
@@ -185,5 +189,126 @@ async fn a_service_key_is_made_with_its_limits_and_listed_with_them() {
     for wrong in ["DurationSeconds=0", "DurationSeconds=x", "PolicyDocument=x"] {
         let refused = host.iam(ROOT, &format!("Action=CreateServiceKey&UserName=alice&{wrong}")).await;
         assert_eq!(refused.status, 400, "{wrong}: {}", refused.text);
+    }
+}
+
+/// A tag's value of this length takes four bytes a character.
+const LONG_VALUE: usize = 256;
+
+#[tokio::test]
+async fn a_list_of_large_identities_comes_in_pages_that_read_little() {
+    let host = Host::new().await;
+    let tags: Vec<_> = (0..50).map(|n| (format!("key{n}"), "\u{10348}".repeat(LONG_VALUE))).collect();
+    let now = host.world.ambient.clock.unix_ms();
+    let names: Vec<String> = (0..600).map(|number| format!("large{number:03}")).collect();
+    let users = names.iter().map(|name| {
+        let user = UserRecord {
+            account: "111122223333".to_owned(),
+            name: name.clone(),
+            path: "/large/".to_owned(),
+            id: format!("AIDA{name}"),
+            created: now,
+            tags: tags.clone(),
+            granted: Granted {
+                attached: vec!["arn:aws:iam::aws:policy/AmazonS3FullAccess".to_owned()],
+                ..Granted::default()
+            },
+            groups: Vec::new(),
+            boundary: None,
+            keys: Vec::new(),
+        };
+        DocumentWrite { key: key_of::<UserRecord>(&user.path()), expect: Expect::Absent, value: Some(encode(&user)) }
+    });
+    assert_eq!(host.store.write(users.collect()).await, Ok(Written::Done));
+    for (form, element) in [
+        ("Action=ListUsers&PathPrefix=/large/", "UserName"),
+        (
+            "Action=ListEntitiesForPolicy&PolicyArn=arn:aws:iam::aws:policy/AmazonS3FullAccess&PathPrefix=/large/",
+            "UserName",
+        ),
+    ] {
+        let (mut found, mut marker, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let told = host.iam(ROOT, &format!("{form}&MaxItems=1000&Marker={}", escaped(&marker))).await;
+            assert_eq!(told.status, 200, "{}", told.text);
+            let begin = format!("<{element}>");
+            let names = told.text.split(&begin).skip(1).filter_map(|rest| rest.split('<').next());
+            let count = found.len();
+            found.extend(names.map(str::to_owned));
+            let read = (found.len() - count) * 50 * LONG_VALUE * 4;
+            assert!(read <= IDENTITIES_LISTED_BYTES + (2 << 20), "{read} bytes in one page");
+            pages += 1;
+            if told.element("IsTruncated") == "false" {
+                break;
+            }
+            marker = told.element("Marker").to_owned();
+        }
+        assert_eq!((found, pages), (names.clone(), 2), "{form}");
+    }
+}
+
+#[tokio::test]
+async fn policies_are_listed_in_pages_of_every_size_the_built_in_ones_first() {
+    let host = Host::new().await;
+    let document = escaped(READ_USERS);
+    for name in ["One", "two", "Three"] {
+        let made = host.iam(ROOT, &format!("Action=CreatePolicy&PolicyName={name}&PolicyDocument={document}")).await;
+        assert_eq!(made.status, 200, "{}", made.text);
+    }
+    let whole = host.iam(ROOT, "Action=ListPolicies&MaxItems=1000").await;
+    let names = |text: &str| -> Vec<String> {
+        text.split("<PolicyName>").skip(1).filter_map(|rest| rest.split('<').next()).map(str::to_owned).collect()
+    };
+    let all = names(&whole.text);
+    assert_eq!(all[all.len() - 3..], ["One", "Three", "two"]);
+    for limit in 1..=all.len() {
+        let (mut found, mut marker) = (Vec::new(), String::new());
+        for page in 0.. {
+            assert!(page <= all.len(), "pages of {limit} without end");
+            let told =
+                host.iam(ROOT, &format!("Action=ListPolicies&MaxItems={limit}&Marker={}", escaped(&marker))).await;
+            found.extend(names(&told.text));
+            if told.element("IsTruncated") == "false" {
+                break;
+            }
+            marker = told.element("Marker").to_owned();
+        }
+        assert_eq!(found, all, "in pages of {limit}");
+    }
+}
+
+#[tokio::test]
+async fn who_holds_a_policy_is_listed_in_pages_of_every_size() {
+    let host = Host::new().await;
+    let arn = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    for form in [
+        "Action=CreateGroup&GroupName=g1",
+        "Action=CreateGroup&GroupName=g2",
+        "Action=CreateUser&UserName=u1",
+        "Action=CreateUser&UserName=u2",
+        "Action=CreateUser&UserName=u3",
+    ] {
+        assert_eq!(host.iam(ROOT, form).await.status, 200, "{form}");
+    }
+    for held in ["Group&GroupName=g1", "Group&GroupName=g2", "User&UserName=u1", "User&UserName=u3"] {
+        let attached =
+            host.iam(ROOT, &format!("Action=Attach{}&PolicyArn={arn}", held.replacen('&', "Policy&", 1))).await;
+        assert_eq!(attached.status, 200, "{held}: {}", attached.text);
+    }
+    for limit in 1..=5 {
+        let (mut found, mut marker) = (Vec::new(), String::new());
+        for page in 0.. {
+            assert!(page <= 6, "pages of {limit} without end");
+            let form =
+                format!("Action=ListEntitiesForPolicy&PolicyArn={arn}&MaxItems={limit}&Marker={}", escaped(&marker));
+            let told = host.iam(ROOT, &form).await;
+            let named = told.text.split("Name>").skip(1).step_by(2).filter_map(|rest| rest.split('<').next());
+            found.extend(named.map(str::to_owned));
+            if told.element("IsTruncated") == "false" {
+                break;
+            }
+            marker = told.element("Marker").to_owned();
+        }
+        assert_eq!(found, ["g1", "g2", "u1", "u3"], "in pages of {limit}");
     }
 }

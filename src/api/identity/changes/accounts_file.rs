@@ -1,4 +1,4 @@
-//! Accounts that stand in a file (`SHERD_ACCOUNTS_FILE`, docs/identities.md): read, and turned into what must be
+//! Accounts that stand in a file (`SHERD_ACCOUNTS_FILE`, docs/reference/identities.md): read, and turned into what must be
 //! written so that they stand here as well. What stands already is not written again.
 
 use super::accounts::{self, AccountShape};

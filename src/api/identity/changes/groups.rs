@@ -5,8 +5,9 @@ use crate::actors::meta::{DocumentWrite, Expect};
 use crate::api::identity::directory::Stored;
 use crate::api::identity::error::IdentityError;
 use crate::api::identity::names::{self, GROUP_NAME_MAX};
-use crate::api::identity::records::{Granted, GroupRecord, UserRecord};
+use crate::api::identity::records::{Granted, GroupRecord, UserRecord, encode};
 use crate::api::identity::secrets::{IdOf, fresh_id};
+use crate::limits::COMMAND_BYTES_MAX;
 
 /// AWS: groups that a user can be in.
 pub const GROUPS_OF_USER_MAX: usize = 10;
@@ -70,11 +71,23 @@ fn members_to(editor: &Editor<'_>, account: &str, from: &str, to: &str) -> Resul
     renamed.collect()
 }
 
-/// All users that are in a group, in order of name.
+/// All users that are in a group, in order of name; `LimitExceeded` where they are more than one change can hold.
 pub fn members(editor: &Editor<'_>, account: &str, group: &str) -> Result<Vec<UserRecord>, IdentityError> {
     let group = group.to_ascii_lowercase();
-    let users: Vec<UserRecord> = editor.directory.all(&format!("{account}/"))?;
-    Ok(users.into_iter().filter(|user| user.groups.contains(&group)).collect())
+    let (mut members, mut bytes) = (Vec::new(), 0);
+    editor.directory.each(&format!("{account}/"), |user: UserRecord| {
+        if user.groups.contains(&group) {
+            bytes += encode(&user).len();
+            members.push(user);
+        }
+        if bytes <= COMMAND_BYTES_MAX {
+            return Ok(());
+        }
+        Err(IdentityError::LimitExceeded(format!(
+            "The group {group} has more members than one change can rename it for."
+        )))
+    })?;
+    Ok(members)
 }
 
 /// Only a group without members and policies.

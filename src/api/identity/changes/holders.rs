@@ -53,15 +53,19 @@ pub fn put_inline<H: Holder>(
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     policy_text::check(TextOf::Inline, policy, document)?;
     let inline = &mut holder.granted_mut().inline;
-    inline.insert(policy.to_owned(), document.to_owned());
-    let chars: usize = inline.values().map(|document| policy_text::chars_of(document)).sum();
-    if chars > H::INLINE_CHARS_MAX {
+    let others = inline.iter().filter(|(name, _)| *name != policy).map(|(_, document)| policy_text::chars_of(document));
+    let chars = policy_text::chars_of(document) + others.sum::<usize>();
+    // Each is short for what is counted of it, so that all of them are.
+    let kept = policy_text::within(policy_text::chars_of(document), document);
+    let fits = chars <= H::INLINE_CHARS_MAX;
+    let Some(document) = kept.filter(|_| fits) else {
         return Err(IdentityError::LimitExceeded(format!(
             "Maximum policy size of {} bytes exceeded for {} {name}",
             H::INLINE_CHARS_MAX,
             H::WHAT
         )));
-    }
+    };
+    inline.insert(policy.to_owned(), document);
     Ok(Decided::new(vec![write(&holder, expect)], ()))
 }
 

@@ -2,7 +2,7 @@
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use crate::actors::meta::{DocumentWrite, Expect};
-use crate::api::identity::directory::Stored;
+use crate::api::identity::directory::{RecordsPage, Stored};
 use crate::api::identity::error::IdentityError;
 use crate::api::identity::names;
 use crate::api::identity::policy_text::{self, TextOf};
@@ -13,7 +13,7 @@ use crate::types::UnixMs;
 /// AWS's quota.
 pub const KEYS_MAX: usize = 2;
 const SERVICE_KEYS_MAX: usize = 100;
-/// As for the root key (docs/configuration.md).
+/// As for the root key (docs/reference/configuration.md).
 const GIVEN_KEY_LENGTHS: std::ops::RangeInclusive<usize> = 3..=128;
 const GIVEN_SECRET_LENGTHS: std::ops::RangeInclusive<usize> = 8..=128;
 
@@ -103,13 +103,13 @@ impl Holder {
     }
 }
 
-pub fn create(editor: &Editor<'_>, account: &str, whose: Whose<'_>, new: NewKey<'_>) -> Decision<MadeKey> {
+pub fn create(editor: &Editor<'_>, account: &str, whose: Whose<'_>, mut new: NewKey<'_>) -> Decision<MadeKey> {
     let mut holder = Holder::find(editor, account, whose)?;
     if let Some(given) = new.given {
         check_given(editor, given)?;
     }
-    if let Some(policy) = new.service.as_ref().and_then(|service| service.policy.as_deref()) {
-        policy_text::check(TextOf::Session, "service key", policy)?;
+    if let Some(policy) = new.service.as_mut().and_then(|service| service.policy.as_mut()) {
+        *policy = policy_text::kept(TextOf::Session, "service key", policy)?;
     }
     // The accounts file knows what it wants.
     if !new.from_file {
@@ -195,7 +195,7 @@ pub fn reseal(
     after: Option<&str>,
     limit: usize,
 ) -> Decision<(usize, Option<String>)> {
-    let (keys, more) = editor.directory.page::<AccessKeyRecord>("", after, limit)?;
+    let RecordsPage { records: keys, more, .. } = editor.directory.page::<AccessKeyRecord>("", after, limit)?;
     let next = keys.last().filter(|_| more).map(|key| key.id.clone());
     let mut writes = Vec::new();
     for key in keys.iter().filter(|key| secrets::sealed_under(&key.sealed) != Some(current)) {

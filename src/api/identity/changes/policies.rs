@@ -4,11 +4,11 @@ use super::editor::{Decided, Decision, Editor, remove, write};
 use super::tagging;
 use crate::actors::meta::{DocumentWrite, Expect};
 use crate::api::identity::builtin;
-use crate::api::identity::directory::{Managed, Stored};
+use crate::api::identity::directory::{Directory, Managed, Stored};
 use crate::api::identity::error::IdentityError;
 use crate::api::identity::names::{self, POLICY_NAME_MAX};
 use crate::api::identity::policy_text::{self, TextOf};
-use crate::api::identity::records::{PolicyRecord, PolicyVersion, Tags};
+use crate::api::identity::records::{PolicyRecord, PolicyText, PolicyVersion, Tags};
 use crate::api::identity::secrets::{IdOf, fresh_id};
 
 pub const VERSIONS_MAX: usize = 5;
@@ -27,7 +27,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewPolicy<'_>) -> Decisio
     names::check_path("path", new.path)?;
     names::check_tags(&new.tags)?;
     check_description(new.description)?;
-    policy_text::check(TextOf::Managed, new.name, new.document)?;
+    let document = policy_text::kept(TextOf::Managed, new.name, new.document)?;
     if editor.directory.record::<PolicyRecord>(&names::path_of(account, new.name))?.is_some() {
         return Err(IdentityError::EntityAlreadyExists(format!(
             "A policy called {} already exists. Duplicate names are not allowed.",
@@ -44,8 +44,9 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewPolicy<'_>) -> Decisio
         created: now,
         updated: now,
         tags: new.tags,
-        versions: vec![PolicyVersion { number: 1, document: new.document.to_owned(), created: now }],
+        versions: vec![PolicyVersion { number: 1, created: now }],
         default_version: 1,
+        document,
         next_version: 2,
         attachments: 0,
         boundaries: 0,
@@ -89,7 +90,7 @@ pub fn create_version(
     as_default: bool,
 ) -> Decision<(PolicyVersion, bool)> {
     let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
-    policy_text::check(TextOf::Managed, &policy.name, document)?;
+    let document = policy_text::kept(TextOf::Managed, &policy.name, document)?;
     if policy.versions.len() >= VERSIONS_MAX {
         return Err(IdentityError::LimitExceeded(format!(
             "A managed policy can have up to {VERSIONS_MAX} versions. Before you create a new version, you must delete \
@@ -97,21 +98,62 @@ pub fn create_version(
         )));
     }
     let now = editor.now();
-    let version = PolicyVersion { number: policy.next_version, document: document.to_owned(), created: now };
+    let version = PolicyVersion { number: policy.next_version, created: now };
     policy.next_version += 1;
     policy.updated = now;
     policy.versions.push(version.clone());
-    if as_default {
-        policy.default_version = version.number;
+    let aside = if as_default {
+        set_in_force(&mut policy, version.number, document)
+    } else {
+        aside(&policy, version.number, document)
+    };
+    Ok(Decided::new(vec![write(&policy, expect), write(&aside, Expect::Absent)], (version, as_default)))
+}
+
+/// The text of a version that is not in force, as it is kept.
+fn aside(policy: &PolicyRecord, number: u32, document: String) -> PolicyText {
+    PolicyText { account: policy.account.clone(), name: policy.name.clone(), number, document }
+}
+
+/// Puts a version in force; the text of the one that was.
+fn set_in_force(policy: &mut PolicyRecord, number: u32, document: String) -> PolicyText {
+    let before = std::mem::replace(&mut policy.default_version, number);
+    let text = std::mem::replace(&mut policy.document, document);
+    aside(policy, before, text)
+}
+
+/// The text of one of a policy's versions.
+pub fn text_of(directory: &Directory<'_>, policy: &PolicyRecord, number: u32) -> Result<String, IdentityError> {
+    if number == policy.default_version {
+        return Ok(policy.document.clone());
     }
-    Ok(Decided::new(vec![write(&policy, expect)], (version, as_default)))
+    let missing = || IdentityError::Unreadable(format!("version v{number} of the policy {} has no text", policy.arn()));
+    Ok(stored_text(directory, policy, number)?.ok_or_else(missing)?.record.document)
+}
+
+fn stored_text(
+    directory: &Directory<'_>,
+    policy: &PolicyRecord,
+    number: u32,
+) -> Result<Option<Stored<PolicyText>>, IdentityError> {
+    directory.record(&PolicyText::path_of(policy, number))
 }
 
 pub fn set_default_version(editor: &Editor<'_>, account: &str, arn: &str, version: &str) -> Decision<()> {
     let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
-    policy.default_version = version_of(&policy, version)?.number;
+    let number = version_of(&policy, version)?.number;
+    if number == policy.default_version {
+        return Ok(Decided::new(Vec::new(), ()));
+    }
+    let document = text_of(&editor.directory, &policy, number)?;
+    let mut writes = Vec::new();
+    if let Some(stored) = stored_text(&editor.directory, &policy, number)? {
+        writes.push(remove(&stored.record, stored.expect));
+    }
+    writes.push(write(&set_in_force(&mut policy, number, document), Expect::Absent));
     policy.updated = editor.now();
-    Ok(Decided::new(vec![write(&policy, expect)], ()))
+    writes.push(write(&policy, expect));
+    Ok(Decided::new(writes, ()))
 }
 
 pub fn delete_version(editor: &Editor<'_>, account: &str, arn: &str, version: &str) -> Decision<()> {
@@ -122,7 +164,11 @@ pub fn delete_version(editor: &Editor<'_>, account: &str, arn: &str, version: &s
     }
     policy.versions.retain(|version| version.number != number);
     policy.updated = editor.now();
-    Ok(Decided::new(vec![write(&policy, expect)], ()))
+    let mut writes = vec![write(&policy, expect)];
+    if let Some(stored) = stored_text(&editor.directory, &policy, number)? {
+        writes.push(remove(&stored.record, stored.expect));
+    }
+    Ok(Decided::new(writes, ()))
 }
 
 /// `v3` of a policy.

@@ -31,7 +31,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewRole<'_>) -> Decision<
     names::check_tags(&new.tags)?;
     check_description(new.description)?;
     check_session_seconds(new.session_seconds_max)?;
-    policy_text::check_trust(&editor.directory, new.name, new.trust)?;
+    let trust = policy_text::kept_trust(&editor.directory, new.name, new.trust)?;
     if editor.directory.record::<RoleRecord>(&names::path_of(account, new.name))?.is_some() {
         return Err(IdentityError::exists("Role", new.name));
     }
@@ -46,7 +46,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewRole<'_>) -> Decision<
         id: fresh_id(editor.ambient, IdOf::Role),
         created: editor.now(),
         description: new.description.map(str::to_owned),
-        trust: new.trust.to_owned(),
+        trust,
         session_seconds_max: new.session_seconds_max,
         tags: new.tags,
         granted: Granted::default(),
@@ -88,8 +88,7 @@ pub fn update(
 
 pub fn set_trust(editor: &Editor<'_>, account: &str, name: &str, trust: &str) -> Decision<()> {
     let Stored { record: mut role, expect } = editor.directory.role(account, name)?;
-    policy_text::check_trust(&editor.directory, name, trust)?;
-    role.trust = trust.to_owned();
+    role.trust = policy_text::kept_trust(&editor.directory, name, trust)?;
     Ok(Decided::new(vec![write(&role, expect)], ()))
 }
 

@@ -93,10 +93,9 @@ fn take(world: &mut World, step: Step) {
 
 fn check(world: &World) {
     let below = format!("{ACCOUNT}/");
-    let directory = world.directory();
-    let users: Vec<UserRecord> = directory.all(&below).expect("they can be read");
-    let groups: Vec<GroupRecord> = directory.all(&below).expect("they can be read");
-    let policies: Vec<PolicyRecord> = directory.all(&below).expect("they can be read");
+    let users: Vec<UserRecord> = world.all(&below);
+    let groups: Vec<GroupRecord> = world.all(&below);
+    let policies: Vec<PolicyRecord> = world.all(&below);
     for group in &groups {
         let name = group.name.to_lowercase();
         assert_eq!(

@@ -5,10 +5,12 @@ use crate::ambient::{Ambient, Clock};
 use crate::api::identity::changes::accounts::{self, AccountShape};
 use crate::api::identity::changes::holders::{self, Holder};
 use crate::api::identity::directory::DocumentsPage;
+use crate::api::identity::records::Record;
 use crate::api::identity::{
     Decision, Directory, Documents, Editor, IdentityError, Locksmith, ResolveError, Resolved, RootIdentity, SecretSeal,
     SessionKeys, resolve, secret_key,
 };
+use crate::limits::IDENTITIES_PAGE_BYTES;
 use crate::types::UnixMs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,11 +70,12 @@ impl Documents for Rows {
             DocumentKey::Identity(of, path) if *of == kind && path.starts_with(prefix) => Some((path, row)),
             _ => None,
         });
-        let mut page = Vec::new();
+        let (mut page, mut bytes) = (Vec::new(), 0);
         for (path, row) in found.by_ref().filter(|(path, _)| after.is_none_or(|after| path.as_str() > after)) {
-            if page.len() == limit {
+            if page.len() == limit || bytes > IDENTITIES_PAGE_BYTES {
                 return Ok((page, true));
             }
+            bytes += row.value.len();
             page.push((path.clone(), row.clone()));
         }
         Ok((page, false))
@@ -161,6 +164,17 @@ impl World {
     pub fn secret_key(&self, access_key: &str) -> Result<String, ResolveError> {
         let locksmith = Locksmith { seal: &Turned, sessions: &self.sessions };
         secret_key(&self.directory(), locksmith, access_key, self.ambient.clock.unix_ms())
+    }
+
+    /// All records below a prefix.
+    pub fn all<R: Record>(&self, prefix: &str) -> Vec<R> {
+        let mut all = Vec::new();
+        let looked = self.directory().each(prefix, |record| {
+            all.push(record);
+            Ok(())
+        });
+        looked.expect("they can be read");
+        all
     }
 
     pub fn pass(&self, seconds: u64) {

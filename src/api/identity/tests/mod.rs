@@ -3,6 +3,7 @@
 pub(crate) mod memory;
 
 mod accounts;
+mod costs;
 mod counts;
 mod holders;
 mod keys;

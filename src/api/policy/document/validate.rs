@@ -4,7 +4,7 @@
 use super::errors::PolicyError;
 use super::parse::{Draft, DraftCondition, DraftStatement};
 use super::{Listed, PolicyKind};
-use crate::api::policy::actions::{self, Action, ResourceKind, conditions};
+use crate::api::policy::actions::{self, Action, ResourceKind, condition_keys};
 use crate::api::policy::condition::{Block, Test};
 use crate::api::policy::context::{Context, Facts};
 use crate::api::policy::pattern::{Pattern, Variables};
@@ -139,7 +139,7 @@ fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError
     let limited: HashSet<ActionSet> = statement
         .conditions
         .iter()
-        .map(|condition| ActionSet::of(|action| conditions::applies(&condition.key, action.name)))
+        .map(|condition| ActionSet::of(|action| condition_keys::applies(&condition.key, action.name)))
         .collect();
     for actions in meant {
         let actions = actions.and(&applicable);
@@ -217,7 +217,7 @@ fn known_actions(listed: &Listed<String>) -> Result<HashSet<ActionSet>, PolicyEr
 
 fn check_conditions(found: &[DraftCondition]) -> Result<(), PolicyError> {
     for condition in found {
-        if !conditions::is_known(&condition.key) {
+        if !condition_keys::is_known(&condition.key) {
             return Err(PolicyError::InvalidConditionKey);
         }
         let test = condition.operator.test;

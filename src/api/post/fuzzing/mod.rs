@@ -2,12 +2,12 @@
 
 use super::conditions;
 use super::conditions::Sizes;
-use super::fault::FormFault;
 use super::file::FileContent;
 use super::form::{Form, Gathering};
-use super::multipart::boundary;
 use super::policy::Policy;
 use super::{request, signature};
+use crate::api::errors::FormFault;
+use crate::api::wire::boundary_of as boundary;
 use time::OffsetDateTime;
 
 /// The form that a body is, with its file.

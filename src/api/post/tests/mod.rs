@@ -1,12 +1,15 @@
 //! Forms as they come, and the PUTs that they become.
 
 use super::{Forms, Posted};
-use crate::api::wire::{Aside, FormFile, Target, Verified};
+use crate::api::auth::Secrets;
+use crate::api::call::Call;
+use crate::api::call::RequestView;
+use crate::api::call::Target;
 use crate::types::LegacySignatures;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, Method};
-use s3s::auth::{S3Auth, SecretKey};
+use s3s::auth::SecretKey;
 use s3s::{Body, HttpRequest, S3Error, S3ErrorCode, S3Result};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -32,8 +35,8 @@ const FIELDS: [(&str, &str); 6] = [
 struct OneKey;
 
 #[async_trait::async_trait]
-impl S3Auth for OneKey {
-    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+impl Secrets for OneKey {
+    async fn secret_key(&self, access_key: &str, _: &RequestView) -> S3Result<SecretKey> {
         if access_key == ACCESS_KEY { Ok(SECRET_KEY.into()) } else { Err(S3ErrorCode::InvalidAccessKeyId.into()) }
     }
 }
@@ -50,8 +53,13 @@ fn form(fields: &[(&str, &str)], file: &str) -> String {
     body
 }
 
-fn receive_at(target: &Target, body: String, seconds: i64, legacy: LegacySignatures) -> Result<Posted, S3Error> {
-    let forms = Forms { auth: Arc::new(OneKey), scheme: "http", legacy };
+fn receive_at(
+    target: &Target,
+    body: String,
+    seconds: i64,
+    legacy: LegacySignatures,
+) -> Result<(Posted, Call), S3Error> {
+    let forms = Forms { secrets: Arc::new(OneKey), scheme: "http", legacy };
     let mut request = HttpRequest::new(Body::from(Bytes::from(body.clone())));
     *request.method_mut() = Method::POST;
     for (name, value) in [
@@ -64,14 +72,16 @@ fn receive_at(target: &Target, body: String, seconds: i64, legacy: LegacySignatu
     }
     request.headers_mut().insert("content-length", HeaderValue::from(body.len()));
     let now = OffsetDateTime::from_unix_timestamp(seconds).expect("a moment");
-    block_on(forms.receive(request, target, now))
+    let mut call = Call::default();
+    let posted = block_on(forms.receive(request, target, &mut call, now))?;
+    Ok((posted, call))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
 }
 
-fn receive(fields: &[(&str, &str)], file: &str) -> Result<Posted, S3Error> {
+fn receive(fields: &[(&str, &str)], file: &str) -> Result<(Posted, Call), S3Error> {
     let target = Target::of("/sigv4examplebucket", None).expect("a target");
     receive_at(&target, form(fields, file), NOW_S, LegacySignatures::Urls)
 }
@@ -92,12 +102,13 @@ fn with<'a>(name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
 
 #[test]
 fn a_form_that_botocore_signs_is_a_put_of_who_signed_it() {
-    let posted = receive(&FIELDS, "the content").expect("allowed");
+    let (posted, call) = receive(&FIELDS, "the content").expect("allowed");
     let request = &posted.request;
     assert_eq!((request.method(), request.uri().path()), (&Method::PUT, "/sigv4examplebucket/user/user1/photo.jpg"));
-    let verified = request.extensions().get::<Verified>().expect("verified");
-    assert_eq!((verified.access_key.as_deref(), verified.signed.is_none()), (Some(ACCESS_KEY), true));
-    assert!(request.extensions().get::<FormFile>().is_some());
+    let verified = &call.authentication;
+    let signature = verified.signature.as_ref().map(|signature| (signature.auth_type, signature.version));
+    assert_eq!((verified.access_key.as_deref(), signature), (Some(ACCESS_KEY), Some(("POST", "AWS4-HMAC-SHA256"))));
+    assert!(call.is_form);
     let names: Vec<&str> = request.headers().keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["host", "user-agent"]);
     assert_eq!(content(posted), b"the content");
@@ -106,20 +117,20 @@ fn a_form_that_botocore_signs_is_a_put_of_who_signed_it() {
 #[test]
 fn a_form_of_nobody_is_nobodys_put() {
     let fields = [("key", "a b/${filename}"), ("acl", "public-read"), ("Content-Disposition", "\u{e9}")];
-    let posted = receive(&fields, "f").expect("allowed so far");
+    let (posted, call) = receive(&fields, "f").expect("allowed so far");
     let request = &posted.request;
     assert_eq!(request.uri().path(), "/sigv4examplebucket/a%20b/photo.jpg");
     assert_eq!(request.headers().get("x-amz-acl").map(|acl| acl.as_bytes()), Some(&b"public-read"[..]));
-    assert!(request.extensions().get::<Verified>().is_some_and(|verified| verified.access_key.is_none()));
-    let aside = request.extensions().get::<Aside>().expect("something aside");
-    assert!(aside.headers.contains_key("content-disposition"));
+    assert_eq!(call.authentication.access_key, None);
+    assert!(call.headers_aside.contains_key("content-disposition"));
 }
 
 #[test]
 fn a_host_that_names_the_bucket_leaves_the_path_to_the_key() {
     let target = Target::of("/", Some("sigv4examplebucket".to_owned())).expect("a target");
     let path = |key: &str| {
-        let posted = receive_at(&target, form(&[("key", key)], ""), NOW_S, LegacySignatures::Urls).expect("allowed");
+        let (posted, _) =
+            receive_at(&target, form(&[("key", key)], ""), NOW_S, LegacySignatures::Urls).expect("allowed");
         posted.request.uri().path().to_owned()
     };
     assert_eq!((path("k"), path("/k"), path("../k?")), ("/k".to_owned(), "//k".to_owned(), "/../k%3F".to_owned()));

@@ -124,7 +124,8 @@ pub fn explain(
     let known = action_named(&action);
     let meant = meant(&action, known.as_ref().map(|(_, kind)| *kind), &resource)?;
     let action = known.map_or(action, |(action, _)| action);
-    let judge = Judge { asking: Arc::new(asking), context, view, iam, request_id: String::new() };
+    let (asking, context) = (Arc::new(asking), Arc::new(context));
+    let judge = Judge { asking, context, view, iam, request_id: String::new() };
     let (decided, guarded) = match meant {
         Meant::Account => {
             let decision = judge.decide_on_account(&action, &resource);

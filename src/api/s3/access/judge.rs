@@ -3,12 +3,12 @@
 
 use super::caller::ANONYMOUS;
 use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
+use crate::api::errors::Fault;
 use crate::api::iam::IamService;
 use crate::api::identity::Asking;
 use crate::api::policy::{
     Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, Target, is_public,
 };
-use crate::api::s3::errors::Fault;
 use crate::api::s3::grants::{BucketAccess, access_of};
 use crate::types::UploadId;
 use s3s::S3Result;
@@ -23,7 +23,7 @@ const OF_WRITER: [&str; 2] = ["s3:PutObjectAcl", "s3:PutObjectTagging"];
 /// Who asks for something, ready to be judged.
 pub struct Judge {
     pub asking: Arc<Asking>,
-    pub context: Context,
+    pub context: Arc<Context>,
     pub view: MetaView,
     pub iam: Arc<IamService>,
     pub request_id: String,
@@ -60,7 +60,7 @@ impl Judge {
     pub fn by(&self, view: MetaView) -> Self {
         Self {
             asking: Arc::clone(&self.asking),
-            context: self.context.clone(),
+            context: Arc::clone(&self.context),
             view,
             iam: Arc::clone(&self.iam),
             request_id: self.request_id.clone(),
@@ -69,9 +69,9 @@ impl Judge {
 
     /// Asked the same, with what the request's body says.
     pub fn saying(&self, said: &Context) -> Self {
-        let mut judge = self.by(self.view.clone());
-        judge.context.replace(said);
-        judge
+        let mut context = Context::clone(&self.context);
+        context.replace(said);
+        Self { context: Arc::new(context), ..self.by(self.view.clone()) }
     }
 
     /// `None` where there is no such bucket.
@@ -154,7 +154,7 @@ impl Judge {
     }
 
     fn context_of(&self, guarded: &Guarded) -> Context {
-        let mut context = self.context.clone();
+        let mut context = Context::over(&self.context);
         context.add("s3:ResourceAccount", guarded.owner.id.as_str());
         context.add("aws:ResourceAccount", guarded.owner.id.as_str());
         context

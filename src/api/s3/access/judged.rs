@@ -1,16 +1,27 @@
-//! A request that was judged, until its operation begins: one whose body came slowly is judged again, so that it does
-//! nothing to what came meanwhile in the place of what it may change.
+//! The decision on a request, kept until its operation begins: a request whose body came slowly is decided on again, so
+//! that it changes nothing that came meanwhile in the place of what it may change.
 
+use super::caller::Caller;
 use super::judge::{Authority, Judge};
-use super::moment;
 use super::request::Request;
 use crate::actors::gateway::Gateway;
 use crate::ambient::Clock;
+use crate::api::call::Call;
 use crate::api::policy::Asks;
-use s3s::{S3Request, S3Result};
+use http::{HeaderMap, Uri};
+use s3s::S3Result;
 use std::sync::Arc;
 
-/// What was asked.
+/// The result of the access check. The default is a caller nobody knows, who was allowed nothing.
+#[derive(Clone, Default)]
+pub struct Access {
+    pub caller: Caller,
+    /// The rights on the bucket that the request is on, for operations whose bodies name what they change.
+    pub authority: Option<Authority>,
+    pub judged: Option<Judged>,
+}
+
+/// A question, and who asked it.
 #[derive(Clone)]
 pub struct Judged {
     pub operation: &'static str,
@@ -20,22 +31,31 @@ pub struct Judged {
     pub judge: Arc<Judge>,
 }
 
-/// To be called when the whole request is there, before its operation looks at anything.
-pub async fn of_now<T>(gateway: &Gateway, clock: &dyn Clock, request: &mut S3Request<T>) -> S3Result<()> {
-    if !moment::is_past(clock.monotonic()) {
-        return Ok(());
+impl Access {
+    /// Decides anew where the view of the decision is too old. To be called when the whole request is there, before its
+    /// operation looks at anything.
+    pub async fn renew(
+        &mut self,
+        gateway: &Gateway,
+        clock: &dyn Clock,
+        call: &Call,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> S3Result<()> {
+        let Some(judged) = self.judged.as_ref().filter(|_| call.view.is_past(clock.monotonic())) else {
+            return Ok(());
+        };
+        call.view.take();
+        let judge = Arc::new(judged.judge.by(call.view.get(gateway, clock.monotonic()).await?));
+        let question = Request {
+            operation: judged.operation,
+            bucket: judged.bucket.as_deref(),
+            key: judged.key.as_deref(),
+            asks: judged.asks,
+        };
+        if let Some(guarded) = question.check(&judge, headers, uri)? {
+            self.authority = Some(Authority { judge, guarded: Arc::new(guarded) });
+        }
+        Ok(())
     }
-    let Some(judged) = request.extensions.get::<Judged>().cloned() else { return Ok(()) };
-    moment::forget();
-    let judge = Arc::new(judged.judge.by(moment::judged(gateway, clock.monotonic()).await?));
-    let question = Request {
-        operation: judged.operation,
-        bucket: judged.bucket.as_deref(),
-        key: judged.key.as_deref(),
-        asks: judged.asks,
-    };
-    if let Some(guarded) = question.check(&judge, &request.headers, &request.uri)? {
-        request.extensions.insert(Authority { judge, guarded: Arc::new(guarded) });
-    }
-    Ok(())
 }

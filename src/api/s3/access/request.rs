@@ -1,13 +1,13 @@
 //! What a request needs, action by action, and whether it has it.
 
-use super::conditions::parameter;
+use super::condition_values::parameter;
 use super::judge::{Guarded, Judge};
 use super::said;
 use crate::actors::meta::Pick;
+use crate::api::errors::Fault;
 use crate::api::policy::{Asks, On, needs};
-use crate::api::s3::decode_path;
-use crate::api::s3::errors::Fault;
 use crate::api::s3::multipart::parse_upload_id;
+use crate::api::text::percent::decode_path;
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
 use s3s::dto::{CopySource, ParseCopySourceError};
@@ -178,7 +178,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::Source;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use http::{HeaderMap, HeaderValue};
     use s3s::header::X_AMZ_COPY_SOURCE;
 

@@ -2,7 +2,7 @@
 //! depend on it are left out then, and asked about before the operation begins.
 
 use super::super::objects::tags::Tags;
-use super::conditions::{remaining_days, utc_text};
+use super::condition_values::{remaining_days, utc_text};
 use crate::api::policy::Context;
 use crate::types::UnixMs;
 use s3s::dto::{CreateBucketConfiguration, InventoryConfiguration, ObjectLockLegalHold, ObjectLockRetention, Tagging};

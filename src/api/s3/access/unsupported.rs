@@ -1,7 +1,7 @@
 //! Headers that ask for what does not exist here. They are refused, never ignored: who asks for something must not be told
 //! that it is there.
 
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use http::HeaderMap;
 
 const NAMES: [(&str, &str); 2] =
@@ -19,7 +19,7 @@ pub fn check(operation: &str, headers: &HeaderMap) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     fn judge_of(operation: &str, name: &'static str, value: &'static str) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use super::{content_length, content_md5, fields_of, of_create, of_fields, of_upload, parse_whole};
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto;

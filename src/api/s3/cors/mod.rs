@@ -7,9 +7,9 @@ mod rules;
 pub use answer::{Preflight, PreflightRefusal, answer_headers};
 pub use rules::{CorsError, CorsRule, CorsRules};
 
-use super::errors::Fault;
 use super::{Store, documents};
 use crate::actors::meta::{BucketDocument, DocumentKey, MetaView};
+use crate::api::errors::Fault;
 use crate::types::BucketId;
 use http::HeaderMap;
 use s3s::dto;

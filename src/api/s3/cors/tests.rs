@@ -4,7 +4,7 @@ use super::rules::METHODS;
 use super::{
     CorsRule, CorsRules, Preflight, PreflightRefusal, answer_headers, fault_of, fault_of_preflight, from_dto, to_dto,
 };
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use s3s::dto;
 use s3s::xml::{Deserialize, Deserializer};

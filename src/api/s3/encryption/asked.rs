@@ -1,10 +1,10 @@
 //! What a request asks its bytes to be encrypted with: by its headers, or else by its bucket's default.
 
-use super::super::errors::Fault;
 use super::bucket_default::{DefaultAlgorithm, DefaultEncryption};
 use super::customer::{CustomerHeaders, customer_key};
 use super::kms::parse_context;
 use crate::actors::sealing::CustomerKey;
+use crate::api::errors::Fault;
 use http::{HeaderMap, HeaderName};
 use s3s::header::{
     X_AMZ_SERVER_SIDE_ENCRYPTION, X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID,

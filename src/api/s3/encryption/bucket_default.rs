@@ -2,10 +2,10 @@
 //! requests do not say.
 
 use super::super::buckets::bucket_document;
-use super::super::errors::Fault;
 use super::super::{Store, documents};
 use super::asked::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
+use crate::api::errors::Fault;
 use s3s::dto::{
     DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
     PutBucketEncryptionInput, PutBucketEncryptionOutput, ServerSideEncryption, ServerSideEncryptionByDefault,

@@ -1,7 +1,7 @@
 //! The keys that clients bring (SSE-C): three headers, for the object and, in a copy, for its source.
 
-use super::super::errors::Fault;
 use crate::actors::sealing::{CustomerKey, Secret};
+use crate::api::errors::Fault;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use md5::{Digest, Md5};
 use s3s::header::{

@@ -1,9 +1,9 @@
 //! How requests name the store's keys, and what they say they are used for.
 
-use super::super::errors::Fault;
 use super::internal;
 use super::requests::{KEY_NEEDED, NOT_APPLICABLE};
 use crate::actors::sealing::{KMS_DEFAULT_KEY, KeyPath, KeyStore, SSE_S3_KEY, SealingError, is_key_name};
+use crate::api::errors::Fault;
 use s3s::{S3Error, S3Result};
 use std::collections::BTreeMap;
 

@@ -35,7 +35,7 @@ pub use kms::KmsNames;
 pub use requests::{check_read, key_of_completion, key_of_part, key_of_read, key_of_source};
 pub use shown::{Shown, add_customer_headers, shown};
 
-use super::errors::Fault;
+use crate::api::errors::Fault;
 use std::fmt::Display;
 
 /// Nothing of the store's inside is told to clients; the log has it.

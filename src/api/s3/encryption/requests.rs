@@ -1,8 +1,8 @@
 //! Which requests must bring a client's key, which may not, and which may not speak of encryption at all.
 
-use super::super::errors::Fault;
 use super::customer::{CustomerHeaders, NO_ALGORITHM, customer_key};
 use crate::actors::sealing::{CustomerKey, Sealing, SealingMode};
+use crate::api::errors::Fault;
 use http::HeaderMap;
 use s3s::header::{
     X_AMZ_SERVER_SIDE_ENCRYPTION, X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID, X_AMZ_SERVER_SIDE_ENCRYPTION_CONTEXT,

@@ -12,7 +12,7 @@ use crate::actors::sealing::{
     Secret, alias_document,
 };
 use crate::ambient::{Ambient, Entropy};
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use crate::types::{BucketId, UnixMs};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};

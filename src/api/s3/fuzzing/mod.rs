@@ -1,7 +1,6 @@
 //! Documents that configure buckets, as XML; and headers that operations read by themselves.
 
 use super::checksums;
-use super::conditions::{ReadConditions, of_write};
 use super::cors;
 use super::cors::{CorsRules, Preflight, answer_headers};
 use super::encryption;
@@ -9,15 +8,17 @@ use super::headers::{etag_text, parse_etag, parse_md5, stored_headers};
 use super::lifecycle::wire as lifecycle;
 use super::list::{decode_token, encode_token};
 use super::objects::{tags, version};
-use super::percent;
+use super::preconditions::{ReadConditions, of_write};
 use super::settings::{inventory, notification};
 use super::website::wire as website;
 use crate::actors::meta::ETag;
+use crate::api::call::Call;
+use crate::api::call::WholeBody;
 use crate::api::fuzzing::Request;
-use crate::api::wire::WholeBody;
+use crate::api::text::percent;
 use crate::types::UnixMs;
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, header};
+use http::{HeaderMap, Method, header};
 use s3s::dto;
 use s3s::xml::{Deserialize, Deserializer};
 use serde::Serialize;
@@ -61,9 +62,7 @@ pub fn settings(data: &[u8]) {
     }
     let body = WholeBody::default();
     body.put(Bytes::copy_from_slice(data));
-    let mut extensions = Extensions::new();
-    extensions.insert(body);
-    let _ = tags::of_new_bucket(&extensions);
+    let _ = tags::of_new_bucket(&Call { whole_body: Some(body), ..Call::default() });
     if let Some(given) = read::<dto::AccessControlPolicy>(data) {
         let _ = super::grants::asked::AskedAcl::of_request(&HeaderMap::new(), Some(given));
     }

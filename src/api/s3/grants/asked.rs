@@ -1,8 +1,8 @@
 //! What requests ask to be granted, by headers or by XML, before anybody looks up whom they name (S3 API Reference,
 //! "PutBucketAcl" and "PutObjectAcl"; S3 User Guide, "Access control list (ACL) overview").
 
-use super::super::errors::{Fault, GrantFault};
 use crate::actors::meta::Permission;
+use crate::api::errors::{Fault, GrantFault};
 use http::HeaderMap;
 use s3s::dto::{self, AccessControlPolicy, Type};
 use s3s::header::X_AMZ_ACL;
@@ -173,7 +173,7 @@ fn permission_named(name: &str) -> Option<Permission> {
 mod tests {
     use super::{AskedAcl, AskedGrant, GRANTS_MAX, Named};
     use crate::actors::meta::Permission;
-    use crate::api::s3::errors::{Fault, GrantFault};
+    use crate::api::errors::{Fault, GrantFault};
     use http::{HeaderMap, HeaderName, HeaderValue};
     use s3s::dto::{self, AccessControlPolicy, Grantee, Owner, Type};
 

@@ -1,16 +1,15 @@
 //! GetBucketPolicy, PutBucketPolicy, DeleteBucketPolicy, GetBucketPolicyStatus.
 
 use super::super::Store;
-use super::super::caller::Caller;
-use super::super::errors::{Fault, GrantFault};
 use super::owners::owner_of;
 use super::record::{BucketAccess, access_of, change};
 use super::resolve::{is_account, lookup_failed};
 use crate::actors::meta::BucketRow;
+use crate::api::errors::{Fault, GrantFault};
 use crate::api::identity::{Directory, is_known_principal, names};
 use crate::api::policy::{Ownership, Policy, PolicyError, PolicyKind, PrincipalPattern, is_public};
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use http::{Extensions, HeaderValue};
 use s3s::dto::{
     DeleteBucketPolicyInput, DeleteBucketPolicyOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
     GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, PolicyStatus, PutBucketPolicyInput, PutBucketPolicyOutput,
@@ -18,8 +17,8 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 
 /// S3 leaves a bucket's policy to the account that owns the bucket, even where the policy itself lets others at it.
-fn check_of_owner(store: &Store, bucket: &BucketRow, extensions: &Extensions) -> Result<(), Fault> {
-    let of_owner = Caller::of(extensions).account.is_some_and(|account| account == owner_of(store, bucket));
+fn check_of_owner(store: &Store, bucket: &BucketRow) -> Result<(), Fault> {
+    let of_owner = store.caller().account.as_ref().is_some_and(|account| *account == owner_of(store, bucket));
     if of_owner { Ok(()) } else { Err(Fault::MethodNotAllowed) }
 }
 
@@ -28,7 +27,7 @@ pub async fn get(
     request: S3Request<GetBucketPolicyInput>,
 ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
     let (bucket, view) = store.bucket(&request.input.bucket).await?;
-    check_of_owner(store, &bucket, &request.extensions)?;
+    check_of_owner(store, &bucket)?;
     let absent = Fault::NoConfiguration("NoSuchBucketPolicy", "The bucket policy does not exist");
     let policy = access_of(&view, &bucket)?.policy.ok_or(absent)?;
     let mut response = S3Response::new(GetBucketPolicyOutput { policy: Some(policy) });
@@ -42,7 +41,7 @@ pub async fn put(
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
     let input = request.input;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    check_of_owner(store, &bucket, &request.extensions)?;
+    check_of_owner(store, &bucket)?;
     let policy = parse(&input.bucket, &input.policy)?;
     check_heeded(&policy)?;
     check_principals(&Directory::new(&view, &store.directory_root), &policy)?;
@@ -57,7 +56,7 @@ pub async fn delete(
     request: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    check_of_owner(store, &bucket, &request.extensions)?;
+    check_of_owner(store, &bucket)?;
     change(store, &bucket, |access| Ok(BucketAccess { policy: None, policy_binds_root: false, ..access })).await?;
     Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
 }
@@ -123,9 +122,9 @@ fn is_open(bucket: &str, access: &BucketAccess) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{check_heeded, check_principals, is_open, parse, with_policy};
+    use crate::api::errors::{Fault, GrantFault};
     use crate::api::identity::Directory;
     use crate::api::policy::{Ownership, PublicAccessBlock, canned};
-    use crate::api::s3::errors::{Fault, GrantFault};
     use crate::api::s3::grants::BucketAccess;
     use crate::api::s3::grants::resolve::tests::{OnlyRoot, root};
 

@@ -11,7 +11,7 @@ use crate::actors::events::EventName;
 use crate::actors::meta::{Change, ChangeTraits, Reply, TraitsChange};
 use crate::api::identity::Directory;
 use crate::api::policy::AclOf;
-use crate::api::s3::settings::told::Telling;
+use crate::api::s3::settings::event_drafts::EventDrafts;
 use s3s::dto::{GetObjectAclInput, GetObjectAclOutput, PutObjectAclInput, PutObjectAclOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -41,8 +41,8 @@ pub async fn put(store: &Store, request: S3Request<PutObjectAclInput>) -> S3Resu
     let acl = resolve(&Directory::new(&found.view, &store.directory_root), asked, listed)?;
     check_stands(&acl, &access, &owner)?;
     store.check_changeable()?;
-    let telling = Telling::of(store, &found.view, &found.bucket, &request.extensions)?;
-    let event = telling.draft(EventName::ObjectAclPut, &input.key);
+    let drafts = EventDrafts::of(store, &found.view, &found.bucket)?;
+    let event = drafts.draft(EventName::ObjectAclPut, &input.key);
     let change = ChangeTraits {
         bucket: found.bucket.bucket.id,
         key: input.key,
@@ -52,7 +52,7 @@ pub async fn put(store: &Store, request: S3Request<PutObjectAclInput>) -> S3Resu
         event,
     };
     match store.propose(Change::ChangeTraits(Box::new(change))).await? {
-        Reply::VersionPut { .. } => Ok(S3Response::new(PutObjectAclOutput::default())),
+        Reply::ObjectPut { .. } => Ok(S3Response::new(PutObjectAclOutput::default())),
         reply => Err(unexpected(&reply)),
     }
 }

@@ -1,10 +1,10 @@
 //! GetBucketOwnershipControls, PutBucketOwnershipControls, DeleteBucketOwnershipControls.
 
 use super::super::Store;
-use super::super::errors::{Fault, GrantFault};
 use super::owners::owner_of;
 use super::record::{BucketAccess, access_of, change};
 use crate::actors::meta::{Acl, Grantee};
+use crate::api::errors::{Fault, GrantFault};
 use crate::api::policy::Ownership;
 use s3s::dto::{
     DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput, GetBucketOwnershipControlsInput,
@@ -82,8 +82,8 @@ pub async fn delete(
 #[cfg(test)]
 mod tests {
     use super::{name_of, ownership_named, parse, with_ownership};
+    use crate::api::errors::{Fault, GrantFault};
     use crate::api::policy::{Ownership, canned};
-    use crate::api::s3::errors::{Fault, GrantFault};
     use crate::api::s3::grants::BucketAccess;
     use s3s::dto::{ObjectOwnership, OwnershipControls, OwnershipControlsRule};
 

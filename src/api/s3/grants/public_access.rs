@@ -1,8 +1,8 @@
 //! GetPublicAccessBlock, PutPublicAccessBlock, DeletePublicAccessBlock.
 
 use super::super::Store;
-use super::super::errors::Fault;
 use super::record::{BucketAccess, access_of, change};
+use crate::api::errors::Fault;
 use crate::api::policy::PublicAccessBlock;
 use s3s::dto::{
     DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput,
@@ -80,8 +80,8 @@ pub async fn delete(
 #[cfg(test)]
 mod tests {
     use super::{check, parse, shown};
+    use crate::api::errors::Fault;
     use crate::api::policy::PublicAccessBlock;
-    use crate::api::s3::errors::Fault;
     use s3s::dto::PublicAccessBlockConfiguration;
 
     #[test]

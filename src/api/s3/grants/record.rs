@@ -3,8 +3,8 @@
 use super::super::Store;
 use super::super::buckets::bucket_document;
 use super::super::documents;
-use super::super::errors::Fault;
 use crate::actors::meta::{Acl, BucketDocument, BucketRow, DocumentKey, MetaView};
+use crate::api::errors::Fault;
 use crate::api::policy::{Ownership, PublicAccessBlock};
 use s3s::S3Result;
 use serde::{Deserialize, Serialize};

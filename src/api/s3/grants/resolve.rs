@@ -1,9 +1,9 @@
 //! From what a request asks to be granted to the list that is kept: accounts by their canonical ids, and groups.
 
-use super::super::errors::{Fault, GrantFault};
 use super::asked::{AskedAcl, Named};
 use crate::actors::gateway::StoreError;
 use crate::actors::meta::{Acl, Grant, Grantee};
+use crate::api::errors::{Fault, GrantFault};
 use crate::api::identity::{Directory, IdentityError};
 use crate::api::policy::{AclOf, canned};
 use s3s::{S3Error, S3Result};

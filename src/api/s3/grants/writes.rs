@@ -2,12 +2,12 @@
 //! ownership of objects and disabling ACLs for your bucket" and "Blocking public access to your Amazon S3 storage").
 
 use super::super::Store;
-use super::super::errors::{Fault, GrantFault};
 use super::asked::{AskedAcl, LEFT_TO_BUCKET_OWNER};
 use super::ownership::ownership_named;
 use super::record::BucketAccess;
 use super::resolve::{Listed, resolve};
 use crate::actors::meta::{Acl, MetaView};
+use crate::api::errors::{Fault, GrantFault};
 use crate::api::identity::Directory;
 use crate::api::policy::{AclOf, Ownership, is_full_control_of, is_public};
 use http::HeaderMap;
@@ -117,9 +117,9 @@ mod tests {
     use super::super::resolve::tests::{OnlyRoot, root};
     use super::{acl_of_write, check_stands, new_bucket};
     use crate::actors::meta::{Acl, Grantee};
+    use crate::api::errors::{Fault, GrantFault};
     use crate::api::identity::Directory;
     use crate::api::policy::{Ownership, PublicAccessBlock, canned};
-    use crate::api::s3::errors::{Fault, GrantFault};
     use crate::api::s3::grants::BucketAccess;
     use http::{HeaderMap, HeaderName, HeaderValue};
     use s3s::dto::ObjectOwnership;

@@ -3,14 +3,14 @@
 
 pub(super) mod wire;
 
-use super::errors::Fault;
 use super::headers::{http_date, timestamp};
-use super::percent::encode;
 use super::{Store, documents};
 use crate::actors::lifecycle::rules::{
     DAY, Expiry, ObjectFacts, Objection, RuleError, Rules, UploadFacts, object_expiry, upload_expiry,
 };
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView, ObjectVersion};
+use crate::api::errors::Fault;
+use crate::api::text::percent::encode;
 use crate::types::{BucketId, UnixMs};
 use s3s::dto::{
     DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput,

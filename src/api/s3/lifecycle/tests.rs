@@ -3,7 +3,7 @@
 use super::wire::{from_dto, rule_id, to_dto};
 use super::{abort_headers, expiration_header, fault_of};
 use crate::actors::lifecycle::rules::{ObjectFacts, RuleError, Rules, UploadFacts};
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use crate::api::s3::headers::http_date;
 use crate::types::UnixMs;
 use s3s::dto;

@@ -2,20 +2,20 @@
 
 use super::super::checksums::{ChecksumFields, DEFAULT, kind_name, of_fields, of_headers, parse_kind, parse_whole};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
-use super::super::errors::{Fault, with_details};
 use super::super::headers::{etag_header, etag_text, object_checksums, parse_md5};
 use super::super::lifecycle::expiration_of;
 use super::super::objects::sealed::sealing_of;
 use super::super::objects::version;
-use super::super::percent::{decode_path, encode};
-use super::super::settings::told::Telling;
-use super::super::{Store, conditions, unexpected};
+use super::super::settings::event_drafts::EventDrafts;
+use super::super::{Store, preconditions, unexpected};
 use super::{parse_part_number, parse_upload_id};
 use crate::actors::events::EventName;
 use crate::actors::meta::{
-    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompleteVersion, CompletedPart, ETag, MetaView,
-    ObjectVersion, PartRow, Reply,
+    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompletedPart, ETag, MetaView, ObjectVersion,
+    PartRow, Reply,
 };
+use crate::api::errors::{Fault, with_details};
+use crate::api::text::percent::{decode_path, encode};
 use crate::limits::{PART_BYTES_MIN, PARTS_MAX};
 use crate::types::ManifestId;
 use http::{HeaderMap, Uri, header};
@@ -28,7 +28,7 @@ pub async fn complete(
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
     let upload = parse_upload_id(&input.upload_id)?;
-    let conditions = conditions::of_write(&request.headers)?;
+    let conditions = preconditions::of_write(&request.headers)?;
     let parts = input.multipart_upload.and_then(|list| list.parts).unwrap_or_default();
     if parts.is_empty() {
         return Err(Fault::MalformedXml.into());
@@ -47,6 +47,8 @@ pub async fn complete(
         None => None,
     };
     let expected_size_bytes = input.mpu_object_size.map(parse_size).transpose()?;
+    let drafts = EventDrafts::of(store, &view, &bucket)?;
+    let event = drafts.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
     let complete = CompleteUpload {
         bucket: bucket.bucket.id,
         key: input.key.clone(),
@@ -56,10 +58,9 @@ pub async fn complete(
         expected_checksum: expected,
         expected_size_bytes,
         conditions,
+        event,
     };
-    let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
-    let event = telling.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
-    let object = decide(store, &view, CompleteVersion { complete, event }).await?;
+    let object = decide(store, &view, complete).await?;
     let manifest = &object.manifest;
     let checksums = object_checksums(manifest);
     let expiration = expiration_of(&view, &bucket, &input.key, &object)?;
@@ -91,12 +92,12 @@ pub async fn complete(
 
 /// The change itself. Where the whole's checksum is not the one that is expected, or a part not one that can be taken, the
 /// answer says which it is about.
-async fn decide(store: &Store, view: &MetaView, version: CompleteVersion) -> S3Result<Box<ObjectVersion>> {
-    let CompleteUpload { upload, parts, expected_checksum, .. } = &version.complete;
+async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3Result<Box<ObjectVersion>> {
+    let CompleteUpload { upload, parts, expected_checksum, .. } = &complete;
     let differs = expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
     let (upload, listed) = (*upload, parts.clone());
-    match store.propose(Change::CompleteVersion(Box::new(version))).await {
-        Ok(Reply::VersionPut { object }) => Ok(object),
+    match store.propose(Change::CompleteUpload(Box::new(complete))).await {
+        Ok(Reply::ObjectPut { object }) => Ok(object),
         Ok(reply) => Err(unexpected(&reply)),
         Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
         Err(error) if matches!(*error.code(), S3ErrorCode::InvalidPart | S3ErrorCode::EntityTooSmall) => {
@@ -253,7 +254,7 @@ fn location(scheme: &str, headers: &HeaderMap, uri: &Uri, bucket: &str, key: &st
 mod tests {
     use super::{check_part, completed_part, expected_checksum, is_compared, location, missing, told_part, too_small};
     use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, PartRow};
-    use crate::api::s3::errors::{Fault, details_of};
+    use crate::api::errors::{Fault, details_of};
     use crate::limits::PART_BYTES_MIN;
     use crate::types::UnixMs;
     use http::{HeaderMap, HeaderName, HeaderValue, Uri};

@@ -2,13 +2,13 @@
 
 use super::super::Store;
 use super::super::checksums::{DEFAULT, fields_of, kind_name};
-use super::super::errors::Fault;
 use super::super::grants::{Owners, access_of};
 use super::super::headers::{etag_header, storage_class, timestamp};
 use super::super::lifecycle::abort_of;
 use super::super::list::{Writing, marker, out_of_range, page_limit};
 use super::{Open, open, owner_to_be};
 use crate::actors::meta::{ETag, ListQuery, Listed, PartRow, UploadRecord};
+use crate::api::errors::Fault;
 use crate::types::UploadId;
 use s3s::dto::{
     ChecksumAlgorithm, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput,
@@ -154,7 +154,7 @@ fn upload(key: String, record: &UploadRecord, owner: Owner, initiator: Initiator
 #[cfg(test)]
 mod tests {
     use super::after_upload;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use crate::types::UploadId;
 
     #[test]

@@ -8,16 +8,15 @@ pub use complete::complete;
 pub use listing::{list_parts, list_uploads};
 pub use parts::{upload_part, upload_part_copy};
 
-use super::caller::Caller;
 use super::checksums::{kind_name, of_create};
-use super::errors::Fault;
 use super::headers::stored_headers;
 use super::lifecycle::abort_of;
 use super::objects::asked_traits;
 use super::objects::sealed::{SealAsked, sealing_of};
 use super::{Store, unexpected};
-use crate::actors::meta::{BeginUpload, BucketRow, Change, CreateUpload, MetaView, Reply, UploadRecord, UploadRow};
+use crate::actors::meta::{BucketRow, Change, CreateUpload, MetaView, Reply, UploadRecord, UploadRow};
 use crate::actors::sealing::{Place, Sealing};
+use crate::api::errors::Fault;
 use crate::limits::PARTS_MAX;
 use crate::types::{UnixMs, UploadId};
 use s3s::dto::{
@@ -74,7 +73,7 @@ pub async fn create(
     let checksum = of_create(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    let mut traits = asked_traits(store, &request.headers, &request.extensions, &bucket, &view)?;
+    let mut traits = asked_traits(store, &request.headers, &bucket, &view)?;
     let abort = abort_of(&view, &bucket, &input.key, store.gateway.meta().time().now)?;
     let (abort_date, abort_rule_id) = abort.unzip();
     let seal = SealAsked::of(store, &request.headers, &bucket, view).await?;
@@ -85,11 +84,12 @@ pub async fn create(
         bucket: bucket.bucket.id,
         key: input.key.clone(),
         id,
-        owner: Caller::of(&request.extensions).owner(store),
+        owner: store.caller().owner(),
         headers,
         checksum,
+        traits,
     };
-    match store.propose(Change::BeginUpload(Box::new(BeginUpload { create, traits }))).await? {
+    match store.propose(Change::CreateUpload(Box::new(create))).await? {
         Reply::Done => {}
         reply => return Err(unexpected(&reply)),
     }
@@ -138,7 +138,7 @@ fn check_initiated(asked: &Timestamp, initiated: UnixMs, now: UnixMs) -> Result<
 #[cfg(test)]
 mod tests {
     use super::{check_initiated, parse_part_number, parse_upload_id};
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use crate::api::s3::headers::timestamp;
     use crate::types::{UnixMs, UploadId};
 

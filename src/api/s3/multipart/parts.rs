@@ -1,8 +1,7 @@
 //! UploadPart and UploadPartCopy.
 
-use super::super::checksums::{ChecksumFields, DEFAULT, Trailing, fields_of, gives_any};
+use super::super::checksums::{ChecksumFields, DEFAULT, fields_of, gives_any};
 use super::super::encryption::{Shown, key_of_part, shown};
-use super::super::errors::Fault;
 use super::super::headers::{etag_header, timestamp};
 use super::super::objects::sealed::data_key;
 use super::super::objects::{open_source, upload, version};
@@ -11,6 +10,7 @@ use super::{Open, open, parse_part_number};
 use crate::actors::gateway::{BodyChecks, ByteRange, PutPartRequest, Upload};
 use crate::actors::meta::{ChecksumAlgorithm, ChecksumKind, ETag, PartRow, UploadRecord};
 use crate::actors::sealing::{DataKey, Place};
+use crate::api::errors::Fault;
 use crate::limits::PUT_BYTES_MAX;
 use http::HeaderMap;
 use s3s::dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput};
@@ -21,7 +21,7 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     let number = parse_part_number(input.part_number)?;
     let open = open(store, &input.bucket, &input.key, &input.upload_id).await?;
     let asked = algorithm_of(&open.upload);
-    let trailing = Trailing::of(&request.extensions, request.trailing_headers);
+    let trailing = store.call.trailers.clone();
     let upload = upload(&request.headers, input.body, trailing, asked.or(Some(DEFAULT)))?;
     check_algorithm(open.upload.checksum, gives_any(&request.headers), &upload)?;
     let PartSeal { data_key, shown } = seal(store, &request.headers, &open, &input.key)?;
@@ -168,7 +168,7 @@ fn parse_copy_range(text: &str, size_bytes: u64) -> Result<ByteRange, Fault> {
 mod tests {
     use super::parse_copy_range;
     use crate::actors::gateway::ByteRange;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
 
     #[test]
     fn the_range_of_a_copied_part_has_both_ends_within_the_source() {

@@ -2,7 +2,6 @@
 
 use super::super::checksums::fields_of;
 use super::super::encryption::{check_read, key_of_read};
-use super::super::errors::{Fault, NO_ATTRIBUTES};
 use super::super::headers::{etag_header, storage_class, timestamp};
 use super::super::list::page_limit;
 use super::super::{Found, Store};
@@ -10,6 +9,7 @@ use super::sealed::{check_customer, sealing_of};
 use super::version::shown;
 use crate::actors::meta::{self, PartRow};
 use crate::actors::sealing::Place;
+use crate::api::errors::{Fault, NO_ATTRIBUTES};
 use crate::types::ManifestId;
 use http::HeaderMap;
 use s3s::dto::{
@@ -159,7 +159,7 @@ fn part(row: &PartRow) -> ObjectPart {
 mod tests {
     use super::{BareTag, asked, unquoted, whole};
     use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use bytes::Bytes;
     use http::{HeaderMap, HeaderValue};
     use s3s::{Body, HttpResponse};

@@ -1,12 +1,11 @@
 //! CopyObject: the copy refers to the source's bytes where it can, which costs one entry of metadata; else they are read and
 //! written anew.
 
-use super::super::conditions::{self, ReadConditions};
 use super::super::encryption::{Shown, key_of_source, of_bucket};
-use super::super::errors::{Fault, with_details};
 use super::super::headers::{etag_header, object_checksums, stored_headers, timestamp};
 use super::super::lifecycle::expiration_of;
-use super::super::settings::told::Telling;
+use super::super::preconditions::{self, ReadConditions};
+use super::super::settings::event_drafts::EventDrafts;
 use super::super::tags::{self, Tags};
 use super::super::{Readable, Store, checksums, unexpected};
 use super::asked_traits;
@@ -19,6 +18,7 @@ use crate::actors::meta::{
     Refusal, Reply, Traits, WriteConditions,
 };
 use crate::actors::sealing::{DataKey, Place};
+use crate::api::errors::{Fault, with_details};
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::types::{BucketId, ManifestId};
 use bytes::Bytes;
@@ -138,7 +138,7 @@ fn encrypts(view: &MetaView, bucket: &str) -> S3Result<bool> {
 
 pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let asked = Asked::of(&request)?;
-    let conditions = conditions::of_write(&request.headers)?;
+    let conditions = preconditions::of_write(&request.headers)?;
     let input = &request.input;
     let (source_bucket, source_key, source_version) = source_name(&input.copy_source)?;
     let onto_itself = source_bucket == input.bucket && source_key == input.key && source_version.is_none();
@@ -159,9 +159,9 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
         .into());
     }
     let bucket = readable.view.bucket(&input.bucket)?.ok_or(Fault::NoSuchBucket)?;
-    let mut traits = asked_traits(store, &request.headers, &request.extensions, &bucket, &readable.view)?;
-    let telling = Telling::of(store, &readable.view, &bucket, &request.extensions)?;
-    let event = telling.draft(EventName::ObjectCreatedCopy, &input.key);
+    let mut traits = asked_traits(store, &request.headers, &bucket, &readable.view)?;
+    let drafts = EventDrafts::of(store, &readable.view, &bucket)?;
+    let event = drafts.draft(EventName::ObjectCreatedCopy, &input.key);
     let seal = SealAsked::of(store, &request.headers, &bucket, readable.view.clone()).await?;
     let source = &readable.object.version;
     traits.tags = asked.tags.clone().unwrap_or_else(|| source.traits.tags.clone());
@@ -265,7 +265,7 @@ async fn refer(
         event: target.event,
     };
     match store.gateway.meta().propose(Change::CopyVersion(Box::new(copy))).await? {
-        Reply::VersionPut { object } => Ok(Some(*object)),
+        Reply::ObjectPut { object } => Ok(Some(*object)),
         Reply::Refused(Refusal::SourceChanged) => Ok(None),
         Reply::Refused(refusal) => Err(refusal.into()),
         reply => Err(unexpected(&reply)),
@@ -323,7 +323,7 @@ fn result(copied: &Manifest) -> CopyObjectResult {
 mod tests {
     use super::{checks, of_source};
     use crate::actors::meta::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders};
-    use crate::api::s3::errors::{Fault, details_of};
+    use crate::api::errors::{Fault, details_of};
     use crate::types::{ManifestId, UnixMs};
     use bytes::Bytes;
 

@@ -3,14 +3,14 @@
 use super::super::access::{Authority, OnEach, Said};
 use super::super::caller::Caller;
 use super::super::checksums::of_headers;
-use super::super::conditions::tag_condition;
-use super::super::errors::{Fault, entry_of_many};
-use super::super::settings::told::Telling;
+use super::super::preconditions::tag_condition;
+use super::super::settings::event_drafts::EventDrafts;
 use super::super::{Store, unexpected};
 use super::version::pick;
 use crate::actors::meta::{
     Change, DeleteConditions, DeleteVersion, Deletion, ETagCondition, Pick, Reply, WriteConditions,
 };
+use crate::api::errors::{Fault, entry_of_many};
 use crate::api::policy::Context;
 use crate::limits::{DELETE_KEYS_MAX, KEY_BYTES_MAX};
 use http::{HeaderMap, header};
@@ -22,7 +22,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use time::OffsetDateTime;
 
 pub async fn delete(store: &Store, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-    let caller = Caller::of(&request.extensions);
+    let caller = store.caller();
     let input = request.input;
     let conditions = DeleteConditions {
         write: conditions(&request.headers)?,
@@ -32,9 +32,9 @@ pub async fn delete(store: &Store, request: S3Request<DeleteObjectInput>) -> S3R
     };
     store.check_changeable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
+    let drafts = EventDrafts::of(store, &view, &bucket)?;
     let entry = Entry { key: input.key, pick: pick(input.version_id.as_deref())?, conditions };
-    let deletes = vec![entry.into_delete(store, &caller, &telling)];
+    let deletes = vec![entry.into_delete(store, caller, &drafts)];
     let outcomes = match store.propose(Change::DeleteVersions { bucket: bucket.bucket.id, deletes }).await? {
         Reply::VersionsDeleted(outcomes) => outcomes,
         reply => return Err(unexpected(&reply)),
@@ -74,13 +74,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn into_delete(self, store: &Store, caller: &Caller, telling: &Telling<'_>) -> DeleteVersion {
-        let event = telling.deletion(&self.key);
+    fn into_delete(self, store: &Store, caller: &Caller, drafts: &EventDrafts<'_>) -> DeleteVersion {
+        let event = drafts.deletion(&self.key);
         DeleteVersion {
             key: self.key,
             pick: self.pick,
             conditions: self.conditions,
-            owner: caller.owner(store),
+            owner: caller.owner(),
             salt: store.ambient.random_u128() as u64,
             bypass_governance: caller.bypass_governance,
             event,
@@ -92,9 +92,8 @@ pub async fn delete_many(
     store: &Store,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let caller = Caller::of(&request.extensions);
-    let authority = request.extensions.get::<Authority>().cloned();
-    let authority = authority.ok_or(Fault::AccessDenied("Access Denied"))?;
+    let caller = store.caller();
+    let authority = store.access.authority.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
     check_digest(&request.headers)?;
     let input = request.input;
     let quiet = input.delete.quiet.unwrap_or(false);
@@ -104,10 +103,10 @@ pub async fn delete_many(
     }
     store.check_changeable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    let telling = Telling::of(store, &view, &bucket, &request.extensions)?;
+    let drafts = EventDrafts::of(store, &view, &bucket)?;
     let (mut deleted, mut errors, mut names, mut deletes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let context = authority.context();
-    let leave = Leave::of(&authority, &context, caller.bypass_governance);
+    let leave = Leave::of(authority, &context, caller.bypass_governance);
     for (at, object) in listed.into_iter().enumerate() {
         let name = (object.key.clone(), object.version_id.clone());
         let said = said(&object);
@@ -119,7 +118,7 @@ pub async fn delete_many(
                     errors.push((at, entry_of_many(name.0, name.1, denied)));
                     continue;
                 }
-                deletes.push(entry.into_delete(store, &caller, &telling));
+                deletes.push(entry.into_delete(store, caller, &drafts));
                 names.push((at, name));
             }
             // What names no version that there can be fails by itself.
@@ -228,7 +227,7 @@ fn entry(object: ObjectIdentifier) -> Result<Entry, Fault> {
 mod tests {
     use super::{Entry, check_digest, entry};
     use crate::actors::meta::{ETag, ETagCondition};
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use http::{HeaderMap, HeaderName, HeaderValue};
     use s3s::dto::{self, ObjectIdentifier};
 

@@ -1,10 +1,10 @@
 //! GetObject and HeadObject: the same answer, with and without the bytes.
 
 use super::super::checksums::{ChecksumFields, fields_of, kind_name};
-use super::super::conditions::ReadConditions;
 use super::super::encryption::{self, check_read, key_of_read};
 use super::super::headers::{Description, describe, object_checksums};
 use super::super::lifecycle::expiration_of;
+use super::super::preconditions::ReadConditions;
 use super::super::{Found, Readable, Store, locks};
 use super::sealed::{check_customer, sealing_of, unsealed};
 use super::slice::{self, Slice, select};

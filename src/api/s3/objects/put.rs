@@ -1,14 +1,13 @@
 //! PutObject.
 
 use super::super::Store;
-use super::super::checksums::{DEFAULT, Trailing};
-use super::super::conditions;
-use super::super::errors::Fault;
+use super::super::checksums::DEFAULT;
 use super::super::headers::{etag_header, object_checksums, stored_headers};
 use super::super::lifecycle::expiration_of;
-use super::super::settings::told::Telling;
+use super::super::preconditions;
+use super::super::settings::event_drafts::EventDrafts;
+use super::in_place::{Appended, append, write_offset};
 use super::sealed::SealAsked;
-use super::standing::{Appended, append, write_offset};
 use super::traits::asked_traits;
 use super::upload_body::{upload, upload_of_form};
 use super::version::made;
@@ -16,13 +15,13 @@ use crate::actors::events::EventName;
 use crate::actors::gateway::PutObjectRequest;
 use crate::actors::meta::{ETagCondition, WriteConditions};
 use crate::actors::sealing::Place;
-use crate::api::wire::FormFile;
+use crate::api::errors::Fault;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 /// With an offset, the bytes are added to what stands, or are the first ones where nothing does.
 pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-    let asked = conditions::of_write(&request.headers)?;
+    let asked = preconditions::of_write(&request.headers)?;
     let Some(offset) = write_offset(&request.headers)? else {
         let (output, _) = create(store, request, asked).await?;
         return Ok(S3Response::new(output));
@@ -53,19 +52,15 @@ async fn create(
 ) -> S3Result<(PutObjectOutput, u64)> {
     let input = request.input;
     let headers = stored_headers(&request.headers, input.metadata)?;
-    let upload = match request.extensions.get::<FormFile>() {
-        Some(FormFile) => upload_of_form(&request.headers, input.body, Some(DEFAULT))?,
-        None => {
-            let trailing = Trailing::of(&request.extensions, request.trailing_headers);
-            upload(&request.headers, input.body, trailing, Some(DEFAULT))?
-        }
+    let upload = match store.call.is_form {
+        true => upload_of_form(&request.headers, input.body, Some(DEFAULT))?,
+        false => upload(&request.headers, input.body, store.call.trailers.clone(), Some(DEFAULT))?,
     };
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    let mut traits = asked_traits(store, &request.headers, &request.extensions, &bucket, &view)?;
+    let mut traits = asked_traits(store, &request.headers, &bucket, &view)?;
     let id = bucket.bucket.id;
-    let is_form = request.extensions.get::<FormFile>().is_some();
-    let event = if is_form { EventName::ObjectCreatedPost } else { EventName::ObjectCreatedPut };
-    let event = Telling::of(store, &view, &bucket, &request.extensions)?.draft(event, &input.key);
+    let event = if store.call.is_form { EventName::ObjectCreatedPost } else { EventName::ObjectCreatedPut };
+    let event = EventDrafts::of(store, &view, &bucket)?.draft(event, &input.key);
     let asked = SealAsked::of(store, &request.headers, &bucket, view.clone()).await?;
     let seal = asked.prepare(store, Place { bucket: id, key: &input.key })?;
     traits.sealing = seal.record;

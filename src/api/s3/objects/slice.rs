@@ -1,9 +1,9 @@
 //! Which bytes of an object a read asks for: all, a range, or a part.
 
-use super::super::errors::Fault;
 use super::super::headers::parts_count;
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::actors::meta::{Checksum, Manifest, MetaView, PartRow};
+use crate::api::errors::Fault;
 use crate::types::ManifestId;
 use s3s::S3Result;
 use s3s::dto::Range;
@@ -123,7 +123,7 @@ fn nth_part(view: &MetaView, list: ManifestId, count: u16, size_bytes: u64, nth:
 mod tests {
     use super::{check, is_all_of_nothing, resolve};
     use crate::actors::gateway::ByteRange;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use s3s::dto::Range;
 
     fn range(text: &str, size: u64) -> Result<(u64, u64), Fault> {

@@ -2,14 +2,15 @@
 
 use crate::actors::events::EventName;
 use crate::actors::meta::{BucketDocument, Change, ChangeTraits, Reply, TraitsChange};
+use crate::api::call::Call;
+use crate::api::call::WholeBody;
+use crate::api::errors::Fault;
 use crate::api::s3::buckets::bucket_document;
 use crate::api::s3::documents;
-use crate::api::s3::errors::Fault;
 use crate::api::s3::objects::version::{manifest_of, pick, shown};
-use crate::api::s3::settings::told::Telling;
+use crate::api::s3::settings::event_drafts::EventDrafts;
 use crate::api::s3::{Store, unexpected};
-use crate::api::wire::WholeBody;
-use http::{Extensions, HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode};
 use s3s::dto::{
     BucketInfo, DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput,
     DeleteObjectTaggingOutput, GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput,
@@ -42,7 +43,7 @@ pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
     let mut tags = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| crate::api::s3::percent::decode_query(text).ok_or_else(malformed);
+        let decode = |text: &str| crate::api::text::percent::decode_query(text).ok_or_else(malformed);
         tags.push((decode(key)?, decode(value)?));
     }
     let keys: BTreeSet<_> = tags.iter().map(|(key, _)| key.as_str()).collect();
@@ -60,13 +61,9 @@ pub(in crate::api::s3) fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags,
     Ok(tags)
 }
 
-/// Those that a new bucket is to have from the first.
-#[derive(Clone, Debug, Default)]
-pub struct OfNewBucket(pub Tags);
-
-/// Those that a new bucket is to have from the first: s3s does not tell them.
-pub fn of_new_bucket(extensions: &Extensions) -> Result<Tags, Fault> {
-    let body = extensions.get::<WholeBody>().map(WholeBody::bytes).unwrap_or_default();
+/// The tags that a new bucket is to have from the first: s3s does not read them.
+pub fn of_new_bucket(call: &Call) -> Result<Tags, Fault> {
+    let body = call.whole_body.as_ref().map(WholeBody::bytes).unwrap_or_default();
     if body.is_empty() {
         return Ok(Vec::new());
     }
@@ -142,7 +139,7 @@ pub async fn put_object(
     let input = request.input;
     let tags = of_set(input.tagging.tag_set, OBJECT_TAGS_MAX)?;
     let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
-    let version_id = set(store, &request.extensions, place, tags, EventName::ObjectTaggingPut).await?;
+    let version_id = set(store, place, tags, EventName::ObjectTaggingPut).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
@@ -152,7 +149,7 @@ pub async fn delete_object(
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     let input = request.input;
     let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
-    let version_id = set(store, &request.extensions, place, Vec::new(), EventName::ObjectTaggingDelete).await?;
+    let version_id = set(store, place, Vec::new(), EventName::ObjectTaggingDelete).await?;
     let mut response = S3Response::new(DeleteObjectTaggingOutput { version_id });
     response.status = Some(StatusCode::NO_CONTENT);
     Ok(response)
@@ -160,7 +157,6 @@ pub async fn delete_object(
 
 async fn set(
     store: &Store,
-    extensions: &Extensions,
     (bucket, key, version): (&str, String, Option<&str>),
     tags: Tags,
     event: EventName,
@@ -168,12 +164,12 @@ async fn set(
     let pick = pick(version)?;
     store.check_changeable()?;
     let (bucket, view) = store.bucket(bucket).await?;
-    let event = Telling::of(store, &view, &bucket, extensions)?.draft(event, &key);
+    let event = EventDrafts::of(store, &view, &bucket)?.draft(event, &key);
     let to = TraitsChange::Tags(tags);
     let manifest = Some(manifest_of(&view, &bucket, &key, pick)?);
     let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, manifest, to, event };
     match store.propose(Change::ChangeTraits(Box::new(change))).await? {
-        Reply::VersionPut { object } => Ok(shown(&bucket, object.version)),
+        Reply::ObjectPut { object } => Ok(shown(&bucket, object.version)),
         reply => Err(unexpected(&reply)),
     }
 }
@@ -232,9 +228,10 @@ mod tests {
     use super::{
         BUCKET_TAGS_MAX, NoContent, OBJECT_TAGS_MAX, WholeBody, check, of_header, of_new_bucket, without_content,
     };
-    use crate::api::s3::errors::Fault;
+    use crate::api::call::Call;
+    use crate::api::errors::Fault;
     use bytes::Bytes;
-    use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use s3s::{Body, HttpResponse};
 
     fn header(text: &'static str) -> Result<Vec<(String, String)>, Fault> {
@@ -249,11 +246,9 @@ mod tests {
     #[test]
     fn a_new_bucket_may_have_tags_from_the_first() {
         let of = |xml: &'static str| {
-            let mut extensions = Extensions::new();
             let body = WholeBody::default();
             body.put(Bytes::from_static(xml.as_bytes()));
-            extensions.insert(body);
-            of_new_bucket(&extensions)
+            of_new_bucket(&Call { whole_body: Some(body), ..Call::default() })
         };
         let tagged = "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
             <LocationConstraint>eu-west-1</LocationConstraint>\
@@ -265,7 +260,7 @@ mod tests {
         {
             assert_eq!(of(none), Ok(Vec::new()), "{none}");
         }
-        assert_eq!(of_new_bucket(&Extensions::new()), Ok(Vec::new()));
+        assert_eq!(of_new_bucket(&Call::default()), Ok(Vec::new()));
         for malformed in
             ["<C><Tags><Tag><Value>1</Value></Tag></Tags></C>", "<C><Tags/><Tags/></C>", "<C><Other/></C>", "<C>"]
         {

@@ -1,21 +1,14 @@
 //! What a write asks its object version to have besides bytes and headers.
 
-use super::super::caller::Caller;
 use super::super::grants::{access_of, acl_of_headers, owner_of};
 use super::super::{Store, locks, tags};
 use crate::actors::meta::{BucketRow, MetaView, Traits};
-use http::{Extensions, HeaderMap};
+use http::HeaderMap;
 use s3s::S3Result;
 
 /// Of PutObject, CopyObject and CreateMultipartUpload.
-pub fn asked_traits(
-    store: &Store,
-    headers: &HeaderMap,
-    extensions: &Extensions,
-    bucket: &BucketRow,
-    view: &MetaView,
-) -> S3Result<Traits> {
-    let writer = Caller::of(extensions).owner(store);
+pub fn asked_traits(store: &Store, headers: &HeaderMap, bucket: &BucketRow, view: &MetaView) -> S3Result<Traits> {
+    let writer = store.caller().owner();
     let access = access_of(view, bucket)?;
     let (acl, owner) = acl_of_headers(store, headers, &writer, &owner_of(store, bucket), &access, view)?;
     let mut traits = Traits { owner, acl, tags: tags::of_header(headers)?, ..Traits::default() };

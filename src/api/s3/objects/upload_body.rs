@@ -1,10 +1,11 @@
 //! The body of a PUT or a part, as the store takes it: errors in the store's form, and exactly as many bytes as were
 //! declared, where any were. Nothing is allocated from that declaration.
 
-use super::super::checksums::{Trailing, UploadChecksum, content_length, content_md5, of_upload};
-use super::super::errors::{Fault, body_error, length_differs};
+use super::super::checksums::{UploadChecksum, content_length, content_md5, of_upload};
 use crate::actors::gateway::{BodyChecks, StoreError, Upload};
 use crate::actors::meta::ChecksumAlgorithm;
+use crate::api::call::Trailers;
+use crate::api::errors::{Fault, body_error, length_differs};
 use crate::limits::PUT_BYTES_MAX;
 use bytes::Bytes;
 use futures::Stream;
@@ -17,7 +18,7 @@ use std::task::{Context, Poll};
 pub fn upload(
     headers: &HeaderMap,
     body: Option<StreamingBlob>,
-    trailing: Option<Trailing>,
+    trailing: Option<Trailers>,
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<Upload, Fault> {
     let length_bytes = content_length(headers)?;
@@ -40,7 +41,7 @@ fn of_length(
     length_bytes: Option<u64>,
     headers: &HeaderMap,
     body: Option<StreamingBlob>,
-    trailing: Option<Trailing>,
+    trailing: Option<Trailers>,
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<Upload, Fault> {
     let md5 = content_md5(headers)?;

@@ -1,8 +1,8 @@
 //! Versions as requests name them and answers show them.
 
-use super::super::errors::Fault;
 use super::super::headers::http_date;
 use crate::actors::meta::{BucketRow, DeleteMarker, KvError, MetaView, Pick, Version, VersionRow, Versioning};
+use crate::api::errors::Fault;
 use crate::types::ManifestId;
 
 /// `null` or a name that we gave; none at all is what stands.
@@ -52,7 +52,7 @@ pub fn marker(pick: Pick, marker: &DeleteMarker) -> Fault {
 mod tests {
     use super::pick;
     use crate::actors::meta::Pick;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
 
     #[test]
     fn a_version_that_no_object_can_have_is_an_invalid_argument() {

@@ -2,8 +2,8 @@
 
 use super::named;
 use crate::actors::meta::BucketDocument;
+use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use crate::api::s3::errors::Fault;
 use s3s::dto::{
     AnalyticsConfiguration, AnalyticsS3ExportFileFormat, DeleteBucketAnalyticsConfigurationInput,
     DeleteBucketAnalyticsConfigurationOutput, GetBucketAnalyticsConfigurationInput,
@@ -69,7 +69,7 @@ fn check(id: &str, given: &AnalyticsConfiguration) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use s3s::dto::{AnalyticsConfiguration, AnalyticsFilter};
 
     fn given() -> AnalyticsConfiguration {

@@ -3,8 +3,8 @@
 use super::named;
 use crate::actors::events::inventory::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
 use crate::actors::meta::BucketDocument;
+use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use crate::api::s3::errors::Fault;
 use s3s::dto::{
     DeleteBucketInventoryConfigurationInput, DeleteBucketInventoryConfigurationOutput,
     GetBucketInventoryConfigurationInput, GetBucketInventoryConfigurationOutput, InventoryConfiguration,
@@ -154,7 +154,7 @@ pub(in crate::api::s3) fn to_dto(rules: InventoryRules) -> InventoryConfiguratio
 #[cfg(test)]
 mod tests {
     use super::{from_dto, to_dto};
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use s3s::dto::{
         InventoryConfiguration, InventoryEncryption, InventoryFilter, InventoryFormat, InventoryFrequency,
         InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,

@@ -4,8 +4,8 @@ use crate::actors::events::access_log::{
     LogDestination, LogGrant, LogGrantee, LogKeyFormat, LogPermission, LoggingRules,
 };
 use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
+use crate::api::errors::Fault;
 use crate::api::s3::buckets::bucket_document;
-use crate::api::s3::errors::Fault;
 use crate::api::s3::{ACCOUNT, Store, documents};
 use crate::limits::KEY_BYTES_MAX;
 use s3s::dto::{
@@ -186,7 +186,7 @@ fn shown_grant(grant: LogGrant) -> TargetGrant {
 #[cfg(test)]
 mod tests {
     use super::{from_dto, to_dto};
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use s3s::dto::{
         BucketLogsPermission, Grantee, LoggingEnabled, PartitionDateSource, PartitionedPrefix, SimplePrefix,
         TargetGrant, TargetObjectKeyFormat, Type,

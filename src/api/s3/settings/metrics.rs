@@ -3,8 +3,8 @@
 
 use super::named;
 use crate::actors::meta::BucketDocument;
+use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use crate::api::s3::errors::Fault;
 use s3s::dto::{
     DeleteBucketMetricsConfigurationInput, DeleteBucketMetricsConfigurationOutput, GetBucketMetricsConfigurationInput,
     GetBucketMetricsConfigurationOutput, ListBucketMetricsConfigurationsInput, ListBucketMetricsConfigurationsOutput,

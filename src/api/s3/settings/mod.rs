@@ -3,6 +3,7 @@
 //! change nothing here (`analytics`, `metrics`, `tiering`, `simple`). What operations say of events is in `told`.
 
 pub mod analytics;
+pub mod event_drafts;
 pub mod inventory;
 pub mod logging;
 pub mod metrics;
@@ -10,4 +11,3 @@ mod named;
 pub mod notification;
 pub mod simple;
 pub mod tiering;
-pub mod told;

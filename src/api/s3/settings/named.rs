@@ -2,7 +2,7 @@
 
 use crate::actors::documents::decode;
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use crate::api::s3::list::{decode_token, encode_token};
 use crate::api::s3::{Store, documents};
 use crate::limits::CONFIGURATIONS_OF_A_KIND_MAX;

@@ -5,8 +5,8 @@ use crate::actors::events::{
     TargetArn, TargetKind, Targets, test_message,
 };
 use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
+use crate::api::errors::Fault;
 use crate::api::s3::buckets::bucket_document;
-use crate::api::s3::errors::Fault;
 use crate::api::s3::{Store, documents};
 use futures::future::join_all;
 use s3s::dto::{
@@ -39,7 +39,7 @@ pub async fn put(
     store: &Store,
     request: S3Request<PutBucketNotificationConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
-    let origin = super::told::Origin::of(&request.extensions);
+    let origin = store.call.origin.clone();
     let input = request.input;
     let (bucket, _) = store.bucket(&input.bucket).await?;
     let fresh_id = || format!("{:032x}", store.ambient.random_u128());

@@ -2,8 +2,8 @@
 
 use super::named;
 use crate::actors::meta::BucketDocument;
+use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use crate::api::s3::errors::Fault;
 use s3s::dto::{
     DeleteBucketIntelligentTieringConfigurationInput, DeleteBucketIntelligentTieringConfigurationOutput,
     GetBucketIntelligentTieringConfigurationInput, GetBucketIntelligentTieringConfigurationOutput,
@@ -91,7 +91,7 @@ fn check(id: &str, given: &IntelligentTieringConfiguration) -> Result<(), Fault>
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::api::s3::errors::Fault;
+    use crate::api::errors::Fault;
     use s3s::dto::{IntelligentTieringConfiguration, IntelligentTieringStatus, Tiering};
 
     fn given(tiers: &[(&str, i32)]) -> IntelligentTieringConfiguration {

@@ -17,9 +17,9 @@ use site::Site;
 pub use site::{SiteError, Website};
 
 use super::checksums::content_length;
-use super::errors::Fault;
 use super::{Store, documents};
 use crate::actors::meta::{BucketDocument, DocumentKey, MetaView};
+use crate::api::errors::Fault;
 use crate::types::BucketId;
 use s3s::dto::{
     DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,

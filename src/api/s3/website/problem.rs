@@ -2,8 +2,8 @@
 
 use super::{Failure, error_headers, error_page};
 use crate::actors::gateway::StoreError;
-use crate::api::s3::Origin;
-use crate::api::s3::errors::Fault;
+use crate::api::call::Origin;
+use crate::api::errors::Fault;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{Body, HttpResponse, S3Error};
@@ -94,8 +94,8 @@ pub fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> HttpRespons
 #[cfg(test)]
 mod tests {
     use super::Problem;
-    use crate::api::s3::Origin;
-    use crate::api::s3::errors::Fault;
+    use crate::api::call::Origin;
+    use crate::api::errors::Fault;
     use http::{HeaderMap, HeaderValue, StatusCode, header};
     use s3s::HttpResponse;
 

@@ -10,7 +10,7 @@
 //! webpage redirect".
 
 use super::site::{Condition, NewKey, Redirect, Scheme, Site, Website};
-use crate::api::s3::percent::encode;
+use crate::api::text::percent::encode;
 use http::StatusCode;
 use std::fmt::Write;
 

@@ -4,10 +4,12 @@
 use super::pages::Pages;
 use super::problem::{Problem, answer};
 use super::{NONE, Recourse, Redirection, Step, Visit, Website, website_of};
-use crate::api::request_log::RequestTrace;
+use crate::api::call::Origin;
+use crate::api::call::RequestTrace;
+use crate::api::errors::{Fault, RequestFault};
+use crate::api::s3::Store;
 use crate::api::s3::access::Gate;
-use crate::api::s3::errors::{Fault, WireFault};
-use crate::api::s3::{Origin, Store, percent};
+use crate::api::text::percent;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use s3s::{Body, HttpResponse, S3Error};
 
@@ -46,7 +48,7 @@ async fn visit(
     key: Option<String>,
 ) -> Result<HttpResponse, Problem> {
     check_method(request.method)?;
-    let key = key.ok_or(Fault::Wire(WireFault::InvalidUri))?;
+    let key = key.ok_or(Fault::Request(RequestFault::InvalidUri))?;
     let (website, pages) = enter(store, gate, request).await?;
     let visit = Visit { scheme: request.scheme, host: request.host, key: &key, query: request.uri.query() };
     let served = match website.step(&visit) {
@@ -71,7 +73,7 @@ fn check_method(method: &Method) -> Result<(), Problem> {
 
 async fn enter<'a>(store: &'a Store, gate: &Gate, request: &SiteRequest<'_>) -> Result<(Website, Pages<'a>), Problem> {
     let of_bucket = |fault: Fault| Problem::about(fault, "BucketName", request.bucket);
-    let judge = gate.anonymous(request.headers, request.origin.clone()).await?;
+    let judge = gate.anonymous(request.headers, &request.origin).await?;
     let guarded = judge.guarded(request.bucket)?.ok_or_else(|| of_bucket(Fault::NoSuchBucket))?;
     let website = website_of(&judge.view, guarded.row.bucket.id)?.ok_or_else(|| of_bucket(NONE))?;
     Ok((website, Pages { store, judge, guarded }))
@@ -115,7 +117,7 @@ pub fn redirect(to: &Redirection) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::{check_method, redirect};
-    use crate::api::s3::Origin;
+    use crate::api::call::Origin;
     use crate::api::s3::website::Redirection;
     use http::{Method, StatusCode, header};
 

@@ -3,7 +3,7 @@
 
 use super::wire::{from_dto, to_dto};
 use super::{Failure, Recourse, Redirection, Site, Step, Visit, Website, error_headers, error_page, fault_of};
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use http::StatusCode;
 use s3s::dto;
 use s3s::xml::{Deserialize, Deserializer};

@@ -1,8 +1,8 @@
 //! What a request asks for in parameters and headers that belong to another operation than the one it is for. S3 refuses
 //! it; s3s would pass over it.
 
-use super::super::target::{Head, Level};
-use crate::api::s3::Fault;
+use crate::api::call::{Head, Level};
+use crate::api::errors::Fault;
 use http::Method;
 use s3s::header::X_AMZ_COPY_SOURCE;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// An operation that can be held until the test lets it go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,6 +11,17 @@ pub enum Held {
     Allocate,
     SyncDir,
     Write,
+}
+
+/// What is wrong with one of the drives that a simulated disk stands for: with all that is in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriveFault {
+    /// Every call fails.
+    Dead,
+    /// No file can grow.
+    Full,
+    /// Reads fail.
+    Unreadable,
 }
 
 /// Calls since the disk was made.
@@ -34,6 +46,7 @@ pub(super) struct Faults {
     pub(super) sync_failures: u64,
     pub(super) write_failures: u64,
     pub(super) holds: BTreeMap<Held, Hold>,
+    pub(super) drives: BTreeMap<PathBuf, DriveFault>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +58,18 @@ pub(super) struct Hold {
 impl Faults {
     pub(super) fn check_alive(&self) -> io::Result<()> {
         if self.halted { Err(io::Error::other("simulated drive is gone")) } else { Ok(()) }
+    }
+
+    /// What is wrong with the drive of this path.
+    pub(super) fn of(&self, path: &Path) -> Option<DriveFault> {
+        self.drives.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, fault)| *fault)
+    }
+
+    pub(super) fn check_drive(&self, path: &Path) -> io::Result<()> {
+        match self.of(path) {
+            Some(DriveFault::Dead) => Err(io::Error::other("simulated drive is dead")),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn is_held(&self, operation: Held) -> bool {

@@ -176,10 +176,11 @@ impl Image {
         named.iter().filter_map(|id| self.files.get(id)).map(|file| file.live.len() as u64).sum()
     }
 
-    /// What could be found after a cut of the power now.
-    pub(super) fn after_power_cut(&self, random: &mut StdRng) -> Self {
+    /// What could be found after a cut of the power now; `keep` is how likely an unsynced thing survives, if that is not drawn.
+    pub(super) fn after_power_cut(&self, random: &mut StdRng, keep: Option<f64>) -> Self {
         let mut names = self.durable_names.clone();
-        let keep = keep_chance(random);
+        let fixed = keep;
+        let keep = fixed.unwrap_or_else(|| keep_chance(random));
         for change in &self.name_changes {
             if random.random_bool(keep) {
                 change.apply(&mut names);
@@ -200,7 +201,7 @@ impl Image {
             if let Entry::File(id) = entry
                 && let Some(file) = self.files.get(id)
             {
-                files.insert(*id, file.after_power_cut(random));
+                files.insert(*id, file.after_power_cut(random, fixed));
             }
         }
         Self {
@@ -317,8 +318,8 @@ impl FileImage {
         self.unsynced.clear();
     }
 
-    fn after_power_cut(&self, random: &mut StdRng) -> Self {
-        let keep = keep_chance(random);
+    fn after_power_cut(&self, random: &mut StdRng, keep: Option<f64>) -> Self {
+        let keep = keep.unwrap_or_else(|| keep_chance(random));
         let len = if random.random_bool(keep) { self.live.len() } else { self.durable.len() };
         let mut image = self.durable.clone();
         image.resize(self.live.len().max(self.durable.len()), 0);

@@ -8,7 +8,7 @@
 mod faults;
 mod image;
 
-pub use faults::{Held, Operations};
+pub use faults::{DriveFault, Held, Operations};
 
 use self::faults::Faults;
 use self::image::{Entry, FileId, FileImage, Image};
@@ -78,7 +78,20 @@ impl SimDisk {
         state.faults.holds.clear();
         self.shared.changed.notify_all();
         let mut random = StdRng::seed_from_u64(seed);
-        Self::with_image(state.image.after_power_cut(&mut random), state.capacity_bytes)
+        Self::with_image(state.image.after_power_cut(&mut random, None), state.capacity_bytes)
+    }
+
+    /// As `power_cut`, with nothing left that was not synced.
+    pub fn power_cut_to_what_was_synced(&self, seed: u64) -> Self {
+        let mut state = self.state();
+        state.faults.halted = true;
+        let mut random = StdRng::seed_from_u64(seed);
+        Self::with_image(state.image.after_power_cut(&mut random, Some(0.0)), state.capacity_bytes)
+    }
+
+    /// From now on all that is in this directory has this fault.
+    pub fn fail_drive(&self, dir: &Path, fault: DriveFault) {
+        self.state().faults.drives.insert(dir.to_owned(), fault);
     }
 
     /// From the `number`th change on (counted from 1, over the disk's life) everything fails; a write that is this change is
@@ -150,9 +163,10 @@ impl Shared {
     }
 
     /// Counts a change, and fails it where the disk is gone. A hold is waited for first.
-    fn begin_change(&self, held: Option<Held>) -> io::Result<MutexGuard<'_, State>> {
+    fn begin_change(&self, path: &Path, held: Option<Held>) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.faults.check_alive()?;
+        state.faults.check_drive(path)?;
         if let Some(operation) = held {
             state = self.wait_while_held(state, operation);
         }
@@ -186,7 +200,10 @@ impl State {
         self.faults.check_alive()
     }
 
-    fn free_bytes(&self) -> u64 {
+    fn free_bytes(&self, path: &Path) -> u64 {
+        if self.faults.of(path) == Some(DriveFault::Full) {
+            return 0;
+        }
         self.capacity_bytes.saturating_sub(self.image.used_bytes())
     }
 }
@@ -223,6 +240,7 @@ impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode, caching: Caching) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         state.faults.check_alive()?;
+        state.faults.check_drive(path)?;
         state.operations.opens += 1;
         let id = if mode == OpenMode::CreateNew {
             state.count_change()?;
@@ -247,37 +265,40 @@ impl Disk for SimDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
         state.faults.check_alive()?;
+        state.faults.check_drive(dir)?;
         state.image.list(dir)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.shared.begin_change(None)?.image.create_dir_all(dir)
+        self.shared.begin_change(dir, None)?.image.create_dir_all(dir)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.shared.begin_change(None)?.image.rename(from, to)
+        self.shared.begin_change(from, None)?.image.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.shared.begin_change(None)?.image.remove(path)
+        self.shared.begin_change(path, None)?.image.remove(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let state = self.state();
         state.faults.check_alive()?;
+        state.faults.check_drive(path)?;
         Ok(state.image.entry(path).is_some())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.shared.begin_change(Some(Held::SyncDir))?;
+        let mut state = self.shared.begin_change(dir, Some(Held::SyncDir))?;
         state.operations.dir_syncs += 1;
         state.image.sync_dir(dir)
     }
 
-    fn space(&self, _: &Path) -> io::Result<Space> {
+    fn space(&self, dir: &Path) -> io::Result<Space> {
         let state = self.state();
         state.faults.check_alive()?;
-        Ok(Space { free_bytes: state.free_bytes(), total_bytes: state.capacity_bytes })
+        state.faults.check_drive(dir)?;
+        Ok(Space { free_bytes: state.free_bytes(dir), total_bytes: state.capacity_bytes })
     }
 }
 
@@ -316,7 +337,7 @@ impl DiskFile for SimFile {
         let mut bytes = Vec::with_capacity(slices.iter().map(|slice| slice.len()).sum());
         slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
         let was_alive = self.shared.state().faults.check_alive().is_ok();
-        let mut state = match self.shared.begin_change(Some(Held::Write)) {
+        let mut state = match self.shared.begin_change(&self.path, Some(Held::Write)) {
             Ok(state) => state,
             Err(error) => {
                 let mut state = self.shared.state();
@@ -334,7 +355,7 @@ impl DiskFile for SimFile {
             return Err(io::Error::other("simulated write failure"));
         }
         let grown = (offset + bytes.len() as u64).saturating_sub(state.image.file(self.id)?.len());
-        if grown > state.free_bytes() {
+        if grown > state.free_bytes(&self.path) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.image.file(self.id)?.write(offset, bytes, false);
@@ -344,6 +365,10 @@ impl DiskFile for SimFile {
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.shared.state();
         state.faults.check_alive()?;
+        state.faults.check_drive(&self.path)?;
+        if state.faults.of(&self.path) == Some(DriveFault::Unreadable) {
+            return Err(io::Error::other("simulated read failure"));
+        }
         state.operations.reads += 1;
         state.operations.read_bytes += into.len() as u64;
         state.image.file(self.id)?.read(offset, into)
@@ -351,7 +376,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let cover = self.with_file(|file| Ok(file.begin_sync()))?;
-        let mut state = self.shared.begin_change(Some(Held::Sync))?;
+        let mut state = self.shared.begin_change(&self.path, Some(Held::Sync))?;
         state.operations.syncs += 1;
         if Faults::take(&mut state.faults.sync_failures) {
             state.image.file(self.id)?.fail_sync(cover);
@@ -363,9 +388,9 @@ impl DiskFile for SimFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.check_writable()?;
-        let mut state = self.shared.begin_change(Some(Held::Allocate))?;
+        let mut state = self.shared.begin_change(&self.path, Some(Held::Allocate))?;
         let grown = len.saturating_sub(state.image.file(self.id)?.len());
-        if grown > state.free_bytes() {
+        if grown > state.free_bytes(&self.path) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.image.file(self.id)?.grow_to(len);

@@ -1,6 +1,6 @@
 //! The simulated disk keeps what it promises, and loses what it may.
 
-use super::{Held, SimDisk};
+use super::{DriveFault, Held, SimDisk};
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{
     Caching, Disk, DiskFile, OpenMode, create_dir_durably, read_file, replace_file, write_anew,
@@ -98,6 +98,46 @@ fn a_held_operation_waits_and_then_covers_what_it_was_asked_for() {
     drop(hold);
     syncing.join().expect("joined").expect("synced");
     assert_eq!(disk.operations().syncs, 1);
+}
+
+#[test]
+fn a_fault_of_a_drive_is_of_all_that_is_in_its_directory_and_nothing_else() {
+    let disk = SimDisk::new(1 << 20);
+    for dir in ["/d0", "/d1"] {
+        disk.create_dir_all(Path::new(dir)).expect("made");
+    }
+    let files = [created(&disk, "/d0/file"), created(&disk, "/d1/file")];
+    files.iter().for_each(|file| write(file, 0, 1, 512));
+    let outcomes = |file: &Arc<dyn DiskFile>| {
+        let writes = |offset| file.write_all_at(&[IoSlice::new(&[2; 512])], offset).is_ok();
+        (file.read_exact_at(&mut [0; 1], 0).is_ok(), writes(0), writes(512), file.sync_data().is_ok())
+    };
+    let faults = [
+        (DriveFault::Full, (true, true, false, true)),
+        (DriveFault::Unreadable, (false, true, true, true)),
+        (DriveFault::Dead, (false, false, false, false)),
+    ];
+    for (fault, expected) in faults {
+        disk.fail_drive(Path::new("/d1"), fault);
+        assert_eq!((outcomes(&files[0]), outcomes(&files[1])), ((true, true, true, true), expected), "{fault:?}");
+    }
+    assert!(disk.list(Path::new("/d1")).is_err() && disk.list(Path::new("/d0")).is_ok());
+}
+
+#[test]
+fn nothing_that_was_not_synced_survives_a_harsh_cut() {
+    let disk = SimDisk::new(1 << 20);
+    let file = created(&disk, "/file");
+    write(&file, 0, 1, 512);
+    file.sync_data().expect("synced");
+    disk.sync_dir(Path::new("/")).expect("synced");
+    write(&file, 0, 2, 512);
+    created(&disk, "/other");
+    for seed in 0..20 {
+        let after = disk.power_cut_to_what_was_synced(seed);
+        assert_eq!(read_file(&after, Path::new("/file")).expect("read"), [1; 512]);
+        assert!(!after.exists(Path::new("/other")).expect("looked for"));
+    }
 }
 
 #[test]

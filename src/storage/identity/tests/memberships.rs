@@ -1,8 +1,13 @@
 //! Drives that come to a host after its formation, and those that leave it.
 
+use super::MemoryDisk;
 use super::{dirs, formed, four, identity, open, replace_and_bring_back, states};
-use crate::storage::identity::{HostDrives, IdentityError, Stage, retire_drives};
-use crate::types::NodeId;
+use crate::storage::identity::document::encode;
+use crate::storage::identity::{
+    DriveState, HostDrives, IdentityError, Rejoining, Stage, forget_rejoining, keep_rejoining, read_rejoining,
+    retire_drives,
+};
+use crate::types::{HostId, NodeId};
 use std::path::PathBuf;
 
 fn five() -> Vec<PathBuf> {
@@ -150,4 +155,100 @@ fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_re
     let before = disk.get("/d2/identity.json");
     assert!(retire_drives(&disk, &four(), &[NodeId(3)]).unwrap());
     assert_eq!(disk.get("/d2/identity.json"), before);
+}
+
+const REJOINED: HostId = HostId(77);
+
+/// A host of four drives that has another id since.
+fn rejoined(disk: &MemoryDisk, host: HostDrives) -> HostDrives {
+    host.renamed(disk, REJOINED).unwrap()
+}
+
+#[test]
+fn a_host_that_rejoined_keeps_its_drives_under_another_id() {
+    let (disk, before) = formed();
+    let was = before.host;
+    let drives = before.drives.clone();
+    let after = rejoined(&disk, before);
+    assert_eq!((after.host, &after.drives), (REJOINED, &drives));
+    for dir in ["/d1", "/d2", "/d3", "/d4"] {
+        let identity = identity(&disk, dir);
+        assert_eq!((identity.host, identity.format, identity.generation), (REJOINED, 1, 2));
+        assert_eq!(identity.earlier, [was]);
+    }
+    let opened = open(&disk, &four()).unwrap();
+    assert_eq!((opened.host, opened.drives), (REJOINED, drives));
+}
+
+#[test]
+fn a_drive_that_was_away_while_its_host_rejoined_is_told_of_it_whatever_its_generation() {
+    for away_from_later in [false, true] {
+        let (disk, before) = formed();
+        let away = disk.copy_of("/d2");
+        if away_from_later {
+            // The other drives know of fewer changes than the one that is away.
+            for _ in 0..3 {
+                replace_and_bring_back(&disk);
+            }
+        }
+        let away = if away_from_later { disk.copy_of("/d2") } else { away };
+        disk.remove_dir("/d2");
+        let drives = open(&disk, &four()).unwrap();
+        rejoined(&disk, drives);
+        disk.restore("/d2", &away);
+        let host = open(&disk, &four()).unwrap();
+        assert_eq!(host.host, REJOINED);
+        assert_eq!(host.drives[1].node, before.drives[1].node);
+        assert!(!matches!(host.drives[1].state, DriveState::Lost { .. }));
+        assert_eq!(identity(&disk, "/d2").host, REJOINED);
+        assert_eq!(identity(&disk, "/d2").generation, identity(&disk, "/d1").generation);
+    }
+}
+
+#[test]
+fn a_rejoining_that_was_cut_off_anywhere_leaves_a_host_of_one_id() {
+    for changes in 0..40 {
+        let (disk, before) = formed();
+        let (was, drives) = (before.host, before.drives.clone());
+        disk.cut_power_after(Some(changes));
+        let _ = before.renamed(&disk, REJOINED);
+        disk.cut_power_after(None);
+        let host = open(&disk, &four()).unwrap_or_else(|error| panic!("after {changes} changes: {error}"));
+        assert!([was, REJOINED].contains(&host.host), "after {changes} changes");
+        assert_eq!(host.drives, drives, "after {changes} changes");
+        for dir in ["/d1", "/d2", "/d3", "/d4"] {
+            assert_eq!(identity(&disk, dir).host, host.host, "after {changes} changes");
+        }
+    }
+}
+
+#[test]
+fn a_drive_of_another_host_is_refused_though_the_host_has_rejoined() {
+    let (disk, host) = formed();
+    rejoined(&disk, host);
+    let mut stranger = identity(&disk, "/d2");
+    (stranger.host, stranger.earlier, stranger.format) = (HostId(5), Vec::new(), 1);
+    disk.put("/d2/identity.json", &encode(&stranger));
+    assert_eq!(open(&disk, &four()).unwrap_err(), IdentityError::OtherHost { dir: "/d2".into() });
+}
+
+#[test]
+fn what_is_kept_of_a_rejoining_is_of_the_host_that_the_drives_name() {
+    let disk = MemoryDisk::default();
+    disk.make_dir("/d1");
+    disk.make_dir("/d2");
+    let dirs = dirs(&["/d1", "/d2"]);
+    let read = |host| read_rejoining(&disk, &dirs, HostId(host)).unwrap();
+    assert_eq!(read(1), None);
+    let tried = Rejoining::new(HostId(1), HostId(2), false, "its log is damaged".to_owned());
+    keep_rejoining(&disk, &dirs, &tried).unwrap();
+    assert_eq!((read(1), read(2)), (Some(tried.clone()), None));
+    let decided = Rejoining { decided: true, ..tried };
+    keep_rejoining(&disk, &dirs[1..], &decided).unwrap();
+    assert_eq!(read(1), Some(decided), "a crash may have left it on one drive only");
+    disk.put("/d1/rejoin.json", b"{}");
+    disk.put("/d2/rejoin.json", b"");
+    assert_eq!(read(1), None);
+    forget_rejoining(&disk, &dirs).unwrap();
+    assert_eq!(read(1), None);
 }

@@ -14,7 +14,7 @@ use crate::types::NodeId;
 use memory_disk::MemoryDisk;
 use std::path::{Path, PathBuf};
 
-const AUTO: WantedGeometry = WantedGeometry { data: 2, parity: 2, explicit: false };
+const AUTO: WantedGeometry = WantedGeometry { data: 2, parity: 2, explicit: false, alone: true };
 
 fn dirs(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(PathBuf::from).collect()
@@ -245,9 +245,9 @@ fn another_number_of_directories_is_refused_with_what_is_expected() {
 fn another_geometry_is_refused_only_where_it_was_asked_for() {
     let (disk, _) = formed();
     let with = |wanted| open_host(&disk, &four(), wanted, &Ambient::system(), &NoLocks);
-    let host = with(WantedGeometry { data: 3, parity: 1, explicit: false }).unwrap();
+    let host = with(WantedGeometry { data: 3, parity: 1, explicit: false, alone: true }).unwrap();
     assert_eq!((host.data, host.parity), (2, 2));
-    let error = with(WantedGeometry { data: 3, parity: 1, explicit: true }).unwrap_err();
+    let error = with(WantedGeometry { data: 3, parity: 1, explicit: true, alone: true }).unwrap_err();
     assert_eq!(error, IdentityError::GeometryDiffers { formed: "2+2".into(), asked: "3+1".into() });
 }
 

@@ -26,7 +26,7 @@ fn a_root_key_is_made_once_and_survives_the_loss_of_drives() {
 }
 
 #[test]
-fn none_is_made_where_one_cannot_be_read() {
+fn no_root_key_is_made_while_an_existing_one_cannot_be_read() {
     let (disk, host) = formed();
     keep_root_keys(&disk, &four(), host.cluster, &Ambient::system()).unwrap();
     for dir in four() {

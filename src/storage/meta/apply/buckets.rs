@@ -2,8 +2,8 @@
 
 use super::{Applying, Decided, Overlay};
 use crate::storage::kv::{KvError, KvResult};
-use crate::storage::meta::command::{CreateBucketWith, Refusal, Reply};
-use crate::storage::meta::record::{BucketRecord, BucketRow, BucketSettings, DocumentKey, Quota, Usage, Versioning};
+use crate::storage::meta::command::{CreateBucket, Refusal, Reply};
+use crate::storage::meta::record::{BucketRecord, BucketRow, DocumentKey, Quota, Usage, Versioning};
 use crate::storage::meta::tables::{
     BUCKET_IDS, BUCKETS, DOCUMENTS, DroppedList, OBJECTS, USAGE, VERSIONS, bucket_documents, bucket_prefix,
 };
@@ -11,13 +11,8 @@ use crate::types::BucketId;
 use std::collections::BTreeMap;
 
 impl Applying<'_> {
-    pub(super) fn create_bucket(&mut self, name: String, region: String, owner: String) -> Decided<Reply> {
-        let settings = BucketSettings::default();
-        self.create_bucket_with(CreateBucketWith { name, region, owner, settings, documents: Vec::new() })
-    }
-
-    pub(super) fn create_bucket_with(&mut self, create: CreateBucketWith) -> Decided<Reply> {
-        let CreateBucketWith { name, region, owner, settings, documents } = create;
+    pub(super) fn create_bucket(&mut self, create: CreateBucket) -> Decided<Reply> {
+        let CreateBucket { name, region, owner, settings, documents } = create;
         if name.is_empty() {
             return Err(Refusal::InvalidRequest.into());
         }
@@ -37,18 +32,9 @@ impl Applying<'_> {
         Ok(Reply::BucketCreated { id })
     }
 
-    /// Its uploads can no longer be reached once the bucket's number is gone; they become garbage a page at a time.
-    pub(super) fn delete_bucket_numbered(&mut self, id: BucketId) -> Decided<Reply> {
+    /// The uploads can no longer be reached once the bucket's number is gone; they become garbage a page at a time.
+    pub(super) fn delete_bucket(&mut self, id: BucketId) -> Decided<Reply> {
         let name = self.bucket(id)?.bucket.name;
-        self.delete_bucket(&name)
-    }
-
-    pub(super) fn delete_bucket(&mut self, name: &str) -> Decided<Reply> {
-        if name.is_empty() {
-            return Err(Refusal::NoSuchBucket.into());
-        }
-        let row: BucketRow = self.rows.row(BUCKETS, name.as_bytes())?.ok_or(Refusal::NoSuchBucket)?;
-        let id = row.bucket.id;
         for table in [OBJECTS, VERSIONS] {
             if !self.rows.first(table, &bucket_prefix(id), 1)?.is_empty() {
                 return Err(Refusal::BucketNotEmpty.into());

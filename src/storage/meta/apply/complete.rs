@@ -6,7 +6,7 @@ use super::{Applying, Decided};
 use crate::defects::{Defect, has};
 use crate::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
 use crate::storage::kv::KvError;
-use crate::storage::meta::command::{CompleteUpload, CompleteVersion, CompletedPart, Refusal, Reply};
+use crate::storage::meta::command::{CompleteUpload, CompletedPart, Refusal, Reply};
 use crate::storage::meta::record::{
     Body, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedRecord, ETag, Manifest, PartRow, UploadRecord, UploadRow,
 };
@@ -16,35 +16,18 @@ use crate::types::UnixMs;
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 
-/// A checksum, and how those of parts make it.
-type Combined = (ChecksumAlgorithm, ChecksumKind);
-
-/// What S3 keeps of an object for which nobody asked for a checksum.
-const UNASKED: Combined = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
+/// The checksum that S3 keeps of an object for which the client requested none.
+const UNASKED: (ChecksumAlgorithm, ChecksumKind) = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
 
 impl Applying<'_> {
-    /// As a version that nobody is told of, without a checksum that nobody asked for.
     pub(super) fn complete_upload(&mut self, complete: CompleteUpload) -> Decided<Reply> {
-        Ok(match self.complete(CompleteVersion { complete, event: None }, None)? {
-            Reply::VersionPut { object } => Reply::ObjectPut { manifest: Box::new(object.manifest) },
-            other => other,
-        })
-    }
-
-    pub(super) fn complete_version(&mut self, version: CompleteVersion) -> Decided<Reply> {
-        self.complete(version, Some(UNASKED))
-    }
-
-    fn complete(&mut self, version: CompleteVersion, unasked: Option<Combined>) -> Decided<Reply> {
-        let CompleteVersion { complete, event } = version;
-        let complete = &complete;
         let bucket = self.bucket(complete.bucket)?;
         let Some(UploadRow { upload, traits }) = self.upload(complete.bucket, &complete.key, complete.upload)? else {
-            return self.repeated_completion(complete);
+            return self.repeated_completion(&complete);
         };
         require_order(&complete.parts)?;
-        let parts = self.listed_parts(complete)?;
-        let mut manifest = assemble(complete, upload, &parts, unasked)?;
+        let parts = self.listed_parts(&complete)?;
+        let mut manifest = assemble(&complete, upload, &parts)?;
         manifest.modified = self.now;
         let old = self.object(complete.bucket, &complete.key)?;
         require_conditions(&complete.conditions, old.as_ref())?;
@@ -62,8 +45,8 @@ impl Applying<'_> {
         self.rows.put_row(COMPLETED, &manifest.id.to_be_bytes(), &record);
         self.end_upload(complete.bucket, &complete.key, complete.upload)?;
         let object = self.place(&bucket, &complete.key, manifest, traits, old)?;
-        self.queue_put(&bucket, &complete.key, &object, event)?;
-        Ok(Reply::VersionPut { object: Box::new(object) })
+        self.queue_put(&bucket, &complete.key, &object, complete.event)?;
+        Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
     /// A client that did not hear the first answer asks again: the same, for as long as the object stands.
@@ -74,7 +57,7 @@ impl Applying<'_> {
         if made_of != Some(asked) {
             return Err(Refusal::NoSuchUpload.into());
         }
-        Ok(Reply::VersionPut { object: Box::new(standing) })
+        Ok(Reply::ObjectPut { object: Box::new(standing) })
     }
 
     /// The parts' rows in the order of the list, each with its offset.
@@ -113,12 +96,7 @@ fn is_same(listed: &CompletedPart, part: &PartRow) -> bool {
 }
 
 /// The object version that these parts make, but for its time.
-fn assemble(
-    complete: &CompleteUpload,
-    upload: UploadRecord,
-    parts: &[PartRow],
-    unasked: Option<Combined>,
-) -> Result<Manifest, Refusal> {
+fn assemble(complete: &CompleteUpload, upload: UploadRecord, parts: &[PartRow]) -> Result<Manifest, Refusal> {
     let (last, others) = parts.split_last().ok_or(Refusal::InvalidRequest)?;
     if others.iter().any(|part| part.size_bytes < PART_BYTES_MIN) {
         return Err(Refusal::EntityTooSmall);
@@ -136,7 +114,7 @@ fn assemble(
         size_bytes,
         etag: ETag { md5: md5_of_md5s(parts), parts: Some(count) },
         modified: UnixMs(0),
-        checksum: whole_checksum(complete, &upload, parts, unasked)?,
+        checksum: whole_checksum(complete, &upload, parts)?,
         headers: upload.headers,
         body: Body::Parts { count },
     })
@@ -146,7 +124,6 @@ fn whole_checksum(
     complete: &CompleteUpload,
     upload: &UploadRecord,
     parts: &[PartRow],
-    unasked: Option<Combined>,
 ) -> Result<Option<Checksum>, Refusal> {
     let expected = complete.expected_checksum.as_ref();
     let wanted = match (upload.checksum, expected) {
@@ -156,7 +133,7 @@ fn whole_checksum(
         (Some(begun), _) => begun,
         (None, Some(expected)) => (expected.algorithm, expected.kind),
         // Where a part has another, the whole has none.
-        (None, None) => return Ok(unasked.and_then(|(algorithm, kind)| checksum::of_parts(algorithm, kind, parts))),
+        (None, None) => return Ok(checksum::of_parts(UNASKED.0, UNASKED.1, parts)),
     };
     let whole = checksum::of_parts(wanted.0, wanted.1, parts).ok_or(Refusal::InvalidPart)?;
     if expected.is_some_and(|expected| expected.value != whole.value) {

@@ -76,7 +76,7 @@ impl Applying<'_> {
             return Ok(());
         }
         let shards = u8::try_from(blob.placement.len()).unwrap_or(u8::MAX);
-        let row = GarbageRow { blob: blob.clone(), since: self.now, pending: (0..shards).map(ShardIndex).collect() };
+        let row = GarbageRow { blob: blob.clone(), entry: self.index, pending: (0..shards).map(ShardIndex).collect() };
         self.rows.put_row(GARBAGE, &blob.id.to_be_bytes(), &row);
         self.counts.garbage += 1;
         self.count_held(blob.placement.iter().copied(), |held| held.garbage += 1)

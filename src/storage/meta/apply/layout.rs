@@ -18,12 +18,51 @@ use crate::storage::meta::tables::{
 use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles};
 use std::collections::BTreeSet;
 
+/// The effect of registering a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NodeChange {
+    None,
+    /// A drive's record.
+    Record,
+    /// The drive is another than before, or the first.
+    Drive,
+}
+
 impl Applying<'_> {
-    pub(super) fn register_node(&mut self, mut node: NodeRecord) -> Decided<Reply> {
+    /// The layout changes once: one with a part of a host's drives would move shards that the others are to take.
+    pub(super) fn register_nodes(&mut self, host: HostId, nodes: Vec<NodeRecord>) -> Decided<Reply> {
+        if nodes.iter().any(|node| node.host != host) {
+            return Err(Refusal::InvalidRequest.into());
+        }
         let removed = self.removed()?;
-        if removed.nodes.contains(&(node.id, node.incarnation)) || removed.hosts.contains(&node.host) {
+        if removed.hosts.contains(&host)
+            || nodes.iter().any(|node| removed.nodes.contains(&(node.id, node.incarnation)))
+        {
             return Err(Refusal::Removed.into());
         }
+        let (mut changed, mut fresh, nodes_ever) =
+            (false, Vec::new(), nodes.iter().map(|node| node.id.0.saturating_add(1)).max());
+        for node in nodes {
+            let (id, change) = (node.id, self.register_node(node)?);
+            changed |= change != NodeChange::None;
+            fresh.extend((change == NodeChange::Drive).then_some(id));
+        }
+        if changed || self.layout()?.awaited.contains(&host) {
+            let layout = self.change_layout()?;
+            layout.nodes_ever = layout.nodes_ever.max(nodes_ever.unwrap_or(0));
+            layout.awaited.remove(&host);
+        }
+        let epoch = self.layout()?.epoch;
+        if !fresh.is_empty() {
+            let registered = self.registered()?;
+            registered.nodes.extend(fresh.into_iter().map(|node| (node, epoch)));
+            let registered = registered.clone();
+            self.rows.put_row(SYSTEM, SYSTEM_REGISTERED, &registered);
+        }
+        Ok(Reply::Done)
+    }
+
+    fn register_node(&mut self, mut node: NodeRecord) -> KvResult<NodeChange> {
         let known = self.rows.row::<NodeRecord>(NODES, &node_key(node.id))?;
         node.joined = self.now;
         if let Some(known) = &known {
@@ -33,17 +72,13 @@ impl Applying<'_> {
                 node.joined = known.joined;
             }
         }
-        if known.as_ref() != Some(&node) {
-            self.put_node(&node)?;
-        }
-        if known.is_none_or(|known| known.incarnation != node.incarnation) {
-            let epoch = self.layout()?.epoch;
-            let registered = self.registered()?;
-            registered.nodes.insert(node.id, epoch);
-            let registered = registered.clone();
-            self.rows.put_row(SYSTEM, SYSTEM_REGISTERED, &registered);
-        }
-        Ok(Reply::Done)
+        let change = match &known {
+            Some(known) if *known == node => return Ok(NodeChange::None),
+            Some(known) if known.incarnation == node.incarnation => NodeChange::Record,
+            _ => NodeChange::Drive,
+        };
+        self.rows.put_row(NODES, &node_key(node.id), &node);
+        Ok(change)
     }
 
     pub(super) fn register_host(&mut self, mut host: HostRecord) -> Decided<Reply> {
@@ -76,7 +111,40 @@ impl Applying<'_> {
         }
         if replaced.is_some() || known.as_ref() != Some(&host) {
             self.rows.put_row(HOSTS, &host_key(host.id), &host);
-            self.change_layout()?;
+            let layout = self.change_layout()?;
+            if replaced.is_some_and(|replaced| layout.awaited.remove(&replaced.id)) {
+                layout.awaited.insert(host.id);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The layout changes once, so that no ring ever shows the drives of one host as those of two.
+    pub(super) fn rejoin_host(&mut self, was: HostId, host: HostRecord) -> Decided<Reply> {
+        if self.rows.has(HOSTS, &host_key(host.id))? {
+            return Ok(Reply::Done);
+        }
+        if self.removed()?.hosts.contains(&host.id) || self.removed()?.hosts.contains(&was) {
+            return Err(Refusal::Removed.into());
+        }
+        let known = self.rows.row::<HostRecord>(HOSTS, &host_key(was))?;
+        let Some(known) = known.filter(|known| known.name == host.name && host.id != was) else {
+            return Err(Refusal::InvalidRequest.into());
+        };
+        for (_, row) in self.rows.first(NODES, &[], usize::MAX)? {
+            let node: NodeRecord = codec::decode(&row).map_err(KvError::from)?;
+            if node.host == was {
+                self.rows.put_row(NODES, &node_key(node.id), &NodeRecord { host: host.id, ..node });
+            }
+        }
+        self.rows.remove(HOSTS, &host_key(was));
+        self.forget_roles(was)?;
+        self.note_removed(|removed| removed.hosts.insert(was))?;
+        let host = HostRecord { joined: known.joined, first_node: known.first_node, ..host };
+        self.rows.put_row(HOSTS, &host_key(host.id), &host);
+        let layout = self.change_layout()?;
+        if layout.awaited.remove(&was) {
+            layout.awaited.insert(host.id);
         }
         Ok(Reply::Done)
     }
@@ -96,17 +164,13 @@ impl Applying<'_> {
             let founder = HostRecord { joined: self.now, ..founder };
             self.rows.put_row(HOSTS, &host_key(founder.id), &founder);
         }
-        self.change_layout()?;
+        self.change_layout()?.awaited = ids;
         Ok(Reply::Done)
     }
 
     /// The first of as many node ids as a host may have, none of which was ever used, nor is any host's.
     fn free_place(&mut self, taken: u32) -> KvResult<NodeId> {
-        let layout = match self.layout {
-            Some(layout) => layout,
-            None => self.rows.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default(),
-        };
-        Ok(NodeId(layout.nodes_ever.max(taken).next_multiple_of(NODES_OF_HOST_MAX)))
+        Ok(NodeId(self.layout()?.nodes_ever.max(taken).next_multiple_of(NODES_OF_HOST_MAX)))
     }
 
     pub(super) fn remove_host(&mut self, host: HostId) -> Decided<Reply> {
@@ -121,6 +185,7 @@ impl Applying<'_> {
             self.rows.remove(HOSTS, &key);
             self.note_removed(|removed| removed.hosts.insert(host))?;
             let layout = self.change_layout()?;
+            layout.awaited.remove(&host);
             // Its drives go on claiming its node ids, though none was ever registered.
             if let (Some(Roles { storage: false, .. }), Some(first)) = (roles, known.first_node) {
                 layout.nodes_ever = layout.nodes_ever.max(first.0.saturating_add(NODES_OF_HOST_MAX));
@@ -160,7 +225,8 @@ impl Applying<'_> {
         set.weight = weight.unwrap_or(known.weight);
         set.state = state.unwrap_or(known.state);
         if set != known {
-            self.put_node(&set)?;
+            self.rows.put_row(NODES, &node_key(node), &set);
+            self.change_layout()?;
         }
         Ok(Reply::Done)
     }
@@ -211,13 +277,6 @@ impl Applying<'_> {
         Ok(is_noted && !self.rows.has(NODES, &node_key(node))?)
     }
 
-    fn put_node(&mut self, node: &NodeRecord) -> KvResult<()> {
-        self.rows.put_row(NODES, &node_key(node.id), node);
-        let layout = self.change_layout()?;
-        layout.nodes_ever = layout.nodes_ever.max(node.id.0.saturating_add(1));
-        Ok(())
-    }
-
     fn change_layout(&mut self) -> KvResult<&mut LayoutRecord> {
         let mut layout = self.layout()?;
         layout.epoch = Epoch(layout.epoch.0 + 1);
@@ -225,8 +284,8 @@ impl Applying<'_> {
     }
 
     pub(super) fn layout(&self) -> KvResult<LayoutRecord> {
-        match self.layout {
-            Some(layout) => Ok(layout),
+        match &self.layout {
+            Some(layout) => Ok(layout.clone()),
             None => Ok(self.rows.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default()),
         }
     }

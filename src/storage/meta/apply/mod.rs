@@ -27,7 +27,6 @@ use super::record::{
 use super::tables::{
     SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT,
 };
-use super::upgrade;
 use super::view::MetaView;
 use crate::defects::{Defect, has};
 use crate::storage::kv::watched::{ReadFailure, WatchedKv};
@@ -39,7 +38,7 @@ use overlay::Overlay;
 use std::sync::Arc;
 
 /// The layout of the tables (`tables`); rows have versions of their own (`codec`).
-const LAYOUT_VERSION: u8 = 2;
+const LAYOUT_VERSION: u8 = 1;
 
 /// The state machine over its tables. One caller applies; any number look.
 #[derive(Clone, Debug)]
@@ -65,11 +64,10 @@ pub struct Applied {
 }
 
 impl MetaTables {
-    /// Over tables that are empty, or were made by this version of the layout or the one before.
+    /// Opens tables that are empty, or have this version of the layout.
     pub fn open(kv: Arc<dyn Kv>) -> KvResult<Self> {
         match kv.get(SYSTEM, SYSTEM_FORMAT)?.as_deref() {
             None | Some([LAYOUT_VERSION]) => {}
-            Some([1]) => upgrade::from_layout_1(&*kv, LAYOUT_VERSION)?,
             Some(other) => {
                 return Err(KvError {
                     doing: "open the metadata tables",
@@ -113,6 +111,7 @@ impl MetaTables {
         for entry in entries {
             assert!(last.is_none_or(|last| entry.index > last), "entry {} comes after {last:?}", entry.index);
             last = Some(entry.index);
+            applying.index = entry.index;
             if has(Defect::ApplyTwice) {
                 entry.commands.iter().try_for_each(|command| applying.command(command.clone()).map(drop))?;
             }
@@ -187,6 +186,8 @@ struct Applying<'a> {
     /// The layout by which the blobs of the change at hand were written, where it says so.
     written_by: Option<Epoch>,
     usages: Usages,
+    /// Of the entry being applied.
+    index: u64,
     /// The date of the command being applied: what it makes is dated by it.
     now: UnixMs,
     /// The confirmed time at the command being applied: what has ended by it may be destroyed.
@@ -213,6 +214,7 @@ impl<'a> Applying<'a> {
             registered: None,
             written_by: None,
             usages: Usages::default(),
+            index: 0,
             now: UnixMs(0),
             confirmed: UnixMs(0),
             clock,
@@ -280,25 +282,12 @@ impl<'a> Applying<'a> {
 
     fn decide(&mut self, change: Change) -> KvResult<Reply> {
         match change {
-            Change::CreateBucket { name, region, owner } => answered(self.create_bucket(name, region, owner)),
-            Change::DeleteBucket { name } => answered(self.delete_bucket(&name)),
-            Change::DeleteBucketNumbered { bucket } => answered(self.delete_bucket_numbered(bucket)),
-            Change::PutObject(put) => self.put_object(*put),
-            Change::DeleteObject { bucket, key, conditions } => {
-                let deleted = self.delete_object(bucket, &key, &conditions);
-                answered(deleted.map(|existed| Reply::Deleted { existed }))
-            }
-            Change::DeleteObjects { bucket, keys } => self.delete_objects(bucket, &keys),
-            Change::CreateUpload(create) => answered(self.create_upload(*create)),
-            Change::PutPart(put) => answered(self.put_part(*put)),
-            Change::CompleteUpload(complete) => answered(self.complete_upload(*complete)),
-            Change::AbortUpload { bucket, key, upload } => answered(self.abort_upload(bucket, &key, upload)),
             Change::ReclaimGarbage { gone } => self.reclaim_garbage(&gone),
             Change::QueueRepairs { missing } => self.queue_repairs(&missing),
             Change::FinishRepairs { done } => self.finish_repairs(&done),
-            Change::FinishRepairsAt { done } => self.finish_repairs_at(&done),
-            Change::RegisterNode(node) => answered(self.register_node(node)),
+            Change::RegisterNodes { host, nodes } => answered(self.register_nodes(host, nodes)),
             Change::RegisterHost(host) => answered(self.register_host(host)),
+            Change::RejoinHost { was, host } => answered(self.rejoin_host(was, host)),
             Change::FoundHosts(founders) => answered(self.found_hosts(founders)),
             Change::RemoveHost { host } => answered(self.remove_host(host)),
             Change::SetNode { node, weight, state } => answered(self.set_node(node, weight, state)),
@@ -308,29 +297,31 @@ impl<'a> Applying<'a> {
             Change::SetHostRoles { host, roles } => answered(self.set_host_roles(host, roles)),
             Change::RaiseFence { below } => self.raise_fence(below),
             Change::AdvanceClock(advance) => Ok(self.advance_clock(advance)),
-            Change::FinishRepairsOn { done } => self.finish_repairs_on(&done),
             Change::Adopt(adoption) => {
                 self.written_by = Some(adoption.layout);
                 let reply = self.decide(adoption.change.into());
                 self.written_by = None;
                 reply
             }
-            change => self.change_of_versions(change),
+            change => self.change_of_buckets(change),
         }
     }
 
-    /// Changes of what is known of objects and buckets besides bytes.
-    fn change_of_versions(&mut self, change: Change) -> KvResult<Reply> {
+    /// Decides changes of buckets, objects, uploads and documents.
+    fn change_of_buckets(&mut self, change: Change) -> KvResult<Reply> {
         match change {
-            Change::PutVersion(put) => self.put_version(*put),
-            Change::BeginUpload(begin) => answered(self.begin_upload(*begin)),
-            Change::CompleteVersion(complete) => answered(self.complete_version(*complete)),
+            Change::PutObject(put) => self.put_object(*put),
+            Change::CreateUpload(create) => answered(self.create_upload(*create)),
+            Change::PutPart(put) => answered(self.put_part(*put)),
+            Change::CompleteUpload(complete) => answered(self.complete_upload(*complete)),
+            Change::AbortUpload { bucket, key, upload } => answered(self.abort_upload(bucket, &key, upload)),
             Change::CopyVersion(copy) => answered(self.copy_version(*copy)),
             Change::DeleteVersions { bucket, deletes } => self.delete_versions(bucket, deletes),
             Change::ChangeTraits(change) => answered(self.change_traits(*change)),
             Change::RenameObject(rename) => answered(self.rename_object(*rename)),
             Change::AppendObject(append) => answered(self.append_object(*append)),
-            Change::CreateBucketWith(create) => answered(self.create_bucket_with(*create)),
+            Change::CreateBucket(create) => answered(self.create_bucket(*create)),
+            Change::DeleteBucket { bucket } => answered(self.delete_bucket(bucket)),
             Change::SetBucket { bucket, versioning, lock, quota } => {
                 answered(self.set_bucket(bucket, versioning, lock, quota))
             }

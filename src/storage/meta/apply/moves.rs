@@ -69,7 +69,7 @@ impl Applying<'_> {
     fn leave_behind(&mut self, node: NodeId, shard: ShardId) -> KvResult<()> {
         let removed = node.0 < self.layout()?.nodes_ever && !self.rows.has(NODES, &node_key(node))?;
         if !removed {
-            self.rows.put_row(LEFTOVERS, &leftover_key(node, shard), &LeftoverRow { since: self.now });
+            self.rows.put_row(LEFTOVERS, &leftover_key(node, shard), &LeftoverRow { entry: self.index });
             self.count_held([node], |held| held.leftovers += 1)?;
         }
         Ok(())

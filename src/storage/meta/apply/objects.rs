@@ -10,7 +10,7 @@ use super::{Applying, Decided, answered};
 use crate::defects::{Defect, has};
 use crate::limits::KEY_BYTES_MAX;
 use crate::storage::kv::KvResult;
-use crate::storage::meta::command::{ETagCondition, PutObject, PutVersion, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{ETagCondition, PutObject, Refusal, Reply, WriteConditions};
 use crate::storage::meta::record::{Body, BucketRow, ETag, Manifest, ObjectVersion, Traits};
 use crate::storage::meta::tables::{INLINE, OBJECTS, object_key};
 use crate::types::BucketId;
@@ -18,22 +18,14 @@ use bytes::Bytes;
 use fresh::FreshBlob;
 
 impl Applying<'_> {
-    /// As a version without traits.
     pub(super) fn put_object(&mut self, put: PutObject) -> KvResult<Reply> {
-        Ok(match self.put_version(PutVersion { put, traits: Traits::default(), event: None })? {
-            Reply::VersionPut { object } => Reply::ObjectPut { manifest: Box::new(object.manifest) },
-            other => other,
-        })
-    }
-
-    pub(super) fn put_version(&mut self, version: PutVersion) -> KvResult<Reply> {
-        let (bucket, old, fresh) = match self.may_put(&version.put, &version.traits) {
+        let (bucket, old, fresh) = match self.may_put(&put) {
             Ok(may) => may,
             Err(stop) => return answered(Err(stop)),
         };
-        let PutVersion { put: PutObject { key, mut manifest, inline, .. }, traits, event } = version;
+        let PutObject { key, mut manifest, inline, traits, event, .. } = put;
         if let Some(standing) = old.as_ref().filter(|old| old.manifest.id == manifest.id) {
-            return Ok(Reply::VersionPut { object: Box::new(standing.clone()) });
+            return Ok(Reply::ObjectPut { object: Box::new(standing.clone()) });
         }
         if let Some(fresh) = fresh {
             self.adopt_blob(fresh)?;
@@ -44,18 +36,14 @@ impl Applying<'_> {
         manifest.modified = self.now;
         let object = self.place(&bucket, &key, manifest, traits, old)?;
         self.queue_put(&bucket, &key, &object, event)?;
-        Ok(Reply::VersionPut { object: Box::new(object) })
+        Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
     /// The bucket, the version that would be replaced as the current one, and the blob that is to be adopted.
-    fn may_put(
-        &mut self,
-        put: &PutObject,
-        traits: &Traits,
-    ) -> Decided<(BucketRow, Option<ObjectVersion>, Option<FreshBlob>)> {
+    fn may_put(&mut self, put: &PutObject) -> Decided<(BucketRow, Option<ObjectVersion>, Option<FreshBlob>)> {
         let bucket = self.bucket(put.bucket)?;
         require_key(&put.key)?;
-        require_sizes(&put.manifest, put.inline.as_ref(), traits.sealing.is_some())?;
+        require_sizes(&put.manifest, put.inline.as_ref(), put.traits.sealing.is_some())?;
         let old = self.object(put.bucket, &put.key)?;
         if old.as_ref().is_some_and(|old| old.manifest.id == put.manifest.id) {
             return Ok((bucket, old, None));
@@ -64,7 +52,7 @@ impl Applying<'_> {
             Some(blob) => Some(self.require_fresh(blob, &put.missing)?),
             None => None,
         };
-        require_lock(&bucket, traits)?;
+        require_lock(&bucket, &put.traits)?;
         require_conditions(&put.conditions, old.as_ref())?;
         self.require_room(&bucket, put.manifest.size_bytes, old.as_ref())?;
         Ok((bucket, old, fresh))

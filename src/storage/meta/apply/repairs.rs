@@ -5,7 +5,7 @@ use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{FinishedRepair, Reply};
 use crate::storage::meta::record::{BlobRef, NodeRecord, RepairRow};
 use crate::storage::meta::tables::{BLOBS, NODES, REPAIRS, node_key, repair_key};
-use crate::types::{NodeId, ShardId, ShardIndex};
+use crate::types::{ShardId, ShardIndex};
 
 impl Applying<'_> {
     /// Only shards of blobs that are still referred to. The blob is as the tables have it, not as the proposer saw it.
@@ -21,29 +21,17 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn finish_repairs(&mut self, done: &[ShardId]) -> KvResult<Reply> {
-        done.iter().try_for_each(|shard| self.finish_repair(*shard))?;
-        Ok(Reply::Done)
-    }
-
-    /// Only where the shard is on that node still: what was made whole where it was may have gaps where it is now. The repairs
-    /// of a blob that is gone went with it.
-    pub(super) fn finish_repairs_at(&mut self, done: &[(ShardId, NodeId)]) -> KvResult<Reply> {
-        for (shard, node) in done {
+    /// Ends repairs of shards that are on the same drive still: a shard that was made whole where it was may have gaps where it is
+    /// now. The repairs of a blob that is gone went with it.
+    pub(super) fn finish_repairs(&mut self, done: &[FinishedRepair]) -> KvResult<Reply> {
+        for FinishedRepair { shard, node, incarnation } in done {
+            let known: Option<NodeRecord> = self.rows.row(NODES, &node_key(*node))?;
+            if known.map(|known| known.incarnation) != *incarnation {
+                continue;
+            }
             let Some(blob) = self.rows.row::<BlobRef>(BLOBS, &shard.blob.to_be_bytes())? else { continue };
             if blob.placement.get(usize::from(shard.shard.0)) == Some(node) {
                 self.finish_repair(*shard)?;
-            }
-        }
-        Ok(Reply::Done)
-    }
-
-    /// Only where the shard is on that drive still.
-    pub(super) fn finish_repairs_on(&mut self, done: &[FinishedRepair]) -> KvResult<Reply> {
-        for FinishedRepair { shard, node, incarnation } in done {
-            let known: Option<NodeRecord> = self.rows.row(NODES, &node_key(*node))?;
-            if known.map(|known| known.incarnation) == *incarnation {
-                self.finish_repairs_at(&[(*shard, *node)])?;
             }
         }
         Ok(Reply::Done)

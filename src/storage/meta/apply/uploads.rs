@@ -4,8 +4,8 @@ use super::{Applying, Decided};
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::checksum;
-use crate::storage::meta::command::{BeginUpload, CreateUpload, PutPart, Refusal, Reply};
-use crate::storage::meta::record::{BlobRef, PartRow, Traits, UploadRecord, UploadRow};
+use crate::storage::meta::command::{CreateUpload, PutPart, Refusal, Reply};
+use crate::storage::meta::record::{BlobRef, PartRow, UploadRecord, UploadRow};
 use crate::storage::meta::tables::{DroppedList, UPLOAD_PARTS, UPLOADS, upload_key, upload_part_key};
 use crate::types::{BucketId, UploadId};
 
@@ -13,11 +13,7 @@ use super::objects::{require_key, require_lock};
 
 impl Applying<'_> {
     pub(super) fn create_upload(&mut self, create: CreateUpload) -> Decided<Reply> {
-        self.begin_upload(BeginUpload { create, traits: Traits::default() })
-    }
-
-    pub(super) fn begin_upload(&mut self, begin: BeginUpload) -> Decided<Reply> {
-        let BeginUpload { create: CreateUpload { bucket, key, id, owner, headers, checksum }, traits } = begin;
+        let CreateUpload { bucket, key, id, owner, headers, checksum, traits } = create;
         require_lock(&self.bucket(bucket)?, &traits)?;
         require_key(&key)?;
         if checksum.is_some_and(|(algorithm, kind)| !checksum::is_multipart_kind(algorithm, kind)) {

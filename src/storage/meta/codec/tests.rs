@@ -2,11 +2,11 @@
 
 use super::{
     CodecError, Record, decode, decode_command, decode_entry, encode, encode_command, encode_entry, encode_forwarded,
+    from_postcard,
 };
 use crate::storage::meta::command::{
-    Adopting, Adoption, BeginUpload, Change, ChangeTraits, Command, CompleteVersion, DeleteConditions, DeleteEvents,
-    DeleteVersion, ETagCondition, FinishedRepair, LogTime, MovedShard, Origin, PutObject, PutPart, PutVersion,
-    TraitsChange, WriteConditions,
+    Adopting, Adoption, Change, ChangeTraits, Command, CreateUpload, DeleteConditions, DeleteEvents, DeleteVersion,
+    ETagCondition, FinishedRepair, LogTime, MovedShard, Origin, PutObject, PutPart, TraitsChange, WriteConditions,
 };
 use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
@@ -24,36 +24,22 @@ use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, 
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-/// Bytes that a version wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
 fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
-    golden_of(1, name, bytes)
-}
-
-fn golden_of(version: u8, name: &str, bytes: &[u8]) -> Vec<u8> {
-    let path = fixture(version, name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/meta").join(format!("{name}.v1.hex"));
     if std::env::var_os("WRITE_FIXTURES").is_some() {
         std::fs::create_dir_all(path.parent().expect("has a parent")).expect("fixtures can be written");
         std::fs::write(&path, hex_simd::encode_to_string(bytes, hex_simd::AsciiCase::Lower) + "\n")
             .expect("fixtures can be written");
     }
-    kept(version, name)
-}
-
-fn fixture(version: u8, name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/meta").join(format!("{name}.v{version}.hex"))
-}
-
-fn kept(version: u8, name: &str) -> Vec<u8> {
-    let path = fixture(version, name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     hex_simd::decode_to_vec(text.trim()).expect("a fixture is hex")
 }
 
 fn check_record<R: Record + PartialEq + Debug>(name: &str, record: &R) {
-    let version = R::VERSION;
-    let stored = golden_of(version, name, &encode(record));
-    assert_eq!(decode::<R>(&stored).as_ref(), Ok(record), "{name}: version {version} is no longer read");
-    assert_eq!(encode(record), stored, "{name}: what is written is no longer version {version}");
+    let stored = golden(name, &encode(record));
+    assert_eq!(decode::<R>(&stored).as_ref(), Ok(record), "{name}: version 1 is no longer read");
+    assert_eq!(encode(record), stored, "{name}: what is written is no longer version 1");
     for end in 0..stored.len() {
         assert!(decode::<R>(&stored[..end]).is_err(), "{name}: read from a part of it");
     }
@@ -74,7 +60,6 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("part", &samples::full_part());
     check_record("completed", &samples::completed());
     check_record("blob", &samples::blob(7, samples::MIB));
-    check_record("garbage", &samples::garbage());
     check_record("repair", &samples::repair());
     check_record("node", &samples::node());
     check_record("answer", &samples::answer());
@@ -83,45 +68,49 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("host", &samples::host());
     check_record("layout", &samples::layout());
     check_record("held", &samples::held());
-    check_record("leftover", &samples::leftover());
     check_record("roles", &samples::roles());
     check_record("removed", &samples::removed());
     let nodes = [(NodeId(2), Epoch(300)), (NodeId(300), Epoch(1))].into();
     check_record("registered", &RegisteredRecord { nodes });
     check_record("fence", &FenceRecord { below: BlobId::first_of(UnixMs(1_700_000_000_000)) });
     check_record("clock", &samples::clock());
-}
-
-/// Rows of version 1 that are a part of rows of version 2, which are read as such with nothing in the other parts.
-fn check_first<R: Record + PartialEq + Debug>(name: &str, read_as: &R) {
-    let stored = kept(1, name);
-    assert_eq!(stored.first(), Some(&1));
-    assert_eq!(decode::<R>(&stored).as_ref(), Ok(read_as), "{name}: version 1 is no longer read");
-    for end in 0..stored.len() {
-        assert!(decode::<R>(&stored[..end]).is_err(), "{name}: read from a part of it");
-    }
-}
-
-#[test]
-fn records_of_version_2_are_read_and_written_as_they_were_and_version_1_is_read_too() {
     check_record("bucket", &samples::bucket_row());
     check_record("object", &samples::object_version());
     check_record("upload", &samples::upload_row());
     check_record("counts", &samples::counts());
-    check_first("bucket", &BucketRow::from(samples::bucket()));
-    check_first("manifest", &ObjectVersion::from(samples::full_manifest()));
-    check_first("upload", &UploadRow::from(samples::upload()));
-    let first = Counts {
-        versions: 0,
-        versions_ever: 0,
-        shared: 0,
-        documents: 0,
-        documents_ever: 0,
-        events: 0,
-        events_ever: 0,
-        ..samples::counts()
-    };
-    check_first("counts", &first);
+    check_record("garbage", &samples::garbage());
+    check_record("leftover", &samples::leftover());
+}
+
+/// A record whose second version has a field that the first lacks.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Second {
+    first: u64,
+    added: u64,
+}
+
+impl Record for Second {
+    const NAME: &'static str = "second";
+    const VERSION: u8 = 2;
+
+    fn earlier(version: u8, body: &[u8]) -> Result<Self, CodecError> {
+        match version {
+            1 => Ok(Self { first: from_postcard(Self::NAME, body)?, added: 0 }),
+            found => Err(CodecError::UnknownVersion { what: Self::NAME, found }),
+        }
+    }
+}
+
+#[test]
+fn a_record_of_a_later_version_is_read_from_the_bytes_of_an_earlier_one_too() {
+    let second = Second { first: 300, added: 5 };
+    assert_eq!(decode::<Second>(&encode(&second)), Ok(second));
+    let earlier = [&[1][..], &postcard::to_stdvec(&300u64).expect("plain data")].concat();
+    assert_eq!(decode::<Second>(&earlier), Ok(Second { first: 300, added: 0 }));
+    for end in 0..earlier.len() {
+        assert!(decode::<Second>(&earlier[..end]).is_err());
+    }
+    assert_eq!(decode::<Second>(&[3, 1, 1]), Err(CodecError::UnknownVersion { what: "second", found: 3 }));
 }
 
 #[test]
@@ -137,13 +126,12 @@ fn records_about_versions_documents_and_events_keep_their_bytes() {
 
 #[test]
 fn every_kind_of_body_condition_and_algorithm_keeps_its_bytes() {
-    let bodies = [Body::Empty, Body::Inline, Body::Blob(samples::blob(7, 1)), Body::Parts { count: 10_000 }];
+    let shared = Body::PartsOf { list: ManifestId(5), count: 300 };
+    let bodies = [Body::Empty, Body::Inline, Body::Blob(samples::blob(7, 1)), Body::Parts { count: 10_000 }, shared];
     for (index, body) in bodies.into_iter().enumerate() {
         let manifest = Manifest { body, ..samples::full_manifest() };
-        check_first(&format!("manifest_body_{index}"), &ObjectVersion::from(manifest));
+        check_record(&format!("object_body_{index}"), &ObjectVersion::from(manifest));
     }
-    let manifest = Manifest { body: Body::PartsOf { list: ManifestId(5), count: 300 }, ..samples::full_manifest() };
-    check_record("object_body_parts_of", &ObjectVersion::from(manifest));
     use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
     for (index, algorithm) in [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256].into_iter().enumerate() {
         let kind = if index % 2 == 0 { ChecksumKind::FullObject } else { ChecksumKind::Composite };
@@ -151,9 +139,6 @@ fn every_kind_of_body_condition_and_algorithm_keeps_its_bytes() {
         check_record(&format!("part_checksum_{index}"), &PartRow { checksum, ..samples::full_part() });
     }
 }
-
-/// The first so many of them are in the entry that was kept.
-const COMMANDS_OF_THE_ENTRY: usize = 20;
 
 fn commands() -> Vec<(&'static str, Change)> {
     let conditions =
@@ -166,13 +151,17 @@ fn commands() -> Vec<(&'static str, Change)> {
     let inline = samples::put_inline("key", 5, b"the object's bytes");
     let missing = vec![ShardIndex(1), ShardIndex(3)];
     let manifest = samples::full_manifest();
-    let put =
-        PutObject { conditions: conditions.clone(), missing: missing.clone(), manifest, ..samples::put_blob("key", 5) };
+    let put = PutObject { conditions, missing: missing.clone(), manifest, ..samples::full_put() };
+    let create = CreateUpload { traits: samples::traits(), ..samples::create_upload("key", 9) };
+    let finished = [Some(Incarnation(u128::MAX)), None]
+        .map(|incarnation| FinishedRepair { shard, node: NodeId(300), incarnation })
+        .to_vec();
     let part = PutPart { missing, ..samples::put_part("key", 9, samples::full_part()) };
     let mut complete = samples::complete("key", 9, 10, [&samples::full_part(), &samples::part(10, 3, 5)]);
     complete.expected_checksum = Some(samples::checksum());
     complete.expected_size_bytes = Some(1);
     complete.parts[0].checksum = Some(samples::checksum());
+    complete.event = Some(samples::event().draft);
     let second_host = HostRecord {
         id: HostId(2),
         name: "b".to_owned(),
@@ -181,33 +170,25 @@ fn commands() -> Vec<(&'static str, Change)> {
         ..samples::host()
     };
     vec![
-        (
-            "create_bucket",
-            Change::CreateBucket { name: "photos".into(), region: "us-east-1".into(), owner: "someone".into() },
-        ),
-        ("delete_bucket", Change::DeleteBucket { name: "photos".into() }),
+        ("create_bucket", Change::CreateBucket(Box::new(samples::create_bucket()))),
+        ("delete_bucket", Change::DeleteBucket { bucket: BucketId(300) }),
         ("put_object", Change::PutObject(Box::new(put))),
         ("put_object_inline", Change::PutObject(Box::new(inline))),
-        ("delete_object", Change::DeleteObject { bucket: BucketId(1), key: "key".into(), conditions: only_if.clone() }),
-        (
-            "delete_objects",
-            Change::DeleteObjects { bucket: BucketId(1), keys: vec![("a".into(), only_if), ("b".into(), conditions)] },
-        ),
-        ("create_upload", Change::CreateUpload(Box::new(samples::create_upload("key", 9)))),
+        ("delete_versions_if", samples::delete_if(BucketId(1), "key", only_if)),
+        ("create_upload", Change::CreateUpload(Box::new(create))),
         ("put_part", Change::PutPart(Box::new(part))),
         ("complete_upload", Change::CompleteUpload(Box::new(complete))),
         ("abort_upload", Change::AbortUpload { bucket: BucketId(1), key: "key".into(), upload: UploadId(9) }),
         ("reclaim_garbage", Change::ReclaimGarbage { gone: vec![shard] }),
         ("queue_repairs", Change::QueueRepairs { missing: vec![(samples::blob(7, 1), ShardIndex(2))] }),
-        ("finish_repairs", Change::FinishRepairs { done: vec![shard] }),
-        ("register_node", Change::RegisterNode(samples::node())),
+        ("finish_repairs", Change::FinishRepairs { done: finished }),
+        ("register_nodes", samples::register(samples::node())),
         ("register_host", Change::RegisterHost(samples::host())),
         ("remove_host", Change::RemoveHost { host: HostId(1) }),
         ("set_node", Change::SetNode { node: NodeId(2), weight: Some(300), state: Some(NodeState::Draining) }),
         ("move_shards", Change::MoveShards { epoch: Epoch(300), moves: vec![moved] }),
         ("forget_leftovers", Change::ForgetLeftovers { gone: vec![(NodeId(300), shard)] }),
         ("remove_node", Change::RemoveNode { node: NodeId(2), lost: true }),
-        ("finish_repairs_at", Change::FinishRepairsAt { done: vec![(shard, NodeId(300))] }),
         ("found_hosts", Change::FoundHosts(vec![samples::host(), second_host])),
         ("advance_clock", Change::AdvanceClock(samples::advance_clock())),
         ("set_host_roles", Change::SetHostRoles { host: HostId(300), roles: Roles { meta: false, ..Roles::ALL } }),
@@ -219,12 +200,8 @@ fn commands() -> Vec<(&'static str, Change)> {
 
 fn commands_of_versions() -> Vec<(&'static str, Change)> {
     let (bucket, key) = (BucketId(1), "key".to_owned());
-    let inline = samples::put_inline("key", 5, b"the object's bytes");
     let (traits, event) = (samples::traits(), Some(samples::event().draft));
     let pick = samples::version().pick();
-    let put = PutVersion { put: inline, traits: traits.clone(), event: event.clone() };
-    let create = samples::create_upload("key", 9);
-    let complete = samples::complete("key", 9, 10, [&samples::full_part()]);
     let delete = DeleteVersion {
         key: key.clone(),
         pick,
@@ -238,7 +215,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
         owner: "someone".to_owned(),
         salt: u64::MAX,
         bypass_governance: true,
-        event: Some(DeleteEvents { deleted: event.clone(), marked: None }),
+        event: Some(DeleteEvents { deleted: event, marked: None }),
     };
     let retention = TraitsChange::Retention { retention: samples::traits().retention, bypass_governance: true };
     let change =
@@ -246,15 +223,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
     let sealing = TraitsChange::Sealing { from: Bytes::from_static(b"a"), to: Bytes::from_static(b"b") };
     let document = |key| DocumentWrite { key, expect: Expect::Revision(300), value: Some(Bytes::from_static(b"{}")) };
     let adopt = |change| Change::Adopt(Adoption { layout: Epoch(300), change });
-    let shard = ShardId { blob: BlobId(7), shard: ShardIndex(2) };
-    let finished = [Some(Incarnation(u128::MAX)), None]
-        .map(|incarnation| FinishedRepair { shard, node: NodeId(300), incarnation })
-        .to_vec();
     vec![
-        ("put_version_inline", Change::PutVersion(Box::new(put))),
-        ("begin_upload", Change::BeginUpload(Box::new(BeginUpload { create, traits: traits.clone() }))),
-        ("complete_version", Change::CompleteVersion(Box::new(CompleteVersion { complete, event: event.clone() }))),
-        ("delete_bucket_numbered", Change::DeleteBucketNumbered { bucket }),
         ("copy_version", Change::CopyVersion(Box::new(samples::copy_version()))),
         ("delete_versions", Change::DeleteVersions { bucket, deletes: vec![delete] }),
         ("change_traits_tags", Change::ChangeTraits(Box::new(change(TraitsChange::Tags(traits.tags.clone()))))),
@@ -264,7 +233,6 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
         ("change_traits_sealing", Change::ChangeTraits(Box::new(change(sealing)))),
         ("rename_object", Change::RenameObject(Box::new(samples::rename_object()))),
         ("append_object", Change::AppendObject(Box::new(samples::append_object()))),
-        ("create_bucket_with", Change::CreateBucketWith(Box::new(samples::create_bucket_with()))),
         (
             "set_bucket",
             Change::SetBucket {
@@ -282,10 +250,10 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
                 DocumentWrite { key: DocumentKey::System("x".to_owned()), expect: Expect::Absent, value: None },
             ]),
         ),
-        ("adopt_version", adopt(Adopting::PutVersion(Box::new(samples::put_version_of_blob())))),
+        ("adopt_object", adopt(Adopting::PutObject(Box::new(samples::full_put())))),
         ("adopt_part", adopt(Adopting::PutPart(Box::new(samples::put_part("key", 9, samples::full_part()))))),
         ("adopt_append", adopt(Adopting::AppendObject(Box::new(samples::append_object())))),
-        ("finish_repairs_on", Change::FinishRepairsOn { done: finished }),
+        ("rejoin_host", Change::RejoinHost { was: HostId(300), host: samples::host() }),
         ("raise_fence", Change::RaiseFence { below: BlobId::first_of(UnixMs(1_700_000_000_000)) }),
         ("finish_events", Change::FinishEvents { target: "hook".to_owned(), through: 300 }),
     ]
@@ -313,36 +281,16 @@ fn commands_of_version_1_are_read_and_written_as_they_were_c3() {
 }
 
 #[test]
-fn a_forwarded_command_of_version_2_has_the_leaders_time_and_is_read_and_written_as_it_was() {
-    for (name, change) in commands().into_iter().filter(|(name, _)| name.starts_with("put_object")) {
-        let origin = Origin { since: 70_000, id: u128::MAX - 5 };
-        let plain = encode_command(&Command::new(UnixMs(1), change.clone()));
-        let time = LogTime { now: UnixMs(9), confirmed: UnixMs(9) };
-        let stored = Bytes::from(golden(&format!("forwarded_{name}"), &encode_forwarded(origin, time, &plain)));
-        let command = Command { origin: Some(origin), ..Command::new(UnixMs(9), change) };
-        assert_eq!(decode_command(&stored), Ok(command.clone()), "{name}: version 2 is no longer read");
-        assert_eq!(encode_forwarded(origin, time, &plain), stored, "{name}: it is no longer written");
-        let inline_bytes = command.inline().map_or(0, Bytes::len);
-        for end in 0..stored.len() - inline_bytes {
-            assert!(decode_command(&stored.slice(..end)).is_err(), "{name}: read from a part of it");
-        }
-        let twice = encode_forwarded(origin, time, &stored);
-        assert!(matches!(decode_command(&twice), Err(CodecError::UnknownVersion { found: 2, .. })));
-        assert_eq!(decode_entry(&encode_entry(&[stored, plain])).map(|commands| commands.len()), Ok(2));
-    }
-}
-
-#[test]
-fn a_command_whose_confirmed_time_is_not_its_time_keeps_both_and_its_bytes() {
+fn a_forwarded_command_has_its_origin_and_the_leaders_times_and_keeps_its_bytes() {
     let origin = Origin { since: 70_000, id: u128::MAX - 5 };
     let time = LogTime { now: UnixMs(1_700_000_000_000), confirmed: UnixMs(1_600_000_000_000) };
     for (name, change) in commands().into_iter().filter(|(name, _)| name.starts_with("put_object")) {
         let own = Command::at(time, change.clone());
-        let stored = Bytes::from(golden_of(3, &format!("command_{name}"), &encode_command(&own)));
-        assert_eq!((decode_command(&stored), encode_command(&own)), (Ok(own.clone()), stored.clone()));
+        let stored = encode_command(&own);
+        assert_eq!(decode_command(&stored), Ok(own.clone()), "a command keeps both of its times");
         let other = LogTime { now: UnixMs(9), confirmed: UnixMs(7) };
         let forwarded = encode_forwarded(origin, other, &stored);
-        let kept = Bytes::from(golden_of(4, &format!("forwarded_{name}"), &forwarded));
+        let kept = Bytes::from(golden(&format!("forwarded_{name}"), &forwarded));
         let command = Command { origin: Some(origin), ..Command::at(other, change) };
         assert_eq!((decode_command(&kept), forwarded), (Ok(command.clone()), kept.clone()), "the leader's times count");
         let inline_bytes = own.inline().map_or(0, Bytes::len);
@@ -351,15 +299,15 @@ fn a_command_whose_confirmed_time_is_not_its_time_keeps_both_and_its_bytes() {
                 assert!(decode_command(&whole.slice(..end)).is_err(), "{name}: read from a part of it");
             }
         }
+        let twice = encode_forwarded(origin, time, &kept);
+        assert!(matches!(decode_command(&twice), Err(CodecError::Malformed { .. })));
         assert_eq!(decode_entry(&encode_entry(&[stored, kept])), Ok(vec![own, command]));
     }
 }
 
 #[test]
 fn an_entry_is_its_commands_as_they_were_encoded_once_c3() {
-    // Kinds that came after the entry was written have their own bytes only.
-    let kinds = commands().into_iter().take(COMMANDS_OF_THE_ENTRY);
-    let commands: Vec<_> = kinds.map(|(_, change)| Command::new(UnixMs(3), change)).collect();
+    let commands: Vec<_> = commands().into_iter().map(|(_, change)| Command::new(UnixMs(3), change)).collect();
     let encoded: Vec<_> = commands.iter().map(encode_command).collect();
     let entry = encode_entry(&encoded);
     assert_eq!(entry.len(), 5 + encoded.iter().map(|bytes| 4 + bytes.len()).sum::<usize>());
@@ -386,7 +334,7 @@ fn inline_bytes_are_sliced_out_of_their_entry_without_a_copy() {
 
 #[test]
 fn inline_bytes_with_a_change_that_has_none_are_refused() {
-    let command = Command::new(UnixMs(3), Change::DeleteBucket { name: "a".into() });
+    let command = Command::new(UnixMs(3), Change::DeleteBucket { bucket: BucketId(1) });
     let mut bytes = encode_command(&command).to_vec();
     *bytes.last_mut().expect("not empty") = 1;
     assert!(matches!(decode_command(&bytes.clone().into()), Err(CodecError::Malformed { .. })));
@@ -438,7 +386,7 @@ proptest! {
 
     #[test]
     fn garbage_round_trips(blob in blobs(), pending in proptest::collection::vec(any::<u8>(), 0..32)) {
-        let row = GarbageRow { blob, since: UnixMs(1), pending: pending.into_iter().map(ShardIndex).collect() };
+        let row = GarbageRow { blob, entry: 1, pending: pending.into_iter().map(ShardIndex).collect() };
         prop_assert_eq!(decode::<GarbageRow>(&encode(&row)), Ok(row));
     }
 
@@ -454,7 +402,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused_without_a_panic(mut bytes: Vec<u8>, known_version: bool) {
         if let (Some(first), true) = (bytes.first_mut(), known_version) {
-            *first = 1 + *first % 4;
+            *first = 1;
         }
         let _ = decode::<BucketRow>(&bytes);
         let _ = decode::<ObjectVersion>(&bytes);

@@ -37,7 +37,7 @@ impl Change {
             Self::WriteDocuments(writes) => {
                 writes.iter().try_for_each(|write| write.key.check(write.value.as_ref().map_or(0, |value| value.len())))
             }
-            Self::CreateBucketWith(create) => create.documents.iter().try_for_each(|(kind, name, value)| {
+            Self::CreateBucket(create) => create.documents.iter().try_for_each(|(kind, name, value)| {
                 check_name(name)?;
                 TooLarge::check(kind.what(), value.len(), kind.bytes_max())
             }),
@@ -175,9 +175,9 @@ mod tests {
             assert_eq!((refused.bytes, refused.bytes_max), (bytes_max + 1, bytes_max), "{key:?}");
         }
         assert!(written(DocumentKey::System("n".repeat(1025)), 1).is_err(), "a name beyond its bound");
-        let mut create = samples::create_bucket_with();
+        let mut create = samples::create_bucket();
         create.documents.push((BucketDocument::Cors, String::new(), vec![0; LARGE_DOCUMENT_BYTES_MAX + 1].into()));
-        assert!(Change::CreateBucketWith(Box::new(create)).check_documents().is_err());
+        assert!(Change::CreateBucket(Box::new(create)).check_documents().is_err());
     }
 
     #[test]

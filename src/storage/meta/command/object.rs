@@ -1,31 +1,27 @@
 //! Changes of object versions: put, copied, deleted, retagged, renamed, appended to.
 
-use super::{CompleteUpload, CreateUpload, PutObject, WriteConditions};
+use super::WriteConditions;
 use crate::storage::meta::record::{
-    Acl, BlobRef, BucketDocument, BucketSettings, Checksum, ETag, EventDraft, ObjectHeaders, Pick, Retention, Traits,
-    Version,
+    Acl, BlobRef, Checksum, ETag, EventDraft, Manifest, ObjectHeaders, Pick, Retention, Traits, Version,
 };
 use crate::types::{BucketId, ManifestId, ShardIndex};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// An object version becomes the current one of its key.
+/// An object version that becomes the current one of its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PutVersion {
-    pub put: PutObject,
+pub struct PutObject {
+    pub bucket: BucketId,
+    pub key: String,
+    /// `modified` is set by the state machine.
+    pub manifest: Manifest,
+    /// The object's bytes, where `manifest.body` is `Inline`. They travel beside the encoded command, not in it (`codec`).
+    #[serde(skip)]
+    pub inline: Option<Bytes>,
+    pub conditions: WriteConditions,
+    /// Shards of the manifest's blob that were not written.
+    pub missing: Vec<ShardIndex>,
     pub traits: Traits,
-    pub event: Option<EventDraft>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BeginUpload {
-    pub create: CreateUpload,
-    pub traits: Traits,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CompleteVersion {
-    pub complete: CompleteUpload,
     pub event: Option<EventDraft>,
 }
 
@@ -52,7 +48,7 @@ pub struct CopyVersion {
 }
 
 /// Without a version: what is current is hidden, or is gone where there are no versions. With one: that one is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteVersion {
     pub key: String,
     pub pick: Pick,
@@ -173,18 +169,8 @@ pub struct AppendObject {
     pub event: Option<EventDraft>,
 }
 
-/// A bucket with settings and documents from its first moment on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateBucketWith {
-    pub name: String,
-    pub region: String,
-    pub owner: String,
-    pub settings: BucketSettings,
-    pub documents: Vec<(BucketDocument, String, Bytes)>,
-}
-
-/// What a delete did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The outcome of a delete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
     /// Whether there was anything to delete; not an error where there was not.
     pub existed: bool,

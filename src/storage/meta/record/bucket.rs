@@ -10,12 +10,6 @@ pub struct BucketRow {
     pub settings: BucketSettings,
 }
 
-impl From<BucketRecord> for BucketRow {
-    fn from(bucket: BucketRecord) -> Self {
-        Self { bucket, settings: BucketSettings::default() }
-    }
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketSettings {
     pub versioning: Versioning,

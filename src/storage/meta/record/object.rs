@@ -139,12 +139,6 @@ pub struct ObjectVersion {
     pub traits: Traits,
 }
 
-impl From<Manifest> for ObjectVersion {
-    fn from(manifest: Manifest) -> Self {
-        Self { version: Version::ONLY, manifest, traits: Traits::default() }
-    }
-}
-
 /// What a delete leaves where versions are kept: as the newest version it hides the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteMarker {
@@ -196,12 +190,6 @@ pub struct SharedRow {
 pub struct UploadRow {
     pub upload: UploadRecord,
     pub traits: Traits,
-}
-
-impl From<UploadRecord> for UploadRow {
-    fn from(upload: UploadRecord) -> Self {
-        Self { upload, traits: Traits::default() }
-    }
 }
 
 impl Version {

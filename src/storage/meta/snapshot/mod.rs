@@ -24,16 +24,31 @@ pub use reader::SnapshotInstaller;
 pub use writer::SnapshotWriter;
 
 const MAGIC: &[u8; 8] = b"SHERDMET";
-const VERSION: u8 = 2;
+const VERSION: u8 = 1;
 const KIND_FIRST: u8 = 1;
 const KIND_ROWS: u8 = 2;
 const KIND_LAST: u8 = 3;
-const FRAME_HEADER_BYTES: usize = 8;
+pub const FRAME_HEADER_BYTES: usize = 8;
 /// A frame is closed when its body has this size, so that it exceeds it by one row at most.
 const FRAME_BODY_BYTES: usize = 1 << 20;
 /// No frame is larger: it has one row beyond the above, and a row is what one entry of the log wrote. What a log can hold a
 /// snapshot can hold, whatever bound changes have.
 const FRAME_BODY_BYTES_MAX: usize = FRAME_BODY_BYTES + RECORD_BODY_BYTES_MAX + (128 << 10);
+
+/// The bytes of a frame, header included, as its header has it; `None` where no frame has such a header. Without its checks a
+/// header may say anything.
+pub fn frame_bytes(header: &[u8; FRAME_HEADER_BYTES]) -> Option<usize> {
+    let [l0, l1, l2, l3, ..] = *header;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    (1..=FRAME_BODY_BYTES_MAX).contains(&length).then_some(FRAME_HEADER_BYTES + length)
+}
+
+/// Whether this is exactly one frame, as it was written.
+pub fn is_whole_frame(bytes: &[u8]) -> bool {
+    let Some((header, body)) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>() else { return false };
+    let [.., c0, c1, c2, c3] = *header;
+    frame_bytes(header) == Some(bytes.len()) && crc32c::crc32c(body) == u32::from_le_bytes([c0, c1, c2, c3])
+}
 
 /// Why a snapshot was not installed. The tables are then not to be used, unless they were not empty to begin with.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use super::{
     FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, KIND_FIRST, KIND_LAST, KIND_ROWS, MAGIC, SnapshotError, VERSION,
 };
 use crate::storage::kv::{Batch, Kv, Table};
-use crate::storage::meta::tables::{SYSTEM, TABLES, TABLES_OF_VERSION_1};
+use crate::storage::meta::tables::{SYSTEM, TABLES};
 use bytes::{Buf, Bytes, BytesMut};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -21,8 +21,6 @@ pub struct SnapshotInstaller {
     frames: u64,
     pairs: u64,
     stage: Stage,
-    /// By their numbers in this snapshot.
-    tables: &'static [Table],
     /// Where the last row stood: rows come in order of table and key.
     last: Option<(usize, Bytes)>,
     /// Rows of `system`, kept back until all else is installed.
@@ -51,7 +49,6 @@ impl SnapshotInstaller {
             frames: 0,
             pairs: 0,
             stage: Stage::First,
-            tables: TABLES,
             last: None,
             system: Batch::default(),
         })
@@ -109,7 +106,6 @@ impl SnapshotInstaller {
         match (self.stage, body.get_u8()) {
             (Stage::First, KIND_FIRST) => match body.strip_prefix(MAGIC) {
                 Some(&[VERSION]) => self.stage = Stage::Rows,
-                Some(&[1]) => (self.stage, self.tables) = (Stage::Rows, TABLES_OF_VERSION_1),
                 Some(&[found]) => return Err(SnapshotError::UnknownVersion { found }),
                 _ => return Err(self.corrupt("not a snapshot")),
             },
@@ -127,7 +123,7 @@ impl SnapshotInstaller {
 
     fn rows(&mut self, mut body: Bytes) -> Result<(), SnapshotError> {
         let number = usize::from(body.try_get_u8().map_err(|_| self.corrupt("no table"))?);
-        let table = *self.tables.get(number).ok_or_else(|| self.corrupt("unknown table"))?;
+        let table = *TABLES.get(number).ok_or_else(|| self.corrupt("unknown table"))?;
         let mut batch = Batch::default();
         while !body.is_empty() {
             let (key, value) = take_pair(&mut body).ok_or_else(|| self.corrupt("malformed row"))?;

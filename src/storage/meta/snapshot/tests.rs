@@ -21,7 +21,7 @@ fn empty() -> Arc<MemoryKv> {
 fn filled() -> Arc<MemoryKv> {
     let kv = empty();
     let tables = MetaTables::open(kv.clone()).expect("opens");
-    let create = Change::CreateBucket { name: "photos".into(), region: "us-east-1".into(), owner: "someone".into() };
+    let create = Change::CreateBucket(Box::new(samples::create_bucket()));
     let put = Change::PutObject(Box::new(samples::put_inline("key", 5, b"bytes")));
     let commands = [create, put].map(|change| Command::new(UnixMs(1), change)).to_vec();
     tables.apply([ApplyEntry { index: 77, commands }], Bytes::from_static(b"position")).expect("applies");

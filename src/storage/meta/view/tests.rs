@@ -43,10 +43,18 @@ fn uploads<'a>(uploads: impl IntoIterator<Item = (&'a str, u128)>) -> MetaView {
     view(|batch| {
         for (key, id) in uploads {
             let record = UploadRecord { key: key.to_owned(), id: UploadId(id), ..samples::upload() };
-            batch.put(UPLOADS, upload_key(BUCKET, key, UploadId(id)), codec::encode(&UploadRow::from(record)));
+            batch.put(
+                UPLOADS,
+                upload_key(BUCKET, key, UploadId(id)),
+                codec::encode(&UploadRow { upload: record, ..samples::upload_row() }),
+            );
         }
         let other = UploadRecord { bucket: BucketId(2), ..samples::upload() };
-        batch.put(UPLOADS, upload_key(BucketId(2), &other.key, other.id), codec::encode(&UploadRow::from(other)));
+        batch.put(
+            UPLOADS,
+            upload_key(BucketId(2), &other.key, other.id),
+            codec::encode(&UploadRow { upload: other, ..samples::upload_row() }),
+        );
     })
 }
 
@@ -255,7 +263,7 @@ fn buckets_are_listed_by_name_with_prefix_and_pages() {
     let view = view(|batch| {
         for name in ["alpha", "beta", "beta-2", "gamma"] {
             let bucket = BucketRecord { name: name.to_owned(), ..samples::bucket() };
-            batch.put(BUCKETS, name.as_bytes().to_vec(), codec::encode(&BucketRow::from(bucket)));
+            batch.put(BUCKETS, name.as_bytes().to_vec(), codec::encode(&BucketRow { bucket, ..samples::bucket_row() }));
         }
     });
     let list = |prefix, after, limit| {

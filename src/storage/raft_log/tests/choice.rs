@@ -2,10 +2,16 @@
 
 use super::at;
 use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose};
-use crate::types::NodeId;
+use crate::types::{HostId, NodeId};
 
 fn set(generation: u64, members: &[u32]) -> MirrorSet {
-    MirrorSet { generation, members: members.iter().copied().map(NodeId).collect(), formed: true }
+    MirrorSet {
+        host: HostId(1),
+        generation,
+        members: members.iter().copied().map(NodeId).collect(),
+        formed: true,
+        history: Vec::new(),
+    }
 }
 
 fn sound(sequence: u64) -> CopyFound {
@@ -78,6 +84,26 @@ fn drives_that_name_different_copies_at_one_generation_are_refused() {
     assert!(matches!(choose(&[found[0].clone(), older]), Ok(MirrorChoice::Existing { .. })));
 }
 
+/// However often each was started: the greater generation alone says nothing.
+#[test]
+fn drives_that_were_in_use_apart_are_refused_whichever_was_started_more_often() {
+    let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
+    let common = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true);
+    let alone = |node: u32, starts: u64| (0..starts).fold(common.clone(), |set, _| set.next(members(&[node]), true));
+    for first in 1..5 {
+        for second in 1..5 {
+            let found = [drive(1, Some(alone(1, first)), sound(9)), drive(2, Some(alone(2, second)), sound(10))];
+            let generation = 2 + first.max(second);
+            let nodes = vec![NodeId(1), NodeId(2)];
+            assert_eq!(choose(&found), Err(ChoiceError::Forked { generation, nodes }), "{first} {second}");
+        }
+    }
+    let stale = [drive(1, Some(alone(1, 3)), sound(9)), drive(2, Some(common.clone()), sound(8))];
+    assert!(matches!(choose(&stale), Ok(MirrorChoice::Existing { best: NodeId(1), .. })));
+    let forgotten = [drive(1, Some(alone(1, 300)), sound(9)), drive(2, Some(common), sound(8))];
+    assert!(matches!(choose(&forgotten), Ok(MirrorChoice::Existing { best: NodeId(1), .. })));
+}
+
 #[test]
 fn a_copy_that_the_drive_does_not_let_be_opened_is_not_called_damaged() {
     let failed = CopyFound::Failed { why: "open: Read-only file system".to_owned() };
@@ -99,4 +125,17 @@ fn a_group_that_was_being_formed_is_formed_again() {
     let forming = MirrorSet { formed: false, ..set(1, &[1, 2]) };
     let found = [drive(1, Some(forming.clone()), CopyFound::Empty), drive(2, None, CopyFound::Empty)];
     assert_eq!(choose(&found), Ok(MirrorChoice::Unformed { set: forming }));
+}
+
+#[test]
+fn a_log_is_lost_where_no_current_copy_could_be_read_whatever_is_tried() {
+    let found = [
+        vec![drive(1, None, sound(5))],
+        vec![drive(1, Some(set(4, &[2])), CopyFound::Empty)],
+        vec![drive(1, Some(set(4, &[1])), damaged())],
+        vec![drive(1, Some(set(4, &[1, 2])), CopyFound::Failed { why: "permission denied".to_owned() })],
+        vec![drive(1, Some(set(4, &[1])), sound(5)), drive(2, Some(set(4, &[2])), sound(5))],
+    ];
+    let lost = found.map(|found| choose(&found).expect_err("none is believed").has_lost_the_log());
+    assert_eq!(lost, [true, true, true, false, false]);
 }

@@ -2,6 +2,7 @@
 
 mod choice;
 mod memory;
+mod merge;
 mod progress;
 mod records;
 mod recovery;

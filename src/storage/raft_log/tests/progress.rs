@@ -1,12 +1,18 @@
 //! When an operation is answered, by example and in random histories.
 
 use crate::storage::raft_log::{Effect, Event, MirrorProgress, MirrorSet};
-use crate::types::NodeId;
+use crate::types::{HostId, NodeId};
 use proptest::prelude::{any, prop_assert, proptest};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn set(generation: u64, members: &[u32]) -> MirrorSet {
-    MirrorSet { generation, members: members.iter().copied().map(NodeId).collect(), formed: true }
+    MirrorSet {
+        host: HostId(1),
+        generation,
+        members: members.iter().copied().map(NodeId).collect(),
+        formed: true,
+        history: Vec::new(),
+    }
 }
 
 fn held(node: u32, sequence: u64) -> Event {
@@ -35,7 +41,10 @@ fn a_failed_copy_blocks_answers_until_a_set_without_it_is_durable() {
     let mut progress = MirrorProgress::new(set(1, &[1, 2]), 0);
     progress.on(Event::Asked { sequence: 1 });
     progress.on(held(1, 1));
-    assert_eq!(progress.on(Event::Failed { node: NodeId(2) }), [Effect::WriteSet(set(2, &[1]))]);
+    assert_eq!(
+        progress.on(Event::Failed { node: NodeId(2) }),
+        [Effect::WriteSet(set(1, &[1, 2]).next([NodeId(1)].into(), true))]
+    );
     progress.on(Event::Asked { sequence: 2 });
     assert_eq!(progress.on(held(1, 2)), []);
     assert_eq!(progress.on(Event::SetDurable { generation: 2 }), [Effect::Answer { through: 2 }]);
@@ -67,7 +76,7 @@ fn a_refilled_copy_counts_once_it_holds_all_that_was_answered() {
     progress.on(Event::Asked { sequence: 6 });
     assert_eq!(progress.on(held(1, 6)), [Effect::Answer { through: 6 }]);
     assert_eq!(progress.on(held(3, 5)), []);
-    assert_eq!(progress.on(held(3, 6)), [Effect::WriteSet(set(2, &[1, 3]))]);
+    assert_eq!(progress.on(held(3, 6)), [Effect::WriteSet(set(1, &[1]).next([NodeId(1), NodeId(3)].into(), true))]);
     progress.on(Event::Asked { sequence: 7 });
     assert_eq!(progress.on(held(1, 7)), []);
     assert_eq!(progress.on(held(3, 7)), [Effect::Answer { through: 7 }]);
@@ -100,7 +109,7 @@ struct World {
     /// The operation up to which each copy holds everything, and what it holds beyond.
     holds: BTreeMap<NodeId, BTreeSet<u64>>,
     writing: Option<MirrorSet>,
-    /// The operation that completes each refill.
+    /// For each drive that is refilled, the operation after which its copy is complete.
     joined_with: BTreeMap<NodeId, u64>,
     /// With `writing`, the sets that may be on some drive: either may be what a start finds.
     durable: Option<MirrorSet>,

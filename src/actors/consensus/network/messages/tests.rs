@@ -72,7 +72,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     check("read_at", &ReadAt::Index(70_000));
     check("read_not_leader", &ReadAt::NotLeader(None));
     let had = Had { ballot: Some(BALLOT), entry: Some(AT) };
-    let point = Some(Point { at: AT, chain: Some(Chain(u128::MAX)) });
+    let point = Some(Point { at: AT, chain: Chain(u128::MAX) });
     let replica = ReplicaState { had, applied: point };
     check("compare", &Compare { host: 2, replica });
     let nothing = ReplicaState { had: Had::default(), applied: None };

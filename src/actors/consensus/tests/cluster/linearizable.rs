@@ -6,7 +6,8 @@ use super::network::Weather;
 use super::{Cluster, bucket_of, simulate, try_id_of};
 use crate::actors::consensus::tests::{put, put_if_absent};
 use crate::actors::consensus::{MetaError, MetaHandle};
-use crate::storage::meta::command::{Change, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{Refusal, Reply};
+use crate::storage::meta::samples;
 use crate::types::BucketId;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -68,15 +69,13 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
             Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
             Err(MetaError::TimedOut) => (Some(Action::PutIfAbsent { id, made: None }), false),
         },
-        _ => {
-            let delete = Change::DeleteObject { bucket, key: name.to_owned(), conditions: WriteConditions::default() };
-            match meta.propose(delete).await {
-                Ok(Reply::Deleted { existed }) => (Some(Action::Delete { existed: Some(existed) }), true),
-                Ok(other) => panic!("a delete is never answered {other:?}"),
-                Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
-                Err(MetaError::TimedOut) => (Some(Action::Delete { existed: None }), false),
-            }
-        }
+        _ => match meta.propose(samples::delete(bucket, name)).await {
+            Ok(reply) if reply == samples::deleted(true) => (Some(Action::Delete { existed: Some(true) }), true),
+            Ok(reply) if reply == samples::deleted(false) => (Some(Action::Delete { existed: Some(false) }), true),
+            Ok(other) => panic!("a delete is never answered {other:?}"),
+            Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
+            Err(MetaError::TimedOut) => (Some(Action::Delete { existed: None }), false),
+        },
     }
 }
 
@@ -138,7 +137,7 @@ async fn disturb(cluster: &mut Cluster) {
         4 => {
             let _ = cluster.at(ids[0]).transfer_leadership(victim).await;
         }
-        _ => cluster.at(victim).snapshot_now().await,
+        _ => drop(cluster.at(victim).snapshot_now().await),
     }
     sleep(Duration::from_millis(cluster.draw(6000))).await;
     cluster.network.heal();

@@ -6,7 +6,8 @@ use crate::actors::consensus::network::Kind;
 use crate::actors::consensus::tests::tail::{BLOCK, last_block};
 use crate::actors::consensus::tests::{put, put_if_absent};
 use crate::actors::consensus::{MetaError, MetaHandle, StartError};
-use crate::storage::meta::command::{Change, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, Refusal, Reply};
+use crate::storage::meta::samples;
 use crate::storage::raft_log::ChoiceError;
 use crate::types::{BucketId, HostId};
 use futures::future::join_all;
@@ -138,9 +139,7 @@ fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_t
             cluster.network.cut_off(&[lagging], &cluster.ids());
             let leader = cluster.leader().await;
             let meta = cluster.at(leader);
-            let delete =
-                Change::DeleteObject { bucket, key: "gone".to_owned(), conditions: WriteConditions::default() };
-            assert_eq!(meta.propose(delete).await, Ok(Reply::Deleted { existed: true }));
+            assert_eq!(meta.propose(samples::delete(bucket, "gone")).await, Ok(samples::deleted(true)));
             let large = vec![7; 300 << 10];
             for id in 100..140 {
                 let done = meta.propose(put(bucket, &format!("large-{id}"), id, &large)).await;
@@ -248,10 +247,7 @@ fn a_forwarded_change_whose_answers_are_lost_is_made_once_and_answered_as_if_the
                         once(&meta, put, |reply| matches!(reply, Reply::ObjectPut { .. })).await;
                         let put = || put_if_absent(bucket, &key, id + 500);
                         once(&meta, put, |reply| *reply == Reply::Refused(Refusal::PreconditionFailed)).await;
-                        let conditions = WriteConditions::default();
-                        let delete =
-                            || Change::DeleteObject { bucket, key: key.clone(), conditions: conditions.clone() };
-                        once(&meta, delete, |reply| *reply == Reply::Deleted { existed: true }).await;
+                        once(&meta, || samples::delete(bucket, &key), |reply| *reply == samples::deleted(true)).await;
                     }
                 }
             };

@@ -4,6 +4,7 @@ use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::storage::raft_log::{AppliedAt, Chain, History};
 use crate::storage::wal::Durability;
 use crate::types::{BucketId, HostId};
+use futures::future::FutureExt;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -50,6 +51,8 @@ fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
             // Whichever came first: what the leader sends, or how the replicas compare.
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("Replicas that contradict each other"), "{why}");
+            let rejoins = cluster.at(complete).superseded().now_or_never();
+            assert_eq!(rejoins, None, "it alone holds what was acknowledged, and does not give that up by itself");
             let view = cluster.at(complete).local_view().expect("its tables stay");
             for id in 0..8 {
                 assert!(view.object(bucket, &format!("key-{id}")).expect("readable").is_some(), "{id}");
@@ -88,6 +91,8 @@ fn a_host_put_back_to_an_older_state_takes_no_part_and_nothing_is_lost() {
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("put back to an older state"), "{why}");
+            let rejoins = cluster.at(restored).superseded().now_or_never();
+            assert_eq!(rejoins, Some(why), "it holds nothing that the others lack");
             cluster.stop(restored).await;
             if let Some(away) = away {
                 cluster.start(away).await;
@@ -110,7 +115,7 @@ fn make_differ(cluster: &Cluster, host: HostId) {
     let meta = cluster.at(host);
     let mut history = meta.inner.shared.history();
     let at = history.last().map(|point| point.at);
-    *history = History::new(&AppliedAt { at, chain: Some(Chain(1)), ..AppliedAt::default() });
+    *history = History::new(&AppliedAt { at, chain: Chain(1), ..AppliedAt::default() });
 }
 
 #[test]

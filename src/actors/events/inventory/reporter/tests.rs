@@ -8,7 +8,7 @@ use crate::actors::events::inventory::{InventoryDestination, InventoryField, Inv
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::actors::request::Metadata;
 use crate::ambient::Ambient;
-use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::command::{Change, CreateBucket, Reply};
 use crate::storage::meta::record::{BucketDocument, DocumentKey, DocumentWrite, Expect};
 use crate::storage::meta::samples;
 use crate::types::BucketId;
@@ -47,8 +47,8 @@ impl Store {
         let bucket = metadata.bucket().await;
         let store = Self { metadata, clock, kept: Arc::default(), bucket };
         for name in ["there", "refusing"] {
-            let (name, region, owner) = (name.to_owned(), String::new(), "me".to_owned());
-            store.change(Change::CreateBucket { name, region, owner }).await;
+            let create = CreateBucket { name: name.to_owned(), owner: "me".to_owned(), ..CreateBucket::default() };
+            store.change(Change::CreateBucket(Box::new(create))).await;
         }
         for (number, key) in keys.iter().enumerate() {
             let mut put = samples::put_empty(key, number as u128 + 1);

@@ -2,7 +2,7 @@
 
 use super::{fault_of, from_dto, to_dto, verify};
 use crate::actors::events::{EventSink, Message, NotificationRules, SinkFault, Target, Targets};
-use crate::api::s3::errors::Fault;
+use crate::api::errors::Fault;
 use async_trait::async_trait;
 use bytes::Bytes;
 use s3s::dto::{

@@ -33,7 +33,7 @@ impl Applying<'_> {
         }
         let old = self.object(copy.bucket, &copy.key)?;
         if let Some(standing) = old.as_ref().filter(|old| old.manifest.id == copy.id) {
-            return Ok(Reply::VersionPut { object: Box::new(standing.clone()) });
+            return Ok(Reply::ObjectPut { object: Box::new(standing.clone()) });
         }
         require_lock(&bucket, &copy.traits)?;
         require_conditions(&copy.conditions, old.as_ref())?;
@@ -51,7 +51,7 @@ impl Applying<'_> {
         };
         let object = self.place(&bucket, &copy.key, manifest, copy.traits, old)?;
         self.queue_put(&bucket, &copy.key, &object, copy.event)?;
-        Ok(Reply::VersionPut { object: Box::new(object) })
+        Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
     /// A body with the same bytes for another manifest. Comes before the old version goes: a copy may be onto its source.
@@ -76,6 +76,9 @@ impl Applying<'_> {
     }
 
     fn share(&mut self, shared: Shared) -> KvResult<()> {
+        if has(Defect::ForgetReference) {
+            return Ok(());
+        }
         let references = match self.rows.row::<SharedRow>(SHARED, &shared.key())? {
             Some(row) => row.references + 1,
             None => {
@@ -166,9 +169,9 @@ impl Applying<'_> {
         }
         let old = self.object(append.bucket, &append.key)?.ok_or(Refusal::NoSuchKey)?;
         if old.manifest.id == append.id {
-            return Ok(Reply::VersionPut { object: Box::new(old) });
+            return Ok(Reply::ObjectPut { object: Box::new(old) });
         }
-        if old.manifest.id != append.manifest {
+        if old.manifest.id != append.manifest && !has(Defect::TrustStaleLength) {
             return Err(Refusal::PreconditionFailed.into());
         }
         let (count, size_bytes) = appended(&old, &append)?;
@@ -208,7 +211,7 @@ impl Applying<'_> {
         self.rewrite(append.bucket, &append.key, &object, true);
         self.count_usage(append.bucket, |usage| usage.bytes += part.size_bytes)?;
         self.queue_put(&bucket, &append.key, &object, append.event)?;
-        Ok(Reply::VersionPut { object: Box::new(object) })
+        Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
     /// The list of an object's parts, which is made where it has none; nobody else refers to it.

@@ -4,7 +4,7 @@
 use super::super::{Applying, Decided, Stop};
 use super::require_conditions;
 use crate::storage::kv::KvResult;
-use crate::storage::meta::command::{DeleteConditions, DeleteVersion, Deletion, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{DeleteConditions, DeleteVersion, Deletion, Refusal, Reply};
 use crate::storage::meta::record::{
     BucketRow, DeleteMarker, EventDraft, EventRow, ObjectVersion, Pick, RetentionMode, Traits, Version, VersionRow,
     Versioning,
@@ -13,37 +13,6 @@ use crate::storage::meta::tables::{VERSIONS, versions_of_key};
 use crate::types::{BucketId, UnixMs};
 
 impl Applying<'_> {
-    /// Whether there was anything to delete.
-    pub(in super::super) fn delete_object(
-        &mut self,
-        bucket: BucketId,
-        key: &str,
-        conditions: &WriteConditions,
-    ) -> Decided<bool> {
-        let delete = DeleteVersion {
-            key: key.to_owned(),
-            pick: Pick::Current,
-            conditions: DeleteConditions { write: conditions.clone(), ..DeleteConditions::default() },
-            owner: String::new(),
-            salt: 0,
-            bypass_governance: false,
-            event: None,
-        };
-        Ok(self.delete(bucket, delete)?.existed)
-    }
-
-    pub(in super::super) fn delete_objects(
-        &mut self,
-        bucket: BucketId,
-        keys: &[(String, WriteConditions)],
-    ) -> KvResult<Reply> {
-        let mut outcomes = Vec::with_capacity(keys.len());
-        for (key, conditions) in keys {
-            outcomes.push(outcome(self.delete_object(bucket, key, conditions))?);
-        }
-        Ok(Reply::DeletedMany(outcomes))
-    }
-
     pub(in super::super) fn delete_versions(
         &mut self,
         bucket: BucketId,

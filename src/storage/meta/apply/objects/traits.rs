@@ -20,7 +20,7 @@ impl Applying<'_> {
         apply(&mut object.traits, to, self.confirmed)?;
         self.rewrite(bucket.bucket.id, &key, &object, current);
         self.queue_put(&bucket, &key, &object, event)?;
-        Ok(Reply::VersionPut { object: Box::new(object) })
+        Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 }
 

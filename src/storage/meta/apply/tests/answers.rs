@@ -51,7 +51,7 @@ fn put_if_absent(key: &str, id: u128) -> Change {
 }
 
 fn delete(key: &str) -> Change {
-    Change::DeleteObject { bucket: samples::BUCKET, key: key.to_owned(), conditions: WriteConditions::default() }
+    samples::delete(samples::BUCKET, key)
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn a_change_that_arrives_again_is_answered_as_before_and_changes_nothing() {
     let lost = machine.apply(loser.clone());
     assert_eq!(lost, Reply::Refused(Refusal::PreconditionFailed));
     let gone = forwarded(2, 12, delete("key"));
-    assert_eq!(machine.apply(gone.clone()), Reply::Deleted { existed: true });
+    assert_eq!(machine.apply(gone.clone()), samples::deleted(true));
     assert!(matches!(machine.apply(forwarded(3, 13, put_if_absent("key", 3))), Reply::ObjectPut { .. }));
-    for (command, reply) in [(winner, won), (loser, lost), (gone, Reply::Deleted { existed: true })] {
+    for (command, reply) in [(winner, won), (loser, lost), (gone, samples::deleted(true))] {
         assert_eq!(machine.apply(command), reply);
     }
     let standing = machine.tables.view().object(samples::BUCKET, "key").expect("reads").expect("it stands");
@@ -91,11 +91,7 @@ fn a_change_whose_answer_may_be_forgotten_is_refused_and_never_made() {
     }
     assert!(machine.tables.view().object(samples::BUCKET, "key").expect("reads").is_none());
     let remembered = forwarded(10 + many - 1, 2, put_if_absent("key", 7));
-    assert_eq!(
-        machine.apply(remembered),
-        Reply::Deleted { existed: false },
-        "the answer to the change with this origin"
-    );
+    assert_eq!(machine.apply(remembered), samples::deleted(false), "the answer to the change with this origin");
     assert!(matches!(machine.apply(forwarded(10 + many, 3, put_if_absent("key", 8))), Reply::ObjectPut { .. }));
 }
 

@@ -4,7 +4,7 @@ use super::super::{ApplyEntry, MetaTables};
 use super::{create_bucket, position};
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::meta::command::{
-    Change, ChangeTraits, Command, DeleteConditions, DeleteVersion, LogTime, PutVersion, Refusal, Reply, TraitsChange,
+    Change, ChangeTraits, Command, DeleteConditions, DeleteVersion, LogTime, PutObject, Refusal, Reply, TraitsChange,
 };
 use crate::storage::meta::record::{
     AdvanceClock, ClockRecord, ClockSource, Pick, Retention, RetentionMode, Traits, Versioning,
@@ -35,9 +35,9 @@ impl Locked {
         made.at(START, START, Change::SetBucket { bucket: BUCKET, versioning, lock: true, quota: None });
         let retention = Some(Retention { mode: RetentionMode::Compliance, until: UnixMs(START + 30 * DAY) });
         let traits = Traits { retention, ..Traits::default() };
-        let put = PutVersion { put: put_empty("key", 1), traits, event: None };
-        match made.at(START, START, Change::PutVersion(Box::new(put))) {
-            Reply::VersionPut { object } => made.version = object.version.pick(),
+        let put = PutObject { traits, ..put_empty("key", 1) };
+        match made.at(START, START, Change::PutObject(Box::new(put))) {
+            Reply::ObjectPut { object } => made.version = object.version.pick(),
             other => panic!("not put: {other:?}"),
         }
         made

@@ -1,10 +1,10 @@
 //! Fresh blobs: the fence, below which none is adopted, and drives that were replaced since they were written.
 
 use super::{Machine, put, shards_of};
-use crate::storage::meta::command::{AppendObject, Change, FinishedRepair, PutVersion, Refusal, Reply};
-use crate::storage::meta::record::{ETag, NodeRecord, Traits};
+use crate::storage::meta::command::{AppendObject, Change, FinishedRepair, Refusal, Reply};
+use crate::storage::meta::record::{ETag, NodeRecord};
 use crate::storage::meta::samples::{
-    BUCKET, append_object, blob, create_upload, md5_of, node, part, put_blob, put_inline, put_part,
+    self, BUCKET, append_object, blob, create_upload, md5_of, node, part, put_blob, put_inline, put_part,
 };
 use crate::types::{BlobId, Epoch, Incarnation, ManifestId, NodeId, ShardIndex};
 
@@ -45,10 +45,8 @@ fn append(key: &str, standing: u128, fresh: u128, head: Option<u128>) -> Change 
 
 /// Every change that adopts a blob, with this id for one that it brings.
 fn adopting(id: u128) -> Vec<Change> {
-    let version = PutVersion { put: put_blob("version", id), traits: Traits::default(), event: None };
     vec![
         put(put_blob("key", id)),
-        Change::PutVersion(Box::new(version)),
         Change::PutPart(Box::new(put_part("upload", 12, part(1, id, 7)))),
         append("standing", 10, id, None),
         append("small", 11, id, Some(FENCE)),
@@ -76,10 +74,7 @@ fn no_change_adopts_a_blob_below_the_fence() {
     for (at, change) in adopting(FENCE + 1).into_iter().enumerate() {
         let mut machine = fenced();
         let reply = machine.apply(change);
-        assert!(
-            matches!(reply, Reply::ObjectPut { .. } | Reply::VersionPut { .. } | Reply::PartPut { .. }),
-            "{at}: {reply:?}"
-        );
+        assert!(matches!(reply, Reply::ObjectPut { .. } | Reply::PartPut { .. }), "{at}: {reply:?}");
     }
 }
 
@@ -108,7 +103,7 @@ fn the_fence_only_rises_and_leaves_what_is_known_alone() {
 
 fn register(machine: &mut Machine, id: u32, incarnation: u128) -> Epoch {
     let record = NodeRecord { id: NodeId(id), incarnation: Incarnation(incarnation), ..node() };
-    assert_eq!(machine.apply(Change::RegisterNode(record)), Reply::Done);
+    assert_eq!(machine.apply(samples::register(record)), Reply::Done);
     machine.view().layout().expect("reads").epoch
 }
 
@@ -161,12 +156,11 @@ fn shards_that_went_to_drives_that_were_replaced_meanwhile_are_missing() {
 #[test]
 fn a_number_that_was_removed_and_given_again_is_another_drives() {
     let (mut machine, before) = with_drives();
-    machine.apply(Change::DeleteObject { bucket: BUCKET, key: "standing".to_owned(), conditions: Default::default() });
+    machine.apply(samples::delete(BUCKET, "standing"));
     machine.apply(Change::ReclaimGarbage { gone: shards_of(10) });
     assert_eq!(machine.apply(Change::RemoveNode { node: NodeId(1), lost: false }), Reply::Done);
     register(&mut machine, 1, 2);
-    let version = PutVersion { put: put_blob("version", FENCE + 1), traits: Traits::default(), event: None };
-    machine.apply(Change::PutVersion(Box::new(version)).written_by(before));
+    machine.apply(put(put_blob("key", FENCE + 1)).written_by(before));
     assert_eq!(machine.repairs(), [(FENCE + 1, 1)]);
 }
 
@@ -177,7 +171,7 @@ fn a_repair_on_a_drive_that_was_replaced_meanwhile_is_not_over() {
     register(&mut machine, 1, 2);
     let done = |incarnation: Option<u128>| {
         let incarnation = incarnation.map(Incarnation);
-        Change::FinishRepairsOn { done: vec![FinishedRepair { shard: shards_of(10)[1], node: NodeId(1), incarnation }] }
+        Change::FinishRepairs { done: vec![FinishedRepair { shard: shards_of(10)[1], node: NodeId(1), incarnation }] }
     };
     for before in [Some(1), None] {
         machine.apply(done(before));

@@ -3,32 +3,24 @@
 
 use super::{create_bucket, position};
 use crate::storage::kv::memory::MemoryKv;
-use crate::storage::kv::{KvRead, Table};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
-use crate::storage::meta::codec::{self, Record};
 use crate::storage::meta::command::{
     AppendObject, Change, ChangeTraits, Command, CopyVersion, DeleteConditions, DeleteVersion, ETagCondition,
-    MovedShard, PutObject, RenameObject, RenameToken, TraitsChange, WriteConditions,
+    FinishedRepair, MovedShard, PutObject, RenameObject, RenameToken, TraitsChange, WriteConditions,
 };
 use crate::storage::meta::record::{
-    BlobRef, Body, Counts, ETag, GarbageRow, HeldRecord, Manifest, NodeRecord, NullVersionRow, ObjectHeaders,
-    ObjectVersion, PartRow, Pick, Retention, RetentionMode, SharedRow, Traits, UploadRow, Usage, Version, VersionRow,
-    Versioning,
+    ETag, NodeRecord, ObjectHeaders, PartRow, Pick, Retention, RetentionMode, Traits, Versioning,
 };
 use crate::storage::meta::samples::{
-    BUCKET, MIB, blob, complete, create_upload, node, part, put_blob, put_empty, put_inline, put_part,
+    self, BUCKET, MIB, blob, complete, create_upload, node, part, put_blob, put_empty, put_inline, put_part, register,
 };
 use crate::storage::meta::snapshot::SnapshotWriter;
-use crate::storage::meta::tables::{
-    BLOBS, BUCKETS, COMPLETED, DOCUMENTS, DROPPED, EVENTS, GARBAGE, INLINE, LEFTOVERS, NULL_VERSIONS, OBJECTS, PARTS,
-    REPAIRS, SHARED, Shared, TABLES, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, key_of_version, object_key,
-};
+use crate::storage::meta::tables::TABLES;
 use crate::types::{BlobId, Epoch, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::Index;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// A step of a history; ids are drawn when it is laid out, so that every blob is fresh.
@@ -102,7 +94,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
         let shard = |which: Index, shard| ShardId { blob: BlobId(of_earlier(which)), shard: ShardIndex(shard) };
         let change = match step {
             Step::CreateBucket => create_bucket("photos", "someone"),
-            Step::DeleteBucket => Change::DeleteBucket { name: "photos".into() },
+            Step::DeleteBucket => Change::DeleteBucket { bucket: BUCKET },
             Step::Put { key, kind, only_if_absent, missing } => {
                 let put = match kind {
                     0 => put_inline(&name(key), id, b"bytes"),
@@ -117,9 +109,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
                     ..put
                 }))
             }
-            Step::Delete { key } => {
-                Change::DeleteObject { bucket: BUCKET, key: name(key), conditions: WriteConditions::default() }
-            }
+            Step::Delete { key } => samples::delete(BUCKET, &name(key)),
             Step::CreateUpload { key, upload } => {
                 Change::CreateUpload(Box::new(create_upload(&name(key), upload.into())))
             }
@@ -147,9 +137,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             Step::Forget { which, shard: index, node } => {
                 Change::ForgetLeftovers { gone: vec![(NodeId(node), shard(which, index))] }
             }
-            Step::RepairedAt { which, shard: index, node } => {
-                Change::FinishRepairsAt { done: vec![(shard(which, index), NodeId(node))] }
-            }
+            Step::RepairedAt { which, shard: index, node } => finish_repairs(shard(which, index), [node]),
             Step::Versioning { to } => versioning(to),
             Step::DeleteVersion { key, seq, hold } => {
                 // A version's salt is of its manifest, or the delete's own.
@@ -180,9 +168,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             })),
             Step::Fence { ahead } => Change::RaiseFence { below: BlobId(id + u128::from(ahead)) },
             Step::Append { key, which, head } => append(name(key), of_earlier(which), id, head),
-            Step::Repair { which, shard: index, done: true } => {
-                Change::FinishRepairs { done: vec![shard(which, index)] }
-            }
+            Step::Repair { which, shard: index, done: true } => finish_repairs(shard(which, index), 0..6),
             Step::Repair { which, shard, done: false } => {
                 Change::QueueRepairs { missing: vec![(blob(of_earlier(which), 1), ShardIndex(shard))] }
             }
@@ -193,6 +179,12 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
 }
 
 const SALT: u64 = 77;
+
+fn finish_repairs(shard: ShardId, nodes: impl IntoIterator<Item = u32>) -> Change {
+    let incarnation = Some(node().incarnation);
+    let finished = |node| FinishedRepair { shard, node: NodeId(node), incarnation };
+    Change::FinishRepairs { done: nodes.into_iter().map(finished).collect() }
+}
 
 fn versioning(to: u8) -> Change {
     let versioning = match to {
@@ -270,7 +262,7 @@ fn append(key: String, standing: u128, id: u128, head: bool) -> Change {
 fn apply(commands: &[Command], per_entry: usize, entries_at_once: usize) -> MetaTables {
     let kv = Arc::new(MemoryKv::new(TABLES));
     let tables = MetaTables::open(kv).expect("opens");
-    let nodes = (0..6).map(|id| Change::RegisterNode(NodeRecord { id: NodeId(id), ..node() }));
+    let nodes = (0..6).map(|id| register(NodeRecord { id: NodeId(id), ..node() }));
     let first = [create_bucket("photos", "someone")].into_iter().chain(nodes);
     let first = first.map(|change| Command::new(UnixMs(1), change)).collect();
     tables.apply([ApplyEntry { index: 1, commands: first }], Bytes::new()).expect("applies");
@@ -285,177 +277,8 @@ fn apply(commands: &[Command], per_entry: usize, entries_at_once: usize) -> Meta
     tables
 }
 
-fn rows<R: Record>(kv: &dyn KvRead, table: Table) -> Vec<R> {
-    let pairs = kv.range(table, Bound::Unbounded, Bound::Unbounded);
-    pairs.map(|pair| codec::decode(&pair.expect("reads").1).expect("decodes")).collect()
-}
-
-fn count(kv: &dyn KvRead, table: Table) -> u64 {
-    kv.range(table, Bound::Unbounded, Bound::Unbounded).count() as u64
-}
-
 fn check(tables: &MetaTables) {
-    let kv = tables.kv().snapshot();
-    let kv = &*kv;
-    let objects = check_versions(kv);
-    let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
-    let of_objects = objects.iter().filter_map(|object| match &object.body {
-        Body::Blob(blob) => Some(blob.id),
-        _ => None,
-    });
-    let owners: Vec<BlobId> =
-        of_objects.chain(parts.iter().filter_map(|part| part.blob.as_ref()).map(|blob| blob.id)).collect();
-    let owned: BTreeSet<_> = owners.iter().copied().collect();
-    let lists: Vec<ManifestId> = objects.iter().filter_map(Manifest::parts).map(|(list, _)| list).collect();
-    let of_blobs = owners.into_iter().map(Shared::Blob);
-    let references: Vec<_> = of_blobs.chain(lists.iter().copied().map(Shared::Parts)).map(Shared::key).collect();
-    check_shared(kv, &references);
-    let (known, next) = tables.view().blobs(None, 1 << 20).expect("reads");
-    assert_eq!(
-        (known.iter().map(|blob| blob.id).collect::<BTreeSet<_>>(), next),
-        (owned.clone(), None),
-        "blobs are not those referred to"
-    );
-    let garbage: Vec<GarbageRow> = rows(kv, GARBAGE);
-    assert!(garbage.iter().all(|row| !owned.contains(&row.blob.id)), "garbage is referred to");
-    let repairs = tables.view().repairs(None, usize::MAX).expect("reads");
-    assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of what nothing refers to");
-    for row in &repairs {
-        assert_eq!(Some(&row.blob), known.iter().find(|blob| blob.id == row.blob.id), "a repair names other places");
-    }
-    for blob in &known {
-        for (shard, node) in blob.placement.iter().enumerate() {
-            let shard = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
-            assert!(!tables.view().is_leftover(*node, shard).expect("reads"), "what counts would be dropped");
-        }
-    }
-    let inline = objects.iter().filter(|object| object.body == Body::Inline).count() as u64;
-    assert_eq!(count(kv, INLINE), inline, "inline rows without objects, or the reverse");
-    let lists: BTreeSet<ManifestId> = lists.into_iter().collect();
-    for pair in kv.range(COMPLETED, Bound::Unbounded, Bound::Unbounded) {
-        let key = pair.expect("reads").0;
-        let list = ManifestId::from_be_bytes(key[..].try_into().expect("an id"));
-        assert!(lists.contains(&list), "a completed upload is remembered beyond its object");
-    }
-    for object in &objects {
-        let Some((list, count)) = object.parts() else { continue };
-        let parts = tables.view().parts_from(list, 0, 100).expect("reads");
-        let bytes = parts.iter().map(|part| part.size_bytes).sum::<u64>();
-        assert_eq!((parts.len(), bytes), (count.into(), object.size_bytes), "parts do not make up the object");
-    }
-    let uploads: BTreeSet<UploadId> = rows::<UploadRow>(kv, UPLOADS).into_iter().map(|row| row.upload.id).collect();
-    for pair in kv.range(UPLOAD_PARTS, Bound::Unbounded, Bound::Unbounded) {
-        let (id, _) =
-            pair.expect("reads").0.split_first_chunk().map(|(id, rest)| (*id, rest.len())).expect("has an id");
-        assert!(uploads.contains(&UploadId::from_be_bytes(id)), "a part of no upload");
-    }
-    let counts = tables.view().counts().expect("reads");
-    let expected = Counts {
-        buckets: count(kv, BUCKETS),
-        objects: count(kv, OBJECTS),
-        uploads: count(kv, UPLOADS),
-        blobs: count(kv, BLOBS),
-        garbage: count(kv, GARBAGE),
-        repairs: count(kv, REPAIRS),
-        dropped_lists: count(kv, DROPPED),
-        buckets_ever: counts.buckets_ever,
-        versions: count(kv, VERSIONS),
-        versions_ever: counts.versions_ever,
-        shared: count(kv, SHARED),
-        documents: count(kv, DOCUMENTS),
-        documents_ever: counts.documents_ever,
-        events: count(kv, EVENTS),
-        events_ever: counts.events_ever,
-    };
-    assert_eq!(counts, expected, "counters differ from the rows");
-    assert_eq!(tables.view().held().expect("reads"), held_by_rows(&known, &garbage, kv), "what nodes hold differs");
-}
-
-/// That versions are where they belong and are counted; all object versions' manifests.
-fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
-    let mut manifests = Vec::new();
-    let mut usages: BTreeMap<[u8; 8], Usage> = BTreeMap::new();
-    let mut nulls: BTreeMap<Vec<u8>, Version> = BTreeMap::new();
-    for pair in kv.range(OBJECTS, Bound::Unbounded, Bound::Unbounded) {
-        let (key, row) = pair.expect("reads");
-        let object: ObjectVersion = codec::decode(&row).expect("decodes");
-        let usage = usages.entry(key[..8].try_into().expect("a bucket")).or_default();
-        usage.objects += 1;
-        usage.bytes += object.manifest.size_bytes;
-        manifests.push(object.manifest);
-    }
-    let mut last: Option<(String, u64)> = None;
-    for pair in kv.range(VERSIONS, Bound::Unbounded, Bound::Unbounded) {
-        let (row_key, row) = pair.expect("reads");
-        let row: VersionRow = codec::decode(&row).expect("decodes");
-        let key = key_of_version(&row_key).expect("a key");
-        let usage = usages.entry(row_key[..8].try_into().expect("a bucket")).or_default();
-        usage.versions += 1;
-        let current = kv.get(OBJECTS, &object_key(BUCKET, &key)).expect("reads");
-        let current: Option<ObjectVersion> = current.map(|row| codec::decode(&row).expect("decodes"));
-        let first = last.as_ref().is_none_or(|(last, _)| *last != key);
-        match (&current, first) {
-            (Some(current), true) => assert!(current.version.seq > row.version().seq, "the current one is not newest"),
-            (None, true) => assert!(matches!(row, VersionRow::DeleteMarker(_)), "an object that none hides is hidden"),
-            (_, false) => assert!(last.is_some_and(|(_, seq)| seq > row.version().seq), "versions are out of order"),
-        }
-        last = Some((key.clone(), row.version().seq));
-        if row.version().null {
-            assert!(!current.is_some_and(|current| current.version.null), "a key has two null versions");
-            assert_eq!(nulls.insert(object_key(BUCKET, &key), row.version()), None, "a key has two null versions");
-        }
-        if let VersionRow::Object(object) = row {
-            usage.bytes += object.manifest.size_bytes;
-            manifests.push(object.manifest);
-        }
-    }
-    let named = kv.range(NULL_VERSIONS, Bound::Unbounded, Bound::Unbounded).map(|pair| {
-        let (key, row) = pair.expect("reads");
-        (key.to_vec(), codec::decode::<NullVersionRow>(&row).expect("decodes").version)
-    });
-    assert_eq!(named.collect::<BTreeMap<_, _>>(), nulls, "null versions are not where they are said to be");
-    for pair in kv.range(USAGE, Bound::Unbounded, Bound::Unbounded) {
-        let (bucket, row) = pair.expect("reads");
-        let bucket: [u8; 8] = bucket[..].try_into().expect("a bucket");
-        let counted = usages.remove(&bucket).unwrap_or_default();
-        assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage is not what is in it");
-    }
-    assert!(usages.is_empty(), "buckets without usage: {usages:?}");
-    manifests
-}
-
-/// That what is referred to several times is counted so, and nothing else is.
-fn check_shared(kv: &dyn KvRead, references: &[[u8; 17]]) {
-    let mut counted: BTreeMap<[u8; 17], u32> = BTreeMap::new();
-    for key in references {
-        *counted.entry(*key).or_default() += 1;
-    }
-    // A list's references are its objects'; its blobs are referred to once, by their rows.
-    counted.retain(|_, references| *references > 1);
-    let rows = kv.range(SHARED, Bound::Unbounded, Bound::Unbounded).map(|pair| {
-        let (key, row) = pair.expect("reads");
-        let key: [u8; 17] = key[..].try_into().expect("a kind and an id");
-        (key, codec::decode::<SharedRow>(&row).expect("decodes").references)
-    });
-    assert_eq!(rows.collect::<BTreeMap<_, _>>(), counted, "references are not as many as are counted");
-}
-
-fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow], kv: &dyn KvRead) -> HeldRecord {
-    let mut held = HeldRecord::default();
-    for node in known.iter().flat_map(|blob| &blob.placement) {
-        held.nodes.entry(*node).or_default().placed += 1;
-    }
-    for pair in kv.range(LEFTOVERS, Bound::Unbounded, Bound::Unbounded) {
-        let key = pair.expect("reads").0;
-        let (node, _) = key.split_first_chunk().expect("has a node");
-        held.nodes.entry(NodeId(u32::from_be_bytes(*node))).or_default().leftovers += 1;
-    }
-    for row in garbage {
-        for shard in &row.pending {
-            held.nodes.entry(row.blob.placement[usize::from(shard.0)]).or_default().garbage += 1;
-        }
-    }
-    held
+    tables.view().check_invariants();
 }
 
 /// Every blob that a command brought is owned, garbage, or was reclaimed.

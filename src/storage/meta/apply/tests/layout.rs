@@ -1,9 +1,10 @@
 //! Hosts and nodes: registered, replaced, drained, removed; the layout's epoch; what each node holds.
 
 use super::{Machine, put, shards_of};
-use crate::storage::meta::command::{Change, PutObject, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, PutObject, Refusal, Reply};
 use crate::storage::meta::record::{Held, HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
+use crate::storage::ring::Layout;
 use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles, ShardIndex, UnixMs};
 
 pub(super) fn node(id: u32, host: u64) -> NodeRecord {
@@ -24,7 +25,14 @@ impl Machine {
     }
 
     pub(super) fn register(&mut self, nodes: impl IntoIterator<Item = NodeRecord>) {
-        nodes.into_iter().for_each(|node| assert_eq!(self.apply(Change::RegisterNode(node)), Reply::Done));
+        nodes.into_iter().for_each(|node| assert_eq!(self.apply(samples::register(node)), Reply::Done));
+    }
+
+    fn placed_on(&self) -> Vec<u32> {
+        let view = self.view();
+        let (layout, hosts, nodes) = (view.layout().expect("reads"), view.hosts().expect("reads"), view.nodes());
+        let layout = Layout::of_records(layout, &hosts, &nodes.expect("reads"));
+        layout.nodes().iter().map(|node| node.id.0).collect()
     }
 
     fn host_names(&self) -> Vec<(u64, String)> {
@@ -41,9 +49,9 @@ fn every_change_of_hosts_and_nodes_raises_the_epoch_and_a_repeated_one_does_not(
         Change::RegisterHost(HostRecord { address: "10.0.0.9:9100".to_owned(), ..host(1, "a") }),
         Change::RegisterHost(HostRecord { domain: None, ..host(1, "a") }),
         Change::RegisterHost(host(2, "b")),
-        Change::RegisterNode(node(0, 1)),
-        Change::RegisterNode(node(0, 2)),
-        Change::RegisterNode(NodeRecord { incarnation: Incarnation(5), ..node(0, 2) }),
+        samples::register(node(0, 1)),
+        samples::register(node(0, 2)),
+        samples::register(NodeRecord { incarnation: Incarnation(5), ..node(0, 2) }),
         Change::SetNode { node: NodeId(0), weight: Some(7), state: None },
         Change::SetNode { node: NodeId(0), weight: None, state: Some(NodeState::Draining) },
         Change::RemoveNode { node: NodeId(0), lost: false },
@@ -76,6 +84,42 @@ fn a_host_that_comes_back_under_its_name_replaces_the_one_that_was_lost() {
 }
 
 #[test]
+fn a_host_that_rejoins_keeps_its_place_and_its_drives_and_the_one_that_it_was_is_gone_for_good() {
+    let mut machine = Machine::empty();
+    machine.apply(Change::RegisterHost(HostRecord { first_node: Some(NodeId(0)), ..host(1, "a") }));
+    machine.apply(Change::RegisterHost(host(2, "b")));
+    machine.register([node(0, 1), node(1, 1), node(64, 2)]);
+    machine.apply(Change::SetNode { node: NodeId(1), weight: Some(7), state: Some(NodeState::Draining) });
+    let rejoin = |was: u64, id: u64, name: &str| Change::RejoinHost { was: HostId(was), host: host(id, name) };
+    let (epoch, before) = (machine.epoch(), machine.view().nodes().expect("reads"));
+    for (refused, why) in [
+        (rejoin(1, 9, "b"), "it has another name"),
+        (rejoin(3, 9, "a"), "another host has the name"),
+        (rejoin(1, 9, ""), "it has none"),
+    ] {
+        assert_eq!(machine.refusal(refused), Refusal::InvalidRequest, "{why}");
+    }
+    assert_eq!(machine.epoch(), epoch);
+    for _ in 0..2 {
+        assert_eq!(machine.apply(rejoin(1, 9, "a")), Reply::Done);
+        assert_eq!(machine.epoch(), epoch + 1, "once, however many drives it has");
+    }
+    assert_eq!(machine.host_names(), [(2, "b".to_owned()), (9, "a".to_owned())]);
+    let hosts = machine.view().hosts().expect("reads");
+    assert_eq!(hosts[1].first_node, Some(NodeId(0)));
+    let moved = before.into_iter().map(|node| match node.host {
+        HostId(1) => NodeRecord { host: HostId(9), ..node },
+        _ => node,
+    });
+    assert_eq!(machine.view().nodes().expect("reads"), moved.collect::<Vec<_>>());
+    for again in [rejoin(1, 10, "a"), rejoin(9, 1, "a"), Change::RegisterHost(host(1, "a"))] {
+        assert_eq!(machine.refusal(again), Refusal::Removed);
+    }
+    assert_eq!(machine.refusal(samples::register(node(0, 1))), Refusal::Removed);
+    assert_eq!(machine.apply(rejoin(9, 11, "a")), Reply::Done, "as often as it has to");
+}
+
+#[test]
 fn who_was_removed_is_not_registered_again_and_an_empty_one_in_its_place_is() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(host(1, "a")));
@@ -89,17 +133,17 @@ fn who_was_removed_is_not_registered_again_and_an_empty_one_in_its_place_is() {
         assert_eq!(machine.apply(removal), Reply::Done);
     }
     let epoch = machine.epoch();
-    assert_eq!(machine.refusal(Change::RegisterNode(node(0, 1))), Refusal::Removed);
+    assert_eq!(machine.refusal(samples::register(node(0, 1))), Refusal::Removed);
     assert_eq!(machine.refusal(Change::RegisterHost(host(2, "b"))), Refusal::Removed);
     assert_eq!(machine.refusal(Change::RegisterHost(host(2, "c"))), Refusal::Removed, "its name does not matter");
     assert_eq!(machine.epoch(), epoch);
     let emptied = NodeRecord { incarnation: Incarnation(7), ..node(0, 1) };
     machine.register([emptied.clone()]);
     assert_eq!(machine.apply(Change::RegisterHost(host(3, "b"))), Reply::Done);
-    assert_eq!(machine.refusal(Change::RegisterNode(node(0, 1))), Refusal::Removed, "though its number is another's");
+    assert_eq!(machine.refusal(samples::register(node(0, 1))), Refusal::Removed, "though its number is another's");
     assert_eq!(machine.apply(Change::RemoveNode { node: NodeId(0), lost: false }), Reply::Done);
     for removed in [node(0, 1), emptied] {
-        assert_eq!(machine.refusal(Change::RegisterNode(removed)), Refusal::Removed);
+        assert_eq!(machine.refusal(samples::register(removed)), Refusal::Removed);
     }
     let removed = machine.view().removed().expect("reads");
     assert_eq!(removed.nodes.iter().map(|(node, _)| node.0).collect::<Vec<_>>(), [0, 0, 64]);
@@ -115,7 +159,7 @@ fn a_host_that_was_removed_or_replaced_registers_neither_itself_nor_a_drive() {
     let epoch = machine.epoch();
     for gone in [1, 2] {
         assert_eq!(machine.refusal(Change::RegisterHost(host(gone, "c"))), Refusal::Removed, "host {gone}");
-        assert_eq!(machine.refusal(Change::RegisterNode(node(0, gone))), Refusal::Removed, "host {gone}");
+        assert_eq!(machine.refusal(samples::register(node(0, gone))), Refusal::Removed, "host {gone}");
     }
     assert_eq!(machine.epoch(), epoch);
     machine.register([node(0, 9)]);
@@ -169,6 +213,36 @@ fn founders_are_made_known_all_at_once_and_only_while_no_host_is() {
     assert_eq!(machine.host_names(), [(1, "a".to_owned()), (2, "b".to_owned()), (9, "c".to_owned())]);
     let places: Vec<_> = machine.view().hosts().expect("reads").iter().map(|host| host.first_node).collect();
     assert_eq!(places, [0, 64, 128].map(|first| Some(NodeId(first))));
+}
+
+#[test]
+fn nothing_is_placed_before_the_drives_of_all_founders_are_known() {
+    let founders = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]
+        .map(|(id, name)| HostRecord { first_node: Some(NodeId(id as u32 * 64)), ..host(id, name) });
+    let mut machine = Machine::empty();
+    machine.apply(Change::FoundHosts(founders.to_vec()));
+    machine.register([node(64, 1), node(65, 1)]);
+    assert!(machine.placed_on().is_empty());
+    // One rejoins as another member, one came back empty, one stores nothing, and one is given up.
+    let was = HostId(2);
+    assert_eq!(machine.apply(Change::RejoinHost { was, host: host(12, "b") }), Reply::Done);
+    assert_eq!(machine.apply(Change::RegisterHost(host(13, "c"))), Reply::Done);
+    assert_eq!(machine.apply(Change::RegisterNodes { host: HostId(4), nodes: Vec::new() }), Reply::Done);
+    assert_eq!(machine.apply(Change::RemoveHost { host: HostId(5) }), Reply::Done);
+    machine.register([node(128, 12)]);
+    assert!(machine.placed_on().is_empty(), "one is awaited under another id");
+    let epoch = machine.epoch();
+    let both = [node(192, 13), node(193, 13)];
+    let registered = Change::RegisterNodes { host: HostId(13), nodes: both.to_vec() };
+    assert_eq!((machine.apply(registered.clone()), machine.apply(registered)), (Reply::Done, Reply::Done));
+    assert_eq!(machine.placed_on(), [64, 65, 128, 192, 193]);
+    assert_eq!(machine.epoch(), epoch + 1, "the drives of a host come at once");
+    // Nobody waits for hosts that join later.
+    machine.apply(Change::RegisterHost(host(6, "f")));
+    assert_eq!(machine.placed_on().len(), 5);
+    let mixed = vec![node(320, 6), node(321, 1)];
+    let refused = machine.refusal(Change::RegisterNodes { host: HostId(6), nodes: mixed });
+    assert_eq!((refused, machine.placed_on().len()), (Refusal::InvalidRequest, 5));
 }
 
 #[test]
@@ -254,8 +328,7 @@ fn a_node_goes_only_when_no_blob_names_it_and_its_garbage_is_gone_or_lost() {
     machine.put(put_blob("key", 12));
     assert_eq!(machine.held(2), Held { placed: 2, garbage: 1, leftovers: 0 });
     for key in ["key", "other"] {
-        let conditions = WriteConditions::default();
-        machine.apply(Change::DeleteObject { bucket: BUCKET, key: key.to_owned(), conditions });
+        machine.apply(samples::delete(BUCKET, key));
     }
     assert_eq!(machine.held(2), Held { placed: 0, garbage: 3, leftovers: 0 });
     assert_eq!(machine.refusal(remove(2, false)), Refusal::NodeHoldsShards);

@@ -13,7 +13,7 @@ mod work;
 
 use super::{ApplyEntry, MetaTables};
 use crate::storage::kv::memory::MemoryKv;
-use crate::storage::meta::command::{Change, Command, PutObject, Refusal, Reply};
+use crate::storage::meta::command::{Change, Command, CreateBucket, PutObject, Refusal, Reply};
 use crate::storage::meta::record::{Body, Manifest};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
@@ -49,7 +49,7 @@ impl Machine {
 
     fn put(&mut self, put: PutObject) -> Manifest {
         match self.apply(Change::PutObject(Box::new(put))) {
-            Reply::ObjectPut { manifest } => *manifest,
+            Reply::ObjectPut { object } => object.manifest,
             other => panic!("not put: {other:?}"),
         }
     }
@@ -89,7 +89,8 @@ fn stored(mut manifest: Manifest) -> Manifest {
 }
 
 fn create_bucket(name: &str, owner: &str) -> Change {
-    Change::CreateBucket { name: name.to_owned(), region: "us-east-1".to_owned(), owner: owner.to_owned() }
+    let (name, owner) = (name.to_owned(), owner.to_owned());
+    Change::CreateBucket(Box::new(CreateBucket { name, owner, ..CreateBucket::default() }))
 }
 
 fn put(put: PutObject) -> Change {

@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::layout::node;
-use crate::storage::meta::command::{Change, MovedShard, PutObject, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, FinishedRepair, MovedShard, PutObject, Reply};
 use crate::storage::meta::record::{Held, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
 use crate::types::{BlobId, Epoch, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
@@ -36,7 +36,7 @@ impl Machine {
 
     fn leftovers(&self, node: u32) -> Vec<(u128, u8, u64)> {
         let rows = self.view().leftovers(NodeId(node), None, 100).expect("reads");
-        rows.into_iter().map(|(shard, since)| (shard.blob.0, shard.shard.0, since.0)).collect()
+        rows.into_iter().map(|(shard, entry)| (shard.blob.0, shard.shard.0, entry)).collect()
     }
 }
 
@@ -46,8 +46,8 @@ fn a_move_changes_the_place_once_and_leaves_a_copy_to_be_dropped() {
     machine.put(put_blob("key", 10));
     assert_eq!(machine.shift(&[step(10, 1, 1, 5), step(10, 1, 1, 5), step(10, 3, 2, 4)]), [true, true, true]);
     assert_eq!(machine.placement(10), [3, 5, 0, 4]);
-    let now = 1000 + machine.index;
-    assert_eq!((machine.leftovers(1), machine.leftovers(2)), (vec![(10, 1, now)], vec![(10, 3, now)]));
+    let entry = machine.index;
+    assert_eq!((machine.leftovers(1), machine.leftovers(2)), (vec![(10, 1, entry)], vec![(10, 3, entry)]));
     assert_eq!(
         (machine.held(1), machine.held(5)),
         (Held { leftovers: 1, ..Held::default() }, Held { placed: 1, ..Held::default() })
@@ -59,7 +59,7 @@ fn a_move_changes_the_place_once_and_leaves_a_copy_to_be_dropped() {
         assert_eq!((machine.leftovers(1), machine.held(1)), (vec![], Held::default()));
     }
     assert_eq!(machine.view().leftovers(NodeId(2), Some(step(10, 3, 2, 4).shard), 9).expect("reads"), []);
-    machine.apply(Change::DeleteObject { bucket: BUCKET, key: "key".into(), conditions: WriteConditions::default() });
+    machine.apply(samples::delete(BUCKET, "key"));
     let row = machine.view().garbage_of(BlobId(10)).expect("reads").expect("garbage");
     assert_eq!(row.blob.placement, [3, 5, 0, 4].map(NodeId), "garbage is where it was moved to");
     assert_eq!(machine.placement(10), [3, 5, 0, 4], "for those who still read");
@@ -113,7 +113,11 @@ fn a_repair_that_ended_where_a_shard_was_does_not_end_the_one_where_it_is() {
     machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 10) });
     machine.shift(&[MovedShard { whole: false, ..step(10, 1, 1, 5) }]);
     let (shard, unknown) = (step(10, 1, 1, 5).shard, step(11, 1, 1, 5).shard);
-    let done_at = |node| Change::FinishRepairsAt { done: vec![(unknown, NodeId(node)), (shard, NodeId(node))] };
+    let done_at = |on| {
+        let incarnation = Some(samples::node().incarnation);
+        let done = [unknown, shard].map(|shard| FinishedRepair { shard, node: NodeId(on), incarnation });
+        Change::FinishRepairs { done: done.to_vec() }
+    };
     assert_eq!(machine.apply(done_at(1)), Reply::Done);
     assert_eq!(machine.repairs(), [(10, 1)], "what is on node 5 has gaps");
     for _ in 0..2 {

@@ -2,9 +2,7 @@
 
 use super::{Machine, put, shards_of};
 use crate::limits::DROPPED_ROWS_AT_ONCE;
-use crate::storage::meta::command::{
-    Change, CompleteUpload, CompleteVersion, ETagCondition, Refusal, Reply, WriteConditions,
-};
+use crate::storage::meta::command::{Change, CompleteUpload, ETagCondition, Refusal, Reply, WriteConditions};
 use crate::storage::meta::record::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, PartRow};
 use crate::storage::meta::samples::{BUCKET, MIB, complete, create_upload, md5_of, part, put_blob, put_part};
 use crate::types::{ManifestId, ShardIndex, UnixMs, UploadId};
@@ -25,7 +23,7 @@ fn finish(machine: &mut Machine, change: CompleteUpload) -> Reply {
 
 fn finished(machine: &mut Machine, change: CompleteUpload) -> Manifest {
     match finish(machine, change) {
-        Reply::ObjectPut { manifest } => *manifest,
+        Reply::ObjectPut { object } => object.manifest,
         other => panic!("not completed: {other:?}"),
     }
 }
@@ -240,7 +238,7 @@ fn an_upload_that_asked_for_no_checksum_has_s3s_default_where_all_its_parts_do()
     };
     let content: Vec<u8> = (0..=255).cycle().take(6 * MIB as usize).collect();
     let halves = content.split_at(5 * MIB as usize);
-    let whole = |last: ChecksumAlgorithm, named: bool| {
+    let whole = |last: ChecksumAlgorithm| {
         let mut machine = Machine::with_bucket();
         machine.apply(Change::CreateUpload(Box::new(create_upload("key", 9))));
         let parts = [(1, 20, halves.0, ChecksumAlgorithm::Crc64Nvme), (2, 21, halves.1, last)].map(
@@ -250,19 +248,10 @@ fn an_upload_that_asked_for_no_checksum_has_s3s_default_where_all_its_parts_do()
             },
         );
         parts.iter().for_each(|row| drop(add(&mut machine, "key", 9, row)));
-        let complete = complete("key", 9, 100, &parts);
-        if !named {
-            return finished(&mut machine, complete).checksum;
-        }
-        match machine.apply(Change::CompleteVersion(Box::new(CompleteVersion { complete, event: None }))) {
-            Reply::VersionPut { object } => object.manifest.checksum,
-            other => panic!("not completed: {other:?}"),
-        }
+        finished(&mut machine, complete("key", 9, 100, &parts)).checksum
     };
-    assert_eq!(whole(ChecksumAlgorithm::Crc64Nvme, true), Some(of(ChecksumAlgorithm::Crc64Nvme, &content)));
-    assert_eq!(whole(ChecksumAlgorithm::Sha1, true), None);
-    // As hosts of the version before decided it.
-    assert_eq!(whole(ChecksumAlgorithm::Crc64Nvme, false), None);
+    assert_eq!(whole(ChecksumAlgorithm::Crc64Nvme), Some(of(ChecksumAlgorithm::Crc64Nvme, &content)));
+    assert_eq!(whole(ChecksumAlgorithm::Sha1), None);
 }
 
 #[test]
@@ -275,7 +264,7 @@ fn a_deleted_bucket_takes_its_uploads_and_their_parts_with_it() {
             add(&mut machine, "key", upload, &part(number, (upload + 1) * 100_000 + u128::from(number), 1));
         }
     }
-    assert_eq!(machine.apply(Change::DeleteBucket { name: "photos".into() }), Reply::Done);
+    assert_eq!(machine.apply(Change::DeleteBucket { bucket: BUCKET }), Reply::Done);
     assert!(machine.view().counts().expect("reads").dropped_lists > 0);
     let left = machine.blobs().len() + machine.garbage().len();
     assert_eq!(left, 3 * usize::from(parts));

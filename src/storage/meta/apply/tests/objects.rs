@@ -4,15 +4,18 @@ use super::{Machine, create_bucket, position, put, shards_of, stored};
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
-use crate::storage::meta::command::{Change, Command, ETagCondition, PutObject, Refusal, Reply, WriteConditions};
+use crate::storage::meta::command::{
+    Change, Command, DeleteConditions, DeleteVersion, Deletion, ETagCondition, FinishedRepair, PutObject, Refusal,
+    Reply, WriteConditions,
+};
 use crate::storage::meta::record::{Body, ETag};
-use crate::storage::meta::samples::{self, BUCKET, md5_of, put_blob, put_empty, put_inline};
+use crate::storage::meta::samples::{self, BUCKET, delete_if, deleted, md5_of, put_blob, put_empty, put_inline};
 use crate::storage::meta::tables::{SYSTEM, SYSTEM_FORMAT, TABLES};
-use crate::types::{BlobId, BucketId, ManifestId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs};
 use std::sync::Arc;
 
 fn delete(key: &str) -> Change {
-    Change::DeleteObject { bucket: BUCKET, key: key.to_owned(), conditions: WriteConditions::default() }
+    samples::delete(BUCKET, key)
 }
 
 fn if_match(condition: ETagCondition) -> WriteConditions {
@@ -38,10 +41,10 @@ fn one_entry_changes_the_object_its_blob_the_repairs_and_the_old_versions_garbag
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![11], vec![(11, 0), (11, 2)], vec![10]));
     assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), Some(stored(manifest).into()));
     let row = machine.view().garbage(None, 1).expect("reads").remove(0);
-    assert_eq!((row.since, row.pending), (UnixMs(1003), (0..4).map(ShardIndex).collect()));
-    assert_eq!(machine.apply(delete("key")), Reply::Deleted { existed: true });
+    assert_eq!((row.entry, row.pending), (3, (0..4).map(ShardIndex).collect()));
+    assert_eq!(machine.apply(delete("key")), deleted(true));
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![], vec![], vec![10, 11]));
-    assert_eq!(machine.apply(delete("key")), Reply::Deleted { existed: false });
+    assert_eq!(machine.apply(delete("key")), deleted(false));
     assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), None);
 }
 
@@ -116,10 +119,11 @@ fn conditions_are_decided_on_the_object_that_stands_when_the_entry_is_applied() 
     assert!(matches!(attempt(&mut machine, 18, if_match(ETagCondition::Any)), Reply::ObjectPut { .. }));
     assert!(matches!(attempt(&mut machine, 19, if_none_match(ETagCondition::Unknown)), Reply::ObjectPut { .. }));
 
-    let conditional = |conditions| Change::DeleteObject { bucket: BUCKET, key: "key".into(), conditions };
-    assert_eq!(machine.refusal(conditional(if_match(tag(1)))), Refusal::PreconditionFailed);
-    assert_eq!(machine.apply(conditional(if_match(tag(19)))), Reply::Deleted { existed: true });
-    assert_eq!(machine.refusal(conditional(if_match(ETagCondition::Any))), Refusal::NoSuchKey);
+    let conditional = |conditions| delete_if(BUCKET, "key", conditions);
+    let failed = |refusal| Reply::VersionsDeleted(vec![Err(refusal)]);
+    assert_eq!(machine.apply(conditional(if_match(tag(1)))), failed(Refusal::PreconditionFailed));
+    assert_eq!(machine.apply(conditional(if_match(tag(19)))), deleted(true));
+    assert_eq!(machine.apply(conditional(if_match(ETagCondition::Any))), failed(Refusal::NoSuchKey));
 }
 
 #[test]
@@ -157,17 +161,18 @@ fn deleting_many_answers_for_each_key_in_order() {
     let mut machine = Machine::with_bucket();
     machine.put(put_blob("a", 10));
     machine.put(put_blob("b", 11));
-    let keys = vec![
-        ("a".to_owned(), WriteConditions::default()),
-        ("b".to_owned(), if_match(tag(99))),
-        ("c".to_owned(), WriteConditions::default()),
-        ("a".to_owned(), WriteConditions::default()),
-    ];
-    let expected = vec![Ok(true), Err(Refusal::PreconditionFailed), Ok(false), Ok(false)];
-    assert_eq!(machine.apply(Change::DeleteObjects { bucket: BUCKET, keys }), Reply::DeletedMany(expected));
-    let keys = vec![("a".to_owned(), WriteConditions::default())];
-    let elsewhere = machine.apply(Change::DeleteObjects { bucket: BucketId(9), keys });
-    assert_eq!(elsewhere, Reply::DeletedMany(vec![Err(Refusal::NoSuchBucket)]));
+    let delete_of = |key: &str, write: WriteConditions| {
+        let conditions = DeleteConditions { write, ..DeleteConditions::default() };
+        DeleteVersion { key: key.to_owned(), conditions, ..DeleteVersion::default() }
+    };
+    let any = WriteConditions::default;
+    let deletes =
+        vec![delete_of("a", any()), delete_of("b", if_match(tag(99))), delete_of("c", any()), delete_of("a", any())];
+    let done = |existed| Ok(Deletion { existed, ..Deletion::default() });
+    let expected = vec![done(true), Err(Refusal::PreconditionFailed), done(false), done(false)];
+    assert_eq!(machine.apply(Change::DeleteVersions { bucket: BUCKET, deletes }), Reply::VersionsDeleted(expected));
+    let elsewhere = machine.apply(samples::delete(BucketId(9), "a"));
+    assert_eq!(elsewhere, Reply::VersionsDeleted(vec![Err(Refusal::NoSuchBucket)]));
     assert_eq!((machine.blobs(), machine.garbage()), (vec![11], vec![10]));
 }
 
@@ -176,8 +181,8 @@ fn a_buckets_number_is_never_used_again() {
     let mut machine = Machine::with_bucket();
     assert_eq!(machine.refusal(create_bucket("photos", "someone")), Refusal::BucketOwnedByCaller);
     assert_eq!(machine.refusal(create_bucket("photos", "another")), Refusal::BucketOwnedByOther);
-    assert_eq!(machine.apply(Change::DeleteBucket { name: "photos".into() }), Reply::Done);
-    assert_eq!(machine.refusal(Change::DeleteBucket { name: "photos".into() }), Refusal::NoSuchBucket);
+    assert_eq!(machine.apply(Change::DeleteBucket { bucket: BUCKET }), Reply::Done);
+    assert_eq!(machine.refusal(Change::DeleteBucket { bucket: BUCKET }), Refusal::NoSuchBucket);
     assert_eq!(machine.apply(create_bucket("photos", "another")), Reply::BucketCreated { id: BucketId(2) });
     assert_eq!(machine.refusal(put(put_blob("key", 10))), Refusal::NoSuchBucket);
     let bucket = machine.view().bucket("photos").expect("reads").expect("exists");
@@ -191,9 +196,9 @@ fn a_buckets_number_is_never_used_again() {
 fn a_bucket_with_an_object_is_not_deleted() {
     let mut machine = Machine::with_bucket();
     machine.put(put_empty("\0", 10));
-    assert_eq!(machine.refusal(Change::DeleteBucket { name: "photos".into() }), Refusal::BucketNotEmpty);
+    assert_eq!(machine.refusal(Change::DeleteBucket { bucket: BUCKET }), Refusal::BucketNotEmpty);
     machine.apply(delete("\0"));
-    assert_eq!(machine.apply(Change::DeleteBucket { name: "photos".into() }), Reply::Done);
+    assert_eq!(machine.apply(Change::DeleteBucket { bucket: BUCKET }), Reply::Done);
 }
 
 #[test]
@@ -223,7 +228,8 @@ fn repairs_are_queued_for_referred_blobs_only_and_once() {
     machine.apply(Change::QueueRepairs { missing });
     assert_eq!(machine.repairs(), [(10, 0), (10, 3)]);
     assert_eq!(machine.view().repairs(None, 1).expect("reads")[0].blob.size_bytes, samples::MIB);
-    let done = ShardId { blob: BlobId(10), shard: ShardIndex(0) };
+    let shard = ShardId { blob: BlobId(10), shard: ShardIndex(0) };
+    let done = FinishedRepair { shard, node: NodeId(3), incarnation: None };
     machine.apply(Change::FinishRepairs { done: vec![done, done] });
     assert_eq!(machine.repairs(), [(10, 3)]);
     assert_eq!(machine.view().counts().expect("reads").repairs, 1);

@@ -2,7 +2,7 @@
 
 use super::{Machine, put};
 use crate::storage::meta::command::{
-    AppendObject, Change, CopyVersion, ETagCondition, PutVersion, Refusal, RenameObject, RenameSource, RenameToken,
+    AppendObject, Change, CopyVersion, ETagCondition, PutObject, Refusal, RenameObject, RenameSource, RenameToken,
     Reply, WriteConditions,
 };
 use crate::storage::meta::record::{ETag, ObjectVersion, Pick, Traits, Versioning};
@@ -58,7 +58,7 @@ fn object(machine: &Machine, key: &str) -> Option<ObjectVersion> {
 
 fn appended(reply: Reply) -> ObjectVersion {
     match reply {
-        Reply::VersionPut { object } => *object,
+        Reply::ObjectPut { object } => *object,
         other => panic!("not appended: {other:?}"),
     }
 }
@@ -72,11 +72,8 @@ fn sizes(machine: &Machine, object: &ObjectVersion) -> Vec<(u16, u64, u64)> {
 #[test]
 fn a_renamed_object_keeps_all_but_its_name_and_what_it_replaces_is_garbage() {
     let mut machine = Machine::with_bucket();
-    let version = PutVersion { put: put_blob("a", 10), traits: traits(), event: None };
-    machine.apply(Change::PutVersion(Box::new(PutVersion {
-        traits: Traits { retention: None, legal_hold: None, ..version.traits },
-        ..version
-    })));
+    let traits = Traits { retention: None, legal_hold: None, ..traits() };
+    machine.put(PutObject { traits, ..put_blob("a", 10) });
     machine.put(put_inline("b", 11, b"old"));
     machine.put(put_blob("c", 12));
     let before = object(&machine, "a");
@@ -133,7 +130,7 @@ fn a_sealed_object_has_its_key_wrapped_for_its_new_name() {
     let mut machine = Machine::with_bucket();
     let (from, to) = (Bytes::from_static(b"for a"), Bytes::from_static(b"for b"));
     let traits = Traits { sealing: Some(from.clone()), ..Traits::default() };
-    machine.apply(Change::PutVersion(Box::new(PutVersion { put: put_empty("a", 10), traits, event: None })));
+    machine.put(PutObject { traits, ..put_empty("a", 10) });
     let source = Some(RenameSource { manifest: ManifestId(10), sealing: Some((from, to.clone())) });
     assert_eq!(machine.apply(rename(RenameObject { source, ..renaming("a", "b") })), Reply::Done);
     assert_eq!(object(&machine, "b").and_then(|object| object.traits.sealing), Some(to));

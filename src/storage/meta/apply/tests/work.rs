@@ -5,9 +5,9 @@ use crate::limits::DROPPED_ROWS_AT_ONCE;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
-use crate::storage::meta::command::{Change, Command, Reply, WriteConditions};
+use crate::storage::meta::command::{Change, Command, Reply};
 use crate::storage::meta::record::PartRow;
-use crate::storage::meta::samples::{BUCKET, MIB, complete, create_upload, part, put_blob, put_inline, put_part};
+use crate::storage::meta::samples::{self, BUCKET, MIB, complete, create_upload, part, put_blob, put_inline, put_part};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::{ListQuery, MetaView};
 use crate::types::{ManifestId, UnixMs};
@@ -154,9 +154,8 @@ fn an_object_of_10_000_parts_is_deleted_listed_and_ranged_like_a_small_one_m4() 
     }
     assert_eq!(view.part_numbered(id, size_bytes, 10_001).expect("reads"), None);
 
-    let delete = Change::DeleteObject { bucket: BUCKET, key: "key".into(), conditions: WriteConditions::default() };
-    let (reads, replies) = counted.apply(vec![delete]);
-    assert_eq!(replies, [Reply::Deleted { existed: true }]);
+    let (reads, replies) = counted.apply(vec![samples::delete(BUCKET, "key")]);
+    assert_eq!(replies, [samples::deleted(true)]);
     let changes = counted.kv.last_batch().changes.len();
     assert!(reads <= 2 * DROPPED_ROWS_AT_ONCE + 20, "{reads} reads to delete it");
     assert!(changes <= 3 * DROPPED_ROWS_AT_ONCE + 10, "{changes} changes to delete it");

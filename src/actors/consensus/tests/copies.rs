@@ -1,0 +1,374 @@
+//! Damaged copies of the log and of snapshots, at start and while the store runs; and the generations of sets of copies.
+
+use super::home::MemoryHome;
+use super::power::World;
+use super::tail::{BLOCK, simulate};
+use super::{create_bucket, id_of, put_ok};
+use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle, StartError, start};
+use crate::storage::disk::sim::SimDisk;
+use crate::storage::disk::{Disk, read_file};
+use crate::storage::raft_log::{ChoiceError, MirrorSet};
+use crate::storage::wal::{CorruptSpot, LogOptions, survey_log};
+use crate::types::{BucketId, ClusterId, NodeId};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LOG: &str = "/drive/meta/log";
+
+/// A stopped store of one or two drives, each of which has a copy, and its objects.
+struct Image {
+    disks: Vec<SimDisk>,
+    bucket: BucketId,
+    objects: u128,
+}
+
+async fn image(drives: u32, purged: bool) -> Image {
+    let world = World::new(1, drives);
+    let meta = start(world.options(true)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    for id in 0..4 {
+        put_ok(&meta, bucket, &format!("key-{id}"), id).await;
+    }
+    if purged {
+        meta.snapshot_now().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    meta.shutdown().await;
+    let meta = start(world.options(false)).await.expect("the replica starts again");
+    put_ok(&meta, bucket, "key-4", 4).await;
+    meta.shutdown().await;
+    let disks = world.disks.iter().map(|disk| disk.power_cut(1)).collect();
+    Image { disks, bucket, objects: 5 }
+}
+
+/// The blocks with records of a copy, as file and offset.
+fn blocks(disk: &SimDisk) -> Vec<(PathBuf, usize)> {
+    let mut names = disk.list(LOG.as_ref()).expect("listed");
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort();
+    let held = |name: &String| {
+        let path = PathBuf::from(LOG).join(name);
+        let bytes = read_file(disk, &path).expect("read");
+        let is_held = |block: &usize| bytes[block * BLOCK..][..BLOCK].iter().any(|byte| *byte != 0);
+        let held: Vec<usize> = (1..bytes.len() / BLOCK).filter(is_held).collect();
+        held.into_iter().map(move |block| (path.clone(), block * BLOCK)).collect::<Vec<_>>()
+    };
+    names.iter().flat_map(held).collect()
+}
+
+/// The damage on the first drive's copy.
+fn rot(world: &World) -> Vec<CorruptSpot> {
+    let options = LogOptions::meta(LOG.into(), ClusterId(1), NodeId(1), world.ambient.clone(), world.pool.clone());
+    let options = LogOptions { segment_bytes: 128 << 10, ..options };
+    survey_log(&world.disks[0].handle(), &options, &mut |_| ()).expect("surveyed").rot
+}
+
+enum Outcome {
+    Whole(World),
+    Refused,
+}
+
+/// Starts on these disks without tables: everything is there, or it is refused.
+async fn outcome(image: &Image, disks: Vec<SimDisk>, home: Arc<MemoryHome>) -> Outcome {
+    let world = World { disks, home, ..World::new(2, 1) };
+    match start(world.options(false)).await {
+        Ok(meta) => {
+            for id in 0..image.objects {
+                let found = id_of(&meta, image.bucket, &format!("key-{id}")).await;
+                assert_eq!(found, Some(id), "it was acknowledged");
+            }
+            meta.shutdown().await;
+            Outcome::Whole(world)
+        }
+        Err(StartError::Copies(ChoiceError::AllDamaged(_)) | StartError::TailLost { .. }) => Outcome::Refused,
+        Err(error) => panic!("refused for another reason: {error}"),
+    }
+}
+
+/// Spoils a block of a copy: of the kinds of damage, the one with this number.
+fn spoil(disk: &SimDisk, (path, at): &(PathBuf, usize), kind: usize) {
+    let at = *at as u64;
+    match kind {
+        // The header of its first record, the body, the whole block.
+        0 => disk.corrupt(path, at + 16, 1).expect("a stored file"),
+        1 => disk.corrupt(path, at + 80, 1).expect("a stored file"),
+        _ => disk.make_unreadable(path, at..at + 1).expect("a stored file"),
+    }
+}
+
+#[test]
+fn two_copies_that_are_damaged_at_any_two_places_start_wherever_they_are_whole_together() {
+    simulate(async {
+        let image = image(2, false).await;
+        let (first, second) = (blocks(&image.disks[0]), blocks(&image.disks[1]));
+        assert!(first.len() > 6 && second.len() > 6, "{} {}", first.len(), second.len());
+        let mut refused = 0;
+        for (nth, one) in first.iter().enumerate() {
+            for (mth, other) in second.iter().enumerate() {
+                for kinds in [(0, 2), (1, 1), (2, 0)] {
+                    let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+                    spoil(&disks[0], one, kinds.0);
+                    spoil(&disks[1], other, kinds.1);
+                    match outcome(&image, disks, Arc::default()).await {
+                        Outcome::Whole(_) => {}
+                        Outcome::Refused => {
+                            refused += 1;
+                            assert!(nth.abs_diff(mth) <= 1, "{one:?} {other:?} {kinds:?}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(refused > 3, "records that both lost: {refused}");
+    });
+}
+
+/// The damage is gone afterwards, from each copy.
+#[test]
+fn merged_copies_are_whole_again_each_by_itself() {
+    simulate(async {
+        let image = image(2, false).await;
+        let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+        spoil(&disks[0], &blocks(&disks[0])[3], 1);
+        spoil(&disks[1], &blocks(&disks[1])[6], 2);
+        let Outcome::Whole(world) = outcome(&image, disks, Arc::default()).await else { panic!("refused") };
+        for alone in 0..2 {
+            let disks = vec![world.disks[alone].power_cut(3)];
+            let mut options = World { disks, home: Arc::default(), ..World::new(4, 1) }.options(false);
+            options.drives[0].node = NodeId(alone as u32 + 1);
+            let meta = start(options).await.expect("the copy is whole");
+            assert_eq!(id_of(&meta, image.bucket, "key-0").await, Some(0));
+            meta.shutdown().await;
+        }
+    });
+}
+
+/// At any change of the disks while the copies are written anew.
+#[test]
+fn a_power_cut_while_copies_are_merged_loses_nothing() {
+    simulate(async {
+        let image = image(2, false).await;
+        let mut cuts = 0;
+        for cut in 1..400 {
+            let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+            spoil(&disks[0], &blocks(&disks[0])[3], 1);
+            spoil(&disks[1], &blocks(&disks[1])[6], 0);
+            disks.iter().for_each(|disk| disk.halt_at(disk.operations().changes + cut));
+            let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
+            if let Ok(meta) = start(world.options(false)).await {
+                meta.shutdown().await;
+                if !world.disks.iter().any(SimDisk::is_halted) {
+                    break;
+                }
+            }
+            cuts += 1;
+            let disks = world.disks.iter().map(|disk| disk.power_cut(cut)).collect();
+            let after = outcome(&image, disks, Arc::default()).await;
+            assert!(matches!(after, Outcome::Whole(_)), "cut at change {cut}");
+        }
+        assert!(cuts > 10, "{cuts}");
+    });
+}
+
+#[test]
+fn damage_in_what_a_snapshot_covers_does_not_keep_a_store_from_starting() {
+    simulate(async {
+        let image = image(1, true).await;
+        let blocks = blocks(&image.disks[0]);
+        let mut started = 0;
+        for block in &blocks {
+            for kind in 0..3 {
+                let disks = vec![image.disks[0].power_cut(1)];
+                spoil(&disks[0], block, kind);
+                let Outcome::Whole(world) = outcome(&image, disks, Arc::default()).await else { continue };
+                started += 1;
+                assert_eq!(rot(&world), [], "it was cleaned");
+            }
+        }
+        assert!(started > 9, "{started} of {}", 3 * blocks.len());
+    });
+}
+
+/// A generation of its own for each start, on every drive, whatever cuts the start short.
+#[test]
+fn a_power_cut_at_any_change_of_a_start_loses_nothing_and_the_next_start_has_a_later_generation() {
+    simulate(async {
+        let image = image(2, false).await;
+        let generation = |disk: &SimDisk| {
+            let content = read_file(&*disk.handle(), "/drive/meta/mirror".as_ref()).expect("a mirror file");
+            MirrorSet::decode(&content).expect("a whole one").generation
+        };
+        let mut cuts = 0;
+        for cut in 1..400 {
+            let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+            disks.iter().for_each(|disk| disk.halt_at(disk.operations().changes + cut));
+            let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
+            if let Ok(meta) = start(world.options(false)).await {
+                meta.shutdown().await;
+                if !world.disks.iter().any(SimDisk::is_halted) {
+                    break;
+                }
+            }
+            cuts += 1;
+            let disks: Vec<SimDisk> = world.disks.iter().map(|disk| disk.power_cut(cut)).collect();
+            let before = disks.iter().map(generation).max();
+            let Outcome::Whole(world) = outcome(&image, disks, Arc::default()).await else {
+                panic!("refused after a cut at change {cut}")
+            };
+            let after: Vec<u64> = world.disks.iter().map(generation).collect();
+            assert!(after[0] == after[1] && Some(after[0]) > before, "cut at change {cut}: {before:?}, {after:?}");
+        }
+        assert!(cuts > 5, "{cuts}");
+    });
+}
+
+/// One pass: damaged places that were found, and whether all was whole.
+async fn scrub(meta: &MetaHandle) -> (u64, bool) {
+    let mut pass = CopyScrub::begin(meta, 8192).await.expect("a pass begins");
+    let mut found = 0;
+    loop {
+        match pass.advance().await.expect("a step") {
+            CopyScrubbed::Checked { corrupt, .. } => found += corrupt,
+            CopyScrubbed::Finished { whole } => return (found, whole),
+        }
+    }
+}
+
+/// Passes until all is whole again.
+async fn scrub_until_whole(meta: &MetaHandle) {
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if scrub(meta).await.1 {
+            assert_eq!(meta.status().damage, Vec::<String>::new());
+            return;
+        }
+    }
+    panic!("not repaired: {:?}", meta.status().damage);
+}
+
+async fn running(image: &Image) -> (World, MetaHandle) {
+    let disks = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+    let world = World { disks, home: Arc::default(), ..World::new(2, 1) };
+    let meta = start(world.options(false)).await.expect("the replica starts");
+    put_ok(&meta, image.bucket, "key-4", 4).await;
+    (world, meta)
+}
+
+#[test]
+fn damage_of_a_running_stores_log_is_found_by_scrub_named_and_repaired_with_one_copy_or_two() {
+    simulate(async {
+        for drives in 1..=2 {
+            let image = image(drives, false).await;
+            let count = blocks(&image.disks[0]).len();
+            let mut repaired = 0;
+            for (nth, kind) in (0..count).flat_map(|nth| (0..3).map(move |kind| (nth, kind))) {
+                let (world, meta) = running(&image).await;
+                // All copies alike: nothing but the tables has it then.
+                let spot = blocks(&world.disks[0])[nth].clone();
+                world.disks.iter().for_each(|disk| spoil(disk, &spot, kind));
+                let (found, whole) = scrub(&meta).await;
+                assert_eq!(whole, found == 0);
+                if found > 0 {
+                    assert!(meta.status().damage.iter().any(|why| why.contains("log on node")), "it is named");
+                    scrub_until_whole(&meta).await;
+                    repaired += 1;
+                }
+                meta.shutdown().await;
+                let disks = world.disks.iter().map(|disk| disk.power_cut(1)).collect();
+                let after = outcome(&image, disks, Arc::default()).await;
+                assert!(matches!(after, Outcome::Whole(_)), "{drives} drives, {spot:?}, {kind}");
+            }
+            assert!(repaired > 9, "{drives} drives: {repaired} of {}", 3 * count);
+        }
+    });
+}
+
+#[test]
+fn a_damaged_snapshot_is_found_by_scrub_and_written_anew() {
+    simulate(async {
+        let image = image(2, true).await;
+        for both in [false, true] {
+            for (at, unreadable) in [(0, false), (9, false), (40, false), (400, false), (400, true)] {
+                let (world, meta) = running(&image).await;
+                assert_eq!(scrub(&meta).await, (0, true));
+                for disk in &world.disks[..1 + usize::from(both)] {
+                    let dir = PathBuf::from("/drive/meta/snapshot");
+                    let names = disk.list(&dir).expect("listed");
+                    let path = dir.join(names.iter().find(|name| name.ends_with(".snap")).expect("a snapshot"));
+                    if unreadable {
+                        disk.make_unreadable(&path, at..at + 1).expect("a stored file");
+                    } else {
+                        disk.corrupt(&path, at, 4).expect("a stored file");
+                    }
+                }
+                assert_eq!(scrub(&meta).await, (1 + u64::from(both), false), "{at}");
+                assert_eq!(meta.status().damage.len(), 1 + usize::from(both));
+                scrub_until_whole(&meta).await;
+                meta.shutdown().await;
+                let disks = world.disks.iter().map(|disk| disk.power_cut(1)).collect();
+                assert!(matches!(outcome(&image, disks, Arc::default()).await, Outcome::Whole(_)));
+            }
+        }
+    });
+}
+
+#[test]
+fn scrub_finds_nothing_in_a_store_that_is_written_to_meanwhile() {
+    simulate(async {
+        let image = image(2, false).await;
+        let (_world, meta) = running(&image).await;
+        for round in 0..20 {
+            let mut pass = CopyScrub::begin(&meta, 4096).await.expect("a pass begins");
+            let mut id = 100 * (round + 1);
+            loop {
+                put_ok(&meta, image.bucket, &format!("new-{id}"), id).await;
+                id += 1;
+                match pass.advance().await.expect("a step") {
+                    CopyScrubbed::Checked { corrupt, .. } => assert_eq!(corrupt, 0),
+                    CopyScrubbed::Finished { whole } => break assert!(whole),
+                }
+            }
+            if round % 7 == 3 {
+                meta.snapshot_now().await;
+            }
+        }
+        meta.shutdown().await;
+    });
+}
+
+/// Of a store whose tables are lost, too.
+#[test]
+fn two_copies_of_a_snapshot_that_are_damaged_at_different_frames_are_whole_together() {
+    simulate(async {
+        let image = image(2, true).await;
+        let dir = PathBuf::from("/drive/meta/snapshot");
+        let names = image.disks[0].list(&dir).expect("listed");
+        let path = dir.join(names.iter().find(|name| name.ends_with(".snap")).expect("a snapshot"));
+        let len = read_file(&*image.disks[0].handle(), &path).expect("read").len();
+        let (mut started, mut refused) = (0, 0);
+        for (first, second) in (0..len).step_by(29).flat_map(|at| (0..len).step_by(37).map(move |other| (at, other))) {
+            let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+            for (disk, at) in disks.iter().zip([first, second]) {
+                disk.corrupt(&path, at as u64, 1).expect("a stored file");
+            }
+            let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
+            match start(world.options(false)).await {
+                Ok(meta) => {
+                    for id in 0..image.objects {
+                        assert_eq!(
+                            id_of(&meta, image.bucket, &format!("key-{id}")).await,
+                            Some(id),
+                            "{first} {second}"
+                        );
+                    }
+                    scrub_until_whole(&meta).await;
+                    meta.shutdown().await;
+                    started += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(started > refused && refused > 0, "{started} started, {refused} refused");
+    });
+}

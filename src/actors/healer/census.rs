@@ -1,0 +1,363 @@
+//! `CensusTaker`: counts, blob by blob, how much redundancy is left. Goes through all blobs and the repair queue side by side,
+//! a page at a time, and publishes what a pass found: how many blobs lack shards, how many have none to spare, what more may
+//! be lost. A shard counts as missing where its repair is queued, where its node does not serve, and where its node is a new
+//! drive that was not compared yet. Changes nothing.
+//!
+//! A pass begins anew as soon as other nodes are absent or the layout is another one; what it has counted by then is a lower
+//! bound. Besides it keeps the metadata's own counts fresh, which need no pass.
+
+use super::status::Rate;
+use crate::actors::drives::health::{Contents, NodeHealth};
+use crate::actors::drives::off_thread;
+use crate::actors::peers::{Doubts, Trust};
+use crate::actors::upkeep::{Background, Chore, ClusterContext, UpkeepError};
+use crate::storage::kv::KvResult;
+use crate::storage::meta::record::{BlobRef, Counts, HeldRecord, RepairRow};
+use crate::storage::meta::view::MetaView;
+use crate::storage::ring::Losses;
+use crate::types::{BlobId, Epoch, HostId, NodeId, ShardIndex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The actor that counts.
+pub type CensusTaker = Background<Census>;
+
+/// Blobs of one page.
+const PAGE: usize = 512;
+/// The most rows of the repair queue that are read for one page of blobs.
+const ROWS_MAX: usize = PAGE * 256;
+/// How often the metadata's counts are looked up.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A pass is followed by a rest of so many times what it took, while something is missing and while nothing is.
+const REST_FACTOR_BUSY: u32 = 2;
+const REST_FACTOR: u32 = 10;
+
+/// Blobs, and the bytes of their content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub blobs: u64,
+    pub bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, blob: &BlobRef) {
+        self.blobs += 1;
+        self.bytes += blob.size_bytes;
+    }
+}
+
+/// What a pass over all blobs found. Pure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Nodes that the pass took for holding nothing, and the layout that it went by.
+    pub absent: BTreeSet<NodeId>,
+    pub epoch: Epoch,
+    /// The length of the repair queue when the pass began.
+    pub repairs: u64,
+    /// Whether every blob was looked at.
+    pub is_complete: bool,
+    pub all: Amount,
+    pub missing_shards: u64,
+    /// Blobs that lack at least one shard.
+    pub reduced: Amount,
+    /// Of these, blobs that can be read and have no shard to spare.
+    pub without_spare: Amount,
+    /// Of these, blobs that cannot be read.
+    pub unreadable: Amount,
+    /// The losses that every blob survives which can be read.
+    pub losses: Losses,
+    /// The same if no shard were missing.
+    pub losses_when_whole: Losses,
+    /// Blobs that could not be read without a host, and can be with it.
+    pub lost_without: BTreeMap<HostId, u64>,
+}
+
+impl Tally {
+    pub fn new(absent: BTreeSet<NodeId>, epoch: Epoch, repairs: u64) -> Self {
+        Self {
+            absent,
+            epoch,
+            repairs,
+            is_complete: false,
+            all: Amount::default(),
+            missing_shards: 0,
+            reduced: Amount::default(),
+            without_spare: Amount::default(),
+            unreadable: Amount::default(),
+            losses: Losses::ANY,
+            losses_when_whole: Losses::ANY,
+            lost_without: BTreeMap::new(),
+        }
+    }
+
+    /// Counts a blob of which these shards are queued for repair.
+    pub fn count(&mut self, blob: &BlobRef, queued: &[ShardIndex], places: &BTreeMap<NodeId, (HostId, usize)>) {
+        let needed = usize::from(blob.geometry.data);
+        let (mut whole, mut left) = (Spread::default(), Spread::default());
+        let mut missing = 0;
+        for (node, shard) in blob.placement.iter().zip(0u8..) {
+            let place = places.get(node);
+            place.iter().for_each(|&&(host, domain)| whole.add(*node, host, domain));
+            match place {
+                Some(&(host, domain)) if !self.absent.contains(node) && !queued.contains(&ShardIndex(shard)) => {
+                    left.add(*node, host, domain);
+                }
+                _ => missing += 1,
+            }
+        }
+        self.all.add(blob);
+        self.losses_when_whole = self.losses_when_whole.min(whole.losses(needed));
+        self.missing_shards += missing;
+        if missing > 0 {
+            self.reduced.add(blob);
+        }
+        if left.shards < needed {
+            self.unreadable.add(blob);
+            return;
+        }
+        if missing > 0 && left.shards == needed {
+            self.without_spare.add(blob);
+        }
+        self.losses = self.losses.min(left.losses(needed));
+        for (host, _) in left.hosts.iter().filter(|(_, held)| left.shards - **held < needed) {
+            *self.lost_without.entry(*host).or_default() += 1;
+        }
+    }
+}
+
+/// How the shards of one blob are spread.
+#[derive(Default)]
+struct Spread {
+    shards: usize,
+    nodes: BTreeMap<NodeId, usize>,
+    hosts: BTreeMap<HostId, usize>,
+    domains: BTreeMap<usize, usize>,
+}
+
+impl Spread {
+    fn add(&mut self, node: NodeId, host: HostId, domain: usize) {
+        self.shards += 1;
+        *self.nodes.entry(node).or_default() += 1;
+        *self.hosts.entry(host).or_default() += 1;
+        *self.domains.entry(domain).or_default() += 1;
+    }
+
+    /// The losses that leave as many shards as are needed.
+    fn losses(&self, needed: usize) -> Losses {
+        let spare = self.shards.saturating_sub(needed);
+        let within = |held: Vec<usize>| {
+            let mut held = held;
+            held.sort_unstable_by(|a, b| b.cmp(a));
+            let mut lost = 0;
+            held.iter()
+                .take_while(|held| {
+                    lost += **held;
+                    lost <= spare
+                })
+                .count()
+        };
+        Losses {
+            domains: within(self.domains.values().copied().collect()),
+            hosts: within(self.hosts.values().copied().collect()),
+            drives: within(self.nodes.values().copied().collect()),
+        }
+    }
+}
+
+/// Nodes whose shards are not there: they do not serve, or are new drives that were not compared yet.
+pub fn absent(nodes: impl IntoIterator<Item = NodeId>, health: &NodeHealth, doubts: &Doubts) -> BTreeSet<NodeId> {
+    let is_absent = |node: &NodeId| {
+        let is_empty = health.state(*node).is_some_and(|state| state.contents == Contents::Empty);
+        !health.in_service(*node) || doubts.trust(*node) == Trust::Gone || is_empty
+    };
+    nodes.into_iter().filter(is_absent).collect()
+}
+
+/// What is known of the redundancy, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The metadata's counts; `None` before they were first looked up.
+    pub counts: Option<Counts>,
+    pub held: HeldRecord,
+    /// Every registered host by its name, and those of them that serve S3.
+    pub hosts: BTreeMap<HostId, String>,
+    pub gateways: BTreeSet<HostId>,
+    /// Whether this host was removed from its cluster, as far as it has heard.
+    pub is_removed: bool,
+    /// What the last pass found, or the one under way where none is complete with these nodes absent.
+    pub tally: Option<Arc<Tally>>,
+    /// Shards of the whole cluster that were repaired, in thousandths a second, over the last minute.
+    pub repaired_per_1000_seconds: u64,
+}
+
+/// What others hold of the census. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct CensusHandle {
+    snapshot: Arc<Mutex<Snapshot>>,
+}
+
+impl CensusHandle {
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+pub struct Census {
+    context: ClusterContext,
+    handle: CensusHandle,
+    pass: Option<Pass>,
+    rest_until: Duration,
+    looked_at: Option<Duration>,
+    rate: Rate,
+}
+
+#[derive(Debug)]
+struct Pass {
+    tally: Tally,
+    places: Arc<BTreeMap<NodeId, (HostId, usize)>>,
+    after: Option<BlobId>,
+    began: Duration,
+}
+
+impl Census {
+    pub fn new(context: ClusterContext) -> (Self, CensusHandle) {
+        let handle = CensusHandle::default();
+        let census = Self {
+            context,
+            handle: handle.clone(),
+            pass: None,
+            rest_until: Duration::ZERO,
+            looked_at: None,
+            rate: Rate::default(),
+        };
+        (census, handle)
+    }
+
+    /// Looks up the counts where it is time, and counts a page; whether another page is to follow at once.
+    pub async fn advance(&mut self) -> Result<bool, UpkeepError> {
+        let view = match self.context.metadata.local() {
+            Some(view) => view,
+            None => self.context.metadata.read().await?,
+        };
+        let now = self.context.ambient.clock.monotonic();
+        if self.looked_at.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY) {
+            self.look(view.clone(), now).await?;
+            self.looked_at = Some(now);
+        }
+        self.begin_anew(now);
+        let Some(pass) = &self.pass else { return Ok(false) };
+        let after = pass.after;
+        let page = off_thread(&self.context.threads, move || page(&view, after)).await??;
+        let Some(pass) = &mut self.pass else { return Ok(false) };
+        let mut rows = page.rows.iter().peekable();
+        for blob in &page.blobs {
+            let mut queued = Vec::new();
+            while let Some(row) = rows.next_if(|row| row.blob.id <= blob.id) {
+                queued.extend((row.blob.id == blob.id).then_some(row.shard));
+            }
+            pass.tally.count(blob, &queued, &pass.places);
+        }
+        pass.after = page.blobs.last().map(|blob| blob.id).or(pass.after);
+        pass.tally.is_complete = !page.has_more;
+        self.publish(now);
+        Ok(page.has_more)
+    }
+
+    async fn look(&mut self, view: MetaView, now: Duration) -> Result<(), UpkeepError> {
+        let own = self.context.host;
+        let look = move || -> KvResult<_> {
+            let is_removed = view.removed()?.hosts.contains(&own);
+            Ok((view.counts()?, view.held()?, view.hosts()?, view.roles()?, is_removed))
+        };
+        let (counts, held, hosts, roles, is_removed) = off_thread(&self.context.threads, look).await??;
+        let mut snapshot = self.handle.lock();
+        let before = snapshot.counts.map_or(0, |counts| counts.repairs);
+        self.rate.moved(before.saturating_sub(counts.repairs).saturating_mul(1000), now);
+        snapshot.repaired_per_1000_seconds = self.rate.per_second(now);
+        (snapshot.counts, snapshot.held) = (Some(counts), held);
+        if is_removed && !snapshot.is_removed {
+            tracing::error!("this host was removed from its cluster, and serves nothing; stop it");
+        }
+        snapshot.is_removed = is_removed;
+        let gateways = hosts.iter().filter(|host| roles.of(host.id).gateway);
+        snapshot.gateways = gateways.map(|host| host.id).collect();
+        snapshot.hosts = hosts.into_iter().map(|host| (host.id, host.name)).collect();
+        Ok(())
+    }
+
+    /// Begins a pass where it is time for one, or where the one under way or the last one went by other nodes.
+    fn begin_anew(&mut self, now: Duration) {
+        let ring = self.context.ring.current();
+        let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
+        let absent = absent(ring.nodes().iter().map(|node| node.id), &health, &doubts);
+        let snapshot = self.handle.lock();
+        let repairs = snapshot.counts.map_or(0, |counts| counts.repairs);
+        let is_same = |tally: &Tally| tally.absent == absent && tally.epoch == ring.epoch();
+        let is_due = match (&self.pass, &snapshot.tally) {
+            (Some(pass), _) => !is_same(&pass.tally),
+            (None, Some(last)) => !is_same(last) || now >= self.rest_until || (repairs == 0) != (last.repairs == 0),
+            (None, None) => true,
+        };
+        if is_due {
+            let tally = Tally::new(absent, ring.epoch(), repairs);
+            self.pass = Some(Pass { tally, places: Arc::new(ring.places()), after: None, began: now });
+        }
+    }
+
+    /// A pass that is not over replaces one that went by other nodes only.
+    fn publish(&mut self, began_step: Duration) {
+        let Some(pass) = &self.pass else { return };
+        let mut snapshot = self.handle.lock();
+        let same = |last: &Arc<Tally>| last.absent == pass.tally.absent && last.epoch == pass.tally.epoch;
+        let is_better =
+            pass.tally.is_complete || !snapshot.tally.as_ref().is_some_and(|last| same(last) && last.is_complete);
+        if is_better {
+            snapshot.tally = Some(Arc::new(pass.tally.clone()));
+        }
+        drop(snapshot);
+        if pass.tally.is_complete {
+            let now = self.context.ambient.clock.monotonic().max(began_step);
+            let factor = if pass.tally.reduced.blobs > 0 { REST_FACTOR_BUSY } else { REST_FACTOR };
+            self.rest_until = now + now.saturating_sub(pass.began).saturating_mul(factor).max(LOOK_EVERY);
+            self.pass = None;
+        }
+    }
+}
+
+struct Page {
+    blobs: Vec<BlobRef>,
+    /// Of the repair queue, as far as the page goes, in order.
+    rows: Vec<RepairRow>,
+    has_more: bool,
+}
+
+fn page(view: &MetaView, after: Option<BlobId>) -> KvResult<Page> {
+    let (blobs, next) = view.blobs(after.map(|id| id.to_be_bytes().to_vec()), PAGE)?;
+    let has_more = next.is_some();
+    let mut rows = Vec::new();
+    if let Some(last) = blobs.last().map(|blob| blob.id)
+        && view.counts()?.repairs > 0
+    {
+        rows = view.repairs_through(after.map(|blob| (blob, ShardIndex(u8::MAX))), last, ROWS_MAX)?;
+    }
+    Ok(Page { blobs, rows, has_more })
+}
+
+impl Chore for Census {
+    async fn step(&mut self) -> Duration {
+        match self.advance().await {
+            Ok(true) => Duration::from_millis(if self.context.load.is_busy() { 50 } else { 5 }),
+            Ok(false) => LOOK_EVERY,
+            Err(error) => {
+                tracing::debug!(%error, "redundancy was not counted");
+                LOOK_EVERY
+            }
+        }
+    }
+}

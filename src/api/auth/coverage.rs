@@ -1,0 +1,89 @@
+//! The headers that a signature of version 4 must cover. AWS's rule, so that nothing that steers a request can be added to it
+//! on its way: the host, and every `x-amz-` header.
+
+use super::claim::Version4;
+use super::hoisted::stands_in;
+use crate::api::errors::Fault;
+use crate::api::text::Query;
+use http::HeaderMap;
+
+/// Refuses a request whose signature leaves out a header that steers it.
+pub fn check(claim: &Version4<'_>, headers: &HeaderMap, query: &Query) -> Result<(), Fault> {
+    // To the letter: a name in capitals names no header.
+    let signed = |name: &str| claim.signed_headers.split(';').any(|one| one == name);
+    if !signed("host") {
+        return Err(Fault::AccessDenied("The Host header must be signed."));
+    }
+    let unsigned = headers.iter().map(|(name, value)| (name.as_str(), value)).find(|(name, value)| {
+        // A presigned URL's payload is verified against this header whether it was signed or not.
+        let verified = claim.is_in_url() && *name == "x-amz-content-sha256";
+        // The text to sign has the time, whose header `Date` may stand for.
+        let dated = *name == "x-amz-date" && signed("date");
+        let in_query = claim.is_in_url() && stands_in(query, name, value);
+        name.starts_with("x-amz-") && !verified && !dated && !in_query && !signed(name)
+    });
+    match unsigned {
+        Some(_) => Err(Fault::AccessDenied("There were headers present in the request which were not signed")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::api::auth::claim::Version4;
+    use crate::api::errors::Fault;
+    use crate::api::text::Query;
+    use crate::sigv4::Credential;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    fn judge(signed_headers: &str, query: Option<&str>, pairs: &[(&'static str, &'static str)]) -> Result<(), Fault> {
+        let headers = HeaderMap::from_iter(
+            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+        );
+        let claim = Version4 {
+            credential: Credential::read("K/20260101/us-east-1/s3/aws4_request").expect("a credential"),
+            stamp: String::new(),
+            signed_at: 0,
+            signed_headers,
+            signature: "",
+            expires_seconds: query.map(|_| 60),
+        };
+        check(&claim, &headers, &Query::read(query).expect("a query"))
+    }
+
+    fn is_denied(judged: Result<(), Fault>) -> bool {
+        matches!(judged, Err(Fault::AccessDenied(_)))
+    }
+
+    #[test]
+    fn every_header_that_steers_a_request_must_be_signed() {
+        let base = [("x-amz-date", "d"), ("x-amz-content-sha256", "s"), ("range", "bytes=0-")];
+        let signed = "host;x-amz-content-sha256;x-amz-date";
+        assert_eq!(judge(signed, None, &base), Ok(()));
+        let added = [&base[..], &[("x-amz-copy-source", "/other/secret")]].concat();
+        assert!(is_denied(judge(signed, None, &added)));
+        assert!(is_denied(judge(&format!("{signed};X-Amz-Copy-Source"), None, &added)));
+        assert_eq!(judge(&format!("{signed};x-amz-copy-source"), None, &added), Ok(()));
+    }
+
+    #[test]
+    fn the_host_must_be_signed() {
+        assert!(is_denied(judge("date", None, &[])) && is_denied(judge("Host", None, &[])));
+    }
+
+    #[test]
+    fn a_presigned_url_is_held_to_the_same_rule() {
+        assert_eq!(judge("host", Some(""), &[("x-amz-content-sha256", "s")]), Ok(()));
+        let tagged = [("x-amz-storage-class", "STANDARD")];
+        assert!(is_denied(judge("host", Some(""), &tagged)));
+        let hoisted = Some("x-amz-storage-class=STANDARD");
+        assert_eq!(judge("host", hoisted, &tagged), Ok(()));
+        assert!(is_denied(judge("host", hoisted, &[("x-amz-storage-class", "GLACIER")])));
+    }
+
+    #[test]
+    fn a_signed_date_stands_for_the_time_of_the_signature() {
+        assert_eq!(judge("date;host", None, &[("date", "d"), ("x-amz-date", "d")]), Ok(()));
+    }
+}

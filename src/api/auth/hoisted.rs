@@ -1,0 +1,110 @@
+//! Headers that who signed a URL put into its query, as SDKs do so that whoever follows it need not send them: S3 takes
+//! them for headers. The query is signed, by version 4 as it is and by version 2 as the headers that it stands for.
+
+use crate::api::text::Query;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Those that describe what is stored or found, and none that makes a request another one or tells of its body.
+const NAMES: [&str; 10] = [
+    "x-amz-acl",
+    "x-amz-checksum-mode",
+    "x-amz-expected-bucket-owner",
+    "x-amz-metadata-directive",
+    "x-amz-request-payer",
+    "x-amz-security-token",
+    "x-amz-storage-class",
+    "x-amz-tagging",
+    "x-amz-tagging-directive",
+    "x-amz-website-redirect-location",
+];
+const PREFIXES: [&str; 4] = [USER_METADATA, "x-amz-grant-", "x-amz-object-lock-", "x-amz-server-side-encryption"];
+const USER_METADATA: &str = "x-amz-meta-";
+/// What version 2 signs besides.
+const OF_VERSION_2: [&str; 2] = ["content-md5", "content-type"];
+
+/// Gives a request such headers where it does not have them itself.
+pub fn unhoist(headers: &mut HeaderMap, query: &Query, by_version_2: bool) {
+    for (name, value) in query.pairs() {
+        let name = name.to_ascii_lowercase();
+        let is_header = is_hoisted(&name) || (by_version_2 && OF_VERSION_2.contains(&name.as_str()));
+        if !is_header {
+            continue;
+        }
+        let Ok(found) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        if !headers.contains_key(&found)
+            && let Some(value) = header_value(&name, value)
+        {
+            headers.insert(found, value);
+        }
+    }
+}
+
+/// Whether a header stands in the query with this value, and so is signed.
+pub fn stands_in(query: &Query, name: &str, value: &HeaderValue) -> bool {
+    let mut pairs = query.pairs().filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    is_hoisted(name) && pairs.next().and_then(|(_, text)| header_value(name, text)).as_ref() == Some(value)
+}
+
+fn is_hoisted(name: &str) -> bool {
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn header_value(name: &str, text: &str) -> Option<HeaderValue> {
+    let written = name.starts_with(USER_METADATA).then(|| as_metadata(text));
+    HeaderValue::try_from(written.as_deref().unwrap_or(text)).ok()
+}
+
+/// User metadata as RFC 2047 has it in headers, where it is not a value as it is, or would be taken for one that is encoded.
+pub fn as_metadata(value: &str) -> String {
+    let plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if plain && !value.starts_with("=?") && value.trim() == value {
+        return value.to_owned();
+    }
+    format!("=?UTF-8?B?{}?=", base64_simd::STANDARD.encode_to_string(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{stands_in, unhoist};
+    use crate::api::text::Query;
+    use http::{HeaderMap, HeaderValue};
+
+    fn query(text: &str) -> Query {
+        Query::read(Some(text)).expect("a query")
+    }
+
+    fn unhoisted(text: &str, by_version_2: bool) -> HeaderMap {
+        let mut headers =
+            HeaderMap::from_iter([("x-amz-acl".parse().expect("a name"), HeaderValue::from_static("own"))]);
+        unhoist(&mut headers, &query(text), by_version_2);
+        headers
+    }
+
+    #[test]
+    fn headers_in_the_query_are_those_of_the_request_unless_it_has_its_own() {
+        let headers =
+            unhoisted("X-Amz-Meta-A=b+c&x-amz-meta-u=%C3%BC&x-amz-tagging=a%3Db&x-amz-acl=public-read", false);
+        let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!((value("x-amz-meta-a"), value("x-amz-tagging")), (Some("b c"), Some("a=b")));
+        assert_eq!((value("x-amz-meta-u"), value("x-amz-acl")), (Some("=?UTF-8?B?w7w=?="), Some("own")));
+    }
+
+    #[test]
+    fn what_steers_a_request_or_tells_of_its_body_is_no_such_header() {
+        let text = "x-amz-copy-source=b/k&x-amz-content-sha256=STREAMING-X&x-amz-date=d&x-amz-trailer=t&X-Amz-Date=d\
+                    &x-amz-decoded-content-length=1&x-amz-checksum-crc32=AAAAAA==&content-type=a/b&range=bytes%3D0-";
+        assert_eq!(unhoisted(text, false).len(), 1);
+        let headers = unhoisted(text, true);
+        assert_eq!((headers.len(), headers.contains_key("content-type")), (2, true));
+    }
+
+    #[test]
+    fn a_header_is_signed_by_the_query_where_it_has_the_same_value_there() {
+        let query = query("x-amz-acl=private&X-Amz-Meta-A=1&x-amz-copy-source=b/k");
+        let value = HeaderValue::from_static;
+        assert!(stands_in(&query, "x-amz-acl", &value("private")) && stands_in(&query, "x-amz-meta-a", &value("1")));
+        assert!(!stands_in(&query, "x-amz-acl", &value("public-read")));
+        assert!(!stands_in(&query, "x-amz-copy-source", &value("b/k")));
+        assert!(!stands_in(&query, "x-amz-tagging", &value("")));
+    }
+}

@@ -1,0 +1,151 @@
+//! Authentication: who signed an S3 request. Each request is authenticated once, before anything else acts on it; what
+//! follows sees a plain request and the `Authentication` beside it. Signatures of forms are those of their policies
+//! (`post`); IAM, STS and the admin API sign whole bodies (`sigv4::Verifier`).
+
+mod claim;
+mod coverage;
+mod hoisted;
+mod version_2;
+mod version_4;
+
+pub use claim::{Claim, Scheme, read, read_scope};
+pub use hoisted::{as_metadata, unhoist};
+pub use version_2::moment;
+
+use crate::api::call::Head;
+use crate::api::call::RequestView;
+use crate::api::call::{Authentication, SignatureFacts};
+use crate::api::errors::{Fault, RequestFault, with_details};
+use crate::sigv4::{ChunkVerifier, SigningKeys};
+use claim::{Version2, Version4};
+use http::Uri;
+use s3s::S3Error;
+use s3s::auth::SecretKey;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest texts that the error of a signature repeats.
+const DETAILS_BYTES_MAX: usize = 4 << 10;
+/// The most that the clocks of client and server may be apart, as in AWS.
+const SKEW_SECONDS_MAX: u64 = crate::sigv4::SKEW_SECONDS_MAX;
+
+/// An authenticated request, and what its body is verified with.
+#[derive(Debug)]
+pub struct Authenticated {
+    pub authentication: Authentication,
+    pub scheme: Scheme,
+    /// For the chunks of a body, where the head is signed in a header.
+    pub chunks: Option<ChunkVerifier>,
+}
+
+/// The secrets of access keys.
+#[async_trait::async_trait]
+pub trait Secrets: Send + Sync {
+    /// The secret of an access key, of the metadata by which its request is judged.
+    async fn secret_key(&self, access_key: &str, view: &RequestView) -> Result<SecretKey, S3Error>;
+}
+
+/// Verifies the signatures of requests.
+pub struct Authenticator {
+    secrets: Arc<dyn Secrets>,
+    keys: SigningKeys,
+}
+
+/// A request whose signature is to be verified.
+#[derive(Clone, Copy)]
+pub struct Unverified<'a> {
+    pub head: Head<'a>,
+    pub uri: &'a Uri,
+    pub view: &'a RequestView,
+    /// Since the Unix epoch.
+    pub now: Duration,
+}
+
+impl Authenticator {
+    pub fn new(secrets: Arc<dyn Secrets>) -> Self {
+        Self { secrets, keys: SigningKeys::default() }
+    }
+
+    /// Verifies the claim that was read of a head.
+    pub async fn verify(&self, claim: &Claim<'_>, request: Unverified<'_>) -> Result<Authenticated, S3Error> {
+        let (authentication, chunks) = match claim {
+            Claim::None => (Authentication::default(), None),
+            Claim::Version4(claim) => self.verify_version_4(claim, request).await?,
+            Claim::Version2(claim) => (self.verify_version_2(claim, request).await?, None),
+        };
+        Ok(Authenticated { authentication, scheme: claim.scheme(), chunks })
+    }
+
+    async fn verify_version_4(
+        &self,
+        claim: &Version4<'_>,
+        Unverified { head, uri, view, now }: Unverified<'_>,
+    ) -> Result<(Authentication, Option<ChunkVerifier>), S3Error> {
+        if let Some(seconds) = claim.expires_seconds {
+            if claim.signed_at > now.as_secs().saturating_add(SKEW_SECONDS_MAX) {
+                return Err(Fault::Request(RequestFault::Skewed).into());
+            }
+            if now > Duration::from_secs(claim.signed_at.saturating_add(seconds)) {
+                return Err(expired());
+            }
+        }
+        let access_key = claim.credential.access_key;
+        let secret_key = self.secrets.secret_key(access_key, view).await?;
+        let key = self.keys.get(access_key, secret_key.expose(), claim.scope());
+        if let Err(mismatch) = version_4::verify(claim, head, uri, &key) {
+            return Err(differs(&mismatch.string_to_sign, Some(&mismatch.canonical_request)));
+        }
+        coverage::check(claim, head.headers, head.query)?;
+        self.keys.keep(access_key, secret_key.expose(), claim.scope(), &key);
+        let is_in_url = claim.is_in_url();
+        let chunks = (!is_in_url).then(|| ChunkVerifier::new(key, &claim.stamp, claim.scope(), claim.signature));
+        let signature = SignatureFacts {
+            auth_type: auth_type(is_in_url),
+            version: "AWS4-HMAC-SHA256",
+            signed_at: Some(claim.signed_at),
+            region: Some(claim.credential.region.to_owned()).filter(|region| !region.is_empty()),
+        };
+        Ok((Authentication { access_key: Some(access_key.to_owned()), signature: Some(signature) }, chunks))
+    }
+
+    async fn verify_version_2(
+        &self,
+        claim: &Version2<'_>,
+        Unverified { head, uri, view, now }: Unverified<'_>,
+    ) -> Result<Authentication, S3Error> {
+        if claim.expires.is_some_and(|expires| now > Duration::from_secs(expires)) {
+            return Err(expired());
+        }
+        let secret_key = self.secrets.secret_key(claim.access_key, view).await?;
+        version_2::verify(claim, head, uri, secret_key.expose()).map_err(|text| differs(&text, None))?;
+        let signature = SignatureFacts {
+            auth_type: auth_type(claim.expires.is_some()),
+            version: "AWS",
+            signed_at: None,
+            region: None,
+        };
+        Ok(Authentication { access_key: Some(claim.access_key.to_owned()), signature: Some(signature) })
+    }
+}
+
+fn auth_type(is_in_url: bool) -> &'static str {
+    if is_in_url { "REST-QUERY-STRING" } else { "REST-HEADER" }
+}
+
+fn expired() -> S3Error {
+    Fault::AccessDenied("Request has expired").into()
+}
+
+/// S3 names the texts that it has signed, and their bytes, so that a client can compare them with its own.
+fn differs(string_to_sign: &str, canonical_request: Option<&str>) -> S3Error {
+    let bytes = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    let texts = string_to_sign.len() + canonical_request.map_or(0, str::len);
+    if texts == 0 || texts > DETAILS_BYTES_MAX {
+        return Fault::SignatureDoesNotMatch.into();
+    }
+    let mut details = vec![("StringToSign", string_to_sign.to_owned()), ("StringToSignBytes", bytes(string_to_sign))];
+    if let Some(text) = canonical_request {
+        details.extend([("CanonicalRequest", text.to_owned()), ("CanonicalRequestBytes", bytes(text))]);
+    }
+    with_details(Fault::SignatureDoesNotMatch.into(), details)
+}

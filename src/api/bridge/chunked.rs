@@ -1,0 +1,452 @@
+//! The framing `aws-chunked` of a request's body, taken off: each chunk's signature is verified, the content is passed on,
+//! and the lines of the trailer are kept. The last bytes of a signed chunk are passed on only when the whole of it was
+//! verified.
+
+use crate::api::errors::ChunkFault;
+use crate::sigv4::ChunkVerifier;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+
+/// S3: what all signed chunks but the last have at least.
+pub const SIGNED_CHUNK_BYTES_MIN: u64 = 8192;
+const SIGNATURE: &str = "chunk-signature";
+const SIGNATURE_BYTES: usize = 64;
+const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
+/// A chunk's head: its size in hexadecimal digits, and a signature.
+const HEAD_BYTES_MAX: usize = 1024;
+/// The trailer, after the last chunk.
+const TRAILER_BYTES_MAX: usize = 4096;
+const LINE_END: &[u8] = b"\r\n";
+
+/// The signatures of a framing.
+#[derive(Debug)]
+pub enum ChunkSigning {
+    Unsigned,
+    Signed {
+        verifier: ChunkVerifier,
+        /// There must be a trailer, which is signed too.
+        has_trailer: bool,
+    },
+}
+
+/// Bytes of a framing in, bytes of its content out.
+#[derive(Debug)]
+pub struct ChunkDecoder {
+    signing: ChunkSigning,
+    state: State,
+    /// Chunks so far, and the size of the last of them.
+    chunks: u64,
+    last_bytes: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The bytes so far of the line that a chunk begins with.
+    Head(Vec<u8>),
+    Data {
+        left: u64,
+        signed: Option<SignedChunk>,
+    },
+    /// How much of the line's end after a chunk has come.
+    End {
+        seen: usize,
+    },
+    /// After the empty chunk that is the last: whole lines, up to an empty one. Whatever follows that means nothing.
+    Trailer {
+        lines: Vec<u8>,
+        ended: bool,
+    },
+}
+
+/// The signature that a chunk came with, and the hash of its data so far.
+#[derive(Debug)]
+struct SignedChunk {
+    signature: String,
+    hasher: Sha256,
+}
+
+impl ChunkDecoder {
+    pub fn new(signing: ChunkSigning) -> Self {
+        Self { signing, state: State::Head(Vec::new()), chunks: 0, last_bytes: 0 }
+    }
+
+    pub fn push(&mut self, mut input: Bytes, content: &mut VecDeque<Bytes>) -> Result<(), ChunkFault> {
+        while !input.is_empty() {
+            match &mut self.state {
+                State::Head(line) => {
+                    let end = input.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+                    let taken = input.split_to(end.unwrap_or(input.len()));
+                    if line.len() + taken.len() > HEAD_BYTES_MAX {
+                        return Err(ChunkFault::Malformed);
+                    }
+                    line.extend_from_slice(&taken);
+                    if end.is_some() {
+                        let line = std::mem::take(line);
+                        self.begin(&line)?;
+                    }
+                }
+                State::Data { left, signed } => {
+                    let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                    let data = input.split_to(length);
+                    *left -= length as u64;
+                    if let Some(signed) = signed {
+                        signed.hasher.update(&data);
+                    }
+                    if *left == 0 {
+                        let signed = signed.take();
+                        self.state = State::End { seen: 0 };
+                        self.verify(signed)?;
+                    }
+                    content.push_back(data);
+                }
+                State::End { seen } => {
+                    let length = (LINE_END.len() - *seen).min(input.len());
+                    let part = input.split_to(length);
+                    if part != LINE_END[*seen..*seen + length] {
+                        return Err(ChunkFault::Malformed);
+                    }
+                    *seen += length;
+                    if *seen == LINE_END.len() {
+                        self.state = State::Head(Vec::new());
+                    }
+                }
+                State::Trailer { ended: true, .. } => return Ok(()),
+                State::Trailer { lines, ended } => {
+                    let room = (TRAILER_BYTES_MAX + 1).saturating_sub(lines.len());
+                    lines.extend_from_slice(&input.split_to(room.min(input.len())));
+                    if let Some(end) = trailer_end(lines) {
+                        lines.truncate(end);
+                        *ended = true;
+                    } else if lines.len() > TRAILER_BYTES_MAX {
+                        return Err(ChunkFault::Malformed);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the end of the bytes; returns the fields of the trailer.
+    pub fn end(&mut self) -> Result<HeaderMap, ChunkFault> {
+        let State::Trailer { lines, ended } = &mut self.state else { return Err(ChunkFault::Unfinished) };
+        if !*ended && !lines.is_empty() && !lines.ends_with(LINE_END) {
+            return Err(ChunkFault::Unfinished);
+        }
+        let mut fields = fields(lines);
+        let ChunkSigning::Signed { verifier, has_trailer } = &mut self.signing else { return Ok(fields) };
+        let signature = fields.remove(TRAILER_SIGNATURE);
+        // A signature of no lines is told from one whose lines are missing by the empty line after it.
+        let Some(signature) = signature.filter(|_| !fields.is_empty() || *ended) else {
+            let is_absent = !*has_trailer && fields.is_empty();
+            return if is_absent { Ok(fields) } else { Err(ChunkFault::Unfinished) };
+        };
+        let signature = signature.to_str().unwrap_or_default();
+        let hash = hexadecimal(Sha256::new().chain_update(canonical(&fields)));
+        if !verifier.trailer(&hash, signature) {
+            return Err(ChunkFault::SignatureDiffers);
+        }
+        Ok(fields)
+    }
+
+    fn begin(&mut self, line: &[u8]) -> Result<(), ChunkFault> {
+        let size = chunk_size(line).ok_or(ChunkFault::Malformed)?;
+        let is_signed = matches!(self.signing, ChunkSigning::Signed { .. });
+        self.chunks += 1;
+        if is_signed && size > 0 && self.chunks > 1 && self.last_bytes < SIGNED_CHUNK_BYTES_MIN {
+            return Err(ChunkFault::TooSmall { next: self.chunks, size: self.last_bytes });
+        }
+        self.last_bytes = size;
+        let signed = if is_signed {
+            Some(SignedChunk { signature: chunk_signature(line)?.to_owned(), hasher: Sha256::new() })
+        } else {
+            None
+        };
+        self.state = match size {
+            0 => {
+                self.verify(signed)?;
+                State::Trailer { lines: Vec::new(), ended: false }
+            }
+            left => State::Data { left, signed },
+        };
+        Ok(())
+    }
+
+    /// Verifies a chunk whose data has come.
+    fn verify(&mut self, signed: Option<SignedChunk>) -> Result<(), ChunkFault> {
+        match (&mut self.signing, signed) {
+            (ChunkSigning::Signed { verifier, .. }, Some(SignedChunk { signature, hasher })) => {
+                let is_right = verifier.chunk(&hexadecimal(hasher), &signature);
+                if is_right { Ok(()) } else { Err(ChunkFault::SignatureDiffers) }
+            }
+            (ChunkSigning::Signed { .. }, None) => Err(ChunkFault::SignatureDiffers),
+            (ChunkSigning::Unsigned, _) => Ok(()),
+        }
+    }
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
+    hex_simd::encode_to_string(hasher.finalize(), hex_simd::AsciiCase::Lower)
+}
+
+/// Lines of `name:value`. One that is none is passed over, and then missed.
+fn fields(lines: &[u8]) -> HeaderMap {
+    let field = |line: &[u8]| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(line[..colon].trim_ascii()).ok()?;
+        Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+    };
+    let mut fields = HeaderMap::new();
+    for (name, value) in lines.split(|byte| *byte == b'\n').filter_map(field) {
+        fields.append(name, value);
+    }
+    fields
+}
+
+/// The text that the signature of a trailer covers: its fields in order of their names, a line each.
+fn canonical(fields: &HeaderMap) -> Vec<u8> {
+    let mut fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    fields.sort_by_key(|(name, _)| *name);
+    fields.iter().flat_map(|(name, value)| [name.as_bytes(), b":", value, b"\n"].concat()).collect()
+}
+
+/// Where the lines end that come before an empty one.
+fn trailer_end(lines: &[u8]) -> Option<usize> {
+    if lines.starts_with(LINE_END) {
+        return Some(0);
+    }
+    lines.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + LINE_END.len())
+}
+
+/// The one extension that a signed chunk's head has: spaces do not count, anything after it does.
+fn chunk_signature(line: &[u8]) -> Result<&str, ChunkFault> {
+    let line = std::str::from_utf8(line).map_err(|_| ChunkFault::Malformed)?;
+    let (_, extensions) = line.split_once(';').ok_or(ChunkFault::Malformed)?;
+    let (first, more) = extensions.split_once(';').map_or((extensions, false), |(first, _)| (first, true));
+    let (name, value) = first.split_once('=').ok_or(ChunkFault::Malformed)?;
+    let (is_signature, value) = (name.trim() == SIGNATURE, value.trim());
+    if is_signature && (more || value.is_empty()) {
+        return Err(ChunkFault::Malformed);
+    }
+    let well_formed = value.len() == SIGNATURE_BYTES && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_signature && well_formed { Ok(value) } else { Err(ChunkFault::SignatureDiffers) }
+}
+
+/// `size[;extension]CRLF`, the size in at most 16 hexadecimal digits.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let line = line.strip_suffix(LINE_END)?;
+    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
+    if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChunkDecoder, ChunkSigning, SIGNED_CHUNK_BYTES_MIN};
+    use crate::api::bridge::fuzzing::{signed_body, verifier};
+    use crate::api::errors::ChunkFault;
+    use bytes::Bytes;
+    use proptest::prelude::{ProptestConfig, any, proptest};
+    use std::collections::VecDeque;
+
+    fn signed(has_trailer: bool) -> ChunkSigning {
+        ChunkSigning::Signed { verifier: verifier(), has_trailer }
+    }
+
+    /// The content of a framing that comes in these pieces, and the lines of its trailer.
+    fn decode<'a>(
+        signing: ChunkSigning,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(Vec<u8>, Vec<String>), ChunkFault> {
+        let mut decoder = ChunkDecoder::new(signing);
+        let mut content = VecDeque::new();
+        for piece in pieces {
+            decoder.push(Bytes::copy_from_slice(piece), &mut content)?;
+        }
+        let fields = decoder.end()?;
+        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            format!("{name}:{}", String::from_utf8_lossy(value.as_bytes()))
+        };
+        Ok((content.into_iter().flatten().collect(), fields.iter().map(line).collect()))
+    }
+
+    fn unsigned(framed: &[u8]) -> Result<(Vec<u8>, Vec<String>), ChunkFault> {
+        decode(ChunkSigning::Unsigned, [framed])
+    }
+
+    #[test]
+    fn only_the_content_is_passed_on_as_it_comes() {
+        let mut decoder = ChunkDecoder::new(ChunkSigning::Unsigned);
+        let mut content = VecDeque::new();
+        for piece in [&b"a\r\n01"[..], b"234", b"56789\r", b"\n"] {
+            decoder.push(Bytes::copy_from_slice(piece), &mut content).expect("a framing");
+        }
+        assert_eq!(content, ["01", "234", "56789"]);
+        let framed = b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32: NhCmhg==\r\nno line\r\n\r\n";
+        assert_eq!(unsigned(framed), Ok((b"hello".to_vec(), vec!["x-amz-checksum-crc32:NhCmhg==".to_owned()])));
+    }
+
+    #[test]
+    fn a_signed_chunk_is_verified_before_the_last_of_it_is_passed_on() {
+        let framed = signed_body(b"hello", SIGNED_CHUNK_BYTES_MIN, false);
+        assert_eq!(decode(signed(false), [&framed[..]]), Ok((b"hello".to_vec(), vec![])));
+        let at = framed.windows(5).position(|window| window == b"hello").expect("the content");
+        for changed in at..at + 5 {
+            let mut other = framed.clone();
+            other[changed] ^= 1;
+            let mut decoder = ChunkDecoder::new(signed(false));
+            let mut content = VecDeque::new();
+            let pushed = other.chunks(1).try_for_each(|byte| decoder.push(Bytes::copy_from_slice(byte), &mut content));
+            assert_eq!(pushed, Err(ChunkFault::SignatureDiffers));
+            assert_eq!(content.iter().map(Bytes::len).sum::<usize>(), 4);
+        }
+    }
+
+    #[test]
+    fn chunks_are_signed_in_their_order_and_up_to_the_last() {
+        let chunk = usize::try_from(SIGNED_CHUNK_BYTES_MIN).expect("a size");
+        let content: Vec<u8> = (0..3 * chunk).map(|at| (at / chunk) as u8).collect();
+        let framed = signed_body(&content, SIGNED_CHUNK_BYTES_MIN, false);
+        assert_eq!(decode(signed(false), [&framed[..]]).map(|decoded| decoded.0), Ok(content));
+        // Each has a line before it and one after it.
+        let whole = (framed.len() - 86) / 3;
+        let swapped = [&framed[whole..2 * whole], &framed[..whole], &framed[2 * whole..]].concat();
+        assert_eq!(decode(signed(false), [&swapped[..]]), Err(ChunkFault::SignatureDiffers));
+        let left_out = [&framed[..whole], &framed[2 * whole..]].concat();
+        assert_eq!(decode(signed(false), [&left_out[..]]), Err(ChunkFault::SignatureDiffers));
+        assert_eq!(decode(signed(false), [&framed[..3 * whole]]), Err(ChunkFault::Unfinished));
+        let last = framed.len() - 10;
+        let mut forged = framed.clone();
+        forged[last] = if forged[last] == b'0' { b'1' } else { b'0' };
+        assert_eq!(decode(signed(false), [&forged[..]]), Err(ChunkFault::SignatureDiffers));
+    }
+
+    #[test]
+    fn a_chunk_signature_is_one_of_the_right_form() {
+        let framed = |extension: &str| format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n");
+        let plain = format!(";chunk-signature={}", "0a".repeat(32));
+        for (extension, fault) in [
+            (String::new(), ChunkFault::Malformed),
+            (";chunk-signature=".to_owned(), ChunkFault::Malformed),
+            (format!("{plain};a=b"), ChunkFault::Malformed),
+            (format!(";a=b{plain}"), ChunkFault::SignatureDiffers),
+            (";chunk-signature=invalid".to_owned(), ChunkFault::SignatureDiffers),
+            (plain, ChunkFault::SignatureDiffers),
+        ] {
+            assert_eq!(decode(signed(false), [framed(&extension).as_bytes()]), Err(fault), "{extension}");
+        }
+        let framed = String::from_utf8(signed_body(b"hello", SIGNED_CHUNK_BYTES_MIN, false)).expect("text");
+        for spaced in [" ; chunk-signature=", ";chunk-signature = "] {
+            let framed = framed.replace(";chunk-signature=", spaced);
+            assert!(decode(signed(false), [framed.as_bytes()]).is_ok(), "{spaced}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_signed_chunk_may_be_small() {
+        let framed = signed_body(b"twice", 3, false);
+        assert_eq!(decode(signed(false), [&framed[..]]), Err(ChunkFault::TooSmall { next: 2, size: 3 }));
+        assert!(unsigned(b"1\r\na\r\n1\r\nb\r\n0\r\n").is_ok());
+    }
+
+    #[test]
+    fn a_trailer_is_whole_lines_up_to_an_empty_one() {
+        for (trailer, kept) in [
+            ("", &[][..]),
+            ("\r\n", &[]),
+            ("a:b\r\n", &["a:b"]),
+            ("a:b\r\n\r\n", &["a:b"]),
+            ("a:b\r\n\r\nc:d", &["a:b"]),
+            ("\r\na:b\r\n", &[]),
+            ("a:b\n\r\nc:d\r\n\r\n", &["a:b", "c:d"]),
+        ] {
+            let (content, lines) = unsigned(format!("0\r\n{trailer}").as_bytes()).expect("a framing");
+            assert_eq!((content, lines), (vec![], kept.iter().map(|line| (*line).to_owned()).collect()), "{trailer:?}");
+        }
+        for trailer in ["\r", "a:b", "a:b\r", "a:b\n"] {
+            let framed = format!("0\r\n{trailer}");
+            assert_eq!(unsigned(framed.as_bytes()), Err(ChunkFault::Unfinished), "{trailer:?}");
+        }
+        assert_eq!(unsigned(b"5\r\nhello\r\n"), Err(ChunkFault::Unfinished));
+        let endless = [b"0\r\n".as_slice(), &[b't'; 5000]].concat();
+        assert_eq!(unsigned(&endless), Err(ChunkFault::Malformed));
+    }
+
+    #[test]
+    fn a_signed_trailer_is_verified() {
+        let framed = signed_body(b"hello", SIGNED_CHUNK_BYTES_MIN, true);
+        let lines = vec!["x-amz-checksum-crc32:AAAAAA==".to_owned()];
+        for has_trailer in [true, false] {
+            assert_eq!(decode(signed(has_trailer), [&framed[..]]), Ok((b"hello".to_vec(), lines.clone())));
+        }
+        let text = String::from_utf8(framed).expect("text");
+        for (from, to, fault) in [
+            ("AAAAAA==", "AAAAAB==", ChunkFault::SignatureDiffers),
+            ("x-amz-trailer-signature", "a:b\r\nx-amz-trailer-signature", ChunkFault::SignatureDiffers),
+            ("x-amz-checksum-crc32:AAAAAA==\r\n", "", ChunkFault::SignatureDiffers),
+            ("x-amz-trailer-signature", "x-amz-other", ChunkFault::Unfinished),
+        ] {
+            let other = text.replace(from, to);
+            for has_trailer in [true, false] {
+                assert_eq!(decode(signed(has_trailer), [other.as_bytes()]), Err(fault), "{from}");
+            }
+        }
+        let bare = signed_body(b"hello", SIGNED_CHUNK_BYTES_MIN, false);
+        assert_eq!(decode(signed(true), [&bare[..]]), Err(ChunkFault::Unfinished));
+    }
+
+    #[test]
+    fn f4_a_signed_chunk_holds_no_memory_whatever_its_size() {
+        let head = format!("ffffffffff;chunk-signature={}\r\n", "0".repeat(64));
+        let mut decoder = ChunkDecoder::new(signed(false));
+        let mut content = VecDeque::new();
+        decoder.push(Bytes::from(head), &mut content).expect("a head");
+        decoder.push(Bytes::from_static(b"data"), &mut content).expect("data");
+        assert_eq!(content, ["data"]);
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_refused() {
+        for framed in
+            [&b"xyz\r\n"[..], b"\r\n", b"5\n", b"5\r\nhelloXX", b"-5\r\n", b"11111111111111111\r\n", &[b'1'; 2000]]
+        {
+            assert_eq!(unsigned(framed), Err(ChunkFault::Malformed), "{framed:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn however_the_bytes_come_the_content_is_the_same(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..200), 0..8),
+            cut in 1usize..64,
+        ) {
+            let mut framed = Vec::new();
+            for chunk in &chunks {
+                framed.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                framed.extend_from_slice(chunk);
+                framed.extend_from_slice(b"\r\n");
+            }
+            framed.extend_from_slice(b"0\r\nx-amz-checksum-sha1:abc\r\n\r\n");
+            let decoded = decode(ChunkSigning::Unsigned, framed.chunks(cut));
+            assert_eq!(decoded, Ok((chunks.concat(), vec!["x-amz-checksum-sha1:abc".to_owned()])));
+        }
+
+        #[test]
+        fn however_the_bytes_come_what_is_signed_is_verified(
+            data in proptest::collection::vec(any::<u8>(), 0..20_000),
+            more in 0u64..64,
+            cut in 1usize..200,
+        ) {
+            for has_trailer in [true, false] {
+                let framed = signed_body(&data, SIGNED_CHUNK_BYTES_MIN + more, has_trailer);
+                let decoded = decode(signed(has_trailer), framed.chunks(cut));
+                assert_eq!(decoded.map(|decoded| decoded.0).as_ref(), Ok(&data));
+            }
+        }
+    }
+}

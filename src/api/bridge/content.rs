@@ -1,0 +1,435 @@
+//! The content of an authenticated request's body: its framing taken off, compared with the hash that the request names,
+//! and read whole where it is XML or JSON.
+
+use super::body_bounds::BodyBound;
+use super::chunked::{ChunkDecoder, ChunkSigning};
+use super::collected::{Collected, Digests};
+use super::payload::PayloadHash;
+use crate::api::auth::Scheme;
+use crate::api::call::Call;
+use crate::api::call::RequestTrace;
+use crate::api::call::{Level, Target, Trailers, WholeBody};
+use crate::api::errors::ChunkFault;
+use crate::api::errors::Fault;
+use crate::api::errors::Sha256Mismatch;
+use crate::api::text::Query;
+use crate::api::wire::is_form;
+use crate::sigv4::ChunkVerifier;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, header};
+use http_body::{Body, Frame, SizeHint};
+use s3s::StdError;
+use s3s::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DECODED_CONTENT_LENGTH};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// How a request is signed, and what its chunks are verified with.
+pub struct Signed {
+    pub scheme: Scheme,
+    pub chunks: Option<ChunkVerifier>,
+}
+
+/// The request with its content for a body. The headers are those of the content.
+pub fn content(
+    request: s3s::HttpRequest,
+    target: &Target,
+    query: &Query,
+    signed: Signed,
+    call: &mut Call,
+) -> Result<s3s::HttpRequest, Fault> {
+    if is_form(request.method(), request.headers()) {
+        return Ok(request);
+    }
+    let (mut head, body) = request.into_parts();
+    let scheme = signed.scheme;
+    let signing = signing(&head, signed)?;
+    let framed = signing.is_some();
+    let length = length(&head.headers);
+    let is_empty = body.is_end_stream();
+    if !is_empty && !framed && length.is_none() && names_payload(scheme, &head.headers) {
+        return Err(Fault::MissingContentLength);
+    }
+    let whole = Whole::of(&head, target, query, scheme == Scheme::Unsigned);
+    if let Some(whole) = &whole
+        && whole.is_read
+        && framed
+        && !is_empty
+        && scheme != Scheme::Unsigned
+    {
+        let why = "Bodies of XML or JSON in the framing aws-chunked are not implemented.";
+        return Err(Fault::NotImplemented(why.to_owned()));
+    }
+    let digests = whole.as_ref().map(|whole| Digests::of(framed, &head.headers, whole.of_object));
+    let hash = if whole.is_none() { PayloadHash::of(&head.method, framed, &head.headers) } else { None };
+    let agrees_with_nothing =
+        digests.as_ref().is_none_or(Digests::are_of_nothing) && hash.as_ref().is_none_or(PayloadHash::is_of_nothing);
+    let trailers = signing.as_ref().map(|_| Trailers::default());
+    if let Some(trailers) = &trailers {
+        unframe(&mut head, scheme);
+        call.trailers = Some(trailers.clone());
+    }
+    if is_empty && (framed || agrees_with_nothing) {
+        return Ok(s3s::HttpRequest::from_parts(head, s3s::Body::empty()));
+    }
+    let decoder = signing.filter(|_| !is_empty).map(ChunkDecoder::new).zip(trailers);
+    let content = Content::new(body, decoder, hash, length, Arc::clone(&call.trace));
+    let body = match (whole, digests) {
+        (Some(whole), Some(digests)) => {
+            let (seat, trace) = (Arc::clone(&call.seat), Arc::clone(&call.trace));
+            let mut collected = Collected::new(content, whole.bound, digests, seat, trace);
+            if whole.makes_bucket {
+                let shown = WholeBody::default();
+                call.whole_body = Some(shown.clone());
+                collected = collected.shown(shown);
+            }
+            s3s::Body::http_body_unsync(collected)
+        }
+        _ => s3s::Body::http_body_unsync(content),
+    };
+    Ok(s3s::HttpRequest::from_parts(head, body))
+}
+
+/// Whether a signature says what the body is, so that the request must say how long it is.
+fn names_payload(scheme: Scheme, headers: &HeaderMap) -> bool {
+    match scheme {
+        Scheme::Header => true,
+        Scheme::Url => text(headers, &X_AMZ_CONTENT_SHA256).len() == 64,
+        Scheme::Unsigned | Scheme::LegacyHeader | Scheme::LegacyUrl => false,
+    }
+}
+
+/// The declared length; `None` for a body in HTTP's own chunks.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+    (!headers.contains_key(header::TRANSFER_ENCODING)).then_some(length)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The framing of a body, where it has one: version 4 signs it in a header, and in a request that nobody signed it is
+/// announced by the coding too. Of anything else it would be content.
+fn signing(head: &Parts, Signed { scheme, chunks }: Signed) -> Result<Option<ChunkSigning>, Fault> {
+    let payload = text(&head.headers, &X_AMZ_CONTENT_SHA256);
+    match (scheme, chunks) {
+        (Scheme::Header, Some(verifier)) => Ok(match payload {
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Some(ChunkSigning::Unsigned),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Some(ChunkSigning::Signed { verifier, has_trailer: false }),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Some(ChunkSigning::Signed { verifier, has_trailer: true }),
+            other if other.starts_with("STREAMING-") => {
+                return Err(Fault::NotImplemented(format!("The payload signature {other} is not implemented.")));
+            }
+            _ => None,
+        }),
+        (Scheme::Unsigned, _) if head.method == Method::PUT => {
+            let codings = text(&head.headers, &header::CONTENT_ENCODING);
+            let is_coded = codings.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("aws-chunked"));
+            let is_framed = (is_coded || payload.starts_with("STREAMING-"))
+                && head.headers.contains_key(&X_AMZ_DECODED_CONTENT_LENGTH);
+            Ok(is_framed.then_some(ChunkSigning::Unsigned))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Makes the headers those of the content.
+fn unframe(head: &mut Parts, scheme: Scheme) {
+    if let Some(length) = head.headers.get(&X_AMZ_DECODED_CONTENT_LENGTH).cloned() {
+        head.headers.insert(header::CONTENT_LENGTH, length);
+    }
+    head.headers.remove(header::TRANSFER_ENCODING);
+    if scheme == Scheme::Unsigned {
+        head.headers.remove(&X_AMZ_CONTENT_SHA256);
+    }
+}
+
+/// A body that is read whole before anything is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Whole {
+    /// The request's checksum is of the object that it makes.
+    of_object: bool,
+    /// The operation reads it.
+    is_read: bool,
+    /// XML whose tags s3s does not tell.
+    makes_bucket: bool,
+    bound: BodyBound,
+}
+
+impl Whole {
+    /// `None` for what is read as it comes: objects.
+    fn of(head: &Parts, target: &Target, query: &Query, is_unsigned: bool) -> Option<Self> {
+        let found = Self::as_signed(head, target, query)?;
+        if !is_unsigned {
+            return Some(found);
+        }
+        let bound = if found.makes_bucket { BodyBound::DEFAULT } else { found.bound.unsigned() };
+        Some(Self { bound, ..found })
+    }
+
+    fn as_signed(head: &Parts, target: &Target, query: &Query) -> Option<Self> {
+        let document = Self { of_object: false, is_read: true, makes_bucket: false, bound: BodyBound::DEFAULT };
+        match head.method {
+            Method::PUT => match BodyBound::of_document(|name| query.has(name)) {
+                Some(bound) => Some(Self { bound, ..document }),
+                None if target.level == Level::Bucket => {
+                    Some(Self { makes_bucket: true, bound: BodyBound::CREATES, ..document })
+                }
+                None => None,
+            },
+            Method::POST => {
+                let deletes = query.has("delete");
+                let completes = query.has("uploadId");
+                let bound = match (deletes, completes) {
+                    (true, _) => BodyBound::DELETES,
+                    (false, true) => BodyBound::COMPLETES,
+                    (false, false) => BodyBound::DEFAULT,
+                };
+                let of_object = head.uri.query().is_some() && !deletes;
+                Some(Self { of_object, is_read: deletes || completes, bound, ..document })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A body without its framing, compared with its hash.
+struct Content {
+    inner: s3s::Body,
+    decoder: Option<(ChunkDecoder, Trailers)>,
+    /// Content that was decoded and not yet passed on.
+    queue: VecDeque<Bytes>,
+    /// Until it was compared.
+    hash: Option<PayloadHash>,
+    /// The declared length of the bytes as they come.
+    length: Option<u64>,
+    received: u64,
+    ended: bool,
+    trace: Arc<RequestTrace>,
+}
+
+impl Content {
+    fn new(
+        inner: s3s::Body,
+        decoder: Option<(ChunkDecoder, Trailers)>,
+        hash: Option<PayloadHash>,
+        length: Option<u64>,
+        trace: Arc<RequestTrace>,
+    ) -> Self {
+        Self { inner, decoder, queue: VecDeque::new(), hash, length, received: 0, ended: false, trace }
+    }
+
+    /// Once, when all that was declared has come.
+    fn compare(&mut self) -> Result<(), StdError> {
+        let Some(Err(computed)) = self.hash.take().map(PayloadHash::compare) else { return Ok(()) };
+        self.trace.detailed(vec![("S3ComputedContentSHA256", computed)]);
+        self.trace.failed(Fault::InvalidContentSha256);
+        Err(Sha256Mismatch.into())
+    }
+
+    fn push(&mut self, bytes: Bytes) -> Result<(), StdError> {
+        self.received += bytes.len() as u64;
+        let Some((decoder, _)) = &mut self.decoder else {
+            if let Some(hash) = &mut self.hash {
+                hash.update(&bytes);
+            }
+            // Whoever counts the bytes need not ask for the end.
+            if self.length == Some(self.received) {
+                self.compare()?;
+            }
+            self.queue.push_back(bytes);
+            return Ok(());
+        };
+        decoder.push(bytes, &mut self.queue).map_err(|fault| {
+            if let ChunkFault::TooSmall { next, size } = fault {
+                self.trace.detailed(vec![("Chunk", next.to_string()), ("BadChunkSize", size.to_string())]);
+            }
+            fault.into()
+        })
+    }
+
+    /// Takes the end of what the connection has.
+    fn end(&mut self) -> Result<(), StdError> {
+        self.ended = true;
+        // One that was cut off is refused as such by whoever counts.
+        if self.length.is_none_or(|length| length == self.received) {
+            self.compare()?;
+        }
+        if let Some((decoder, trailers)) = &mut self.decoder {
+            trailers.put(decoder.end()?);
+        }
+        Ok(())
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(bytes) = this.queue.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            let outcome = match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |bytes| this.push(bytes)),
+                Some(Err(error)) => Err(error),
+                None => this.end(),
+            };
+            if let Err(error) = outcome {
+                this.ended = true;
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.decoder, self.length) {
+            (None, Some(length)) => SizeHint::with_exact(length.saturating_sub(self.received)),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChunkFault, Signed, Whole, content, signing, unframe};
+    use crate::api::auth::Scheme;
+    use crate::api::call::Call;
+    use crate::api::call::Target;
+    use crate::api::errors::Fault;
+    use crate::api::text::Query;
+    use futures::StreamExt;
+    use futures::executor::block_on;
+    use http::request::Parts;
+    use http::{HeaderName, HeaderValue, Method, Request};
+
+    const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    const HASH: &str = "x-amz-content-sha256";
+
+    fn head(method: Method, uri: &str, pairs: &[(&'static str, &'static str)]) -> Parts {
+        let mut head = Request::builder().method(method).uri(uri).body(()).expect("a request").into_parts().0;
+        let pairs = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        head.headers.extend(pairs);
+        head
+    }
+
+    fn anonymous() -> Signed {
+        Signed { scheme: Scheme::Unsigned, chunks: None }
+    }
+
+    #[test]
+    fn a_framing_that_nobody_signed_is_taken_off_the_head() {
+        for framing in [("content-encoding", "gzip, aws-chunked"), (HASH, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")] {
+            let pairs = [framing, ("x-amz-decoded-content-length", "5"), ("transfer-encoding", "chunked")];
+            let mut framed = head(Method::PUT, "/b/k", &pairs);
+            assert!(signing(&framed, anonymous()).expect("a framing").is_some());
+            unframe(&mut framed, Scheme::Unsigned);
+            assert_eq!(framed.headers.get("content-length").map(|length| length.as_bytes()), Some(&b"5"[..]));
+            assert!(!framed.headers.contains_key("transfer-encoding") && !framed.headers.contains_key(HASH));
+            for other in [Scheme::Url, Scheme::LegacyHeader, Scheme::LegacyUrl] {
+                let signed = Signed { scheme: other, chunks: None };
+                assert!(signing(&framed, signed).expect("none").is_none());
+            }
+        }
+        for plain in [&[("content-encoding", "gzip")][..], &[("content-encoding", "aws-chunked")], &[]] {
+            assert!(signing(&head(Method::PUT, "/b/k", plain), anonymous()).expect("none").is_none(), "{plain:?}");
+        }
+    }
+
+    #[test]
+    fn xml_and_json_are_read_whole_and_objects_as_they_come() {
+        let whole = |method: Method, uri: &str| {
+            let head = head(method, uri, &[]);
+            let target = Target::of(head.uri.path(), None).expect("a target");
+            let query = Query::read(head.uri.query()).expect("a query");
+            Whole::of(&head, &target, &query, false).map(|whole| (whole.of_object, whole.is_read, whole.makes_bucket))
+        };
+        for uri in ["/b?policy", "/b?tagging=", "/b/k?tagging&versionId=v", "/b/k?acl", "/k?retention", "/b?%61cl"] {
+            assert_eq!(whole(Method::PUT, uri), Some((false, true, false)), "{uri}");
+        }
+        for uri in ["/b/k", "/b/k?x-id=PutObject", "/b/k?partNumber=1&uploadId=u", "/b/policy?renameObject"] {
+            assert_eq!(whole(Method::PUT, uri), None, "{uri}");
+        }
+        assert_eq!(whole(Method::PUT, "/b"), Some((false, true, true)));
+        assert_eq!(whole(Method::POST, "/b?delete"), Some((false, true, false)));
+        assert_eq!(whole(Method::POST, "/b/k?uploadId=u"), Some((true, true, false)));
+        assert_eq!(whole(Method::POST, "/b/k?uploads"), Some((true, false, false)));
+        assert_eq!(whole(Method::POST, "/"), Some((false, false, false)));
+        assert_eq!(whole(Method::GET, "/b?policy"), None);
+    }
+
+    /// What is read of a PUT with this body, or why it is refused before.
+    fn read(
+        scheme: Scheme,
+        pairs: &[(&'static str, &'static str)],
+        body: &'static [u8],
+    ) -> Result<Result<Vec<u8>, String>, Fault> {
+        let head = head(Method::PUT, "/b/k", pairs);
+        let body = if body.is_empty() { s3s::Body::empty() } else { s3s::Body::from(bytes::Bytes::from_static(body)) };
+        let (target, query) = (Target::of("/b/k", None).expect("a target"), Query::default());
+        let request = s3s::HttpRequest::from_parts(head, body);
+        let signed = Signed { scheme, chunks: None };
+        let mut body = content(request, &target, &query, signed, &mut Call::default())?.into_body();
+        let mut read = Vec::new();
+        while let Some(piece) = block_on(body.next()) {
+            match piece {
+                Ok(piece) => read.extend_from_slice(&piece),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        Ok(Ok(read))
+    }
+
+    #[test]
+    fn a_payload_is_compared_with_the_hash_that_the_request_names_however_it_is_signed() {
+        let length = ("content-length", "5");
+        for scheme in [Scheme::Header, Scheme::Url, Scheme::LegacyHeader, Scheme::LegacyUrl, Scheme::Unsigned] {
+            let with = |body| read(scheme, &[(HASH, HELLO), length], body).expect("a body");
+            assert_eq!(with(b"hello"), Ok(b"hello".to_vec()), "{scheme:?}");
+            assert_eq!(with(b"hellO"), Err("Sha256Mismatch".to_owned()), "{scheme:?}");
+            assert_eq!(read(scheme, &[(HASH, HELLO)], b""), Ok(Err("Sha256Mismatch".to_owned())), "{scheme:?}");
+            assert_eq!(read(scheme, &[(HASH, "UNSIGNED-PAYLOAD"), length], b"hello"), Ok(Ok(b"hello".to_vec())));
+        }
+    }
+
+    #[test]
+    fn a_signed_payload_says_how_long_it_is() {
+        let chunked = ("transfer-encoding", "chunked");
+        for payload in [HELLO, "UNSIGNED-PAYLOAD"] {
+            let refused = read(Scheme::Header, &[(HASH, payload), chunked], b"hello");
+            assert_eq!(refused, Err(Fault::MissingContentLength), "{payload}");
+        }
+        assert_eq!(read(Scheme::Url, &[(HASH, HELLO), chunked], b"hello"), Err(Fault::MissingContentLength));
+    }
+
+    #[test]
+    fn the_fault_of_a_framing_is_that_of_the_body() {
+        let pairs = [(HASH, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), ("x-amz-decoded-content-length", "5")];
+        for (framed, fault) in
+            [(&b"5\r\nhello\r\n"[..], ChunkFault::Unfinished), (b"5\r\nhelloXX", ChunkFault::Malformed)]
+        {
+            let request = s3s::HttpRequest::from_parts(
+                head(Method::PUT, "/b/k", &pairs),
+                s3s::Body::from(bytes::Bytes::from_static(framed)),
+            );
+            let (target, query) = (Target::of("/b/k", None).expect("a target"), Query::default());
+            let mut body =
+                content(request, &target, &query, anonymous(), &mut Call::default()).expect("a body").into_body();
+            let error = loop {
+                match block_on(body.next()).expect("an error before the end") {
+                    Ok(_) => {}
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.downcast_ref::<ChunkFault>(), Some(&fault));
+        }
+    }
+}

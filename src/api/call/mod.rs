@@ -1,0 +1,82 @@
+//! One S3 request on its way to its operation. Each fact is established once, by the layer that finds it out, and kept in
+//! the request's `Call`; s3s carries that in the request's extensions.
+
+mod authentication;
+mod body;
+mod target;
+mod trace;
+mod view;
+
+pub use authentication::{Authentication, SignatureFacts};
+pub use body::{Trailers, WholeBody};
+pub use target::{Head, Level, Target};
+pub use trace::RequestTrace;
+pub use view::RequestView;
+
+use super::room::{BodyRoom, Seat};
+use http::{Extensions, HeaderMap};
+use std::sync::Arc;
+
+/// The facts about one request that its head and its connection tell.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub origin: Origin,
+    pub trace: Arc<RequestTrace>,
+    pub seat: Arc<Seat>,
+    pub view: Arc<RequestView>,
+    pub authentication: Authentication,
+    /// Headers that s3s would refuse or lose; the operation gets them back.
+    pub headers_aside: HeaderMap,
+    /// The trailer of a framed body.
+    pub trailers: Option<Trailers>,
+    /// The whole of a body of which s3s reads a part.
+    pub whole_body: Option<WholeBody>,
+    /// The body is a form's file: its length is known only at its end.
+    pub is_form: bool,
+    /// The source key of a rename, which s3s takes for a copy.
+    pub rename_source: Option<String>,
+}
+
+/// The source of a request, and the ids of its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// `x-amz-request-id` and `x-amz-id-2` of the answer.
+    pub request_id: String,
+    pub host_id: String,
+    /// Without the port; empty where it is not known.
+    pub source_ip: String,
+    pub tls: Option<TlsVersion>,
+}
+
+/// The version of TLS that a request came over, as conditions call it: `1.3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsVersion(pub &'static str);
+
+impl Call {
+    pub fn new(origin: Origin, trace: Arc<RequestTrace>, seat: Arc<Seat>) -> Self {
+        Self {
+            origin,
+            trace,
+            seat,
+            view: Arc::default(),
+            authentication: Authentication::default(),
+            headers_aside: HeaderMap::new(),
+            trailers: None,
+            whole_body: None,
+            is_form: false,
+            rename_source: None,
+        }
+    }
+
+    /// The call of a request that s3s hands on.
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+}
+
+/// An anonymous call from nowhere, with a room of its own for its body.
+impl Default for Call {
+    fn default() -> Self {
+        Self::new(Origin::default(), Arc::default(), BodyRoom::new(usize::MAX).seat(None))
+    }
+}

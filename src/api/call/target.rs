@@ -1,0 +1,79 @@
+//! What a request is addressed to: the store, a bucket, or an object.
+
+use crate::api::errors::{Fault, RequestFault};
+use crate::api::text::Query;
+use crate::api::text::percent::decode_path;
+use http::{HeaderMap, Method};
+
+/// The head of a request as all the checks before s3s see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    pub query: &'a Query,
+    pub target: &'a Target,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub level: Level,
+    /// Not looked at yet: it may be no name of a bucket.
+    pub bucket: Option<String>,
+    /// The bucket is in the host's name, so that the path is the key alone.
+    pub by_host: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Service,
+    Bucket,
+    Object,
+}
+
+impl Target {
+    /// `host_bucket`: the bucket that the host names.
+    pub fn of(path: &str, host_bucket: Option<String>) -> Result<Self, Fault> {
+        let path = path.strip_prefix('/').ok_or(Fault::Request(RequestFault::InvalidUri))?;
+        if host_bucket.is_some() {
+            let level = if path.is_empty() { Level::Bucket } else { Level::Object };
+            return Ok(Self { level, bucket: host_bucket, by_host: true });
+        }
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        // A slash that is escaped would end the name for some that look at it and not for others.
+        let bucket = decode_path(bucket).filter(|bucket| !bucket.contains('/'));
+        let bucket = bucket.ok_or(Fault::Request(RequestFault::InvalidUri))?;
+        let level = match (bucket.is_empty(), key.is_empty()) {
+            (true, _) => Level::Service,
+            (false, true) => Level::Bucket,
+            (false, false) => Level::Object,
+        };
+        Ok(Self { level, bucket: Some(bucket).filter(|bucket| !bucket.is_empty()), by_host: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, Target};
+
+    fn of(path: &str, host: Option<&str>) -> (Level, Option<String>, bool) {
+        let Target { level, bucket, by_host } = Target::of(path, host.map(str::to_owned)).expect("a target");
+        (level, bucket, by_host)
+    }
+
+    #[test]
+    fn the_path_names_the_bucket_unless_the_host_does() {
+        let bucket = |name: &str| Some(name.to_owned());
+        assert_eq!(of("/", None), (Level::Service, None, false));
+        assert_eq!(of("/b", None), (Level::Bucket, bucket("b"), false));
+        assert_eq!(of("/b/", None), (Level::Bucket, bucket("b"), false));
+        assert_eq!(of("/b/k/l", None), (Level::Object, bucket("b"), false));
+        assert_eq!(of("/b//", None), (Level::Object, bucket("b"), false));
+        assert_eq!(of("/", Some("h")), (Level::Bucket, bucket("h"), true));
+        assert_eq!(of("/b", Some("h")), (Level::Object, bucket("h"), true));
+        assert_eq!(of("/b%75cket/k%2Fl", None), (Level::Object, bucket("bucket"), false));
+        assert_eq!(of("/b%2Fk", Some("h")), (Level::Object, bucket("h"), true));
+        for path in ["*", "/b%2Fk", "/b%2fk/l", "/%2F", "/b%FF/k", "/b%/k"] {
+            assert!(Target::of(path, None).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Facts that the layers find out about a request, for its line in the log, its metrics and the answer to an error.
+
+use crate::api::errors::{Fault, Named};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A request that ended before its operation was known: malformed, or with a wrong signature.
+const UNRESOLVED: &str = "Unresolved";
+const COPIES: [&str; 3] = ["CopyObject", "RenameObject", "UploadPartCopy"];
+
+/// Facts that the layers find out, each written once. Shared between the request's `Call` and its record.
+#[derive(Debug, Default)]
+pub struct RequestTrace {
+    resolved: OnceLock<Resolved>,
+    /// The bucket that it names, before anybody looks whether one can have that name.
+    aimed_at: OnceLock<String>,
+    /// The caller as access logs name it; absent for an anonymous request.
+    requester: OnceLock<String>,
+    /// The operation itself began: what fails before is the protocol's.
+    entered: AtomicBool,
+    received_bytes: AtomicU64,
+    fault: OnceLock<Fault>,
+    /// Further elements of the answer to a refused request, with their text.
+    details: OnceLock<Vec<(&'static str, String)>>,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    operation: &'static str,
+    bucket: Option<String>,
+    key: Option<String>,
+    access_key: Option<String>,
+}
+
+impl RequestTrace {
+    /// The operation is known. Only the first call counts.
+    pub fn resolved(
+        &self,
+        operation: &'static str,
+        bucket: Option<String>,
+        key: Option<String>,
+        access_key: Option<String>,
+    ) {
+        // A request is resolved once; a second time would say the same.
+        let _ = self.resolved.set(Resolved { operation, bucket, key, access_key });
+    }
+
+    /// It names a bucket, or none where that is empty. Only the first call counts.
+    pub fn aimed_at(&self, bucket: &str) {
+        if !bucket.is_empty() {
+            // A request that is asked again names the same.
+            let _ = self.aimed_at.set(bucket.to_owned());
+        }
+    }
+
+    /// It is known who asks. Only the first call counts.
+    pub fn asked_by(&self, requester: String) {
+        // A request is asked once; a second time would say the same.
+        let _ = self.requester.set(requester);
+    }
+
+    pub fn entered(&self) {
+        self.entered.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_entered(&self) -> bool {
+        self.entered.load(Ordering::Relaxed)
+    }
+
+    pub fn received(&self, bytes: usize) {
+        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The body was refused for this; the first reason stands.
+    pub fn failed(&self, fault: Fault) {
+        let _ = self.fault.set(fault);
+    }
+
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.get()
+    }
+
+    /// Adds elements of an error's body that only the layer that refuses knows; the first call counts.
+    pub fn detailed(&self, details: Vec<(&'static str, String)>) {
+        let _ = self.details.set(details);
+    }
+
+    pub fn details(&self) -> &[(&'static str, String)] {
+        self.details.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The bucket and key that the request is on; nothing for copies, whose errors may be about the source.
+    pub fn named(&self) -> Named<'_> {
+        match self.resolved.get() {
+            None => Named { bucket: self.aimed_at.get().map(String::as_str), ..Named::default() },
+            Some(resolved) if COPIES.contains(&resolved.operation) => Named::default(),
+            Some(resolved) => {
+                Named { bucket: resolved.bucket.as_deref(), key: resolved.key.as_deref(), ..Named::default() }
+            }
+        }
+    }
+
+    pub fn operation(&self) -> &'static str {
+        self.resolved.get().map_or(UNRESOLVED, |resolved| resolved.operation)
+    }
+
+    pub fn bucket(&self) -> Option<&str> {
+        self.resolved.get()?.bucket.as_deref()
+    }
+
+    pub fn key(&self) -> Option<&str> {
+        self.resolved.get()?.key.as_deref()
+    }
+
+    pub fn access_key(&self) -> Option<&str> {
+        self.resolved.get()?.access_key.as_deref()
+    }
+
+    pub fn requester(&self) -> Option<&str> {
+        self.requester.get().map(String::as_str)
+    }
+
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RequestTrace;
+
+    #[test]
+    fn the_bucket_that_a_request_names_is_known_before_its_operation_is() {
+        let trace = RequestTrace::default();
+        assert_eq!(trace.named().bucket, None);
+        trace.aimed_at("B_");
+        assert_eq!((trace.named().bucket, trace.named().key), (Some("B_"), None));
+        trace.resolved("CopyObject", Some("B_".to_owned()), Some("k".to_owned()), None);
+        assert_eq!(trace.named().bucket, None, "an error may be about the source's");
+    }
+}

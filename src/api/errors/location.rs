@@ -1,0 +1,61 @@
+//! What is wrong with where a new bucket is to be, in S3's codes and words.
+
+use s3s::S3ErrorCode;
+
+/// Why a bucket is not made there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocationFault {
+    /// Of a name that no region can have.
+    Unknown(String),
+    /// Of a request that was signed for another region, in words that `elsewhere` makes.
+    Elsewhere(String),
+}
+
+impl LocationFault {
+    pub fn elsewhere(region: &str) -> Self {
+        Self::Elsewhere(format!(
+            "The {region} location constraint is incompatible for the region specific endpoint this request was sent to."
+        ))
+    }
+
+    pub(super) fn code(&self) -> S3ErrorCode {
+        match self {
+            Self::Unknown(_) => S3ErrorCode::InvalidLocationConstraint,
+            Self::Elsewhere(_) => S3ErrorCode::IllegalLocationConstraintException,
+        }
+    }
+
+    pub(super) fn words(&self) -> &str {
+        match self {
+            Self::Unknown(_) => "The specified location-constraint is not valid",
+            Self::Elsewhere(why) => why,
+        }
+    }
+
+    pub(super) fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Unknown(region) => vec![("LocationConstraint", region.clone())],
+            Self::Elsewhere(_) => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LocationFault;
+    use crate::api::errors::{Fault, details_of};
+    use s3s::S3Error;
+
+    #[test]
+    fn a_bucket_that_cannot_be_there_is_refused_with_s3s_codes() {
+        let unknown = S3Error::from(Fault::from(LocationFault::Unknown("here".to_owned())));
+        assert_eq!(unknown.code().as_str(), "InvalidLocationConstraint");
+        assert_eq!(details_of(&unknown), [("LocationConstraint", "here".to_owned())]);
+        let elsewhere = S3Error::from(Fault::from(LocationFault::elsewhere("eu-west-1")));
+        assert_eq!(elsewhere.code().as_str(), "IllegalLocationConstraintException");
+        assert!(elsewhere.message().is_some_and(|words| words.starts_with("The eu-west-1 location constraint is ")));
+        for error in [unknown, elsewhere] {
+            assert_eq!(error.status_code().map(|status| status.as_u16()), Some(400));
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The condition keys of a request that follow from its head (Service Authorization Reference, "Condition keys for
+//! Amazon S3"), and what of the head decides which actions an operation needs.
+
+use crate::api::call::SignatureFacts;
+use crate::api::iam::RequestFacts;
+use crate::api::policy::{Asks, Context};
+use crate::api::text::Query;
+use crate::api::text::percent;
+use crate::types::UnixMs;
+use http::{HeaderMap, Uri, header};
+use s3s::dto::{Timestamp, TimestampFormat};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+/// Headers that are keys by their own names.
+const HEADERS: [&str; 16] = [
+    "if-match",
+    "if-none-match",
+    "x-amz-acl",
+    "x-amz-content-sha256",
+    "x-amz-copy-source",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-metadata-directive",
+    "x-amz-object-ownership",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+];
+/// Parameters of listings.
+const PARAMETERS: [(&str, &str); 4] = [
+    ("prefix", "s3:prefix"),
+    ("delimiter", "s3:delimiter"),
+    ("max-keys", "s3:max-keys"),
+    ("versionId", "s3:VersionId"),
+];
+/// Headers of locks, and their keys.
+const LOCKS: [(&str, &str); 2] =
+    [("x-amz-object-lock-mode", "s3:object-lock-mode"), ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold")];
+const RETAIN_UNTIL: &str = "x-amz-object-lock-retain-until-date";
+const CUSTOMER_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
+
+pub fn facts(headers: &HeaderMap, source_ip: Option<String>, secure: bool, region: &str) -> RequestFacts {
+    RequestFacts {
+        source_ip,
+        user_agent: text(headers, "user-agent").map(str::to_owned),
+        secure,
+        region: region.to_owned(),
+        seat: None,
+    }
+}
+
+/// The only value of a parameter, decoded; empty where it has none. One that comes twice is none, as it is none for the
+/// operation.
+pub fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    Query::read(uri.query()).ok()?.only(name).map(str::to_owned)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Adds what the head says to what is known already.
+pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
+    for name in HEADERS {
+        if let Some(value) = text(headers, name) {
+            context.add(&format!("s3:{name}"), value);
+        }
+    }
+    for (name, key) in PARAMETERS {
+        if let Some(value) = parameter(uri, name) {
+            context.add(key, value);
+        }
+    }
+    for (name, key) in LOCKS {
+        if let Some(value) = text(headers, name) {
+            context.add(key, value);
+        }
+    }
+    if let Some(value) = text(headers, CUSTOMER_ALGORITHM) {
+        context.add("s3:x-amz-server-side-encryption-customer-algorithm", value);
+    }
+    if let Some(referer) = text(headers, header::REFERER.as_str()) {
+        context.add("aws:Referer", referer);
+    }
+    add_retention(context, headers, now);
+    add_tags(context, headers);
+}
+
+/// Whether what needs the action PutObject makes an object by itself (User Guide, "Enforce conditional writes on Amazon S3
+/// buckets").
+pub fn add_creation(context: &mut Context, operation: &str) {
+    let makes = match operation {
+        "CompleteMultipartUpload" | "CopyObject" | "PostObject" | "PutObject" => "true",
+        "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" => "false",
+        _ => return,
+    };
+    context.add("s3:ObjectCreationOperation", makes);
+}
+
+/// A date that the operation cannot read, as one without an offset, is no date here either.
+fn add_retention(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
+    let until = text(headers, RETAIN_UNTIL);
+    let Some(Ok(until)) = until.map(|until| Timestamp::parse(TimestampFormat::DateTime, until)) else { return };
+    context.set("s3:object-lock-retain-until-date", utc_text(&until));
+    context.add("s3:object-lock-remaining-retention-days", remaining_days(&until, now));
+}
+
+/// As conditions on dates read it, in UTC wherever it was written.
+pub fn utc_text(at: &Timestamp) -> Option<String> {
+    let at = OffsetDateTime::from(at.clone()).to_offset(UtcOffset::UTC);
+    at.format(&Rfc3339).ok()
+}
+
+pub fn remaining_days(until: &Timestamp, now: UnixMs) -> String {
+    let until = OffsetDateTime::from(until.clone()).unix_timestamp();
+    let seconds = until - i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+    (seconds.max(0) / 86_400).to_string()
+}
+
+fn add_tags(context: &mut Context, headers: &HeaderMap) {
+    let Some(tags) = text(headers, "x-amz-tagging") else { return };
+    for pair in tags.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if let (Some(key), Some(value)) = (percent::decode_query(key), percent::decode_query(value)) {
+            context.add(&format!("s3:RequestObjectTag/{key}"), value);
+            context.add("s3:RequestObjectTagKeys", key);
+        }
+    }
+}
+
+/// Adds how the request is signed, when it was, and for which region.
+pub fn add_signature(context: &mut Context, signature: &SignatureFacts, now: UnixMs) {
+    context.add("s3:authType", signature.auth_type);
+    context.add("s3:signatureversion", signature.version);
+    if let Some(signed_at) = signature.signed_at {
+        context.add("s3:signatureAge", now.0.saturating_sub(signed_at.saturating_mul(1000)).to_string());
+    }
+    if let Some(region) = &signature.region {
+        context.set("aws:RequestedRegion", Some(region.clone()));
+    }
+}
+
+/// Operations that change what is there only if it has the tag that `If-Match` names, or not that of `If-None-Match`.
+const COMPARING: [&str; 5] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject", "RenameObject"];
+
+/// What of the head decides which actions its operation needs.
+pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
+    let has = |name: &str| headers.contains_key(name);
+    let source = text(headers, "x-amz-copy-source").unwrap_or_default();
+    let copies_tags = operation == "CopyObject" && text(headers, "x-amz-tagging-directive") != Some("REPLACE");
+    let retention = has("x-amz-object-lock-mode") || has("x-amz-object-lock-retain-until-date");
+    Asks {
+        version: parameter(uri, "versionId").is_some(),
+        source_version: source.contains("?versionId="),
+        acl: has("x-amz-acl") || headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")),
+        tags: has("x-amz-tagging"),
+        // Only where there are any: the caller finds that out.
+        source_tags: copies_tags,
+        retention,
+        legal_hold: has("x-amz-object-lock-legal-hold"),
+        bypass: bypasses(headers),
+        object_lock: has("x-amz-bucket-object-lock-enabled"),
+        ownership: has("x-amz-object-ownership"),
+        compares: COMPARING.contains(&operation)
+            && ["if-match", "if-none-match"]
+                .into_iter()
+                .filter_map(|name| text(headers, name))
+                .any(|tag| tag.trim() != "*"),
+    }
+}
+
+/// Whether the query says which headers the answer is to have.
+pub fn overrides_answer(uri: &Uri) -> bool {
+    Query::read(uri.query()).map_or(true, |query| query.names().any(|name| name.starts_with("response-")))
+}
+
+pub fn bypasses(headers: &HeaderMap) -> bool {
+    text(headers, "x-amz-bypass-governance-retention").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CUSTOMER_ALGORITHM, HEADERS, add, add_creation, add_signature, asks, facts, overrides_answer};
+    use crate::api::call::SignatureFacts;
+    use crate::api::iam::request_keys;
+    use crate::api::policy::{Context, condition_keys};
+    use crate::types::UnixMs;
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(header).collect()
+    }
+
+    /// One second before 1,440,938,161.
+    fn signature() -> SignatureFacts {
+        SignatureFacts {
+            auth_type: "REST-HEADER",
+            version: "AWS4-HMAC-SHA256",
+            signed_at: Some(1_440_938_160),
+            region: Some("eu-west-1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_request_gives_its_condition_keys() {
+        let mut context = Context::default();
+        let head = headers(&[("x-amz-acl", "public-read"), ("x-amz-tagging", "a=1&b=x%20y")]);
+        let uri = Uri::from_static("/b?prefix=home%2F&max-keys=2");
+        add(&mut context, &head, &uri, UnixMs(1_440_938_161_000));
+        add_signature(&mut context, &signature(), UnixMs(1_440_938_161_000));
+        let values = |key: &str| context.values(key).map(<[String]>::to_vec).unwrap_or_default();
+        assert_eq!(values("s3:x-amz-acl"), ["public-read"]);
+        assert_eq!((values("s3:prefix"), values("s3:max-keys")), (vec!["home/".to_owned()], vec!["2".to_owned()]));
+        assert_eq!(values("s3:requestobjecttag/b"), ["x y"]);
+        assert_eq!(values("s3:requestobjecttagkeys"), ["a", "b"]);
+        assert_eq!(
+            (values("s3:authtype"), values("s3:signatureage")),
+            (vec!["REST-HEADER".to_owned()], vec!["1000".to_owned()])
+        );
+        assert!(values("s3:delimiter").is_empty());
+    }
+
+    /// Keys that come from elsewhere than the head: from who asks (`identity`), what the action is on (`judge`), the
+    /// body (`said`) and the connection.
+    const ELSEWHERE: [&str; 18] = [
+        "aws:federatedprovider",
+        "aws:principalaccount",
+        "aws:principalarn",
+        "aws:principalisawsservice",
+        "aws:principaltag/",
+        "aws:principaltype",
+        "aws:sourceidentity",
+        "aws:tokenissuetime",
+        "aws:userid",
+        "aws:username",
+        "aws:resourceaccount",
+        "s3:existingobjecttag/",
+        "s3:resourceaccount",
+        "aws:requesttag/",
+        "aws:tagkeys",
+        "s3:inventoryaccessibleoptionalfields",
+        "s3:locationconstraint",
+        "s3:tlsversion",
+    ];
+
+    #[test]
+    fn every_key_that_policies_may_speak_of_has_a_source_or_can_have_none() {
+        let mut head = headers(&[
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
+            ("x-amz-object-lock-legal-hold", "ON"),
+            ("x-amz-tagging", "a=1"),
+            ("referer", "r"),
+            ("user-agent", "u"),
+        ]);
+        for name in HEADERS.into_iter().chain([CUSTOMER_ALGORITHM]) {
+            head.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        let uri = Uri::from_static("/b?prefix=a&delimiter=b&max-keys=1&versionId=v");
+        let now = UnixMs(1_440_938_161_000);
+        let facts = facts(&head, Some("::1".to_owned()), true, "us-east-1");
+        let mut context: Context = request_keys(&facts, now).into_iter().collect();
+        add(&mut context, &head, &uri, now);
+        add_creation(&mut context, "PutObject");
+        add_signature(&mut context, &signature(), now);
+        for known in condition_keys::all() {
+            let is_given = |key: &str| if known.ends_with('/') { key.starts_with(known) } else { key == known };
+            let ways = [
+                ELSEWHERE.contains(&known),
+                context.keys().any(is_given),
+                condition_keys::is_absent(known),
+                !condition_keys::is_heeded(&format!("{known}a")),
+            ];
+            assert_eq!(ways.into_iter().filter(|way| *way).count(), 1, "{known}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_for_the_region_that_it_is_signed_for() {
+        let requested = |region: Option<&str>| {
+            let mut context = Context::default();
+            context.add("aws:RequestedRegion", "here");
+            let region = region.map(str::to_owned);
+            add_signature(&mut context, &SignatureFacts { region, ..signature() }, UnixMs(0));
+            context.single("aws:requestedregion").map(str::to_owned)
+        };
+        assert_eq!(requested(Some("eu-west-1")).as_deref(), Some("eu-west-1"));
+        assert_eq!(requested(None).as_deref(), Some("here"));
+    }
+
+    #[test]
+    fn headers_of_the_answer_are_asked_for_by_parameters_however_they_are_written() {
+        for query in ["response-content-type=a", "x&%72esponse-content-type=a", "response%2Dexpires"] {
+            assert!(overrides_answer(&format!("/b/k?{query}").parse().expect("a URI")), "{query}");
+        }
+        assert!(!overrides_answer(&Uri::from_static("/b/k?partNumber=1")));
+    }
+
+    #[test]
+    fn a_copy_takes_the_sources_tags_unless_it_replaces_them() {
+        let uri = Uri::from_static("/b/k");
+        assert!(asks("CopyObject", &headers(&[("x-amz-copy-source", "/a/k?versionId=1")]), &uri).source_version);
+        assert!(asks("CopyObject", &headers(&[]), &uri).source_tags);
+        assert!(!asks("CopyObject", &headers(&[("x-amz-tagging-directive", "REPLACE")]), &uri).source_tags);
+        assert!(!asks("PutObject", &headers(&[]), &uri).source_tags);
+        assert!(asks("GetObject", &headers(&[]), &Uri::from_static("/b/k?versionId=null")).version);
+    }
+
+    #[test]
+    fn the_end_of_a_retention_is_a_moment_wherever_it_was_written() {
+        let until = |text: &'static str| {
+            let mut context = Context::default();
+            let head = headers(&[("x-amz-object-lock-retain-until-date", text)]);
+            add(&mut context, &head, &Uri::from_static("/b/k"), UnixMs(0));
+            context.single("s3:object-lock-retain-until-date").map(str::to_owned)
+        };
+        assert_eq!(until("2030-01-01T05:30:00+05:30"), until("2030-01-01T00:00:00Z"));
+        assert!(until("2030-01-01T00:00:00Z").is_some());
+        assert_eq!((until("2030-01-01T00:00:00"), until("2030-01-01")), (None, None), "whose time is not said");
+    }
+
+    #[test]
+    fn a_part_of_an_upload_is_no_object_yet() {
+        for (operation, makes) in [("PutObject", Some("true")), ("UploadPart", Some("false")), ("GetObject", None)] {
+            let mut context = Context::default();
+            add_creation(&mut context, operation);
+            assert_eq!(context.single("s3:objectcreationoperation"), makes, "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_write_under_a_tag_compares_and_one_under_any_does_not() {
+        let compares =
+            |operation, tag| asks(operation, &headers(&[("if-match", tag)]), &Uri::from_static("/b/k")).compares;
+        assert!(compares("PutObject", "\"a\"") && compares("DeleteObject", "a"));
+        assert!(!compares("DeleteObject", "*") && !compares("GetObject", "\"a\""));
+        let other_than =
+            |tag| asks("PutObject", &headers(&[("if-none-match", tag)]), &Uri::from_static("/b/k")).compares;
+        assert!(other_than("\"a\"") && !other_than("*"));
+    }
+}

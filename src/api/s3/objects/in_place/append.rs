@@ -1,0 +1,217 @@
+//! PutObject with an offset: its bytes are added to the end of the object that stands.
+
+use super::super::sealed::{sealing_of, unsealed};
+use super::super::upload_body::upload;
+use crate::actors::events::EventName;
+use crate::actors::gateway::{AppendObjectRequest, OpenObject, StoreError};
+use crate::actors::meta::{
+    ChecksumAlgorithm, ETagCondition, Manifest, ObjectVersion, Pick, Refusal, Versioning, WriteConditions,
+};
+use crate::actors::sealing::{CustomerKey, Place, Sealing, SealingMode};
+use crate::api::errors::Fault;
+use crate::api::s3::Store;
+use crate::api::s3::checksums::DEFAULT;
+use crate::api::s3::encryption::{EncryptionAsked, asked, shown};
+use crate::api::s3::headers::{etag_header, object_checksums};
+use crate::api::s3::lifecycle::expiration_of;
+use crate::api::s3::preconditions::{of_write, only_one};
+use crate::api::s3::settings::event_drafts::EventDrafts;
+use crate::limits::PARTS_MAX;
+use http::{HeaderMap, HeaderName};
+use s3s::dto::{PutObjectInput, PutObjectOutput};
+use s3s::{S3Error, S3Request, S3Response, S3Result};
+
+const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
+/// What is said of an object when it is made, and not when it grows.
+const OF_NEW_OBJECTS: [&str; 4] = ["x-amz-acl", "x-amz-grant-", "x-amz-object-lock-", "x-amz-tagging"];
+
+/// What became of an append.
+pub enum Appended {
+    Done(Box<S3Response<PutObjectOutput>>),
+    /// There is nothing to add to, and the bytes are to be the first.
+    Absent(Box<S3Request<PutObjectInput>>),
+}
+
+/// Where the bytes of a PutObject are to go, where it says so.
+pub fn write_offset(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
+    let Some(value) = headers.get(WRITE_OFFSET) else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let offset = digits.and_then(|digits| digits.parse().ok());
+    offset.map(Some).ok_or_else(|| Fault::InvalidArgument(format!("The header '{WRITE_OFFSET}' is a number of bytes.")))
+}
+
+pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u64) -> S3Result<Appended> {
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    if bucket.settings.versioning != Versioning::Never {
+        return Err(Refusal::Versioned.into());
+    }
+    let id = bucket.bucket.id;
+    let opened = store.gateway.open_object(view.clone(), id, &request.input.key, Pick::Current).await?;
+    let Some(standing) = opened.object() else {
+        return if offset == 0 {
+            Ok(Appended::Absent(Box::new(request)))
+        } else {
+            Err(Fault::InvalidWriteOffset.into())
+        };
+    };
+    let S3Request { input, headers, .. } = request;
+    check(&headers, &standing.version.manifest, offset)?;
+    let sealing = sealing_of(&standing.version.traits)?;
+    let customer = key_of_append(&headers, sealing.as_ref())?;
+    let place = Place { bucket: id, key: &input.key };
+    let standing = unsealed(store, place, standing, sealing.as_ref(), customer.as_ref())?;
+    let trailing = store.call.trailers.clone();
+    let upload = upload(&headers, input.body, trailing, Some(algorithm_of(&standing)))?;
+    let event = EventDrafts::of(store, &view, &bucket)?.draft(EventName::ObjectCreatedPut, &input.key);
+    let append = AppendObjectRequest { bucket: id, key: input.key.clone(), standing, event, upload };
+    let object = store.gateway.append_object(append).await.map_err(of_append)?;
+    let expiration = expiration_of(&view, &bucket, &input.key, &object)?;
+    let mut output = output(&object, sealing.as_ref(), customer.as_ref());
+    output.expiration = expiration;
+    Ok(Appended::Done(Box::new(S3Response::new(output))))
+}
+
+/// Whether the object that stands is as the request says, and the request is one that an append can be.
+fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fault> {
+    let of_new_objects = |name: &&HeaderName| OF_NEW_OBJECTS.iter().any(|start| name.as_str().starts_with(start));
+    if let Some(name) = headers.keys().find(of_new_objects) {
+        let why = format!("The header {name} cannot be given with bytes for an object that is there.");
+        return Err(Fault::InvalidRequest(why));
+    }
+    if !hold(&of_write(headers)?, standing) {
+        return Err(Fault::PreconditionFailed(only_one(headers)));
+    }
+    if standing.size_bytes != offset {
+        return Err(Fault::InvalidWriteOffset);
+    }
+    match standing.parts() {
+        Some((_, count)) if count >= PARTS_MAX => Err(Fault::TooManyParts),
+        _ => Ok(()),
+    }
+}
+
+/// Of an object that is there.
+fn hold(conditions: &WriteConditions, standing: &Manifest) -> bool {
+    let matches = |condition: &ETagCondition| match condition {
+        ETagCondition::Any => true,
+        ETagCondition::Is(wanted) => *wanted == standing.etag,
+        ETagCondition::Unknown => false,
+    };
+    conditions.if_match.as_ref().is_none_or(matches) && !conditions.if_none_match.as_ref().is_some_and(matches)
+}
+
+/// What is added is sealed as what stands is; a request may say how, and must bring the key where the client has it.
+fn key_of_append(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
+    let mode = sealing.map(|sealing| &sealing.mode);
+    let dual_layer = sealing.is_some_and(|sealing| sealing.outer.is_some());
+    match (asked(headers, None)?, mode) {
+        (Some(EncryptionAsked::SseC(key)), Some(SealingMode::SseC { .. })) => Ok(Some(key)),
+        (_, Some(SealingMode::SseC { .. })) => Err(Fault::EncryptionTypeMismatch),
+        (None, _) | (Some(EncryptionAsked::SseS3), Some(SealingMode::SseS3)) => Ok(None),
+        (Some(EncryptionAsked::SseKms(kms)), Some(SealingMode::SseKms { key_id, shown, .. }))
+            if kms.dual_layer == dual_layer && kms.key.as_ref().is_none_or(|key| key == key_id || key == shown) =>
+        {
+            Ok(None)
+        }
+        _ => Err(Fault::EncryptionTypeMismatch),
+    }
+}
+
+/// By which the checksum of the whole can follow from that of what is added.
+fn algorithm_of(standing: &OpenObject) -> ChecksumAlgorithm {
+    standing.version.manifest.checksum.as_ref().map_or(DEFAULT, |checksum| checksum.algorithm)
+}
+
+/// Where another write came between, the offset is no longer the end.
+fn of_append(error: StoreError) -> S3Error {
+    match error {
+        StoreError::Refused(Refusal::PreconditionFailed | Refusal::NoSuchKey) => Fault::InvalidWriteOffset.into(),
+        error => error.into(),
+    }
+}
+
+fn output(object: &ObjectVersion, sealing: Option<&Sealing>, customer: Option<&CustomerKey>) -> PutObjectOutput {
+    let shown = shown(sealing, customer);
+    let checksums = object_checksums(&object.manifest);
+    PutObjectOutput {
+        bucket_key_enabled: shown.bucket_key_enabled,
+        checksum_crc32: checksums.crc32,
+        checksum_crc32c: checksums.crc32c,
+        checksum_crc64nvme: checksums.crc64nvme,
+        checksum_sha1: checksums.sha1,
+        checksum_sha256: checksums.sha256,
+        checksum_type: checksums.kind,
+        e_tag: Some(etag_header(&object.manifest.etag)),
+        server_side_encryption: shown.server_side_encryption,
+        size: i64::try_from(object.manifest.size_bytes).ok(),
+        sse_customer_algorithm: shown.sse_customer_algorithm,
+        sse_customer_key_md5: shown.sse_customer_key_md5,
+        ssekms_key_id: shown.ssekms_key_id,
+        ssekms_encryption_context: shown.ssekms_encryption_context,
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, key_of_append, write_offset};
+    use crate::actors::meta::{Body, ETag, Manifest, ObjectHeaders};
+    use crate::api::errors::Fault;
+    use crate::types::{ManifestId, UnixMs};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    const OURS: &str = "\"07070707070707070707070707070707\"";
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(header).collect()
+    }
+
+    fn standing(body: Body) -> Manifest {
+        Manifest {
+            id: ManifestId(1),
+            size_bytes: 9,
+            etag: ETag { md5: [7; 16], parts: None },
+            modified: UnixMs(0),
+            headers: ObjectHeaders::default(),
+            checksum: None,
+            body,
+        }
+    }
+
+    #[test]
+    fn an_offset_is_a_number_of_bytes() {
+        let of = |value| write_offset(&headers(&[("x-amz-write-offset-bytes", value)]));
+        assert_eq!((of("0"), of("1099511627776")), (Ok(Some(0)), Ok(Some(1 << 40))));
+        assert_eq!(write_offset(&HeaderMap::new()), Ok(None));
+        for value in ["", "-1", "+1", "5.0", "abc", "99999999999999999999"] {
+            assert!(matches!(of(value), Err(Fault::InvalidArgument(_))), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_append_meets_the_end_of_what_its_conditions_name() {
+        let judge =
+            |pairs: &[(&'static str, &'static str)], offset| check(&headers(pairs), &standing(Body::Inline), offset);
+        assert_eq!((judge(&[], 9), judge(&[("if-match", OURS)], 9)), (Ok(()), Ok(())));
+        assert_eq!((judge(&[], 8), judge(&[], 0)), (Err(Fault::InvalidWriteOffset), Err(Fault::InvalidWriteOffset)));
+        for (name, value, told) in [("if-match", "\"other\"", "If-Match"), ("if-none-match", "*", "If-None-Match")] {
+            assert_eq!(judge(&[(name, value)], 9), Err(Fault::PreconditionFailed(Some(told))), "{name}");
+        }
+        assert!(matches!(judge(&[("x-amz-tagging", "a=b")], 9), Err(Fault::InvalidRequest(_))));
+        let full = standing(Body::Parts { count: 10_000 });
+        assert_eq!(check(&HeaderMap::new(), &full, 9), Err(Fault::TooManyParts));
+    }
+
+    #[test]
+    fn what_is_added_is_encrypted_as_what_stands() {
+        let plain = |pairs: &[(&'static str, &'static str)]| key_of_append(&headers(pairs), None);
+        assert_eq!(plain(&[]), Ok(None));
+        for method in ["AES256", "aws:kms"] {
+            let asked = plain(&[("x-amz-server-side-encryption", method)]);
+            assert_eq!(asked, Err(Fault::EncryptionTypeMismatch), "{method}");
+        }
+    }
+}

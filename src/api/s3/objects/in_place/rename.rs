@@ -1,0 +1,190 @@
+//! RenameObject: a key's object becomes another key's, with all that it has. To s3s it is a copy (`wire`).
+
+use super::super::copy::copy;
+use super::super::sealed::rewrapped;
+use crate::actors::events::EventName;
+use crate::actors::meta::{
+    BucketRow, Change, MetaView, Refusal, RenameObject, RenameSource, RenameToken, Reply, Versioning,
+};
+use crate::actors::sealing::Place;
+use crate::api::errors::Fault;
+use crate::api::s3::preconditions::{ReadConditions, of_write};
+use crate::api::s3::settings::event_drafts::EventDrafts;
+use crate::api::s3::{Store, unexpected};
+use http::HeaderMap;
+use s3s::dto::{CopyObjectInput, CopyObjectOutput};
+use s3s::{S3Request, S3Response, S3Result};
+use sha2::{Digest, Sha256};
+
+const CLIENT_TOKEN: &str = "x-amz-client-token";
+const TOKEN_BYTES_MAX: usize = 64;
+/// What decides, besides the two keys, what a rename does.
+const CONDITIONS: [&str; 8] = [
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "x-amz-rename-source-if-match",
+    "x-amz-rename-source-if-none-match",
+    "x-amz-rename-source-if-modified-since",
+    "x-amz-rename-source-if-unmodified-since",
+];
+/// How often a rename is tried while others change what it is about.
+const ATTEMPTS_MAX: usize = 8;
+
+/// CopyObject, and what only looks like it.
+pub async fn copy_or_rename(
+    store: &Store,
+    request: S3Request<CopyObjectInput>,
+) -> S3Result<S3Response<CopyObjectOutput>> {
+    match &store.call.rename_source {
+        Some(source) => rename(store, &request, source).await,
+        None => copy(store, request).await,
+    }
+}
+
+async fn rename(
+    store: &Store,
+    request: &S3Request<CopyObjectInput>,
+    source_key: &str,
+) -> S3Result<S3Response<CopyObjectOutput>> {
+    check_keys(source_key, &request.input.key)?;
+    let token = token(store, request, source_key)?;
+    store.check_changeable()?;
+    let mut asked_about = None;
+    for _ in 0..ATTEMPTS_MAX {
+        let (bucket, view) = store.bucket(&request.input.bucket).await?;
+        if bucket.settings.versioning != Versioning::Never {
+            return Err(Refusal::Versioned.into());
+        }
+        let done = token.map(|token| view.renamed(bucket.bucket.id, token)).transpose()?.flatten();
+        match done {
+            Some(true) => return Ok(S3Response::new(CopyObjectOutput::default())),
+            Some(false) => return Err(Fault::IdempotencyMismatch.into()),
+            None => {}
+        }
+        let change = RenameObject { token, ..planned(store, request, source_key, &bucket, &view)? };
+        let source = change.source.as_ref().map(|source| (bucket.bucket.id, source.manifest));
+        // Who may rename one object may not therefore rename what came in its place.
+        if *asked_about.get_or_insert(source) != source {
+            return Err(Fault::OperationAborted.into());
+        }
+        match store.gateway.meta().propose(Change::RenameObject(Box::new(change))).await? {
+            Reply::Done => return Ok(S3Response::new(CopyObjectOutput::default())),
+            Reply::Refused(Refusal::SourceChanged) => {}
+            Reply::Refused(refusal) => return Err(refusal.into()),
+            reply => return Err(unexpected(&reply)),
+        }
+    }
+    Err(Fault::OperationAborted.into())
+}
+
+/// AWS renames nothing that ends as directories are called, and nothing to such a name.
+fn check_keys(source_key: &str, key: &str) -> Result<(), Fault> {
+    let refused = |why: &str| Err(Fault::InvalidRequest(why.to_owned()));
+    if source_key.ends_with('/') || key.ends_with('/') {
+        return refused(
+            "Objects whose names end with a slash cannot be renamed, and none can be renamed to such a name.",
+        );
+    }
+    if source_key == key {
+        return refused("An object cannot be renamed to the name that it has.");
+    }
+    Ok(())
+}
+
+/// The change that the request asks for of the objects that stand, if its conditions on them hold.
+fn planned(
+    store: &Store,
+    request: &S3Request<CopyObjectInput>,
+    source_key: &str,
+    bucket: &BucketRow,
+    view: &MetaView,
+) -> S3Result<RenameObject> {
+    let (id, key, headers) = (bucket.bucket.id, &request.input.key, &request.headers);
+    let conditions = of_write(headers)?;
+    let source = view.object(id, source_key)?.ok_or(Fault::NoSuchKey)?;
+    ReadConditions::of_rename_source(headers).check_copy_source(&source.manifest)?;
+    let on_standing = ReadConditions::of_read(headers);
+    let standing = view.object(id, key)?;
+    match &standing {
+        Some(standing) => on_standing.check_copy_source(&standing.manifest)?,
+        None => on_standing.check_absent()?,
+    }
+    let places = (Place { bucket: id, key: source_key }, Place { bucket: id, key });
+    let sealing = rewrapped(store, view, places, &source.traits, headers)?;
+    let drafts = EventDrafts::of(store, view, bucket)?;
+    Ok(RenameObject {
+        bucket: id,
+        source_key: source_key.to_owned(),
+        source: Some(RenameSource { manifest: source.manifest.id, sealing }),
+        key: key.clone(),
+        conditions,
+        // The state machine knows tags only.
+        standing: standing.filter(|_| on_standing.has_dates()).map(|standing| standing.manifest.id),
+        token: None,
+        created: drafts.draft(EventName::ObjectCreatedCopy, key),
+        removed: drafts.draft(EventName::ObjectRemovedDelete, source_key),
+    })
+}
+
+/// By which the same client can ask again; another client's token is another one.
+fn token(store: &Store, request: &S3Request<CopyObjectInput>, source_key: &str) -> Result<Option<RenameToken>, Fault> {
+    let Some(value) = request.headers.get(CLIENT_TOKEN) else { return Ok(None) };
+    let token = value.as_bytes();
+    if !(1..=TOKEN_BYTES_MAX).contains(&token.len()) || !token.iter().all(u8::is_ascii_graphic) {
+        let why = format!("The header '{CLIENT_TOKEN}' has 1 to {TOKEN_BYTES_MAX} printable characters of ASCII.");
+        return Err(Fault::InvalidArgument(why));
+    }
+    let client = store.caller().account.clone().unwrap_or_default();
+    let id = digest([client.as_bytes(), token]);
+    Ok(Some(RenameToken { id, asked: asked(source_key, &request.input.key, &request.headers) }))
+}
+
+fn asked(source_key: &str, key: &str, headers: &HeaderMap) -> u128 {
+    let given = CONDITIONS.iter().filter_map(|name| Some([name.as_bytes(), headers.get(*name)?.as_bytes()]));
+    digest([source_key.as_bytes(), key.as_bytes()].into_iter().chain(given.flatten()))
+}
+
+fn digest<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> u128 {
+    let mut sha256 = Sha256::new();
+    for field in fields {
+        sha256.update((field.len() as u64).to_be_bytes());
+        sha256.update(field);
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&sha256.finalize()[..16]);
+    u128::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{asked, check_keys, digest};
+    use crate::api::errors::Fault;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    #[test]
+    fn names_that_end_with_a_slash_are_not_for_renames() {
+        assert_eq!(check_keys("a", "dir/b"), Ok(()));
+        for (source, key) in [("dir/", "b"), ("a", "dir/"), ("a", "a")] {
+            assert!(matches!(check_keys(source, key), Err(Fault::InvalidRequest(_))), "{source} {key}");
+        }
+    }
+
+    #[test]
+    fn two_requests_ask_for_the_same_only_with_the_same_names_and_conditions() {
+        let with =
+            |name, value| HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+        let plain = asked("a", "b", &HeaderMap::new());
+        assert_eq!(asked("a", "b", &with("x-amz-date", "now")), plain);
+        let others = [
+            asked("a", "c", &HeaderMap::new()),
+            asked("c", "b", &HeaderMap::new()),
+            asked("ab", "", &HeaderMap::new()),
+            asked("a", "b", &with("if-none-match", "*")),
+            asked("a", "b", &with("if-match", "*")),
+        ];
+        assert!(others.iter().all(|other| *other != plain));
+        assert_ne!(digest([&b"ab"[..], b"c"]), digest([&b"a"[..], b"bc"]));
+    }
+}

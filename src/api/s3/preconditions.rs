@@ -1,0 +1,404 @@
+//! The conditions of requests: the four on reads, in the precedence of RFC 9110 section 13.2.2 (which is S3's too), and
+//! those on writes, which the metadata state machine decides.
+
+use super::headers::{etag_text, http_date, http_time, parse_etag};
+use crate::actors::meta::{ETag, ETagCondition, Manifest, WriteConditions};
+use crate::api::errors::Fault;
+use crate::types::UnixMs;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// The four conditions' headers as S3 writes them, which says so of the one that did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Names {
+    if_match: &'static str,
+    if_none_match: &'static str,
+    if_modified_since: &'static str,
+    if_unmodified_since: &'static str,
+}
+
+const OF_READ: Names = Names {
+    if_match: "If-Match",
+    if_none_match: "If-None-Match",
+    if_modified_since: "If-Modified-Since",
+    if_unmodified_since: "If-Unmodified-Since",
+};
+const OF_COPY_SOURCE: Names = Names {
+    if_match: "x-amz-copy-source-If-Match",
+    if_none_match: "x-amz-copy-source-If-None-Match",
+    if_modified_since: "x-amz-copy-source-If-Modified-Since",
+    if_unmodified_since: "x-amz-copy-source-If-Unmodified-Since",
+};
+const OF_RENAME_SOURCE: Names = Names {
+    if_match: "x-amz-rename-source-If-Match",
+    if_none_match: "x-amz-rename-source-If-None-Match",
+    if_modified_since: "x-amz-rename-source-If-Modified-Since",
+    if_unmodified_since: "x-amz-rename-source-If-Unmodified-Since",
+};
+/// Conditions of which the metadata may find that one does not hold, and does not say which.
+const OF_WRITES: [&str; 6] = [
+    OF_READ.if_match,
+    OF_READ.if_none_match,
+    OF_READ.if_modified_since,
+    OF_READ.if_unmodified_since,
+    "x-amz-if-match-size",
+    "x-amz-if-match-last-modified-time",
+];
+
+/// The conditions of a read, or of the source of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadConditions {
+    names: Names,
+    if_match: Option<TagList>,
+    if_none_match: Option<TagList>,
+    if_modified_since_s: Option<i64>,
+    if_unmodified_since_s: Option<i64>,
+}
+
+/// What the conditions say of the version that stands: which of them stops the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Proceed,
+    NotModified(&'static str),
+    Failed(&'static str),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum TagList {
+    Any,
+    /// Opaque tags, without quotes. A weak one carries its mark: it never equals a strong one under `If-Match`.
+    Tags(Vec<Tag>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tag {
+    weak: bool,
+    value: String,
+}
+
+impl TagList {
+    /// Our tags have no commas, so splitting at every comma is exact for those that can match.
+    fn parse(text: &str) -> Self {
+        if text.trim() == "*" {
+            return Self::Any;
+        }
+        let tags = text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(|tag| {
+            let (weak, quoted) = match tag.strip_prefix("W/") {
+                Some(rest) => (true, rest),
+                None => (false, tag),
+            };
+            Tag { weak, value: quoted.trim_matches('"').to_owned() }
+        });
+        Self::Tags(tags.collect())
+    }
+
+    fn matches(&self, etag: &str, weakly: bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tags(tags) => tags.iter().any(|tag| (weakly || !tag.weak) && tag.value == etag),
+        }
+    }
+}
+
+impl ReadConditions {
+    /// Of a GET or HEAD.
+    pub fn of_read(headers: &HeaderMap) -> Self {
+        Self::from_headers(headers, OF_READ)
+    }
+
+    /// Of the source of a copy.
+    pub fn of_copy_source(headers: &HeaderMap) -> Self {
+        Self::from_headers(headers, OF_COPY_SOURCE)
+    }
+
+    /// Of the object that is renamed. Those on the object that stands under its new name are those of a read.
+    pub fn of_rename_source(headers: &HeaderMap) -> Self {
+        Self::from_headers(headers, OF_RENAME_SOURCE)
+    }
+
+    /// Where there is no object: what must match something, or have changed since, does not.
+    pub fn check_absent(&self) -> Result<(), Fault> {
+        if self.if_match.is_some() {
+            return Err(Fault::PreconditionFailed(Some(self.names.if_match)));
+        }
+        if self.if_modified_since_s.is_some() && self.if_none_match.is_none() {
+            return Err(Fault::PreconditionFailed(Some(self.names.if_modified_since)));
+        }
+        Ok(())
+    }
+
+    /// Whether the time of the last change decides anything.
+    pub fn has_dates(&self) -> bool {
+        self.if_modified_since_s.is_some() || self.if_unmodified_since_s.is_some()
+    }
+
+    /// A date that is none is ignored, as RFC 9110 says.
+    fn from_headers(headers: &HeaderMap, names: Names) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            names,
+            if_match: text(names.if_match).map(TagList::parse),
+            if_none_match: text(names.if_none_match).map(TagList::parse),
+            if_modified_since_s: text(names.if_modified_since).and_then(http_time),
+            if_unmodified_since_s: text(names.if_unmodified_since).and_then(http_time),
+        }
+    }
+
+    /// HTTP dates have whole seconds, so `modified` is compared by its whole second.
+    pub fn judge(&self, etag: &ETag, modified: UnixMs) -> Verdict {
+        let tag = etag_text(etag);
+        let modified_s = i64::try_from(modified.0 / 1000).unwrap_or(i64::MAX);
+        if let Some(tags) = &self.if_match {
+            if !tags.matches(&tag, false) {
+                return Verdict::Failed(self.names.if_match);
+            }
+        } else if self.if_unmodified_since_s.is_some_and(|since| modified_s > since) {
+            return Verdict::Failed(self.names.if_unmodified_since);
+        }
+        if let Some(tags) = &self.if_none_match {
+            if tags.matches(&tag, true) {
+                return Verdict::NotModified(self.names.if_none_match);
+            }
+        } else if self.if_modified_since_s.is_some_and(|since| modified_s <= since) {
+            return Verdict::NotModified(self.names.if_modified_since);
+        }
+        Verdict::Proceed
+    }
+
+    /// For a read: 412, or 304 with what tells the reader which version that is.
+    pub fn check_read(&self, manifest: &Manifest) -> Result<(), Fault> {
+        match self.judge(&manifest.etag, manifest.modified) {
+            Verdict::Proceed => Ok(()),
+            Verdict::Failed(condition) => Err(Fault::PreconditionFailed(Some(condition))),
+            Verdict::NotModified(_) => Err(Fault::NotModified(Box::new(validators(manifest)))),
+        }
+    }
+
+    /// For a copy: what a read would answer with 304 is 412 here.
+    pub fn check_copy_source(&self, manifest: &Manifest) -> Result<(), Fault> {
+        match self.judge(&manifest.etag, manifest.modified) {
+            Verdict::Proceed => Ok(()),
+            Verdict::Failed(condition) | Verdict::NotModified(condition) => {
+                Err(Fault::PreconditionFailed(Some(condition)))
+            }
+        }
+    }
+}
+
+/// The condition of a write, where it has one: the one that did not hold where the metadata says that one did not. Of
+/// several nobody knows.
+pub fn only_one(headers: &HeaderMap) -> Option<&'static str> {
+    let mut given = OF_WRITES.into_iter().filter(|name| headers.contains_key(*name));
+    given.next().filter(|_| given.next().is_none())
+}
+
+/// The headers of a 304 (RFC 9110 section 15.4.5).
+fn validators(manifest: &Manifest) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: HeaderName, text: Option<String>| {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(name, value);
+        }
+    };
+    put(header::ETAG, Some(format!("\"{}\"", etag_text(&manifest.etag))));
+    put(header::LAST_MODIFIED, http_date(manifest.modified));
+    put(header::CACHE_CONTROL, manifest.headers.cache_control.clone());
+    put(header::EXPIRES, manifest.headers.expires.clone());
+    headers
+}
+
+/// Of conditions that S3 does not know there.
+fn not_implemented() -> Fault {
+    Fault::NotImplemented("A header you provided implies functionality that is not implemented.".to_owned())
+}
+
+/// `If-Match` and `If-None-Match` of a write: one tag or `*`, and never both.
+pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
+    let text = |name: HeaderName| match headers.get(name) {
+        None => Ok(None),
+        Some(value) => {
+            value.to_str().map(Some).map_err(|_| Fault::InvalidArgument("A condition is not text.".to_owned()))
+        }
+    };
+    let if_match = text(header::IF_MATCH)?.map(tag_condition);
+    let if_none_match = text(header::IF_NONE_MATCH)?.map(|text| other_than(text.trim())).transpose()?;
+    if if_match.is_some() && if_none_match.is_some() {
+        return Err(not_implemented());
+    }
+    Ok(WriteConditions { if_match, if_none_match })
+}
+
+/// What stands is to have another tag. What is only weakly the same is the same here (RFC 9110 section 13.1.2); what is no tag
+/// would let everything be overwritten, so it is not taken for one.
+fn other_than(text: &str) -> Result<ETagCondition, Fault> {
+    if text == "*" {
+        return Ok(ETagCondition::Any);
+    }
+    let tag = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
+    if tag.is_empty() || tag.contains(['*', ',', '"', '/']) {
+        return Err(not_implemented());
+    }
+    Ok(tag_condition(tag))
+}
+
+/// One tag as a condition; a tag that no object of ours can have matches none.
+pub fn tag_condition(text: &str) -> ETagCondition {
+    match text.trim() {
+        "*" => ETagCondition::Any,
+        tag => parse_etag(tag.trim_matches('"')).map_or(ETagCondition::Unknown, ETagCondition::Is),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ReadConditions, Verdict, of_write, only_one, tag_condition};
+    use crate::actors::meta::{Body, ETag, ETagCondition, Manifest, ObjectHeaders};
+    use crate::api::errors::Fault;
+    use crate::types::{ManifestId, UnixMs};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    const OURS: &str = "\"00000000000000000000000000000000\"";
+    const OTHER: &str = "\"ffffffffffffffffffffffffffffffff\"";
+    const BEFORE: &str = "Thu, 01 Jan 1970 00:16:39 GMT";
+    const AT: &str = "Thu, 01 Jan 1970 00:16:40 GMT";
+    /// 0.4 s into the second that `AT` names.
+    const MODIFIED: UnixMs = UnixMs(1_000_400);
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        HeaderMap::from_iter(
+            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+        )
+    }
+
+    fn judge(pairs: &[(&'static str, &'static str)]) -> Verdict {
+        ReadConditions::of_read(&headers(pairs)).judge(&ETag { md5: [0; 16], parts: None }, MODIFIED)
+    }
+
+    fn failed(condition: &'static str) -> Result<(), Fault> {
+        Err(Fault::PreconditionFailed(Some(condition)))
+    }
+
+    #[test]
+    fn each_condition_alone_means_what_it_says() {
+        let (other, same) = (Verdict::Failed("If-Match"), Verdict::NotModified("If-None-Match"));
+        for (name, value, verdict) in [
+            ("if-match", OURS, Verdict::Proceed),
+            ("if-match", "*", Verdict::Proceed),
+            ("if-match", OTHER, other),
+            ("if-match", "W/\"00000000000000000000000000000000\"", other),
+            ("if-match", "00000000000000000000000000000000", Verdict::Proceed),
+            ("if-none-match", OURS, same),
+            ("if-none-match", "*", same),
+            ("if-none-match", OTHER, Verdict::Proceed),
+            ("if-none-match", "W/\"00000000000000000000000000000000\"", same),
+            ("if-modified-since", AT, Verdict::NotModified("If-Modified-Since")),
+            ("if-modified-since", BEFORE, Verdict::Proceed),
+            ("if-unmodified-since", AT, Verdict::Proceed),
+            ("if-unmodified-since", BEFORE, Verdict::Failed("If-Unmodified-Since")),
+            ("if-unmodified-since", "yesterday", Verdict::Proceed),
+        ] {
+            assert_eq!(judge(&[(name, value)]), verdict, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn tags_take_precedence_over_dates() {
+        assert_eq!(judge(&[("if-match", OURS), ("if-unmodified-since", BEFORE)]), Verdict::Proceed);
+        assert_eq!(judge(&[("if-none-match", OTHER), ("if-modified-since", AT)]), Verdict::Proceed);
+        assert_eq!(judge(&[("if-match", OTHER), ("if-none-match", OURS)]), Verdict::Failed("If-Match"));
+        assert_eq!(judge(&[("if-match", OURS), ("if-none-match", OURS)]), Verdict::NotModified("If-None-Match"));
+        let late = judge(&[("if-unmodified-since", BEFORE), ("if-none-match", OURS)]);
+        assert_eq!(late, Verdict::Failed("If-Unmodified-Since"));
+    }
+
+    #[test]
+    fn what_is_not_there_matches_no_tag_and_has_not_changed() {
+        let absent = |pairs: &[(&'static str, &'static str)]| ReadConditions::of_read(&headers(pairs)).check_absent();
+        for pairs in [&[][..], &[("if-none-match", "*")], &[("if-unmodified-since", BEFORE)]] {
+            assert_eq!(absent(pairs), Ok(()), "{pairs:?}");
+        }
+        for (name, value, condition) in [
+            ("if-match", "*", "If-Match"),
+            ("if-match", OURS, "If-Match"),
+            ("if-modified-since", BEFORE, "If-Modified-Since"),
+        ] {
+            assert_eq!(absent(&[(name, value)]), failed(condition), "{name}: {value}");
+        }
+        let source = headers(&[("x-amz-rename-source-if-match", OTHER), ("if-match", OURS)]);
+        let verdict = ReadConditions::of_rename_source(&source).judge(&ETag { md5: [0; 16], parts: None }, MODIFIED);
+        assert_eq!(verdict, Verdict::Failed("x-amz-rename-source-If-Match"));
+    }
+
+    #[test]
+    fn what_a_read_would_have_already_is_no_source_of_a_copy() {
+        let manifest = Manifest {
+            id: ManifestId(1),
+            size_bytes: 9,
+            etag: ETag { md5: [0; 16], parts: None },
+            modified: MODIFIED,
+            headers: ObjectHeaders::default(),
+            checksum: None,
+            body: Body::Inline,
+        };
+        let check = |name: &'static str, value: &'static str| {
+            ReadConditions::of_copy_source(&headers(&[(name, value)])).check_copy_source(&manifest)
+        };
+        assert_eq!(check("x-amz-copy-source-if-match", OURS), Ok(()));
+        for (name, value, condition) in [
+            ("x-amz-copy-source-if-match", OTHER, "x-amz-copy-source-If-Match"),
+            ("x-amz-copy-source-if-none-match", OURS, "x-amz-copy-source-If-None-Match"),
+            ("x-amz-copy-source-if-modified-since", AT, "x-amz-copy-source-If-Modified-Since"),
+            ("x-amz-copy-source-if-unmodified-since", BEFORE, "x-amz-copy-source-If-Unmodified-Since"),
+        ] {
+            assert_eq!(check(name, value), failed(condition), "{name}");
+        }
+        let read = ReadConditions::of_read(&headers(&[("if-match", OTHER)])).check_read(&manifest);
+        assert_eq!(read, failed("If-Match"));
+    }
+
+    #[test]
+    fn of_a_writes_only_condition_it_is_known_that_it_did_not_hold() {
+        assert_eq!(only_one(&headers(&[("if-none-match", "*"), ("x-amz-acl", "private")])), Some("If-None-Match"));
+        assert_eq!(only_one(&headers(&[("if-match", OURS), ("x-amz-if-match-size", "1")])), None);
+        assert_eq!(only_one(&headers(&[])), None);
+    }
+
+    #[test]
+    fn a_list_of_tags_matches_by_any_of_them() {
+        let list = "\"ffffffffffffffffffffffffffffffff\", \"00000000000000000000000000000000\"";
+        assert_eq!(judge(&[("if-match", list)]), Verdict::Proceed);
+        assert_eq!(judge(&[("if-none-match", list)]), Verdict::NotModified("If-None-Match"));
+    }
+
+    #[test]
+    fn a_write_takes_a_tag_to_match_or_one_not_to() {
+        let ours = ETagCondition::Is(ETag { md5: [0; 16], parts: None });
+        let made = of_write(&headers(&[("if-match", OURS)])).expect("a tag");
+        assert_eq!((made.if_match, made.if_none_match), (Some(ours.clone()), None));
+        for (text, condition) in [
+            ("*", ETagCondition::Any),
+            (OURS, ours.clone()),
+            ("W/\"00000000000000000000000000000000\"", ours),
+            ("other", ETagCondition::Unknown),
+        ] {
+            let made = of_write(&headers(&[("if-none-match", text)])).expect("a condition");
+            assert_eq!((made.if_match, made.if_none_match), (None, Some(condition)), "{text}");
+        }
+        let several = format!("{OURS}, {OTHER}").leak();
+        let weakly = format!("w/{OURS}").leak();
+        for refused in [
+            &[("if-none-match", &*several)][..],
+            &[("if-none-match", &*weakly)],
+            &[("if-none-match", "\"*\"")],
+            &[("if-none-match", "\"\"")],
+            &[("if-none-match", "")],
+            &[("if-match", OURS), ("if-none-match", OTHER)],
+        ] {
+            assert!(matches!(of_write(&headers(refused)), Err(Fault::NotImplemented(_))), "{refused:?}");
+        }
+        assert_eq!(tag_condition("\"not-a-tag\""), ETagCondition::Unknown);
+        assert_eq!(
+            tag_condition("\"00000000000000000000000000000000-3\""),
+            ETagCondition::Is(ETag { md5: [0; 16], parts: Some(3) })
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! Drafts of the events that a request's changes are: for each change, the targets of the bucket's rules and the facts of
+//! the request.
+
+use super::notification::rules_of;
+use crate::actors::events::{EventContext, EventName, NotificationRules, draft};
+use crate::actors::meta::{BucketRow, DeleteEvents, EventDraft, MetaView};
+use crate::api::call::Origin;
+use crate::api::s3::Store;
+use crate::api::s3::caller::ANONYMOUS;
+use s3s::S3Result;
+
+/// The notification rules of a bucket, looked up once for all changes of a request.
+pub struct EventDrafts<'a> {
+    store: &'a Store,
+    bucket: &'a BucketRow,
+    rules: NotificationRules,
+}
+
+impl<'a> EventDrafts<'a> {
+    pub fn of(store: &'a Store, view: &MetaView, bucket: &'a BucketRow) -> S3Result<Self> {
+        // Where there are no webhooks, nothing is looked up.
+        let rules = if store.targets.is_empty() { NotificationRules::default() } else { rules_of(view, bucket)? };
+        Ok(Self { store, bucket, rules })
+    }
+
+    /// What a change of a key carries. `None` where nobody is told.
+    pub fn draft(&self, event: EventName, key: &str) -> Option<EventDraft> {
+        let matches = self.store.targets.known(self.rules.matching(event, key));
+        if matches.is_empty() {
+            return None;
+        }
+        let Origin { request_id, host_id, source_ip, .. } = self.store.call.origin.clone();
+        let context = EventContext {
+            bucket: self.bucket.bucket.name.clone(),
+            bucket_owner: self.bucket.bucket.owner.clone(),
+            requester: self.store.caller().account.clone().unwrap_or_else(|| ANONYMOUS.to_owned()),
+            source_ip,
+            request_id,
+            host_id,
+        };
+        draft(event, matches, context)
+    }
+
+    /// What a deletion carries: it is the state machine that knows whether it takes a version away or makes a delete
+    /// marker.
+    pub fn deletion(&self, key: &str) -> Option<DeleteEvents> {
+        let deleted = self.draft(EventName::ObjectRemovedDelete, key);
+        let marked = self.draft(EventName::ObjectRemovedDeleteMarkerCreated, key);
+        (deleted.is_some() || marked.is_some()).then_some(DeleteEvents { deleted, marked })
+    }
+}

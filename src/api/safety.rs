@@ -1,0 +1,149 @@
+//! The assessment of safety, as health, the admin API and the metrics show it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The one word for the state of the store. Each is worse than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Everything is whole, and nothing is wrong.
+    #[default]
+    #[serde(rename = "ok")]
+    Ok,
+    /// Everything can be read and written; redundancy is reduced, or something else is wrong.
+    #[serde(rename = "degraded")]
+    Degraded,
+    /// Some object has no shard to spare, or the loss of one more drive loses data.
+    #[serde(rename = "at risk")]
+    AtRisk,
+    /// Reads or writes are refused, or objects cannot be read.
+    #[serde(rename = "unavailable")]
+    Unavailable,
+}
+
+impl Verdict {
+    /// The number that the metric shows.
+    pub fn level(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::AtRisk => "at risk",
+            Self::Unavailable => "unavailable",
+        })
+    }
+}
+
+/// A count that is exact where both are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    pub at_least: u64,
+    pub at_most: u64,
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.at_least, self.at_most) {
+            (least, most) if least == most => write!(f, "{least}"),
+            (0, most) => write!(f, "up to {most}"),
+            (least, most) => write!(f, "{least} to {most}"),
+        }
+    }
+}
+
+/// Objects and parts of objects (blobs). The bytes are those of the blobs that were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobsShown {
+    pub blobs: Bounds,
+    pub bytes_counted: u64,
+}
+
+/// Any so many of one kind may be lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossesShown {
+    /// `None` where each host is a failure domain of its own.
+    pub domains: Option<usize>,
+    pub hosts: usize,
+    pub drives: usize,
+}
+
+impl fmt::Display for LossesShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |count: usize, what: &str| {
+            (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        };
+        let domains = self.domains.and_then(|domains| count(domains, "domain"));
+        let kinds: Vec<String> =
+            domains.into_iter().chain(count(self.hosts, "host")).chain(count(self.drives, "drive")).collect();
+        f.write_str(&if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(" or ") })
+    }
+}
+
+/// The repair queue of the whole cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairsShown {
+    pub queued: u64,
+    /// Over the last minute.
+    pub repaired_per_minute: u64,
+    /// Until the queue is empty, at that speed; `None` where nothing moves.
+    pub eta_seconds: Option<u64>,
+}
+
+/// How safe the data of the whole cluster is, as the host that answers sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Safety {
+    /// Some object has no shard to spare, or the loss of one more drive loses data although the layout survives it when whole.
+    pub at_risk: bool,
+    /// What may be lost now without losing data.
+    pub survives_now: LossesShown,
+    /// What may be lost now without refusing a request.
+    pub serves_without: LossesShown,
+    /// Shards that are not there: on drives that do not serve or are being filled, and in the repair queue.
+    pub missing_shards: Bounds,
+    /// Lacking at least one shard.
+    pub reduced: BlobsShown,
+    /// Of these, readable, with no shard to spare.
+    pub without_spare: BlobsShown,
+    /// Of these, not readable.
+    pub unreadable: BlobsShown,
+    /// Whether every blob was counted with the drives as they are now.
+    pub is_counted: bool,
+    /// Drives that do not serve, or are new and were not compared with the metadata yet.
+    pub absent_drives: Vec<u32>,
+    /// Drives that were not compared with the metadata since their host started, and hold something.
+    pub uncompared_drives: Vec<u32>,
+    /// Shards that these are named for.
+    pub uncompared_shards: u64,
+    pub repairs: RepairsShown,
+    /// What goes on by itself.
+    pub doing: Vec<String>,
+    /// What a person has to do.
+    pub to_do: Vec<String>,
+}
+
+impl Safety {
+    /// The verdict, as far as it follows from redundancy.
+    pub fn verdict(&self) -> Verdict {
+        let is_reduced =
+            self.missing_shards.at_most > 0 || !self.absent_drives.is_empty() || !self.uncompared_drives.is_empty();
+        match (self.unreadable.blobs.at_least > 0, self.at_risk, is_reduced) {
+            (true, ..) => Verdict::Unavailable,
+            (_, true, _) => Verdict::AtRisk,
+            (_, _, true) => Verdict::Degraded,
+            _ => Verdict::Ok,
+        }
+    }
+}
+
+/// Whether a host may be stopped now without refused requests or unreadable objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopShown {
+    pub host: String,
+    pub safe: bool,
+    pub why: String,
+}

@@ -1,0 +1,124 @@
+//! Metadata that a host had as another member: moved to `set-aside/<number>` on the same drive, where nothing reads it. An
+//! operator may want it; the latest few are kept.
+
+use crate::node::Surroundings;
+use crate::storage::disk::{Disk, create_dir_durably, read_file};
+use crate::storage::identity::{DriveState, HostDrives, SET_ASIDE_DIR};
+use crate::storage::raft_log::MirrorSet;
+use crate::types::HostId;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// On each drive. Each may be as large as the metadata.
+const KEPT_MAX: usize = 2;
+/// In the order in which they are moved: `meta` says whose they are.
+const PARTS: [&str; 2] = ["state", "meta"];
+
+/// Sets aside all metadata on the drives of a host. A drive on which that fails is lost: nothing of another member may be read
+/// as this one's.
+pub(in crate::node) fn set_aside_all(around: &Surroundings, host: &mut HostDrives) {
+    set_aside_where(around, host, |_| true);
+}
+
+/// Sets aside what names another member than the host is now: of a drive that was away when the host rejoined, or where
+/// setting it aside was cut short.
+pub(in crate::node) fn set_aside_of_others(around: &Surroundings, host: &mut HostDrives) {
+    let own = host.host;
+    set_aside_where(around, host, |dir| owner(&*around.disk, dir).is_some_and(|owner| owner != own));
+}
+
+fn set_aside_where(around: &Surroundings, host: &mut HostDrives, wanted: impl Fn(&Path) -> bool) {
+    let usable = host.usable_dirs();
+    for drive in host.drives.iter_mut().filter(|drive| usable.contains(&drive.dir) && wanted(&drive.dir)) {
+        if let Err(error) = set_aside(&*around.disk, &drive.dir) {
+            let (node, why) = (
+                drive.node.0,
+                format!("the metadata that this host had as another member cannot be moved aside: {error}"),
+            );
+            tracing::error!(node, dir = %drive.dir.display(), why, "a drive is lost; going on without it");
+            drive.state = DriveState::Lost { why };
+        }
+    }
+}
+
+/// The member whose metadata is on a drive, where a file says so.
+fn owner(disk: &dyn Disk, dir: &Path) -> Option<HostId> {
+    let set = MirrorSet::decode(&read_file(disk, &dir.join("meta").join("mirror")).ok()?).ok()?;
+    Some(set.host)
+}
+
+fn set_aside(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let parts: Vec<PathBuf> = PARTS.iter().map(|part| dir.join(part)).collect();
+    let present: Vec<&PathBuf> = parts.iter().filter(|part| disk.exists(part).unwrap_or(true)).collect();
+    if present.is_empty() {
+        return Ok(());
+    }
+    let number = numbers(disk, dir).last().map_or(1, |last| last + 1);
+    let to = dir.join(SET_ASIDE_DIR).join(number.to_string());
+    create_dir_durably(disk, &to)?;
+    for part in present {
+        let name = part.file_name().unwrap_or_default();
+        disk.rename(part, &to.join(name)).and_then(|()| disk.sync_dir(&to))?;
+    }
+    disk.sync_dir(dir)?;
+    tracing::warn!(path = %to.display(), "metadata that this host had as another member is set aside there, and not used any more");
+    forget_old(disk, dir);
+    Ok(())
+}
+
+/// Removes all but the latest.
+fn forget_old(disk: &dyn Disk, dir: &Path) {
+    let numbers = numbers(disk, dir);
+    for number in &numbers[..numbers.len().saturating_sub(KEPT_MAX)] {
+        let path = dir.join(SET_ASIDE_DIR).join(number.to_string());
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => tracing::info!(path = %path.display(), "what was set aside longest ago is removed"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "what was set aside cannot be removed"),
+        }
+    }
+}
+
+fn numbers(disk: &dyn Disk, dir: &Path) -> Vec<u64> {
+    let names = disk.list(&dir.join(SET_ASIDE_DIR)).unwrap_or_default();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// The directories on the drives of a host with metadata that is not used any more.
+pub(in crate::node) fn what_is_set_aside(around: &Surroundings, host: &HostDrives) -> Vec<PathBuf> {
+    let disk = &*around.disk;
+    let of_drive = |dir: PathBuf| {
+        let at = dir.join(SET_ASIDE_DIR);
+        numbers(disk, &dir).into_iter().map(move |number| at.join(number.to_string())).collect::<Vec<_>>()
+    };
+    host.usable_dirs().into_iter().flat_map(of_drive).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT_MAX, PARTS, numbers, set_aside};
+    use crate::storage::buffer::BufferPool;
+    use crate::storage::disk::SystemDisk;
+
+    #[test]
+    fn metadata_is_moved_aside_whole_and_only_the_latest_few_are_kept() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (dir, disk) = (root.path(), SystemDisk::new(BufferPool::new(0)));
+        for round in 1..=KEPT_MAX + 2 {
+            for part in PARTS {
+                std::fs::create_dir_all(dir.join(part).join("within")).expect("made");
+                std::fs::write(dir.join(part).join("within/file"), round.to_string()).expect("written");
+            }
+            set_aside(&disk, dir).expect("moved");
+            assert!(PARTS.iter().all(|part| !dir.join(part).exists()));
+            for part in PARTS {
+                let path = dir.join("set-aside").join(round.to_string()).join(part).join("within/file");
+                assert_eq!(std::fs::read_to_string(path).expect("it is there"), round.to_string());
+            }
+        }
+        assert_eq!(numbers(&disk, dir), [3, 4]);
+        set_aside(&disk, dir).expect("nothing is left to be moved");
+        assert_eq!(numbers(&disk, dir), [3, 4]);
+    }
+}

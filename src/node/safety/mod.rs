@@ -1,0 +1,206 @@
+//! The one assessment of safety: what may be lost now, how much lacks redundancy, what is done about it and what a person has
+//! to do. Pure: a function of the layout, of how drives and hosts are, and of what the census counted.
+//!
+//! Exact at once are the shards on drives that do not serve: the metadata counts what each drive is named for. The repair queue
+//! may name some of the same shards, so the sum of both is an upper bound. Blobs are exact once the census has gone through
+//! all of them with the drives as they are now.
+
+mod stop;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use crate::actors::drives::health::{Contents, NodeHealth};
+use crate::actors::healer::{Amount, Snapshot, Tally};
+use crate::api::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety};
+use crate::storage::meta::record::BlobRef;
+use crate::storage::ring::{Losses, Ring, Standing};
+use crate::types::{BlobId, Geometry, HostId, NodeId, ShardIndex};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All that the assessment follows from.
+pub(super) struct Facts<'a> {
+    pub own: HostId,
+    pub ring: &'a Ring,
+    pub geometry: Geometry,
+    pub health: &'a NodeHealth,
+    /// Nodes whose shards are not there.
+    pub absent: BTreeSet<NodeId>,
+    /// How good each node is for new shards.
+    pub standing: &'a dyn Fn(NodeId) -> Standing,
+    pub voters: BTreeSet<HostId>,
+    pub snapshot: Snapshot,
+    /// Shards that are to be moved to this host.
+    pub to_move: u64,
+}
+
+impl Facts<'_> {
+    fn placed(&self, node: NodeId) -> u64 {
+        self.snapshot.held.nodes.get(&node).map_or(0, |held| held.placed)
+    }
+
+    fn contents(&self, node: NodeId) -> Contents {
+        self.health.state(node).map_or(Contents::Compared, |state| state.contents)
+    }
+
+    fn repairs(&self) -> u64 {
+        self.snapshot.counts.map_or(0, |counts| counts.repairs)
+    }
+
+    /// What the census counted with the drives as they are now.
+    fn tally(&self) -> Option<&Tally> {
+        let tally = self.snapshot.tally.as_deref()?;
+        (tally.absent == self.absent && tally.epoch == self.ring.epoch()).then_some(tally)
+    }
+
+    /// The same where it is complete, and the repair queue as it was.
+    fn exact(&self) -> Option<&Tally> {
+        self.tally().filter(|tally| tally.is_complete && tally.repairs == self.repairs())
+    }
+
+    /// Drives that serve and hold something, and were not compared yet.
+    fn uncompared(&self) -> Vec<NodeId> {
+        let nodes = self.ring.nodes().iter().map(|node| node.id);
+        let is_uncompared = |node: &NodeId| {
+            self.contents(*node) == Contents::Uncompared && !self.absent.contains(node) && self.placed(*node) > 0
+        };
+        nodes.filter(is_uncompared).collect()
+    }
+
+    fn is_up(&self, host: HostId) -> bool {
+        host == self.own || self.health.host_answers(host)
+    }
+
+    fn host_name(&self, host: HostId) -> String {
+        self.snapshot.hosts.get(&host).cloned().unwrap_or_else(|| format!("{:016x}", host.0))
+    }
+}
+
+pub(super) fn assess(facts: &Facts<'_>) -> Safety {
+    let missing = missing_shards(facts);
+    let parity = u64::from(facts.geometry.parity);
+    let amount = |of: fn(&Tally) -> Amount, shards_each: u64| blobs(facts, missing, of, shards_each);
+    let without_spare = match parity {
+        0 => BlobsShown::default(),
+        parity => amount(|tally| tally.without_spare, parity),
+    };
+    let (now, promised) = (survives_now(facts, missing), facts.ring.guarantee(facts.geometry));
+    let serving = now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(spare_voters(facts));
+    let shown = |losses: Losses| LossesShown {
+        domains: promised.has_domains.then_some(losses.domains),
+        hosts: losses.hosts,
+        drives: losses.drives,
+    };
+    let uncompared = facts.uncompared();
+    let mut safety = Safety {
+        at_risk: without_spare.blobs.at_least > 0 || (promised.drives > 0 && now.drives == 0),
+        survives_now: shown(now),
+        serves_without: shown(serving),
+        missing_shards: missing,
+        reduced: amount(|tally| tally.reduced, 1),
+        without_spare,
+        unreadable: amount(|tally| tally.unreadable, parity + 1),
+        is_counted: facts.exact().is_some(),
+        absent_drives: facts.absent.iter().map(|node| node.0).collect(),
+        uncompared_shards: uncompared.iter().map(|node| facts.placed(*node)).sum(),
+        uncompared_drives: uncompared.into_iter().map(|node| node.0).collect(),
+        repairs: repairs(facts),
+        doing: Vec::new(),
+        to_do: Vec::new(),
+    };
+    (safety.doing, safety.to_do) = (words::doing(facts, &safety), words::to_do(facts, &safety));
+    safety
+}
+
+/// What is wrong, in words.
+pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
+    words::reasons(facts, safety)
+}
+
+pub(super) use stop::{StopJudgement, judge_stop};
+
+fn missing_shards(facts: &Facts<'_>) -> Bounds {
+    let repairs = facts.repairs();
+    let of = |nodes: &mut dyn Iterator<Item = &NodeId>| nodes.map(|node| facts.placed(*node)).sum::<u64>();
+    let at_most = of(&mut facts.absent.iter()) + repairs;
+    if let Some(tally) = facts.exact() {
+        let counted = tally.missing_shards.min(at_most);
+        return Bounds { at_least: counted, at_most: counted };
+    }
+    // A drive that is being filled has some of them by now.
+    let is_silent = |node: &&NodeId| facts.contents(**node) != Contents::Empty;
+    let silent = of(&mut facts.absent.iter().filter(is_silent));
+    Bounds { at_least: silent.max(repairs).min(at_most), at_most }
+}
+
+/// Blobs that lack so many shards each, at least.
+fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_each: u64) -> BlobsShown {
+    let all = facts.snapshot.counts.map_or(0, |counts| counts.blobs);
+    let bound = (missing.at_most / shards_each).min(all);
+    let counted = facts.tally().map(of).unwrap_or_default();
+    let at_least = counted.blobs.min(bound);
+    let at_most = if facts.exact().is_some() { at_least } else { bound };
+    let bytes_counted = if at_least == 0 { 0 } else { counted.bytes };
+    BlobsShown { blobs: Bounds { at_least, at_most }, bytes_counted }
+}
+
+/// Never more than is certain: before the census has counted, a blob is taken to have had a shard on each drive that is absent.
+fn survives_now(facts: &Facts<'_>, missing: Bounds) -> Losses {
+    let (ring, geometry) = (facts.ring, facts.geometry);
+    let parity = usize::from(geometry.parity);
+    let whole = ring.losses_with(geometry, parity);
+    let counted = facts.tally().filter(|tally| tally.is_complete);
+    let when_whole = counted.map_or(whole, |tally| whole.min(tally.losses_when_whole));
+    let of_old = match counted {
+        _ if missing.at_most == 0 => when_whole,
+        Some(tally) => when_whole.min(tally.losses),
+        None => {
+            let holding = facts.absent.iter().filter(|node| facts.placed(**node) > 0).count();
+            let each = holding * ring.shards_of_node_max(geometry) + usize::from(facts.repairs() > 0);
+            ring.losses_with(geometry, parity.saturating_sub(each))
+        }
+    };
+    of_old.min(of_new(facts))
+}
+
+/// The losses that a blob survives which is written now.
+fn of_new(facts: &Facts<'_>) -> Losses {
+    if facts.absent.is_empty() {
+        return Losses::ANY;
+    }
+    let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.standing) else { return Losses::ANY };
+    let missing: Vec<ShardIndex> = placement.missing().collect();
+    let blob = BlobRef { id: BlobId(0), size_bytes: 0, geometry: placement.geometry, placement: placement.nodes };
+    let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);
+    tally.count(&blob, &missing, &facts.ring.places());
+    tally.losses
+}
+
+/// The losses after which a majority of the voters is left.
+fn spare_voters(facts: &Facts<'_>) -> Losses {
+    let (places, majority) = (facts.ring.places(), facts.voters.len() / 2 + 1);
+    let domain_of: BTreeMap<HostId, usize> = places.values().copied().collect();
+    let up: Vec<HostId> = facts.voters.iter().copied().filter(|host| facts.is_up(*host)).collect();
+    let spare = up.len().saturating_sub(majority);
+    let mut domains: BTreeMap<Result<usize, HostId>, usize> = BTreeMap::new();
+    for host in &up {
+        *domains.entry(domain_of.get(host).copied().ok_or(*host)).or_default() += 1;
+    }
+    let mut domains: Vec<usize> = domains.into_values().collect();
+    domains.sort_unstable_by(|a, b| b.cmp(a));
+    let mut lost = 0;
+    let within = |voters: &&usize| {
+        lost += **voters;
+        lost <= spare
+    };
+    Losses { domains: domains.iter().take_while(within).count(), hosts: spare, drives: usize::MAX }
+}
+
+fn repairs(facts: &Facts<'_>) -> RepairsShown {
+    let (queued, speed) = (facts.repairs(), facts.snapshot.repaired_per_1000_seconds);
+    let eta_seconds = match queued {
+        0 => Some(0),
+        queued => queued.saturating_mul(1000).checked_div(speed),
+    };
+    RepairsShown { queued, repaired_per_minute: speed.saturating_mul(60) / 1000, eta_seconds }
+}

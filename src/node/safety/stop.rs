@@ -1,0 +1,82 @@
+//! Whether a host may be stopped now: whether the others go on reading and writing everything without it.
+
+use super::Facts;
+use crate::actors::drives::health::Contents;
+use crate::storage::ring::Standing;
+use crate::types::{HostId, NodeId};
+
+/// Whether a host may be stopped, and why (not).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StopJudgement {
+    pub safe: bool,
+    pub why: String,
+}
+
+/// The first reason against it decides. What is not certain yet is a reason.
+pub(crate) fn judge_stop(facts: &Facts<'_>, host: HostId) -> StopJudgement {
+    let name = facts.host_name(host);
+    let reason = only_one(facts, host)
+        .or_else(|| too_few_voters(facts, host))
+        .or_else(|| not_certain(facts, host))
+        .or_else(|| not_writable(facts, host))
+        .or_else(|| not_readable(facts, host));
+    match reason {
+        Some(why) => StopJudgement { safe: false, why: format!("host {name} must not be stopped now: {why}") },
+        None => StopJudgement {
+            safe: true,
+            why: format!("host {name} may be stopped now: the others read and write everything without it"),
+        },
+    }
+}
+
+fn only_one(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let is_other = |other: &HostId| *other != host && facts.is_up(*other);
+    if !facts.snapshot.hosts.keys().any(is_other) {
+        return Some("no other host is there".to_owned());
+    }
+    let gateways = &facts.snapshot.gateways;
+    (gateways.contains(&host) && !gateways.iter().any(is_other)).then(|| "no other host serves S3".to_owned())
+}
+
+fn too_few_voters(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let majority = facts.voters.len() / 2 + 1;
+    let left = facts.voters.iter().filter(|voter| **voter != host && facts.is_up(**voter)).count();
+    (facts.voters.contains(&host) && left < majority).then(|| {
+        let all = facts.voters.len();
+        format!("{left} of {all} voters for the metadata would be left, and {majority} are needed")
+    })
+}
+
+/// Its own drives need not be compared: nobody reads them while it is stopped.
+fn not_certain(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let is_others = |node: &NodeId| facts.ring.host_of(*node) != Some(host);
+    let nodes = facts.ring.nodes().iter().map(|node| node.id).filter(is_others);
+    let unsure = nodes.filter(|node| facts.contents(*node) != Contents::Compared && facts.placed(*node) > 0);
+    let unsure: Vec<String> = unsure.map(|node| node.to_string()).collect();
+    if !unsure.is_empty() {
+        return Some(format!("drives {} are still being compared with the metadata", unsure.join(", ")));
+    }
+    facts.exact().is_none().then(|| {
+        let queued = facts.repairs();
+        format!("the redundancy of all objects is still being counted ({queued} shards are queued for repair)")
+    })
+}
+
+fn not_writable(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let without = |node: NodeId| match facts.ring.host_of(node) {
+        Some(of) if of == host => Standing::Down,
+        _ => (facts.standing)(node),
+    };
+    let refusal = facts.ring.check_writable(facts.geometry, without).err()?;
+    Some(format!("writes would be refused: {refusal}"))
+}
+
+fn not_readable(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let tally = facts.exact()?;
+    let (lost, unreadable) = (tally.lost_without.get(&host).copied().unwrap_or(0), tally.unreadable.blobs);
+    match (lost, unreadable) {
+        (0, 0) => None,
+        (0, unreadable) => Some(format!("{unreadable} objects or parts cannot be read as it is")),
+        (lost, _) => Some(format!("{lost} objects or parts could not be read without its drives")),
+    }
+}

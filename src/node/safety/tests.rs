@@ -1,0 +1,232 @@
+//! A table of cases: which verdict, what may be lost, which words.
+
+use super::{Facts, StopJudgement, assess, judge_stop, reasons};
+use crate::actors::drives::health::{Contents, HealthBoard};
+use crate::actors::healer::{Snapshot, Tally, absent};
+use crate::actors::peers::Doubts;
+use crate::api::{Bounds, Safety, Verdict};
+use crate::storage::meta::record::{BlobRef, Counts, Held, HeldRecord};
+use crate::storage::ring::{Layout, LayoutNode, Ring, Standing};
+use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardIndex};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A store of `hosts` hosts with `drives` drives each, node `64 * host + drive`, and `blobs` blobs.
+struct Store {
+    ring: Ring,
+    geometry: Geometry,
+    board: HealthBoard,
+    hosts: u64,
+    blobs: Vec<BlobRef>,
+    queued: Vec<(BlobId, ShardIndex)>,
+    is_counted: bool,
+}
+
+impl Store {
+    fn new(hosts: u64, drives: u32, data: u8, parity: u8, blobs: u128) -> Self {
+        let node =
+            |host: u64, drive: u32| LayoutNode { id: NodeId(host as u32 * 64 + drive), host: HostId(host), weight: 1 };
+        let nodes: Vec<_> = (0..hosts).flat_map(|host| (0..drives).map(move |drive| node(host, drive))).collect();
+        let ring = Ring::new(&Layout::new(Epoch(1), nodes.clone()));
+        let geometry = Geometry { data, parity, chunk_size_bytes: 4096 };
+        let blob = |number: u128| {
+            let id = BlobId((number << 80) | (number * 0x9e37_79b9));
+            let placement = ring.place(id, geometry, |_| Standing::Live).expect("all are live").nodes;
+            BlobRef { id, size_bytes: 1000, geometry, placement }
+        };
+        let blobs = (1..=blobs).map(blob).collect();
+        let board = HealthBoard::new(nodes.iter().map(|node| node.id));
+        Self { ring, geometry, board, hosts, blobs, queued: Vec::new(), is_counted: true }
+    }
+
+    fn uncounted(self) -> Self {
+        Self { is_counted: false, ..self }
+    }
+
+    fn without(self, drives: &[u32]) -> Self {
+        for &drive in drives {
+            self.board.take_out(NodeId(drive), "its directory is gone");
+        }
+        self
+    }
+
+    fn without_host(self, host: u64) -> Self {
+        let nodes: Vec<u32> = self.ring.nodes().iter().filter(|n| n.host == HostId(host)).map(|n| n.id.0).collect();
+        self.board.note_host(HostId(host), false);
+        self.without(&nodes)
+    }
+
+    fn with(self, drives: &[u32], contents: Contents) -> Self {
+        for &drive in drives {
+            self.board.update(NodeId(drive), |state| state.contents = contents);
+        }
+        self
+    }
+
+    /// The shards of every blob that are on this node are in the repair queue.
+    fn queued(mut self, node: u32) -> Self {
+        for blob in &self.blobs {
+            let shards = blob.placement.iter().zip(0u8..).filter(|(at, _)| at.0 == node);
+            self.queued.extend(shards.map(|(_, shard)| (blob.id, ShardIndex(shard))));
+        }
+        self
+    }
+
+    fn snapshot(&self, absent: &BTreeSet<NodeId>) -> Snapshot {
+        let mut held = HeldRecord::default();
+        let mut tally = Tally::new(absent.clone(), self.ring.epoch(), self.queued.len() as u64);
+        for blob in &self.blobs {
+            blob.placement.iter().for_each(|node| held.nodes.entry(*node).or_insert_with(Held::default).placed += 1);
+            let queued: Vec<ShardIndex> =
+                self.queued.iter().filter(|(id, _)| *id == blob.id).map(|(_, shard)| *shard).collect();
+            tally.count(blob, &queued, &self.ring.places());
+        }
+        tally.is_complete = true;
+        let hosts: BTreeSet<HostId> = (0..self.hosts).map(HostId).collect();
+        Snapshot {
+            counts: Some(Counts {
+                blobs: self.blobs.len() as u64,
+                repairs: self.queued.len() as u64,
+                ..Counts::default()
+            }),
+            held,
+            hosts: hosts.iter().map(|host| (*host, format!("h{}", host.0))).collect(),
+            gateways: hosts,
+            tally: self.is_counted.then(|| Arc::new(tally)),
+            is_removed: false,
+            repaired_per_1000_seconds: 0,
+        }
+    }
+
+    fn judge<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let health = self.board.current();
+        let absent = absent(self.ring.nodes().iter().map(|node| node.id), &health, &Doubts::default());
+        let standing = |node: NodeId| if health.in_service(node) { Standing::Live } else { Standing::Down };
+        judge(&Facts {
+            own: HostId(0),
+            ring: &self.ring,
+            geometry: self.geometry,
+            health: &health,
+            snapshot: self.snapshot(&absent),
+            absent,
+            standing: &standing,
+            voters: (0..self.hosts).map(HostId).collect(),
+            to_move: 0,
+        })
+    }
+
+    fn safety(&self) -> Safety {
+        self.judge(assess)
+    }
+
+    fn words(&self) -> String {
+        self.judge(|facts| reasons(facts, &assess(facts)).join("; "))
+    }
+
+    fn stop(&self, host: u64) -> StopJudgement {
+        self.judge(|facts| judge_stop(facts, HostId(host)))
+    }
+}
+
+fn exactly(count: u64) -> Bounds {
+    Bounds { at_least: count, at_most: count }
+}
+
+#[test]
+fn the_verdict_and_what_survives_follow_from_what_is_there() {
+    let one = |drives| Store::new(1, drives, 2, 2, 60);
+    let three = || Store::new(3, 2, 4, 2, 60);
+    let cases = [
+        ("whole", one(5), Verdict::Ok, (0, 2), (0, 2)),
+        ("empty and whole", Store::new(1, 5, 2, 2, 0), Verdict::Ok, (0, 2), (0, 2)),
+        ("one of five gone", one(5).without(&[0]), Verdict::Degraded, (0, 1), (0, 1)),
+        ("one of five gone, not counted", one(5).without(&[0]).uncounted(), Verdict::Degraded, (0, 1), (0, 1)),
+        ("two of five gone", one(5).without(&[0, 1]), Verdict::AtRisk, (0, 0), (0, 0)),
+        ("two of five gone, not counted", one(5).without(&[0, 1]).uncounted(), Verdict::AtRisk, (0, 0), (0, 0)),
+        ("three of five gone", one(5).without(&[0, 1, 2]), Verdict::Unavailable, (0, 0), (0, 0)),
+        ("an empty one in the place of another", one(4).with(&[0], Contents::Empty), Verdict::Degraded, (0, 1), (0, 1)),
+        ("two empty ones", one(4).with(&[0, 1], Contents::Empty), Verdict::AtRisk, (0, 0), (0, 0)),
+        ("not compared", one(4).with(&[0], Contents::Uncompared), Verdict::Degraded, (0, 2), (0, 1)),
+        ("a queue", one(4).queued(0), Verdict::Degraded, (0, 1), (0, 1)),
+        ("two queues", one(4).queued(0).queued(1), Verdict::AtRisk, (0, 0), (0, 0)),
+        ("no parity", Store::new(1, 2, 2, 0, 9), Verdict::Ok, (0, 0), (0, 0)),
+        ("three hosts", three(), Verdict::Ok, (1, 2), (0, 1)),
+        ("a drive of three hosts", three().without(&[0]), Verdict::Degraded, (0, 1), (0, 0)),
+        ("a host of three", three().without_host(1), Verdict::AtRisk, (0, 0), (0, 0)),
+        ("a wiped host of three", three().with(&[64, 65], Contents::Empty), Verdict::AtRisk, (0, 0), (0, 0)),
+    ];
+    for (what, store, verdict, (hosts, drives), (hosts_served, drives_served)) in cases {
+        let safety = store.safety();
+        assert_eq!(safety.verdict(), verdict, "{what}: {safety:?}");
+        assert_eq!((safety.survives_now.hosts, safety.survives_now.drives), (hosts, drives), "{what}");
+        let served = (safety.serves_without.hosts, safety.serves_without.drives);
+        assert_eq!(served, (hosts_served, drives_served), "{what}: without refusing requests");
+    }
+}
+
+#[test]
+fn shards_on_drives_that_are_gone_are_missing_at_once_and_blobs_once_they_are_counted() {
+    let store = Store::new(1, 4, 2, 2, 60).without(&[0, 1]).uncounted();
+    let before = store.safety();
+    assert_eq!(before.missing_shards, exactly(120), "every blob has a shard on each drive");
+    assert_eq!(before.reduced.blobs, Bounds { at_least: 0, at_most: 60 });
+    assert!(!before.is_counted && before.at_risk);
+    let counted = Store { is_counted: true, ..store }.safety();
+    assert_eq!((counted.missing_shards, counted.reduced.blobs), (exactly(120), exactly(60)));
+    assert_eq!((counted.without_spare.blobs, counted.unreadable.blobs), (exactly(60), exactly(0)));
+    assert_eq!((counted.reduced.bytes_counted, counted.is_counted), (60_000, true));
+}
+
+#[test]
+fn what_is_queued_and_gone_is_counted_once() {
+    let store = Store::new(1, 4, 2, 2, 60).queued(0).without(&[0]);
+    assert_eq!(store.safety().missing_shards, exactly(60));
+    let uncounted = store.uncounted().safety().missing_shards;
+    assert_eq!(uncounted, Bounds { at_least: 60, at_most: 120 }, "until it is counted it may be twice as much");
+}
+
+#[test]
+fn a_tally_of_other_drives_counts_for_nothing() {
+    let store = Store::new(1, 4, 2, 2, 60);
+    let old = store.snapshot(&BTreeSet::new());
+    let store = store.without(&[0, 1]);
+    let safety = store.judge(|facts| {
+        let stale = Facts { absent: facts.absent.clone(), voters: facts.voters.clone(), snapshot: old, ..*facts };
+        assess(&stale)
+    });
+    assert_eq!((safety.verdict(), safety.survives_now.drives, safety.is_counted), (Verdict::AtRisk, 0, false));
+}
+
+#[test]
+fn the_words_say_what_is_wrong_and_who_has_to_do_something() {
+    let store = Store::new(3, 2, 4, 2, 60).without_host(1).without(&[0]);
+    let words = store.words();
+    assert!(words.contains("3 of 6 drives are out of service") && words.contains("cannot be read"), "{words}");
+    let to_do = store.safety().to_do;
+    assert!(to_do[0].contains("bring back or replace drive 0 of host h0"), "{to_do:?}");
+    assert!(to_do[1].contains("start host h1 again, or replace it: drives 64, 65 are there"), "{to_do:?}");
+    let filling = Store::new(1, 4, 2, 2, 60).with(&[2], Contents::Empty);
+    assert!(filling.words().contains("drive 2 took the place of others that held 60 shards"), "{}", filling.words());
+    assert!(filling.safety().to_do.is_empty(), "it is filled by itself");
+    assert_eq!(Store::new(1, 4, 2, 2, 60).words(), "");
+}
+
+#[test]
+fn a_host_may_be_stopped_only_while_the_others_do_everything_without_it() {
+    // Six shards, two a host, of which one may be missing for a write.
+    let roomy = || Store::new(3, 2, 3, 3, 60);
+    assert!(roomy().stop(1).safe, "{:?}", roomy().stop(1));
+    let reason = |store: Store, host| {
+        let judged = store.stop(host);
+        assert!(!judged.safe, "{judged:?}");
+        judged.why
+    };
+    assert!(reason(Store::new(1, 4, 2, 2, 60), 0).contains("no other host is there"));
+    assert!(reason(Store::new(2, 2, 2, 2, 60), 1).contains("1 of 2 voters"));
+    assert!(reason(roomy().without_host(2), 1).contains("voters"));
+    assert!(reason(Store::new(3, 2, 4, 2, 60), 1).contains("writes would be refused"));
+    assert!(reason(roomy().with(&[0], Contents::Uncompared), 1).contains("compared"));
+    assert!(reason(roomy().uncounted(), 1).contains("counted"));
+    assert!(reason(roomy().queued(0).queued(1), 1).contains("could not be read"));
+    assert!(roomy().with(&[64], Contents::Uncompared).stop(1).safe, "nobody needs its own drives meanwhile");
+}

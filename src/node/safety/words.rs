@@ -1,0 +1,117 @@
+//! The assessment in words: one plain sentence each.
+
+use super::Facts;
+use crate::actors::drives::health::Contents;
+use crate::api::{BlobsShown, Bounds, Safety};
+use crate::types::{HostId, NodeId};
+use std::collections::BTreeMap;
+
+fn numbers(nodes: &[NodeId]) -> String {
+    let all: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+    format!("{} {}", if nodes.len() == 1 { "drive" } else { "drives" }, all.join(", "))
+}
+
+fn is_or_are(bounds: Bounds) -> &'static str {
+    if bounds.at_most == 1 { "is" } else { "are" }
+}
+
+pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
+    let all = facts.ring.nodes().len();
+    let (filling, silent): (Vec<NodeId>, Vec<NodeId>) =
+        facts.absent.iter().copied().partition(|node| is_new(facts, *node));
+    let mut reasons = Vec::new();
+    if facts.snapshot.counts.is_none() {
+        reasons.push("how much redundancy there is, is not known yet".to_owned());
+    }
+    if !silent.is_empty() {
+        let held: u64 = silent.iter().map(|node| facts.placed(*node)).sum();
+        let be = if silent.len() == 1 { "is" } else { "are" };
+        reasons.push(format!("{} of {all} drives {be} out of service, with {held} shards", silent.len()));
+    }
+    if !filling.is_empty() {
+        let (held, what) = (filling.iter().map(|node| facts.placed(*node)).sum::<u64>(), numbers(&filling));
+        reasons.push(format!("{what} took the place of others that held {held} shards, and may lack all of them"));
+    }
+    let missing = safety.missing_shards;
+    if missing.at_most > 0 {
+        reasons.push(format!("{missing} shards {} missing", is_or_are(missing)));
+    }
+    let lacking = |amount: BlobsShown, what: &str| {
+        (amount.blobs.at_least > 0).then(|| format!("{} objects or parts of objects {what}", amount.blobs))
+    };
+    reasons.extend(lacking(safety.unreadable, "cannot be read"));
+    reasons.extend(lacking(safety.without_spare, "have no shard to spare"));
+    if !safety.uncompared_drives.is_empty() {
+        let (drives, shards) = (safety.uncompared_drives.len(), safety.uncompared_shards);
+        reasons.push(format!(
+            "{drives} of {all} drives were not compared with the metadata yet; they are named for {shards} shards"
+        ));
+    }
+    if safety.at_risk {
+        reasons.push(match safety.survives_now.drives {
+            0 => "one more drive lost loses data".to_owned(),
+            _ => "some objects do not survive what the layout promises to survive".to_owned(),
+        });
+    }
+    reasons
+}
+
+fn is_new(facts: &Facts<'_>, node: NodeId) -> bool {
+    facts.contents(node) == Contents::Empty && facts.health.in_service(node)
+}
+
+pub(super) fn doing(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
+    let mut doing = Vec::new();
+    let repairs = safety.repairs;
+    if repairs.queued > 0 {
+        let speed = match repairs.eta_seconds {
+            None => "none was repaired in the last minute".to_owned(),
+            Some(seconds) => format!("{} a minute, about {seconds} s left", repairs.repaired_per_minute),
+        };
+        doing.push(format!("{} shards are queued for repair: {speed}", repairs.queued));
+    }
+    let compared: Vec<NodeId> = safety
+        .uncompared_drives
+        .iter()
+        .map(|&node| NodeId(node))
+        .chain(facts.absent.iter().copied().filter(|node| is_new(facts, *node)))
+        .collect();
+    if !compared.is_empty() {
+        doing.push(format!("compared with the metadata: {}", numbers(&compared)));
+    }
+    if facts.to_move > 0 {
+        doing.push(format!("{} shards are to be moved to this host", facts.to_move));
+    }
+    if !safety.is_counted && facts.snapshot.counts.is_some() {
+        doing.push("the redundancy of all objects is being counted".to_owned());
+    }
+    doing
+}
+
+pub(super) fn to_do(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
+    let mut by_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
+    for &node in facts.absent.iter().filter(|node| !is_new(facts, **node)) {
+        if let Some(host) = facts.ring.host_of(node) {
+            by_host.entry(host).or_default().push(node);
+        }
+    }
+    let sentence = |(host, nodes): (HostId, Vec<NodeId>)| {
+        let (name, what) = (facts.host_name(host), numbers(&nodes));
+        if facts.is_up(host) {
+            format!("bring back or replace {what} of host {name}")
+        } else {
+            format!(
+                "start host {name} again, or replace it: {what} {} there",
+                if nodes.len() == 1 { "is" } else { "are" }
+            )
+        }
+    };
+    let mut to_do: Vec<String> = by_host.into_iter().map(sentence).collect();
+    if safety.unreadable.blobs.at_least > 0 && to_do.is_empty() {
+        to_do.push(
+            "bring back the drives that the unreadable objects' shards were on: the repair queue cannot rebuild them"
+                .to_owned(),
+        );
+    }
+    to_do
+}

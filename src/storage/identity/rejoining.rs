@@ -1,0 +1,87 @@
+//! What a host keeps while it comes back to its cluster as another member: `rejoin.json`, on each of its drives. The id that it
+//! will have must outlive a crash, since the cluster may have taken it in under that one; so it is kept before it is sent.
+
+use super::document::{DocumentFault, decode, encode, hex64};
+use super::scan::read_bounded;
+use super::{IdentityError, REJOIN_FILE};
+use crate::storage::disk::{Disk, replace_file};
+use crate::types::HostId;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rejoining {
+    pub format: u32,
+    /// The id that the host has until it is taken in.
+    #[serde(with = "hex64")]
+    pub from: HostId,
+    /// The id that it has from then on.
+    #[serde(with = "hex64")]
+    pub to: HostId,
+    /// Whether the host must not take part under its present id any more, even if its metadata is readable.
+    pub decided: bool,
+    pub why: String,
+}
+
+impl Rejoining {
+    pub fn new(from: HostId, to: HostId, decided: bool, why: String) -> Self {
+        Self { format: FORMAT, from, to, decided, why }
+    }
+}
+
+/// The rejoining that a host of this id is in. Of several copies, one that is decided.
+pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result<Option<Rejoining>, IdentityError> {
+    let mut found: Option<Rejoining> = None;
+    for dir in dirs {
+        let path = dir.join(REJOIN_FILE);
+        let why = match read_bounded(disk, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => error.to_string(),
+            Ok(None) => "it is far too large".to_owned(),
+            Ok(Some(bytes)) => match decode::<Rejoining>(&bytes, FORMAT) {
+                Ok(kept) => {
+                    let is_better = found.as_ref().is_none_or(|found| kept.decided && !found.decided);
+                    found = if kept.from == host && is_better { Some(kept) } else { found };
+                    continue;
+                }
+                Err(DocumentFault::Corrupt(why)) => why,
+                Err(DocumentFault::LaterFormat(found)) => {
+                    return Err(IdentityError::LaterFormat { dir: dir.clone(), found, known: FORMAT });
+                }
+            },
+        };
+        tracing::warn!(path = %path.display(), why, "a copy of what was kept of the rejoining cannot be used");
+    }
+    Ok(found)
+}
+
+/// Durable on at least one drive when this returns; one that does not take it does not keep the host from coming back.
+pub fn keep_rejoining(disk: &dyn Disk, dirs: &[PathBuf], rejoining: &Rejoining) -> Result<(), IdentityError> {
+    let bytes = encode(rejoining);
+    let (mut kept, mut failed) = (false, None);
+    for path in dirs.iter().map(|dir| dir.join(REJOIN_FILE)) {
+        match replace_file(disk, &path, &bytes) {
+            Ok(()) => kept = true,
+            Err(error) => failed = Some(failure("write", &path, &error)),
+        }
+    }
+    failed.filter(|_| !kept).map_or(Ok(()), Err)
+}
+
+pub fn forget_rejoining(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
+    for path in dirs.iter().map(|dir| dir.join(REJOIN_FILE)) {
+        match disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure("remove", &path, &error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn failure(operation: &'static str, path: &Path, error: &io::Error) -> IdentityError {
+    IdentityError::Io { operation, path: path.to_owned(), cause: error.to_string() }
+}

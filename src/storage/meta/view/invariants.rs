@@ -1,0 +1,217 @@
+//! What holds of the tables after any history: no blob is lost, forgotten or owned twice, and every counter is true. Tests
+//! hold tables to it after each of their histories.
+
+use super::MetaView;
+use crate::storage::kv::{KvRead, Table};
+use crate::storage::meta::codec::{self, Record};
+use crate::storage::meta::record::{
+    BlobRef, Body, Counts, GarbageRow, HeldRecord, Manifest, NullVersionRow, ObjectVersion, PartRow, SharedRow,
+    UploadRow, Usage, Version, VersionRow,
+};
+use crate::storage::meta::tables::{
+    BLOBS, BUCKETS, COMPLETED, DOCUMENTS, DROPPED, EVENTS, GARBAGE, INLINE, LEFTOVERS, NULL_VERSIONS, OBJECTS, PARTS,
+    REPAIRS, SHARED, Shared, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, key_of_version, object_key,
+};
+use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+impl MetaView {
+    /// Reads all rows and compares them with each other.
+    ///
+    /// # Panics
+    ///
+    /// Panics where rows contradict each other, or cannot be read.
+    pub fn check_invariants(&self) {
+        let kv = &*self.kv;
+        let objects = check_versions(kv);
+        let known = self.check_owners(kv, &objects);
+        self.check_parts(kv, &objects);
+        self.check_counts(kv, &known);
+    }
+
+    /// That blobs are those that something refers to, each counted as often; all of them.
+    fn check_owners(&self, kv: &dyn KvRead, objects: &[Manifest]) -> Vec<BlobRef> {
+        let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
+        let of_objects = objects.iter().filter_map(|object| match &object.body {
+            Body::Blob(blob) => Some(blob.id),
+            _ => None,
+        });
+        let of_parts = parts.iter().filter_map(|part| part.blob.as_ref()).map(|blob| blob.id);
+        let owners: Vec<BlobId> = of_objects.chain(of_parts).collect();
+        let owned: BTreeSet<_> = owners.iter().copied().collect();
+        let lists = objects.iter().filter_map(Manifest::parts).map(|(list, _)| Shared::Parts(list));
+        let references: Vec<_> = owners.into_iter().map(Shared::Blob).chain(lists).map(Shared::key).collect();
+        check_shared(kv, &references);
+        let (known, next) = self.blobs(None, usize::MAX).expect("reads");
+        let ids: BTreeSet<BlobId> = known.iter().map(|blob| blob.id).collect();
+        assert_eq!((&ids, next), (&owned, None), "blobs are not those referred to");
+        let garbage: Vec<GarbageRow> = rows(kv, GARBAGE);
+        assert!(garbage.iter().all(|row| !owned.contains(&row.blob.id)), "garbage is referred to");
+        let repairs = self.repairs(None, usize::MAX).expect("reads");
+        assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of what nothing refers to");
+        for row in &repairs {
+            assert_eq!(
+                Some(&row.blob),
+                known.iter().find(|blob| blob.id == row.blob.id),
+                "a repair names other places"
+            );
+        }
+        for blob in &known {
+            for (node, shard) in blob.placement.iter().zip((0..).map(ShardIndex)) {
+                let shard = ShardId { blob: blob.id, shard };
+                assert!(!self.is_leftover(*node, shard).expect("reads"), "what counts would be dropped");
+            }
+        }
+        known
+    }
+
+    /// That objects have their bytes and parts, and nothing is left of objects and uploads that are gone.
+    fn check_parts(&self, kv: &dyn KvRead, objects: &[Manifest]) {
+        let inline = objects.iter().filter(|object| object.body == Body::Inline).count() as u64;
+        assert_eq!(count(kv, INLINE), inline, "inline rows without objects, or the reverse");
+        let lists: BTreeSet<ManifestId> = objects.iter().filter_map(Manifest::parts).map(|(list, _)| list).collect();
+        for pair in kv.range(COMPLETED, Bound::Unbounded, Bound::Unbounded) {
+            let key = pair.expect("reads").0;
+            let list = ManifestId::from_be_bytes(key[..].try_into().expect("an id"));
+            assert!(lists.contains(&list), "a completed upload is remembered beyond its object");
+        }
+        for object in objects {
+            let Some((list, count)) = object.parts() else { continue };
+            let parts = self.parts_from(list, 0, usize::from(u16::MAX)).expect("reads");
+            let bytes = parts.iter().map(|part| part.size_bytes).sum::<u64>();
+            assert_eq!((parts.len(), bytes), (count.into(), object.size_bytes), "parts do not make up the object");
+        }
+        // The parts of an upload that ended with a long list are taken apart later.
+        if count(kv, DROPPED) > 0 {
+            return;
+        }
+        let uploads: BTreeSet<UploadId> = rows::<UploadRow>(kv, UPLOADS).into_iter().map(|row| row.upload.id).collect();
+        for pair in kv.range(UPLOAD_PARTS, Bound::Unbounded, Bound::Unbounded) {
+            let key = pair.expect("reads").0;
+            let (id, _) = key.split_first_chunk().expect("has an id");
+            assert!(uploads.contains(&UploadId::from_be_bytes(*id)), "a part of no upload");
+        }
+    }
+
+    fn check_counts(&self, kv: &dyn KvRead, known: &[BlobRef]) {
+        let counts = self.counts().expect("reads");
+        let expected = Counts {
+            buckets: count(kv, BUCKETS),
+            objects: count(kv, OBJECTS),
+            uploads: count(kv, UPLOADS),
+            blobs: count(kv, BLOBS),
+            garbage: count(kv, GARBAGE),
+            repairs: count(kv, REPAIRS),
+            dropped_lists: count(kv, DROPPED),
+            buckets_ever: counts.buckets_ever,
+            versions: count(kv, VERSIONS),
+            versions_ever: counts.versions_ever,
+            shared: count(kv, SHARED),
+            documents: count(kv, DOCUMENTS),
+            documents_ever: counts.documents_ever,
+            events: count(kv, EVENTS),
+            events_ever: counts.events_ever,
+        };
+        assert_eq!(counts, expected, "counters differ from the rows");
+        assert_eq!(self.held().expect("reads"), held_by_rows(known, &rows(kv, GARBAGE), kv), "what nodes hold differs");
+    }
+}
+
+fn rows<R: Record>(kv: &dyn KvRead, table: Table) -> Vec<R> {
+    let pairs = kv.range(table, Bound::Unbounded, Bound::Unbounded);
+    pairs.map(|pair| codec::decode(&pair.expect("reads").1).expect("decodes")).collect()
+}
+
+fn count(kv: &dyn KvRead, table: Table) -> u64 {
+    kv.range(table, Bound::Unbounded, Bound::Unbounded).count() as u64
+}
+
+/// That versions are where they belong and are counted; all object versions' manifests.
+fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
+    let mut manifests = Vec::new();
+    let mut usages: BTreeMap<[u8; 8], Usage> = BTreeMap::new();
+    let mut nulls: BTreeMap<Vec<u8>, Version> = BTreeMap::new();
+    for pair in kv.range(OBJECTS, Bound::Unbounded, Bound::Unbounded) {
+        let (key, row) = pair.expect("reads");
+        let object: ObjectVersion = codec::decode(&row).expect("decodes");
+        let usage = usages.entry(key[..8].try_into().expect("a bucket")).or_default();
+        usage.objects += 1;
+        usage.bytes += object.manifest.size_bytes;
+        manifests.push(object.manifest);
+    }
+    let mut last: Option<(BucketId, String, u64)> = None;
+    for pair in kv.range(VERSIONS, Bound::Unbounded, Bound::Unbounded) {
+        let (row_key, row) = pair.expect("reads");
+        let row: VersionRow = codec::decode(&row).expect("decodes");
+        let key = key_of_version(&row_key).expect("a key");
+        let of_bucket: [u8; 8] = row_key[..8].try_into().expect("a bucket");
+        let bucket = BucketId(u64::from_be_bytes(of_bucket));
+        let usage = usages.entry(of_bucket).or_default();
+        usage.versions += 1;
+        let current = kv.get(OBJECTS, &object_key(bucket, &key)).expect("reads");
+        let current: Option<ObjectVersion> = current.map(|row| codec::decode(&row).expect("decodes"));
+        let first = last.as_ref().is_none_or(|(in_bucket, last, _)| *in_bucket != bucket || *last != key);
+        match (&current, first) {
+            (Some(current), true) => assert!(current.version.seq > row.version().seq, "the current one is not newest"),
+            (None, true) => assert!(matches!(row, VersionRow::DeleteMarker(_)), "an object that none hides is hidden"),
+            (_, false) => assert!(last.is_some_and(|(_, _, seq)| seq > row.version().seq), "versions are out of order"),
+        }
+        last = Some((bucket, key.clone(), row.version().seq));
+        if row.version().null {
+            assert!(!current.is_some_and(|current| current.version.null), "a key has two null versions");
+            assert_eq!(nulls.insert(object_key(bucket, &key), row.version()), None, "a key has two null versions");
+        }
+        if let VersionRow::Object(object) = row {
+            usage.bytes += object.manifest.size_bytes;
+            manifests.push(object.manifest);
+        }
+    }
+    let named = kv.range(NULL_VERSIONS, Bound::Unbounded, Bound::Unbounded).map(|pair| {
+        let (key, row) = pair.expect("reads");
+        (key.to_vec(), codec::decode::<NullVersionRow>(&row).expect("decodes").version)
+    });
+    assert_eq!(named.collect::<BTreeMap<_, _>>(), nulls, "null versions are not where they are said to be");
+    for pair in kv.range(USAGE, Bound::Unbounded, Bound::Unbounded) {
+        let (bucket, row) = pair.expect("reads");
+        let bucket: [u8; 8] = bucket[..].try_into().expect("a bucket");
+        let counted = usages.remove(&bucket).unwrap_or_default();
+        assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage is not what is in it");
+    }
+    assert!(usages.is_empty(), "buckets without usage: {usages:?}");
+    manifests
+}
+
+/// That what is referred to several times is counted so, and nothing else is.
+fn check_shared(kv: &dyn KvRead, references: &[[u8; 17]]) {
+    let mut counted: BTreeMap<[u8; 17], u32> = BTreeMap::new();
+    for key in references {
+        *counted.entry(*key).or_default() += 1;
+    }
+    // A list's references are its objects'; its blobs are referred to once, by their rows.
+    counted.retain(|_, references| *references > 1);
+    let rows = kv.range(SHARED, Bound::Unbounded, Bound::Unbounded).map(|pair| {
+        let (key, row) = pair.expect("reads");
+        let key: [u8; 17] = key[..].try_into().expect("a kind and an id");
+        (key, codec::decode::<SharedRow>(&row).expect("decodes").references)
+    });
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), counted, "references are not as many as are counted");
+}
+
+fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow], kv: &dyn KvRead) -> HeldRecord {
+    let mut held = HeldRecord::default();
+    for node in known.iter().flat_map(|blob| &blob.placement) {
+        held.nodes.entry(*node).or_default().placed += 1;
+    }
+    for pair in kv.range(LEFTOVERS, Bound::Unbounded, Bound::Unbounded) {
+        let key = pair.expect("reads").0;
+        let (node, _) = key.split_first_chunk().expect("has a node");
+        held.nodes.entry(NodeId(u32::from_be_bytes(*node))).or_default().leftovers += 1;
+    }
+    for row in garbage {
+        for shard in &row.pending {
+            held.nodes.entry(row.blob.placement[usize::from(shard.0)]).or_default().garbage += 1;
+        }
+    }
+    held
+}

@@ -1,0 +1,245 @@
+//! Several damaged copies read as one log. Each copy is runs of records with gaps between them. What one run shows is
+//! carried on, where the run ends, by a run of another copy that has the same operation and the next one: so every operation of
+//! the result is whole on some copy, and none is left out. A gap that nothing bridges does no harm where what follows it says
+//! all that still counts: the standing, and every entry since the last that was purged.
+
+use super::record::{Position, Standing, StateChange};
+use super::recovery::RecoveredCopy;
+use super::tape::{Gap, Run, Tape, TapeRecord, What};
+use crate::storage::wal::RecordKind;
+use std::collections::BTreeMap;
+
+/// Copies in more pieces than this are given up: trying all of them would take too long.
+const RUNS_MAX: usize = 256;
+
+/// Why copies are not one whole log together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    #[error("what comes after operation {sequence} of the log is damaged on every copy")]
+    Gap { sequence: u64 },
+    #[error("every copy is damaged at its end")]
+    NoEnd,
+    #[error("two copies have different entries {index} of operation {sequence}")]
+    Different { sequence: u64, index: u64 },
+    #[error("the copies are damaged in more than {RUNS_MAX} places")]
+    TooManyGaps,
+}
+
+/// The whole log that damaged copies are together.
+pub fn merge(tapes: &[Tape]) -> Result<RecoveredCopy, MergeError> {
+    let runs: Vec<Place<'_>> = tapes.iter().flat_map(places).collect();
+    if runs.len() > RUNS_MAX {
+        return Err(MergeError::TooManyGaps);
+    }
+    if !tapes.iter().any(|tape| tape.is_end_whole) {
+        return Err(MergeError::NoEnd);
+    }
+    let mut reached = 0;
+    for start in &runs {
+        let Some(mut reading) = read(Reading::default(), &start.run.records, start.is_end) else { continue };
+        while let Some(further) = runs.iter().find_map(|place| carry_on(&reading, place)) {
+            reading = further;
+        }
+        let has_all = tapes.iter().flat_map(Tape::records).all(|record| reading.has(record));
+        if has_all && reading.is_whole() {
+            tapes.iter().flat_map(Tape::records).try_for_each(|record| reading.compare(record))?;
+            return Ok(reading.copy);
+        }
+        if reading.is_whole() {
+            reached = reached.max(reading.sequence());
+        }
+    }
+    Err(MergeError::Gap { sequence: reached })
+}
+
+/// A run, and where it is in its copy.
+struct Place<'a> {
+    run: &'a Run,
+    /// The run before the gap that comes before this one.
+    previous: Option<&'a Run>,
+    /// Nothing under the last record's number follows the run: the copy ends there, or another operation comes next.
+    is_end: bool,
+}
+
+fn places(tape: &Tape) -> impl Iterator<Item = Place<'_>> {
+    tape.runs.iter().enumerate().map(move |(nth, run)| {
+        let previous = nth.checked_sub(1).and_then(|nth| tape.runs.get(nth));
+        let sequence = run.records.last().map(|record| u128::from(record.sequence));
+        let is_end = match tape.runs.get(nth + 1).map(|next| next.before) {
+            Some(Gap::Record { kind: RecordKind::RaftState, id }) => Some(id) > sequence,
+            Some(_) => false,
+            None => tape.is_end_whole,
+        };
+        Place { run, previous, is_end }
+    })
+}
+
+/// What a run shows of a log that is read up to `from`, where that is more.
+fn carry_on(from: &Reading, place: &Place<'_>) -> Option<Reading> {
+    let records = &place.run.records;
+    let behind = records.iter().take_while(|record| from.has(record)).count();
+    let next = records.get(behind)?;
+    if behind == 0 && !from.is_followed_by(next) && !from.has_gap(place) {
+        return None;
+    }
+    read(from.clone(), &records[behind..], place.is_end)
+}
+
+/// Reads records for as long as each follows the one before, up to the last point at which the log is known as it then was.
+fn read(start: Reading, records: &[TapeRecord], is_end: bool) -> Option<Reading> {
+    let mut reading = start.clone();
+    let mut settled = 0;
+    for (count, record) in (1..).zip(records) {
+        if reading.take(record).is_err() {
+            break;
+        }
+        let is_last = is_end && count == records.len();
+        if reading.resuming.is_none() || is_last {
+            settled = count;
+        }
+    }
+    let mut reading = start;
+    records[..settled].iter().try_for_each(|record| reading.take(record)).ok()?;
+    reading.resuming = None;
+    (settled > 0).then_some(reading)
+}
+
+/// The log after one of its operations, or after some of the entries that one appends.
+#[derive(Clone, Debug, Default)]
+struct Reading {
+    copy: RecoveredCopy,
+    /// Checksums of payloads, by index.
+    checksums: BTreeMap<u64, u32>,
+    /// All entries from this index on are known; `None`: none is.
+    known_from: Option<u64>,
+    knows_standing: bool,
+    /// Whether the last record read was a change of the log's state.
+    after_state: bool,
+    /// The sequence number of a `Resumed` whose entries may not all have been read.
+    resuming: Option<u64>,
+}
+
+/// Why a record cannot be the next one.
+struct NotNext;
+
+impl Reading {
+    fn sequence(&self) -> u64 {
+        self.copy.sequence.unwrap_or(0)
+    }
+
+    fn last_index(&self) -> Option<u64> {
+        self.copy.last().map(|last| last.index)
+    }
+
+    fn first_needed(&self) -> u64 {
+        self.copy.standing.purged.map_or(0, |purged| purged.index + 1)
+    }
+
+    /// Whether all that counts of the log is known.
+    fn is_whole(&self) -> bool {
+        self.knows_standing && self.known_from.is_some_and(|from| from <= self.first_needed())
+    }
+
+    /// Whether this is the record read last, or one before it.
+    fn has(&self, record: &TapeRecord) -> bool {
+        let Some(sequence) = self.copy.sequence else { return false };
+        match &record.what {
+            _ if record.sequence != sequence => record.sequence < sequence,
+            What::State(_) => true,
+            What::Entry { entry, .. } => self.last_index().is_some_and(|last| entry.at.index <= last),
+        }
+    }
+
+    /// Whether nothing can have been between what was read last and this record.
+    fn is_followed_by(&self, next: &TapeRecord) -> bool {
+        let Some(sequence) = self.copy.sequence else { return false };
+        let last = self.last_index();
+        let is_near = next.sequence == sequence || next.sequence == sequence + 1;
+        is_near
+            && match &next.what {
+                What::Entry { entry, .. } if last.is_some_and(|last| entry.at.index == last + 1) => true,
+                What::State(StateChange::Resumed { keep_through: Some(kept), .. }) => {
+                    last.is_some_and(|last| *kept <= last)
+                }
+                _ => self.after_state && next.sequence == sequence + 1,
+            }
+    }
+
+    /// Whether all of this place's copy up to its run was read: the gap before it is one record, and that was.
+    fn has_gap(&self, place: &Place<'_>) -> bool {
+        let is_known = place.previous.and_then(|run| run.records.last()).is_some_and(|before| self.has(before));
+        is_known
+            && match place.run.before {
+                Gap::Record { kind: RecordKind::RaftState, id } => id <= u128::from(self.sequence()),
+                Gap::Record { kind: RecordKind::RaftEntry, id } => {
+                    !self.after_state && self.last_index().map(u128::from) == Some(id)
+                }
+                _ => false,
+            }
+    }
+
+    fn take(&mut self, record: &TapeRecord) -> Result<(), NotNext> {
+        let sequence = record.sequence;
+        let may_leap = matches!(&record.what, What::State(StateChange::Resumed { .. } | StateChange::Restating(_)));
+        match self.copy.sequence {
+            Some(last) if sequence < last || (sequence > last + 1 && !may_leap) => return Err(NotNext),
+            _ => {}
+        }
+        self.resuming = self.resuming.filter(|resumed| *resumed == sequence);
+        match &record.what {
+            What::Entry { entry, committed, checksum } => {
+                let index = entry.at.index;
+                let known_from = *self.known_from.get_or_insert(index);
+                if self.copy.entries.is_empty() && index != known_from.max(self.first_needed()) {
+                    return Err(NotNext);
+                }
+                self.copy.push_entry(*entry, *committed).map_err(|_| NotNext)?;
+                self.checksums.insert(index, *checksum);
+            }
+            What::State(change) => self.change(sequence, change),
+        }
+        self.after_state = !record.is_entry();
+        self.copy.sequence = Some(sequence);
+        Ok(())
+    }
+
+    fn change(&mut self, sequence: u64, change: &StateChange) {
+        self.copy.change(change);
+        let ends_at = |last: Option<u64>, standing: &Standing| {
+            last.map_or(standing.purged.map_or(0, |purged| purged.index + 1), |last| last + 1)
+        };
+        let known_from = match change {
+            StateChange::Standing(_) => {
+                self.knows_standing = true;
+                None
+            }
+            StateChange::Truncated { after } => Some(after.map_or(0, |after| after + 1)),
+            StateChange::Resumed { keep_through, standing } => {
+                self.knows_standing = true;
+                self.resuming = Some(sequence);
+                Some(ends_at(*keep_through, standing))
+            }
+            StateChange::Restating(standing) => {
+                self.knows_standing = true;
+                Some(ends_at(None, standing))
+            }
+            StateChange::Restated => None,
+        };
+        self.known_from = self.known_from.into_iter().chain(known_from).min();
+    }
+
+    /// Refuses a record that contradicts this log.
+    fn compare(&self, record: &TapeRecord) -> Result<(), MergeError> {
+        let What::Entry { entry, checksum, .. } = &record.what else { return Ok(()) };
+        let Position { index, .. } = entry.at;
+        let first = self.copy.entries.front().map_or(0, |first| first.at.index);
+        let slot = index.checked_sub(first).and_then(|slot| usize::try_from(slot).ok());
+        let Some(own) = slot.and_then(|slot| self.copy.entries.get(slot)) else { return Ok(()) };
+        let differs = if own.at == entry.at {
+            self.checksums.get(&index) != Some(checksum)
+        } else {
+            own.sequence == entry.sequence
+        };
+        if differs { Err(MergeError::Different { sequence: entry.sequence, index }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,129 @@
+//! Nodes that do not answer as they should: between the store and its drives, where a host that is not well would be.
+
+use super::ambient::Simulated;
+use sherd::net::{AppendChunks, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
+use sherd::types::{NodeId, ShardId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Between two changes of the weather, on average.
+const CALLS_BETWEEN: u64 = 25;
+const STALL_MS_MAX: u64 = 12_000;
+
+/// What is wrong with a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// It refuses.
+    Down,
+    /// It has no room.
+    Full,
+    /// It answers late.
+    Slow,
+    /// It does what it is asked for, and its answers are lost.
+    Mute,
+}
+
+/// Which nodes are in trouble, until it is over.
+#[derive(Debug)]
+pub struct Weather {
+    drawn: Arc<Simulated>,
+    /// Nodes in trouble at once; none where the weather is fair.
+    most: Mutex<u64>,
+    troubles: Mutex<BTreeMap<NodeId, Trouble>>,
+    nodes: u64,
+}
+
+impl Weather {
+    pub fn fair(drawn: &Arc<Simulated>, nodes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            drawn: Arc::clone(drawn),
+            most: Mutex::new(0),
+            troubles: Mutex::default(),
+            nodes: nodes as u64,
+        })
+    }
+
+    /// From now on up to so many nodes at once are in trouble; 0 ends it.
+    pub fn set(&self, most: u64) {
+        *self.most.lock().expect("one thread") = most;
+        self.troubles().clear();
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<NodeId, Trouble>> {
+        self.troubles.lock().expect("one thread")
+    }
+
+    fn trouble_of(&self, node: NodeId) -> Option<Trouble> {
+        let most = *self.most.lock().expect("one thread");
+        if most == 0 {
+            return None;
+        }
+        let mut troubles = self.troubles();
+        if self.drawn.below(CALLS_BETWEEN) == 0 {
+            troubles.clear();
+            for _ in 0..self.drawn.below(most + 1) {
+                let trouble =
+                    [Trouble::Down, Trouble::Full, Trouble::Slow, Trouble::Mute][self.drawn.below(4) as usize];
+                troubles.insert(NodeId(self.drawn.below(self.nodes) as u32), trouble);
+            }
+        }
+        troubles.get(&node).copied()
+    }
+}
+
+/// The drives of a host, under this weather.
+#[derive(Debug)]
+pub struct Nodes {
+    pub inner: Arc<dyn NodeService>,
+    pub weather: Arc<Weather>,
+}
+
+impl Nodes {
+    /// Does something on a node, or what comes of it there.
+    async fn call<T>(
+        &self,
+        node: NodeId,
+        grows: bool,
+        act: impl Future<Output = Result<T, PeerError>>,
+    ) -> Result<T, PeerError> {
+        match self.weather.trouble_of(node) {
+            None => act.await,
+            Some(Trouble::Full) if !grows => act.await,
+            Some(Trouble::Full) => Err(PeerError::OutOfSpace(node)),
+            Some(Trouble::Down) => Err(PeerError::Unavailable { node, why: "simulated".to_owned() }),
+            Some(Trouble::Slow) => {
+                tokio::time::sleep(Duration::from_millis(self.weather.drawn.below(STALL_MS_MAX))).await;
+                act.await
+            }
+            Some(Trouble::Mute) => {
+                let _lost = act.await;
+                tokio::time::sleep(Duration::from_millis(STALL_MS_MAX)).await;
+                Err(PeerError::TimedOut(node))
+            }
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl NodeService for Nodes {
+    async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
+        self.call(request.node, true, self.inner.append_chunks(request)).await
+    }
+
+    async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError> {
+        self.call(request.node, false, self.inner.read_chunks(request)).await
+    }
+
+    async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError> {
+        self.call(node, false, self.inner.drop_shards(node, shards)).await
+    }
+
+    async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError> {
+        self.call(node, false, self.inner.count_chunks(node, shards)).await
+    }
+
+    async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError> {
+        self.call(node, false, self.inner.inventory(node, after, limit)).await
+    }
+}
