@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
 /// What our dependencies say is of interest to those who work on them. A filter that names one of them overrides this.
-const QUIET: &str = "s3s=off,actix_server=warn,openraft=error,fjall=warn,lsm_tree=warn";
+const QUIET: &str = "s3s=off,actix_server=warn,openraft=error,openraft::raft::raft_inner=off,fjall=warn,lsm_tree=warn";
 
 /// Starts logging for the rest of the process's life. The filter has been validated with the configuration.
 pub fn start(filter: &str, format: LogFormat) {

@@ -10,6 +10,7 @@ mod drives;
 mod key_sets;
 mod metadata;
 mod place;
+mod read_check;
 mod rejoin;
 mod requests;
 mod root_keys;
@@ -23,6 +24,7 @@ use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::{ScrubOptions, fault_channel};
+use crate::actors::membership::HostWatch;
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
 use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, TlsFiles};
@@ -48,6 +50,7 @@ use cluster::{ClusterError, Member};
 use drives::ChoreHandles;
 use metadata::{MetadataError, Replica};
 use place::Place;
+use read_check::ReadCheck;
 use rejoin::{OwnDrives, RejoinError};
 use requests::Requests;
 use root_keys::root_keys;
@@ -56,7 +59,6 @@ use status::HostStatus;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
@@ -246,8 +248,9 @@ async fn start(
     let (chores, handles) =
         drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
-    let is_known = Arc::new(AtomicBool::new(false));
-    let admin = administration(config, around, host, &requests, &handles, &metadata, &is_known);
+    let status = status(around, &member, &requests, &handles, &metadata);
+    let (watch, reads, is_known) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_known));
+    let admin = administration(config, host, &requests, &handles, status);
     let place = Arc::new(Place {
         around: around.clone(),
         member,
@@ -256,6 +259,9 @@ async fn start(
         health,
         healing: handles.healing,
         ring: requests.ring,
+        watch,
+        reads,
+        stopping: Arc::default(),
         is_known,
     });
     let keeping = place.take().await?;
@@ -269,25 +275,37 @@ async fn start(
     Ok(Running { api, monitor, chores, buckets, drives: opened, replica, load, place, keeping })
 }
 
-/// What the admin API asks.
-fn administration(
-    config: &Config,
+/// How the host is, for health and the admin API.
+fn status(
     around: &Surroundings,
-    host: &HostDrives,
+    member: &Member,
     requests: &Requests,
     handles: &ChoreHandles,
     metadata: &MetaHandle,
-    is_known: &Arc<AtomicBool>,
-) -> HostAdmin {
-    let status = HostStatus {
-        is_known: Arc::clone(is_known),
+) -> HostStatus {
+    let (host, health) = (&member.host, requests.context.health.clone());
+    let own = host.drives.iter().map(|drive| drive.node).collect();
+    HostStatus {
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
         dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
         set_aside: rejoin::what_is_set_aside(around, host),
+        is_known: Arc::default(),
         census: handles.census.clone(),
         moving: handles.moving.clone(),
-    };
+        reads: ReadCheck::default(),
+        watch: HostWatch::new(member.peers.clone(), health, metadata.clock().clone(), host.host, own),
+    }
+}
+
+/// What the admin API asks.
+fn administration(
+    config: &Config,
+    host: &HostDrives,
+    requests: &Requests,
+    handles: &ChoreHandles,
+    status: HostStatus,
+) -> HostAdmin {
     HostAdmin {
         status,
         cluster: host.cluster,

@@ -1,14 +1,17 @@
 //! How the host is, for those who probe it.
 
+use super::read_check::ReadCheck;
 use super::safety::{self, Facts, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
-use crate::actors::drives::health::{NodeHealth, NodeState, SpaceLevel};
+use crate::actors::drives::health::{NodeHealth, NodeState, ReplicaState, SpaceLevel};
 use crate::actors::gateway::StoreError;
 use crate::actors::healer::{CensusHandle, absent};
+use crate::actors::membership::HostWatch;
 use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
 use crate::api::{DriveHealth, Health, HealthSource};
 use crate::metrics;
+use crate::storage::ring::Guarantee;
 use crate::types::{Geometry, HostId, NodeId};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +29,8 @@ pub(super) struct HostStatus {
     pub is_known: Arc<AtomicBool>,
     pub census: CensusHandle,
     pub moving: MoverHandle,
+    pub reads: ReadCheck,
+    pub watch: HostWatch,
 }
 
 const REMOVED: &str = "this host was removed from its cluster (sherd admin layout remove): stop it; to let it join anew, empty its directories";
@@ -38,10 +43,10 @@ impl HealthSource for HostStatus {
         let ring = self.context.ring.current();
         let all = ring.nodes().len();
         let down = ring.nodes().iter().filter(|node| !nodes.in_service(node.id)).count();
-        let (safety, words) = self.with_facts(|facts| {
+        let (safety, words, guarantee) = self.with_facts(|facts| {
             let safety = assess(facts);
             let words = safety::reasons(facts, &safety);
-            (safety, words)
+            (safety, words, safety::guarantee(facts))
         });
         let mut reasons = Vec::new();
         reasons.extend(metadata.as_ref().map(|why| format!("metadata: {why}")));
@@ -54,7 +59,7 @@ impl HealthSource for HostStatus {
             reads: metadata.is_none() && all > 0 && reads_something(self.context.geometry, all, down),
             writes: metadata.is_none() && writable.is_ok(),
             reasons,
-            guarantee: ring.guarantee(self.context.geometry).to_string(),
+            guarantee: guarantee.to_string(),
             safety,
             drives: self.drives(&nodes),
             set_aside: self.set_aside.iter().map(|path| path.display().to_string()).collect(),
@@ -96,14 +101,32 @@ impl HostStatus {
             health: &health,
             absent,
             standing: &self.context.standing(),
-            voters: self.metadata.membership().voters,
+            voters: self.voters(&health),
             snapshot: self.census.snapshot(),
             to_move: self.moving.status().shards_left,
         })
     }
 
-    /// Whether a host may be stopped now. What this host does not know now is a reason against it.
-    pub(super) fn judge_stop(&self, host: HostId) -> StopJudgement {
+    /// How far each voter can take part. A host that nothing is known of has no copy.
+    fn voters(&self, health: &NodeHealth) -> BTreeMap<HostId, ReplicaState> {
+        let own = self.context.host;
+        let state = |host: HostId| match health.host(host) {
+            _ if host == own => self.metadata.replica(),
+            Some(state) => state.replica.clone(),
+            None => ReplicaState::default(),
+        };
+        self.metadata.membership().voters.into_iter().map(|host| (host, state(host))).collect()
+    }
+
+    /// What may be lost while nothing is missing.
+    pub(super) fn guarantee(&self) -> Guarantee {
+        self.with_facts(safety::guarantee)
+    }
+
+    /// Whether a host may be stopped now, after all others were asked how they are. What this host does not know is a reason
+    /// against it.
+    pub(super) async fn judge_stop(&self, host: HostId) -> StopJudgement {
+        self.watch.ask_all().await;
         match self.why_no_metadata() {
             Some(why) => StopJudgement { safe: false, why: format!("this host cannot tell: {why}") },
             None => self.with_facts(|facts| judge_stop(facts, host)),
@@ -133,7 +156,8 @@ impl HostStatus {
         let unknown =
             || (!self.is_known.load(Ordering::Acquire)).then(|| "this host is not known to its cluster yet".to_owned());
         let removed = self.census.snapshot().is_removed.then(|| REMOVED.to_owned());
-        removed.or_else(|| status.out_of_service.clone()).or_else(leaderless).or_else(unknown)
+        let broken = status.out_of_service.clone();
+        removed.or(broken).or_else(leaderless).or_else(unknown).or_else(|| self.reads.failure())
     }
 }
 

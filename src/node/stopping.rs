@@ -12,6 +12,7 @@ use futures::future::join_all;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -61,9 +62,14 @@ impl Running {
     /// everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
         let Self { api, monitor, chores, buckets, drives, replica, load: _, place, keeping } = self;
+        place.stopping.store(true, Ordering::Release);
         replica.handle.leave_the_lead().await;
         api.stop().await;
         keeping.abort();
+        // What is asked of its drives from here on finds them closed, which is no fault of theirs.
+        drives.iter().for_each(|drive| {
+            place.health.take_out(drive.node, "its host is stopping");
+        });
         drop(monitor);
         let close = async {
             tokio::join!(stop_chores(&chores), buckets.stop());

@@ -31,5 +31,5 @@ mod namespaces;
 mod rejoining;
 mod report;
 mod retries;
-mod rolling;
+mod stops;
 mod trial;

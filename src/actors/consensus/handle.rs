@@ -9,6 +9,7 @@ use super::shared::{Shared, locked};
 use super::start::ReplicaDrive;
 use super::state::SnapshotStore;
 use super::{forward, members, reads, replicas};
+use crate::actors::drives::health::ReplicaState;
 use crate::ambient::Ambient;
 use crate::limits::GROUP_CALL_BYTES_MAX;
 use crate::net::{GroupCall, GroupError};
@@ -306,6 +307,16 @@ impl MetaHandle {
                 .or_else(|| locked(&self.inner.shared.trouble).clone()),
             damage: locked(&self.inner.shared.damage).values().cloned().collect(),
             replicas: self.inner.others.agreements().into_iter().map(|(id, how)| (HostId(id), how)).collect(),
+        }
+    }
+
+    /// How far this host's replica can take part.
+    pub fn replica(&self) -> ReplicaState {
+        let status = self.status();
+        ReplicaState {
+            copies: status.mirror_members.len(),
+            copies_wanted: self.inner.shared.copies_wanted,
+            out_of_service: status.out_of_service,
         }
     }
 

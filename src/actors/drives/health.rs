@@ -3,6 +3,7 @@
 
 use crate::storage::disk::Space;
 use crate::types::{HostId, NodeId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -38,6 +39,36 @@ pub struct NodeState {
     pub space: Option<Space>,
     pub level: SpaceLevel,
     pub contents: Contents,
+    /// The entry of the metadata log by which the repairs of what it lacked were queued; only where it is compared.
+    pub compared_at: u64,
+}
+
+/// How another host is, as far as it was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostState {
+    /// Whether it answered when it was asked last.
+    pub answers: bool,
+    /// Whether its process is about to end.
+    pub stopping: bool,
+    /// Its replica of the metadata, as it said last.
+    pub replica: ReplicaState,
+}
+
+impl HostState {
+    pub fn is_up(&self) -> bool {
+        self.answers && !self.stopping
+    }
+}
+
+/// How far a host's replica of the metadata can take part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaState {
+    /// Drives with a whole copy of its log.
+    pub copies: usize,
+    /// How many there are to be.
+    pub copies_wanted: usize,
+    /// Why it takes no part; `None` while it does.
+    pub out_of_service: Option<String>,
 }
 
 /// The nodes of this host, at one moment. One that is not listed is another host's, which knows how it is.
@@ -46,14 +77,14 @@ pub struct NodeHealth {
     nodes: BTreeMap<NodeId, NodeState>,
     /// Drives that were this host's when it started, and are not any more.
     dismissed: BTreeSet<NodeId>,
-    /// Other hosts that did not answer when they were asked last.
-    silent: BTreeSet<HostId>,
+    /// Other hosts, from when they were first asked.
+    hosts: BTreeMap<HostId, HostState>,
 }
 
 impl NodeHealth {
-    /// Whether a host answered when it was asked last; one that was never asked counts as if it had.
-    pub fn host_answers(&self, host: HostId) -> bool {
-        !self.silent.contains(&host)
+    /// Another host; `None` where it was not asked yet.
+    pub fn host(&self, host: HostId) -> Option<&HostState> {
+        self.hosts.get(&host)
     }
 
     pub fn state(&self, node: NodeId) -> Option<&NodeState> {
@@ -126,18 +157,14 @@ impl HealthBoard {
         })
     }
 
-    /// Records whether a host answers.
-    pub fn note_host(&self, host: HostId, answers: bool) {
+    /// Records how another host is.
+    pub fn note_host(&self, host: HostId, state: HostState) {
         self.current.send_if_modified(|health| {
-            if health.host_answers(host) == answers {
+            if health.host(host) == Some(&state) {
                 return false;
             }
             let mut next = NodeHealth::clone(health);
-            if answers {
-                next.silent.remove(&host);
-            } else {
-                next.silent.insert(host);
-            }
+            next.hosts.insert(host, state);
             *health = Arc::new(next);
             true
         });
@@ -146,11 +173,11 @@ impl HealthBoard {
     /// Forgets hosts that are not among these any more.
     pub fn retain_hosts(&self, hosts: impl Fn(HostId) -> bool) {
         self.current.send_if_modified(|health| {
-            if health.silent.iter().all(|&host| hosts(host)) {
+            if health.hosts.keys().all(|&host| hosts(host)) {
                 return false;
             }
             let mut next = NodeHealth::clone(health);
-            next.silent.retain(|&host| hosts(host));
+            next.hosts.retain(|&host, _| hosts(host));
             *health = Arc::new(next);
             true
         });

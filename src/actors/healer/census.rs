@@ -65,7 +65,7 @@ pub struct Tally {
     pub without_spare: Amount,
     /// Of these, blobs that cannot be read.
     pub unreadable: Amount,
-    /// The losses that every blob survives which can be read.
+    /// The losses that every blob survives; none where one cannot be read as it is.
     pub losses: Losses,
     /// The same if no shard were missing.
     pub losses_when_whole: Losses,
@@ -114,6 +114,7 @@ impl Tally {
         }
         if left.shards < needed {
             self.unreadable.add(blob);
+            self.losses = Losses::NONE;
             return;
         }
         if missing > 0 && left.shards == needed {
@@ -177,6 +178,8 @@ pub fn absent(nodes: impl IntoIterator<Item = NodeId>, health: &NodeHealth, doub
 /// What is known of the redundancy, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// The last entry of the log that the counts know of.
+    pub as_of: u64,
     /// The metadata's counts; `None` before they were first looked up.
     pub counts: Option<Counts>,
     pub held: HeldRecord,
@@ -273,14 +276,15 @@ impl Census {
         let own = self.context.host;
         let look = move || -> KvResult<_> {
             let is_removed = view.removed()?.hosts.contains(&own);
-            Ok((view.counts()?, view.held()?, view.hosts()?, view.roles()?, is_removed))
+            let as_of = view.applied()?.map_or(0, |applied| applied.index);
+            Ok((as_of, view.counts()?, view.held()?, view.hosts()?, view.roles()?, is_removed))
         };
-        let (counts, held, hosts, roles, is_removed) = off_thread(&self.context.threads, look).await??;
+        let (as_of, counts, held, hosts, roles, is_removed) = off_thread(&self.context.threads, look).await??;
         let mut snapshot = self.handle.lock();
         let before = snapshot.counts.map_or(0, |counts| counts.repairs);
         self.rate.moved(before.saturating_sub(counts.repairs).saturating_mul(1000), now);
         snapshot.repaired_per_1000_seconds = self.rate.per_second(now);
-        (snapshot.counts, snapshot.held) = (Some(counts), held);
+        (snapshot.as_of, snapshot.counts, snapshot.held) = (as_of, Some(counts), held);
         if is_removed && !snapshot.is_removed {
             tracing::error!("this host was removed from its cluster, and serves nothing; stop it");
         }

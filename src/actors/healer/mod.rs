@@ -334,7 +334,7 @@ impl Healing {
                     tracing::debug!(blob = %shard.blob, shard = shard.shard.0, "repair given up: the shard was moved");
                 }
                 Ok(Repaired::TooFewSources) => {
-                    tracing::warn!(blob = %shard.blob, shard = shard.shard.0, "too few shards are left to rebuild one now");
+                    tracing::debug!(blob = %shard.blob, shard = shard.shard.0, "too few shards are left to rebuild one now");
                     put_off.push(shard);
                 }
                 Err(UpkeepError::Node(error)) => {
@@ -416,10 +416,18 @@ impl Healing {
     }
 
     /// Publishes that all that the node at hand lacks is queued, once that is so.
-    fn note_compared(&self) {
-        if let Some(comparison) = self.comparison.as_ref().filter(|it| it.is_whole() && !it.seeks_missing()) {
-            self.context.health.update(comparison.node(), |state| state.contents = Contents::Compared);
-        }
+    async fn note_compared(&self) -> Result<(), UpkeepError> {
+        let Some(comparison) = self.comparison.as_ref().filter(|it| it.is_whole() && !it.seeks_missing()) else {
+            return Ok(());
+        };
+        let applied = self.context.look_up(|view| view.applied()).await?;
+        self.context.health.update(comparison.node(), |state| {
+            if state.contents != Contents::Compared {
+                state.contents = Contents::Compared;
+                state.compared_at = applied.map_or(0, |applied| applied.index);
+            }
+        });
+        Ok(())
     }
 
     async fn continue_comparison(&mut self) -> Result<Healed, UpkeepError> {
@@ -441,7 +449,7 @@ impl Healing {
                     self.comparison = None;
                 }
                 let missing = queued?;
-                self.note_compared();
+                self.note_compared().await?;
                 self.handle.show(|status| {
                     status.to_repair_shards += missing as u64;
                     status.to_repair_bytes += bytes;

@@ -1,29 +1,33 @@
-//! How the drives and the clocks of other hosts are: each host asks all others every second and puts on the board what they
+//! How the drives, the replicas and the clocks of other hosts are: each host asks all others every second and puts on the board what they
 //! say. A host that does not answer takes its drives off the board's service until it does; so requests avoid them without trying.
 
 use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
 use crate::actors::consensus::ClusterClock;
-use crate::actors::drives::health::{Contents, HealthBoard};
+use crate::actors::drives::health::{Contents, HealthBoard, HostState, ReplicaState};
 use crate::actors::peers::Peers;
 use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
 use crate::net::GroupCall;
 use crate::storage::disk::Space;
 use crate::types::{HostId, NodeId};
+use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{sleep, timeout};
 
-/// Tells others how this host's drives and its clock are.
+/// Tells others how this host's drives, its replica and its clock are.
 #[derive(Clone, Debug)]
 pub struct StatusSource {
     pub health: HealthBoard,
     pub own: Vec<NodeId>,
     pub clock: ClusterClock,
+    /// Set when the process is about to end.
+    pub stopping: Arc<AtomicBool>,
 }
 
 impl StatusSource {
-    pub(super) fn answer(&self) -> StatusAnswer {
+    pub(super) fn answer(&self, replica: ReplicaState) -> StatusAnswer {
         let health = self.health.current();
         let status = |node: &NodeId| {
             let state = health.state(*node).cloned().unwrap_or_default();
@@ -35,9 +39,15 @@ impl StatusSource {
                 total_bytes: space.map_or(0, |space| space.total_bytes),
                 level: state.level.into(),
                 contents: state.contents.into(),
+                compared_at: state.compared_at,
             }
         };
-        StatusAnswer { nodes: self.own.iter().map(status).collect(), clock: self.clock.report() }
+        StatusAnswer {
+            nodes: self.own.iter().map(status).collect(),
+            clock: self.clock.report(),
+            replica,
+            stopping: self.stopping.load(Ordering::Acquire),
+        }
     }
 }
 
@@ -52,13 +62,11 @@ pub struct HostWatch {
     own_nodes: Vec<NodeId>,
     /// The nodes of each other host that is asked; it may have none.
     hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
-    /// Hosts that answered when they were asked last.
-    answering: Arc<Mutex<BTreeSet<HostId>>>,
 }
 
 impl HostWatch {
     pub fn new(peers: Peers, health: HealthBoard, clock: ClusterClock, own: HostId, own_nodes: Vec<NodeId>) -> Self {
-        Self { peers, health, clock, own, own_nodes, hosts: Arc::default(), answering: Arc::default() }
+        Self { peers, health, clock, own, own_nodes, hosts: Arc::default() }
     }
 
     /// These are the hosts and their nodes from now on. A node that was not known is in service until its host does not
@@ -78,7 +86,7 @@ impl HostWatch {
 
     /// Whether another host answered when it was asked last.
     pub fn answers(&self, host: HostId) -> bool {
-        self.answering.lock().unwrap_or_else(PoisonError::into_inner).contains(&host)
+        self.health.current().host(host).is_some_and(|state| state.answers)
     }
 
     /// Asks for as long as it is polled: each host by itself, so that one that is silent delays no question to another.
@@ -104,6 +112,11 @@ impl HostWatch {
         }
     }
 
+    /// Asks all of them once, now.
+    pub async fn ask_all(&self) {
+        join_all(self.others().into_iter().map(|host| self.probe(host))).await;
+    }
+
     fn others(&self) -> Vec<HostId> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
@@ -122,26 +135,21 @@ impl HostWatch {
         let answer = timeout(PROBE_PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         // The nodes may be another host's by now, which speaks for them.
         let Some(nodes) = self.nodes_of(host) else { return };
-        self.note_host(host, answer.is_ok());
-        if let Ok(answer) = &answer {
-            self.clock.hear(host, answer.clock);
-        }
+        let before = self.health.current().host(host).cloned().unwrap_or_default();
+        let state = match &answer {
+            Ok(answer) => {
+                self.clock.hear(host, answer.clock);
+                HostState { answers: true, stopping: answer.stopping, replica: answer.replica.clone() }
+            }
+            Err(_) => HostState { answers: false, ..before },
+        };
+        self.health.note_host(host, state);
         for node in nodes {
             let told = match &answer {
                 Ok(answer) => answer.nodes.iter().find(|status| status.node == node).ok_or("its host does not know it"),
                 Err(why) => Err(why.as_str()),
             };
             self.note(host, node, told);
-        }
-    }
-
-    fn note_host(&self, host: HostId, answers: bool) {
-        self.health.note_host(host, answers);
-        let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers {
-            answering.insert(host);
-        } else {
-            answering.remove(&host);
         }
     }
 
@@ -152,6 +160,7 @@ impl HostWatch {
                 state.out_of_service = status.out_of_service.clone();
                 state.level = status.level.into();
                 state.contents = status.contents.into();
+                state.compared_at = status.compared_at;
                 state.space = (status.total_bytes > 0)
                     .then_some(Space { free_bytes: status.free_bytes, total_bytes: status.total_bytes });
             }
@@ -171,7 +180,7 @@ impl HostWatch {
 mod tests {
     use super::{HostWatch, StatusSource};
     use crate::actors::consensus::ClusterClock;
-    use crate::actors::drives::health::HealthBoard;
+    use crate::actors::drives::health::{self, HealthBoard};
     use crate::actors::membership::founding::FoundingBoard;
     use crate::actors::membership::service::{HostGroups, LateNodeService};
     use crate::actors::peers::{ConnectionPool, PipeDialer};
@@ -181,6 +190,7 @@ mod tests {
     use crate::types::{ClusterId, HostId, NodeId};
     use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
     use tokio::time::{Instant, sleep};
 
@@ -220,11 +230,17 @@ mod tests {
         }
     }
 
+    fn status(stopping: &Arc<AtomicBool>) -> StatusSource {
+        let stopping = Arc::clone(stopping);
+        StatusSource { health: HealthBoard::new([]), own: Vec::new(), clock: clock(), stopping }
+    }
+
     #[actix::test]
     async fn a_host_without_drives_is_asked_whether_it_is_there() {
         let (asked, absent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
-        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new(), clock: clock() });
+        let stopping = Arc::default();
+        groups.status_by(status(&stopping));
         let hosts = Arc::new(Hosts::default());
         hosts.add(asked, Arc::new(LateNodeService::default()), Arc::new(groups));
         let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
@@ -232,6 +248,11 @@ mod tests {
         watch.watch(BTreeMap::from([(asked, Vec::new()), (absent, Vec::new())]));
         assert!(!watch.answers(asked), "nobody was asked yet");
         until_it_answers(&watch, asked, true).await;
+        let is_up = || watch.health.current().host(asked).is_some_and(health::HostState::is_up);
+        assert!(is_up());
+        stopping.store(true, Ordering::Release);
+        watch.ask_all().await;
+        assert!(watch.answers(asked) && !is_up(), "it says that it is about to end");
         hosts.set(asked, HostState::Dead);
         until_it_answers(&watch, asked, false).await;
         assert!(!watch.answers(absent));
@@ -242,7 +263,7 @@ mod tests {
         tokio::time::pause();
         let (asked, silent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
-        groups.status_by(StatusSource { health: HealthBoard::new([]), own: Vec::new(), clock: clock() });
+        groups.status_by(status(&Arc::default()));
         let (groups, hosts) = (Arc::new(groups), Arc::new(Hosts::default()));
         for host in [asked, silent] {
             hosts.add(host, Arc::new(LateNodeService::default()), groups.clone());

@@ -2,7 +2,7 @@
 //! number, like the form of its messages, holds for ever; another form is another kind.
 
 use crate::actors::consensus::ClockReport;
-use crate::actors::drives::health::{Contents, SpaceLevel};
+use crate::actors::drives::health::{Contents, ReplicaState, SpaceLevel};
 use crate::net::PeerError;
 use crate::storage::identity::Founder;
 use crate::types::{ClusterId, HostId, NodeId, Roles};
@@ -100,7 +100,7 @@ pub enum JoinAnswer {
     NotNow(String),
 }
 
-/// How are your drives, and what time is it?
+/// How are your drives and your replica of the metadata, and what time is it?
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusAsk {}
 
@@ -108,6 +108,9 @@ pub struct StatusAsk {}
 pub struct StatusAnswer {
     pub nodes: Vec<NodeStatus>,
     pub clock: ClockReport,
+    pub replica: ReplicaState,
+    /// Whether the process is about to end.
+    pub stopping: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +121,7 @@ pub struct NodeStatus {
     pub total_bytes: u64,
     pub level: Level,
     pub contents: Compared,
+    pub compared_at: u64,
 }
 
 /// `Contents`, on the wire.

@@ -5,6 +5,7 @@ use super::messages::{
     RemovalAnswer, RemovalAsk, StatusAnswer, StatusAsk, decode, encode,
 };
 use crate::actors::consensus::ClockReport;
+use crate::actors::drives::health::ReplicaState;
 use crate::storage::identity::Founder;
 use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
 use proptest::prelude::{any, proptest};
@@ -69,7 +70,10 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         total_bytes: 2 << 40,
         level: Level::Low,
         contents: Compared::Empty,
+        compared_at: 300,
     };
+    let why = Some("no copy of the log is left".to_owned());
+    let replica = ReplicaState { copies: 1, copies_wanted: 2, out_of_service: why };
     let clock = ClockReport {
         wall: UnixMs(1_700_000_000_000),
         date: UnixMs(1_600_000_000_000),
@@ -78,7 +82,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         kept: true,
         steady: false,
     };
-    golden("status_answer", &StatusAnswer { nodes: vec![node], clock });
+    golden("status_answer", &StatusAnswer { nodes: vec![node], clock, replica, stopping: true });
     assert!(encode(&StatusAsk {}).is_empty());
 }
 

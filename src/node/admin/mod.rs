@@ -69,7 +69,7 @@ impl AdminSource for HostAdmin {
             leader: metadata.leader.map(shown),
             term: metadata.term,
             geometry: GeometryShown { data: geometry.data, parity: geometry.parity },
-            guarantee: guarantee(&self.context.ring.current().guarantee(geometry)),
+            guarantee: guarantee(&self.status.guarantee()),
             health: health.verdict(),
             safety: health.safety,
             hosts,
@@ -156,7 +156,7 @@ impl AdminSource for HostAdmin {
         let names = self.names(&self.look_up(known).await?);
         let named = names.iter().find(|(id, name)| *name == host || shown(**id) == host).map(|(id, _)| *id);
         let id = named.ok_or_else(|| AdminError::Refused(format!("there is no host {host:?}")))?;
-        let StopJudgement { safe, why } = self.status.judge_stop(id);
+        let StopJudgement { safe, why } = self.status.judge_stop(id).await;
         Ok(StopShown { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
     }
 

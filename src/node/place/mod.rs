@@ -4,6 +4,7 @@ mod following;
 mod retiring;
 
 use super::cluster::{Member, Net};
+use super::read_check::ReadCheck;
 use super::rejoin::OwnDrives;
 use super::{NodeError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
@@ -38,6 +39,10 @@ pub(super) struct Place {
     pub health: HealthBoard,
     pub healing: HealerHandle,
     pub ring: Addr<HashRing>,
+    pub watch: HostWatch,
+    pub reads: ReadCheck,
+    /// Set when the process is about to end.
+    pub stopping: Arc<AtomicBool>,
     /// Whether this host and its drives are known to the metadata.
     pub is_known: Arc<AtomicBool>,
 }
@@ -62,6 +67,7 @@ impl Place {
                     health: self.health.clone(),
                     own,
                     clock: self.metadata.clock().clone(),
+                    stopping: Arc::clone(&self.stopping),
                 });
                 net.groups.welcome_by(self.desk());
             }
@@ -74,11 +80,9 @@ impl Place {
     }
 
     fn followers(&self) -> Followers {
-        let (peers, host) = (self.member.peers.clone(), &self.member.host);
-        let own: Vec<NodeId> = host.drives.iter().map(|drive| drive.node).collect();
         Followers {
             ring: self.ring.clone(),
-            watch: HostWatch::new(peers, self.health.clone(), self.metadata.clock().clone(), host.host, own),
+            watch: self.watch.clone(),
             book: self.member.net.as_ref().map_or_else(AddressBook::default, |net| net.book.clone()),
         }
     }
@@ -111,15 +115,15 @@ impl Place {
             own: self.member.host.drives.clone(),
             copies_wanted: metadata::copies_wanted(&self.member),
         };
-        let retiring = retiring.run();
+        let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata));
         let Some(net) = &self.member.net else {
-            tokio::join!(following, retiring);
-            unreachable!("neither has an end");
+            tokio::join!(following, retiring, reading);
+            unreachable!("none of them has an end");
         };
         let host = self.member.host.host;
         let ambient = self.around.ambient.clone();
         let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), watch.clone(), ambient, host);
-        let endless = async { tokio::join!(following, retiring, watch.run(), keeper.run()) };
+        let endless = async { tokio::join!(following, retiring, reading, watch.run(), keeper.run()) };
         tokio::select! {
             error = self.settle(net) => error,
             _ = endless => unreachable!("none of them has an end"),

@@ -5,16 +5,17 @@
 //! may name some of the same shards, so the sum of both is an upper bound. Blobs are exact once the census has gone through
 //! all of them with the drives as they are now.
 
+mod metadata;
 mod stop;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use crate::actors::drives::health::{Contents, NodeHealth};
+use crate::actors::drives::health::{Contents, HostState, NodeHealth, ReplicaState};
 use crate::actors::healer::{Amount, Snapshot, Tally};
 use crate::api::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety};
 use crate::storage::meta::record::BlobRef;
-use crate::storage::ring::{Losses, Ring, Standing};
+use crate::storage::ring::{Guarantee, Losses, Ring, Standing};
 use crate::types::{BlobId, Geometry, HostId, NodeId, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,8 @@ pub(super) struct Facts<'a> {
     pub absent: BTreeSet<NodeId>,
     /// How good each node is for new shards.
     pub standing: &'a dyn Fn(NodeId) -> Standing,
-    pub voters: BTreeSet<HostId>,
+    /// Those that vote on the metadata, and how far each can, as it said last.
+    pub voters: BTreeMap<HostId, ReplicaState>,
     pub snapshot: Snapshot,
     /// Shards that are to be moved to this host.
     pub to_move: u64,
@@ -39,8 +41,15 @@ impl Facts<'_> {
         self.snapshot.held.nodes.get(&node).map_or(0, |held| held.placed)
     }
 
+    /// What was queued by a comparison is not in counts that are older.
     fn contents(&self, node: NodeId) -> Contents {
-        self.health.state(node).map_or(Contents::Compared, |state| state.contents)
+        match self.health.state(node) {
+            Some(state) if state.contents == Contents::Compared && state.compared_at > self.snapshot.as_of => {
+                Contents::Uncompared
+            }
+            Some(state) => state.contents,
+            None => Contents::Compared,
+        }
     }
 
     fn repairs(&self) -> u64 {
@@ -68,7 +77,19 @@ impl Facts<'_> {
     }
 
     fn is_up(&self, host: HostId) -> bool {
-        host == self.own || self.health.host_answers(host)
+        host == self.own || self.health.host(host).is_some_and(HostState::is_up)
+    }
+
+    /// Whether the metadata was counted and every host was asked, once at least.
+    fn is_known(&self) -> bool {
+        let is_asked = |host: &HostId| *host == self.own || self.health.host(*host).is_some();
+        self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
+    }
+
+    /// Drives that take no new shards for want of room.
+    fn full(&self) -> Vec<NodeId> {
+        let nodes = self.ring.nodes().iter().map(|node| node.id);
+        nodes.filter(|node| (self.standing)(*node) == Standing::Full).collect()
     }
 
     fn host_name(&self, host: HostId) -> String {
@@ -84,8 +105,8 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
         0 => BlobsShown::default(),
         parity => amount(|tally| tally.without_spare, parity),
     };
-    let (now, promised) = (survives_now(facts, missing), facts.ring.guarantee(facts.geometry));
-    let serving = now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(spare_voters(facts));
+    let (now, promised) = (survives_now(facts, missing), guarantee(facts));
+    let serving = now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing));
     let shown = |losses: Losses| LossesShown {
         domains: promised.has_domains.then_some(losses.domains),
         hosts: losses.hosts,
@@ -93,7 +114,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     };
     let uncompared = facts.uncompared();
     let mut safety = Safety {
-        at_risk: without_spare.blobs.at_least > 0 || (promised.drives > 0 && now.drives == 0),
+        at_risk: without_spare.blobs.at_least > 0 || (facts.is_known() && promised.drives > 0 && now.drives == 0),
         survives_now: shown(now),
         serves_without: shown(serving),
         missing_shards: missing,
@@ -110,6 +131,11 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     };
     (safety.doing, safety.to_do) = (words::doing(facts, &safety), words::to_do(facts, &safety));
     safety
+}
+
+/// What may be lost while nothing is missing.
+pub(super) fn guarantee(facts: &Facts<'_>) -> Guarantee {
+    facts.ring.guarantee(facts.geometry).at_most(metadata::losses_when_whole(facts))
 }
 
 /// What is wrong, in words.
@@ -146,6 +172,9 @@ fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_ea
 
 /// Never more than is certain: before the census has counted, a blob is taken to have had a shard on each drive that is absent.
 fn survives_now(facts: &Facts<'_>, missing: Bounds) -> Losses {
+    if !facts.is_known() {
+        return Losses::NONE;
+    }
     let (ring, geometry) = (facts.ring, facts.geometry);
     let parity = usize::from(geometry.parity);
     let whole = ring.losses_with(geometry, parity);
@@ -160,40 +189,17 @@ fn survives_now(facts: &Facts<'_>, missing: Bounds) -> Losses {
             ring.losses_with(geometry, parity.saturating_sub(each))
         }
     };
-    of_old.min(of_new(facts))
+    of_old.min(of_new(facts)).min(metadata::losses_now(facts))
 }
 
 /// The losses that a blob survives which is written now.
 fn of_new(facts: &Facts<'_>) -> Losses {
-    if facts.absent.is_empty() {
-        return Losses::ANY;
-    }
     let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.standing) else { return Losses::ANY };
     let missing: Vec<ShardIndex> = placement.missing().collect();
     let blob = BlobRef { id: BlobId(0), size_bytes: 0, geometry: placement.geometry, placement: placement.nodes };
     let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);
     tally.count(&blob, &missing, &facts.ring.places());
     tally.losses
-}
-
-/// The losses after which a majority of the voters is left.
-fn spare_voters(facts: &Facts<'_>) -> Losses {
-    let (places, majority) = (facts.ring.places(), facts.voters.len() / 2 + 1);
-    let domain_of: BTreeMap<HostId, usize> = places.values().copied().collect();
-    let up: Vec<HostId> = facts.voters.iter().copied().filter(|host| facts.is_up(*host)).collect();
-    let spare = up.len().saturating_sub(majority);
-    let mut domains: BTreeMap<Result<usize, HostId>, usize> = BTreeMap::new();
-    for host in &up {
-        *domains.entry(domain_of.get(host).copied().ok_or(*host)).or_default() += 1;
-    }
-    let mut domains: Vec<usize> = domains.into_values().collect();
-    domains.sort_unstable_by(|a, b| b.cmp(a));
-    let mut lost = 0;
-    let within = |voters: &&usize| {
-        lost += **voters;
-        lost <= spare
-    };
-    Losses { domains: domains.iter().take_while(within).count(), hosts: spare, drives: usize::MAX }
 }
 
 fn repairs(facts: &Facts<'_>) -> RepairsShown {

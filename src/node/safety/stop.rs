@@ -1,6 +1,6 @@
 //! Whether a host may be stopped now: whether the others go on reading and writing everything without it.
 
-use super::Facts;
+use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
 use crate::storage::ring::Standing;
 use crate::types::{HostId, NodeId};
@@ -15,7 +15,9 @@ pub(crate) struct StopJudgement {
 /// The first reason against it decides. What is not certain yet is a reason.
 pub(crate) fn judge_stop(facts: &Facts<'_>, host: HostId) -> StopJudgement {
     let name = facts.host_name(host);
-    let reason = only_one(facts, host)
+    let reason = not_known(facts)
+        .or_else(|| only_one(facts, host))
+        .or_else(|| others_stopping(facts, host))
         .or_else(|| too_few_voters(facts, host))
         .or_else(|| not_certain(facts, host))
         .or_else(|| not_writable(facts, host))
@@ -29,6 +31,17 @@ pub(crate) fn judge_stop(facts: &Facts<'_>, host: HostId) -> StopJudgement {
     }
 }
 
+fn not_known(facts: &Facts<'_>) -> Option<String> {
+    (!facts.is_known()).then(|| "this host has not asked all others yet how they are".to_owned())
+}
+
+/// One that is about to end may serve for a moment still.
+fn others_stopping(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let is_stopping = |other: &&HostId| facts.health.host(**other).is_some_and(|state| state.stopping);
+    let stopping = facts.snapshot.hosts.keys().filter(|other| **other != host).find(is_stopping)?;
+    Some(format!("host {} is stopping", facts.host_name(*stopping)))
+}
+
 fn only_one(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let is_other = |other: &HostId| *other != host && facts.is_up(*other);
     if !facts.snapshot.hosts.keys().any(is_other) {
@@ -39,12 +52,11 @@ fn only_one(facts: &Facts<'_>, host: HostId) -> Option<String> {
 }
 
 fn too_few_voters(facts: &Facts<'_>, host: HostId) -> Option<String> {
-    let majority = facts.voters.len() / 2 + 1;
-    let left = facts.voters.iter().filter(|voter| **voter != host && facts.is_up(**voter)).count();
-    (facts.voters.contains(&host) && left < majority).then(|| {
-        let all = facts.voters.len();
-        format!("{left} of {all} voters for the metadata would be left, and {majority} are needed")
-    })
+    let (majority, all) = (metadata::majority(facts), facts.voters.len());
+    let is_left = |voter: &&HostId| **voter != host && metadata::takes_part(facts, **voter);
+    let left = facts.voters.keys().filter(is_left).count();
+    (left < majority)
+        .then(|| format!("{left} of {all} voters for the metadata would be left, and {majority} are needed"))
 }
 
 /// Its own drives need not be compared: nobody reads them while it is stopped.
@@ -54,7 +66,7 @@ fn not_certain(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let unsure = nodes.filter(|node| facts.contents(*node) != Contents::Compared && facts.placed(*node) > 0);
     let unsure: Vec<String> = unsure.map(|node| node.to_string()).collect();
     if !unsure.is_empty() {
-        return Some(format!("drives {} are still being compared with the metadata", unsure.join(", ")));
+        return Some(format!("not compared with the metadata yet: drives {}", unsure.join(", ")));
     }
     facts.exact().is_none().then(|| {
         let queued = facts.repairs();

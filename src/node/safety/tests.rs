@@ -1,14 +1,14 @@
 //! A table of cases: which verdict, what may be lost, which words.
 
-use super::{Facts, StopJudgement, assess, judge_stop, reasons};
-use crate::actors::drives::health::{Contents, HealthBoard};
+use super::{Facts, StopJudgement, assess, guarantee, judge_stop, reasons};
+use crate::actors::drives::health::{Contents, HealthBoard, HostState, ReplicaState};
 use crate::actors::healer::{Snapshot, Tally, absent};
 use crate::actors::peers::Doubts;
 use crate::api::{Bounds, Safety, Verdict};
 use crate::storage::meta::record::{BlobRef, Counts, Held, HeldRecord};
 use crate::storage::ring::{Layout, LayoutNode, Ring, Standing};
 use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardIndex};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A store of `hosts` hosts with `drives` drives each, node `64 * host + drive`, and `blobs` blobs.
@@ -20,6 +20,10 @@ struct Store {
     blobs: Vec<BlobRef>,
     queued: Vec<(BlobId, ShardIndex)>,
     is_counted: bool,
+    /// Of each voter; all hosts vote.
+    replicas: BTreeMap<HostId, ReplicaState>,
+    full: BTreeSet<NodeId>,
+    as_of: u64,
 }
 
 impl Store {
@@ -36,7 +40,31 @@ impl Store {
         };
         let blobs = (1..=blobs).map(blob).collect();
         let board = HealthBoard::new(nodes.iter().map(|node| node.id));
-        Self { ring, geometry, board, hosts, blobs, queued: Vec::new(), is_counted: true }
+        let copies = (usize::from(parity) + 1).min(drives as usize);
+        let replica = ReplicaState { copies, copies_wanted: copies, out_of_service: None };
+        let replicas: BTreeMap<HostId, ReplicaState> = (0..hosts).map(|host| (HostId(host), replica.clone())).collect();
+        for (host, replica) in replicas.iter().skip(1) {
+            board.note_host(*host, HostState { answers: true, stopping: false, replica: replica.clone() });
+        }
+        let (queued, full) = (Vec::new(), BTreeSet::new());
+        Self { ring, geometry, board, hosts, blobs, queued, is_counted: true, replicas, full, as_of: 100 }
+    }
+
+    /// So many copies of the metadata log are left on each host.
+    fn copies(mut self, hosts: &[u64], copies: usize) -> Self {
+        for host in hosts {
+            self.replicas.get_mut(&HostId(*host)).expect("a host").copies = copies;
+        }
+        self
+    }
+
+    fn full(self, drives: &[u32]) -> Self {
+        Self { full: drives.iter().copied().map(NodeId).collect(), ..self }
+    }
+
+    fn host_is(self, host: u64, state: HostState) -> Self {
+        self.board.note_host(HostId(host), state);
+        self
     }
 
     fn uncounted(self) -> Self {
@@ -52,7 +80,7 @@ impl Store {
 
     fn without_host(self, host: u64) -> Self {
         let nodes: Vec<u32> = self.ring.nodes().iter().filter(|n| n.host == HostId(host)).map(|n| n.id.0).collect();
-        self.board.note_host(HostId(host), false);
+        self.board.note_host(HostId(host), HostState::default());
         self.without(&nodes)
     }
 
@@ -84,6 +112,7 @@ impl Store {
         tally.is_complete = true;
         let hosts: BTreeSet<HostId> = (0..self.hosts).map(HostId).collect();
         Snapshot {
+            as_of: self.as_of,
             counts: Some(Counts {
                 blobs: self.blobs.len() as u64,
                 repairs: self.queued.len() as u64,
@@ -101,7 +130,11 @@ impl Store {
     fn judge<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let health = self.board.current();
         let absent = absent(self.ring.nodes().iter().map(|node| node.id), &health, &Doubts::default());
-        let standing = |node: NodeId| if health.in_service(node) { Standing::Live } else { Standing::Down };
+        let standing = |node: NodeId| match health.in_service(node) {
+            true if self.full.contains(&node) => Standing::Full,
+            true => Standing::Live,
+            false => Standing::Down,
+        };
         judge(&Facts {
             own: HostId(0),
             ring: &self.ring,
@@ -110,7 +143,7 @@ impl Store {
             snapshot: self.snapshot(&absent),
             absent,
             standing: &standing,
-            voters: (0..self.hosts).map(HostId).collect(),
+            voters: self.replicas.clone(),
             to_move: 0,
         })
     }
@@ -150,6 +183,16 @@ fn the_verdict_and_what_survives_follow_from_what_is_there() {
         ("a queue", one(4).queued(0), Verdict::Degraded, (0, 1), (0, 1)),
         ("two queues", one(4).queued(0).queued(1), Verdict::AtRisk, (0, 0), (0, 0)),
         ("no parity", Store::new(1, 2, 2, 0, 9), Verdict::Ok, (0, 0), (0, 0)),
+        ("unreadable, not at risk only", one(4).queued(0).queued(1).queued(2), Verdict::Unavailable, (0, 0), (0, 0)),
+        ("copies of the metadata", one(5).copies(&[0], 2), Verdict::Degraded, (0, 1), (0, 1)),
+        ("one copy of the metadata", one(5).copies(&[0], 1), Verdict::AtRisk, (0, 0), (0, 0)),
+        ("a full one of five", one(5).full(&[0]), Verdict::Degraded, (0, 2), (0, 1)),
+        ("two full ones of five", one(5).full(&[0, 1]), Verdict::Degraded, (0, 1), (0, 0)),
+        ("three hosts, two lost lose the metadata", Store::new(3, 2, 1, 2, 60), Verdict::Ok, (1, 2), (1, 2)),
+        ("two hosts have no majority without one", Store::new(2, 2, 1, 1, 60), Verdict::Ok, (0, 1), (0, 1)),
+        ("two hosts with a drive each", Store::new(2, 1, 1, 1, 60), Verdict::Ok, (0, 0), (0, 0)),
+        ("a voter without a copy", Store::new(3, 2, 1, 2, 60).copies(&[2], 0), Verdict::Degraded, (0, 1), (0, 1)),
+        ("a voter with a copy each", Store::new(3, 2, 1, 2, 60).copies(&[1, 2], 1), Verdict::Degraded, (1, 1), (1, 1)),
         ("three hosts", three(), Verdict::Ok, (1, 2), (0, 1)),
         ("a drive of three hosts", three().without(&[0]), Verdict::Degraded, (0, 1), (0, 0)),
         ("a host of three", three().without_host(1), Verdict::AtRisk, (0, 0), (0, 0)),
@@ -157,7 +200,8 @@ fn the_verdict_and_what_survives_follow_from_what_is_there() {
     ];
     for (what, store, verdict, (hosts, drives), (hosts_served, drives_served)) in cases {
         let safety = store.safety();
-        assert_eq!(safety.verdict(), verdict, "{what}: {safety:?}");
+        let worded = if store.words().is_empty() { Verdict::Ok } else { Verdict::Degraded };
+        assert_eq!(safety.verdict().max(worded), verdict, "{what}: {safety:?}");
         assert_eq!((safety.survives_now.hosts, safety.survives_now.drives), (hosts, drives), "{what}");
         let served = (safety.serves_without.hosts, safety.serves_without.drives);
         assert_eq!(served, (hosts_served, drives_served), "{what}: without refusing requests");
@@ -204,11 +248,38 @@ fn the_words_say_what_is_wrong_and_who_has_to_do_something() {
     assert!(words.contains("3 of 6 drives are out of service") && words.contains("cannot be read"), "{words}");
     let to_do = store.safety().to_do;
     assert!(to_do[0].contains("bring back or replace drive 0 of host h0"), "{to_do:?}");
-    assert!(to_do[1].contains("start host h1 again, or replace it: drives 64, 65 are there"), "{to_do:?}");
+    assert!(to_do[1].contains("start host h1 again, or replace it: it has drives 64, 65"), "{to_do:?}");
     let filling = Store::new(1, 4, 2, 2, 60).with(&[2], Contents::Empty);
     assert!(filling.words().contains("drive 2 took the place of others that held 60 shards"), "{}", filling.words());
     assert!(filling.safety().to_do.is_empty(), "it is filled by itself");
     assert_eq!(Store::new(1, 4, 2, 2, 60).words(), "");
+}
+
+/// What a comparison queued is not in counts that are older than it.
+#[test]
+fn a_drive_counts_as_compared_once_what_it_lacks_is_counted() {
+    let store = Store::new(1, 4, 2, 2, 60);
+    store.board.update(NodeId(0), |state| state.compared_at = 101);
+    assert_eq!((store.safety().verdict(), store.safety().uncompared_drives), (Verdict::Degraded, vec![0]));
+    assert_eq!(Store { as_of: 101, ..store }.safety().verdict(), Verdict::Ok);
+}
+
+#[test]
+fn nothing_is_said_to_be_safe_before_all_hosts_were_asked() {
+    let store = Store::new(3, 2, 1, 2, 60);
+    store.board.retain_hosts(|host| host == HostId(1));
+    let safety = store.safety();
+    assert_eq!((safety.survives_now.drives, safety.serves_without.drives, safety.at_risk), (0, 0, false));
+    assert!(store.words().contains("not known yet") && !store.stop(1).safe, "{}", store.words());
+}
+
+#[test]
+fn the_layouts_promise_counts_the_metadata() {
+    let words = |store: Store| store.judge(guarantee).to_string();
+    assert_eq!(words(Store::new(3, 2, 1, 2, 0)), "survives 1 host or 2 drives");
+    assert_eq!(words(Store::new(3, 2, 1, 2, 0).without_host(1)), "survives 1 host or 2 drives", "when it is back");
+    assert_eq!(words(Store::new(2, 1, 1, 1, 0)), "survives no loss");
+    assert_eq!(words(Store::new(1, 6, 3, 3, 0)), "survives 3 drives");
 }
 
 #[test]
@@ -225,6 +296,11 @@ fn a_host_may_be_stopped_only_while_the_others_do_everything_without_it() {
     assert!(reason(Store::new(2, 2, 2, 2, 60), 1).contains("1 of 2 voters"));
     assert!(reason(roomy().without_host(2), 1).contains("voters"));
     assert!(reason(Store::new(3, 2, 4, 2, 60), 1).contains("writes would be refused"));
+    assert!(reason(roomy().copies(&[2], 0), 1).contains("1 of 3 voters"), "it keeps no log");
+    assert!(roomy().copies(&[1], 0).stop(1).safe, "it takes no part as it is");
+    let stopping =
+        |store: Store| HostState { answers: true, stopping: true, replica: store.replicas[&HostId(2)].clone() };
+    assert!(reason(roomy().host_is(2, stopping(roomy())), 1).contains("host h2 is stopping"));
     assert!(reason(roomy().with(&[0], Contents::Uncompared), 1).contains("compared"));
     assert!(reason(roomy().uncounted(), 1).contains("counted"));
     assert!(reason(roomy().queued(0).queued(1), 1).contains("could not be read"));

@@ -20,9 +20,11 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     let (filling, silent): (Vec<NodeId>, Vec<NodeId>) =
         facts.absent.iter().copied().partition(|node| is_new(facts, *node));
     let mut reasons = Vec::new();
-    if facts.snapshot.counts.is_none() {
-        reasons.push("how much redundancy there is, is not known yet".to_owned());
+    if !facts.is_known() {
+        reasons.push("how safe the data is, is not known yet: this host has just started".to_owned());
+        return reasons;
     }
+    reasons.extend(facts.snapshot.hosts.keys().filter_map(|host| of_host(facts, *host)));
     if !silent.is_empty() {
         let held: u64 = silent.iter().map(|node| facts.placed(*node)).sum();
         let be = if silent.len() == 1 { "is" } else { "are" };
@@ -31,6 +33,11 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     if !filling.is_empty() {
         let (held, what) = (filling.iter().map(|node| facts.placed(*node)).sum::<u64>(), numbers(&filling));
         reasons.push(format!("{what} took the place of others that held {held} shards, and may lack all of them"));
+    }
+    let full = facts.full();
+    if !full.is_empty() {
+        let take = if full.len() == 1 { "is full and takes" } else { "are full and take" };
+        reasons.push(format!("{} {take} no new shards", numbers(&full)));
     }
     let missing = safety.missing_shards;
     if missing.at_most > 0 {
@@ -54,6 +61,22 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
         });
     }
     reasons
+}
+
+/// What is wrong with a host as such, and with its replica of the metadata.
+fn of_host(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let name = facts.host_name(host);
+    if !facts.is_up(host) {
+        let is_stopping = facts.health.host(host).is_some_and(|state| state.stopping);
+        return Some(format!("host {name} {}", if is_stopping { "is stopping" } else { "does not answer" }));
+    }
+    let replica = facts.voters.get(&host)?;
+    if let Some(why) = &replica.out_of_service {
+        // This host says so itself, beside other reasons.
+        return (host != facts.own).then(|| format!("the metadata of host {name} is out of service: {why}"));
+    }
+    let (copies, wanted) = (replica.copies, replica.copies_wanted);
+    (copies < wanted).then(|| format!("host {name} has {copies} of {wanted} copies of the metadata log"))
 }
 
 fn is_new(facts: &Facts<'_>, node: NodeId) -> bool {
@@ -100,13 +123,18 @@ pub(super) fn to_do(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
         if facts.is_up(host) {
             format!("bring back or replace {what} of host {name}")
         } else {
-            format!(
-                "start host {name} again, or replace it: {what} {} there",
-                if nodes.len() == 1 { "is" } else { "are" }
-            )
+            format!("start host {name} again, or replace it: it has {what}")
         }
     };
     let mut to_do: Vec<String> = by_host.into_iter().map(sentence).collect();
+    let full = facts.full();
+    if !full.is_empty() {
+        to_do.push(format!(
+            "add drives or delete objects: {} of {} drives have no room",
+            full.len(),
+            facts.ring.nodes().len()
+        ));
+    }
     if safety.unreadable.blobs.at_least > 0 && to_do.is_empty() {
         to_do.push(
             "bring back the drives that the unreadable objects' shards were on: the repair queue cannot rebuild them"

@@ -17,6 +17,8 @@ impl Losses {
     /// Where nothing can be lost by losing anything.
     pub const ANY: Self = Self { domains: usize::MAX, hosts: usize::MAX, drives: usize::MAX };
 
+    pub const NONE: Self = Self { domains: 0, hosts: 0, drives: 0 };
+
     pub fn min(self, other: Self) -> Self {
         Self {
             domains: self.domains.min(other.domains),
@@ -40,6 +42,19 @@ pub struct Guarantee {
     pub hosts_down_for_writes: usize,
     /// Whether any domain has several hosts.
     pub has_domains: bool,
+}
+
+impl Guarantee {
+    pub fn losses(&self) -> Losses {
+        Losses { domains: self.domains, hosts: self.hosts, drives: self.drives }
+    }
+
+    /// At most these: other things than shards may be lost, too.
+    pub fn at_most(self, losses: Losses) -> Self {
+        let Losses { domains, hosts, drives } = self.losses().min(losses);
+        let hosts_down_for_writes = self.hosts_down_for_writes.min(losses.hosts);
+        Self { domains, hosts, drives, hosts_down_for_writes, ..self }
+    }
 }
 
 impl fmt::Display for Guarantee {
@@ -70,7 +85,7 @@ impl Ring {
     /// The losses that blobs of this geometry, placed by this layout, survive while each has so many shards to spare.
     pub fn losses_with(&self, geometry: Geometry, spare: usize) -> Losses {
         if self.active_count() == 0 {
-            return Losses { domains: 0, hosts: 0, drives: 0 };
+            return Losses::NONE;
         }
         let caps = self.least_caps(geometry);
         let nodes_of = self.slots_by_host(caps);

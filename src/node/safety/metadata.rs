@@ -1,0 +1,50 @@
+//! What of the metadata may be lost: an entry that was acknowledged is on a majority of the voters, so a majority of them must
+//! keep a copy of the log each.
+
+use super::Facts;
+use crate::storage::ring::Losses;
+use crate::types::HostId;
+use std::collections::BTreeMap;
+
+/// The losses after which a majority of the voters has a copy still, as they are now.
+pub(super) fn losses_now(facts: &Facts<'_>) -> Losses {
+    let takes_part = |host: &&HostId| takes_part(facts, **host);
+    let copies = facts.voters.keys().filter(takes_part).map(|host| (*host, facts.voters[host].copies));
+    losses(facts, copies.collect())
+}
+
+/// The same with every voter at work and all its copies made.
+pub(super) fn losses_when_whole(facts: &Facts<'_>) -> Losses {
+    losses(facts, facts.voters.iter().map(|(host, replica)| (*host, replica.copies_wanted.max(1))).collect())
+}
+
+pub(super) fn majority(facts: &Facts<'_>) -> usize {
+    facts.voters.len() / 2 + 1
+}
+
+/// Whether a voter votes and keeps what is decided.
+pub(super) fn takes_part(facts: &Facts<'_>, host: HostId) -> bool {
+    let is_sound = |replica: &super::ReplicaState| replica.out_of_service.is_none() && replica.copies > 0;
+    facts.is_up(host) && facts.voters.get(&host).is_some_and(is_sound)
+}
+
+/// Of voters with so many copies each. A host is lost with its last copy.
+fn losses(facts: &Facts<'_>, copies: BTreeMap<HostId, usize>) -> Losses {
+    let Some(spare) = copies.len().checked_sub(majority(facts)) else { return Losses::NONE };
+    let domain_of: BTreeMap<HostId, usize> = facts.ring.places().values().copied().collect();
+    let mut domains: BTreeMap<Result<usize, HostId>, usize> = BTreeMap::new();
+    for host in copies.keys() {
+        *domains.entry(domain_of.get(host).copied().ok_or(*host)).or_default() += 1;
+    }
+    let mut domains: Vec<usize> = domains.into_values().collect();
+    domains.sort_unstable_by(|a, b| b.cmp(a));
+    let mut lost = 0;
+    let within = |voters: &&usize| {
+        lost += **voters;
+        lost <= spare
+    };
+    let mut copies: Vec<usize> = copies.into_values().collect();
+    copies.sort_unstable();
+    let fatal: usize = copies.iter().take(spare + 1).sum();
+    Losses { domains: domains.iter().take_while(within).count(), hosts: spare, drives: fatal.saturating_sub(1) }
+}

@@ -1,0 +1,104 @@
+//! Hosts that are stopped: every one in order under load, and what is said of safety before and after.
+
+use crate::harness::cluster::{Cluster, Shape};
+use crate::harness::{eventually, lose_drive};
+use crate::trial::{Trial, alone, pass, rounds, seed};
+use serde_json::Value;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Of requests with their retries. A debug build, on a machine that others use too, may take longer.
+const P99_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
+
+/// C10: who leads hands over before it stops, so that nobody waits for an election.
+#[test]
+fn a_rolling_restart_fails_no_request() {
+    let _alone = alone();
+    let mut trial = Trial::begin("a_rolling_restart", &Shape::three(2, seed()));
+    for round in 0..rounds() {
+        let report = trial.under_load(|cluster| {
+            pass(Duration::from_secs(1));
+            for host in 0..3 {
+                let name = cluster.hosts[host].name;
+                let judged = cluster.admin((host + 1) % 3, &["health", "--safe-to-stop", name, "--wait", "120"]);
+                assert_eq!(judged["safe"], true, "{judged}");
+                let (_, took) = cluster.stop(host);
+                eprintln!("host {host} stopped after {took:?}");
+                cluster.start(host);
+                cluster.wait_until_ready(host);
+                pass(Duration::from_secs(1));
+            }
+        });
+        eprintln!("rolling restart, round {round}: {}", report.words());
+        report.check(None);
+        let p99 = report.percentile(99);
+        assert!(p99 < P99_MAX, "p99 was {p99:?}");
+    }
+    trial.wait_until_whole();
+    for host in &trial.cluster.hosts {
+        let log = host.log();
+        let errors: Vec<&str> = log.lines().filter(|line| line.contains(" ERROR ")).collect();
+        assert!(errors.is_empty(), "a restart in order is no error: {errors:#?}");
+    }
+    trial.verify();
+    trial.end("a_rolling_restart");
+}
+
+/// Whatever the exit code is.
+fn ask(cluster: &Cluster, host: usize, arguments: &[&str]) -> Value {
+    let output = cluster.try_admin(host, arguments);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn may_stop(cluster: &Cluster, asked: usize, host: usize) -> Value {
+    ask(cluster, asked, &["health", "--safe-to-stop", cluster.hosts[host].name])
+}
+
+fn until_it_may_stop(cluster: &Cluster, asked: usize, host: usize) {
+    eventually(PATIENCE, "a host that may be stopped", || {
+        (may_stop(cluster, asked, host)["safe"] == true).then_some(())
+    });
+}
+
+/// Three hosts with a drive each, so that a host is lost with its drive, and the metadata with two hosts.
+#[test]
+fn what_is_said_of_safety_holds_for_the_metadata_too() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(1, seed()).with("SHERD_EC", "1+2"));
+    let health = |host: usize| ask(&cluster, host, &["health"]);
+    let whole = eventually(PATIENCE, "everything to be whole", || {
+        let health = health(0);
+        (health["status"] == "ok").then_some(health)
+    });
+    let survives = &whole["safety"]["survives_now"];
+    assert_eq!((&survives["hosts"], &survives["drives"]), (&1.into(), &1.into()), "shards alone survive two: {whole}");
+    assert_eq!(whole["guarantee"], "survives 1 host or 1 drive", "{whole}");
+
+    until_it_may_stop(&cluster, 0, 1);
+    cluster.stop(2);
+    let judged = may_stop(&cluster, 0, 1);
+    assert_eq!(judged["safe"], false, "the third has only just stopped: {judged}");
+    cluster.start(2);
+    cluster.wait_until_ready(2);
+    until_it_may_stop(&cluster, 0, 1);
+
+    // Its process answers, and keeps nothing.
+    let dir = cluster.hosts[2].setup.lock().expect("no one panics with it").dirs[0].clone();
+    lose_drive(&dir);
+    eventually(PATIENCE, "the lost copy to be known", || {
+        let judged = may_stop(&cluster, 0, 1);
+        judged["why"].as_str().expect("it says why").contains("1 of 3 voters").then_some(())
+    });
+    let lost = health(0);
+    assert_eq!(lost["status"], "at risk", "one more drive takes the majority: {lost}");
+    assert_eq!(lost["safety"]["survives_now"]["drives"], 0, "{lost}");
+
+    cluster.kill(1);
+    eventually(PATIENCE, "a host that nobody follows to be found not ready", || {
+        (!cluster.hosts[0].is_ready()).then_some(())
+    });
+    let alone = health(0);
+    assert_eq!((&alone["reads"], &alone["status"]), (&false.into(), &"unavailable".into()), "{alone}");
+    cluster.start(1);
+    cluster.wait_until_ready(0);
+}
