@@ -13,8 +13,8 @@ mod show;
 
 use crate::ambient::Ambient;
 use crate::api::admin::{
-    AskToStop, ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MoveLeader,
-    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
+    AskToStop, BucketUsageShown, ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved,
+    MoveLeader, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
 };
 use crate::api::{DriveHealth, StopShown, Told, Verdict};
 use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
@@ -110,6 +110,10 @@ fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -
         Question::LeaderMove { to } => {
             let moved: LeaderMoved = client.post("/leader", &MoveLeader { to: to.clone() })?;
             tell(&moved, json, show::leader_moved, out)?;
+        }
+        Question::BucketList => {
+            let buckets: Vec<BucketUsageShown> = client.get("/buckets")?;
+            tell(&buckets, json, |buckets| show::buckets(buckets), out)?;
         }
         Question::BucketQuota { bucket, bytes, objects } => {
             tell(&quota(client, bucket, *bytes, *objects)?, json, show::quota, out)?;

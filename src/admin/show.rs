@@ -1,8 +1,8 @@
 //! Answers in words, for people.
 
 use crate::api::admin::{
-    HealStarted, HealStatus, HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole,
-    MovesShown, QuotaShown, ScrubShown, ScrubStarted,
+    BucketUsageShown, CapacityShown, HealStarted, HealStatus, HostRolesShown, HostShown, HostStateShown, Info,
+    LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, QuotaShown, ScrubShown, ScrubStarted,
 };
 use crate::api::{DriveHealth, Safety, Told};
 use crate::types::UnixMs;
@@ -11,10 +11,10 @@ use std::fmt::Write;
 pub fn info(info: &Info) -> String {
     let leader = info.leader.as_deref().map_or("none is known", |leader| name_of(&info.hosts, leader));
     let mut text = format!(
-        "cluster    {}\nversion    {}\nhost       {}\nleader     {leader} (term {})\nshards     {}+{}\nhealth     {}\nsurvives   {} now; the layout {} when nothing is missing\n",
+        "cluster    {}\nasked      {}, version {}\nleader     {leader} (term {})\nshards     {}+{}\nhealth     {}\nsurvives   {} now; the layout {} when nothing is missing\n",
         info.cluster,
-        info.version,
         name_of(&info.hosts, &info.host),
+        info.version,
         info.term,
         info.geometry.data,
         info.geometry.parity,
@@ -28,16 +28,48 @@ pub fn info(info: &Info) -> String {
         "holds      {} objects in {} buckets, {} uploads",
         counts.objects, counts.buckets, counts.uploads
     );
-    let rows = info.hosts.iter().map(|host| {
-        let address = host.address.clone().unwrap_or_default();
-        let nodes: Vec<String> = host.nodes.iter().map(u32::to_string).collect();
-        [host.name.clone(), address, host.roles.join(","), role(host.metadata).to_owned(), nodes.join(",")]
-    });
+    let CapacityShown { total_bytes, free_bytes, usable_bytes } = info.capacity;
+    let _ = writeln!(
+        text,
+        "capacity   {} of {} are free on the drives; about {} of new objects fit",
+        size(free_bytes),
+        size(total_bytes),
+        size(usable_bytes)
+    );
     text.push('\n');
-    text.push_str(&table(["HOST", "ADDRESS", "ROLES", "METADATA", "NODES"], rows));
+    text.push_str(&hosts(&info.hosts));
     text.push('\n');
     text.push_str(&drives(&info.drives));
     text
+}
+
+fn hosts(hosts: &[HostShown]) -> String {
+    let rows = hosts.iter().map(|host| {
+        let address = host.address.clone().unwrap_or_default();
+        let drives: Vec<String> = host.nodes.iter().map(u32::to_string).collect();
+        let state = match (host.state, host.uptime_seconds) {
+            (HostStateShown::Up, Some(seconds)) => format!("up for {}", duration(seconds)),
+            (HostStateShown::Up, None) => "up".to_owned(),
+            (HostStateShown::Stopping, _) => "stopping".to_owned(),
+            (HostStateShown::Down, _) => "does not answer".to_owned(),
+            (HostStateShown::Unknown, _) => "not asked yet".to_owned(),
+        };
+        let version = host.version.clone().unwrap_or_default();
+        let (roles, metadata) = (host.roles.join(","), role(host.metadata).to_owned());
+        [host.name.clone(), address, state, version, roles, metadata, drives.join(",")]
+    });
+    table(["HOST", "ADDRESS", "STATE", "VERSION", "ROLES", "METADATA", "DRIVES"], rows)
+}
+
+/// Buckets with what they hold.
+pub fn buckets(buckets: &[BucketUsageShown]) -> String {
+    let of = |held: String, most: Option<String>| most.map_or(held.clone(), |most| format!("{held} of {most}"));
+    let rows = buckets.iter().map(|bucket| {
+        let objects = of(bucket.objects.to_string(), bucket.objects_max.map(|most| most.to_string()));
+        let bytes = of(size(bucket.bytes), bucket.bytes_max.map(size));
+        [bucket.bucket.clone(), bucket.account.clone(), objects, bucket.versions.to_string(), bytes]
+    });
+    table(["BUCKET", "ACCOUNT", "OBJECTS", "OTHER VERSIONS", "SIZE"], rows)
 }
 
 fn name_of<'a>(hosts: &'a [HostShown], id: &'a str) -> &'a str {
@@ -60,7 +92,7 @@ pub fn health(told: &Told) -> String {
     }
     for drive in &told.health.drives {
         if let Some(why) = &drive.why {
-            let _ = writeln!(text, "- node {} ({}): {why}", drive.node, drive.path);
+            let _ = writeln!(text, "- drive {} of host {} ({}): {why}", drive.node, drive.host, drive.path);
         }
     }
     text.push_str(&safety(&told.health.safety));
@@ -99,6 +131,7 @@ pub fn drives(drives: &[DriveHealth]) -> String {
         let why = drive.why.clone().unwrap_or_default();
         [
             drive.node.to_string(),
+            drive.host.clone(),
             state.to_owned(),
             size(drive.free_bytes),
             size(drive.total_bytes),
@@ -106,7 +139,7 @@ pub fn drives(drives: &[DriveHealth]) -> String {
             why,
         ]
     });
-    table(["NODE", "STATE", "FREE", "SIZE", "DIRECTORY", ""], rows)
+    table(["DRIVE", "HOST", "STATE", "FREE", "SIZE", "DIRECTORY", ""], rows)
 }
 
 pub fn layout(layout: &LayoutShown) -> String {
@@ -119,7 +152,7 @@ pub fn layout(layout: &LayoutShown) -> String {
         let (host, domain) = (node.host_name.clone(), node.domain.clone().unwrap_or_default());
         [node.node.to_string(), host, domain, node.weight.to_string(), node.shards.to_string(), state]
     });
-    let nodes = table(["NODE", "HOST", "DOMAIN", "WEIGHT", "SHARDS", "STATE"], rows);
+    let nodes = table(["DRIVE", "HOST", "DOMAIN", "WEIGHT", "SHARDS", "STATE"], rows);
     let (hosts, moving) = (host_roles(&layout.hosts), moving(&layout.moving, layout.epoch));
     format!("epoch {}\n{nodes}\n{hosts}{moving}", layout.epoch)
 }
@@ -206,7 +239,7 @@ pub fn scrub_status(drives: &[ScrubShown], now: UnixMs) -> String {
         let last = drive.finished.map_or_else(|| "never".to_owned(), ago);
         [drive.node.to_string(), state, drive.corrupt.to_string(), last, next]
     });
-    table(["NODE", "STATE", "CORRUPT", "LAST", "NEXT"], rows)
+    table(["DRIVE", "STATE", "CORRUPT", "LAST", "NEXT"], rows)
 }
 
 pub fn heal_started(started: &HealStarted) -> String {
@@ -226,7 +259,7 @@ pub fn quota(quota: &QuotaShown) -> String {
 }
 
 fn nodes(nodes: &[u32]) -> String {
-    let nodes: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
+    let nodes: Vec<String> = nodes.iter().map(|node| format!("drive {node}")).collect();
     nodes.join(", ")
 }
 

@@ -21,7 +21,7 @@ pub struct Health {
     /// How safe the data of the cluster is now.
     #[serde(default)]
     pub safety: Safety,
-    /// Of this host.
+    /// Of all hosts.
     pub drives: Vec<DriveHealth>,
     /// Directories with metadata that this host had as another member of its cluster, and does not use any more.
     #[serde(default)]
@@ -31,6 +31,10 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriveHealth {
     pub node: u32,
+    /// Its host's name.
+    #[serde(default)]
+    pub host: String,
+    /// Its directory; empty while its host has not told.
     pub path: String,
     pub in_service: bool,
     pub free_bytes: u64,

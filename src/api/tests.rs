@@ -3,8 +3,9 @@
 mod permissions;
 
 use super::admin::{
-    AdminError, AdminFault, AdminSource, ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged,
-    LayoutShown, LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
+    AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ClockShown, HealStarted, HealStatus, Info,
+    LayoutChanged, LayoutShown, LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
+    ShardsPage,
 };
 use super::policy::Ownership;
 use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, KeySetFiles, StopShown, serve};
@@ -68,6 +69,10 @@ impl AdminSource for Fine {
             ChangeLayout::Weight { node, weight: 9 } => Ok(LayoutChanged { epoch: 8, nodes: vec![node] }),
             other => Err(AdminError::Refused(format!("{other:?} makes no sense"))),
         }
+    }
+
+    async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
+        Ok(Vec::new())
     }
 
     fn scrub_status(&self) -> Vec<ScrubShown> {

@@ -72,6 +72,7 @@ pub enum Question {
         sure: bool,
     },
     /// Shown, or set where a limit is named.
+    BucketList,
     BucketQuota {
         bucket: String,
         bytes: Option<Limit>,
@@ -155,7 +156,7 @@ pub(super) fn command() -> Command {
 }
 
 fn layout() -> Command {
-    let of = || Arg::new("of").value_name("NODE|HOST").required(true).help("A drive's number, or a host's name or id");
+    let of = || Arg::new("of").value_name("DRIVE|HOST").required(true).help("A drive's number, or a host's name or id");
     let lost = Arg::new("lost").long("lost").action(ArgAction::SetTrue);
     let lost = lost.help("The drive is gone for good: do not wait for what was to be dropped there");
     let weight = number("weight", "WEIGHT", "Its share relative to the others; 0: nothing while others can take it");
@@ -165,14 +166,14 @@ fn layout() -> Command {
         .subcommand(leaf("restore", "Let what was drained take shards again").arg(of()))
         .subcommand(
             leaf("weight", "Set a drive's share")
-                .arg(number("node", "NODE", "The drive's number").required(true))
+                .arg(number("node", "DRIVE", "The drive's number").required(true))
                 .arg(weight.required(true)),
         )
         .subcommand(leaf("remove", "Forget a drained drive, or host, that holds nothing").arg(of()).arg(lost))
 }
 
 fn scrub() -> Command {
-    let node = number("node", "NODE", "One drive of the host that is asked; all where none is given");
+    let node = number("node", "DRIVE", "One drive of the host that is asked; all where none is given");
     branch("scrub", "Verifying every chunk")
         .subcommand(leaf("status", "How far it is on the drives of the host that is asked"))
         .subcommand(leaf("start", "Begin now").arg(node))
@@ -192,7 +193,8 @@ fn bucket() -> Command {
     let bytes = limit("bytes", "Of all versions together (KiB, MiB, GiB, TiB)").value_parser(limit_of_bytes);
     let objects = limit("objects", "Current objects").value_parser(limit_of_objects);
     let quota = Command::new("quota").about("What may be in it: shown, or set where a limit is named");
-    branch("bucket", "Buckets").subcommand(quota.arg(name.help("The bucket")).arg(bytes).arg(objects))
+    let list = leaf("list", "Every bucket with what it holds");
+    branch("bucket", "Buckets").subcommand(list).subcommand(quota.arg(name.help("The bucket")).arg(bytes).arg(objects))
 }
 
 /// As S3 allows it, and in URLs as it is.
@@ -300,6 +302,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
         ["layout", "remove"] => Question::LayoutRemove { of: text("of")?, lost: last.get_flag("lost") },
         ["clock", "show"] => Question::ClockShow,
         ["clock", "accept"] => Question::ClockAccept { sure: last.get_flag("yes") },
+        ["bucket", "list"] => Question::BucketList,
         ["bucket", "quota"] => {
             let limit = |name: &str| last.get_one::<Limit>(name).copied();
             Question::BucketQuota { bucket: text("bucket")?, bytes: limit("bytes"), objects: limit("objects") }

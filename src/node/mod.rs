@@ -250,6 +250,7 @@ async fn start(
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let status = status(around, &member, &requests, &handles, &metadata);
     let (watch, reads, is_known) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_known));
+    let started = status.started;
     let admin = administration(config, host, &requests, &handles, status);
     let place = Arc::new(Place {
         around: around.clone(),
@@ -261,6 +262,7 @@ async fn start(
         ring: requests.ring,
         watch,
         reads,
+        started,
         stopping: Arc::default(),
         is_known,
     });
@@ -291,6 +293,7 @@ fn status(
         dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
         set_aside: rejoin::what_is_set_aside(around, host),
         is_known: Arc::default(),
+        started: around.ambient.clock.unix_ms(),
         census: handles.census.clone(),
         moving: handles.moving.clone(),
         reads: ReadCheck::default(),

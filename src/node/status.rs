@@ -3,16 +3,17 @@
 use super::read_check::ReadCheck;
 use super::safety::{self, Facts, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
-use crate::actors::drives::health::{NodeHealth, NodeState, ReplicaState, SpaceLevel};
+use crate::actors::drives::health::{HostState, NodeHealth, NodeState, ReplicaState, SpaceLevel};
 use crate::actors::gateway::StoreError;
 use crate::actors::healer::{CensusHandle, absent};
 use crate::actors::membership::HostWatch;
 use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
 use crate::api::{DriveHealth, Health, HealthSource};
+use crate::limits::SPACE_REFUSE_PERCENT;
 use crate::metrics;
 use crate::storage::ring::Guarantee;
-use crate::types::{Geometry, HostId, NodeId};
+use crate::types::{Geometry, HostId, NodeId, UnixMs};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(super) struct HostStatus {
     pub is_known: Arc<AtomicBool>,
     pub census: CensusHandle,
     pub moving: MoverHandle,
+    /// When the process began.
+    pub started: UnixMs,
     pub reads: ReadCheck,
     pub watch: HostWatch,
 }
@@ -133,10 +136,48 @@ impl HostStatus {
         }
     }
 
-    /// Those that are this host's still.
+    /// Those of this host, registered or not, and those of the others.
     fn drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
-        let own = self.dirs.iter().filter(|(node, _)| !nodes.is_dismissed(**node));
-        own.map(|(&node, dir)| drive_health(node, dir, nodes)).collect()
+        let (ring, hosts) = (self.context.ring.current(), self.census.snapshot().hosts);
+        let mut drives: BTreeMap<NodeId, HostId> = ring.nodes().iter().map(|node| (node.id, node.host)).collect();
+        let own = self.dirs.keys().filter(|node| !nodes.is_dismissed(**node));
+        drives.extend(own.map(|node| (*node, self.context.host)));
+        let name = |host: HostId| hosts.get(&host).cloned().unwrap_or_else(|| format!("{:016x}", host.0));
+        let dir = |node: NodeId, state: &NodeState| match self.dirs.get(&node) {
+            Some(dir) if drives[&node] == self.context.host => dir.display().to_string(),
+            _ => state.dir.clone(),
+        };
+        let shown = |(&node, &host): (&NodeId, &HostId)| {
+            let state = nodes.state(node).cloned().unwrap_or_default();
+            drive_health(node, name(host), dir(node, &state), &state)
+        };
+        drives.iter().map(shown).collect()
+    }
+
+    /// How each host is; this one, as it is.
+    pub(super) fn host(&self, host: HostId) -> Option<HostState> {
+        if host != self.context.host {
+            return self.context.health.current().host(host).cloned();
+        }
+        Some(HostState {
+            answers: true,
+            stopping: false,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+            replica: self.metadata.replica(),
+        })
+    }
+
+    /// The bytes of new objects that fit, after redundancy and what is kept free on each drive.
+    pub(super) fn usable_bytes(&self) -> u64 {
+        let (ring, nodes) = (self.context.ring.current(), self.context.health.current());
+        let free = |node: NodeId| match nodes.state(node) {
+            Some(NodeState { out_of_service: None, space: Some(space), .. }) => {
+                space.free_bytes.saturating_sub(space.total_bytes / 100 * SPACE_REFUSE_PERCENT)
+            }
+            _ => 0,
+        };
+        ring.usable_bytes(self.context.geometry, free)
     }
 
     fn replicas_that_differ(&self) -> Vec<String> {
@@ -176,16 +217,16 @@ fn reads_something(geometry: Geometry, drives: usize, down: usize) -> bool {
     (drives - down) * a_drive >= usize::from(geometry.data)
 }
 
-fn drive_health(node: NodeId, dir: &std::path::Path, nodes: &NodeHealth) -> DriveHealth {
-    let state = nodes.state(node).cloned().unwrap_or_default();
+fn drive_health(node: NodeId, host: String, path: String, state: &NodeState) -> DriveHealth {
     let space = state.space;
     DriveHealth {
         node: node.0,
-        path: dir.display().to_string(),
-        in_service: nodes.in_service(node),
+        host,
+        path,
+        in_service: state.out_of_service.is_none(),
         free_bytes: space.map_or(0, |space| space.free_bytes),
         total_bytes: space.map_or(0, |space| space.total_bytes),
-        why: state.out_of_service.clone().or_else(|| shortage(&state)),
+        why: state.out_of_service.clone().or_else(|| shortage(state)),
     }
 }
 

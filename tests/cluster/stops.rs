@@ -78,6 +78,13 @@ fn what_is_said_of_safety_holds_for_the_metadata_too() {
     cluster.stop(2);
     let judged = may_stop(&cluster, 0, 1);
     assert_eq!(judged["safe"], false, "the third has only just stopped: {judged}");
+    let info = cluster.admin(0, &["info"]);
+    let states: Vec<&Value> = info["hosts"].as_array().expect("a list").iter().map(|host| &host["state"]).collect();
+    assert_eq!(states.iter().filter(|state| **state == "up").count(), 2, "{states:?}");
+    assert_eq!(states.iter().filter(|state| **state == "down").count(), 1, "{states:?}");
+    let drives = info["drives"].as_array().expect("a list");
+    let told = |drive: &Value| drive["host"].is_string() && drive["path"].as_str().is_some_and(|path| !path.is_empty());
+    assert!(drives.len() == 3 && drives.iter().all(told), "of all hosts: {drives:?}");
     cluster.start(2);
     cluster.wait_until_ready(2);
     until_it_may_stop(&cluster, 0, 1);

@@ -86,6 +86,10 @@ fn info_drives_and_layout_say_what_the_store_is() {
     let host = &info["hosts"][0];
     assert_eq!((&host["id"], &host["metadata"], &info["leader"]), (&info["host"], &"leader".into(), &info["host"]));
     assert_eq!(host["roles"], serde_json::json!(["gateway", "meta", "storage"]));
+    assert_eq!((&host["state"], &host["version"]), (&"up".into(), &info["version"]));
+    let capacity = |of: &str| info["capacity"][of].as_u64().unwrap();
+    assert!(0 < capacity("usable_bytes") && capacity("usable_bytes") < capacity("free_bytes"), "{info}");
+    assert!(capacity("free_bytes") < capacity("total_bytes"), "{info}");
     let drives = json(&admin(&server, &["drives", "--json"]));
     assert_eq!(drives.as_array().unwrap().len(), 4);
     assert!(drives.as_array().unwrap().iter().all(|drive| drive["in_service"] == true), "{drives}");
@@ -96,6 +100,11 @@ fn info_drives_and_layout_say_what_the_store_is() {
     assert!(words.contains("survives 2 drives") && words.contains("5 objects in 1 buckets"), "{words}");
     assert!(text(&admin(&server, &["layout", "show"])).contains("in service"));
     assert_eq!(text(&admin(&server, &["drives"])).lines().count(), 5);
+    let buckets = json(&admin(&server, &["bucket", "list", "--json"]));
+    let bucket = &buckets[0];
+    assert_eq!((buckets.as_array().unwrap().len(), &bucket["objects"], &bucket["versions"]), (1, &5.into(), &0.into()));
+    assert!(bucket["bytes"].as_u64().unwrap() > 0 && bucket["objects_max"].is_null(), "{bucket}");
+    assert!(text(&admin(&server, &["bucket", "list"])).lines().nth(1).unwrap().contains(" 5 "), "{bucket}");
 }
 
 #[test]

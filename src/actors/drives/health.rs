@@ -2,7 +2,7 @@
 //! whose log failed), read by every request. Readers take a snapshot and never wait.
 
 use crate::storage::disk::Space;
-use crate::types::{HostId, NodeId};
+use crate::types::{HostId, NodeId, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub struct NodeState {
     pub contents: Contents,
     /// The entry of the metadata log by which the repairs of what it lacked were queued; only where it is compared.
     pub compared_at: u64,
+    /// Its directory, where its host has told.
+    pub dir: String,
 }
 
 /// How another host is, as far as it was asked.
@@ -50,6 +52,9 @@ pub struct HostState {
     pub answers: bool,
     /// Whether its process is about to end.
     pub stopping: bool,
+    /// Its program's version, and since when it runs by its own clock, as it said last; empty while it never did.
+    pub version: String,
+    pub started: UnixMs,
     /// Its replica of the metadata, as it said last.
     pub replica: ReplicaState,
 }

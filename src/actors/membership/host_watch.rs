@@ -8,10 +8,11 @@ use crate::actors::peers::Peers;
 use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
 use crate::net::GroupCall;
 use crate::storage::disk::Space;
-use crate::types::{HostId, NodeId};
+use crate::types::{HostId, NodeId, UnixMs};
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{sleep, timeout};
@@ -20,8 +21,11 @@ use tokio::time::{sleep, timeout};
 #[derive(Clone, Debug)]
 pub struct StatusSource {
     pub health: HealthBoard,
-    pub own: Vec<NodeId>,
+    /// Its drives and their directories.
+    pub own: BTreeMap<NodeId, PathBuf>,
     pub clock: ClusterClock,
+    /// When the process began.
+    pub started: UnixMs,
     /// Set when the process is about to end.
     pub stopping: Arc<AtomicBool>,
 }
@@ -29,7 +33,7 @@ pub struct StatusSource {
 impl StatusSource {
     pub(super) fn answer(&self, replica: ReplicaState) -> StatusAnswer {
         let health = self.health.current();
-        let status = |node: &NodeId| {
+        let status = |(node, dir): (&NodeId, &PathBuf)| {
             let state = health.state(*node).cloned().unwrap_or_default();
             let space = state.space;
             NodeStatus {
@@ -40,6 +44,7 @@ impl StatusSource {
                 level: state.level.into(),
                 contents: state.contents.into(),
                 compared_at: state.compared_at,
+                dir: dir.display().to_string(),
             }
         };
         StatusAnswer {
@@ -47,6 +52,8 @@ impl StatusSource {
             clock: self.clock.report(),
             replica,
             stopping: self.stopping.load(Ordering::Acquire),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
         }
     }
 }
@@ -139,7 +146,13 @@ impl HostWatch {
         let state = match &answer {
             Ok(answer) => {
                 self.clock.hear(host, answer.clock);
-                HostState { answers: true, stopping: answer.stopping, replica: answer.replica.clone() }
+                HostState {
+                    answers: true,
+                    stopping: answer.stopping,
+                    version: answer.version.clone(),
+                    started: answer.started,
+                    replica: answer.replica.clone(),
+                }
             }
             Err(_) => HostState { answers: false, ..before },
         };
@@ -161,6 +174,7 @@ impl HostWatch {
                 state.level = status.level.into();
                 state.contents = status.contents.into();
                 state.compared_at = status.compared_at;
+                state.dir.clone_from(&status.dir);
                 state.space = (status.total_bytes > 0)
                     .then_some(Space { free_bytes: status.free_bytes, total_bytes: status.total_bytes });
             }
@@ -187,7 +201,7 @@ mod tests {
     use crate::actors::request::test_hosts::{HostState, Hosts};
     use crate::ambient::Ambient;
     use crate::limits::PROBE_EVERY;
-    use crate::types::{ClusterId, HostId, NodeId};
+    use crate::types::{ClusterId, HostId, NodeId, UnixMs};
     use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -232,7 +246,8 @@ mod tests {
 
     fn status(stopping: &Arc<AtomicBool>) -> StatusSource {
         let stopping = Arc::clone(stopping);
-        StatusSource { health: HealthBoard::new([]), own: Vec::new(), clock: clock(), stopping }
+        let (health, own, started) = (HealthBoard::new([]), BTreeMap::new(), UnixMs(1));
+        StatusSource { health, own, clock: clock(), started, stopping }
     }
 
     #[actix::test]

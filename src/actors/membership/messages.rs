@@ -5,7 +5,7 @@ use crate::actors::consensus::ClockReport;
 use crate::actors::drives::health::{Contents, ReplicaState, SpaceLevel};
 use crate::net::PeerError;
 use crate::storage::identity::Founder;
-use crate::types::{ClusterId, HostId, NodeId, Roles};
+use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,9 @@ pub struct StatusAnswer {
     pub replica: ReplicaState,
     /// Whether the process is about to end.
     pub stopping: bool,
+    pub version: String,
+    /// By the host's own clock.
+    pub started: UnixMs,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +125,8 @@ pub struct NodeStatus {
     pub level: Level,
     pub contents: Compared,
     pub compared_at: u64,
+    /// Its directory.
+    pub dir: String,
 }
 
 /// `Contents`, on the wire.

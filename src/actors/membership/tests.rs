@@ -71,7 +71,9 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         level: Level::Low,
         contents: Compared::Empty,
         compared_at: 300,
+        dir: "/data/1".to_owned(),
     };
+    let (version, started) = ("1.2.3".to_owned(), UnixMs(1_700_000_000_000));
     let why = Some("no copy of the log is left".to_owned());
     let replica = ReplicaState { copies: 1, copies_wanted: 2, out_of_service: why };
     let clock = ClockReport {
@@ -82,7 +84,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         kept: true,
         steady: false,
     };
-    golden("status_answer", &StatusAnswer { nodes: vec![node], clock, replica, stopping: true });
+    golden("status_answer", &StatusAnswer { nodes: vec![node], clock, replica, stopping: true, version, started });
     assert!(encode(&StatusAsk {}).is_empty());
 }
 

@@ -13,10 +13,10 @@ pub use encryption::{
 };
 pub use identities::{CallIam, ExplainAccess, Who};
 pub use shapes::{
-    AcceptClock, AdminFault, AskToStop, ChangeLayout, ClockSettingShown, ClockShown, CountsShown, GeometryShown,
-    Guarantee, HealStarted, HealStatus, HostClockShown, HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown,
-    LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown, QuotaShown, ReplicaShown, ScrubShown, ScrubStarted,
-    SetQuota, ShardShown, StartScrub,
+    AcceptClock, AdminFault, AskToStop, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown,
+    CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostClockShown, HostRolesShown, HostShown,
+    HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown,
+    QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
 };
 pub use source::{AdminError, AdminSource, ShardsPage};
 
@@ -52,6 +52,7 @@ const ROUTES: &[&str] = &[
     "/health",
     "/safe-to-stop",
     "/drives",
+    "/buckets",
     "/layout",
     "/heal",
     "/scrub",
@@ -195,6 +196,7 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
             ok(&source.safe_to_stop(&host).await?)
         }
         ("GET", "/drives") => ok(&source.health().drives),
+        ("GET", "/buckets") => ok(&source.buckets().await?),
         ("GET", "/layout") => ok(&source.layout().await?),
         ("POST", "/layout") => {
             let change: ChangeLayout = required(&body)?;

@@ -29,8 +29,9 @@ pub struct Info {
     #[serde(default)]
     pub safety: Safety,
     pub hosts: Vec<HostShown>,
-    /// Those of the host that answers.
     pub drives: Vec<DriveHealth>,
+    #[serde(default)]
+    pub capacity: CapacityShown,
     pub counts: CountsShown,
     /// The last entry of the metadata log that the host has applied.
     pub applied: u64,
@@ -77,6 +78,52 @@ pub struct HostShown {
     pub roles: Vec<String>,
     pub metadata: MetadataRole,
     pub nodes: Vec<u32>,
+    #[serde(default)]
+    pub state: HostStateShown,
+    /// Of its program, as it said last.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// While it answers.
+    #[serde(default)]
+    pub uptime_seconds: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostStateShown {
+    Up,
+    /// It is about to end.
+    Stopping,
+    /// It does not answer.
+    Down,
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+}
+
+/// Of all drives that are in service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapacityShown {
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+    /// The bytes of new objects that fit, after redundancy and what is kept free.
+    pub usable_bytes: u64,
+}
+
+/// A bucket with what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketUsageShown {
+    pub bucket: String,
+    /// The account that owns it.
+    pub account: String,
+    /// Current objects.
+    pub objects: u64,
+    /// Other versions, delete markers among them.
+    pub versions: u64,
+    /// Of all versions.
+    pub bytes: u64,
+    pub bytes_max: Option<u64>,
+    pub objects_max: Option<u64>,
 }
 
 /// What a host is to the Raft group.

@@ -1,8 +1,8 @@
 //! Who knows what the admin API tells, and does what it is asked.
 
 use super::shapes::{
-    ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, QuotaShown,
-    ScrubShown, ScrubStarted, SetQuota, ShardShown,
+    BucketUsageShown, ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved,
+    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
 };
 use crate::api::{HealthSource, StopShown};
 
@@ -52,6 +52,9 @@ pub trait AdminSource: HealthSource {
 
     /// Makes this host's clock the confirmed time. It must still say this, about.
     async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
+
+    /// Every bucket with what it holds, in order of their names.
+    async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError>;
 
     async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError>;
 

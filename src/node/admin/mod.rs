@@ -7,15 +7,18 @@ mod quota;
 use super::safety::StopJudgement;
 use super::status::HostStatus;
 use crate::actors::consensus::{Agreement, Membership, MetaError};
+use crate::actors::drives::health::HostState;
 use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
 use crate::actors::mover::MoverHandle;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, ChangeLayout, ClockShown, CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus,
-    HostRolesShown, HostShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, NodeShown,
-    QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, ShardsPage,
+    AdminError, AdminSource, BucketUsageShown, CapacityShown, ChangeLayout, ClockShown, CountsShown, GeometryShown,
+    Guarantee, HealStarted, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown,
+    LeaderMoved, MetadataRole, MovesShown, NodeShown, QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota,
+    ShardShown, ShardsPage,
 };
 use crate::api::{Health, HealthSource, StopShown};
+use crate::storage::disk::Space;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, RolesRecord};
 use crate::storage::meta::view::MetaView;
@@ -74,6 +77,7 @@ impl AdminSource for HostAdmin {
             safety: health.safety,
             hosts,
             drives: health.drives,
+            capacity: self.capacity(),
             counts: CountsShown {
                 buckets: counts.buckets,
                 objects: counts.objects,
@@ -209,6 +213,10 @@ impl AdminSource for HostAdmin {
         self.accept(time_ms).await
     }
 
+    async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
+        self.all_buckets().await
+    }
+
     async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
         self.quota_of(bucket).await
     }
@@ -252,9 +260,31 @@ impl HostAdmin {
                 roles: names_of(roles),
                 metadata,
                 nodes,
+                state: state_shown(self.status.host(*id).as_ref()),
+                version: self.status.host(*id).map(|state| state.version).filter(|version| !version.is_empty()),
+                uptime_seconds: self.uptime(*id),
             }
         };
         self.names(known).iter().map(host).collect()
+    }
+
+    fn uptime(&self, host: HostId) -> Option<u64> {
+        let started = self.status.host(host).filter(|state| state.answers)?.started;
+        let now = self.context.ambient.clock.unix_ms();
+        Some(now.0.saturating_sub(started.0) / 1000)
+    }
+
+    fn capacity(&self) -> CapacityShown {
+        let health = self.context.health.current();
+        let ring = self.context.ring.current();
+        let states = ring.nodes().iter().filter_map(|node| health.state(node.id));
+        let spaces: Vec<Space> =
+            states.filter(|state| state.out_of_service.is_none()).filter_map(|state| state.space).collect();
+        CapacityShown {
+            total_bytes: spaces.iter().map(|space| space.total_bytes).sum(),
+            free_bytes: spaces.iter().map(|space| space.free_bytes).sum(),
+            usable_bytes: self.status.usable_bytes(),
+        }
     }
 
     /// What each host is called.
@@ -287,6 +317,15 @@ impl Known {
             roles: names_of(self.roles.of(host.id)),
         };
         self.hosts.iter().map(told).collect()
+    }
+}
+
+fn state_shown(state: Option<&HostState>) -> HostStateShown {
+    match state {
+        None => HostStateShown::Unknown,
+        Some(HostState { answers: false, .. }) => HostStateShown::Down,
+        Some(HostState { stopping: true, .. }) => HostStateShown::Stopping,
+        Some(_) => HostStateShown::Up,
     }
 }
 

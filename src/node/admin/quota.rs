@@ -1,9 +1,12 @@
-//! Quotas of buckets, and what they are reached by.
+//! Buckets with what they hold, and their quotas.
 
 use super::{HostAdmin, unavailable};
-use crate::api::admin::{AdminError, QuotaShown, SetQuota};
+use crate::api::admin::{AdminError, BucketUsageShown, QuotaShown, SetQuota};
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{BucketRow, Quota, Usage};
+
+/// Buckets that are read at a time.
+const BUCKETS_PAGE: usize = 1000;
 
 impl HostAdmin {
     pub(super) async fn quota_of(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
@@ -24,6 +27,24 @@ impl HostAdmin {
         }
     }
 
+    /// Every bucket with what it holds, in order of their names.
+    pub(super) async fn all_buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
+        let look_up = self.look_up(|view| {
+            let (mut shown, mut after) = (Vec::new(), None::<String>);
+            loop {
+                let (rows, more) = view.buckets("", after.as_deref(), BUCKETS_PAGE)?;
+                after = rows.last().map(|row| row.bucket.name.clone());
+                for row in rows {
+                    shown.push(bucket_shown(&row, view.usage(row.bucket.id)?));
+                }
+                if !more {
+                    return Ok(shown);
+                }
+            }
+        });
+        look_up.await
+    }
+
     async fn bucket_and_usage(&self, bucket: &str) -> Result<(BucketRow, Usage), AdminError> {
         let name = bucket.to_owned();
         let look_up = self.look_up(move |view| {
@@ -40,6 +61,19 @@ fn changed(quota: Quota, asked: SetQuota) -> Quota {
     Quota {
         bytes_max: asked.bytes_max.unwrap_or(quota.bytes_max),
         objects_max: asked.objects_max.unwrap_or(quota.objects_max),
+    }
+}
+
+fn bucket_shown(row: &BucketRow, usage: Usage) -> BucketUsageShown {
+    let quota = row.settings.quota;
+    BucketUsageShown {
+        bucket: row.bucket.name.clone(),
+        account: row.bucket.owner.to_string(),
+        objects: usage.objects,
+        versions: usage.versions,
+        bytes: usage.bytes,
+        bytes_max: quota.bytes_max,
+        objects_max: quota.objects_max,
     }
 }
 

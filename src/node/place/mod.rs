@@ -13,7 +13,7 @@ use crate::actors::healer::HealerHandle;
 use crate::actors::membership::{AddressBook, HostWatch, StatusSource, VoterKeeper, WelcomeDesk, lookup_removal};
 use crate::actors::peers::HashRing;
 use crate::storage::identity::{DriveState, forget_founding, forget_rejoining};
-use crate::types::{Epoch, NodeId, Roles};
+use crate::types::{Epoch, NodeId, Roles, UnixMs};
 use actix::Addr;
 use following::Followers;
 use metadata::MetadataError;
@@ -41,6 +41,8 @@ pub(super) struct Place {
     pub ring: Addr<HashRing>,
     pub watch: HostWatch,
     pub reads: ReadCheck,
+    /// When the process began.
+    pub started: UnixMs,
     /// Set when the process is about to end.
     pub stopping: Arc<AtomicBool>,
     /// Whether this host and its drives are known to the metadata.
@@ -53,7 +55,7 @@ pub(super) type Keeping = JoinHandle<NodeError>;
 impl Place {
     /// A host that is alone has its place when this returns; one with others takes it as soon as they answer.
     pub async fn take(self: &Arc<Self>) -> Result<Keeping, NodeError> {
-        let own: Vec<NodeId> = self.member.host.drives.iter().map(|drive| drive.node).collect();
+        let own = self.member.host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect();
         if self.roles.storage {
             // As soon as they are known to the metadata they are compared with it.
             for drive in &self.member.host.drives {
@@ -67,6 +69,7 @@ impl Place {
                     health: self.health.clone(),
                     own,
                     clock: self.metadata.clock().clone(),
+                    started: self.started,
                     stopping: Arc::clone(&self.stopping),
                 });
                 net.groups.welcome_by(self.desk());

@@ -44,7 +44,7 @@ impl Store {
         let replica = ReplicaState { copies, copies_wanted: copies, out_of_service: None };
         let replicas: BTreeMap<HostId, ReplicaState> = (0..hosts).map(|host| (HostId(host), replica.clone())).collect();
         for (host, replica) in replicas.iter().skip(1) {
-            board.note_host(*host, HostState { answers: true, stopping: false, replica: replica.clone() });
+            board.note_host(*host, HostState { answers: true, replica: replica.clone(), ..HostState::default() });
         }
         let (queued, full) = (Vec::new(), BTreeSet::new());
         Self { ring, geometry, board, hosts, blobs, queued, is_counted: true, replicas, full, as_of: 100 }
@@ -299,7 +299,7 @@ fn a_host_may_be_stopped_only_while_the_others_do_everything_without_it() {
     assert!(reason(roomy().copies(&[2], 0), 1).contains("1 of 3 voters"), "it keeps no log");
     assert!(roomy().copies(&[1], 0).stop(1).safe, "it takes no part as it is");
     let stopping =
-        |store: Store| HostState { answers: true, stopping: true, replica: store.replicas[&HostId(2)].clone() };
+        |store: Store| HostState { stopping: true, ..store.board.current().host(HostId(2)).expect("a host").clone() };
     assert!(reason(roomy().host_is(2, stopping(roomy())), 1).contains("host h2 is stopping"));
     assert!(reason(roomy().with(&[0], Contents::Uncompared), 1).contains("compared"));
     assert!(reason(roomy().uncounted(), 1).contains("counted"));

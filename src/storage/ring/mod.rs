@@ -5,6 +5,7 @@
 //! share from all others and nothing else moves. What the ring says is recorded with each blob; when the layout changes, what
 //! is recorded is compared with what the ring wants then, and the difference is moved.
 
+mod capacity;
 mod geometry;
 mod guarantee;
 mod layout;
