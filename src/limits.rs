@@ -73,6 +73,10 @@ pub const LATE_PUBLICATIONS_MAX: usize = 1024;
 
 /// A shard segment's file.
 pub const SHARD_SEGMENT_BYTES: u32 = 256 << 20;
+/// Of a small drive.
+pub const SHARD_SEGMENT_BYTES_MIN: u32 = 24 << 20;
+/// A drive has room for so many segments, where they are not the smallest or the largest.
+pub const SEGMENTS_OF_DRIVE: u64 = 1024;
 /// A Raft log segment's file.
 pub const META_SEGMENT_BYTES: u32 = 16 << 20;
 /// A record's body, at most, in either log.
@@ -312,6 +316,13 @@ impl Scale {
         index_persist_every: Duration::from_secs(5),
     };
 
+    /// Of a drive of this size: large drives have few files, and small ones have room for several segments.
+    pub fn shard_segment_bytes_of(&self, drive_bytes: u64) -> u32 {
+        let wanted = u32::try_from(drive_bytes / SEGMENTS_OF_DRIVE).unwrap_or(u32::MAX);
+        let least = SHARD_SEGMENT_BYTES_MIN.min(self.shard_segment_bytes);
+        wanted.clamp(least, self.shard_segment_bytes) / BLOCK_BYTES as u32 * BLOCK_BYTES as u32
+    }
+
     const fn is_sound(&self) -> bool {
         self.meta_segment_bytes as usize > 2 * BLOCK_BYTES + LOG_BATCH_BYTES_MAX
             && self.shard_segment_bytes > self.meta_segment_bytes
@@ -380,3 +391,17 @@ const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_m
 const _: () = assert!(CLOCK_RECORD_EVERY.as_millis() * 2 < CLOCK_ADVANCE_MAX.as_millis());
 const _: () = assert!(PROBE_PATIENCE.as_millis() < CLOCK_REPORT_COUNTS_FOR.as_millis());
 const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());
+
+#[cfg(test)]
+mod tests {
+    use super::Scale;
+
+    #[test]
+    fn segments_are_as_large_as_a_drive_has_room_for() {
+        let of = |gib: u64| Scale::PRODUCTION.shard_segment_bytes_of(gib << 30) >> 20;
+        assert_eq!([0, 1, 20, 100, 255, 256, 20_000].map(of), [24, 24, 24, 100, 255, 256, 256]);
+        assert_eq!(Scale::SMALL.shard_segment_bytes_of(1 << 50), 24 << 20);
+        let odd = Scale::PRODUCTION.shard_segment_bytes_of((100 << 30) + 4_000_000);
+        assert!((odd as usize).is_multiple_of(super::BLOCK_BYTES));
+    }
+}

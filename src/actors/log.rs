@@ -126,6 +126,11 @@ impl LogHandle {
         self.enqueue(records, self.strict_ack())
     }
 
+    /// Of new segments.
+    pub fn segment_bytes(&self) -> u32 {
+        self.state.options.segment_bytes
+    }
+
     /// What an append waits for, as the log's durability has it.
     fn strict_ack(&self) -> Ack {
         match self.state.options.durability {

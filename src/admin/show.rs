@@ -6,6 +6,7 @@ use crate::api::admin::{
 };
 use crate::api::{DriveHealth, Safety, Told};
 use crate::types::UnixMs;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 pub fn info(info: &Info) -> String {
@@ -36,11 +37,27 @@ pub fn info(info: &Info) -> String {
         size(total_bytes),
         size(usable_bytes)
     );
+    for (host, drives) in shared_file_systems(&info.drives) {
+        let _ = writeln!(
+            text,
+            "note       drives {drives} of host {host} are directories of one file system: what loses it loses them all"
+        );
+    }
     text.push('\n');
     text.push_str(&hosts(&info.hosts));
     text.push('\n');
     text.push_str(&drives(&info.drives));
     text
+}
+
+/// Each host with its drives that are directories of one file system.
+fn shared_file_systems(drives: &[DriveHealth]) -> Vec<(&str, String)> {
+    let mut shared: BTreeMap<(&str, u64), Vec<String>> = BTreeMap::new();
+    for drive in drives.iter().filter(|drive| drive.file_system != 0) {
+        shared.entry((&drive.host, drive.file_system)).or_default().push(drive.node.to_string());
+    }
+    let several = shared.into_iter().filter(|(_, drives)| drives.len() > 1);
+    several.map(|((host, _), drives)| (host, drives.join(", "))).collect()
 }
 
 fn hosts(hosts: &[HostShown]) -> String {
@@ -300,12 +317,28 @@ pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String
 
 #[cfg(test)]
 mod tests {
-    use super::{HostRolesShown, QuotaShown, duration, host_roles, size, table};
+    use super::{DriveHealth, HostRolesShown, QuotaShown, duration, host_roles, shared_file_systems, size, table};
 
     #[test]
     fn sizes_are_read_by_people() {
         let sizes = [0, 1023, 1024, 1536, 3 << 30, u64::MAX].map(size);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "3.0 GiB", "16383.9 PiB"]);
+    }
+
+    #[test]
+    fn drives_that_are_lost_together_are_named() {
+        let drive = |node: u32, host: &str, file_system: u64| DriveHealth {
+            node,
+            host: host.to_owned(),
+            path: format!("/data/{node}"),
+            in_service: true,
+            free_bytes: 1,
+            total_bytes: 2,
+            file_system,
+            why: None,
+        };
+        let drives = [drive(0, "a", 7), drive(1, "a", 7), drive(2, "a", 8), drive(64, "b", 7), drive(65, "b", 0)];
+        assert_eq!(shared_file_systems(&drives), [("a", "0, 1".to_owned())], "another host has disks of its own");
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct DriveHealth {
     pub in_service: bool,
     pub free_bytes: u64,
     pub total_bytes: u64,
+    /// Equal for drives of a host that are directories of one file system; 0 where that is not known.
+    #[serde(default)]
+    pub file_system: u64,
     /// Why it is out of service, or what is wrong with it.
     pub why: Option<String>,
 }

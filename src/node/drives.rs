@@ -20,6 +20,7 @@ use crate::storage::kv::fjall::TableMemory;
 use crate::storage::wal::LogOptions;
 use actix::{Actor, Addr};
 use futures::future::join_all;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,8 +31,28 @@ pub(super) fn shards_dir(drive: &identity::Drive) -> PathBuf {
     drive.dir.join("shards")
 }
 
+/// Of new segments. A drive whose size cannot be asked for is taken for a small one.
+fn segment_bytes(around: &Surroundings, drive: &identity::Drive) -> u32 {
+    let space = around.disk.space(&drive.dir);
+    around.scale.shard_segment_bytes_of(space.map_or(0, |space| space.total_bytes))
+}
+
+/// What shares a file system is lost with it. On a laptop that is as intended; in earnest it is not.
+fn tell_of_shared_file_systems(around: &Surroundings, host: &HostDrives) {
+    let mut dirs: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for drive in &host.drives {
+        let file_system = around.disk.space(&drive.dir).map_or(0, |space| space.file_system);
+        dirs.entry(file_system).or_default().push(drive.dir.display().to_string());
+    }
+    for (_, dirs) in dirs.iter().filter(|(file_system, dirs)| **file_system != 0 && dirs.len() > 1) {
+        let dirs = dirs.join(", ");
+        tracing::warn!(dirs, "these drives are directories of one file system: what loses it loses them all");
+    }
+}
+
 /// Opens every drive that is there; the others, and those that cannot be opened, are out of service with the reason.
 pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &HealthBoard) -> Vec<Drive> {
+    tell_of_shared_file_systems(around, host);
     let cache_bytes = INDEX_CACHE_BYTES / host.drives.len().max(1) as u64;
     let index_memory = TableMemory { cache_bytes, memtable_bytes: around.scale.memtable_bytes };
     let openings = host.drives.iter().map(|drive| async move {
@@ -40,7 +61,7 @@ pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &Heal
         }
         let log = LogOptions {
             durability: around.durability,
-            segment_bytes: around.scale.shard_segment_bytes,
+            segment_bytes: segment_bytes(around, drive),
             ..LogOptions::shards(
                 shards_dir(drive),
                 host.cluster,
@@ -145,7 +166,7 @@ pub(super) fn start_chores(
         let options = CompactionOptions {
             idle: around.scale.upkeep_idle,
             persist_every: around.scale.index_persist_every,
-            ..CompactionOptions::for_segments_of(around.scale.shard_segment_bytes.into())
+            ..CompactionOptions::for_segments_of(drive.log.segment_bytes().into())
         };
         Background::new(Compaction::new(drive.clone(), context(), options)).start()
     });

@@ -2,6 +2,7 @@
 
 use super::Surroundings;
 use super::cluster::Member;
+use super::place::remember_unfilled;
 use crate::actors::consensus::{
     self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, Salvage, SalvageError,
     SnapshotPolicy, StartError,
@@ -257,6 +258,9 @@ pub(super) async fn register_drives(
         if matches!(drive.state, DriveState::Replaced | DriveState::Returned) || (!same && record.is_some() && !lost) {
             let is_other = record.is_some_and(|record| record.incarnation != drive.incarnation);
             let is_empty = is_other || drive.state == DriveState::Replaced;
+            if is_empty {
+                remember_unfilled(around, drive);
+            }
             returned.push((drive.node, if is_empty { Contents::Empty } else { Contents::Uncompared }));
         }
     }

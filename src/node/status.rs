@@ -9,9 +9,11 @@ use crate::actors::healer::{CensusHandle, absent};
 use crate::actors::membership::HostWatch;
 use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
+use crate::api::admin::CapacityShown;
 use crate::api::{DriveHealth, Health, HealthSource};
 use crate::limits::SPACE_REFUSE_PERCENT;
 use crate::metrics;
+use crate::storage::disk::Space;
 use crate::storage::ring::Guarantee;
 use crate::types::{Geometry, HostId, NodeId, UnixMs};
 use std::collections::BTreeMap;
@@ -105,6 +107,7 @@ impl HostStatus {
             absent,
             standing: &self.context.standing(),
             voters: self.voters(&health),
+            applied_before: self.reads.applied_before(),
             snapshot: self.census.snapshot(),
             to_move: self.moving.status().shards_left,
         })
@@ -168,16 +171,31 @@ impl HostStatus {
         })
     }
 
-    /// The bytes of new objects that fit, after redundancy and what is kept free on each drive.
-    pub(super) fn usable_bytes(&self) -> u64 {
-        let (ring, nodes) = (self.context.ring.current(), self.context.health.current());
-        let free = |node: NodeId| match nodes.state(node) {
-            Some(NodeState { out_of_service: None, space: Some(space), .. }) => {
-                space.free_bytes.saturating_sub(space.total_bytes / 100 * SPACE_REFUSE_PERCENT)
+    /// Of the drives that are in service. Drives of one file system have their parts of its space.
+    pub(super) fn capacity(&self) -> CapacityShown {
+        let (ring, health) = (self.context.ring.current(), self.context.health.current());
+        let mut spaces: BTreeMap<NodeId, (Option<(HostId, u64)>, Space)> = BTreeMap::new();
+        for node in ring.nodes() {
+            if let Some(NodeState { out_of_service: None, space: Some(space), .. }) = health.state(node.id) {
+                let shared = (space.file_system != 0).then_some((node.host, space.file_system));
+                spaces.insert(node.id, (shared, *space));
             }
-            _ => 0,
+        }
+        let mut shares: BTreeMap<(HostId, u64), u64> = BTreeMap::new();
+        spaces.values().filter_map(|(shared, _)| *shared).for_each(|shared| *shares.entry(shared).or_default() += 1);
+        let part = |(shared, space): &(Option<(HostId, u64)>, Space)| {
+            let of = shared.map_or(1, |shared| shares[&shared]);
+            Space { free_bytes: space.free_bytes / of, total_bytes: space.total_bytes / of, ..*space }
         };
-        ring.usable_bytes(self.context.geometry, free)
+        let usable = |node: NodeId| {
+            let space = spaces.get(&node).map(part);
+            space.map_or(0, |space| space.free_bytes.saturating_sub(space.total_bytes / 100 * SPACE_REFUSE_PERCENT))
+        };
+        CapacityShown {
+            total_bytes: spaces.values().map(|space| part(space).total_bytes).sum(),
+            free_bytes: spaces.values().map(|space| part(space).free_bytes).sum(),
+            usable_bytes: ring.usable_bytes(self.context.geometry, usable),
+        }
     }
 
     fn replicas_that_differ(&self) -> Vec<String> {
@@ -226,6 +244,7 @@ fn drive_health(node: NodeId, host: String, path: String, state: &NodeState) -> 
         in_service: state.out_of_service.is_none(),
         free_bytes: space.map_or(0, |space| space.free_bytes),
         total_bytes: space.map_or(0, |space| space.total_bytes),
+        file_system: space.map_or(0, |space| space.file_system),
         why: state.out_of_service.clone().or_else(|| shortage(state)),
     }
 }

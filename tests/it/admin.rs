@@ -97,6 +97,10 @@ fn info_drives_and_layout_say_what_the_store_is() {
     assert_eq!(layout["nodes"].as_array().unwrap().len(), 4);
     assert_eq!((&layout["nodes"][3]["out_of_service"], &layout["nodes"][3]["shards"]), (&Value::Null, &5.into()));
     let words = text(&admin(&server, &["info"]));
+    assert!(
+        words.contains("drives 0, 1, 2, 3 of host") && words.contains("are directories of one file system"),
+        "{words}"
+    );
     assert!(words.contains("survives 2 drives") && words.contains("5 objects in 1 buckets"), "{words}");
     assert!(text(&admin(&server, &["layout", "show"])).contains("in service"));
     assert_eq!(text(&admin(&server, &["drives"])).lines().count(), 5);

@@ -178,6 +178,51 @@ fn an_empty_drive_in_place_of_a_lost_one_is_filled_again() {
     corpus.check(&setup.start_unready().client(), "box");
 }
 
+/// Two of four drives are empty, so nothing more may be lost before they are filled, whatever else happens meanwhile.
+#[test]
+fn a_restart_does_not_forget_that_a_drive_is_still_to_be_filled() {
+    let (_root, server) = Server::fresh_four();
+    let corpus = Corpus::store(&server.client(), "box");
+    let (setup, ..) = server.stop();
+    for lost in [0, 1] {
+        lose_drive(&setup.dirs[lost]);
+        fs::create_dir(&setup.dirs[lost]).unwrap();
+    }
+    let server = setup.start_unready().kill().start_unready();
+    let health = || -> Value {
+        let told = admin::run(server.admin, &server.keys, &["health", "--json"]);
+        serde_json::from_slice(&told.stdout).unwrap_or_default()
+    };
+    eventually(START_TIMEOUT, "the store to be whole", || {
+        let told = health();
+        let uncompared = told["safety"]["uncompared_drives"].as_array().cloned().unwrap_or_default();
+        let is_empty = |drive: &Value| *drive == 0 || *drive == 1;
+        assert!(!uncompared.iter().any(is_empty), "taken for a drive with its shards: {told}");
+        (told["status"] == "ok").then_some(())
+    });
+    corpus.check(&server.client(), "box");
+    assert!(setup_dirs_are_filled(&server), "it is forgotten once they are compared");
+}
+
+fn setup_dirs_are_filled(server: &Server) -> bool {
+    server.setup().dirs.iter().all(|dir| !dir.join("unfilled").exists())
+}
+
+/// The files are open, and go on to be written: what is lost with them is not there at the next start.
+#[test]
+fn a_directory_that_is_deleted_under_a_running_store_is_noticed() {
+    let (_root, server) = Server::fresh_four();
+    let dir = &server.setup().dirs[0];
+    // It was seen to be there.
+    std::thread::sleep(Duration::from_millis(2500));
+    fs::remove_dir_all(dir.join("meta")).unwrap();
+    server.client().create_bucket("box").unwrap().expect(200);
+    let health = || String::from_utf8(admin::run(server.admin, &server.keys, &["health"]).stdout).unwrap();
+    eventually(START_TIMEOUT, "the loss to be told", || health().contains("its directory meta is gone").then_some(()));
+    assert_eq!(server.metric("sherd_drive_up", &[("node", "0")]), 0.0);
+    server.client().create_bucket("more").unwrap().expect(200);
+}
+
 #[test]
 fn a_drive_put_back_after_the_others_went_on_is_stale_and_repaired() {
     let (root, server) = Server::fresh_four();

@@ -316,6 +316,7 @@ impl MetaHandle {
         ReplicaState {
             copies: status.mirror_members.len(),
             copies_wanted: self.inner.shared.copies_wanted,
+            applied: status.applied_index,
             out_of_service: status.out_of_service,
         }
     }

@@ -72,6 +72,8 @@ pub struct ReplicaState {
     pub copies: usize,
     /// How many there are to be.
     pub copies_wanted: usize,
+    /// The last entry of the log that it has applied.
+    pub applied: u64,
     /// Why it takes no part; `None` while it does.
     pub out_of_service: Option<String>,
 }

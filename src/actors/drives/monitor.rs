@@ -25,6 +25,9 @@ const SILENT_AFTER: Duration = Duration::from_secs(30);
 /// Looks in a row that may fail for a reason other than that the drive is gone.
 const FAILURES_MAX: u32 = 3;
 
+/// Of a drive; what is in them is never made anew while the host runs.
+const DIRECTORIES: [&str; 2] = ["shards", "meta"];
+
 /// Reads who the drive in a directory is.
 pub type IdentityReader = Arc<dyn Fn(&dyn Disk, &Path) -> io::Result<Incarnation> + Send + Sync>;
 /// Called once for each drive that goes out of service, from a thread of the monitor.
@@ -58,6 +61,8 @@ fn hide(node: NodeId) {
 #[derive(Debug)]
 struct Look {
     identity: io::Result<Incarnation>,
+    /// A directory of the drive that was there and is not any more.
+    gone: Option<&'static str>,
     space: io::Result<Space>,
     log_failed: Option<String>,
 }
@@ -86,7 +91,8 @@ impl Judge {
             verdict.level = Some(level);
             self.level = level;
         }
-        verdict.lost = look.log_failed.clone().or_else(|| self.judge_identity(expected, &look.identity));
+        let gone = look.gone.map(|name| format!("its directory {name} is gone"));
+        verdict.lost = look.log_failed.clone().or_else(|| self.judge_identity(expected, &look.identity)).or(gone);
         verdict
     }
 
@@ -128,6 +134,8 @@ struct Watch {
     /// When the look under way began.
     looking_since: Mutex<Option<Duration>>,
     told: AtomicBool,
+    /// Which of `DIRECTORIES` were there at some look.
+    seen: [AtomicBool; DIRECTORIES.len()],
 }
 
 #[derive(Clone)]
@@ -167,7 +175,7 @@ impl DriveMonitor {
     ) -> Self {
         let watch = |drive| {
             let (judge, looking_since) = (Mutex::default(), Mutex::default());
-            Arc::new(Watch { drive, judge, looking_since, told: AtomicBool::new(false) })
+            Arc::new(Watch { drive, judge, looking_since, told: AtomicBool::new(false), seen: Default::default() })
         };
         let watches = drives.into_iter().map(watch).collect();
         Self { watches, shared: Shared { identity, health, ambient, on_lost } }
@@ -233,12 +241,27 @@ impl Watch {
         self.set_looking(Some(shared.ambient.clock.monotonic()));
         let look = Look {
             identity: (shared.identity)(&*drive.disk, &drive.dir),
+            gone: self.directory_that_is_gone(),
             space: drive.disk.space(&drive.dir),
             log_failed: drive.log.status().out_of_service,
         };
         self.set_looking(None);
         let verdict = self.judge.lock().unwrap_or_else(PoisonError::into_inner).judge(drive.incarnation, &look);
         self.publish(&look, &verdict, shared);
+    }
+
+    /// What is deleted under a running process goes on to be written, and is not there at the next start.
+    fn directory_that_is_gone(&self) -> Option<&'static str> {
+        let drive = &self.drive;
+        DIRECTORIES.iter().zip(&self.seen).find_map(|(name, seen)| match drive.disk.exists(&drive.dir.join(name)) {
+            Ok(true) => {
+                seen.store(true, Ordering::Relaxed);
+                None
+            }
+            Ok(false) => seen.load(Ordering::Relaxed).then_some(*name),
+            // Whether the drive can be read is asked elsewhere.
+            Err(_) => None,
+        })
     }
 
     fn set_looking(&self, since: Option<Duration>) {
@@ -303,7 +326,12 @@ mod tests {
     const ME: Incarnation = Incarnation(7);
 
     fn look(identity: io::Result<Incarnation>, free_bytes: u64) -> Look {
-        Look { identity, space: Ok(Space { free_bytes, total_bytes: 1000 }), log_failed: None }
+        Look {
+            identity,
+            gone: None,
+            space: Ok(Space { free_bytes, total_bytes: 1000, file_system: 0 }),
+            log_failed: None,
+        }
     }
 
     #[test]

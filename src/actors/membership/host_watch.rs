@@ -41,6 +41,7 @@ impl StatusSource {
                 out_of_service: state.out_of_service,
                 free_bytes: space.map_or(0, |space| space.free_bytes),
                 total_bytes: space.map_or(0, |space| space.total_bytes),
+                file_system: space.map_or(0, |space| space.file_system),
                 level: state.level.into(),
                 contents: state.contents.into(),
                 compared_at: state.compared_at,
@@ -175,8 +176,11 @@ impl HostWatch {
                 state.contents = status.contents.into();
                 state.compared_at = status.compared_at;
                 state.dir.clone_from(&status.dir);
-                state.space = (status.total_bytes > 0)
-                    .then_some(Space { free_bytes: status.free_bytes, total_bytes: status.total_bytes });
+                state.space = (status.total_bytes > 0).then_some(Space {
+                    free_bytes: status.free_bytes,
+                    total_bytes: status.total_bytes,
+                    file_system: status.file_system,
+                });
             }
             Err(_) => state.out_of_service = Some("its host does not answer".to_owned()),
         });

@@ -122,6 +122,8 @@ pub struct NodeStatus {
     pub out_of_service: Option<String>,
     pub free_bytes: u64,
     pub total_bytes: u64,
+    /// As in `Space`.
+    pub file_system: u64,
     pub level: Level,
     pub contents: Compared,
     pub compared_at: u64,

@@ -68,6 +68,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         out_of_service: Some("sync failed".to_owned()),
         free_bytes: 1 << 40,
         total_bytes: 2 << 40,
+        file_system: 300,
         level: Level::Low,
         contents: Compared::Empty,
         compared_at: 300,
@@ -75,7 +76,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     };
     let (version, started) = ("1.2.3".to_owned(), UnixMs(1_700_000_000_000));
     let why = Some("no copy of the log is left".to_owned());
-    let replica = ReplicaState { copies: 1, copies_wanted: 2, out_of_service: why };
+    let replica = ReplicaState { copies: 1, copies_wanted: 2, applied: 300, out_of_service: why };
     let clock = ClockReport {
         wall: UnixMs(1_700_000_000_000),
         date: UnixMs(1_600_000_000_000),

@@ -7,6 +7,11 @@ use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::{HeldRecord, NodeState};
 use crate::types::{HostId, NodeId};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A host that was removed has given up its part in the metadata by then; usually it takes some seconds.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(20);
+const LEAVING_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is meant by a node's number, or by a host's name or id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +32,31 @@ impl HostAdmin {
             }
         }
         tracing::info!(?asked, nodes = ?meant.nodes, "the layout was changed, as was asked for");
+        if let (ChangeLayout::Remove { .. }, Some(host)) = (&asked, meant.host)
+            && host != self.host
+        {
+            self.until_it_has_no_part(host).await?;
+        }
         let layout = self.look_up(|view| view.layout()).await?;
         Ok(LayoutChanged { epoch: layout.epoch.0, nodes: meant.nodes.into_iter().map(|node| node.0).collect() })
+    }
+}
+
+impl HostAdmin {
+    /// Whoever removes a host stops it next. While it votes still, that may take the majority.
+    async fn until_it_has_no_part(&self, host: HostId) -> Result<(), AdminError> {
+        let end = self.context.ambient.clock.monotonic() + LEAVING_PATIENCE;
+        while self.context.ambient.clock.monotonic() < end {
+            let membership = self.status.metadata.membership();
+            if membership.settled && !membership.voters.contains(&host) && !membership.learners.contains(&host) {
+                return Ok(());
+            }
+            tokio::time::sleep(LEAVING_LOOK_EVERY).await;
+        }
+        Err(AdminError::Unavailable(format!(
+            "host {} is removed from the layout, but still has a part in the metadata: do not stop it before `sherd admin info` shows it no more",
+            shown(host)
+        )))
     }
 }
 
@@ -98,18 +126,18 @@ fn may_go(
 ) -> Result<(), AdminError> {
     let held = held.nodes.get(&node).copied().unwrap_or_default();
     if !is_draining(known, node) {
-        return Err(refused(format!("node {node} takes shards, and holds {}: drain it first", held.placed)));
+        return Err(refused(format!("drive {node} takes shards, and holds {}: drain it first", held.placed)));
     }
     if held.placed > 0 {
-        return Err(refused(format!("node {node} still holds {} shards", held.placed)));
+        return Err(refused(format!("drive {node} still holds {} shards", held.placed)));
     }
     if lost && serves(node) {
-        return Err(refused(format!("node {node} is in service, so it is not lost")));
+        return Err(refused(format!("drive {node} is in service, so it is not lost")));
     }
     let dropped = held.garbage + held.leftovers;
     if !lost && dropped > 0 {
         return Err(refused(format!(
-            "node {node} still has {dropped} shards to drop, of what was deleted or moved off; say that it is lost if its drive is gone"
+            "drive {node} still has {dropped} shards to drop, of what was deleted or moved off: wait some minutes, or say `--lost` if the drive is gone"
         )));
     }
     Ok(())

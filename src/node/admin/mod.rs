@@ -12,13 +12,12 @@ use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
 use crate::actors::mover::MoverHandle;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, BucketUsageShown, CapacityShown, ChangeLayout, ClockShown, CountsShown, GeometryShown,
-    Guarantee, HealStarted, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown,
-    LeaderMoved, MetadataRole, MovesShown, NodeShown, QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota,
-    ShardShown, ShardsPage,
+    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ClockShown, CountsShown, GeometryShown, Guarantee,
+    HealStarted, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved,
+    MetadataRole, MovesShown, NodeShown, QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
+    ShardsPage,
 };
 use crate::api::{Health, HealthSource, StopShown};
-use crate::storage::disk::Space;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, RolesRecord};
 use crate::storage::meta::view::MetaView;
@@ -77,7 +76,7 @@ impl AdminSource for HostAdmin {
             safety: health.safety,
             hosts,
             drives: health.drives,
-            capacity: self.capacity(),
+            capacity: self.status.capacity(),
             counts: CountsShown {
                 buckets: counts.buckets,
                 objects: counts.objects,
@@ -272,19 +271,6 @@ impl HostAdmin {
         let started = self.status.host(host).filter(|state| state.answers)?.started;
         let now = self.context.ambient.clock.unix_ms();
         Some(now.0.saturating_sub(started.0) / 1000)
-    }
-
-    fn capacity(&self) -> CapacityShown {
-        let health = self.context.health.current();
-        let ring = self.context.ring.current();
-        let states = ring.nodes().iter().filter_map(|node| health.state(node.id));
-        let spaces: Vec<Space> =
-            states.filter(|state| state.out_of_service.is_none()).filter_map(|state| state.space).collect();
-        CapacityShown {
-            total_bytes: spaces.iter().map(|space| space.total_bytes).sum(),
-            free_bytes: spaces.iter().map(|space| space.free_bytes).sum(),
-            usable_bytes: self.status.usable_bytes(),
-        }
     }
 
     /// What each host is called.

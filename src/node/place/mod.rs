@@ -1,7 +1,10 @@
 //! A host's place in its cluster once it runs: made known to the others, kept up with what they decide.
 
+mod filling;
 mod following;
 mod retiring;
+
+pub(super) use filling::remember as remember_unfilled;
 
 use super::cluster::{Member, Net};
 use super::read_check::ReadCheck;
@@ -12,7 +15,7 @@ use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::healer::HealerHandle;
 use crate::actors::membership::{AddressBook, HostWatch, StatusSource, VoterKeeper, WelcomeDesk, lookup_removal};
 use crate::actors::peers::HashRing;
-use crate::storage::identity::{DriveState, forget_founding, forget_rejoining};
+use crate::storage::identity::{DriveState, forget_founding, forget_rejoining, is_unfilled};
 use crate::types::{Epoch, NodeId, Roles, UnixMs};
 use actix::Addr;
 use following::Followers;
@@ -59,7 +62,11 @@ impl Place {
         if self.roles.storage {
             // As soon as they are known to the metadata they are compared with it.
             for drive in &self.member.host.drives {
-                let is_empty = drive.state == DriveState::Replaced;
+                let is_new = drive.state == DriveState::Replaced;
+                if is_new {
+                    filling::remember(&self.around, drive);
+                }
+                let is_empty = is_new || is_unfilled(&*self.around.disk, &drive.dir);
                 self.compare(drive.node, if is_empty { Contents::Empty } else { Contents::Uncompared });
             }
         }
@@ -119,14 +126,15 @@ impl Place {
             copies_wanted: metadata::copies_wanted(&self.member),
         };
         let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata));
+        let filling = filling::forget_compared(&self.around, &self.health, &self.member.host.drives);
         let Some(net) = &self.member.net else {
-            tokio::join!(following, retiring, reading);
+            tokio::join!(following, retiring, reading, filling);
             unreachable!("none of them has an end");
         };
         let host = self.member.host.host;
         let ambient = self.around.ambient.clone();
         let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), watch.clone(), ambient, host);
-        let endless = async { tokio::join!(following, retiring, reading, watch.run(), keeper.run()) };
+        let endless = async { tokio::join!(following, retiring, reading, filling, watch.run(), keeper.run()) };
         tokio::select! {
             error = self.settle(net) => error,
             _ = endless => unreachable!("none of them has an end"),

@@ -1,7 +1,7 @@
 //! What of the metadata may be lost: an entry that was acknowledged is on a majority of the voters, so a majority of them must
 //! keep a copy of the log each.
 
-use super::Facts;
+use super::{Facts, ReplicaState};
 use crate::storage::ring::Losses;
 use crate::types::HostId;
 use std::collections::BTreeMap;
@@ -24,8 +24,14 @@ pub(super) fn majority(facts: &Facts<'_>) -> usize {
 
 /// Whether a voter votes and keeps what is decided.
 pub(super) fn takes_part(facts: &Facts<'_>, host: HostId) -> bool {
-    let is_sound = |replica: &super::ReplicaState| replica.out_of_service.is_none() && replica.copies > 0;
+    let is_sound =
+        |replica: &ReplicaState| replica.out_of_service.is_none() && replica.copies > 0 && !is_behind(facts, replica);
     facts.is_up(host) && facts.voters.get(&host).is_some_and(is_sound)
+}
+
+/// Whether a replica lacks what it should have applied by now.
+pub(super) fn is_behind(facts: &Facts<'_>, replica: &ReplicaState) -> bool {
+    replica.applied < facts.applied_before
 }
 
 /// Of voters with so many copies each. A host is lost with its last copy.

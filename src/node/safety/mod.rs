@@ -31,6 +31,8 @@ pub(super) struct Facts<'a> {
     pub standing: &'a dyn Fn(NodeId) -> Standing,
     /// Those that vote on the metadata, and how far each can, as it said last.
     pub voters: BTreeMap<HostId, ReplicaState>,
+    /// An entry that every replica which follows has applied.
+    pub applied_before: u64,
     pub snapshot: Snapshot,
     /// Shards that are to be moved to this host.
     pub to_move: u64,
@@ -106,7 +108,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
         parity => amount(|tally| tally.without_spare, parity),
     };
     let (now, promised) = (survives_now(facts, missing), guarantee(facts));
-    let serving = now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing));
+    let serving = now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts));
     let shown = |losses: Losses| LossesShown {
         domains: promised.has_domains.then_some(losses.domains),
         hosts: losses.hosts,
@@ -200,6 +202,15 @@ fn of_new(facts: &Facts<'_>) -> Losses {
     let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);
     tally.count(&blob, &missing, &facts.ring.places());
     tally.losses
+}
+
+/// The losses that leave a host which serves S3.
+fn gateways(facts: &Facts<'_>) -> Losses {
+    let up: Vec<HostId> = facts.snapshot.gateways.iter().copied().filter(|host| facts.is_up(*host)).collect();
+    let domain_of: BTreeMap<HostId, usize> = facts.ring.places().values().copied().collect();
+    let domains: BTreeSet<Result<usize, HostId>> =
+        up.iter().map(|host| domain_of.get(host).copied().ok_or(*host)).collect();
+    Losses { domains: domains.len().saturating_sub(1), hosts: up.len().saturating_sub(1), drives: usize::MAX }
 }
 
 fn repairs(facts: &Facts<'_>) -> RepairsShown {

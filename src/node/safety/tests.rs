@@ -24,6 +24,8 @@ struct Store {
     replicas: BTreeMap<HostId, ReplicaState>,
     full: BTreeSet<NodeId>,
     as_of: u64,
+    /// All hosts serve S3 where none are named.
+    gateways: Option<BTreeSet<HostId>>,
 }
 
 impl Store {
@@ -41,13 +43,25 @@ impl Store {
         let blobs = (1..=blobs).map(blob).collect();
         let board = HealthBoard::new(nodes.iter().map(|node| node.id));
         let copies = (usize::from(parity) + 1).min(drives as usize);
-        let replica = ReplicaState { copies, copies_wanted: copies, out_of_service: None };
+        let replica = ReplicaState { copies, copies_wanted: copies, applied: 100, out_of_service: None };
         let replicas: BTreeMap<HostId, ReplicaState> = (0..hosts).map(|host| (HostId(host), replica.clone())).collect();
         for (host, replica) in replicas.iter().skip(1) {
             board.note_host(*host, HostState { answers: true, replica: replica.clone(), ..HostState::default() });
         }
         let (queued, full) = (Vec::new(), BTreeSet::new());
-        Self { ring, geometry, board, hosts, blobs, queued, is_counted: true, replicas, full, as_of: 100 }
+        Self {
+            ring,
+            geometry,
+            board,
+            hosts,
+            blobs,
+            queued,
+            is_counted: true,
+            replicas,
+            full,
+            as_of: 100,
+            gateways: None,
+        }
     }
 
     /// So many copies of the metadata log are left on each host.
@@ -111,6 +125,7 @@ impl Store {
         }
         tally.is_complete = true;
         let hosts: BTreeSet<HostId> = (0..self.hosts).map(HostId).collect();
+        let gateways = self.gateways.clone().unwrap_or_else(|| hosts.clone());
         Snapshot {
             as_of: self.as_of,
             counts: Some(Counts {
@@ -120,7 +135,7 @@ impl Store {
             }),
             held,
             hosts: hosts.iter().map(|host| (*host, format!("h{}", host.0))).collect(),
-            gateways: hosts,
+            gateways,
             tally: self.is_counted.then(|| Arc::new(tally)),
             is_removed: false,
             repaired_per_1000_seconds: 0,
@@ -144,6 +159,7 @@ impl Store {
             absent,
             standing: &standing,
             voters: self.replicas.clone(),
+            applied_before: 100,
             to_move: 0,
         })
     }
@@ -265,6 +281,13 @@ fn a_drive_counts_as_compared_once_what_it_lacks_is_counted() {
 }
 
 #[test]
+fn without_its_last_gateway_a_store_serves_nothing() {
+    let one = Store { gateways: Some([HostId(0)].into()), ..Store::new(3, 2, 1, 2, 60) };
+    let safety = one.safety();
+    assert_eq!((safety.survives_now.hosts, safety.serves_without.hosts, safety.serves_without.drives), (1, 0, 2));
+}
+
+#[test]
 fn nothing_is_said_to_be_safe_before_all_hosts_were_asked() {
     let store = Store::new(3, 2, 1, 2, 60);
     store.board.retain_hosts(|host| host == HostId(1));
@@ -298,6 +321,10 @@ fn a_host_may_be_stopped_only_while_the_others_do_everything_without_it() {
     assert!(reason(Store::new(3, 2, 4, 2, 60), 1).contains("writes would be refused"));
     assert!(reason(roomy().copies(&[2], 0), 1).contains("1 of 3 voters"), "it keeps no log");
     assert!(roomy().copies(&[1], 0).stop(1).safe, "it takes no part as it is");
+    let mut behind = roomy();
+    behind.replicas.get_mut(&HostId(2)).expect("a host").applied = 99;
+    assert!(behind.words().contains("host h2 is behind: it has 99 of 100 entries"), "{}", behind.words());
+    assert!(reason(behind, 1).contains("1 of 3 voters"), "it does not follow");
     let stopping =
         |store: Store| HostState { stopping: true, ..store.board.current().host(HostId(2)).expect("a host").clone() };
     assert!(reason(roomy().host_is(2, stopping(roomy())), 1).contains("host h2 is stopping"));

@@ -1,6 +1,6 @@
 //! The assessment in words: one plain sentence each.
 
-use super::Facts;
+use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
 use crate::api::{BlobsShown, Bounds, Safety};
 use crate::types::{HostId, NodeId};
@@ -21,7 +21,7 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
         facts.absent.iter().copied().partition(|node| is_new(facts, *node));
     let mut reasons = Vec::new();
     if !facts.is_known() {
-        reasons.push("how safe the data is, is not known yet: this host has just started".to_owned());
+        reasons.push("how safe the data is, is not known yet: this host has not heard from all others".to_owned());
         return reasons;
     }
     reasons.extend(facts.snapshot.hosts.keys().filter_map(|host| of_host(facts, *host)));
@@ -74,6 +74,10 @@ fn of_host(facts: &Facts<'_>, host: HostId) -> Option<String> {
     if let Some(why) = &replica.out_of_service {
         // This host says so itself, beside other reasons.
         return (host != facts.own).then(|| format!("the metadata of host {name} is out of service: {why}"));
+    }
+    if metadata::is_behind(facts, replica) {
+        let (has, wanted) = (replica.applied, facts.applied_before);
+        return Some(format!("the metadata of host {name} is behind: it has {has} of {wanted} entries"));
     }
     let (copies, wanted) = (replica.copies, replica.copies_wanted);
     (copies < wanted).then(|| format!("host {name} has {copies} of {wanted} copies of the metadata log"))

@@ -41,6 +41,8 @@ pub enum Caching {
 pub struct Space {
     pub free_bytes: u64,
     pub total_bytes: u64,
+    /// Equal for directories of one file system on one host; 0 where that is not known.
+    pub file_system: u64,
 }
 
 /// One file system location.

@@ -94,6 +94,7 @@ impl Disk for SystemDisk {
         Ok(Space {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+            file_system: rustix::fs::stat(dir)?.st_dev,
         })
     }
 }

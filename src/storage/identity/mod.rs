@@ -18,6 +18,7 @@ mod root_key;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod unfilled;
 
 pub use credentials::{KeptCredentials, keep_credentials, read_credentials};
 pub use document::{Identity, Member, Stage};
@@ -30,6 +31,7 @@ pub use open::{
 pub use rejoining::{Rejoining, forget_rejoining, keep_rejoining, read_rejoining};
 pub use root_key::{keep_root_keys, read_root_keys};
 pub use scan::{Content, Found, read_incarnation, scan};
+pub use unfilled::{is_unfilled, note_filled, note_unfilled};
 
 use crate::types::{ClusterId, NodeId};
 use std::path::PathBuf;
@@ -40,6 +42,8 @@ pub const CREDENTIALS_FILE: &str = "credentials.json";
 pub const ROOT_KEY_FILE: &str = "root_key.json";
 pub const FOUNDING_FILE: &str = "founding.json";
 pub const REJOIN_FILE: &str = "rejoin.json";
+/// Of a drive that was not compared with the metadata since it took the place of another.
+pub const UNFILLED_FILE: &str = "unfilled";
 /// Metadata that a host had before it rejoined its cluster.
 pub const SET_ASIDE_DIR: &str = "set-aside";
 pub const LOCK_FILE: &str = "lock";

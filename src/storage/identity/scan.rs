@@ -2,7 +2,8 @@
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
 use super::{
-    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, REJOIN_FILE, ROOT_KEY_FILE, SET_ASIDE_DIR,
+    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, REJOIN_FILE, ROOT_KEY_FILE,
+    SET_ASIDE_DIR, UNFILLED_FILE,
 };
 use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
 use crate::types::Incarnation;
@@ -14,7 +15,7 @@ const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE];
 const DRAFT_SUFFIX: &str = ".draft";
 /// Names that a drive of ours has besides those.
 const NAMES_OF_OURS: &[&str] =
-    &["shards", "index", "meta", "state", CREDENTIALS_FILE, ROOT_KEY_FILE, REJOIN_FILE, SET_ASIDE_DIR];
+    &["shards", "index", "meta", "state", CREDENTIALS_FILE, ROOT_KEY_FILE, REJOIN_FILE, SET_ASIDE_DIR, UNFILLED_FILE];
 
 /// One directory and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -298,7 +298,7 @@ impl Disk for SimDisk {
         let state = self.state();
         state.faults.check_alive()?;
         state.faults.check_drive(dir)?;
-        Ok(Space { free_bytes: state.free_bytes(dir), total_bytes: state.capacity_bytes })
+        Ok(Space { free_bytes: state.free_bytes(dir), total_bytes: state.capacity_bytes, file_system: 0 })
     }
 }
 

@@ -144,7 +144,7 @@ impl Disk for MemoryDisk {
     }
 
     fn space(&self, _dir: &Path) -> io::Result<Space> {
-        Ok(Space { free_bytes: 1 << 40, total_bytes: 1 << 40 })
+        Ok(Space { free_bytes: 1 << 40, total_bytes: 1 << 40, file_system: 0 })
     }
 }
 
