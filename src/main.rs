@@ -5,7 +5,8 @@
 
 use rustix::fs::Mode;
 use sherd::config::{Invocation, SystemFiles, from_process};
-use sherd::{admin, dev, logging, node, probe};
+use sherd::probe::{self, Scheme};
+use sherd::{admin, dev, logging, node};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
             node::run(*config).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Health(config) => {
-            probe::ready(config.admin_listen).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+            let scheme = if config.admin_tls.is_some() { Scheme::Https } else { Scheme::Http };
+            probe::ready(config.admin_listen, scheme).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Credentials(source) => {
             admin::show_credentials(&source).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)

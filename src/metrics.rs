@@ -61,6 +61,7 @@ metrics! {
     gauge REQUESTS_ACTIVE = "sherd_s3_requests_active" [] "S3 requests being answered.";
     counter RECEIVED_BYTES = "sherd_s3_received_bytes_total" [] "Body bytes received from S3 clients.";
     counter SENT_BYTES = "sherd_s3_sent_bytes_total" [] "Body bytes sent to S3 clients.";
+    gauge TLS_CERTIFICATE_END = "sherd_tls_certificate_end_seconds" ["listener"] "When the certificate that a listener shows ends, in seconds since 1970.";
     gauge PERMIT_BYTES = "sherd_admission_permit_bytes" ["state"] "Admission bytes: in use, and the limit.";
     gauge ADMISSION_WAITING = "sherd_admission_waiting_requests" [] "Requests waiting for an admission permit.";
     latency PUT_STAGE_SECONDS = "sherd_put_stage_seconds" ["stage"] "Time of a PUT spent in each stage.";

@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("storage", &["ambient", "defects", "limits", "metrics", "types"]),
     ("net", &["ambient", "limits", "metrics", "types"]),
     ("actors", &["ambient", "defects", "limits", "metrics", "net", "storage", "types"]),
-    ("admin", &["ambient", "api", "config", "sigv4", "storage", "types"]),
+    ("admin", &["ambient", "api", "config", "net", "sigv4", "storage", "types"]),
     ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "types"]),
 ];
 

@@ -1,15 +1,19 @@
 //! A small HTTP/1.1 client, blocking: one signed request a connection, every wait bounded, no answer held whole that need not
-//! be. It speaks to the admin listener, which is plain HTTP.
+//! be. It speaks to the admin listener, over TCP or TLS.
 
 use super::AdminFailure;
 use crate::ambient::Ambient;
 use crate::api::admin::AdminFault;
-use crate::config::Credentials;
+use crate::config::{Credentials, Trust};
+use crate::net::client_config;
 use crate::sigv4::Signer;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls_pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -24,10 +28,43 @@ const SERVICE: &str = "sherd-admin";
 /// One host's admin listener, and the key to it.
 pub struct Client {
     pub authority: String,
+    /// `None`: plain HTTP.
+    pub tls: Option<Tls>,
     pub credentials: Credentials,
     pub region: String,
     pub ambient: Ambient,
 }
+
+/// TLS with the listener, by the name that its certificate must have.
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    pub fn new(authority: &str, trust: &Trust) -> Result<Self, AdminFailure> {
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let untrusted = |cause: String| AdminFailure::Untrusted { authority: authority.to_owned(), cause };
+        let name = ServerName::try_from(host).map_err(|_| untrusted("its host is no name".to_owned()))?;
+        let config = client_config(trust.ca_file.as_deref()).map_err(|error| untrusted(error.to_string()))?;
+        Ok(Self { config: Arc::new(config), name })
+    }
+
+    /// Shakes hands, so that a certificate that is not trusted is known before anything is sent.
+    fn secure(&self, mut tcp: TcpStream) -> io::Result<Box<dyn Stream>> {
+        let mut connection =
+            ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut tcp)?;
+        }
+        Ok(Box::new(StreamOwned::new(connection, tcp)))
+    }
+}
+
+/// Bytes both ways.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 /// A body as it comes; at its end it is known to be whole, or reading fails.
 pub type Body = Box<dyn BufRead>;
@@ -59,12 +96,19 @@ impl Client {
 
     /// The body of a good answer.
     fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Body, AdminFailure> {
-        let mut stream = self.connect().map_err(|cause| AdminFailure::Unreachable {
+        let unreachable = |cause: io::Error| AdminFailure::Unreachable {
             authority: self.authority.clone(),
             cause: cause.to_string(),
-        })?;
+        };
+        let tcp = self.connect().map_err(unreachable)?;
+        let untrusted =
+            |cause: io::Error| AdminFailure::Untrusted { authority: self.authority.clone(), cause: cause.to_string() };
+        let mut stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(tcp),
+            Some(tls) => tls.secure(tcp).map_err(untrusted)?,
+        };
         let request = self.request(method, path, body);
-        let sent = stream.write_all(&request).and_then(|()| read_head(stream));
+        let sent = stream.write_all(&request).and_then(|()| stream.flush()).and_then(|()| read_head(stream));
         let (status, answer) = sent.map_err(|error| self.broken(&error))?;
         if status == 200 {
             return Ok(answer);
@@ -118,7 +162,8 @@ fn read_head(stream: impl Read + 'static) -> io::Result<(u16, Body)> {
     let mut from = BufReader::new(stream);
     let first = read_line(&mut from)?;
     let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
-    let status = status.ok_or_else(|| malformed("no HTTP"))?;
+    let status =
+        status.ok_or_else(|| malformed("it does not speak plain HTTP: a listener with TLS has a URL with https://"))?;
     let (mut length, mut chunked) = (None, false);
     for _ in 0..HEADERS_MAX {
         let line = read_line(&mut from)?;

@@ -19,7 +19,7 @@ use crate::api::admin::{
 use crate::api::{DriveHealth, StopShown, Told, Verdict};
 use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
 use crate::storage::identity::IdentityError;
-use client::Client;
+use client::{Client, Tls};
 use progress::Progress;
 use serde::Serialize;
 use std::io::{self, BufRead, BufWriter, Write};
@@ -34,6 +34,10 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 pub enum AdminFailure {
     #[error("{authority} does not answer: {cause}")]
     Unreachable { authority: String, cause: String },
+    #[error(
+        "no TLS with {authority}: {cause} (SHERD_ADMIN_CA_FILE or --ca-file names the authorities that are trusted)"
+    )]
+    Untrusted { authority: String, cause: String },
     #[error("what {authority} answered could not be read to its end: {cause}")]
     Broken { authority: String, cause: String },
     #[error("{message} ({code}, {status})")]
@@ -76,6 +80,7 @@ pub fn show_credentials(source: &KeySource) -> Result<(), AdminFailure> {
 fn client(target: &Target) -> Result<Client, AdminFailure> {
     Ok(Client {
         authority: target.authority.clone(),
+        tls: target.tls.as_ref().map(|trust| Tls::new(&target.authority, trust)).transpose()?,
         credentials: keys::resolve(&target.keys)?,
         region: target.region.clone(),
         ambient: Ambient::system(),

@@ -107,6 +107,9 @@ pub fn health(told: &Told) -> String {
     for reason in &told.health.reasons {
         let _ = writeln!(text, "- {reason}");
     }
+    for warning in &told.warnings {
+        let _ = writeln!(text, "- {warning}");
+    }
     for drive in &told.health.drives {
         if let Some(why) = &drive.why {
             let _ = writeln!(text, "- drive {} of host {} ({}): {why}", drive.node, drive.host, drive.path);

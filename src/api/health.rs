@@ -1,6 +1,7 @@
 //! Whether this host lives, and what it can do: for supervisors, load balancers and people.
 
 use super::safety::{Safety, Verdict};
+use super::tls::Certificates;
 use crate::metrics;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -87,14 +88,14 @@ pub fn admin(config: &mut ServiceConfig) {
 
 /// What the host's health is to be, and how it is said.
 type Judged = fn(&Health) -> StatusCode;
-type Answered = fn(Health, StatusCode) -> HttpResponse;
+type Answered = fn(Told, StatusCode) -> HttpResponse;
 
 fn probe(path: &str, judge: Judged, answer: Answered) -> Resource {
     let route = |route: Route| {
-        route.to(move |source: Data<SharedHealth>| async move {
-            let health = source.health();
-            let status = judge(&health);
-            answer(health, status)
+        route.to(move |source: Data<SharedHealth>, certificates: Data<Certificates>| async move {
+            let told = Told::new(source.health(), certificates.warnings());
+            let status = judge(&told.health);
+            answer(told, status)
         })
     };
     Resource::new(path).route(route(get())).route(route(head()))
@@ -118,19 +119,22 @@ pub struct Told {
     pub status: Verdict,
     #[serde(flatten)]
     pub health: Health,
+    /// What needs attention soon and does not count in the verdict: certificates that end.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
-impl From<Health> for Told {
-    fn from(health: Health) -> Self {
-        Self { status: health.verdict(), health }
+impl Told {
+    pub fn new(health: Health, warnings: Vec<String>) -> Self {
+        Self { status: health.verdict(), health, warnings }
     }
 }
 
-fn told(health: Health, status: StatusCode) -> HttpResponse {
-    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(Told::from(health))
+fn told(told: Told, status: StatusCode) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(told)
 }
 
-fn status_only(_: Health, status: StatusCode) -> HttpResponse {
+fn status_only(_: Told, status: StatusCode) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).finish()
 }
 

@@ -4,6 +4,7 @@
 //! `front` and `server` above all.
 
 mod access_log;
+mod accounts;
 pub mod admin;
 mod auth;
 mod bridge;
@@ -27,13 +28,15 @@ mod text;
 mod tls;
 mod wire;
 
+pub use accounts::Accounts;
 pub use health::{DriveHealth, Health, HealthSource, Told};
 pub use iam::{KeySetFiles, KeySets};
 pub use identity::ROOT_ACCOUNT;
 pub use identity::changes::accounts_file::AccountsFile;
 pub use s3::Credentials;
 pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopShown, Verdict};
-pub use server::{ApiError, ApiHandle, ApiOptions, TlsFiles, serve};
+pub use server::{ApiError, ApiHandle, ApiOptions, serve};
+pub use tls::{Certificates, NamedFile, TlsError, TlsFiles};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //! how long it may idle, how long it may hold back what was sent to it.
 
 use super::access_log::AccessLog;
+use super::accounts::Accounts;
 use super::admin::{self, Admin, AdminSource};
 use super::auth::Authenticator;
 use super::expectation::{Continuing, Expecting, made_of};
@@ -14,7 +15,7 @@ use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
 use super::room::{BodyRoom, Connections, Turns, limited};
 use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
-use super::tls::{TlsError, note_version, server_config};
+use super::tls::{Certificate, Certificates, TlsError, TlsFiles, note_version};
 use crate::actors::events::Targets;
 use crate::actors::events::access_log::AccessLogger;
 use crate::actors::gateway::Gateway;
@@ -34,7 +35,6 @@ use socket2::SockRef;
 use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,18 +47,10 @@ const LINGER: Duration = Duration::from_secs(5);
 const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client may leave sent bytes unacknowledged, or its window shut.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(120);
-/// Between attempts to make the accounts that a file declares.
-const ACCOUNTS_AGAIN: Duration = Duration::from_millis(500);
 /// With chunks of 256 KiB, what large reads were fastest with.
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
 /// How long requests under way may go on when the host stops.
 const DRAIN_SECONDS_MAX: u64 = 7;
-
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-}
 
 /// What the listeners are told.
 #[derive(Clone, Debug)]
@@ -66,7 +58,10 @@ pub struct ApiOptions {
     /// `None`: S3 is not served.
     pub s3_listen: Option<SocketAddr>,
     pub admin_listen: SocketAddr,
+    /// Of the S3 listener; `None`: it speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Of the admin listener; `None`: it speaks plain HTTP.
+    pub admin_tls: Option<TlsFiles>,
     pub region: String,
     /// For virtual-host addressing; may be empty.
     pub domains: Vec<String>,
@@ -109,6 +104,9 @@ pub struct ApiHandle {
     /// `None` where S3 is not served.
     pub s3_address: Option<SocketAddr>,
     pub admin_address: SocketAddr,
+    pub certificates: Certificates,
+    /// `None` where S3 is not served: other hosts apply the accounts file.
+    pub accounts: Option<Accounts>,
     s3: Option<ServerHandle>,
     admin: ServerHandle,
 }
@@ -131,6 +129,10 @@ pub fn serve(
     ambient: Ambient,
     source: impl AdminSource,
 ) -> Result<ApiHandle, ApiError> {
+    let admin_certificate = certificate("admin", options.admin_tls.as_ref())?;
+    let s3_certificate = certificate("s3", options.tls.as_ref().filter(|_| options.s3_listen.is_some()))?;
+    let both = s3_certificate.iter().chain(&admin_certificate).cloned();
+    let certificates = Certificates::new(both, Arc::clone(&ambient.clock));
     let source: Arc<dyn AdminSource> = Arc::new(source);
     let health: SharedHealth = Arc::clone(&source) as SharedHealth;
     let iam = Arc::new(iam_service(&options, gateway.clone(), ambient.clone()));
@@ -143,18 +145,21 @@ pub fn serve(
         roots: Arc::clone(&options.roots),
         secure: options.tls.is_some(),
         verifier: verifier(&options),
+        certificates: certificates.clone(),
         ambient: ambient.clone(),
     };
-    let s3 = match options.s3_listen {
-        Some(listen) => {
-            let parts = (gateway, iam, bodies, Arc::clone(&health));
-            Some(s3_server(&options, listen, parts, ambient)?)
-        }
-        None => None,
-    };
-    let (admin_address, admin) = admin_server(&options, health, admin)?;
+    let (mut s3, mut accounts) = (None, None);
+    if let Some(listen) = options.s3_listen {
+        accounts = Some(Accounts::keep(Arc::clone(&iam), options.accounts.clone()));
+        let front = front(&options, gateway, iam, bodies, ambient);
+        let parts = (front, Arc::clone(&health), certificates.clone());
+        s3 = Some(s3_server(&options, listen, s3_certificate.as_ref(), parts)?);
+    }
+    let admin = (health, certificates.clone(), admin);
+    let (admin_address, admin) = admin_server(&options, admin_certificate.as_ref(), admin)?;
     let (s3_address, s3) = s3.unzip();
-    let handle = ApiHandle { s3_address, admin_address, s3: s3.as_ref().map(Server::handle), admin: admin.handle() };
+    let (s3_handle, admin_handle) = (s3.as_ref().map(Server::handle), admin.handle());
+    let handle = ApiHandle { s3_address, admin_address, certificates, accounts, s3: s3_handle, admin: admin_handle };
     for (name, server) in s3.map(|s3| ("s3", s3)).into_iter().chain([("admin", admin)]) {
         actix_web::rt::spawn(async move {
             if let Err(error) = server.await {
@@ -165,18 +170,22 @@ pub fn serve(
     Ok(handle)
 }
 
+/// What a listener shows; `None`: it speaks plain HTTP.
+fn certificate(listener: &'static str, files: Option<&TlsFiles>) -> Result<Option<Arc<Certificate>>, TlsError> {
+    files.map(|files| Certificate::load(listener, files.clone())).transpose()
+}
+
 fn s3_server(
     options: &ApiOptions,
     listen: SocketAddr,
-    (gateway, iam, bodies, health): (Gateway, Arc<IamService>, Arc<BodyRoom>, SharedHealth),
-    ambient: Ambient,
+    certificate: Option<&Arc<Certificate>>,
+    (front, health, certificates): (Front, SharedHealth, Certificates),
 ) -> Result<(SocketAddr, Server), ApiError> {
-    keep_accounts(Arc::clone(&iam), options.accounts.clone());
-    let front = Data::new(front(options, gateway, iam, bodies, ambient));
-    let health = Data::new(health);
-    let tls = options.tls.as_ref().map(|files| server_config(&files.cert, &files.key)).transpose()?;
+    let (front, health, certificates) = (Data::new(front), Data::new(health), Data::new(certificates));
+    let tls = certificate.map(Certificate::server_config).transpose()?;
     let app = move || {
-        App::new().app_data(front.clone()).app_data(health.clone()).configure(aliases).default_service(to(answer))
+        let app = App::new().app_data(front.clone()).app_data(health.clone()).app_data(certificates.clone());
+        app.configure(aliases).default_service(to(answer))
     };
     let (address, listener) = listener(listen)?;
     let server = Server::build()
@@ -288,18 +297,6 @@ fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamS
     }
 }
 
-/// Makes what the accounts' file says stand, as soon as the metadata can be changed.
-fn keep_accounts(iam: Arc<IamService>, accounts: Option<Arc<AccountsFile>>) {
-    let Some(accounts) = accounts else { return };
-    actix_web::rt::spawn(async move {
-        while let Err(error) = iam.apply_accounts(&accounts).await {
-            tracing::warn!(%error, "the accounts of the file are not made yet");
-            tokio::time::sleep(ACCOUNTS_AGAIN).await;
-        }
-        tracing::info!("the accounts of the file stand");
-    });
-}
-
 /// Who may use the admin API: who holds the root key.
 fn verifier(options: &ApiOptions) -> Verifier {
     Verifier {
@@ -310,23 +307,30 @@ fn verifier(options: &ApiOptions) -> Verifier {
     }
 }
 
-fn admin_server(options: &ApiOptions, health: SharedHealth, admin: Admin) -> Result<(SocketAddr, Server), ApiError> {
-    let (health, admin) = (Data::new(health), Data::new(admin));
+fn admin_server(
+    options: &ApiOptions,
+    certificate: Option<&Arc<Certificate>>,
+    (health, certificates, admin): (SharedHealth, Certificates, Admin),
+) -> Result<(SocketAddr, Server), ApiError> {
+    let (health, certificates, admin) = (Data::new(health), Data::new(certificates), Data::new(admin));
     let (address, listener) = listener(options.admin_listen)?;
     let app = move || {
-        let app = App::new().app_data(health.clone()).app_data(admin.clone());
-        app.configure(health::admin).configure(admin::routes)
+        let app = App::new().app_data(health.clone()).app_data(certificates.clone());
+        app.app_data(admin.clone()).configure(health::admin).configure(admin::routes)
     };
     let server = HttpServer::new(app)
         .workers(1)
         .max_connections(options.connections_max)
         .client_request_timeout(REQUEST_HEAD_MAX)
         .client_disconnect_timeout(LINGER)
+        .tls_handshake_timeout(TLS_HANDSHAKE_MAX)
         .shutdown_timeout(1)
-        .disable_signals()
-        .listen(listener)
-        .map_err(|cause| ApiError::Listen { address, cause })?;
-    Ok((address, server.run()))
+        .disable_signals();
+    let listening = match certificate {
+        Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
+        None => server.listen(listener),
+    };
+    Ok((address, listening.map_err(|cause| ApiError::Listen { address, cause })?.run()))
 }
 
 fn listener(address: SocketAddr) -> Result<(SocketAddr, TcpListener), ApiError> {

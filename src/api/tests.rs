@@ -1,6 +1,7 @@
 //! The listeners over real sockets, in front of a store in memory.
 
 mod permissions;
+mod tls;
 
 use super::admin::{
     AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ClockShown, HealStarted, HealStatus, Info,
@@ -131,6 +132,7 @@ fn options(s3_listen: Option<SocketAddr>) -> ApiOptions {
         s3_listen,
         admin_listen: LOCALHOST.parse().expect("an address"),
         tls: None,
+        admin_tls: None,
         region: "us-east-1".to_owned(),
         domains: vec!["s3.test".to_owned()],
         website_domains: vec!["site.test".to_owned()],

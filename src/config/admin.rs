@@ -8,7 +8,7 @@ pub use identities::{AccessQuestion, Holder, IdentityQuestion, ServiceKeyAsked, 
 
 use super::credentials;
 use super::settings;
-use super::{ConfigError, Credentials, FileReader, Pairs, values};
+use super::{ConfigError, Credentials, FileReader, Pairs, readable, values};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use identities::Asked;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub struct AdminInvocation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminCommand {
     /// Of a running host.
-    Ask(Target, Question),
+    Ask(Box<Target>, Question),
     /// Reads the directories of a host that does not run.
     Inventory { dirs: Vec<PathBuf> },
 }
@@ -103,8 +103,17 @@ pub enum Limit {
 pub struct Target {
     /// `HOST:PORT`
     pub authority: String,
+    /// `None`: it speaks plain HTTP.
+    pub tls: Option<Trust>,
     pub keys: KeySource,
     pub region: String,
+}
+
+/// Whose certificates are trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// PEM certificates of authorities; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,13 +234,18 @@ fn branch(name: &'static str, about: &'static str) -> Command {
     Command::new(name).about(about).subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true)
 }
 
-fn options() -> [Arg; 3] {
+fn options() -> [Arg; 4] {
     let url =
         format!("The host's admin listener [env: {}] [default: {}]", settings::ADMIN_URL, settings::ADMIN_URL_DEFAULT);
+    let ca_file = format!(
+        "Authorities (PEM) that the listener's certificate may come from, over those of the system [env: {}]",
+        settings::ADMIN_CA_FILE
+    );
     let data =
         format!("Data directories: of the keys, or to be read [env: {}] [default: ./sherd-data]", settings::DATA);
     [
         Arg::new("url").long("url").value_name("URL").global(true).help(url),
+        Arg::new("ca-file").long("ca-file").value_name("FILE").global(true).help(ca_file),
         Arg::new("data").long("data").value_name("DIRS").global(true).help(data),
         Arg::new("json").long("json").action(ArgAction::SetTrue).global(true).help("Answer in JSON"),
     ]
@@ -250,6 +264,7 @@ pub(super) fn invocation(
         pairs.extend(given);
     };
     flag("url", settings::ADMIN_URL);
+    flag("ca-file", settings::ADMIN_CA_FILE);
     flag("data", settings::DATA);
     let json = last.get_flag("json");
     let pairs = Pairs::collect(pairs)?;
@@ -258,7 +273,7 @@ pub(super) fn invocation(
         None => question(&names, last),
     };
     let command = match asked {
-        Some(question) => AdminCommand::Ask(target(&pairs, files)?, question),
+        Some(question) => AdminCommand::Ask(Box::new(target(&pairs, files)?), question),
         None => AdminCommand::Inventory { dirs: pairs.value(settings::DATA, values::data_dirs)? },
     };
     Ok(AdminInvocation { command, json })
@@ -324,12 +339,14 @@ fn path(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
 
 fn target(pairs: &Pairs, files: &dyn FileReader) -> Result<Target, ConfigError> {
     let url = pairs.get(settings::ADMIN_URL).unwrap_or(settings::ADMIN_URL_DEFAULT);
-    let authority = values::admin_authority(url).map_err(|allowed| ConfigError::Invalid {
+    let (tls, authority) = values::admin_url(url).map_err(|allowed| ConfigError::Invalid {
         name: settings::ADMIN_URL.to_owned(),
         value: url.to_owned(),
         allowed,
     })?;
-    Ok(Target { authority, keys: keys(pairs, files)?, region: pairs.value(settings::REGION, values::region)? })
+    let trust = || Ok(Trust { ca_file: readable(pairs, files, settings::ADMIN_CA_FILE)? });
+    let tls = tls.then(trust).transpose()?;
+    Ok(Target { authority, tls, keys: keys(pairs, files)?, region: pairs.value(settings::REGION, values::region)? })
 }
 
 /// The root keys' source, by the settings alone.

@@ -2,14 +2,27 @@
 
 use super::{ConfigError, FileReader, Pairs, settings};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identities {
-    /// The text of the file.
-    pub accounts: Option<String>,
+    pub accounts: Option<AccountsText>,
     /// Where JSON Web Key Sets are, by their providers' URLs without the scheme.
     pub key_sets: BTreeMap<String, KeySetSource>,
+}
+
+/// The accounts file, and what it held. The text, which has secrets, is not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccountsText {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl fmt::Debug for AccountsText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccountsText").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +33,8 @@ pub enum KeySetSource {
 
 pub fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Identities, ConfigError> {
     let accounts =
-        pairs.get(settings::ACCOUNTS_FILE).map(|path| read(settings::ACCOUNTS_FILE, path, files)).transpose()?;
+        |path: &str| Ok(AccountsText { path: path.into(), text: read(settings::ACCOUNTS_FILE, path, files)? });
+    let accounts = pairs.get(settings::ACCOUNTS_FILE).map(accounts).transpose()?;
     let mut key_sets = BTreeMap::new();
     for entry in pairs.get(settings::OIDC_KEYS).unwrap_or_default().split(',').filter(|entry| !entry.is_empty()) {
         let (url, path) = entry.trim().rsplit_once('=').ok_or_else(|| ConfigError::Invalid {

@@ -16,12 +16,12 @@ mod webhooks;
 
 pub use admin::{
     AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, KeyQuestion, KeySource, Limit, Question,
-    ServiceKeyAsked, Target, WhoAsked,
+    ServiceKeyAsked, Target, Trust, WhoAsked,
 };
 pub use arguments::{Invocation, RejoinWish, from_process};
 pub use cluster::ClusterConfig;
 pub use dev::DevOptions;
-pub use identities::{Identities, KeySetSource};
+pub use identities::{AccountsText, Identities, KeySetSource};
 pub use settings::{SETTINGS, Setting};
 pub use webhooks::Webhook;
 
@@ -82,7 +82,10 @@ pub struct Config {
     /// What counts as a day of lifecycle rules.
     pub lifecycle_day: Duration,
     pub scale: Scale,
+    /// Of the S3 listener; `None`: it speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Of the admin listener; `None`: it speaks plain HTTP.
+    pub admin_tls: Option<TlsFiles>,
     pub identities: Identities,
     /// `None`: this host alone is the store.
     pub cluster: Option<ClusterConfig>,
@@ -141,11 +144,17 @@ pub enum ObjectOwnership {
     ObjectWriter,
 }
 
-/// Both were readable when the configuration was made.
+/// A file, and the setting that names it. It was readable when the configuration was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    pub setting: &'static str,
+    pub path: PathBuf,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
+    pub cert: NamedFile,
+    pub key: NamedFile,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +225,8 @@ impl Config {
             access_log_interval: pairs.value(settings::ACCESS_LOG_INTERVAL, values::access_log_interval)?,
             lifecycle_day: pairs.value(settings::LIFECYCLE_DAY, values::lifecycle_day)?,
             scale,
-            tls: tls(&pairs, files)?,
+            tls: tls(&pairs, files, settings::TLS_CERT, settings::TLS_KEY)?,
+            admin_tls: tls(&pairs, files, settings::ADMIN_TLS_CERT, settings::ADMIN_TLS_KEY)?,
             identities: identities::resolve(&pairs, files)?,
             log_filter: pairs.value(settings::LOG, values::log_filter)?,
             log_format: pairs.value(settings::LOG_FORMAT, values::log_format)?,
@@ -333,21 +343,35 @@ fn root_keys(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<RootKeyFile
     files.read(Path::new(path)).map(RootKeyFile).map(Some).map_err(unreadable)
 }
 
-fn tls(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<TlsFiles>, ConfigError> {
+/// Both files or neither.
+fn tls(
+    pairs: &Pairs,
+    files: &dyn FileReader,
+    cert: &'static str,
+    key: &'static str,
+) -> Result<Option<TlsFiles>, ConfigError> {
     let incomplete =
         |given: &str, wanted: &str| ConfigError::Incomplete { given: given.to_owned(), wanted: wanted.to_owned() };
-    let (cert, key) = match (pairs.get(settings::TLS_CERT), pairs.get(settings::TLS_KEY)) {
+    match (pairs.get(cert), pairs.get(key)) {
         (None, None) => return Ok(None),
-        (Some(_), None) => return Err(incomplete(settings::TLS_CERT, settings::TLS_KEY)),
-        (None, Some(_)) => return Err(incomplete(settings::TLS_KEY, settings::TLS_CERT)),
-        (Some(cert), Some(key)) => (cert, key),
-    };
-    for (name, path) in [(settings::TLS_CERT, cert), (settings::TLS_KEY, key)] {
-        files.read(Path::new(path)).map_err(|error| ConfigError::Unreadable {
-            name: name.to_owned(),
-            path: path.to_owned(),
-            cause: error.to_string(),
-        })?;
+        (Some(_), None) => return Err(incomplete(cert, key)),
+        (None, Some(_)) => return Err(incomplete(key, cert)),
+        (Some(_), Some(_)) => {}
     }
-    Ok(Some(TlsFiles { cert: cert.into(), key: key.into() }))
+    let named = |setting: &'static str| {
+        let path = readable(pairs, files, setting)?.unwrap_or_default();
+        Ok(NamedFile { setting, path })
+    };
+    Ok(Some(TlsFiles { cert: named(cert)?, key: named(key)? }))
+}
+
+/// The file that a setting names.
+fn readable(pairs: &Pairs, files: &dyn FileReader, setting: &str) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(path) = pairs.get(setting) else { return Ok(None) };
+    files.read(Path::new(path)).map_err(|error| ConfigError::Unreadable {
+        name: setting.to_owned(),
+        path: path.to_owned(),
+        cause: error.to_string(),
+    })?;
+    Ok(Some(path.into()))
 }

@@ -27,6 +27,8 @@ pub struct Secret {
 /// Where `sherd admin` asks; the store itself has no use for it.
 pub const ADMIN_URL: &str = "SHERD_ADMIN_URL";
 pub const ADMIN_URL_DEFAULT: &str = "http://127.0.0.1:9001";
+/// Whose certificates `sherd admin` trusts; the store itself has no use for it.
+pub const ADMIN_CA_FILE: &str = "SHERD_ADMIN_CA_FILE";
 
 pub const DATA: &str = "SHERD_DATA";
 pub const S3_LISTEN: &str = "SHERD_S3_LISTEN";
@@ -51,6 +53,8 @@ pub const ACCOUNTS_FILE: &str = "SHERD_ACCOUNTS_FILE";
 pub const OIDC_KEYS: &str = "SHERD_OIDC_KEYS";
 pub const TLS_CERT: &str = "SHERD_TLS_CERT";
 pub const TLS_KEY: &str = "SHERD_TLS_KEY";
+pub const ADMIN_TLS_CERT: &str = "SHERD_ADMIN_TLS_CERT";
+pub const ADMIN_TLS_KEY: &str = "SHERD_ADMIN_TLS_KEY";
 pub const HOSTS: &str = "SHERD_HOSTS";
 pub const HOST: &str = "SHERD_HOST";
 pub const CLUSTER_LISTEN: &str = "SHERD_CLUSTER_LISTEN";
@@ -249,6 +253,22 @@ pub const SETTINGS: &[Setting] = &[
         secret: None,
     },
     Setting {
+        name: ADMIN_TLS_CERT,
+        flag: "admin-tls-cert",
+        value: "FILE",
+        default: "",
+        help: "Certificate chain (PEM) for the admin listener over TLS; together with its key",
+        secret: None,
+    },
+    Setting {
+        name: ADMIN_TLS_KEY,
+        flag: "admin-tls-key",
+        value: "FILE",
+        default: "",
+        help: "Private key (PEM) of the admin listener's certificate",
+        secret: None,
+    },
+    Setting {
         name: HOSTS,
         flag: "hosts",
         value: "NAME=ADDR:PORT,...",
@@ -321,7 +341,7 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
 
 /// Every variable that is read, `_FILE` forms and MinIO's names included.
 pub fn known_names() -> Vec<String> {
-    let mut names = vec![ADMIN_URL.to_owned()];
+    let mut names = vec![ADMIN_URL.to_owned(), ADMIN_CA_FILE.to_owned()];
     for setting in SETTINGS {
         names.push(setting.name.to_owned());
         if let Some(secret) = setting.secret {

@@ -1,7 +1,7 @@
 //! Tests of the configuration: no process environment, files from a map.
 
 use super::{AccessQuestion, Holder, IdentityQuestion, KeyQuestion, ServiceKeyAsked, WhoAsked};
-use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
+use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, Trust};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
 use super::{ObjectOwnership, RejoinWish, SETTINGS, values};
 use crate::limits::Scale;
@@ -63,7 +63,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(config.access_log_interval, Duration::from_secs(300));
     assert_eq!(config.lifecycle_day, Duration::from_secs(24 * 3600));
     assert!(config.webhooks.is_empty());
-    assert_eq!(config.tls, None);
+    assert_eq!((config.tls, config.admin_tls), (None, None), "a plain start speaks plain HTTP");
     assert_eq!(config.log_filter, "info");
     assert_eq!(config.log_format, LogFormat::Text);
     assert!(config.warnings.is_empty());
@@ -415,6 +415,12 @@ fn tls_takes_both_files_or_neither() {
     assert_eq!(alone, "SHERD_TLS_KEY is set without SHERD_TLS_CERT; expected both or neither");
     let missing = tls(&[("SHERD_TLS_CERT", "/c.pem"), ("SHERD_TLS_KEY", "/x.pem")]).unwrap_err().to_string();
     assert!(missing.starts_with("SHERD_TLS_KEY: \"/x.pem\" cannot be read"), "{missing}");
+    let admin = [("SHERD_ADMIN_TLS_CERT", "/c.pem"), ("SHERD_ADMIN_TLS_KEY", "/k.pem")];
+    let found = config_with(&admin, &files).unwrap();
+    assert_eq!(found.tls, None, "each listener has its own");
+    assert_eq!(found.admin_tls.unwrap().cert.setting, "SHERD_ADMIN_TLS_CERT");
+    let alone = tls(&admin[..1]).unwrap_err().to_string();
+    assert_eq!(alone, "SHERD_ADMIN_TLS_CERT is set without SHERD_ADMIN_TLS_KEY; expected both or neither");
 }
 
 fn invoke(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
@@ -576,10 +582,11 @@ fn admin_asks_the_default_host_with_the_keys_of_the_default_directory() {
     let found = admin(&["info"], &[]);
     let target = Target {
         authority: "127.0.0.1:9001".to_owned(),
+        tls: None,
         keys: KeySource::Kept(vec![PathBuf::from("./sherd-data")]),
         region: "us-east-1".to_owned(),
     };
-    assert_eq!(found, AdminInvocation { command: AdminCommand::Ask(target, Question::Info), json: false });
+    assert_eq!(found, AdminInvocation { command: AdminCommand::Ask(Box::new(target), Question::Info), json: false });
 }
 
 #[test]
@@ -762,12 +769,29 @@ fn webhooks_are_named_by_their_variables() {
 }
 
 #[test]
-fn a_url_of_the_admin_listener_is_plain_http_with_a_port() {
-    for url in ["https://a:1", "a:1", "http://a", "http://a:x", "http://:1", "http://a:1/path", "http://u@a:1"] {
+fn a_url_of_the_admin_listener_has_a_scheme_and_a_port() {
+    for url in
+        ["ftp://a:1", "https://a", "a:1", "http://a", "http://a:x", "http://:1", "http://a:1/path", "http://u@a:1"]
+    {
         let refused = invoked(&["admin", "info"], &[("SHERD_ADMIN_URL", url)]).unwrap_err().to_string();
         assert!(refused.starts_with("SHERD_ADMIN_URL: "), "{url}: {refused}");
     }
     assert!(config(&[("SHERD_ADMIN_URL", "http://a:1")]).is_ok(), "the store does not mind it");
+}
+
+#[test]
+fn admin_speaks_tls_with_an_https_url_and_trusts_the_file_that_is_named() {
+    let trust = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let found = admin(arguments, environment);
+        let AdminCommand::Ask(target, _) = found.command else { panic!("{found:?}") };
+        (target.tls, target.authority)
+    };
+    let authority = "a:1".to_owned();
+    assert_eq!(trust(&["info"], &[("SHERD_ADMIN_URL", "http://a:1")]), (None, authority.clone()));
+    let system = Some(Trust { ca_file: None });
+    assert_eq!(trust(&["info"], &[("SHERD_ADMIN_URL", "https://a:1/")]), (system, authority));
+    let refused = invoked(&["admin", "info", "--url", "https://a:1", "--ca-file", "/nowhere"], &[]).unwrap_err();
+    assert!(refused.to_string().starts_with("SHERD_ADMIN_CA_FILE: \"/nowhere\" cannot be read"), "{refused}");
 }
 
 #[test]

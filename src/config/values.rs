@@ -233,16 +233,19 @@ pub fn durability(text: &str) -> Result<Durability, Allowed> {
     Ok(Durability::Relaxed { sync_interval: Duration::from_millis(interval_ms) })
 }
 
-/// `HOST:PORT` of a URL of the admin listener.
-pub fn admin_authority(text: &str) -> Result<String, Allowed> {
-    let allowed = || "http://HOST:PORT (the admin listener speaks HTTP only)".to_owned();
-    let authority = text.strip_prefix("http://").ok_or_else(allowed)?;
+/// A URL of the admin listener: whether it speaks TLS, and its `HOST:PORT`.
+pub fn admin_url(text: &str) -> Result<(bool, String), Allowed> {
+    let allowed = || "http://HOST:PORT, or https://HOST:PORT of a listener with TLS".to_owned();
+    let (tls, authority) = match text.strip_prefix("http://") {
+        Some(authority) => (false, authority),
+        None => (true, text.strip_prefix("https://").ok_or_else(allowed)?),
+    };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let well_formed =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
     let good = authority.bytes().all(well_formed) && port.is_some_and(|port| port.parse::<u16>().is_ok());
-    if good { Ok(authority.to_owned()) } else { Err(allowed()) }
+    if good { Ok((tls, authority.to_owned())) } else { Err(allowed()) }
 }
 
 /// Which of them a host needs follows from its place in the cluster (`cluster::check_roles`).

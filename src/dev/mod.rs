@@ -6,7 +6,7 @@ mod plan;
 
 use crate::ambient::Ambient;
 use crate::config::DevOptions;
-use crate::probe;
+use crate::probe::{self, Scheme};
 use host::Host;
 use plan::Plan;
 use std::io::{self, Write};
@@ -57,6 +57,8 @@ pub fn run(options: &DevOptions) -> Result<(), DevError> {
 async fn supervise(options: &DevOptions, plan: &Plan, program: &Path) -> Result<(), DevError> {
     let listen = |kind| signal(kind).map_err(|cause| DevError::System { doing: "wait for signals", cause });
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    // The hosts do not end by the hangup of a terminal, which they get as well.
+    let mut hangup = listen(SignalKind::hangup())?;
     announce(options, plan);
     let mut hosts = Vec::new();
     for host in &plan.hosts {
@@ -70,6 +72,7 @@ async fn supervise(options: &DevOptions, plan: &Plan, program: &Path) -> Result<
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
+            _ = hangup.recv() => break Ok(()),
             _ = tick.tick() => {
                 if let Err(error) = tend(&mut hosts) {
                     break Err(error);
@@ -118,7 +121,7 @@ fn announce(options: &DevOptions, plan: &Plan) {
 /// Says once when every host is ready.
 fn watch_readiness(admin: Vec<SocketAddr>) -> Result<(), DevError> {
     let watch = move || {
-        while !admin.iter().all(|address| probe::ready(*address).is_ok()) {
+        while !admin.iter().all(|address| probe::ready(*address, Scheme::Http).is_ok()) {
             thread::sleep(READY_CHECK_EVERY);
         }
         // Whoever read the first lines may have gone.

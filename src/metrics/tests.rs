@@ -7,6 +7,7 @@ use std::fs;
 const VALUES: &[(&str, &str, &str)] = &[
     ("", "event", "`hit`, `miss`, `dial`, `eviction`"),
     ("", "fault", "`missing`, `corrupt`, `unanswered`"),
+    ("", "listener", "`s3`, `admin`"),
     ("", "log", "`shards`, `meta`"),
     ("", "node", "a drive's number"),
     ("", "operation", "S3's name, `Unresolved` if it has none"),

@@ -22,7 +22,7 @@ pub use greeting::{Greeting, Refusal};
 pub use group::{GroupError, GroupTransport, NoOtherHosts};
 pub use identity::HostIdentity;
 pub use pipe::{NoGroups, Peer, ServedHost, pipe};
-pub use post::{PostError, PostSetupError, Poster};
+pub use post::{PostError, PostSetupError, Poster, client_config};
 pub use quic::{ConnectError, QuicClient, QuicOptions, QuicServer, RemoteHost, StartError};
 pub use service::{
     AppendChunks, ChunkFault, ChunksRead, GroupCall, GroupService, HostService, InventoryPage, NodeService, PeerError,

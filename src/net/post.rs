@@ -187,12 +187,18 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&Secured>) -> io::R
 pub(super) fn secured(endpoint: &Endpoint, url: &str, roots: Option<&Path>) -> Result<Secured, PostSetupError> {
     let name = ServerName::try_from(endpoint.host.clone())
         .map_err(|_| PostSetupError::Url { url: url.to_owned(), why: "its host is neither a name nor an address" })?;
+    Ok((TlsConnector::from(Arc::new(client_config(roots)?)), name))
+}
+
+/// How a client speaks TLS with servers whose certificates come from an authority in the file, or from one that the system
+/// trusts.
+pub fn client_config(roots: Option<&Path>) -> Result<ClientConfig, PostSetupError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(read_roots(roots)?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((TlsConnector::from(Arc::new(config)), name))
+    Ok(config)
 }
 
 fn read_roots(named: Option<&Path>) -> Result<RootCertStore, PostSetupError> {

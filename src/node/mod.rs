@@ -12,6 +12,7 @@ mod metadata;
 mod place;
 mod read_check;
 mod rejoin;
+mod reload;
 mod requests;
 mod root_keys;
 mod safety;
@@ -27,8 +28,8 @@ use crate::actors::healer::{ScrubOptions, fault_channel};
 use crate::actors::membership::HostWatch;
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
-use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, TlsFiles};
-use crate::config::{Config, Durability, EcSetting, ObjectOwnership, RejoinWish};
+use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, NamedFile, TlsFiles};
+use crate::config::{self, Config, Durability, EcSetting, ObjectOwnership, RejoinWish};
 use crate::limits::{
     BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_MIN, FILES_PER_CONNECTION,
     Scale,
@@ -159,6 +160,7 @@ fn surroundings(config: &Config) -> Surroundings {
 
 async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let stop = stopping::stop_signal().map_err(|cause| NodeError::System { doing: "wait for signals", cause })?;
+    let hangups = reload::hangups()?;
     let around = surroundings(&config);
     tokio::pin!(stop);
     let targets = background::targets(&config.webhooks, &around.ambient)?;
@@ -180,6 +182,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let own = OwnDrives::of(&member.host);
     let mut running = start(&config, &around, (member, replica), credentials, targets).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
+    let reloading = reload::start(&config, &running.api, hangups);
     announce(&running.api);
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
@@ -187,6 +190,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     };
     tracing::info!("stopping");
     trimming.abort();
+    reloading.abort();
     running.stop(&around.threads).await;
     tracing::info!("stopped");
     match ended {
@@ -346,7 +350,8 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
     ApiOptions {
         s3_listen: config.roles.gateway.then_some(config.s3_listen),
         admin_listen: config.admin_listen,
-        tls: config.tls.clone().map(|files| TlsFiles { cert: files.cert, key: files.key }),
+        tls: config.tls.clone().map(tls_files),
+        admin_tls: config.admin_tls.clone().map(tls_files),
         region: config.region.clone(),
         domains: config.domains.clone(),
         website_domains: config.website_domains.clone(),
@@ -365,6 +370,11 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
     }
 }
 
+fn tls_files(files: config::TlsFiles) -> TlsFiles {
+    let named = |file: config::NamedFile| NamedFile { setting: file.setting, path: file.path };
+    TlsFiles { cert: named(files.cert), key: named(files.key) }
+}
+
 /// Drives keep a descriptor for each of their segments: they have most of what there are.
 fn connections_max() -> usize {
     let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
@@ -378,7 +388,7 @@ fn bodies_bytes(memory_max_bytes: u64) -> u64 {
 
 /// Those that the accounts' file declares.
 fn accounts(config: &Config) -> Result<Option<Arc<AccountsFile>>, NodeError> {
-    let parsed = config.identities.accounts.as_deref().map(AccountsFile::parse).transpose();
+    let parsed = config.identities.accounts.as_ref().map(|accounts| AccountsFile::parse(&accounts.text)).transpose();
     Ok(parsed.map_err(|why| NodeError::Accounts { why })?.map(Arc::new))
 }
 

@@ -10,7 +10,7 @@ use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
 use futures::future::join_all;
 use std::future::Future;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,16 +20,25 @@ use tokio::time::timeout;
 /// After the requests under way have had their time; what is not closed by then is recovered by the next start.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Ends when the process is asked to stop.
+/// Ends when the process is asked to stop: by SIGTERM or SIGINT, or by SIGHUP when the terminal that it was started in has
+/// been closed.
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let had_terminal = has_terminal();
     Ok(async move {
+        let terminal_gone = async { while hangup.recv().await.is_some() && (!had_terminal || has_terminal()) {} };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = terminal_gone => {}
         }
     })
+}
+
+fn has_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
 /// A host at work.

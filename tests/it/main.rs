@@ -14,3 +14,4 @@ mod objects;
 mod operations;
 mod pressure;
 mod signatures;
+mod tls;

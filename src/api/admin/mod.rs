@@ -25,6 +25,7 @@ use super::iam::{IamFault, IamService};
 use super::identity::IdentityError;
 use super::room::{BodyRoom, Ungathered, gather};
 use super::s3::Unexplained;
+use super::tls::Certificates;
 use crate::actors::gateway::Gateway;
 use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
@@ -79,6 +80,8 @@ pub struct Admin {
     /// Whether S3 is served over TLS.
     pub secure: bool,
     pub verifier: Verifier,
+    /// Of the listeners; health names those that end soon.
+    pub certificates: Certificates,
     pub ambient: Ambient,
 }
 
@@ -190,7 +193,7 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
     }
     Ok(match (method, path) {
         ("GET", "/info") => ok(&source.info().await?),
-        ("GET", "/health") => ok(&Told::from(source.health())),
+        ("GET", "/health") => ok(&Told::new(source.health(), admin.certificates.warnings())),
         ("POST", "/safe-to-stop") => {
             let AskToStop { host } = required(&body)?;
             ok(&source.safe_to_stop(&host).await?)

@@ -1,0 +1,50 @@
+//! Applies the accounts file to the metadata: at start, and again when the file was read again.
+
+use super::iam::IamService;
+use super::identity::changes::accounts_file::AccountsFile;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Between attempts, while the metadata cannot be changed.
+const APPLY_AGAIN: Duration = Duration::from_millis(500);
+
+/// The way to replace the accounts file that a task applies. Without any clone of it the task ends.
+#[derive(Clone, Debug)]
+pub struct Accounts(watch::Sender<Option<Arc<AccountsFile>>>);
+
+impl Accounts {
+    /// Starts the task; must be called within an actix system.
+    pub fn keep(iam: Arc<IamService>, first: Option<Arc<AccountsFile>>) -> Self {
+        let (sender, mut wanted) = watch::channel(first);
+        wanted.mark_changed();
+        actix_web::rt::spawn(async move {
+            while wanted.changed().await.is_ok() {
+                let file = wanted.borrow_and_update().clone();
+                if let Some(file) = file {
+                    apply(&iam, &file, &wanted).await;
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    /// Has this file applied from now on.
+    pub fn replace(&self, file: AccountsFile) {
+        self.0.send_replace(Some(Arc::new(file)));
+    }
+}
+
+/// Ends when the file is applied, or is not the current one any more.
+async fn apply(iam: &IamService, file: &AccountsFile, wanted: &watch::Receiver<Option<Arc<AccountsFile>>>) {
+    loop {
+        match iam.apply_accounts(file).await {
+            Ok(()) => return tracing::info!("the accounts of the file stand"),
+            Err(error) => tracing::warn!(%error, "the accounts of the file are not made yet"),
+        }
+        tokio::time::sleep(APPLY_AGAIN).await;
+        if wanted.has_changed().unwrap_or(true) {
+            return;
+        }
+    }
+}

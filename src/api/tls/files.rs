@@ -1,0 +1,127 @@
+//! A certificate chain and its private key, in two PEM files that settings name.
+
+use super::validity::ends_at;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A file, and the setting that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    pub setting: &'static str,
+    pub path: PathBuf,
+}
+
+impl fmt::Display for NamedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.setting, self.path)
+    }
+}
+
+/// The files of one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: NamedFile,
+    pub key: NamedFile,
+}
+
+/// Why a certificate is not used. Each names the setting and the file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{file} cannot be read: {cause}")]
+    Unreadable { file: NamedFile, cause: io::Error },
+    #[error("{file} is not PEM: {cause}")]
+    Pem { file: NamedFile, cause: rustls_pki_types::pem::Error },
+    #[error("{file} holds no certificate")]
+    NoCertificate { file: NamedFile },
+    #[error("{file} holds no private key")]
+    NoKey { file: NamedFile },
+    #[error("{file} cannot be used: {cause}")]
+    Unusable { file: NamedFile, cause: Error },
+    #[error("{key} is not the private key of the certificate in {cert}")]
+    NoPair { cert: NamedFile, key: NamedFile },
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] Error),
+}
+
+/// A hash of both files: equal if neither has changed.
+pub type Fingerprint = [u8; 32];
+
+/// The bytes of both files, as they were read.
+pub struct Contents<'a> {
+    files: &'a TlsFiles,
+    cert: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// A certificate with its key, which fit together.
+#[derive(Debug)]
+pub struct Pair {
+    pub key: Arc<CertifiedKey>,
+    /// The last second of the certificate's validity, in Unix time.
+    pub ends_at: i64,
+    pub fingerprint: Fingerprint,
+}
+
+impl TlsFiles {
+    pub fn read(&self) -> Result<Contents<'_>, TlsError> {
+        let read = |file: &NamedFile| {
+            std::fs::read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
+        };
+        Ok(Contents { files: self, cert: read(&self.cert)?, key: read(&self.key)? })
+    }
+}
+
+impl Contents<'_> {
+    pub fn fingerprint(&self) -> Fingerprint {
+        let length = (self.cert.len() as u64).to_be_bytes();
+        Sha256::new().chain_update(length).chain_update(&self.cert).chain_update(&self.key).finalize().into()
+    }
+
+    pub fn parse(&self) -> Result<Pair, TlsError> {
+        let TlsFiles { cert, key } = self.files;
+        let chain = self.chain()?;
+        let unusable = |file: &NamedFile| {
+            let file = file.clone();
+            move |cause| TlsError::Unusable { file, cause }
+        };
+        let ends_at = chain.first().and_then(|leaf| ends_at(leaf));
+        let malformed = || unusable(cert)(Error::InvalidCertificate(rustls::CertificateError::BadEncoding));
+        let ends_at = ends_at.ok_or_else(malformed)?;
+        let private = default_provider().key_provider.load_private_key(self.private_key()?).map_err(unusable(key))?;
+        let certified = CertifiedKey::new(chain, private);
+        match certified.keys_match() {
+            // A key that cannot tell its public half is believed.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                Ok(Pair { key: Arc::new(certified), ends_at, fingerprint: self.fingerprint() })
+            }
+            Err(Error::InconsistentKeys(_)) => Err(TlsError::NoPair { cert: cert.clone(), key: key.clone() }),
+            Err(cause) => Err(unusable(cert)(cause)),
+        }
+    }
+
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let file = &self.files.cert;
+        let chain = CertificateDer::pem_slice_iter(&self.cert).collect::<Result<Vec<_>, _>>();
+        match chain {
+            Ok(chain) if chain.is_empty() => Err(TlsError::NoCertificate { file: file.clone() }),
+            Ok(chain) => Ok(chain),
+            Err(cause) => Err(TlsError::Pem { file: file.clone(), cause }),
+        }
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        let file = self.files.key.clone();
+        PrivateKeyDer::from_pem_slice(&self.key).map_err(|cause| match cause {
+            rustls_pki_types::pem::Error::NoItemsFound => TlsError::NoKey { file },
+            cause => TlsError::Pem { file, cause },
+        })
+    }
+}

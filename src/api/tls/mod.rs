@@ -1,0 +1,88 @@
+//! TLS of the listeners: their certificates, which of them end soon, and what a connection tells its requests.
+
+mod certificate;
+mod files;
+mod validity;
+
+pub use certificate::Certificate;
+pub use files::{NamedFile, TlsError, TlsFiles};
+
+use crate::ambient::Clock;
+use crate::api::call::TlsVersion;
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use rustls::ProtocolVersion;
+use std::any::Any;
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// Health names a certificate that ends within this; the alert `SherdCertificateEnds` has the same bound.
+const ENDS_SOON_DAYS: i64 = 14;
+
+/// Tells the requests of a connection which version of TLS it has.
+pub fn note_version(connection: &dyn Any, data: &mut Extensions) {
+    let version = connection.downcast_ref::<TlsStream<TcpStream>>().and_then(|tls| tls.get_ref().1.protocol_version());
+    match version {
+        Some(ProtocolVersion::TLSv1_2) => drop(data.insert(TlsVersion("1.2"))),
+        Some(ProtocolVersion::TLSv1_3) => drop(data.insert(TlsVersion("1.3"))),
+        _ => {}
+    }
+}
+
+/// The certificates of all listeners with TLS.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    all: Arc<[Arc<Certificate>]>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Certificates {
+    pub fn new(all: impl IntoIterator<Item = Arc<Certificate>>, clock: Arc<dyn Clock>) -> Self {
+        Self { all: all.into_iter().collect(), clock }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.all.iter()
+    }
+
+    /// A line for each certificate that ends soon or has ended.
+    pub fn warnings(&self) -> Vec<String> {
+        let now = i64::try_from(self.clock.unix_ms().0 / 1000).unwrap_or(i64::MAX);
+        self.iter().filter_map(|one| warning(one.listener, one.setting(), one.ends_at(), now)).collect()
+    }
+}
+
+fn warning(listener: &str, setting: &str, ends_at: i64, now: i64) -> Option<String> {
+    let left = ends_at.saturating_sub(now);
+    if left > ENDS_SOON_DAYS * DAY_SECONDS {
+        return None;
+    }
+    let at =
+        OffsetDateTime::from_unix_timestamp(ends_at).map_or_else(|_| ends_at.to_string(), |at| at.date().to_string());
+    let when = match left {
+        ..0 => format!("ended on {at}"),
+        0..DAY_SECONDS => format!("ends within a day, on {at}"),
+        _ => format!("ends in {} days, on {at}", left / DAY_SECONDS),
+    };
+    Some(format!("the certificate of the {listener} listener ({setting}) {when}: replace its files"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DAY_SECONDS, warning};
+
+    #[test]
+    fn a_certificate_that_ends_within_fourteen_days_is_named_with_its_setting() {
+        let at = |left: i64| warning("s3", "SHERD_TLS_CERT", 1_900_000_000, 1_900_000_000 - left);
+        assert_eq!(at(14 * DAY_SECONDS + 1), None);
+        let words = |left: i64| at(left).expect("a warning");
+        assert_eq!(
+            words(14 * DAY_SECONDS),
+            "the certificate of the s3 listener (SHERD_TLS_CERT) ends in 14 days, on 2030-03-17: replace its files"
+        );
+        assert!(words(DAY_SECONDS - 1).contains("ends within a day, on 2030-03-17"));
+        assert!(words(-1).contains("ended on 2030-03-17"));
+    }
+}

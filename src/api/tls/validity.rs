@@ -1,0 +1,105 @@
+//! The end of a certificate's validity, read from its DER (RFC 5280, section 4.1). Everything before it is skipped; nothing
+//! is verified here.
+
+use time::{Date, Month, Time};
+
+const INTEGER: u8 = 0x02;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const SEQUENCE: u8 = 0x30;
+/// The version of a certificate, which those of version 1 do not have.
+const EXPLICIT_VERSION: u8 = 0xa0;
+/// The last second at which the certificate is valid, in Unix time. `None` if this is not a certificate.
+pub fn ends_at(der: &[u8]) -> Option<i64> {
+    let (certificate, _) = element(der, SEQUENCE)?;
+    let (fields, _) = element(certificate, SEQUENCE)?;
+    let fields = element(fields, EXPLICIT_VERSION).map_or(fields, |(_, rest)| rest);
+    let (_serial, fields) = element(fields, INTEGER)?;
+    let (_algorithm, fields) = element(fields, SEQUENCE)?;
+    let (_issuer, fields) = element(fields, SEQUENCE)?;
+    let (validity, _) = element(fields, SEQUENCE)?;
+    let not_before = element(validity, UTC_TIME).or_else(|| element(validity, GENERALIZED_TIME))?;
+    unix_seconds(not_before.1)
+}
+
+fn unix_seconds(time: &[u8]) -> Option<i64> {
+    let (year, rest) = match element(time, UTC_TIME) {
+        Some((short, _)) => {
+            let (year, rest) = number(short, 2)?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        None => number(element(time, GENERALIZED_TIME)?.0, 4)?,
+    };
+    let mut fields = [0; 5];
+    let mut left = rest;
+    for field in &mut fields {
+        let (value, rest) = number(left, 2)?;
+        (*field, left) = (u8::try_from(value).ok()?, rest);
+    }
+    let [month, day, hour, minute, second] = fields;
+    let date = Date::from_calendar_date(i32::from(year), Month::try_from(month).ok()?, day).ok()?;
+    let time = Time::from_hms(hour, minute, second).ok()?;
+    (left == b"Z").then(|| date.with_time(time).assume_utc().unix_timestamp())
+}
+
+/// A number of so many decimal digits, and what follows it.
+fn number(text: &[u8], digits: usize) -> Option<(u16, &[u8])> {
+    let (number, rest) = text.split_at_checked(digits)?;
+    let is_number = number.iter().all(u8::is_ascii_digit);
+    is_number.then(|| (number.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')), rest))
+}
+
+/// The content of the first element, which must have this tag, and what follows it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&found, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    if found != tag {
+        return None;
+    }
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        // Up to four bytes of length: no file is larger.
+        0x81..=0x84 => {
+            let (length, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
+            (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ends_at;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    fn certificate(year: i32) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        params.not_after = date_time_ymd(year, 3, 4);
+        params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().to_vec()
+    }
+
+    #[test]
+    fn the_end_is_read_in_both_forms_of_time() {
+        for year in [2031, 2049, 2050, 2123] {
+            assert_eq!(ends_at(&certificate(year)), Some(date_time_ymd(year, 3, 4).unix_timestamp()), "{year}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_changed_never_panics() {
+        let whole = certificate(2031);
+        for length in 0..whole.len() {
+            let _ = ends_at(&whole[..length]);
+        }
+        for at in 0..whole.len().min(200) {
+            for byte in [0, 0x30, 0x7f, 0x80, 0x84, 0xff] {
+                let mut changed = whole.clone();
+                changed[at] = byte;
+                let _ = ends_at(&changed);
+            }
+        }
+        assert_eq!(ends_at(&[]), None);
+        assert_eq!(ends_at(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+    }
+}
