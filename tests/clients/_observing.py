@@ -30,7 +30,8 @@ SEEN_BY = {
         "SherdServerErrors",
     },
     "alerts": {
-        "SherdAccessLogsDropped", "SherdApplyBehind", "SherdClockUnconfirmed", "SherdClocksDiffer", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
+        "SherdAccessLogsDropped", "SherdApplyBehind", "SherdCertificateEnds", "SherdClockUnconfirmed",
+        "SherdClocksDiffer", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
         "SherdEventsDropped", "SherdGarbageGrows", "SherdNoLeader", "SherdNotScraped", "SherdProposalsFailed",
         "SherdProposalsSlow", "SherdRequestsWaiting", "SherdSyncsSlow", "SherdTermChanges", "SherdWebhookFails",
     },

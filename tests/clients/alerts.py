@@ -1,8 +1,8 @@
 """Sees every alert fire that dashboards.py does not: a real Prometheus scrapes stores that run, and each is given its fault.
 
-Needs Debian's packages `prometheus`, `strace` for drives that are slow, and a C compiler for a clock that is wrong; the
-drive that gets full is a file system of its own, which only root can mount. Where one of the last three cannot be had, a
-line says so, and which alerts are not seen. The rules are those of grafana/alerts.yml, evaluated every second, only that
+Needs Debian's packages `prometheus`, `strace` for drives that are slow, `openssl` for a certificate, and a C compiler for a
+clock that is wrong; the drive that gets full is a file system of its own, which only root can mount. Where one of the last
+four cannot be had, a line says so, and which alerts are not seen. The rules are those of grafana/alerts.yml, evaluated every second, only that
 `for` is HOLD_SECONDS of _observing.py, and BACK_SECONDS where they look back for half an hour or more, or ask that something
 was so all the time.
 """
@@ -91,6 +91,20 @@ def slow_the_syncs(prometheus, store):
                 prometheus.fires("SherdSyncsSlow", instance="alone", log="meta")
                 prometheus.fires("SherdProposalsSlow", instance="alone")
     return slow
+
+
+def end_a_certificate(prometheus, stores):
+    """Whether that can be done here. The authority's certificates are for two days; the store's are good but for that."""
+    files = WORK / "tls"
+    if not runner.certify(files):
+        return False
+    store = stores.alone
+    store.kill()
+    store.settings |= {"SHERD_TLS_CERT": str(files / "cert.pem"), "SHERD_TLS_KEY": str(files / "key.pem")}
+    store.start()
+    stores.show_to(prometheus)
+    prometheus.fires("SherdCertificateEnds", instance="alone", listener="s3")
+    return True
 
 
 def restart_often(prometheus, stores):
@@ -205,6 +219,8 @@ def check_faults(prometheus, stores):
     if not slow_the_syncs(prometheus, stores.alone):
         cannot |= skip("strace is not here or may not trace", "SherdSyncsSlow", "SherdProposalsSlow")
     restart_often(prometheus, stores)
+    if not end_a_certificate(prometheus, stores):
+        cannot |= skip("openssl is not here", "SherdCertificateEnds")
     return cannot
 
 

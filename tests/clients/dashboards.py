@@ -53,6 +53,7 @@ MAY_BE_EMPTY = {
     "sherd_events_dropped_total": "as above",
     "sherd_events_behind": "as above",
     "sherd_event_delivery_seconds": "as above",
+    "sherd_tls_certificate_end_seconds": "no listener speaks TLS",
 }
 # Panels that have data only once faults happened: they are asked after these were made.
 ONLY_WITH_FAULTS = {
