@@ -4,9 +4,10 @@ use super::safety::{Safety, Verdict};
 use super::tls::Certificates;
 use crate::metrics;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use actix_web::web::{Data, ServiceConfig, get, head};
-use actix_web::{HttpResponse, Resource, Route};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -138,7 +139,23 @@ fn status_only(_: Told, status: StatusCode) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).finish()
 }
 
-async fn scrape(source: Data<SharedHealth>) -> HttpResponse {
+/// The bearer token that `/metrics` requires (RFC 6750); `None`: it is open.
+pub struct MetricsToken(pub Option<String>);
+
+impl MetricsToken {
+    fn admits(&self, request: &HttpRequest) -> bool {
+        let Some(token) = &self.0 else { return true };
+        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
+        given.is_some_and(|(scheme, given)| {
+            scheme.eq_ignore_ascii_case(b"bearer ") && verify_slices_are_equal(given, token.as_bytes()).is_ok()
+        })
+    }
+}
+
+async fn scrape(request: HttpRequest, source: Data<SharedHealth>, token: Data<MetricsToken>) -> HttpResponse {
+    if !token.admits(&request) {
+        return HttpResponse::Unauthorized().insert_header((WWW_AUTHENTICATE, "Bearer")).finish();
+    }
     source.observe();
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(metrics::render())
 }

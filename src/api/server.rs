@@ -7,7 +7,7 @@ use super::admin::{self, Admin, AdminSource};
 use super::auth::Authenticator;
 use super::expectation::{Continuing, Expecting, made_of};
 use super::front::{Front, answer};
-use super::health::{self, SharedHealth, aliases};
+use super::health::{self, MetricsToken, SharedHealth, aliases};
 use super::iam::{IamService, KeySets, LastUsed};
 use super::identity::changes::accounts_file::AccountsFile;
 use super::identity::{RootIdentity, RootSeal, SessionKeys, session_material};
@@ -53,7 +53,7 @@ const WRITE_BUFFER_BYTES: usize = 128 << 10;
 const DRAIN_SECONDS_MAX: u64 = 7;
 
 /// What the listeners are told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ApiOptions {
     /// `None`: S3 is not served.
     pub s3_listen: Option<SocketAddr>,
@@ -62,6 +62,8 @@ pub struct ApiOptions {
     pub tls: Option<TlsFiles>,
     /// Of the admin listener; `None`: it speaks plain HTTP.
     pub admin_tls: Option<TlsFiles>,
+    /// The bearer token that `/metrics` requires; `None`: it is open.
+    pub metrics_token: Option<String>,
     pub region: String,
     /// For virtual-host addressing; may be empty.
     pub domains: Vec<String>,
@@ -313,9 +315,10 @@ fn admin_server(
     (health, certificates, admin): (SharedHealth, Certificates, Admin),
 ) -> Result<(SocketAddr, Server), ApiError> {
     let (health, certificates, admin) = (Data::new(health), Data::new(certificates), Data::new(admin));
+    let token = Data::new(MetricsToken(options.metrics_token.clone()));
     let (address, listener) = listener(options.admin_listen)?;
     let app = move || {
-        let app = App::new().app_data(health.clone()).app_data(certificates.clone());
+        let app = App::new().app_data(health.clone()).app_data(certificates.clone()).app_data(token.clone());
         app.app_data(admin.clone()).configure(health::admin).configure(admin::routes)
     };
     let server = HttpServer::new(app)

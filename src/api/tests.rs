@@ -133,6 +133,7 @@ fn options(s3_listen: Option<SocketAddr>) -> ApiOptions {
         admin_listen: LOCALHOST.parse().expect("an address"),
         tls: None,
         admin_tls: None,
+        metrics_token: None,
         region: "us-east-1".to_owned(),
         domains: vec!["s3.test".to_owned()],
         website_domains: vec!["site.test".to_owned()],

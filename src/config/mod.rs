@@ -86,6 +86,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Of the admin listener; `None`: it speaks plain HTTP.
     pub admin_tls: Option<TlsFiles>,
+    /// `None`: `/metrics` is open.
+    pub metrics_token: Option<MetricsToken>,
     pub identities: Identities,
     /// `None`: this host alone is the store.
     pub cluster: Option<ClusterConfig>,
@@ -155,6 +157,16 @@ pub struct NamedFile {
 pub struct TlsFiles {
     pub cert: NamedFile,
     pub key: NamedFile,
+}
+
+/// The bearer token that `/metrics` requires. Not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MetricsToken(pub String);
+
+impl fmt::Debug for MetricsToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MetricsToken").finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +239,7 @@ impl Config {
             scale,
             tls: tls(&pairs, files, settings::TLS_CERT, settings::TLS_KEY)?,
             admin_tls: tls(&pairs, files, settings::ADMIN_TLS_CERT, settings::ADMIN_TLS_KEY)?,
+            metrics_token: metrics_token(&pairs, files)?,
             identities: identities::resolve(&pairs, files)?,
             log_filter: pairs.value(settings::LOG, values::log_filter)?,
             log_format: pairs.value(settings::LOG_FORMAT, values::log_format)?,
@@ -374,4 +387,14 @@ fn readable(pairs: &Pairs, files: &dyn FileReader, setting: &str) -> Result<Opti
         cause: error.to_string(),
     })?;
     Ok(Some(path.into()))
+}
+
+fn metrics_token(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<MetricsToken>, ConfigError> {
+    let Some(given) = credentials::given(pairs, files, settings::METRICS_TOKEN)? else { return Ok(None) };
+    let token = values::metrics_token(&given.value).map_err(|allowed| ConfigError::Invalid {
+        name: given.name,
+        value: format!("{} characters, not shown", given.value.chars().count()),
+        allowed,
+    })?;
+    Ok(Some(MetricsToken(token)))
 }

@@ -55,6 +55,7 @@ pub const TLS_CERT: &str = "SHERD_TLS_CERT";
 pub const TLS_KEY: &str = "SHERD_TLS_KEY";
 pub const ADMIN_TLS_CERT: &str = "SHERD_ADMIN_TLS_CERT";
 pub const ADMIN_TLS_KEY: &str = "SHERD_ADMIN_TLS_KEY";
+pub const METRICS_TOKEN: &str = "SHERD_METRICS_TOKEN";
 pub const HOSTS: &str = "SHERD_HOSTS";
 pub const HOST: &str = "SHERD_HOST";
 pub const CLUSTER_LISTEN: &str = "SHERD_CLUSTER_LISTEN";
@@ -267,6 +268,14 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         help: "Private key (PEM) of the admin listener's certificate",
         secret: None,
+    },
+    Setting {
+        name: METRICS_TOKEN,
+        flag: "metrics-token",
+        value: "TEXT",
+        default: "",
+        help: "Bearer token that /metrics requires, at least 16 characters; without one it is open",
+        secret: Some(Secret { minio: None }),
     },
     Setting {
         name: HOSTS,

@@ -795,6 +795,18 @@ fn admin_speaks_tls_with_an_https_url_and_trusts_the_file_that_is_named() {
 }
 
 #[test]
+fn a_metrics_token_is_long_is_one_word_and_is_not_shown() {
+    let token = "0123456789abcdef";
+    let found = config(&[("SHERD_METRICS_TOKEN", token)]).unwrap();
+    assert_eq!(found.metrics_token.as_ref().map(|token| token.0.as_str()), Some(token));
+    assert!(!format!("{found:?}").contains(token));
+    for bad in ["short", "0123456789 abcdef", "0123456789abcde\u{e9}"] {
+        let refused = config(&[("SHERD_METRICS_TOKEN", bad)]).unwrap_err().to_string();
+        assert!(refused.starts_with("SHERD_METRICS_TOKEN: ") && !refused.contains(bad), "{refused}");
+    }
+}
+
+#[test]
 fn commands_that_do_not_exist_are_answered_with_help() {
     for arguments in [&["admin"][..], &["admin", "heal"], &["admin", "nothing"], &["admin", "info", "--loud"]] {
         assert!(matches!(invoked(arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{arguments:?}");

@@ -21,6 +21,8 @@ pub const SCRUB_INTERVAL_D_MAX: u64 = 36_500;
 /// The store takes no more.
 const KEY_LIFETIME_D_MAX: u64 = 3650;
 const ACCESS_LOG_INTERVAL_S_MAX: u64 = DAY_S;
+const METRICS_TOKEN_BYTES_MIN: usize = 16;
+const METRICS_TOKEN_BYTES_MAX: usize = 1024;
 
 /// The items of a list separated by commas or white space; empty items vanish.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -246,6 +248,17 @@ pub fn admin_url(text: &str) -> Result<(bool, String), Allowed> {
     let port = authority.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
     let good = authority.bytes().all(well_formed) && port.is_some_and(|port| port.parse::<u16>().is_ok());
     if good { Ok((tls, authority.to_owned())) } else { Err(allowed()) }
+}
+
+/// Characters that a header can carry as one word.
+pub fn metrics_token(text: &str) -> Result<String, Allowed> {
+    let good = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if good && (METRICS_TOKEN_BYTES_MIN..=METRICS_TOKEN_BYTES_MAX).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{METRICS_TOKEN_BYTES_MIN} to {METRICS_TOKEN_BYTES_MAX} printable ASCII characters without spaces, such as `openssl rand -hex 32` gives"
+    ))
 }
 
 /// Which of them a host needs follows from its place in the cluster (`cluster::check_roles`).

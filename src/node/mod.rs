@@ -352,6 +352,7 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         admin_listen: config.admin_listen,
         tls: config.tls.clone().map(tls_files),
         admin_tls: config.admin_tls.clone().map(tls_files),
+        metrics_token: config.metrics_token.clone().map(|token| token.0),
         region: config.region.clone(),
         domains: config.domains.clone(),
         website_domains: config.website_domains.clone(),

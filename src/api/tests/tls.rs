@@ -1,4 +1,4 @@
-//! Certificates of the listeners: replaced under open connections, refused, named by health.
+//! Certificates of the listeners: replaced under open connections, refused, named by health. Who may scrape.
 
 use super::{LOCALHOST, options, start_with};
 use crate::actors::request::test_world::World;
@@ -183,5 +183,28 @@ async fn the_admin_listener_speaks_tls_and_health_names_a_certificate_that_ends_
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "plain HTTP is not answered");
+    api.stop().await;
+}
+
+#[actix::test]
+async fn metrics_require_the_bearer_token_where_one_is_set() {
+    let world = World::new(2, 2);
+    let token = Some("a-token-of-monitoring".to_owned());
+    let api = start_with(&world, ApiOptions { metrics_token: token, ..options(None) });
+    let mut stream = TcpStream::connect(api.admin_address).await.expect("connected");
+    for (authorization, status) in [
+        ("", 401),
+        ("Authorization: Bearer\r\n", 401),
+        ("Authorization: Bearer a-token-of-monitorinG\r\n", 401),
+        ("Authorization: Bearer a-token-of-monitoring-2\r\n", 401),
+        ("Authorization: Basic a-token-of-monitoring\r\n", 401),
+        ("Authorization: Bearer a-token-of-monitoring\r\n", 200),
+        ("Authorization: bearer a-token-of-monitoring\r\n", 200),
+    ] {
+        let answer = get(&mut stream, "/metrics", authorization).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{authorization:?}: {answer}");
+        assert_eq!(answer.contains("sherd_"), status == 200, "{authorization:?}");
+    }
+    assert!(get(&mut stream, "/health/ready", "").await.starts_with("HTTP/1.1 200"), "health stays open");
     api.stop().await;
 }
