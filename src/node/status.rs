@@ -1,7 +1,6 @@
 //! How the host is, for those who probe it.
 
-use super::read_check::ReadCheck;
-use super::safety::{self, Facts, StopJudgement, assess, judge_stop};
+use super::safety::{self, Facts, ReadCheck, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
 use crate::actors::drives::health::{HostState, NodeHealth, NodeState, ReplicaState, SpaceLevel};
 use crate::actors::gateway::StoreError;

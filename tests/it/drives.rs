@@ -2,7 +2,8 @@
 
 use crate::harness::client::{Answer, Answered, Body, S3};
 use crate::harness::server::{Server, Setup};
-use crate::harness::{data, eventually, lose_drive};
+use crate::harness::{admin, data, eventually, lose_drive};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -193,7 +194,7 @@ fn a_restart_does_not_forget_that_a_drive_is_still_to_be_filled() {
         let told = admin::run(server.admin, &server.keys, &["health", "--json"]);
         serde_json::from_slice(&told.stdout).unwrap_or_default()
     };
-    eventually(START_TIMEOUT, "the store to be whole", || {
+    eventually(HEAL_TIMEOUT, "the store to be whole", || {
         let told = health();
         let uncompared = told["safety"]["uncompared_drives"].as_array().cloned().unwrap_or_default();
         let is_empty = |drive: &Value| *drive == 0 || *drive == 1;
@@ -201,10 +202,10 @@ fn a_restart_does_not_forget_that_a_drive_is_still_to_be_filled() {
         (told["status"] == "ok").then_some(())
     });
     corpus.check(&server.client(), "box");
-    assert!(setup_dirs_are_filled(&server), "it is forgotten once they are compared");
+    assert!(all_are_filled(&server), "it is forgotten once they are compared");
 }
 
-fn setup_dirs_are_filled(server: &Server) -> bool {
+fn all_are_filled(server: &Server) -> bool {
     server.setup().dirs.iter().all(|dir| !dir.join("unfilled").exists())
 }
 
@@ -218,7 +219,7 @@ fn a_directory_that_is_deleted_under_a_running_store_is_noticed() {
     fs::remove_dir_all(dir.join("meta")).unwrap();
     server.client().create_bucket("box").unwrap().expect(200);
     let health = || String::from_utf8(admin::run(server.admin, &server.keys, &["health"]).stdout).unwrap();
-    eventually(START_TIMEOUT, "the loss to be told", || health().contains("its directory meta is gone").then_some(()));
+    eventually(HEAL_TIMEOUT, "the loss to be told", || health().contains("its directory meta is gone").then_some(()));
     assert_eq!(server.metric("sherd_drive_up", &[("node", "0")]), 0.0);
     server.client().create_bucket("more").unwrap().expect(200);
 }

@@ -7,8 +7,8 @@ mod retiring;
 pub(super) use filling::remember as remember_unfilled;
 
 use super::cluster::{Member, Net};
-use super::read_check::ReadCheck;
 use super::rejoin::OwnDrives;
+use super::safety::ReadCheck;
 use super::{NodeError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::{Contents, HealthBoard};

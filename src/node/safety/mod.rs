@@ -6,6 +6,7 @@
 //! all of them with the drives as they are now.
 
 mod metadata;
+mod read_check;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -145,6 +146,7 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     words::reasons(facts, safety)
 }
 
+pub(super) use read_check::ReadCheck;
 pub(super) use stop::{StopJudgement, judge_stop};
 
 fn missing_shards(facts: &Facts<'_>) -> Bounds {

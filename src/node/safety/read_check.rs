@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ReadCheck {
+pub(in crate::node) struct ReadCheck {
     failure: Arc<Mutex<Option<String>>>,
     /// The last entry that was applied at each of the last looks, the oldest first.
     applied: Arc<Mutex<VecDeque<u64>>>,
