@@ -7,7 +7,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
 /// What our dependencies say is of interest to those who work on them. A filter that names one of them overrides this.
-const QUIET: &str = "s3s=off,actix_server=warn,openraft=error,openraft::raft::raft_inner=off,fjall=warn,lsm_tree=warn";
+/// What is no HTTP (TLS on a plain port, a scan) the dispatcher calls an error, without saying who sent it.
+/// What openraft's own thread says at its end is told to whoever asked it.
+const QUIET: &str = "s3s=off,actix_server=warn,actix_http::h1::dispatcher=off,openraft=error,openraft::raft::raft_inner=off,\
+    fjall=warn,lsm_tree=warn";
 
 /// Starts logging for the rest of the process's life. The filter has been validated with the configuration.
 pub fn start(filter: &str, format: LogFormat) {

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -87,7 +88,15 @@ impl Client {
     fn read_whole<T: DeserializeOwned>(&self, body: Body) -> Result<T, AdminFailure> {
         let mut bytes = Vec::new();
         body.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| self.broken(&error.into()))
+        serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+            // It came whole, and is no JSON.
+            Category::Syntax | Category::Eof => self.not_admin(words_of_no_json(&bytes)),
+            Category::Io | Category::Data => self.broken(&error.into()),
+        })
+    }
+
+    fn not_admin(&self, why: &str) -> AdminFailure {
+        AdminFailure::NotAdmin { authority: self.authority.clone(), why: why.to_owned() }
     }
 
     pub fn broken(&self, cause: &io::Error) -> AdminFailure {
@@ -109,7 +118,10 @@ impl Client {
         };
         let request = self.request(method, path, body);
         let sent = stream.write_all(&request).and_then(|()| stream.flush()).and_then(|()| read_head(stream));
-        let (status, answer) = sent.map_err(|error| self.broken(&error))?;
+        let (status, answer) = sent.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => self.not_admin(&format!("it does not answer in HTTP ({error})")),
+            _ => self.broken(&error),
+        })?;
         if status == 200 {
             return Ok(answer);
         }
@@ -154,6 +166,14 @@ impl Client {
         let mut request = request.into_bytes();
         request.extend_from_slice(body);
         request
+    }
+}
+
+/// What an answer is instead.
+fn words_of_no_json(answer: &[u8]) -> &'static str {
+    match answer.trim_ascii_start().starts_with(b"<?xml") {
+        true => "it answers in XML, as the S3 listener does",
+        false => "its answer is not JSON",
     }
 }
 

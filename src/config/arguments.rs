@@ -5,6 +5,7 @@ use super::admin::{self, AdminInvocation, KeySource};
 use super::dev::{self, DevOptions};
 use super::settings::{self, SETTINGS, Setting};
 use super::{Config, ConfigError, FileReader};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 
@@ -52,7 +53,7 @@ pub fn from_process(
         Ok(matches) => matches,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return Ok(Invocation::Print { text: error.to_string(), code });
+            return Ok(Invocation::Print { text: format!("{error}{}", hint_of_directories(&error)), code });
         }
     };
     let mut pairs = readable(environment)?;
@@ -76,6 +77,17 @@ pub fn from_process(
         Some(_) => Invocation::Health(config),
         None => Invocation::Run(config),
     })
+}
+
+/// Other stores take their directories as plain arguments.
+fn hint_of_directories(error: &clap::Error) -> &'static str {
+    let given = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter().find_map(|kind| error.get(kind));
+    match given {
+        Some(ContextValue::String(word)) if word == "server" || (!word.starts_with('-') && word.contains('/')) => {
+            "\nData directories are given by --data or SHERD_DATA, and there is no word before them: sherd --data /mnt/data\n"
+        }
+        _ => "",
+    }
 }
 
 fn rejoin_wish(matches: &ArgMatches) -> RejoinWish {

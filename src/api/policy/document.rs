@@ -89,7 +89,6 @@ fn in_words_of(kind: PolicyKind<'_>, error: PolicyError) -> PolicyError {
     let of_shape = matches!(
         error,
         PolicyError::NotAnObject
-            | PolicyError::InvalidJson
             | PolicyError::InvalidSyntax
             | PolicyError::InvalidVersion
             | PolicyError::NoStatements
@@ -100,6 +99,7 @@ fn in_words_of(kind: PolicyKind<'_>, error: PolicyError) -> PolicyError {
     );
     match (kind, error) {
         (PolicyKind::Identity | PolicyKind::Session, _) if of_shape => PolicyError::SyntaxErrors,
+        (PolicyKind::Identity | PolicyKind::Session, PolicyError::InvalidJson(why)) => PolicyError::SyntaxErrorsAt(why),
         (PolicyKind::Identity | PolicyKind::Session, PolicyError::MissingField("Action")) => PolicyError::NoActions,
         (_, error) => error,
     }

@@ -5,9 +5,12 @@ use std::fmt;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyError {
-    TooLarge { bytes_max: usize },
+    TooLarge {
+        bytes_max: usize,
+    },
     NotAnObject,
-    InvalidJson,
+    /// What is wrong, and where.
+    InvalidJson(String),
     InvalidSyntax,
     InvalidVersion,
     OutdatedVersion,
@@ -29,7 +32,10 @@ pub enum PolicyError {
     InvalidResource,
     NoResources,
     ResourceNotAnArn(String),
-    InvalidPartition { partition: String, resource: String },
+    InvalidPartition {
+        partition: String,
+        resource: String,
+    },
     ResourceWithRegion(String),
     ActionWithoutResource,
     InvalidOperator(String),
@@ -40,6 +46,8 @@ pub enum PolicyError {
     InvalidSid,
     RepeatedSid,
     SyntaxErrors,
+    /// The same of a text that is not JSON.
+    SyntaxErrorsAt(String),
 }
 
 impl fmt::Display for PolicyError {
@@ -48,6 +56,8 @@ impl fmt::Display for PolicyError {
             Self::TooLarge { bytes_max } => {
                 return write!(f, "Normalized policy document exceeds the maximum allowed size of {bytes_max} bytes");
             }
+            Self::InvalidJson(why) => return write!(f, "This policy contains invalid Json: {why}"),
+            Self::SyntaxErrorsAt(why) => return write!(f, "Syntax errors in policy: {why}"),
             Self::MissingField(field) => return write!(f, "Missing required field {field}"),
             Self::UnknownField(field) => return write!(f, "Unknown field {field}"),
             Self::ProhibitedField(field) => return write!(f, "Has prohibited field {field}"),
@@ -74,7 +84,6 @@ impl PolicyError {
     fn fixed_text(&self) -> &'static str {
         match self {
             Self::NotAnObject => "Policies must be valid JSON and the first byte must be '{'",
-            Self::InvalidJson => "This policy contains invalid Json",
             Self::InvalidVersion => "The policy must contain a valid version string",
             Self::OutdatedVersion => "Policy document must be version 2012-10-17 or greater.",
             Self::NoStatements => "Could not parse the policy: Statement is empty!",

@@ -56,7 +56,7 @@ fn draft(kind: PolicyKind<'_>, text: &str) -> Result<Draft, PolicyError> {
     if !text.starts_with('{') {
         return Err(PolicyError::NotAnObject);
     }
-    let document: Json = serde_json::from_str(text).map_err(|_| PolicyError::InvalidJson)?;
+    let document: Json = serde_json::from_str(text).map_err(|error| PolicyError::InvalidJson(error.to_string()))?;
     if document.compact_bytes() > bytes_max {
         return Err(PolicyError::TooLarge { bytes_max });
     }

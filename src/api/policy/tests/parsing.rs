@@ -136,7 +136,8 @@ proptest! {
 #[test]
 fn deep_nesting_is_refused_and_not_followed() {
     for text in [format!("{{\"Statement\":{}", "[".repeat(100_000)), "{\"a\":".repeat(20_000)] {
-        assert_eq!(Policy::parse(PolicyKind::Bucket("photos"), &text), Err(PolicyError::InvalidJson));
+        let refused = Policy::parse(PolicyKind::Bucket("photos"), &text);
+        assert!(matches!(refused, Err(PolicyError::InvalidJson(_))), "{refused:?}");
     }
 }
 
@@ -145,4 +146,13 @@ fn a_text_of_more_than_can_be_a_policy_is_not_read() {
     let text = format!("{{{}}}", " ".repeat(200_000));
     let expected = PolicyError::TooLarge { bytes_max: 20_480 };
     assert_eq!(Policy::parse(PolicyKind::Bucket("photos"), &text), Err(expected));
+}
+
+#[test]
+fn a_text_that_is_no_json_is_refused_with_the_position() {
+    let text = "{\n  \"Version\": \"2012-10-17\"\n  \"Statement\": []\n}";
+    let words = |kind| Policy::parse(kind, text).expect_err("a comma is missing").to_string();
+    let at = "expected `,` or `}` at line 3 column 3";
+    assert_eq!(words(PolicyKind::Bucket("photos")), format!("This policy contains invalid Json: {at}"));
+    assert_eq!(words(PolicyKind::Identity), format!("Syntax errors in policy: {at}"));
 }
