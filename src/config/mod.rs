@@ -218,6 +218,7 @@ impl Config {
             return Err(ConfigError::Incomplete { given: settings::CLUSTER_SECRET.to_owned(), wanted });
         }
         let mut warnings = pairs.unused_of_minio();
+        warnings.extend(warn_of_no_parity(ec));
         warnings.extend(warn_of_crowding(ec, data.len()).filter(|_| cluster.is_none()));
         let scale = pairs.value(settings::SCALE, values::scale)?;
         warnings.extend(warn_of_scale(scale));
@@ -322,11 +323,18 @@ fn website_domains(pairs: &Pairs) -> Result<Vec<String>, ConfigError> {
     }
 }
 
-/// More shards than drives is a choice (one drive with parity guards against bad blocks), but not the usual meaning.
+/// What no drive's loss leaves whole is a choice of whoever asks for it by name.
+fn warn_of_no_parity(ec: EcSetting) -> Option<String> {
+    let EcSetting::Fixed { data, parity: 0 } = ec else { return None };
+    Some(format!("{}={data}+0 has no parity: the loss of any drive loses objects", settings::EC))
+}
+
+/// More shards than drives is a choice (one drive with parity guards against bad blocks), but not the usual meaning. Where the
+/// loss of one of several drives would lose objects in spite of the parity, no store is formed (`storage::identity`).
 fn warn_of_crowding(ec: EcSetting, drives: usize) -> Option<String> {
     let EcSetting::Fixed { data, parity } = ec else { return None };
     let shards = usize::from(data) + usize::from(parity);
-    (shards > drives).then(|| {
+    (parity > 0 && shards > drives).then(|| {
         format!(
             "{}={data}+{parity} on {drives} directories puts several shards of an object on one drive: fewer than {parity} drives may be lost",
             settings::EC

@@ -89,13 +89,33 @@ fn every_refusal_names_the_variable_the_value_and_what_is_allowed() {
         ("SHERD_LIFECYCLE_DAY", "1h"),
         ("SHERD_SCALE", "huge"),
         ("SHERD_WEBHOOK_HOOK_URL", "example.org"),
+        ("SHERD_LOG", "loud"),
         ("SHERD_LOG", "sherd=loud"),
+        ("SHERD_LOG", "info,sherd::actors"),
+        ("SHERD_LOG", "sherd="),
         ("SHERD_LOG_FORMAT", "xml"),
     ];
     for (name, value) in wrong {
         let message = refusal(name, value);
         assert!(message.starts_with(&format!("{name}: {value:?} is not allowed; expected ")), "{message}");
     }
+}
+
+#[test]
+fn a_filter_of_logs_is_levels_and_targets_with_levels() {
+    for filter in ["off", "WARN", "warn,sherd=info", "info,sherd::actors=debug", "info,[put{bucket=a}]=trace"] {
+        assert_eq!(config(&[("SHERD_LOG", filter)]).unwrap().log_filter, filter);
+    }
+    let message = refusal("SHERD_LOG", "loud");
+    assert!(message.contains("expected a level (off, error, warn, info, debug, trace) or"), "{message}");
+}
+
+#[test]
+fn a_geometry_without_parity_is_warned_about() {
+    let warnings = |ec: &str| config(&[("SHERD_EC", ec), ("SHERD_DATA", "/d{1...2}")]).unwrap().warnings;
+    assert_eq!(warnings("2+0"), ["SHERD_EC=2+0 has no parity: the loss of any drive loses objects"]);
+    assert_eq!(warnings("1+1"), [""; 0]);
+    assert_eq!(warnings("auto"), [""; 0]);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What is allowed, in words that follow "expected".
 pub(super) type Allowed = String;
@@ -352,12 +354,19 @@ fn interval(text: &str, bounds: RangeInclusive<u64>, words: &str) -> Result<Dura
     Ok(Duration::from_secs(seconds))
 }
 
+/// Levels, and targets with their levels. The filter itself takes a word that is no level for a target, which silences all
+/// others; so every item has to end in a level.
 pub fn log_filter(text: &str) -> Result<String, Allowed> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
+    const FORM: &str = "a level (off, error, warn, info, debug, trace) or a list of levels and TARGET=LEVEL such as info,sherd::actors=debug";
+    for directive in text.split(',').filter(|item| !item.is_empty()) {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        if level.is_empty() || level.parse::<LevelFilter>().is_err() {
+            return Err(format!("{FORM} ({level:?} is no level)"));
+        }
+    }
+    match EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!(
-            "a level (error, warn, info, debug, trace) or a list such as info,sherd::actors=debug ({error})"
-        )),
+        Err(error) => Err(format!("{FORM} ({error})")),
     }
 }
 

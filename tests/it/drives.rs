@@ -149,7 +149,11 @@ fn with_one_drive_left_of_four_the_start_is_refused() {
     }
     let ended = setup.fail_to_start();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(ended.stderr.contains("only 1 of 4 drives can be used, and at least 2 are needed"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("only 1 of 4 drives (SHERD_DATA) can be used, and at least 2 are needed"),
+        "{}",
+        ended.stderr
+    );
 }
 
 /// Every node was compared with the metadata, and what it lacked is rebuilt.

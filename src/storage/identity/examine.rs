@@ -4,6 +4,7 @@ use super::document::{Identity, Member, Stage};
 use super::scan::{Content, Found};
 use super::{IdentityError, WantedGeometry};
 use crate::limits::NODES_OF_HOST_MAX;
+use crate::storage::ring::pointless_parity;
 use crate::types::{ClusterId, HostId, Incarnation, NodeId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -97,7 +98,7 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
         return Err(IdentityError::NotOurs { dir: dir.clone(), example: example.clone() });
     }
     let ours: Vec<(&Found, &Identity)> = found.iter().filter_map(|found| Some((found, identity_of(found)?))).collect();
-    let Some((_, first)) = ours.first() else { return examine_formation(found) };
+    let Some((_, first)) = ours.first() else { return examine_formation(found, wanted) };
     check_cluster(&ours)?;
     let youngest = youngest(found).unwrap_or(first);
     let host = Host::from(youngest);
@@ -182,7 +183,7 @@ fn identity_of(found: &Found) -> Option<&Identity> {
     }
 }
 
-fn examine_formation(found: &[Found]) -> Result<Plan, IdentityError> {
+fn examine_formation(found: &[Found], wanted: WantedGeometry) -> Result<Plan, IdentityError> {
     for Found { dir, content } in found {
         match content {
             Content::Absent | Content::Blank => {}
@@ -192,7 +193,8 @@ fn examine_formation(found: &[Found]) -> Result<Plan, IdentityError> {
             Content::Ours(_) | Content::NotOurs { .. } => unreachable!("handled before"),
         }
     }
-    Ok(Plan::Form)
+    let pointless = pointless_parity((wanted.data, wanted.parity), found.len()).filter(|_| wanted.alone);
+    pointless.map_or(Ok(Plan::Form), |why| Err(IdentityError::PointlessParity { why }))
 }
 
 /// The cluster that most directories belong to is ours; in a tie, that of the first.

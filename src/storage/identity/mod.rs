@@ -63,36 +63,40 @@ pub struct WantedGeometry {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     #[error(
-        "{dir} is not empty (it holds {example:?}) and is not a drive of a store; give an empty directory, or move its content away"
+        "{dir} (SHERD_DATA) is not empty (it holds {example:?}) and is not a drive of a store; give an empty directory, or move its content away"
     )]
     NotOurs { dir: PathBuf, example: String },
     #[error(
-        "{dir} belongs to another cluster ({found}) than the other directories ({expected}); take it out of the list of data directories, or empty it to use it here"
+        "{dir} (SHERD_DATA) belongs to another cluster ({found}) than the other directories ({expected}); take it out of the list of data directories, or empty it to use it here"
     )]
     Foreign { dir: PathBuf, found: ClusterId, expected: ClusterId },
-    #[error("{dir} belongs to another host of this cluster; start that host with it")]
+    #[error("{dir} (SHERD_DATA) belongs to another host of this cluster; start that host with it")]
     OtherHost { dir: PathBuf },
     #[error(
-        "{first} and {second} both claim to be node {node}; one is a copy, or was replaced by the other: take one away"
+        "{first} and {second} (SHERD_DATA) both claim to be node {node}; one is a copy, or was replaced by the other: take one away"
     )]
     Duplicate { node: NodeId, first: PathBuf, second: PathBuf },
     #[error(
-        "this host has {formed} drives, but {given} data directories are given; give all of them, the directories of lost drives too, and empty ones for new drives only while no other is missing: {seats}"
+        "this host has {formed} drives, but {given} data directories are given (SHERD_DATA); give all of them, the directories of lost drives too, and empty ones for new drives only while no other is missing: {seats}"
     )]
     WrongCount { formed: usize, given: usize, seats: String },
-    #[error("this store was formed with {formed}, but {asked} is asked for; the geometry of a store cannot be changed")]
-    GeometryDiffers { formed: String, asked: String },
     #[error(
-        "only {usable} of {total} drives can be used, and at least {needed} are needed to read anything: {details}"
+        "this store was formed with {formed}, but {asked} is asked for (SHERD_EC); the geometry of a store cannot be changed"
+    )]
+    GeometryDiffers { formed: String, asked: String },
+    #[error("SHERD_EC: {why}")]
+    PointlessParity { why: String },
+    #[error(
+        "only {usable} of {total} drives (SHERD_DATA) can be used, and at least {needed} are needed to read anything: {details}"
     )]
     TooFew { usable: usize, total: usize, needed: usize, details: String },
-    #[error("{dir} cannot be used to form a store: {why}")]
+    #[error("{dir} (SHERD_DATA) cannot be used to form a store: {why}")]
     Unusable { dir: PathBuf, why: String },
     #[error(
         "{dir} was written by a later version (identity format {found}, this version knows {known}); use that version"
     )]
     LaterFormat { dir: PathBuf, found: u32, known: u32 },
-    #[error("{dir} is in use by another process")]
+    #[error("{dir} (SHERD_DATA) is in use by another process")]
     Locked { dir: PathBuf },
     #[error(
         "{path} is damaged ({why}), and no drive has a whole copy; put the file back, or the key into a file for SHERD_ROOT_KEY_FILE: without it encrypted objects cannot be read"

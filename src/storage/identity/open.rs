@@ -140,7 +140,10 @@ pub fn prepare_host(
 
 fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
     let unmade = |found: &&Found| matches!(found.content, Content::Absent | Content::Blank);
-    for Found { dir, .. } in found.iter().filter(unmade) {
+    for Found { dir, content } in found.iter().filter(unmade) {
+        if *content == Content::Absent {
+            tracing::info!(dir = %dir.display(), "a data directory (SHERD_DATA) does not exist: it is created");
+        }
         create_dir_durably(disk, dir)
             .map_err(|error| IdentityError::Unusable { dir: dir.clone(), why: error.to_string() })?;
     }

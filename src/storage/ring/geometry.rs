@@ -49,6 +49,27 @@ fn most_on_a_host(drives: &[usize], shards: usize) -> usize {
     (1..=shards).find(fits).unwrap_or(shards)
 }
 
+/// Whether objects of so many data and parity shards can be read after the loss of any one of so many drives, over which their
+/// shards are spread evenly.
+pub fn survives_a_drive((data, parity): (u8, u8), drives: usize) -> bool {
+    let shards = usize::from(data) + usize::from(parity);
+    shards.div_ceil(drives.max(1)) <= usize::from(parity)
+}
+
+/// Why a geometry that somebody asked for is not what they can mean on so many drives: it has parity, and still does not
+/// survive the loss of one of several drives. Without parity, and on one drive, that is plain.
+pub fn pointless_parity((data, parity): (u8, u8), drives: usize) -> Option<String> {
+    if parity == 0 || drives < 2 || survives_a_drive((data, parity), drives) {
+        return None;
+    }
+    let on_a_drive = (usize::from(data) + usize::from(parity)).div_ceil(drives);
+    Some(format!(
+        "{data}+{parity} on {drives} drives puts {on_a_drive} shards of an object on one of them, and {parity} at most may be \
+         lost: the loss of one drive would lose objects; ask for auto or for a geometry of at most {drives} shards, or for \
+         {data}+0 if no drive's loss is to be survived"
+    ))
+}
+
 /// Durable shards without which no write is acknowledged: one more than it takes to read, where there is one more.
 pub fn write_quorum(geometry: Geometry) -> usize {
     let data = usize::from(geometry.data);

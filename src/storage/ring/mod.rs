@@ -12,7 +12,7 @@ mod layout;
 mod moves;
 mod place;
 
-pub use geometry::{auto_geometry, auto_geometry_of_hosts, write_quorum};
+pub use geometry::{auto_geometry, auto_geometry_of_hosts, pointless_parity, survives_a_drive, write_quorum};
 pub use guarantee::{Guarantee, Losses};
 pub use layout::{Layout, LayoutNode, weight_of_capacity};
 pub use moves::{ShardMove, moves};

@@ -2,7 +2,7 @@
 
 use super::{
     Layout, LayoutNode, PlaceRefusal, Placement, Ring, Standing, auto_geometry, auto_geometry_of_hosts, moves,
-    weight_of_capacity, write_quorum,
+    pointless_parity, weight_of_capacity, write_quorum,
 };
 use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples;
@@ -480,5 +480,21 @@ fn subsets<T: Copy>(of: &[T], count: usize) -> Vec<Vec<T>> {
             let with = subsets(rest, count - 1).into_iter().map(|subset| [&[*first][..], &subset].concat());
             with.chain(subsets(rest, count)).collect()
         }
+    }
+}
+
+#[test]
+fn parity_is_pointless_where_one_of_several_drives_holds_more_shards_than_may_be_lost() {
+    let is_pointless = |geometry, drives| pointless_parity(geometry, drives).is_some();
+    for (geometry, drives) in [((4, 2), 2), ((2, 1), 2), ((6, 2), 3), ((4, 1), 4)] {
+        assert!(is_pointless(geometry, drives), "{geometry:?} on {drives}");
+    }
+    // Enough drives, no parity at all, or one drive, whose loss nothing survives.
+    for (geometry, drives) in [((4, 2), 3), ((4, 2), 6), ((2, 2), 2), ((1, 1), 2), ((2, 0), 2), ((4, 2), 1)] {
+        assert!(!is_pointless(geometry, drives), "{geometry:?} on {drives}");
+    }
+    for drives in 2..=64 {
+        let (data, parity) = auto_geometry(drives);
+        assert!(parity > 0 && !is_pointless((data, parity), drives), "automatic on {drives}");
     }
 }

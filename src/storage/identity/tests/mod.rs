@@ -369,7 +369,7 @@ impl DirLocks for LocksBut {
 fn a_directory_that_another_process_uses_is_refused_by_name() {
     let (disk, _) = formed();
     let error = open_host(&disk, &four(), AUTO, &Ambient::system(), &LocksBut("/d3", true)).unwrap_err();
-    assert_eq!(error.to_string(), "/d3 is in use by another process");
+    assert_eq!(error.to_string(), "/d3 (SHERD_DATA) is in use by another process");
 }
 
 #[test]
