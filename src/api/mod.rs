@@ -35,7 +35,9 @@ pub use identity::ROOT_ACCOUNT;
 pub use identity::changes::accounts_file::AccountsFile;
 pub use s3::Credentials;
 pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopShown, Verdict};
-pub use server::{ApiError, ApiHandle, ApiOptions, serve};
+pub use server::{
+    ApiError, ApiHandle, ApiOptions, EndpointError, Endpoints, ListenerTls, StartupProgress, StartupServer, serve,
+};
 pub use tls::{Certificates, NamedFile, TlsError, TlsFiles};
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! The listeners: S3, and the admin port with health, metrics and the admin API. Every connection is bounded: how long its head may take,
 //! how long it may idle, how long it may hold back what was sent to it.
 
+mod endpoints;
+mod startup;
+
+pub use endpoints::{EndpointError, Endpoints, ListenerTls};
+pub use startup::{StartupProgress, StartupServer};
+
 use super::access_log::AccessLog;
 use super::accounts::Accounts;
 use super::admin::{self, Admin, AdminSource};
@@ -15,7 +21,7 @@ use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
 use super::room::{BodyRoom, Connections, Turns, limited};
 use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
-use super::tls::{Certificate, Certificates, TlsError, TlsFiles, note_version};
+use super::tls::{Certificate, Certificates, TlsError, note_version};
 use crate::actors::events::Targets;
 use crate::actors::events::access_log::AccessLogger;
 use crate::actors::gateway::Gateway;
@@ -31,7 +37,6 @@ use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer};
-use socket2::SockRef;
 use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -45,8 +50,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// After an answer that leaves a body unread: how long its bytes are discarded, so that the client gets to read the answer.
 const LINGER: Duration = Duration::from_secs(5);
 const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// How long a client may leave sent bytes unacknowledged, or its window shut.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(120);
 /// With chunks of 256 KiB, what large reads were fastest with.
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
 /// How long requests under way may go on when the host stops.
@@ -55,13 +58,6 @@ const DRAIN_SECONDS_MAX: u64 = 7;
 /// What the listeners are told.
 #[derive(Clone)]
 pub struct ApiOptions {
-    /// `None`: S3 is not served.
-    pub s3_listen: Option<SocketAddr>,
-    pub admin_listen: SocketAddr,
-    /// Of the S3 listener; `None`: it speaks plain HTTP.
-    pub tls: Option<TlsFiles>,
-    /// Of the admin listener; `None`: it speaks plain HTTP.
-    pub admin_tls: Option<TlsFiles>,
     /// The bearer token that `/metrics` requires; `None`: it is open.
     pub metrics_token: Option<String>,
     pub region: String,
@@ -94,10 +90,12 @@ pub struct ApiOptions {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    #[error("cannot listen on {address}: {cause}")]
-    Listen { address: SocketAddr, cause: io::Error },
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("cannot accept connections on {address}: {cause}")]
+    Accept { address: SocketAddr, cause: io::Error },
 }
 
 /// The running listeners.
@@ -127,14 +125,14 @@ impl ApiHandle {
 /// Starts the listeners; must be called within an actix system. Returns when all listen.
 pub fn serve(
     options: ApiOptions,
+    endpoints: Endpoints,
     gateway: Gateway,
     ambient: Ambient,
     source: impl AdminSource,
 ) -> Result<ApiHandle, ApiError> {
-    let admin_certificate = certificate("admin", options.admin_tls.as_ref())?;
-    let s3_certificate = certificate("s3", options.tls.as_ref().filter(|_| options.s3_listen.is_some()))?;
-    let both = s3_certificate.iter().chain(&admin_certificate).cloned();
-    let certificates = Certificates::new(both, Arc::clone(&ambient.clock));
+    let certificates = endpoints.certificates(Arc::clone(&ambient.clock));
+    let Endpoints { s3: s3_socket, s3_certificate, admin: admin_listener, admin_certificate } = endpoints;
+    let secure = s3_certificate.is_some();
     let source: Arc<dyn AdminSource> = Arc::new(source);
     let health: SharedHealth = Arc::clone(&source) as SharedHealth;
     let iam = Arc::new(iam_service(&options, gateway.clone(), ambient.clone()));
@@ -145,20 +143,20 @@ pub fn serve(
         iam: Arc::clone(&iam),
         gateway: gateway.clone(),
         roots: Arc::clone(&options.roots),
-        secure: options.tls.is_some(),
+        secure,
         verifier: verifier(&options),
         certificates: certificates.clone(),
         ambient: ambient.clone(),
     };
     let (mut s3, mut accounts) = (None, None);
-    if let Some(listen) = options.s3_listen {
+    if let Some(socket) = s3_socket {
         accounts = Some(Accounts::keep(Arc::clone(&iam), options.accounts.clone()));
-        let front = front(&options, gateway, iam, bodies, ambient);
+        let front = front(&options, secure, gateway, iam, bodies, ambient);
         let parts = (front, Arc::clone(&health), certificates.clone());
-        s3 = Some(s3_server(&options, listen, s3_certificate.as_ref(), parts)?);
+        s3 = Some(s3_server(&options, (socket.listen()?, s3_certificate.as_ref()), parts)?);
     }
     let admin = (health, certificates.clone(), admin);
-    let (admin_address, admin) = admin_server(&options, admin_certificate.as_ref(), admin)?;
+    let (admin_address, admin) = admin_server(&options, (admin_listener, admin_certificate.as_ref()), admin)?;
     let (s3_address, s3) = s3.unzip();
     let (s3_handle, admin_handle) = (s3.as_ref().map(Server::handle), admin.handle());
     let handle = ApiHandle { s3_address, admin_address, certificates, accounts, s3: s3_handle, admin: admin_handle };
@@ -172,15 +170,9 @@ pub fn serve(
     Ok(handle)
 }
 
-/// What a listener shows; `None`: it speaks plain HTTP.
-fn certificate(listener: &'static str, files: Option<&TlsFiles>) -> Result<Option<Arc<Certificate>>, TlsError> {
-    files.map(|files| Certificate::load(listener, files.clone())).transpose()
-}
-
 fn s3_server(
     options: &ApiOptions,
-    listen: SocketAddr,
-    certificate: Option<&Arc<Certificate>>,
+    ((address, listener), certificate): ((SocketAddr, TcpListener), Option<&Arc<Certificate>>),
     (front, health, certificates): (Front, SharedHealth, Certificates),
 ) -> Result<(SocketAddr, Server), ApiError> {
     let (front, health, certificates) = (Data::new(front), Data::new(health), Data::new(certificates));
@@ -189,7 +181,6 @@ fn s3_server(
         let app = App::new().app_data(front.clone()).app_data(health.clone()).app_data(certificates.clone());
         app.configure(aliases).default_service(to(answer))
     };
-    let (address, listener) = listener(listen)?;
     let server = Server::build()
         .workers(options.workers.max(1))
         .max_concurrent_connections(options.connections_max)
@@ -215,12 +206,13 @@ fn s3_server(
             limited(http(stop.clone()).expect(expecting).finish(continuing).tcp(), Arc::clone(&connections))
         }),
     };
-    let server = listening.map_err(|cause| ApiError::Listen { address, cause })?;
+    let server = listening.map_err(|cause| ApiError::Accept { address, cause })?;
     Ok((address, server.run()))
 }
 
 fn front(
     options: &ApiOptions,
+    secure: bool,
     gateway: Gateway,
     iam: Arc<IamService>,
     bodies: Arc<BodyRoom>,
@@ -233,7 +225,7 @@ fn front(
         roots: Arc::clone(&options.roots),
         iam: Arc::clone(&iam),
         new_bucket_ownership: options.new_bucket_ownership,
-        tls: options.tls.is_some(),
+        tls: secure,
     };
     let service = Arc::new(service(&settings, gateway, ambient.clone()));
     let domains = Arc::new(Domains::new(&options.domains));
@@ -242,12 +234,12 @@ fn front(
         Arc::new(AccessLog { logger, service, domains: Arc::clone(&domains), host_id })
     };
     let access_log = options.access_log.as_ref().map(access_log);
-    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let scheme = if secure { "https" } else { "http" };
     Front {
         domains,
         websites: WebsiteHosts::new(&options.website_domains, &options.domains),
         iam,
-        secure: options.tls.is_some(),
+        secure,
         forms: Forms { secrets: service.secrets(), scheme, legacy: options.sigv2 },
         bodies,
         turns: Turns::new(Arc::clone(&ambient.clock)),
@@ -311,12 +303,11 @@ fn verifier(options: &ApiOptions) -> Verifier {
 
 fn admin_server(
     options: &ApiOptions,
-    certificate: Option<&Arc<Certificate>>,
+    ((address, listener), certificate): ((SocketAddr, TcpListener), Option<&Arc<Certificate>>),
     (health, certificates, admin): (SharedHealth, Certificates, Admin),
 ) -> Result<(SocketAddr, Server), ApiError> {
     let (health, certificates, admin) = (Data::new(health), Data::new(certificates), Data::new(admin));
     let token = Data::new(MetricsToken(options.metrics_token.clone()));
-    let (address, listener) = listener(options.admin_listen)?;
     let app = move || {
         let app = App::new().app_data(health.clone()).app_data(certificates.clone()).app_data(token.clone());
         app.app_data(admin.clone()).configure(health::admin).configure(admin::routes)
@@ -333,16 +324,5 @@ fn admin_server(
         Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
         None => server.listen(listener),
     };
-    Ok((address, listening.map_err(|cause| ApiError::Listen { address, cause })?.run()))
-}
-
-fn listener(address: SocketAddr) -> Result<(SocketAddr, TcpListener), ApiError> {
-    let failed = |cause| ApiError::Listen { address, cause };
-    let listener = TcpListener::bind(address).map_err(failed)?;
-    // Accepted sockets inherit both (tcp(7)): a client that has gone without a word, or holds its window shut, is noticed by
-    // the kernel.
-    let socket = SockRef::from(&listener);
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)).and(socket.set_keepalive(true)).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((bound, listener))
+    Ok((address, listening.map_err(|cause| ApiError::Accept { address, cause })?.run()))
 }

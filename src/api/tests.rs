@@ -9,7 +9,9 @@ use super::admin::{
     ShardsPage,
 };
 use super::policy::Ownership;
-use super::{ApiHandle, ApiOptions, Credentials, Health, HealthSource, KeySetFiles, StopShown, serve};
+use super::{
+    ApiHandle, ApiOptions, Credentials, Endpoints, Health, HealthSource, KeySetFiles, ListenerTls, StopShown, serve,
+};
 use crate::actors::documents;
 use crate::actors::events::access_log::{AccessLogger, Flush, LogLimits, LoggingRules};
 use crate::actors::events::{Report, ReportError, ReportStore, Targets};
@@ -118,21 +120,23 @@ fn start(world: &World) -> ApiHandle {
 }
 
 fn start_at(world: &World, s3_listen: Option<SocketAddr>) -> ApiHandle {
-    start_with(world, options(s3_listen))
+    start_with(world, s3_listen, options())
 }
 
-fn start_with(world: &World, options: ApiOptions) -> ApiHandle {
+fn start_with(world: &World, s3_listen: Option<SocketAddr>, options: ApiOptions) -> ApiHandle {
+    start_secured(world, s3_listen, ListenerTls::default(), options)
+}
+
+fn start_secured(world: &World, s3_listen: Option<SocketAddr>, tls: ListenerTls, options: ApiOptions) -> ApiHandle {
+    let endpoints = Endpoints::claim(s3_listen, LOCALHOST.parse().expect("an address"), tls).expect("free ports");
     let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
     let frontend = S3Frontend::new(limits, Duration::from_secs(60)).start();
-    serve(options, Gateway::new(frontend, Arc::clone(&world.context)), Ambient::system(), Fine).expect("listening")
+    let gateway = Gateway::new(frontend, Arc::clone(&world.context));
+    serve(options, endpoints, gateway, Ambient::system(), Fine).expect("listening")
 }
 
-fn options(s3_listen: Option<SocketAddr>) -> ApiOptions {
+fn options() -> ApiOptions {
     ApiOptions {
-        s3_listen,
-        admin_listen: LOCALHOST.parse().expect("an address"),
-        tls: None,
-        admin_tls: None,
         metrics_token: None,
         region: "us-east-1".to_owned(),
         domains: vec!["s3.test".to_owned()],
@@ -346,7 +350,7 @@ async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
     let kept = Arc::new(Kept::default());
     let logger = AccessLogger::new(Arc::clone(&kept) as _, Ambient::system(), LogLimits::default()).start();
     let listen = Some(LOCALHOST.parse().expect("an address"));
-    let api = start_with(&world, ApiOptions { access_log: Some(logger.clone()), ..options(listen) });
+    let api = start_with(&world, listen, ApiOptions { access_log: Some(logger.clone()), ..options() });
     let mut stream = connect(s3_of(&api)).await;
     let host = s3_of(&api).to_string();
     ask(&mut stream, &signed("PUT", &host, "/bucket/a%20b", b"12345")).await;
@@ -393,8 +397,11 @@ async fn is_answered(stream: &mut TcpStream) -> bool {
 #[actix::test]
 async fn one_address_cannot_take_all_connections() {
     let world = World::new(2, 1);
-    let api =
-        start_with(&world, ApiOptions { connections_max: 16, ..options(Some(LOCALHOST.parse().expect("an address"))) });
+    let api = start_with(
+        &world,
+        Some(LOCALHOST.parse().expect("an address")),
+        ApiOptions { connections_max: 16, ..options() },
+    );
     let address = s3_of(&api);
     let mut open = Vec::new();
     for _ in 0..8 {

@@ -5,11 +5,12 @@ use super::{NodeError, Surroundings};
 use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::membership::{
     AddressBook, Agreement, Found, FoundingBoard, FoundingError, HostGroups, JoinAskOf, JoinError, LateNodeService,
-    found, join,
+    found, join, words,
 };
 use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
 use crate::actors::request::{ActiveReads, ActiveWrites};
 use crate::actors::upkeep::UnderWayService;
+use crate::api::StartupProgress;
 use crate::config::{ClusterConfig, Config, EcSetting};
 use crate::limits::NODES_OF_HOST_MAX;
 use crate::net::{
@@ -21,9 +22,11 @@ use crate::storage::identity::{
     forget_founding, forget_rejoining, keep_founding, new_host_id, read_founding,
 };
 use crate::storage::meta::record::HostRecord;
-use crate::types::NodeId;
+use crate::storage::sealing::RootKeys;
+use crate::types::{HostId, NodeId};
 use actix::Arbiter;
-use std::collections::{BTreeMap, BTreeSet};
+use hex_simd::AsciiCase;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +49,7 @@ pub enum ClusterError {
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error(
-        "this host took part in a founding as {was}, and is {now} now; give it its name and drives back, or empty its directories"
+        "this host took part in a founding as {was}, and is {now} now; give it back what was changed, or empty its directories"
     )]
     OtherFounder { was: String, now: String },
     #[error(
@@ -136,21 +139,50 @@ impl Member {
     }
 }
 
-/// Takes the drives into service; where they are blank, the host they belong to is founded, or becomes part of its cluster.
-pub(super) async fn enter(
-    around: &Surroundings,
-    config: &Config,
-    wanted: WantedGeometry,
-    prepared: Prepared,
-) -> Result<Member, ClusterError> {
-    let Some(cluster) = &config.cluster else { return alone(around, wanted, prepared) };
-    match prepared {
-        Prepared::Known(host) => come_back(around, cluster, host),
-        Prepared::Blank(blank) => begin(around, config, cluster, blank).await,
+/// What a host enters with.
+#[derive(Clone, Copy)]
+pub(super) struct Entering<'a> {
+    pub config: &'a Config,
+    pub wanted: WantedGeometry,
+    /// Those of `SHERD_ROOT_KEY_FILE`.
+    pub root_keys: Option<&'a RootKeys>,
+    pub progress: &'a StartupProgress,
+}
+
+impl Entering<'_> {
+    /// This host as others count on it. Their root keys are compared by what says nothing of them.
+    fn founder(&self, cluster: &ClusterConfig, host: HostId, drives: usize) -> Founder {
+        let geometry = match self.config.ec {
+            EcSetting::Fixed { data, parity } => Some((data, parity)),
+            EcSetting::Auto => None,
+        };
+        let id = |keys: &RootKeys| hex_simd::encode_to_string(keys.current().id().to_bytes(), AsciiCase::Lower);
+        Founder {
+            name: cluster.name.clone(),
+            host,
+            address: cluster.address.clone(),
+            drives: u16::try_from(drives).unwrap_or(u16::MAX),
+            geometry,
+            root_key: self.root_keys.map(id),
+        }
     }
 }
 
-fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> Result<Member, ClusterError> {
+/// Takes the drives into service; where they are blank, the host they belong to is founded, or becomes part of its cluster.
+pub(super) async fn enter(
+    around: &Surroundings,
+    entering: Entering<'_>,
+    prepared: Prepared,
+) -> Result<Member, ClusterError> {
+    let Some(cluster) = &entering.config.cluster else { return alone(around, entering.wanted, prepared) };
+    match prepared {
+        Prepared::Known(host) => come_back(around, cluster, host),
+        Prepared::Blank(blank) => begin(around, entering, cluster, blank).await,
+    }
+}
+
+/// A host that is the whole store.
+pub(super) fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> Result<Member, ClusterError> {
     let host = match prepared {
         Prepared::Known(host) => host,
         Prepared::Blank(blank) => {
@@ -245,6 +277,7 @@ pub(super) async fn come_back_as_another(
         address: cluster.address.clone(),
         drives: u16::try_from(host.drives.len()).unwrap_or(u16::MAX),
         geometry: None,
+        root_key: None,
     };
     let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: Some(*from) };
     let welcomed = join(&connected.net.client, &ask, &connected.net.doors).await.map_err(ClusterError::from)?;
@@ -267,27 +300,21 @@ pub(super) async fn come_back_as_another(
 /// A host that is of no cluster yet.
 async fn begin(
     around: &Surroundings,
-    config: &Config,
+    entering: Entering<'_>,
     cluster: &ClusterConfig,
     blank: BlankDrives,
 ) -> Result<Member, ClusterError> {
     let dirs = blank.dirs();
-    let mut kept = keep_own(around, config, cluster, &dirs)?;
+    let mut kept = keep_own(around, entering, cluster, &dirs)?;
     let own = kept.own.clone();
     let board = match &kept.agreed {
         Some(founders) => FoundingBoard::agreed(&Agreement(founders.clone())),
-        None => FoundingBoard::gathering(own.clone()),
+        None => FoundingBoard::gathering(own.clone(), cluster.founders.clone()),
     };
     let identity = HostIdentity::new(own.host, None, cluster.secret.as_bytes())?;
     let connected = connect(around, cluster, &identity, board)?;
     let net = &connected.net;
     tracing::info!(name = cluster.name, address = %net.server.local_addr(), "this host is of no cluster yet");
-    let others: BTreeMap<String, String> = cluster
-        .founders
-        .iter()
-        .filter(|(name, _)| **name != cluster.name)
-        .map(|(n, a)| (n.clone(), a.clone()))
-        .collect();
     let outcome = match kept.agreed.clone() {
         Some(founders) => Found::Agreed(Agreement(founders)),
         None if !cluster.is_founder() => Found::Exists,
@@ -297,7 +324,8 @@ async fn begin(
                 let written = keep_founding(&*around.disk, &dirs, &agreed);
                 written.map_err(|error| FoundingError::NotKept(error.to_string()))
             };
-            found(&net.client, &own, &others, &net.board, keep).await?
+            let tell = |waits_for| entering.progress.set(waits_for);
+            found(&net.client, (&own, &cluster.founders), &net.board, keep, tell).await?
         }
     };
     let (new, agreement) = match outcome {
@@ -306,8 +334,10 @@ async fn begin(
             (founded(&own, &agreement)?, Some(agreement))
         }
         Found::Exists => {
-            let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: None };
-            let doors = if cluster.is_founder() { others.into_values().collect() } else { cluster.doors.clone() };
+            let roles = entering.config.roles;
+            let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles, was: None };
+            let doors = if cluster.is_founder() { other_founders(cluster) } else { cluster.doors.clone() };
+            entering.progress.set(vec![format!("waiting to be taken into the cluster by {}", doors.join(", "))]);
             let welcomed = join(&net.client, &ask, &doors).await?;
             net.book.learn(welcomed.hosts);
             let (data, parity) = (welcomed.data, welcomed.parity);
@@ -320,32 +350,28 @@ async fn begin(
     Ok(member(cluster, host, agreement, connected))
 }
 
+/// Where they are.
+fn other_founders(cluster: &ClusterConfig) -> Vec<String> {
+    let others = cluster.founders.iter().filter(|(name, _)| **name != cluster.name);
+    others.map(|(_, address)| address.clone()).collect()
+}
+
 fn founded(own: &Founder, agreement: &Agreement) -> Result<NewHost, ClusterError> {
     let (data, parity) = agreement.geometry()?;
-    let missing = || FoundingError::NotTheSame { name: own.name.clone() };
-    let first_node = agreement.first_node(own.host).ok_or_else(missing)?;
+    let first_node = agreement.first_node(own.host).ok_or(FoundingError::Absent)?;
     Ok(NewHost { cluster: agreement.cluster(), host: own.host, first_node, data, parity })
 }
 
 /// Who this host is, as it was kept, or kept from now on: others will count on it.
 fn keep_own(
     around: &Surroundings,
-    config: &Config,
+    entering: Entering<'_>,
     cluster: &ClusterConfig,
     dirs: &[PathBuf],
 ) -> Result<Founding, ClusterError> {
     let kept = read_founding(&*around.disk, dirs)?;
-    let geometry = match config.ec {
-        EcSetting::Fixed { data, parity } => Some((data, parity)),
-        EcSetting::Auto => None,
-    };
-    let own = Founder {
-        name: cluster.name.clone(),
-        host: kept.as_ref().map_or_else(|| new_host_id(&around.ambient), |kept| kept.own.host),
-        address: cluster.address.clone(),
-        drives: u16::try_from(dirs.len()).unwrap_or(u16::MAX),
-        geometry,
-    };
+    let host = kept.as_ref().map_or_else(|| new_host_id(&around.ambient), |kept| kept.own.host);
+    let own = entering.founder(cluster, host, dirs.len());
     if let Some(Founding { own: was, agreed: Some(_), .. }) = &kept
         && *was != own
     {
@@ -355,11 +381,6 @@ fn keep_own(
     let founding = Founding { agreed, ..Founding::new(own) };
     keep_founding(&*around.disk, dirs, &founding)?;
     Ok(founding)
-}
-
-fn words(founder: &Founder) -> String {
-    let Founder { name, address, drives, .. } = founder;
-    format!("{name:?} at {address} with {drives} drives")
 }
 
 fn connect(

@@ -1,19 +1,18 @@
 //! The composition root: makes the parts of a host from its configuration, joins them, and takes them apart in order.
 //!
-//! Start: identities, metadata, drives, request path, chores, listeners. Stop: the other way round, so that whoever is
-//! stopped has nobody left who asks of it.
+//! Start: what settings name, identities, metadata, drives, request path, chores, listeners. Stop: the other way round, so
+//! that whoever is stopped has nobody left who asks of it.
 
 mod admin;
 mod background;
 mod cluster;
 mod drives;
-mod key_sets;
 mod metadata;
 mod place;
+mod preflight;
 mod rejoin;
 mod reload;
 mod requests;
-mod root_keys;
 mod safety;
 mod salvage;
 mod status;
@@ -27,8 +26,10 @@ use crate::actors::healer::{ScrubOptions, fault_channel};
 use crate::actors::membership::HostWatch;
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
-use crate::api::{self, AccountsFile, ApiError, ApiHandle, ApiOptions, Credentials, KeySetFiles, NamedFile, TlsFiles};
-use crate::config::{self, Config, Durability, EcSetting, ObjectOwnership, RejoinWish};
+use crate::api::{
+    self, ApiError, ApiHandle, ApiOptions, Credentials, EndpointError, KeySetFiles, StartupProgress, StartupServer,
+};
+use crate::config::{Config, Durability, EcSetting, ObjectOwnership, RejoinWish};
 use crate::limits::{
     BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_MIN, FILES_PER_CONNECTION,
     Scale,
@@ -46,13 +47,14 @@ use crate::storage::wal;
 use crate::types::{Epoch, Geometry};
 use admin::HostAdmin;
 use background::BucketChores;
-use cluster::{ClusterError, Member};
+use cluster::{ClusterError, Entering, Member};
 use drives::ChoreHandles;
 use metadata::{MetadataError, Replica};
 use place::Place;
+use preflight::Checked;
+use preflight::root_keys;
 use rejoin::{OwnDrives, RejoinError};
 use requests::Requests;
-use root_keys::root_keys;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use safety::ReadCheck;
 use status::HostStatus;
@@ -84,6 +86,8 @@ pub enum NodeError {
     Metadata(#[from] MetadataError),
     #[error(transparent)]
     Salvage(#[from] SalvageError),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error(transparent)]
@@ -162,13 +166,24 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let hangups = reload::hangups()?;
     let around = surroundings(&config);
     tokio::pin!(stop);
-    let targets = background::targets(&config.webhooks, &around.ambient)?;
+    let checked = preflight::check(&config, &around)?;
     let wanted = wanted_geometry(&config);
     let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
+    let progress = StartupProgress::new("waiting to take its place in the store");
+    let startup = StartupServer::start(
+        &checked.endpoints,
+        config.metrics_token.clone().map(|token| token.0),
+        Arc::clone(&around.ambient.clock),
+        &progress,
+    )?;
+    let root_keys = checked.root_keys.as_ref();
+    let entering = Entering { config: &config, wanted, root_keys, progress: &progress };
     let member = tokio::select! {
-        entered = enter(&around, &config, wanted, prepared) => entered?,
+        entered = enter(&around, entering, prepared) => entered?,
         () = &mut stop => return Ok(()),
     };
+    warn_of_one_drive(&config, &member.host);
+    progress.set(vec!["waiting for its metadata and drives".to_owned()]);
     let credentials = credentials(&config, &around, &member.host)?;
     let (member, replica) = match metadata::start(&around, &member).await {
         Ok(replica) => (member, replica),
@@ -179,7 +194,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         Err(error) => return Err(error.into()),
     };
     let own = OwnDrives::of(&member.host);
-    let mut running = start(&config, &around, (member, replica), credentials, targets).await?;
+    let mut running = start(&config, &around, (member, replica), credentials, (checked, startup)).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
     let reloading = reload::start(&config, &running.api, hangups);
     announce(&running.api);
@@ -199,17 +214,13 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
 }
 
 /// Takes the host's place in its cluster; one that must not have it as who it was takes it as another member.
-async fn enter(
-    around: &Surroundings,
-    config: &Config,
-    wanted: WantedGeometry,
-    prepared: Prepared,
-) -> Result<Member, NodeError> {
-    match (rejoin::decided(around, config, &prepared)?, prepared) {
+async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared) -> Result<Member, NodeError> {
+    match (rejoin::decided(around, entering.config, &prepared)?, prepared) {
         (Some(rejoining), Prepared::Known(host)) => {
-            cluster::come_back_as_another(around, config, host, &rejoining).await
+            entering.progress.set(vec!["waiting for its cluster to take it back as another member".to_owned()]);
+            cluster::come_back_as_another(around, entering.config, host, &rejoining).await
         }
-        (_, prepared) => Ok(cluster::enter(around, config, wanted, prepared).await?),
+        (_, prepared) => Ok(cluster::enter(around, entering, prepared).await?),
     }
 }
 
@@ -218,10 +229,10 @@ async fn start(
     around: &Surroundings,
     (member, replica): (Member, Replica),
     credentials: Credentials,
-    targets: Targets,
+    (checked, startup): (Checked, StartupServer),
 ) -> Result<Running, NodeError> {
     let system = |doing| move |cause| NodeError::System { doing, cause };
-    let key_sets = key_sets::key_sets(&config.identities.key_sets, &around.ambient)?;
+    let Checked { endpoints, targets, key_sets, accounts, root_keys: given_keys } = checked;
     let host = &member.host;
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
     let (faults, fault_source) = fault_channel();
@@ -270,11 +281,12 @@ async fn start(
         is_known,
     });
     let keeping = place.take().await?;
-    let roots = root_keys(config, around, &place.member.host)?;
+    let roots = root_keys(config, given_keys, around, &place.member.host)?;
     let options = api_options(config, credentials, roots, &place.member.host);
     let access_log = Some(buckets.access_log.clone());
-    let options = ApiOptions { accounts: accounts(config)?, targets, key_sets, access_log, ..options };
-    let api = api::serve(options, requests.gateway.clone(), around.ambient.clone(), admin)?;
+    let options = ApiOptions { accounts, targets, key_sets, access_log, ..options };
+    startup.stop().await;
+    let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let load = requests.cluster.load.clone();
     Ok(Running { api, monitor, chores, buckets, drives: opened, replica, load, place, keeping })
@@ -347,10 +359,6 @@ async fn trim_while_idle(buffers: BufferPool, load: UserLoad) {
 
 fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host: &HostDrives) -> ApiOptions {
     ApiOptions {
-        s3_listen: config.roles.gateway.then_some(config.s3_listen),
-        admin_listen: config.admin_listen,
-        tls: config.tls.clone().map(tls_files),
-        admin_tls: config.admin_tls.clone().map(tls_files),
         metrics_token: config.metrics_token.clone().map(|token| token.0),
         region: config.region.clone(),
         domains: config.domains.clone(),
@@ -370,11 +378,6 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
     }
 }
 
-fn tls_files(files: config::TlsFiles) -> TlsFiles {
-    let named = |file: config::NamedFile| NamedFile { setting: file.setting, path: file.path };
-    TlsFiles { cert: named(files.cert), key: named(files.key) }
-}
-
 /// Drives keep a descriptor for each of their segments: they have most of what there are.
 fn connections_max() -> usize {
     let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
@@ -384,12 +387,6 @@ fn connections_max() -> usize {
 /// What of all that requests may hold is for bodies that are gathered whole.
 fn bodies_bytes(memory_max_bytes: u64) -> u64 {
     (memory_max_bytes / BODIES_MEMORY_PART).min(BODIES_BYTES_MAX)
-}
-
-/// Those that the accounts' file declares.
-fn accounts(config: &Config) -> Result<Option<Arc<AccountsFile>>, NodeError> {
-    let parsed = config.identities.accounts.as_ref().map(|accounts| AccountsFile::parse(&accounts.text)).transpose();
-    Ok(parsed.map_err(|why| NodeError::Accounts { why })?.map(Arc::new))
 }
 
 fn new_bucket_ownership(setting: ObjectOwnership) -> Ownership {
@@ -416,6 +413,14 @@ fn wanted_geometry(config: &Config) -> WantedGeometry {
         }
     };
     WantedGeometry { data, parity, explicit, alone: config.cluster.is_none() }
+}
+
+/// It is what a first try is, and easily forgotten.
+fn warn_of_one_drive(config: &Config, host: &HostDrives) {
+    if let (None, [_]) = (&config.cluster, host.drives.as_slice()) {
+        let (data, parity) = (host.data, host.parity);
+        tracing::warn!("this store is {data}+{parity} on one drive: the loss of that drive is the loss of all objects");
+    }
 }
 
 /// Those configured, or those kept on the drives; new ones are shown to whoever started the process.

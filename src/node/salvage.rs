@@ -17,7 +17,7 @@ pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: boo
     if matches!(prepared, Prepared::Blank(_)) {
         return Err(SalvageError::Whole.into());
     }
-    let member = cluster::enter(around, config, wanted, prepared).await?;
+    let member = cluster::alone(around, wanted, prepared)?;
     let found = metadata::survey_salvage(around, &member).await?;
     println!("{found}");
     if !goes_on {

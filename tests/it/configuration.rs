@@ -1,5 +1,7 @@
 //! What a wrong configuration answers, and what help says: as a user at a shell sees it.
 
+mod startup;
+
 use crate::harness::server::Setup;
 use crate::harness::sigv4::Keys;
 use std::process::Command;

@@ -4,17 +4,20 @@
 //! hosts under the same ids. Only then has it agreed: it keeps the list, and answers with it from then on. Who hears of an
 //! agreement that has this host in it takes it over; who hears of one without it, or of a cluster that stands, has to join.
 //! What follows (the cluster's id, node ids, geometry, the first voters) is derived from the list, the same everywhere.
+//!
+//! Hosts whose settings differ in what must be the same (the list of hosts, the geometry, the root key) do not agree: each
+//! says whose setting differs and how, and waits until somebody has changed it.
 
 use super::messages::{FoundingAnswer, FoundingAsk, Kind, MEMBERSHIP_GROUP, decode, encode};
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX};
 use crate::net::{GroupCall, GroupService, PeerError, QuicClient};
 use crate::storage::identity::Founder;
 use crate::storage::meta::record::HostRecord;
-use crate::storage::ring::auto_geometry_of_hosts;
+use crate::storage::ring::{auto_geometry_of_hosts, pointless_parity};
 use crate::types::{ClusterId, HostId, NodeId, UnixMs};
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -23,12 +26,17 @@ const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// Rounds between two lines of the log about who is missing.
 const ROUNDS_TO_A_WORD: u32 = 20;
 
+/// Where each founding host is, by its name.
+pub type Hosts = BTreeMap<String, String>;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FoundingError {
-    #[error("the founding hosts ask for different geometries: {0}")]
-    Geometries(String),
-    #[error("host {name:?} is one of the founding hosts under another id or with another number of drives")]
-    NotTheSame { name: String },
+    #[error("SHERD_EC: {0}")]
+    Geometry(String),
+    #[error("the other founding hosts have agreed with this host as {was}, and it is {now} now; undo what was changed")]
+    NotTheSame { was: String, now: String },
+    #[error("the host is not among those that it has agreed with")]
+    Absent,
     #[error("what was agreed on cannot be kept: {0}")]
     NotKept(String),
 }
@@ -54,22 +62,15 @@ impl Agreement {
         u32::try_from(place).ok().map(|place| NodeId(place * NODES_OF_HOST_MAX))
     }
 
-    /// Data and parity shards: what was asked for, the same everywhere, or what fits these hosts and drives.
+    /// Data and parity shards: what all ask for, or what fits these hosts and drives.
     pub fn geometry(&self) -> Result<(u8, u8), FoundingError> {
-        let asked: Vec<_> = self.0.iter().filter_map(|founder| founder.geometry).collect();
-        match asked.first() {
-            None => {
-                let drives: Vec<usize> = self.0.iter().map(|founder| usize::from(founder.drives)).collect();
-                Ok(auto_geometry_of_hosts(&drives))
-            }
-            Some(first) if asked.len() == self.0.len() && asked.iter().all(|other| other == first) => Ok(*first),
-            Some(_) => {
-                let words = |founder: &Founder| match founder.geometry {
-                    Some((data, parity)) => format!("{} {data}+{parity}", founder.name),
-                    None => format!("{} auto", founder.name),
-                };
-                Err(FoundingError::Geometries(self.0.iter().map(words).collect::<Vec<_>>().join(", ")))
-            }
+        let drives: Vec<usize> = self.0.iter().map(|founder| usize::from(founder.drives)).collect();
+        let Some(asked) = self.0.first().and_then(|founder| founder.geometry) else {
+            return Ok(auto_geometry_of_hosts(&drives));
+        };
+        match pointless_parity(asked, drives.iter().sum()) {
+            None => Ok(asked),
+            Some(why) => Err(FoundingError::Geometry(why)),
         }
     }
 
@@ -99,8 +100,8 @@ pub struct FoundingBoard {
 
 impl FoundingBoard {
     /// Of no cluster yet, and alone as far as it knows.
-    pub fn gathering(own: Founder) -> Self {
-        Self::standing(FoundingAnswer::Gathering { sees: vec![own.clone()], own })
+    pub fn gathering(own: Founder, hosts: Hosts) -> Self {
+        Self::standing(FoundingAnswer::Gathering { sees: vec![own.clone()], own, hosts })
     }
 
     pub fn agreed(agreement: &Agreement) -> Self {
@@ -142,77 +143,146 @@ pub enum Found {
 enum Round {
     Agreed(Vec<Founder>),
     Exists,
-    /// Not yet: what is heard, and in words what is missing.
+    /// Not yet: what is heard, and in words what is missing, and what must be changed before there can be a cluster.
     Wait {
         sees: Vec<Founder>,
         missing: Vec<String>,
+        differing: Vec<String>,
     },
 }
 
-/// `answers`: of each other host, by its name.
-fn judge(own: &Founder, answers: &BTreeMap<String, Result<FoundingAnswer, String>>) -> Result<Round, FoundingError> {
+/// `hosts`: those that this host founds a cluster with, itself among them. `answers`: of each other one, by its name.
+fn judge(
+    own: &Founder,
+    hosts: &Hosts,
+    answers: &BTreeMap<String, Result<FoundingAnswer, String>>,
+) -> Result<Round, FoundingError> {
     let mut sees = BTreeMap::from([(own.name.clone(), own.clone())]);
-    let mut missing = Vec::new();
+    let (mut missing, mut differing) = (Vec::new(), Vec::new());
     let mut views = Vec::new();
     for (name, answer) in answers {
         match answer {
             Ok(FoundingAnswer::Agreed(list)) if list.contains(own) => return Ok(Round::Agreed(list.clone())),
-            Ok(FoundingAnswer::Agreed(list)) if list.iter().any(|founder| founder.host == own.host) => {
-                return Err(FoundingError::NotTheSame { name: own.name.clone() });
-            }
-            Ok(FoundingAnswer::Agreed(_) | FoundingAnswer::Formed(_)) => return Ok(Round::Exists),
-            Ok(FoundingAnswer::Gathering { own: other, sees: view }) if other.name == *name => {
-                sees.insert(name.clone(), other.clone());
-                views.push((name, view));
+            Ok(FoundingAnswer::Agreed(list)) => match list.iter().find(|founder| founder.host == own.host) {
+                Some(was) => return Err(FoundingError::NotTheSame { was: words(was), now: words(own) }),
+                None => return Ok(Round::Exists),
+            },
+            Ok(FoundingAnswer::Formed(_)) => return Ok(Round::Exists),
+            Ok(FoundingAnswer::Gathering { own: other, hosts: theirs, sees: view }) if other.name == *name => {
+                match differences((own, hosts), (other, theirs)) {
+                    None => {
+                        sees.insert(name.clone(), other.clone());
+                        views.push((name, view));
+                    }
+                    Some(how) => differing.push(format!("{name} was given another {how}")),
+                }
             }
             Ok(FoundingAnswer::Gathering { own: other, .. }) => {
-                missing.push(format!("{name} (the host there calls itself {:?})", other.name));
+                differing.push(format!("{name}: the host there calls itself {:?} (SHERD_HOST)", other.name));
             }
             Err(why) => missing.push(format!("{name} ({why})")),
         }
     }
     let sees: Vec<Founder> = sees.into_values().collect();
-    if missing.is_empty() {
+    if missing.is_empty() && differing.is_empty() {
         let others = views.iter().filter(|(_, view)| **view != sees);
         missing.extend(others.map(|(name, _)| format!("{name} (it does not hear the same hosts yet)")));
-        if missing.is_empty() {
-            return Ok(Round::Agreed(sees));
+        match Agreement(sees.clone()).geometry() {
+            Ok(_) if missing.is_empty() => return Ok(Round::Agreed(sees)),
+            Ok(_) => {}
+            Err(why) => differing.push(why.to_string()),
         }
     }
-    Ok(Round::Wait { sees, missing })
+    Ok(Round::Wait { sees, missing, differing })
 }
 
-/// Takes part in the founding until it has ended. `others`: where each other founding host is. `keep`: makes the agreement
-/// durable, before anyone hears of it.
+/// How what another host was given differs from what this one was, where both must have the same.
+fn differences((own, hosts): (&Founder, &Hosts), (other, theirs): (&Founder, &Hosts)) -> Option<String> {
+    let names: BTreeSet<&String> = hosts.keys().chain(theirs.keys()).collect();
+    let of_host = |name: &String| match (theirs.get(name), hosts.get(name)) {
+        (Some(there), None) => Some(format!("{name}={there} is only there")),
+        (None, Some(here)) => Some(format!("{name}={here} is only here")),
+        (Some(there), Some(here)) if there != here => Some(format!("{name} is at {there} there, at {here} here")),
+        _ => None,
+    };
+    let lists: Vec<String> = names.into_iter().filter_map(of_host).collect();
+    let of = |setting: &str, there: String, here: String| {
+        (there != here).then(|| format!("{setting} ({there} there, {here} here)"))
+    };
+    let all = [
+        (!lists.is_empty()).then(|| format!("SHERD_HOSTS ({})", lists.join(", "))),
+        of("SHERD_EC", geometry_words(other), geometry_words(own)),
+        of("SHERD_ROOT_KEY_FILE", root_key_words(other), root_key_words(own)),
+    ];
+    let all: Vec<String> = all.into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(" and another "))
+}
+
+fn geometry_words(founder: &Founder) -> String {
+    founder.geometry.map_or_else(|| "auto".to_owned(), |(data, parity)| format!("{data}+{parity}"))
+}
+
+fn root_key_words(founder: &Founder) -> String {
+    founder.root_key.as_ref().map_or_else(|| "no key".to_owned(), |id| format!("the key of id {id}"))
+}
+
+/// A host as messages describe it.
+pub fn words(founder: &Founder) -> String {
+    let Founder { name, address, drives, .. } = founder;
+    let (geometry, key) = (geometry_words(founder), root_key_words(founder));
+    format!("{name:?} at {address} with {drives} drives, geometry {geometry} and {key} in SHERD_ROOT_KEY_FILE")
+}
+
+/// Takes part in the founding until it has ended. `hosts`: where each founding host is, this one among them. `keep`: makes the
+/// agreement durable, before anyone hears of it. `tell`: takes what is waited for, in words, after every round.
 pub async fn found(
     client: &QuicClient,
-    own: &Founder,
-    others: &BTreeMap<String, String>,
+    (own, hosts): (&Founder, &Hosts),
     board: &FoundingBoard,
     keep: impl Fn(&Agreement) -> Result<(), FoundingError>,
+    tell: impl Fn(Vec<String>),
 ) -> Result<Found, FoundingError> {
     let mut rounds: u32 = 0;
+    let mut told: Option<Vec<String>> = None;
     loop {
-        let asked = others.iter().map(|(name, address)| async move { (name.clone(), ask(client, own, address).await) });
-        match judge(own, &join_all(asked).await.into_iter().collect())? {
+        let others = hosts.iter().filter(|(name, _)| **name != own.name);
+        let asked = others.map(|(name, address)| async move { (name.clone(), ask(client, own, address).await) });
+        match judge(own, hosts, &join_all(asked).await.into_iter().collect())? {
             Round::Agreed(list) => {
                 let agreement = Agreement(list);
-                agreement.geometry()?;
                 keep(&agreement)?;
                 board.set(FoundingAnswer::Agreed(agreement.0.clone()));
                 return Ok(Found::Agreed(agreement));
             }
             Round::Exists => return Ok(Found::Exists),
-            Round::Wait { sees, missing } => {
-                if rounds.is_multiple_of(ROUNDS_TO_A_WORD) {
-                    tracing::info!(missing = missing.join(", "), "waiting for the other founding hosts");
+            Round::Wait { sees, missing, differing } => {
+                if rounds.is_multiple_of(ROUNDS_TO_A_WORD) || told.as_ref() != Some(&differing) {
+                    log(&missing, &differing);
                 }
-                board.set(FoundingAnswer::Gathering { own: own.clone(), sees });
+                tell(reasons(&missing, &differing));
+                told = Some(differing);
+                board.set(FoundingAnswer::Gathering { own: own.clone(), hosts: hosts.clone(), sees });
             }
         }
-        rounds += 1;
+        rounds = rounds.wrapping_add(1);
         tokio::time::sleep(ROUND_PAUSE).await;
     }
+}
+
+fn log(missing: &[String], differing: &[String]) {
+    if !missing.is_empty() {
+        tracing::info!(missing = missing.join(", "), "waiting for the other founding hosts");
+    }
+    for differs in differing {
+        tracing::error!(differs, "no cluster is founded until the founding hosts have the same settings");
+    }
+}
+
+/// Why there is no cluster yet, for those who ask for the host's health.
+fn reasons(missing: &[String], differing: &[String]) -> Vec<String> {
+    let differing = differing.iter().map(|differs| format!("no cluster is founded with these settings: {differs}"));
+    let missing = missing.iter().map(|missing| format!("waiting for the founding host {missing}"));
+    differing.chain(missing).collect()
 }
 
 async fn ask(client: &QuicClient, own: &Founder, address: &str) -> Result<FoundingAnswer, String> {
@@ -233,78 +303,4 @@ async fn ask(client: &QuicClient, own: &Founder, address: &str) -> Result<Foundi
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Agreement, FoundingAnswer, FoundingError, Round, judge};
-    use crate::storage::identity::Founder;
-    use crate::types::{ClusterId, HostId, NodeId};
-    use std::collections::BTreeMap;
-
-    fn founder(name: &str, host: u64) -> Founder {
-        Founder {
-            name: name.to_owned(),
-            host: HostId(host),
-            address: format!("{name}:9100"),
-            drives: 2,
-            geometry: None,
-        }
-    }
-
-    fn gathering(own: &Founder, sees: &[&Founder]) -> Result<FoundingAnswer, String> {
-        Ok(FoundingAnswer::Gathering { own: own.clone(), sees: sees.iter().map(|&founder| founder.clone()).collect() })
-    }
-
-    fn judged(own: &Founder, answers: &[(&str, Result<FoundingAnswer, String>)]) -> Round {
-        let answers = answers.iter().map(|(name, answer)| ((*name).to_owned(), answer.clone()));
-        judge(own, &answers.collect()).expect("judged")
-    }
-
-    #[test]
-    fn nothing_is_agreed_before_every_host_hears_the_same_hosts() {
-        let (a, b, c) = (founder("a", 1), founder("b", 2), founder("c", 3));
-        let all = [&a, &b, &c];
-        let alone = judged(&a, &[("b", Err("nobody there".into())), ("c", gathering(&c, &[&c]))]);
-        assert_eq!(alone, Round::Wait { sees: vec![a.clone(), c.clone()], missing: vec!["b (nobody there)".into()] });
-        let half = judged(&a, &[("b", gathering(&b, &all)), ("c", gathering(&c, &[&b, &c]))]);
-        assert!(matches!(half, Round::Wait { sees, .. } if sees.len() == 3));
-        let whole = judged(&a, &[("b", gathering(&b, &all)), ("c", gathering(&c, &all))]);
-        assert_eq!(whole, Round::Agreed(all.map(Clone::clone).to_vec()));
-        let reborn = founder("b", 22);
-        let stale = judged(&a, &[("b", gathering(&reborn, &[&a, &reborn, &c])), ("c", gathering(&c, &all))]);
-        assert!(matches!(stale, Round::Wait { .. }), "c has heard another b");
-    }
-
-    #[test]
-    fn an_agreement_is_taken_over_by_those_in_it_and_joined_by_others() {
-        let (a, b, c) = (founder("a", 1), founder("b", 2), founder("c", 3));
-        let list = vec![a.clone(), b.clone(), c.clone()];
-        let answers = [("b", Ok(FoundingAnswer::Agreed(list.clone()))), ("c", Err("not yet".into()))];
-        assert_eq!(judged(&a, &answers), Round::Agreed(list.clone()));
-        assert_eq!(judged(&founder("a", 11), &answers), Round::Exists);
-        assert_eq!(judged(&a, &[("b", Ok(FoundingAnswer::Formed(ClusterId(5))))]), Round::Exists);
-        let grown = Founder { drives: 3, ..a.clone() };
-        let answers = BTreeMap::from([("b".to_owned(), Ok(FoundingAnswer::Agreed(list)))]);
-        assert_eq!(judge(&grown, &answers), Err(FoundingError::NotTheSame { name: "a".into() }));
-    }
-
-    #[test]
-    fn a_host_under_another_name_is_not_the_one_that_is_waited_for() {
-        let (a, b) = (founder("a", 1), founder("b", 2));
-        let round = judged(&a, &[("c", gathering(&b, &[&a, &b]))]);
-        assert!(matches!(round, Round::Wait { missing, .. } if missing[0].contains("calls itself \"b\"")));
-    }
-
-    #[test]
-    fn what_follows_from_an_agreement_is_the_same_everywhere() {
-        let agreement = Agreement(vec![founder("a", 1), founder("b", 2), founder("c", 3)]);
-        assert_eq!(agreement.cluster(), agreement.clone().cluster());
-        assert_ne!(agreement.cluster(), Agreement(vec![founder("a", 1), founder("b", 2)]).cluster());
-        assert_eq!(agreement.first_node(HostId(3)), Some(NodeId(128)));
-        assert_eq!(agreement.first_node(HostId(9)), None);
-        let records = agreement.records();
-        let known: Vec<_> = records.iter().map(|host| (host.name.as_str(), host.id.0, host.first_node)).collect();
-        assert_eq!(known, [("a", 1, Some(NodeId(0))), ("b", 2, Some(NodeId(64))), ("c", 3, Some(NodeId(128)))]);
-        let mut mixed = agreement;
-        mixed.0[1].geometry = Some((2, 1));
-        assert!(matches!(mixed.geometry(), Err(FoundingError::Geometries(words)) if words.contains("b 2+1")));
-    }
-}
+mod tests;

@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn only_the_host_that_has_the_name_comes_back_under_it_as_another_member() {
         let (name, address) = ("a".to_owned(), "a:9100".to_owned());
-        let own = Founder { name, host: HostId(9), address, drives: 2, geometry: None };
+        let own = Founder { name, host: HostId(9), address, drives: 2, geometry: None, root_key: None };
         let again = |hosts: &[HostRecord]| why_not_again(hosts, &own, HostId(1));
         assert_eq!(again(&[registered(2, "b"), registered(1, "a")]), None);
         assert_eq!(again(&[registered(2, "b"), registered(9, "a")]), None, "it asks again");

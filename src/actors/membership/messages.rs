@@ -9,6 +9,7 @@ use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Beside the groups of the consensus.
 pub const MEMBERSHIP_GROUP: u32 = u32::MAX;
@@ -39,8 +40,9 @@ pub struct FoundingAsk {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FoundingAnswer {
-    /// Of no cluster either. `sees`: the hosts that it has heard, itself among them, in order of their names.
-    Gathering { own: Founder, sees: Vec<Founder> },
+    /// Of no cluster either. `hosts`: where each host is that it founds a cluster with, itself among them. `sees`: those of
+    /// them that it has heard and that have its settings, in order of their names.
+    Gathering { own: Founder, hosts: BTreeMap<String, String>, sees: Vec<Founder> },
     /// These found the cluster together, and this host has begun.
     Agreed(Vec<Founder>),
     /// The cluster stands.

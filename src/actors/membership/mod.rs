@@ -16,7 +16,7 @@ mod service;
 mod voters;
 
 pub use address_book::AddressBook;
-pub use founding::{Agreement, Found, FoundingBoard, FoundingError, found};
+pub use founding::{Agreement, Found, FoundingBoard, FoundingError, Hosts, found, words};
 pub use host_watch::{HostWatch, StatusSource};
 pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join, lookup_removal};
 pub use messages::RemovalAnswer;

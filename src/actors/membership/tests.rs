@@ -11,6 +11,7 @@ use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
 use proptest::prelude::{any, proptest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
@@ -21,7 +22,12 @@ fn founder() -> Founder {
         address: "10.0.0.1:9100".to_owned(),
         drives: 4,
         geometry: Some((4, 2)),
+        root_key: Some("0011223344556677".to_owned()),
     }
+}
+
+fn hosts() -> BTreeMap<String, String> {
+    [("a", "10.0.0.1:9100"), ("b", "10.0.0.2:9100")].map(|(name, at)| (name.to_owned(), at.to_owned())).into()
 }
 
 /// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
@@ -47,7 +53,7 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messa
 #[test]
 fn messages_of_version_1_are_read_and_written_as_they_were() {
     golden("founding_ask", &FoundingAsk { own: founder() });
-    golden("founding_gathering", &FoundingAnswer::Gathering { own: founder(), sees: vec![founder()] });
+    golden("founding_gathering", &FoundingAnswer::Gathering { own: founder(), hosts: hosts(), sees: vec![founder()] });
     golden("founding_agreed", &FoundingAnswer::Agreed(vec![founder()]));
     golden("founding_formed", &FoundingAnswer::Formed(ClusterId(7)));
     let ask = JoinAsk { own: founder(), domain: Some("rack 1".to_owned()) };

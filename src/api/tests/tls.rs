@@ -1,7 +1,8 @@
 //! Certificates of the listeners: replaced under open connections, refused, named by health. Who may scrape.
 
-use super::{LOCALHOST, options, start_with};
+use super::{LOCALHOST, options, start_secured, start_with};
 use crate::actors::request::test_world::World;
+use crate::api::ListenerTls;
 use crate::api::{ApiHandle, ApiOptions, NamedFile, TlsFiles};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -100,8 +101,9 @@ async fn get(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), path: &st
     head + &String::from_utf8(body).expect("text")
 }
 
-fn with_tls(pki: &Pki) -> ApiOptions {
-    ApiOptions { tls: Some(pki.files()), ..options(Some(LOCALHOST.parse().expect("an address"))) }
+fn start_with_tls(world: &World, pki: &Pki) -> ApiHandle {
+    let tls = ListenerTls { s3: Some(pki.files()), admin: None };
+    start_secured(world, Some(LOCALHOST.parse().expect("an address")), tls, options())
 }
 
 fn reload(api: &ApiHandle) -> Result<bool, String> {
@@ -113,7 +115,7 @@ fn reload(api: &ApiHandle) -> Result<bool, String> {
 async fn open_connections_go_on_and_new_handshakes_get_the_new_certificate() {
     let (world, pki) = (World::new(2, 2), Pki::new());
     let first = pki.renew(90);
-    let api = start_with(&world, with_tls(&pki));
+    let api = start_with_tls(&world, &pki);
     let s3 = api.s3_address.expect("S3 is served");
     let mut open = pki.connect(s3).await;
     assert_eq!(certificate_of(&open), first);
@@ -132,7 +134,7 @@ async fn files_that_do_not_fit_are_refused_by_name_and_the_certificate_in_use_st
     let (world, pki) = (World::new(2, 2), Pki::new());
     let files = pki.files();
     let first = pki.renew(90);
-    let api = start_with(&world, with_tls(&pki));
+    let api = start_with_tls(&world, &pki);
     let s3 = api.s3_address.expect("S3 is served");
     let (_, other_key) = pki.issue(90);
     let other_key = pem("PRIVATE KEY", &other_key.serialize_der());
@@ -165,7 +167,7 @@ async fn files_that_do_not_fit_are_refused_by_name_and_the_certificate_in_use_st
 async fn the_admin_listener_speaks_tls_and_health_names_a_certificate_that_ends_soon() {
     let (world, pki) = (World::new(2, 2), Pki::new());
     pki.renew(9);
-    let api = start_with(&world, ApiOptions { admin_tls: Some(pki.files()), ..options(None) });
+    let api = start_secured(&world, None, ListenerTls { s3: None, admin: Some(pki.files()) }, options());
     let mut stream = pki.connect(api.admin_address).await;
     assert!(get(&mut stream, "/health/live", "").await.starts_with("HTTP/1.1 200"));
     let health = get(&mut stream, "/health/ready", "").await;
@@ -190,7 +192,7 @@ async fn the_admin_listener_speaks_tls_and_health_names_a_certificate_that_ends_
 async fn metrics_require_the_bearer_token_where_one_is_set() {
     let world = World::new(2, 2);
     let token = Some("a-token-of-monitoring".to_owned());
-    let api = start_with(&world, ApiOptions { metrics_token: token, ..options(None) });
+    let api = start_with(&world, None, ApiOptions { metrics_token: token, ..options() });
     let mut stream = TcpStream::connect(api.admin_address).await.expect("connected");
     for (authorization, status) in [
         ("", 401),

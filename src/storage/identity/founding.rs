@@ -24,6 +24,8 @@ pub struct Founder {
     pub drives: u16,
     /// Data and parity shards, where they are asked for.
     pub geometry: Option<(u8, u8)>,
+    /// The id of the root key that a file gives it, in hexadecimal. `None`: it derives the key from the cluster's secret.
+    pub root_key: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Where the keys of identity providers come from: files, read whenever they are needed, and servers, asked anew when
 //! what they said has become old.
 
-use super::NodeError;
 use crate::ambient::{Ambient, Clock};
 use crate::api::{KeySetFiles, KeySets};
 use crate::config::KeySetSource;
 use crate::net::Fetcher;
+use crate::node::NodeError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

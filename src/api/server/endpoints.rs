@@ -1,0 +1,151 @@
+//! The addresses of the listeners and their certificates. They are claimed before the store is opened, so that a process
+//! which cannot have them ends before it has touched a drive.
+
+use crate::ambient::Clock;
+use crate::api::tls::{Certificate, Certificates, TlsError, TlsFiles};
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a client may leave sent bytes unacknowledged, or its window shut.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(120);
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
+
+const S3_LISTEN: &str = "SHERD_S3_LISTEN";
+const ADMIN_LISTEN: &str = "SHERD_ADMIN_LISTEN";
+
+/// The files of the certificate of each listener; `None`: it speaks plain HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerTls {
+    pub s3: Option<TlsFiles>,
+    pub admin: Option<TlsFiles>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    #[error("cannot listen on {address} ({setting}): {cause}")]
+    Listen { setting: &'static str, address: SocketAddr, cause: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// The sockets of the listeners, bound, and their certificates.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// `None`: S3 is not served.
+    pub(super) s3: Option<Claimed>,
+    pub(super) admin: (SocketAddr, TcpListener),
+    pub(super) s3_certificate: Option<Arc<Certificate>>,
+    pub(super) admin_certificate: Option<Arc<Certificate>>,
+}
+
+impl Endpoints {
+    /// The admin listener takes connections from now on, S3 does not.
+    pub fn claim(s3: Option<SocketAddr>, admin: SocketAddr, tls: ListenerTls) -> Result<Self, EndpointError> {
+        let load = |listener: &'static str, files: Option<TlsFiles>| {
+            files.map(|files| Certificate::load(listener, files)).transpose()
+        };
+        Ok(Self {
+            s3_certificate: load("s3", tls.s3.filter(|_| s3.is_some()))?,
+            admin_certificate: load("admin", tls.admin)?,
+            s3: s3.map(|address| Claimed::claim(S3_LISTEN, address)).transpose()?,
+            admin: Claimed::claim(ADMIN_LISTEN, admin)?.listen()?,
+        })
+    }
+
+    /// Those of the listeners that have one.
+    pub fn certificates(&self, clock: Arc<dyn Clock>) -> Certificates {
+        Certificates::new(self.s3_certificate.iter().chain(&self.admin_certificate).cloned(), clock)
+    }
+}
+
+/// A socket that nobody else can bind, and that takes no connections yet.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    setting: &'static str,
+    address: SocketAddr,
+    socket: Socket,
+}
+
+impl Claimed {
+    fn claim(setting: &'static str, address: SocketAddr) -> Result<Self, EndpointError> {
+        let bound = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            // Connections of a process before this one may not be over yet.
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            Ok(socket)
+        };
+        let socket = bound().map_err(|cause| EndpointError::Listen { setting, address, cause })?;
+        Ok(Self { setting, address, socket })
+    }
+
+    /// Takes connections, and says where.
+    pub(super) fn listen(self) -> Result<(SocketAddr, TcpListener), EndpointError> {
+        let Self { setting, address, socket } = self;
+        let listening = || {
+            socket.listen(BACKLOG)?;
+            let listener = TcpListener::from(socket);
+            // Accepted sockets inherit both (tcp(7)): a client that has gone without a word, or holds its window shut, is
+            // noticed by the kernel.
+            let options = SockRef::from(&listener);
+            options.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+            options.set_keepalive(true)?;
+            Ok((listener.local_addr()?, listener))
+        };
+        listening().map_err(|cause| EndpointError::Listen { setting, address, cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EndpointError, Endpoints, ListenerTls, TlsFiles};
+    use crate::api::tls::NamedFile;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    const ANY: &str = "127.0.0.1:0";
+
+    fn any() -> SocketAddr {
+        ANY.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_refused_with_its_setting() {
+        let taken = TcpListener::bind(ANY).expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let words = |claimed: Result<Endpoints, EndpointError>| claimed.expect_err("it is taken").to_string();
+        let s3 = words(Endpoints::claim(Some(address), any(), ListenerTls::default()));
+        assert!(
+            s3.starts_with(&format!("cannot listen on {address} (SHERD_S3_LISTEN): Address already in use")),
+            "{s3}"
+        );
+        let admin = words(Endpoints::claim(None, address, ListenerTls::default()));
+        assert!(admin.contains("(SHERD_ADMIN_LISTEN)"), "{admin}");
+    }
+
+    #[test]
+    fn nobody_is_connected_to_s3_before_it_listens() {
+        let endpoints = Endpoints::claim(Some(any()), any(), ListenerTls::default()).expect("free ports");
+        let s3 = endpoints.s3.expect("it is asked for");
+        let address = s3.socket.local_addr().expect("bound").as_socket().expect("of the internet");
+        assert!(TcpStream::connect(address).is_err());
+        let (listens, _listener) = s3.listen().expect("it is ours");
+        assert_eq!(listens, address);
+        TcpStream::connect(address).expect("it listens");
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_refused_with_its_settings() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let named = |setting: &'static str, name: &str| NamedFile { setting, path: dir.path().join(name) };
+        let cert = named("SHERD_ADMIN_TLS_CERT", "cert.pem");
+        std::fs::write(&cert.path, "no certificate here").expect("written");
+        let files = TlsFiles { cert, key: named("SHERD_ADMIN_TLS_KEY", "key.pem") };
+        let tls = ListenerTls { s3: None, admin: Some(files) };
+        let refused = Endpoints::claim(None, any(), tls).expect_err("it is none");
+        assert!(refused.to_string().starts_with("SHERD_ADMIN_TLS_"), "{refused}");
+    }
+}

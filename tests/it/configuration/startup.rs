@@ -1,0 +1,165 @@
+//! What a person meets before the store serves: refusals that leave nothing behind, and a host that says what it waits for.
+
+use crate::harness::client::get_plain;
+use crate::harness::cluster::{Cluster, Shape};
+use crate::harness::server::{Server, Setup};
+use crate::harness::{admin, eventually};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a start with these settings ends with; nothing is made in the data directory.
+fn refused(settings: &[(&str, &str)]) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let setup = settings.iter().fold(Setup::single(root.path()), |setup, (name, value)| setup.with(name, value));
+    let ended = setup.fail_to_start();
+    assert!(!root.path().join("d1").exists(), "nothing is made by a start that is refused: {}", ended.stderr);
+    ended.stderr
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused_before_the_store_is_formed() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for setting in ["SHERD_S3_LISTEN", "SHERD_ADMIN_LISTEN"] {
+        let message = refused(&[(setting, &address)]);
+        let expected = format!("sherd: cannot listen on {address} ({setting}): Address already in use");
+        assert!(message.contains(&expected), "{message}");
+    }
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let hosts = format!("a={address}");
+    let message = refused(&[
+        ("SHERD_CLUSTER_LISTEN", &address),
+        ("SHERD_HOSTS", &hosts),
+        ("SHERD_HOST", "a"),
+        ("SHERD_CLUSTER_SECRET", "a-secret-of-tests-0123456789abcdef"),
+    ]);
+    assert!(message.contains(&format!("cannot listen on {address} (SHERD_CLUSTER_LISTEN)")), "{message}");
+}
+
+#[test]
+fn files_that_are_not_what_settings_say_are_refused_before_the_store_is_formed() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("file");
+    std::fs::write(&file, "neither a certificate, nor a key, nor JSON").unwrap();
+    let file = file.to_str().unwrap();
+    for settings in [
+        &[("SHERD_TLS_CERT", file), ("SHERD_TLS_KEY", file)] as &[_],
+        &[("SHERD_ROOT_KEY_FILE", file)],
+        &[("SHERD_ACCOUNTS_FILE", file)],
+    ] {
+        let message = refused(settings);
+        assert!(message.contains(settings[0].0), "{message}");
+    }
+}
+
+#[test]
+fn parity_that_does_not_survive_the_loss_of_a_drive_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let ended = Setup::drives(root.path(), 2).with("SHERD_EC", "4+2").fail_to_start();
+    assert!(ended.stderr.contains("sherd: SHERD_EC: 4+2 on 2 drives puts 3 shards"), "{}", ended.stderr);
+    assert!(!root.path().join("d1").exists());
+    let server = Setup::drives(root.path(), 2).with("SHERD_EC", "2+0").start();
+    assert!(server.log().contains("SHERD_EC=2+0 has no parity"), "{}", server.log());
+}
+
+#[test]
+fn a_store_on_one_drive_says_so() {
+    let (_root, server) = Server::fresh();
+    assert_eq!(server.log().matches("this store is 1+0 on one drive").count(), 1, "{}", server.log());
+}
+
+/// Puts another value in place of one of the second host's settings; the value that was there.
+fn set(cluster: &Cluster, name: &str, value: Option<&str>) -> Option<String> {
+    let mut setup = cluster.hosts[1].setup.lock().unwrap();
+    let was = setup.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    setup.environment.retain(|(known, _)| known != name);
+    setup.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    was
+}
+
+/// Waits until a host says in its health and its log that it cannot found a cluster for this reason, and checks that it lives.
+fn waits_because(cluster: &Cluster, host: usize, words: &str) {
+    let at = cluster.hosts[host].admin;
+    eventually(PATIENCE, words, || {
+        let ready = get_plain(at, "/health/ready").ok()?;
+        (ready.status == 503 && ready.text().contains(words)).then_some(())
+    });
+    assert_eq!(get_plain(at, "/health/live").unwrap().status, 200);
+    let health = cluster.try_admin(host, &["health"]);
+    assert!(String::from_utf8_lossy(&health.stdout).contains(words), "{health:?}");
+    let info = cluster.try_admin(host, &["info"]);
+    assert!(String::from_utf8_lossy(&info.stderr).contains("this host is starting: "), "{info:?}");
+    cluster.hosts[host].wait_for_log(PATIENCE, words);
+}
+
+#[test]
+fn founding_hosts_with_different_settings_say_whose_and_how_until_it_is_mended() {
+    let cluster = Cluster::laid_out(&Shape { founders: 2, is_direct: true, ..Shape::three(1, 7) });
+    let key = cluster.root.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let hosts = set(&cluster, "SHERD_HOSTS", None).unwrap();
+    set(&cluster, "SHERD_HOSTS", Some(&hosts));
+    let more_hosts = format!("{hosts},c=127.0.0.1:1");
+    cluster.start(0);
+    for (name, value, here, there) in [
+        ("SHERD_EC", "2+0", "SHERD_EC (2+0 there, auto here)", "SHERD_EC (auto there, 2+0 here)"),
+        (
+            "SHERD_ROOT_KEY_FILE",
+            key.to_str().unwrap(),
+            "SHERD_ROOT_KEY_FILE (the key of id ",
+            "(no key there, the key of ",
+        ),
+        ("SHERD_HOSTS", &more_hosts, "SHERD_HOSTS (c=127.0.0.1:1 is only there)", "(c=127.0.0.1:1 is only here)"),
+    ] {
+        let was = set(&cluster, name, Some(value));
+        cluster.start(1);
+        waits_because(&cluster, 0, &format!("b was given another {here}"));
+        waits_because(&cluster, 1, there);
+        cluster.kill(1);
+        set(&cluster, name, was.as_deref());
+    }
+    cluster.start(1);
+    (0..2).for_each(|host| cluster.wait_until_ready(host));
+}
+
+#[test]
+fn an_admin_command_that_asks_the_s3_listener_says_what_to_ask() {
+    let (_root, server) = Server::fresh();
+    let answer = admin::run(server.s3, &server.keys, &["info"]);
+    let message = String::from_utf8(answer.stderr).unwrap();
+    assert_eq!(answer.status.code(), Some(1));
+    assert!(
+        message.contains("is not the admin listener of a host of Sherd: it answers in XML, as the S3 listener"),
+        "{message}"
+    );
+    assert!(message.contains("SHERD_ADMIN_URL"), "{message}");
+}
+
+#[test]
+fn a_directory_as_a_plain_argument_is_refused_with_how_to_give_it() {
+    for arguments in [&["/mnt/data"] as &[_], &["server", "/mnt/data"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_sherd")).env_clear().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("given by --data or SHERD_DATA"), "{message}");
+    }
+}
+
+#[test]
+fn a_client_that_speaks_tls_to_a_plain_port_is_no_error_of_the_log() {
+    let (_root, server) = Server::fresh();
+    for port in [server.s3, server.admin] {
+        let mut client = TcpStream::connect(port).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03").unwrap();
+        // Answered or not, it is closed.
+        let _ = client.read_to_end(&mut Vec::new());
+    }
+    let (_setup, ended, _) = server.stop();
+    assert!(!ended.stderr.contains("ERROR"), "{}", ended.stderr);
+}
