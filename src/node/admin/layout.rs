@@ -239,9 +239,9 @@ mod tests {
         };
         assert_eq!(asked(&remove(id, false), &[], true), Ok(gone(false)));
         let placed = [(8, Held { placed: 12, ..Held::default() })];
-        assert_eq!(asked(&remove(id, true), &placed, false), Err("node 8 still holds 12 shards".to_owned()));
+        assert_eq!(asked(&remove(id, true), &placed, false), Err("drive 8 still holds 12 shards".to_owned()));
         let garbage = [(8, Held { garbage: 2, leftovers: 1, ..Held::default() })];
-        assert!(asked(&remove(id, false), &garbage, true).unwrap_err().contains("node 8 still has 3 shards to drop"));
+        assert!(asked(&remove(id, false), &garbage, true).unwrap_err().contains("drive 8 still has 3 shards to drop"));
         assert!(asked(&remove(id, true), &garbage, true).unwrap_err().contains("in service"));
         assert_eq!(asked(&remove(id, true), &garbage, false), Ok(gone(true)));
         let held = [(0, Held { placed: 3, ..Held::default() })];
