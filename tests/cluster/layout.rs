@@ -111,6 +111,9 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
         let words =
             text(&crate::harness::admin::run(cluster.hosts[2].admin, &crate::harness::cluster::keys(), &["info"]));
         assert!(!words.contains("\nd "), "{words}");
+        let info = cluster.admin(1, &["info"]);
+        let hosts = info["hosts"].as_array().expect("a list").len();
+        assert_eq!(hosts, 3, "it has given up its part in the metadata before the answer: {info}");
         // It says so itself, for as long as it runs.
         eventually(PATIENCE, "the host that was removed to know it", || {
             let health = get_plain(cluster.hosts[3].admin, "/health/ready").ok()?;

@@ -214,7 +214,7 @@ fn drives_are_weighed_drained_and_restored_and_removed_only_when_empty() {
     assert_eq!(node(1)["weight"], 4321);
     refused(&["layout", "remove", "3"], "holds 5: drain it first");
     assert!(text(&admin(&server, &["layout", "drain", "3"])).ends_with(": node 3\n"));
-    refused(&["layout", "remove", "3"], "node 3 still holds 5 shards");
+    refused(&["layout", "remove", "3"], "drive 3 still holds 5 shards");
     assert_eq!((&node(3)["draining"], &node(2)["draining"]), (&true.into(), &false.into()));
     let host = json(&admin(&server, &["info", "--json"]))["hosts"][0]["name"].as_str().unwrap().to_owned();
     refused(&["layout", "drain", &host], "no drive would be left to take shards");
@@ -226,8 +226,8 @@ fn drives_are_weighed_drained_and_restored_and_removed_only_when_empty() {
     let layout = eventually(Duration::from_secs(60), "the shards to be moved off", moved);
     assert_eq!((&layout["moving"]["shards_left"], &layout["moving"]["epoch"]), (&0.into(), &layout["epoch"]));
     assert!(text(&admin(&server, &["layout", "show"])).ends_with("nothing is left to be moved to this host\n"));
-    refused(&["layout", "remove", "3"], "node 3 still has 5 shards to drop");
-    refused(&["layout", "remove", "3", "--lost"], "node 3 is in service");
+    refused(&["layout", "remove", "3"], "drive 3 still has 5 shards to drop");
+    refused(&["layout", "remove", "3", "--lost"], "drive 3 is in service");
     let restored = json(&admin(&server, &["layout", "restore", &host, "--json"]));
     assert_eq!(restored["nodes"], serde_json::json!([0, 1, 2, 3]));
     assert_eq!(node(3)["draining"], false);

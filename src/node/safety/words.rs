@@ -2,7 +2,7 @@
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
-use crate::api::{BlobsShown, Bounds, Safety};
+use crate::api::{BlobsShown, Safety};
 use crate::types::{HostId, NodeId};
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ fn numbers(nodes: &[NodeId]) -> String {
     format!("{} {}", if nodes.len() == 1 { "drive" } else { "drives" }, all.join(", "))
 }
 
-fn is_or_are(bounds: Bounds) -> &'static str {
-    if bounds.at_most == 1 { "is" } else { "are" }
+fn shards_are(count: u64) -> &'static str {
+    if count == 1 { "shard is" } else { "shards are" }
 }
 
 pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
@@ -41,7 +41,7 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     }
     let missing = safety.missing_shards;
     if missing.at_most > 0 {
-        reasons.push(format!("{missing} shards {} missing", is_or_are(missing)));
+        reasons.push(format!("{missing} {} missing", shards_are(missing.at_most)));
     }
     let lacking = |amount: BlobsShown, what: &str| {
         (amount.blobs.at_least > 0).then(|| format!("{} objects or parts of objects {what}", amount.blobs))
@@ -50,11 +50,12 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     reasons.extend(lacking(safety.without_spare, "have no shard to spare"));
     if !safety.uncompared_drives.is_empty() {
         let (drives, shards) = (safety.uncompared_drives.len(), safety.uncompared_shards);
+        let were = if drives == 1 { "was" } else { "were" };
         reasons.push(format!(
-            "{drives} of {all} drives were not compared with the metadata yet; they are named for {shards} shards"
+            "{drives} of {all} drives {were} not compared with the metadata yet, which names {shards} shards there"
         ));
     }
-    if safety.at_risk {
+    if safety.at_risk && safety.unreadable.blobs.at_least == 0 {
         reasons.push(match safety.survives_now.drives {
             0 => "one more drive lost loses data".to_owned(),
             _ => "some objects do not survive what the layout promises to survive".to_owned(),
@@ -95,7 +96,7 @@ pub(super) fn doing(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
             None => "none was repaired in the last minute".to_owned(),
             Some(seconds) => format!("{} a minute, about {seconds} s left", repairs.repaired_per_minute),
         };
-        doing.push(format!("{} shards are queued for repair: {speed}", repairs.queued));
+        doing.push(format!("{} {} queued for repair: {speed}", repairs.queued, shards_are(repairs.queued)));
     }
     let compared: Vec<NodeId> = safety
         .uncompared_drives
