@@ -213,7 +213,7 @@ fn drives_are_weighed_drained_and_restored_and_removed_only_when_empty() {
     assert_eq!(weighed, serde_json::json!({"epoch": epoch + 1, "nodes": [1]}));
     assert_eq!(node(1)["weight"], 4321);
     refused(&["layout", "remove", "3"], "holds 5: drain it first");
-    assert!(text(&admin(&server, &["layout", "drain", "3"])).ends_with(": node 3\n"));
+    assert!(text(&admin(&server, &["layout", "drain", "3"])).ends_with(": drive 3\n"));
     refused(&["layout", "remove", "3"], "drive 3 still holds 5 shards");
     assert_eq!((&node(3)["draining"], &node(2)["draining"]), (&true.into(), &false.into()));
     let host = json(&admin(&server, &["info", "--json"]))["hosts"][0]["name"].as_str().unwrap().to_owned();

@@ -17,6 +17,8 @@ const SILENT: &[&str] = &[
     "sherd_nodes_in_trouble",
     "sherd_repairs_done_total",
     "sherd_repaired_bytes_total",
+    // No certificate.
+    "sherd_tls_certificate_end_seconds",
     // No other host.
     "sherd_pool_connections_active",
     "sherd_net_sent_bytes_total",

@@ -66,7 +66,12 @@ impl Place {
                 if is_new {
                     filling::remember(&self.around, drive);
                 }
-                let is_empty = is_new || is_unfilled(&*self.around.disk, &drive.dir);
+                let is_unfilled = is_unfilled(&*self.around.disk, &drive.dir);
+                if is_unfilled && !is_new {
+                    let (node, dir) = (drive.node, drive.dir.display());
+                    tracing::warn!(%node, %dir, "this drive took the place of another and was not filled before the last end");
+                }
+                let is_empty = is_new || is_unfilled;
                 self.compare(drive.node, if is_empty { Contents::Empty } else { Contents::Uncompared });
             }
         }
