@@ -75,13 +75,13 @@ impl Running {
         replica.handle.leave_the_lead().await;
         api.stop().await;
         keeping.abort();
-        // What is asked of its drives from here on finds them closed, which is no fault of theirs.
-        drives.iter().for_each(|drive| {
-            place.health.take_out(drive.node, "its host is stopping");
-        });
         drop(monitor);
         let close = async {
             tokio::join!(stop_chores(&chores), buckets.stop());
+            // What other hosts ask of its drives from here on finds them closed, which is no fault of theirs.
+            drives.iter().for_each(|drive| {
+                place.health.take_out(drive.node, "its host is stopping");
+            });
             let closing = drives.iter().map(|drive| async move {
                 if let Err(error) = drive.close(threads).await {
                     tracing::warn!(node = %drive.node, %error, "drive did not close in order");

@@ -405,9 +405,9 @@ def run_mode(scripts, binary, root, mode, tls):
     finally:
         if shared:
             shared.process.kill()
-            shutil.rmtree(root / "shared.server", ignore_errors=True)
     if shared and counts["failed"]:
         shared.tell_log()
+    shutil.rmtree(root / "shared.server", ignore_errors=True)
     return counts
 
 
