@@ -76,7 +76,7 @@ pub const SHARD_SEGMENT_BYTES: u32 = 256 << 20;
 /// Of a small drive.
 pub const SHARD_SEGMENT_BYTES_MIN: u32 = 24 << 20;
 /// A drive has room for so many segments, where they are not the smallest or the largest.
-pub const SEGMENTS_OF_DRIVE: u64 = 1024;
+pub const SEGMENTS_OF_DRIVE: u64 = 256;
 /// A Raft log segment's file.
 pub const META_SEGMENT_BYTES: u32 = 16 << 20;
 /// A record's body, at most, in either log.
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn segments_are_as_large_as_a_drive_has_room_for() {
         let of = |gib: u64| Scale::PRODUCTION.shard_segment_bytes_of(gib << 30) >> 20;
-        assert_eq!([0, 1, 20, 100, 255, 256, 20_000].map(of), [24, 24, 24, 100, 255, 256, 256]);
+        assert_eq!([0, 1, 6, 10, 40, 63, 64, 20_000].map(of), [24, 24, 24, 40, 160, 252, 256, 256]);
         assert_eq!(Scale::SMALL.shard_segment_bytes_of(1 << 50), 24 << 20);
         let odd = Scale::PRODUCTION.shard_segment_bytes_of((100 << 30) + 4_000_000);
         assert!((odd as usize).is_multiple_of(super::BLOCK_BYTES));

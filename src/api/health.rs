@@ -23,7 +23,7 @@ pub struct Health {
     /// How safe the data of the cluster is now.
     #[serde(default)]
     pub safety: Safety,
-    /// Of all hosts.
+    /// Of this host.
     pub drives: Vec<DriveHealth>,
     /// Directories with metadata that this host had as another member of its cluster, and does not use any more.
     #[serde(default)]

@@ -3,6 +3,7 @@
 mod permissions;
 mod tls;
 
+use super::DriveHealth;
 use super::admin::{
     AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ClockShown, HealStarted, HealStatus, Info,
     LayoutChanged, LayoutShown, LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
@@ -72,6 +73,10 @@ impl AdminSource for Fine {
             ChangeLayout::Weight { node, weight: 9 } => Ok(LayoutChanged { epoch: 8, nodes: vec![node] }),
             other => Err(AdminError::Refused(format!("{other:?} makes no sense"))),
         }
+    }
+
+    fn drives(&self) -> Vec<DriveHealth> {
+        Vec::new()
     }
 
     async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {

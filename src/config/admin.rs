@@ -71,8 +71,8 @@ pub enum Question {
     ClockAccept {
         sure: bool,
     },
-    /// Shown, or set where a limit is named.
     BucketList,
+    /// Shown, or set where a limit is named.
     BucketQuota {
         bucket: String,
         bytes: Option<Limit>,
@@ -151,7 +151,7 @@ pub(super) fn command() -> Command {
         .args(options())
         .subcommand(leaf("info", "What the cluster is: hosts, roles, leader, drives, guarantee"))
         .subcommand(health())
-        .subcommand(leaf("drives", "The drives of the host that is asked"))
+        .subcommand(leaf("drives", "The drives of all hosts"))
         .subcommand(heal)
         .subcommand(leader)
         .subcommand(layout())

@@ -40,7 +40,7 @@ fn segment_bytes(around: &Surroundings, drive: &identity::Drive) -> u32 {
 /// What shares a file system is lost with it. On a laptop that is as intended; in earnest it is not.
 fn tell_of_shared_file_systems(around: &Surroundings, host: &HostDrives) {
     let mut dirs: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    for drive in &host.drives {
+    for drive in host.drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })) {
         let file_system = around.disk.space(&drive.dir).map_or(0, |space| space.file_system);
         dirs.entry(file_system).or_default().push(drive.dir.display().to_string());
     }

@@ -259,7 +259,7 @@ pub(super) async fn register_drives(
             let is_other = record.is_some_and(|record| record.incarnation != drive.incarnation);
             let is_empty = is_other || drive.state == DriveState::Replaced;
             if is_empty {
-                remember_unfilled(around, drive);
+                remember_unfilled(around, drive).await;
             }
             returned.push((drive.node, if is_empty { Contents::Empty } else { Contents::Uncompared }));
         }

@@ -187,10 +187,13 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let credentials = credentials(&config, &around, &member.host)?;
     let (member, replica) = match metadata::start(&around, &member).await {
         Ok(replica) => (member, replica),
-        Err(error) if rejoin::is_mended_by(&config, &error) => tokio::select! {
-            started = rejoin::after_loss(&around, &config, member, &error) => started?,
-            () = &mut stop => return Ok(()),
-        },
+        Err(error) if rejoin::is_mended_by(&config, &error) => {
+            progress.set(vec![format!("waiting for its cluster to take it back as another member: {error}")]);
+            tokio::select! {
+                started = rejoin::after_loss(&around, &config, member, &error) => started?,
+                () = &mut stop => return Ok(()),
+            }
+        }
         Err(error) => return Err(error.into()),
     };
     let own = OwnDrives::of(&member.host);

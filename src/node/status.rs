@@ -65,7 +65,7 @@ impl HealthSource for HostStatus {
             reasons,
             guarantee: guarantee.to_string(),
             safety,
-            drives: self.drives(&nodes),
+            drives: self.own_drives(&nodes),
             set_aside: self.set_aside.iter().map(|path| path.display().to_string()).collect(),
         }
     }
@@ -116,11 +116,16 @@ impl HostStatus {
     fn voters(&self, health: &NodeHealth) -> BTreeMap<HostId, ReplicaState> {
         let own = self.context.host;
         let state = |host: HostId| match health.host(host) {
-            _ if host == own => self.metadata.replica(),
+            _ if host == own => self.replica(health),
             Some(state) => state.replica.clone(),
             None => ReplicaState::default(),
         };
         self.metadata.membership().voters.into_iter().map(|host| (host, state(host))).collect()
+    }
+
+    fn replica(&self, health: &NodeHealth) -> ReplicaState {
+        let drives = self.dirs.keys().filter(|node| !health.is_dismissed(**node)).count();
+        self.metadata.replica().on(drives)
     }
 
     /// What may be lost while nothing is missing.
@@ -136,6 +141,15 @@ impl HostStatus {
             Some(why) => StopJudgement { safe: false, why: format!("this host cannot tell: {why}") },
             None => self.with_facts(|facts| judge_stop(facts, host)),
         }
+    }
+
+    /// Those of this host. Strangers may ask for them.
+    fn own_drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
+        self.drives(nodes).into_iter().filter(|drive| self.dirs.contains_key(&NodeId(drive.node))).collect()
+    }
+
+    pub(super) fn all_drives(&self) -> Vec<DriveHealth> {
+        self.drives(&self.context.health.current())
     }
 
     /// Those of this host, registered or not, and those of the others.
@@ -166,7 +180,7 @@ impl HostStatus {
             stopping: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
-            replica: self.metadata.replica(),
+            replica: self.replica(&self.context.health.current()),
         })
     }
 

@@ -78,6 +78,13 @@ pub struct ReplicaState {
     pub out_of_service: Option<String>,
 }
 
+impl ReplicaState {
+    /// On a host with so many drives, lost ones among them: there is no copy for drives that were taken out.
+    pub fn on(self, drives: usize) -> Self {
+        Self { copies_wanted: self.copies_wanted.min(drives), ..self }
+    }
+}
+
 /// The nodes of this host, at one moment. One that is not listed is another host's, which knows how it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeHealth {

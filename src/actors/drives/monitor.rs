@@ -144,6 +144,8 @@ struct Shared {
     health: HealthBoard,
     ambient: Ambient,
     on_lost: OnLost,
+    /// Whether the host stops: what a look under way finds is told to nobody.
+    ended: Arc<AtomicBool>,
 }
 
 /// The monitor before its threads run; a simulation calls `look_at_all` instead.
@@ -163,6 +165,13 @@ impl fmt::Debug for DriveMonitor {
 #[derive(Debug)]
 pub struct MonitorThreads {
     stops: Vec<mpsc::Sender<()>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for MonitorThreads {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
 }
 
 impl DriveMonitor {
@@ -178,7 +187,7 @@ impl DriveMonitor {
             Arc::new(Watch { drive, judge, looking_since, told: AtomicBool::new(false), seen: Default::default() })
         };
         let watches = drives.into_iter().map(watch).collect();
-        Self { watches, shared: Shared { identity, health, ambient, on_lost } }
+        Self { watches, shared: Shared { identity, health, ambient, on_lost, ended: Arc::default() } }
     }
 
     /// Looks at every drive, one after the other, in the caller's thread.
@@ -199,13 +208,14 @@ impl DriveMonitor {
 
     /// Starts a thread for each drive and one that finds those that hang.
     pub fn start(self) -> io::Result<MonitorThreads> {
+        let ended = Arc::clone(&self.shared.ended);
         let mut stops = Vec::new();
         for watch in &self.watches {
             let (watch, shared) = (Arc::clone(watch), self.shared.clone());
             stops.push(every_period(format!("drive-{}", watch.drive.node), move || watch.look(&shared))?);
         }
         stops.push(every_period("drive-watch".to_owned(), move || self.check_silent())?);
-        Ok(MonitorThreads { stops })
+        Ok(MonitorThreads { stops, ended })
     }
 }
 
@@ -305,6 +315,9 @@ impl Watch {
     }
 
     fn lose(&self, why: &str, shared: &Shared) {
+        if shared.ended.load(Ordering::Relaxed) {
+            return;
+        }
         shared.health.take_out(self.drive.node, why);
         if shared.health.current().is_dismissed(self.drive.node) || self.told.swap(true, Ordering::Relaxed) {
             return;

@@ -449,15 +449,18 @@ impl Healing {
                     self.comparison = None;
                 }
                 let missing = queued?;
-                self.note_compared().await?;
                 self.handle.show(|status| {
                     status.to_repair_shards += missing as u64;
                     status.to_repair_bytes += bytes;
                 });
+                self.note_compared().await?;
                 Ok(Healed::Compared { missing, orphans })
             }
             Ok(Compared::Done { orphans_left }) => {
                 let node = comparison.node();
+                // Before, the metadata may not have been there to be asked.
+                self.note_compared().await?;
+                let Some(comparison) = &self.comparison else { return Ok(Healed::Nothing) };
                 if comparison.is_whole() {
                     self.handle.finished(node);
                     tracing::info!(%node, "node compared with the metadata");

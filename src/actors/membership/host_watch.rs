@@ -33,6 +33,7 @@ pub struct StatusSource {
 impl StatusSource {
     pub(super) fn answer(&self, replica: ReplicaState) -> StatusAnswer {
         let health = self.health.current();
+        let drives = self.own.keys().filter(|node| !health.is_dismissed(**node)).count();
         let status = |(node, dir): (&NodeId, &PathBuf)| {
             let state = health.state(*node).cloned().unwrap_or_default();
             let space = state.space;
@@ -51,7 +52,7 @@ impl StatusSource {
         StatusAnswer {
             nodes: self.own.iter().map(status).collect(),
             clock: self.clock.report(),
-            replica,
+            replica: replica.on(drives),
             stopping: self.stopping.load(Ordering::Acquire),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
@@ -155,7 +156,7 @@ impl HostWatch {
                     replica: answer.replica.clone(),
                 }
             }
-            Err(_) => HostState { answers: false, ..before },
+            Err(_) => HostState { answers: false, stopping: false, ..before },
         };
         self.health.note_host(host, state);
         for node in nodes {
@@ -274,6 +275,8 @@ mod tests {
         assert!(watch.answers(asked) && !is_up(), "it says that it is about to end");
         hosts.set(asked, HostState::Dead);
         until_it_answers(&watch, asked, false).await;
+        let stops = watch.health.current().host(asked).is_some_and(|state| state.stopping);
+        assert!(!stops, "it is not about to end any more");
         assert!(!watch.answers(absent));
     }
 

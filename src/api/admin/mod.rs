@@ -20,7 +20,7 @@ pub use shapes::{
 };
 pub use source::{AdminError, AdminSource, ShardsPage};
 
-use super::health::Told;
+use super::health::{Health, Told};
 use super::iam::{IamFault, IamService};
 use super::identity::IdentityError;
 use super::room::{BodyRoom, Ungathered, gather};
@@ -193,12 +193,15 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
     }
     Ok(match (method, path) {
         ("GET", "/info") => ok(&source.info().await?),
-        ("GET", "/health") => ok(&Told::new(source.health(), admin.certificates.warnings())),
+        ("GET", "/health") => {
+            let health = Health { drives: source.drives(), ..source.health() };
+            ok(&Told::new(health, admin.certificates.warnings()))
+        }
         ("POST", "/safe-to-stop") => {
             let AskToStop { host } = required(&body)?;
             ok(&source.safe_to_stop(&host).await?)
         }
-        ("GET", "/drives") => ok(&source.health().drives),
+        ("GET", "/drives") => ok(&source.drives()),
         ("GET", "/buckets") => ok(&source.buckets().await?),
         ("GET", "/layout") => ok(&source.layout().await?),
         ("POST", "/layout") => {

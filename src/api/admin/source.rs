@@ -4,7 +4,7 @@ use super::shapes::{
     BucketUsageShown, ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved,
     QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
 };
-use crate::api::{HealthSource, StopShown};
+use crate::api::{DriveHealth, HealthSource, StopShown};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
@@ -52,6 +52,9 @@ pub trait AdminSource: HealthSource {
 
     /// Makes this host's clock the confirmed time. It must still say this, about.
     async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
+
+    /// Of all hosts.
+    fn drives(&self) -> Vec<DriveHealth>;
 
     /// Every bucket with what it holds, in order of their names.
     async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError>;

@@ -77,6 +77,8 @@ impl Claimed {
             // Connections of a process before this one may not be over yet.
             socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
+            // Or others could bind it as well while nobody listens.
+            socket.set_reuse_address(false)?;
             Ok(socket)
         };
         let socket = bound().map_err(|cause| EndpointError::Listen { setting, address, cause })?;
@@ -87,6 +89,7 @@ impl Claimed {
     pub(super) fn listen(self) -> Result<(SocketAddr, TcpListener), EndpointError> {
         let Self { setting, address, socket } = self;
         let listening = || {
+            socket.set_reuse_address(true)?;
             socket.listen(BACKLOG)?;
             let listener = TcpListener::from(socket);
             // Accepted sockets inherit both (tcp(7)): a client that has gone without a word, or holds its window shut, is
@@ -132,6 +135,8 @@ mod tests {
         let s3 = endpoints.s3.expect("it is asked for");
         let address = s3.socket.local_addr().expect("bound").as_socket().expect("of the internet");
         assert!(TcpStream::connect(address).is_err());
+        assert!(TcpListener::bind(address).is_err(), "it is taken");
+        assert!(Endpoints::claim(Some(address), any(), ListenerTls::default()).is_err(), "it is claimed");
         let (listens, _listener) = s3.listen().expect("it is ours");
         assert_eq!(listens, address);
         TcpStream::connect(address).expect("it listens");

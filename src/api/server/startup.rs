@@ -5,6 +5,7 @@ use super::endpoints::Endpoints;
 use crate::ambient::Clock;
 use crate::api::admin::AdminFault;
 use crate::api::health::{self, Health, HealthSource, MetricsToken, SharedHealth, Told};
+use crate::api::tls::Certificates;
 use crate::limits::CONNECTIONS_MIN;
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::CACHE_CONTROL;
@@ -90,8 +91,9 @@ impl StartupServer {
 }
 
 /// The probes say the same to everybody, so this needs no signature.
-async fn told(progress: Data<StartupProgress>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(Told::new(progress.health(), Vec::new()))
+async fn told(progress: Data<StartupProgress>, certificates: Data<Certificates>) -> HttpResponse {
+    let told = Told::new(progress.health(), certificates.warnings());
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(told)
 }
 
 async fn unavailable(progress: Data<StartupProgress>) -> HttpResponse {

@@ -17,7 +17,7 @@ use crate::api::admin::{
     MetadataRole, MovesShown, NodeShown, QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
     ShardsPage,
 };
-use crate::api::{Health, HealthSource, StopShown};
+use crate::api::{DriveHealth, Health, HealthSource, StopShown};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, RolesRecord};
 use crate::storage::meta::view::MetaView;
@@ -75,7 +75,7 @@ impl AdminSource for HostAdmin {
             health: health.verdict(),
             safety: health.safety,
             hosts,
-            drives: health.drives,
+            drives: self.status.all_drives(),
             capacity: self.status.capacity(),
             counts: CountsShown {
                 buckets: counts.buckets,
@@ -210,6 +210,10 @@ impl AdminSource for HostAdmin {
 
     async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
         self.accept(time_ms).await
+    }
+
+    fn drives(&self) -> Vec<DriveHealth> {
+        self.status.all_drives()
     }
 
     async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {

@@ -4,37 +4,45 @@ use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::drives::off_thread;
 use crate::node::Surroundings;
 use crate::storage::identity::{Drive, is_unfilled, note_filled, note_unfilled};
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 
 /// To be called before the metadata knows the drive as the one that has the place.
-pub(in crate::node) fn remember(around: &Surroundings, drive: &Drive) {
-    if let Err(error) = note_unfilled(&*around.disk, &drive.dir) {
+pub(in crate::node) async fn remember(around: &Surroundings, drive: &Drive) {
+    let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
+    let noted = off_thread(&around.threads, move || note_unfilled(&*disk, &dir)).await;
+    if let Ok(Err(error)) = noted {
         let (node, dir) = (drive.node, drive.dir.display());
         tracing::warn!(%node, %dir, %error, "that this drive is still to be filled is forgotten at a restart");
     }
 }
 
-/// Forgets them as they are compared, for as long as it is polled.
+/// Forgets each as it is compared, for as long as it is polled.
 pub(super) async fn forget_compared(around: &Surroundings, health: &HealthBoard, drives: &[Drive]) {
     let mut changes = health.subscribe();
-    let mut unfilled: Vec<Drive> =
-        drives.iter().filter(|drive| is_unfilled(&*around.disk, &drive.dir)).cloned().collect();
-    while !unfilled.is_empty() {
+    let mut compared = BTreeSet::new();
+    loop {
         let current = health.current();
-        let is_compared =
-            |drive: &Drive| current.state(drive.node).is_some_and(|state| state.contents == Contents::Compared);
-        let (compared, rest): (Vec<Drive>, Vec<Drive>) = unfilled.into_iter().partition(is_compared);
-        for drive in compared {
-            let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
-            let done = off_thread(&around.threads, move || note_filled(&*disk, &dir)).await;
-            if let Ok(Err(error)) = done {
-                tracing::warn!(node = %drive.node, %error, "this drive is compared again after the next start");
+        for drive in drives {
+            let contents = current.state(drive.node).map(|state| state.contents);
+            if contents != Some(Contents::Compared) {
+                compared.remove(&drive.node);
+            } else if compared.insert(drive.node) {
+                forget(around, drive).await;
             }
         }
-        unfilled = rest;
         if changes.changed().await.is_err() {
-            break;
+            std::future::pending::<()>().await;
         }
     }
-    std::future::pending::<()>().await;
+}
+
+async fn forget(around: &Surroundings, drive: &Drive) {
+    let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
+    let forget =
+        move || -> io::Result<()> { if is_unfilled(&*disk, &dir) { note_filled(&*disk, &dir) } else { Ok(()) } };
+    if let Ok(Err(error)) = off_thread(&around.threads, forget).await {
+        tracing::warn!(node = %drive.node, %error, "this drive is compared again after the next start");
+    }
 }

@@ -64,7 +64,7 @@ impl Place {
             for drive in &self.member.host.drives {
                 let is_new = drive.state == DriveState::Replaced;
                 if is_new {
-                    filling::remember(&self.around, drive);
+                    filling::remember(&self.around, drive).await;
                 }
                 let is_unfilled = is_unfilled(&*self.around.disk, &drive.dir);
                 if is_unfilled && !is_new {
