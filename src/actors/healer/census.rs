@@ -14,7 +14,7 @@ use crate::actors::upkeep::{Background, Chore, ClusterContext, UpkeepError};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, Counts, HeldRecord, RepairRow};
 use crate::storage::meta::view::MetaView;
-use crate::storage::ring::Losses;
+use crate::storage::ring::{Losses, most_within};
 use crate::types::{BlobId, Epoch, HostId, NodeId, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -147,17 +147,7 @@ impl Spread {
     /// The losses that leave as many shards as are needed.
     fn losses(&self, needed: usize) -> Losses {
         let spare = self.shards.saturating_sub(needed);
-        let within = |held: Vec<usize>| {
-            let mut held = held;
-            held.sort_unstable_by(|a, b| b.cmp(a));
-            let mut lost = 0;
-            held.iter()
-                .take_while(|held| {
-                    lost += **held;
-                    lost <= spare
-                })
-                .count()
-        };
+        let within = |held: Vec<usize>| most_within(held, spare);
         Losses {
             domains: within(self.domains.values().copied().collect()),
             hosts: within(self.hosts.values().copied().collect()),

@@ -1,5 +1,5 @@
-//! What hosts say to each other about being a cluster: bodies of group calls to `MEMBERSHIP_GROUP`, in postcard. A kind's
-//! number, like the form of its messages, holds for ever; another form is another kind.
+//! What hosts say to each other about being a cluster: bodies of group calls to `MEMBERSHIP_GROUP`, in postcard. From the
+//! first release on a kind's number holds for ever, like the form of its messages; another form is another kind.
 
 use crate::actors::consensus::ClockReport;
 use crate::actors::drives::health::{Contents, ReplicaState, SpaceLevel};

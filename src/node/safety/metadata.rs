@@ -2,7 +2,7 @@
 //! keep a copy of the log each.
 
 use super::{Facts, ReplicaState};
-use crate::storage::ring::Losses;
+use crate::storage::ring::{Losses, most_within};
 use crate::types::HostId;
 use std::collections::BTreeMap;
 
@@ -37,20 +37,9 @@ pub(super) fn is_behind(facts: &Facts<'_>, replica: &ReplicaState) -> bool {
 /// Of voters with so many copies each. A host is lost with its last copy.
 fn losses(facts: &Facts<'_>, copies: BTreeMap<HostId, usize>) -> Losses {
     let Some(spare) = copies.len().checked_sub(majority(facts)) else { return Losses::NONE };
-    let domain_of: BTreeMap<HostId, usize> = facts.ring.places().values().copied().collect();
-    let mut domains: BTreeMap<Result<usize, HostId>, usize> = BTreeMap::new();
-    for host in copies.keys() {
-        *domains.entry(domain_of.get(host).copied().ok_or(*host)).or_default() += 1;
-    }
-    let mut domains: Vec<usize> = domains.into_values().collect();
-    domains.sort_unstable_by(|a, b| b.cmp(a));
-    let mut lost = 0;
-    let within = |voters: &&usize| {
-        lost += **voters;
-        lost <= spare
-    };
+    let voters_of_domains = facts.hosts_of_domains(copies.keys().copied());
     let mut copies: Vec<usize> = copies.into_values().collect();
     copies.sort_unstable();
     let fatal: usize = copies.iter().take(spare + 1).sum();
-    Losses { domains: domains.iter().take_while(within).count(), hosts: spare, drives: fatal.saturating_sub(1) }
+    Losses { domains: most_within(voters_of_domains, spare), hosts: spare, drives: fatal.saturating_sub(1) }
 }

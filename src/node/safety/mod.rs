@@ -89,6 +89,16 @@ impl Facts<'_> {
         self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
     }
 
+    /// How many of these hosts each failure domain has. A host without drives is one of its own.
+    fn hosts_of_domains(&self, hosts: impl Iterator<Item = HostId>) -> Vec<usize> {
+        let domain_of: BTreeMap<HostId, usize> = self.ring.places().values().copied().collect();
+        let mut domains: BTreeMap<Result<usize, HostId>, usize> = BTreeMap::new();
+        for host in hosts {
+            *domains.entry(domain_of.get(&host).copied().ok_or(host)).or_default() += 1;
+        }
+        domains.into_values().collect()
+    }
+
     /// Drives that take no new shards for want of room.
     fn full(&self) -> Vec<NodeId> {
         let nodes = self.ring.nodes().iter().map(|node| node.id);
@@ -209,10 +219,8 @@ fn of_new(facts: &Facts<'_>) -> Losses {
 /// The losses that leave a host which serves S3.
 fn gateways(facts: &Facts<'_>) -> Losses {
     let up: Vec<HostId> = facts.snapshot.gateways.iter().copied().filter(|host| facts.is_up(*host)).collect();
-    let domain_of: BTreeMap<HostId, usize> = facts.ring.places().values().copied().collect();
-    let domains: BTreeSet<Result<usize, HostId>> =
-        up.iter().map(|host| domain_of.get(host).copied().ok_or(*host)).collect();
-    Losses { domains: domains.len().saturating_sub(1), hosts: up.len().saturating_sub(1), drives: usize::MAX }
+    let domains = facts.hosts_of_domains(up.iter().copied()).len();
+    Losses { domains: domains.saturating_sub(1), hosts: up.len().saturating_sub(1), drives: usize::MAX }
 }
 
 fn repairs(facts: &Facts<'_>) -> RepairsShown {

@@ -1,5 +1,6 @@
-//! Whether this host can read the metadata as it is now, and what it had applied a few seconds ago. Who leads, as a host knows it, is no answer: a leader that is gone
-//! stays known for as long as no other is elected. So the host reads, once a second, as a request would.
+//! Whether this host can read the metadata as it is now, and what it had applied a few seconds ago. Who leads, as a host knows
+//! it, is no answer: a leader that is gone stays known for as long as no other is elected. So the host reads, once a second, as
+//! a request would.
 
 use crate::actors::consensus::MetaHandle;
 use crate::limits::PROBE_EVERY;

@@ -201,17 +201,20 @@ impl Ring {
     }
 }
 
-/// How many of these, the largest first, may go while no more than so many shards go with them. Losing all of them is no
-/// guarantee.
+/// Losing all of them is no guarantee.
 fn losses_within(mut held: Vec<usize>, shards: usize) -> usize {
     held.retain(|held| *held > 0);
+    let all = held.len();
+    most_within(held, shards).min(all.saturating_sub(1))
+}
+
+/// How many of these, the largest first, may go while no more than `spare` goes with them.
+pub fn most_within(mut held: Vec<usize>, spare: usize) -> usize {
     held.sort_unstable_by(|a, b| b.cmp(a));
     let mut lost = 0;
-    held.iter()
-        .take_while(|held| {
-            lost += **held;
-            lost <= shards
-        })
-        .count()
-        .min(held.len().saturating_sub(1))
+    let within = |held: &&usize| {
+        lost += **held;
+        lost <= spare
+    };
+    held.iter().take_while(within).count()
 }
