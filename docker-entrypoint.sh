@@ -1,11 +1,12 @@
 #!/bin/sh
-# Becomes the user that the store runs as: the owner of what is mounted right below /data, else the owner of /data, and uid
-# 1000 where these are root's. Mount points that are root's are given to that user; nothing else is changed, no content either.
+# Runs the store as the image's user. Started as root (--user 0), it becomes the owner of what is mounted right below /data,
+# else of /data, and uid 1000 where these are root's. Mount points that are root's are given to that user; nothing else is
+# changed, no content either.
 set -eu
 
 # Flags and commands go to sherd.
 case "${1:-}" in
-    -* | admin | credentials | dev | health | rejoin | salvage) set -- sherd "$@" ;;
+    -* | admin | check | credentials | dev | health | rejoin | salvage) set -- sherd "$@" ;;
 esac
 
 [ "$(id -u)" = 0 ] || exec "$@"

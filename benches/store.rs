@@ -1,5 +1,5 @@
 //! The store's figures: the real binary over HTTP, bounded by time, its CPU seconds apart from the load's (T1, T4).
-//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N] [--dir PATH]` prints tables for docs/internals/performance.md.
+//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N | --requests N] [--dir PATH]` prints tables for docs/internals/performance.md.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
@@ -17,7 +17,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let mut budget = Budget::full();
     let mut drives = vec![1, 4];
-    let (mut hosts, mut keys) = (None, None);
+    let (mut hosts, mut keys, mut requests) = (None, None, None);
     let mut parent = std::env::temp_dir();
     while let Some(name) = arguments.next() {
         let Some(value) = arguments.next() else { return usage(&name) };
@@ -26,6 +26,7 @@ fn main() {
             ("--drives", Ok(count)) if count >= 1.0 => drives = vec![count as usize],
             ("--hosts", Ok(count)) if count >= 1.0 => hosts = Some(count as usize),
             ("--keys", Ok(count)) if count >= 1.0 => keys = Some(count as usize),
+            ("--requests", Ok(count)) if count >= 1.0 => requests = Some(count as usize),
             ("--dir", _) => parent = PathBuf::from(value),
             _ => return usage(&name),
         }
@@ -37,6 +38,9 @@ fn main() {
     );
     if let Some(keys) = keys {
         return listing(keys, &parent);
+    }
+    if let Some(at_once) = requests {
+        return small(at_once, &parent, &budget);
     }
     println!("{}", files::table(&files::measure(&parent, budget.each)));
     if let Some(count) = hosts {
@@ -74,7 +78,16 @@ fn listing(keys: usize, parent: &Path) {
     println!("{}", load::listing::table(keys, stored, &pages));
 }
 
+/// One drive, and small requests on so many connections.
+fn small(at_once: usize, parent: &Path, budget: &Budget) {
+    let root = tempfile::tempdir_in(parent).expect("the directory can be written");
+    let server = Setup::drives(root.path(), 1).start();
+    println!("{}", load::requests::table(&load::requests::measure(&server, at_once, budget.each)));
+}
+
 fn usage(what: &str) {
-    eprintln!("{what} makes no sense; expected --seconds N, --drives N, --hosts N, --keys N or --dir PATH");
+    eprintln!(
+        "{what} makes no sense; expected --seconds N, --drives N, --hosts N, --keys N, --requests N or --dir PATH"
+    );
     std::process::exit(2);
 }

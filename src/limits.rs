@@ -169,6 +169,8 @@ pub const LAYOUT_LOOK_EVERY: Duration = Duration::from_millis(50);
 pub const RING_LAG_MAX: Duration = Duration::from_millis(150);
 /// A host is given this long to answer a question about the membership.
 pub const MEMBERSHIP_PATIENCE: Duration = Duration::from_secs(6);
+/// A host is given this long to tell of its jobs, or to take an order about them.
+pub const JOBS_PATIENCE: Duration = Duration::from_secs(5);
 /// Hosts ask each other how their drives are this often, and take one that does not answer in time for absent.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -210,6 +212,21 @@ pub const SHARDS_MAX: usize = 32;
 
 /// Data directories (drives) of one host, at most.
 pub const DATA_DIRS_MAX: usize = 64;
+
+/// Who asks most: names that a worker keeps of one kind in one slot of time, the slots, and what is kept of a name. Of each list
+/// so many go from host to host, and the first are shown.
+pub const HEAVY_KEPT: usize = 64;
+pub const HEAVY_SLOT: Duration = Duration::from_secs(20);
+pub const HEAVY_SLOTS: usize = 16;
+pub const HEAVY_NAME_BYTES_MAX: usize = 64;
+pub const HEAVY_TOLD: usize = 40;
+pub const HEAVY_SHOWN: usize = 20;
+
+/// What the store holds is measured this often, and so many measurements are kept: a week. How fast it fills is said when so
+/// long was measured.
+pub const GROWTH_SAMPLE_EVERY: Duration = Duration::from_secs(60 * 60);
+pub const GROWTH_SAMPLES_MAX: usize = 7 * 24 + 1;
+pub const GROWTH_KNOWN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// S3: an object's key (UTF-8 bytes), a bucket's name, user metadata, a listing's page, a multi-delete.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -263,6 +280,10 @@ pub const TURN_PAUSE_MIN: Duration = Duration::from_millis(5);
 pub const TURN_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// Access keys whose accounts are remembered.
 pub const TURN_KEYS_MAX: usize = 16_384;
+/// Bytes of the documents of which values are kept, of one kind of values; and what a value counts besides. What documents are
+/// parsed into is up to 40 times as large.
+pub const MEMO_BYTES_MAX: usize = 1 << 20;
+pub const MEMO_ENTRY_BYTES: usize = 256;
 /// Connections of a listener: for so many files that the process may open, one; between these.
 pub const FILES_PER_CONNECTION: usize = 4;
 pub const CONNECTIONS_MIN: usize = 64;
@@ -331,6 +352,9 @@ impl Scale {
     }
 }
 
+/// The smallest drive that a store is formed on: a file system on 256 MB has somewhat less to give.
+pub const DRIVE_BYTES_MIN: u64 = 192 << 20;
+
 /// Free space under which writes are refused, and under which a warning is logged, in percent of the drive.
 pub const SPACE_REFUSE_PERCENT: u64 = 5;
 pub const SPACE_WARN_PERCENT: u64 = 15;
@@ -350,6 +374,15 @@ pub const CLOCK_SLEW_DIVISOR: u32 = 24;
 pub const CLOCK_GAP_REPORTED: Duration = Duration::from_secs(60 * 60);
 /// What another host said of its clock counts for so long.
 pub const CLOCK_REPORT_COUNTS_FOR: Duration = Duration::from_secs(5);
+
+/// Lines of the audit log that wait for one destination, and their bytes. Lines of denied calls may take half of either, so that
+/// whoever is denied cannot crowd out the changes of others.
+pub const AUDIT_LINES_MAX: usize = 16_384;
+pub const AUDIT_BYTES_MAX: usize = 16 << 20;
+/// Lines that are handed to a destination at once.
+pub const AUDIT_BATCH_LINES: usize = 256;
+/// A text of a line of the audit log is cut after so many bytes.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 512;
 
 const _: () = assert!(CHUNK_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(RECORD_BODY_BYTES_MAX >= CHUNK_BYTES_MAX);
@@ -389,6 +422,10 @@ const _: () = assert!(NET_STREAMS_OF_GROUPS < NET_STREAMS_MAX);
 const _: () = assert!(NET_WORKING_EVERY.as_millis() * 3 < NET_HEADER_WAIT_MAX.as_millis());
 const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_millis());
 const _: () = assert!(CLOCK_RECORD_EVERY.as_millis() * 2 < CLOCK_ADVANCE_MAX.as_millis());
+const _: () = assert!(GROWTH_SAMPLE_EVERY.as_secs() * (GROWTH_SAMPLES_MAX as u64 - 1) > GROWTH_KNOWN_AFTER.as_secs());
+const _: () = assert!(GROWTH_SAMPLES_MAX * 64 < DOCUMENT_BYTES_MAX);
+const _: () = assert!(HEAVY_SHOWN < HEAVY_TOLD && HEAVY_TOLD < HEAVY_KEPT);
+const _: () = assert!(HEAVY_SLOT.as_secs() * (HEAVY_SLOTS as u64 - 1) == 300);
 const _: () = assert!(PROBE_PATIENCE.as_millis() < CLOCK_REPORT_COUNTS_FOR.as_millis());
 const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());
 

@@ -7,7 +7,11 @@ use rustix::fs::Mode;
 use sherd::config::{Invocation, SystemFiles, from_process};
 use sherd::probe::{self, Scheme};
 use sherd::{admin, dev, logging, node};
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,15 +29,19 @@ fn main() -> ExitCode {
     };
     match invocation {
         Invocation::Run(config) => {
-            logging::start(&config.log_filter, config.log_format);
+            let logging = logging::start(&config.log_filter, config.log_format);
             if rustix::process::geteuid().is_root() {
                 tracing::warn!(
                     "sherd runs as root, which it has no need of: give its directories to a user and run it as that one, as the \
                      entry point of the container image does"
                 );
             }
-            node::run(*config).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+            let ended = node::run(*config);
+            // Its lines come before the last word.
+            drop(logging);
+            ended.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
+        Invocation::Check(config) => node::check(*config).map_or_else(|error| fail(1, &error), print),
         Invocation::Health(config) => {
             let scheme = if config.admin_tls.is_some() { Scheme::Https } else { Scheme::Http };
             probe::ready(config.admin_listen, scheme).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
@@ -42,19 +50,16 @@ fn main() -> ExitCode {
             admin::show_credentials(&source).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Salvage { config, goes_on } => {
-            logging::start(&config.log_filter, config.log_format);
+            let _logging = logging::start(&config.log_filter, config.log_format);
             node::salvage(*config, goes_on).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Rejoin { config, wish } => {
-            logging::start(&config.log_filter, config.log_format);
+            let _logging = logging::start(&config.log_filter, config.log_format);
             node::rejoin(&config, wish).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Admin(invocation) => admin::run(&invocation).map_or_else(|error| fail(1, &error), ExitCode::from),
         Invocation::Dev(options) => dev::run(&options).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS),
-        Invocation::Print { text, code: 0 } => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Invocation::Print { text, code: 0 } => print(text),
         Invocation::Print { text, code } => {
             eprint!("{text}");
             ExitCode::from(code)
@@ -62,7 +67,21 @@ fn main() -> ExitCode {
     }
 }
 
+fn print(text: String) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+/// How long the last word is waited for. Nobody may read it.
+const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
+
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("sherd: {error}");
+    let text = format!("sherd: {error}\n");
+    let (said, is_said) = mpsc::channel();
+    thread::spawn(move || {
+        let written = io::stderr().write_all(text.as_bytes());
+        said.send(written)
+    });
+    let _ = is_said.recv_timeout(LAST_WORD_PATIENCE);
     ExitCode::from(code)
 }

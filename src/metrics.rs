@@ -1,6 +1,7 @@
 //! Every metric: its name, labels and help. Units are in the names (`_seconds`, `_bytes`, `_total` for counters).
 //! docs/reference/metrics.md is made of it. Nothing here imports anything else of the crate.
 
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::LazyLock;
 
@@ -12,7 +13,11 @@ const LATENCY_SECONDS: &[f64] = &[
 /// Bounds for counts of things handled together.
 const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self())).expect("a registry that is new has no other");
+    registry
+});
 
 macro_rules! metrics {
     ($($kind:ident $name:ident = $text:literal [$($label:literal),*] $help:literal;)*) => {
@@ -56,11 +61,14 @@ macro_rules! metrics {
 }
 
 metrics! {
+    gauge BUILD_INFO = "sherd_build_info" ["version"] "1; the label names what runs.";
     counter REQUESTS = "sherd_s3_requests_total" ["operation", "status"] "S3 requests answered, by operation and HTTP status.";
     latency REQUEST_SECONDS = "sherd_s3_request_seconds" ["operation"] "Time from a request's head to its answer's head.";
     gauge REQUESTS_ACTIVE = "sherd_s3_requests_active" [] "S3 requests being answered.";
     counter RECEIVED_BYTES = "sherd_s3_received_bytes_total" [] "Body bytes received from S3 clients.";
     counter SENT_BYTES = "sherd_s3_sent_bytes_total" [] "Body bytes sent to S3 clients.";
+    gauge TOP_REQUESTS = "sherd_top_requests" ["by", "name"] "Requests of the last five minutes on this host, of the 20 accounts and the 20 buckets with the most; at least so many.";
+    gauge TOP_BYTES = "sherd_top_bytes" ["by", "name"] "Body bytes received and sent in the last five minutes on this host, of the 20 accounts and the 20 buckets with the most; at least so many.";
     gauge TLS_CERTIFICATE_END = "sherd_tls_certificate_end_seconds" ["listener"] "When the certificate that a listener shows ends, in seconds since 1970.";
     gauge PERMIT_BYTES = "sherd_admission_permit_bytes" ["state"] "Admission bytes: in use, and the limit.";
     gauge ADMISSION_WAITING = "sherd_admission_waiting_requests" [] "Requests waiting for an admission permit.";
@@ -85,6 +93,9 @@ metrics! {
     counter COMPACTED_BYTES = "sherd_compacted_bytes_total" ["node"] "Bytes of live chunks moved by compaction.";
     gauge DRIVE_FREE_BYTES = "sherd_drive_free_bytes" ["node"] "Free bytes of the drive's file system.";
     gauge DRIVE_TOTAL_BYTES = "sherd_drive_total_bytes" ["node"] "Size of the drive's file system in bytes.";
+    gauge STORED_BYTES = "sherd_stored_bytes" [] "Bytes of all versions of all objects of the store, as clients count them; measured every hour.";
+    gauge GROWTH = "sherd_growth_bytes_per_day" [] "Bytes stored more a day, over the last week at most; below 0 where more goes than comes. Told when a day was measured.";
+    gauge FULL_IN_SECONDS = "sherd_full_in_seconds" [] "Time until new objects find no room, at the growth of the last week; -1 where that is not known or the store does not grow.";
     gauge DRIVE_UP = "sherd_drive_up" ["node"] "1 while the drive is in service.";
     gauge RAFT_TERM = "sherd_raft_term" [] "Raft term.";
     gauge RAFT_IS_LEADER = "sherd_raft_is_leader" [] "1 while this host leads the Raft group and a majority follows it.";
@@ -104,6 +115,7 @@ metrics! {
     counter NET_SENT_BYTES = "sherd_net_sent_bytes_total" ["peer"] "Bytes of frames sent to a host.";
     counter NET_RECEIVED_BYTES = "sherd_net_received_bytes_total" ["peer"] "Bytes of frames received from a host.";
     latency NET_ROUND_TRIP_SECONDS = "sherd_net_round_trip_seconds" ["peer"] "Time from a request's first byte to its answer's header.";
+    gauge ABSENT_DRIVES = "sherd_drives_absent" [] "Drives of the whole cluster that serve nothing, those of hosts that are down among them, or that are new and were not compared with the metadata yet.";
     gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are missing: queued for repair, or on drives that do not serve or are being filled; at most, until all blobs are counted.";
     gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard; at most, until all blobs are counted.";
     gauge HEALTH_LEVEL = "sherd_health_level" [] "The verdict of health: 0 ok, 1 degraded, 2 at risk, 3 unavailable.";
@@ -137,6 +149,9 @@ metrics! {
     latency EVENT_SECONDS = "sherd_event_delivery_seconds" ["webhook"] "Time of one attempt to tell a webhook of an event.";
     counter ACCESS_LOG_LINES = "sherd_access_log_lines_total" ["result"] "Lines of access logs: kept, or dropped for want of room.";
     counter ACCESS_LOGS = "sherd_access_logs_total" ["result"] "Objects of access logs: written, or dropped after attempts that failed.";
+    counter AUDIT_LINES = "sherd_audit_lines_total" ["destination", "result"] "Lines of the audit log: written, or lost, because too many waited or the destination refused them.";
+    counter AUDIT_FAILURES = "sherd_audit_failures_total" ["destination"] "Attempts to write lines of the audit log that failed; the lines wait for the next attempt.";
+    gauge AUDIT_WAITING = "sherd_audit_waiting_lines" ["destination"] "Lines of the audit log that wait to be written.";
     counter LIFECYCLE_EXPIRED = "sherd_lifecycle_expired_total" ["what"] "What went by the lifecycle rules of its bucket: object (a current one, for good or under a delete marker), version, marker, upload.";
     counter LIFECYCLE_SWEEPS = "sherd_lifecycle_sweeps_total" [] "Times that this host, while it led, came to the end of all buckets with lifecycle rules.";
 }

@@ -6,6 +6,7 @@
 pub mod bounds;
 pub mod files;
 pub mod listing;
+pub mod requests;
 pub mod target;
 
 use crate::harness::client::{Body, S3};

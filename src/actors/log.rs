@@ -58,6 +58,9 @@ pub struct LogStatus {
     pub writes: u64,
     pub syncs: u64,
     pub segments: Vec<SegmentId>,
+    /// Whether there is room for another segment, as far as it was asked for; where there was none, it is asked for again
+    /// until there is.
+    pub has_room: bool,
     pub out_of_service: Option<String>,
 }
 

@@ -18,12 +18,16 @@
 //!             log (WalWriter ──SyncThrough──► Syncer; ──PrepareSegment──► SegmentAllocator), one set a log
 //!
 //!  membership (founding, joining, voters, the watch that publishes how other hosts' nodes are)
+//!  jobs (what an operator asks of all hosts: repairs, scrub, moves), traffic (who asks most)
 //!
 //!  in the background, in small steps that give way to users:
 //!  upkeep (Compactor a drive, Reclaimer), healer (Healer) and mover (Mover), over the same nodes and metadata;
+//!  growth (Sampler: what is stored, hour by hour);
 //!  for buckets: events (a Deliverer a webhook, the AccessLogger) and lifecycle (Lifecycle)
+//!  for whoever answers for the store: audit (an AuditLogger a destination)
 //! ```
 
+pub mod audit;
 pub mod consensus;
 pub mod documents;
 pub mod drives;
@@ -31,7 +35,9 @@ pub mod events;
 pub mod frontend;
 pub mod gateway;
 pub mod get_task;
+pub mod growth;
 pub mod healer;
+pub mod jobs;
 pub mod lifecycle;
 pub mod log;
 pub mod membership;
@@ -39,6 +45,7 @@ pub mod mover;
 pub mod peers;
 pub mod put_task;
 pub mod request;
+pub mod traffic;
 pub mod upkeep;
 
 pub use drives::health;
@@ -52,6 +59,7 @@ pub mod meta {
         DeleteEvents, DeleteVersion, Deletion, ETagCondition, Refusal, RenameObject, RenameSource, RenameToken, Reply,
         TooLarge, TraitsChange, WriteConditions,
     };
+    pub use crate::storage::meta::configuration::ConfigurationAt;
     pub use crate::storage::meta::record::{
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
         DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect, Grant, Grantee,

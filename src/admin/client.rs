@@ -169,6 +169,17 @@ impl Client {
     }
 }
 
+/// The path of a route that may be asked about one host.
+pub fn with_host(path: &str, host: Option<&str>) -> String {
+    let Some(host) = host else { return path.to_owned() };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let escaped = host.bytes().map(|byte| match is_plain(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    format!("{path}?host={}", escaped.collect::<String>())
+}
+
 /// What an answer is instead.
 fn words_of_no_json(answer: &[u8]) -> &'static str {
     match answer.trim_ascii_start().starts_with(b"<?xml") {

@@ -7,17 +7,16 @@ mod clock;
 mod encryption_keys;
 mod identities;
 mod inventory;
+mod jobs;
 mod keys;
 mod progress;
 mod show;
+mod top;
 
 use crate::ambient::Ambient;
-use crate::api::admin::{
-    AskToStop, BucketUsageShown, ChangeLayout, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved,
-    MoveLeader, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
-};
+use crate::api::admin::{AskToStop, BucketUsageShown, Info, LeaderMoved, MoveLeader, QuotaShown, SetQuota, ShardShown};
 use crate::api::{DriveHealth, StopShown, Told, Verdict};
-use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target};
+use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, Waiting};
 use crate::storage::identity::IdentityError;
 use client::{Client, Tls};
 use progress::Progress;
@@ -56,6 +55,17 @@ pub enum AdminFailure {
     Output(#[from] io::Error),
 }
 
+impl AdminFailure {
+    /// Whether asking again may help: the host may be away for a moment.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } => true,
+            Self::Refused { status, .. } => *status == 503,
+            _ => false,
+        }
+    }
+}
+
 fn shown(dirs: &[PathBuf]) -> String {
     let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     format!("looked in {}", dirs.join(", "))
@@ -66,7 +76,9 @@ pub fn run(invocation: &AdminInvocation) -> Result<u8, AdminFailure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let code = match &invocation.command {
         AdminCommand::Inventory { dirs } => inventory::run(dirs, invocation.json, &mut out)?,
-        AdminCommand::Ask(target, question) => ask(&client(target)?, question, invocation.json, &mut out)?,
+        AdminCommand::Ask(target, question) => {
+            ask(&client(target)?, question, (invocation.json, invocation.waiting), &mut out)?
+        }
     };
     out.flush()?;
     Ok(code)
@@ -91,31 +103,20 @@ fn client(target: &Target) -> Result<Client, AdminFailure> {
     })
 }
 
-fn ask(client: &Client, question: &Question, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
+fn ask(
+    client: &Client,
+    question: &Question,
+    (json, waiting): (bool, Option<Waiting>),
+    out: &mut impl Write,
+) -> Result<u8, AdminFailure> {
     match question {
         Question::Info => tell(&client.get::<Info>("/info")?, json, show::info, out)?,
         Question::Drives => {
             tell(&client.get::<Vec<DriveHealth>>("/drives")?, json, |drives| show::drives(drives), out)?
         }
-        Question::LayoutShow => tell(&client.get::<LayoutShown>("/layout")?, json, show::layout, out)?,
-        Question::HealStatus => tell(&client.get::<HealStatus>("/heal")?, json, show::heal_status, out)?,
-        Question::HealStart => tell(&client.post::<HealStarted>("/heal", &())?, json, show::heal_started, out)?,
-        Question::ScrubStatus => {
-            let now = client.ambient.clock.unix_ms();
-            tell(&client.get::<Vec<ScrubShown>>("/scrub")?, json, |drives| show::scrub_status(drives, now), out)?;
-        }
-        Question::ScrubStart { node } => {
-            let started: ScrubStarted = client.post("/scrub", &StartScrub { node: *node })?;
-            tell(&started, json, show::scrub_started, out)?;
-        }
-        Question::LayoutDrain { of } => change_layout(client, ChangeLayout::Drain { of: of.clone() }, json, out)?,
-        Question::LayoutRestore { of } => change_layout(client, ChangeLayout::Restore { of: of.clone() }, json, out)?,
-        Question::LayoutWeight { node, weight } => {
-            change_layout(client, ChangeLayout::Weight { node: *node, weight: *weight }, json, out)?;
-        }
-        Question::LayoutRemove { of, lost } => {
-            change_layout(client, ChangeLayout::Remove { of: of.clone(), lost: *lost }, json, out)?;
-        }
+        Question::Layout(asked) => return jobs::layout(client, asked, json, waiting, out),
+        Question::Top(asked) => return top::run(client, asked, json, out),
+        Question::Jobs(asked) => return jobs::run(client, asked, json, waiting, out),
         Question::LeaderMove { to } => {
             let moved: LeaderMoved = client.post("/leader", &MoveLeader { to: to.clone() })?;
             tell(&moved, json, show::leader_moved, out)?;
@@ -164,11 +165,6 @@ fn safe_to_stop(client: &Client, host: &str, wait: Duration) -> Result<StopShown
         }
         std::thread::sleep(ASK_EVERY.min(until.saturating_sub(clock.monotonic())));
     }
-}
-
-fn change_layout(client: &Client, change: ChangeLayout, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {
-    let changed: LayoutChanged = client.post("/layout", &change)?;
-    tell(&changed, json, show::layout_changed, out)
 }
 
 fn quota(

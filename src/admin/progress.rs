@@ -1,11 +1,27 @@
-//! How far a long command is, on standard error, where that is a terminal and standard output is none or is not being
-//! scrolled by the answer itself.
+//! Progress on standard error: how far a long command is, where that is a terminal and standard output is none or is not being
+//! scrolled by the answer itself; and waiting for a job of the hosts (`--wait`), line by line.
 
+use super::show::duration;
+use super::{ASK_EVERY, AdminFailure};
+use crate::ambient::Clock;
+use crate::config::Waiting;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 const BAR_CHARS: usize = 30;
+/// Between two lines about a job, but on a terminal, where one line is drawn over itself.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// A host that does not answer for longer than this ends the waiting.
+const ABSENCE_MAX: Duration = Duration::from_secs(120);
+/// Over so long the speed of a job is measured.
+const RATE_OVER: Duration = Duration::from_secs(60);
+const LOOKS_KEPT: usize = 64;
+/// Exit codes of a job that is not done when the time is over, and of a wait that was interrupted.
+const TIMED_OUT: u8 = 3;
+const INTERRUPTED: i32 = 130;
 
 /// A line that is drawn over itself.
 pub struct Progress {
@@ -51,9 +67,174 @@ fn line(what: &str, done: u64, of: Option<u64>) -> String {
     format!("[{}{}] {percent:3} % of {of} {what}", "#".repeat(filled), " ".repeat(BAR_CHARS - filled))
 }
 
+/// How a job stands.
+pub enum Look {
+    Left {
+        left: u64,
+        /// What else is to be known; may be empty.
+        note: String,
+    },
+    Done,
+    /// It will not come to its end.
+    Failed(String),
+    /// A host that takes part does not answer now.
+    Silent(String),
+}
+
+/// A job that is waited for.
+pub struct Job {
+    pub name: &'static str,
+    /// What is counted, and how a count of it is written.
+    pub unit: &'static str,
+    pub count: fn(u64) -> String,
+    /// The command that shows the job, or waits for it again.
+    pub shown_by: &'static str,
+}
+
+/// Waits for a job, and says on standard error how far it is; the exit code. Ctrl-C ends the waiting and not the job.
+pub fn wait(
+    job: &Job,
+    waiting: Waiting,
+    clock: &dyn Clock,
+    look: impl FnMut() -> Result<Look, AdminFailure>,
+) -> Result<u8, AdminFailure> {
+    end_on_interrupt(job)?;
+    let is_terminal = io::stderr().is_terminal();
+    let say = |line: &str, is_last: bool| {
+        // What cannot be shown is not worth failing for.
+        let _ = match (is_terminal, is_last) {
+            (true, false) => write!(io::stderr(), "\r{line}\x1b[K"),
+            (true, true) => writeln!(io::stderr(), "\r{line}\x1b[K"),
+            (false, _) => writeln!(io::stderr(), "{line}"),
+        };
+    };
+    let line_every = if is_terminal { Duration::ZERO } else { LINE_EVERY };
+    Watch { job, waiting, clock, line_every, pause: &std::thread::sleep }.until_over(look, say)
+}
+
+/// The process ends by the signal, wherever it waits, after saying what it does not end.
+fn end_on_interrupt(job: &Job) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut interrupt = {
+        let _entered = runtime.enter();
+        signal(SignalKind::interrupt())?
+    };
+    let words = format!("not waited for any more: the {} goes on, and `{}` shows it", job.name, job.shown_by);
+    std::thread::spawn(move || {
+        runtime.block_on(interrupt.recv());
+        let _ = writeln!(io::stderr(), "\n{words}");
+        std::process::exit(INTERRUPTED)
+    });
+    Ok(())
+}
+
+struct Watch<'a> {
+    job: &'a Job,
+    waiting: Waiting,
+    clock: &'a dyn Clock,
+    line_every: Duration,
+    pause: &'a dyn Fn(Duration),
+}
+
+impl Watch<'_> {
+    /// `say` is told whether the line is the last.
+    fn until_over(
+        &self,
+        mut look: impl FnMut() -> Result<Look, AdminFailure>,
+        mut say: impl FnMut(&str, bool),
+    ) -> Result<u8, AdminFailure> {
+        let (name, began) = (self.job.name, self.clock.monotonic());
+        let (mut answered, mut said, mut tally) = (began, None, Tally::default());
+        loop {
+            let looked = look();
+            let now = self.clock.monotonic();
+            let line = match looked {
+                Ok(Look::Done) => {
+                    say(&format!("{name}: done"), true);
+                    return Ok(0);
+                }
+                Ok(Look::Failed(why)) => {
+                    say(&format!("{name}: {why}"), true);
+                    return Ok(1);
+                }
+                Ok(Look::Left { left, note }) => {
+                    answered = now;
+                    tally.see(left, now);
+                    format!("{name}: {}{note}", tally.words(self.job))
+                }
+                Ok(Look::Silent(why)) if now.saturating_sub(answered) > ABSENCE_MAX => {
+                    say(&format!("{name}: not waited for any longer: {why}"), true);
+                    return Ok(1);
+                }
+                Ok(Look::Silent(why)) => format!("{name}: {why}; asking again"),
+                Err(error) if error.may_pass() && now.saturating_sub(answered) <= ABSENCE_MAX => {
+                    format!("{name}: {error}; asking again")
+                }
+                Err(error) => return Err(error),
+            };
+            if self.waiting.timeout.is_some_and(|timeout| now.saturating_sub(began) >= timeout) {
+                say(&format!("{line}\n{name}: not done in time; it goes on"), true);
+                return Ok(TIMED_OUT);
+            }
+            if said.is_none_or(|said| now.saturating_sub(said) >= self.line_every) {
+                say(&line, false);
+                said = Some(now);
+            }
+            (self.pause)(ASK_EVERY);
+        }
+    }
+}
+
+/// What was left at the last looks. Pure.
+#[derive(Default)]
+struct Tally {
+    /// The most that was ever left: what is to be done in all, as far as it is known.
+    most: u64,
+    looks: VecDeque<(Duration, u64)>,
+}
+
+impl Tally {
+    fn see(&mut self, left: u64, now: Duration) {
+        self.most = self.most.max(left);
+        let is_old = |at: Duration| now.saturating_sub(at) > RATE_OVER;
+        while self.looks.len() >= LOOKS_KEPT || self.looks.front().is_some_and(|(at, _)| is_old(*at)) {
+            self.looks.pop_front();
+        }
+        self.looks.push_back((now, left));
+    }
+
+    /// A second; 0 where nothing moves, or more comes than is done.
+    fn rate(&self) -> f64 {
+        let (Some((began, first)), Some((now, left))) = (self.looks.front(), self.looks.back()) else { return 0.0 };
+        let seconds = now.saturating_sub(*began).as_secs_f64();
+        if seconds > 0.0 { first.saturating_sub(*left) as f64 / seconds } else { 0.0 }
+    }
+
+    fn words(&self, job: &Job) -> String {
+        let left = self.looks.back().map_or(0, |(_, left)| *left);
+        let (done, most) = ((job.count)(self.most - left), (job.count)(self.most));
+        let text = format!("{done} of {most} {}", job.unit);
+        match self.rate() {
+            rate if rate > 0.0 => {
+                let seconds = (left as f64 / rate).ceil() as u64;
+                format!("{text}, {} a second, {} left", (job.count)(rate as u64), duration(seconds))
+            }
+            _ => text,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{ABSENCE_MAX, ASK_EVERY, AdminFailure, Job, Look, Tally, Watch, line};
+    use crate::ambient::Clock;
+    use crate::config::Waiting;
+    use crate::types::UnixMs;
+    use std::cell::RefCell;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    const JOB: Job = Job { name: "repair", unit: "shards", count: |count| count.to_string(), shown_by: "x" };
 
     #[test]
     fn a_bar_fills_with_what_is_done() {
@@ -61,5 +242,91 @@ mod tests {
         assert_eq!(line("MiB", 5, Some(10)), format!("[{}{}]  50 % of 10 MiB", "#".repeat(15), " ".repeat(15)));
         assert_eq!(line("MiB", 20, Some(10)), format!("[{}] 100 % of 10 MiB", "#".repeat(30)));
         assert_eq!(line("MiB", 20, Some(0)), "20 MiB");
+    }
+
+    #[test]
+    fn the_rate_and_the_time_left_follow_the_looks() {
+        let mut tally = Tally::default();
+        tally.see(100, Duration::ZERO);
+        assert_eq!(tally.words(&JOB), "0 of 100 shards");
+        tally.see(80, Duration::from_secs(2));
+        assert_eq!(tally.words(&JOB), "20 of 100 shards, 10 a second, 8 s left");
+        tally.see(140, Duration::from_secs(3));
+        assert_eq!(tally.words(&JOB), "0 of 140 shards", "more came than was done");
+        for second in 4..2000 {
+            tally.see(140, Duration::from_secs(second));
+        }
+        assert!(tally.looks.len() <= super::LOOKS_KEPT);
+    }
+
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn unix_ms(&self) -> UnixMs {
+            UnixMs(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    /// The exit code, or what failed; the lines; how often it was looked.
+    fn waited(
+        timeout: Option<u64>,
+        look: impl Fn(u64) -> Result<Look, AdminFailure>,
+    ) -> (Result<u8, String>, Vec<String>, u64) {
+        let (clock, said, looks) = (Hand::default(), RefCell::new(Vec::new()), AtomicU64::new(0));
+        let pause = |pause: Duration| {
+            clock.0.fetch_add(pause.as_millis() as u64, Ordering::Relaxed);
+        };
+        let waiting = Waiting { timeout: timeout.map(Duration::from_secs) };
+        let watch = Watch { job: &JOB, waiting, clock: &clock, line_every: Duration::ZERO, pause: &pause };
+        let look = || look(looks.fetch_add(1, Ordering::Relaxed));
+        let code = watch.until_over(look, |line, _| said.borrow_mut().push(line.to_owned()));
+        (code.map_err(|error| error.to_string()), said.into_inner(), looks.into_inner())
+    }
+
+    fn left(left: u64) -> Result<Look, AdminFailure> {
+        Ok(Look::Left { left, note: String::new() })
+    }
+
+    fn gone() -> AdminFailure {
+        AdminFailure::Unreachable { authority: "a".to_owned(), cause: "refused".to_owned() }
+    }
+
+    #[test]
+    fn a_job_is_waited_for_until_it_is_done_or_fails() {
+        let (code, said, _) = waited(None, |look| if look < 2 { left(10 - 5 * look) } else { Ok(Look::Done) });
+        assert_eq!(code, Ok(0));
+        assert_eq!(said, ["repair: 0 of 10 shards", "repair: 5 of 10 shards, 5 a second, 1 s left", "repair: done"]);
+        let (code, said, _) = waited(None, |_| Ok(Look::Failed("it was undone".to_owned())));
+        assert_eq!((code, said), (Ok(1), vec!["repair: it was undone".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_not_done_in_time_has_an_exit_code_of_its_own() {
+        let (code, said, looks) = waited(Some(5), |_| left(7));
+        assert_eq!((code, looks), (Ok(3), 6), "the last look is when the time is over");
+        assert!(said.last().is_some_and(|line| line.ends_with("not done in time; it goes on")), "{said:?}");
+        let (code, ..) = waited(Some(5), |_| Err(gone()));
+        assert_eq!(code, Ok(3));
+    }
+
+    #[test]
+    fn a_host_may_be_away_for_a_while_and_no_longer() {
+        let absence = ABSENCE_MAX.as_secs() / ASK_EVERY.as_secs();
+        let back = |look: u64| if (1..absence).contains(&look) { Err(gone()) } else { left(1) };
+        let (code, said, _) = waited(None, |look| if look > absence + 9 { Ok(Look::Done) } else { back(look) });
+        assert!(code == Ok(0) && said[1].contains("asking again"), "{code:?} {said:?}");
+        let (code, _, looks) = waited(None, |look| if look == 0 { left(1) } else { Err(gone()) });
+        assert!(code.is_err_and(|error| error.contains("does not answer")));
+        assert!((absence..absence + 3).contains(&looks), "{looks}");
+        let (code, ..) = waited(None, |_| Ok(Look::Silent("host b does not answer".to_owned())));
+        assert_eq!(code, Ok(1));
+        let refused = || AdminFailure::Refused { status: 403, code: "x".to_owned(), message: "no".to_owned() };
+        let (code, _, looks) = waited(None, |_| Err(refused()));
+        assert!(code.is_err() && looks == 1, "asking again is of no use");
     }
 }

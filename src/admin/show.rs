@@ -1,11 +1,10 @@
 //! Answers in words, for people.
 
 use crate::api::admin::{
-    BucketUsageShown, CapacityShown, HealStarted, HealStatus, HostRolesShown, HostShown, HostStateShown, Info,
-    LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesShown, QuotaShown, ScrubShown, ScrubStarted,
+    BucketUsageShown, CapacityShown, ForecastShown, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged,
+    LayoutShown, LeaderMoved, MetadataRole, MovesOfHost, MovesShown, QuotaShown,
 };
 use crate::api::{DriveHealth, Safety, Told};
-use crate::types::UnixMs;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -37,6 +36,7 @@ pub fn info(info: &Info) -> String {
         size(total_bytes),
         size(usable_bytes)
     );
+    let _ = writeln!(text, "full       {}", forecast(&info.forecast));
     for (host, drives) in shared_file_systems(&info.drives) {
         let _ = writeln!(
             text,
@@ -48,6 +48,26 @@ pub fn info(info: &Info) -> String {
     text.push('\n');
     text.push_str(&drives(&info.drives));
     text
+}
+
+/// When the store will be full.
+fn forecast(forecast: &ForecastShown) -> String {
+    let measured = match forecast.measured_seconds {
+        seconds if seconds < 2 * 86_400 => format!("{} hours measured", seconds / 3600),
+        seconds => format!("{} days measured", seconds / 86_400),
+    };
+    match (forecast.bytes_per_day, forecast.full_in_seconds) {
+        (None, _) => format!("not known yet ({measured})"),
+        (Some(per_day), Some(seconds)) => {
+            let more = size(per_day.unsigned_abs());
+            format!("in about {} at {more} more a day ({measured})", duration(seconds))
+        }
+        (Some(0), None) => format!("not at this rate: what is stored stays the same ({measured})"),
+        (Some(per_day), None) => {
+            let less = size(per_day.unsigned_abs());
+            format!("not at this rate: {less} less a day ({measured})")
+        }
+    }
 }
 
 /// Each host with its drives that are directories of one file system.
@@ -120,7 +140,7 @@ pub fn health(told: &Told) -> String {
 }
 
 /// What may be lost, what is missing, what is done and what is to be done.
-fn safety(safety: &Safety) -> String {
+pub fn safety(safety: &Safety) -> String {
     let mut text = format!(
         "may be lost now without losing data: {}\nmay be lost now without refusing requests: {}\n",
         safety.survives_now, safety.serves_without
@@ -173,8 +193,9 @@ pub fn layout(layout: &LayoutShown) -> String {
         [node.node.to_string(), host, domain, node.weight.to_string(), node.shards.to_string(), state]
     });
     let nodes = table(["DRIVE", "HOST", "DOMAIN", "WEIGHT", "SHARDS", "STATE"], rows);
-    let (hosts, moving) = (host_roles(&layout.hosts), moving(&layout.moving, layout.epoch));
-    format!("epoch {}\n{nodes}\n{hosts}{moving}", layout.epoch)
+    let hosts = host_roles(&layout.hosts);
+    let (moves, moving) = (moves(&layout.moves, layout.epoch), moving(&layout.moving, layout.epoch));
+    format!("epoch {}\n{nodes}\n{hosts}{moves}{moving}", layout.epoch)
 }
 
 /// Nothing where the host that answers does not tell.
@@ -189,81 +210,41 @@ fn host_roles(hosts: &[HostRolesShown]) -> String {
     table(["HOST", "DOMAIN", "ROLES"], rows) + "\n"
 }
 
+/// A row for each host that is not settled; nothing where all are.
+fn moves(moves: &[MovesOfHost], epoch: u64) -> String {
+    let is_settled = |moving: &MovesShown| moving.settled && moving.epoch == epoch;
+    let rows: Vec<[String; 4]> = moves
+        .iter()
+        .filter(|row| !row.moving.as_ref().is_some_and(is_settled))
+        .map(|row| match (&row.moving, &row.host.why) {
+            (Some(moving), _) => {
+                let (left, waiting) = (moving.shards_left.to_string(), moving.shards_waiting.to_string());
+                [row.host.name.clone(), left, size(moving.bytes_left), waiting]
+            }
+            (None, why) => {
+                let why = format!("does not answer: {}", why.as_deref().unwrap_or_default());
+                [row.host.name.clone(), why, String::new(), String::new()]
+            }
+        })
+        .collect();
+    if rows.is_empty() {
+        String::new()
+    } else {
+        table(["MOVES TO", "SHARDS", "SIZE", "WAITING"], rows.into_iter()) + "\n"
+    }
+}
+
 fn moving(moving: &MovesShown, epoch: u64) -> String {
     if moving.epoch == epoch && moving.settled {
-        return "nothing is left to be moved to this host\n".to_owned();
+        return "nothing is left to be moved\n".to_owned();
     }
     let (left, bytes, waiting) = (moving.shards_left, size(moving.bytes_left), moving.shards_waiting);
     let known = if moving.epoch == epoch { "" } else { ", of an older layout" };
-    format!("to be moved to this host as far as is known{known}: {left} shards ({bytes}), of which {waiting} wait\n")
+    format!("to be moved as far as is known{known}: {left} shards ({bytes}), of which {waiting} wait\n")
 }
 
 pub fn layout_changed(changed: &LayoutChanged) -> String {
-    format!("epoch {}: {}\n", changed.epoch, nodes(&changed.nodes))
-}
-
-pub fn heal_status(status: &HealStatus) -> String {
-    let due = if status.comparisons_due.is_empty() {
-        "every node of this host's was compared with the metadata".to_owned()
-    } else {
-        format!("still to be compared with the metadata: {}", nodes(&status.comparisons_due))
-    };
-    let mut text = String::new();
-    for (count, what) in [
-        (status.missing_shards, "missing shards"),
-        (status.under_replicated_objects, "under-replicated objects"),
-        (status.corrupt_chunks, "corrupt chunks on this host"),
-        (status.orphaned_shards, "orphaned shards on this host"),
-        (status.garbage_blobs, "blobs to reclaim"),
-    ] {
-        let _ = writeln!(text, "{count} {what}");
-    }
-    let _ = writeln!(
-        text,
-        "this host repairs {} shards ({} at most): {} under way, {} put off, {} a second, {}",
-        status.to_repair_shards,
-        size(status.to_repair_bytes),
-        status.repairing,
-        status.put_off,
-        size(status.bytes_per_second),
-        match status.eta_seconds {
-            None => "no end in sight".to_owned(),
-            Some(0) => "done".to_owned(),
-            Some(seconds) => format!("{} left", duration(seconds)),
-        },
-    );
-    let _ =
-        writeln!(text, "since its start: {} shards repaired, {}", status.repaired_shards, size(status.repaired_bytes));
-    let _ = writeln!(text, "{due}");
-    text.push_str(&safety(&status.safety));
-    text
-}
-
-pub fn scrub_started(started: &ScrubStarted) -> String {
-    format!("verifying every chunk of {}\n", nodes(&started.nodes))
-}
-
-pub fn scrub_status(drives: &[ScrubShown], now: UnixMs) -> String {
-    let rows = drives.iter().map(|drive| {
-        let state = match drive.began {
-            Some(_) => {
-                let left = drive.eta_seconds.map(|eta| format!(", {} left", duration(eta))).unwrap_or_default();
-                format!("{}.{} %{left}", drive.done_permille / 10, drive.done_permille % 10)
-            }
-            None if drive.wanted => "begins now".to_owned(),
-            None => "waits".to_owned(),
-        };
-        let ago = |then: u64| format!("{} ago", duration(now.0.saturating_sub(then) / 1000));
-        let due = format!("in {}", duration(drive.due.saturating_sub(now.0) / 1000));
-        let next = if drive.began.is_some() { String::new() } else { due };
-        let last = drive.finished.map_or_else(|| "never".to_owned(), ago);
-        [drive.node.to_string(), state, drive.corrupt.to_string(), last, next]
-    });
-    table(["DRIVE", "STATE", "CORRUPT", "LAST", "NEXT"], rows)
-}
-
-pub fn heal_started(started: &HealStarted) -> String {
-    format!("comparing with the metadata: {}\n", nodes(&started.nodes))
+    format!("epoch {}: {}\n", changed.epoch, drive_list(&changed.nodes))
 }
 
 pub fn leader_moved(moved: &LeaderMoved) -> String {
@@ -278,7 +259,7 @@ pub fn quota(quota: &QuotaShown) -> String {
     format!("bucket    {name}\nbytes     {bytes}\nobjects   {objects}\nversions  {versions} besides\n")
 }
 
-fn nodes(nodes: &[u32]) -> String {
+pub fn drive_list(nodes: &[u32]) -> String {
     let nodes: Vec<String> = nodes.iter().map(|node| format!("drive {node}")).collect();
     nodes.join(", ")
 }
@@ -320,7 +301,10 @@ pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String
 
 #[cfg(test)]
 mod tests {
-    use super::{DriveHealth, HostRolesShown, QuotaShown, duration, host_roles, shared_file_systems, size, table};
+    use super::{
+        DriveHealth, ForecastShown, HostRolesShown, QuotaShown, duration, forecast, host_roles, shared_file_systems,
+        size, table,
+    };
 
     #[test]
     fn sizes_are_read_by_people() {
@@ -342,6 +326,19 @@ mod tests {
         };
         let drives = [drive(0, "a", 7), drive(1, "a", 7), drive(2, "a", 8), drive(64, "b", 7), drive(65, "b", 0)];
         assert_eq!(shared_file_systems(&drives), [("a", "0, 1".to_owned())], "another host has disks of its own");
+    }
+
+    #[test]
+    fn a_forecast_says_how_long_was_measured() {
+        let of = |hours: u64, bytes_per_day, full_in_seconds| {
+            let measured_seconds = hours * 3600;
+            forecast(&ForecastShown { measured_seconds, stored_bytes: Some(1), bytes_per_day, full_in_seconds })
+        };
+        assert_eq!(of(5, None, None), "not known yet (5 hours measured)");
+        let full = of(168, Some(3 << 30), Some(41 * 86_400));
+        assert_eq!(full, "in about 41 d 0 h at 3.0 GiB more a day (7 days measured)");
+        assert_eq!(of(30, Some(0), None), "not at this rate: what is stored stays the same (30 hours measured)");
+        assert_eq!(of(72, Some(-1024), None), "not at this rate: 1.0 KiB less a day (3 days measured)");
     }
 
     #[test]

@@ -73,9 +73,10 @@ impl AccessEntry {
     pub fn tell(self, ended: &Ended<'_>) {
         let bucket = ended.bucket.map(str::to_owned).or_else(|| self.aimed_at());
         let Some(bucket) = bucket.filter(|bucket| !bucket.is_empty()) else { return };
-        let Some(logged) = self.log.service.logged(&bucket) else { return };
-        let line = self.line(ended, &bucket, &logged);
-        let LoggedBucket { destination, .. } = logged;
+        let found = self.log.service.logged(&bucket);
+        let Some(logged) = found.as_deref().and_then(Option::as_ref) else { return };
+        let line = self.line(ended, &bucket, logged);
+        let destination = logged.destination.clone();
         if self.log.logger.try_send(LogRequest { destination, at: self.at, line }).is_err() {
             ACCESS_LOG_LINES.with_label_values(&["dropped"]).inc();
         }

@@ -1,5 +1,6 @@
 //! Applies the accounts file to the metadata: at start, and again when the file was read again.
 
+use super::audit::AuditLog;
 use super::iam::IamService;
 use super::identity::changes::accounts_file::AccountsFile;
 use std::sync::Arc;
@@ -15,14 +16,14 @@ pub struct Accounts(watch::Sender<Option<Arc<AccountsFile>>>);
 
 impl Accounts {
     /// Starts the task; must be called within an actix system.
-    pub fn keep(iam: Arc<IamService>, first: Option<Arc<AccountsFile>>) -> Self {
+    pub fn keep((iam, audit): (Arc<IamService>, Option<Arc<AuditLog>>), first: Option<Arc<AccountsFile>>) -> Self {
         let (sender, mut wanted) = watch::channel(first);
         wanted.mark_changed();
         actix_web::rt::spawn(async move {
             while wanted.changed().await.is_ok() {
                 let file = wanted.borrow_and_update().clone();
                 if let Some(file) = file {
-                    apply(&iam, &file, &wanted).await;
+                    apply((&iam, audit.as_deref()), &file, &wanted).await;
                 }
             }
         });
@@ -36,9 +37,18 @@ impl Accounts {
 }
 
 /// Ends when the file is applied, or is not the current one any more.
-async fn apply(iam: &IamService, file: &AccountsFile, wanted: &watch::Receiver<Option<Arc<AccountsFile>>>) {
+async fn apply(
+    (iam, audit): (&IamService, Option<&AuditLog>),
+    file: &AccountsFile,
+    wanted: &watch::Receiver<Option<Arc<AccountsFile>>>,
+) {
     loop {
-        match iam.apply_accounts(file).await {
+        let mut changes = 0;
+        let applied = iam.apply_accounts(file, &mut changes).await;
+        if let Some(audit) = audit.filter(|_| changes > 0) {
+            audit.tell_of_accounts_file(changes);
+        }
+        match applied {
             Ok(()) => return tracing::info!("the accounts of the file stand"),
             Err(error) => tracing::warn!(%error, "the accounts of the file are not made yet"),
         }

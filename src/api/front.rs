@@ -1,6 +1,7 @@
 //! One request of an S3 client, from actix-web through s3s to its answer.
 
 use super::access_log::{AccessEntry, AccessLog};
+use super::audit::AuditLog;
 use super::auth::{self, Authenticator, Scheme, Unverified};
 use super::bridge::{Answer, ResponseBody, Signed, content, convert, header_bytes};
 use super::errors;
@@ -52,6 +53,8 @@ pub struct Front {
     pub ambient: Ambient,
     /// `None` where this host keeps no access logs.
     pub access_log: Option<Arc<AccessLog>>,
+    /// `None` where this host keeps no audit log.
+    pub audit: Option<Arc<AuditLog>>,
     /// Which host answered: `x-amz-id-2` and `HostId`.
     pub host_id: String,
 }
@@ -69,7 +72,9 @@ fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
     let mut record = RequestRecord::begin(id, request.method().to_string(), request.path().to_owned(), remote);
     let entry = |log| AccessEntry::begin(log, request, front.ambient.clock.unix_ms());
     record.access = front.access_log.as_ref().map(entry);
+    record.audit = front.audit.clone();
     record.query = request.query_string().to_owned();
+    record.meter = request.app_data().cloned();
     record
 }
 
@@ -152,7 +157,13 @@ impl Asked {
 }
 
 /// A website is asked for pages by whoever comes, whatever else the request says.
-async fn visit(bucket: &str, request: &S3Request, origin: Origin, front: &Front, record: &RequestRecord) -> S3Response {
+async fn visit(
+    bucket: &str,
+    request: &S3Request,
+    origin: Arc<Origin>,
+    front: &Front,
+    record: &RequestRecord,
+) -> S3Response {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     if *method == Method::OPTIONS {
         return preflight(bucket, headers, front, record).await;
@@ -212,6 +223,7 @@ async fn serve(
     }
     let renames = wire::is_rename(request.method(), request.uri(), &target);
     let scheme = authenticated.scheme;
+    call.overrides = wire::take_overrides(&mut request, &target, &query);
     call.headers_aside = wire::normalise(&mut request, scheme, &query, front.now());
     if scheme != Scheme::Unsigned {
         call.authentication = authenticated.authentication;
@@ -302,6 +314,8 @@ fn finish(request: &HttpRequest, mut response: S3Response, mut record: RequestRe
         body = Some(Bytes::from(full));
     } else if let Some(code) = response.headers().get(PAGE_CODE).filter(|_| failed) {
         record.refused(String::from_utf8_lossy(code.as_bytes()).into_owned());
+    } else if let Some(code) = record.trace.refusal().filter(|_| failed) {
+        record.refused(code.to_owned());
     }
     // s3s gives every HEAD of an object that it does not refuse the status 200.
     if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {

@@ -1,7 +1,9 @@
 //! The API's doors for fuzzing, and whole requests of a client that holds the root key: over a store in memory, one after the
 //! other, each answered to its end.
 
-use super::admin::{CallIam, ChangeKey, ChangeLayout, ExplainAccess, MoveLeader, Rewrap, SetQuota, StartScrub};
+use super::admin::{
+    CallIam, ChangeKey, ChangeLayout, ChooseScrub, ExplainAccess, MoveLeader, Rewrap, SetQuota, StartHeal,
+};
 use super::auth::Authenticator;
 use super::front::{Front, handle};
 use super::iam::{IamService, KeySetFiles, LastUsed};
@@ -165,6 +167,7 @@ fn front(world: &World) -> Front {
         legacy: LegacySignatures::On,
         ambient,
         access_log: None,
+        audit: None,
         host_id: "this-host".to_owned(),
     }
 }
@@ -175,7 +178,7 @@ async fn answer(front: &Front, request: Request<'_>) {
         RequestRecord::begin("0001".to_owned(), request.method.to_string(), request.uri.to_string(), String::new());
     let mut asked = HttpRequest::new(s3s::Body::from(Bytes::copy_from_slice(request.body)));
     let origin = Origin { source_ip: "127.0.0.1".to_owned(), ..Origin::default() };
-    let mut call = Call { origin, trace: Arc::clone(&record.trace), ..Call::default() };
+    let mut call = Call { origin: Arc::new(origin), trace: Arc::clone(&record.trace), ..Call::default() };
     let (is_call, is_signed) = (request.is_call(), request.is_signed());
     *asked.headers_mut() = request.headers.clone();
     if is_call {
@@ -214,7 +217,8 @@ pub fn admin_bodies(data: &[u8]) {
         }
     }
     same_again::<ChangeLayout>(data);
-    same_again::<StartScrub>(data);
+    same_again::<ChooseScrub>(data);
+    same_again::<StartHeal>(data);
     same_again::<MoveLeader>(data);
     same_again::<SetQuota>(data);
     same_again::<CallIam>(data);

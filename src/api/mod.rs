@@ -1,11 +1,12 @@
 //! The protocols of people and programs, over actix-web: S3 (`s3`, behind `front` and `bridge`), health and metrics, the
 //! admin API. It holds the store as a `Gateway` and knows nothing beneath it. Its modules do not import each other in
-//! circles: `text` and `errors` are below `call`, `call` below `auth`, that below `wire`, `bridge`, `post` and `s3`, and
+//! circles: `text`, `errors` and `memo` are below `call`, `call` below `auth`, that below `wire`, `bridge`, `post` and `s3`, and
 //! `front` and `server` above all.
 
 mod access_log;
 mod accounts;
 pub mod admin;
+mod audit;
 mod auth;
 mod bridge;
 mod call;
@@ -17,6 +18,7 @@ pub mod fuzzing;
 mod health;
 mod iam;
 mod identity;
+mod memo;
 pub mod policy;
 mod post;
 mod request_log;

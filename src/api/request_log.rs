@@ -1,15 +1,22 @@
 //! What is known of a request while it is answered, and what is said of it afterwards: one line in the log (target
-//! `request`), the metrics by operation, and a line of the bucket's access log where it asks for one.
+//! `request`), the metrics by operation, a line of the bucket's access log where it asks for one, and one of the audit log
+//! where the operation is one of those.
 
 use super::access_log::{AccessEntry, Ended};
+use super::audit::{self, AuditLog, Listener};
+use crate::actors::traffic::Meter;
 use crate::api::call::RequestTrace;
 use crate::api::errors::Named;
+use crate::api::text::Query;
 use crate::metrics::{RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_ACTIVE, SENT_BYTES};
+use actix_web::web::Data;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The client went away before it was answered. No status of HTTP; the log's readers know it from other servers.
 const STATUS_CLIENT_GONE: u16 = 499;
+/// Who asks without an account, where accounts are counted.
+const ANONYMOUS: &str = "anonymous";
 
 /// One request from its head to the end of its answer. Dropping it is what logs it, however it ended.
 #[derive(Debug)]
@@ -18,6 +25,9 @@ pub struct RequestRecord {
     pub trace: Arc<RequestTrace>,
     /// Of the access log, where this host keeps any.
     pub access: Option<AccessEntry>,
+    /// Of the worker that answers.
+    pub meter: Option<Data<Meter>>,
+    pub audit: Option<Arc<AuditLog>>,
     /// Of the URL, as it came.
     pub query: String,
     method: String,
@@ -40,6 +50,8 @@ impl RequestRecord {
             id,
             trace: Arc::default(),
             access: None,
+            meter: None,
+            audit: None,
             query: String::new(),
             method,
             path,
@@ -99,6 +111,28 @@ impl RequestRecord {
             head: self.head,
         });
     }
+
+    fn tell_auditor(&self) {
+        let Some(audit) = &self.audit else { return };
+        let call = audit::Ended {
+            id: &self.id,
+            listener: Listener::S3,
+            from: &self.remote,
+            trace: &self.trace,
+            status: Some(self.status).filter(|status| *status != STATUS_CLIENT_GONE),
+            code: self.code.as_deref(),
+            is_denied: matches!(self.status, 401 | 403),
+        };
+        audit.tell(call, || self.subject());
+    }
+
+    /// The bucket, and which of its configurations.
+    fn subject(&self) -> Vec<(&'static str, String)> {
+        let bucket = self.trace.bucket().map(|bucket| ("Bucket", bucket.to_owned()));
+        let query = Query::read(Some(self.query.as_str()).filter(|query| query.contains("id="))).ok();
+        let id = query.and_then(|query| Some(("Id", query.only("id")?.to_owned())));
+        bucket.into_iter().chain(id).collect()
+    }
 }
 
 impl Drop for RequestRecord {
@@ -109,7 +143,13 @@ impl Drop for RequestRecord {
         REQUESTS.with_label_values(&[operation, &self.status.to_string()]).inc();
         RECEIVED_BYTES.with_label_values::<&str>(&[]).inc_by(received);
         SENT_BYTES.with_label_values::<&str>(&[]).inc_by(self.sent_bytes);
+        if let Some(meter) = &self.meter {
+            // Whoever makes names up is not to fill the list with them.
+            let bucket = self.trace.bucket().filter(|_| self.code.as_deref() != Some("NoSuchBucket"));
+            meter.count(self.trace.account().unwrap_or(ANONYMOUS), bucket, received + self.sent_bytes);
+        }
         self.tell_bucket();
+        self.tell_auditor();
         if !tracing::enabled!(target: "request", tracing::Level::INFO) {
             return;
         }

@@ -113,6 +113,8 @@ pub struct Safety {
     pub unreadable: BlobsShown,
     /// Whether every blob was counted with the drives as they are now.
     pub is_counted: bool,
+    /// Whether drives or the metadata changed since what is missing was counted: for a moment nothing is said to survive.
+    pub is_stale: bool,
     /// Drives that do not serve, or are new and were not compared with the metadata yet.
     pub absent_drives: Vec<u32>,
     /// Drives that were not compared with the metadata since their host started, and hold something.
@@ -129,8 +131,10 @@ pub struct Safety {
 impl Safety {
     /// The verdict, as far as it follows from redundancy.
     pub fn verdict(&self) -> Verdict {
-        let is_reduced =
-            self.missing_shards.at_most > 0 || !self.absent_drives.is_empty() || !self.uncompared_drives.is_empty();
+        let is_reduced = self.is_stale
+            || self.missing_shards.at_most > 0
+            || !self.absent_drives.is_empty()
+            || !self.uncompared_drives.is_empty();
         match (self.unreadable.blobs.at_least > 0, self.at_risk, is_reduced) {
             (true, ..) => Verdict::Unavailable,
             (_, true, _) => Verdict::AtRisk,

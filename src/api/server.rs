@@ -10,6 +10,7 @@ pub use startup::{StartupProgress, StartupServer};
 use super::access_log::AccessLog;
 use super::accounts::Accounts;
 use super::admin::{self, Admin, AdminSource};
+use super::audit::AuditLog;
 use super::auth::Authenticator;
 use super::expectation::{Continuing, Expecting, made_of};
 use super::front::{Front, answer};
@@ -22,10 +23,12 @@ use super::post::Forms;
 use super::room::{BodyRoom, Connections, Turns, limited};
 use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use super::tls::{Certificate, Certificates, TlsError, note_version};
+use crate::actors::audit::AuditSender;
 use crate::actors::events::Targets;
 use crate::actors::events::access_log::AccessLogger;
 use crate::actors::gateway::Gateway;
 use crate::actors::sealing::RootKeys;
+use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::sigv4::Verifier;
 use crate::types::LegacySignatures;
@@ -84,6 +87,10 @@ pub struct ApiOptions {
     pub connections_max: usize,
     /// Takes the lines of buckets' access logs; without it none are kept.
     pub access_log: Option<Addr<AccessLogger>>,
+    /// Counts who asks most.
+    pub traffic: Traffic,
+    /// The destinations of the audit log; without any there is none.
+    pub audit: Vec<AuditSender>,
     /// Names this host in answers, so that a client can say who answered it.
     pub host_id: String,
 }
@@ -137,6 +144,7 @@ pub fn serve(
     let health: SharedHealth = Arc::clone(&source) as SharedHealth;
     let iam = Arc::new(iam_service(&options, gateway.clone(), ambient.clone()));
     let bodies = BodyRoom::new(options.bodies_bytes_max);
+    let audit = AuditLog::new(options.audit.clone(), ambient.clone(), options.host_id.clone()).map(Arc::new);
     let admin = Admin {
         bodies: Arc::clone(&bodies),
         source,
@@ -147,11 +155,12 @@ pub fn serve(
         verifier: verifier(&options),
         certificates: certificates.clone(),
         ambient: ambient.clone(),
+        audit: audit.clone(),
     };
     let (mut s3, mut accounts) = (None, None);
     if let Some(socket) = s3_socket {
-        accounts = Some(Accounts::keep(Arc::clone(&iam), options.accounts.clone()));
-        let front = front(&options, secure, gateway, iam, bodies, ambient);
+        accounts = Some(Accounts::keep((Arc::clone(&iam), audit.clone()), options.accounts.clone()));
+        let front = Front { audit, ..front(&options, secure, gateway, iam, bodies, ambient) };
         let parts = (front, Arc::clone(&health), certificates.clone());
         s3 = Some(s3_server(&options, (socket.listen()?, s3_certificate.as_ref()), parts)?);
     }
@@ -177,9 +186,10 @@ fn s3_server(
 ) -> Result<(SocketAddr, Server), ApiError> {
     let (front, health, certificates) = (Data::new(front), Data::new(health), Data::new(certificates));
     let tls = certificate.map(Certificate::server_config).transpose()?;
+    let traffic = options.traffic.clone();
     let app = move || {
         let app = App::new().app_data(front.clone()).app_data(health.clone()).app_data(certificates.clone());
-        app.configure(aliases).default_service(to(answer))
+        app.app_data(Data::new(traffic.meter())).configure(aliases).default_service(to(answer))
     };
     let server = Server::build()
         .workers(options.workers.max(1))
@@ -248,6 +258,7 @@ fn front(
         legacy: options.sigv2,
         ambient,
         access_log,
+        audit: None,
         host_id: options.host_id.clone(),
     }
 }
@@ -291,7 +302,7 @@ fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamS
     }
 }
 
-/// Who may use the admin API: who holds the root key.
+/// Whose calls of the admin API need no policy: those of whoever holds the root key.
 fn verifier(options: &ApiOptions) -> Verifier {
     Verifier {
         access_key: options.credentials.access_key.clone(),

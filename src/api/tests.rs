@@ -1,13 +1,16 @@
 //! The listeners over real sockets, in front of a store in memory.
 
+mod administrators;
+mod audit;
+mod changes;
 mod permissions;
 mod tls;
 
 use super::DriveHealth;
 use super::admin::{
-    AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ClockShown, HealStarted, HealStatus, Info,
-    LayoutChanged, LayoutShown, LeaderMoved, MovesShown, QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
-    ShardsPage,
+    AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, HealStatus, Info,
+    LayoutChanged, LayoutShown, LeaderMoved, MovesShown, Ordered, QuotaShown, ScrubStatus, SetQuota, ShardShown,
+    ShardsPage, TopShown,
 };
 use super::policy::Ownership;
 use super::{
@@ -21,6 +24,7 @@ use crate::actors::gateway::Gateway;
 use crate::actors::meta::{BucketDocument, Change, CreateBucket, DocumentKey, DocumentWrite, Expect};
 use crate::actors::request::test_world::World;
 use crate::actors::sealing::RootKeys;
+use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::sigv4::{Scope, Signer, SigningKey};
 use crate::types::LegacySignatures;
@@ -53,19 +57,23 @@ impl AdminSource for Fine {
     }
 
     async fn layout(&self) -> Result<LayoutShown, AdminError> {
-        Ok(LayoutShown { epoch: 7, nodes: Vec::new(), hosts: Vec::new(), moving: MovesShown::default() })
+        let moving = MovesShown::default();
+        Ok(LayoutShown { epoch: 7, nodes: Vec::new(), hosts: Vec::new(), moving, moves: Vec::new() })
     }
 
-    async fn heal_status(&self) -> Result<HealStatus, AdminError> {
-        Ok(HealStatus { missing_shards: 1, garbage_blobs: 2, comparisons_due: vec![3], ..HealStatus::default() })
+    async fn heal_status(&self, host: Option<&str>) -> Result<HealStatus, AdminError> {
+        match host {
+            None => Ok(HealStatus { missing_shards: 1, garbage_blobs: 2, ..HealStatus::default() }),
+            Some(host) => Err(AdminError::Refused(format!("there is no host {host:?}"))),
+        }
     }
 
     async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError> {
         Ok(StopShown { host: host.to_owned(), safe: false, why: "no other host is there".to_owned() })
     }
 
-    async fn start_heal(&self) -> Result<HealStarted, AdminError> {
-        Ok(HealStarted { nodes: vec![0] })
+    async fn start_heal(&self, host: Option<&str>) -> Result<Ordered, AdminError> {
+        Ok(Ordered { nodes: vec![u32::from(host.is_some())], hosts: Vec::new() })
     }
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError> {
@@ -83,12 +91,20 @@ impl AdminSource for Fine {
         Ok(Vec::new())
     }
 
-    fn scrub_status(&self) -> Vec<ScrubShown> {
-        Vec::new()
+    async fn scrub_status(&self, _host: Option<&str>) -> Result<ScrubStatus, AdminError> {
+        Ok(ScrubStatus::default())
     }
 
-    fn start_scrub(&self, node: Option<u32>) -> Result<ScrubStarted, AdminError> {
-        Ok(ScrubStarted { nodes: node.into_iter().collect() })
+    async fn start_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError> {
+        Ok(Ordered { nodes: chosen.node.into_iter().collect(), hosts: Vec::new() })
+    }
+
+    async fn stop_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError> {
+        Err(AdminError::Refused(format!("nothing to stop of {chosen:?}")))
+    }
+
+    async fn top(&self, _host: Option<&str>) -> Result<TopShown, AdminError> {
+        Ok(TopShown::default())
     }
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {
@@ -157,6 +173,8 @@ fn options() -> ApiOptions {
         bodies_bytes_max: 64 << 20,
         connections_max: 64,
         access_log: None,
+        traffic: Traffic::new(2, Ambient::system().clock),
+        audit: Vec::new(),
         host_id: "this-host".to_owned(),
     }
 }
@@ -679,13 +697,20 @@ async fn the_admin_api_says_what_is_wrong_with_a_request() {
         ("POST", "/admin/v1/layout", b"", 400, "InvalidRequest"),
         ("POST", "/admin/v1/scrub", br#"{"node":"x"}"#, 400, "InvalidRequest"),
         ("DELETE", "/admin/v1/scrub", b"", 405, "MethodNotAllowed"),
+        ("GET", "/admin/v1/scrub/stop", b"", 405, "MethodNotAllowed"),
+        ("POST", "/admin/v1/scrub/stop", br#"{"host":"b"}"#, 409, "Refused"),
+        ("GET", "/admin/v1/heal?host=x", b"", 409, "Refused"),
+        ("GET", "/admin/v1/heal?hots=x", b"", 409, "Refused"),
+        ("POST", "/admin/v1/heal", br#"{"node":1}"#, 400, "InvalidRequest"),
     ];
     for (method, path, body, status, code) in faults {
         let fault = admin_fault(&mut stream, &administer(method, address, path, body, "sherd-admin")).await;
         assert_eq!(fault, (status, code.to_owned()), "{method} {path}");
     }
     let heal = ask(&mut stream, &administer("POST", address, "/admin/v1/heal", b"null", "sherd-admin")).await;
-    assert_eq!((heal.status, heal.body.as_slice()), (200, &br#"{"nodes":[0]}"#[..]));
+    assert_eq!((heal.status, heal.body.as_slice()), (200, &br#"{"nodes":[0],"hosts":[]}"#[..]));
+    let heal = administer("POST", address, "/admin/v1/heal", br#"{"host":"b"}"#, "sherd-admin");
+    assert_eq!(ask(&mut stream, &heal).await.body, br#"{"nodes":[1],"hosts":[]}"#);
     let mut stream = connect(address).await;
     let large = administer("POST", address, "/admin/v1/leader", &[b' '; 70_000], "sherd-admin");
     assert_eq!(admin_fault(&mut stream, &large).await, (413, "EntityTooLarge".to_owned()));

@@ -2,9 +2,17 @@
 
 mod encryption_keys;
 mod identities;
+mod jobs;
+mod layout;
+mod top;
+mod waiting;
 
 pub use encryption_keys::KeyQuestion;
 pub use identities::{AccessQuestion, Holder, IdentityQuestion, ServiceKeyAsked, WhoAsked};
+pub use jobs::JobQuestion;
+pub use layout::LayoutQuestion;
+pub use top::{TopBy, TopOver, TopQuestion};
+pub use waiting::Waiting;
 
 use super::credentials;
 use super::settings;
@@ -19,6 +27,8 @@ pub struct AdminInvocation {
     pub command: AdminCommand,
     /// For programs, not for people.
     pub json: bool,
+    /// For the end of what it begins, or shows.
+    pub waiting: Option<Waiting>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,33 +49,13 @@ pub enum Question {
         wait_seconds: u64,
     },
     Drives,
-    HealStatus,
-    HealStart,
+    Jobs(JobQuestion),
+    Top(TopQuestion),
     /// To this host, by name or id, or to any other voter.
     LeaderMove {
         to: Option<String>,
     },
-    LayoutShow,
-    /// Of a node's number, or a host's name or id.
-    LayoutDrain {
-        of: String,
-    },
-    LayoutRestore {
-        of: String,
-    },
-    LayoutWeight {
-        node: u32,
-        weight: u32,
-    },
-    LayoutRemove {
-        of: String,
-        lost: bool,
-    },
-    ScrubStatus,
-    /// Of one drive, or of all of the host's.
-    ScrubStart {
-        node: Option<u32>,
-    },
+    Layout(LayoutQuestion),
     ClockShow,
     /// Only shown, unless the operator is sure.
     ClockAccept {
@@ -140,9 +130,6 @@ fn health() -> Command {
 }
 
 pub(super) fn command() -> Command {
-    let heal = branch("heal", "Repairing what is missing or corrupt")
-        .subcommand(leaf("status", "What is missing or corrupt, and how far repairing it is"))
-        .subcommand(leaf("start", "Compare all drives of the host with the metadata now"));
     let to = Arg::new("to").long("to").value_name("HOST").help("Its name or id; any other voter where none is given");
     let leader = branch("leader", "Who leads the metadata").subcommand(leaf("move", "Let another host lead").arg(to));
     let admin = branch("admin", "Ask or steer a running cluster; read the drives of a stopped host");
@@ -152,40 +139,16 @@ pub(super) fn command() -> Command {
         .subcommand(leaf("info", "What the cluster is: hosts, roles, leader, drives, guarantee"))
         .subcommand(health())
         .subcommand(leaf("drives", "The drives of all hosts"))
-        .subcommand(heal)
+        .subcommands(jobs::commands())
         .subcommand(leader)
-        .subcommand(layout())
+        .subcommand(layout::command())
+        .subcommand(top::command())
         .subcommand(clock())
-        .subcommand(scrub())
         .subcommand(bucket())
         .subcommands(identities::commands())
         .subcommand(encryption_keys::command())
         .subcommand(leaf("shards", "Every shard that must exist, by the metadata: one JSON object a line"))
         .subcommand(leaf("inventory", "Every shard that a stopped host's directories hold, each chunk checked"))
-}
-
-fn layout() -> Command {
-    let of = || Arg::new("of").value_name("DRIVE|HOST").required(true).help("A drive's number, or a host's name or id");
-    let lost = Arg::new("lost").long("lost").action(ArgAction::SetTrue);
-    let lost = lost.help("The drive is gone for good: do not wait for what was to be dropped there");
-    let weight = number("weight", "WEIGHT", "Its share relative to the others; 0: nothing while others can take it");
-    branch("layout", "What data is placed on")
-        .subcommand(leaf("show", "Every drive of the cluster with its weight, and what is left to be moved"))
-        .subcommand(leaf("drain", "Move shards off a drive, or off all drives of a host").arg(of()))
-        .subcommand(leaf("restore", "Let what was drained take shards again").arg(of()))
-        .subcommand(
-            leaf("weight", "Set a drive's share")
-                .arg(number("node", "DRIVE", "The drive's number").required(true))
-                .arg(weight.required(true)),
-        )
-        .subcommand(leaf("remove", "Forget a drained drive, or host, that holds nothing").arg(of()).arg(lost))
-}
-
-fn scrub() -> Command {
-    let node = number("node", "DRIVE", "One drive of the host that is asked; all where none is given");
-    branch("scrub", "Verifying every chunk")
-        .subcommand(leaf("status", "How far it is on the drives of the host that is asked"))
-        .subcommand(leaf("start", "Begin now").arg(node))
 }
 
 fn clock() -> Command {
@@ -276,7 +239,7 @@ pub(super) fn invocation(
         Some(question) => AdminCommand::Ask(Box::new(target(&pairs, files)?), question),
         None => AdminCommand::Inventory { dirs: pairs.value(settings::DATA, values::data_dirs)? },
     };
-    Ok(AdminInvocation { command, json })
+    Ok(AdminInvocation { command, json, waiting: waiting::asked(last) })
 }
 
 fn identity_question(
@@ -294,7 +257,6 @@ fn identity_question(
 /// `None` where no host is asked.
 fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
     let text = |name: &str| last.get_one::<String>(name).cloned();
-    let number = |name: &str| last.get_one::<u32>(name).copied();
     Some(match names {
         ["info"] => Question::Info,
         ["health"] => match text("safe-to-stop") {
@@ -305,16 +267,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
             None => Question::Health,
         },
         ["drives"] => Question::Drives,
-        ["heal", "status"] => Question::HealStatus,
-        ["heal", "start"] => Question::HealStart,
-        ["scrub", "status"] => Question::ScrubStatus,
-        ["scrub", "start"] => Question::ScrubStart { node: number("node") },
         ["leader", "move"] => Question::LeaderMove { to: text("to") },
-        ["layout", "show"] => Question::LayoutShow,
-        ["layout", "drain"] => Question::LayoutDrain { of: text("of")? },
-        ["layout", "restore"] => Question::LayoutRestore { of: text("of")? },
-        ["layout", "weight"] => Question::LayoutWeight { node: number("node")?, weight: number("weight")? },
-        ["layout", "remove"] => Question::LayoutRemove { of: text("of")?, lost: last.get_flag("lost") },
         ["clock", "show"] => Question::ClockShow,
         ["clock", "accept"] => Question::ClockAccept { sure: last.get_flag("yes") },
         ["bucket", "list"] => Question::BucketList,
@@ -323,7 +276,15 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
             Question::BucketQuota { bucket: text("bucket")?, bytes: limit("bytes"), objects: limit("objects") }
         }
         ["shards"] => Question::Shards,
-        _ => return encryption_keys::asked(names, last).map(Question::EncryptionKeys),
+        _ => {
+            let jobs = jobs::asked(names, last).map(Question::Jobs);
+            let layout = || layout::asked(names, last).map(Question::Layout);
+            let top = || top::asked(names, last).map(Question::Top);
+            return jobs
+                .or_else(layout)
+                .or_else(top)
+                .or_else(|| encryption_keys::asked(names, last).map(Question::EncryptionKeys));
+        }
     })
 }
 

@@ -1,5 +1,5 @@
-//! The command line: flags of the same names as the variables, and over them. `health` is for a container's health check,
-//! `credentials` for whoever missed what the first start printed.
+//! The command line: flags of the same names as the variables, and over them. `check` is for the line before a start,
+//! `health` for a container's health check, `credentials` for whoever missed what the first start printed.
 
 use super::admin::{self, AdminInvocation, KeySource};
 use super::dev::{self, DevOptions};
@@ -14,6 +14,8 @@ use std::ffi::OsString;
 pub enum Invocation {
     /// Be a store.
     Run(Box<Config>),
+    /// Check this configuration and the files that it names.
+    Check(Box<Config>),
     /// Ask the store that has this configuration whether it is ready.
     Health(Box<Config>),
     /// Show the root credentials.
@@ -74,6 +76,7 @@ pub fn from_process(
     Ok(match below {
         Some(("salvage", salvage)) => Invocation::Salvage { config, goes_on: salvage.get_flag("yes") },
         Some(("rejoin", rejoin)) => Invocation::Rejoin { config, wish: rejoin_wish(rejoin) },
+        Some(("check", _)) => Invocation::Check(config),
         Some(_) => Invocation::Health(config),
         None => Invocation::Run(config),
     })
@@ -109,6 +112,11 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(admin::command())
         .subcommand(dev::command())
+        .subcommand(
+            Command::new("check")
+                .about("Check the configuration and the files it names without touching a drive; a store may be running")
+                .args(options().map(|option| option.hide(true))),
+        )
         .subcommand(
             Command::new("health")
                 .about("Ask the running store whether it is ready: exit code 0 if so, 1 if not")

@@ -8,22 +8,22 @@ mod credentials;
 mod dev;
 mod identities;
 mod memory;
+mod outgoing;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
-mod webhooks;
 
 pub use admin::{
-    AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, KeyQuestion, KeySource, Limit, Question,
-    ServiceKeyAsked, Target, Trust, WhoAsked,
+    AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, JobQuestion, KeyQuestion, KeySource,
+    LayoutQuestion, Limit, Question, ServiceKeyAsked, Target, TopBy, TopOver, TopQuestion, Trust, Waiting, WhoAsked,
 };
 pub use arguments::{Invocation, RejoinWish, from_process};
 pub use cluster::ClusterConfig;
 pub use dev::DevOptions;
 pub use identities::{AccountsText, Identities, KeySetSource};
+pub use outgoing::{AuditConfig, AuditLog, Webhook};
 pub use settings::{SETTINGS, Setting};
-pub use webhooks::Webhook;
 
 use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
@@ -77,6 +77,8 @@ pub struct Config {
     pub scrub_interval: Duration,
     /// Whom bucket notifications can be sent to, in order of their names.
     pub webhooks: Vec<Webhook>,
+    /// Where the lines of the audit log go.
+    pub audit: AuditConfig,
     /// Lines of access logs are written when the first of them is so old.
     pub access_log_interval: Duration,
     /// What counts as a day of lifecycle rules.
@@ -221,6 +223,7 @@ impl Config {
         warnings.extend(warn_of_no_parity(ec));
         warnings.extend(warn_of_crowding(ec, data.len()).filter(|_| cluster.is_none()));
         let scale = pairs.value(settings::SCALE, values::scale)?;
+        let (audit, webhooks) = outgoing::resolve(&pairs, files)?;
         warnings.extend(warn_of_scale(scale));
         Ok(Self {
             credentials,
@@ -234,7 +237,8 @@ impl Config {
             durability: pairs.value(settings::DURABILITY, values::durability)?,
             memory_max_bytes: memory_max_bytes(&pairs, files)?,
             scrub_interval: pairs.value(settings::SCRUB_INTERVAL, values::scrub_interval)?,
-            webhooks: webhooks::resolve(&pairs.values, files)?,
+            webhooks,
+            audit,
             access_log_interval: pairs.value(settings::ACCESS_LOG_INTERVAL, values::access_log_interval)?,
             lifecycle_day: pairs.value(settings::LIFECYCLE_DAY, values::lifecycle_day)?,
             scale,
@@ -265,7 +269,7 @@ impl Pairs {
         let known: BTreeSet<String> = settings::known_names().into_iter().collect();
         let mut found = Self { values: BTreeMap::new(), unused: Vec::new() };
         for (name, value) in pairs {
-            if known.contains(&name) || webhooks::is_of_webhook(&name) {
+            if known.contains(&name) || outgoing::is_of_webhook(&name) {
                 if value.is_empty() {
                     found.values.remove(&name);
                 } else {

@@ -47,6 +47,8 @@ pub const ROLES: &str = "SHERD_ROLES";
 pub const MEMORY_MAX: &str = "SHERD_MEMORY_MAX";
 pub const SCRUB_INTERVAL: &str = "SHERD_SCRUB_INTERVAL";
 pub const ACCESS_LOG_INTERVAL: &str = "SHERD_ACCESS_LOG_INTERVAL";
+pub const AUDIT_LOG: &str = "SHERD_AUDIT_LOG";
+pub const AUDIT_WEBHOOK: &str = "SHERD_AUDIT_WEBHOOK";
 pub const LIFECYCLE_DAY: &str = "SHERD_LIFECYCLE_DAY";
 pub const SCALE: &str = "SHERD_SCALE";
 pub const ACCOUNTS_FILE: &str = "SHERD_ACCOUNTS_FILE";
@@ -203,6 +205,22 @@ pub const SETTINGS: &[Setting] = &[
         value: "TIME",
         default: "5m",
         help: "How old lines of buckets' access logs may be before they are written: a number with s, m, h or d",
+        secret: None,
+    },
+    Setting {
+        name: AUDIT_LOG,
+        flag: "audit-log",
+        value: "FILE|-",
+        default: "",
+        help: "File that gets a JSON line for each change of users, buckets, keys and hosts, and each denied call; - is stderr",
+        secret: None,
+    },
+    Setting {
+        name: AUDIT_WEBHOOK,
+        flag: "audit-webhook",
+        value: "NAME",
+        default: "",
+        help: "Webhook (SHERD_WEBHOOK_NAME_URL) that gets the lines of the audit log, and nothing else",
         secret: None,
     },
     Setting {

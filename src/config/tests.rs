@@ -1,9 +1,11 @@
 //! Tests of the configuration: no process environment, files from a map.
 
-use super::{AccessQuestion, Holder, IdentityQuestion, KeyQuestion, ServiceKeyAsked, WhoAsked};
-use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, Trust};
+use super::{AccessQuestion, Holder, IdentityQuestion, JobQuestion, KeyQuestion, LayoutQuestion, ServiceKeyAsked};
+use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, TopBy, TopOver, TopQuestion, Trust};
+use super::{AuditConfig, AuditLog};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
 use super::{ObjectOwnership, RejoinWish, SETTINGS, values};
+use super::{Waiting, WhoAsked};
 use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
 use std::collections::BTreeMap;
@@ -490,6 +492,14 @@ fn health_takes_the_same_settings() {
 }
 
 #[test]
+fn check_takes_the_same_settings() {
+    let Ok(Invocation::Check(config)) = invoke(&["sherd", "check", "--data", "/x"], &[]) else { panic!("not check") };
+    assert_eq!(config.data, [PathBuf::from("/x")]);
+    let wrong = invoke(&["sherd", "check"], &[("SHERD_DATE", "/x")]).unwrap_err().to_string();
+    assert!(wrong.contains("did you mean SHERD_DATA?"), "{wrong}");
+}
+
+#[test]
 fn credentials_are_those_set_or_those_kept_in_the_data_directories() {
     let kept = |dirs: &[&str]| Ok(Invocation::Credentials(KeySource::Kept(dirs.iter().map(PathBuf::from).collect())));
     assert_eq!(invoke(&["sherd", "credentials"], &[]), kept(&["./sherd-data"]));
@@ -606,7 +616,10 @@ fn admin_asks_the_default_host_with_the_keys_of_the_default_directory() {
         keys: KeySource::Kept(vec![PathBuf::from("./sherd-data")]),
         region: "us-east-1".to_owned(),
     };
-    assert_eq!(found, AdminInvocation { command: AdminCommand::Ask(Box::new(target), Question::Info), json: false });
+    assert_eq!(
+        found,
+        AdminInvocation { command: AdminCommand::Ask(Box::new(target), Question::Info), json: false, waiting: None }
+    );
 }
 
 #[test]
@@ -624,7 +637,7 @@ fn admin_takes_flags_over_variables_and_given_keys_over_kept_ones() {
     assert_eq!(question, Question::LeaderMove { to: Some("x".to_owned()) });
     let before = admin(&["--json", "--data", "/d{1...2}", "inventory"], &environment);
     let dirs = vec![PathBuf::from("/d1"), PathBuf::from("/d2")];
-    assert_eq!(before, AdminInvocation { command: AdminCommand::Inventory { dirs }, json: true });
+    assert_eq!(before, AdminInvocation { command: AdminCommand::Inventory { dirs }, json: true, waiting: None });
 }
 
 #[test]
@@ -634,16 +647,29 @@ fn admin_steers_scrub_and_the_layout() {
         other => panic!("{other:?}"),
     };
     let of = || "a".to_owned();
-    assert_eq!(asked(&["scrub", "status"]), Question::ScrubStatus);
-    assert_eq!(asked(&["scrub", "start"]), Question::ScrubStart { node: None });
-    assert_eq!(asked(&["scrub", "start", "3"]), Question::ScrubStart { node: Some(3) });
-    assert_eq!(asked(&["layout", "drain", "a"]), Question::LayoutDrain { of: of() });
-    assert_eq!(asked(&["layout", "restore", "a"]), Question::LayoutRestore { of: of() });
-    assert_eq!(asked(&["layout", "weight", "3", "70"]), Question::LayoutWeight { node: 3, weight: 70 });
-    assert_eq!(asked(&["layout", "remove", "a"]), Question::LayoutRemove { of: of(), lost: false });
-    assert_eq!(asked(&["layout", "remove", "a", "--lost"]), Question::LayoutRemove { of: of(), lost: true });
+    let job = |arguments: &[&str]| match asked(arguments) {
+        Question::Jobs(job) => job,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(job(&["heal", "status"]), JobQuestion::HealStatus { host: None });
+    assert_eq!(job(&["heal", "start", "--host", "a"]), JobQuestion::HealStart { host: Some(of()) });
+    assert_eq!(job(&["scrub", "status", "--host", "a"]), JobQuestion::ScrubStatus { host: Some(of()) });
+    assert_eq!(job(&["scrub", "start"]), JobQuestion::ScrubStart { node: None, host: None });
+    assert_eq!(job(&["scrub", "start", "3"]), JobQuestion::ScrubStart { node: Some(3), host: None });
+    assert_eq!(job(&["scrub", "stop", "--host", "a"]), JobQuestion::ScrubStop { node: None, host: Some(of()) });
+    assert_eq!(asked(&["layout", "drain", "a"]), Question::Layout(LayoutQuestion::Drain { of: of() }));
+    assert_eq!(asked(&["layout", "restore", "a"]), Question::Layout(LayoutQuestion::Restore { of: of() }));
+    let weight = LayoutQuestion::Weight { node: 3, weight: 70 };
+    assert_eq!(asked(&["layout", "weight", "3", "70"]), Question::Layout(weight));
+    let remove = |lost| Question::Layout(LayoutQuestion::Remove { of: of(), lost });
+    assert_eq!(asked(&["layout", "remove", "a"]), remove(false));
+    assert_eq!(asked(&["layout", "remove", "a", "--lost"]), remove(true));
     for wrong in [
         &["admin", "scrub", "start", "x"][..],
+        &["admin", "scrub", "start", "3", "--host", "a"],
+        &["admin", "scrub", "stop", "--wait"],
+        &["admin", "heal", "start", "--timeout", "5"],
+        &["admin", "heal", "start", "--wait", "--timeout", "x"],
         &["admin", "layout", "drain"],
         &["admin", "layout", "drain", "a", "b"],
         &["admin", "layout", "weight", "3"],
@@ -652,6 +678,32 @@ fn admin_steers_scrub_and_the_layout() {
     ] {
         assert!(matches!(invoked(wrong, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
     }
+}
+
+#[test]
+fn admin_asks_who_asks_most() {
+    let asked = |arguments: &[&str]| match admin(&[&["top"], arguments].concat(), &[]).command {
+        AdminCommand::Ask(_, Question::Top(asked)) => asked,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(&[]), TopQuestion { by: None, over: TopOver::Minute, host: None });
+    let all = asked(&["--by", "bucket", "--minutes", "5", "--host", "a"]);
+    assert_eq!(all, TopQuestion { by: Some(TopBy::Bucket), over: TopOver::FiveMinutes, host: Some("a".to_owned()) });
+    for wrong in [&["admin", "top", "--by", "user"][..], &["admin", "top", "--minutes", "2"]] {
+        assert!(matches!(invoked(wrong, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn admin_waits_for_jobs_where_it_is_asked_to() {
+    let waiting = |arguments: &[&str]| admin(arguments, &[]).waiting;
+    let timeout = Some(Duration::from_secs(9));
+    assert_eq!(waiting(&["heal", "start"]), None);
+    assert_eq!(waiting(&["scrub", "start", "3", "--wait"]), Some(Waiting { timeout: None }));
+    for job in [&["heal", "status"][..], &["layout", "drain", "a"], &["layout", "remove", "a"], &["layout", "show"]] {
+        assert_eq!(waiting(&[job, &["--wait", "--timeout", "9"]].concat()), Some(Waiting { timeout }), "{job:?}");
+    }
+    assert_eq!(waiting(&["health", "--safe-to-stop", "a", "--wait", "9"]), None, "it is another's");
 }
 
 #[test]
@@ -866,4 +918,20 @@ fn every_setting_has_a_place_in_the_document() {
             "{name} has no heading in docs/reference/configuration.md"
         );
     }
+}
+
+#[test]
+fn the_audit_log_goes_to_a_file_standard_error_or_a_webhook_of_its_own() {
+    assert_eq!(config(&[]).unwrap().audit, AuditConfig::default());
+    let log = |value: &str| config(&[("SHERD_AUDIT_LOG", value)]).unwrap().audit.log;
+    assert_eq!(log("-"), Some(AuditLog::Stderr));
+    assert_eq!(log("/var/log/sherd/audit.log"), Some(AuditLog::File("/var/log/sherd/audit.log".into())));
+    let hooks = [("SHERD_WEBHOOK_MY_SIEM_URL", "http://x"), ("SHERD_WEBHOOK_B_URL", "http://y")];
+    let with = |name: &str| config(&[&hooks[..], &[("SHERD_AUDIT_WEBHOOK", name)]].concat());
+    let found = with("my-siem").unwrap();
+    assert_eq!(found.audit.webhook.map(|webhook| webhook.name).as_deref(), Some("MY_SIEM"));
+    let left: Vec<_> = found.webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
+    assert_eq!(left, ["B"], "notifications cannot go where the audit log goes");
+    let refused = with("other").unwrap_err().to_string();
+    assert!(refused.starts_with("SHERD_AUDIT_WEBHOOK: ") && refused.contains("SHERD_WEBHOOK_OTHER_URL"), "{refused}");
 }

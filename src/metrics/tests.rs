@@ -5,10 +5,12 @@ use std::fs;
 
 /// Metric, label, values. Without a metric: of every one with this label that is not named itself.
 const VALUES: &[(&str, &str, &str)] = &[
+    ("", "by", "`account`, `bucket`"),
     ("", "event", "`hit`, `miss`, `dial`, `eviction`"),
     ("", "fault", "`missing`, `corrupt`, `unanswered`"),
     ("", "listener", "`s3`, `admin`"),
     ("", "log", "`shards`, `meta`"),
+    ("", "name", "an account's number or `anonymous`, a bucket's name; at most 20 of each at a time"),
     ("", "node", "a drive's number"),
     ("", "operation", "S3's name, `Unresolved` if it has none"),
     ("", "peer", "a host's id, `unknown` before its greeting"),
@@ -18,6 +20,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("", "what", "`object`, `version`, `marker`, `upload`"),
     ("sherd_access_log_lines_total", "result", "`kept`, `dropped`"),
     ("sherd_access_logs_total", "result", "`written`, `dropped`"),
+    ("", "destination", "`file`, `stderr`, `webhook`"),
+    ("sherd_audit_lines_total", "result", "`written`, `lost`"),
+    ("sherd_build_info", "version", "the program's version"),
     ("sherd_admission_permit_bytes", "state", "`in use`, `limit`"),
     ("sherd_events_dropped_total", "why", "`behind`, `refused`, `unreadable`"),
     ("sherd_get_stage_seconds", "stage", "`lookup`, `first_chunk`"),
@@ -40,6 +45,10 @@ const HEAD: &str = "\
 `/metrics` on the admin listener, in Prometheus' text format.
 [Monitor a store](../how-to/monitoring.md) explains what they mean together. A test writes this page
 from `src/metrics.rs`: `WRITE_DOCS=1 cargo test --lib metrics`.
+
+Besides, there are Prometheus' own metrics of a process: `process_cpu_seconds_total`,
+`process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_open_fds`,
+`process_max_fds`, `process_threads`, `process_start_time_seconds`.
 
 ";
 

@@ -6,8 +6,8 @@ use super::requests::Requests;
 use crate::actors::events::access_log::{self, AccessLogger, LogLimits};
 use crate::actors::events::inventory::{Inventories, InventoryContext, InventoryOptions, Reporting};
 use crate::actors::events::{
-    Deliverer, DeliveryContext, DeliveryOptions, MetadataQueue, ReportStore, Speaker, Target, Targets, Webhook,
-    deliveries,
+    Deliverer, DeliveryContext, DeliveryOptions, EventSink, MetadataQueue, ReportStore, Speaker, Target, Targets,
+    Webhook, deliveries,
 };
 use crate::actors::gateway::Reports;
 use crate::actors::lifecycle::{Lifecycle, LifecycleContext, LifecycleOptions, Sweeping};
@@ -29,13 +29,16 @@ const STEPS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The webhooks of a configuration.
 pub(super) fn targets(webhooks: &[config::Webhook], ambient: &Ambient) -> Result<Targets, NodeError> {
-    let target = |webhook: &config::Webhook| -> Result<(String, Target), NodeError> {
-        let poster = Poster::new(&webhook.url, webhook.ca_file.as_deref());
-        let poster = poster.map_err(|cause| NodeError::Webhook { name: webhook.name.clone(), cause })?;
-        let sink = Arc::new(Webhook::new(poster, webhook.secret.as_deref(), ambient.clone()));
-        Ok((webhook.name.clone(), Target { sink, queue_limit: webhook.queue_limit }))
+    let target = |hook: &config::Webhook| -> Result<(String, Target), NodeError> {
+        Ok((hook.name.clone(), Target { sink: webhook(hook, ambient)?, queue_limit: hook.queue_limit }))
     };
     Ok(Targets::new(webhooks.iter().map(target).collect::<Result<Vec<_>, _>>()?))
+}
+
+pub(super) fn webhook(webhook: &config::Webhook, ambient: &Ambient) -> Result<Arc<dyn EventSink>, NodeError> {
+    let poster = Poster::new(&webhook.url, webhook.ca_file.as_deref());
+    let poster = poster.map_err(|cause| NodeError::Webhook { name: webhook.name.clone(), cause })?;
+    Ok(Arc::new(Webhook::new(poster, webhook.secret.as_deref(), ambient.clone())))
 }
 
 /// The work, under way.

@@ -3,6 +3,7 @@
 use super::rejoin::{RejoinError, set_aside_all, set_aside_of_others};
 use super::{NodeError, Surroundings};
 use crate::actors::consensus::{Forming, MetaHandle};
+use crate::actors::jobs::{JobService, LateJobs, OwnJobs};
 use crate::actors::membership::{
     AddressBook, Agreement, Found, FoundingBoard, FoundingError, HostGroups, JoinAskOf, JoinError, LateNodeService,
     found, join, words,
@@ -86,6 +87,8 @@ pub(super) struct Member {
 pub(super) struct Net {
     pub book: AddressBook,
     pub groups: Arc<HostGroups>,
+    /// Of which other hosts ask.
+    pub jobs: LateJobs,
     pub board: FoundingBoard,
     pub server: QuicServer,
     pub client: Arc<QuicClient>,
@@ -135,6 +138,13 @@ impl Member {
         if let Some(net) = &self.net {
             net.book.learn(metadata.membership().addresses);
             net.groups.decide_by(metadata.clone());
+        }
+    }
+
+    /// Tells other hosts of these jobs from now on.
+    pub fn answer_by(&self, jobs: &OwnJobs) {
+        if let Some(net) = &self.net {
+            net.jobs.answer_by(jobs.clone());
         }
     }
 }
@@ -259,6 +269,7 @@ pub(super) async fn come_back_as_another(
     config: &Config,
     host: HostDrives,
     rejoining: &Rejoining,
+    progress: &StartupProgress,
 ) -> Result<Member, NodeError> {
     let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
     let Rejoining { from, to, why, .. } = rejoining;
@@ -280,7 +291,8 @@ pub(super) async fn come_back_as_another(
         root_key: None,
     };
     let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: Some(*from) };
-    let welcomed = join(&connected.net.client, &ask, &connected.net.doors).await.map_err(ClusterError::from)?;
+    let welcomed = join(&connected.net.client, &ask, &connected.net.doors, |why| progress.set(why)).await;
+    let welcomed = welcomed.map_err(ClusterError::from)?;
     let is_of_place = |node: NodeId| node.0 / NODES_OF_HOST_MAX == welcomed.first_node.0 / NODES_OF_HOST_MAX;
     if welcomed.cluster != host.cluster || !host.drives.iter().all(|drive| is_of_place(drive.node)) {
         return Err(ClusterError::AnotherCluster.into());
@@ -338,7 +350,7 @@ async fn begin(
             let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles, was: None };
             let doors = if cluster.is_founder() { other_founders(cluster) } else { cluster.doors.clone() };
             entering.progress.set(vec![format!("waiting to be taken into the cluster by {}", doors.join(", "))]);
-            let welcomed = join(&net.client, &ask, &doors).await?;
+            let welcomed = join(&net.client, &ask, &doors, |why| entering.progress.set(why)).await?;
             net.book.learn(welcomed.hosts);
             let (data, parity) = (welcomed.data, welcomed.parity);
             let host = own.host;
@@ -395,6 +407,8 @@ fn connect(
     let (reads, writes) = (ActiveReads::new(Arc::clone(&around.ambient.clock)), ActiveWrites::default());
     let answering =
         UnderWayService { reads: reads.clone(), writes: writes.clone(), groups: Arc::clone(&groups) as Arc<_> };
+    let jobs = LateJobs::default();
+    let answering = JobService { jobs: jobs.clone(), groups: Arc::new(answering) };
     let own: Peer = Arc::new(ServedHost { nodes: Arc::new(nodes.clone()), groups: Arc::new(answering) });
     let options = QuicOptions::listening(config.listen);
     let server = QuicServer::start(Arc::clone(identity), options, Arc::clone(&own), serve_on)?;
@@ -404,7 +418,7 @@ fn connect(
     let dialer: Arc<dyn Dial> =
         Arc::new(QuicDialer { host: identity.host(), own, client: Arc::clone(&client), addresses });
     let peers = ConnectionPool::start_with(dialer, &around.ambient);
-    let net = Net { book, groups, board, server, client, serving, doors: doors(config) };
+    let net = Net { book, groups, jobs, board, server, client, serving, doors: doors(config) };
     Ok(Connected { peers, nodes, reads, writes, net })
 }
 

@@ -4,6 +4,7 @@ use super::Surroundings;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Drive, DriveMonitor, DriveOptions, OnLost, WatchedDrive, off_thread, open_drive};
+use crate::actors::growth::{GrowthHandle, Sampler, Sampling, SamplingOptions};
 use crate::actors::healer::{
     Census, CensusHandle, CensusTaker, FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions,
     MetadataScrub, MetadataScrubOptions, MetadataScrubber, Scrub, ScrubHandle, ScrubOptions, Scrubber,
@@ -117,6 +118,7 @@ pub(super) fn watch(
             disk: Arc::clone(&around.disk),
             incarnation: known.incarnation,
             log: drive.log.clone(),
+            index: drive.index.clone(),
         })
     });
     let metadata = metadata.clone();
@@ -135,6 +137,7 @@ pub(super) struct Chores {
     pub mover: Addr<Mover>,
     pub metadata_scrubber: Addr<MetadataScrubber>,
     pub census: Addr<CensusTaker>,
+    pub sampler: Addr<Sampler>,
 }
 
 /// What others hold of the chores.
@@ -143,6 +146,7 @@ pub(super) struct ChoreHandles {
     pub scrub: ScrubHandle,
     pub moving: MoverHandle,
     pub census: CensusHandle,
+    pub growth: GrowthHandle,
 }
 
 /// Starts the chores.
@@ -193,6 +197,10 @@ pub(super) fn start_chores(
     let mover = Background::new(moving).start();
     let (census, census_handle) = Census::new(cluster.clone());
     let census = Background::new(census).start();
-    let handles = ChoreHandles { healing: handle, scrub, moving: move_handle, census: census_handle };
-    (Chores { compactors, reclaimer, fencer, healer, prober, scrubbers, mover, metadata_scrubber, census }, handles)
+    let (sampling, growth) = Sampling::new(cluster.clone(), SamplingOptions::default());
+    let sampler = Background::new(sampling).start();
+    let handles = ChoreHandles { healing: handle, scrub, moving: move_handle, census: census_handle, growth };
+    let chores =
+        Chores { compactors, reclaimer, fencer, healer, prober, scrubbers, mover, metadata_scrubber, census, sampler };
+    (chores, handles)
 }

@@ -105,7 +105,7 @@ fn replica_options(around: &Surroundings, member: &Member) -> ReplicaOptions {
         drives: drives.collect(),
         copies_wanted: copies_wanted(member),
         salvages: false,
-        first_start: host.formed_now || member.rejoined || !usable.iter().any(|drive| has_run(around, drive)),
+        first_start: member.rejoined || !(host.has_started || usable.iter().any(|drive| has_shards(around, drive))),
         home: Arc::new(FjallHome {
             memory: TableMemory { cache_bytes: TABLES_CACHE_BYTES, memtable_bytes: around.scale.memtable_bytes },
         }),
@@ -134,9 +134,8 @@ pub(super) fn copies_wanted(member: &Member) -> usize {
     if member.net.is_some() { copies.min(COPIES_BESIDE_OTHERS) } else { copies }
 }
 
-/// Whether the drive was ever in use: its log of shards is first made after the metadata's first start. A host whose first
-/// start was cut short between its identities and its metadata holds nothing, and begins anew.
-fn has_run(around: &Surroundings, drive: &Drive) -> bool {
+/// Whether the drive has a log of shards, which is first made after the metadata's first start.
+fn has_shards(around: &Surroundings, drive: &Drive) -> bool {
     around.disk.exists(&super::drives::shards_dir(drive)).unwrap_or(true)
 }
 

@@ -4,6 +4,7 @@
 //! that whoever is stopped has nobody left who asks of it.
 
 mod admin;
+mod audit;
 mod background;
 mod cluster;
 mod drives;
@@ -23,7 +24,9 @@ use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::{ScrubOptions, fault_channel};
+use crate::actors::jobs::{AllJobs, OwnJobs};
 use crate::actors::membership::HostWatch;
+use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
 use crate::api::{
@@ -39,13 +42,14 @@ use crate::net::PostSetupError;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, SystemDisk};
 use crate::storage::identity::{
-    HostDrives, IdentityError, Prepared, SystemLocks, WantedGeometry, keep_credentials, prepare_host,
+    HostDrives, IdentityError, Prepared, SystemLocks, WantedGeometry, keep_credentials, note_started, prepare_host,
 };
 use crate::storage::ring::{Layout, auto_geometry};
 use crate::storage::sealing::{RootKeyError, RootKeys};
 use crate::storage::wal;
 use crate::types::{Epoch, Geometry};
 use admin::HostAdmin;
+use audit::AuditLogs;
 use background::BucketChores;
 use cluster::{ClusterError, Entering, Member};
 use drives::ChoreHandles;
@@ -94,12 +98,14 @@ pub enum NodeError {
     Rejoin(#[from] RejoinError),
     #[error("this host must come back to its cluster as another member: {why}")]
     Superseded { why: String },
-    #[error("this host starts again, to come back to its cluster as another member")]
-    StartsAgain,
+    #[error("this host starts again: {why}")]
+    StartsAgain { why: &'static str },
     #[error("SHERD_ACCOUNTS_FILE: {why}")]
     Accounts { why: String },
     #[error("SHERD_WEBHOOK_{name}: {cause}")]
     Webhook { name: String, cause: PostSetupError },
+    #[error("SHERD_AUDIT_LOG: {path:?} cannot be written: {cause}")]
+    AuditLog { path: PathBuf, cause: io::Error },
     #[error("SHERD_OIDC_KEYS: {provider}: {cause}")]
     KeySet { provider: String, cause: PostSetupError },
     #[error("{doing}: {cause}")]
@@ -120,6 +126,7 @@ struct Surroundings {
 /// Runs the store until it is told to stop.
 pub fn run(config: Config) -> Result<(), NodeError> {
     metrics::register_all();
+    metrics::BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     raise_open_files_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -134,9 +141,25 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     // To drop it would wait for every thread that is in a call: of a name server or a drive that does not answer, for good.
     std::mem::forget(system);
     match ended {
-        Err(NodeError::StartsAgain) => Err(rejoin::start_again()),
+        Err(error @ NodeError::StartsAgain { .. }) => {
+            tracing::warn!("{error}");
+            Err(rejoin::start_again())
+        }
         ended => ended,
     }
+}
+
+/// Checks a configuration and the files that it names, as a start does before it touches a drive; returns what is worth a
+/// word. The store of this configuration may be running, so ports are not tried, only addresses.
+pub fn check(mut config: Config) -> Result<String, NodeError> {
+    config.s3_listen.set_port(0);
+    config.admin_listen.set_port(0);
+    if let Some(cluster) = &mut config.cluster {
+        cluster.listen.set_port(0);
+    }
+    actix::System::new().block_on(async { preflight::check(&config, &surroundings(&config)).map(drop) })?;
+    let warnings = config.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    Ok(warnings.chain(["the configuration is valid\n".to_owned()]).collect())
 }
 
 /// Decides that a stopped host comes back to its cluster as another member, or only says what that means.
@@ -188,9 +211,8 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let (member, replica) = match metadata::start(&around, &member).await {
         Ok(replica) => (member, replica),
         Err(error) if rejoin::is_mended_by(&config, &error) => {
-            progress.set(vec![format!("waiting for its cluster to take it back as another member: {error}")]);
             tokio::select! {
-                started = rejoin::after_loss(&around, &config, member, &error) => started?,
+                started = rejoin::after_loss(&around, &config, member, &error, &progress) => started?,
                 () = &mut stop => return Ok(()),
             }
         }
@@ -199,7 +221,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let own = OwnDrives::of(&member.host);
     let mut running = start(&config, &around, (member, replica), credentials, (checked, startup)).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
-    let reloading = reload::start(&config, &running.api, hangups);
+    let reloading = reload::start(&config, (&running.api, &running.audit), hangups);
     announce(&running.api);
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
@@ -221,7 +243,7 @@ async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared
     match (rejoin::decided(around, entering.config, &prepared)?, prepared) {
         (Some(rejoining), Prepared::Known(host)) => {
             entering.progress.set(vec!["waiting for its cluster to take it back as another member".to_owned()]);
-            cluster::come_back_as_another(around, entering.config, host, &rejoining).await
+            cluster::come_back_as_another(around, entering.config, host, &rejoining, entering.progress).await
         }
         (_, prepared) => Ok(cluster::enter(around, entering, prepared).await?),
     }
@@ -239,8 +261,8 @@ async fn start(
     let host = &member.host;
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
     let (faults, fault_source) = fault_channel();
-
     let metadata = replica.handle.clone();
+    note_started(&*around.disk, &host.usable_dirs())?;
     member.decide_by(&metadata);
     let opened = drives::open(around, host, &health).await;
     let geometry = Geometry { data: host.data, parity: host.parity, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
@@ -265,10 +287,12 @@ async fn start(
     let (chores, handles) =
         drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
+    let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
     let status = status(around, &member, &requests, &handles, &metadata);
     let (watch, reads, is_known) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_known));
-    let started = status.started;
-    let admin = administration(config, host, &requests, &handles, status);
+    let (started, traffic) = (status.started, status.traffic.clone());
+    let jobs = jobs(config, &member, &requests, &handles, status.traffic.clone());
+    let admin = administration(&member.host, &requests, jobs, status);
     let place = Arc::new(Place {
         around: around.clone(),
         member,
@@ -286,13 +310,13 @@ async fn start(
     let keeping = place.take().await?;
     let roots = root_keys(config, given_keys, around, &place.member.host)?;
     let options = api_options(config, credentials, roots, &place.member.host);
-    let access_log = Some(buckets.access_log.clone());
-    let options = ApiOptions { accounts, targets, key_sets, access_log, ..options };
+    let (access_log, audits) = (Some(buckets.access_log.clone()), audit.senders.clone());
+    let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, ..options };
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let load = requests.cluster.load.clone();
-    Ok(Running { api, monitor, chores, buckets, drives: opened, replica, load, place, keeping })
+    Ok(Running { api, monitor, chores, buckets, audit, drives: opened, replica, load, place, keeping })
 }
 
 /// How the host is, for health and the admin API.
@@ -313,6 +337,8 @@ fn status(
         is_known: Arc::default(),
         started: around.ambient.clock.unix_ms(),
         census: handles.census.clone(),
+        growth: handles.growth.clone(),
+        traffic: traffic(&around.ambient),
         moving: handles.moving.clone(),
         reads: ReadCheck::default(),
         watch: HostWatch::new(member.peers.clone(), health, metadata.clock().clone(), host.host, own),
@@ -320,23 +346,28 @@ fn status(
 }
 
 /// What the admin API asks.
-fn administration(
-    config: &Config,
-    host: &HostDrives,
-    requests: &Requests,
-    handles: &ChoreHandles,
-    status: HostStatus,
-) -> HostAdmin {
-    HostAdmin {
-        status,
-        cluster: host.cluster,
-        host: host.host,
-        roles: config.roles,
-        context: requests.cluster.clone(),
+fn administration(host: &HostDrives, requests: &Requests, jobs: AllJobs, status: HostStatus) -> HostAdmin {
+    HostAdmin { status, cluster: host.cluster, host: host.host, context: requests.cluster.clone(), jobs }
+}
+
+/// The jobs of this host, which other hosts are told of from now on, and the way to those of the others.
+fn jobs(config: &Config, member: &Member, requests: &Requests, handles: &ChoreHandles, traffic: Traffic) -> AllJobs {
+    let own = OwnJobs {
+        nodes: member.host.drives.iter().map(|drive| drive.node).collect(),
+        stores: config.roles.storage,
+        health: requests.context.health.clone(),
         healing: handles.healing.clone(),
         scrub: handles.scrub.clone(),
         moving: handles.moving.clone(),
-    }
+        traffic,
+    };
+    member.answer_by(&own);
+    AllJobs { host: member.host.host, own, others: member.transport() }
+}
+
+/// Each worker has an application for requests that expect to be told to go on, and one for the others.
+fn traffic(ambient: &Ambient) -> Traffic {
+    Traffic::new(2 * cores(), Arc::clone(&ambient.clock))
 }
 
 /// As answers name this host.
@@ -377,6 +408,8 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         connections_max: connections_max(),
         bodies_bytes_max: usize::try_from(bodies_bytes(config.memory_max_bytes)).unwrap_or(usize::MAX),
         access_log: None,
+        traffic: traffic(&Ambient::system()),
+        audit: Vec::new(),
         host_id: shown(host),
     }
 }

@@ -1,7 +1,8 @@
 //! Files that are read again while the host runs: certificates, every few seconds and at SIGHUP; the accounts file, at SIGHUP.
-//! What is refused is logged once, and what was in use stays.
+//! What is refused is logged once, and what was in use stays. At SIGHUP the file of the audit log is opened again, too.
 
 use super::NodeError;
+use super::audit::AuditLogs;
 use crate::api::{Accounts, AccountsFile, ApiHandle, Certificates};
 use crate::config::Config;
 use std::collections::BTreeMap;
@@ -20,11 +21,12 @@ pub(super) fn hangups() -> Result<Signal, NodeError> {
 }
 
 /// Starts to read files again; the task goes on until it is aborted.
-pub(super) fn start(config: &Config, api: &ApiHandle, hangups: Signal) -> JoinHandle<()> {
+pub(super) fn start(config: &Config, (api, audit): (&ApiHandle, &AuditLogs), hangups: Signal) -> JoinHandle<()> {
     let path = config.identities.accounts.as_ref().map(|accounts| accounts.path.clone());
     let reloads = Reloads {
         certificates: api.certificates.clone(),
         accounts: path.zip(api.accounts.clone()),
+        audit: audit.clone(),
         refused: BTreeMap::new(),
     };
     tokio::spawn(reloads.run(hangups))
@@ -34,6 +36,7 @@ struct Reloads {
     certificates: Certificates,
     /// The accounts file, and who applies it.
     accounts: Option<(PathBuf, Accounts)>,
+    audit: AuditLogs,
     /// Why the files of a listener were refused last, so that it is logged once.
     refused: BTreeMap<&'static str, String>,
 }
@@ -100,6 +103,14 @@ impl Reloads {
                     tracing::error!("SHERD_ACCOUNTS_FILE: {path:?} is refused: {why}; what was applied stays");
                     read.push("the accounts file (refused)".to_owned());
                 }
+            }
+        }
+        match self.audit.reopen().await {
+            None => {}
+            Some(Ok(())) => read.push("the audit log (opened again)".to_owned()),
+            Some(Err(why)) => {
+                tracing::error!("SHERD_AUDIT_LOG cannot be opened again: {why}; the file in use stays");
+                read.push("the audit log (not opened again)".to_owned());
             }
         }
         match read.is_empty() {

@@ -4,13 +4,15 @@ use super::safety::{self, Facts, ReadCheck, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
 use crate::actors::drives::health::{HostState, NodeHealth, NodeState, ReplicaState, SpaceLevel};
 use crate::actors::gateway::StoreError;
+use crate::actors::growth::{Growth, GrowthHandle};
 use crate::actors::healer::{CensusHandle, absent};
 use crate::actors::membership::HostWatch;
 use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
-use crate::api::admin::CapacityShown;
-use crate::api::{DriveHealth, Health, HealthSource};
-use crate::limits::SPACE_REFUSE_PERCENT;
+use crate::actors::traffic::{Heavy, Traffic};
+use crate::api::admin::{CapacityShown, ForecastShown};
+use crate::api::{DriveHealth, Health, HealthSource, LossesShown};
+use crate::limits::{HEAVY_SHOWN, SPACE_REFUSE_PERCENT};
 use crate::metrics;
 use crate::storage::disk::Space;
 use crate::storage::ring::Guarantee;
@@ -30,6 +32,9 @@ pub(super) struct HostStatus {
     /// Whether this host and its drives are known to the metadata.
     pub is_known: Arc<AtomicBool>,
     pub census: CensusHandle,
+    pub growth: GrowthHandle,
+    /// Who asks most of this host.
+    pub traffic: Traffic,
     pub moving: MoverHandle,
     /// When the process began.
     pub started: UnixMs,
@@ -47,11 +52,15 @@ impl HealthSource for HostStatus {
         let ring = self.context.ring.current();
         let all = ring.nodes().len();
         let down = ring.nodes().iter().filter(|node| !nodes.in_service(node.id)).count();
-        let (safety, words, guarantee) = self.with_facts(|facts| {
+        let (mut safety, words, guarantee, decides) = self.with_facts(|facts| {
             let safety = assess(facts);
             let words = safety::reasons(facts, &safety);
-            (safety, words, safety::guarantee(facts))
+            (safety, words, safety::guarantee(facts), facts.stuck_leader().is_none())
         });
+        if metadata.is_some() {
+            let domains = safety.serves_without.domains.map(|_| 0);
+            safety.serves_without = LossesShown { domains, ..LossesShown::default() };
+        }
         let mut reasons = Vec::new();
         reasons.extend(metadata.as_ref().map(|why| format!("metadata: {why}")));
         reasons.extend(self.replicas_that_differ());
@@ -61,7 +70,7 @@ impl HealthSource for HostStatus {
         reasons.extend(self.metadata.clock().status().troubles());
         Health {
             reads: metadata.is_none() && all > 0 && reads_something(self.context.geometry, all, down),
-            writes: metadata.is_none() && writable.is_ok(),
+            writes: metadata.is_none() && decides && writable.is_ok(),
             reasons,
             guarantee: guarantee.to_string(),
             safety,
@@ -75,6 +84,7 @@ impl HealthSource for HostStatus {
         let safety = &health.safety;
         for (metric, value) in [
             (&metrics::HEALTH_LEVEL, u64::from(health.verdict().level())),
+            (&metrics::ABSENT_DRIVES, safety.absent_drives.len() as u64),
             (&metrics::MISSING_SHARDS, safety.missing_shards.at_most),
             (&metrics::UNDER_REPLICATED_OBJECTS, safety.reduced.blobs.at_most),
             (&metrics::BLOBS_WITHOUT_SPARE, safety.without_spare.blobs.at_least),
@@ -90,14 +100,56 @@ impl HealthSource for HostStatus {
             metrics::LOSSES_SURVIVED.with_label_values(&[kind]).set(as_gauge(survived as u64));
             metrics::LOSSES_SERVED.with_label_values(&[kind]).set(as_gauge(served as u64));
         }
+        self.observe_growth();
+        self.observe_traffic();
     }
 }
 
 impl HostStatus {
+    fn observe_growth(&self) {
+        let forecast = self.forecast(self.growth.growth());
+        if let Some(bytes) = forecast.stored_bytes {
+            metrics::STORED_BYTES.with_label_values::<&str>(&[]).set(as_gauge(bytes));
+        }
+        if let Some(per_day) = forecast.bytes_per_day {
+            metrics::GROWTH.with_label_values::<&str>(&[]).set(per_day);
+        }
+        let full_in = forecast.full_in_seconds.map_or(-1, as_gauge);
+        metrics::FULL_IN_SECONDS.with_label_values::<&str>(&[]).set(full_in);
+    }
+
+    /// Those that are not among the first any more have no series.
+    fn observe_traffic(&self) {
+        let top = self.traffic.top();
+        metrics::TOP_REQUESTS.reset();
+        metrics::TOP_BYTES.reset();
+        for (by, mut heavy) in [("account", top.accounts.five_minutes), ("bucket", top.buckets.five_minutes)] {
+            let first = |heavy: &[Heavy]| heavy.iter().take(HEAVY_SHOWN).cloned().collect::<Vec<_>>();
+            for Heavy { name, load } in first(&heavy) {
+                metrics::TOP_REQUESTS.with_label_values(&[by, name.as_str()]).set(as_gauge(load.requests));
+            }
+            heavy.sort_by_key(|heavy| std::cmp::Reverse(heavy.load.bytes));
+            for Heavy { name, load } in first(&heavy) {
+                metrics::TOP_BYTES.with_label_values(&[by, name.as_str()]).set(as_gauge(load.bytes));
+            }
+        }
+    }
+
+    /// When new objects find no room any more, if the store goes on growing as it does.
+    pub(super) fn forecast(&self, growth: Growth) -> ForecastShown {
+        ForecastShown {
+            measured_seconds: growth.measured.as_secs(),
+            stored_bytes: growth.stored_bytes,
+            bytes_per_day: growth.bytes_per_day,
+            full_in_seconds: growth.until(self.capacity().usable_bytes).map(|until| until.as_secs()),
+        }
+    }
+
     /// All that the assessment follows from, as it is now.
     fn with_facts<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let (ring, health) = (self.context.ring.current(), self.context.health.current());
         let absent = absent(ring.nodes().iter().map(|node| node.id), &health, &self.context.suspects.current());
+        let snapshot = self.census.snapshot();
         judge(&Facts {
             own: self.context.host,
             ring: &ring,
@@ -107,7 +159,8 @@ impl HostStatus {
             standing: &self.context.standing(),
             voters: self.voters(&health),
             applied_before: self.reads.applied_before(),
-            snapshot: self.census.snapshot(),
+            is_current: self.reads.is_current(snapshot.as_of, self.context.ambient.clock.monotonic()),
+            snapshot,
             to_move: self.moving.status().shards_left,
         })
     }
@@ -125,7 +178,7 @@ impl HostStatus {
 
     fn replica(&self, health: &NodeHealth) -> ReplicaState {
         let drives = self.dirs.keys().filter(|node| !health.is_dismissed(**node)).count();
-        self.metadata.replica().on(drives)
+        self.metadata.replica(health).on(drives)
     }
 
     /// What may be lost while nothing is missing.
@@ -258,8 +311,12 @@ fn drive_health(node: NodeId, host: String, path: String, state: &NodeState) -> 
         free_bytes: space.map_or(0, |space| space.free_bytes),
         total_bytes: space.map_or(0, |space| space.total_bytes),
         file_system: space.map_or(0, |space| space.file_system),
-        why: state.out_of_service.clone().or_else(|| shortage(state)),
+        why: state.out_of_service.clone().or_else(|| unwritable(state)).or_else(|| shortage(state)),
     }
+}
+
+fn unwritable(state: &NodeState) -> Option<String> {
+    state.unwritable.as_ref().map(|why| format!("no data is written to it: {why}"))
 }
 
 fn shortage(state: &NodeState) -> Option<String> {

@@ -1,6 +1,7 @@
 //! The end of a host: what runs, and in which order it stops.
 
 use super::NodeError;
+use super::audit::AuditLogs;
 use super::background::BucketChores;
 use super::drives::Chores;
 use super::metadata::Replica;
@@ -8,6 +9,7 @@ use super::place::{Keeping, Place};
 use crate::actors::drives::{Blocking, Drive, MonitorThreads, UserLoad};
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
+use crate::types::NodeId;
 use futures::future::join_all;
 use std::future::Future;
 use std::io::{self, IsTerminal};
@@ -47,6 +49,7 @@ pub(super) struct Running {
     pub monitor: MonitorThreads,
     pub chores: Chores,
     pub buckets: BucketChores,
+    pub audit: AuditLogs,
     pub drives: Vec<Drive>,
     pub replica: Replica,
     pub load: UserLoad,
@@ -58,8 +61,12 @@ pub(super) struct Running {
 impl Running {
     /// Returns where the host must stop by itself.
     pub async fn cannot_go_on(&mut self) -> NodeError {
+        let own: Vec<NodeId> = self.place.member.host.drives.iter().map(|drive| drive.node).collect();
         tokio::select! {
             why = self.replica.handle.superseded() => NodeError::Superseded { why },
+            () = self.place.health.all_out_and_one_answers(&own) => {
+                NodeError::StartsAgain { why: "its drives did not answer, and one does again" }
+            }
             ended = &mut self.keeping => match ended {
                 Ok(error) => error,
                 Err(error) => NodeError::System { doing: "keep the host's place", cause: io::Error::other(error) },
@@ -70,14 +77,14 @@ impl Running {
     /// Gives the lead away first, so that no request of any host has to wait for it; lets requests under way end; then makes
     /// everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, monitor, chores, buckets, drives, replica, load: _, place, keeping } = self;
+        let Self { api, monitor, chores, buckets, audit, drives, replica, load: _, place, keeping } = self;
         place.stopping.store(true, Ordering::Release);
         replica.handle.leave_the_lead().await;
         api.stop().await;
         keeping.abort();
         drop(monitor);
         let close = async {
-            tokio::join!(stop_chores(&chores), buckets.stop());
+            tokio::join!(stop_chores(&chores), buckets.stop(), audit.stop());
             // What other hosts ask of its drives from here on finds them closed, which is no fault of theirs.
             drives.iter().for_each(|drive| {
                 place.health.take_out(drive.node, "its host is stopping");
@@ -120,6 +127,7 @@ async fn stop_chores(chores: &Chores) {
         chores.prober.send(Stop),
         chores.mover.send(Stop),
         chores.metadata_scrubber.send(Stop),
-        chores.census.send(Stop)
+        chores.census.send(Stop),
+        chores.sampler.send(Stop)
     );
 }

@@ -41,6 +41,9 @@ fn canonical_query(query: &str) -> String {
 
 /// As S3 signs it, however much of it the client escaped.
 pub fn path_to_sign(path: &str) -> String {
+    if path.bytes().all(|byte| byte == b'/' || is_unreserved(byte)) {
+        return path.to_owned();
+    }
     path.split('/').map(|segment| encode(&decode(segment))).collect::<Vec<_>>().join("/")
 }
 
@@ -75,11 +78,15 @@ fn decode(text: &str) -> Vec<u8> {
     decoded
 }
 
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
 /// All but RFC 3986's unreserved characters escaped.
 fn encode(bytes: &[u8]) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+        if is_unreserved(byte) {
             encoded.push(char::from(byte));
         } else {
             let _ = write!(encoded, "%{byte:02X}");

@@ -90,7 +90,9 @@ impl Signer<'_> {
 
 /// The text that is signed of a canonical request.
 pub fn string_to_sign(stamp: &str, scope: Scope<'_>, canonical_request: &str) -> String {
-    format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", sha256_hex(canonical_request.as_bytes()))
+    let Scope { date, region, service } = scope;
+    let hash = sha256_hex(canonical_request.as_bytes());
+    [ALGORITHM, "\n", stamp, "\n", date, "/", region, "/", service, "/", TERMINATOR, "\n", &hash].concat()
 }
 
 fn keyed(key: &[u8], text: &str) -> hmac::Tag {

@@ -1,5 +1,5 @@
-//! What S3 has computed over a body: its MD5, always, and one of the five checksums where one is asked for. Fed as the bytes
-//! come, both in one pass.
+//! What S3 has computed over a body: its MD5, always, and one or two of the five checksums where they are asked for. Fed as
+//! the bytes come, all in one pass.
 
 use super::meta::record::ChecksumAlgorithm;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use std::fmt;
 #[cfg(test)]
 mod tests;
 
-/// Both digests take turns in pieces of this size, so that the second finds the bytes in the cache.
+/// The digests take turns in pieces of this size, so that the second finds the bytes in the cache.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// One of the five checksums, under way.
@@ -67,6 +67,7 @@ impl ChecksumHasher {
 pub struct BodyHasher {
     md5: Md5,
     checksum: Option<(ChecksumAlgorithm, ChecksumHasher)>,
+    second: Option<(ChecksumAlgorithm, ChecksumHasher)>,
     size_bytes: u64,
 }
 
@@ -76,6 +77,7 @@ pub struct BodyDigests {
     pub size_bytes: u64,
     pub md5: [u8; 16],
     pub checksum: Option<(ChecksumAlgorithm, Bytes)>,
+    pub second: Option<(ChecksumAlgorithm, Bytes)>,
 }
 
 impl fmt::Debug for BodyHasher {
@@ -88,26 +90,31 @@ impl fmt::Debug for BodyHasher {
 impl BodyHasher {
     pub fn new(checksum: Option<ChecksumAlgorithm>) -> Self {
         let checksum = checksum.map(|algorithm| (algorithm, ChecksumHasher::new(algorithm)));
-        Self { md5: Md5::new(), checksum, size_bytes: 0 }
+        Self { md5: Md5::new(), checksum, second: None, size_bytes: 0 }
+    }
+
+    /// Computes a second checksum besides.
+    pub fn and(self, second: Option<ChecksumAlgorithm>) -> Self {
+        Self { second: second.map(|algorithm| (algorithm, ChecksumHasher::new(algorithm))), ..self }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
         self.size_bytes += bytes.len() as u64;
-        let Some((_, checksum)) = &mut self.checksum else {
-            self.md5.update(bytes);
-            return;
-        };
         for piece in bytes.chunks(PIECE_BYTES) {
             self.md5.update(piece);
-            checksum.update(piece);
+            for (_, checksum) in self.checksum.iter_mut().chain(&mut self.second) {
+                checksum.update(piece);
+            }
         }
     }
 
     pub fn finish(self) -> BodyDigests {
+        let finished = |(algorithm, hasher): (ChecksumAlgorithm, ChecksumHasher)| (algorithm, hasher.finish());
         BodyDigests {
             size_bytes: self.size_bytes,
             md5: self.md5.finalize().into(),
-            checksum: self.checksum.map(|(algorithm, hasher)| (algorithm, hasher.finish())),
+            checksum: self.checksum.map(finished),
+            second: self.second.map(finished),
         }
     }
 }

@@ -30,7 +30,8 @@ SEEN_BY = {
         "SherdServerErrors",
     },
     "alerts": {
-        "SherdAccessLogsDropped", "SherdApplyBehind", "SherdCertificateEnds", "SherdClockUnconfirmed",
+        "SherdAccessLogsDropped", "SherdApplyBehind", "SherdAuditLinesLost", "SherdAuditLogNotWritten",
+        "SherdCertificateEnds", "SherdClockUnconfirmed",
         "SherdClocksDiffer", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
         "SherdEventsDropped", "SherdGarbageGrows", "SherdNoLeader", "SherdNotScraped", "SherdProposalsFailed",
         "SherdProposalsSlow", "SherdRequestsWaiting", "SherdSyncsSlow", "SherdTermChanges", "SherdWebhookFails",

@@ -4,6 +4,7 @@ objects read as before. The server is the script's own, started again with other
 import base64
 import concurrent.futures
 import contextlib
+import json
 import os
 import pathlib
 
@@ -89,6 +90,57 @@ def test_named_keys_are_made_rotated_and_disabled(_, bucket):
         assert read(s3, bucket) == b"one"
         one.refuses("store's own", "disable", "sse-s3")
         one.refuses("no key", "rotate", "absent")
+
+
+def test_other_accounts_need_a_grant_for_keys(_, bucket):
+    with store(FIRST) as one:
+        style = {"s3": {"addressing_style": "path"}}
+        tenant = one.client("s3", (ALT.access_key, ALT.secret_key), **style)
+        tenant.create_bucket(Bucket=bucket)
+        one.admin("create", "ledger", "--alias", "team/ledger")
+        theirs = one.client("iam", (ALT.access_key, ALT.secret_key))
+        theirs.create_user(UserName=bucket)
+        theirs.attach_user_policy(UserName=bucket, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+        key = theirs.create_access_key(UserName=bucket)["AccessKey"]
+        user = one.client("s3", (key["AccessKeyId"], key["SecretAccessKey"]), **style)
+
+        def granted(*actions):
+            statement = {"Effect": "Allow", "Action": list(actions), "Resource": "arn:aws:kms:*:000000000000:key/ledger"}
+            document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            theirs.put_user_policy(UserName=bucket, PolicyName="keys", PolicyDocument=document)
+
+        put = lambda who, key="k", **named: who.put_object(Bucket=bucket, Key=key, Body=b"x", **named)
+        # One that is not there is refused in the same words as one that may not be used.
+        words = {refused("AccessDenied", 403, put, user, **encrypted(name))["Error"]["Message"]
+                 for name in ["ledger", "alias/team/ledger", "absent", "alias/absent"]}
+        assert words == {"Access Denied"}
+        refused("AccessDenied", 403, user.create_multipart_upload, Bucket=bucket, Key="k", **encrypted("ledger"))
+        put(user, "default", ServerSideEncryption="aws:kms")
+        assert read(user, bucket, "default") == b"x"
+        granted("kms:GenerateDataKey")
+        put(user, **encrypted("alias/team/ledger"))
+        refused("AccessDenied", 403, put, user, **encrypted("absent"))
+        refused("AccessDenied", 403, read, user, bucket)
+        copy = dict(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+        refused("AccessDenied", 403, user.copy_object, **copy)
+        granted("kms:GenerateDataKey", "kms:Decrypt")
+        assert read(user, bucket) == b"x"
+        user.copy_object(**copy)
+        # The root of an account may do what its policies could allow; the store's own account owns the keys.
+        assert read(tenant, bucket) == b"x" and put(tenant, **encrypted("ledger"))
+        refused("KMS.NotFoundException", 400, put, tenant, **encrypted("absent"))
+        one.iam.create_user(UserName=bucket)
+        one.iam.attach_user_policy(UserName=bucket, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+        own = one.iam.create_access_key(UserName=bucket)["AccessKey"]
+        own = one.client("s3", (own["AccessKeyId"], own["SecretAccessKey"]), **style)
+        own.create_bucket(Bucket=f"{bucket}-own")
+        named = dict(Bucket=f"{bucket}-own", Key="k")
+        own.put_object(Body=b"x", **named, **encrypted("ledger"))
+        assert own.get_object(**named)["Body"].read() == b"x"
+        deny = {"Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}
+        one.iam.put_user_policy(UserName=bucket, PolicyName="no",
+                                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+        refused("AccessDenied", 403, own.get_object, **named)
 
 
 def test_data_keys_are_wrapped_by_the_newest_version_and_bytes_stay(_, bucket):

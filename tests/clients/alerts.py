@@ -43,7 +43,8 @@ class Stores:
         self.deleting = Store(
             WORK / "deleting", drives=3, SHERD_EC="1+2", SHERD_DURABILITY="relaxed:5s", SHERD_ACCESS_LOG_INTERVAL="1s",
             SHERD_WEBHOOK_REFUSING_URL=refusing_webhook(), SHERD_WEBHOOK_GONE_QUEUE_LIMIT="100",
-            SHERD_WEBHOOK_GONE_URL=f"http://127.0.0.1:{runner.free_port()}/")
+            SHERD_WEBHOOK_GONE_URL=f"http://127.0.0.1:{runner.free_port()}/",
+            SHERD_AUDIT_LOG="/dev/full", SHERD_AUDIT_WEBHOOK="SIEM", SHERD_WEBHOOK_SIEM_URL=refusing_webhook())
         self.hosts = dict(zip("abc", hosts_of_a_cluster("abc")))
         self.by_name = {"alone": self.alone, "deleting": self.deleting, **self.hosts}
         if stack.enter_context(small_file_system(WORK / "full", SMALL_DRIVE_BYTES)):
@@ -175,6 +176,8 @@ def prepare_deletions(store):
 
 def see_deletions(prometheus):
     prometheus.fires("SherdAccessLogsDropped", instance="deleting")
+    prometheus.fires("SherdAuditLogNotWritten", instance="deleting", destination="file")
+    prometheus.fires("SherdAuditLinesLost", instance="deleting", destination="webhook")
     prometheus.fires("SherdWebhookFails", webhook="GONE")
     prometheus.fires("SherdWebhookFails", webhook="REFUSING")
     prometheus.fires("SherdEventsDropped", webhook="GONE", why="behind")

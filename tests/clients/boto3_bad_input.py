@@ -4,11 +4,12 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import socket
 import urllib.parse
 import zlib
 
-from _support import ENDPOINT, REGION, SECRET_KEY, client, content, covers, dial, follow, raw, refused, run, send, signed
+from _support import ENDPOINT, REGION, SECRET_KEY, client, content, covers, dial, follow, raw, refused, run, send, signed, until
 
 UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -301,6 +302,46 @@ def test_signatures_that_are_malformed(s3, bucket):
     told(send(request), 400, "AuthorizationHeaderMalformed")
 
 
+@covers("GetObject", "PutObject", "ListObjectsV2", "CopyObject")
+def test_refusals_are_in_awss_words(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    long = "k" * 1025
+    metadata = {"x-amz-meta-a": "v" * 2048}
+    both = {"If-Match": '"a"', "If-None-Match": "*"}
+    condition = "A header you provided implies functionality that is not implemented"
+    for method, path, body, more, status, words, elements in [
+        ("GET", "", b"", dict(query="list-type=2&encoding-type=x"), 400, "Invalid Encoding Method specified in Request", {}),
+        ("GET", "", b"", dict(query="list-type=2&continuation-token=x"), 400,
+         "The continuation token provided is incorrect", {}),
+        ("GET", "/k", b"", dict(headers={"x-amz-expected-bucket-owner": "123456789012"}), 403, "Access Denied", {}),
+        ("PUT", f"/{long}", b"x", {}, 400, "Your key is too long", {}),
+        ("PUT", "/a", b"x", dict(headers=metadata), 400, "Your metadata headers exceed the maximum allowed metadata size",
+         {"Size": "2049", "MaxSizeAllowed": "2048"}),
+        ("PUT", "/a", b"x", dict(headers=both), 501, condition,
+         {"Header": "If-Match,If-None-Match", "additionalMessage": "Multiple conditional request headers present in the request"}),
+        ("PUT", "/a", b"x", dict(headers={"If-None-Match": '"a", "b"'}), 501, condition, {"Header": "If-None-Match"}),
+        ("PUT", "/k", b"", dict(headers={"x-amz-copy-source": f"{bucket}/%ZZ"}), 400, "Invalid copy source encoding", {}),
+        ("PUT", "", b"", dict(query="tagging"), 400, "Request Body is empty", {}),
+    ]:
+        found = raw(method, f"/{bucket}{path}", body, **more)
+        text = found[2].decode()
+        assert (found[0], f"<Message>{words}</Message>" in text) == (status, True), (words, found)
+        for name, value in elements.items():
+            assert f"<{name}>{value}</{name}>" in text, (name, text)
+
+
+@covers("GetObject")
+def test_a_url_that_has_expired_says_when(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    signer = client(signature_version="s3v4")
+    url = signer.generate_presigned_url("get_object", Params=dict(Bucket=bucket, Key="k"), ExpiresIn=1)
+    status, _, body = until(lambda: (lambda found: found if found[0] != 200 else None)(follow(url)), "it expires")
+    text = body.decode()
+    assert status == 403 and "<Message>Request has expired</Message><X-Amz-Expires>1</X-Amz-Expires>" in text, text
+    for name in ["Expires", "ServerTime"]:
+        assert re.search(rf"<{name}>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ</{name}>", text), (name, text)
+
+
 @covers("ListObjects", "GetObject")
 def test_a_signature_is_for_a_day_and_for_s3(s3, bucket):
     def changed(old, new, **headers):
@@ -316,7 +357,9 @@ def test_a_signature_is_for_a_day_and_for_s3(s3, bucket):
     for old, new in [("/s3/", "/ec2/"), (f"/{today}/", "/20200101/"), ("SignedHeaders=", "SignedHeaders-"),
                      ("Signature=", "Sign="), ("Credential=", "Key=")]:
         told(changed(old, new), 400, "AuthorizationHeaderMalformed")
-    told(changed(f"/{today}/", "/20200101/", **{"X-Amz-Date": "20200101T000000Z"}), 403, "RequestTimeTooSkewed")
+    answer = changed(f"/{today}/", "/20200101/", **{"X-Amz-Date": "20200101T000000Z"})
+    told(answer, 403, "RequestTimeTooSkewed")
+    assert f"<ServerTime>{today[:4]}-".encode() in answer[2], answer
     told(changed("AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA1"), 400, "InvalidArgument")
     url = client(signature_version="s3v4").generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
     for old, new in [("%2Fs3%2F", "%2Fsns%2F"), (f"%2F{today}%2F", "%2F20200101%2F")]:

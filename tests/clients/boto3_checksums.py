@@ -68,6 +68,62 @@ def test_an_object_that_comes_without_a_checksum_is_given_one(s3, bucket):
     assert shown(done) == shown(whole) == shown(quiet.head_object(Bucket=bucket, Key="parts", ChecksumMode="ENABLED"))
 
 
+@covers("UploadPart", "CompleteMultipartUpload")
+def test_parts_with_other_checksums_make_an_object_with_the_default_one(s3, bucket):
+    quiet = client(response_checksum_validation="when_required", request_checksum_calculation="when_required")
+    bodies = [content(PART, 1), b"123456789"]
+    whole = quiet.put_object(Bucket=bucket, Key="whole", Body=b"".join(bodies))["ChecksumCRC64NVME"]
+    digests = [("ChecksumCRC32", lambda body: zlib.crc32(body).to_bytes(4, "big")),
+               ("ChecksumSHA256", lambda body: hashlib.sha256(body).digest())]
+    upload = dict(Bucket=bucket, Key="parts", UploadId=quiet.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"])
+    parts = []
+    for number, (body, (field, digest)) in enumerate(zip(bodies, digests), 1):
+        value, wrong = [base64.b64encode(digest(each)).decode() for each in [body, b"other"]]
+        refused("BadDigest", 400, quiet.upload_part, PartNumber=number, Body=body, **{field: wrong}, **upload)
+        sent = quiet.upload_part(PartNumber=number, Body=body, **{field: value}, **upload)
+        assert sent[field] == value
+        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+    complete = lambda **named: quiet.complete_multipart_upload(MultipartUpload={"Parts": listed}, **named, **upload)
+    listed = [{**part, field: base64.b64encode(digest(body)).decode()}
+              for part, body, (field, digest) in zip(parts, bodies, digests)]
+    refused("BadDigest", 400, complete, ChecksumCRC64NVME=TEXT["CRC64NVME"])
+    spoiled = [{**parts[0], "ChecksumCRC64NVME": TEXT["CRC64NVME"]}, parts[1]]
+    refused("InvalidPart", 400, quiet.complete_multipart_upload, MultipartUpload={"Parts": spoiled}, **upload)
+    done = complete(ChecksumCRC64NVME=whole)
+    again = complete(ChecksumCRC64NVME=whole)
+    found = quiet.head_object(Bucket=bucket, Key="parts", ChecksumMode="ENABLED")
+    for answer in [done, again, found]:
+        assert (answer["ChecksumCRC64NVME"], answer["ChecksumType"]) == (whole, "FULL_OBJECT")
+
+
+@covers("PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload", "CopyObject", "DeleteObjects")
+def test_checksums_that_are_not_there_are_refused(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="from", Body=b"123456789")
+    begun = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    tag = s3.upload_part(Bucket=bucket, Key="k", UploadId=begun, PartNumber=1, Body=b"123456789")["ETag"]
+    delete = b"<Delete><Object><Key>from</Key></Object></Delete>"
+    for name, bytes_ in [("MD5", 16), ("SHA512", 64), ("XXHASH3", 8), ("XXHASH64", 8), ("XXHASH128", 16)]:
+        value = base64.b64encode(b"\0" * bytes_).decode()
+        header = {f"x-amz-checksum-{name.lower()}": value}
+        listed = (f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{tag}</ETag>"
+                  f"<Checksum{name}>{value}</Checksum{name}></Part></CompleteMultipartUpload>").encode()
+        plain = listed.replace(f"<Checksum{name}>{value}</Checksum{name}>".encode(), b"")
+        for method, path, body, more in [
+            ("PUT", "k", b"123456789", dict(headers=header)),
+            ("PUT", "k", b"123456789", dict(headers={"x-amz-sdk-checksum-algorithm": name})),
+            ("PUT", "k", b"123456789", dict(headers=header, query=f"partNumber=1&uploadId={begun}")),
+            ("PUT", "k", b"", dict(headers={"x-amz-copy-source": f"{bucket}/from", "x-amz-checksum-algorithm": name})),
+            ("POST", "k", b"", dict(headers={"x-amz-checksum-algorithm": name}, query="uploads")),
+            ("POST", "k", listed, dict(query=f"uploadId={begun}")),
+            ("POST", "k", plain, dict(headers=header, query=f"uploadId={begun}")),
+            ("POST", "", delete, dict(headers=header, query="delete")),
+        ]:
+            answer = raw(method, f"/{bucket}/{path}".rstrip("/"), body, **more)
+            assert answer[0] == 400, (name, method, more, answer)
+    refused("404", 404, s3.head_object, Bucket=bucket, Key="k")
+    s3.head_object(Bucket=bucket, Key="from")
+
+
 @covers("PutObject")
 def test_by_trailer_with_and_without_signed_chunks(s3, bucket):
     """boto3 sends a trailer when the body is a stream: unsigned over TLS only, so both framings are in boto3_bad_input."""

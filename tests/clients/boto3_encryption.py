@@ -186,6 +186,43 @@ def test_copies_between_any_two_kinds(s3, bucket):
         assert read(s3, bucket, "to", Range="bytes=1000000-1000099", **ask) == data[1_000_000:1_000_100]
 
 
+@covers("PutObject", "UploadPart", "CompleteMultipartUpload", "CopyObject")
+def test_entity_tags_tell_nothing_of_what_a_named_key_or_the_clients_encrypts(s3, bucket):
+    data = content(100_000)
+    md5 = hashlib.md5(data).hexdigest()
+    bare = lambda answer: answer["ETag"].strip('"')
+    kms, store = {"ServerSideEncryption": "aws:kms"}, {"ServerSideEncryption": "AES256"}
+    assert bare(put(s3, bucket, "plain", data)) == bare(put(s3, bucket, "store", data, **store)) == md5
+    for name, write, ask in [("kms", kms, {}), ("client", of(KEY), of(KEY))]:
+        for body in [data, b"secret", b""]:
+            tags = {bare(put(s3, bucket, name, body, **write)) for _ in range(2)}
+            assert len(tags) == 2 and hashlib.md5(body).hexdigest() not in tags, (name, tags)
+        first = put(s3, bucket, name, data, **write, ContentMD5=base64.b64encode(hashlib.md5(data).digest()).decode())
+        refused("BadDigest", 400, put, s3, bucket, name, data, **write, ContentMD5=digest(b"other"))
+        assert len(bare(first)) == 32 and s3.head_object(Bucket=bucket, Key=name, **ask)["ETag"] == first["ETag"]
+        refused("304", 304, s3.get_object, Bucket=bucket, Key=name, IfNoneMatch=first["ETag"], **ask)
+        refused("PreconditionFailed", 412, put, s3, bucket, name, data, IfMatch=f'"{md5}"', **write)
+        put(s3, bucket, name, data, IfMatch=first["ETag"], **write)
+        for source in ["plain", "store"]:
+            copied = s3.copy_object(Bucket=bucket, Key="to", CopySource=f"{bucket}/{source}", **write)["CopyObjectResult"]
+            assert bare(copied) != md5 and read(s3, bucket, "to", **ask) == data, (name, source)
+        opened = of(KEY, "CopySource") if name == "client" else {}
+        for close in [{}, store]:
+            s3.copy_object(Bucket=bucket, Key="to", CopySource=f"{bucket}/{name}", **opened, **close)
+            assert read(s3, bucket, "to") == data
+            assert bare(s3.head_object(Bucket=bucket, Key="to")) == md5
+        upload = dict(Bucket=bucket, Key="parts")
+        upload["UploadId"] = s3.create_multipart_upload(**upload, **write)["UploadId"]
+        part = s3.upload_part(PartNumber=1, Body=data, **upload, **ask)
+        copied = s3.upload_part_copy(PartNumber=2, CopySource=f"{bucket}/plain", **upload, **ask)["CopyPartResult"]
+        listed = s3.list_parts(**upload)["Parts"]
+        assert md5 not in [bare(part), bare(copied)] and [one["ETag"] for one in listed] == [part["ETag"], copied["ETag"]]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        done = s3.complete_multipart_upload(MultipartUpload=parts, **upload)
+        guess = hashlib.md5(hashlib.md5(data).digest()).hexdigest()
+        assert bare(done) not in (f"{guess}-1", md5) and read(s3, bucket, "parts", **ask) == data
+
+
 @covers("CopyObject", "UploadPartCopy")
 def test_copies_need_the_key_of_their_source(s3, bucket):
     put(s3, bucket, "from", **of(KEY))

@@ -1,11 +1,16 @@
 """Users, groups, keys and policies, and what they may do in S3."""
 
+import base64
+import concurrent.futures
 import functools
+import hashlib
 import json
+import re
 
 from _identities import PATH, group, managed, own_root, read, statement, user
 from _support import (ACCESS_KEY, ALT, ENDPOINT, REGION, SECRET_KEY, account_id, another, botocore, bucket_arn, client,
-                      covers, denied, exchange, iam, objects_of, pages, policy, refused, run, service, status_of)
+                      covers, denied, exchange, iam, objects_of, pages, policy, refused, run, service, signed, slowly,
+                      status_of)
 
 
 @covers("iam.CreateUser", "iam.GetUser", "iam.UpdateUser", "iam.DeleteUser", "iam.ListUsers")
@@ -80,6 +85,43 @@ def test_keys_are_made_switched_off_and_deleted(s3, bucket):
         refused("InvalidAccessKeyId", 403, read, client(keys), bucket)
         refused("NoSuchEntity", 404, admin.delete_access_key, UserName=bucket, AccessKeyId=keys[0])
         refused("SignatureDoesNotMatch", 403, read, client((second["AccessKeyId"], "wrong" * 8)), bucket)
+
+
+@covers("iam.DeleteAccessKey", "iam.DeleteUserPolicy", "PutObject", "UploadPart", "DeleteObjects", "PutBucketPolicy", "CreateBucket")
+def test_a_request_that_comes_slowly_is_done_by_the_rights_of_its_end(s3, bucket):
+    admin = iam()
+    s3.put_object(Bucket=bucket, Key="kept", Body=b"x")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    everybody = policy({"Principal": "*", "Action": "s3:*", "Resource": bucket_arn(bucket)}).encode()
+    tagged = (b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>"
+              b"</CreateBucketConfiguration>")
+    requests = [("PUT", f"/{bucket}/k", "", b"x" * 100_000), ("PUT", f"/{bucket}/small", "", b"x"),
+                ("PUT", f"/{bucket}/k", f"partNumber=1&uploadId={upload}", b"x" * 1000),
+                ("POST", f"/{bucket}", "delete=", b"<Delete><Object><Key>kept</Key></Object></Delete>"),
+                ("PUT", f"/{bucket}", "policy=", everybody), ("PUT", f"/{bucket}-made", "", tagged)]
+
+    def answers(keys, meanwhile):
+        def one(request):
+            method, path, query, body = request
+            md5 = {"Content-MD5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+            return slowly(signed(method, path, md5, query, body, keys=keys), body, meanwhile.pop() if meanwhile else int)
+        with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
+            found = list(pool.map(one, requests))
+        return [(status, "".join(re.findall(r"<Code>(\w+)</Code>", text.decode()))) for status, _, text in found]
+
+    for take, code in [(lambda keys: admin.delete_user_policy(UserName=bucket, PolicyName="inline"), "AccessDenied"),
+                       (lambda keys: admin.delete_access_key(UserName=bucket, AccessKeyId=keys[0]), "InvalidAccessKeyId")]:
+        with user(bucket, statement("s3:*")) as keys:
+            found = answers(keys, [functools.partial(take, keys)])
+            # A delete of many says it of each.
+            assert [said for _, said in found] == [code] * len(requests), found
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["kept"]
+    assert "Parts" not in s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)
+    refused("NoSuchBucketPolicy", 404, s3.get_bucket_policy, Bucket=bucket)
+    with user(bucket, statement("s3:*")) as keys:
+        assert [status for status, _ in answers(keys, [])] == [200, 200, 200, 200, 204, 200]
+    s3.delete_bucket_policy(Bucket=bucket)
+    s3.delete_bucket(Bucket=f"{bucket}-made")
 
 
 @covers("iam.DeleteUser")

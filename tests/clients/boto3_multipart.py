@@ -141,7 +141,9 @@ def test_what_completion_refuses(s3, bucket):
     assert found["UploadId"] == "nonsense" and found["Message"] == (
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
         "completed.")
-    refused("InvalidRequest", 400, complete, s3, upload, [parts[0], parts[2]], MpuObjectSize=7)
+    found = refused("InvalidRequest", 400, complete, s3, upload, [parts[0], parts[2]], MpuObjectSize=7)["Error"]
+    assert found["Message"] == (
+        f"The provided 'x-amz-mp-object-size' header value 7 does not match what was computed: {PART + 4}")
     complete(s3, upload, [parts[0], parts[2]], MpuObjectSize=PART + 4)
 
 
@@ -273,6 +275,8 @@ def test_parts_copied_from_objects(s3, bucket):
     second = copy(2, CopySourceRange="bytes=10-109", CopySourceIfMatch=tag)["CopyPartResult"]
     for text in ["bytes=0-99999999", "bytes=5-1", "bytes=5-", "5-6"]:
         refused("InvalidArgument", 400, copy, 3, CopySourceRange=text)
+    found = refused("InvalidRequest", 400, copy, 3, CopySourceRange="bytes=99999998-99999999")["Error"]
+    assert found["Message"] == "The specified copy range is invalid for the source object size"
     refused("PreconditionFailed", 412, copy, 3, CopySourceIfNoneMatch=tag)
     error = refused("NoSuchKey", 404, s3.upload_part_copy, PartNumber=3, CopySource=f"{bucket}/absent", **upload)["Error"]
     assert error["Key"] == "absent"

@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import io
+import urllib.parse
 
 from _support import PART, content, covers, raw, refused, run, soon
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,22 @@ def test_a_reader_may_override_headers(s3, bucket):
                           ResponseContentEncoding="identity")
     assert (found["ContentType"], found["CacheControl"], found["ContentDisposition"], found["ContentLanguage"],
             found["ContentEncoding"]) == ("a/b", "max-age=1", "inline", "fr", "identity")
+
+
+@covers("GetObject", "HeadObject")
+def test_headers_that_a_reader_asks_for_come_as_they_were_asked_for(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentType="text/plain", Expires=soon(60))
+    wanted = {"expires": "never", "content-type": "no type; at all", "content-disposition": 'inline; filename="\u00e9"',
+              "cache-control": "a, b", "content-language": "x--y", "content-encoding": "none of these"}
+    query = urllib.parse.urlencode({f"response-{name}": value for name, value in wanted.items()},
+                                   quote_via=urllib.parse.quote)
+    for method, status, asked in [("GET", 200, {}), ("HEAD", 200, {}), ("GET", 206, {"Range": "bytes=0-0"})]:
+        found = raw(method, f"/{bucket}/k", query=query, headers=asked)
+        headers = {name.lower(): value.encode("latin-1").decode() for name, value in found[1].items()}
+        assert (found[0], {name: headers.get(name) for name in wanted}) == (status, wanted), method
+    for query in ["response-expires=a%0ab", "response-content-type=a%00"]:
+        status, _, body = raw("GET", f"/{bucket}/k", query=query)
+        assert status == 400 and b"InvalidArgument" in body, (status, body)
 
 
 @covers("PutObject", "GetObject", "HeadObject")

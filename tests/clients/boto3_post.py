@@ -252,6 +252,11 @@ def test_forms_that_are_signed_wrongly(s3, bucket):
     other = base64.b64encode(json.dumps(document([["starts-with", "$key", ""]])).encode()).decode()
     told(post(bucket, {**fields, "policy": other}), 403, "SignatureDoesNotMatch")
     told(post(bucket, {**fields, "x-amz-signature": "0" * 64}), 403, "SignatureDoesNotMatch")
+    answer = post(bucket, {**fields, "x-amz-signature": "0" * 64})[2].decode()
+    policy = fields["policy"]
+    for part in [f"<AWSAccessKeyId>{ACCESS_KEY}<", f"<StringToSign>{policy}<", f"<SignatureProvided>{'0' * 64}<",
+                 f"<StringToSignBytes>{policy.encode().hex(' ')}<"]:
+        assert answer.count(part) == 1, (part, answer)
     for name, value in [("x-amz-algorithm", "AWS4-HMAC-MD5"), ("x-amz-credential", "nonsense"),
                         ("x-amz-credential", f"{ACCESS_KEY}/20200101/{REGION}/s3/aws4_request"), ("x-amz-date", "yesterday")]:
         status, _, body = post(bucket, {**fields, name: value})

@@ -53,7 +53,11 @@ MAY_BE_EMPTY = {
     "sherd_events_dropped_total": "as above",
     "sherd_events_behind": "as above",
     "sherd_event_delivery_seconds": "as above",
+    "sherd_audit_lines_total": "no audit log is kept",
+    "sherd_audit_failures_total": "as above",
+    "sherd_audit_waiting_lines": "as above",
     "sherd_tls_certificate_end_seconds": "no listener speaks TLS",
+    "sherd_growth_bytes_per_day": "it is said when a day was measured",
 }
 # Panels that have data only once faults happened: they are asked after these were made.
 ONLY_WITH_FAULTS = {

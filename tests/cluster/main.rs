@@ -23,6 +23,7 @@ mod harness;
 mod faults;
 mod forming;
 mod histories;
+mod jobs;
 mod layout;
 mod ledger;
 mod linear;

@@ -9,10 +9,15 @@ use std::process::{Command, Output};
 
 /// `sherd admin` with these arguments, asking the host with this admin listener.
 pub fn run(host: SocketAddr, keys: &Keys, arguments: &[&str]) -> Output {
+    command(host, keys, arguments).output().expect("the binary can be started")
+}
+
+pub fn command(host: SocketAddr, keys: &Keys, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
     command.env_clear().env("SHERD_ADMIN_URL", format!("http://{host}"));
     command.env("SHERD_ACCESS_KEY", &keys.access).env("SHERD_SECRET_KEY", &keys.secret);
-    command.arg("admin").args(arguments).output().expect("the binary can be started")
+    command.arg("admin").args(arguments);
+    command
 }
 
 /// `sherd admin inventory` of these directories.

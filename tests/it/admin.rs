@@ -8,9 +8,11 @@ use crate::harness::{data, eventually, lose_drive};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 /// `sherd admin` with these arguments, asking this server with its keys.
@@ -71,6 +73,52 @@ fn strangers_are_refused_and_health_and_metrics_stay_open() {
     }
     for path in ["/health/live", "/health/ready", "/metrics"] {
         server.admin(path).unwrap().expect(200);
+    }
+}
+
+/// The policy of docs/how-to/users.md.
+#[test]
+fn a_user_who_may_watch_sees_all_and_changes_nothing() {
+    let (root, server) = Server::fresh();
+    let policy = root.path().join("watch.json");
+    let document = r#"{ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": ["admin:Get*", "admin:List*"], "Resource": "*" } ] }"#;
+    fs::write(&policy, document).unwrap();
+    for command in [
+        &["policy", "create", "watch", policy.to_str().unwrap()][..],
+        &["user", "create", "monitoring"],
+        &["user", "attach", "monitoring", "watch"],
+    ] {
+        text(&admin(&server, command));
+    }
+    let key = json(&admin(&server, &["key", "create", "--user", "monitoring", "--json"]));
+    let field = |name: &str| key[name].as_str().unwrap().to_owned();
+    let keys = Keys::new(&field("AccessKeyId"), &field("SecretAccessKey"));
+    for command in [
+        &["info"][..],
+        &["drives"],
+        &["layout", "show"],
+        &["heal", "status"],
+        &["scrub", "status"],
+        &["clock", "show"],
+        &["bucket", "list"],
+        &["encryption-key", "list"],
+        &["shards", "--json"],
+    ] {
+        let output = admin_as(&server, &keys, command);
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for command in [
+        &["heal", "start"][..],
+        &["scrub", "start"],
+        &["layout", "drain", "0"],
+        &["user", "create", "mallory"],
+        &["user", "attach", "monitoring", "AdministratorAccess"],
+        &["encryption-key", "rotate", "sse-s3"],
+    ] {
+        let output = admin_as(&server, &keys, command);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && told.contains("AccessDenied"), "{command:?}: {told}");
     }
 }
 
@@ -176,14 +224,13 @@ fn scrub_finds_a_corrupt_chunk_when_it_is_told_to_and_it_is_repaired() {
     let (setup, ..) = server.stop();
     corrupt(&setup.dirs[2].join("shards").join("00000001.seg"));
     let server = setup.start();
-    let status = || json(&admin(&server, &["scrub", "status", "--json"]));
+    let drive = |at: usize| json(&admin(&server, &["scrub", "status", "--json"]))["hosts"][0]["drives"][at].clone();
     let stranger = admin(&server, &["scrub", "start", "9"]);
-    assert!(String::from_utf8(stranger.stderr).unwrap().contains("node 9 is none of this host's"));
+    assert!(String::from_utf8(stranger.stderr).unwrap().contains("there is no drive 9"));
     for (node, corrupt) in [("2", 1), ("2", 0)] {
-        let before = status()[2]["finished"].clone();
+        let before = drive(2)["finished"].clone();
         assert_eq!(json(&admin(&server, &["scrub", "start", node, "--json"]))["nodes"], serde_json::json!([2]));
-        let ended =
-            || Some(status()[2].clone()).filter(|drive| drive["finished"] != before && drive["wanted"] == false);
+        let ended = || Some(drive(2)).filter(|drive| drive["finished"] != before && drive["wanted"] == false);
         let drive = eventually(Duration::from_secs(60), "a pass over the drive", ended);
         assert_eq!((drive["node"].as_u64(), drive["corrupt"].as_u64()), (Some(2), Some(corrupt)), "{drive}");
         let healed = || {
@@ -195,7 +242,7 @@ fn scrub_finds_a_corrupt_chunk_when_it_is_told_to_and_it_is_repaired() {
         assert_eq!(heal["eta_seconds"], 0, "{heal}");
     }
     assert_eq!(json(&admin(&server, &["scrub", "start", "--json"]))["nodes"], serde_json::json!([0, 1, 2, 3]));
-    assert_eq!(text(&admin(&server, &["scrub", "status"])).lines().count(), 5);
+    assert_eq!(text(&admin(&server, &["scrub", "status"])).lines().count(), 9, "a host, all of them, and four drives");
 }
 
 #[test]
@@ -225,12 +272,103 @@ fn drives_are_weighed_drained_and_restored_and_removed_only_when_empty() {
     };
     let layout = eventually(Duration::from_secs(60), "the shards to be moved off", moved);
     assert_eq!((&layout["moving"]["shards_left"], &layout["moving"]["epoch"]), (&0.into(), &layout["epoch"]));
-    assert!(text(&admin(&server, &["layout", "show"])).ends_with("nothing is left to be moved to this host\n"));
+    assert!(text(&admin(&server, &["layout", "show"])).ends_with("nothing is left to be moved\n"));
     refused(&["layout", "remove", "3"], "drive 3 still has 5 shards to drop");
     refused(&["layout", "remove", "3", "--lost"], "drive 3 is in service");
     let restored = json(&admin(&server, &["layout", "restore", &host, "--json"]));
     assert_eq!(restored["nodes"], serde_json::json!([0, 1, 2, 3]));
     assert_eq!(node(3)["draining"], false);
+}
+
+/// `sherd admin` that is waiting for a job; its standard error is read by a thread.
+fn waiting(server: &Server, arguments: &[&str]) -> (Child, mpsc::Receiver<String>) {
+    let mut command = admin::command(server.admin, &server.keys, arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (said, lines) = mpsc::channel();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+    (child, lines)
+}
+
+#[test]
+fn a_job_is_waited_for_until_it_is_done_or_the_time_is_over_or_somebody_interrupts() {
+    let (_root, server) = Server::fresh_four();
+    fill(&server);
+    let ended = |arguments: &[&str], code: i32, said: &str| {
+        let output = admin(&server, arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && stderr.contains(said), "{arguments:?}: {code} {stderr}");
+    };
+    ended(&["heal", "start", "--wait"], 0, "repair: done\n");
+    ended(&["scrub", "start", "2", "--wait"], 0, "scrub: done\n");
+    let drives = || json(&admin(&server, &["scrub", "status", "--json"]))["hosts"][0]["drives"].clone();
+    assert!(drives()[2]["finished"].is_u64() && drives()[1]["finished"].is_null(), "{}", drives());
+    ended(&["layout", "drain", "3", "--wait", "--json"], 0, "move: done\n");
+    assert_eq!(json(&admin(&server, &["layout", "show", "--json"]))["nodes"][3]["shards"], 0);
+    ended(&["layout", "restore", "3", "--wait"], 0, "move: done\n");
+    let layout = json(&admin(&server, &["layout", "show", "--json"]));
+    assert_eq!((&layout["moving"]["settled"], &layout["moving"]["epoch"]), (&true.into(), &layout["epoch"]));
+    // What is on a drive that is gone is missing until it is back.
+    lose_drive(&server.setup().dirs[1]);
+    eventually(Duration::from_secs(60), "a lost drive to be noticed", || {
+        (json(&admin(&server, &["heal", "status", "--json"]))["missing_shards"] != 0).then_some(())
+    });
+    ended(&["heal", "status", "--wait", "--timeout", "2"], 3, "not done in time; it goes on\n");
+    let (mut child, lines) = waiting(&server, &["heal", "status", "--wait"]);
+    let first = lines.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(first.starts_with("repair: 0 of "), "{first}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let code = child.wait().unwrap().code();
+    let last = lines.iter().last().unwrap_or_default();
+    assert!(code == Some(130) && last.contains("the repair goes on"), "{code:?} {last}");
+}
+
+#[test]
+fn who_asks_most_is_shown_by_account_and_by_bucket() {
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    for bucket in ["often", "much"] {
+        s3.create_bucket(bucket).unwrap().expect(200);
+    }
+    s3.put("much", "k", &data::bytes(1, 1 << 20)).unwrap().expect(200);
+    for _ in 0..9 {
+        s3.put("often", "k", b"x").unwrap().expect(200);
+        assert_eq!(s3.get("made-up", "k").unwrap().status, 404);
+    }
+    // A request is counted when its connection has taken the answer.
+    let of = |top: &Value, list: &str| top["buckets"]["minute"][list].as_array().unwrap().clone();
+    let top = eventually(Duration::from_secs(60), "all requests to be counted", || {
+        let top = json(&admin(&server, &["top", "--json"]));
+        (of(&top, "by_requests").first()?["requests"] == 10).then_some(top)
+    });
+    let names = |list: &str| of(&top, list).iter().map(|heavy| heavy["name"].clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (names("by_requests"), names("by_bytes")),
+        (vec!["often".into(), "much".into()], vec!["much".into(), "often".into()])
+    );
+    assert!(of(&top, "by_bytes")[0]["bytes"].as_u64().unwrap() >= 1 << 20, "{top}");
+    let account = &top["accounts"]["five_minutes"]["by_requests"][0];
+    assert!(account["name"].as_str().unwrap().len() == 12 && account["requests"].as_u64().unwrap() >= 21, "{top}");
+    let words = text(&admin(&server, &["top", "--by", "bucket", "--minutes", "5"]));
+    assert!(words.contains("often") && !words.contains("made-up") && !words.contains("ACCOUNT"), "{words}");
+    assert_eq!(server.metric("sherd_top_requests", &[("by", "bucket"), ("name", "often")]), 10.0);
+    assert!(server.metric("sherd_top_bytes", &[("by", "bucket"), ("name", "much")]) > 1e6);
+}
+
+#[test]
+fn how_long_there_is_room_is_not_said_before_it_is_known() {
+    let (_root, server) = Server::fresh();
+    server.client().create_bucket("box").unwrap().expect(200);
+    let measured = eventually(Duration::from_secs(60), "what is stored to be measured", || {
+        let info = json(&admin(&server, &["info", "--json"]));
+        info["forecast"]["stored_bytes"].is_u64().then(|| info["forecast"].clone())
+    });
+    let unknown =
+        serde_json::json!({"measured_seconds": 0, "stored_bytes": 0, "bytes_per_day": null, "full_in_seconds": null});
+    assert_eq!(measured, unknown);
+    let words = text(&admin(&server, &["info"]));
+    assert!(words.contains("full       not known yet (0 hours measured)\n"), "{words}");
+    assert_eq!(server.metric("sherd_full_in_seconds", &[]), -1.0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod load;
 
 use crate::harness::server::{Server, Setup};
 use load::target::Target;
-use load::{Budget, bounds, files, listing};
+use load::{Budget, bounds, files, listing, requests};
 use std::time::Duration;
 
 #[test]
@@ -34,6 +34,17 @@ fn listings_are_measured_wherever_the_page_is() {
     // The middle is after key 750; 1,000 keys and the ten around them lie after 499.
     assert_eq!(entries, [1000, 754, 1000, 0, 7, 5, 749, 0, 754]);
     assert_eq!(listing::table(1500, stored, &pages).lines().count(), pages.len() + 4);
+}
+
+#[test]
+fn small_requests_are_measured_beside_those_of_a_bare_server() {
+    let (_root, server) = Server::fresh();
+    let costs = requests::measure(&server, 4, Duration::from_millis(200));
+    assert_eq!(costs.iter().map(|cost| cost.name).collect::<Vec<_>>(), ["HEAD", "GET 4 KiB"]);
+    for cost in &costs {
+        assert!(cost.store > cost.bare && cost.bare > Duration::ZERO, "{cost:?}");
+    }
+    assert_eq!(requests::table(&costs).lines().count(), costs.len() + 2);
 }
 
 /// M1, M4, P8: what is promised as a bound; the times are for quiet machines and release builds, and debug builds, with more

@@ -254,6 +254,27 @@ fn a_drive_put_back_after_the_others_went_on_is_stale_and_repaired() {
     Corpus(kept).check(&server.client(), "before");
 }
 
+/// What a copy that was cut short, or a cleanup that went too far, may leave.
+#[test]
+fn a_store_of_which_only_identities_are_left_does_not_begin_empty() {
+    let (_root, server) = Server::fresh_four();
+    let corpus = Corpus::store(&server.client(), "box");
+    let (setup, ..) = server.stop();
+    let parts = ["meta", "state", "shards", "index"];
+    let aside = |dir: &Path, part: &str| dir.join("..").join(format!("{}-{part}", dir.file_name().unwrap().display()));
+    for dir in &setup.dirs {
+        parts.iter().for_each(|part| fs::rename(dir.join(part), aside(dir, part)).unwrap_or_default());
+    }
+    let ended = setup.fail_to_start();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("this host has had some: put back"), "{}", ended.stderr);
+    assert!(setup.dirs.iter().all(|dir| !dir.join("meta").exists()), "nothing is begun by a refusal");
+    for dir in &setup.dirs {
+        parts.iter().for_each(|part| fs::rename(aside(dir, part), dir.join(part)).unwrap_or_default());
+    }
+    corpus.check(&setup.start().client(), "box");
+}
+
 #[test]
 fn drives_of_two_stores_are_not_mixed() {
     let (_one, first) = Server::fresh_four();

@@ -4,6 +4,7 @@
 mod harness;
 
 mod admin;
+mod audit;
 mod benchmark;
 mod bounds;
 mod configuration;

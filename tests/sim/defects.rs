@@ -28,11 +28,11 @@ const DEFECTS: &[(Defect, u64)] = &[
     (Defect::ListingSkipsKey, 0),
     (Defect::HideMissingShards, 4),
     (Defect::IgnoreReaders, 1),
-    (Defect::OverlookRot, 10),
-    (Defect::ForgetReference, 0),
+    (Defect::OverlookRot, 19),
+    (Defect::ForgetReference, 2),
     (Defect::TrustStaleLength, 1),
     (Defect::SkipSnapshotSync, 1),
-    (Defect::LoseSnapshotRow, 28),
+    (Defect::LoseSnapshotRow, 60),
 ];
 const SEEDS: u64 = 40;
 

@@ -401,7 +401,7 @@ impl Client<'_> {
                 upload: body(content(of)),
             };
             match self.host.gateway.put_part(request).await {
-                Ok(part) => md5 = part.md5,
+                Ok(part) => md5 = part.row.md5,
                 Err(_) => return false,
             }
         }

@@ -27,7 +27,7 @@ use sherd::storage::buffer::BufferPool;
 use sherd::storage::disk::Disk;
 use sherd::storage::disk::sim::{DriveFault, SimDisk};
 use sherd::storage::erasure::Codecs;
-use sherd::storage::identity::{HostDrives, NoLocks, WantedGeometry, open_host};
+use sherd::storage::identity::{HostDrives, NoLocks, WantedGeometry, note_started, open_host};
 use sherd::storage::kv::memory::MemoryKv;
 use sherd::storage::kv::{Kv, KvResult};
 use sherd::storage::meta::command::{Change, CreateBucket, Refusal, Reply};
@@ -242,6 +242,7 @@ impl World {
         let host = open_host(&*disk, &dirs, wanted, &self.ambient, &NoLocks).map_err(told)?;
         let pool = BufferPool::new(1 << 20);
         let metadata = consensus::start(self.replica_options(&host, &disk, &pool)?).await.map_err(told)?;
+        note_started(&*disk, &dirs).map_err(told)?;
         let mut drives = Vec::new();
         for drive in &host.drives {
             let dir = drive.dir.join("shards");
@@ -268,8 +269,6 @@ impl World {
         disk: &Arc<dyn Disk>,
         pool: &BufferPool,
     ) -> Result<ReplicaOptions, String> {
-        let ran = host.drives.iter().map(|drive| disk.exists(&drive.dir.join("shards")));
-        let ran = ran.collect::<Result<Vec<bool>, _>>().map_err(told)?;
         let drive = |drive: &sherd::storage::identity::Drive| ReplicaDrive {
             node: drive.node,
             disk: Arc::clone(disk),
@@ -286,7 +285,7 @@ impl World {
             drives: host.drives.iter().map(drive).collect(),
             copies_wanted: usize::from(GEOMETRY.parity) + 1,
             salvages: false,
-            first_start: host.formed_now || !ran.contains(&true),
+            first_start: !host.has_started,
             home: Arc::clone(&self.tables) as _,
             offload: Offload::InPlace,
             threads: Threads::Current,

@@ -8,6 +8,7 @@
 
 use super::batcher::{Batch, Batcher};
 use super::clock::ClusterClock;
+use super::decisions::Decisions;
 use super::handle::MetaError;
 use super::network::Hearing;
 use super::raft_types::{Commands, MetaGroup, Replies};
@@ -29,6 +30,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -133,6 +135,7 @@ pub struct ConsensusApply {
     advancing: Option<oneshot::Receiver<Result<Reply, Undecided>>>,
     clock_is_trouble: bool,
     next_clock_look: Duration,
+    decisions: Decisions,
     forming: bool,
     snapshotting: bool,
     confirming: bool,
@@ -154,6 +157,7 @@ impl ConsensusApply {
             advancing: None,
             clock_is_trouble: false,
             next_clock_look: Duration::ZERO,
+            decisions: Decisions::default(),
             forming: false,
             snapshotting: false,
             confirming: false,
@@ -230,6 +234,7 @@ impl ConsensusApply {
         self.fail(expired.undecided, &MetaError::TimedOut, "unknown");
         self.show_metrics();
         let now = self.ambient.clock.monotonic();
+        self.look_at_decisions(now);
         if now >= self.next_clock_look {
             self.next_clock_look = now + CLOCK_LOOK_EVERY;
             self.keep_time(ctx);
@@ -237,6 +242,16 @@ impl ConsensusApply {
         }
         self.confirm_sole_voter(ctx);
         self.snapshot_if_due(ctx);
+    }
+
+    fn look_at_decisions(&mut self, now: Duration) {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let (last, applied) = (metrics.last_log_index.unwrap_or(0), metrics.last_applied.map_or(0, |id| id.index));
+        if !metrics.state.is_leader() {
+            self.decisions = Decisions::default();
+        }
+        let is_stuck = metrics.state.is_leader() && self.decisions.are_stuck(now, last, applied);
+        self.shared.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 
     fn show_metrics(&self) {
@@ -327,9 +342,9 @@ type Decided = Result<ClientWriteResponse<MetaGroup>, RaftError<MetaGroup, Clien
 /// Writes a snapshot of the present tables, made durable first so that a restart has little to replay; then openraft
 /// learns of it, and lets the log below it go. Whether it was made.
 pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: SnapshotStore) -> bool {
-    let Ok((head, kv, view)) = raft
+    let Ok((node, (head, kv, view))) = raft
         .with_state_machine(|machine| {
-            let source = machine.snapshot_source();
+            let source = (machine.node(), machine.snapshot_source());
             Box::pin(async move { source })
         })
         .await
@@ -337,10 +352,11 @@ pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: Snaps
         return false;
     };
     let tables = Arc::clone(&kv);
-    let saved = match shared.offload.run(move || kv.persist()).await {
-        Ok(Ok(())) => snapshots.save(head, view).await,
-        Ok(Err(error)) => Err(SaveError::Tables(error)),
-        Err(error) => Err(SaveError::Drives(error)),
+    let saved = match shared.unless_lost(&[node], shared.offload.run(move || kv.persist())).await {
+        Ok(Ok(Ok(()))) => snapshots.save(head, view).await,
+        Ok(Ok(Err(error))) => Err(SaveError::Tables(error)),
+        Err(lost) => Err(SaveError::Tables(lost.into())),
+        Ok(Err(error)) => Err(SaveError::Drives(error)),
     };
     let Err(error) = saved else {
         let _ = raft.trigger().snapshot().await;

@@ -9,11 +9,12 @@ use super::shared::{Shared, locked};
 use super::start::ReplicaDrive;
 use super::state::SnapshotStore;
 use super::{forward, members, reads, replicas};
-use crate::actors::drives::health::ReplicaState;
+use crate::actors::drives::health::{NodeHealth, ReplicaState};
 use crate::ambient::Ambient;
 use crate::limits::GROUP_CALL_BYTES_MAX;
 use crate::net::{GroupCall, GroupError};
 use crate::storage::meta::command::{Change, Reply, TooLarge};
+use crate::storage::meta::configuration::ConfigurationAt;
 use crate::storage::meta::view::MetaView;
 use crate::types::{HostId, NodeId};
 use actix::Addr;
@@ -23,7 +24,7 @@ use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -183,9 +184,16 @@ impl MetaHandle {
         self.inner.shared.tables.load().as_ref().map(|tables| tables.view())
     }
 
+    /// The entry that the configuration in the tables here is as of.
+    pub fn local_configuration(&self) -> Option<ConfigurationAt> {
+        self.inner.shared.tables.load().as_ref()?.configuration()
+    }
+
     /// Gives the lead to another voter, where this host has it and there is one.
     pub async fn leave_the_lead(&self) {
-        members::leave_the_lead(&self.inner).await;
+        if let Err(why) = members::leave_the_lead(&self.inner).await {
+            tracing::warn!(why, "the lead could not be handed over; an election will follow");
+        }
     }
 
     /// Answers a call of another host's replica of this group. Whoever calls must be known to be a host of the cluster.
@@ -245,6 +253,9 @@ impl MetaHandle {
 
     /// A drive of this host is out of service: its copy of the log counts no more, and the tables leave it.
     pub fn drive_lost(&self, node: NodeId) {
+        if let Some(drive) = self.inner.shared.drives().by_node.get_mut(&node) {
+            drive.is_out = true;
+        }
         let _ = self.inner.mirror.send(ToMirror::DriveLost(node));
         self.inner.actor.do_send(MoveTables(node));
     }
@@ -310,13 +321,14 @@ impl MetaHandle {
         }
     }
 
-    /// How far this host's replica can take part.
-    pub fn replica(&self) -> ReplicaState {
+    /// How far this host's replica can take part. A copy on a drive that takes no writes gets nothing that is decided now.
+    pub fn replica(&self, drives: &NodeHealth) -> ReplicaState {
         let status = self.status();
         ReplicaState {
-            copies: status.mirror_members.len(),
+            copies: status.mirror_members.iter().filter(|node| drives.unwritable(**node).is_none()).count(),
             copies_wanted: self.inner.shared.copies_wanted,
             applied: status.applied_index,
+            is_stuck: self.inner.shared.is_stuck.load(Ordering::Relaxed),
             out_of_service: status.out_of_service,
         }
     }
@@ -324,7 +336,7 @@ impl MetaHandle {
     /// Gives the lead to another voter where there is one, takes no more proposals, makes what was decided durable, and
     /// releases everything. Calls after it are refused.
     pub async fn shutdown(&self) {
-        members::leave_the_lead(&self.inner).await;
+        self.leave_the_lead().await;
         self.inner.permits.close();
         let _ = self.inner.actor.send(Stop).await;
         let _ = timeout(CLOSE_PATIENCE, self.inner.raft.shutdown()).await;
@@ -335,9 +347,10 @@ impl MetaHandle {
         let tables = self.inner.shared.tables.load_full();
         self.inner.shared.publish(None);
         if let Some(tables) = tables {
-            let persisted = self.inner.shared.offload.run(move || tables.kv().persist()).await;
-            if let Ok(Err(error)) = persisted {
-                tracing::warn!(%error, "the metadata tables were not made durable; the log will be replayed");
+            let persisting = self.inner.shared.offload.run(move || tables.kv().persist());
+            let persisted = timeout(CLOSE_PATIENCE, persisting).await;
+            if !matches!(persisted, Ok(Ok(Ok(())))) {
+                tracing::warn!(?persisted, "the metadata tables were not made durable; the log will be replayed");
             }
         }
         let logs: Vec<_> =

@@ -187,10 +187,10 @@ async fn hand_over(inner: &Inner, known: &Membership, to: u64, patience: Duratio
     }
 }
 
-/// Before this host stops: the lead goes to the voter that has most of the log, so that nobody has to wait for an election.
-pub(super) async fn leave_the_lead(inner: &Inner) {
+/// Before this host stops, or where it cannot lead: the lead goes to the voter that has most of the log, so that nobody has to wait for an election.
+pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
     if inner.leader() != Leader::Here {
-        return;
+        return Ok(());
     }
     let metrics = inner.metrics();
     let known = membership(inner);
@@ -198,25 +198,30 @@ pub(super) async fn leave_the_lead(inner: &Inner) {
     let others = known.voters.iter().map(|host| host.0).filter(|host| *host != metrics.id);
     let matched = |host: u64| replication.get(&host).copied().flatten();
     let Some(next) = others.filter(|host| matched(*host).is_some()).max_by_key(|host| matched(*host)) else {
-        return;
+        return Ok(());
     };
-    let handed = timeout(LEAVE_PATIENCE, hand_over(inner, &known, next, LEAVE_PATIENCE)).await;
-    if handed != Ok(Steered::Done) {
-        tracing::warn!(?handed, "the lead could not be handed over; an election will follow");
+    match timeout(LEAVE_PATIENCE, hand_over(inner, &known, next, LEAVE_PATIENCE)).await {
+        Ok(Steered::Done) => Ok(()),
+        handed => Err(format!("{handed:?}")),
     }
 }
 
 /// A host whose tables are gone can lead nobody: while they are, the lead goes elsewhere. For as long as the replica is there.
 pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
-    let mut looks_without: u32 = 0;
+    let (mut looks_without, mut said): (u32, bool) = (0, false);
     loop {
         tokio::time::sleep(TABLES_LOOK_EVERY).await;
         let Some(inner) = inner.upgrade() else { return };
-        looks_without = if inner.shared.tables.load().is_some() { 0 } else { looks_without + 1 };
+        (looks_without, said) =
+            if inner.shared.tables.load().is_some() { (0, false) } else { (looks_without + 1, said) };
         if looks_without > TABLES_LOOKS_MAX && inner.leader() == Leader::Here {
             looks_without = 0;
-            tracing::warn!("this host's metadata tables are gone; another is to lead");
-            leave_the_lead(&inner).await;
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!("this host's metadata tables are gone; another is to lead");
+            }
+            if let Err(why) = leave_the_lead(&inner).await {
+                tracing::debug!(why, "the lead could not be handed over; an election will follow");
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod apply;
 mod batcher;
 mod clock;
 mod contradiction;
+mod decisions;
 mod forward;
 mod handle;
 mod members;

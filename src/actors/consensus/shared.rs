@@ -5,15 +5,23 @@ use super::mirror::CopyOpener;
 use super::raft_types::LogId;
 use crate::actors::log::LogHandle;
 use crate::storage::disk::Disk;
+use crate::storage::kv::KvError;
 use crate::storage::meta::MetaTables;
 use crate::storage::raft_log::{Ballot, History, LogIndex, MirrorSet, Position};
 use crate::types::NodeId;
 use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+
+/// How long work may be held up by a drive that is out of service.
+const LOST_DRIVE_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks whether it is.
+const LOSS_LOOKUP_PERIOD: Duration = Duration::from_secs(1);
 
 /// Where work that blocks is done: elsewhere, so that the replica's thread stays responsive, or in place, where all must
 /// run in one thread (the simulation).
@@ -24,10 +32,10 @@ pub enum Offload {
 }
 
 impl Offload {
-    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         match self {
             Self::InPlace => Ok(work()),
-            Self::Threads => tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other),
+            Self::Threads => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
         }
     }
 }
@@ -52,6 +60,8 @@ pub struct Drive {
     pub dir: PathBuf,
     pub log: Option<LogHandle>,
     pub role: DriveRole,
+    /// Out of service, for longer than a copy of the log is late: it may never answer.
+    pub is_out: bool,
 }
 
 impl Drive {
@@ -85,6 +95,23 @@ pub struct Drives {
     pub snapshot: Option<StandingSnapshot>,
 }
 
+/// Work that waited for a drive was given up.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the drive that is waited for is out of service")]
+pub struct LostDrive;
+
+impl From<LostDrive> for KvError {
+    fn from(lost: LostDrive) -> Self {
+        Self { doing: "wait for their drive", cause: lost.to_string() }
+    }
+}
+
+impl From<LostDrive> for io::Error {
+    fn from(lost: LostDrive) -> Self {
+        Self::other(lost)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct StandingSnapshot {
     pub at: LogId,
@@ -99,6 +126,10 @@ impl Drives {
 
     pub fn live(&self) -> BTreeSet<NodeId> {
         self.with_role(DriveRole::Live).map(|(node, _)| node).collect()
+    }
+
+    pub fn is_lost(&self, node: NodeId) -> bool {
+        self.by_node.get(&node).is_none_or(|drive| drive.role == DriveRole::Lost)
     }
 
     pub fn set_role(&mut self, node: NodeId, role: DriveRole) {
@@ -181,6 +212,10 @@ pub struct Shared {
     pub superseded: watch::Sender<Option<String>>,
     /// Why there are no tables for now.
     pub trouble: Mutex<Option<String>>,
+    /// Whether this host leads and decides nothing of what waits.
+    pub is_stuck: AtomicBool,
+    /// How often the writing of a snapshot began.
+    pub snapshot_attempts: AtomicU64,
     /// What scrub found damaged at last, and is not repaired yet.
     pub damage: Mutex<BTreeMap<CopyPart, String>>,
     pub opener: CopyOpener,
@@ -206,6 +241,23 @@ impl Shared {
         let applied = self.history().last().map(|point| point.at);
         let committed = self.index().standing().committed;
         applied.into_iter().chain(committed).max_by_key(|at| at.index)
+    }
+
+    /// Gives work up that is held up by a drive, one of these, which went out of service: it may never answer. What the work
+    /// still does there must do no harm: tables and drafts of snapshots have a name each that no other takes.
+    pub async fn unless_lost<T>(&self, nodes: &[NodeId], work: impl Future<Output = T>) -> Result<T, LostDrive> {
+        let is_out = |node: &NodeId| self.drives().by_node.get(node).is_none_or(|drive| drive.is_out);
+        let is_lost = async {
+            tokio::time::sleep(LOST_DRIVE_PATIENCE).await;
+            while !nodes.iter().any(is_out) {
+                tokio::time::sleep(LOSS_LOOKUP_PERIOD).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = is_lost => Err(LostDrive),
+        }
     }
 
     /// The first reason stands.

@@ -36,6 +36,10 @@ pub enum Contents {
 pub struct NodeState {
     /// Why the node is out of service; `None` while it serves.
     pub out_of_service: Option<String>,
+    /// Why it takes no writes, though it serves reads.
+    pub unwritable: Option<String>,
+    /// Out of service because it did not answer, and it does now: it can be used from the next start on.
+    pub answers_again: bool,
     pub space: Option<Space>,
     pub level: SpaceLevel,
     pub contents: Contents,
@@ -74,6 +78,8 @@ pub struct ReplicaState {
     pub copies_wanted: usize,
     /// The last entry of the log that it has applied.
     pub applied: u64,
+    /// Whether it leads, and has decided nothing for seconds although changes wait.
+    pub is_stuck: bool,
     /// Why it takes no part; `None` while it does.
     pub out_of_service: Option<String>,
 }
@@ -116,8 +122,15 @@ impl NodeHealth {
 
     /// Whether new shards can be written to the node.
     pub fn accepts_writes(&self, node: NodeId) -> bool {
-        let accepts = |state: &NodeState| state.out_of_service.is_none() && state.level < SpaceLevel::Exhausted;
+        let accepts = |state: &NodeState| {
+            state.out_of_service.is_none() && state.unwritable.is_none() && state.level < SpaceLevel::Exhausted
+        };
         self.nodes.get(&node).is_none_or(accepts)
+    }
+
+    /// Why it takes no writes, though it serves reads.
+    pub fn unwritable(&self, node: NodeId) -> Option<&str> {
+        self.nodes.get(&node)?.unwritable.as_deref()
     }
 
     /// Whether the node was taken out of this host, so that nothing is known of it.
@@ -195,6 +208,17 @@ impl HealthBoard {
             *health = Arc::new(next);
             true
         });
+    }
+
+    /// Returns when none of these nodes is in service, and one that did not answer does again.
+    pub async fn all_out_and_one_answers(&self, nodes: &[NodeId]) {
+        let is_so = |health: &Arc<NodeHealth>| {
+            let states = || nodes.iter().filter_map(|node| health.state(*node));
+            nodes.iter().all(|node| !health.in_service(*node)) && states().any(|state| state.answers_again)
+        };
+        if self.subscribe().wait_for(is_so).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Takes a node off the board: it is none of this host's any more, whatever is found of it later.

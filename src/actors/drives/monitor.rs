@@ -1,5 +1,5 @@
 //! Watches the drives of this host, each from a thread of its own so that one that hangs holds up no other: how much room is
-//! left, whether the directory is still the drive that it was, whether its log has failed, whether it answers at all.
+//! left, whether the directory is still the drive that it was, whether its log has failed, whether it answers at all, writes too.
 //! Publishes what it finds on the health board, and says once of each drive that it is out of service.
 
 use super::health::{HealthBoard, SpaceLevel};
@@ -7,12 +7,14 @@ use crate::actors::log::LogHandle;
 use crate::ambient::Ambient;
 use crate::limits::{SPACE_REFUSE_PERCENT, SPACE_WARN_PERCENT};
 use crate::metrics;
-use crate::storage::disk::{Disk, Space};
+use crate::storage::disk::{Caching, Disk, OpenMode, Space};
+use crate::storage::identity::PROBE_FILE;
+use crate::storage::shard_index::ShardIndex;
 use crate::types::{Incarnation, NodeId};
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,8 +22,13 @@ use std::time::Duration;
 
 /// How often a drive is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Looks from one that writes to the next.
+const LOOKS_TO_A_WRITE: u32 = 10;
 /// A drive that has not answered a look for so long is out of service.
 const SILENT_AFTER: Duration = Duration::from_secs(30);
+const SILENT: &str = "it does not answer";
+/// A longer pause between two checks is this process's own: it was stopped.
+const CHECK_LATE_AFTER: Duration = Duration::from_secs(10);
 /// Looks in a row that may fail for a reason other than that the drive is gone.
 const FAILURES_MAX: u32 = 3;
 
@@ -41,6 +48,7 @@ pub struct WatchedDrive {
     pub disk: Arc<dyn Disk>,
     pub incarnation: Incarnation,
     pub log: LogHandle,
+    pub index: ShardIndex,
 }
 
 /// Of a drive that is taken out of the host: it is not looked at any more, and shown nowhere.
@@ -64,7 +72,11 @@ struct Look {
     /// A directory of the drive that was there and is not any more.
     gone: Option<&'static str>,
     space: io::Result<Space>,
+    has_room: bool,
     log_failed: Option<String>,
+    index_failed: Option<String>,
+    /// Where a write was tried and did not fail for want of room.
+    written: Option<io::Result<()>>,
 }
 
 /// What to do after a look.
@@ -72,6 +84,8 @@ struct Look {
 struct Verdict {
     level: Option<SpaceLevel>,
     warn: bool,
+    /// Why it takes no writes, though it serves reads.
+    unwritable: Option<String>,
     lost: Option<String>,
 }
 
@@ -79,6 +93,9 @@ struct Verdict {
 #[derive(Debug, Default)]
 struct Judge {
     failures: u32,
+    /// Writes in a row that failed, and why the last did.
+    failed_writes: u32,
+    why: String,
     level: SpaceLevel,
 }
 
@@ -86,13 +103,21 @@ impl Judge {
     fn judge(&mut self, expected: Incarnation, look: &Look) -> Verdict {
         let mut verdict = Verdict::default();
         if let Ok(space) = look.space {
-            let level = level_of(space);
+            let level = if look.has_room { level_of(space) } else { SpaceLevel::Exhausted };
             verdict.warn = level > SpaceLevel::Ample && self.level == SpaceLevel::Ample;
             verdict.level = Some(level);
             self.level = level;
         }
         let gone = look.gone.map(|name| format!("its directory {name} is gone"));
-        verdict.lost = look.log_failed.clone().or_else(|| self.judge_identity(expected, &look.identity)).or(gone);
+        let identity = self.judge_identity(expected, &look.identity);
+        verdict.lost = look.log_failed.clone().or(identity).or(gone);
+        match &look.written {
+            None => {}
+            Some(Ok(())) => (self.failed_writes, self.why) = (0, String::new()),
+            Some(Err(error)) => (self.failed_writes, self.why) = (self.failed_writes + 1, error.to_string()),
+        }
+        let unwritten = (self.failed_writes >= FAILURES_MAX).then(|| self.why.clone());
+        verdict.unwritable = unwritten.or_else(|| look.index_failed.clone());
         verdict
     }
 
@@ -112,6 +137,11 @@ impl Judge {
             }
         }
     }
+}
+
+/// A full drive goes on to serve reads and deletes.
+fn is_full(error: io::ErrorKind) -> bool {
+    matches!(error, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn level_of(space: Space) -> SpaceLevel {
@@ -136,6 +166,7 @@ struct Watch {
     told: AtomicBool,
     /// Which of `DIRECTORIES` were there at some look.
     seen: [AtomicBool; DIRECTORIES.len()],
+    looks: AtomicU32,
 }
 
 #[derive(Clone)]
@@ -144,6 +175,8 @@ struct Shared {
     health: HealthBoard,
     ambient: Ambient,
     on_lost: OnLost,
+    /// When it was last checked which drives are silent.
+    checked: Arc<Mutex<Option<Duration>>>,
     /// Whether the host stops: what a look under way finds is told to nobody.
     ended: Arc<AtomicBool>,
 }
@@ -184,10 +217,14 @@ impl DriveMonitor {
     ) -> Self {
         let watch = |drive| {
             let (judge, looking_since) = (Mutex::default(), Mutex::default());
-            Arc::new(Watch { drive, judge, looking_since, told: AtomicBool::new(false), seen: Default::default() })
+            let (told, seen, looks) = Default::default();
+            Arc::new(Watch { drive, judge, looking_since, told, seen, looks })
         };
         let watches = drives.into_iter().map(watch).collect();
-        Self { watches, shared: Shared { identity, health, ambient, on_lost, ended: Arc::default() } }
+        Self {
+            watches,
+            shared: Shared { identity, health, ambient, on_lost, checked: Arc::default(), ended: Arc::default() },
+        }
     }
 
     /// Looks at every drive, one after the other, in the caller's thread.
@@ -198,10 +235,14 @@ impl DriveMonitor {
     /// Takes drives out of service that have not answered for too long.
     pub fn check_silent(&self) {
         let now = self.shared.ambient.clock.monotonic();
+        let last = self.shared.checked.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        if last.is_some_and(|last| now.saturating_sub(last) > CHECK_LATE_AFTER) {
+            return self.watches.iter().for_each(|watch| watch.begin_looking_anew(now));
+        }
         for watch in &self.watches {
             let since = *watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner);
             if since.is_some_and(|since| now.saturating_sub(since) >= SILENT_AFTER) {
-                watch.lose("it does not answer", &self.shared);
+                watch.lose(SILENT, &self.shared);
             }
         }
     }
@@ -249,13 +290,27 @@ impl Watch {
             return;
         }
         self.set_looking(Some(shared.ambient.clock.monotonic()));
+        let identity = (shared.identity)(&*drive.disk, &drive.dir);
+        // What has taken the place of a drive is not written to.
+        let is_ours = identity.as_ref().is_ok_and(|found| *found == drive.incarnation);
+        let serves = shared.health.current().in_service(drive.node);
+        let is_due = self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKS_TO_A_WRITE);
+        let has_failed = || self.judge.lock().unwrap_or_else(PoisonError::into_inner).failed_writes > 0;
+        let written = (is_ours && serves && (is_due || has_failed())).then(|| self.write());
+        let log = drive.log.status();
         let look = Look {
-            identity: (shared.identity)(&*drive.disk, &drive.dir),
+            written: written.filter(|written| !written.as_ref().is_err_and(|error| is_full(error.kind()))),
+            identity,
             gone: self.directory_that_is_gone(),
             space: drive.disk.space(&drive.dir),
-            log_failed: drive.log.status().out_of_service,
+            has_room: log.has_room,
+            log_failed: log.out_of_service,
+            index_failed: drive.index.failure(),
         };
         self.set_looking(None);
+        if is_ours && shared.health.current().why_not(drive.node) == Some(SILENT) {
+            shared.health.update(drive.node, |state| state.answers_again = true);
+        }
         let verdict = self.judge.lock().unwrap_or_else(PoisonError::into_inner).judge(drive.incarnation, &look);
         self.publish(&look, &verdict, shared);
     }
@@ -272,6 +327,26 @@ impl Watch {
             // Whether the drive can be read is asked elsewhere.
             Err(_) => None,
         })
+    }
+
+    /// A drive may answer reads, from memory, and let every write hang or refuse it.
+    fn write(&self) -> io::Result<()> {
+        let (disk, path) = (&self.drive.disk, self.drive.dir.join(PROBE_FILE));
+        let file = match disk.open(&path, OpenMode::Write, Caching::Cached) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.open(&path, OpenMode::CreateNew, Caching::Cached)
+            }
+            opened => opened,
+        }?;
+        file.write_all_at(&[IoSlice::new(b"probe\n")], 0)?;
+        file.sync_data()
+    }
+
+    /// The look under way, if one is, counts from now on.
+    fn begin_looking_anew(&self, now: Duration) {
+        if let Some(since) = &mut *self.looking_since.lock().unwrap_or_else(PoisonError::into_inner) {
+            *since = now;
+        }
     }
 
     fn set_looking(&self, since: Option<Duration>) {
@@ -298,6 +373,10 @@ impl Watch {
             if verdict.warn {
                 tracing::warn!(%node, dir = %self.drive.dir.display(), free_bytes = space.free_bytes, total_bytes = space.total_bytes, "drive is short of space");
             }
+        }
+        let news = shared.health.update(node, |state| state.unwritable.clone_from(&verdict.unwritable));
+        if let Some(why) = verdict.unwritable.as_ref().filter(|_| news) {
+            tracing::error!(%node, dir = %self.drive.dir.display(), why, "drive takes no writes");
         }
         if let Some(why) = &verdict.lost {
             shared.health.take_out(node, why);
@@ -343,8 +422,36 @@ mod tests {
             identity,
             gone: None,
             space: Ok(Space { free_bytes, total_bytes: 1000, file_system: 0 }),
+            has_room: true,
             log_failed: None,
+            index_failed: None,
+            written: None,
         }
+    }
+
+    #[test]
+    fn a_drive_that_takes_no_writes_serves_reads_until_it_takes_them_again() {
+        let mut judge = Judge::default();
+        let mut unwritable = |written: Option<io::Result<()>>| {
+            let verdict = judge.judge(ME, &Look { written, ..look(Ok(ME), 500) });
+            assert_eq!(verdict.lost, None);
+            verdict.unwritable
+        };
+        let refused = || Some(Err(io::ErrorKind::ReadOnlyFilesystem.into()));
+        for _ in 1..FAILURES_MAX {
+            assert_eq!(unwritable(refused()), None);
+        }
+        assert!(unwritable(refused()).is_some_and(|why| why.contains("read-only")));
+        assert!(unwritable(None).is_some(), "nothing was tried");
+        assert_eq!(unwritable(Some(Ok(()))), None);
+        let failed = Look { index_failed: Some("poisoned".to_owned()), ..look(Ok(ME), 500) };
+        assert_eq!(judge.judge(ME, &failed).unwritable.as_deref(), Some("poisoned"));
+    }
+
+    #[test]
+    fn a_drive_without_room_for_a_segment_is_full_however_much_is_free() {
+        let full = Look { has_room: false, ..look(Ok(ME), 500) };
+        assert_eq!(Judge::default().judge(ME, &full).level, Some(SpaceLevel::Exhausted));
     }
 
     #[test]

@@ -5,9 +5,11 @@ use super::{DriveMonitor, LocalNode, WatchedDrive, open_drive};
 use crate::actors::drives::health::SpaceLevel;
 use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
-use crate::storage::disk::{Disk, read_file};
+use crate::storage::disk::sim::{Held, SimDisk};
+use crate::storage::disk::{Disk, read_file, replace_file};
 use crate::types::{BlobId, ChunkIndex, Incarnation, NodeId, ShardId, ShardIndex};
 use bytes::Bytes;
+use futures::FutureExt;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -269,6 +271,7 @@ async fn watched_host(root: &Path) -> (TestHost, DriveMonitor, Arc<Mutex<Vec<Nod
             disk,
             incarnation: Incarnation(42),
             log: drive.log.clone(),
+            index: drive.index.clone(),
         });
     }
     let lost = Arc::new(Mutex::new(Vec::new()));
@@ -313,6 +316,49 @@ async fn what_others_take_out_of_service_is_told_of_too() {
     host.upkeep.health.take_out(NODE, "a sync failed");
     monitor.look_at_all();
     assert_eq!(*lost.lock().expect("unpoisoned"), [NODE]);
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_drive_that_answers_reads_and_lets_writes_hang_goes_out_of_service() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    let (disk, dir) = (SimDisk::new(1 << 20), PathBuf::from("/drive"));
+    disk.create_dir_all(&dir).expect("a directory");
+    replace_file(&disk, &dir.join("identity"), b"42").expect("written");
+    let frozen = disk.hold(Held::Write);
+    let watched = WatchedDrive {
+        node: NODE,
+        dir,
+        disk: Arc::new(disk.clone()),
+        incarnation: Incarnation(42),
+        log: host.drives[0].log.clone(),
+        index: host.drives[0].index.clone(),
+    };
+    let (health, ambient) = (host.upkeep.health.clone(), host.upkeep.ambient.clone());
+    let monitor = DriveMonitor::new([watched], Arc::new(identity_of), health, ambient, Arc::new(|_, _: &str| {}));
+    let looking = monitor.clone();
+    let look = std::thread::spawn(move || looking.look_at_all());
+    frozen.wait_for_arrivals(1);
+    monitor.check_silent();
+    let wait = |seconds| {
+        for _ in 0..seconds {
+            host.clock.forward(Duration::from_secs(1));
+            monitor.check_silent();
+        }
+    };
+    wait(20);
+    host.clock.forward(Duration::from_secs(3600));
+    wait(29);
+    assert!(host.upkeep.health.current().in_service(NODE), "it may be slow, or the process was stopped");
+    wait(2);
+    assert_eq!(host.upkeep.health.current().why_not(NODE), Some("it does not answer"));
+    let again = host.upkeep.health.clone();
+    assert!(again.all_out_and_one_answers(&[NODE]).now_or_never().is_none());
+    drop(frozen);
+    look.join().expect("the look comes to its end");
+    again.all_out_and_one_answers(&[NODE]).await;
+    assert!(again.all_out_and_one_answers(&[NODE, NodeId(7)]).now_or_never().is_none(), "another one serves");
     host.close().await;
 }
 

@@ -8,13 +8,14 @@ pub use super::get_task::{OpenObject, Opened};
 pub use error::StoreError;
 pub use reports::Reports;
 pub use upload::{
-    AppendObjectRequest, BodyChecks, BodyStream, ByteRange, PutObjectRequest, PutPartRequest, TrailerChecksum, Upload,
+    AppendObjectRequest, BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoredPart,
+    TrailerChecksum, Upload,
 };
 
 use super::frontend::{AdmitGet, AdmitPut, Permit, S3Frontend};
 use super::request::{Metadata, RequestContext};
 use super::{get_task, put_task};
-use crate::storage::meta::record::{Body, ObjectVersion, PartRow, Pick};
+use crate::storage::meta::record::{Body, ObjectVersion, Pick};
 use crate::storage::meta::view::MetaView;
 use crate::types::BucketId;
 use actix::Addr;
@@ -66,7 +67,7 @@ impl Gateway {
         put_task::append_object(&self.context, permits, request).await
     }
 
-    pub async fn put_part(&self, request: PutPartRequest) -> Result<PartRow, StoreError> {
+    pub async fn put_part(&self, request: PutPartRequest) -> Result<StoredPart, StoreError> {
         let declared = request.upload.checks.length_bytes;
         let held = |stored| put_task::part_held_bytes_max(self.context.geometry, stored);
         let permit = self.admit_put(put_task::held_bytes_max(request.data_key.as_ref(), declared, held)).await?;

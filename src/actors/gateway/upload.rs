@@ -2,7 +2,7 @@
 
 use super::{OpenObject, StoreError};
 use crate::storage::meta::command::WriteConditions;
-use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, EventDraft, ObjectHeaders, Traits};
+use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, EventDraft, ObjectHeaders, PartRow, Traits};
 use crate::storage::sealing::DataKey;
 use crate::types::{BucketId, UploadId};
 use bytes::Bytes;
@@ -12,13 +12,31 @@ use std::pin::Pin;
 /// A body, in chunks as they come; an error ends it.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
-/// What the content is checked against.
+/// What the content is checked against, and what is kept of it.
 #[derive(Clone, Debug, Default)]
 pub struct BodyChecks {
     pub length_bytes: Option<u64>,
     pub md5: Option<[u8; 16]>,
     /// The checksum to compute and store; the client's value where it is known before the body.
     pub checksum: Option<(ChecksumAlgorithm, Option<Bytes>)>,
+    pub kept: Kept,
+}
+
+/// What is stored of the content where that is not what it is checked against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The algorithm of the checksum.
+    pub checksum: Option<ChecksumAlgorithm>,
+    /// The entity tag says nothing of the content to who has not the key that seals it.
+    pub hides_tag: bool,
+}
+
+/// A part as it was stored.
+#[derive(Clone, Debug)]
+pub struct StoredPart {
+    pub row: PartRow,
+    /// The checksum that the content was checked against.
+    pub checksum: Option<Checksum>,
 }
 
 /// Resolved when the body has been read to its end: what the trailer said.

@@ -180,6 +180,8 @@ pub struct Snapshot {
     pub is_removed: bool,
     /// What the last pass found, or the one under way where none is complete with these nodes absent.
     pub tally: Option<Arc<Tally>>,
+    /// What the last pass found that came to its end, with whichever nodes absent.
+    pub earlier: Option<Arc<Tally>>,
     /// Shards of the whole cluster that were repaired, in thousandths a second, over the last minute.
     pub repaired_per_1000_seconds: u64,
 }
@@ -313,6 +315,9 @@ impl Census {
             pass.tally.is_complete || !snapshot.tally.as_ref().is_some_and(|last| same(last) && last.is_complete);
         if is_better {
             snapshot.tally = Some(Arc::new(pass.tally.clone()));
+        }
+        if pass.tally.is_complete {
+            snapshot.earlier = Some(Arc::new(pass.tally.clone()));
         }
         drop(snapshot);
         if pass.tally.is_complete {

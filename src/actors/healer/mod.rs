@@ -26,7 +26,7 @@ pub use scrub::{Scrub, ScrubHandle, ScrubOptions, ScrubStatus, Scrubbed, Scrubbe
 pub use status::{HealStatus, HealerHandle};
 
 use super::drives::health::Contents;
-use super::upkeep::{Background, Chore, ClusterContext, Pace, UpkeepError};
+use super::upkeep::{Background, Chore, ClusterContext, LastFailure, Pace, UpkeepError};
 use crate::metrics;
 use crate::net::ChunkFault;
 use crate::storage::erasure::Codecs;
@@ -130,6 +130,7 @@ pub struct Healing {
     /// When all nodes are to be compared next, and when some are to be searched for orphans again.
     compare_next: Duration,
     orphans_next: BTreeMap<NodeId, Duration>,
+    last_failure: LastFailure,
 }
 
 impl Healing {
@@ -140,6 +141,7 @@ impl Healing {
         context.local_nodes().into_iter().for_each(|node| handle.reconcile(node));
         let compare_next = context.ambient.clock.monotonic() + options.compare_every;
         let healing = Self {
+            last_failure: LastFailure::default(),
             context,
             codecs: Arc::default(),
             faults,
@@ -480,7 +482,11 @@ impl Healing {
 
 impl Chore for Healing {
     async fn step(&mut self) -> Duration {
-        match self.advance().await {
+        let advanced = self.advance().await;
+        if advanced.is_ok() {
+            self.last_failure.is_over();
+        }
+        match advanced {
             Ok(Healed::Nothing) => self.options.idle,
             Ok(Healed::Worked { bytes, .. }) => self.options.pace.pause_after(bytes, &self.context.load),
             Ok(Healed::Compared { .. } | Healed::Looked) => {
@@ -488,7 +494,9 @@ impl Chore for Healing {
             }
             Ok(Healed::Queued { .. }) => Duration::ZERO,
             Err(error) => {
-                tracing::warn!(%error, "healing step failed");
+                if self.last_failure.is_news(&error) {
+                    tracing::warn!(%error, "healing step failed");
+                }
                 self.options.idle
             }
         }

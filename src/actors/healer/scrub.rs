@@ -13,6 +13,7 @@ use crate::metrics;
 use crate::net::{ChunkFault, PeerError};
 use crate::storage::shard_index::{ChunkId, Entry, Placed, ScrubRow};
 use crate::types::{Lsn, NodeId, SegmentId, UnixMs};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,10 +61,12 @@ pub enum Scrubbed {
     Waiting,
     /// The pass is over.
     Finished,
+    /// The pass was ended before its time, as was asked for.
+    Stopped,
 }
 
-/// How scrub stands on one drive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How scrub stands on one drive. Hosts tell each other in this form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubStatus {
     /// When the pass under way began.
     pub began: Option<UnixMs>,
@@ -85,6 +88,8 @@ pub struct ScrubHandle {
 #[derive(Debug, Default)]
 struct Board {
     wanted: BTreeSet<NodeId>,
+    /// Drives whose pass is to end.
+    unwanted: BTreeSet<NodeId>,
     wants_metadata: bool,
     drives: BTreeMap<NodeId, ScrubStatus>,
 }
@@ -93,8 +98,21 @@ impl ScrubHandle {
     /// Asks for a pass over this drive, and one over the copies of the metadata, to begin now; one that is under way goes on.
     pub fn start(&self, node: NodeId) {
         let mut board = self.lock();
+        board.unwanted.remove(&node);
         board.wanted.insert(node);
         board.wants_metadata = true;
+    }
+
+    /// Asks for the end of the pass over this drive that is wanted or under way; whether there is one. What it has verified
+    /// is not kept: the next pass begins at the beginning.
+    pub fn stop(&self, node: NodeId) -> bool {
+        let mut board = self.lock();
+        let was_wanted = board.wanted.remove(&node);
+        let is_under_way = board.drives.get(&node).is_some_and(|status| status.began.is_some());
+        if is_under_way {
+            board.unwanted.insert(node);
+        }
+        was_wanted || is_under_way
     }
 
     pub(super) fn take_metadata_wish(&self) -> bool {
@@ -113,6 +131,10 @@ impl ScrubHandle {
 
     fn take_wish(&self, node: NodeId) -> bool {
         self.lock().wanted.remove(&node)
+    }
+
+    fn take_end(&self, node: NodeId) -> bool {
+        self.lock().unwanted.remove(&node)
     }
 
     fn show(&self, node: NodeId, status: ScrubStatus) {
@@ -187,6 +209,9 @@ impl Scrub {
             None => self.look_up().await?,
         };
         let now = self.context.ambient.clock.unix_ms();
+        if self.handle.take_end(self.drive.node) && row.began > UnixMs(0) {
+            return self.give_up(row).await;
+        }
         let wanted = self.handle.take_wish(self.drive.node);
         if row.began == UnixMs(0) {
             if now < row.due && !wanted {
@@ -209,8 +234,7 @@ impl Scrub {
     async fn look_up(&mut self) -> Result<ScrubRow, CompactionError> {
         let index = self.drive.index.clone();
         let found = off_thread(&self.context.threads, move || index.scrub()).await??;
-        let interval_ms = u64::try_from(self.options.interval.as_millis()).unwrap_or(u64::MAX);
-        let due = UnixMs(self.context.ambient.clock.unix_ms().0.saturating_add(interval_ms));
+        let due = self.next_due();
         let row = match found {
             // The interval may have been shortened.
             Some(row) => ScrubRow { due: row.due.min(due), ..row },
@@ -253,10 +277,22 @@ impl Scrub {
         Ok(Scrubbed::Checked { bytes: checked.bytes, corrupt: checked.corrupt.len() })
     }
 
-    async fn finish(&mut self, row: ScrubRow) -> Result<Scrubbed, CompactionError> {
-        let now = self.context.ambient.clock.unix_ms();
+    /// Ends the pass without having seen all. Whoever ended it wants no other at once.
+    async fn give_up(&mut self, row: ScrubRow) -> Result<Scrubbed, CompactionError> {
+        self.pass = None;
+        self.keep(ScrubRow { began: UnixMs(0), due: self.next_due(), ..row }).await?;
+        tracing::info!(node = %self.drive.node, "the pass over all chunks of the drive was ended, as was asked for");
+        Ok(Scrubbed::Stopped)
+    }
+
+    /// When a pass begins by itself after one that ends now.
+    fn next_due(&self) -> UnixMs {
         let interval_ms = u64::try_from(self.options.interval.as_millis()).unwrap_or(u64::MAX);
-        let due = UnixMs(now.0.saturating_add(interval_ms));
+        UnixMs(self.context.ambient.clock.unix_ms().0.saturating_add(interval_ms))
+    }
+
+    async fn finish(&mut self, row: ScrubRow) -> Result<Scrubbed, CompactionError> {
+        let (now, due) = (self.context.ambient.clock.unix_ms(), self.next_due());
         let ended = ScrubRow { began: UnixMs(0), finished: now, due, ..row };
         self.pass = None;
         self.keep(ended).await?;
@@ -327,7 +363,7 @@ impl Chore for Scrub {
             Ok(Scrubbed::Nothing) => self.options.idle,
             Ok(Scrubbed::Checked { bytes, .. }) => self.options.pace.pause_after(bytes, &self.context.load),
             Ok(Scrubbed::Waiting) => Duration::from_secs(1),
-            Ok(Scrubbed::Finished) => Duration::ZERO,
+            Ok(Scrubbed::Finished | Scrubbed::Stopped) => Duration::ZERO,
             Err(error) => {
                 tracing::warn!(node = %self.drive.node, %error, "scrub step failed");
                 self.options.idle

@@ -3,6 +3,7 @@
 
 use crate::metrics;
 use crate::types::{ChunkIndex, NodeId, ShardId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,8 +13,8 @@ const CORRUPT_MAX: usize = 65_536;
 /// Over so long the speed is measured.
 const RATE_OVER: Duration = Duration::from_secs(60);
 
-/// How the healing stands as this host knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How the healing stands as this host knows it. Hosts tell each other in this form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStatus {
     /// Shards of the whole cluster that are missing, or have chunks missing or corrupt, and are queued for repair.
     pub missing_shards: u64,

@@ -155,6 +155,7 @@ impl LogState {
             writes: self.counts.writes.load(Ordering::Relaxed),
             syncs: self.counts.syncs.load(Ordering::Relaxed),
             segments: self.table().ids(),
+            has_room: !self.lacks_reserve(),
             out_of_service: self.out_of_service.get().cloned(),
         }
     }

@@ -1,9 +1,10 @@
-//! What other hosts say about being a cluster.
+//! What other hosts say about being a cluster, and of their jobs.
 
 use super::messages::{
     FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, RejoinAsk, RemovalAnswer, RemovalAsk,
     StatusAnswer, StatusAsk, decode, encode,
 };
+use crate::actors::jobs::{Ask, Told};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -20,6 +21,8 @@ pub fn messages(data: &[u8]) {
     same_again::<RemovalAnswer>(data);
     same_again::<StatusAsk>(data);
     same_again::<StatusAnswer>(data);
+    same_again::<Ask>(data);
+    same_again::<Told>(data);
 }
 
 fn same_again<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) {

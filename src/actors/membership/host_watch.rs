@@ -40,6 +40,7 @@ impl StatusSource {
             NodeStatus {
                 node: *node,
                 out_of_service: state.out_of_service,
+                unwritable: state.unwritable,
                 free_bytes: space.map_or(0, |space| space.free_bytes),
                 total_bytes: space.map_or(0, |space| space.total_bytes),
                 file_system: space.map_or(0, |space| space.file_system),
@@ -173,6 +174,7 @@ impl HostWatch {
         self.health.update(node, |state| match told {
             Ok(status) => {
                 state.out_of_service = status.out_of_service.clone();
+                state.unwritable.clone_from(&status.unwritable);
                 state.level = status.level.into();
                 state.contents = status.contents.into();
                 state.compared_at = status.compared_at;

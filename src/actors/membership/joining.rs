@@ -40,8 +40,13 @@ pub enum JoinError {
     Refused(String),
 }
 
-/// Asks at these addresses, in turn, until one takes this host in or refuses it.
-pub async fn join(client: &QuicClient, ask: &JoinAskOf<'_>, doors: &[String]) -> Result<Welcomed, JoinError> {
+/// Asks at these addresses, in turn, until one takes this host in or refuses it. Why none does yet is told after each round.
+pub async fn join(
+    client: &QuicClient,
+    ask: &JoinAskOf<'_>,
+    doors: &[String],
+    tell: impl Fn(Vec<String>),
+) -> Result<Welcomed, JoinError> {
     let call = ask.call();
     let mut tries: u32 = 0;
     loop {
@@ -58,6 +63,8 @@ pub async fn join(client: &QuicClient, ask: &JoinAskOf<'_>, doors: &[String]) ->
         if tries.is_multiple_of(TRIES_TO_A_WORD) {
             tracing::info!(why = closed.join("; "), "this host has not been taken into the cluster yet");
         }
+        let not_yet = "not taken into the cluster yet, which a majority of its hosts has to decide";
+        tell(std::iter::once(not_yet.to_owned()).chain(closed).collect());
         tries += 1;
         tokio::time::sleep(AGAIN_AFTER).await;
     }

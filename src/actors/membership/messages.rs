@@ -122,6 +122,8 @@ pub struct StatusAnswer {
 pub struct NodeStatus {
     pub node: NodeId,
     pub out_of_service: Option<String>,
+    /// Why it takes no writes, though it serves reads.
+    pub unwritable: Option<String>,
     pub free_bytes: u64,
     pub total_bytes: u64,
     /// As in `Space`.

@@ -73,7 +73,8 @@ impl HostGroups {
             Kind::Status => {
                 let StatusAsk {} = decode(&call.body)?;
                 let status = self.status.get().ok_or_else(starting)?;
-                let replica = self.consensus.get().map(MetaHandle::replica).unwrap_or_default();
+                let replica = self.consensus.get().map(|metadata| metadata.replica(&status.health.current()));
+                let replica = replica.unwrap_or_default();
                 Ok(encode(&status.answer(replica)))
             }
         }

@@ -72,6 +72,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     let node = NodeStatus {
         node: NodeId(65),
         out_of_service: Some("sync failed".to_owned()),
+        unwritable: Some("read-only".to_owned()),
         free_bytes: 1 << 40,
         total_bytes: 2 << 40,
         file_system: 300,
@@ -82,7 +83,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     };
     let (version, started) = ("1.2.3".to_owned(), UnixMs(1_700_000_000_000));
     let why = Some("no copy of the log is left".to_owned());
-    let replica = ReplicaState { copies: 1, copies_wanted: 2, applied: 300, out_of_service: why };
+    let replica = ReplicaState { copies: 1, copies_wanted: 2, applied: 300, is_stuck: false, out_of_service: why };
     let clock = ClockReport {
         wall: UnixMs(1_700_000_000_000),
         date: UnixMs(1_600_000_000_000),

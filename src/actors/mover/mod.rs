@@ -17,7 +17,7 @@ mod tests;
 
 pub use status::{MoveStatus, MoverHandle};
 
-use super::upkeep::{Background, Chore, ClusterContext, Pace, Ripening, UpkeepError};
+use super::upkeep::{Background, Chore, ClusterContext, LastFailure, Pace, Ripening, UpkeepError};
 use crate::limits::{LEFTOVER_GRACE, READ_WAIT_MAX};
 use crate::metrics;
 use crate::storage::meta::command::{Change, MovedShard, Reply};
@@ -111,6 +111,7 @@ pub struct Moving {
     /// The layout that the last sweep was by; `None` makes one due.
     swept: Option<Epoch>,
     down: pass::DownSince,
+    last_failure: LastFailure,
 }
 
 impl Moving {
@@ -121,6 +122,7 @@ impl Moving {
         let now = context.ambient.clock.monotonic();
         handle.update(|status| status.epoch = planner.epoch());
         let moving = Self {
+            last_failure: LastFailure::default(),
             host,
             options,
             handle: handle.clone(),
@@ -328,7 +330,11 @@ impl Moving {
 
 impl Chore for Moving {
     async fn step(&mut self) -> Duration {
-        match self.advance().await {
+        let advanced = self.advance().await;
+        if advanced.is_ok() {
+            self.last_failure.is_over();
+        }
+        match advanced {
             Ok(Moved::Nothing) => self.options.idle,
             Ok(Moved::Copied { bytes, checked, .. }) => {
                 self.options.pace.pause_after(bytes + checked, &self.context.load)
@@ -337,7 +343,9 @@ impl Chore for Moving {
                 Duration::from_millis(if self.context.load.is_busy() { 50 } else { 5 })
             }
             Err(error) => {
-                tracing::warn!(%error, "a step of moving failed");
+                if self.last_failure.is_news(&error) {
+                    tracing::warn!(%error, "a step of moving failed");
+                }
                 self.options.idle
             }
         }

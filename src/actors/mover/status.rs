@@ -2,10 +2,11 @@
 
 use crate::metrics;
 use crate::types::Epoch;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts are of this host: of shards that are to be moved to its nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Counts are of this host: of shards that are to be moved to its nodes. Hosts tell each other in this form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveStatus {
     /// Of the layout that is being followed.
     pub epoch: Epoch,

@@ -38,7 +38,7 @@ pub async fn append_object(
     }
     let number = next_number(standing.view(), &old.manifest)?;
     let seal = data_key.map(|key| Seal::of_part(key, number));
-    let Received { content, staged, digests, checksum } =
+    let Received { content, staged, size_bytes, tag, checksum, compared: _ } =
         receive(context, permits.body, upload, Inline::Never, seal).await?;
     let Content::Blob { blob, missing } = content else { return Ok(old) };
     let (head, head_staged) = match old.manifest.body {
@@ -56,13 +56,13 @@ pub async fn append_object(
         key,
         manifest: old.manifest.id,
         id: ManifestId(context.ambient.fresh_id()),
-        etag: ETag { md5: md5_of_both(old.manifest.etag.md5, digests.md5), parts },
-        checksum: checksum_after_append(standing, (checksum.as_ref(), digests.size_bytes)),
+        etag: ETag { md5: md5_of_both(old.manifest.etag.md5, tag), parts },
+        checksum: checksum_after_append(standing, (checksum.as_ref(), size_bytes)),
         head,
         number,
         blob,
-        size_bytes: digests.size_bytes,
-        md5: digests.md5,
+        size_bytes,
+        md5: tag,
         missing,
         event,
     };
@@ -82,8 +82,9 @@ async fn written_out(
     let seal = standing.data_key().cloned().map(Seal::of_object);
     let whole = ByteRange { start: 0, end: size_bytes };
     let body = get_task::read_object(context, Permit::unmetered(), standing, whole).await?;
-    let md5 = etag.parts.is_none().then_some(etag.md5);
-    let checks = BodyChecks { length_bytes: Some(size_bytes), md5, checksum: None };
+    // The tag of a sealed object may say nothing of its content, which was authenticated when it was opened.
+    let md5 = (etag.parts.is_none() && seal.is_none()).then_some(etag.md5);
+    let checks = BodyChecks { length_bytes: Some(size_bytes), md5, ..BodyChecks::default() };
     let upload = Upload { body: Box::pin(body.fuse()), checks, trailer: None };
     let received = receive(context, permit, upload, Inline::Never, seal).await?;
     match received.content {

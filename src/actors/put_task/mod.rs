@@ -21,11 +21,11 @@ pub use group::{object_held_bytes_max, part_held_bytes_max};
 pub use sealed::held_bytes_max;
 
 use super::frontend::Permit;
-use super::gateway::{PutObjectRequest, PutPartRequest, StoreError, Upload};
+use super::gateway::{PutObjectRequest, PutPartRequest, StoreError, StoredPart, Upload};
 use super::request::RequestContext;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::metrics::PUT_STAGE_SECONDS;
-use crate::storage::checksum::{BodyDigests, BodyHasher};
+use crate::storage::checksum::BodyHasher;
 use crate::storage::meta::command::{Change, PutObject, PutPart, Refusal, Reply};
 use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, ObjectVersion, PartRow};
 use crate::types::{Epoch, ManifestId, ShardIndex, UnixMs};
@@ -40,8 +40,13 @@ use std::time::Duration;
 struct Received {
     content: Content,
     staged: Staged,
-    digests: BodyDigests,
+    size_bytes: u64,
+    /// The MD5 of the content, or the entity tag that is kept in its place.
+    tag: [u8; 16],
+    /// The checksum to store.
     checksum: Option<Checksum>,
+    /// The checksum that the content was checked against.
+    compared: Option<Checksum>,
 }
 
 enum Content {
@@ -96,8 +101,8 @@ pub async fn put_object(
     };
     let manifest = Manifest {
         id: ManifestId(context.ambient.fresh_id()),
-        size_bytes: received.digests.size_bytes,
-        etag: ETag { md5: received.digests.md5, parts: None },
+        size_bytes: received.size_bytes,
+        etag: ETag { md5: received.tag, parts: None },
         modified: UnixMs(0),
         headers: request.headers,
         checksum: received.checksum,
@@ -124,7 +129,7 @@ pub async fn put_part(
     context: &Arc<RequestContext>,
     permit: Permit,
     request: PutPartRequest,
-) -> Result<PartRow, StoreError> {
+) -> Result<StoredPart, StoreError> {
     let _under_way = context.load.enter();
     let seal = request.data_key.map(|key| Seal::of_part(key, request.number));
     let received = receive(context, permit, request.upload, Inline::Never, seal).await?;
@@ -135,15 +140,17 @@ pub async fn put_part(
     let part = PartRow {
         number: request.number,
         offset_bytes: 0,
-        size_bytes: received.digests.size_bytes,
-        md5: received.digests.md5,
+        size_bytes: received.size_bytes,
+        md5: received.tag,
         modified: UnixMs(0),
         checksum: received.checksum,
         blob,
     };
     let put = PutPart { bucket: request.bucket, key: request.key, upload: request.id, part: part.clone(), missing };
     match propose(context, Change::PutPart(Box::new(put)), [received.staged]).await? {
-        Reply::PartPut { modified } => Ok(PartRow { modified, ..part }),
+        Reply::PartPut { modified } => {
+            Ok(StoredPart { row: PartRow { modified, ..part }, checksum: received.compared })
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -164,7 +171,8 @@ async fn receive(
 ) -> Result<Received, StoreError> {
     let Upload { body, checks, trailer } = upload;
     let algorithm = checks.checksum.as_ref().map(|(algorithm, _)| *algorithm);
-    let mut hasher = BodyHasher::new(algorithm);
+    let tag_key = seal.as_ref().filter(|_| checks.kept.hides_tag).map(|seal| seal.key().clone());
+    let mut hasher = BodyHasher::new(algorithm).and(checks.kept.checksum);
     let mut intake = Intake::new(body, checks.length_bytes, context.times.body_idle_max);
     let (digests, content, staged) = match intake.head().await? {
         Head::Whole(bytes) if bytes.is_empty() => (hasher.finish(), Content::Empty, Staged::Nothing),
@@ -185,8 +193,10 @@ async fn receive(
         }
     };
     // A mismatch drops what is staged, and with it the shards.
-    let checksum = verify::verify(&checks, trailer, &digests)?;
-    Ok(Received { content, staged, digests, checksum })
+    let compared = verify::verify(&checks, trailer, &digests)?;
+    let checksum = digests.second.map(verify::of_content).or_else(|| compared.clone());
+    let tag = tag_key.map_or(digests.md5, |key| key.entity_tag(digests.md5));
+    Ok(Received { content, staged, size_bytes: digests.size_bytes, tag, checksum, compared })
 }
 
 /// Whether so many bytes may ride in the proposal, as they are stored.

@@ -33,6 +33,10 @@ impl Seal {
         Self { key, part: number }
     }
 
+    pub(super) fn key(&self) -> &DataKey {
+        &self.key
+    }
+
     pub(super) fn layout(&self) -> Layout {
         self.key.layout()
     }

@@ -2,7 +2,7 @@
 
 use super::{put_object, put_part};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{BodyChecks, PutPartRequest, StoreError, Upload};
+use crate::actors::gateway::{BodyChecks, Kept, PutPartRequest, StoreError, Upload};
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{CHUNK, Decides, KEY, World, body, content, upload};
 use crate::limits::{INLINE_BYTES_MAX, PUT_BYTES_MAX};
@@ -109,7 +109,7 @@ async fn a_part_is_stored_as_shards_however_small() {
             data_key: None,
             upload: upload(&bytes, 999),
         };
-        let part = put_part(&world.context, Permit::unmetered(), request).await.expect("stored");
+        let part = put_part(&world.context, Permit::unmetered(), request).await.expect("stored").row;
         assert_eq!((part.number, part.size_bytes, part.md5), (number, length as u64, md5(&bytes)));
         let (listed, _) = world.meta.view().upload_parts(UploadId(9), number - 1, 1).expect("tables in memory");
         let stored = PartRow { blob: part.blob.clone().map(BlobRef::without_placement), ..part.clone() };
@@ -134,6 +134,7 @@ async fn what_the_client_said_of_the_body_is_compared_with_it() {
         length_bytes: Some(100_000),
         md5: Some(md5(&bytes)),
         checksum: Some((ChecksumAlgorithm::Crc32c, Some(crc.clone()))),
+        kept: Kept::default(),
     };
     let world = World::new(2, 2);
     let manifest = world.put(checked(&bytes, right.clone())).await.expect("stored");
@@ -171,6 +172,28 @@ async fn settle(world: &World) {
         tokio::task::yield_now().await;
     }
     panic!("shards were left behind: {:?}", world.nodes.held_shards());
+}
+
+/// What is compared and what is kept may be two: of an upload the default checksum is kept.
+#[actix::test]
+async fn another_checksum_may_be_kept_than_what_is_compared() {
+    let bytes = content(100_000);
+    let mut hasher = BodyHasher::new(Some(ChecksumAlgorithm::Sha256)).and(Some(ChecksumAlgorithm::Crc64Nvme));
+    hasher.update(&bytes);
+    let digests = hasher.finish();
+    let (given, kept) = (digests.checksum.expect("asked for").1, digests.second.expect("asked for").1);
+    let checks = |given: Bytes| BodyChecks {
+        md5: Some(md5(&bytes)),
+        checksum: Some((ChecksumAlgorithm::Sha256, Some(given))),
+        kept: Kept { checksum: Some(ChecksumAlgorithm::Crc64Nvme), hides_tag: false },
+        ..BodyChecks::default()
+    };
+    let world = World::new(2, 2);
+    let manifest = world.put(checked(&bytes, checks(given))).await.expect("stored");
+    let whole = Checksum { algorithm: ChecksumAlgorithm::Crc64Nvme, kind: ChecksumKind::FullObject, value: kept };
+    assert_eq!((manifest.checksum, manifest.etag.md5), (Some(whole), md5(&bytes)));
+    let wrong = World::new(2, 2).put(checked(&bytes, checks(Bytes::from_static(&[0; 32])))).await;
+    assert!(matches!(wrong, Err(StoreError::ChecksumMismatch(ChecksumAlgorithm::Sha256))), "{wrong:?}");
 }
 
 #[actix::test]

@@ -2,9 +2,15 @@
 
 use crate::actors::gateway::{BodyChecks, StoreError, TrailerChecksum};
 use crate::storage::checksum::BodyDigests;
-use crate::storage::meta::record::{Checksum, ChecksumKind};
+use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use bytes::Bytes;
 
-/// The checksum to store, if one was asked for; an error where anything differs from the claim.
+/// A checksum of the whole of what was received.
+pub(super) fn of_content((algorithm, value): (ChecksumAlgorithm, Bytes)) -> Checksum {
+    Checksum { algorithm, kind: ChecksumKind::FullObject, value }
+}
+
+/// The checksum that was computed, if one was asked for; an error where anything differs from the claim.
 pub(super) fn verify(
     checks: &BodyChecks,
     trailer: Option<TrailerChecksum>,
@@ -13,11 +19,7 @@ pub(super) fn verify(
     if checks.md5.is_some_and(|md5| md5 != digests.md5) {
         return Err(StoreError::Md5Mismatch);
     }
-    let computed = digests.checksum.as_ref().map(|(algorithm, value)| Checksum {
-        algorithm: *algorithm,
-        kind: ChecksumKind::FullObject,
-        value: value.clone(),
-    });
+    let computed = digests.checksum.clone().map(of_content);
     if let (Some((algorithm, Some(claimed))), Some(computed)) = (&checks.checksum, &computed)
         && *claimed != computed.value
     {

@@ -31,6 +31,7 @@ use crate::net::{Peer, PeerError};
 use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, LogTime, Reply};
+use crate::storage::meta::configuration::ConfigurationAt;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{PlaceRefusal, Placement, Ring, Standing};
 use crate::types::{BlobId, Geometry, HostId, NodeId};
@@ -48,6 +49,10 @@ pub trait Metadata: Send + Sync + Debug + 'static {
     async fn read(&self) -> Result<MetaView, MetaError>;
     /// A view of this host's own tables, which asks nobody and may be a moment late; `None` where there is none now.
     fn local(&self) -> Option<MetaView> {
+        None
+    }
+    /// The entry that the configuration in this host's own tables is as of; `None` where that is not known.
+    fn local_configuration(&self) -> Option<ConfigurationAt> {
         None
     }
     /// Whether this host is the one that does what only one should: the upkeep of the cluster.
@@ -72,6 +77,10 @@ impl Metadata for MetaHandle {
 
     fn local(&self) -> Option<MetaView> {
         self.local_view()
+    }
+
+    fn local_configuration(&self) -> Option<ConfigurationAt> {
+        MetaHandle::local_configuration(self)
     }
 
     fn is_leader(&self) -> bool {

@@ -17,6 +17,7 @@ use crate::storage::erasure::Codecs;
 use crate::storage::kv::Batch;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::meta::command::{Change, Command, CreateBucket, LogTime, Reply, WriteConditions};
+use crate::storage::meta::configuration::ConfigurationAt;
 use crate::storage::meta::record::{Manifest, ObjectHeaders, ObjectVersion, Traits};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
@@ -117,6 +118,10 @@ impl Metadata for Tables {
 
     fn local(&self) -> Option<MetaView> {
         Some(self.view())
+    }
+
+    fn local_configuration(&self) -> Option<ConfigurationAt> {
+        self.tables.configuration()
     }
 }
 

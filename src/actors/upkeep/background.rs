@@ -7,6 +7,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle,
     WrapFuture,
 };
+use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -15,6 +16,22 @@ use tokio::sync::oneshot;
 pub trait Chore: Unpin + 'static {
     /// Does a step; how long to pause before the next.
     fn step(&mut self) -> impl Future<Output = Duration>;
+}
+
+/// What a chore failed with last: the same failure, again and again, is logged once.
+#[derive(Debug, Default)]
+pub struct LastFailure(Option<String>);
+
+impl LastFailure {
+    /// Whether it is another failure than the last one.
+    pub fn is_news(&mut self, error: &impl Display) -> bool {
+        let text = error.to_string();
+        self.0.replace(text.clone()).is_none_or(|last| last != text)
+    }
+
+    pub fn is_over(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// Something may have come up: do the next step without waiting for its time.

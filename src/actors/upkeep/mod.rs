@@ -14,7 +14,7 @@ mod ripening;
 mod tests;
 mod under_way;
 
-pub use background::{Background, Chore, Stop, Wake};
+pub use background::{Background, Chore, LastFailure, Stop, Wake};
 pub use compactor::{Compaction, CompactionContext, CompactionError, CompactionOptions, Compactor, Step};
 pub use context::{ClusterContext, UpkeepError, look_up};
 pub use fencing::{Fenced, Fencer, Fencing, FencingOptions};

@@ -1,9 +1,11 @@
 //! Identities and access for the administrator: IAM's actions in the name of any account's root, and what the judge of
 //! requests says of one that nobody has sent.
 
+use super::caller::Caller;
+use super::record::AdminRecord;
 use super::{Admin, Refusal};
 use crate::api::ROOT_ACCOUNT;
-use crate::api::iam::administer;
+use crate::api::iam::{InNameOf, administer};
 use crate::api::identity::{Asking, ResolveError, resolve_key, resolve_named};
 use crate::api::s3::{Explained, Supposed, explain};
 use serde::{Deserialize, Serialize};
@@ -53,9 +55,25 @@ pub enum Who {
     Anonymous {},
 }
 
-pub(super) async fn call(admin: &Admin, asked: CallIam) -> Result<Value, Refusal> {
+/// Root calls in the name of an account's root; anybody else in his own, with no more rights than IAM itself gives him.
+pub(super) async fn call(
+    admin: &Admin,
+    asked: CallIam,
+    caller: &Caller,
+    record: &AdminRecord,
+) -> Result<Value, Refusal> {
     let account = asked.account.as_deref().unwrap_or(ROOT_ACCOUNT);
-    Ok(administer(&admin.iam, account, &asked.action, asked.parameters).await?)
+    let access_key = record.access_key.as_deref();
+    let name = match caller {
+        Caller::Root => InNameOf::RootOf(account),
+        Caller::Other { resolved, .. } if account != resolved.principal.account => {
+            return Err(Refusal::Denied(format!("{} may not act in account {account}", resolved.principal.arn)));
+        }
+        Caller::Other { token, .. } => {
+            InNameOf::Key { access_key: access_key.unwrap_or_default(), token: token.as_deref() }
+        }
+    };
+    Ok(administer(&admin.iam, name, (account, &asked.action), asked.parameters, (&record.trace, access_key)).await?)
 }
 
 pub(super) async fn explain_access(admin: &Admin, asked: ExplainAccess) -> Result<Explained, Refusal> {

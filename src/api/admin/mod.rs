@@ -1,27 +1,42 @@
-//! The admin API, `/admin/v1/` on the admin listener: JSON, signed with the root key (Signature Version 4, the body's hash
-//! included). Who is not known learns nothing, not even which routes there are.
+//! The admin API, `/admin/v1/` on the admin listener: JSON, signed (Signature Version 4, the body's hash included) with
+//! the root key, or with a key of somebody whose policies allow it (`caller`). Who is not known learns nothing, not even which
+//! routes there are.
 
+mod caller;
 mod encryption;
 mod identities;
+mod jobs;
+mod record;
+mod routes;
 mod shapes;
 mod shards;
 mod source;
+mod top;
 
 pub use crate::api::s3::{BucketShown, Explained, ObjectShown, StatementShown};
 pub use encryption::{
     ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewrap, RewrapCursor, Rewrapped, RootKeyShown,
 };
 pub use identities::{CallIam, ExplainAccess, Who};
+pub use jobs::{
+    ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesOfHost, MovesShown, Ordered, OrderedOfHost,
+    ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus, StartHeal,
+};
 pub use shapes::{
     AcceptClock, AdminFault, AskToStop, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown,
-    CountsShown, GeometryShown, Guarantee, HealStarted, HealStatus, HostClockShown, HostRolesShown, HostShown,
-    HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, MovesShown, NodeShown,
-    QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown, StartScrub,
+    CountsShown, ForecastShown, GeometryShown, Guarantee, HostClockShown, HostRolesShown, HostShown, HostStateShown,
+    Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, NodeShown, QuotaShown, ReplicaShown,
+    SetQuota, ShardShown,
 };
 pub use source::{AdminError, AdminSource, ShardsPage};
+pub use top::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
 
+#[cfg(test)]
+pub use routes::Route;
+
+use super::audit::AuditLog;
 use super::health::{Health, Told};
-use super::iam::{IamFault, IamService};
+use super::iam::{IamFault, IamService, RequestFacts};
 use super::identity::IdentityError;
 use super::room::{BodyRoom, Ungathered, gather};
 use super::s3::Unexplained;
@@ -31,9 +46,14 @@ use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
 use crate::sigv4::{Received, SignatureFault, Verifier};
 use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload, ServiceConfig, to};
 use actix_web::{HttpRequest, HttpResponse, Scope};
+use caller::Caller;
+use record::AdminRecord;
+#[cfg(not(test))]
+use routes::Route;
+use routes::{Routed, Unrouted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -41,31 +61,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const ROOT: &str = "/admin/v1";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// A request's body, at most, and how long it may take to come.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The service that a signature must be for. What root signs for S3 can be overheard on the other port, and is nothing here.
 pub const SERVICES: &[&str] = &["sherd-admin"];
-
-/// Those without a name in them.
-const ROUTES: &[&str] = &[
-    "/info",
-    "/health",
-    "/safe-to-stop",
-    "/drives",
-    "/buckets",
-    "/layout",
-    "/heal",
-    "/scrub",
-    "/leader",
-    "/clock",
-    "/clock/accept",
-    "/shards",
-    "/iam",
-    "/access/explain",
-    "/encryption-keys",
-    "/encryption-keys/rewrap",
-];
 
 /// What the routes share.
 #[derive(Clone)]
@@ -83,6 +84,8 @@ pub struct Admin {
     /// Of the listeners; health names those that end soon.
     pub certificates: Certificates,
     pub ambient: Ambient,
+    /// `None` where this host keeps no audit log.
+    pub audit: Option<Arc<AuditLog>>,
 }
 
 /// Adds the routes; the `Admin` must be among the app's data.
@@ -111,6 +114,8 @@ enum Refusal {
     Iam(#[from] IamFault),
     #[error("{0}")]
     NoSense(String),
+    #[error("{0}")]
+    Denied(String),
 }
 
 impl From<IdentityError> for Refusal {
@@ -133,6 +138,11 @@ impl Refusal {
         Self::Source(AdminError::Unavailable(cause.to_string()))
     }
 
+    /// It is about who asks, not about what.
+    fn is_denial(&self) -> bool {
+        matches!(self, Self::Signature(_)) || self.status_and_code().0 == StatusCode::FORBIDDEN
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Signature(SignatureFault::Missing | SignatureFault::Unsigned(_)) => {
@@ -152,6 +162,7 @@ impl Refusal {
                 let (status, code) = fault.status_and_code();
                 (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code)
             }
+            Self::Denied(_) => (StatusCode::FORBIDDEN, "AccessDenied"),
             Self::NoRoute(_) => (StatusCode::NOT_FOUND, "NoSuchRoute"),
             Self::NoMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::Source(AdminError::Refused(_)) => (StatusCode::CONFLICT, "Refused"),
@@ -161,16 +172,38 @@ impl Refusal {
 }
 
 async fn answer(request: HttpRequest, payload: Payload, admin: Data<Admin>) -> HttpResponse {
-    match routed(&request, payload, &admin).await {
-        Ok(response) => response,
-        Err(refusal) => {
-            let (status, code) = refusal.status_and_code();
-            json(status, &AdminFault { code: code.to_owned(), message: refusal.to_string() })
-        }
+    let path = request.path().strip_prefix(ROOT).unwrap_or_default();
+    let routed = routes::find(request.method().as_str(), path);
+    let id = format!("{:016X}", admin.ambient.random_u128() as u64);
+    let from = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+    let mut record = AdminRecord::begin(admin.audit.clone(), id, from, routed.ok());
+    let route = routed.ok().map(|routed| routed.route);
+    let answered = allowed(&request, payload, (&admin, route), &mut record).await;
+    let answered = match (answered, routed) {
+        (Ok(allowed), Ok(routed)) => dispatched((routed, request.query_string()), allowed, &admin, &record).await,
+        (Ok(_), Err(Unrouted::NoPath)) => Err(Refusal::NoRoute(path.to_owned())),
+        (Ok(_), Err(Unrouted::NoMethod)) => Err(Refusal::NoMethod(request.method().to_string())),
+        (Err(refusal), _) => Err(refusal),
+    };
+    let mut response = answered.unwrap_or_else(|refusal| {
+        let (status, code) = refusal.status_and_code();
+        record.refused(code, refusal.is_denial());
+        json(status, &AdminFault { code: code.to_owned(), message: refusal.to_string() })
+    });
+    record.answered(response.status().as_u16());
+    if let Ok(id) = HeaderValue::try_from(record.id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, id);
     }
+    response
 }
 
-async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Result<HttpResponse, Refusal> {
+/// The body of a request of somebody who may make it, and who that is.
+async fn allowed(
+    request: &HttpRequest,
+    payload: Payload,
+    (admin, route): (&Admin, Option<Route>),
+    record: &mut AdminRecord,
+) -> Result<(Bytes, Caller), Refusal> {
     let seat = admin.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
     let collected = timeout(BODY_WAIT_MAX, gather(payload, &seat, BODY_BYTES_MAX)).await;
     let body = collected.map_err(|_| Refusal::Incomplete)?.map_err(|why| match why {
@@ -178,79 +211,82 @@ async fn routed(request: &HttpRequest, payload: Payload, admin: &Admin) -> Resul
         Ungathered::NoRoom => Refusal::Source(AdminError::Unavailable(why.to_string())),
         Ungathered::TooSlow | Ungathered::Broken => Refusal::Incomplete,
     })?;
-    verify(request, &body, admin)?;
-    let source = &admin.source;
-    let (method, path) = (request.method().as_str(), request.path().strip_prefix(ROOT).unwrap_or_default());
-    if let Some(bucket) = bucket_of_quota(path) {
-        return Ok(match method {
-            "GET" => ok(&source.quota(bucket).await?),
-            "POST" => {
-                let asked: SetQuota = required(&body)?;
-                ok(&source.set_quota(bucket, asked).await?)
-            }
-            _ => return Err(Refusal::NoMethod(method.to_owned())),
-        });
-    }
-    Ok(match (method, path) {
-        ("GET", "/info") => ok(&source.info().await?),
-        ("GET", "/health") => {
-            let health = Health { drives: source.drives(), ..source.health() };
-            ok(&Told::new(health, admin.certificates.warnings()))
-        }
-        ("POST", "/safe-to-stop") => {
-            let AskToStop { host } = required(&body)?;
-            ok(&source.safe_to_stop(&host).await?)
-        }
-        ("GET", "/drives") => ok(&source.drives()),
-        ("GET", "/buckets") => ok(&source.buckets().await?),
-        ("GET", "/layout") => ok(&source.layout().await?),
-        ("POST", "/layout") => {
-            let change: ChangeLayout = required(&body)?;
-            ok(&source.change_layout(change).await?)
-        }
-        ("GET", "/heal") => ok(&source.heal_status().await?),
-        ("POST", "/heal") => ok(&source.start_heal().await?),
-        ("GET", "/scrub") => ok(&source.scrub_status()),
-        ("POST", "/scrub") => ok(&source.start_scrub(read_body::<StartScrub>(&body)?.node)?),
-        ("POST", "/leader") => ok(&source.move_leader(read_body::<MoveLeader>(&body)?.to).await?),
-        ("GET", "/clock") => ok(&source.clock().await?),
-        ("POST", "/clock/accept") => {
-            let AcceptClock { time_ms } = required(&body)?;
-            ok(&source.accept_clock(time_ms).await?)
-        }
-        ("GET", "/shards") => shards::stream(Arc::clone(source)).await?,
-        ("POST", "/iam") => ok(&identities::call(admin, required(&body)?).await?),
-        ("POST", "/access/explain") => ok(&identities::explain_access(admin, required(&body)?).await?),
-        ("GET", "/encryption-keys") => ok(&encryption::list(admin).await?),
-        ("POST", "/encryption-keys") => ok(&encryption::change(admin, required(&body)?).await?),
-        ("POST", "/encryption-keys/rewrap") => ok(&encryption::rewrap(admin, read_body(&body)?).await?),
-        _ if ROUTES.contains(&path) => return Err(Refusal::NoMethod(method.to_owned())),
-        _ => return Err(Refusal::NoRoute(path.to_owned())),
-    })
-}
-
-/// Of `/buckets/NAME/quota`.
-fn bucket_of_quota(path: &str) -> Option<&str> {
-    let name = path.strip_prefix("/buckets/")?.strip_suffix("/quota")?;
-    (!name.is_empty() && !name.contains('/')).then_some(name)
-}
-
-fn verify(request: &HttpRequest, body: &Bytes, admin: &Admin) -> Result<(), SignatureFault> {
-    // A value that is no text is not passed over, or it could be added to a signed call: no client signs what stands for it.
-    let text = |(name, value): (&'_ _, &'_ actix_web::http::header::HeaderValue)| {
-        let name: &actix_web::http::header::HeaderName = name;
-        (name.as_str().to_owned(), value.to_str().unwrap_or("\u{fffd}").to_owned())
-    };
-    let headers: Vec<(String, String)> = request.headers().iter().map(text).collect();
+    record.is_about(&body);
+    let headers = texts(request);
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let received = Received {
         method: request.method().as_str(),
         path: request.uri().path(),
         query: request.query_string(),
         headers: &headers,
-        body,
+        body: &body,
     };
-    admin.verifier.verify(&received, admin.ambient.clock.unix_ms().0 / 1000)
+    let caller = Caller::of(&received, admin, record).await?;
+    let agent = headers.iter().find(|(name, _)| *name == "user-agent").map(|(_, value)| (*value).to_owned());
+    let facts = RequestFacts {
+        source_ip: request.peer_addr().map(|peer| peer.ip().to_string()),
+        user_agent: agent,
+        secure: request.app_config().secure(),
+        region: admin.iam.region.clone(),
+        ..RequestFacts::default()
+    };
+    caller.check(route, &facts, admin)?;
+    Ok((body, caller))
+}
+
+async fn dispatched(
+    (routed, query): (Routed<'_>, &str),
+    (body, caller): (Bytes, Caller),
+    admin: &Admin,
+    record: &AdminRecord,
+) -> Result<HttpResponse, Refusal> {
+    let (source, bucket) = (&admin.source, routed.bucket.unwrap_or_default());
+    Ok(match routed.route {
+        Route::GetInfo => ok(&source.info().await?),
+        Route::GetHealth => {
+            let health = Health { drives: source.drives(), ..source.health() };
+            ok(&Told::new(health, admin.certificates.warnings()))
+        }
+        Route::GetStopSafety => {
+            let AskToStop { host } = required(&body)?;
+            ok(&source.safe_to_stop(&host).await?)
+        }
+        Route::ListDrives => ok(&source.drives()),
+        Route::ListBucketUsage => ok(&source.buckets().await?),
+        Route::GetBucketQuota => ok(&source.quota(bucket).await?),
+        Route::PutBucketQuota => ok(&source.set_quota(bucket, required::<SetQuota>(&body)?).await?),
+        Route::GetLayout => ok(&source.layout().await?),
+        Route::UpdateLayout => ok(&source.change_layout(required::<ChangeLayout>(&body)?).await?),
+        Route::GetHealStatus => ok(&jobs::heal_status(&**source, query).await?),
+        Route::StartHeal => {
+            let StartHeal { host } = read_body::<Option<StartHeal>>(&body)?.unwrap_or_default();
+            ok(&source.start_heal(host.as_deref()).await?)
+        }
+        Route::GetScrubStatus => ok(&jobs::scrub_status(&**source, query).await?),
+        Route::StartScrub => ok(&source.start_scrub(read_body(&body)?).await?),
+        Route::StopScrub => ok(&source.stop_scrub(read_body(&body)?).await?),
+        Route::GetTop => ok(&source.top(jobs::host_of(query)?.as_deref()).await?),
+        Route::MoveLeader => ok(&source.move_leader(read_body::<MoveLeader>(&body)?.to).await?),
+        Route::GetClock => ok(&source.clock().await?),
+        Route::AcceptClock => {
+            let AcceptClock { time_ms } = required(&body)?;
+            ok(&source.accept_clock(time_ms).await?)
+        }
+        Route::ListShards => shards::stream(Arc::clone(source)).await?,
+        Route::CallIam => ok(&identities::call(admin, required(&body)?, &caller, record).await?),
+        Route::ExplainAccess => ok(&identities::explain_access(admin, required(&body)?).await?),
+        Route::ListEncryptionKeys => ok(&encryption::list(admin).await?),
+        Route::ChangeEncryptionKey => ok(&encryption::change(admin, required(&body)?).await?),
+        Route::RewrapKeys => ok(&encryption::rewrap(admin, read_body(&body)?).await?),
+    })
+}
+
+/// A value that is no text is not passed over, or it could be added to a signed call: no client signs what stands for it.
+fn texts(request: &HttpRequest) -> Vec<(String, String)> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), value.to_str().unwrap_or("\u{fffd}").to_owned())
+    };
+    request.headers().iter().map(text).collect()
 }
 
 fn read_body<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, Refusal> {

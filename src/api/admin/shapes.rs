@@ -1,6 +1,7 @@
 //! What the admin API tells, as JSON. `sherd admin` reads the same types. Ids that are wider than JSON's numbers are text in
 //! hexadecimal; a field is only ever added, and a reader passes over those that it does not know.
 
+use super::jobs::{MovesOfHost, MovesShown};
 use crate::api::{DriveHealth, Safety, Verdict};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -32,6 +33,8 @@ pub struct Info {
     pub drives: Vec<DriveHealth>,
     #[serde(default)]
     pub capacity: CapacityShown,
+    #[serde(default)]
+    pub forecast: ForecastShown,
     pub counts: CountsShown,
     /// The last entry of the metadata log that the host has applied.
     pub applied: u64,
@@ -110,6 +113,19 @@ pub struct CapacityShown {
     pub usable_bytes: u64,
 }
 
+/// When new objects find no room any more, if the store goes on growing as it did in the last week.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForecastShown {
+    /// So long was measured, a week at most.
+    pub measured_seconds: u64,
+    /// Bytes of all versions of all objects, as last measured; `None` before the first time.
+    pub stored_bytes: Option<u64>,
+    /// `None` while too little was measured to say; below 0 where more goes than comes.
+    pub bytes_per_day: Option<i64>,
+    /// `None` where that is not known, or where the store does not grow.
+    pub full_in_seconds: Option<u64>,
+}
+
 /// A bucket with what it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketUsageShown {
@@ -152,7 +168,10 @@ pub struct LayoutShown {
     /// Every host that is registered, those without nodes too.
     #[serde(default)]
     pub hosts: Vec<HostRolesShown>,
+    /// Of all hosts that answer.
     pub moving: MovesShown,
+    #[serde(default)]
+    pub moves: Vec<MovesOfHost>,
 }
 
 /// What a host does.
@@ -162,22 +181,6 @@ pub struct HostRolesShown {
     pub name: String,
     pub domain: Option<String>,
     pub roles: Vec<String>,
-}
-
-/// What is to be moved to the drives of the host that answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MovesShown {
-    /// Of the layout that it follows.
-    pub epoch: u64,
-    /// Whether everything was compared with that layout, and nothing is left to be moved.
-    pub settled: bool,
-    /// As far as it is known.
-    pub shards_left: u64,
-    pub bytes_left: u64,
-    /// Of these, put off: a drive is down or full, or has an older copy to drop first.
-    pub shards_waiting: u64,
-    /// Since its process began.
-    pub shards_moved: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +200,9 @@ pub struct NodeShown {
     pub shards: u64,
     /// Of these not yet known to be gone.
     pub garbage: u64,
+    /// Old copies of what was moved off it, still to be dropped.
+    #[serde(default)]
+    pub leftovers: u64,
 }
 
 /// How a change of the layout is asked for. `of` is a node's number, or a host's name or id for all of its nodes.
@@ -225,81 +231,12 @@ pub struct LayoutChanged {
     pub nodes: Vec<u32>,
 }
 
-/// What is still to be made whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealStatus {
-    /// Shards of the whole cluster that are missing or have chunks missing or corrupt: queued for repair, or on drives that do
-    /// not serve. At most, until all blobs are counted; `safety` has both bounds.
-    pub missing_shards: u64,
-    /// Objects, and parts of objects, of the whole cluster with at least one such shard; at most, too.
-    pub under_replicated_objects: u64,
-    /// Chunks on the drives of the host that answers that failed their checksum and are not yet rewritten.
-    pub corrupt_chunks: u64,
-    /// Shards on its drives that nothing refers to and that are not yet dropped.
-    pub orphaned_shards: u64,
-    /// Blobs whose shards are still to be dropped.
-    pub garbage_blobs: u64,
-    /// What the host that answers is to repair, on its own drives; bytes at most.
-    pub to_repair_shards: u64,
-    pub to_repair_bytes: u64,
-    /// Repairs under way, and those that cannot be done now.
-    pub repairing: u64,
-    pub put_off: u64,
-    /// Since its process began.
-    pub repaired_shards: u64,
-    pub repaired_bytes: u64,
-    pub bytes_per_second: u64,
-    /// Until its drives are whole, at that speed; `None` where nothing moves.
-    pub eta_seconds: Option<u64>,
-    /// Nodes of which the host that answers does not yet know whether they hold what they should.
-    pub comparisons_due: Vec<u32>,
-    /// How safe the data of the cluster is now.
-    #[serde(default)]
-    pub safety: Safety,
-}
-
 /// Which host is to be stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AskToStop {
     /// Its name or id.
     pub host: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealStarted {
-    pub nodes: Vec<u32>,
-}
-
-/// Which drive is to be verified.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StartScrub {
-    /// Of the host that answers; with none, all that are in service.
-    pub node: Option<u32>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScrubStarted {
-    pub nodes: Vec<u32>,
-}
-
-/// How verifying every chunk stands on one drive of the host that answers. Times are milliseconds since 1970.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScrubShown {
-    pub node: u32,
-    /// When the pass under way began.
-    pub began: Option<u64>,
-    /// A pass was asked for and has not begun yet.
-    pub wanted: bool,
-    pub done_permille: u64,
-    /// Until the end of the pass, at the speed so far.
-    pub eta_seconds: Option<u64>,
-    /// Corrupt chunks that the pass under way, or else the last one, has met.
-    pub corrupt: u64,
-    pub finished: Option<u64>,
-    /// When the next pass begins by itself.
-    pub due: u64,
 }
 
 /// Where the lead should go.

@@ -1,9 +1,11 @@
 //! Who knows what the admin API tells, and does what it is asked.
 
+use super::jobs::{ChooseScrub, HealStatus, Ordered, ScrubStatus};
 use super::shapes::{
-    BucketUsageShown, ChangeLayout, ClockShown, HealStarted, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved,
-    QuotaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
+    BucketUsageShown, ChangeLayout, ClockShown, Info, LayoutChanged, LayoutShown, LeaderMoved, QuotaShown, SetQuota,
+    ShardShown,
 };
+use super::top::TopShown;
 use crate::api::{DriveHealth, HealthSource, StopShown};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,19 +34,26 @@ pub trait AdminSource: HealthSource {
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError>;
 
-    async fn heal_status(&self) -> Result<HealStatus, AdminError>;
+    /// Of one host, by name or id, or of all that have drives.
+    async fn heal_status(&self, host: Option<&str>) -> Result<HealStatus, AdminError>;
 
     /// Whether a host, by name or id, may be stopped now.
     async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError>;
 
-    /// Begins to compare all nodes of this host with the metadata.
-    async fn start_heal(&self) -> Result<HealStarted, AdminError>;
+    /// Begins to compare all drives of a host, or of all, with the metadata.
+    async fn start_heal(&self, host: Option<&str>) -> Result<Ordered, AdminError>;
 
-    /// Of each drive of this host.
-    fn scrub_status(&self) -> Vec<ScrubShown>;
+    /// Of each drive of a host, or of all.
+    async fn scrub_status(&self, host: Option<&str>) -> Result<ScrubStatus, AdminError>;
 
-    /// Begins to verify one drive of this host, or all.
-    fn start_scrub(&self, node: Option<u32>) -> Result<ScrubStarted, AdminError>;
+    /// Begins to verify these drives.
+    async fn start_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError>;
+
+    /// Ends the passes over these drives that are under way.
+    async fn stop_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError>;
+
+    /// Who asks most, of a host or of all.
+    async fn top(&self, host: Option<&str>) -> Result<TopShown, AdminError>;
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
 

@@ -15,7 +15,7 @@ pub use version_2::moment;
 use crate::api::call::Head;
 use crate::api::call::RequestView;
 use crate::api::call::{Authentication, SignatureFacts};
-use crate::api::errors::{Fault, RequestFault, with_details};
+use crate::api::errors::{Fault, RequestFault, time, with_details};
 use crate::sigv4::{ChunkVerifier, SigningKeys};
 use claim::{Version2, Version4};
 use http::Uri;
@@ -83,10 +83,11 @@ impl Authenticator {
     ) -> Result<(Authentication, Option<ChunkVerifier>), S3Error> {
         if let Some(seconds) = claim.expires_seconds {
             if claim.signed_at > now.as_secs().saturating_add(SKEW_SECONDS_MAX) {
-                return Err(Fault::Request(RequestFault::Skewed).into());
+                return Err(Fault::Request(RequestFault::Skewed { now_s: now.as_secs() }).into());
             }
-            if now > Duration::from_secs(claim.signed_at.saturating_add(seconds)) {
-                return Err(expired());
+            let end = claim.signed_at.saturating_add(seconds);
+            if now > Duration::from_secs(end) {
+                return Err(expired(end, now));
             }
         }
         let access_key = claim.credential.access_key;
@@ -113,8 +114,8 @@ impl Authenticator {
         claim: &Version2<'_>,
         Unverified { head, uri, view, now }: Unverified<'_>,
     ) -> Result<Authentication, S3Error> {
-        if claim.expires.is_some_and(|expires| now > Duration::from_secs(expires)) {
-            return Err(expired());
+        if let Some(end) = claim.expires.filter(|end| now > Duration::from_secs(*end)) {
+            return Err(expired(end, now));
         }
         let secret_key = self.secrets.secret_key(claim.access_key, view).await?;
         version_2::verify(claim, head, uri, secret_key.expose()).map_err(|text| differs(&text, None))?;
@@ -132,20 +133,27 @@ fn auth_type(is_in_url: bool) -> &'static str {
     if is_in_url { "REST-QUERY-STRING" } else { "REST-HEADER" }
 }
 
-fn expired() -> S3Error {
-    Fault::AccessDenied("Request has expired").into()
+/// `end` and `now`: since the Unix epoch.
+fn expired(end: u64, now: Duration) -> S3Error {
+    let times = [time("Expires", end), time("ServerTime", now.as_secs())];
+    with_details(Fault::AccessDenied("Request has expired").into(), times.into_iter().flatten().collect())
 }
 
 /// S3 names the texts that it has signed, and their bytes, so that a client can compare them with its own.
 fn differs(string_to_sign: &str, canonical_request: Option<&str>) -> S3Error {
+    with_details(Fault::SignatureDoesNotMatch.into(), signed_texts(string_to_sign, canonical_request))
+}
+
+/// The elements of an error with what was signed; none where that is nothing, or too long to be repeated.
+pub fn signed_texts(string_to_sign: &str, canonical_request: Option<&str>) -> Vec<(&'static str, String)> {
     let bytes = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
     let texts = string_to_sign.len() + canonical_request.map_or(0, str::len);
     if texts == 0 || texts > DETAILS_BYTES_MAX {
-        return Fault::SignatureDoesNotMatch.into();
+        return Vec::new();
     }
     let mut details = vec![("StringToSign", string_to_sign.to_owned()), ("StringToSignBytes", bytes(string_to_sign))];
     if let Some(text) = canonical_request {
         details.extend([("CanonicalRequest", text.to_owned()), ("CanonicalRequestBytes", bytes(text))]);
     }
-    with_details(Fault::SignatureDoesNotMatch.into(), details)
+    details
 }

@@ -4,6 +4,7 @@ use super::request_body::RequestBody;
 use crate::api::call::RequestTrace;
 use crate::api::errors::Fault;
 use actix_web::web::Payload;
+use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub fn convert(
     let malformed = |_| Fault::InvalidRequest("The request's head cannot be read.".to_owned());
     let method =
         Method::from_bytes(request.method().as_str().as_bytes()).map_err(|error| malformed(error.to_string()))?;
-    let uri = Uri::try_from(request.uri().to_string()).map_err(|error| malformed(error.to_string()))?;
+    let uri = uri(request.uri()).map_err(|error| malformed(error.to_string()))?;
     let headers = headers(request)?;
     let mut converted = s3s::HttpRequest::new(body(&headers, payload, trace));
     *converted.method_mut() = method;
@@ -28,6 +29,14 @@ pub fn convert(
     };
     *converted.headers_mut() = headers;
     Ok(converted)
+}
+
+/// Mostly a path and a query, and nothing before them.
+fn uri(uri: &actix_web::http::Uri) -> Result<Uri, InvalidUri> {
+    match (uri.scheme(), uri.authority(), uri.path_and_query()) {
+        (None, None, Some(target)) => Uri::try_from(target.as_str()),
+        _ => Uri::try_from(uri.to_string()),
+    }
 }
 
 fn body(headers: &HeaderMap, payload: Payload, trace: &Arc<RequestTrace>) -> s3s::Body {

@@ -20,13 +20,15 @@ use std::sync::Arc;
 /// The facts about one request that its head and its connection tell.
 #[derive(Clone, Debug)]
 pub struct Call {
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
     pub trace: Arc<RequestTrace>,
     pub seat: Arc<Seat>,
     pub view: Arc<RequestView>,
     pub authentication: Authentication,
     /// Headers that s3s would refuse or lose; the operation gets them back.
     pub headers_aside: HeaderMap,
+    /// The headers that the answer to a read is to have instead of its own.
+    pub overrides: HeaderMap,
     /// The trailer of a framed body.
     pub trailers: Option<Trailers>,
     /// The whole of a body of which s3s reads a part.
@@ -55,12 +57,13 @@ pub struct TlsVersion(pub &'static str);
 impl Call {
     pub fn new(origin: Origin, trace: Arc<RequestTrace>, seat: Arc<Seat>) -> Self {
         Self {
-            origin,
+            origin: Arc::new(origin),
             trace,
             seat,
             view: Arc::default(),
             authentication: Authentication::default(),
             headers_aside: HeaderMap::new(),
+            overrides: HeaderMap::new(),
             trailers: None,
             whole_body: None,
             is_form: false,

@@ -1,8 +1,9 @@
 //! Facts that the layers find out about a request, for its line in the log, its metrics and the answer to an error.
 
 use crate::api::errors::{Fault, Named};
-use std::sync::OnceLock;
+use crate::api::identity::{Principal, PrincipalKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A request that ended before its operation was known: malformed, or with a wrong signature.
 const UNRESOLVED: &str = "Unresolved";
@@ -14,8 +15,14 @@ pub struct RequestTrace {
     resolved: OnceLock<Resolved>,
     /// The bucket that it names, before anybody looks whether one can have that name.
     aimed_at: OnceLock<String>,
-    /// The caller as access logs name it; absent for an anonymous request.
-    requester: OnceLock<String>,
+    /// The verified caller; absent for an anonymous request.
+    principal: OnceLock<Arc<Principal>>,
+    /// Names of what a call is on, besides a bucket and a key.
+    subject: OnceLock<Vec<(&'static str, String)>>,
+    /// Names of what a call made.
+    result: OnceLock<Vec<(&'static str, String)>>,
+    /// The code of a refusal by another service than S3.
+    refusal: OnceLock<&'static str>,
     /// The operation itself began: what fails before is the protocol's.
     entered: AtomicBool,
     received_bytes: AtomicU64,
@@ -54,9 +61,24 @@ impl RequestTrace {
     }
 
     /// It is known who asks. Only the first call counts.
-    pub fn asked_by(&self, requester: String) {
+    pub fn asked_by(&self, principal: &Arc<Principal>) {
         // A request is asked once; a second time would say the same.
-        let _ = self.requester.set(requester);
+        let _ = self.principal.set(Arc::clone(principal));
+    }
+
+    /// It is known what a call is on. Only the first call counts.
+    pub fn is_on(&self, subject: Vec<(&'static str, String)>) {
+        let _ = self.subject.set(subject);
+    }
+
+    /// It is known what a call made. Only the first call counts.
+    pub fn made(&self, result: Vec<(&'static str, String)>) {
+        let _ = self.result.set(result);
+    }
+
+    /// Another service than S3 refused the call. Only the first call counts.
+    pub fn refused(&self, code: &'static str) {
+        let _ = self.refusal.set(code);
     }
 
     pub fn entered(&self) {
@@ -116,8 +138,31 @@ impl RequestTrace {
         self.resolved.get()?.access_key.as_deref()
     }
 
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.get().map(Arc::as_ref)
+    }
+
+    /// As access logs call who asks: an account by its canonical id, anybody within it by name.
     pub fn requester(&self) -> Option<&str> {
-        self.requester.get().map(String::as_str)
+        let principal = self.principal()?;
+        Some(if principal.kind == PrincipalKind::Root { &principal.canonical_id } else { &principal.arn })
+    }
+
+    pub fn subject(&self) -> &[(&'static str, String)] {
+        self.subject.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub fn result(&self) -> &[(&'static str, String)] {
+        self.result.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub fn refusal(&self) -> Option<&'static str> {
+        self.refusal.get().copied()
+    }
+
+    /// The number of the caller's account; `None` for an anonymous request.
+    pub fn account(&self) -> Option<&str> {
+        self.principal().map(|principal| principal.account.as_str())
     }
 
     pub fn received_bytes(&self) -> u64 {

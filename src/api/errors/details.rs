@@ -3,6 +3,8 @@
 use super::escape;
 use crate::api::text::Query;
 use s3s::S3Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Codes that say something of a bucket as a whole.
 const OF_BUCKETS: [&str; 15] = [
@@ -69,6 +71,12 @@ pub fn with_details(mut error: S3Error, details: Vec<(&'static str, String)>) ->
 pub fn details_of(error: &S3Error) -> &[(&'static str, String)] {
     let details = error.source().and_then(|source| source.downcast_ref::<Details>());
     details.map(|details| details.0.as_slice()).unwrap_or_default()
+}
+
+/// An element with a time, given in seconds since the Unix epoch.
+pub fn time(name: &'static str, seconds: u64) -> Option<(&'static str, String)> {
+    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+    Some((name, at.format(&Rfc3339).ok()?))
 }
 
 /// What a request is on, which may be what is not there, and what it says.

@@ -7,6 +7,7 @@ use super::location::LocationFault;
 use super::request_head::{RequestFault, SIGNATURE_DIFFERS, code_of_form};
 use super::{retry_headers, xml_headers};
 use crate::api::text::MalformedQuery;
+use crate::limits::USER_METADATA_BYTES_MAX;
 use http::header::CONTENT_RANGE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
@@ -47,13 +48,20 @@ pub enum Fault {
     MalformedXml,
     /// Of the body of a request that sets something.
     MessageTooLong,
-    MetadataTooLarge,
+    MetadataTooLarge {
+        size_bytes: usize,
+    },
     MissingContentLength,
     NoSuchBucket,
     NoSuchKey,
     NoSuchUpload,
     NoSuchVersion,
     NotImplemented(String),
+    /// Of a header's value that S3 does not take there.
+    HeaderNotImplemented {
+        header: &'static str,
+        why: String,
+    },
     /// A delete marker stands where an object was asked for.
     DeleteMarker {
         /// Asked for by its version, and not as what stands.
@@ -200,6 +208,14 @@ fn details(fault: &Fault) -> Vec<(&'static str, String)> {
     match fault {
         Fault::InvalidRange { size_bytes } => vec![("ActualObjectSize", size_bytes.to_string())],
         Fault::Location(fault) => fault.details(),
+        Fault::Grant(fault) => fault.details(),
+        Fault::Request(fault) => fault.details(),
+        Fault::MetadataTooLarge { size_bytes } => {
+            vec![("Size", size_bytes.to_string()), ("MaxSizeAllowed", USER_METADATA_BYTES_MAX.to_string())]
+        }
+        Fault::HeaderNotImplemented { header, why } => {
+            vec![("Header", (*header).to_owned()), ("additionalMessage", why.clone())]
+        }
         Fault::PreconditionFailed(Some(condition)) => vec![("Condition", (*condition).to_owned())],
         _ => Vec::new(),
     }
@@ -245,13 +261,13 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
         Fault::MalformedTrailer => custom("MalformedTrailerError"),
         Fault::MalformedXml => S3ErrorCode::MalformedXML,
         Fault::MessageTooLong => S3ErrorCode::MaxMessageLengthExceeded,
-        Fault::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
+        Fault::MetadataTooLarge { .. } => S3ErrorCode::MetadataTooLarge,
         Fault::MissingContentLength => S3ErrorCode::MissingContentLength,
         Fault::NoSuchBucket => S3ErrorCode::NoSuchBucket,
         Fault::NoSuchKey => S3ErrorCode::NoSuchKey,
         Fault::NoSuchUpload => S3ErrorCode::NoSuchUpload,
         Fault::NoSuchVersion => S3ErrorCode::NoSuchVersion,
-        Fault::NotImplemented(_) => S3ErrorCode::NotImplemented,
+        Fault::NotImplemented(_) | Fault::HeaderNotImplemented { .. } => S3ErrorCode::NotImplemented,
         Fault::DeleteMarker { named: false, .. } => S3ErrorCode::NoSuchKey,
         Fault::DeleteMarker { named: true, .. } | Fault::MethodNotAllowed => S3ErrorCode::MethodNotAllowed,
         Fault::InvalidBucketState(_) | Fault::LockNeedsVersioning => S3ErrorCode::InvalidBucketState,
@@ -311,9 +327,10 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::Request(fault) => fault.words(),
         Fault::Grant(fault) => fault.words(),
         Fault::Location(fault) => fault.words(),
-        Fault::BucketOwnerDiffers => "The bucket is not owned by the expected owner.",
+        Fault::HeaderNotImplemented { .. } => "A header you provided implies functionality that is not implemented",
+        Fault::BucketOwnerDiffers => "Access Denied",
         Fault::ChunkTooSmall => "Only the last chunk is allowed to have a size less than 8192 bytes",
-        Fault::EntityTooLarge => "Your proposed upload exceeds the maximum allowed size.",
+        Fault::EntityTooLarge => ENTITY_TOO_LARGE,
         Fault::IncompleteBody => INCOMPLETE_BODY,
         Fault::InvalidAccessKey => "The AWS Access Key Id you provided does not exist in our records.",
         Fault::InvalidBucketName => "The specified bucket is not valid.",
@@ -327,7 +344,7 @@ pub(super) fn message_of(fault: &Fault) -> &str {
         Fault::MalformedTrailer => MALFORMED_TRAILER,
         Fault::MalformedXml => MALFORMED_XML,
         Fault::MessageTooLong => "Your request was too big.",
-        Fault::MetadataTooLarge => "Your metadata headers exceed the maximum allowed metadata size.",
+        Fault::MetadataTooLarge { .. } => "Your metadata headers exceed the maximum allowed metadata size",
         Fault::MissingContentLength => "You must provide the Content-Length HTTP header.",
         Fault::NoSuchBucket => "The specified bucket does not exist",
         Fault::NoSuchKey => "The specified key does not exist.",
@@ -394,6 +411,7 @@ pub(super) const MALFORMED_TRAILER: &str =
     "The request contained trailing data that was not well-formed or did not conform to our published schema.";
 pub(super) const MALFORMED_XML: &str =
     "The XML you provided was not well-formed or did not validate against our published schema";
+pub(super) const ENTITY_TOO_LARGE: &str = "Your proposed upload exceeds the maximum allowed size";
 pub(super) const CHUNK_SIZE: &str = "InvalidChunkSizeError";
 pub(super) const INCOMPLETE_BODY: &str = "The request body terminated unexpectedly";
 pub(super) const PRECONDITION_FAILED: &str = "At least one of the pre-conditions you specified did not hold";

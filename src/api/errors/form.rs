@@ -58,11 +58,9 @@ impl FormFault {
             Self::NotOneFile => "POST requires exactly one file upload per request.",
             Self::Argument(words) | Self::Policy(words) | Self::Refused(words) => words,
             Self::TooSmall => "Your proposed upload is smaller than the minimum allowed size",
-            Self::TooLarge => "Your proposed upload exceeds the maximum allowed size",
-            Self::SignatureDiffers => {
-                "The request signature we calculated does not match the signature you provided. Check your key and signing method."
-            }
-            Self::Tags => "The XML you provided was not well-formed or did not validate against our published schema",
+            Self::TooLarge => super::fault::ENTITY_TOO_LARGE,
+            Self::SignatureDiffers => super::request_head::SIGNATURE_DIFFERS,
+            Self::Tags => super::fault::MALFORMED_XML,
         }
     }
 }

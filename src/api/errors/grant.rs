@@ -31,6 +31,13 @@ impl GrantFault {
         }
     }
 
+    pub(super) fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::MissingList => vec![("MissingHeaderName", "x-amz-acl".to_owned())],
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn words(&self) -> &str {
         match self {
             Self::ListsDisabled => "The bucket does not allow ACLs",
@@ -38,7 +45,7 @@ impl GrantFault {
             Self::MalformedList => super::MALFORMED_XML,
             Self::MalformedPolicy(why) => why,
             Self::MissingList => "Your request was missing a required header",
-            Self::UnexpectedContent => "This request contains unsupported content.",
+            Self::UnexpectedContent => "This request does not support content",
             Self::UnknownEmail => "The e-mail address you provided does not match any account on record.",
         }
     }

@@ -9,7 +9,7 @@ mod location;
 mod request_body;
 mod request_head;
 
-pub use details::{Named, details_of, with_details};
+pub use details::{Named, details_of, time, with_details};
 pub use fault::Fault;
 pub use form::FormFault;
 pub use grant::GrantFault;
@@ -25,7 +25,7 @@ use fault::{
 };
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use request_head::{LENGTH_DIFFERS, NOT_A_FORM, SIGNATURE_DIFFERS};
+use request_head::{LENGTH_DIFFERS, NO_BODY, NOT_A_FORM, SIGNATURE_DIFFERS};
 use s3s::{HttpResponse, S3Error, S3ErrorCode, StdError};
 
 /// After how many seconds a client may try again what is unavailable.
@@ -214,6 +214,17 @@ pub fn body_error(error: &StdError) -> StoreError {
     }
 }
 
+/// The error of a request of whose body nothing may be kept, in the form in which the store hands it back.
+pub fn body_refused(error: &S3Error) -> StoreError {
+    let code = match error.code() {
+        S3ErrorCode::ServiceUnavailable | S3ErrorCode::InternalError => {
+            return StoreError::Unavailable { why: error.message().unwrap_or_default().to_owned() };
+        }
+        code => code.as_str().to_owned(),
+    };
+    StoreError::BodyMalformed { code, why: error.message().unwrap_or_default().to_owned() }
+}
+
 /// A body that is shorter than was declared, or longer as far as it was read.
 pub fn length_differs(provided: u64, expected: u64) -> StoreError {
     let why = RequestFault::other_length(provided, expected).words().to_owned();
@@ -311,10 +322,10 @@ fn plain_message(code: &str) -> &'static str {
     match code {
         "InvalidBucketName" => "The specified bucket is not valid.",
         "InvalidURI" => "Couldn't parse the specified URI.",
-        "KeyTooLongError" => "Your key is too long.",
+        "KeyTooLongError" => "Your key is too long",
         "MalformedXML" => MALFORMED_XML,
         "MethodNotAllowed" => "The specified method is not allowed against this resource.",
-        "MissingRequestBodyError" => "Request body is empty.",
+        "MissingRequestBodyError" => NO_BODY,
         "SignatureDoesNotMatch" => SIGNATURE_DIFFERS,
         "IncompleteBody" => INCOMPLETE_BODY,
         _ => "The request is not one that can be served.",
@@ -338,7 +349,8 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        ChunkFault, Fault, Named, RequestFault, Sha256Mismatch, Stalled, body_error, details_of, identify, response,
+        ChunkFault, Fault, FormFault, GrantFault, Named, RequestFault, Sha256Mismatch, Stalled, body_error, details_of,
+        identify, response,
     };
     use crate::actors::gateway::StoreError;
     use crate::actors::meta::{MetaError, Refusal};
@@ -401,6 +413,43 @@ mod tests {
         assert_eq!(code("the connection failed".into()), "IncompleteBody");
         let small = told(Box::new(ChunkFault::TooSmall { next: 2, size: 5 }));
         assert_eq!(small, ("InvalidChunkSizeError".to_owned(), 403));
+    }
+
+    /// As AWS answers, to the last full stop.
+    #[test]
+    fn messages_are_those_of_s3() {
+        let metadata = Fault::MetadataTooLarge { size_bytes: 2050 };
+        for (error, words) in [
+            (S3Error::from(Fault::NoSuchBucket), "The specified bucket does not exist"),
+            (Fault::NoSuchKey.into(), "The specified key does not exist."),
+            (Refusal::BucketNotEmpty.into(), "The bucket you tried to delete is not empty"),
+            (Fault::BucketOwnerDiffers.into(), "Access Denied"),
+            (Fault::EntityTooLarge.into(), "Your proposed upload exceeds the maximum allowed size"),
+            (Fault::Form(FormFault::TooLarge).into(), "Your proposed upload exceeds the maximum allowed size"),
+            (metadata.clone().into(), "Your metadata headers exceed the maximum allowed metadata size"),
+            (Fault::Grant(GrantFault::UnexpectedContent).into(), "This request does not support content"),
+            (Fault::Request(RequestFault::NoBody).into(), "Request Body is empty"),
+        ] {
+            assert_eq!(error.message(), Some(words));
+        }
+        let size = [("Size", "2050".to_owned()), ("MaxSizeAllowed", "2048".to_owned())];
+        assert_eq!(details_of(&metadata.into()), size);
+        let header = Fault::HeaderNotImplemented { header: "If-Match", why: "why".to_owned() };
+        assert_eq!(status(header.clone()), ("NotImplemented".to_owned(), 501));
+        let told = [("Header", "If-Match".to_owned()), ("additionalMessage", "why".to_owned())];
+        assert_eq!(details_of(&header.into()), told);
+        let list = Fault::Grant(GrantFault::MissingList);
+        assert_eq!(details_of(&list.into()), [("MissingHeaderName", "x-amz-acl".to_owned())]);
+        let skewed = Fault::Request(RequestFault::Skewed { now_s: 1_438_172_160 });
+        assert_eq!(details_of(&skewed.into()), [("ServerTime", "2015-07-29T12:16:00Z".to_owned())]);
+        for (code, words) in
+            [("KeyTooLongError", "Your key is too long"), ("MissingRequestBodyError", "Request Body is empty")]
+        {
+            let bare = format!("<Error><Code>{code}</Code></Error>");
+            let (_, body) = identify(bare.as_bytes(), "/b", Named::default(), "1", "h").expect("an error");
+            let text = String::from_utf8(body).expect("text");
+            assert!(text.contains(&format!("<Message>{words}</Message>")), "{text}");
+        }
     }
 
     #[test]

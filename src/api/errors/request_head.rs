@@ -1,6 +1,7 @@
 //! Faults of how a request is put, and of browsers' forms, with S3's codes and messages.
 
 use super::custom;
+use super::details::time;
 use super::form::FormFault;
 use s3s::S3ErrorCode;
 
@@ -9,6 +10,7 @@ pub(super) const NOT_A_FORM: &str = "Bucket POST must be of the enclosure-type m
 
 pub(super) const LENGTH_DIFFERS: &str =
     "You did not provide the number of bytes specified by the Content-Length HTTP header";
+pub(super) const NO_BODY: &str = "Request Body is empty";
 pub(super) const SIGNATURE_DIFFERS: &str =
     "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
 
@@ -25,7 +27,10 @@ pub enum RequestFault {
     /// Of a body, in words that `other_length` makes.
     OtherLength(String),
     /// The request was signed too long ago, or not yet.
-    Skewed,
+    Skewed {
+        /// The server's time, since the Unix epoch.
+        now_s: u64,
+    },
 }
 
 impl RequestFault {
@@ -41,7 +46,14 @@ impl RequestFault {
             Self::NoBody => S3ErrorCode::MissingRequestBodyError,
             Self::NotAForm => S3ErrorCode::PreconditionFailed,
             Self::OtherLength(_) => S3ErrorCode::IncompleteBody,
-            Self::Skewed => S3ErrorCode::RequestTimeTooSkewed,
+            Self::Skewed { .. } => S3ErrorCode::RequestTimeTooSkewed,
+        }
+    }
+
+    pub(super) fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Skewed { now_s } => time("ServerTime", *now_s).into_iter().collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -49,9 +61,9 @@ impl RequestFault {
         match self {
             Self::HeaderMalformed(why) | Self::OtherLength(why) => why,
             Self::InvalidUri => "Couldn't parse the specified URI.",
-            Self::NoBody => "Request Body is empty",
+            Self::NoBody => NO_BODY,
             Self::NotAForm => NOT_A_FORM,
-            Self::Skewed => "The difference between the request time and the current time is too large.",
+            Self::Skewed { .. } => "The difference between the request time and the current time is too large.",
         }
     }
 }
@@ -91,7 +103,7 @@ mod tests {
             (RequestFault::NoBody, "MissingRequestBodyError", 400),
             (RequestFault::NotAForm, "PreconditionFailed", 412),
             (RequestFault::other_length(1, 2), "IncompleteBody", 400),
-            (RequestFault::Skewed, "RequestTimeTooSkewed", 403),
+            (RequestFault::Skewed { now_s: 0 }, "RequestTimeTooSkewed", 403),
         ] {
             assert_eq!(told(fault), (code.to_owned(), status));
         }

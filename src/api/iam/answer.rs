@@ -2,11 +2,11 @@
 
 mod administer;
 
-pub use administer::administer;
+pub use administer::{InNameOf, administer};
 
 use super::actions::{self, Action};
 use super::authorize::Caller;
-use super::call::{Call, RequestFacts};
+use super::call::{Call, RequestFacts, subject};
 use super::fault::IamFault;
 use super::parameters::Parameters;
 use super::service::{IamService, TRIES_MAX, busy};
@@ -83,7 +83,10 @@ pub async fn answer(service: &IamService, request: &Received<'_>, facts: &Reques
     let asked = parameters.as_ref().map_err(Clone::clone).and_then(Asked::find);
     let access_key = claimed(request).ok().map(|claimed| claimed.access_key.to_owned());
     let answered = match (&asked, &parameters) {
-        (Ok(asked), Ok(parameters)) => answered(service, *asked, request, parameters, facts).await,
+        (Ok(asked), Ok(parameters)) => {
+            facts.begun(asked.name(), access_key.as_deref(), subject(parameters));
+            answered(service, *asked, request, parameters, facts).await
+        }
         (Err(fault), _) | (_, Err(fault)) => Err(fault.clone()),
     };
     let named = asked.as_ref().ok();
@@ -93,6 +96,7 @@ pub async fn answer(service: &IamService, request: &Received<'_>, facts: &Reques
         Ok(body) => (StatusCode::OK, document(operation, namespace, body.as_deref(), request_id)),
         Err(fault) => {
             let (status, code) = fault.status_and_code();
+            facts.refused(code);
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             tracing::info!(target: "iam", request_id, operation, access_key, code, %fault, "a call was refused");
             (status, fault.document(namespace, request_id))
@@ -132,6 +136,7 @@ async fn answered(
     match asked {
         Asked::WebIdentity => {
             let told = sts::assume_with_web_identity(service, parameters, facts).await?;
+            facts.ended(&told);
             Ok(Some(told.into_text()))
         }
         Asked::Sts(_, action) => {
@@ -143,7 +148,9 @@ async fn answered(
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             let (directory, sessions) = (service.directory(&*view), &service.sessions);
             let call = StsCall { directory, ambient: &service.ambient, sessions, caller, parameters };
-            Ok(Some(action(&call)?.into_text()))
+            let told = action(&call)?;
+            facts.ended(&told);
+            Ok(Some(told.into_text()))
         }
         Asked::Iam(_, action) => {
             let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, asked, now);
@@ -175,6 +182,7 @@ async fn change(
             action(&Call { editor: &editor, caller, parameters, last_used: &last_used })?
         };
         if outcome.writes.is_empty() || service.store.write(outcome.writes).await? == Written::Done {
+            outcome.body.iter().for_each(|body| facts.ended(body));
             return Ok(outcome.body);
         }
     }

@@ -75,15 +75,15 @@ impl Caller<'_> {
     }
 }
 
-/// IAM User Guide, "AWS global condition context keys", "Properties of the request".
+/// IAM User Guide, "AWS global condition context keys", "Properties of the request". In lower case.
 pub fn request_keys(facts: &RequestFacts, now: UnixMs) -> Vec<(&'static str, String)> {
     let mut keys = vec![
-        ("aws:CurrentTime", rfc3339(now)),
-        ("aws:EpochTime", (now.0 / 1000).to_string()),
-        ("aws:SecureTransport", facts.secure.to_string()),
-        ("aws:RequestedRegion", facts.region.clone()),
+        ("aws:currenttime", rfc3339(now)),
+        ("aws:epochtime", (now.0 / 1000).to_string()),
+        ("aws:securetransport", facts.secure.to_string()),
+        ("aws:requestedregion", facts.region.clone()),
     ];
-    keys.extend(facts.source_ip.clone().map(|ip| ("aws:SourceIp", ip)));
-    keys.extend(facts.user_agent.clone().map(|agent| ("aws:UserAgent", agent)));
+    keys.extend(facts.source_ip.clone().map(|ip| ("aws:sourceip", ip)));
+    keys.extend(facts.user_agent.clone().map(|agent| ("aws:useragent", agent)));
     keys
 }

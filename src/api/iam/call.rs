@@ -4,6 +4,7 @@ use super::authorize::Caller;
 use super::parameters::{Paging, Parameters};
 use super::xml::Xml;
 use crate::actors::meta::DocumentWrite;
+use crate::api::call::RequestTrace;
 use crate::api::identity::changes::keys::Whose;
 use crate::api::identity::names;
 use crate::api::identity::records::Record;
@@ -25,11 +26,70 @@ pub struct RequestFacts {
     pub region: String,
     /// What the request holds; it counts as its account's once its signature is verified.
     pub seat: Option<Arc<Seat>>,
+    /// Gets what is found out about the call.
+    pub trace: Option<Arc<RequestTrace>>,
+}
+
+/// Parameters that name what a call is on. None holds a secret, or may be long.
+const NAMES: [&str; 19] = [
+    "AccessKeyId",
+    "AccountAlias",
+    "ClientID",
+    "GroupName",
+    "Name",
+    "NewGroupName",
+    "NewPath",
+    "NewUserName",
+    "OpenIDConnectProviderArn",
+    "PermissionsBoundary",
+    "PolicyArn",
+    "PolicyName",
+    "RoleArn",
+    "RoleName",
+    "RoleSessionName",
+    "Status",
+    "Url",
+    "UserName",
+    "VersionId",
+];
+/// Elements of an answer that name what was made.
+const MADE: [&str; 2] = ["Provider", "SubjectFromWebIdentityToken"];
+
+/// What a call is on.
+pub fn subject(parameters: &Parameters) -> Vec<(&'static str, String)> {
+    NAMES.iter().filter_map(|name| Some((*name, parameters.text(name)?.to_owned()))).collect()
 }
 
 impl RequestFacts {
+    /// Notes what is asked for, before anything is done for it.
+    pub fn begun(&self, operation: &'static str, access_key: Option<&str>, subject: Vec<(&'static str, String)>) {
+        if let Some(trace) = &self.trace {
+            trace.resolved(operation, None, None, access_key.map(str::to_owned));
+            trace.is_on(subject);
+        }
+    }
+
+    /// Notes what an answer hands out: a key, where the secret is with it.
+    pub fn ended(&self, answer: &Xml) {
+        let Some(trace) = &self.trace else { return };
+        let key = answer.first("SecretAccessKey").and(answer.first("AccessKeyId"));
+        let key = key.map(|key| ("AccessKeyId", key.to_owned()));
+        let others = MADE.iter().filter_map(|name| Some((*name, answer.first(name)?.to_owned())));
+        trace.made(key.into_iter().chain(others).collect());
+    }
+
+    /// Notes that the call is refused.
+    pub fn refused(&self, code: &'static str) {
+        if let Some(trace) = &self.trace {
+            trace.refused(code);
+        }
+    }
+
     /// Notes who signed the request, after the signature was verified.
     pub fn signed_by(&self, resolved: &Resolved) {
+        if let Some(trace) = &self.trace {
+            trace.asked_by(&resolved.principal);
+        }
         if let Some(seat) = &self.seat {
             seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
         }
@@ -48,7 +108,7 @@ pub struct Call<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastUse {
     pub at: UnixMs,
-    /// `s3`, `iam` or `sts`.
+    /// `s3`, `iam`, `sts` or `sherd-admin`.
     pub service: &'static str,
 }
 

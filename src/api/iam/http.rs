@@ -48,7 +48,8 @@ pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secu
     let user_agent = headers.iter().find(|(name, _)| *name == "user-agent").map(|(_, value)| (*value).to_owned());
     let source_ip = Some(call.origin.source_ip.clone()).filter(|address| !address.is_empty());
     let seat = Some(Arc::clone(&call.seat));
-    let facts = RequestFacts { source_ip, user_agent, secure, region: service.region.clone(), seat };
+    let trace = Some(Arc::clone(&call.trace));
+    let facts = RequestFacts { source_ip, user_agent, secure, region: service.region.clone(), seat, trace };
     let answer = answer(service, &received, &facts, &call.origin.request_id).await;
     call.trace.resolved(answer.operation, None, None, answer.access_key);
     answer.response

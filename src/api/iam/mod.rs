@@ -24,13 +24,17 @@ mod sts;
 mod takes;
 mod xml;
 
-pub use answer::administer;
-pub use authorize::request_keys;
+#[cfg(test)]
+pub use actions::names as iam_names;
+pub use answer::{InNameOf, administer};
+pub use authorize::{Caller, request_keys};
 pub use call::RequestFacts;
 pub use fault::IamFault;
 pub use http::{is_call, serve};
 pub use last_used::LastUsed;
 pub use service::IamService;
+#[cfg(test)]
+pub use sts::names as sts_names;
 pub use sts::{KeySetFiles, KeySets};
 
 #[cfg(test)]

@@ -42,26 +42,33 @@ impl IamService {
     }
 
     /// Decides a change on what stands and writes it; decides anew where that changed meanwhile.
-    pub async fn change<T>(&self, decide: impl Fn(&Editor<'_>) -> Decision<T>) -> Result<T, IdentityError> {
+    pub async fn change<T>(&self, decide: impl Fn(&Editor<'_>) -> Decision<T>) -> Result<Changed<T>, IdentityError> {
         for _ in 0..TRIES_MAX {
             let decided = {
                 let view = self.store.view().await?;
                 decide(&self.editor(&*view))?
             };
-            if decided.writes.is_empty() || self.store.write(decided.writes).await? == Written::Done {
-                return Ok(decided.answer);
+            let documents = decided.writes.len();
+            if documents == 0 || self.store.write(decided.writes).await? == Written::Done {
+                return Ok(Changed { answer: decided.answer, documents });
             }
         }
         Err(busy())
     }
 
-    /// Makes all that the file says stand here; without effect where it does.
-    pub async fn apply_accounts(&self, file: &AccountsFile) -> Result<(), IdentityError> {
+    /// Makes all that the file says stand here; without effect where it does. Counts the documents that it writes.
+    pub async fn apply_accounts(&self, file: &AccountsFile, written: &mut usize) -> Result<(), IdentityError> {
         for step in file.steps() {
-            self.change(|editor| accounts_file::decide(editor, step)).await?;
+            *written += self.change(|editor| accounts_file::decide(editor, step)).await?.documents;
         }
         Ok(())
     }
+}
+
+/// A change that was made, and how many documents that took.
+pub struct Changed<T> {
+    pub answer: T,
+    pub documents: usize,
 }
 
 pub fn busy() -> IdentityError {

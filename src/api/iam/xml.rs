@@ -76,6 +76,15 @@ impl Xml {
         self.push(name, Content::List(members));
     }
 
+    /// The text of the first element of this name that has one, at whatever depth; not within lists.
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.elements.iter().find_map(|(own, content)| match content {
+            Content::Text(text) if own == name => Some(text.as_str()),
+            Content::Within(inner) => inner.first(name),
+            _ => None,
+        })
+    }
+
     pub fn into_text(self) -> String {
         let mut text = String::new();
         self.write(&mut text);

@@ -12,14 +12,20 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Who asks, ready to be asked about.
-pub struct Asking {
+/// An identity with its policies parsed. It may be kept for many requests.
+pub struct ParsedIdentity {
     pub principal: Principal,
     own: Vec<Parsed>,
     groups: Vec<Parsed>,
     boundary: Option<Parsed>,
     session: Vec<Parsed>,
-    context: Context,
+    /// The condition keys that follow from who it is.
+    pub context: Arc<Context>,
+}
+
+/// Who asks, ready to be asked about.
+pub struct Asking {
+    identity: Arc<ParsedIdentity>,
     /// What all decisions on who asks take is taken from it: it lives as long as one request.
     budget: Budget,
 }
@@ -45,7 +51,7 @@ fn named(policies: &[Parsed]) -> Vec<Named<'_>> {
     policies.iter().map(Parsed::named).collect()
 }
 
-impl Asking {
+impl ParsedIdentity {
     /// Fails where a policy that stands cannot be read: what it would deny is not known.
     pub fn of(resolved: &Resolved, parsed: &ParsedPolicies) -> Result<Self, IdentityError> {
         let of_identity = |named| Parsed::of(parsed, PolicyKind::Identity, named);
@@ -65,22 +71,41 @@ impl Asking {
             groups: groups.iter().map(of_identity).collect::<Result<_, _>>()?,
             boundary: resolved.boundary.as_ref().map(of_identity).transpose()?,
             session: session.iter().map(|named| Parsed::of(parsed, kind(named), named)).collect::<Result<_, _>>()?,
-            context: context(resolved),
-            budget: Budget::default(),
+            context: Arc::new(context(resolved)),
         })
+    }
+
+    fn anonymous() -> Self {
+        let principal = Principal::Anonymous;
+        let context = Arc::new(principal.keys().into_iter().collect());
+        Self { principal, own: Vec::new(), groups: Vec::new(), boundary: None, session: Vec::new(), context }
+    }
+}
+
+impl From<Arc<ParsedIdentity>> for Asking {
+    fn from(identity: Arc<ParsedIdentity>) -> Self {
+        Self { identity, budget: Budget::default() }
+    }
+}
+
+impl Asking {
+    /// Fails where a policy that stands cannot be read.
+    pub fn of(resolved: &Resolved, parsed: &ParsedPolicies) -> Result<Self, IdentityError> {
+        Ok(Arc::new(ParsedIdentity::of(resolved, parsed)?).into())
     }
 
     /// Nobody who is known.
     pub fn anonymous() -> Self {
-        let principal = Principal::Anonymous;
-        let context = principal.keys().into_iter().collect();
-        let budget = Budget::default();
-        Self { principal, own: Vec::new(), groups: Vec::new(), boundary: None, session: Vec::new(), context, budget }
+        Arc::new(ParsedIdentity::anonymous()).into()
     }
 
-    /// The condition keys that follow from who asks; those of the request are added to them.
+    pub fn principal(&self) -> &Principal {
+        &self.identity.principal
+    }
+
+    /// The condition keys that follow from who asks, to which those of the request can be added.
     pub fn context(&self) -> Context {
-        self.context.clone()
+        Context::over(&self.identity.context)
     }
 
     pub fn decide(&self, action: &str, resource: &str, target: Target<'_>, context: &Context) -> Decision {
@@ -95,13 +120,14 @@ impl Asking {
         target: Target<'a>,
         context: &'a Context,
     ) -> Prepared<'a> {
+        let ParsedIdentity { principal, own, groups, boundary, session, .. } = &*self.identity;
         let identity = Identity {
-            own: named(&self.own),
-            groups: named(&self.groups),
-            boundary: self.boundary.as_ref().map(Parsed::named),
-            session: named(&self.session),
+            own: named(own),
+            groups: named(groups),
+            boundary: boundary.as_ref().map(Parsed::named),
+            session: named(session),
         };
-        let question = Question { principal: &self.principal, identity, action, resource, target, context };
+        let question = Question { principal, identity, action, resource, target, context };
         Prepared::of(question, &self.budget)
     }
 }

@@ -69,10 +69,10 @@ pub const BUILT_IN: &[BuiltInPolicy] = &[
     BuiltInPolicy {
         name: "PowerUserAccess",
         id: "ANPAAAAAAAAAAAAAAAAA7",
-        description: "Everything within the account but its identities.",
+        description: "Everything within the account but its identities and the cluster.",
         document: concat!(
-            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"iam:*","#,
-            r#""Resource":"*"},{"Effect":"Allow","Action":["iam:ListRoles"],"Resource":"*"}]}"#,
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":["iam:*","#,
+            r#""admin:*"],"Resource":"*"},{"Effect":"Allow","Action":["iam:ListRoles"],"Resource":"*"}]}"#,
         ),
     },
 ];

@@ -26,7 +26,7 @@ mod seal;
 mod secrets;
 mod session;
 
-pub use asking::{Asking, rfc3339};
+pub use asking::{Asking, ParsedIdentity, rfc3339};
 pub use builtin::{BUILT_IN, BuiltInPolicy};
 pub use changes::editor::{Decided, Decision, Editor};
 #[cfg(test)]
@@ -35,12 +35,12 @@ pub use directory::{Directory, Documents, Managed, ROOT_ACCOUNT, RootIdentity};
 pub use error::IdentityError;
 pub use policy_text::{TextOf, check as check_policy};
 pub use resolve::{
-    Locksmith, PrincipalKind, ResolveError, Resolved, assumed_role_arn, federated_arn, is_known_principal, resolve,
-    resolve_key, resolve_named, secret_key,
+    KeySecret, Locksmith, Principal, PrincipalKind, ResolveError, Resolved, assumed_role_arn, federated_arn,
+    is_known_principal, key_secret, resolve, resolve_key, resolve_named, secret_key,
 };
 pub use seal::{RootSeal, session_material};
 pub use secrets::{IdOf, SecretSeal, fresh_id, sealed_under};
-pub use session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault};
+pub use session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault, is_session_key};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! From an access key, and the token that came with it, to who asks and which policies speak for or against it.
 
 use super::builtin;
-use super::directory::{Directory, ROOT_ACCOUNT, Stored};
+use super::directory::{Directory, ROOT_ACCOUNT, RootIdentity, Stored};
 use super::error::IdentityError;
 use super::names;
 use super::records::{AccessKeyRecord, AccountRecord, Granted, GroupRecord, KeyOwner, RoleRecord, Tags, UserRecord};
@@ -9,6 +9,7 @@ use super::secrets::{self, SecretSeal};
 use super::session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault, is_session_key};
 use crate::types::UnixMs;
 use std::fmt;
+use std::sync::Arc;
 
 /// A policy's text, and what to call it: an ARN, or the name under which somebody has it inline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,23 @@ pub struct Principal {
     pub tags: Tags,
 }
 
+impl Principal {
+    /// The root of the store's own account, whom no document is needed for.
+    pub fn store_root(root: &RootIdentity) -> Self {
+        Self {
+            kind: PrincipalKind::Root,
+            account: ROOT_ACCOUNT.to_owned(),
+            canonical_id: root.canonical_id.clone(),
+            account_name: String::new(),
+            arn: names::root_arn(ROOT_ACCOUNT),
+            role: None,
+            user_id: ROOT_ACCOUNT.to_owned(),
+            user_name: None,
+            tags: Vec::new(),
+        }
+    }
+}
+
 /// The role of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssumedRole {
@@ -68,11 +86,14 @@ pub struct SessionFacts {
     pub claims: Tags,
 }
 
+/// What a tag takes besides its texts.
+const TAG_BYTES: usize = 64;
+
 /// All that is known of who asks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resolved {
     pub access_key: String,
-    pub principal: Principal,
+    pub principal: Arc<Principal>,
     /// Inline and attached ones of the user or role; of a root `AdministratorAccess`.
     pub own_policies: Vec<NamedPolicy>,
     /// Those of the user's groups.
@@ -85,6 +106,17 @@ pub struct Resolved {
     pub session: Option<SessionFacts>,
     /// The key may do less than its owner: what it does for its owner's sake must not get it more.
     pub is_service_key: bool,
+}
+
+impl Resolved {
+    /// Of all its policies, and of what conditions may ask about, which is kept twice.
+    pub fn text_bytes(&self) -> usize {
+        let session = self.session_policies.iter().flatten();
+        let all = self.own_policies.iter().chain(&self.group_policies).chain(session).chain(&self.boundary);
+        let policies: usize = all.map(|policy| policy.name.len() + policy.text.len()).sum();
+        let tags: usize = self.principal.tags.iter().map(|(name, value)| name.len() + value.len() + TAG_BYTES).sum();
+        policies + 2 * tags + self.principal.arn.len()
+    }
 }
 
 impl fmt::Debug for Resolved {
@@ -128,8 +160,34 @@ pub fn secret_key(
     if is_session_key(access_key) {
         return Ok(locksmith.sessions.secret_of(access_key));
     }
-    let key = usable_key(directory, access_key, now)?;
-    Ok(secrets::open(locksmith.seal, access_key, &key.sealed)?)
+    let key = key_secret(directory, locksmith, access_key)?;
+    key.check(now)?;
+    Ok(key.secret_key)
+}
+
+/// The secret of an access key that is a document's, and when the key ends.
+pub struct KeySecret {
+    pub secret_key: String,
+    expires: Option<UnixMs>,
+}
+
+impl KeySecret {
+    /// Refuses a key that has ended.
+    pub fn check(&self, now: UnixMs) -> Result<(), ResolveError> {
+        let has_expired = self.expires.is_some_and(|expires| expires <= now);
+        if has_expired { Err(ResolveError::UnknownKey) } else { Ok(()) }
+    }
+}
+
+/// Of an active key, whether it has ended or not.
+pub fn key_secret(
+    directory: &Directory<'_>,
+    locksmith: Locksmith<'_>,
+    access_key: &str,
+) -> Result<KeySecret, ResolveError> {
+    let key = directory.access_key(access_key)?.map(|stored| stored.record);
+    let key = key.filter(|key| key.active).ok_or(ResolveError::UnknownKey)?;
+    Ok(KeySecret { secret_key: secrets::open(locksmith.seal, access_key, &key.sealed)?, expires: key.expires })
 }
 
 fn usable_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<AccessKeyRecord, ResolveError> {
@@ -191,7 +249,7 @@ impl Known {
     fn resolved(self, access_key: &str) -> Resolved {
         Resolved {
             access_key: access_key.to_owned(),
-            principal: self.principal,
+            principal: Arc::new(self.principal),
             own_policies: self.own_policies,
             group_policies: self.group_policies,
             session_policies: self.session_policies,

@@ -12,6 +12,35 @@ pub use operations::{Asks, Need, On, needs};
 use crate::actors::meta::Permission;
 
 const SERVICE: &str = "s3:";
+const ADMIN: &str = "admin:";
+
+/// The actions of the admin API, on the resource `*`: the names of its routes.
+pub const ADMIN_ACTIONS: [&str; 24] = [
+    "AcceptClock",
+    "CallIam",
+    "ChangeEncryptionKey",
+    "ExplainAccess",
+    "GetBucketQuota",
+    "GetClock",
+    "GetHealStatus",
+    "GetHealth",
+    "GetInfo",
+    "GetLayout",
+    "GetScrubStatus",
+    "GetStopSafety",
+    "GetTop",
+    "ListBucketUsage",
+    "ListDrives",
+    "ListEncryptionKeys",
+    "ListShards",
+    "MoveLeader",
+    "PutBucketQuota",
+    "RewrapKeys",
+    "StartHeal",
+    "StartScrub",
+    "StopScrub",
+    "UpdateLayout",
+];
 
 /// What an action's ARN is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +136,13 @@ pub fn all() -> impl Iterator<Item = &'static Action> {
 /// What S3 calls an action that is named in any case, and what it is asked about.
 pub fn named(name: &str) -> Option<(String, ResourceKind)> {
     find(name).map(|action| (format!("{SERVICE}{}", action.name), action.kind))
+}
+
+/// An action of the admin API by its full name in any case; within, `None` for a name of that service that none has.
+pub fn admin_named(name: &str) -> Option<Option<String>> {
+    let (service, name) = name.split_at_checked(ADMIN.len())?;
+    let found = || ADMIN_ACTIONS.iter().find(|action| action.eq_ignore_ascii_case(name));
+    service.eq_ignore_ascii_case(ADMIN).then(|| found().map(|action| format!("{ADMIN}{action}")))
 }
 
 /// An action by its full name in any case; `None` for those of other services.

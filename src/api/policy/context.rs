@@ -6,18 +6,45 @@ mod meter;
 pub use meter::{Budget, Meter};
 
 use crate::limits::{CONDITION_VALUE_BYTES_MAX, CONDITION_VALUES_MAX};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
+use std::{mem, slice};
 
 /// Keys that follow from the object, or from what a request says of one object among many. One that ends in `/` goes on
 /// with a tag's key.
 const OF_OBJECT: [&str; 3] = ["s3:existingobjecttag/", "s3:if-match", "s3:versionid"];
 
+/// The values of one key: of most keys there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Values {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Values {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(value) => slice::from_ref(value),
+            Self::Several(values) => values,
+        }
+    }
+
+    fn push(&mut self, value: String) {
+        let mut values = match mem::replace(self, Self::Several(Vec::new())) {
+            Self::One(first) => vec![first],
+            Self::Several(values) => values,
+        };
+        values.push(value);
+        *self = Self::Several(values);
+    }
+}
+
 /// Condition keys with their values. A key with several values is what AWS calls a multivalued one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
-    values: BTreeMap<String, Vec<String>>,
+    values: BTreeMap<Cow<'static, str>, Values>,
     /// Keys and values that hold where `values` has none of the key.
     base: Option<Arc<Context>>,
 }
@@ -26,26 +53,37 @@ impl Context {
     /// A context with the keys and values of another one, which is shared: a request is decided on several times, each
     /// time with some keys of its own.
     pub fn over(base: &Arc<Self>) -> Self {
-        debug_assert!(base.base.is_none(), "a base has no base");
         Self { values: BTreeMap::new(), base: Some(Arc::clone(base)) }
     }
 
     /// Adds one value to those of the key.
     pub fn add(&mut self, key: &str, value: impl Into<String>) {
-        let inherited = |key: &String| self.base.as_ref()?.values(key).map(<[String]>::to_vec);
-        match self.values.entry(key.to_lowercase()) {
-            Entry::Occupied(mut values) => values.get_mut().push(value.into()),
+        self.add_to(key.to_lowercase().into(), value.into());
+    }
+
+    /// As `add`, of a key in lower case.
+    pub fn add_lower(&mut self, key: &'static str, value: impl Into<String>) {
+        debug_assert!(!key.bytes().any(|byte| byte.is_ascii_uppercase()), "{key} is in lower case");
+        self.add_to(Cow::Borrowed(key), value.into());
+    }
+
+    fn add_to(&mut self, key: Cow<'static, str>, value: String) {
+        match self.values.entry(key) {
+            Entry::Occupied(mut values) => values.get_mut().push(value),
             Entry::Vacant(vacant) => {
-                let mut values = inherited(vacant.key()).unwrap_or_default();
-                values.push(value.into());
-                vacant.insert(values);
+                let inherited = self.base.as_ref().and_then(|base| base.values(vacant.key()));
+                vacant.insert(match inherited {
+                    Some(inherited) => Values::Several(inherited.iter().cloned().chain([value]).collect()),
+                    None => Values::One(value),
+                });
             }
         }
     }
 
     /// Gives the key this value and no other, or none.
     pub fn set(&mut self, key: &str, value: Option<String>) {
-        self.values.insert(key.to_lowercase(), value.into_iter().collect());
+        let value = value.map_or_else(|| Values::Several(Vec::new()), Values::One);
+        self.values.insert(key.to_lowercase().into(), value);
     }
 
     /// Gives each key of the other one its values there, and no others.
@@ -57,7 +95,7 @@ impl Context {
     /// In lower case.
     #[cfg(test)]
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.entries().map(|(key, _)| key.as_str())
+        self.entries().map(|(key, _)| key)
     }
 
     /// The values of a key that is given in lower case; `None` where it has none.
@@ -68,10 +106,18 @@ impl Context {
         }
     }
 
+    /// This one, then what it is over, down to the last.
+    fn levels(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |context| context.base.as_deref())
+    }
+
     /// All keys in force with their values.
-    fn entries(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
-        let inherited = self.base.iter().flat_map(|base| &base.values);
-        self.values.iter().chain(inherited.filter(|(key, _)| !self.values.contains_key(*key)))
+    fn entries(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.levels().enumerate().flat_map(move |(depth, level)| {
+            let is_hidden = move |key| self.levels().take(depth).any(|above| above.values.contains_key(key));
+            let entries = level.values.iter().map(|(key, values)| (&**key, values.as_slice()));
+            entries.filter(move |(key, _)| !is_hidden(*key))
+        })
     }
 
     /// Whether there are as few values as conditions are compared with, none of them longer than such a value may be.

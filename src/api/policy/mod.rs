@@ -26,8 +26,12 @@ mod public;
 
 pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
 #[cfg(test)]
+pub use actions::ADMIN_ACTIONS;
+#[cfg(test)]
 pub use actions::condition_keys;
-pub use actions::{AclOf, Asks, Need, On, ResourceKind, named as action_named, needs};
+pub use actions::{
+    AclOf, Asks, Need, On, ResourceKind, admin_named as admin_action_named, named as action_named, needs,
+};
 pub use context::{Budget, Context};
 pub use document::{Effect, Policy, PolicyError, PolicyKind};
 pub use evaluate::{

@@ -1,11 +1,12 @@
 //! Policies that are kept parsed, by their texts: one that many requests ask is parsed once.
 
 use super::document::{Policy, PolicyError, PolicyKind};
+use crate::limits::MEMO_BYTES_MAX;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Policies that are kept.
+/// Policies that are kept, and the bytes of their texts.
 const POLICIES_MAX: usize = 1024;
 
 /// What a policy is of: the same text may be one thing for a user and wrong for a bucket.
@@ -45,6 +46,30 @@ struct Kept {
     by_hash: HashMap<u64, (Of, Arc<Policy>)>,
     /// Hashes, in the order in which they came.
     order: VecDeque<u64>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn remove(&mut self, hash: u64) -> Option<(Of, Arc<Policy>)> {
+        let removed = self.by_hash.remove(&hash)?;
+        self.bytes -= removed.1.text().len();
+        Some(removed)
+    }
+
+    /// In the place of the oldest, where there is no room. What had to go.
+    fn keep(&mut self, hash: u64, of: Of, policy: &Arc<Policy>) -> Vec<(Of, Arc<Policy>)> {
+        let mut gone: Vec<_> = self.remove(hash).into_iter().collect();
+        if gone.is_empty() {
+            self.order.push_back(hash);
+        }
+        self.bytes += policy.text().len();
+        self.by_hash.insert(hash, (of, Arc::clone(policy)));
+        while self.order.len() > POLICIES_MAX || self.bytes > MEMO_BYTES_MAX {
+            let Some(oldest) = self.order.pop_front() else { break };
+            gone.extend(self.remove(oldest));
+        }
+        gone
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +86,8 @@ impl ParsedPolicies {
             return Ok(policy);
         }
         let policy = Arc::new(Policy::parse(kind, text)?);
-        self.keep(hash, kind, &policy);
+        let gone = self.kept().keep(hash, kind.into(), &policy);
+        drop(gone);
         Ok(policy)
     }
 
@@ -70,19 +96,6 @@ impl ParsedPolicies {
         let kept = self.kept();
         let (of, policy) = kept.by_hash.get(&hash)?;
         (of.kind() == kind).then(|| Arc::clone(policy))
-    }
-
-    /// In the place of the oldest, where there is no room.
-    fn keep(&self, hash: u64, kind: PolicyKind<'_>, policy: &Arc<Policy>) {
-        let mut kept = self.kept();
-        if kept.by_hash.insert(hash, (kind.into(), Arc::clone(policy))).is_none() {
-            kept.order.push_back(hash);
-        }
-        if kept.order.len() > POLICIES_MAX
-            && let Some(oldest) = kept.order.pop_front()
-        {
-            kept.by_hash.remove(&oldest);
-        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -95,6 +108,7 @@ impl ParsedPolicies {
 mod tests {
     use super::{POLICIES_MAX, ParsedPolicies};
     use crate::api::policy::PolicyKind;
+    use crate::limits::MEMO_BYTES_MAX;
     use std::sync::Arc;
 
     const TEXT: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::box/*"}]}"#;
@@ -129,5 +143,20 @@ mod tests {
         assert_eq!(parsed.kept().order.len(), POLICIES_MAX);
         assert!(Arc::ptr_eq(&newest, &parse(POLICIES_MAX)) && Arc::ptr_eq(&first[1], &parse(1)));
         assert!(!Arc::ptr_eq(&first[0], &parse(0)), "it was parsed anew");
+    }
+
+    #[test]
+    fn long_policies_are_fewer() {
+        let parsed = ParsedPolicies::default();
+        let resources = format!("arn:aws:s3:::box/{}", "k".repeat(9_000));
+        for number in 0..200 {
+            let text = TEXT.replace("arn:aws:s3:::box/*", &format!("{resources}{number}"));
+            parsed.parse(PolicyKind::Identity, &text).expect("one");
+            let kept = parsed.kept();
+            let bytes: usize = kept.by_hash.values().map(|(_, policy)| policy.text().len()).sum();
+            assert_eq!((kept.bytes, kept.by_hash.len()), (bytes, kept.order.len()));
+            assert!(bytes <= MEMO_BYTES_MAX);
+        }
+        assert!(parsed.kept().by_hash.len() > 50);
     }
 }

@@ -35,7 +35,7 @@ use crate::api::call::RequestView;
 use crate::api::call::{Authentication, SignatureFacts};
 use crate::api::call::{Level, Target};
 use crate::api::errors::FormFault;
-use crate::api::errors::{Fault, RequestFault, body_fault};
+use crate::api::errors::{Fault, RequestFault, body_fault, with_details};
 use crate::limits::{BODY_WAIT_MAX, FORM_FIELDS_BYTES_MAX, PUT_BYTES_MAX};
 use crate::types::LegacySignatures;
 use answer::FormAnswer;
@@ -121,7 +121,7 @@ impl Forms {
             .into());
         }
         let secret_key = self.secrets.secret_key(claim.access_key, view).await?;
-        claim.verify(secret_key.expose()).map_err(Fault::from)?;
+        claim.verify(secret_key.expose()).map_err(|fault| with_details(Fault::from(fault).into(), claim.details()))?;
         let version = if claim.is_version_2() { "AWS" } else { "AWS4-HMAC-SHA256" };
         let signature = SignatureFacts { auth_type: "POST", version, signed_at: None, region: None };
         Ok(Authentication { access_key: Some(claim.access_key.to_owned()), signature: Some(signature) })

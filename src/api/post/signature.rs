@@ -2,7 +2,7 @@
 //! sent, in base64, so it is checked before anything of the policy is read.
 
 use super::form::Form;
-use crate::api::auth::read_scope;
+use crate::api::auth::{read_scope, signed_texts};
 use crate::api::errors::FormFault;
 use crate::sigv4::{Credential, Scope, SigningKey, read_stamp};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -53,6 +53,13 @@ pub fn claim(form: &Form) -> Result<Option<Claim<'_>>, FormFault> {
 impl Claim<'_> {
     pub fn is_version_2(&self) -> bool {
         self.version == Version::Two
+    }
+
+    /// What the error of a wrong signature says of it.
+    pub fn details(&self) -> Vec<(&'static str, String)> {
+        let claimed = [("AWSAccessKeyId", self.access_key), ("SignatureProvided", self.signature)];
+        let claimed = claimed.into_iter().map(|(name, text)| (name, text.to_owned()));
+        claimed.chain(signed_texts(self.policy, None)).collect()
     }
 
     /// Whether it is true of who has this key.

@@ -37,7 +37,7 @@ pub struct Seat {
 struct Held {
     holders: Vec<Holder>,
     /// What it was verified to be signed with.
-    access_key: Option<String>,
+    access_key: Option<Arc<str>>,
     bytes: usize,
 }
 
@@ -53,8 +53,8 @@ impl Seat {
     /// From now on what it holds counts as the account's, too. The request is signed with this key of it.
     pub fn of_account(&self, access_key: &str, canonical_id: &str) {
         let mut held = locked(&self.held);
-        held.access_key = Some(access_key.to_owned());
-        let holder = Holder::Account(canonical_id.to_owned());
+        held.access_key = Some(access_key.into());
+        let holder = Holder::Account(canonical_id.into());
         if !held.holders.contains(&holder) {
             self.room.0.count_for(&holder, held.bytes);
             held.holders.push(holder);
@@ -69,7 +69,7 @@ impl Seat {
     }
 
     /// The account that signed the request, once that is known, and the access key.
-    pub fn account(&self) -> Option<(String, Holder)> {
+    pub fn account(&self) -> Option<(Arc<str>, Holder)> {
         let held = locked(&self.held);
         let account = held.holders.iter().find(|holder| matches!(holder, Holder::Account(_)))?;
         Some((held.access_key.clone()?, account.clone()))

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Parts of the whole: what is free for anybody, and what one holder may have beyond.
 const FREE_FOR_ALL: usize = 2;
@@ -16,7 +16,7 @@ const PREFIX_OF_ONE: u128 = u128::MAX << 64;
 pub enum Holder {
     Address(IpAddr),
     /// By its canonical id.
-    Account(String),
+    Account(Arc<str>),
 }
 
 impl Holder {
@@ -131,7 +131,7 @@ mod tests {
         let shares = Shares::new(800);
         let of = |account: &str, number: usize| {
             let [address] = at(&format!("10.0.0.{number}"));
-            [address, Holder::Account(account.to_owned())]
+            [address, Holder::Account(account.into())]
         };
         assert_eq!((1..100).filter(|number| shares.take(&of("a", *number), 10).is_ok()).count(), 40);
         assert_eq!(shares.take(&of("b", 1), 50), Ok(()));
@@ -149,8 +149,8 @@ mod tests {
     fn nobody_is_remembered_who_holds_nothing() {
         let shares = Shares::new(800);
         shares.take(&at("10.0.0.1"), 10).expect("there is room");
-        shares.count_for(&Holder::Account("a".to_owned()), 10);
-        shares.give_back(&[at("10.0.0.1")[0].clone(), Holder::Account("a".to_owned())], 10);
+        shares.count_for(&Holder::Account("a".into()), 10);
+        shares.give_back(&[at("10.0.0.1")[0].clone(), Holder::Account("a".into())], 10);
         assert!(super::locked(&shares.taken).by.is_empty());
     }
 

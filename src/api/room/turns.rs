@@ -38,7 +38,7 @@ struct State {
     usage: HashMap<Holder, Usage>,
     workers: HashMap<ThreadId, Worker>,
     /// Accounts by access keys that were verified.
-    accounts: HashMap<String, Holder>,
+    accounts: HashMap<Arc<str>, Holder>,
     requests: u64,
 }
 
@@ -205,7 +205,7 @@ impl State {
     }
 
     /// A key that was verified to be this account's. All are forgotten when there are very many.
-    fn learn(&mut self, key: String, account: &Holder) {
+    fn learn(&mut self, key: Arc<str>, account: &Holder) {
         if self.accounts.get(&key) == Some(account) {
             return;
         }

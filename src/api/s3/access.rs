@@ -5,6 +5,7 @@
 pub mod caller;
 mod condition_values;
 mod explain;
+mod holders;
 mod judge;
 mod judged;
 mod request;
@@ -12,8 +13,10 @@ mod said;
 mod unsupported;
 
 pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
+pub use holders::Holder;
 pub use judge::{Authority, Guarded, Judge, OnEach, Said, Subject};
 
+use super::memos::Memos;
 use super::objects::tags::of_new_bucket;
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
@@ -23,14 +26,14 @@ use crate::api::call::RequestView;
 use crate::api::call::{Origin, TlsVersion};
 use crate::api::errors::Fault;
 use crate::api::iam::{IamService, request_keys};
-use crate::api::identity::{
-    Asking, IdentityError, PrincipalKind, ResolveError, Resolved, TokenFault, resolve, secret_key,
-};
+use crate::api::identity::{Asking, IdentityError, ResolveError, Resolved, TokenFault, is_session_key};
 use crate::api::policy::Context;
+use crate::types::UnixMs;
 use caller::Caller;
-use http::{HeaderMap, Uri, header};
+use holders::{HolderError, Holders};
+use http::{HeaderMap, HeaderName, Uri, header};
 pub use judged::Access;
-use judged::Judged;
+use judged::{Came, Judged};
 use request::Request;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SecretKey;
@@ -56,7 +59,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Operations that exist here; s3s knows more.
-const OPERATIONS: [&str; 89] = [
+pub const OPERATIONS: [&str; 89] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
     "CopyObject",
@@ -148,62 +151,75 @@ const OPERATIONS: [&str; 89] = [
     "UploadPartCopy",
 ];
 
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
 /// The access check, which every request passes after its signature was verified, and the secrets that it is verified with.
 #[derive(Clone)]
 pub struct Gate {
     gateway: Gateway,
     iam: Arc<IamService>,
+    memos: Arc<Memos>,
     secure: bool,
 }
 
 impl Gate {
-    pub fn new(gateway: Gateway, iam: Arc<IamService>, secure: bool) -> Self {
-        Self { gateway, iam, secure }
+    pub fn new(gateway: Gateway, iam: Arc<IamService>, memos: Arc<Memos>, secure: bool) -> Self {
+        Self { gateway, iam, memos, secure }
+    }
+
+    fn holders<'a>(&'a self, view: &'a MetaView, now: UnixMs) -> Holders<'a> {
+        Holders { iam: &self.iam, memos: &self.memos, view, now }
     }
 
     async fn view(&self, view: &RequestView) -> S3Result<MetaView> {
-        Ok(view.get(&self.gateway, self.iam.ambient.clock.monotonic()).await?)
+        Ok(view.get(&self.gateway).await?)
     }
 
-    /// The principal of an authenticated request; nobody in particular where nobody signed.
-    async fn judge(&self, cx: &S3AccessContext<'_>, call: &Call) -> S3Result<Known> {
+    /// The principal of an authenticated request, as it is known now, of a request that came then; nobody in particular where
+    /// nobody signed.
+    async fn judge(&self, head: Head<'_>, call: &Call, now: UnixMs) -> S3Result<Known> {
+        let Head { operation, headers, uri } = head;
         let access_key = call.authentication.access_key.as_deref();
         let view = self.view(&call.view).await?;
-        let now = self.iam.ambient.clock.unix_ms();
-        let resolved = match access_key {
+        let holder = match access_key {
             None => None,
             Some(access_key) => {
-                let token = token(cx.headers(), cx.uri());
-                let directory = self.iam.directory(&view);
-                let resolved = resolve(&directory, self.iam.locksmith(), access_key, token.as_deref(), now);
-                self.iam.last_used.note(access_key, "s3", now);
-                Some(resolved.map_err(refusal)?)
+                let token = token(headers, uri);
+                let holder = self.holders(&view, now).holder(access_key, token.as_deref());
+                self.iam.last_used.note(access_key, "s3", self.iam.ambient.clock.unix_ms());
+                Some(holder.map_err(unknown)?)
             }
         };
-        let asking = match &resolved {
-            Some(resolved) => Asking::of(resolved, &self.iam.parsed).map_err(|error| internal(&error))?,
+        let asking = match &holder {
+            Some(holder) => Arc::clone(&holder.identity).into(),
             None => Asking::anonymous(),
         };
-        let mut judge = self.before(asking, view, cx.headers(), cx.uri(), &call.origin);
+        let mut judge = self.before((asking, now), view, headers, uri, &call.origin);
         let context = Arc::make_mut(&mut judge.context);
-        condition_values::add_creation(context, cx.s3_op().name());
+        condition_values::add_creation(context, operation);
         if let Some(signature) = &call.authentication.signature {
             condition_values::add_signature(context, signature, now);
         }
         if let Some(TlsVersion(version)) = call.origin.tls {
             context.add("s3:TlsVersion", version);
         }
-        Ok(Known { judge: Arc::new(judge), resolved })
+        Ok(Known { judge: Arc::new(judge), holder })
     }
 
     /// Whether the body's part of a request is allowed, by the present if it came slowly.
     async fn authority<T>(&self, request: &mut S3Request<T>) -> S3Result<Authority> {
-        let call = Call::of(&request.extensions);
-        let mut access = request.extensions.remove::<Access>().unwrap_or_default();
-        access.renew(&self.gateway, &*self.iam.ambient.clock, &call, &request.headers, &request.uri).await?;
+        let (_, access) = self.renewed(request).await?;
         let authority = access.authority.clone();
         request.extensions.insert(access);
         Ok(authority.ok_or(Fault::AccessDenied("Access Denied"))?)
+    }
+
+    /// The decision on a request whose body is there, taken out of it.
+    async fn renewed<T>(&self, request: &mut S3Request<T>) -> S3Result<(Call, Access)> {
+        let call = Call::of(&request.extensions);
+        let mut access = request.extensions.remove::<Access>().unwrap_or_default();
+        access.renew(&call, &request.headers, &request.uri).await?;
+        Ok((call, access))
     }
 
     async fn ask_of_object<T>(
@@ -229,33 +245,64 @@ impl Gate {
             Some((name, value))
         });
         let told = HeaderMap::from_iter(told);
-        Ok(Arc::new(self.before(Asking::anonymous(), view, &told, &Uri::default(), origin)))
+        let now = self.iam.ambient.clock.unix_ms();
+        Ok(Arc::new(self.before((Asking::anonymous(), now), view, &told, &Uri::default(), origin)))
     }
 
-    /// Who asks, with all that the request says.
-    fn before(&self, asking: Asking, view: MetaView, headers: &HeaderMap, uri: &Uri, origin: &Origin) -> Judge {
-        let now = self.iam.ambient.clock.unix_ms();
+    /// Who asks, and when, with all that the request says.
+    fn before(
+        &self,
+        (asking, now): (Asking, UnixMs),
+        view: MetaView,
+        headers: &HeaderMap,
+        uri: &Uri,
+        origin: &Origin,
+    ) -> Judge {
         let source_ip = Some(origin.source_ip.clone()).filter(|address| !address.is_empty());
         let facts = condition_values::facts(headers, source_ip, self.secure, &self.iam.region);
         let mut context = asking.context();
-        context.extend(request_keys(&facts, now));
+        for (key, value) in request_keys(&facts, now) {
+            context.add_lower(key, value);
+        }
         condition_values::add(&mut context, headers, uri, now);
         let request_id = origin.request_id.clone();
         let (asking, context) = (Arc::new(asking), Arc::new(context));
-        Judge { asking, context, view, iam: Arc::clone(&self.iam), request_id }
+        Judge { asking, context, view, iam: Arc::clone(&self.iam), memos: Arc::clone(&self.memos), request_id }
     }
+}
+
+/// What the head of a request says to a judge.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    /// As s3s calls it.
+    operation: &'a str,
+    headers: &'a HeaderMap,
+    uri: &'a Uri,
 }
 
 /// A request whose sender is known, or known to be nobody.
 struct Known {
     judge: Arc<Judge>,
-    resolved: Option<Resolved>,
+    holder: Option<Arc<Holder>>,
+}
+
+impl Known {
+    fn resolved(&self) -> Option<&Resolved> {
+        self.holder.as_ref().map(|holder| &holder.resolved)
+    }
 }
 
 fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let in_header = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+    let in_header = headers.get(SECURITY_TOKEN).and_then(|token| token.to_str().ok());
     let token = in_header.map(str::to_owned).or_else(|| condition_values::parameter(uri, "X-Amz-Security-Token"));
     token.filter(|token| !token.is_empty())
+}
+
+fn unknown(error: HolderError) -> S3Error {
+    match error {
+        HolderError::Unknown(error) => refusal(error),
+        HolderError::Unreadable(error) => internal(&error),
+    }
 }
 
 fn refusal(error: ResolveError) -> S3Error {
@@ -282,8 +329,11 @@ impl Secrets for Gate {
         }
         let view = self.view(view).await?;
         let now = self.iam.ambient.clock.unix_ms();
-        let secret = secret_key(&self.iam.directory(&view), self.iam.locksmith(), access_key, now);
-        Ok(SecretKey::from(secret.map_err(refusal)?.as_str()))
+        if is_session_key(access_key) {
+            return Ok(SecretKey::from(self.iam.sessions.secret_of(access_key)));
+        }
+        let secret = self.holders(&view, now).secret(access_key).map_err(refusal)?;
+        Ok(SecretKey::from(secret.secret_key.as_str()))
     }
 }
 
@@ -299,16 +349,18 @@ impl S3Access for Gate {
         let key = cx.s3_path().get_object_key().map(str::to_owned);
         let access_key = call.authentication.access_key.clone();
         call.trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
-        let known = self.judge(cx, &call).await?;
-        if let Some(resolved) = &known.resolved {
-            call.trace.asked_by(requester(resolved));
+        let came = Came::now(&*self.iam.ambient.clock);
+        let head = Head { operation: cx.s3_op().name(), headers: cx.headers(), uri: cx.uri() };
+        let known = self.judge(head, &call, came.wall).await?;
+        if let Some(resolved) = known.resolved() {
+            call.trace.asked_by(&resolved.principal);
             call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
         }
         let Some(operation) = operation else {
-            let anonymous = known.resolved.is_none();
+            let anonymous = known.resolved().is_none();
             return Err(if anonymous { Fault::AccessDenied("Access Denied") } else { refused }.into());
         };
-        if known.resolved.is_none() && condition_values::overrides_answer(cx.uri()) {
+        if known.resolved().is_none() && !call.overrides.is_empty() {
             let why = "Request specific response headers cannot be used for anonymous GET requests.";
             return Err(Fault::InvalidRequest(why.to_owned()).into());
         }
@@ -316,23 +368,26 @@ impl S3Access for Gate {
         let asks = condition_values::asks(operation, cx.headers(), cx.uri());
         let question = Request { operation, bucket: bucket.as_deref(), key: key.as_deref(), asks };
         let guarded = question.check(&known.judge, cx.headers(), cx.uri())?;
-        let authority =
-            guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded: Arc::new(guarded) });
+        let authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
         let caller = caller(&known, asks.bypass);
-        let judged = Some(Judged { operation, bucket, key, asks, judge: known.judge });
-        cx.extensions_mut().insert(Access { caller, authority, judged });
+        let is_streamed = matches!(operation, "PutObject" | "UploadPart");
+        let head_of_stream = is_streamed.then(|| Arc::new((cx.headers().clone(), cx.uri().clone())));
+        let (gate, judge) = (self.clone(), known.judge);
+        let judged = Judged { gate, came, operation, bucket, key, asks, judge, head_of_stream };
+        cx.extensions_mut().insert(Access { caller, authority, judged: Some(judged) });
         Ok(())
     }
 
     // What of a body policies may ask about: `check` does not see it.
 
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
-        let judged = request.extensions.get::<Access>().and_then(|access| access.judged.as_ref());
-        let judged = judged.ok_or(Fault::AccessDenied("Access Denied"))?;
-        let tags = of_new_bucket(&Call::of(&request.extensions))?;
+        let (call, access) = self.renewed(request).await?;
+        let judged = access.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
+        let tags = of_new_bucket(&call)?;
         let said = said::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
         let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
         let judge = judged.judge.saying(&said);
+        request.extensions.insert(access);
         judge.of_account("s3:CreateBucket", &bucket)?;
         if !tags.is_empty() {
             judge.of_account("s3:TagResource", &bucket)?;
@@ -377,14 +432,8 @@ impl S3Access for Gate {
     }
 }
 
-/// As access logs call who asks: an account by its canonical id, anybody within it by name.
-fn requester(resolved: &Resolved) -> String {
-    let principal = &resolved.principal;
-    if principal.kind == PrincipalKind::Root { principal.canonical_id.clone() } else { principal.arn.clone() }
-}
-
 fn caller(known: &Known, bypass_governance: bool) -> Caller {
-    match &known.resolved {
+    match known.resolved() {
         Some(resolved) => Caller {
             account: Some(resolved.principal.canonical_id.clone()),
             display_name: resolved.principal.account_name.clone(),

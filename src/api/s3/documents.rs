@@ -7,6 +7,7 @@ use crate::actors::documents::{DocumentError, decode, encode};
 use crate::actors::gateway::StoreError;
 use crate::actors::meta::{Change, DocumentKey, DocumentWrite, Expect, MetaView, Refusal, Reply};
 use crate::api::errors::Fault;
+use crate::api::memo::Made;
 use s3s::{S3Error, S3Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,8 +23,14 @@ impl From<DocumentError> for S3Error {
 
 /// `None` where there is no such document.
 pub fn load<T: DeserializeOwned>(view: &MetaView, key: &DocumentKey) -> S3Result<Option<T>> {
+    Ok(load_sized(view, key)?.value)
+}
+
+/// With the size of the document.
+pub fn load_sized<T: DeserializeOwned>(view: &MetaView, key: &DocumentKey) -> S3Result<Made<Option<T>>> {
     let row = view.document(key)?;
-    Ok(row.map(|row| decode(&row.value)).transpose()?)
+    let bytes = row.as_ref().map_or(0, |row| row.value.len());
+    Ok(Made { value: row.map(|row| decode(&row.value)).transpose()?, bytes })
 }
 
 /// Replaces whatever is there.

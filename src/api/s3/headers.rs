@@ -120,7 +120,7 @@ fn user_metadata(user: Option<dto::Metadata>) -> Result<Vec<(String, String)>, F
     user.sort_unstable();
     let bytes: usize = user.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > USER_METADATA_BYTES_MAX {
-        return Err(Fault::MetadataTooLarge);
+        return Err(Fault::MetadataTooLarge { size_bytes: bytes });
     }
     Ok(user)
 }
@@ -228,7 +228,7 @@ mod tests {
             stored_headers(&HeaderMap::new(), Some(user))
         };
         assert!(with(2048).is_ok());
-        assert_eq!(with(2049), Err(Fault::MetadataTooLarge));
+        assert_eq!(with(2049), Err(Fault::MetadataTooLarge { size_bytes: 2049 }));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn decode_token(token: &str) -> Result<String, Fault> {
         let whole = *version == TOKEN_VERSION && sum == crc32c::crc32c(after).to_be_bytes();
         String::from_utf8(after.to_vec()).ok().filter(|_| whole)
     };
-    read().ok_or_else(|| Fault::InvalidArgument("The continuation token provided is incorrect.".to_owned()))
+    read().ok_or_else(|| Fault::InvalidArgument("The continuation token provided is incorrect".to_owned()))
 }
 
 /// `max-keys` and its like: absent is the most, more than that is the most, negative is refused.
@@ -72,7 +72,7 @@ impl Writing {
         match encoding.map(EncodingType::as_str) {
             None | Some("") => Ok(Self { encoded: false }),
             Some(EncodingType::URL) => Ok(Self { encoded: true }),
-            Some(_) => Err(Fault::InvalidArgument("Invalid Encoding Method specified in Request.".to_owned())),
+            Some(_) => Err(Fault::InvalidArgument("Invalid Encoding Method specified in Request".to_owned())),
         }
     }
 

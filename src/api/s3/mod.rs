@@ -16,12 +16,15 @@ mod host;
 mod lifecycle;
 mod list;
 mod locks;
+mod memos;
 mod multipart;
 mod objects;
 mod preconditions;
 mod settings;
 mod website;
 
+#[cfg(test)]
+pub use access::OPERATIONS;
 pub use access::{BucketShown, Credentials, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
 pub use checksums::{of_headers as checksum_of_headers, parse_digest, parse_md5};
 pub use host::{Domains, WebsiteHosts};
@@ -44,6 +47,7 @@ use crate::limits::LIST_BODY_BYTES_MAX;
 use access::{Access, caller};
 use caller::Caller;
 use http::{HeaderMap, Method};
+use memos::Memos;
 use objects::{tags, version};
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -82,6 +86,7 @@ pub(crate) struct Shared {
     targets: Targets,
     /// Who there is.
     iam: Arc<IamService>,
+    memos: Arc<Memos>,
     directory_root: RootIdentity,
     /// Of what is written into buckets that are made without saying so.
     new_bucket_ownership: Ownership,
@@ -134,7 +139,7 @@ impl Service {
     }
 
     /// Where requests to a bucket are logged, if they are.
-    pub fn logged(&self, bucket: &str) -> Option<LoggedBucket> {
+    pub fn logged(&self, bucket: &str) -> Option<Arc<Option<LoggedBucket>>> {
         settings::logging::logged(&self.store(), bucket)
     }
 
@@ -145,12 +150,8 @@ impl Service {
 
     /// The headers that the answer to a request from another origin gets, whatever its status.
     pub async fn cross_origin(&self, bucket: &str, method: &Method, request: &HeaderMap) -> HeaderMap {
-        let rules = async {
-            let (bucket, view) = self.store().bucket(bucket).await?;
-            cors::rules_of(&view, bucket.bucket.id)
-        };
-        match rules.await {
-            Ok(Some(rules)) => cors::answer_headers(&rules, method, request),
+        match cors::kept_rules(&self.store(), bucket).await.as_deref() {
+            Ok(Some(rules)) => cors::answer_headers(rules, method, request),
             Ok(None) | Err(_) => HeaderMap::new(),
         }
     }
@@ -160,7 +161,8 @@ impl Service {
 struct Operations(Arc<Shared>);
 
 pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Service {
-    let gate = access::Gate::new(gateway.clone(), Arc::clone(&settings.iam), settings.tls);
+    let memos = Arc::<Memos>::default();
+    let gate = access::Gate::new(gateway.clone(), Arc::clone(&settings.iam), Arc::clone(&memos), settings.tls);
     let shared = Arc::new(Shared {
         gateway,
         ambient,
@@ -171,6 +173,7 @@ pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Ser
         directory_root: settings.iam.root.clone(),
         new_bucket_ownership: settings.new_bucket_ownership,
         iam: Arc::clone(&settings.iam),
+        memos,
         scheme: if settings.tls { "https" } else { "http" },
     });
     let mut config = S3Config::default();
@@ -223,8 +226,14 @@ impl Store {
 
     async fn bucket(&self, name: &str) -> S3Result<(BucketRow, MetaView)> {
         let view = self.view().await?;
-        let bucket = view.bucket(name)?.ok_or(Fault::NoSuchBucket)?;
-        Ok((bucket, view))
+        Ok((self.row(&view, name)?, view))
+    }
+
+    fn row(&self, view: &MetaView, name: &str) -> S3Result<BucketRow> {
+        if let Some(guarded) = self.memos.buckets.kept_of(view, name) {
+            return Ok(guarded.row.clone());
+        }
+        Ok(view.bucket(name)?.ok_or(Fault::NoSuchBucket)?)
     }
 
     async fn object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Found> {
@@ -243,7 +252,7 @@ impl Store {
 
     async fn open_in(&self, view: MetaView, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Readable> {
         let pick = version::pick(version)?;
-        let bucket = view.bucket(bucket)?.ok_or(Fault::NoSuchBucket)?;
+        let bucket = self.row(&view, bucket)?;
         match self.gateway.open_object(view.clone(), bucket.bucket.id, key, pick).await? {
             Opened::Object(object) => Ok(Readable { bucket, view, object: *object }),
             Opened::DeleteMarker(marker) => Err(version::marker(pick, &marker).into()),
@@ -294,7 +303,7 @@ macro_rules! operations {
             $(async fn $name(&self, mut request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
                 let mut call = request.extensions.remove::<Call>().unwrap_or_default();
                 let mut access = request.extensions.remove::<Access>().unwrap_or_default();
-                access.renew(&self.0.gateway, &*self.0.ambient.clock, &call, &request.headers, &request.uri).await?;
+                access.renew(&call, &request.headers, &request.uri).await?;
                 call.trace.entered();
                 request.headers.extend(std::mem::take(&mut call.headers_aside));
                 let condition = preconditions::only_one(&request.headers);

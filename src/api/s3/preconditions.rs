@@ -187,7 +187,8 @@ impl ReadConditions {
 /// The condition of a write, where it has one: the one that did not hold where the metadata says that one did not. Of
 /// several nobody knows.
 pub fn only_one(headers: &HeaderMap) -> Option<&'static str> {
-    let mut given = OF_WRITES.into_iter().filter(|name| headers.contains_key(*name));
+    let mut given =
+        OF_WRITES.into_iter().filter(|name| headers.keys().any(|known| known.as_str().eq_ignore_ascii_case(name)));
     given.next().filter(|_| given.next().is_none())
 }
 
@@ -206,11 +207,6 @@ fn validators(manifest: &Manifest) -> HeaderMap {
     headers
 }
 
-/// Of conditions that S3 does not know there.
-fn not_implemented() -> Fault {
-    Fault::NotImplemented("A header you provided implies functionality that is not implemented.".to_owned())
-}
-
 /// `If-Match` and `If-None-Match` of a write: one tag or `*`, and never both.
 pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let text = |name: HeaderName| match headers.get(name) {
@@ -222,7 +218,10 @@ pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let if_match = text(header::IF_MATCH)?.map(tag_condition);
     let if_none_match = text(header::IF_NONE_MATCH)?.map(|text| other_than(text.trim())).transpose()?;
     if if_match.is_some() && if_none_match.is_some() {
-        return Err(not_implemented());
+        return Err(Fault::HeaderNotImplemented {
+            header: "If-Match,If-None-Match",
+            why: "Multiple conditional request headers present in the request".to_owned(),
+        });
     }
     Ok(WriteConditions { if_match, if_none_match })
 }
@@ -235,7 +234,10 @@ fn other_than(text: &str) -> Result<ETagCondition, Fault> {
     }
     let tag = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
     if tag.is_empty() || tag.contains(['*', ',', '"', '/']) {
-        return Err(not_implemented());
+        return Err(Fault::HeaderNotImplemented {
+            header: "If-None-Match",
+            why: "We don't accept the provided value of If-None-Match header for this API".to_owned(),
+        });
     }
     Ok(tag_condition(tag))
 }
@@ -393,7 +395,7 @@ mod tests {
             &[("if-none-match", "")],
             &[("if-match", OURS), ("if-none-match", OTHER)],
         ] {
-            assert!(matches!(of_write(&headers(refused)), Err(Fault::NotImplemented(_))), "{refused:?}");
+            assert!(matches!(of_write(&headers(refused)), Err(Fault::HeaderNotImplemented { .. })), "{refused:?}");
         }
         assert_eq!(tag_condition("\"not-a-tag\""), ETagCondition::Unknown);
         assert_eq!(

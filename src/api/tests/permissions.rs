@@ -14,23 +14,23 @@ const COMPLIANCE: [(&str, &str); 2] =
     [("x-amz-object-lock-mode", "COMPLIANCE"), ("x-amz-object-lock-retain-until-date", UNTIL)];
 const HOLD: [(&str, &str); 1] = [("x-amz-object-lock-legal-hold", "ON")];
 
-struct Client<'a> {
+pub(super) struct Client<'a> {
     api: &'a ApiHandle,
     /// Nobody where there is none.
-    keys: Option<(String, String)>,
+    pub(super) keys: Option<(String, String)>,
 }
 
 impl<'a> Client<'a> {
-    fn root(api: &'a ApiHandle) -> Self {
+    pub(super) fn root(api: &'a ApiHandle) -> Self {
         Self { api, keys: Some((ROOT.0.to_owned(), ROOT.1.to_owned())) }
     }
 
-    fn nobody(api: &'a ApiHandle) -> Self {
+    pub(super) fn nobody(api: &'a ApiHandle) -> Self {
         Self { api, keys: None }
     }
 
     /// Of this name, with an inline policy of these statements.
-    async fn user(api: &'a ApiHandle, name: &str, statements: Value) -> Self {
+    pub(super) async fn user(api: &'a ApiHandle, name: &str, statements: Value) -> Self {
         call(api, "CreateUser", json!({"UserName": name})).await;
         let user = Self { api, keys: None };
         user.allow(name, statements).await;
@@ -39,7 +39,7 @@ impl<'a> Client<'a> {
         Self { api, keys: Some((text("AccessKeyId"), text("SecretAccessKey"))) }
     }
 
-    async fn allow(&self, name: &str, statements: Value) {
+    pub(super) async fn allow(&self, name: &str, statements: Value) {
         let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
         let policy = json!({"UserName": name, "PolicyName": "p", "PolicyDocument": document});
         call(self.api, "PutUserPolicy", policy).await;
@@ -77,11 +77,11 @@ impl<'a> Client<'a> {
         ask(&mut stream, &[request.as_bytes(), b"\r\n", body].concat()).await
     }
 
-    async fn status(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
+    pub(super) async fn status(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
         self.ask(method, target, headers, body).await.status
     }
 
-    async fn done(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(super) async fn done(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let answer = self.ask(method, target, headers, body).await;
         assert!(answer.status < 300, "{method} {target}: {}", String::from_utf8_lossy(&answer.body));
         answer
@@ -89,7 +89,7 @@ impl<'a> Client<'a> {
 }
 
 /// An action of IAM's, by root.
-async fn call(api: &ApiHandle, action: &str, parameters: Value) -> Value {
+pub(super) async fn call(api: &ApiHandle, action: &str, parameters: Value) -> Value {
     let body = json!({"action": action, "parameters": parameters}).to_string();
     let address = api.admin_address;
     let request = administer("POST", address, "/admin/v1/iam", body.as_bytes(), "sherd-admin");
@@ -186,7 +186,7 @@ async fn the_default_retention_of_a_bucket_needs_no_grant() {
     api.stop().await;
 }
 
-fn md5(body: &[u8]) -> String {
+pub(super) fn md5(body: &[u8]) -> String {
     use md5::{Digest, Md5};
     base64_simd::STANDARD.encode_to_string(Md5::digest(body))
 }

@@ -13,4 +13,4 @@ pub use form::boundary_of;
 pub use form::{boundary, is_form};
 pub use normalise::normalise;
 pub use renaming::{as_copy, is_rename};
-pub use subresources::check as check_subresources;
+pub use subresources::{check as check_subresources, take_overrides};

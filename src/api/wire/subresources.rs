@@ -4,6 +4,8 @@
 
 mod reads;
 
+pub use reads::take_overrides;
+
 use crate::api::call::{Head, Level};
 use crate::api::errors::Fault;
 use crate::api::wire::is_form;
@@ -120,11 +122,11 @@ fn check_service(method: &Method) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, take_overrides};
     use crate::api::call::{Head, Target};
     use crate::api::errors::Fault;
     use crate::api::text::Query;
-    use http::{HeaderMap, HeaderValue, Method, Uri};
+    use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
     fn judge(method: Method, uri: &'static str) -> Result<(), Fault> {
         judge_with(method, uri, &HeaderMap::new())
@@ -225,6 +227,37 @@ mod tests {
             "/?continuation-token=t",
         ] {
             assert_eq!(judge(Method::GET, uri), Ok(()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_no_header_has_is_not_answered() {
+        for uri in ["/b/k?response-expires=a%0ab", "/b/k?response-content-type=%00"] {
+            assert!(matches!(judge(Method::GET, uri), Err(Fault::InvalidArgument(_))), "{uri}");
+        }
+        assert_eq!(judge(Method::GET, "/b/k?response-content-disposition=%C3%A9"), Ok(()));
+    }
+
+    #[test]
+    fn headers_of_the_answer_are_taken_out_of_the_query_however_they_are_written() {
+        let take = |method: Method, path: &str| {
+            let mut request = Request::builder().method(method).uri(path).body(()).expect("a request");
+            let query = Query::read(request.uri().query()).expect("a query");
+            let target = Target::of(request.uri().path(), None).expect("a target");
+            let taken = take_overrides(&mut request, &target, &query);
+            let text = |value: &HeaderValue| String::from_utf8(value.as_bytes().to_vec()).expect("text");
+            let taken = taken.iter().map(|(name, value)| (name.to_string(), text(value))).collect::<Vec<_>>();
+            (taken, request.uri().to_string())
+        };
+        let one = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let plain = take(Method::GET, "/b/k?partNumber=1&response-expires=not+a+date");
+        assert_eq!(plain, (one("expires", "not a date"), "/b/k?partNumber=1".to_owned()));
+        let escaped = take(Method::HEAD, "/b/k?%72esponse-content%2Dtype=%C3%A9");
+        assert_eq!(escaped, (one("content-type", "\u{e9}"), "/b/k".to_owned()));
+        let empty = take(Method::GET, "/b/k?response-expires");
+        assert_eq!(empty, (one("expires", ""), "/b/k".to_owned()));
+        for (method, path) in [(Method::PUT, "/b/k?response-expires=0"), (Method::GET, "/b?response-expires=0")] {
+            assert_eq!(take(method, path), (vec![], path.to_owned()));
         }
     }
 

@@ -54,7 +54,7 @@ impl QuicOptions {
 pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("the network endpoint cannot use {address}: {why}")]
+    #[error("SHERD_CLUSTER_LISTEN: the endpoint for other hosts cannot listen on {address}: {why}")]
     Endpoint { address: SocketAddr, why: String },
     #[error("the network endpoint's thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),

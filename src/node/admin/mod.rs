@@ -1,21 +1,23 @@
 //! What an administrator asks of this host: the cluster as it is known here, healing, the lead, what must exist.
 
 mod clock;
+mod jobs;
 mod layout;
 mod quota;
+mod top;
 
 use super::safety::StopJudgement;
 use super::status::HostStatus;
 use crate::actors::consensus::{Agreement, Membership, MetaError};
 use crate::actors::drives::health::HostState;
-use crate::actors::healer::{HealerHandle, ScrubHandle, ScrubStatus};
-use crate::actors::mover::MoverHandle;
+use crate::actors::growth::History;
+use crate::actors::jobs::AllJobs;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ClockShown, CountsShown, GeometryShown, Guarantee,
-    HealStarted, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved,
-    MetadataRole, MovesShown, NodeShown, QuotaShown, ReplicaShown, ScrubShown, ScrubStarted, SetQuota, ShardShown,
-    ShardsPage,
+    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, GeometryShown,
+    Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved,
+    MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota, ShardShown, ShardsPage,
+    TopShown,
 };
 use crate::api::{DriveHealth, Health, HealthSource, StopShown};
 use crate::storage::kv::KvResult;
@@ -23,7 +25,7 @@ use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, R
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ClusterId, HostId, NodeId, Roles};
+use crate::types::{ClusterId, HostId, Roles};
 use std::collections::BTreeMap;
 
 /// Blobs of one page of shards.
@@ -39,12 +41,8 @@ pub(super) struct HostAdmin {
     pub status: HostStatus,
     pub cluster: ClusterId,
     pub host: HostId,
-    /// What this host does.
-    pub roles: Roles,
     pub context: ClusterContext,
-    pub healing: HealerHandle,
-    pub scrub: ScrubHandle,
-    pub moving: MoverHandle,
+    pub jobs: AllJobs,
 }
 
 impl HealthSource for HostAdmin {
@@ -60,7 +58,11 @@ impl HealthSource for HostAdmin {
 #[async_trait::async_trait]
 impl AdminSource for HostAdmin {
     async fn info(&self) -> Result<Info, AdminError> {
-        let (known, counts) = self.look_up(|view| Ok((known(view)?, view.counts()?))).await?;
+        let look_up = self.look_up(|view| {
+            let growth = History::of(view.document(&History::key())?.as_ref()).growth();
+            Ok((known(view)?, view.counts()?, growth))
+        });
+        let (known, counts, growth) = look_up.await?;
         let metadata = self.status.metadata.status();
         let (geometry, health) = (self.status.context.geometry, self.health());
         let hosts = self.hosts(&known);
@@ -77,6 +79,7 @@ impl AdminSource for HostAdmin {
             hosts,
             drives: self.status.all_drives(),
             capacity: self.status.capacity(),
+            forecast: self.status.forecast(growth),
             counts: CountsShown {
                 buckets: counts.buckets,
                 objects: counts.objects,
@@ -103,56 +106,23 @@ impl AdminSource for HostAdmin {
             incarnation: record.incarnation.to_string(),
             shards: held.nodes.get(&record.id).map_or(0, |held| held.placed),
             garbage: held.nodes.get(&record.id).map_or(0, |held| held.garbage),
-        };
-        let moving = self.moving.status();
-        let moving = MovesShown {
-            epoch: moving.epoch.0,
-            settled: moving.settled,
-            shards_left: moving.shards_left,
-            bytes_left: moving.bytes_left,
-            shards_waiting: moving.shards_waiting,
-            shards_moved: moving.shards_moved,
+            leftovers: held.nodes.get(&record.id).map_or(0, |held| held.leftovers),
         };
         let nodes = known.nodes.iter().map(node).collect();
-        Ok(LayoutShown { epoch: layout.epoch.0, nodes, hosts: known.hosts_and_roles(), moving })
+        let (moving, moves) = self.all_moves(&known, layout.epoch.0).await;
+        Ok(LayoutShown { epoch: layout.epoch.0, nodes, hosts: known.hosts_and_roles(), moving, moves })
     }
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError> {
         self.change_the_layout(change).await
     }
 
-    async fn heal_status(&self) -> Result<HealStatus, AdminError> {
-        let counts = self.look_up(|view| view.counts()).await?;
-        let (healing, safety) = (self.healing.status(), self.health().safety);
-        Ok(HealStatus {
-            // The queue may have grown since the assessment looked at it.
-            missing_shards: safety.missing_shards.at_most.max(counts.repairs),
-            under_replicated_objects: safety.reduced.blobs.at_most,
-            corrupt_chunks: healing.corrupt_chunks,
-            orphaned_shards: healing.orphaned_shards,
-            garbage_blobs: counts.garbage,
-            to_repair_shards: healing.to_repair_shards,
-            to_repair_bytes: healing.to_repair_bytes,
-            repairing: healing.repairing,
-            put_off: healing.put_off,
-            repaired_shards: healing.repaired_shards,
-            repaired_bytes: healing.repaired_bytes,
-            bytes_per_second: healing.bytes_per_second,
-            eta_seconds: healing.eta.map(|eta| eta.as_secs()),
-            safety,
-            comparisons_due: healing.comparing.into_iter().map(|node| node.0).collect(),
-        })
+    async fn heal_status(&self, host: Option<&str>) -> Result<HealStatus, AdminError> {
+        self.all_healing(host).await
     }
 
-    async fn start_heal(&self) -> Result<HealStarted, AdminError> {
-        if !self.roles.storage {
-            let why = "this host is without the role storage: its drives hold no shards";
-            return Err(AdminError::Refused(why.to_owned()));
-        }
-        let nodes: Vec<NodeId> = self.status.dirs.keys().copied().collect();
-        nodes.iter().for_each(|node| self.healing.reconcile(*node));
-        tracing::info!(?nodes, "comparison with the metadata was asked for");
-        Ok(HealStarted { nodes: nodes.into_iter().map(|node| node.0).collect() })
+    async fn start_heal(&self, host: Option<&str>) -> Result<Ordered, AdminError> {
+        self.order_heal(host).await
     }
 
     async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError> {
@@ -163,36 +133,20 @@ impl AdminSource for HostAdmin {
         Ok(StopShown { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
     }
 
-    fn scrub_status(&self) -> Vec<ScrubShown> {
-        let wanted = self.scrub.wanted();
-        let shown = |(node, status): (NodeId, ScrubStatus)| ScrubShown {
-            node: node.0,
-            began: status.began.map(|began| began.0),
-            wanted: wanted.contains(&node),
-            done_permille: status.done_permille,
-            eta_seconds: status.eta.map(|eta| eta.as_secs()),
-            corrupt: status.corrupt,
-            finished: status.finished.map(|finished| finished.0),
-            due: status.due.0,
-        };
-        self.scrub.status().into_iter().map(shown).collect()
+    async fn scrub_status(&self, host: Option<&str>) -> Result<ScrubStatus, AdminError> {
+        self.all_scrub(host).await
     }
 
-    fn start_scrub(&self, node: Option<u32>) -> Result<ScrubStarted, AdminError> {
-        let health = self.context.health.current();
-        if let Some(node) = node.map(NodeId) {
-            if !self.status.dirs.contains_key(&node) {
-                return Err(AdminError::Refused(format!("node {node} is none of this host's")));
-            }
-            if let Some(why) = health.why_not(node) {
-                return Err(AdminError::Refused(format!("node {node} is out of service: {why}")));
-            }
-        }
-        let is_meant = |id: &NodeId| node.is_none_or(|node| id.0 == node) && health.in_service(*id);
-        let nodes: Vec<NodeId> = self.status.dirs.keys().copied().filter(is_meant).collect();
-        nodes.iter().for_each(|node| self.scrub.start(*node));
-        tracing::info!(?nodes, "verifying every chunk was asked for");
-        Ok(ScrubStarted { nodes: nodes.into_iter().map(|node| node.0).collect() })
+    async fn start_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError> {
+        self.order_scrub(chosen, true).await
+    }
+
+    async fn stop_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError> {
+        self.order_scrub(chosen, false).await
+    }
+
+    async fn top(&self, host: Option<&str>) -> Result<TopShown, AdminError> {
+        self.all_traffic(host).await
     }
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {

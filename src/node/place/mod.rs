@@ -130,7 +130,7 @@ impl Place {
             own: self.member.host.drives.clone(),
             copies_wanted: metadata::copies_wanted(&self.member),
         };
-        let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata));
+        let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata, &*self.around.ambient.clock));
         let filling = filling::forget_compared(&self.around, &self.health, &self.member.host.drives);
         let Some(net) = &self.member.net else {
             tokio::join!(following, retiring, reading, filling);

@@ -6,8 +6,7 @@ mod root_keys;
 
 pub(super) use root_keys::root_keys;
 
-use super::background;
-use super::{NodeError, Surroundings};
+use super::{NodeError, Surroundings, audit, background};
 use crate::actors::events::Targets;
 use crate::api::{AccountsFile, EndpointError, Endpoints, KeySets, ListenerTls, NamedFile, TlsFiles};
 use crate::config::{self, Config};
@@ -34,6 +33,7 @@ pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, N
     let accounts = accounts.map_err(|why| NodeError::Accounts { why })?.map(Arc::new);
     let targets = background::targets(&config.webhooks, &around.ambient)?;
     let key_sets = key_sets(&config.identities.key_sets, &around.ambient)?;
+    audit::check(&config.audit)?;
     check_cluster_listen(config)?;
     let s3 = config.roles.gateway.then_some(config.s3_listen);
     let tls = ListenerTls { s3: config.tls.clone().map(tls_files), admin: config.admin_tls.clone().map(tls_files) };

@@ -17,6 +17,7 @@ pub(super) use set_aside::{set_aside_all, set_aside_of_others, what_is_set_aside
 use super::cluster::{self, Member};
 use super::metadata::{self, MetadataError, Replica};
 use super::{NodeError, Surroundings};
+use crate::api::StartupProgress;
 use crate::config::Config;
 use crate::storage::identity::{
     HostDrives, IdentityError, Prepared, Rejoining, keep_rejoining, new_host_id, read_rejoining,
@@ -61,10 +62,12 @@ pub(super) async fn after_loss(
     config: &Config,
     member: Member,
     error: &MetadataError,
+    progress: &StartupProgress,
 ) -> Result<(Member, Replica), NodeError> {
+    progress.set(vec![format!("waiting for its cluster to take it back as another member: {error}")]);
     let rejoining = keep(around, &member.host, false, error.to_string())?;
     let host = member.off_the_network().await;
-    let member = cluster::come_back_as_another(around, config, host, &rejoining).await?;
+    let member = cluster::come_back_as_another(around, config, host, &rejoining, progress).await?;
     let replica = metadata::start(around, &member).await?;
     Ok((member, replica))
 }
@@ -101,7 +104,7 @@ impl OwnDrives {
         let to = kept.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
         tracing::error!(why, "this host comes back to its cluster as another member; its process starts again");
         match keep_rejoining(&*around.disk, &self.dirs, &Rejoining::new(self.host, to, true, why)) {
-            Ok(()) => NodeError::StartsAgain,
+            Ok(()) => NodeError::StartsAgain { why: "it comes back to its cluster as another member" },
             Err(error) => error.into(),
         }
     }

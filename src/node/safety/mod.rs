@@ -35,6 +35,8 @@ pub(super) struct Facts<'a> {
     /// An entry that every replica which follows has applied.
     pub applied_before: u64,
     pub snapshot: Snapshot,
+    /// Whether the snapshot shows what this host has read since it was last held up.
+    pub is_current: bool,
     /// Shards that are to be moved to this host.
     pub to_move: u64,
 }
@@ -44,15 +46,23 @@ impl Facts<'_> {
         self.snapshot.held.nodes.get(&node).map_or(0, |held| held.placed)
     }
 
-    /// What was queued by a comparison is not in counts that are older.
     fn contents(&self, node: NodeId) -> Contents {
         match self.health.state(node) {
-            Some(state) if state.contents == Contents::Compared && state.compared_at > self.snapshot.as_of => {
-                Contents::Uncompared
-            }
+            Some(_) if self.is_before_comparison(node) => Contents::Uncompared,
             Some(state) => state.contents,
             None => Contents::Compared,
         }
+    }
+
+    /// What was queued by a comparison is not in counts that are older.
+    fn is_before_comparison(&self, node: NodeId) -> bool {
+        let state = self.health.state(node);
+        state.is_some_and(|s| s.contents == Contents::Compared && s.compared_at > self.snapshot.as_of)
+    }
+
+    fn is_stale(&self) -> bool {
+        let is_behind = |node: NodeId| self.is_before_comparison(node) && self.placed(node) > 0;
+        !self.is_current || self.ring.nodes().iter().any(|node| is_behind(node.id))
     }
 
     fn repairs(&self) -> u64 {
@@ -63,6 +73,12 @@ impl Facts<'_> {
     fn tally(&self) -> Option<&Tally> {
         let tally = self.snapshot.tally.as_deref()?;
         (tally.absent == self.absent && tally.epoch == self.ring.epoch()).then_some(tally)
+    }
+
+    /// What was counted while at least as many drives were absent: one that came back makes nothing worse.
+    fn earlier(&self) -> Option<&Tally> {
+        let earlier = self.snapshot.earlier.as_deref()?;
+        (earlier.epoch == self.ring.epoch() && self.absent.is_subset(&earlier.absent)).then_some(earlier)
     }
 
     /// The same where it is complete, and the repair queue as it was.
@@ -89,6 +105,12 @@ impl Facts<'_> {
         self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
     }
 
+    /// A host that leads the metadata and decides nothing: what it sends, too few of the others keep.
+    pub fn stuck_leader(&self) -> Option<HostId> {
+        let is_stuck = |(host, replica): &(&HostId, &ReplicaState)| replica.is_stuck && self.is_up(**host);
+        self.voters.iter().find(is_stuck).map(|(host, _)| *host)
+    }
+
     /// How many of these hosts each failure domain has. A host without drives is one of its own.
     fn hosts_of_domains(&self, hosts: impl Iterator<Item = HostId>) -> Vec<usize> {
         let domain_of: BTreeMap<HostId, usize> = self.ring.places().values().copied().collect();
@@ -102,7 +124,15 @@ impl Facts<'_> {
     /// Drives that take no new shards for want of room.
     fn full(&self) -> Vec<NodeId> {
         let nodes = self.ring.nodes().iter().map(|node| node.id);
-        nodes.filter(|node| (self.standing)(*node) == Standing::Full).collect()
+        let is_full =
+            |node: &NodeId| (self.standing)(*node) == Standing::Full && self.health.unwritable(*node).is_none();
+        nodes.filter(is_full).collect()
+    }
+
+    /// Drives that serve reads and take no writes, and why.
+    fn unwritable(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        let nodes = self.ring.nodes().iter().map(|node| node.id).filter(|node| self.health.in_service(*node));
+        nodes.filter_map(|node| Some((node, self.health.unwritable(node)?)))
     }
 
     fn host_name(&self, host: HostId) -> String {
@@ -118,8 +148,20 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
         0 => BlobsShown::default(),
         parity => amount(|tally| tally.without_spare, parity),
     };
-    let (now, promised) = (survives_now(facts, missing), guarantee(facts));
-    let serving = now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts));
+    let promised = guarantee(facts);
+    let (now, at_best) = match (facts.is_known(), facts.is_stale()) {
+        (false, _) => (Losses::NONE, Losses::NONE),
+        // The drive that was compared may lack all of what it is named for.
+        (true, true) => (Losses::NONE, survives(facts, missing, 1)),
+        (true, false) => {
+            let parity = usize::from(facts.geometry.parity);
+            (survives(facts, missing, parity), survives(facts, missing, 1))
+        }
+    };
+    let serving = match facts.stuck_leader() {
+        Some(_) => Losses::NONE,
+        None => now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts)),
+    };
     let shown = |losses: Losses| LossesShown {
         domains: promised.has_domains.then_some(losses.domains),
         hosts: losses.hosts,
@@ -127,7 +169,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     };
     let uncompared = facts.uncompared();
     let mut safety = Safety {
-        at_risk: without_spare.blobs.at_least > 0 || (facts.is_known() && promised.drives > 0 && now.drives == 0),
+        at_risk: without_spare.blobs.at_least > 0 || (facts.is_known() && promised.drives > 0 && at_best.drives == 0),
         survives_now: shown(now),
         serves_without: shown(serving),
         missing_shards: missing,
@@ -135,6 +177,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
         without_spare,
         unreadable: amount(|tally| tally.unreadable, parity + 1),
         is_counted: facts.exact().is_some(),
+        is_stale: facts.is_known() && facts.is_stale(),
         absent_drives: facts.absent.iter().map(|node| node.0).collect(),
         uncompared_shards: uncompared.iter().map(|node| facts.placed(*node)).sum(),
         uncompared_drives: uncompared.into_iter().map(|node| node.0).collect(),
@@ -184,11 +227,9 @@ fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_ea
     BlobsShown { blobs: Bounds { at_least, at_most }, bytes_counted }
 }
 
-/// Never more than is certain: before the census has counted, a blob is taken to have had a shard on each drive that is absent.
-fn survives_now(facts: &Facts<'_>, missing: Bounds) -> Losses {
-    if !facts.is_known() {
-        return Losses::NONE;
-    }
+/// Before the census has counted, a blob is taken to have had a shard on each drive that is absent, and to lack as many of
+/// those in the repair queue as `queued_each`.
+fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
     let (ring, geometry) = (facts.ring, facts.geometry);
     let parity = usize::from(geometry.parity);
     let whole = ring.losses_with(geometry, parity);
@@ -197,11 +238,15 @@ fn survives_now(facts: &Facts<'_>, missing: Bounds) -> Losses {
     let of_old = match counted {
         _ if missing.at_most == 0 => when_whole,
         Some(tally) => when_whole.min(tally.losses),
-        None => {
-            let holding = facts.absent.iter().filter(|node| facts.placed(**node) > 0).count();
-            let each = holding * ring.shards_of_node_max(geometry) + usize::from(facts.repairs() > 0);
-            ring.losses_with(geometry, parity.saturating_sub(each))
-        }
+        None => match facts.earlier() {
+            Some(earlier) => when_whole.min(earlier.losses),
+            None => {
+                let holding = facts.absent.iter().filter(|node| facts.placed(**node) > 0).count();
+                let queued = usize::try_from(facts.repairs()).map_or(queued_each, |queued| queued.min(queued_each));
+                let each = holding * ring.shards_of_node_max(geometry) + queued;
+                ring.losses_with(geometry, parity.saturating_sub(each))
+            }
+        },
     };
     of_old.min(of_new(facts)).min(metadata::losses_now(facts))
 }

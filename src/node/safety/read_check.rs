@@ -3,9 +3,11 @@
 //! a request would.
 
 use crate::actors::consensus::MetaHandle;
+use crate::ambient::Clock;
 use crate::limits::PROBE_EVERY;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +15,19 @@ pub(in crate::node) struct ReadCheck {
     failure: Arc<Mutex<Option<String>>>,
     /// The last entry that was applied at each of the last looks, the oldest first.
     applied: Arc<Mutex<VecDeque<u64>>>,
+    last: Arc<Mutex<LastRead>>,
 }
+
+/// The last read that did not fail.
+#[derive(Debug, Default)]
+struct LastRead {
+    at: Option<Duration>,
+    /// What had been applied at the first read after this host was held up; 0 where it never was.
+    applied_at_first: u64,
+}
+
+/// A host whose last read is older was held up: stopped, or cut off.
+const HELD_UP_AFTER: Duration = Duration::from_secs(3);
 
 /// Looks, a second apart or more, within which another host must have applied what this one had.
 const LOOKS_TO_FOLLOW: usize = 5;
@@ -25,11 +39,15 @@ impl ReadCheck {
     }
 
     /// Reads for as long as it is polled.
-    pub async fn run(&self, metadata: &MetaHandle) {
+    pub async fn run(&self, metadata: &MetaHandle, clock: &dyn Clock) {
         loop {
             let failure = metadata.read().await.err().map(|error| error.to_string());
+            let (is_read, applied) = (failure.is_none(), metadata.status().applied_index);
             *self.lock() = failure;
-            self.note_applied(metadata.status().applied_index);
+            self.note_applied(applied);
+            if is_read {
+                self.note_read(clock.monotonic(), applied);
+            }
             tokio::time::sleep(PROBE_EVERY).await;
         }
     }
@@ -38,6 +56,20 @@ impl ReadCheck {
     pub fn applied_before(&self) -> u64 {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         if applied.len() < LOOKS_TO_FOLLOW { 0 } else { applied.front().copied().unwrap_or(0) }
+    }
+
+    /// Whether counts as of this entry show what this host has read since it was held up last.
+    pub fn is_current(&self, as_of: u64, now: Duration) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held_up = last.at.is_some_and(|at| now.saturating_sub(at) > HELD_UP_AFTER);
+        !is_held_up && as_of >= last.applied_at_first
+    }
+
+    fn note_read(&self, now: Duration, applied: u64) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.at.replace(now).is_some_and(|at| now.saturating_sub(at) > HELD_UP_AFTER) {
+            last.applied_at_first = applied;
+        }
     }
 
     fn note_applied(&self, index: u64) {
@@ -50,5 +82,22 @@ impl ReadCheck {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ReadCheck;
+    use std::time::Duration;
+
+    #[test]
+    fn counts_from_before_a_host_was_held_up_are_not_current_until_they_were_made_again() {
+        let (reads, second) = (ReadCheck::default(), Duration::from_secs);
+        reads.note_read(second(1), 7);
+        reads.note_read(second(2), 9);
+        assert!(reads.is_current(7, second(3)));
+        assert!(!reads.is_current(9, second(6)), "it was held up");
+        reads.note_read(second(6), 20);
+        assert!(!reads.is_current(9, second(6)) && reads.is_current(20, second(6)));
     }
 }

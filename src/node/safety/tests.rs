@@ -26,6 +26,7 @@ struct Store {
     as_of: u64,
     /// All hosts serve S3 where none are named.
     gateways: Option<BTreeSet<HostId>>,
+    earlier: Option<Arc<Tally>>,
 }
 
 impl Store {
@@ -43,7 +44,8 @@ impl Store {
         let blobs = (1..=blobs).map(blob).collect();
         let board = HealthBoard::new(nodes.iter().map(|node| node.id));
         let copies = (usize::from(parity) + 1).min(drives as usize);
-        let replica = ReplicaState { copies, copies_wanted: copies, applied: 100, out_of_service: None };
+        let replica =
+            ReplicaState { copies, copies_wanted: copies, applied: 100, is_stuck: false, out_of_service: None };
         let replicas: BTreeMap<HostId, ReplicaState> = (0..hosts).map(|host| (HostId(host), replica.clone())).collect();
         for (host, replica) in replicas.iter().skip(1) {
             board.note_host(*host, HostState { answers: true, replica: replica.clone(), ..HostState::default() });
@@ -61,6 +63,7 @@ impl Store {
             full,
             as_of: 100,
             gateways: None,
+            earlier: None,
         }
     }
 
@@ -137,6 +140,7 @@ impl Store {
             hosts: hosts.iter().map(|host| (*host, format!("h{}", host.0))).collect(),
             gateways,
             tally: self.is_counted.then(|| Arc::new(tally)),
+            earlier: self.earlier.clone(),
             is_removed: false,
             repaired_per_1000_seconds: 0,
         }
@@ -156,6 +160,7 @@ impl Store {
             geometry: self.geometry,
             health: &health,
             snapshot: self.snapshot(&absent),
+            is_current: true,
             absent,
             standing: &standing,
             voters: self.replicas.clone(),
@@ -257,12 +262,47 @@ fn a_tally_of_other_drives_counts_for_nothing() {
     assert_eq!((safety.verdict(), safety.survives_now.drives, safety.is_counted), (Verdict::AtRisk, 0, false));
 }
 
+/// The counts of the repair queue are older than what the comparison has queued.
+#[test]
+fn nothing_is_said_to_survive_between_a_comparison_and_the_next_count() {
+    let store = Store::new(1, 4, 2, 2, 60);
+    store.board.update(NodeId(1), |state| state.compared_at = 101);
+    let safety = store.safety();
+    assert_eq!((safety.survives_now.drives, safety.serves_without.drives, safety.at_risk), (0, 0, false));
+    assert_eq!((safety.verdict(), safety.is_stale), (Verdict::Degraded, true));
+    assert!(store.words().contains("is being counted"), "{}", store.words());
+    let counted = Store { as_of: 101, ..store }.safety();
+    assert_eq!((counted.survives_now.drives, counted.verdict()), (2, Verdict::Ok));
+    let held_up = Store::new(1, 4, 2, 2, 60).judge(|facts| {
+        let (absent, voters, snapshot) = (facts.absent.clone(), facts.voters.clone(), facts.snapshot.clone());
+        assess(&Facts { absent, voters, snapshot, is_current: false, ..*facts })
+    });
+    assert_eq!((held_up.survives_now.drives, held_up.verdict()), (0, Verdict::Degraded));
+}
+
+/// A host with two drives was away while objects were written, and is back: each of these lacks two shards.
+#[test]
+fn drives_that_came_back_survive_no_more_than_was_counted_without_them() {
+    let away = Store::new(3, 2, 3, 3, 60).without(&[0, 1]);
+    let earlier = away.judge(|facts| facts.snapshot.tally.clone());
+    let back = Store::new(3, 2, 3, 3, 60).queued(0).queued(1).uncounted();
+    let survives = |store: &Store| store.safety().survives_now;
+    assert_eq!((survives(&away).drives, survives(&away).hosts), (1, 0));
+    assert_eq!((survives(&back).drives, survives(&back).hosts), (0, 0), "nothing was counted yet");
+    assert!(!back.safety().at_risk, "that it is so is not known");
+    let back = Store { earlier, ..back };
+    assert_eq!((survives(&back).drives, survives(&back).hosts), (1, 0));
+}
+
 #[test]
 fn the_words_say_what_is_wrong_and_who_has_to_do_something() {
     let store = Store::new(3, 2, 4, 2, 60).without_host(1).without(&[0]);
     let words = store.words();
     assert!(words.contains("3 of 6 drives are out of service") && words.contains("cannot be read"), "{words}");
     let to_do = store.safety().to_do;
+    assert!(to_do[0].contains("bring back drive 0 of host h0, and do not replace it"), "{to_do:?}");
+    assert!(to_do[1].contains("start host h1 again, and do not replace it: objects cannot be read"), "{to_do:?}");
+    let to_do = Store::new(3, 2, 2, 4, 60).without_host(1).without(&[0]).safety().to_do;
     assert!(to_do[0].contains("bring back or replace drive 0 of host h0"), "{to_do:?}");
     assert!(to_do[1].contains("start host h1 again, or replace it: it has drives 64, 65"), "{to_do:?}");
     let filling = Store::new(1, 4, 2, 2, 60).with(&[2], Contents::Empty);
@@ -285,6 +325,31 @@ fn without_its_last_gateway_a_store_serves_nothing() {
     let one = Store { gateways: Some([HostId(0)].into()), ..Store::new(3, 2, 1, 2, 60) };
     let safety = one.safety();
     assert_eq!((safety.survives_now.hosts, safety.serves_without.hosts, safety.serves_without.drives), (1, 0, 2));
+}
+
+#[test]
+fn a_drive_that_takes_no_writes_is_named_and_serves_reads() {
+    let store = Store::new(1, 4, 2, 2, 60);
+    store.board.update(NodeId(2), |state| state.unwritable = Some("read-only".to_owned()));
+    assert!(store.words().contains("drive 2 takes no writes: read-only"), "{}", store.words());
+    assert!(store.safety().to_do[0].contains("mend drive 2 of host h0"), "{:?}", store.safety().to_do);
+    let health = store.board.current();
+    assert!(health.in_service(NodeId(2)) && !health.accepts_writes(NodeId(2)) && health.accepts_writes(NodeId(1)));
+}
+
+#[test]
+fn a_drive_that_unreadable_objects_need_is_not_to_be_replaced() {
+    let to_do = Store::new(1, 4, 2, 2, 60).without(&[0, 1, 2]).safety().to_do;
+    assert!(to_do[0].contains("and do not replace"), "{to_do:?}");
+}
+
+#[test]
+fn while_no_change_is_decided_nothing_may_go() {
+    let mut store = Store::new(3, 2, 3, 3, 60);
+    store.replicas.get_mut(&HostId(1)).expect("a host").is_stuck = true;
+    assert_eq!((store.safety().serves_without.drives, store.stop(2).safe), (0, false));
+    assert!(store.words().contains("host h1 leads, and too few voters keep"), "{}", store.words());
+    assert_eq!(store.without_host(1).judge(|facts| facts.stuck_leader()), None, "it leads no more");
 }
 
 #[test]

@@ -24,6 +24,17 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
         reasons.push("how safe the data is, is not known yet: this host has not heard from all others".to_owned());
         return reasons;
     }
+    if safety.is_stale {
+        reasons.push("what is missing has changed, and is being counted".to_owned());
+    }
+    reasons.extend(facts.stuck_leader().map(|leader| {
+        let name = facts.host_name(leader);
+        let why = match facts.voters.len() {
+            1 => "its own drives or tables do not take what is to be decided",
+            _ => "too few voters keep what it sends, or its own drives or tables do not take it",
+        };
+        format!("no change of the metadata is decided: host {name} leads, and {why}")
+    }));
     reasons.extend(facts.snapshot.hosts.keys().filter_map(|host| of_host(facts, *host)));
     if !silent.is_empty() {
         let held: u64 = silent.iter().map(|node| facts.placed(*node)).sum();
@@ -34,6 +45,7 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
         let (held, what) = (filling.iter().map(|node| facts.placed(*node)).sum::<u64>(), numbers(&filling));
         reasons.push(format!("{what} took the place of others that held {held} shards, and may lack all of them"));
     }
+    reasons.extend(facts.unwritable().map(|(node, why)| format!("{} takes no writes: {why}", numbers(&[node]))));
     let full = facts.full();
     if !full.is_empty() {
         let take = if full.len() == 1 { "is full and takes" } else { "are full and take" };
@@ -123,15 +135,24 @@ pub(super) fn to_do(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
             by_host.entry(host).or_default().push(node);
         }
     }
+    let loses = safety.unreadable.blobs.at_least > 0;
     let sentence = |(host, nodes): (HostId, Vec<NodeId>)| {
         let (name, what) = (facts.host_name(host), numbers(&nodes));
-        if facts.is_up(host) {
+        if facts.is_up(host) && loses {
+            format!("bring back {what} of host {name}, and do not replace it: objects cannot be read without it")
+        } else if facts.is_up(host) {
             format!("bring back or replace {what} of host {name}")
+        } else if loses {
+            format!("start host {name} again, and do not replace it: objects cannot be read without {what}")
         } else {
             format!("start host {name} again, or replace it: it has {what}")
         }
     };
     let mut to_do: Vec<String> = by_host.into_iter().map(sentence).collect();
+    to_do.extend(facts.unwritable().map(|(node, _)| {
+        let host = facts.ring.host_of(node).map(|host| facts.host_name(host)).unwrap_or_default();
+        format!("mend {} of host {host} so that it takes writes, and restart the host", numbers(&[node]))
+    }));
     let full = facts.full();
     if !full.is_empty() {
         to_do.push(format!(

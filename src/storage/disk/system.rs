@@ -17,6 +17,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SLICES_MAX: usize = 1024;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
+/// A directory that is not there may be a symbolic link to one that is not: the place is taken all the same.
+fn named_where_dangling(dir: &Path, error: io::Error) -> io::Error {
+    match std::fs::read_link(dir) {
+        Ok(target) if error.kind() == io::ErrorKind::NotFound => {
+            io::Error::other(format!("it is a symbolic link to {}, which is not there", target.display()))
+        }
+        _ => error,
+    }
+}
+
 /// The machine's own file system. `pool` serves unaligned calls on direct files.
 #[derive(Clone, Debug)]
 pub struct SystemDisk {
@@ -61,7 +71,7 @@ impl Disk for SystemDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
+        for entry in std::fs::read_dir(dir).map_err(|error| named_where_dangling(dir, error))? {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         names.sort_unstable();
@@ -252,6 +262,19 @@ mod tests {
     use crate::storage::buffer::BufferPool;
     use crate::storage::disk::{Caching, Disk, OpenMode, read_file, replace_file};
     use std::io::{ErrorKind, IoSlice};
+
+    #[test]
+    fn a_link_to_nothing_is_no_directory_that_could_be_made() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let disk = SystemDisk::new(BufferPool::new(1 << 20));
+        let (target, link) = (dir.path().join("gone"), dir.path().join("link"));
+        std::os::unix::fs::symlink(&target, &link).expect("a link");
+        assert_eq!(disk.list(&target).expect_err("it is not there").kind(), ErrorKind::NotFound);
+        let error = disk.list(&link).expect_err("it leads nowhere");
+        assert!(error.kind() != ErrorKind::NotFound && error.to_string().contains("symbolic link to"), "{error}");
+        std::fs::create_dir(&target).expect("made");
+        assert_eq!(disk.list(&link).expect("it leads there"), Vec::<String>::new());
+    }
 
     #[test]
     fn a_direct_file_takes_aligned_and_unaligned_ranges_alike() {

@@ -51,12 +51,14 @@ pub struct Member {
 }
 
 /// Written to every drive as `Forming` first, then to every drive as `Formed`: one that is `Formed` proves that all were
-/// written, and the store holds nothing while none is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// written. The store holds nothing while none is `Started`; where one is, the host has had metadata, and finding none of it is
+/// a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     Forming,
     Formed,
+    Started,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -34,6 +34,8 @@ pub struct Host {
     pub host: HostId,
     pub data: u8,
     pub parity: u8,
+    /// How far the host came, by the drive that saw most of it.
+    pub stage: Stage,
     pub generation: u64,
     pub members: Vec<Member>,
     /// Ids that the host had before.
@@ -47,6 +49,7 @@ impl From<&Identity> for Host {
             host: identity.host,
             data: identity.data,
             parity: identity.parity,
+            stage: identity.stage,
             generation: identity.generation,
             members: identity.members.clone(),
             earlier: identity.earlier.clone(),
@@ -100,12 +103,11 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
     let ours: Vec<(&Found, &Identity)> = found.iter().filter_map(|found| Some((found, identity_of(found)?))).collect();
     let Some((_, first)) = ours.first() else { return examine_formation(found, wanted) };
     check_cluster(&ours)?;
-    let youngest = youngest(found).unwrap_or(first);
-    let host = Host::from(youngest);
+    let host = host_of(found).unwrap_or_else(|| Host::from(*first));
     check_members(&host, found, &ours)?;
     check_geometry(&host, wanted)?;
     let mut seats = seats(&host, found);
-    if ours.iter().all(|(_, identity)| identity.stage == Stage::Forming) {
+    if host.stage == Stage::Forming {
         return finish(host, seats);
     }
     if wanted.alone {
@@ -116,10 +118,17 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
 }
 
 /// The identity with the greatest generation, of those that name their host by its present id.
-pub(super) fn youngest(found: &[Found]) -> Option<&Identity> {
+fn youngest(found: &[Found]) -> Option<&Identity> {
     let identities = || found.iter().filter_map(identity_of);
     let is_present = |identity: &Identity| !identities().any(|other| is_earlier(identity, other));
     identities().max_by_key(|identity| (is_present(identity), identity.generation))
+}
+
+/// What the identities that were found agree on.
+pub(super) fn host_of(found: &[Found]) -> Option<Host> {
+    let host = Host::from(youngest(found)?);
+    let stage = found.iter().filter_map(identity_of).map(|identity| identity.stage).max();
+    Some(Host { stage: stage.unwrap_or(host.stage), ..host })
 }
 
 /// Whether an identity names its host by an id that the host of the other one had before.
@@ -187,8 +196,11 @@ fn examine_formation(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Id
     for Found { dir, content } in found {
         match content {
             Content::Absent | Content::Blank => {}
-            Content::Unreadable { why } | Content::Damaged { why } => {
+            Content::Unreadable { why } => {
                 return Err(IdentityError::Unusable { dir: dir.clone(), why: why.clone() });
+            }
+            Content::Damaged { why } => {
+                return Err(IdentityError::Unidentified { dir: dir.clone(), why: why.clone() });
             }
             Content::Ours(_) | Content::NotOurs { .. } => unreachable!("handled before"),
         }
@@ -229,7 +241,7 @@ fn check_members(host: &Host, found: &[Found], ours: &[(&Found, &Identity)]) -> 
         }
     }
     let is_whole = host.members.iter().all(|member| ours.iter().any(|(_, identity)| identity.node == member.node));
-    let is_formed = ours.iter().any(|(_, identity)| identity.stage == Stage::Formed);
+    let is_formed = host.stage > Stage::Forming;
     let others_are_blank = found.iter().all(|found| identity_of(found).is_some() || found.content == Content::Blank);
     // Where a drive is missing it could not be told which empty directory is new and which stands for that one.
     let has_more = is_whole && is_formed && others_are_blank && found.len() > host.members.len();

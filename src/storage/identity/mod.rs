@@ -26,13 +26,15 @@ pub use examine::{Claim, Host, Plan, Retired, Seat, drives_needed, examine};
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
 pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_reading};
 pub use open::{
-    BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, open_host, prepare_host, retire_drives,
+    BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, note_started, open_host, prepare_host,
+    retire_drives,
 };
 pub use rejoining::{Rejoining, forget_rejoining, keep_rejoining, read_rejoining};
 pub use root_key::{keep_root_keys, read_root_keys};
 pub use scan::{Content, Found, read_incarnation, scan};
 pub use unfilled::{is_unfilled, note_filled, note_unfilled};
 
+use crate::limits::DRIVE_BYTES_MIN;
 use crate::types::{ClusterId, NodeId};
 use std::path::PathBuf;
 
@@ -47,6 +49,8 @@ pub const UNFILLED_FILE: &str = "unfilled";
 /// Metadata that a host had before it rejoined its cluster.
 pub const SET_ASIDE_DIR: &str = "set-aside";
 pub const LOCK_FILE: &str = "lock";
+/// Written now and then, to learn whether the drive takes writes.
+pub const PROBE_FILE: &str = "probe";
 
 /// Data and parity shards of an object, as the configuration has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +94,20 @@ pub enum IdentityError {
         "only {usable} of {total} drives (SHERD_DATA) can be used, and at least {needed} are needed to read anything: {details}"
     )]
     TooFew { usable: usize, total: usize, needed: usize, details: String },
+    #[error(
+        "{dir} (SHERD_DATA) holds a drive of a store, but {why}, and no other directory says which store: none is formed over it; put identity.json back (each drive has its own), or empty all directories, which gives up what they hold"
+    )]
+    Unidentified { dir: PathBuf, why: String },
     #[error("{dir} (SHERD_DATA) cannot be used to form a store: {why}")]
     Unusable { dir: PathBuf, why: String },
     #[error(
         "{dir} was written by a later version (identity format {found}, this version knows {known}); use that version"
     )]
     LaterFormat { dir: PathBuf, found: u32, known: u32 },
+    #[error(
+        "{dir} (SHERD_DATA) is on a drive of {mib} MiB, and a drive of a store needs {} MiB", DRIVE_BYTES_MIN >> 20
+    )]
+    TooSmall { dir: PathBuf, mib: u64 },
     #[error("{dir} (SHERD_DATA) is in use by another process")]
     Locked { dir: PathBuf },
     #[error(

@@ -2,12 +2,13 @@
 //! whole or not at all, so that a crash between any two writes leaves something that `examine` understands.
 
 use super::document::{FORMAT, Identity, Member, Stage, encode, with_earlier};
-use super::examine::{Claim, Host, Plan, Retired, Seat, examine, youngest};
+use super::examine::{Claim, Host, Plan, Retired, Seat, examine, host_of};
 use super::lock::{DirLocks, HeldLock, LockFault};
 use super::scan::{Content, Found, scan};
 use super::{IDENTITY_FILE, IdentityError, WantedGeometry};
 use crate::ambient::Ambient;
-use crate::storage::disk::{Disk, create_dir_durably, replace_file};
+use crate::limits::DRIVE_BYTES_MIN;
+use crate::storage::disk::{Disk, Space, create_dir_durably, replace_file};
 use crate::types::{ClusterId, HostId, Incarnation, NodeId};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub struct HostDrives {
     pub drives: Vec<Drive>,
     /// The store did not exist before this start.
     pub formed_now: bool,
+    /// The host has had metadata.
+    pub has_started: bool,
     /// The locks on the directories, in no particular order; while they are held no other process opens the directories.
     pub locks: Vec<HeldLock>,
 }
@@ -121,6 +124,9 @@ pub fn prepare_host(
     let first_look = scan(disk, dirs)?;
     let plan = examine(&first_look, wanted)?;
     let forming = !matches!(plan, Plan::Open(..));
+    if matches!(plan, Plan::Form) {
+        check_sizes(disk, &first_look)?;
+    }
     if forming {
         create_missing(disk, &first_look)?;
     }
@@ -136,6 +142,17 @@ pub fn prepare_host(
     opened.locks = held;
     report(&opened);
     Ok(Prepared::Known(opened))
+}
+
+/// A drive whose size is not told is taken for one of any size.
+fn check_sizes(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
+    for Found { dir, .. } in found {
+        let space = dir.ancestors().find_map(|ancestor| disk.space(ancestor).ok());
+        if let Some(Space { total_bytes: total @ 1..DRIVE_BYTES_MIN, .. }) = space {
+            return Err(IdentityError::TooSmall { dir: dir.clone(), mib: total >> 20 });
+        }
+    }
+    Ok(())
 }
 
 fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
@@ -197,7 +214,16 @@ impl BlankDrives {
         let members: Vec<Member> = (0..self.found.len()).map(member).collect();
         let NewHost { cluster, host, data, parity, .. } = new;
         let members_of_host = members.clone();
-        let host = Host { cluster, host, data, parity, generation: 1, members: members_of_host, earlier: Vec::new() };
+        let host = Host {
+            cluster,
+            host,
+            data,
+            parity,
+            stage: Stage::Forming,
+            generation: 1,
+            members: members_of_host,
+            earlier: Vec::new(),
+        };
         let vacant = |(member, found): (&Member, &Found)| Seat {
             member: *member,
             dir: found.dir.clone(),
@@ -213,13 +239,14 @@ impl BlankDrives {
 }
 
 /// Every drive gets its identity as `Forming` before any gets it as `Formed`.
-fn finish(disk: &dyn Disk, host: Host, seats: Vec<Seat>) -> Result<HostDrives, IdentityError> {
+fn finish(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>) -> Result<HostDrives, IdentityError> {
     for stage in [Stage::Forming, Stage::Formed] {
+        host.stage = stage;
         for seat in &seats {
             let written = stage == Stage::Forming && matches!(seat.claim, Claim::Kept { .. });
             if !written {
                 let path = seat.dir.join(IDENTITY_FILE);
-                write_identity(disk, &host, seat.member, &seat.dir, stage).map_err(|error| IdentityError::Io {
+                write_identity(disk, &host, seat.member, &seat.dir).map_err(|error| IdentityError::Io {
                     operation: "write",
                     path,
                     cause: error.to_string(),
@@ -251,7 +278,7 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
             let mut next = host.clone();
             next.generation += 1;
             next.members[place].incarnation = incarnation;
-            match write_identity(disk, &next, next.members[place], &seat.dir, Stage::Formed) {
+            match write_identity(disk, &next, next.members[place], &seat.dir) {
                 Ok(()) => host = next,
                 Err(error) => state = DriveState::Lost { why: format!("its identity cannot be written: {error}") },
             }
@@ -278,7 +305,7 @@ fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Opti
     next.generation += 1;
     next.members.push(member);
     let (node, dir) = (member.node.0, seat.dir.display());
-    if let Err(error) = write_identity(disk, &next, member, &seat.dir, Stage::Formed) {
+    if let Err(error) = write_identity(disk, &next, member, &seat.dir) {
         tracing::error!(node, %dir, %error, "a directory cannot be added to the store; going on without it");
         return None;
     }
@@ -287,13 +314,32 @@ fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Opti
     Some(drive(member, seat.dir.clone(), DriveState::Present))
 }
 
+/// Notes on the drives that the host has metadata now: nothing may be acknowledged before. A drive that cannot be written does
+/// not keep the host from going on, as long as one knows.
+pub fn note_started(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
+    let found = scan(disk, dirs)?;
+    let (mut is_known, mut failed) = (false, None);
+    for Found { dir, content } in &found {
+        let Content::Ours(identity) = content else { continue };
+        let started = Identity { stage: Stage::Started, ..(**identity).clone() };
+        let path = dir.join(IDENTITY_FILE);
+        let written =
+            if identity.stage == Stage::Started { Ok(()) } else { replace_file(disk, &path, &encode(&started)) };
+        match written {
+            Ok(()) => is_known = true,
+            Err(error) => failed = Some(IdentityError::Io { operation: "write", path, cause: error.to_string() }),
+        }
+    }
+    failed.filter(|_| !is_known).map_or(Ok(()), Err)
+}
+
 /// Takes drives out of the host's membership: their directories are set aside at later starts. Says whether anything had to
 /// be written: where an earlier try failed, it is what that one did not come to. Nothing is changed in the directories of
 /// these drives, which know an older membership than the others from now on. A drive that fails does not keep the others from
 /// being written; the first error is the answer.
 pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Result<bool, IdentityError> {
     let found = scan(disk, dirs)?;
-    let Some(mut host) = youngest(&found).map(Host::from) else { return Ok(false) };
+    let Some(mut host) = host_of(&found) else { return Ok(false) };
     let before = host.members.len();
     host.members.retain(|member| !nodes.contains(&member.node));
     if host.members.is_empty() {
@@ -318,7 +364,7 @@ fn bring_up<'a>(disk: &dyn Disk, found: &'a [Found], host: &Host) -> Vec<(&'a Pa
         let is_older = identity.host != host.host || identity.generation < host.generation;
         // One that is back from before it was replaced is none of them.
         if is_older && host.members.contains(&member) {
-            written.push((dir.as_path(), write_identity(disk, host, member, dir, Stage::Formed)));
+            written.push((dir.as_path(), write_identity(disk, host, member, dir)));
         }
     }
     written
@@ -329,13 +375,13 @@ fn settle(disk: &dyn Disk, host: &Host, drive: &mut Drive, claim: &Claim) {
     if matches!(drive.state, DriveState::Lost { .. }) {
         return;
     }
-    if let Claim::Kept { stage: Stage::Formed, generation } = claim
-        && *generation == host.generation
+    if let Claim::Kept { stage, generation } = claim
+        && (*stage, *generation) == (host.stage, host.generation)
     {
         return;
     }
     let member = Member { node: drive.node, incarnation: drive.incarnation };
-    if let Err(error) = write_identity(disk, host, member, &drive.dir, Stage::Formed) {
+    if let Err(error) = write_identity(disk, host, member, &drive.dir) {
         let dir = drive.dir.display();
         if matches!(claim, Claim::Kept { stage: Stage::Forming, .. }) {
             drive.state = DriveState::Lost { why: format!("its identity cannot be written: {error}") };
@@ -345,7 +391,7 @@ fn settle(disk: &dyn Disk, host: &Host, drive: &mut Drive, claim: &Claim) {
     }
 }
 
-fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path, stage: Stage) -> io::Result<()> {
+fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path) -> io::Result<()> {
     let identity = Identity {
         format: FORMAT,
         cluster: host.cluster,
@@ -354,7 +400,7 @@ fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path, stag
         incarnation: member.incarnation,
         data: host.data,
         parity: host.parity,
-        stage,
+        stage: host.stage,
         generation: host.generation,
         members: host.members.clone(),
         earlier: host.earlier.clone(),
@@ -371,7 +417,7 @@ impl HostDrives {
     /// of this host by what the others have; fails where none can be.
     pub fn renamed(mut self, disk: &dyn Disk, to: HostId) -> Result<Self, IdentityError> {
         let found = scan(disk, &self.usable_dirs())?;
-        let Some(mut host) = youngest(&found).map(Host::from) else { return Ok(self) };
+        let Some(mut host) = host_of(&found) else { return Ok(self) };
         host.earlier = with_earlier(std::mem::take(&mut host.earlier), host.host);
         (host.host, host.generation) = (to, host.generation + 1);
         let mut failed = None;
@@ -390,8 +436,17 @@ impl HostDrives {
     }
 
     fn new(host: &Host, drives: Vec<Drive>, formed_now: bool) -> Self {
-        let (cluster, data, parity) = (host.cluster, host.data, host.parity);
-        Self { cluster, host: host.host, data, parity, drives, formed_now, locks: Vec::new() }
+        let Host { cluster, host: id, data, parity, stage, .. } = *host;
+        Self {
+            cluster,
+            host: id,
+            data,
+            parity,
+            drives,
+            formed_now,
+            has_started: stage == Stage::Started,
+            locks: Vec::new(),
+        }
     }
 }
 

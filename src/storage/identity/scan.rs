@@ -2,7 +2,7 @@
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
 use super::{
-    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, REJOIN_FILE, ROOT_KEY_FILE,
+    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, PROBE_FILE, REJOIN_FILE, ROOT_KEY_FILE,
     SET_ASIDE_DIR, UNFILLED_FILE,
 };
 use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Names that an empty drive may have: what a file system or an interrupted formation leaves.
-const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE];
+const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE, PROBE_FILE];
 const DRAFT_SUFFIX: &str = ".draft";
 /// Names that a drive of ours has besides those.
 const NAMES_OF_OURS: &[&str] =

@@ -4,6 +4,7 @@ mod apply;
 mod checksum;
 pub mod codec;
 pub mod command;
+pub mod configuration;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod listing;

@@ -271,6 +271,17 @@ pub fn document_key(key: &DocumentKey) -> Vec<u8> {
     }
 }
 
+/// Whether the row of a document is part of the configuration: what buckets and identities are told, and not what the store
+/// notes about its own work.
+pub fn is_configuration(row_key: &[u8]) -> bool {
+    let kind_of_bucket = |rest: &[u8]| rest.get(bucket_prefix(BucketId(0)).len()).copied();
+    match row_key.split_first() {
+        Some((&SPACE_BUCKET, rest)) => kind_of_bucket(rest) != Some(BucketDocument::Renames as u8),
+        Some((&SPACE_IDENTITY, _)) => true,
+        _ => false,
+    }
+}
+
 /// What the rows of a target's events begin with. A target's name has no zero byte.
 pub fn events_of(target: &str) -> Vec<u8> {
     [target.as_bytes(), &[0]].concat()

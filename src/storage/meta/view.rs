@@ -5,6 +5,7 @@ mod invariants;
 use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::command::RenameToken;
+use super::configuration::ConfigurationAt;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord,
@@ -24,12 +25,40 @@ use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
 use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
 use bytes::Bytes;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The tables as a reader sees them: of the present, or of one moment. Cheap to clone. All methods may read the drive.
 #[derive(Clone, Debug)]
 pub struct MetaView {
     pub(crate) kv: Arc<dyn KvRead>,
+    pub(super) configuration: Option<ConfigurationAt>,
+    /// Shared by its clones; of a view of one moment only.
+    pub(super) last: Option<Arc<LastVersion>>,
+}
+
+/// The version that was looked up last: who judges a request and who answers it look for the same one.
+#[derive(Debug, Default)]
+pub(super) struct LastVersion(Mutex<Option<Looked>>);
+
+#[derive(Debug)]
+struct Looked {
+    bucket: BucketId,
+    key: String,
+    pick: Pick,
+    found: Option<VersionRow>,
+}
+
+impl LastVersion {
+    /// Once.
+    fn take(&self, bucket: BucketId, key: &str, pick: Pick) -> Option<Option<VersionRow>> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |looked: &mut Looked| (looked.bucket, looked.key.as_str(), looked.pick) == (bucket, key, pick);
+        last.take_if(is_it).map(|looked| looked.found)
+    }
+
+    fn put(&self, looked: Looked) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
+    }
 }
 
 /// What to list, and from where.
@@ -88,7 +117,12 @@ pub struct ListedVersion {
 
 impl MetaView {
     pub fn new(kv: Arc<dyn KvRead>) -> Self {
-        Self { kv }
+        Self { kv, configuration: None, last: None }
+    }
+
+    /// The entry that its buckets and their and the identities' documents are as of; `None` where that is not known.
+    pub fn configuration(&self) -> Option<ConfigurationAt> {
+        self.configuration
     }
 
     pub fn bucket(&self, name: &str) -> KvResult<Option<BucketRow>> {
@@ -125,6 +159,16 @@ impl MetaView {
 
     /// One version of a key: for `Current` the newest, which may be a delete marker.
     pub fn version(&self, bucket: BucketId, key: &str, pick: Pick) -> KvResult<Option<VersionRow>> {
+        let Some(last) = &self.last else { return self.read_version(bucket, key, pick) };
+        if let Some(found) = last.take(bucket, key, pick) {
+            return Ok(found);
+        }
+        let found = self.read_version(bucket, key, pick)?;
+        last.put(Looked { bucket, key: key.to_owned(), pick, found: found.clone() });
+        Ok(found)
+    }
+
+    fn read_version(&self, bucket: BucketId, key: &str, pick: Pick) -> KvResult<Option<VersionRow>> {
         let current = self.object(bucket, key)?;
         if let Some(current) = current.filter(|current| pick == Pick::Current || pick.is(current.version)) {
             return Ok(Some(VersionRow::Object(current)));

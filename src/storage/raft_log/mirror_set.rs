@@ -22,6 +22,8 @@ pub struct MirrorSet {
     pub members: BTreeSet<NodeId>,
     /// Whether the group has ever begun: then an empty copy is a lost one.
     pub formed: bool,
+    /// Drawn at the start of the process that made it: sets of two starts differ, whatever else they have in common.
+    pub start: u64,
     /// The sets that came before, as `id` has them, the last one last: a set that is not among them is of drives that were
     /// in use apart.
     pub history: Vec<u64>,
@@ -40,16 +42,16 @@ pub enum MirrorSetFault {
 impl MirrorSet {
     /// The first set of a host that forms its group.
     pub fn first(host: HostId, members: BTreeSet<NodeId>) -> Self {
-        Self { host, generation: 1, members, formed: false, history: Vec::new() }
+        Self { host, generation: 1, members, formed: false, start: 0, history: Vec::new() }
     }
 
-    /// The set that follows this one.
+    /// The set that follows this one, made by the same process.
     #[must_use]
     pub fn next(&self, members: BTreeSet<NodeId>, formed: bool) -> Self {
         let mut history = self.history.clone();
         history.push(self.id());
         history.drain(..history.len().saturating_sub(HISTORY_MAX));
-        Self { host: self.host, generation: self.generation + 1, members, formed, history }
+        Self { host: self.host, generation: self.generation + 1, members, formed, start: self.start, history }
     }
 
     /// A hash of the set and of all that came before it.
@@ -59,6 +61,7 @@ impl MirrorSet {
         digest.update(self.host.0.to_le_bytes());
         digest.update(self.generation.to_le_bytes());
         digest.update([u8::from(self.formed)]);
+        digest.update(self.start.to_le_bytes());
         self.members.iter().for_each(|node| digest.update(node.0.to_le_bytes()));
         let hash: [u8; 32] = digest.finalize().into();
         u64::from_le_bytes(std::array::from_fn(|at| hash[at]))
@@ -159,8 +162,9 @@ pub enum ChoiceError {
     #[error("no drive remembers which copies of the metadata log count (meta/mirror), though there are copies")]
     GenerationLost,
     #[error(
-        "every drive with a current copy of the metadata log is missing: drives {members:?} of generation {generation}; \
-         bring one of them back"
+        "every current copy of the metadata log is missing: {} have them, as of generation {generation}, and what is in \
+         their places is older or nothing; bring one of these drives back, with its directory meta",
+        numbers(members)
     )]
     AllMissing { generation: u64, members: Vec<NodeId> },
     #[error(
@@ -188,11 +192,20 @@ impl ChoiceError {
     }
 }
 
+fn numbers(nodes: &[NodeId]) -> String {
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    format!("{} {}", if nodes.len() == 1 { "drive" } else { "drives" }, nodes.join(", "))
+}
+
 fn shown(damaged: &[(NodeId, String)]) -> String {
     damaged.iter().map(|(node, why)| format!("node {node}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
 /// Decides which copies to believe: members of the highest generation seen anywhere, and of those the one that holds most.
+///
+/// A set is written to its members first. So where a drive that is no member knows it, all members had it, and one that has
+/// an earlier set is an old copy: it is brought up from another, and never the one that others are brought up from. Where only
+/// members know it, one that does not may have been cut off just before, and holds all that was acknowledged until then.
 pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     let newest = found.iter().filter_map(|drive| drive.set.as_ref()).max_by_key(|set| set.generation);
     let Some(set) = newest.cloned() else {
@@ -209,11 +222,19 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         let members = set.members.iter().copied().collect();
         return Err(ChoiceError::AllMissing { generation: set.generation, members });
     }
-    let mut sound: Vec<(u64, Option<Position>, NodeId)> = Vec::new();
+    let has_newest = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.generation == set.generation);
+    let all_had_it = found.iter().any(|drive| has_newest(drive) && !set.members.contains(&drive.node));
+    if all_had_it && !members.iter().any(|drive| has_newest(drive)) {
+        let members = set.members.iter().copied().collect();
+        return Err(ChoiceError::AllMissing { generation: set.generation, members });
+    }
+    let mut sound: Vec<(bool, u64, Option<Position>, NodeId)> = Vec::new();
     let (mut damaged, mut failed) = (Vec::new(), Vec::new());
     for drive in &members {
         match &drive.copy {
-            CopyFound::Sound { sequence, last } => sound.push((*sequence, *last, drive.node)),
+            CopyFound::Sound { sequence, last } => {
+                sound.push((!all_had_it || has_newest(drive), *sequence, *last, drive.node))
+            }
             CopyFound::Damaged { why } => damaged.push((drive.node, why.clone())),
             CopyFound::Failed { why } => failed.push((drive.node, why.clone())),
             CopyFound::Empty if set.formed => damaged.push((drive.node, "it is empty".to_owned())),
@@ -222,10 +243,11 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     }
     sound.sort();
     match sound.pop() {
-        Some((_, _, best)) => {
-            let others = sound.into_iter().map(|(_, _, node)| node).collect();
+        Some((true, _, _, best)) => {
+            let others = sound.into_iter().map(|(.., node)| node).collect();
             Ok(MirrorChoice::Existing { set, best, others })
         }
+        Some((false, ..)) => Err(ChoiceError::AllDamaged([damaged, failed].concat())),
         None if damaged.is_empty() && failed.is_empty() => Ok(MirrorChoice::Unformed { set }),
         None if damaged.is_empty() => Err(ChoiceError::AllFailed(failed)),
         None => Err(ChoiceError::AllDamaged([damaged, failed].concat())),

@@ -70,6 +70,11 @@ impl Sealing {
         matches!(self.mode, SealingMode::SseC { .. })
     }
 
+    /// Whether the entity tag says nothing of the content. Under the store's own key it is an MD5, as of what is not sealed.
+    pub fn hides_tag(&self) -> bool {
+        !matches!(self.mode, SealingMode::SseS3)
+    }
+
     pub fn encode(&self) -> Bytes {
         let bytes = postcard::to_extend(self, vec![FORMAT_VERSION]).expect("plain data has a postcard form");
         bytes.into()

@@ -67,6 +67,9 @@ impl Placed {
 /// One page of shards in order, each with the number of its chunks; whether more follow.
 pub type ShardPage = (Vec<(ShardId, u32)>, bool);
 
+/// Commits in a row that may fail before the drive counts as one that takes no writes.
+const FAILED_COMMITS_MAX: u32 = 3;
+
 /// The index of one drive. Cheap to clone; all methods may read or write the drive, and none is to be called where waiting
 /// for it would hold others up.
 #[derive(Clone, Debug)]
@@ -91,6 +94,9 @@ struct State {
 struct Writer {
     /// A commit failed: whether the tables have it, and so what they say of the segments, is not known.
     doubtful: bool,
+    /// Commits that failed in a row, and why the last did.
+    failed: u32,
+    why: String,
 }
 
 impl Writer {
@@ -103,11 +109,22 @@ impl Writer {
     ) -> IndexResult<BTreeMap<SegmentId, SegmentUse>> {
         let committed = edit.commit(kv, watermark);
         self.doubtful |= committed.is_err();
+        match &committed {
+            Ok(_) => self.failed = 0,
+            Err(error) => (self.failed, self.why) = (self.failed.saturating_add(1), error.to_string()),
+        }
         committed
     }
 }
 
 impl ShardIndex {
+    /// Why nothing can be recorded any more, after so many commits that failed in a row.
+    pub fn failure(&self) -> Option<String> {
+        // Who holds it may be waiting for the drive.
+        let writer = self.writer.try_lock().ok()?;
+        (writer.failed >= FAILED_COMMITS_MAX).then(|| format!("its index takes no writes: {}", writer.why))
+    }
+
     /// To be called before a log append whose records will be published; until the ticket is published or ended, the
     /// watermark stays below those records. A ticket that is lost holds the watermark until the next start.
     pub fn begin(&self) -> Ticket {

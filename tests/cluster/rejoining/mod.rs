@@ -147,6 +147,28 @@ fn a_host_whose_metadata_log_is_lost_comes_back_as_another_member_with_its_shard
 }
 
 #[test]
+fn a_host_of_which_only_identities_are_left_comes_back_as_another_member_and_is_filled() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(2, seed()));
+    put(&cluster, 0, 0..OBJECTS);
+    wait_until_whole(&cluster);
+    let host = leader(&cluster);
+    let dirs = dirs(&cluster, host);
+    cluster.stop(host);
+    let before = id_on(&dirs[0]);
+    for dir in &dirs {
+        ["meta", "state", "shards", "index"].iter().for_each(|part| lose_drive(&dir.join(part)));
+    }
+    cluster.start(host);
+    cluster.hosts[host].wait_for_log(PATIENCE, COMES_BACK);
+    cluster.wait_until_ready(host);
+    wait_until_one(&cluster);
+    wait_until_whole(&cluster);
+    assert_ne!(id_on(&dirs[0]), before);
+    check(&cluster, &[0, 1, 2], 0..OBJECTS);
+}
+
+#[test]
 fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));

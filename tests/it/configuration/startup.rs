@@ -54,7 +54,28 @@ fn files_that_are_not_what_settings_say_are_refused_before_the_store_is_formed()
     ] {
         let message = refused(settings);
         assert!(message.contains(settings[0].0), "{message}");
+        let root = tempfile::tempdir().unwrap();
+        let setup = settings.iter().fold(Setup::single(root.path()), |setup, (name, value)| setup.with(name, value));
+        let checked = setup.run(&["check"]);
+        assert_eq!((checked.status.code(), checked.stdout.as_slice()), (Some(1), &b""[..]));
+        assert!(String::from_utf8_lossy(&checked.stderr).contains(settings[0].0), "{checked:?}");
+        assert!(!root.path().join("d1").exists(), "a check makes nothing");
     }
+}
+
+#[test]
+fn a_configuration_is_checked_while_its_store_runs_and_nothing_is_made() {
+    let (_root, server) = Server::fresh();
+    let (s3, admin) = (server.s3.to_string(), server.admin.to_string());
+    let listen = ["check", "--s3-listen", &s3, "--admin-listen", &admin];
+    let checked = server.setup().run(&listen);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    assert_eq!(checked.stdout, b"the configuration is valid\n");
+    let root = tempfile::tempdir().unwrap();
+    let checked = Setup::drives(root.path(), 2).with("SHERD_EC", "2+0").run(&["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stdout).starts_with("warning: SHERD_EC=2+0"), "{checked:?}");
+    assert!(!root.path().join("d1").exists(), "a check makes nothing");
 }
 
 #[test]

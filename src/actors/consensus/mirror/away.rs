@@ -125,6 +125,7 @@ mod tests {
             generation,
             members: members.iter().copied().map(NodeId).collect(),
             formed: true,
+            start: 0,
             history: Vec::new(),
         }
     }

@@ -96,13 +96,20 @@ mod tests {
     use std::path::PathBuf;
 
     fn set(generation: u64) -> MirrorSet {
-        MirrorSet { host: HostId(1), generation, members: [NodeId(1)].into(), formed: true, history: Vec::new() }
+        MirrorSet {
+            host: HostId(1),
+            generation,
+            members: [NodeId(1)].into(),
+            formed: true,
+            start: 0,
+            history: Vec::new(),
+        }
     }
 
     #[tokio::test]
     async fn a_set_never_replaces_a_newer_one() {
         let disk = SimDisk::new(1 << 20).handle();
-        let drive = Drive { disk, dir: PathBuf::from("/drive"), log: None, role: DriveRole::Lost };
+        let drive = Drive { disk, dir: PathBuf::from("/drive"), log: None, role: DriveRole::Lost, is_out: false };
         let mut files = MirrorFiles::new(Offload::InPlace);
         let older = files.write(NodeId(1), &drive, &set(2), Ground::Laid);
         files.write(NodeId(1), &drive, &set(3), Ground::Bare).await.expect("written");

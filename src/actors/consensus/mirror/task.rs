@@ -65,6 +65,8 @@ enum Step {
     SetWritten {
         set: MirrorSet,
         failed: Vec<FileFault>,
+        /// Drives that it was not written to, since a member did not take it.
+        left: Vec<(NodeId, Drive)>,
     },
     Filled {
         node: NodeId,
@@ -175,7 +177,7 @@ impl Mirror {
         match step {
             Step::Written { node, sequence, indexes, result } => self.note_written(node, sequence, &indexes, result),
             Step::Late(writing) => self.note_late(writing),
-            Step::SetWritten { set, failed } => self.note_set_written(set, failed),
+            Step::SetWritten { set, failed, left } => self.note_set_written(set, failed, left),
             Step::Filled { node, result } => self.note_filled(node, result),
             Step::FillPauseOver => self.refill(),
             Step::Released => {}
@@ -430,23 +432,30 @@ impl Mirror {
         self.write_set_to(set, present, None);
     }
 
+    /// To its members first, and to others where all members took it: what another drive knows, all members know.
     fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
-        let writes: Vec<_> = drives
-            .into_iter()
-            .map(|(node, drive)| bounded(node, COPY_PATIENCE, self.files.write(node, &drive, &set, Ground::Laid)))
-            .collect();
+        let (members, others): (Vec<_>, Vec<_>) = drives.into_iter().partition(|(node, _)| set.members.contains(node));
+        let mut write = |(node, drive): &(NodeId, Drive)| {
+            bounded(*node, COPY_PATIENCE, self.files.write(*node, drive, &set, Ground::Laid))
+        };
+        let (to_members, to_others): (Vec<_>, Vec<_>) =
+            (members.iter().map(&mut write).collect(), others.iter().map(&mut write).collect());
         let step = async move {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
-            let failed = join_all(writes).await.into_iter().flatten().collect();
-            Step::SetWritten { set, failed }
+            let mut failed: Vec<FileFault> = join_all(to_members).await.into_iter().flatten().collect();
+            let is_with_members = failed.is_empty();
+            if is_with_members {
+                failed.extend(join_all(to_others).await.into_iter().flatten());
+            }
+            Step::SetWritten { set, failed, left: if is_with_members { Vec::new() } else { others } }
         };
         self.running.push(step.boxed());
     }
 
     /// A drive that does not take the set leaves; one that is merely slow or full and cannot be spared is asked again.
-    fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>) {
+    fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>, left: Vec<(NodeId, Drive)>) {
         let mut again = Vec::new();
         for FileFault { node, why, absence } in failed {
             let spared = !self.progress.is_live(node) || self.progress.can_spare(node);
@@ -457,6 +466,7 @@ impl Mirror {
             }
         }
         if !again.is_empty() && !self.lost {
+            again.extend(left);
             return self.write_set_to(set, again, Some(SET_PAUSE));
         }
         self.deciding = false;

@@ -17,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
@@ -255,6 +256,8 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         fault: Mutex::new(None),
         superseded: watch::Sender::new(None),
         trouble: Mutex::new(None),
+        is_stuck: AtomicBool::new(false),
+        snapshot_attempts: AtomicU64::new(0),
         damage: Mutex::default(),
         opener: opener(options),
         offload: options.offload,
@@ -355,8 +358,10 @@ async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy)
     append_entries(shared, node, sequence, next, end).await
 }
 
-/// Writes the set of live copies to every drive; one that does not take it is lost, and the set is written again.
+/// Writes the set of live copies to every drive, to its members first; one that does not take it is lost, and the set is
+/// written again.
 fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
+    let start = shared.opener.ambient.random_u128() as u64;
     let mut last = found.clone();
     let mut failed = Vec::new();
     loop {
@@ -365,13 +370,14 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
             return Err(StartError::NoDriveTakesTheLog(failed));
         }
         // One of its own for each start: so two drives that went on apart are told apart.
-        let set = last.next(members, true);
+        let set = MirrorSet { start, ..last.next(members, true) };
         last = set.clone();
-        let drives: Vec<(NodeId, Drive)> = {
+        let mut drives: Vec<(NodeId, Drive)> = {
             let drives = shared.drives();
             let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);
             present.map(|(node, drive)| (*node, drive.clone())).collect()
         };
+        drives.sort_by_key(|(node, _)| !set.members.contains(node));
         let before = failed.len();
         for (node, drive) in drives {
             if let Err(error) = write_mirror_file(&*drive.disk, &drive.mirror_file(), &set) {
@@ -379,6 +385,7 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
                 shared.drives().set_role(node, DriveRole::Lost);
                 shared.index().forget_copy(node);
                 failed.push((node, error.to_string()));
+                break;
             }
         }
         if failed.len() == before {

@@ -71,7 +71,7 @@ pub struct ReplicaDrive {
 
 impl ReplicaDrive {
     pub fn into_idle(self) -> Drive {
-        Drive { disk: self.disk, dir: self.dir, log: None, role: DriveRole::Idle }
+        Drive { disk: self.disk, dir: self.dir, log: None, role: DriveRole::Idle, is_out: false }
     }
 }
 
@@ -129,7 +129,10 @@ pub enum StartError {
     NoDrives,
     #[error(transparent)]
     Copies(#[from] ChoiceError),
-    #[error("no drive holds any metadata, though this host was started before; every copy of it is missing")]
+    #[error(
+        "no drive that is there holds any metadata (the directory meta), though this host has had some: put back a drive that \
+         has it, or its directory; a store that is to begin empty needs empty directories"
+    )]
     NothingFound,
     #[error("no drive takes the metadata log: {0:?}")]
     NoDriveTakesTheLog(Vec<(NodeId, String)>),

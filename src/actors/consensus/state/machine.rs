@@ -91,6 +91,11 @@ impl StateMachine {
         TablesAt { applied: applied.clone(), durable: self.durable }
     }
 
+    /// The drive that the tables are on.
+    pub fn node(&self) -> NodeId {
+        self.place.node
+    }
+
     /// What a snapshot of this moment is made of.
     pub fn snapshot_source(&self) -> (AppliedAt, Arc<dyn Kv>, Arc<dyn KvRead>) {
         let kv = Arc::clone(self.tables.kv());
@@ -134,7 +139,9 @@ impl StateMachine {
         loop {
             self.note_durable(&entries);
             let (tables, before, batch) = (self.tables.clone(), self.at(&self.applied), entries.clone());
-            match self.shared.offload.run(move || apply(&tables, before, &batch)).await? {
+            let applying = self.shared.offload.run(move || apply(&tables, before, &batch));
+            let done = self.shared.unless_lost(&[self.place.node], applying).await;
+            match done.unwrap_or_else(|lost| Ok(Err(ApplyError::Tables(lost.into()))))? {
                 Ok(Done { applied, points, replies }) => {
                     let mut history = self.shared.history();
                     points.into_iter().for_each(|point| history.push(point));
@@ -171,7 +178,9 @@ impl StateMachine {
         let mut last = io::Error::other("no drive is left for the metadata tables");
         for node in self.candidates() {
             let place = self.fresh_place(node);
-            match self.build_on(place.clone()).await {
+            let shared = Arc::clone(&self.shared);
+            let built = shared.unless_lost(&[node], self.build_on(place.clone())).await;
+            match built.unwrap_or_else(|lost| Err(lost.into())) {
                 Ok(()) => {
                     self.shared.publish(Some(self.tables.clone()));
                     return Ok(());
@@ -246,13 +255,14 @@ impl StateMachine {
         let Some(drive) = self.shared.drives().by_node.get(&place.node).cloned() else { return };
         let (home, node) = (Arc::clone(&self.home), place.node);
         let discard = move || home.discard(place.node, &drive.state_dir(), place.number).map_err(io::Error::other);
-        if let Err(error) = self.shared.offload.run(discard).await.and_then(|discarded| discarded) {
+        let discarded = self.shared.unless_lost(&[node], self.shared.offload.run(discard)).await;
+        if let Err(error) = discarded.unwrap_or_else(|lost| Ok(Err(lost.into()))).and_then(|done| done) {
             tracing::warn!(%node, %error, "former metadata tables cannot be removed");
         }
     }
 
     fn is_lost(&self, node: NodeId) -> bool {
-        self.shared.drives().by_node.get(&node).is_none_or(|drive| drive.role == DriveRole::Lost)
+        self.shared.drives().is_lost(node)
     }
 
     /// As `rebuild`: a drive that is full is waited for.
@@ -273,7 +283,8 @@ impl StateMachine {
     async fn install_once(&mut self, snapshot: &SnapshotFile) -> io::Result<()> {
         let other = self.candidates().first().copied().filter(|_| self.is_lost(self.place.node));
         let place = self.fresh_place(other.unwrap_or(self.place.node));
-        match self.fresh_tables(&place, Some(snapshot.clone())).await {
+        let fresh = self.shared.unless_lost(&[place.node], self.fresh_tables(&place, Some(snapshot.clone()))).await;
+        match fresh.unwrap_or_else(|lost| Err(lost.into())) {
             Ok((tables, applied)) => {
                 let history = History::new(&applied);
                 self.take(place, tables, applied, history).await;
@@ -307,9 +318,15 @@ impl StateMachine {
         snapshot: Option<SnapshotFile>,
     ) -> io::Result<(MetaTables, AppliedAt)> {
         let drive = self.shared.drives().by_node.get(&place.node).cloned();
-        let dir = drive.ok_or_else(|| io::Error::other("the drive is gone"))?.state_dir();
+        let drive = drive.ok_or_else(|| io::Error::other("the drive is gone"))?;
         let (home, place) = (Arc::clone(&self.home), place.clone());
-        let fresh = move || fresh_kv(&*home, &dir, &place).map_err(io::Error::other);
+        let fresh = move || {
+            // Where its directory is gone, nothing is to be made in its place.
+            if !drive.disk.exists(&drive.mirror_file())? {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the drive is gone"));
+            }
+            fresh_kv(&*home, &drive.state_dir(), &place).map_err(io::Error::other)
+        };
         let (kv, applied) = match snapshot {
             Some(file) => {
                 let applied = file.head.clone();

@@ -6,7 +6,7 @@
 
 use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
-use crate::actors::consensus::shared::{Drive, Shared, StandingSnapshot};
+use crate::actors::consensus::shared::{Drive, LostDrive, Shared, StandingSnapshot};
 use crate::defects::{Defect, has};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::kv::{Kv, KvError, KvRead};
@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 const MAGIC: &[u8; 8] = b"SHRDSNP1";
@@ -107,7 +108,8 @@ impl SnapshotStore {
         found.map(Some).ok_or_else(|| io::Error::other("no drive can give the metadata snapshot"))
     }
 
-    /// Writes the tables of one moment to every live copy's drive. A drive that fails leaves the mirror.
+    /// Writes the tables of one moment to every live copy's drive. A drive that fails leaves the mirror; for one that hangs, the
+    /// snapshot is given up when it is out of service.
     pub async fn save(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> Result<(), SaveError> {
         let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet").into()) };
         let targets: Vec<(NodeId, Drive)> = {
@@ -115,7 +117,14 @@ impl SnapshotStore {
             drives.live().into_iter().filter_map(|node| Some((node, drives.by_node.get(&node)?.clone()))).collect()
         };
         let id = log_id_of(at);
-        let written = self.shared.offload.run(move || write_all(&targets, id, &head, tables)).await??;
+        let nodes: Vec<NodeId> = targets.iter().map(|(node, _)| *node).collect();
+        let attempt = self.attempt();
+        let write = {
+            let attempt = attempt.clone();
+            move || write_all(&targets, id, &head, tables, &attempt)
+        };
+        let written = self.shared.unless_lost(&nodes, self.shared.offload.run(write)).await;
+        let written = written.inspect_err(|_| attempt.give_up()).map_err(io::Error::from)???;
         for (node, error) in &written.failed {
             self.report(*node, error);
         }
@@ -128,12 +137,27 @@ impl SnapshotStore {
                     standing.holders.insert(joined);
                 }
                 Err(error) => {
-                    self.report(joined, &error);
+                    let is_source = error.get_ref().is_some_and(|why| why.is::<LostDrive>()) && !self.is_out(joined);
+                    if !is_source {
+                        self.report(joined, &error);
+                    }
                     return Err(error.into());
                 }
             }
         }
-        Ok(self.remove_older(id).await?)
+        if let Err(error) = self.remove_older(id).await {
+            tracing::warn!(%error, "older metadata snapshots cannot be removed");
+        }
+        Ok(())
+    }
+
+    fn is_out(&self, node: NodeId) -> bool {
+        self.shared.drives().by_node.get(&node).is_none_or(|drive| drive.is_out)
+    }
+
+    fn attempt(&self) -> Attempt {
+        let number = self.shared.snapshot_attempts.fetch_add(1, Ordering::Relaxed);
+        Attempt { number, is_given_up: Arc::default() }
     }
 
     /// Makes a snapshot the one that stands, unless a live copy lacks it: then that.
@@ -165,31 +189,35 @@ impl SnapshotStore {
     }
 
     async fn copy(&self, standing: &StandingSnapshot, node: NodeId) -> io::Result<()> {
-        let (sources, target) = {
+        let (nodes, sources, target) = {
             let drives = self.shared.drives();
-            let held =
-                standing.holders.iter().filter(|holder| **holder != node).filter_map(|held| drives.by_node.get(held));
-            let sources: Vec<Drive> = held.cloned().collect();
+            let held = standing.holders.iter().filter(|holder| **holder != node);
+            let held = held.filter_map(|held| Some((*held, drives.by_node.get(held)?.clone())));
+            let (mut nodes, sources): (Vec<NodeId>, Vec<Drive>) = held.unzip();
             let target = drives.by_node.get(&node).cloned().ok_or_else(|| io::Error::other("the drive is gone"))?;
-            (sources, target)
+            nodes.push(node);
+            (nodes, sources, target)
         };
-        let at = standing.at;
-        self.shared.offload.run(move || copy_file(&sources, &target, at)).await?
+        let (at, attempt) = (standing.at, self.attempt());
+        let given_up = attempt.clone();
+        let copy = self.shared.offload.run(move || copy_file(&sources, &target, at, &attempt));
+        self.shared.unless_lost(&nodes, copy).await.inspect_err(|_| given_up.give_up())??
     }
 
     async fn remove_older(&self, at: LogId) -> io::Result<()> {
-        let drives: Vec<Drive> = {
+        let (nodes, drives): (Vec<NodeId>, Vec<Drive>) = {
             let drives = self.shared.drives();
-            drives.live().iter().filter_map(|node| drives.by_node.get(node).cloned()).collect()
+            let live = drives.live().into_iter();
+            live.filter_map(|node| Some((node, drives.by_node.get(&node)?.clone()))).unzip()
         };
         let remove = move || {
             for drive in drives {
-                if let Err(error) = remove_others(&drive, at) {
+                if let Err(error) = remove_earlier(&drive, at) {
                     tracing::warn!(%error, "older metadata snapshots cannot be removed");
                 }
             }
         };
-        self.shared.offload.run(remove).await
+        self.shared.unless_lost(&nodes, self.shared.offload.run(remove)).await?
     }
 
     /// Installs into empty tables that `fresh` gives, from the first drive whose file is whole.
@@ -238,25 +266,45 @@ fn snapshot_path(drive: &Drive, at: LogId) -> PathBuf {
     drive.snapshot_dir().join(snapshot_name(at))
 }
 
+/// One writing of a snapshot. Clones are one.
+#[derive(Clone)]
+struct Attempt {
+    /// In the names of its drafts: what is written for one that was given up reaches no other.
+    number: u64,
+    is_given_up: Arc<AtomicBool>,
+}
+
+impl Attempt {
+    fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Release);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let is_given_up = self.is_given_up.load(Ordering::Acquire);
+        if is_given_up { Err(io::Error::other("the snapshot was given up")) } else { Ok(()) }
+    }
+}
+
 /// A file being written under another name.
 struct Draft {
     node: NodeId,
     disk: Arc<dyn Disk>,
     file: Arc<dyn DiskFile>,
+    draft: PathBuf,
     path: PathBuf,
     offset: u64,
 }
 
 impl Draft {
-    fn begin(node: NodeId, drive: &Drive, at: LogId) -> io::Result<Self> {
+    fn begin(node: NodeId, drive: &Drive, at: LogId, attempt: &Attempt) -> io::Result<Self> {
         let path = snapshot_path(drive, at);
-        let draft = draft_of(&path);
+        let draft = path.with_extension(format!("{}.draft", attempt.number));
         create_dir_durably(&*drive.disk, &drive.snapshot_dir())?;
         if drive.disk.exists(&draft)? {
             drive.disk.remove(&draft)?;
         }
         let file = drive.disk.open(&draft, OpenMode::CreateNew, Caching::Cached)?;
-        Ok(Self { node, disk: Arc::clone(&drive.disk), file, path, offset: 0 })
+        Ok(Self { node, disk: Arc::clone(&drive.disk), file, draft, path, offset: 0 })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -269,20 +317,16 @@ impl Draft {
         if !has(Defect::SkipSnapshotSync) {
             self.file.sync_data()?;
         }
-        self.disk.rename(&draft_of(&self.path), &self.path)?;
+        self.disk.rename(&self.draft, &self.path)?;
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new("/")))
     }
 
     /// Gives its room back: the drive may be full.
     fn discard(&self) {
-        if let Err(error) = self.disk.remove(&draft_of(&self.path)) {
+        if let Err(error) = self.disk.remove(&self.draft) {
             tracing::debug!(%error, "a part of a metadata snapshot stays until the next is written");
         }
     }
-}
-
-fn draft_of(path: &Path) -> PathBuf {
-    path.with_extension("draft")
 }
 
 /// Blocking. Fails only where the tables cannot be read, or no drive takes the file.
@@ -291,17 +335,19 @@ fn write_all(
     at: LogId,
     head: &AppliedAt,
     tables: Arc<dyn KvRead>,
+    attempt: &Attempt,
 ) -> Result<Written, SaveError> {
     let mut written = Written { holders: BTreeSet::new(), failed: Vec::new(), bytes: 0 };
     let mut drafts = Vec::new();
     for (node, drive) in targets {
-        match Draft::begin(*node, drive, at) {
+        match Draft::begin(*node, drive, at, attempt) {
             Ok(draft) => drafts.push(draft),
             Err(error) => written.failed.push((*node, error)),
         }
     }
     for piece in std::iter::once(Ok(encode_head(head).into())).chain(SnapshotWriter::new(tables)) {
-        let piece = piece.inspect_err(|_| drafts.iter().for_each(Draft::discard))?;
+        let checked = piece.map_err(SaveError::from).and_then(|piece| Ok(attempt.check().map(|()| piece)?));
+        let piece = checked.inspect_err(|_| drafts.iter().for_each(Draft::discard))?;
         written.bytes += piece.len() as u64;
         drafts.retain_mut(|draft| {
             let result = draft.write(&piece);
@@ -309,6 +355,10 @@ fn write_all(
         });
     }
     for draft in drafts {
+        if let Err(given_up) = attempt.check() {
+            draft.discard();
+            return Err(given_up.into());
+        }
         if keep(&draft, draft.finish(), &mut written.failed) {
             written.holders.insert(draft.node);
         }
@@ -421,30 +471,33 @@ pub fn read_pieces(
 }
 
 /// From the first source that can be read to its end.
-fn copy_file(sources: &[Drive], target: &Drive, at: LogId) -> io::Result<()> {
+fn copy_file(sources: &[Drive], target: &Drive, at: LogId, attempt: &Attempt) -> io::Result<()> {
     let mut last = io::Error::other("the metadata snapshot is on no drive");
     for source in sources {
         let path = snapshot_path(source, at);
         let copied = read_head(&*source.disk, &path).and_then(|_| {
-            let mut draft = Draft::begin(NodeId(0), target, at)?;
-            let written = read_pieces(&*source.disk, &path, 0, |piece| draft.write(piece));
+            let mut draft = Draft::begin(NodeId(0), target, at, attempt)?;
+            let write = |piece: &[u8]| attempt.check().and_then(|()| draft.write(piece));
+            let written = read_pieces(&*source.disk, &path, 0, write).and_then(|()| attempt.check());
             written.and_then(|()| draft.finish()).inspect_err(|_| draft.discard())
         });
         match copied {
-            Ok(()) => return remove_others(target, at),
+            Ok(()) => return remove_earlier(target, at),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-/// Removes every file of the snapshot directory but this one.
-fn remove_others(drive: &Drive, at: LogId) -> io::Result<()> {
+/// Removes the files of earlier snapshots, whole or not. What is later stays: who removes may have been held up meanwhile.
+fn remove_earlier(drive: &Drive, at: LogId) -> io::Result<()> {
     let dir = drive.snapshot_dir();
     let keep = snapshot_name(at);
-    for name in drive.disk.list(&dir)? {
-        if name != keep {
-            drive.disk.remove(&dir.join(name))?;
+    // Names sort as the positions that they begin with, and a draft before the snapshot that it becomes.
+    for name in drive.disk.list(&dir)?.into_iter().filter(|name| *name < keep) {
+        match drive.disk.remove(&dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
         }
     }
     drive.disk.sync_dir(&dir)
@@ -464,4 +517,32 @@ pub fn newest_on(drive: &Drive) -> Option<(Position, AppliedAt, u64)> {
         Some((at, head, bytes))
     });
     found.max_by_key(|(at, ..)| *at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{log_id_of, remove_earlier, snapshot_path};
+    use crate::actors::consensus::shared::{Drive, DriveRole};
+    use crate::storage::disk::replace_file;
+    use crate::storage::disk::sim::SimDisk;
+    use crate::storage::raft_log::Position;
+
+    #[test]
+    fn what_removes_earlier_snapshots_leaves_later_ones_however_late_it_is() {
+        let disk = SimDisk::new(1 << 20).handle();
+        let drive = Drive { disk, dir: "/drive".into(), log: None, role: DriveRole::Live, is_out: false };
+        let at = |index| log_id_of(Position { term: 3, node: 1, index });
+        drive.disk.create_dir_all(&drive.snapshot_dir()).expect("made");
+        for index in [8, 9, 10, 11] {
+            let whole = snapshot_path(&drive, at(index));
+            for path in [whole.with_extension("7.draft"), whole] {
+                replace_file(&*drive.disk, &path, b"snapshot").expect("written");
+            }
+        }
+        remove_earlier(&drive, at(10)).expect("removed");
+        let left = drive.disk.list(&drive.snapshot_dir()).expect("listed");
+        let name = |index| snapshot_path(&drive, at(index)).file_name().map(|name| name.to_string_lossy().into_owned());
+        let expected = [name(10), name(11).map(|name| name.replace(".snap", ".7.draft")), name(11)];
+        assert_eq!(left, expected.into_iter().flatten().collect::<Vec<_>>());
+    }
 }

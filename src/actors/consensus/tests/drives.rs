@@ -1,7 +1,9 @@
 //! Drives that are lost, come back stale or empty, and tables that are lost or fail.
 
+use super::power::Simulated;
 use super::{Host, create_bucket, id_of, put, put_ok, start, until};
 use crate::actors::consensus::{MetaError, MetaHandle, Offload, ReplicaOptions, StartError, StateHome};
+use crate::actors::drives::health::NodeHealth;
 use crate::actors::log::Threads;
 use crate::storage::disk::read_file;
 use crate::storage::disk::sim::{Held, HoldGuard, SimDisk};
@@ -119,6 +121,50 @@ async fn a_stale_copy_without_the_current_ones_is_refused() {
     assert!(matches!(refused, StartError::Copies(ChoiceError::AllDamaged(_))), "{refused}");
 }
 
+#[actix::test]
+async fn an_old_copy_is_not_believed_where_the_others_are_away_and_refused_where_it_was_used_apart() {
+    let mut host = Host::with_drives(4);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..5).await;
+    meta.shutdown().await;
+    let (old, current) = (host.root.path().join("old"), host.root.path().join("current"));
+    copy_dir(&host.dir(1), &old);
+    let meta = host.start().await;
+    put_many(&meta, bucket, 5..10).await;
+    meta.shutdown().await;
+    std::fs::rename(host.dir(1), &current).expect("it is there");
+    std::fs::rename(&old, host.dir(1)).expect("it is there");
+    // Drive 4 has no copy, and remembers who has the current ones.
+    host.home.forget_all();
+    host.present = vec![1, 4];
+    let refused = host.try_start().await.expect_err("the current copies are away");
+    assert!(matches!(refused, StartError::Copies(ChoiceError::AllMissing { .. })), "{refused}");
+    // Nothing remembers that there are later ones.
+    host.present = vec![1];
+    let meta = host.start().await;
+    put_many(&meta, bucket, 20..25).await;
+    meta.shutdown().await;
+    host.home.forget_all();
+    host.present = vec![1, 2, 3, 4];
+    let refused = host.try_start().await.expect_err("they were used apart");
+    assert!(matches!(refused, StartError::Copies(ChoiceError::Forked { .. })), "{refused}");
+    std::fs::remove_dir_all(host.dir(1)).expect("it is there");
+    std::fs::rename(&current, host.dir(1)).expect("it is there");
+    host.home.forget_all();
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..10).await;
+    meta.shutdown().await;
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("listed").flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy_dir(&from, &to) } else { std::fs::copy(&from, &to).map(drop).expect("copied") }
+    }
+}
+
 /// Each without the other, in turn: what either acknowledged is never dropped in silence.
 #[actix::test]
 async fn drives_that_were_started_apart_in_turn_are_refused_together_and_start_apart() {
@@ -208,6 +254,29 @@ async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
     host.lose(only);
     let meta = host.start().await;
     assert_all(&meta, bucket, 0..310).await;
+    meta.shutdown().await;
+}
+
+/// The drive goes on to answer reads, and so do its tables.
+#[actix::test]
+async fn tables_whose_drive_lets_a_commit_hang_are_made_on_another_once_it_is_lost() {
+    let mut host = Host::with_drives(3);
+    let meta = start(ReplicaOptions { offload: Offload::Threads, ..host.options() }).await.expect("it starts");
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..5).await;
+    let [node] = host.home.nodes().into_iter().collect::<Vec<_>>()[..] else { panic!("the tables are on one drive") };
+    host.home.hang(Some(node));
+    assert!(meta.propose(put(bucket, "undecided", 5, &[])).await.is_err(), "it waits for the drive");
+    meta.drive_lost(node);
+    until("the tables to be on another drive", || host.home.nodes().len() == 2).await;
+    put_many(&meta, bucket, 6..20).await;
+    assert_all(&meta, bucket, 0..5).await;
+    assert_all(&meta, bucket, 6..20).await;
+    host.home.hang(None);
+    meta.shutdown().await;
+    host.started = true;
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 6..20).await;
     meta.shutdown().await;
 }
 
@@ -421,6 +490,46 @@ async fn a_drive_without_room_for_the_snapshot_is_filled_again_when_there_is_som
     meta.shutdown().await;
 }
 
+#[actix::test]
+async fn a_snapshot_that_a_drive_holds_up_is_given_up_once_the_drive_is_lost_and_the_next_is_made() {
+    let host = Host::with_drives(2);
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..10).await;
+    let hold = disks[1].hold(Held::Sync);
+    let held_up = tokio::spawn({
+        let meta = meta.clone();
+        async move { meta.snapshot_now().await }
+    });
+    let arrival = tokio::task::spawn_blocking(move || {
+        hold.wait_for_arrivals(1);
+        hold
+    });
+    let hold = arrival.await.expect("a sync arrived");
+    meta.drive_lost(NodeId(2));
+    until("the copy on the lost drive leaves", || members(&meta) == [1]).await;
+    for _ in 0..30 {
+        pass(1).await;
+        if held_up.is_finished() {
+            break;
+        }
+    }
+    assert!(held_up.is_finished(), "it is given up");
+    assert_eq!(meta.status().snapshot_index, 0);
+    put_many(&meta, bucket, 10..20).await;
+    meta.snapshot_now().await;
+    let index = meta.status().snapshot_index;
+    assert!(index > 0);
+    drop(hold);
+    let (first, dir) = (disks[0].handle(), host.dir(1).join("meta").join("snapshot"));
+    let files = || first.list(&dir).expect("the drive answers");
+    until("what was given up is removed", || files().len() == 1).await;
+    assert!(files().iter().all(|name| name.ends_with(".snap")), "{:?}", files());
+    assert_all(&meta, bucket, 0..20).await;
+    meta.shutdown().await;
+}
+
 /// Until the second drive has a copy again. The pause before that begins when the former copy is closed, which nothing shows.
 async fn wait_for_both(meta: &MetaHandle) {
     for _ in 0..30 {
@@ -437,12 +546,15 @@ async fn wait_for_both(meta: &MetaHandle) {
 async fn the_last_copy_is_waited_for_however_long_it_stalls() {
     let host = Host::with_drives(1);
     let disks = simulated(&host);
-    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let options = ReplicaOptions { ambient: Simulated::ambient(1), ..on_disks(&host, &disks) };
+    let meta = start(options).await.expect("the replica starts");
     let bucket = create_bucket(&meta, "b").await;
+    assert!(!meta.replica(&NodeHealth::default()).is_stuck);
     let hold = stall(&meta, bucket, disks[0].hold(Held::Sync), 90).await;
     assert_eq!(meta.status().out_of_service, None);
+    assert!(meta.replica(&NodeHealth::default()).is_stuck, "what waits is not decided");
     drop(hold);
-    until("it leads", || meta.status().is_leader).await;
+    until("it leads", || meta.status().is_leader && !meta.replica(&NodeHealth::default()).is_stuck).await;
     put_many(&meta, bucket, 0..10).await;
     assert_all(&meta, bucket, 0..10).await;
     meta.shutdown().await;

@@ -11,12 +11,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 pub struct MemoryHome {
     kept: Mutex<BTreeMap<(NodeId, u32), Arc<Failing>>>,
     full: AtomicBool,
+    hanging: Arc<Gate>,
+}
+
+/// Shut while a drive lets commits hang.
+#[derive(Debug, Default)]
+struct Gate {
+    shut_for: Mutex<Option<NodeId>>,
+    changed: Condvar,
 }
 
 impl MemoryHome {
@@ -37,6 +46,12 @@ impl MemoryHome {
         }
     }
 
+    /// Commits on this drive do not come back any more, or for a minute.
+    pub fn hang(&self, node: Option<NodeId>) {
+        *self.hanging.shut_for.lock().expect("no panic under the lock") = node;
+        self.hanging.changed.notify_all();
+    }
+
     /// Whether there is no room to make tables: what is begun of them stays.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
@@ -54,23 +69,15 @@ impl MemoryHome {
     /// The same tables, apart from these.
     pub fn copied(&self) -> Self {
         let kept = self.kept.lock().expect("no panic under the lock");
-        let copied = kept.iter().map(|(place, tables)| {
-            (
-                *place,
-                Arc::new(Failing { inner: tables.inner.power_cut_after(usize::MAX), fails: AtomicBool::new(false) }),
-            )
-        });
-        Self { kept: Mutex::new(copied.collect()), full: AtomicBool::new(false) }
+        let copied = kept.iter().map(|(place, tables)| (*place, tables.with(tables.inner.power_cut_after(usize::MAX))));
+        Self { kept: Mutex::new(copied.collect()), ..Self::default() }
     }
 
     /// What is found after a power cut.
     pub fn power_cut(&self, entropy: &dyn Entropy) -> Self {
         let kept = self.kept.lock().expect("no panic under the lock");
-        let cut = kept.iter().map(|(place, tables)| {
-            let inner = tables.inner.power_cut(entropy);
-            (*place, Arc::new(Failing { inner, fails: AtomicBool::new(false) }))
-        });
-        Self { kept: Mutex::new(cut.collect()), full: AtomicBool::new(false) }
+        let cut = kept.iter().map(|(place, tables)| (*place, tables.with(tables.inner.power_cut(entropy))));
+        Self { kept: Mutex::new(cut.collect()), ..Self::default() }
     }
 }
 
@@ -83,7 +90,10 @@ impl StateHome for MemoryHome {
     fn open(&self, node: NodeId, _dir: &Path, number: u32) -> KvResult<Arc<dyn Kv>> {
         let mut kept = self.kept.lock().expect("no panic under the lock");
         let is_refused = self.full.load(Ordering::SeqCst) && !kept.contains_key(&(node, number));
-        let fresh = || Arc::new(Failing { inner: MemoryKv::new(TABLES), fails: AtomicBool::new(is_refused) });
+        let fresh = || {
+            let (inner, fails) = (MemoryKv::new(TABLES), AtomicBool::new(is_refused));
+            Arc::new(Failing { inner, fails, node, hanging: Arc::clone(&self.hanging) })
+        };
         let tables = Arc::clone(kept.entry((node, number)).or_insert_with(fresh));
         if is_refused {
             return Err(KvError { doing: "open", cause: "there is no room".to_owned() });
@@ -97,14 +107,28 @@ impl StateHome for MemoryHome {
     }
 }
 
-/// Tables that fail when told to.
+/// Tables that fail, or hang, when told to.
 #[derive(Debug)]
 struct Failing {
     inner: MemoryKv,
     fails: AtomicBool,
+    node: NodeId,
+    hanging: Arc<Gate>,
 }
 
 impl Failing {
+    /// Others on the same drive, which work.
+    fn with(&self, inner: MemoryKv) -> Arc<Self> {
+        Arc::new(Self { inner, fails: AtomicBool::new(false), node: self.node, hanging: Arc::default() })
+    }
+
+    fn wait(&self) {
+        let shut_for = self.hanging.shut_for.lock().expect("no panic under the lock");
+        let is_shut = |shut_for: &mut Option<NodeId>| *shut_for == Some(self.node);
+        let bound = Duration::from_secs(60);
+        drop(self.hanging.changed.wait_timeout_while(shut_for, bound, is_shut).expect("no panic under the lock"));
+    }
+
     fn check(&self) -> KvResult<()> {
         if self.fails.load(Ordering::SeqCst) {
             return Err(KvError { doing: "anything", cause: "a test says so".to_owned() });
@@ -133,6 +157,7 @@ impl Kv for Failing {
     }
 
     fn commit(&self, batch: Batch) -> KvResult<()> {
+        self.wait();
         self.check()?;
         self.inner.commit(batch)
     }

@@ -99,7 +99,7 @@ async fn an_object_whose_bytes_went_between_two_lookups_is_looked_up_again() {
     let bytes = content(5000);
     world.put_bytes(&bytes).await.expect("stored");
     let half = Without { rows: world.meta.view(), hidden: crate::storage::meta::tables::INLINE };
-    let view = MetaView { kv: Arc::new(half) };
+    let view = MetaView::new(Arc::new(half));
     let object = open_object(&world.context, view, world.bucket, KEY, Pick::Current).await;
     let object = object.expect("looked up again").object();
     assert_eq!(read_all(&world, object.expect("it stands")).await.expect("readable"), bytes);
@@ -113,7 +113,7 @@ async fn upload_parts(world: &World, parts: &[Bytes]) -> Manifest {
     for (number, part) in (1..).zip(parts) {
         let upload = upload(part, 1 << 20);
         let request = PutPartRequest { bucket: world.bucket, key: key.clone(), id, number, data_key: None, upload };
-        let row = put_part(&world.context, Permit::unmetered(), request).await.expect("stored");
+        let row = put_part(&world.context, Permit::unmetered(), request).await.expect("stored").row;
         listed.push(CompletedPart { number, md5: row.md5, checksum: None });
     }
     let complete = CompleteUpload {
@@ -217,7 +217,7 @@ async fn m4_a_range_of_ten_thousand_parts_costs_no_more_than_of_one() {
     let manifest = Manifest { id, size_bytes: 200_000_000, body: Body::Parts { count: 10_000 }, ..one };
     world.nodes.take_reads();
     let count = Arc::new(AtomicUsize::new(0));
-    let view = MetaView { kv: Arc::new(Counting { rows: world.meta.view(), count: Arc::clone(&count) }) };
+    let view = MetaView::new(Arc::new(Counting { rows: world.meta.view(), count: Arc::clone(&count) }));
     let object = OpenObject { view, ..opened(&world, &manifest) };
     let (start, end) = (123_456_789, 123_456_789 + 30_000);
     let body = read_object(&world.context, Permit::unmetered(), object, ByteRange { start, end }).await;

@@ -114,7 +114,7 @@ async fn put(world: &World, key: &DataKey, id: UploadId, number: u16, content: &
         data_key: Some(key.clone()),
         upload: upload(content, 1 << 20),
     };
-    let row = put_part(&world.context, Permit::unmetered(), request).await.expect("stored");
+    let row = put_part(&world.context, Permit::unmetered(), request).await.expect("stored").row;
     CompletedPart { number, md5: row.md5, checksum: None }
 }
 

@@ -146,3 +146,26 @@ async fn how_far_it_is_is_kept_as_it_is() {
     assert_eq!(index.scrub().expect("looked up"), Some(row));
     host.close().await;
 }
+
+#[actix::test]
+async fn a_pass_that_is_ended_does_not_begin_again_by_itself() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    let content = Seeded::new(4).bytes(8 * CHUNK_BYTES as usize);
+    host.put("key", &content).await.expect("stored");
+    let (node, handle) = (host.drives[0].node, ScrubHandle::default());
+    let mut scrub = scrub(&host, node, &handle);
+    assert!(!handle.stop(node), "none is under way");
+    handle.start(node);
+    assert!(matches!(scrub.advance().await.expect("a step"), Scrubbed::Checked { .. }));
+    assert!(handle.status()[&node].began.is_some() && handle.stop(node));
+    assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Stopped);
+    let status = handle.status()[&node].clone();
+    assert_eq!((status.began, status.finished), (None, None), "it was not finished");
+    assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing);
+    handle.start(node);
+    let read = pass(&mut scrub).await;
+    assert_eq!(read, 8 * u64::from(CHUNK_BYTES), "the next one begins at the beginning");
+    assert!(handle.status()[&node].finished.is_some() && !handle.stop(node));
+    host.close().await;
+}

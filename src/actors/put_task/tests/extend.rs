@@ -41,8 +41,8 @@ fn crc(content: &[u8]) -> Option<Bytes> {
 }
 
 fn summed(bytes: &Bytes) -> Upload {
-    let checks =
-        BodyChecks { checksum: Some((ChecksumAlgorithm::Crc64Nvme, None)), md5: Some(md5(bytes)), length_bytes: None };
+    let checksum = Some((ChecksumAlgorithm::Crc64Nvme, None));
+    let checks = BodyChecks { checksum, md5: Some(md5(bytes)), ..BodyChecks::default() };
     Upload { checks, ..upload(bytes, 5000) }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{BodyChecks, CHUNK, KEY, Upload, World, blob, check_shards, checked, content, md5, settle, upload};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{PutPartRequest, StoreError};
+use crate::actors::gateway::{Kept, PutPartRequest, StoreError};
 use crate::actors::put_task::{held_bytes_max, put_object, put_part};
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{data_key, sealing_record};
@@ -63,10 +63,25 @@ async fn a_part_is_sealed_however_small() {
             data_key: Some(key.clone()),
             upload: upload(&bytes, 999),
         };
-        let part = put_part(&world.context, Permit::unmetered(), request).await.expect("stored");
+        let part = put_part(&world.context, Permit::unmetered(), request).await.expect("stored").row;
         assert_eq!((part.size_bytes, part.md5), (length as u64, md5(&bytes)));
         let stored = part.blob.as_ref().map_or(0, |blob| blob.size_bytes);
         assert_eq!(stored, Layout::Single.sealed_bytes(length as u64));
+    }
+}
+
+#[actix::test]
+async fn an_entity_tag_may_hide_what_is_sealed() {
+    for length in [0, 5000, 100_000] {
+        let (bytes, key) = (content(length), data_key(Layout::Single));
+        for hides_tag in [false, true] {
+            let kept = Kept { hides_tag, ..Kept::default() };
+            let checks = BodyChecks { md5: Some(md5(&bytes)), kept, ..BodyChecks::default() };
+            let world = World::new(2, 2);
+            let object = world.put_sealed(checked(&bytes, checks), &key).await.expect("stored");
+            let tag = if hides_tag { key.entity_tag(md5(&bytes)) } else { md5(&bytes) };
+            assert_eq!(object.manifest.etag.md5, tag, "{length} {hides_tag}");
+        }
     }
 }
 
@@ -75,7 +90,7 @@ async fn what_is_declared_is_what_the_client_sends() {
     for length in [5000, 100_000] {
         let world = World::new(2, 2);
         let (bytes, key) = (content(length), data_key(Layout::Dual));
-        let right = BodyChecks { length_bytes: Some(length as u64), md5: Some(md5(&bytes)), checksum: None };
+        let right = BodyChecks { length_bytes: Some(length as u64), md5: Some(md5(&bytes)), ..BodyChecks::default() };
         world.put_sealed(checked(&bytes, right.clone()), &key).await.expect("stored");
         world.take_changes();
         let world = World::new(2, 2);

@@ -5,7 +5,7 @@ mod late_publications;
 mod power_cuts;
 
 use super::{
-    Background, Chore, Compaction, CompactionContext, CompactionOptions, Pace, Reclaimed, Reclamation,
+    Background, Chore, Compaction, CompactionContext, CompactionOptions, LastFailure, Pace, Reclaimed, Reclamation,
     ReclamationOptions, Step, Stop, Wake,
 };
 use crate::actors::drives::Drive;
@@ -221,6 +221,15 @@ async fn w12_one_bad_segment_does_not_end_a_pass_and_its_live_chunks_are_not_giv
     assert!(segments(&host) < before);
     assert_eq!(read(&host, node, 4).await, Some(chunk_of(4)));
     host.close().await;
+}
+
+#[test]
+fn a_failure_is_news_once_until_it_changes_or_is_over() {
+    let mut last = LastFailure::default();
+    let news = ["full", "full", "gone", "full"].map(|failure| last.is_news(&failure));
+    assert_eq!(news, [true, false, true, true]);
+    last.is_over();
+    assert!(last.is_news(&"full"));
 }
 
 /// Counts its steps.

@@ -81,7 +81,8 @@ async fn named_keys(admin: &Admin) -> Result<Rewrapped, Refusal> {
 
 async fn access_keys(admin: &Admin, after: Option<&str>) -> Result<Rewrapped, Refusal> {
     let current = admin.roots.current().id().to_bytes();
-    let (count, more) = admin.iam.change(|editor| keys::reseal(editor, current, after, ACCESS_KEYS_PAGE)).await?;
+    let changed = admin.iam.change(|editor| keys::reseal(editor, current, after, ACCESS_KEYS_PAGE)).await?;
+    let (count, more) = changed.answer;
     let next = match more {
         Some(after) => RewrapCursor::AccessKeys { after: Some(after) },
         None => RewrapCursor::Objects { bucket: None, key: None, version: None },

@@ -28,6 +28,11 @@ const ACTIONS: &[&[(&str, Action)]] = &[
     users::ACTIONS,
 ];
 
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().flat_map(|part| part.iter()).map(|(name, _)| *name)
+}
+
 pub fn find(name: &str) -> Option<(&'static str, Action)> {
     let mut all = ACTIONS.iter().flat_map(|part| part.iter());
     all.find(|(known, _)| *known == name).map(|(known, action)| (*known, *action))

@@ -1,34 +1,52 @@
-//! IAM as the store's administrator calls it: the same actions, in the name of an account's root, for whoever has shown
-//! to hold the root key. What they write and answer is what signed calls write and answer.
+//! IAM as it is called through the admin API: the same actions, in the name of an account's root for whoever has shown to hold
+//! the root key, and in his own for anybody else. What they write and answer is what signed calls write and answer.
 
 use super::change;
+use crate::api::call::RequestTrace;
 use crate::api::iam::actions;
-use crate::api::iam::call::RequestFacts;
+use crate::api::iam::call::{RequestFacts, subject};
 use crate::api::iam::fault::IamFault;
 use crate::api::iam::parameters::Parameters;
 use crate::api::iam::service::IamService;
 use crate::api::iam::xml::Xml;
-use crate::api::identity::{Documents, resolve_named};
+use crate::api::identity::{Documents, resolve, resolve_named};
 use crate::types::UnixMs;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Whose rights a call has.
+#[derive(Clone, Copy, Debug)]
+pub enum InNameOf<'a> {
+    /// Of this account.
+    RootOf(&'a str),
+    /// Of whoever has the key, with the token of a session; the signature was verified.
+    Key { access_key: &'a str, token: Option<&'a str> },
+}
 
 /// What the action answers, as JSON; an object without fields where it answers nothing.
 pub async fn administer(
     service: &IamService,
-    account: &str,
-    action: &str,
+    name: InNameOf<'_>,
+    (account, action): (&str, &str),
     parameters: BTreeMap<String, String>,
+    (trace, access_key): (&Arc<RequestTrace>, Option<&str>),
 ) -> Result<Value, IamFault> {
     let unknown = || IamFault::InvalidAction { action: action.to_owned(), version: "2010-05-08".to_owned() };
-    let (name, run) = actions::find(action).ok_or_else(unknown)?;
+    let (operation, run) = actions::find(action).ok_or_else(unknown)?;
     let parameters = Parameters::of(parameters);
-    let facts = RequestFacts { region: service.region.clone(), ..RequestFacts::default() };
-    let who = |view: &dyn Documents, _: UnixMs| {
-        resolve_named(&service.directory(view), account, None).map_err(IamFault::from)
+    let trace = Some(Arc::clone(trace));
+    let facts = RequestFacts { region: service.region.clone(), trace, ..RequestFacts::default() };
+    let in_account = [("Account", account.to_owned())];
+    facts.begun(operation, access_key, in_account.into_iter().chain(subject(&parameters)).collect());
+    let who = |view: &dyn Documents, now: UnixMs| match name {
+        InNameOf::RootOf(account) => resolve_named(&service.directory(view), account, None).map_err(IamFault::from),
+        InNameOf::Key { access_key, token } => {
+            Ok(resolve(&service.directory(view), service.locksmith(), access_key, token, now)?)
+        }
     };
     let body = change(service, run, &parameters, &facts, who).await;
     let refused = body.as_ref().err().map(ToString::to_string);
-    tracing::info!(target: "iam", action = name, account, refused, "an administrator called");
+    tracing::info!(target: "iam", action = operation, account, refused, "an administrator called");
     Ok(body?.map_or_else(|| Value::Object(Map::new()), Xml::into_json))
 }

@@ -45,6 +45,11 @@ const ACTIONS: &[(&str, StsAction)] = &[
 /// The one that needs no signature: the token in it says who calls.
 pub const UNSIGNED_ACTION: &str = "AssumeRoleWithWebIdentity";
 
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().map(|(name, _)| *name).chain([UNSIGNED_ACTION])
+}
+
 pub fn find(name: &str) -> Option<(&'static str, StsAction)> {
     ACTIONS.iter().find(|(known, _)| *known == name).copied()
 }

@@ -105,7 +105,10 @@ impl Host {
             region: "eu-west-1".to_owned(),
             last_used: LastUsed::default(),
         };
-        service.apply_accounts(&AccountsFile::parse(FILE).expect("a good file")).await.expect("it can be applied");
+        service
+            .apply_accounts(&AccountsFile::parse(FILE).expect("a good file"), &mut 0)
+            .await
+            .expect("it can be applied");
         Self { service, store, key_set, world }
     }
 

@@ -39,7 +39,7 @@ fn a_user_keeps_its_id_and_its_keys_under_another_name() {
     world.change(|editor| users::update(editor, ACCOUNT, "alice", Some("Carol"), Some("/x/"))).expect("a free name");
     let resolved = world.resolve(&key.record.id, None).expect("the key is good");
     assert_eq!(resolved.principal.arn, "arn:aws:iam::111122223333:user/x/Carol");
-    assert_eq!((resolved.principal.user_id, resolved.principal.kind), (id, PrincipalKind::User));
+    assert_eq!((&resolved.principal.user_id, &resolved.principal.kind), (&id, &PrincipalKind::User));
     assert!(world.directory().user(ACCOUNT, "alice").is_err());
 }
 

@@ -193,7 +193,7 @@ fn who_names_the_key_of_another_account_uses_none_of_its_time_and_gains_none() {
         let state = super::locked(&world.turns.state);
         let address = world.seat().address().expect("an address");
         assert!(state.used_much(&address, now), "the address used it");
-        assert!(!state.used_much(&Holder::Account("victim".to_owned()), now), "the account did not");
+        assert!(!state.used_much(&Holder::Account("victim".into()), now), "the account did not");
     });
 }
 

@@ -7,29 +7,33 @@ use crate::api::policy::{Asks, Context};
 use crate::api::text::Query;
 use crate::api::text::percent;
 use crate::types::UnixMs;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri};
 use s3s::dto::{Timestamp, TimestampFormat};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// Headers that are keys by their own names.
-const HEADERS: [&str; 16] = [
-    "if-match",
-    "if-none-match",
-    "x-amz-acl",
-    "x-amz-content-sha256",
-    "x-amz-copy-source",
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
-    "x-amz-metadata-directive",
-    "x-amz-object-ownership",
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-storage-class",
-    "x-amz-website-redirect-location",
+/// Headers that are keys, and these.
+const HEADERS: [(&str, &str); 20] = [
+    ("if-match", "s3:if-match"),
+    ("if-none-match", "s3:if-none-match"),
+    ("referer", "aws:referer"),
+    ("x-amz-acl", "s3:x-amz-acl"),
+    ("x-amz-content-sha256", "s3:x-amz-content-sha256"),
+    ("x-amz-copy-source", "s3:x-amz-copy-source"),
+    ("x-amz-grant-full-control", "s3:x-amz-grant-full-control"),
+    ("x-amz-grant-read", "s3:x-amz-grant-read"),
+    ("x-amz-grant-read-acp", "s3:x-amz-grant-read-acp"),
+    ("x-amz-grant-write", "s3:x-amz-grant-write"),
+    ("x-amz-grant-write-acp", "s3:x-amz-grant-write-acp"),
+    ("x-amz-metadata-directive", "s3:x-amz-metadata-directive"),
+    ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold"),
+    ("x-amz-object-lock-mode", "s3:object-lock-mode"),
+    ("x-amz-object-ownership", "s3:x-amz-object-ownership"),
+    ("x-amz-server-side-encryption", "s3:x-amz-server-side-encryption"),
+    ("x-amz-server-side-encryption-aws-kms-key-id", "s3:x-amz-server-side-encryption-aws-kms-key-id"),
+    ("x-amz-server-side-encryption-customer-algorithm", "s3:x-amz-server-side-encryption-customer-algorithm"),
+    ("x-amz-storage-class", "s3:x-amz-storage-class"),
+    ("x-amz-website-redirect-location", "s3:x-amz-website-redirect-location"),
 ];
 /// Parameters of listings.
 const PARAMETERS: [(&str, &str); 4] = [
@@ -38,11 +42,7 @@ const PARAMETERS: [(&str, &str); 4] = [
     ("max-keys", "s3:max-keys"),
     ("versionId", "s3:VersionId"),
 ];
-/// Headers of locks, and their keys.
-const LOCKS: [(&str, &str); 2] =
-    [("x-amz-object-lock-mode", "s3:object-lock-mode"), ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold")];
 const RETAIN_UNTIL: &str = "x-amz-object-lock-retain-until-date";
-const CUSTOMER_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 
 pub fn facts(headers: &HeaderMap, source_ip: Option<String>, secure: bool, region: &str) -> RequestFacts {
     RequestFacts {
@@ -51,41 +51,34 @@ pub fn facts(headers: &HeaderMap, source_ip: Option<String>, secure: bool, regio
         secure,
         region: region.to_owned(),
         seat: None,
+        trace: None,
     }
 }
 
 /// The only value of a parameter, decoded; empty where it has none. One that comes twice is none, as it is none for the
 /// operation.
 pub fn parameter(uri: &Uri, name: &str) -> Option<String> {
-    Query::read(uri.query()).ok()?.only(name).map(str::to_owned)
+    Query::read(Some(uri.query()?)).ok()?.only(name).map(str::to_owned)
 }
 
+/// The first value. A head has few headers: to look through them takes less than to make a name of the text.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+    let (_, value) = headers.iter().find(|(known, _)| known.as_str() == name)?;
+    value.to_str().ok()
 }
 
 /// Adds what the head says to what is known already.
 pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
-    for name in HEADERS {
-        if let Some(value) = text(headers, name) {
-            context.add(&format!("s3:{name}"), value);
+    for name in headers.keys() {
+        let Some((_, key)) = HEADERS.iter().find(|(known, _)| *known == name.as_str()) else { continue };
+        if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
+            context.add_lower(key, value);
         }
     }
-    for (name, key) in PARAMETERS {
+    for (name, key) in PARAMETERS.into_iter().filter(|_| uri.query().is_some()) {
         if let Some(value) = parameter(uri, name) {
             context.add(key, value);
         }
-    }
-    for (name, key) in LOCKS {
-        if let Some(value) = text(headers, name) {
-            context.add(key, value);
-        }
-    }
-    if let Some(value) = text(headers, CUSTOMER_ALGORITHM) {
-        context.add("s3:x-amz-server-side-encryption-customer-algorithm", value);
-    }
-    if let Some(referer) = text(headers, header::REFERER.as_str()) {
-        context.add("aws:Referer", referer);
     }
     add_retention(context, headers, now);
     add_tags(context, headers);
@@ -135,10 +128,10 @@ fn add_tags(context: &mut Context, headers: &HeaderMap) {
 
 /// Adds how the request is signed, when it was, and for which region.
 pub fn add_signature(context: &mut Context, signature: &SignatureFacts, now: UnixMs) {
-    context.add("s3:authType", signature.auth_type);
-    context.add("s3:signatureversion", signature.version);
+    context.add_lower("s3:authtype", signature.auth_type);
+    context.add_lower("s3:signatureversion", signature.version);
     if let Some(signed_at) = signature.signed_at {
-        context.add("s3:signatureAge", now.0.saturating_sub(signed_at.saturating_mul(1000)).to_string());
+        context.add_lower("s3:signatureage", now.0.saturating_sub(signed_at.saturating_mul(1000)).to_string());
     }
     if let Some(region) = &signature.region {
         context.set("aws:RequestedRegion", Some(region.clone()));
@@ -150,7 +143,7 @@ const COMPARING: [&str; 5] = ["CompleteMultipartUpload", "CopyObject", "DeleteOb
 
 /// What of the head decides which actions its operation needs.
 pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
-    let has = |name: &str| headers.contains_key(name);
+    let has = |name: &str| headers.keys().any(|known| known.as_str() == name);
     let source = text(headers, "x-amz-copy-source").unwrap_or_default();
     let copies_tags = operation == "CopyObject" && text(headers, "x-amz-tagging-directive") != Some("REPLACE");
     let retention = has("x-amz-object-lock-mode") || has("x-amz-object-lock-retain-until-date");
@@ -174,18 +167,13 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
     }
 }
 
-/// Whether the query says which headers the answer is to have.
-pub fn overrides_answer(uri: &Uri) -> bool {
-    Query::read(uri.query()).map_or(true, |query| query.names().any(|name| name.starts_with("response-")))
-}
-
 pub fn bypasses(headers: &HeaderMap) -> bool {
     text(headers, "x-amz-bypass-governance-retention").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CUSTOMER_ALGORITHM, HEADERS, add, add_creation, add_signature, asks, facts, overrides_answer};
+    use super::{HEADERS, add, add_creation, add_signature, asks, facts};
     use crate::api::call::SignatureFacts;
     use crate::api::iam::request_keys;
     use crate::api::policy::{Context, condition_keys};
@@ -261,8 +249,8 @@ mod tests {
             ("referer", "r"),
             ("user-agent", "u"),
         ]);
-        for name in HEADERS.into_iter().chain([CUSTOMER_ALGORITHM]) {
-            head.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        for (name, _) in HEADERS {
+            head.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static("v"));
         }
         let uri = Uri::from_static("/b?prefix=a&delimiter=b&max-keys=1&versionId=v");
         let now = UnixMs(1_440_938_161_000);
@@ -294,14 +282,6 @@ mod tests {
         };
         assert_eq!(requested(Some("eu-west-1")).as_deref(), Some("eu-west-1"));
         assert_eq!(requested(None).as_deref(), Some("here"));
-    }
-
-    #[test]
-    fn headers_of_the_answer_are_asked_for_by_parameters_however_they_are_written() {
-        for query in ["response-content-type=a", "x&%72esponse-content-type=a", "response%2Dexpires"] {
-            assert!(overrides_answer(&format!("/b/k?{query}").parse().expect("a URI")), "{query}");
-        }
-        assert!(!overrides_answer(&Uri::from_static("/b/k?partNumber=1")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::api::iam::{IamService, RequestFacts, request_keys};
 use crate::api::identity::Asking;
 use crate::api::policy::{
     Context, Decision, Grounds, Ownership, Place, Policy, PublicAccessBlock, Reason, ResourceKind, StatementName,
-    action_named,
+    action_named, admin_action_named,
 };
 use s3s::{S3Error, S3Result};
 use serde::{Deserialize, Serialize};
@@ -121,11 +121,17 @@ pub fn explain(
 ) -> Result<Explained, Unexplained> {
     let Supposed { asking, action, resource, conditions } = supposed;
     let context = context(&asking, &conditions, &iam, secure)?;
+    let action = match admin_action_named(&action) {
+        None => action,
+        Some(Some(action)) if resource == "*" => action,
+        Some(Some(action)) => return Err(Unexplained::NoSense(format!("{action} is asked about *"))),
+        Some(None) => return Err(Unexplained::NoSense(format!("{action} is no action of the admin API"))),
+    };
     let known = action_named(&action);
     let meant = meant(&action, known.as_ref().map(|(_, kind)| *kind), &resource)?;
     let action = known.map_or(action, |(action, _)| action);
     let (asking, context) = (Arc::new(asking), Arc::new(context));
-    let judge = Judge { asking, context, view, iam, request_id: String::new() };
+    let judge = Judge { asking, context, view, iam, memos: Arc::default(), request_id: String::new() };
     let (decided, guarded) = match meant {
         Meant::Account => {
             let decision = judge.decide_on_account(&action, &resource);
@@ -142,12 +148,12 @@ pub fn explain(
     };
     Ok(Explained {
         allowed: decided.decision.allowed,
-        who: judge.asking.principal.arn().unwrap_or_else(|| "anonymous".to_owned()),
+        who: judge.asking.principal().arn().unwrap_or_else(|| "anonymous".to_owned()),
         action: decided.action,
         resource: decided.resource,
         reason: decided.decision.reason.to_string(),
         statements: statements(&decided.decision.reason),
-        bucket: guarded.as_ref().map(BucketShown::of),
+        bucket: guarded.as_deref().map(BucketShown::of),
         object: decided.object,
     })
 }
@@ -196,7 +202,7 @@ fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<Mea
     }
 }
 
-fn guarded(judge: &Judge, name: &str) -> Result<Guarded, Unexplained> {
+fn guarded(judge: &Judge, name: &str) -> Result<Arc<Guarded>, Unexplained> {
     let found = judge.guarded(name).map_err(|error| failed(&error))?;
     found.ok_or_else(|| Unexplained::NoSense(format!("there is no bucket {name:?}")))
 }

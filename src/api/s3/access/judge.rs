@@ -5,11 +5,13 @@ use super::caller::ANONYMOUS;
 use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
 use crate::api::errors::Fault;
 use crate::api::iam::IamService;
-use crate::api::identity::Asking;
+use crate::api::identity::{Asking, ROOT_ACCOUNT};
+use crate::api::memo::Made;
 use crate::api::policy::{
     Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, Target, is_public,
 };
-use crate::api::s3::grants::{BucketAccess, access_of};
+use crate::api::s3::grants::{BucketAccess, lookup_failed, sized_access_of};
+use crate::api::s3::memos::Memos;
 use crate::types::UploadId;
 use s3s::S3Result;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub struct Judge {
     pub context: Arc<Context>,
     pub view: MetaView,
     pub iam: Arc<IamService>,
+    pub memos: Arc<Memos>,
     pub request_id: String,
 }
 
@@ -63,6 +66,7 @@ impl Judge {
             context: Arc::clone(&self.context),
             view,
             iam: Arc::clone(&self.iam),
+            memos: Arc::clone(&self.memos),
             request_id: self.request_id.clone(),
         }
     }
@@ -75,9 +79,13 @@ impl Judge {
     }
 
     /// `None` where there is no such bucket.
-    pub fn guarded(&self, name: &str) -> S3Result<Option<Guarded>> {
+    pub fn guarded(&self, name: &str) -> S3Result<Option<Arc<Guarded>>> {
+        self.memos.buckets.get(&self.view, name, || self.read_guarded(name))
+    }
+
+    fn read_guarded(&self, name: &str) -> S3Result<Option<Made<Guarded>>> {
         let Some(row) = self.view.bucket(name)? else { return Ok(None) };
-        let access = access_of(&self.view, &row)?;
+        let Made { value: access, bytes } = sized_access_of(&self.view, &row)?;
         let parse = |text: &String| {
             self.iam.parsed.parse(PolicyKind::Bucket(name), text).map_err(|error| {
                 tracing::error!(%error, bucket = name, "a bucket's policy cannot be read: nobody is let in");
@@ -85,17 +93,18 @@ impl Judge {
             })
         };
         let policy = access.policy.as_ref().map(parse).transpose()?;
-        let owner = self.owner(&row.bucket.owner);
-        Ok(Some(Guarded { row, access, owner, policy }))
+        let owner = self.owner(&row.bucket.owner)?;
+        Ok(Some(Made { value: Guarded { row, access, owner, policy }, bytes }))
     }
 
     /// The account of a canonical id. One that is gone has no id that anybody could have.
-    fn owner(&self, canonical_id: &str) -> Account {
+    fn owner(&self, canonical_id: &str) -> S3Result<Account> {
         let root = &self.iam.root.canonical_id;
         let canonical_id = if canonical_id == super::super::ACCOUNT { root } else { canonical_id };
         let directory = self.iam.directory(&self.view);
-        let known = directory.account_by_canonical_id(canonical_id).ok().flatten();
-        Account { id: known.map(|account| account.id).unwrap_or_default(), canonical_id: canonical_id.to_owned() }
+        let known = directory.account_by_canonical_id(canonical_id).map_err(lookup_failed)?;
+        let id = known.map(|account| account.id).unwrap_or_default();
+        Ok(Account { id, canonical_id: canonical_id.to_owned() })
     }
 
     /// The version that an operation is on; `None` where there is none.
@@ -118,6 +127,15 @@ impl Judge {
         self.told(action, resource, &self.decide_on_account(action, resource))
     }
 
+    /// Of an encryption key, which are all of the store's own account: its callers may use them unless a policy denies it,
+    /// those of other accounts if a policy of theirs allows it.
+    pub fn of_key(&self, action: &str, arn: &str) -> Result<(), Fault> {
+        let decision = self.decide_on_account(action, arn);
+        let owns = self.asking.principal().account().is_some_and(|account| account.id == ROOT_ACCOUNT);
+        let undecided = matches!(decision.reason, Reason::NotAllowedBy(_));
+        if owns && undecided { Ok(()) } else { self.told(action, arn, &decision) }
+    }
+
     pub(super) fn decide_on_account(&self, action: &str, resource: &str) -> Decision {
         self.asking.decide(action, resource, Target::Account, &self.context)
     }
@@ -125,7 +143,7 @@ impl Judge {
     /// Whether what the body says can make a difference. Nobody in particular may only do what a bucket's policy or a list of
     /// grants lets everybody do, and else need not send any.
     pub fn may_yet(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
-        if self.asking.principal != Principal::Anonymous {
+        if *self.asking.principal() != Principal::Anonymous {
             return Ok(());
         }
         let by_policy = guarded.policy.as_ref().is_some_and(|policy| policy.may_allow_anybody(action));
@@ -155,8 +173,8 @@ impl Judge {
 
     fn context_of(&self, guarded: &Guarded) -> Context {
         let mut context = Context::over(&self.context);
-        context.add("s3:ResourceAccount", guarded.owner.id.as_str());
-        context.add("aws:ResourceAccount", guarded.owner.id.as_str());
+        context.add_lower("s3:resourceaccount", guarded.owner.id.as_str());
+        context.add_lower("aws:resourceaccount", guarded.owner.id.as_str());
         context
     }
 
@@ -166,7 +184,7 @@ impl Judge {
         if !OF_WRITER.contains(&action) {
             return self.of_object(action, guarded, key, None);
         }
-        let account = self.asking.principal.account();
+        let account = self.asking.principal().account();
         let owner = account.map_or_else(|| ANONYMOUS.to_owned(), |account| account.canonical_id.clone());
         let subject = Subject { owner, ..Subject::default() };
         let decision = self.decide_on_object(action, guarded, key, Some(&subject));
@@ -221,7 +239,7 @@ impl Judge {
         tracing::info!(
             target: "access",
             request_id = %self.request_id,
-            who = self.asking.principal.arn().unwrap_or_else(|| "anonymous".to_owned()),
+            who = self.asking.principal().arn().unwrap_or_else(|| "anonymous".to_owned()),
             action,
             resource,
             reason = %decision.reason,

@@ -1,16 +1,26 @@
-//! The decision on a request, kept until its operation begins: a request whose body came slowly is decided on again, so
-//! that it changes nothing that came meanwhile in the place of what it may change.
+//! The decision on a request, kept until its operation is done: a request whose body came slowly is decided on again, by
+//! who the caller is by then and what it may do by then, so that nothing is done by rights that were taken away meanwhile. The
+//! time that conditions and sessions are judged by stays that of the head, as for AWS.
 
 use super::caller::Caller;
 use super::judge::{Authority, Judge};
 use super::request::Request;
-use crate::actors::gateway::Gateway;
+use super::{Gate, Head, caller};
+use crate::actors::gateway::{BodyStream, StoreError};
 use crate::ambient::Clock;
 use crate::api::call::Call;
+use crate::api::errors::{Fault, body_refused};
 use crate::api::policy::Asks;
+use crate::types::UnixMs;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
+use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What is done later than this after its request was judged (its body came slowly) is judged again.
+const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The result of the access check. The default is a caller nobody knows, who was allowed nothing.
 #[derive(Clone, Default)]
@@ -24,38 +34,80 @@ pub struct Access {
 /// A question, and who asked it.
 #[derive(Clone)]
 pub struct Judged {
+    pub gate: Gate,
+    pub came: Came,
     pub operation: &'static str,
     pub bucket: Option<String>,
     pub key: Option<String>,
     pub asks: Asks,
     pub judge: Arc<Judge>,
+    /// As it was judged, of a request whose body is stored as it comes.
+    pub head_of_stream: Option<Arc<(HeaderMap, Uri)>>,
+}
+
+/// When the head of a request was there, and by the monotonic clock, when it was judged last.
+#[derive(Clone, Copy, Debug)]
+pub struct Came {
+    pub wall: UnixMs,
+    pub monotonic: Duration,
+}
+
+impl Came {
+    pub fn now(clock: &dyn Clock) -> Self {
+        Self { wall: clock.unix_ms(), monotonic: clock.monotonic() }
+    }
+}
+
+/// To s3s a rename is a copy.
+fn name_in_s3s(operation: &str) -> &str {
+    if operation == "RenameObject" { "CopyObject" } else { operation }
+}
+
+impl Judged {
+    fn is_past(&self) -> bool {
+        self.gate.iam.ambient.clock.monotonic().saturating_sub(self.came.monotonic) > AGE_MAX
+    }
 }
 
 impl Access {
-    /// Decides anew where the view of the decision is too old. To be called when the whole request is there, before its
-    /// operation looks at anything.
-    pub async fn renew(
-        &mut self,
-        gateway: &Gateway,
-        clock: &dyn Clock,
-        call: &Call,
-        headers: &HeaderMap,
-        uri: &Uri,
-    ) -> S3Result<()> {
-        let Some(judged) = self.judged.as_ref().filter(|_| call.view.is_past(clock.monotonic())) else {
-            return Ok(());
-        };
+    /// Whether the caller may use an encryption key. Nobody in particular may use none that is named.
+    pub fn may_use_key(&self, action: &str, arn: &str) -> Result<(), Fault> {
+        let judged = self.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
+        judged.judge.of_key(action, arn)
+    }
+
+    /// Decides anew where the decision is too old. To be called when the whole request is there, before its operation looks at
+    /// anything: it then works on what was judged.
+    pub async fn renew(&mut self, call: &Call, headers: &HeaderMap, uri: &Uri) -> S3Result<()> {
+        let Some(judged) = self.judged.as_mut().filter(|judged| judged.is_past()) else { return Ok(()) };
         call.view.take();
-        let judge = Arc::new(judged.judge.by(call.view.get(gateway, clock.monotonic()).await?));
+        let head = Head { operation: name_in_s3s(judged.operation), headers, uri };
+        let known = judged.gate.judge(head, call, judged.came.wall).await?;
         let question = Request {
             operation: judged.operation,
             bucket: judged.bucket.as_deref(),
             key: judged.key.as_deref(),
             asks: judged.asks,
         };
-        if let Some(guarded) = question.check(&judge, headers, uri)? {
-            self.authority = Some(Authority { judge, guarded: Arc::new(guarded) });
-        }
+        let guarded = question.check(&known.judge, headers, uri)?;
+        self.caller = caller(&known, judged.asks.bypass);
+        self.authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
+        judged.judge = known.judge;
+        judged.came.monotonic = judged.gate.iam.ambient.clock.monotonic();
         Ok(())
+    }
+
+    /// A body that is stored as it comes: at its end, where that comes late, it is decided anew whether it may be kept.
+    pub fn renewed_at_the_end(&self, body: BodyStream, call: &Call) -> BodyStream {
+        let (mut access, call) = (self.clone(), call.clone());
+        let renewed = async move {
+            let head = access.judged.as_ref().and_then(|judged| judged.head_of_stream.clone());
+            let (headers, uri) = &*head.unwrap_or_default();
+            let renewed = access.renew(&call, headers, uri).await;
+            // The operation has had its own view long since; its next look is to show what it changed.
+            call.view.take();
+            renewed.err().map(|error| Err::<bytes::Bytes, StoreError>(body_refused(&error)))
+        };
+        Box::pin(body.chain(stream::once(renewed).filter_map(ready)))
     }
 }

@@ -11,6 +11,7 @@ use crate::api::text::percent::decode_path;
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
 use s3s::dto::{CopySource, ParseCopySourceError};
+use std::sync::Arc;
 
 /// Operations that write a key whatever stands there: what stands has no say.
 const OVERWRITES: [&str; 7] = [
@@ -54,9 +55,9 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The bucket, where the operation is on one. One that is not there is refused here: it might be there when the
     /// operation looks, and nobody was asked.
-    pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Guarded>> {
+    pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Arc<Guarded>>> {
         let unknown = || Fault::AccessDenied("Access Denied");
-        if judge.asking.principal.account().is_none() && NEED_ACCOUNT.contains(&self.operation) {
+        if judge.asking.principal().account().is_none() && NEED_ACCOUNT.contains(&self.operation) {
             return Err(judge.needs_account(self.operation).into());
         }
         let source_tags = self.asks.source_tags && self.source_has_tags(judge, headers)?;

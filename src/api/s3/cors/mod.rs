@@ -18,6 +18,7 @@ use s3s::dto::{
     PutBucketCorsOutput,
 };
 use s3s::{S3Request, S3Response, S3Result};
+use std::sync::Arc;
 
 /// Of a bucket that was never given any.
 const NONE: Fault = Fault::NoConfiguration("NoSuchCORSConfiguration", "The CORS configuration does not exist");
@@ -25,6 +26,16 @@ const NONE: Fault = Fault::NoConfiguration("NoSuchCORSConfiguration", "The CORS 
 /// A bucket's rules, if it has any.
 pub fn rules_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<CorsRules>> {
     documents::load(view, &document(bucket))
+}
+
+/// The rules of the bucket of a name, if it has any, for many requests.
+pub async fn kept_rules(store: &Store, bucket: &str) -> S3Result<Arc<Option<CorsRules>>> {
+    let view = store.view().await?;
+    let read = || {
+        let row = store.row(&view, bucket)?;
+        documents::load_sized(&view, &document(row.bucket.id)).map(Some)
+    };
+    Ok(store.memos.cors.get(&view, bucket, read)?.unwrap_or_default())
 }
 
 /// The headers of the answer to an OPTIONS request, whose status is 200. It is not signed, and says nothing of the bucket

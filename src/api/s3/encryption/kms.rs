@@ -22,6 +22,15 @@ impl KmsNames<'_> {
     pub fn arn(&self, id: &str) -> String {
         format!("arn:aws:kms:{}:{}:key/{id}", self.region, self.account)
     }
+
+    fn arn_of_alias(&self, alias: &str) -> String {
+        format!("arn:aws:kms:{}:{}:alias/{alias}", self.region, self.account)
+    }
+
+    /// As `arn`; `None` for the key of who names none, which is everybody's.
+    pub fn arn_to_judge(&self, id: &str) -> Option<String> {
+        (id != KMS_DEFAULT_KEY).then(|| self.arn(id))
+    }
 }
 
 /// A key that was found by how a request names it.
@@ -32,30 +41,50 @@ pub(super) struct Resolved {
     pub shown: String,
 }
 
+/// The key that a request names, or an alias that names none.
+enum Lookup<'a> {
+    Key(Resolved),
+    UnusedAlias(&'a str),
+}
+
 /// Whether the key exists is not looked at, but where it is named by an alias.
 pub(super) fn resolve(reference: Option<&str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Resolved> {
+    match look_up(reference, store, names)? {
+        Lookup::Key(resolved) => Ok(resolved),
+        Lookup::UnusedAlias(alias) => {
+            Err(Fault::KmsNotFound(format!("Alias {} is not found.", names.arn_of_alias(alias))).into())
+        }
+    }
+}
+
+/// The ARN of the key that a request names, or of an alias that names none, to decide whether the caller may use it.
+/// `None` for the key of who names none, which is everybody's.
+pub fn arn_to_judge(reference: Option<&str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Option<String>> {
+    Ok(match look_up(reference, store, names)? {
+        Lookup::Key(resolved) => names.arn_to_judge(&resolved.key_id),
+        Lookup::UnusedAlias(alias) => Some(names.arn_of_alias(alias)),
+    })
+}
+
+fn look_up<'a>(reference: Option<&'a str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Lookup<'a>> {
     let Some(reference) = reference else { return Ok(by_arn(KMS_DEFAULT_KEY, names)) };
     let local = local_part(reference, names)?;
     let Some(alias) = local.strip_prefix("alias/") else {
         // Only an ARN says that what it names is a key.
         let id = if local == reference { Some(local) } else { local.strip_prefix("key/") };
         let id = id.filter(|id| is_key_name(KeyPath::Key(id))).ok_or_else(|| invalid_id(local))?;
-        return Ok(Resolved { key_id: id.to_owned(), shown: reference.to_owned() });
+        return Ok(Lookup::Key(Resolved { key_id: id.to_owned(), shown: reference.to_owned() }));
     };
     if alias == DEFAULT_ALIAS {
         return Ok(by_arn(KMS_DEFAULT_KEY, names));
     }
     let is_one = is_key_name(KeyPath::Alias(alias));
     let found = if is_one { store.key_of_alias(alias).map_err(|error| failed(error, names))? } else { None };
-    let id = found.ok_or_else(|| {
-        let KmsNames { region, account } = names;
-        Fault::KmsNotFound(format!("Alias arn:aws:kms:{region}:{account}:alias/{alias} is not found."))
-    })?;
-    Ok(by_arn(&id, names))
+    Ok(found.map_or(Lookup::UnusedAlias(alias), |id| by_arn(&id, names)))
 }
 
-fn by_arn(id: &str, names: KmsNames<'_>) -> Resolved {
-    Resolved { key_id: id.to_owned(), shown: names.arn(id) }
+fn by_arn(id: &str, names: KmsNames<'_>) -> Lookup<'static> {
+    Lookup::Key(Resolved { key_id: id.to_owned(), shown: names.arn(id) })
 }
 
 /// What is after an ARN's region and account; all of it where it is none. The account is not compared: there is one

@@ -31,7 +31,7 @@ pub use bucket_default::{delete, get, of_bucket, put};
 #[cfg(test)]
 use customer::{CustomerHeaders, customer_key};
 pub use keys::{Keys, open, prepare, rewrap, seal_key, with_own_keys};
-pub use kms::KmsNames;
+pub use kms::{KmsNames, arn_to_judge};
 pub use requests::{check_read, key_of_completion, key_of_part, key_of_read, key_of_source};
 pub use shown::{Shown, add_customer_headers, shown};
 

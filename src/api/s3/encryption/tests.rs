@@ -3,8 +3,8 @@
 use super::kms::{Resolved, context_text, parse_context, resolve};
 use super::{
     CustomerHeaders, DefaultAlgorithm, DefaultEncryption, EncryptionAsked, Keys, KmsAsked, KmsNames, Shown,
-    add_customer_headers, asked, check_read, customer_key, key_of_completion, key_of_part, key_of_read, key_of_source,
-    open, prepare, seal_key, shown,
+    add_customer_headers, arn_to_judge, asked, check_read, customer_key, key_of_completion, key_of_part, key_of_read,
+    key_of_source, open, prepare, seal_key, shown,
 };
 use crate::actors::meta::KvError;
 use crate::actors::sealing::{
@@ -294,6 +294,24 @@ fn a_key_is_found_by_its_id_its_arn_and_its_alias() {
         ] {
             let resolved = resolve(reference, &keys.store, NAMES).expect("it is found");
             assert_eq!(resolved, Resolved { key_id: id.to_owned(), shown: shown.to_owned() }, "{reference:?}");
+        }
+    });
+}
+
+#[test]
+fn a_key_is_judged_by_its_arn_whether_it_is_there_or_not() {
+    with_keys(|keys| {
+        let alias = "arn:aws:kms:us-east-1:000000000000:alias/nobody".to_owned();
+        for (reference, arn) in [
+            (None, None),
+            (Some("alias/aws/s3"), None),
+            (Some(KMS_DEFAULT_KEY), None),
+            (Some("payroll"), Some(NAMES.arn("payroll"))),
+            (Some("alias/team/pay"), Some(NAMES.arn("payroll"))),
+            (Some("arn:aws:kms:us-east-1:123456789012:key/absent"), Some(NAMES.arn("absent"))),
+            (Some("alias/nobody"), Some(alias)),
+        ] {
+            assert_eq!(arn_to_judge(reference, &keys.store, NAMES).expect("a name"), arn, "{reference:?}");
         }
     });
 }

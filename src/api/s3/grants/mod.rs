@@ -19,5 +19,6 @@ mod shown;
 mod writes;
 
 pub use owners::{Owners, owner_of};
-pub use record::{BucketAccess, access_of};
+pub use record::{BucketAccess, access_of, sized_access_of};
+pub use resolve::lookup_failed;
 pub use writes::{acl_of_headers, of_new_bucket};

@@ -5,6 +5,7 @@ use super::super::buckets::bucket_document;
 use super::super::documents;
 use crate::actors::meta::{Acl, BucketDocument, BucketRow, DocumentKey, MetaView};
 use crate::api::errors::Fault;
+use crate::api::memo::Made;
 use crate::api::policy::{Ownership, PublicAccessBlock};
 use s3s::S3Result;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,13 @@ fn document_of(bucket: &BucketRow) -> DocumentKey {
 }
 
 pub fn access_of(view: &MetaView, bucket: &BucketRow) -> S3Result<BucketAccess> {
-    Ok(documents::load(view, &document_of(bucket))?.unwrap_or_default())
+    Ok(sized_access_of(view, bucket)?.value)
+}
+
+/// With the size of the document.
+pub fn sized_access_of(view: &MetaView, bucket: &BucketRow) -> S3Result<Made<BucketAccess>> {
+    let Made { value, bytes } = documents::load_sized(view, &document_of(bucket))?;
+    Ok(Made { value: value.unwrap_or_default(), bytes })
 }
 
 /// One part of it is changed, whatever others change meanwhile.

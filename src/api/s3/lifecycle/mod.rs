@@ -4,6 +4,7 @@
 pub(super) mod wire;
 
 use super::headers::{http_date, timestamp};
+use super::memos::Memos;
 use super::{Store, documents};
 use crate::actors::lifecycle::rules::{
     DAY, Expiry, ObjectFacts, Objection, RuleError, Rules, UploadFacts, object_expiry, upload_expiry,
@@ -18,6 +19,7 @@ use s3s::dto::{
     Timestamp, TransitionDefaultMinimumObjectSize,
 };
 use s3s::{S3Request, S3Response, S3Result};
+use std::sync::Arc;
 
 /// The last moment that a date in a header can name: the end of the year 9999.
 const DATE_MS_MAX: u64 = 253_402_300_799_000;
@@ -29,6 +31,12 @@ const NONE: Fault =
 /// A bucket's rules, if it has any.
 pub fn rules_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<Rules>> {
     documents::load(view, &document(bucket))
+}
+
+/// A bucket's rules, if it has any, for many requests.
+fn kept_rules(memos: &Memos, view: &MetaView, bucket: &BucketRow) -> S3Result<Arc<Option<Rules>>> {
+    let read = || documents::load_sized(view, &document(bucket.bucket.id)).map(Some);
+    Ok(memos.lifecycles.get(view, &bucket.bucket.id, read)?.unwrap_or_default())
 }
 
 pub async fn get(
@@ -70,26 +78,30 @@ pub async fn delete(
 /// `x-amz-expiration`, for answers about the current version of a key: S3 has none where a version is asked for by its
 /// id.
 pub fn expiration_of(
+    memos: &Memos,
     view: &MetaView,
     bucket: &BucketRow,
     key: &str,
     object: &ObjectVersion,
 ) -> S3Result<Option<String>> {
-    let Some(rules) = rules_of(view, bucket.bucket.id)? else { return Ok(None) };
+    let kept = kept_rules(memos, view, bucket)?;
+    let Some(rules) = kept.as_ref() else { return Ok(None) };
     let (size_bytes, tags) = (object.manifest.size_bytes, object.traits.tags.as_slice());
     let facts = ObjectFacts { key, size_bytes, tags, modified: object.manifest.modified };
-    Ok(expiration_header(&rules, &facts))
+    Ok(expiration_header(rules, &facts))
 }
 
 /// `x-amz-abort-date` and `x-amz-abort-rule-id`, for answers about an upload.
 pub fn abort_of(
+    memos: &Memos,
     view: &MetaView,
     bucket: &BucketRow,
     key: &str,
     initiated: UnixMs,
 ) -> S3Result<Option<(Timestamp, String)>> {
-    let Some(rules) = rules_of(view, bucket.bucket.id)? else { return Ok(None) };
-    Ok(abort_headers(&rules, &UploadFacts { key, initiated }))
+    let kept = kept_rules(memos, view, bucket)?;
+    let Some(rules) = kept.as_ref() else { return Ok(None) };
+    Ok(abort_headers(rules, &UploadFacts { key, initiated }))
 }
 
 fn expiration_header(rules: &Rules, facts: &ObjectFacts<'_>) -> Option<String> {

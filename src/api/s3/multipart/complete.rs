@@ -33,13 +33,14 @@ pub async fn complete(
     if parts.is_empty() {
         return Err(Fault::MalformedXml.into());
     }
-    let parts = parts.into_iter().map(told_part).collect::<S3Result<Vec<_>>>()?;
+    let mut parts = parts.into_iter().map(told_part).collect::<S3Result<Vec<_>>>()?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     // Where there is no such upload the change itself answers: it may be a repeated completion.
     let row = view.upload(bucket.bucket.id, &input.key, upload)?;
     let begun_with = row.as_ref().and_then(|row| row.upload.checksum);
     parts.iter().try_for_each(|part| check_part(part, begun_with))?;
+    parts.iter_mut().for_each(|part| drop(part.checksum.take_if(|listed| !is_compared(listed, begun_with))));
     let expected = expected_checksum(&request.headers, input.checksum_type.as_ref(), begun_with, parts.len())?
         .filter(|expected| row.is_none() || is_compared(expected, begun_with));
     let customer = match &row {
@@ -63,7 +64,7 @@ pub async fn complete(
     let object = decide(store, &view, complete).await?;
     let manifest = &object.manifest;
     let checksums = object_checksums(manifest);
-    let expiration = expiration_of(&view, &bucket, &input.key, &object)?;
+    let expiration = expiration_of(&store.memos, &view, &bucket, &input.key, &object)?;
     let location = location(store.scheme, &request.headers, &request.uri, &input.bucket, &input.key);
     let shown = shown(sealing_of(&object.traits)?.as_ref(), customer.as_ref());
     let mut headers = HeaderMap::new();
@@ -93,15 +94,16 @@ pub async fn complete(
 /// The change itself. Where the whole's checksum is not the one that is expected, or a part not one that can be taken, the
 /// answer says which it is about.
 async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3Result<Box<ObjectVersion>> {
-    let CompleteUpload { upload, parts, expected_checksum, .. } = &complete;
+    let CompleteUpload { upload, parts, expected_checksum, expected_size_bytes, .. } = &complete;
     let differs = expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
-    let (upload, listed) = (*upload, parts.clone());
+    let (upload, listed, expected_size) = (*upload, parts.clone(), *expected_size_bytes);
+    let uploaded = || view.upload_parts(upload, 0, usize::from(PARTS_MAX)).map(|(there, _)| there);
     match store.propose(Change::CompleteUpload(Box::new(complete))).await {
         Ok(Reply::ObjectPut { object }) => Ok(object),
         Ok(reply) => Err(unexpected(&reply)),
         Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
         Err(error) if matches!(*error.code(), S3ErrorCode::InvalidPart | S3ErrorCode::EntityTooSmall) => {
-            let (there, _) = view.upload_parts(upload, 0, usize::from(PARTS_MAX))?;
+            let there = uploaded()?;
             let about = match *error.code() {
                 S3ErrorCode::InvalidPart => missing(&listed, &there),
                 _ => too_small(&listed, &there),
@@ -111,8 +113,22 @@ async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3R
                 None => error,
             })
         }
+        Err(error) if *error.code() == S3ErrorCode::InvalidRequest && expected_size.is_some() => {
+            let there = uploaded()?;
+            Err(expected_size.and_then(|size| other_size(size, &listed, &there)).map_or(error, Into::into))
+        }
         Err(error) => Err(error),
     }
+}
+
+/// The refusal of parts that are together not as large as the client says.
+fn other_size(expected: u64, listed: &[CompletedPart], there: &[PartRow]) -> Option<Fault> {
+    let size: u64 = listed.iter().map(|part| row_of(part, there).map(|row| row.size_bytes)).sum::<Option<u64>>()?;
+    (size != expected).then(|| {
+        Fault::InvalidRequest(format!(
+            "The provided 'x-amz-mp-object-size' header value {expected} does not match what was computed: {size}"
+        ))
+    })
 }
 
 type Details = Vec<(&'static str, String)>;
@@ -205,7 +221,8 @@ fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, Check
     }
 }
 
-/// Of an upload that was begun without a checksum S3 makes the default one, and compares no other.
+/// Of an upload that was begun without a checksum S3 makes the default one, and compares no other: neither the whole's nor
+/// that of a part, which was compared when the part came.
 fn is_compared(expected: &Checksum, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> bool {
     begun_with.is_some() || expected.algorithm == DEFAULT
 }
@@ -252,7 +269,9 @@ fn location(scheme: &str, headers: &HeaderMap, uri: &Uri, bucket: &str, key: &st
 
 #[cfg(test)]
 mod tests {
-    use super::{check_part, completed_part, expected_checksum, is_compared, location, missing, told_part, too_small};
+    use super::{
+        check_part, completed_part, expected_checksum, is_compared, location, missing, other_size, told_part, too_small,
+    };
     use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, PartRow};
     use crate::api::errors::{Fault, details_of};
     use crate::limits::PART_BYTES_MIN;
@@ -325,6 +344,24 @@ mod tests {
         let sizes = vec![("ProposedSize", "7".to_owned()), ("MinSizeAllowed", "5242880".to_owned())];
         assert_eq!(too_small(&all, &there), Some([sizes, named("3", "1")].concat()));
         assert_eq!(too_small(&[listed(1, 1), listed(4, 1)], &there), None);
+    }
+
+    #[test]
+    fn another_size_than_that_of_the_parts_is_told_with_both() {
+        let row = |number, size_bytes| PartRow {
+            number,
+            offset_bytes: 0,
+            size_bytes,
+            md5: [1; 16],
+            modified: UnixMs(0),
+            checksum: None,
+            blob: None,
+        };
+        let there = [row(1, 7), row(2, 5), row(3, 9)];
+        let listed = [1, 3].map(|number| CompletedPart { number, md5: [1; 16], checksum: None });
+        let words = "The provided 'x-amz-mp-object-size' header value 12 does not match what was computed: 16";
+        assert_eq!(other_size(12, &listed, &there), Some(Fault::InvalidRequest(words.to_owned())));
+        assert_eq!((other_size(16, &listed, &there), other_size(12, &listed, &there[..2])), (None, None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
     };
     // S3 says 0 where there is none, with which SDKs that look at nothing else begin anew, and never end.
     let next = rows.last().map(|row| i32::from(row.number));
-    let (abort_date, abort_rule_id) = abort_of(&view, &bucket, &input.key, upload.initiated)?.unzip();
+    let (abort_date, abort_rule_id) = abort_of(&store.memos, &view, &bucket, &input.key, upload.initiated)?.unzip();
     Ok(S3Response::new(ListPartsOutput {
         abort_date,
         abort_rule_id,

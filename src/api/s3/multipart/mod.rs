@@ -74,7 +74,7 @@ pub async fn create(
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let mut traits = asked_traits(store, &request.headers, &bucket, &view)?;
-    let abort = abort_of(&view, &bucket, &input.key, store.gateway.meta().time().now)?;
+    let abort = abort_of(&store.memos, &view, &bucket, &input.key, store.gateway.meta().time().now)?;
     let (abort_date, abort_rule_id) = abort.unzip();
     let seal = SealAsked::of(store, &request.headers, &bucket, view).await?;
     let seal = seal.prepare(store, Place { bucket: bucket.bucket.id, key: &input.key })?;

@@ -7,9 +7,9 @@ use super::super::objects::sealed::data_key;
 use super::super::objects::{open_source, upload, version};
 use super::super::{Readable, Store};
 use super::{Open, open, parse_part_number};
-use crate::actors::gateway::{BodyChecks, ByteRange, PutPartRequest, Upload};
-use crate::actors::meta::{ChecksumAlgorithm, ChecksumKind, ETag, PartRow, UploadRecord};
-use crate::actors::sealing::{DataKey, Place};
+use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutPartRequest, StoredPart, Upload};
+use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UploadRecord};
+use crate::actors::sealing::{DataKey, Place, Sealing};
 use crate::api::errors::Fault;
 use crate::limits::PUT_BYTES_MAX;
 use http::HeaderMap;
@@ -21,14 +21,17 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     let number = parse_part_number(input.part_number)?;
     let open = open(store, &input.bucket, &input.key, &input.upload_id).await?;
     let asked = algorithm_of(&open.upload);
-    let trailing = store.call.trailers.clone();
-    let upload = upload(&request.headers, input.body, trailing, asked.or(Some(DEFAULT)))?;
+    let mut upload = upload(store, &request.headers, input.body, asked.or(Some(DEFAULT)))?;
     check_algorithm(open.upload.checksum, gives_any(&request.headers), &upload)?;
-    let PartSeal { data_key, shown } = seal(store, &request.headers, &open, &input.key)?;
+    let PartSeal { data_key, hides_tag, shown } = seal(store, &request.headers, &open, &input.key)?;
+    // The whole's checksum is made of those of the parts: of an upload that was begun without one, the default one's.
+    let given = upload.checks.checksum.as_ref().map(|(algorithm, _)| *algorithm);
+    let checksum = Some(DEFAULT).filter(|_| asked.is_none() && given != Some(DEFAULT));
+    upload.checks.kept = Kept { checksum, hides_tag };
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
-    let row = store.gateway.put_part(put).await?;
-    let checksums = checksums(&row, asked.is_some() || gives_any(&request.headers));
+    let StoredPart { row, checksum } = store.gateway.put_part(put).await?;
+    let checksums = checksums(checksum.as_ref(), asked.is_some() || gives_any(&request.headers));
     Ok(S3Response::new(UploadPartOutput {
         bucket_key_enabled: shown.bucket_key_enabled,
         checksum_crc32: checksums.crc32,
@@ -48,6 +51,7 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
 /// What a part is sealed under, and what is told of it.
 struct PartSeal {
     data_key: Option<DataKey>,
+    hides_tag: bool,
     shown: Shown,
 }
 
@@ -57,7 +61,11 @@ fn seal(store: &Store, headers: &HeaderMap, open: &Open, key: &str) -> S3Result<
     let customer = key_of_part(headers, sealing)?;
     let place = Place { bucket: open.bucket.bucket.id, key };
     let data_key = data_key(store, &open.view, place, sealing, customer.as_ref())?;
-    Ok(PartSeal { data_key, shown: shown(sealing, customer.as_ref()) })
+    Ok(PartSeal {
+        data_key,
+        hides_tag: sealing.is_some_and(Sealing::hides_tag),
+        shown: shown(sealing, customer.as_ref()),
+    })
 }
 
 fn algorithm_of(upload: &UploadRecord) -> Option<ChecksumAlgorithm> {
@@ -85,8 +93,8 @@ fn check_algorithm(
 }
 
 /// Of a part's own checksum only who gave one, or asked for one, is told; the default is for the whole.
-fn checksums(row: &PartRow, told: bool) -> ChecksumFields {
-    row.checksum.as_ref().filter(|_| told).map(|checksum| fields_of(checksum, None)).unwrap_or_default()
+fn checksums(own: Option<&Checksum>, told: bool) -> ChecksumFields {
+    own.filter(|_| told).map(|checksum| fields_of(checksum, None)).unwrap_or_default()
 }
 
 pub async fn upload_part_copy(
@@ -96,7 +104,7 @@ pub async fn upload_part_copy(
     let input = request.input;
     let number = parse_part_number(input.part_number)?;
     let open = open(store, &input.bucket, &input.key, &input.upload_id).await?;
-    let PartSeal { data_key, shown } = seal(store, &request.headers, &open, &input.key)?;
+    let PartSeal { data_key, hides_tag, shown } = seal(store, &request.headers, &open, &input.key)?;
     let Readable { bucket: source_bucket, object: source, .. } =
         open_source(store, open.view.clone(), &input.copy_source, &request.headers).await?;
     let copy_source_version_id = version::shown(&source_bucket, source.version.version);
@@ -115,13 +123,14 @@ pub async fn upload_part_copy(
         length_bytes: Some(range.end - range.start),
         md5: None,
         checksum: Some((algorithm_of(&open.upload).unwrap_or(DEFAULT), None)),
+        kept: Kept { checksum: None, hides_tag },
     };
     let body = store.gateway.read_object(source, range).await?;
     let upload = Upload { body, checks, trailer: None };
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
-    let row = store.gateway.put_part(put).await?;
-    let checksums = checksums(&row, open.upload.checksum.is_some());
+    let StoredPart { row, checksum } = store.gateway.put_part(put).await?;
+    let checksums = checksums(checksum.as_ref(), open.upload.checksum.is_some());
     let result = CopyPartResult {
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
@@ -156,6 +165,10 @@ fn parse_copy_range(text: &str, size_bytes: u64) -> Result<ByteRange, Fault> {
                 .to_owned(),
         )
     })?;
+    if first >= size_bytes {
+        let why = "The specified copy range is invalid for the source object size";
+        return Err(Fault::InvalidRequest(why.to_owned()));
+    }
     if last >= size_bytes {
         return Err(Fault::InvalidArgument(format!(
             "Range specified is not valid for source object of size: {size_bytes}"
@@ -179,5 +192,6 @@ mod tests {
         {
             assert!(matches!(parse_copy_range(text, 10), Err(Fault::InvalidArgument(_))), "{text}");
         }
+        assert!(matches!(parse_copy_range("bytes=10-11", 10), Err(Fault::InvalidRequest(_))));
     }
 }

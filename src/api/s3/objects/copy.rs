@@ -12,7 +12,7 @@ use super::asked_traits;
 use super::sealed::{NewSeal, SealAsked, sealing_of, unsealed};
 use super::version;
 use crate::actors::events::EventName;
-use crate::actors::gateway::{BodyChecks, ByteRange, PutObjectRequest, Upload};
+use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutObjectRequest, Upload};
 use crate::actors::meta::{
     Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, Manifest, MetaView, ObjectHeaders, ObjectVersion,
     Refusal, Reply, Traits, WriteConditions,
@@ -177,7 +177,7 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
         bucket_key_enabled: shown.bucket_key_enabled,
         copy_object_result: Some(result(&copied.manifest)),
         copy_source_version_id,
-        expiration: expiration_of(&view, &bucket, &input.key, &copied)?,
+        expiration: expiration_of(&store.memos, &view, &bucket, &input.key, &copied)?,
         server_side_encryption: shown.server_side_encryption,
         sse_customer_algorithm: shown.sse_customer_algorithm,
         sse_customer_key_md5: shown.sse_customer_key_md5,
@@ -214,20 +214,21 @@ async fn write(
     seal: SealAsked,
     mut target: Target,
 ) -> S3Result<(ObjectVersion, Shown)> {
-    let shared = if may_refer(&readable.object.version.manifest, algorithm) {
-        seal.share(store, readable.object.data_key(), target.place())?
-    } else {
-        None
-    };
-    if let Some(NewSeal { record, shown, data_key: _ }) = shared {
+    let standing = sealing_of(&readable.object.version.traits)?;
+    let refers = may_refer(&readable.object.version.manifest, algorithm) && seal.keeps_tag_of(standing.as_ref());
+    let shared = if refers { seal.share(store, readable.object.data_key(), target.place())? } else { None };
+    if let Some(NewSeal { record, shown, .. }) = shared {
         let referring = Target { traits: Traits { sealing: record, ..target.traits.clone() }, ..target.clone() };
         if let Some(copied) = refer(store, &readable, source_key, referring).await? {
             return Ok((copied, shown));
         }
     }
-    let NewSeal { record, data_key, shown } = seal.prepare(store, target.place())?;
+    let NewSeal { record, data_key, hides_tag, shown } = seal.prepare(store, target.place())?;
     target.traits.sealing = record;
-    Ok((rewrite(store, readable, algorithm, data_key, target).await?, shown))
+    let is_md5 = !standing.is_some_and(|sealing| sealing.hides_tag());
+    let mut checks = checks(&readable.object.version.manifest, algorithm, is_md5);
+    checks.kept.hides_tag = hides_tag;
+    Ok((rewrite(store, readable, checks, data_key, target).await?, shown))
 }
 
 /// Whether the copy can be of the very same bytes: it needs no digest that the source does not have, and the source is
@@ -272,17 +273,16 @@ async fn refer(
     }
 }
 
-/// The bytes are read and written anew, checked against the source's own digests on their way.
+/// The bytes are read and written anew, and checked on their way.
 async fn rewrite(
     store: &Store,
     readable: Readable,
-    algorithm: Option<ChecksumAlgorithm>,
+    checks: BodyChecks,
     data_key: Option<DataKey>,
     target: Target,
 ) -> S3Result<ObjectVersion> {
     let source = readable.object;
     let whole = ByteRange { start: 0, end: source.version.manifest.size_bytes };
-    let checks = checks(&source.version.manifest, algorithm);
     let upload = Upload { body: store.gateway.read_object(source, whole).await?, checks, trailer: None };
     let Target { bucket, key, headers, traits, conditions, event } = target;
     let put = PutObjectRequest { bucket, key, headers, conditions, traits, data_key, event, upload };
@@ -290,8 +290,8 @@ async fn rewrite(
 }
 
 /// What the copied bytes must match: every digest that the source has of its whole content. The copy keeps the source's
-/// checksum algorithm unless another was asked for.
-fn checks(source: &Manifest, asked: Option<ChecksumAlgorithm>) -> BodyChecks {
+/// checksum algorithm unless another was asked for. `is_md5`: the source's entity tag is, where it was one PUT.
+fn checks(source: &Manifest, asked: Option<ChecksumAlgorithm>, is_md5: bool) -> BodyChecks {
     let whole = source.checksum.as_ref().filter(|checksum| checksum.kind == ChecksumKind::FullObject);
     let expected = |algorithm: ChecksumAlgorithm| -> Option<Bytes> {
         whole.filter(|checksum| checksum.algorithm == algorithm).map(|checksum| checksum.value.clone())
@@ -300,8 +300,9 @@ fn checks(source: &Manifest, asked: Option<ChecksumAlgorithm>) -> BodyChecks {
     let one_put = source.etag.parts.is_none() && source.parts().is_none();
     BodyChecks {
         length_bytes: Some(source.size_bytes),
-        md5: one_put.then_some(source.etag.md5),
+        md5: (one_put && is_md5).then_some(source.etag.md5),
         checksum: algorithm.map(|algorithm| (algorithm, expected(algorithm))),
+        kept: Kept::default(),
     }
 }
 
@@ -349,17 +350,18 @@ mod tests {
 
     #[test]
     fn f2_a_copy_is_checked_against_every_digest_of_the_sources_content() {
-        let made = checks(&source(None, ChecksumKind::FullObject), None);
+        let made = checks(&source(None, ChecksumKind::FullObject), None, true);
         assert_eq!((made.length_bytes, made.md5), (Some(9), Some([7; 16])));
         assert_eq!(made.checksum, Some((ChecksumAlgorithm::Crc32, Some(Bytes::from_static(b"sum!")))));
     }
 
     #[test]
     fn digests_of_parts_are_not_digests_of_the_content() {
-        let made = checks(&source(Some(2), ChecksumKind::Composite), None);
+        let made = checks(&source(Some(2), ChecksumKind::Composite), None, true);
         assert_eq!((made.length_bytes, made.md5), (Some(9), None));
         assert_eq!(made.checksum, Some((ChecksumAlgorithm::Crc32, None)));
-        let made = checks(&source(None, ChecksumKind::FullObject), Some(ChecksumAlgorithm::Sha256));
+        let made = checks(&source(None, ChecksumKind::FullObject), Some(ChecksumAlgorithm::Sha256), false);
+        assert_eq!(made.md5, None, "an entity tag that hides the content is not compared");
         assert_eq!(made.checksum, Some((ChecksumAlgorithm::Sha256, None)));
     }
 }

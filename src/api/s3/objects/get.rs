@@ -13,7 +13,7 @@ use crate::actors::gateway::BodyStream;
 use crate::actors::meta::{Manifest, ObjectVersion};
 use crate::actors::sealing::Place;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame, SizeHint};
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{S3Request, S3Response, S3Result, StdError};
@@ -35,7 +35,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
     let slice = select(&view, &object.version.manifest, input.range, input.part_number)?;
     let shown = shown(&object.version.manifest, &slice, input.checksum_mode.as_ref());
     let expiration = match input.version_id {
-        None => expiration_of(&view, &bucket, &input.key, &object.version)?,
+        None => expiration_of(&store.memos, &view, &bucket, &input.key, &object.version)?,
         Some(_) => None,
     };
     let version_id = version::shown(&bucket, object.version.version);
@@ -80,10 +80,17 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
     });
-    if let Some(at) = shown.expires.filter(|_| input.response_expires.is_none()) {
-        response.headers.insert(header::EXPIRES, at);
-    }
+    add_own(&mut response.headers, shown.expires, &store.call.overrides);
     Ok(response)
+}
+
+/// What is answered as it was stored, and in its place as it was asked for.
+fn add_own(headers: &mut HeaderMap, expires: Option<HeaderValue>, overrides: &HeaderMap) {
+    let own = expires.as_ref().map(|at| (&header::EXPIRES, at));
+    let asked = overrides.iter().filter(|(_, value)| !value.is_empty());
+    for (name, value) in own.into_iter().chain(asked) {
+        headers.insert(name, value.clone());
+    }
 }
 
 pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
@@ -92,7 +99,7 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     slice::check(input.range.as_ref(), input.part_number)?;
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let expiration = match input.version_id {
-        None => expiration_of(&found.view, &found.bucket, &input.key, &found.version)?,
+        None => expiration_of(&store.memos, &found.view, &found.bucket, &input.key, &found.version)?,
         Some(_) => None,
     };
     let Found { bucket, version: ObjectVersion { version, manifest, traits }, view } = found;
@@ -106,22 +113,22 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     let shown = shown(&manifest, &slice, input.checksum_mode.as_ref());
     let content_range = slice.content_range(manifest.size_bytes);
     let locks = locks::shown(&bucket, &traits);
-    let mut output = HeadObjectOutput {
+    let output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         bucket_key_enabled: encryption.bucket_key_enabled,
-        cache_control: input.response_cache_control.or(shown.cache_control),
+        cache_control: shown.cache_control,
         checksum_crc32: shown.checksums.crc32,
         checksum_crc32c: shown.checksums.crc32c,
         checksum_crc64nvme: shown.checksums.crc64nvme,
         checksum_sha1: shown.checksums.sha1,
         checksum_sha256: shown.checksums.sha256,
         checksum_type: shown.checksums.kind,
-        content_disposition: input.response_content_disposition.or(shown.content_disposition),
-        content_encoding: input.response_content_encoding.or(shown.content_encoding),
-        content_language: input.response_content_language.or(shown.content_language),
+        content_disposition: shown.content_disposition,
+        content_encoding: shown.content_encoding,
+        content_language: shown.content_language,
         content_length: i64::try_from(slice.length()).ok(),
         content_range,
-        content_type: input.response_content_type.or(shown.content_type),
+        content_type: shown.content_type,
         e_tag: shown.e_tag,
         expiration,
         last_modified: shown.last_modified,
@@ -139,12 +146,8 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
     };
-    let expires = shown.expires.filter(|_| input.response_expires.is_none());
-    output.expires = input.response_expires;
     let mut response = S3Response::new(output);
-    if let Some(at) = expires {
-        response.headers.insert(header::EXPIRES, at);
-    }
+    add_own(&mut response.headers, shown.expires, &store.call.overrides);
     if !traits.tags.is_empty() {
         response.headers.insert(s3s::header::X_AMZ_TAGGING_COUNT, HeaderValue::from(traits.tags.len()));
     }

@@ -9,7 +9,7 @@ use super::super::settings::event_drafts::EventDrafts;
 use super::in_place::{Appended, append, write_offset};
 use super::sealed::SealAsked;
 use super::traits::asked_traits;
-use super::upload_body::{upload, upload_of_form};
+use super::upload_body::upload;
 use super::version::made;
 use crate::actors::events::EventName;
 use crate::actors::gateway::PutObjectRequest;
@@ -52,10 +52,7 @@ async fn create(
 ) -> S3Result<(PutObjectOutput, u64)> {
     let input = request.input;
     let headers = stored_headers(&request.headers, input.metadata)?;
-    let upload = match store.call.is_form {
-        true => upload_of_form(&request.headers, input.body, Some(DEFAULT))?,
-        false => upload(&request.headers, input.body, store.call.trailers.clone(), Some(DEFAULT))?,
-    };
+    let mut upload = upload(store, &request.headers, input.body, Some(DEFAULT))?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let mut traits = asked_traits(store, &request.headers, &bucket, &view)?;
     let id = bucket.bucket.id;
@@ -64,6 +61,7 @@ async fn create(
     let asked = SealAsked::of(store, &request.headers, &bucket, view.clone()).await?;
     let seal = asked.prepare(store, Place { bucket: id, key: &input.key })?;
     traits.sealing = seal.record;
+    upload.checks.kept.hides_tag = seal.hides_tag;
     let data_key = seal.data_key;
     let key = input.key.clone();
     let put = PutObjectRequest { bucket: id, key: input.key, headers, conditions, traits, data_key, event, upload };
@@ -78,7 +76,7 @@ async fn create(
         checksum_sha256: checksums.sha256,
         checksum_type: checksums.kind,
         e_tag: Some(etag_header(&object.manifest.etag)),
-        expiration: expiration_of(&view, &bucket, &key, &object)?,
+        expiration: expiration_of(&store.memos, &view, &bucket, &key, &object)?,
         server_side_encryption: seal.shown.server_side_encryption,
         sse_customer_algorithm: seal.shown.sse_customer_algorithm,
         sse_customer_key_md5: seal.shown.sse_customer_key_md5,

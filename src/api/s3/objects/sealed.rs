@@ -3,12 +3,12 @@
 
 use super::super::Store;
 use super::super::encryption::{
-    EncryptionAsked, Keys, KmsNames, Shown, asked, key_of_read, of_bucket, open, prepare, rewrap, seal_key, shown,
-    with_own_keys,
+    EncryptionAsked, Keys, KmsNames, Shown, arn_to_judge, asked, key_of_read, of_bucket, open, prepare, rewrap,
+    seal_key, shown, with_own_keys,
 };
 use crate::actors::gateway::{OpenObject, StoreError};
 use crate::actors::meta::{BucketRow, MetaView, Traits};
-use crate::actors::sealing::{CustomerKey, DataKey, KeyStore, Place, Sealing};
+use crate::actors::sealing::{CustomerKey, DataKey, KeyStore, Place, Sealing, SealingMode};
 use crate::api::identity::ROOT_ACCOUNT;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -27,6 +27,8 @@ pub struct NewSeal {
     pub record: Option<Bytes>,
     /// For the bytes.
     pub data_key: Option<DataKey>,
+    /// The entity tag of what is written is not to tell of its content.
+    pub hides_tag: bool,
     pub shown: Shown,
 }
 
@@ -40,6 +42,12 @@ impl SealAsked {
                 with_own_keys(store, &store.roots, view).await?
             }
         };
+        if let Some(EncryptionAsked::SseKms(kms)) = &asked {
+            let keys = keys(store, &view);
+            if let Some(arn) = arn_to_judge(kms.key.as_deref(), &keys.store, keys.names)? {
+                store.access.may_use_key("kms:GenerateDataKey", &arn)?;
+            }
+        }
         Ok(Self { asked, view })
     }
 
@@ -48,6 +56,12 @@ impl SealAsked {
         let Some(asked) = &self.asked else { return Ok(NewSeal::default()) };
         let (sealing, key) = prepare(asked, keys(store, &self.view), place, store.ambient.entropy.as_ref())?;
         Ok(self.seal(&sealing, Some(key)))
+    }
+
+    /// Whether bytes that stay as they are may keep their entity tag: it tells of their content, or does not, under both.
+    pub fn keeps_tag_of(&self, standing: Option<&Sealing>) -> bool {
+        let hides = matches!(self.asked, Some(EncryptionAsked::SseKms(_) | EncryptionAsked::SseC(_)));
+        hides == standing.is_some_and(Sealing::hides_tag)
     }
 
     /// For bytes that stay as they are, sealed under `key` or plain. `None` where they cannot, and have to be written anew.
@@ -68,7 +82,8 @@ impl SealAsked {
             Some(EncryptionAsked::SseC(key)) => Some(key),
             _ => None,
         };
-        NewSeal { record: Some(sealing.encode()), data_key, shown: shown(Some(sealing), customer) }
+        let shown = shown(Some(sealing), customer);
+        NewSeal { record: Some(sealing.encode()), data_key, hides_tag: sealing.hides_tag(), shown }
     }
 }
 
@@ -92,7 +107,14 @@ pub fn data_key(
     sealing: Option<&Sealing>,
     customer: Option<&CustomerKey>,
 ) -> S3Result<Option<DataKey>> {
-    sealing.map(|sealing| open(sealing, keys(store, view), place, customer)).transpose()
+    let Some(sealing) = sealing else { return Ok(None) };
+    let keys = keys(store, view);
+    if let SealingMode::SseKms { key_id, .. } = &sealing.mode
+        && let Some(arn) = keys.names.arn_to_judge(key_id)
+    {
+        store.access.may_use_key("kms:Decrypt", &arn)?;
+    }
+    open(sealing, keys, place, customer).map(Some)
 }
 
 /// That a client's key, where one was brought, is the right one: of requests that read no bytes.

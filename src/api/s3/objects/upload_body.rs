@@ -1,10 +1,10 @@
 //! The body of a PUT or a part, as the store takes it: errors in the store's form, and exactly as many bytes as were
 //! declared, where any were. Nothing is allocated from that declaration.
 
+use super::super::Store;
 use super::super::checksums::{UploadChecksum, content_length, content_md5, of_upload};
-use crate::actors::gateway::{BodyChecks, StoreError, Upload};
+use crate::actors::gateway::{BodyChecks, Kept, StoreError, Upload};
 use crate::actors::meta::ChecksumAlgorithm;
-use crate::api::call::Trailers;
 use crate::api::errors::{Fault, body_error, length_differs};
 use crate::limits::PUT_BYTES_MAX;
 use bytes::Bytes;
@@ -14,41 +14,26 @@ use s3s::dto::StreamingBlob;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What a request sends and how it is checked. `otherwise` is the checksum to make where the client gives none.
+/// What a request sends and how it is checked. `otherwise` is the checksum to make where the client gives none. How long the
+/// file of a form is shows at its end.
 pub fn upload(
+    store: &Store,
     headers: &HeaderMap,
     body: Option<StreamingBlob>,
-    trailing: Option<Trailers>,
     otherwise: Option<ChecksumAlgorithm>,
 ) -> Result<Upload, Fault> {
-    let length_bytes = content_length(headers)?;
-    if length_bytes > PUT_BYTES_MAX {
+    let (length_bytes, trailing) = match store.call.is_form {
+        true => (None, None),
+        false => (Some(content_length(headers)?), store.call.trailers.clone()),
+    };
+    if length_bytes.is_some_and(|length| length > PUT_BYTES_MAX) {
         return Err(Fault::EntityTooLarge);
     }
-    of_length(Some(length_bytes), headers, body, trailing, otherwise)
-}
-
-/// As `upload`, of the file of a form: how long that is shows at its end.
-pub fn upload_of_form(
-    headers: &HeaderMap,
-    body: Option<StreamingBlob>,
-    otherwise: Option<ChecksumAlgorithm>,
-) -> Result<Upload, Fault> {
-    of_length(None, headers, body, None, otherwise)
-}
-
-fn of_length(
-    length_bytes: Option<u64>,
-    headers: &HeaderMap,
-    body: Option<StreamingBlob>,
-    trailing: Option<Trailers>,
-    otherwise: Option<ChecksumAlgorithm>,
-) -> Result<Upload, Fault> {
     let md5 = content_md5(headers)?;
     let UploadChecksum { checksum, trailer } = of_upload(headers, trailing, otherwise)?;
-    let checks = BodyChecks { length_bytes, md5, checksum };
+    let checks = BodyChecks { length_bytes, md5, checksum, kept: Kept::default() };
     let body = Declared { inner: body, declared: length_bytes, received: 0 };
-    Ok(Upload { body: Box::pin(body), checks, trailer })
+    Ok(Upload { body: store.access.renewed_at_the_end(Box::pin(body), &store.call), checks, trailer })
 }
 
 /// A body that is as long as was declared, or an error.

@@ -29,7 +29,7 @@ impl<'a> EventDrafts<'a> {
         if matches.is_empty() {
             return None;
         }
-        let Origin { request_id, host_id, source_ip, .. } = self.store.call.origin.clone();
+        let Origin { request_id, host_id, source_ip, .. } = Origin::clone(&self.store.call.origin);
         let context = EventContext {
             bucket: self.bucket.bucket.name.clone(),
             bucket_owner: self.bucket.bucket.owner.clone(),

@@ -5,7 +5,9 @@ use crate::actors::events::access_log::{
 };
 use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
 use crate::api::errors::Fault;
+use crate::api::memo::Made;
 use crate::api::s3::buckets::bucket_document;
+use crate::api::s3::grants::lookup_failed;
 use crate::api::s3::{ACCOUNT, Store, documents};
 use crate::limits::KEY_BYTES_MAX;
 use s3s::dto::{
@@ -14,6 +16,7 @@ use s3s::dto::{
     Type,
 };
 use s3s::{S3Request, S3Response, S3Result};
+use std::sync::Arc;
 
 /// What follows the prefix in the key of a log: the account, the region, the bucket, the date, the time and what makes
 /// it unique.
@@ -31,17 +34,32 @@ pub struct LoggedBucket {
     pub destination: LogDestination,
 }
 
-/// `None` where a bucket's requests are not logged. By this host's own tables: for the sake of a line nobody is waited
+/// Nothing where a bucket's requests are not logged. By this host's own tables: for the sake of a line nobody is waited
 /// for.
-pub fn logged(store: &Store, name: &str) -> Option<LoggedBucket> {
-    let view = store.gateway.meta().local()?;
-    let found = look_up(store, &view, name);
+pub fn logged(store: &Store, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
+    let meta = store.gateway.meta();
+    if let Some(kept) = meta.local_configuration().and_then(|at| store.memos.logged.kept_at(at, name)) {
+        return Some(kept);
+    }
+    let view = meta.local()?;
+    let found = store.memos.logged.get(&view, name, || look_up(store, &view, name));
     found.inspect_err(|error| tracing::debug!(bucket = name, %error, "a request is not logged")).ok().flatten()
 }
 
-fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<LoggedBucket>> {
+fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<Made<Option<LoggedBucket>>>> {
     let Some(bucket) = view.bucket(name)? else { return Ok(None) };
-    let Some(rules) = rules_of(view, &bucket)? else { return Ok(None) };
+    let Made { value: rules, bytes } = documents::load_sized(view, &bucket_document(&bucket, BucketDocument::Logging))?;
+    let value = rules.map(|rules| destination(store, view, bucket, rules)).transpose()?.flatten();
+    Ok(Some(Made { value, bytes }))
+}
+
+/// Where the lines go, if the target may still take them.
+fn destination(
+    store: &Store,
+    view: &MetaView,
+    bucket: BucketRow,
+    rules: LoggingRules,
+) -> S3Result<Option<LoggedBucket>> {
     // The bucket of that name may be another since logging was set up.
     let target = view.bucket(&rules.target_bucket)?;
     if target.is_none_or(|target| target.bucket.owner != bucket.bucket.owner) {
@@ -51,7 +69,7 @@ fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<Logged
         owner if owner == ACCOUNT => store.iam.root.canonical_id.clone(),
         owner => owner,
     };
-    let account = store.iam.directory(view).account_by_canonical_id(&owner).ok().flatten();
+    let account = store.iam.directory(view).account_by_canonical_id(&owner).map_err(lookup_failed)?;
     let destination = LogDestination {
         rules,
         source_bucket: bucket.bucket.name,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub struct Pages<'a> {
     pub store: &'a Store,
     pub judge: Arc<Judge>,
-    pub guarded: Guarded,
+    pub guarded: Arc<Guarded>,
 }
 
 impl Pages<'_> {

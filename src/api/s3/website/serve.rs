@@ -12,6 +12,7 @@ use crate::api::s3::access::Gate;
 use crate::api::text::percent;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use s3s::{Body, HttpResponse, S3Error};
+use std::sync::Arc;
 
 /// What a website answers, and what is answered for it (OPTIONS).
 const METHODS: &str = "GET, HEAD, OPTIONS";
@@ -26,7 +27,7 @@ pub struct SiteRequest<'a> {
     pub method: &'a Method,
     pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
     pub trace: &'a RequestTrace,
 }
 

@@ -1,9 +1,10 @@
 //! What a request asks for in parameters and headers that belong to another operation than the one it is for. S3 refuses
 //! it; s3s would pass over it.
 
-use crate::api::call::{Head, Level};
+use crate::api::call::{Head, Level, Target};
 use crate::api::errors::Fault;
-use http::Method;
+use crate::api::text::Query;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use s3s::header::X_AMZ_COPY_SOURCE;
 
 /// What of an answer a request can ask to be other than it is stored.
@@ -15,6 +16,7 @@ const OVERRIDES: [&str; 6] = [
     "response-content-type",
     "response-expires",
 ];
+const OVERRIDE: &str = "response-";
 /// What is meant by them of a bucket, and not of a key.
 const OF_BUCKETS: [(&str, &str); 2] = [
     ("uploads", "Key is not expected for the GET method ?uploads subresource"),
@@ -50,14 +52,42 @@ pub fn check_key(head: Head<'_>) -> Result<(), Fault> {
     if let Some((_, why)) = OF_BUCKETS.iter().find(|(name, _)| *head.method == Method::GET && head.query.has(name)) {
         return Err(Fault::InvalidRequest((*why).to_owned()));
     }
-    let unknown = head.query.names().find(|name| name.starts_with("response-") && !OVERRIDES.contains(name));
-    match unknown {
+    let asked = || head.query.pairs().filter(|(name, _)| name.starts_with(OVERRIDE));
+    if let Some((name, _)) = asked().find(|(_, value)| HeaderValue::from_bytes(value.as_bytes()).is_err()) {
+        return Err(Fault::InvalidArgument(format!("The value of {name} cannot be that of a header.")));
+    }
+    match asked().find(|(name, _)| !OVERRIDES.contains(name)) {
         None => Ok(()),
-        Some(name) => Err(Fault::InvalidArgument(format!(
+        Some((name, _)) => Err(Fault::InvalidArgument(format!(
             "{name} is not in the set of overridable response headers. Please refer to the S3 API documentation for a \
              complete list of overridable response headers."
         ))),
     }
+}
+
+/// The headers that the answer to a read is to have instead of its own, taken out of the query: they are answered as they
+/// came, also where s3s would read something else in them.
+pub fn take_overrides<B>(request: &mut Request<B>, target: &Target, query: &Query) -> HeaderMap {
+    if target.level != Level::Object || !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return HeaderMap::new();
+    }
+    let header = |name: &&'static str| {
+        let value = HeaderValue::from_bytes(query.get(name)?.as_bytes()).ok()?;
+        Some((HeaderName::from_static(&name[OVERRIDE.len()..]), value))
+    };
+    let overrides: HeaderMap = OVERRIDES.iter().filter_map(header).collect();
+    if !overrides.is_empty() {
+        *request.uri_mut() = without_overrides(request.uri());
+    }
+    overrides
+}
+
+fn without_overrides(uri: &Uri) -> Uri {
+    let is_other =
+        |pair: &&str| Query::read(Some(*pair)).is_ok_and(|one| !one.names().any(|name| OVERRIDES.contains(&name)));
+    let kept = uri.query().unwrap_or_default().split('&').filter(is_other).collect::<Vec<_>>().join("&");
+    let target = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{kept}", uri.path()) };
+    Uri::try_from(target).unwrap_or_else(|_| uri.clone())
 }
 
 /// Of a request that lists a bucket's objects, in either version.

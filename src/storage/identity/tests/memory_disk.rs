@@ -15,6 +15,7 @@ struct State {
     dirs: BTreeSet<PathBuf>,
     broken: BTreeSet<PathBuf>,
     changes_left: Option<u32>,
+    sizes: BTreeMap<PathBuf, u64>,
 }
 
 impl MemoryDisk {
@@ -30,6 +31,11 @@ impl MemoryDisk {
     /// Every access at or below this path fails.
     pub fn break_path(&self, path: &str) {
         self.state().broken.insert(path.into());
+    }
+
+    /// Makes this path the root of a file system of this size.
+    pub fn set_size(&self, path: &str, total_bytes: u64) {
+        self.state().sizes.insert(path.into(), total_bytes);
     }
 
     pub fn put(&self, path: &str, bytes: &[u8]) {
@@ -143,8 +149,10 @@ impl Disk for MemoryDisk {
         self.change(dir).map(|_| ())
     }
 
-    fn space(&self, _dir: &Path) -> io::Result<Space> {
-        Ok(Space { free_bytes: 1 << 40, total_bytes: 1 << 40, file_system: 0 })
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let state = self.state();
+        let total_bytes = dir.ancestors().find_map(|path| state.sizes.get(path)).copied().unwrap_or(1 << 40);
+        Ok(Space { free_bytes: total_bytes, total_bytes, file_system: 0 })
     }
 }
 

@@ -6,9 +6,10 @@ mod root_key;
 
 use super::{
     DirLocks, DriveState, HeldLock, HostDrives, IdentityError, LockFault, NoLocks, Stage, WantedGeometry,
-    drives_needed, keep_credentials, open_host,
+    drives_needed, keep_credentials, note_started, open_host,
 };
 use crate::ambient::Ambient;
+use crate::limits::DRIVE_BYTES_MIN;
 use crate::storage::identity::document::{DocumentFault, decode_identity};
 use crate::types::NodeId;
 use memory_disk::MemoryDisk;
@@ -81,6 +82,35 @@ fn a_second_start_finds_the_same_host() {
     let second = open(&disk, &four()).unwrap();
     assert!(!second.formed_now);
     assert_eq!((second.cluster, second.host, &second.drives), (first.cluster, first.host, &first.drives));
+}
+
+#[test]
+fn that_a_host_has_started_is_known_as_long_as_one_drive_knows() {
+    let (disk, host) = formed();
+    assert!(!host.has_started && !open(&disk, &four()).unwrap().has_started, "it may begin anew until it has metadata");
+    note_started(&disk, &dirs(&["/d2"])).unwrap();
+    let known = open(&disk, &four()).unwrap();
+    assert!(known.has_started);
+    let stages = ["/d1", "/d2", "/d3", "/d4"].map(|dir| identity(&disk, dir).stage);
+    assert_eq!(stages, [Stage::Started; 4], "those that did not know are told");
+    // A drive that takes the place of another knows it as well.
+    disk.remove_dir("/d2");
+    disk.make_dir("/d2");
+    open(&disk, &four()).unwrap();
+    assert_eq!(identity(&disk, "/d2").stage, Stage::Started);
+}
+
+#[test]
+fn a_drive_that_is_too_small_is_refused_when_a_host_is_formed_and_not_later() {
+    let disk = MemoryDisk::default();
+    disk.set_size("/d3", DRIVE_BYTES_MIN - 1);
+    let refused = IdentityError::TooSmall { dir: "/d3".into(), mib: 191 };
+    assert_eq!(open(&disk, &four()).unwrap_err(), refused);
+    assert_eq!(disk.file_count(), 0, "nothing is written by a refusal");
+    disk.set_size("/d3", DRIVE_BYTES_MIN);
+    open(&disk, &four()).unwrap();
+    disk.set_size("/d3", 1 << 20);
+    open(&disk, &four()).unwrap();
 }
 
 #[test]
@@ -276,7 +306,7 @@ fn a_store_is_never_formed_over_damaged_drives() {
     for dir in ["/d1", "/d2", "/d3", "/d4"] {
         corrupt(&disk, dir);
     }
-    assert!(matches!(open(&disk, &four()), Err(IdentityError::Unusable { .. })));
+    assert!(matches!(open(&disk, &four()), Err(IdentityError::Unidentified { .. })));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod uploads;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
+use super::configuration::{ConfigurationAt, ConfigurationMark};
 use super::record::{
     AdvanceClock, AnswersRecord, ClockRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RegisteredRecord,
     RemovedRecord,
@@ -45,6 +46,7 @@ const LAYOUT_VERSION: u8 = 1;
 pub struct MetaTables {
     kv: Arc<dyn Kv>,
     failure: ReadFailure,
+    configuration: Arc<ConfigurationMark>,
 }
 
 /// One entry of the log: its index, and its commands in order (none, for entries that are the log's own business).
@@ -75,8 +77,9 @@ impl MetaTables {
                 });
             }
         }
+        let applied = applied_in(&*kv)?.map(|applied| applied.index);
         let (kv, failure) = WatchedKv::new(kv);
-        Ok(Self { kv: Arc::new(kv), failure })
+        Ok(Self { kv: Arc::new(kv), failure, configuration: Arc::new(ConfigurationMark::new(applied)) })
     }
 
     /// What could not be read of them, or of any view of them: such tables are to be made anew.
@@ -90,7 +93,13 @@ impl MetaTables {
 
     /// The tables at this moment.
     pub fn view(&self) -> MetaView {
-        MetaView::new(self.kv.snapshot())
+        let (kv, configuration) = self.configuration.observe(|| self.kv.snapshot());
+        MetaView { kv, configuration, last: Some(Arc::default()) }
+    }
+
+    /// As a view of this moment would have it.
+    pub fn configuration(&self) -> Option<ConfigurationAt> {
+        self.configuration.present()
     }
 
     pub fn kv(&self) -> &Arc<dyn Kv> {
@@ -118,7 +127,8 @@ impl MetaTables {
             replies.push(entry.commands.into_iter().map(|command| applying.command(command)).collect::<KvResult<_>>()?);
         }
         if let Some(index) = last.filter(|_| last != before) {
-            self.kv.commit(applying.finish(before.is_none(), &Applied { index, position }).into_batch())?;
+            let batch = applying.finish(before.is_none(), &Applied { index, position }).into_batch();
+            self.configuration.commit(batch, index, |batch| self.kv.commit(batch))?;
         }
         Ok(replies)
     }

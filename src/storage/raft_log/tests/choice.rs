@@ -10,6 +10,7 @@ fn set(generation: u64, members: &[u32]) -> MirrorSet {
         generation,
         members: members.iter().copied().map(NodeId).collect(),
         formed: true,
+        start: 0,
         history: Vec::new(),
     }
 }
@@ -56,6 +57,37 @@ fn a_stale_copy_is_never_the_source_of_truth_however_long_it_is() {
 fn a_stale_copy_is_refused_when_any_drive_remembers_the_newer_generation() {
     let found = [drive(1, Some(set(3, &[1, 2])), sound(99)), drive(3, Some(set(4, &[2])), CopyFound::Empty)];
     assert_eq!(choose(&found), Err(ChoiceError::AllMissing { generation: 4, members: vec![NodeId(2)] }));
+}
+
+/// What a drive that is no member knows, all members were told before it.
+#[test]
+fn a_member_with_an_earlier_set_is_an_old_copy_where_a_drive_that_is_no_member_knows_a_later_one() {
+    let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
+    let before = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true);
+    let after = MirrorSet { start: 9, ..before.next(members(&[1, 2]), true) };
+    let old = || drive(1, Some(before.clone()), sound(99));
+    let told = || drive(3, Some(after.clone()), CopyFound::Empty);
+    let current = |copy| drive(2, Some(after.clone()), copy);
+    assert!(matches!(choose(&[old(), told()]), Err(ChoiceError::AllMissing { generation: 3, .. })));
+    assert!(matches!(choose(&[old(), current(damaged()), told()]), Err(ChoiceError::AllDamaged(_))));
+    let existing =
+        |set: &MirrorSet, best, others| Ok(MirrorChoice::Existing { set: set.clone(), best: NodeId(best), others });
+    assert_eq!(choose(&[old(), current(sound(10)), told()]), existing(&after, 2, vec![NodeId(1)]));
+    // The power was cut while the set was written.
+    assert_eq!(choose(&[old(), current(sound(10))]), existing(&after, 1, vec![NodeId(2)]));
+    assert_eq!(choose(&[old(), current(damaged())]), existing(&after, 1, vec![]));
+}
+
+#[test]
+fn sets_of_two_starts_from_one_are_told_apart_though_their_members_are_the_same() {
+    let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
+    let common = MirrorSet::first(HostId(1), members(&[1, 2, 3])).next(members(&[1, 2, 3]), true);
+    let started = |start| MirrorSet { start, ..common.next(members(&[1, 2, 3]), true) };
+    let (one, other) = (started(7), started(8));
+    let found = [drive(1, Some(one.clone()), sound(9)), drive(2, Some(other.next(members(&[2, 3]), true)), sound(9))];
+    assert!(matches!(choose(&found), Err(ChoiceError::Forked { .. })));
+    let same = [drive(1, Some(one.clone()), sound(9)), drive(2, Some(one.next(members(&[2, 3]), true)), sound(9))];
+    assert!(choose(&same).is_ok());
 }
 
 #[test]

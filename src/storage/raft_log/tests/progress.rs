@@ -11,6 +11,7 @@ fn set(generation: u64, members: &[u32]) -> MirrorSet {
         generation,
         members: members.iter().copied().map(NodeId).collect(),
         formed: true,
+        start: 0,
         history: Vec::new(),
     }
 }

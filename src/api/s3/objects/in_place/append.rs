@@ -60,12 +60,12 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     let customer = key_of_append(&headers, sealing.as_ref())?;
     let place = Place { bucket: id, key: &input.key };
     let standing = unsealed(store, place, standing, sealing.as_ref(), customer.as_ref())?;
-    let trailing = store.call.trailers.clone();
-    let upload = upload(&headers, input.body, trailing, Some(algorithm_of(&standing)))?;
+    let mut upload = upload(store, &headers, input.body, Some(algorithm_of(&standing)))?;
+    upload.checks.kept.hides_tag = sealing.as_ref().is_some_and(Sealing::hides_tag);
     let event = EventDrafts::of(store, &view, &bucket)?.draft(EventName::ObjectCreatedPut, &input.key);
     let append = AppendObjectRequest { bucket: id, key: input.key.clone(), standing, event, upload };
     let object = store.gateway.append_object(append).await.map_err(of_append)?;
-    let expiration = expiration_of(&view, &bucket, &input.key, &object)?;
+    let expiration = expiration_of(&store.memos, &view, &bucket, &input.key, &object)?;
     let mut output = output(&object, sealing.as_ref(), customer.as_ref());
     output.expiration = expiration;
     Ok(Appended::Done(Box::new(S3Response::new(output))))

@@ -5,11 +5,12 @@ use crate::storage::meta::command::{
     AppendObject, Change, CopyVersion, ETagCondition, PutObject, Refusal, RenameObject, RenameSource, RenameToken,
     Reply, WriteConditions,
 };
-use crate::storage::meta::record::{ETag, ObjectVersion, Pick, Traits, Versioning};
+use crate::storage::meta::record::{ETag, ObjectVersion, Pick, Traits, VersionRow, Versioning};
 use crate::storage::meta::samples::{
     BUCKET, blob, copy_version, event, md5_of, put_blob, put_empty, put_inline, traits,
 };
-use crate::types::{ManifestId, ShardIndex};
+use crate::storage::meta::view::MetaView;
+use crate::types::{BucketId, ManifestId, ShardIndex};
 use bytes::Bytes;
 
 fn renaming(from: &str, to: &str) -> RenameObject {
@@ -219,4 +220,32 @@ fn what_has_versions_is_neither_renamed_nor_appended_to() {
     assert_eq!(machine.refusal(rename(renaming("key", "b"))), Refusal::Versioned);
     assert_eq!(machine.refusal(append(appending(10, 20))), Refusal::Versioned);
     assert_eq!(machine.garbage(), [20]);
+}
+
+#[test]
+fn who_looks_for_the_same_version_again_in_a_view_finds_what_was_there_then() {
+    let mut machine = Machine::with_bucket();
+    machine.put(put_empty("key", 1));
+    machine.put(put_empty("other", 2));
+    let before = machine.view();
+    let id = |view: &MetaView, key: &str, pick| {
+        let found = view.version(BUCKET, key, pick).expect("reads");
+        found.map(|row| match row {
+            VersionRow::Object(object) => object.manifest.id,
+            VersionRow::DeleteMarker(marker) => panic!("{marker:?}"),
+        })
+    };
+    assert_eq!(id(&before, "key", Pick::Current), Some(ManifestId(1)));
+    machine.put(put_empty("key", 3));
+    let after = machine.view();
+    for _ in 0..3 {
+        assert_eq!(id(&before, "key", Pick::Current), Some(ManifestId(1)));
+        assert_eq!(id(&after, "key", Pick::Current), Some(ManifestId(3)));
+        let again = after.clone();
+        assert_eq!(id(&again, "other", Pick::Current), Some(ManifestId(2)));
+        let elsewhere = again.version(BucketId(BUCKET.0 + 1), "other", Pick::Current).expect("reads");
+        assert_eq!((id(&again, "none", Pick::Current), elsewhere), (None, None));
+    }
+    let version = Pick::Exact { seq: u64::MAX, salt: 0 };
+    assert_eq!((id(&after, "key", Pick::Current), id(&after, "key", version)), (Some(ManifestId(3)), None));
 }

@@ -1,8 +1,8 @@
 //! Webhooks: whom bucket notifications can be sent to. Each has a name, which is part of its variables' names, so that
 //! they are not in the catalogue of settings.
 
-use super::credentials::first_line;
-use super::{ConfigError, FileReader};
+use crate::config::credentials::first_line;
+use crate::config::{ConfigError, FileReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,127 @@
+//! What a small request costs beside one of a bare actix-web, which answers in this very process: both are sent the same way.
+
+use crate::harness::process::Process;
+use crate::harness::server::Server;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+const BUCKET: &str = "requests";
+const KEY: &str = "key";
+const BODY_BYTES: usize = 4 << 10;
+const ROUNDS: usize = 3;
+/// What actix calls the threads that serve.
+const WORKERS: &str = "actix-rt|system";
+
+/// The processor time of one request.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    pub name: &'static str,
+    pub bare: Duration,
+    pub store: Duration,
+}
+
+/// In turns, each for `each` a round: the medians.
+pub fn measure(server: &Server, at_once: usize, each: Duration) -> Vec<Cost> {
+    let s3 = server.client();
+    s3.create_bucket(BUCKET).expect("the store answers").expect(200);
+    s3.put(BUCKET, KEY, &vec![7; BODY_BYTES]).expect("the store answers").expect(200);
+    let bare = Bare::start();
+    let cost = |(name, method): (&'static str, &str)| {
+        let target = s3.presigned(method, &format!("/{BUCKET}/{KEY}"), &[], 3600);
+        let (mut of_bare, mut of_store) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            of_bare.push(spent(|| bare.cpu(), || send(bare.address, method, &target, at_once, each)));
+            of_store.push(spent(|| server.process().cpu(), || send(server.s3, method, &target, at_once, each)));
+        }
+        Cost { name, bare: median(of_bare), store: median(of_store) }
+    };
+    [("HEAD", "HEAD"), ("GET 4 KiB", "GET")].map(cost).to_vec()
+}
+
+pub fn table(costs: &[Cost]) -> String {
+    let mut text = String::from("| request | bare actix-web | the store | ratio |\n|---|---|---|---|\n");
+    for Cost { name, bare, store } in costs {
+        let micros = |time: &Duration| time.as_secs_f64() * 1e6;
+        let ratio = store.as_secs_f64() / bare.as_secs_f64();
+        text.push_str(&format!("| {name} | {:.1} µs | {:.1} µs | {ratio:.1} |\n", micros(bare), micros(store)));
+    }
+    text
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn spent(cpu: impl Fn() -> Duration, send: impl Fn() -> u64) -> Duration {
+    let before = cpu();
+    let requests = send();
+    cpu().saturating_sub(before).div_f64(requests.max(1) as f64)
+}
+
+/// A server that answers everything with the same body, for as long as the process lives.
+struct Bare {
+    address: SocketAddr,
+}
+
+impl Bare {
+    fn start() -> Self {
+        let (listening, address) = channel();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async {
+                let answer = || async { HttpResponse::Ok().body(vec![7; BODY_BYTES]) };
+                let server = HttpServer::new(move || App::new().default_service(web::to(answer)));
+                let workers = std::thread::available_parallelism().map_or(1, usize::from);
+                let server = server.workers(workers).bind(("127.0.0.1", 0)).expect("a free port");
+                listening.send(server.addrs()[0]).expect("somebody waits");
+                server.run().await.expect("it goes on");
+            });
+        });
+        Self { address: address.recv().expect("it listens") }
+    }
+
+    fn cpu(&self) -> Duration {
+        let threads = Process(std::process::id()).cpu_by_thread();
+        threads.into_iter().filter(|(name, _)| WORKERS.starts_with(name.as_str())).map(|(_, cpu)| cpu).sum()
+    }
+}
+
+/// Sends the same request on so many connections, one at a time on each; how many were answered.
+fn send(address: SocketAddr, method: &str, target: &str, at_once: usize, each: Duration) -> u64 {
+    let request = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    let end = Instant::now() + each;
+    let connection = || {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        let mut answered = 0;
+        while Instant::now() < end || answered == 0 {
+            stream.write_all(request.as_bytes()).expect("it reads");
+            read_answer(&mut stream, method == "HEAD");
+            answered += 1;
+        }
+        answered
+    };
+    std::thread::scope(|scope| {
+        let connections: Vec<_> = (0..at_once).map(|_| scope.spawn(connection)).collect();
+        connections.into_iter().map(|connection| connection.join().expect("its requests succeed")).sum()
+    })
+}
+
+fn read_answer(stream: &mut TcpStream, is_head: bool) {
+    let (mut answer, mut buffer) = (Vec::new(), [0; 8 << 10]);
+    let end = loop {
+        let read = stream.read(&mut buffer).expect("it answers");
+        assert!(read > 0, "the connection ended");
+        answer.extend_from_slice(&buffer[..read]);
+        let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let length = if is_head { 0 } else { BODY_BYTES };
+        if head.is_some_and(|head| answer.len() >= head + 4 + length) {
+            break head.unwrap_or_default();
+        }
+    };
+    let head = String::from_utf8_lossy(&answer[..end]);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}

@@ -1,0 +1,296 @@
+//! `AuditLogger`: brings the lines of the audit log to one destination, in their order; there is one for each. Owns the
+//! lines that are not written yet. What a line says is the API's matter (`api::audit`).
+//!
+//! Receives lines (through an `AuditSender`, which never waits), `Reopen` (the file was moved away) and `Stop` (write what
+//! there is, and stop). Sends nothing; lines go to an `AuditSink`, a batch at a time.
+//!
+//! Invariants: lines are written in the order in which they came, each once (after a failed attempt perhaps twice); what
+//! waits is within its bounds. A sink that fails is tried again every `RETRY_AFTER`, and the lines wait. Refusals: a line for
+//! which there is no room is lost. So is one that the sink refuses, and one that cannot be written when the process stops.
+//! Lost lines are counted, and one WARN says so until lines are written again.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+pub use queue::LineKind;
+pub use webhook::WebhookSink;
+
+use crate::limits::AUDIT_BATCH_LINES;
+use crate::metrics;
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle,
+    WrapFuture,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use queue::LineQueue;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Lines on their way to the actor.
+const MAILBOX_LINES: usize = 4096;
+/// Between two attempts to write to a sink that fails.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Of a batch of lines the first so many are settled: `written`, and of these `refused` for good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub written: usize,
+    pub refused: usize,
+    /// Why the rest is not; they may be tried again.
+    pub fault: Option<String>,
+}
+
+/// A destination of the audit log.
+#[async_trait]
+pub trait AuditSink: Debug + Send + Sync + 'static {
+    /// Writes lines, each with its line end, in their order.
+    async fn write(&self, lines: &[Bytes]) -> Settled;
+
+    /// Opens the file by its name again; what was open stays where that fails.
+    async fn reopen(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Open the file again. Answered when it is, with `Err` where it cannot be.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct Reopen;
+
+/// Write the lines that there are, and stop. Answered when that was tried.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Append {
+    line: Bytes,
+    kind: LineKind,
+}
+
+/// Lines lost since the last one was written, counted by senders and the actor together.
+#[derive(Debug)]
+struct Losses {
+    destination: &'static str,
+    since_written: AtomicU64,
+}
+
+impl Losses {
+    fn add(&self, count: usize, why: &str) {
+        if count == 0 {
+            return;
+        }
+        metrics::AUDIT_LINES.with_label_values(&[self.destination, "lost"]).inc_by(count as u64);
+        if self.since_written.fetch_add(count as u64, Ordering::Relaxed) == 0 {
+            tracing::warn!(destination = self.destination, why, "lines of the audit log are lost");
+        }
+    }
+
+    /// Lines are written again.
+    fn end(&self) {
+        let lost = self.since_written.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!(destination = self.destination, lost, "lines of the audit log were lost; it goes on");
+        }
+    }
+}
+
+/// The way to an `AuditLogger`. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AuditSender {
+    logger: Addr<AuditLogger>,
+    losses: Arc<Losses>,
+}
+
+impl AuditSender {
+    /// Starts the actor. The destination's name is a label of metrics.
+    pub fn start(destination: &'static str, sink: Arc<dyn AuditSink>) -> Self {
+        Self::start_with(destination, sink, RETRY_AFTER)
+    }
+
+    fn start_with(destination: &'static str, sink: Arc<dyn AuditSink>, retry_after: Duration) -> Self {
+        let losses = Arc::new(Losses { destination, since_written: AtomicU64::new(0) });
+        let logger = AuditLogger {
+            destination,
+            sink,
+            retry_after,
+            losses: Arc::clone(&losses),
+            queue: LineQueue::default(),
+            writing: false,
+            is_failing: false,
+            retry: None,
+            stopping: None,
+        };
+        // Before it has started it would take sixteen lines.
+        let logger = AuditLogger::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX_LINES);
+            logger
+        });
+        Self { logger, losses }
+    }
+
+    /// Hands over a line, which ends with its line end. Never waits.
+    pub fn append(&self, line: Bytes, kind: LineKind) {
+        if self.logger.try_send(Append { line, kind }).is_err() {
+            self.losses.add(1, "too many lines come at once");
+        }
+    }
+
+    pub async fn reopen(&self) -> Result<(), String> {
+        self.logger.send(Reopen).await.map_err(|error| error.to_string())?
+    }
+
+    pub async fn stop(&self) {
+        // One that has stopped already does not answer.
+        let _ = self.logger.send(Stop).await;
+    }
+}
+
+#[derive(Debug)]
+pub struct AuditLogger {
+    destination: &'static str,
+    sink: Arc<dyn AuditSink>,
+    retry_after: Duration,
+    losses: Arc<Losses>,
+    queue: LineQueue,
+    /// A batch is being written, or waits to be tried again.
+    writing: bool,
+    /// The last attempt failed.
+    is_failing: bool,
+    /// The next attempt, while it is waited for.
+    retry: Option<SpawnHandle>,
+    /// Told when nothing waits any more.
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl AuditLogger {
+    fn write_next(&mut self, ctx: &mut Context<Self>) {
+        if self.writing {
+            return;
+        }
+        if self.queue.is_empty() {
+            if let Some(stopped) = self.stopping.take() {
+                // Who asked may have given up waiting.
+                let _ = stopped.send(());
+                ctx.stop();
+            }
+            return;
+        }
+        self.writing = true;
+        let (sink, batch) = (Arc::clone(&self.sink), self.queue.first(AUDIT_BATCH_LINES));
+        let write = async move { sink.write(&batch).await };
+        ctx.spawn(write.into_actor(self).map(|settled, this, ctx| this.settle(settled, ctx)));
+    }
+
+    fn settle(&mut self, settled: Settled, ctx: &mut Context<Self>) {
+        let Settled { written, refused, fault } = settled;
+        self.queue.remove(written + refused);
+        self.losses.add(refused, "the destination refuses them");
+        if written > 0 {
+            metrics::AUDIT_LINES.with_label_values(&[self.destination, "written"]).inc_by(written as u64);
+            self.losses.end();
+        }
+        self.show();
+        match fault {
+            None => {
+                if self.is_failing {
+                    tracing::info!(destination = self.destination, "the audit log is written again");
+                }
+                self.is_failing = false;
+                self.writing = false;
+                self.write_next(ctx);
+            }
+            Some(why) => self.failed(&why, ctx),
+        }
+        self.check_invariants();
+    }
+
+    fn failed(&mut self, why: &str, ctx: &mut Context<Self>) {
+        metrics::AUDIT_FAILURES.with_label_values(&[self.destination]).inc();
+        if !self.is_failing {
+            tracing::warn!(destination = self.destination, why, "the audit log is not written; its lines wait");
+        }
+        self.is_failing = true;
+        if self.stopping.is_some() {
+            self.losses.add(self.queue.len(), "the process stops and they cannot be written");
+            self.queue.remove(self.queue.len());
+            self.writing = false;
+            self.write_next(ctx);
+            return;
+        }
+        self.retry = Some(ctx.run_later(self.retry_after, |this, ctx| {
+            this.retry = None;
+            this.writing = false;
+            this.write_next(ctx);
+        }));
+    }
+
+    fn show(&self) {
+        metrics::AUDIT_WAITING.with_label_values(&[self.destination]).set(self.queue.len() as i64);
+    }
+
+    fn check_invariants(&self) {
+        self.queue.check_invariants();
+    }
+}
+
+impl Actor for AuditLogger {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        // Each series begins at 0: a rise shows only from a value that was there.
+        for result in ["written", "lost"] {
+            metrics::AUDIT_LINES.with_label_values(&[self.destination, result]).inc_by(0);
+        }
+        metrics::AUDIT_FAILURES.with_label_values(&[self.destination]).inc_by(0);
+        self.show();
+    }
+}
+
+impl Handler<Append> for AuditLogger {
+    type Result = ();
+
+    fn handle(&mut self, Append { line, kind }: Append, ctx: &mut Self::Context) {
+        if !self.queue.push(line, kind) {
+            self.losses.add(1, "too many lines wait");
+        }
+        self.show();
+        self.write_next(ctx);
+        self.check_invariants();
+    }
+}
+
+impl Handler<Reopen> for AuditLogger {
+    type Result = ResponseFuture<Result<(), String>>;
+
+    fn handle(&mut self, _: Reopen, _: &mut Self::Context) -> Self::Result {
+        let sink = Arc::clone(&self.sink);
+        Box::pin(async move { sink.reopen().await })
+    }
+}
+
+impl Handler<Stop> for AuditLogger {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
+        let (sender, stopped) = oneshot::channel();
+        self.stopping = Some(sender);
+        // An attempt that waits for its time is made now; one that is under way ends first.
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
+            self.writing = false;
+        }
+        self.write_next(ctx);
+        Box::pin(async move {
+            // An actor that is gone holds no lines either.
+            let _ = stopped.await;
+        })
+    }
+}

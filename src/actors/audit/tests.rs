@@ -1,0 +1,165 @@
+//! The actor, over a sink that fails as it is told.
+
+use super::{AuditSender, AuditSink, LineKind, Settled, WebhookSink};
+use crate::actors::events::{EventSink, Message, SinkFault};
+use crate::limits::AUDIT_LINES_MAX;
+use crate::metrics::{AUDIT_FAILURES, AUDIT_LINES, AUDIT_WAITING};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// Keeps what is written. Each attempt needs a permit; as long as it is broken an attempt writes one line and fails.
+#[derive(Debug)]
+struct Kept {
+    lines: Mutex<Vec<Bytes>>,
+    attempts: Semaphore,
+    broken: AtomicBool,
+    reopened: AtomicUsize,
+}
+
+impl Kept {
+    fn new(broken: bool) -> Arc<Self> {
+        let attempts = Semaphore::new(Semaphore::MAX_PERMITS);
+        Arc::new(Self { lines: Mutex::default(), attempts, broken: broken.into(), reopened: AtomicUsize::new(0) })
+    }
+
+    fn numbers(&self) -> Vec<usize> {
+        let lines = self.lines.lock().expect("no panic while it is held");
+        lines.iter().map(|line| String::from_utf8_lossy(line).trim().parse().expect("a number")).collect()
+    }
+}
+
+#[async_trait]
+impl AuditSink for Kept {
+    async fn write(&self, lines: &[Bytes]) -> Settled {
+        self.attempts.acquire().await.expect("it stays open").forget();
+        let broken = self.broken.load(Ordering::SeqCst);
+        let written = if broken { &lines[..1.min(lines.len())] } else { lines };
+        self.lines.lock().expect("no panic while it is held").extend(written.iter().cloned());
+        Settled { written: written.len(), refused: 0, fault: broken.then(|| "no space left".to_owned()) }
+    }
+
+    async fn reopen(&self) -> Result<(), String> {
+        self.reopened.fetch_add(1, Ordering::SeqCst);
+        if self.broken.load(Ordering::SeqCst) { Err("it is a directory".to_owned()) } else { Ok(()) }
+    }
+}
+
+fn line(number: usize) -> Bytes {
+    Bytes::from(format!("{number}\n"))
+}
+
+fn lost(destination: &str) -> u64 {
+    AUDIT_LINES.with_label_values(&[destination, "lost"]).get()
+}
+
+/// Gives the actor its turn until this holds.
+async fn until(what: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !what() {
+        assert!(Instant::now() < end, "it does not come true");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[actix::test]
+async fn lines_are_written_in_their_order_and_the_last_before_it_stops() {
+    let sink = Kept::new(false);
+    let sender = AuditSender::start("in order", Arc::clone(&sink) as _);
+    (0..1000).for_each(|number| sender.append(line(number), LineKind::Call));
+    sender.stop().await;
+    assert_eq!(sink.numbers(), (0..1000).collect::<Vec<_>>());
+    assert_eq!(AUDIT_LINES.with_label_values(&["in order", "written"]).get(), 1000);
+    assert_eq!((lost("in order"), AUDIT_WAITING.with_label_values(&["in order"]).get()), (0, 0));
+}
+
+#[actix::test]
+async fn a_sink_that_fails_is_tried_again_from_the_first_line_that_it_lacks() {
+    let sink = Kept::new(true);
+    let sender = AuditSender::start_with("failing", Arc::clone(&sink) as _, Duration::from_millis(1));
+    (0..10).for_each(|number| sender.append(line(number), LineKind::Call));
+    until(|| sink.numbers().len() >= 3).await;
+    assert!(AUDIT_FAILURES.with_label_values(&["failing"]).get() >= 2);
+    sink.broken.store(false, Ordering::SeqCst);
+    until(|| sink.numbers().len() == 10).await;
+    sender.stop().await;
+    assert_eq!(sink.numbers(), (0..10).collect::<Vec<_>>());
+    assert_eq!(lost("failing"), 0);
+}
+
+#[actix::test]
+async fn what_there_is_no_room_for_and_what_cannot_be_written_at_the_end_is_counted() {
+    let sink = Kept::new(false);
+    sink.attempts.forget_permits(Semaphore::MAX_PERMITS);
+    let sender = AuditSender::start_with("full", Arc::clone(&sink) as _, Duration::from_millis(1));
+    let waiting = || AUDIT_WAITING.with_label_values(&["full"]).get() as usize;
+    let fill = async |kind, until_waiting: usize| {
+        for number in 0..until_waiting - waiting() {
+            sender.append(line(number), kind);
+            if number % 100 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        until(|| waiting() == until_waiting).await;
+    };
+    fill(LineKind::Denial, AUDIT_LINES_MAX / 2).await;
+    assert_eq!(lost("full"), 0);
+    sender.append(line(1), LineKind::Denial);
+    until(|| lost("full") == 1).await;
+    fill(LineKind::Call, AUDIT_LINES_MAX).await;
+    assert_eq!(lost("full"), 1, "there is room for what was done");
+    sender.append(line(2), LineKind::Call);
+    until(|| lost("full") == 2).await;
+    sink.broken.store(true, Ordering::SeqCst);
+    sink.attempts.add_permits(1);
+    until(|| AUDIT_FAILURES.with_label_values(&["full"]).get() == 1).await;
+    sink.attempts.add_permits(1000);
+    sender.stop().await;
+    let written = AUDIT_LINES.with_label_values(&["full", "written"]).get();
+    assert_eq!(written + lost("full"), AUDIT_LINES_MAX as u64 + 2, "each is one or the other");
+}
+
+#[actix::test]
+async fn a_file_is_opened_again_when_it_is_asked_for() {
+    let sink = Kept::new(false);
+    let sender = AuditSender::start("reopened", Arc::clone(&sink) as _);
+    assert_eq!(sender.reopen().await, Ok(()));
+    sink.broken.store(true, Ordering::SeqCst);
+    assert_eq!(sender.reopen().await, Err("it is a directory".to_owned()));
+    assert_eq!(sink.reopened.load(Ordering::SeqCst), 2);
+}
+
+/// Takes, refuses and does not answer, by turns.
+#[derive(Debug, Default)]
+struct Hook {
+    messages: Mutex<Vec<Message>>,
+}
+
+#[async_trait]
+impl EventSink for Hook {
+    async fn send(&self, message: &Message) -> Result<(), SinkFault> {
+        let mut messages = self.messages.lock().expect("no panic while it is held");
+        messages.push(message.clone());
+        match messages.len() % 3 {
+            1 => Ok(()),
+            2 => Err(SinkFault::Refused { why: "it answers 400".to_owned() }),
+            _ => Err(SinkFault::Unreachable { why: "it answers 503".to_owned() }),
+        }
+    }
+}
+
+#[actix::test]
+async fn a_webhook_gets_a_message_a_line_and_what_it_refuses_is_not_sent_again() {
+    let hook = Arc::new(Hook::default());
+    let sink = WebhookSink::new(Arc::clone(&hook) as _, "host".to_owned());
+    let lines: Vec<Bytes> =
+        ["A", "B", "C", "D"].iter().map(|id| Bytes::from(format!("{{\"id\":\"{id}\"}}\n"))).collect();
+    let fault = Some("it is not reached: it answers 503".to_owned());
+    assert_eq!(sink.write(&lines).await, Settled { written: 1, refused: 1, fault });
+    let messages = hook.messages.lock().expect("no panic while it is held");
+    assert_eq!(messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), ["host-A", "host-B", "host-C"]);
+    assert_eq!(messages[0].body, lines[0]);
+}

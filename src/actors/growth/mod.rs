@@ -1,0 +1,10 @@
+//! How fast the store fills: what all buckets hold is written down every hour, by the host that leads, in a document of the
+//! metadata. So the history survives restarts and changes of the lead, and every host reads the same one.
+
+mod history;
+mod sampler;
+#[cfg(test)]
+mod tests;
+
+pub use history::{Growth, History};
+pub use sampler::{GrowthHandle, Sampled, Sampler, Sampling, SamplingOptions};

@@ -1,0 +1,135 @@
+//! `Sampler`: measures what the store holds, every hour, and keeps it in the metadata. Owns nothing but what it read last.
+//!
+//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. The host that leads the metadata's
+//! group measures; every host reads the history from its own tables. A measurement reads the count of each bucket, and no
+//! object.
+
+use super::history::{Growth, History};
+use crate::actors::upkeep::{Background, Chore, ClusterContext, LastFailure, UpkeepError};
+use crate::limits::GROWTH_SAMPLE_EVERY;
+use crate::storage::kv::KvResult;
+use crate::storage::meta::command::Change;
+use crate::storage::meta::record::DocumentRow;
+use crate::storage::meta::view::MetaView;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The actor that measures.
+pub type Sampler = Background<Sampling>;
+
+/// Buckets that are read at a time.
+const BUCKETS_PAGE: usize = 1000;
+
+#[derive(Clone, Copy, Debug)]
+pub struct SamplingOptions {
+    /// Between two measurements.
+    pub every: Duration,
+    /// Between two looks at the history, and after one that failed.
+    pub idle: Duration,
+    pub again: Duration,
+}
+
+impl Default for SamplingOptions {
+    fn default() -> Self {
+        Self { every: GROWTH_SAMPLE_EVERY, idle: Duration::from_secs(10), again: Duration::from_secs(1) }
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// Nothing is due here.
+    Nothing,
+    /// So many bytes are stored.
+    Measured(u64),
+}
+
+/// The growth as this host read it last. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct GrowthHandle(Arc<Mutex<Growth>>);
+
+impl GrowthHandle {
+    pub fn growth(&self) -> Growth {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, growth: Growth) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = growth;
+    }
+}
+
+#[derive(Debug)]
+pub struct Sampling {
+    context: ClusterContext,
+    options: SamplingOptions,
+    handle: GrowthHandle,
+    last_failure: LastFailure,
+}
+
+impl Sampling {
+    pub fn new(context: ClusterContext, options: SamplingOptions) -> (Self, GrowthHandle) {
+        let handle = GrowthHandle::default();
+        (Self { context, options, handle: handle.clone(), last_failure: LastFailure::default() }, handle)
+    }
+
+    /// Reads the history, and adds to it where this host leads and it is time.
+    pub async fn advance(&mut self) -> Result<Sampled, UpkeepError> {
+        if !self.context.metadata.is_leader() {
+            if let Some(view) = self.context.metadata.local() {
+                self.handle.show(History::of(view.document(&History::key())?.as_ref()).growth());
+            }
+            return Ok(Sampled::Nothing);
+        }
+        let row = self.context.look_up(|view| view.document(&History::key())).await?;
+        let mut history = History::of(row.as_ref());
+        self.handle.show(history.growth());
+        let now = self.context.ambient.clock.unix_ms();
+        if history.age(now).is_some_and(|age| age < self.options.every) {
+            return Ok(Sampled::Nothing);
+        }
+        let bytes = self.context.look_up(stored_bytes).await?;
+        history.add(now, bytes);
+        self.keep(&history, row.as_ref()).await?;
+        self.handle.show(history.growth());
+        Ok(Sampled::Measured(bytes))
+    }
+
+    async fn keep(&self, history: &History, row: Option<&DocumentRow>) -> Result<(), UpkeepError> {
+        let write = history.write(row).expect("numbers are JSON");
+        // One that is refused was overtaken by another leader's, which is as good.
+        self.context.metadata.propose(Change::WriteDocuments(vec![write])).await?;
+        Ok(())
+    }
+}
+
+/// Of all versions of all objects.
+fn stored_bytes(view: &MetaView) -> KvResult<u64> {
+    let (mut bytes, mut after) = (0u64, None::<String>);
+    loop {
+        let (rows, more) = view.buckets("", after.as_deref(), BUCKETS_PAGE)?;
+        after = rows.last().map(|row| row.bucket.name.clone());
+        for row in rows {
+            bytes = bytes.saturating_add(view.usage(row.bucket.id)?.bytes);
+        }
+        if !more {
+            return Ok(bytes);
+        }
+    }
+}
+
+impl Chore for Sampling {
+    async fn step(&mut self) -> Duration {
+        match self.advance().await {
+            Ok(_) => {
+                self.last_failure.is_over();
+                self.options.idle
+            }
+            Err(error) => {
+                if self.last_failure.is_news(&error) {
+                    tracing::debug!(%error, "growth is not measured now");
+                }
+                self.options.again
+            }
+        }
+    }
+}

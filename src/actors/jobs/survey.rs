@@ -1,0 +1,45 @@
+//! The same question to several hosts at once.
+
+use super::messages::{Ask, JOBS_GROUP, KIND, Told, decode, encode};
+use super::own::OwnJobs;
+use crate::limits::JOBS_PATIENCE;
+use crate::net::{GroupCall, GroupTransport};
+use crate::types::HostId;
+use futures::future::join_all;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Asks hosts about their jobs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AllJobs {
+    /// This host, which is asked without a call.
+    pub host: HostId,
+    pub own: OwnJobs,
+    pub others: Arc<dyn GroupTransport>,
+}
+
+/// One host's answer, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub host: HostId,
+    pub told: Result<Told, String>,
+}
+
+impl AllJobs {
+    /// Asks all of these at once; each has its answer, in their order, in bounded time.
+    pub async fn ask(&self, hosts: impl IntoIterator<Item = HostId>, ask: Ask) -> Vec<Answered> {
+        let asked = hosts.into_iter().map(|host| async move { Answered { host, told: self.ask_one(host, ask).await } });
+        join_all(asked).await
+    }
+
+    async fn ask_one(&self, host: HostId, ask: Ask) -> Result<Told, String> {
+        if host == self.host {
+            return Ok(self.own.answer(ask));
+        }
+        let call = GroupCall { group: JOBS_GROUP, kind: KIND, body: encode(&ask) };
+        let answer = timeout(JOBS_PATIENCE, self.others.call(host, call)).await;
+        let late = || format!("it did not answer within {} s", JOBS_PATIENCE.as_secs());
+        let answer = answer.map_err(|_| late())?.map_err(|error| error.to_string())?;
+        decode(&answer).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,108 @@
+//! Asking hosts about their jobs, over a transport of the test's.
+
+use super::messages::{JOBS_GROUP, KIND, decode, encode};
+use super::{AllJobs, Ask, JobService, LateJobs, OwnJobs, Told};
+use crate::actors::drives::health::HealthBoard;
+use crate::actors::healer::{HealerHandle, ScrubHandle};
+use crate::actors::membership::LateNodeService;
+use crate::actors::mover::MoverHandle;
+use crate::actors::peers::ConnectionPool;
+use crate::actors::request::test_hosts::{HostState, Hosts};
+use crate::actors::traffic::Traffic;
+use crate::ambient::Ambient;
+use crate::limits::JOBS_PATIENCE;
+use crate::net::{GroupCall, GroupService, NoGroups, PeerError};
+use crate::types::{HostId, NodeId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+fn jobs(nodes: &[u32]) -> OwnJobs {
+    let nodes: BTreeSet<NodeId> = nodes.iter().copied().map(NodeId).collect();
+    OwnJobs {
+        health: HealthBoard::new(nodes.iter().copied()),
+        nodes,
+        stores: true,
+        healing: HealerHandle::default(),
+        scrub: ScrubHandle::default(),
+        moving: MoverHandle::default(),
+        traffic: Traffic::new(1, Ambient::system().clock),
+    }
+}
+
+fn nodes(nodes: &[u32]) -> Told {
+    Told::Nodes(nodes.iter().copied().map(NodeId).collect())
+}
+
+#[test]
+fn orders_are_for_drives_of_this_host_that_serve() {
+    let own = jobs(&[0, 1]);
+    assert_eq!(own.answer(Ask::StartHeal), nodes(&[0, 1]));
+    assert_eq!(own.healing.reconciling(), [NodeId(0), NodeId(1)]);
+    own.health.take_out(NodeId(1), "it is gone");
+    assert_eq!(own.answer(Ask::StartScrub { node: None }), nodes(&[0]));
+    for node in [1, 9] {
+        let refused = own.answer(Ask::StartScrub { node: Some(NodeId(node)) });
+        assert!(matches!(refused, Told::Refused(_)), "{refused:?}");
+    }
+    own.health.dismiss(NodeId(1));
+    assert_eq!(own.answer(Ask::StartHeal), nodes(&[0]), "the other was removed");
+    let none = OwnJobs { stores: false, ..jobs(&[0]) };
+    assert!(matches!(none.answer(Ask::StartHeal), Told::Refused(_)));
+    assert_eq!(none.healing.reconciling(), []);
+}
+
+#[test]
+fn a_pass_that_is_wanted_is_taken_back() {
+    let own = jobs(&[0, 1]);
+    own.answer(Ask::StartScrub { node: Some(NodeId(1)) });
+    assert_eq!(own.scrub.wanted(), BTreeSet::from([NodeId(1)]));
+    assert_eq!(own.answer(Ask::StopScrub { node: None }), nodes(&[1]), "of the other none is to end");
+    assert_eq!(own.scrub.wanted(), BTreeSet::new());
+    assert!(matches!(own.answer(Ask::StopScrub { node: Some(NodeId(9)) }), Told::Refused(_)));
+}
+
+/// The host answers these by its jobs, and all else as before.
+fn service(jobs: Option<OwnJobs>) -> Arc<JobService> {
+    let late = LateJobs::default();
+    if let Some(jobs) = jobs {
+        late.answer_by(jobs);
+    }
+    Arc::new(JobService { jobs: late, groups: Arc::new(NoGroups) })
+}
+
+#[actix::test]
+async fn every_host_is_asked_and_one_that_is_silent_keeps_no_other_answer_back() {
+    let [own, other, starting, dead, frozen] = [1, 2, 3, 4, 5].map(HostId);
+    let hosts = Arc::new(Hosts::default());
+    let theirs = jobs(&[64]);
+    for (host, jobs) in [(other, Some(theirs.clone())), (starting, None), (dead, None), (frozen, None)] {
+        hosts.add(host, Arc::new(LateNodeService::default()), service(jobs));
+    }
+    hosts.set(dead, HostState::Dead);
+    hosts.set(frozen, HostState::Frozen);
+    let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
+    let all = AllJobs { host: own, own: jobs(&[0]), others: Arc::new(peers) };
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let answers = all.ask([own, other, starting, dead, frozen], Ask::StartHeal).await;
+    assert!(began.elapsed() <= 2 * JOBS_PATIENCE, "{:?}", began.elapsed());
+    let told: Vec<_> = answers.iter().map(|answered| answered.told.as_ref()).collect();
+    assert_eq!(answers.iter().map(|answered| answered.host.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!((told[0], told[1]), (Ok(&nodes(&[0])), Ok(&nodes(&[64]))));
+    assert_eq!(theirs.healing.reconciling(), [NodeId(64)]);
+    assert!(told[2].is_err_and(|why| why.contains("starting")), "{told:?}");
+    assert!(told[3].is_err() && told[4].is_err_and(|why| why.contains("did not answer")), "{told:?}");
+}
+
+#[actix::test]
+async fn what_is_no_question_about_jobs_is_refused_or_goes_to_the_other_groups() {
+    let service = service(Some(jobs(&[0])));
+    let call = |group, kind, body: &[u8]| GroupCall { group, kind, body: body.to_vec().into() };
+    for (kind, body) in [(KIND + 1, &encode(&Ask::Status)[..]), (KIND, b""), (KIND, b"\x00\x00"), (KIND, b"\xff")] {
+        let refused = service.group_call(call(JOBS_GROUP, kind, body)).await;
+        assert!(matches!(refused, Err(PeerError::Refused { .. })), "{kind} {body:?}: {refused:?}");
+    }
+    assert!(service.group_call(call(7, KIND, b"")).await.is_err(), "no group has this number");
+    let status = service.group_call(call(JOBS_GROUP, KIND, &encode(&Ask::Status))).await.expect("an answer");
+    assert_eq!(decode::<Told>(&status).expect("it decodes"), Told::Status(Box::default()));
+}

@@ -1,0 +1,113 @@
+//! The heaviest names of a stream, in bounded memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005). Pure.
+
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// What a name has asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    pub requests: u64,
+    /// Received and sent.
+    pub bytes: u64,
+}
+
+impl Load {
+    pub fn add(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// At most so many names. A name whose weight is more than the sum of all weights over that number is among them.
+#[derive(Clone, Debug)]
+pub struct SpaceSaving {
+    names_max: usize,
+    names: HashMap<Box<str>, Counter>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counter {
+    /// At least what the name weighs: with what the name before it weighed whose place it took.
+    weight: u64,
+    /// Since it has its place.
+    load: Load,
+}
+
+impl SpaceSaving {
+    pub fn new(names_max: usize) -> Self {
+        Self { names_max: names_max.max(1), names: HashMap::new() }
+    }
+
+    pub fn add(&mut self, name: &str, weight: u64, load: Load) {
+        if let Some(counter) = self.names.get_mut(name) {
+            counter.weight = counter.weight.saturating_add(weight);
+            counter.load.add(load);
+            return;
+        }
+        let mut counter = Counter { weight, load };
+        if self.names.len() >= self.names_max {
+            counter.weight = counter.weight.saturating_add(self.let_lightest_go());
+        }
+        self.names.insert(name.into(), counter);
+    }
+
+    /// The weight of the name that had it.
+    fn let_lightest_go(&mut self) -> u64 {
+        let lightest = self.names.iter().min_by_key(|(_, counter)| counter.weight);
+        let Some((name, weight)) = lightest.map(|(name, counter)| (name.clone(), counter.weight)) else { return 0 };
+        self.names.remove(&name);
+        weight
+    }
+
+    pub fn clear(&mut self) {
+        self.names.clear();
+    }
+
+    /// What each name has asked, at least.
+    pub fn loads(&self) -> impl Iterator<Item = (&str, Load)> {
+        self.names.iter().map(|(name, counter)| (&**name, counter.load))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Load, SpaceSaving};
+    use std::collections::BTreeMap;
+
+    fn one(bytes: u64) -> Load {
+        Load { requests: 1, bytes }
+    }
+
+    #[test]
+    fn few_names_are_counted_exactly() {
+        let mut names = SpaceSaving::new(2);
+        for (name, bytes) in [("a", 5), ("b", 1), ("a", 6)] {
+            names.add(name, 1, one(bytes));
+        }
+        let loads: BTreeMap<&str, Load> = names.loads().collect();
+        assert_eq!(loads, BTreeMap::from([("a", Load { requests: 2, bytes: 11 }), ("b", one(1))]));
+    }
+
+    #[test]
+    fn what_is_heavy_stays_however_many_others_come() {
+        let mut names = SpaceSaving::new(8);
+        for round in 0..1000 {
+            names.add("heavy", 1, one(10));
+            names.add("heavier", 2, one(20));
+            names.add(&format!("other {round}"), 1, one(1));
+        }
+        let loads: BTreeMap<&str, Load> = names.loads().collect();
+        assert_eq!(loads.len(), 8);
+        assert_eq!(loads["heavy"], Load { requests: 1000, bytes: 10_000 });
+        assert_eq!(loads["heavier"], Load { requests: 1000, bytes: 20_000 });
+    }
+
+    #[test]
+    fn what_was_let_go_is_not_counted_as_anothers() {
+        let mut names = SpaceSaving::new(1);
+        names.add("a", 1, one(100));
+        names.add("b", 1, one(7));
+        let loads: BTreeMap<&str, Load> = names.loads().collect();
+        assert_eq!(loads, BTreeMap::from([("b", one(7))]), "its weight is 2, its load is its own");
+    }
+}

@@ -1,0 +1,174 @@
+//! `sherd admin layout`: what data is placed on, changes of it, and waiting until shards are where they belong.
+
+use crate::admin::client::Client;
+use crate::admin::progress::{Job, Look, wait};
+use crate::admin::{AdminFailure, show, tell};
+use crate::api::admin::{ChangeLayout, HostAnswer, LayoutChanged, LayoutShown, NodeShown};
+use crate::config::{LayoutQuestion, Waiting};
+use std::io::Write;
+
+const MOVING: Job =
+    Job { name: "move", unit: "shards", count: |shards| shards.to_string(), shown_by: "sherd admin layout show" };
+
+pub fn run(
+    client: &Client,
+    asked: &LayoutQuestion,
+    json: bool,
+    waiting: Option<Waiting>,
+    out: &mut impl Write,
+) -> Result<u8, AdminFailure> {
+    match asked {
+        LayoutQuestion::Show => {
+            tell(&client.get::<LayoutShown>("/layout")?, json, show::layout, out)?;
+            wait_for(client, waiting, out, settled)
+        }
+        LayoutQuestion::Drain { of } => {
+            let drained = change(client, &ChangeLayout::Drain { of: of.clone() }, json, out)?;
+            wait_for(client, waiting, out, |layout| emptied(layout, &drained.nodes))
+        }
+        LayoutQuestion::Restore { of } => {
+            change(client, &ChangeLayout::Restore { of: of.clone() }, json, out)?;
+            wait_for(client, waiting, out, settled)
+        }
+        LayoutQuestion::Weight { node, weight } => {
+            change(client, &ChangeLayout::Weight { node: *node, weight: *weight }, json, out)?;
+            wait_for(client, waiting, out, settled)
+        }
+        LayoutQuestion::Remove { of, lost } => {
+            let code = wait_for(client, waiting, out, |layout| may_go(layout, of, *lost))?;
+            if code == 0 {
+                change(client, &ChangeLayout::Remove { of: of.clone(), lost: *lost }, json, out)?;
+            }
+            Ok(code)
+        }
+    }
+}
+
+fn change(
+    client: &Client,
+    change: &ChangeLayout,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<LayoutChanged, AdminFailure> {
+    let changed: LayoutChanged = client.post("/layout", change)?;
+    tell(&changed, json, show::layout_changed, out)?;
+    Ok(changed)
+}
+
+fn wait_for(
+    client: &Client,
+    waiting: Option<Waiting>,
+    out: &mut impl Write,
+    judge: impl Fn(&LayoutShown) -> Look,
+) -> Result<u8, AdminFailure> {
+    let Some(waiting) = waiting else { return Ok(0) };
+    // What was answered is shown before anything is waited for.
+    out.flush()?;
+    let look = || Ok(judge(&client.get::<LayoutShown>("/layout")?));
+    wait(&MOVING, waiting, &*client.ambient.clock, look)
+}
+
+/// Whether every host has what belongs on it by the newest layout.
+fn settled(layout: &LayoutShown) -> Look {
+    if let Some(silent) = silent(layout.moves.iter().map(|row| &row.host)) {
+        return silent;
+    }
+    let moving = &layout.moving;
+    match (moving.settled && moving.epoch == layout.epoch, moving.shards_left, moving.shards_waiting) {
+        (true, ..) => Look::Done,
+        (false, 0, _) => Look::Left { left: 0, note: ", still comparing with the layout".to_owned() },
+        (false, left, 0) => Look::Left { left, note: String::new() },
+        (false, left, waiting) => Look::Left { left, note: format!(", {waiting} put off") },
+    }
+}
+
+/// The first that does not answer.
+pub(super) fn silent<'a>(mut hosts: impl Iterator<Item = &'a HostAnswer>) -> Option<Look> {
+    hosts.find_map(|host| Some(Look::Silent(format!("host {} does not answer: {}", host.name, host.why.as_ref()?))))
+}
+
+/// Whether the shards of these drives are elsewhere.
+fn emptied(layout: &LayoutShown, nodes: &[u32]) -> Look {
+    let drained: Vec<&NodeShown> = layout.nodes.iter().filter(|node| nodes.contains(&node.node)).collect();
+    if let Some(node) = drained.iter().find(|node| !node.draining) {
+        return Look::Failed(format!("drive {} takes shards again", node.node));
+    }
+    match drained.iter().map(|node| node.shards).sum() {
+        0 => Look::Done,
+        left => Look::Left { left, note: String::new() },
+    }
+}
+
+/// Whether a drive or host has nothing left that a removal would be refused for; one that is not drained is refused at once.
+fn may_go(layout: &LayoutShown, of: &str, lost: bool) -> Look {
+    let is_meant = |node: &&NodeShown| node.node.to_string() == of || node.host_name == of || node.host == of;
+    let meant: Vec<&NodeShown> = layout.nodes.iter().filter(is_meant).collect();
+    if meant.iter().any(|node| !node.draining) {
+        return Look::Done;
+    }
+    let dropped: u64 = meant.iter().map(|node| node.garbage + node.leftovers).sum();
+    match (meant.iter().map(|node| node.shards).sum::<u64>(), if lost { 0 } else { dropped }) {
+        (0, 0) => Look::Done,
+        (held, 0) => Look::Left { left: held, note: String::new() },
+        (held, dropped) => Look::Left { left: held + dropped, note: format!(", of which {dropped} are to be dropped") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Look, emptied, may_go, settled};
+    use crate::api::admin::LayoutShown;
+
+    fn layout(nodes: &str, moving: &str, moves: &str) -> LayoutShown {
+        let text = format!(r#"{{"epoch":9,"nodes":[{nodes}],"moving":{moving},"moves":[{moves}]}}"#);
+        serde_json::from_str(&text).expect("a layout")
+    }
+
+    fn node(node: u32, draining: bool, shards: u64, leftovers: u64) -> String {
+        format!(
+            r#"{{"node":{node},"host":"1","host_name":"a","domain":null,"weight":5,"draining":{draining},
+                "out_of_service":null,"incarnation":"1","shards":{shards},"garbage":0,"leftovers":{leftovers}}}"#
+        )
+    }
+
+    const SETTLED: &str =
+        r#"{"epoch":9,"settled":true,"shards_left":0,"bytes_left":0,"shards_waiting":0,"shards_moved":0}"#;
+
+    fn words(look: &Look) -> String {
+        match look {
+            Look::Left { left, note } => format!("{left}{note}"),
+            Look::Done => "done".to_owned(),
+            Look::Failed(why) | Look::Silent(why) => why.clone(),
+        }
+    }
+
+    #[test]
+    fn shards_are_where_they_belong_when_every_host_says_so_of_the_newest_layout() {
+        let of = |moving: &str, moves: &str| words(&settled(&layout("", moving, moves)));
+        assert_eq!(of(SETTLED, r#"{"host":"1","name":"a","why":null}"#), "done");
+        assert_eq!(of(SETTLED, r#"{"host":"1","name":"a","why":"gone"}"#), "host a does not answer: gone");
+        let older = SETTLED.replace("\"epoch\":9", "\"epoch\":8");
+        assert_eq!(of(&older, ""), "0, still comparing with the layout");
+        let left = SETTLED.replace("true", "false").replace("\"shards_left\":0", "\"shards_left\":3");
+        assert_eq!(of(&left, ""), "3");
+    }
+
+    #[test]
+    fn drained_drives_are_done_when_they_hold_nothing() {
+        let of = |nodes: &str| words(&emptied(&layout(nodes, SETTLED, ""), &[1]));
+        assert_eq!(of(&[node(0, false, 9, 0), node(1, true, 4, 0)].join(",")), "4");
+        assert_eq!(of(&node(1, true, 0, 3)), "done");
+        assert_eq!(of(&node(1, false, 0, 0)), "drive 1 takes shards again");
+        assert_eq!(of(&node(0, false, 9, 0)), "done", "it was removed");
+    }
+
+    #[test]
+    fn a_removal_waits_for_what_is_held_and_what_is_dropped() {
+        let of = |node: &str, of: &str, lost| words(&may_go(&layout(node, SETTLED, ""), of, lost));
+        assert_eq!(of(&node(1, true, 4, 3), "1", false), "7, of which 3 are to be dropped");
+        assert_eq!(of(&node(1, true, 0, 3), "a", true), "done", "what is lost is not waited for");
+        assert_eq!(of(&node(1, true, 2, 3), "a", true), "2");
+        assert_eq!(of(&node(1, false, 4, 0), "1", false), "done", "it is refused with the reason");
+        assert_eq!(of(&node(1, true, 4, 0), "nobody", false), "done", "it is refused with the reason");
+    }
+}

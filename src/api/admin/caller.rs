@@ -1,0 +1,77 @@
+//! Who may call the admin API: whoever holds the root key, everything; users and roles of the store's own account, what their
+//! policies allow of `admin:…`, on the resource `*`. Another account's identities, its root too, administer nothing: the
+//! cluster is not theirs.
+
+use super::record::AdminRecord;
+use super::routes::Route;
+use super::{Admin, Refusal, SERVICES};
+use crate::api::iam::{self, IamFault, RequestFacts};
+use crate::api::identity::{Asking, Principal, ROOT_ACCOUNT, ResolveError, Resolved, resolve, secret_key};
+use crate::sigv4::{Received, SignatureFault, Verifier, claimed};
+use std::sync::Arc;
+
+const TOKEN_HEADER: &str = "x-amz-security-token";
+
+/// Who has signed a call.
+pub enum Caller {
+    Root,
+    Other { resolved: Box<Resolved>, token: Option<String> },
+}
+
+impl Caller {
+    /// Verifies the signature. Root is known without the metadata, so that it can look at a store that has lost its majority.
+    pub async fn of(received: &Received<'_>, admin: &Admin, record: &mut AdminRecord) -> Result<Self, Refusal> {
+        let now = admin.ambient.clock.unix_ms();
+        let access_key = claimed(received)?.access_key;
+        record.access_key = Some(access_key.to_owned());
+        let token = token(received)?;
+        if access_key == admin.verifier.access_key && token.is_none() {
+            admin.verifier.verify(received, now.0 / 1000)?;
+            record.trace.asked_by(&Arc::new(Principal::store_root(&admin.iam.root)));
+            return Ok(Self::Root);
+        }
+        let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
+        let directory = admin.iam.directory(&view);
+        let secret_key = secret_key(&directory, admin.iam.locksmith(), access_key, now).map_err(unknown)?;
+        let (access_key, region) = (access_key.to_owned(), admin.verifier.region.clone());
+        let verifier = Verifier { access_key, secret_key, region, services: SERVICES };
+        verifier.verify(received, now.0 / 1000)?;
+        let resolved = resolve(&directory, admin.iam.locksmith(), &verifier.access_key, token, now).map_err(unknown)?;
+        admin.iam.last_used.note(&verifier.access_key, SERVICES[0], now);
+        record.trace.asked_by(&resolved.principal);
+        Ok(Self::Other { resolved: Box::new(resolved), token: token.map(str::to_owned) })
+    }
+
+    /// Refuses what the caller's policies do not allow. Without a route nothing is allowed, so that nobody learns which there
+    /// are.
+    pub fn check(&self, route: Option<Route>, facts: &RequestFacts, admin: &Admin) -> Result<(), Refusal> {
+        let Self::Other { resolved, .. } = self else { return Ok(()) };
+        if resolved.principal.account != ROOT_ACCOUNT {
+            let why = "only identities of the store's own account may administer it";
+            return Err(Refusal::Denied(format!("{}: {why}", resolved.principal.arn)));
+        }
+        let action = match route {
+            Some(route) => format!("admin:{}", route.name()),
+            None => return Err(Refusal::Denied(format!("{} may not do this", resolved.principal.arn))),
+        };
+        let asking = Asking::of(resolved, &admin.iam.parsed)?;
+        let caller = iam::Caller { resolved, asking: &asking, facts, now: admin.ambient.clock.unix_ms() };
+        Ok(caller.check(&action, "*", &[])?)
+    }
+}
+
+/// The token of a session.
+fn token<'a>(received: &Received<'a>) -> Result<Option<&'a str>, SignatureFault> {
+    let mut tokens = received.headers.iter().filter(|(name, _)| *name == TOKEN_HEADER).map(|(_, value)| value.trim());
+    match (tokens.next(), tokens.next()) {
+        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may come once came twice")),
+        (token, None) => Ok(token.filter(|token| !token.is_empty())),
+    }
+}
+
+fn unknown(error: ResolveError) -> Refusal {
+    match error {
+        ResolveError::UnknownKey => SignatureFault::UnknownKey.into(),
+        error => IamFault::from(error).into(),
+    }
+}

@@ -1,0 +1,332 @@
+//! The jobs of all hosts, as JSON and by their routes: repairs, scrub, moves. Each answer has the sum and a row for each host;
+//! a host that does not answer has a row that says so, and is not in the sum.
+
+use super::source::{AdminError, AdminSource};
+use crate::api::Safety;
+use crate::api::text::Query;
+use serde::{Deserialize, Serialize};
+
+/// What is still to be made whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealStatus {
+    /// Shards of the whole cluster that are missing or have chunks missing or corrupt: queued for repair, or on drives that do
+    /// not serve. At most, until all blobs are counted; `safety` has both bounds.
+    pub missing_shards: u64,
+    /// Objects, and parts of objects, of the whole cluster with at least one such shard; at most, too.
+    pub under_replicated_objects: u64,
+    /// Blobs whose shards are still to be dropped.
+    pub garbage_blobs: u64,
+    /// Of all hosts that answer.
+    #[serde(flatten)]
+    pub sum: HealCounts,
+    /// How safe the data of the cluster is now.
+    #[serde(default)]
+    pub safety: Safety,
+    #[serde(default)]
+    pub hosts: Vec<HealOfHost>,
+}
+
+/// Counts of one host, or the sum of several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealCounts {
+    /// Chunks on its drives that failed their checksum and are not yet rewritten.
+    pub corrupt_chunks: u64,
+    /// Shards on its drives that nothing refers to and that are not yet dropped.
+    pub orphaned_shards: u64,
+    /// What it is to repair, on its own drives; bytes at most.
+    pub to_repair_shards: u64,
+    pub to_repair_bytes: u64,
+    /// Repairs under way, and those that cannot be done now.
+    pub repairing: u64,
+    pub put_off: u64,
+    /// Since its process began.
+    pub repaired_shards: u64,
+    pub repaired_bytes: u64,
+    pub bytes_per_second: u64,
+    /// Until its drives are whole, at that speed; `None` where nothing moves. Of several hosts the longest.
+    pub eta_seconds: Option<u64>,
+    /// Nodes of which it is not yet known whether they hold what they should.
+    pub comparisons_due: Vec<u32>,
+}
+
+impl HealCounts {
+    /// Of these hosts together; nothing is left where there is none.
+    pub fn sum<'a>(hosts: impl IntoIterator<Item = &'a Self>) -> Self {
+        hosts.into_iter().fold(Self { eta_seconds: Some(0), ..Self::default() }, |sum, host| Self {
+            corrupt_chunks: sum.corrupt_chunks + host.corrupt_chunks,
+            orphaned_shards: sum.orphaned_shards + host.orphaned_shards,
+            to_repair_shards: sum.to_repair_shards + host.to_repair_shards,
+            to_repair_bytes: sum.to_repair_bytes + host.to_repair_bytes,
+            repairing: sum.repairing + host.repairing,
+            put_off: sum.put_off + host.put_off,
+            repaired_shards: sum.repaired_shards + host.repaired_shards,
+            repaired_bytes: sum.repaired_bytes + host.repaired_bytes,
+            bytes_per_second: sum.bytes_per_second + host.bytes_per_second,
+            eta_seconds: sum.eta_seconds.zip(host.eta_seconds).map(|(one, other)| one.max(other)),
+            comparisons_due: [sum.comparisons_due, host.comparisons_due.clone()].concat(),
+        })
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealOfHost {
+    #[serde(flatten)]
+    pub host: HostAnswer,
+    /// Absent where the host does not answer.
+    #[serde(flatten)]
+    pub counts: Option<HealCounts>,
+}
+
+/// A host, and why it did not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAnswer {
+    pub host: String,
+    pub name: String,
+    /// `None` where it answered.
+    pub why: Option<String>,
+}
+
+/// How verifying every chunk stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// Of all hosts that answer.
+    #[serde(flatten)]
+    pub sum: ScrubCounts,
+    pub hosts: Vec<ScrubOfHost>,
+}
+
+/// Of the drives of one host, or of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubCounts {
+    pub drives_count: u64,
+    /// Passes under way, and those that were asked for and have not begun yet.
+    pub under_way: u64,
+    pub wanted: u64,
+    /// Of the passes under way, on average; 1000 where there is none.
+    pub done_permille: u64,
+    /// Until the last of them ends, at the speed so far; `None` where that is not known.
+    pub eta_seconds: Option<u64>,
+    /// Corrupt chunks that the passes under way, or else the last ones, have met.
+    pub corrupt: u64,
+}
+
+impl ScrubCounts {
+    pub fn of<'a>(drives: impl Iterator<Item = &'a ScrubShown>) -> Self {
+        let (mut sum, mut done, mut eta) = (Self::default(), 0, Some(0));
+        for drive in drives {
+            sum.drives_count += 1;
+            sum.wanted += u64::from(drive.wanted);
+            sum.corrupt += drive.corrupt;
+            if drive.began.is_some() {
+                sum.under_way += 1;
+                done += drive.done_permille;
+                eta = eta.zip(drive.eta_seconds).map(|(one, other): (u64, u64)| one.max(other));
+            }
+        }
+        Self { done_permille: done.checked_div(sum.under_way).unwrap_or(1000), eta_seconds: eta, ..sum }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubOfHost {
+    #[serde(flatten)]
+    pub host: HostAnswer,
+    #[serde(flatten)]
+    pub counts: Option<ScrubCounts>,
+    /// None where the host does not answer.
+    pub drives: Vec<ScrubShown>,
+}
+
+/// How verifying every chunk stands on one drive. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubShown {
+    pub node: u32,
+    /// When the pass under way began.
+    pub began: Option<u64>,
+    /// A pass was asked for and has not begun yet.
+    pub wanted: bool,
+    pub done_permille: u64,
+    /// Until the end of the pass, at the speed so far.
+    pub eta_seconds: Option<u64>,
+    /// Corrupt chunks that the pass under way, or else the last one, has met.
+    pub corrupt: u64,
+    pub finished: Option<u64>,
+    /// When the next pass begins by itself.
+    pub due: u64,
+}
+
+/// Which host is to compare its drives with the metadata; with none, all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartHeal {
+    #[serde(default)]
+    pub host: Option<String>,
+}
+
+/// Which drives' passes are to begin, or to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChooseScrub {
+    /// One drive; with none, all.
+    #[serde(default)]
+    pub node: Option<u32>,
+    /// Of one host, by name or id; with none, of all.
+    #[serde(default)]
+    pub host: Option<String>,
+}
+
+/// What an order concerns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    pub nodes: Vec<u32>,
+    #[serde(default)]
+    pub hosts: Vec<OrderedOfHost>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderedOfHost {
+    #[serde(flatten)]
+    pub host: HostAnswer,
+    pub nodes: Vec<u32>,
+}
+
+/// What is to be moved to the drives of a host, or of all hosts that answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovesShown {
+    /// Of the layout that it follows; of several hosts the oldest.
+    pub epoch: u64,
+    /// Whether everything was compared with that layout, and nothing is left to be moved; of several hosts, whether all
+    /// answer and say so.
+    pub settled: bool,
+    /// As far as it is known.
+    pub shards_left: u64,
+    pub bytes_left: u64,
+    /// Of these, put off: a drive is down or full, or has an older copy to drop first.
+    pub shards_waiting: u64,
+    /// Since its process began.
+    pub shards_moved: u64,
+}
+
+impl MovesShown {
+    /// Of these hosts together. `None` is one that does not answer; `epoch` is that of the layout.
+    pub fn sum<'a>(hosts: impl IntoIterator<Item = Option<&'a Self>>, epoch: u64) -> Self {
+        let nothing = Self { epoch, settled: true, ..Self::default() };
+        hosts.into_iter().fold(nothing, |sum, host| match host {
+            None => Self { settled: false, ..sum },
+            Some(host) => Self {
+                epoch: sum.epoch.min(host.epoch),
+                settled: sum.settled && host.settled,
+                shards_left: sum.shards_left + host.shards_left,
+                bytes_left: sum.bytes_left + host.bytes_left,
+                shards_waiting: sum.shards_waiting + host.shards_waiting,
+                shards_moved: sum.shards_moved + host.shards_moved,
+            },
+        })
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovesOfHost {
+    #[serde(flatten)]
+    pub host: HostAnswer,
+    /// Absent where the host does not answer.
+    #[serde(flatten)]
+    pub moving: Option<MovesShown>,
+}
+
+/// The one host that a query asks about, `host=NAME`.
+pub(super) fn host_of(query: &str) -> Result<Option<String>, AdminError> {
+    let query = Query::read(Some(query)).map_err(|error| AdminError::Refused(error.to_string()))?;
+    if let Some(other) = query.names().find(|name| *name != "host") {
+        return Err(AdminError::Refused(format!("{other} is not a parameter of this route")));
+    }
+    Ok(query.get("host").map(str::to_owned))
+}
+
+pub(super) async fn heal_status(source: &dyn AdminSource, query: &str) -> Result<HealStatus, AdminError> {
+    source.heal_status(host_of(query)?.as_deref()).await
+}
+
+pub(super) async fn scrub_status(source: &dyn AdminSource, query: &str) -> Result<ScrubStatus, AdminError> {
+    source.scrub_status(host_of(query)?.as_deref()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HealCounts, HealOfHost, HostAnswer, MovesShown, ScrubCounts, ScrubShown, host_of};
+
+    #[test]
+    fn a_host_that_does_not_answer_has_a_row_without_counts() {
+        let answer =
+            |why: Option<&str>| HostAnswer { host: "1".to_owned(), name: "a".to_owned(), why: why.map(str::to_owned) };
+        let silent = HealOfHost { host: answer(Some("gone")), counts: None };
+        let text = serde_json::to_string(&silent).expect("JSON");
+        assert_eq!(text, r#"{"host":"1","name":"a","why":"gone"}"#);
+        assert_eq!(serde_json::from_str::<HealOfHost>(&text).expect("a row"), silent);
+        let whole = HealOfHost { host: answer(None), counts: Some(HealCounts::default()) };
+        let text = serde_json::to_string(&whole).expect("JSON");
+        assert_eq!(serde_json::from_str::<HealOfHost>(&text).expect("a row"), whole);
+    }
+
+    #[test]
+    fn repairs_of_hosts_add_up_and_last_as_long_as_the_slowest() {
+        let host = |shards: u64, eta: Option<u64>, due: &[u32]| HealCounts {
+            to_repair_shards: shards,
+            eta_seconds: eta,
+            comparisons_due: due.to_vec(),
+            ..HealCounts::default()
+        };
+        let sum = HealCounts::sum([&host(3, Some(9), &[1]), &host(4, Some(7), &[64])]);
+        assert_eq!(sum, host(7, Some(9), &[1, 64]));
+        assert_eq!(HealCounts::sum([&host(3, None, &[]), &host(0, Some(0), &[])]).eta_seconds, None);
+        assert_eq!(HealCounts::sum([]).eta_seconds, Some(0));
+    }
+
+    #[test]
+    fn passes_are_counted_with_how_far_they_are() {
+        let drive = |node, began, wanted, done_permille, eta_seconds| ScrubShown {
+            node,
+            began,
+            wanted,
+            done_permille,
+            eta_seconds,
+            corrupt: 1,
+            finished: None,
+            due: 9,
+        };
+        let drives = [
+            drive(0, Some(1), false, 200, Some(8)),
+            drive(1, Some(1), false, 600, Some(4)),
+            drive(2, None, true, 1000, None),
+        ];
+        let sum = ScrubCounts::of(drives.iter());
+        let wanted = ScrubCounts {
+            drives_count: 3,
+            under_way: 2,
+            wanted: 1,
+            done_permille: 400,
+            eta_seconds: Some(8),
+            corrupt: 3,
+        };
+        assert_eq!(sum, wanted);
+        let none = ScrubCounts { done_permille: 1000, eta_seconds: Some(0), ..ScrubCounts::default() };
+        assert_eq!(ScrubCounts::of(std::iter::empty()), none);
+    }
+
+    #[test]
+    fn moves_are_settled_when_all_hosts_answer_and_say_so() {
+        let host = |epoch, settled, shards_left| MovesShown { epoch, settled, shards_left, ..MovesShown::default() };
+        let (done, behind) = (host(9, true, 0), host(8, true, 2));
+        assert_eq!(MovesShown::sum([Some(&done), Some(&behind)], 9), host(8, true, 2));
+        assert_eq!(MovesShown::sum([Some(&done), None], 9), host(9, false, 0));
+        assert_eq!(MovesShown::sum([Some(&host(9, false, 3)), Some(&done)], 9), host(9, false, 3));
+        assert_eq!(MovesShown::sum([], 9), host(9, true, 0));
+    }
+
+    #[test]
+    fn one_host_is_named_by_the_query() {
+        assert_eq!(host_of("").expect("no host"), None);
+        assert_eq!(host_of("host=a%20b").expect("a host").as_deref(), Some("a b"));
+        assert!(host_of("hots=a").is_err());
+    }
+}

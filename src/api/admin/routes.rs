@@ -1,0 +1,115 @@
+//! The routes of the admin API: the one table of methods, paths and the names of what they do.
+
+/// Makes a route of each line: its name, its method, its path. A part of a path in braces stands for a name.
+macro_rules! routes {
+    ($($name:ident = $method:literal $path:literal;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Route {
+            $($name),*
+        }
+
+        impl Route {
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// As the audit log calls it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name)),*
+                }
+            }
+
+            pub fn method(self) -> &'static str {
+                match self {
+                    $(Self::$name => $method),*
+                }
+            }
+
+            /// Below the root of the API.
+            pub fn path(self) -> &'static str {
+                match self {
+                    $(Self::$name => $path),*
+                }
+            }
+        }
+    };
+}
+
+routes! {
+    GetInfo = "GET" "/info";
+    GetHealth = "GET" "/health";
+    GetStopSafety = "POST" "/safe-to-stop";
+    ListDrives = "GET" "/drives";
+    ListBucketUsage = "GET" "/buckets";
+    GetBucketQuota = "GET" "/buckets/{bucket}/quota";
+    PutBucketQuota = "POST" "/buckets/{bucket}/quota";
+    GetLayout = "GET" "/layout";
+    UpdateLayout = "POST" "/layout";
+    GetHealStatus = "GET" "/heal";
+    StartHeal = "POST" "/heal";
+    GetScrubStatus = "GET" "/scrub";
+    StartScrub = "POST" "/scrub";
+    StopScrub = "POST" "/scrub/stop";
+    GetTop = "GET" "/top";
+    MoveLeader = "POST" "/leader";
+    GetClock = "GET" "/clock";
+    AcceptClock = "POST" "/clock/accept";
+    ListShards = "GET" "/shards";
+    CallIam = "POST" "/iam";
+    ExplainAccess = "POST" "/access/explain";
+    ListEncryptionKeys = "GET" "/encryption-keys";
+    ChangeEncryptionKey = "POST" "/encryption-keys";
+    RewrapKeys = "POST" "/encryption-keys/rewrap";
+}
+
+/// A request's route, and the bucket that its path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed<'a> {
+    pub route: Route,
+    pub bucket: Option<&'a str>,
+}
+
+/// Why a request has no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrouted {
+    NoPath,
+    NoMethod,
+}
+
+pub fn find<'a>(method: &str, path: &'a str) -> Result<Routed<'a>, Unrouted> {
+    let mut unrouted = Unrouted::NoPath;
+    for route in Route::ALL {
+        if let Some(bucket) = matched(route.path(), path) {
+            if route.method() == method {
+                return Ok(Routed { route: *route, bucket });
+            }
+            unrouted = Unrouted::NoMethod;
+        }
+    }
+    Err(unrouted)
+}
+
+/// Whether a path is one of the pattern, and the name in it.
+fn matched<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
+    let Some((before, after)) = pattern.split_once("{bucket}") else { return (pattern == path).then_some(None) };
+    let name = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!name.is_empty() && !name.contains('/')).then_some(Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Route, Unrouted, find};
+
+    #[test]
+    fn every_route_is_found_by_its_method_and_path_alone() {
+        for route in Route::ALL {
+            let path = route.path().replace("{bucket}", "a.b");
+            let found = find(route.method(), &path).expect("a route");
+            assert_eq!((found.route, found.bucket.is_some()), (*route, path != route.path()));
+            assert_eq!(find("PATCH", &path), Err(Unrouted::NoMethod));
+            assert_eq!(find(route.method(), &format!("{path}/")), Err(Unrouted::NoPath));
+        }
+        for path in ["", "/", "/nothing", "/buckets//quota", "/buckets/a/b/quota", "/buckets/a"] {
+            assert_eq!(find("GET", path), Err(Unrouted::NoPath), "{path}");
+        }
+    }
+}

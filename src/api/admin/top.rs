@@ -1,0 +1,33 @@
+//! Who asks most, as JSON.
+
+use super::jobs::HostAnswer;
+use serde::{Deserialize, Serialize};
+
+/// Of all hosts that answer. What is counted is at least so much.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopShown {
+    pub accounts: TopOfKindShown,
+    pub buckets: TopOfKindShown,
+    pub hosts: Vec<HostAnswer>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopOfKindShown {
+    pub minute: RankedShown,
+    pub five_minutes: RankedShown,
+}
+
+/// The first in two orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankedShown {
+    pub by_requests: Vec<HeavyShown>,
+    pub by_bytes: Vec<HeavyShown>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeavyShown {
+    pub name: String,
+    pub requests: u64,
+    /// Received and sent.
+    pub bytes: u64,
+}

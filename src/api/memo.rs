@@ -1,0 +1,163 @@
+//! What is made of the configuration (the rows of buckets, the documents of buckets and identities), kept for as long as
+//! the configuration is the same. A request is never answered by what was kept of another one than its view has.
+
+use crate::actors::meta::{ConfigurationAt, MetaView};
+use crate::limits::{MEMO_BYTES_MAX, MEMO_ENTRY_BYTES};
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Values by name, all of one state of the configuration.
+#[derive(Debug)]
+pub struct Memo<K, T> {
+    kept: Mutex<Kept<K, T>>,
+}
+
+#[derive(Debug)]
+struct Kept<K, T> {
+    at: Option<ConfigurationAt>,
+    by_name: HashMap<K, Arc<T>>,
+    bytes: usize,
+}
+
+/// A value, and the bytes of the documents that it is made of.
+pub struct Made<T> {
+    pub value: T,
+    pub bytes: usize,
+}
+
+impl<K, T> Default for Memo<K, T> {
+    fn default() -> Self {
+        Self { kept: Mutex::new(Kept { at: None, by_name: HashMap::new(), bytes: 0 }) }
+    }
+}
+
+impl<K: Eq + Hash, T> Memo<K, T> {
+    /// The value of this name in a view, made of the view where it is not kept. `None`, which is not kept, where there is
+    /// nothing of the name.
+    pub fn get<Q, E>(
+        &self,
+        view: &MetaView,
+        name: &Q,
+        make: impl FnOnce() -> Result<Option<Made<T>>, E>,
+    ) -> Result<Option<Arc<T>>, E>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(kept) = self.kept_of(view, name) {
+            return Ok(Some(kept));
+        }
+        let Some(Made { value, bytes }) = make()? else { return Ok(None) };
+        let value = Arc::new(value);
+        if let Some(at) = view.configuration() {
+            let former = self.kept().keep(at, name.to_owned(), &value, bytes);
+            // Much may go, and nobody waits for that.
+            drop(former);
+        }
+        Ok(Some(value))
+    }
+
+    /// The value of this name in a view, where it is kept.
+    pub fn kept_of<Q>(&self, view: &MetaView, name: &Q) -> Option<Arc<T>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.kept_at(view.configuration()?, name)
+    }
+
+    /// The value of this name in a state of the configuration, where it is kept.
+    pub fn kept_at<Q>(&self, at: ConfigurationAt, name: &Q) -> Option<Arc<T>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let kept = self.kept();
+        if kept.at == Some(at) { kept.by_name.get(name).cloned() } else { None }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept<K, T>> {
+        // Nothing is ever left half done in it that does harm.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash, T> Kept<K, T> {
+    /// All others go where there is no room, and are given back. What is of an earlier view than others is not kept.
+    fn keep(&mut self, at: ConfigurationAt, name: K, value: &Arc<T>, bytes: usize) -> Option<Self> {
+        let bytes = bytes + MEMO_ENTRY_BYTES;
+        if self.at > Some(at) || bytes > MEMO_BYTES_MAX {
+            return None;
+        }
+        let is_fresh = self.at == Some(at) && self.bytes + bytes <= MEMO_BYTES_MAX;
+        let fresh = || Self { at: Some(at), by_name: HashMap::new(), bytes: 0 };
+        let former = (!is_fresh).then(|| std::mem::replace(self, fresh()));
+        if self.by_name.insert(name, Arc::clone(value)).is_none() {
+            self.bytes += bytes;
+        }
+        former
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Made, Memo};
+    use crate::actors::meta::{Change, CreateBucket, MetaView};
+    use crate::actors::request::test_world::World;
+    use crate::limits::{MEMO_BYTES_MAX, MEMO_ENTRY_BYTES};
+    use std::convert::Infallible;
+
+    fn change(world: &World, bucket: &str) {
+        let (name, owner) = (bucket.to_owned(), "root".to_owned());
+        let _ =
+            world.meta.apply(Change::CreateBucket(Box::new(CreateBucket { name, owner, ..CreateBucket::default() })));
+    }
+
+    /// What is made where nothing is kept.
+    fn get(memo: &Memo<String, u32>, view: &MetaView, name: &str, value: u32, bytes: usize) -> u32 {
+        let made = || Ok::<_, Infallible>(Some(Made { value, bytes }));
+        *memo.get(view, name, made).expect("it does not fail").expect("a value")
+    }
+
+    #[actix::test]
+    async fn what_was_made_of_one_configuration_is_not_kept_for_another() {
+        let world = World::new(1, 0);
+        let memo = Memo::default();
+        let before = world.meta.view();
+        assert_eq!((get(&memo, &before, "a", 1, 1), get(&memo, &before, "b", 2, 1)), (1, 2));
+        assert_eq!((get(&memo, &world.meta.view(), "a", 3, 1), get(&memo, &before, "b", 4, 1)), (1, 2));
+        change(&world, "new");
+        let after = world.meta.view();
+        assert_eq!(get(&memo, &after, "a", 5, 1), 5);
+        assert_eq!((get(&memo, &before, "a", 6, 1), get(&memo, &after, "a", 7, 1)), (6, 5), "of an earlier view");
+        assert_eq!(get(&memo, &MetaView::new(after.kv.clone()), "a", 8, 1), 8, "of a view whose entry is not known");
+    }
+
+    #[actix::test]
+    async fn nothing_and_failures_are_not_kept() {
+        let world = World::new(1, 0);
+        let (memo, view) = (Memo::<String, u32>::default(), world.meta.view());
+        assert!(memo.get(&view, "a", || Ok::<_, ()>(None)).expect("it does not fail").is_none());
+        assert!(memo.get(&view, "a", || Err(())).is_err());
+        assert_eq!(get(&memo, &view, "a", 1, 1), 1);
+    }
+
+    #[actix::test]
+    async fn what_is_kept_has_bounds() {
+        let world = World::new(1, 0);
+        let (memo, view) = (Memo::default(), world.meta.view());
+        let entries_max = MEMO_BYTES_MAX / MEMO_ENTRY_BYTES;
+        for number in 0..2 * entries_max {
+            get(&memo, &view, &number.to_string(), 0, 0);
+            assert!(memo.kept().by_name.len() <= entries_max);
+        }
+        for number in 0..9 {
+            get(&memo, &view, &format!("large {number}"), 0, MEMO_BYTES_MAX / 4);
+            assert!(memo.kept().bytes <= MEMO_BYTES_MAX);
+        }
+        assert_eq!(get(&memo, &view, "too large", 1, MEMO_BYTES_MAX + 1), 1);
+        assert_eq!(get(&memo, &view, "too large", 2, MEMO_BYTES_MAX + 1), 2);
+    }
+}

@@ -1,0 +1,70 @@
+//! The holders of access keys: who signs with a key, and which policies speak.
+
+use super::super::memos::Memos;
+use crate::actors::meta::MetaView;
+use crate::api::iam::IamService;
+use crate::api::identity::{IdentityError, KeySecret, ParsedIdentity, ResolveError, Resolved, key_secret, resolve};
+use crate::api::memo::Made;
+use crate::types::UnixMs;
+use std::sync::Arc;
+
+/// Who asks with a key, and with the token that came with it.
+pub struct Holder {
+    pub resolved: Resolved,
+    pub identity: Arc<ParsedIdentity>,
+}
+
+/// Why nobody is known to ask.
+pub enum HolderError {
+    Unknown(ResolveError),
+    /// A policy that stands cannot be read.
+    Unreadable(IdentityError),
+}
+
+impl From<ResolveError> for HolderError {
+    fn from(error: ResolveError) -> Self {
+        Self::Unknown(error)
+    }
+}
+
+/// Access keys, as one view has them.
+pub struct Holders<'a> {
+    pub iam: &'a IamService,
+    pub memos: &'a Memos,
+    pub view: &'a MetaView,
+    pub now: UnixMs,
+}
+
+impl Holders<'_> {
+    /// The secret of a key that is no session's.
+    pub fn secret(&self, access_key: &str) -> Result<Arc<KeySecret>, ResolveError> {
+        let read = || {
+            let secret = key_secret(&self.iam.directory(self.view), self.iam.locksmith(), access_key);
+            secret.map(|secret| Some(Made { bytes: access_key.len(), value: secret }))
+        };
+        let secret = self.memos.secrets.get(self.view, access_key, read)?.ok_or(ResolveError::UnknownKey)?;
+        secret.check(self.now)?;
+        Ok(secret)
+    }
+
+    /// Who asks with this key and this token. The signature must have been verified with the key's secret. What a token says
+    /// is not kept.
+    pub fn holder(&self, access_key: &str, token: Option<&str>) -> Result<Arc<Holder>, HolderError> {
+        if token.is_some() {
+            return self.read(access_key, token).map(|made| Arc::new(made.value));
+        }
+        if access_key != self.iam.root.access_key {
+            self.secret(access_key)?;
+        }
+        let kept = self.memos.holders.get(self.view, access_key, || self.read(access_key, None).map(Some))?;
+        kept.ok_or(HolderError::Unknown(ResolveError::UnknownKey))
+    }
+
+    fn read(&self, access_key: &str, token: Option<&str>) -> Result<Made<Holder>, HolderError> {
+        let directory = self.iam.directory(self.view);
+        let resolved = resolve(&directory, self.iam.locksmith(), access_key, token, self.now)?;
+        let identity = ParsedIdentity::of(&resolved, &self.iam.parsed).map_err(HolderError::Unreadable)?;
+        let bytes = resolved.text_bytes();
+        Ok(Made { value: Holder { resolved, identity: Arc::new(identity) }, bytes })
+    }
+}

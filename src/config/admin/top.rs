@@ -1,0 +1,47 @@
+//! `sherd admin top`: who asks most.
+
+use super::leaf;
+use clap::{Arg, ArgMatches, Command};
+
+/// Words show this much of the answer; JSON has all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopQuestion {
+    /// `None`: accounts and buckets.
+    pub by: Option<TopBy>,
+    pub over: TopOver,
+    /// Of one host, by name or id, or of all.
+    pub host: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopBy {
+    Account,
+    Bucket,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopOver {
+    Minute,
+    FiveMinutes,
+}
+
+pub(super) fn command() -> Command {
+    let by = Arg::new("by").long("by").value_name("KIND").value_parser(["account", "bucket"]);
+    let minutes = Arg::new("minutes").long("minutes").value_name("N").value_parser(["1", "5"]).default_value("1");
+    let host = Arg::new("host").long("host").value_name("HOST").help("Only this host, by name or id");
+    leaf("top", "The accounts and buckets with the most requests and bytes")
+        .arg(by.help("Show these alone"))
+        .arg(minutes.help("Of the last minute, or the last five"))
+        .arg(host)
+}
+
+/// `None` where it is no such command.
+pub(super) fn asked(names: &[&str], last: &ArgMatches) -> Option<TopQuestion> {
+    if names != ["top"] {
+        return None;
+    }
+    let text = |name: &str| last.get_one::<String>(name).cloned();
+    let by = text("by").map(|by| if by == "account" { TopBy::Account } else { TopBy::Bucket });
+    let over = if text("minutes").as_deref() == Some("5") { TopOver::FiveMinutes } else { TopOver::Minute };
+    Some(TopQuestion { by, over, host: text("host") })
+}

@@ -1,0 +1,26 @@
+//! `--wait` and `--timeout`: a command that ends when its job does.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::time::Duration;
+
+/// The job is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// At most so long; without end where there is none.
+    pub timeout: Option<Duration>,
+}
+
+pub(super) fn waits(command: Command) -> Command {
+    let wait = Arg::new("waits").long("wait").action(ArgAction::SetTrue);
+    let timeout = Arg::new("timeout").long("timeout").value_name("SECONDS").value_parser(value_parser!(u64));
+    command
+        .arg(wait.help("End when the job is done, with progress on standard error"))
+        .arg(timeout.requires("waits").help("Wait at most so long: exit code 3 if it is not done by then"))
+}
+
+/// `None` where nothing is waited for.
+pub(super) fn asked(last: &ArgMatches) -> Option<Waiting> {
+    let waits = last.try_get_one::<bool>("waits").ok().flatten().copied().unwrap_or_default();
+    let timeout = || last.try_get_one::<u64>("timeout").ok().flatten().copied();
+    waits.then(|| Waiting { timeout: timeout().map(Duration::from_secs) })
+}

@@ -1,0 +1,41 @@
+//! Where the lines of the audit log go: a file or standard error, and a webhook.
+
+use super::webhooks::Webhook;
+use crate::config::{ConfigError, Pairs, settings};
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// `None`: neither a file nor standard error.
+    pub log: Option<AuditLog>,
+    pub webhook: Option<Webhook>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditLog {
+    /// Beside the process's own log, whatever the filter of that.
+    Stderr,
+    File(PathBuf),
+}
+
+/// The webhook of the audit log is taken out of those that notifications may go to: who may configure a bucket's notifications
+/// could forge lines.
+pub(super) fn resolve(pairs: &Pairs, webhooks: Vec<Webhook>) -> Result<(AuditConfig, Vec<Webhook>), ConfigError> {
+    let log = pairs.get(settings::AUDIT_LOG).map(|text| match text {
+        "-" => AuditLog::Stderr,
+        path => AuditLog::File(path.into()),
+    });
+    let Some(name) = pairs.get(settings::AUDIT_WEBHOOK) else {
+        return Ok((AuditConfig { log, webhook: None }, webhooks));
+    };
+    let wanted = name.to_ascii_uppercase().replace('-', "_");
+    let (mut named, others): (Vec<_>, Vec<_>) = webhooks.into_iter().partition(|webhook| webhook.name == wanted);
+    let Some(webhook) = named.pop() else {
+        return Err(ConfigError::Invalid {
+            name: settings::AUDIT_WEBHOOK.to_owned(),
+            value: name.to_owned(),
+            allowed: format!("the name of a webhook, whose URL is in SHERD_WEBHOOK_{wanted}_URL"),
+        });
+    };
+    Ok((AuditConfig { log, webhook: Some(webhook) }, others))
+}

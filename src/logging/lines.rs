@@ -1,0 +1,371 @@
+//! Lines on their way to standard error. One thread writes them, so that nobody who has something to say is held up by a
+//! reader that takes nothing. A line waits a moment for others, so that a busy host does not make a system call for each; who
+//! says that something is wrong goes on when it is written, or when that takes too long.
+
+use super::escape::escaped;
+use crate::config::LogFormat;
+use std::io::{self, ErrorKind, Write};
+use std::mem::take;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The targets of the lines about requests.
+const OF_REQUESTS: [&str; 2] = ["request", "access"];
+/// How long a line may wait for others.
+const WAIT_MAX: Duration = Duration::from_millis(10);
+/// What waits is written at once when it is more than this.
+const BATCH_BYTES: usize = 64 << 10;
+/// Lines that find more than this waiting are lost.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// How long a line that something is wrong is waited for, and all lines at the end of the process.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries of a write that would block.
+const AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// The lines that wait, and where they go. Clones share them.
+#[derive(Clone)]
+pub struct Lines(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something is to be written.
+    begun: Condvar,
+    /// Something was written.
+    written: Condvar,
+    /// Held while lines are written, from before they are taken: they stay in order.
+    out: Mutex<Out>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<u8>,
+    /// Bytes that ever came, and those of them that were written or lost.
+    came: u64,
+    settled: u64,
+    lost_lines: u64,
+    is_urgent: bool,
+    /// There is a thread that writes.
+    has_writer: bool,
+    /// The last line was waited for in vain.
+    is_stuck: bool,
+}
+
+struct Out {
+    to: Box<dyn Write + Send>,
+    /// Each line is an object of JSON.
+    is_json: bool,
+    /// What was written last ended within a line.
+    is_torn: bool,
+}
+
+impl Lines {
+    pub fn new(to: impl Write + Send + 'static, format: LogFormat) -> Self {
+        let is_json = format == LogFormat::Json;
+        let out = Mutex::new(Out { to: Box::new(to), is_json, is_torn: false });
+        Self(Arc::new(Shared { queue: Mutex::default(), begun: Condvar::new(), written: Condvar::new(), out }))
+    }
+
+    /// Writes lines, for as long as the process lives. Without such a thread each line is written by whoever says it.
+    pub fn keep_writing(&self) -> io::Result<()> {
+        let lines = self.clone();
+        thread::Builder::new().name("log".to_owned()).spawn(move || lines.write_what_comes())?;
+        locked(&self.0.queue).has_writer = true;
+        Ok(())
+    }
+
+    fn write_what_comes(&self) {
+        loop {
+            let queue = locked(&self.0.queue);
+            let queue = self.0.begun.wait_while(queue, |queue| queue.waiting.is_empty());
+            let queue = queue.unwrap_or_else(PoisonError::into_inner);
+            let gathers = |queue: &mut Queue| !queue.is_urgent && queue.waiting.len() < BATCH_BYTES;
+            drop(self.0.begun.wait_timeout_while(queue, WAIT_MAX, gathers));
+            self.write_now(&mut locked(&self.0.out));
+        }
+    }
+
+    /// Waits until all is written that came before, for a while.
+    pub fn flush(&self) {
+        let mut queue = locked(&self.0.queue);
+        if queue.has_writer {
+            queue.is_stuck = false;
+            self.wait(queue);
+        } else {
+            drop(queue);
+            self.write_now(&mut locked(&self.0.out));
+        }
+    }
+
+    /// Writes all that waits, where this very thread may be in the midst of it: what others write stays where it is.
+    pub fn flush_if_free(&self) {
+        let Ok(mut out) = self.0.out.try_lock() else { return };
+        // Not held while it is written: who else says something is not to be held up by a reader that takes nothing.
+        let waiting = self.0.queue.try_lock().map(|mut queue| take(&mut queue.waiting)).unwrap_or_default();
+        let _ = out.write(&waiting);
+    }
+
+    fn push(&self, line: &[u8], may_wait: bool) {
+        let mut queue = locked(&self.0.queue);
+        if queue.waiting.len() + line.len() > WAITING_BYTES_MAX {
+            queue.lost_lines += 1;
+            return;
+        }
+        queue.waiting.extend_from_slice(line);
+        queue.came += line.len() as u64;
+        let (is_first, is_much) = (queue.waiting.len() == line.len(), queue.waiting.len() >= BATCH_BYTES);
+        if may_wait && queue.has_writer {
+            if is_first || is_much {
+                self.0.begun.notify_one();
+            }
+        } else if queue.has_writer {
+            self.wait(queue);
+        } else {
+            drop(queue);
+            self.write_now(&mut locked(&self.0.out));
+        }
+    }
+
+    /// After one wait in vain nobody waits until something is written again.
+    fn wait(&self, mut queue: MutexGuard<'_, Queue>) {
+        queue.is_urgent = true;
+        self.0.begun.notify_one();
+        let upto = queue.came;
+        let is_waited_for = |queue: &mut Queue| queue.settled < upto && !queue.is_stuck;
+        let waited = self.0.written.wait_timeout_while(queue, PATIENCE, is_waited_for);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.is_stuck = queue.settled < upto;
+    }
+
+    fn write_now(&self, out: &mut Out) {
+        let (bytes, lost, came) = {
+            let mut queue = locked(&self.0.queue);
+            queue.is_urgent = false;
+            (take(&mut queue.waiting), take(&mut queue.lost_lines), queue.came)
+        };
+        // What waits came before what was lost, which found no room beside it.
+        let unwritten = out.write(&bytes);
+        let told = if lost > 0 { out.tell_lost(lost) } else { 0 };
+        let mut queue = locked(&self.0.queue);
+        queue.lost_lines += unwritten + (lost - told);
+        queue.settled = came;
+        if queue.waiting.is_empty() {
+            queue.is_stuck = false;
+        }
+        self.0.written.notify_all();
+    }
+}
+
+impl Out {
+    /// How many lines were not written, the one that was begun among them.
+    fn write(&mut self, bytes: &[u8]) -> u64 {
+        if self.is_torn && !bytes.is_empty() && !self.write_some(b"\n").is_empty() {
+            return lines_of(bytes);
+        }
+        lines_of(self.write_some(bytes))
+    }
+
+    /// What could not be written.
+    fn write_some<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.to.write(left) {
+                Ok(0) => break,
+                Ok(count) => {
+                    self.is_torn = !left[..count].ends_with(b"\n");
+                    left = &left[count..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(AGAIN_AFTER),
+                Err(_) => break,
+            }
+        }
+        left
+    }
+
+    /// How many of the lost lines were told of.
+    fn tell_lost(&mut self, lost: u64) -> u64 {
+        let what = format!("the log lost {lost} lines here, which nobody took or that could not be written");
+        let line = match self.is_json {
+            true => format!("{{\"level\":\"WARN\",\"message\":\"{what}\",\"target\":\"sherd::logging\"}}\n"),
+            false => format!("{what}\n"),
+        };
+        if self.write(line.as_bytes()) == 0 { lost } else { 0 }
+    }
+}
+
+fn lines_of(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes whole lines, now or soon.
+pub struct LineWriter<'a> {
+    lines: &'a Lines,
+    may_wait: bool,
+}
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.lines.push(&escaped(line), self.may_wait);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter { lines: self, may_wait: false }
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> LineWriter<'a> {
+        LineWriter { lines: self, may_wait: *line.level() >= Level::INFO }
+    }
+}
+
+/// Whether a line is one of those that a request writes, of its outcome or why it was denied.
+pub fn is_of_request(line: &Metadata<'_>) -> bool {
+    *line.level() == Level::INFO && OF_REQUESTS.contains(&line.target())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lines, WAITING_BYTES_MAX};
+    use crate::config::LogFormat;
+    use std::io::{self, ErrorKind, Write};
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    /// What was written, as far as it is let.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Sink>>);
+
+    #[derive(Default)]
+    struct Sink {
+        bytes: Vec<u8>,
+        /// So many bytes are taken, and then this is answered.
+        fails: Option<(usize, ErrorKind)>,
+    }
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("not poisoned").bytes.clone()).expect("text")
+        }
+
+        fn fails(&self, fails: Option<(usize, ErrorKind)>) {
+            self.0.lock().expect("not poisoned").fails = fails;
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut sink = self.0.lock().expect("not poisoned");
+            let taken = match &mut sink.fails {
+                Some((0, kind)) => return Err((*kind).into()),
+                Some((left, _)) => {
+                    let taken = bytes.len().min(*left);
+                    *left -= taken;
+                    taken
+                }
+                None => bytes.len(),
+            };
+            sink.bytes.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines() -> (Lines, Written) {
+        let written = Written::default();
+        (Lines::new(written.clone(), LogFormat::Text), written)
+    }
+
+    fn eventually(what: &str, is: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !is() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn lines_are_written_in_their_order_and_who_says_an_urgent_one_waits_for_it() {
+        let (lines, written) = lines();
+        lines.keep_writing().expect("a thread");
+        lines.push(b"a\n", true);
+        lines.push(b"b\n", false);
+        assert_eq!(written.text(), "a\nb\n");
+        lines.push(b"c\n", true);
+        lines.flush();
+        assert_eq!(written.text(), "a\nb\nc\n");
+        for expected in ["a\nb\nc\nd\n", "a\nb\nc\nd\nd\n"] {
+            lines.push(b"d\n", true);
+            eventually("it is written though nothing follows it", || written.text() == expected);
+        }
+    }
+
+    #[test]
+    fn without_a_thread_a_line_is_written_at_once() {
+        let (lines, written) = lines();
+        lines.push(b"a\n", true);
+        lines.push(b"b\n", false);
+        assert_eq!(written.text(), "a\nb\n");
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_holds_nobody_up_and_is_told_what_it_missed() {
+        let (lines, written) = lines();
+        written.fails(Some((5, ErrorKind::WouldBlock)));
+        lines.keep_writing().expect("a thread");
+        let begun = Instant::now();
+        let line = [b"x".repeat(1 << 20), b"\n".to_vec()].concat();
+        for _ in 0..100 {
+            lines.push(&line, true);
+            lines.push(b"urgent\n", false);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "each waits");
+        assert!(lines.0.queue.lock().expect("not poisoned").waiting.len() <= WAITING_BYTES_MAX);
+        written.fails(None);
+        eventually("it goes on", || {
+            lines.push(b"again\n", false);
+            written.text().ends_with("again\n")
+        });
+        let text = written.text();
+        assert!(text.lines().any(|line| line.starts_with("the log lost ")), "{} bytes", text.len());
+        assert!(text.lines().all(|line| !line.contains('x') || line.len() == 1 << 20), "no line is torn");
+    }
+
+    #[test]
+    fn after_a_failed_write_a_line_begins_anew() {
+        let (lines, written) = lines();
+        written.fails(Some((3, ErrorKind::StorageFull)));
+        lines.push(b"first\n", false);
+        lines.push(b"second\n", false);
+        written.fails(None);
+        lines.push(b"third\n", false);
+        let lost = "the log lost 2 lines here, which nobody took or that could not be written";
+        assert_eq!(written.text(), format!("fir\nthird\n{lost}\n"));
+    }
+
+    #[test]
+    fn who_ends_in_the_midst_of_writing_is_not_held_up() {
+        let (lines, written) = lines();
+        let writing = lines.0.out.lock().expect("not poisoned");
+        lines.flush_if_free();
+        drop(writing);
+        assert_eq!(written.text(), "");
+    }
+}

@@ -1,0 +1,75 @@
+//! Who asks most of all hosts: their lists put together.
+
+use super::jobs::Meant;
+use super::{HostAdmin, Known, known, shown};
+use crate::actors::jobs::{Answered, Ask, Told};
+use crate::actors::traffic::{Heavy, Top, TopOfKind};
+use crate::api::admin::{AdminError, HeavyShown, RankedShown, TopOfKindShown, TopShown};
+use crate::limits::{HEAVY_SHOWN, HEAVY_TOLD};
+use crate::types::HostId;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl HostAdmin {
+    pub(super) async fn all_traffic(&self, host: Option<&str>) -> Result<TopShown, AdminError> {
+        let known = self.look_up(known).await?;
+        let names = self.names(&known);
+        let meant = Meant { hosts: meant_hosts(&known, &names, host)?, names };
+        let answers = self.jobs.ask(meant.hosts.iter().copied(), Ask::Traffic).await;
+        let (mut tops, mut hosts) = (Vec::new(), Vec::new());
+        for Answered { host, told } in answers {
+            let why = match told {
+                Ok(Told::Traffic(top)) => {
+                    tops.push(*top);
+                    None
+                }
+                Ok(other) => Some(format!("its answer is none to the question: {other:?}")),
+                Err(why) => Some(why),
+            };
+            hosts.push(meant.row(host, why));
+        }
+        let Top { accounts, buckets } = Top::merged(&tops, HEAVY_TOLD);
+        Ok(TopShown { accounts: ranked(accounts), buckets: ranked(buckets), hosts })
+    }
+}
+
+/// Those that serve S3 may have no drives.
+fn meant_hosts(
+    known: &Known,
+    names: &BTreeMap<HostId, String>,
+    host: Option<&str>,
+) -> Result<BTreeSet<HostId>, AdminError> {
+    let Some(host) = host else { return Ok(known.hosts.iter().map(|known| known.id).collect()) };
+    let named = names.iter().find(|(id, name)| *name == host || shown(**id) == host).map(|(id, _)| *id);
+    let id = named.ok_or_else(|| AdminError::Refused(format!("there is no host {host:?}")))?;
+    Ok(BTreeSet::from([id]))
+}
+
+fn ranked(kind: TopOfKind) -> TopOfKindShown {
+    TopOfKindShown { minute: in_both_orders(kind.minute), five_minutes: in_both_orders(kind.five_minutes) }
+}
+
+fn in_both_orders(mut heavy: Vec<Heavy>) -> RankedShown {
+    let first = |heavy: &[Heavy]| heavy.iter().take(HEAVY_SHOWN).map(heavy_shown).collect();
+    let by_requests = first(&heavy);
+    heavy.sort_by_key(|heavy| std::cmp::Reverse(heavy.load.bytes));
+    RankedShown { by_requests, by_bytes: first(&heavy) }
+}
+
+fn heavy_shown(Heavy { name, load }: &Heavy) -> HeavyShown {
+    HeavyShown { name: name.clone(), requests: load.requests, bytes: load.bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_both_orders;
+    use crate::actors::traffic::{Heavy, Load};
+    use crate::limits::HEAVY_SHOWN;
+
+    #[test]
+    fn the_first_are_shown_by_requests_and_by_bytes() {
+        let heavy = |name: u64| Heavy { name: name.to_string(), load: Load { requests: 100 - name, bytes: name } };
+        let ranked = in_both_orders((0..30).map(heavy).collect());
+        assert_eq!((ranked.by_requests.len(), ranked.by_bytes.len()), (HEAVY_SHOWN, HEAVY_SHOWN));
+        assert_eq!((ranked.by_requests[0].name.as_str(), ranked.by_bytes[0].name.as_str()), ("0", "29"));
+    }
+}

@@ -1,0 +1,268 @@
+//! The destinations of the audit log as the configuration names them: a file, standard error, a webhook.
+
+use super::{NodeError, background};
+use crate::actors::audit::{AuditSender, AuditSink, Settled, WebhookSink};
+use crate::ambient::Ambient;
+use crate::config::{AuditConfig, AuditLog};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// Lines that are not written by then, when the host stops, are lost.
+const STOP_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Refuses what cannot be opened at the start. Makes no file: who checks a configuration may be another user than the store's.
+pub(super) fn check(config: &AuditConfig) -> Result<(), NodeError> {
+    let Some(AuditLog::File(path)) = &config.log else { return Ok(()) };
+    let failed = |cause| NodeError::AuditLog { path: path.clone(), cause };
+    match path.metadata() {
+        Ok(about) if about.is_file() || about.file_type().is_char_device() => {
+            OpenOptions::new().append(true).open(path).map(drop).map_err(failed)
+        }
+        Ok(_) => Err(failed(io::Error::other("it is not a file"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            parent.read_dir().map(drop).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The audit log of a running host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AuditLogs {
+    pub senders: Vec<AuditSender>,
+    /// The one of a file, which is opened again at SIGHUP.
+    file: Option<AuditSender>,
+}
+
+impl AuditLogs {
+    pub fn start(config: &AuditConfig, ambient: &Ambient, host: &str) -> Result<Self, NodeError> {
+        let mut logs = Self::default();
+        match &config.log {
+            None => {}
+            Some(AuditLog::Stderr) => logs.senders.push(AuditSender::start("stderr", Arc::<StderrSink>::default())),
+            Some(AuditLog::File(path)) => {
+                let sink = FileSink::open(path).map_err(|cause| NodeError::AuditLog { path: path.clone(), cause })?;
+                let sender = AuditSender::start("file", Arc::new(sink));
+                logs.file = Some(sender.clone());
+                logs.senders.push(sender);
+            }
+        }
+        if let Some(webhook) = &config.webhook {
+            let sink = WebhookSink::new(background::webhook(webhook, ambient)?, host.to_owned());
+            logs.senders.push(AuditSender::start("webhook", Arc::new(sink)));
+        }
+        Ok(logs)
+    }
+
+    /// `None` where there is no file.
+    pub async fn reopen(&self) -> Option<Result<(), String>> {
+        Some(self.file.as_ref()?.reopen().await)
+    }
+
+    /// When nobody asks for anything any more.
+    pub async fn stop(&self) {
+        let stops = futures::future::join_all(self.senders.iter().map(AuditSender::stop));
+        if timeout(STOP_PATIENCE, stops).await.is_err() {
+            tracing::warn!("lines of the audit log were not written in time and are lost");
+        }
+    }
+}
+
+/// Standard error, a whole line at a time.
+#[derive(Debug, Default)]
+struct StderrSink {
+    /// It may end within a line that could not be written whole.
+    torn: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl AuditSink for StderrSink {
+    async fn write(&self, lines: &[Bytes]) -> Settled {
+        let (lines, torn) = (lines.to_vec(), Arc::clone(&self.torn));
+        let write = move || {
+            for (written, line) in lines.iter().enumerate() {
+                let end: &[u8] = if torn.load(Ordering::Relaxed) { b"\n" } else { b"" };
+                if let Err(error) = io::stderr().write_all(&[end, line].concat()) {
+                    torn.store(true, Ordering::Relaxed);
+                    return Settled { written, refused: 0, fault: Some(error.to_string()) };
+                }
+                torn.store(false, Ordering::Relaxed);
+            }
+            Settled { written: lines.len(), ..Settled::default() }
+        };
+        in_thread(write).await
+    }
+}
+
+/// A file that is only appended to. What is answered is on stable storage.
+#[derive(Debug)]
+struct FileSink {
+    path: PathBuf,
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// It ends within a line that could not be written whole.
+    torn: bool,
+}
+
+impl FileSink {
+    fn open(path: &Path) -> io::Result<Self> {
+        let open = Open { file: open(path)?, torn: false };
+        Ok(Self { path: path.to_owned(), open: Arc::new(Mutex::new(open)) })
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+#[async_trait]
+impl AuditSink for FileSink {
+    async fn write(&self, lines: &[Bytes]) -> Settled {
+        let (open, lines) = (Arc::clone(&self.open), lines.to_vec());
+        in_thread(move || open.lock().unwrap_or_else(PoisonError::into_inner).append(&lines)).await
+    }
+
+    async fn reopen(&self) -> Result<(), String> {
+        let (path, current) = (self.path.clone(), Arc::clone(&self.open));
+        let reopened = spawn_blocking(move || {
+            let file = open(&path).map_err(|error| error.to_string())?;
+            *current.lock().unwrap_or_else(PoisonError::into_inner) = Open { file, torn: false };
+            Ok(())
+        });
+        reopened.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
+impl Open {
+    fn append(&mut self, lines: &[Bytes]) -> Settled {
+        let mut bytes = Vec::new();
+        if self.torn {
+            bytes.push(b'\n');
+        }
+        let begun = bytes.len();
+        lines.iter().for_each(|line| bytes.extend_from_slice(line));
+        let (length, appended) = write(&mut self.file, &bytes);
+        self.torn = if length == 0 { self.torn } else { bytes[length - 1] != b'\n' };
+        let mut end = begun;
+        let is_whole = |line: &&Bytes| {
+            end += line.len();
+            end <= length
+        };
+        let written = lines.iter().take_while(is_whole).count();
+        match appended.and_then(|()| sync(&self.file)) {
+            Ok(()) => Settled { written, ..Settled::default() },
+            // What may not be on stable storage is written again: rather twice than not at all.
+            Err(error) if written == lines.len() => {
+                Settled { written: 0, refused: 0, fault: Some(format!("it cannot be synced: {error}")) }
+            }
+            Err(error) => Settled { written, refused: 0, fault: Some(error.to_string()) },
+        }
+    }
+}
+
+/// How many bytes are written, and what came then.
+fn write(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.write(&bytes[length..]) {
+            Ok(0) => return (length, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (length, Err(error)),
+        }
+    }
+    (length, Ok(()))
+}
+
+/// A terminal or another device has nothing to sync.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// A file system that hangs holds a thread, not the host.
+async fn in_thread(write: impl FnOnce() -> Settled + Send + 'static) -> Settled {
+    let failed = |error: tokio::task::JoinError| Settled { fault: Some(error.to_string()), ..Settled::default() };
+    spawn_blocking(write).await.unwrap_or_else(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FileSink, check};
+    use crate::actors::audit::AuditSink;
+    use crate::config::{AuditConfig, AuditLog};
+    use bytes::Bytes;
+    use std::fs;
+    use std::path::Path;
+
+    fn lines(texts: &[&str]) -> Vec<Bytes> {
+        texts.iter().map(|text| Bytes::from(format!("{text}\n"))).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_are_appended_to_what_there_is_and_after_a_move_to_a_new_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (dir.path().join("audit.log"), dir.path().join("audit.log.1"));
+        fs::write(&path, "before\n").expect("written");
+        let sink = FileSink::open(&path).expect("it is a file");
+        assert_eq!(sink.write(&lines(&["a", "b"])).await.written, 2);
+        fs::rename(&path, &moved).expect("moved");
+        assert_eq!(sink.write(&lines(&["c"])).await.written, 1);
+        assert_eq!(sink.reopen().await, Ok(()));
+        assert_eq!(sink.write(&lines(&["d"])).await.written, 1);
+        let read = |path: &Path| fs::read_to_string(path).expect("it is there");
+        assert_eq!((read(&moved), read(&path)), ("before\na\nb\nc\n".to_owned(), "d\n".to_owned()));
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("made");
+        assert!(sink.reopen().await.is_err(), "a directory");
+        assert_eq!(sink.write(&lines(&["e"])).await.written, 1, "what was open stays");
+    }
+
+    /// Of a file system without room.
+    #[tokio::test]
+    async fn lines_that_cannot_be_written_are_left_to_the_next_attempt() {
+        let sink = FileSink::open(Path::new("/dev/full")).expect("Linux has it");
+        let settled = sink.write(&lines(&["a", "b"])).await;
+        assert_eq!((settled.written, settled.refused), (0, 0));
+        assert!(settled.fault.expect("there is no room").contains("No space left"));
+    }
+
+    #[tokio::test]
+    async fn a_line_after_a_torn_one_begins_a_line_of_its_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.log");
+        let sink = FileSink::open(&path).expect("it is a file");
+        sink.write(&[Bytes::from_static(b"to")]).await;
+        sink.write(&lines(&["whole"])).await;
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "to\nwhole\n");
+    }
+
+    #[test]
+    fn what_cannot_be_a_file_is_refused_and_none_is_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let of = |path: &Path| check(&AuditConfig { log: Some(AuditLog::File(path.to_owned())), webhook: None });
+        let path = dir.path().join("audit.log");
+        of(&path).expect("it can be made");
+        assert!(!path.exists());
+        let refused = of(dir.path()).expect_err("a directory").to_string();
+        assert!(refused.starts_with("SHERD_AUDIT_LOG: ") && refused.ends_with("it is not a file"), "{refused}");
+        assert!(of(&dir.path().join("nowhere/audit.log")).is_err());
+        of(Path::new("/dev/null")).expect("a device");
+    }
+}

@@ -1,0 +1,120 @@
+//! Jobs of all hosts, whichever host is asked.
+
+mod top;
+
+use crate::harness::cluster::{Cluster, Shape, keys};
+use crate::harness::{admin, data, eventually};
+use crate::trial::{alone, seed};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The answer, and whether every host that was meant gave one.
+fn ask(cluster: &Cluster, host: usize, arguments: &[&str]) -> (Value, bool) {
+    let output = cluster.try_admin(host, arguments);
+    let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (answer, output.status.success())
+}
+
+/// Names of hosts, and whether each answered.
+fn hosts(answer: &Value) -> Vec<(String, bool)> {
+    let hosts = answer["hosts"].as_array().expect("a list").iter();
+    hosts.map(|host| (host["name"].as_str().expect("a name").to_owned(), host["why"].is_null())).collect()
+}
+
+fn rows(names: &[(&str, bool)]) -> Vec<(String, bool)> {
+    names.iter().map(|(name, answered)| ((*name).to_owned(), *answered)).collect()
+}
+
+fn sorted(mut rows: Vec<(String, bool)>) -> Vec<(String, bool)> {
+    rows.sort();
+    rows
+}
+
+fn put_some(cluster: &Cluster) {
+    let s3 = cluster.client(0);
+    s3.create_bucket("box").expect("it answers").expect(200);
+    for number in 0..4 {
+        s3.put("box", &number.to_string(), &data::bytes(number, 300_000)).expect("it answers").expect(200);
+    }
+}
+
+/// Drives whose chunks were all verified, of the hosts that answer.
+fn verified(status: &Value) -> usize {
+    let hosts = status["hosts"].as_array().expect("a list").iter();
+    let drives = hosts.flat_map(|host| host["drives"].as_array().expect("a list").iter());
+    drives.filter(|drive| !drive["finished"].is_null() && drive["began"].is_null()).count()
+}
+
+#[test]
+fn any_host_starts_and_shows_the_jobs_of_all_and_names_one_that_is_silent() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(2, seed()));
+    put_some(&cluster);
+    let all = rows(&[("a", true), ("b", true), ("c", true)]);
+    let layout = cluster.admin(1, &["layout", "show"]);
+    let nodes: Vec<&Value> = layout["nodes"].as_array().expect("a list").iter().collect();
+    assert_eq!(nodes.len(), 6, "{layout}");
+    let of = |name: &str| nodes.iter().find(|node| node["host_name"] == name).expect("a drive")["node"].to_string();
+
+    let (started, _) = ask(&cluster, 0, &["heal", "start"]);
+    assert_eq!(
+        (sorted(hosts(&started)), started["nodes"].as_array().map(Vec::len)),
+        (all.clone(), Some(6)),
+        "{started}"
+    );
+    let (healing, answered) = ask(&cluster, 1, &["heal", "status"]);
+    assert!(answered && sorted(hosts(&healing)) == all, "{healing}");
+    let (one, answered) = ask(&cluster, 2, &["heal", "status", "--host", "b"]);
+    assert!(answered && hosts(&one) == rows(&[("b", true)]), "{one}");
+    let names = |status: &Value| status.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&one), names(&healing), "the shape is the same");
+
+    // Of one drive of another host first, then of all.
+    let drive = of("c");
+    let (started, _) = ask(&cluster, 0, &["scrub", "start", &drive]);
+    assert_eq!((hosts(&started), started["nodes"][0].to_string()), (rows(&[("c", true)]), drive.clone()), "{started}");
+    ask(&cluster, 0, &["scrub", "start"]);
+    eventually(PATIENCE, "every drive of every host to be verified", || {
+        (verified(&ask(&cluster, 1, &["scrub", "status"]).0) == 6).then_some(())
+    });
+    let (stopped, answered) = ask(&cluster, 1, &["scrub", "stop"]);
+    assert!(answered && stopped["nodes"] == json!([]) && sorted(hosts(&stopped)) == all, "{stopped}");
+
+    cluster.kill(2);
+    let some = rows(&[("a", true), ("b", true), ("c", false)]);
+    for arguments in [&["heal", "status"][..], &["heal", "start"], &["scrub", "status"], &["scrub", "start"]] {
+        let (answer, answered) = ask(&cluster, 0, arguments);
+        assert!(!answered && sorted(hosts(&answer)) == some, "{arguments:?}: {answer}");
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--host", "b"]).collect();
+        let (answer, answered) = ask(&cluster, 0, &arguments);
+        assert!(answered && hosts(&answer) == rows(&[("b", true)]), "{arguments:?}: {answer}");
+    }
+    let (answer, answered) = ask(&cluster, 0, &["scrub", "start", &drive]);
+    assert!(!answered && hosts(&answer) == rows(&[("c", false)]), "{answer}");
+    let layout = cluster.admin(1, &["layout", "show"]);
+    assert_eq!(layout["moving"]["settled"], false, "one host does not say so: {layout}");
+    let silent = layout["moves"].as_array().expect("a list").iter().find(|row| row["name"] == "c").expect("a row");
+    assert!(silent["why"].is_string() && silent["settled"].is_null(), "{silent}");
+}
+
+#[test]
+fn a_job_is_waited_for_while_a_host_is_away_for_a_moment() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(1, seed()));
+    put_some(&cluster);
+    cluster.kill(2);
+    let mut command = admin::command(cluster.hosts[0].admin, &keys(), &["heal", "status", "--wait"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("it says something");
+    assert!(line.starts_with("repair: host c does not answer: "), "{line}");
+    cluster.start(2);
+    // It is read to its end, so that it does not wait for a reader.
+    let last = stderr.lines().map_while(Result::ok).last();
+    assert_eq!((child.wait().expect("it ends").code(), last.as_deref()), (Some(0), Some("repair: done")));
+}
