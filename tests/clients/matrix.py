@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Says in docs/reference/s3.md which operations of S3 there are, and which tests show it. It runs nothing.
 
-    tests/clients/matrix.py [--check] [--results FILE] [--document FILE]
+    tests/clients/matrix.py [--check [--names]] [--results FILE] [--document FILE]
 
 What the tests cover is read from the suites beside this file (`@covers` of _support.py), the list of operations from boto3,
 and whether the tests passed from the file that run.py leaves. With --check nothing is written, and the exit code says whether
-the document is as it would be; without results, then only operations and tests are compared. Where the installed boto3 is
+the document is as it would be; without results, or with --names, only operations and tests are compared. Where the installed boto3 is
 another than the document's, operations that only one of them knows are left out of the comparison.
 """
 
@@ -25,8 +25,6 @@ ROOT = HERE.parents[1]
 RESULTS = pathlib.Path(os.environ.get("SHERD_CLIENTS_RESULTS", ROOT / "target" / "clients-results.jsonl"))
 BEGIN, END = "<!-- operations: written by tests/clients/matrix.py -->", "<!-- end of operations -->"
 HEAD = "# S3, operation by operation\n\n"
-# How many tests are named for an operation; of the others the suites are.
-NAMED_MAX = 4
 # Operations that browsers ask for and boto3 does not know.
 OF_BROWSERS = {"OptionsObject": "a preflight of CORS", "PostObject": "a form"}
 # Why an operation is not here.
@@ -60,19 +58,20 @@ class Row:
             return f"no: {reason(self.name)}"
         if not self.passed:
             return f"no: none of its {len(self.tests)} tests passes"
-        if len(self.passed) < len(self.tests):
-            return f"partly: {len(self.passed)} of {len(self.tests)} tests pass"
+        failed = [readable(test) for test in self.tests if test not in self.passed]
+        if failed:
+            return f"partly: {'; '.join(failed)} does not pass"
         return f"partly: {PARTLY[self.name]}" if self.name in PARTLY else "yes"
 
     def shown_by(self):
-        short = [test.removeprefix("boto3_").replace(".test_", ": ").replace("_", " ") for test in self.tests]
-        if len(short) <= NAMED_MAX:
-            return "; ".join(short)
-        rest = sorted({one.split(":")[0] for one in short[NAMED_MAX:]})
-        return f"{'; '.join(short[:NAMED_MAX])}; and {len(short) - NAMED_MAX} more of {', '.join(rest)}"
+        return ", ".join(sorted({readable(test).split(":")[0] for test in self.tests}))
 
     def __str__(self):
         return f"| {self.name} | {self.state()} | {self.shown_by()} |"
+
+
+def readable(test):
+    return test.removeprefix("boto3_").replace(".test_", ": ").replace("_", " ")
 
 
 def reason(name):
@@ -121,7 +120,7 @@ def read_results(path):
 
 
 def table(rows):
-    lines = ["| operation | | shown by (tests/clients) |", "|---|---|---|", *map(str, rows)]
+    lines = ["| operation | | tested by (tests/clients/boto3_*) |", "|---|---|---|", *map(str, rows)]
     return "\n".join(lines)
 
 
@@ -157,10 +156,11 @@ def differences(old, new, with_states):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--names", action="store_true")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs" / "reference" / "s3.md")
     asked = parser.parse_args()
-    with_results = asked.results.exists()
+    with_results = asked.results.exists() and not asked.names
     if not with_results and not asked.check:
         sys.exit(f"there are no results ({asked.results}): run tests/clients/run.py first")
     new = generated(all_covered(), read_results(asked.results) if with_results else {})
