@@ -4,13 +4,15 @@
 use super::meta::record::ChecksumAlgorithm;
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
-use md5::{Digest, Md5};
-use sha1::Sha1;
+use sha1::{Digest, Sha1};
 use sha2::Sha256;
 use std::fmt;
 
+mod md5;
 #[cfg(test)]
 mod tests;
+
+pub use md5::{LANES, Md5};
 
 /// The digests take turns in pieces of this size, so that the second finds the bytes in the cache.
 const PIECE_BYTES: usize = 16 << 10;
@@ -90,7 +92,7 @@ impl fmt::Debug for BodyHasher {
 impl BodyHasher {
     pub fn new(checksum: Option<ChecksumAlgorithm>) -> Self {
         let checksum = checksum.map(|algorithm| (algorithm, ChecksumHasher::new(algorithm)));
-        Self { md5: Md5::new(), checksum, second: None, size_bytes: 0 }
+        Self { md5: Md5::default(), checksum, second: None, size_bytes: 0 }
     }
 
     /// Computes a second checksum besides.
@@ -99,9 +101,21 @@ impl BodyHasher {
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
-        self.size_bytes += bytes.len() as u64;
         for piece in bytes.chunks(PIECE_BYTES) {
             self.md5.update(piece);
+            self.update_checksums(piece);
+        }
+    }
+
+    /// The MD5, for bytes of which all but it is updated by `update_checksums`.
+    pub fn md5(&mut self) -> &mut Md5 {
+        &mut self.md5
+    }
+
+    /// Updates all but the MD5.
+    pub fn update_checksums(&mut self, bytes: &[u8]) {
+        self.size_bytes += bytes.len() as u64;
+        for piece in bytes.chunks(PIECE_BYTES) {
             for (_, checksum) in self.checksum.iter_mut().chain(&mut self.second) {
                 checksum.update(piece);
             }
@@ -112,7 +126,7 @@ impl BodyHasher {
         let finished = |(algorithm, hasher): (ChecksumAlgorithm, ChecksumHasher)| (algorithm, hasher.finish());
         BodyDigests {
             size_bytes: self.size_bytes,
-            md5: self.md5.finalize().into(),
+            md5: self.md5.finish(),
             checksum: self.checksum.map(finished),
             second: self.second.map(finished),
         }

@@ -4,6 +4,7 @@
 //! each buffer, so that it is given back only when the last node has let go of the last slice.
 
 use crate::actors::frontend::Permit;
+use crate::actors::request::{Md5Update, Work};
 use crate::limits::{APPEND_STRIPES, INLINE_BYTES_MAX, PUT_APPENDS_IN_FLIGHT};
 use crate::storage::buffer::{AlignedBuffer, BufferPool};
 use crate::storage::checksum::BodyHasher;
@@ -117,9 +118,13 @@ impl Group {
         }
     }
 
-    /// Hashes the data in order, unless it was before it was sealed, and computes the parity: the work that is done off
-    /// the network thread.
-    pub(super) fn encode(
+    /// The data, in order.
+    fn data(&self) -> Vec<&[u8]> {
+        self.stripes.iter().map(|stripe| &stripe.buffer[..stripe.filled]).collect()
+    }
+
+    /// Computes the parity, and the checksums of a body that was not digested before.
+    fn encode(
         self,
         codec: &Codec,
         mut hasher: Option<&mut BodyHasher>,
@@ -129,7 +134,7 @@ impl Group {
         let mut stripes = Vec::with_capacity(self.stripes.len());
         for Filling { mut buffer, filled } in self.stripes {
             if let Some(hasher) = &mut hasher {
-                hasher.update(&buffer[..filled]);
+                hasher.update_checksums(&buffer[..filled]);
             }
             let chunk_bytes = chunk_bytes(self.geometry, filled);
             let whole = self.geometry.shards() * chunk_bytes;
@@ -139,6 +144,28 @@ impl Group {
             stripes.push(EncodedStripe { bytes: Bytes::from_owner(held).slice(..whole), chunk_bytes });
         }
         Ok(EncodedGroup { first: self.first, stripes })
+    }
+}
+
+/// A full group, to be hashed and encoded off the network thread.
+pub(super) struct Encoding {
+    pub(super) group: Group,
+    pub(super) codec: Arc<Codec>,
+    /// None for what is sealed, which was digested before.
+    pub(super) hasher: Option<BodyHasher>,
+    pub(super) permit: Arc<Permit>,
+}
+
+impl Work for Encoding {
+    type Output = Result<(Option<BodyHasher>, EncodedGroup), ErasureError>;
+
+    fn md5_update(&mut self) -> Option<Md5Update<'_>> {
+        Some((self.hasher.as_mut()?.md5(), self.group.data()))
+    }
+
+    fn finish(mut self) -> Self::Output {
+        let encoded = self.group.encode(&self.codec, self.hasher.as_mut(), &self.permit)?;
+        Ok((self.hasher, encoded))
     }
 }
 

@@ -3,7 +3,7 @@
 //! memory does not depend on the body's size.
 
 use super::append::{append_all, calls};
-use super::group::{EncodedGroup, Group};
+use super::group::{EncodedGroup, Encoding, Group};
 use super::intake::Intake;
 use super::observe;
 use super::sealed::{Feed, Seal, SealedIntake};
@@ -162,12 +162,11 @@ impl Pipeline<'_> {
     fn start_encoding(&mut self) {
         let next = Group::new(self.filling.next_first(), self.geometry);
         let group = std::mem::replace(&mut self.filling, next);
-        let mut hasher = self.hasher.take();
         let (codec, permit, context) = (Arc::clone(&self.codec), Arc::clone(&self.permit), Arc::clone(self.context));
+        let encoding = Encoding { group, codec, hasher: self.hasher.take(), permit };
         self.encoding = Some(Box::pin(async move {
             let start = context.ambient.clock.monotonic();
-            let job = move || group.encode(&codec, hasher.as_mut(), &permit).map(|encoded| (hasher, encoded));
-            let encoded = match offload(&*context.executor, job).await {
+            let encoded = match offload(&*context.executor, encoding).await {
                 Some(encoded) => encoded.map_err(|error| StoreError::Internal { why: error.to_string() }),
                 None => Err(StoreError::Unavailable { why: "the server is shutting down".to_owned() }),
             };

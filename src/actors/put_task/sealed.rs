@@ -3,7 +3,7 @@
 
 use super::intake::Intake;
 use crate::actors::gateway::StoreError;
-use crate::actors::request::{RequestContext, offload};
+use crate::actors::request::{Md5Update, RequestContext, Work, offload};
 use crate::storage::checksum::{BodyDigests, BodyHasher};
 use crate::storage::sealing::{CHUNK_BYTES, DataKey, Layout, RunId, RunKey, Sealer};
 use crate::types::BlobId;
@@ -91,13 +91,13 @@ impl Feed {
     pub(super) fn finish(self) -> Option<BodyDigests> {
         match self {
             Self::Plain(_) => None,
-            Self::Sealed(sealed) => sealed.work.map(|work| work.hasher.finish()),
+            Self::Sealed(sealed) => sealed.run.map(|run| run.hasher.finish()),
         }
     }
 }
 
-/// What a piece of work gives back: itself, and what it sealed; nothing where the threads are gone.
-type SealedPiece = Option<(Work, Vec<Bytes>)>;
+/// A sealed batch; nothing where the threads are gone.
+type SealedBatch = Option<(Run, Vec<Bytes>)>;
 
 /// A body of which sealed bytes come out.
 pub(super) struct SealedIntake {
@@ -111,30 +111,44 @@ pub(super) struct SealedIntake {
     /// The last batch was handed over to be sealed.
     finishing: bool,
     /// Here while no batch is being sealed: one at a time, in order.
-    work: Option<Work>,
-    sealing: Option<BoxFuture<'static, SealedPiece>>,
+    run: Option<Run>,
+    sealing: Option<BoxFuture<'static, SealedBatch>>,
     ready: VecDeque<Bytes>,
 }
 
-/// What goes along from one batch to the next.
-struct Work {
+/// Digests and sealing under way, which go along from one batch to the next.
+struct Run {
     hasher: BodyHasher,
     sealer: Option<Sealer>,
 }
 
-impl Work {
-    fn seal(mut self, batch: Vec<Bytes>, is_last: bool) -> (Self, Vec<Bytes>) {
+/// A batch to be digested and sealed off the network thread.
+struct Sealing {
+    run: Run,
+    batch: Vec<Bytes>,
+    is_last: bool,
+}
+
+impl Work for Sealing {
+    type Output = (Run, Vec<Bytes>);
+
+    fn md5_update(&mut self) -> Option<Md5Update<'_>> {
+        Some((self.run.hasher.md5(), self.batch.iter().map(|piece| &piece[..]).collect()))
+    }
+
+    fn finish(self) -> Self::Output {
+        let Self { mut run, batch, is_last } = self;
         let mut sealed = Vec::new();
         for mut piece in batch {
-            self.hasher.update(&piece);
-            if let Some(sealer) = &mut self.sealer {
+            run.hasher.update_checksums(&piece);
+            if let Some(sealer) = &mut run.sealer {
                 sealed.extend(std::iter::from_fn(|| sealer.push(&mut piece)));
             }
         }
         if is_last {
-            sealed.extend(self.sealer.take().and_then(Sealer::finish));
+            sealed.extend(run.sealer.take().and_then(Sealer::finish));
         }
-        (self, sealed)
+        (run, sealed)
     }
 }
 
@@ -148,7 +162,7 @@ impl SealedIntake {
             gathered_bytes: 0,
             ended: false,
             finishing: false,
-            work: Some(Work { hasher, sealer }),
+            run: Some(Run { hasher, sealer }),
             sealing: None,
             ready: VecDeque::new(),
         }
@@ -169,8 +183,8 @@ impl SealedIntake {
                 Some(sealed) = OptionFuture::from(self.sealing.as_mut()) => {
                     self.sealing = None;
                     let stopping = || StoreError::Unavailable { why: "the server is shutting down".to_owned() };
-                    let (work, chunks) = sealed.ok_or_else(stopping)?;
-                    self.work = Some(work);
+                    let (run, chunks) = sealed.ok_or_else(stopping)?;
+                    self.run = Some(run);
                     self.ready.extend(chunks);
                 }
                 piece = self.intake.next(), if may_gather => match piece? {
@@ -191,12 +205,12 @@ impl SealedIntake {
         if !is_wanted {
             return;
         }
-        let Some(work) = self.work.take() else { return };
+        let Some(run) = self.run.take() else { return };
         let batch = std::mem::take(&mut self.gathered);
         self.gathered_bytes = 0;
         self.finishing = self.ended;
-        let (context, is_last) = (Arc::clone(&self.context), self.ended);
-        self.sealing =
-            Some(Box::pin(async move { offload(&*context.executor, move || work.seal(batch, is_last)).await }));
+        let sealing = Sealing { run, batch, is_last: self.ended };
+        let context = Arc::clone(&self.context);
+        self.sealing = Some(Box::pin(async move { offload(&*context.executor, sealing).await }));
     }
 }

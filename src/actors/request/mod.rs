@@ -15,7 +15,7 @@ mod tests;
 
 pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
 pub use active_writes::{ActiveWrite, ActiveWrites};
-pub use offload::{ComputeThreads, Executor, InPlace, Job, offload};
+pub use offload::{ComputeThreads, Executor, InPlace, Job, Md5Update, Work, offload};
 
 use super::consensus::{MetaError, MetaHandle};
 use super::drives::UserLoad;

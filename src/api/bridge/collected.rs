@@ -14,7 +14,7 @@ use crate::limits::BODY_WAIT_MAX;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use md5::Md5;
+use md5::{Digest as _, Md5};
 use s3s::StdError;
 use s3s::crypto::{Checksum, Crc32, Crc32c, Crc64Nvme, Sha1};
 use sha2::{Digest, Sha256};

@@ -32,8 +32,10 @@ use std::sync::Arc;
 
 /// Rows committed after which all tables are written out, so that old journals can go. A journal is at most as long again.
 const UNSEALED_BYTES_MAX: u64 = 64 << 20;
-/// One to write tables out and one to compact, so that a long compaction does not stall commits.
-const WORKER_THREADS: usize = 2;
+/// One to write tables out and two to compact. The one that writes out spins while requests to compact wait and all
+/// others are busy (`worker_tick` of fjall puts each request back at once), which two of them seldom are; with none
+/// besides them, a long compaction would stall commits.
+const WORKER_THREADS: usize = 3;
 /// Files of tables kept open.
 const FILES_OPEN_MAX: usize = 256;
 /// About one useless block read in a hundred lookups of a key that is not there (each first PUT of a key is one).

@@ -3,7 +3,7 @@
 
 use super::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
 use bytes::Bytes;
-use md5::Digest as _;
+use sha1::Digest as _;
 
 /// Whether S3 knows this combination for multipart uploads.
 pub(super) fn is_multipart_kind(algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> bool {

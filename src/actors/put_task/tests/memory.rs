@@ -1,6 +1,6 @@
 //! What a PUT holds, and how its stages overlap.
 
-use super::{BodyChecks, CHUNK, PUT_BYTES_MAX, StoreError, Upload, World, content};
+use super::{BodyChecks, CHUNK, PUT_BYTES_MAX, StoreError, Upload, World, content, md5};
 use crate::actors::frontend::{AdmissionLimits, AdmitPut, S3Frontend};
 use crate::actors::put_task::{object_held_bytes_max, part_held_bytes_max, put_object};
 use crate::actors::request::test_nodes::{Behaviour, MemoryNodes};
@@ -91,6 +91,19 @@ fn f4_a_permit_is_bounded_whatever_length_is_declared() {
     );
 }
 
+/// Bodies of several lengths, whose MD5s are computed side by side.
+#[actix::test]
+async fn concurrent_uploads_have_digests_of_their_own() {
+    let executor = Arc::new(ComputeThreads::start(1, tokio::runtime::Handle::current()).expect("threads"));
+    let world = World::with(2, 2, 4, Arc::default(), executor);
+    let bodies: Vec<Bytes> = (0..20).map(|number| content(60_000 + 77_777 * number).slice(number..)).collect();
+    let stored = join_all(bodies.iter().map(|body| world.put_bytes(body))).await;
+    for (manifest, body) in stored.into_iter().zip(&bodies) {
+        let manifest = manifest.expect("stored");
+        assert_eq!((manifest.size_bytes, manifest.etag.md5), (body.len() as u64, md5(body)));
+    }
+}
+
 /// F4: a length that is claimed and does not come costs nothing.
 #[actix::test]
 async fn f4_nothing_is_allocated_from_a_declared_length() {
@@ -110,7 +123,7 @@ struct Counting {
 }
 
 impl Executor for Counting {
-    fn compute(&self, job: Job) {
+    fn compute(&self, job: Box<dyn Job>) {
         self.jobs.fetch_add(1, Ordering::SeqCst);
         InPlace.compute(job);
     }
