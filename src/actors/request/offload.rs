@@ -107,6 +107,15 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn push(&self, job: Box<dyn Job>) {
+        let mut waiting = self.lock();
+        waiting.jobs.push_back(job);
+        if self.may_hash(&waiting) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether there are jobs for one thread more.
     fn may_hash(&self, waiting: &Waiting) -> bool {
         let is_filled = waiting.jobs.len() >= LANES;
         is_filled || (!waiting.jobs.is_empty() && waiting.hashing < self.unfilled_max)
@@ -128,10 +137,12 @@ impl Queue {
                 update_md5s(&mut jobs);
                 waiting = self.lock();
                 waiting.hashing -= 1;
+                // Other threads help with the rest of them, and with the jobs that came meanwhile.
+                let helpers = jobs.len() - 1 + usize::from(self.may_hash(&waiting));
+                (0..helpers).for_each(|_| self.changed.notify_one());
                 waiting.hashed.extend(jobs);
-                // For the rest of them, and for jobs that came meanwhile.
-                self.changed.notify_all();
             } else if waiting.is_closed && waiting.jobs.is_empty() {
+                self.changed.notify_all();
                 return;
             } else {
                 waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -163,8 +174,7 @@ impl Drop for ComputeThreads {
 
 impl Executor for ComputeThreads {
     fn compute(&self, job: Box<dyn Job>) {
-        self.queue.lock().jobs.push_back(job);
-        self.queue.changed.notify_one();
+        self.queue.push(job);
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
