@@ -62,7 +62,7 @@ fn main() {
     }
 }
 
-/// So many hosts of one drive each, as processes that share this machine, over QUIC on loopback.
+/// Measures so many hosts of one drive each, as processes that share this machine, over QUIC on loopback.
 fn cluster(hosts: usize, parent: &Path, budget: &Budget) {
     let shape = Shape { founders: hosts, is_direct: true, parent: parent.to_owned(), ..Shape::three(1, 1) };
     let cluster = Cluster::formed(&shape);

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where time comes from.
+/// The source of time.
 pub trait Clock: Send + Sync + Debug + 'static {
     /// Wall time; it may jump, and nothing depends on it for safety.
     fn unix_ms(&self) -> UnixMs;
@@ -22,7 +22,7 @@ pub trait Clock: Send + Sync + Debug + 'static {
     }
 }
 
-/// Where random bytes come from.
+/// The source of random bytes.
 pub trait Entropy: Send + Sync + Debug + 'static {
     fn fill(&self, bytes: &mut [u8]);
 }

@@ -49,7 +49,7 @@ pub enum Defect {
     IgnoreConditions,
     /// An entry's commands are applied twice.
     ApplyTwice,
-    /// What nothing refers to any more does not become garbage.
+    /// A blob that nothing refers to any more does not become garbage.
     ForgetGarbage,
     /// The last part of a completed upload is left out.
     CompleteWithoutPart,
@@ -75,7 +75,7 @@ thread_local! {
     static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
 }
 
-/// Whether the code of this thread is to have this bug.
+/// Returns whether the code of this thread is to have this bug.
 #[inline]
 pub fn has(defect: Defect) -> bool {
     cfg!(debug_assertions) && PLANTED.get() == Some(defect)

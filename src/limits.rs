@@ -15,8 +15,8 @@ pub const GET_READ_STRIPES: usize = 2;
 /// Stripes that a GET holds or reads ahead of its client.
 pub const GET_STRIPES_AHEAD: usize = 4;
 
-/// What cannot be served is refused within this: what waits for something that does not come, and before that for admission,
-/// or for the metadata.
+/// The time within which a request that cannot be served is refused: it waits for something that does not come, and
+/// before that for admission, or for the metadata.
 pub const REFUSED_WITHIN: Duration = Duration::from_secs(8);
 /// A read of the metadata waits this long for a leader.
 pub const META_READ_WAIT_MAX: Duration = Duration::from_secs(4);
@@ -73,7 +73,7 @@ pub const LATE_PUBLICATIONS_MAX: usize = 1024;
 
 /// A shard segment's file.
 pub const SHARD_SEGMENT_BYTES: u32 = 256 << 20;
-/// Of a small drive.
+/// The segments of a small drive.
 pub const SHARD_SEGMENT_BYTES_MIN: u32 = 24 << 20;
 /// A drive has room for so many segments, where they are not the smallest or the largest.
 pub const SEGMENTS_OF_DRIVE: u64 = 256;
@@ -93,9 +93,9 @@ pub const LOG_QUEUED_BYTES_MAX: u64 = 256 << 20;
 pub const LOG_APPEND_SECONDS_MAX: u64 = 30;
 /// The latest sync after a write that nobody waits to see synced, in strict mode.
 pub const LOG_IDLE_FLUSH_MS_MAX: u64 = 200;
-/// How long after its last sync an idle log vouches for its end.
+/// The time after its last sync at which an idle log marks its end.
 pub const LOG_MARK_DELAY_MS: u64 = 250;
-/// How often a log that is written to asks for the drive's free space, at most.
+/// The shortest interval at which a log that is written to checks the drive's free space.
 pub const LOG_SPACE_CHECK_MS_MIN: u64 = 1000;
 /// Segments that a log keeps for reuse; more are removed.
 pub const LOG_FREE_SEGMENTS_MAX: usize = 2;
@@ -117,7 +117,8 @@ pub const NET_SHARDS_MAX: usize = 4096;
 pub const NET_WORDS_BYTES_MAX: usize = 1024;
 /// Requests under way on one connection, in each direction.
 pub const NET_STREAMS_MAX: u64 = 100;
-/// Of these, streams that requests about drives' data leave to the calls of groups: an election does not wait for bulk.
+/// The streams, of these, that requests about drives' data leave to the calls of groups: an election does not wait for
+/// bulk.
 pub const NET_STREAMS_OF_GROUPS: u64 = 20;
 /// Handshakes under way, beyond which a caller must show that packets reach the address that it claims.
 pub const NET_HANDSHAKES_MAX: usize = 64;
@@ -143,7 +144,7 @@ pub const NET_KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub const NET_IDLE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A connection without requests for this long is closed.
 pub const NET_EVICT_AFTER: Duration = Duration::from_secs(300);
-/// How often the pool looks for such connections.
+/// The interval at which the pool looks for such connections.
 pub const NET_EVICT_CHECK: Duration = Duration::from_secs(30);
 /// A host that did not answer is dialed again after this.
 pub const NET_REDIAL_AFTER: Duration = Duration::from_secs(1);
@@ -164,7 +165,7 @@ pub const NET_QUIET_LOG_AFTER: Duration = Duration::from_secs(3);
 
 /// Node ids that a host's name has for itself: as many drives it may have.
 pub const NODES_OF_HOST_MAX: u32 = 64;
-/// How often a host looks whether the metadata has another layout, and how long its ring may lag behind.
+/// The interval at which a host looks for another layout in the metadata, and the longest lag of its ring.
 pub const LAYOUT_LOOK_EVERY: Duration = Duration::from_millis(50);
 pub const RING_LAG_MAX: Duration = Duration::from_millis(150);
 /// A host is given this long to answer a question about the membership.
@@ -213,8 +214,8 @@ pub const SHARDS_MAX: usize = 32;
 /// Data directories (drives) of one host, at most.
 pub const DATA_DIRS_MAX: usize = 64;
 
-/// Who asks most: names that a worker keeps of one kind in one slot of time, the slots, and what is kept of a name. Of each list
-/// so many go from host to host, and the first are shown.
+/// The sketches of traffic: names that a worker keeps of one kind in one slot of time, the slots, and the entries kept
+/// of a name. Of each list so many go from host to host, and the first are shown.
 pub const HEAVY_KEPT: usize = 64;
 pub const HEAVY_SLOT: Duration = Duration::from_secs(20);
 pub const HEAVY_SLOTS: usize = 16;
@@ -222,8 +223,7 @@ pub const HEAVY_NAME_BYTES_MAX: usize = 64;
 pub const HEAVY_TOLD: usize = 40;
 pub const HEAVY_SHOWN: usize = 20;
 
-/// What the store holds is measured this often, and so many measurements are kept: a week. How fast it fills is said when so
-/// long was measured.
+/// The interval of measurements of the stored bytes, the number kept (a week), and the period that a forecast needs.
 pub const GROWTH_SAMPLE_EVERY: Duration = Duration::from_secs(60 * 60);
 pub const GROWTH_SAMPLES_MAX: usize = 7 * 24 + 1;
 pub const GROWTH_KNOWN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -266,7 +266,7 @@ pub const CORS_BODY_BYTES_MAX: usize = 64 << 10;
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 /// A call of IAM by who is known: policies may be longer by their white space.
 pub const IAM_BODY_BYTES_MAX: usize = 256 << 10;
-/// All that are held at once: this part of `SHERD_MEMORY_MAX`, and at most so much.
+/// The bodies held at once: this part of `SHERD_MEMORY_MAX`, and at most so much.
 pub const BODIES_MEMORY_PART: u64 = 4;
 pub const BODIES_BYTES_MAX: u64 = 256 << 20;
 /// A body that is not whole after this is given up.
@@ -311,7 +311,7 @@ pub struct Scale {
     pub reclaim_grace: Duration,
     /// Pause of the compactors and of the reclaimer when there is nothing to do.
     pub upkeep_idle: Duration,
-    /// How often a shard index is made durable, so that a start after a power cut replays little.
+    /// The interval after which a shard index is made durable, so that a start after a power cut replays little.
     pub index_persist_every: Duration,
 }
 
@@ -337,7 +337,8 @@ impl Scale {
         index_persist_every: Duration::from_secs(5),
     };
 
-    /// Of a drive of this size: large drives have few files, and small ones have room for several segments.
+    /// Returns the segment size for a drive of this size: large drives have few files, and small ones have room for
+    /// several segments.
     pub fn shard_segment_bytes_of(&self, drive_bytes: u64) -> u32 {
         let wanted = u32::try_from(drive_bytes / SEGMENTS_OF_DRIVE).unwrap_or(u32::MAX);
         let least = SHARD_SEGMENT_BYTES_MIN.min(self.shard_segment_bytes);
@@ -359,20 +360,20 @@ pub const DRIVE_BYTES_MIN: u64 = 192 << 20;
 pub const SPACE_REFUSE_PERCENT: u64 = 5;
 pub const SPACE_WARN_PERCENT: u64 = 15;
 
-/// How far a command may take the confirmed time without saying who confirms it.
+/// The distance by which a command may advance the confirmed time without naming its source.
 pub const CLOCK_ADVANCE_MAX: Duration = Duration::from_secs(60 * 60);
 /// The leader puts the confirmed time into the log this often, at least, so that a host that restarts has it.
 pub const CLOCK_RECORD_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Clocks that differ by at most this agree.
 pub const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(60);
-/// How long a wall clock must have run as the monotonic clock does before it is believed after it was set, and before it may
-/// confirm a time.
+/// The time for which a wall clock must have run as the monotonic clock does before it is trusted after it was set, and
+/// before it may confirm a time.
 pub const CLOCK_STEADY_AFTER: Duration = Duration::from_secs(10 * 60);
 /// The confirmed time comes nearer to the hosts' clocks by at most one part in so many of the time that passes: an hour a day.
 pub const CLOCK_SLEW_DIVISOR: u32 = 24;
 /// A greater difference of a host's clock from the confirmed time is reported by health.
 pub const CLOCK_GAP_REPORTED: Duration = Duration::from_secs(60 * 60);
-/// What another host said of its clock counts for so long.
+/// The validity of another host's report of its clock.
 pub const CLOCK_REPORT_COUNTS_FOR: Duration = Duration::from_secs(5);
 
 /// Lines of the audit log that wait for one destination, and their bytes. Lines of denied calls may take half of either, so that

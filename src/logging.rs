@@ -1,5 +1,5 @@
-//! Where the log goes: to standard error, as text for people or as a JSON object a line for machines. Standard output is
-//! for what a script may wait for (see `main`).
+//! The log's output: standard error, as text for people or as a JSON object a line for machines. Standard output is for
+//! what a script may wait for (see `main`).
 
 mod escape;
 mod lines;
@@ -13,9 +13,9 @@ use text::Text;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
-/// What our dependencies say is of interest to those who work on them. A filter that names one of them overrides this.
-/// What is no HTTP (TLS on a plain port, a scan) the dispatcher calls an error, without saying who sent it.
-/// What openraft's own thread says at its end is told to whoever asked it.
+/// The default filter of dependencies' lines, which are of interest to their developers. A filter that names one of
+/// them overrides this. Bytes that are no HTTP (TLS on a plain port, a scan) are an error to the dispatcher, which does
+/// not name the sender. The errors of openraft's own thread at its end are returned to its caller.
 const QUIET: &str = "s3s=off,actix_server=warn,actix_http::h1::dispatcher=off,openraft=error,openraft::raft::raft_inner=off,\
     fjall=warn,lsm_tree=warn";
 
@@ -33,7 +33,7 @@ pub fn start(filter: &str, format: LogFormat) -> Logging {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     if let Err(error) = lines.keep_writing() {
-        tracing::warn!(%error, "there is no thread for the log: whoever says something writes it");
+        tracing::warn!(%error, "the log has no thread; each thread writes its own lines");
     }
     let (waiting, tell) = (lines.clone(), panic::take_hook());
     panic::set_hook(Box::new(move |panicked| {

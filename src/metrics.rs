@@ -32,7 +32,7 @@ macro_rules! metrics {
         /// Name, labels and help of every metric, for documents and checks.
         pub const CATALOGUE: &[(&str, &[&str], &str)] = &[$(($text, &[$($label),*], $help)),*];
 
-        /// What each metric of the catalogue is, in its order.
+        /// The kinds of the metrics in the catalogue, in its order.
         #[cfg(test)]
         const KINDS: &[&str] = &[$(stringify!($kind)),*];
     };

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Of an answer, this much is read and shown.
+/// The bytes of an answer that are read and shown.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum ProbeError {
     NotReady { status: u16, why: String },
 }
 
-/// What the admin listener speaks.
+/// The protocol of the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Http,
@@ -48,7 +48,7 @@ pub fn ready(listen: SocketAddr, scheme: Scheme) -> Result<(), ProbeError> {
     }
 }
 
-/// What listens on all addresses is asked on the loopback one.
+/// Returns the address to probe: the loopback one for a listener on all addresses.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -79,7 +79,7 @@ id128!(
     ClusterId
 );
 id128!(
-    /// What a drive was given when it was formatted; a replaced drive in the same place has another.
+    /// The incarnation that a drive got when it was formatted; a replaced drive in the same place has another.
     Incarnation
 );
 
@@ -101,11 +101,11 @@ pub struct HostId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BucketId(pub u64);
 
-/// Which of the `k+m` shards of a blob. There is no default: every request names it.
+/// The index of one of a blob's `k+m` shards. There is no default: every request names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardIndex(pub u8);
 
-/// Which chunk of a shard; the same number is the index of the stripe that it belongs to.
+/// The index of a chunk within a shard; also the index of its stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChunkIndex(pub u32);
 
@@ -151,7 +151,7 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// How a blob is cut: `data` + `parity` shards, stripes of `data` chunks of at most `chunk_size_bytes`.
+/// The erasure coding of a blob: `data` + `parity` shards, stripes of `data` chunks of at most `chunk_size_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Geometry {
     pub data: u8,
@@ -160,7 +160,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// How many shards a blob has.
+    /// Returns the number of shards of a blob.
     pub const fn shards(self) -> usize {
         self.data as usize + self.parity as usize
     }
@@ -176,7 +176,7 @@ impl fmt::Display for Geometry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// Where signatures of version 2 are taken. AWS has retired it, and many clients still make URLs with it.
+/// The acceptance of version 2 signatures. AWS has retired them, and many clients still make URLs with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LegacySignatures {
     Off,
@@ -187,7 +187,7 @@ pub enum LegacySignatures {
     On,
 }
 
-/// What a host does for its cluster. Every host does something.
+/// The roles of a host in its cluster. Every host has at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Roles {
     /// Serves S3.
@@ -202,7 +202,7 @@ impl Roles {
     pub const ALL: Self = Self { gateway: true, meta: true, storage: true };
     pub const NONE: Self = Self { gateway: false, meta: false, storage: false };
 
-    /// As they are configured and shown.
+    /// Returns the roles' names as they are configured and shown.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let roles = [("gateway", self.gateway), ("meta", self.meta), ("storage", self.storage)];
         roles.into_iter().filter(|(_, has)| *has).map(|(name, _)| name)

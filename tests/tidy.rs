@@ -10,7 +10,7 @@ const FUNCTION_LINES_MAX: usize = 69;
 const FOLDER_FILES_MAX: usize = 12;
 const DOCUMENT_COLUMNS_MAX: usize = 100;
 
-/// What each top-level module may import of ours, besides itself. `node` and `main` import all.
+/// The modules that each top-level module may import, besides itself. `node` and `main` may import all.
 const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("limits", &[]),
@@ -83,7 +83,7 @@ impl File {
         Some(inside.split('/').next()?.trim_end_matches(".rs"))
     }
 
-    /// Where the file's own tests begin.
+    /// Returns the offset of the file's own tests.
     fn tests_at(&self) -> usize {
         self.code.find("#[cfg(test)]\nmod tests {").unwrap_or(self.code.len())
     }
@@ -121,7 +121,7 @@ fn blank(text: &str) -> String {
     String::from_utf8(out).expect("only whole characters are blanked")
 }
 
-/// Where the comment or literal that begins here ends; here, if none begins.
+/// Returns the end of the comment or literal that begins here; this offset if none begins.
 fn literal_end(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     let find = |from: usize, what: &[u8]| {
@@ -168,7 +168,7 @@ fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Where a word stands by itself.
+/// Returns the offsets at which a word occurs as a whole word.
 fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let bytes = code.as_bytes();
@@ -460,7 +460,7 @@ fn anchors(text: &str) -> Vec<String> {
     headings.map(|(_, line, _)| anchor(line.trim_start_matches('#'))).collect()
 }
 
-/// What the links of a line lead to.
+/// Returns the targets of a line's links.
 fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
 }
@@ -541,7 +541,7 @@ fn every_document_is_narrow_and_what_it_names_is_there() {
 }
 
 #[test]
-fn every_test_that_shows_what_holds_is_there() {
+fn every_test_that_faults_and_security_name_exists() {
     let files = files();
     let pages = ["docs/internals/faults.md", "docs/internals/security.md"].map(|page| read(&root().join(page)));
     let absent: Vec<String> = pages.iter().flat_map(|page| absent_tests(page, &files)).collect();
@@ -621,7 +621,7 @@ fn a_planted_violation_of_each_rule_is_caught() {
 }
 
 #[test]
-fn what_is_allowed_is_not_caught() {
+fn allowed_constructs_are_not_caught() {
     let clean = [
         (
             "src/types.rs",

@@ -1,4 +1,4 @@
-//! What is promised as a bound, measured on a fresh server: each with its limit, so that a reader sees whether it holds.
+//! The promised bounds, measured on a fresh server: each with its limit, so that a reader sees whether it holds.
 
 use crate::harness::client::{Body, S3};
 use crate::harness::data;
@@ -11,7 +11,7 @@ const RANGE_BYTES: u64 = 8 << 20;
 const UPLOADS: usize = 16;
 const MIB: f64 = (1 << 20) as f64;
 
-/// How large everything is.
+/// The sizes of objects and parts.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     pub part_bytes: usize,
@@ -70,7 +70,7 @@ fn complete(s3: &S3, sizes: Sizes) -> Bound {
     bound(&what, "s", begun.elapsed().as_secs_f64(), 1.0)
 }
 
-/// What a range in the midst of that object reads from the drives.
+/// Measures the bytes that a range in the midst of that object reads from the drives.
 fn range(server: &Server, s3: &S3, sizes: Sizes) -> Bound {
     let size = (PARTS * sizes.part_bytes) as u64;
     let start = size / 2 + 12_345;

@@ -1,4 +1,4 @@
-//! What the disk and file system give without a store: the other side of every ratio (T4).
+//! The speed of the disk and file system without a store: the other side of every ratio (T4).
 
 use crate::harness::data;
 use std::fs::{self, File};

@@ -18,10 +18,10 @@ use target::Target;
 
 const BUCKET: &str = "bench";
 
-/// How much of everything.
+/// The amounts of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Of each workload.
+    /// The duration of each workload.
     pub each: Duration,
     pub large_bytes: usize,
     pub large_at_once: usize,
@@ -235,7 +235,7 @@ pub fn stages(figures: &[Figure]) -> String {
     text
 }
 
-/// What it ran on, as far as the kernel says.
+/// Returns the hardware, as far as the kernel knows it.
 pub fn hardware() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");

@@ -1,4 +1,5 @@
-//! What a small request costs beside one of a bare actix-web, which answers in this very process: both are sent the same way.
+//! The cost of a small request beside one of a bare actix-web, which answers in this very process: both are sent the
+//! same way.
 
 use crate::harness::process::Process;
 use crate::harness::server::Server;
@@ -12,7 +13,7 @@ const BUCKET: &str = "requests";
 const KEY: &str = "key";
 const BODY_BYTES: usize = 4 << 10;
 const ROUNDS: usize = 3;
-/// What actix calls the threads that serve.
+/// The names that actix gives to its serving threads.
 const WORKERS: &str = "actix-rt|system";
 
 /// The processor time of one request.

@@ -1,4 +1,4 @@
-//! What is measured: the hosts of one store, as one.
+//! The measured store: its hosts as one.
 
 use crate::harness::client::{S3, get_plain};
 use crate::harness::cluster::{self, Cluster};
@@ -43,7 +43,7 @@ impl Target {
         self.processes().for_each(Process::reset_resident_peak);
     }
 
-    /// Of the host that took most.
+    /// Returns the peak of the host that took most.
     pub fn resident_bytes_peak(&self) -> u64 {
         self.processes().map(Process::resident_bytes_peak).max().unwrap_or_default()
     }
@@ -64,7 +64,7 @@ impl Target {
         self.processes().map(|process| process.disk_bytes().written).sum()
     }
 
-    /// Of each log of each drive.
+    /// Returns the syncs of each log of each drive.
     pub fn syncs(&self) -> BTreeMap<String, f64> {
         let mut found = BTreeMap::new();
         for (_, _, admin) in &self.hosts {

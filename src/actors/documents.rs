@@ -51,13 +51,13 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_is_not_known_is_told_as_such() {
+    fn an_unknown_format_version_is_reported_as_such() {
         assert!(matches!(decode::<u64>(b"\x027"), Err(DocumentError::UnknownVersion { found: 2 })));
         assert!(matches!(decode::<u64>(b"7"), Err(DocumentError::UnknownVersion { found: b'7' })));
     }
 
     #[test]
-    fn what_is_cut_or_of_another_shape_is_an_error() {
+    fn a_cut_or_malformed_document_is_an_error() {
         assert!(matches!(decode::<u64>(b""), Err(DocumentError::Empty)));
         assert!(matches!(decode::<u64>(b"\x01"), Err(DocumentError::Malformed { .. })));
         assert!(matches!(decode::<u64>(b"\x01\"text\""), Err(DocumentError::Malformed { .. })));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_form_in_json_is_refused_when_it_is_written() {
+    fn a_value_without_a_form_in_json_is_refused_when_it_is_written() {
         let keys_that_are_no_text = BTreeMap::from([((1, 2), 3)]);
         assert!(matches!(encode(&keys_that_are_no_text), Err(DocumentError::Unwritable { .. })));
     }

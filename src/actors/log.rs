@@ -29,12 +29,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Where the actors of a log run.
+/// The threads that run the actors of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
     /// Writer, syncer and allocator each on a thread of their own.
     Own,
-    /// All on the current arbiter, for a simulation in one thread.
+    /// Runs all of them on the current arbiter, for a simulation in one thread.
     Current,
 }
 
@@ -46,7 +46,7 @@ pub struct LogHandle {
     threads: Arc<Mutex<Vec<Arbiter>>>,
 }
 
-/// Where the writer's answer to an append arrives.
+/// The channel for the writer's answer to an append.
 type Answer = oneshot::Receiver<Result<Vec<Location>, WalError>>;
 
 /// Counters and positions, for metrics and tests.
@@ -58,16 +58,16 @@ pub struct LogStatus {
     pub writes: u64,
     pub syncs: u64,
     pub segments: Vec<SegmentId>,
-    /// Whether there is room for another segment, as far as it was asked for; where there was none, it is asked for again
-    /// until there is.
+    /// True if there is space for another segment, as far as known; if there was none, it is checked again until there
+    /// is.
     pub has_room: bool,
     pub out_of_service: Option<String>,
 }
 
-/// What was verified of a log.
+/// The result of verifying a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogCheck {
-    /// Where to go on; `None` at the end.
+    /// The position at which to continue; `None` at the end.
     pub next: Option<Lsn>,
     pub bytes: u64,
     /// Places where no whole record stands and one was due.
@@ -78,7 +78,7 @@ pub struct LogCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentInfo {
     pub id: SegmentId,
-    /// What it occupies on the drive: the whole file.
+    /// The size of the whole file on the drive.
     pub file_bytes: u32,
     /// No record is appended to it any more.
     pub sealed: bool,
@@ -129,12 +129,12 @@ impl LogHandle {
         self.enqueue(records, self.strict_ack())
     }
 
-    /// Of new segments.
+    /// Returns the size of new segments.
     pub fn segment_bytes(&self) -> u32 {
         self.state.options.segment_bytes
     }
 
-    /// What an append waits for, as the log's durability has it.
+    /// Returns the acknowledgement that an append waits for, by the log's durability.
     fn strict_ack(&self) -> Ack {
         match self.state.options.durability {
             Durability::Strict => Ack::Synced,
@@ -147,9 +147,9 @@ impl LogHandle {
         self.enqueue(records, Ack::Synced).await
     }
 
-    /// As `submit`, for records that have nowhere else to go: waits without end for a drive that stalls, and for room on
-    /// one that is full, and keeps the order meanwhile. Refused only where the log fails or is closed. Waits for stable
-    /// storage where the log's durability or `ack` says so.
+    /// As `submit`, for records that have nowhere else to go: waits without end for a drive that stalls, and for space
+    /// on one that is full, and keeps the order meanwhile. Refused only if the log fails or is closed. Waits for stable
+    /// storage if the log's durability or `ack` says so.
     pub fn submit_patiently(
         &self,
         records: Vec<NewRecord>,
@@ -257,7 +257,7 @@ impl LogHandle {
         Ok(LogCheck { next, bytes: found.bytes, bad_spots: found.bad_spots })
     }
 
-    /// All segments in use, in order.
+    /// Returns all segments in use, in order.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let open = self.state.open_segment();
         let info = |segment: &Arc<Segment>| SegmentInfo {
@@ -341,7 +341,7 @@ impl LogHandle {
     }
 }
 
-/// Why a closed log refuses.
+/// The reason with which a closed log refuses.
 const CLOSED: &str = "closed";
 
 fn closed() -> WalError {

@@ -1,4 +1,4 @@
-//! The actors of a host, and what stands between them. Each owns its state and shares none of it; what many read is
+//! The actors of a host, and the tasks and snapshots between them. Each owns its state and shares none of it; what many read is
 //! published as a snapshot (the ring, the connections, health), so that nobody is asked per request. Bytes of objects never
 //! travel in messages to the actors at the top: they go from the request's task to the log writers.
 //!
@@ -6,7 +6,7 @@
 //!  api ──► gateway ──AdmitPut/AdmitGet──► frontend (S3Frontend: permits)
 //!             │
 //!             ├─ put_task: receive ► hash, encode ► append to k+m nodes ► propose the manifest
-//!             └─ get_task: look up ► read k chunks of each stripe, parity where one is late or bad ► verify ► send
+//!             └─ get_task: look up ► gather k verified chunks of each stripe ► decode missing ones ► send
 //!                  │        │                                     │
 //!                  │        └─ meta: consensus (ConsensusApply: batches, applies)
 //!                  │                    └─ mirror: the Raft log on m+1 drives ──► log
@@ -18,7 +18,7 @@
 //!             log (WalWriter ──SyncThrough──► Syncer; ──PrepareSegment──► SegmentAllocator), one set a log
 //!
 //!  membership (founding, joining, voters, the watch that publishes how other hosts' nodes are)
-//!  jobs (what an operator asks of all hosts: repairs, scrub, moves), traffic (who asks most)
+//!  jobs (what an operator asks of all hosts: repairs, scrub, moves), traffic (accounts and buckets with the most)
 //!
 //!  in the background, in small steps that give way to users:
 //!  upkeep (Compactor a drive, Reclaimer), healer (Healer) and mover (Mover), over the same nodes and metadata;

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{AdminFailure, tell};
-use crate::api::admin::{BucketShown, ExplainAccess, Explained, ObjectShown, Who};
+use crate::api::admin::{BucketShown, ExplainAccess, Explained, ExplainedCaller, ObjectShown};
 use crate::config::{AccessQuestion, WhoAsked};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -16,9 +16,9 @@ pub fn run(
     out: &mut impl Write,
 ) -> Result<u8, AdminFailure> {
     let who = match &asked.who {
-        WhoAsked::User(name) => Who::User { account: account.map(str::to_owned), name: name.clone() },
-        WhoAsked::Key(access_key) => Who::Key { access_key: access_key.clone() },
-        WhoAsked::Anonymous => Who::Anonymous {},
+        WhoAsked::User(name) => ExplainedCaller::User { account: account.map(str::to_owned), name: name.clone() },
+        WhoAsked::Key(access_key) => ExplainedCaller::Key { access_key: access_key.clone() },
+        WhoAsked::Anonymous => ExplainedCaller::Anonymous {},
     };
     let AccessQuestion { action, resource, conditions, .. } = asked.clone();
     let told: Explained = client.post("/access/explain", &ExplainAccess { who, action, resource, conditions })?;
@@ -77,7 +77,7 @@ mod tests {
     use crate::api::admin::Explained;
 
     #[test]
-    fn a_decision_is_told_with_what_it_is_about() {
+    fn a_decision_is_shown_with_its_subject() {
         let told: Explained = serde_json::from_str(
             r#"{"allowed":false,"who":"anonymous","action":"s3:GetObject","resource":"arn:aws:s3:::b/k",
                 "reason":"nothing allows it","statements":[],"object":null,

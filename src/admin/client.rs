@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
-/// For the next bytes of an answer: moving the lead may take this long.
+/// The longest wait for the next bytes of an answer: moving the lead may take this long.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 const LINE_BYTES_MAX: u64 = 16 << 10;
 const HEADERS_MAX: usize = 100;
@@ -26,7 +26,7 @@ const HEADERS_MAX: usize = 100;
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const SERVICE: &str = "sherd-admin";
 
-/// One host's admin listener, and the key to it.
+/// A client of one host's admin listener, with the key to it.
 pub struct Client {
     pub authority: String,
     /// `None`: plain HTTP.
@@ -180,7 +180,7 @@ pub fn with_host(path: &str, host: Option<&str>) -> String {
     format!("{path}?host={}", escaped.collect::<String>())
 }
 
-/// What an answer is instead.
+/// Describes an answer that is not JSON.
 fn words_of_no_json(answer: &[u8]) -> &'static str {
     match answer.trim_ascii_start().starts_with(b"<?xml") {
         true => "it answers in XML, as the S3 listener does",
@@ -253,7 +253,7 @@ impl<R: Read> Read for OfLength<R> {
 /// A body in chunks (RFC 9112, section 7.1).
 struct Chunked<R> {
     from: R,
-    /// Of the chunk at hand.
+    /// The bytes left of the current chunk.
     left: u64,
     begun: bool,
     done: bool,

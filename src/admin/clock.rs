@@ -15,7 +15,7 @@ pub fn show(client: &Client, json: bool, out: &mut impl Write) -> Result<u8, Adm
     Ok(u8::from(!clock.troubles.is_empty()))
 }
 
-/// Without `sure`, shows what would be set to what and changes nothing.
+/// Sets the clock; without `sure`, shows the change and makes none.
 pub fn accept(client: &Client, sure: bool, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
     let clock: ClockShown = client.get("/clock")?;
     if !sure {

@@ -33,7 +33,7 @@ pub fn run(client: &Client, asked: &KeyQuestion, json: bool, out: &mut impl Writ
     Ok(0)
 }
 
-/// All pages together.
+/// Rewraps all pages.
 fn rewrap(client: &Client) -> Result<Rewrapped, AdminFailure> {
     let mut progress = Progress::of_silence("versions");
     let (mut done, mut from) = (Rewrapped::default(), None);

@@ -11,9 +11,9 @@ use std::io::Write;
 
 /// Entries of a page; IAM has no larger ones.
 const PAGE: &str = "1000";
-/// What IAM calls the owner of a root's key.
+/// IAM's name for the owner of a root's key.
 const ROOT: &str = "root";
-/// So many of a policy's versions are kept.
+/// The number of a policy's versions that are kept.
 const VERSIONS_MAX: usize = 5;
 const NO_PATH: &str = "/";
 
@@ -24,7 +24,7 @@ struct Iam<'a> {
 }
 
 /// An answer, for programs and for people.
-type Told = Result<(Value, String), AdminFailure>;
+type ShownResult = Result<(Value, String), AdminFailure>;
 type Pairs<'a> = [(&'a str, &'a str)];
 
 pub fn run(
@@ -39,7 +39,7 @@ pub fn run(
 }
 
 impl Iam<'_> {
-    fn answer(&self, asked: &IdentityQuestion) -> Told {
+    fn answer(&self, asked: &IdentityQuestion) -> ShownResult {
         match asked {
             IdentityQuestion::Users => self.users(),
             IdentityQuestion::User { name } => self.user(name),
@@ -98,30 +98,30 @@ impl Iam<'_> {
         }
     }
 
-    /// Of a change that answers nothing.
-    fn done(&self, action: &str, pairs: &Pairs<'_>) -> Told {
+    /// Makes a change whose answer is empty.
+    fn done(&self, action: &str, pairs: &Pairs<'_>) -> ShownResult {
         Ok((self.call(action, pairs)?, "done\n".to_owned()))
     }
 
-    /// Of a change that answers what it made.
-    fn made(&self, action: &str, what: &str, pairs: &Pairs<'_>) -> Told {
+    /// Makes a change that answers with the new record.
+    fn made(&self, action: &str, what: &str, pairs: &Pairs<'_>) -> ShownResult {
         let made = self.call(action, pairs)?[what].take();
         let words = format!("{}\n", text(&made, "Arn"));
         Ok((made, words))
     }
 
-    fn create(&self, action: &str, what: &str, name: &str, path: Option<&str>) -> Told {
+    fn create(&self, action: &str, what: &str, name: &str, path: Option<&str>) -> ShownResult {
         let named = format!("{what}Name");
         self.made(action, what, &[(&named, name), ("Path", path.unwrap_or(NO_PATH))])
     }
 
-    fn users(&self) -> Told {
+    fn users(&self) -> ShownResult {
         let users = self.all("ListUsers", &[], "Users")?;
         let words = rows(&users, [("NAME", "UserName"), ("CREATED", "CreateDate"), ("ARN", "Arn")]);
         Ok((Value::Array(users), words))
     }
 
-    fn user(&self, name: &str) -> Told {
+    fn user(&self, name: &str) -> ShownResult {
         let named = [("UserName", name)];
         let user = self.call("GetUser", &named)?["User"].take();
         let attached = self.all("ListAttachedUserPolicies", &named, "AttachedPolicies")?;
@@ -140,7 +140,7 @@ impl Iam<'_> {
         Ok((json!({"User": user, policies: attached, names: inline, "Groups": groups, "AccessKeys": keys}), words))
     }
 
-    fn delete_user(&self, name: &str, force: bool) -> Told {
+    fn delete_user(&self, name: &str, force: bool) -> ShownResult {
         let named = ("UserName", name);
         if force {
             for key in self.all("ListAccessKeys", &[named], "AccessKeyMetadata")? {
@@ -165,13 +165,13 @@ impl Iam<'_> {
         Ok(())
     }
 
-    fn groups(&self) -> Told {
+    fn groups(&self) -> ShownResult {
         let groups = self.all("ListGroups", &[], "Groups")?;
         let words = rows(&groups, [("NAME", "GroupName"), ("CREATED", "CreateDate"), ("ARN", "Arn")]);
         Ok((Value::Array(groups), words))
     }
 
-    fn group(&self, name: &str) -> Told {
+    fn group(&self, name: &str) -> ShownResult {
         let named = [("GroupName", name)];
         let group = self.call("GetGroup", &named)?["Group"].take();
         let users = self.all("GetGroup", &named, "Users")?;
@@ -187,7 +187,7 @@ impl Iam<'_> {
         Ok((json!({"Group": group, "Users": users, "AttachedPolicies": attached, "PolicyNames": inline}), words))
     }
 
-    fn delete_group(&self, name: &str, force: bool) -> Told {
+    fn delete_group(&self, name: &str, force: bool) -> ShownResult {
         let named = ("GroupName", name);
         if force {
             for user in self.all("GetGroup", &[named], "Users")? {
@@ -198,7 +198,7 @@ impl Iam<'_> {
         self.done("DeleteGroup", &[named])
     }
 
-    fn hold(&self, verb: &str, holder: &Holder, policy: &str) -> Told {
+    fn hold(&self, verb: &str, holder: &Holder, policy: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let (what, named) = match holder {
             Holder::User(name) => ("User", ("UserName", name.as_str())),
@@ -207,13 +207,13 @@ impl Iam<'_> {
         self.done(&format!("{verb}{what}Policy"), &[named, ("PolicyArn", &arn)])
     }
 
-    fn keys(&self, user: Option<&str>) -> Told {
+    fn keys(&self, user: Option<&str>) -> ShownResult {
         let keys = self.all("ListAccessKeys", &of(user), "AccessKeyMetadata")?;
         let words = key_rows(&keys);
         Ok((Value::Array(keys), words))
     }
 
-    fn create_key(&self, user: Option<&str>, service: Option<&ServiceKeyAsked>) -> Told {
+    fn create_key(&self, user: Option<&str>, service: Option<&ServiceKeyAsked>) -> ShownResult {
         let (action, what) = match service {
             None => ("CreateAccessKey", "AccessKey"),
             Some(_) => ("CreateServiceKey", "ServiceKey"),
@@ -228,7 +228,7 @@ impl Iam<'_> {
         Ok((made, format!("{words}The secret is not shown again.\n")))
     }
 
-    fn change_key(&self, action: &str, key: &str, status: Option<&str>) -> Told {
+    fn change_key(&self, action: &str, key: &str, status: Option<&str>) -> ShownResult {
         let user = self.owner_of(key)?;
         let mut pairs = of(user.as_deref());
         pairs.push(("AccessKeyId", key));
@@ -248,7 +248,7 @@ impl Iam<'_> {
         Ok(Some(owner).filter(|_| !is_roots))
     }
 
-    fn policies(&self, all: bool) -> Told {
+    fn policies(&self, all: bool) -> ShownResult {
         let scope = if all { "All" } else { "Local" };
         let policies = self.all("ListPolicies", &[("Scope", scope)], "Policies")?;
         let columns =
@@ -273,7 +273,7 @@ impl Iam<'_> {
         Err(AdminFailure::Refused { status: 404, code, message })
     }
 
-    fn policy(&self, policy: &str) -> Told {
+    fn policy(&self, policy: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let named = ("PolicyArn", arn.as_str());
         let policy = self.call("GetPolicy", &[named])?["Policy"].take();
@@ -298,7 +298,7 @@ impl Iam<'_> {
     }
 
     /// The oldest version makes room where there is none.
-    fn update_policy(&self, policy: &str, document: &str) -> Told {
+    fn update_policy(&self, policy: &str, document: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let named = ("PolicyArn", arn.as_str());
         let put = || {
@@ -320,7 +320,7 @@ impl Iam<'_> {
         put()
     }
 
-    fn delete_policy(&self, policy: &str) -> Told {
+    fn delete_policy(&self, policy: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let named = ("PolicyArn", arn.as_str());
         let standing = self.call("GetPolicy", &[named])?["Policy"].take();
@@ -334,7 +334,7 @@ impl Iam<'_> {
     }
 }
 
-/// Whether the text of a managed policy is as short as IAM wants it; white space is not counted.
+/// Returns whether the text of a managed policy is within IAM's bound; white space is not counted.
 fn fits(document: &str) -> bool {
     document.chars().filter(|c| !c.is_whitespace()).count() <= 6144
 }
@@ -351,7 +351,7 @@ fn text(value: &Value, field: &str) -> String {
     }
 }
 
-/// One field of each entry, or the entries themselves, in a line.
+/// Returns one field of each entry, or the entries themselves, in a line.
 fn names(entries: &[Value], field: &str) -> String {
     let name = |entry: &Value| entry.as_str().map_or_else(|| text(entry, field), str::to_owned);
     let names: Vec<String> = entries.iter().map(name).collect();
@@ -383,7 +383,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_iam_answers_is_put_into_tables_and_lines() {
+    fn answers_of_iam_are_shown_as_tables_and_lines() {
         let users = [json!({"UserName": "a", "Count": 7}), json!({"UserName": "bob"})];
         assert_eq!(rows(&users, [("NAME", "UserName"), ("N", "Count")]), "NAME  N\na     7\nbob\n");
         assert_eq!(lines(&users[0], [("name", "UserName"), ("count", "Count")]), "name      a\ncount     7\n");

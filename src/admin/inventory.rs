@@ -23,7 +23,7 @@ use std::sync::Arc;
 const SHARDS_DIR: &str = "shards";
 const POOL_BYTES: usize = 4 << 20;
 
-/// Who a drive says that it is.
+/// The identity of a drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct DriveFound {
     dir: String,
@@ -48,13 +48,13 @@ struct ShardFound {
     blob: String,
     shard: u8,
     node: u32,
-    /// That pass their checksum.
+    /// The number of chunks that pass their checksum.
     chunks: u32,
     corrupt: u32,
     torn: u32,
 }
 
-/// Where a chunk's youngest record stands, and what it holds.
+/// The position of a chunk's newest record, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Chunk {
     age: (Lsn, Lsn),
@@ -243,7 +243,7 @@ fn found(id: ShardId, node: u32, chunks: &[Chunk]) -> ShardFound {
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line<'a> {
     Shard(&'a ShardFound),
-    /// After its shards.
+    /// A drive, after its shards.
     Drive(&'a DriveFound),
 }
 
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_is_gone_and_what_was_written_later_is_there() {
+    fn dropped_chunks_are_gone_and_later_ones_are_there() {
         let mut holdings = Holdings::default();
         record(&mut holdings, RecordKind::Chunk, 0, 10, 10, whole(1));
         record(&mut holdings, RecordKind::Tombstone, 0, 20, 20, whole(0));

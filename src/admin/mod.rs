@@ -14,21 +14,23 @@ mod show;
 mod top;
 
 use crate::ambient::Ambient;
-use crate::api::admin::{AskToStop, BucketUsageShown, Info, LeaderMoved, MoveLeader, QuotaShown, SetQuota, ShardShown};
-use crate::api::{DriveHealth, StopShown, Told, Verdict};
+use crate::api::admin::{
+    BucketUsageShown, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaShown, SetQuota, ShardShown,
+};
+use crate::api::{DriveHealth, HealthAnswer, StopSafety, Verdict};
 use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, Waiting};
 use crate::storage::identity::IdentityError;
 use client::{Client, Tls};
-use progress::Progress;
+use progress::{ABSENCE_MAX, Progress, TIMED_OUT};
 use serde::Serialize;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How often a host is asked again while something is waited for.
+/// The interval between questions to a host while the command waits.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// Why there is no answer.
+/// The reason for which there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminFailure {
     #[error("{authority} does not answer: {cause}")]
@@ -56,7 +58,7 @@ pub enum AdminFailure {
 }
 
 impl AdminFailure {
-    /// Whether asking again may help: the host may be away for a moment.
+    /// Returns whether asking again may help: the host may be away for a moment.
     fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
@@ -71,7 +73,7 @@ fn shown(dirs: &[PathBuf]) -> String {
     format!("looked in {}", dirs.join(", "))
 }
 
-/// Does what was asked for; the process's exit code: 0 where all is well, 1 where the answer is that it is not.
+/// Performs the command; returns the process's exit code: 0 if all is well, 1 if the answer is that it is not.
 pub fn run(invocation: &AdminInvocation) -> Result<u8, AdminFailure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let code = match &invocation.command {
@@ -135,35 +137,52 @@ fn ask(
         Question::Access { account, asked } => return access::run(client, account.as_deref(), asked, json, out),
         Question::EncryptionKeys(asked) => return encryption_keys::run(client, asked, json, out),
         Question::Health => {
-            let told: Told = client.get("/health")?;
+            let told: HealthAnswer = client.get("/health")?;
             tell(&told, json, show::health, out)?;
             return Ok(u8::from(told.status != Verdict::Ok));
         }
-        Question::SafeToStop { host, wait_seconds } => {
-            let judged = safe_to_stop(client, host, Duration::from_secs(*wait_seconds))?;
-            tell(&judged, json, |judged| format!("{}\n", judged.why), out)?;
-            return Ok(u8::from(!judged.safe));
-        }
+        Question::StopSafety { host } => return safe_to_stop(client, host, waiting, json, out),
     }
     Ok(0)
 }
 
-/// The last answer: that the host may be stopped, or what is against it when the time is over. A host that cannot answer now
-/// is asked again, too.
-fn safe_to_stop(client: &Client, host: &str, wait: Duration) -> Result<StopShown, AdminFailure> {
+/// Shows whether the host may be stopped. With `--wait` it asks until the host may be stopped or the time is over; a host
+/// that does not answer is asked again for as long as with a job.
+fn safe_to_stop(
+    client: &Client,
+    host: &str,
+    waiting: Option<Waiting>,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<u8, AdminFailure> {
     let clock = &client.ambient.clock;
-    let until = clock.monotonic().saturating_add(wait);
+    let began = clock.monotonic();
+    let mut answered = began;
     loop {
-        let answer = client.post("/safe-to-stop", &AskToStop { host: host.to_owned() });
-        let is_final = match &answer {
-            Ok(StopShown { safe, .. }) => *safe,
-            Err(AdminFailure::Refused { status, .. }) => *status != 503,
-            Err(_) => false,
-        };
-        if is_final || clock.monotonic() >= until {
-            return answer;
+        let answer: Result<StopSafety, AdminFailure> =
+            client.post("/safe-to-stop", &GetStopSafety { host: host.to_owned() });
+        let now = clock.monotonic();
+        let is_over = |wait: Waiting| wait.timeout.is_some_and(|timeout| now.saturating_sub(began) >= timeout);
+        match (answer, waiting) {
+            (Ok(judged), waiting) if judged.safe || waiting.is_none_or(is_over) => {
+                tell(&judged, json, |judged| format!("{}\n", judged.why), out)?;
+                let refused = if waiting.is_some() { TIMED_OUT } else { 1 };
+                return Ok(if judged.safe { 0 } else { refused });
+            }
+            (Ok(_), _) => answered = now,
+            (Err(error), Some(waiting)) if error.may_pass() => {
+                if is_over(waiting) {
+                    writeln!(io::stderr(), "{error}")?;
+                    return Ok(TIMED_OUT);
+                }
+                if now.saturating_sub(answered) > ABSENCE_MAX {
+                    return Err(error);
+                }
+            }
+            (Err(error), _) => return Err(error),
         }
-        std::thread::sleep(ASK_EVERY.min(until.saturating_sub(clock.monotonic())));
+        let left = waiting.and_then(|waiting| waiting.timeout).map(|timeout| timeout.saturating_sub(now - began));
+        std::thread::sleep(left.map_or(ASK_EVERY, |left| left.min(ASK_EVERY)));
     }
 }
 
@@ -198,7 +217,7 @@ fn tell<T: Serialize>(
     Ok(())
 }
 
-/// One line a shard, as it comes.
+/// Prints one line a shard, as it comes.
 fn shards(client: &Client, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {
     let mut progress = Progress::new("shards");
     for line in client.stream("/shards")?.lines() {

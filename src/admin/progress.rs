@@ -12,15 +12,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 const BAR_CHARS: usize = 30;
-/// Between two lines about a job, but on a terminal, where one line is drawn over itself.
+/// The interval of a job's progress lines, except on a terminal, where one line is drawn over itself.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// A host that does not answer for longer than this ends the waiting.
-const ABSENCE_MAX: Duration = Duration::from_secs(120);
-/// Over so long the speed of a job is measured.
+pub(super) const ABSENCE_MAX: Duration = Duration::from_secs(120);
+/// The window over which the speed of a job is measured.
 const RATE_OVER: Duration = Duration::from_secs(60);
 const LOOKS_KEPT: usize = 64;
 /// Exit codes of a job that is not done when the time is over, and of a wait that was interrupted.
-const TIMED_OUT: u8 = 3;
+pub(super) const TIMED_OUT: u8 = 3;
 const INTERRUPTED: i32 = 130;
 
 /// A line that is drawn over itself.
@@ -36,12 +36,12 @@ impl Progress {
         Self { what, shown: io::stderr().is_terminal() && !io::stdout().is_terminal(), done: 0, drawn: None }
     }
 
-    /// For a command that writes nothing until it is done.
+    /// Makes a line for a command that writes nothing until it is done.
     pub fn of_silence(what: &'static str) -> Self {
         Self { shown: io::stderr().is_terminal(), ..Self::new(what) }
     }
 
-    /// So many more are done, of this many where that is known.
+    /// Adds to the number done, of this total if it is known.
     pub fn advance(&mut self, more: u64, of: Option<u64>) {
         self.done = self.done.saturating_add(more);
         if !self.shown || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW_EVERY) {
@@ -67,15 +67,15 @@ fn line(what: &str, done: u64, of: Option<u64>) -> String {
     format!("[{}{}] {percent:3} % of {of} {what}", "#".repeat(filled), " ".repeat(BAR_CHARS - filled))
 }
 
-/// How a job stands.
+/// The state of a job.
 pub enum Look {
     Left {
         left: u64,
-        /// What else is to be known; may be empty.
+        /// Further information; may be empty.
         note: String,
     },
     Done,
-    /// It will not come to its end.
+    /// The job will not come to its end.
     Failed(String),
     /// A host that takes part does not answer now.
     Silent(String),
@@ -84,7 +84,7 @@ pub enum Look {
 /// A job that is waited for.
 pub struct Job {
     pub name: &'static str,
-    /// What is counted, and how a count of it is written.
+    /// The counted unit, and the format of a count.
     pub unit: &'static str,
     pub count: fn(u64) -> String,
     /// The command that shows the job, or waits for it again.
@@ -112,7 +112,7 @@ pub fn wait(
     Watch { job, waiting, clock, line_every, pause: &std::thread::sleep }.until_over(look, say)
 }
 
-/// The process ends by the signal, wherever it waits, after saying what it does not end.
+/// Ends the process at the signal, wherever it waits, after telling what goes on.
 fn end_on_interrupt(job: &Job) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut interrupt = {
@@ -185,7 +185,7 @@ impl Watch<'_> {
     }
 }
 
-/// What was left at the last looks. Pure.
+/// The remainders at the last looks. Pure.
 #[derive(Default)]
 struct Tally {
     /// The most that was ever left: what is to be done in all, as far as it is known.
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_done_in_time_has_an_exit_code_of_its_own() {
+    fn a_job_that_is_not_done_in_time_has_an_exit_code_of_its_own() {
         let (code, said, looks) = waited(Some(5), |_| left(7));
         assert_eq!((code, looks), (Ok(3), 6), "the last look is when the time is over");
         assert!(said.last().is_some_and(|line| line.ends_with("not done in time; it goes on")), "{said:?}");

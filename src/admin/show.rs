@@ -4,7 +4,7 @@ use crate::api::admin::{
     BucketUsageShown, CapacityShown, ForecastShown, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged,
     LayoutShown, LeaderMoved, MetadataRole, MovesOfHost, MovesShown, QuotaShown,
 };
-use crate::api::{DriveHealth, Safety, Told};
+use crate::api::{DriveHealth, HealthAnswer, Safety};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -50,7 +50,7 @@ pub fn info(info: &Info) -> String {
     text
 }
 
-/// When the store will be full.
+/// Describes when the store will be full.
 fn forecast(forecast: &ForecastShown) -> String {
     let measured = match forecast.measured_seconds {
         seconds if seconds < 2 * 86_400 => format!("{} hours measured", seconds / 3600),
@@ -70,7 +70,7 @@ fn forecast(forecast: &ForecastShown) -> String {
     }
 }
 
-/// Each host with its drives that are directories of one file system.
+/// Returns each host with its drives that are directories of one file system.
 fn shared_file_systems(drives: &[DriveHealth]) -> Vec<(&str, String)> {
     let mut shared: BTreeMap<(&str, u64), Vec<String>> = BTreeMap::new();
     for drive in drives.iter().filter(|drive| drive.file_system != 0) {
@@ -122,7 +122,7 @@ fn role(role: MetadataRole) -> &'static str {
     }
 }
 
-pub fn health(told: &Told) -> String {
+pub fn health(told: &HealthAnswer) -> String {
     let mut text = format!("{}\n", told.status);
     for reason in &told.health.reasons {
         let _ = writeln!(text, "- {reason}");
@@ -139,7 +139,7 @@ pub fn health(told: &Told) -> String {
     text
 }
 
-/// What may be lost, what is missing, what is done and what is to be done.
+/// Describes what may be lost, what is missing, what is being done and what is to be done.
 pub fn safety(safety: &Safety) -> String {
     let mut text = format!(
         "may be lost now without losing data: {}\nmay be lost now without refusing requests: {}\n",
@@ -198,7 +198,7 @@ pub fn layout(layout: &LayoutShown) -> String {
     format!("epoch {}\n{nodes}\n{hosts}{moves}{moving}", layout.epoch)
 }
 
-/// Nothing where the host that answers does not tell.
+/// Describes the roles of hosts; empty if the host that answers does not tell.
 fn host_roles(hosts: &[HostRolesShown]) -> String {
     if hosts.is_empty() {
         return String::new();
@@ -264,7 +264,7 @@ pub fn drive_list(nodes: &[u32]) -> String {
     nodes.join(", ")
 }
 
-/// In the largest unit of which there is at least one.
+/// Formats a size in the largest unit of which there is at least one.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let unit = (0..UNITS.len()).rev().find(|unit| bytes >> (10 * unit) > 0).unwrap_or(0);
@@ -275,7 +275,7 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// In the two largest units of which there is at least one.
+/// Formats a duration in the two largest units of which there is at least one.
 pub fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

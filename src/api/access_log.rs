@@ -26,14 +26,14 @@ pub struct AccessLog {
 pub struct AccessEntry {
     request: HttpRequest,
     log: Arc<AccessLog>,
-    /// When it came.
+    /// The arrival time of the request.
     at: UnixMs,
     version_id: Option<String>,
-    /// Of the whole object, where the answer says it.
+    /// The size of the whole object, if the response states it.
     object_bytes: Option<u64>,
 }
 
-/// How it ended, as the request's own log has it.
+/// The end of a request, as its own log has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     pub id: &'a str,
@@ -46,7 +46,7 @@ pub struct Ended<'a> {
     pub code: Option<&'a str>,
     pub sent_bytes: u64,
     pub total: Duration,
-    /// To the answer's head.
+    /// The time to the response's head.
     pub head: Option<Duration>,
 }
 
@@ -61,7 +61,7 @@ impl AccessEntry {
         Self { request: request.clone(), log: Arc::clone(log), at, version_id: None, object_bytes: None }
     }
 
-    /// The answer's head is made.
+    /// Notes the response's head.
     pub fn answered(&mut self, headers: &HeaderMap) {
         let text = |value: Option<&http::HeaderValue>| value?.to_str().ok().map(str::to_owned);
         self.version_id = text(headers.get("x-amz-version-id"));
@@ -115,7 +115,7 @@ impl AccessEntry {
         line.render()
     }
 
-    /// Where it was refused before anybody looked at what it is about.
+    /// Returns the bucket of a request that was refused before its target was read.
     fn aimed_at(&self) -> Option<String> {
         let host = self.header("host");
         let by_host = host.and_then(|host| self.log.domains.bucket(&host));

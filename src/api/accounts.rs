@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Between attempts, while the metadata cannot be changed.
+/// The pause between attempts, while the metadata cannot be changed.
 const APPLY_AGAIN: Duration = Duration::from_millis(500);
 
 /// The way to replace the accounts file that a task applies. Without any clone of it the task ends.
@@ -49,8 +49,8 @@ async fn apply(
             audit.tell_of_accounts_file(changes);
         }
         match applied {
-            Ok(()) => return tracing::info!("the accounts of the file stand"),
-            Err(error) => tracing::warn!(%error, "the accounts of the file are not made yet"),
+            Ok(()) => return tracing::info!("the accounts file is applied"),
+            Err(error) => tracing::warn!(%error, "the accounts file is not applied yet; trying again"),
         }
         tokio::time::sleep(APPLY_AGAIN).await;
         if wanted.has_changed().unwrap_or(true) {

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn what_needs_no_body_is_answered_before_it_was_asked_for() {
+    async fn a_request_that_needs_no_body_is_answered_before_its_body() {
         let expecting = Expecting { app: app().await };
         let request = TestRequest::put().set_payload("body").to_request();
         let early = expecting.call(request).await.expect_err("no body was asked for");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn who_sent_the_body_unasked_keeps_the_connection() {
+    async fn a_client_that_sent_the_body_unasked_keeps_the_connection() {
         let expecting = Expecting { app: app().await };
         let request = TestRequest::post().set_payload("body").to_request();
         let at_once = expecting.call(request).await.expect_err("nothing to wait for");

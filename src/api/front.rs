@@ -1,4 +1,4 @@
-//! One request of an S3 client, from actix-web through s3s to its answer.
+//! The front of S3: a client's request, from actix-web through s3s to its response.
 
 use super::access_log::{AccessEntry, AccessLog};
 use super::audit::AuditLog;
@@ -33,10 +33,10 @@ use time::OffsetDateTime;
 /// Operations by POST that are no forms, and yet may have a body of a form's type: s3s would take it for one.
 const POSTS: [&str; 5] = ["delete", "restore", "select", "uploadId", "uploads"];
 
-/// Where the page of a website's error has its code.
+/// The header of a website's error page that carries the error code.
 const PAGE_CODE: &str = "x-amz-error-code";
 
-/// What every worker shares.
+/// The state that all workers share.
 pub struct Front {
     pub service: Arc<s3::Service>,
     pub domains: Arc<Domains>,
@@ -44,10 +44,10 @@ pub struct Front {
     pub authenticator: Authenticator,
     pub forms: Forms,
     pub bodies: Arc<BodyRoom>,
-    /// Of the workers' processor time.
+    /// The turns of the workers' processor time.
     pub turns: Turns,
     pub iam: Arc<IamService>,
-    /// Whether it is reached over TLS.
+    /// True if it is reached over TLS.
     pub secure: bool,
     pub legacy: LegacySignatures,
     pub ambient: Ambient,
@@ -55,7 +55,7 @@ pub struct Front {
     pub access_log: Option<Arc<AccessLog>>,
     /// `None` where this host keeps no audit log.
     pub audit: Option<Arc<AuditLog>>,
-    /// Which host answered: `x-amz-id-2` and `HostId`.
+    /// The id of the answering host: `x-amz-id-2` and `HostId`.
     pub host_id: String,
 }
 
@@ -130,33 +130,33 @@ pub async fn handle(converted: S3Request, call: Call, front: &Front, record: &Re
     if *converted.method() == Method::OPTIONS {
         return preflight(&bucket, converted.headers(), front, record).await;
     }
-    let other = Asked::of(&converted);
+    let other = CorsRequest::of(&converted);
     let mut response = serve(converted, target, call, front, record).await.unwrap_or_else(|error| {
         if !errors::details_of(&error).is_empty() {
             record.trace.detailed(errors::details_of(&error).to_vec());
         }
         errors::response(error)
     });
-    if let Some(Asked { method, headers }) = other {
+    if let Some(CorsRequest { method, headers }) = other {
         response.headers_mut().extend(front.service.cross_origin(&bucket, &method, &headers).await);
     }
     response
 }
 
-/// What of a request from another origin its answer depends on.
-struct Asked {
+/// The facts of a cross-origin request that its response depends on.
+struct CorsRequest {
     method: Method,
     headers: HeaderMap,
 }
 
-impl Asked {
+impl CorsRequest {
     fn of(request: &S3Request) -> Option<Self> {
         let is_from_another = request.headers().contains_key(header::ORIGIN);
         is_from_another.then(|| Self { method: request.method().clone(), headers: request.headers().clone() })
     }
 }
 
-/// A website is asked for pages by whoever comes, whatever else the request says.
+/// Answers a request for a page of a website, which anybody may make, whatever else the request says.
 async fn visit(
     bucket: &str,
     request: &S3Request,
@@ -178,13 +178,13 @@ async fn visit(
     response
 }
 
-/// As the request names it: HTTP/2 has it beside the headers.
+/// Returns the host that the request names; HTTP/2 has it beside the headers.
 fn host(request: &S3Request) -> Option<&str> {
     let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     header.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
 }
 
-/// What a browser asks before it asks for something.
+/// Answers a preflight request of a browser.
 async fn preflight(bucket: &str, headers: &HeaderMap, front: &Front, record: &RequestRecord) -> S3Response {
     record.trace.resolved("Preflight", Some(bucket.to_owned()), None, None);
     match front.service.preflight(bucket, headers).await {
@@ -238,7 +238,7 @@ async fn serve(
     Ok(ask(request, call, front, record).await)
 }
 
-/// Whether a POST is a form; refuses one that is half a form.
+/// Returns whether a POST is a form; refuses one that is half a form.
 fn check_form(head: Head<'_>, scheme: Scheme) -> Result<bool, Fault> {
     if *head.method != Method::POST || head.target.level == Level::Service {
         return Ok(false);
@@ -258,7 +258,7 @@ fn check_form(head: Head<'_>, scheme: Scheme) -> Result<bool, Fault> {
 }
 
 impl Front {
-    /// Since the Unix epoch.
+    /// Returns the time since the Unix epoch.
     fn now(&self) -> Duration {
         Duration::from_millis(self.ambient.clock.unix_ms().0)
     }
@@ -285,7 +285,7 @@ fn amazon_headers(request: &HttpRequest) -> String {
     names.join(";")
 }
 
-/// What every answer has besides what the operation gave it.
+/// Adds the headers that every response has besides those of its operation.
 fn finish(request: &HttpRequest, mut response: S3Response, mut record: RequestRecord, host_id: &str) -> Answer {
     let is_head = request.method() == actix_web::http::Method::HEAD;
     let said = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -43,11 +43,11 @@ pub use super::wire::fuzzing::heads;
 const ACCESS_KEY: &str = "key";
 const SECRET_KEY: &str = "secret";
 const REGION: &str = "us-east-1";
-/// Stands alone on a line between two requests.
+/// The separator of two requests, alone on a line.
 const BETWEEN: &str = "\n%%\n";
 const REQUESTS_MAX: usize = 8;
 const HEADERS_MAX: usize = 64;
-/// Nothing here waits for anything but memory.
+/// The longest wait for a response; nothing here waits for anything but memory.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// A request in text, as HTTP/1.1 has it, but that lines may end in a line feed alone.
@@ -121,7 +121,7 @@ fn split<'a>(data: &'a [u8], between: &'a [u8]) -> impl Iterator<Item = &'a [u8]
     })
 }
 
-/// As the server makes it of its options.
+/// Makes the front as the server does from its options.
 fn front(world: &World) -> Front {
     let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
     let gateway = Gateway::new(S3Frontend::new(limits, Duration::from_secs(60)).start(), Arc::clone(&world.context));
@@ -172,7 +172,7 @@ fn front(world: &World) -> Front {
     }
 }
 
-/// One that says nothing of a signature comes from the root key: calls are signed, and of others it is taken as verified.
+/// Answers a request. One without a signature comes from the root key: calls are signed, and others count as verified.
 async fn answer(front: &Front, request: Request<'_>) {
     let record =
         RequestRecord::begin("0001".to_owned(), request.method.to_string(), request.uri.to_string(), String::new());

@@ -1,4 +1,4 @@
-//! Whether this host lives, and what it can do: for supervisors, load balancers and people.
+//! The liveness and readiness of this host: for supervisors, load balancers and people.
 
 use super::safety::{Safety, Verdict};
 use super::tls::Certificates;
@@ -11,19 +11,19 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What can be done now, and why not all of it.
+/// The health of the host and the cluster: what can be done now, and why not all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     pub reads: bool,
     pub writes: bool,
-    /// What is wrong, in words; empty where nothing is.
+    /// The problems, in words; empty if there are none.
     pub reasons: Vec<String>,
-    /// What may be lost, where nothing is missing, without losing an object.
+    /// The losses that a whole cluster survives without losing an object.
     pub guarantee: String,
-    /// How safe the data of the cluster is now.
+    /// The safety of the cluster's data now.
     #[serde(default)]
     pub safety: Safety,
-    /// Of this host.
+    /// The drives of this host.
     pub drives: Vec<DriveHealth>,
     /// Directories with metadata that this host had as another member of its cluster, and does not use any more.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct DriveHealth {
     /// Equal for drives of a host that are directories of one file system; 0 where that is not known.
     #[serde(default)]
     pub file_system: u64,
-    /// Why it is out of service, or what is wrong with it.
+    /// The reason for which it is out of service, or its problem.
     pub why: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Health {
     }
 }
 
-/// Who knows how the host is. Asked at each request, so it must be cheap and must not wait.
+/// The source of the host's health. Called on each request, so it must be cheap and must not wait.
 pub trait HealthSource: Send + Sync + 'static {
     fn health(&self) -> Health;
 
@@ -87,14 +87,14 @@ pub fn admin(config: &mut ServiceConfig) {
     aliases(config);
 }
 
-/// What the host's health is to be, and how it is said.
+/// The status code of a health probe.
 type Judged = fn(&Health) -> StatusCode;
-type Answered = fn(Told, StatusCode) -> HttpResponse;
+type Answered = fn(HealthAnswer, StatusCode) -> HttpResponse;
 
 fn probe(path: &str, judge: Judged, answer: Answered) -> Resource {
     let route = |route: Route| {
         route.to(move |source: Data<SharedHealth>, certificates: Data<Certificates>| async move {
-            let told = Told::new(source.health(), certificates.warnings());
+            let told = HealthAnswer::new(source.health(), certificates.warnings());
             let status = judge(&told.health);
             answer(told, status)
         })
@@ -114,28 +114,28 @@ fn cluster(health: &Health) -> StatusCode {
     if health.reads && health.writes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// How the host is, with the word for it.
+/// The health of the host, with the word for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct HealthAnswer {
     pub status: Verdict,
     #[serde(flatten)]
     pub health: Health,
-    /// What needs attention soon and does not count in the verdict: certificates that end.
+    /// Conditions that need attention soon and do not count in the verdict: certificates that expire.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-impl Told {
+impl HealthAnswer {
     pub fn new(health: Health, warnings: Vec<String>) -> Self {
         Self { status: health.verdict(), health, warnings }
     }
 }
 
-fn told(told: Told, status: StatusCode) -> HttpResponse {
+fn told(told: HealthAnswer, status: StatusCode) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(told)
 }
 
-fn status_only(_: Told, status: StatusCode) -> HttpResponse {
+fn status_only(_: HealthAnswer, status: StatusCode) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).finish()
 }
 

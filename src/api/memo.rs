@@ -1,5 +1,5 @@
-//! What is made of the configuration (the rows of buckets, the documents of buckets and identities), kept for as long as
-//! the configuration is the same. A request is never answered by what was kept of another one than its view has.
+//! A cache of values computed from the configuration (the rows of buckets, the documents of buckets and identities),
+//! valid while the configuration is the same. A request is never answered from another configuration than its view has.
 
 use crate::actors::meta::{ConfigurationAt, MetaView};
 use crate::limits::{MEMO_BYTES_MAX, MEMO_ENTRY_BYTES};
@@ -85,7 +85,8 @@ impl<K: Eq + Hash, T> Memo<K, T> {
 }
 
 impl<K: Eq + Hash, T> Kept<K, T> {
-    /// All others go where there is no room, and are given back. What is of an earlier view than others is not kept.
+    /// Caches a value. If there is no room all others are dropped, and returned. A value of an earlier view than the
+    /// others is not cached.
     fn keep(&mut self, at: ConfigurationAt, name: K, value: &Arc<T>, bytes: usize) -> Option<Self> {
         let bytes = bytes + MEMO_ENTRY_BYTES;
         if self.at > Some(at) || bytes > MEMO_BYTES_MAX {
@@ -115,14 +116,14 @@ mod tests {
             world.meta.apply(Change::CreateBucket(Box::new(CreateBucket { name, owner, ..CreateBucket::default() })));
     }
 
-    /// What is made where nothing is kept.
+    /// Returns the cached value, or computes it.
     fn get(memo: &Memo<String, u32>, view: &MetaView, name: &str, value: u32, bytes: usize) -> u32 {
         let made = || Ok::<_, Infallible>(Some(Made { value, bytes }));
         *memo.get(view, name, made).expect("it does not fail").expect("a value")
     }
 
     #[actix::test]
-    async fn what_was_made_of_one_configuration_is_not_kept_for_another() {
+    async fn a_value_of_one_configuration_is_not_used_for_another() {
         let world = World::new(1, 0);
         let memo = Memo::default();
         let before = world.meta.view();
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn nothing_and_failures_are_not_kept() {
+    async fn absent_values_and_failures_are_not_cached() {
         let world = World::new(1, 0);
         let (memo, view) = (Memo::<String, u32>::default(), world.meta.view());
         assert!(memo.get(&view, "a", || Ok::<_, ()>(None)).expect("it does not fail").is_none());
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn what_is_kept_has_bounds() {
+    async fn the_cache_is_bounded() {
         let world = World::new(1, 0);
         let (memo, view) = (Memo::default(), world.meta.view());
         let entries_max = MEMO_BYTES_MAX / MEMO_ENTRY_BYTES;

@@ -31,12 +31,12 @@ mod tls;
 mod wire;
 
 pub use accounts::Accounts;
-pub use health::{DriveHealth, Health, HealthSource, Told};
+pub use health::{DriveHealth, Health, HealthAnswer, HealthSource};
 pub use iam::{KeySetFiles, KeySets};
 pub use identity::ROOT_ACCOUNT;
 pub use identity::changes::accounts_file::AccountsFile;
 pub use s3::Credentials;
-pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopShown, Verdict};
+pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopSafety, Verdict};
 pub use server::{
     ApiError, ApiHandle, ApiOptions, EndpointError, Endpoints, ListenerTls, StartupProgress, StartupServer, serve,
 };

@@ -1,6 +1,6 @@
-//! What is known of a request while it is answered, and what is said of it afterwards: one line in the log (target
-//! `request`), the metrics by operation, a line of the bucket's access log where it asks for one, and one of the audit log
-//! where the operation is one of those.
+//! The record of a request while it is answered, and its reports afterwards: one line in the log (target `request`),
+//! the metrics by operation, a line of the bucket's access log if the bucket has one, and one of the audit log if the
+//! operation is audited.
 
 use super::access_log::{AccessEntry, Ended};
 use super::audit::{self, AuditLog, Listener};
@@ -15,26 +15,26 @@ use std::time::{Duration, Instant};
 
 /// The client went away before it was answered. No status of HTTP; the log's readers know it from other servers.
 const STATUS_CLIENT_GONE: u16 = 499;
-/// Who asks without an account, where accounts are counted.
+/// The name under which requests without an account are counted.
 const ANONYMOUS: &str = "anonymous";
 
-/// One request from its head to the end of its answer. Dropping it is what logs it, however it ended.
+/// The record of a request from its head to the end of its response. Dropping it logs it, however it ended.
 #[derive(Debug)]
 pub struct RequestRecord {
     pub id: String,
     pub trace: Arc<RequestTrace>,
-    /// Of the access log, where this host keeps any.
+    /// The entry of the access log, if this host keeps any.
     pub access: Option<AccessEntry>,
-    /// Of the worker that answers.
+    /// The meter of the worker that answers.
     pub meter: Option<Data<Meter>>,
     pub audit: Option<Arc<AuditLog>>,
-    /// Of the URL, as it came.
+    /// The query of the URL, as it came.
     pub query: String,
     method: String,
     path: String,
     remote: String,
     started: Instant,
-    /// To the answer's head.
+    /// The time to the response's head.
     head: Option<Duration>,
     status: u16,
     /// S3's code of an error.
@@ -69,7 +69,7 @@ impl RequestRecord {
         &self.path
     }
 
-    /// What it is on, and what it says of that.
+    /// Returns the bucket and key of the request, and its elements for an error.
     pub fn named(&self) -> Named<'_> {
         let details = self.trace.details();
         Named { method: &self.method, query: &self.query, details, ..self.trace.named() }

@@ -63,7 +63,7 @@ pub struct BlobsShown {
     pub bytes_counted: u64,
 }
 
-/// Any so many of one kind may be lost.
+/// Numbers of losses of each kind: any so many of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossesShown {
     /// `None` where each host is a failure domain of its own.
@@ -88,32 +88,34 @@ impl fmt::Display for LossesShown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairsShown {
     pub queued: u64,
-    /// Over the last minute.
+    /// The shards repaired over the last minute.
     pub repaired_per_minute: u64,
-    /// Until the queue is empty, at that speed; `None` where nothing moves.
+    /// The time until the queue is empty, at that speed; `None` while nothing moves.
     pub eta_seconds: Option<u64>,
 }
 
-/// How safe the data of the whole cluster is, as the host that answers sees it.
+/// The safety of the whole cluster's data, as the host that answers sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Safety {
-    /// Some object has no shard to spare, or the loss of one more drive loses data although the layout survives it when whole.
+    /// True if some object has no shard to spare, or the loss of one more drive loses data although the layout survives
+    /// it when whole.
     pub at_risk: bool,
-    /// What may be lost now without losing data.
+    /// The losses that the data survives now.
     pub survives_now: LossesShown,
-    /// What may be lost now without refusing a request.
+    /// The losses without which every request is still served now.
     pub serves_without: LossesShown,
     /// Shards that are not there: on drives that do not serve or are being filled, and in the repair queue.
     pub missing_shards: Bounds,
     /// Lacking at least one shard.
     pub reduced: BlobsShown,
-    /// Of these, readable, with no shard to spare.
+    /// The blobs, of these, that are readable with no shard to spare.
     pub without_spare: BlobsShown,
-    /// Of these, not readable.
+    /// The blobs, of these, that are not readable.
     pub unreadable: BlobsShown,
-    /// Whether every blob was counted with the drives as they are now.
+    /// True if every blob was counted with the drives as they are now.
     pub is_counted: bool,
-    /// Whether drives or the metadata changed since what is missing was counted: for a moment nothing is said to survive.
+    /// True if drives or the metadata changed since the missing shards were counted: for a moment nothing is said to
+    /// survive.
     pub is_stale: bool,
     /// Drives that do not serve, or are new and were not compared with the metadata yet.
     pub absent_drives: Vec<u32>,
@@ -122,9 +124,9 @@ pub struct Safety {
     /// Shards that these are named for.
     pub uncompared_shards: u64,
     pub repairs: RepairsShown,
-    /// What goes on by itself.
+    /// The work that goes on by itself.
     pub doing: Vec<String>,
-    /// What a person has to do.
+    /// The actions that a person has to take.
     pub to_do: Vec<String>,
 }
 
@@ -144,9 +146,9 @@ impl Safety {
     }
 }
 
-/// Whether a host may be stopped now without refused requests or unreadable objects.
+/// The answer whether a host may be stopped now without refused requests or unreadable objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StopShown {
+pub struct StopSafety {
     pub host: String,
     pub safe: bool,
     pub why: String,

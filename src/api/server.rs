@@ -46,44 +46,44 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// From a connection's opening, or the last answer's end, to the whole of a request's head. What came while this host was
-/// frozen counts as late, so this is longer than it takes to move a virtual machine.
+/// The longest time from a connection's opening, or the last response's end, to the whole head of a request. A head
+/// that came while this host was frozen counts as late, so this is longer than it takes to move a virtual machine.
 const REQUEST_HEAD_MAX: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// After an answer that leaves a body unread: how long its bytes are discarded, so that the client gets to read the answer.
+/// The time for which the bytes of an unread body are discarded after the response, so that the client gets to read it.
 const LINGER: Duration = Duration::from_secs(5);
 const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// With chunks of 256 KiB, what large reads were fastest with.
+/// The write buffer with which large reads were fastest, with chunks of 256 KiB.
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
-/// How long requests under way may go on when the host stops.
+/// The time for which requests under way may continue when the host stops.
 const DRAIN_SECONDS_MAX: u64 = 7;
 
-/// What the listeners are told.
+/// The options of the listeners.
 #[derive(Clone)]
 pub struct ApiOptions {
     /// The bearer token that `/metrics` requires; `None`: it is open.
     pub metrics_token: Option<String>,
     pub region: String,
-    /// For virtual-host addressing; may be empty.
+    /// The domains of virtual-host addressing; may be empty.
     pub domains: Vec<String>,
-    /// Under which buckets are websites; may be empty.
+    /// The domains below which buckets are websites; may be empty.
     pub website_domains: Vec<String>,
     pub credentials: Credentials,
     /// Whom bucket notifications can be sent to.
     pub targets: Targets,
-    /// What the keys of objects are sealed with.
+    /// The root keys, which wrap the keys of objects.
     pub roots: Arc<RootKeys>,
     /// Accounts that are to be there.
     pub accounts: Option<Arc<AccountsFile>>,
-    /// Of identity providers.
+    /// The key sets of identity providers.
     pub key_sets: Arc<dyn KeySets>,
     pub sigv2: LegacySignatures,
-    /// Of what is written into buckets that are made without saying so.
+    /// The object ownership of buckets that are made without naming one.
     pub new_bucket_ownership: Ownership,
     pub workers: usize,
-    /// That bodies may hold which are gathered whole.
+    /// The memory for bodies that are read whole.
     pub bodies_bytes_max: usize,
-    /// Of each listener.
+    /// The connections of each listener.
     pub connections_max: usize,
     /// Takes the lines of buckets' access logs; without it none are kept.
     pub access_log: Option<Addr<AccessLogger>>,
@@ -263,7 +263,7 @@ fn front(
     }
 }
 
-/// How connections are served. actix-web's own server does the same, but for requests that expect to be told to go on.
+/// Builds the HTTP service. As actix-web's own server, except for requests that expect `100 Continue`.
 fn http<T, S, F>(stop: impl Fn() -> F + 'static) -> HttpServiceBuilder<T, S>
 where
     T: 'static,
@@ -286,7 +286,7 @@ where
         .on_connect_ext(|connection: &T, data| note_version(connection, data))
 }
 
-/// Who there is, and what its secrets are kept with.
+/// Builds the IAM service: identities, and the seal of their secrets.
 fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamService {
     let Credentials { access_key, secret_key } = options.credentials.clone();
     IamService {
@@ -302,7 +302,7 @@ fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamS
     }
 }
 
-/// Whose calls of the admin API need no policy: those of whoever holds the root key.
+/// Returns the verifier of the root key, whose calls of the admin API need no policy.
 fn verifier(options: &ApiOptions) -> Verifier {
     Verifier {
         access_key: options.credentials.access_key.clone(),

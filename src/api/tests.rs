@@ -14,7 +14,7 @@ use super::admin::{
 };
 use super::policy::Ownership;
 use super::{
-    ApiHandle, ApiOptions, Credentials, Endpoints, Health, HealthSource, KeySetFiles, ListenerTls, StopShown, serve,
+    ApiHandle, ApiOptions, Credentials, Endpoints, Health, HealthSource, KeySetFiles, ListenerTls, StopSafety, serve,
 };
 use crate::actors::documents;
 use crate::actors::events::access_log::{AccessLogger, Flush, LogLimits, LoggingRules};
@@ -68,8 +68,8 @@ impl AdminSource for Fine {
         }
     }
 
-    async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError> {
-        Ok(StopShown { host: host.to_owned(), safe: false, why: "no other host is there".to_owned() })
+    async fn safe_to_stop(&self, host: &str) -> Result<StopSafety, AdminError> {
+        Ok(StopSafety { host: host.to_owned(), safe: false, why: "no other host is there".to_owned() })
     }
 
     async fn start_heal(&self, host: Option<&str>) -> Result<Ordered, AdminError> {
@@ -418,7 +418,7 @@ async fn is_answered(stream: &mut TcpStream) -> bool {
 }
 
 #[actix::test]
-async fn one_address_cannot_take_all_connections() {
+async fn an_address_cannot_take_all_connections() {
     let world = World::new(2, 1);
     let api = start_with(
         &world,
@@ -486,7 +486,7 @@ async fn a_host_under_a_domain_of_websites_is_for_browsers() {
 }
 
 #[actix::test]
-async fn health_is_told_on_both_ports_and_metrics_on_one() {
+async fn health_is_served_on_both_ports_and_metrics_on_one() {
     let world = World::new(2, 2);
     let api = start(&world);
     let mut s3 = connect(s3_of(&api)).await;
@@ -559,7 +559,7 @@ async fn admin_fault(stream: &mut TcpStream, request: &[u8]) -> (u16, String) {
 }
 
 #[actix::test]
-async fn the_admin_api_answers_who_holds_the_root_key_and_nobody_else() {
+async fn the_admin_api_answers_the_root_key_and_no_other() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;
@@ -718,7 +718,7 @@ async fn the_admin_api_says_what_is_wrong_with_a_request() {
 }
 
 #[actix::test]
-async fn shards_are_told_page_by_page_one_a_line() {
+async fn shards_are_listed_page_by_page_one_a_line() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;

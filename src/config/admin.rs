@@ -18,22 +18,23 @@ use super::credentials;
 use super::settings;
 use super::{ConfigError, Credentials, FileReader, Pairs, readable, values};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use identities::Asked;
+use identities::ParsedQuestion;
 use std::path::PathBuf;
+use waiting::waits;
 
-/// What is asked, and how the answer is shown.
+/// A question or order for `sherd admin`, and the form of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminInvocation {
     pub command: AdminCommand,
-    /// For programs, not for people.
+    /// True for output for programs, not for people.
     pub json: bool,
-    /// For the end of what it begins, or shows.
+    /// The wait for the end of the job that it begins, or shows.
     pub waiting: Option<Waiting>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminCommand {
-    /// Of a running host.
+    /// A question to a running host.
     Ask(Box<Target>, Question),
     /// Reads the directories of a host that does not run.
     Inventory { dirs: Vec<PathBuf> },
@@ -43,21 +44,20 @@ pub enum AdminCommand {
 pub enum Question {
     Info,
     Health,
-    /// Whether this host, by name or id, may be stopped now; asked again for so many seconds until it may.
-    SafeToStop {
+    /// Asks whether this host, by name or id, may be stopped now.
+    StopSafety {
         host: String,
-        wait_seconds: u64,
     },
     Drives,
     Jobs(JobQuestion),
     Top(TopQuestion),
-    /// To this host, by name or id, or to any other voter.
+    /// Moves the lead to this host, by name or id, or to any other voter.
     LeaderMove {
         to: Option<String>,
     },
     Layout(LayoutQuestion),
     ClockShow,
-    /// Only shown, unless the operator is sure.
+    /// Shows the change of the clock, and makes it if the operator is sure.
     ClockAccept {
         sure: bool,
     },
@@ -69,7 +69,7 @@ pub enum Question {
         objects: Option<Limit>,
     },
     Shards,
-    /// Of the account of this number; of the store's own where none is named.
+    /// A question about the identities of the account of this number; of the store's own without one.
     Identities {
         account: Option<String>,
         asked: IdentityQuestion,
@@ -81,7 +81,7 @@ pub enum Question {
     EncryptionKeys(KeyQuestion),
 }
 
-/// What a limit is to be.
+/// The new value of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     None,
@@ -99,7 +99,7 @@ pub struct Target {
     pub region: String,
 }
 
-/// Whose certificates are trusted.
+/// The trusted certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
     /// PEM certificates of authorities; `None`: those of the system.
@@ -109,7 +109,7 @@ pub struct Trust {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     Given(Credentials),
-    /// Those that a host made for itself, kept in its data directories.
+    /// The keys that a host made for itself, kept in its data directories.
     Kept(Vec<PathBuf>),
 }
 
@@ -120,13 +120,9 @@ fn health() -> Command {
     let host = Arg::new("safe-to-stop").long("safe-to-stop").value_name("HOST").help(
         "Whether this host, by name or id, may be stopped now without refused requests or unreadable objects: exit code 0 or 1",
     );
-    let wait = Arg::new("wait")
-        .long("wait")
-        .value_name("SECONDS")
-        .requires("safe-to-stop")
-        .value_parser(value_parser!(u64))
-        .help("Wait at most so long until it may be stopped");
-    leaf("health", "Whether all is well: exit code 0 if so, 1 with the reasons if not").arg(host).arg(wait)
+    waits(leaf("health", "Whether all is well: exit code 0 if so, 1 with the reasons if not").arg(host))
+        .mut_arg("waits", |wait| wait.requires("safe-to-stop").help("Ask again until the host may be stopped"))
+        .mut_arg("timeout", |timeout| timeout.help("Ask at most so long: exit code 3 if it may not be stopped by then"))
 }
 
 pub(super) fn command() -> Command {
@@ -169,7 +165,7 @@ fn bucket() -> Command {
     branch("bucket", "Buckets").subcommand(list).subcommand(quota.arg(name.help("The bucket")).arg(bytes).arg(objects))
 }
 
-/// As S3 allows it, and in URLs as it is.
+/// Checks a bucket's name: as S3 allows it, which needs no escape in URLs.
 fn bucket_name(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let good = !text.is_empty() && text.bytes().all(allowed);
@@ -214,7 +210,7 @@ fn options() -> [Arg; 4] {
     ]
 }
 
-/// What the arguments below `admin` mean, with these variables.
+/// Parses the arguments below `admin`, with these variables.
 pub(super) fn invocation(
     matches: &ArgMatches,
     pairs: Vec<(String, String)>,
@@ -249,8 +245,8 @@ fn identity_question(
 ) -> Result<Option<Question>, ConfigError> {
     let account = last.try_get_one::<String>("account").ok().flatten().cloned();
     Ok(identities::asked(names, last, files)?.map(|asked| match asked {
-        Asked::Identities(asked) => Question::Identities { account, asked },
-        Asked::Access(asked) => Question::Access { account, asked },
+        ParsedQuestion::Identities(asked) => Question::Identities { account, asked },
+        ParsedQuestion::Access(asked) => Question::Access { account, asked },
     }))
 }
 
@@ -260,10 +256,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
     Some(match names {
         ["info"] => Question::Info,
         ["health"] => match text("safe-to-stop") {
-            Some(host) => {
-                let wait_seconds = last.get_one::<u64>("wait").copied().unwrap_or(0);
-                Question::SafeToStop { host, wait_seconds }
-            }
+            Some(host) => Question::StopSafety { host },
             None => Question::Health,
         },
         ["drives"] => Question::Drives,

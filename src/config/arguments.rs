@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 
-/// What the program was asked to do.
+/// The order that the program was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// Be a store.
@@ -32,7 +32,7 @@ pub enum Invocation {
     Print { text: String, code: u8 },
 }
 
-/// What is wanted of `sherd rejoin`.
+/// The choice of `sherd rejoin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejoinWish {
     Explain,
@@ -45,7 +45,7 @@ const AFTER_HELP: &str = "Every option is also a variable: --s3-listen is SHERD_
 value is as good as none. The keys are also taken from the files that SHERD_ACCESS_KEY_FILE and SHERD_SECRET_KEY_FILE name, \
 and from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD (or their _FILE).";
 
-/// What the process was asked to do, from its arguments (the program's name first) and its environment.
+/// Reads the process's order from its arguments (the program's name first) and its environment.
 pub fn from_process(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -82,7 +82,7 @@ pub fn from_process(
     })
 }
 
-/// Other stores take their directories as plain arguments.
+/// Returns a hint for users of stores that take their directories as plain arguments.
 fn hint_of_directories(error: &clap::Error) -> &'static str {
     let given = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter().find_map(|kind| error.get(kind));
     match given {

@@ -18,11 +18,11 @@ const HOSTS_MAX: usize = 64;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
-    /// This host's.
+    /// The name of this host.
     pub name: String,
-    /// Where the others reach this host.
+    /// The address at which the others reach this host.
     pub address: String,
-    /// Where each founding host is reached, by its name; this one may be among them.
+    /// The address of each founding host, by its name; this one may be among them.
     pub founders: BTreeMap<String, String>,
     /// Hosts to ask where there is a cluster already.
     pub doors: Vec<String>,
@@ -47,7 +47,7 @@ impl fmt::Debug for ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// Whether this host founds the cluster with others, rather than to join one that stands.
+    /// Returns whether this host founds the cluster with others, rather than joining an existing one.
     pub fn is_founder(&self) -> bool {
         self.doors.is_empty()
     }

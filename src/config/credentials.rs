@@ -39,7 +39,7 @@ const WELL_KNOWN_SECRETS: &[&str] = &[
     "test1234",
 ];
 
-/// Both keys or neither.
+/// Resolves the credentials: both keys or neither.
 pub fn resolve(pairs: &Pairs, files: &dyn FileReader, listen: SocketAddr) -> Result<Option<Credentials>, ConfigError> {
     let given = given_pair(pairs, files)?;
     if let Some(Credentials { access_key, secret_key }) = &given
@@ -51,7 +51,7 @@ pub fn resolve(pairs: &Pairs, files: &dyn FileReader, listen: SocketAddr) -> Res
     Ok(given)
 }
 
-/// Both keys or neither, whether they are good ones or not.
+/// Returns the given pair: both keys or neither, valid or not.
 pub fn given_pair(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<Credentials>, ConfigError> {
     let access = given(pairs, files, settings::ACCESS_KEY)?;
     let secret = given(pairs, files, settings::SECRET_KEY)?;
@@ -94,7 +94,7 @@ pub fn given(pairs: &Pairs, files: &dyn FileReader, name: &'static str) -> Resul
     Ok(found)
 }
 
-/// A secret's file is its value, with or without a line end.
+/// Returns the value of a secret's file, which may have a line end.
 pub fn first_line(files: &dyn FileReader, name: &str, path: &str) -> Result<String, ConfigError> {
     let unreadable = |cause: String| ConfigError::Unreadable { name: name.to_owned(), path: path.to_owned(), cause };
     let content = files.read(Path::new(path)).map_err(|error| unreadable(error.to_string()))?;

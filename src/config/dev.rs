@@ -20,7 +20,7 @@ const PASSED_ON: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DevOptions {
     pub hosts: u16,
-    /// Of each host.
+    /// The drives of each host.
     pub drives: u16,
     /// Data, keys and ports of earlier runs are there.
     pub dir: PathBuf,

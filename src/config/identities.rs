@@ -1,4 +1,4 @@
-//! Who is to be there besides the root: a file of accounts, and the keys of identity providers.
+//! The identities besides the root: a file of accounts, and the keys of identity providers.
 
 use super::{ConfigError, FileReader, Pairs, settings};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identities {
     pub accounts: Option<AccountsText>,
-    /// Where JSON Web Key Sets are, by their providers' URLs without the scheme.
+    /// The sources of JSON Web Key Sets, by their providers' URLs without the scheme.
     pub key_sets: BTreeMap<String, KeySetSource>,
 }
 

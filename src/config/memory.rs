@@ -1,4 +1,4 @@
-//! How much memory the process may use: the smallest limit of its control group and those above it, or the machine's.
+//! The memory that the process may use: the smallest limit of its control group and those above it, or the machine's.
 
 use super::FileReader;
 use std::path::{Path, PathBuf};

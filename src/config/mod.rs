@@ -1,5 +1,5 @@
-//! Every setting, read and validated once at start: environment first, flags over it. What comes out of here is right,
-//! and nothing else of the crate reads the environment or the command line.
+//! The settings, read and validated once at start: environment first, flags over it. The result is valid, and nothing
+//! else of the crate reads the environment or the command line.
 
 mod admin;
 mod arguments;
@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the small files that settings name are read from; also `/proc` and `/sys`, for the memory's size.
+/// The reader of the small files that settings name; also of `/proc` and `/sys`, for the memory's size.
 pub trait FileReader {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 }
@@ -51,42 +51,42 @@ impl FileReader for SystemFiles {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// One a drive, in the order given; at least one.
+    /// The data directories: one a drive, in the order given; at least one.
     pub data: Vec<PathBuf>,
     pub s3_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     /// `None`: those kept in the data directories, made at the first start.
     pub credentials: Option<Credentials>,
-    /// What the file of root keys holds; `None`: one of the cluster's secret, or one kept in the data directories.
+    /// The content of the file of root keys; `None`: one of the cluster's secret, or one kept in the data directories.
     pub root_keys: Option<RootKeyFile>,
     pub region: String,
-    /// For virtual-host addressing; may be empty.
+    /// The domains of virtual-host addressing; may be empty.
     pub domains: Vec<String>,
-    /// Under which buckets are websites; none of them is among `domains`. May be empty.
+    /// The domains below which buckets are websites; none of them is among `domains`. May be empty.
     pub website_domains: Vec<String>,
     pub sigv2: LegacySignatures,
-    /// Of what is written into buckets that are made without saying so.
+    /// The object ownership of buckets that are made without naming one.
     pub object_ownership: ObjectOwnership,
     pub ec: EcSetting,
     pub durability: Durability,
-    /// What this host does; in a single host, everything.
+    /// The roles of this host; a single host has all.
     pub roles: Roles,
-    /// What requests may hold in all.
+    /// The memory that all requests together may hold.
     pub memory_max_bytes: u64,
-    /// From the end of verifying a drive to its next beginning.
+    /// The time from the end of verifying a drive to its next beginning.
     pub scrub_interval: Duration,
     /// Whom bucket notifications can be sent to, in order of their names.
     pub webhooks: Vec<Webhook>,
-    /// Where the lines of the audit log go.
+    /// The destinations of the audit log.
     pub audit: AuditConfig,
     /// Lines of access logs are written when the first of them is so old.
     pub access_log_interval: Duration,
-    /// What counts as a day of lifecycle rules.
+    /// The length of a day of lifecycle rules.
     pub lifecycle_day: Duration,
     pub scale: Scale,
-    /// Of the S3 listener; `None`: it speaks plain HTTP.
+    /// The files of the S3 listener; `None`: it speaks plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Of the admin listener; `None`: it speaks plain HTTP.
+    /// The files of the admin listener; `None`: it speaks plain HTTP.
     pub admin_tls: Option<TlsFiles>,
     /// `None`: `/metrics` is open.
     pub metrics_token: Option<MetricsToken>,
@@ -95,7 +95,7 @@ pub struct Config {
     pub cluster: Option<ClusterConfig>,
     pub log_filter: String,
     pub log_format: LogFormat,
-    /// What is allowed and yet worth a word in the log.
+    /// The warnings about allowed but unusual settings.
     pub warnings: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What a file of root keys holds, as it is. Not shown by `Debug`.
+/// The content of a file of root keys. Not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RootKeyFile(pub Vec<u8>);
 
@@ -124,7 +124,7 @@ impl fmt::Debug for RootKeyFile {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EcSetting {
-    /// By the number of drives, when the store is formed.
+    /// Chosen by the number of drives, when the store is formed.
     Auto,
     Fixed {
         data: u8,
@@ -140,7 +140,7 @@ pub enum Durability {
     Relaxed { sync_interval: Duration },
 }
 
-/// Who owns what is written into a bucket, and whether ACLs count in it; the names are S3's.
+/// The ownership of objects that others write, and whether ACLs count; the names are S3's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectOwnership {
     BucketOwnerEnforced,
@@ -177,7 +177,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Why there is no configuration. Each names the variable, what it was, and what is allowed.
+/// The reason for which there is no configuration. Each names the variable, its value, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{name}: {value:?} is not allowed; expected {allowed}")]
@@ -313,7 +313,7 @@ fn check_apart(s3: SocketAddr, admin: SocketAddr) -> Result<(), ConfigError> {
     })
 }
 
-/// A host is either where the objects of a bucket are, or its website.
+/// Resolves the domains of websites: a host is either where the objects of a bucket are, or its website.
 fn website_domains(pairs: &Pairs) -> Result<Vec<String>, ConfigError> {
     let websites = pairs.value(settings::WEBSITE_DOMAIN, values::domains)?;
     let domains = pairs.value(settings::DOMAIN, values::domains)?;
@@ -327,14 +327,15 @@ fn website_domains(pairs: &Pairs) -> Result<Vec<String>, ConfigError> {
     }
 }
 
-/// What no drive's loss leaves whole is a choice of whoever asks for it by name.
+/// Warns of a geometry without parity, which is allowed if set explicitly.
 fn warn_of_no_parity(ec: EcSetting) -> Option<String> {
     let EcSetting::Fixed { data, parity: 0 } = ec else { return None };
     Some(format!("{}={data}+0 has no parity: the loss of any drive loses objects", settings::EC))
 }
 
-/// More shards than drives is a choice (one drive with parity guards against bad blocks), but not the usual meaning. Where the
-/// loss of one of several drives would lose objects in spite of the parity, no store is formed (`storage::identity`).
+/// Warns of more shards than drives, which is allowed (one drive with parity guards against bad blocks), but unusual.
+/// If the loss of one of several drives would lose objects in spite of the parity, no store is formed
+/// (`storage::identity`).
 fn warn_of_crowding(ec: EcSetting, drives: usize) -> Option<String> {
     let EcSetting::Fixed { data, parity } = ec else { return None };
     let shards = usize::from(data) + usize::from(parity);
@@ -368,7 +369,7 @@ fn root_keys(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<RootKeyFile
     files.read(Path::new(path)).map(RootKeyFile).map(Some).map_err(unreadable)
 }
 
-/// Both files or neither.
+/// Resolves the files of TLS: both or neither.
 fn tls(
     pairs: &Pairs,
     files: &dyn FileReader,

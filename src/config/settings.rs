@@ -1,19 +1,19 @@
 //! The catalogue of settings: names, flags, defaults and help, in the order of `sherd --help`. What a value means is in
 //! `values`; what the settings mean together is in `mod`.
 
-/// One setting. Its flag and its variable take the same values.
+/// A setting. Its flag and its variable take the same values.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The environment variable.
     pub name: &'static str,
     /// The flag without its dashes.
     pub flag: &'static str,
-    /// What stands for the value in help.
+    /// The placeholder of the value in help.
     pub value: &'static str,
-    /// As it would be written; empty where there is none.
+    /// The default as it would be written; empty if there is none.
     pub default: &'static str,
     pub help: &'static str,
-    /// What may be set instead of `name`; each name here, and `name` itself, also ends in `_FILE`.
+    /// The setting that may replace `name`; each name here, and `name` itself, also exists with the suffix `_FILE`.
     pub secret: Option<Secret>,
 }
 
@@ -24,10 +24,10 @@ pub struct Secret {
     pub minio: Option<&'static str>,
 }
 
-/// Where `sherd admin` asks; the store itself has no use for it.
+/// The address that `sherd admin` asks; the store itself does not use it.
 pub const ADMIN_URL: &str = "SHERD_ADMIN_URL";
 pub const ADMIN_URL_DEFAULT: &str = "http://127.0.0.1:9001";
-/// Whose certificates `sherd admin` trusts; the store itself has no use for it.
+/// The certificates that `sherd admin` trusts; the store itself does not use it.
 pub const ADMIN_CA_FILE: &str = "SHERD_ADMIN_CA_FILE";
 
 pub const DATA: &str = "SHERD_DATA";
@@ -67,7 +67,7 @@ pub const DOMAIN_LABEL: &str = "SHERD_DOMAIN_LABEL";
 pub const LOG: &str = "SHERD_LOG";
 pub const LOG_FORMAT: &str = "SHERD_LOG_FORMAT";
 
-/// What every variable of ours begins with.
+/// The prefix of the store's variables.
 pub const PREFIX: &str = "SHERD_";
 
 pub const SETTINGS: &[Setting] = &[
@@ -366,7 +366,7 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-/// Every variable that is read, `_FILE` forms and MinIO's names included.
+/// Returns every variable that is read, `_FILE` forms and MinIO's names included.
 pub fn known_names() -> Vec<String> {
     let mut names = vec![ADMIN_URL.to_owned(), ADMIN_CA_FILE.to_owned()];
     for setting in SETTINGS {

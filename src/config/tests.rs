@@ -48,7 +48,7 @@ fn dirs(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn nothing_set_gives_the_defaults() {
+fn an_empty_environment_gives_the_defaults() {
     let config = config(&[]).unwrap();
     assert_eq!(config.data, [PathBuf::from("./sherd-data")]);
     assert_eq!(config.s3_listen.to_string(), "127.0.0.1:9000");
@@ -121,14 +121,14 @@ fn a_geometry_without_parity_is_warned_about() {
 }
 
 #[test]
-fn signatures_of_version_2_are_taken_where_it_is_said() {
+fn signatures_of_version_2_are_accepted_if_configured() {
     let taken = |text: &str| config(&[("SHERD_SIGV2", text)]).unwrap().sigv2;
     assert_eq!((taken("on"), taken("off")), (LegacySignatures::On, LegacySignatures::Off));
     assert_eq!(taken("urls"), LegacySignatures::Urls);
 }
 
 #[test]
-fn new_buckets_have_the_ownership_that_is_said() {
+fn new_buckets_have_the_configured_ownership() {
     let named = |text: &str| config(&[("SHERD_OBJECT_OWNERSHIP", text)]).unwrap().object_ownership;
     assert_eq!(named("BucketOwnerEnforced"), ObjectOwnership::BucketOwnerEnforced);
     assert_eq!(named("BucketOwnerPreferred"), ObjectOwnership::BucketOwnerPreferred);
@@ -382,7 +382,7 @@ fn a_key_given_twice_is_refused() {
 }
 
 #[test]
-fn one_key_without_the_other_is_refused() {
+fn an_access_key_without_a_secret_key_is_refused() {
     assert!(refusal("SHERD_ACCESS_KEY", "ann").contains("SHERD_ACCESS_KEY is set without SHERD_SECRET_KEY"));
     assert!(refusal("MINIO_ROOT_PASSWORD", "plain-secret").contains("without SHERD_ACCESS_KEY"));
 }
@@ -462,7 +462,7 @@ fn flags_win_over_variables() {
 }
 
 #[test]
-fn salvage_takes_the_same_settings_and_goes_on_only_where_told_to() {
+fn salvage_takes_the_same_settings_and_goes_on_only_if_ordered() {
     for (arguments, wanted) in [(&["--yes"][..], true), (&[][..], false)] {
         let arguments = [&["sherd", "salvage", "--data", "/x"][..], arguments].concat();
         let Ok(Invocation::Salvage { config, goes_on }) = invoke(&arguments, &[]) else { panic!("not salvage") };
@@ -703,7 +703,10 @@ fn admin_waits_for_jobs_where_it_is_asked_to() {
     for job in [&["heal", "status"][..], &["layout", "drain", "a"], &["layout", "remove", "a"], &["layout", "show"]] {
         assert_eq!(waiting(&[job, &["--wait", "--timeout", "9"]].concat()), Some(Waiting { timeout }), "{job:?}");
     }
-    assert_eq!(waiting(&["health", "--safe-to-stop", "a", "--wait", "9"]), None, "it is another's");
+    assert_eq!(waiting(&["health", "--safe-to-stop", "a", "--wait", "--timeout", "9"]), Some(Waiting { timeout }));
+    for wrong in [&["admin", "health", "--wait"][..], &["admin", "health", "--safe-to-stop", "a", "--timeout", "9"]] {
+        assert!(matches!(invoked(wrong, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
+    }
 }
 
 #[test]
@@ -760,7 +763,7 @@ fn admin_asks_about_identities_of_an_account() {
 }
 
 #[test]
-fn admin_asks_why_somebody_may_do_something() {
+fn admin_explains_access() {
     let asked = |arguments: &[&str]| match admin(&[&["policy", "explain"], arguments].concat(), &[]).command {
         AdminCommand::Ask(_, Question::Access { account: None, asked }) => *asked,
         other => panic!("{other:?}"),

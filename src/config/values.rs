@@ -1,5 +1,5 @@
-//! How the text of one value is read: addresses, lists, ellipses, sizes, geometries. Pure; each function's error says
-//! what is allowed, and the caller adds which setting it was.
+//! Parsers of single values: addresses, lists, ellipses, sizes, geometries. Pure; each function's error says what is
+//! allowed, and the caller adds which setting it was.
 
 use super::{Durability, EcSetting, LogFormat, ObjectOwnership};
 use crate::limits::{DATA_DIRS_MAX, SHARDS_MAX, Scale};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What is allowed, in words that follow "expected".
+/// The allowed values, in words that follow "expected".
 pub(super) type Allowed = String;
 
 pub const RELAXED_INTERVAL_MS_MIN: u64 = 1;
@@ -263,7 +263,7 @@ pub fn metrics_token(text: &str) -> Result<String, Allowed> {
     ))
 }
 
-/// Which of them a host needs follows from its place in the cluster (`cluster::check_roles`).
+/// Parses roles. The roles that a host needs follow from its place in the cluster (`cluster::check_roles`).
 pub fn roles(text: &str) -> Result<Roles, Allowed> {
     let mut found = Roles::NONE;
     for item in list(text) {
@@ -314,7 +314,7 @@ pub fn access_log_interval(text: &str) -> Result<Duration, Allowed> {
     interval(text, 1..=ACCESS_LOG_INTERVAL_S_MAX, "such as 5m, from 1s to 1d")
 }
 
-/// Of a service key.
+/// Parses the lifetime of a service key.
 pub fn key_lifetime(text: &str) -> Result<Duration, Allowed> {
     interval(text, 1..=KEY_LIFETIME_D_MAX * DAY_S, &format!("such as 90d, from 1s to {KEY_LIFETIME_D_MAX}d"))
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So that one can see what goes on without it.
+/// The pause before a restart, so that one can see the cluster without the host.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
@@ -91,7 +91,7 @@ impl Host {
         }
     }
 
-    /// Whether no process is left.
+    /// Returns whether no process is left.
     pub fn is_gone(&mut self) -> bool {
         match &mut self.state {
             State::Running(child) => !matches!(child.try_wait(), Ok(None)),
@@ -151,7 +151,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn who_is_killed_or_stopped_comes_back_and_who_fails_does_not() {
+    fn a_killed_or_stopped_host_comes_back_and_a_failed_one_does_not() {
         let now = Instant::now();
         assert!(matches!(after(ExitStatus::from_raw(9), now), State::Ended { .. }), "kill -9");
         assert!(matches!(after(ExitStatus::from_raw(0), now), State::Ended { .. }), "SIGTERM, in order");

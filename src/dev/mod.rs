@@ -102,7 +102,7 @@ async fn stop(hosts: &mut [Host]) {
     }
 }
 
-/// How to reach the cluster.
+/// Prints how to reach the cluster.
 fn announce(options: &DevOptions, plan: &Plan) {
     println!("{} hosts with {} drives each in {}", plan.hosts.len(), plan.drives, options.dir.display());
     for host in &plan.hosts {

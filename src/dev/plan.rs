@@ -1,5 +1,5 @@
-//! What a cluster for trying out is made of: names, ports and secrets, drawn once and kept in `dev.json`, readable by its owner
-//! only; and the environment that each host gets of it.
+//! The plan of a development cluster: names, ports and secrets, drawn once and kept in `dev.json`, readable by its
+//! owner only; and the environment of each host.
 
 use super::DevError;
 use crate::ambient::Ambient;

@@ -14,13 +14,13 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// The targets of the lines about requests.
 const OF_REQUESTS: [&str; 2] = ["request", "access"];
-/// How long a line may wait for others.
+/// The longest time for which a line may wait for others.
 const WAIT_MAX: Duration = Duration::from_millis(10);
-/// What waits is written at once when it is more than this.
+/// The size of waiting lines at which they are written at once.
 const BATCH_BYTES: usize = 64 << 10;
 /// Lines that find more than this waiting are lost.
 const WAITING_BYTES_MAX: usize = 4 << 20;
-/// How long a line that something is wrong is waited for, and all lines at the end of the process.
+/// The longest wait for the writing of a warning or error, and of all lines at the end of the process.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries of a write that would block.
 const AGAIN_AFTER: Duration = Duration::from_millis(1);
@@ -57,7 +57,7 @@ struct Out {
     to: Box<dyn Write + Send>,
     /// Each line is an object of JSON.
     is_json: bool,
-    /// What was written last ended within a line.
+    /// True if the last write ended within a line.
     is_torn: bool,
 }
 
@@ -159,7 +159,7 @@ impl Lines {
 }
 
 impl Out {
-    /// How many lines were not written, the one that was begun among them.
+    /// Writes the bytes; returns the number of lines that were not written, including one that was begun.
     fn write(&mut self, bytes: &[u8]) -> u64 {
         if self.is_torn && !bytes.is_empty() && !self.write_some(b"\n").is_empty() {
             return lines_of(bytes);
@@ -167,7 +167,7 @@ impl Out {
         lines_of(self.write_some(bytes))
     }
 
-    /// What could not be written.
+    /// Writes the bytes; returns those that could not be written.
     fn write_some<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut left = bytes;
         while !left.is_empty() {
@@ -185,7 +185,7 @@ impl Out {
         left
     }
 
-    /// How many of the lost lines were told of.
+    /// Writes a line about lost lines; returns how many of them it reported.
     fn tell_lost(&mut self, lost: u64) -> u64 {
         let what = format!("the log lost {lost} lines here, which nobody took or that could not be written");
         let line = match self.is_json {
@@ -233,7 +233,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Whether a line is one of those that a request writes, of its outcome or why it was denied.
+/// Returns whether a line is one of those that a request writes, of its outcome or why it was denied.
 pub fn is_of_request(line: &Metadata<'_>) -> bool {
     *line.level() == Level::INFO && OF_REQUESTS.contains(&line.target())
 }
@@ -246,14 +246,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
-    /// What was written, as far as it is let.
+    /// The written bytes, as far as the sink takes them.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Sink>>);
 
     #[derive(Default)]
     struct Sink {
         bytes: Vec<u8>,
-        /// So many bytes are taken, and then this is answered.
+        /// The number of bytes that are taken before this error.
         fails: Option<(usize, ErrorKind)>,
     }
 
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_takes_nothing_holds_nobody_up_and_is_told_what_it_missed() {
+    fn a_reader_that_takes_nothing_blocks_no_thread_and_learns_what_it_missed() {
         let (lines, written) = lines();
         written.fails(Some((5, ErrorKind::WouldBlock)));
         lines.keep_writing().expect("a thread");
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_in_the_midst_of_writing_is_not_held_up() {
+    fn a_process_that_ends_while_lines_are_written_is_not_held_up() {
         let (lines, written) = lines();
         let writing = lines.0.out.lock().expect("not poisoned");
         lines.flush_if_free();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// From the connection's making to the answer's end.
+/// The longest time from the connection's making to the response's end.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
@@ -26,7 +26,8 @@ impl fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    /// For TLS the server's certificate must come from an authority in the file, or from one that the system trusts.
+    /// Makes a client. For TLS the server's certificate must come from an authority in the file, or from one that the
+    /// system trusts.
     pub fn new(url: &str, roots: Option<&Path>) -> Result<Self, PostSetupError> {
         let endpoint = Endpoint::parse(url).map_err(|why| PostSetupError::Url { url: url.to_owned(), why })?;
         let tls = if endpoint.tls { Some(secured(&endpoint, url, roots)?) } else { None };
@@ -81,7 +82,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// What comes of one answer.
+    /// Returns the result of one response.
     async fn fetched(answer: &'static str) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_cut_too_long_or_elsewhere_is_no_document() {
+    async fn a_response_that_is_cut_too_long_or_redirected_is_no_document() {
         for (answer, why) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nkeys", "too early"),
             ("HTTP/1.1 200 OK\r\n\r\n01234567890", "more than 10"),

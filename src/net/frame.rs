@@ -1,5 +1,5 @@
-//! One frame on the wire: a head of fixed size, a binary header, a body. `FORMAT.md` has it byte by byte. What comes from a
-//! peer is checked before a byte is allocated for it: both lengths have hard caps that depend on the kind.
+//! A frame on the wire: a head of fixed size, a binary header, a body. `FORMAT.md` has it byte by byte. Bytes of a peer
+//! are checked before a byte is allocated for them: both lengths have hard caps that depend on the kind.
 
 use crate::limits::{NET_BODY_BYTES_MAX, NET_HEADER_BYTES_MAX};
 use std::ops::RangeInclusive;
@@ -36,7 +36,7 @@ impl std::fmt::Display for VersionRange {
     }
 }
 
-/// What a frame is. Answers have the bit 0x80.
+/// The kind of a frame. Answers have the bit 0x80.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum FrameKind {
@@ -96,7 +96,7 @@ impl FrameKind {
     }
 }
 
-/// Why bytes are not a frame that may stand where they stand.
+/// The reason for which bytes are not a frame that is allowed in this place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("a frame begins with {0:02x?}, which is not the magic")]

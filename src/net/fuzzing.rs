@@ -1,4 +1,4 @@
-//! What other hosts send: frames, whose checksums are made good first so that what is in them is reached.
+//! Fuzz targets for frames of other hosts, whose checksums are made valid first so that their content is reached.
 
 use super::frame::{FrameKind, HEAD_BYTES, Head, WireVersion, encode};
 use super::greeting::Greeting;
@@ -64,7 +64,7 @@ fn encoded_again(request: &Request) {
     assert_eq!(format!("{:?}", again.expect("a request of ours")), format!("{request:?}"));
 }
 
-/// One request of each kind, for answers to answer.
+/// Returns one request of each kind, for answers to answer.
 fn asked() -> [Request; 6] {
     let node = NodeId(1);
     let shard = |blob| ShardId { blob: BlobId(blob), shard: ShardIndex(0) };

@@ -1,5 +1,5 @@
-//! What two hosts tell each other before anything else, and whether they go on. Both judge by the same rule, so both refuse
-//! the same pairs and say the same words. Pure.
+//! The greeting of two hosts, and whether they go on. Both judge by the same rule, so both refuse the same pairs with
+//! the same words. Pure.
 //!
 //! A greeting's frame is of version 1 whatever both speak otherwise; later versions may append fields, which a reader that
 //! does not know them leaves alone.
@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 pub(super) const GREETING_VERSION: WireVersion = WireVersion(1);
 const REFUSAL_BYTES_MAX: usize = 400;
 
-/// Who a host is.
+/// The identity of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greeting {
     pub versions: VersionRange,
-    /// None while the host belongs to no cluster: it may only take part in forming or joining one, by group calls.
+    /// The cluster; `None` while the host belongs to none: it may only take part in forming or joining one, by group
+    /// calls.
     pub cluster: Option<ClusterId>,
     pub host: HostId,
     /// Whom the host that connects means to find.
@@ -38,7 +39,7 @@ struct AnswerHeader {
     greeting: GreetingHeader,
 }
 
-/// Why two hosts do not go on.
+/// The reason for which two hosts do not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("the wire versions do not meet: host {:016x} speaks {ours}, host {:016x} speaks {theirs}", us.0, them.0)]
@@ -54,7 +55,7 @@ pub enum Refusal {
 }
 
 impl Greeting {
-    /// Whether the host that calls and the one that is called go on, and in which version.
+    /// Returns the version in which the calling host and the called one go on, or the refusal.
     pub fn judge(caller: &Self, called: &Self) -> Result<WireVersion, Refusal> {
         if caller.host == called.host {
             return Err(Refusal::SameHost { host: caller.host });
@@ -91,7 +92,7 @@ impl Greeting {
         Ok(Self::of(decode_header(head, header)?))
     }
 
-    /// Who was called, and the words in which it refuses.
+    /// Decodes the greeting of the called host, and the words in which it refuses.
     pub(super) fn decode_answer(head: &Head, header: &[u8]) -> Result<(Self, Option<String>), FrameError> {
         if head.kind != FrameKind::HelloAnswer {
             return Err(FrameError::Unexpected { found: head.kind, expected: "the answer to a greeting" });

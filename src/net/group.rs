@@ -1,21 +1,21 @@
-//! What the replicas of a consensus group ask of each other on other hosts: bytes there, bytes back. What they mean is the
-//! group's own affair; a transport only has to bring a call to the host that it names, at most once, and its answer back.
+//! Calls between the replicas of a consensus group on different hosts: bytes there, bytes back. Their meaning is the
+//! group's own; a transport only has to bring a call to the host that it names, at most once, and its answer back.
 
 use super::service::GroupCall;
 use crate::types::HostId;
 use bytes::Bytes;
 use std::fmt::Debug;
 
-/// Why a call has no answer.
+/// The reason for which a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
-    /// It did not get there.
+    /// The call did not arrive.
     #[error("host {} cannot be reached: {why}", host.0)]
     Unreachable { host: HostId, why: String },
-    /// Whether it got there is not known.
+    /// No answer came; whether the call arrived is not known.
     #[error("host {} did not answer: {why}", host.0)]
     NoAnswer { host: HostId, why: String },
-    /// It got there and nothing was done: the call is malformed or of an unknown version, or the host is stopping.
+    /// The call arrived and nothing was done: it is malformed or of an unknown version, or the host is stopping.
     #[error("the call was refused: {why}")]
     Refused { why: String },
 }

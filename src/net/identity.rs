@@ -1,5 +1,5 @@
-//! Who this host is to others: its id, its cluster once there is one, the wire versions it speaks, and what it shows and asks
-//! of others in TLS. Shared by its client and its server.
+//! This host's identity for others: its id, its cluster once there is one, the wire versions it speaks, and its
+//! certificate and trust in TLS. Shared by its client and its server.
 
 use super::frame::VersionRange;
 use super::greeting::Greeting;
@@ -20,9 +20,9 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is spoken inside QUIC; the versions of it are settled by the greeting.
+/// The protocol inside QUIC; its versions are settled by the greeting.
 const PROTOCOL: &[u8] = b"sherd";
-/// When certificates are judged, whatever the clock says: they have no age.
+/// The time at which certificates are validated, whatever the clock says: they do not expire.
 const JUDGED_AT: Duration = Duration::from_secs(946_684_800);
 
 /// This host, as others see it.
@@ -34,7 +34,7 @@ pub struct HostIdentity {
     shown: Arc<Shown>,
 }
 
-/// What changes when the host enters a cluster.
+/// The part of the identity that changes when the host enters a cluster.
 #[derive(Debug)]
 struct Shown(ArcSwap<(Option<ClusterId>, Arc<CertifiedKey>)>);
 
@@ -43,7 +43,7 @@ impl HostIdentity {
         Self::speaking(host, cluster, secret, VersionRange::SPOKEN)
     }
 
-    /// One that speaks other versions than this build does.
+    /// Makes an identity that speaks other versions than this build does.
     pub(super) fn speaking(
         host: HostId,
         cluster: Option<ClusterId>,

@@ -1,5 +1,5 @@
-//! How hosts reach each other: the requests, the traits that serve them, and the transports. No actors, no storage: `actors`
-//! implements `NodeService`, and `node` joins the two. `FORMAT.md` has what goes over the wire.
+//! Communication between hosts: the requests, the traits that serve them, and the transports. No actors, no storage:
+//! `actors` implements `NodeService`, and `node` joins the two. `FORMAT.md` has the bytes on the wire.
 
 mod fetch;
 mod frame;

@@ -1,5 +1,5 @@
-//! Whether bytes come fast enough: so many in each stretch of time, and not so much time in all. A slow body that goes on is
-//! never cut off; one that stalls or drips is. Pure.
+//! The least speed of incoming bytes: so many in each period, and a bound on the whole time. A slow body that goes on
+//! is never cut off; one that stalls or drips is. Pure.
 
 use crate::limits::{NET_PROGRESS_BYTES, NET_PROGRESS_WAIT_MAX};
 use std::time::Duration;
@@ -16,7 +16,7 @@ impl Pace {
         Self { stretch_from: now, bytes: 0 }
     }
 
-    /// By when the next stretch, or the whole, must have come.
+    /// Returns the deadline of the next period, or of the whole.
     pub(super) fn until(&self) -> Duration {
         self.stretch_from + NET_PROGRESS_WAIT_MAX
     }

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// From the first byte sent, or the connection's making, to the answer's end.
+/// The longest time from the first byte sent, or the connection's making, to the response's end.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// An answer's head, and the body that is read past so that the connection can be kept.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -28,7 +28,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
 /// Connections kept for one server.
 const KEPT_MAX: usize = 16;
-/// Where systems keep the certificates of the authorities that they trust.
+/// The files in which systems keep the certificates of trusted authorities.
 const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -36,7 +36,7 @@ const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// Why a server was not told.
+/// The reason for which a server did not get the message.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
     #[error("it did not answer within {}", Seconds(*.0))]
@@ -45,7 +45,7 @@ pub enum PostError {
     Io(#[from] io::Error),
 }
 
-/// Why there is no way to a server.
+/// The reason for which a server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PostSetupError {
     #[error("{url:?} is not a URL that can be posted to: {why}")]
@@ -72,7 +72,7 @@ pub(super) struct Endpoint {
     pub(super) tls: bool,
     host: String,
     port: u16,
-    /// As the `Host` header has it.
+    /// The authority as in the `Host` header.
     pub(super) authority: String,
     /// The path and the query.
     pub(super) target: String,
@@ -126,7 +126,8 @@ impl fmt::Debug for Poster {
 }
 
 impl Poster {
-    /// For TLS the server's certificate must come from an authority in the file, or from one that the system trusts.
+    /// Makes a client. For TLS the server's certificate must come from an authority in the file, or from one that the
+    /// system trusts.
     pub fn new(url: &str, roots: Option<&Path>) -> Result<Self, PostSetupError> {
         let endpoint = Endpoint::parse(url).map_err(|why| PostSetupError::Url { url: url.to_owned(), why })?;
         let tls = if endpoint.tls { Some(secured(&endpoint, url, roots)?) } else { None };
@@ -140,7 +141,7 @@ impl Poster {
         Ok(answered.map_err(|_| PostError::Late(self.wait_max))??)
     }
 
-    /// In one piece, so that it leaves in as few packets as it can.
+    /// Returns the request in one piece, so that it leaves in as few packets as possible.
     fn request(&self, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
         let Endpoint { target, authority, .. } = &self.endpoint;
         let mut head = format!("POST {target} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {}\r\n", body.len());
@@ -190,8 +191,7 @@ pub(super) fn secured(endpoint: &Endpoint, url: &str, roots: Option<&Path>) -> R
     Ok((TlsConnector::from(Arc::new(client_config(roots)?)), name))
 }
 
-/// How a client speaks TLS with servers whose certificates come from an authority in the file, or from one that the system
-/// trusts.
+/// Returns the TLS configuration of a client that trusts the authority in the file, or those that the system trusts.
 pub fn client_config(roots: Option<&Path>) -> Result<ClientConfig, PostSetupError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
@@ -218,7 +218,7 @@ struct Answer {
     may_be_kept: bool,
 }
 
-/// What an answer's head says of what follows.
+/// The framing that a response's head announces.
 pub(super) struct Head {
     pub(super) bytes: usize,
     pub(super) status: u16,

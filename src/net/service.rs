@@ -1,5 +1,5 @@
-//! What one host asks of another, and the traits through which `net` calls inward. The same requests go through the
-//! in-process pipe and over the network; a request names its node and its shard index, always.
+//! The requests of one host to another, and the traits through which `net` calls inward. The same requests go through
+//! the in-process pipe and over the network; a request names its node and its shard index, always.
 
 use crate::types::{ChunkIndex, HostId, NodeId, ShardId};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ pub struct AppendChunks {
     pub node: NodeId,
     pub shard: ShardId,
     pub first: ChunkIndex,
-    /// One body a chunk; slices of the caller's buffer where it can be.
+    /// The bodies, one a chunk; slices of the caller's buffer where possible.
     pub chunks: Vec<Bytes>,
 }
 
@@ -24,7 +24,7 @@ pub struct ReadChunks {
     pub count: u32,
 }
 
-/// Each chunk asked for, verified, or why it cannot be had; a bad chunk does not spoil its neighbours.
+/// The requested chunks, verified, or the fault of each; a bad chunk does not affect its neighbours.
 #[derive(Debug)]
 pub struct ChunksRead {
     pub chunks: Vec<Result<Bytes, ChunkFault>>,
@@ -38,7 +38,7 @@ pub enum ChunkFault {
     Corrupt,
 }
 
-/// Why a node did not do what it was asked.
+/// The reason for which a node refused or failed a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {
     #[error("node {0} is not served here")]
@@ -53,7 +53,7 @@ pub enum PeerError {
     /// The way to the host failed. `sent`: the request may have been done all the same.
     #[error("host {:016x} cannot be reached: {why}", host.0)]
     Unreachable { host: HostId, why: String, sent: bool },
-    /// What the host answered is not an answer to the request; nothing of it is believed.
+    /// The host's answer is not one to the request; none of it is used.
     #[error("host {:016x} answered garbage: {why}", host.0)]
     Garbled { host: HostId, why: String },
     /// The host does not do such a thing, or not for who asked.
@@ -66,11 +66,11 @@ pub enum PeerError {
 pub struct GroupCall {
     pub group: u32,
     pub kind: u8,
-    /// At most `NET_BODY_BYTES_MAX`, as the answer: what is larger goes in several calls.
+    /// The body, at most `NET_BODY_BYTES_MAX`, as the answer's: larger contents go in several calls.
     pub body: Bytes,
 }
 
-/// One page of what a node holds, in order of `(blob, shard)`.
+/// A page of a node's shards, in order of `(blob, shard)`.
 #[derive(Clone, Debug, Default)]
 pub struct InventoryPage {
     /// A shard and how many chunks of it are there.
@@ -86,7 +86,7 @@ pub trait NodeService: Send + Sync + Debug + 'static {
     async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError>;
     /// `Ok` means: durably gone (or never there).
     async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError>;
-    /// For each shard, how many chunks of it the node holds.
+    /// Returns the number of chunks that the node holds of each shard.
     async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError>;
     async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError>;
 }
@@ -97,9 +97,9 @@ pub trait GroupService: Send + Sync + Debug + 'static {
     async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError>;
 }
 
-/// All that a host does for others: its drives and its groups.
+/// The services of a host for others: its drives and its groups.
 pub trait HostService: NodeService + GroupService {
-    /// Whether this way to the host is known to be of no more use.
+    /// Returns whether this connection to the host is known to be of no more use.
     fn is_lost(&self) -> bool {
         false
     }

@@ -1,10 +1,10 @@
-//! Who may speak to a host: whoever knows the cluster's secret. From the secret every host derives the same certificate
+//! Mutual authentication of hosts by the cluster's secret. From the secret every host derives the same certificate
 //! authority (an Ed25519 key by HKDF-SHA256, a name that carries the key's fingerprint) and signs a certificate for itself, with
 //! a key that is fresh at each start. Both sides of a connection must show one that the authority signed.
 //!
-//! What must be the same everywhere is the authority's key and its name, and both follow from the secret alone; its own
+//! The authority's key and name must be the same everywhere, and both follow from the secret alone; its own
 //! certificate never travels. Nothing depends on the clock: certificates of a secret are valid while the secret is, so they
-//! are judged at a fixed time. A short secret can be guessed offline by whoever can reach the port: the certificate
+//! are judged at a fixed time. A short secret can be guessed offline by anyone who can reach the port: the certificate
 //! shown is made from it.
 
 use crate::types::{ClusterId, HostId};
@@ -40,7 +40,7 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// What the secret gives.
+/// The certificate authority that the secret determines.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
@@ -101,7 +101,7 @@ impl Authority {
     }
 }
 
-/// Whether a certificate that the authority signed is this host's.
+/// Returns whether a certificate that the authority signed is this host's.
 pub(super) fn is_of_host(certificate: &[u8], host: HostId) -> bool {
     let certificate = CertificateDer::from(certificate);
     let Ok(certificate) = webpki::EndEntityCert::try_from(&certificate) else { return false };

@@ -69,7 +69,7 @@ impl AuditLogs {
         Some(self.file.as_ref()?.reopen().await)
     }
 
-    /// When nobody asks for anything any more.
+    /// Stops the audit log, once no request is left.
     pub async fn stop(&self) {
         let stops = futures::future::join_all(self.senders.iter().map(AuditSender::stop));
         if timeout(STOP_PATIENCE, stops).await.is_err() {
@@ -81,7 +81,7 @@ impl AuditLogs {
 /// Standard error, a whole line at a time.
 #[derive(Debug, Default)]
 struct StderrSink {
-    /// It may end within a line that could not be written whole.
+    /// True if the file may end within a line that could not be written whole.
     torn: Arc<AtomicBool>,
 }
 
@@ -114,7 +114,7 @@ struct FileSink {
 #[derive(Debug)]
 struct Open {
     file: File,
-    /// It ends within a line that could not be written whole.
+    /// True if the file ends within a line that could not be written whole.
     torn: bool,
 }
 
@@ -174,7 +174,7 @@ impl Open {
     }
 }
 
-/// How many bytes are written, and what came then.
+/// Writes the bytes; returns how many were written, and the error that ended it.
 fn write(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut length = 0;
     while length < bytes.len() {
@@ -188,7 +188,7 @@ fn write(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
     (length, Ok(()))
 }
 
-/// A terminal or another device has nothing to sync.
+/// Syncs the file; a terminal or another device has nothing to sync.
 fn sync(file: &File) -> io::Result<()> {
     match file.sync_data() {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(sink.write(&lines(&["e"])).await.written, 1, "what was open stays");
     }
 
-    /// Of a file system without room.
+    /// Tests with a file system without space.
     #[tokio::test]
     async fn lines_that_cannot_be_written_are_left_to_the_next_attempt() {
         let sink = FileSink::open(Path::new("/dev/full")).expect("Linux has it");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_file_is_refused_and_none_is_made() {
+    fn a_path_that_cannot_be_a_file_is_refused_and_no_file_is_made() {
         let dir = tempfile::tempdir().expect("a directory");
         let of = |path: &Path| check(&AuditConfig { log: Some(AuditLog::File(path.to_owned())), webhook: None });
         let path = dir.path().join("audit.log");

@@ -1,12 +1,12 @@
-//! What a host does for buckets in the background: tells webhooks of events, writes access logs and inventories, and
-//! removes what is due by lifecycle rules.
+//! The background work of a host for buckets: sends events to webhooks, writes access logs and inventories, and removes
+//! what is due by lifecycle rules.
 
 use super::NodeError;
 use super::requests::Requests;
 use crate::actors::events::access_log::{self, AccessLogger, LogLimits};
 use crate::actors::events::inventory::{Inventories, InventoryContext, InventoryOptions, Reporting};
 use crate::actors::events::{
-    Deliverer, DeliveryContext, DeliveryOptions, EventSink, MetadataQueue, ReportStore, Speaker, Target, Targets,
+    Deliverer, DeliveryContext, DeliveryOptions, EventSink, EventSource, MetadataQueue, ReportStore, Target, Targets,
     Webhook, deliveries,
 };
 use crate::actors::gateway::Reports;
@@ -56,7 +56,7 @@ impl BucketChores {
         let delivery = DeliveryContext {
             queue: Arc::new(MetadataQueue::new(cluster.clone())),
             ambient: ambient.clone(),
-            speaker: Speaker { region: config.region.clone(), account: ROOT_ACCOUNT.to_owned() },
+            speaker: EventSource { region: config.region.clone(), account: ROOT_ACCOUNT.to_owned() },
             options: DeliveryOptions::default(),
         };
         let deliverers = deliveries(targets, &delivery).into_iter().map(|one| Background::new(one).start());
@@ -92,7 +92,7 @@ impl BucketChores {
         }
     }
 
-    /// When nobody asks for anything any more, and while objects can still be written.
+    /// Stops the work, once no request is left and while objects can still be written.
     pub async fn stop(&self) {
         let deliverers = join_all(self.deliverers.iter().map(|deliverer| deliverer.send(Stop)));
         let steps = async { tokio::join!(deliverers, self.lifecycle.send(Stop), self.inventories.send(Stop)) };

@@ -1,12 +1,12 @@
-//! How this host becomes part of a cluster, or all of it: who it is, who the others are, and the network between them.
+//! The host's entry into a cluster, or its founding alone: its identity, the other hosts, and the network between them.
 
 use super::rejoin::{RejoinError, set_aside_all, set_aside_of_others};
 use super::{NodeError, Surroundings};
 use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::jobs::{JobService, LateJobs, OwnJobs};
 use crate::actors::membership::{
-    AddressBook, Agreement, Found, FoundingBoard, FoundingError, HostGroups, JoinAskOf, JoinError, LateNodeService,
-    found, join, words,
+    AddressBook, Agreement, FoundingBoard, FoundingError, FoundingOutcome, HostGroups, JoinAskOf, JoinError,
+    LateNodeService, found, join, words,
 };
 use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
 use crate::actors::request::{ActiveReads, ActiveWrites};
@@ -67,12 +67,12 @@ pub(super) struct Member {
     pub name: String,
     pub address: String,
     pub domain: Option<String>,
-    /// All that founded the cluster, where this host did and the founding is not over yet.
+    /// The founders of the cluster, if this host is one and the founding is not over yet.
     pub founders: Vec<HostRecord>,
-    /// Where a founder's node ids begin.
+    /// The first node id of a founder.
     pub first_node: Option<NodeId>,
     pub forming: Forming,
-    /// It has just come back to its cluster as another member, and has no metadata yet.
+    /// True if it has just come back to its cluster as another member, and has no metadata yet.
     pub rejoined: bool,
     pub peers: Peers,
     pub nodes: LateNodeService,
@@ -87,17 +87,17 @@ pub(super) struct Member {
 pub(super) struct Net {
     pub book: AddressBook,
     pub groups: Arc<HostGroups>,
-    /// Of which other hosts ask.
+    /// The job service for other hosts.
     pub jobs: LateJobs,
     pub board: FoundingBoard,
     pub server: QuicServer,
     pub client: Arc<QuicClient>,
     pub serving: Arbiter,
-    /// Where other hosts are by the configuration.
+    /// The addresses of other hosts by the configuration.
     pub doors: Vec<String>,
 }
 
-/// For the network to other hosts to end.
+/// The longest wait for the network to other hosts to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(2500);
 
 impl Net {
@@ -108,7 +108,7 @@ impl Net {
     }
 }
 
-/// What a host has once it is on the network.
+/// The parts of a host on the network.
 struct Connected {
     peers: Peers,
     nodes: LateNodeService,
@@ -149,18 +149,18 @@ impl Member {
     }
 }
 
-/// What a host enters with.
+/// The inputs of the entry.
 #[derive(Clone, Copy)]
 pub(super) struct Entering<'a> {
     pub config: &'a Config,
     pub wanted: WantedGeometry,
-    /// Those of `SHERD_ROOT_KEY_FILE`.
+    /// The root keys of `SHERD_ROOT_KEY_FILE`.
     pub root_keys: Option<&'a RootKeys>,
     pub progress: &'a StartupProgress,
 }
 
 impl Entering<'_> {
-    /// This host as others count on it. Their root keys are compared by what says nothing of them.
+    /// Returns this host's identity for others. Root keys are compared by a value that reveals nothing of them.
     fn founder(&self, cluster: &ClusterConfig, host: HostId, drives: usize) -> Founder {
         let geometry = match self.config.ec {
             EcSetting::Fixed { data, parity } => Some((data, parity)),
@@ -303,7 +303,7 @@ pub(super) async fn come_back_as_another(
     let (disk, dirs) = (&*around.disk, host.usable_dirs());
     // What stays names a host that this one is no more, and means nothing.
     if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
-        tracing::warn!(%error, "what was kept of the rejoining is still there");
+        tracing::warn!(%error, "the record of the rejoining was not removed");
     }
     tracing::info!(was, is, "this host is taken into its cluster as another member");
     Ok(Member { rejoined: true, ..member(cluster, host, None, connected) })
@@ -326,10 +326,10 @@ async fn begin(
     let identity = HostIdentity::new(own.host, None, cluster.secret.as_bytes())?;
     let connected = connect(around, cluster, &identity, board)?;
     let net = &connected.net;
-    tracing::info!(name = cluster.name, address = %net.server.local_addr(), "this host is of no cluster yet");
+    tracing::info!(name = cluster.name, address = %net.server.local_addr(), "this host belongs to no cluster yet");
     let outcome = match kept.agreed.clone() {
-        Some(founders) => Found::Agreed(Agreement(founders)),
-        None if !cluster.is_founder() => Found::Exists,
+        Some(founders) => FoundingOutcome::Agreed(Agreement(founders)),
+        None if !cluster.is_founder() => FoundingOutcome::Exists,
         None => {
             let keep = |agreement: &Agreement| {
                 let agreed = Founding { agreed: Some(agreement.0.clone()), ..kept.clone() };
@@ -341,11 +341,11 @@ async fn begin(
         }
     };
     let (new, agreement) = match outcome {
-        Found::Agreed(agreement) => {
+        FoundingOutcome::Agreed(agreement) => {
             kept.agreed = Some(agreement.0.clone());
             (founded(&own, &agreement)?, Some(agreement))
         }
-        Found::Exists => {
+        FoundingOutcome::Exists => {
             let roles = entering.config.roles;
             let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles, was: None };
             let doors = if cluster.is_founder() { other_founders(cluster) } else { cluster.doors.clone() };
@@ -362,7 +362,7 @@ async fn begin(
     Ok(member(cluster, host, agreement, connected))
 }
 
-/// Where they are.
+/// Returns the addresses of the other founders.
 fn other_founders(cluster: &ClusterConfig) -> Vec<String> {
     let others = cluster.founders.iter().filter(|(name, _)| **name != cluster.name);
     others.map(|(_, address)| address.clone()).collect()
@@ -374,7 +374,7 @@ fn founded(own: &Founder, agreement: &Agreement) -> Result<NewHost, ClusterError
     Ok(NewHost { cluster: agreement.cluster(), host: own.host, first_node, data, parity })
 }
 
-/// Who this host is, as it was kept, or kept from now on: others will count on it.
+/// Returns this host's identity, kept on its drives from now on: others will rely on it.
 fn keep_own(
     around: &Surroundings,
     entering: Entering<'_>,
@@ -429,7 +429,7 @@ fn doors(config: &ClusterConfig) -> Vec<String> {
     all.into_iter().cloned().collect()
 }
 
-/// What other hosts ask is answered on a thread of its own: their bytes are checked there, beside this host's own requests.
+/// Starts the thread that serves other hosts: their bytes are verified there, beside this host's own requests.
 fn serving_thread() -> Result<(Arbiter, Handle), ClusterError> {
     let serving = Arbiter::new();
     let (sender, receiver) = std::sync::mpsc::channel();

@@ -6,8 +6,8 @@ use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Drive, DriveMonitor, DriveOptions, OnLost, WatchedDrive, off_thread, open_drive};
 use crate::actors::growth::{GrowthHandle, Sampler, Sampling, SamplingOptions};
 use crate::actors::healer::{
-    Census, CensusHandle, CensusTaker, FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions,
-    MetadataScrub, MetadataScrubOptions, MetadataScrubber, Scrub, ScrubHandle, ScrubOptions, Scrubber,
+    Census, CensusHandle, FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions, MetadataScrub,
+    MetadataScrubOptions, MetadataScrubber, RedundancyScanner, Scrub, ScrubHandle, ScrubOptions, Scrubber,
 };
 use crate::actors::log::Threads;
 use crate::actors::mover::{Mover, MoverHandle, Moving, MovingOptions};
@@ -25,20 +25,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Of all indices of a host together.
+/// The cache of all indices of a host together.
 const INDEX_CACHE_BYTES: u64 = 32 << 20;
 
 pub(super) fn shards_dir(drive: &identity::Drive) -> PathBuf {
     drive.dir.join("shards")
 }
 
-/// Of new segments. A drive whose size cannot be asked for is taken for a small one.
+/// Returns the size of new segments. A drive whose size cannot be queried counts as a small one.
 fn segment_bytes(around: &Surroundings, drive: &identity::Drive) -> u32 {
     let space = around.disk.space(&drive.dir);
     around.scale.shard_segment_bytes_of(space.map_or(0, |space| space.total_bytes))
 }
 
-/// What shares a file system is lost with it. On a laptop that is as intended; in earnest it is not.
+/// Warns of drives that share a file system, since they are lost together: intended on a laptop, a mistake in
+/// production.
 fn tell_of_shared_file_systems(around: &Surroundings, host: &HostDrives) {
     let mut dirs: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for drive in host.drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })) {
@@ -102,7 +103,7 @@ pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &Heal
     drives
 }
 
-/// Not yet running.
+/// Makes the monitor, which does not run yet.
 pub(super) fn watch(
     around: &Surroundings,
     host: &HostDrives,
@@ -136,11 +137,11 @@ pub(super) struct Chores {
     pub scrubbers: Vec<Addr<Scrubber>>,
     pub mover: Addr<Mover>,
     pub metadata_scrubber: Addr<MetadataScrubber>,
-    pub census: Addr<CensusTaker>,
+    pub census: Addr<RedundancyScanner>,
     pub sampler: Addr<Sampler>,
 }
 
-/// What others hold of the chores.
+/// The handles of the chores.
 pub(super) struct ChoreHandles {
     pub healing: HealerHandle,
     pub scrub: ScrubHandle,

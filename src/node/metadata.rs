@@ -24,7 +24,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const TABLES_CACHE_BYTES: u64 = 32 << 20;
-/// Of a host that other hosts' copies stand beside: one drive may fail without the host having to be filled again.
+/// The number of log copies of a host beside other hosts' copies: one drive may fail without the host having to be
+/// filled again.
 const COPIES_BESIDE_OTHERS: usize = 2;
 
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ pub enum MetadataError {
 }
 
 impl MetadataError {
-    /// Whether trying again changes nothing.
+    /// Returns whether trying again changes nothing.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Replaced { .. } | Self::Removed { .. } | Self::StillStores { .. } | Self::NumberTaken { .. } => true,
@@ -71,7 +72,7 @@ pub(super) struct Replica {
     pub arbiter: Arbiter,
 }
 
-/// What would be kept of metadata that does not start.
+/// Returns what would be kept of metadata that does not start.
 pub(super) async fn survey_salvage(around: &Surroundings, member: &Member) -> Result<Salvage, SalvageError> {
     consensus::survey_salvage(&replica_options(around, member)).await
 }
@@ -80,7 +81,7 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
     start_replica(replica_options(around, member)).await
 }
 
-/// As `start`, and goes on from damage that nothing mends.
+/// As `start`, and continues from irreparable damage.
 pub(super) async fn start_salvaging(around: &Surroundings, member: &Member) -> Result<Replica, MetadataError> {
     start_replica(ReplicaOptions { salvages: true, ..replica_options(around, member) }).await
 }
@@ -134,7 +135,7 @@ pub(super) fn copies_wanted(member: &Member) -> usize {
     if member.net.is_some() { copies.min(COPIES_BESIDE_OTHERS) } else { copies }
 }
 
-/// Whether the drive has a log of shards, which is first made after the metadata's first start.
+/// Returns whether the drive has a log of shards, which is first made after the metadata's first start.
 fn has_shards(around: &Surroundings, drive: &Drive) -> bool {
     around.disk.exists(&super::drives::shards_dir(drive)).unwrap_or(true)
 }
@@ -160,7 +161,7 @@ async fn register_roles(metadata: &MetaHandle, member: &Member, roles: Roles) ->
     }
     if view.roles()?.of(host) != roles {
         register(metadata, member, Change::SetHostRoles { host, roles }).await?;
-        tracing::info!(%roles, "what this host does is known to its cluster");
+        tracing::info!(%roles, "this host's roles are registered");
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
 
-/// Kept by the buffer pool while nobody uses it.
+/// The memory that the buffer pool keeps while nobody uses it.
 const IDLE_BUFFERS_BYTES_MAX: usize = 16 << 20;
 const TRIM_PERIOD: Duration = Duration::from_secs(10);
 /// Threads that wait for drives.
@@ -77,7 +77,7 @@ const READER_THREADS_MAX: usize = 64;
 /// Two for each segment in use, one a connection.
 const OPEN_FILES_WANTED: u64 = 65_536;
 
-/// Why the store does not run.
+/// The reason for which the store does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     #[error(transparent)]
@@ -112,7 +112,7 @@ pub enum NodeError {
     System { doing: &'static str, cause: io::Error },
 }
 
-/// What every part of a host is given.
+/// The surroundings that every part of a host uses.
 #[derive(Clone)]
 struct Surroundings {
     ambient: Ambient,
@@ -289,7 +289,7 @@ async fn start(
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
     let status = status(around, &member, &requests, &handles, &metadata);
-    let (watch, reads, is_known) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_known));
+    let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
     let (started, traffic) = (status.started, status.traffic.clone());
     let jobs = jobs(config, &member, &requests, &handles, status.traffic.clone());
     let admin = administration(&member.host, &requests, jobs, status);
@@ -305,7 +305,7 @@ async fn start(
         reads,
         started,
         stopping: Arc::default(),
-        is_known,
+        is_registered,
     });
     let keeping = place.take().await?;
     let roots = root_keys(config, given_keys, around, &place.member.host)?;
@@ -319,7 +319,7 @@ async fn start(
     Ok(Running { api, monitor, chores, buckets, audit, drives: opened, replica, load, place, keeping })
 }
 
-/// How the host is, for health and the admin API.
+/// Makes the host's status for health and the admin API.
 fn status(
     around: &Surroundings,
     member: &Member,
@@ -334,7 +334,7 @@ fn status(
         metadata: metadata.clone(),
         dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
         set_aside: rejoin::what_is_set_aside(around, host),
-        is_known: Arc::default(),
+        is_registered: Arc::default(),
         started: around.ambient.clock.unix_ms(),
         census: handles.census.clone(),
         growth: handles.growth.clone(),
@@ -345,7 +345,7 @@ fn status(
     }
 }
 
-/// What the admin API asks.
+/// Makes the source of the admin API's answers.
 fn administration(host: &HostDrives, requests: &Requests, jobs: AllJobs, status: HostStatus) -> HostAdmin {
     HostAdmin { status, cluster: host.cluster, host: host.host, context: requests.cluster.clone(), jobs }
 }
@@ -365,17 +365,18 @@ fn jobs(config: &Config, member: &Member, requests: &Requests, handles: &ChoreHa
     AllJobs { host: member.host.host, own, others: member.transport() }
 }
 
-/// Each worker has an application for requests that expect to be told to go on, and one for the others.
+/// Makes the traffic counters, two a worker: one application serves requests that expect `100 Continue`, and one the
+/// others.
 fn traffic(ambient: &Ambient) -> Traffic {
     Traffic::new(2 * cores(), Arc::clone(&ambient.clock))
 }
 
-/// As answers name this host.
+/// Returns the name of this host in answers.
 fn shown(host: &HostDrives) -> String {
     format!("{:016x}", host.host.0)
 }
 
-/// For whoever started the process, a program too: where each listener is, `-` in the place of one that is not there.
+/// Prints the address of each listener for the starter of the process, a program too; `-` for an absent one.
 fn announce(api: &ApiHandle) {
     let s3 = api.s3_address.map_or_else(|| "-".to_owned(), |address| address.to_string());
     println!("listening s3={s3} admin={}", api.admin_address);
@@ -420,7 +421,7 @@ fn connections_max() -> usize {
     (files.unwrap_or(usize::MAX) / FILES_PER_CONNECTION).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
-/// What of all that requests may hold is for bodies that are gathered whole.
+/// Returns the share of the requests' memory that is for bodies read whole.
 fn bodies_bytes(memory_max_bytes: u64) -> u64 {
     (memory_max_bytes / BODIES_MEMORY_PART).min(BODIES_BYTES_MAX)
 }
@@ -451,7 +452,7 @@ fn wanted_geometry(config: &Config) -> WantedGeometry {
     WantedGeometry { data, parity, explicit, alone: config.cluster.is_none() }
 }
 
-/// It is what a first try is, and easily forgotten.
+/// Warns of a single drive: fine for a first try, and easily forgotten.
 fn warn_of_one_drive(config: &Config, host: &HostDrives) {
     if let (None, [_]) = (&config.cluster, host.drives.as_slice()) {
         let (data, parity) = (host.data, host.parity);
@@ -459,7 +460,8 @@ fn warn_of_one_drive(config: &Config, host: &HostDrives) {
     }
 }
 
-/// Those configured, or those kept on the drives; new ones are shown to whoever started the process.
+/// Returns the configured root credentials, or those kept on the drives; new ones are shown on the terminal of the
+/// process.
 fn credentials(config: &Config, around: &Surroundings, host: &HostDrives) -> Result<Credentials, NodeError> {
     if let Some(given) = &config.credentials {
         return Ok(Credentials { access_key: given.access_key.clone(), secret_key: given.secret_key.clone() });
@@ -478,7 +480,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// As far as the system allows.
+/// Raises the limit of open files as far as the system allows.
 fn raise_open_files_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(OPEN_FILES_WANTED, |maximum| maximum.min(OPEN_FILES_WANTED));

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Between two looks at the files of certificates.
+/// The interval between looks at the files of certificates.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// SIGHUPs from now on; from the first call, the signal does not end the process any more.
@@ -37,7 +37,7 @@ struct Reloads {
     /// The accounts file, and who applies it.
     accounts: Option<(PathBuf, Accounts)>,
     audit: AuditLogs,
-    /// Why the files of a listener were refused last, so that it is logged once.
+    /// The last reason for which the files of a listener were refused, so that it is logged once.
     refused: BTreeMap<&'static str, String>,
 }
 
@@ -87,7 +87,7 @@ impl Reloads {
         }
     }
 
-    /// At SIGHUP: one line says what was read.
+    /// Reads all files at SIGHUP, and logs in one line what was read.
     async fn read_all(&mut self) {
         let looks = self.look().await;
         let mut read: Vec<String> = looks.iter().map(|(listener, outcome)| described(listener, outcome)).collect();

@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// What the way is made of.
+/// The dependencies of the request path.
 pub(super) struct Parts {
     pub metadata: Arc<dyn Metadata>,
     pub host: HostId,
@@ -40,7 +40,7 @@ pub(super) struct Parts {
 pub(super) struct Requests {
     pub gateway: Gateway,
     pub context: Arc<RequestContext>,
-    /// What chores share with requests.
+    /// The context that chores share with requests.
     pub cluster: ClusterContext,
     pub ring: Addr<HashRing>,
 }

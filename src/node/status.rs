@@ -1,4 +1,4 @@
-//! How the host is, for those who probe it.
+//! The host's health.
 
 use super::safety::{self, Facts, ReadCheck, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
@@ -29,14 +29,14 @@ pub(super) struct HostStatus {
     pub dirs: BTreeMap<NodeId, PathBuf>,
     /// Metadata that the host had as another member.
     pub set_aside: Vec<PathBuf>,
-    /// Whether this host and its drives are known to the metadata.
-    pub is_known: Arc<AtomicBool>,
+    /// True once host and drives are registered.
+    pub is_registered: Arc<AtomicBool>,
     pub census: CensusHandle,
     pub growth: GrowthHandle,
-    /// Who asks most of this host.
+    /// Accounts and buckets with the most traffic.
     pub traffic: Traffic,
     pub moving: MoverHandle,
-    /// When the process began.
+    /// The start of the process.
     pub started: UnixMs,
     pub reads: ReadCheck,
     pub watch: HostWatch,
@@ -118,7 +118,7 @@ impl HostStatus {
         metrics::FULL_IN_SECONDS.with_label_values::<&str>(&[]).set(full_in);
     }
 
-    /// Those that are not among the first any more have no series.
+    /// Publishes the traffic of the largest accounts and buckets; others lose their series.
     fn observe_traffic(&self) {
         let top = self.traffic.top();
         metrics::TOP_REQUESTS.reset();
@@ -135,7 +135,7 @@ impl HostStatus {
         }
     }
 
-    /// When new objects find no room any more, if the store goes on growing as it does.
+    /// Returns the forecast when new objects find no space any more, if the store goes on growing as it does.
     pub(super) fn forecast(&self, growth: Growth) -> ForecastShown {
         ForecastShown {
             measured_seconds: growth.measured.as_secs(),
@@ -145,7 +145,7 @@ impl HostStatus {
         }
     }
 
-    /// All that the assessment follows from, as it is now.
+    /// Collects the present facts of the assessment, and evaluates them.
     fn with_facts<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let (ring, health) = (self.context.ring.current(), self.context.health.current());
         let absent = absent(ring.nodes().iter().map(|node| node.id), &health, &self.context.suspects.current());
@@ -165,7 +165,7 @@ impl HostStatus {
         })
     }
 
-    /// How far each voter can take part. A host that nothing is known of has no copy.
+    /// Returns the state of each voter's replica. A host of which nothing is known has no copy.
     fn voters(&self, health: &NodeHealth) -> BTreeMap<HostId, ReplicaState> {
         let own = self.context.host;
         let state = |host: HostId| match health.host(host) {
@@ -181,14 +181,14 @@ impl HostStatus {
         self.metadata.replica(health).on(drives)
     }
 
-    /// What may be lost while nothing is missing.
+    /// Returns the losses that a cluster survives in which nothing is missing.
     pub(super) fn guarantee(&self) -> Guarantee {
         self.with_facts(safety::guarantee)
     }
 
-    /// Whether a host may be stopped now, after all others were asked how they are. What this host does not know is a reason
+    /// Asks all other hosts for their state, and returns whether the host may be stopped. Anything unknown is a reason
     /// against it.
-    pub(super) async fn judge_stop(&self, host: HostId) -> StopJudgement {
+    pub(super) async fn ask_and_judge_stop(&self, host: HostId) -> StopJudgement {
         self.watch.ask_all().await;
         match self.why_no_metadata() {
             Some(why) => StopJudgement { safe: false, why: format!("this host cannot tell: {why}") },
@@ -196,7 +196,7 @@ impl HostStatus {
         }
     }
 
-    /// Those of this host. Strangers may ask for them.
+    /// Returns the drives of this host. Anonymous callers may ask for them.
     fn own_drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
         self.drives(nodes).into_iter().filter(|drive| self.dirs.contains_key(&NodeId(drive.node))).collect()
     }
@@ -205,7 +205,7 @@ impl HostStatus {
         self.drives(&self.context.health.current())
     }
 
-    /// Those of this host, registered or not, and those of the others.
+    /// Returns the drives of this host, registered or not, and those of the others.
     fn drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
         let (ring, hosts) = (self.context.ring.current(), self.census.snapshot().hosts);
         let mut drives: BTreeMap<NodeId, HostId> = ring.nodes().iter().map(|node| (node.id, node.host)).collect();
@@ -223,7 +223,7 @@ impl HostStatus {
         drives.iter().map(shown).collect()
     }
 
-    /// How each host is; this one, as it is.
+    /// Returns the state of a host; for this one, the present state.
     pub(super) fn host(&self, host: HostId) -> Option<HostState> {
         if host != self.context.host {
             return self.context.health.current().host(host).cloned();
@@ -237,7 +237,7 @@ impl HostStatus {
         })
     }
 
-    /// Of the drives that are in service. Drives of one file system have their parts of its space.
+    /// Returns the capacity of the drives that are in service. Drives of one file system share its space.
     pub(super) fn capacity(&self) -> CapacityShown {
         let (ring, health) = (self.context.ring.current(), self.context.health.current());
         let mut spaces: BTreeMap<NodeId, (Option<(HostId, u64)>, Space)> = BTreeMap::new();
@@ -278,8 +278,10 @@ impl HostStatus {
     fn why_no_metadata(&self) -> Option<String> {
         let status = self.metadata.status();
         let leaderless = || status.leader.is_none().then(|| "no host leads, as far as this one knows".to_owned());
-        let unknown =
-            || (!self.is_known.load(Ordering::Acquire)).then(|| "this host is not known to its cluster yet".to_owned());
+        let unknown = || {
+            (!self.is_registered.load(Ordering::Acquire))
+                .then(|| "this host is not registered in its cluster yet".to_owned())
+        };
         let removed = self.census.snapshot().is_removed.then(|| REMOVED.to_owned());
         let broken = status.out_of_service.clone();
         removed.or(broken).or_else(leaderless).or_else(unknown).or_else(|| self.reads.failure())
@@ -294,7 +296,7 @@ fn why_not_writable(error: &StoreError) -> String {
     format!("writes are refused: {error}")
 }
 
-/// Whether objects that are not in the metadata may be readable with so many drives down.
+/// Returns whether objects that are not in the metadata may be readable with so many drives down.
 fn reads_something(geometry: Geometry, drives: usize, down: usize) -> bool {
     // More shards than drives: a drive holds several of them.
     let a_drive = geometry.shards().div_ceil(drives.max(1));

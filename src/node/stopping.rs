@@ -19,7 +19,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-/// After the requests under way have had their time; what is not closed by then is recovered by the next start.
+/// The longest wait for closing, after the requests under way have had their time; anything not closed by then is
+/// recovered by the next start.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Ends when the process is asked to stop: by SIGTERM or SIGINT, or by SIGHUP when the terminal that it was started in has

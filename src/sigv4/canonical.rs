@@ -39,7 +39,7 @@ fn canonical_query(query: &str) -> String {
     text
 }
 
-/// As S3 signs it, however much of it the client escaped.
+/// Returns the path as S3 signs it, however much of it the client escaped.
 pub fn path_to_sign(path: &str) -> String {
     if path.bytes().all(|byte| byte == b'/' || is_unreserved(byte)) {
         return path.to_owned();
@@ -82,7 +82,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// All but RFC 3986's unreserved characters escaped.
+/// Escapes all but RFC 3986's unreserved characters.
 fn encode(bytes: &[u8]) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for &byte in bytes {

@@ -4,18 +4,20 @@
 //! requests, which may be signed in more ways, are verified in `api/auth`.
 
 mod canonical;
-mod claim;
+mod chunks;
+mod credential;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod key;
 #[cfg(test)]
 mod tests;
-mod verify;
+mod whole_body;
 
 pub use canonical::{canonical_request, path_to_sign};
-pub use claim::{Credential, component};
-pub use key::{ChunkVerifier, EMPTY_SHA256, Scope, SigningKey, SigningKeys};
-pub use verify::{Claimed, Received, SKEW_SECONDS_MAX, SignatureFault, Verifier, claimed};
+pub use chunks::{ChunkVerifier, EMPTY_SHA256};
+pub use credential::{Credential, component};
+pub use key::{Scope, SigningKey, SigningKeys};
+pub use whole_body::{Claimed, Received, SKEW_SECONDS_MAX, SignatureFault, Verifier, claimed};
 
 use aws_lc_rs::{digest, hmac};
 use time::OffsetDateTime;
@@ -27,7 +29,7 @@ pub const HASH_HEADER: &str = "x-amz-content-sha256";
 /// `20150830T123600Z`
 const STAMP_BYTES: usize = 16;
 
-/// Who signs, and for what.
+/// The key and the scope that requests are signed with.
 #[derive(Clone, Copy)]
 pub struct Signer<'a> {
     pub access_key: &'a str,
@@ -36,17 +38,17 @@ pub struct Signer<'a> {
     pub service: &'a str,
 }
 
-/// What is signed of a request.
+/// The parts of a request that its signature covers.
 #[derive(Clone, Copy, Debug)]
 pub struct ToSign<'a> {
     pub method: &'a str,
-    /// As it is sent.
+    /// The path as it is sent.
     pub path: &'a str,
-    /// As it is sent, without the question mark; may be empty.
+    /// The query as it is sent, without the question mark; may be empty.
     pub query: &'a str,
-    /// In order of their names, which are in lower case.
+    /// The signed headers, sorted by name; names are in lower case.
     pub headers: &'a [(&'a str, &'a str)],
-    /// In hexadecimal.
+    /// The hash of the body, in hexadecimal.
     pub body_sha256: &'a str,
 }
 

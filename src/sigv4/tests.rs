@@ -105,7 +105,7 @@ fn judge(
 }
 
 #[test]
-fn what_was_signed_is_taken_and_what_differs_is_not() {
+fn a_request_that_differs_from_what_was_signed_is_refused() {
     let target = "/admin/v1/leader?a=1";
     let headers = signed(&S3, "POST", target, b"{}");
     let judge_as = |method, target, body: &[u8]| judge(&headers, method, target, body, S3_SECONDS);
@@ -140,7 +140,7 @@ fn a_signature_is_good_for_a_quarter_of_an_hour_in_its_region_and_for_its_servic
 }
 
 #[test]
-fn what_steers_a_request_must_be_signed() {
+fn headers_that_change_a_request_must_be_signed() {
     let mut headers = signed(&S3, "GET", "/", b"");
     headers.push(("accept", "application/json".to_owned()));
     assert_eq!(judge(&headers, "GET", "/", b"", S3_SECONDS), Ok(()), "what does not steer need not be signed");
@@ -170,7 +170,7 @@ fn the_bodys_hash_is_signed_whether_a_header_tells_it_or_not() {
 }
 
 #[test]
-fn whose_key_a_request_claims_is_known_before_it_is_verified() {
+fn the_claimed_access_key_is_read_before_the_signature_is_verified() {
     let headers = [(
         "authorization",
         "AWS4-HMAC-SHA256 Credential=a/b/20130524/r/iam/aws4_request, SignedHeaders=host, Signature=0",

@@ -75,7 +75,8 @@ impl Idle {
     }
 }
 
-/// Sizes are rounded up to a quarter of their power of two, so that few distinct sizes serve all and at most a fifth is slack.
+/// Returns the size class of a buffer: sizes are rounded up to a quarter of their power of two, so that few distinct
+/// sizes serve all and at most a fifth is slack.
 fn size_class(len: usize) -> usize {
     let blocks = len.div_ceil(BLOCK_BYTES).max(1);
     let step = (blocks.next_power_of_two() / 8).max(1);
@@ -139,7 +140,7 @@ impl Drop for AlignedBuffer {
     }
 }
 
-/// Whether bytes begin on a block boundary in memory.
+/// Returns whether bytes begin on a block boundary in memory.
 pub fn is_block_aligned(bytes: &[u8]) -> bool {
     bytes.as_ptr().addr().is_multiple_of(BLOCK_BYTES)
 }

@@ -107,7 +107,7 @@ impl Codec {
         Ok(first)
     }
 
-    /// For each wanted shard, by what each of the `k` known ones is multiplied. The code is linear, so its answer for the
+    /// Returns, for each wanted shard, the factors of the `k` known ones. The code is linear, so its answer for the
     /// unit vectors is the answer for all: rebuilding `k`-byte shards, the `i`-th known one being 1 at byte `i`.
     fn coefficients(&self, known: &[usize], wanted: &[usize]) -> Result<Vec<Vec<u8>>, ErasureError> {
         let unit = |at: usize| (0..self.data).map(|byte| u8::from(byte == at)).collect::<Vec<u8>>();

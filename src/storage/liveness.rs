@@ -1,10 +1,10 @@
-//! Which segment of a drive's log to empty next, decided from how much of each is alive. Pure.
+//! The choice of the segment of a drive's log to empty next, decided from how much of each is live. Pure.
 
 use crate::storage::shard_index::SegmentUse;
 use crate::types::SegmentId;
 use std::collections::BTreeSet;
 
-/// How badly space is wanted.
+/// The pressure to free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
     None,
@@ -45,7 +45,7 @@ impl SegmentLiveness {
     }
 }
 
-/// What to do next.
+/// The next action of the compactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     Nothing,

@@ -14,7 +14,7 @@ mod tests;
 /// Short chunks are a multiple of this, for the vector instructions that go over them.
 const CHUNK_ALIGN_BYTES: usize = 64;
 
-/// How a blob of one size is cut. Stripe `s` is chunk `s` of every shard.
+/// The layout of a blob of one size: its stripes and chunks. Stripe `s` is chunk `s` of every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobLayout {
     geometry: Geometry,
@@ -25,7 +25,7 @@ pub struct BlobLayout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkSpan {
     pub shard: ShardIndex,
-    /// Within the chunk.
+    /// The range within the chunk.
     pub bytes: Range<usize>,
 }
 
@@ -67,12 +67,12 @@ impl BlobLayout {
         stripe_data_bytes(self.geometry) as u64
     }
 
-    /// How many stripes there are, which is how many chunks each shard has.
+    /// Returns the number of stripes, which is the number of chunks of each shard.
     pub fn stripes(&self) -> u32 {
         self.size_bytes.div_ceil(self.stripe_data_bytes()) as u32
     }
 
-    /// Where a stripe's first byte is in the blob.
+    /// Returns the offset of a stripe's first byte in the blob.
     pub fn stripe_start(&self, stripe: ChunkIndex) -> u64 {
         u64::from(stripe.0) * self.stripe_data_bytes()
     }
@@ -109,7 +109,7 @@ impl BlobLayout {
         (bytes.start / stripe) as u32..end.div_ceil(stripe) as u32
     }
 
-    /// Where these bytes of the blob are in one of its stripes: only chunks that hold some, in order.
+    /// Returns the chunks of one stripe that hold some of these bytes of the blob, in order.
     pub fn spans(&self, stripe: ChunkIndex, bytes: Range<u64>) -> Vec<ChunkSpan> {
         let start = self.stripe_start(stripe);
         let held = self.stripe_bytes(stripe);

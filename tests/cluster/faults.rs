@@ -77,7 +77,7 @@ fn a_killed_host_fails_no_request_and_loses_nothing() {
     trial.end("a_killed_host");
 }
 
-/// What hosts said of streams that did not get on: three seconds long.
+/// Returns the hosts' log lines about stalled streams: stalled for three seconds.
 fn quiet_streams(cluster: &Cluster) -> Vec<String> {
     let logs = cluster.hosts.iter().map(|host| host.log()).collect::<String>();
     logs.lines().filter(|line| line.contains("a stream makes no progress")).map(str::to_owned).collect()

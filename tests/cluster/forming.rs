@@ -1,4 +1,4 @@
-//! How clusters come to be: formed once whatever the order, joined by later hosts, closed to strangers.
+//! The formation of clusters: formed once whatever the order, joined by later hosts, closed to strangers.
 
 use crate::harness::admin;
 use crate::harness::client::{Answered, S3};
@@ -152,7 +152,7 @@ fn a_host_of_another_cluster_is_refused_on_both_sides() {
     put_and_get_everywhere(&ours, &[2, 0, 1]);
 }
 
-/// What a host says of all hosts; `None` where it does not say anything now.
+/// Returns a host's view of all hosts; `None` if it does not answer now.
 fn hosts_shown(cluster: &Cluster, asked: usize) -> Option<Vec<Value>> {
     let output = cluster.try_admin(asked, &["info"]);
     output.status.success().then(|| admin::json(&output)["hosts"].as_array().cloned().unwrap_or_default())

@@ -26,9 +26,9 @@ struct OverS3 {
     hosts: Vec<S3>,
     prefix: String,
     turn: AtomicU64,
-    /// By ETag, everything that was ever sent.
+    /// The values ever sent, by ETag.
     sent: Mutex<HashMap<String, Value>>,
-    /// What must not be, whatever the order.
+    /// The violations, whatever the order.
     wrong: Mutex<Vec<String>>,
 }
 
@@ -209,9 +209,9 @@ fn histories_under_kills_pauses_and_partitions_are_linearizable() {
 struct Broken<'a> {
     inner: &'a OverS3,
     loses_writes: bool,
-    /// Of the operations that it might break.
+    /// The number of operations that the fault might break.
     count: AtomicU64,
-    /// What each key held at some time before.
+    /// The earlier outcomes of each key.
     stale: Mutex<HashMap<usize, Outcome>>,
 }
 

@@ -16,7 +16,7 @@ const OBJECT_BYTES: usize = 1 << 20;
 const SHARD_BYTES_PER_BYTE: f64 = 6.0 / 3.0;
 const HOSTS: f64 = 4.0;
 
-/// What does not change, so that it is known how much is to be moved.
+/// Writes objects that do not change, so that the amount to be moved is known.
 fn fill(cluster: &Cluster) {
     let s3 = cluster.client(0);
     s3.create_bucket(BUCKET).expect("it answers").expect(200);

@@ -1,4 +1,4 @@
-//! What one client knows of its own keys. An answered operation leaves one state; one whose outcome is unknown may take
+//! A client's knowledge of its own keys. An answered operation leaves one state; one whose outcome is unknown may take
 //! effect at any later time, once, until the cluster was quiet and everything was read.
 
 use crate::harness::content::Content;
@@ -21,9 +21,9 @@ impl Made {
 
 #[derive(Clone, Debug, Default)]
 struct Key {
-    /// What the last answered operation, or the last look, left.
+    /// The state after the last answered operation, or the last read.
     held: Option<Made>,
-    /// What may yet be.
+    /// The states that may still come.
     late: Vec<Option<Made>>,
 }
 
@@ -39,7 +39,7 @@ impl Ledger {
         self.keys.keys()
     }
 
-    /// What is held for certain, where that is certain.
+    /// Returns the certain state of a key, if it is certain.
     pub fn certain(&self, key: &str) -> Option<Option<&Made>> {
         match self.keys.get(key) {
             None => Some(None),
@@ -82,7 +82,7 @@ impl Ledger {
         Ok(known.held.clone())
     }
 
-    /// Nothing is under way any more: what is now, stays.
+    /// Settles the ledger: no operation is under way any more, so the present states stay.
     pub fn settle(&mut self) {
         self.keys.values_mut().for_each(|key| key.late.clear());
     }

@@ -15,7 +15,7 @@ const PART_BYTES: usize = 5 << 20;
 
 pub struct Client {
     hosts: Vec<S3>,
-    /// Those that it sends to, by their numbers.
+    /// The numbers of the hosts that it sends to.
     used: Vec<usize>,
     number: usize,
     pub ledger: Ledger,
@@ -63,7 +63,8 @@ impl Client {
         tried
     }
 
-    /// What the tries of a write leave; `expected` statuses apart from success tell that it was not done by the last try.
+    /// Records the outcome of a write's tries; `expected` statuses apart from success show that the last try did not do
+    /// it.
     fn record(&mut self, what: &str, key: &str, made: Option<Made>, tried: &Tried, expected: &[u16]) {
         if tried.may_have_happened() {
             self.ledger.suspect(key, made.clone());

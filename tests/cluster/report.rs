@@ -1,4 +1,4 @@
-//! What clients saw: how many requests, how long they took, what must not be.
+//! The report of the clients: number of requests, latency, violations.
 
 use crate::retries::{REFUSED_WITHIN, TRIES, Tried, is_failure};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ pub struct Report {
     pub retries: u64,
     /// Requests that failed with all their tries.
     pub failures: Vec<String>,
-    /// What no fault excuses.
+    /// The violations, which no fault excuses.
     pub violations: Vec<String>,
     /// Tries that ended without success later than they may: host, and words.
     pub late: Vec<(usize, String)>,
@@ -19,7 +19,7 @@ pub struct Report {
     pub refused_after_max: Duration,
 }
 
-/// Of each kind; a test that fails by thousands says nothing more than one that fails by some.
+/// The number of violations kept of each kind; more say nothing new.
 const KEPT_MAX: usize = 20;
 
 impl Report {
@@ -61,7 +61,7 @@ impl Report {
         self.refused_after_max = self.refused_after_max.max(other.refused_after_max);
     }
 
-    /// Of whole requests, retries and pauses included.
+    /// Returns a percentile of whole requests, retries and pauses included.
     pub fn percentile(&self, of_hundred: usize) -> Duration {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
@@ -83,7 +83,7 @@ impl Report {
         )
     }
 
-    /// Nothing was wrong, nothing failed, and nothing but a host that may be silent was late.
+    /// Checks that nothing was wrong, no request failed, and none was late but those to a host that may be silent.
     #[track_caller]
     pub fn check(&self, silent: Option<usize>) {
         let late: Vec<&String> =

@@ -6,7 +6,7 @@ use crate::harness::data::Random;
 use std::time::{Duration, Instant};
 
 pub const TRIES: usize = 3;
-/// What is refused is refused within 8 s; the rest is a busy machine's.
+/// The time within which a request is refused: 8 s, and the rest for a busy machine.
 pub const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 /// After which a client gives up. Only a host that is stopped or cut off from the client may need it.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,12 +30,12 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// Of the last try.
+    /// Returns the status of the last try.
     pub fn status(&self) -> u16 {
         self.answer.as_ref().map_or(0, |answer| answer.status)
     }
 
-    /// Whether a try that failed may have, or may yet have, an effect.
+    /// Returns whether a failed try may have, or may yet have, an effect.
     pub fn may_have_happened(&self) -> bool {
         self.tries.iter().any(|one| is_failure(one.status) && one.was_sent)
     }

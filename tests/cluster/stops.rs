@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Of requests with their retries. A debug build, on a machine that others use too, may take longer.
+/// The bound of requests with their retries. A debug build, on a machine that others use too, may take longer.
 const P99_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
 
 /// C10: who leads hands over before it stops, so that nobody waits for an election.
@@ -20,7 +20,8 @@ fn a_rolling_restart_fails_no_request() {
             pass(Duration::from_secs(1));
             for host in 0..3 {
                 let name = cluster.hosts[host].name;
-                let judged = cluster.admin((host + 1) % 3, &["health", "--safe-to-stop", name, "--wait", "120"]);
+                let judged =
+                    cluster.admin((host + 1) % 3, &["health", "--safe-to-stop", name, "--wait", "--timeout", "120"]);
                 assert_eq!(judged["safe"], true, "{judged}");
                 let (_, took) = cluster.stop(host);
                 eprintln!("host {host} stopped after {took:?}");
@@ -62,7 +63,7 @@ fn until_it_may_stop(cluster: &Cluster, asked: usize, host: usize) {
 
 /// Three hosts with a drive each, so that a host is lost with its drive, and the metadata with two hosts.
 #[test]
-fn what_is_said_of_safety_holds_for_the_metadata_too() {
+fn the_assessment_of_safety_holds_for_the_metadata_too() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(1, seed()).with("SHERD_EC", "1+2"));
     let health = |host: usize| ask(&cluster, host, &["health"]);

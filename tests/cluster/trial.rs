@@ -13,9 +13,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 4;
-/// Until redundancy is back.
+/// The time until redundancy is restored.
 const HEAL_TIMEOUT: Duration = Duration::from_secs(120);
-/// What hosts tell of what is lacking; one of them has to tell the first.
+/// The metrics of missing redundancy; one of them must show it first.
 const LACKING: [&str; 2] = ["sherd_missing_shards", "sherd_comparisons_due"];
 
 /// Clusters share a small machine: one at a time, or their timeouts mean nothing.
@@ -28,17 +28,17 @@ pub fn seed() -> u64 {
     number("SHERD_FAULT_SEED").unwrap_or(1)
 }
 
-/// How long a fault lasts.
+/// Returns the duration of a fault.
 pub fn fault_time() -> Duration {
     Duration::from_secs(number("SHERD_FAULT_SECONDS").unwrap_or(4))
 }
 
-/// How often each host gets each fault.
+/// Returns the number of times that each host gets each fault.
 pub fn rounds() -> u64 {
     number("SHERD_FAULT_ROUNDS").unwrap_or(1)
 }
 
-/// How many of the hosts get each fault, the leader first.
+/// Returns the hosts that get each fault, the leader first.
 pub fn hosts_in_turn(cluster: &Cluster) -> Vec<usize> {
     let wanted = number("SHERD_FAULT_HOSTS").unwrap_or(1);
     let count = usize::try_from(wanted).unwrap_or(usize::MAX).clamp(1, cluster.hosts.len());
@@ -140,9 +140,9 @@ impl Trial {
         eprintln!("{words}: whole again after {healed:?}, {shards} shards compared, all in {:?}", begun.elapsed());
     }
 
-    /// Nothing is under way: what the drives hold, read without the store, is what the metadata says, shard by shard. The
-    /// hosts are stopped for it; the last of them, which would wait for others in vain, is killed. Drives may hold more: what
-    /// was deleted a moment ago, or was never acknowledged.
+    /// Compares the inventories of the drives, read without the store, with the metadata, shard by shard, while nothing
+    /// is under way. The hosts are stopped for it; the last of them, which would wait for others in vain, is killed.
+    /// Drives may hold more: deleted a moment ago, or never acknowledged.
     pub fn compare_inventories(&self) -> usize {
         let cluster = &self.cluster;
         let hosts: Vec<usize> = cluster.hosts.iter().filter(|host| host.is_running()).map(Host::number).collect();
@@ -268,7 +268,7 @@ impl Trial {
         }
     }
 
-    /// What no client ever wrote does not appear.
+    /// Checks that no listing has an object that no client wrote.
     fn nothing_unknown_is_listed(&self) {
         let listed = self.cluster.client(1).call("GET", &format!("/{BUCKET}"), &[("list-type", "2")], &[], Body::None);
         let listed = crate::harness::xml::texts(&listed.expect("it answers").expect(200).text(), "Key");
@@ -295,7 +295,7 @@ impl Drop for SetWhenDropped<'_> {
     }
 }
 
-/// How long something goes on is part of a fault; it is no wait for something.
+/// Waits for a duration that is part of a fault, not for a condition.
 pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }

@@ -1,10 +1,10 @@
-//! What a client knows: for each key, every state that it may be in. An operation that was answered leaves one; one that
-//! was not leaves what was before, or what it would have made: *unknown*, never *absent*.
+//! A client's knowledge: for each key, every state that it may be in. An answered operation leaves one; an unanswered
+//! one leaves the state before, or the one that it would have made: *unknown*, never *absent*.
 
 use crate::harness::content::Content;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a key may hold; `None` is nothing.
+/// The possible contents of a key; `None` is no object.
 type Possible = BTreeMap<Option<String>, Option<Content>>;
 
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Ledger {
         self.keys.extend(part.keys);
     }
 
-    /// What is known of a key for certain, if anything is.
+    /// Returns the certain content of a key, if there is one.
     pub fn known(&self, key: &str) -> Option<Option<Content>> {
         match self.keys.get(key) {
             None => Some(None),

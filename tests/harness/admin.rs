@@ -42,10 +42,10 @@ pub fn json(output: &Output) -> Value {
     serde_json::from_str(&text(output)).expect("it is JSON")
 }
 
-/// By blob, shard and node: how many chunks.
+/// The number of chunks by blob, shard and node.
 pub type Shards = BTreeMap<(String, u64, u64), u64>;
 
-/// Of the lines of `shards` or `inventory`; none may be corrupt.
+/// Parses the lines of `shards` or `inventory`; none may be corrupt.
 #[track_caller]
 pub fn shards(lines: &str) -> Shards {
     let rows = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("it is JSON"));

@@ -9,10 +9,10 @@ use std::time::Duration;
 use ureq::Agent;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// Of a listing; one that has more does not come to its end.
+/// The most pages of a listing; one with more does not end.
 pub const PAGES_MAX: usize = 1000;
 
-/// What the server answered, whole.
+/// The whole response of the server.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -43,7 +43,7 @@ impl Answer {
 
 pub type Answered = Result<Answer, ureq::Error>;
 
-/// How a body is sent and signed.
+/// The way in which a body is sent and signed.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     None,

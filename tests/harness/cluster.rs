@@ -23,7 +23,7 @@ pub const CLUSTER_SECRET: &str = "a-secret-of-tests-0123456789abcdef";
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
-/// What a cluster is made of.
+/// The shape of a cluster.
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub founders: usize,
@@ -34,7 +34,7 @@ pub struct Shape {
     pub seed: u64,
     /// The hosts reach each other without the test's fronts between them.
     pub is_direct: bool,
-    /// Where its directory is made.
+    /// The parent of its directory.
     pub parent: PathBuf,
 }
 
@@ -65,7 +65,7 @@ pub struct Host {
     pub setup: Mutex<Setup>,
     number: usize,
     server: Mutex<Option<Server>>,
-    /// Of the processes that were.
+    /// The log of earlier processes.
     log: Mutex<String>,
 }
 
@@ -106,7 +106,7 @@ impl Cluster {
         Self { hosts, network, root }
     }
 
-    /// All founders started at once, and ready.
+    /// Starts all founders at once, and waits until they are ready.
     pub fn formed(shape: &Shape) -> Self {
         let cluster = Self::laid_out(shape);
         cluster.form(shape.founders);
@@ -173,7 +173,7 @@ impl Cluster {
         running.map(|host| S3::giving_up_after(host.s3, keys(), timeout)).collect()
     }
 
-    /// What `sherd admin` answers, as JSON, asking this host.
+    /// Returns the answer of `sherd admin` as JSON, asking this host.
     #[track_caller]
     pub fn admin(&self, host: usize, arguments: &[&str]) -> Value {
         admin::json(&self.try_admin(host, arguments))
@@ -262,12 +262,12 @@ impl Host {
         }
     }
 
-    /// How its process ended, where it did so by itself.
+    /// Returns how its process ended, if it did so by itself.
     pub fn ended(&self) -> Option<Ended> {
         self.server().as_mut()?.ended()
     }
 
-    /// All that it logged, of all its processes.
+    /// Returns the log of all its processes.
     pub fn log(&self) -> String {
         let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         if let Some(server) = self.server().as_ref() {

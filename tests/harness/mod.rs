@@ -1,5 +1,5 @@
-//! What drives the real binary: starts and stops it, speaks S3 to it with a small client of its own, makes data, waits for
-//! conditions with a bound. Shared by the integration tests, the crash test and the benchmark.
+//! The driver of the real binary: starts and stops it, speaks S3 to it with a small client of its own, makes data,
+//! waits for conditions with a bound. Shared by the integration tests, the crash test and the benchmark.
 
 // Each binary that includes this uses a part of it.
 #![allow(dead_code)]
@@ -42,7 +42,8 @@ pub fn eventually<T>(bound: Duration, what: &str, mut ask: impl FnMut() -> Optio
     }
 }
 
-/// What a test needs of the machine. Where it is not to be had the test says so and ends, unless `SHERD_NAMESPACES` requires it.
+/// Returns what a test needs of the machine. If it is not available the test reports that and is skipped, unless
+/// `SHERD_NAMESPACES` requires it.
 pub fn or_skipped<T>(had: Result<T, String>) -> Option<T> {
     let is_required = std::env::var("SHERD_NAMESPACES").is_ok_and(|value| value == "required");
     match had {

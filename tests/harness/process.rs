@@ -1,4 +1,4 @@
-//! What the kernel says about a process (proc(5)), and sending it signals.
+//! The kernel's counters of a process (proc(5)), and signals to it.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -69,13 +69,14 @@ pub struct DiskBytes {
 }
 
 impl DiskBytes {
-    /// Whether they tell anything, of a process that has written: there is no block device below a file system in memory.
+    /// Returns whether the counters work, given a process that has written: there is no block device below a file
+    /// system in memory.
     pub fn are_counted(self) -> bool {
         self.written > 0
     }
 }
 
-/// Of a line of `stat`.
+/// Parses a line of `stat`.
 fn name_and_cpu(stat: &str) -> (&str, Duration) {
     let (before, after_name) = stat.rsplit_once(')').expect("stat has a name in parentheses");
     let name = before.split_once('(').expect("stat has a name in parentheses").1;

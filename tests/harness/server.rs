@@ -17,11 +17,11 @@ use tempfile::TempDir;
 
 pub const ACCESS_KEY: &str = "test-access-key";
 pub const SECRET_KEY: &str = "test-secret-key-0123456789";
-/// Of a debug build on a busy machine.
+/// The longest start of a debug build on a busy machine.
 pub const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a server is started. The directories outlive it, so that it can be started again.
+/// The setup of a server. The directories outlive it, so that it can be started again.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub dirs: Vec<PathBuf>,
@@ -87,7 +87,7 @@ impl Setup {
         self.try_start().unwrap_or_else(|ended| panic!("the server ended at its start: {ended:?}"))
     }
 
-    /// As `start`, where the process may end at its start.
+    /// As `start`, for a process that may end at its start.
     pub fn try_start(&self) -> Result<Server, Ended> {
         let mut server = Server::launch(self)?;
         server.wait_until_ready()?;
@@ -158,7 +158,7 @@ pub fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// How a process that did not start, or was stopped, ended.
+/// The end of a process that did not start, or was stopped.
 #[derive(Debug)]
 pub struct Ended {
     pub status: ExitStatus,
@@ -285,7 +285,7 @@ impl Server {
         (self.setup.clone(), ended, took)
     }
 
-    /// How it ended, where it has.
+    /// Returns how it ended, if it has.
     pub fn ended(&mut self) -> Option<Ended> {
         let status = self.child.try_wait().expect("it is our child")?;
         self.stdout.finish();
@@ -358,7 +358,7 @@ fn printed_keys(stdout: &str) -> Option<Keys> {
     Some(Keys { access: value("aws_access_key_id")?, secret: value("aws_secret_access_key")? })
 }
 
-/// Those of an earlier first start.
+/// Returns the keys of an earlier first start.
 fn kept_keys(setup: &Setup) -> Option<Keys> {
     let file = setup.dirs.iter().find_map(|dir| std::fs::read(dir.join("credentials.json")).ok())?;
     let document: serde_json::Value = serde_json::from_slice(&file).ok()?;
@@ -366,7 +366,7 @@ fn kept_keys(setup: &Setup) -> Option<Keys> {
     Some(Keys { access: field("access_key")?, secret: field("secret_key")? })
 }
 
-/// What a process writes, gathered by a thread.
+/// The output of a process, collected by a thread.
 struct Output {
     text: Arc<Mutex<String>>,
     thread: Option<JoinHandle<()>>,

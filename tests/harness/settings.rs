@@ -1,4 +1,4 @@
-//! What is chosen by environment variables.
+//! The choices made by environment variables.
 
 /// None where it is not set. Nonsense is an error: whoever chose something else would believe it to be so.
 pub fn number(variable: &str) -> Option<u64> {

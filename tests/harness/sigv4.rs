@@ -32,7 +32,7 @@ pub struct ToSign {
     pub headers: Vec<(String, String)>,
 }
 
-/// When, where, and by whom: what signatures of one request share.
+/// The time, scope and key that the signatures of one request share.
 #[derive(Clone, Debug)]
 pub struct Scope {
     pub keys: Keys,

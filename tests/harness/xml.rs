@@ -1,4 +1,4 @@
-//! As much XML as answers of S3 need: the texts of an element, in order.
+//! The XML that responses of S3 need: the texts of an element, in order.
 
 /// The text inside each `<tag>`, entities resolved; elements within it are left as they are.
 pub fn texts(xml: &str, tag: &str) -> Vec<String> {

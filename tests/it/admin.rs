@@ -324,7 +324,7 @@ fn a_job_is_waited_for_until_it_is_done_or_the_time_is_over_or_somebody_interrup
 }
 
 #[test]
-fn who_asks_most_is_shown_by_account_and_by_bucket() {
+fn the_most_traffic_is_shown_by_account_and_by_bucket() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     for bucket in ["often", "much"] {

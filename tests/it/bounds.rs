@@ -1,4 +1,4 @@
-//! What clients can make the store hold or keep is bounded: documents, bodies, memory of who is not known.
+//! Bounds on what clients can make the store hold or keep: documents, bodies, memory of anonymous callers.
 
 use crate::harness::client::Body;
 use crate::harness::server::{Server, Setup};

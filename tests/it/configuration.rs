@@ -1,4 +1,4 @@
-//! What a wrong configuration answers, and what help says: as a user at a shell sees it.
+//! The answers to a wrong configuration, and help: as a user at a shell sees them.
 
 mod startup;
 

@@ -13,13 +13,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Of several debug builds on a busy machine.
+/// The longest start of several debug builds on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running `sherd dev`; told to end when dropped, and killed where it does not.
 struct Dev {
     child: Child,
-    /// What it has written: to standard output and to standard error.
+    /// Its output: standard output and standard error.
     told: [Arc<Mutex<String>>; 2],
 }
 
@@ -60,7 +60,7 @@ impl Dev {
         }
     }
 
-    /// Of the hosts, the youngest of each name last.
+    /// Returns the processes of the hosts, the youngest of each name last.
     fn processes(&self) -> Vec<u32> {
         let text = self.text(1);
         text.lines().filter_map(|line| line.split_once("started, process ")?.1.trim().parse().ok()).collect()
@@ -96,7 +96,7 @@ fn gather(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     told
 }
 
-/// What `dev.json` says.
+/// The content of `dev.json`.
 struct Plan(Value);
 
 impl Plan {

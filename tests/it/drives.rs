@@ -254,7 +254,7 @@ fn a_drive_put_back_after_the_others_went_on_is_stale_and_repaired() {
     Corpus(kept).check(&server.client(), "before");
 }
 
-/// What a copy that was cut short, or a cleanup that went too far, may leave.
+/// Tests the remains of a copy that was cut short, or of a cleanup that went too far.
 #[test]
 fn a_store_of_which_only_identities_are_left_does_not_begin_empty() {
     let (_root, server) = Server::fresh_four();

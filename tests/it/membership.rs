@@ -50,7 +50,8 @@ fn shards_when(server: &Server, what: &str, wanted: impl Fn(&BTreeMap<u64, u64>)
     })
 }
 
-/// Nothing is wanted of the first drive any more, and it is not said to be up or down: nobody is to be woken for it.
+/// Returns whether only the drives that stay are shown: the first is not wanted any more, and is neither up nor down,
+/// so that nobody is alerted.
 fn shows_those_that_stay(server: &Server) -> bool {
     let copies = |state| server.metric("sherd_raft_mirror_copies", &[("state", state)]);
     let up = |node: &str| server.series("sherd_drive_up").iter().filter(|(labels, _)| labels.contains(node)).count();

@@ -18,7 +18,7 @@ fn bucket(s3: &S3) -> &'static str {
 
 /// F1: the ETag is the content's MD5, the same from PUT, GET, HEAD and the listing.
 #[test]
-fn what_is_put_is_got_with_its_headers_and_tag() {
+fn an_object_reads_back_with_its_headers_and_tag() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     let bucket = bucket(&s3);

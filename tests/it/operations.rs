@@ -126,7 +126,7 @@ fn every_metric_of_the_catalogue_is_scraped_once_it_has_something_to_tell() {
 }
 
 #[test]
-fn what_was_stored_is_there_after_a_restart() {
+fn stored_objects_are_there_after_a_restart() {
     let (_root, server) = Server::fresh_four();
     let s3 = server.client();
     s3.create_bucket("kept").unwrap().expect(200);
@@ -223,7 +223,7 @@ fn the_log_in_json_has_one_object_a_line() {
     }
 }
 
-/// Where nobody asks a host that has not come so far.
+/// Returns an address at which nobody asks a host that has not come so far.
 fn nowhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
@@ -281,6 +281,8 @@ fn two_of_five_drives_lost_put_the_store_at_risk_and_every_page_says_so() {
     // Nobody else would serve.
     let stop = ask(&["health", "--safe-to-stop", "local"]);
     assert!(stop.status.code() == Some(1) && String::from_utf8(stop.stdout).unwrap().contains("no other host"));
+    let waited = ask(&["health", "--safe-to-stop", "local", "--wait", "--timeout", "1"]);
+    assert!(waited.status.code() == Some(3) && String::from_utf8(waited.stdout).unwrap().contains("no other host"));
     for number in 0..20 {
         let read = s3.get("box", &number.to_string()).unwrap().expect(200);
         assert!(read.body == data::bytes(number, 200_000));

@@ -273,7 +273,8 @@ def found_and_restart(at, binary):
 
     for number, pod in enumerate(pods):
         asked = pods[(number + 1) % len(pods)]
-        safe = asked.admin("health", "--safe-to-stop", pod.name, "--wait", str(PATIENCE_SECONDS))
+        waiting = ("--wait", "--timeout", str(PATIENCE_SECONDS))
+        safe = asked.admin("health", "--safe-to-stop", pod.name, *waiting)
         assert safe.returncode == 0, safe.stdout
         pod.stop()
         object_calls(asked.address).put_object(Bucket="photos", Key=f"k{number}", Body=body)

@@ -12,7 +12,7 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 pub struct Simulated {
     start: tokio::time::Instant,
     state: AtomicU64,
-    /// How far the wall clock was stepped, in all.
+    /// The sum of all steps of the wall clock.
     stepped_ms: AtomicI64,
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 const CALLS_BETWEEN: u64 = 25;
 const STALL_MS_MAX: u64 = 12_000;
 
-/// What is wrong with a node.
+/// The fault of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     /// It refuses.
@@ -24,7 +24,7 @@ enum Trouble {
     Mute,
 }
 
-/// Which nodes are in trouble, until it is over.
+/// The faulty nodes, until the fault is over.
 #[derive(Debug)]
 pub struct Weather {
     drawn: Arc<Simulated>,

@@ -15,13 +15,13 @@ pub type Row = (VersionId, Version);
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     may_be: BTreeMap<String, BTreeSet<Version>>,
-    /// Of versions that were put together by appends: the versions that they consist of.
+    /// The parts of versions that were made by appends: the versions that they consist of.
     pieces: BTreeMap<u64, Vec<u64>>,
     /// Renames of unknown outcome: source, target, and the version that is under one of them.
     renames: Vec<(String, String, u64)>,
-    /// Of the bucket with versions: all of each key, oldest first.
+    /// The versions of each key of the versioned bucket, oldest first.
     rows: BTreeMap<String, Vec<Row>>,
-    /// What each key's versions become if the change of unknown outcome was made.
+    /// The versions of each key if the change of unknown outcome was made.
     changes: BTreeMap<String, Change>,
     /// Blobs that objects have had.
     blobs: BTreeSet<BlobId>,
@@ -35,7 +35,7 @@ pub enum Change {
     Remove(VersionId),
 }
 
-/// What happened, so that a simulation in which nothing does is noticed.
+/// The counts of what happened, so that a simulation in which nothing does is noticed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub acknowledged: u64,

@@ -31,13 +31,13 @@ use world::{DRIVES, World};
 
 const SEEDS_DEFAULT: u64 = 60;
 const ROUNDS: u64 = 3;
-/// Of simulated time, for a seed.
+/// The most simulated time of a seed.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// Changes of the disk from the beginning of a round to the cut, at most; in a long round, in which chores get far.
 const CHANGES_MAX: u64 = 700;
 const CHANGES_LONG_MAX: u64 = 6000;
 
-/// What goes wrong besides the power, in one run of a seed: not more at once than parity covers.
+/// The damage besides power cuts, in one run of a seed: not more at once than parity covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Damage {
     None,

@@ -1,5 +1,5 @@
-//! What must hold of the whole store whenever it has started: of its metadata by itself, and of its drives by what the metadata
-//! says is on them.
+//! The invariants of the whole store whenever it has started: of its metadata by itself, and of its drives by the
+//! metadata.
 
 use super::world::Host;
 use sherd::storage::stripe::BlobLayout;

@@ -15,7 +15,7 @@ const TURNS_MAX: u64 = 2000;
 pub struct SlowMetadata {
     pub inner: MetaHandle,
     pub drawn: Arc<Simulated>,
-    /// How often the fence was raised and all drives were compared with the metadata.
+    /// The number of times that the fence was raised and all drives were compared with the metadata.
     pub comparisons: Arc<AtomicU64>,
 }
 

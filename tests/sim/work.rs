@@ -1,4 +1,4 @@
-//! What goes on while the power lasts: clients, each with keys of its own, and the chores, in small steps.
+//! The work while the power lasts: clients, each with keys of its own, and the chores, in small steps.
 
 use super::ambient::Simulated;
 use super::ledger::{Change as KeyChange, Ledger, Version, content};
@@ -30,10 +30,10 @@ const CLIENTS: u64 = 4;
 /// Objects that are longer are not appended to.
 const APPENDED_BYTES_MAX: u64 = 300_000;
 const KEYS_OF_A_CLIENT: u64 = 3;
-/// Of a client in a short round and in a long one, and of the chores.
+/// The steps of a client in a short round and in a long one, and of the chores.
 const STEPS: [usize; 2] = [14, 70];
 const CHORES: [usize; 2] = [30, 400];
-/// Of simulated time: those that wait for a disk that is gone wait for nothing.
+/// The most simulated time: those that wait for a disk that is gone wait for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_IN_STORMS: Duration = Duration::from_secs(3600);
 const SLOW_READ_TURNS_MAX: u64 = 200;
@@ -119,7 +119,7 @@ impl Client<'_> {
         true
     }
 
-    /// Whether the change that failed so was not made and never will be, and others may still succeed.
+    /// Returns whether the failed change was not made and never will be, and others may still succeed.
     fn is_definite(&self, error: &StoreError) -> bool {
         self.is_stormy && !self.host.disk.is_halted() && !matches!(error, StoreError::OutcomeUnknown)
     }
@@ -526,7 +526,7 @@ async fn chores(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, steps:
     *host.healing.lock().expect("one thread") = healing;
 }
 
-/// What no host is known to write is fenced off, and the drives are compared with the metadata for a while.
+/// Fences off the writes of no known host, and compares the drives with the metadata for a while.
 async fn fence_off(host: &Host, fencing: &mut Option<Fencing>, healing: &mut Option<Healing>) {
     let (Some(fencing), Some(healing)) = (fencing, healing) else { return };
     // Ids of the same millisecond come below it with the second.
@@ -559,7 +559,7 @@ pub async fn scrub(host: &Host) {
     *host.scrubs.lock().expect("one thread") = scrubs;
 }
 
-/// Until every node was compared with the metadata and no repair is left.
+/// Heals until every node was compared with the metadata and no repair is left.
 pub async fn heal(host: &Host, ledger: &RefCell<Ledger>) {
     let mut healing = host.healing.lock().expect("one thread").take().expect("the healer is not at work");
     let mut whole = false;

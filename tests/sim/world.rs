@@ -54,7 +54,7 @@ const DISK_BYTES: u64 = 1 << 30;
 const SHARD_SEGMENT_BYTES: u32 = 512 << 10;
 const META_SEGMENT_BYTES: u32 = 128 << 10;
 const ROTTEN_BITS: u64 = 40;
-/// Of simulated time.
+/// The most simulated time of a start.
 const START_PATIENCE: Duration = Duration::from_secs(300);
 const BUCKET: &str = "bucket";
 const VERSIONED: &str = "versioned";
@@ -101,29 +101,30 @@ impl StateHome for Tables {
     }
 }
 
-/// What outlives the process.
+/// The parts that outlive the process.
 pub struct World {
     pub disk: SimDisk,
     tables: Arc<Tables>,
     ambient: Ambient,
     drawn: Arc<Simulated>,
-    /// Of the log of metadata, for a snapshot.
+    /// The log of metadata that makes a snapshot due.
     snapshot_log_bytes_min: u64,
 }
 
 /// A running host.
 pub struct Host {
     pub gateway: Gateway,
-    /// Of a host whose writes nobody asks for before the fence is raised, and whose changes are long under way.
+    /// The gateway of a host that is not asked about its writes before the fence is raised, and whose changes are long
+    /// under way.
     pub stray: Gateway,
     pub weather: Arc<Weather>,
     /// Puts of the stray host that are under way.
     pub strays: Cell<u64>,
-    /// How often the fence was raised and all drives were compared with the metadata.
+    /// The number of times that the fence was raised and all drives were compared with the metadata.
     pub comparisons: Arc<AtomicU64>,
     pub metadata: MetaHandle,
     pub bucket: BucketId,
-    /// Of which every version is kept.
+    /// The bucket of which every version is kept.
     pub versioned: BucketId,
     pub compactions: Mutex<Vec<Compaction>>,
     pub reclamation: Mutex<Option<Reclamation>>,
@@ -149,7 +150,7 @@ impl World {
         }
     }
 
-    /// What is found when the power is back.
+    /// Returns the world as the power cut leaves it.
     pub fn power_cut(self, drawn: &Simulated) -> Self {
         let seed = drawn.next();
         let disk = match drawn.below(4) {
@@ -172,7 +173,7 @@ impl World {
         self.tables.state.lock().expect("one thread").clear();
     }
 
-    /// All rows of the tables of the metadata but those that say how far they are and what time it is.
+    /// Returns all rows of the metadata tables but those with their position and time.
     pub fn state_rows(&self) -> Vec<(&'static str, Bytes, Bytes)> {
         let state = self.tables.state.lock().expect("one thread");
         assert_eq!(state.len(), 1, "a host has its tables once");
@@ -407,7 +408,7 @@ impl World {
     }
 }
 
-/// Of a drive; nodes are numbered in the order of their directories.
+/// Returns the directory of a drive; nodes are numbered in the order of their directories.
 fn dir(number: usize) -> PathBuf {
     PathBuf::from(format!("/d{number}"))
 }

@@ -34,15 +34,16 @@ use tokio::sync::oneshot;
 
 /// Lines on their way to the actor.
 const MAILBOX_LINES: usize = 4096;
-/// Between two attempts to write to a sink that fails.
+/// The pause between attempts to write to a failing sink.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Of a batch of lines the first so many are settled: `written`, and of these `refused` for good.
+/// The outcome of a batch of lines: the first `written` of them are settled, and of these `refused` were refused for
+/// good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     pub written: usize,
     pub refused: usize,
-    /// Why the rest is not; they may be tried again.
+    /// The reason for which the other lines are not settled; they may be tried again.
     pub fault: Option<String>,
 }
 
@@ -93,11 +94,15 @@ impl Losses {
         }
     }
 
-    /// Lines are written again.
+    /// Notes that lines are written again.
     fn end(&self) {
         let lost = self.since_written.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            tracing::warn!(destination = self.destination, lost, "lines of the audit log were lost; it goes on");
+            tracing::warn!(
+                destination = self.destination,
+                lost,
+                "lines of the audit log were lost; later lines are written"
+            );
         }
     }
 }
@@ -166,7 +171,7 @@ pub struct AuditLogger {
     is_failing: bool,
     /// The next attempt, while it is waited for.
     retry: Option<SpawnHandle>,
-    /// Told when nothing waits any more.
+    /// The channel to notify when no line waits any more.
     stopping: Option<oneshot::Sender<()>>,
 }
 

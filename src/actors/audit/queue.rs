@@ -4,7 +4,7 @@ use crate::limits::{AUDIT_BYTES_MAX, AUDIT_LINES_MAX};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// What a line is about, which decides how much room there is for it.
+/// The kind of a line, which decides how much of the queue it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
     /// A call that was done, or failed for another reason than the caller's rights.
@@ -20,7 +20,7 @@ pub struct LineQueue {
 }
 
 impl LineQueue {
-    /// Whether there was room for the line.
+    /// Queues a line; returns whether there was room for it.
     pub fn push(&mut self, line: Bytes, kind: LineKind) -> bool {
         let parts = if kind == LineKind::Denial { 2 } else { 1 };
         let has_room = self.lines.len() < AUDIT_LINES_MAX / parts && self.bytes + line.len() <= AUDIT_BYTES_MAX / parts;
@@ -36,7 +36,7 @@ impl LineQueue {
         self.lines.iter().take(count).cloned().collect()
     }
 
-    /// The oldest are settled.
+    /// Removes the oldest lines, which are settled.
     pub fn remove(&mut self, count: usize) {
         let removed = self.lines.drain(..count.min(self.lines.len()));
         self.bytes -= removed.map(|line| line.len()).sum::<usize>();

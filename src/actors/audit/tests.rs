@@ -91,7 +91,7 @@ async fn a_sink_that_fails_is_tried_again_from_the_first_line_that_it_lacks() {
 }
 
 #[actix::test]
-async fn what_there_is_no_room_for_and_what_cannot_be_written_at_the_end_is_counted() {
+async fn lines_without_room_and_lines_that_cannot_be_written_at_the_end_are_counted() {
     let sink = Kept::new(false);
     sink.attempts.forget_permits(Semaphore::MAX_PERMITS);
     let sender = AuditSender::start_with("full", Arc::clone(&sink) as _, Duration::from_millis(1));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct WebhookSink {
     hook: Arc<dyn EventSink>,
-    /// Of the host: requests' ids are its own.
+    /// The host's id; requests have ids of their own.
     host: String,
 }
 

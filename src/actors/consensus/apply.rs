@@ -8,12 +8,12 @@
 
 use super::batcher::{Batch, Batcher};
 use super::clock::ClusterClock;
-use super::decisions::Decisions;
 use super::handle::MetaError;
 use super::network::Hearing;
 use super::raft_types::{Commands, MetaGroup, Replies};
 use super::shared::Shared;
 use super::state::{SaveError, SnapshotStore, StateMachine};
+use super::stuck_leader::StuckLeader;
 use crate::ambient::Ambient;
 use crate::limits::PROPOSAL_WAIT_MAX;
 use crate::metrics::{
@@ -39,9 +39,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 const TICK: Duration = Duration::from_millis(100);
 /// The confirmed time of the log is looked at this often.
 const CLOCK_LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Before a snapshot that could not be made is tried again.
+/// The pause before a failed snapshot is tried again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(5);
-/// Before a batch that was refused for want of a leader is proposed again.
+/// The pause before a batch that was refused for lack of a leader is proposed again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 pub type MetaRaft = Raft<MetaGroup, StateMachine>;
@@ -58,14 +58,14 @@ pub struct Propose {
 #[derive(Clone, Debug)]
 pub enum Proposal {
     Own(Change),
-    /// As its proposer encoded it, without an origin in it. One that may have been sent before has an origin.
+    /// A command as its proposer encoded it, without an origin in it. One that may have been sent before has an origin.
     Encoded {
         origin: Option<Origin>,
         command: Bytes,
     },
 }
 
-/// Who waits for a change, and the memory that it may hold meanwhile.
+/// The task that waits for a change, and the memory that the change may hold meanwhile.
 #[derive(Debug)]
 pub struct Waiter {
     pub reply: oneshot::Sender<Result<Reply, Undecided>>,
@@ -73,10 +73,10 @@ pub struct Waiter {
     pub since: Duration,
 }
 
-/// Why a change has no reply.
+/// The reason for which a change has no reply.
 #[derive(Clone, Debug)]
 pub enum Undecided {
-    /// It was not proposed, and must be on another host: the command as it was encoded.
+    /// The command was not proposed here, and must be proposed on another host: as it was encoded.
     NotHere(Bytes),
     Failed(MetaError),
 }
@@ -101,7 +101,8 @@ pub struct RenewTables;
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// When a snapshot is due: so much log that writing the snapshot is at most as much again as half of what it replaces.
+/// The condition for a snapshot: so much log that writing the snapshot is at most as much again as half of what it
+/// replaces.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotPolicy {
     pub log_bytes_min: u64,
@@ -113,7 +114,7 @@ impl SnapshotPolicy {
     }
 }
 
-/// What it works on.
+/// The parts of a replica that the actor works with.
 pub struct ApplyParts {
     pub raft: MetaRaft,
     pub shared: Arc<Shared>,
@@ -131,11 +132,11 @@ pub struct ConsensusApply {
     ambient: Ambient,
     batcher: Batcher<Waiter>,
     clock: ClusterClock,
-    /// Whether a change of the confirmed time is under way: nobody else waits for it.
+    /// The change of the confirmed time under way, if any: nobody else waits for it.
     advancing: Option<oneshot::Receiver<Result<Reply, Undecided>>>,
     clock_is_trouble: bool,
     next_clock_look: Duration,
-    decisions: Decisions,
+    stuck_leader: StuckLeader,
     forming: bool,
     snapshotting: bool,
     confirming: bool,
@@ -157,7 +158,7 @@ impl ConsensusApply {
             advancing: None,
             clock_is_trouble: false,
             next_clock_look: Duration::ZERO,
-            decisions: Decisions::default(),
+            stuck_leader: StuckLeader::default(),
             forming: false,
             snapshotting: false,
             confirming: false,
@@ -195,7 +196,7 @@ impl ConsensusApply {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "a batch of changes is not known to be decided");
+                tracing::warn!(%error, "whether a batch of metadata changes took effect is not known");
                 let waiters = self.batcher.finish(id).into_iter().flatten().collect();
                 self.fail(waiters, &MetaError::TimedOut, "unknown");
             }
@@ -203,7 +204,7 @@ impl ConsensusApply {
         self.form_later(ctx);
     }
 
-    /// Whether this host leads, though it may not propose at this moment, or will lead because it is alone.
+    /// Returns whether this host leads (though it may not propose at this moment), or will lead because it is alone.
     fn may_yet_lead(&self) -> bool {
         let own = *self.raft.node_id();
         self.raft.metrics().borrow_watched().state.is_leader() || self.raft.voter_ids().eq(std::iter::once(own))
@@ -248,9 +249,9 @@ impl ConsensusApply {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let (last, applied) = (metrics.last_log_index.unwrap_or(0), metrics.last_applied.map_or(0, |id| id.index));
         if !metrics.state.is_leader() {
-            self.decisions = Decisions::default();
+            self.stuck_leader = StuckLeader::default();
         }
-        let is_stuck = metrics.state.is_leader() && self.decisions.are_stuck(now, last, applied);
+        let is_stuck = metrics.state.is_leader() && self.stuck_leader.is_stuck(now, last, applied);
         self.shared.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 
@@ -309,7 +310,7 @@ impl ConsensusApply {
         self.clock_is_trouble = !troubles.is_empty();
     }
 
-    /// After a change of membership, and at start: passes the barrier once, so that reads need not.
+    /// Passes the barrier once after a change of membership, and at start, so that reads need not.
     fn confirm_sole_voter(&mut self, ctx: &mut Context<Self>) {
         if self.confirming || self.stopped || self.shared.sole_voter.is_confirmed() {
             return;

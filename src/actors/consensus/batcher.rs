@@ -1,5 +1,5 @@
-//! Which proposals go into which entry, and what becomes of those who wait for them. Pure: commands and waiters in,
-//! batches and verdicts out.
+//! The grouping of proposals into entries, and the outcome for their waiters. Pure: commands and waiters in, batches
+//! and verdicts out.
 //!
 //! A batch is formed whenever fewer than the maximum are under way and anything waits: so a lone proposal leaves at once,
 //! and under load the next batch gathers while others are being decided.
@@ -19,7 +19,7 @@ struct Proposal<W> {
     waiter: W,
 }
 
-/// One entry to be: its commands, in order.
+/// A batch of commands for one entry, in order.
 #[derive(Debug)]
 pub struct Batch {
     pub id: u64,
@@ -38,7 +38,7 @@ pub struct Expired<W> {
 #[derive(Debug)]
 pub struct Batcher<W> {
     waiting: VecDeque<Proposal<W>>,
-    /// Under way. `None` in place of a proposal whose waiter is gone.
+    /// The proposals under way. `None` in place of a proposal whose waiter is gone.
     in_flight: BTreeMap<u64, Vec<Option<Proposal<W>>>>,
     next_id: u64,
 }
@@ -82,15 +82,16 @@ impl<W> Batcher<W> {
         batch.into_iter().map(|proposal| proposal.map(|proposal| proposal.waiter)).collect()
     }
 
-    /// A batch was refused before it was proposed: its proposals wait again, first in line. One whose waiter was already
-    /// told that the outcome is unknown is dropped.
+    /// Puts a batch back that was refused before it was proposed: its proposals wait again, first in line. One whose
+    /// waiter was already told that the outcome is unknown is dropped.
     pub fn put_back(&mut self, id: u64) {
         for proposal in self.in_flight.remove(&id).unwrap_or_default().into_iter().flatten().rev() {
             self.waiting.push_front(proposal);
         }
     }
 
-    /// A batch was refused before it was proposed and is to be proposed elsewhere: its commands, each with who waits for it.
+    /// Gives a batch back that was refused before it was proposed and is to be proposed elsewhere: returns its
+    /// commands, each with its waiter.
     pub fn give_back(&mut self, id: u64) -> Vec<(Bytes, W)> {
         let batch = self.in_flight.remove(&id).unwrap_or_default();
         batch.into_iter().flatten().map(|proposal| (proposal.command, proposal.waiter)).collect()
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_while_all_slots_are_taken_gathers_into_one_batch_c2() {
+    fn proposals_that_come_while_all_slots_are_taken_gather_into_one_batch_c2() {
         let mut batcher = Batcher::default();
         let mut ids = Vec::new();
         for waiter in 0..BATCHES_IN_FLIGHT_MAX {

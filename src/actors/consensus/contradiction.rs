@@ -1,6 +1,8 @@
-//! What may never happen while every host keeps what it has synced: that a leader's log contradicts what was applied here.
-//! Where it does, one of the two was put back to an older state or has lost synced writes. Going on would make this host's
-//! tables differ from the others' for good, so the replica stops, and says what it saw.
+//! Detects a leader's log that contradicts the entries applied here, which cannot happen while every host keeps what it
+//! has synced: one of the two was put back to an older state or has lost synced writes. Going on would make this host's
+//! tables differ from the others' for good, so the replica stops, and reports the contradiction. Called before entries are
+//! taken from a leader (`network::server`), before a truncation (`mirror::store`) and before a snapshot is installed
+//! (`state::machine`).
 //!
 //! openraft takes it for granted that a follower's applied entries are the leader's, and compares only those after them.
 
@@ -11,7 +13,7 @@ use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesRequest;
 use std::io;
 
-/// Where operators read on.
+/// The section of the runbook for operators.
 pub const RUNBOOK: &str = "docs/how-to/runbook.md, \"Replicas that contradict each other\"";
 
 fn words(at: Position) -> String {

@@ -24,29 +24,29 @@ use tokio::time::timeout;
 
 /// Bytes that proposals may hold in all.
 const PROPOSALS_BYTES_MAX: u32 = 64 << 20;
-/// What a proposal holds besides its inline bytes, about.
+/// The approximate memory of a proposal besides its inline bytes.
 const PROPOSAL_BYTES: u32 = 1024;
 /// The caller's own bound lies after the actor's, which knows more.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
-/// One sending: a leader that says nothing for so long is asked again, or its successor.
+/// The longest wait for a leader's answer to one sending; then it is asked again, or its successor.
 const SEND_PATIENCE: Duration = Duration::from_secs(3);
-/// Before a change that nobody took is tried again.
+/// The pause before a change that nobody took is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// One change and what became of it so far.
-struct Errand<'a> {
+/// A change and its outcome so far.
+struct ForwardedChange<'a> {
     inner: &'a Inner,
     permit: Arc<OwnedSemaphorePermit>,
     since: Duration,
     proposal: Proposal,
-    /// Whether a leader may have it, so that it may yet be made.
+    /// True if a leader may have the change, so that it may still take effect.
     adrift: bool,
-    /// Who is said to lead by one who was asked in vain; asked once.
+    /// The leader hint of a `NotLeader` reply; tried once.
     hint: Option<HostId>,
 }
 
-/// What one try came to.
-enum Tried {
+/// The outcome of one try.
+enum Attempted {
     Over(Result<Reply, MetaError>),
     Again,
     AgainAtOnce,
@@ -56,18 +56,19 @@ pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, Meta
     change.check_documents()?;
     let since = inner.ambient.clock.monotonic();
     let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
-    let mut errand = Errand { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
+    let mut errand =
+        ForwardedChange { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
     loop {
         let tried = match errand.hint.take().map_or_else(|| inner.leader(), Leader::There) {
             Leader::Here => errand.try_here().await,
             Leader::There(leader) => errand.try_there(leader).await,
-            Leader::Unknown => Tried::Again,
+            Leader::Unknown => Attempted::Again,
         };
         match tried {
-            Tried::Over(result) => return result,
-            Tried::AgainAtOnce if errand.left().is_some() => {}
-            Tried::Again if errand.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
-            Tried::Again | Tried::AgainAtOnce => return Err(errand.out_of_time()),
+            Attempted::Over(result) => return result,
+            Attempted::AgainAtOnce if errand.left().is_some() => {}
+            Attempted::Again if errand.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
+            Attempted::Again | Attempted::AgainAtOnce => return Err(errand.out_of_time()),
         }
     }
 }
@@ -80,7 +81,7 @@ async fn permit(inner: &Inner, bytes: u32, patience: Duration) -> Result<OwnedSe
     }
 }
 
-impl Errand<'_> {
+impl ForwardedChange<'_> {
     /// The time that is left, if any.
     fn left(&self) -> Option<Duration> {
         let end = self.since + PROPOSAL_WAIT_MAX;
@@ -91,7 +92,7 @@ impl Errand<'_> {
         if self.adrift { MetaError::TimedOut } else { unavailable("no leader took the change in time") }
     }
 
-    async fn try_here(&mut self) -> Tried {
+    async fn try_here(&mut self) -> Attempted {
         // Kept only where it must be the same when it is sent again.
         let proposal = match &self.proposal {
             Proposal::Encoded { .. } => self.proposal.clone(),
@@ -106,25 +107,25 @@ impl Errand<'_> {
                 if let Proposal::Encoded { origin: None, command: kept } = &mut self.proposal {
                     *kept = command;
                 }
-                Tried::Again
+                Attempted::Again
             }
             Err(Undecided::Failed(MetaError::TimedOut)) if has_origin => {
                 self.adrift = true;
-                Tried::Again
+                Attempted::Again
             }
             Err(Undecided::Failed(MetaError::Unavailable { .. })) if self.adrift => {
-                Tried::Over(Err(MetaError::TimedOut))
+                Attempted::Over(Err(MetaError::TimedOut))
             }
-            Err(Undecided::Failed(error)) => Tried::Over(Err(error)),
+            Err(Undecided::Failed(error)) => Attempted::Over(Err(error)),
         }
     }
 
-    async fn try_there(&mut self, leader: HostId) -> Tried {
-        let Some(left) = self.left() else { return Tried::Again };
-        let Ok(Ok(_turn)) = timeout(left, self.inner.forwards.acquire()).await else { return Tried::Again };
+    async fn try_there(&mut self, leader: HostId) -> Attempted {
+        let Some(left) = self.left() else { return Attempted::Again };
+        let Ok(Ok(_turn)) = timeout(left, self.inner.forwards.acquire()).await else { return Attempted::Again };
         let (origin, command) = self.with_origin();
         if let Err(error) = check_command(&command) {
-            return Tried::Over(Err(error.into()));
+            return Attempted::Over(Err(error.into()));
         }
         let within = SEND_PATIENCE.min(self.left().unwrap_or_default());
         let body = encode(&Forward { origin }, &[&command]);
@@ -134,14 +135,14 @@ impl Errand<'_> {
             answer = asked => answer,
             () = self.inner.leader_is_other_than(leader) => {
                 self.adrift = true;
-                return Tried::Again;
+                return Attempted::Again;
             }
         };
         match answer {
             Err(error) => {
                 tracing::debug!(%error, "a change that was sent to the leader has no answer");
                 self.adrift |= !error.is_nothing_done();
-                Tried::Again
+                Attempted::Again
             }
             Ok(Forwarded { applied, outcome }) => {
                 self.inner.known_applied.fetch_max(applied, Ordering::Relaxed);
@@ -150,7 +151,7 @@ impl Errand<'_> {
         }
     }
 
-    fn weigh(&mut self, asked: HostId, outcome: ForwardOutcome) -> Tried {
+    fn weigh(&mut self, asked: HostId, outcome: ForwardOutcome) -> Attempted {
         match outcome {
             ForwardOutcome::Decided(reply) => self.judge(reply),
             ForwardOutcome::NotLeader(Some(other)) if other != asked.0 && HostId(other) != self.own() => {
@@ -158,12 +159,12 @@ impl Errand<'_> {
                 if self.inner.leader() != Leader::There(hint) {
                     self.hint = Some(hint);
                 }
-                Tried::Again
+                Attempted::Again
             }
-            ForwardOutcome::NotLeader(_) | ForwardOutcome::Refused(_) => Tried::Again,
+            ForwardOutcome::NotLeader(_) | ForwardOutcome::Refused(_) => Attempted::Again,
             ForwardOutcome::Unknown => {
                 self.adrift = true;
-                Tried::Again
+                Attempted::Again
             }
         }
     }
@@ -173,21 +174,21 @@ impl Errand<'_> {
     }
 
     /// The reply, unless the change is too old to be told from others.
-    fn judge(&mut self, reply: Reply) -> Tried {
+    fn judge(&mut self, reply: Reply) -> Attempted {
         if reply != Reply::Refused(Refusal::Forgotten) {
-            return Tried::Over(Ok(reply));
+            return Attempted::Over(Ok(reply));
         }
         if self.adrift {
-            return Tried::Over(Err(MetaError::TimedOut));
+            return Attempted::Over(Err(MetaError::TimedOut));
         }
         // It was never made: this host was far behind when it gave it its origin.
         if let Proposal::Encoded { origin, .. } = &mut self.proposal {
             *origin = None;
         }
-        Tried::AgainAtOnce
+        Attempted::AgainAtOnce
     }
 
-    /// From here on the change is told from all others.
+    /// Gives the change an origin, which tells it from all others from here on.
     fn with_origin(&mut self) -> (Origin, Bytes) {
         let inner = self.inner;
         let command = match &self.proposal {

@@ -1,4 +1,5 @@
-//! What others hold of the metadata: proposals, lookups, the calls of other hosts, and word of drives that come and go.
+//! The handle to the metadata for the rest of the host: proposals, lookups, calls of other hosts, and drives that come
+//! and go.
 
 use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
 use super::clock::ClusterClock;
@@ -31,11 +32,11 @@ use tokio::time::timeout;
 
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Which Raft group of a host; there is one.
+/// The number of a Raft group of a host; there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct GroupId(pub u32);
 
-/// What others hold of the metadata. Cheap to clone, usable from any thread.
+/// The handle to the metadata. Cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct MetaHandle {
     pub(super) inner: Arc<Inner>,
@@ -70,13 +71,16 @@ impl fmt::Debug for MetaHandle {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetaError {
-    /// Nothing was changed; try again later.
+    /// The metadata cannot be reached now. Nothing was changed; try again later.
     #[error("metadata is unavailable: {why}")]
     Unavailable { why: String },
-    /// Whether the change happens is not known.
-    #[error("the change was not decided in time")]
+    /// The request cannot be done as it was put, or not now: the reason says which. Nothing was changed.
+    #[error("{why}")]
+    Refused { why: String },
+    /// The outcome of the change is not known.
+    #[error("the change was not decided in time; whether it takes effect is not known")]
     TimedOut,
-    /// It was not proposed, and never can be.
+    /// The change was not proposed, and never can be.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
 }
@@ -85,7 +89,7 @@ pub enum MetaError {
 #[derive(Clone, Debug, Default)]
 pub struct MetaStatus {
     pub is_leader: bool,
-    /// Who leads, as far as this host knows.
+    /// The leader, as far as this host knows.
     pub leader: Option<HostId>,
     pub term: u64,
     pub last_log_index: u64,
@@ -98,27 +102,27 @@ pub struct MetaStatus {
     pub out_of_service: Option<String>,
     /// Copies of the log and of snapshots in which scrub found damage that is not repaired yet.
     pub damage: Vec<String>,
-    /// How the replicas of the other members compare with this one.
+    /// The comparison of the other members' replicas with this one.
     pub replicas: BTreeMap<HostId, Agreement>,
 }
 
-/// Who takes part in the group, as this host knows it.
+/// The members of the group, as this host knows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// Those of either side, while the voters change.
+    /// The voters; of both configurations while the voters change.
     pub voters: BTreeSet<HostId>,
     pub learners: BTreeSet<HostId>,
-    /// Where each is reached.
+    /// The address of each member.
     pub addresses: BTreeMap<HostId, String>,
     pub leader: Option<HostId>,
-    /// Whether no change is under way.
+    /// True if no change of the membership is under way.
     pub settled: bool,
     /// The voters to be, where a change of the voters is decided, but not yet its end: both sides count until that is decided,
     /// too. Who asked for the change decides its end at once, unless its host has stopped.
     pub unfinished: Option<BTreeSet<HostId>>,
 }
 
-/// Where a change or a question about the present goes.
+/// The destination of a change or of a linearizable read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leader {
     Here,
@@ -192,7 +196,7 @@ impl MetaHandle {
     /// Gives the lead to another voter, where this host has it and there is one.
     pub async fn leave_the_lead(&self) {
         if let Err(why) = members::leave_the_lead(&self.inner).await {
-            tracing::warn!(why, "the lead could not be handed over; an election will follow");
+            tracing::warn!(why, "this host could not hand over the lead; an election follows");
         }
     }
 
@@ -204,13 +208,16 @@ impl MetaHandle {
             return refused(format!("there is no group {} here", call.group));
         }
         if call.body.len() > GROUP_CALL_BYTES_MAX {
-            return refused(format!("a call of {} bytes", call.body.len()));
+            return refused(format!(
+                "the call has {} bytes; at most {GROUP_CALL_BYTES_MAX} are taken",
+                call.body.len()
+            ));
         }
         if let Some(why) = inner.shared.fault() {
             return refused(why);
         }
         let Some(kind) = Kind::from_byte(call.kind) else {
-            return refused(format!("calls of kind {} are not known", call.kind));
+            return refused(format!("call kind {} is not known; does the caller run another version?", call.kind));
         };
         match kind {
             Kind::Append => inner.server.append(&call.body).await,
@@ -272,7 +279,7 @@ impl MetaHandle {
         let _ = self.inner.mirror.send(ToMirror::DriveLost(node));
     }
 
-    /// A drive is present again, emptied or not: its copy is filled anew if copies are missing.
+    /// Tells the replica that a drive is present again, emptied or not: its copy is filled anew if copies are missing.
     pub fn drive_back(&self, drive: ReplicaDrive) {
         let _ = self.inner.mirror.send(ToMirror::DriveBack(Box::new(drive)));
     }
@@ -321,7 +328,7 @@ impl MetaHandle {
         }
     }
 
-    /// How far this host's replica can take part. A copy on a drive that takes no writes gets nothing that is decided now.
+    /// Returns how much this host's replica can take part. A copy on a drive that takes no writes misses new entries.
     pub fn replica(&self, drives: &NodeHealth) -> ReplicaState {
         let status = self.status();
         ReplicaState {
@@ -348,9 +355,14 @@ impl MetaHandle {
         self.inner.shared.publish(None);
         if let Some(tables) = tables {
             let persisting = self.inner.shared.offload.run(move || tables.kv().persist());
-            let persisted = timeout(CLOSE_PATIENCE, persisting).await;
-            if !matches!(persisted, Ok(Ok(Ok(())))) {
-                tracing::warn!(?persisted, "the metadata tables were not made durable; the log will be replayed");
+            let failed = match timeout(CLOSE_PATIENCE, persisting).await {
+                Ok(Ok(Ok(()))) => None,
+                Ok(Ok(Err(error))) => Some(error.to_string()),
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("the drive did not answer in {CLOSE_PATIENCE:?}")),
+            };
+            if let Some(error) = failed {
+                tracing::warn!(error, "the metadata tables were not made durable; the log will be replayed");
             }
         }
         let logs: Vec<_> =

@@ -1,5 +1,5 @@
-//! Who takes part in the group, and who leads it. What is asked for on a follower is passed on to the leader; each of
-//! these may be asked for again without harm, so it is, until it is done or its time is over.
+//! Changes of the group's membership and leadership. A follower passes them on to the leader. Each is idempotent, so it
+//! is repeated until it is done or its time is over.
 
 use super::handle::{Inner, Leader, Membership, MetaError, unavailable};
 use super::network::{Kind, Steer, Steered, decode_plain, encode_plain};
@@ -14,13 +14,13 @@ use std::sync::Weak;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// One change of the membership, wherever the leader is.
+/// The longest time of a change of the membership, wherever the leader is.
 const STEER_PATIENCE: Duration = Duration::from_secs(20);
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// How far behind a host may be that is to vote, in entries.
+/// The greatest lag of a host that may become a voter, in entries.
 const VOTER_LAG_MAX: u64 = 1000;
-/// For the next leader to take over.
+/// The longest wait for the next leader to take over.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 /// A leader may be without tables for so many looks, so far apart.
@@ -89,7 +89,7 @@ async fn steer(inner: &Inner, wish: Steer) -> Result<(), MetaError> {
             };
             match steered {
                 Steered::Done => return Ok(()),
-                Steered::Refused(why) => return Err(MetaError::Unavailable { why }),
+                Steered::Refused(why) => return Err(MetaError::Refused { why }),
                 Steered::NotLeader(_) => tokio::time::sleep(RETRY_PAUSE).await,
             }
         }
@@ -97,7 +97,7 @@ async fn steer(inner: &Inner, wish: Steer) -> Result<(), MetaError> {
     result.await.unwrap_or(Err(MetaError::TimedOut))
 }
 
-/// Another host, or an operator there, wants something.
+/// Answers another host that asks for a change of the membership or of the leader.
 pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let wish: Steer = decode_plain(body)?;
     let steered = if inner.leader() == Leader::Here {
@@ -158,14 +158,22 @@ fn why_not_voters(inner: &Inner, known: &Membership, voters: &BTreeSet<u64>) -> 
     let fresh = voters.iter().filter(|id| !known.voters.contains(&HostId(**id)));
     for id in fresh {
         if !known.learners.contains(&HostId(*id)) {
-            return Some(format!("host {id} is not a member"));
+            return Some(format!("host {id:016x} is not a member of the metadata group; add it first"));
         }
         let matched = replication.get(id).and_then(|at| at.as_ref()).map(|at| at.index);
         if matched.is_none_or(|matched| matched.saturating_add(VOTER_LAG_MAX) < last) {
-            return Some(format!("host {id} has not caught up: it has entries through {matched:?} of {last}"));
+            return Some(not_caught_up(*id, matched, last));
         }
     }
-    voters.is_empty().then(|| "a group has at least one voter".to_owned())
+    voters.is_empty().then(|| "no voter was named; the metadata needs at least one".to_owned())
+}
+
+fn not_caught_up(host: u64, matched: Option<u64>, last: u64) -> String {
+    let has = match matched {
+        Some(index) => format!("it has the metadata log through entry {index} of {last}"),
+        None => format!("it has none of the {last} entries of the metadata log"),
+    };
+    format!("host {host:016x} has not caught up: {has}; try again later")
 }
 
 async fn hand_over(inner: &Inner, known: &Membership, to: u64, patience: Duration) -> Steered {
@@ -173,7 +181,7 @@ async fn hand_over(inner: &Inner, known: &Membership, to: u64, patience: Duratio
         return Steered::Done;
     }
     if !known.voters.contains(&HostId(to)) {
-        return Steered::Refused(format!("host {to} is not a voter"));
+        return Steered::Refused(format!("host {to:016x} is not a voter, so it cannot lead"));
     }
     if let Err(error) = inner.raft.trigger().transfer_leader(to).await {
         return Steered::Refused(error.to_string());
@@ -182,12 +190,19 @@ async fn hand_over(inner: &Inner, known: &Membership, to: u64, patience: Duratio
     let other = |metrics: &RaftMetrics<MetaGroup>| metrics.current_leader.is_some_and(|leader| leader != metrics.id);
     match wait.metrics(other, "another host leads").await {
         Ok(metrics) if metrics.current_leader == Some(to) => Steered::Done,
-        Ok(metrics) => Steered::Refused(format!("host {:?} has taken the lead instead", metrics.current_leader)),
-        Err(_) => Steered::Refused(format!("host {to} has not taken the lead")),
+        metrics => Steered::Refused(not_led(to, metrics.ok().and_then(|metrics| metrics.current_leader), patience)),
     }
 }
 
-/// Before this host stops, or where it cannot lead: the lead goes to the voter that has most of the log, so that nobody has to wait for an election.
+fn not_led(to: u64, leader: Option<u64>, patience: Duration) -> String {
+    match leader {
+        Some(leader) => format!("host {leader:016x} took the lead instead of {to:016x}"),
+        None => format!("host {to:016x} did not take the lead in {patience:?}; try again"),
+    }
+}
+
+/// Hands the lead to the voter with the longest log, so that nobody waits for an election: before this host stops, or where
+/// it has no tables.
 pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
     if inner.leader() != Leader::Here {
         return Ok(());
@@ -202,11 +217,14 @@ pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
     };
     match timeout(LEAVE_PATIENCE, hand_over(inner, &known, next, LEAVE_PATIENCE)).await {
         Ok(Steered::Done) => Ok(()),
-        handed => Err(format!("{handed:?}")),
+        Ok(Steered::Refused(why)) => Err(why),
+        Ok(Steered::NotLeader(_)) => Err("this host does not lead any more".to_owned()),
+        Err(_) => Err(not_led(next, None, LEAVE_PATIENCE)),
     }
 }
 
-/// A host whose tables are gone can lead nobody: while they are, the lead goes elsewhere. For as long as the replica is there.
+/// Hands the lead to another host while this one has no tables, since it cannot serve without them. Runs as long as the
+/// replica.
 pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
     let (mut looks_without, mut said): (u32, bool) = (0, false);
     loop {
@@ -217,10 +235,10 @@ pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
         if looks_without > TABLES_LOOKS_MAX && inner.leader() == Leader::Here {
             looks_without = 0;
             if !std::mem::replace(&mut said, true) {
-                tracing::warn!("this host's metadata tables are gone; another is to lead");
+                tracing::warn!("this host has no metadata tables; it hands the lead to another host");
             }
             if let Err(why) = leave_the_lead(&inner).await {
-                tracing::debug!(why, "the lead could not be handed over; an election will follow");
+                tracing::debug!(why, "this host could not hand over the lead; an election follows");
             }
         }
     }
@@ -228,11 +246,24 @@ pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
 
 #[cfg(test)]
 mod tests {
-    use super::membership_between;
+    use super::{membership_between, not_caught_up, not_led};
     use crate::actors::consensus::raft_types::{StoredMembership, log_id_of, membership_of};
     use crate::storage::raft_log::{Members, Position};
     use crate::types::HostId;
     use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    #[test]
+    fn refusals_name_hosts_as_the_commands_show_them() {
+        let late = not_caught_up(0x1f, Some(5), 9);
+        let through = "it has the metadata log through entry 5 of 9; try again later";
+        assert_eq!(late, format!("host 000000000000001f has not caught up: {through}"));
+        assert!(not_caught_up(1, None, 9).contains("none of the 9 entries"));
+        let other = not_led(0x1f, Some(0xc), Duration::from_secs(1));
+        assert_eq!(other, "host 000000000000000c took the lead instead of 000000000000001f");
+        let nobody = not_led(0x1f, None, Duration::from_secs(10));
+        assert_eq!(nobody, "host 000000000000001f did not take the lead in 10s; try again");
+    }
 
     fn stored(index: u64, configs: &[&[u64]]) -> StoredMembership {
         let nodes = configs.iter().copied().flatten().map(|id| (*id, format!("host-{id}:9100"))).collect();

@@ -14,7 +14,6 @@ mod apply;
 mod batcher;
 mod clock;
 mod contradiction;
-mod decisions;
 mod forward;
 mod handle;
 mod members;
@@ -27,6 +26,7 @@ mod scrub;
 mod shared;
 mod start;
 mod state;
+mod stuck_leader;
 
 pub use apply::SnapshotPolicy;
 pub use clock::{ClockReport, ClockStatus, ClusterClock};

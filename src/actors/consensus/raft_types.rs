@@ -13,7 +13,7 @@ use std::fmt;
 use std::io;
 
 openraft::declare_raft_types!(
-    /// One group of metadata replicas.
+    /// The Raft types of the metadata group.
     pub MetaGroup:
         D = Commands,
         R = Replies,
@@ -32,7 +32,7 @@ pub type Vote = openraft::Vote<LeaderId>;
 pub type Entry = openraft::Entry<CommittedLeaderId, EntryPayload<Commands, u64, BasicNode>>;
 pub type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, BasicNode>;
 
-/// What one entry decides: commands as their proposers encoded them.
+/// The commands of one entry, as their proposers encoded them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commands(pub Bytes);
 
@@ -48,7 +48,7 @@ impl fmt::Display for Commands {
     }
 }
 
-/// What an entry answers: one reply a command, in order.
+/// The replies of an entry: one a command, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replies(pub Vec<Reply>);
 

@@ -18,12 +18,12 @@ use tokio::time::timeout;
 /// A read waits this long for tables that are being rebuilt: another host may have its own.
 const TABLES_PATIENCE: Duration = Duration::from_secs(4);
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// How long ago a majority may have heard the leader for it to answer without asking again. Followers keep to it for
-/// `start::LEASE` from when they heard it: the difference is for clocks that do not run alike.
+/// The age of a leader's last contact with a majority up to which it answers reads without asking again. Followers keep
+/// to the leader for `start::LEASE` from that contact: the difference allows for clocks that run at different speeds.
 const LEASE_TRUSTED: Duration = Duration::from_millis(900);
-/// Where that is too long ago, a majority has this long to answer.
+/// The time that a majority has to answer once the lease is over.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(1);
-/// One question to the leader.
+/// The longest wait for the leader's answer to one question.
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
 
 const _: () = assert!(META_READ_WAIT_MAX.as_millis() + TABLES_PATIENCE.as_millis() <= REFUSED_WITHIN.as_millis());
@@ -39,8 +39,7 @@ pub(super) async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
     timeout(TABLES_PATIENCE, wait_for_tables(inner)).await.map_err(|_| unavailable("the tables are being rebuilt"))
 }
 
-/// Of tables in which nothing was found damaged. What is damaged in them is known to him only who came upon it; they are
-/// made anew at once, so that who comes again finds it.
+/// Returns a view of tables in which no damage was found. Damaged tables are rebuilt at once.
 fn sound_view(inner: &Inner) -> Option<MetaView> {
     let tables = inner.shared.tables.load();
     let tables = tables.as_ref()?;
@@ -83,7 +82,8 @@ async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
     }
 }
 
-/// What must be applied to show all that was acknowledged; `None` where this host does not, or does no longer, lead.
+/// Returns the index that must be applied to show every acknowledged change; `None` if this host does not lead, or no
+/// longer.
 async fn index_here(raft: &MetaRaft) -> Result<Option<u64>, MetaError> {
     let option = LinearizerOption::new(Some(LEASE_TRUSTED), true).with_wait_timeout(CONFIRM_PATIENCE);
     match raft.get_read_linearizer(option).await {

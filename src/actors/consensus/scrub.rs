@@ -1,12 +1,12 @@
 //! `CopyScrub`: one pass over this host's copies of the metadata log and snapshots, in bounded steps. It verifies every record
 //! of each log up to where it was synced when the pass began, and every frame of each snapshot.
 //!
-//! Damage of a log counts where the copy could not be believed by itself at a start. All damage is repaired alike, with one
+//! Damage of a log counts where the copy could not be selected by itself at a start. All damage is repaired alike, with one
 //! copy or several: a snapshot of the tables is written anew, and the log below it goes, its damage with it.
 
 use super::handle::MetaHandle;
 use super::shared::{CopyPart, Drive, DriveRole, Shared, locked};
-use super::state::{SnapshotReading, read_part};
+use super::state::{SnapshotVerification, read_part};
 use crate::actors::log::LogHandle;
 use crate::storage::raft_log::merge;
 use crate::types::{Lsn, NodeId};
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyScrubbed {
     Checked {
@@ -29,7 +29,7 @@ pub enum CopyScrubbed {
 
 enum Part {
     Log { node: NodeId, log: LogHandle, next: Lsn, until: Lsn, is_suspect: bool },
-    Snapshot { node: NodeId, reading: SnapshotReading },
+    Snapshot { node: NodeId, reading: SnapshotVerification },
 }
 
 impl Part {
@@ -66,7 +66,7 @@ impl CopyScrub {
             })
             .collect();
         for (node, disk, path) in meta.inner.snapshots.places() {
-            parts.push_back(Part::Snapshot { node, reading: SnapshotReading::new(disk, path) });
+            parts.push_back(Part::Snapshot { node, reading: SnapshotVerification::new(disk, path) });
         }
         // What is no longer there is not damaged any more.
         let there: Vec<CopyPart> = parts.iter().map(Part::name).collect();
@@ -133,7 +133,7 @@ impl CopyScrub {
         Ok(CopyScrubbed::Checked { node, bytes, corrupt })
     }
 
-    async fn check_snapshot(&mut self, node: NodeId, reading: SnapshotReading) -> io::Result<CopyScrubbed> {
+    async fn check_snapshot(&mut self, node: NodeId, reading: SnapshotVerification) -> io::Result<CopyScrubbed> {
         let bytes_max = self.step_bytes_max as usize;
         let path = reading.path().display().to_string();
         let (step, bytes) = self.meta.inner.shared.offload.run(move || read_part(reading, bytes_max)).await?;
@@ -165,7 +165,7 @@ impl CopyScrub {
         self.is_whole = false;
     }
 
-    /// The next pass shows whether it is repaired.
+    /// Starts a repair; the next pass shows whether it succeeded.
     async fn repair(&self) {
         for node in &self.damaged_logs {
             let log = self.meta.inner.shared.drives().by_node.get(node).and_then(|drive| drive.log.clone());
@@ -177,7 +177,7 @@ impl CopyScrub {
             }
         }
         if self.meta.snapshot_now().await {
-            tracing::info!("a metadata snapshot was written in place of what is damaged");
+            tracing::info!("a metadata snapshot was written in place of the damaged one");
         }
     }
 }

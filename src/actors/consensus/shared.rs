@@ -1,5 +1,5 @@
-//! What the parts of one replica share: the log's index, the drives, where the tables are. Each lock is held for a few
-//! memory operations and never across an await; who changes what is said at each field.
+//! The state that the parts of one replica share: the log's index, the drives, the place of the tables. Each lock is
+//! held for a few memory operations and never across an await; each field says who changes it.
 
 use super::mirror::CopyOpener;
 use super::raft_types::LogId;
@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// How long work may be held up by a drive that is out of service.
+/// The longest time for which a drive that is out of service may hold up work.
 const LOST_DRIVE_PATIENCE: Duration = Duration::from_secs(10);
-/// Between two looks whether it is.
+/// The interval between checks whether it is.
 const LOSS_LOOKUP_PERIOD: Duration = Duration::from_secs(1);
 
-/// Where work that blocks is done: elsewhere, so that the replica's thread stays responsive, or in place, where all must
-/// run in one thread (the simulation).
+/// The place where blocking work is done: on other threads, so that the replica's thread stays responsive, or inline,
+/// where all must run in one thread (the simulation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offload {
     Threads,
@@ -40,7 +40,7 @@ impl Offload {
     }
 }
 
-/// What a drive is to the mirrored log.
+/// The role of a drive for the mirrored log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriveRole {
     /// Present, holds no copy that counts.
@@ -60,7 +60,7 @@ pub struct Drive {
     pub dir: PathBuf,
     pub log: Option<LogHandle>,
     pub role: DriveRole,
-    /// Out of service, for longer than a copy of the log is late: it may never answer.
+    /// True if it is out of service for longer than a copy of the log is late: it may never answer.
     pub is_out: bool,
 }
 
@@ -146,13 +146,13 @@ impl Drives {
         }
     }
 
-    /// Whether the snapshot that stands, if any, is on this drive.
+    /// Returns whether the current snapshot, if any, is on this drive.
     pub fn holds_snapshot(&self, node: NodeId) -> bool {
         self.snapshot.as_ref().is_none_or(|snapshot| snapshot.holders.contains(&node))
     }
 }
 
-/// Whether this host alone decides, so that a look at its own tables shows all that was ever acknowledged.
+/// The state in which this host is the only voter, so that its own tables show everything that was ever acknowledged.
 ///
 /// Proof: every acknowledgement comes from the state machine of a leader after it applied the entry; while the only voter is
 /// this host, the only leader is, too, and its state machine is these tables. What was acknowledged before this process
@@ -175,7 +175,8 @@ impl SoleVoter {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// The barrier was passed, and the membership that took effect in this epoch, taken before, is this host alone.
+    /// Notes that the barrier was passed, and that this host alone is the membership that took effect in this epoch,
+    /// read before.
     pub fn confirm(&self, epoch: u64) {
         self.confirmed.store(epoch + 1, Ordering::SeqCst);
     }
@@ -185,7 +186,7 @@ impl SoleVoter {
     }
 }
 
-/// What a drive keeps of the metadata beside the tables.
+/// A part of the metadata on a drive besides the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CopyPart {
     Log(NodeId),
@@ -194,29 +195,30 @@ pub enum CopyPart {
 
 #[derive(Debug)]
 pub struct Shared {
-    /// This one, as openraft names it.
+    /// The id of this host, as openraft names it.
     pub host: u64,
     pub index: Mutex<LogIndex>,
     /// The last vote that is on stable storage.
     pub durable_ballot: Mutex<Option<Ballot>>,
-    /// What the tables were made of; the state machine adds to it after each commit.
+    /// The history of entries in the tables; the state machine adds to it after each commit.
     pub history: Mutex<History>,
     pub drives: Mutex<Drives>,
     /// `None` while the tables are being rebuilt; the state machine sets it.
     pub tables: ArcSwapOption<MetaTables>,
     pub tables_changed: Notify,
     pub sole_voter: SoleVoter,
-    /// Why the replica can go on no more.
+    /// The reason for which the replica cannot continue.
     pub fault: Mutex<Option<String>>,
-    /// Why this host has to come back as another member, where another one has shown that it lost what it had.
+    /// The reason for which this host has to rejoin as another member: another host showed that it lost entries or a
+    /// vote.
     pub superseded: watch::Sender<Option<String>>,
-    /// Why there are no tables for now.
+    /// The reason for which there are no tables at present.
     pub trouble: Mutex<Option<String>>,
-    /// Whether this host leads and decides nothing of what waits.
+    /// True while this host leads and commits none of the waiting entries.
     pub is_stuck: AtomicBool,
-    /// How often the writing of a snapshot began.
+    /// The number of snapshots whose writing began.
     pub snapshot_attempts: AtomicU64,
-    /// What scrub found damaged at last, and is not repaired yet.
+    /// The damage that scrub found last, and that is not repaired yet.
     pub damage: Mutex<BTreeMap<CopyPart, String>>,
     pub opener: CopyOpener,
     pub offload: Offload,
@@ -260,7 +262,7 @@ impl Shared {
         }
     }
 
-    /// The first reason stands.
+    /// Sets the reason for which the replica cannot continue; the first one stays.
     pub fn set_fault(&self, why: String) {
         tracing::error!(%why, "the metadata replica is out of service");
         locked(&self.fault).get_or_insert(why);
@@ -286,7 +288,7 @@ impl Shared {
     }
 }
 
-/// A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
+/// Locks a mutex. A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Where work that waits for a drive runs: on reader threads, or inline in a simulation.
+//! The place of work that waits for a drive: reader threads, or inline in a simulation.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! One drive: its log and the index of it, and the reading of chunks through both.
+//! A drive: its log and the index of it, and the reading of chunks through both.
 
 use super::blocking::{Blocking, off_thread};
 use super::health::HealthBoard;
@@ -21,7 +21,7 @@ pub struct Drive {
     pub index: ShardIndex,
 }
 
-/// Why nothing at all could be read.
+/// The reason for which nothing at all could be read.
 #[derive(Debug)]
 pub(crate) enum ReadFailure {
     Index(IndexError),
@@ -95,17 +95,17 @@ impl Drive {
     }
 }
 
-/// How a chunk's record is named in the log.
+/// Returns the key of a chunk's record in the log.
 pub(crate) fn chunk_key(id: ChunkId) -> RecordKey {
     RecordKey { id: id.shard.blob.0, shard: id.shard.shard.0, part: id.chunk.0 }
 }
 
-/// How a shard's tombstone is named in the log.
+/// Returns the key of a shard's tombstone in the log.
 pub(crate) fn tombstone_key(shard: ShardId) -> RecordKey {
     RecordKey { id: shard.blob.0, shard: shard.shard.0, part: 0 }
 }
 
-/// What a log's error is to the one who asked; a failed drive is taken out of service.
+/// Maps a log's error to the caller's; a failed drive is taken out of service.
 pub(crate) fn log_error(node: NodeId, health: &HealthBoard, error: WalError) -> PeerError {
     let why = error.to_string();
     match error {

@@ -1,5 +1,5 @@
-//! Which nodes of this host are in service, and why the others are not: published by those who find out (the drive monitor, a node
-//! whose log failed), read by every request. Readers take a snapshot and never wait.
+//! The health of this host's nodes, with reasons: published by the drive monitor and by nodes whose log failed, read by
+//! every request. Readers take a snapshot and never wait.
 
 use crate::storage::disk::Space;
 use crate::types::{HostId, NodeId, UnixMs};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// How much room a drive has left, by the two watermarks of `limits`.
+/// The free space of a drive, by the two watermarks of `limits`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpaceLevel {
     #[default]
@@ -19,26 +19,26 @@ pub enum SpaceLevel {
     Exhausted,
 }
 
-/// How far it is certain that a node holds the shards that the metadata names it for.
+/// The certainty that a node holds the shards that the metadata places on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Contents {
     /// Compared with the metadata since the node's process began; what it lacks is queued for repair.
     #[default]
     Compared,
-    /// Not compared yet since the process began.
+    /// The node was not compared yet since the process began.
     Uncompared,
     /// A new drive in the place of another, not compared yet: it lacks all that the other held.
     Empty,
 }
 
-/// What is known of one node.
+/// The state of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
-    /// Why the node is out of service; `None` while it serves.
+    /// The reason for which the node is out of service; `None` while it serves.
     pub out_of_service: Option<String>,
-    /// Why it takes no writes, though it serves reads.
+    /// The reason for which it takes no writes, though it serves reads.
     pub unwritable: Option<String>,
-    /// Out of service because it did not answer, and it does now: it can be used from the next start on.
+    /// True if it is out of service because it did not answer, and answers now: it can be used from the next start on.
     pub answers_again: bool,
     pub space: Option<Space>,
     pub level: SpaceLevel,
@@ -49,12 +49,12 @@ pub struct NodeState {
     pub dir: String,
 }
 
-/// How another host is, as far as it was asked.
+/// The state of another host, as far as it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostState {
-    /// Whether it answered when it was asked last.
+    /// True if it answered when it was asked last.
     pub answers: bool,
-    /// Whether its process is about to end.
+    /// True if its process is about to end.
     pub stopping: bool,
     /// Its program's version, and since when it runs by its own clock, as it said last; empty while it never did.
     pub version: String,
@@ -69,23 +69,23 @@ impl HostState {
     }
 }
 
-/// How far a host's replica of the metadata can take part.
+/// The state of a host's replica of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaState {
     /// Drives with a whole copy of its log.
     pub copies: usize,
-    /// How many there are to be.
+    /// The number of log copies that it should have.
     pub copies_wanted: usize,
     /// The last entry of the log that it has applied.
     pub applied: u64,
-    /// Whether it leads, and has decided nothing for seconds although changes wait.
+    /// True if it leads, and has committed nothing for seconds although changes wait.
     pub is_stuck: bool,
-    /// Why it takes no part; `None` while it does.
+    /// The reason for which it takes no part; `None` while it does.
     pub out_of_service: Option<String>,
 }
 
 impl ReplicaState {
-    /// On a host with so many drives, lost ones among them: there is no copy for drives that were taken out.
+    /// Adds that the host has so many drives, lost ones among them: drives that were taken out need no copy.
     pub fn on(self, drives: usize) -> Self {
         Self { copies_wanted: self.copies_wanted.min(drives), ..self }
     }
@@ -97,7 +97,7 @@ pub struct NodeHealth {
     nodes: BTreeMap<NodeId, NodeState>,
     /// Drives that were this host's when it started, and are not any more.
     dismissed: BTreeSet<NodeId>,
-    /// Other hosts, from when they were first asked.
+    /// The other hosts, from when they were first asked.
     hosts: BTreeMap<HostId, HostState>,
 }
 
@@ -115,12 +115,12 @@ impl NodeHealth {
         self.nodes.iter().map(|(&id, state)| (id, state))
     }
 
-    /// Whether shards can be read from the node.
+    /// Returns whether shards can be read from the node.
     pub fn in_service(&self, node: NodeId) -> bool {
         self.why_not(node).is_none()
     }
 
-    /// Whether new shards can be written to the node.
+    /// Returns whether new shards can be written to the node.
     pub fn accepts_writes(&self, node: NodeId) -> bool {
         let accepts = |state: &NodeState| {
             state.out_of_service.is_none() && state.unwritable.is_none() && state.level < SpaceLevel::Exhausted
@@ -128,23 +128,23 @@ impl NodeHealth {
         self.nodes.get(&node).is_none_or(accepts)
     }
 
-    /// Why it takes no writes, though it serves reads.
+    /// Returns the reason for which it takes no writes, though it serves reads.
     pub fn unwritable(&self, node: NodeId) -> Option<&str> {
         self.nodes.get(&node)?.unwritable.as_deref()
     }
 
-    /// Whether the node was taken out of this host, so that nothing is known of it.
+    /// Returns whether the node was taken out of this host; its state is then unknown.
     pub fn is_dismissed(&self, node: NodeId) -> bool {
         self.dismissed.contains(&node)
     }
 
-    /// Why the node does not serve; `None` while it does.
+    /// Returns the reason for which the node does not serve; `None` while it does.
     pub fn why_not(&self, node: NodeId) -> Option<&str> {
         self.nodes.get(&node)?.out_of_service.as_deref()
     }
 }
 
-/// Where health is published. Cheap to clone; all clones are one board.
+/// The board where health is published. Cheap to clone; all clones are one board.
 #[derive(Clone, Debug)]
 pub struct HealthBoard {
     current: Arc<watch::Sender<Arc<NodeHealth>>>,

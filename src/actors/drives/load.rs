@@ -1,4 +1,4 @@
-//! How busy user requests keep this host, so that work in the background can give way to them.
+//! The load of this host by user requests, so that work in the background can give way to them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ pub struct UserLoad {
     under_way: Arc<AtomicUsize>,
 }
 
-/// One user request under way, until dropped.
+/// A guard of a user request under way.
 #[derive(Debug)]
 pub struct UnderWay {
     counter: Arc<AtomicUsize>,

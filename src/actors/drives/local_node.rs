@@ -21,7 +21,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a node needs beside its drives.
+/// The context of a node besides its drives.
 #[derive(Clone, Debug)]
 pub struct NodeContext {
     pub threads: Arc<dyn Blocking>,

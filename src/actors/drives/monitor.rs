@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How often a drive is looked at.
+/// The interval between looks at a drive.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Looks from one that writes to the next.
 const LOOKS_TO_A_WRITE: u32 = 10;
@@ -32,7 +32,7 @@ const CHECK_LATE_AFTER: Duration = Duration::from_secs(10);
 /// Looks in a row that may fail for a reason other than that the drive is gone.
 const FAILURES_MAX: u32 = 3;
 
-/// Of a drive; what is in them is never made anew while the host runs.
+/// The directories of a drive; their content is never made anew while the host runs.
 const DIRECTORIES: [&str; 2] = ["shards", "meta"];
 
 /// Reads who the drive in a directory is.
@@ -51,7 +51,7 @@ pub struct WatchedDrive {
     pub index: ShardIndex,
 }
 
-/// Of a drive that is taken out of the host: it is not looked at any more, and shown nowhere.
+/// Takes a drive out of the host: it is not monitored any more, and shown nowhere.
 pub fn dismiss(health: &HealthBoard, node: NodeId) {
     health.dismiss(node);
     hide(node);
@@ -65,7 +65,7 @@ fn hide(node: NodeId) {
     }
 }
 
-/// What one look at a drive found.
+/// The result of one look at a drive.
 #[derive(Debug)]
 struct Look {
     identity: io::Result<Incarnation>,
@@ -75,16 +75,16 @@ struct Look {
     has_room: bool,
     log_failed: Option<String>,
     index_failed: Option<String>,
-    /// Where a write was tried and did not fail for want of room.
+    /// The result of a trial write; `None` if none was tried, or it failed for lack of space.
     written: Option<io::Result<()>>,
 }
 
-/// What to do after a look.
+/// The actions to take after a look.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Verdict {
     level: Option<SpaceLevel>,
     warn: bool,
-    /// Why it takes no writes, though it serves reads.
+    /// The reason for which it takes no writes, though it serves reads.
     unwritable: Option<String>,
     lost: Option<String>,
 }
@@ -139,7 +139,7 @@ impl Judge {
     }
 }
 
-/// A full drive goes on to serve reads and deletes.
+/// Returns whether the error says that the drive is full. A full drive goes on to serve reads and deletes.
 fn is_full(error: io::ErrorKind) -> bool {
     matches!(error, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -161,10 +161,10 @@ fn level_of(space: Space) -> SpaceLevel {
 struct Watch {
     drive: WatchedDrive,
     judge: Mutex<Judge>,
-    /// When the look under way began.
+    /// The start of the look under way.
     looking_since: Mutex<Option<Duration>>,
     told: AtomicBool,
-    /// Which of `DIRECTORIES` were there at some look.
+    /// The directories of `DIRECTORIES` that were there at some look.
     seen: [AtomicBool; DIRECTORIES.len()],
     looks: AtomicU32,
 }
@@ -175,9 +175,9 @@ struct Shared {
     health: HealthBoard,
     ambient: Ambient,
     on_lost: OnLost,
-    /// When it was last checked which drives are silent.
+    /// The last check for drives that do not answer.
     checked: Arc<Mutex<Option<Duration>>>,
-    /// Whether the host stops: what a look under way finds is told to nobody.
+    /// True once the host stops: the result of a look under way is then dropped.
     ended: Arc<AtomicBool>,
 }
 
@@ -261,7 +261,7 @@ impl DriveMonitor {
 }
 
 impl MonitorThreads {
-    /// How many threads were started.
+    /// Returns the number of threads that were started.
     pub fn count(&self) -> usize {
         self.stops.len()
     }
@@ -315,7 +315,8 @@ impl Watch {
         self.publish(&look, &verdict, shared);
     }
 
-    /// What is deleted under a running process goes on to be written, and is not there at the next start.
+    /// Returns a directory that was deleted under the running process: writes into it still succeed, and are gone at
+    /// the next start.
     fn directory_that_is_gone(&self) -> Option<&'static str> {
         let drive = &self.drive;
         DIRECTORIES.iter().zip(&self.seen).find_map(|(name, seen)| match drive.disk.exists(&drive.dir.join(name)) {
@@ -329,7 +330,7 @@ impl Watch {
         })
     }
 
-    /// A drive may answer reads, from memory, and let every write hang or refuse it.
+    /// Tries a write: a drive may answer reads, from memory, and let every write hang or refuse it.
     fn write(&self) -> io::Result<()> {
         let (disk, path) = (&self.drive.disk, self.drive.dir.join(PROBE_FILE));
         let file = match disk.open(&path, OpenMode::Write, Caching::Cached) {

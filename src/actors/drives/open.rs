@@ -14,12 +14,12 @@ use crate::types::NodeId;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What a drive is opened with.
+/// Options for opening a drive.
 #[derive(Clone, Debug)]
 pub struct DriveOptions {
     pub node: NodeId,
     pub disk: Arc<dyn Disk>,
-    /// Of the log of shards.
+    /// The options of the log of shards.
     pub log: LogOptions,
     /// Directory of the index; the tables beneath have files of their own there, which do not go through `disk`.
     pub index_dir: PathBuf,
@@ -77,7 +77,7 @@ pub fn open_over(
     })?;
     for spot in &log.rot {
         let (file, at, expected, found) = (&spot.file, spot.at, &spot.expected, &spot.found);
-        tracing::error!(%node, file, %at, expected, found, "log is corrupt here; what stood here is to be repaired");
+        tracing::error!(%node, file, %at, expected, found, "log is corrupt here; the lost records must be repaired");
     }
     Ok(OpenedDrive { node, log, index })
 }

@@ -19,10 +19,10 @@ use tokio::sync::Semaphore;
 #[cfg(test)]
 mod tests;
 
-/// Before what was not published is tried again.
+/// The pause before failed publications are tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many more may be published later. Cheap to clone; one for a host.
+/// The number of appends that may still be published later. Cheap to clone; one for a host.
 #[derive(Clone, Debug)]
 pub(super) struct LatePublications {
     room: Arc<Semaphore>,
@@ -96,7 +96,7 @@ impl LatePublications {
         P: Fn(&ShardIndex, &Ticket, &[Location]) -> IndexResult<()> + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            tracing::warn!(%node, "too much waits for the shard index; what is appended is published at the next start");
+            tracing::warn!(%node, "too many appends wait for the shard index; further ones are published at the next start");
             return publication.abandon();
         };
         tokio::spawn(async move {

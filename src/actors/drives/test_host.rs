@@ -74,7 +74,7 @@ impl Clock for SetClock {
     }
 }
 
-/// As another clock, but for wall time: wrong by so much.
+/// A clock with another's monotonic time and a wall time that is wrong by a fixed amount.
 #[derive(Debug)]
 struct Wrong {
     clock: Arc<SetClock>,
@@ -183,7 +183,7 @@ impl Metadata for TableMetadata {
     }
 }
 
-/// What the hosts of a cluster have in common.
+/// The common environment of a cluster's hosts.
 #[derive(Clone)]
 struct Around {
     ways: Arc<Hosts>,
@@ -371,7 +371,7 @@ pub(crate) fn sim_log_options(segment_bytes: u32, clock: &Arc<SetClock>) -> LogO
     log_options(PathBuf::from("/drive/shards"), NodeId(0), segment_bytes, clock)
 }
 
-/// What a drive is opened with, below `root`.
+/// Returns the options for opening a drive below `root`.
 pub(crate) fn drive_options(root: &Path, node: NodeId, clock: &Arc<SetClock>) -> DriveOptions {
     DriveOptions {
         node,

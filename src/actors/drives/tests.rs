@@ -199,7 +199,7 @@ async fn w10_w14_a_drive_opens_again_with_and_without_its_index() {
     host.close().await;
 }
 
-/// As a power cut may leave it where directories were not synced.
+/// Tests with an index as a power cut may leave it if directories were not synced.
 #[actix::test]
 async fn an_index_that_lost_one_of_its_tables_is_made_again_from_the_log() {
     let root = tempfile::tempdir().expect("a directory");
@@ -283,7 +283,7 @@ async fn watched_host(root: &Path) -> (TestHost, DriveMonitor, Arc<Mutex<Vec<Nod
 }
 
 #[actix::test]
-async fn a_drive_deleted_while_running_goes_out_of_service_and_is_told_of_once() {
+async fn a_drive_deleted_while_running_goes_out_of_service_and_is_reported_once() {
     let root = tempfile::tempdir().expect("a directory");
     let (host, monitor, lost) = watched_host(root.path()).await;
     monitor.look_at_all();
@@ -310,7 +310,7 @@ async fn a_drive_swapped_for_another_goes_out_of_service() {
 }
 
 #[actix::test]
-async fn what_others_take_out_of_service_is_told_of_too() {
+async fn a_drive_that_another_part_takes_out_of_service_is_reported_too() {
     let root = tempfile::tempdir().expect("a directory");
     let (host, monitor, lost) = watched_host(root.path()).await;
     host.upkeep.health.take_out(NODE, "a sync failed");

@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 const MAILBOX_LINES: usize = 4096;
 /// An object is written so often before it is dropped.
 const ATTEMPTS_MAX: u32 = 5;
-/// How often it is looked whether lines are due, at most.
+/// The longest interval between checks for lines that are due.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
 
 /// A request that was answered, rendered.
@@ -38,7 +38,7 @@ const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
 #[rtype(result = "()")]
 pub struct LogRequest {
     pub destination: LogDestination,
-    /// When the request came.
+    /// The arrival time of the request.
     pub at: UnixMs,
     pub line: String,
 }
@@ -48,7 +48,7 @@ pub struct LogRequest {
 #[rtype(result = "()")]
 pub struct Flush;
 
-/// As `Flush`; then stop.
+/// As `Flush`; then stops the actor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -59,11 +59,11 @@ pub struct AccessLogger {
     store: Arc<dyn ReportStore>,
     ambient: Ambient,
     retry_after: Duration,
-    /// To be written, oldest first, and how often it was tried.
+    /// The objects to be written, oldest first, each with the number of its attempts.
     pending: VecDeque<(Report, u32)>,
-    /// One is being written, or waits to be tried again.
+    /// True while one is being written, or waits to be tried again.
     writing: bool,
-    /// Told when nothing is pending.
+    /// The channels to notify when nothing is pending.
     waiting: Vec<oneshot::Sender<()>>,
     stopping: bool,
 }

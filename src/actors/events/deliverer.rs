@@ -10,7 +10,7 @@
 //! queue limit: then it misses the oldest events. What a webhook refuses is given up after `REFUSALS_MAX` times.
 
 use super::queue::{EventQueue, EventSink, Message, SinkFault, Target, Targets};
-use super::record::Speaker;
+use super::record::EventSource;
 use super::window::{Taken, Window};
 use crate::actors::upkeep::{Background, Chore, UpkeepError};
 use crate::ambient::Ambient;
@@ -28,11 +28,11 @@ pub struct DeliveryOptions {
     pub page: usize,
     /// Messages on their way to one webhook at once.
     pub sent_at_once: usize,
-    /// Between looks at a queue that has nothing new.
+    /// The interval between looks at a queue without news.
     pub idle: Duration,
     pub retry_min: Duration,
     pub retry_max: Duration,
-    /// What was told is taken off the queue this often, or when it was so many events.
+    /// The interval, and the number of events, after which delivered events are taken off the queue.
     pub finish_every: Duration,
     pub finish_events: u64,
 }
@@ -52,32 +52,32 @@ impl Default for DeliveryOptions {
 }
 
 impl DeliveryOptions {
-    /// How long to wait after so many failures.
+    /// Returns the pause after so many failures.
     fn retry_after(&self, failures: u32) -> Duration {
         let doubled = self.retry_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
         doubled.min(self.retry_max)
     }
 }
 
-/// What deliverers share.
+/// The context that deliverers share.
 #[derive(Clone, Debug)]
 pub struct DeliveryContext {
     pub queue: Arc<dyn EventQueue>,
     pub ambient: Ambient,
-    pub speaker: Speaker,
+    pub speaker: EventSource,
     pub options: DeliveryOptions,
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
     /// Another host delivers.
     Elsewhere,
-    /// There was nothing to tell.
+    /// No event was due.
     Nothing,
-    /// So many messages were taken or refused, or rows passed over.
+    /// This number of messages were taken or refused, or rows passed over.
     Told(usize),
-    /// Nobody took anything, so many times by now.
+    /// The target took nothing, for this number of times in a row.
     Nobody { failures: u32 },
 }
 
@@ -86,14 +86,14 @@ pub struct Delivery {
     context: DeliveryContext,
     name: String,
     target: Target,
-    /// While this host delivers.
+    /// The window, while this host delivers.
     window: Option<Window>,
     /// Steps in which nobody was reached, without success in between.
     failures: u32,
-    /// Through where the queue is known to be empty, and when that was last tried.
+    /// The position through which the queue is known to be empty, and when that was last tried.
     finished: u64,
     tried: Duration,
-    /// Taken off the window since.
+    /// The number of events taken off the window since.
     settled: u64,
 }
 
@@ -153,7 +153,7 @@ impl Delivery {
         }
     }
 
-    /// Of a full window too: it learns how far behind it is.
+    /// Reads a page of the queue. Does so even for a full window, which learns how far behind it is.
     async fn read_page(&mut self) -> Result<Taken, UpkeepError> {
         let Some(window) = &mut self.window else { return Ok(Taken::default()) };
         let limit = self.context.options.page.min(window.room());
@@ -241,7 +241,7 @@ async fn timed(name: &str, sink: &Arc<dyn EventSink>, message: &Message) -> Resu
     sink.send(message).await
 }
 
-/// Each series begins at 0: a rise shows only from a value that was there.
+/// Makes the series of a target begin at 0: a rise shows only from an existing value.
 fn make_known(name: &str) {
     for counter in [&metrics::EVENTS_DELIVERED, &metrics::EVENTS_FAILED] {
         counter.with_label_values(&[name]).inc_by(0);

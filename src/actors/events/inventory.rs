@@ -17,19 +17,19 @@ use serde::{Deserialize, Serialize};
 
 const DAY_MS: u64 = 86_400_000;
 
-/// One inventory document of a bucket.
+/// An inventory configuration of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InventoryRules {
     pub id: String,
     pub enabled: bool,
-    /// All versions, or the current ones only.
+    /// True for all versions, false for the current ones only.
     pub all_versions: bool,
     pub frequency: InventoryFrequency,
-    /// Of the keys that are listed.
+    /// The prefix of the listed keys.
     #[serde(default)]
     pub prefix: Option<String>,
     pub destination: InventoryDestination,
-    /// In the order given.
+    /// The fields in the order given.
     #[serde(default)]
     pub fields: Vec<InventoryField>,
 }
@@ -42,20 +42,20 @@ pub enum InventoryFrequency {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InventoryDestination {
-    /// Without `arn:aws:s3:::`.
+    /// The bucket, without `arn:aws:s3:::`.
     pub bucket: String,
     #[serde(default)]
     pub account: Option<String>,
     #[serde(default)]
     pub prefix: Option<String>,
-    /// To be encrypted by the store's own keys.
+    /// True if reports are encrypted by the store's own keys.
     #[serde(default)]
     pub sealed: bool,
 }
 
 impl InventoryRules {
-    /// Whether a report is due, where the last one was begun then. Reports are begun after midnight (UTC); those of a
-    /// week on Sunday.
+    /// Returns whether a report is due, given the start of the last one. Reports are begun after midnight (UTC); weekly
+    /// ones on Sunday.
     pub fn is_due(&self, last: Option<UnixMs>, now: UnixMs) -> bool {
         let day = |at: UnixMs| at.0 / DAY_MS;
         // The epoch was a Thursday.
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let stored = concat!(
             r#"{"id":"report","enabled":true,"all_versions":true,"frequency":"Weekly","prefix":null,"destination":"#,
             r#"{"bucket":"destination","account":null,"prefix":"p","sealed":false},"fields":["Size","ETag"]}"#

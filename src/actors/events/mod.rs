@@ -1,7 +1,6 @@
-//! What happens to objects, told to others. Notifications: rules of buckets (`rules`, `names`, `target`), what is said
-//! of an event (`record`), and the way from the queue in the metadata to webhooks (`queue`, `window`, `deliverer`,
-//! `webhook`). Beside them, what the store writes into buckets about buckets: access logs (`access_log`) and
-//! inventories (`inventory`).
+//! Events of objects. Notifications: rules of buckets (`rules`, `names`, `target`), the record of an event (`record`),
+//! and the way from the queue in the metadata to webhooks (`queue`, `window`, `deliverer`, `webhook`). Beside them,
+//! reports that the store writes into buckets about buckets: access logs (`access_log`) and inventories (`inventory`).
 //!
 //! ```text
 //!  a change with a draft ──► a row in the queue of each webhook that is to be told (metadata, in commit order)
@@ -25,7 +24,7 @@ mod window;
 pub use deliverer::{Delivered, Deliverer, Delivery, DeliveryContext, DeliveryOptions, deliveries};
 pub use names::{EventName, EventPattern};
 pub use queue::{EventQueue, EventSink, Message, MetadataQueue, QueuePage, SinkFault, Target, Targets};
-pub use record::{EventContext, Speaker, draft, test_message};
+pub use record::{EventContext, EventSource, draft, test_message};
 pub use rules::{FILTER_BYTES_MAX, KeyFilter, Match, NotificationRule, NotificationRules, RULES_MAX, RulesFault};
 pub use target::{EVENT_BRIDGE, TargetArn, TargetKind, webhook_name};
 pub use webhook::Webhook;
@@ -41,11 +40,11 @@ pub struct Report {
     pub key: String,
     pub content_type: &'static str,
     pub body: Bytes,
-    /// To others than the bucket's owner, who owns it.
+    /// The grants to others than the bucket's owner, who owns it.
     pub grants: Vec<access_log::LogGrant>,
 }
 
-/// Why a report was not written.
+/// The reason for which a report was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a report is not written: {why}")]
 pub struct ReportError {

@@ -4,12 +4,12 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// Before every name in configurations; records leave it out.
+/// The prefix of names in configurations; records leave it out.
 const PREFIX: &str = "s3:";
 
 macro_rules! events {
     ($($name:ident = $text:literal $version:literal;)*) => {
-        /// What can happen to an object (S3 user guide, "Event notification types and destinations"). Some never happen
+        /// The type of an event (S3 user guide, "Event notification types and destinations"). Some types never happen
         /// here, and may be configured all the same.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventName {
@@ -19,7 +19,7 @@ macro_rules! events {
         impl EventName {
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// As records name it: `ObjectCreated:Put`.
+            /// Returns the name as in records: `ObjectCreated:Put`.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -76,7 +76,7 @@ impl EventName {
         text.split_once(':').map_or(text, |(family, _)| family)
     }
 
-    /// Whether an object, or a version of one, came to be by it.
+    /// Returns whether the event creates an object or a version.
     pub fn is_creation(self) -> bool {
         self.family() == "ObjectCreated"
     }
@@ -88,11 +88,11 @@ impl fmt::Display for EventName {
     }
 }
 
-/// What a rule asks for. In text, and where it is stored: `s3:ObjectCreated:*`.
+/// The pattern of a rule. In text, and where it is stored: `s3:ObjectCreated:*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventPattern {
     One(EventName),
-    /// All of a family.
+    /// All events of a family.
     Family(&'static str),
 }
 
@@ -113,7 +113,7 @@ impl EventPattern {
         }
     }
 
-    /// Whether an event can match both.
+    /// Returns whether an event can match both patterns.
     pub fn shares(self, other: Self) -> bool {
         match (self, other) {
             (Self::One(name), pattern) | (pattern, Self::One(name)) => pattern.matches(name),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_s3_does_not_know_is_no_pattern() {
+    fn an_event_that_s3_does_not_have_is_no_pattern() {
         for text in ["ObjectCreated:Put", "s3:ObjectCreated", "s3:ObjectAcl:*", "s3:TestEvent", "s3:*", "", "s3:Object"]
         {
             assert_eq!(EventPattern::parse(text), None, "{text}");

@@ -1,4 +1,4 @@
-//! What delivery stands on: the queues of events, which the metadata keeps, and the sinks that take them.
+//! The foundations of delivery: the queues of events, which the metadata keeps, and the sinks that take them.
 
 use super::rules::Match;
 use super::target::webhook_name;
@@ -23,13 +23,13 @@ pub struct QueuePage {
 /// restarts and are the same on every host.
 #[async_trait]
 pub trait EventQueue: Debug + Send + Sync + 'static {
-    /// Whether this host is the one that delivers.
+    /// Returns whether this host is the one that delivers.
     fn delivers(&self) -> bool;
 
     /// Rows for a webhook after this one, at most so many.
     async fn next(&self, target: &str, after: u64, limit: usize) -> Result<QueuePage, UpkeepError>;
 
-    /// A webhook has been told of its events up to this one: they go, of very many the oldest.
+    /// Removes the events of a webhook up to this one, which were delivered; of very many the oldest.
     async fn finish(&self, target: &str, through: u64) -> Result<(), UpkeepError>;
 }
 
@@ -66,7 +66,7 @@ impl EventQueue for MetadataQueue {
     }
 }
 
-/// One thing to say.
+/// A message for a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The same each time that it is sent, so that who hears it twice can tell.
@@ -75,13 +75,13 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// Why a message was not taken.
+/// The reason for which a message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinkFault {
-    /// Nobody is there, or is able to take anything: it may be tried for as long as it takes.
+    /// The target cannot be reached or cannot take anything: the message may be tried for as long as it takes.
     #[error("it is not reached: {why}")]
     Unreachable { why: String },
-    /// This message is not wanted; another may be.
+    /// The message is refused; another may be taken.
     #[error("it refuses the message: {why}")]
     Refused { why: String },
 }
@@ -92,12 +92,11 @@ pub trait EventSink: Debug + Send + Sync + 'static {
     async fn send(&self, message: &Message) -> Result<(), SinkFault>;
 }
 
-/// One webhook.
+/// A webhook.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub sink: Arc<dyn EventSink>,
-    /// Of a webhook that does not answer, how many events of the whole store it may be behind the newest before it
-    /// misses the oldest.
+    /// The greatest lag of a webhook that does not answer, in events of the whole store, before it misses the oldest.
     pub queue_limit: u64,
 }
 
@@ -117,7 +116,8 @@ impl Targets {
         self.targets.get(name)
     }
 
-    /// Those of them that there are: a webhook that there is not gets no queue, since nobody would ever empty it.
+    /// Returns those of the matches whose webhook exists: an unknown webhook gets no queue, since nobody would ever
+    /// empty it.
     pub fn known(&self, matches: Vec<Match>) -> Vec<Match> {
         matches.into_iter().filter(|to| self.targets.contains_key(&to.target)).collect()
     }

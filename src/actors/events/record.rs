@@ -1,5 +1,5 @@
-//! What is kept and what is said of an event: S3's record (user guide, "Event message structure"), EventBridge's event,
-//! and the message that tries a target out. Pure.
+//! The forms of an event: S3's record (user guide, "Event message structure"), EventBridge's event, and the test
+//! message for a target. Pure.
 
 mod wire;
 
@@ -16,12 +16,12 @@ use wire::{
     RequestParameters, ResponseElements, S3Entity, TestMessage,
 };
 
-/// Who acts, and from where, where no request did.
+/// The principal and address of an event that no request caused.
 const SERVICE_ITSELF: &str = "s3.amazonaws.com";
 /// The entity tag of no bytes, which a delete marker is said to have.
 const ETAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
-/// What a change's proposer says of the event that it will be. Kept with the event, in the form of documents.
+/// The event's context, as the change's proposer gives it. Kept with the event, in the form of documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventContext {
     pub bucket: String,
@@ -34,21 +34,21 @@ pub struct EventContext {
 }
 
 impl EventContext {
-    /// Of a change that no request makes: the store's own, by a bucket's lifecycle.
+    /// Returns the context of a change that no request makes: the store's own, by a bucket's lifecycle.
     pub fn of_service(bucket: String, bucket_owner: String, request_id: String, host_id: String) -> Self {
         let service = || SERVICE_ITSELF.to_owned();
         Self { bucket, bucket_owner, requester: service(), source_ip: service(), request_id, host_id }
     }
 }
 
-/// What is stored: the context, and by which configuration each is told.
+/// The stored form: the context, and the configuration by which each target is notified.
 #[derive(Serialize, Deserialize)]
 struct StoredContext {
     context: EventContext,
     matches: Vec<Match>,
 }
 
-/// What a change carries so that those who match are told. `None` where nobody does.
+/// Returns the draft that a change carries so that the matching targets are notified. `None` if none matches.
 pub fn draft(event: EventName, matches: Vec<Match>, context: EventContext) -> Option<EventDraft> {
     let targets: Vec<String> = matches.iter().map(|to| to.target.clone()).collect();
     let stored = StoredContext { context, matches };
@@ -67,7 +67,7 @@ pub struct QueuedEvent {
     /// `None` where the bucket never had versions.
     pub version: Option<String>,
     pub size_bytes: u64,
-    /// Without quotes.
+    /// The entity tag without quotes.
     pub etag: Option<String>,
     pub context: EventContext,
     pub to: Match,
@@ -91,22 +91,22 @@ impl QueuedEvent {
     }
 }
 
-/// As headers have it, without quotes.
+/// Returns the entity tag as in headers, without quotes.
 pub(super) fn etag_text(etag: &ETag) -> String {
     let md5 = hex_simd::encode_to_string(etag.md5, hex_simd::AsciiCase::Lower);
     etag.parts.map_or(md5.clone(), |parts| format!("{md5}-{parts}"))
 }
 
-/// Which store it is that speaks.
+/// The identity of the store in messages.
 #[derive(Clone, Debug)]
-pub struct Speaker {
+pub struct EventSource {
     pub region: String,
     pub account: String,
 }
 
 impl QueuedEvent {
-    /// What is said.
-    pub fn message(&self, speaker: &Speaker) -> Vec<u8> {
+    /// Returns the message to send.
+    pub fn message(&self, speaker: &EventSource) -> Vec<u8> {
         match &self.to.configuration {
             Some(configuration) => self.record(speaker, configuration),
             None => self.bridged(speaker),
@@ -118,8 +118,8 @@ impl QueuedEvent {
         format!("{:016X}", self.position)
     }
 
-    fn record(&self, speaker: &Speaker, configuration: &str) -> Vec<u8> {
-        let (context, event, says) = (&self.context, self.event, Says::of(self.event));
+    fn record(&self, speaker: &EventSource, configuration: &str) -> Vec<u8> {
+        let (context, event, says) = (&self.context, self.event, RecordFields::of(self.event));
         let record = Record {
             event_version: event.record_version(),
             event_source: "aws:s3",
@@ -150,8 +150,8 @@ impl QueuedEvent {
     }
 
     /// S3 user guide, "EventBridge event message structure". The key is not encoded.
-    fn bridged(&self, speaker: &Speaker) -> Vec<u8> {
-        let (context, says) = (&self.context, Says::of(self.event));
+    fn bridged(&self, speaker: &EventSource) -> Vec<u8> {
+        let (context, says) = (&self.context, RecordFields::of(self.event));
         let (detail_type, reason, deletion) = bridge_words(self.event);
         let event = BridgeEvent {
             version: "0",
@@ -184,20 +184,20 @@ impl QueuedEvent {
     }
 }
 
-/// What S3 sends to each destination when a configuration that names it is set.
+/// Returns the message that S3 sends to each destination when a configuration that names it is set.
 pub fn test_message(bucket: &str, at: UnixMs, request_id: &str, host_id: &str) -> Vec<u8> {
     json(&TestMessage { service: "Amazon S3", event: "s3:TestEvent", time: iso_time(at), bucket, request_id, host_id })
 }
 
-/// Which fields of an object a record of an event has, as AWS sends them.
-struct Says {
+/// The fields of an object that a record of an event has, as AWS sends them.
+struct RecordFields {
     size: bool,
     etag: bool,
     marker: bool,
     sequencer: bool,
 }
 
-impl Says {
+impl RecordFields {
     fn of(event: EventName) -> Self {
         let nothing = Self { size: false, etag: false, marker: false, sequencer: true };
         match event {
@@ -243,7 +243,7 @@ fn bridge_words(event: EventName) -> (&'static str, Option<&'static str>, Option
     }
 }
 
-/// As HTML forms are encoded, but slashes stay: what S3 does to keys of records.
+/// Encodes a key of a record as S3 does: as in HTML forms, but slashes stay.
 fn form_encode(key: &str) -> String {
     let mut encoded = String::with_capacity(key.len());
     for byte in key.bytes() {

@@ -27,19 +27,19 @@ pub struct NotificationRule {
     pub kind: TargetKind,
     pub target: TargetArn,
     pub events: Vec<EventPattern>,
-    /// In the order given, at most one of each.
+    /// The filters in the order given, at most one of each.
     #[serde(default)]
     pub filters: Vec<KeyFilter>,
 }
 
-/// Of the key as it is, not encoded.
+/// A filter on the key as it is, not encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyFilter {
     Prefix(String),
     Suffix(String),
 }
 
-/// Somebody to be told of an event.
+/// A target that an event matches, and the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
     /// The webhook's name.
@@ -48,7 +48,7 @@ pub struct Match {
     pub configuration: Option<String>,
 }
 
-/// What is wrong with rules together.
+/// The fault of a set of rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RulesFault {
     #[error("{count} configurations, at most {RULES_MAX} are allowed")]
@@ -64,11 +64,12 @@ pub enum RulesFault {
 }
 
 impl NotificationRules {
-    /// Those of a bucket, from its document; none where there is no document, or none that this release understands.
+    /// Returns the rules of a bucket, from its document; none without a document, or if this release does not
+    /// understand it.
     pub fn of(document: Option<&DocumentRow>) -> Self {
         let Some(row) = document else { return Self::default() };
         documents::decode(&row.value).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a bucket's notification rules cannot be read: nobody is told by them");
+            tracing::warn!(%error, "a bucket's notification rules cannot be read: no event is sent by them");
             Self::default()
         })
     }
@@ -98,7 +99,7 @@ impl NotificationRules {
         Ok(())
     }
 
-    /// Who is to be told of an event; each webhook once.
+    /// Returns the targets of an event; each webhook once.
     pub fn matching(&self, event: EventName, key: &str) -> Vec<Match> {
         let told =
             |rule: &NotificationRule| Match { target: rule.target.webhook(), configuration: Some(rule.id.clone()) };
@@ -144,7 +145,7 @@ impl NotificationRule {
             && key.ends_with(self.suffix())
     }
 
-    /// Whether an event can match both rules.
+    /// Returns whether an event can match both rules.
     fn overlaps(&self, other: &Self) -> bool {
         let events = || self.events.iter().any(|one| other.events.iter().any(|two| one.shares(*two)));
         let (one, two) = (self.prefix(), other.prefix());

@@ -1,4 +1,4 @@
-//! Where notifications go: the ARNs of configurations, and the names of webhooks that they stand for.
+//! The destinations of notifications: the ARNs of configurations, and the names of webhooks that they stand for.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ pub const EVENT_BRIDGE: &str = "EVENTBRIDGE";
 /// ARNs and the names in them are short.
 const ARN_BYTES_MAX: usize = 256;
 
-/// What a configuration calls its destination. All of them are webhooks here.
+/// The kind of destination that a configuration names. All of them are webhooks here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetKind {
     Topic,
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_arn_of_its_kind_is_not_parsed() {
+    fn an_arn_of_another_kind_is_not_parsed() {
         for text in [
             "invalid-queue",
             "",

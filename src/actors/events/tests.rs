@@ -73,7 +73,7 @@ impl EventQueue for MemoryQueue {
     }
 }
 
-/// What it heard, in order; keys that it refuses; whether it is there.
+/// A listener that records messages in order, refuses some keys, and may be absent.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
     pub heard: Mutex<Vec<(String, String)>>,

@@ -10,7 +10,7 @@ use std::fmt;
 const AGENT: &str = concat!("sherd/", env!("CARGO_PKG_VERSION"));
 /// The message's id: who has seen it may drop what comes again.
 const ID_HEADER: &str = "X-Sherd-Event-Id";
-/// When it was sent, in seconds since 1970. Signed, so that what is replayed later can be told.
+/// The header with the time of sending, in seconds since 1970. Signed, so that a later replay can be detected.
 const TIME_HEADER: &str = "X-Sherd-Timestamp";
 /// `sha256=` and, in hexadecimal, the HMAC-SHA256 by the secret of the time, a full stop and the body.
 const SIGNATURE_HEADER: &str = "X-Sherd-Signature";
@@ -61,8 +61,8 @@ fn sign(secret: &hmac::Key, time: &str, body: &[u8]) -> String {
     format!("sha256={}", hex_simd::encode_to_string(signed.sign(), hex_simd::AsciiCase::Lower))
 }
 
-/// What a status means: that the message was taken; that it will never be; or that it may be, when the server has been
-/// put right (a login that it asks for, a route that is not there yet) or has the time.
+/// Maps a status to the outcome: taken; refused for good; or to be retried when the server has been put right (a login
+/// that it asks for, a route that is not there yet) or has the time.
 fn judge(status: u16) -> Result<(), SinkFault> {
     let why = || format!("it answers {status}");
     match status {

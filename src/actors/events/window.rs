@@ -16,7 +16,7 @@ pub const REFUSALS_MAX: u32 = 10;
 #[derive(Debug)]
 pub struct Window {
     name: String,
-    /// Not done, by position.
+    /// The events that are not done, by position.
     waiting: BTreeMap<u64, Waiting>,
     /// The last position that was looked at.
     fetched: u64,
@@ -27,11 +27,11 @@ pub struct Window {
 struct Waiting {
     event: QueuedEvent,
     refusals: u32,
-    /// When it may be sent again, on the clock that never goes back.
+    /// The earliest time of the next try, on the monotonic clock.
     not_before: Duration,
 }
 
-/// What became of rows that were taken in.
+/// The outcome of taking in rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     pub rows: usize,
@@ -42,27 +42,27 @@ pub struct Taken {
 }
 
 impl Window {
-    /// For the webhook of this name, from the beginning of its queue.
+    /// Makes the window of the webhook of this name, at the beginning of its queue.
     pub fn new(name: String) -> Self {
         Self { name, waiting: BTreeMap::new(), fetched: 0, newest: 0 }
     }
 
-    /// How many more events it can hold.
+    /// Returns the number of events for which there is still room.
     pub fn room(&self) -> usize {
         WINDOW_EVENTS_MAX.saturating_sub(self.waiting.len())
     }
 
-    /// After which position to read on.
+    /// Returns the position after which to read on.
     pub fn fetched(&self) -> u64 {
         self.fetched
     }
 
-    /// Through which position there is nothing left to tell.
+    /// Returns the position through which no event is left.
     pub fn through(&self) -> u64 {
         self.waiting.first_key_value().map_or(self.fetched, |(first, _)| first - 1)
     }
 
-    /// How many events happened, for whomever, since the oldest that waits.
+    /// Returns the number of events, for any target, since the oldest that waits.
     pub fn behind(&self) -> u64 {
         self.waiting.first_key_value().map_or(0, |(first, _)| self.newest.saturating_sub(first - 1))
     }
@@ -86,7 +86,7 @@ impl Window {
         taken
     }
 
-    /// What may be sent now: the first of each chain whose time has come, oldest first.
+    /// Returns the events that may be sent now: the first of each chain whose time has come, oldest first.
     pub fn ready(&self, count_max: usize, now: Duration) -> Vec<u64> {
         let mut chains = BTreeSet::new();
         let mut is_first =
@@ -99,13 +99,12 @@ impl Window {
         self.waiting.get(&position).map(|waiting| &waiting.event)
     }
 
-    /// It was told, or need not be any more.
+    /// Removes an event that was delivered, or need not be any more.
     pub fn done(&mut self, position: u64) {
         self.waiting.remove(&position);
     }
 
-    /// It is not wanted: it is sent again after a while, or given up. How often it was refused; `None` where it is
-    /// given up.
+    /// Puts a refused event off, or gives it up. Returns the number of its refusals; `None` if it is given up.
     pub fn refused(&mut self, position: u64, again_at: impl FnOnce(u32) -> Duration) -> Option<u32> {
         let waiting = self.waiting.get_mut(&position)?;
         waiting.refusals += 1;
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_holds_up_its_own_key_only_and_is_given_up_in_the_end() {
+    fn a_refused_event_holds_up_its_own_key_only_and_is_given_up_in_the_end() {
         let mut window = window();
         window.take(page(&[(11, "k"), (12, "k"), (13, "l")], 13), 100);
         let later = NOW + Duration::from_secs(1);

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-/// What may be in progress at once.
+/// The limits of work in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Bytes that all requests may hold in buffers.

@@ -35,7 +35,7 @@ fn a_request_larger_than_all_memory_runs_alone() {
 }
 
 #[test]
-fn one_too_many_is_refused_at_once_and_one_too_late_in_time() {
+fn a_request_too_many_is_refused_at_once_and_a_queued_one_in_time() {
     let mut admission = Admission::new(limits(10, 1, 1));
     admission.apply(asked(1, 1));
     admission.apply(asked(2, 1));
@@ -120,7 +120,7 @@ async fn a_caller_that_gives_up_waiting_keeps_nothing() {
     assert_eq!(put(&frontend, 100).await.expect("what was granted to nobody is free again").bytes(), 100);
 }
 
-/// Where it kept its place, requests of clients that went away would turn others away.
+/// Tests that a request of a client that went away gives up its place, so that it turns no other away.
 #[actix::test]
 async fn a_caller_that_is_gone_leaves_the_queue_at_once() {
     let frontend = frontend(limits(100, 10, 1), Duration::from_secs(3600));

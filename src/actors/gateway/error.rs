@@ -1,4 +1,4 @@
-//! Why the store did not do what it was asked. The API maps these to S3's codes, in one place of its own.
+//! The errors of the store. The API maps these to S3's codes, in one place of its own.
 
 use crate::actors::consensus::MetaError;
 use crate::storage::kv::KvError;
@@ -12,10 +12,10 @@ pub enum StoreError {
     /// Try again later: too many requests, or too few drives; never a sign that an object is absent.
     #[error("unavailable: {why}")]
     Unavailable { why: String },
-    /// As `Unavailable`, because of load: slow down.
+    /// As `Unavailable`, because of load: the client should slow down.
     #[error("too much in progress: {why}")]
     Busy { why: String },
-    /// What is asked for is more than can be kept.
+    /// The request is larger than the store can hold.
     #[error("too large: {why}")]
     TooLarge { why: String },
     #[error("out of space")]
@@ -45,7 +45,7 @@ pub enum StoreError {
 impl From<MetaError> for StoreError {
     fn from(error: MetaError) -> Self {
         match error {
-            MetaError::Unavailable { why } => Self::Unavailable { why },
+            MetaError::Unavailable { why } | MetaError::Refused { why } => Self::Unavailable { why },
             MetaError::TimedOut => Self::OutcomeUnknown,
             MetaError::TooLarge(error) => Self::TooLarge { why: error.to_string() },
         }

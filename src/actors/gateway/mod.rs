@@ -1,4 +1,4 @@
-//! What the API holds of the store: admission, then the request tasks, over the metadata and the nodes.
+//! The API's handle to the store: admission, then the request tasks, over the metadata and the nodes.
 
 mod error;
 mod reports;
@@ -102,8 +102,8 @@ impl Gateway {
         self.read_object(object, range).await
     }
 
-    /// For a change through `meta().propose` that user requests ask for: refuses while writes are refused (too few drives,
-    /// no space), with the reason.
+    /// Refuses a user's change through `meta().propose` while writes are refused (too few drives, no space), with the
+    /// reason.
     pub fn check_writable(&self) -> Result<(), StoreError> {
         self.context.check_writable()
     }

@@ -17,7 +17,7 @@ use crate::storage::meta::view::MetaView;
 use async_trait::async_trait;
 use futures::stream;
 
-/// What every object gets for which nobody asks for another.
+/// The checksum of an object whose request names none.
 const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 /// S3's names of groups end so.
 const ALL_USERS: &str = "/global/AllUsers";
@@ -29,7 +29,7 @@ pub struct Reports {
     pub gateway: Gateway,
     pub targets: Targets,
     pub ambient: Ambient,
-    /// Of this host, for events.
+    /// The id of this host, for events.
     pub host_id: String,
 }
 
@@ -66,7 +66,7 @@ impl Reports {
         Ok(())
     }
 
-    /// What the object is told as, if to anybody.
+    /// Returns the draft of the event of the new object, if any target wants it.
     fn event(&self, view: &MetaView, bucket: &BucketRow, key: &str) -> Result<Option<EventDraft>, StoreError> {
         if self.targets.is_empty() {
             return Ok(None);
@@ -81,7 +81,7 @@ impl Reports {
     }
 }
 
-/// Others' grants stand beside the owner's. `None` where there are no others, which means the same.
+/// Returns the ACL with others' grants beside the owner's. `None` without others, which means the same.
 fn acl(owner: &str, grants: &[LogGrant]) -> Option<Acl> {
     let others: Vec<Grant> = grants.iter().filter_map(grant).collect();
     let own = Grant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl };

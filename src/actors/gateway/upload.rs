@@ -1,4 +1,4 @@
-//! What a write brings along: its body, what the body is checked against, and where it goes.
+//! The input of a write: its body, the checks of the body, and its destination.
 
 use super::{OpenObject, StoreError};
 use crate::storage::meta::command::WriteConditions;
@@ -12,7 +12,7 @@ use std::pin::Pin;
 /// A body, in chunks as they come; an error ends it.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
-/// What the content is checked against, and what is kept of it.
+/// The checks of the content, and the values kept of it.
 #[derive(Clone, Debug, Default)]
 pub struct BodyChecks {
     pub length_bytes: Option<u64>,
@@ -22,7 +22,7 @@ pub struct BodyChecks {
     pub kept: Kept,
 }
 
-/// What is stored of the content where that is not what it is checked against.
+/// The values to store of the content if they differ from those that it is checked against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// The algorithm of the checksum.
@@ -57,20 +57,20 @@ pub struct PutObjectRequest {
     pub headers: ObjectHeaders,
     pub conditions: WriteConditions,
     pub traits: Traits,
-    /// What the bytes are sealed under, as `traits` say.
+    /// The key that seals the bytes, as `traits` say.
     pub data_key: Option<DataKey>,
-    /// Told to those who asked, once the object stands.
+    /// The event for the targets, once the object exists.
     pub event: Option<EventDraft>,
     pub upload: Upload,
 }
 
-/// Of bytes that are added to the end of an object.
+/// A request to append bytes to an object.
 pub struct AppendObjectRequest {
     pub bucket: BucketId,
     pub key: String,
-    /// As it was looked up; its key at hand where it is sealed.
+    /// The object as it was looked up; with its key if it is sealed.
     pub standing: OpenObject,
-    /// Told to those who asked, once the object is longer.
+    /// The event for the targets, once the object is longer.
     pub event: Option<EventDraft>,
     pub upload: Upload,
 }
@@ -80,7 +80,7 @@ pub struct PutPartRequest {
     pub key: String,
     pub id: UploadId,
     pub number: u16,
-    /// What the bytes are sealed under, where the upload's are.
+    /// The key that seals the bytes, if the upload is sealed.
     pub data_key: Option<DataKey>,
     pub upload: Upload,
 }

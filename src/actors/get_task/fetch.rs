@@ -25,14 +25,14 @@ use tokio::time::{Instant, sleep};
 /// Lookups of a blob's placement for the same stripes, before they are given up.
 const MOVES_FOLLOWED_MAX: usize = 4;
 
-/// One ask under way.
+/// An ask under way.
 #[derive(Debug)]
 struct Wait {
     ask: Ask,
     began: Instant,
-    /// When it is late; `None` once it was.
+    /// The time at which it is late; `None` once it was.
     late: Option<Instant>,
-    /// When it is not waited for any more, where that is before all of the read is given up.
+    /// The time at which it is given up, if that is before all of the read is.
     give_up: Option<Instant>,
 }
 
@@ -40,7 +40,7 @@ struct Wait {
 #[derive(Debug, Default)]
 struct UnderWay {
     waits: Vec<Wait>,
-    /// Until when nodes that do not answer are waited for, once the first of them had to be asked.
+    /// The deadline for nodes that do not answer, once the first of them had to be asked.
     gone_until: Option<Instant>,
 }
 
@@ -54,7 +54,7 @@ impl UnderWay {
         self.waits.iter().flat_map(|wait| [wait.late, wait.give_up]).flatten().min()
     }
 
-    /// Those that were late and have not answered.
+    /// Returns the asks that were late and have not been answered.
     fn left(&self) -> impl Iterator<Item = &Wait> {
         self.waits.iter().filter(|wait| wait.late.is_none())
     }
@@ -79,7 +79,8 @@ struct Fetch<'a> {
 }
 
 impl BlobRead {
-    /// By a view that shows the metadata of this time. Fails on a record that no writer of ours can have made.
+    /// Prepares a blob for reading by a view of the metadata at the time `as_of`. Fails on a record that no writer of
+    /// ours can have made.
     pub(super) fn new(
         context: &Arc<RequestContext>,
         view: &MetaView,
@@ -225,7 +226,7 @@ impl Fetch<'_> {
         under_way.waits.push(Wait { ask, began, late, give_up });
     }
 
-    /// Hedges what is late, and counts what has had its time as failed.
+    /// Hedges late asks, and counts those whose time is over as failed.
     fn lose_patience(&self, gather: &mut Gather, under_way: &mut UnderWay) {
         let now = Instant::now();
         for wait in &mut under_way.waits {
@@ -263,9 +264,12 @@ impl Fetch<'_> {
                     self.context.latencies.answered(node, took);
                 }
                 let is_trusted = self.read.places.is_trusted(self.placement);
+                let counted: Vec<bool> = read.chunks.iter().map(Result::is_err).collect();
                 for (chunk, fault) in gather.answered(ask, read.chunks) {
+                    // The node's host counts a chunk that it could not give; this one counts a malformed answer.
+                    let is_counted = counted.get((chunk.0 - ask.first.0) as usize) == Some(&true);
                     if is_trusted {
-                        self.report(node, ask, chunk, fault);
+                        self.report(node, ask, chunk, fault, is_counted);
                     }
                 }
             }
@@ -278,12 +282,10 @@ impl Fetch<'_> {
         }
     }
 
-    fn report(&self, node: NodeId, ask: Ask, chunk: ChunkIndex, fault: ChunkFault) {
-        let label = match fault {
-            ChunkFault::Missing => "missing",
-            ChunkFault::Corrupt => "corrupt",
-        };
-        CHUNK_FAULTS.with_label_values(&[&node.to_string(), label]).inc();
+    fn report(&self, node: NodeId, ask: Ask, chunk: ChunkIndex, fault: ChunkFault, is_counted: bool) {
+        if !is_counted {
+            CHUNK_FAULTS.with_label_values(&[&node.to_string(), "corrupt"]).inc();
+        }
         let shard = ShardId { blob: self.read.blob.id, shard: ask.shard };
         self.context.faults.report(ShardFault { node, shard, chunk, fault });
     }

@@ -1,4 +1,4 @@
-//! Which chunks of some stripes to ask for, given what has come and what has not. Pure: answers in, asks out.
+//! Decides which chunks of some stripes to ask for, given which came and which did not. Pure: answers in, asks out.
 //!
 //! Only the data chunks that hold wanted bytes are asked for, unless one of them is bad, late, or on a node in trouble: then
 //! that stripe alone is completed from any `k` of its chunks.
@@ -21,22 +21,22 @@ pub(super) struct Ask {
 enum Cell {
     Unasked,
     Asked,
-    /// Asked, and not waited for any more.
+    /// The chunk was asked for, and is not waited for any more.
     Late,
     Have(Bytes),
     Bad,
 }
 
-/// How a gathering stands.
+/// The state of a gathering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Pending,
     Complete,
-    /// This stripe cannot be had.
+    /// The stripe cannot be gathered.
     Lost(ChunkIndex),
 }
 
-/// One stripe: its wanted bytes, and `cells: [k+m]`.
+/// A stripe: its wanted bytes, and `cells: [k+m]`.
 #[derive(Debug)]
 pub(super) struct Stripe {
     pub(super) index: ChunkIndex,
@@ -45,7 +45,7 @@ pub(super) struct Stripe {
     cells: Vec<Cell>,
 }
 
-/// Some consecutive stripes.
+/// A gathering of some consecutive stripes.
 #[derive(Debug)]
 pub(super) struct Gather {
     data: usize,
@@ -69,12 +69,12 @@ impl Gather {
         Self { data: usize::from(layout.geometry().data), first, stripes: stripes.map(stripe).collect(), avoided }
     }
 
-    /// Other nodes are in trouble than before.
+    /// Sets the nodes to avoid.
     pub(super) fn avoid(&mut self, avoided: Vec<bool>) {
         self.avoided = avoided;
     }
 
-    /// What is to be asked for now: at the start, and after each change.
+    /// Returns the asks to send now: called at the start, and after each change.
     pub(super) fn asks(&mut self) -> Vec<Ask> {
         let mut asks: Vec<Ask> = Vec::new();
         for stripe in &mut self.stripes {
@@ -115,7 +115,7 @@ impl Gather {
         faults
     }
 
-    /// The node did not answer the ask at all.
+    /// Notes that the node did not answer the ask at all.
     pub(super) fn failed(&mut self, ask: Ask) {
         for index in ask.first.0..ask.first.0 + ask.count {
             if let Some(cell) = self.stripe_mut(index).and_then(|stripe| stripe.cells.get_mut(usize::from(ask.shard.0)))
@@ -125,7 +125,7 @@ impl Gather {
         }
     }
 
-    /// What was asked for has not come and is late: it is still taken, but no longer counted on.
+    /// Marks an ask as late: its answer is still taken, but no longer counted on.
     pub(super) fn late(&mut self, ask: Ask) {
         for index in ask.first.0..ask.first.0 + ask.count {
             if let Some(cell) = self.stripe_mut(index).and_then(|stripe| stripe.cells.get_mut(usize::from(ask.shard.0)))
@@ -186,7 +186,7 @@ impl Stripe {
         self.wanted().all(|shard| have(&self.cells[shard])) || self.count(have) >= data
     }
 
-    /// Whether it can still be completed, by all that may yet come.
+    /// Returns whether it can still be completed by the answers that may come.
     fn is_possible(&self, data: usize) -> bool {
         let hope = |cell: &Cell| !matches!(cell, Cell::Bad);
         self.wanted().all(|shard| hope(&self.cells[shard])) || self.count(hope) >= data

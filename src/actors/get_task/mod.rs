@@ -1,4 +1,4 @@
-//! One GET: an object version, held from its lookup on, and the bytes of a range of it.
+//! A GET: an object version, held from its lookup on, and the bytes of a range of it.
 //!
 //! A task, not an actor. Only the chunks that the range needs are read, a few stripes ahead of the client, whatever the size
 //! of the object or the number of its parts; a chunk that is missing, corrupt or late is made up for by parity, and reported.
@@ -39,7 +39,7 @@ pub struct OpenObject {
     inline: Option<Bytes>,
     view: MetaView,
     read: Option<ActiveRead>,
-    /// What its bytes are sealed under, once that is known.
+    /// The key that unseals its bytes, once it is known.
     data_key: Option<DataKey>,
 }
 
@@ -49,18 +49,18 @@ impl OpenObject {
         &self.view
     }
 
-    /// What its bytes are sealed under, where that was said.
+    /// Returns the key that unseals its bytes, if it was given.
     pub fn data_key(&self) -> Option<&DataKey> {
         self.data_key.as_ref()
     }
 
-    /// For an object that is sealed: without its key it cannot be read.
+    /// Adds the key of a sealed object: without it the object cannot be read.
     pub fn with_key(self, key: DataKey) -> Self {
         Self { data_key: Some(key), ..self }
     }
 }
 
-/// What was found where an object was looked for.
+/// The result of opening an object.
 #[derive(Debug)]
 pub enum Opened {
     Object(Box<OpenObject>),
@@ -69,7 +69,7 @@ pub enum Opened {
 }
 
 impl Opened {
-    /// Where it is an object.
+    /// Returns the object, if it is one.
     pub fn object(self) -> Option<OpenObject> {
         match self {
             Self::Object(object) => Some(*object),
@@ -144,7 +144,7 @@ pub fn held_by_object(geometry: Geometry, object: &OpenObject, range: ByteRange)
     }
 }
 
-/// As `held_by_object`, for one that is not sealed.
+/// As `held_by_object`, for a plain object.
 pub fn held_bytes_max(geometry: Geometry, manifest: &Manifest, range: ByteRange) -> u64 {
     held_in_chunks(geometry, &manifest.body, range_bytes(manifest, range), None)
 }

@@ -1,5 +1,5 @@
-//! Where the shards of a blob are while it is read. They may be moved meanwhile, and an old copy stays only for so long: so
-//! what was looked up is not used for longer than a part of that, however long the read takes.
+//! The locations of a blob's shards while it is read. They may be moved meanwhile, and an old copy stays only for so
+//! long: so a lookup is not used for longer than a part of that, however long the read takes.
 
 use crate::actors::gateway::StoreError;
 use crate::actors::request::RequestContext;
@@ -16,7 +16,7 @@ const _: () = assert!(PLACEMENT_AGE_MAX.as_millis() + READ_WAIT_MAX.as_millis() 
 pub(super) struct Placement {
     /// `nodes[i]` has shard `i`.
     pub(super) nodes: Arc<[NodeId]>,
-    /// When it was so.
+    /// The time of the lookup.
     as_of: Duration,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// As a view says that shows the metadata of this time; `None` where it does not know the blob.
+    /// Looks the blob up in a view of the metadata at the time `as_of`; `None` if the blob does not exist.
     pub(super) fn new(
         context: &Arc<RequestContext>,
         view: &MetaView,
@@ -53,12 +53,12 @@ impl Places {
         self.look_up().await.unwrap_or(known)
     }
 
-    /// What is other than this by now, if anything is.
+    /// Returns the present placement if it differs from this one.
     pub(super) async fn other_than(&self, old: &Placement) -> Option<Placement> {
         self.look_up().await.filter(|now| now.nodes != old.nodes)
     }
 
-    /// Whether a shard that is not there where this says is missing, rather than moved.
+    /// Returns whether a shard that is not where this says is missing, rather than moved.
     pub(super) fn is_trusted(&self, placement: &Placement) -> bool {
         self.age(placement) <= LEFTOVER_GRACE / 2
     }

@@ -1,5 +1,5 @@
-//! What of a read depends on the object being sealed: how many bytes are stored for it, which of them a range needs, and
-//! how they are opened.
+//! The part of a read that depends on the object's encryption: the number of stored bytes, the stored range of a plain
+//! range, and opening the bytes.
 
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::storage::meta::record::ObjectVersion;
@@ -8,12 +8,12 @@ use crate::types::BlobId;
 use bytes::Bytes;
 use std::ops::Range;
 
-/// How many bytes are stored for so many of the client's.
+/// Returns the number of bytes stored for so many of the client's.
 pub(super) fn stored_bytes(layout: Option<Layout>, plain_bytes: u64) -> u64 {
     layout.map_or(plain_bytes, |layout| layout.sealed_bytes(plain_bytes))
 }
 
-/// More than the stored bytes that any range of so many of the client's is in.
+/// Returns an upper bound of the stored bytes that any range of so many of the client's spans.
 pub(super) fn span_bytes_max(layout: Layout, plain_bytes: u64) -> u64 {
     layout.sealed_bytes(plain_bytes.saturating_add(2 * CHUNK_BYTES as u64))
 }
@@ -23,14 +23,14 @@ pub(super) fn opening_bytes_max(layout: Layout) -> u64 {
     2 * layout.sealed_chunk_bytes() as u64
 }
 
-/// How an object version is sealed, which is known without its key.
+/// Returns the sealing layout of an object version, which is known without its key.
 pub(super) fn layout_of(version: &ObjectVersion) -> Result<Option<Layout>, StoreError> {
     let sealing = version.traits.sealing.as_deref().map(Sealing::decode).transpose();
     let sealing = sealing.map_err(|error| StoreError::Internal { why: error.to_string() })?;
     Ok(sealing.map(|sealing| sealing.layout()))
 }
 
-/// For a range of what one blob holds of an object: all of it, or its part of this number.
+/// Returns the opener for a range of the bytes of an object in one blob: all of it, or its part of this number.
 pub(super) fn opener(key: &DataKey, part: u16, blob: BlobId, plain_bytes: u64, range: Range<u64>) -> Opener {
     Opener::new(key.run(RunId::of_blob(part, blob)), plain_bytes, range)
 }
@@ -55,7 +55,8 @@ pub(super) fn open_inline(
     Ok(pieces)
 }
 
-/// The bytes have their checksums: what does not open was sealed under another key, or for another place.
+/// Returns the error of bytes that do not open. They passed their checksums, so they were sealed under another key, or
+/// for another place.
 pub(super) fn broken(error: &OpenError) -> StoreError {
     StoreError::Internal { why: format!("an object's sealed bytes do not open: {error}") }
 }

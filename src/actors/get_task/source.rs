@@ -1,4 +1,5 @@
-//! Where the bytes of an object version are, in order: its one blob, or the blobs of its parts, looked up a page at a time.
+//! The locations of an object version's bytes, in order: its one blob, or the blobs of its parts, looked up a page at a
+//! time.
 
 use super::fetch::BlobRead;
 use super::sealed;
@@ -22,16 +23,16 @@ const PARTS_PAGE: usize = 32;
 pub(super) struct Unit {
     pub(super) blob: Arc<BlobRead>,
     pub(super) stripes: Range<u32>,
-    /// Of the blob; the part outside of `stripes` belongs to other units.
+    /// The range of the blob; the part outside of `stripes` belongs to other units.
     pub(super) bytes: Range<u64>,
-    /// Where the blob is sealed, in its first unit: what opens the bytes from there on.
+    /// The opener for the bytes from there on, in the first unit of a sealed blob.
     pub(super) opener: Option<Opener>,
 }
 
-/// What one blob holds of an object.
+/// The part of an object in one blob.
 struct Run {
     blob: BlobRef,
-    /// As it is sealed; of no meaning where it is not.
+    /// The part number in the AEAD nonce; unused without encryption.
     part: u16,
     /// The client's.
     size_bytes: u64,
@@ -42,21 +43,21 @@ struct Run {
 pub(super) struct Source {
     context: Arc<RequestContext>,
     view: MetaView,
-    /// When the metadata was as the view shows it.
+    /// The time of the view's metadata.
     as_of: Duration,
-    /// Where the object is sealed.
+    /// The key of a sealed object.
     key: Option<DataKey>,
-    /// What is left of the blob at hand.
+    /// The rest of the current blob.
     current: Option<Unit>,
     parts: Option<Parts>,
 }
 
-/// What is left of a range over parts.
+/// The rest of a range over parts.
 #[derive(Debug)]
 struct Parts {
     id: ManifestId,
     page: VecDeque<PartRow>,
-    /// Of the object.
+    /// The rest of the range of the object.
     range: ByteRange,
 }
 
@@ -127,7 +128,7 @@ impl Source {
 }
 
 impl Parts {
-    /// What holds the next bytes, and which of its bytes those are.
+    /// Returns the run that holds the next bytes, and their range in it.
     fn next(&mut self, view: &MetaView, layout: Option<Layout>) -> Result<Option<(Run, Range<u64>)>, StoreError> {
         while self.range.start < self.range.end {
             if self.page.is_empty() {

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) const UNITS_AHEAD: usize = GET_STRIPES_AHEAD / GET_READ_STRIPES;
 
 type Fetched = Result<Vec<Bytes>, StoreError>;
-/// With what opens the bytes from there on, where that is another from there on.
+/// The chunks of a unit, with the opener of the bytes from there on if it changes there.
 type FetchedUnit = Result<(Option<Opener>, Vec<Bytes>), StoreError>;
 
 /// Begins a fetch in a task of its own, which ends when the answer is dropped. It gets on while the client takes no
@@ -39,16 +39,16 @@ fn begin(
 pub(super) struct Reader {
     source: Source,
     fetching: FuturesOrdered<BoxFuture<'static, FetchedUnit>>,
-    /// As they were stored.
+    /// The bytes as they were stored.
     ready: VecDeque<Bytes>,
-    /// Of what is ready, where it is sealed.
+    /// The opener of the ready bytes of a sealed object.
     opener: Option<Opener>,
     /// Bytes still owed to the client.
     owed: u64,
     _held: Held,
 }
 
-/// What a read holds until its stream is dropped.
+/// The guards that a read holds until its stream is dropped.
 pub(super) type Held = (Permit, Option<ActiveRead>, UnderWay);
 
 impl Reader {
@@ -100,7 +100,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// All that was to be opened has come.
+    /// Checks that every sealed byte of the run came and opened.
     fn end_run(&mut self) -> Result<(), StoreError> {
         let ended = self.opener.take().map(Opener::finish).transpose();
         ended.map(|_| ()).map_err(|error| broken(&error))

@@ -5,7 +5,7 @@ use crate::actors::frontend::Permit;
 use crate::actors::gateway::{BodyChecks, BodyStream, ByteRange, StoreError, Upload};
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{CHUNK, World, content};
-use crate::metrics::STRIPES_DECODED;
+use crate::metrics::{CHUNK_FAULTS, STRIPES_DECODED};
 use crate::net::ChunkFault;
 use crate::storage::kv::Batch;
 use crate::storage::meta::codec;
@@ -67,7 +67,7 @@ fn shard_of(manifest: &Manifest, shard: u8) -> ShardId {
 }
 
 #[actix::test]
-async fn what_was_put_is_what_is_got_in_whole_and_in_ranges() {
+async fn an_object_reads_back_in_whole_and_in_ranges() {
     for (data, parity) in [(1, 0), (1, 1), (2, 1), (3, 0), (2, 2), (4, 2)] {
         let world = World::new(data, parity);
         for length in [20_000usize, CHUNK as usize * 8, CHUNK as usize * 9 + 5, 700_001] {
@@ -153,6 +153,26 @@ async fn p6_any_two_losses_at_2_2_read_the_same_bytes() {
             }
         }
     }
+}
+
+#[actix::test]
+async fn a_fault_that_the_host_of_a_drive_counts_is_not_counted_again_by_the_reader() {
+    let world = World::with(2, 2, 300, Arc::default(), Arc::new(crate::actors::request::InPlace));
+    let bytes = content(200_000);
+    // Other tests of this process count faults of the first drives.
+    let manifest = loop {
+        let manifest = world.put_bytes(&bytes).await.expect("stored");
+        if blob(&manifest).placement.iter().all(|node| node.0 > 100) {
+            break manifest;
+        }
+    };
+    let [reported, malformed] = [0, 1].map(|shard| node_of(&manifest, shard));
+    world.nodes.behave(reported, Behaviour::Corrupt);
+    world.nodes.behave(malformed, Behaviour::Short);
+    assert_eq!(read(&world, &manifest, 0, 200_000).await.expect("two are left"), bytes);
+    let counted = |node: NodeId| CHUNK_FAULTS.with_label_values(&[&node.to_string(), "corrupt"]).get();
+    assert_eq!(counted(reported), 0, "its host counted it when it verified the chunk");
+    assert!(counted(malformed) > 0, "its host took the chunk for sound");
 }
 
 /// P6: several degraded reads at once.

@@ -1,4 +1,4 @@
-//! What the store held, hour by hour, as the metadata keeps it; and the growth that follows. Pure.
+//! The hourly history of the stored bytes, as the metadata keeps it; and the growth that follows. Pure.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::limits::{GROWTH_KNOWN_AFTER, GROWTH_SAMPLES_MAX};
@@ -13,7 +13,7 @@ const DAY_MS: i128 = 24 * 3600 * 1000;
 /// The last week.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// In order of time; at most `GROWTH_SAMPLES_MAX`.
+    /// The samples in order of time; at most `GROWTH_SAMPLES_MAX`.
     samples: Vec<Sample>,
 }
 
@@ -24,12 +24,12 @@ struct Sample {
     bytes: u64,
 }
 
-/// How much more is stored a day.
+/// The growth of the stored bytes a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Growth {
     /// The time from the first sample to the last.
     pub measured: Duration,
-    /// As last measured; `None` before the first time.
+    /// The stored bytes as last measured; `None` before the first measurement.
     pub stored_bytes: Option<u64>,
     /// `None` while too little was measured to say; below 0 where more goes than comes.
     pub bytes_per_day: Option<i64>,
@@ -44,11 +44,11 @@ impl History {
     pub fn of(row: Option<&DocumentRow>) -> Self {
         let Some(row) = row else { return Self::default() };
         let read = documents::decode(&row.value);
-        read.inspect_err(|error| tracing::warn!(%error, "growth is measured anew: its history cannot be read"))
+        read.inspect_err(|error| tracing::warn!(%error, "the history of growth cannot be read; it begins anew"))
             .unwrap_or_default()
     }
 
-    /// Only where nobody else has written since the row was read.
+    /// Returns the write of the history, on the condition that nobody else has written since the row was read.
     pub fn write(&self, row: Option<&DocumentRow>) -> Result<DocumentWrite, DocumentError> {
         let expect = row.map_or(Expect::Absent, |row| Expect::Revision(row.revision));
         Ok(DocumentWrite { key: Self::key(), expect, value: Some(documents::encode(self)?) })
@@ -62,7 +62,7 @@ impl History {
         self.samples.drain(..excess);
     }
 
-    /// How long ago the last sample was; `None` where there is none, or its time is yet to come.
+    /// Returns the age of the last sample; `None` if there is none, or its time is in the future.
     pub fn age(&self, now: UnixMs) -> Option<Duration> {
         now.0.checked_sub(self.samples.last()?.at.0).map(Duration::from_millis)
     }
@@ -81,7 +81,7 @@ impl History {
 }
 
 impl Growth {
-    /// When so many bytes more are stored, from now; `None` where that is not known or never comes.
+    /// Returns the time until so many more bytes are stored; `None` if that is not known or never comes.
     pub fn until(&self, usable_bytes: u64) -> Option<Duration> {
         let per_day = u64::try_from(self.bytes_per_day?).ok().filter(|per_day| *per_day > 0)?;
         let seconds = u128::from(usable_bytes) * (DAY_MS as u128 / 1000) / u128::from(per_day);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_said_when_a_day_was_measured_and_not_before() {
+    fn growth_is_known_after_a_day_of_measurements_and_not_before() {
         assert_eq!(History::default().growth(), Growth::default());
         let early = history(23, 10).growth();
         assert_eq!(early, Growth { measured: hours(23), stored_bytes: Some(5230), bytes_per_day: None });
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_grow_is_never_full() {
+    fn a_store_that_does_not_grow_is_never_full() {
         assert_eq!(history(30, 0).growth().until(5), None);
         let mut shrinking = history(24, 10);
         shrinking.add(UnixMs(1 + 48 * HOUR_MS), 0);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let mut history = History::default();
         history.add(UnixMs(7), 9);
         let write = history.write(None).expect("numbers");

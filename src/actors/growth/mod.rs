@@ -1,5 +1,5 @@
-//! How fast the store fills: what all buckets hold is written down every hour, by the host that leads, in a document of the
-//! metadata. So the history survives restarts and changes of the lead, and every host reads the same one.
+//! The growth of the store: every hour, the leading host records the size of all buckets in a document of the metadata.
+//! So the history survives restarts and changes of the lead, and every host reads the same one.
 
 mod history;
 mod sampler;

@@ -22,9 +22,9 @@ const BUCKETS_PAGE: usize = 1000;
 
 #[derive(Clone, Copy, Debug)]
 pub struct SamplingOptions {
-    /// Between two measurements.
+    /// The interval between measurements.
     pub every: Duration,
-    /// Between two looks at the history, and after one that failed.
+    /// The interval between looks at the history, and after one that failed.
     pub idle: Duration,
     pub again: Duration,
 }
@@ -35,12 +35,12 @@ impl Default for SamplingOptions {
     }
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampled {
-    /// Nothing is due here.
+    /// No sample is due on this host.
     Nothing,
-    /// So many bytes are stored.
+    /// A sample was taken: this number of bytes are stored.
     Measured(u64),
 }
 
@@ -102,7 +102,7 @@ impl Sampling {
     }
 }
 
-/// Of all versions of all objects.
+/// Returns the bytes of all versions of all objects.
 fn stored_bytes(view: &MetaView) -> KvResult<u64> {
     let (mut bytes, mut after) = (0u64, None::<String>);
     loop {

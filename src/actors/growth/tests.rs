@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 #[actix::test]
-async fn what_is_stored_is_measured_every_hour_and_the_history_outlives_the_process() {
+async fn stored_bytes_are_measured_every_hour_and_the_history_outlives_the_process() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 0).await;
     let new = || Sampling::new(host.upkeep.clone(), SamplingOptions::default());

@@ -1,4 +1,4 @@
-//! `CensusTaker`: counts, blob by blob, how much redundancy is left. Goes through all blobs and the repair queue side by side,
+//! `RedundancyScanner`: counts, blob by blob, how much redundancy is left. Goes through all blobs and the repair queue side by side,
 //! a page at a time, and publishes what a pass found: how many blobs lack shards, how many have none to spare, what more may
 //! be lost. A shard counts as missing where its repair is queued, where its node does not serve, and where its node is a new
 //! drive that was not compared yet. Changes nothing.
@@ -20,14 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The actor that counts.
-pub type CensusTaker = Background<Census>;
+/// The actor that counts each blob's remaining redundancy.
+pub type RedundancyScanner = Background<Census>;
 
-/// Blobs of one page.
+/// The number of blobs read per page.
 const PAGE: usize = 512;
 /// The most rows of the repair queue that are read for one page of blobs.
 const ROWS_MAX: usize = PAGE * 256;
-/// How often the metadata's counts are looked up.
+/// The interval between lookups of the metadata's counts.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A pass is followed by a rest of so many times what it took, while something is missing and while nothing is.
 const REST_FACTOR_BUSY: u32 = 2;
@@ -47,7 +47,7 @@ impl Amount {
     }
 }
 
-/// What a pass over all blobs found. Pure.
+/// The result of a pass over all blobs. Pure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// Nodes that the pass took for holding nothing, and the layout that it went by.
@@ -55,15 +55,15 @@ pub struct Tally {
     pub epoch: Epoch,
     /// The length of the repair queue when the pass began.
     pub repairs: u64,
-    /// Whether every blob was looked at.
+    /// True if every blob was counted.
     pub is_complete: bool,
     pub all: Amount,
     pub missing_shards: u64,
     /// Blobs that lack at least one shard.
     pub reduced: Amount,
-    /// Of these, blobs that can be read and have no shard to spare.
+    /// The blobs, of these, that can be read and have no shard to spare.
     pub without_spare: Amount,
-    /// Of these, blobs that cannot be read.
+    /// The blobs, of these, that cannot be read.
     pub unreadable: Amount,
     /// The losses that every blob survives; none where one cannot be read as it is.
     pub losses: Losses,
@@ -127,7 +127,7 @@ impl Tally {
     }
 }
 
-/// How the shards of one blob are spread.
+/// The spread of one blob's shards over domains, hosts and drives.
 #[derive(Default)]
 struct Spread {
     shards: usize,
@@ -165,7 +165,7 @@ pub fn absent(nodes: impl IntoIterator<Item = NodeId>, health: &NodeHealth, doub
     nodes.into_iter().filter(is_absent).collect()
 }
 
-/// What is known of the redundancy, at one moment.
+/// The redundancy as known at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The last entry of the log that the counts know of.
@@ -173,20 +173,20 @@ pub struct Snapshot {
     /// The metadata's counts; `None` before they were first looked up.
     pub counts: Option<Counts>,
     pub held: HeldRecord,
-    /// Every registered host by its name, and those of them that serve S3.
+    /// The registered hosts by name, and those of them that serve S3.
     pub hosts: BTreeMap<HostId, String>,
     pub gateways: BTreeSet<HostId>,
-    /// Whether this host was removed from its cluster, as far as it has heard.
+    /// True if this host was removed from its cluster, as far as it has heard.
     pub is_removed: bool,
-    /// What the last pass found, or the one under way where none is complete with these nodes absent.
+    /// The result of the last pass, or of the one under way if none is complete with these nodes absent.
     pub tally: Option<Arc<Tally>>,
-    /// What the last pass found that came to its end, with whichever nodes absent.
+    /// The result of the last complete pass, with whichever nodes absent.
     pub earlier: Option<Arc<Tally>>,
     /// Shards of the whole cluster that were repaired, in thousandths a second, over the last minute.
     pub repaired_per_1000_seconds: u64,
 }
 
-/// What others hold of the census. Cheap to clone.
+/// A handle to the census. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct CensusHandle {
     snapshot: Arc<Mutex<Snapshot>>,
@@ -331,7 +331,7 @@ impl Census {
 
 struct Page {
     blobs: Vec<BlobRef>,
-    /// Of the repair queue, as far as the page goes, in order.
+    /// The rows of the repair queue that belong to the page, in order.
     rows: Vec<RepairRow>,
     has_more: bool,
 }

@@ -14,19 +14,19 @@ const PAGE: usize = 256;
 
 #[derive(Debug)]
 pub(super) enum Compared {
-    /// One page: shards that are to be repaired and not queued yet, and how many orphans were dropped.
+    /// A page was compared: shards that are to be repaired and not queued yet, and the number of orphans dropped.
     Page { missing: Vec<(BlobRef, ShardIndex)>, orphans: usize },
-    /// So many shards that nothing knows are left, since a write may still come to name them.
+    /// The comparison is done. This number of unknown shards are left, since a write under way may still name them.
     Done { orphans_left: u64 },
 }
 
 #[derive(Debug)]
 enum Pass {
-    /// Over all blobs.
+    /// The pass over all blobs.
     Missing {
         cursor: Option<Vec<u8>>,
     },
-    /// Over the inventory.
+    /// The pass over the inventory.
     Orphans {
         after: Option<ShardId>,
     },
@@ -43,7 +43,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Both passes.
+    /// Makes a comparison of both passes.
     pub(super) fn whole(node: NodeId, options: &HealingOptions) -> Self {
         Self::new(node, options, true, Pass::Missing { cursor: None })
     }
@@ -166,7 +166,7 @@ impl Comparison {
     }
 }
 
-/// What a page of the inventory held that nothing knows.
+/// The unknown shards of a page of the inventory.
 struct Orphans {
     dropped: usize,
     left: u64,

@@ -17,13 +17,13 @@ pub struct ShardFault {
     pub fault: ChunkFault,
 }
 
-/// Where readers report faults. Cheap to clone.
+/// The sink to which readers report faults. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct FaultSink {
     sender: mpsc::Sender<ShardFault>,
 }
 
-/// Where the healer takes them from.
+/// The source from which the healer takes faults.
 #[derive(Debug)]
 pub struct FaultSource {
     receiver: mpsc::Receiver<ShardFault>,
@@ -36,7 +36,7 @@ pub fn fault_channel() -> (FaultSink, FaultSource) {
 }
 
 impl FaultSink {
-    /// Never waits; says whether the report was taken.
+    /// Reports a fault without waiting; returns whether the report was taken.
     pub fn report(&self, fault: ShardFault) -> bool {
         self.sender.try_send(fault).is_ok()
     }

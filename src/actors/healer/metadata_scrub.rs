@@ -13,9 +13,9 @@ pub type MetadataScrubber = Background<MetadataScrub>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct MetadataScrubOptions {
-    /// From a start to the first pass.
+    /// The time from a start to the first pass.
     pub first_after: Duration,
-    /// From the end of a pass to the beginning of the next.
+    /// The time from the end of a pass to the beginning of the next.
     pub interval: Duration,
     /// The same, after a pass that found damage: to see whether it is repaired.
     pub again_after: Duration,
@@ -26,7 +26,8 @@ pub struct MetadataScrubOptions {
 }
 
 impl MetadataScrubOptions {
-    /// With this interval between passes over chunks. The metadata is little beside them: it is verified once a day at least.
+    /// Returns the options for this interval between passes over chunks. The metadata is small beside them: it is
+    /// verified at least once a day.
     pub fn every(interval: Duration) -> Self {
         Self {
             first_after: interval.min(Duration::from_secs(600)),
@@ -45,7 +46,7 @@ pub struct MetadataScrub {
     options: MetadataScrubOptions,
     handle: ScrubHandle,
     pass: Option<CopyScrub>,
-    /// By the monotonic clock.
+    /// The time of the next pass, by the monotonic clock.
     due: Duration,
 }
 

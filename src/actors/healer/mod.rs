@@ -19,7 +19,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use census::{Amount, Census, CensusHandle, CensusTaker, Snapshot, Tally, absent};
+pub use census::{Amount, Census, CensusHandle, RedundancyScanner, Snapshot, Tally, absent};
 pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
 pub use metadata_scrub::{MetadataScrub, MetadataScrubOptions, MetadataScrubber};
 pub use scrub::{Scrub, ScrubHandle, ScrubOptions, ScrubStatus, Scrubbed, Scrubber};
@@ -53,16 +53,16 @@ const PUT_OFF_MAX: usize = 16_384;
 pub struct HealingOptions {
     /// Pause when there is nothing to do.
     pub idle: Duration,
-    /// How long a repair that cannot be done now (its node is down, too few sources) is put off.
+    /// The delay of a repair that cannot be done now (its node is down, too few sources).
     pub put_off: Duration,
     /// Repairs under way at once.
     pub repairs_max: usize,
-    /// How often every node of this host is compared with the metadata.
+    /// The interval between comparisons of this host's nodes with the metadata.
     pub compare_every: Duration,
     /// A shard of an unknown blob above the fence counts as an orphan when the time in the blob's id is so far from now: few PUTs are
     /// so long under way. It is a matter of what is shown, not of what is dropped.
     pub orphan_counted_age: Duration,
-    /// How soon a node with such shards is looked at again.
+    /// The interval until a node with such shards is searched again.
     pub orphans_again: Duration,
     pub pace: Pace,
 }
@@ -81,7 +81,7 @@ impl Default for HealingOptions {
     }
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Healed {
     Nothing,
@@ -91,7 +91,7 @@ pub enum Healed {
     },
     /// A page of the queue was looked at, and there was nothing in it for this host.
     Looked,
-    /// Some stripes of some shards were checked, and so many bytes read and written for it.
+    /// Stripes of some shards were checked, and so many bytes read and written for it.
     Worked {
         bytes: u64,
         /// Whole again.
@@ -111,23 +111,23 @@ pub struct Healing {
     context: ClusterContext,
     codecs: Arc<Codecs>,
     faults: FaultSource,
-    /// Taken from there, and not known to be queued yet: who reported them may not do so again for long.
+    /// The reported faults that are not known to be queued yet: their reporter may not repeat them for long.
     reported: Vec<ShardFault>,
     handle: HealerHandle,
     options: HealingOptions,
     queue: RepairQueue,
-    /// At most `repairs_max`.
+    /// The repairs under way, at most `repairs_max`.
     repairs: Vec<Repair>,
     /// Whole again, which the metadata does not know yet.
     whole: Vec<FinishedRepair>,
-    /// Until when repairs are put off.
+    /// The time until which repairs are put off.
     put_off: BTreeMap<ShardId, Duration>,
     /// Nodes that could be asked at the last look.
     serving: BTreeSet<NodeId>,
     comparison: Option<Comparison>,
-    /// It is the comparison's turn.
+    /// True if it is the comparison's turn.
     compare_first: bool,
-    /// When all nodes are to be compared next, and when some are to be searched for orphans again.
+    /// The next comparison of all nodes, and the next search of some for orphans.
     compare_next: Duration,
     orphans_next: BTreeMap<NodeId, Duration>,
     last_failure: LastFailure,
@@ -196,7 +196,7 @@ impl Healing {
         self.serving = serving;
     }
 
-    /// Whether what is missing is only partly known: then it comes to be known while what is known is repaired.
+    /// Returns whether more missing shards may be found: comparison then goes on beside the repairs.
     fn seeks_missing(&self) -> bool {
         let comparison = self.comparison.as_ref().filter(|comparison| comparison.seeks_missing());
         comparison.is_some_and(|comparison| self.context.serves(comparison.node()))

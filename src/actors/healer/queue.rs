@@ -1,5 +1,5 @@
-//! What this host sees of the repair queue: it goes through all of it, picks what is to be repaired on its own nodes, and
-//! counts. Each host does so for itself, so that every shard has one host that repairs it, and none waits for another.
+//! This host's view of the repair queue: it goes through all of it, picks the repairs on its own nodes, and counts.
+//! Each host does so for itself, so that every shard has one host that repairs it, and none waits for another.
 
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::storage::meta::record::{BlobRef, RepairRow};
@@ -13,10 +13,10 @@ use std::time::Duration;
 const PAGE: usize = 256;
 /// A pass is followed by a pause of so many times what it took, so that a long queue of others' does not keep this host busy.
 const REST_FACTOR: u32 = 10;
-/// And of no more than this: what can be repaired again is looked up by the next pass.
+/// The longest rest: repairs that became possible are found by the next pass.
 const REST_MAX: Duration = Duration::from_secs(5);
 
-/// What a pass over the queue found.
+/// The result of a pass over the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Shards of any node, and the blobs that they are of.
@@ -39,7 +39,7 @@ impl Tally {
     }
 }
 
-/// About how many bytes a shard of this blob has.
+/// Returns the approximate size of a shard of this blob.
 pub(super) fn shard_bytes(blob: &BlobRef) -> u64 {
     match BlobLayout::new(blob.geometry, blob.size_bytes) {
         Ok(_) => blob.size_bytes.div_ceil(u64::from(blob.geometry.data.max(1))),
@@ -47,7 +47,7 @@ pub(super) fn shard_bytes(blob: &BlobRef) -> u64 {
     }
 }
 
-/// What came of looking further.
+/// The outcome of looking further.
 #[derive(Debug)]
 pub(super) enum Looked {
     /// A page; its rows of this host's nodes wait to be taken. What the pass has found so far.
@@ -80,7 +80,7 @@ impl RepairQueue {
         self.local.is_empty()
     }
 
-    /// So much of what the pass may have counted is repaired.
+    /// Subtracts repaired shards that the pass may have counted.
     pub(super) fn repaired(&mut self, bytes: u64, shards: u64) {
         self.tally.local_shards = self.tally.local_shards.saturating_sub(shards);
         self.tally.local_bytes = self.tally.local_bytes.saturating_sub(bytes);
@@ -136,7 +136,7 @@ pub(super) fn shard_of(row: &RepairRow) -> ShardId {
     ShardId { blob: row.blob.id, shard: row.shard }
 }
 
-/// Where the shard is to be made whole.
+/// Returns the node on which the shard is to be repaired.
 pub(super) fn node_of(row: &RepairRow) -> Option<NodeId> {
     row.blob.placement.get(usize::from(row.shard.0)).copied()
 }

@@ -21,14 +21,14 @@ use std::time::Duration;
 
 /// Stripes looked at in one step.
 const STRIPES_MAX: u32 = 2;
-/// For the shard's own node, which is of this host, to do what it is asked.
+/// The longest wait for the shard's own node, which is of this host.
 const ASK_WAIT_MAX: Duration = Duration::from_secs(35);
-/// For another to give its chunks.
+/// The longest wait for another node's chunks.
 const SOURCE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repaired {
-    /// Some stripes are in order; more follow.
+    /// Stripes are in order; more follow.
     Stripes { bytes: u64 },
     /// All chunks are on the shard's node, or nothing refers to the blob any more.
     Whole,
@@ -42,9 +42,9 @@ pub(super) enum Repaired {
 pub(super) struct Repair {
     blob: BlobRef,
     shard: ShardIndex,
-    /// Where the shard is, as far as is known.
+    /// The node of the shard, as far as is known.
     node: NodeId,
-    /// Of the drive that has the node's number, as of the first look at it.
+    /// The incarnation of the drive with the node's number, as of the first look at it.
     incarnation: Option<Option<Incarnation>>,
     layout: BlobLayout,
     next: u32,
@@ -57,7 +57,7 @@ struct Sources {
 }
 
 impl Repair {
-    /// On the node that the row names for the shard.
+    /// Makes the repair of a row's shard on the node that the row names.
     pub(super) fn new(row: RepairRow, node: NodeId) -> Result<Self, UpkeepError> {
         let layout = BlobLayout::new(row.blob.geometry, row.blob.size_bytes)?;
         Ok(Self { blob: row.blob, shard: row.shard, node, incarnation: None, layout, next: 0 })
@@ -67,12 +67,12 @@ impl Repair {
         ShardId { blob: self.blob.id, shard: self.shard }
     }
 
-    /// About how much there is to it.
+    /// Returns the approximate size of the shard.
     pub(super) fn shard_bytes(&self) -> u64 {
         shard_bytes(&self.blob)
     }
 
-    /// What is told of it when it is whole.
+    /// Returns the command for the finished repair.
     pub(super) fn finished(&self) -> FinishedRepair {
         FinishedRepair { shard: self.shard(), node: self.node, incarnation: self.incarnation.flatten() }
     }

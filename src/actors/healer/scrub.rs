@@ -23,14 +23,14 @@ pub type Scrubber = Background<Scrub>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ScrubOptions {
-    /// From the end of a pass to the beginning of the next.
+    /// The time from the end of a pass to the beginning of the next.
     pub interval: Duration,
-    /// Read in one step, at most, but for one chunk.
+    /// The most bytes read in one step, but for one chunk.
     pub step_bytes_max: u64,
     pub step_records_max: usize,
     /// Pause when no pass is due.
     pub idle: Duration,
-    /// How often the position is made durable.
+    /// The interval after which the position is made durable.
     pub keep_every: Duration,
     pub pace: Pace,
 }
@@ -48,7 +48,7 @@ impl Default for ScrubOptions {
     }
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scrubbed {
     /// No pass is due.
@@ -65,13 +65,13 @@ pub enum Scrubbed {
     Stopped,
 }
 
-/// How scrub stands on one drive. Hosts tell each other in this form.
+/// The state of scrub on one drive. Hosts send it to each other in this form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubStatus {
-    /// When the pass under way began.
+    /// The start of the pass under way.
     pub began: Option<UnixMs>,
     pub done_permille: u64,
-    /// Until its end, at the speed so far.
+    /// The time until its end, at the speed so far.
     pub eta: Option<Duration>,
     /// Corrupt chunks that the pass under way, or else the last one, has met.
     pub corrupt: u64,
@@ -79,7 +79,7 @@ pub struct ScrubStatus {
     pub due: UnixMs,
 }
 
-/// What others hold of the scrubbers of a host. Cheap to clone.
+/// A handle to the scrubbers of a host. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct ScrubHandle {
     board: Arc<Mutex<Board>>,
@@ -119,7 +119,7 @@ impl ScrubHandle {
         std::mem::take(&mut self.lock().wants_metadata)
     }
 
-    /// Of each drive of this host.
+    /// Returns the state of each drive of this host.
     pub fn status(&self) -> BTreeMap<NodeId, ScrubStatus> {
         self.lock().drives.clone()
     }
@@ -157,7 +157,7 @@ struct Pass {
     /// Segments still to be checked, the one at hand first, and how many there were.
     segments: VecDeque<SegmentId>,
     all: usize,
-    /// Of the largest one's file.
+    /// The size of the largest segment's file.
     segment_bytes: u64,
 }
 
@@ -183,11 +183,11 @@ pub struct Scrub {
     /// `None` until it was looked up.
     row: Option<ScrubRow>,
     pass: Option<Pass>,
-    /// When the row was last made durable.
+    /// The time at which the row was last made durable.
     kept: Duration,
 }
 
-/// What was read in one step.
+/// The chunks read in one step.
 #[derive(Debug, Default)]
 struct Checked {
     /// `None`: nothing of the segment is left.
@@ -281,11 +281,11 @@ impl Scrub {
     async fn give_up(&mut self, row: ScrubRow) -> Result<Scrubbed, CompactionError> {
         self.pass = None;
         self.keep(ScrubRow { began: UnixMs(0), due: self.next_due(), ..row }).await?;
-        tracing::info!(node = %self.drive.node, "the pass over all chunks of the drive was ended, as was asked for");
+        tracing::info!(node = %self.drive.node, "the scrub of the drive was ended by an administrator");
         Ok(Scrubbed::Stopped)
     }
 
-    /// When a pass begins by itself after one that ends now.
+    /// Returns the start of the next automatic pass after one that ends now.
     fn next_due(&self) -> UnixMs {
         let interval_ms = u64::try_from(self.options.interval.as_millis()).unwrap_or(u64::MAX);
         UnixMs(self.context.ambient.clock.unix_ms().0.saturating_add(interval_ms))

@@ -1,5 +1,5 @@
-//! How the healing stands, for metrics and for the admin API: counts that go back to 0 by themselves once things are in
-//! order, progress, and how long the rest will take.
+//! The state of healing, for metrics and for the admin API: counts that return to 0 once everything is repaired,
+//! progress, and the remaining time.
 
 use crate::metrics;
 use crate::types::{ChunkIndex, NodeId, ShardId};
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 /// Corrupt chunks that are remembered; more are not counted until some of these are repaired.
 const CORRUPT_MAX: usize = 65_536;
-/// Over so long the speed is measured.
+/// The window over which the speed is measured.
 const RATE_OVER: Duration = Duration::from_secs(60);
 
-/// How the healing stands as this host knows it. Hosts tell each other in this form.
+/// The state of healing as this host knows it. Hosts send it to each other in this form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStatus {
     /// Shards of the whole cluster that are missing, or have chunks missing or corrupt, and are queued for repair.
@@ -24,23 +24,23 @@ pub struct HealStatus {
     pub corrupt_chunks: u64,
     /// Shards on this host's drives that nothing refers to and that are not yet dropped, as the last comparison found.
     pub orphaned_shards: u64,
-    /// Of the missing shards, those of this host's nodes, which this host repairs, and how many bytes that is at most.
+    /// The missing shards of this host's nodes, which this host repairs, and an upper bound of their bytes.
     pub to_repair_shards: u64,
     pub to_repair_bytes: u64,
     /// Repairs under way, and those that cannot be done now.
     pub repairing: u64,
     pub put_off: u64,
-    /// Since the start of the process.
+    /// The shards repaired since the start of the process.
     pub repaired_shards: u64,
     pub repaired_bytes: u64,
     pub bytes_per_second: u64,
-    /// Until this host's nodes are whole, at that speed; `None` where nothing moves.
+    /// The time until this host's nodes are whole, at that speed; `None` while nothing moves.
     pub eta: Option<Duration>,
-    /// This host's nodes whose comparison with the metadata is not finished.
+    /// The nodes of this host whose comparison with the metadata is not finished.
     pub comparing: Vec<NodeId>,
 }
 
-/// What others hold of the healer. Cheap to clone.
+/// A handle to the healer. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct HealerHandle {
     board: Arc<Mutex<Board>>,
@@ -115,13 +115,13 @@ impl HealerHandle {
         board.publish();
     }
 
-    /// These shards are queued still.
+    /// Notes that these shards are still queued.
     pub(super) fn still_queued(&self, shards: impl IntoIterator<Item = ShardId>) {
         let mut board = self.lock();
         shards.into_iter().for_each(|shard| board.corrupt.seen(shard));
     }
 
-    /// All of the queue was looked at: what was not seen in it is repaired, or refers to nothing any more.
+    /// Notes that all of the queue was seen: what was not in it is repaired, or refers to nothing any more.
     pub(super) fn queue_seen(&self) {
         let mut board = self.lock();
         board.corrupt.pass_over();
@@ -196,7 +196,7 @@ impl CorruptChunks {
 /// Bytes a second over about the last minute. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
-    /// What was moved, of which less and less counts.
+    /// The bytes moved, weighted down with age.
     bytes: f64,
     at: Duration,
 }

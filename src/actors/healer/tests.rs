@@ -396,7 +396,7 @@ async fn queue(host: &TestHost, blob: &BlobRef, shard: usize) {
 }
 
 #[actix::test]
-async fn what_waits_for_a_drive_is_taken_up_as_soon_as_it_is_back() {
+async fn repairs_that_wait_for_a_drive_begin_as_soon_as_it_is_back() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let manifest = host.put("key", &Seeded::new(13).bytes(50_000)).await.expect("stored");

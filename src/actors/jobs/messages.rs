@@ -1,6 +1,6 @@
-//! What hosts ask each other about their jobs: bodies of group calls to `JOBS_GROUP`, in postcard. From the first release on
-//! the number of the call's kind holds for ever, like the form of its messages, whose variants are only ever appended to;
-//! another form is another kind.
+//! The messages between hosts about their jobs: bodies of group calls to `JOBS_GROUP`, in postcard. From the first
+//! release on the number of the call's kind holds for ever, like the form of its messages, whose variants are only ever
+//! appended to; another form is another kind.
 
 use crate::actors::healer::{HealStatus, ScrubStatus};
 use crate::actors::mover::MoveStatus;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Beside the groups of the consensus.
+/// The number of the jobs' group, apart from the groups of the consensus.
 pub const JOBS_GROUP: u32 = u32::MAX - 2;
 /// The kind of all calls so far.
 pub const KIND: u8 = 1;
@@ -30,17 +30,17 @@ pub enum Ask {
     StopScrub {
         node: Option<NodeId>,
     },
-    /// Who asks most of the host.
+    /// Asks for the accounts and buckets with the most traffic.
     Traffic,
 }
 
-/// What the host answers.
+/// The answer of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Told {
+pub enum JobAnswer {
     Status(Box<JobStatus>),
     /// The drives that the order concerns.
     Nodes(Vec<NodeId>),
-    /// Not as things stand.
+    /// Refused as things stand, for this reason.
     Refused(String),
     Traffic(Box<Top>),
 }

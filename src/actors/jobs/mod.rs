@@ -9,7 +9,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use messages::{Ask, JobStatus, ScrubJob, Told};
+pub use messages::{Ask, JobAnswer, JobStatus, ScrubJob};
 pub use own::OwnJobs;
 pub use service::{JobService, LateJobs};
 pub use survey::{AllJobs, Answered};

@@ -1,6 +1,6 @@
 //! The jobs of this host, as it tells of them and is given orders.
 
-use super::messages::{Ask, JobStatus, ScrubJob, Told};
+use super::messages::{Ask, JobAnswer, JobStatus, ScrubJob};
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::healer::{HealerHandle, ScrubHandle};
 use crate::actors::mover::MoverHandle;
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub struct OwnJobs {
     /// Its drives.
     pub nodes: BTreeSet<NodeId>,
-    /// Whether its drives hold shards.
+    /// True if its drives hold shards.
     pub stores: bool,
     pub health: HealthBoard,
     pub healing: HealerHandle,
@@ -23,13 +23,13 @@ pub struct OwnJobs {
 }
 
 impl OwnJobs {
-    pub fn answer(&self, ask: Ask) -> Told {
+    pub fn answer(&self, ask: Ask) -> JobAnswer {
         match ask {
-            Ask::Status => Told::Status(Box::new(self.status())),
+            Ask::Status => JobAnswer::Status(Box::new(self.status())),
             Ask::StartHeal => self.start_heal(),
             Ask::StartScrub { node } => self.start_scrub(node),
             Ask::StopScrub { node } => self.stop_scrub(node),
-            Ask::Traffic => Told::Traffic(Box::new(self.traffic.top())),
+            Ask::Traffic => JobAnswer::Traffic(Box::new(self.traffic.top())),
         }
     }
 
@@ -43,51 +43,51 @@ impl OwnJobs {
         }
     }
 
-    fn start_heal(&self) -> Told {
+    fn start_heal(&self) -> JobAnswer {
         if !self.stores {
-            return Told::Refused("this host is without the role storage: its drives hold no shards".to_owned());
+            return JobAnswer::Refused("this host is without the role storage: its drives hold no shards".to_owned());
         }
         let nodes: Vec<NodeId> = self.drives().collect();
         nodes.iter().for_each(|node| self.healing.reconcile(*node));
-        tracing::info!(?nodes, "comparison with the metadata was asked for");
-        Told::Nodes(nodes)
+        tracing::info!(?nodes, "an administrator ordered a comparison with the metadata");
+        JobAnswer::Nodes(nodes)
     }
 
-    /// One that was removed has nothing to be compared with: that would never end.
+    /// Returns the drives of this host without removed ones: their comparison would never end.
     fn drives(&self) -> impl Iterator<Item = NodeId> {
         let health = self.health.current();
         self.nodes.iter().copied().filter(move |node| !health.is_dismissed(*node))
     }
 
-    fn start_scrub(&self, node: Option<NodeId>) -> Told {
+    fn start_scrub(&self, node: Option<NodeId>) -> JobAnswer {
         let health = self.health.current();
         if let Some(node) = node {
             if !self.nodes.contains(&node) {
                 return not_ours(node);
             }
             if let Some(why) = health.why_not(node) {
-                return Told::Refused(format!("drive {node} is out of service: {why}"));
+                return JobAnswer::Refused(format!("drive {node} is out of service: {why}"));
             }
         }
         let is_meant = |id: &NodeId| node.is_none_or(|node| *id == node) && health.in_service(*id);
         let nodes: Vec<NodeId> = self.drives().filter(is_meant).collect();
         nodes.iter().for_each(|node| self.scrub.start(*node));
-        tracing::info!(?nodes, "verifying every chunk was asked for");
-        Told::Nodes(nodes)
+        tracing::info!(?nodes, "an administrator ordered a scrub");
+        JobAnswer::Nodes(nodes)
     }
 
-    fn stop_scrub(&self, node: Option<NodeId>) -> Told {
+    fn stop_scrub(&self, node: Option<NodeId>) -> JobAnswer {
         if let Some(node) = node.filter(|node| !self.nodes.contains(node)) {
             return not_ours(node);
         }
         let is_meant = |id: &NodeId| node.is_none_or(|node| *id == node);
         let meant = self.nodes.iter().copied().filter(is_meant);
         let nodes: Vec<NodeId> = meant.filter(|node| self.scrub.stop(*node)).collect();
-        tracing::info!(?nodes, "passes over all chunks are to end, as was asked for");
-        Told::Nodes(nodes)
+        tracing::info!(?nodes, "an administrator ended the scrub");
+        JobAnswer::Nodes(nodes)
     }
 }
 
-fn not_ours(node: NodeId) -> Told {
-    Told::Refused(format!("drive {node} is none of this host's"))
+fn not_ours(node: NodeId) -> JobAnswer {
+    JobAnswer::Refused(format!("drive {node} is not on this host"))
 }

@@ -32,7 +32,10 @@ impl GroupService for JobService {
         }
         let refused = |why: String| PeerError::Refused { why };
         if call.kind != KIND {
-            return Err(refused(format!("calls of kind {} about jobs are not known", call.kind)));
+            return Err(refused(format!(
+                "call kind {} about jobs is not known; does the caller run another version?",
+                call.kind
+            )));
         }
         let ask: Ask = decode(&call.body)?;
         let jobs = self.jobs.0.get().ok_or_else(|| refused("this host is starting".to_owned()))?;

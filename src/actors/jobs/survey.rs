@@ -1,6 +1,6 @@
 //! The same question to several hosts at once.
 
-use super::messages::{Ask, JOBS_GROUP, KIND, Told, decode, encode};
+use super::messages::{Ask, JOBS_GROUP, JobAnswer, KIND, decode, encode};
 use super::own::OwnJobs;
 use crate::limits::JOBS_PATIENCE;
 use crate::net::{GroupCall, GroupTransport};
@@ -12,17 +12,17 @@ use tokio::time::timeout;
 /// Asks hosts about their jobs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AllJobs {
-    /// This host, which is asked without a call.
+    /// The id of this host, which is asked without a call.
     pub host: HostId,
     pub own: OwnJobs,
     pub others: Arc<dyn GroupTransport>,
 }
 
-/// One host's answer, or why there is none.
+/// A host's answer, or the reason if there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub host: HostId,
-    pub told: Result<Told, String>,
+    pub told: Result<JobAnswer, String>,
 }
 
 impl AllJobs {
@@ -32,7 +32,7 @@ impl AllJobs {
         join_all(asked).await
     }
 
-    async fn ask_one(&self, host: HostId, ask: Ask) -> Result<Told, String> {
+    async fn ask_one(&self, host: HostId, ask: Ask) -> Result<JobAnswer, String> {
         if host == self.host {
             return Ok(self.own.answer(ask));
         }

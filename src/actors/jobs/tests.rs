@@ -1,7 +1,7 @@
 //! Asking hosts about their jobs, over a transport of the test's.
 
 use super::messages::{JOBS_GROUP, KIND, decode, encode};
-use super::{AllJobs, Ask, JobService, LateJobs, OwnJobs, Told};
+use super::{AllJobs, Ask, JobAnswer, JobService, LateJobs, OwnJobs};
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::healer::{HealerHandle, ScrubHandle};
 use crate::actors::membership::LateNodeService;
@@ -29,8 +29,8 @@ fn jobs(nodes: &[u32]) -> OwnJobs {
     }
 }
 
-fn nodes(nodes: &[u32]) -> Told {
-    Told::Nodes(nodes.iter().copied().map(NodeId).collect())
+fn nodes(nodes: &[u32]) -> JobAnswer {
+    JobAnswer::Nodes(nodes.iter().copied().map(NodeId).collect())
 }
 
 #[test]
@@ -42,12 +42,12 @@ fn orders_are_for_drives_of_this_host_that_serve() {
     assert_eq!(own.answer(Ask::StartScrub { node: None }), nodes(&[0]));
     for node in [1, 9] {
         let refused = own.answer(Ask::StartScrub { node: Some(NodeId(node)) });
-        assert!(matches!(refused, Told::Refused(_)), "{refused:?}");
+        assert!(matches!(refused, JobAnswer::Refused(_)), "{refused:?}");
     }
     own.health.dismiss(NodeId(1));
     assert_eq!(own.answer(Ask::StartHeal), nodes(&[0]), "the other was removed");
     let none = OwnJobs { stores: false, ..jobs(&[0]) };
-    assert!(matches!(none.answer(Ask::StartHeal), Told::Refused(_)));
+    assert!(matches!(none.answer(Ask::StartHeal), JobAnswer::Refused(_)));
     assert_eq!(none.healing.reconciling(), []);
 }
 
@@ -58,7 +58,7 @@ fn a_pass_that_is_wanted_is_taken_back() {
     assert_eq!(own.scrub.wanted(), BTreeSet::from([NodeId(1)]));
     assert_eq!(own.answer(Ask::StopScrub { node: None }), nodes(&[1]), "of the other none is to end");
     assert_eq!(own.scrub.wanted(), BTreeSet::new());
-    assert!(matches!(own.answer(Ask::StopScrub { node: Some(NodeId(9)) }), Told::Refused(_)));
+    assert!(matches!(own.answer(Ask::StopScrub { node: Some(NodeId(9)) }), JobAnswer::Refused(_)));
 }
 
 /// The host answers these by its jobs, and all else as before.
@@ -95,7 +95,7 @@ async fn every_host_is_asked_and_one_that_is_silent_keeps_no_other_answer_back()
 }
 
 #[actix::test]
-async fn what_is_no_question_about_jobs_is_refused_or_goes_to_the_other_groups() {
+async fn a_call_that_is_not_about_jobs_is_refused_or_goes_to_the_other_groups() {
     let service = service(Some(jobs(&[0])));
     let call = |group, kind, body: &[u8]| GroupCall { group, kind, body: body.to_vec().into() };
     for (kind, body) in [(KIND + 1, &encode(&Ask::Status)[..]), (KIND, b""), (KIND, b"\x00\x00"), (KIND, b"\xff")] {
@@ -104,5 +104,5 @@ async fn what_is_no_question_about_jobs_is_refused_or_goes_to_the_other_groups()
     }
     assert!(service.group_call(call(7, KIND, b"")).await.is_err(), "no group has this number");
     let status = service.group_call(call(JOBS_GROUP, KIND, &encode(&Ask::Status))).await.expect("an answer");
-    assert_eq!(decode::<Told>(&status).expect("it decodes"), Told::Status(Box::default()));
+    assert_eq!(decode::<JobAnswer>(&status).expect("it decodes"), JobAnswer::Status(Box::default()));
 }

@@ -1,4 +1,4 @@
-//! How far a sweep has come, as the metadata keeps it: whoever leads next goes on from there.
+//! The position of a sweep, as the metadata keeps it: the next leader continues from there.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expect};
@@ -15,7 +15,7 @@ pub struct Progress {
     pub at: Option<Place>,
 }
 
-/// Where to go on.
+/// The position at which to continue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub bucket: String,
@@ -40,7 +40,10 @@ impl Progress {
     /// `None` if no sweep was recorded, or its format is not one that this release can resume.
     pub fn of(row: Option<&DocumentRow>) -> Option<Self> {
         let read = documents::decode(&row?.value);
-        read.inspect_err(|error| tracing::warn!(%error, "lifecycle begins anew: how far it was cannot be read")).ok()
+        read.inspect_err(
+            |error| tracing::warn!(%error, "the position of the lifecycle sweep cannot be read; the sweep begins anew"),
+        )
+        .ok()
     }
 
     pub fn write(&self) -> Result<DocumentWrite, DocumentError> {
@@ -55,7 +58,7 @@ mod tests {
     use crate::types::UnixMs;
 
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let place = Place { bucket: "b".to_owned(), phase: Phase::Uploads, after: Some("k".to_owned()) };
         let progress = Progress { began: UnixMs(7), at: Some(place) };
         let value = progress.write().expect("text and numbers").value.expect("it is written");
@@ -65,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_as_good_as_nothing() {
+    fn an_unreadable_document_counts_as_absent() {
         assert_eq!(Progress::of(None), None);
         let row = DocumentRow { revision: 1, value: b"\x02{}".as_slice().into() };
         assert_eq!(Progress::of(Some(&row)), None);

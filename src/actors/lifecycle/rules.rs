@@ -39,11 +39,11 @@ pub struct Rule {
     pub scope: Scope,
     pub expiration: Option<Expiration>,
     pub noncurrent: Option<NoncurrentExpiration>,
-    /// Of multipart uploads, from their initiation.
+    /// The age of multipart uploads, from their initiation, at which they are aborted.
     pub abort_uploads_after_days: Option<u32>,
 }
 
-/// What a rule is about, in the form in which it was given, because it is answered so.
+/// The scope of a rule, in the form in which it was given, because it is answered so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// S3's older form, in the rule itself.
@@ -55,7 +55,7 @@ pub enum Scope {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// At most one tag.
+    /// The predicates of the rule's own, with at most one tag.
     pub own: Predicates,
     pub and: Option<Predicates>,
 }
@@ -77,13 +77,13 @@ pub struct Tag {
     pub value: String,
 }
 
-/// Of current versions.
+/// The expiration of current versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expiration {
     Days(u32),
     /// Midnight UTC, in seconds since the Unix epoch.
     Date(i64),
-    /// Whether delete markers go that are the only version left.
+    /// True if delete markers are removed that are the only version left.
     DeleteMarkers(bool),
 }
 
@@ -91,11 +91,11 @@ pub enum Expiration {
 #[serde(deny_unknown_fields)]
 pub struct NoncurrentExpiration {
     pub days: u32,
-    /// How many of the newest noncurrent versions stay, however old.
+    /// The number of the newest noncurrent versions that stay, however old.
     pub newer_versions_kept: Option<u32>,
 }
 
-/// What a filter looks at.
+/// The attributes that a filter examines.
 #[derive(Clone, Copy, Debug)]
 struct Subject<'a> {
     key: &'a str,
@@ -104,17 +104,17 @@ struct Subject<'a> {
 }
 
 impl Rules {
-    /// Whether a rule that is enabled can make versions go.
+    /// Returns whether an enabled rule can remove versions.
     pub fn concern_versions(&self) -> bool {
         self.enabled().any(|rule| rule.expiration.is_some() || rule.noncurrent.is_some())
     }
 
-    /// Whether a rule that is enabled can make uploads go.
+    /// Returns whether an enabled rule can remove uploads.
     pub fn concern_uploads(&self) -> bool {
         self.enabled().any(|rule| rule.abort_uploads_after_days.is_some())
     }
 
-    /// What every key begins with that a rule that is enabled is about.
+    /// Returns the common prefix of the keys that the enabled rules are about.
     pub fn key_prefix(&self) -> &str {
         self.enabled().map(|rule| rule.scope.key_prefix()).reduce(shared_start).unwrap_or_default()
     }
@@ -130,7 +130,7 @@ fn shared_start<'a>(one: &'a str, other: &'a str) -> &'a str {
 }
 
 impl Scope {
-    /// What every key begins with for which it can hold.
+    /// Returns the prefix of the keys for which it can hold.
     fn key_prefix(&self) -> &str {
         match self {
             Self::Prefix(prefix) => prefix,

@@ -9,7 +9,7 @@ use crate::storage::meta::record::{DeleteMarker, ObjectVersion, Pick, Traits, Up
 use crate::types::UnixMs;
 use std::time::Duration;
 
-/// What can be due.
+/// The kind of item that can be due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// The current version of a key.
@@ -24,7 +24,7 @@ pub enum What {
 impl What {
     pub const ALL: [Self; 4] = [Self::Object, Self::Version, Self::Marker, Self::Upload];
 
-    /// As metrics say it.
+    /// Returns the label in metrics.
     pub fn word(self) -> &'static str {
         match self {
             Self::Object => "object",
@@ -90,7 +90,7 @@ impl Judge<'_> {
         Some(Due { what: What::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
     }
 
-    /// Of a marker that is the only version of its key.
+    /// Returns what is due of a marker that is the only version of its key.
     fn marker(&self, key: &str, marker: &DeleteMarker) -> Option<Due> {
         let facts = MarkerFacts { key, modified: marker.modified, sole: true };
         is_due(delete_marker(self.rules, &facts, self.now, self.day)).then(|| Due {
@@ -126,13 +126,13 @@ fn is_locked(traits: &Traits, now: UnixMs) -> bool {
     traits.legal_hold == Some(true) || traits.retention.is_some_and(|retention| retention.until > now)
 }
 
-/// What was seen of the key at hand.
+/// The state of the scan within the current key.
 #[derive(Clone, Debug, Default)]
 pub struct VersionScan {
     key: Option<String>,
-    /// All versions of the keys through this one were seen.
+    /// The key through which all versions were seen.
     through: Option<String>,
-    /// When the version before this one in the listing was made: since then this one is noncurrent.
+    /// The creation time of the version before this one in the listing: since then this one is noncurrent.
     newer_made: UnixMs,
     noncurrent: u32,
     /// The newest version, as long as it is the only one that was seen and a delete marker.
@@ -140,7 +140,7 @@ pub struct VersionScan {
 }
 
 impl VersionScan {
-    /// To go on after this key.
+    /// Makes a scan that continues after this key.
     pub fn after(key: Option<String>) -> Self {
         Self { key, ..Self::default() }
     }
@@ -163,7 +163,7 @@ impl VersionScan {
         self.newer_made = row.modified();
     }
 
-    /// Nothing follows.
+    /// Ends the scan: no version follows.
     pub fn end(&mut self, judge: Judge<'_>, due: &mut Vec<Due>) {
         self.end_key(judge, due);
     }

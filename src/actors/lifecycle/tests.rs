@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// So short that moments are not rounded to midnights.
+/// The length of a day: so short that times are not rounded to midnights.
 const DAY: Duration = Duration::from_secs(60);
 const STEPS_MAX: usize = 1000;
 
@@ -61,7 +61,7 @@ impl Metadata for Leader {
     }
 }
 
-/// Nobody is told in these tests: events stay in the queue.
+/// A target that takes nothing: events stay in the queue.
 #[derive(Debug)]
 struct Deaf;
 
@@ -273,7 +273,7 @@ fn without_lone_markers() -> Rule {
 }
 
 #[actix::test]
-async fn what_is_old_enough_goes_and_all_else_stays() {
+async fn old_versions_expire_and_others_stay() {
     let store = Store::new(vec![expiring("logs/", 2), expiring("tmp/", 1)]).await;
     for key in ["a", "logs/1", "logs/2", "logs/3", "tmp/1", "z"] {
         store.put(key).await;
@@ -362,7 +362,7 @@ async fn a_marker_goes_when_nothing_is_left_for_it_to_hide() {
 }
 
 #[actix::test]
-async fn what_is_locked_stays_until_it_is_not() {
+async fn a_locked_version_stays_until_its_lock_ends() {
     let store = Store::versioned(vec![noncurrent(1, None)]).await;
     store.change(Change::SetBucket { bucket: store.bucket, versioning: None, lock: true, quota: None }).await;
     store.put_with("k", Traits { legal_hold: Some(true), ..Traits::default() }).await;
@@ -374,7 +374,7 @@ async fn what_is_locked_stays_until_it_is_not() {
 }
 
 #[actix::test]
-async fn uploads_that_nobody_completes_are_aborted() {
+async fn incomplete_uploads_are_aborted() {
     for page in [1, 2, 100] {
         let store = Store::new(vec![Rule { abort_uploads_after_days: Some(1), ..rule("a/") }]).await;
         for (key, id) in [("a/1", 1), ("a/1", 2), ("a/1", 3), ("a/2", 4), ("b", 5)] {
@@ -388,7 +388,7 @@ async fn uploads_that_nobody_completes_are_aborted() {
 }
 
 #[actix::test]
-async fn what_was_written_since_it_was_seen_stays() {
+async fn a_version_written_after_the_scan_stays() {
     let store = Store::new(vec![expiring("", 1)]).await;
     store.put("k").await;
     *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(store.put_change("k", Traits::default()));
@@ -428,7 +428,7 @@ async fn a_null_marker_under_newer_versions_goes_only_while_no_delete_makes_anot
 }
 
 #[actix::test]
-async fn who_leads_next_goes_on_where_the_last_one_was() {
+async fn the_next_leader_continues_where_the_last_one_was() {
     let store = Store::new(vec![expiring("", 1), Rule { abort_uploads_after_days: Some(1), ..rule("") }]).await;
     for key in ["b", "c", "d", "e"] {
         store.put(key).await;
@@ -493,7 +493,7 @@ async fn a_store_without_rules_keeps_nothing_of_its_sweeps() {
 }
 
 #[actix::test]
-async fn what_expires_is_told_to_those_who_asked() {
+async fn expirations_are_notified_to_the_configured_targets() {
     let store = Store::new(vec![expiring("", 1), noncurrent(1, None)]).await;
     let rules = concat!(
         "\u{1}",

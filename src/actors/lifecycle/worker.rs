@@ -35,16 +35,16 @@ const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct LifecycleOptions {
-    /// What counts as a day.
+    /// The length of a day.
     pub day: Duration,
     /// Versions, or uploads, looked at in one step.
     pub page: usize,
-    /// Between pages, while users ask for nothing and while they do.
+    /// The pauses between pages, while users ask for nothing and while they do.
     pub pause: Duration,
     pub busy_pause: Duration,
-    /// Between looks at whether a sweep is due, at most.
+    /// The longest interval between checks whether a sweep is due.
     pub idle: Duration,
-    /// How far a sweep has come is kept this often.
+    /// The interval after which the position of a sweep is kept.
     pub save_every: Duration,
 }
 
@@ -61,19 +61,19 @@ impl Default for LifecycleOptions {
     }
 }
 
-/// What the worker reaches.
+/// The context of the worker.
 #[derive(Clone, Debug)]
 pub struct LifecycleContext {
     pub metadata: Arc<dyn Metadata>,
     pub threads: Arc<dyn Blocking>,
     pub ambient: Ambient,
     pub load: UserLoad,
-    /// Who can be told of what expires, and by which host they are.
+    /// The targets that can be notified of expirations, and the host that notifies them.
     pub targets: Targets,
     pub host_id: String,
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
     /// Another host sweeps.
@@ -90,7 +90,7 @@ pub enum Swept {
 pub struct Sweeping {
     context: LifecycleContext,
     options: LifecycleOptions,
-    /// While this host leads.
+    /// The state while this host leads.
     leading: Option<Leading>,
 }
 
@@ -107,9 +107,9 @@ struct Sweep {
     /// Buckets through this one are done.
     passed: Option<String>,
     at: Option<InBucket>,
-    /// Whether any bucket has rules: how far it has come is worth keeping.
+    /// True if any bucket has rules: the position is then worth keeping.
     has_met_rules: bool,
-    /// When that was last kept.
+    /// The time at which it was last kept.
     saved: Duration,
 }
 
@@ -120,7 +120,7 @@ struct InBucket {
     phase: Phase,
     /// Keys through this one are done.
     through: Option<String>,
-    /// Where the next page begins: some of a key may be done, and not all.
+    /// The start of the next page: some versions of a key may be done, and not all.
     after: Option<String>,
     after_version: Option<Version>,
     after_upload: Option<UploadId>,
@@ -142,10 +142,10 @@ enum Page {
     Nothing,
 }
 
-/// Which bucket is next.
+/// The next bucket.
 enum Next {
     In(BucketId, String),
-    /// None of those through this one has rules.
+    /// No bucket through this one has rules.
     After(String),
     None,
 }
@@ -160,7 +160,7 @@ impl Sweep {
         Progress { began: self.began, at: self.at.as_ref().map(place) }
     }
 
-    /// The bucket at hand is done.
+    /// Leaves the current bucket, which is done.
     fn leave(&mut self) {
         self.passed = self.at.take().map(|at| at.name).or(self.passed.take());
     }
@@ -201,7 +201,7 @@ impl Sweeping {
         swept
     }
 
-    /// Where whoever led before has come to.
+    /// Returns the position that the former leader reached.
     async fn take_up(&self) -> Result<Leading, UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         let look_up = self.look_up(|view| {
@@ -366,7 +366,7 @@ impl Sweeping {
         DeleteVersion { key, pick, conditions, owner: String::new(), salt, bypass_governance: false, event }
     }
 
-    /// What the change is to be told as, if to anybody.
+    /// Returns the draft of the event of the change, if any target wants it.
     fn draft(&self, event: EventName, key: &str, looked: &Looked, request_id: &str) -> Option<EventDraft> {
         let matches = self.context.targets.known(looked.events.matching(event, key));
         if matches.is_empty() {

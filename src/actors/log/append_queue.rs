@@ -7,15 +7,15 @@ use crate::types::Lsn;
 use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
-/// Where the answer to a request goes. Its sender may have stopped waiting: then the answer is dropped.
+/// The channel for the answer to a request. If the requester has stopped waiting, the answer is dropped.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, WalError>>;
 
-/// What becomes of an append where the drive has no room.
+/// The fate of an append while the drive has no space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// It is refused.
+    /// The append is refused.
     Bounded,
-    /// It waits until there is some.
+    /// The append waits until there is space.
     Endless,
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long until a segment that is still held is looked at again.
+/// The pause until a segment that is still held is tried again.
 const HELD_RETRY: Duration = Duration::from_millis(5);
 
 /// Make this segment ready for appends.
@@ -63,7 +63,7 @@ impl SegmentAllocator {
         Self { writer, state, free }
     }
 
-    /// What is free, if that can be known. Gives kept files back where the drive is short of it.
+    /// Returns the free space, if it can be known. Releases kept files if the drive is short of it.
     fn check_space(&mut self) -> Option<Space> {
         let space = match self.state.disk.space(&self.state.options.dir) {
             Ok(space) => space,

@@ -1,5 +1,5 @@
-//! What the actors of one log and its handles see together: the segments in use (replaced whole, never changed), counters,
-//! and why the log is out of service, if it is. Written by the log's actors only.
+//! The state that the actors of one log and its handles share: the segments in use (replaced whole, never changed),
+//! counters, and the reason if the log is out of service. Written by the log's actors only.
 
 use super::LogStatus;
 use crate::limits::{LOG_FREE_SEGMENTS_MAX, SPACE_WARN_PERCENT};
@@ -28,13 +28,13 @@ pub(super) struct LogState {
     space_low: AtomicBool,
     /// Below the watermark at which files are given back instead of kept for reuse.
     space_short: AtomicBool,
-    /// There is no room for the segment after the open one.
+    /// True if there is no space for the segment after the open one.
     no_reserve: AtomicBool,
     out_of_service: OnceLock<String>,
     pub(super) counts: Counts,
 }
 
-/// Since the log was started.
+/// Counters since the log was started.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) appends: AtomicU64,
@@ -116,7 +116,7 @@ impl LogState {
         self.space_short.load(Ordering::Relaxed)
     }
 
-    /// Whether a new segment's file would take what is kept free for the metadata.
+    /// Returns whether a new segment's file would leave the space reserved for the metadata.
     pub(super) fn has_room_for_segment(&self, space: Space) -> bool {
         let left = Space { free_bytes: space.free_bytes.saturating_sub(self.options.segment_bytes.into()), ..space };
         self.options.space_refuse_percent == 0 || !is_below(left, self.options.space_refuse_percent)

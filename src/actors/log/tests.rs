@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 const DIR: &str = "/drive/shards";
 const CAPACITY: u64 = 256 << 20;
-/// How long a test waits for a condition before it fails.
+/// The longest wait of a test for a condition.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn options() -> LogOptions {

@@ -30,7 +30,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long until a drive that had no room for a segment is asked again: chunks are refused meanwhile.
+/// The pause until a drive that had no space for a segment is tried again: chunks are refused meanwhile.
 const ROOM_RETRY: Duration = Duration::from_millis(500);
 const MARK_DELAY: Duration = Duration::from_millis(LOG_MARK_DELAY_MS);
 
@@ -63,11 +63,11 @@ pub(super) struct WalWriter {
     next_id: SegmentId,
     /// The log was cut here by recovery, and that is not written down yet.
     cut: Option<Lsn>,
-    /// Written to since the last sync was started, in order.
+    /// The segments written to since the last sync was started, in order.
     unsynced: Vec<Arc<Segment>>,
     rotations: Vec<Reply<()>>,
     closing: Option<Reply<()>>,
-    /// What is queued waits for a segment to be made.
+    /// True while queued appends wait for a segment to be made.
     stalled: bool,
     flush_scheduled: bool,
     /// `RoomDue` is on its way.
@@ -82,9 +82,9 @@ impl WalWriter {
         syncer: Addr<Syncer>,
         allocator: Addr<SegmentAllocator>,
     ) -> Self {
-        let vouches = state.options.vouches_for_its_end();
+        let marks_end = state.options.marks_its_end();
         let end = from.content_end;
-        let progress = if vouches { Progress::vouching(end) } else { Progress::new(end) };
+        let progress = if marks_end { Progress::with_end_marks(end) } else { Progress::new(end) };
         Self {
             space_checked: state.options.ambient.clock.monotonic(),
             state,
@@ -177,7 +177,7 @@ impl WalWriter {
         self.state.metrics.appends.inc_by(records as u64);
     }
 
-    /// Writes a mark that vouches for everything before it: a seal, where no other record fits.
+    /// Writes a mark that proves everything before it synced: a seal, where no other record fits.
     fn write_mark(&mut self, ctx: &mut Context<Self>) {
         let through = self.progress.written();
         let marked = self.plan_batch().and_then(|mut plan| plan.push_mark(Mark::Synced).map(|_| plan));
@@ -251,7 +251,7 @@ impl WalWriter {
         }
     }
 
-    /// The open segment has no room: goes on in the next one, or waits for it.
+    /// Goes on in the next segment when the open one has no room, or waits for it.
     fn rotate_or_wait(&mut self, ctx: &mut Context<Self>) {
         self.stalled = !self.rotate(ctx);
         if self.stalled {

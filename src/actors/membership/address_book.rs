@@ -1,4 +1,4 @@
-//! Where hosts are, as far as this one has heard.
+//! The addresses of hosts, as far as this one has heard.
 
 use crate::actors::peers::HostAddresses;
 use crate::types::HostId;

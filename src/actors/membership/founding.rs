@@ -1,4 +1,4 @@
-//! How the founding hosts become a cluster, exactly once, in whatever order and with whatever delays they start.
+//! The founding of a cluster by its hosts, exactly once, in whatever order and with whatever delays they start.
 //!
 //! Each draws an id, keeps it on its drives, and asks all others until every one has answered that it hears the same
 //! hosts under the same ids. Only then has it agreed: it keeps the list, and answers with it from then on. Who hears of an
@@ -26,7 +26,7 @@ const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// Rounds between two lines of the log about who is missing.
 const ROUNDS_TO_A_WORD: u32 = 20;
 
-/// Where each founding host is, by its name.
+/// The address of each founding host, by its name.
 pub type Hosts = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,14 +92,14 @@ impl Agreement {
     }
 }
 
-/// How far this host is, for those who ask. Cheap to clone; all clones are one board.
+/// The progress of the founding, for others to read. Cheap to clone; all clones are one board.
 #[derive(Clone, Debug)]
 pub struct FoundingBoard {
     standing: Arc<Mutex<FoundingAnswer>>,
 }
 
 impl FoundingBoard {
-    /// Of no cluster yet, and alone as far as it knows.
+    /// Makes the state of a host that has no cluster yet and has heard no other.
     pub fn gathering(own: Founder, hosts: Hosts) -> Self {
         Self::standing(FoundingAnswer::Gathering { sees: vec![own.clone()], own, hosts })
     }
@@ -124,26 +124,26 @@ impl FoundingBoard {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The cluster stands: those who were not part of its founding have to join.
+    /// Notes that the cluster exists: hosts that were not part of its founding have to join.
     pub fn stands(&self, cluster: ClusterId) {
         self.set(FoundingAnswer::Formed(cluster));
     }
 }
 
-/// How the founding ended.
+/// The outcome of the founding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundingOutcome {
     Agreed(Agreement),
-    /// There is a cluster without this host.
+    /// A cluster without this host exists.
     Exists,
 }
 
-/// What one round of asking all others comes to.
+/// The result of one round of asking all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Round {
     Agreed(Vec<Founder>),
     Exists,
-    /// Not yet: what is heard, and in words what is missing, and what must be changed before there can be a cluster.
+    /// No cluster yet: the hosts heard, what is missing, and the settings that must be changed first.
     Wait {
         sees: Vec<Founder>,
         missing: Vec<String>,
@@ -196,7 +196,7 @@ fn judge(
     Ok(Round::Wait { sees, missing, differing })
 }
 
-/// How what another host was given differs from what this one was, where both must have the same.
+/// Returns how the settings of another host differ from this one's, where both must have the same.
 fn differences((own, hosts): (&Founder, &Hosts), (other, theirs): (&Founder, &Hosts)) -> Option<String> {
     let names: BTreeSet<&String> = hosts.keys().chain(theirs.keys()).collect();
     let of_host = |name: &String| match (theirs.get(name), hosts.get(name)) {
@@ -241,7 +241,7 @@ pub async fn found(
     board: &FoundingBoard,
     keep: impl Fn(&Agreement) -> Result<(), FoundingError>,
     tell: impl Fn(Vec<String>),
-) -> Result<Found, FoundingError> {
+) -> Result<FoundingOutcome, FoundingError> {
     let mut rounds: u32 = 0;
     let mut told: Option<Vec<String>> = None;
     loop {
@@ -252,9 +252,9 @@ pub async fn found(
                 let agreement = Agreement(list);
                 keep(&agreement)?;
                 board.set(FoundingAnswer::Agreed(agreement.0.clone()));
-                return Ok(Found::Agreed(agreement));
+                return Ok(FoundingOutcome::Agreed(agreement));
             }
-            Round::Exists => return Ok(Found::Exists),
+            Round::Exists => return Ok(FoundingOutcome::Exists),
             Round::Wait { sees, missing, differing } => {
                 if rounds.is_multiple_of(ROUNDS_TO_A_WORD) || told.as_ref() != Some(&differing) {
                     log(&missing, &differing);
@@ -278,7 +278,7 @@ fn log(missing: &[String], differing: &[String]) {
     }
 }
 
-/// Why there is no cluster yet, for those who ask for the host's health.
+/// Returns the reasons for which there is no cluster yet, for the host's health.
 fn reasons(missing: &[String], differing: &[String]) -> Vec<String> {
     let differing = differing.iter().map(|differs| format!("no cluster is founded with these settings: {differs}"));
     let missing = missing.iter().map(|missing| format!("waiting for the founding host {missing}"));

@@ -1,15 +1,15 @@
-//! What other hosts say about being a cluster, and of their jobs.
+//! Fuzz targets for the messages of other hosts about membership and jobs.
 
 use super::messages::{
     FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, RejoinAsk, RemovalAnswer, RemovalAsk,
     StatusAnswer, StatusAsk, decode, encode,
 };
-use crate::actors::jobs::{Ask, Told};
+use crate::actors::jobs::{Ask, JobAnswer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// What is read is written to the same again.
+/// Decodes messages; a decoded message must encode to the same bytes.
 pub fn messages(data: &[u8]) {
     same_again::<FoundingAsk>(data);
     same_again::<FoundingAnswer>(data);
@@ -22,7 +22,7 @@ pub fn messages(data: &[u8]) {
     same_again::<StatusAsk>(data);
     same_again::<StatusAnswer>(data);
     same_again::<Ask>(data);
-    same_again::<Told>(data);
+    same_again::<JobAnswer>(data);
 }
 
 fn same_again<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) {

@@ -1,5 +1,6 @@
-//! How the drives, the replicas and the clocks of other hosts are: each host asks all others every second and puts on the board what they
-//! say. A host that does not answer takes its drives off the board's service until it does; so requests avoid them without trying.
+//! The state of the other hosts' drives, replicas and clocks: each host asks all others every second and publishes
+//! their answers on the board. The drives of a host that does not answer are out of service until it does; so requests
+//! avoid them without trying.
 
 use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
 use crate::actors::consensus::ClusterClock;
@@ -24,7 +25,7 @@ pub struct StatusSource {
     /// Its drives and their directories.
     pub own: BTreeMap<NodeId, PathBuf>,
     pub clock: ClusterClock,
-    /// When the process began.
+    /// The start of the process.
     pub started: UnixMs,
     /// Set when the process is about to end.
     pub stopping: Arc<AtomicBool>,
@@ -68,7 +69,7 @@ pub struct HostWatch {
     health: HealthBoard,
     clock: ClusterClock,
     own: HostId,
-    /// This host's nodes. As long as its tables lag they may name another host for them, the one before it of its name.
+    /// The nodes of this host. While its tables lag they may name another host for them, the one before it of its name.
     own_nodes: Vec<NodeId>,
     /// The nodes of each other host that is asked; it may have none.
     hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
@@ -79,8 +80,7 @@ impl HostWatch {
         Self { peers, health, clock, own, own_nodes, hosts: Arc::default() }
     }
 
-    /// These are the hosts and their nodes from now on. A node that was not known is in service until its host does not
-    /// answer for it.
+    /// Sets the hosts and their nodes. A new node is in service until its host does not answer for it.
     pub fn watch(&self, mut hosts: BTreeMap<HostId, Vec<NodeId>>) {
         hosts.remove(&self.own);
         hosts.values_mut().for_each(|nodes| nodes.retain(|node| !self.own_nodes.contains(node)));
@@ -94,7 +94,7 @@ impl HostWatch {
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
-    /// Whether another host answered when it was asked last.
+    /// Returns whether another host answered when it was asked last.
     pub fn answers(&self, host: HostId) -> bool {
         self.health.current().host(host).is_some_and(|state| state.answers)
     }

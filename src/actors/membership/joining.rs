@@ -1,5 +1,5 @@
-//! How a host without a cluster becomes part of one that stands. It asks any host of it, which makes it known in the
-//! metadata and gives it a part in the consensus, both without effect where they are done already; so it may ask again.
+//! Joining an existing cluster. A host without a cluster asks any member, which registers it in the metadata and adds
+//! it to the consensus. Both are idempotent; so it may ask again.
 
 use super::messages::{
     JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAnswer, RemovalAsk, StatusAsk,
@@ -23,14 +23,14 @@ const TRIES_TO_A_WORD: u32 = 10;
 /// The welcome changes the metadata and the consensus' membership.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(40);
 
-/// What a host needs to know to be part of the cluster.
+/// The facts that a host needs to be part of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcomed {
     pub cluster: ClusterId,
     pub first_node: NodeId,
     pub data: u8,
     pub parity: u8,
-    /// Where the others are.
+    /// The ids and addresses of the other hosts.
     pub hosts: Vec<(HostId, String)>,
 }
 
@@ -70,7 +70,7 @@ pub async fn join(
     }
 }
 
-/// Who wants to join.
+/// The host that wants to join.
 #[derive(Clone, Copy, Debug)]
 pub struct JoinAskOf<'a> {
     pub own: &'a Founder,
@@ -139,7 +139,7 @@ impl WelcomeDesk {
         }
     }
 
-    /// What the tables here have of a host.
+    /// Returns what the tables here record of a host's removal.
     pub(super) fn removal(&self, host: HostId, name: &str) -> Result<RemovalAnswer, String> {
         let view = self.metadata.local_view().ok_or("this host has no metadata now")?;
         let (removed, hosts) = (view.removed(), view.hosts());
@@ -203,7 +203,7 @@ impl WelcomeDesk {
         })
     }
 
-    /// What it does before who it is: a host that is not to vote is never known as one that may.
+    /// Registers a host, its roles first: a host that must not vote then never appears as one that may.
     ///
     /// A host that rejoins is replaced by a change that it does not vote on, since it runs under its former id no more: that the
     /// change is decided proves that a majority of the voters holds everything acknowledged without it.
@@ -230,7 +230,7 @@ impl WelcomeDesk {
         self.metadata.read().await?.hosts().map_err(|error| Closed::NotNow(error.to_string()))
     }
 
-    /// Whether the host is there, under this id.
+    /// Returns whether the host answers under this id.
     async fn answers(&self, host: HostId) -> bool {
         if host == self.own {
             return true;
@@ -241,7 +241,7 @@ impl WelcomeDesk {
     }
 }
 
-/// Why a host that was another one does not take that one's place.
+/// Returns the reason for which a host that was another one may not take that one's place.
 fn why_not_again(hosts: &[HostRecord], own: &Founder, was: HostId) -> Option<String> {
     match hosts.iter().find(|host| host.name == own.name) {
         // As often as it asks.

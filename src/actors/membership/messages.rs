@@ -1,4 +1,4 @@
-//! What hosts say to each other about being a cluster: bodies of group calls to `MEMBERSHIP_GROUP`, in postcard. From the
+//! The messages between hosts about membership: bodies of group calls to `MEMBERSHIP_GROUP`, in postcard. From the
 //! first release on a kind's number holds for ever, like the form of its messages; another form is another kind.
 
 use crate::actors::consensus::ClockReport;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Beside the groups of the consensus.
+/// The number of the membership's group, apart from the groups of the consensus.
 pub const MEMBERSHIP_GROUP: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +40,10 @@ pub struct FoundingAsk {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FoundingAnswer {
-    /// Of no cluster either. `hosts`: where each host is that it founds a cluster with, itself among them. `sees`: those of
-    /// them that it has heard and that have its settings, in order of their names.
+    /// The host is of no cluster either. `hosts`: the addresses of the hosts that it founds a cluster with, its own
+    /// among them. `sees`: those of them that it has heard and that have its settings, sorted by name.
     Gathering { own: Founder, hosts: BTreeMap<String, String>, sees: Vec<Founder> },
-    /// These found the cluster together, and this host has begun.
+    /// The hosts that found the cluster together; this host has begun.
     Agreed(Vec<Founder>),
     /// The cluster stands.
     Formed(ClusterId),
@@ -66,13 +66,13 @@ pub struct JoinAskWithRoles {
 /// A host of this cluster wants to come back as another member, with its drives as they are. Answered with `JoinAnswer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejoinAsk {
-    /// Under its new id.
+    /// The host with its new id.
     pub ask: JoinAsk,
     pub roles: Roles,
     pub was: HostId,
 }
 
-/// Is this host still part of the cluster, as far as you know?
+/// Asks whether this host is still part of the cluster, as far as the other knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovalAsk {
     pub host: HostId,
@@ -96,13 +96,13 @@ pub enum JoinAnswer {
         parity: u8,
         hosts: Vec<(HostId, String)>,
     },
-    /// Not as things stand; asking again is of no use until someone changes something.
+    /// Refused as things stand; asking again is of no use until someone changes something.
     Refused(String),
     /// Ask again later.
     NotNow(String),
 }
 
-/// How are your drives and your replica of the metadata, and what time is it?
+/// Asks for the state of the drives, of the replica of the metadata, and for the time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusAsk {}
 
@@ -111,10 +111,10 @@ pub struct StatusAnswer {
     pub nodes: Vec<NodeStatus>,
     pub clock: ClockReport,
     pub replica: ReplicaState,
-    /// Whether the process is about to end.
+    /// True if the process is about to end.
     pub stopping: bool,
     pub version: String,
-    /// By the host's own clock.
+    /// The start of the process, by the host's own clock.
     pub started: UnixMs,
 }
 
@@ -122,11 +122,11 @@ pub struct StatusAnswer {
 pub struct NodeStatus {
     pub node: NodeId,
     pub out_of_service: Option<String>,
-    /// Why it takes no writes, though it serves reads.
+    /// The reason for which it takes no writes, though it serves reads.
     pub unwritable: Option<String>,
     pub free_bytes: u64,
     pub total_bytes: u64,
-    /// As in `Space`.
+    /// The file system's number, as in `Space`.
     pub file_system: u64,
     pub level: Level,
     pub contents: Compared,

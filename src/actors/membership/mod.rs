@@ -1,5 +1,5 @@
-//! How hosts come together and know of each other: founding a cluster, joining one, who votes, where each is and how it is.
-//! None of it is on the way of a request; what it finds out is published (`AddressBook`, `HealthBoard`).
+//! The membership of hosts: founding a cluster, joining one, the voters, the address and state of each. None of it is
+//! on the way of a request; its results are published (`AddressBook`, `HealthBoard`).
 //!
 //! A host has a name, which is configured, and an id, which is drawn and lost with its metadata. A host that comes back empty
 //! under its name has another id: it takes over the places (node ids) of the one before, and is filled again. One that has its
@@ -16,7 +16,7 @@ mod service;
 mod voters;
 
 pub use address_book::AddressBook;
-pub use founding::{Agreement, Found, FoundingBoard, FoundingError, Hosts, found, words};
+pub use founding::{Agreement, FoundingBoard, FoundingError, FoundingOutcome, Hosts, found, words};
 pub use host_watch::{HostWatch, StatusSource};
 pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join, lookup_removal};
 pub use messages::RemovalAnswer;

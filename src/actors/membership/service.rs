@@ -1,5 +1,5 @@
-//! What a host serves to others before and after it belongs to a cluster: its consensus group and what is said here, each from
-//! when it is there.
+//! The services of a host for others before and after it belongs to a cluster: its consensus group and the messages of
+//! this module, each from when it exists.
 
 use super::founding::FoundingBoard;
 use super::host_watch::StatusSource;
@@ -46,7 +46,10 @@ impl HostGroups {
 
     async fn membership_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
         let Some(kind) = Kind::from_byte(call.kind) else {
-            return Err(refused(format!("calls of kind {} about the membership are not known", call.kind)));
+            return Err(refused(format!(
+                "call kind {} about the membership is not known; does the caller run another version?",
+                call.kind
+            )));
         };
         match kind {
             Kind::Founding => {

@@ -1,6 +1,6 @@
-//! Who votes. The leader sees to it that the consensus has as many voters as the hosts give reason for that have the role
-//! `meta`, on different failure domains where there are several; that other hosts only learn; and that hosts which are no
-//! longer part of the cluster have no part in it.
+//! The choice of voters. The leader sees to it that the consensus has as many voters as the hosts with the role `meta`
+//! give reason for, in different failure domains if there are several; that other hosts only learn; and that removed
+//! hosts have no part in it.
 
 use super::host_watch::HostWatch;
 use crate::actors::consensus::{Membership, MetaHandle};
@@ -20,11 +20,11 @@ const ABSENT_FOR: Duration = Duration::from_secs(60);
 pub struct Candidate {
     pub host: HostId,
     pub domain: Option<String>,
-    /// Whether it has answered lately; one that is about to be given up has not.
+    /// True if it has answered lately; one that is about to be given up has not.
     pub answers: bool,
 }
 
-/// One voter cannot be missed, two neither, but what they know survives one of them.
+/// Returns the number of voters. With one or two none can fail, but with two their data survives one of them.
 fn voters_wanted(hosts: usize) -> usize {
     match hosts {
         0..=2 => hosts,
@@ -53,7 +53,7 @@ pub fn choose_voters(candidates: &[Candidate], voting: &BTreeSet<HostId>) -> BTr
     chosen
 }
 
-/// What is to be done about the membership next; one thing at a time.
+/// The next change of the membership; one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     /// The other half of a change of the voters that was cut between the two.
@@ -86,7 +86,7 @@ fn next_step(hosts: &[HostRecord], candidates: &[Candidate], known: &Membership)
     known.learners.iter().find(|id| !is_host(id)).map(|id| Step::Remove(*id))
 }
 
-/// Who is to lead before the voters change, where the one that leads will not be among them.
+/// Returns the host that should lead before the voters change, if the present leader will not be among them.
 fn successor(candidates: &[Candidate], voters: &BTreeSet<HostId>, known: &Membership) -> Option<HostId> {
     known.leader.filter(|leader| !voters.contains(leader))?;
     let can_lead = |host: &HostId| voters.contains(host) && known.voters.contains(host);
@@ -101,7 +101,7 @@ pub struct VoterKeeper {
     watch: HostWatch,
     ambient: Ambient,
     own: HostId,
-    /// Since when hosts have not answered, by the monotonic clock.
+    /// The time since which hosts have not answered, by the monotonic clock.
     absent: BTreeMap<HostId, Duration>,
     complained: bool,
 }
@@ -111,7 +111,7 @@ impl VoterKeeper {
         Self { metadata, health, watch, ambient, own, absent: BTreeMap::new(), complained: false }
     }
 
-    /// For as long as it is polled.
+    /// Runs for as long as it is polled.
     pub async fn run(mut self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -24,12 +24,12 @@ pub(super) struct Worked {
 pub(super) struct ShardCopy {
     pub(super) planned: Planned,
     layout: BlobLayout,
-    /// Of the drive that the copy is made on.
+    /// The incarnation of the drive that the copy is made on.
     incarnation: Incarnation,
-    /// Whether some chunks were there before; `None` until that is known.
+    /// True if some chunks were there before; `None` until that is known.
     resumed: Option<bool>,
     next: u32,
-    /// Whether every chunk up to `next` is there.
+    /// True if every chunk up to `next` is there.
     whole: bool,
 }
 
@@ -39,7 +39,7 @@ impl ShardCopy {
         Ok(Self { planned, layout, incarnation, resumed: None, next: 0, whole: true })
     }
 
-    /// Whether it can be moved now.
+    /// Returns whether the shard can be moved now.
     pub(super) fn is_done(&self) -> bool {
         self.resumed.is_some() && self.next >= self.layout.stripes()
     }

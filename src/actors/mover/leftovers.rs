@@ -1,6 +1,6 @@
-//! What moves leave behind on the nodes of this host: copies that no longer count, dropped a grace period after this host
-//! applied the move; and strays, copies that never came to count because their move was given up. While the repair of a shard is
-//! queued, no copy of it is dropped: it may be the only one.
+//! Leftovers of moves on the nodes of this host: copies that are no longer current, dropped a grace period after this
+//! host applied the move; and strays, copies that never became current because their move was given up. While the
+//! repair of a shard is queued, no copy of it is dropped: it may be the only one.
 
 use super::plan::Planner;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
@@ -13,7 +13,7 @@ use crate::types::{Epoch, NodeId, ShardId};
 /// Rows, or shards of an inventory, in one page.
 const PAGE: usize = 256;
 
-/// One round over the leftovers of some nodes.
+/// A round over the leftovers of some nodes.
 #[derive(Debug)]
 pub(super) struct Leftovers {
     nodes: Vec<NodeId>,
@@ -52,7 +52,7 @@ impl Leftovers {
     }
 }
 
-/// One round over the inventories of some nodes, for strays.
+/// A round over the inventories of some nodes, for strays.
 #[derive(Debug)]
 pub(super) struct Sweep {
     nodes: Vec<NodeId>,
@@ -62,7 +62,7 @@ pub(super) struct Sweep {
 /// A shard on a node of which the metadata says that it is elsewhere.
 enum Astray {
     Garbage(ShardId),
-    /// It may be on its way here.
+    /// The shard may be on its way here.
     Elsewhere(ShardId, BlobRef),
 }
 

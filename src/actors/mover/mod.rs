@@ -43,10 +43,12 @@ pub struct MovingOptions {
     pub window_bytes: usize,
     /// A layout is acted on when it has stood for this long: a host that joins changes it several times.
     pub settle: Duration,
-    /// Between passes while there is something to move or waiting to be; and else, for what was written by an older layout.
+    /// The intervals between passes: while there is something to move or waiting to be; and else, for writes by an
+    /// older layout.
     pub recheck: Duration,
     pub pass_every: Duration,
-    /// How long the old copy stays after this host applied the move: reads look placements up anew far more often.
+    /// The time for which the old copy stays after this host applied the move: reads look placements up anew far more
+    /// often.
     pub grace: Duration,
     pub leftovers_every: Duration,
     /// A draining node that is down for this long is not waited for: its shards are rebuilt from the others.
@@ -73,13 +75,13 @@ impl Default for MovingOptions {
     }
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
     Nothing,
     /// A page of blobs was compared with the layout.
     Compared,
-    /// So many bytes were copied, so many of an interrupted copy found to be there, and so many shards are now here.
+    /// Bytes were copied, bytes of an interrupted copy were found to be there, and shards are now here.
     Copied {
         bytes: u64,
         checked: u64,
@@ -97,7 +99,7 @@ pub struct Moving {
     host: HostId,
     options: MovingOptions,
     handle: MoverHandle,
-    /// By the ring in force.
+    /// The planner by the ring in force.
     planner: Planner,
     pass: Option<Pass>,
     next_pass: Duration,
@@ -115,7 +117,7 @@ pub struct Moving {
 }
 
 impl Moving {
-    /// For the nodes of this host.
+    /// Makes the mover of this host's nodes.
     pub fn new(context: ClusterContext, host: HostId, options: MovingOptions) -> (Self, MoverHandle) {
         let handle = MoverHandle::default();
         let planner = Planner::new(context.ring.current());

@@ -1,4 +1,4 @@
-//! One pass over all blobs: first to count what is to be moved here, then, if there is anything, to move it.
+//! A pass over all blobs: first to count the shards to move here, then, if there are any, to move them.
 
 use super::copy::ShardCopy;
 use super::leftovers::Sweep;
@@ -14,7 +14,7 @@ use crate::types::{Incarnation, NodeId, ShardId, ShardIndex};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Since when draining nodes are seen out of service.
+/// The times since which draining nodes have been out of service.
 pub(super) type DownSince = BTreeMap<NodeId, Duration>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Moving {
         found
     }
 
-    /// Those that can be moved now; the others wait for the next pass.
+    /// Returns the moves that can be done now; the others wait for the next pass.
     async fn movable(&mut self, found: Vec<Planned>) -> Result<VecDeque<(Planned, Incarnation)>, UpkeepError> {
         let found_count = found.len();
         let ready: Vec<Planned> = found.into_iter().filter_map(|planned| self.with_source(planned)).collect();
@@ -135,7 +135,7 @@ impl Moving {
         Ok(movable)
     }
 
-    /// With what is to be done about its source; `None` where it or the target cannot be had just now.
+    /// Adds the treatment of the source; `None` if it or the target is not available just now.
     fn with_source(&mut self, planned: Planned) -> Option<Planned> {
         let health = self.context.health.current();
         let (from, now, ring) = (planned.from, self.now(), self.planner.ring());
@@ -174,7 +174,7 @@ impl Moving {
     }
 }
 
-/// Whether enough other shards are there to rebuild this one.
+/// Returns whether enough other shards are there to rebuild this one.
 fn can_be_rebuilt(view: &MetaView, health: &NodeHealth, planned: &Planned) -> KvResult<bool> {
     let mut sources = 0;
     for (at, node) in planned.blob.placement.iter().enumerate() {

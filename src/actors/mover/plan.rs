@@ -1,4 +1,4 @@
-//! Which shards are to be moved by a layout: what is recorded compared with what the ring wants. Pure.
+//! The shards to be moved by a layout: the recorded placement compared with the one that the ring wants. Pure.
 
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::{Partition, Ring, ShardMove, moves};
@@ -62,7 +62,7 @@ impl Planner {
         }
     }
 
-    /// Whether this shard is to be moved to this node.
+    /// Returns whether this shard is to be moved to this node.
     pub(super) fn wants(&mut self, blob: &BlobRef, shard: ShardIndex, to: NodeId) -> bool {
         self.moves_of(blob).iter().any(|step| step.shard == shard && step.to == to)
     }

@@ -1,4 +1,4 @@
-//! How moving stands on this host, for those who ask.
+//! The state of moving on this host.
 
 use crate::metrics;
 use crate::types::Epoch;
@@ -8,20 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Counts are of this host: of shards that are to be moved to its nodes. Hosts tell each other in this form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveStatus {
-    /// Of the layout that is being followed.
+    /// The epoch of the layout that is being followed.
     pub epoch: Epoch,
-    /// Whether all blobs were compared with this layout, and nothing is left to be moved here.
+    /// True if all blobs were compared with this layout, and nothing is left to be moved here.
     pub settled: bool,
-    /// Left to be moved, as far as it is known.
+    /// The shards left to be moved, as far as known.
     pub shards_left: u64,
     pub bytes_left: u64,
-    /// Of these, put off to the next pass: a node is down or full, or still has an older copy to drop.
+    /// The shards, of these, that are put off to the next pass: a node is down or full, or still has an older copy to
+    /// drop.
     pub shards_waiting: u64,
-    /// Since the process began.
+    /// The shards moved since the process began.
     pub shards_moved: u64,
 }
 
-/// What others hold of the mover. Cheap to clone.
+/// A handle to the mover. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct MoverHandle {
     status: Arc<Mutex<MoveStatus>>,

@@ -52,7 +52,7 @@ type Table = BTreeMap<HostId, Arc<Pooled>>;
 /// A host that did not answer; it is dialed in the background.
 struct Absent {
     error: DialError,
-    /// When anyone last asked for it.
+    /// The time at which it was last used.
     asked: Duration,
 }
 

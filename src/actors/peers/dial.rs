@@ -1,4 +1,4 @@
-//! How the pool makes connections: to this host's own drives by the pipe, to others over QUIC.
+//! The connections of the pool: to this host's own drives by the pipe, to others over QUIC.
 
 use crate::net::{NodeService, Peer, QuicClient, pipe};
 use crate::types::HostId;
@@ -36,7 +36,7 @@ impl Dial for PipeDialer {
     }
 }
 
-/// Where hosts are.
+/// The source of hosts' addresses.
 pub trait HostAddresses: Send + Sync + Debug + 'static {
     /// `name:port` or `address:port`, as it is now.
     fn address_of(&self, host: HostId) -> Option<String>;
@@ -46,7 +46,7 @@ pub trait HostAddresses: Send + Sync + Debug + 'static {
 #[derive(Debug)]
 pub struct QuicDialer {
     pub host: HostId,
-    /// What this host serves.
+    /// The services of this host.
     pub own: Peer,
     pub client: Arc<QuicClient>,
     pub addresses: Arc<dyn HostAddresses>,

@@ -1,5 +1,5 @@
-//! How requests find nodes: the ring in force, the connections to hosts, which nodes are in trouble, and how fast they
-//! have answered of late. Each is published as a snapshot; a request reads it and asks nobody.
+//! The state by which requests find nodes: the ring in force, the connections to hosts, the nodes in trouble, and their
+//! recent latency. Each is published as a snapshot; a request reads it and asks nobody.
 
 mod connection_pool;
 mod dial;

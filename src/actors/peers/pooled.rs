@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// One connection of the pool.
+/// A connection of the pool.
 pub(super) struct Pooled {
     pub(super) host: HostId,
     /// Another for each connection that the pool makes.
@@ -46,7 +46,7 @@ impl Pooled {
         Self { host, generation, peer, clock, pool, active: AtomicUsize::new(0), used_ms }
     }
 
-    /// How long no request has been under way.
+    /// Returns the time for which no request has been under way.
     pub(super) fn idle_for(&self) -> Duration {
         match self.active.load(Ordering::Acquire) {
             0 => {
@@ -81,7 +81,7 @@ fn now_ms(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One request under way, until dropped.
+/// A guard of a request under way.
 struct UnderWay<'a>(&'a Pooled);
 
 impl Drop for UnderWay<'_> {
@@ -113,8 +113,8 @@ impl GroupService for Pooled {
     }
 }
 
-/// Every request about shards may be made twice: reads change nothing, an append of a chunk that is there already and a drop
-/// of a shard that is gone leave what is there.
+/// Repeats a failed request once. Every request about shards may be made twice: reads change nothing, and repeated
+/// appends and drops have no further effect.
 #[async_trait::async_trait]
 impl NodeService for Pooled {
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {

@@ -1,4 +1,4 @@
-//! How long chunk reads have taken of late, by node; how long a read waits before it asks parity as well follows from it.
+//! The recent latency of chunk reads, by node; it decides how long a read waits before it asks for parity as well.
 
 use crate::limits::{READ_HEDGE_MAX, READ_HEDGE_MIN};
 use crate::types::NodeId;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Reads that are remembered of each node.
 const REMEMBERED: usize = 128;
-/// With fewer than this the node is not known well enough to hurry it.
+/// The number of reads from which a node's latency is known well enough to hedge.
 const KNOWN_FROM: usize = 16;
 /// The percentile is computed again after so many reads.
 const COMPUTED_EVERY: usize = 8;
@@ -18,7 +18,7 @@ const SILENCE_MAX: Duration = READ_HEDGE_MAX;
 /// The last reads of one node, and the delay that follows from them. Pure.
 #[derive(Clone, Debug)]
 struct Recent {
-    /// In microseconds; `[at]` is overwritten next.
+    /// The latencies in microseconds; `[at]` is overwritten next.
     took_us: Vec<u32>,
     at: usize,
     since_computed: usize,
@@ -49,7 +49,7 @@ impl Recent {
         }
     }
 
-    /// Half as much again as 95 of 100 reads take.
+    /// Returns half as much again as 95 of 100 reads take.
     fn compute(&self) -> Duration {
         let mut sorted = self.took_us.clone();
         sorted.sort_unstable();
@@ -65,12 +65,12 @@ pub struct ReadLatencies {
 }
 
 impl ReadLatencies {
-    /// After how long a read of this node is late.
+    /// Returns the time after which a read of this node is late.
     pub fn delay(&self, node: NodeId) -> Duration {
         self.lock().get(&node).map_or(READ_HEDGE_MAX, |recent| recent.delay)
     }
 
-    /// A node has answered.
+    /// Notes the latency of an answer.
     pub fn answered(&self, node: NodeId, took: Duration) {
         let mut nodes = self.lock();
         let recent = nodes.entry(node).or_default();
@@ -78,8 +78,8 @@ impl ReadLatencies {
         recent.observe(took);
     }
 
-    /// A node was not waited for after so long: it would have taken longer. Counted all the same, or a node that has become
-    /// slower would be late for ever.
+    /// Notes a read that was given up after so long: it would have taken longer. It counts all the same, or a node that
+    /// has become slower would be late for ever.
     pub fn given_up(&self, node: NodeId, waited: Duration) {
         self.lock().entry(node).or_default().observe(waited);
     }

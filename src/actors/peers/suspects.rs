@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a node stays suspect after it was late, at first and at most.
+/// The time for which a node stays suspect after it was late, at first and at most.
 const LATE_FOR: Duration = Duration::from_secs(5);
 const LATE_FOR_MAX: Duration = Duration::from_secs(60);
 /// A node that was in order for so long is as good as any.
@@ -28,39 +28,39 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
 /// A node without room is not written to for so long at first, and twice as long each time that it has none again.
 const FULL_FOR: Duration = Duration::from_secs(1);
 const FULL_FOR_MAX: Duration = Duration::from_secs(16);
-/// How often a node in trouble is probed.
+/// The interval between probes of a node in trouble.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// How far a node is trusted.
+/// The trust in a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
     #[default]
     Trusted,
     /// Used where there is no other way, and not waited for long.
     Suspect,
-    /// It does not answer.
+    /// The node does not answer.
     Gone,
 }
 
-/// What is held against one node.
+/// The record against one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Case {
     trust: Trust,
     why: String,
-    /// Not trusted before this, whatever a probe says.
+    /// The time before which it is not trusted, whatever a probe says.
     until: Duration,
-    /// When it is to be probed next.
+    /// The time of the next probe.
     probe: Duration,
     /// Times in a row that it was late, and when it was trusted again after the last.
     lates: u32,
     cleared: Duration,
     full_until: Duration,
-    /// How long it was not written to the last time.
+    /// The length of the last period without writes to it.
     full_for: Duration,
     slow_until: Duration,
 }
 
-/// What is held against nodes, at one moment.
+/// The doubts about nodes, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Doubts {
     cases: BTreeMap<NodeId, Case>,
@@ -75,12 +75,12 @@ impl Doubts {
         self.trust(node) == Trust::Trusted
     }
 
-    /// Whether it said not long ago that it has no room.
+    /// Returns whether it reported lately that it has no space.
     pub fn is_full(&self, node: NodeId, now: Duration) -> bool {
         self.cases.get(&node).is_some_and(|case| case.full_until > now)
     }
 
-    /// Whether reads waited for it not long ago.
+    /// Returns whether reads had to wait for it lately.
     pub fn is_slow(&self, node: NodeId, now: Duration) -> bool {
         self.cases.get(&node).is_some_and(|case| case.slow_until > now)
     }
@@ -91,7 +91,7 @@ impl Doubts {
         doubted.map(|(&node, case)| (node, case.trust, case.why.as_str()))
     }
 
-    /// It let a request wait too long. Of one that is gone that is nothing new.
+    /// Notes that the node let a request wait too long; no news for a node that is gone.
     fn late(&mut self, node: NodeId, why: &str, now: Duration) {
         let case = self.cases.entry(node).or_default();
         match case.trust {
@@ -105,7 +105,7 @@ impl Doubts {
         }
     }
 
-    /// It did not do what it was asked; a probe decides.
+    /// Notes that the node failed a request; a probe decides.
     fn doubt(&mut self, node: NodeId, why: &str, now: Duration) {
         let case = self.cases.entry(node).or_default();
         if case.trust == Trust::Trusted {
@@ -144,7 +144,7 @@ impl Doubts {
         }
     }
 
-    /// It has no room. What others say of the same moment is nothing new.
+    /// Notes that the node has no space. Further reports of the same moment are no news.
     fn full(&mut self, node: NodeId, now: Duration) {
         let case = self.cases.entry(node).or_default();
         if case.full_until > now {
@@ -188,7 +188,8 @@ pub fn nodes_beside(ring: &Ring, own: HostId, node: NodeId) -> Vec<NodeId> {
     }
 }
 
-/// Where doubts are told and read. Cheap to clone; all clones are one board. Times are by the monotonic clock.
+/// The board on which doubts are reported and read. Cheap to clone; all clones are one board. Times are by the
+/// monotonic clock.
 #[derive(Clone, Debug, Default)]
 pub struct Suspects {
     published: Arc<ArcSwap<Doubts>>,
@@ -200,7 +201,7 @@ impl Suspects {
         self.published.load_full()
     }
 
-    /// This node let a request wait too long; whether those beside it hang as well is for a probe to say.
+    /// Notes that this node let a request wait too long; a probe decides whether those beside it hang as well.
     pub fn late(&self, node: NodeId, beside: &[NodeId], why: &str, now: Duration) {
         self.change(now, |doubts| {
             doubts.late(node, why, now);
@@ -218,17 +219,17 @@ impl Suspects {
         });
     }
 
-    /// This node did not do what it was asked.
+    /// Notes that this node failed a request.
     pub fn doubt(&self, node: NodeId, why: &str, now: Duration) {
         self.change(now, |doubts| doubts.doubt(node, why, now));
     }
 
-    /// These nodes cannot be reached.
+    /// Notes that these nodes cannot be reached.
     pub fn gone(&self, nodes: &[NodeId], why: &str, now: Duration) {
         self.change(now, |doubts| nodes.iter().for_each(|&node| doubts.gone(node, why, now)));
     }
 
-    /// This node has no room.
+    /// Notes that this node has no space.
     pub fn full(&self, node: NodeId, now: Duration) {
         self.change(now, |doubts| doubts.full(node, now));
     }
@@ -238,12 +239,12 @@ impl Suspects {
         self.published.load().due(now)
     }
 
-    /// What a probe found.
+    /// Notes the result of a probe.
     pub fn probed(&self, node: NodeId, found: Result<(), String>, now: Duration) {
         self.change(now, |doubts| doubts.probed(node, found, now));
     }
 
-    /// These nodes are not part of the store any more.
+    /// Forgets nodes that are no longer part of the store.
     pub fn forget(&self, nodes: &[NodeId], now: Duration) {
         if !nodes.is_empty() {
             self.change(now, |doubts| doubts.forget(nodes));
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn those_beside_a_late_node_are_trusted_again_as_soon_as_they_answer() {
+    fn neighbours_of_a_late_node_are_trusted_again_as_soon_as_they_answer() {
         let suspects = Suspects::default();
         let other = NodeId(4);
         suspects.late(NODE, &[NODE, other], "slow", START);
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_against_a_node_that_is_not_there_any_more() {
+    fn doubts_about_a_removed_node_are_dropped() {
         let suspects = Suspects::default();
         suspects.gone(&[NODE, NodeId(4)], "no route", START);
         suspects.forget(&[NODE], START);

@@ -60,7 +60,7 @@ async fn n2_n6_many_who_ask_at_once_share_one_dial() {
 }
 
 #[actix::test]
-async fn a_failed_dial_is_told_to_all_and_tried_again_in_the_background() {
+async fn a_failed_dial_is_reported_to_all_callers_and_tried_again_in_the_background() {
     let dialer = Arc::new(CountingDialer::default());
     dialer.refuse.store(true, Ordering::Relaxed);
     let peers = ConnectionPool::start_with(dialer.clone(), &ambient());

@@ -1,4 +1,4 @@
-//! One group's appends: all shards at once, each to its node, waited for up to a bound.
+//! The appends of one group: all shards at once, each to its node, waited for up to a bound.
 
 use super::group::EncodedGroup;
 use super::shard_outcomes::ShardFailure;
@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 
-/// One shard's append.
+/// The append of one shard.
 pub(super) struct Call {
     pub(super) shard: usize,
     pub(super) request: AppendChunks,

@@ -1,5 +1,5 @@
-//! One append to an object that stands. What is added becomes its last part: received, checked and stored as a part's
-//! body is. Bytes that ride in the metadata cannot be a part, so they are written as a blob on this occasion.
+//! An append to an existing object. The added bytes become its last part: received, checked and stored as a part's body
+//! is. Bytes in the metadata cannot be a part, so they are written as a blob on this occasion.
 
 use super::sealed::Seal;
 use super::{Content, Inline, Received, Staged, propose, receive, unexpected};
@@ -16,7 +16,7 @@ use futures::StreamExt;
 use md5::{Digest, Md5};
 use std::sync::Arc;
 
-/// For what comes, and for the bytes that stand where those have to be written.
+/// The permits for the added bytes, and for existing bytes that have to be written.
 pub struct AppendPermits {
     pub body: Permit,
     pub head: Permit,
@@ -114,7 +114,7 @@ fn parts_of(manifest: &Manifest) -> u16 {
     }
 }
 
-/// The entity tag is another after each append, and says nothing of the content's own MD5.
+/// Returns the entity tag after an append: another one each time, and not the content's own MD5.
 fn md5_of_both(standing: [u8; 16], added: [u8; 16]) -> [u8; 16] {
     Md5::new().chain_update(standing).chain_update(added).finalize().into()
 }

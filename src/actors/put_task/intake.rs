@@ -16,9 +16,9 @@ pub(super) struct Intake {
     idle_max: Duration,
 }
 
-/// How a body begins.
+/// The beginning of a body.
 pub(super) enum Head {
-    /// All of it, at most `INLINE_BYTES_MAX`.
+    /// The whole body, at most `INLINE_BYTES_MAX`.
     Whole(Bytes),
     /// Its first bytes, and more than `INLINE_BYTES_MAX` in all; the rest comes from `next`.
     Start(Bytes),
@@ -29,7 +29,7 @@ impl Intake {
         Self { body, ahead: VecDeque::new(), declared, received: 0, idle_max }
     }
 
-    /// How many bytes the client said that there are.
+    /// Returns the size that the client declared.
     pub(super) fn declared(&self) -> Option<u64> {
         self.declared
     }

@@ -1,4 +1,4 @@
-//! One PUT, of an object or a part: body, digests, shards, and the one proposal that makes it stand.
+//! A PUT, of an object or a part: body, digests, shards, and the one proposal that creates it.
 //!
 //! A task, not an actor. Shards are durable on a quorum before the proposal; what was not written is named in it. Until the
 //! proposal nothing is visible, and whatever fails before it leaves nothing behind but shards that are dropped in the
@@ -59,16 +59,16 @@ enum Content {
     },
 }
 
-/// What a received body holds until its proposal is decided.
+/// The resources that a received body holds until its proposal is decided.
 enum Staged {
     Nothing,
-    /// For bytes that ride in the proposal.
+    /// Bytes that travel in the proposal.
     Bytes {
         _permit: Permit,
     },
     Shards {
         written: WrittenShards,
-        /// That they were written by.
+        /// The layout that the shards were written by.
         layout: Epoch,
     },
 }
@@ -155,7 +155,7 @@ pub async fn put_part(
     }
 }
 
-/// Whether a small body may ride in the proposal.
+/// The decision whether a small body travels in the proposal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inline {
     Allowed,
@@ -199,7 +199,7 @@ async fn receive(
     Ok(Received { content, staged, size_bytes: digests.size_bytes, tag, checksum, compared })
 }
 
-/// Whether so many bytes may ride in the proposal, as they are stored.
+/// Returns whether so many bytes may travel in the proposal, as they are stored.
 fn is_small(bytes: usize, seal: Option<&Seal>) -> bool {
     let stored = seal.map_or(bytes as u64, |seal| seal.layout().sealed_bytes(bytes as u64));
     stored <= INLINE_BYTES_MAX as u64

@@ -1,10 +1,10 @@
-//! How each shard of a write stands, and what follows: go on, or give up. Pure.
+//! The outcome of each shard of a write, and the write quorum: go on, or give up. Pure.
 
 use crate::actors::gateway::StoreError;
 use crate::storage::ring::Placement;
 use crate::types::{NodeId, ShardIndex};
 
-/// Why a shard is not written.
+/// The reason for which a shard is not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ShardFailure {
     /// Its node was out of service from the start.
@@ -15,7 +15,8 @@ pub(super) enum ShardFailure {
     Late,
 }
 
-/// All shards of one write; a shard that failed once stays failed, since a chunk of it is missing for good.
+/// The outcomes of all shards of one write; a shard that failed once stays failed, since a chunk of it is missing for
+/// good.
 #[derive(Debug)]
 pub(super) struct ShardOutcomes {
     nodes: Vec<NodeId>,
@@ -51,7 +52,7 @@ impl ShardOutcomes {
         self.failures[shard].get_or_insert(failure);
     }
 
-    /// An error once a quorum is out of reach.
+    /// Checks the write quorum: returns an error once it is out of reach.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let good = self.good().count();
         if good >= self.quorum {

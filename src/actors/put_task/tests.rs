@@ -123,7 +123,7 @@ async fn a_part_is_stored_as_shards_however_small() {
 }
 
 #[actix::test]
-async fn what_the_client_said_of_the_body_is_compared_with_it() {
+async fn the_declared_size_and_digests_are_compared_with_the_body() {
     let bytes = content(100_000);
     let crc = {
         let mut hasher = BodyHasher::new(Some(ChecksumAlgorithm::Crc32c));
@@ -174,7 +174,7 @@ async fn settle(world: &World) {
     panic!("shards were left behind: {:?}", world.nodes.held_shards());
 }
 
-/// What is compared and what is kept may be two: of an upload the default checksum is kept.
+/// Tests that the compared and the stored checksum may differ: of an upload the default checksum is stored.
 #[actix::test]
 async fn another_checksum_may_be_kept_than_what_is_compared() {
     let bytes = content(100_000);

@@ -23,11 +23,11 @@ pub struct ActiveReads {
 #[derive(Debug, Default)]
 struct Reads {
     next: u64,
-    /// When each read under way began, by its number.
+    /// The start of each read under way, by its number.
     began: BTreeMap<u64, Duration>,
 }
 
-/// One read under way, until dropped.
+/// A guard of a read under way.
 #[derive(Debug)]
 pub struct ActiveRead {
     number: u64,
@@ -53,19 +53,19 @@ impl ActiveReads {
         ActiveRead { number, reads: Arc::clone(&self.reads) }
     }
 
-    /// This moment.
+    /// Returns a mark of this moment.
     pub fn mark(&self) -> ReadMark {
         ReadMark(self.reads.lock().unwrap_or_else(PoisonError::into_inner).next)
     }
 
-    /// Whether every read that began before `mark` has ended, or has had its time.
+    /// Returns whether every read that began before `mark` has ended, or has had its time.
     pub fn is_past(&self, mark: ReadMark) -> bool {
         let now = self.clock.monotonic();
         let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
         reads.began.range(..mark.0).all(|(_, &began)| now.saturating_sub(began) >= READ_HOLD_MAX)
     }
 
-    /// How long ago the oldest read began that is still waited for.
+    /// Returns the age of the oldest read that is still waited for.
     pub fn oldest_age(&self) -> Option<Duration> {
         let now = self.clock.monotonic();
         let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);

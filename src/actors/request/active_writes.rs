@@ -23,11 +23,11 @@ struct Ids {
     /// No id with an earlier time is drawn.
     floor: UnixMs,
     under_way: BTreeSet<BlobId>,
-    /// Whether the floor was above the fence when the fence was last looked up, and no write was refused since.
+    /// True if the floor was above the fence when the fence was last looked up, and no write was refused since.
     is_above_fence: bool,
 }
 
-/// One write under way, until dropped.
+/// A guard of a write under way.
 #[derive(Debug)]
 pub struct ActiveWrite {
     blob: BlobId,
@@ -47,7 +47,7 @@ impl ActiveWrites {
         ActiveWrite { blob, ids: Arc::clone(&self.ids) }
     }
 
-    /// Whether ids can be drawn without looking the fence up first.
+    /// Returns whether ids can be drawn without looking the fence up first.
     pub fn is_above_fence(&self) -> bool {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).is_above_fence
     }
@@ -59,7 +59,7 @@ impl ActiveWrites {
         ids.is_above_fence = true;
     }
 
-    /// A write was refused as fenced off: the fence has risen without this host, and is to be looked up.
+    /// Notes that a write was refused as fenced off: the fence has risen without this host, and must be looked up.
     pub fn was_fenced_off(&self) {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).is_above_fence = false;
     }

@@ -1,5 +1,5 @@
-//! What the two request tasks share: the parts that they reach (metadata, peers, buffers, codes), and the bounds of time that
-//! they keep. Built once, by the composition root or by a simulation.
+//! The context that the two request tasks share: the parts that they reach (metadata, peers, buffers, codes), and their
+//! time limits. Built once, by the composition root or by a simulation.
 
 mod active_reads;
 mod active_writes;
@@ -39,7 +39,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a request asks of the metadata.
+/// The metadata as requests use it.
 #[async_trait::async_trait]
 pub trait Metadata: Send + Sync + Debug + 'static {
     async fn propose(&self, change: Change) -> Result<Reply, MetaError>;
@@ -55,7 +55,7 @@ pub trait Metadata: Send + Sync + Debug + 'static {
     fn local_configuration(&self) -> Option<ConfigurationAt> {
         None
     }
-    /// Whether this host is the one that does what only one should: the upkeep of the cluster.
+    /// Returns whether this host does the work that only one should: the upkeep of the cluster.
     fn is_leader(&self) -> bool {
         true
     }
@@ -88,20 +88,20 @@ impl Metadata for MetaHandle {
     }
 }
 
-/// How long a request waits for others.
+/// The time limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestTimes {
-    /// For a node that has not answered an append, once a quorum has.
+    /// The wait for a node that has not answered an append, once a quorum has.
     pub append_late_after: Duration,
     /// As above, for a node that is suspect already.
     pub append_suspect_wait: Duration,
-    /// For an append, in all.
+    /// The longest wait for an append.
     pub append_wait_max: Duration,
-    /// For a chunk of a node that does not answer, asked because nothing else is left.
+    /// The wait for a chunk of a node that does not answer, asked because nothing else is left.
     pub read_gone_wait: Duration,
-    /// For a chunk, in all. When parity is asked as well is for `ReadLatencies` to say.
+    /// The longest wait for a chunk. `ReadLatencies` decides when parity is asked as well.
     pub read_wait_max: Duration,
-    /// For the next bytes of a client's body.
+    /// The longest wait for the next bytes of a client's body.
     pub body_idle_max: Duration,
 }
 
@@ -118,10 +118,10 @@ impl Default for RequestTimes {
     }
 }
 
-/// All that a request reaches.
+/// The context of a request.
 #[derive(Debug)]
 pub struct RequestContext {
-    /// This one.
+    /// The id of this host.
     pub host: HostId,
     pub metadata: Arc<dyn Metadata>,
     pub ring: RingReader,
@@ -137,7 +137,7 @@ pub struct RequestContext {
     pub reads: ActiveReads,
     pub writes: ActiveWrites,
     pub load: UserLoad,
-    /// Of new blobs, while all drives are up.
+    /// The geometry of new blobs, while all drives are up.
     pub geometry: Geometry,
     pub times: RequestTimes,
 }
@@ -167,20 +167,20 @@ impl RequestContext {
         self.with_standing(|standing| ring.place(blob, self.geometry, standing))
     }
 
-    /// Whether a new blob could be placed now, and why not.
+    /// Returns an error with the reason if no blob could be placed now.
     pub fn check_writable(&self) -> Result<(), StoreError> {
         let ring = self.ring.current();
         self.with_standing(|standing| ring.check_writable(self.geometry, standing))
     }
 
-    /// As `check_writable`, for changes that need no room: a full drive does not stop a delete.
+    /// As `check_writable`, for changes that need no space: a full drive does not stop a delete.
     pub fn check_changeable(&self) -> Result<(), StoreError> {
         let (ring, health) = (self.ring.current(), self.health.current());
         let standing = |node| if health.in_service(node) { Standing::Live } else { Standing::Down };
         ring.check_writable(self.geometry, standing).map_err(StoreError::from)
     }
 
-    /// What each node is good for now.
+    /// Returns the current availability of each node.
     pub fn standing(&self) -> impl Fn(NodeId) -> Standing + use<> {
         let (health, doubts) = (self.health.current(), self.suspects.current());
         let now = self.ambient.clock.monotonic();
@@ -203,7 +203,7 @@ impl RequestContext {
         decide(&cautious).or_else(|_| decide(&standing)).map_err(StoreError::from)
     }
 
-    /// How far a node is to be trusted with a request now.
+    /// Returns the present trust in a node.
     pub fn trust(&self, node: NodeId) -> Trust {
         match self.health.current().in_service(node) {
             true => self.suspects.current().trust(node),
@@ -211,7 +211,7 @@ impl RequestContext {
         }
     }
 
-    /// Whether reads are to go to other nodes first.
+    /// Returns whether reads should go to other nodes first.
     pub fn is_avoided(&self, node: NodeId) -> bool {
         let now = self.ambient.clock.monotonic();
         self.trust(node) != Trust::Trusted || self.suspects.current().is_slow(node, now)

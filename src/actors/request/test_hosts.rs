@@ -37,7 +37,7 @@ impl Clock for RuntimeClock {
     }
 }
 
-/// How a host is.
+/// The state of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HostState {
     #[default]
@@ -122,7 +122,7 @@ impl HostService for Way {
     }
 }
 
-/// What a host serves, and how it is.
+/// The services of a host, and its state.
 #[derive(Debug)]
 struct TestedHost {
     nodes: Arc<dyn NodeService>,

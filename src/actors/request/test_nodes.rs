@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How a node behaves.
+/// The behaviour of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     #[default]

@@ -34,7 +34,7 @@ pub(crate) const KEY: &str = "key";
 /// Small, so that tests cross many stripes with few bytes.
 pub(crate) const CHUNK: u32 = 16 << 10;
 
-/// What the metadata does with the next proposals.
+/// The outcome of the next proposals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Decides {
     #[default]
@@ -128,7 +128,7 @@ impl Metadata for Tables {
 /// The host that requests come to.
 const HOST: HostId = HostId(1);
 
-/// All parts of a store as one host has them.
+/// The parts of a store on one host.
 pub(crate) struct World {
     pub(crate) nodes: Arc<MemoryNodes>,
     pub(crate) meta: Arc<Tables>,
@@ -234,7 +234,7 @@ impl World {
         Self { nodes, meta, bucket, context, faults, ring: ring.start() }
     }
 
-    /// What probes and chores of the same host reach.
+    /// Returns the context of the same host's probes and chores.
     pub(crate) fn cluster(&self) -> ClusterContext {
         let context = &self.context;
         ClusterContext {
@@ -299,7 +299,7 @@ pub(crate) fn data_key(layout: sealing::Layout) -> DataKey {
     DataKey::random(layout, Ambient::system().entropy.as_ref())
 }
 
-/// As objects have it that are sealed so; the keys in it are none.
+/// Returns a sealing record as sealed objects have it; the keys in it are dummies.
 pub(crate) fn sealing_record(layout: sealing::Layout) -> Bytes {
     let wrapped = WrappedKey { key_version: 1, bytes: Bytes::from_static(b"wrapped") };
     let outer = (layout == sealing::Layout::Dual).then(|| wrapped.clone());

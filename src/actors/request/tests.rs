@@ -138,7 +138,7 @@ async fn p6_a_frozen_host_delays_reads_by_hedges_only_and_then_not_at_all() {
     assert_eq!((got.expect("four of six are left"), took), (bytes, NO_TIME));
 }
 
-/// What cannot be served is refused in time, and at once when it is known.
+/// Tests that a request that cannot be served is refused in time, and at once when that is known.
 #[actix::test]
 async fn too_many_frozen_hosts_are_an_error_within_eight_seconds_and_then_sooner() {
     let (world, hosts) = three_hosts();
@@ -258,7 +258,7 @@ async fn p3_nodes_that_moved_to_another_incarnation_of_their_host_are_found_ther
     assert_eq!(missing(&world), 2);
 }
 
-/// What is slow to read under load is not to be repaired as well.
+/// Tests that slow reads under load do not cause repairs as well.
 #[actix::test]
 async fn a_node_that_is_slow_to_read_is_written_to_all_the_same() {
     let (world, _hosts) = three_hosts();

@@ -19,7 +19,7 @@ struct Workers {
     taken: AtomicUsize,
 }
 
-/// What one worker counts with.
+/// The counters of one worker.
 #[derive(Clone, Debug)]
 pub struct Meter {
     traffic: Traffic,
@@ -38,7 +38,7 @@ struct Slot {
     buckets: Names,
 }
 
-/// Those that ask often, and those that ask for much.
+/// The names with the most requests, and those with the most bytes.
 #[derive(Clone, Debug)]
 struct Names {
     by_requests: SpaceSaving,
@@ -46,7 +46,7 @@ struct Names {
 }
 
 impl Traffic {
-    /// For so many workers; more of them share counters.
+    /// Makes counters for so many workers; more of them share counters.
     pub fn new(workers: usize, clock: Arc<dyn Clock>) -> Self {
         let slots = (0..workers.max(1)).map(|_| Mutex::new(Ring::new())).collect();
         Self(Arc::new(Workers { clock, slots, taken: AtomicUsize::new(0) }))
@@ -58,7 +58,7 @@ impl Traffic {
         Meter { traffic: self.clone(), worker }
     }
 
-    /// Those that asked most of this host.
+    /// Returns the names with the most traffic on this host.
     pub fn top(&self) -> Top {
         let now = self.0.now();
         let of_kind = |kind: fn(&Slot) -> &Names| TopOfKind {
@@ -89,7 +89,7 @@ impl Workers {
 }
 
 impl Meter {
-    /// One request has ended. A bucket that is not there is none.
+    /// Counts a request that has ended. A bucket that does not exist counts as none.
     pub fn count(&self, account: &str, bucket: Option<&str>, bytes: u64) {
         let workers = &self.traffic.0;
         let (now, load) = (workers.now(), Load { requests: 1, bytes });
@@ -147,7 +147,7 @@ impl Names {
         self.by_bytes.clear();
     }
 
-    /// What each name has asked, at least: both count the same, and one may have known the name for longer.
+    /// Returns a lower bound of each name's load: both lists count the same, and one may have had the name for longer.
     fn loads(&self) -> BTreeMap<&str, Load> {
         let mut loads: BTreeMap<&str, Load> = self.by_requests.loads().collect();
         for (name, load) in self.by_bytes.loads() {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_ago_than_a_minute_counts_for_five_and_then_no_more() {
+    fn load_older_than_a_minute_counts_for_five_minutes_and_then_no_more() {
         let clock = Arc::new(Hand::default());
         let traffic = Traffic::new(1, clock.clone());
         let meter = traffic.meter();

@@ -1,5 +1,5 @@
-//! Which accounts and buckets ask most, in the last minutes: requests and bytes, counted on each worker by itself and put
-//! together when someone asks.
+//! The accounts and buckets with the most traffic in the last minutes: requests and bytes, counted on each worker by
+//! itself and merged when someone asks.
 //!
 //! A request costs its worker one lock that nobody else holds but who asks, and four counters. Each worker keeps its counters
 //! in slots of 20 seconds, and in each slot at most `HEAVY_KEPT` names of a kind (Space-Saving); so the memory is bounded,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// What a name has asked.
+/// The load of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     pub requests: u64,
@@ -18,7 +18,8 @@ impl Load {
     }
 }
 
-/// At most so many names. A name whose weight is more than the sum of all weights over that number is among them.
+/// A sketch of at most so many names (Space-Saving). A name whose weight is more than the sum of all weights over that
+/// number is among them.
 #[derive(Clone, Debug)]
 pub struct SpaceSaving {
     names_max: usize,
@@ -27,9 +28,9 @@ pub struct SpaceSaving {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
-    /// At least what the name weighs: with what the name before it weighed whose place it took.
+    /// An upper bound of the name's weight: it includes that of the name whose place it took.
     weight: u64,
-    /// Since it has its place.
+    /// The load since it has its place.
     load: Load,
 }
 
@@ -63,7 +64,7 @@ impl SpaceSaving {
         self.names.clear();
     }
 
-    /// What each name has asked, at least.
+    /// Returns a lower bound of each name's load.
     pub fn loads(&self) -> impl Iterator<Item = (&str, Load)> {
         self.names.iter().map(|(name, counter)| (&**name, counter.load))
     }
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heavy_stays_however_many_others_come() {
+    fn a_heavy_name_stays_however_many_others_come() {
         let mut names = SpaceSaving::new(8);
         for round in 0..1000 {
             names.add("heavy", 1, one(10));
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_let_go_is_not_counted_as_anothers() {
+    fn the_load_of_an_evicted_name_is_not_counted_for_another() {
         let mut names = SpaceSaving::new(1);
         names.add("a", 1, one(100));
         names.add("b", 1, one(7));

@@ -24,7 +24,7 @@ pub struct TopOfKind {
     pub five_minutes: Vec<Heavy>,
 }
 
-/// At least this.
+/// A name with a lower bound of its load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heavy {
     pub name: String,
@@ -32,7 +32,7 @@ pub struct Heavy {
 }
 
 impl Top {
-    /// Of all of these together; of each list the first `kept` by requests and by bytes.
+    /// Merges these; keeps of each list the first `kept` by requests and by bytes.
     pub fn merged(tops: &[Self], kept: usize) -> Self {
         let of = |kind: fn(&Self) -> &TopOfKind| TopOfKind {
             minute: merged(tops.iter().map(|top| &kind(top).minute), kept),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hosts_count_adds_up() {
+    fn counts_of_hosts_add_up() {
         let tops = [top(vec![heavy("a", 5, 1), heavy("b", 2, 9)]), top(vec![heavy("b", 4, 1)])];
         assert_eq!(Top::merged(&tops, 9), top(vec![heavy("b", 6, 10), heavy("a", 5, 1)]));
         assert_eq!(Top::merged(&[], 9), Top::default());

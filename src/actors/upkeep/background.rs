@@ -18,12 +18,12 @@ pub trait Chore: Unpin + 'static {
     fn step(&mut self) -> impl Future<Output = Duration>;
 }
 
-/// What a chore failed with last: the same failure, again and again, is logged once.
+/// The last failure of a chore: the same failure in a row is logged once.
 #[derive(Debug, Default)]
 pub struct LastFailure(Option<String>);
 
 impl LastFailure {
-    /// Whether it is another failure than the last one.
+    /// Returns whether it is another failure than the last one.
     pub fn is_news(&mut self, error: &impl Display) -> bool {
         let text = error.to_string();
         self.0.replace(text.clone()).is_none_or(|last| last != text)

@@ -34,22 +34,22 @@ pub type Compactor = Background<Compaction>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct CompactionOptions {
-    /// So much of the open segment is to be dead before it is sealed for it.
+    /// The dead bytes of the open segment at which it is sealed for compaction.
     pub seal_dead_bytes_min: u64,
     /// Copied in one step, at most.
     pub step_bytes_max: u64,
     pub step_records_max: usize,
     /// Pause when there is nothing to do.
     pub idle: Duration,
-    /// How often the index is made durable, so that a start after a power cut replays little.
+    /// The interval after which the index is made durable, so that a start after a power cut replays little.
     pub persist_every: Duration,
-    /// How long a segment with unreadable records is left alone.
+    /// The time for which a segment with unreadable records is left alone.
     pub hold: Duration,
     pub pace: Pace,
 }
 
 impl CompactionOptions {
-    /// For a log with segments of this size.
+    /// Returns the options for a log with segments of this size.
     pub fn for_segments_of(segment_bytes: u64) -> Self {
         Self {
             seal_dead_bytes_min: segment_bytes / 8,
@@ -63,7 +63,7 @@ impl CompactionOptions {
     }
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Nothing,
@@ -119,7 +119,7 @@ pub struct Compaction {
     ambient: Ambient,
     options: CompactionOptions,
     current: Option<Current>,
-    /// What the index failed to take: copies, and that this segment is gone from the log.
+    /// The changes that the index failed to take: copies, and that this segment is gone from the log.
     unpublished: Option<Copied>,
     unforgotten: Option<SegmentId>,
     /// Segments left alone until then.
@@ -128,7 +128,7 @@ pub struct Compaction {
     persisted: (Lsn, Duration),
 }
 
-/// What a compaction shares with the rest of its host.
+/// The context that a compaction shares with the rest of its host.
 #[derive(Clone, Debug)]
 pub struct CompactionContext {
     pub threads: Arc<dyn Blocking>,
@@ -241,7 +241,7 @@ impl Compaction {
         off_thread(&self.threads, move || gather(&drive, current, &others, options)).await?
     }
 
-    /// Every segment of the log but this one.
+    /// Returns every segment of the log but this one.
     fn others(&self, segment: SegmentId) -> Vec<SegmentId> {
         self.drive.log.segments().into_iter().map(|info| info.id).filter(|&id| id != segment).collect()
     }
@@ -279,7 +279,7 @@ impl Compaction {
         Ok(moved?)
     }
 
-    /// After the log gave the segment up.
+    /// Removes the segment from the index after the log gave it up.
     async fn forget(&mut self, segment: SegmentId) -> Result<(), CompactionError> {
         self.unforgotten = Some(segment);
         let index = self.drive.index.clone();

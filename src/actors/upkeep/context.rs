@@ -1,4 +1,4 @@
-//! What work in the background reaches: the metadata, the nodes, and where waiting for a drive is done.
+//! The context of background work: the metadata, the nodes, and the place of blocking work.
 
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::HealthBoard;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 /// Shared by the chores of a host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ClusterContext {
-    /// This one.
+    /// The id of this host.
     pub host: HostId,
     pub metadata: Arc<dyn Metadata>,
     pub ring: RingReader,
@@ -74,18 +74,18 @@ impl ClusterContext {
         answer
     }
 
-    /// Whether a node is one of this host's.
+    /// Returns whether a node is one of this host's.
     pub fn is_local(&self, node: NodeId) -> bool {
         self.ring.current().host_of(node) == Some(self.host)
     }
 
-    /// This host's nodes.
+    /// Returns this host's nodes.
     pub fn local_nodes(&self) -> Vec<NodeId> {
         let ring = self.ring.current();
         ring.nodes().iter().filter(|node| node.host == self.host).map(|node| node.id).collect()
     }
 
-    /// Whether a node can be asked: it is in service, and not in trouble as far as is known.
+    /// Returns whether a node can be asked: it is in service, and not suspect.
     pub fn serves(&self, node: NodeId) -> bool {
         self.health.current().in_service(node) && self.suspects.current().trust(node) == Trust::Trusted
     }

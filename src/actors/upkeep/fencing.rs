@@ -21,11 +21,11 @@ pub type Fencer = Background<Fencing>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct FencingOptions {
-    /// Between two looks at whether this host leads.
+    /// The interval between checks whether this host leads.
     pub idle: Duration,
-    /// Between two rounds of the host that leads.
+    /// The interval between rounds of the host that leads.
     pub every: Duration,
-    /// How far the fence stays behind the clock at least, for hosts that are not asked: they are not registered yet.
+    /// The least distance of the fence behind the clock, for hosts that are not asked: they are not registered yet.
     pub behind: Duration,
     /// A host that has not answered for so long has no writes.
     pub silence_max: Duration,
@@ -42,10 +42,10 @@ impl Default for FencingOptions {
     }
 }
 
-/// What a round came to.
+/// The outcome of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fenced {
-    /// Nothing below this is adopted any more.
+    /// No blob below this id is adopted any more.
     Below(BlobId),
     /// A host does not answer, and did not long ago.
     Waiting,
@@ -64,7 +64,7 @@ impl Fencing {
         Self { context, options, others: OtherHosts::default(), next: Duration::ZERO }
     }
 
-    /// One round of the host that leads.
+    /// Makes one round, on the host that leads.
     pub async fn advance(&mut self) -> Result<Fenced, UpkeepError> {
         let (fence, registered) = self.context.look_up(|view| Ok((view.fence()?, view.hosts()?))).await?;
         let behind_ms = u64::try_from(self.options.behind.as_millis()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! How fast work in the background may go. Pure.
+//! The speed of background work. Pure.
 
 use crate::actors::drives::UserLoad;
 use std::time::Duration;
@@ -14,7 +14,7 @@ impl Pace {
     /// No pauses, for tests and where space is gone.
     pub const UNLIMITED: Self = Self { idle_bytes_per_second: u64::MAX, busy_bytes_per_second: u64::MAX };
 
-    /// How long to pause after work on this many bytes.
+    /// Returns the pause after work on this many bytes.
     pub fn pause_after(self, bytes: u64, load: &UserLoad) -> Duration {
         let rate = if load.is_busy() { self.busy_bytes_per_second } else { self.idle_bytes_per_second };
         Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1))

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// The actor that probes.
 pub type Prober = Background<Probing>;
 
-/// How often it looks for nodes to be probed.
+/// The interval between checks for nodes to be probed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// For a node to drop the shards of a page.
+/// The longest wait for a node to drop the shards of a page.
 const DROP_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// The actor that reclaims.
@@ -33,7 +33,7 @@ pub type Reclaimer = Background<Reclamation>;
 pub struct ReclamationOptions {
     /// Garbage rows looked at together.
     pub page: usize,
-    /// How long a blob stays after this host applied the entry that made it garbage.
+    /// The time for which a blob stays after this host applied the entry that made it garbage.
     pub grace: Duration,
     /// Pause after the end of the garbage was reached.
     pub idle: Duration,
@@ -55,7 +55,7 @@ impl Default for ReclamationOptions {
     }
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reclaimed {
     /// Reads are under way that may want what is garbage now.
@@ -84,9 +84,9 @@ struct Waiting {
     mark: ReadMark,
     since: Duration,
     rows: Vec<GarbageRow>,
-    /// All that are part of the cluster: one without nodes reads too.
+    /// The hosts of the cluster: one without nodes reads too.
     hosts: Vec<HostRecord>,
-    /// Other hosts on which no read from before is under way.
+    /// The other hosts on which no earlier read is under way.
     past: BTreeSet<HostId>,
 }
 
@@ -144,7 +144,7 @@ impl Reclamation {
         Ok(Waiting { mark, since, rows, hosts, past: BTreeSet::new() })
     }
 
-    /// Whether every read of other hosts that began before the page was looked up has ended.
+    /// Returns whether every read of other hosts that began before the page was looked up has ended.
     async fn is_past_elsewhere(&mut self, waiting: &mut Waiting) -> bool {
         let hosts = other_hosts(&self.context, &waiting.hosts);
         let others: Vec<HostId> = hosts.into_iter().filter(|host| !waiting.past.contains(host)).collect();

@@ -48,7 +48,7 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn nothing_is_ripe_before_it_was_applied_here_for_a_whole_grace_period() {
+    fn garbage_is_not_ripe_before_a_whole_grace_period_after_it_was_applied_here() {
         let mut ripening = Ripening::new(GRACE);
         let mut applied = Vec::new();
         for step in 0..4_000_u64 {

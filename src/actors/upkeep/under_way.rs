@@ -1,5 +1,5 @@
-//! How hosts tell each other which reads and writes are under way, so that whoever reclaims garbage does not take a shard from
-//! under a reader of another host, and whoever raises the fence of fresh blobs does not fence off a write of another host.
+//! The reads and writes under way, which hosts tell each other, so that reclaiming does not take a shard from under a
+//! reader of another host, and raising the fence of fresh blobs does not fence off a write of another host.
 //!
 //! A host is asked for the age of its oldest read, by its own clock: where that read began after the garbage was looked up,
 //! no read there can want it. And it is asked for the id of its oldest write, where it agrees to draw no id below a floor. The
@@ -57,7 +57,7 @@ impl GroupService for UnderWayService {
     }
 }
 
-/// How long ago the oldest read of a host began; `None` where it has none.
+/// Returns the age of a host's oldest read; `None` if it has none.
 pub(super) async fn oldest_read(peer: Peer) -> Result<Option<Duration>, PeerError> {
     let answer = ask(&peer, OLDEST_READ, Bytes::new()).await?;
     decode_age(&answer)
@@ -78,7 +78,7 @@ async fn ask(peer: &Peer, kind: u8, body: Bytes) -> Result<Bytes, PeerError> {
 /// The other hosts of the cluster, as one that asks all of them knows them.
 #[derive(Debug, Default)]
 pub(super) struct OtherHosts {
-    /// Those that do not answer, and since when.
+    /// The hosts that do not answer, and since when.
     silent: BTreeMap<HostId, Duration>,
 }
 
@@ -114,7 +114,7 @@ impl OtherHosts {
     }
 }
 
-/// All hosts but this one: those that are registered, with drives or without, and those that the ring names.
+/// Returns all hosts but this one: the registered ones, with drives or without, and those that the ring names.
 pub(super) fn other_hosts(context: &ClusterContext, registered: &[HostRecord]) -> BTreeSet<HostId> {
     let ring = context.ring.current();
     let of_nodes = ring.nodes().iter().map(|node| node.host);

@@ -68,7 +68,7 @@ fn wait_for(
     wait(&MOVING, waiting, &*client.ambient.clock, look)
 }
 
-/// Whether every host has what belongs on it by the newest layout.
+/// Returns whether every host has what belongs on it by the newest layout.
 fn settled(layout: &LayoutShown) -> Look {
     if let Some(silent) = silent(layout.moves.iter().map(|row| &row.host)) {
         return silent;
@@ -87,7 +87,7 @@ pub(super) fn silent<'a>(mut hosts: impl Iterator<Item = &'a HostAnswer>) -> Opt
     hosts.find_map(|host| Some(Look::Silent(format!("host {} does not answer: {}", host.name, host.why.as_ref()?))))
 }
 
-/// Whether the shards of these drives are elsewhere.
+/// Returns whether the shards of these drives are elsewhere.
 fn emptied(layout: &LayoutShown, nodes: &[u32]) -> Look {
     let drained: Vec<&NodeShown> = layout.nodes.iter().filter(|node| nodes.contains(&node.node)).collect();
     if let Some(node) = drained.iter().find(|node| !node.draining) {
@@ -99,7 +99,7 @@ fn emptied(layout: &LayoutShown, nodes: &[u32]) -> Look {
     }
 }
 
-/// Whether a drive or host has nothing left that a removal would be refused for; one that is not drained is refused at once.
+/// Returns whether a removal of the drive or host would be accepted; one that is not drained is refused at once.
 fn may_go(layout: &LayoutShown, of: &str, lost: bool) -> Look {
     let is_meant = |node: &&NodeShown| node.node.to_string() == of || node.host_name == of || node.host == of;
     let meant: Vec<&NodeShown> = layout.nodes.iter().filter(is_meant).collect();

@@ -68,7 +68,7 @@ pub fn run(
     }
 }
 
-/// Whether a host did not take the order.
+/// Returns whether a host did not take the order.
 fn is_refused(ordered: &Ordered) -> bool {
     any_silent(ordered.hosts.iter().map(|host| &host.host))
 }

@@ -19,7 +19,7 @@ const SCRUBBING: Job = Job {
     shown_by: "sherd admin scrub status",
 };
 
-/// Until nothing of the cluster is missing and the drives of this host, or of all, were compared.
+/// Waits until nothing of the cluster is missing and the drives of this host, or of all, were compared.
 pub fn heal(client: &Client, host: Option<&str>, waiting: Waiting, out: &mut impl Write) -> Result<u8, AdminFailure> {
     out.flush()?;
     let path = with_host("/heal", host);
@@ -41,7 +41,7 @@ fn healed(status: &HealStatus) -> Look {
 
 /// The passes that are waited for.
 pub struct Passes {
-    /// Of each drive, when its last pass had ended before.
+    /// The end of each drive's last pass before.
     drives: BTreeMap<u32, Option<u64>>,
 }
 
@@ -51,13 +51,13 @@ impl Passes {
         Self { drives: all(status).filter(is_meant).map(|drive| (drive.node, drive.finished)).collect() }
     }
 
-    /// Of these drives, which were as in `before` when the order was given.
+    /// Makes the passes of these drives, which were as in `before` when the order was given.
     pub fn ordered(before: &ScrubStatus, nodes: &[u32]) -> Self {
         let finished = |node: &u32| all(before).find(|drive| drive.node == *node).and_then(|drive| drive.finished);
         Self { drives: nodes.iter().map(|node| (*node, finished(node))).collect() }
     }
 
-    /// Until each drive was verified to its end.
+    /// Waits until each drive was verified to its end.
     pub fn wait(&self, client: &Client, waiting: Waiting, out: &mut impl Write) -> Result<u8, AdminFailure> {
         out.flush()?;
         wait(&SCRUBBING, waiting, &*client.ambient.clock, || Ok(self.judge(&client.get("/scrub")?)))

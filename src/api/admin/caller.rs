@@ -1,6 +1,6 @@
-//! Who may call the admin API: whoever holds the root key, everything; users and roles of the store's own account, what their
-//! policies allow of `admin:…`, on the resource `*`. Another account's identities, its root too, administer nothing: the
-//! cluster is not theirs.
+//! Access to the admin API: the root key may do everything; users and roles of the store's own account, what their
+//! policies allow of `admin:…`, on the resource `*`. Another account's identities, its root too, administer nothing:
+//! the cluster is not theirs.
 
 use super::record::AdminRecord;
 use super::routes::Route;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 const TOKEN_HEADER: &str = "x-amz-security-token";
 
-/// Who has signed a call.
+/// The signer of a call.
 pub enum Caller {
     Root,
     Other { resolved: Box<Resolved>, token: Option<String> },

@@ -20,10 +20,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How often a change is decided anew because the key was changed meanwhile.
+/// The number of attempts of a change that conflicts with other changes of the key.
 const TRIES_MAX: usize = 8;
 const PAGE_ROWS: usize = 256;
-/// Where the documents of keys are among those of their kind; aliases are beside them.
+/// The path of keys among the documents of their kind; aliases are beside them.
 const KEYS: &str = "key/";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +41,9 @@ pub struct EncryptionKeyShown {
     pub enabled: bool,
     /// The one that wraps.
     pub version: u32,
-    /// When that one was made.
+    /// The creation time of that version.
     pub rotated: u64,
-    /// Whether the current root key wraps all of its versions.
+    /// True if the current root key wraps all of its versions.
     pub under_current_root: bool,
 }
 
@@ -68,7 +68,7 @@ pub enum ChangeKey {
         id: String,
         #[serde(default)]
         description: String,
-        /// Without its `alias/`.
+        /// The alias, without its `alias/`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         alias: Option<String>,
     },
@@ -79,7 +79,7 @@ pub enum ChangeKey {
     Enable {
         id: String,
     },
-    /// It neither wraps nor unwraps until it is enabled.
+    /// Disables the key: it neither wraps nor unwraps until it is enabled.
     Disable {
         id: String,
     },
@@ -112,7 +112,7 @@ pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysShown, Refusal> 
     Ok(EncryptionKeysShown { keys, root_keys: roots.into_iter().map(root).collect() })
 }
 
-/// In order of their ids.
+/// Returns the documents of keys, sorted by id.
 fn key_documents(view: &MetaView) -> Result<Vec<(String, DocumentRow)>, Refusal> {
     let mut documents: Vec<(String, DocumentRow)> = Vec::new();
     loop {
@@ -153,7 +153,7 @@ pub(super) async fn change(admin: &Admin, asked: ChangeKey) -> Result<Encryption
         }
         ChangeKey::Disable { id } => update(admin, id, |key| Ok(Some(key.with_enabled(false)))).await?,
     };
-    tracing::info!(?asked, "an encryption key was changed, as was asked for");
+    tracing::info!(?asked, "an administrator changed an encryption key");
     Ok(shown(&changed, admin))
 }
 
@@ -161,7 +161,7 @@ fn is_own(id: &str) -> bool {
     id == SSE_S3_KEY || id == KMS_DEFAULT_KEY
 }
 
-/// With an alias both are made, or neither.
+/// Creates a key; with an alias both are made, or neither.
 async fn create(admin: &Admin, id: &str, description: &str, alias: Option<&str>) -> Result<NamedKey, Refusal> {
     if alias.is_some_and(|alias| !is_key_name(KeyPath::Alias(alias))) {
         return Err(refused("an alias has 1 to 128 letters, digits, and any of -_./".to_owned()));
@@ -206,7 +206,7 @@ fn written(path: KeyPath<'_>, expect: Expect, value: Bytes) -> DocumentWrite {
     DocumentWrite { key: document_key(path), expect, value: Some(value) }
 }
 
-/// Whether what the writes expect stood; if not, nothing was written.
+/// Makes the writes; returns false if an expectation does not hold, and nothing was written.
 async fn write(admin: &Admin, writes: Vec<DocumentWrite>) -> Result<bool, Refusal> {
     admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
     match admin.gateway.meta().propose(Change::WriteDocuments(writes)).await.map_err(Refusal::unavailable)? {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One of IAM's actions with its parameters, as the query protocol has them.
+/// An action of IAM with its parameters, as the query protocol has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallIam {
@@ -25,12 +25,12 @@ pub struct CallIam {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// Whether somebody may do something.
+/// Asks whether a principal may do something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainAccess {
-    pub who: Who,
-    /// With its service: `s3:GetObject`.
+    pub who: ExplainedCaller,
+    /// The action with its service: `s3:GetObject`.
     pub action: String,
     /// An ARN.
     pub resource: String,
@@ -41,14 +41,14 @@ pub struct ExplainAccess {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Who {
-    /// Of the store's own account where none is named.
+pub enum ExplainedCaller {
+    /// A user, of the store's own account if none is named.
     User {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account: Option<String>,
         name: String,
     },
-    /// Whoever has this access key; not one of a session, which is nobody's without its token.
+    /// The owner of this access key; not of a session's, which has no owner without its token.
     Key {
         access_key: String,
     },
@@ -80,12 +80,14 @@ pub(super) async fn explain_access(admin: &Admin, asked: ExplainAccess) -> Resul
     let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
     let directory = admin.iam.directory(&view);
     let resolved = match &asked.who {
-        Who::Anonymous {} => None,
-        Who::User { account, name } => {
+        ExplainedCaller::Anonymous {} => None,
+        ExplainedCaller::User { account, name } => {
             let account = account.as_deref().unwrap_or(ROOT_ACCOUNT);
             Some(resolve_named(&directory, account, Some(name))?)
         }
-        Who::Key { access_key } => Some(of_key(resolve_key(&directory, access_key, admin.ambient.clock.unix_ms()))?),
+        ExplainedCaller::Key { access_key } => {
+            Some(of_key(resolve_key(&directory, access_key, admin.ambient.clock.unix_ms()))?)
+        }
     };
     let asking = match &resolved {
         Some(resolved) => Asking::of(resolved, &admin.iam.parsed)?,
@@ -107,16 +109,18 @@ fn of_key<T>(found: Result<T, ResolveError>) -> Result<T, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallIam, ExplainAccess, Who};
+    use super::{CallIam, ExplainAccess, ExplainedCaller};
 
     #[test]
-    fn what_is_asked_reads_back_as_it_is_sent() {
+    fn questions_read_back_as_they_were_sent() {
         let call: CallIam = serde_json::from_str(r#"{"action":"ListUsers"}"#).expect("a call");
         assert_eq!((call.account.as_deref(), call.parameters.len()), (None, 0));
         let text = r#"{"who":{"user":{"name":"alice"}},"action":"s3:GetObject","resource":"arn:aws:s3:::b/k"}"#;
         let asked: ExplainAccess = serde_json::from_str(text).expect("a question");
-        assert_eq!(asked.who, Who::User { account: None, name: "alice".to_owned() });
-        for who in [asked.who.clone(), Who::Key { access_key: "AKIA".to_owned() }, Who::Anonymous {}] {
+        assert_eq!(asked.who, ExplainedCaller::User { account: None, name: "alice".to_owned() });
+        for who in
+            [asked.who.clone(), ExplainedCaller::Key { access_key: "AKIA".to_owned() }, ExplainedCaller::Anonymous {}]
+        {
             let asked = ExplainAccess { who, conditions: vec![("a:b".to_owned(), "c".to_owned())], ..asked.clone() };
             let sent = serde_json::to_string(&asked).expect("JSON");
             assert_eq!(serde_json::from_str::<ExplainAccess>(&sent).expect("it reads back"), asked, "{sent}");

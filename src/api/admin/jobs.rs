@@ -6,7 +6,7 @@ use crate::api::Safety;
 use crate::api::text::Query;
 use serde::{Deserialize, Serialize};
 
-/// What is still to be made whole.
+/// The missing and corrupt shards, and the progress of their repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStatus {
     /// Shards of the whole cluster that are missing or have chunks missing or corrupt: queued for repair, or on drives that do
@@ -16,10 +16,10 @@ pub struct HealStatus {
     pub under_replicated_objects: u64,
     /// Blobs whose shards are still to be dropped.
     pub garbage_blobs: u64,
-    /// Of all hosts that answer.
+    /// The sum over all hosts that answer.
     #[serde(flatten)]
     pub sum: HealCounts,
-    /// How safe the data of the cluster is now.
+    /// The safety of the cluster's data now.
     #[serde(default)]
     pub safety: Safety,
     #[serde(default)]
@@ -33,24 +33,24 @@ pub struct HealCounts {
     pub corrupt_chunks: u64,
     /// Shards on its drives that nothing refers to and that are not yet dropped.
     pub orphaned_shards: u64,
-    /// What it is to repair, on its own drives; bytes at most.
+    /// The shards to repair on its own drives; bytes at most.
     pub to_repair_shards: u64,
     pub to_repair_bytes: u64,
     /// Repairs under way, and those that cannot be done now.
     pub repairing: u64,
     pub put_off: u64,
-    /// Since its process began.
+    /// The shards repaired since its process began.
     pub repaired_shards: u64,
     pub repaired_bytes: u64,
     pub bytes_per_second: u64,
-    /// Until its drives are whole, at that speed; `None` where nothing moves. Of several hosts the longest.
+    /// The time until its drives are whole, at that speed; `None` while nothing moves. For several hosts the longest.
     pub eta_seconds: Option<u64>,
     /// Nodes of which it is not yet known whether they hold what they should.
     pub comparisons_due: Vec<u32>,
 }
 
 impl HealCounts {
-    /// Of these hosts together; nothing is left where there is none.
+    /// Returns the sum over these hosts; zero if there is none.
     pub fn sum<'a>(hosts: impl IntoIterator<Item = &'a Self>) -> Self {
         hosts.into_iter().fold(Self { eta_seconds: Some(0), ..Self::default() }, |sum, host| Self {
             corrupt_chunks: sum.corrupt_chunks + host.corrupt_chunks,
@@ -86,25 +86,25 @@ pub struct HostAnswer {
     pub why: Option<String>,
 }
 
-/// How verifying every chunk stands.
+/// The state of scrub on the drives of the hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubStatus {
-    /// Of all hosts that answer.
+    /// The sum over all hosts that answer.
     #[serde(flatten)]
     pub sum: ScrubCounts,
     pub hosts: Vec<ScrubOfHost>,
 }
 
-/// Of the drives of one host, or of several.
+/// The counts of the drives of one host, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubCounts {
     pub drives_count: u64,
     /// Passes under way, and those that were asked for and have not begun yet.
     pub under_way: u64,
     pub wanted: u64,
-    /// Of the passes under way, on average; 1000 where there is none.
+    /// The average progress of the passes under way; 1000 if there is none.
     pub done_permille: u64,
-    /// Until the last of them ends, at the speed so far; `None` where that is not known.
+    /// The time until the last of them ends, at the speed so far; `None` if unknown.
     pub eta_seconds: Option<u64>,
     /// Corrupt chunks that the passes under way, or else the last ones, have met.
     pub corrupt: u64,
@@ -133,29 +133,29 @@ pub struct ScrubOfHost {
     pub host: HostAnswer,
     #[serde(flatten)]
     pub counts: Option<ScrubCounts>,
-    /// None where the host does not answer.
+    /// The drives; empty if the host does not answer.
     pub drives: Vec<ScrubShown>,
 }
 
-/// How verifying every chunk stands on one drive. Times are milliseconds since 1970.
+/// The state of scrub on one drive. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubShown {
     pub node: u32,
-    /// When the pass under way began.
+    /// The start of the pass under way.
     pub began: Option<u64>,
     /// A pass was asked for and has not begun yet.
     pub wanted: bool,
     pub done_permille: u64,
-    /// Until the end of the pass, at the speed so far.
+    /// The time until the end of the pass, at the speed so far.
     pub eta_seconds: Option<u64>,
     /// Corrupt chunks that the pass under way, or else the last one, has met.
     pub corrupt: u64,
     pub finished: Option<u64>,
-    /// When the next pass begins by itself.
+    /// The start of the next automatic pass.
     pub due: u64,
 }
 
-/// Which host is to compare its drives with the metadata; with none, all.
+/// Orders one host, or all, to compare its drives with the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartHeal {
@@ -163,19 +163,19 @@ pub struct StartHeal {
     pub host: Option<String>,
 }
 
-/// Which drives' passes are to begin, or to end.
+/// The selection of drives whose passes begin, or end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChooseScrub {
-    /// One drive; with none, all.
+    /// The drive; `None` for all.
     #[serde(default)]
     pub node: Option<u32>,
-    /// Of one host, by name or id; with none, of all.
+    /// The host, by name or id; `None` for all.
     #[serde(default)]
     pub host: Option<String>,
 }
 
-/// What an order concerns.
+/// The hosts and drives that an order concerns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
     pub nodes: Vec<u32>,
@@ -190,25 +190,25 @@ pub struct OrderedOfHost {
     pub nodes: Vec<u32>,
 }
 
-/// What is to be moved to the drives of a host, or of all hosts that answer.
+/// The shards to be moved to the drives of a host, or of all hosts that answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovesShown {
-    /// Of the layout that it follows; of several hosts the oldest.
+    /// The epoch of the layout that it follows; for several hosts the oldest.
     pub epoch: u64,
-    /// Whether everything was compared with that layout, and nothing is left to be moved; of several hosts, whether all
-    /// answer and say so.
+    /// True if everything was compared with that layout, and nothing is left to be moved; for several hosts, if all
+    /// answer and report so.
     pub settled: bool,
-    /// As far as it is known.
+    /// The shards left, as far as known.
     pub shards_left: u64,
     pub bytes_left: u64,
-    /// Of these, put off: a drive is down or full, or has an older copy to drop first.
+    /// The shards, of these, that are put off: a drive is down or full, or has an older copy to drop first.
     pub shards_waiting: u64,
-    /// Since its process began.
+    /// The shards moved since its process began.
     pub shards_moved: u64,
 }
 
 impl MovesShown {
-    /// Of these hosts together. `None` is one that does not answer; `epoch` is that of the layout.
+    /// Returns the sum over these hosts. `None` is one that does not answer; `epoch` is that of the layout.
     pub fn sum<'a>(hosts: impl IntoIterator<Item = Option<&'a Self>>, epoch: u64) -> Self {
         let nothing = Self { epoch, settled: true, ..Self::default() };
         hosts.into_iter().fold(nothing, |sum, host| match host {

@@ -17,14 +17,14 @@ pub use crate::api::s3::{BucketShown, Explained, ObjectShown, StatementShown};
 pub use encryption::{
     ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewrap, RewrapCursor, Rewrapped, RootKeyShown,
 };
-pub use identities::{CallIam, ExplainAccess, Who};
+pub use identities::{CallIam, ExplainAccess, ExplainedCaller};
 pub use jobs::{
     ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesOfHost, MovesShown, Ordered, OrderedOfHost,
     ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus, StartHeal,
 };
 pub use shapes::{
-    AcceptClock, AdminFault, AskToStop, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown,
-    CountsShown, ForecastShown, GeometryShown, Guarantee, HostClockShown, HostRolesShown, HostShown, HostStateShown,
+    AcceptClock, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown, CountsShown,
+    ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown, HostRolesShown, HostShown, HostStateShown,
     Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, NodeShown, QuotaShown, ReplicaShown,
     SetQuota, ShardShown,
 };
@@ -35,7 +35,7 @@ pub use top::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
 pub use routes::Route;
 
 use super::audit::AuditLog;
-use super::health::{Health, Told};
+use super::health::{Health, HealthAnswer};
 use super::iam::{IamFault, IamService, RequestFacts};
 use super::identity::IdentityError;
 use super::room::{BodyRoom, Ungathered, gather};
@@ -68,20 +68,20 @@ const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The service that a signature must be for. What root signs for S3 can be overheard on the other port, and is nothing here.
 pub const SERVICES: &[&str] = &["sherd-admin"];
 
-/// What the routes share.
+/// The state that the routes share.
 #[derive(Clone)]
 pub struct Admin {
     pub source: Arc<dyn AdminSource>,
-    /// Who there is.
+    /// The IAM service.
     pub iam: Arc<IamService>,
     pub gateway: Gateway,
     pub bodies: Arc<BodyRoom>,
-    /// What the keys of objects are sealed with.
+    /// The root keys, which wrap the keys of objects.
     pub roots: Arc<RootKeys>,
-    /// Whether S3 is served over TLS.
+    /// True if S3 is served over TLS.
     pub secure: bool,
     pub verifier: Verifier,
-    /// Of the listeners; health names those that end soon.
+    /// The certificates of the listeners; health names those that expire soon.
     pub certificates: Certificates,
     pub ambient: Ambient,
     /// `None` where this host keeps no audit log.
@@ -93,7 +93,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(Scope::new(ROOT).default_service(to(answer)));
 }
 
-/// Why a request is not answered.
+/// The reason for which a request is not answered.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]
@@ -138,7 +138,7 @@ impl Refusal {
         Self::Source(AdminError::Unavailable(cause.to_string()))
     }
 
-    /// It is about who asks, not about what.
+    /// Returns whether it is about the caller, not about the question.
     fn is_denial(&self) -> bool {
         matches!(self, Self::Signature(_)) || self.status_and_code().0 == StatusCode::FORBIDDEN
     }
@@ -245,10 +245,10 @@ async fn dispatched(
         Route::GetInfo => ok(&source.info().await?),
         Route::GetHealth => {
             let health = Health { drives: source.drives(), ..source.health() };
-            ok(&Told::new(health, admin.certificates.warnings()))
+            ok(&HealthAnswer::new(health, admin.certificates.warnings()))
         }
         Route::GetStopSafety => {
-            let AskToStop { host } = required(&body)?;
+            let GetStopSafety { host } = required(&body)?;
             ok(&source.safe_to_stop(&host).await?)
         }
         Route::ListDrives => ok(&source.drives()),

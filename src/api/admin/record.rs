@@ -1,4 +1,4 @@
-//! What is known of a call of the admin API while it is answered, and its line in the audit log afterwards.
+//! The record of an admin API call while it is answered, and its line in the audit log afterwards.
 
 use super::routes::Routed;
 use crate::api::audit::{AuditLog, Ended, Listener};
@@ -22,10 +22,10 @@ const NAMES: [&str; 13] = [
     "to",
     "weight",
 ];
-/// What is no route.
+/// The name of a request that matches no route.
 const UNKNOWN: &str = "Unknown";
 
-/// One call from its head to its answer. Dropping it is what writes its line, however it ended.
+/// The record of a call from its head to its response. Dropping it writes its line, however it ended.
 #[derive(Debug)]
 pub struct AdminRecord {
     pub id: String,
@@ -58,7 +58,7 @@ impl AdminRecord {
         }
     }
 
-    /// The body has come.
+    /// Notes the body.
     pub fn is_about(&mut self, body: &[u8]) {
         let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return };
         let text = |value: &Value| match value {

@@ -11,7 +11,7 @@ macro_rules! routes {
         impl Route {
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// As the audit log calls it.
+            /// Returns the name in the audit log.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name)),*
@@ -68,7 +68,7 @@ pub struct Routed<'a> {
     pub bucket: Option<&'a str>,
 }
 
-/// Why a request has no route.
+/// The reason for which a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unrouted {
     NoPath,
@@ -88,7 +88,7 @@ pub fn find<'a>(method: &str, path: &'a str) -> Result<Routed<'a>, Unrouted> {
     Err(unrouted)
 }
 
-/// Whether a path is one of the pattern, and the name in it.
+/// Returns whether a path matches the pattern, and the name in it.
 fn matched<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
     let Some((before, after)) = pattern.split_once("{bucket}") else { return (pattern == path).then_some(None) };
     let name = path.strip_prefix(before)?.strip_suffix(after)?;

@@ -1,19 +1,19 @@
-//! What the admin API tells, as JSON. `sherd admin` reads the same types. Ids that are wider than JSON's numbers are text in
-//! hexadecimal; a field is only ever added, and a reader passes over those that it does not know.
+//! The answers of the admin API, as JSON. `sherd admin` reads the same types. Ids that are wider than JSON's numbers
+//! are text in hexadecimal; a field is only ever added, and a reader ignores those that it does not know.
 
 use super::jobs::{MovesOfHost, MovesShown};
 use crate::api::{DriveHealth, Safety, Verdict};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Why a request was not answered.
+/// The error that answers a refused request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminFault {
-    /// One word that programs may go by.
+    /// A word for programs.
     pub code: String,
     pub message: String,
 }
 
-/// What the cluster is, as one host sees it.
+/// The cluster, as one host sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
     pub version: String,
@@ -26,7 +26,7 @@ pub struct Info {
     pub guarantee: Guarantee,
     #[serde(default)]
     pub health: Verdict,
-    /// How safe the data of the cluster is now.
+    /// The safety of the cluster's data now.
     #[serde(default)]
     pub safety: Safety,
     pub hosts: Vec<HostShown>,
@@ -38,7 +38,7 @@ pub struct Info {
     pub counts: CountsShown,
     /// The last entry of the metadata log that the host has applied.
     pub applied: u64,
-    /// How other hosts' replicas of the metadata compare with this one's.
+    /// The comparison of other hosts' replicas of the metadata with this one's.
     pub replicas: Vec<ReplicaShown>,
 }
 
@@ -57,14 +57,14 @@ pub struct GeometryShown {
     pub parity: u8,
 }
 
-/// What may be lost at once from a state where nothing is missing, without losing an object.
+/// The losses at once that a cluster in which nothing is missing survives without losing an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guarantee {
     /// `None` where each host is a failure domain of its own.
     pub domains: Option<usize>,
     pub hosts: usize,
     pub drives: usize,
-    /// So many hosts may be down while new objects are still written.
+    /// The number of hosts that may be down while new objects are still written.
     pub hosts_down_for_writes: usize,
     pub words: String,
 }
@@ -74,19 +74,19 @@ pub struct HostShown {
     pub id: String,
     /// The id where the host is not registered.
     pub name: String,
-    /// Where other hosts reach it.
+    /// The address at which other hosts reach it.
     pub address: Option<String>,
     pub domain: Option<String>,
-    /// What it says that it does: any of `gateway`, `meta` and `storage`.
+    /// The roles that it reports: any of `gateway`, `meta` and `storage`.
     pub roles: Vec<String>,
     pub metadata: MetadataRole,
     pub nodes: Vec<u32>,
     #[serde(default)]
     pub state: HostStateShown,
-    /// Of its program, as it said last.
+    /// The version of its program, as it last reported.
     #[serde(default)]
     pub version: Option<String>,
-    /// While it answers.
+    /// The time since its start; `None` if it does not answer.
     #[serde(default)]
     pub uptime_seconds: Option<u64>,
 }
@@ -95,16 +95,16 @@ pub struct HostShown {
 #[serde(rename_all = "lowercase")]
 pub enum HostStateShown {
     Up,
-    /// It is about to end.
+    /// The host is about to stop.
     Stopping,
-    /// It does not answer.
+    /// The host does not answer.
     Down,
-    /// It was not asked yet.
+    /// The host was not asked yet.
     #[default]
     Unknown,
 }
 
-/// Of all drives that are in service.
+/// The capacity of all drives that are in service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapacityShown {
     pub total_bytes: u64,
@@ -113,10 +113,10 @@ pub struct CapacityShown {
     pub usable_bytes: u64,
 }
 
-/// When new objects find no room any more, if the store goes on growing as it did in the last week.
+/// The forecast when new objects find no space any more, if the store goes on growing as in the last week.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForecastShown {
-    /// So long was measured, a week at most.
+    /// The period that was measured, a week at most.
     pub measured_seconds: u64,
     /// Bytes of all versions of all objects, as last measured; `None` before the first time.
     pub stored_bytes: Option<u64>,
@@ -134,15 +134,15 @@ pub struct BucketUsageShown {
     pub account: String,
     /// Current objects.
     pub objects: u64,
-    /// Other versions, delete markers among them.
+    /// The number of other versions, delete markers included.
     pub versions: u64,
-    /// Of all versions.
+    /// The bytes of all versions.
     pub bytes: u64,
     pub bytes_max: Option<u64>,
     pub objects_max: Option<u64>,
 }
 
-/// What a host is to the Raft group.
+/// The role of a host in the Raft group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetadataRole {
@@ -160,21 +160,21 @@ pub struct CountsShown {
     pub blobs: u64,
 }
 
-/// What data is placed on. The epoch grows with each change.
+/// The layout: the drives of the cluster. The epoch grows with each change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutShown {
     pub epoch: u64,
     pub nodes: Vec<NodeShown>,
-    /// Every host that is registered, those without nodes too.
+    /// The registered hosts, including those without nodes.
     #[serde(default)]
     pub hosts: Vec<HostRolesShown>,
-    /// Of all hosts that answer.
+    /// The moves of all hosts that answer.
     pub moving: MovesShown,
     #[serde(default)]
     pub moves: Vec<MovesOfHost>,
 }
 
-/// What a host does.
+/// The roles of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRolesShown {
     pub host: String,
@@ -192,20 +192,20 @@ pub struct NodeShown {
     pub weight: u32,
     /// Its shards are moved off, and it takes no new ones.
     pub draining: bool,
-    /// Why, as the host that answers knows it; `None` while it serves.
+    /// The reason, as the host that answers knows it; `None` while it serves.
     pub out_of_service: Option<String>,
     /// Changes when the drive in this place is replaced.
     pub incarnation: String,
-    /// That it is named for.
+    /// The shards placed on it.
     pub shards: u64,
-    /// Of these not yet known to be gone.
+    /// The shards, of these, that are not yet known to be gone.
     pub garbage: u64,
     /// Old copies of what was moved off it, still to be dropped.
     #[serde(default)]
     pub leftovers: u64,
 }
 
-/// How a change of the layout is asked for. `of` is a node's number, or a host's name or id for all of its nodes.
+/// A change of the layout. `of` is a node's number, or a host's name or id for all of its nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ChangeLayout {
@@ -226,20 +226,20 @@ pub enum ChangeLayout {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutChanged {
-    /// Of the layout that has the change.
+    /// The epoch of the layout with the change.
     pub epoch: u64,
     pub nodes: Vec<u32>,
 }
 
-/// Which host is to be stopped.
+/// Asks whether this host may be stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AskToStop {
+pub struct GetStopSafety {
     /// Its name or id.
     pub host: String,
 }
 
-/// Where the lead should go.
+/// Moves the leadership to this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MoveLeader {
@@ -253,11 +253,11 @@ pub struct LeaderMoved {
     pub name: String,
 }
 
-/// What may be in a bucket, without limit where there is none, and what is in it.
+/// The quota of a bucket, unlimited if `None`, and its usage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaShown {
     pub bucket: String,
-    /// Of all versions, as clients count them.
+    /// The bytes of all versions, as clients count them.
     pub bytes_max: Option<u64>,
     /// Current objects.
     pub objects_max: Option<u64>,
@@ -294,19 +294,19 @@ pub struct ShardShown {
 /// The time, as the host that answers knows it. All times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockShown {
-    /// What its own clock says.
+    /// The time of its own clock.
     pub clock_ms: u64,
     /// The date that new objects get.
     pub date_ms: u64,
     /// The confirmed time, by which locks end and objects expire; `None` where none is known yet.
     pub confirmed_ms: Option<u64>,
-    /// How far its clock is ahead of the confirmed time.
+    /// The lead of its clock over the confirmed time.
     pub ahead_ms: i64,
-    /// How the confirmed time was last set.
+    /// The last setting of the confirmed time.
     pub set: Option<ClockSettingShown>,
-    /// Of each host that answers.
+    /// The clocks of the hosts that answer.
     pub hosts: Vec<HostClockShown>,
-    /// What is wrong, in words.
+    /// The problems, in words.
     pub troubles: Vec<String>,
 }
 
@@ -322,13 +322,13 @@ pub struct ClockSettingShown {
 pub struct HostClockShown {
     pub host: String,
     pub name: String,
-    /// How far its clock is ahead of the median of the hosts' clocks.
+    /// The lead of its clock over the median of the hosts' clocks.
     pub ahead_ms: i64,
 }
 
-/// This host's clock is right.
+/// Declares that this host's clock is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptClock {
-    /// What it said when an operator looked.
+    /// The time that it reported when an operator looked.
     pub time_ms: u64,
 }

@@ -8,7 +8,7 @@ use actix_web::web::Bytes;
 use futures::stream::unfold;
 use std::sync::Arc;
 
-/// What is told next.
+/// The next item of the stream.
 enum Next {
     Page(ShardsPage),
     From(Vec<u8>),

@@ -1,4 +1,4 @@
-//! Who knows what the admin API tells, and does what it is asked.
+//! The source of the admin API's answers, which also carries out its orders.
 
 use super::jobs::{ChooseScrub, HealStatus, Ordered, ScrubStatus};
 use super::shapes::{
@@ -6,11 +6,11 @@ use super::shapes::{
     ShardShown,
 };
 use super::top::TopShown;
-use crate::api::{DriveHealth, HealthSource, StopShown};
+use crate::api::{DriveHealth, HealthSource, StopSafety};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
-    /// Nothing is wrong but the request.
+    /// The request is wrong; nothing else is.
     #[error("{0}")]
     Refused(String),
     /// Try again later.
@@ -18,7 +18,7 @@ pub enum AdminError {
     Unavailable(String),
 }
 
-/// Some shards, and where the next page begins; the cursor means something to the source only.
+/// A page of shards, and the start of the next; the cursor has a meaning for the source only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardsPage {
     pub shards: Vec<ShardShown>,
@@ -34,16 +34,16 @@ pub trait AdminSource: HealthSource {
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError>;
 
-    /// Of one host, by name or id, or of all that have drives.
+    /// Returns the state of healing of one host, by name or id, or of all that have drives.
     async fn heal_status(&self, host: Option<&str>) -> Result<HealStatus, AdminError>;
 
-    /// Whether a host, by name or id, may be stopped now.
-    async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError>;
+    /// Returns whether a host, by name or id, may be stopped now.
+    async fn safe_to_stop(&self, host: &str) -> Result<StopSafety, AdminError>;
 
     /// Begins to compare all drives of a host, or of all, with the metadata.
     async fn start_heal(&self, host: Option<&str>) -> Result<Ordered, AdminError>;
 
-    /// Of each drive of a host, or of all.
+    /// Returns the state of scrub of each drive of a host, or of all.
     async fn scrub_status(&self, host: Option<&str>) -> Result<ScrubStatus, AdminError>;
 
     /// Begins to verify these drives.
@@ -52,7 +52,7 @@ pub trait AdminSource: HealthSource {
     /// Ends the passes over these drives that are under way.
     async fn stop_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError>;
 
-    /// Who asks most, of a host or of all.
+    /// Returns the accounts and buckets with the most traffic, of a host or of all.
     async fn top(&self, host: Option<&str>) -> Result<TopShown, AdminError>;
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
@@ -62,10 +62,10 @@ pub trait AdminSource: HealthSource {
     /// Makes this host's clock the confirmed time. It must still say this, about.
     async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
 
-    /// Of all hosts.
+    /// Returns the drives of all hosts.
     fn drives(&self) -> Vec<DriveHealth>;
 
-    /// Every bucket with what it holds, in order of their names.
+    /// Returns every bucket with its usage, sorted by name.
     async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError>;
 
     async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError>;

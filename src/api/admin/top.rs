@@ -1,9 +1,9 @@
-//! Who asks most, as JSON.
+//! The accounts and buckets with the most traffic, as JSON.
 
 use super::jobs::HostAnswer;
 use serde::{Deserialize, Serialize};
 
-/// Of all hosts that answer. What is counted is at least so much.
+/// The traffic of all hosts that answer. Counts are lower bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopShown {
     pub accounts: TopOfKindShown,

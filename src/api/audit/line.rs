@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use time::OffsetDateTime;
 
-/// Which listener a call came to.
+/// The listener that a call came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Listener {
@@ -29,7 +29,7 @@ pub struct Line<'a> {
     pub listener: Option<Listener>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub from: &'a str,
-    pub who: Who<'a>,
+    pub who: LineCaller<'a>,
     pub service: Service,
     pub operation: &'a str,
     #[serde(serialize_with = "named")]
@@ -44,7 +44,7 @@ pub struct Line<'a> {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Who<'a> {
+pub struct LineCaller<'a> {
     pub kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<&'a str>,
@@ -54,8 +54,8 @@ pub struct Who<'a> {
     pub access_key: Option<&'a str>,
 }
 
-impl<'a> Who<'a> {
-    /// Who signed, with which key. A key without a principal is what a request said of itself, and nobody verified.
+impl<'a> LineCaller<'a> {
+    /// Returns the signer and its key. A key without a principal is only claimed by the request, and not verified.
     pub fn of(principal: Option<&'a Principal>, access_key: Option<&'a str>) -> Self {
         let access_key = access_key.filter(|key| !key.is_empty());
         let Some(principal) = principal else {
@@ -78,7 +78,7 @@ impl<'a> Who<'a> {
 }
 
 impl Line<'_> {
-    /// With its line end.
+    /// Returns the line, with its end.
     pub fn render(&self) -> Vec<u8> {
         // Names and texts: that they are no JSON cannot be.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
@@ -87,7 +87,7 @@ impl Line<'_> {
     }
 }
 
-/// As RFC 3339 has it, with milliseconds.
+/// Serializes a time as in RFC 3339, with milliseconds.
 fn time<S: Serializer>(at: &UnixMs, serializer: S) -> Result<S::Ok, S::Error> {
     let nanos = i128::from(at.0) * 1_000_000;
     let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -124,7 +124,7 @@ impl Serialize for Short<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, Listener, Who};
+    use super::{Line, LineCaller, Listener};
     use crate::api::audit::Service;
     use crate::limits::AUDIT_TEXT_BYTES_MAX;
     use crate::types::UnixMs;
@@ -136,7 +136,7 @@ mod tests {
             host: "this-host",
             listener: Some(Listener::S3),
             from: "192.0.2.3:41",
-            who: Who::of(None, access_key),
+            who: LineCaller::of(None, access_key),
             service: Service::Iam,
             operation: "CreateUser",
             resource,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_client_says_makes_another_line_or_a_long_one() {
+    fn no_text_of_a_client_makes_another_line_or_a_long_one() {
         let resource = [("UserName", format!("\"}}\r\n{{\u{2028}{}", "é".repeat(100_000)))];
         let text = String::from_utf8(line(&resource, Some(&"k".repeat(10_000))).render()).expect("text");
         assert_eq!(text.lines().count(), 1);

@@ -11,7 +11,7 @@
 mod line;
 mod operations;
 
-pub use line::{Line, Listener, Who};
+pub use line::{Line, LineCaller, Listener};
 pub use operations::{ACCOUNTS_FILE, Audited, Service};
 
 #[cfg(test)]
@@ -42,9 +42,9 @@ pub struct Ended<'a> {
     pub trace: &'a RequestTrace,
     /// `None`: the client went away before it was answered.
     pub status: Option<u16>,
-    /// Of an error.
+    /// The code of an error.
     pub code: Option<&'a str>,
-    /// It was refused for who called.
+    /// True if it was refused because of the caller.
     pub is_denied: bool,
 }
 
@@ -55,7 +55,7 @@ impl AuditLog {
         (!senders.is_empty()).then_some(Self { senders, operations, ambient, host })
     }
 
-    /// What there is to be written of a call of this operation.
+    /// Returns the service of the call's audit line, if this operation has one.
     fn service(&self, operation: &str, is_denied: bool) -> Option<Service> {
         let (service, audited) = self.operations.get(operation)?;
         let is_due = match audited {
@@ -83,7 +83,7 @@ impl AuditLog {
             host: &self.host,
             listener: Some(call.listener),
             from: call.from,
-            who: Who::of(trace.principal(), trace.access_key()),
+            who: LineCaller::of(trace.principal(), trace.access_key()),
             service,
             operation: trace.operation(),
             resource: &resource,
@@ -102,7 +102,7 @@ impl AuditLog {
             host: &self.host,
             listener: None,
             from: "",
-            who: Who::settings(),
+            who: LineCaller::settings(),
             service: Service::Iam,
             operation: ACCOUNTS_FILE,
             resource: &[("Changes", changes.to_string())],

@@ -1,4 +1,5 @@
-//! Which operations the audit log has lines of: the one table. A test compares it with all operations that the API knows.
+//! The table of the operations that the audit log has lines of. A test compares it with all operations that the API
+//! knows.
 
 use serde::Serialize;
 use std::collections::HashMap;
@@ -12,12 +13,12 @@ pub enum Service {
     Admin,
 }
 
-/// Of which calls of an operation there are lines.
+/// The calls of an operation that have lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audited {
-    /// It changes something, or hands out credentials: of every call, whatever came of it.
+    /// Every call has a line, whatever its outcome: the operation changes something, or hands out credentials.
     Always,
-    /// It only reads: of calls that are denied.
+    /// Only denied calls have a line: the operation only reads.
     Denied,
     /// Requests on objects, and reads of S3: access logs are for them.
     Never,
@@ -38,7 +39,7 @@ pub const OPERATIONS: Rows = &[
     (Service::Admin, Audited::Denied, ADMIN_READS),
 ];
 
-/// What the accounts file is applied as. No call has the name.
+/// The name under which the accounts file is applied. No call has it.
 pub const ACCOUNTS_FILE: &str = "ApplyAccountsFile";
 
 const S3_CHANGES: &[&str] = &[
@@ -236,7 +237,7 @@ const IAM_READS: &[&str] = &[
     "ListUsers",
 ];
 
-/// They change nothing that is stored: a session is what they hand out.
+/// The operations that change nothing that is stored: they hand out a session.
 const STS_CREDENTIALS: &[&str] = &["AssumeRole", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"];
 
 const ADMIN_CHANGES: &[&str] = &[

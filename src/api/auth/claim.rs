@@ -18,7 +18,7 @@ const SERVICE: &str = "s3";
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 const VERSION_4: [&str; 6] =
     ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"];
-/// Those that nothing but a signature has.
+/// The parameters that only a signature has.
 const SIGNS_OF_VERSION_4: [&str; 3] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"];
 const PAYLOADS: [&str; 6] = [
     "UNSIGNED-PAYLOAD",
@@ -32,7 +32,7 @@ const PAYLOADS: [&str; 6] = [
 /// Headers that say what a body is: each has one value.
 const OF_PAYLOADS: [HeaderName; 2] = [X_AMZ_CONTENT_SHA256, X_AMZ_DECODED_CONTENT_LENGTH];
 
-/// Of an `Authorization` header, after the algorithm.
+/// The components of an `Authorization` header, after the algorithm.
 const COMPONENTS: [&str; 3] = ["Credential", "SignedHeaders", "Signature"];
 
 /// The ways to sign a request.
@@ -63,7 +63,7 @@ pub struct Version4<'a> {
     pub signed_at: u64,
     /// Names between semicolons.
     pub signed_headers: &'a str,
-    /// In hexadecimal.
+    /// The signature in hexadecimal.
     pub signature: &'a str,
     /// The seconds for which a presigned URL is good; `None` for a signature in a header.
     pub expires_seconds: Option<u64>,
@@ -83,7 +83,7 @@ impl<'a> Version4<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version2<'a> {
     pub access_key: &'a str,
-    /// In base64.
+    /// The signature in base64.
     pub signature: &'a str,
     /// The end of a presigned URL, in seconds since the Unix epoch; `None` for a signature in a header.
     pub expires: Option<u64>,
@@ -195,7 +195,7 @@ fn read_header(headers: &HeaderMap, now: Duration) -> Result<Version4<'_>, Fault
     Ok(Version4 { credential, stamp, signed_at, signed_headers, signature, expires_seconds: None })
 }
 
-/// When a signature of version 4 in a header was made, in seconds since the Unix epoch: S3 takes `Date` where there is
+/// Returns the time of a version 4 signature in a header, in seconds since the Unix epoch: S3 takes `Date` if there is
 /// no `x-amz-date` (S3 API Reference, "Common request headers").
 fn signed_at(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
@@ -205,7 +205,7 @@ fn signed_at(headers: &HeaderMap) -> Option<u64> {
     }
 }
 
-/// What an `Authorization` header is made of.
+/// Checks the components of an `Authorization` header.
 fn check_components(said: &str) -> Result<(), String> {
     let fields = said.split_once(' ').unwrap_or_default().1;
     let components = || fields.split(',').map(str::trim).filter(|component| !component.is_empty());
@@ -233,8 +233,8 @@ fn check_payload(payload: &str) -> Result<(), Fault> {
     ))
 }
 
-/// A framing is one where version 4 signs it in a header. S3 takes any other for content, whose length must be the one that
-/// the framing claims, and whose hash is then not what the request says.
+/// Checks the body of a request whose framing no version 4 signature in a header covers. S3 takes such a body for
+/// content, whose length must be the one that the framing claims, and whose hash then differs from the request's.
 pub fn check_unframed(head: Head<'_>) -> Result<(), Fault> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let number = |name: &str| text(name).and_then(|length| length.trim().parse::<u64>().ok());
@@ -301,7 +301,7 @@ fn read_expires(text: &str) -> Result<u64, Fault> {
     Err(Fault::InvalidQueryAuth(why))
 }
 
-/// One that signs for S3, in any region. What is said of any other follows a semicolon.
+/// Reads a credential that signs for S3, in any region. The fault of any other follows a semicolon.
 pub fn read_scope(credential: &str) -> Result<Credential<'_>, String> {
     let Some(scope) = Credential::read(credential) else {
         return Err(

@@ -4,7 +4,8 @@
 use crate::api::text::Query;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Those that describe what is stored or found, and none that makes a request another one or tells of its body.
+/// The headers that describe a stored object or an expected one, and none that changes the request or describes its
+/// body.
 const NAMES: [&str; 10] = [
     "x-amz-acl",
     "x-amz-checksum-mode",
@@ -19,7 +20,7 @@ const NAMES: [&str; 10] = [
 ];
 const PREFIXES: [&str; 4] = [USER_METADATA, "x-amz-grant-", "x-amz-object-lock-", "x-amz-server-side-encryption"];
 const USER_METADATA: &str = "x-amz-meta-";
-/// What version 2 signs besides.
+/// The further headers that version 2 signs.
 const OF_VERSION_2: [&str; 2] = ["content-md5", "content-type"];
 
 /// Gives a request such headers where it does not have them itself.
@@ -39,7 +40,7 @@ pub fn unhoist(headers: &mut HeaderMap, query: &Query, by_version_2: bool) {
     }
 }
 
-/// Whether a header stands in the query with this value, and so is signed.
+/// Returns whether a header is in the query with this value, and so is signed.
 pub fn stands_in(query: &Query, name: &str, value: &HeaderValue) -> bool {
     let mut pairs = query.pairs().filter(|(found, _)| found.eq_ignore_ascii_case(name));
     is_hoisted(name) && pairs.next().and_then(|(_, text)| header_value(name, text)).as_ref() == Some(value)
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_a_request_or_tells_of_its_body_is_no_such_header() {
+    fn headers_that_change_a_request_or_describe_its_body_are_not_hoisted() {
         let text = "x-amz-copy-source=b/k&x-amz-content-sha256=STREAMING-X&x-amz-date=d&x-amz-trailer=t&X-Amz-Date=d\
                     &x-amz-decoded-content-length=1&x-amz-checksum-crc32=AAAAAA==&content-type=a/b&range=bytes%3D0-";
         assert_eq!(unhoisted(text, false).len(), 1);

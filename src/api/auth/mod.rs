@@ -34,7 +34,7 @@ const SKEW_SECONDS_MAX: u64 = crate::sigv4::SKEW_SECONDS_MAX;
 pub struct Authenticated {
     pub authentication: Authentication,
     pub scheme: Scheme,
-    /// For the chunks of a body, where the head is signed in a header.
+    /// The verifier of a body's chunks, if the head is signed in a header.
     pub chunks: Option<ChunkVerifier>,
 }
 
@@ -57,7 +57,7 @@ pub struct Unverified<'a> {
     pub head: Head<'a>,
     pub uri: &'a Uri,
     pub view: &'a RequestView,
-    /// Since the Unix epoch.
+    /// The time since the Unix epoch.
     pub now: Duration,
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// How much longer a URL may be good for, as AWS has it of version 4.
+/// The longest validity of a URL, as AWS has it for version 4.
 const URL_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 /// Parameters that make a request another one and that version 2 does not sign: anybody could add them.
 const UNSIGNED_STEERING: [&str; 12] = [
@@ -235,8 +235,8 @@ fn check_age(headers: &HeaderMap, now: Duration) -> Result<(), Fault> {
     if skew > SKEW_SECONDS_MAX { Err(RequestFault::Skewed { now_s: now.as_secs() }.into()) } else { Ok(()) }
 }
 
-/// In seconds since the Unix epoch: `Tue, 27 Mar 2007 19:36:42 +0000`, or with `GMT`, or as version 4 writes it. S3
-/// knows no earlier dates.
+/// Parses a time into seconds since the Unix epoch: `Tue, 27 Mar 2007 19:36:42 +0000`, or with `GMT`, or as version 4
+/// writes it. S3 knows no earlier dates.
 pub fn moment(text: &str) -> Option<u64> {
     let text = text.trim();
     let mail = || OffsetDateTime::parse(text, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp);

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_text_is_not_passed_over() {
+    fn a_signed_header_that_is_not_text_is_not_skipped() {
         let headers = [("host", "h"), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), ("x-amz-date", STAMP)];
         let names = "host;x-amz-content-sha256;x-amz-date";
         let signature = signature("/b/k", "", &headers, "UNSIGNED-PAYLOAD");

@@ -1,4 +1,4 @@
-//! How large bodies that are gathered whole may be, by the operation that their head asks for.
+//! The largest bodies that are read whole, by the operation that their head asks for.
 
 use crate::limits::{
     ACL_BODY_BYTES_MAX, BODY_BYTES_MAX, CORS_BODY_BYTES_MAX, DELETE_KEYS_MAX, LIFECYCLE_BODY_BYTES_MAX,
@@ -36,7 +36,7 @@ const DOCUMENTS: [(&str, usize); 22] = [
 /// its entity tag.
 const TAGS_OF_ONE: usize = 24;
 
-/// What a body may be.
+/// The bound of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyBound {
     pub bytes_max: usize,
@@ -52,20 +52,20 @@ impl BodyBound {
     pub const DELETES: Self = Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some(("Object", DELETE_KEYS_MAX)) };
     pub const COMPLETES: Self = Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some(("Part", PARTS_MAX as usize)) };
 
-    /// Of what a PUT with this query sets; `None` where it is no document.
+    /// Returns the bound of the document that a PUT with this query sets; `None` if it sets none.
     pub fn of_document(has: impl Fn(&str) -> bool) -> Option<Self> {
         let found = DOCUMENTS.iter().filter(|(name, _)| has(name)).map(|(_, bytes_max)| *bytes_max).min();
         found.map(|bytes_max| Self { bytes_max, lists: None })
     }
 
-    /// As nobody has signed it.
+    /// Returns the bound without a signature.
     pub fn unsigned(self) -> Self {
         Self { bytes_max: self.bytes_max.min(BODY_BYTES_MAX), ..self }
     }
 }
 
-/// Whether some XML has more of these elements, whatever their prefix, than there may be, or more tags than these and all that
-/// can be in them. It never counts fewer than a parser finds.
+/// Returns whether some XML has more than `count_max` of these elements, whatever their prefix, or more tags than these
+/// and all that can be in them. It never counts fewer than a parser finds.
 pub fn exceeds(xml: &[u8], name: &str, count_max: usize) -> bool {
     let begins = |rest: &[u8]| {
         let end = rest.iter().position(|byte| b" \t\r\n/>".contains(byte)).unwrap_or(rest.len());

@@ -26,7 +26,7 @@ pub enum ChunkSigning {
     Unsigned,
     Signed {
         verifier: ChunkVerifier,
-        /// There must be a trailer, which is signed too.
+        /// True if there must be a trailer, which is signed too.
         has_trailer: bool,
     },
 }
@@ -49,11 +49,11 @@ enum State {
         left: u64,
         signed: Option<SignedChunk>,
     },
-    /// How much of the line's end after a chunk has come.
+    /// The line end after a chunk, and how much of it came.
     End {
         seen: usize,
     },
-    /// After the empty chunk that is the last: whole lines, up to an empty one. Whatever follows that means nothing.
+    /// The trailer after the empty last chunk: whole lines, up to an empty one. Later bytes are ignored.
     Trailer {
         lines: Vec<u8>,
         ended: bool,
@@ -211,7 +211,7 @@ fn canonical(fields: &HeaderMap) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| [name.as_bytes(), b":", value, b"\n"].concat()).collect()
 }
 
-/// Where the lines end that come before an empty one.
+/// Returns the end of the trailer's lines, before the empty one.
 fn trailer_end(lines: &[u8]) -> Option<usize> {
     if lines.starts_with(LINE_END) {
         return Some(0);
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_is_refused() {
+    fn a_malformed_chunk_is_refused() {
         for framed in
             [&b"xyz\r\n"[..], b"\r\n", b"5\n", b"5\r\nhelloXX", b"-5\r\n", b"11111111111111111\r\n", &[b'1'; 2000]]
         {

@@ -23,13 +23,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep};
 
-/// What the request says of its body.
+/// The digests that the request gives for its body.
 #[derive(Debug)]
 pub struct Digests {
     md5: Option<String>,
     /// Hexadecimal, of the payload; absent where it is unsigned or framed.
     sha256: Option<String>,
-    /// Or why it cannot be one.
+    /// The expected checksum, or the reason why it is malformed.
     checksum: Result<Option<(ChecksumAlgorithm, Bytes)>, Fault>,
 }
 
@@ -41,12 +41,12 @@ impl Digests {
         Self { md5, sha256, checksum: if of_object { Ok(None) } else { checksum(headers) } }
     }
 
-    /// Whether an empty body has all of them.
+    /// Returns whether an empty body matches all of them.
     pub fn are_of_nothing(&self) -> bool {
         self.verify(&[]).is_ok()
     }
 
-    /// In S3's order: what was signed comes before what is only said.
+    /// Verifies the body in S3's order: signed values come before unsigned ones.
     fn verify(&self, body: &[u8]) -> Result<(), Differs> {
         let md5 = self.md5.as_ref().map(|text| parse_md5(text.as_bytes())).transpose()?;
         let checksum = self.checksum.clone()?;
@@ -111,9 +111,9 @@ pub struct Collected<B> {
     gathered: BytesMut,
     bound: BodyBound,
     seat: Arc<Seat>,
-    /// From when it was first asked for.
+    /// The deadline, from when it was first asked for.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// For who has to read it once more.
+    /// The body for the operation, which reads it once more.
     shown: Option<WholeBody>,
     trace: Arc<RequestTrace>,
 }
@@ -136,7 +136,7 @@ impl<B> Collected<B> {
         Poll::Ready(Some(Err(error.into())))
     }
 
-    /// Some of it has come.
+    /// Takes a piece of the body.
     fn gather(&mut self, data: &Bytes) -> Result<(), Fault> {
         if self.gathered.len() + data.len() > self.bound.bytes_max {
             return Err(Fault::MessageTooLong);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_is_compared_before_what_is_only_said() {
+    fn the_signed_hash_is_compared_before_the_unsigned_digests() {
         let fault = |pairs: &[(&'static str, &'static str)]| {
             let differs = digests(pairs, false).verify(b"hello").expect_err("another body");
             (differs.fault, differs.made)

@@ -26,7 +26,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// How a request is signed, and what its chunks are verified with.
+/// The signature of a request, and the verifier of its chunks.
 pub struct Signed {
     pub scheme: Scheme,
     pub chunks: Option<ChunkVerifier>,
@@ -92,7 +92,7 @@ pub fn content(
     Ok(s3s::HttpRequest::from_parts(head, body))
 }
 
-/// Whether a signature says what the body is, so that the request must say how long it is.
+/// Returns whether the signature covers the body, so that the request must state its length.
 fn names_payload(scheme: Scheme, headers: &HeaderMap) -> bool {
     match scheme {
         Scheme::Header => true,
@@ -202,7 +202,7 @@ struct Content {
     decoder: Option<(ChunkDecoder, Trailers)>,
     /// Content that was decoded and not yet passed on.
     queue: VecDeque<Bytes>,
-    /// Until it was compared.
+    /// The expected hash, until it was compared.
     hash: Option<PayloadHash>,
     /// The declared length of the bytes as they come.
     length: Option<u64>,
@@ -222,7 +222,7 @@ impl Content {
         Self { inner, decoder, queue: VecDeque::new(), hash, length, received: 0, ended: false, trace }
     }
 
-    /// Once, when all that was declared has come.
+    /// Compares the digests, once, when all declared bytes have come.
     fn compare(&mut self) -> Result<(), StdError> {
         let Some(Err(computed)) = self.hash.take().map(PayloadHash::compare) else { return Ok(()) };
         self.trace.detailed(vec![("S3ComputedContentSHA256", computed)]);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_framing_that_nobody_signed_is_taken_off_the_head() {
+    fn an_unsigned_framing_is_taken_off_the_head() {
         for framing in [("content-encoding", "gzip, aws-chunked"), (HASH, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")] {
             let pairs = [framing, ("x-amz-decoded-content-length", "5"), ("transfer-encoding", "chunked")];
             let mut framed = head(Method::PUT, "/b/k", &pairs);
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(whole(Method::GET, "/b?policy"), None);
     }
 
-    /// What is read of a PUT with this body, or why it is refused before.
+    /// Returns the reader of a PUT's body, or the fault for which it is refused before.
     fn read(
         scheme: Scheme,
         pairs: &[(&'static str, &'static str)],

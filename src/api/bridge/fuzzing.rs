@@ -12,7 +12,7 @@ const SCOPE: Scope<'static> = Scope { date: "20260101", region: "us-east-1", ser
 /// The signature of the request, which that of the first chunk follows.
 const SEED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The first byte says how large the pieces are.
+/// Feeds a chunked body in pieces; the first byte is their size.
 pub fn chunks(data: &[u8]) {
     let Some((&size, body)) = data.split_first() else { return };
     let piece_bytes = usize::from(size).max(1);

@@ -1,5 +1,6 @@
-//! Between actix-web, which holds the connections, and s3s, which speaks S3: requests, their bodies, and the bodies of
-//! answers. A body is read on the worker that its connection belongs to, chunk by chunk as the store asks for it.
+//! The bridge between actix-web, which holds the connections, and s3s, which speaks S3: requests, their bodies, and the
+//! bodies of responses. A body is read on the worker that its connection belongs to, chunk by chunk as the store asks
+//! for it.
 
 mod body_bounds;
 mod chunked;

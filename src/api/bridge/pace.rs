@@ -1,9 +1,10 @@
-//! How slow a client may be. Only the time that is spent waiting for it counts, not the time in which the store is busy.
+//! The least speed of a client. Only time that is spent waiting for the client counts, not time in which the store is
+//! busy.
 
 use crate::api::errors::Stalled;
 use std::time::Duration;
 
-/// In so much waiting, at least so many bytes must come.
+/// The period of waiting in which a least number of bytes must come.
 const WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_BYTES_MIN: u64 = 16 << 10;
 
@@ -15,7 +16,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How long to wait on before asking again.
+    /// Returns the time to wait before asking again.
     pub fn patience(&self) -> Duration {
         WINDOW.saturating_sub(self.waited)
     }
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_nobody_waits_does_not_count() {
+    fn time_without_waiting_does_not_count() {
         let mut pace = Pace::default();
         pace.received(Duration::ZERO, 1);
         assert_eq!(pace.patience(), 60 * SECOND);

@@ -18,7 +18,7 @@ impl PayloadHash {
         Some(Self { named: named.to_owned(), hasher: Sha256::new() })
     }
 
-    /// Whether it is that of an empty body.
+    /// Returns whether it is the hash of an empty body.
     pub fn is_of_nothing(&self) -> bool {
         self.named.eq_ignore_ascii_case(OF_NOTHING)
     }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_compared_in_any_case_and_told_where_it_differs() {
+    fn a_hash_is_compared_in_any_case_and_shown_if_it_differs() {
         let compare = |named: &str| {
             let mut hash = hash(Method::PUT, false, named).expect("to compare");
             hash.update(b"hel");

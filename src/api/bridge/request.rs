@@ -31,7 +31,7 @@ pub fn convert(
     Ok(converted)
 }
 
-/// Mostly a path and a query, and nothing before them.
+/// Converts an address: mostly a path and a query.
 fn uri(uri: &actix_web::http::Uri) -> Result<Uri, InvalidUri> {
     match (uri.scheme(), uri.authority(), uri.path_and_query()) {
         (None, None, Some(target)) => Uri::try_from(target.as_str()),
@@ -60,7 +60,7 @@ fn headers(request: &actix_web::HttpRequest) -> Result<HeaderMap, Fault> {
     Ok(headers)
 }
 
-/// How large a request's header section is.
+/// Returns the size of a request's header section.
 pub fn header_bytes(request: &actix_web::HttpRequest) -> usize {
     request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }

@@ -16,12 +16,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a reader may leave a chunk untaken.
+/// The longest time for which a reader may leave a chunk untaken.
 const READER_IDLE_MAX: Duration = Duration::from_secs(120);
 /// Answers up to this size are in the connection's buffer at once; nothing is watched.
 const WATCHED_BYTES_MIN: u64 = 256 << 10;
 
-/// What s3s answered, its body apart, and what the bridge adds.
+/// The response of s3s apart from its body, and the additions of the bridge.
 pub struct Answer {
     pub response: s3s::HttpResponse,
     /// Replaces the body, where an error's was completed.
@@ -78,7 +78,7 @@ enum Content {
 struct Watched {
     /// `None` once the reader was given up.
     body: Option<s3s::Body>,
-    /// Whether it is the reader that is waited for, and since when.
+    /// The time since which the reader is waited for, if it is.
     reader_since: Option<Instant>,
 }
 

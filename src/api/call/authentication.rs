@@ -1,4 +1,4 @@
-//! Who signed a request, and how.
+//! The signer of a request, and the kind of signature.
 
 /// The result of authentication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct SignatureFacts {
     pub auth_type: &'static str,
     /// `s3:signatureversion`
     pub version: &'static str,
-    /// In seconds since the Unix epoch; `None` for version 2.
+    /// The time of the signature in seconds since the Unix epoch; `None` for version 2.
     pub signed_at: Option<u64>,
     /// The region that the request is signed for; `None` for version 2.
     pub region: Option<String>,

@@ -13,7 +13,7 @@ impl Trailers {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fields);
     }
 
-    /// Once; `None` before the end.
+    /// Takes the trailer, once; `None` before the end.
     pub fn take(&self) -> Option<HeaderMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -24,12 +24,12 @@ impl Trailers {
 pub struct WholeBody(Arc<OnceLock<Bytes>>);
 
 impl WholeBody {
-    /// Once.
+    /// Stores the body, once.
     pub fn put(&self, body: Bytes) {
         self.0.get_or_init(|| body);
     }
 
-    /// Nothing before the end.
+    /// Returns the bytes; empty before the body's end.
     pub fn bytes(&self) -> &[u8] {
         self.0.get().map(|body| &body[..]).unwrap_or_default()
     }

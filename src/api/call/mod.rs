@@ -1,5 +1,5 @@
-//! One S3 request on its way to its operation. Each fact is established once, by the layer that finds it out, and kept in
-//! the request's `Call`; s3s carries that in the request's extensions.
+//! The context of an S3 request on its way to its operation. Each fact is established once, by the layer that finds it
+//! out, and kept in the request's `Call`; s3s carries that in the request's extensions.
 
 mod authentication;
 mod body;
@@ -45,7 +45,7 @@ pub struct Origin {
     /// `x-amz-request-id` and `x-amz-id-2` of the answer.
     pub request_id: String,
     pub host_id: String,
-    /// Without the port; empty where it is not known.
+    /// The address without the port; empty if unknown.
     pub source_ip: String,
     pub tls: Option<TlsVersion>,
 }

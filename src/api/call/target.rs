@@ -1,4 +1,4 @@
-//! What a request is addressed to: the store, a bucket, or an object.
+//! The target of a request: the store, a bucket, or an object.
 
 use crate::api::errors::{Fault, RequestFault};
 use crate::api::text::Query;
@@ -17,7 +17,7 @@ pub struct Head<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub level: Level,
-    /// Not looked at yet: it may be no name of a bucket.
+    /// The bucket as named; not validated yet.
     pub bucket: Option<String>,
     /// The bucket is in the host's name, so that the path is the key alone.
     pub by_host: bool,

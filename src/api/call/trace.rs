@@ -40,7 +40,7 @@ struct Resolved {
 }
 
 impl RequestTrace {
-    /// The operation is known. Only the first call counts.
+    /// Notes the operation. Only the first call counts.
     pub fn resolved(
         &self,
         operation: &'static str,
@@ -52,7 +52,7 @@ impl RequestTrace {
         let _ = self.resolved.set(Resolved { operation, bucket, key, access_key });
     }
 
-    /// It names a bucket, or none where that is empty. Only the first call counts.
+    /// Notes the bucket that the request names; an empty name is none. Only the first call counts.
     pub fn aimed_at(&self, bucket: &str) {
         if !bucket.is_empty() {
             // A request that is asked again names the same.
@@ -60,18 +60,18 @@ impl RequestTrace {
         }
     }
 
-    /// It is known who asks. Only the first call counts.
+    /// Notes the caller. Only the first call counts.
     pub fn asked_by(&self, principal: &Arc<Principal>) {
         // A request is asked once; a second time would say the same.
         let _ = self.principal.set(Arc::clone(principal));
     }
 
-    /// It is known what a call is on. Only the first call counts.
+    /// Notes the subject of a call. Only the first call counts.
     pub fn is_on(&self, subject: Vec<(&'static str, String)>) {
         let _ = self.subject.set(subject);
     }
 
-    /// It is known what a call made. Only the first call counts.
+    /// Notes the result of a call. Only the first call counts.
     pub fn made(&self, result: Vec<(&'static str, String)>) {
         let _ = self.result.set(result);
     }
@@ -93,7 +93,7 @@ impl RequestTrace {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The body was refused for this; the first reason stands.
+    /// Notes the fault for which the body was refused; the first one stays.
     pub fn failed(&self, fault: Fault) {
         let _ = self.fault.set(fault);
     }
@@ -142,7 +142,7 @@ impl RequestTrace {
         self.principal.get().map(Arc::as_ref)
     }
 
-    /// As access logs call who asks: an account by its canonical id, anybody within it by name.
+    /// Returns the requester as in access logs: an account by its canonical id, an identity within it by name.
     pub fn requester(&self) -> Option<&str> {
         let principal = self.principal()?;
         Some(if principal.kind == PrincipalKind::Root { &principal.canonical_id } else { &principal.arn })

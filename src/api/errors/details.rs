@@ -1,4 +1,4 @@
-//! What an error's body says besides its code and its words: what it is about, as the request named it.
+//! The elements of an error's body besides its code and its words: the subject as the request named it.
 
 use super::escape;
 use crate::api::text::Query;
@@ -24,7 +24,7 @@ const OF_BUCKETS: [&str; 15] = [
     "ServerSideEncryptionConfigurationNotFoundError",
     "InvalidBucketName",
 ];
-/// How what is wrong with an argument begins, and the argument's name.
+/// The beginnings of messages about a wrong argument, and the argument's name.
 const ARGUMENTS: [(&str, &str); 21] = [
     ("A version-id marker", "version-id-marker"),
     ("Argument max-buckets ", "max-buckets"),
@@ -48,7 +48,7 @@ const ARGUMENTS: [(&str, &str); 21] = [
     ("Version id cannot be ", "versionId"),
     ("You can only specify a copy source header ", "x-amz-copy-source"),
 ];
-/// Those whose value S3 does not repeat: they would be wrong with any.
+/// The arguments whose value S3 does not repeat: they would be wrong with any.
 const BARE_ARGUMENTS: [(&str, &str); 5] = [
     ("Marker unsupported ", "marker"),
     ("The ErrorDocument Key ", "ErrorDocument"),
@@ -79,13 +79,13 @@ pub fn time(name: &'static str, seconds: u64) -> Option<(&'static str, String)> 
     Some((name, at.format(&Rfc3339).ok()?))
 }
 
-/// What a request is on, which may be what is not there, and what it says.
+/// The bucket and key of a request, of which one may not exist, and the request's elements.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Named<'a> {
     pub bucket: Option<&'a str>,
     pub key: Option<&'a str>,
     pub method: &'a str,
-    /// As it came.
+    /// The query as it came.
     pub query: &'a str,
     /// The header of this name.
     pub authorization: &'a str,
@@ -106,7 +106,7 @@ pub struct Named<'a> {
 }
 
 impl Named<'_> {
-    /// What S3 says of it in an error of this code and with these words.
+    /// Returns the elements that S3 adds to an error of this code and with these words.
     pub(super) fn elements(&self, code: &str, words: &str) -> String {
         let details = self.details.iter().map(|(name, text)| element(name, Some(text)));
         self.of_code(code, words) + &details.collect::<String>()
@@ -196,7 +196,7 @@ impl Named<'_> {
         element("Method", Some(self.method)) + &element("ResourceType", kind)
     }
 
-    /// Whose key a request names, in the header or in the query.
+    /// Returns the access key of a request, in the header or in the query.
     fn access_key(&self) -> Option<String> {
         let credential = self.field("Credential").or_else(|| self.parameter("X-Amz-Credential"));
         match credential {
@@ -219,13 +219,13 @@ impl Named<'_> {
         self.amazon_headers.split(';').filter(lacks).collect::<Vec<_>>().join(", ")
     }
 
-    /// Of the header.
+    /// Returns a component of the header.
     fn field(&self, name: &str) -> Option<String> {
         let mut fields = self.authorization.split([' ', ',']);
         fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
     }
 
-    /// Of the query, once it is decoded.
+    /// Returns a parameter of the query, decoded.
     fn parameter(&self, name: &str) -> Option<String> {
         let query = Query::read(Some(self.query)).ok()?;
         query.get(name).map(str::to_owned)
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_is_told_by_its_name_and_its_value() {
+    fn an_argument_error_has_name_and_value() {
         let told = |query: &str, words: &str| named(query).elements("InvalidArgument", words);
         assert_eq!(
             told("versions&versionId=a%26b", "Invalid version id specified"),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_signature_is_told_with_it() {
+    fn a_signature_error_has_its_details() {
         let authorization = "AWS4-HMAC-SHA256 Credential=a/b/20260101/us-east-1/s3/aws4_request, Signature=00";
         let header = Named { authorization, date: "20260101T000000Z", ..Named::default() };
         assert_eq!(header.elements("InvalidAccessKeyId", ""), "<AWSAccessKeyId>a/b</AWSAccessKeyId>");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_digest_is_told_with_it() {
+    fn a_digest_error_has_its_details() {
         let wrong = "The Content-MD5 you specified did not match what we received.";
         let put = Named { method: "PUT", md5: "AAAAAAAAAAAAAAAAAAAAAA==", sha256: "00", ..Named::default() };
         let told = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_and_what_cannot_be_done_are_named() {
+    fn errors_name_the_missing_resource_and_the_method() {
         let named = named("versionId=v");
         assert_eq!(named.elements("NoSuchVersion", ""), "<Key>&lt;k&gt;</Key><VersionId>v</VersionId>");
         assert_eq!(named.elements("BucketNotEmpty", ""), "<BucketName>b</BucketName>");

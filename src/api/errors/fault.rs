@@ -1,4 +1,6 @@
-//! What a request can be told that the store itself does not say, with S3's codes and words.
+//! Faults of requests that the store itself does not report, with S3's codes and messages. A code that s3s knows has
+//! the status of s3s unless it is set here. A fault that ends a body is flattened to its code and message on the way
+//! through the store (`StoreError::BodyMalformed`), and its status is found again from the code.
 
 use super::details::with_details;
 use super::form::FormFault;
@@ -12,7 +14,7 @@ use http::header::CONTENT_RANGE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
 
-/// What a request can be told that the store itself does not say.
+/// A fault of a request that the store itself does not report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     AccessDenied(&'static str),
@@ -20,10 +22,10 @@ pub enum Fault {
     BadDigest(String),
     BadRequest(String),
     BucketOwnerDiffers,
-    /// One that is signed, and is not the last.
+    /// A signed chunk that is not the last is too small.
     ChunkTooSmall,
     EntityTooLarge,
-    /// Of a browser's form.
+    /// A fault of a browser's form.
     Form(FormFault),
     IncompleteBody,
     Internal(String),
@@ -34,7 +36,7 @@ pub enum Fault {
     InvalidDigest,
     InvalidPart,
     InvalidPartNumber,
-    /// Of a presigned URL.
+    /// A fault of a presigned URL.
     InvalidQueryAuth(String),
     InvalidRange {
         size_bytes: u64,
@@ -46,7 +48,7 @@ pub enum Fault {
     MalformedTrailer,
     /// XML that says something that the operation has no meaning for.
     MalformedXml,
-    /// Of the body of a request that sets something.
+    /// The body of a request that sets something is too large.
     MessageTooLong,
     MetadataTooLarge {
         size_bytes: usize,
@@ -57,14 +59,14 @@ pub enum Fault {
     NoSuchUpload,
     NoSuchVersion,
     NotImplemented(String),
-    /// Of a header's value that S3 does not take there.
+    /// The header's value is one that S3 does not take there.
     HeaderNotImplemented {
         header: &'static str,
         why: String,
     },
     /// A delete marker stands where an object was asked for.
     DeleteMarker {
-        /// Asked for by its version, and not as what stands.
+        /// True if it was asked for by its version id, and not as the current version.
         named: bool,
         version: String,
         modified: Option<String>,
@@ -74,9 +76,9 @@ pub enum Fault {
     InvalidEncryptionAlgorithm,
     KmsNotFound(String),
     KmsDisabled(String),
-    /// Of an object whose key the client keeps.
+    /// The key differs from that of an object whose key the client keeps.
     CustomerKeyDiffers,
-    /// Of an append, which asks for another encryption than the object has.
+    /// An append asks for another encryption than the object has.
     EncryptionTypeMismatch,
     InvalidWriteOffset,
     /// A client's token came with another request before.
@@ -97,24 +99,24 @@ pub enum Fault {
     OperationAborted,
     QuotaExceeded,
     TooManyParts,
-    /// In a bucket that is to go, where a list of its objects may be empty.
+    /// A bucket to be deleted still has versions, although a list of its objects may be empty.
     VersionsLeft,
-    /// What a bucket was never told: which configuration, in S3's word for its absence.
+    /// The bucket has no such configuration: S3's code and message for its absence.
     NoConfiguration(&'static str, &'static str),
     /// The reader has this version already; the headers tell it which.
     NotModified(Box<HeaderMap>),
-    /// Which header's condition does not hold, where it is known.
+    /// A condition does not hold: its header, if known.
     PreconditionFailed(Option<&'static str>),
     RequestHeadersTooLarge,
     RequestTimeout,
-    /// Of a chunk of a body, or of its trailer.
+    /// The signature of a chunk of a body, or of its trailer, does not match.
     SignatureDoesNotMatch,
     SlowDown(String),
-    /// Of how the request is put.
+    /// A fault of the request's form.
     Request(RequestFault),
-    /// Of what is to be granted to whom.
+    /// A fault of a grant.
     Grant(GrantFault),
-    /// Of where a bucket is to be.
+    /// A fault of a new bucket's location.
     Location(LocationFault),
 }
 
@@ -203,7 +205,7 @@ impl From<Fault> for S3Error {
     }
 }
 
-/// What an answer says beside the words of what the fault alone knows.
+/// Returns the elements of the error besides its message.
 fn details(fault: &Fault) -> Vec<(&'static str, String)> {
     match fault {
         Fault::InvalidRange { size_bytes } => vec![("ActualObjectSize", size_bytes.to_string())],
@@ -221,7 +223,7 @@ fn details(fault: &Fault) -> Vec<(&'static str, String)> {
     }
 }
 
-/// What a delete marker tells of itself.
+/// Returns the headers that describe a delete marker.
 fn marker_headers(version: &str, modified: Option<String>) -> HeaderMap {
     let mut headers = xml_headers([(HeaderName::from_static("x-amz-delete-marker"), HeaderValue::from_static("true"))]);
     let mut put = |name: HeaderName, text: Option<String>| {
@@ -307,7 +309,7 @@ pub(super) fn code_of(fault: &Fault) -> S3ErrorCode {
     }
 }
 
-/// In S3's own words, where it has some.
+/// Returns the message of a fault, in S3's own words where it has some.
 pub(super) fn message_of(fault: &Fault) -> &str {
     match fault {
         Fault::AccessDenied(why) => why,
@@ -365,7 +367,7 @@ pub(super) fn message_of(fault: &Fault) -> &str {
     }
 }
 
-/// Of what buckets and versions are set to, and of the keys that objects are sealed with.
+/// Returns the message of a fault of bucket or version settings, or of sealing keys.
 fn message_of_settings(fault: &Fault) -> &str {
     match fault {
         Fault::InvalidBucketState(why) | Fault::InvalidTargetBucket(why) | Fault::InvalidDestinationBucket(why) => why,

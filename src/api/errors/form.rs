@@ -1,8 +1,8 @@
-//! Why a form is refused. The API maps each to S3's code, where all codes are.
+//! The faults of a form. The API maps each to S3's code, where all codes are.
 
 use std::fmt;
 
-/// What is wrong with a form; texts are whole sentences for its sender.
+/// A fault of a form; texts are whole sentences for its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FormFault {
     Malformed,
@@ -50,7 +50,7 @@ impl FormFault {
         Self::Refused(format!("Invalid according to Policy: {what}"))
     }
 
-    /// What its sender is told, in S3's own words where it has some.
+    /// Returns the message for its sender, in S3's own words where it has some.
     pub fn words(&self) -> &str {
         match self {
             Self::Malformed => "The body of your POST request is not well-formed multipart/form-data.",

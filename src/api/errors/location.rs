@@ -1,13 +1,13 @@
-//! What is wrong with where a new bucket is to be, in S3's codes and words.
+//! Faults of a new bucket's location, in S3's codes and words.
 
 use s3s::S3ErrorCode;
 
-/// Why a bucket is not made there.
+/// The reason for which a bucket is not made there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocationFault {
-    /// Of a name that no region can have.
+    /// The name is one that no region can have.
     Unknown(String),
-    /// Of a request that was signed for another region, in words that `elsewhere` makes.
+    /// The request was signed for another region; `elsewhere` makes the words.
     Elsewhere(String),
 }
 

@@ -28,9 +28,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use request_head::{LENGTH_DIFFERS, NO_BODY, NOT_A_FORM, SIGNATURE_DIFFERS};
 use s3s::{HttpResponse, S3Error, S3ErrorCode, StdError};
 
-/// After how many seconds a client may try again what is unavailable.
+/// The seconds after which a client may repeat a request that was refused as unavailable.
 const RETRY_AFTER_SECONDS: &str = "2";
-/// What GetObjectAttributes answers to who asks for none.
+/// The message of GetObjectAttributes if no attribute is asked for.
 pub const NO_ATTRIBUTES: &str =
     "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty";
 const BUCKET_ALREADY_EXISTS: &str = "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
@@ -52,7 +52,7 @@ fn retry_later(code: S3ErrorCode, why: String) -> S3Error {
     error
 }
 
-/// Nothing of the store's inside is told to clients; the log has it.
+/// Returns the error for a failure inside the store. Its reason is logged, and not shown to clients.
 fn internal(why: &dyn std::fmt::Display) -> S3Error {
     tracing::error!(%why, "a request failed inside the store");
     Fault::Internal("We encountered an internal error. Please try again.".to_owned()).into()
@@ -242,7 +242,7 @@ pub fn trailer_invalid(name: &str) -> StoreError {
     StoreError::BodyMalformed { code: "InvalidRequest".to_owned(), why }
 }
 
-/// One key's failure within a delete of many.
+/// Returns the error of one key within a delete of many.
 pub fn entry_of_many(key: String, version_id: Option<String>, error: impl Into<S3Error>) -> s3s::dto::Error {
     let error = error.into();
     s3s::dto::Error {
@@ -253,7 +253,7 @@ pub fn entry_of_many(key: String, version_id: Option<String>, error: impl Into<S
     }
 }
 
-/// The answer to what is refused before s3s sees it, or instead of what it made of it.
+/// Returns the response to a request that is refused before s3s sees it, or that replaces the one of s3s.
 pub fn response(error: impl Into<S3Error>) -> HttpResponse {
     error.into().to_http_response().unwrap_or_else(|_| {
         let mut bare = HttpResponse::new(s3s::Body::from(Bytes::new()));
@@ -262,7 +262,7 @@ pub fn response(error: impl Into<S3Error>) -> HttpResponse {
     })
 }
 
-/// What a failed answer says in its `Code`, and the same body with what S3 adds to it: what is not there, the resource and
+/// Returns the `Code` of a failed response, and its body with S3's further elements: the missing item, the resource and
 /// the ids.
 pub fn identify(
     body: &[u8],
@@ -317,7 +317,7 @@ fn restated(text: &str) -> Option<String> {
     Some(format!("{head}<Message>Provided {name} not an integer or within integer range</Message>{tail}"))
 }
 
-/// For refusals that come without words.
+/// Returns the message of a refusal that comes without one.
 fn plain_message(code: &str) -> &'static str {
     match code {
         "InvalidBucketName" => "The specified bucket is not valid.",
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn f3_what_is_unavailable_is_503_and_says_when_to_come_back() {
+    fn f3_an_unavailable_store_answers_503_with_retry_after() {
         for error in [
             StoreError::Unavailable { why: "two drives are lost".to_owned() },
             StoreError::DataUnavailable { why: "three shards are lost".to_owned() },
@@ -407,7 +407,7 @@ mod tests {
         let code = |error: StdError| told(error).0;
         assert_eq!(code(Box::new(ChunkFault::SignatureDiffers)), "SignatureDoesNotMatch");
         assert_eq!(code(Box::new(Sha256Mismatch)), "XAmzContentSHA256Mismatch");
-        assert_eq!(code(Box::new(Stalled)), "RequestTimeout");
+        assert_eq!(told(Box::new(Stalled)), ("RequestTimeout".to_owned(), 400));
         assert_eq!(code(Box::new(ChunkFault::Malformed)), "IncompleteBody");
         assert_eq!(code(Box::new(ChunkFault::Unfinished)), "IncompleteBody");
         assert_eq!(code("the connection failed".into()), "IncompleteBody");
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(small, ("InvalidChunkSizeError".to_owned(), 403));
     }
 
-    /// As AWS answers, to the last full stop.
+    /// Compares messages with those of AWS, to the last full stop.
     #[test]
     fn messages_are_those_of_s3() {
         let metadata = Fault::MetadataTooLarge { size_bytes: 2050 };
@@ -438,7 +438,7 @@ mod tests {
         assert_eq!(status(header.clone()), ("NotImplemented".to_owned(), 501));
         let told = [("Header", "If-Match".to_owned()), ("additionalMessage", "why".to_owned())];
         assert_eq!(details_of(&header.into()), told);
-        let list = Fault::Grant(GrantFault::MissingList);
+        let list = Fault::Grant(GrantFault::MissingAcl);
         assert_eq!(details_of(&list.into()), [("MissingHeaderName", "x-amz-acl".to_owned())]);
         let skewed = Fault::Request(RequestFault::Skewed { now_s: 1_438_172_160 });
         assert_eq!(details_of(&skewed.into()), [("ServerTime", "2015-07-29T12:16:00Z".to_owned())]);
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn how_many_bytes_came_is_told_beside_the_words() {
+    fn the_number_of_bytes_that_came_is_beside_the_message() {
         let error = "<Error><Code>IncompleteBody</Code><Message>";
         let told = format!("{error}{}</Message></Error>", RequestFault::other_length(4, 32).words());
         let (_, body) = identify(told.as_bytes(), "/b", Named::default(), "1", "h").expect("an error");
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_fault_knows_is_told_beside_the_words() {
+    fn details_of_a_fault_are_in_its_error() {
         let details = |fault: Fault| details_of(&S3Error::from(fault)).to_vec();
         assert_eq!(details(Fault::InvalidRange { size_bytes: 9 }), [("ActualObjectSize", "9".to_owned())]);
         let condition = details(Fault::PreconditionFailed(Some("If-Match")));
@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_in_other_words_is_told_in_s3s() {
+    fn messages_of_s3s_are_replaced_by_those_of_s3() {
         let told = |message: &str| {
             let bytes = format!("<Error><Code>InvalidArgument</Code><Message>{message}</Message></Error>");
             let (_, body) = identify(bytes.as_bytes(), "/b", Named::default(), "1", "h").expect("an error's body");

@@ -5,7 +5,7 @@ use super::details::time;
 use super::form::FormFault;
 use s3s::S3ErrorCode;
 
-/// In an answer, the condition that does not hold.
+/// The condition that does not hold, in a response.
 pub(super) const NOT_A_FORM: &str = "Bucket POST must be of the enclosure-type multipart/form-data";
 
 pub(super) const LENGTH_DIFFERS: &str =
@@ -17,14 +17,14 @@ pub(super) const SIGNATURE_DIFFERS: &str =
 /// A request that is refused before anybody asks what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestFault {
-    /// Of an `Authorization` header.
+    /// A malformed `Authorization` header.
     HeaderMalformed(String),
     InvalidUri,
-    /// What is to be set is not said.
+    /// The body that would set something is empty.
     NoBody,
     /// A POST that can only be a browser's form, and is none.
     NotAForm,
-    /// Of a body, in words that `other_length` makes.
+    /// A body of another length; `other_length` makes the words.
     OtherLength(String),
     /// The request was signed too long ago, or not yet.
     Skewed {
@@ -34,7 +34,7 @@ pub enum RequestFault {
 }
 
 impl RequestFault {
-    /// Of a body of which as many bytes came as were not said to.
+    /// Returns the fault of a body whose length differs from the declared one.
     pub fn other_length(provided: u64, expected: u64) -> Self {
         Self::OtherLength(format!("{LENGTH_DIFFERS}: {provided} of {expected}"))
     }

@@ -1,4 +1,4 @@
-//! One call, from its signature to its answer; or from an administrator's word (`administer`).
+//! A call, from its signature to its answer; or from an administrator's order (`administer`).
 
 mod administer;
 
@@ -26,7 +26,7 @@ const IAM_VERSION: &str = "2010-05-08";
 const STS_VERSION: &str = "2011-06-15";
 const TOKEN_HEADER: &str = "x-amz-security-token";
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// What a call is logged as whose action is not known.
+/// The name in the log of a call whose action is not known.
 const UNKNOWN_ACTION: &str = "Other";
 
 /// An answer, and what is to be logged of the call.
@@ -36,15 +36,15 @@ pub struct Answer {
     pub access_key: Option<String>,
 }
 
-/// What a call asks for.
+/// The action of a call.
 #[derive(Clone, Copy)]
-enum Asked {
+enum RequestedAction {
     Iam(&'static str, Action),
     Sts(&'static str, StsAction),
     WebIdentity,
 }
 
-impl Asked {
+impl RequestedAction {
     fn find(parameters: &Parameters) -> Result<Self, IamFault> {
         let action = parameters.text("Action").unwrap_or_default();
         let of_iam = actions::find(action).map(|(name, action)| Self::Iam(name, action));
@@ -56,7 +56,7 @@ impl Asked {
         found.ok_or_else(|| IamFault::InvalidAction { action: action.to_owned(), version: version.to_owned() })
     }
 
-    /// Of the API that has it.
+    /// Returns the version of the API that has it.
     fn version(self) -> &'static str {
         if matches!(self, Self::Iam(..)) { IAM_VERSION } else { STS_VERSION }
     }
@@ -80,7 +80,7 @@ impl Asked {
 /// Answers a request that `takes` said is a call. The body must be whole.
 pub async fn answer(service: &IamService, request: &Received<'_>, facts: &RequestFacts, request_id: &str) -> Answer {
     let parameters = Parameters::parse(request.query, request.body).ok_or(IamFault::MalformedForm);
-    let asked = parameters.as_ref().map_err(Clone::clone).and_then(Asked::find);
+    let asked = parameters.as_ref().map_err(Clone::clone).and_then(RequestedAction::find);
     let access_key = claimed(request).ok().map(|claimed| claimed.access_key.to_owned());
     let answered = match (&asked, &parameters) {
         (Ok(asked), Ok(parameters)) => {
@@ -128,18 +128,18 @@ fn response(status: StatusCode, text: String, request_id: &str) -> s3s::HttpResp
 
 async fn answered(
     service: &IamService,
-    asked: Asked,
+    asked: RequestedAction,
     request: &Received<'_>,
     parameters: &Parameters,
     facts: &RequestFacts,
 ) -> Result<Option<String>, IamFault> {
     match asked {
-        Asked::WebIdentity => {
+        RequestedAction::WebIdentity => {
             let told = sts::assume_with_web_identity(service, parameters, facts).await?;
             facts.ended(&told);
             Ok(Some(told.into_text()))
         }
-        Asked::Sts(_, action) => {
+        RequestedAction::Sts(_, action) => {
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
             let resolved = authenticate(service, &*view, request, asked, now)?;
@@ -152,7 +152,7 @@ async fn answered(
             facts.ended(&told);
             Ok(Some(told.into_text()))
         }
-        Asked::Iam(_, action) => {
+        RequestedAction::Iam(_, action) => {
             let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, asked, now);
             Ok(change(service, action, parameters, facts, who).await?.map(Xml::into_text))
         }
@@ -189,12 +189,12 @@ async fn change(
     Err(busy().into())
 }
 
-/// Who calls, if the signature is right.
+/// Returns the caller, if the signature is right.
 fn authenticate(
     service: &IamService,
     documents: &dyn Documents,
     request: &Received<'_>,
-    asked: Asked,
+    asked: RequestedAction,
     now: UnixMs,
 ) -> Result<Resolved, IamFault> {
     let Claimed { access_key, region, .. } = claimed(request)?;

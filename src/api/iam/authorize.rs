@@ -1,4 +1,4 @@
-//! Whether a caller may do what it calls: IAM's and STS's actions, decided where all access is (`policy`).
+//! Authorisation of IAM's and STS's actions, decided where all access is (`policy`).
 
 use super::call::RequestFacts;
 use crate::api::identity::records::RoleRecord;
@@ -6,7 +6,7 @@ use crate::api::identity::{Asking, IdentityError, PrincipalKind, Resolved, TextO
 use crate::api::policy::{Context, Decision, Missing, Reason, Target};
 use crate::types::UnixMs;
 
-/// Who calls, and when, and from where.
+/// The caller, the time and the address of a call.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     pub resolved: &'a Resolved,
@@ -40,7 +40,7 @@ impl Caller<'_> {
         context
     }
 
-    /// In the words of IAM.
+    /// Returns the denial in the words of IAM.
     pub fn denied(&self, action: &str, resource: &str, decision: &Decision) -> IdentityError {
         let because = match &decision.reason {
             Reason::DeniedBy(statement) => format!("with an explicit deny: {statement} denies it"),
@@ -59,7 +59,7 @@ impl Caller<'_> {
         ))
     }
 
-    /// Whether the role's trust policy, and where it is needed the caller's own side, allow to assume it.
+    /// Returns whether the role's trust policy, and if needed the caller's own policies, allow to assume it.
     ///
     /// Whom the trust policy names itself may assume the role if nothing denies it, within the role's account. From
     /// another account both sides are needed: the role's trust, and the leave of the caller's own policies.

@@ -1,4 +1,4 @@
-//! One call of IAM: what it may see and use, and what it answers.
+//! The context of an IAM call: its view and parameters, and its answer.
 
 use super::authorize::Caller;
 use super::parameters::{Paging, Parameters};
@@ -17,14 +17,14 @@ use std::sync::Arc;
 /// Rows that are read at once while a page is filled.
 const ROWS_AT_ONCE: usize = 256;
 
-/// What is known of the request besides who asks for what.
+/// The facts of a request besides its caller and action.
 #[derive(Clone, Debug, Default)]
 pub struct RequestFacts {
     pub source_ip: Option<String>,
     pub user_agent: Option<String>,
     pub secure: bool,
     pub region: String,
-    /// What the request holds; it counts as its account's once its signature is verified.
+    /// The memory of the request; it counts as its account's once its signature is verified.
     pub seat: Option<Arc<Seat>>,
     /// Gets what is found out about the call.
     pub trace: Option<Arc<RequestTrace>>,
@@ -55,7 +55,7 @@ const NAMES: [&str; 19] = [
 /// Elements of an answer that name what was made.
 const MADE: [&str; 2] = ["Provider", "SubjectFromWebIdentityToken"];
 
-/// What a call is on.
+/// Returns the subject of a call.
 pub fn subject(parameters: &Parameters) -> Vec<(&'static str, String)> {
     NAMES.iter().filter_map(|name| Some((*name, parameters.text(name)?.to_owned()))).collect()
 }
@@ -101,7 +101,7 @@ pub struct Call<'a> {
     pub editor: &'a Editor<'a>,
     pub caller: Caller<'a>,
     pub parameters: &'a Parameters,
-    /// When a key was last used, as far as this host knows.
+    /// Returns the last use of a key, as far as this host knows.
     pub last_used: &'a dyn Fn(&str) -> Option<LastUse>,
 }
 
@@ -112,7 +112,7 @@ pub struct LastUse {
     pub service: &'static str,
 }
 
-/// What a call writes and answers. Without a body the answer has no result.
+/// The writes and the result of a call. Without a body the answer has no result.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub writes: Vec<DocumentWrite>,
@@ -168,7 +168,7 @@ impl<'a> Call<'a> {
         self.caller.check(action, resource, keys)
     }
 
-    /// As `allow`, for something that need not exist: it is named as it is where it does.
+    /// As `allow`, for a record that need not exist; if it does, its own ARN is checked.
     pub fn allow_named<R: Record>(
         &self,
         action: &str,
@@ -254,8 +254,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// How far a call looks for what it lists: so many items, and so many bytes of all that it looks at. A page that ends for the
-/// latter has fewer items than it might.
+/// The bounds of a listing call: items, and bytes of all records seen. A page that ends for the latter has fewer items
+/// than it might.
 pub struct Scan {
     pub limit: usize,
     pub bytes: usize,
@@ -263,7 +263,7 @@ pub struct Scan {
 
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// Where the next one begins, if there is more.
+    /// The start of the next page, if there is more.
     pub marker: Option<String>,
 }
 

@@ -1,5 +1,4 @@
-//! What a call is told when it is not answered: codes and statuses of IAM and STS ("Common errors" of both API
-//! references), and their XML.
+//! Errors of IAM and STS calls: codes and statuses ("Common errors" of both API references), and their XML.
 
 use super::xml::escaped;
 use crate::api::identity::{IdentityError, ResolveError, TokenFault};

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 use s3s::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 
-/// Whether the request is a call of IAM or STS, and not of S3.
+/// Returns whether the request is a call of IAM or STS, and not of S3.
 pub fn is_call(request: &HttpRequest) -> bool {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     takes(&Head {
@@ -55,14 +55,13 @@ pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secu
     answer.response
 }
 
-/// Whether the body is said to be no larger than anybody's may be.
+/// Returns whether the declared body is within everybody's bound.
 fn is_short(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     length.is_some_and(|length: usize| length <= BODY_BYTES_MAX)
 }
 
-/// Whether the key that is said to have signed is one. Signatures are over the body, so that is all that can be known
-/// before it.
+/// Returns whether the claimed access key exists. Signatures cover the body, so no more can be known before it.
 async fn knows(service: &IamService, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credential = text("authorization").and_then(|text| text.split_once("Credential=")?.1.split([',', ' ']).next());

@@ -1,4 +1,4 @@
-//! When keys were last used, on this host and since it started: nothing is written for it.
+//! The last use of keys, on this host and since it started: nothing is written for it.
 
 use super::call::LastUse;
 use crate::types::UnixMs;

@@ -1,4 +1,5 @@
-//! What a call says: the pairs of its form, and of its query. AWS's query protocol writes lists as `Tags.member.1.Key`.
+//! The parameters of a call: the pairs of its form, and of its query. AWS's query protocol writes lists as
+//! `Tags.member.1.Key`.
 
 mod shapes;
 
@@ -7,9 +8,9 @@ use crate::api::identity::records::Tags;
 use crate::api::text::percent::decode_query;
 use std::collections::BTreeMap;
 
-/// More than any call has: lists have at most a hundred entries of two parts.
+/// The maximum number of parameters of a call: lists have at most a hundred entries of two parts.
 const PARAMETERS_MAX: usize = 1024;
-/// Calls name pages of up to this many entries, and get this many if they name none.
+/// The maximum and the default of `MaxItems`.
 const PAGE_ITEMS_MAX: usize = 1000;
 const PAGE_ITEMS_DEFAULT: usize = 100;
 
@@ -18,7 +19,7 @@ pub struct Parameters {
     pairs: BTreeMap<String, String>,
 }
 
-/// Where a page begins, and how much it has at most.
+/// The `Marker` and `MaxItems` of a list call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paging<'a> {
     pub after: Option<&'a str>,
@@ -26,12 +27,12 @@ pub struct Paging<'a> {
 }
 
 impl Parameters {
-    /// Read already.
+    /// Makes the parameters of decoded pairs.
     pub fn of(pairs: BTreeMap<String, String>) -> Self {
         Self { pairs }
     }
 
-    /// Of `application/x-www-form-urlencoded` text; `None` where it is none, or names something twice.
+    /// Parses `application/x-www-form-urlencoded` text; `None` if it is malformed, or has a name twice.
     pub fn parse(query: &str, body: &[u8]) -> Option<Self> {
         let body = std::str::from_utf8(body).ok()?;
         let mut pairs = BTreeMap::new();
@@ -49,7 +50,7 @@ impl Parameters {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// An empty value is as good as none: clients write empty lists so.
+    /// Returns a text; an empty value counts as none: clients write empty lists so.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.pairs.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -90,7 +91,7 @@ impl Parameters {
         self.members(name).map(|prefix| (part(&prefix, "Key"), part(&prefix, "Value"))).collect()
     }
 
-    /// One part of each entry of a list of structures.
+    /// Returns one part of each entry of a list of structures.
     pub fn parts(&self, name: &str, part: &str) -> Vec<String> {
         let value = |prefix: String| self.pairs.get(&format!("{prefix}.{part}")).cloned().unwrap_or_default();
         self.members(name).map(value).collect()
@@ -130,7 +131,7 @@ impl Parameters {
     }
 }
 
-/// As AWS names a parameter in its complaints: with a small letter in front.
+/// Returns a parameter's name as in AWS's messages: with a small initial letter.
 fn member_name(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()

@@ -1,5 +1,5 @@
-//! What identities are served with: where they are kept, what secrets and sessions are opened with, and the loop in
-//! which a change is decided and written.
+//! The service of identities: their store, the seal of secrets and sessions, and the loop in which a change is decided
+//! and written.
 
 use super::last_used::LastUsed;
 use super::store::{IdentityStore, Written};
@@ -12,7 +12,7 @@ use crate::api::identity::{
 use crate::api::policy::ParsedPolicies;
 use std::sync::Arc;
 
-/// How often a change is decided anew because something else was written meanwhile.
+/// The number of attempts of a change that conflicts with other writes.
 pub const TRIES_MAX: usize = 8;
 
 pub struct IamService {

@@ -1,10 +1,10 @@
-//! Where identities are kept, as this front sees it: a view to decide on, and a place for what was decided.
+//! The store of identities: a view to decide on, and the writing of decisions.
 
 use crate::actors::gateway::Gateway;
 use crate::actors::meta::{Change, DocumentWrite, MetaError, Refusal, Reply};
 use crate::api::identity::{Documents, IdentityError};
 
-/// Whether writes were made.
+/// The outcome of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     Done,
@@ -14,10 +14,10 @@ pub enum Written {
 
 #[async_trait::async_trait]
 pub trait IdentityStore: Send + Sync {
-    /// All that was acknowledged before the call.
+    /// Returns a view of everything acknowledged before the call.
     async fn view(&self) -> Result<Box<dyn Documents>, IdentityError>;
 
-    /// All of them, or none.
+    /// Makes all of the writes, or none.
     async fn write(&self, writes: Vec<DocumentWrite>) -> Result<Written, IdentityError>;
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use crate::actors::meta::{MetaError, TooLarge};
 
     #[test]
-    fn what_is_too_large_to_be_kept_is_a_limit_and_not_an_outage() {
+    fn a_document_that_is_too_large_is_a_limit_and_not_an_outage() {
         let large = TooLarge { what: "a record of identities", bytes: 2 << 20, bytes_max: 1 << 20 };
         let refused = not_written(MetaError::TooLarge(large));
         assert_eq!((refused.code(), refused.status()), ("LimitExceeded", 409));

@@ -1,18 +1,18 @@
-//! Which requests on the S3 port are calls of IAM and STS: what is asked of `/` and signed for one of them, and a form
-//! that is posted there without any signature, as only they have such.
+//! Selects the requests on the S3 port that are calls of IAM and STS: those for `/` that are signed for one of them,
+//! and a form that is posted there without any signature, as only they have such.
 
 /// The head of a request, as far as it matters here. Names of headers without regard to case; absent ones are empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Head<'a> {
     pub method: &'a str,
     pub path: &'a str,
-    /// Without the question mark.
+    /// The query without the question mark.
     pub query: &'a str,
     pub content_type: &'a str,
     pub authorization: &'a str,
 }
 
-/// Whether `answer` is to have the request, and not S3.
+/// Returns whether `answer` takes the request, and not S3.
 pub fn takes(head: &Head<'_>) -> bool {
     if !matches!(head.method, "GET" | "POST") || !matches!(head.path, "" | "/") {
         return false;
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_for_iam_or_sts_is_theirs() {
+    fn a_request_signed_for_iam_or_sts_is_theirs() {
         for (service, expected) in [("iam", true), ("sts", true), ("s3", false)] {
             let authorization = signed_for(service);
             let head = Head { method: "POST", path: "/", content_type: FORM, authorization: &authorization, query: "" };

@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use std::fmt::Write;
 use time::OffsetDateTime;
 
-/// What is within an answer's result.
+/// The content of an answer's result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Xml {
     elements: Vec<(String, Content)>,
 }
 
-/// What is in one element.
+/// The content of an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     Text(String),
@@ -21,7 +21,7 @@ enum Content {
     /// A policy's text: percent-encoded in XML, and itself in JSON.
     Document(String),
     Within(Xml),
-    /// Each entry in a `member`.
+    /// A list, each entry in a `member`.
     List(Vec<Content>),
 }
 
@@ -146,7 +146,7 @@ impl Content {
     }
 }
 
-/// What stands for a character, or for one that XML cannot hold.
+/// Appends a text, escaping characters, or replacing those that XML cannot hold.
 fn escape_into(into: &mut String, text: &str) {
     for c in text.chars() {
         match c {
@@ -177,7 +177,7 @@ pub fn timestamp(at: UnixMs) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
 }
 
-/// As policies' texts stand in answers: every byte escaped but RFC 3986's unreserved characters.
+/// Percent-encodes a policy as in answers: every byte but RFC 3986's unreserved characters.
 pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! Who asks, in the terms in which access is decided: the principal, its policies parsed, and the condition keys that
+//! The caller, in the terms in which access is decided: the principal, its policies parsed, and the condition keys that
 //! follow from it.
 
 use super::error::IdentityError;
@@ -23,10 +23,10 @@ pub struct ParsedIdentity {
     pub context: Arc<Context>,
 }
 
-/// Who asks, ready to be asked about.
+/// The caller, prepared for decisions.
 pub struct Asking {
     identity: Arc<ParsedIdentity>,
-    /// What all decisions on who asks take is taken from it: it lives as long as one request.
+    /// The budget of all decisions about the caller: it lives as long as one request.
     budget: Budget,
 }
 
@@ -94,7 +94,7 @@ impl Asking {
         Ok(Arc::new(ParsedIdentity::of(resolved, parsed)?).into())
     }
 
-    /// Nobody who is known.
+    /// Returns the anonymous caller.
     pub fn anonymous() -> Self {
         Arc::new(ParsedIdentity::anonymous()).into()
     }
@@ -112,7 +112,7 @@ impl Asking {
         self.prepare(action, resource, target, context).decide()
     }
 
-    /// To decide about many objects: what is common to them is looked at once.
+    /// Prepares decisions about many objects: the common part is evaluated once.
     pub fn prepare<'a>(
         &'a self,
         action: &'a str,
@@ -187,7 +187,7 @@ fn context(resolved: &Resolved) -> Context {
     context
 }
 
-/// As conditions on dates read it.
+/// Returns the time as conditions on dates read it.
 pub fn rfc3339(at: UnixMs) -> String {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(0);
     let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);

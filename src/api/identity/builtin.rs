@@ -18,7 +18,7 @@ impl BuiltInPolicy {
     }
 }
 
-/// In order of their names without regard to case, as they are listed.
+/// The built-in policies, sorted by name without regard to case, as they are listed.
 pub const BUILT_IN: &[BuiltInPolicy] = &[
     BuiltInPolicy {
         name: "AdministratorAccess",

@@ -20,7 +20,7 @@ const PAGE_ROWS: usize = 256;
 /// Names and rows in order of name; whether more follow.
 pub type DocumentsPage = (Vec<(String, DocumentRow)>, bool);
 
-/// What stands, as a reader sees it.
+/// A view of the stored documents.
 pub trait Documents: Send + Sync {
     fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRow>, KvError>;
 
@@ -87,7 +87,7 @@ impl Managed {
     }
 }
 
-/// Some records, how large they are as they are stored, and whether more follow.
+/// A page of records, their stored size, and whether more follow.
 #[derive(Debug)]
 pub struct RecordsPage<R> {
     pub records: Vec<R>,
@@ -95,7 +95,7 @@ pub struct RecordsPage<R> {
     pub more: bool,
 }
 
-/// All identities, as one view has them.
+/// The identities of one view.
 #[derive(Clone, Copy)]
 pub struct Directory<'a> {
     documents: &'a dyn Documents,
@@ -123,7 +123,7 @@ impl<'a> Directory<'a> {
         row.map(stored).transpose()
     }
 
-    /// The store's own account is always found.
+    /// Returns an account; the store's own always exists.
     pub fn account(&self, id: &str) -> Result<Option<Stored<AccountRecord>>, IdentityError> {
         let found = self.record(&format!("id/{id}"))?;
         let implied = || (id == ROOT_ACCOUNT).then(|| Stored { record: self.root_account(), expect: Expect::Absent });
@@ -142,7 +142,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// For grants and owners.
+    /// Finds an account for grants and owners.
     pub fn account_by_canonical_id(&self, canonical_id: &str) -> Result<Option<AccountRecord>, IdentityError> {
         if canonical_id == self.root.canonical_id {
             return Ok(self.account(ROOT_ACCOUNT)?.map(|stored| stored.record));
@@ -150,7 +150,7 @@ impl<'a> Directory<'a> {
         self.account_by(&format!("canonical/{canonical_id}"))
     }
 
-    /// For grants by e-mail; addresses are compared without regard to case.
+    /// Finds an account for grants by e-mail; addresses are compared without regard to case.
     pub fn account_by_email(&self, email: &str) -> Result<Option<AccountRecord>, IdentityError> {
         self.account_by(&format!("email/{}", email.to_ascii_lowercase()))
     }
@@ -174,7 +174,7 @@ impl<'a> Directory<'a> {
         self.named(account, name)
     }
 
-    /// What an account has under a name; `NoSuchEntity` where there is none.
+    /// Returns the record of this name in an account; `NoSuchEntity` if there is none.
     pub fn named<R: Record>(&self, account: &str, name: &str) -> Result<Stored<R>, IdentityError> {
         self.record(&names::path_of(account, name))?.ok_or_else(|| IdentityError::no_such(R::WHAT, name))
     }
@@ -240,7 +240,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// How many there are below a prefix.
+    /// Returns the number of records below a prefix.
     pub fn count(&self, kind: IdentityKind, prefix: &str) -> Result<u64, IdentityError> {
         let (mut count, mut after) = (0, None);
         loop {

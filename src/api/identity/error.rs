@@ -1,5 +1,5 @@
-//! Why a change of identities is not made, in IAM's own terms: its codes and statuses (IAM API Reference, "Common
-//! errors" and each action's "Errors").
+//! Errors of changes of identities, in IAM's own terms: its codes and statuses (IAM API Reference, "Common errors" and
+//! each action's "Errors").
 
 use crate::actors::meta::KvError;
 
@@ -26,7 +26,7 @@ pub enum IdentityError {
     InvalidInput(String),
     #[error("{0}")]
     AccessDenied(String),
-    /// What stands cannot be read: a format of a later version, or damage.
+    /// The stored record cannot be read: a format of a later version, or damage.
     #[error("{0}")]
     Unreadable(String),
     /// Try again later.

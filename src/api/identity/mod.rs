@@ -1,5 +1,5 @@
-//! Who there is: accounts, users, groups, access keys, policies, roles, providers, sessions; what each change of them
-//! writes, and who asks with a key. Pure over documents (`directory`): nothing here waits, and nothing is written.
+//! Identities: accounts, users, groups, access keys, policies, roles, providers, sessions; the writes of each change,
+//! and the caller of a key. Pure over documents (`directory`): nothing here waits, and nothing is written.
 //!
 //! ```text
 //!  IAM's actions, the admin API, the accounts file

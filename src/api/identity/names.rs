@@ -1,5 +1,5 @@
-//! What names, paths, tags and ARNs may look like (IAM User Guide, "IAM and AWS STS quotas"; the patterns of the IAM
-//! API Reference), and what they are put together from.
+//! The syntax of names, paths, tags and ARNs (IAM User Guide, "IAM and AWS STS quotas"; the patterns of the IAM API
+//! Reference).
 
 use super::error::IdentityError;
 
@@ -13,7 +13,7 @@ pub const ROLE_NAME_MAX: usize = 64;
 pub const POLICY_NAME_MAX: usize = 128;
 pub const ACCOUNT_DIGITS: usize = 12;
 pub const CANONICAL_DIGITS: usize = 64;
-/// Where the policies that everybody has are.
+/// The account of the policies that everybody has.
 pub const EVERYBODYS_ACCOUNT: &str = "aws";
 
 /// `parameter` is named as clients know it.
@@ -56,7 +56,7 @@ pub fn check_path(parameter: &str, path: &str) -> Result<(), IdentityError> {
     )))
 }
 
-/// What a list of those below a path is asked for by.
+/// Checks the path prefix of a list call.
 pub fn check_path_prefix(prefix: &str) -> Result<(), IdentityError> {
     let well_formed = prefix.len() <= PATH_BYTES_MAX && prefix.starts_with('/');
     if well_formed && prefix.bytes().all(|byte| (0x21..=0x7f).contains(&byte)) {
@@ -69,7 +69,7 @@ pub fn check_path_prefix(prefix: &str) -> Result<(), IdentityError> {
     ))
 }
 
-/// Keys are compared without regard to case; at most 50 tags, none of a name that AWS keeps for itself.
+/// Checks tags: at most 50, with keys that differ without regard to case, none of a name that AWS keeps for itself.
 pub fn check_tags(tags: &[(String, String)]) -> Result<(), IdentityError> {
     if tags.len() > TAGS_MAX {
         return Err(IdentityError::LimitExceeded(format!(
@@ -109,7 +109,7 @@ pub fn is_canonical_id(id: &str) -> bool {
     id.len() == CANONICAL_DIGITS && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Within the documents of its kind.
+/// Returns the path within the documents of its kind.
 pub fn path_of(account: &str, name: &str) -> String {
     format!("{account}/{}", name.to_ascii_lowercase())
 }
@@ -155,14 +155,14 @@ impl<'a> IamArn<'a> {
         if name.is_empty() { None } else { Some(Self { account, kind, path, name }) }
     }
 
-    /// As `parse`, for what must be of one kind.
+    /// As `parse`, for an ARN that must be of one kind.
     pub fn of_kind(arn: &'a str, kind: &str) -> Result<Self, IdentityError> {
         let parsed = Self::parse(arn).filter(|parsed| parsed.kind == kind);
         parsed.ok_or_else(|| IdentityError::InvalidInput(format!("ARN {arn} is not valid.")))
     }
 }
 
-/// What identifies a provider: its URL without `https://`.
+/// Returns the identifier of a provider: its URL without `https://`.
 pub fn without_scheme(url: &str) -> &str {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
     rest.trim_end_matches('/')

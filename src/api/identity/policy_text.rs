@@ -1,25 +1,25 @@
-//! Whether a text is a policy of the kind that is asked for: where identities and the language of policies meet.
+//! Validation of a policy text for a kind of policy: where identities and the language of policies meet.
 
 use super::directory::Directory;
 use super::error::IdentityError;
 use super::resolve::is_known_principal;
 use crate::api::policy::{Policy, PolicyError, PolicyKind, PrincipalPattern};
 
-/// What a text is to be.
+/// The kind of policy that a text is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextOf {
-    /// Of a user, group or role: says nothing of who it is for.
+    /// A policy of a user, group or role: names no principal.
     Inline,
     Managed,
-    /// Of a session, or a service key.
+    /// A policy of a session, or a service key.
     Session,
-    /// Who may assume a role: says nothing of resources.
+    /// The trust policy of a role: names no resources.
     Trust,
 }
 
 impl TextOf {
-    /// In characters, white space apart (IAM User Guide, "IAM and AWS STS quotas"); inline policies are counted
-    /// together.
+    /// Returns the bound in characters, white space apart (IAM User Guide, "IAM and AWS STS quotas"); inline policies
+    /// are counted together.
     pub fn chars_max(self) -> usize {
         match self {
             Self::Inline => 10_240,
@@ -37,7 +37,7 @@ impl TextOf {
     }
 }
 
-/// What AWS counts of a policy's text.
+/// Returns the length of a policy's text as AWS counts it.
 pub fn chars_of(text: &str) -> usize {
     text.chars().filter(|c| !c.is_whitespace()).count()
 }
@@ -91,7 +91,7 @@ pub fn check(of: TextOf, name: &str, text: &str) -> Result<Policy, IdentityError
     if chars_of(text) <= limit { Ok(policy) } else { Err(too_large(limit, name)) }
 }
 
-/// As `kept`, for a role's trust policy; those whom it names must exist.
+/// As `kept`, for a role's trust policy; the principals that it names must exist.
 pub fn kept_trust(directory: &Directory<'_>, role: &str, text: &str) -> Result<String, IdentityError> {
     for principal in check(TextOf::Trust, role, text)?.principals() {
         let (known, name) = match principal {

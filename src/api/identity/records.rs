@@ -1,6 +1,6 @@
-//! What is kept of accounts, users, groups, access keys, policies, roles and identity providers, each in one document:
-//! a byte of format version, then JSON. Names are compared without regard to case, as IAM does, so that a document's
-//! path holds the name in lower case and the record holds it as it was given.
+//! The records of accounts, users, groups, access keys, policies, roles and identity providers, each in one document: a
+//! byte of format version, then JSON. Names are compared without regard to case, as IAM does, so that a document's path
+//! holds the name in lower case and the record holds it as it was given.
 //!
 //! | kind | path | |
 //! |---|---|---|
@@ -28,10 +28,10 @@ pub type Tags = Vec<(String, String)>;
 /// A record that has a document of its own.
 pub trait Record: Serialize + DeserializeOwned {
     const KIND: IdentityKind;
-    /// What to call it in errors.
+    /// The name of the record in errors.
     const WHAT: &'static str;
 
-    /// Within its kind.
+    /// Returns the path within its kind.
     fn path(&self) -> String;
 }
 
@@ -69,10 +69,10 @@ pub struct AccountRecord {
     pub keys: Vec<String>,
 }
 
-/// What users, groups and roles have in common: policies of their own, and attached ones by their ARNs.
+/// The policies of a user, group or role: its own, and attached ones by their ARNs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
-    /// By name.
+    /// The inline policies, by name.
     pub inline: BTreeMap<String, String>,
     pub attached: Vec<String>,
 }
@@ -104,8 +104,8 @@ pub struct GroupRecord {
     pub id: String,
     pub created: UnixMs,
     pub granted: Granted,
-    /// How many users say that they are in it. The record is written with each of those changes, so that a deletion and
-    /// a new member never pass each other.
+    /// The number of users in it. The record is written with each change of it, so that a deletion and a new member
+    /// never miss each other.
     pub members: u64,
 }
 
@@ -118,7 +118,7 @@ pub struct RoleRecord {
     pub id: String,
     pub created: UnixMs,
     pub description: Option<String>,
-    /// Who may assume it.
+    /// The trust policy: the principals that may assume the role.
     pub trust: String,
     pub session_seconds_max: u64,
     pub tags: Tags,
@@ -154,14 +154,15 @@ pub struct PolicyRecord {
     pub created: UnixMs,
     pub updated: UnixMs,
     pub tags: Tags,
-    /// In order of their numbers; the default is among them.
+    /// The versions in order of their numbers; the default is among them.
     pub versions: Vec<PolicyVersion>,
     pub default_version: u32,
     /// The text of the default version: the one that is in force.
     pub document: String,
     /// The number that the next version gets.
     pub next_version: u32,
-    /// How many users, groups and roles it is attached to, and is the boundary of; kept as a group's members are.
+    /// The number of users, groups and roles that it is attached to, and is the boundary of; kept as a group's members
+    /// are.
     pub attachments: u64,
     pub boundaries: u64,
 }
@@ -172,7 +173,7 @@ impl PolicyText {
     }
 }
 
-/// Whose a key is.
+/// The owner of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyOwner {
     Root {
@@ -198,7 +199,7 @@ impl KeyOwner {
 pub struct ServiceKey {
     pub name: String,
     pub description: String,
-    /// It may do what its owner may and this allows; without one, all that its owner may.
+    /// The policy that limits the owner's rights; without one, the key has all of them.
     pub policy: Option<String>,
 }
 
@@ -212,7 +213,7 @@ pub struct AccessKeyRecord {
     pub created: UnixMs,
     pub expires: Option<UnixMs>,
     pub service: Option<ServiceKey>,
-    /// It stands in the accounts file, and goes when it no longer does.
+    /// True if it is from the accounts file, and is removed with its line.
     pub from_file: bool,
 }
 
@@ -226,7 +227,7 @@ impl AccessKeyRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRecord {
     pub account: String,
-    /// As it was given, with its scheme.
+    /// The URL as it was given, with its scheme.
     pub url: String,
     pub client_ids: Vec<String>,
     pub thumbprints: Vec<String>,

@@ -1,4 +1,4 @@
-//! From an access key, and the token that came with it, to who asks and which policies speak for or against it.
+//! Resolution of an access key, and the token that came with it, to the caller and its policies.
 
 use super::builtin;
 use super::directory::{Directory, ROOT_ACCOUNT, RootIdentity, Stored};
@@ -18,27 +18,27 @@ pub struct NamedPolicy {
     pub text: String,
 }
 
-/// What kind of somebody asks.
+/// The kind of a principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PrincipalKind {
-    /// Of the account: it may do everything in it.
+    /// The root of the account: it may do everything in it.
     Root,
     User,
     AssumedRole,
     FederatedUser,
 }
 
-/// Who asks.
+/// The caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     pub kind: PrincipalKind,
     /// The account's 12 digits.
     pub account: String,
-    /// What S3 calls the account in owners and grants, and its name there.
+    /// S3's id of the account in owners and grants.
     pub canonical_id: String,
     pub account_name: String,
     pub arn: String,
-    /// Of a role's session.
+    /// The role of a role's session.
     pub role: Option<AssumedRole>,
     /// `aws:userid`
     pub user_id: String,
@@ -74,7 +74,7 @@ pub struct AssumedRole {
     pub session: String,
 }
 
-/// Of a session: what conditions may ask about it.
+/// The facts of a session that conditions may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionFacts {
     /// `aws:TokenIssueTime`
@@ -86,22 +86,22 @@ pub struct SessionFacts {
     pub claims: Tags,
 }
 
-/// What a tag takes besides its texts.
+/// The approximate memory of a tag besides its texts.
 const TAG_BYTES: usize = 64;
 
-/// All that is known of who asks.
+/// The caller with its policies.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resolved {
     pub access_key: String,
     pub principal: Arc<Principal>,
     /// Inline and attached ones of the user or role; of a root `AdministratorAccess`.
     pub own_policies: Vec<NamedPolicy>,
-    /// Those of the user's groups.
+    /// The policies of the user's groups.
     pub group_policies: Vec<NamedPolicy>,
-    /// Where there are any, nothing is allowed that these do not allow, to a root neither; an empty list allows
-    /// nothing.
+    /// The session policies. If there are any, nothing is allowed that these do not allow, to a root neither; an empty
+    /// list allows nothing.
     pub session_policies: Option<Vec<NamedPolicy>>,
-    /// Nothing is allowed that this does not allow.
+    /// The permissions boundary: nothing is allowed that it does not allow.
     pub boundary: Option<NamedPolicy>,
     pub session: Option<SessionFacts>,
     /// The key may do less than its owner: what it does for its owner's sake must not get it more.
@@ -109,7 +109,7 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Of all its policies, and of what conditions may ask about, which is kept twice.
+    /// Returns the size of all its policies and condition values, which are kept twice.
     pub fn text_bytes(&self) -> usize {
         let session = self.session_policies.iter().flatten();
         let all = self.own_policies.iter().chain(&self.group_policies).chain(session).chain(&self.boundary);
@@ -130,7 +130,7 @@ impl fmt::Debug for Resolved {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// There is no such key, or it is inactive, or has expired.
+    /// The key does not exist, is inactive, or has expired.
     #[error("the access key is not known")]
     UnknownKey,
     #[error(transparent)]
@@ -139,7 +139,7 @@ pub enum ResolveError {
     Directory(#[from] IdentityError),
 }
 
-/// What secrets and tokens are opened with.
+/// The keys that open secrets and tokens.
 #[derive(Clone, Copy)]
 pub struct Locksmith<'a> {
     pub seal: &'a dyn SecretSeal,
@@ -179,7 +179,7 @@ impl KeySecret {
     }
 }
 
-/// Of an active key, whether it has ended or not.
+/// Returns the secret of an active key, whether it has expired or not.
 pub fn key_secret(
     directory: &Directory<'_>,
     locksmith: Locksmith<'_>,
@@ -195,7 +195,7 @@ fn usable_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Resul
     key.filter(|key| key.active && !key.has_expired(now)).ok_or(ResolveError::UnknownKey)
 }
 
-/// Who asks with this key and this token. The signature must have been verified with `secret_key`.
+/// Returns the caller of this key and this token. The signature must have been verified with `secret_key`.
 pub fn resolve(
     directory: &Directory<'_>,
     locksmith: Locksmith<'_>,
@@ -210,7 +210,7 @@ pub fn resolve(
     Ok(known.resolved(access_key))
 }
 
-/// Who would ask with this key: for whoever administers the store and does not ask himself.
+/// Returns the caller that this key would be: for an administrator who is not the caller.
 pub fn resolve_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Resolved, ResolveError> {
     Ok(without_token(directory, access_key, now)?.resolved(access_key))
 }
@@ -234,8 +234,8 @@ pub fn resolve_named(directory: &Directory<'_>, account: &str, user: Option<&str
     Ok(known.resolved(""))
 }
 
-/// What is known of somebody before keys and secrets come into it.
-struct Known {
+/// The principal and its policies, before keys and secrets are considered.
+struct KnownPrincipal {
     principal: Principal,
     own_policies: Vec<NamedPolicy>,
     group_policies: Vec<NamedPolicy>,
@@ -245,7 +245,7 @@ struct Known {
     is_service_key: bool,
 }
 
-impl Known {
+impl KnownPrincipal {
     fn resolved(self, access_key: &str) -> Resolved {
         Resolved {
             access_key: access_key.to_owned(),
@@ -260,7 +260,7 @@ impl Known {
     }
 }
 
-fn without_token(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Known, ResolveError> {
+fn without_token(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<KnownPrincipal, ResolveError> {
     if is_session_key(access_key) {
         return Err(ResolveError::UnknownKey);
     }
@@ -270,7 +270,7 @@ fn without_token(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Re
     of_key(directory, access_key, now)
 }
 
-fn of_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Known, ResolveError> {
+fn of_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<KnownPrincipal, ResolveError> {
     let key = usable_key(directory, access_key, now)?;
     let mut known = match &key.owner {
         KeyOwner::Root { account } => root_of(directory, account)?,
@@ -287,10 +287,10 @@ fn account_of(directory: &Directory<'_>, account: &str) -> Result<AccountRecord,
     directory.account(account)?.map(|stored| stored.record).ok_or(ResolveError::UnknownKey)
 }
 
-fn root_of(directory: &Directory<'_>, account: &str) -> Result<Known, ResolveError> {
+fn root_of(directory: &Directory<'_>, account: &str) -> Result<KnownPrincipal, ResolveError> {
     let account = account_of(directory, account)?;
     let administrator = builtin::administrator();
-    Ok(Known {
+    Ok(KnownPrincipal {
         principal: Principal {
             kind: PrincipalKind::Root,
             arn: names::root_arn(&account.id),
@@ -311,8 +311,13 @@ fn root_of(directory: &Directory<'_>, account: &str) -> Result<Known, ResolveErr
     })
 }
 
-/// With an id, only if it is still the same user.
-fn user_of(directory: &Directory<'_>, account: &str, name: &str, id: Option<&str>) -> Result<Known, ResolveError> {
+/// Finds a user; with an id, only if it is still the same user.
+fn user_of(
+    directory: &Directory<'_>,
+    account: &str,
+    name: &str,
+    id: Option<&str>,
+) -> Result<KnownPrincipal, ResolveError> {
     let account = account_of(directory, account)?;
     let found: Option<Stored<UserRecord>> = directory.record(&names::path_of(&account.id, name))?;
     let user = found.map(|stored| stored.record).filter(|user| id.is_none_or(|id| user.id == id));
@@ -340,7 +345,15 @@ fn user_of(directory: &Directory<'_>, account: &str, name: &str, id: Option<&str
         account_name: account.name,
     };
     let (session_policies, session) = (None, None);
-    Ok(Known { principal, own_policies, group_policies, session_policies, boundary, session, is_service_key: false })
+    Ok(KnownPrincipal {
+        principal,
+        own_policies,
+        group_policies,
+        session_policies,
+        boundary,
+        session,
+        is_service_key: false,
+    })
 }
 
 fn role_of(
@@ -349,7 +362,7 @@ fn role_of(
     name: &str,
     id: &str,
     session: &str,
-) -> Result<Known, ResolveError> {
+) -> Result<KnownPrincipal, ResolveError> {
     let account = account_of(directory, account)?;
     let found: Option<Stored<RoleRecord>> = directory.record(&names::path_of(&account.id, name))?;
     // Another role of the same name is not the one that was assumed.
@@ -368,7 +381,7 @@ fn role_of(
         canonical_id: account.canonical_id,
         account_name: account.name,
     };
-    Ok(Known {
+    Ok(KnownPrincipal {
         principal,
         own_policies,
         group_policies: Vec::new(),
@@ -379,7 +392,7 @@ fn role_of(
     })
 }
 
-/// Without the role's path, as AWS has it.
+/// Returns the ARN without the role's path, as AWS has it.
 pub fn assumed_role_arn(role: &RoleRecord, session: &str) -> String {
     format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name)
 }
@@ -388,7 +401,7 @@ pub fn federated_arn(account: &str, name: &str) -> String {
     format!("arn:aws:sts::{account}:federated-user/{name}")
 }
 
-fn of_session(directory: &Directory<'_>, session: Session) -> Result<Known, ResolveError> {
+fn of_session(directory: &Directory<'_>, session: Session) -> Result<KnownPrincipal, ResolveError> {
     let account = &session.account;
     let mut known = match &session.of {
         SessionOf::Root => root_of(directory, account)?,
@@ -420,7 +433,7 @@ fn of_session(directory: &Directory<'_>, session: Session) -> Result<Known, Reso
     Ok(known)
 }
 
-fn federated(by: Known, name: &str) -> Known {
+fn federated(by: KnownPrincipal, name: &str) -> KnownPrincipal {
     let account = by.principal.account.clone();
     let principal = Principal {
         kind: PrincipalKind::FederatedUser,
@@ -430,7 +443,7 @@ fn federated(by: Known, name: &str) -> Known {
         tags: Vec::new(),
         ..by.principal
     };
-    Known { principal, ..by }
+    KnownPrincipal { principal, ..by }
 }
 
 fn session_policies(
@@ -480,7 +493,7 @@ fn managed(directory: &Directory<'_>, account: &str, arn: &str) -> Result<Option
     }
 }
 
-/// Whether somebody of this ARN or account exists, for policies that name it (`MalformedPolicy` where not).
+/// Returns whether the principal of this ARN or account exists, for policies that name it (`MalformedPolicy` if not).
 pub fn is_known_principal(directory: &Directory<'_>, name: &str) -> Result<bool, IdentityError> {
     if names::is_account_id(name) {
         return Ok(directory.account(name)?.is_some());

@@ -1,4 +1,4 @@
-//! How secrets of access keys are kept: sealed with a key that comes of the root key.
+//! The storage of access keys' secrets: sealed with a key derived from the root key.
 //!
 //! `root key id [8], nonce [12], ciphertext, tag [16]`: AES-256-GCM under a key derived of that root key.
 
@@ -23,7 +23,7 @@ impl RootSeal {
     }
 }
 
-/// What sessions' keys are derived from.
+/// Returns the material from which sessions' keys are derived.
 pub fn session_material(roots: &RootKeys) -> [u8; 32] {
     roots.current().derived(SESSIONS_LABEL)
 }

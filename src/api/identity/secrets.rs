@@ -9,17 +9,17 @@ use crate::ambient::Ambient;
 const ID_DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const SECRET_LENGTH: usize = 40;
-/// Between the key's id and its secret, where they are sealed; no id has it.
+/// The separator of the key's id and its secret in sealed form; no id has it.
 const BETWEEN: char = '\n';
 
-/// What keeps secrets from whoever reads the drives.
+/// The seal that protects secrets from readers of the drives.
 pub trait SecretSeal: Send + Sync {
     fn seal(&self, secret: &[u8]) -> Vec<u8>;
     /// `None` where it was not sealed here, or was changed.
     fn open(&self, sealed: &[u8]) -> Option<Vec<u8>>;
 }
 
-/// What an id is of; AWS's prefixes (IAM User Guide, "IAM identifiers").
+/// The kind of an id; AWS's prefixes (IAM User Guide, "IAM identifiers").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdOf {
     User,
@@ -46,7 +46,7 @@ pub fn fresh_id(ambient: &Ambient, of: IdOf) -> String {
     prefix.chars().chain(drawn).collect()
 }
 
-/// What the access keys of sessions begin with, and no others.
+/// The prefix of sessions' access keys, and of no others.
 pub const SESSION_KEY_PREFIX: &str = "ASIA";
 
 pub fn fresh_secret(ambient: &Ambient) -> String {
@@ -55,7 +55,7 @@ pub fn fresh_secret(ambient: &Ambient) -> String {
     random.iter().map(|byte| char::from(SECRET_DIGITS[usize::from(byte % 64)])).collect()
 }
 
-/// As it is stored, in base64.
+/// Returns the sealed secret as it is stored, in base64.
 pub fn seal(seal: &dyn SecretSeal, access_key: &str, secret: &str) -> String {
     base64_simd::STANDARD.encode_to_string(seal.seal(format!("{access_key}{BETWEEN}{secret}").as_bytes()))
 }

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 const TOKEN_VERSION: u8 = 1;
 /// Tokens of ours are far smaller.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// Of a session's secret: 30 bytes in base64.
+/// The length of a session's secret: 30 bytes in base64.
 const SECRET_BYTES: usize = 30;
 
-/// Whose session.
+/// The owner of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionOf {
     Root,
@@ -33,22 +33,22 @@ pub enum SessionOf {
         id: String,
         session: String,
     },
-    /// Somebody whom a user, or the root, vouches for.
+    /// A federated user of a user, or of the root.
     Federated {
         name: String,
         by: Option<(String, String)>,
     },
 }
 
-/// What a session may do at most, besides what it is of.
+/// The limits of a session, besides those of its owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionLimits {
     pub document: Option<String>,
-    /// Of managed policies, which are looked up when they are needed.
+    /// The ARNs of managed policies, which are looked up when they are needed.
     pub arns: Vec<String>,
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     pub access_key: String,
@@ -65,7 +65,7 @@ pub struct Session {
     pub claims: Tags,
 }
 
-/// Why a token is not taken.
+/// The reason for which a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     #[error("the token is malformed, not of this store, or of another key")]
@@ -74,15 +74,15 @@ pub enum TokenFault {
     Expired,
 }
 
-/// What sessions are made and recognised with; the same on every host.
+/// The keys that make and recognise sessions; the same on every host.
 pub struct SessionKeys {
     tokens: LessSafeKey,
     secrets: hmac::Key,
 }
 
 impl SessionKeys {
-    /// From key material that all hosts have and no client: with other material, all sessions are void. Material that
-    /// can be guessed can be guessed from a token.
+    /// Derives the keys from key material that all hosts have and no client: with other material, all sessions are
+    /// void. Material that can be guessed can be guessed from a token.
     pub fn derive(root: &[u8]) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, root);
         let tokens = hmac::sign(&root, b"sherd session tokens 1");
@@ -139,7 +139,7 @@ fn associated(access_key: &str) -> Vec<u8> {
     [&[TOKEN_VERSION][..], access_key.as_bytes()].concat()
 }
 
-/// Such keys are sessions' and no others.
+/// Returns whether the access key is a session's.
 pub fn is_session_key(access_key: &str) -> bool {
     access_key.starts_with(SESSION_KEY_PREFIX)
 }

@@ -5,10 +5,11 @@ use super::principal::Principal;
 use crate::actors::meta::{Acl, Grant, Grantee, Permission};
 use serde::{Deserialize, Serialize};
 
-/// Who writes access logs into buckets that grant it.
+/// The service that writes access logs into buckets that grant it.
 pub const LOG_DELIVERY_SERVICE: &str = "logging.s3.amazonaws.com";
 
-/// Who owns objects that others write, and whether ACLs count (S3 User Guide, "Controlling ownership of objects").
+/// The ownership of objects that others write, and whether ACLs count (S3 User Guide, "Controlling ownership of
+/// objects").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ownership {
     /// The bucket's owner owns all objects, and ACLs are disabled.
@@ -43,7 +44,7 @@ impl PublicAccessBlock {
     }
 }
 
-/// Whether it grants anything to everybody, or to everybody with credentials.
+/// Returns whether it grants anything to everybody, or to everybody with credentials.
 pub fn is_public(acl: &Acl) -> bool {
     acl.grants.iter().any(|grant| is_public_group(&grant.grantee))
 }
@@ -52,8 +53,8 @@ pub fn is_public_group(grantee: &Grantee) -> bool {
     matches!(grantee, Grantee::AllUsers | Grantee::AuthenticatedUsers)
 }
 
-/// Whether all that it says is that this account has full control: the only ACL that can be given where ACLs are
-/// disabled.
+/// Returns whether the ACL grants this account full control and nothing else: the only ACL that can be given where ACLs
+/// are disabled.
 pub fn is_full_control_of(acl: &Acl, canonical_id: &str) -> bool {
     let full = |grant: &Grant| {
         grant.permission == Permission::FullControl
@@ -83,14 +84,13 @@ pub fn canned(name: &str, owner: &str, bucket_owner: &str) -> Option<Acl> {
     Some(Acl { grants: std::iter::once(own).chain(more).collect() })
 }
 
-/// Nothing more for who has full control already.
+/// Returns the grants of the bucket's owner; none if it has full control already.
 fn of_bucket_owner(owner: &str, bucket_owner: &str, permission: Permission) -> Vec<Grant> {
     let grant = Grant { grantee: Grantee::Account(bucket_owner.to_owned()), permission };
     if owner == bucket_owner { vec![] } else { vec![grant] }
 }
 
-/// Whether who asks is among those that a grant is for; an account's grant is also for its users, to whom it hands it
-/// on.
+/// Returns whether a grant is for the caller; an account's grant is also for its users, to whom it hands it on.
 pub fn includes(grantee: &Grantee, principal: &Principal) -> bool {
     match grantee {
         Grantee::AllUsers => true,
@@ -100,7 +100,7 @@ pub fn includes(grantee: &Grantee, principal: &Principal) -> bool {
     }
 }
 
-/// Whether having one permission is having the other.
+/// Returns whether one permission includes the other.
 pub fn covers(granted: Permission, wanted: Permission) -> bool {
     granted == wanted || granted == Permission::FullControl
 }

@@ -1,7 +1,7 @@
-//! What can be done, as policies call it: S3's actions, the resources they are about, and the ACL permissions that
-//! grant them too (Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3"; S3 User
-//! Guide, "ACL overview", "Mapping of ACL permissions and access policy permissions"). Which operations need which is
-//! in `operations`.
+//! The actions, as policies call them: S3's actions, the resources they are about, and the ACL permissions that grant
+//! them too (Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3"; S3 User Guide,
+//! "ACL overview", "Mapping of ACL permissions and access policy permissions"). `operations` has the actions that each
+//! operation needs.
 
 pub mod condition_keys;
 mod operations;
@@ -42,7 +42,7 @@ pub const ADMIN_ACTIONS: [&str; 24] = [
     "UpdateLayout",
 ];
 
-/// What an action's ARN is of.
+/// The kind of resource that an action's ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
     /// No resource, or one that is not kept here: access points, jobs and the like.
@@ -58,7 +58,7 @@ pub enum AclOf {
     Object,
 }
 
-/// Whose the decision is where an object does not belong to the owner of its bucket (S3 User Guide, "How Amazon S3
+/// The account that decides if an object does not belong to the owner of its bucket (S3 User Guide, "How Amazon S3
 /// authorizes a request for an object operation").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidedBy {
@@ -72,7 +72,7 @@ pub enum DecidedBy {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Action {
-    /// Without the service.
+    /// The name without the service.
     pub name: &'static str,
     pub kind: ResourceKind,
     /// The permission that grants it too.
@@ -84,7 +84,7 @@ pub struct Action {
     pub accounts_only: bool,
 }
 
-/// Of an account's own resources, or of what is not kept here.
+/// Returns an action on an account's own resources, or on those that do not exist here.
 const fn of_account(name: &'static str) -> Action {
     let decided_by = DecidedBy::BucketOwner;
     let kind = ResourceKind::Account;
@@ -95,12 +95,12 @@ const fn of_bucket(name: &'static str) -> Action {
     Action { kind: ResourceKind::Bucket, ..of_account(name) }
 }
 
-/// Of an object, for the bucket's owner to decide.
+/// Returns an action on an object that the bucket's owner decides.
 const fn in_bucket(name: &'static str) -> Action {
     Action { kind: ResourceKind::Object, ..of_account(name) }
 }
 
-/// Of an object, for its owner to decide.
+/// Returns an action on an object that its owner decides.
 const fn of_object(name: &'static str) -> Action {
     Action { decided_by: DecidedBy::ObjectOwner, ..in_bucket(name) }
 }
@@ -109,7 +109,7 @@ const fn of_upload(name: &'static str) -> Action {
     Action { decided_by: DecidedBy::BucketOwnerOrInitiator, ..in_bucket(name) }
 }
 
-/// Of an object's tags.
+/// Returns an action on an object's tags.
 const fn of_tags(name: &'static str) -> Action {
     Action { decided_by: DecidedBy::EitherOwner, ..in_bucket(name) }
 }
@@ -128,12 +128,12 @@ impl Action {
     }
 }
 
-/// All of S3's actions.
+/// Returns all of S3's actions.
 pub fn all() -> impl Iterator<Item = &'static Action> {
     table::OBJECT_ACTIONS.iter().chain(table::BUCKET_ACTIONS).chain(table::OTHER_ACTIONS)
 }
 
-/// What S3 calls an action that is named in any case, and what it is asked about.
+/// Returns S3's spelling of an action that is named in any case, and its kind of resource.
 pub fn named(name: &str) -> Option<(String, ResourceKind)> {
     find(name).map(|action| (format!("{SERVICE}{}", action.name), action.kind))
 }

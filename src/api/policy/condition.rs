@@ -11,13 +11,13 @@ pub use operators::{Operand, Operator, Qualifier, Test};
 use super::context::{Facts, is_of_object};
 use super::pattern::{InvalidVariable, Variables};
 
-/// One key under one operator. All conditions of a statement must hold.
+/// A condition: one key under one operator. All conditions of a statement must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     operator: Operator,
-    /// In lower case.
+    /// The key in lower case.
     key: String,
-    /// One of them suffices, or none may match where the operator is a negated one.
+    /// The operands: one of them suffices, or none may match if the operator is negated.
     operands: Vec<Operand>,
 }
 
@@ -44,8 +44,9 @@ impl Condition {
         &self.operands
     }
 
-    /// Without a value in the request a condition fails, unless its operator is negated or says `IfExists`. Of the set
-    /// operators `ForAllValues` holds then, and `ForAnyValue` does not, whatever follows them.
+    /// Returns whether the condition holds. Without a value in the request it fails, unless its operator is negated or
+    /// has `IfExists`. Of the set operators `ForAllValues` holds then, and `ForAnyValue` does not, whatever follows
+    /// them.
     pub fn holds(&self, facts: &Facts<'_>) -> bool {
         let values = facts.values(&self.key);
         if self.operator.test == Test::Null {
@@ -65,14 +66,14 @@ impl Condition {
         }
     }
 
-    /// A request may have tags whose keys differ in case only, which are one key here: AWS lets a condition match either, and
-    /// not both. What it is to decide about, nobody can say then.
+    /// Returns whether a condition is ambiguous: a request may have tags whose keys differ in case only, which are one
+    /// key here. AWS lets a condition match either, and not both.
     pub fn is_ambiguous(&self, facts: &Facts<'_>) -> bool {
         let compares = self.operator.test != Test::Null;
         compares && self.key.contains("tag/") && facts.values(&self.key).is_some_and(|values| values.len() > 1)
     }
 
-    /// Whether it may hold for one object and not for another of the same request.
+    /// Returns whether it may hold for one object and not for another of the same request.
     pub fn is_of_object(&self) -> bool {
         is_of_object(&self.key)
             || self.operands.iter().any(|operand| operand.variables().iter().any(|key| is_of_object(key)))

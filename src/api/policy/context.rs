@@ -1,4 +1,4 @@
-//! What is known of a request besides who asks for what: condition keys and their values. Names of keys are compared
+//! The context of a request besides its caller and action: condition keys and their values. Names of keys are compared
 //! without regard to case (IAM User Guide, "AWS global condition context keys").
 
 mod meter;
@@ -61,7 +61,7 @@ impl Context {
         self.add_to(key.to_lowercase().into(), value.into());
     }
 
-    /// As `add`, of a key in lower case.
+    /// As `add`, for a key in lower case.
     pub fn add_lower(&mut self, key: &'static str, value: impl Into<String>) {
         debug_assert!(!key.bytes().any(|byte| byte.is_ascii_uppercase()), "{key} is in lower case");
         self.add_to(Cow::Borrowed(key), value.into());
@@ -92,7 +92,7 @@ impl Context {
         self.values.extend(other.values.iter().map(|(key, values)| (key.clone(), values.clone())));
     }
 
-    /// In lower case.
+    /// Returns the keys in lower case.
     #[cfg(test)]
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries().map(|(key, _)| key)
@@ -106,12 +106,12 @@ impl Context {
         }
     }
 
-    /// This one, then what it is over, down to the last.
+    /// Returns this context, then the ones below it, down to the last.
     fn levels(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |context| context.base.as_deref())
     }
 
-    /// All keys in force with their values.
+    /// Returns all keys in force with their values.
     fn entries(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.levels().enumerate().flat_map(move |(depth, level)| {
             let is_hidden = move |key| self.levels().take(depth).any(|above| above.values.contains_key(key));
@@ -120,7 +120,7 @@ impl Context {
         })
     }
 
-    /// Whether there are as few values as conditions are compared with, none of them longer than such a value may be.
+    /// Returns whether the number and length of values are within the bounds of conditions.
     pub fn is_within_bounds(&self) -> bool {
         let count: usize = self.entries().map(|(_, values)| values.len()).sum();
         let fits = |value: &String| value.len() <= CONDITION_VALUE_BYTES_MAX;
@@ -136,16 +136,16 @@ impl Context {
     }
 }
 
-/// Whether the key, in lower case, is of one object among those that a request is about.
+/// Returns whether the key, in lower case, is of one object among those that a request is about.
 pub fn is_of_object(key: &str) -> bool {
     OF_OBJECT.iter().any(|known| if known.ends_with('/') { key.starts_with(known) } else { key == *known })
 }
 
-/// What statements are compared with, and what that may cost.
+/// The facts that statements are compared with, and the budget of comparisons.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     request: &'a Context,
-    /// Of the object; what it says takes the place of what the request says.
+    /// The keys of the object, which replace those of the request.
     object: &'a Context,
     pub meter: &'a Meter<'a>,
 }

@@ -14,16 +14,16 @@ use super::pattern::{ArnPattern, Pattern};
 use super::principal::PrincipalPattern;
 use super::public;
 
-/// What a policy is attached to, which decides what it must and must not say.
+/// The kind of a policy by what it is attached to, which decides what it must and must not contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PolicyKind<'a> {
-    /// To a user, a group or a role; a permissions boundary is one too.
+    /// A policy of a user, a group or a role; a permissions boundary is one too.
     Identity,
-    /// Given with a request for temporary credentials, which it limits.
+    /// A policy given with a request for temporary credentials, which it limits.
     Session,
-    /// To the bucket of this name.
+    /// The policy of the bucket of this name.
     Bucket(&'a str),
-    /// To a role: who may assume it.
+    /// The trust policy of a role.
     Trust,
 }
 
@@ -52,7 +52,7 @@ pub struct Statement {
     pub effect: Effect,
     /// Identity and session policies have none.
     pub principals: Option<Listed<PrincipalPattern>>,
-    /// In lower case.
+    /// The actions in lower case.
     pub actions: Listed<Pattern>,
     /// Trust policies have none.
     pub resources: Option<Listed<ArnPattern>>,
@@ -60,7 +60,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Whether it is about such a request, whoever sends it. The action is in lower case.
+    /// Returns whether the statement is about such a request, whoever sends it. The action is in lower case.
     #[cfg(any(test, fuzzing))]
     pub fn covers(&self, action: &str, resource: &str, facts: &Facts<'_>) -> bool {
         self.covers_action(action, facts)
@@ -68,12 +68,12 @@ impl Statement {
             && self.conditions.iter().all(|condition| self.is_met(condition, facts))
     }
 
-    /// One in lower case.
+    /// Returns whether the statement covers this action, in lower case.
     pub fn covers_action(&self, action: &str, facts: &Facts<'_>) -> bool {
         self.actions.names(|pattern| pattern.matches(action, facts))
     }
 
-    /// In doubt nothing is allowed.
+    /// Returns whether a condition is met; in doubt nothing is allowed.
     pub fn is_met(&self, condition: &Condition, facts: &Facts<'_>) -> bool {
         if condition.is_ambiguous(facts) { self.effect == Effect::Deny } else { condition.holds(facts) }
     }
@@ -120,7 +120,7 @@ impl Policy {
         Ok(Self { text: text.to_owned(), statements, is_public })
     }
 
-    /// Whether there may be a request for this action, by nobody in particular, that a statement allows.
+    /// Returns whether a statement may allow an anonymous request for this action.
     pub fn may_allow_anybody(&self, action: &str) -> bool {
         let action = action.to_lowercase();
         let may = |statement: &Statement, facts: &Facts<'_>| {
@@ -134,7 +134,7 @@ impl Policy {
         Facts::alone(&Context::default(), |facts| self.statements.iter().any(|statement| may(statement, facts)))
     }
 
-    /// As it was given.
+    /// Returns the text as it was given.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -143,18 +143,18 @@ impl Policy {
         &self.statements
     }
 
-    /// Whether a bucket with it is public ("Blocking public access", "The meaning of public").
+    /// Returns whether a bucket with it is public ("Blocking public access", "The meaning of public").
     pub fn is_public(&self) -> bool {
         self.is_public
     }
 
-    /// Whether every condition can have an effect here.
+    /// Returns whether every condition can have an effect here.
     pub fn is_heeded(&self) -> bool {
         let mut asked = self.statements.iter().flat_map(|statement| &statement.conditions);
         asked.all(|condition| condition_keys::is_heeded(condition.key()))
     }
 
-    /// Who is named as a principal, so that the caller can ask whether they exist.
+    /// Returns the named principals, so that the caller can check that they exist.
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalPattern> {
         let named = self.statements.iter().filter_map(|statement| statement.principals.as_ref());
         named.flat_map(|principals| principals.items.iter())

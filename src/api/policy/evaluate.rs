@@ -18,8 +18,8 @@ use super::principal::{Principal, Reach};
 use crate::actors::meta::{Acl, Grantee, Permission};
 use prepared::Candidate;
 
-/// What the root of a bucket's account can do even if the bucket's policy denies it, lest the bucket be locked for
-/// good.
+/// The actions that the root of a bucket's account can do even if the bucket's policy denies them, lest the bucket be
+/// locked for good.
 const ALWAYS_OF_ROOT: [&str; 3] = ["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
 
 /// The one place where access is decided. What it takes is taken from the budget; without enough of that it is denied.
@@ -27,7 +27,7 @@ pub fn evaluate(question: Question<'_>, budget: &Budget) -> Decision {
     Prepared::of(question, budget).decide()
 }
 
-/// One decision.
+/// The evaluation of one decision.
 struct Evaluation<'e> {
     prepared: &'e Prepared<'e>,
     resource: &'e str,
@@ -35,7 +35,7 @@ struct Evaluation<'e> {
     facts: Facts<'e>,
 }
 
-/// What a resource grants to who asks.
+/// A grant of a resource to the caller.
 struct Granted {
     reach: Reach,
     grounds: Grounds,
@@ -70,7 +70,7 @@ impl Evaluation<'_> {
         candidates.find(|of| of.covers(self.resource, &self.facts)).map(Candidate::name)
     }
 
-    /// What a resource's policy allows, the most directly granted first.
+    /// Returns the grants of a resource's policy, the most direct first.
     fn granted_by_policy(&self, place: Place) -> Vec<Granted> {
         let is_meant = |of: &&Candidate<'_>| of.effect() == Effect::Allow && of.place == place;
         let grant = |of: &Candidate<'_>| {
@@ -82,7 +82,7 @@ impl Evaluation<'_> {
         granted
     }
 
-    /// What the policies of the identity, together with what limits them, allow.
+    /// Decides by the policies of the identity, together with its limits.
     fn identity_side(&self) -> Result<Grounds, Missing> {
         match self.principal() {
             Principal::Root(_) => return Ok(Grounds::Root),
@@ -112,7 +112,7 @@ impl Evaluation<'_> {
         if limited { Err(Missing::Session) } else { Ok(()) }
     }
 
-    /// What lets the principal's own side limit a grant, by how directly the grant names the principal.
+    /// Returns whether the principal's own limits allow a grant, by how directly the grant names the principal.
     fn is_within_limits(&self, reach: Reach) -> bool {
         match reach {
             Reach::Account => false,
@@ -171,7 +171,7 @@ impl Evaluation<'_> {
         self.join(same, true, &granted)
     }
 
-    /// Whether the principal's account may do it as the owner, without a grant.
+    /// Returns whether the principal's account may do it as the owner, without a grant.
     fn is_owned(&self, action: Option<&Action>, bucket: &Bucket<'_>, owner: &str) -> bool {
         let Some(account) = self.principal().account() else { return false };
         let id = account.canonical_id.as_str();
@@ -225,7 +225,7 @@ fn decider<'a>(action: Option<&Action>, bucket: &Bucket<'a>) -> &'a str {
     if of_object { object_owner(bucket) } else { &bucket.owner.canonical_id }
 }
 
-/// Where ACLs are disabled, the bucket's owner owns every object.
+/// Returns the owner of an object; where ACLs are disabled, the bucket's owner.
 fn object_owner<'a>(bucket: &Bucket<'a>) -> &'a str {
     let other = bucket.object.map(|object| object.owner).filter(|owner| !owner.is_empty());
     match bucket.ownership {

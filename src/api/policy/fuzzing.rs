@@ -34,13 +34,13 @@ pub fn policies(data: &[u8]) {
     }
 }
 
-/// Whether there was time to find out.
+/// Returns whether the statement covers the request, within the budget.
 fn covers(statement: &Statement, action: &str, resource: &str, context: &Context) -> bool {
     let covers = |facts: &Facts<'_>| statement.covers(action, resource, facts) && !facts.meter.is_exhausted();
     Facts::alone(context, covers)
 }
 
-/// Where it is the only policy, root's own rights apart, what it says of nobody is not allowed to anybody.
+/// Checks that a policy that is the only one, root's own rights apart, allows nobody what it does not mention.
 fn ask(policy: &Policy, action: &str, resource: &str, context: &Context) {
     let identity = Identity { own: vec![Named { name: "own", policy }], ..Identity::default() };
     for name in ["alice", "session", "anonymous"] {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Policies that are kept, and the bytes of their texts.
 const POLICIES_MAX: usize = 1024;
 
-/// What a policy is of: the same text may be one thing for a user and wrong for a bucket.
+/// The kind of a policy: the same text may be valid for a user and wrong for a bucket.
 #[derive(Debug, PartialEq, Eq)]
 enum Of {
     Identity,
@@ -42,7 +42,7 @@ impl From<PolicyKind<'_>> for Of {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// By the hash of what it is of and its text.
+    /// The policies by the hash of kind and text.
     by_hash: HashMap<u64, (Of, Arc<Policy>)>,
     /// Hashes, in the order in which they came.
     order: VecDeque<u64>,
@@ -56,7 +56,7 @@ impl Kept {
         Some(removed)
     }
 
-    /// In the place of the oldest, where there is no room. What had to go.
+    /// Caches a policy, in the place of the oldest if there is no room. Returns the evicted ones.
     fn keep(&mut self, hash: u64, of: Of, policy: &Arc<Policy>) -> Vec<(Of, Arc<Policy>)> {
         let mut gone: Vec<_> = self.remove(hash).into_iter().collect();
         if gone.is_empty() {
@@ -91,7 +91,7 @@ impl ParsedPolicies {
         Ok(policy)
     }
 
-    /// What has the hash; its text may be another all the same.
+    /// Finds a policy by its hash; the text may still differ.
     fn find(&self, hash: u64, kind: PolicyKind<'_>) -> Option<Arc<Policy>> {
         let kept = self.kept();
         let (of, policy) = kept.by_hash.get(&hash)?;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_has_bounds_and_the_oldest_goes_first() {
+    fn cached_policies_are_bounded_and_the_oldest_goes_first() {
         let parsed = ParsedPolicies::default();
         let text = TEXT.replace(r#""Effect""#, r#""Principal":"*","Effect""#).replace("box/*", "*");
         let parse = |number: usize| parsed.parse(PolicyKind::Bucket(&format!("bucket-{number}")), &text).expect("one");

@@ -13,7 +13,7 @@ const ARN_SEGMENTS: usize = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidVariable;
 
-/// Whether `${…}` is special: only under version 2012-10-17, and only in some elements.
+/// The interpretation of `${…}`: special only under version 2012-10-17, and only in some elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variables {
     Replaced,
@@ -28,7 +28,7 @@ enum Piece {
     /// `*`
     Many,
     Variable {
-        /// In lower case.
+        /// The key in lower case.
         key: String,
         default: Option<String>,
     },
@@ -45,12 +45,12 @@ impl Pattern {
         Ok(Self { pieces: pieces(text, variables)? })
     }
 
-    /// Neither wildcard nor variable is in it.
+    /// Returns whether it has neither wildcards nor variables.
     pub fn is_fixed(&self) -> bool {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
     }
 
-    /// As it was written; `None` where a variable is in it.
+    /// Returns the text as it was written; `None` if it has a variable.
     pub fn written(&self) -> Option<String> {
         written(&self.pieces)
     }
@@ -84,7 +84,7 @@ impl Pattern {
 /// A pattern of ARNs: wildcards stay within a segment, except that one at the end reaches to the end of the ARN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArnPattern {
-    /// One to six.
+    /// The segments, one to six.
     segments: Vec<Vec<Piece>>,
 }
 
@@ -117,7 +117,7 @@ impl ArnPattern {
         self.segments.iter().flat_map(|pieces| variables(pieces))
     }
 
-    /// Neither wildcard nor variable is in these of its segments; absent ones are not fixed.
+    /// Returns whether these of its segments have neither wildcards nor variables; absent ones are not fixed.
     pub fn is_fixed(&self, segments: &[usize]) -> bool {
         let fixed = |pieces: &Vec<Piece>| pieces.iter().all(|piece| matches!(piece, Piece::Text(_)));
         segments.iter().all(|at| self.segments.get(*at).is_some_and(fixed))
@@ -127,7 +127,7 @@ impl ArnPattern {
         self.is_fixed(&[0, 1, 2, 3, 4, 5])
     }
 
-    /// One segment as it was written; `None` where there is no such segment, or a variable is in it.
+    /// Returns a segment as it was written; `None` if there is no such segment, or it has a variable.
     pub fn segment(&self, at: usize) -> Option<String> {
         written(self.segments.get(at)?)
     }
@@ -202,8 +202,8 @@ fn push(found: &mut Vec<Piece>, plain: &mut String, piece: Piece) {
     }
 }
 
-/// What follows `${`, and what is after its end: `*}`, `?}` and `$}` are those characters, `key}` and `key, 'default'}`
-/// are variables.
+/// Parses the text after `${`, and returns the rest after its end: `*}`, `?}` and `$}` are those characters, `key}` and
+/// `key, 'default'}` are variables.
 fn variable(inside: &str) -> Result<(Piece, &str), InvalidVariable> {
     for special in ["*", "?", "$"] {
         if let Some(rest) = inside.strip_prefix(special).and_then(|rest| rest.strip_prefix('}')) {
@@ -239,7 +239,7 @@ mod tests {
     use super::{ArnPattern, InvalidVariable, Pattern, Variables};
     use crate::api::policy::context::{Budget, Context, Facts, Meter};
 
-    /// What is asked with these keys, and the steps that it took.
+    /// Evaluates a question with these keys; returns the result and the steps that it took.
     fn asked(context: &Context, ask: impl FnOnce(&Facts<'_>) -> bool) -> (bool, u64) {
         let budget = Budget::default();
         let meter = Meter::of(&budget);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_variable_is_refused_under_the_version_that_has_them() {
+    fn a_malformed_variable_is_refused_under_the_version_that_has_them() {
         for text in ["${", "${aws:username", "${}", "${a, b}", "${a, 'b}", "${a, 'b' c}", "${${a}}"] {
             assert_eq!(Pattern::parse(text, Variables::Replaced), Err(InvalidVariable), "{text}");
             assert!(like(text, text));

@@ -1,4 +1,4 @@
-//! Who asks, and how policies name them (IAM User Guide, "AWS JSON policy elements: Principal").
+//! The principals of requests, and their names in policies (IAM User Guide, "AWS JSON policy elements: Principal").
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use std::fmt;
 pub struct Account {
     /// 12 digits.
     pub id: String,
-    /// What S3 calls it in owners and grants.
+    /// S3's id of it in owners and grants.
     pub canonical_id: String,
 }
 
-/// Who sends a request, after its signature was verified.
+/// The sender of a request, after its signature was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// Of a request without a signature.
+    /// The sender of a request without a signature.
     Anonymous,
     /// The account itself; no policy of an identity limits it.
     Root(Account),
     User {
         account: Account,
-        /// Of the user, or of the session of somebody whom a user vouches for: `arn:aws:sts::…:federated-user/name`.
+        /// The ARN of the user, or of the session of a federated user: `arn:aws:sts::…:federated-user/name`.
         arn: String,
         name: String,
         /// `AIDA…`
@@ -34,14 +34,14 @@ pub enum Principal {
         role_id: String,
         session_name: String,
     },
-    /// Somebody that an identity provider vouches for, who asks for a role; the provider's ARN or name.
+    /// A user of an identity provider who asks for a role; the provider's ARN or name.
     Federated(String),
     /// Part of the store itself that acts for an account, as `logging.s3.amazonaws.com` does.
     Service(String),
 }
 
 impl Principal {
-    /// Whose policies and ownership stand behind it.
+    /// Returns the account whose policies and ownership apply.
     pub fn account(&self) -> Option<&Account> {
         match self {
             Self::Root(account) | Self::User { account, .. } | Self::RoleSession { account, .. } => Some(account),
@@ -49,7 +49,7 @@ impl Principal {
         }
     }
 
-    /// Of a role's session it is the role's, as the key `aws:PrincipalArn` has it.
+    /// Returns the ARN. For a role's session it is the role's, as the key `aws:PrincipalArn` has it.
     pub fn arn(&self) -> Option<String> {
         match self {
             Self::Root(account) => Some(format!("arn:aws:iam::{}:root", account.id)),
@@ -93,7 +93,7 @@ impl Principal {
     }
 }
 
-/// As in the messages of AWS: the ARN, where there is one.
+/// Shows it as in the messages of AWS: by the ARN, if there is one.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,7 +109,7 @@ impl fmt::Display for Principal {
 pub enum PrincipalPattern {
     /// `"*"` and `{"AWS": "*"}`, which are the same for resources' policies.
     Everybody,
-    /// By its id, or by its root's ARN.
+    /// An account, by its id, or by its root's ARN.
     Account(String),
     /// A user, a role, or a session.
     Arn(String),
@@ -118,9 +118,9 @@ pub enum PrincipalPattern {
     Federated(String),
 }
 
-/// How directly a statement names who asks, from the least to the most. What is granted to an account is for the
-/// account to hand on; what is granted more directly is limited by fewer of the principal's own policies (IAM User
-/// Guide, "Permissions boundaries for IAM entities" and "Session policies").
+/// The directness with which a statement names the caller, from the least to the most. An account hands on its grants
+/// to its identities; a more direct grant is limited by fewer of the principal's own policies (IAM User Guide,
+/// "Permissions boundaries for IAM entities" and "Session policies").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// The account only.

@@ -1,6 +1,6 @@
-//! Whether a bucket's policy is public (S3 User Guide, "Blocking public access to your Amazon S3 storage", "The meaning
-//! of public"): unless each statement that allows something allows it to fixed principals, or under conditions that
-//! only fixed values meet.
+//! Decides whether a bucket's policy is public (S3 User Guide, "Blocking public access to your Amazon S3 storage", "The
+//! meaning of public"): unless each statement that allows something allows it to fixed principals, or under conditions
+//! that only fixed values meet.
 
 use super::condition::{Condition, Operand, Qualifier, Test};
 use super::document::{Effect, Statement};
@@ -37,7 +37,7 @@ fn is_for_anybody(statement: &Statement) -> bool {
     !fixed && !statement.conditions.iter().any(is_fixing)
 }
 
-/// Whether only requests with certain values meet it, those without any value included in those that do not.
+/// Returns whether only requests with certain values meet it; requests without any value count as not meeting it.
 fn is_fixing(condition: &Condition) -> bool {
     let operator = condition.operator();
     let met_without_value = operator.negated

@@ -1,4 +1,4 @@
-//! What a form's sender is answered where the PUT was answered with success: nothing, a document, or another page.
+//! The response to a form whose PUT succeeded: nothing, a document, or another page.
 
 use super::escape::{escape, escape_form};
 use super::form::Form;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use s3s::HttpResponse;
 
-/// What the form asked for.
+/// The response that the form asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormAnswer {
     wanted: Wanted,
@@ -20,7 +20,7 @@ pub struct FormAnswer {
 enum Wanted {
     Empty(StatusCode),
     Document,
-    /// To this URL.
+    /// A redirect to this URL.
     Redirect(String),
 }
 
@@ -84,7 +84,7 @@ impl FormAnswer {
     }
 }
 
-/// Only a whole URL of the web is followed; any other is as if it were not there.
+/// Returns whether a URL is a whole one of the web; any other is ignored.
 fn leads_somewhere(url: &str) -> bool {
     let after = ["http://", "https://"].iter().find_map(|scheme| {
         let (found, rest) = url.split_at_checked(scheme.len())?;

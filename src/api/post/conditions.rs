@@ -1,4 +1,4 @@
-//! Whether a form is what its policy allows: every condition holds, and every field is named by one.
+//! Checks a form against its policy: every condition holds, and every field is named by one.
 
 use super::form::{FILE, Form};
 use super::policy::{Condition, Match, Policy};
@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 const BUCKET: &str = "bucket";
 const CONTENT_TYPE: &str = "content-type";
-/// What needs no condition: the signature itself, and what carries it.
+/// The fields that need no condition: the signature itself, and its parts.
 const EXEMPT: [&str; 5] = [FILE, "policy", "signature", "x-amz-signature", "awsaccesskeyid"];
 /// The second are digests of the file: they can only have an upload refused.
 const EXEMPT_PREFIXES: [&str; 2] = ["x-ignore-", "x-amz-checksum-"];
@@ -23,7 +23,8 @@ impl Sizes {
     pub const ANY: Self = Self { min: 0, max: u64::MAX };
 }
 
-/// Which sizes of the file the policy allows, if it allows all else. `bucket` is the one that the form was posted to.
+/// Returns the file sizes that the policy allows, if it allows all else. `bucket` is the one that the form was posted
+/// to.
 pub fn check(policy: &Policy, form: &Form, bucket: &str, now: OffsetDateTime) -> Result<Sizes, FormFault> {
     if now >= policy.expires {
         return Err(FormFault::expired());
@@ -48,7 +49,7 @@ pub fn check(policy: &Policy, form: &Form, bucket: &str, now: OffsetDateTime) ->
     Ok(sizes)
 }
 
-/// The bucket is the one that is posted to, whatever the form says of it.
+/// Returns the value of a field. The bucket is the one that is posted to, whatever the form says.
 fn value<'a>(form: &'a Form, bucket: &'a str, field: &str) -> Option<&'a str> {
     if field.eq_ignore_ascii_case(BUCKET) { Some(bucket) } else { form.get(field) }
 }
@@ -61,7 +62,8 @@ fn starts(on: &Match, value: &str) -> bool {
     value.starts_with(&on.value)
 }
 
-/// The bucket counts as a field: a policy that does not name it would be good for all of them.
+/// Checks that every field is named by a condition. The bucket counts as a field: a policy that does not name it would
+/// be valid for all of them.
 fn check_named(policy: &Policy, form: &Form) -> Result<(), FormFault> {
     let named = |field: &str| {
         policy.conditions.iter().any(|condition| match condition {
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_does_not_hold_is_told() {
+    fn a_condition_that_does_not_hold_is_named() {
         let failed = |condition: &str| format!("Invalid according to Policy: Policy Condition failed: {condition}");
         let key = ("key", "user/a");
         assert_eq!(

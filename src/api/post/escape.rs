@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// All but RFC 3986's unreserved characters.
+/// Escapes all but RFC 3986's unreserved characters.
 pub fn escape(text: &str) -> String {
     escape_but(text, b"-._~")
 }
@@ -12,7 +12,7 @@ pub fn escape_path(path: &str) -> String {
     escape_but(path, b"-._~/")
 }
 
-/// As HTML forms encode values: a space is a plus sign.
+/// Escapes as HTML forms do: a space is a plus sign.
 pub fn escape_form(text: &str) -> String {
     escape(text).replace("%20", "+")
 }
@@ -35,7 +35,7 @@ mod tests {
     use super::{escape, escape_form, escape_path};
 
     #[test]
-    fn what_is_not_plain_is_escaped() {
+    fn reserved_characters_are_escaped() {
         assert_eq!(escape("a/b c+d~é"), "a%2Fb%20c%2Bd~%C3%A9");
         assert_eq!(escape_path("/a/../b?c%"), "/a/../b%3Fc%25");
         assert_eq!(escape_form("a b+c"), "a+b%2Bc");

@@ -12,7 +12,7 @@ use s3s::StdError;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What may follow a form's end.
+/// The most bytes that may follow a form's end.
 const EPILOGUE_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of the form in, bytes of the file out.
@@ -28,7 +28,7 @@ enum State {
     File,
     /// Another field's content.
     After,
-    /// Of the form; so many bytes came since.
+    /// The form has ended; so many bytes came since.
     Ended {
         epilogue_bytes: usize,
     },

@@ -4,21 +4,21 @@ use super::multipart::{Event, Multipart};
 use crate::api::errors::FormFault;
 use crate::limits::FORM_FIELDS_BYTES_MAX;
 
-/// Only the part of this name is the file, whatever others call themselves.
+/// The name of the file's part, whatever names others have.
 pub const FILE: &str = "file";
 const FILE_NAME_VARIABLE: &str = "${filename}";
 
-/// What a form says before its file.
+/// The fields of a form before its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
-    /// In the order of their first coming.
+    /// The fields, in the order of their first occurrence.
     fields: Vec<Field>,
     file_name: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Field {
-    /// As it was sent; names are told apart without regard to case.
+    /// The name as it was sent; names are compared without regard to case.
     name: String,
     value: String,
 }
@@ -45,8 +45,8 @@ impl Form {
         }
     }
 
-    /// The file is called so. S3 replaces the variable in every field, before it looks at any; where the file has no
-    /// name at all, it leaves it.
+    /// Begins the file of this name. S3 replaces the variable in every field, before it reads any; if the file has no
+    /// name at all, the variable stays.
     fn begin_file(&mut self, file_name: Option<String>) -> Result<(), FormFault> {
         self.file_name = file_name.map(|path| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned());
         let Some(file_name) = &self.file_name else { return Ok(()) };

@@ -54,7 +54,7 @@ use tokio::time::timeout;
 /// Headers of the POST that the PUT keeps: where it came to, and what is known of where it came from.
 const KEPT: [HeaderName; 4] = [header::HOST, header::ORIGIN, header::REFERER, header::USER_AGENT];
 
-/// What forms are judged with.
+/// The context for judging forms.
 pub struct Forms {
     /// The secrets of access keys.
     pub secrets: Arc<dyn Secrets>,

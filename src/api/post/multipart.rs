@@ -7,22 +7,22 @@ use crate::api::text::parameters_of;
 use bytes::{Bytes, BytesMut};
 
 const PART_HEAD_BYTES_MAX: usize = 8 << 10;
-/// After a delimiter, for the white space that gateways of mail were known to add.
+/// The most bytes of padding after a delimiter, for the white space that gateways of mail were known to add.
 const PADDING_BYTES_MAX: usize = 64;
 const LINE_END: &[u8] = b"\r\n";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// What a body is made of, in this order: a part, its content, the next part, the end.
+/// The events of a body, in this order: a part, its content, the next part, the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Part(PartHead),
-    /// Never empty.
+    /// Content; never empty.
     Content(Bytes),
-    /// Once; whatever follows is ignored.
+    /// The end, once; whatever follows is ignored.
     End,
 }
 
-/// What the head of a part says of it.
+/// The head of a part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartHead {
     pub name: String,
@@ -98,7 +98,7 @@ impl Multipart {
         }
     }
 
-    /// How many bytes of the body the events so far are made of, and how many wait for what follows them.
+    /// Returns the number of bytes of the body in the events so far, and of those that wait for what follows them.
     pub fn consumed_bytes(&self) -> u64 {
         self.consumed_bytes
     }
@@ -150,7 +150,7 @@ impl Multipart {
     }
 }
 
-/// Only `Content-Disposition` says something that is used; RFC 7578 section 4.8 has all others ignored.
+/// Parses a part's head. Only `Content-Disposition` is used; RFC 7578 section 4.8 has all others ignored.
 fn part_head(text: &str) -> Option<PartHead> {
     let disposition = text.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -174,7 +174,7 @@ fn part_head(text: &str) -> Option<PartHead> {
 /// at one byte in as many as the delimiter has).
 struct Delimiter {
     bytes: Vec<u8>,
-    /// By the byte under the delimiter's last: how far it may be moved on.
+    /// The distance to move the delimiter on, by the byte below its last.
     steps: Box<[usize; 256]>,
 }
 
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_form_is_refused() {
+    fn a_malformed_multipart_body_is_refused() {
         for form in [
             &b"--xyz\r\n\r\nno head\r\n--xyz--"[..],
             b"--xyzabc\r\n",

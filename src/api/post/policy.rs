@@ -16,7 +16,7 @@ pub struct Policy {
 pub enum Condition {
     Equals(Match),
     StartsWith(Match),
-    /// Of the file's size; both are allowed sizes.
+    /// The allowed range of the file's size, inclusive.
     Size {
         min: u64,
         max: u64,
@@ -25,15 +25,15 @@ pub enum Condition {
     Never(String),
 }
 
-/// What a condition on a field compares.
+/// The comparison of a condition on a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// As the policy has it, without the `$`.
+    /// The field as the policy has it, without the `$`.
     pub field: String,
     pub value: String,
 }
 
-/// As S3 tells it: in the long form, with the policy's own spelling.
+/// Shows it as S3 does: in the long form, with the policy's own spelling.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| Value::from(text).to_string();
@@ -54,7 +54,7 @@ const STARTS_WITH: &str = "starts-with";
 const SIZE: &str = "content-length-range";
 
 impl Policy {
-    /// From the form's field.
+    /// Reads a policy from the form's field.
     pub fn read(base64: &str) -> Result<Self, FormFault> {
         let invalid = || FormFault::policy("Invalid JSON.");
         let bytes = base64_simd::STANDARD
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_told_in_the_long_form_with_the_policys_spelling() {
+    fn conditions_are_shown_in_the_long_form_with_the_policys_spelling() {
         let told = |list: &str| conditions(list).expect("conditions")[0].to_string();
         assert_eq!(told(r#"[{"Acl": "a\"b"}]"#), r#"["eq", "$Acl", "a\"b"]"#);
         assert_eq!(
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_policy_is_refused_in_s3s_words() {
+    fn a_malformed_policy_is_refused_in_s3s_words() {
         let with = |list: &str| words(&format!("{{\"expiration\": \"2030-01-01T00:00:00Z\", \"conditions\": {list}}}"));
         for (list, expected) in [
             ("{}", "Invalid 'conditions' value: must be a List."),

@@ -33,14 +33,14 @@ const SAME_NAMES: [&str; 8] = [
 /// Fields that a PUT has under another name.
 const RENAMED: [(&str, &str); 2] = [("acl", "x-amz-acl"), ("x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm")];
 const TAGGING: &str = "tagging";
-/// Of the signature: it has been verified.
+/// The fields of the signature: it has been verified.
 const SPENT: [&str; 4] = ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
 
-/// What the PUT says.
+/// The headers of the PUT.
 #[derive(Debug, Default)]
 pub struct Headers {
     pub plain: HeaderMap,
-    /// Those that s3s does not take, for the operation itself.
+    /// The headers that s3s does not take, for the operation itself.
     pub aside: HeaderMap,
 }
 
@@ -71,7 +71,7 @@ fn is_same(name: &str) -> bool {
     SAME_NAMES.contains(&name) || SAME_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether s3s reads such a value: text in ASCII, and a date where it knows one.
+/// Returns whether s3s reads such a value: text in ASCII, and a date where it expects one.
 fn is_taken(name: &HeaderName, value: &str) -> bool {
     let is_read = *name != header::EXPIRES || Timestamp::parse(TimestampFormat::HttpDate, value).is_ok();
     is_read && value.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t')
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_form_means_becomes_nothing() {
+    fn fields_of_the_form_alone_become_no_header() {
         for field in ["key", "policy", "x-amz-signature", "X-Amz-Date", "success_action_status", "submit", "x-ignore-a"]
         {
             let made = of(&[(field, "value")]).expect("headers");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_s3s_does_not_read_goes_around_it() {
+    fn headers_that_s3s_does_not_take_go_around_it() {
         for (field, value) in
             [("Content-Disposition", "attachment; filename=\"\u{e9}\""), ("Expires", "never"), ("Expires", "0")]
         {

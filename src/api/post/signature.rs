@@ -1,5 +1,5 @@
-//! Who signed a form's policy: by signature version 4, by version 2, or nobody. What is signed is the policy as it was
-//! sent, in base64, so it is checked before anything of the policy is read.
+//! The signer of a form's policy: by signature version 4, by version 2, or nobody. The policy is signed as it was sent,
+//! in base64, so the signature is checked before anything of the policy is read.
 
 use super::form::Form;
 use crate::api::auth::{read_scope, signed_texts};
@@ -29,7 +29,7 @@ enum Version<'a> {
     Four { date: &'a str, region: &'a str },
 }
 
-/// What the form claims; `None` where it claims nothing, and is anybody's.
+/// Returns the form's claim; `None` for an anonymous form.
 pub fn claim(form: &Form) -> Result<Option<Claim<'_>>, FormFault> {
     let has = |names: &[&str]| names.iter().any(|name| form.get(name).is_some());
     let required = |name: &'static str| form.get(name).ok_or_else(|| FormFault::missing(name));
@@ -55,14 +55,14 @@ impl Claim<'_> {
         self.version == Version::Two
     }
 
-    /// What the error of a wrong signature says of it.
+    /// Returns the details of a wrong signature for its error.
     pub fn details(&self) -> Vec<(&'static str, String)> {
         let claimed = [("AWSAccessKeyId", self.access_key), ("SignatureProvided", self.signature)];
         let claimed = claimed.into_iter().map(|(name, text)| (name, text.to_owned()));
         claimed.chain(signed_texts(self.policy, None)).collect()
     }
 
-    /// Whether it is true of who has this key.
+    /// Checks the signature with this secret.
     pub fn verify(&self, secret_key: &str) -> Result<(), FormFault> {
         let expected = match self.version {
             Version::Four { date, region } => {
@@ -96,7 +96,7 @@ mod tests {
     use crate::api::errors::FormFault;
     use crate::api::post::form::Form;
 
-    /// Of the examples that AWS publishes.
+    /// The secret of the examples that AWS publishes.
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
     const CREDENTIAL: &str = "AKIAIOSFODNN7EXAMPLE/20151229/us-east-1/s3/aws4_request";
     const POLICY: &str = "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tldCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAgICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDovL3NpZ3Y0ZXhhbXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogICAgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUxMjM2NTEyNzQifSwNCiAgICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cHRpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFydHMtd2l0aCIsICIkeC1hbXotbWV0YS10YWciLCAiIl0sDQoNCiAgICB7IngtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZPRE5ON0VYQU1QTEUvMjAxNTEyMjkvdXMtZWFzdC0xL3MzL2F3czRfcmVxdWVzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwNCiAgICB7IngtYW16LWRhdGUiOiAiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9";

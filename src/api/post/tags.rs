@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_refused() {
+    fn a_malformed_list_of_tags_is_refused() {
         for xml in
             ["not-xml", "", "<Tags/>", "<Tagging><TagSet><Tag><Value>v</Value></Tag></TagSet></Tagging>", "<Tagging>"]
         {

@@ -19,14 +19,14 @@ impl BodyRoom {
         Arc::new(Self(Shares::new(bytes_max)))
     }
 
-    /// For one request, which comes from this address.
+    /// Makes the seat of a request from this address.
     pub fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Seat> {
         let holders = address.map(Holder::at).into_iter().collect();
         Arc::new(Seat { room: Arc::clone(self), held: Mutex::new(Held { holders, access_key: None, bytes: 0 }) })
     }
 }
 
-/// What one request holds of the room; it is given back when the last copy is dropped.
+/// The share of one request in the memory; it is given back when the last copy is dropped.
 #[derive(Debug)]
 pub struct Seat {
     room: Arc<BodyRoom>,
@@ -36,13 +36,13 @@ pub struct Seat {
 #[derive(Debug)]
 struct Held {
     holders: Vec<Holder>,
-    /// What it was verified to be signed with.
+    /// The access key by which the request was verified.
     access_key: Option<Arc<str>>,
     bytes: usize,
 }
 
 impl Seat {
-    /// So many more bytes have come.
+    /// Takes memory for so many more bytes.
     pub fn take(&self, bytes: usize) -> Result<(), NoMore> {
         let mut held = locked(&self.held);
         self.room.0.take(&held.holders, bytes)?;
@@ -50,7 +50,7 @@ impl Seat {
         Ok(())
     }
 
-    /// From now on what it holds counts as the account's, too. The request is signed with this key of it.
+    /// Counts what it holds for the account, too. The request is signed with this key of the account.
     pub fn of_account(&self, access_key: &str, canonical_id: &str) {
         let mut held = locked(&self.held);
         held.access_key = Some(access_key.into());
@@ -83,7 +83,7 @@ impl Drop for Seat {
     }
 }
 
-/// Why a body was not gathered.
+/// The reason for which a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ungathered {
     #[error("the body is larger than {bytes_max} bytes")]
@@ -126,7 +126,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn what_a_request_took_is_given_back_when_it_is_over() {
+    fn memory_of_a_request_is_given_back_when_it_is_over() {
         let room = BodyRoom::new(800);
         let one = room.seat(Some([10, 0, 0, 1].into()));
         one.take(200).expect("there is room");

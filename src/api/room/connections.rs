@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
-/// Those of a listener.
+/// The open connections of a listener.
 #[derive(Debug)]
 pub struct Connections(Shares);
 
@@ -27,7 +27,7 @@ impl Connections {
     }
 }
 
-/// One that is open, until it is dropped.
+/// A guard of an open connection.
 struct Connection {
     of: Arc<Connections>,
     holder: [Holder; 1],
@@ -39,7 +39,7 @@ impl Drop for Connection {
     }
 }
 
-/// What serves connections, and no more of them than may be open.
+/// Returns a service that serves no more connections than may be open.
 pub fn limited<F>(
     factory: F,
     connections: Arc<Connections>,

@@ -1,4 +1,4 @@
-//! What requests take, shared fairly: memory of bodies, connections, and the processor time of the workers.
+//! The resources of requests, shared fairly: memory of bodies, connections, and the processor time of the workers.
 
 mod bodies;
 mod connections;

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Parts of the whole: what is free for anybody, and what one holder may have beyond.
 const FREE_FOR_ALL: usize = 2;
 const OF_ONE: usize = 8;
-/// Of an IPv6 address: what one customer of a provider has.
+/// The prefix of an IPv6 address that one customer of a provider has.
 const PREFIX_OF_ONE: u128 = u128::MAX << 64;
 
-/// Who is held to a share.
+/// The holder of a share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
     Address(IpAddr),
-    /// By its canonical id.
+    /// An account, by its canonical id.
     Account(Arc<str>),
 }
 
@@ -28,7 +28,7 @@ impl Holder {
     }
 }
 
-/// There is no more for this holder now.
+/// The error of a holder whose share is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much is taken already")]
 pub struct NoMore;
@@ -55,7 +55,7 @@ impl Shares {
         locked(&self.taken).amount
     }
 
-    /// For all of these holders together; it counts as each one's.
+    /// Takes an amount for all of these holders together; it counts as each one's.
     pub fn take(&self, holders: &[Holder], amount: usize) -> Result<(), NoMore> {
         let mut taken = locked(&self.taken);
         let total = taken.amount.saturating_add(amount);
@@ -69,7 +69,7 @@ impl Shares {
         Ok(())
     }
 
-    /// What is taken already is from now on this holder's, too.
+    /// Counts what is already taken for this holder, too.
     pub fn count_for(&self, holder: &Holder, amount: usize) {
         locked(&self.taken).add(holder, amount);
     }
@@ -96,7 +96,7 @@ impl Taken {
     }
 }
 
-/// A panic while it was held left it consistent: each change is one of numbers.
+/// Locks a mutex. A panic while it was held left the state consistent: each change is one of numbers.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_remembered_who_holds_nothing() {
+    fn a_holder_of_nothing_is_forgotten() {
         let shares = Shares::new(800);
         shares.take(&at("10.0.0.1"), 10).expect("there is room");
         shares.count_for(&Holder::Account("a".into()), 10);

@@ -72,16 +72,16 @@ struct Worker {
     turn: Option<u64>,
     /// No turn begins sooner.
     paused_until: Duration,
-    /// When a request of an account that has used little was last polled.
+    /// The last poll of a request whose account has used little.
     light_at: Option<Duration>,
 }
 
-/// Whether a request may be polled.
+/// The decision whether a request may be polled now.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry {
     Now,
     After(Duration),
-    /// It is woken when its turn comes.
+    /// The request is woken when its turn comes.
     Later,
 }
 
@@ -123,15 +123,15 @@ impl Turns {
     }
 }
 
-/// One request's place.
+/// The place of a request in the queue.
 #[derive(Debug)]
 struct Ticket<'a> {
     turns: &'a Turns,
     number: u64,
     worker: ThreadId,
-    /// Whose request it counts as.
+    /// The holder that the request counts for.
     holder: Option<Holder>,
-    /// As whose request it waits.
+    /// The holder as whose request it waits.
     waits_as: Option<Holder>,
     /// The processor time at which the poll began.
     begun: Duration,
@@ -162,7 +162,7 @@ impl Ticket<'_> {
         entry
     }
 
-    /// After a poll, by which the account may have become known.
+    /// Ends a poll, by which the account may have become known.
     fn leave(&mut self, seat: &Seat) {
         let (now, spent) = (self.turns.clock.monotonic(), self.turns.clock.processor().saturating_sub(self.begun));
         let mut state = locked(&self.turns.state);
@@ -254,14 +254,14 @@ impl State {
         if worker.paused_until > now { Entry::After(worker.paused_until.saturating_sub(now)) } else { Entry::Now }
     }
 
-    /// It waits no more.
+    /// Removes a request that waits no more.
     fn forget(&mut self, worker: ThreadId, number: u64, waits_as: Option<Holder>) {
         if let (Some(worker), Some(holder)) = (self.workers.get_mut(&worker), waits_as) {
             worker.forget(number, &holder);
         }
     }
 
-    /// Of a request that had it, whether it was polled or is gone: the turn goes on.
+    /// Ends the turn of a request, whether it was polled or is gone, and gives it to the next.
     fn end_turn(&mut self, worker: ThreadId, number: u64, spent: Duration, now: Duration) {
         let Some(worker) = self.workers.get_mut(&worker) else { return };
         if worker.turn != Some(number) {

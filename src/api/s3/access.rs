@@ -1,7 +1,8 @@
-//! Who may do what, and what is refused before an operation begins: the secrets that signatures are verified with; who
-//! asks, and whether the policies and grants let it (`judge`, over `policy`); operations and features that do not exist
-//! here.
+//! Access to S3, decided before an operation begins: the secrets that signatures are verified with; the caller, and
+//! whether the policies and grants allow the request (`judge`, over `policy`); operations and features that do not
+//! exist here.
 
+mod body_values;
 pub mod caller;
 mod condition_values;
 mod explain;
@@ -9,12 +10,11 @@ mod holders;
 mod judge;
 mod judged;
 mod request;
-mod said;
 mod unsupported;
 
 pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
 pub use holders::Holder;
-pub use judge::{Authority, Guarded, Judge, OnEach, Said, Subject};
+pub use judge::{Authority, Guarded, Judge, ObjectKeys, OnEach, Subject};
 
 use super::memos::Memos;
 use super::objects::tags::of_new_bucket;
@@ -33,7 +33,7 @@ use caller::Caller;
 use holders::{HolderError, Holders};
 use http::{HeaderMap, HeaderName, Uri, header};
 pub use judged::Access;
-use judged::{Came, Judged};
+use judged::{ArrivalTime, Judged};
 use request::Request;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SecretKey;
@@ -45,7 +45,7 @@ use s3s::{S3Error, S3Request, S3Result};
 use std::fmt;
 use std::sync::Arc;
 
-/// The store's one key.
+/// The root user's access key.
 #[derive(Clone)]
 pub struct Credentials {
     pub access_key: String,
@@ -177,7 +177,7 @@ impl Gate {
 
     /// The principal of an authenticated request, as it is known now, of a request that came then; nobody in particular where
     /// nobody signed.
-    async fn judge(&self, head: Head<'_>, call: &Call, now: UnixMs) -> S3Result<Known> {
+    async fn judge(&self, head: Head<'_>, call: &Call, now: UnixMs) -> S3Result<Identified> {
         let Head { operation, headers, uri } = head;
         let access_key = call.authentication.access_key.as_deref();
         let view = self.view(&call.view).await?;
@@ -194,7 +194,7 @@ impl Gate {
             Some(holder) => Arc::clone(&holder.identity).into(),
             None => Asking::anonymous(),
         };
-        let mut judge = self.before((asking, now), view, headers, uri, &call.origin);
+        let mut judge = self.judge_of_request((asking, now), view, headers, uri, &call.origin);
         let context = Arc::make_mut(&mut judge.context);
         condition_values::add_creation(context, operation);
         if let Some(signature) = &call.authentication.signature {
@@ -203,10 +203,11 @@ impl Gate {
         if let Some(TlsVersion(version)) = call.origin.tls {
             context.add("s3:TlsVersion", version);
         }
-        Ok(Known { judge: Arc::new(judge), holder })
+        Ok(Identified { judge: Arc::new(judge), holder })
     }
 
-    /// Whether the body's part of a request is allowed, by the present if it came slowly.
+    /// Returns the rights for the body's part of a request; decides them again at the present time if the body came
+    /// slowly.
     async fn authority<T>(&self, request: &mut S3Request<T>) -> S3Result<Authority> {
         let (_, access) = self.renewed(request).await?;
         let authority = access.authority.clone();
@@ -236,8 +237,8 @@ impl Gate {
         authority.may_to_object(action, key, pick, said)
     }
 
-    /// Nobody in particular, who asks for something outside s3s. Of the head only what any browser says counts:
-    /// parameters mean nothing there, and a signature that nobody looks at can meet no condition.
+    /// Returns the judge of an anonymous request outside s3s. Of the head only what any browser sends counts:
+    /// parameters mean nothing there, and a signature that nobody verifies can meet no condition.
     pub async fn anonymous(&self, headers: &HeaderMap, origin: &Origin) -> S3Result<Arc<Judge>> {
         let view = self.gateway.meta().read().await?;
         let told = [header::REFERER, header::USER_AGENT].into_iter().filter_map(|name| {
@@ -246,11 +247,11 @@ impl Gate {
         });
         let told = HeaderMap::from_iter(told);
         let now = self.iam.ambient.clock.unix_ms();
-        Ok(Arc::new(self.before((Asking::anonymous(), now), view, &told, &Uri::default(), origin)))
+        Ok(Arc::new(self.judge_of_request((Asking::anonymous(), now), view, &told, &Uri::default(), origin)))
     }
 
-    /// Who asks, and when, with all that the request says.
-    fn before(
+    /// Makes the judge of a request: the caller, the time, and the condition keys of the head.
+    fn judge_of_request(
         &self,
         (asking, now): (Asking, UnixMs),
         view: MetaView,
@@ -264,29 +265,29 @@ impl Gate {
         for (key, value) in request_keys(&facts, now) {
             context.add_lower(key, value);
         }
-        condition_values::add(&mut context, headers, uri, now);
+        condition_values::add_from_head(&mut context, headers, uri, now);
         let request_id = origin.request_id.clone();
         let (asking, context) = (Arc::new(asking), Arc::new(context));
         Judge { asking, context, view, iam: Arc::clone(&self.iam), memos: Arc::clone(&self.memos), request_id }
     }
 }
 
-/// What the head of a request says to a judge.
+/// The part of a request's head that a judge reads.
 #[derive(Clone, Copy)]
 struct Head<'a> {
-    /// As s3s calls it.
+    /// The operation's name in s3s.
     operation: &'a str,
     headers: &'a HeaderMap,
     uri: &'a Uri,
 }
 
 /// A request whose sender is known, or known to be nobody.
-struct Known {
+struct Identified {
     judge: Arc<Judge>,
     holder: Option<Arc<Holder>>,
 }
 
-impl Known {
+impl Identified {
     fn resolved(&self) -> Option<&Resolved> {
         self.holder.as_ref().map(|holder| &holder.resolved)
     }
@@ -349,7 +350,7 @@ impl S3Access for Gate {
         let key = cx.s3_path().get_object_key().map(str::to_owned);
         let access_key = call.authentication.access_key.clone();
         call.trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
-        let came = Came::now(&*self.iam.ambient.clock);
+        let came = ArrivalTime::now(&*self.iam.ambient.clock);
         let head = Head { operation: cx.s3_op().name(), headers: cx.headers(), uri: cx.uri() };
         let known = self.judge(head, &call, came.wall).await?;
         if let Some(resolved) = known.resolved() {
@@ -384,7 +385,7 @@ impl S3Access for Gate {
         let (call, access) = self.renewed(request).await?;
         let judged = access.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
         let tags = of_new_bucket(&call)?;
-        let said = said::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
+        let said = body_values::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
         let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
         let judge = judged.judge.saying(&said);
         request.extensions.insert(access);
@@ -399,23 +400,23 @@ impl S3Access for Gate {
         &self,
         request: &mut S3Request<PutBucketInventoryConfigurationInput>,
     ) -> S3Result<()> {
-        let said = said::of_inventory(&request.input.inventory_configuration);
+        let said = body_values::of_inventory(&request.input.inventory_configuration);
         self.authority(request).await?.may_to_bucket("s3:PutInventoryConfiguration", &said)
     }
 
     async fn put_bucket_tagging(&self, request: &mut S3Request<PutBucketTaggingInput>) -> S3Result<()> {
-        let said = said::of_bucket_tags(&request.input.tagging);
+        let said = body_values::of_bucket_tags(&request.input.tagging);
         self.authority(request).await?.may_to_bucket("s3:PutBucketTagging", &said)
     }
 
     async fn put_object_legal_hold(&self, request: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
-        let (key, said) = (request.input.key.clone(), said::of_legal_hold(request.input.legal_hold.as_ref()));
+        let (key, said) = (request.input.key.clone(), body_values::of_legal_hold(request.input.legal_hold.as_ref()));
         self.ask_of_object(request, "s3:PutObjectLegalHold", &key, &said).await
     }
 
     async fn put_object_retention(&self, request: &mut S3Request<PutObjectRetentionInput>) -> S3Result<()> {
         let now = self.iam.ambient.clock.unix_ms();
-        let (key, said) = (request.input.key.clone(), said::of_retention(request.input.retention.as_ref(), now));
+        let (key, said) = (request.input.key.clone(), body_values::of_retention(request.input.retention.as_ref(), now));
         self.ask_of_object(request, "s3:PutObjectRetention", &key, &said).await
     }
 
@@ -427,12 +428,12 @@ impl S3Access for Gate {
         }
         let has_version = condition_values::parameter(&request.uri, "versionId").is_some();
         let action = if has_version { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
-        let (key, said) = (request.input.key.clone(), said::of_object_tags(&request.input.tagging));
+        let (key, said) = (request.input.key.clone(), body_values::of_object_tags(&request.input.tagging));
         self.ask_of_object(request, action, &key, &said).await
     }
 }
 
-fn caller(known: &Known, bypass_governance: bool) -> Caller {
+fn caller(known: &Identified, bypass_governance: bool) -> Caller {
     match known.resolved() {
         Some(resolved) => Caller {
             account: Some(resolved.principal.canonical_id.clone()),

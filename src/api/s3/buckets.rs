@@ -1,8 +1,8 @@
 //! Buckets: listed, made, looked at, deleted; where they are; whether they keep versions.
 
-use super::grants::{BucketAccess, access_of, of_new_bucket, owner_of};
-use super::headers::timestamp;
+use super::grants::{BucketAccess, access_of, access_of_new_bucket, owner_of};
 use super::list::{decode_token, encode_token};
+use super::object_headers::timestamp;
 use super::objects::tags::Tags;
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
@@ -29,12 +29,12 @@ const ARN: HeaderName = HeaderName::from_static("x-amz-bucket-arn");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-amz-bucket-namespace");
 /// Buckets looked up at a time.
 const PAGE: usize = 1000;
-/// What S3 keeps for names of things that are not buckets of this kind (S3 User Guide, "General purpose bucket naming
-/// rules").
+/// The prefix that S3 reserves for names of things that are not general purpose buckets (S3 User Guide, "General
+/// purpose bucket naming rules").
 const RESERVED_PREFIX: &str = "sthree-";
 const RESERVED_SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
 
-/// Those of the caller's account.
+/// Lists the buckets of the caller's account.
 pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
     let caller = store.caller();
     let input = request.input;
@@ -99,7 +99,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     };
     check_name(&input.bucket)?;
     let view = store.view().await?;
-    let access = of_new_bucket(store, &request.headers, input.object_ownership.as_ref(), &owner, &view)?;
+    let access = access_of_new_bucket(store, &request.headers, input.object_ownership.as_ref(), &owner, &view)?;
     store.check_writable()?;
     let location = format!("/{}", input.bucket);
     let lock = input.object_lock_enabled_for_bucket.unwrap_or(false);
@@ -114,7 +114,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     match store.gateway.meta().propose(Change::CreateBucket(Box::new(create))).await? {
         Reply::BucketCreated { .. } => {}
         Reply::Refused(Refusal::BucketOwnedByCaller | Refusal::BucketOwnedByOther) => {
-            let asked = Asked { region, access, lock, ownership: input.object_ownership.is_some() };
+            let asked = RequestedSettings { region, access, lock, ownership: input.object_ownership.is_some() };
             check_again(store, &input.bucket, &owner, &asked).await?;
         }
         Reply::Refused(refusal) => return Err(refusal.into()),
@@ -143,13 +143,13 @@ fn region(own: &str, wanted: &str, signed: Option<&str>) -> Result<String, Locat
     }
 }
 
-/// Of one that a client is set to, which may be of its own making.
+/// Returns whether a name can be a region that a client is set to, which may be of its own making.
 fn can_be_region(name: &str) -> bool {
     name.len() <= REGION_BYTES_MAX
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// Whether it is called as AWS calls its regions: `us-gov-east-1`.
+/// Returns whether the name has the form of AWS's regions: `us-gov-east-1`.
 fn is_regions_name(name: &str) -> bool {
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -157,7 +157,7 @@ fn is_regions_name(name: &str) -> bool {
     name.len() <= REGION_BYTES_MAX && words.contains('-') && words.split('-').all(is_word) && is_number(number)
 }
 
-/// In which namespace the name is to be the only one: an account has none of its own here.
+/// Checks the namespace of a bucket's name: an account has none of its own here.
 fn check_namespace(headers: &HeaderMap) -> Result<(), Fault> {
     match headers.get(NAMESPACE) {
         Some(namespace) if namespace != "global" => {
@@ -167,7 +167,7 @@ fn check_namespace(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// Says in a header what the bucket is called in policies.
+/// Adds the header with the bucket's ARN.
 fn with_arn<T>(mut response: S3Response<T>, bucket: &str) -> S3Response<T> {
     if let Ok(arn) = HeaderValue::try_from(format!("arn:aws:s3:::{bucket}")) {
         response.headers.insert(ARN, arn);
@@ -175,7 +175,7 @@ fn with_arn<T>(mut response: S3Response<T>, bucket: &str) -> S3Response<T> {
     response
 }
 
-/// What no bucket can be called of all that s3s lets pass: between its dots, a name is of labels that can be those of a
+/// Checks a bucket's name where s3s is too lenient: between its dots, a name consists of labels that can be those of a
 /// host.
 fn check_name(name: &str) -> Result<(), Fault> {
     let is_reserved =
@@ -187,7 +187,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Nothing is kept of a bucket that was told nothing.
+/// Returns the documents of a new bucket; none for defaults.
 fn documents_of(access: &BucketAccess, tags: &Tags) -> S3Result<Vec<(BucketDocument, String, Bytes)>> {
     let mut documents = Vec::new();
     if *access != BucketAccess::default() {
@@ -199,18 +199,18 @@ fn documents_of(access: &BucketAccess, tags: &Tags) -> S3Result<Vec<(BucketDocum
     Ok(documents)
 }
 
-/// What a request to make a bucket asks of it.
-struct Asked {
+/// The settings that a request to make a bucket asks for.
+struct RequestedSettings {
     region: String,
     access: BucketAccess,
     lock: bool,
-    /// Whether it says who is to own what is written.
+    /// True if it names an object ownership.
     ownership: bool,
 }
 
-/// Who makes a bucket again that is its own is told that it is there, in the one region where S3 does so, if it is what
-/// was asked for: nothing of it changes.
-async fn check_again(store: &Store, name: &str, owner: &str, asked: &Asked) -> S3Result<()> {
+/// Answers a repeated CreateBucket of the bucket's own owner with success, in the one region where S3 does so, if it
+/// asks for the same settings: nothing of the bucket changes.
+async fn check_again(store: &Store, name: &str, owner: &str, asked: &RequestedSettings) -> S3Result<()> {
     let (bucket, view) = store.bucket(name).await?;
     if owner_of(store, &bucket) != owner {
         return Err(Refusal::BucketOwnedByOther.into());
@@ -219,7 +219,7 @@ async fn check_again(store: &Store, name: &str, owner: &str, asked: &Asked) -> S
     again(&bucket.bucket.region, &stands, bucket.settings.lock, asked).map_err(Into::into)
 }
 
-fn again(region: &str, stands: &BucketAccess, locks: bool, asked: &Asked) -> Result<(), Refusal> {
+fn again(region: &str, stands: &BucketAccess, locks: bool, asked: &RequestedSettings) -> Result<(), Refusal> {
     let other_ownership = asked.ownership && stands.ownership() != asked.access.ownership();
     let is_unnamed = region == REGION_UNNAMED && asked.region == REGION_UNNAMED;
     if !is_unnamed || (asked.lock && !locks) || other_ownership {
@@ -266,7 +266,7 @@ pub async fn location(
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: named }))
 }
 
-/// Where versioning was never enabled, S3 says so by saying nothing.
+/// Returns the versioning state; none, as in S3, if versioning was never enabled.
 pub async fn versioning(
     store: &Store,
     request: S3Request<GetBucketVersioningInput>,
@@ -307,19 +307,19 @@ pub fn bucket_document(bucket: &BucketRow, kind: BucketDocument) -> DocumentKey 
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, NAMESPACE, again, check_name, check_namespace, region};
+    use super::{NAMESPACE, RequestedSettings, again, check_name, check_namespace, region};
     use crate::actors::meta::Refusal;
     use crate::api::errors::{Fault, LocationFault};
     use crate::api::policy::{Ownership, canned};
     use crate::api::s3::grants::BucketAccess;
     use http::{HeaderMap, HeaderValue};
 
-    fn asked(access: BucketAccess) -> Asked {
-        Asked { region: "us-east-1".to_owned(), ownership: access.ownership.is_some(), access, lock: false }
+    fn asked(access: BucketAccess) -> RequestedSettings {
+        RequestedSettings { region: "us-east-1".to_owned(), ownership: access.ownership.is_some(), access, lock: false }
     }
 
     #[test]
-    fn who_signs_for_the_region_without_a_name_puts_a_bucket_anywhere() {
+    fn a_client_of_the_default_region_makes_a_bucket_in_any_region() {
         let of = |wanted: &str, signed: Option<&str>| region("us-east-1", wanted, signed);
         for wanted in ["us-east-2", "eu-central-1", "us-gov-east-2", "ap-southeast-10"] {
             for signed in [Some("us-east-1"), Some(wanted), None] {
@@ -366,7 +366,7 @@ mod tests {
         let plain = BucketAccess::default();
         assert_eq!(again("us-east-1", &plain, false, &asked(plain.clone())), Ok(()));
         assert_eq!(again("eu-west-1", &plain, false, &asked(plain.clone())), Err(Refusal::BucketOwnedByCaller));
-        let elsewhere = Asked { region: "eu-west-1".to_owned(), ..asked(plain.clone()) };
+        let elsewhere = RequestedSettings { region: "eu-west-1".to_owned(), ..asked(plain.clone()) };
         assert_eq!(again("us-east-1", &plain, false, &elsewhere), Err(Refusal::BucketOwnedByCaller));
         let shared = BucketAccess { acl: canned("public-read", "o", "o"), ..BucketAccess::default() };
         assert_eq!(again("us-east-1", &shared, false, &asked(shared.clone())), Ok(()));
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(again("us-east-1", &plain, false, &asked(enforced)), Err(Refusal::BucketOwnedByCaller));
         let writer = BucketAccess { ownership: Some(Ownership::ObjectWriter), ..BucketAccess::default() };
         assert_eq!(again("us-east-1", &plain, false, &asked(writer)), Ok(()));
-        let locked = Asked { lock: true, ..asked(plain.clone()) };
+        let locked = RequestedSettings { lock: true, ..asked(plain.clone()) };
         assert_eq!(again("us-east-1", &plain, false, &locked), Err(Refusal::BucketOwnedByCaller));
         assert_eq!(again("us-east-1", &plain, true, &locked), Ok(()));
     }

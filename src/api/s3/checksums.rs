@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 use s3s::dto;
 
-/// Every algorithm, with the header that carries its value.
+/// The checksum algorithms, each with the header that carries its value.
 const ALGORITHMS: [(ChecksumAlgorithm, HeaderName); 5] = [
     (ChecksumAlgorithm::Crc32, s3s::header::X_AMZ_CHECKSUM_CRC32),
     (ChecksumAlgorithm::Crc32c, s3s::header::X_AMZ_CHECKSUM_CRC32C),
@@ -18,11 +18,11 @@ const ALGORITHMS: [(ChecksumAlgorithm, HeaderName); 5] = [
 ];
 const X_AMZ_TRAILER: &str = "x-amz-trailer";
 const X_AMZ_CHECKSUM: &str = "x-amz-checksum-";
-/// What else may follow in such a header's name.
+/// The other suffixes of such a header's name.
 const NO_ALGORITHMS: [&str; 3] = ["algorithm", "mode", "type"];
 /// Algorithms of S3 that are not here.
 const ABSENT: [&str; 5] = ["md5", "sha512", "xxhash128", "xxhash3", "xxhash64"];
-/// What S3 computes of an object that comes without a checksum, and keeps with it.
+/// The checksum that S3 computes and stores for an object that comes without one.
 pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
 pub fn algorithm_named(name: &str) -> Result<ChecksumAlgorithm, Fault> {
@@ -116,7 +116,7 @@ fn announced(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     names.split(',').map(str::trim).filter(move |_| !names.is_empty())
 }
 
-/// Only checksums can be announced, of the kinds that there are.
+/// Checks an announced trailer: only checksums of known algorithms can be announced.
 fn check_announced(name: &str) -> Result<(), Fault> {
     if ALGORITHMS.iter().any(|(_, known)| known.as_str().eq_ignore_ascii_case(name)) {
         return Ok(());
@@ -134,14 +134,14 @@ fn of_trailer(headers: &HeaderMap) -> impl Iterator<Item = (ChecksumAlgorithm, H
     })
 }
 
-/// What the content of one PUT is checked with.
+/// The checksum of the content of one PUT.
 #[derive(Default)]
 pub struct UploadChecksum {
     pub checksum: Option<(ChecksumAlgorithm, Option<Bytes>)>,
     pub trailer: Option<TrailerChecksum>,
 }
 
-/// By header, by trailer, or where the client gives none, by what the upload asked for (`otherwise`).
+/// Returns the checksum by header, by trailer, or if the client gives none, by what the upload asked for (`otherwise`).
 pub fn of_upload(
     headers: &HeaderMap,
     trailing: Option<Trailers>,
@@ -192,7 +192,7 @@ pub fn of_upload(
     Ok(UploadChecksum { checksum: otherwise.map(|algorithm| (algorithm, None)), trailer: trailing.map(refuse_any) })
 }
 
-/// A checksum comes in a trailer only where the request says so.
+/// Refuses any checksum in a trailer, since the request announced none.
 fn refuse_any(trailing: Trailers) -> TrailerChecksum {
     Box::new(move || {
         let found = trailing.take().unwrap_or_default();
@@ -216,12 +216,12 @@ fn read_trailer(trailing: Trailers, algorithm: ChecksumAlgorithm, name: HeaderNa
     })
 }
 
-/// Whether a request says what the checksum of its content is, or that a trailer will.
+/// Returns whether a request gives the checksum of its content, or announces it in a trailer.
 pub fn gives_any(headers: &HeaderMap) -> bool {
     ALGORITHMS.iter().any(|(_, name)| headers.contains_key(name)) || of_trailer(headers).next().is_some()
 }
 
-/// Which checksum an upload in parts is to have, and how those of its parts combine.
+/// Returns the checksum algorithm of an upload in parts, and how those of its parts combine.
 pub fn of_create(
     algorithm: Option<&dto::ChecksumAlgorithm>,
     kind: Option<&dto::ChecksumType>,

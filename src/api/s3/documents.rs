@@ -12,7 +12,7 @@ use s3s::{S3Error, S3Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How often a change is decided anew because somebody else changed the document meanwhile.
+/// The number of attempts of a change that conflicts with other changes of the document.
 const TRIES_MAX: usize = 8;
 
 impl From<DocumentError> for S3Error {
@@ -26,7 +26,7 @@ pub fn load<T: DeserializeOwned>(view: &MetaView, key: &DocumentKey) -> S3Result
     Ok(load_sized(view, key)?.value)
 }
 
-/// With the size of the document.
+/// Loads a document, with its size.
 pub fn load_sized<T: DeserializeOwned>(view: &MetaView, key: &DocumentKey) -> S3Result<Made<Option<T>>> {
     let row = view.document(key)?;
     let bytes = row.as_ref().map_or(0, |row| row.value.len());
@@ -40,7 +40,7 @@ pub async fn save<T: Serialize>(store: &Store, key: DocumentKey, value: &T) -> S
     write(store, DocumentWrite { key, expect: Expect::Any, value: Some(value) }).await
 }
 
-/// Not an error where there is nothing to remove.
+/// Removes the document; its absence is not an error.
 pub async fn remove(store: &Store, key: DocumentKey) -> S3Result<()> {
     store.check_changeable()?;
     write(store, DocumentWrite { key, expect: Expect::Any, value: None }).await

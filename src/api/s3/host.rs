@@ -5,7 +5,7 @@ use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 
 pub struct Domains {
-    /// In lower case, without port.
+    /// The domains in lower case, without port.
     domains: Vec<String>,
 }
 
@@ -38,11 +38,11 @@ impl Domains {
     }
 }
 
-/// Which hosts are websites of buckets: `bucket.domain` for each of their domains. Where those and the domains of
-/// `Domains` lie under one another, the longest match counts.
+/// The hosts that are websites of buckets: `bucket.domain` for each of their domains. Where those and the domains of
+/// `Domains` are nested, the longest match counts.
 pub struct WebsiteHosts {
     all: Domains,
-    /// Those of websites among them.
+    /// The domains of websites among them.
     websites: Vec<String>,
 }
 

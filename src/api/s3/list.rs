@@ -8,7 +8,7 @@ pub use order::in_order;
 use super::Store;
 use super::checksums::kind_name;
 use super::grants::{Owners, access_of};
-use super::headers::{etag_header, storage_class, timestamp};
+use super::object_headers::{etag_header, storage_class, timestamp};
 use crate::actors::meta::{
     DeleteMarker, ListPage, ListQuery, Listed, ListedVersion, Manifest, MetaView, ObjectVersion, Pick, Version,
     VersionRow,
@@ -37,7 +37,7 @@ pub fn encode_token(after: &str) -> String {
     base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
-/// What is not a token of ours is refused: it must not silently list from somewhere.
+/// Decodes a continuation token. A foreign token is refused: it must not silently list from somewhere.
 pub fn decode_token(token: &str) -> Result<String, Fault> {
     let read = || {
         let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(token).ok()?;
@@ -57,12 +57,12 @@ pub fn page_limit(name: &str, asked: Option<i32>) -> Result<usize, Fault> {
     }
 }
 
-/// Of a number in a listing's parameters.
+/// Returns the fault of a number in a listing's parameters.
 pub fn out_of_range(name: &str) -> Fault {
     Fault::InvalidArgument(format!("Argument {name} must be an integer between 0 and 2147483647"))
 }
 
-/// How names are written in an answer.
+/// The encoding of names in a response.
 pub struct Writing {
     encoded: bool,
 }
@@ -91,7 +91,7 @@ impl Writing {
     }
 }
 
-/// A name to begin after can be longer than any key; what exceeds that is cut, which changes no answer.
+/// Returns a marker. It can be longer than any key; the excess is cut, which changes no answer.
 pub fn marker(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(|mut text| {
         if text.len() > KEY_BYTES_MAX + 4 {
@@ -288,7 +288,8 @@ fn no_version() -> Fault {
     Fault::InvalidArgument("Invalid version id specified".to_owned())
 }
 
-/// Where in a key to go on. A null version's name does not say; where it has gone, the listing goes on with the next key.
+/// Returns the position within a key at which to continue. A null version's name does not tell; if it is gone, the
+/// listing goes on with the next key.
 fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S3Result<Option<Version>> {
     match Pick::parse(name).ok_or_else(no_version)? {
         Pick::Exact { seq, salt } => Ok(Some(Version { seq, salt, null: false })),

@@ -2,7 +2,7 @@
 
 use super::buckets::bucket_document;
 use super::documents;
-use super::headers::timestamp;
+use super::object_headers::timestamp;
 use super::objects::version::{manifest_of, pick};
 use super::{Store, unexpected};
 use crate::actors::meta::{
@@ -29,7 +29,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const DAYS_MAX: i32 = 36_500;
 const YEARS_MAX: i32 = 100;
 
-/// What versions are retained with that do not say.
+/// The default retention of a bucket's new versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DefaultRule {
     compliance: bool,
@@ -96,7 +96,7 @@ fn hold_named(name: &str) -> Option<bool> {
     [true, false].into_iter().find(|held| hold_name(*held) == name)
 }
 
-/// What GET and HEAD show of a version's locks.
+/// The locks of a version in GET and HEAD.
 pub struct ShownLocks {
     pub mode: Option<ObjectLockMode>,
     pub until: Option<Timestamp>,

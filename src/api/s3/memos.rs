@@ -1,4 +1,4 @@
-//! What many requests need of buckets and access keys, kept parsed for as long as the configuration is the same.
+//! Caches of buckets' and access keys' configuration, parsed, valid while the configuration is the same.
 
 use super::access::{Guarded, Holder};
 use super::cors::CorsRules;
@@ -8,7 +8,7 @@ use crate::api::identity::KeySecret;
 use crate::api::memo::Memo;
 use crate::types::BucketId;
 
-/// By the name or the number of the bucket, or the id of the access key.
+/// The caches, by the name or the number of the bucket, or the id of the access key.
 #[derive(Default)]
 pub struct Memos {
     pub buckets: Memo<String, Guarded>,

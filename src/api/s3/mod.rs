@@ -11,13 +11,13 @@ mod encryption;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod grants;
-mod headers;
 mod host;
 mod lifecycle;
 mod list;
 mod locks;
 mod memos;
 mod multipart;
+mod object_headers;
 mod objects;
 mod preconditions;
 mod settings;
@@ -58,7 +58,7 @@ use sha2::{Digest, Sha256};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What buckets made before there were accounts say of their owner: the store's own account.
+/// The owner of buckets made before there were accounts: the store's own account.
 pub const ACCOUNT: &str = "root";
 
 /// The store as one request sees it: the context of an operation.
@@ -84,19 +84,19 @@ pub(crate) struct Shared {
     owner_id: String,
     /// Whom bucket notifications can be sent to.
     targets: Targets,
-    /// Who there is.
+    /// The IAM service.
     iam: Arc<IamService>,
     memos: Arc<Memos>,
     directory_root: RootIdentity,
-    /// Of what is written into buckets that are made without saying so.
+    /// The object ownership of buckets that are made without naming one.
     new_bucket_ownership: Ownership,
-    /// What the keys of objects are sealed with.
+    /// The root keys, which wrap the keys of objects.
     roots: Arc<RootKeys>,
     /// `https` or `http`: of the locations in answers.
     scheme: &'static str,
 }
 
-/// What the S3 front is told.
+/// The settings of the S3 front.
 #[derive(Clone)]
 pub struct S3Settings {
     pub region: String,
@@ -133,12 +133,12 @@ impl Service {
         Store { shared: Arc::clone(&self.shared), call: Call::default(), access: Access::default() }
     }
 
-    /// What the website of a bucket answers.
+    /// Answers a request to the website of a bucket.
     pub async fn visit(&self, request: &SiteRequest<'_>) -> HttpResponse {
         website::serve(&self.store(), &self.gate, request).await
     }
 
-    /// Where requests to a bucket are logged, if they are.
+    /// Returns the destination of a bucket's access log, if it has one.
     pub fn logged(&self, bucket: &str) -> Option<Arc<Option<LoggedBucket>>> {
         settings::logging::logged(&self.store(), bucket)
     }
@@ -157,7 +157,7 @@ impl Service {
     }
 }
 
-/// As s3s calls the operations.
+/// The operations, by their names in s3s.
 struct Operations(Arc<Shared>);
 
 pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Service {
@@ -212,7 +212,7 @@ struct Readable {
 }
 
 impl Store {
-    /// For whom the request acts.
+    /// Returns the caller of the request.
     fn caller(&self) -> &Caller {
         &self.access.caller
     }
@@ -268,12 +268,13 @@ impl Store {
         }
     }
 
-    /// Before a change that takes space.
+    /// Checks that writes are possible, before a change that takes space.
     fn check_writable(&self) -> S3Result<()> {
         Ok(self.gateway.check_writable()?)
     }
 
-    /// Before a change that gives space back: a full store takes it, one that lost too many drives does not.
+    /// Checks that changes are possible, before one that gives space back: a full store takes it, one that lost too
+    /// many drives does not.
     fn check_changeable(&self) -> S3Result<()> {
         Ok(self.gateway.check_changeable()?)
     }

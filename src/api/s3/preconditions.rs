@@ -1,7 +1,7 @@
 //! The conditions of requests: the four on reads, in the precedence of RFC 9110 section 13.2.2 (which is S3's too), and
 //! those on writes, which the metadata state machine decides.
 
-use super::headers::{etag_text, http_date, http_time, parse_etag};
+use super::object_headers::{etag_text, http_date, http_time, parse_etag};
 use crate::actors::meta::{ETag, ETagCondition, Manifest, WriteConditions};
 use crate::api::errors::Fault;
 use crate::types::UnixMs;
@@ -54,7 +54,7 @@ pub struct ReadConditions {
     if_unmodified_since_s: Option<i64>,
 }
 
-/// What the conditions say of the version that stands: which of them stops the request.
+/// The outcome of the conditions on the existing version: the condition that stops the request, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Proceed,
@@ -100,22 +100,22 @@ impl TagList {
 }
 
 impl ReadConditions {
-    /// Of a GET or HEAD.
+    /// Reads the conditions of a GET or HEAD.
     pub fn of_read(headers: &HeaderMap) -> Self {
         Self::from_headers(headers, OF_READ)
     }
 
-    /// Of the source of a copy.
+    /// Reads the conditions on the source of a copy.
     pub fn of_copy_source(headers: &HeaderMap) -> Self {
         Self::from_headers(headers, OF_COPY_SOURCE)
     }
 
-    /// Of the object that is renamed. Those on the object that stands under its new name are those of a read.
+    /// Reads the conditions on the object that is renamed. Those on the object under its new name are those of a read.
     pub fn of_rename_source(headers: &HeaderMap) -> Self {
         Self::from_headers(headers, OF_RENAME_SOURCE)
     }
 
-    /// Where there is no object: what must match something, or have changed since, does not.
+    /// Checks the conditions without an object: one that requires a match, or a change since, fails.
     pub fn check_absent(&self) -> Result<(), Fault> {
         if self.if_match.is_some() {
             return Err(Fault::PreconditionFailed(Some(self.names.if_match)));
@@ -126,7 +126,7 @@ impl ReadConditions {
         Ok(())
     }
 
-    /// Whether the time of the last change decides anything.
+    /// Returns whether the time of the last change decides anything.
     pub fn has_dates(&self) -> bool {
         self.if_modified_since_s.is_some() || self.if_unmodified_since_s.is_some()
     }
@@ -164,7 +164,7 @@ impl ReadConditions {
         Verdict::Proceed
     }
 
-    /// For a read: 412, or 304 with what tells the reader which version that is.
+    /// Checks the conditions of a read: 412, or 304 with the headers of the version.
     pub fn check_read(&self, manifest: &Manifest) -> Result<(), Fault> {
         match self.judge(&manifest.etag, manifest.modified) {
             Verdict::Proceed => Ok(()),
@@ -173,7 +173,7 @@ impl ReadConditions {
         }
     }
 
-    /// For a copy: what a read would answer with 304 is 412 here.
+    /// Checks the conditions of a copy: where a read would answer 304, it is 412 here.
     pub fn check_copy_source(&self, manifest: &Manifest) -> Result<(), Fault> {
         match self.judge(&manifest.etag, manifest.modified) {
             Verdict::Proceed => Ok(()),
@@ -226,8 +226,8 @@ pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     Ok(WriteConditions { if_match, if_none_match })
 }
 
-/// What stands is to have another tag. What is only weakly the same is the same here (RFC 9110 section 13.1.2); what is no tag
-/// would let everything be overwritten, so it is not taken for one.
+/// Reads a condition that the existing object has another tag. Weak tags compare as strong ones here (RFC 9110 section
+/// 13.1.2); a malformed tag is refused, since it would let everything be overwritten.
 fn other_than(text: &str) -> Result<ETagCondition, Fault> {
     if text == "*" {
         return Ok(ETagCondition::Any);
@@ -242,7 +242,7 @@ fn other_than(text: &str) -> Result<ETagCondition, Fault> {
     Ok(tag_condition(tag))
 }
 
-/// One tag as a condition; a tag that no object of ours can have matches none.
+/// Parses a condition on a tag; a tag that no object of ours can have matches none.
 pub fn tag_condition(text: &str) -> ETagCondition {
     match text.trim() {
         "*" => ETagCondition::Any,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_matches_no_tag_and_has_not_changed() {
+    fn an_absent_object_matches_no_tag_and_has_not_changed() {
         let absent = |pairs: &[(&'static str, &'static str)]| ReadConditions::of_read(&headers(pairs)).check_absent();
         for pairs in [&[][..], &[("if-none-match", "*")], &[("if-unmodified-since", BEFORE)]] {
             assert_eq!(absent(pairs), Ok(()), "{pairs:?}");
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_read_would_have_already_is_no_source_of_a_copy() {
+    fn a_source_that_is_not_modified_is_not_copied() {
         let manifest = Manifest {
             id: ManifestId(1),
             size_bytes: 9,

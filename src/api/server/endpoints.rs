@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a client may leave sent bytes unacknowledged, or its window shut.
+/// The longest time for which a client may leave sent bytes unacknowledged, or its window shut.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(120);
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -43,7 +43,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// The admin listener takes connections from now on, S3 does not.
+    /// Binds the listeners: the admin listener takes connections from now on, S3 does not.
     pub fn claim(s3: Option<SocketAddr>, admin: SocketAddr, tls: ListenerTls) -> Result<Self, EndpointError> {
         let load = |listener: &'static str, files: Option<TlsFiles>| {
             files.map(|files| Certificate::load(listener, files)).transpose()
@@ -56,7 +56,7 @@ impl Endpoints {
         })
     }
 
-    /// Those of the listeners that have one.
+    /// Returns the certificates of the listeners that have one.
     pub fn certificates(&self, clock: Arc<dyn Clock>) -> Certificates {
         Certificates::new(self.s3_certificate.iter().chain(&self.admin_certificate).cloned(), clock)
     }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_connected_to_s3_before_it_listens() {
+    fn no_connection_to_s3_is_taken_before_it_listens() {
         let endpoints = Endpoints::claim(Some(any()), any(), ListenerTls::default()).expect("free ports");
         let s3 = endpoints.s3.expect("it is asked for");
         let address = s3.socket.local_addr().expect("bound").as_socket().expect("of the internet");

@@ -4,7 +4,7 @@ use super::ApiError;
 use super::endpoints::Endpoints;
 use crate::ambient::Clock;
 use crate::api::admin::AdminFault;
-use crate::api::health::{self, Health, HealthSource, MetricsToken, SharedHealth, Told};
+use crate::api::health::{self, Health, HealthAnswer, HealthSource, MetricsToken, SharedHealth};
 use crate::api::tls::Certificates;
 use crate::limits::CONNECTIONS_MIN;
 use actix_web::dev::ServerHandle;
@@ -14,7 +14,7 @@ use actix_web::{App, HttpResponse, HttpServer};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What the host waits for, in words. Cheap to clone; all clones are one.
+/// The conditions that the host waits for at start, in words. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct StartupProgress {
     waits_for: Arc<Mutex<Vec<String>>>,
@@ -92,7 +92,7 @@ impl StartupServer {
 
 /// The probes say the same to everybody, so this needs no signature.
 async fn told(progress: Data<StartupProgress>, certificates: Data<Certificates>) -> HttpResponse {
-    let told = Told::new(progress.health(), certificates.warnings());
+    let told = HealthAnswer::new(progress.health(), certificates.warnings());
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(told)
 }
 

@@ -1,4 +1,4 @@
-//! Who may call the admin API, tried by those who may not.
+//! Access to the admin API, tried by callers without it.
 
 use super::audit::sign;
 use super::permissions::{Client, call};
@@ -39,7 +39,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// Of a user who may do this.
+    /// Makes a user with these permissions.
     async fn user(api: &ApiHandle, name: &str, statements: Value) -> Self {
         let (access_key, secret_key) = Client::user(api, name, statements).await.keys.expect("it has keys");
         Self { access_key, secret_key, token: None }
@@ -92,7 +92,7 @@ fn every_route_is_an_action_of_policies() {
 }
 
 #[actix::test]
-async fn who_has_no_grant_is_refused_every_route_and_learns_of_none() {
+async fn a_caller_without_a_grant_is_refused_every_route_and_learns_of_none() {
     let world = World::new(2, 2);
     let api = start(&world).await;
     let may = json!([statement("Allow", json!(["s3:*", "iam:*", "sts:*", "kms:*"]))]);
@@ -178,7 +178,7 @@ async fn a_session_may_what_its_user_or_role_may_and_its_policies_leave() {
 
 /// Whoever may make users could make himself an administrator: the admin API lets nobody do it who may not do so anyway.
 #[actix::test]
-async fn nobody_gains_rights_by_calling_iam_through_the_admin_api() {
+async fn calling_iam_through_the_admin_api_gains_no_rights() {
     let world = World::new(2, 2);
     let api = start(&world).await;
     let alice = Keys::user(&api, "alice", json!([statement("Allow", json!("admin:*"))])).await;

@@ -56,7 +56,7 @@ impl Audit {
     }
 }
 
-/// What each line is about: service, operation, who, outcome.
+/// Returns the essence of each line: service, operation, caller, outcome.
 fn brief(lines: &[Value]) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let brief = |line: &Value| {
@@ -259,9 +259,9 @@ fn every_operation_is_in_the_table_of_what_is_audited_once() {
     assert_eq!(count, unique.len(), "no two services have an operation of one name");
 }
 
-/// What is called a read is one by its name, and what is on objects by what it needs; all else changes something.
+/// Tests every operation: one is a read by its name, or on objects by its actions; all others are changes.
 #[test]
-fn what_changes_something_is_audited_always() {
+fn changes_are_always_audited() {
     let reads = |name: &str| ["Get", "List", "Head"].iter().any(|verb| name.starts_with(verb));
     for (service, audited, names) in OPERATIONS {
         for name in *names {

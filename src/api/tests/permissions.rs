@@ -1,4 +1,4 @@
-//! What the listener lets whom do: locks, operations that need an account, and the tags of what is copied.
+//! Permissions at the listener: locks, operations that need an account, and the tags of copied objects.
 
 use super::{Answer, administer, ask, connect, form, s3_of, start};
 use crate::actors::request::test_world::World;
@@ -16,7 +16,7 @@ const HOLD: [(&str, &str); 1] = [("x-amz-object-lock-legal-hold", "ON")];
 
 pub(super) struct Client<'a> {
     api: &'a ApiHandle,
-    /// Nobody where there is none.
+    /// The keys; `None` for an anonymous caller.
     pub(super) keys: Option<(String, String)>,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Client<'a> {
         Self { api, keys: None }
     }
 
-    /// Of this name, with an inline policy of these statements.
+    /// Makes a user of this name, with an inline policy of these statements.
     pub(super) async fn user(api: &'a ApiHandle, name: &str, statements: Value) -> Self {
         call(api, "CreateUser", json!({"UserName": name})).await;
         let user = Self { api, keys: None };
@@ -109,7 +109,7 @@ async fn make_locked(root: &Client<'_>, name: &str) {
 }
 
 #[actix::test]
-async fn nobody_locks_what_everybody_may_write() {
+async fn an_anonymous_caller_sets_no_locks_in_a_public_bucket() {
     let world = World::new(2, 2);
     let api = start(&world);
     let (root, nobody) = (Client::root(&api), Client::nobody(&api));
@@ -141,7 +141,7 @@ async fn nobody_locks_what_everybody_may_write() {
 }
 
 #[actix::test]
-async fn who_may_write_locks_only_with_a_grant_of_its_own() {
+async fn a_writer_sets_locks_only_with_a_grant_of_its_own() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);
@@ -192,7 +192,7 @@ pub(super) fn md5(body: &[u8]) -> String {
 }
 
 #[actix::test]
-async fn what_needs_an_account_is_not_done_by_nobody_whatever_everybody_may() {
+async fn operations_that_need_an_account_are_refused_to_anonymous_callers_whatever_the_policy() {
     let world = World::new(2, 2);
     let api = start(&world);
     let (root, nobody) = (Client::root(&api), Client::nobody(&api));
@@ -218,7 +218,7 @@ async fn what_needs_an_account_is_not_done_by_nobody_whatever_everybody_may() {
 }
 
 #[actix::test]
-async fn who_is_denied_an_object_by_its_tags_does_not_read_it_by_copying() {
+async fn a_caller_denied_an_object_by_its_tags_does_not_read_it_by_copying() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);

@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// An authority, a directory with a listener's two files, and a client that trusts the authority and resumes sessions.
+/// A certificate authority (CA), a directory with a listener's two files, and a client that trusts the CA and resumes
+/// sessions.
 struct Pki {
     dir: TempDir,
     issuer: Issuer<'static, KeyPair>,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// As S3 encodes for `encoding-type=url`: everything but letters, digits and `-._~/`.
+/// Encodes as S3 does for `encoding-type=url`: everything but letters, digits and `-._~/`.
 pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -16,8 +16,8 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
-/// As little as may be: what decodes to the same text, and can be read without decoding where it holds no `%`, no `+`
-/// and nothing that XML changes.
+/// Encodes as little as possible: the result decodes to the same text, and can be read without decoding if the text has
+/// no `%`, no `+` and nothing that XML changes.
 pub fn encode_sparsely(text: &str) -> String {
     let stays =
         |c: char| !matches!(c, '%' | '+' | '\u{fffe}' | '\u{ffff}') && (!c.is_control() || matches!(c, '\t' | '\n'));

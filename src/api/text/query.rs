@@ -66,7 +66,7 @@ impl Query {
     }
 }
 
-/// A plus sign is a space; a percent sign that begins no escape stands for itself.
+/// Decodes a text. A plus sign is a space; a percent sign that begins no escape stands for itself.
 fn decode(text: &str) -> Result<String, MalformedQuery> {
     if !text.contains(['%', '+']) {
         return Ok(text.to_owned());
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_refused() {
+    fn a_query_that_is_not_utf_8_is_refused() {
         assert_eq!(Query::read(Some("prefix=%FF")), Err(MalformedQuery));
     }
 

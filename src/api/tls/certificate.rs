@@ -21,7 +21,7 @@ pub struct Certificate {
     current: ArcSwap<Served>,
 }
 
-/// What new connections are made with.
+/// The certificate of new connections.
 #[derive(Debug)]
 struct Served {
     pair: Pair,
@@ -63,7 +63,7 @@ impl Certificate {
         self.current.load().pair.ends_at
     }
 
-    /// How a listener is to serve TLS.
+    /// Returns the TLS configuration of a listener.
     pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?

@@ -32,7 +32,7 @@ pub struct TlsFiles {
     pub key: NamedFile,
 }
 
-/// Why a certificate is not used. Each names the setting and the file.
+/// The reason for which a certificate is not used. Each names the setting and the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("{file} cannot be read: {cause}")]
@@ -98,7 +98,7 @@ impl Contents<'_> {
         let private = default_provider().key_provider.load_private_key(self.private_key()?).map_err(unusable(key))?;
         let certified = CertifiedKey::new(chain, private);
         match certified.keys_match() {
-            // A key that cannot tell its public half is believed.
+            // A key that cannot tell its public half is accepted.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 Ok(Pair { key: Arc::new(certified), ends_at, fingerprint: self.fingerprint() })
             }

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_changed_never_panics() {
+    fn a_cut_or_changed_certificate_never_panics() {
         let whole = certificate(2031);
         for length in 0..whole.len() {
             let _ = ends_at(&whole[..length]);

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, header};
 /// The longest boundary (RFC 2046).
 const BOUNDARY_BYTES_MAX: usize = 70;
 
-/// Whether a request is a form, by its method and type: s3s takes any such for one.
+/// Returns whether a request is a form, by its method and type: s3s takes any such for one.
 pub fn is_form(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::POST && boundary(headers).is_some()
 }

@@ -33,11 +33,11 @@ const BEYOND: &str = "bytes=9223372036854775807-";
 /// The treatment of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Remedy {
-    /// It means nothing.
+    /// Drops the header, which means nothing.
     Drop,
-    /// It means the same in other words.
+    /// Replaces the value by one of the same meaning.
     Write(HeaderValue),
-    /// For the operation alone.
+    /// Passes the header to the operation alone.
     Aside,
 }
 
@@ -98,7 +98,7 @@ fn date_remedy(name: &HeaderName, value: &HeaderValue, now: Duration) -> Option<
     (!is_date(value)).then(|| at.and_then(in_another_form))
 }
 
-/// Of a date that mail has, with any zone.
+/// Returns the remedy for a date in a mail's form, with any zone: the same time as an HTTP date.
 fn in_another_form(at: u64) -> Option<Remedy> {
     let at = OffsetDateTime::from_unix_timestamp(i64::try_from(at).ok()?).ok()?;
     let mut text = Vec::new();
@@ -106,7 +106,7 @@ fn in_another_form(at: u64) -> Option<Remedy> {
     HeaderValue::try_from(text).ok().map(Remedy::Write)
 }
 
-/// What the operation stores as it came.
+/// Returns the remedies for the headers of a write: values that the operation stores as they came, and dates.
 fn of_write(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     let unread = |name: &HeaderName| headers.get(name).is_some_and(|value| !value.is_empty() && !is_read(name, value));
     let names = READS_TEXT.into_iter().chain([header::EXPIRES]);
@@ -118,7 +118,8 @@ fn of_write(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     aside.chain(dates).collect()
 }
 
-/// A condition's tag is one without its quotes too, whatever it is made of: no object need have it.
+/// Returns the remedies for tags of conditions: a tag is valid without its quotes too, whatever its content, since no
+/// object need have it.
 fn of_tags(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
     let quoted = |name: &HeaderName| {
         let mut values = headers.get_all(name).iter();
@@ -218,7 +219,7 @@ mod tests {
         (headers, aside)
     }
 
-    /// What becomes of a range: itself, or none.
+    /// Returns the normalised range; `None` if it is ignored.
     fn range(text: &str) -> Option<String> {
         let given = headers(&[("range", text)]);
         let (kept, aside) = applied(&Method::GET, given);
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_of_changes_since_a_time_to_come() {
+    fn a_condition_on_changes_since_a_future_time_is_ignored() {
         let (to_come, past) = ("Fri, 15 Jan 2027 08:00:01 GMT", "Fri, 15 Jan 2027 08:00:00 GMT");
         for (method, name) in [(Method::GET, "if-modified-since"), (Method::PUT, "x-amz-copy-source-if-modified-since")]
         {
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_as_it_came_goes_aside() {
+    fn headers_that_are_stored_as_they_came_go_aside() {
         let given = headers(&[
             ("content-disposition", "attachment; filename=\u{e9}"),
             ("expires", "0"),

@@ -42,7 +42,8 @@ fn source_key(headers: &HeaderMap, bucket: &str) -> Result<String, Fault> {
     Ok(within.filter(|key| !key.is_empty()).unwrap_or(&text).to_owned())
 }
 
-/// With nothing by which s3s would take it for another operation. What a signature in the URL brought besides stays.
+/// Returns the address without the parameters by which s3s would take it for another operation. Other parameters of a
+/// signature stay.
 fn without_subresources(uri: &Uri) -> Uri {
     let query = uri.query().unwrap_or_default();
     let kept: Vec<&str> = query.split('&').filter(|pair| pair.starts_with("X-Amz-")).collect();

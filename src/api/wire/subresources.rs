@@ -11,7 +11,7 @@ use crate::api::errors::Fault;
 use crate::api::wire::is_form;
 use http::Method;
 
-/// What a name means, by the methods that change it.
+/// A subresource's name and the methods that change it.
 struct Subresource {
     name: &'static str,
     of_bucket: &'static [&'static str],
@@ -63,7 +63,7 @@ const SUBRESOURCES: &[Subresource] = &[
     of_bucket("versions", &[]),
     of_bucket("website", &["PUT", "DELETE"]),
 ];
-/// What S3 has and s3s knows nothing of, whatever the method.
+/// The subresources of S3 that s3s does not know, whatever the method.
 const UNKNOWN: [&str; 7] = [
     "abac",
     "annotation",
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_to_a_part_is_not_done_to_the_whole() {
+    fn a_method_that_a_subresource_lacks_is_not_applied_to_the_whole() {
         for (method, uri) in [
             (Method::DELETE, "/b?acl"),
             (Method::DELETE, "/b?versioning"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_done_is_let_through() {
+    fn supported_requests_are_let_through() {
         for (method, uri) in [
             (Method::DELETE, "/b"),
             (Method::DELETE, "/b?policy"),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_posted_to_an_object_as_such() {
+    fn a_plain_post_to_an_object_is_refused() {
         let form = HeaderValue::from_static("multipart/form-data; boundary=x");
         let form = HeaderMap::from_iter([(http::header::CONTENT_TYPE, form)]);
         assert_eq!(judge(Method::POST, "/b/k"), Err(Fault::MethodNotAllowed));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_another_read_is_refused() {
+    fn a_parameter_of_another_read_is_refused() {
         for uri in [
             "/b?start-after=a",
             "/b?continuation-token=t",

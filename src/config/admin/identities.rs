@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use std::path::Path;
 use std::time::Duration;
 
-/// What is asked of an account's identities.
+/// A question about an account's identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityQuestion {
     Users,
@@ -42,7 +42,7 @@ pub enum IdentityQuestion {
         name: String,
         user: String,
     },
-    /// By its name or ARN.
+    /// Attaches a policy, by its name or ARN.
     AttachPolicy {
         to: Holder,
         policy: String,
@@ -90,7 +90,7 @@ pub enum IdentityQuestion {
     },
 }
 
-/// Who has policies, by name.
+/// A user, group or role with policies, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     User(String),
@@ -105,7 +105,7 @@ pub struct ServiceKeyAsked {
     pub lifetime: Option<Duration>,
 }
 
-/// Whether somebody may do something.
+/// A question whether a principal may do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessQuestion {
     pub who: WhoAsked,
@@ -122,8 +122,8 @@ pub enum WhoAsked {
     Anonymous,
 }
 
-/// Of one of these branches.
-pub enum Asked {
+/// A question of one of these branches.
+pub enum ParsedQuestion {
     Identities(IdentityQuestion),
     Access(Box<AccessQuestion>),
 }
@@ -247,23 +247,23 @@ fn condition(text: &str) -> Result<(String, String), String> {
 }
 
 /// `None` where the names are not of these branches.
-pub fn asked(names: &[&str], last: &ArgMatches, files: &dyn FileReader) -> Result<Option<Asked>, ConfigError> {
+pub fn asked(names: &[&str], last: &ArgMatches, files: &dyn FileReader) -> Result<Option<ParsedQuestion>, ConfigError> {
     let question = match names {
         ["user", verb] => of_user(verb, last),
         ["group", verb] => of_group(verb, last),
         ["key", verb] => of_key(verb, last, files)?,
-        ["policy", "explain"] => return Ok(Some(Asked::Access(Box::new(access_question(last))))),
+        ["policy", "explain"] => return Ok(Some(ParsedQuestion::Access(Box::new(access_question(last))))),
         ["policy", verb] => of_policy(verb, last, files)?,
         _ => None,
     };
-    Ok(question.map(Asked::Identities))
+    Ok(question.map(ParsedQuestion::Identities))
 }
 
 fn text(last: &ArgMatches, name: &str) -> Option<String> {
     last.try_get_one::<String>(name).ok().flatten().cloned()
 }
 
-/// Of an argument without which the command line makes no sense.
+/// Returns an argument that the parser requires.
 fn required(last: &ArgMatches, name: &str) -> String {
     text(last, name).unwrap_or_default()
 }

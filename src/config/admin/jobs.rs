@@ -16,7 +16,7 @@ pub enum JobQuestion {
     ScrubStatus {
         host: Option<String>,
     },
-    /// Of one drive of any host, or of all.
+    /// Starts the scrub of one drive of any host, or of all.
     ScrubStart {
         node: Option<u32>,
         host: Option<String>,

@@ -9,7 +9,7 @@ pub struct TopQuestion {
     /// `None`: accounts and buckets.
     pub by: Option<TopBy>,
     pub over: TopOver,
-    /// Of one host, by name or id, or of all.
+    /// The host, by name or id; `None` for all.
     pub host: Option<String>,
 }
 

@@ -3,10 +3,10 @@
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::time::Duration;
 
-/// The job is waited for.
+/// The options `--wait` and `--timeout` of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// At most so long; without end where there is none.
+    /// The longest wait; `None` is unbounded.
     pub timeout: Option<Duration>,
 }
 
@@ -18,7 +18,7 @@ pub(super) fn waits(command: Command) -> Command {
         .arg(timeout.requires("waits").help("Wait at most so long: exit code 3 if it is not done by then"))
 }
 
-/// `None` where nothing is waited for.
+/// Returns the options, or `None` without `--wait`.
 pub(super) fn asked(last: &ArgMatches) -> Option<Waiting> {
     let waits = last.try_get_one::<bool>("waits").ok().flatten().copied().unwrap_or_default();
     let timeout = || last.try_get_one::<u64>("timeout").ok().flatten().copied();

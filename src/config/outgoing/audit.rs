@@ -1,4 +1,4 @@
-//! Where the lines of the audit log go: a file or standard error, and a webhook.
+//! The destinations of the audit log: a file or standard error, and a webhook.
 
 use super::webhooks::Webhook;
 use crate::config::{ConfigError, Pairs, settings};
@@ -13,7 +13,7 @@ pub struct AuditConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditLog {
-    /// Beside the process's own log, whatever the filter of that.
+    /// Standard error, beside the process's own log and whatever its filter.
     Stderr,
     File(PathBuf),
 }

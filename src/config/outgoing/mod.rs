@@ -1,4 +1,4 @@
-//! Where the store sends what it tells by itself: webhooks, and the audit log.
+//! The destinations of what the store sends by itself: webhooks, and the audit log.
 
 mod audit;
 mod webhooks;

@@ -13,20 +13,20 @@ const SECRET: &str = "_SECRET";
 const SECRET_FILE: &str = "_SECRET_FILE";
 const QUEUE_LIMIT: &str = "_QUEUE_LIMIT";
 const CA_FILE: &str = "_CA_FILE";
-/// What a variable of a webhook ends in. The longer are before those that they end in.
+/// The suffixes of a webhook's variables. The longer come before those that they end in.
 const ENDS: [&str; 5] = [SECRET_FILE, CA_FILE, QUEUE_LIMIT, SECRET, URL];
 const QUEUE_LIMIT_DEFAULT: u64 = 100_000;
 const QUEUE_LIMIT_MAX: u64 = 10_000_000;
 
-/// One webhook. Its secret is not shown by `Debug`.
+/// A webhook. Its secret is not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// Capitals, digits and underscores.
     pub name: String,
     pub url: String,
-    /// What messages are signed with.
+    /// The secret that signs messages.
     pub secret: Option<String>,
-    /// How many events it may be behind before it misses the oldest.
+    /// The greatest lag, in events, before it misses the oldest.
     pub queue_limit: u64,
     /// PEM of the authorities that its certificate may come from; those of the system without.
     pub ca_file: Option<PathBuf>,
@@ -38,7 +38,7 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Whether a variable is one of a webhook.
+/// Returns whether a variable is one of a webhook.
 pub fn is_of_webhook(variable: &str) -> bool {
     name_in(variable).is_some()
 }
@@ -50,7 +50,7 @@ fn name_in(variable: &str) -> Option<&str> {
     (!name.is_empty() && name.bytes().all(allowed)).then_some(name)
 }
 
-/// All that these variables make, in order of their names.
+/// Returns the webhooks of these variables, sorted by name.
 pub fn resolve(values: &BTreeMap<String, String>, files: &dyn FileReader) -> Result<Vec<Webhook>, ConfigError> {
     let names: BTreeSet<&str> = values.keys().filter_map(|variable| name_in(variable)).collect();
     names.into_iter().map(|name| webhook(name, values, files)).collect()
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn a_malformed_variable_is_named() {
         let incomplete = read(&[("A_SECRET", "x")]);
         assert!(matches!(incomplete, Err(ConfigError::Incomplete { wanted, .. }) if wanted == "SHERD_WEBHOOK_A_URL"));
         for url in ["ftp://x", "example.org", "http://", "http:///x", "http://a b"] {

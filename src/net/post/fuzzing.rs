@@ -1,4 +1,4 @@
-//! What a webhook's server answers.
+//! Fuzz targets for the responses of a webhook's server.
 
 use super::{Endpoint, Stream, read_answer};
 use futures::executor::block_on;

@@ -114,7 +114,7 @@ fn pem(certificate: &Certificate) -> String {
 }
 
 #[tokio::test]
-async fn a_server_is_believed_by_its_authority_only() {
+async fn a_server_is_trusted_by_its_authority_only() {
     let authority_key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

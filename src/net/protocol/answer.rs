@@ -157,7 +157,7 @@ fn answer<T: serde::de::DeserializeOwned>(head: &Head, header: &[u8], asked: u32
     Ok(found.answer)
 }
 
-/// What an append's answer repeats.
+/// Returns the range that an append's answer repeats.
 fn appended(append: &AppendChunks) -> RangeHeader {
     RangeHeader { node: append.node, shard: append.shard, first: append.first, count: append.chunks.len() as u32 }
 }
@@ -178,7 +178,7 @@ impl ChunkState {
         }
     }
 
-    /// The chunk before its body has come.
+    /// Returns the chunk before its body has come.
     fn empty(self) -> Result<Bytes, ChunkFault> {
         match self {
             Self::Here(_) => Ok(Bytes::new()),

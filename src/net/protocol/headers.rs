@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// One piece of a body: a chunk, or a message.
+/// A piece of a body: a chunk, or a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::net) struct Piece {
     pub(in crate::net) bytes: u32,
@@ -63,7 +63,7 @@ pub(super) struct GroupHeader {
     pub(super) message: Piece,
 }
 
-/// Every answer begins with this: the checksum of the header of the request that it answers.
+/// The beginning of every answer: the checksum of the header of the request that it answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Answering<T> {
     pub(super) asked: u32,

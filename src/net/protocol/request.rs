@@ -68,7 +68,7 @@ impl Request {
         }
     }
 
-    /// Why no host would serve it, if none would: it exceeds the bounds of the wire.
+    /// Returns the reason for which no host would serve it: it exceeds the bounds of the wire.
     pub(in crate::net) fn excess(&self) -> Option<&'static str> {
         let chunks_max = CHUNKS_READ_MAX as usize;
         match self {

@@ -3,7 +3,7 @@
 //! One bidirectional stream a request. A caller that drops a request half-way gives its stream up; the connection stays.
 
 use super::endpoint::{self, EndpointThread, QuicOptions, StartError};
-use super::events::Seen;
+use super::events::ConnectionFacts;
 use super::stream::{About, Duplex, Stage, StreamError};
 use super::traffic::Traffic;
 use super::words::{NO_MORE_USE, REFUSED, SILENT, STOPPING, words};
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 
-/// Why no connection to a host was made.
+/// The reason for which no connection to a host was made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("{address} has no address: {why}")]
@@ -120,7 +120,7 @@ impl QuicClient {
             }
             Err(Ungreeted::Failed(error)) => {
                 handle.close(REFUSED.into());
-                Err(unreachable(format!("it was not greeted: {error}")))
+                Err(unreachable(format!("the greeting failed: {error}")))
             }
         }
     }
@@ -195,7 +195,7 @@ async fn greet(handle: &Handle, ours: &Greeting, until: Instant) -> Result<(Gree
     let (head, header) = stream.frame(Stage::AwaitingAnswer, until, GREETING_VERSION..=GREETING_VERSION).await?;
     let (theirs, refusal) = stream.check(Greeting::decode_answer(&head, &header))?;
     stream.end().await?;
-    let certificate = handle.query_event_context(|seen: &Seen| seen.certificate.clone()).ok().flatten();
+    let certificate = handle.query_event_context(|seen: &ConnectionFacts| seen.certificate.clone()).ok().flatten();
     let judged = match certificate.is_some_and(|certificate| is_of_host(&certificate, theirs.host)) {
         true => Greeting::judge(ours, &theirs),
         false => Err(Refusal::Certificate { host: theirs.host }),
@@ -213,7 +213,7 @@ pub struct RemoteHost {
     handle: Handle,
     greeting: Greeting,
     version: WireVersion,
-    /// Both ends belonged to the cluster when they greeted.
+    /// True if both ends belonged to the cluster when they greeted.
     of_cluster: bool,
     lost: Arc<OnceLock<String>>,
     traffic: Arc<Traffic>,
@@ -228,14 +228,14 @@ impl Drop for RemoteHost {
     }
 }
 
-/// Why a request was not answered, and whether the other side may have got it.
+/// The reason for which a request was not answered, and whether the other side may have received it.
 struct Unanswered {
     error: StreamError,
     sent: bool,
 }
 
 impl RemoteHost {
-    /// What the host told of itself.
+    /// Returns the host's greeting.
     pub fn greeting(&self) -> &Greeting {
         &self.greeting
     }

@@ -21,13 +21,13 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// How long a stopping endpoint still sends what tells its peers.
+/// The time for which a stopping endpoint still sends its closes to its peers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Where and how an endpoint works.
+/// The address and timing of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct QuicOptions {
-    /// Where a server listens. A client binds to any address of the family and a free port.
+    /// The address on which a server listens. A client binds to any address of the family and a free port.
     pub listen: SocketAddr,
     /// Requests under way at once on one connection.
     pub streams_max: u64,

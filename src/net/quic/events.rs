@@ -1,5 +1,5 @@
-//! What the endpoints tell of themselves: whose certificate a connection was made with, and why one was not made at all. A
-//! server hears of a refused caller in no other way.
+//! The events of the endpoints: whose certificate a connection was made with, and the reason if none was made. A server
+//! hears of a refused caller in no other way.
 
 use super::words::words;
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
@@ -11,31 +11,46 @@ pub(super) struct Listener {
     pub(super) side: &'static str,
 }
 
-/// What is known of a connection.
+/// The facts of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ConnectionFacts {
     remote: Option<SocketAddr>,
     /// The certificate that the peer proved to have the key of, once the handshake is complete.
     pub(super) certificate: Option<Vec<u8>>,
 }
 
 impl Subscriber for Listener {
-    type ConnectionContext = Seen;
+    type ConnectionContext = ConnectionFacts;
 
-    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo<'_>) -> Seen {
-        Seen::default()
+    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo<'_>) -> ConnectionFacts {
+        ConnectionFacts::default()
     }
 
-    fn on_connection_started(&mut self, seen: &mut Seen, _: &ConnectionMeta, event: &events::ConnectionStarted<'_>) {
+    fn on_connection_started(
+        &mut self,
+        seen: &mut ConnectionFacts,
+        _: &ConnectionMeta,
+        event: &events::ConnectionStarted<'_>,
+    ) {
         seen.remote = address(&event.path.remote_addr);
     }
 
-    fn on_tls_exporter_ready(&mut self, seen: &mut Seen, _: &ConnectionMeta, event: &events::TlsExporterReady<'_>) {
+    fn on_tls_exporter_ready(
+        &mut self,
+        seen: &mut ConnectionFacts,
+        _: &ConnectionMeta,
+        event: &events::TlsExporterReady<'_>,
+    ) {
         let chain = event.session.peer_cert_chain_der();
         seen.certificate = chain.ok().and_then(|chain| chain.into_iter().next());
     }
 
-    fn on_connection_closed(&mut self, seen: &mut Seen, _: &ConnectionMeta, event: &events::ConnectionClosed) {
+    fn on_connection_closed(
+        &mut self,
+        seen: &mut ConnectionFacts,
+        _: &ConnectionMeta,
+        event: &events::ConnectionClosed,
+    ) {
         if seen.certificate.is_none() {
             let remote = seen.remote.map(tracing::field::display);
             tracing::warn!(side = self.side, remote, why = words(&event.error), "no connection was made with a host");

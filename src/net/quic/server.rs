@@ -4,7 +4,7 @@
 //! caller is told so every now and then: silence means that the host is gone, not that its drive is slow.
 
 use super::endpoint::{self, EndpointThread, QuicOptions, StartError};
-use super::events::Seen;
+use super::events::ConnectionFacts;
 use super::stream::{About, Duplex, Stage, StreamError};
 use super::traffic::Traffic;
 use super::words::{REFUSED, STOPPING, TOO_MANY, words};
@@ -68,7 +68,7 @@ impl QuicServer {
         Ok(Self { address, thread, stopping })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
@@ -109,7 +109,7 @@ async fn accept(mut server: Server, serving: Arc<Serving>) {
             }
             Err(_) => {
                 let remote = connection.remote_addr().ok().map(tracing::field::display);
-                tracing::warn!(remote, "a connection is refused, since there are as many as are taken");
+                tracing::warn!(remote, "a connection is refused: the limit of connections is reached");
                 connection.close(TOO_MANY.into());
             }
         }
@@ -120,7 +120,7 @@ async fn accept(mut server: Server, serving: Arc<Serving>) {
 struct Caller {
     host: HostId,
     version: WireVersion,
-    /// Both ends belonged to the cluster when they greeted.
+    /// True if both ends belonged to the cluster when they greeted.
     of_cluster: bool,
     /// Bytes of bodies that may be held for this connection.
     held: Semaphore,
@@ -186,7 +186,7 @@ async fn exchange_greetings(
     let theirs = stream.check(Greeting::decode(&head, &header))?;
     stream.end().await?;
     let ours = serving.identity.greeting(None);
-    let certificate = handle.query_event_context(|seen: &Seen| seen.certificate.clone()).ok().flatten();
+    let certificate = handle.query_event_context(|seen: &ConnectionFacts| seen.certificate.clone()).ok().flatten();
     let judged = match certificate.is_some_and(|certificate| is_of_host(&certificate, theirs.host)) {
         true => Greeting::judge(&theirs, &ours),
         false => Err(Refusal::Certificate { host: theirs.host }),

@@ -1,5 +1,5 @@
-//! One stream: frames out, frames in, every wait bounded, both halves closed on every path. Dropped half-way, it tells the
-//! other side that it was given up.
+//! A stream: frames out, frames in, every wait bounded, both halves closed on every path. Dropped half-way, it tells
+//! the other side that it was given up.
 
 use super::traffic::{Activity, Traffic};
 use super::words::{GIVEN_UP, MALFORMED, TOO_SLOW, words};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Where a stream stands: what a stalled one is logged with.
+/// The stage of a stream: logged if it stalls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Opening,
@@ -32,7 +32,7 @@ pub(super) enum Stage {
     Ending,
 }
 
-/// Why a stream failed.
+/// The reason for which a stream failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StreamError {
     #[error("{0}")]
@@ -57,7 +57,7 @@ impl From<Error> for StreamError {
     }
 }
 
-/// What a stream is about, for the log.
+/// The subject of a stream, for the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About {
     pub(super) peer: HostId,
@@ -113,7 +113,7 @@ impl About {
     }
 }
 
-/// Both halves of a stream.
+/// The two halves of a stream.
 #[derive(Debug)]
 pub(super) struct Duplex {
     receive: ReceiveStream,
@@ -158,7 +158,7 @@ impl Duplex {
         Ok(())
     }
 
-    /// Nothing more will be sent; what was is on its way.
+    /// Ends the sending side: data sent before is on its way.
     pub(super) fn finish(&mut self) -> Result<(), StreamError> {
         self.send.finish()?;
         self.has_sent_all = true;
@@ -233,7 +233,7 @@ impl Duplex {
         waited
     }
 
-    /// So many bytes. `until(now, came)`: by when the next must come.
+    /// Takes this number of bytes. `until(now, came)`: the deadline of the next.
     async fn take(
         &mut self,
         bytes: usize,

@@ -1,4 +1,4 @@
-//! What goes over one connection: bytes, when something last came, and how many streams are open.
+//! The traffic of one connection: bytes, the time of the last arrival, and the number of open streams.
 
 use crate::metrics::{NET_RECEIVED_BYTES, NET_SENT_BYTES};
 use crate::types::HostId;
@@ -24,7 +24,7 @@ impl Traffic {
         Self::named(format!("{:016x}", peer.0), (streams_max / 5 * 4).max(1))
     }
 
-    /// Of a connection whose other end has not said who it is.
+    /// Makes the record of a connection whose other end has not identified itself.
     pub(super) fn of_stranger() -> Arc<Self> {
         Self::named("unknown".to_owned(), u64::MAX)
     }
@@ -50,13 +50,13 @@ impl Traffic {
         self.heard_ms.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// How long nothing has come on any stream.
+    /// Returns the time since the last arrival on any stream.
     pub(super) fn silent_for(&self) -> Duration {
         self.began.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
     }
 }
 
-/// One open stream, until dropped.
+/// A guard of an open stream.
 #[derive(Debug)]
 pub(super) struct Activity(Arc<Traffic>);
 

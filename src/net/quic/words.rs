@@ -1,14 +1,14 @@
-//! The codes that close connections and streams, and words for what became of a connection.
+//! The codes that close connections and streams, and words for the end of a connection.
 
 use s2n_quic::application::Error as Code;
 use s2n_quic::connection::Error;
 use s2n_quic::provider::event::Location;
 
-/// Why a host ends a stream before its time.
+/// The codes with which a host ends a stream before its time.
 pub(super) const GIVEN_UP: u32 = 1;
 pub(super) const MALFORMED: u32 = 2;
 pub(super) const TOO_SLOW: u32 = 3;
-/// Why a host closes a connection.
+/// The codes with which a host closes a connection.
 pub(super) const NO_MORE_USE: u32 = 16;
 pub(super) const REFUSED: u32 = 17;
 pub(super) const STOPPING: u32 = 18;
@@ -25,12 +25,12 @@ fn tls_alert(code: u64) -> Option<u64> {
     (0x100..0x200).contains(&code).then(|| code - 0x100)
 }
 
-/// Whether a connection failed since the two hosts do not trust each other.
+/// Returns whether a connection failed since the two hosts do not trust each other.
 pub(super) fn is_distrust(error: &Error) -> bool {
     matches!(error, Error::Transport { code, .. } if tls_alert(code.as_u64()).is_some_and(is_about_certificate))
 }
 
-/// What became of a connection to the other host, in words about it.
+/// Returns the end of a connection to the other host, in words about it.
 pub(super) fn words(error: &Error) -> String {
     match error {
         Error::Transport { initiator, .. } if is_distrust(error) => match initiator {

@@ -1,8 +1,8 @@
 //! The jobs of all hosts: which hosts are meant, and their answers put together.
 
-use super::{HostAdmin, Known, known, shown};
+use super::{HostAdmin, Registered, known, shown};
 use crate::actors::healer;
-use crate::actors::jobs::{Answered, Ask, JobStatus, ScrubJob, Told};
+use crate::actors::jobs::{Answered, Ask, JobAnswer, JobStatus, ScrubJob};
 use crate::actors::mover::MoveStatus;
 use crate::api::HealthSource;
 use crate::api::admin::{
@@ -13,12 +13,12 @@ use crate::types::{HostId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The hosts that a question or an order is for.
-pub(super) struct Meant {
+pub(super) struct SelectedHosts {
     pub hosts: BTreeSet<HostId>,
     pub names: BTreeMap<HostId, String>,
 }
 
-impl Meant {
+impl SelectedHosts {
     pub fn row(&self, host: HostId, why: Option<String>) -> HostAnswer {
         let name = self.names.get(&host).cloned().unwrap_or_else(|| shown(host));
         HostAnswer { host: shown(host), name, why }
@@ -66,9 +66,9 @@ impl HostAdmin {
         Ok(ScrubStatus { sum, hosts })
     }
 
-    /// What is to be moved to each host with nodes, and all of it together.
-    pub(super) async fn all_moves(&self, known: &Known, epoch: u64) -> (MovesShown, Vec<MovesOfHost>) {
-        let meant = Meant { hosts: hosts_with_nodes(known), names: self.names(known) };
+    /// Returns the moves to each host with nodes, and their sum.
+    pub(super) async fn all_moves(&self, known: &Registered, epoch: u64) -> (MovesShown, Vec<MovesOfHost>) {
+        let meant = SelectedHosts { hosts: hosts_with_nodes(known), names: self.names(known) };
         let answers = self.jobs.ask(meant.hosts.iter().copied(), Ask::Status).await;
         let rows: Vec<MovesOfHost> = answers
             .into_iter()
@@ -92,9 +92,9 @@ impl HostAdmin {
         self.order(&meant, ask).await
     }
 
-    async fn order(&self, meant: &Meant, ask: Ask) -> Result<Ordered, AdminError> {
+    async fn order(&self, meant: &SelectedHosts, ask: Ask) -> Result<Ordered, AdminError> {
         let answers = self.jobs.ask(meant.hosts.iter().copied(), ask).await;
-        if let [Answered { told: Ok(Told::Refused(why)), .. }] = answers.as_slice() {
+        if let [Answered { told: Ok(JobAnswer::Refused(why)), .. }] = answers.as_slice() {
             return Err(AdminError::Refused(why.clone()));
         }
         let hosts: Vec<OrderedOfHost> = answers.into_iter().map(|answered| ordered_of(meant, answered)).collect();
@@ -102,19 +102,19 @@ impl HostAdmin {
     }
 
     /// The host of this name or id, else that of this node, else all that have nodes.
-    fn meant(&self, known: &Known, host: Option<&str>, node: Option<NodeId>) -> Result<Meant, AdminError> {
+    fn meant(&self, known: &Registered, host: Option<&str>, node: Option<NodeId>) -> Result<SelectedHosts, AdminError> {
         let names = self.names(known);
         let hosts = meant_hosts(known, &names, host, node)?;
-        Ok(Meant { hosts, names })
+        Ok(SelectedHosts { hosts, names })
     }
 }
 
-fn hosts_with_nodes(known: &Known) -> BTreeSet<HostId> {
+fn hosts_with_nodes(known: &Registered) -> BTreeSet<HostId> {
     known.nodes.iter().map(|node| node.host).collect()
 }
 
 fn meant_hosts(
-    known: &Known,
+    known: &Registered,
     names: &BTreeMap<HostId, String>,
     host: Option<&str>,
     node: Option<NodeId>,
@@ -136,18 +136,18 @@ fn meant_hosts(
 }
 
 /// A host's row, and its jobs where it told of them.
-fn status_of(meant: &Meant, Answered { host, told }: Answered) -> (HostAnswer, Option<JobStatus>) {
+fn status_of(meant: &SelectedHosts, Answered { host, told }: Answered) -> (HostAnswer, Option<JobStatus>) {
     match told {
-        Ok(Told::Status(status)) => (meant.row(host, None), Some(*status)),
+        Ok(JobAnswer::Status(status)) => (meant.row(host, None), Some(*status)),
         Ok(other) => (meant.row(host, Some(format!("its answer is none to the question: {other:?}"))), None),
         Err(why) => (meant.row(host, Some(why)), None),
     }
 }
 
-fn ordered_of(meant: &Meant, Answered { host, told }: Answered) -> OrderedOfHost {
+fn ordered_of(meant: &SelectedHosts, Answered { host, told }: Answered) -> OrderedOfHost {
     let (why, nodes) = match told {
-        Ok(Told::Nodes(nodes)) => (None, nodes),
-        Ok(Told::Refused(why)) | Err(why) => (Some(why), Vec::new()),
+        Ok(JobAnswer::Nodes(nodes)) => (None, nodes),
+        Ok(JobAnswer::Refused(why)) | Err(why) => (Some(why), Vec::new()),
         Ok(other) => (Some(format!("its answer is none to the order: {other:?}")), Vec::new()),
     };
     OrderedOfHost { host: meant.row(host, why), nodes: nodes.into_iter().map(|node| node.0).collect() }
@@ -195,7 +195,7 @@ fn moves_shown(moving: MoveStatus) -> MovesShown {
 
 #[cfg(test)]
 mod tests {
-    use super::{Known, meant_hosts};
+    use super::{Registered, meant_hosts};
     use crate::api::admin::AdminError;
     use crate::storage::meta::record::{NodeRecord, NodeState, RolesRecord};
     use crate::types::{HostId, Incarnation, NodeId, UnixMs};
@@ -211,7 +211,7 @@ mod tests {
             joined: UnixMs(1),
         };
         let nodes = vec![record(0, 1), record(1, 1), record(64, 2)];
-        let known = Known { hosts: Vec::new(), nodes, roles: RolesRecord::default() };
+        let known = Registered { hosts: Vec::new(), nodes, roles: RolesRecord::default() };
         let names: BTreeMap<HostId, String> =
             [(1, "a"), (2, "b"), (3, "gateway")].map(|(id, name)| (HostId(id), name.to_owned())).into();
         meant_hosts(&known, &names, host, node.map(NodeId))

@@ -1,7 +1,7 @@
 //! Changes of the layout that an administrator asks for: which nodes and host are meant, whether it can be, and what is to be
 //! decided. What can be refused in words is refused before anything is changed; the metadata refuses the rest.
 
-use super::{HostAdmin, Known, known, shown, unavailable};
+use super::{HostAdmin, Registered, known, shown, unavailable};
 use crate::api::admin::{AdminError, ChangeLayout, LayoutChanged};
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::{HeldRecord, NodeState};
@@ -13,9 +13,9 @@ use std::time::Duration;
 const LEAVING_PATIENCE: Duration = Duration::from_secs(20);
 const LEAVING_LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What is meant by a node's number, or by a host's name or id.
+/// The nodes that a node's number, or a host's name or id, selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Meant {
+struct SelectedNodes {
     nodes: Vec<NodeId>,
     host: Option<HostId>,
 }
@@ -31,7 +31,7 @@ impl HostAdmin {
                 _ => tracing::debug!(?asked, "a change of the layout is made"),
             }
         }
-        tracing::info!(?asked, nodes = ?meant.nodes, "the layout was changed, as was asked for");
+        tracing::info!(?asked, nodes = ?meant.nodes, "an administrator changed the layout");
         if let (ChangeLayout::Remove { .. }, Some(host)) = (&asked, meant.host)
             && host != self.host
         {
@@ -43,7 +43,8 @@ impl HostAdmin {
 }
 
 impl HostAdmin {
-    /// Whoever removes a host stops it next. While it votes still, that may take the majority.
+    /// Waits until the host has no part in the group: an operator who removes a host stops it next, and while it still
+    /// votes that may take the majority.
     async fn until_it_has_no_part(&self, host: HostId) -> Result<(), AdminError> {
         let end = self.context.ambient.clock.monotonic() + LEAVING_PATIENCE;
         while self.context.ambient.clock.monotonic() < end {
@@ -64,15 +65,15 @@ fn refused(why: impl ToString) -> AdminError {
     AdminError::Refused(why.to_string())
 }
 
-/// What is to be proposed, in order.
+/// Returns the changes to propose, in order.
 fn changes(
     asked: &ChangeLayout,
-    known: &Known,
+    known: &Registered,
     names: &BTreeMap<HostId, String>,
     held: &HeldRecord,
     serves: impl Fn(NodeId) -> bool,
-) -> Result<(Meant, Vec<Change>), AdminError> {
-    let set = |meant: &Meant, weight, state| {
+) -> Result<(SelectedNodes, Vec<Change>), AdminError> {
+    let set = |meant: &SelectedNodes, weight, state| {
         let change = |&node: &NodeId| Change::SetNode { node, weight, state };
         meant.nodes.iter().map(change).collect()
     };
@@ -96,7 +97,7 @@ fn changes(
             if !known.nodes.iter().any(|known| known.id == node) {
                 return Err(refused(Refusal::NoSuchNode));
             }
-            let meant = Meant { nodes: vec![node], host: None };
+            let meant = SelectedNodes { nodes: vec![node], host: None };
             let changes = set(&meant, Some(*weight), None);
             Ok((meant, changes))
         }
@@ -113,14 +114,14 @@ fn changes(
     }
 }
 
-fn is_draining(known: &Known, node: NodeId) -> bool {
+fn is_draining(known: &Registered, node: NodeId) -> bool {
     known.nodes.iter().any(|known| known.id == node && known.state == NodeState::Draining)
 }
 
 fn may_go(
     node: NodeId,
     lost: bool,
-    known: &Known,
+    known: &Registered,
     held: &HeldRecord,
     serves: impl Fn(NodeId) -> bool,
 ) -> Result<(), AdminError> {
@@ -143,20 +144,20 @@ fn may_go(
     Ok(())
 }
 
-/// As `meant`, where there is at least one drive.
-fn drives_of(known: &Known, names: &BTreeMap<HostId, String>, of: &str) -> Result<Meant, AdminError> {
+/// As `meant`, if it selects at least one drive.
+fn drives_of(known: &Registered, names: &BTreeMap<HostId, String>, of: &str) -> Result<SelectedNodes, AdminError> {
     let meant = meant(known, names, of)?;
     if meant.nodes.is_empty() { Err(refused(format!("host {of:?} has no drives"))) } else { Ok(meant) }
 }
 
-fn meant(known: &Known, names: &BTreeMap<HostId, String>, of: &str) -> Result<Meant, AdminError> {
+fn meant(known: &Registered, names: &BTreeMap<HostId, String>, of: &str) -> Result<SelectedNodes, AdminError> {
     let node = known.nodes.iter().map(|node| node.id).find(|node| node.0.to_string() == of);
     let host = names.iter().find(|(id, name)| *name == of || shown(**id) == of).map(|(id, _)| *id);
     match (node, host) {
-        (Some(node), None) => Ok(Meant { nodes: vec![node], host: None }),
+        (Some(node), None) => Ok(SelectedNodes { nodes: vec![node], host: None }),
         (None, Some(host)) => {
             let nodes = known.nodes.iter().filter(|node| node.host == host).map(|node| node.id).collect();
-            Ok(Meant { nodes, host: Some(host) })
+            Ok(SelectedNodes { nodes, host: Some(host) })
         }
         (Some(_), Some(host)) => {
             Err(refused(format!("{of} is the number of a drive and the name of a host, whose id is {}", shown(host))))
@@ -167,7 +168,7 @@ fn meant(known: &Known, names: &BTreeMap<HostId, String>, of: &str) -> Result<Me
 
 #[cfg(test)]
 mod tests {
-    use super::{Known, changes};
+    use super::{Registered, changes};
     use crate::api::admin::{AdminError, ChangeLayout};
     use crate::storage::meta::command::Change;
     use crate::storage::meta::record::{Held, HeldRecord, HostRecord, NodeRecord, NodeState, RolesRecord};
@@ -175,7 +176,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// Host `a` has nodes 0 and 1, host `7` has nodes 7 and 8, which drain.
-    fn cluster() -> (Known, BTreeMap<HostId, String>) {
+    fn cluster() -> (Registered, BTreeMap<HostId, String>) {
         let host = |id, name: &str| HostRecord {
             id: HostId(id),
             name: name.to_owned(),
@@ -196,7 +197,7 @@ mod tests {
         let nodes = vec![node(0, 1, active), node(1, 1, active), node(7, 2, draining), node(8, 2, draining)];
         let hosts = vec![host(1, "a"), host(2, "7")];
         let names = hosts.iter().map(|host| (host.id, host.name.clone())).collect();
-        (Known { hosts, nodes, roles: RolesRecord::default() }, names)
+        (Registered { hosts, nodes, roles: RolesRecord::default() }, names)
     }
 
     fn asked(change: &ChangeLayout, held: &[(u32, Held)], serves: bool) -> Result<Vec<Change>, String> {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_still_holds_something_is_not_removed() {
+    fn a_drive_that_still_holds_shards_is_not_removed() {
         let remove = |of: &str, lost| ChangeLayout::Remove { of: of.to_owned(), lost };
         let id = "0000000000000002";
         let gone = |lost| {

@@ -1,4 +1,4 @@
-//! What an administrator asks of this host: the cluster as it is known here, healing, the lead, what must exist.
+//! The source of the admin API's answers on this host: the cluster as it is known here, healing, leadership, orders.
 
 mod clock;
 mod jobs;
@@ -19,7 +19,7 @@ use crate::api::admin::{
     MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota, ShardShown, ShardsPage,
     TopShown,
 };
-use crate::api::{DriveHealth, Health, HealthSource, StopShown};
+use crate::api::{DriveHealth, Health, HealthSource, StopSafety};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, RolesRecord};
 use crate::storage::meta::view::MetaView;
@@ -125,12 +125,12 @@ impl AdminSource for HostAdmin {
         self.order_heal(host).await
     }
 
-    async fn safe_to_stop(&self, host: &str) -> Result<StopShown, AdminError> {
+    async fn safe_to_stop(&self, host: &str) -> Result<StopSafety, AdminError> {
         let names = self.names(&self.look_up(known).await?);
         let named = names.iter().find(|(id, name)| *name == host || shown(**id) == host).map(|(id, _)| *id);
         let id = named.ok_or_else(|| AdminError::Refused(format!("there is no host {host:?}")))?;
-        let StopJudgement { safe, why } = self.status.judge_stop(id).await;
-        Ok(StopShown { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
+        let StopJudgement { safe, why } = self.status.ask_and_judge_stop(id).await;
+        Ok(StopSafety { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
     }
 
     async fn scrub_status(&self, host: Option<&str>) -> Result<ScrubStatus, AdminError> {
@@ -153,7 +153,7 @@ impl AdminSource for HostAdmin {
         let names = self.names(&self.look_up(known).await?);
         let membership = self.status.metadata.membership();
         let to = next_leader(&membership, &names, to.as_deref())?;
-        tracing::info!(host = shown(to), "the lead is to be moved, as was asked for");
+        tracing::info!(host = shown(to), "an administrator moves the lead");
         self.status.metadata.transfer_leadership(to).await.map_err(unavailable)?;
         Ok(LeaderMoved { leader: shown(to), name: names.get(&to).cloned().unwrap_or_else(|| shown(to)) })
     }
@@ -200,8 +200,8 @@ impl HostAdmin {
         self.context.look_up(ask).await.map_err(|error: UpkeepError| AdminError::Unavailable(error.to_string()))
     }
 
-    /// Every host that is registered, has a node, or has a part in the group.
-    fn hosts(&self, known: &Known) -> Vec<HostShown> {
+    /// Returns every host that is registered, has a node, or is a member of the group.
+    fn hosts(&self, known: &Registered) -> Vec<HostShown> {
         let membership = self.status.metadata.membership();
         let host = |(id, name): (&HostId, &String)| {
             let (record, metadata) = (known.host(*id), metadata_role(&membership, *id));
@@ -231,8 +231,8 @@ impl HostAdmin {
         Some(now.0.saturating_sub(started.0) / 1000)
     }
 
-    /// What each host is called.
-    fn names(&self, known: &Known) -> BTreeMap<HostId, String> {
+    /// Returns the names of the hosts.
+    fn names(&self, known: &Registered) -> BTreeMap<HostId, String> {
         let membership = self.status.metadata.membership();
         let registered = known.hosts.iter().map(|host| host.id);
         let hosts = registered.chain(known.nodes.iter().map(|node| node.host)).chain(membership.addresses.into_keys());
@@ -241,14 +241,14 @@ impl HostAdmin {
     }
 }
 
-/// Who is registered.
-struct Known {
+/// The registered hosts and nodes.
+struct Registered {
     hosts: Vec<HostRecord>,
     nodes: Vec<NodeRecord>,
     roles: RolesRecord,
 }
 
-impl Known {
+impl Registered {
     fn host(&self, id: HostId) -> Option<&HostRecord> {
         self.hosts.iter().find(|host| host.id == id)
     }
@@ -277,8 +277,8 @@ fn names_of(roles: Roles) -> Vec<String> {
     roles.names().map(str::to_owned).collect()
 }
 
-fn known(view: &MetaView) -> KvResult<Known> {
-    Ok(Known { hosts: view.hosts()?, nodes: view.nodes()?, roles: view.roles()? })
+fn known(view: &MetaView) -> KvResult<Registered> {
+    Ok(Registered { hosts: view.hosts()?, nodes: view.nodes()?, roles: view.roles()? })
 }
 
 /// The host that is to lead: the one that is named, or a voter that does not lead now.

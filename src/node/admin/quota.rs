@@ -21,13 +21,13 @@ impl HostAdmin {
         match self.status.metadata.propose(change).await.map_err(unavailable)? {
             Reply::Refused(refusal) => Err(AdminError::Refused(refusal.to_string())),
             _ => {
-                tracing::info!(bucket, ?quota, "a quota was set, as was asked for");
+                tracing::info!(bucket, ?quota, "an administrator set a quota");
                 self.quota_of(bucket).await
             }
         }
     }
 
-    /// Every bucket with what it holds, in order of their names.
+    /// Returns every bucket with its usage, sorted by name.
     pub(super) async fn all_buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
         let look_up = self.look_up(|view| {
             let (mut shown, mut after) = (Vec::new(), None::<String>);
@@ -56,7 +56,7 @@ impl HostAdmin {
     }
 }
 
-/// What is not said stays as it is.
+/// Returns the quota with the requested changes; an absent value stays.
 fn changed(quota: Quota, asked: SetQuota) -> Quota {
     Quota {
         bytes_max: asked.bytes_max.unwrap_or(quota.bytes_max),

@@ -1,8 +1,8 @@
-//! Who asks most of all hosts: their lists put together.
+//! The accounts and buckets with the most traffic of all hosts, merged.
 
-use super::jobs::Meant;
-use super::{HostAdmin, Known, known, shown};
-use crate::actors::jobs::{Answered, Ask, Told};
+use super::jobs::SelectedHosts;
+use super::{HostAdmin, Registered, known, shown};
+use crate::actors::jobs::{Answered, Ask, JobAnswer};
 use crate::actors::traffic::{Heavy, Top, TopOfKind};
 use crate::api::admin::{AdminError, HeavyShown, RankedShown, TopOfKindShown, TopShown};
 use crate::limits::{HEAVY_SHOWN, HEAVY_TOLD};
@@ -13,12 +13,12 @@ impl HostAdmin {
     pub(super) async fn all_traffic(&self, host: Option<&str>) -> Result<TopShown, AdminError> {
         let known = self.look_up(known).await?;
         let names = self.names(&known);
-        let meant = Meant { hosts: meant_hosts(&known, &names, host)?, names };
+        let meant = SelectedHosts { hosts: meant_hosts(&known, &names, host)?, names };
         let answers = self.jobs.ask(meant.hosts.iter().copied(), Ask::Traffic).await;
         let (mut tops, mut hosts) = (Vec::new(), Vec::new());
         for Answered { host, told } in answers {
             let why = match told {
-                Ok(Told::Traffic(top)) => {
+                Ok(JobAnswer::Traffic(top)) => {
                     tops.push(*top);
                     None
                 }
@@ -32,9 +32,9 @@ impl HostAdmin {
     }
 }
 
-/// Those that serve S3 may have no drives.
+/// Returns the selected hosts that serve S3, which may have no drives.
 fn meant_hosts(
-    known: &Known,
+    known: &Registered,
     names: &BTreeMap<HostId, String>,
     host: Option<&str>,
 ) -> Result<BTreeSet<HostId>, AdminError> {

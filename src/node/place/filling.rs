@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-/// To be called before the metadata knows the drive as the one that has the place.
+/// Remembers that the drive must be filled. Called before the metadata has the drive as the one in its place.
 pub(in crate::node) async fn remember(around: &Surroundings, drive: &Drive) {
     let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
     let noted = off_thread(&around.threads, move || note_unfilled(&*disk, &dir)).await;
     if let Ok(Err(error)) = noted {
         let (node, dir) = (drive.node, drive.dir.display());
-        tracing::warn!(%node, %dir, %error, "that this drive is still to be filled is forgotten at a restart");
+        tracing::warn!(%node, %dir, %error, "the mark that this drive must be filled was not written; a restart forgets it");
     }
 }
 

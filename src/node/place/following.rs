@@ -1,5 +1,5 @@
-//! What a host follows while it runs: who the hosts and nodes are, as the metadata has it. From its own tables, so that it
-//! waits for nobody; what is new there a moment later is followed then.
+//! Following the registered hosts and nodes while the host runs. Reads this host's own tables, so that it waits for
+//! nobody; a later change is followed in the next round.
 
 use crate::actors::consensus::MetaHandle;
 use crate::actors::membership::{AddressBook, HostWatch};
@@ -12,7 +12,7 @@ use crate::types::{Epoch, HostId, NodeId};
 use actix::Addr;
 use std::collections::BTreeMap;
 
-/// Those who are told.
+/// The parts that are notified of changes.
 pub(super) struct Followers {
     pub ring: Addr<HashRing>,
     pub watch: HostWatch,
@@ -45,7 +45,7 @@ impl Followers {
         Ok(epoch)
     }
 
-    /// The nodes are known as such before the ring sends anything to them.
+    /// Publishes the nodes of a view, before the ring sends anything to new ones.
     fn tell(&self, view: &MetaView) -> KvResult<()> {
         let hosts = view.hosts()?;
         // Those without nodes too.

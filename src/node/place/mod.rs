@@ -36,7 +36,7 @@ const TRIES_TO_A_LOOKUP: u32 = 4;
 pub(super) struct Place {
     pub around: Surroundings,
     pub member: Member,
-    /// What this host does.
+    /// The roles of this host.
     pub roles: Roles,
     pub metadata: MetaHandle,
     pub health: HealthBoard,
@@ -44,15 +44,15 @@ pub(super) struct Place {
     pub ring: Addr<HashRing>,
     pub watch: HostWatch,
     pub reads: ReadCheck,
-    /// When the process began.
+    /// The start of the process.
     pub started: UnixMs,
     /// Set when the process is about to end.
     pub stopping: Arc<AtomicBool>,
-    /// Whether this host and its drives are known to the metadata.
-    pub is_known: Arc<AtomicBool>,
+    /// True once host and drives are registered.
+    pub is_registered: Arc<AtomicBool>,
 }
 
-/// What goes on behind. Ends only where the host cannot go on, with the reason.
+/// The background task that keeps the place. Ends only if the host cannot continue, with the reason.
 pub(super) type Keeping = JoinHandle<NodeError>;
 
 impl Place {
@@ -102,7 +102,7 @@ impl Place {
         }
     }
 
-    /// What the tables here have, before anyone is served.
+    /// Applies the tables of this host, before any request is served.
     async fn look(&self, followers: &Followers) -> Result<Epoch, NodeError> {
         let Some(view) = self.metadata.local_view() else { return Ok(Epoch(0)) };
         Ok(followers.look(&view, Epoch(0)).await.map_err(MetadataError::from)?)
@@ -154,7 +154,7 @@ impl Place {
                 Ok(()) => break,
                 Err(NodeError::Metadata(error)) if error.is_final() => return self.judge(error),
                 Err(error) if tries.is_multiple_of(TRIES_TO_A_WORD) => {
-                    tracing::warn!(%error, "this host is not known to its cluster yet");
+                    tracing::warn!(%error, "this host is not registered in its cluster yet");
                 }
                 Err(_) => {}
             }
@@ -170,12 +170,13 @@ impl Place {
         net.board.stands(self.member.host.cluster);
         let (disk, dirs) = (&*self.around.disk, self.member.host.usable_dirs());
         if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
-            tracing::warn!(%error, "what was kept of the founding, or of a rejoining, is still there");
+            tracing::warn!(%error, "the record of the founding or of a rejoining was not removed");
         }
         std::future::pending().await
     }
 
-    /// Whether this host was removed, as far as others know: one that was is sent nothing, and its own tables do not show it.
+    /// Asks other hosts whether this host was removed, and returns the error if so: a removed host is sent nothing, and
+    /// its own tables do not show it.
     async fn lookup_removal(&self, net: &Net) -> Option<MetadataError> {
         let (host, name) = (self.member.host.host, self.member.name.clone());
         let at: BTreeSet<String> = net.book.others(host).into_iter().chain(net.doors.clone()).collect();
@@ -186,7 +187,8 @@ impl Place {
         })
     }
 
-    /// What the host ends with. One whose place was taken by the member that it asked to be becomes that one.
+    /// Returns the error that the host ends with. A host whose place was taken by the member that it asked to become
+    /// continues as that one.
     fn judge(&self, error: MetadataError) -> NodeError {
         match error {
             MetadataError::Replaced { by, .. } if OwnDrives::of(&self.member.host).asked_to_be(&self.around, by) => {
@@ -214,7 +216,7 @@ impl Place {
             |node: &NodeId| health.state(*node).is_some_and(|state| state.contents != Contents::Compared);
         let own = self.member.host.drives.iter().map(|drive| drive.node);
         own.filter(is_uncompared).for_each(|node| self.healing.reconcile(node));
-        self.is_known.store(true, Ordering::Release);
+        self.is_registered.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -18,20 +18,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Until a host whose drives do not take the new membership tries again.
+/// The pause until a host tries again whose drives did not take the new membership.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Retirement {
     pub around: Surroundings,
     pub metadata: MetaHandle,
     pub health: HealthBoard,
-    /// Every drive that the host was started with.
+    /// The drives that the host was started with.
     pub own: Vec<Drive>,
-    /// Of the metadata log, while all of them were there.
+    /// The number of copies of the metadata log, while all drives were there.
     pub copies_wanted: usize,
 }
 
-/// Why drives are still the host's.
+/// The reason for which drives are still the host's.
 #[derive(Debug, thiserror::Error)]
 enum RetireError {
     #[error(transparent)]
@@ -40,25 +40,26 @@ enum RetireError {
     Stopped(#[from] ThreadsStopped),
 }
 
-/// How far the removed drives of the host are on their way out. Pure.
+/// The progress of the host's removed drives. Pure.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Exits {
-    /// All that were removed while the host runs.
+    /// The drives that were removed while the host runs.
     removed: BTreeSet<NodeId>,
     /// The metadata log was told to leave them.
     told: BTreeSet<NodeId>,
-    /// They are none of the host's any more.
+    /// The drives that the host has given up.
     gone: BTreeSet<NodeId>,
 }
 
 impl Exits {
-    /// Of these drives of the host.
+    /// Notes the removed drives among those of the host.
     fn note(&mut self, own: &[Drive], removed: &RemovedRecord) {
         let is_removed = |drive: &&Drive| removed.nodes.contains(&(drive.node, drive.incarnation));
         self.removed = own.iter().filter(is_removed).map(|drive| drive.node).collect();
     }
 
-    /// Those that are still to go. Where all drives of the host are removed, the host itself goes, and none of them.
+    /// Returns the drives that are still to be taken out. If all drives of the host are removed, the host itself stops,
+    /// and none of them is taken out.
     fn left(&self, own: &[Drive]) -> BTreeSet<NodeId> {
         if self.removed.len() == own.len() {
             return BTreeSet::new();
@@ -66,7 +67,7 @@ impl Exits {
         self.removed.difference(&self.gone).copied().collect()
     }
 
-    /// Those of them that the metadata log has not been told of; it is told now.
+    /// Returns those drives whose exit the metadata log does not know yet, and marks them as known.
     fn take_untold(&mut self, left: &BTreeSet<NodeId>) -> Vec<NodeId> {
         left.iter().copied().filter(|node| self.told.insert(*node)).collect()
     }
@@ -75,7 +76,7 @@ impl Exits {
         self.gone.extend(nodes);
     }
 
-    /// It goes through all of it again.
+    /// Notes a failure: these drives go through all steps again.
     fn note_failed(&mut self, nodes: &BTreeSet<NodeId>) {
         self.told.retain(|node| !nodes.contains(node));
     }
@@ -90,7 +91,7 @@ impl Retirement {
             if let Some(view) = self.metadata.local_view()
                 && let Err(error) = self.look(&view, &mut known, &mut exits)
             {
-                tracing::warn!(%error, "who was removed cannot be read");
+                tracing::warn!(%error, "the removed hosts and drives cannot be read");
             }
             let left = exits.left(&self.own);
             if left.is_empty() {
@@ -137,7 +138,7 @@ impl Retirement {
         Ok(())
     }
 
-    /// What is watched, and what is wanted, is of the drives that stay.
+    /// Publishes the monitored drives and wanted copies, without the drives that leave.
     fn show(&self, exits: &Exits) {
         exits.gone.iter().for_each(|node| dismiss(&self.health, *node));
         let wanted = self.copies_wanted.min(self.own.len() - exits.gone.len());
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_told_once_of_each_drive_and_again_where_a_drive_could_not_go() {
+    fn the_log_is_notified_once_of_each_drive_and_again_if_a_drive_could_not_go() {
         let (own, mut exits) = (own(3), Exits::default());
         exits.note(&own, &removed(&[(1, 10)]));
         let left = exits.left(&own);

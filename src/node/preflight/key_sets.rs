@@ -1,5 +1,5 @@
-//! Where the keys of identity providers come from: files, read whenever they are needed, and servers, asked anew when
-//! what they said has become old.
+//! The sources of identity providers' keys: files, read on each use, and servers, queried again when their keys have
+//! become old.
 
 use crate::ambient::{Ambient, Clock};
 use crate::api::{KeySetFiles, KeySets};
@@ -13,16 +13,16 @@ use tokio::sync::Mutex;
 
 /// A document with keys.
 const BYTES_MAX: usize = 256 << 10;
-/// Then a server is asked again; one that does not answer is believed for longer what it said.
+/// The age at which a server is asked again; the keys of one that does not answer are used for longer.
 const FRESH: Duration = Duration::from_secs(300);
 const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// One that did not answer is left alone for so long: anybody can ask for a session.
+/// The pause after a server did not answer: anybody can ask for a session.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct ProvidersKeys {
     files: KeySetFiles,
-    /// By the provider's URL without its scheme.
+    /// The servers, by the provider's URL without its scheme.
     servers: BTreeMap<String, Server>,
     ambient: Ambient,
 }
@@ -31,18 +31,18 @@ pub(super) struct ProvidersKeys {
 struct Server {
     fetcher: Fetcher,
     /// Held while it is asked: whoever comes meanwhile waits for that answer, and asks nothing himself.
-    known: Mutex<Known>,
+    known: Mutex<FetchState>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    said: Option<Said>,
-    /// Why it did not answer last, and when that was.
+struct FetchState {
+    said: Option<FetchedKeys>,
+    /// The last failure, and its time.
     failed: Option<(String, Duration)>,
 }
 
 #[derive(Debug)]
-struct Said {
+struct FetchedKeys {
     keys: Arc<str>,
     at: Duration,
 }
@@ -75,7 +75,9 @@ impl Server {
         let is_quiet = known.failed.as_ref().is_some_and(|(_, at)| age(*at) < RETRY_PAUSE);
         if !is_fresh && !is_quiet {
             match self.fetch().await {
-                Ok(keys) => *known = Known { said: Some(Said { keys, at: clock.monotonic() }), failed: None },
+                Ok(keys) => {
+                    *known = FetchState { said: Some(FetchedKeys { keys, at: clock.monotonic() }), failed: None }
+                }
                 Err(why) => {
                     tracing::warn!(server = ?self.fetcher, %why, "an identity provider's keys cannot be fetched");
                     known.failed = Some((why, clock.monotonic()));

@@ -1,5 +1,5 @@
-//! What is made of the settings before anything on the drives is touched: sockets, certificates, keys and the files that
-//! settings name. Whatever is wrong with them ends the start with the setting's name, and leaves no store behind.
+//! The checks of the settings before anything on the drives is touched: sockets, certificates, keys and the files that
+//! settings name. A mistake in them ends the start with the setting's name, and leaves no store behind.
 
 mod key_sets;
 mod root_keys;
@@ -19,11 +19,11 @@ pub(super) struct Checked {
     pub endpoints: Endpoints,
     /// Whom bucket notifications can be sent to.
     pub targets: Targets,
-    /// Of identity providers.
+    /// The key sets of identity providers.
     pub key_sets: Arc<dyn KeySets>,
-    /// Those that the accounts' file declares.
+    /// The accounts that the accounts file declares.
     pub accounts: Option<Arc<AccountsFile>>,
-    /// Those of `SHERD_ROOT_KEY_FILE`.
+    /// The root keys of `SHERD_ROOT_KEY_FILE`.
     pub root_keys: Option<RootKeys>,
 }
 
@@ -46,7 +46,8 @@ fn tls_files(files: config::TlsFiles) -> TlsFiles {
     TlsFiles { cert: named(files.cert), key: named(files.key) }
 }
 
-/// Other hosts are listened to as soon as the drives are known to be this host's; here it only has to be possible.
+/// Checks that the host can listen for other hosts. It does so in earnest as soon as the drives are known to be this
+/// host's.
 fn check_cluster_listen(config: &Config) -> Result<(), NodeError> {
     let Some(cluster) = &config.cluster else { return Ok(()) };
     let listen = |cause| EndpointError::Listen { setting: "SHERD_CLUSTER_LISTEN", address: cluster.listen, cause };

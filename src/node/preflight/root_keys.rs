@@ -1,5 +1,5 @@
-//! Where the root key comes from: a file that is named; else, in a cluster, the secret that its hosts share; else a key of
-//! the store's own, kept on its drives. What an earlier choice gave stays a former key, so that it can be changed.
+//! The source of the root key: a named file; else, in a cluster, the secret that its hosts share; else a key of the
+//! store's own, kept on its drives. The key of an earlier source stays a former key, so that the source can be changed.
 
 use crate::config::{ClusterConfig, Config};
 use crate::node::{NodeError, Surroundings};

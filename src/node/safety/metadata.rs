@@ -1,5 +1,5 @@
-//! What of the metadata may be lost: an entry that was acknowledged is on a majority of the voters, so a majority of them must
-//! keep a copy of the log each.
+//! The losses that the metadata survives: an acknowledged entry is on a majority of the voters, so a majority of them
+//! must keep a copy of the log each.
 
 use super::{Facts, ReplicaState};
 use crate::storage::ring::{Losses, most_within};
@@ -22,19 +22,19 @@ pub(super) fn majority(facts: &Facts<'_>) -> usize {
     facts.voters.len() / 2 + 1
 }
 
-/// Whether a voter votes and keeps what is decided.
+/// Returns whether a voter votes and keeps entries.
 pub(super) fn takes_part(facts: &Facts<'_>, host: HostId) -> bool {
     let is_sound =
         |replica: &ReplicaState| replica.out_of_service.is_none() && replica.copies > 0 && !is_behind(facts, replica);
     facts.is_up(host) && facts.voters.get(&host).is_some_and(is_sound)
 }
 
-/// Whether a replica lacks what it should have applied by now.
+/// Returns whether a replica lacks entries that it should have applied by now.
 pub(super) fn is_behind(facts: &Facts<'_>, replica: &ReplicaState) -> bool {
     replica.applied < facts.applied_before
 }
 
-/// Of voters with so many copies each. A host is lost with its last copy.
+/// Returns the losses that voters with so many copies each survive. A host is lost with its last copy.
 fn losses(facts: &Facts<'_>, copies: BTreeMap<HostId, usize>) -> Losses {
     let Some(spare) = copies.len().checked_sub(majority(facts)) else { return Losses::NONE };
     let voters_of_domains = facts.hosts_of_domains(copies.keys().copied());

@@ -20,7 +20,7 @@ use crate::storage::ring::{Guarantee, Losses, Ring, Standing};
 use crate::types::{BlobId, Geometry, HostId, NodeId, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All that the assessment follows from.
+/// The facts of the assessment.
 pub(super) struct Facts<'a> {
     pub own: HostId,
     pub ring: &'a Ring,
@@ -28,14 +28,14 @@ pub(super) struct Facts<'a> {
     pub health: &'a NodeHealth,
     /// Nodes whose shards are not there.
     pub absent: BTreeSet<NodeId>,
-    /// How good each node is for new shards.
+    /// The availability of each node for new shards.
     pub standing: &'a dyn Fn(NodeId) -> Standing,
-    /// Those that vote on the metadata, and how far each can, as it said last.
+    /// The voters of the metadata with the states of their replicas, as they last reported.
     pub voters: BTreeMap<HostId, ReplicaState>,
     /// An entry that every replica which follows has applied.
     pub applied_before: u64,
     pub snapshot: Snapshot,
-    /// Whether the snapshot shows what this host has read since it was last held up.
+    /// True if the snapshot shows what this host has read since it was last held up.
     pub is_current: bool,
     /// Shards that are to be moved to this host.
     pub to_move: u64,
@@ -54,7 +54,7 @@ impl Facts<'_> {
         }
     }
 
-    /// What was queued by a comparison is not in counts that are older.
+    /// Returns whether the counts are older than the node's comparison, so that they miss what the comparison queued.
     fn is_before_comparison(&self, node: NodeId) -> bool {
         let state = self.health.state(node);
         state.is_some_and(|s| s.contents == Contents::Compared && s.compared_at > self.snapshot.as_of)
@@ -69,13 +69,13 @@ impl Facts<'_> {
         self.snapshot.counts.map_or(0, |counts| counts.repairs)
     }
 
-    /// What the census counted with the drives as they are now.
+    /// Returns the census with the drives as they are now.
     fn tally(&self) -> Option<&Tally> {
         let tally = self.snapshot.tally.as_deref()?;
         (tally.absent == self.absent && tally.epoch == self.ring.epoch()).then_some(tally)
     }
 
-    /// What was counted while at least as many drives were absent: one that came back makes nothing worse.
+    /// Returns the census taken while at least as many drives were absent: one that came back makes nothing worse.
     fn earlier(&self) -> Option<&Tally> {
         let earlier = self.snapshot.earlier.as_deref()?;
         (earlier.epoch == self.ring.epoch() && self.absent.is_subset(&earlier.absent)).then_some(earlier)
@@ -99,7 +99,7 @@ impl Facts<'_> {
         host == self.own || self.health.host(host).is_some_and(HostState::is_up)
     }
 
-    /// Whether the metadata was counted and every host was asked, once at least.
+    /// Returns whether the metadata was counted and every host was asked, at least once.
     fn is_known(&self) -> bool {
         let is_asked = |host: &HostId| *host == self.own || self.health.host(*host).is_some();
         self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
@@ -111,7 +111,7 @@ impl Facts<'_> {
         self.voters.iter().find(is_stuck).map(|(host, _)| *host)
     }
 
-    /// How many of these hosts each failure domain has. A host without drives is one of its own.
+    /// Returns the number of these hosts in each failure domain. A host without drives is a domain of its own.
     fn hosts_of_domains(&self, hosts: impl Iterator<Item = HostId>) -> Vec<usize> {
         let domain_of: BTreeMap<HostId, usize> = self.ring.places().values().copied().collect();
         let mut domains: BTreeMap<Result<usize, HostId>, usize> = BTreeMap::new();
@@ -189,12 +189,12 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     safety
 }
 
-/// What may be lost while nothing is missing.
+/// Returns the losses that a cluster survives in which nothing is missing.
 pub(super) fn guarantee(facts: &Facts<'_>) -> Guarantee {
     facts.ring.guarantee(facts.geometry).at_most(metadata::losses_when_whole(facts))
 }
 
-/// What is wrong, in words.
+/// Returns the problems, in words.
 pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     words::reasons(facts, safety)
 }
@@ -227,8 +227,8 @@ fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_ea
     BlobsShown { blobs: Bounds { at_least, at_most }, bytes_counted }
 }
 
-/// Before the census has counted, a blob is taken to have had a shard on each drive that is absent, and to lack as many of
-/// those in the repair queue as `queued_each`.
+/// Returns the losses that the data survives. Before the census has counted, a blob is taken to have had a shard on
+/// each absent drive, and to lack as many of those in the repair queue as `queued_each`.
 fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
     let (ring, geometry) = (facts.ring, facts.geometry);
     let parity = usize::from(geometry.parity);

@@ -1,6 +1,6 @@
-//! Whether this host can read the metadata as it is now, and what it had applied a few seconds ago. Who leads, as a host knows
-//! it, is no answer: a leader that is gone stays known for as long as no other is elected. So the host reads, once a second, as
-//! a request would.
+//! Checks that this host can read the present metadata, and tells what it had applied a few seconds ago. The leader
+//! that a host knows is no proof: a leader that is gone stays known until another is elected. So the host reads, once a
+//! second, as a request would.
 
 use crate::actors::consensus::MetaHandle;
 use crate::ambient::Clock;
@@ -22,7 +22,7 @@ pub(in crate::node) struct ReadCheck {
 #[derive(Debug, Default)]
 struct LastRead {
     at: Option<Duration>,
-    /// What had been applied at the first read after this host was held up; 0 where it never was.
+    /// The index applied at the first read after this host was held up; 0 if it never was.
     applied_at_first: u64,
 }
 
@@ -33,7 +33,7 @@ const HELD_UP_AFTER: Duration = Duration::from_secs(3);
 const LOOKS_TO_FOLLOW: usize = 5;
 
 impl ReadCheck {
-    /// Why the last read failed; `None` where it did not, or where none has ended yet.
+    /// Returns the reason for which the last read failed; `None` if it did not, or none has ended yet.
     pub fn failure(&self) -> Option<String> {
         self.lock().clone()
     }
@@ -52,13 +52,13 @@ impl ReadCheck {
         }
     }
 
-    /// What every host that follows has applied by now; 0 where this one has just started.
+    /// Returns the index that every host that follows has applied by now; 0 if this one has just started.
     pub fn applied_before(&self) -> u64 {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         if applied.len() < LOOKS_TO_FOLLOW { 0 } else { applied.front().copied().unwrap_or(0) }
     }
 
-    /// Whether counts as of this entry show what this host has read since it was held up last.
+    /// Returns whether counts as of this entry show what this host has read since it was last held up.
     pub fn is_current(&self, as_of: u64, now: Duration) -> bool {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let is_held_up = last.at.is_some_and(|at| now.saturating_sub(at) > HELD_UP_AFTER);

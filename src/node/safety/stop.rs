@@ -1,11 +1,11 @@
-//! Whether a host may be stopped now: whether the others go on reading and writing everything without it.
+//! The decision whether a host may be stopped now: whether the others go on reading and writing everything without it.
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
 use crate::storage::ring::Standing;
 use crate::types::{HostId, NodeId};
 
-/// Whether a host may be stopped, and why (not).
+/// The decision whether a host may be stopped, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StopJudgement {
     pub safe: bool,
@@ -41,7 +41,7 @@ fn not_known(facts: &Facts<'_>) -> Option<String> {
     Some(why.to_owned())
 }
 
-/// One that is about to end may serve for a moment still.
+/// Returns the reason if another host is stopping, although it may serve for a moment still.
 fn others_stopping(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let is_stopping = |other: &&HostId| facts.health.host(**other).is_some_and(|state| state.stopping);
     let stopping = facts.snapshot.hosts.keys().filter(|other| **other != host).find(is_stopping)?;

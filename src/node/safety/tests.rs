@@ -20,11 +20,11 @@ struct Store {
     blobs: Vec<BlobRef>,
     queued: Vec<(BlobId, ShardIndex)>,
     is_counted: bool,
-    /// Of each voter; all hosts vote.
+    /// The replica of each voter; all hosts vote.
     replicas: BTreeMap<HostId, ReplicaState>,
     full: BTreeSet<NodeId>,
     as_of: u64,
-    /// All hosts serve S3 where none are named.
+    /// The hosts that serve S3; `None` for all.
     gateways: Option<BTreeSet<HostId>>,
     earlier: Option<Arc<Tally>>,
 }
@@ -67,7 +67,7 @@ impl Store {
         }
     }
 
-    /// So many copies of the metadata log are left on each host.
+    /// Sets the number of copies of the metadata log that are left on each host.
     fn copies(mut self, hosts: &[u64], copies: usize) -> Self {
         for host in hosts {
             self.replicas.get_mut(&HostId(*host)).expect("a host").copies = copies;
@@ -243,7 +243,7 @@ fn shards_on_drives_that_are_gone_are_missing_at_once_and_blobs_once_they_are_co
 }
 
 #[test]
-fn what_is_queued_and_gone_is_counted_once() {
+fn a_shard_that_is_queued_and_missing_is_counted_once() {
     let store = Store::new(1, 4, 2, 2, 60).queued(0).without(&[0]);
     assert_eq!(store.safety().missing_shards, exactly(60));
     let uncounted = store.uncounted().safety().missing_shards;
@@ -264,7 +264,7 @@ fn a_tally_of_other_drives_counts_for_nothing() {
 
 /// The counts of the repair queue are older than what the comparison has queued.
 #[test]
-fn nothing_is_said_to_survive_between_a_comparison_and_the_next_count() {
+fn no_loss_is_survivable_between_a_comparison_and_the_next_count() {
     let store = Store::new(1, 4, 2, 2, 60);
     store.board.update(NodeId(1), |state| state.compared_at = 101);
     let safety = store.safety();
@@ -311,7 +311,7 @@ fn the_words_say_what_is_wrong_and_who_has_to_do_something() {
     assert_eq!(Store::new(1, 4, 2, 2, 60).words(), "");
 }
 
-/// What a comparison queued is not in counts that are older than it.
+/// Tests that counts older than a comparison lack what it queued.
 #[test]
 fn a_drive_counts_as_compared_once_what_it_lacks_is_counted() {
     let store = Store::new(1, 4, 2, 2, 60);
@@ -353,7 +353,7 @@ fn while_no_change_is_decided_nothing_may_go() {
 }
 
 #[test]
-fn nothing_is_said_to_be_safe_before_all_hosts_were_asked() {
+fn the_data_is_not_called_safe_before_all_hosts_were_asked() {
     let store = Store::new(3, 2, 1, 2, 60);
     store.board.retain_hosts(|host| host == HostId(1));
     let safety = store.safety();

@@ -76,7 +76,7 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     reasons
 }
 
-/// What is wrong with a host as such, and with its replica of the metadata.
+/// Returns the problem of a host as such, or of its replica of the metadata.
 fn of_host(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let name = facts.host_name(host);
     if !facts.is_up(host) {

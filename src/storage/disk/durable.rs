@@ -30,7 +30,7 @@ pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this says that a directory cannot be opened or changed by a process like this, so that none before it made
+/// Returns whether the error says that this process may not open or change a directory, so that no process like it made
 /// anything there.
 fn cannot_change(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};

@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How a file is opened.
+/// The access mode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
     /// An existing file, for reading only.
@@ -28,8 +28,8 @@ pub enum OpenMode {
     CreateNew,
 }
 
-/// Whether reads and writes of a file bypass the page cache. `Direct` asks for block-aligned buffers, offsets and
-/// lengths; where the file system cannot do it, the file is opened cached and works the same.
+/// Use of the page cache. `Direct` bypasses it and needs block-aligned buffers, offsets and lengths; where the file
+/// system cannot do it, the file is opened cached and works the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caching {
     Cached,
@@ -50,7 +50,7 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn open(&self, path: &Path, mode: OpenMode, caching: Caching) -> io::Result<Arc<dyn DiskFile>>;
     /// The names in a directory, sorted; an error of kind `NotFound` where there is none.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// For `create_dir_durably`, which makes the names last.
+    /// Creates directories without making their names durable: for `create_dir_durably`.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -64,7 +64,7 @@ pub trait Disk: Send + Sync + Debug + 'static {
 pub trait DiskFile: Send + Sync + Debug + 'static {
     /// The path that it was opened by.
     fn path(&self) -> &Path;
-    /// Whether the page cache is bypassed: where not, buffers need no alignment.
+    /// Returns whether the page cache is bypassed; if not, buffers need no alignment.
     fn caching(&self) -> Caching;
     /// Writes all slices one after the other from `offset` on, with as few system calls as the system allows.
     fn write_all_at(&self, slices: &[io::IoSlice<'_>], offset: u64) -> io::Result<()>;

@@ -1,4 +1,4 @@
-//! What all kinds of tables must do, run on each.
+//! The conformance tests of the table stores, run on each implementation.
 
 use super::fjall::{FjallKv, FjallOpener, TableMemory};
 use super::memory::MemoryKv;
@@ -193,7 +193,7 @@ fn a_file_in_the_place_of_the_database_is_an_error() {
     assert!(FjallKv::open(&path, TABLES, MEMORY).is_err());
 }
 
-/// Some damage makes fjall end the process; that must not happen at every start.
+/// Tests damage with which fjall ends the process; that must not happen at every start.
 #[test]
 fn a_database_whose_opening_ended_the_process_twice_is_refused_until_it_is_removed() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -210,7 +210,7 @@ fn a_database_whose_opening_ended_the_process_twice_is_refused_until_it_is_remov
     FjallKv::open(&path, TABLES, MEMORY).expect("made anew");
 }
 
-/// As on a drive without a byte left.
+/// Opens tables where the opening cannot be noted, as on a drive without a byte left.
 #[test]
 fn tables_are_opened_where_that_cannot_be_noted() {
     let directory = tempfile::tempdir().expect("a directory");

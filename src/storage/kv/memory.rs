@@ -18,28 +18,28 @@ pub struct MemoryKv {
     state: RwLock<State>,
 }
 
-/// What becomes of commits, and of `persist`.
+/// The outcome of commits and of `persist`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Writes {
     #[default]
     Kept,
-    /// They fail.
+    /// Commits fail.
     Refused,
-    /// They fail, and what was to be committed is there.
+    /// Commits fail, and their changes are there.
     KeptAndFailed,
 }
 
 #[derive(Debug, Default)]
 struct State {
     tables: Tables,
-    /// As of the last persist.
+    /// The tables at the last persist.
     durable: Tables,
     /// Commits since the last persist, oldest first.
     unsynced: Vec<Batch>,
     writes: Writes,
 }
 
-/// All tables at one moment.
+/// A snapshot of all tables.
 #[derive(Debug)]
 struct MemorySnapshot {
     tables: Tables,
@@ -55,8 +55,8 @@ impl MemoryKv {
         Self { state: RwLock::new(state) }
     }
 
-    /// What would be found after a power cut now: every commit before the last persist, and a prefix, of a length drawn
-    /// from `entropy`, of those after it.
+    /// Returns an image as a power cut would leave it now: every commit before the last persist, and a prefix, of a
+    /// length drawn from `entropy`, of those after it.
     pub fn power_cut(&self, entropy: &dyn Entropy) -> Self {
         let mut drawn = [0u8; 8];
         entropy.fill(&mut drawn);
@@ -64,7 +64,7 @@ impl MemoryKv {
         self.power_cut_after((u64::from_be_bytes(drawn) % choices) as usize)
     }
 
-    /// As `power_cut`, with this many of the commits after the last persist.
+    /// As `power_cut`, keeping exactly this many of the commits after the last persist.
     pub fn power_cut_after(&self, kept: usize) -> Self {
         let state = self.read();
         let mut tables = state.durable.clone();
@@ -74,12 +74,12 @@ impl MemoryKv {
         Self::of(State { durable: tables.clone(), tables, ..State::default() })
     }
 
-    /// From now on; for tests of what uses tables.
+    /// Sets the outcome of writes from now on.
     pub fn set_writes(&self, writes: Writes) {
         self.write().writes = writes;
     }
 
-    /// How many commits a power cut could take away.
+    /// Returns the number of commits that a power cut could lose.
     pub fn unsynced_commits(&self) -> usize {
         self.read().unsynced.len()
     }

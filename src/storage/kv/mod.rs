@@ -73,15 +73,15 @@ pub trait KvRead: Send + Sync + Debug + 'static {
 
 /// A set of tables.
 pub trait Kv: KvRead {
-    /// All tables at one moment; later commits do not show in it.
+    /// Returns a snapshot of all tables, in which later commits do not show.
     fn snapshot(&self) -> Arc<dyn KvRead>;
     /// Visible at once, durable after `persist`. One that fails is not visible, and may yet be found where the tables are
     /// opened again.
     fn commit(&self, batch: Batch) -> KvResult<()>;
     /// Makes every commit so far durable. Slow: never on the path of a request.
     fn persist(&self) -> KvResult<()>;
-    /// While the answer lives, all that is read and committed is of the same opening of the tables, or fails: for a commit
-    /// that depends on what was read before it.
+    /// Holds the present opening of the tables: everything read and committed while the answer lives is of it, or
+    /// fails. For a commit that depends on an earlier read.
     fn hold(&self) -> KvResult<Hold> {
         Ok(Hold::default())
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// Between attempts: doubled from one to the next, until a commit succeeds.
+/// The pause between attempts: doubled from one to the next, until a commit succeeds.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// Reads under way are waited for so often, and so long apart; then the tables stay open until the next attempt.
@@ -33,9 +33,10 @@ pub trait OwnedRanges: Kv {
 
 /// Opens the same tables as often as that is needed. Its methods block.
 pub trait Opens: Send + Sync + Debug + 'static {
-    /// Whether they could be written again. Asked before tables that can be read are closed.
+    /// Returns an error if the tables could not be written again. Called before tables that can still be read are
+    /// closed.
     fn check_room(&self) -> KvResult<()>;
-    /// Nothing of a former opening is in use any more.
+    /// Opens the tables. The caller guarantees that nothing of a former opening is in use any more.
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>>;
 }
 
@@ -69,7 +70,7 @@ struct Shared {
 struct Attempts {
     armed: bool,
     under_way: bool,
-    /// None begins before.
+    /// The earliest time of the next attempt.
     not_before: Duration,
     pause: Duration,
 }
@@ -92,7 +93,7 @@ impl RevivingKv {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// From now on tables that fail are opened again.
+    /// Makes failing tables reopen from now on.
     pub fn arm(&self) {
         locked(&self.shared.attempts).armed = true;
     }
@@ -157,7 +158,7 @@ impl Drop for Attempt {
 }
 
 impl Shared {
-    /// Whether an attempt is due; then it is under way.
+    /// Begins an attempt, and returns true, if one is due.
     fn begin(&self) -> bool {
         let now = self.clock.monotonic();
         let mut attempts = locked(&self.attempts);
@@ -184,8 +185,9 @@ impl Shared {
         let mut committed = locked(&self.committed);
         let found = number_in(&*tables, self.row)?;
         if found < *committed {
+            let first = found + 1;
             let cause =
-                format!("commits {} to {committed} are lost; a start of the process makes up for them", found + 1);
+                format!("commits {first} to {committed} are lost here; restart the process, which replays them");
             return Err(KvError { doing: "open again", cause });
         }
         *committed = found;
@@ -212,7 +214,7 @@ impl Shared {
     }
 }
 
-/// A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
+/// Locks a mutex. A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -290,7 +292,7 @@ impl DoubleEndedIterator for Reading {
     }
 }
 
-/// All tables at one moment: they stay open until it is dropped.
+/// A snapshot of all tables, which stay open until it is dropped.
 #[derive(Debug)]
 struct Moment {
     view: Arc<dyn KvRead>,

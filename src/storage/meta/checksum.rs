@@ -5,7 +5,7 @@ use super::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
 use bytes::Bytes;
 use sha1::Digest as _;
 
-/// Whether S3 knows this combination for multipart uploads.
+/// Returns whether S3 allows this combination for multipart uploads.
 pub(super) fn is_multipart_kind(algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> bool {
     match kind {
         ChecksumKind::FullObject => Crc::of(algorithm).is_some(),
@@ -35,8 +35,8 @@ pub(super) fn of_parts(algorithm: ChecksumAlgorithm, kind: ChecksumKind, parts: 
     Some(Checksum { algorithm, kind, value })
 }
 
-/// Of an object to which bytes were added at its end: each checksum comes with how many bytes it is of. The CRC of the
-/// whole content follows from those of what stood and of what was added; no other checksum does.
+/// Combines the checksum of an object with that of bytes appended to it; each comes with the number of bytes that it
+/// covers. Only a CRC of the whole content can be combined.
 pub fn checksum_after_append(
     (standing, standing_bytes): (Option<&Checksum>, u64),
     (added, added_bytes): (Option<&Checksum>, u64),

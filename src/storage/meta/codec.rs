@@ -36,7 +36,7 @@ const FORWARDED_HEAD_BYTES: usize = 8 + 16 + 8 + 8;
 /// Inline bytes below this are copied out of their entry, so that a few of them do not keep a large entry in memory.
 const SLICE_BYTES_MIN: usize = 1024;
 
-/// Why bytes are not what they should be. Never from a client's input: these are bytes that we wrote.
+/// A decoding error. Never caused by a client's input: these are bytes that the store wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     #[error("{what}: format version {found} is not known; this program knows {FORMAT_VERSION}")]
@@ -55,9 +55,9 @@ impl From<CodecError> for KvError {
     }
 }
 
-/// What a table's row can be.
+/// A row of a table.
 pub trait Record: Serialize + DeserializeOwned {
-    /// What to call it in errors.
+    /// The name of the record in errors.
     const NAME: &'static str;
     /// The version that is written.
     const VERSION: u8 = FORMAT_VERSION;
@@ -210,7 +210,7 @@ fn versioned<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], CodecE
     }
 }
 
-/// What follows a length, and what follows that.
+/// Splits bytes into the part whose length stands before it and the rest.
 fn split_sized<'a>(what: &'static str, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), CodecError> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or(CodecError::Truncated { what })?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(CodecError::Truncated { what })

@@ -38,15 +38,15 @@ pub struct Command {
     /// Travels before the change, where it is not `now` (`codec`).
     #[serde(skip)]
     pub confirmed: UnixMs,
-    /// Where it was forwarded from another host: travels before the encoded command, not in it (`codec`).
+    /// Origin of a command that another host forwarded: travels before the encoded command, not in it (`codec`).
     #[serde(skip)]
     pub origin: Option<Origin>,
 }
 
-/// What tells a change that was sent to the leader from every other: sent twice, it is made once. The state machine
-/// remembers the answers to the changes with the greatest `since`, up to a bound, and refuses any that is older than those it
-/// has forgotten. So a change is never made twice, whatever clocks say and however late a copy of it arrives; and
-/// nothing needs to be said about hosts that come and go.
+/// The identity of a change that was sent to the leader, so that a change sent twice is made once. The state machine
+/// remembers the answers to the changes with the greatest `since`, up to a bound, and refuses any that is older than
+/// those it has forgotten. So a change is never made twice, whatever clocks say and however late a copy of it arrives;
+/// and no records about the hosts themselves are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
     /// An index of the log that its proposer knew to be applied when it sent the change first.
@@ -56,7 +56,7 @@ pub struct Origin {
 }
 
 impl Command {
-    /// At a moment that is confirmed itself.
+    /// Makes a command at a time that is confirmed itself.
     pub fn new(now: UnixMs, change: Change) -> Self {
         Self::at(LogTime { now, confirmed: now }, change)
     }
@@ -82,7 +82,7 @@ pub enum Change {
     DeleteBucket {
         bucket: BucketId,
     },
-    /// What is `None` stays as it is.
+    /// Changes settings of a bucket; a field that is `None` keeps its value.
     SetBucket {
         bucket: BucketId,
         versioning: Option<Versioning>,
@@ -117,8 +117,8 @@ pub enum Change {
     QueueRepairs {
         missing: Vec<(BlobRef, ShardIndex)>,
     },
-    /// These shards are durable again, each on the drive that it was repaired on: one that was moved meanwhile, or whose drive was
-    /// replaced, is repaired where it is now.
+    /// Marks shards as durable again, each on the drive that it was repaired on: one that was moved meanwhile, or whose
+    /// drive was replaced, is repaired where it is now.
     FinishRepairs {
         done: Vec<FinishedRepair>,
     },
@@ -136,7 +136,7 @@ pub enum Change {
     RemoveHost {
         host: HostId,
     },
-    /// What is `None` stays as it is.
+    /// Changes settings of a drive; a field that is `None` keeps its value.
     SetNode {
         node: NodeId,
         weight: Option<u32>,
@@ -161,14 +161,15 @@ pub enum Change {
     /// The hosts that founded the cluster, all in one, each with its `first_node`. Without effect where any host is known: they
     /// are made known once, and any of them may say so first. Thus no host is ever known before all founders are.
     FoundHosts(Vec<HostRecord>),
-    /// All, or none if what one expects does not hold.
+    /// Writes all of the documents, or none if the expectation of one does not hold.
     WriteDocuments(Vec<DocumentWrite>),
     /// A target has been told of its events up to this one.
     FinishEvents {
         target: String,
         through: u64,
     },
-    /// What a host does. May come before the host is registered: then it is never known as one that does more.
+    /// Sets the roles of a host. May come before the host is registered, so that the host never appears with more
+    /// roles.
     SetHostRoles {
         host: HostId,
         roles: Roles,
@@ -226,7 +227,7 @@ impl Change {
         }
     }
 
-    /// As it is proposed: where it brings blobs, with the layout that they were written by.
+    /// Adds the layout that the change's blobs were placed by, if it brings any.
     pub fn written_by(self, layout: Epoch) -> Self {
         let change = match self {
             Self::PutObject(put) if put.manifest.body.blob().is_some() => Adopting::PutObject(put),
@@ -297,7 +298,7 @@ impl From<Adopting> for Change {
 pub struct FinishedRepair {
     pub shard: ShardId,
     pub node: NodeId,
-    /// Of `node`, before the repair looked what is there; `None` where none was registered.
+    /// The incarnation of `node` before the repair looked at its content; `None` if none was registered.
     pub incarnation: Option<Incarnation>,
 }
 
@@ -307,9 +308,9 @@ pub struct MovedShard {
     pub shard: ShardId,
     pub from: NodeId,
     pub to: NodeId,
-    /// Of `to`, when the copy was made: another drive under its number does not have it.
+    /// The incarnation of `to` when the copy was made: a replacement drive under its number does not have the copy.
     pub incarnation: Incarnation,
-    /// Whether the copy has all chunks; where not, the shard is queued for repair.
+    /// True if the copy has all chunks; otherwise the shard is queued for repair.
     pub whole: bool,
 }
 
@@ -346,7 +347,7 @@ pub struct CreateUpload {
     pub owner: String,
     pub headers: ObjectHeaders,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
-    /// Of the object version that the upload becomes.
+    /// The traits of the object version that the upload becomes.
     pub traits: Traits,
 }
 
@@ -368,9 +369,9 @@ pub struct CompleteUpload {
     /// The id of the object version that the upload becomes.
     pub manifest: ManifestId,
     pub parts: Vec<CompletedPart>,
-    /// What the client says that the whole object's checksum is (of `FullObject` kind, or composite).
+    /// The checksum of the whole object that the client gave (`FullObject` kind, or composite).
     pub expected_checksum: Option<Checksum>,
-    /// What the client says that the whole object's size is.
+    /// The size of the whole object that the client gave.
     pub expected_size_bytes: Option<u64>,
     pub conditions: WriteConditions,
     pub event: Option<EventDraft>,
@@ -383,7 +384,7 @@ pub struct CompletedPart {
     pub checksum: Option<Checksum>,
 }
 
-/// What a change answers when it is applied.
+/// The reply to a change, made when it is applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     Done,
@@ -398,12 +399,12 @@ pub enum Reply {
         modified: UnixMs,
     },
     Refused(Refusal),
-    /// Of each move, whether the shard is now where it says.
+    /// For each move, true if the shard is now where the move put it.
     Moved(Vec<bool>),
     VersionsDeleted(Vec<Result<Deletion, Refusal>>),
 }
 
-/// Why a change was not made: expected outcomes, decided deterministically.
+/// The reason for which a change was refused: an expected outcome, decided deterministically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     #[error("no such bucket")]
@@ -440,7 +441,7 @@ pub enum Refusal {
     HostHasNodes,
     #[error("the node still holds shards")]
     NodeHoldsShards,
-    /// Only to a change with an origin. It may have been made before.
+    /// The change may have been made before. Answers only a change with an origin.
     #[error("the change was sent too long ago to know whether it was made")]
     Forgotten,
     #[error("no such version")]
@@ -469,7 +470,8 @@ pub enum Refusal {
     RepeatedOtherwise,
     #[error("it was removed from the cluster")]
     Removed,
-    /// Only to a change that brings a fresh blob. Sent again with another one, it may be made.
+    /// The fence has passed the blob's id. Answers only a change that brings a fresh blob; sent again with another one,
+    /// it may be made.
     #[error("the write was under way for so long that its shards may have been dropped")]
     Fenced,
 }

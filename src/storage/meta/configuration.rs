@@ -1,11 +1,11 @@
-//! Which entry the configuration is as of: the rows of buckets, and the documents of buckets and identities. What was made
-//! of these may be kept for as long as that entry stays the same.
+//! The log entry that the configuration (rows of buckets, documents of buckets and identities) is as of. A cached value
+//! made of these stays valid while that entry stays the same.
 
 use super::tables::{BUCKETS, DOCUMENTS, is_configuration};
 use crate::storage::kv::{Batch, KvResult};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// While a change of the configuration is being committed.
+/// The value while a change of the configuration is being committed.
 const MOVING: u64 = u64::MAX;
 
 /// The last entry that may have changed the configuration (plus one). Where two views have the same, all that they have of
@@ -21,7 +21,7 @@ pub struct ConfigurationAt(u64);
 pub struct ConfigurationMark(AtomicU64);
 
 impl ConfigurationMark {
-    /// Of tables that have come to this entry.
+    /// Returns the position of tables that have applied this entry.
     pub fn new(applied: Option<u64>) -> Self {
         Self(AtomicU64::new(after(applied)))
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_buckets_and_of_what_they_and_identities_are_told_move_it() {
+    fn changes_of_buckets_and_of_the_documents_of_buckets_and_identities_move_it() {
         let moves = |changes: &[(crate::storage::kv::Table, Vec<u8>)]| {
             let mark = ConfigurationMark::new(Some(3));
             mark.commit(batch(changes), 4, |_| Ok(())).expect("it is committed");

@@ -48,7 +48,7 @@ pub fn entries(data: &[u8]) {
     }
 }
 
-/// Tables in memory do not fail.
+/// Applies commands; tables in memory do not fail.
 fn apply(tables: &MetaTables, index: u64, commands: Vec<Command>) {
     let entry = ApplyEntry { index, commands };
     let replies = tables.apply([entry], Bytes::new()).expect("tables in memory");
@@ -83,7 +83,7 @@ pub fn snapshots(data: &[u8]) {
     }
 }
 
-/// Each kind of row, from the same bytes: what is read is written to the same again.
+/// Decodes each kind of row from the same bytes; a decoded row must encode to the same bytes.
 pub fn rows(data: &[u8]) {
     kinds_of_rows(data);
     let _ = (DroppedList::from_key(data), key_of_version(data), split_upload_key(data), shard_of_leftover_key(data));

@@ -14,11 +14,11 @@ use crate::types::{BucketId, UploadId};
 use bytes::Bytes;
 use std::ops::Bound;
 
-/// How a table's keys hold the keys that are listed.
+/// The layout of a table's keys for listings.
 pub(super) trait Layout {
     type Row: Record;
     const TABLE: Table;
-    /// What the rows of all keys with this prefix begin with.
+    /// Returns the prefix that the rows of all keys with this prefix share.
     fn prefix(bucket: BucketId, key_prefix: &str) -> Vec<u8>;
     /// The listed key of a row.
     fn key_of(row_key: &[u8]) -> Option<String>;
@@ -72,7 +72,7 @@ fn past(prefix: &[u8]) -> Bound<Vec<u8>> {
     prefix_end(prefix).map_or(Bound::Excluded(prefix.to_vec()), Bound::Included)
 }
 
-/// One page, from `start` on (or from the prefix on, where that is later).
+/// Returns one page, from `start` on (or from the prefix on, if that is later).
 pub(super) fn page<L: Layout>(
     kv: &dyn KvRead,
     bucket: BucketId,
@@ -122,7 +122,7 @@ pub(super) fn page<L: Layout>(
     }
 }
 
-/// One page of versions: current objects and all others, merged by key.
+/// Returns one page of versions: current objects and all others, merged by key.
 pub(super) fn versions_page(
     kv: &dyn KvRead,
     bucket: BucketId,
@@ -163,7 +163,7 @@ pub(super) fn versions_page(
     Ok(page)
 }
 
-/// Both tables of versions, read as one: by key, the current object before the others.
+/// The two tables of versions, merged: by key, the current object before the others.
 struct VersionsMerge<'a> {
     kv: &'a dyn KvRead,
     bucket: BucketId,

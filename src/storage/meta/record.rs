@@ -1,5 +1,5 @@
-//! What the metadata tables hold: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes only;
-//! `codec` gives each its versioned bytes, `apply` its rules.
+//! The rows of the metadata tables: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes
+//! only; `codec` gives each its versioned bytes, `apply` its rules.
 
 mod bucket;
 mod clock;
@@ -48,7 +48,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Under which id the rows of its parts are, and how many; `None` where it is not made of parts.
+    /// Returns the id under which the rows of its parts are, and their number; `None` if it is not made of parts.
     pub fn parts(&self) -> Option<(ManifestId, u16)> {
         match self.body {
             Body::Parts { count } => Some((self.id, count)),
@@ -58,12 +58,12 @@ impl Manifest {
     }
 }
 
-/// Where an object version's bytes are.
+/// The place of an object version's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// No bytes at all.
     Empty,
-    /// In the inline table, under the manifest's id.
+    /// Bytes in the inline table, under the manifest's id.
     Inline,
     /// One blob: a single PUT.
     Blob(BlobRef),
@@ -95,7 +95,7 @@ pub struct BlobRef {
 }
 
 impl BlobRef {
-    /// As a manifest or a part is stored with it.
+    /// Returns the reference as a manifest or a part stores it.
     pub fn without_placement(self) -> Self {
         Self { placement: Vec::new(), ..self }
     }
@@ -116,7 +116,7 @@ pub struct ObjectHeaders {
     pub content_language: Option<String>,
     pub content_disposition: Option<String>,
     pub cache_control: Option<String>,
-    /// As the client wrote it.
+    /// The `Expires` header as the client sent it.
     pub expires: Option<String>,
     pub storage_class: Option<String>,
     pub website_redirect: Option<String>,
@@ -147,9 +147,9 @@ impl ChecksumAlgorithm {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChecksumKind {
-    /// Of the whole content.
+    /// A checksum of the whole content.
     FullObject,
-    /// Of the parts' checksums; shown with `-N`.
+    /// A checksum of the parts' checksums; shown with `-N`.
     Composite,
 }
 
@@ -165,7 +165,7 @@ pub struct Checksum {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartRow {
     pub number: u16,
-    /// Of the part's first byte in the object; 0 until completion.
+    /// The offset of the part's first byte in the object; 0 until completion.
     pub offset_bytes: u64,
     pub size_bytes: u64,
     pub md5: [u8; 16],
@@ -183,11 +183,12 @@ pub struct UploadRecord {
     pub owner: String,
     pub initiated: UnixMs,
     pub headers: ObjectHeaders,
-    /// What the client asked each part to be checked with, and how they combine.
+    /// The checksum algorithm that the client chose for the parts, and how their checksums combine.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
 }
 
-/// Which upload an object version was made of, for as long as it stands: a repeated completion is then known as such.
+/// The upload that an object version was made of, kept while the version exists, so that a repeated completion is
+/// recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletedRecord {
     pub upload: UploadId,
@@ -227,7 +228,7 @@ pub struct NodeRecord {
     /// May name a host that is no longer known: one that was replaced by another of its name, until that one registers this drive.
     pub host: HostId,
     pub incarnation: Incarnation,
-    /// How much of the ring it takes, relative to the others.
+    /// The drive's share of the ring, relative to the others.
     pub weight: u32,
     pub state: NodeState,
     pub joined: UnixMs,
@@ -237,7 +238,7 @@ pub struct NodeRecord {
 pub enum NodeState {
     /// Takes new shards.
     Active,
-    /// Is read from, takes no new shards, and those that it has are moved off.
+    /// The drive is read, takes no new shards, and its shards are moved off.
     Draining,
 }
 
@@ -247,7 +248,7 @@ pub struct HostRecord {
     pub id: HostId,
     /// No two hosts have the same.
     pub name: String,
-    /// Where other hosts reach it.
+    /// The address at which other hosts reach the host.
     pub address: String,
     /// The failure domain that it shares with others (a rack, say); without one it is its own.
     pub domain: Option<String>,
@@ -257,7 +258,7 @@ pub struct HostRecord {
     pub first_node: Option<NodeId>,
 }
 
-/// What changes with the tables of hosts and nodes.
+/// The record of the layout that changes with the tables of hosts and nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutRecord {
     /// Grows by one with each change of the hosts and nodes.
@@ -269,16 +270,17 @@ pub struct LayoutRecord {
     pub awaited: BTreeSet<HostId>,
 }
 
-/// Who was taken out of the layout for good, so that a start with old directories does not bring it back unasked.
+/// Drives and hosts that were removed from the layout for good, so that a start with old directories does not bring
+/// them back unasked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedRecord {
-    /// Each with the number that it had; another drive may have that since, and may be removed, too.
+    /// The removed nodes, each with its incarnation; another drive may have the number since, and may be removed, too.
     pub nodes: BTreeSet<(NodeId, Incarnation)>,
-    /// Those that another host of their name took the place of among them.
+    /// Removed hosts whose name another host has taken.
     pub hosts: BTreeSet<HostId>,
 }
 
-/// Which fresh blobs may still be adopted. It only rises.
+/// The fence of fresh blobs: one with a lesser id is not adopted any more. It only rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceRecord {
     /// No blob with a lesser id becomes anybody's any more: one that is unknown now stays unknown.
@@ -291,14 +293,15 @@ impl Default for FenceRecord {
     }
 }
 
-/// Since when each drive is known under its number. Replaced drives are told from those before them by this.
+/// The layout's epoch at which each number was given to its drive, which tells a replaced drive from its successor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredRecord {
     /// The layout's epoch from which on a number is the drive's that has it now, or had it last.
     pub nodes: BTreeMap<NodeId, Epoch>,
 }
 
-/// How many shards each node is named for, kept with every change, so that whether a node may go needs no scan.
+/// The number of shards placed on each node, updated with every change, so that no scan is needed to decide whether a
+/// node may be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRecord {
     /// Nodes with nothing have no entry.
@@ -321,7 +324,7 @@ impl Held {
     }
 }
 
-/// How many rows there are of each kind, kept with every change; and how many numbers were given out of each kind.
+/// The number of rows of each kind, updated with every change, and the last number given out of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub buckets: u64,
@@ -346,13 +349,13 @@ pub struct Counts {
     pub events_ever: u64,
 }
 
-/// What a change that another host forwarded was answered.
+/// The answer to a change that another host forwarded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRow {
     pub reply: Reply,
 }
 
-/// Of the answers that are remembered.
+/// The number of remembered answers, and the entry from which on none is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswersRecord {
     pub count: u64,
@@ -360,7 +363,7 @@ pub struct AnswersRecord {
     pub complete_from: u64,
 }
 
-/// What hosts do, as they said themselves.
+/// The roles that hosts reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolesRecord {
     /// A host that does everything has no entry.

@@ -1,6 +1,6 @@
-//! Which renames of a bucket were done, for clients that ask for one again because they did not hear the answer. They
-//! are kept in a table of fixed size among the bucket's documents, in which the newest push the oldest out: a document
-//! has some entries, the newest last.
+//! The recent renames of a bucket, for clients that repeat a rename because they missed the answer. They are kept in a
+//! table of fixed size among the bucket's documents, in which the newest push the oldest out: a document has some
+//! entries, the newest last.
 //!
 //! ```text
 //! entry: the token's id u128, what was asked for u128                     (both big-endian)
@@ -21,7 +21,7 @@ pub(super) fn place(bucket: BucketId, token: RenameToken) -> DocumentKey {
     DocumentKey::Bucket(bucket, BucketDocument::Renames, format!("{:03x}", token.id % PLACES))
 }
 
-/// What was asked for by the token of this id, as far as that is remembered.
+/// Returns the request that was made with the token of this id, if it is remembered.
 pub(super) fn asked(document: &[u8], id: u128) -> Option<u128> {
     let number = |bytes: &[u8]| bytes.first_chunk::<16>().map(|bytes| u128::from_be_bytes(*bytes));
     document.chunks_exact(ENTRY_BYTES).find(|entry| number(entry) == Some(id)).and_then(|entry| number(&entry[16..]))

@@ -59,8 +59,8 @@ pub const DOCUMENTS: Table = Table("documents");
 pub const EVENTS: Table = Table("events");
 pub const SYSTEM: Table = Table("system");
 
-/// Every table. A table's place here is its number in snapshots, so adding one makes a new snapshot version. `system` is last:
-/// its rows are installed after all others and say that those are whole.
+/// The tables. A table's place here is its number in snapshots, so adding one makes a new snapshot version. `system` is
+/// last: its rows are installed after all others and say that those are whole.
 pub const TABLES: &[Table] = &[
     BUCKETS,
     BUCKET_IDS,
@@ -165,7 +165,7 @@ const ESCAPED: u8 = 0x00;
 const ESCAPE_ZERO: u8 = 0xff;
 const ESCAPE_END: u8 = 0x00;
 
-/// What the rows of all uploads whose keys begin with `key_prefix` begin with.
+/// Returns the prefix of the rows of all uploads whose keys begin with `key_prefix`.
 pub fn upload_prefix(bucket: BucketId, key_prefix: &str) -> Vec<u8> {
     let mut row = Vec::with_capacity(8 + key_prefix.len() + 18);
     row.extend(bucket_prefix(bucket));
@@ -178,7 +178,7 @@ pub fn upload_prefix(bucket: BucketId, key_prefix: &str) -> Vec<u8> {
     row
 }
 
-/// What the rows of all uploads with exactly this key begin with.
+/// Returns the prefix of the rows of all uploads with exactly this key.
 pub fn upload_key_prefix(bucket: BucketId, key: &str) -> Vec<u8> {
     let mut row = upload_prefix(bucket, key);
     row.extend([ESCAPED, ESCAPE_END]);
@@ -206,7 +206,7 @@ pub fn split_upload_key(row: &[u8]) -> Option<(String, UploadId)> {
     Some((String::from_utf8(key).ok()?, UploadId::from_be_bytes(*id)))
 }
 
-/// What the rows of a key's versions begin with.
+/// Returns the prefix of the rows of a key's versions.
 pub fn versions_of_key(bucket: BucketId, key: &str) -> Vec<u8> {
     upload_key_prefix(bucket, key)
 }
@@ -223,7 +223,7 @@ pub fn key_of_version(row: &[u8]) -> Option<String> {
     Some(split_upload_key(row)?.0)
 }
 
-/// What several object versions can refer to.
+/// An item that several object versions can refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {
     Blob(BlobId),
@@ -246,17 +246,17 @@ const SPACE_BUCKET: u8 = 1;
 const SPACE_IDENTITY: u8 = 2;
 const SPACE_SYSTEM: u8 = 3;
 
-/// What the rows of all documents of a bucket begin with.
+/// Returns the prefix of the rows of all documents of a bucket.
 pub fn bucket_documents(bucket: BucketId) -> Vec<u8> {
     [&[SPACE_BUCKET][..], &bucket_prefix(bucket)].concat()
 }
 
-/// What the rows of a bucket's documents of one kind begin with.
+/// Returns the prefix of the rows of a bucket's documents of one kind.
 pub fn bucket_documents_of(bucket: BucketId, kind: BucketDocument) -> Vec<u8> {
     [&bucket_documents(bucket)[..], &[kind as u8]].concat()
 }
 
-/// What the rows of one kind of identities begin with.
+/// Returns the prefix of the rows of one kind of identities.
 pub fn identity_documents_of(kind: IdentityKind) -> Vec<u8> {
     vec![SPACE_IDENTITY, kind as u8]
 }
@@ -271,8 +271,8 @@ pub fn document_key(key: &DocumentKey) -> Vec<u8> {
     }
 }
 
-/// Whether the row of a document is part of the configuration: what buckets and identities are told, and not what the store
-/// notes about its own work.
+/// Returns whether the row of a document is part of the configuration: settings of buckets and identities, and not the
+/// store's notes on its own work.
 pub fn is_configuration(row_key: &[u8]) -> bool {
     let kind_of_bucket = |rest: &[u8]| rest.get(bucket_prefix(BucketId(0)).len()).copied();
     match row_key.split_first() {
@@ -282,7 +282,7 @@ pub fn is_configuration(row_key: &[u8]) -> bool {
     }
 }
 
-/// What the rows of a target's events begin with. A target's name has no zero byte.
+/// Returns the prefix of the rows of a target's events. A target's name has no zero byte.
 pub fn events_of(target: &str) -> Vec<u8> {
     [target.as_bytes(), &[0]].concat()
 }
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_lists_of_all_kinds_are_told_apart() {
+    fn dropped_lists_of_all_kinds_are_distinct() {
         for list in [
             DroppedList::ObjectParts(ManifestId(5)),
             DroppedList::UploadParts(UploadId(5)),

@@ -49,7 +49,7 @@ struct Looked {
 }
 
 impl LastVersion {
-    /// Once.
+    /// Takes the result, once.
     fn take(&self, bucket: BucketId, key: &str, pick: Pick) -> Option<Option<VersionRow>> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |looked: &mut Looked| (looked.bucket, looked.key.as_str(), looked.pick) == (bucket, key, pick);
@@ -61,14 +61,14 @@ impl LastVersion {
     }
 }
 
-/// What to list, and from where.
+/// The selection and start of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
     pub prefix: String,
-    /// Any non-empty string.
+    /// The delimiter: any non-empty string.
     pub delimiter: Option<String>,
-    /// Only keys and common prefixes after this one, in byte order. A common prefix that is not is skipped whole, even where
-    /// keys that it hides are.
+    /// The key or common prefix after which the listing begins, in byte order. A common prefix that is not after it is
+    /// skipped whole, even if keys that it hides are.
     pub after: Option<String>,
     /// Entries (keys and common prefixes together) at most. With 0 the page is empty and says that nothing follows.
     pub limit: usize,
@@ -81,7 +81,7 @@ pub enum Listed<T> {
 }
 
 impl<T> Listed<T> {
-    /// What it is sorted by: the key, or the common prefix.
+    /// Returns the sort key: the object's key, or the common prefix.
     pub fn key(&self) -> &str {
         match self {
             Self::Item { key, .. } | Self::CommonPrefix(key) => key,
@@ -92,7 +92,7 @@ impl<T> Listed<T> {
 #[derive(Clone, Debug)]
 pub struct ListPage<T> {
     pub entries: Vec<Listed<T>>,
-    /// Whether anything follows; then `next_after` continues (the last key, or the last common prefix, which is then
+    /// True if entries follow; then `next_after` continues (the last key, or the last common prefix, which is then
     /// skipped whole).
     pub more: bool,
     pub next_after: Option<String>,
@@ -102,7 +102,7 @@ pub struct ListPage<T> {
 #[derive(Clone, Debug)]
 pub struct VersionsPage {
     pub entries: Vec<Listed<ListedVersion>>,
-    /// Whether anything follows; then `next_after` continues, with `next_version` where the last entry is a version.
+    /// True if entries follow; then `next_after` continues, with `next_version` if the last entry is a version.
     pub more: bool,
     pub next_after: Option<String>,
     pub next_version: Option<Version>,
@@ -111,7 +111,7 @@ pub struct VersionsPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedVersion {
     pub row: VersionRow,
-    /// Whether it is the newest of its key.
+    /// True for the newest version of its key.
     pub latest: bool,
 }
 
@@ -147,7 +147,7 @@ impl MetaView {
         }
     }
 
-    /// How much is in it.
+    /// Returns the usage of a bucket.
     pub fn usage(&self, bucket: BucketId) -> KvResult<Usage> {
         Ok(self.row(USAGE, &bucket_prefix(bucket))?.unwrap_or_default())
     }
@@ -157,7 +157,7 @@ impl MetaView {
         self.row(OBJECTS, &object_key(bucket, key))
     }
 
-    /// One version of a key: for `Current` the newest, which may be a delete marker.
+    /// Returns one version of a key: for `Current` the newest, which may be a delete marker.
     pub fn version(&self, bucket: BucketId, key: &str, pick: Pick) -> KvResult<Option<VersionRow>> {
         let Some(last) = &self.last else { return self.read_version(bucket, key, pick) };
         if let Some(found) = last.take(bucket, key, pick) {
@@ -192,8 +192,8 @@ impl MetaView {
         Ok(self.rows(VERSIONS, Bound::Included(&prefix), to, 1)?.pop())
     }
 
-    /// All versions of the keys that the query selects, newest first within each. `after_version` is where in the key `after`
-    /// to go on: without it, at the next key.
+    /// Returns all versions of the keys that the query selects, newest first within each. `after_version` is the
+    /// position in the key `after` from which to continue; without it, the next key.
     pub fn list_versions(
         &self,
         bucket: BucketId,
@@ -207,7 +207,7 @@ impl MetaView {
         self.row(DOCUMENTS, &document_key(key))
     }
 
-    /// Whether a rename that a client asks for was done already; `Some(false)` where its token came with another one.
+    /// Returns whether the rename of this token was done already; `Some(false)` if its token came with another request.
     pub fn renamed(&self, bucket: BucketId, token: RenameToken) -> KvResult<Option<bool>> {
         let document = self.document(&renames::place(bucket, token))?;
         let asked = document.and_then(|document| renames::asked(&document.value, token.id));
@@ -396,12 +396,12 @@ impl MetaView {
         Ok(self.row(SYSTEM, SYSTEM_LAYOUT)?.unwrap_or_default())
     }
 
-    /// What each host does.
+    /// Returns the roles of each host.
     pub fn roles(&self) -> KvResult<RolesRecord> {
         Ok(self.row(SYSTEM, SYSTEM_ROLES)?.unwrap_or_default())
     }
 
-    /// Who was taken out of the layout for good.
+    /// Returns the drives and hosts that were removed from the layout for good.
     pub fn removed(&self) -> KvResult<RemovedRecord> {
         Ok(self.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default())
     }
@@ -411,13 +411,14 @@ impl MetaView {
         self.row(SYSTEM, SYSTEM_CLOCK)
     }
 
-    /// How many shards each node is named for.
+    /// Returns the number of shards placed on each node.
     pub fn held(&self) -> KvResult<HeldRecord> {
         Ok(self.row(SYSTEM, SYSTEM_HELD)?.unwrap_or_default())
     }
 
-    /// Every blob that anything refers to (objects, parts of objects, parts of uploads), in order of id, a page at a time; for
-    /// the healer's comparison with inventories. The cursor is opaque; `None` starts, a `None` answer ends.
+    /// Returns the blobs that anything refers to (objects, parts of objects, parts of uploads), in order of id, a page
+    /// at a time; for the healer's comparison with inventories. The cursor is opaque; `None` starts, a `None` answer
+    /// ends.
     pub fn blobs(&self, cursor: Option<Vec<u8>>, limit: usize) -> KvResult<(Vec<BlobRef>, Option<Vec<u8>>)> {
         let from = cursor.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let (blobs, more) = self.rows_and_more::<BlobRef>(BLOBS, from, Bound::Unbounded, limit)?;
@@ -430,8 +431,9 @@ impl MetaView {
         self.row(BLOBS, &id.to_be_bytes())
     }
 
-    /// Which node each shard of a blob is on, for as long as it is not reclaimed. Shards may be moved at any time, and a copy
-    /// stays for a while where each was: one who reads for longer looks it up again, in a newer view.
+    /// Returns the node of each shard of a blob, until the blob is reclaimed. Shards may be moved at any time, and a
+    /// copy stays for a while at the old place: a reader that takes longer looks the placement up again, in a newer
+    /// view.
     pub fn placement(&self, id: BlobId) -> KvResult<Option<Vec<NodeId>>> {
         // A blob goes from the one to the other, and never back.
         if let Some(blob) = self.blob(id)? {
@@ -463,7 +465,7 @@ impl MetaView {
         .collect()
     }
 
-    /// Whether a move left a copy of this shard behind on this node that is not known to be gone.
+    /// Returns whether a move left a copy of this shard behind on this node that is not known to be gone.
     pub fn is_leftover(&self, node: NodeId, shard: ShardId) -> KvResult<bool> {
         Ok(self.kv.get(LEFTOVERS, &leftover_key(node, shard))?.is_some())
     }
@@ -485,18 +487,18 @@ impl MetaView {
         Ok(self.row::<FenceRecord>(SYSTEM, SYSTEM_FENCE)?.unwrap_or_default().below)
     }
 
-    /// Whether a blob is referred to or is garbage still to be reclaimed.
+    /// Returns whether a blob is referred to, or is garbage still to be reclaimed.
     pub fn blob_is_known(&self, blob: BlobId) -> KvResult<bool> {
         let key = blob.to_be_bytes();
         Ok(self.kv.get(BLOBS, &key)?.is_some() || self.kv.get(GARBAGE, &key)?.is_some())
     }
 
-    /// How many rows there are of each kind.
+    /// Returns the number of rows of each kind.
     pub fn counts(&self) -> KvResult<Counts> {
         Ok(self.row(SYSTEM, SYSTEM_COUNTS)?.unwrap_or_default())
     }
 
-    /// How far the log was applied in what this view shows.
+    /// Returns the last log entry whose effects this view shows.
     pub fn applied(&self) -> KvResult<Option<Applied>> {
         applied_in(&*self.kv)
     }

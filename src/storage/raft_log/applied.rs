@@ -1,4 +1,4 @@
-//! How far a state machine has come: stored with its tables (in `TablesAt`), and at the head of every
+//! The position of a state machine in the log: stored with its tables (in `TablesAt`), and at the head of every
 //! snapshot. Version u8 = 1, then postcard.
 
 use super::history::Point;
@@ -42,12 +42,12 @@ impl Chain {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedAt {
-    /// Of the last entry applied.
+    /// The position of the last entry applied.
     pub at: Option<Position>,
     /// The last membership applied, and where it stood in the log.
     pub members: Members,
     pub members_at: Option<Position>,
-    /// Of all entries up to `at`.
+    /// The hash chain over all entries up to `at`.
     pub chain: Chain,
 }
 

@@ -21,7 +21,7 @@ pub struct Point {
 pub struct History(VecDeque<Point>);
 
 impl History {
-    /// Of a replica that has come so far and remembers nothing of how.
+    /// Makes the history of a replica that is at this position and remembers nothing before it.
     pub fn new(applied: &AppliedAt) -> Self {
         Self(applied.point().into_iter().collect())
     }
@@ -34,7 +34,7 @@ impl History {
         self.0.push_back(point);
     }
 
-    /// Of the last entry applied.
+    /// Returns the point of the last entry applied.
     pub fn last(&self) -> Option<Point> {
         self.0.back().copied()
     }

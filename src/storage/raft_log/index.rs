@@ -6,7 +6,7 @@ use crate::storage::wal::Location;
 use crate::types::{NodeId, SegmentId};
 use std::collections::{BTreeMap, VecDeque};
 
-/// What an entry costs on a drive besides its payload, about.
+/// The approximate size of an entry's record on a drive besides its payload.
 const RECORD_OVERHEAD_BYTES: u64 = 128;
 
 /// An entry, or where to read it.
@@ -25,7 +25,7 @@ struct Slot {
     payload: Option<Payload>,
 }
 
-/// Where one copy holds what.
+/// The locations of one copy's records.
 #[derive(Debug, Default)]
 struct CopyMap {
     places: BTreeMap<u64, Location>,
@@ -54,14 +54,14 @@ pub struct LogIndex {
 }
 
 impl LogIndex {
-    /// From the copy that was found to hold most.
+    /// Makes the index of the copy that holds most.
     pub fn new(node: NodeId, copy: &RecoveredCopy, cached_bytes_max: u64) -> Self {
         let mut index = Self::unplaced(copy, cached_bytes_max);
         index.adopt_copy(node, copy);
         index
     }
 
-    /// From copies that are the log together.
+    /// Makes the index of copies that are one whole log together.
     pub fn merged(log: &RecoveredCopy, copies: &BTreeMap<NodeId, RecoveredCopy>, cached_bytes_max: u64) -> Self {
         let mut index = Self::unplaced(log, cached_bytes_max);
         copies.iter().for_each(|(node, copy)| index.adopt_copy(*node, copy));
@@ -90,7 +90,7 @@ impl LogIndex {
         index
     }
 
-    /// What makes a copy the whole log anew: its first record, after which come the entries and `restated`.
+    /// Returns the first record of a copy that is written anew, after which come the entries and `restated`.
     pub fn restating(&self) -> LogRecord {
         LogRecord::State { sequence: self.sequence, change: StateChange::Restating(self.standing) }
     }
@@ -187,7 +187,7 @@ impl LogIndex {
         self.stand()
     }
 
-    /// Written with whatever is appended next.
+    /// Sets the committed position, which is written with the next append.
     pub fn set_committed(&mut self, committed: Option<Position>) {
         self.standing.committed = committed;
     }
@@ -230,7 +230,7 @@ impl LogIndex {
         LogRecord::State { sequence, change: StateChange::Standing(self.standing) }
     }
 
-    /// What makes a copy that has entries through `keep_through` go on from here.
+    /// Returns the record with which a copy that has entries through `keep_through` continues.
     pub fn resume(&self, keep_through: Option<u64>) -> LogRecord {
         let change = StateChange::Resumed { keep_through, standing: self.standing };
         LogRecord::State { sequence: self.sequence, change }
@@ -242,7 +242,7 @@ impl LogIndex {
         self.sequence
     }
 
-    /// A copy holds a record of an operation here.
+    /// Notes that a copy holds a record of an operation at a location.
     pub fn place(&mut self, node: NodeId, sequence: u64, index: Option<u64>, location: Location) {
         let current = index.filter(|index| self.slot(*index).is_some_and(|slot| slot.sequence <= sequence));
         let copy = self.copies.entry(node).or_default();
@@ -253,7 +253,7 @@ impl LogIndex {
         }
     }
 
-    /// Every live copy holds the operations up to this one.
+    /// Notes that every live copy holds the operations up to this one.
     pub fn note_durable(&mut self, sequence: u64) {
         self.durable_sequence = self.durable_sequence.max(sequence);
         self.evict();

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Copies in more pieces than this are given up: trying all of them would take too long.
 const RUNS_MAX: usize = 256;
 
-/// Why copies are not one whole log together.
+/// The reason for which copies cannot be merged to one whole log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MergeError {
     #[error("what comes after operation {sequence} of the log is damaged on every copy")]
@@ -57,7 +57,8 @@ struct Place<'a> {
     run: &'a Run,
     /// The run before the gap that comes before this one.
     previous: Option<&'a Run>,
-    /// Nothing under the last record's number follows the run: the copy ends there, or another operation comes next.
+    /// True if no record under the last record's number follows the run: the copy ends there, or another operation
+    /// comes next.
     is_end: bool,
 }
 
@@ -74,7 +75,7 @@ fn places(tape: &Tape) -> impl Iterator<Item = Place<'_>> {
     })
 }
 
-/// What a run shows of a log that is read up to `from`, where that is more.
+/// Returns the reading continued with a run, if the run holds more of the log than was read up to `from`.
 fn carry_on(from: &Reading, place: &Place<'_>) -> Option<Reading> {
     let records = &place.run.records;
     let behind = records.iter().take_while(|record| from.has(record)).count();
@@ -110,16 +111,16 @@ struct Reading {
     copy: RecoveredCopy,
     /// Checksums of payloads, by index.
     checksums: BTreeMap<u64, u32>,
-    /// All entries from this index on are known; `None`: none is.
+    /// The index from which on all entries are known; `None` if none is.
     known_from: Option<u64>,
     knows_standing: bool,
-    /// Whether the last record read was a change of the log's state.
+    /// True if the last record read was a change of the log's state.
     after_state: bool,
     /// The sequence number of a `Resumed` whose entries may not all have been read.
     resuming: Option<u64>,
 }
 
-/// Why a record cannot be the next one.
+/// The error for a record that cannot be the next one.
 struct NotNext;
 
 impl Reading {
@@ -135,12 +136,12 @@ impl Reading {
         self.copy.standing.purged.map_or(0, |purged| purged.index + 1)
     }
 
-    /// Whether all that counts of the log is known.
+    /// Returns whether every record that matters is known.
     fn is_whole(&self) -> bool {
         self.knows_standing && self.known_from.is_some_and(|from| from <= self.first_needed())
     }
 
-    /// Whether this is the record read last, or one before it.
+    /// Returns whether this record was read, as the last or before it.
     fn has(&self, record: &TapeRecord) -> bool {
         let Some(sequence) = self.copy.sequence else { return false };
         match &record.what {
@@ -150,7 +151,7 @@ impl Reading {
         }
     }
 
-    /// Whether nothing can have been between what was read last and this record.
+    /// Returns whether no record can be missing between the last one read and this one.
     fn is_followed_by(&self, next: &TapeRecord) -> bool {
         let Some(sequence) = self.copy.sequence else { return false };
         let last = self.last_index();
@@ -165,7 +166,8 @@ impl Reading {
             }
     }
 
-    /// Whether all of this place's copy up to its run was read: the gap before it is one record, and that was.
+    /// Returns whether all of this place's copy up to its run was read: the gap before it is one record, and that was
+    /// read.
     fn has_gap(&self, place: &Place<'_>) -> bool {
         let is_known = place.previous.and_then(|run| run.records.last()).is_some_and(|before| self.has(before));
         is_known

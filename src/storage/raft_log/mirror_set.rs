@@ -1,4 +1,4 @@
-//! Which copies of the log count: the content of `meta/mirror`, and the choice among what is found at start.
+//! The set of current copies of the log: the content of `meta/mirror`, and the choice among the copies found at start.
 
 use super::record::Position;
 use super::recovery::RecoveredCopy;
@@ -20,7 +20,7 @@ pub struct MirrorSet {
     /// Grows with every change of the members.
     pub generation: u64,
     pub members: BTreeSet<NodeId>,
-    /// Whether the group has ever begun: then an empty copy is a lost one.
+    /// True once the group has begun: an empty copy is then a lost one.
     pub formed: bool,
     /// Drawn at the start of the process that made it: sets of two starts differ, whatever else they have in common.
     pub start: u64,
@@ -67,7 +67,7 @@ impl MirrorSet {
         u64::from_le_bytes(std::array::from_fn(|at| hash[at]))
     }
 
-    /// Whether another set is this one or came before it, as far as this one remembers.
+    /// Returns whether the other set is this one or one of its predecessors, as far as this one remembers.
     fn is_after(&self, other: &Self) -> bool {
         if other.generation >= self.generation {
             return self == other;
@@ -143,20 +143,20 @@ impl From<&Result<RecoveredCopy, String>> for CopyFound {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MirrorChoice {
-    /// Nothing was ever written here.
+    /// A drive to which nothing was ever written.
     Fresh,
     /// The group was being formed when it was stopped: nothing was ever acknowledged.
     Unformed { set: MirrorSet },
     Existing {
         set: MirrorSet,
-        /// Holds everything acknowledged, and at least as much as any other that is believed.
+        /// Holds everything acknowledged, and at least as much as any other selected one.
         best: NodeId,
         /// Sound members besides: each holds everything acknowledged, and may miss the end of what `best` has.
         others: Vec<NodeId>,
     },
 }
 
-/// Why no copy can be believed.
+/// The reason for which no copy can be selected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
     #[error("no drive remembers which copies of the metadata log count (meta/mirror), though there are copies")]
@@ -182,8 +182,8 @@ pub enum ChoiceError {
 }
 
 impl ChoiceError {
-    /// Whether no current copy is left that could be read. False where drives merely do not let their copies be opened, and
-    /// where two sets of drives were in use apart, of which an operator knows which one counts.
+    /// Returns whether no current copy is left that could be read. False if drives merely do not let their copies be
+    /// opened, and if two sets of drives were in use apart, of which only an operator can choose one.
     pub fn has_lost_the_log(&self) -> bool {
         match self {
             Self::GenerationLost | Self::AllMissing { .. } | Self::AllDamaged(_) => true,
@@ -201,7 +201,7 @@ fn shown(damaged: &[(NodeId, String)]) -> String {
     damaged.iter().map(|(node, why)| format!("node {node}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
-/// Decides which copies to believe: members of the highest generation seen anywhere, and of those the one that holds most.
+/// Selects the copies to use: members of the highest generation seen anywhere, and of those the one that holds most.
 ///
 /// A set is written to its members first. So where a drive that is no member knows it, all members had it, and one that has
 /// an earlier set is an old copy: it is brought up from another, and never the one that others are brought up from. Where only
@@ -254,8 +254,8 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     }
 }
 
-/// Whether a drive's copy counts: it is a member, and it knows of the present generation or of one with the same history.
-/// A drive that has no mirror file was emptied or replaced since.
+/// Returns whether a drive's copy is current: the drive is a member, and knows of the present generation or of one with
+/// the same history. A drive without a mirror file was emptied or replaced since.
 fn counts(drive: &DriveFound, newest: &MirrorSet) -> bool {
     newest.members.contains(&drive.node) && drive.set.is_some()
 }

@@ -1,4 +1,4 @@
-//! When an operation on the mirrored log may be answered, and when the set of copies changes. Events in, effects out.
+//! The acknowledgement of operations on the mirrored log, and changes of the set of copies. Events in, effects out.
 //!
 //! The one rule: an operation is answered when every member of the set that is durable on the drives, and of the set
 //! being written there, holds it and everything before it. A copy that fails therefore blocks answers until a set
@@ -25,7 +25,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     WriteSet(MirrorSet),
-    /// Every operation up to this one may be answered.
+    /// Acknowledges every operation up to this one.
     Answer {
         through: u64,
     },
@@ -48,7 +48,7 @@ impl Copy {
         !self.missing.contains(&self.joined_with)
     }
 
-    /// Nothing, until the operation that brings everything before it is held.
+    /// Returns the last operation held, which is 0 until every operation before it is held.
     fn holds_through(&self) -> u64 {
         match self.missing.first() {
             _ if !self.is_filled() => 0,
@@ -70,7 +70,7 @@ pub struct MirrorProgress {
 }
 
 impl MirrorProgress {
-    /// All members hold every operation up to `through`.
+    /// Makes the state in which all members hold every operation up to `through`.
     pub fn new(durable: MirrorSet, through: u64) -> Self {
         assert!(!durable.members.is_empty(), "a mirror set has a member");
         let copy = |&node| (node, Copy { missing: BTreeSet::new(), asked: through, joined_with: 0 });
@@ -91,13 +91,14 @@ impl MirrorProgress {
         self.copies.contains_key(&node)
     }
 
-    /// Whether another copy holds all that was answered: only then is one given up that may merely be slow.
+    /// Returns whether another copy holds every acknowledged operation: only then is a copy given up that may merely be
+    /// slow.
     pub fn can_spare(&self, node: NodeId) -> bool {
         let others = self.copies.iter().filter(|(other, _)| **other != node);
         others.map(|(_, copy)| copy).any(|copy| copy.is_filled() && copy.holds_through() >= self.answered)
     }
 
-    /// Whether this copy got this operation already, with what completed its refill.
+    /// Returns whether this copy got this operation already, as part of its refill.
     pub fn was_handed(&self, node: NodeId, sequence: u64) -> bool {
         self.copies.get(&node).is_some_and(|copy| copy.asked >= sequence)
     }

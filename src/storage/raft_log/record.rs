@@ -30,7 +30,7 @@ pub struct Ballot {
     pub committed: bool,
 }
 
-/// Who votes and who learns, with their addresses.
+/// The voters and learners, with their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
     pub configs: Vec<BTreeSet<u64>>,
@@ -62,7 +62,7 @@ pub struct LogEntry {
     pub payload: Payload,
 }
 
-/// What is known about the log besides its entries.
+/// The state of the log besides its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     pub ballot: Option<Ballot>,
@@ -98,7 +98,7 @@ pub enum LogRecord {
     State { sequence: u64, change: StateChange },
 }
 
-/// Why bytes are not a record of this log.
+/// The reason for which bytes are not a record of this log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordFault {
     #[error("record of kind {0:?} in a Raft log")]
@@ -126,8 +126,8 @@ impl LogRecord {
         }
     }
 
-    /// Whether it is made durable before it is answered, whatever the durability of changes: votes, members and the log's
-    /// own state are what the group's safety rests on.
+    /// Returns whether it is synced before it is acknowledged, whatever the durability of changes: the group's safety
+    /// rests on votes, members and the log's own state.
     pub fn is_always_synced(&self) -> bool {
         match self {
             Self::Entry { entry, .. } => matches!(entry.payload, Payload::Members(_)),
@@ -224,7 +224,7 @@ fn put_position(body: &mut BytesMut, at: Position) {
     body.put_u64_le(at.index);
 }
 
-/// Callers have checked the length.
+/// Reads a position. Callers have checked the length.
 fn position_at(body: &[u8], offset: usize) -> Position {
     Position { term: u64_at(body, offset), node: u64_at(body, offset + 8), index: u64_at(body, offset + 16) }
 }

@@ -1,4 +1,4 @@
-//! One copy of the log as it was found at start: its records replayed in order. Copies with damage are `merge`'s.
+//! Recovery of one copy of the log at start: its records replayed in order. `merge` handles damaged copies.
 
 use super::record::{LogRecord, Position, Standing, StateChange};
 use crate::defects::{Defect, has};
@@ -15,10 +15,10 @@ pub struct RecoveredEntry {
     pub footprint_bytes: u32,
 }
 
-/// What a whole copy holds.
+/// The content of an undamaged copy.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveredCopy {
-    /// Of the last operation in it; `None` where it is empty.
+    /// The sequence number of its last operation; `None` if it is empty.
     pub sequence: Option<u64>,
     pub standing: Standing,
     /// Consecutive, the first right after `standing.purged`.
@@ -49,7 +49,7 @@ impl RecoveredCopy {
 #[derive(Debug, Default)]
 pub struct Recovery {
     copy: RecoveredCopy,
-    /// What has been restated so far, until that comes to its end.
+    /// The state restated so far, until the restatement ends.
     restating: Option<Box<RecoveredCopy>>,
     fault: Option<String>,
 }
@@ -69,7 +69,7 @@ impl Recovery {
         self.fault.get_or_insert(why);
     }
 
-    /// The copy, or why it is not to be believed.
+    /// Returns the copy, or the reason for which it cannot be used.
     pub fn finish(mut self) -> Result<RecoveredCopy, String> {
         if let Some(why) = self.fault {
             return Err(why);

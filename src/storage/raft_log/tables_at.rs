@@ -1,5 +1,5 @@
-//! How far the tables of one host have come, and what its own log was known to hold when they came there: stored with the
-//! tables, in the same batch as the effects. Version u8 = 1 · durable known u8 · host, term, node, index u64 each, little-endian
+//! The position of one host's tables, and what its own log was known to hold at that time: stored with the tables, in
+//! the same batch as the effects. Version u8 = 1 · durable known u8 · host, term, node, index u64 each, little-endian
 //! (0 where unknown) · `AppliedAt`.
 
 use super::applied::AppliedAt;
@@ -20,13 +20,13 @@ pub struct TablesAt {
 /// be less than what is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurableAt {
-    /// Whose log it was: tables may come from another host, in a snapshot.
+    /// The host of the log: tables may come from another host, in a snapshot.
     pub host: u64,
     pub at: Position,
 }
 
 impl DurableAt {
-    /// Whether this host's log, of which this is a copy, lacks the entry or has another one in its place.
+    /// Returns whether this host's log, of which this is a copy, lacks the entry or has another one in its place.
     pub fn is_lost(&self, host: u64, copy: &RecoveredCopy) -> bool {
         if self.host != host {
             return false;

@@ -18,7 +18,7 @@ pub(super) enum What {
     Entry {
         entry: RecoveredEntry,
         committed: Option<Position>,
-        /// Of the payload, so that entries of two copies can be compared.
+        /// The checksum of the payload, for comparing entries of two copies.
         checksum: u32,
     },
     State(StateChange),
@@ -30,10 +30,10 @@ impl TapeRecord {
     }
 }
 
-/// What stands before a run.
+/// The gap before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
-    /// Nothing: the log begins there.
+    /// No gap: the log begins there.
     Start,
     /// Exactly this record, whose header is whole.
     Record {
@@ -54,7 +54,7 @@ pub(super) struct Run {
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
     pub(super) runs: Vec<Run>,
-    /// Whether the last run ends where the log does.
+    /// True if the last run ends where the log ends.
     pub(super) is_end_whole: bool,
     /// The greatest index that each segment has ever held, if any.
     segments: BTreeMap<SegmentId, Option<u64>>,
@@ -114,7 +114,7 @@ impl TapeReader {
     }
 }
 
-/// Without what a whole restatement has made void, and without restatements that did not come to their end.
+/// Drops the items that a whole restatement has made void, and incomplete restatements.
 fn restated(items: Vec<Result<TapeRecord, Gap>>) -> Vec<Result<TapeRecord, Gap>> {
     let state = |item: &Result<TapeRecord, Gap>| match item {
         Ok(TapeRecord { sequence, what: What::State(change) }) => Some((*sequence, change.clone())),

@@ -1,4 +1,4 @@
-//! How much the drives take still, after redundancy. Pure.
+//! Free capacity of the drives for new objects, after redundancy. Pure.
 
 use super::Ring;
 use super::place::Caps;
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_what_redundancy_leaves() {
+    fn capacity_is_free_space_after_redundancy() {
         assert_eq!(usable(&[1], 1, 0, |_| 100), 100);
         assert_eq!(usable(&[4], 2, 2, |_| 100), 200);
         assert_eq!(usable(&[6], 4, 2, |_| 100), 400);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_on_one_drive_only_fits_nothing() {
+    fn free_space_on_a_single_drive_is_no_capacity() {
         let first = |node: NodeId| if node == NodeId(0) { 1000 } else { 100 };
         assert_eq!(usable(&[4], 2, 2, first), 200, "each stripe has one shard there");
         assert_eq!(usable(&[5], 2, 2, first), 266, "the other four take turns for the other three shards");

@@ -1,4 +1,4 @@
-//! How many shards, and how many of them make a write.
+//! Numbers of data and parity shards, and the write quorum.
 
 use crate::types::Geometry;
 
@@ -49,15 +49,15 @@ fn most_on_a_host(drives: &[usize], shards: usize) -> usize {
     (1..=shards).find(fits).unwrap_or(shards)
 }
 
-/// Whether objects of so many data and parity shards can be read after the loss of any one of so many drives, over which their
-/// shards are spread evenly.
+/// Returns whether objects of so many data and parity shards stay readable after the loss of any one of so many drives,
+/// over which their shards are spread evenly.
 pub fn survives_a_drive((data, parity): (u8, u8), drives: usize) -> bool {
     let shards = usize::from(data) + usize::from(parity);
     shards.div_ceil(drives.max(1)) <= usize::from(parity)
 }
 
-/// Why a geometry that somebody asked for is not what they can mean on so many drives: it has parity, and still does not
-/// survive the loss of one of several drives. Without parity, and on one drive, that is plain.
+/// Returns the reason for which a requested geometry is pointless on so many drives: it has parity, and still does not
+/// survive the loss of one of several drives. Without parity, and on one drive, that is expected.
 pub fn pointless_parity((data, parity): (u8, u8), drives: usize) -> Option<String> {
     if parity == 0 || drives < 2 || survives_a_drive((data, parity), drives) {
         return None;

@@ -1,11 +1,11 @@
-//! What a layout guarantees: how much of it may be lost while every blob that is whole stays readable. Pure.
+//! The guarantee of a layout: how much of it may be lost while every whole blob stays readable. Pure.
 
 use super::place::{Caps, Standing};
 use super::{Ring, write_quorum};
 use crate::types::{Geometry, NodeId};
 use std::fmt;
 
-/// How many failure domains, hosts or drives may be lost: any so many of one kind, not of several.
+/// Numbers of failure domains, hosts or drives that may be lost: any so many of one kind, not of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Losses {
     pub domains: usize,
@@ -14,7 +14,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Where nothing can be lost by losing anything.
+    /// Unlimited losses: nothing is stored that could be lost.
     pub const ANY: Self = Self { domains: usize::MAX, hosts: usize::MAX, drives: usize::MAX };
 
     pub const NONE: Self = Self { domains: 0, hosts: 0, drives: 0 };
@@ -28,19 +28,19 @@ impl Losses {
     }
 }
 
-/// How many of each kind may be lost at once, of blobs that are whole and placed by this layout. A kind that is not there
-/// apart from the next (no domains of several hosts) has the same number.
+/// The losses of each kind that blobs survive which are whole and placed by this layout. A kind that does not differ
+/// from the next (no domains of several hosts) has the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guarantee {
-    /// Any so many failure domains.
+    /// The number of failure domains; any may be lost.
     pub domains: usize,
-    /// Any so many hosts.
+    /// The number of hosts; any may be lost.
     pub hosts: usize,
-    /// Any so many drives.
+    /// The number of drives; any may be lost.
     pub drives: usize,
-    /// Any so many hosts may be down while new blobs are still written.
+    /// The number of hosts that may be down while new blobs are still written.
     pub hosts_down_for_writes: usize,
-    /// Whether any domain has several hosts.
+    /// True if any domain has several hosts.
     pub has_domains: bool,
 }
 
@@ -49,7 +49,7 @@ impl Guarantee {
         Losses { domains: self.domains, hosts: self.hosts, drives: self.drives }
     }
 
-    /// At most these: other things than shards may be lost, too.
+    /// Returns the smaller of both in each kind: other things than shards may be lost, too.
     pub fn at_most(self, losses: Losses) -> Self {
         let Losses { domains, hosts, drives } = self.losses().min(losses);
         let hosts_down_for_writes = self.hosts_down_for_writes.min(losses.hosts);
@@ -71,7 +71,8 @@ impl fmt::Display for Guarantee {
 }
 
 impl Ring {
-    /// For blobs of this geometry, with all nodes up when they are placed. No layout without active nodes guarantees anything.
+    /// Returns the guarantee for blobs of this geometry, with all nodes up when they are placed. No layout without
+    /// active nodes guarantees anything.
     pub fn guarantee(&self, geometry: Geometry) -> Guarantee {
         let has_domains = self.domains < self.hosts.len();
         let Losses { domains, hosts, drives } = self.losses_with(geometry, usize::from(geometry.parity));
@@ -121,7 +122,7 @@ impl Ring {
 const LOSSES_MAX: usize = 32;
 
 impl Ring {
-    /// How many more may be lost while new blobs are still written, as the nodes are now: any so many of each kind.
+    /// Returns the further losses with which new blobs are still written, as the nodes are now.
     pub fn losses_for_writes(&self, geometry: Geometry, standing: impl Fn(NodeId) -> Standing) -> Losses {
         let live: Vec<usize> = (0..self.nodes.len())
             .filter(|&at| self.active[at] && standing(self.nodes[at].id) == Standing::Live)
@@ -145,7 +146,7 @@ impl Ring {
         Losses { domains: count(Lost::Domains), hosts: count(Lost::Hosts), drives: count(Lost::Drives) }
     }
 
-    /// For each number of losses, the fewest shards that the nodes which are left could take, whichever are lost.
+    /// Returns, for each number of losses, the fewest shards that the remaining nodes could take, whichever are lost.
     fn least_slots(&self, caps: Caps, live: &[usize], lost: Lost) -> Vec<usize> {
         let mut drives = vec![0usize; self.hosts.len()];
         live.iter().for_each(|&at| drives[self.host_of[at]] += 1);
@@ -179,14 +180,15 @@ enum Lost {
     Drives,
 }
 
-/// Of two parts, each with what is left of it for each number of losses: the least that is left of both.
+/// Combines two parts, each with its remainder for each number of losses, to the smallest remainder of both.
 fn fewest(one: &[usize], other: &[usize]) -> Vec<usize> {
     let least = |lost: usize| (0..=lost).map(|of_one| one[of_one] + other[lost - of_one]).min().unwrap_or(0);
     (0..one.len()).map(least).collect()
 }
 
 impl Ring {
-    /// Never too many: that the shards of hosts that are down may find room elsewhere in their domain is not counted on.
+    /// Returns a lower bound of the hosts that may be down: it does not count on room for their shards elsewhere in
+    /// their domain.
     fn hosts_down_for_writes(&self, geometry: Geometry, nodes_of: &[usize]) -> usize {
         let caps = self.least_caps(geometry).raised(geometry);
         let mut takes: Vec<usize> = nodes_of.iter().map(|slots| (*slots).min(caps.host)).collect();
@@ -208,7 +210,7 @@ fn losses_within(mut held: Vec<usize>, shards: usize) -> usize {
     most_within(held, shards).min(all.saturating_sub(1))
 }
 
-/// How many of these, the largest first, may go while no more than `spare` goes with them.
+/// Returns the number of items, the largest first, that may be lost without losing more than `spare`.
 pub fn most_within(mut held: Vec<usize>, spare: usize) -> usize {
     held.sort_unstable_by(|a, b| b.cmp(a));
     let mut lost = 0;

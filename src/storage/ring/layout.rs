@@ -1,4 +1,4 @@
-//! What the cluster is made of, as far as placing shards goes.
+//! The cluster's domains, hosts and drives, as placement sees them.
 
 use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::types::{Epoch, HostId, NodeId};
@@ -24,14 +24,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of several entries with one id the last counts. At most 65,536 nodes are kept. Every node takes shards, and every host
-    /// is a failure domain of its own.
+    /// Makes a layout of these nodes. The last of several entries with one id counts; at most 65,536 nodes are kept.
+    /// Every node takes shards, and every host is a failure domain of its own.
     pub fn new(epoch: Epoch, nodes: impl IntoIterator<Item = LayoutNode>) -> Self {
         let by_id: BTreeMap<NodeId, LayoutNode> = nodes.into_iter().map(|node| (node.id, node)).collect();
         Self { epoch, nodes: by_id.into_values().take(1 << 16).collect(), ..Self::default() }
     }
 
-    /// As the metadata has it.
+    /// Makes the layout that the metadata records.
     pub fn of_records(layout: LayoutRecord, hosts: &[HostRecord], nodes: &[NodeRecord]) -> Self {
         // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded with.
         let nodes = if layout.awaited.is_empty() { nodes } else { &[] };
@@ -41,7 +41,7 @@ impl Layout {
         Self::new(layout.epoch, nodes.iter().map(node)).with_draining(draining).with_domains(domains)
     }
 
-    /// These nodes are read from and take no new shards.
+    /// Makes these nodes draining: they are read, and take no new shards.
     pub fn with_draining(self, draining: impl IntoIterator<Item = NodeId>) -> Self {
         Self { draining: draining.into_iter().collect(), ..self }
     }

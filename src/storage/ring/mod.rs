@@ -1,4 +1,5 @@
-//! Where new blobs go: a layout of domains, hosts and drives, cut into virtual partitions, each with its own order of the nodes.
+//! Placement of new blobs: a layout of domains, hosts and drives, cut into virtual partitions, each with its own order
+//! of the nodes.
 //!
 //! A blob's id names its partition; its shards go to the first nodes of the partition's order that its failure domains
 //! allow, domains first, then hosts, then drives. The order is by weighted rendezvous hashing, so a node that joins takes its
@@ -65,12 +66,12 @@ impl Ring {
         self.epoch
     }
 
-    /// All nodes, those that are drained included.
+    /// Returns all nodes, including those that are drained.
     pub fn nodes(&self) -> &[LayoutNode] {
         &self.nodes
     }
 
-    /// Whether this node is known and takes new shards.
+    /// Returns whether this node exists and takes new shards.
     pub fn is_active(&self, node: NodeId) -> bool {
         self.nodes.iter().zip(&self.active).any(|(known, active)| known.id == node && *active)
     }

@@ -1,4 +1,4 @@
-//! Which shards of a blob have to move, so that they are where a layout wants them.
+//! The shards of a blob that must move to match a layout.
 
 use crate::types::{NodeId, ShardIndex};
 

@@ -9,7 +9,7 @@
 use super::{Partition, Ring, write_quorum};
 use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardIndex};
 
-/// What a node is good for just now.
+/// The current availability of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Live,
@@ -18,7 +18,7 @@ pub enum Standing {
     Down,
 }
 
-/// Where the shards of a new blob go.
+/// The nodes of a new blob's shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// The wanted geometry, or a narrower one of the same redundancy.
@@ -29,7 +29,7 @@ pub struct Placement {
     pub writable: usize,
     /// Durable shards that make the write.
     pub quorum: usize,
-    /// Of the layout that it was placed by.
+    /// The epoch of the layout that it was placed by.
     pub layout: Epoch,
 }
 
@@ -45,14 +45,15 @@ pub enum PlaceRefusal {
     /// `full` of the `live` ones have no room; with those that are absent back there would be enough.
     #[error("{live} of {configured} drives are in service{}; writes at {geometry} need {needed}", words_of_full(*full))]
     TooFewLive { live: usize, full: usize, configured: usize, needed: usize, geometry: Geometry },
-    /// Enough drives are up, on too few hosts (or in too few failure domains) to survive the loss of one.
+    /// The layout has no drive that takes shards: not all founding hosts are registered yet.
     #[error(
         "no drive takes shards yet; those of the founding hosts do as soon as all of them are known to the cluster"
     )]
     NoDrives,
+    /// Enough drives are up, on too few hosts (or in too few failure domains) to survive the loss of one.
     #[error("{live} of {configured} drives are in service, on too few hosts for writes at {geometry}")]
     TooFewHosts { live: usize, configured: usize, geometry: Geometry },
-    /// Some are full, and those that are not would be too few even with every absent one back.
+    /// Some drives are full, and the others would be too few even with every absent one back.
     #[error("{full} of {configured} drives are full; writes at {geometry} need {needed} with room")]
     TooFewWithRoom { full: usize, configured: usize, needed: usize, geometry: Geometry },
 }
@@ -64,7 +65,7 @@ fn words_of_full(full: usize) -> String {
     }
 }
 
-/// How many shards each node, each host and each failure domain may hold, for one geometry.
+/// The number of shards that each node, each host and each failure domain may hold, for one geometry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caps {
     pub(super) node: usize,
@@ -107,7 +108,7 @@ impl Ring {
         Some(choice.nodes())
     }
 
-    /// Whether a blob could be placed now, and why not.
+    /// Returns the reason if no blob could be placed now.
     pub fn check_writable(&self, wanted: Geometry, standing: impl Fn(NodeId) -> Standing) -> Result<(), PlaceRefusal> {
         let standings: Vec<Standing> = self.nodes.iter().map(|node| standing(node.id)).collect();
         self.writable_geometry(wanted, &standings).map(|_| ())
@@ -136,7 +137,8 @@ impl Ring {
         None
     }
 
-    /// Why the live nodes do not take enough shards. Room is missing only where no node that may come back would help.
+    /// Returns the reason for which the live nodes do not take enough shards: lack of space only if no node that may
+    /// come back would help.
     fn refusal(&self, wanted: Geometry, standings: &[Standing]) -> PlaceRefusal {
         let configured = self.active_count();
         if configured == 0 {

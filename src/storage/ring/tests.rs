@@ -368,7 +368,7 @@ fn the_automatic_geometry_for_hosts_takes_the_least_space_that_keeps_the_promise
 }
 
 #[test]
-fn a_guarantee_is_told_in_words() {
+fn a_guarantee_is_shown_in_words() {
     let of = |drives: &[u32], domains: &[Option<u8>], data, parity| {
         Ring::new(&uneven(1, drives, domains)).guarantee(geometry(data, parity)).to_string()
     };
@@ -423,7 +423,7 @@ fn p4_a_host_that_joins_takes_its_share_and_gives_it_back_when_it_drains() {
 }
 
 #[test]
-fn what_the_metadata_knows_becomes_the_layout() {
+fn records_of_the_metadata_become_the_layout() {
     let node = |id, host, state| NodeRecord { id: NodeId(id), host: HostId(host), state, weight: 7, ..samples::node() };
     let hosts = [samples::host(), HostRecord { id: HostId(2), domain: None, ..samples::host() }];
     let nodes = [node(0, 1, NodeState::Active), node(1, 2, NodeState::Draining), node(2, 9, NodeState::Active)];

@@ -1,11 +1,11 @@
-//! Why a key cannot be had, made or used.
+//! Errors of finding, making and using sealing keys.
 
 use super::root::RootKeyId;
 use crate::storage::kv::KvError;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SealingError {
-    /// Of the store's keys, or an alias of one.
+    /// No key of the store, or alias of one, has this id.
     #[error("there is no key {id:?}")]
     NoSuchKey { id: String },
     #[error("the key {id:?} is disabled")]

@@ -17,11 +17,11 @@ const FORMAT_VERSION: u8 = 1;
 const NAME_BYTES_MAX: usize = 128;
 const FIRST_VERSION: u32 = 1;
 
-/// Where a document is among those of sealing keys.
+/// The path of a document among those of sealing keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPath<'a> {
     Key(&'a str),
-    /// Without its `alias/`.
+    /// An alias, without its `alias/`.
     Alias(&'a str),
 }
 
@@ -52,7 +52,7 @@ pub struct NamedKey {
     description: String,
     created: UnixMs,
     enabled: bool,
-    /// By number; the last is the current one. Never empty.
+    /// The versions by number; the last is the current one. Never empty.
     versions: Vec<KeyVersion>,
 }
 
@@ -67,7 +67,7 @@ struct KeyVersion {
     wrapped: Bytes,
 }
 
-/// What may be known of a key.
+/// The public description of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyDescription {
     pub id: String,
@@ -75,9 +75,9 @@ pub struct KeyDescription {
     pub created: UnixMs,
     pub enabled: bool,
     pub current_version: u32,
-    /// When each version was made, by number.
+    /// The creation time of each version, by number.
     pub versions: Vec<(u32, UnixMs)>,
-    /// Every version is wrapped by the root key that is current now.
+    /// True if every version is wrapped by the current root key.
     pub under_current_root: bool,
 }
 
@@ -97,7 +97,7 @@ impl NamedKey {
         Ok(Self { id, description, created: now, enabled: true, versions: vec![first] })
     }
 
-    /// With another version, by which keys are wrapped from now on.
+    /// Returns the key with another version, which wraps data keys from now on.
     pub fn rotated(mut self, now: UnixMs, roots: &RootKeys, entropy: &dyn Entropy) -> Self {
         let number = self.current_version() + 1;
         self.versions.push(KeyVersion::seal(&self.id, number, now, &Secret::random(entropy), roots, entropy));
@@ -113,7 +113,7 @@ impl NamedKey {
         Self { description: description.to_owned(), ..self }
     }
 
-    /// With all versions wrapped by the current root key; `None` where they are already.
+    /// Returns the key with all versions wrapped by the current root key; `None` if they are already.
     pub fn rewrapped(&self, roots: &RootKeys, entropy: &dyn Entropy) -> Result<Option<Self>, SealingError> {
         if self.is_under(roots) {
             return Ok(None);

@@ -1,6 +1,5 @@
-//! Where plain bytes are among sealed ones: arithmetic alone. A run of `n` plain bytes is sealed in chunks of
-//! `CHUNK_BYTES`, the last of them shorter; each layer of encryption adds a tag to each chunk. No bytes are sealed to
-//! no bytes.
+//! The arithmetic of plain and sealed offsets. A run of `n` plain bytes is sealed in chunks of `CHUNK_BYTES`, the last
+//! of them shorter; each layer of encryption adds a tag to each chunk. No bytes are sealed to no bytes.
 
 use std::ops::Range;
 
@@ -8,7 +7,7 @@ use std::ops::Range;
 pub const CHUNK_BYTES: usize = 64 << 10;
 pub const TAG_BYTES: usize = 16;
 
-/// How a run is laid out.
+/// The number of layers of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// Encrypted once.
@@ -28,7 +27,7 @@ pub struct Span {
     pub final_chunk: u64,
     /// Plain bytes of the first chunk that come before the range.
     pub skip: usize,
-    /// Of the range.
+    /// The length of the range.
     pub plain_bytes: u64,
 }
 
@@ -40,7 +39,7 @@ impl Layout {
         }
     }
 
-    /// By how much a chunk grows.
+    /// Returns the number of bytes by which a chunk grows.
     pub const fn overhead_bytes(self) -> usize {
         self.layers() * TAG_BYTES
     }
@@ -55,7 +54,7 @@ impl Layout {
         plain_bytes.saturating_add(chunks * self.overhead_bytes() as u64)
     }
 
-    /// How many plain bytes were sealed; `None` where no run has this length.
+    /// Returns the number of plain bytes; `None` if no run has this sealed length.
     pub const fn plain_bytes(self, sealed_bytes: u64) -> Option<u64> {
         let (chunk, overhead) = (self.sealed_chunk_bytes() as u64, self.overhead_bytes() as u64);
         match sealed_bytes % chunk {
@@ -65,7 +64,7 @@ impl Layout {
         }
     }
 
-    /// Where a range of a run is; what of the range is beyond the run's end is left out.
+    /// Returns the sealed span of a plain range; the part of the range beyond the run's end is left out.
     pub fn span(self, run_bytes: u64, range: Range<u64>) -> Span {
         let chunk_bytes = CHUNK_BYTES as u64;
         let end = range.end.min(run_bytes);

@@ -1,6 +1,6 @@
-//! How an object's bytes are sealed, as it stands in the object's metadata: a byte that says the format's version, then
-//! postcard. The version is that of all of `FORMAT.md`: of the record and of the bytes that it is about. Enums only
-//! ever get variants at their ends.
+//! The record of an object's encryption in its metadata: a byte with the format's version, then postcard. The version
+//! is that of all of `FORMAT.md`: of the record and of the bytes that it describes. Enums only ever get variants at
+//! their ends.
 
 use super::error::SealingError;
 use super::layout::Layout;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const FORMAT_VERSION: u8 = 1;
 const WHAT: &str = "the record of an object's sealing";
 
-/// Of an object version or an upload.
+/// The encryption of an object version or an upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealing {
     /// Random; what is wrapped is bound to it.
@@ -26,18 +26,18 @@ pub struct Sealing {
     pub outer: Option<WrappedKey>,
 }
 
-/// Whose key wraps the data key.
+/// The key that wraps the data key: the store's, a named one, or the client's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SealingMode {
     /// The store's.
     SseS3,
-    /// One that was named, or the store's default one.
+    /// A key that was named, or the store's default one.
     SseKms {
         /// The key's name among the store's.
         key_id: String,
-        /// As answers show it: the name or the ARN, as the client gave it.
+        /// The name or ARN for answers, as the client gave it.
         shown: String,
-        /// In order of name. Authenticated with the data key.
+        /// The encryption context, sorted by name. Authenticated with the data key.
         context: Vec<(String, String)>,
         /// Shown as it was asked for; nothing else depends on it.
         bucket_key: bool,
@@ -48,12 +48,12 @@ pub enum SealingMode {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrappedKey {
-    /// Of the key that wraps it; 0 where that is the client's.
+    /// The version of the key that wraps it; 0 for a client's key.
     pub key_version: u32,
     pub bytes: Bytes,
 }
 
-/// By which a client's key is known again: the MD5 that clients send of it, salted. Says nothing of the key.
+/// The check that recognises a client's key: the MD5 that clients send of it, salted. Reveals nothing of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyCheck {
     salt: [u8; 16],
@@ -65,12 +65,13 @@ impl Sealing {
         if self.outer.is_some() { Layout::Dual } else { Layout::Single }
     }
 
-    /// Whether a client has to bring its key.
+    /// Returns whether a client has to send its key.
     pub fn needs_customer_key(&self) -> bool {
         matches!(self.mode, SealingMode::SseC { .. })
     }
 
-    /// Whether the entity tag says nothing of the content. Under the store's own key it is an MD5, as of what is not sealed.
+    /// Returns whether the entity tag is independent of the content. Under the store's own key it is an MD5, as for
+    /// plain objects.
     pub fn hides_tag(&self) -> bool {
         !matches!(self.mode, SealingMode::SseS3)
     }
@@ -110,7 +111,7 @@ impl KeyCheck {
         verify_slices_are_equal(&self.digest, &salted(&self.salt, key)).is_ok()
     }
 
-    /// For what the wrapped key is bound to.
+    /// Returns the digest that the wrapped key is bound to.
     pub(super) fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

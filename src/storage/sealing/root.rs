@@ -50,7 +50,8 @@ impl RootKey {
         Self::new(Secret::random(entropy))
     }
 
-    /// Of the secret that a cluster's hosts share. Who changes that secret has to give this key as a former one.
+    /// Derives the key from the secret that a cluster's hosts share. An operator who changes that secret has to give
+    /// this key as a former one.
     pub fn of_cluster(secret: &str, cluster: ClusterId) -> Self {
         Self::new(Secret::derived(secret.as_bytes(), &cluster.to_be_bytes(), &[DERIVED_LABEL]))
     }
@@ -64,7 +65,7 @@ impl RootKey {
         *Secret::derived(self.secret.bytes(), &[], &[label]).bytes()
     }
 
-    /// As a file of keys has it. To be written to such a file, and nowhere else.
+    /// Returns the key as a line of a key file. To be written to such a file, and nowhere else.
     pub fn to_file_line(&self) -> String {
         base64_simd::STANDARD.encode_to_string(self.secret.bytes())
     }
@@ -86,8 +87,8 @@ impl RootKeys {
         Self { current, former: Vec::new() }
     }
 
-    /// Of a file: exactly 32 bytes are a key as they are; otherwise each line is one, in hexadecimal or base64, the
-    /// first the current one and the others former ones. Empty lines and those that begin with `#` are skipped.
+    /// Parses a key file: exactly 32 bytes are a key as they are; otherwise each line is one, in hexadecimal or base64,
+    /// the first the current one and the others former ones. Empty lines and those that begin with `#` are skipped.
     pub fn parse(file: &[u8]) -> Result<Self, RootKeyError> {
         if file.len() > FILE_BYTES_MAX {
             return Err(RootKeyError::TooLong);
@@ -107,7 +108,7 @@ impl RootKeys {
         Ok(Self { current, former: keys.collect() })
     }
 
-    /// With one more former key.
+    /// Returns the keys with one more former key.
     pub fn and_former(mut self, key: RootKey) -> Self {
         if self.of_id(key.id).is_none() {
             self.former.push(key);

@@ -14,15 +14,15 @@ use bytes::BytesMut;
 const RUN_LABEL: &[u8] = b"sherd run, version 1";
 const ENTITY_TAG_LABEL: &[u8] = b"sherd entity tag, version 1";
 
-/// What an object's bytes, or an upload's, are sealed under: 256 random bits for each layer.
+/// The data key of an object or upload: 256 random bits for each layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataKey {
     pub(super) first: Secret,
-    /// Of the outer layer.
+    /// The key of the outer layer.
     pub(super) second: Option<Secret>,
 }
 
-/// Which run of a data key's. Must never be that of two runs with different bytes.
+/// The number of a run under a data key. No two runs with different bytes may have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RunId {
     part: u16,
@@ -33,7 +33,8 @@ impl RunId {
     /// The only run of a data key: an object that is small enough to be kept with the metadata.
     pub const INLINE: Self = Self { part: 0, salt: [0; 16] };
 
-    /// By the blob that the run is written to: each write has one of its own. An object of one PUT is its own part 1.
+    /// Makes the id from the blob that the run is written to: each write has one of its own. An object of one PUT is
+    /// its own part 1.
     pub fn of_blob(part: u16, blob: BlobId) -> Self {
         Self { part, salt: blob.to_be_bytes() }
     }
@@ -100,8 +101,8 @@ impl RunKey {
     }
 }
 
-/// Of a chunk of its run: where it is, and whether it is the last. One that is in another's place does not open, nor
-/// does one that is made the last, or no longer the last.
+/// Returns the nonce of a chunk: its index in the run, and whether it is the last. A chunk moved to another place does
+/// not open, nor does one that is made the last, or no longer the last.
 fn nonce(index: u64, is_final: bool) -> Nonce {
     let mut bytes = [0; 12];
     bytes[3..11].copy_from_slice(&index.to_be_bytes());

@@ -85,7 +85,7 @@ impl KeyType for KeyBytes {
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomerKey {
     secret: Secret,
-    /// By which clients check that it came over whole.
+    /// The MD5 with which clients check the transfer of the key.
     md5: [u8; 16],
 }
 

@@ -1,5 +1,5 @@
-//! What the keys are for: a data key is made and wrapped before a write, unwrapped before a read, and wrapped anew
-//! where only its wrapping changes: a copy that shares its bytes, a rotation, another key.
+//! Uses of the keys: a data key is made and wrapped before a write, unwrapped before a read, and wrapped anew if only
+//! its wrapping changes: a copy that shares its bytes, a rotation, another key.
 
 use super::error::SealingError;
 use super::keys::{KeyPath, NamedKey, alias_target};
@@ -19,7 +19,7 @@ pub const SSE_S3_KEY: &str = "sse-s3";
 /// The key of who asks for a named one and names none.
 pub const KMS_DEFAULT_KEY: &str = "aws-s3";
 
-/// Where the documents of keys and aliases are looked up.
+/// The source of the documents of keys and aliases.
 pub trait KeyDocuments: Sync {
     fn key_document(&self, path: &str) -> KvResult<Option<Bytes>>;
 }
@@ -31,7 +31,7 @@ pub struct KeyStore<'a> {
     pub documents: &'a dyn KeyDocuments,
 }
 
-/// Under whose key bytes are to be sealed.
+/// The key that bytes are to be sealed under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     SseS3,
@@ -41,17 +41,17 @@ pub enum Wanted {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KmsWanted {
-    /// Among the store's keys; an alias is resolved before.
+    /// The id of one of the store's keys; an alias is resolved before.
     pub key_id: String,
-    /// As answers show it.
+    /// The name or ARN for answers.
     pub shown: String,
     pub context: Vec<(String, String)>,
     pub bucket_key: bool,
-    /// To be encrypted twice, the second time under the store's own key.
+    /// True if bytes are encrypted twice, the second time under the store's own key.
     pub dual_layer: bool,
 }
 
-/// Whose bytes are sealed. A wrapped key that is taken to another object does not open there.
+/// The bucket and key of the sealed object. A wrapped key that is taken to another object does not open there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
     pub bucket: BucketId,
@@ -80,7 +80,7 @@ impl KeyStore<'_> {
         document.map(|document| alias_target(&document)).transpose()
     }
 
-    /// Before bytes are written: a data key of their own, and what is to stand in the metadata of who they belong to.
+    /// Makes a data key before bytes are written, and the record for the metadata of their owner.
     pub fn prepare(
         &self,
         wanted: &Wanted,
@@ -91,7 +91,7 @@ impl KeyStore<'_> {
         Ok((self.seal_key(&key, wanted, place, entropy)?, key))
     }
 
-    /// For bytes that are sealed already and stay as they are. Refused where they would have to be encrypted in another
+    /// Wraps the data key of sealed bytes that stay as they are. Refused if they would have to be encrypted in another
     /// number of layers.
     pub fn seal_key(
         &self,
@@ -130,7 +130,7 @@ impl KeyStore<'_> {
         Ok(Sealing { id, mode, wrapped, outer })
     }
 
-    /// For an object that is found under another name from now on: the same data key, under the same key as before.
+    /// Wraps the same data key for an object's new name, under the same key as before.
     pub fn rewrap(
         &self,
         sealing: &Sealing,
@@ -154,7 +154,7 @@ impl KeyStore<'_> {
         self.seal_key(&key, &wanted, to, entropy)
     }
 
-    /// Before bytes are read, or more of an upload's written.
+    /// Unwraps the data key before bytes are read, or more of an upload's written.
     pub fn open(
         &self,
         sealing: &Sealing,
@@ -208,7 +208,7 @@ impl KeyStore<'_> {
         self.seal_key(&key, &wanted, place, entropy).map(Some)
     }
 
-    /// Whether a key that wraps it has a newer version: `open` and `seal_key` then wrap it by that.
+    /// Returns whether a key that wraps it has a newer version, which `open` and `seal_key` then wrap it by.
     pub fn is_outdated(&self, sealing: &Sealing) -> Result<bool, SealingError> {
         let inner = match &sealing.mode {
             SealingMode::SseC { .. } => None,
@@ -255,7 +255,7 @@ impl KeyStore<'_> {
     }
 }
 
-/// What a wrapped data key is authenticated with.
+/// The data that a wrapped data key is authenticated with.
 struct Binding<'a> {
     id: u128,
     mode: &'a SealingMode,

@@ -10,7 +10,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub struct Sealer {
     key: RunKey,
-    /// Of the chunk that is being filled.
+    /// The index of the chunk that is being filled.
     index: u64,
     chunk: BytesMut,
     /// Bytes that are still expected; only for how much memory is taken at once.
@@ -61,7 +61,7 @@ impl Sealer {
     }
 }
 
-/// Why sealed bytes do not open. What was given out before is sound.
+/// The reason for which sealed bytes do not open. Bytes given out before are authentic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     #[error("chunk {chunk} is not what was sealed, or was sealed under another key")]
@@ -77,7 +77,7 @@ pub enum OpenError {
 pub struct Opener {
     key: RunKey,
     span: Span,
-    /// Of the chunk that is being filled.
+    /// The index of the chunk that is being filled.
     index: u64,
     chunk: BytesMut,
     /// Sealed bytes that are still to come.
@@ -100,7 +100,7 @@ impl Opener {
         }
     }
 
-    /// Which of the run's sealed bytes it is to be given.
+    /// Returns the range of the run's sealed bytes that it must be given.
     pub fn sealed_range(&self) -> Range<u64> {
         self.span.sealed.clone()
     }
@@ -126,7 +126,7 @@ impl Opener {
         Ok(None)
     }
 
-    /// Whether all came.
+    /// Checks that all bytes came.
     pub fn finish(self) -> Result<(), OpenError> {
         match self.sealed_left {
             0 => Ok(()),

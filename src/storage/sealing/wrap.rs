@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 const SALT_BYTES: usize = 32;
 const LABEL: &[u8] = b"sherd key wrap, version 1";
 
-/// What a wrapped key is for.
+/// The purpose of a wrapped key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Purpose {
@@ -69,7 +69,7 @@ pub(super) fn unwrap(under: &Secret, wrapped: &[u8], context: &Context) -> Optio
     key
 }
 
-/// The derived key is used once.
+/// Returns the nonce. The derived key is used once.
 fn only_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }

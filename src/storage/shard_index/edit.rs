@@ -1,4 +1,4 @@
-//! One atomic change of the index: records applied one after the other, each seeing what those before it did, then a
+//! An atomic change of the index: records applied one after the other, each seeing the effects of those before, then a
 //! single commit with the segment counters and the watermark.
 
 use super::rows::{self, ChunkId, ChunkKey, Entry, Place, SegmentUse, ShardKey, Tombstone};
@@ -9,7 +9,7 @@ use crate::storage::wal::{Location, RecordKind, ScannedRecord};
 use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber};
 use std::collections::{BTreeMap, HashMap};
 
-/// What became of copies.
+/// The outcome of moving copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     pub records: u64,
@@ -57,7 +57,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Whether the chunk lives at this place now.
+    /// Applies a chunk's record; returns whether the chunk is now at this place.
     pub(super) fn apply_chunk(&mut self, id: ChunkId, entry: Entry) -> IndexResult<bool> {
         if let Some(mut tombstone) = self.tombstone(id.shard)?
             && tombstone.origin > entry.origin

@@ -1,5 +1,5 @@
-//! How far the index is complete. Appends are published in any order by those who made them, so the watermark may only rise
-//! to where no earlier append can still be unpublished. Pure.
+//! The completeness of the index. Appends are published in any order, so the watermark may only rise to where no
+//! earlier append can still be unpublished. Pure.
 
 use crate::types::{Lsn, SegmentId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ pub struct Ticket {
 pub(super) struct InFlight {
     next: u64,
     floors: BTreeMap<u64, Lsn>,
-    /// Of these, appends that nobody will publish before the next start.
+    /// Appends among these that nobody will publish before the next start.
     abandoned: BTreeSet<u64>,
     /// The last position published.
     head: Lsn,
@@ -51,19 +51,19 @@ impl InFlight {
         others.map(|(_, &floor)| floor).min().map_or(head, |floor| floor.min(head))
     }
 
-    /// The ticket is of no more use.
+    /// Ends a ticket; it is of no more use.
     pub(super) fn finish(&mut self, ticket: &Ticket, last: Option<Lsn>) {
         let known = self.floors.remove(&ticket.number);
         assert!(known.is_some(), "a ticket is of the index that began it, and is finished once");
         self.head = self.publish_through(last);
     }
 
-    /// The watermark stays below its records.
+    /// Abandons a ticket: the watermark stays below its records.
     pub(super) fn abandon(&mut self, ticket: Ticket) {
         self.abandoned.insert(ticket.number);
     }
 
-    /// Whether records of this segment may yet be published.
+    /// Returns whether records of this segment may still be published.
     pub(super) fn awaits(&self, segment: SegmentId) -> bool {
         let mut awaited = self.floors.iter().filter(|(number, _)| !self.abandoned.contains(number));
         awaited.any(|(_, floor)| floor.segment() <= segment)

@@ -33,7 +33,7 @@ pub use rows::{ChunkId, Entry, ScrubRow, SegmentUse, Tombstone, footprint_bytes}
 
 /// The tables of the index, for whoever opens the store beneath.
 pub const TABLES: &[Table] = &[rows::CHUNKS, rows::PLACES, rows::TOMBSTONES, rows::SEGMENTS, rows::STATE];
-/// Where commits are numbered, for tables that are opened again while the process lives.
+/// The row that numbers commits, for tables that are opened again while the process lives.
 pub const COMMITS: CommitRow = CommitRow { table: rows::STATE, key: rows::COMMITS };
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ impl Placed {
     }
 }
 
-/// One page of shards in order, each with the number of its chunks; whether more follow.
+/// A page of shards in order, each with the number of its chunks; and whether more follow.
 pub type ShardPage = (Vec<(ShardId, u32)>, bool);
 
 /// Commits in a row that may fail before the drive counts as one that takes no writes.
@@ -118,14 +118,14 @@ impl Writer {
 }
 
 impl ShardIndex {
-    /// Why nothing can be recorded any more, after so many commits that failed in a row.
+    /// Returns the reason for which nothing can be recorded any more, after too many failed commits in a row.
     pub fn failure(&self) -> Option<String> {
         // Who holds it may be waiting for the drive.
         let writer = self.writer.try_lock().ok()?;
         (writer.failed >= FAILED_COMMITS_MAX).then(|| format!("its index takes no writes: {}", writer.why))
     }
 
-    /// To be called before a log append whose records will be published; until the ticket is published or ended, the
+    /// Takes a ticket for a log append whose records will be published; until the ticket is published or ended, the
     /// watermark stays below those records. A ticket that is lost holds the watermark until the next start.
     pub fn begin(&self) -> Ticket {
         self.lock().in_flight.begin()
@@ -150,7 +150,7 @@ impl ShardIndex {
         self.lock().in_flight.abandon(ticket);
     }
 
-    /// Whether records of this segment may yet be published: it is not to be released before.
+    /// Returns whether records of this segment may still be published; it must not be released before.
     pub fn awaits(&self, segment: SegmentId) -> bool {
         self.lock().in_flight.awaits(segment)
     }
@@ -234,7 +234,7 @@ impl ShardIndex {
         Ok(found)
     }
 
-    /// How many chunks of a shard are here.
+    /// Returns the number of a shard's chunks on this drive.
     pub fn count(&self, shard: ShardId) -> IndexResult<u32> {
         let mut count = 0;
         for pair in rows::shard_range(&*self.kv, shard) {
@@ -244,7 +244,7 @@ impl ShardIndex {
         Ok(count)
     }
 
-    /// Whether dropping this shard has to be recorded: there is a chunk of it, or one may be on its way.
+    /// Returns whether dropping this shard must be recorded: a chunk of it exists, or may be on its way.
     pub fn drop_matters(&self, shard: ShardId) -> IndexResult<bool> {
         if !self.lock().in_flight.is_empty() {
             return Ok(true);
@@ -312,12 +312,12 @@ impl ShardIndex {
         Ok(())
     }
 
-    /// How much of each segment is alive; a segment without live records may be absent.
+    /// Returns the live bytes and records of each segment; a segment without live records may be absent.
     pub fn uses(&self) -> BTreeMap<SegmentId, SegmentUse> {
         BTreeMap::clone(&self.lock().uses)
     }
 
-    /// All segments together.
+    /// Returns the sum over all segments.
     pub fn total(&self) -> SegmentUse {
         self.lock().uses.values().fold(SegmentUse::default(), |sum, used| sum.plus(*used))
     }
@@ -332,7 +332,7 @@ impl ShardIndex {
         Ok(rows::get_watermark(&*self.kv)?.unwrap_or_default())
     }
 
-    /// How far scrub is on this drive; `None` where it never was. A row that cannot be read is as good as none.
+    /// Returns scrub's position on this drive; `None` before the first pass. A row that cannot be read counts as none.
     pub fn scrub(&self) -> IndexResult<Option<ScrubRow>> {
         match rows::get_scrub(&*self.kv) {
             Err(IndexError::Corrupt { .. }) => Ok(None),

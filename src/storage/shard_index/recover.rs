@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex};
 /// Records or rows in one commit of a replay or a rebuild.
 const REPLAY_RECORDS_MAX: usize = 1024;
 
-/// What a scan of the log found.
+/// The extent of the log that a scan found.
 #[derive(Clone, Debug, Default)]
 pub struct LogExtent {
-    /// Every segment that exists.
+    /// The existing segments.
     pub segments: Vec<SegmentId>,
-    /// Where the content ends; records that stand after it were passed to the visitor too.
+    /// The end of the log's content; records after it were passed to the visitor too.
     pub end: Lsn,
 }
 
@@ -76,7 +76,7 @@ fn attempt<L>(
     Ok((matches && settle(&index, &extent)?).then_some((index, log)))
 }
 
-/// Whether the log has every record that the index has from the watermark on. One that is not there was acknowledged in
+/// Returns whether the log has every record that the index has from the watermark on. A missing one was acknowledged in
 /// relaxed mode and lost with the power.
 fn all_visited(kv: &Arc<dyn Kv>, watermark: Lsn, visited: &BTreeSet<Lsn>) -> IndexResult<bool> {
     let from = watermark.0.to_be_bytes();
@@ -130,7 +130,7 @@ fn wipe_some(kv: &dyn Kv, table: Table) -> IndexResult<bool> {
     Ok(any)
 }
 
-/// How much of each segment is alive, as the tables have it.
+/// Returns the live bytes and records of each segment, as the tables have them.
 pub(super) fn uses_in(kv: &dyn Kv) -> IndexResult<BTreeMap<SegmentId, SegmentUse>> {
     let rows = kv.range(rows::SEGMENTS, Bound::Unbounded, Bound::Unbounded);
     rows.map(|pair| rows::decode_use(&pair?)).collect()
@@ -145,7 +145,7 @@ struct Replay {
     /// behind may be lost yet, and a replay that is interrupted has to meet it again.
     watermark: Lsn,
     durable_through: Lsn,
-    /// Whether the index begins with nothing: then it cannot have what the log has not.
+    /// True if the index begins empty: then it cannot have what the log has not.
     rebuilds: bool,
     /// Positions from the watermark on; not kept where the index begins with nothing.
     visited: BTreeSet<Lsn>,
@@ -192,7 +192,7 @@ impl Replay {
         }
     }
 
-    /// The log is open: all of it is durable.
+    /// Notes that the log is open: all of it is durable.
     fn finish(&mut self) {
         self.durable_through = Lsn(u64::MAX);
         if !self.waiting.is_empty() || self.watermark < self.head {

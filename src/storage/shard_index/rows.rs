@@ -52,7 +52,7 @@ impl ChunkId {
     }
 }
 
-/// Where a chunk is, and where its first copy was.
+/// The location of a chunk, and of its first copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub at: Location,
@@ -69,13 +69,13 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
-    /// Whether one of these segments may have records that the tombstone kills.
+    /// Returns whether one of these segments may have records that the tombstone kills.
     pub fn is_needed_beside(&self, segments: &[SegmentId]) -> bool {
         segments.iter().any(|&id| id <= self.covers.segment())
     }
 }
 
-/// What lives in a segment.
+/// The live records and bytes of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentUse {
     pub chunks: u64,
@@ -110,7 +110,7 @@ impl SegmentUse {
     }
 }
 
-/// What a record with such a body takes in a segment, padding included and batch borders aside.
+/// Returns the bytes that a record with such a body takes in a segment, including padding and without batch borders.
 pub fn footprint_bytes(body_bytes: u32) -> u32 {
     let (packed_max, block) = (RECORD_PACKED_BYTES_MAX as u32, BLOCK_BYTES as u32);
     if body_bytes < packed_max {
@@ -120,23 +120,23 @@ pub fn footprint_bytes(body_bytes: u32) -> u32 {
     }
 }
 
-/// How far the pass over all chunks of the drive is. Lost with the index, which costs the pass under way.
+/// The position of the pass over all chunks of the drive. Lost with the index, which costs the pass under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubRow {
     /// 0 where no pass is under way.
     pub began: UnixMs,
-    /// What lies up to here is checked; what was appended after `until` is for the next pass.
+    /// The position up to which records are verified; records appended after `until` are left to the next pass.
     pub position: Lsn,
     pub until: Lsn,
     /// Corrupt chunks that the pass has met; between passes, that the last one met.
     pub corrupt: u64,
-    /// When the last pass ended; 0 before the first.
+    /// The end of the last pass; 0 before the first.
     pub finished: UnixMs,
-    /// When the next one is to begin.
+    /// The start of the next pass.
     pub due: UnixMs,
 }
 
-/// What is at a position.
+/// The item at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Chunk(ChunkId),
@@ -157,13 +157,13 @@ pub(super) fn chunk_key_after_shard(shard: ShardId) -> Vec<u8> {
     key
 }
 
-/// All chunk rows of a shard.
+/// Returns all chunk rows of a shard.
 pub(super) fn shard_range(kv: &dyn KvRead, shard: ShardId) -> PairIter<'_> {
     let (from, to) = (shard_key(shard), chunk_key_after_shard(shard));
     kv.range(CHUNKS, Bound::Included(&from), Bound::Excluded(&to))
 }
 
-/// All place rows of a segment, or those after a position.
+/// Returns all place rows of a segment, or those after a position.
 pub(super) fn places_range(kv: &dyn KvRead, segment: SegmentId, after: Option<Lsn>) -> PairIter<'_> {
     let start = Lsn::new(segment, 0).0.to_be_bytes();
     let end = Lsn::new(segment, u32::MAX).0.to_be_bytes();

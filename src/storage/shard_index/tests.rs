@@ -400,7 +400,7 @@ fn an_index_ahead_of_its_log_is_rebuilt() {
 }
 
 #[test]
-fn what_could_not_be_published_is_published_later_whether_or_not_the_tables_kept_it() {
+fn failed_publications_are_made_later_whether_or_not_the_tables_kept_them() {
     for writes in [Writes::Refused, Writes::KeptAndFailed] {
         let mut world = World::new();
         let rewritten = chunk(shard(1, 0), 0);
@@ -556,7 +556,7 @@ fn the_row_of_scrub_is_what_version_1_says_and_no_other_is_believed() {
     assert_eq!(put(bytes), None);
 }
 
-/// What a log delivers while it is opened may be lost until that has ended: the next opening is to begin before it.
+/// Tests that a failed opening, whose records may be lost, makes the next opening begin before it.
 #[test]
 fn an_opening_that_fails_leaves_the_watermark_where_the_log_is_durable() {
     let mut log = ModelLog::new();

@@ -9,7 +9,7 @@ fn geometry(data: u8, parity: u8, chunk: u32) -> Geometry {
     Geometry { data, parity, chunk_size_bytes: chunk }
 }
 
-/// Where each byte of a blob is, worked out byte by byte: `(stripe, shard, offset in the chunk)`.
+/// Returns the place of each byte of a range, worked out byte by byte: `(stripe, shard, offset in the chunk)`.
 fn naive(geometry: Geometry, size: u64) -> Vec<(u32, u8, usize)> {
     let stripe_bytes = u64::from(geometry.data) * u64::from(geometry.chunk_size_bytes);
     let mut places = Vec::new();
@@ -67,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn the_sizes_of_stripes_sum_to_the_blob_and_shards_hold_them(data in 1u8..=8, size in 0u64..1 << 40) {
+    fn stripe_sizes_sum_to_the_blob_and_shards_have_room_for_it(data in 1u8..=8, size in 0u64..1 << 40) {
         let layout = BlobLayout::new(geometry(data, 2, CHUNK_BYTES_MAX as u32), size).expect("a layout");
         let last = layout.stripes().saturating_sub(1);
         let full = u64::from(last) * layout.stripe_data_bytes();
@@ -95,7 +95,7 @@ fn p5_eight_mebibytes_of_600_megabytes_touch_less_than_ten_mebibytes() {
 }
 
 #[test]
-fn what_no_writer_can_have_recorded_is_refused() {
+fn a_layout_that_no_writer_can_have_recorded_is_refused() {
     assert!(BlobLayout::new(geometry(0, 1, 64), 1).is_err());
     assert!(BlobLayout::new(geometry(2, 1, 0), 1).is_err());
     assert!(BlobLayout::new(geometry(30, 30, 64), 1).is_err());

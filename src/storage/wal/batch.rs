@@ -39,7 +39,7 @@ pub enum Mark {
     Resume { cut: Lsn },
     /// The segment's last record; `cut` where no `Resume` was written since the log was cut.
     Seal { cut: Option<Lsn> },
-    /// Everything before it is on stable storage: it vouches for the log's end while nothing follows.
+    /// Everything before it is on stable storage: it proves the end of the log while nothing follows.
     Synced,
 }
 
@@ -47,7 +47,7 @@ pub enum Mark {
 #[derive(Debug)]
 pub struct BatchPlan {
     start: Lsn,
-    /// First byte that the batch may not touch.
+    /// The first byte that the batch may not touch.
     limit: u32,
     caching: Caching,
     end: u32,
@@ -63,7 +63,7 @@ struct Entry {
     origin: Lsn,
     body: Bytes,
     body_crc: u32,
-    /// How much of the body is written from its own buffer; the rest is copied.
+    /// The number of bytes of the body that are written from its own buffer; the rest is copied.
     direct_bytes: u32,
 }
 
@@ -95,7 +95,7 @@ impl BatchPlan {
         Some(Location { lsn, body_bytes })
     }
 
-    /// As `push`, for a record of the log's own.
+    /// As `push`, for a record that the log writes itself.
     pub fn push_mark(&mut self, mark: Mark) -> Option<Location> {
         let lsn = self.place(0)?;
         let (kind, origin) = match mark {

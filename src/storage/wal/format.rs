@@ -18,10 +18,10 @@ const RECORD_HEADER: u32 = RECORD_HEADER_BYTES as u32;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"SHERDSEG";
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"SREC";
-/// Nothing of the batch follows: the next record begins at the next block.
+/// Set on the last record of a batch: the next record begins at the next block.
 const FLAG_LAST_IN_BATCH: u8 = 1;
 
-/// What stands in a record's kind field: a user's record, or one of the log's own.
+/// The kind field of a record: a user's record, or one of the log's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum EntryKind {
     User(RecordKind),
@@ -57,7 +57,7 @@ impl EntryKind {
     }
 }
 
-/// Why bytes are not the record or the header that was looked for.
+/// The reason for which bytes are not the record or header that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) expected: String,
@@ -165,19 +165,20 @@ impl RecordHeader {
         Err(Fault::new(format!("body crc {:08x}", self.body_crc), format!("{found:08x}")))
     }
 
-    /// Where the body begins in the segment.
+    /// Returns the offset of the body in the segment.
     pub(super) fn body_offset(&self) -> u32 {
         body_offset(self.lsn.offset(), self.body_bytes)
     }
 
-    /// Where the next record begins in the segment.
+    /// Returns the offset of the next record in the segment.
     pub(super) fn next_offset(&self) -> u32 {
         let end = self.body_offset().saturating_add(self.body_bytes);
         end.checked_next_multiple_of(if self.last_in_batch { BLOCK } else { RECORD_ALIGN }).unwrap_or(u32::MAX)
     }
 }
 
-/// Where the body of a record whose header is at `header` begins: after it, or at the next block where it is large.
+/// Returns the offset of the body of a record whose header is at `header`: after it, or at the next block if the body
+/// is large.
 pub(super) const fn body_offset(header: u32, body_bytes: u32) -> u32 {
     let end = header.saturating_add(RECORD_HEADER);
     if body_bytes as usize >= RECORD_PACKED_BYTES_MAX { end.div_ceil(BLOCK).saturating_mul(BLOCK) } else { end }
@@ -206,19 +207,19 @@ pub(super) fn encode_segment_header(identity: &LogIdentity, id: SegmentId, into:
     into[12..16].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// What a segment's header block says.
+/// The content of a segment's header block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) identity: LogIdentity,
     pub(super) id: SegmentId,
 }
 
-/// Why a header block is not usable.
+/// The reason for which a header block is not usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeaderFault {
     /// Damaged; what the records say holds all the same.
     Damaged(Fault),
-    /// Written by a release that this one does not understand.
+    /// The format was written by a release that this one does not understand.
     Newer(Fault),
 }
 

@@ -1,21 +1,21 @@
 //! Judging a bad spot by what stands after it. Each record says through where the log was known to be synced when it was
-//! written: a spot below that was whole once and has rotted; a spot that nobody vouches for was never acknowledged. What
+//! written: a spot below that was whole once and has rotted; a spot that nothing proves synced was never acknowledged. What
 //! the drive cannot read may have been either, and is never taken for the latter.
 
 use super::format::{EntryKind, RecordHeader};
-use super::reader::SegmentReader;
 use super::segment::Segment;
+use super::segment_reader::SegmentReader;
 use super::{LogOptions, ReplayRule, WalError};
 use crate::types::Lsn;
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It was synced once, or that cannot be ruled out.
+    /// The spot was synced once, or that cannot be ruled out.
     Rot,
     /// An earlier recovery cut the log here; it goes on at this position.
     Cut { resume: Lsn },
-    /// Not known to have been synced, as nothing after it was.
+    /// A record not known to have been synced, as nothing after it was.
     Torn,
 }
 
@@ -30,16 +30,16 @@ pub(super) struct BadSpot {
     pub(super) blank: bool,
 }
 
-/// What is known so far about the log's tail.
+/// The state of the log's tail, as far as it was read.
 pub(super) struct Lookahead<'a> {
     segments: &'a [Arc<Segment>],
     tag: u64,
     options: &'a LogOptions,
     /// Everything below was synced once.
-    vouched: Lsn,
+    proven_synced: Lsn,
     /// A cut known from a `Resume` or `Seal`: from where, and where the log goes on.
     cut: Option<(Lsn, Lsn)>,
-    /// The first spot that nobody vouches for.
+    /// The first spot that nothing proves synced.
     torn: Option<Lsn>,
     /// End of the last whole record header met, in order of positions.
     end: Lsn,
@@ -47,12 +47,12 @@ pub(super) struct Lookahead<'a> {
 
 impl<'a> Lookahead<'a> {
     pub(super) fn new(segments: &'a [Arc<Segment>], tag: u64, options: &'a LogOptions, start: Lsn) -> Self {
-        Self { segments, tag, options, vouched: Lsn(0), cut: None, torn: None, end: start }
+        Self { segments, tag, options, proven_synced: Lsn(0), cut: None, torn: None, end: start }
     }
 
     /// Takes notice of a whole header.
     pub(super) fn note(&mut self, header: &RecordHeader) {
-        self.vouched = self.vouched.max(header.durable_through);
+        self.proven_synced = self.proven_synced.max(header.durable_through);
         self.end = self.end.max(Lsn::new(header.lsn.segment(), header.next_offset()));
         if cuts(header) {
             self.cut = Some((header.origin, header.lsn));
@@ -64,11 +64,11 @@ impl<'a> Lookahead<'a> {
         self.torn
     }
 
-    pub(super) fn vouched(&self) -> Lsn {
-        self.vouched
+    pub(super) fn proven_synced(&self) -> Lsn {
+        self.proven_synced
     }
 
-    /// Where nothing of the log stands any more, nor anything that could be taken for it.
+    /// Returns the position after which there is nothing of the log, nor anything that could be taken for it.
     pub(super) fn end(&self) -> Lsn {
         self.end
     }
@@ -83,10 +83,10 @@ impl<'a> Lookahead<'a> {
             return Ok(Verdict::Cut { resume });
         }
         let cuts_rot = self.options.replay == ReplayRule::Salvage;
-        if spot < self.vouched && !cuts_rot {
+        if spot < self.proven_synced && !cuts_rot {
             return Ok(Verdict::Rot);
         }
-        let (mut undecided, mut vouched_for) = (bad.unreadable, false);
+        let (mut undecided, mut is_proven) = (bad.unreadable, false);
         let later: Vec<Arc<Segment>> =
             self.segments.iter().filter(|segment| segment.id() >= after.segment()).cloned().collect();
         for segment in later {
@@ -94,7 +94,7 @@ impl<'a> Lookahead<'a> {
             let mut reader = SegmentReader::new(segment, self.tag, self.options);
             while let Some(header) = reader.next_header(offset)? {
                 offset = header.next_offset();
-                if vouched_for {
+                if is_proven {
                     // A salvage may have cut what was whole once.
                     if cuts(&header) && header.origin <= spot {
                         return Ok(Verdict::Cut { resume: header.lsn });
@@ -109,13 +109,13 @@ impl<'a> Lookahead<'a> {
                     if self.options.replay == ReplayRule::EveryValid {
                         return Ok(Verdict::Rot);
                     }
-                    vouched_for = true;
+                    is_proven = true;
                 }
             }
-            // What would vouch for the spot may stand where the drive cannot read.
+            // The record that proves the spot synced may be where the drive cannot read.
             undecided |= !bad.blank && reader.has_unreadable();
         }
-        if vouched_for || (undecided && !cuts_rot) {
+        if is_proven || (undecided && !cuts_rot) {
             return Ok(Verdict::Rot);
         }
         self.torn = Some(spot);
@@ -128,7 +128,7 @@ impl<'a> Lookahead<'a> {
     }
 }
 
-/// Whether the record says that the log was cut at its origin.
+/// Returns whether the record says that the log was cut at its origin.
 fn cuts(header: &RecordHeader) -> bool {
     matches!(header.kind, EntryKind::Resume | EntryKind::Seal) && header.origin < header.lsn
 }

@@ -1,6 +1,6 @@
 //! The log of a drive: fixed-size segment files of checksummed records, and their recovery. The bytes are described in
 //! `FORMAT.md` beside this file. Everything here is synchronous and has no threads of its own; the actors that run a
-//! log are in `actors::{log, wal_writer, syncer, segment_allocator}`.
+//! log are in `actors::log::{wal_writer, syncer, segment_allocator}`.
 
 mod batch;
 mod format;
@@ -11,9 +11,9 @@ mod open;
 mod options;
 pub mod progress;
 mod read;
-mod reader;
 mod recovery;
 mod segment;
+mod segment_reader;
 mod survey;
 
 pub use batch::{Batch, BatchPlan, CheckedRecord, Mark};
@@ -28,7 +28,7 @@ use crate::limits::RECORD_BODY_BYTES_MAX;
 use crate::types::{Lsn, SegmentId};
 use bytes::Bytes;
 
-/// What a record is; the number is what is on disk.
+/// The kind of a record; the number is stored on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RecordKind {
@@ -42,7 +42,7 @@ pub enum RecordKind {
     RaftState = 4,
 }
 
-/// What a record is about; repeated in the record and compared on each read.
+/// The subject of a record; repeated in the record and compared on each read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordKey {
     pub id: u128,
@@ -55,12 +55,12 @@ pub struct RecordKey {
 pub struct NewRecord {
     pub kind: RecordKind,
     pub key: RecordKey,
-    /// Where the first copy of this record stood, when this is a relocation.
+    /// The position of the first copy of this record, if this is a relocation.
     pub origin: Option<Lsn>,
     pub body: Bytes,
 }
 
-/// Where a record is: the position of its header, and its body's length.
+/// The location of a record: the position of its header, and its body's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     pub lsn: Lsn,
@@ -76,7 +76,7 @@ pub struct ScannedRecord {
     pub at: Location,
     /// Bytes that the record occupies, padding included.
     pub footprint_bytes: u32,
-    /// Through where the log was known to be synced when the record was written.
+    /// The position through which the log was known to be synced when the record was written.
     pub durable_through: Lsn,
     pub body: Bytes,
 }
@@ -92,7 +92,7 @@ pub enum WalError {
     /// Refusal: no record can have such a body; nothing was appended.
     #[error("a record's body of {bytes} bytes is larger than the {RECORD_BODY_BYTES_MAX} that are allowed")]
     TooLarge { bytes: usize },
-    /// Not answered in time. Whether the records are in the log is not known.
+    /// The append was not answered in time. Whether the records are in the log is not known.
     #[error("log did not answer in time")]
     TimedOut,
     /// Refusal: the log is closed or its drive was taken out of service after a failure.

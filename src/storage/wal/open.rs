@@ -17,7 +17,7 @@ pub struct CorruptSpot {
     pub at: Lsn,
     pub expected: String,
     pub found: String,
-    /// What stood here, where the header is whole and only the body is not.
+    /// The record that was lost there, if its header is whole and only its body is not.
     pub record: Option<LostRecord>,
 }
 
@@ -36,16 +36,16 @@ impl CorruptSpot {
     }
 }
 
-/// Where appends go on after a replay.
+/// The position at which appends continue after a replay.
 #[derive(Clone, Debug)]
 pub struct Resumption {
     /// The segment to append to and the first free block in it; `None` where there is none, or it takes no more.
     pub open: Option<(Arc<Segment>, u32)>,
     /// Empty segments that follow it, ready for use.
     pub ready: Vec<Arc<Segment>>,
-    /// Where the log was cut, if a scan from there would not come to the first append by itself.
+    /// The position at which the log was cut, if a scan from there would not reach the first append by itself.
     pub cut: Option<Lsn>,
-    /// Where the log's content ends; all of it is synced.
+    /// The end of the log's content; all of it is synced.
     pub content_end: Lsn,
     pub next_id: SegmentId,
     /// Retired files that can become segments.
@@ -57,16 +57,16 @@ pub struct Resumption {
 pub struct OpenedLog {
     pub disk: Arc<dyn Disk>,
     pub options: LogOptions,
-    /// In order; spots below the position that replay began at are not looked for.
+    /// The rot, in order; not looked for below the position that replay began at.
     pub rot: Vec<CorruptSpot>,
-    /// All segments that hold, or may hold, records, in order.
+    /// The segments that hold, or may hold, records, in order.
     pub segments: Vec<Arc<Segment>>,
     pub resumption: Resumption,
     pub tag: u64,
 }
 
 impl OpenedLog {
-    /// Where the log's content ends.
+    /// Returns the end of the log's content.
     pub fn end(&self) -> Lsn {
         self.resumption.content_end
     }
@@ -91,7 +91,7 @@ pub fn open_log(
     let mut rot = check_headers(&disk, &options, &found.segments, replay_from)?;
     let next_id = found.segments.last().map_or(SegmentId(1), |last| SegmentId(last.id().0 + 1));
     let replayed = Replay::new(&found.segments, tag, &options, replay_from).run(visit)?;
-    write_unvouched_anew(&found.segments, &replayed, replay_from, &options)?;
+    rewrite_unproven(&found.segments, &replayed, replay_from, &options)?;
     rot.extend(replayed.rot.iter().cloned());
     rot.sort_by_key(|spot| spot.at);
     let mut segments = found.segments;
@@ -182,13 +182,13 @@ pub(super) fn check_headers(
 
 /// Records that no sync is known to have covered are part of the log from now on: so they must not vanish with the next power
 /// cut. Where a sync of them was tried and failed, another one would not help: they are written again.
-fn write_unvouched_anew(
+fn rewrite_unproven(
     segments: &[Arc<Segment>],
     replayed: &Replayed,
     replay_from: Lsn,
     options: &LogOptions,
 ) -> Result<(), WalError> {
-    let (from, to) = (replayed.vouched.max(replay_from), replayed.clear_from);
+    let (from, to) = (replayed.proven_synced.max(replay_from), replayed.clear_from);
     for segment in segments.iter().filter(|segment| (from.segment()..=to.segment()).contains(&segment.id())) {
         let start = if segment.id() == from.segment() { from.offset() } else { 0 };
         let end = if segment.id() == to.segment() { to.offset() } else { segment.file_bytes() };
@@ -202,8 +202,8 @@ fn write_unvouched_anew(
     Ok(())
 }
 
-/// Whether a scan would not come to the first append by itself: something stands in between, or the last record expects
-/// another right behind it, of a batch that was torn there.
+/// Returns whether a scan would not reach the first append by itself: other bytes are in between, or the last record
+/// expects another right after it, of a batch that was torn there.
 fn was_cut(replayed: &Replayed) -> bool {
     replayed.content_end < replayed.clear_from || !replayed.content_end.offset().is_multiple_of(BLOCK)
 }

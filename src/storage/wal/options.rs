@@ -1,4 +1,4 @@
-//! What a log is opened with: whose it is, where, how large its segments are and when it answers.
+//! Options for opening a log: its identity, directory, segment size and durability.
 
 use crate::ambient::Ambient;
 use crate::limits::{META_SEGMENT_BYTES, SHARD_SEGMENT_BYTES, SPACE_REFUSE_PERCENT};
@@ -7,7 +7,7 @@ use crate::types::{ClusterId, NodeId};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Which of a drive's logs; the number is what is on disk.
+/// The kind of a drive's log; the number is stored on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum LogKind {
@@ -25,8 +25,8 @@ impl LogKind {
     }
 }
 
-/// Whose log it is: in each segment's header, and folded into each record's checks, so that a file of another drive
-/// is never taken for this one's.
+/// The identity of a log: in each segment's header, and folded into each record's checks, so that a file of another
+/// drive is never taken for this one's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogIdentity {
     pub cluster: ClusterId,
@@ -34,23 +34,23 @@ pub struct LogIdentity {
     pub kind: LogKind,
 }
 
-/// When an append is answered.
+/// The time at which an append is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// After the sync that covers it.
+    /// Acknowledges after the sync that covers the append.
     Strict,
-    /// After the write. A power cut loses what was acknowledged in the last `flush_delay_max`, at most.
+    /// Acknowledges after the write. A power cut loses what was acknowledged in the last `flush_delay_max`, at most.
     Relaxed { flush_delay_max: Duration },
 }
 
-/// What replay makes of records that stand after a bad spot.
+/// The treatment of records after a bad spot in a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayRule {
     /// Delivers a gapless prefix and nothing after a bad spot: for a log whose entries mean something in order only.
     Prefix,
     /// As `Prefix`, and the log is cut at its first bad spot for good, whatever it was: the decision of an operator.
     Salvage,
-    /// As `Prefix`, and goes on behind rot: for copies that are merged with others.
+    /// As `Prefix`, and continues after rot: for copies that are merged with others.
     PastRot,
     /// Delivers every valid record: for records that each stand for themselves.
     EveryValid,
@@ -63,8 +63,8 @@ pub struct LogOptions {
     pub identity: LogIdentity,
     /// Size of a segment's file: a multiple of the block size that holds the largest record.
     pub segment_bytes: u32,
-    /// Whether a segment's file is written over with zeros when it is first made: costs its size once, and makes each later
-    /// sync cheaper, since it need not record that blocks came into use.
+    /// True if a new segment's file is filled with zeros: costs its size once, and makes each later sync cheaper, since
+    /// no sync need record newly allocated blocks.
     pub zeroed: bool,
     pub durability: Durability,
     pub replay: ReplayRule,
@@ -76,8 +76,8 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// Whether the log vouches for its end: a record that is missing there is not noticed by anybody else.
-    pub fn vouches_for_its_end(&self) -> bool {
+    /// Returns whether the log marks its end: nobody else notices a record that is missing there.
+    pub fn marks_its_end(&self) -> bool {
         self.replay != ReplayRule::EveryValid
     }
 
@@ -96,7 +96,7 @@ impl LogOptions {
         }
     }
 
-    /// One copy of the Raft log.
+    /// Returns the options of a copy of the Raft log.
     pub fn meta(dir: PathBuf, cluster: ClusterId, node: NodeId, ambient: Ambient, pool: BufferPool) -> Self {
         Self {
             identity: LogIdentity { cluster, node, kind: LogKind::Meta },

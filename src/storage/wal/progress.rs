@@ -1,7 +1,7 @@
-//! How far a log has come, and who waits for what: the decisions of accept, write, submit, sync and answer. Pure: events
-//! in, effects out; `actors::wal_writer` performs them.
+//! The progress of a log and its waiters: the decisions of accept, write, submit, sync and answer. Pure: events in,
+//! effects out; `actors::log` performs them.
 //!
-//! A log whose end nothing else covers vouches for it: once all that was written is synced and nothing follows, a mark is
+//! A log whose end nothing else proves marks it: once all that was written is synced and nothing follows, a mark is
 //! written that says so, and synced. It costs a busy log nothing: the next record says the same.
 //!
 //! Invariants: `synced <= submitted <= written <= accepted`; one sync in flight at most; a waiter is answered once, never
@@ -11,14 +11,14 @@ use crate::defects::{Defect, has};
 use crate::types::Lsn;
 use std::collections::VecDeque;
 
-/// What a waiter waits for.
+/// The condition that a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ack {
     Written,
     Synced,
 }
 
-/// One who waits until everything up to `through` is written or synced.
+/// A waiter for the write or the sync of everything up to `through`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Waiter<W> {
     pub through: Lsn,
@@ -42,7 +42,7 @@ pub enum Event<W> {
     MarkDue { at: Lsn },
     /// The mark was written, and ends here; or the log has no room for it.
     Marked { through: Lsn },
-    /// Nothing more will be accepted.
+    /// The log accepts nothing more.
     Closing,
 }
 
@@ -50,15 +50,15 @@ pub enum Event<W> {
 pub enum Effect<W> {
     /// Sync everything written so far; it reaches up to `through`.
     StartSync { through: Lsn },
-    /// These have what they waited for.
+    /// Answers these waiters: their condition holds.
     Answer { tokens: Vec<W>, synced: bool },
-    /// These will not have it.
+    /// Refuses these waiters: their condition will not hold.
     Refuse { tokens: Vec<W> },
     /// Raise `FlushDue` after the flush delay.
     ArmFlushDelay,
     /// Raise `MarkDue` after the mark delay.
     ArmMarkDelay { at: Lsn },
-    /// Write a mark that vouches for everything, which is synced, and raise `Marked`.
+    /// Write a mark that proves everything synced, and raise `Marked`.
     WriteMark,
     /// Closing, and everything accepted is on stable storage, or the log has failed.
     Drained,
@@ -70,7 +70,7 @@ pub struct Progress<W> {
     written: Lsn,
     submitted: Lsn,
     synced: Lsn,
-    /// In order of position.
+    /// The waiters for writes, in order of position.
     waiting_written: VecDeque<Waiter<W>>,
     waiting_synced: VecDeque<(Lsn, W)>,
     flush_delay_armed: bool,
@@ -78,7 +78,7 @@ pub struct Progress<W> {
     failed: bool,
     closing: bool,
     drained: bool,
-    /// Everything up to here is vouched for, and no mark is due; `None` where the log writes none.
+    /// The position up to which everything is proven synced and no mark is due; `None` where the log writes none.
     marked: Option<Lsn>,
     mark_delay_armed: bool,
     mark_due: bool,
@@ -105,8 +105,8 @@ impl<W> Progress<W> {
         }
     }
 
-    /// The same, of a log that vouches for its end.
-    pub fn vouching(synced: Lsn) -> Self {
+    /// Makes the progress of a log that marks its end.
+    pub fn with_end_marks(synced: Lsn) -> Self {
         Self { marked: Some(synced), ..Self::new(synced) }
     }
 
@@ -218,7 +218,7 @@ impl<W> Progress<W> {
         !self.failed && self.accepted == self.written && self.written == self.synced
     }
 
-    /// Whatever the event was: the next sync, the flush delay, the mark, the end.
+    /// Continues after any event: the next sync, the flush delay, the mark, the end.
     fn go_on(&mut self, effects: &mut Vec<Effect<W>>) {
         let unsynced = self.written > self.synced;
         if !self.failed && !self.sync_in_flight() && unsynced {

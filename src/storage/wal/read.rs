@@ -1,16 +1,16 @@
 //! Reading records by their location, and whole segments. Every byte that is given out was verified on this read.
 
 use super::format::{BLOCK, EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES, body_offset, log_tag};
-use super::reader::{Found, SegmentReader};
 use super::recovery::scanned;
 use super::segment::{Segment, SegmentTable};
+use super::segment_reader::{Found, SegmentReader};
 use super::{Location, LogOptions, RecordKey, ScannedRecord, WalError};
 use crate::limits::{LOG_READ_BYTES_MAX, LOG_READ_GAP_BYTES_MAX};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a scan of one segment met.
+/// The result of scanning one segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentScan {
     pub records: u64,
@@ -18,17 +18,17 @@ pub struct SegmentScan {
     pub bad_spots: u64,
 }
 
-/// What was verified of a segment.
+/// The result of verifying a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentCheck {
-    /// Where to go on; `None` at the end.
+    /// The offset at which to continue; `None` at the end.
     pub next: Option<u32>,
     pub bytes: u64,
-    /// As in `SegmentScan`.
+    /// Bad spots, as in `SegmentScan`.
     pub bad_spots: u64,
 }
 
-/// One record's body. Blocking.
+/// Reads one record's body. Blocking.
 pub fn read_record(segment: &Segment, options: &LogOptions, key: RecordKey, at: Location) -> Result<Bytes, WalError> {
     if segment.id() != at.lsn.segment() {
         return Err(WalError::NotFound { at: at.lsn });

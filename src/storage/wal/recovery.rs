@@ -4,8 +4,8 @@
 use super::format::{EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES};
 use super::lookahead::{BadSpot, Lookahead, Verdict};
 use super::open::{CorruptSpot, LostRecord};
-use super::reader::{Found, SegmentReader};
 use super::segment::Segment;
+use super::segment_reader::{Found, SegmentReader};
 use super::{Location, LogOptions, ReplayRule, ScannedRecord, WalError};
 use crate::types::{Lsn, SegmentId};
 use bytes::Bytes;
@@ -13,22 +13,22 @@ use std::sync::Arc;
 
 const FIRST_RECORD: u32 = SEGMENT_HEADER_BYTES as u32;
 
-/// What a replay found.
+/// The result of a replay.
 pub(super) struct Replayed {
     pub(super) rot: Vec<CorruptSpot>,
-    /// Bad spots that nobody vouches for, with records that stand for themselves behind them or not.
+    /// Bad spots that nothing proves synced, whether valid records follow them or not.
     pub(super) torn: Vec<CorruptSpot>,
-    /// Where the log's content ends.
+    /// The end of the log's content.
     pub(super) content_end: Lsn,
-    /// Where nothing stands any more that could be taken for a record: appends go on at the next block.
+    /// The position after which nothing can be taken for a record: appends continue at the next block.
     pub(super) clear_from: Lsn,
     /// The segment of `clear_from` takes no more records.
     pub(super) sealed: bool,
     /// Everything below was synced before.
-    pub(super) vouched: Lsn,
+    pub(super) proven_synced: Lsn,
 }
 
-/// Where the scan goes on.
+/// The next position of the scan.
 enum Next {
     Offset(u32),
     /// The next segment, from its first record on.
@@ -93,11 +93,12 @@ impl<'a> Replay<'a> {
             content_end,
             clear_from,
             sealed: self.sealed == Some(clear_from.segment()),
-            vouched: self.ahead.vouched(),
+            proven_synced: self.ahead.proven_synced(),
         })
     }
 
-    /// Where to begin: at `from` where a record begins or the log ends there, else at the start of its segment.
+    /// Returns the position to begin at: `from` if a record begins or the log ends there, else the start of its
+    /// segment.
     fn start(&self) -> Result<(usize, u32), WalError> {
         let last = self.segments.len().saturating_sub(1);
         let index = self.segments.partition_point(|segment| segment.id() < self.from.segment()).min(last);

@@ -19,13 +19,13 @@ const SEGMENT_SUFFIX: &str = ".seg";
 const DRAFT_SUFFIX: &str = ".new";
 const FREE_SUFFIX: &str = ".free";
 
-/// What a file in a log's directory is, by its name.
+/// The role of a file in a log's directory, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileRole {
     Segment(SegmentId),
     /// Its content means nothing; it can become a segment.
     Free,
-    /// Left by a crash while it was made.
+    /// A file left by a crash while it was made.
     Draft,
     Foreign,
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 pub struct BadSpots {
     /// Whole once.
     pub rot: Vec<CorruptSpot>,
-    /// Not known to have been synced: what was being written when the process or the power went, or damage at the log's very
-    /// end. No more than one of them is the log's end itself.
+    /// Spots not known to have been synced: records that were being written when the process or the power failed, or
+    /// damage at the log's very end. At most one of them is the log's end itself.
     pub torn: Vec<CorruptSpot>,
 }
 

@@ -1,4 +1,4 @@
-//! Who asks most, of all hosts together.
+//! The most traffic of all hosts together.
 
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::eventually;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 #[test]
-fn what_all_hosts_count_is_shown_together_by_any_of_them() {
+fn counts_of_all_hosts_are_merged_by_any_of_them() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(1, seed()));
     cluster.client(0).create_bucket("box").expect("it answers").expect(200);

@@ -62,7 +62,7 @@ type Unseen = Option<usize>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Configuration {
     state: State,
-    /// By slots of open operations: those that have taken effect.
+    /// The open operations that have taken effect, by slot.
     taken: u128,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Of configurations alike but for unknown operations, those that have not spent more than another.
+    /// Returns, of configurations that differ only in unknown operations, those that have not spent more than another.
     fn frugal(&self, reached: Vec<Configuration>) -> HashSet<Configuration> {
         let unknown = self.slots.iter().enumerate().filter(|(_, held)| held.is_some_and(|held| self.is_unknown(held)));
         let unknown = unknown.fold(0u128, |mask, (slot, _)| mask | 1 << slot);

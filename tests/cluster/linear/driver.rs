@@ -15,12 +15,12 @@ pub trait Store: Sync {
 pub struct Plan {
     pub clients: usize,
     pub keys: usize,
-    /// Of each client.
+    /// The most operations of each client.
     pub operations_max: usize,
     pub seed: u64,
 }
 
-/// Until all have done as much as they may, or it `is_over`.
+/// Runs the clients until all have done their operations, or it `is_over`.
 pub fn drive(store: &dyn Store, plan: &Plan, is_over: &(dyn Fn() -> bool + Sync)) -> History {
     let recorder = Recorder::default();
     let values = AtomicU32::new(ABSENT + 1);
@@ -48,7 +48,7 @@ struct Client<'a> {
     recorder: &'a Recorder,
     values: &'a AtomicU32,
     random: Random,
-    /// What it last knew of each key, for its conditions.
+    /// The last known value of each key, for its conditions.
     seen: Vec<Value>,
 }
 

@@ -1,10 +1,11 @@
-//! What a store of a few keys does, one operation after another: the sequential object that histories are checked against.
+//! The model of a store of a few keys, one operation after another: the sequential object that histories are checked
+//! against.
 
-/// What a key holds. Each write of a history has a value of its own.
+/// The value of a key. Each write of a history has a value of its own.
 pub type Value = u32;
 pub const ABSENT: Value = 0;
 
-/// By the key's number.
+/// An operation on a key's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     Put {
@@ -28,7 +29,7 @@ pub enum Operation {
     Get {
         key: usize,
     },
-    /// All keys.
+    /// Lists all keys.
     List,
 }
 
@@ -45,7 +46,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// What every key holds.
+/// The values of all keys.
 pub type State = Box<[Value]>;
 
 pub enum Step {
@@ -71,7 +72,7 @@ impl Operation {
         matches!(self, Self::Get { .. } | Self::List)
     }
 
-    /// As it is for these keys alone, which are then the only ones, numbered in their order.
+    /// Returns the operation on these keys alone, numbered in their order.
     pub fn projected(&self, keys: &[usize]) -> Option<Self> {
         let Some(own) = self.key() else { return Some(self.clone()) };
         let key = keys.iter().position(|key| *key == own)?;
@@ -85,7 +86,8 @@ impl Operation {
         })
     }
 
-    /// Whether it has this outcome in this state, and what it makes of it. An unknown outcome is one that changed something.
+    /// Applies the operation; returns whether it can have this outcome in this state, and the new state. An unknown
+    /// outcome is one that changed something.
     pub fn step(&self, state: &State, outcome: &Outcome) -> Step {
         let changed = |key: usize, value: Value| {
             let mut after = state.clone();

@@ -78,7 +78,7 @@ fn a_delete_that_overlaps_a_put_may_be_before_or_after_it() {
 }
 
 #[test]
-fn what_is_unknown_happens_at_any_later_time_or_never_but_once() {
+fn an_unknown_write_happens_at_any_later_time_or_never_but_once() {
     let reads = |first, second, third| {
         [(put(1), Unknown), (put(2), Done), (GET, Found(first)), (GET, Found(second)), (GET, Found(third))]
     };
@@ -126,7 +126,7 @@ fn a_search_without_end_is_undecided_not_judged() {
 }
 
 #[test]
-fn what_is_too_much_for_all_keys_is_judged_by_pairs() {
+fn a_history_too_large_for_all_keys_is_judged_by_pairs() {
     let mut operations: Vec<_> =
         (0..12).map(|at| (Operation::Put { key: at / 4, value: at as Value + 1 }, Done)).collect();
     let last = |key, value| (Operation::Put { key, value }, Done);

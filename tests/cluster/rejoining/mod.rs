@@ -50,7 +50,7 @@ fn check(cluster: &Cluster, hosts: &[usize], objects: Range<u64>) {
     }
 }
 
-/// Nothing is missing, and no comparison is due, as every host that runs says.
+/// Waits until no shard is missing and no comparison is due, by every host that runs.
 fn wait_until_whole(cluster: &Cluster) {
     eventually(PATIENCE, "nothing to be missing", || {
         let running = || cluster.hosts.iter().filter(|host| host.is_running());
@@ -65,12 +65,12 @@ fn wait_until_whole(cluster: &Cluster) {
     });
 }
 
-/// Of every host that runs.
+/// Sums a metric over every host that runs.
 fn sum(cluster: &Cluster, name: &str) -> f64 {
     cluster.hosts.iter().filter(|host| host.is_running()).filter_map(|host| host.metric(name)).sum()
 }
 
-/// Until the cluster has three hosts, which all vote, and the replicas of all are known to be the same.
+/// Waits until the cluster has three hosts, which all vote, and all replicas are known to be the same.
 fn wait_until_one(cluster: &Cluster) {
     eventually(PATIENCE, "three hosts that vote and have applied the same", || {
         pass(Duration::from_millis(300));

@@ -56,7 +56,7 @@ fn a_wiped_host_leaves_the_store_at_risk_until_every_shard_is_back() {
     check(&cluster, &[0, 1], 0..OBJECTS);
 }
 
-/// Whether a drive of this number is the host's, by the layout.
+/// Returns whether a drive of this number is the host's, by the layout.
 fn is_on(node: u64, host: usize, cluster: &Cluster) -> bool {
     let layout = cluster.admin(0, &["layout", "show"]);
     let nodes = layout["nodes"].as_array().expect("a list").clone();

@@ -7,12 +7,12 @@ pub mod wires;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Where a host is.
+/// The addresses of a host.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Where the other hosts seek it.
+    /// The address at which other hosts seek it.
     pub sought: SocketAddr,
-    /// Where it hears them.
+    /// The address on which it listens.
     pub listens: SocketAddr,
     pub s3: SocketAddr,
     pub admin: SocketAddr,
@@ -21,8 +21,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// What a listener that is found at this address is told to bind: a place of its own has no other listeners, and hosts
-    /// that have their machine for themselves bind all its addresses.
+    /// Returns the address for a listener to bind so that it is found at this one: hosts that have their machine for
+    /// themselves bind all its addresses.
     pub fn bound(&self, address: SocketAddr) -> SocketAddr {
         match self.wrapper.is_empty() {
             true => address,
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-/// What becomes of what one host sends to another.
+/// The faults of one host's traffic to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wire {
     pub is_cut: bool,
@@ -43,7 +43,7 @@ impl Wire {
     pub const CUT: Self = Self { is_cut: true, loss_per_mille: 0, delay: Duration::ZERO };
 }
 
-/// What went from one to another so far, and what should have and did not.
+/// The counts of what was delivered and what was lost.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
     pub passed: u64,
@@ -51,7 +51,7 @@ pub struct Counts {
 }
 
 pub trait Network: Send + Sync {
-    /// Of every host, by its number.
+    /// Returns the place of every host, by its number.
     fn places(&self) -> &[Place];
 
     /// A host's process has begun, or ended.

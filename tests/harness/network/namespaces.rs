@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 const PREFIX: &str = "sherd-test-";
-/// Where ip(8) keeps them.
+/// The directory of ip(8) for namespaces.
 const FOLDER: &str = "/run/netns";
 
 /// Before any rule: what is counted, and where frames are looked at.
@@ -39,7 +39,7 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Of so many hosts, or why they cannot be made here.
+    /// Makes namespaces of so many hosts; returns the reason if they cannot be made here.
     pub fn make(hosts: usize) -> Result<Self, String> {
         let prefix = format!("{PREFIX}{}", std::process::id());
         let wires = Mutex::new(vec![vec![Wire::default(); hosts + 1]; hosts + 1]);
@@ -54,7 +54,7 @@ impl Namespaces {
         Ok(made)
     }
 
-    /// Those of processes that are gone, which could not delete them.
+    /// Deletes the namespaces of processes that are gone.
     fn delete_abandoned(&self) {
         for entry in std::fs::read_dir(FOLDER).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -65,8 +65,8 @@ impl Namespaces {
         }
     }
 
-    /// What `ip` is told to make them. Frames are as large on the bridge as they would be on a cable, or losing one would lose
-    /// many datagrams at once.
+    /// Returns the commands of `ip` that make them. Frames are as large on the bridge as they would be on a cable, or
+    /// losing one would lose many datagrams at once.
     fn commands(&self) -> Vec<String> {
         let hub = self.hub();
         let mut commands = vec![
@@ -147,7 +147,7 @@ impl Namespaces {
         self.nft(&["-f", "-"], rules).map(drop)
     }
 
-    /// All rules anew; the counts go on.
+    /// Replaces all rules; the counts go on.
     fn apply(&self) -> Result<(), String> {
         let wires = self.wires.lock().expect("no one panics with it");
         let mut rules = String::new();
@@ -212,7 +212,7 @@ impl Drop for Namespaces {
     }
 }
 
-/// What drops frames from one to another; the number behind the last host is that of the clients.
+/// Returns the rule that drops frames from one to another; the number after the last host is that of the clients.
 fn rule(from: usize, to: usize, clients: usize, wire: Wire) -> String {
     let ways = if to == clients {
         format!("input iifname port{from}")
@@ -234,7 +234,7 @@ fn program(name: &str) -> Result<String, String> {
     candidates.into_iter().find(|path| Path::new(path).exists()).ok_or_else(|| format!("there is no {name}"))
 }
 
-/// What a program writes that ends well; else its complaint.
+/// Runs a program; returns its output if it succeeds, else its complaint.
 fn run(command: &mut Command, input: &str) -> Result<String, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;

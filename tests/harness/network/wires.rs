@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often a thread that waits for datagrams looks whether it is still wanted.
+/// The interval at which a thread that waits for datagrams checks whether it is still wanted.
 const POLL: Duration = Duration::from_millis(200);
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 const DATAGRAM_BYTES_MAX: usize = 65_536;
@@ -43,7 +43,8 @@ struct Shared {
 }
 
 impl Wires {
-    /// Of hosts that find each other at their fronts, or at their own addresses: then nothing can be done to what they send.
+    /// Makes places on the loopback, found at their fronts, or at their own addresses: then nothing can be done to
+    /// their traffic.
     pub fn on_loopback(count: usize, is_direct: bool, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             wires: Mutex::new(vec![vec![Wire::default(); count]; count]),
@@ -143,7 +144,7 @@ struct Front {
     socket: Arc<UdpSocket>,
     shared: Arc<Shared>,
     senders: HashMap<SocketAddr, Sender>,
-    /// Of the processes, when the senders were last looked up.
+    /// The epoch of the processes when the senders were last looked up.
     epoch: u64,
 }
 
@@ -217,7 +218,7 @@ struct Parcel {
 }
 
 impl Parcel {
-    /// What does not go out is lost, as on any wire.
+    /// Sends the parcel. A failed send is a loss, as on any wire.
     fn send(self) {
         let _ = match self.to {
             Some(to) => self.socket.send_to(&self.bytes, to),
@@ -229,7 +230,7 @@ impl Parcel {
 #[derive(Default)]
 struct Delayed {
     parcels: Mutex<BinaryHeap<Due>>,
-    /// Of the next parcel: those that are due together keep their order.
+    /// The number of the next parcel: those that are due together keep their order.
     number: AtomicU64,
     more: Condvar,
 }

@@ -1,4 +1,4 @@
-//! What a person meets before the store serves: refusals that leave nothing behind, and a host that says what it waits for.
+//! Starts before the store serves: refusals that leave nothing behind, and a host that says what it waits for.
 
 use crate::harness::client::get_plain;
 use crate::harness::cluster::{Cluster, Shape};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a start with these settings ends with; nothing is made in the data directory.
+/// Returns the error of a start with these settings; nothing is made in the data directory.
 fn refused(settings: &[(&str, &str)]) -> String {
     let root = tempfile::tempdir().unwrap();
     let setup = settings.iter().fold(Setup::single(root.path()), |setup, (name, value)| setup.with(name, value));

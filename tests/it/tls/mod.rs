@@ -87,7 +87,7 @@ impl Connection {
         self.0.conn.peer_certificates().unwrap()[0].to_vec()
     }
 
-    /// Whether the store answers; the connection goes on.
+    /// Returns whether the store answers; the connection goes on.
     fn is_answered(&mut self) -> bool {
         write!(self.0, "GET /minio/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut head = Vec::new();

@@ -1,4 +1,4 @@
-//! How a host knows the time. Pure: readings of its clocks and reports of other hosts in, two times out.
+//! The clock of a host. Pure: readings of its clocks and reports of other hosts in, two times out.
 //!
 //! The *confirmed time* has certainly passed; what destroys is judged by it. It begins when most hosts agree, or an operator
 //! says it, and from then on is counted: by the monotonic clock of any host that runs, and by the log, in which it
@@ -29,25 +29,25 @@ pub struct Reading {
     pub monotonic: Duration,
 }
 
-/// What a host tells the others once a second.
+/// The report of a host's clock, sent to the others once a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockReport {
     /// Its wall clock.
     pub wall: UnixMs,
-    /// The date, as far as it believes that clock.
+    /// The date, as far as it trusts that clock.
     pub date: UnixMs,
     /// The confirmed time, as it counts it.
     pub confirmed: Option<UnixMs>,
     pub era: u64,
-    /// Whether nothing is missing in its confirmed time: a host has counted it ever since it was right.
+    /// True if the confirmed time has no gap: a host has counted it ever since it was right.
     pub kept: bool,
-    /// Whether its wall clock may confirm a time: it has run as the monotonic clock does since the process began.
+    /// True if the wall clock may confirm a time: it has run as the monotonic clock does since the process began.
     pub steady: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Counted {
-    /// Since 1970, as are all times here that are durations.
+    /// The time since 1970, as all times here that are durations.
     time: Duration,
     era: u64,
 }
@@ -73,13 +73,13 @@ pub struct LogClock {
     wall: Duration,
     date: Duration,
     step: Option<Step>,
-    /// Whether the wall clock was ever set while the process ran.
+    /// True if the wall clock was ever set while the process ran.
     was_set: bool,
     confirmed: Option<Counted>,
     kept: bool,
-    /// To which hosts set it.
+    /// The time to which hosts set it.
     set_by_hosts: Option<Duration>,
-    /// How many there are, this one among them, once that is known.
+    /// The number of hosts, including this one, once it is known.
     hosts: Option<usize>,
     others: BTreeMap<HostId, Heard>,
 }
@@ -89,10 +89,10 @@ pub struct LogClock {
 pub struct ClockStatus {
     pub wall: UnixMs,
     pub time: LogTime,
-    /// Whether there is a confirmed time at all.
+    /// True if there is a confirmed time at all.
     pub is_confirmed: bool,
     pub set_step_ms: Option<i64>,
-    /// How far each host's wall clock, this one's under no id, is ahead of their median.
+    /// The lead of each host's wall clock over their median; this host's is under no id.
     pub ahead_of_median_ms: Vec<(Option<HostId>, i64)>,
     pub running_for: Duration,
 }
@@ -115,7 +115,7 @@ impl LogClock {
         }
     }
 
-    /// These are the other hosts from now on.
+    /// Sets the other hosts.
     pub fn watch(&mut self, others: impl IntoIterator<Item = HostId>) {
         let others: Vec<HostId> = others.into_iter().collect();
         self.hosts = Some(others.len() + 1);
@@ -126,10 +126,10 @@ impl LogClock {
     pub fn time(&mut self, reading: Reading) -> LogTime {
         self.pass(reading);
         let confirmed = self.confirmed.map_or(Duration::ZERO, |counted| counted.time);
-        LogTime { now: unix(self.believed().max(confirmed)), confirmed: unix(confirmed) }
+        LogTime { now: unix(self.trusted().max(confirmed)), confirmed: unix(confirmed) }
     }
 
-    /// The log has this; what another host counted, or an operator set, among it.
+    /// Takes over the record of the log, also if another host counted it or an operator set it.
     pub fn learn(&mut self, reading: Reading, record: &ClockRecord) {
         self.pass(reading);
         let (time, era) = (since_1970(record.confirmed), record.era);
@@ -168,7 +168,7 @@ impl LogClock {
         }
     }
 
-    /// What the leader is to put into the log, which has this record.
+    /// Returns the advance of the clock that the leader should propose, given the record in the log.
     pub fn due(&mut self, reading: Reading, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
         self.pass(reading);
         let Some(record) = record else {
@@ -206,19 +206,19 @@ impl LogClock {
         self.monotonic = self.monotonic.max(reading.monotonic);
         self.wall = since_1970(reading.wall);
         self.follow_wall(elapsed);
-        let believed = self.believed();
+        let trusted = self.trusted();
         if let Some(counted) = &mut self.confirmed {
             let (expected, slew) = (counted.time + elapsed, elapsed / CLOCK_SLEW_DIVISOR);
-            counted.time = if believed > expected {
-                expected + slew.min(believed - expected)
+            counted.time = if trusted > expected {
+                expected + slew.min(trusted - expected)
             } else {
-                expected - slew.min(expected - believed)
+                expected - slew.min(expected - trusted)
             };
         }
         self.judge();
     }
 
-    /// A clock that is set is believed when it has stayed so.
+    /// Trusts a clock that was set once it has stayed so.
     fn follow_wall(&mut self, elapsed: Duration) {
         let expected = self.date + elapsed;
         let by_ms = difference_ms(self.wall, expected);
@@ -261,7 +261,7 @@ impl LogClock {
         !self.was_set && self.monotonic.saturating_sub(self.began) >= CLOCK_STEADY_AFTER
     }
 
-    /// What hosts that answer say the date is, those for which this holds.
+    /// Returns the dates reported by the answering hosts for which `counts` holds.
     fn dates(&self, counts: impl Fn(&ClockReport) -> bool) -> Vec<Duration> {
         let own = ClockReport {
             wall: unix(self.wall),
@@ -287,7 +287,7 @@ impl LogClock {
         since_1970(time) + self.monotonic.saturating_sub(heard.at)
     }
 
-    fn believed(&self) -> Duration {
+    fn trusted(&self) -> Duration {
         median(self.dates(|_| true))
     }
 
@@ -303,17 +303,17 @@ impl LogClock {
 }
 
 impl ClockStatus {
-    /// How far this host's wall clock is ahead of the confirmed time.
+    /// Returns the lead of this host's wall clock over the confirmed time.
     pub fn ahead_ms(&self) -> i64 {
         if self.is_confirmed { difference_ms(since_1970(self.wall), since_1970(self.time.confirmed)) } else { 0 }
     }
 
-    /// How far it is ahead of the median of the hosts' clocks.
+    /// Returns its lead over the median of the hosts' clocks.
     pub fn ahead_of_hosts_ms(&self) -> i64 {
         self.ahead_of_median_ms.iter().find(|(host, _)| host.is_none()).map_or(0, |(_, ahead_ms)| *ahead_ms)
     }
 
-    /// What is wrong, and what to do.
+    /// Returns the problems of the clocks, and what to do.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
         let ahead_ms = self.ahead_ms();

@@ -47,12 +47,12 @@ impl ClusterClock {
         self.with(LogClock::status)
     }
 
-    /// What the log has.
+    /// Takes over the record of the log.
     pub fn learn(&self, record: &ClockRecord) {
         self.with(|log, now| log.learn(now, record));
     }
 
-    /// What the leader is to put into the log, which has this record.
+    /// Returns the advance of the clock that the leader should propose, given the record in the log.
     pub(super) fn due(&self, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
         self.with(|log, now| log.due(now, record))
     }

@@ -11,11 +11,11 @@ const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// When the world begins.
+/// The time at which the simulation begins.
 const START: i64 = 1_700_000_000_000;
 /// Reports come every second; so that days pass quickly, less often here, as often as they must to count.
 const STEP: i64 = 4 * SECOND;
-/// What hosts tell each other is late by a step at most.
+/// The greatest delay of a report between hosts: one step.
 const LATE: i64 = STEP;
 
 struct Host {
@@ -121,7 +121,7 @@ impl World {
         self.pass(STEP);
     }
 
-    /// How far the confirmed time is ahead of the true one, on the host that leads.
+    /// Returns the lead of the confirmed time over the true one, on the leader.
     fn confirmed_ahead(&mut self) -> i64 {
         let now = self.now;
         let host = self.hosts.values_mut().next().expect("one runs");
@@ -143,7 +143,7 @@ impl World {
         host.clock.status(reading).troubles().join("; ")
     }
 
-    /// Whether the confirmed time is right, but for what may be gained at the bounded rate in this time.
+    /// Checks the confirmed time, up to the gain possible at the bounded rate in this time.
     fn assert_right(&mut self, within: i64) {
         let ahead = self.confirmed_ahead();
         assert!(ahead.abs() <= LATE + within / i64::from(CLOCK_SLEW_DIVISOR), "{} s ahead", ahead / 1000);
@@ -165,7 +165,7 @@ fn hosts_that_agree_have_one_time_and_nothing_to_tell() {
 }
 
 #[test]
-fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day_and_is_told_at_once() {
+fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day_and_is_reported_at_once() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(STEP);
@@ -228,7 +228,7 @@ fn a_host_that_crashes_again_and_again_with_a_wrong_clock_gains_nothing_by_it() 
 }
 
 #[test]
-fn a_single_host_that_was_off_is_told_to_be_behind_until_an_operator_confirms_its_clock() {
+fn a_single_host_that_was_off_is_reported_as_behind_until_an_operator_confirms_its_clock() {
     let mut world = World::new(1);
     world.stop(1);
     world.now += 3 * DAY;

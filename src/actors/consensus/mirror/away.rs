@@ -6,17 +6,17 @@ use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::io;
 
-/// Why a drive leaves.
+/// The reason for which a drive leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// It did not answer in time, or has no room: it is filled anew later.
+    /// The drive did not answer in time, or has no space: it is filled anew later.
     Brief,
-    /// It failed or was taken out of service: only the host brings it back.
+    /// The drive failed or was taken out of service: only the host brings it back.
     Lasting,
 }
 
 impl Absence {
-    /// Of a drive that does not take a file.
+    /// Returns the absence of a drive that did not take a file.
     pub fn after(error: io::ErrorKind) -> Self {
         match error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Brief,
@@ -25,7 +25,7 @@ impl Absence {
     }
 }
 
-/// One absence of one drive; what comes late of an earlier one is told from it by the number.
+/// The number of one absence of one drive, which tells late events of an earlier absence.
 pub type AbsenceNumber = u64;
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Away {
     number: AbsenceNumber,
     absence: Absence,
     ground: Ground,
-    /// Nothing of its former copy is under way any more, and the pause is over.
+    /// True if nothing of its former copy is under way any more, and the pause is over.
     rested: bool,
     /// The generation that its file has, as far as this process wrote it.
     told: u64,
@@ -54,7 +54,7 @@ impl AwayDrives {
         number
     }
 
-    /// It does not come back by itself.
+    /// Keeps the drive out: it does not come back by itself.
     pub fn stay_away(&mut self, node: NodeId) {
         if let Some(away) = self.by_node.get_mut(&node) {
             away.absence = Absence::Lasting;
@@ -76,8 +76,8 @@ impl AwayDrives {
         }
     }
 
-    /// Whether this set has yet to be written to the drive's file, and the caller begins with it. One that names the drive
-    /// is no news to it: it left since.
+    /// Returns the number to write under if this set must still be written to the drive's file; the caller then begins
+    /// the write. A set that names the drive as a member is not written: the drive left since.
     pub fn begin_telling(&mut self, node: NodeId, set: &MirrorSet) -> Option<(AbsenceNumber, Ground)> {
         let away = self.by_node.get_mut(&node)?;
         let due = !away.telling && away.told < set.generation && !set.members.contains(&node);
@@ -93,8 +93,8 @@ impl AwayDrives {
         }
     }
 
-    /// Whether the drive may be filled as a new member: it has rested, and its file says that its copy does not count. A
-    /// half-filled copy of a drive that vouches for itself would be believed.
+    /// Returns whether the drive may be filled as a new member: it has rested, and its file says that its copy is not
+    /// current. A half-filled copy on a drive whose file says otherwise would be selected at a start.
     pub fn take_returning(&mut self, node: NodeId, set: &MirrorSet) -> bool {
         let returns = self.by_node.get(&node).is_some_and(|away| {
             away.absence == Absence::Brief && away.rested && away.told >= set.generation && !set.members.contains(&node)
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_that_was_taken_out_of_service_is_told_of_sets_and_does_not_return() {
+    fn a_drive_that_was_taken_out_of_service_gets_new_sets_and_does_not_return() {
         let mut away = AwayDrives::default();
         let number = away.leave(NODE, Absence::Brief, Ground::Laid);
         away.stay_away(NODE);

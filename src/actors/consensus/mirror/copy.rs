@@ -1,4 +1,4 @@
-//! One drive's copy of the log: opening it with its records replayed, and beginning it anew.
+//! The copy of the log on one drive: opening it with its records replayed, and beginning it anew.
 
 use crate::actors::consensus::shared::{Drive, Offload};
 use crate::actors::log::{LogHandle, Threads};
@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// How copies are opened.
+/// Options for opening log copies.
 #[derive(Clone, Debug)]
 pub struct CopyOpener {
     pub cluster: ClusterId,
@@ -21,7 +21,7 @@ pub struct CopyOpener {
     pub durability: Durability,
     pub segment_bytes: u32,
     pub threads: Threads,
-    /// Of copies that are found.
+    /// The replay rule for copies already on a drive.
     pub replay: ReplayRule,
 }
 
@@ -32,7 +32,7 @@ fn end_of(opened: &OpenedLog) -> String {
     format!("{file} at offset {}", end.offset())
 }
 
-/// A copy as it was found.
+/// A log copy opened from a drive, with its recovery result.
 pub struct FoundCopy {
     pub log: LogHandle,
     pub recovered: Result<RecoveredCopy, String>,
@@ -41,7 +41,7 @@ pub struct FoundCopy {
 }
 
 impl CopyOpener {
-    /// Blocking: reads the whole copy.
+    /// Opens a copy. Blocking: reads the whole copy.
     pub fn open(&self, node: NodeId, disk: &Arc<dyn Disk>, dir: PathBuf) -> Result<FoundCopy, WalError> {
         let (opened, recovered) = self.scan(node, disk, dir)?;
         let end = end_of(&opened);

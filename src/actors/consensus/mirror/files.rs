@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// What a drive's file is written into.
+/// The place that a drive's file is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
     /// The directories are there: where they are not, the drive is.
@@ -34,12 +34,13 @@ impl MirrorFiles {
         Self { offload, written: BTreeMap::new() }
     }
 
-    /// What is written next goes to another drive, or to an emptied one.
+    /// Forgets the generation written to the drive: the next write goes to another drive, or to an emptied one.
     pub fn forget(&mut self, node: NodeId) {
         self.written.remove(&node);
     }
 
-    /// Nothing is done until the future is polled. Dropping it does not end a write that has begun.
+    /// Writes the set to the drive's file. Nothing happens until the future is polled; dropping it does not end a write
+    /// that has begun.
     pub fn write(
         &mut self,
         node: NodeId,
@@ -75,14 +76,14 @@ pub struct FileFault {
     pub absence: Absence,
 }
 
-/// One drive's write of the mirror file, bounded in time, and what it says of the drive where it fails.
+/// Awaits one drive's write of the mirror file, for `patience` at most. Returns the fault if it failed.
 pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static, io::Result<()>>) -> Option<FileFault> {
     let (why, absence) = match tokio::time::timeout(patience, write).await {
         Ok(Ok(())) => return None,
         Ok(Err(error)) => (error.to_string(), Absence::after(error.kind())),
-        Err(_) => ("no answer".to_owned(), Absence::Brief),
+        Err(_) => (format!("the drive did not answer in {patience:?}"), Absence::Brief),
     };
-    Some(FileFault { node, why: format!("write the mirror file: {why}"), absence })
+    Some(FileFault { node, why: format!("the mirror file was not written: {why}"), absence })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const CHUNK_BYTES_MAX: u64 = 1 << 20;
 /// A fill that finds no end (because the log moves on under it) starts over from nothing this often, at most.
 const RESTARTS_MAX: u32 = 5;
 
-/// Where a fill stands.
+/// The state of a fill.
 pub struct Fill {
     shared: Arc<Shared>,
     snapshots: SnapshotStore,
@@ -29,7 +29,7 @@ pub struct Filled {
     pub log: LogHandle,
     /// The index of the first entry that it lacks.
     pub next: u64,
-    /// Where everything in it is.
+    /// The location of everything in the copy.
     pub places: Vec<(Option<u64>, Location)>,
     purged: Option<Position>,
     truncations: u64,
@@ -43,12 +43,12 @@ impl Fill {
 }
 
 impl Filled {
-    /// Whether the log still begins where this copy does, and nothing in it was truncated.
+    /// Returns whether the log still begins where this copy does, and nothing in it was truncated.
     pub fn base_stands(&self, index: &LogIndex) -> bool {
         index.standing().purged == self.purged && index.truncations() == self.truncations
     }
 
-    /// To be filled further.
+    /// Returns the state for filling further.
     pub fn into_fill(mut self) -> Fill {
         let emptied = Fill::new(Arc::clone(&self.fill.shared), self.fill.snapshots.clone(), self.fill.node);
         let mut fill = *std::mem::replace(&mut self.fill, Box::new(emptied));
@@ -57,7 +57,7 @@ impl Filled {
     }
 }
 
-/// One round: everything that was in the log when it began.
+/// Fills one round: everything that was in the log when it began.
 pub async fn fill(mut state: Fill) -> Result<Filled, String> {
     let mut copy = match state.copy.take() {
         Some(copy) if stands(&copy) => copy,

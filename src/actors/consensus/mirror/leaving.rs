@@ -12,7 +12,7 @@ impl LeavingDrives {
         self.0.insert(node);
     }
 
-    /// It is filled anew, for example because another drive has its number.
+    /// Forgets the drive: it is filled anew, for example because another drive has its number.
     pub fn forget(&mut self, node: NodeId) {
         self.0.remove(&node);
     }
@@ -21,12 +21,12 @@ impl LeavingDrives {
         self.0.contains(&node)
     }
 
-    /// Whether the drives that stay hold as many copies as are wanted.
+    /// Returns whether the drives that stay hold the wanted number of copies.
     pub fn has_enough(&self, drives: &Drives, wanted: usize) -> bool {
         self.staying(drives, |role| role == DriveRole::Live) >= wanted
     }
 
-    /// One whose copy is not needed any more: those that stay hold what is wanted, or all that they can.
+    /// Returns a drive whose copy is not needed any more: those that stay hold the wanted number, or all that they can.
     pub fn may_go(&self, drives: &Drives, wanted: usize) -> Option<NodeId> {
         let usable = self.staying(drives, |role| role != DriveRole::Lost);
         if usable == 0 || !self.has_enough(drives, wanted.min(usable)) {

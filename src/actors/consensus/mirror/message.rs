@@ -1,4 +1,4 @@
-//! What the mirror is told, and what it answers.
+//! The messages of the mirror, and its answers.
 
 use crate::actors::consensus::raft_types::MetaGroup;
 use crate::actors::consensus::start::ReplicaDrive;
@@ -9,11 +9,11 @@ use openraft::storage::IOFlushed;
 use std::io;
 use tokio::sync::oneshot;
 
-/// Who is told when an operation may be answered.
+/// The recipient of the acknowledgement of an operation.
 pub enum Done {
     Flushed(IOFlushed<MetaGroup>),
     Reply(oneshot::Sender<io::Result<()>>),
-    /// Nobody; segments that hold nothing any more are given back then.
+    /// No recipient; segments that hold nothing any more are released then.
     Release,
 }
 
@@ -22,7 +22,7 @@ pub enum ToMirror {
         sequence: u64,
         indexes: Vec<Option<u64>>,
         records: Vec<NewRecord>,
-        /// What it waits for at least.
+        /// The least acknowledgement that it waits for.
         ack: Ack,
         done: Done,
     },
@@ -39,7 +39,7 @@ pub enum ToMirror {
     Close(oneshot::Sender<()>),
 }
 
-/// Tells who waits.
+/// Passes the result to the task that waits for it.
 pub(super) fn answer(done: Done, result: io::Result<()>) {
     match done {
         Done::Flushed(callback) => callback.io_completed(result),
@@ -51,5 +51,5 @@ pub(super) fn answer(done: Done, result: io::Result<()>) {
 }
 
 pub(super) fn all_lost() -> io::Error {
-    io::Error::other("no copy of the metadata log is left on this host")
+    io::Error::other("no copy of the metadata log is left on this host; see the runbook")
 }

@@ -206,7 +206,7 @@ impl RaftLogStorage<MetaGroup> for LogStore {
         self.send_and_wait(record).await
     }
 
-    /// Not waited for: until it is durable, the segments are kept.
+    /// Purges entries. Does not wait for durability: until then the segments are kept.
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let record = self.shared.index().purge(position_of(log_id));
         self.send(&[record], Done::Release)

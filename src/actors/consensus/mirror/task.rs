@@ -1,7 +1,7 @@
 //! The mirrored log: a task that hands each operation to every live copy, answers it when the set of copies that counts
 //! holds it, takes a failed copy out of the set, and fills another drive in its place. `MirrorProgress` decides; this
 //! performs. A drive that leaves is told of every set that is decided after it, for as long as that takes, so that its
-//! copy is not believed at a later start; one that was only late or full is filled anew after a pause.
+//! copy is not selected at a later start; one that was only late or full is filled anew after a pause.
 //!
 //! Receives `ToMirror`, in the order of the operations' sequence numbers. Invariant: nothing is answered unless the set
 //! that is written on every live drive names only copies that hold it. A copy that does not answer is given up only where
@@ -29,15 +29,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long one copy may take for an operation, or a drive for a small file, while others can do without it.
+/// The longest time that one copy may take for an operation, or a drive for a small file, while others can do without
+/// it.
 const COPY_PATIENCE: Duration = Duration::from_secs(4);
-/// Before a drive whose filling failed is tried again.
+/// The pause before a drive whose filling failed is tried again.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
-/// Before a drive that was late or full is filled anew.
+/// The pause before a drive that was late or full is filled anew.
 const RETURN_PAUSE: Duration = Duration::from_secs(60);
-/// Before a set is written again to a drive that left and did not take it.
+/// The pause before a set is written again to a drive that left and did not take it.
 const TELL_PAUSE: Duration = Duration::from_secs(10);
-/// Before a set is written again to the last copy's drive.
+/// The pause before a set is written again to the last copy's drive.
 const SET_PAUSE: Duration = Duration::from_secs(1);
 /// Entries that may be handed to a filled copy in one go when it joins.
 const JOIN_ENTRIES_MAX: u64 = 256;
@@ -74,7 +75,7 @@ enum Step {
     },
     FillPauseOver,
     Released,
-    /// Nothing of a late drive's former copy is under way, and its pause is over.
+    /// A late drive has nothing of its former copy under way, and its pause is over.
     Rested {
         node: NodeId,
         number: AbsenceNumber,
@@ -284,7 +285,7 @@ impl Mirror {
         }
     }
 
-    /// A drive takes no further part, or not for now.
+    /// Takes a drive out of the mirror, for good or for a while.
     fn lose(&mut self, node: NodeId, why: &str, absence: Absence) {
         let (was, log) = match self.shared.drives().by_node.get(&node) {
             Some(drive) => (drive.role, drive.log.clone()),
@@ -400,7 +401,7 @@ impl Mirror {
 
     fn lose_all(&mut self) {
         self.lost = true;
-        self.shared.set_fault("no copy of the metadata log is left on this host".to_owned());
+        self.shared.set_fault(all_lost().to_string());
         for done in std::mem::take(&mut self.waiting).into_values() {
             answer(done, Err(all_lost()));
         }
@@ -432,7 +433,8 @@ impl Mirror {
         self.write_set_to(set, present, None);
     }
 
-    /// To its members first, and to others where all members took it: what another drive knows, all members know.
+    /// Writes a set to its members first, and to others once all members took it: members know every set that another
+    /// drive knows.
     fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
         let (members, others): (Vec<_>, Vec<_>) = drives.into_iter().partition(|(node, _)| set.members.contains(node));
         let mut write = |(node, drive): &(NodeId, Drive)| {

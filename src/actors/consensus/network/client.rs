@@ -10,7 +10,7 @@ use super::messages::{
 use crate::actors::consensus::raft_types::{
     LogId, MetaGroup, Vote, ballot_of, log_id_of, position_of, raft_id, vote_of,
 };
-use crate::actors::consensus::replicas::{Had, Others};
+use crate::actors::consensus::replicas::{DurableState, Others};
 use crate::actors::consensus::shared::Offload;
 use crate::actors::consensus::state::{SnapshotFile, SnapshotReader};
 use crate::ambient::Ambient;
@@ -94,7 +94,7 @@ impl Peer {
         answer
     }
 
-    /// Before anything that makes a follower keep to this leader.
+    /// Checks that this leader may speak, before anything that renews its followers' lease.
     fn require_voice(&self) -> Result<(), Unreachable<MetaGroup>> {
         match self.peers.hearing.may_speak() {
             true => Ok(()),
@@ -102,7 +102,8 @@ impl Peer {
         }
     }
 
-    /// Within the time of one leader a follower only ever gains entries: one that has fewer than it acknowledged has lost them.
+    /// Notes an answer. Within the time of one leader a follower only ever gains entries: one that has fewer than it
+    /// acknowledged has lost them.
     fn note_appended(&mut self, vote: Vote, previous: Option<LogId>, last: Option<LogId>, answer: Appended) {
         let acknowledged = self.acknowledged.filter(|(by, _)| *by == vote).map(|(_, at)| at);
         let through = match answer {
@@ -110,7 +111,7 @@ impl Peer {
             Appended::Through(through) => through.map(log_id_of),
             Appended::Conflict => {
                 if let Some(at) = acknowledged.filter(|at| previous.is_some_and(|previous| previous <= *at)) {
-                    let had = Had { ballot: None, entry: Some(position_of(at)) };
+                    let had = DurableState { ballot: None, entry: Some(position_of(at)) };
                     self.peers.others.note_had(raft_id(self.host), had);
                 }
                 return;

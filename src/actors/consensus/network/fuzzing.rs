@@ -14,7 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Where the tail begins, and a head and a tail: framed as messages are. What is read is written to the same again.
+/// Decodes messages: the offset of the tail, then a head and a tail, framed as messages are. A decoded message must
+/// encode to the same bytes.
 pub fn messages(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let _ = decode_append(&bytes);

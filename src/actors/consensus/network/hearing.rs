@@ -1,4 +1,5 @@
-//! Whether a leader may speak: one that hears no majority must fall silent, or it holds off the election of another.
+//! Decides whether a leader may send heartbeats: one that hears no majority must fall silent, or it holds off the
+//! election of another.
 
 use crate::actors::consensus::raft_types::MetaGroup;
 use crate::actors::consensus::shared::locked;
@@ -25,14 +26,14 @@ pub struct Patience {
     pub probe: Duration,
 }
 
-/// When each of the group's other replicas last answered this one. What it is asked may be anything: a replica that has just
-/// been elected was heard by those who voted.
+/// The time of the last answer of each other replica of the group, whatever it was asked: a replica that has just been
+/// elected was heard by its voters.
 pub struct Hearing {
     own: u64,
     patience: Patience,
     ambient: Ambient,
     heard: Mutex<BTreeMap<u64, Duration>>,
-    /// Who votes; not known while the replica is being started.
+    /// The voters; not known while the replica is being started.
     metrics: OnceLock<WatchReceiverOf<MetaGroup, RaftMetrics<MetaGroup>>>,
 }
 
@@ -56,17 +57,17 @@ impl Hearing {
         locked(&self.heard).insert(from, now);
     }
 
-    /// Whether this replica, leading, may send what makes followers keep to it.
+    /// Returns whether this replica, leading, may send messages that renew the followers' lease.
     pub fn may_speak(&self) -> bool {
         self.silence().is_none_or(|age| speaks(self.patience, age))
     }
 
-    /// Whether this replica, leading, is followed, as far as it can tell: where it is not it decides nothing.
+    /// Returns whether this replica, leading, is followed, as far as it can tell: without followers it commits nothing.
     pub fn is_followed(&self) -> bool {
         self.silence().is_none_or(|age| age < LEASES_UNTIL_ALONE * self.patience.lease)
     }
 
-    /// How long ago a majority was heard; `None` while it is not known who votes.
+    /// Returns the time since a majority was last heard; `None` while the voters are not known.
     fn silence(&self) -> Option<Duration> {
         let metrics = self.metrics.get()?;
         let membership = metrics.borrow_watched().membership_config.clone();
@@ -86,7 +87,7 @@ fn majority_heard_at(own: u64, now: Duration, voters: &BTreeSet<u64>, heard: &BT
     moments.get(voters.len() / 2).copied().unwrap_or(now)
 }
 
-/// Whether a leader speaks that heard its majority so long ago.
+/// Returns whether a leader may speak that heard its majority so long ago.
 fn speaks(patience: Patience, age: Duration) -> bool {
     let Some(silent) = age.checked_sub(patience.lease) else {
         return true;

@@ -17,12 +17,12 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// What is being received.
+/// The snapshot that is being received.
 #[derive(Debug)]
 pub struct Incoming {
     shared: Arc<Shared>,
     current: Arc<Mutex<Option<Receiving>>>,
-    /// One piece is written at a time.
+    /// The lock by which one piece is written at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -160,7 +160,8 @@ impl Place {
     }
 }
 
-/// What openraft would stop for is looked at before: a snapshot that is damaged, or that no leader with this vote has.
+/// Installs a snapshot, after checks for which openraft would stop the replica: a snapshot that is damaged, or that no
+/// leader with this vote has.
 async fn install(raft: &MetaRaft, offload: Offload, place: &Place, vote: Vote) -> Result<Vote, String> {
     let checked = place.clone();
     let verified = offload.run(move || verify_snapshot(&*checked.disk, &checked.path)).await;

@@ -15,7 +15,7 @@ pub struct Link {
     group: u32,
 }
 
-/// Why there is no answer.
+/// The reason for which there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     #[error(transparent)]
@@ -27,7 +27,7 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether it is certain that the other host did nothing.
+    /// Returns whether the other host certainly did nothing.
     pub fn is_nothing_done(&self) -> bool {
         matches!(self, Self::Call(GroupError::Unreachable { .. } | GroupError::Refused { .. }))
     }

@@ -4,7 +4,7 @@
 
 use crate::actors::consensus::raft_types::{Entry, MetaGroup, ballot_of, entry_of, position_of, vote_of};
 use crate::actors::consensus::raft_types::{log_entry_of, log_id_of};
-use crate::actors::consensus::replicas::Had;
+use crate::actors::consensus::replicas::DurableState;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Reply};
 use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Point, Position};
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 const VERSION: u8 = 1;
 const FIXED_BYTES: usize = 5;
 
-/// What a call asks for; the byte stands for it on the wire.
+/// The kind of a call; the byte stands for it on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -51,7 +51,7 @@ impl Kind {
     }
 }
 
-/// Why bytes are not a message.
+/// The reason for which bytes are not a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
     #[error("message version {0} is not known; this program knows {VERSION}")]
@@ -84,7 +84,7 @@ pub struct EntryHead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryContent {
     Blank,
-    /// So many bytes of the tail.
+    /// Commands, in this number of bytes of the tail.
     Commands {
         bytes: u32,
     },
@@ -153,7 +153,7 @@ pub struct InstallSnapshot {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Installing {
-    /// To be asked again.
+    /// The host is busy; ask again.
     Busy,
     Done(Ballot),
     /// The whole is not there, or not what it should be.
@@ -168,7 +168,7 @@ pub struct Forward {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarded {
-    /// What the answering host has applied: a good `since` for the next change.
+    /// The last entry that the answering host has applied: a good `since` for the next change.
     pub applied: u64,
     pub outcome: ForwardOutcome,
 }
@@ -176,15 +176,15 @@ pub struct Forwarded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForwardOutcome {
     Decided(Reply),
-    /// Not proposed; who leads instead, if known.
+    /// Not proposed; names the leader, if known.
     NotLeader(Option<u64>),
-    /// Not proposed.
+    /// Not proposed, for this reason.
     Refused(String),
     /// Proposed, and not known to be decided.
     Unknown,
 }
 
-/// What index a reader must wait for.
+/// Asks for the index that a linearizable read must wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadIndex {}
 
@@ -194,7 +194,7 @@ pub enum ReadAt {
     NotLeader(Option<u64>),
 }
 
-/// What an operator, or a host in its own matter, wants of the group. Each may be asked for again without harm.
+/// A change of the membership or of the leader, asked for by an operator or by a host. Each is idempotent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Steer {
     AddLearner { host: u64, address: String },
@@ -210,10 +210,10 @@ pub enum Steered {
     Refused(String),
 }
 
-/// How far a replica has come, as its host says.
+/// The position of a replica, as its host reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaState {
-    pub had: Had,
+    pub had: DurableState,
     pub applied: Option<Point>,
 }
 
@@ -227,13 +227,13 @@ pub struct Compare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {
     pub replica: ReplicaState,
-    /// Of the answering replica, at the index that the asking one has applied; `None` where it remembers none.
+    /// The answering replica's point at the index that the asking one has applied; `None` if it remembers none.
     pub point: Option<Point>,
-    /// What the answering host knew of the asking one before it was asked.
-    pub remembered: Option<Had>,
+    /// The answering host's record of the asking one before this call.
+    pub remembered: Option<DurableState>,
 }
 
-/// One message.
+/// Encodes a message.
 pub fn encode<T: Serialize>(head: &T, tail: &[&[u8]]) -> Bytes {
     let tail_bytes: usize = tail.iter().map(|part| part.len()).sum();
     let head = postcard::to_stdvec(head).expect("messages have only shapes that postcard can write");
@@ -270,7 +270,7 @@ pub fn decode_plain<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, MessageFaul
     if tail.is_empty() { Ok(value) } else { Err(malformed("bytes after its end")) }
 }
 
-/// What must hold of whoever says that it leads.
+/// Checks that a message of a leader carries a leader's ballot.
 pub fn require_leader(ballot: Ballot) -> Result<(), MessageFault> {
     if ballot.committed { Ok(()) } else { Err(malformed("the sender does not lead")) }
 }
@@ -300,7 +300,7 @@ pub fn encode_append(request: AppendEntriesRequest<MetaGroup>) -> Bytes {
     encode(&head, &tail)
 }
 
-/// Entries must follow each other, and `previous`: the log relies on it.
+/// Decodes an append. Entries must follow each other, and `previous`: the log relies on it.
 pub fn decode_append(bytes: &Bytes) -> Result<AppendEntriesRequest<MetaGroup>, MessageFault> {
     let (head, mut tail): (Append, Bytes) = decode(bytes)?;
     require_leader(head.ballot)?;

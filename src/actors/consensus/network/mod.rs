@@ -1,5 +1,5 @@
-//! How replicas of a group reach each other: their messages as bytes, asking for them, and serving them. What carries the
-//! bytes is the cluster's transport (`net::GroupTransport`).
+//! Communication between the replicas of a group: their messages as bytes, sending and serving them. The cluster's
+//! transport (`net::GroupTransport`) carries the bytes.
 
 mod client;
 #[cfg(any(test, fuzzing))]

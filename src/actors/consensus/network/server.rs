@@ -29,7 +29,7 @@ pub struct Server {
     /// restarted may count on its lease until then, and the lease is not on any drive.
     silent_until: Duration,
     others: Arc<Others>,
-    /// Whether this host has lost what others may count on, and has not got it again.
+    /// True while this host lacks entries that others may count on, and must not vote.
     abstaining: AtomicBool,
 }
 
@@ -99,7 +99,7 @@ impl Server {
         Ok(encode_plain(&Voted::from(answer.map_err(refused)?)))
     }
 
-    /// What openraft answers while a leader's lease holds.
+    /// Returns openraft's answer while a leader's lease holds.
     fn withhold(&self) -> Result<Bytes, GroupError> {
         let (ballot, last) = {
             let index = self.shared.index();

@@ -1,6 +1,6 @@
 //! Asking the other hosts, answering them, and what follows.
 
-use super::others::{Had, lost};
+use super::others::{DurableState, lost};
 use crate::actors::consensus::contradiction::RUNBOOK;
 use crate::actors::consensus::handle::Inner;
 use crate::actors::consensus::members;
@@ -20,22 +20,22 @@ use std::time::Duration;
 
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
-/// After a start, until each other host has answered once, at most so often: a host that was put back to an older state is
-/// to know it before it votes again.
+/// The interval after a start, until each other host has answered once: a host that was put back to an older state must
+/// learn of it before it votes again.
 const FIRST_EVERY: Duration = Duration::from_millis(200);
 const FIRST_ROUNDS: u32 = 8;
 
-/// What this replica says of itself.
+/// Returns the state of this replica.
 fn replica_state(shared: &Shared) -> ReplicaState {
     let applied = shared.history().last();
     let durable = shared.index().durable();
     // Others may have decided an entry, and it be applied here, before it is synced here.
     let entry = applied.map(|point| point.at).into_iter().chain(durable).min_by_key(|at| at.index);
     let entry = entry.filter(|_| durable.is_some() && applied.is_some());
-    ReplicaState { had: Had { ballot: *locked(&shared.durable_ballot), entry }, applied }
+    ReplicaState { had: DurableState { ballot: *locked(&shared.durable_ballot), entry }, applied }
 }
 
-/// Whether the log or the tables hold this entry, which was decided.
+/// Returns whether the log or the tables hold this committed entry.
 fn holds(shared: &Shared, entry: Position) -> bool {
     let known = shared.index().position_of(entry.index);
     let known = known.or_else(|| shared.history().point(entry.index).map(|point| point.at));
@@ -101,7 +101,7 @@ async fn compare_all(inner: &Inner, others: &BTreeSet<u64>) -> Vec<u64> {
         missing = missing.or_else(|| gone.map(|what| (*host, what)));
     }
     inner.others.retain(others);
-    judge(inner, missing);
+    act_on_comparison(inner, missing);
     show(inner, others);
     answers.into_iter().map(|(host, _)| host).collect()
 }
@@ -116,9 +116,9 @@ fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) 
     }
 }
 
-/// What follows for this replica. One that has lost what it had keeps out of elections where it may lose that (`relaxed`),
-/// until it has it again; otherwise it was put back to an older state.
-fn judge(inner: &Inner, missing: Option<(u64, String)>) {
+/// Acts on what other hosts remember of this replica and it does not hold. With `relaxed` durability, which may lose it, the
+/// replica takes no part in elections until it holds it again; otherwise it was put back to an older state, and stops.
+fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
     let is_relaxed = inner.shared.opener.durability != Durability::Strict;
     match missing {
         Some((host, what)) if is_relaxed => {
@@ -129,7 +129,7 @@ fn judge(inner: &Inner, missing: Option<(u64, String)>) {
         }
         Some((host, what)) => {
             let why = format!(
-                "host {host:016x} remembers that this host {what}, and it has not any more: its directories were put back to an older state, or its drives lost synced writes; under its id it takes no further part: {RUNBOOK}"
+                "host {host:016x} remembers that this host {what}, which it no longer has: its directories were put back to an older state, or its drives lost synced writes; under its id it takes no further part: {RUNBOOK}"
             );
             // It holds nothing that it had not before, so nothing is lost with it.
             inner.server.be_superseded(why);

@@ -1,5 +1,5 @@
-//! Whether the replicas of the group are the same, and whether this one is still what it was: every two seconds each host
-//! tells every other how far it has come, and is told what the other remembers of it.
+//! Comparison of the group's replicas, and of this one with its former state: every two seconds each host sends its
+//! position to every other, and gets back what the other remembers of it.
 //!
 //! What a host has once had on stable storage it must always have, or it would vote and answer as if it had never been. One
 //! that was put back to an older state is recognised by those who remember more of it than it has: they do not let it
@@ -10,4 +10,4 @@ mod compare;
 mod others;
 
 pub use compare::{keep_comparing, serve};
-pub use others::{Agreement, Had, Others};
+pub use others::{Agreement, DurableState, Others};

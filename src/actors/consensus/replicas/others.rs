@@ -1,4 +1,4 @@
-//! What a host remembers of the other replicas, for as long as it runs.
+//! Memory of the other hosts' replicas, for as long as the process runs.
 
 use crate::actors::consensus::shared::locked;
 use crate::storage::raft_log::{Ballot, Point, Position};
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-/// What a replica once had on stable storage, and so must have for ever.
+/// The entry and vote that a replica once had on stable storage, and so must have for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Had {
+pub struct DurableState {
     pub ballot: Option<Ballot>,
     /// The last entry that it had applied, too.
     pub entry: Option<Position>,
 }
 
-/// How the replica of another host compares with this one.
+/// The comparison of another host's replica with this one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
     /// The last index up to which both are known to be the same.
@@ -34,10 +34,10 @@ impl Agreement {
     }
 }
 
-/// Of each other host, by its id.
+/// The records of the other hosts, by id.
 #[derive(Debug, Default)]
 pub struct Others {
-    had: Mutex<BTreeMap<u64, Had>>,
+    had: Mutex<BTreeMap<u64, DurableState>>,
     agreements: Mutex<BTreeMap<u64, Agreement>>,
 }
 
@@ -46,24 +46,24 @@ fn rank(ballot: Ballot) -> (u64, u64) {
 }
 
 impl Others {
-    /// A host has this on stable storage.
-    pub fn note_had(&self, host: u64, had: Had) {
+    /// Notes what a host has on stable storage.
+    pub fn note_had(&self, host: u64, had: DurableState) {
         let mut known = locked(&self.had);
         let known = known.entry(host).or_default();
         known.entry = known.entry.max(had.entry);
         known.ballot = known.ballot.into_iter().chain(had.ballot).max_by_key(|ballot| rank(*ballot));
     }
 
-    pub fn had(&self, host: u64) -> Option<Had> {
+    pub fn had(&self, host: u64) -> Option<DurableState> {
         locked(&self.had).get(&host).copied()
     }
 
-    /// Whether a host whose log ends there has lost entries that it had.
+    /// Returns whether a host whose log ends there has lost entries that it had.
     pub fn has_lost_entries(&self, host: u64, last: Option<Position>) -> bool {
         self.had(host).is_some_and(|had| last < had.entry)
     }
 
-    /// This replica and another one at the same index.
+    /// Notes the points of this replica and of another one at the same index.
     pub fn note_points(&self, host: u64, own: Point, other: Point) {
         locked(&self.agreements).entry(host).or_default().note(own, other);
     }
@@ -77,7 +77,7 @@ impl Others {
         locked(&self.agreements).clone()
     }
 
-    /// Those of these voters whose replica differs from this one, where they are a majority.
+    /// Returns those of these voters whose replica differs from this one, if they are a majority.
     pub fn majority_that_differs(&self, voters: &BTreeSet<u64>) -> Option<Vec<u64>> {
         let agreements = self.agreements();
         let differs = |host: &&u64| agreements.get(host).is_some_and(|agreement| agreement.differs_at.is_some());
@@ -86,8 +86,8 @@ impl Others {
     }
 }
 
-/// What of `known` is not so any more; `holds` says whether the log or the tables hold an entry.
-pub fn lost(known: Had, ballot: Option<Ballot>, holds: impl FnOnce(Position) -> bool) -> Option<String> {
+/// Returns what of `known` was lost; `holds` says whether the log or the tables hold an entry.
+pub fn lost(known: DurableState, ballot: Option<Ballot>, holds: impl FnOnce(Position) -> bool) -> Option<String> {
     if let Some(entry) = known.entry
         && !holds(entry)
     {
@@ -99,7 +99,7 @@ pub fn lost(known: Had, ballot: Option<Ballot>, holds: impl FnOnce(Position) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Agreement, Had, Others, lost};
+    use super::{Agreement, DurableState, Others, lost};
     use crate::storage::raft_log::{Ballot, Chain, Point, Position};
     use std::collections::BTreeSet;
 
@@ -119,9 +119,9 @@ mod tests {
     fn the_most_that_a_host_ever_had_is_remembered() {
         let others = Others::default();
         assert!(!others.has_lost_entries(2, None), "nothing is known of it");
-        others.note_had(2, Had { ballot: Some(ballot(3)), entry: Some(at(2, 10)) });
-        others.note_had(2, Had { ballot: Some(ballot(2)), entry: Some(at(2, 7)) });
-        assert_eq!(others.had(2), Some(Had { ballot: Some(ballot(3)), entry: Some(at(2, 10)) }));
+        others.note_had(2, DurableState { ballot: Some(ballot(3)), entry: Some(at(2, 10)) });
+        others.note_had(2, DurableState { ballot: Some(ballot(2)), entry: Some(at(2, 7)) });
+        assert_eq!(others.had(2), Some(DurableState { ballot: Some(ballot(3)), entry: Some(at(2, 10)) }));
         for (last, expected) in
             [(None, true), (Some(at(2, 9)), true), (Some(at(2, 10)), false), (Some(at(3, 4)), false)]
         {
@@ -132,14 +132,14 @@ mod tests {
 
     #[test]
     fn a_host_that_lacks_an_entry_or_a_vote_that_it_had_has_lost_it() {
-        let known = Had { ballot: Some(ballot(3)), entry: Some(at(2, 10)) };
+        let known = DurableState { ballot: Some(ballot(3)), entry: Some(at(2, 10)) };
         let holds_through = |last: u64| move |entry: Position| entry.index <= last;
         assert_eq!(lost(known, Some(ballot(3)), holds_through(10)), None);
         assert_eq!(lost(known, Some(ballot(4)), holds_through(12)), None);
         assert!(lost(known, Some(ballot(3)), holds_through(9)).is_some_and(|why| why.contains("entry 10")));
         assert!(lost(known, Some(ballot(2)), holds_through(10)).is_some_and(|why| why.contains("term 3")));
         assert!(lost(known, None, holds_through(10)).is_some());
-        assert_eq!(lost(Had::default(), None, holds_through(0)), None);
+        assert_eq!(lost(DurableState::default(), None, holds_through(0)), None);
     }
 
     #[test]

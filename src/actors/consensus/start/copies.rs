@@ -1,4 +1,4 @@
-//! The copies of the log at start: which are believed, and bringing those to the same end.
+//! The copies of the log at start: which are selected, and bringing those to the same end.
 
 use super::merging::MergedCopies;
 use super::tables::FoundTables;
@@ -21,20 +21,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
-/// Entries kept in memory.
+/// The maximum bytes of entries cached in memory.
 const CACHED_BYTES_MAX: u64 = 16 << 20;
-/// Entries appended together when a copy is brought up.
+/// The maximum bytes of entries appended at once while a copy catches up.
 const CATCH_UP_BYTES_MAX: u64 = 1 << 20;
 
-/// The copies that are believed, the best first; or damaged ones that are whole together.
-pub(super) struct Believed {
+/// The log copies selected at start, best first, or the merge of damaged ones.
+pub(super) struct SelectedCopies {
     set: MirrorSet,
     copies: Vec<(NodeId, FoundCopy)>,
     merged: Option<MergedCopies>,
 }
 
-impl Believed {
-    /// What is believed to be the log, and where it ends.
+impl SelectedCopies {
+    /// Returns the selected log, and the file and offset of its end.
     fn log(&self) -> Option<(&RecoveredCopy, &str)> {
         let (_, first) = self.copies.first()?;
         let log = self.merged.as_ref().map(|merged| &merged.log).or(first.recovered.as_ref().ok())?;
@@ -61,7 +61,7 @@ impl Believed {
     }
 }
 
-pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartError> {
+pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCopies, StartError> {
     let opener = opener(options);
     let sets: BTreeMap<NodeId, Option<MirrorSet>> =
         options.drives.iter().map(|drive| (drive.node, read_mirror_file(drive))).collect();
@@ -107,10 +107,10 @@ pub(super) async fn believe(options: &ReplicaOptions) -> Result<Believed, StartE
             begin(options, set.next(members, false)).await
         }
         MirrorChoice::Existing { set, best, others } => {
-            let believed: Vec<NodeId> = std::iter::once(best).chain(others).collect();
-            let believed = believed.into_iter().filter_map(|node| Some((node, copies.remove(&node)?))).collect();
+            let selected: Vec<NodeId> = std::iter::once(best).chain(others).collect();
+            let selected = selected.into_iter().filter_map(|node| Some((node, copies.remove(&node)?))).collect();
             close_all(copies.into_values()).await;
-            Ok(Believed { set, copies: believed, merged: None })
+            Ok(SelectedCopies { set, copies: selected, merged: None })
         }
     }
 }
@@ -144,7 +144,9 @@ fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
         }
     };
     let decoded = MirrorSet::decode(&content);
-    decoded.inspect_err(|fault| tracing::warn!(node = %drive.node, %fault, "the mirror file is passed over")).ok()
+    decoded
+        .inspect_err(|fault| tracing::warn!(node = %drive.node, %fault, "the mirror file is malformed and is ignored"))
+        .ok()
 }
 
 /// `None` where there is no copy at all.
@@ -159,7 +161,7 @@ fn open_found(opener: &CopyOpener, drive: &ReplicaDrive) -> Option<Result<FoundC
 }
 
 /// The first copies of a host.
-async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<Believed, StartError> {
+async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<SelectedCopies, StartError> {
     let mut failed = Vec::new();
     let mut copies = Vec::new();
     for drive in &options.drives {
@@ -181,7 +183,7 @@ async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<Believed, Sta
     if copies.is_empty() {
         return Err(StartError::NoDriveTakesTheLog(failed));
     }
-    Ok(Believed { set, copies, merged: None })
+    Ok(SelectedCopies { set, copies, merged: None })
 }
 
 /// Damaged copies, where they are one whole log together; otherwise why they are refused.
@@ -190,15 +192,15 @@ async fn merge_copies(
     set: MirrorSet,
     mut copies: BTreeMap<NodeId, FoundCopy>,
     refused: ChoiceError,
-) -> Result<Believed, StartError> {
+) -> Result<SelectedCopies, StartError> {
     copies.retain(|_, copy| copy.recovered.is_err());
     match MergedCopies::read(options, &opener(options), copies.keys().copied().collect()) {
         Ok(merged) => {
-            tracing::warn!(why = %refused, "the copies of the metadata log are damaged, and whole together; they are written anew");
-            Ok(Believed { set, copies: copies.into_iter().collect(), merged: Some(merged) })
+            tracing::warn!(why = %refused, "the copies of the metadata log are damaged and complement each other; they are rewritten");
+            Ok(SelectedCopies { set, copies: copies.into_iter().collect(), merged: Some(merged) })
         }
         Err(why) => {
-            tracing::warn!(%why, "the copies of the metadata log are not whole together");
+            tracing::warn!(%why, "the damaged copies of the metadata log do not complement each other");
             close_all(copies.into_values()).await;
             Err(refused.into())
         }
@@ -212,9 +214,9 @@ pub fn write_mirror_file(disk: &dyn Disk, path: &Path, set: &MirrorSet) -> io::R
     replace_file(disk, path, &set.encode())
 }
 
-/// Brings every believed copy to the same end, drops those that fail, and makes the resulting set durable.
-pub(super) async fn settle(options: &ReplicaOptions, believed: Believed) -> Result<Arc<Shared>, StartError> {
-    let Believed { set, copies, merged } = believed;
+/// Brings every selected copy to the same end, drops those that fail, and makes the resulting set durable.
+pub(super) async fn settle(options: &ReplicaOptions, selected: SelectedCopies) -> Result<Arc<Shared>, StartError> {
+    let SelectedCopies { set, copies, merged } = selected;
     if let Some(merged) = merged {
         let shared = Arc::new(share(options, set.clone(), merged.index(CACHED_BYTES_MAX)));
         restate_all(&shared, copies).await?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct MergedCopies {
     pub(super) log: RecoveredCopy,
-    /// What each copy can give of it.
+    /// The readable part of each copy.
     readable: BTreeMap<NodeId, RecoveredCopy>,
 }
 

@@ -1,4 +1,4 @@
-//! Starting a replica: which copies to believe, bringing them to the same end, the snapshot, the tables, openraft.
+//! Starting a replica: which copies of the log to use, bringing them to the same end, the snapshot, the tables, openraft.
 
 mod copies;
 mod merging;
@@ -27,7 +27,7 @@ use crate::storage::raft_log::{ChoiceError, MirrorProgress, Position};
 use crate::storage::wal::Durability;
 use crate::types::{ClusterId, HostId, NodeId};
 use actix::Actor;
-use copies::{believe, settle};
+use copies::{select_copies, settle};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, Raft};
 use salvage::keep_tables;
@@ -46,17 +46,17 @@ pub use salvage::{Salvage, SalvageError, survey_salvage};
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 600;
 const ELECTION_MS_MAX: u64 = 1200;
-/// How long a follower keeps to a leader that it heard: openraft makes it the longest time to an election.
+/// The lease of a leader, from when a follower heard it: openraft makes it the longest time to an election.
 const LEASE: Duration = Duration::from_millis(ELECTION_MS_MAX);
-/// Of a leader that hears no majority: two elections long, and for two heartbeats.
+/// The patience of a leader that hears no majority: two elections long, and for two heartbeats.
 const PATIENCE: Patience = Patience {
     lease: LEASE,
     probe_every: Duration::from_millis(4 * ELECTION_MS_MAX),
     probe: Duration::from_millis(5 * HEARTBEAT_MS / 2),
 };
-/// On top of it, after a restart, for clocks that do not run alike.
+/// The margin on the lease after a restart, for clocks that run at different speeds.
 const LEASE_MARGIN: Duration = Duration::from_millis(100);
-/// Until this host, where it is alone, leads its group.
+/// The time within which a single host must become the leader of its group.
 const LEAD_PATIENCE: Duration = Duration::from_secs(10);
 const LEAD_POLL: Duration = Duration::from_millis(2);
 
@@ -75,7 +75,7 @@ impl ReplicaDrive {
     }
 }
 
-/// How a replica without a log comes to be part of a group. One that has a log goes by that.
+/// The way in which a replica without a log becomes part of a group. One that has a log continues by it.
 ///
 /// A host's id is lost with its drives: a host that lost its log comes back under another id and has to be added. All
 /// safety rests on it: under its old id it would vote again where it has voted, and for logs that lack what it had
@@ -87,33 +87,33 @@ pub enum Forming {
     /// Exactly these hosts, with their addresses, make the group together: each is started with the same ones, in any
     /// order and however often. The group begins with a vote of their majority, so there is one, whoever is first.
     Founders(BTreeMap<HostId, String>),
-    /// It waits to be added by those who are.
+    /// The replica waits to be added by the members.
     Joining,
 }
 
-/// What a replica is made of.
+/// The parts and settings that a replica is made of.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
     pub group: GroupId,
     pub cluster: ClusterId,
     pub host: HostId,
-    /// Where the other hosts of the group reach this one.
+    /// The address of this host for the other hosts of the group.
     pub address: String,
     pub forming: Forming,
     /// The way to the other hosts.
     pub transport: Arc<dyn GroupTransport>,
     pub ambient: Ambient,
-    /// Every drive that is present.
+    /// The drives that are present.
     pub drives: Vec<ReplicaDrive>,
     /// Copies of the log to keep: as many as the drives that may be lost, and one.
     pub copies_wanted: usize,
-    /// Whether it goes on from damage that nothing mends, as an operator decided.
+    /// True if it continues from irreparable damage, as an operator decided.
     pub salvages: bool,
-    /// Whether this host has never been started: otherwise, finding nothing is an error.
+    /// True if this host has never been started: otherwise, finding nothing is an error.
     pub first_start: bool,
     pub home: Arc<dyn StateHome>,
     pub offload: Offload,
-    /// Where the actors of each copy's log run.
+    /// The threads for the actors of each copy's log.
     pub threads: Threads,
     pub durability: Durability,
     /// Size of a file of the log; `limits::Scale::meta_segment_bytes` but in simulations.
@@ -122,7 +122,7 @@ pub struct ReplicaOptions {
     pub snapshots: SnapshotPolicy,
 }
 
-/// Why a replica does not start.
+/// The reason for which a replica does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("no drive is given for the metadata")]
@@ -159,8 +159,9 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether this host's copies of the metadata are lost or damaged for good, as far as its drives show: a member of a group
-    /// of several then comes back as another member. False where trying again, or a repair of the system, may bring them back.
+    /// Returns whether this host's copies of the metadata are lost or damaged for good, as far as its drives show: a
+    /// member of a group of several then comes back as another member. False if trying again, or a repair of the
+    /// system, may bring them back.
     pub fn has_lost_the_log(&self) -> bool {
         match self {
             Self::NothingFound | Self::SnapshotLost { .. } | Self::TailLost { .. } => true,
@@ -180,7 +181,7 @@ fn shown(last: &Option<Position>) -> String {
     last.map_or_else(|| "no entry".to_owned(), |last| format!("entry {}", last.index))
 }
 
-/// What openraft works on, and what the rest holds of it.
+/// The stores for openraft, and the handles to them for the other parts.
 pub(super) struct Stores {
     pub shared: Arc<Shared>,
     pub snapshots: SnapshotStore,
@@ -243,10 +244,10 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
 }
 
 pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, StartError> {
-    let believed = believe(options).await?;
+    let selected = select_copies(options).await?;
     let found_tables = FoundTables::open(options);
-    let believed = if options.salvages { believed } else { believed.check_tail(options, &found_tables).await? };
-    let shared = settle(options, believed).await?;
+    let selected = if options.salvages { selected } else { selected.check_tail(options, &found_tables).await? };
+    let shared = settle(options, selected).await?;
     let (mirror, inbox) = mpsc::unbounded_channel();
     let snapshots = SnapshotStore::new(Arc::clone(&shared), mirror.clone());
     if options.salvages {

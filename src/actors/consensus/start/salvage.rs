@@ -1,7 +1,7 @@
 //! Going on from damage of the metadata log that nothing else mends, where this host alone holds the metadata: what would be
 //! lost, and what is kept. The log is cut at its damage; what the tables hold beyond that becomes a snapshot.
 
-use super::copies::believe;
+use super::copies::select_copies;
 use super::tables::FoundTables;
 use super::{Forming, ReplicaOptions, StartError};
 use crate::actors::consensus::shared::Shared;
@@ -11,10 +11,10 @@ use crate::storage::wal::{LogOptions, ReplayRule, ScannedRecord, WalError, surve
 use std::fmt;
 use std::io;
 
-/// What can be salvaged, and what cannot.
+/// The result of a salvage survey: what can be salvaged, and what cannot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Salvage {
-    /// Why the host does not start.
+    /// The reason for which the host cannot start.
     pub damage: String,
     /// The last entry whose effects are kept; `None` where nothing is left.
     pub kept: Option<u64>,
@@ -51,16 +51,16 @@ impl fmt::Display for Salvage {
     }
 }
 
-/// What a salvage would keep. Changes nothing of what is there.
+/// Returns what a salvage would keep. Changes nothing on the drives.
 pub async fn survey_salvage(options: &ReplicaOptions) -> Result<Salvage, SalvageError> {
     if options.forming != Forming::Alone {
         return Err(SalvageError::NotAlone);
     }
     let tables = FoundTables::open(options);
-    let damage = match believe(options).await {
-        Ok(believed) => match believed.check_tail(options, &tables).await {
-            Ok(believed) => {
-                believed.close().await;
+    let damage = match select_copies(options).await {
+        Ok(selected) => match selected.check_tail(options, &tables).await {
+            Ok(selected) => {
+                selected.close().await;
                 return Err(SalvageError::Whole);
             }
             Err(error) => error.to_string(),
@@ -68,9 +68,9 @@ pub async fn survey_salvage(options: &ReplicaOptions) -> Result<Salvage, Salvage
         Err(error) => error.to_string(),
     };
     let cut = ReplicaOptions { salvages: true, ..options.clone() };
-    let believed = believe(&cut).await?;
-    let mut kept: Vec<Position> = believed.last().into_iter().collect();
-    believed.close().await;
+    let selected = select_copies(&cut).await?;
+    let mut kept: Vec<Position> = selected.last().into_iter().collect();
+    selected.close().await;
     kept.extend(tables.furthest().and_then(|(_, at)| at.applied.at));
     for drive in &options.drives {
         kept.extend(newest_on(&drive.clone().into_idle()).map(|(at, ..)| at));

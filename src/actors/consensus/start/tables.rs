@@ -29,7 +29,7 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
             (index.position_of(at.index), index.next_index())
         };
         if known != Some(at) && at.index < end {
-            tracing::warn!(%node, ?at, "a metadata snapshot that is not on the log is passed over");
+            tracing::warn!(%node, ?at, "a metadata snapshot that does not match the log is ignored");
             continue;
         }
         match &mut newest {
@@ -126,7 +126,7 @@ pub(super) async fn find_tables(
         let usable = tables.filter(|(_, at)| {
             let usable = lies_on_log(&shared.index(), at.applied.at);
             if !usable {
-                tracing::warn!(node = %place.node, "metadata tables are not on the log; they are made anew");
+                tracing::warn!(node = %place.node, "metadata tables do not match the log; they are rebuilt");
             }
             usable
         });
@@ -158,12 +158,12 @@ fn open_tables(options: &ReplicaOptions, dir: &Path, place: &StatePlace) -> Opti
         Ok((Some(applied), tables)) => (applied, tables),
         Ok((None, _)) => return None,
         Err(error) => {
-            tracing::warn!(node = %place.node, %error, "metadata tables cannot be used; they are made anew");
+            tracing::warn!(node = %place.node, %error, "metadata tables cannot be used; they are rebuilt");
             return None;
         }
     };
     let at = TablesAt::decode(&applied.position);
-    let at = at.inspect_err(|fault| tracing::warn!(node = %place.node, %fault, "metadata tables are made anew"));
+    let at = at.inspect_err(|fault| tracing::warn!(node = %place.node, %fault, "the position of the metadata tables cannot be read; they are rebuilt"));
     Some((tables, at.ok()?))
 }
 

@@ -1,4 +1,4 @@
-//! Verifying a snapshot's file in steps.
+//! Incremental verification of a snapshot's file.
 
 use super::snapshots::read_head;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
@@ -7,9 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How far a snapshot has been read.
+/// The state of an incremental snapshot verification.
 #[derive(Debug)]
-pub struct SnapshotReading {
+pub struct SnapshotVerification {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     open: Option<OpenSnapshot>,
@@ -17,13 +17,13 @@ pub struct SnapshotReading {
 
 #[derive(Debug)]
 struct OpenSnapshot {
-    /// Stays readable when a newer snapshot takes its place.
+    /// The open file; readable after a newer snapshot replaces it.
     file: Arc<dyn DiskFile>,
     check: SnapshotCheck,
     offset: u64,
 }
 
-impl SnapshotReading {
+impl SnapshotVerification {
     pub fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
         Self { disk, path, open: None }
     }
@@ -33,10 +33,10 @@ impl SnapshotReading {
     }
 }
 
-/// Reads at most so many bytes more: what is left to read (`None` after the end), or why the snapshot is not whole, and the
-/// bytes read. Blocking.
-pub fn read_part(reading: SnapshotReading, bytes_max: usize) -> (io::Result<Option<SnapshotReading>>, u64) {
-    let SnapshotReading { disk, path, open } = reading;
+/// Verifies up to `bytes_max` more bytes; returns the remaining work (`None` after the end) or the error, and the bytes
+/// read. Blocking.
+pub fn read_part(reading: SnapshotVerification, bytes_max: usize) -> (io::Result<Option<SnapshotVerification>>, u64) {
+    let SnapshotVerification { disk, path, open } = reading;
     let opened = match open {
         Some(open) => Ok(open),
         None => begin(&*disk, &path),
@@ -48,7 +48,7 @@ pub fn read_part(reading: SnapshotReading, bytes_max: usize) -> (io::Result<Opti
     match open.read(bytes_max) {
         Err(error) => (Err(error), 0),
         Ok(0) => (open.check.finish().map(|()| None).map_err(io::Error::other), 0),
-        Ok(bytes) => (Ok(Some(SnapshotReading { disk, path, open: Some(open) })), bytes as u64),
+        Ok(bytes) => (Ok(Some(SnapshotVerification { disk, path, open: Some(open) })), bytes as u64),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Where the metadata tables live on a drive: `state/<number>/`, the greatest number in use. A rebuild takes the next one, so
-//! that tables which a reader still holds are never written over.
+//! The place of the metadata tables on a drive: `state/<number>/`, the greatest number in use. A rebuild takes the next
+//! one, so that tables which a reader still holds are never written over.
 
 use crate::storage::kv::fjall::{FjallKv, TableMemory};
 use crate::storage::kv::{Kv, KvResult};
@@ -18,7 +18,7 @@ pub trait StateHome: Send + Sync + Debug + 'static {
     fn discard(&self, node: NodeId, dir: &Path, number: u32) -> KvResult<()>;
 }
 
-/// On drives, by fjall.
+/// The home of the tables on drives, by fjall.
 #[derive(Debug)]
 pub struct FjallHome {
     pub memory: TableMemory,

@@ -27,10 +27,10 @@ use std::time::Duration;
 
 /// Commands applied in one commit, in bytes of the log, about.
 const APPLY_BYTES_MAX: usize = 4 << 20;
-/// Before the tables are tried to be rebuilt again.
+/// The pause before the tables are rebuilt again.
 const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the tables are.
+/// The place of the tables.
 #[derive(Clone, Debug)]
 pub struct StatePlace {
     pub node: NodeId,
@@ -52,7 +52,7 @@ pub struct StateMachine {
     durable: Option<DurableAt>,
 }
 
-/// Why a batch was not applied.
+/// The reason for which a batch was not applied.
 enum ApplyError {
     /// The tables failed: they are rebuilt.
     Tables(KvError),
@@ -86,7 +86,7 @@ impl StateMachine {
         }
     }
 
-    /// What is stored with tables that have come to `applied`.
+    /// Returns the position to store with tables that have applied `applied`.
     fn at(&self, applied: &AppliedAt) -> TablesAt {
         TablesAt { applied: applied.clone(), durable: self.durable }
     }
@@ -96,7 +96,7 @@ impl StateMachine {
         self.place.node
     }
 
-    /// What a snapshot of this moment is made of.
+    /// Returns the inputs of a snapshot of this moment.
     pub fn snapshot_source(&self) -> (AppliedAt, Arc<dyn Kv>, Arc<dyn KvRead>) {
         let kv = Arc::clone(self.tables.kv());
         let view = kv.snapshot();
@@ -117,7 +117,7 @@ impl StateMachine {
         }
     }
 
-    /// These tables are not to be trusted: they are made anew, unless others have come in their place since.
+    /// Rebuilds tables that cannot be trusted, unless others have come in their place since.
     pub async fn renew(&mut self, tables: &Arc<dyn Kv>, why: &str) {
         if !Arc::ptr_eq(self.tables.kv(), tables) {
             return;
@@ -127,7 +127,7 @@ impl StateMachine {
         }
     }
 
-    /// As `renew`, where something in the present tables could not be read.
+    /// As `renew`, if something in the present tables could not be read.
     pub async fn renew_damaged(&mut self) {
         if let Some(error) = self.tables.failure().get().cloned() {
             let tables = Arc::clone(self.tables.kv());
@@ -173,7 +173,7 @@ impl StateMachine {
         }
     }
 
-    /// On the best drive that can take them.
+    /// Rebuilds the tables on the best drive that can take them.
     async fn rebuild_once(&mut self) -> io::Result<()> {
         let mut last = io::Error::other("no drive is left for the metadata tables");
         for node in self.candidates() {
@@ -265,7 +265,7 @@ impl StateMachine {
         self.shared.drives().is_lost(node)
     }
 
-    /// As `rebuild`: a drive that is full is waited for.
+    /// Installs a snapshot into new tables, as `rebuild`: waits for space on a full drive.
     async fn install(&mut self, snapshot: &SnapshotFile) -> io::Result<()> {
         self.shared.publish(None);
         while let Err(error) = self.install_once(snapshot).await {
@@ -349,7 +349,7 @@ fn fresh_kv(home: &dyn StateHome, dir: &std::path::Path, place: &StatePlace) -> 
 /// Entries that were applied in one commit.
 struct Done {
     applied: AppliedAt,
-    /// One for each.
+    /// The points, one for each entry.
     points: Vec<Point>,
     replies: Vec<Vec<Reply>>,
 }
@@ -419,8 +419,8 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
         Ok(())
     }
 
-    /// Snapshots are made apart, when the log has grown enough, so that a failure of one stops nothing: unless forced,
-    /// openraft only learns of the one that stands.
+    /// Returns a builder if forced, or if there is a snapshot. Snapshots are made apart, when the log has grown enough, so that a failure of
+    /// one stops nothing; openraft then only learns of the current one.
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
         if !force && self.snapshots.standing().is_none() {
             return None;
@@ -482,7 +482,7 @@ impl RaftSnapshotBuilder<MetaGroup> for SnapshotBuilder {
     }
 }
 
-/// Whether tables that say they are at this position are on this log: then what they lack can be replayed.
+/// Returns whether tables at this position are on this log, so that the entries they lack can be replayed.
 pub fn lies_on_log(index: &crate::storage::raft_log::LogIndex, at: Option<Position>) -> bool {
     match at {
         None => index.first_index() == 0,

@@ -6,7 +6,7 @@ mod machine;
 mod sending;
 mod snapshots;
 
-pub use checking::{SnapshotReading, read_part};
+pub use checking::{SnapshotVerification, read_part};
 pub use home::{FjallHome, StateHome};
 #[cfg(test)]
 pub use machine::SnapshotBuilder;

@@ -18,7 +18,8 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// From the first drive after `skip` others that can give it: who sends again after a failure tries another one.
+    /// Opens a snapshot on the first drive after `skip` others that can give it: a sender that repeats after a failure
+    /// tries another one.
     pub async fn open(snapshot: SnapshotFile, skip: usize, offload: Offload) -> io::Result<Self> {
         let open = move || {
             let count = snapshot.sources.len();
@@ -40,7 +41,7 @@ impl SnapshotReader {
         self.total_bytes
     }
 
-    /// At most so many bytes.
+    /// Reads at most `bytes_max` bytes.
     pub async fn read(&self, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
         let left = self.total_bytes.saturating_sub(offset);
         let length = usize::try_from(left).map_or(bytes_max, |left| left.min(bytes_max));

@@ -26,10 +26,10 @@ use tokio::sync::mpsc;
 const MAGIC: &[u8; 8] = b"SHRDSNP1";
 const FIXED_BYTES: usize = 16;
 const HEAD_BYTES_MAX: u32 = 1 << 20;
-/// Read and copied in pieces of this size.
+/// The size of the pieces in which snapshots are read and copied.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Why a snapshot was not saved.
+/// The reason for which a snapshot was not saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     #[error("the tables cannot be read: {0}")]
@@ -86,7 +86,7 @@ impl SnapshotStore {
         self.shared.drives().snapshot.clone()
     }
 
-    /// Where the snapshot that stands is, if there is one.
+    /// Returns the places of the current snapshot, if there is one.
     pub fn places(&self) -> Vec<(NodeId, Arc<dyn Disk>, PathBuf)> {
         let drives = self.shared.drives();
         let Some(standing) = &drives.snapshot else { return Vec::new() };
@@ -241,9 +241,9 @@ impl SnapshotStore {
             if file.sources.len() > 1 {
                 let kv = fresh()?;
                 install_merged(&file.sources, &kv).inspect_err(|error| {
-                    tracing::warn!(%error, "the copies of a metadata snapshot are not whole together");
+                    tracing::warn!(%error, "the damaged copies of a metadata snapshot do not complement each other");
                 })?;
-                tracing::warn!("the copies of a metadata snapshot are damaged, and whole together");
+                tracing::warn!("the copies of a metadata snapshot are damaged and complement each other");
                 return Ok(kv);
             }
             Err(last)
@@ -266,10 +266,10 @@ fn snapshot_path(drive: &Drive, at: LogId) -> PathBuf {
     drive.snapshot_dir().join(snapshot_name(at))
 }
 
-/// One writing of a snapshot. Clones are one.
+/// A writing of a snapshot. Clones are the same one.
 #[derive(Clone)]
 struct Attempt {
-    /// In the names of its drafts: what is written for one that was given up reaches no other.
+    /// The number in the names of its drafts: drafts of an abandoned attempt are not taken for another's.
     number: u64,
     is_given_up: Arc<AtomicBool>,
 }
@@ -416,7 +416,7 @@ fn install_from(disk: &dyn Disk, path: &Path, kv: &Arc<dyn Kv>) -> io::Result<()
     installer.finish().map_err(io::Error::other)
 }
 
-/// From several copies of one snapshot, each frame from one where it is whole.
+/// Installs a snapshot from several damaged copies, each frame from one in which it is whole.
 fn install_merged(sources: &[(NodeId, Arc<dyn Disk>, PathBuf)], kv: &Arc<dyn Kv>) -> io::Result<()> {
     let heads = sources.iter().map(|(_, disk, path)| read_head(&**disk, path));
     let (_, start) = heads.reduce(Result::or).unwrap_or_else(|| Err(io::Error::other("it is on no drive")))?;
@@ -445,7 +445,7 @@ fn read_frame(file: &dyn DiskFile, offset: u64) -> Option<Vec<u8>> {
     is_whole_frame(&frame).then_some(frame)
 }
 
-/// Whether a drive has a file of this snapshot, of this size, whole or not. Blocking.
+/// Returns whether a drive has a file of this snapshot, of this size, whole or not. Blocking.
 pub fn has_file(drive: &Drive, at: Position, bytes: u64) -> bool {
     let path = snapshot_path(drive, log_id_of(at));
     drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).is_ok_and(|len| len == bytes)
@@ -470,7 +470,7 @@ pub fn read_pieces(
     Ok(())
 }
 
-/// From the first source that can be read to its end.
+/// Copies the file of the first source that can be read to its end.
 fn copy_file(sources: &[Drive], target: &Drive, at: LogId, attempt: &Attempt) -> io::Result<()> {
     let mut last = io::Error::other("the metadata snapshot is on no drive");
     for source in sources {
@@ -510,7 +510,7 @@ pub fn newest_on(drive: &Drive) -> Option<(Position, AppliedAt, u64)> {
     let found = names.into_iter().filter(|name| name.ends_with(".snap")).filter_map(|name| {
         let path = dir.join(&name);
         let (head, _) = read_head(&*drive.disk, &path)
-            .inspect_err(|error| tracing::warn!(%error, "a metadata snapshot is passed over"))
+            .inspect_err(|error| tracing::warn!(%error, "a metadata snapshot cannot be read and is ignored"))
             .ok()?;
         let at = head.at.filter(|at| snapshot_name(log_id_of(*at)) == name)?;
         let bytes = drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).ok()?;
@@ -528,7 +528,7 @@ mod tests {
     use crate::storage::raft_log::Position;
 
     #[test]
-    fn what_removes_earlier_snapshots_leaves_later_ones_however_late_it_is() {
+    fn a_late_removal_of_earlier_snapshots_leaves_later_ones() {
         let disk = SimDisk::new(1 << 20).handle();
         let drive = Drive { disk, dir: "/drive".into(), log: None, role: DriveRole::Live, is_out: false };
         let at = |index| log_id_of(Position { term: 3, node: 1, index });

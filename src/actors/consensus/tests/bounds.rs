@@ -45,7 +45,7 @@ async fn start_with_large_segments(host: &Host) -> MetaHandle {
     start(options).await.expect("the replica starts")
 }
 
-/// Whether it was made; it is too large otherwise.
+/// Returns whether the change was made; it is too large otherwise.
 async fn is_made(meta: &MetaHandle, change: Change) -> bool {
     match meta.propose(change).await {
         Ok(Reply::Done | Reply::VersionsDeleted(_)) => true,

@@ -1,4 +1,4 @@
-//! What contradicts the tables is refused, and stops the replica.
+//! Contradictions of the tables are refused, and stop the replica.
 
 use super::Host;
 use crate::actors::consensus::contradiction::check_append;
@@ -31,7 +31,7 @@ async fn apply(stores: &mut Stores, entries: &[(u64, u64)]) -> std::io::Result<(
 }
 
 #[actix::test]
-async fn what_was_applied_is_never_truncated() {
+async fn applied_entries_are_never_truncated() {
     for (after, refused) in [(Some(9), false), (Some(5), false), (Some(4), true), (Some(0), true), (None, true)] {
         let (_host, mut stores) = stores().await;
         let truncated = stores.log.truncate_after(after.map(|index| log_id_of(at(1, index)))).await;
@@ -43,7 +43,7 @@ async fn what_was_applied_is_never_truncated() {
 }
 
 #[actix::test]
-async fn what_is_known_to_be_decided_is_never_truncated() {
+async fn committed_entries_are_never_truncated() {
     let (_host, mut stores) = stores().await;
     stores.log.save_committed(Some(log_id_of(at(1, 7)))).await.expect("noted");
     stores.log.truncate_after(Some(log_id_of(at(1, 7)))).await.expect("what follows may go");

@@ -337,7 +337,7 @@ fn scrub_finds_nothing_in_a_store_that_is_written_to_meanwhile() {
     });
 }
 
-/// Of a store whose tables are lost, too.
+/// Tests the merge also for a store whose tables are lost.
 #[test]
 fn two_copies_of_a_snapshot_that_are_damaged_at_different_frames_are_whole_together() {
     simulate(async {

@@ -117,12 +117,12 @@ async fn a_stale_copy_without_the_current_ones_is_refused() {
         std::fs::remove_dir_all(host.dir(node).join("meta").join("log")).expect("it had a copy");
     }
     host.home.forget_all();
-    let refused = host.try_start().await.expect_err("no copy can be believed");
+    let refused = host.try_start().await.expect_err("no copy can be selected");
     assert!(matches!(refused, StartError::Copies(ChoiceError::AllDamaged(_))), "{refused}");
 }
 
 #[actix::test]
-async fn an_old_copy_is_not_believed_where_the_others_are_away_and_refused_where_it_was_used_apart() {
+async fn an_old_copy_is_not_selected_while_the_others_are_away_and_refused_if_it_was_used_apart() {
     let mut host = Host::with_drives(4);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -433,7 +433,7 @@ async fn pass(seconds: u64) {
 }
 
 #[actix::test]
-async fn a_copy_that_left_for_lateness_is_not_believed_when_the_others_are_gone() {
+async fn a_copy_that_left_for_lateness_is_not_selected_when_the_others_are_gone() {
     let mut host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -453,7 +453,7 @@ async fn a_copy_that_left_for_lateness_is_not_believed_when_the_others_are_gone(
     host.present = vec![2];
     host.started = true;
     host.home.forget_all();
-    let refused = start(on_disks(&host, &disks[1..])).await.expect_err("an old copy is not believed");
+    let refused = start(on_disks(&host, &disks[1..])).await.expect_err("an old copy is not selected");
     assert!(matches!(refused, StartError::Copies(ChoiceError::AllMissing { .. })), "{refused}");
 }
 
@@ -530,7 +530,8 @@ async fn a_snapshot_that_a_drive_holds_up_is_given_up_once_the_drive_is_lost_and
     meta.shutdown().await;
 }
 
-/// Until the second drive has a copy again. The pause before that begins when the former copy is closed, which nothing shows.
+/// Waits until the second drive has a copy again. The pause before that begins when the former copy is closed, which
+/// nothing shows.
 async fn wait_for_both(meta: &MetaHandle) {
     for _ in 0..30 {
         if members(meta) == [1, 2] {

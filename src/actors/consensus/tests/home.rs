@@ -39,7 +39,7 @@ impl MemoryHome {
         });
     }
 
-    /// All tables fail from now on.
+    /// Makes all tables fail from now on.
     pub fn break_all(&self) {
         for tables in self.kept.lock().expect("no panic under the lock").values() {
             tables.fails.store(true, Ordering::SeqCst);
@@ -52,12 +52,12 @@ impl MemoryHome {
         self.hanging.changed.notify_all();
     }
 
-    /// Whether there is no room to make tables: what is begun of them stays.
+    /// Sets whether there is space to make tables: without, begun tables stay.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
     }
 
-    /// All tables are gone.
+    /// Removes all tables.
     pub fn forget_all(&self) {
         self.kept.lock().expect("no panic under the lock").clear();
     }
@@ -73,7 +73,7 @@ impl MemoryHome {
         Self { kept: Mutex::new(copied.collect()), ..Self::default() }
     }
 
-    /// What is found after a power cut.
+    /// Returns the tables as a power cut would leave them.
     pub fn power_cut(&self, entropy: &dyn Entropy) -> Self {
         let kept = self.kept.lock().expect("no panic under the lock");
         let cut = kept.iter().map(|(place, tables)| (*place, tables.with(tables.inner.power_cut(entropy))));

@@ -46,7 +46,7 @@ struct Host {
 }
 
 impl Host {
-    /// As many copies of the log as survive the loss of half of the drives.
+    /// Makes a host with as many copies of the log as survive the loss of half of the drives.
     fn with_drives(count: u32) -> Self {
         let pool = BufferPool::new(1 << 20);
         Self {

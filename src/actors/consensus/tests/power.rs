@@ -127,7 +127,7 @@ impl World {
     }
 }
 
-/// What may be under each key: every id from the last acknowledged on.
+/// The allowed values of each key: every id from the last acknowledged on.
 #[derive(Clone, Debug, Default)]
 struct Ledger {
     acknowledged: BTreeMap<String, u128>,

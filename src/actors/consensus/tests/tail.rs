@@ -141,7 +141,7 @@ fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
     }
 }
 
-/// Where the process was killed before the log could vouch for its end, the tables do.
+/// Tests that the tables prove the end of a log whose process was killed before it wrote its end mark.
 #[test]
 fn tables_that_hold_what_the_log_lacks_are_evidence_and_not_made_anew() {
     simulate(async {
@@ -182,7 +182,7 @@ fn the_log_of_another_member_is_never_started_from() {
     });
 }
 
-/// What a new store is made of is synced whatever the durability of changes.
+/// Tests that the files of a new store are synced whatever the durability of changes.
 #[test]
 fn a_relaxed_store_whose_power_is_cut_at_any_moment_of_its_first_start_starts_again() {
     for seed in 0..60 {
@@ -220,7 +220,7 @@ fn a_relaxed_store_remembers_its_vote_over_a_power_cut() {
     }
 }
 
-/// What the tables hold is kept though the log lost it.
+/// Tests that a salvage keeps entries of the tables that the log lost.
 #[test]
 fn a_salvage_keeps_what_the_tables_hold_and_the_store_starts_afterwards() {
     simulate(async {

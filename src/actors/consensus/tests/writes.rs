@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[actix::test]
-async fn what_was_acknowledged_is_there_after_a_restart_c4() {
+async fn acknowledged_writes_are_there_after_a_restart_c4() {
     let mut host = Host::with_drives(1);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;

@@ -1,4 +1,4 @@
-//! What the index fails to take is published when it takes it, and no more of it is kept than there is room for.
+//! Late publication: appends that the index failed to take are published later, within a bound.
 
 use super::{LatePublications, append_and_publish};
 use crate::actors::drives::health::HealthBoard;
@@ -95,7 +95,7 @@ fn content(blob: u128) -> Bytes {
 }
 
 #[actix::test]
-async fn what_the_index_failed_to_take_is_found_when_it_takes_it() {
+async fn chunks_that_the_index_failed_to_take_are_found_when_it_takes_them() {
     for writes in [Writes::Refused, Writes::KeptAndFailed] {
         let world = World::new();
         world.append(1).await.expect("appended");
@@ -116,7 +116,7 @@ async fn what_the_index_failed_to_take_is_found_when_it_takes_it() {
 }
 
 #[actix::test]
-async fn what_is_beyond_the_bound_is_published_at_the_next_start() {
+async fn late_publications_beyond_the_bound_are_made_at_the_next_start() {
     let world = World::new();
     let late = LatePublications::at_most(1);
     world.kv.set_writes(Writes::Refused);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// What a batch counts for besides its lines.
+/// The size that a batch counts for besides its lines.
 const BATCH_BYTES: usize = 1024;
 
 /// A bucket's logging document.
@@ -16,10 +16,10 @@ const BATCH_BYTES: usize = 1024;
 pub struct LoggingRules {
     pub target_bucket: String,
     pub target_prefix: String,
-    /// As it was set; none is the simple one.
+    /// The key format as it was set; `None` is the simple one.
     #[serde(default)]
     pub key_format: Option<LogKeyFormat>,
-    /// To others than the owner of the target bucket.
+    /// The grants to others than the owner of the target bucket.
     #[serde(default)]
     pub grants: Vec<LogGrant>,
 }
@@ -55,7 +55,7 @@ pub enum LogPermission {
     Write,
 }
 
-/// Where a line goes, and what it is about.
+/// The destination of a line, and the bucket that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogDestination {
     pub rules: LoggingRules,
@@ -79,13 +79,13 @@ impl Default for LogLimits {
     }
 }
 
-/// What became of a line.
+/// The outcome of collecting a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gathered {
     Kept,
-    /// It is kept, and its object is due.
+    /// The line is kept, and its object is due.
     Full,
-    /// There is no room.
+    /// The line is dropped for lack of room.
     Dropped,
 }
 
@@ -156,7 +156,7 @@ impl LogCollector {
         due.into_iter().map(report).collect()
     }
 
-    /// So many bytes of lines are written, or dropped.
+    /// Releases this number of bytes of lines that are written, or dropped.
     pub fn release(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.held_bytes, "only what is held is released");
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded_until_it_is_written() {
+    fn held_lines_are_bounded_until_they_are_written() {
         let mut collector = collector();
         let line = "x".repeat(BATCH_BYTES);
         assert_eq!(collector.gather(destination("a", None), AT, &line, SECOND), Gathered::Full);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let stored = concat!(
             r#"{"target_bucket":"logs","target_prefix":"p/","key_format":"PartitionedByEvent","grants":["#,
             r#"{"grantee":{"Canonical":{"id":"i","display_name":null}},"permission":"FullControl"},"#,

@@ -1,34 +1,34 @@
-//! One request as a line of S3's server access log (user guide, "Amazon S3 server access log format"). Pure.
+//! A request as a line of S3's server access log (user guide, "Amazon S3 server access log format"). Pure.
 
 use crate::types::UnixMs;
 use std::fmt::Write;
 use time::OffsetDateTime;
 
-/// What is known of a request that was answered. What is absent is written `-`.
+/// The facts of an answered request. An absent value is written `-`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccessLine<'a> {
     /// Canonical id.
     pub bucket_owner: &'a str,
     pub bucket: &'a str,
-    /// When the request came.
+    /// The arrival time of the request.
     pub at: UnixMs,
     pub remote_ip: Option<&'a str>,
     /// A canonical id, or the ARN of a user; none for anonymous requests.
     pub requester: Option<&'a str>,
     pub request_id: &'a str,
-    /// From `operation_word`.
+    /// The operation, from `operation_word`.
     pub operation: &'a str,
-    /// As it is, not encoded.
+    /// The key as it is, not encoded.
     pub key: Option<&'a str>,
     /// `GET /bucket/key?versionId=x HTTP/1.1`, as it came.
     pub request_line: Option<&'a str>,
     pub status: Option<u16>,
     pub error_code: Option<&'a str>,
-    /// Of the body; none sent is `-`.
+    /// The size of the body sent; 0 is written `-`.
     pub bytes_sent: u64,
     pub object_bytes: Option<u64>,
     pub total_ms: Option<u64>,
-    /// From the last byte of the request to the first of the answer.
+    /// The time from the last byte of the request to the first of the response.
     pub turn_around_ms: Option<u64>,
     pub referer: Option<&'a str>,
     pub user_agent: Option<&'a str>,
@@ -43,12 +43,12 @@ pub struct AccessLine<'a> {
     /// `TLSv1.2` or `TLSv1.3`.
     pub tls_version: Option<&'a str>,
     pub access_point: Option<&'a str>,
-    /// Whether an access control list decided.
+    /// True if an access control list decided.
     pub acl_required: bool,
 }
 
 impl AccessLine<'_> {
-    /// With its line end.
+    /// Returns the line, with its end.
     pub fn render(&self) -> String {
         let mut line = Line(String::with_capacity(512));
         line.word(Some(self.bucket_owner));
@@ -92,7 +92,8 @@ impl Line {
         }
     }
 
-    /// Without spaces, quotes and control characters: they are percent-encoded, so that nobody can add fields or lines.
+    /// Writes a word without spaces, quotes and control characters: they are percent-encoded, so that no client can add
+    /// fields or lines.
     fn word(&mut self, text: Option<&str>) {
         self.begin();
         match text.filter(|text| !text.is_empty()) {
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_a_hyphen() {
+    fn an_absent_value_is_a_hyphen() {
         let line =
             AccessLine { bucket_owner: "o", bucket: "b", request_id: "r", operation: "x", ..AccessLine::default() };
         let expected = "o b [01/Jan/1970:00:00:00 +0000] - - r x - \"-\" - - - - - - \"-\" \"-\" - - - - - - - - -\n";
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_client_says_adds_a_field_or_a_line() {
+    fn no_text_of_a_client_adds_a_field_or_a_line() {
         let line = AccessLine {
             key: Some("a b/\"é\n"),
             user_agent: Some("x\" 1 2\r\nforged"),

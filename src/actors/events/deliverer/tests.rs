@@ -2,7 +2,7 @@
 
 use super::{Delivered, Delivery, DeliveryContext, DeliveryOptions, deliveries};
 use crate::actors::events::queue::{EventSink, Target, Targets};
-use crate::actors::events::record::Speaker;
+use crate::actors::events::record::EventSource;
 use crate::actors::events::tests::{Listener, MemoryQueue, SetClock, ambient, row};
 use crate::actors::events::window::REFUSALS_MAX;
 use crate::actors::upkeep::Chore;
@@ -26,7 +26,7 @@ fn world(names: &[&str], queue_limit: u64) -> World {
         Target { sink, queue_limit }
     };
     let targets = Targets::new(names.iter().zip(&listeners).map(|(name, one)| ((*name).to_owned(), target(one))));
-    let speaker = Speaker { region: "us-east-1".to_owned(), account: "1".to_owned() };
+    let speaker = EventSource { region: "us-east-1".to_owned(), account: "1".to_owned() };
     let options = DeliveryOptions { page: 4, sent_at_once: 4, ..DeliveryOptions::default() };
     let context = DeliveryContext { queue: Arc::clone(&queue) as _, ambient, speaker, options };
     let deliveries = deliveries(&targets, &context);
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    /// Until there is nothing to tell.
+    /// Delivers until the queue is empty.
     async fn tell(&mut self, which: usize) {
         for _ in 0..100 {
             match self.deliveries[which].advance().await.expect("the queue answers") {
@@ -61,7 +61,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn every_webhook_is_told_of_its_events_and_they_go_from_its_queue() {
+async fn every_webhook_gets_its_events_and_they_leave_its_queue() {
     let mut world = world(&["A", "B"], 100);
     world.happen(&[(1, "k", &["A"]), (2, "l", &["A", "B"]), (3, "k", &["A"]), (4, "m", &["B"])]);
     world.tell(0).await;
@@ -100,7 +100,7 @@ async fn the_queue_of_a_webhook_that_is_away_keeps_to_its_limit() {
 }
 
 #[tokio::test]
-async fn what_was_told_goes_in_few_changes() {
+async fn delivered_events_are_removed_in_few_changes() {
     let mut world = world(&["A"], 10_000);
     world.clock.pass(Duration::from_millis(1));
     for at in 1..=2000 {
@@ -164,7 +164,7 @@ async fn an_event_that_is_refused_is_tried_again_and_given_up_in_the_end() {
 }
 
 #[tokio::test]
-async fn who_takes_over_begins_with_what_is_in_the_queue() {
+async fn a_new_leader_begins_with_the_events_in_the_queue() {
     let mut world = world(&["A"], 100);
     world.happen(&[(1, "k1", &["A"]), (2, "k2", &["A"])]);
     world.tell_later(0).await;

@@ -1,4 +1,5 @@
-//! When each inventory's last whole report was begun, as the metadata keeps it: whoever leads next begins none too early.
+//! The start of each inventory's last whole report, as the metadata keeps it, so that the next leader begins none too
+//! early.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expect};
@@ -8,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "inventories";
 
-/// By the bucket's number and the inventory's id.
+/// The starts, by the bucket's number and the inventory's id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     last: BTreeMap<String, UnixMs>,
 }
 
-/// How an inventory is called here: a bucket that is made again under its name is another.
+/// Returns the name of an inventory: includes the bucket's number, since a bucket that is made again under its name is
+/// another.
 pub fn name_of(bucket: BucketId, id: &str) -> String {
     format!("{}/{id}", bucket.0)
 }
@@ -24,7 +26,7 @@ impl Begun {
         DocumentKey::System(NAME.to_owned())
     }
 
-    /// Nothing where there is nothing, or nothing that this release can read: then all are due.
+    /// Parses the document; empty if there is none, or none that this release can read: then all are due.
     pub fn of(row: Option<&DocumentRow>) -> Self {
         let Some(row) = row else { return Self::default() };
         documents::decode(&row.value).unwrap_or_else(|error| {
@@ -61,7 +63,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let mut begun = Begun::default();
         begun.note(name_of(BucketId(3), "daily"), UnixMs(7));
         let value = begun.write().expect("text and numbers").value.expect("it is written");

@@ -1,4 +1,4 @@
-//! What an inventory says of a version, from its row.
+//! The description of a version in an inventory, from its row.
 
 use super::rows::{InventoryRow, LockShown};
 use crate::actors::events::record::etag_text;
@@ -10,7 +10,7 @@ use base64_simd::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 const GROUPS: &str = "http://acs.amazonaws.com/groups/";
-/// Of the form in which lists are told (user guide, "Object Ownership and ACLs in inventories").
+/// The version of the form of ACLs (user guide, "Object Ownership and ACLs in inventories").
 const ACL_VERSION: &str = "2022-11-10";
 
 pub fn describe<'a>(key: &'a str, row: &'a VersionRow, is_latest: bool, bucket_owner: &'a str) -> InventoryRow<'a> {
@@ -57,7 +57,7 @@ fn encryption(sealing: &[u8]) -> &'static str {
         Ok(SealingMode::SseKms { .. }) => "SSE-KMS",
         Ok(SealingMode::SseC { .. }) => "SSE-C",
         Err(error) => {
-            tracing::warn!(%error, "how an object is sealed cannot be read");
+            tracing::warn!(%error, "the encryption record of an object cannot be read");
             ""
         }
     }

@@ -37,7 +37,7 @@ fn block(packed: &mut Vec<u8>, content: &[u8], is_last: bool) {
 mod tests {
     use super::stored;
 
-    /// What `gzip -d` makes of it, as far as stored blocks go.
+    /// Unpacks as `gzip -d` would, for stored blocks.
     fn unpack(packed: &[u8]) -> Vec<u8> {
         let mut rest = &packed[10..];
         let mut content = Vec::new();
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_unpacked_again() {
+    fn packed_bytes_unpack_to_the_same() {
         for length in [0usize, 1, 65_535, 65_536, 200_000] {
             let content: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
             assert_eq!(unpack(&stored(&content)), content);

@@ -33,10 +33,10 @@ pub type Inventories = Background<Reporting>;
 pub struct InventoryOptions {
     /// Versions listed in one step.
     pub page: usize,
-    /// Between pages, while users ask for nothing and while they do.
+    /// The pauses between pages, while users ask for nothing and while they do.
     pub pause: Duration,
     pub busy_pause: Duration,
-    /// Between rounds over all buckets.
+    /// The interval between rounds over all buckets.
     pub idle: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Default for InventoryOptions {
     }
 }
 
-/// What the worker reaches.
+/// The context of the worker.
 #[derive(Clone, Debug)]
 pub struct InventoryContext {
     pub metadata: Arc<dyn Metadata>,
@@ -61,7 +61,7 @@ pub struct InventoryContext {
     pub reports: Arc<dyn ReportStore>,
 }
 
-/// Why a step was not taken to its end.
+/// The reason for which a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     #[error(transparent)]
@@ -70,7 +70,7 @@ pub enum InventoryError {
     Report(#[from] ReportError),
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
     /// Another host reports.
@@ -79,7 +79,7 @@ pub enum Reported {
     Page,
     /// A report is written whole.
     Whole,
-    /// All buckets were looked at.
+    /// All buckets were visited.
     End,
 }
 
@@ -90,7 +90,7 @@ pub struct Reporting {
     round: Option<Round>,
 }
 
-/// Once over all buckets.
+/// A round over all buckets.
 #[derive(Debug)]
 struct Round {
     begun: Begun,
@@ -119,7 +119,7 @@ struct UnderWay {
     after_version: Option<Version>,
 }
 
-/// Some of a bucket's versions, with what says whose they are.
+/// A page of a bucket's versions, with their owners.
 struct Page {
     bucket: BucketRow,
     rows: Vec<(String, ListedVersion)>,
@@ -225,7 +225,7 @@ impl Reporting {
         Ok(self.context.reports.put(file).await?)
     }
 
-    /// For the name of a data file.
+    /// Returns a unique part for the name of a data file.
     fn unique(&self) -> String {
         format!("{:032x}", self.context.ambient.random_u128())
     }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 macro_rules! fields {
     ($($field:ident),* $(,)?) => {
-        /// What a configuration can ask for besides the key, in the order of S3's schema.
+        /// The optional fields of an inventory besides the key, in the order of S3's schema.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum InventoryField {
             $($field,)*
@@ -16,7 +16,7 @@ macro_rules! fields {
         impl InventoryField {
             pub const ALL: &[Self] = &[$(Self::$field,)*];
 
-            /// As configurations and manifests call it.
+            /// Returns the name as in configurations and manifests.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$field => stringify!($field),)*
@@ -59,16 +59,16 @@ pub struct InventoryRow<'a> {
     pub is_delete_marker: bool,
     pub size_bytes: u64,
     pub modified: UnixMs,
-    /// Without quotes.
+    /// The entity tag without quotes.
     pub etag: String,
     /// Empty for the standard one.
     pub storage_class: &'a str,
     pub is_multipart: bool,
-    /// As S3 calls whose keys seal it; empty where none do.
+    /// S3's name for the kind of encryption; empty if plain.
     pub encryption: &'static str,
     pub lock: Option<LockShown>,
     pub legal_hold: bool,
-    /// As S3 calls the algorithm; empty without a checksum.
+    /// S3's name for the checksum algorithm; empty without a checksum.
     pub checksum_algorithm: &'static str,
     /// The access control list in S3's JSON, base64; empty where it is not told.
     pub acl: String,
@@ -115,7 +115,7 @@ fn in_order(fields: &[InventoryField]) -> impl Iterator<Item = InventoryField> +
     InventoryField::ALL.iter().copied().filter(|field| fields.contains(field))
 }
 
-/// A delete marker has a time and an owner, and nothing else.
+/// Returns the text of a field. A delete marker has a time and an owner, and nothing else.
 fn text_of(row: &InventoryRow<'_>, field: InventoryField) -> String {
     match field {
         InventoryField::LastModifiedDate => return iso_time(row.modified),
@@ -165,7 +165,7 @@ fn value(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// As in URLs; slashes stay.
+/// Encodes a key as in URLs; slashes stay.
 fn encode(key: &str) -> String {
     let mut encoded = String::with_capacity(key.len());
     for byte in key.bytes() {

@@ -1,4 +1,4 @@
-//! One report: rows become data files, and the list of these the manifest. Holds one data file at a time.
+//! A report: rows become data files, and the list of these the manifest. Holds one data file at a time.
 
 use super::InventoryRules;
 use super::gzip::stored;
@@ -13,12 +13,12 @@ use time::OffsetDateTime;
 /// A data file before it is packed.
 const FILE_BYTES_MAX: usize = 32 << 20;
 
-/// What is listed.
+/// The source of an inventory.
 #[derive(Clone, Debug)]
 pub struct InventorySource {
     pub bucket: String,
     pub rules: InventoryRules,
-    /// When the report was begun.
+    /// The start of the report.
     pub begun: UnixMs,
 }
 
@@ -63,8 +63,7 @@ impl InventoryWriter {
         (self.lines.len() >= self.file_bytes_max).then(|| self.take_file(&unique()))
     }
 
-    /// What is left to write, in the order in which it is to be written: the last data file, the manifest, its
-    /// checksum.
+    /// Returns the files left to write, in their order: the last data file, the manifest, its checksum.
     pub fn finish(mut self, unique: impl FnOnce() -> String) -> Vec<Report> {
         let mut reports = Vec::new();
         if !self.lines.is_empty() || self.files.is_empty() {

@@ -1,6 +1,6 @@
 //! Records against those that AWS documents and sends.
 
-use super::{EventContext, QueuedEvent, Speaker, draft, etag_text, form_encode, test_message};
+use super::{EventContext, EventSource, QueuedEvent, draft, etag_text, form_encode, test_message};
 use crate::actors::events::names::EventName;
 use crate::actors::events::rules::Match;
 use crate::storage::meta::record::{ETag, EventDraft, EventRow, Version};
@@ -8,8 +8,8 @@ use crate::types::{BucketId, UnixMs};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-fn speaker() -> Speaker {
-    Speaker { region: "us-west-2".to_owned(), account: "123456789012".to_owned() }
+fn speaker() -> EventSource {
+    EventSource { region: "us-west-2".to_owned(), account: "123456789012".to_owned() }
 }
 
 /// The example of the guide, as it lies in a queue.
@@ -85,7 +85,7 @@ fn a_record_is_that_of_the_guide() {
     assert_eq!(said(&example(EventName::ObjectCreatedPut), Some("testConfigRule")), expected);
 }
 
-/// What AWS sends, event by event.
+/// Compares with AWS's records, event by event.
 #[test]
 fn a_record_says_of_the_object_what_its_event_is_about() {
     let of_nothing = "d41d8cd98f00b204e9800998ecf8427e";
@@ -124,7 +124,7 @@ fn sequencers_grow_with_positions() {
 }
 
 #[test]
-fn what_the_store_does_itself_is_said_to_be_done_by_it() {
+fn events_of_the_stores_own_changes_name_the_store() {
     let mut event = example(EventName::LifecycleExpirationDelete);
     event.at = UnixMs(1_413_215_822_089);
     event.context =
@@ -176,7 +176,7 @@ fn the_event_bridge_gets_its_own_form() {
 }
 
 #[test]
-fn who_is_not_told_has_no_draft_and_what_cannot_be_read_is_no_event() {
+fn an_event_without_a_target_has_no_draft_and_a_malformed_one_is_none() {
     let context = example(EventName::ObjectCreatedPut).context;
     assert_eq!(draft(EventName::ObjectCreatedPut, vec![], context.clone()), None);
     let told = Match { target: "Q".to_owned(), configuration: None };
@@ -198,9 +198,9 @@ fn who_is_not_told_has_no_draft_and_what_cannot_be_read_is_no_event() {
     assert!(QueuedEvent::of(row("ObjectAcl:Put", b"\x02{}"), "Q").is_none());
 }
 
-/// What lies in queues must be read by every later version.
+/// Tests that stored events keep their form: every later version must read them.
 #[test]
-fn the_stored_form_stands() {
+fn the_stored_form_does_not_change() {
     let told = Match { target: "Q".to_owned(), configuration: Some("c".to_owned()) };
     let context = example(EventName::ObjectCreatedPut).context;
     let stored = draft(EventName::ObjectCreatedPut, vec![told], context).expect("somebody is told").context;

@@ -35,7 +35,7 @@ const PUT: &str = "s3:ObjectCreated:Put";
 const CREATED: &str = "s3:ObjectCreated:*";
 
 #[test]
-fn an_event_is_told_where_a_rule_asks_for_it_by_prefix_and_suffix() {
+fn an_event_matches_rules_by_prefix_and_suffix() {
     let rules = rules(vec![
         rule("images", &[PUT], "images/", "jpg"),
         rule("other", &["s3:ObjectRemoved:*", "s3:ObjectTagging:*"], "", ""),
@@ -108,7 +108,7 @@ fn ids_are_unique_and_rules_not_too_many() {
 }
 
 #[test]
-fn a_webhook_is_told_once() {
+fn a_webhook_is_notified_once() {
     let mut twice = rule("b", &[PUT], "", "");
     twice.target = TargetArn::parse(TargetKind::Queue, "arn:sherd:sqs:::A:webhook").expect("an ARN");
     let rules = rules(vec![rule("a", &[PUT], "", ""), twice]);
@@ -116,9 +116,9 @@ fn a_webhook_is_told_once() {
     assert_eq!(ids, [Some("a".to_owned())]);
 }
 
-/// What is stored must be read by every later version.
+/// Tests that stored rules keep their form: every later version must read them.
 #[test]
-fn the_stored_form_stands() {
+fn the_stored_form_does_not_change() {
     let mut rules = rules(vec![rule("q", &[CREATED, PUT], "a", "z")]);
     rules.event_bridge = true;
     let stored = concat!(

@@ -37,7 +37,7 @@ async fn check(world: &World, key: &DataKey, bytes: &Bytes, ranges: &[(usize, us
 }
 
 #[actix::test]
-async fn what_was_sealed_is_got_in_whole_and_in_ranges() {
+async fn a_sealed_object_reads_back_in_whole_and_in_ranges() {
     for layout in LAYOUTS {
         for (data, parity) in [(1, 0), (2, 2), (4, 2)] {
             let world = World::new(data, parity);

@@ -147,7 +147,7 @@ async fn a_put_of_a_host_whose_clock_is_days_behind_is_waited_for_and_its_next_o
 }
 
 #[actix::test]
-async fn what_a_host_whose_clock_is_days_ahead_left_behind_is_counted_and_dropped_when_the_fence_gets_there() {
+async fn orphans_of_a_host_whose_clock_was_days_ahead_are_counted_and_dropped_when_the_fence_gets_there() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     cluster.hosts[THIRD].set_wrong(3 * DAY_MS);

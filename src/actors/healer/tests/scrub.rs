@@ -23,7 +23,7 @@ fn scrub(host: &TestHost, node: NodeId, handle: &ScrubHandle) -> Scrub {
     Scrub::new(drive, context, options, handle.clone())
 }
 
-/// Until the pass is over; bytes read.
+/// Runs scrub until the pass is over; returns the bytes read.
 async fn pass(scrub: &mut Scrub) -> u64 {
     let mut read = 0;
     for _ in 0..10_000 {
@@ -106,7 +106,7 @@ async fn a_pass_goes_on_after_a_restart_where_it_was() {
     host.close().await;
 }
 
-/// What does not fit into the way to the healer is not passed over.
+/// Tests that a fault for which the healer has no room is not skipped.
 #[actix::test]
 async fn a_pass_waits_while_its_reports_are_not_taken() {
     let root = tempfile::tempdir().expect("a directory");

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 const RULES_MAX: usize = 1000;
 /// S3: characters of a rule's id.
 const ID_CHARS_MAX: usize = 255;
-/// What S3 names as the largest size of a filter.
+/// The largest size of a filter that S3 names.
 const FILTER_BYTES_MAX: i64 = 1_099_511_627_776_000;
 const NANOS_OF_DAY: i128 = 86_400_000_000_000;
 
@@ -16,10 +16,10 @@ const ABORT: &str = "AbortIncompleteMultipartUpload";
 const MARKERS: &str = "ExpiredObjectDeleteMarker";
 const NONCURRENT: &str = "NoncurrentVersionExpiration";
 
-/// Why a configuration is refused.
+/// The reason for which a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// Against the schema.
+    /// The configuration violates the schema.
     #[error("the configuration is malformed: {0}")]
     Malformed(&'static str),
     #[error("The number of lifecycle rules must not exceed the allowed limit of {RULES_MAX} rules.")]
@@ -52,12 +52,12 @@ pub enum RuleError {
     NewerVersionsWithPrefix,
     #[error("Invalid TransitionDefaultMinimumObjectSize found: {0}")]
     TransitionMinimum(String),
-    /// There is no other class to go to.
+    /// The rule names another storage class; there is none.
     #[error("the storage class of a transition is not one that there is")]
     StorageClass,
 }
 
-/// Which of S3's errors an objection is.
+/// The S3 error of an objection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Objection {
     Schema,
@@ -88,7 +88,7 @@ impl RuleError {
 }
 
 impl Rules {
-    /// Rules without an id are given one.
+    /// Makes rules; one without an id is given one.
     pub fn new(
         mut rules: Vec<Rule>,
         transition_minimum: TransitionMinimum,
@@ -130,7 +130,7 @@ impl Rule {
 }
 
 impl Scope {
-    /// A rule has either a prefix of its own or a filter, though it be an empty one.
+    /// Makes the scope of a rule, which has either a prefix of its own or a filter, though it be an empty one.
     pub fn new(prefix: Option<String>, filter: Option<Filter>) -> Result<Self, RuleError> {
         match (prefix, filter) {
             (Some(prefix), None) => Ok(Self::Prefix(prefix)),
@@ -207,7 +207,7 @@ impl NoncurrentExpiration {
 }
 
 impl TransitionMinimum {
-    /// In the words of S3's header.
+    /// Parses the value of S3's header.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         match text {
             "all_storage_classes_128K" => Ok(Self::AllStorageClasses128K),
@@ -269,7 +269,7 @@ fn check_filter(filter: &Filter) -> Result<(), RuleError> {
     filter.parts().try_for_each(Predicates::check)
 }
 
-/// A configuration is of the older form or of the newer one, as its first rule is.
+/// Checks that all rules are of the form of the first, the older or the newer one.
 fn check_forms(rules: &[Rule]) -> Result<(), RuleError> {
     let is_older = |rule: &Rule| matches!(rule.scope, Scope::Prefix(_));
     let older = rules.first().is_some_and(is_older);

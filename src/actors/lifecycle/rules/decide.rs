@@ -1,5 +1,5 @@
-//! What is due of what a bucket holds, and when. Only rules that are enabled count. Where several hold, the earliest wins,
-//! and of those the one listed first.
+//! Decides which versions and uploads of a bucket are due, and when. Only enabled rules count. If several hold, the
+//! earliest wins, and of those the one listed first.
 
 use super::{Expiration, Rule, Rules, Subject};
 use crate::types::UnixMs;
@@ -23,7 +23,7 @@ pub struct NoncurrentFacts<'a> {
     pub key: &'a str,
     pub size_bytes: u64,
     pub tags: &'a [(String, String)],
-    /// When the version after it was made.
+    /// The creation time of the version that replaced it.
     pub noncurrent_since: UnixMs,
     /// Noncurrent versions of the key that are newer than this one.
     pub newer_noncurrent: u32,
@@ -34,7 +34,7 @@ pub struct NoncurrentFacts<'a> {
 pub struct MarkerFacts<'a> {
     pub key: &'a str,
     pub modified: UnixMs,
-    /// Whether it is the only version of its key.
+    /// True if it is the only version of its key.
     pub sole: bool,
 }
 
@@ -55,7 +55,7 @@ pub enum Action<'r> {
     },
 }
 
-/// When something goes, and by which rule.
+/// The time of an expiration, and its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry<'r> {
     pub at: UnixMs,
@@ -66,7 +66,7 @@ pub fn current_object<'r>(rules: &'r Rules, facts: &ObjectFacts<'_>, now: UnixMs
     when_due(object_expiry(rules, facts, day), now)
 }
 
-/// Also what S3 tells readers and writers of the object (`x-amz-expiration`).
+/// Returns the expiration of an object, as in S3's responses (`x-amz-expiration`).
 pub fn object_expiry<'r>(rules: &'r Rules, facts: &ObjectFacts<'_>, day: Duration) -> Option<Expiry<'r>> {
     let subject = Subject { key: facts.key, size_bytes: facts.size_bytes, tags: facts.tags };
     earliest(rules, subject, |rule| match rule.expiration? {
@@ -87,8 +87,8 @@ pub fn noncurrent_version<'r>(rules: &'r Rules, facts: &NoncurrentFacts<'_>, now
     when_due(expiry, now)
 }
 
-/// A marker goes only once nothing is left for it to hide: by the rule that says so, or by one that expires objects, when
-/// the marker is old enough for it.
+/// Returns when a marker goes: only once nothing is left for it to hide, by the rule that says so, or by one that
+/// expires objects, when the marker is old enough for it.
 pub fn delete_marker<'r>(rules: &'r Rules, facts: &MarkerFacts<'_>, now: UnixMs, day: Duration) -> Action<'r> {
     if !facts.sole {
         return Action::Keep;
@@ -105,12 +105,12 @@ pub fn upload<'r>(rules: &'r Rules, facts: &UploadFacts<'_>, now: UnixMs, day: D
     when_due(upload_expiry(rules, facts, day), now)
 }
 
-/// Also what S3 tells who uploads (`x-amz-abort-date`, `x-amz-abort-rule-id`).
+/// Returns the expiration of an upload, as in S3's responses (`x-amz-abort-date`, `x-amz-abort-rule-id`).
 pub fn upload_expiry<'r>(rules: &'r Rules, facts: &UploadFacts<'_>, day: Duration) -> Option<Expiry<'r>> {
     earliest(rules, bare(facts.key), |rule| Some(due(facts.initiated, rule.abort_uploads_after_days?, day)))
 }
 
-/// What has neither bytes nor tags.
+/// Returns a subject that has neither bytes nor tags.
 fn bare(key: &str) -> Subject<'_> {
     Subject { key, size_bytes: 0, tags: &[] }
 }
@@ -135,7 +135,7 @@ fn due(from: UnixMs, days: u32, day: Duration) -> UnixMs {
     UnixMs(if day == DAY { at.checked_next_multiple_of(day_ms).unwrap_or(u64::MAX) } else { at })
 }
 
-/// What is before the epoch is as past as the epoch.
+/// Converts a time; times before 1970 count as 1970.
 fn date(seconds: i64) -> UnixMs {
     UnixMs(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
 }

@@ -184,7 +184,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn what_is_empty_or_lacks_its_days_is_malformed() {
+    fn a_rule_that_is_empty_or_lacks_its_days_is_malformed() {
         for error in [
             NoncurrentExpiration::new(None, None).err(),
             NoncurrentExpiration::new(None, Some(3)).err(),

@@ -26,7 +26,7 @@ fn options(seed: u64, replay: ReplayRule) -> LogOptions {
     LogOptions { segment_bytes: 128 << 10, zeroed: seed.is_multiple_of(3), replay, ..shards }
 }
 
-/// What the client knows: in the order in which it was submitted, and whether it was acknowledged.
+/// The client's record: appends in the order of submission, and whether each was acknowledged.
 #[derive(Clone, Debug, Default)]
 struct Ledger {
     submitted: Vec<u32>,

@@ -1,4 +1,4 @@
-//! What a round of asking comes to, and what follows from an agreement.
+//! The results of rounds of asking, and the consequences of an agreement.
 
 use super::{Agreement, FoundingAnswer, FoundingError, Hosts, Round, judge, reasons};
 use crate::storage::identity::Founder;
@@ -35,7 +35,7 @@ fn judged(own: &Founder, answers: &[(&str, Result<FoundingAnswer, String>)]) -> 
     judge(own, &hosts(&["a", "b", "c"]), &answers.collect()).expect("judged")
 }
 
-/// What differs, where that is why there is no agreement.
+/// Returns the differing settings, if they prevent an agreement.
 fn differing(round: Round) -> Vec<String> {
     match round {
         Round::Wait { differing, .. } => differing,
@@ -141,7 +141,7 @@ fn a_host_under_another_name_is_not_the_one_that_is_waited_for() {
 }
 
 #[test]
-fn what_follows_from_an_agreement_is_the_same_everywhere() {
+fn an_agreement_has_the_same_consequences_on_every_host() {
     let agreement = Agreement(vec![founder("a", 1), founder("b", 2), founder("c", 3)]);
     assert_eq!(agreement.cluster(), agreement.clone().cluster());
     assert_ne!(agreement.cluster(), Agreement(vec![founder("a", 1), founder("b", 2)]).cluster());

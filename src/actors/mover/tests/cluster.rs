@@ -198,7 +198,7 @@ impl Cluster {
         put_task::put_object(&self.requests, Permit::unmetered(), request).await.expect("stored").manifest
     }
 
-    /// As many objects of about 100 KB.
+    /// Writes this number of objects of about 100 KB.
     pub(super) async fn fill(&self, count: usize) -> BTreeMap<String, Bytes> {
         let mut contents = BTreeMap::new();
         for number in 0..count {
@@ -277,7 +277,7 @@ impl Cluster {
         panic!("moving does not come to an end");
     }
 
-    /// That every drive holds, whole, the shards that the metadata says it does, and nothing else.
+    /// Checks that every drive holds exactly the shards that the metadata places on it, whole.
     pub(super) async fn check_inventories(&self) {
         let mut expected: BTreeMap<NodeId, BTreeSet<(ShardId, u32)>> = BTreeMap::new();
         for blob in self.blobs().await {
@@ -298,7 +298,7 @@ impl Cluster {
         assert!(expected.is_empty(), "{expected:?}");
     }
 
-    /// That every blob is where the ring wants it.
+    /// Checks that every blob is where the ring wants it.
     pub(super) async fn check_places(&self) {
         let ring = self.ring().current();
         for blob in self.blobs().await {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// All garbage, when its grace period has passed.
+/// Reclaims all garbage after its grace period.
 pub(super) async fn reclaim(cluster: &Cluster) {
     let mut reclamation = Reclamation::new(cluster.context.clone(), ReclamationOptions::default());
     for _ in 0..2 {

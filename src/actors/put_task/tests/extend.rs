@@ -115,7 +115,7 @@ async fn of_two_appends_to_the_same_end_one_leaves_nothing() {
 }
 
 #[actix::test]
-async fn what_is_appended_is_compared_with_what_was_said_of_it() {
+async fn appended_bytes_are_compared_with_their_declared_digests() {
     let world = World::new(2, 2);
     world.put_bytes(&content(100)).await.expect("stored");
     let wrong = BodyChecks { md5: Some([0; 16]), ..BodyChecks::default() };

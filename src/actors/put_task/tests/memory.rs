@@ -1,4 +1,4 @@
-//! What a PUT holds, and how its stages overlap.
+//! The memory of a PUT, and the overlap of its stages.
 
 use super::{BodyChecks, CHUNK, PUT_BYTES_MAX, StoreError, Upload, World, content, md5};
 use crate::actors::frontend::{AdmissionLimits, AdmitPut, S3Frontend};

@@ -86,7 +86,7 @@ async fn an_entity_tag_may_hide_what_is_sealed() {
 }
 
 #[actix::test]
-async fn what_is_declared_is_what_the_client_sends() {
+async fn a_declared_size_is_that_of_the_plain_bytes() {
     for length in [5000, 100_000] {
         let world = World::new(2, 2);
         let (bytes, key) = (content(length), data_key(Layout::Dual));
@@ -106,7 +106,7 @@ async fn what_is_declared_is_what_the_client_sends() {
 }
 
 #[actix::test]
-async fn an_object_that_is_said_to_be_sealed_is_not_stored_without_a_key_nor_the_other_way_round() {
+async fn an_object_with_a_sealing_record_is_not_stored_without_a_key_nor_the_other_way_round() {
     let world = World::new(2, 2);
     let mut said = world.put_request(upload(&content(100), 50));
     said.traits.sealing = Some(sealing_record(Layout::Single));

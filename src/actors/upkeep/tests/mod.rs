@@ -52,7 +52,7 @@ async fn compact(compaction: &mut Compaction) -> Vec<Step> {
     panic!("compaction does not come to an end");
 }
 
-/// All garbage, when its grace period has passed; shards.
+/// Reclaims all garbage after its grace period; returns the number of shards.
 async fn reclaim(host: &TestHost) -> usize {
     let options = ReclamationOptions { page: 3, ..ReclamationOptions::default() };
     let mut reclamation = Reclamation::new(host.upkeep.clone(), options);
@@ -159,7 +159,7 @@ async fn shards_on_a_node_that_is_down_stay_pending() {
 }
 
 #[actix::test]
-async fn what_was_on_a_node_that_was_removed_is_gone_with_it() {
+async fn garbage_on_a_removed_node_is_forgotten_with_it() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 2, 1).await;
     let manifest = host.put("key", &Seeded::new(3).bytes(100_000)).await.expect("stored");

@@ -24,7 +24,7 @@ const STEPS: u64 = 60;
 const SEGMENT_BYTES: u32 = 128 << 10;
 const CHUNKS: u32 = 3;
 
-/// What may be found under an address: the numbers of writes, 0 for nothing at all.
+/// The contents allowed under an address: the numbers of writes, 0 for none.
 type Allowed = BTreeMap<(ShardId, u32), BTreeSet<u64>>;
 
 /// Each write has a content of its own, of a length of its own.

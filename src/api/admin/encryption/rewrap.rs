@@ -1,6 +1,7 @@
-//! What wraps data keys and seals secrets, brought up to date after a rotation, a page a request: first the named keys
-//! under the current root key, then the secrets of access keys under it, then the data keys of objects under the newest
-//! versions of their keys. Only metadata changes. What is up to date is passed over, so who was cut off may begin anew.
+//! Rewrapping of data keys and resealing of secrets after a rotation, a page a request: first the named keys under the
+//! current root key, then the secrets of access keys under it, then the data keys of objects under the newest versions
+//! of their keys. Only metadata changes. Records that are up to date are passed over, so an interrupted run may begin
+//! anew.
 
 use super::{Admin, Refusal, failed, key_documents, update};
 use crate::actors::meta::{
@@ -25,11 +26,11 @@ const NULL: &str = "-null";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rewrap {
-    /// Where to go on: `next` of the answer before. Without it from the beginning.
+    /// The position to continue from: `next` of the answer before. `None` for the beginning.
     pub from: Option<RewrapCursor>,
 }
 
-/// Where a request goes on.
+/// The position at which a request continues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RewrapCursor {
@@ -37,7 +38,7 @@ pub enum RewrapCursor {
     Objects { bucket: Option<String>, key: Option<String>, version: Option<String> },
 }
 
-/// What one request did.
+/// The result of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rewrapped {
     pub encryption_keys: u64,
@@ -130,7 +131,7 @@ fn next_bucket(view: &MetaView, after: Option<&str>) -> Result<Option<BucketRow>
     Ok(rows.pop())
 }
 
-/// What is to be changed of a page of versions; notes what was looked at and where to go on.
+/// Plans the changes of a page of versions; notes the versions seen and the position to continue from.
 fn plan(
     admin: &Admin,
     view: &MetaView,
@@ -182,7 +183,7 @@ fn rewrapped(
     Ok(anew.map(|sealing| sealing.encode()))
 }
 
-/// Whether it was put. One that was deleted or written anew meanwhile needs nothing.
+/// Writes a planned change; returns false if the version was deleted or replaced meanwhile, and needs nothing.
 async fn put(admin: &Admin, bucket: BucketId, planned: Planned) -> Result<bool, Refusal> {
     let Planned { key, pick, from, to } = planned;
     let change =

@@ -1,4 +1,4 @@
-//! What is told of an account as a whole, and lists of what there is none of here, which tools ask for before they
+//! The summary of an account, and empty lists of features that do not exist here, which tools ask for before they
 //! delete a user or a role.
 
 use super::Action;
@@ -12,7 +12,7 @@ use crate::api::identity::changes::policies::VERSIONS_MAX;
 use crate::api::identity::records::{GroupRecord, UserRecord};
 use crate::api::identity::{IdentityError, TextOf};
 
-/// What a quota is where there is none.
+/// The value of a quota that does not limit.
 const UNLIMITED: u64 = i32::MAX as u64;
 
 pub const ACTIONS: &[(&str, Action)] = &[

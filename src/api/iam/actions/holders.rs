@@ -31,7 +31,7 @@ pub const ACTIONS: &[(&str, Action)] = &[
     ("ListAttachedRolePolicies", list_attached::<RoleRecord>),
 ];
 
-/// How actions and parameters call a holder, and what an ARN of it is.
+/// The names of a holder's actions, parameters and ARN.
 pub trait Called: Holder {
     /// `User`, as in `PutUserPolicy` and `UserName`.
     const CALLED: &'static str;

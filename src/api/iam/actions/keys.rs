@@ -9,9 +9,9 @@ use crate::api::identity::names;
 use crate::api::identity::records::{AccessKeyRecord, ServiceKey, UserRecord};
 use crate::types::UnixMs;
 
-/// What AWS shows where it has nothing to tell.
+/// The text that AWS shows for an absent value.
 const NOT_AVAILABLE: &str = "N/A";
-/// Of a service key's name and description, each.
+/// The longest name and description of a service key.
 const WORDS_CHARS_MAX: usize = 256;
 /// Ten years.
 const SERVICE_KEY_SECONDS_MAX: u64 = 3650 * 86_400;
@@ -34,7 +34,7 @@ fn allow<'a>(call: &Call<'a>, action: &str) -> Result<Whose<'a>, IdentityError> 
     Ok(whose)
 }
 
-/// A root's keys have no user's name; AWS tells a name that says so.
+/// Returns the user's name of a key; for a root's keys, which have none, AWS's name.
 fn shown(user: Option<&str>) -> &str {
     user.unwrap_or("root")
 }
@@ -55,7 +55,7 @@ fn create(call: &Call<'_>) -> Answered {
     Outcome::made(made, |xml, key| xml.within("AccessKey", |xml| made_key(xml, key)))
 }
 
-/// Whose key is made, if the caller may.
+/// Returns the owner of the key to be made, if the caller may make it.
 fn may_create<'a>(call: &Call<'a>) -> Result<Whose<'a>, IdentityError> {
     let whose = allow(call, "iam:CreateAccessKey")?;
     if call.resolved().is_service_key {
@@ -103,7 +103,7 @@ fn words(call: &Call<'_>, name: &str) -> Result<String, IdentityError> {
     Ok(text.to_owned())
 }
 
-/// Of a service key; nothing of another.
+/// Writes the limits of a service key; nothing for another.
 fn limits(xml: &mut Xml, key: &AccessKeyRecord) {
     let Some(service) = &key.service else { return };
     xml.within("Service", |xml| {

@@ -16,7 +16,7 @@ use crate::api::identity::records::Tags;
 
 pub type Action = fn(&Call<'_>) -> Answered;
 
-/// All that there are, by name.
+/// The table of actions, sorted by name.
 const ACTIONS: &[&[(&str, Action)]] = &[
     account::ACTIONS,
     groups::ACTIONS,

@@ -43,7 +43,7 @@ fn entry(xml: &mut Xml, policy: &PolicyRecord) {
     xml.date("UpdateDate", policy.updated);
 }
 
-/// With what a list does not tell.
+/// Writes a policy with the elements that lists leave out.
 fn full(xml: &mut Xml, policy: &PolicyRecord) {
     entry(xml, policy);
     xml.optional("Description", policy.description.as_deref());
@@ -254,7 +254,7 @@ struct Entities<'a> {
 }
 
 impl Entities<'_> {
-    /// Those of one kind that are kept, as far as the page goes.
+    /// Returns the kept records of one kind, up to the end of the page.
     fn of<R: Record>(
         &mut self,
         call: &Call<'_>,

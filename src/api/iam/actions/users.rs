@@ -22,7 +22,7 @@ pub const ACTIONS: &[(&str, Action)] = &[
     ("DeleteUserPermissionsBoundary", delete_boundary),
 ];
 
-/// What every answer tells of a user.
+/// Writes the elements of a user that every answer has.
 pub fn brief(xml: &mut Xml, user: &UserRecord) {
     xml.text("Path", &user.path);
     xml.text("UserName", &user.name);
@@ -58,7 +58,7 @@ fn create(call: &Call<'_>) -> Answered {
     Outcome::made(made, |xml, user| xml.within("User", |xml| full(xml, user)))
 }
 
-/// Without a name: of whoever calls.
+/// GetUser; without a name, of the caller.
 fn get(call: &Call<'_>) -> Answered {
     let principal = &call.resolved().principal;
     if call.parameters.text("UserName").is_none() && principal.kind == PrincipalKind::Root {

@@ -15,16 +15,16 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Whose rights a call has.
+/// The rights by which a call is made.
 #[derive(Clone, Copy, Debug)]
 pub enum InNameOf<'a> {
-    /// Of this account.
+    /// The root of this account.
     RootOf(&'a str),
-    /// Of whoever has the key, with the token of a session; the signature was verified.
+    /// The owner of the key, with the token of a session; the signature was verified.
     Key { access_key: &'a str, token: Option<&'a str> },
 }
 
-/// What the action answers, as JSON; an object without fields where it answers nothing.
+/// Returns the action's result, as JSON; an object without fields if it has none.
 pub async fn administer(
     service: &IamService,
     name: InNameOf<'_>,

@@ -12,7 +12,7 @@ const LISTS: [&str; 3] = ["Tags", "TagKeys", "PolicyArns"];
 const POLICIES: [(&str, TextOf); 3] =
     [("PolicyDocument", TextOf::Managed), ("Policy", TextOf::Session), ("AssumeRolePolicyDocument", TextOf::Trust)];
 
-/// A form is read again as it was where it is written anew.
+/// Fuzzes calls: a form must read the same after it is written anew.
 pub fn calls(data: &[u8]) {
     let text = std::str::from_utf8(data).unwrap_or_default();
     let (query, body) = text.split_once('\n').unwrap_or(("", text));

@@ -1,12 +1,12 @@
-//! What a parameter's value may look like whatever the call (the patterns of the IAM API Reference): refused before
-//! anybody looks for what it names.
+//! The syntax of parameters' values, whatever the call (the patterns of the IAM API Reference): checked before the
+//! named records are looked up.
 
 use super::Parameters;
 use crate::api::identity::{IdentityError, names};
 
-/// Of what stands already; what is made may have a shorter one.
+/// The longest name of an existing record; a new one may have a tighter bound.
 const NAME_CHARS_MAX: usize = 128;
-/// As clients know them, and as AWS names them in its complaints.
+/// The names of parameters, as clients and as AWS's messages have them.
 const NAMES: [(&str, &str, usize); 4] = [
     ("GroupName", "groupName", names::GROUP_NAME_MAX),
     ("PolicyName", "policyName", names::POLICY_NAME_MAX),

@@ -1,7 +1,7 @@
 //! AssumeRole: somebody who is known becomes a role's session.
 
 use super::issue::{self, check_session_name};
-use super::{IamFault, StsCall, Told};
+use super::{IamFault, StsCall, StsResult};
 use crate::api::iam::xml::Xml;
 use crate::api::identity::names::{self, IamArn};
 use crate::api::identity::records::{RoleRecord, Tags};
@@ -10,14 +10,14 @@ use crate::api::policy::Context;
 
 const ACTION: &str = "sts:AssumeRole";
 
-/// What the session brings along besides its name.
-struct Brought {
+/// The limits and tags of the session, besides its name.
+struct SessionInput {
     tags: Tags,
     transitive: Vec<String>,
     source_identity: Option<String>,
 }
 
-pub fn assume_role(call: &StsCall<'_>) -> Told {
+pub fn assume_role(call: &StsCall<'_>) -> StsResult {
     let (arn, name) = (call.parameters.required("RoleArn")?, call.parameters.required("RoleSessionName")?);
     check_session_name("roleSessionName", name, 64)?;
     let brought = brought(call)?;
@@ -73,7 +73,7 @@ fn refused(call: &StsCall<'_>, action: &str, arn: &str) -> IamFault {
 }
 
 /// The call's own tags, and those of the calling session that go on into the next.
-fn brought(call: &StsCall<'_>) -> Result<Brought, IdentityError> {
+fn brought(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
     let mut tags = call.parameters.tags("Tags");
     let mut transitive = call.parameters.list("TransitiveTagKeys");
     names::check_tags(&tags)?;
@@ -100,10 +100,10 @@ fn brought(call: &StsCall<'_>) -> Result<Brought, IdentityError> {
         }
         source_identity = kept.or(source_identity);
     }
-    Ok(Brought { tags, transitive, source_identity })
+    Ok(SessionInput { tags, transitive, source_identity })
 }
 
-fn context(call: &StsCall<'_>, name: &str, brought: &Brought) -> Context {
+fn context(call: &StsCall<'_>, name: &str, brought: &SessionInput) -> Context {
     let mut context = call.caller.context(&[("sts:RoleSessionName", name)]);
     if let Some(id) = call.parameters.text("ExternalId") {
         context.add("sts:ExternalId", id);
@@ -136,7 +136,7 @@ pub fn add_role_tags(context: &mut Context, role: &RoleRecord) {
 }
 
 /// The role itself, and each thing that the call brings for its session.
-fn allow(call: &StsCall<'_>, role: &RoleRecord, context: &Context, brought: &Brought) -> Result<(), IamFault> {
+fn allow(call: &StsCall<'_>, role: &RoleRecord, context: &Context, brought: &SessionInput) -> Result<(), IamFault> {
     let has_tags = !call.parameters.tags("Tags").is_empty();
     let names_source = call.parameters.text("SourceIdentity").is_some() && brought.source_identity.is_some();
     let needed = [(ACTION, true), ("sts:TagSession", has_tags), ("sts:SetSourceIdentity", names_source)];

@@ -1,4 +1,4 @@
-//! What all sessions are made of: for how long, with which limits, and how their credentials are told.
+//! The common part of all sessions: duration, limits, and the credentials in answers.
 
 use super::{IamFault, StsCall};
 use crate::ambient::Ambient;
@@ -12,15 +12,15 @@ use crate::api::identity::{
 use crate::types::UnixMs;
 
 const SECONDS_MIN: u64 = 900;
-/// Of GetSessionToken and GetFederationToken: unless told, and at most; of a root only an hour.
+/// The default and longest duration of GetSessionToken and GetFederationToken; of a root only an hour.
 const LASTING_SECONDS_DEFAULT: u64 = 43_200;
 const LASTING_SECONDS_MAX: u64 = 129_600;
 const ROOT_SECONDS_MAX: u64 = 3600;
-/// Of AssumeRole, unless told.
+/// The default duration of AssumeRole.
 const ROLE_SECONDS_DEFAULT: u64 = 3600;
 /// AWS: policies that one session names by their ARNs.
 const POLICY_ARNS_MAX: usize = 10;
-/// Of inline session policies, and what the sizes that are told are percents of.
+/// The longest inline session policy; sizes in answers are percents of it.
 const POLICY_CHARS_MAX: usize = 2048;
 
 /// A session of the caller's account that begins now, still of nobody.
@@ -52,7 +52,7 @@ pub fn user_of(call: &StsCall<'_>) -> Result<(String, String), IdentityError> {
     Ok((name.to_ascii_lowercase(), who.user_id.clone()))
 }
 
-/// How long a session of the caller's own rights lasts.
+/// Returns the duration of a session of the caller's own rights.
 pub fn lasting_seconds(call: &StsCall<'_>) -> Result<u64, IdentityError> {
     let told = call.parameters.number("DurationSeconds")?;
     check_seconds(told, SECONDS_MIN, LASTING_SECONDS_MAX)?;
@@ -61,7 +61,7 @@ pub fn lasting_seconds(call: &StsCall<'_>) -> Result<u64, IdentityError> {
     Ok(if is_root { seconds.min(ROOT_SECONDS_MAX) } else { seconds })
 }
 
-/// How long a session of a role lasts; `chained`: it is asked for by a role's session.
+/// Returns the duration of a session of a role; `chained`: requested by a role's session.
 pub fn role_seconds(parameters: &Parameters, role: &RoleRecord, chained: bool) -> Result<u64, IdentityError> {
     let told = parameters.number("DurationSeconds")?;
     check_seconds(told, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
@@ -90,7 +90,7 @@ fn check_seconds(told: Option<u64>, min: u64, max: u64) -> Result<(), IdentityEr
     }
 }
 
-/// Of sessions and of those who are vouched for.
+/// Checks the name of a session or of a federated user.
 pub fn check_session_name(parameter: &str, name: &str, length_max: usize) -> Result<(), IdentityError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     if (2..=length_max).contains(&name.len()) && name.bytes().all(fits) {
@@ -102,7 +102,7 @@ pub fn check_session_name(parameter: &str, name: &str, length_max: usize) -> Res
     )))
 }
 
-/// What can be judged before the role is known: how long its session is to last, and the policy that limits it.
+/// Checks the parameters that do not depend on the role: the duration of the session, and the policy that limits it.
 pub fn check_wishes(parameters: &Parameters) -> Result<(), IamFault> {
     check_seconds(parameters.number("DurationSeconds")?, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
     parameters.text("Policy").map_or(Ok(()), check_document)
@@ -146,7 +146,7 @@ pub fn limits(
     Ok(Some(SessionLimits { document, arns }))
 }
 
-/// How much of what AWS lets a session bring this one brings.
+/// Returns the share that the session uses of AWS's bound of policies and tags.
 pub fn packed_percent(limits: &Option<SessionLimits>, tags: &Tags) -> u64 {
     let of_limits = limits.as_ref().map_or(0, |limits| {
         limits.document.as_ref().map_or(0, String::len) + limits.arns.iter().map(String::len).sum::<usize>()

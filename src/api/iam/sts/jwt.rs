@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// A coordinate of a point on P-256.
 const P256_BYTES: usize = 32;
-/// How an uncompressed point begins (SEC 1, 2.3.3).
+/// The first byte of an uncompressed point (SEC 1, 2.3.3).
 const UNCOMPRESSED: u8 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ impl<'a> Unverified<'a> {
         Ok(Self { algorithm, key_id: header.kid, signed, signature: decoded(signature)?, claims })
     }
 
-    /// Who says that he issued it.
+    /// Returns the claimed issuer.
     pub fn issuer(&self) -> Option<&str> {
         self.claims.get("iss")?.as_str()
     }
@@ -141,7 +141,7 @@ impl Key {
     }
 }
 
-/// Without the zeros that some put in front.
+/// Decodes a number without leading zeros, which some encoders write.
 fn number(text: &str) -> Option<Vec<u8>> {
     let bytes = decoded(text.trim_end_matches('=')).ok()?;
     let start = bytes.iter().position(|byte| *byte != 0)?;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_malformed() {
+    fn a_text_that_is_no_token_is_malformed() {
         for text in ["", ".", "..", "a.b.c", &format!("{RS256}.{PAYLOAD}"), &format!("{PAYLOAD}.{PAYLOAD}.AA")] {
             assert_eq!(verified(text, json!({})), Err(TokenError::Malformed), "{text}");
         }

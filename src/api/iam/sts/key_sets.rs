@@ -1,4 +1,4 @@
-//! Where the keys of identity providers come from.
+//! The sources of identity providers' keys.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,7 +14,7 @@ pub trait KeySets: Send + Sync + Debug {
 /// Key sets in files that an administrator keeps up to date; each is read anew when it is needed.
 #[derive(Clone, Debug, Default)]
 pub struct KeySetFiles {
-    /// By the provider's URL without its scheme.
+    /// The files, by the provider's URL without its scheme.
     pub files: BTreeMap<String, PathBuf>,
 }
 

@@ -20,7 +20,7 @@ use crate::api::identity::{
     Directory, IdentityError, PrincipalKind, Session, SessionKeys, SessionLimits, SessionOf, federated_arn, names,
 };
 
-pub type Told = Result<Xml, IamFault>;
+pub type StsResult = Result<Xml, IamFault>;
 
 /// A call that is signed, and what it may see and use.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ pub struct StsCall<'a> {
     pub parameters: &'a Parameters,
 }
 
-pub type StsAction = fn(&StsCall<'_>) -> Told;
+pub type StsAction = fn(&StsCall<'_>) -> StsResult;
 
 const ACTIONS: &[(&str, StsAction)] = &[
     ("AssumeRole", assume::assume_role),
@@ -55,7 +55,7 @@ pub fn find(name: &str) -> Option<(&'static str, StsAction)> {
 }
 
 /// Everybody may ask who he is.
-fn caller_identity(call: &StsCall<'_>) -> Told {
+fn caller_identity(call: &StsCall<'_>) -> StsResult {
     let who = &call.caller.resolved.principal;
     let mut xml = Xml::default();
     xml.text("Arn", &who.arn);
@@ -64,8 +64,8 @@ fn caller_identity(call: &StsCall<'_>) -> Told {
     Ok(xml)
 }
 
-/// Of the caller's own account's keys only: AWS tells any key's account.
-fn access_key_info(call: &StsCall<'_>) -> Told {
+/// Answers GetAccessKeyInfo, for keys of the caller's own account only: AWS tells any key's account.
+fn access_key_info(call: &StsCall<'_>) -> StsResult {
     let id = call.parameters.required("AccessKeyId")?;
     call.caller.check("sts:GetAccessKeyInfo", "*", &[])?;
     let account = &call.caller.resolved.principal.account;
@@ -79,7 +79,7 @@ fn access_key_info(call: &StsCall<'_>) -> Told {
     Ok(xml)
 }
 
-/// What the lasting credentials of a user or a root are for, and no others.
+/// Checks that the caller has lasting credentials of a user or a root.
 fn check_lasting(call: &StsCall<'_>, action: &str) -> Result<(), IdentityError> {
     let who = call.caller.resolved;
     if who.session.is_some() {
@@ -92,7 +92,7 @@ fn check_lasting(call: &StsCall<'_>, action: &str) -> Result<(), IdentityError> 
 }
 
 /// The same rights as the caller's, for a time. No permission is needed for it.
-fn session_token(call: &StsCall<'_>) -> Told {
+fn session_token(call: &StsCall<'_>) -> StsResult {
     check_lasting(call, "GetSessionToken")?;
     let who = &call.caller.resolved.principal;
     let seconds = issue::lasting_seconds(call)?;
@@ -111,7 +111,7 @@ fn session_token(call: &StsCall<'_>) -> Told {
 
 /// Rights of the caller's for somebody that the caller vouches for: only those that the policies which come with the
 /// call allow as well.
-fn federation_token(call: &StsCall<'_>) -> Told {
+fn federation_token(call: &StsCall<'_>) -> StsResult {
     let name = call.parameters.required("Name")?;
     issue::check_session_name("name", name, 32)?;
     check_lasting(call, "GetFederationToken")?;

@@ -4,7 +4,7 @@
 use super::assume::{add_role_tags, add_tags, find_role_by};
 use super::issue::{self, check_session_name};
 use super::jwt::{TokenError, Unverified};
-use super::{IamFault, Told};
+use super::{IamFault, StsResult};
 use crate::api::iam::authorize::request_keys;
 use crate::api::iam::call::RequestFacts;
 use crate::api::iam::parameters::Parameters;
@@ -19,12 +19,12 @@ use serde_json::{Map, Value};
 
 const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
 const TOKEN_BYTES_MAX: usize = 20_000;
-/// How far the provider's clock may be ahead of this host's.
+/// The greatest lead of the provider's clock over this host's.
 const SKEW_SECONDS_MAX: i64 = 300;
-/// Where a token has tags for its session (IAM User Guide, "Pass session tags in AWS STS").
+/// The claim with the session's tags (IAM User Guide, "Pass session tags in AWS STS").
 const TAGS_CLAIM: &str = "https://aws.amazon.com/tags";
 
-/// What a verified token says.
+/// The claims of a verified token.
 struct Claims {
     issuer: String,
     subject: String,
@@ -35,7 +35,11 @@ struct Claims {
     keys: Tags,
 }
 
-pub async fn assume_with_web_identity(service: &IamService, parameters: &Parameters, facts: &RequestFacts) -> Told {
+pub async fn assume_with_web_identity(
+    service: &IamService,
+    parameters: &Parameters,
+    facts: &RequestFacts,
+) -> StsResult {
     let (arn, name) = (parameters.required("RoleArn")?, parameters.required("RoleSessionName")?);
     let token = parameters.required("WebIdentityToken")?;
     check_session_name("roleSessionName", name, 64)?;
@@ -84,7 +88,7 @@ fn invalid(error: TokenError) -> IamFault {
     IamFault::InvalidIdentityToken(error.to_string())
 }
 
-/// Why is for the store's own log: who asks is not known.
+/// Logs the reason and returns an error without it, since the caller is not known.
 fn unavailable(provider: &ProviderRecord, why: &str) -> IamFault {
     tracing::warn!(provider = provider.url, why, "the keys of an identity provider cannot be had");
     IamFault::IdentityProviderUnavailable("The keys of the identity provider cannot be had.".to_owned())
@@ -94,7 +98,7 @@ fn refused() -> IamFault {
     IdentityError::AccessDenied(format!("Not authorized to perform {ACTION}")).into()
 }
 
-/// Of a role's ARN.
+/// Returns the account of a role's ARN.
 fn account_of(arn: &str) -> Result<&str, IamFault> {
     let parsed = IamArn::parse(arn).filter(|arn| arn.kind == "role");
     let parsed = parsed.ok_or_else(|| IdentityError::Validation(format!("{arn} is invalid")))?;
@@ -167,7 +171,7 @@ impl Claims {
     }
 }
 
-/// In the claim for them: each of one text, which may stand in a list.
+/// Reads the session's tags from their claim: each has one text, which may be in a list.
 fn session_tags(claims: &Map<String, Value>) -> Result<(Tags, Vec<String>), IamFault> {
     let Some(Value::Object(claim)) = claims.get(TAGS_CLAIM) else { return Ok((Vec::new(), Vec::new())) };
     let mut tags = Vec::new();
@@ -187,7 +191,7 @@ fn session_tags(claims: &Map<String, Value>) -> Result<(Tags, Vec<String>), IamF
     Ok((tags, texts(claim.get("transitive_tag_keys"))))
 }
 
-/// What the role's trust policy says of somebody whom this provider vouches for.
+/// Decides by the role's trust policy on the holder of this provider's token.
 fn allow(
     role: &RoleRecord,
     provider: &ProviderRecord,

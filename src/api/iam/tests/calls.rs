@@ -89,7 +89,7 @@ async fn a_sessions_key_without_its_token_is_not_known() {
 }
 
 #[tokio::test]
-async fn what_is_no_call_is_refused() {
+async fn a_malformed_call_is_refused() {
     let host = Host::new().await;
     for (body, code) in [("Action=Nonsense", "InvalidAction"), ("", "InvalidAction"), ("a=%zz", "MalformedInput")] {
         assert_eq!(host.signed(ROOT, "eu-west-1", "iam", body).await.code(), (400, code), "{body}");
@@ -112,7 +112,7 @@ async fn a_user_may_what_its_policies_allow_in_its_own_account() {
 }
 
 #[tokio::test]
-async fn a_list_is_told_in_pages_in_order_of_name() {
+async fn a_list_is_answered_in_pages_in_order_of_name() {
     let host = Host::new().await;
     for name in ["Zoe", "bob", "Carl", "dora"] {
         host.iam(ROOT, &format!("Action=CreateUser&UserName={name}&Path=%2Fp%2F")).await;
@@ -279,7 +279,7 @@ async fn policies_are_listed_in_pages_of_every_size_the_built_in_ones_first() {
 }
 
 #[tokio::test]
-async fn who_holds_a_policy_is_listed_in_pages_of_every_size() {
+async fn holders_of_a_policy_are_listed_in_pages_of_every_size() {
     let host = Host::new().await;
     let arn = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
     for form in [

@@ -32,7 +32,7 @@ const FILE: &str = r#"{"accounts": [
 #[derive(Default)]
 struct MemoryStore {
     rows: Mutex<Rows>,
-    /// How many writes to come are told that something changed.
+    /// The number of writes to come that are told of a conflict.
     interrupted: AtomicUsize,
 }
 
@@ -138,7 +138,7 @@ impl Host {
     }
 }
 
-/// As a form has it.
+/// Escapes a text as in a form.
 fn escaped(text: &str) -> String {
     super::xml::percent_encoded(text)
 }

@@ -28,7 +28,7 @@ async fn allow(host: &Host, root: (&str, &str), user: &str, action: &str) {
     assert_eq!(host.iam(root, &form).await.status, 200);
 }
 
-/// Who the credentials of an answer are of.
+/// Returns the principal of an answer's credentials.
 fn who(host: &Host, told: &Told) -> Resolved {
     let rows: Box<dyn Documents> = Box::new(host.store.rows.lock().expect("no test panics with it").clone());
     let (key, token) = (told.element("AccessKeyId"), told.element("SessionToken"));
@@ -103,7 +103,7 @@ async fn a_user_gets_its_own_rights_for_a_time_and_a_service_key_gets_none() {
 }
 
 #[tokio::test]
-async fn tags_for_somebody_who_is_vouched_for_need_a_grant_of_their_own() {
+async fn tags_of_a_federated_user_need_a_grant_of_their_own() {
     let host = Host::new().await;
     let plain = "Action=GetFederationToken&Name=bob";
     let tagged = format!("{plain}&Tags.member.1.Key=team&Tags.member.1.Value=a");

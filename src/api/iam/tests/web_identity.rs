@@ -127,7 +127,7 @@ async fn a_token_that_is_not_the_providers_is_refused() {
 }
 
 #[tokio::test]
-async fn which_roles_there_are_is_not_told_to_who_has_no_good_token() {
+async fn the_existence_of_roles_is_not_told_without_a_valid_token() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let mut strange = claims();

@@ -12,14 +12,14 @@ const NAME_CHARS_MAX: usize = 128;
 const EMAIL_BYTES_MAX: usize = 254;
 const ALIAS_LENGTHS: std::ops::RangeInclusive<usize> = 3..=63;
 
-/// What is said of an account.
+/// The description of an account.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountShape<'a> {
     /// 12 digits.
     pub id: &'a str,
     pub name: &'a str,
     pub email: Option<&'a str>,
-    /// Made of the id where none is given.
+    /// The canonical id; derived from the id if absent.
     pub canonical_id: Option<&'a str>,
 }
 

@@ -32,7 +32,7 @@ pub struct AccountInFile {
     pub name: String,
     pub email: Option<String>,
     pub canonical_id: Option<String>,
-    /// Of the account's root.
+    /// The keys of the account's root.
     #[serde(default)]
     pub keys: Vec<KeyInFile>,
     #[serde(default)]
@@ -78,7 +78,7 @@ struct Remembered {
     keys: BTreeSet<String>,
 }
 
-/// One change: small enough for one entry of the log, whatever the size of the file.
+/// A change small enough for one entry of the log, whatever the size of the file.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
     Account(&'a AccountInFile),
@@ -108,7 +108,7 @@ impl AccountsFile {
             .flat_map(|account| account.keys.iter().chain(account.users.iter().flat_map(|user| user.keys.iter())))
     }
 
-    /// What is to be decided and written, one after the other; each anew where something changed meanwhile.
+    /// Returns the steps, to be decided and written one after the other; each again after a conflict.
     pub fn steps(&self) -> Vec<Step<'_>> {
         let accounts = self.accounts.iter().flat_map(|account| {
             let users = account.users.iter().map(|user| Step::User(&account.id, user));
@@ -118,7 +118,7 @@ impl AccountsFile {
     }
 }
 
-/// What a step writes; nothing where all is as the file says.
+/// Decides a step; writes nothing if all is as the file says.
 pub fn decide(editor: &Editor<'_>, step: Step<'_>) -> Decision<()> {
     let writes = match step {
         Step::Forget(file) => forget(editor, file)?,

@@ -1,6 +1,5 @@
-//! What a change is decided with, and what a decision is: an answer, and the documents to write, each with what must
-//! still stand there. Nothing is written here; who proposes the writes and finds that something else stands decides
-//! anew.
+//! The context of a change and its decision: an answer, and the documents to write, each with its precondition. Nothing
+//! is written here; after a conflict the caller decides again.
 
 use crate::actors::meta::{DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, KvError};
 use crate::ambient::Ambient;
@@ -12,7 +11,7 @@ use crate::types::UnixMs;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// What stands, the time, randomness, and the seal of secrets.
+/// The context of a change: stored documents, time, randomness, and the seal of secrets.
 #[derive(Clone, Copy)]
 pub struct Editor<'a> {
     pub directory: Directory<'a>,
@@ -49,10 +48,10 @@ pub fn remove<R: Record>(record: &R, expect: Expect) -> DocumentWrite {
     DocumentWrite { key: records::key_of::<R>(&record.path()), expect, value: None }
 }
 
-/// What would stand after some writes: so that several decisions make one change.
+/// The documents as they would be after some writes: so that several decisions make one change.
 pub struct Draft<'a> {
     base: &'a dyn Documents,
-    /// What must stand beneath the draft, and what is to stand there instead.
+    /// The preconditions on the documents below the draft, and their new values.
     written: BTreeMap<DocumentKey, (Expect, Option<Bytes>)>,
 }
 

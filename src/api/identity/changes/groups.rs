@@ -71,7 +71,7 @@ fn members_to(editor: &Editor<'_>, account: &str, from: &str, to: &str) -> Resul
     renamed.collect()
 }
 
-/// All users that are in a group, in order of name; `LimitExceeded` where they are more than one change can hold.
+/// Returns all users of a group, sorted by name; `LimitExceeded` if they are more than one change can hold.
 pub fn members(editor: &Editor<'_>, account: &str, group: &str) -> Result<Vec<UserRecord>, IdentityError> {
     let group = group.to_ascii_lowercase();
     let (mut members, mut bytes) = (Vec::new(), 0);
@@ -90,7 +90,7 @@ pub fn members(editor: &Editor<'_>, account: &str, group: &str) -> Result<Vec<Us
     Ok(members)
 }
 
-/// Only a group without members and policies.
+/// Deletes a group without members and policies.
 pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     let Stored { record: group, expect } = editor.directory.group(account, name)?;
     let conflict = |what: &str| Err(IdentityError::DeleteConflict(format!("Cannot delete entity, must {what} first.")));
@@ -106,7 +106,7 @@ pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     Ok(Decided::new(vec![remove(&group, expect)], ()))
 }
 
-/// Without effect where the user is in it already.
+/// Adds a user to a group; without effect if it is in it already.
 pub fn add_user(editor: &Editor<'_>, account: &str, name: &str, user: &str) -> Decision<()> {
     let Stored { record: mut group, expect: of_group } = editor.directory.group(account, name)?;
     let Stored { record: mut user, expect: of_user } = editor.directory.user(account, user)?;

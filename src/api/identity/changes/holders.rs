@@ -11,7 +11,7 @@ use crate::api::identity::records::{Granted, GroupRecord, Record, RoleRecord, Us
 /// AWS's quota is 10, and 20 on request.
 pub const ATTACHED_MAX: usize = 20;
 
-/// What can have policies.
+/// A record that can have policies.
 pub trait Holder: Record {
     /// Characters of all its inline policies together, white space apart (IAM User Guide, "IAM and AWS STS quotas").
     const INLINE_CHARS_MAX: usize;
@@ -92,7 +92,7 @@ pub fn delete_inline<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, 
     Ok(Decided::new(vec![write(&holder, expect)], ()))
 }
 
-/// Without effect where it is attached already.
+/// Attaches a policy; without effect if it is attached already.
 pub fn attach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &str) -> Decision<()> {
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     let counted = policies::count(editor, account, arn, Use::Attachment, true)?;

@@ -13,11 +13,11 @@ use crate::types::UnixMs;
 /// AWS's quota.
 pub const KEYS_MAX: usize = 2;
 const SERVICE_KEYS_MAX: usize = 100;
-/// As for the root key (docs/reference/configuration.md).
+/// The allowed lengths of a given key, as for the root key (docs/reference/configuration.md).
 const GIVEN_KEY_LENGTHS: std::ops::RangeInclusive<usize> = 3..=128;
 const GIVEN_SECRET_LENGTHS: std::ops::RangeInclusive<usize> = 8..=128;
 
-/// Whose keys: those of the account's root, or a user's by name.
+/// The owner of keys: the account's root, or a user by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose<'a> {
     Root,
@@ -170,7 +170,7 @@ fn records(editor: &Editor<'_>, holder: &Holder) -> Result<Vec<AccessKeyRecord>,
     Ok(found.into_iter().flatten().map(|stored| stored.record).collect())
 }
 
-/// In order of creation, with the user's name as it is written.
+/// Lists the keys in order of creation, with the user's name as it is written.
 pub fn list(
     editor: &Editor<'_>,
     account: &str,

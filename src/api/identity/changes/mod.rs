@@ -1,5 +1,5 @@
-//! What can be done with identities, each as a decision: who there is before, and what is asked, to what is to be
-//! written and answered. IAM's actions, the admin API and the accounts file all come here.
+//! The changes of identities, each as a decision: from the stored records and a request to writes and an answer. IAM's
+//! actions, the admin API and the accounts file all come here.
 
 pub mod accounts;
 pub mod accounts_file;

@@ -64,7 +64,7 @@ pub fn check_description(description: Option<&str>) -> Result<(), IdentityError>
     }
 }
 
-/// Only one that is attached to nothing and has no version but its default.
+/// Deletes a policy that is attached to nothing and has no version but its default.
 pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
     let Stored { record: policy, expect } = changeable(editor, account, arn)?;
     if policy.attachments > 0 || policy.boundaries > 0 {
@@ -207,14 +207,14 @@ fn changeable(editor: &Editor<'_>, account: &str, arn: &str) -> Result<Stored<Po
     editor.directory.local_policy(account, arn)
 }
 
-/// What a policy is used as.
+/// The use of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Attachment,
     Boundary,
 }
 
-/// One more use of a policy, or one less; `NoSuchEntity` where a policy to be used does not exist.
+/// Adds or removes one use of a policy; `NoSuchEntity` if a policy to be used does not exist.
 pub fn count(
     editor: &Editor<'_>,
     account: &str,

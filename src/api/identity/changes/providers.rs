@@ -46,7 +46,7 @@ pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
     Ok(Decided::new(vec![remove(&provider, expect)], ()))
 }
 
-/// Without effect where it is there already.
+/// Adds a client id; without effect if it is there already.
 pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     check_client_id(client_id)?;
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
@@ -58,7 +58,7 @@ pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
-/// Without effect where it is not there.
+/// Removes a client id; without effect if it is not there.
 pub fn remove_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
     provider.client_ids.retain(|standing| standing != client_id);

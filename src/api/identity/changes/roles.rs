@@ -18,7 +18,7 @@ pub struct NewRole<'a> {
     pub name: &'a str,
     pub path: &'a str,
     pub description: Option<&'a str>,
-    /// Who may assume it.
+    /// The trust policy.
     pub trust: &'a str,
     pub session_seconds_max: u64,
     pub tags: Tags,
@@ -66,7 +66,7 @@ fn check_session_seconds(seconds: u64) -> Result<(), IdentityError> {
     )))
 }
 
-/// What is `None` stays as it is.
+/// Updates the role; a value that is `None` stays.
 pub fn update(
     editor: &Editor<'_>,
     account: &str,
@@ -92,7 +92,7 @@ pub fn set_trust(editor: &Editor<'_>, account: &str, name: &str, trust: &str) ->
     Ok(Decided::new(vec![write(&role, expect)], ()))
 }
 
-/// Only a role without policies. Its sessions are void from then on.
+/// Deletes a role without policies. Its sessions are void from then on.
 pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     let Stored { record: role, expect } = editor.directory.role(account, name)?;
     let conflict = |what: &str| Err(IdentityError::DeleteConflict(format!("Cannot delete entity, must {what} first.")));

@@ -4,7 +4,7 @@ use crate::api::identity::error::IdentityError;
 use crate::api::identity::names;
 use crate::api::identity::records::Tags;
 
-/// Those that stand and those that are added, which win.
+/// Returns the existing tags with those that are added, which win.
 pub fn with(standing: &Tags, added: Tags) -> Result<Tags, IdentityError> {
     names::check_tags(&added)?;
     let kept = standing.iter().filter(|(key, _)| !added.iter().any(|(new, _)| new.eq_ignore_ascii_case(key)));

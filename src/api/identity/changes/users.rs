@@ -84,7 +84,7 @@ fn keys_to(editor: &Editor<'_>, user: &UserRecord) -> Result<Vec<DocumentWrite>,
     Ok(keys.into_iter().flatten().map(moved).collect())
 }
 
-/// Only a user that nothing hangs on.
+/// Deletes a user without keys, policies and groups.
 pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     let Stored { record: user, expect } = editor.directory.user(account, name)?;
     let conflict = |what: &str| Err(IdentityError::DeleteConflict(format!("Cannot delete entity, must {what} first.")));

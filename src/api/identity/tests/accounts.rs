@@ -27,7 +27,7 @@ fn apply(world: &mut World, text: &str) -> Result<usize, IdentityError> {
 }
 
 #[test]
-fn what_the_file_says_stands_and_is_not_written_again() {
+fn the_accounts_file_is_applied_and_not_written_again() {
     let mut world = World::new();
     assert!(apply(&mut world, FILE).expect("it can be applied") > 0);
     let bob = world.resolve("bobkey", None).expect("it is good");

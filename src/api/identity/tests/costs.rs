@@ -1,4 +1,4 @@
-//! What a request, and a call that lists, read of identities: the worst that they can be made to read.
+//! The reads of identities by a request, and by a listing call: the worst case.
 
 use super::memory::{ACCOUNT, Rows, World};
 use super::users::new_user;
@@ -11,7 +11,7 @@ use crate::api::identity::records::{GroupRecord, PolicyRecord, UserRecord};
 use crate::api::identity::{Editor, TextOf, resolve_named};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts the bytes of what is read.
+/// A document store that counts bytes read.
 struct Counting<'a> {
     rows: &'a Rows,
     bytes: AtomicUsize,
@@ -35,7 +35,7 @@ impl Documents for Counting<'_> {
     }
 }
 
-/// A policy of as many characters as are allowed, with this in it, and with white space up to so many bytes.
+/// Returns a policy of maximum length that contains `mark`, padded with white space to `bytes`.
 fn longest(mark: &str, bytes: usize) -> String {
     let text = |id: &str| {
         format!(
@@ -106,7 +106,7 @@ fn each_version_of_a_policy_keeps_its_own_text_whichever_is_in_force_and_nothing
 }
 
 #[test]
-fn what_a_user_or_a_group_has_inline_is_kept_with_little_white_space() {
+fn inline_policies_are_stored_with_little_white_space() {
     let mut world = World::new();
     world.change(|editor| users::create(editor, ACCOUNT, new_user("u"))).expect("a new user");
     world.change(|editor| groups::create(editor, ACCOUNT, "g", "/")).expect("a new group");

@@ -125,7 +125,7 @@ fn check(world: &World) {
 
 proptest! {
     #[test]
-    fn what_is_counted_is_what_there_is(taken in proptest::collection::vec(steps(), 1..60)) {
+    fn the_counts_of_identities_are_exact(taken in proptest::collection::vec(steps(), 1..60)) {
         let mut world = World::new();
         for step in taken {
             take(&mut world, step);

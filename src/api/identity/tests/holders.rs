@@ -23,7 +23,7 @@ fn policy(world: &World) -> PolicyRecord {
 }
 
 #[test]
-fn what_is_attached_is_counted_and_not_deleted() {
+fn an_attached_policy_is_counted_and_not_deleted() {
     let mut world = world();
     for _ in 0..2 {
         world.change(|editor| holders::attach::<UserRecord>(editor, ACCOUNT, "alice", ARN)).expect("both are there");

@@ -15,7 +15,7 @@ fn world() -> World {
 }
 
 #[test]
-fn a_key_is_told_its_secret_once_and_has_it_sealed() {
+fn a_secret_key_is_shown_once_and_stored_sealed() {
     let mut world = world();
     let made =
         world.change(|editor| keys::create(editor, ACCOUNT, Whose::User("alice"), NewKey::default())).expect("room");

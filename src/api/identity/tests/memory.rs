@@ -21,7 +21,7 @@ pub const ACCOUNT: &str = "111122223333";
 pub const ALLOW_S3: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
 
-/// What stands; a clone is a view of the moment.
+/// The stored rows; a clone is a view of the moment.
 #[derive(Clone, Default)]
 pub struct Rows {
     rows: BTreeMap<DocumentKey, DocumentRow>,
@@ -29,7 +29,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Whether what the writes expect stands; then they are made.
+    /// Makes the writes if their expectations hold; returns whether they do.
     pub fn apply(&mut self, writes: Vec<DocumentWrite>) -> bool {
         let holds = |write: &DocumentWrite| {
             let found = self.rows.get(&write.key);
@@ -160,13 +160,13 @@ impl World {
         resolve(&self.directory(), locksmith, access_key, token, self.ambient.clock.unix_ms())
     }
 
-    /// What requests with the key are signed with.
+    /// Returns the secret of an access key.
     pub fn secret_key(&self, access_key: &str) -> Result<String, ResolveError> {
         let locksmith = Locksmith { seal: &Turned, sessions: &self.sessions };
         secret_key(&self.directory(), locksmith, access_key, self.ambient.clock.unix_ms())
     }
 
-    /// All records below a prefix.
+    /// Returns all records below a prefix.
     pub fn all<R: Record>(&self, prefix: &str) -> Vec<R> {
         let mut all = Vec::new();
         let looked = self.directory().each(prefix, |record| {

@@ -1,4 +1,4 @@
-//! Who asks with a key, and which policies speak.
+//! The principal of a key, and its policies.
 
 use super::memory::{ACCOUNT, ALLOW_S3, World};
 use super::users::new_user;

@@ -91,7 +91,7 @@ fn a_session_ends_with_the_role_that_it_is_of() {
 }
 
 #[test]
-fn what_a_role_may_do_is_looked_up_when_it_asks() {
+fn the_policies_of_a_role_are_looked_up_at_each_request() {
     let mut world = World::new();
     let role = role(&mut world);
     let session = of_role(&world, &role);
@@ -129,7 +129,7 @@ fn limits_hold_a_session_and_its_tags_win() {
 }
 
 #[test]
-fn who_is_vouched_for_without_a_policy_may_nothing() {
+fn a_federated_user_without_a_policy_may_do_nothing() {
     let mut world = World::new();
     let user = world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
     world.put_inline::<UserRecord>("alice", ALLOW_S3);

@@ -1,8 +1,8 @@
-//! Which condition keys a bucket's policy may speak of, and with which actions (Service Authorization Reference,
+//! The condition keys that a bucket's policy may use, and with which actions (Service Authorization Reference,
 //! "Condition keys for Amazon S3"; IAM User Guide, "AWS global condition context keys"). A name that ends in `/` goes
 //! on with a tag's key.
 
-/// With every action.
+/// The keys allowed with every action.
 const EVERYWHERE: &[&str] = &[
     "s3:accessgrantsinstancearn",
     "s3:accesspointnetworkorigin",
@@ -54,7 +54,7 @@ const OF_A_VERSION: &[&str] = &[
     "PutObjectVersionTagging",
 ];
 
-/// With these actions only.
+/// The keys allowed with these actions only.
 const SOMEWHERE: &[(&str, &[&str])] = &[
     ("s3:delimiter", LISTS),
     ("s3:destinationregion", &["PauseReplication"]),
@@ -113,15 +113,15 @@ const GLOBAL: &[&str] = &[
     "aws:userid",
     "aws:username",
 ];
-/// Of what other services and identity providers say of who asks.
+/// The prefixes of keys of other services and identity providers.
 const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
 
-/// Of buckets' tags, which take no part in decisions here. Whoever puts a policy that asks for them is told so; those
-/// that stand are read as they are.
+/// The keys of buckets' tags, which take no part in decisions here. A new policy that uses them is refused; existing
+/// ones are read as they are.
 const UNHEEDED: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
 
-/// Of what there is not here, so that no request has them: organizations and networks of AWS, devices for signing in, and
-/// services that ask in somebody's name.
+/// The global keys of features that do not exist here, so that no request has them: organizations and networks of AWS,
+/// devices for signing in, and services that act for somebody.
 const GLOBAL_ABSENT: &[&str] = &[
     "aws:assumedroot",
     "aws:calledvia",
@@ -153,7 +153,7 @@ const GLOBAL_ABSENT: &[&str] = &[
     "aws:vpcsourceip",
 ];
 
-/// Of S3's, those of what there is not here: access points and grants of access, and replication.
+/// The keys of S3's features that do not exist here: access points and grants of access, and replication.
 #[cfg(test)]
 const SOMEWHERE_ABSENT: &[&str] = &[
     "s3:accessgrantsinstancearn",
@@ -165,20 +165,20 @@ const SOMEWHERE_ABSENT: &[&str] = &[
     "s3:isreplicationpauserequest",
 ];
 
-/// All that a policy may speak of, with what is absent and what is not heeded.
+/// Returns all keys that a policy may use, including the absent and the ignored ones.
 #[cfg(test)]
 pub fn all() -> impl Iterator<Item = &'static str> {
     let of_s3 = EVERYWHERE.iter().chain(SOMEWHERE.iter().map(|(known, _)| known));
     of_s3.chain(GLOBAL).chain(GLOBAL_ABSENT).copied()
 }
 
-/// Whether no request can have it.
+/// Returns whether no request can have it.
 #[cfg(test)]
 pub fn is_absent(known: &str) -> bool {
     GLOBAL_ABSENT.contains(&known) || SOMEWHERE_ABSENT.contains(&known)
 }
 
-/// Whether what policies say of the key has any effect here. One in lower case.
+/// Returns whether conditions on the key, in lower case, have any effect here.
 pub fn is_heeded(key: &str) -> bool {
     !UNHEEDED.iter().any(|unheeded| is_named(unheeded, key))
 }
@@ -196,7 +196,7 @@ pub fn is_known(key: &str) -> bool {
     }
 }
 
-/// Whether requests for the action can have the key. Keys that are not S3's are of all requests.
+/// Returns whether requests for the action can have the key. Keys that are not S3's are of all requests.
 pub fn applies(key: &str, action: &str) -> bool {
     let key = key.to_lowercase();
     let actions = SOMEWHERE.iter().find(|(known, _)| is_named(known, &key)).map(|(_, actions)| *actions);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_request_has_and_what_is_not_heeded_is_known() {
+    fn unsupported_condition_keys_are_listed() {
         for key in SOMEWHERE_ABSENT.iter().chain(UNHEEDED) {
             assert!(all().any(|known| known == *key), "{key}");
         }

@@ -1,10 +1,10 @@
-//! Which actions each operation of S3 needs, by the names that s3s has for operations (S3 User Guide, "Required
+//! The actions that each operation of S3 needs, by the names that s3s has for operations (S3 User Guide, "Required
 //! permissions for Amazon S3 API operations").
 
-/// What the action's resource is.
+/// The resource of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
-    /// Nothing in particular: `arn:aws:s3:::*`.
+    /// The account: `arn:aws:s3:::*`.
     Account,
     Bucket,
     /// The object, or each of them in `DeleteObjects`.
@@ -13,42 +13,42 @@ pub enum On {
     Source,
 }
 
-/// One action that a request needs.
+/// An action that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
-    /// With its service.
+    /// The action with its service.
     pub action: &'static str,
     pub on: On,
 }
 
-/// What of a request decides which actions it needs.
+/// The facts of a request that decide which actions it needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asks {
-    /// It names a version of the object.
+    /// True if it names a version of the object.
     pub version: bool,
-    /// It names a version of the object that is copied.
+    /// True if it names a version of the source object.
     pub source_version: bool,
-    /// It has an ACL in its headers.
+    /// True if it has an ACL in its headers.
     pub acl: bool,
-    /// It has tags in its headers.
+    /// True if it has tags in its headers.
     pub tags: bool,
-    /// It copies an object together with the tags that it has.
+    /// True if it copies an object together with its tags.
     pub source_tags: bool,
-    /// It sets a retention period in its headers.
+    /// True if it sets a retention period in its headers.
     pub retention: bool,
-    /// It sets a legal hold in its headers.
+    /// True if it sets a legal hold in its headers.
     pub legal_hold: bool,
-    /// It says to bypass governance mode.
+    /// True if it asks to bypass governance mode.
     pub bypass: bool,
-    /// It creates a bucket with Object Lock.
+    /// True if it creates a bucket with Object Lock.
     pub object_lock: bool,
-    /// It creates a bucket with a setting for the ownership of objects.
+    /// True if it creates a bucket with an object ownership setting.
     pub ownership: bool,
-    /// It writes or deletes only what has the tag that it names.
+    /// True if it writes or deletes on the condition of a tag.
     pub compares: bool,
 }
 
-/// When an operation needs an action.
+/// The condition under which an operation needs an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
     Always,
@@ -91,7 +91,7 @@ impl When {
     }
 }
 
-/// What a request of an operation needs, all of it; `None` for an operation that S3 does not have.
+/// Returns everything that a request of an operation needs; `None` for an operation that S3 does not have.
 pub fn needs(operation: &str, asks: Asks) -> Option<Vec<Need>> {
     if let Some((_, action)) = OF_BUCKETS.iter().find(|(name, _)| *name == operation) {
         return Some(vec![Need { action, on: On::Bucket }]);
@@ -119,7 +119,8 @@ const DELETE: &[Row] = &[
     ("s3:BypassGovernanceRetention", On::Object, When::Bypass),
     COMPARE,
 ];
-/// Whether it goes through tells what is there (User Guide, "Enforce conditional writes on Amazon S3 buckets").
+/// The need of a conditional write, whose outcome reveals what exists (User Guide, "Enforce conditional writes on
+/// Amazon S3 buckets").
 const COMPARE: Row = ("s3:GetObject", On::Object, When::Compares);
 
 /// Operations that need more than one action, or one that is not a bucket's.
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn who_compares_with_what_is_there_needs_to_read_it() {
+    fn a_conditional_write_needs_the_right_to_read() {
         let compares = Asks { compares: true, ..Asks::default() };
         assert_eq!(names("PutObject", compares), ["s3:PutObject", "s3:GetObject"]);
         assert_eq!(names("CompleteMultipartUpload", compares), ["s3:PutObject", "s3:GetObject"]);

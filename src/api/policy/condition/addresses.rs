@@ -16,7 +16,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// An address alone is a block of one.
+    /// Parses a block; an address alone is a block of one.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().ok()?;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_block_is_none() {
+    fn a_malformed_address_block_is_none() {
         for text in ["", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0/8", "::/129", "10.0.0.0/", "10.0.0.0/+8", "a/8"] {
             assert_eq!(Block::parse(text), None, "{text}");
         }

@@ -11,14 +11,14 @@ const CASE_GROWTH_MAX: usize = 6;
 /// `true` and `false`.
 const BOOL_BYTES_MAX: usize = 5;
 
-/// How many of the request's values must match.
+/// The number of the request's values that must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qualifier {
     ForAllValues,
     ForAnyValue,
 }
 
-/// How a number or a date of the request stands to that of the policy.
+/// The relation of a number or a date of the request to that of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     Equals,
@@ -95,7 +95,7 @@ const NAMES: &[(&str, Test, bool)] = &[
 ];
 
 impl Operator {
-    /// By its name, in exactly this case. `NullIfExists` is none.
+    /// Returns the operator of this name, in exactly this case. `NullIfExists` is none.
     pub fn named(name: &str) -> Option<Self> {
         let (qualifier, name) = match name.split_once(':') {
             Some(("ForAllValues", name)) => (Some(Qualifier::ForAllValues), name),
@@ -140,7 +140,7 @@ impl Operand {
         })
     }
 
-    /// What the operator says of this value and one of the request, before it is negated.
+    /// Returns whether this value equals one of the request, before negation.
     pub fn equals(&self, value: &str, facts: &Facts<'_>) -> bool {
         if !facts.meter.charge(self.steps(value)) {
             return false;
@@ -199,7 +199,7 @@ impl Operand {
     }
 }
 
-/// An ARN has all six segments; ARN operators match nothing else.
+/// Returns whether a text is an ARN with all six segments; ARN operators match nothing else.
 fn is_arn(text: &str) -> bool {
     text.starts_with("arn:") && text.splitn(6, ':').count() == 6
 }

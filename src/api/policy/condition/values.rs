@@ -44,7 +44,7 @@ fn unsigned(text: &str) -> Option<u32> {
     text.parse().ok().filter(|_| digits)
 }
 
-/// Of the digits behind a decimal point; more than nine are cut off.
+/// Converts the digits after a decimal point; more than nine are cut off.
 fn decimal_nanos(digits: &str) -> Option<i128> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -96,7 +96,7 @@ fn clock_time(text: &str) -> Option<(Time, i128, UtcOffset)> {
     Some((Time::from_hms(hour, minute, second).ok()?, decimal_nanos(decimals)?, offset))
 }
 
-/// Of base64, with or without padding.
+/// Decodes base64, with or without padding.
 pub fn bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     if digits.len() % 4 == 1 || text.len() - digits.len() > 2 {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn a_malformed_date_is_none() {
         for text in ["", "today", "2026-13-01", "2026-02-30", "2026-1-1", "2026-09-30T", "2026-09-30T25:00Z", "1e9"] {
             assert_eq!(date(text), None, "{text}");
         }

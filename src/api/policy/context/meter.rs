@@ -1,5 +1,5 @@
-//! What decisions may cost. A step is about as much work as comparing one byte; whoever writes a policy or a request decides
-//! how many there are, so they are counted. A decision that would take more is a denial.
+//! The cost of decisions. A step is about as much work as comparing one byte; the author of a policy or a request
+//! decides how many there are, so they are counted. A decision that would take more is a denial.
 
 use crate::limits::{DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
 use std::cell::Cell;
@@ -50,8 +50,8 @@ impl<'a> Meter<'a> {
         Self { budget, given, left: Cell::new(given), is_exhausted: Cell::new(false) }
     }
 
-    /// Whether there was room for so many steps. Without it nothing matches any more, and whoever asked must look at
-    /// `is_exhausted` before it believes that.
+    /// Takes steps from the budget; returns false if they are not left. Then nothing matches any more, and the caller
+    /// must look at `is_exhausted` before it relies on that.
     pub fn charge(&self, steps: usize) -> bool {
         let steps = u64::try_from(steps).unwrap_or(u64::MAX);
         match self.left.get().checked_sub(steps) {

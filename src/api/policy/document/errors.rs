@@ -1,5 +1,5 @@
-//! Why a text is no policy, in the words of AWS. S3 answers them as `MalformedPolicy`, IAM and STS as
-//! `MalformedPolicyDocument`; what is too large is the one that IAM answers differently.
+//! The faults of a policy text, in the words of AWS. S3 answers them as `MalformedPolicy`, IAM and STS as
+//! `MalformedPolicyDocument`; IAM alone answers a text that is too large differently.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub enum PolicyError {
         bytes_max: usize,
     },
     NotAnObject,
-    /// What is wrong, and where.
+    /// The syntax error and its place.
     InvalidJson(String),
     InvalidSyntax,
     InvalidVersion,
@@ -80,7 +80,7 @@ impl fmt::Display for PolicyError {
 }
 
 impl PolicyError {
-    /// Of those that quote nothing.
+    /// Returns the text of a fault that quotes nothing.
     fn fixed_text(&self) -> &'static str {
         match self {
             Self::NotAnObject => "Policies must be valid JSON and the first byte must be '{'",

@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Json {
     Null,
     Bool(bool),
-    /// As it is spelled without needless digits.
+    /// The number in canonical decimal text.
     Number(String),
     Text(String),
     List(Vec<Json>),

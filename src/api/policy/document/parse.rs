@@ -1,5 +1,5 @@
-//! From a document's text to statements as they are written, still in texts: which elements there are, and of which
-//! types. What they say is checked by `validate`.
+//! Parsing of a document's text to statements, still in texts: which elements there are, and of which types. `validate`
+//! checks their content.
 
 use super::errors::PolicyError;
 use super::json::Json;
@@ -19,7 +19,7 @@ const IDENTITY_POLICY_BYTES_MAX: usize = 10_240;
 const SESSION_POLICY_BYTES_MAX: usize = 2_048;
 const TRUST_POLICY_BYTES_MAX: usize = 2_048;
 
-/// Whether a document's `${…}` are variables, and what it states.
+/// The statements of a document, and whether its `${…}` are variables.
 pub struct Draft {
     pub variables: Variables,
     pub statements: Vec<DraftStatement>,
@@ -91,7 +91,7 @@ fn bytes_max(kind: PolicyKind<'_>) -> usize {
     }
 }
 
-/// Without a version a document is of the older one, which has no variables.
+/// Reads the version: a document without one is of the older version, which has no variables.
 fn version(value: &Json) -> Result<Variables, PolicyError> {
     match value {
         Json::Text(text) if text == "2012-10-17" => Ok(Variables::Replaced),
@@ -129,7 +129,7 @@ impl Elements {
     }
 }
 
-/// A statement has an element or its negation, never both.
+/// Sets an element of a statement, which has it or its negation, never both.
 fn either(place: &mut Option<Listed<Json>>, name: &str, value: Json) -> Result<(), PolicyError> {
     if place.is_some() {
         return Err(PolicyError::InvalidSyntax);

@@ -1,5 +1,5 @@
-//! What a document of each kind may say. Bucket policies are checked as S3 checks them when they are put, the others as
-//! IAM does.
+//! The rules for a document of each kind. Bucket policies are checked as S3 checks them when they are put, the others
+//! as IAM does.
 
 use super::errors::PolicyError;
 use super::parse::{Draft, DraftCondition, DraftStatement};
@@ -12,11 +12,11 @@ use std::collections::HashSet;
 
 /// Words with a bit for each of S3's actions.
 const ACTION_WORDS: usize = 4;
-/// Of buckets and objects; they name no region and no account.
+/// The prefix of ARNs of buckets and objects; they name no region and no account.
 const S3_ARN: &str = "arn:aws:s3:::";
 /// A bucket's policy says nothing of a bucket that is yet to be created.
 const NOT_OF_A_BUCKET: &str = "CreateBucket";
-/// What a trust policy may speak of.
+/// The actions that a trust policy may name.
 const ASSUME_ROLE_ACTIONS: [&str; 6] = [
     "sts:assumerole",
     "sts:assumerolewithsaml",
@@ -158,7 +158,7 @@ fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError
     Ok(())
 }
 
-/// Some of S3's actions: a bit for each, in the order of the table.
+/// A set of S3's actions: a bit for each, in the order of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ActionSet([u64; ACTION_WORDS]);
 
@@ -180,7 +180,7 @@ impl ActionSet {
     }
 }
 
-/// Whether the resources are the bucket, objects in it, or both; all must be of this bucket.
+/// Returns whether the resources are the bucket, objects in it, or both; all must be of this bucket.
 fn kinds_of(name: &str, resources: Option<&Listed<String>>) -> Result<Vec<ResourceKind>, PolicyError> {
     let resources = resources.filter(|resources| !resources.items.is_empty()).ok_or(PolicyError::InvalidResource)?;
     let mut kinds = Vec::new();
@@ -201,7 +201,7 @@ fn kinds_of(name: &str, resources: Option<&Listed<String>>) -> Result<Vec<Resour
     Ok(kinds)
 }
 
-/// For each of the statement's actions the known ones that it means: at least one. Which they are is said once.
+/// Returns the known actions that each of the statement's actions matches: at least one. Each set is listed once.
 fn known_actions(listed: &Listed<String>) -> Result<HashSet<ActionSet>, PolicyError> {
     if listed.items.is_empty() {
         return Err(PolicyError::InvalidAction);

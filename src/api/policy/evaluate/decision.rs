@@ -1,4 +1,4 @@
-//! What was decided, and why, in words for the log.
+//! The result of a decision, with its reason in words for the log.
 
 use crate::actors::meta::{Grantee, Permission};
 use crate::api::policy::actions::AclOf;
@@ -32,22 +32,22 @@ pub enum Reason {
     /// A statement denies it, whatever allows it.
     DeniedBy(StatementName),
     AllowedBy(Grounds),
-    /// Each of two accounts allows it, or each of two policies that are both needed.
+    /// Both of two accounts allow it, or both of two required policies.
     AllowedByBoth {
         identity: Grounds,
         resource: Grounds,
     },
     /// The bucket's policy is public, and its owner's settings keep other accounts out then.
     RestrictedPublicBucket,
-    /// It is never given to callers without an account.
+    /// The action is never allowed to callers without an account.
     NeedsAccount,
-    /// To find out would take more steps than are allowed, or the request says more than is compared.
+    /// The decision would take more steps than are allowed, or the request has more values than are compared.
     TooCostly,
-    /// Nothing denies it, but what would have to allow it does not.
+    /// Nothing denies it, and the policies that would have to allow it do not.
     NotAllowedBy(Missing),
 }
 
-/// What allows something.
+/// The grounds on which something is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grounds {
     Statement(StatementName),
@@ -62,7 +62,7 @@ pub enum Grounds {
     Root,
 }
 
-/// What does not allow something.
+/// The policies that do not allow something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// No policy of the user or role, or of its groups.
@@ -75,7 +75,7 @@ pub enum Missing {
     Resource,
 }
 
-/// Where a policy is attached.
+/// The place where a policy is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Identity,
@@ -86,14 +86,14 @@ pub enum Place {
     Trust,
 }
 
-/// One statement of one policy.
+/// The name of a policy's statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementName {
     pub place: Place,
-    /// Of the policy; empty where there is only one.
+    /// The name of the policy; empty if there is only one.
     pub policy: String,
     pub sid: Option<String>,
-    /// From 0.
+    /// The index, from 0.
     pub index: usize,
 }
 

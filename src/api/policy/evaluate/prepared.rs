@@ -1,5 +1,5 @@
-//! What of a question is the same for all the objects that a request is about: which statements speak of who asks and of the
-//! action, and which of their conditions hold. It is looked at once.
+//! The part of a question that is the same for all the objects of a request: which statements are about the caller and
+//! the action, and which of their conditions hold. It is evaluated once.
 
 use super::decision::{Decision, Place, Reason, StatementName};
 use super::question::{Identity, Object, Question, Target};
@@ -19,9 +19,9 @@ pub struct Candidate<'a> {
     policy: &'a str,
     index: usize,
     statement: &'a Statement,
-    /// How it names who asks; of a statement of a resource's policy that allows.
+    /// The directness with which it names the caller, for an allowing statement of a resource's policy.
     pub reach: Option<Reach>,
-    /// Whether its conditions hold that are not of one object; empty until somebody needs to know.
+    /// True if its conditions hold that are not of one object; empty until it is needed.
     holds: OnceCell<bool>,
 }
 
@@ -60,7 +60,7 @@ impl Candidate<'_> {
 /// A question that may be asked about many objects.
 pub struct Prepared<'a> {
     pub(super) question: Question<'a>,
-    /// In lower case.
+    /// The action in lower case.
     pub(super) action: String,
     pub(super) candidates: Vec<Candidate<'a>>,
     budget: &'a Budget,
@@ -82,7 +82,7 @@ impl<'a> Prepared<'a> {
         prepared
     }
 
-    /// On what the question itself is about.
+    /// Decides on the question's own resource.
     pub fn decide(&self) -> Decision {
         let object = match self.question.target {
             Target::Bucket(bucket) => bucket.object,
@@ -91,7 +91,7 @@ impl<'a> Prepared<'a> {
         self.decide_on(self.question.resource, object, &Context::default())
     }
 
-    /// On an object in the same bucket, of which these keys say more, or something else than the request.
+    /// Decides on an object in the same bucket, with keys of its own that add to or replace the request's.
     pub fn decide_on(&self, resource: &str, object: Option<Object<'_>>, said: &Context) -> Decision {
         let meter = Meter::of(self.budget);
         if self.is_too_costly || !said.is_within_bounds() {
@@ -139,7 +139,7 @@ impl<'a> Prepared<'a> {
         self.add(place, "", policy, reach, &facts);
     }
 
-    /// Those statements of a policy that are about who asks: `reach` has a value for them.
+    /// Adds those statements of a policy that are about the caller: `reach` has a value for them.
     fn add(
         &mut self,
         place: Place,
@@ -186,8 +186,7 @@ fn is_denied(statement: &Statement, principal: &Principal, bounded: bool, meter:
     if principals.negated { bounded || reach < Some(Reach::User) } else { reach.is_some() }
 }
 
-/// Somebody that only an identity provider vouches for must be named: everybody is not meant to include strangers
-/// there.
+/// Returns the reach of a grant. A federated user must be named: everybody does not include strangers there.
 fn granted_reach(statement: &Statement, principal: &Principal, meter: &Meter<'_>) -> Option<Reach> {
     let principals = statement.principals.as_ref().filter(|principals| !principals.negated)?;
     if !matches!(principal, Principal::Federated(_)) {

@@ -1,4 +1,4 @@
-//! What a decision is about: who asks for what, the policies of both sides, and what is known of the request.
+//! The question of a decision: caller and action, the policies of both sides, and the context of the request.
 
 use crate::actors::meta::Acl;
 use crate::api::policy::acl::{Ownership, PublicAccessBlock};
@@ -6,13 +6,13 @@ use crate::api::policy::context::Context;
 use crate::api::policy::document::Policy;
 use crate::api::policy::principal::{Account, Principal};
 
-/// One request, or one of the actions that it needs.
+/// A question: one request, or one of the actions that it needs.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     pub principal: &'a Principal,
-    /// What the principal's own side has to say; of users and sessions of roles only.
+    /// The policies of the principal's own side; for users and sessions of roles only.
     pub identity: Identity<'a>,
-    /// With its service: `s3:GetObject`.
+    /// The action with its service: `s3:GetObject`.
     pub action: &'a str,
     /// An ARN.
     pub resource: &'a str,
@@ -32,14 +32,14 @@ pub struct Named<'a> {
 pub struct Identity<'a> {
     /// Inline and attached ones of the user or the role.
     pub own: Vec<Named<'a>>,
-    /// Those of the groups that the user is in.
+    /// The policies of the user's groups.
     pub groups: Vec<Named<'a>>,
     pub boundary: Option<Named<'a>>,
-    /// Given when the credentials were: together they limit them. Without any they do not.
+    /// The session policies, which together limit the credentials; without any there is no limit.
     pub session: Vec<Named<'a>>,
 }
 
-/// What the action is done to.
+/// The target of the action.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// Something of the principal's own account that has no policy: only the identity's side decides.
@@ -57,14 +57,14 @@ pub enum Target<'a> {
 pub struct Bucket<'a> {
     pub owner: &'a Account,
     pub policy: Option<&'a Policy>,
-    /// Who put the policy confirmed that it may keep the owner's root from the policy itself.
+    /// True if the author of the policy confirmed that it may exclude the owner's root from changing it.
     pub policy_binds_root: bool,
-    /// Without one the owner has full control.
+    /// The ACL; without one the owner has full control.
     pub acl: Option<&'a Acl>,
     pub ownership: Ownership,
-    /// Of the bucket and of its account together.
+    /// The public access block of the bucket and of its account together.
     pub block: PublicAccessBlock,
-    /// What is known of the object, where the action is on one: also of an upload, which its initiator owns.
+    /// The object, if the action is on one: also an upload, which its initiator owns.
     pub object: Option<Object<'a>>,
 }
 
@@ -72,6 +72,6 @@ pub struct Bucket<'a> {
 pub struct Object<'a> {
     /// A canonical id; empty for the bucket's owner.
     pub owner: &'a str,
-    /// Without one the owner has full control.
+    /// The ACL; without one the owner has full control.
     pub acl: Option<&'a Acl>,
 }

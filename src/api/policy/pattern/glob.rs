@@ -108,7 +108,7 @@ fn without_end<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option
     })
 }
 
-/// What is left of the text behind the first place that the run matches.
+/// Returns the text after the first match of the run.
 fn after<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
     let bytes: usize = run.iter().map(Part::bytes_min).sum();
     if bytes > text.len() || !facts.meter.charge(2 * STEPS_MIN + bytes) {
@@ -145,7 +145,7 @@ struct Bits {
     words: usize,
     /// The states that each byte can lead to: a row of words for each of the 256.
     reached_by: Vec<u64>,
-    /// Those of `?`.
+    /// The positions of `?`.
     ones: Vec<u64>,
     last: usize,
 }
@@ -178,7 +178,7 @@ impl Bits {
         bits
     }
 
-    /// What is left of the text behind the first match.
+    /// Returns the text after the first match.
     fn after<'a>(&self, text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
         if !facts.meter.charge(BITS_TABLE_STEPS * self.words) {
             return None;

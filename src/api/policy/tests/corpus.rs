@@ -47,8 +47,7 @@ fn every_case_is_decided_as_it_says() {
     assert!(count >= CASES_MIN, "there are only {count} cases");
 }
 
-/// What a case says replaces what its group says; of a bucket, a statement and the keys of a request only the parts
-/// that it speaks of.
+/// Merges a case over its group: of a bucket, a statement and the keys of a request only the parts that it has.
 fn laid_over(mut given: Map<String, Value>, case: &Map<String, Value>) -> Map<String, Value> {
     for (name, value) in case {
         match (given.get_mut(name), value) {
@@ -81,7 +80,7 @@ fn check(case: &Map<String, Value>) -> Result<(), String> {
     if expected && decision.to_string().contains(because) { Ok(()) } else { Err(decision.to_string()) }
 }
 
-/// Whether a statement that allows everything under the condition allows a request with these keys.
+/// Checks that a statement that allows everything under the condition allows a request with these keys.
 fn check_condition(case: &Map<String, Value>) -> Result<(), String> {
     let statement = json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": case["condition"]});
     let document = match case.get("version") {

@@ -1,4 +1,4 @@
-//! What decisions cost, in steps: the worst that documents of the largest legal sizes and requests can be made to ask for.
+//! The cost of decisions, in steps: the worst that documents of the largest legal sizes and requests can cause.
 
 use super::world::{parse, principal};
 use crate::api::policy::{
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Bytes of text for one bucket policy, less what a statement is framed by.
 const ROOM: usize = 20_000;
 const KEY_BYTES_MAX: usize = 1_024;
-/// What a decision takes that nobody has made costly, at most.
+/// The most steps of an ordinary decision.
 const PLAIN_STEPS_MAX: u64 = 200_000;
 
 /// A bucket with this policy, and nothing else that allows anything.
@@ -43,7 +43,7 @@ impl World {
         Question { principal, identity, action: "s3:DeleteObject", resource, target, context }
     }
 
-    /// What anybody may do to such a key, and the steps that it took to find out.
+    /// Returns the decision for an anonymous caller on such a key, and its steps.
     fn ask(&self, key: &str, context: &Context) -> (Decision, u64) {
         let (budget, resource) = (Budget::default(), format!("arn:aws:s3:::photos/{key}"));
         let decision = evaluate(self.question(&Principal::Anonymous, &resource, context), &budget);
@@ -65,7 +65,7 @@ fn with_agent(agent: String) -> Context {
     Context::from_iter([("aws:UserAgent", agent)])
 }
 
-/// As many patterns as there is room for.
+/// Returns as many patterns as fit.
 fn as_many(pattern: &str) -> Vec<String> {
     (0..ROOM / (pattern.len() + 3)).map(|_| pattern.to_owned()).collect()
 }
@@ -121,7 +121,7 @@ fn a_denial_that_was_too_costly_to_look_at_denies() {
 }
 
 #[test]
-fn what_says_more_than_is_compared_is_denied() {
+fn a_request_with_more_values_than_are_compared_is_denied() {
     let world = World::of(json!([allow(&json!("arn:aws:s3:::photos/*"), &json!({}))]));
     assert!(world.ask("k", &with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX))).0.allowed);
     let long = with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX + 1));
@@ -213,7 +213,7 @@ fn cpu_ns() -> u64 {
 /// A figure: `cargo test --release --lib what_a_decision_takes -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures and checks nothing"]
-fn what_a_decision_takes_of_a_processor() {
+fn the_processor_time_of_decisions() {
     let context = with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX));
     for pattern in ["*ab*", "*a?b*", "*a*a*a*b", "*?*?*?*?b", "*${aws:UserAgent}*"] {
         let world = World::of(json!([allow(

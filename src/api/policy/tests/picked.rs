@@ -101,7 +101,7 @@ impl Picks<'_> {
     }
 }
 
-/// Who asks, and the whole question.
+/// Returns the caller, and the whole question.
 pub fn question(bytes: &[u8]) -> (String, Plain) {
     let mut picks = Picks { rest: bytes };
     let (name, action, key) = (picks.text(&ASKERS), picks.text(&ACTIONS), picks.text(&["a", "b", "ab"]));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 pub type Keys = BTreeMap<String, Vec<String>>;
 
-/// Who asks, in texts.
+/// The caller, in texts.
 #[derive(Clone, Debug)]
 pub struct Asker {
     /// Empty for nobody.
@@ -15,7 +15,7 @@ pub struct Asker {
     pub canonical: String,
     /// `nobody`, `root`, `user` or `session`.
     pub kind: &'static str,
-    /// Of the user, or of the role.
+    /// The ARN of the user, or of the role.
     pub arn: String,
     pub session_arn: String,
 }
@@ -148,7 +148,7 @@ fn is_denied_by_bucket(statement: &Value, plain: &Plain) -> bool {
     statement["Effect"] == "Deny" && applies && covers(statement, plain)
 }
 
-/// How the ACLs name the asker for this action, if they grant it: `everybody` or `account`.
+/// Returns how the ACLs name the caller for this action, if they grant it: `everybody` or `account`.
 fn granted_by_acl(plain: &Plain) -> Vec<&'static str> {
     let (acl, permission) = match plain.action.as_str() {
         "s3:GetObject" => (&plain.object_acl, "READ"),

@@ -48,7 +48,7 @@ pub fn asker(name: &str) -> Asker {
     Asker { account, canonical, kind, arn: asking.arn().unwrap_or_default(), session_arn: asking.to_string() }
 }
 
-/// What the action is done to.
+/// Returns the resource of an action.
 pub fn resource_of(action: &str, key: &str) -> String {
     match action {
         "s3:ListBucket" | "s3:GetBucketPolicy" => "arn:aws:s3:::b".to_owned(),

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 /// The form that a body is, with its file.
 type Read = Result<Option<(Form, Result<Vec<u8>, FormFault>)>, FormFault>;
 
-/// The first byte says how large the pieces are that the body comes in: the form must be the same as of the whole.
+/// Fuzzes forms; the first byte is the size of the body's pieces. The form must be the same as of the whole body.
 pub fn forms(data: &[u8]) {
     let Some((&size, body)) = data.split_first() else { return };
     let whole = read(body, body.len().max(1));

@@ -14,13 +14,13 @@ use s3s::{Body, HttpRequest, S3Error, S3ErrorCode, S3Result};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// Of the examples that AWS publishes.
+/// The access key of the examples that AWS publishes.
 const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// 2015-12-29T00:00:00Z
 const NOW_S: i64 = 1_451_347_200;
-/// What botocore makes for the key `user/user1/photo.jpg` of the bucket `sigv4examplebucket` at that moment, good for
-/// an hour.
+/// The policy that botocore makes for the key `user/user1/photo.jpg` of the bucket `sigv4examplebucket` at that moment,
+/// valid for an hour.
 const POLICY: &str = "eyJleHBpcmF0aW9uIjogIjIwMTUtMTItMjlUMDE6MDA6MDBaIiwgImNvbmRpdGlvbnMiOiBbeyJidWNrZXQiOiAic2lndjRleGFtcGxlYnVja2V0In0sIHsia2V5IjogInVzZXIvdXNlcjEvcGhvdG8uanBnIn0sIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwgeyJ4LWFtei1jcmVkZW50aWFsIjogIkFLSUFJT1NGT0ROTjdFWEFNUExFLzIwMTUxMjI5L3VzLWVhc3QtMS9zMy9hd3M0X3JlcXVlc3QifSwgeyJ4LWFtei1kYXRlIjogIjIwMTUxMjI5VDAwMDAwMFoifV19";
 const SIGNATURE: &str = "3364624b39010d9b06f5d9b8c9a18a6e478d261c048159c92f2fd6fa885f14e6";
 const FIELDS: [(&str, &str); 6] = [
@@ -115,7 +115,7 @@ fn a_form_that_botocore_signs_is_a_put_of_who_signed_it() {
 }
 
 #[test]
-fn a_form_of_nobody_is_nobodys_put() {
+fn an_unsigned_form_is_an_anonymous_put() {
     let fields = [("key", "a b/${filename}"), ("acl", "public-read"), ("Content-Disposition", "\u{e9}")];
     let (posted, call) = receive(&fields, "f").expect("allowed so far");
     let request = &posted.request;
@@ -137,7 +137,7 @@ fn a_host_that_names_the_bucket_leaves_the_path_to_the_key() {
 }
 
 #[test]
-fn what_is_wrong_with_a_form_is_said() {
+fn a_malformed_form_is_refused_with_its_fault() {
     assert!(refusal(&FIELDS[1..]).starts_with("InvalidArgument: Bucket POST must contain a field named 'key'.  If"));
     assert!(refusal(&with("key", "")).starts_with("InvalidArgument: User key"));
     assert!(refusal(&with("x-amz-signature", "00")).starts_with("SignatureDoesNotMatch"));

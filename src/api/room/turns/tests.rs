@@ -179,7 +179,7 @@ fn a_request_that_is_given_up_hands_its_turn_on() {
 }
 
 #[test]
-fn who_names_the_key_of_another_account_uses_none_of_its_time_and_gains_none() {
+fn a_request_that_names_the_key_of_another_account_uses_none_of_its_time_and_gains_none() {
     on_a_worker(async {
         let world = World::new();
         Rc::clone(&world).ask("victim", Some("victim"), 1, SHORT).await;

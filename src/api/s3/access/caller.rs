@@ -1,17 +1,18 @@
 //! The caller of a request, as the access check found it out.
 
-/// For whom a request acts.
+/// The caller of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// The canonical id of the account; `None` where nobody signed.
     pub account: Option<String>,
     pub display_name: String,
-    /// Whether this request may bypass governance-mode retention.
+    /// True if this request may bypass governance-mode retention.
     pub bypass_governance: bool,
 }
 
 impl Caller {
-    /// Who owns what this caller writes. What nobody signed for belongs to nobody that has credentials.
+    /// Returns the owner of what this caller writes. An anonymous caller's writes belong to nobody that has
+    /// credentials.
     pub fn owner(&self) -> String {
         self.account.clone().unwrap_or_else(|| ANONYMOUS.to_owned())
     }

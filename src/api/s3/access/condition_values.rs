@@ -12,7 +12,7 @@ use s3s::dto::{Timestamp, TimestampFormat};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// Headers that are keys, and these.
+/// Headers and their condition keys.
 const HEADERS: [(&str, &str); 20] = [
     ("if-match", "s3:if-match"),
     ("if-none-match", "s3:if-none-match"),
@@ -35,7 +35,7 @@ const HEADERS: [(&str, &str); 20] = [
     ("x-amz-storage-class", "s3:x-amz-storage-class"),
     ("x-amz-website-redirect-location", "s3:x-amz-website-redirect-location"),
 ];
-/// Parameters of listings.
+/// Parameters of listings and their condition keys.
 const PARAMETERS: [(&str, &str); 4] = [
     ("prefix", "s3:prefix"),
     ("delimiter", "s3:delimiter"),
@@ -67,8 +67,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     value.to_str().ok()
 }
 
-/// Adds what the head says to what is known already.
-pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
+/// Adds the condition keys whose values are in the head.
+pub fn add_from_head(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     for name in headers.keys() {
         let Some((_, key)) = HEADERS.iter().find(|(known, _)| *known == name.as_str()) else { continue };
         if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
@@ -84,8 +84,8 @@ pub fn add(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     add_tags(context, headers);
 }
 
-/// Whether what needs the action PutObject makes an object by itself (User Guide, "Enforce conditional writes on Amazon S3
-/// buckets").
+/// Adds whether an operation that needs PutObject makes an object by itself (User Guide, "Enforce conditional writes on
+/// Amazon S3 buckets").
 pub fn add_creation(context: &mut Context, operation: &str) {
     let makes = match operation {
         "CompleteMultipartUpload" | "CopyObject" | "PostObject" | "PutObject" => "true",
@@ -103,7 +103,7 @@ fn add_retention(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
     context.add("s3:object-lock-remaining-retention-days", remaining_days(&until, now));
 }
 
-/// As conditions on dates read it, in UTC wherever it was written.
+/// Returns the date as conditions on dates read it, in UTC whatever its zone.
 pub fn utc_text(at: &Timestamp) -> Option<String> {
     let at = OffsetDateTime::from(at.clone()).to_offset(UtcOffset::UTC);
     at.format(&Rfc3339).ok()
@@ -141,7 +141,7 @@ pub fn add_signature(context: &mut Context, signature: &SignatureFacts, now: Uni
 /// Operations that change what is there only if it has the tag that `If-Match` names, or not that of `If-None-Match`.
 const COMPARING: [&str; 5] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject", "RenameObject"];
 
-/// What of the head decides which actions its operation needs.
+/// Returns the facts of the head that decide which actions its operation needs.
 pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
     let has = |name: &str| headers.keys().any(|known| known.as_str() == name);
     let source = text(headers, "x-amz-copy-source").unwrap_or_default();
@@ -173,7 +173,7 @@ pub fn bypasses(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADERS, add, add_creation, add_signature, asks, facts};
+    use super::{HEADERS, add_creation, add_from_head, add_signature, asks, facts};
     use crate::api::call::SignatureFacts;
     use crate::api::iam::request_keys;
     use crate::api::policy::{Context, condition_keys};
@@ -187,7 +187,7 @@ mod tests {
         pairs.iter().map(header).collect()
     }
 
-    /// One second before 1,440,938,161.
+    /// Returns a signature of one second before 1,440,938,161.
     fn signature() -> SignatureFacts {
         SignatureFacts {
             auth_type: "REST-HEADER",
@@ -202,7 +202,7 @@ mod tests {
         let mut context = Context::default();
         let head = headers(&[("x-amz-acl", "public-read"), ("x-amz-tagging", "a=1&b=x%20y")]);
         let uri = Uri::from_static("/b?prefix=home%2F&max-keys=2");
-        add(&mut context, &head, &uri, UnixMs(1_440_938_161_000));
+        add_from_head(&mut context, &head, &uri, UnixMs(1_440_938_161_000));
         add_signature(&mut context, &signature(), UnixMs(1_440_938_161_000));
         let values = |key: &str| context.values(key).map(<[String]>::to_vec).unwrap_or_default();
         assert_eq!(values("s3:x-amz-acl"), ["public-read"]);
@@ -256,7 +256,7 @@ mod tests {
         let now = UnixMs(1_440_938_161_000);
         let facts = facts(&head, Some("::1".to_owned()), true, "us-east-1");
         let mut context: Context = request_keys(&facts, now).into_iter().collect();
-        add(&mut context, &head, &uri, now);
+        add_from_head(&mut context, &head, &uri, now);
         add_creation(&mut context, "PutObject");
         add_signature(&mut context, &signature(), now);
         for known in condition_keys::all() {
@@ -299,7 +299,7 @@ mod tests {
         let until = |text: &'static str| {
             let mut context = Context::default();
             let head = headers(&[("x-amz-object-lock-retain-until-date", text)]);
-            add(&mut context, &head, &Uri::from_static("/b/k"), UnixMs(0));
+            add_from_head(&mut context, &head, &Uri::from_static("/b/k"), UnixMs(0));
             context.single("s3:object-lock-retain-until-date").map(str::to_owned)
         };
         assert_eq!(until("2030-01-01T05:30:00+05:30"), until("2030-01-01T00:00:00Z"));

@@ -1,5 +1,4 @@
-//! What would be decided on a request that nobody has sent, and why: for who administers the store. The judge is that
-//! of requests.
+//! Explains the decision on a hypothetical request, for administrators. The judge is that of requests.
 
 use super::judge::{Guarded, Judge, LIST, Subject};
 use crate::actors::meta::{MetaView, Pick};
@@ -14,26 +13,27 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 const S3_ARN: &str = "arn:aws:s3:::";
-/// To read what is not there is decided as to list its bucket.
+/// The actions that read: on an absent object the right to list the bucket decides.
 const READS: [&str; 4] =
     ["s3:GetObject", "s3:GetObjectAttributes", "s3:GetObjectVersion", "s3:GetObjectVersionAttributes"];
-/// What stands has no say in what takes its place; nor in an upload, of which nothing is known here.
+/// The actions on which the existing object has no influence: those that replace it, and those on uploads, of which
+/// nothing is known here.
 const REGARDLESS: [&str; 3] = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"];
 /// Condition keys that follow from what the action is on, in small letters.
 const OF_RESOURCE: [&str; 3] = ["aws:resourceaccount", "s3:existingobjecttag/", "s3:resourceaccount"];
 const VERSION: &str = "s3:versionid";
 
-/// Who would ask for what, with which condition keys besides those that follow from that.
+/// The hypothetical request: caller, action, resource and further condition keys.
 pub struct Supposed {
     pub asking: Asking,
-    /// With its service: `s3:GetObject`.
+    /// The action with its service: `s3:GetObject`.
     pub action: String,
     /// An ARN.
     pub resource: String,
     pub conditions: Vec<(String, String)>,
 }
 
-/// Why there is no answer.
+/// The reason for which there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unexplained {
     /// No request asks for this.
@@ -49,12 +49,12 @@ pub struct Explained {
     pub allowed: bool,
     /// An ARN, or `anonymous`.
     pub who: String,
-    /// What was decided on: not always what was asked for.
+    /// The action that was decided: not always the one that was asked for.
     pub action: String,
     pub resource: String,
-    /// In words.
+    /// The reason in words.
     pub reason: String,
-    /// Those that decided.
+    /// The statements that decided.
     pub statements: Vec<StatementShown>,
     pub bucket: Option<BucketShown>,
     /// `None` where there is no such object, or none was asked about.
@@ -68,11 +68,11 @@ pub struct StatementShown {
     /// Empty for a bucket's.
     pub policy: String,
     pub sid: Option<String>,
-    /// From 1.
+    /// The number, from 1.
     pub number: usize,
 }
 
-/// What of a bucket has a say.
+/// The settings of a bucket that matter for the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketShown {
     /// The account's number; its canonical id where the account is gone.
@@ -92,7 +92,7 @@ pub struct ObjectShown {
     pub tags: Vec<(String, String)>,
 }
 
-/// What is asked about.
+/// The subject of the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Meant {
     /// Something of the account, or a service of its own.
@@ -104,7 +104,7 @@ enum Meant {
     },
 }
 
-/// Of one decision.
+/// The result of one decision.
 struct Decided {
     action: String,
     resource: String,
@@ -112,7 +112,7 @@ struct Decided {
     object: Option<ObjectShown>,
 }
 
-/// What the judge says, on this view.
+/// Returns the judge's decision, on this view.
 pub fn explain(
     supposed: Supposed,
     iam: Arc<IamService>,
@@ -217,7 +217,8 @@ fn on_bucket(judge: &Judge, guarded: &Guarded, action: &str) -> Decided {
     Decided { action: action.to_owned(), resource: guarded.arn(), decision, object: None }
 }
 
-/// As requests for it are decided: what stands has no say in what is put, and to read what is not there is to list.
+/// Decides as requests do: the existing object has no influence on a put, and reading an absent one needs the right to
+/// list.
 fn on_object(judge: &Judge, guarded: &Guarded, action: &str, key: &str) -> S3Result<Decided> {
     let version = judge.context.single(VERSION);
     let pick = version.map_or(Some(Pick::Current), Pick::parse).unwrap_or(Pick::Null);
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_request_asks_for_is_not_explained() {
+    fn an_action_that_no_request_needs_is_not_explained() {
         for (action, resource) in [
             ("s3:GetObject", "arn:aws:s3:::b"),
             ("s3:GetObject", "arn:aws:s3:::b/"),
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_that_decided_are_told_by_place_and_number() {
+    fn deciding_statements_are_shown_by_place_and_number() {
         let statement = |place, index| StatementName { place, policy: "p".to_owned(), sid: None, index };
         let reason = Reason::AllowedByBoth {
             identity: Grounds::Statement(statement(Place::Group, 0)),

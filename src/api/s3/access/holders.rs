@@ -8,13 +8,13 @@ use crate::api::memo::Made;
 use crate::types::UnixMs;
 use std::sync::Arc;
 
-/// Who asks with a key, and with the token that came with it.
+/// The holder of a key, and of the token that came with it.
 pub struct Holder {
     pub resolved: Resolved,
     pub identity: Arc<ParsedIdentity>,
 }
 
-/// Why nobody is known to ask.
+/// The reason for which the caller is not known.
 pub enum HolderError {
     Unknown(ResolveError),
     /// A policy that stands cannot be read.
@@ -47,8 +47,8 @@ impl Holders<'_> {
         Ok(secret)
     }
 
-    /// Who asks with this key and this token. The signature must have been verified with the key's secret. What a token says
-    /// is not kept.
+    /// Returns the holder of this key and this token. The signature must have been verified with the key's secret. The
+    /// content of a token is not cached.
     pub fn holder(&self, access_key: &str, token: Option<&str>) -> Result<Arc<Holder>, HolderError> {
         if token.is_some() {
             return self.read(access_key, token).map(|made| Arc::new(made.value));

@@ -1,5 +1,4 @@
-//! What one request may do: who asks, what is known of the request, and the buckets and objects that it is about, put
-//! before the evaluator.
+//! The judge of one request: puts the caller, the request's context, and its buckets and objects before the evaluator.
 
 use super::caller::ANONYMOUS;
 use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
@@ -22,7 +21,7 @@ pub(super) const LIST: &str = "s3:ListBucket";
 /// The actions on an object that its writer has as its owner.
 const OF_WRITER: [&str; 2] = ["s3:PutObjectAcl", "s3:PutObjectTagging"];
 
-/// Who asks for something, ready to be judged.
+/// The judge of a request.
 pub struct Judge {
     pub asking: Arc<Asking>,
     pub context: Arc<Context>,
@@ -59,7 +58,7 @@ impl Subject {
 }
 
 impl Judge {
-    /// Asked the same, by another view.
+    /// Returns the judge of the same request, by another view.
     pub fn by(&self, view: MetaView) -> Self {
         Self {
             asking: Arc::clone(&self.asking),
@@ -71,7 +70,7 @@ impl Judge {
         }
     }
 
-    /// Asked the same, with what the request's body says.
+    /// Returns the judge of the same request, with the condition keys of its body.
     pub fn saying(&self, said: &Context) -> Self {
         let mut context = Context::clone(&self.context);
         context.replace(said);
@@ -88,7 +87,7 @@ impl Judge {
         let Made { value: access, bytes } = sized_access_of(&self.view, &row)?;
         let parse = |text: &String| {
             self.iam.parsed.parse(PolicyKind::Bucket(name), text).map_err(|error| {
-                tracing::error!(%error, bucket = name, "a bucket's policy cannot be read: nobody is let in");
+                tracing::error!(%error, bucket = name, "a bucket's policy cannot be read: every request is denied");
                 Fault::AccessDenied("The policy of the bucket cannot be read.")
             })
         };
@@ -122,13 +121,13 @@ impl Judge {
         Ok(row.map(|row| Subject { owner: row.upload.owner, ..Subject::default() }))
     }
 
-    /// Of something that belongs to no bucket.
+    /// Decides on an action on something that belongs to no bucket.
     pub fn of_account(&self, action: &str, resource: &str) -> Result<(), Fault> {
         self.told(action, resource, &self.decide_on_account(action, resource))
     }
 
-    /// Of an encryption key, which are all of the store's own account: its callers may use them unless a policy denies it,
-    /// those of other accounts if a policy of theirs allows it.
+    /// Decides on an encryption key. All are of the store's own account: its callers may use them unless a policy
+    /// denies it, those of other accounts if a policy of theirs allows it.
     pub fn of_key(&self, action: &str, arn: &str) -> Result<(), Fault> {
         let decision = self.decide_on_account(action, arn);
         let owns = self.asking.principal().account().is_some_and(|account| account.id == ROOT_ACCOUNT);
@@ -140,8 +139,8 @@ impl Judge {
         self.asking.decide(action, resource, Target::Account, &self.context)
     }
 
-    /// Whether what the body says can make a difference. Nobody in particular may only do what a bucket's policy or a list of
-    /// grants lets everybody do, and else need not send any.
+    /// Refuses a request if its body can make no difference. An anonymous caller may only do what a bucket's policy or
+    /// ACL lets everybody do, and else need not send the body.
     pub fn may_yet(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
         if *self.asking.principal() != Principal::Anonymous {
             return Ok(());
@@ -160,7 +159,8 @@ impl Judge {
         self.asking.decide(action, &guarded.arn(), target, &self.context_of(guarded))
     }
 
-    /// Whether an object is there is told to who may list it, and only to them: its whole key is the prefix asked for.
+    /// Returns the fault for an absent object: its absence is told only to callers that may list it, with its whole key
+    /// as the prefix.
     pub fn of_absent(&self, guarded: &Guarded, key: &str) -> Result<(), Fault> {
         self.told(LIST, &guarded.arn(), &self.decide_on_absent(guarded, key))
     }
@@ -218,7 +218,7 @@ impl Judge {
         self.asking.decide(action, &resource, target, &context)
     }
 
-    /// Of a caller without one.
+    /// Returns the fault of a caller without an account.
     pub fn needs_account(&self, operation: &str) -> Fault {
         tracing::info!(
             target: "access",
@@ -231,7 +231,7 @@ impl Judge {
         Fault::AccessDenied("Access Denied")
     }
 
-    /// The reason is for the store's log only, under the request's id.
+    /// Converts a decision to a result, and logs a denial's reason under the request's id.
     fn told(&self, action: &str, resource: &str, decision: &Decision) -> Result<(), Fault> {
         if decision.allowed {
             return Ok(());
@@ -283,27 +283,27 @@ impl Guarded {
     }
 }
 
-/// What an operation on many objects asks about each of them.
+/// The rights of an operation on each of many objects.
 #[derive(Clone)]
 pub struct Authority {
     pub judge: Arc<Judge>,
     pub guarded: Arc<Guarded>,
 }
 
-/// What a request says of one object among many. What its head says of these counts for none of them.
+/// The condition keys of one object among many, which replace those of the head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ObjectKeys {
     pub version: Option<String>,
     pub if_match: Option<String>,
 }
 
 impl Authority {
-    /// What is the same for all objects that the request is about.
+    /// Returns the context that is the same for all objects of the request.
     pub fn context(&self) -> Context {
         self.judge.context_of(&self.guarded)
     }
 
-    /// One action on many objects.
+    /// Decides on one action for many objects.
     pub fn on_each<'a>(&'a self, action: &'static str, context: &'a Context) -> OnEach<'a> {
         let target = Target::Bucket(self.guarded.target(None));
         OnEach { authority: self, action, prepared: self.judge.asking.prepare(action, "", target, context) }
@@ -313,19 +313,19 @@ impl Authority {
         self.judge.subject(&self.guarded, key, pick)
     }
 
-    /// For a request whose body says more of what it does to an object.
+    /// Decides on a request whose body has more condition keys of an object.
     pub fn may_to_object(&self, action: &str, key: &str, pick: Pick, said: &Context) -> S3Result<()> {
         let subject = self.judge.subject(&self.guarded, key, pick)?;
         Ok(self.judge.saying(said).of_object(action, &self.guarded, key, subject.as_ref())?)
     }
 
-    /// As `may_to_object`, to the bucket itself.
+    /// As `may_to_object`, for the bucket itself.
     pub fn may_to_bucket(&self, action: &str, said: &Context) -> S3Result<()> {
         Ok(self.judge.saying(said).of_bucket(action, &self.guarded)?)
     }
 }
 
-/// Whether an action is allowed on each of many objects, by itself.
+/// The decision on an action for each of many objects, by itself.
 pub struct OnEach<'a> {
     authority: &'a Authority,
     action: &'static str,
@@ -333,7 +333,7 @@ pub struct OnEach<'a> {
 }
 
 impl OnEach<'_> {
-    pub fn may(&self, key: &str, subject: Option<&Subject>, said: &Said) -> Result<(), Fault> {
+    pub fn may(&self, key: &str, subject: Option<&Subject>, said: &ObjectKeys) -> Result<(), Fault> {
         let Authority { judge, guarded } = self.authority;
         let mut context = Context::default();
         context.set("s3:VersionId", said.version.clone());

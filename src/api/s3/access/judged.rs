@@ -19,7 +19,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is done later than this after its request was judged (its body came slowly) is judged again.
+/// The age of a decision after which it is made again, because the body came slowly.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The result of the access check. The default is a caller nobody knows, who was allowed nothing.
@@ -35,30 +35,30 @@ pub struct Access {
 #[derive(Clone)]
 pub struct Judged {
     pub gate: Gate,
-    pub came: Came,
+    pub came: ArrivalTime,
     pub operation: &'static str,
     pub bucket: Option<String>,
     pub key: Option<String>,
     pub asks: Asks,
     pub judge: Arc<Judge>,
-    /// As it was judged, of a request whose body is stored as it comes.
+    /// The head as it was judged, for a request whose body is stored as it comes.
     pub head_of_stream: Option<Arc<(HeaderMap, Uri)>>,
 }
 
-/// When the head of a request was there, and by the monotonic clock, when it was judged last.
+/// The arrival time of a request's head, and the monotonic time of its last decision.
 #[derive(Clone, Copy, Debug)]
-pub struct Came {
+pub struct ArrivalTime {
     pub wall: UnixMs,
     pub monotonic: Duration,
 }
 
-impl Came {
+impl ArrivalTime {
     pub fn now(clock: &dyn Clock) -> Self {
         Self { wall: clock.unix_ms(), monotonic: clock.monotonic() }
     }
 }
 
-/// To s3s a rename is a copy.
+/// Returns the operation's name in s3s, to which a rename is a copy.
 fn name_in_s3s(operation: &str) -> &str {
     if operation == "RenameObject" { "CopyObject" } else { operation }
 }
@@ -70,7 +70,7 @@ impl Judged {
 }
 
 impl Access {
-    /// Whether the caller may use an encryption key. Nobody in particular may use none that is named.
+    /// Checks that the caller may use an encryption key. An anonymous caller may use none that is named.
     pub fn may_use_key(&self, action: &str, arn: &str) -> Result<(), Fault> {
         let judged = self.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
         judged.judge.of_key(action, arn)

@@ -1,8 +1,8 @@
-//! What a request needs, action by action, and whether it has it.
+//! The actions that a request needs, and the decision on each.
 
+use super::body_values;
 use super::condition_values::parameter;
 use super::judge::{Guarded, Judge};
-use super::said;
 use crate::actors::meta::Pick;
 use crate::api::errors::Fault;
 use crate::api::policy::{Asks, On, needs};
@@ -44,7 +44,7 @@ const NEED_ACCOUNT: [&str; 13] = [
     "PutPublicAccessBlock",
 ];
 
-/// One operation on what.
+/// An operation and its resource.
 pub struct Request<'a> {
     pub operation: &'static str,
     pub bucket: Option<&'a str>,
@@ -68,9 +68,9 @@ impl Request<'_> {
             }
             return Ok(None);
         };
-        let is_said_later = |action: &str| said::decides(self.operation, action);
+        let is_body_values_later = |action: &str| body_values::decides(self.operation, action);
         if self.operation == "CreateBucket" {
-            for need in needed.into_iter().filter(|need| !is_said_later(need.action)) {
+            for need in needed.into_iter().filter(|need| !is_body_values_later(need.action)) {
                 judge.of_account(need.action, &format!("arn:aws:s3:::{name}"))?;
             }
             return Ok(None);
@@ -79,7 +79,7 @@ impl Request<'_> {
         self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
         for need in needed {
             match need.on {
-                _ if is_said_later(need.action) => judge.may_yet(need.action, &guarded)?,
+                _ if is_body_values_later(need.action) => judge.may_yet(need.action, &guarded)?,
                 On::Account | On::Bucket => judge.of_bucket(need.action, &guarded)?,
                 // Each of many is asked about by itself.
                 On::Object if self.operation == "DeleteObjects" => {
@@ -122,7 +122,7 @@ impl Request<'_> {
         Ok(judge.of_object(action, guarded, key, subject.as_ref())?)
     }
 
-    /// Whether there is anything to copy of the source's tags.
+    /// Returns whether the source has tags to copy.
     fn source_has_tags(&self, judge: &Judge, headers: &HeaderMap) -> S3Result<bool> {
         let source = Source::of(headers)?;
         let Some(guarded) = judge.guarded(&source.bucket)? else { return Ok(false) };
@@ -144,7 +144,7 @@ impl Request<'_> {
     }
 }
 
-/// What a copy is of.
+/// The source of a copy.
 #[derive(Debug, PartialEq, Eq)]
 struct Source {
     bucket: String,
@@ -153,7 +153,7 @@ struct Source {
 }
 
 impl Source {
-    /// Read by what the operation reads it with: what is copied is what was asked about. Anything else is refused.
+    /// Reads the source as the operation does, so that the copied object is the judged one. Anything else is refused.
     fn of(headers: &HeaderMap) -> Result<Self, Fault> {
         let refused = |what: &str| Fault::InvalidArgument(format!("Invalid copy source {what}"));
         let mut values = headers.get_all(s3s::header::X_AMZ_COPY_SOURCE).iter();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_source_is_told() {
+    fn a_malformed_copy_source_is_refused_with_its_fault() {
         for (text, what) in [
             ("bucket/%ZZ", "encoding"),
             ("100%/k", "encoding"),

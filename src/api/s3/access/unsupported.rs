@@ -32,14 +32,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_refused_and_not_ignored() {
+    fn unsupported_features_are_refused_and_not_ignored() {
         for (name, value) in [("x-amz-mfa", "1 2"), ("x-amz-write-offset-bytes", "7")] {
             assert!(matches!(judge(name, value), Err(Fault::NotImplemented(_))), "{name}");
         }
     }
 
     #[test]
-    fn what_exists_is_accepted() {
+    fn supported_features_are_accepted() {
         for (name, value) in [
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=1"),

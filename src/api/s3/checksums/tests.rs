@@ -1,4 +1,4 @@
-//! Which checksum a request is checked with, and how its values are read and shown.
+//! The checksums of requests: selection, parsing and display.
 
 use super::{content_length, content_md5, fields_of, of_create, of_fields, of_upload, parse_whole};
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
@@ -30,7 +30,7 @@ fn a_checksum_comes_by_header_or_is_asked_for_by_the_upload() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused() {
+fn contradictory_checksum_headers_are_refused() {
     for pairs in [
         &[("x-amz-checksum-crc32", "AAAA")][..],
         &[("x-amz-checksum-crc32", "AAAAAQ=="), ("x-amz-checksum-crc32c", "AAAAAQ==")],
@@ -51,7 +51,7 @@ fn what_cannot_be_meant_is_refused() {
 
 /// S3 has other words for several than for one that comes twice.
 #[test]
-fn one_checksum_comes_in_one_place() {
+fn a_checksum_in_both_header_and_trailer_is_refused() {
     let why = |pairs: &[(&'static str, &'static str)]| match of_upload(&headers(pairs), None, None) {
         Err(Fault::InvalidRequest(why)) => why,
         _ => panic!("{pairs:?} was not refused"),

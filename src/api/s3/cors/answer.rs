@@ -1,4 +1,4 @@
-//! What browsers are told: the headers of a preflight's answer and of other answers, as functions of a request's headers.
+//! The CORS headers of a preflight's response and of other responses, as functions of a request's headers.
 //!
 //! Sources: the Fetch standard ("CORS protocol"), and S3's user guide ("How does Amazon S3 evaluate the CORS configuration
 //! on a bucket?").
@@ -11,10 +11,11 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-/// What an answer depends on.
+/// The `Vary` header of responses.
 const VARIES_BY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
 
-/// Why a preflight is refused, in S3's words (its spelling too). The first three are faults of the request itself.
+/// The reason for which a preflight is refused, in S3's words (its spelling too). The first three are faults of the
+/// request itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightRefusal {
     #[error("Insufficient information. Origin request header needed.")]
@@ -35,11 +36,11 @@ pub enum PreflightRefusal {
     NotAllowed,
 }
 
-/// What a preflight asks.
+/// The question of a preflight.
 pub struct Preflight<'a> {
     origin: &'a str,
     method: &'a str,
-    /// In small letters.
+    /// The names of headers in lower case.
     headers: Vec<String>,
 }
 
@@ -102,7 +103,7 @@ fn permission(rule: &CorsRule, origin: &str, requested: &[String]) -> HeaderMap 
     answer
 }
 
-/// In small letters, as S3 answers them. The error is the name that is none.
+/// Returns the requested headers in lower case, as S3 answers them. The error is the malformed name.
 fn requested_headers(request: &HeaderMap) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     for list in request.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {

@@ -20,7 +20,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
 
-/// Of a bucket that was never given any.
+/// The fault of a bucket without CORS rules.
 const NONE: Fault = Fault::NoConfiguration("NoSuchCORSConfiguration", "The CORS configuration does not exist");
 
 /// A bucket's rules, if it has any.

@@ -12,7 +12,7 @@ const ID_CHARS_MAX: usize = 255;
 /// The methods that there are to allow, in the case in which they must be given.
 pub const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 
-/// In the order in which they were given, which is the order in which they are tried.
+/// The rules, in the order in which they were given and are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorsRules {
     pub rules: Vec<CorsRule>,
@@ -22,7 +22,7 @@ pub struct CorsRules {
 pub struct CorsRule {
     pub id: Option<String>,
     pub methods: Vec<String>,
-    /// Each with at most one `*`, which stands for any text, an empty one too.
+    /// The origins, each with at most one `*`, which matches any text, an empty one too.
     pub origins: Vec<String>,
     /// The same, in any case.
     pub headers: Vec<String>,
@@ -31,10 +31,10 @@ pub struct CorsRule {
     pub max_age_seconds: Option<i32>,
 }
 
-/// Why rules are refused.
+/// The reason for which rules are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorsError {
-    /// Against the schema.
+    /// The configuration violates the schema.
     #[error("the configuration is malformed")]
     Malformed,
     #[error("The number of CORS rules should not exceed allowed limit of {RULES_MAX} rules.")]
@@ -74,7 +74,7 @@ impl CorsRules {
 }
 
 impl CorsRule {
-    /// Whether it allows every origin, so that none need be named.
+    /// Returns whether it allows every origin, so that the response need not name one.
     pub fn is_for_all(&self) -> bool {
         self.origins.iter().any(|origin| origin == "*")
     }
@@ -112,7 +112,7 @@ fn check_patterns(element: &'static str, patterns: &[String]) -> Result<(), Cors
     }
 }
 
-/// Of names of headers.
+/// Checks the characters of header names.
 fn check_characters(element: &'static str, names: &[String]) -> Result<(), CorsError> {
     match names.iter().find(|name| !name.bytes().all(is_token_byte)) {
         Some(name) => Err(CorsError::Character { element, value: name.clone() }),
@@ -125,7 +125,7 @@ pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether a text is what a pattern with at most one `*` stands for.
+/// Returns whether a text matches a pattern with at most one `*`.
 fn stands_for(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,

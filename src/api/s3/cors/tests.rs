@@ -74,7 +74,7 @@ fn an_origin_or_a_header_has_at_most_one_wildcard() {
 }
 
 #[test]
-fn exposed_headers_are_named_one_by_one() {
+fn a_wildcard_among_exposed_headers_is_refused() {
     let exposing = |header: &str| CorsRule { exposed_headers: texts(&[header]), ..rule(&["GET"], &["*"], &[]) };
     assert!(CorsRules::new(vec![exposing("x-amz-server-side-encryption")]).is_ok());
     let (fault, text) = refused(exposing("*"));
@@ -106,7 +106,7 @@ fn a_rule_names_an_origin_and_a_method() {
 }
 
 #[test]
-fn what_is_given_is_given_back() {
+fn a_configuration_reads_back_as_given() {
     let xml = "<CORSConfiguration><CORSRule><AllowedOrigin>http://www.example.com</AllowedOrigin>\
         <AllowedMethod>PUT</AllowedMethod><AllowedMethod>POST</AllowedMethod><AllowedHeader>*</AllowedHeader>\
         <MaxAgeSeconds>3000</MaxAgeSeconds><ExposeHeader>x-amz-request-id</ExposeHeader><ID>rule 1</ID></CORSRule>\
@@ -166,7 +166,7 @@ fn a_preflight_that_no_rule_allows_is_forbidden() {
 }
 
 #[test]
-fn a_preflight_is_told_what_the_first_rule_that_matches_allows() {
+fn a_preflight_is_answered_by_the_first_rule_that_matches() {
     let detailed = CorsRule {
         max_age_seconds: Some(3000),
         exposed_headers: texts(&["x-amz-server-side-encryption", "x-amz-request-id"]),
@@ -210,7 +210,7 @@ fn headers_match_by_pattern_in_any_case() {
     assert!(!allowed("x-am"));
 }
 
-/// What conformance suites ask of origins.
+/// Tests the cases of conformance suites.
 #[test]
 fn origins_match_by_pattern() {
     let rules = rules(vec![
@@ -266,7 +266,7 @@ fn a_method_that_is_announced_counts_before_the_one_that_is_used() {
 }
 
 #[test]
-fn what_is_no_text_is_no_origin() {
+fn an_origin_that_is_not_text_is_ignored() {
     let mut headers = ask("a", "GET", None);
     headers.insert("origin", HeaderValue::from_bytes(b"\xff").expect("bytes"));
     assert_eq!(preflight(Some(&example()), &headers), Err(PreflightRefusal::NoOrigin));

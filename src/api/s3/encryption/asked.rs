@@ -1,4 +1,4 @@
-//! What a request asks its bytes to be encrypted with: by its headers, or else by its bucket's default.
+//! The encryption that a request asks for: by its headers, or else by its bucket's default.
 
 use super::bucket_default::{DefaultAlgorithm, DefaultEncryption};
 use super::customer::{CustomerHeaders, customer_key};
@@ -34,13 +34,13 @@ pub struct KmsAsked {
     pub dual_layer: bool,
     /// Id, ARN or alias; the store's default key without.
     pub key: Option<String>,
-    /// In order of name.
+    /// The context, sorted by name.
     pub context: Vec<(String, String)>,
     pub bucket_key: bool,
 }
 
-/// Of PutObject, CopyObject, CreateMultipartUpload and POST. `None` where nothing asks for anything. Uploads of parts
-/// ask for nothing themselves: `key_of_part`.
+/// Returns the encryption that PutObject, CopyObject, CreateMultipartUpload or POST asks for; `None` for none. Uploads
+/// of parts ask for nothing themselves: `key_of_part`.
 pub fn asked(headers: &HeaderMap, default: Option<&DefaultEncryption>) -> Result<Option<EncryptionAsked>, Fault> {
     let invalid = |why: &str| Fault::InvalidArgument(why.to_owned());
     let method = text(headers, &X_AMZ_SERVER_SIDE_ENCRYPTION)?;
@@ -87,7 +87,7 @@ fn by_default(headers: &HeaderMap, default: &DefaultEncryption) -> Result<Encryp
     }))
 }
 
-/// As the request says, or else its bucket.
+/// Returns the bucket key setting of the request, or else of its bucket.
 fn bucket_key(headers: &HeaderMap, default: Option<&DefaultEncryption>) -> Result<bool, Fault> {
     match text(headers, &X_AMZ_SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED)? {
         None => Ok(default.is_some_and(|default| default.bucket_key)),

@@ -28,7 +28,7 @@ const NOT_SET: Fault = Fault::NoConfiguration(
 #[serde(deny_unknown_fields)]
 pub struct DefaultEncryption {
     pub algorithm: DefaultAlgorithm,
-    /// As it was given: id, ARN or alias. It need not exist, as with S3.
+    /// The key as it was given: id, ARN or alias. It need not exist, as with S3.
     pub key: Option<String>,
     pub bucket_key: bool,
 }

@@ -21,10 +21,10 @@ const NO_MD5: &str = "Requests specifying Server Side Encryption with Customer p
 const WRONG_MD5: &str = "The calculated MD5 hash of the key did not match the hash that was provided.";
 const WRONG_LENGTH: &str = "The secret key was invalid for the specified algorithm.";
 
-/// Which three headers.
+/// The set of three headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CustomerHeaders {
-    /// Of what is written, or read.
+    /// The headers of the object that is written, or read.
     Object,
     CopySource,
 }

@@ -1,4 +1,4 @@
-//! Between what requests ask for and the store's keys.
+//! The keys that requests ask for, by way of the store's keys.
 
 use super::super::{Store, unexpected};
 use super::asked::EncryptionAsked;
@@ -25,7 +25,7 @@ pub struct Keys<'a> {
     pub names: KmsNames<'a>,
 }
 
-/// For bytes that are about to be written: what the metadata keeps, and what they are sealed under.
+/// Makes the data key before bytes are written; returns the record for the metadata, and the key.
 pub fn prepare(
     asked: &EncryptionAsked,
     keys: Keys<'_>,
@@ -36,8 +36,8 @@ pub fn prepare(
     keys.store.prepare(&wanted, place, entropy).map_err(|error| failed(error, keys.names))
 }
 
-/// For a copy that shares its source's bytes. `None` where it cannot, since it is to be encrypted in more layers, or
-/// fewer.
+/// Wraps the data key for a copy that shares its source's bytes. `None` if it cannot share, since it needs another
+/// number of layers.
 pub fn seal_key(
     key: &DataKey,
     asked: &EncryptionAsked,
@@ -53,12 +53,12 @@ pub fn seal_key(
     }
 }
 
-/// For bytes that are about to be read, or a part that is about to be written.
+/// Unwraps the data key before bytes are read, or a part is written.
 pub fn open(sealing: &Sealing, keys: Keys<'_>, place: Place<'_>, customer: Option<&CustomerKey>) -> S3Result<DataKey> {
     keys.store.open(sealing, place, customer).map_err(|error| failed(error, keys.names))
 }
 
-/// For an object that gets another name: the first place is where it is, the second where it will be.
+/// Wraps the data key for an object's new name: the first place is the present one, the second the new one.
 pub fn rewrap(
     sealing: &Sealing,
     keys: Keys<'_>,

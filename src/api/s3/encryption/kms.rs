@@ -1,4 +1,4 @@
-//! How requests name the store's keys, and what they say they are used for.
+//! The names of the store's keys in requests, and their encryption contexts.
 
 use super::internal;
 use super::requests::{KEY_NEEDED, NOT_APPLICABLE};
@@ -11,7 +11,7 @@ const CONTEXT_MALFORMED: &str = "The header 'x-amz-server-side-encryption-contex
 /// S3's own name for the key of who names none.
 const DEFAULT_ALIAS: &str = "aws/s3";
 
-/// What is in the ARNs of the store's keys besides their names.
+/// The parts of the store's key ARNs besides the key's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KmsNames<'a> {
     pub region: &'a str,
@@ -27,7 +27,7 @@ impl KmsNames<'_> {
         format!("arn:aws:kms:{}:{}:alias/{alias}", self.region, self.account)
     }
 
-    /// As `arn`; `None` for the key of who names none, which is everybody's.
+    /// As `arn`; `None` for the default key, which everybody may use.
     pub fn arn_to_judge(&self, id: &str) -> Option<String> {
         (id != KMS_DEFAULT_KEY).then(|| self.arn(id))
     }
@@ -47,7 +47,7 @@ enum Lookup<'a> {
     UnusedAlias(&'a str),
 }
 
-/// Whether the key exists is not looked at, but where it is named by an alias.
+/// Resolves a key's name. Its existence is checked only if it is named by an alias.
 pub(super) fn resolve(reference: Option<&str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Resolved> {
     match look_up(reference, store, names)? {
         Lookup::Key(resolved) => Ok(resolved),
@@ -87,8 +87,8 @@ fn by_arn(id: &str, names: KmsNames<'_>) -> Lookup<'static> {
     Lookup::Key(Resolved { key_id: id.to_owned(), shown: names.arn(id) })
 }
 
-/// What is after an ARN's region and account; all of it where it is none. The account is not compared: there is one
-/// store.
+/// Returns the part of an ARN after its region and account; all of a text that is no ARN. The account is not compared:
+/// there is one store.
 fn local_part<'a>(reference: &'a str, names: KmsNames<'_>) -> Result<&'a str, Fault> {
     if !reference.starts_with("arn:") {
         return Ok(reference);
@@ -109,7 +109,7 @@ fn invalid_id(id: &str) -> Fault {
     Fault::KmsNotFound(format!("Invalid keyId '{id}'"))
 }
 
-/// What a client is told of a key that cannot be had or used.
+/// Returns the client's error for a key that cannot be had or used.
 pub(super) fn failed(error: SealingError, names: KmsNames<'_>) -> S3Error {
     let fault = match error {
         SealingError::Tables(error) => return error.into(),
@@ -140,7 +140,7 @@ pub(super) fn parse_context(text: &str) -> Result<Vec<(String, String)>, Fault> 
     Ok(pairs.ok_or_else(|| Fault::InvalidArgument(CONTEXT_MALFORMED.to_owned()))?.into_iter().collect())
 }
 
-/// As the header has it.
+/// Returns the context as in the header.
 pub(super) fn context_text(context: &[(String, String)]) -> String {
     let pairs: BTreeMap<&str, &str> = context.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     base64_simd::STANDARD.encode_to_string(serde_json::to_vec(&pairs).expect("text has a JSON form"))

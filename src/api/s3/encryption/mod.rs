@@ -38,7 +38,7 @@ pub use shown::{Shown, add_customer_headers, shown};
 use crate::api::errors::Fault;
 use std::fmt::Display;
 
-/// Nothing of the store's inside is told to clients; the log has it.
+/// Logs an internal failure and returns an error without its reason.
 fn internal(why: &dyn Display) -> Fault {
     tracing::error!(%why, "a request for encryption failed inside the store");
     Fault::Internal("We encountered an internal error. Please try again.".to_owned())

@@ -1,4 +1,4 @@
-//! Which requests must bring a client's key, which may not, and which may not speak of encryption at all.
+//! The requests that must bring a client's key, that must not, and that must not have encryption headers at all.
 
 use super::customer::{CustomerHeaders, NO_ALGORITHM, customer_key};
 use crate::actors::sealing::{CustomerKey, Sealing, SealingMode};
@@ -26,12 +26,13 @@ pub fn check_read(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// Of a GET, a HEAD or GetObjectAttributes. Whether it is the right key is found when the object is opened.
+/// Returns the key that a GET, a HEAD or GetObjectAttributes brings. Whether it is the right key is found when the
+/// object is opened.
 pub fn key_of_read(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     key_of(headers, CustomerHeaders::Object, sealing)
 }
 
-/// Of a copy, for its source.
+/// Returns the key that a copy brings for its source.
 pub fn key_of_source(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     key_of(headers, CustomerHeaders::CopySource, sealing)
 }
@@ -49,8 +50,8 @@ fn key_of(
     }
 }
 
-/// Of UploadPart and UploadPartCopy; `sealing` is the upload's. Its key is the only thing of encryption that a part
-/// speaks of: other headers are not looked at.
+/// Returns the key that UploadPart and UploadPartCopy bring; `sealing` is the upload's. Other encryption headers are
+/// ignored.
 pub fn key_of_part(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     let key = customer_key(headers, CustomerHeaders::Object)?;
     check_uploads_key(key.as_ref(), sealing)?;
@@ -60,8 +61,8 @@ pub fn key_of_part(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Opt
     }
 }
 
-/// Of CompleteMultipartUpload, which needs the key only where the upload was begun with a checksum: S3's own are
-/// encrypted. What is brought must be right.
+/// Checks the key of CompleteMultipartUpload, which needs it only if the upload was begun with a checksum: S3's own are
+/// encrypted. A key that is brought must be right.
 pub fn key_of_completion(
     headers: &HeaderMap,
     sealing: Option<&Sealing>,

@@ -1,4 +1,4 @@
-//! What answers say of how an object is encrypted.
+//! The encryption of an object in responses.
 
 use super::asked::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use super::customer::CUSTOMER_ALGORITHM;
@@ -16,14 +16,14 @@ pub struct Shown {
     pub server_side_encryption: Option<ServerSideEncryption>,
     pub ssekms_key_id: Option<String>,
     pub ssekms_encryption_context: Option<String>,
-    /// Said only where it is so.
+    /// The bucket key setting, shown only if it is enabled.
     pub bucket_key_enabled: Option<bool>,
     pub sse_customer_algorithm: Option<String>,
-    /// As the request said it, so that a client sees which key was used.
+    /// The hash as the request gave it, so that a client sees which key was used.
     pub sse_customer_key_md5: Option<String>,
 }
 
-/// Nothing for an object that is not encrypted. `customer` is the key that the request brought.
+/// Returns the encryption's headers; empty for a plain object. `customer` is the key that the request brought.
 pub fn shown(sealing: Option<&Sealing>, customer: Option<&CustomerKey>) -> Shown {
     let Some(sealing) = sealing else { return Shown::default() };
     match &sealing.mode {
@@ -51,7 +51,7 @@ pub fn shown(sealing: Option<&Sealing>, customer: Option<&CustomerKey>) -> Shown
     }
 }
 
-/// For CompleteMultipartUpload, whose answer has no fields for a client's key.
+/// Adds the headers of CompleteMultipartUpload, whose answer has no fields for a client's key.
 pub fn add_customer_headers(shown: &Shown, headers: &mut HeaderMap) {
     let fields = [
         (X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM, &shown.sse_customer_algorithm),

@@ -1,4 +1,4 @@
-//! What requests ask for and bring, judged as S3 judges it.
+//! The encryption that requests ask for and bring, judged as S3 judges it.
 
 use super::kms::{Resolved, context_text, parse_context, resolve};
 use super::{
@@ -145,7 +145,7 @@ fn methods_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_bucket_speaks_for_requests_that_say_nothing() {
+fn a_buckets_default_encryption_applies_to_requests_without_one() {
     let default = |algorithm| DefaultEncryption { algorithm, key: Some("payroll".to_owned()), bucket_key: true };
     let by =
         |algorithm, pairs: &[(&'static str, &str)]| asked(&headers(pairs), Some(&default(algorithm))).expect("allowed");
@@ -340,7 +340,7 @@ fn a_key_that_cannot_be_used_is_answered_as_kms_does() {
 }
 
 #[test]
-fn what_was_prepared_opens() {
+fn a_prepared_seal_opens() {
     with_keys(|keys| {
         let entropy = entropy();
         let clients = EncryptionAsked::SseC(customer(A));

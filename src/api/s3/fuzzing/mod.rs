@@ -4,9 +4,9 @@ use super::checksums;
 use super::cors;
 use super::cors::{CorsRules, Preflight, answer_headers};
 use super::encryption;
-use super::headers::{etag_text, parse_etag, parse_md5, stored_headers};
 use super::lifecycle::wire as lifecycle;
 use super::list::{decode_token, encode_token};
+use super::object_headers::{etag_text, parse_etag, parse_md5, stored_headers};
 use super::objects::{tags, version};
 use super::preconditions::{ReadConditions, of_write};
 use super::settings::{inventory, notification};
@@ -75,7 +75,7 @@ fn read<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
     Some(read)
 }
 
-/// In a document of the metadata.
+/// Checks that a document of the metadata reads back the same.
 fn same_kept<T: Serialize + DeserializeOwned + PartialEq + Debug>(rules: &T) {
     let kept = serde_json::to_vec(rules).expect("rules have string keys only");
     assert_eq!(serde_json::from_slice::<T>(&kept).ok().as_ref(), Some(rules));

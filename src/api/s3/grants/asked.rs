@@ -1,4 +1,4 @@
-//! What requests ask to be granted, by headers or by XML, before anybody looks up whom they name (S3 API Reference,
+//! The ACL that a request asks for, by headers or by XML, before the named accounts are looked up (S3 API Reference,
 //! "PutBucketAcl" and "PutObjectAcl"; S3 User Guide, "Access control list (ACL) overview").
 
 use crate::actors::meta::Permission;
@@ -7,11 +7,11 @@ use http::HeaderMap;
 use s3s::dto::{self, AccessControlPolicy, Type};
 use s3s::header::X_AMZ_ACL;
 
-/// The canned list with which a writer leaves an object to the bucket's owner.
+/// The canned ACL with which a writer leaves an object to the bucket's owner.
 pub const LEFT_TO_BUCKET_OWNER: &str = "bucket-owner-full-control";
-/// S3's schema: grants of one list.
+/// The most grants of one ACL, by S3's schema.
 const GRANTS_MAX: usize = 100;
-/// In the order in which their grants are listed.
+/// The grant headers, in the order in which their grants are listed.
 const GRANT_HEADERS: [(&str, Permission); 5] = [
     ("x-amz-grant-read", Permission::Read),
     ("x-amz-grant-write", Permission::Write),
@@ -23,10 +23,10 @@ const GRANT_HEADERS: [(&str, Permission); 5] = [
 /// Whom a grant is for, as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// By its canonical id.
+    /// An account, by its canonical id.
     Account(String),
     Email(String),
-    /// By its URI.
+    /// A group, by its URI.
     Group(String),
 }
 
@@ -38,10 +38,10 @@ pub struct AskedGrant {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AskedAcl {
-    /// By the name of a canned list, which may be none.
+    /// A canned ACL, by its name, which may be unknown.
     Canned(String),
     Grants(Vec<AskedGrant>),
-    /// By XML, which also names an owner; that cannot be changed.
+    /// An ACL in XML, which also names an owner; that cannot be changed.
     Policy {
         owner: String,
         grants: Vec<AskedGrant>,
@@ -64,25 +64,25 @@ impl AskedAcl {
         }
     }
 
-    /// Of a request that is about nothing else.
+    /// Reads the ACL of a request that sets nothing else.
     pub fn of_request(headers: &HeaderMap, body: Option<AccessControlPolicy>) -> Result<Self, Fault> {
         let in_headers = headers.contains_key(X_AMZ_ACL) || has_grants(headers);
         match body {
             Some(_) if in_headers => Err(GrantFault::UnexpectedContent.into()),
             Some(body) => Self::of_body(body),
-            None => Self::of_headers(headers)?.ok_or(GrantFault::MissingList.into()),
+            None => Self::of_headers(headers)?.ok_or(GrantFault::MissingAcl.into()),
         }
     }
 
     fn of_body(body: AccessControlPolicy) -> Result<Self, Fault> {
         let owner = given(body.owner.and_then(|owner| owner.id))?;
-        let grants = body.grants.ok_or(GrantFault::MalformedList)?;
+        let grants = body.grants.ok_or(GrantFault::MalformedAcl)?;
         let grants = grants.into_iter().map(of_xml).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::Policy { owner, grants: not_too_many(grants)? })
     }
 
-    /// Whether it says in so many words that this owner, who is the bucket's, has full control, and no more: all that can
-    /// be asked for where lists are disabled. `private` says that who writes has it.
+    /// Returns whether it grants full control to this owner of the bucket explicitly, and nothing else: the only ACL
+    /// allowed where ACLs are disabled. `private` grants it to the writer.
     pub fn is_of_owner_alone(&self, owner: &str) -> bool {
         let own = AskedGrant { to: Named::Account(owner.to_owned()), permission: Permission::FullControl };
         match self {
@@ -112,7 +112,7 @@ fn granted_by_headers(headers: &HeaderMap) -> Result<Vec<AskedGrant>, Fault> {
 }
 
 fn not_too_many(grants: Vec<AskedGrant>) -> Result<Vec<AskedGrant>, Fault> {
-    if grants.len() > GRANTS_MAX { Err(GrantFault::MalformedList.into()) } else { Ok(grants) }
+    if grants.len() > GRANTS_MAX { Err(GrantFault::MalformedAcl.into()) } else { Ok(grants) }
 }
 
 fn unrecognized() -> Fault {
@@ -136,7 +136,7 @@ fn named(text: &str) -> Result<Named, Fault> {
 }
 
 fn of_xml(grant: dto::Grant) -> Result<AskedGrant, Fault> {
-    let malformed = || Fault::from(GrantFault::MalformedList);
+    let malformed = || Fault::from(GrantFault::MalformedAcl);
     let permission = grant.permission.as_ref().and_then(|permission| permission_named(permission.as_str()));
     let grantee = grant.grantee.ok_or_else(malformed)?;
     let to = match grantee.type_.as_str() {
@@ -151,7 +151,7 @@ fn of_xml(grant: dto::Grant) -> Result<AskedGrant, Fault> {
 /// An element's text, which must be there.
 fn given(text: Option<String>) -> Result<String, Fault> {
     let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    text.ok_or(GrantFault::MalformedList.into())
+    text.ok_or(GrantFault::MalformedAcl.into())
 }
 
 pub fn permission_name(permission: Permission) -> &'static str {
@@ -244,7 +244,7 @@ mod tests {
             let both = AskedAcl::of_request(&headers(&[header]), body());
             assert_eq!(both, Err(GrantFault::UnexpectedContent.into()));
         }
-        assert_eq!(AskedAcl::of_request(&HeaderMap::new(), None), Err(GrantFault::MissingList.into()));
+        assert_eq!(AskedAcl::of_request(&HeaderMap::new(), None), Err(GrantFault::MissingAcl.into()));
         let asked = AskedAcl::of_request(&headers(&[canned]), None);
         assert_eq!(asked, Ok(AskedAcl::Canned("private".to_owned())));
         let asked = AskedAcl::of_request(&HeaderMap::new(), body());
@@ -280,13 +280,13 @@ mod tests {
             policy(Some("o"), Some(vec![dto::Grant { grantee: None, ..good() }])),
             policy(Some("o"), Some(vec![good(); GRANTS_MAX + 1])),
         ] {
-            assert_eq!(read(malformed.clone()), Err(GrantFault::MalformedList.into()), "{malformed:?}");
+            assert_eq!(read(malformed.clone()), Err(GrantFault::MalformedAcl.into()), "{malformed:?}");
         }
         assert!(read(policy(Some("o"), Some(vec![good(); GRANTS_MAX]))).is_ok());
     }
 
     #[test]
-    fn what_holds_where_lists_are_disabled_is_that_the_owner_has_full_control() {
+    fn where_acls_are_disabled_the_owner_has_full_control() {
         let canned = |name: &str| AskedAcl::Canned(name.to_owned()).is_of_owner_alone("o");
         assert!(canned("bucket-owner-full-control"));
         assert!(!canned("private") && !canned("public-read") && !canned("log-delivery-write") && !canned("nonsense"));

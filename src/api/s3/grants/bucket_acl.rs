@@ -6,7 +6,7 @@ use super::owners::{Owners, owner_of};
 use super::record::{BucketAccess, access_of, change};
 use super::resolve::{Listed, resolve};
 use super::shown::{grants, in_force};
-use super::writes::{check_stands, kept, unless_disabled};
+use super::writes::{check_acl_allowed, check_acls_enabled, kept};
 use crate::api::identity::Directory;
 use crate::api::policy::AclOf;
 use s3s::dto::{GetBucketAclInput, GetBucketAclOutput, PutBucketAclInput, PutBucketAclOutput};
@@ -28,11 +28,11 @@ pub async fn put(store: &Store, request: S3Request<PutBucketAclInput>) -> S3Resu
     let owner = owner_of(store, &bucket);
     let ownership = access_of(&view, &bucket)?.ownership();
     let asked = AskedAcl::of_request(&request.headers, input.access_control_policy);
-    let asked = unless_disabled(asked, ownership, &owner)?;
+    let asked = check_acls_enabled(asked, ownership, &owner)?;
     let listed = Listed { of: AclOf::Bucket, owner: &owner, bucket_owner: &owner };
     let acl = resolve(&Directory::new(&view, &store.directory_root), asked, listed)?;
     let with_acl = |access: BucketAccess| {
-        check_stands(&acl, &access, &owner)?;
+        check_acl_allowed(&acl, &access, &owner)?;
         Ok(BucketAccess { acl: kept(acl.clone(), &owner), ..access })
     };
     change(store, &bucket, with_acl).await?;

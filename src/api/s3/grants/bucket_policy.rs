@@ -16,8 +16,8 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-/// S3 leaves a bucket's policy to the account that owns the bucket, even where the policy itself lets others at it.
-fn check_of_owner(store: &Store, bucket: &BucketRow) -> Result<(), Fault> {
+/// Refuses callers outside the bucket owner's account, even if the policy itself allows others to change it.
+fn check_caller_is_owner(store: &Store, bucket: &BucketRow) -> Result<(), Fault> {
     let of_owner = store.caller().account.as_ref().is_some_and(|account| *account == owner_of(store, bucket));
     if of_owner { Ok(()) } else { Err(Fault::MethodNotAllowed) }
 }
@@ -27,7 +27,7 @@ pub async fn get(
     request: S3Request<GetBucketPolicyInput>,
 ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
     let (bucket, view) = store.bucket(&request.input.bucket).await?;
-    check_of_owner(store, &bucket)?;
+    check_caller_is_owner(store, &bucket)?;
     let absent = Fault::NoConfiguration("NoSuchBucketPolicy", "The bucket policy does not exist");
     let policy = access_of(&view, &bucket)?.policy.ok_or(absent)?;
     let mut response = S3Response::new(GetBucketPolicyOutput { policy: Some(policy) });
@@ -41,22 +41,22 @@ pub async fn put(
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
     let input = request.input;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    check_of_owner(store, &bucket)?;
+    check_caller_is_owner(store, &bucket)?;
     let policy = parse(&input.bucket, &input.policy)?;
-    check_heeded(&policy)?;
+    check_condition_keys(&policy)?;
     check_principals(&Directory::new(&view, &store.directory_root), &policy)?;
     let binds_root = input.confirm_remove_self_bucket_access.unwrap_or(false);
     change(store, &bucket, |access| with_policy(access, &policy, binds_root)).await?;
     Ok(S3Response::new(PutBucketPolicyOutput::default()))
 }
 
-/// Not an error where there is none.
+/// DeleteBucketPolicy; succeeds if there is no policy.
 pub async fn delete(
     store: &Store,
     request: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    check_of_owner(store, &bucket)?;
+    check_caller_is_owner(store, &bucket)?;
     change(store, &bucket, |access| Ok(BucketAccess { policy: None, policy_binds_root: false, ..access })).await?;
     Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
 }
@@ -76,8 +76,8 @@ fn parse(bucket: &str, text: &str) -> Result<Policy, Fault> {
     Ok(Policy::parse(PolicyKind::Bucket(bucket), text).map_err(malformed)?)
 }
 
-/// A condition that means nothing here would deny nothing.
-fn check_heeded(policy: &Policy) -> Result<(), Fault> {
+/// Refuses unsupported condition keys: a Deny with one would never match.
+fn check_condition_keys(policy: &Policy) -> Result<(), Fault> {
     let malformed = || GrantFault::MalformedPolicy(PolicyError::InvalidConditionKey.to_string());
     if policy.is_heeded() { Ok(()) } else { Err(malformed().into()) }
 }
@@ -90,7 +90,7 @@ fn with_policy(access: BucketAccess, policy: &Policy, binds_root: bool) -> Resul
     Ok(BucketAccess { policy: Some(policy.text().to_owned()), policy_binds_root: binds_root, ..access })
 }
 
-/// What a policy names must be there, lest it is for whoever gets that name later.
+/// Checks that the principals of a policy exist, lest it apply to one that gets the name later.
 fn check_principals(directory: &Directory<'_>, policy: &Policy) -> S3Result<()> {
     for principal in policy.principals() {
         let known = match principal {
@@ -109,19 +109,19 @@ fn check_principals(directory: &Directory<'_>, policy: &Policy) -> S3Result<()> 
     Ok(())
 }
 
-/// Whether the public can do anything in the bucket, by its policy or by its list.
+/// Returns whether the public can do anything in the bucket, by its policy or by its ACL.
 fn is_open(bucket: &str, access: &BucketAccess) -> bool {
     let block = access.block();
     // A policy that cannot be read lets nobody in.
     let is_public_text = |text: &String| parse(bucket, text).is_ok_and(|policy| policy.is_public());
     let by_policy = access.policy.as_ref().is_some_and(is_public_text);
-    let lists_count = access.ownership() != Ownership::BucketOwnerEnforced && !block.ignore_public_acls;
-    (by_policy && !block.restrict_public_buckets) || (lists_count && access.acl.as_ref().is_some_and(is_public))
+    let acls_count = access.ownership() != Ownership::BucketOwnerEnforced && !block.ignore_public_acls;
+    (by_policy && !block.restrict_public_buckets) || (acls_count && access.acl.as_ref().is_some_and(is_public))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{check_heeded, check_principals, is_open, parse, with_policy};
+    use super::{check_condition_keys, check_principals, is_open, parse, with_policy};
     use crate::api::errors::{Fault, GrantFault};
     use crate::api::identity::Directory;
     use crate::api::policy::{Ownership, PublicAccessBlock, canned};
@@ -142,7 +142,7 @@ mod tests {
     const OWN: &str = r#"{"AWS": "000000000000"}"#;
 
     #[test]
-    fn a_policy_is_told_what_is_wrong_with_it_in_s3s_words() {
+    fn a_malformed_policy_is_refused_with_s3s_message() {
         let words = |text: &str| match parse("b", text) {
             Err(Fault::Grant(GrantFault::MalformedPolicy(words))) => words,
             other => panic!("{other:?}"),
@@ -152,16 +152,20 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_would_have_no_effect_is_refused_and_read_where_it_stands() {
+    fn an_ineffective_condition_is_refused_in_new_policies_and_read_in_existing_ones() {
         let asking = |key: &str| {
             let condition = format!(r#""Condition": {{"StringEquals": {{"{key}": "a"}}}}, "Effect""#);
             parse("b", &text(OWN).replacen(r#""Effect""#, &condition, 1)).expect("a policy")
         };
         for key in ["s3:BucketTag/team", "aws:ResourceTag/team"] {
             let words = "Policy has an invalid condition key".to_owned();
-            assert_eq!(check_heeded(&asking(key)), Err(Fault::Grant(GrantFault::MalformedPolicy(words))), "{key}");
+            assert_eq!(
+                check_condition_keys(&asking(key)),
+                Err(Fault::Grant(GrantFault::MalformedPolicy(words))),
+                "{key}"
+            );
         }
-        assert_eq!(check_heeded(&asking("s3:ExistingObjectTag/team")), Ok(()));
+        assert_eq!(check_condition_keys(&asking("s3:ExistingObjectTag/team")), Ok(()));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Who may do what with a bucket and with what is in it, as its owners say it: access control lists, bucket policies,
-//! who owns what others write, and what keeps the public out. What all of it means is `policy`'s; a bucket keeps it in
-//! one document (`record`), an object keeps its list and its owner with its version.
+//! Access control of a bucket and its objects as set by their owners: ACLs, bucket policies, object ownership, and
+//! public access blocks. `policy` evaluates them; a bucket keeps them in one document (`record`), an object keeps its
+//! ACL and its owner with its version.
 //!
 //! ```text
-//!  headers, XML ──asked──► who is named ──resolve──► accounts, groups ──writes──► a list that may stand
+//!  headers, XML ──asked──► who is named ──resolve──► accounts, groups ──writes──► an allowed ACL
 //! ```
 
 pub(super) mod asked;
@@ -21,4 +21,4 @@ mod writes;
 pub use owners::{Owners, owner_of};
 pub use record::{BucketAccess, access_of, sized_access_of};
 pub use resolve::lookup_failed;
-pub use writes::{acl_of_headers, of_new_bucket};
+pub use writes::{access_of_new_bucket, acl_of_new_object};

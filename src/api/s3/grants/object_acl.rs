@@ -1,4 +1,4 @@
-//! GetObjectAcl and PutObjectAcl: each version of an object has its own list.
+//! GetObjectAcl and PutObjectAcl: each version of an object has its own ACL.
 
 use super::super::{Store, unexpected};
 use super::asked::AskedAcl;
@@ -6,7 +6,7 @@ use super::owners::{Owners, object_owner, owner_of};
 use super::record::access_of;
 use super::resolve::{Listed, resolve};
 use super::shown::{grants, in_force};
-use super::writes::{check_stands, kept, unless_disabled};
+use super::writes::{check_acl_allowed, check_acls_enabled, kept};
 use crate::actors::events::EventName;
 use crate::actors::meta::{Change, ChangeTraits, Reply, TraitsChange};
 use crate::api::identity::Directory;
@@ -28,7 +28,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectAclInput>) -> S3Resu
     Ok(S3Response::new(GetObjectAclOutput { grants: Some(grants), owner, request_charged: None }))
 }
 
-/// The list is for exactly the version that was found: its owner is the one that the list is about.
+/// PutObjectAcl. Changes exactly the version that was found: the ACL is checked against its owner.
 pub async fn put(store: &Store, request: S3Request<PutObjectAclInput>) -> S3Result<S3Response<PutObjectAclOutput>> {
     let input = request.input;
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
@@ -36,10 +36,10 @@ pub async fn put(store: &Store, request: S3Request<PutObjectAclInput>) -> S3Resu
     let bucket_owner = owner_of(store, &found.bucket);
     let owner = object_owner(store, &found.version.traits.owner, &bucket_owner, access.ownership());
     let asked = AskedAcl::of_request(&request.headers, input.access_control_policy);
-    let asked = unless_disabled(asked, access.ownership(), &bucket_owner)?;
+    let asked = check_acls_enabled(asked, access.ownership(), &bucket_owner)?;
     let listed = Listed { of: AclOf::Object, owner: &owner, bucket_owner: &bucket_owner };
     let acl = resolve(&Directory::new(&found.view, &store.directory_root), asked, listed)?;
-    check_stands(&acl, &access, &owner)?;
+    check_acl_allowed(&acl, &access, &owner)?;
     store.check_changeable()?;
     let drafts = EventDrafts::of(store, &found.view, &found.bucket)?;
     let event = drafts.draft(EventName::ObjectAclPut, &input.key);

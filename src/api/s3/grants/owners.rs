@@ -15,7 +15,7 @@ pub fn owner_of(store: &Store, bucket: &BucketRow) -> String {
     canonical_id(store, &bucket.bucket.owner)
 }
 
-/// What was written before there were accounts says only that it is the store's own.
+/// Returns the canonical id of a stored owner. Records from before there were accounts belong to the store's own.
 fn canonical_id(store: &Store, said: &str) -> String {
     if said == ACCOUNT { store.owner_id.clone() } else { said.to_owned() }
 }
@@ -44,13 +44,13 @@ impl<'a> Owners<'a> {
         Self { store, view, bucket_owner, ownership: access.ownership(), names: BTreeMap::new() }
     }
 
-    /// Of an object version, a delete marker or an upload whose traits say this of its owner.
+    /// Returns the owner of an object version, a delete marker or an upload with this owner in its traits.
     pub fn of_object(&mut self, said: &str) -> S3Result<Owner> {
         let id = object_owner(self.store, said, &self.bucket_owner, self.ownership);
         self.owner(&id)
     }
 
-    /// Of an upload that says this of who began it, whoever will own what it makes.
+    /// Returns the initiator of an upload, whoever will own the object.
     pub fn initiator(&mut self, said: &str) -> S3Result<Initiator> {
         let id = object_owner(self.store, said, &self.bucket_owner, Ownership::ObjectWriter);
         Ok(Initiator { display_name: self.name(&id)?, id: Some(id) })

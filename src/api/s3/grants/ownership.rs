@@ -26,17 +26,17 @@ pub fn ownership_named(name: &str) -> Option<Ownership> {
     all.into_iter().find(|ownership| name_of(*ownership) == name)
 }
 
-/// One rule, as the schema has it.
+/// Reads the rule; the schema has exactly one.
 fn parse(controls: &OwnershipControls) -> Result<Ownership, Fault> {
     let [rule] = controls.rules.as_slice() else { return Err(Fault::MalformedXml) };
     ownership_named(rule.object_ownership.as_str()).ok_or(Fault::MalformedXml)
 }
 
-/// A list that lets others in would silently close.
+/// Refuses BucketOwnerEnforced for a bucket whose ACL grants something to others: those grants would silently end.
 fn with_ownership(access: BucketAccess, ownership: Ownership, owner: &str) -> Result<BucketAccess, Fault> {
     let lets_others_in = access.acl.as_ref().is_some_and(|acl| grants_others(acl, owner));
     if ownership == Ownership::BucketOwnerEnforced && lets_others_in {
-        return Err(GrantFault::ListLetsOthersIn.into());
+        return Err(GrantFault::AclGrantsToOthers.into());
     }
     Ok(BucketAccess { ownership: Some(ownership), ..access })
 }
@@ -69,7 +69,7 @@ pub async fn put(
     Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
 }
 
-/// Then who writes an object owns it.
+/// Deletes the ownership controls; then the writer of an object owns it.
 pub async fn delete(
     store: &Store,
     request: S3Request<DeleteBucketOwnershipControlsInput>,
@@ -111,7 +111,7 @@ mod tests {
         let shared = |name| BucketAccess { acl: canned(name, "o", "o"), ..BucketAccess::default() };
         for name in ["public-read", "log-delivery-write"] {
             let refused = with_ownership(shared(name), Ownership::BucketOwnerEnforced, "o");
-            assert_eq!(refused, Err(GrantFault::ListLetsOthersIn.into()));
+            assert_eq!(refused, Err(GrantFault::AclGrantsToOthers.into()));
             assert!(with_ownership(shared(name), Ownership::BucketOwnerPreferred, "o").is_ok());
         }
         for ownership in ALL {

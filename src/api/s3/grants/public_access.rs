@@ -10,7 +10,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-/// One that says nothing is none.
+/// Refuses an empty configuration.
 fn check(configuration: &PublicAccessBlockConfiguration) -> Result<(), Fault> {
     let PublicAccessBlockConfiguration {
         block_public_acls,
@@ -25,7 +25,7 @@ fn check(configuration: &PublicAccessBlockConfiguration) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What is not said is not blocked.
+/// Reads the configuration; an absent value does not block.
 fn parse(configuration: &PublicAccessBlockConfiguration) -> PublicAccessBlock {
     PublicAccessBlock {
         block_public_acls: configuration.block_public_acls.unwrap_or(false),

@@ -10,27 +10,27 @@ use crate::api::policy::{Ownership, PublicAccessBlock};
 use s3s::S3Result;
 use serde::{Deserialize, Serialize};
 
-/// What a bucket was told of access to it; nothing where there is no document.
+/// The access settings of a bucket; the default if there is no document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BucketAccess {
-    /// As it was given; found valid then.
+    /// The policy as it was given; it was valid then.
     pub policy: Option<String>,
-    /// Who put the policy confirmed that it may keep the owner's root from the policy itself.
+    /// True if the author of the policy confirmed that it may exclude the owner's root from changing it.
     pub policy_binds_root: bool,
-    /// Without one the bucket's owner has full control, and nobody else has any.
+    /// The ACL; without one the bucket's owner has full control, and nobody else has any.
     pub acl: Option<Acl>,
     pub ownership: Option<Ownership>,
     pub block: Option<PublicAccessBlock>,
 }
 
 impl BucketAccess {
-    /// As with AWS, who writes an object owns it in a bucket without ownership controls.
+    /// Returns the object ownership. As with AWS, the writer owns an object in a bucket without ownership controls.
     pub fn ownership(&self) -> Ownership {
         self.ownership.unwrap_or(Ownership::ObjectWriter)
     }
 
-    /// Nothing is blocked in a bucket that was not told to.
+    /// Returns the public access block; nothing is blocked by default.
     pub fn block(&self) -> PublicAccessBlock {
         self.block.unwrap_or_default()
     }
@@ -44,13 +44,13 @@ pub fn access_of(view: &MetaView, bucket: &BucketRow) -> S3Result<BucketAccess> 
     Ok(sized_access_of(view, bucket)?.value)
 }
 
-/// With the size of the document.
+/// Returns the access settings, with the size of the document.
 pub fn sized_access_of(view: &MetaView, bucket: &BucketRow) -> S3Result<Made<BucketAccess>> {
     let Made { value, bytes } = documents::load_sized(view, &document_of(bucket))?;
     Ok(Made { value: value.unwrap_or_default(), bytes })
 }
 
-/// One part of it is changed, whatever others change meanwhile.
+/// Changes one part of the settings, whatever others change meanwhile.
 pub async fn change<F>(store: &Store, bucket: &BucketRow, to: F) -> S3Result<()>
 where
     F: Fn(BucketAccess) -> Result<BucketAccess, Fault>,
@@ -65,7 +65,7 @@ mod tests {
     use crate::api::policy::{Ownership, PublicAccessBlock, canned};
 
     #[test]
-    fn what_was_said_reads_back_and_what_was_not_is_open_to_nobody() {
+    fn access_settings_read_back_and_defaults_are_private() {
         let written = BucketAccess {
             policy: Some("{}".to_owned()),
             policy_binds_root: true,

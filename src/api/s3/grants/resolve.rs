@@ -1,4 +1,4 @@
-//! From what a request asks to be granted to the list that is kept: accounts by their canonical ids, and groups.
+//! Resolves the requested grants to the stored ACL: accounts by their canonical ids, and groups.
 
 use super::asked::{AskedAcl, Named};
 use crate::actors::gateway::StoreError;
@@ -11,12 +11,12 @@ use s3s::{S3Error, S3Result};
 const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
-/// The canned list that is a bucket's only.
+/// The canned ACL that only buckets have.
 const LOG_DELIVERY_WRITE: &str = "log-delivery-write";
 /// Longer than any id or address of an account.
 const NAME_BYTES_MAX: usize = 256;
 
-/// What a list is of, and whose that is.
+/// The kind and owner of the resource of an ACL.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
     pub of: AclOf,
@@ -92,7 +92,7 @@ fn grantee(directory: &Directory<'_>, named: Named, listed: Listed<'_>) -> S3Res
     }
 }
 
-/// Whether there is an account of this canonical id.
+/// Returns whether there is an account of this canonical id.
 pub fn is_account(directory: &Directory<'_>, canonical_id: &str) -> S3Result<bool> {
     if !can_name(canonical_id) {
         return Ok(false);
@@ -100,7 +100,7 @@ pub fn is_account(directory: &Directory<'_>, canonical_id: &str) -> S3Result<boo
     Ok(directory.account_by_canonical_id(canonical_id).map_err(lookup_failed)?.is_some())
 }
 
-/// Whether an account can be called so; what comes from clients can be of any length.
+/// Returns whether a text can be an account's id or name; clients' texts can be of any length.
 fn can_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

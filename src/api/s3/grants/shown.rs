@@ -1,4 +1,4 @@
-//! Access control lists, as answers show them.
+//! ACLs in responses.
 
 use super::asked::permission_name;
 use super::resolve::group_uri;
@@ -7,7 +7,7 @@ use crate::api::policy::{Ownership, canned};
 use s3s::S3Result;
 use s3s::dto::{self, Type};
 
-/// The list that counts: where lists are disabled, and where none was given, it is that the owner has full control.
+/// Returns the effective ACL: where ACLs are disabled, and where none was given, the owner has full control.
 pub fn in_force(kept: Option<&Acl>, ownership: Ownership, owner: &str) -> Acl {
     let kept = kept.filter(|_| ownership != Ownership::BucketOwnerEnforced).cloned();
     kept.or_else(|| canned("private", owner, owner)).unwrap_or_default()
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_shared_or_lists_cannot_share_is_its_owners() {
+    fn an_unshared_object_or_one_under_disabled_acls_is_its_owners() {
         let own = canned("private", "o", "o").expect("a canned list");
         let open = canned("public-read", "o", "o").expect("a canned list");
         assert_eq!(in_force(None, Ownership::ObjectWriter, "o"), own);

@@ -1,5 +1,6 @@
-//! Which lists may stand where, and what writes and new buckets get of what they ask for (S3 User Guide, "Controlling
-//! ownership of objects and disabling ACLs for your bucket" and "Blocking public access to your Amazon S3 storage").
+//! The ACLs allowed by a bucket's settings, and the ACL and owner of new objects and buckets (S3 User Guide,
+//! "Controlling ownership of objects and disabling ACLs for your bucket" and "Blocking public access to your Amazon S3
+//! storage").
 
 use super::super::Store;
 use super::asked::{AskedAcl, LEFT_TO_BUCKET_OWNER};
@@ -14,8 +15,8 @@ use http::HeaderMap;
 use s3s::S3Result;
 use s3s::dto::ObjectOwnership;
 
-/// The list that an object gets that is about to be written, and who owns it. `owner`: who writes it.
-pub fn acl_of_headers(
+/// Resolves a new object's ACL and owner. `owner`: the writer.
+pub fn acl_of_new_object(
     store: &Store,
     headers: &HeaderMap,
     owner: &str,
@@ -36,17 +37,17 @@ fn acl_of_write(
     let enforced = access.ownership() == Ownership::BucketOwnerEnforced;
     let by_default = if enforced { bucket_owner } else { writer };
     let Some(asked) = AskedAcl::of_headers(headers).transpose() else { return Ok((None, by_default.to_owned())) };
-    let asked = unless_disabled(asked, access.ownership(), bucket_owner)?;
+    let asked = check_acls_enabled(asked, access.ownership(), bucket_owner)?;
     let left = access.ownership() == Ownership::BucketOwnerPreferred
         && asked == AskedAcl::Canned(LEFT_TO_BUCKET_OWNER.to_owned());
     let owner = if left { bucket_owner } else { by_default };
     let acl = resolve(directory, asked, Listed { of: AclOf::Object, owner, bucket_owner })?;
-    check_stands(&acl, access, owner)?;
+    check_acl_allowed(&acl, access, owner)?;
     Ok((kept(acl, owner), owner.to_owned()))
 }
 
-/// What a bucket that is about to be made is told of access to it. `ownership`: what the request asks for.
-pub fn of_new_bucket(
+/// Resolves a new bucket's ACL and ownership. `ownership`: the one that the request asks for.
+pub fn access_of_new_bucket(
     store: &Store,
     headers: &HeaderMap,
     ownership: Option<&ObjectOwnership>,
@@ -74,30 +75,31 @@ fn new_bucket(
     if let Some(asked) = AskedAcl::of_headers(headers)? {
         let acl = resolve(directory, asked, Listed { of: AclOf::Bucket, owner, bucket_owner: owner })?;
         if access.ownership() == Ownership::BucketOwnerEnforced && !is_full_control_of(&acl, owner) {
-            return Err(Fault::from(GrantFault::ListLetsOthersIn).into());
+            return Err(Fault::from(GrantFault::AclGrantsToOthers).into());
         }
         access.acl = kept(acl, owner);
     }
     Ok(access)
 }
 
-/// Where lists are disabled, only what holds anyway can be asked for, whatever else is wrong with the asking.
-pub fn unless_disabled(
+/// Refuses ACLs under BucketOwnerEnforced, unless equal to the owner's full control. This fault comes before any other
+/// of the ACL.
+pub fn check_acls_enabled(
     asked: Result<AskedAcl, Fault>,
     ownership: Ownership,
     bucket_owner: &str,
 ) -> Result<AskedAcl, Fault> {
     let holds_anyway = asked.as_ref().is_ok_and(|asked| asked.is_of_owner_alone(bucket_owner));
     if ownership == Ownership::BucketOwnerEnforced && !holds_anyway {
-        return Err(GrantFault::ListsDisabled.into());
+        return Err(GrantFault::AclsDisabled.into());
     }
     asked
 }
 
-/// Whether a list may stand in a bucket of these settings.
-pub fn check_stands(acl: &Acl, access: &BucketAccess, owner: &str) -> Result<(), Fault> {
+/// Checks an ACL against the settings of its bucket.
+pub fn check_acl_allowed(acl: &Acl, access: &BucketAccess, owner: &str) -> Result<(), Fault> {
     if access.ownership() == Ownership::BucketOwnerEnforced && !is_full_control_of(acl, owner) {
-        return Err(GrantFault::ListsDisabled.into());
+        return Err(GrantFault::AclsDisabled.into());
     }
     if access.block().block_public_acls && is_public(acl) {
         let why = "Public ACLs are prevented by the BlockPublicAcls setting in S3 Block Public Access.";
@@ -106,7 +108,7 @@ pub fn check_stands(acl: &Acl, access: &BucketAccess, owner: &str) -> Result<(),
     Ok(())
 }
 
-/// What says only that the owner has full control goes without saying.
+/// Returns the ACL to store; `None` if it only grants the owner full control, which is the default.
 pub fn kept(acl: Acl, owner: &str) -> Option<Acl> {
     let goes_without_saying = acl.grants.len() == 1 && is_full_control_of(&acl, owner);
     (!goes_without_saying).then_some(acl)
@@ -115,7 +117,7 @@ pub fn kept(acl: Acl, owner: &str) -> Option<Acl> {
 #[cfg(test)]
 mod tests {
     use super::super::resolve::tests::{OnlyRoot, root};
-    use super::{acl_of_write, check_stands, new_bucket};
+    use super::{acl_of_write, check_acl_allowed, new_bucket};
     use crate::actors::meta::{Acl, Grantee};
     use crate::api::errors::{Fault, GrantFault};
     use crate::api::identity::Directory;
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn who_owns_what_is_written_is_the_buckets_setting() {
+    fn the_buckets_setting_decides_who_owns_new_objects() {
         let owner = |acl, ownership| written(&headers(acl), &owned(ownership)).map(|(_, owner)| owner);
         let full = Some("bucket-owner-full-control");
         for acl in [None, full, Some("private")] {
@@ -198,9 +200,9 @@ mod tests {
         }
         assert!(written(&headers(Some("bucket-owner-read")), &blocked).is_ok());
         let open = canned("public-read", "owner", "owner").expect("a canned list");
-        assert!(matches!(check_stands(&open, &blocked, "owner"), Err(Fault::AccessDenied(_))));
+        assert!(matches!(check_acl_allowed(&open, &blocked, "owner"), Err(Fault::AccessDenied(_))));
         let enforced = owned(Ownership::BucketOwnerEnforced);
-        assert_eq!(check_stands(&open, &enforced, "owner"), Err(GrantFault::ListsDisabled.into()));
+        assert_eq!(check_acl_allowed(&open, &enforced, "owner"), Err(GrantFault::AclsDisabled.into()));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 pub(super) mod wire;
 
-use super::headers::{http_date, timestamp};
 use super::memos::Memos;
+use super::object_headers::{http_date, timestamp};
 use super::{Store, documents};
 use crate::actors::lifecycle::rules::{
     DAY, Expiry, ObjectFacts, Objection, RuleError, Rules, UploadFacts, object_expiry, upload_expiry,
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// The last moment that a date in a header can name: the end of the year 9999.
 const DATE_MS_MAX: u64 = 253_402_300_799_000;
 
-/// Of a bucket that was never given any.
+/// The fault of a bucket without lifecycle rules.
 const NONE: Fault =
     Fault::NoConfiguration("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
 

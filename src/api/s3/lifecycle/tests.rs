@@ -1,15 +1,15 @@
-//! What XML brings is kept, what is kept is given back, and headers say what the rules do.
+//! Lifecycle configurations round-trip through XML, and headers show the effect of rules.
 
 use super::wire::{from_dto, rule_id, to_dto};
 use super::{abort_headers, expiration_header, fault_of};
 use crate::actors::lifecycle::rules::{ObjectFacts, RuleError, Rules, UploadFacts};
 use crate::api::errors::Fault;
-use crate::api::s3::headers::http_date;
+use crate::api::s3::object_headers::http_date;
 use crate::types::UnixMs;
 use s3s::dto;
 use s3s::xml::{Deserialize, Deserializer};
 
-/// As the user guide writes configurations.
+/// Parses rules in the user guide's form.
 fn parse(rules: &str) -> Result<Rules, Fault> {
     let xml = format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>");
     let given = dto::BucketLifecycleConfiguration::deserialize(&mut Deserializer::new(xml.as_bytes()))
@@ -24,7 +24,7 @@ fn rule(inside: &str) -> String {
 const DAYS: &str = "<Expiration><Days>1</Days></Expiration>";
 
 #[test]
-fn what_is_given_is_given_back_in_its_form() {
+fn lifecycle_rules_read_back_in_their_form() {
     let actions = [
         "<Expiration><Days>3650</Days></Expiration>",
         "<Expiration><Date>2030-01-01T00:00:00.000Z</Date></Expiration>",
@@ -138,7 +138,7 @@ fn a_date_too_far_for_a_header_is_the_last_that_one_can_name() {
 }
 
 #[test]
-fn who_uploads_is_told_when_the_upload_is_aborted() {
+fn an_upload_is_answered_with_its_abort_date() {
     let abort =
         "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>";
     let rules = parse(&rule(abort)).expect("rules");

@@ -1,4 +1,5 @@
-//! Between lifecycle rules as they are kept and as XML brings them. An answer gives back what was given, in its form.
+//! Conversion of lifecycle rules between the stored form and XML. A response gives back the configuration in the form
+//! in which it was set.
 
 use crate::actors::lifecycle::rules::{
     Expiration, Filter, NoncurrentExpiration, Predicates, Rule, RuleError, Rules, Scope, Tag, TransitionMinimum,
@@ -17,7 +18,7 @@ pub fn from_dto(
     Rules::new(rules, minimum, fresh_id)
 }
 
-/// As S3 makes them: a random UUID's text in base64.
+/// Returns an id as S3 makes them: a random UUID's text in base64.
 pub fn rule_id(random: u128) -> String {
     const VERSION: u128 = 0x4 << 76;
     const VARIANT: u128 = 0x2 << 62;
@@ -69,7 +70,7 @@ fn filter_from_dto(given: dto::LifecycleRuleFilter) -> Result<Filter, RuleError>
     Ok(Filter { own, and: and.transpose()? })
 }
 
-/// A tag without a value is one whose value is empty.
+/// Converts a tag; one without a value has an empty value.
 fn tag_from_dto(given: dto::Tag) -> Tag {
     Tag { key: given.key.unwrap_or_default(), value: given.value.unwrap_or_default() }
 }

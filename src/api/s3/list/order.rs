@@ -6,7 +6,7 @@ use s3s::{Body, HttpResponse};
 const VERSION: [&str; 2] = ["<Version>", "</Version>"];
 const DELETE_MARKER: [&str; 2] = ["<DeleteMarker>", "</DeleteMarker>"];
 
-/// Of each entry of an answer, in order, whether it is a version; the others are delete markers.
+/// The order of a response's entries: true for a version, false for a delete marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order(pub Vec<bool>);
 
@@ -36,7 +36,8 @@ fn mixed(text: &str, order: &[bool]) -> Option<String> {
     (markers.next().is_none() && versions.next().is_none()).then_some(mixed)
 }
 
-/// What comes before the first of these elements, those in a row, and what comes after. Text in XML has no such tags.
+/// Splits XML into the text before the first of these elements, the consecutive elements, and the text after them. Text
+/// in XML has no such tags.
 fn entries<'a>(text: &'a str, [open, close]: [&str; 2]) -> Option<(&'a str, Vec<&'a str>, &'a str)> {
     let (head, mut rest) = text.split_at(text.find(open)?);
     let mut found = Vec::new();
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_marked_or_has_other_entries_stays_as_it_is() {
+    fn an_answer_without_a_mark_or_with_other_entries_is_unchanged() {
         assert_eq!(answered(None), WRITTEN);
         for order in [&[][..], &[true, false, true], &[true; 4], &[false, true, true, true]] {
             assert_eq!(answered(Some(order)), WRITTEN, "{order:?}");

@@ -2,8 +2,8 @@
 
 use super::super::checksums::{ChecksumFields, DEFAULT, kind_name, of_fields, of_headers, parse_kind, parse_whole};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
-use super::super::headers::{etag_header, etag_text, object_checksums, parse_md5};
 use super::super::lifecycle::expiration_of;
+use super::super::object_headers::{etag_header, etag_text, object_checksums, parse_md5};
 use super::super::objects::sealed::sealing_of;
 use super::super::objects::version;
 use super::super::settings::event_drafts::EventDrafts;
@@ -200,8 +200,8 @@ fn completed_part(part: dto::CompletedPart) -> Result<CompletedPart, Fault> {
     Ok(CompletedPart { number, md5, checksum })
 }
 
-/// A part's checksum is by the algorithm that the upload was begun with; where the whole's is made of those of the parts,
-/// each is to be said again.
+/// Checks the checksum of a listed part: it is by the algorithm that the upload was begun with, and required if the
+/// whole's is made of those of the parts.
 fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> Result<(), Fault> {
     let Some((algorithm, kind)) = begun_with else { return Ok(()) };
     let name = |algorithm: ChecksumAlgorithm| algorithm.name().to_ascii_lowercase();
@@ -221,8 +221,8 @@ fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, Check
     }
 }
 
-/// Of an upload that was begun without a checksum S3 makes the default one, and compares no other: neither the whole's nor
-/// that of a part, which was compared when the part came.
+/// Returns whether an expected checksum is compared. For an upload begun without a checksum S3 makes the default one,
+/// and compares no other: neither the whole's nor that of a part, which was compared when the part came.
 fn is_compared(expected: &Checksum, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> bool {
     begun_with.is_some() || expected.algorithm == DEFAULT
 }
@@ -231,7 +231,7 @@ fn bad_digest(algorithm: ChecksumAlgorithm) -> Fault {
     Fault::BadDigest(format!("The {} you specified did not match the calculated checksum.", algorithm.name()))
 }
 
-/// What the client says that the whole's checksum is. It can only be of the kind that the upload was begun with, and of as
+/// Returns the client's checksum of the whole. It can only be of the kind that the upload was begun with, and of as
 /// many parts as are listed.
 fn expected_checksum(
     headers: &HeaderMap,
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_none_can_be_is_told_with_the_refusal() {
+    fn a_refusal_names_the_part_that_cannot_exist() {
         let refused = told_part(part(Some(2), Some("x"))).expect_err("no part");
         assert_eq!(refused.code().as_str(), "InvalidPart");
         assert_eq!(details_of(&refused), [("PartNumber", "2".to_owned()), ("ETag", "x".to_owned())]);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn another_size_than_that_of_the_parts_is_told_with_both() {
+    fn a_size_that_differs_from_the_parts_is_refused_with_both_sizes() {
         let row = |number, size_bytes| PartRow {
             number,
             offset_bytes: 0,

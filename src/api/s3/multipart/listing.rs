@@ -3,9 +3,9 @@
 use super::super::Store;
 use super::super::checksums::{DEFAULT, fields_of, kind_name};
 use super::super::grants::{Owners, access_of};
-use super::super::headers::{etag_header, storage_class, timestamp};
 use super::super::lifecycle::abort_of;
 use super::super::list::{Writing, marker, out_of_range, page_limit};
+use super::super::object_headers::{etag_header, storage_class, timestamp};
 use super::{Open, open, owner_to_be};
 use crate::actors::meta::{ETag, ListQuery, Listed, PartRow, UploadRecord};
 use crate::api::errors::Fault;
@@ -128,7 +128,8 @@ pub async fn list_uploads(
     }))
 }
 
-/// An upload's marker counts only beside a key's. One that is no id is refused: it would list from somewhere else.
+/// Returns the position of an upload's marker, which counts only beside a key's. A malformed id is refused: it would
+/// list from somewhere else.
 fn after_upload(key_marker: Option<&str>, upload_marker: Option<&str>) -> Result<Option<UploadId>, Fault> {
     match (key_marker, upload_marker) {
         (None | Some(""), _) | (_, None | Some("")) => Ok(None),

@@ -9,8 +9,8 @@ pub use listing::{list_parts, list_uploads};
 pub use parts::{upload_part, upload_part_copy};
 
 use super::checksums::{kind_name, of_create};
-use super::headers::stored_headers;
 use super::lifecycle::abort_of;
+use super::object_headers::stored_headers;
 use super::objects::asked_traits;
 use super::objects::sealed::{SealAsked, sealing_of};
 use super::{Store, unexpected};
@@ -26,7 +26,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 use time::OffsetDateTime;
 
-/// An upload's id is 32 hexadecimal digits; anything else names no upload.
+/// Parses an upload's id: 32 hexadecimal digits; anything else names no upload.
 pub fn parse_upload_id(text: &str) -> Result<UploadId, Fault> {
     let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     u128::from_str_radix(text, 16).ok().filter(|_| digits).map(UploadId).ok_or(Fault::NoSuchUpload)
@@ -42,9 +42,9 @@ fn parse_part_number(number: i32) -> Result<u16, Fault> {
 struct Open {
     bucket: BucketRow,
     upload: UploadRecord,
-    /// Who will own what it makes, as its traits say it.
+    /// The owner of the object to be, from the upload's traits.
     owner: String,
-    /// How its parts are sealed.
+    /// The sealing of its parts.
     sealing: Option<Sealing>,
     view: MetaView,
 }
@@ -58,8 +58,8 @@ async fn open(store: &Store, bucket: &str, key: &str, upload_id: &str) -> S3Resu
     Ok(Open { bucket, upload: row.upload, owner, sealing, view })
 }
 
-/// Who began an upload does not always own what it makes. One that says nothing of that is from before there were
-/// accounts.
+/// Returns the owner of the object to be, who is not always the initiator. An upload without one is from before there
+/// were accounts.
 fn owner_to_be(row: &UploadRow) -> &str {
     if row.traits.owner.is_empty() { &row.upload.owner } else { &row.traits.owner }
 }
@@ -127,7 +127,7 @@ pub async fn abort(
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
-/// Dates in headers have whole seconds. One that is yet to come says nothing.
+/// Checks a condition on the initiation's time. Dates in headers have whole seconds. A future date is ignored.
 fn check_initiated(asked: &Timestamp, initiated: UnixMs, now: UnixMs) -> Result<(), Fault> {
     let asked_s = OffsetDateTime::from(asked.clone()).unix_timestamp();
     let second = |at: UnixMs| i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
@@ -139,7 +139,7 @@ fn check_initiated(asked: &Timestamp, initiated: UnixMs, now: UnixMs) -> Result<
 mod tests {
     use super::{check_initiated, parse_part_number, parse_upload_id};
     use crate::api::errors::Fault;
-    use crate::api::s3::headers::timestamp;
+    use crate::api::s3::object_headers::timestamp;
     use crate::types::{UnixMs, UploadId};
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::checksums::{ChecksumFields, DEFAULT, fields_of, gives_any};
 use super::super::encryption::{Shown, key_of_part, shown};
-use super::super::headers::{etag_header, timestamp};
+use super::super::object_headers::{etag_header, timestamp};
 use super::super::objects::sealed::data_key;
 use super::super::objects::{open_source, upload, version};
 use super::super::{Readable, Store};
@@ -48,14 +48,14 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     }))
 }
 
-/// What a part is sealed under, and what is told of it.
+/// The seal of a part, and its headers in the response.
 struct PartSeal {
     data_key: Option<DataKey>,
     hides_tag: bool,
     shown: Shown,
 }
 
-/// As the upload was begun; where the client has the key, it brings it with each part.
+/// Returns the seal of a part, as the upload was begun; a client that has the key brings it with each part.
 fn seal(store: &Store, headers: &HeaderMap, open: &Open, key: &str) -> S3Result<PartSeal> {
     let sealing = open.sealing.as_ref();
     let customer = key_of_part(headers, sealing)?;
@@ -72,8 +72,8 @@ fn algorithm_of(upload: &UploadRecord) -> Option<ChecksumAlgorithm> {
     upload.checksum.map(|(algorithm, _)| algorithm)
 }
 
-/// A part's checksum must be of the kind that the upload was begun with, or the whole's could not be made of them. Where
-/// the whole's is made of those alone, each part comes with its own.
+/// Checks a part's algorithm: it must be the one that the upload was begun with, or the whole's checksum could not be
+/// made of them. If the whole's is made of those alone, each part has its own.
 fn check_algorithm(
     begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>,
     gives_any: bool,
@@ -92,7 +92,8 @@ fn check_algorithm(
     )))
 }
 
-/// Of a part's own checksum only who gave one, or asked for one, is told; the default is for the whole.
+/// Returns the checksum of a part for the response: only if the client gave it or asked for it; the default is for the
+/// whole.
 fn checksums(own: Option<&Checksum>, told: bool) -> ChecksumFields {
     own.filter(|_| told).map(|checksum| fields_of(checksum, None)).unwrap_or_default()
 }

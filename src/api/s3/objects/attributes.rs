@@ -2,8 +2,8 @@
 
 use super::super::checksums::fields_of;
 use super::super::encryption::{check_read, key_of_read};
-use super::super::headers::{etag_header, storage_class, timestamp};
 use super::super::list::page_limit;
+use super::super::object_headers::{etag_header, storage_class, timestamp};
 use super::super::{Found, Store};
 use super::sealed::{check_customer, sealing_of};
 use super::version::shown;
@@ -63,7 +63,7 @@ pub async fn attributes(
     Ok(response)
 }
 
-/// Here alone S3 does not say of how many parts a composite checksum is.
+/// Returns the checksum of the whole. Only here S3 leaves out the number of parts of a composite checksum.
 fn whole(checksum: &meta::Checksum) -> Checksum {
     let fields = fields_of(checksum, None);
     Checksum {
@@ -112,7 +112,7 @@ fn asked(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
     Ok(names)
 }
 
-/// Parts are rows by offset, in the order of their numbers; a marker is found by the part that it names.
+/// Returns a page of parts, which are rows by offset, in the order of their numbers; the marker is a part's number.
 fn parts(
     found: &Found,
     (list, count): (ManifestId, u16),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_composite_checksum_is_told_without_the_number_of_its_parts() {
+    fn a_composite_checksum_is_shown_without_the_number_of_its_parts() {
         let (algorithm, value) = (ChecksumAlgorithm::Crc32, Bytes::from_static(&[0, 0, 0, 1]));
         let told = whole(&Checksum { algorithm, kind: ChecksumKind::Composite, value });
         assert_eq!(told.checksum_crc32.as_deref(), Some("AAAAAQ=="));

@@ -2,8 +2,8 @@
 //! written anew.
 
 use super::super::encryption::{Shown, key_of_source, of_bucket};
-use super::super::headers::{etag_header, object_checksums, stored_headers, timestamp};
 use super::super::lifecycle::expiration_of;
+use super::super::object_headers::{etag_header, object_checksums, stored_headers, timestamp};
 use super::super::preconditions::{self, ReadConditions};
 use super::super::settings::event_drafts::EventDrafts;
 use super::super::tags::{self, Tags};
@@ -56,7 +56,7 @@ pub async fn open_source(
     Ok(source)
 }
 
-/// A source may name its version, and nothing else; a question mark of a key is encoded.
+/// Checks the parameters of a source: a version id and nothing else; a question mark of a key is encoded.
 fn check_parameters(headers: &HeaderMap) -> Result<(), Fault> {
     let source = headers.get(s3s::header::X_AMZ_COPY_SOURCE).map(|source| source.as_bytes()).unwrap_or_default();
     let mut parts = source.splitn(2, |byte| *byte == b'?');
@@ -83,8 +83,8 @@ fn of_source(error: S3Error, key: &str) -> S3Error {
     error
 }
 
-/// What a copy is to be besides its bytes.
-struct Asked {
+/// The changes that a copy asks for besides the bytes.
+struct RequestedTraits {
     headers: Option<ObjectHeaders>,
     redirect: Option<String>,
     class: Option<String>,
@@ -92,7 +92,7 @@ struct Asked {
     algorithm: Option<ChecksumAlgorithm>,
 }
 
-impl Asked {
+impl RequestedTraits {
     fn of(request: &S3Request<CopyObjectInput>) -> S3Result<Self> {
         let input = &request.input;
         let replaces = |what: &str, directive: Option<&str>| match directive {
@@ -114,7 +114,7 @@ impl Asked {
         })
     }
 
-    /// Whether a copy onto its own source would change anything.
+    /// Returns whether a copy onto its own source would change anything.
     fn changes(&self, headers: &HeaderMap) -> bool {
         // A source with the client's key never stays as it is: it gets another key, the store's, or none.
         let encrypts = headers.keys().any(|name| {
@@ -130,14 +130,14 @@ impl Asked {
     }
 }
 
-/// Whether the bucket says how its objects are encrypted: a copy of one onto itself is encrypted so.
+/// Returns whether the bucket has a default encryption: a copy of an object onto itself gets it.
 fn encrypts(view: &MetaView, bucket: &str) -> S3Result<bool> {
     let Some(bucket) = view.bucket(bucket)? else { return Ok(false) };
     Ok(of_bucket(view, &bucket)?.is_some())
 }
 
 pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-    let asked = Asked::of(&request)?;
+    let asked = RequestedTraits::of(&request)?;
     let conditions = preconditions::of_write(&request.headers)?;
     let input = &request.input;
     let (source_bucket, source_key, source_version) = source_name(&input.copy_source)?;
@@ -188,7 +188,7 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
     }))
 }
 
-/// Where a copy goes, and what it has.
+/// The target of a copy, and its traits.
 #[derive(Clone)]
 struct Target {
     bucket: BucketId,
@@ -231,15 +231,15 @@ async fn write(
     Ok((rewrite(store, readable, checks, data_key, target).await?, shown))
 }
 
-/// Whether the copy can be of the very same bytes: it needs no digest that the source does not have, and the source is
-/// not in so many parts that nothing could be appended to the copy.
+/// Returns whether the copy can share the source's bytes: it needs no digest that the source does not have, and the
+/// source is not in so many parts that nothing could be appended to the copy.
 fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>) -> bool {
     let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
     let is_full = source.parts().is_some_and(|(_, count)| count >= PARTS_MAX);
     algorithm.is_none_or(|asked| has == Some(asked)) && !is_full
 }
 
-/// The copy's bytes are the source's: a change of metadata, whatever the size.
+/// Copies by reference: the copy's bytes are the source's, a change of metadata, whatever the size.
 ///
 /// `None` where the source was replaced since it was opened: what was opened is still there to be read.
 async fn refer(
@@ -273,7 +273,7 @@ async fn refer(
     }
 }
 
-/// The bytes are read and written anew, and checked on their way.
+/// Copies by rewriting: the bytes are read and written anew, and checked on their way.
 async fn rewrite(
     store: &Store,
     readable: Readable,
@@ -289,8 +289,9 @@ async fn rewrite(
     Ok(store.gateway.put_object(put).await?)
 }
 
-/// What the copied bytes must match: every digest that the source has of its whole content. The copy keeps the source's
-/// checksum algorithm unless another was asked for. `is_md5`: the source's entity tag is, where it was one PUT.
+/// Returns the checks of the copied bytes: every digest that the source has of its whole content. The copy keeps the
+/// source's checksum algorithm unless another was asked for. `is_md5`: true if the source's entity tag is an MD5, for a
+/// single PUT.
 fn checks(source: &Manifest, asked: Option<ChecksumAlgorithm>, is_md5: bool) -> BodyChecks {
     let whole = source.checksum.as_ref().filter(|checksum| checksum.kind == ChecksumKind::FullObject);
     let expected = |algorithm: ChecksumAlgorithm| -> Option<Bytes> {

@@ -1,6 +1,6 @@
 //! DeleteObject and DeleteObjects. What is not there is deleted already; only conditions and locks can fail.
 
-use super::super::access::{Authority, OnEach, Said};
+use super::super::access::{Authority, ObjectKeys, OnEach};
 use super::super::caller::Caller;
 use super::super::checksums::of_headers;
 use super::super::preconditions::tag_condition;
@@ -65,7 +65,7 @@ fn seconds(at: &Timestamp) -> u64 {
     u64::try_from(OffsetDateTime::from(at.clone()).unix_timestamp()).unwrap_or_default()
 }
 
-/// One version that is to go, or one key that is to be hidden.
+/// An entry of a delete: a version to be removed, or a key to be hidden.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     key: String,
@@ -162,7 +162,7 @@ struct Leave<'a> {
     authority: &'a Authority,
     delete: OnEach<'a>,
     delete_version: OnEach<'a>,
-    /// Where the request says to bypass governance mode.
+    /// The rights to bypass governance mode, if the request asks to.
     bypass: Option<OnEach<'a>>,
     compare: OnEach<'a>,
 }
@@ -179,8 +179,8 @@ impl<'a> Leave<'a> {
         }
     }
 
-    /// Each of many is allowed or not by itself.
-    fn check(&self, entry: &Entry, said: &Said) -> S3Result<()> {
+    /// Checks an entry: each of many is allowed or denied by itself.
+    fn check(&self, entry: &Entry, said: &ObjectKeys) -> S3Result<()> {
         let subject = self.authority.subject(&entry.key, entry.pick)?;
         let delete = if entry.pick == Pick::Current { &self.delete } else { &self.delete_version };
         let compares = entry.conditions.write.if_match.as_ref().is_some_and(|tag| *tag != ETagCondition::Any);
@@ -192,9 +192,9 @@ impl<'a> Leave<'a> {
     }
 }
 
-fn said(object: &ObjectIdentifier) -> Said {
+fn said(object: &ObjectIdentifier) -> ObjectKeys {
     let version = object.version_id.clone().filter(|version| !version.is_empty());
-    Said { version, if_match: object.e_tag.as_ref().map(|tag| tag.value().to_owned()) }
+    ObjectKeys { version, if_match: object.e_tag.as_ref().map(|tag| tag.value().to_owned()) }
 }
 
 /// `VersionId` is of what was asked for; a marker that was made or taken away has its own.

@@ -2,8 +2,8 @@
 
 use super::super::checksums::{ChecksumFields, fields_of, kind_name};
 use super::super::encryption::{self, check_read, key_of_read};
-use super::super::headers::{Description, describe, object_checksums};
 use super::super::lifecycle::expiration_of;
+use super::super::object_headers::{Description, describe, object_checksums};
 use super::super::preconditions::ReadConditions;
 use super::super::{Found, Readable, Store, locks};
 use super::sealed::{check_customer, sealing_of, unsealed};
@@ -80,12 +80,12 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
     });
-    add_own(&mut response.headers, shown.expires, &store.call.overrides);
+    add_stored_and_overridden_headers(&mut response.headers, shown.expires, &store.call.overrides);
     Ok(response)
 }
 
-/// What is answered as it was stored, and in its place as it was asked for.
-fn add_own(headers: &mut HeaderMap, expires: Option<HeaderValue>, overrides: &HeaderMap) {
+/// Adds the stored headers to the response, and those that the request overrides in their place.
+fn add_stored_and_overridden_headers(headers: &mut HeaderMap, expires: Option<HeaderValue>, overrides: &HeaderMap) {
     let own = expires.as_ref().map(|at| (&header::EXPIRES, at));
     let asked = overrides.iter().filter(|(_, value)| !value.is_empty());
     for (name, value) in own.into_iter().chain(asked) {
@@ -147,7 +147,7 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
         ..Default::default()
     };
     let mut response = S3Response::new(output);
-    add_own(&mut response.headers, shown.expires, &store.call.overrides);
+    add_stored_and_overridden_headers(&mut response.headers, shown.expires, &store.call.overrides);
     if !traits.tags.is_empty() {
         response.headers.insert(s3s::header::X_AMZ_TAGGING_COUNT, HeaderValue::from(traits.tags.len()));
     }

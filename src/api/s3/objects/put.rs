@@ -2,8 +2,8 @@
 
 use super::super::Store;
 use super::super::checksums::DEFAULT;
-use super::super::headers::{etag_header, object_checksums, stored_headers};
 use super::super::lifecycle::expiration_of;
+use super::super::object_headers::{etag_header, object_checksums, stored_headers};
 use super::super::preconditions;
 use super::super::settings::event_drafts::EventDrafts;
 use super::in_place::{Appended, append, write_offset};
@@ -19,7 +19,7 @@ use crate::api::errors::Fault;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-/// With an offset, the bytes are added to what stands, or are the first ones where nothing does.
+/// PutObject. With an offset, appends the bytes to the existing object, or makes it if there is none.
 pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let asked = preconditions::of_write(&request.headers)?;
     let Some(offset) = write_offset(&request.headers)? else {
@@ -44,7 +44,7 @@ pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<
     }
 }
 
-/// What is answered, and how large the object is.
+/// Makes the object; returns the response and the size.
 async fn create(
     store: &Store,
     request: S3Request<PutObjectInput>,

@@ -1,5 +1,4 @@
-//! Between requests for objects and what their bytes are sealed under: what a write is to be sealed with, and the key by
-//! which what stands is opened.
+//! Sealing of object requests: the seal of a write, and the key that opens existing bytes.
 
 use super::super::Store;
 use super::super::encryption::{
@@ -14,18 +13,18 @@ use bytes::Bytes;
 use http::HeaderMap;
 use s3s::{S3Error, S3Result};
 
-/// What a write asks its bytes to be sealed with, and the metadata that has the keys for it.
+/// The sealing that a write asks for, and the metadata that has the keys for it.
 pub struct SealAsked {
     asked: Option<EncryptionAsked>,
     view: MetaView,
 }
 
-/// How something is sealed that is about to be written: not at all by default.
+/// The sealing of new bytes: plain by default.
 #[derive(Default)]
 pub struct NewSeal {
-    /// For the metadata.
+    /// The record for the metadata.
     pub record: Option<Bytes>,
-    /// For the bytes.
+    /// The key for the bytes.
     pub data_key: Option<DataKey>,
     /// The entity tag of what is written is not to tell of its content.
     pub hides_tag: bool,
@@ -33,7 +32,7 @@ pub struct NewSeal {
 }
 
 impl SealAsked {
-    /// By the request, or else by the bucket that is written to.
+    /// Returns the sealing that the request asks for, or else the bucket's default.
     pub async fn of(store: &Store, headers: &HeaderMap, bucket: &BucketRow, view: MetaView) -> S3Result<Self> {
         let asked = asked(headers, of_bucket(&view, bucket)?.as_ref())?;
         let view = match &asked {
@@ -51,20 +50,21 @@ impl SealAsked {
         Ok(Self { asked, view })
     }
 
-    /// For bytes that are written.
+    /// Makes the seal of bytes that are written.
     pub fn prepare(&self, store: &Store, place: Place<'_>) -> S3Result<NewSeal> {
         let Some(asked) = &self.asked else { return Ok(NewSeal::default()) };
         let (sealing, key) = prepare(asked, keys(store, &self.view), place, store.ambient.entropy.as_ref())?;
         Ok(self.seal(&sealing, Some(key)))
     }
 
-    /// Whether bytes that stay as they are may keep their entity tag: it tells of their content, or does not, under both.
+    /// Returns whether unchanged bytes may keep their entity tag: it depends on their content, or does not, under both.
     pub fn keeps_tag_of(&self, standing: Option<&Sealing>) -> bool {
         let hides = matches!(self.asked, Some(EncryptionAsked::SseKms(_) | EncryptionAsked::SseC(_)));
         hides == standing.is_some_and(Sealing::hides_tag)
     }
 
-    /// For bytes that stay as they are, sealed under `key` or plain. `None` where they cannot, and have to be written anew.
+    /// Makes the seal of bytes that stay as they are, sealed under `key` or plain. `None` if they cannot stay, and have
+    /// to be written anew.
     pub fn share(&self, store: &Store, key: Option<&DataKey>, place: Place<'_>) -> S3Result<Option<NewSeal>> {
         match (&self.asked, key) {
             (None, None) => Ok(Some(NewSeal::default())),
@@ -93,13 +93,13 @@ fn keys<'a>(store: &'a Store, view: &'a MetaView) -> Keys<'a> {
     Keys { store: KeyStore { roots: &store.roots, documents: view }, names }
 }
 
-/// How an object version, or an upload, is sealed.
+/// Returns the sealing of an object version, or of an upload.
 pub fn sealing_of(traits: &Traits) -> S3Result<Option<Sealing>> {
     let sealing = traits.sealing.as_deref().map(Sealing::decode).transpose();
     sealing.map_err(|error| S3Error::from(StoreError::Internal { why: error.to_string() }))
 }
 
-/// What the bytes of something that stands are sealed under, by the key that the request brought where the client has it.
+/// Returns the data key of stored bytes, with the key that the request brought if the client has it.
 pub fn data_key(
     store: &Store,
     view: &MetaView,
@@ -117,7 +117,7 @@ pub fn data_key(
     open(sealing, keys, place, customer).map(Some)
 }
 
-/// That a client's key, where one was brought, is the right one: of requests that read no bytes.
+/// Checks a client's key, if one was brought, for requests that read no bytes.
 pub fn check_customer(
     store: &Store,
     view: &MetaView,
@@ -142,8 +142,8 @@ pub fn unsealed(
     })
 }
 
-/// How an object is sealed, and how it is to be under another name: the data key is of no use elsewhere as it is. Where
-/// the client has the key to it, the request must bring that.
+/// Returns the sealing of an object for another name: the data key is wrapped anew. If the client has the key, the
+/// request must bring it.
 pub fn rewrapped(
     store: &Store,
     view: &MetaView,

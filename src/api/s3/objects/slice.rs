@@ -1,6 +1,6 @@
-//! Which bytes of an object a read asks for: all, a range, or a part.
+//! The bytes of an object that a read asks for: all, a range, or a part.
 
-use super::super::headers::parts_count;
+use super::super::object_headers::parts_count;
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::actors::meta::{Checksum, Manifest, MetaView, PartRow};
 use crate::api::errors::Fault;
@@ -8,12 +8,12 @@ use crate::types::ManifestId;
 use s3s::S3Result;
 use s3s::dto::Range;
 
-/// What a read answers with.
+/// The bytes of a read's response.
 pub struct Slice {
     pub range: ByteRange,
     /// The answer is 206 and says which bytes it has.
     pub partial: bool,
-    /// Of a part, where that is what was asked for.
+    /// The checksum of the requested part.
     pub part_checksum: Option<Checksum>,
     pub parts_count: Option<u16>,
 }
@@ -30,7 +30,7 @@ impl Slice {
     }
 }
 
-/// Whether a request's range and part number can be asked for of any object; both at once are refused.
+/// Checks a request's range and part number without an object; both at once are refused.
 pub fn check(range: Option<&Range>, part_number: Option<i32>) -> Result<(), Fault> {
     let Some(number) = part_number else { return Ok(()) };
     if range.is_some() {
@@ -40,7 +40,7 @@ pub fn check(range: Option<&Range>, part_number: Option<i32>) -> Result<(), Faul
     numbered(number).map(|_| ())
 }
 
-/// By the request's range or part number, which were checked.
+/// Selects the bytes by the request's range or part number, which were checked.
 pub fn select(view: &MetaView, manifest: &Manifest, range: Option<Range>, part_number: Option<i32>) -> S3Result<Slice> {
     let size = manifest.size_bytes;
     if let Some(number) = part_number {

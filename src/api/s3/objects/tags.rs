@@ -29,7 +29,7 @@ const VALUE_CHARS_MAX: usize = 256;
 
 pub type Tags = Vec<(String, String)>;
 
-/// What `x-amz-tagging` says: `key=value` pairs as in a query.
+/// Reads `x-amz-tagging`: `key=value` pairs as in a query.
 pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
     let Some(value) = headers.get(s3s::header::X_AMZ_TAGGING) else { return Ok(Vec::new()) };
     let malformed = || {
@@ -85,7 +85,7 @@ fn in_configuration(xml: &[u8]) -> DeResult<Vec<Tag>> {
     Ok(tags.unwrap_or_default())
 }
 
-/// In the order of their keys, as S3 answers with them.
+/// Returns the tags sorted by key, as S3 answers with them.
 fn to_set(tags: &Tags) -> Vec<Tag> {
     let sorted: BTreeMap<&String, &String> = tags.iter().map(|(key, value)| (key, value)).collect();
     sorted.into_iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
@@ -196,7 +196,7 @@ pub fn without_content(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// A set without tags is none: S3 says of such a bucket that it has no set. Objects keep theirs.
+/// PutBucketTagging. A set without tags is none: S3 says of such a bucket that it has no set. Objects keep theirs.
 pub async fn put_bucket(
     store: &Store,
     request: S3Request<PutBucketTaggingInput>,

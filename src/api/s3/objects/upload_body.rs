@@ -14,8 +14,8 @@ use s3s::dto::StreamingBlob;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What a request sends and how it is checked. `otherwise` is the checksum to make where the client gives none. How long the
-/// file of a form is shows at its end.
+/// Returns the body of a request and its checks. `otherwise` is the checksum to make if the client gives none. The
+/// length of a form's file is known only at its end.
 pub fn upload(
     store: &Store,
     headers: &HeaderMap,

@@ -1,6 +1,6 @@
 //! Versions as requests name them and answers show them.
 
-use super::super::headers::http_date;
+use super::super::object_headers::http_date;
 use crate::actors::meta::{BucketRow, DeleteMarker, KvError, MetaView, Pick, Version, VersionRow, Versioning};
 use crate::api::errors::Fault;
 use crate::types::ManifestId;
@@ -16,19 +16,19 @@ pub fn pick(version_id: Option<&str>) -> Result<Pick, Fault> {
     }
 }
 
-/// As answers show it: not at all where there are no versions.
+/// Returns the version id for responses: none in a bucket without versions.
 pub fn shown(bucket: &BucketRow, version: Version) -> Option<String> {
     (bucket.settings.versioning != Versioning::Never).then(|| version.to_string())
 }
 
-/// As the answer to a write shows what it made: while versioning is suspended, not at all (API Reference, "PutObject",
+/// Returns the version id for the response to a write: none while versioning is suspended (API Reference, "PutObject",
 /// the samples of its response).
 pub fn made(bucket: &BucketRow, version: Version) -> Option<String> {
     (bucket.settings.versioning == Versioning::Enabled).then(|| version.to_string())
 }
 
-/// What a change of one version is to be of: the version in the view by which the request was judged. One that no version
-/// has where there is none.
+/// Returns the manifest id that a change of one version is conditioned on: of the version in the view by which the
+/// request was judged, or one that no version has.
 pub fn manifest_of(view: &MetaView, bucket: &BucketRow, key: &str, pick: Pick) -> Result<ManifestId, KvError> {
     Ok(match view.version(bucket.bucket.id, key, pick)? {
         Some(VersionRow::Object(object)) => object.manifest.id,
@@ -36,12 +36,12 @@ pub fn manifest_of(view: &MetaView, bucket: &BucketRow, key: &str, pick: Pick) -
     })
 }
 
-/// What is not there.
+/// Returns the fault of an absent version.
 pub fn absent(pick: Pick) -> Fault {
     if pick == Pick::Current { Fault::NoSuchKey } else { Fault::NoSuchVersion }
 }
 
-/// What is a delete marker. Only when it is asked for by name does it say since when.
+/// Returns the fault of a delete marker. Its time is given only if it was asked for by version id.
 pub fn marker(pick: Pick, marker: &DeleteMarker) -> Fault {
     let named = pick != Pick::Current;
     let modified = http_date(marker.modified).filter(|_| named);

@@ -83,9 +83,9 @@ mod tests {
         assert_eq!(check("report2", &given()), Err(Fault::MalformedXml));
     }
 
-    /// What is stored must be read by every later version.
+    /// Tests that the stored form does not change: every later version must read it.
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let stored = concat!(
             r#"{"filter":{"Prefix":"documents/"},"id":"report1","#,
             r#""storage_class_analysis":{"data_export":null}}"#

@@ -23,7 +23,7 @@ impl<'a> EventDrafts<'a> {
         Ok(Self { store, bucket, rules })
     }
 
-    /// What a change of a key carries. `None` where nobody is told.
+    /// Returns the event of a change of a key. `None` if nobody is notified.
     pub fn draft(&self, event: EventName, key: &str) -> Option<EventDraft> {
         let matches = self.store.targets.known(self.rules.matching(event, key));
         if matches.is_empty() {
@@ -41,7 +41,7 @@ impl<'a> EventDrafts<'a> {
         draft(event, matches, context)
     }
 
-    /// What a deletion carries: it is the state machine that knows whether it takes a version away or makes a delete
+    /// Returns the events of a deletion: only the state machine knows whether it deletes a version or makes a delete
     /// marker.
     pub fn deletion(&self, key: &str) -> Option<DeleteEvents> {
         let deleted = self.draft(EventName::ObjectRemovedDelete, key);

@@ -69,7 +69,8 @@ pub async fn list(
     }))
 }
 
-/// In S3's order: the document itself, then that its id is that of the request, then its destination.
+/// Reads and checks a configuration in S3's order: the document itself, then that its id is that of the request, then
+/// its destination.
 pub(in crate::api::s3) fn from_dto(id: &str, given: InventoryConfiguration) -> Result<InventoryRules, Fault> {
     let all_versions = match given.included_object_versions.as_str() {
         InventoryIncludedObjectVersions::ALL => true,
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_comes_back_as_it_was_set() {
+    fn a_configuration_comes_back_as_it_was_set() {
         assert_eq!(to_dto(from_dto("report1", example()).expect("rules")), example());
         let mut bare = example();
         (bare.filter, bare.optional_fields) = (None, None);
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_is_refused_and_not_ignored() {
+    fn unsupported_formats_are_refused_and_not_ignored() {
         let orc = |wrong: &mut InventoryConfiguration| {
             wrong.destination.s3_bucket_destination.format = InventoryFormat::from_static(InventoryFormat::ORC);
         };

@@ -18,11 +18,10 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
 
-/// What follows the prefix in the key of a log: the account, the region, the bucket, the date, the time and what makes
-/// it unique.
+/// The longest suffix of a log's key: the account, the region, the bucket, the date, the time and a unique part.
 const NAME_BYTES_MAX: usize = 224;
 
-/// Where a bucket's requests are logged, if they are.
+/// Returns the logging rules of a bucket, if it has some.
 pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<Option<LoggingRules>> {
     documents::load(view, &bucket_document(bucket, BucketDocument::Logging))
 }
@@ -34,8 +33,8 @@ pub struct LoggedBucket {
     pub destination: LogDestination,
 }
 
-/// Nothing where a bucket's requests are not logged. By this host's own tables: for the sake of a line nobody is waited
-/// for.
+/// Returns the logging destination of a bucket, `None` without. Reads this host's own tables: a log line is worth no
+/// wait.
 pub fn logged(store: &Store, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
     let meta = store.gateway.meta();
     if let Some(kept) = meta.local_configuration().and_then(|at| store.memos.logged.kept_at(at, name)) {
@@ -53,7 +52,7 @@ fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<Made<O
     Ok(Some(Made { value, bytes }))
 }
 
-/// Where the lines go, if the target may still take them.
+/// Returns the destination of the lines, if the target may still take them.
 fn destination(
     store: &Store,
     view: &MetaView,
@@ -88,7 +87,7 @@ pub async fn get(
     Ok(S3Response::new(GetBucketLoggingOutput { logging_enabled }))
 }
 
-/// Without `LoggingEnabled` it ends.
+/// Sets the logging configuration; without `LoggingEnabled` logging ends.
 pub async fn put(
     store: &Store,
     request: S3Request<PutBucketLoggingInput>,
@@ -239,7 +238,7 @@ mod tests {
 
     /// The example of PutBucketLogging, with its grant.
     #[test]
-    fn what_is_set_comes_back_as_it_was_set() {
+    fn a_configuration_comes_back_as_it_was_set() {
         let mut example = given();
         assert_eq!(to_dto(from_dto(example.clone()).expect("rules")), example);
         example.target_grants = Some(vec![TargetGrant {
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_does_not_have_is_refused() {
+    fn a_configuration_outside_the_schema_is_refused() {
         let judge = |change: fn(&mut LoggingEnabled)| {
             let mut wrong = given();
             change(&mut wrong);

@@ -62,9 +62,9 @@ pub async fn list(
 mod tests {
     use s3s::dto::{MetricsAndOperator, MetricsConfiguration, MetricsFilter, Tag};
 
-    /// What is stored must be read by every later version.
+    /// Tests that the stored form does not change: every later version must read it.
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let tag = Tag { key: Some("priority".to_owned()), value: Some("high".to_owned()) };
         let and =
             MetricsAndOperator { prefix: Some("documents/".to_owned()), tags: Some(vec![tag]), ..Default::default() };

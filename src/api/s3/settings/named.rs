@@ -17,10 +17,10 @@ const PAGE: usize = 100;
 /// S3's words for what is not there.
 pub const ABSENT: Fault = Fault::NoConfiguration("NoSuchConfiguration", "The specified configuration does not exist.");
 
-/// Some of a bucket's configurations, in order of their ids.
+/// A page of a bucket's configurations, sorted by id.
 pub struct Page<T> {
     pub values: Vec<T>,
-    /// Where the next begins.
+    /// The start of the next page.
     pub next_token: Option<String>,
 }
 

@@ -20,7 +20,7 @@ use s3s::{S3Request, S3Response, S3Result};
 /// S3: an id of a configuration.
 const ID_CHARS_MAX: usize = 255;
 
-/// Who is told of what happens in a bucket.
+/// Returns the notification rules of a bucket.
 pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<NotificationRules> {
     Ok(documents::load(view, &bucket_document(bucket, BucketDocument::Notification))?.unwrap_or_default())
 }
@@ -33,8 +33,8 @@ pub async fn get(
     Ok(S3Response::new(to_dto(rules_of(&view, &bucket)?)))
 }
 
-/// An empty configuration ends notifications. The targets are sent a test message first, unless that is asked to be
-/// left.
+/// PutBucketNotificationConfiguration. An empty configuration ends notifications. The targets are sent a test message
+/// first, unless the request skips that.
 pub async fn put(
     store: &Store,
     request: S3Request<PutBucketNotificationConfigurationInput>,
@@ -60,7 +60,7 @@ pub async fn put(
     Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
 }
 
-/// That every webhook is there and takes a message. EventBridge is sent none.
+/// Checks that every webhook exists and takes a message. EventBridge is sent none.
 async fn verify(targets: &Targets, rules: &NotificationRules, message: &Message) -> Result<(), Fault> {
     let names = rules.webhooks();
     let tries = names.iter().map(|name| async move {
@@ -97,7 +97,7 @@ fn fault_of(fault: RulesFault) -> Fault {
     Fault::InvalidArgument(why.to_owned())
 }
 
-/// One of the three kinds of configurations, before it is known to be right.
+/// A configuration of one of the three kinds, before it is validated.
 struct Given {
     kind: TargetKind,
     id: Option<String>,

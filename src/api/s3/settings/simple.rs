@@ -15,19 +15,19 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
 
-/// How it is stored.
+/// The stored acceleration configuration.
 #[derive(Serialize, Deserialize)]
 struct Accelerate {
     status: String,
 }
 
-/// How it is stored.
+/// The stored request payment configuration.
 #[derive(Serialize, Deserialize)]
-struct Payment {
+struct RequestPayment {
     payer: String,
 }
 
-/// A bucket that was never told says nothing.
+/// GetBucketAccelerateConfiguration; no `Status` if it was never set.
 pub async fn get_accelerate(
     store: &Store,
     request: S3Request<GetBucketAccelerateConfigurationInput>,
@@ -62,7 +62,8 @@ pub async fn get_payment(
     request: S3Request<GetBucketRequestPaymentInput>,
 ) -> S3Result<S3Response<GetBucketRequestPaymentOutput>> {
     let (bucket, view) = store.bucket(&request.input.bucket).await?;
-    let found: Option<Payment> = documents::load(&view, &bucket_document(&bucket, BucketDocument::RequestPayment))?;
+    let found: Option<RequestPayment> =
+        documents::load(&view, &bucket_document(&bucket, BucketDocument::RequestPayment))?;
     let payer = found.map_or(Payer::from_static(Payer::BUCKET_OWNER), |found| Payer::from(found.payer));
     Ok(S3Response::new(GetBucketRequestPaymentOutput { payer: Some(payer) }))
 }
@@ -77,7 +78,7 @@ pub async fn put_payment(
     if !matches!(payer.as_str(), Payer::BUCKET_OWNER | Payer::REQUESTER) {
         return Err(Fault::MalformedXml.into());
     }
-    let value = Payment { payer: payer.as_str().to_owned() };
+    let value = RequestPayment { payer: payer.as_str().to_owned() };
     documents::save(store, bucket_document(&bucket, BucketDocument::RequestPayment), &value).await?;
     Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
 }

@@ -118,9 +118,9 @@ mod tests {
         assert_eq!(check("t", &asleep), Err(Fault::MalformedXml));
     }
 
-    /// What is stored must be read by every later version.
+    /// Tests that the stored form does not change: every later version must read it.
     #[test]
-    fn the_stored_form_stands() {
+    fn the_stored_form_does_not_change() {
         let given = given(&[("ARCHIVE_ACCESS", 90)]);
         let stored = concat!(
             r#"{"filter":null,"id":"t","status":"Enabled","#,

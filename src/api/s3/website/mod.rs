@@ -10,7 +10,7 @@ mod site;
 pub(super) mod wire;
 
 pub use page::{Failure, error_headers, error_page};
-pub use routing::{Recourse, Redirection, Step, Visit};
+pub use routing::{ErrorResponse, Redirection, Step, WebsiteRequest};
 pub use serve::{SiteRequest, serve};
 #[cfg(test)]
 use site::Site;
@@ -29,7 +29,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 /// S3: of the request that sets a website.
 const CONFIGURATION_BYTES_MAX: u64 = 128 << 10;
-/// Of a bucket that is none.
+/// The fault of a bucket that is no website.
 const NONE: Fault =
     Fault::NoConfiguration("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration");
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 const TYPE: &str = "text/html; charset=utf-8";
 
-/// One error: its code, its words, and what it is about, such as `("Key", "a.html")` or `("BucketName", "b")`.
+/// An error for a page: its code, its words, and its subject, such as `("Key", "a.html")` or `("BucketName", "b")`.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
     pub code: &'a str,
@@ -37,7 +37,7 @@ pub fn error_page(
     page
 }
 
-/// Of the page's answer; HEAD gets them without the page.
+/// Returns the headers of the page's response; HEAD gets them without the page.
 pub fn error_headers(failure: &Failure<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut say = |name: &str, value: &str| {

@@ -10,7 +10,7 @@ use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::api::s3::access::{Guarded, Judge, Subject};
 use crate::api::s3::encryption::key_of_read;
-use crate::api::s3::headers::{describe, etag_text, http_date};
+use crate::api::s3::object_headers::{describe, etag_text, http_date};
 use crate::api::s3::objects::sealed::{sealing_of, unsealed};
 use crate::api::s3::objects::{Slice, blob, select, version};
 use crate::api::s3::preconditions::ReadConditions;
@@ -28,12 +28,12 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Whether there is such an object, whoever may read it.
+    /// Returns whether there is such an object, whoever may read it.
     pub fn has(&self, key: &str) -> S3Result<bool> {
         Ok(key.len() <= KEY_BYTES_MAX && self.judge.subject(&self.guarded, key, Pick::Current)?.is_some())
     }
 
-    /// What was asked for, or where it leads.
+    /// Returns the requested page, or the redirect of its object.
     pub async fn page(&self, key: &str, request: &SiteRequest<'_>) -> Result<HttpResponse, Problem> {
         let object = self.open(key).await?;
         let manifest = &object.version.manifest;
@@ -49,7 +49,7 @@ impl Pages<'_> {
         Ok(page)
     }
 
-    /// All of the error document, in place of the page of a problem; or where it leads.
+    /// Returns the whole error document, in place of the page of a problem; or its redirect.
     pub async fn document(
         &self,
         key: &str,
@@ -67,7 +67,8 @@ impl Pages<'_> {
         Ok(answer(problem.status(), headers, body))
     }
 
-    /// What is judged is the version that is opened. Whether there is one is told only where anybody may list them.
+    /// Opens an object; the judged version is the one that is opened. Its absence is told only if anybody may list the
+    /// bucket.
     async fn open(&self, key: &str) -> Result<OpenObject, Problem> {
         let (gateway, view) = (&self.store.gateway, self.judge.view.clone());
         let opened = match key.len() {
@@ -87,7 +88,7 @@ impl Pages<'_> {
         }
     }
 
-    /// Nothing of the bytes is read for a HEAD.
+    /// Shows an object; reads no bytes for a HEAD.
     async fn show(&self, key: &str, object: OpenObject, slice: &Slice, method: &Method) -> S3Result<HttpResponse> {
         let sealing = sealing_of(&object.version.traits)?;
         // Visitors bring no keys: what only its owner can open is refused here.
@@ -106,13 +107,13 @@ impl Pages<'_> {
     }
 }
 
-/// Where an object leads that is a redirect.
+/// Returns the redirect of an object that has one.
 fn leads(manifest: &Manifest) -> Option<HttpResponse> {
     let location = manifest.headers.website_redirect.as_deref();
     location.map(|location| redirect(&Redirection::of_object(location)))
 }
 
-/// What GetObject says too, but for what browsers have no use for.
+/// Returns the headers of GetObject that browsers use.
 fn page_headers(manifest: &Manifest, slice: &Slice, version: Option<String>) -> HeaderMap {
     let shown = describe(manifest);
     let mut headers = HeaderMap::new();
@@ -163,7 +164,7 @@ fn range(headers: &HeaderMap, manifest: &Manifest) -> Option<Range> {
     headers.get(header::IF_RANGE).is_none_or(stands).then_some(range)
 }
 
-/// Whether a strong tag, or a date, is that of the version.
+/// Returns whether a strong tag, or a date, matches the version.
 fn is_of(validator: &str, manifest: &Manifest) -> bool {
     match validator.strip_prefix('"') {
         Some(tag) => tag.strip_suffix('"') == Some(etag_text(&manifest.etag).as_str()),

@@ -1,4 +1,4 @@
-//! What goes wrong on a visit, what it is about, and how a browser is told.
+//! Failures of a website request, their subjects, and their pages.
 
 use super::{Failure, error_headers, error_page};
 use crate::actors::gateway::StoreError;
@@ -63,7 +63,8 @@ impl Problem {
         answer(self.status(), headers, Body::from(page))
     }
 
-    /// Of every answer that tells of it: its name, and what it says itself, such as `Retry-After` and `Content-Range`.
+    /// Returns the headers of every response about it: its code, and its own, such as `Retry-After` and
+    /// `Content-Range`.
     pub fn headers(&self) -> HeaderMap {
         let mut headers = self.own_headers();
         headers.extend(error_headers(&self.failure(&self.list())));
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_error_says_itself_is_kept_but_for_the_type_of_its_body() {
+    fn headers_of_an_error_are_kept_but_for_its_content_type() {
         let short = page(&Problem::from(Fault::InvalidRange { size_bytes: 7 }), None);
         assert_eq!(short.status(), StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(short.headers()[header::CONTENT_RANGE], "bytes */7");
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_visitor_has_already_needs_no_page() {
+    fn a_not_modified_response_has_no_page() {
         let validators = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("\"1\""))]);
         let same = page(&Problem::from(Fault::NotModified(Box::new(validators))), None);
         assert_eq!((same.status(), text(&same).as_str()), (StatusCode::NOT_MODIFIED, ""));

@@ -1,10 +1,10 @@
-//! Where a request to a website leads. Nothing here looks anything up; whoever serves it asks in this order:
+//! The routing of a request to a website. Pure: nothing is looked up here. The caller goes in this order:
 //!
 //! 1. `Website::step`: a redirect, or a key to open. An object that has a redirect of its own leads where that says
 //!    (`Redirection::of_object`).
 //! 2. Where there is no such object, or it may not be read: `Site::folder_index`, whether there is an object of that key;
-//!    if so, `Visit::folder_redirection`.
-//! 3. Else `Site::recourse`: a redirect, the error document (with the status of the error), or the page of `page`.
+//!    if so, `WebsiteRequest::folder_redirection`.
+//! 3. Else `Site::error_response`: a redirect, the error document (with the status of the error), or the page of `page`.
 //!
 //! Sources: S3's user guide, "Configuring an index document", "Configuring a custom error document" and "Configuring a
 //! webpage redirect".
@@ -14,12 +14,12 @@ use crate::api::text::percent::encode;
 use http::StatusCode;
 use std::fmt::Write;
 
-/// What was asked.
+/// A request to a website endpoint.
 #[derive(Clone, Copy, Debug)]
-pub struct Visit<'a> {
+pub struct WebsiteRequest<'a> {
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// As the request named it, with its port.
+    /// The `Host` header, with its port.
     pub host: &'a str,
     /// The path without its first slash, decoded.
     pub key: &'a str,
@@ -32,7 +32,7 @@ pub struct Redirection {
     pub location: String,
 }
 
-/// What to do first.
+/// The first step of answering a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Redirect(Redirection),
@@ -40,9 +40,9 @@ pub enum Step {
     Serve(String),
 }
 
-/// What to do about an error.
+/// The response to a request whose page cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recourse {
+pub enum ErrorResponse {
     Redirect(Redirection),
     /// Serve the object of this key with the error's status. Where it cannot be opened: the page, which names both errors.
     Document(String),
@@ -50,69 +50,69 @@ pub enum Recourse {
 }
 
 impl Website {
-    pub fn step(&self, visit: &Visit<'_>) -> Step {
+    pub fn step(&self, request: &WebsiteRequest<'_>) -> Step {
         match self {
             Self::RedirectAll { host, scheme } => Step::Redirect(Redirection {
                 status: StatusCode::MOVED_PERMANENTLY,
-                location: visit.location(*scheme, Some(host), &encode(visit.key)),
+                location: request.location(*scheme, Some(host), &encode(request.key)),
             }),
-            Self::Site(site) => site.step(visit),
+            Self::Site(site) => site.step(request),
         }
     }
 }
 
 impl Site {
-    pub fn step(&self, visit: &Visit<'_>) -> Step {
-        if let Some(redirection) = self.redirection(visit, None) {
+    pub fn step(&self, request: &WebsiteRequest<'_>) -> Step {
+        if let Some(redirection) = self.redirection(request, None) {
             return Step::Redirect(redirection);
         }
-        let is_folder = visit.key.is_empty() || visit.key.ends_with('/');
+        let is_folder = request.key.is_empty() || request.key.ends_with('/');
         let suffix = if is_folder { self.index_suffix.as_str() } else { "" };
-        Step::Serve(format!("{}{suffix}", visit.key))
+        Step::Serve(format!("{}{suffix}", request.key))
     }
 
-    /// The key of the index document that makes what was asked for a folder; `None` where it was asked for as one.
-    pub fn folder_index(&self, visit: &Visit<'_>) -> Option<String> {
-        let is_folder = visit.key.is_empty() || visit.key.ends_with('/');
-        (!is_folder).then(|| format!("{}/{}", visit.key, self.index_suffix))
+    /// Returns the key of the index document that would make the requested path a folder; `None` if it ends in a slash.
+    pub fn folder_index(&self, request: &WebsiteRequest<'_>) -> Option<String> {
+        let is_folder = request.key.is_empty() || request.key.ends_with('/');
+        (!is_folder).then(|| format!("{}/{}", request.key, self.index_suffix))
     }
 
-    /// Error documents are for errors of the request (4XX) only.
-    pub fn recourse(&self, visit: &Visit<'_>, status: StatusCode) -> Recourse {
-        if let Some(redirection) = self.redirection(visit, Some(status)) {
-            return Recourse::Redirect(redirection);
+    /// Returns the response to an error. Error documents are for errors of the request (4XX) only.
+    pub fn error_response(&self, request: &WebsiteRequest<'_>, status: StatusCode) -> ErrorResponse {
+        if let Some(redirection) = self.redirection(request, Some(status)) {
+            return ErrorResponse::Redirect(redirection);
         }
         match &self.error_key {
-            Some(key) if status.is_client_error() => Recourse::Document(key.clone()),
-            _ => Recourse::Page,
+            Some(key) if status.is_client_error() => ErrorResponse::Document(key.clone()),
+            _ => ErrorResponse::Page,
         }
     }
 
-    /// By the first rule that applies: before anything is looked up, or after that error.
-    fn redirection(&self, visit: &Visit<'_>, error: Option<StatusCode>) -> Option<Redirection> {
+    /// Returns the redirect of the first rule that applies: before anything is looked up, or after that error.
+    fn redirection(&self, request: &WebsiteRequest<'_>, error: Option<StatusCode>) -> Option<Redirection> {
         let unconditional = Condition::default();
         self.routing.iter().find_map(|rule| {
             let condition = rule.condition.as_ref().unwrap_or(&unconditional);
             let prefix = condition.key_prefix.as_deref().unwrap_or_default();
             let applies = condition.error_status == error.map(|error| error.as_u16());
-            let rest = visit.key.strip_prefix(prefix).filter(|_| applies)?;
-            Some(rule.redirect.apply(visit, rest))
+            let rest = request.key.strip_prefix(prefix).filter(|_| applies)?;
+            Some(rule.redirect.apply(request, rest))
         })
     }
 }
 
 impl Redirect {
     /// `rest` is the key without the prefix of the rule's condition.
-    fn apply(&self, visit: &Visit<'_>, rest: &str) -> Redirection {
+    fn apply(&self, request: &WebsiteRequest<'_>, rest: &str) -> Redirection {
         let path = match &self.key {
-            None => encode(visit.key),
+            None => encode(request.key),
             Some(NewKey::Whole(key)) => verbatim(key),
             Some(NewKey::Prefix(prefix)) => verbatim(prefix) + &encode(rest),
         };
         let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
         Redirection {
             status: status.unwrap_or(StatusCode::MOVED_PERMANENTLY),
-            location: visit.location(self.scheme, self.host.as_deref(), &path),
+            location: request.location(self.scheme, self.host.as_deref(), &path),
         }
     }
 }
@@ -124,13 +124,13 @@ impl Redirection {
     }
 }
 
-impl Visit<'_> {
-    /// To what was asked for, as a folder.
+impl WebsiteRequest<'_> {
+    /// Returns the redirect to the requested path with a slash at its end.
     pub fn folder_redirection(&self) -> Redirection {
         Redirection { status: StatusCode::FOUND, location: format!("/{}/", encode(self.key)) }
     }
 
-    /// The query goes along, before a fragment.
+    /// Returns the address to redirect to. It keeps the query of the request, before a fragment.
     fn location(&self, scheme: Option<Scheme>, host: Option<&str>, path: &str) -> String {
         let scheme = match scheme {
             Some(scheme) => scheme.text(),
@@ -153,7 +153,7 @@ fn verbatim(text: &str) -> String {
     text.strip_prefix('/').unwrap_or(text).to_owned()
 }
 
-/// As a header can carry it.
+/// Returns the text as a header can carry it.
 fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for byte in text.bytes() {

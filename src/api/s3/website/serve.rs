@@ -1,9 +1,9 @@
-//! A visit to a bucket's website, from its host and path to the answer. Visitors do not sign: what they may see is what
-//! anybody may. Where a visit leads is `routing`'s; here its questions are answered, in its order.
+//! Serves a request to a bucket's website, from its host and path to the response. Requests are anonymous. `routing` decides
+//! where a request leads; this module performs its steps in order.
 
 use super::pages::Pages;
 use super::problem::{Problem, answer};
-use super::{NONE, Recourse, Redirection, Step, Visit, Website, website_of};
+use super::{ErrorResponse, NONE, Redirection, Step, Website, WebsiteRequest, website_of};
 use crate::api::call::Origin;
 use crate::api::call::RequestTrace;
 use crate::api::errors::{Fault, RequestFault};
@@ -14,15 +14,15 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use s3s::{Body, HttpResponse, S3Error};
 use std::sync::Arc;
 
-/// What a website answers, and what is answered for it (OPTIONS).
+/// The methods of a website; OPTIONS is answered for it.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// A request to a host that is the website of a bucket.
+/// A request to the website endpoint of a bucket.
 pub struct SiteRequest<'a> {
     pub bucket: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// As the request named it, with its port.
+    /// The `Host` header, with its port.
     pub host: &'a str,
     pub method: &'a Method,
     pub uri: &'a Uri,
@@ -31,18 +31,18 @@ pub struct SiteRequest<'a> {
     pub trace: &'a RequestTrace,
 }
 
-/// Whatever fails is told as a page, or by the site's own document.
+/// Answers a request. A failure is shown as a page, or by the site's own document.
 pub async fn serve(store: &Store, gate: &Gate, request: &SiteRequest<'_>) -> HttpResponse {
     let key = request.uri.path().strip_prefix('/').and_then(percent::decode_path);
     request.trace.resolved("Website", Some(request.bucket.to_owned()), key.clone(), None);
-    match visit(store, gate, request, key).await {
+    match respond(store, gate, request, key).await {
         Ok(response) => response,
         Err(problem) => problem.page(None, &request.origin),
     }
 }
 
 /// `key`: none where the path is no text.
-async fn visit(
+async fn respond(
     store: &Store,
     gate: &Gate,
     request: &SiteRequest<'_>,
@@ -51,18 +51,18 @@ async fn visit(
     check_method(request.method)?;
     let key = key.ok_or(Fault::Request(RequestFault::InvalidUri))?;
     let (website, pages) = enter(store, gate, request).await?;
-    let visit = Visit { scheme: request.scheme, host: request.host, key: &key, query: request.uri.query() };
-    let served = match website.step(&visit) {
+    let asked = WebsiteRequest { scheme: request.scheme, host: request.host, key: &key, query: request.uri.query() };
+    let served = match website.step(&asked) {
         Step::Redirect(to) => return Ok(redirect(&to)),
         Step::Serve(served) => served,
     };
     match pages.page(&served, request).await {
         Ok(page) => Ok(page),
-        Err(problem) => recover(&website, &visit, &pages, request, problem).await,
+        Err(problem) => recover(&website, &asked, &pages, request, problem).await,
     }
 }
 
-/// A website is for reading.
+/// Refuses methods that do not read.
 fn check_method(method: &Method) -> Result<(), Problem> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(());
@@ -80,10 +80,10 @@ async fn enter<'a>(store: &'a Store, gate: &Gate, request: &SiteRequest<'_>) -> 
     Ok((website, Pages { store, judge, guarded }))
 }
 
-/// What to do where the page that was asked for is none.
+/// Answers a request whose page cannot be served: by a redirect, the error document, or the error itself.
 async fn recover(
     website: &Website,
-    visit: &Visit<'_>,
+    asked: &WebsiteRequest<'_>,
     pages: &Pages<'_>,
     request: &SiteRequest<'_>,
     problem: Problem,
@@ -91,15 +91,15 @@ async fn recover(
     let Website::Site(site) = website else { return Err(problem) };
     let status = problem.status();
     let is_hidden = matches!(status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN);
-    if let Some(index) = site.folder_index(visit).filter(|_| is_hidden)
+    if let Some(index) = site.folder_index(asked).filter(|_| is_hidden)
         && pages.has(&index)?
     {
-        return Ok(redirect(&visit.folder_redirection()));
+        return Ok(redirect(&asked.folder_redirection()));
     }
-    match site.recourse(visit, status) {
-        Recourse::Redirect(to) => Ok(redirect(&to)),
-        Recourse::Page => Err(problem),
-        Recourse::Document(key) => {
+    match site.error_response(asked, status) {
+        ErrorResponse::Redirect(to) => Ok(redirect(&to)),
+        ErrorResponse::Page => Err(problem),
+        ErrorResponse::Document(key) => {
             let document = pages.document(&key, request, &problem).await;
             Ok(document.unwrap_or_else(|second| problem.page(Some(&second), &request.origin)))
         }

@@ -15,7 +15,7 @@ pub enum Website {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
-    /// What is served for a key that is empty or ends in a slash, after that key.
+    /// The suffix that is appended to a key that is empty or ends in a slash.
     pub index_suffix: String,
     /// The object that is served where nothing else can be.
     pub error_key: Option<String>,
@@ -25,20 +25,20 @@ pub struct Site {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutingRule {
-    /// Without one it applies to every request.
+    /// The condition of the rule; without one it applies to every request.
     pub condition: Option<Condition>,
     pub redirect: Redirect,
 }
 
-/// At least one of the two; where there are both, both must hold.
+/// The condition: at least one of the two parts; both must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     pub key_prefix: Option<String>,
-    /// Then the rule applies after that error only.
+    /// The status of the error after which alone the rule applies.
     pub error_status: Option<u16>,
 }
 
-/// What is not given stays as it was asked.
+/// A redirect; a part that is not given stays as requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirect {
     pub host: Option<String>,
@@ -51,7 +51,7 @@ pub struct Redirect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NewKey {
     Whole(String),
-    /// In place of the prefix of the rule's condition.
+    /// A replacement of the prefix of the rule's condition.
     Prefix(String),
 }
 
@@ -61,10 +61,10 @@ pub enum Scheme {
     Https,
 }
 
-/// Why a website is refused.
+/// The reason for which a website is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SiteError {
-    /// Against the schema.
+    /// The configuration violates the schema.
     #[error("the configuration is malformed: {0}")]
     Malformed(&'static str),
     #[error("A host name must be provided to redirect all requests (e.g. \"example.com\").")]

@@ -2,7 +2,9 @@
 //! rules are the user guide's examples.
 
 use super::wire::{from_dto, to_dto};
-use super::{Failure, Recourse, Redirection, Site, Step, Visit, Website, error_headers, error_page, fault_of};
+use super::{
+    ErrorResponse, Failure, Redirection, Site, Step, Website, WebsiteRequest, error_headers, error_page, fault_of,
+};
 use crate::api::errors::Fault;
 use http::StatusCode;
 use s3s::dto;
@@ -31,8 +33,8 @@ fn site(inside: &str) -> Site {
     }
 }
 
-fn visit(key: &str) -> Visit<'_> {
-    Visit { scheme: "http", host: "b.site:8080", key, query: None }
+fn request_of(key: &str) -> WebsiteRequest<'_> {
+    WebsiteRequest { scheme: "http", host: "b.site:8080", key, query: None }
 }
 
 fn moved(location: &str) -> Redirection {
@@ -56,7 +58,7 @@ fn invalid(text: &str) -> Result<Website, Fault> {
 }
 
 #[test]
-fn what_is_given_is_given_back() {
+fn a_configuration_reads_back_as_given() {
     let rule = "<Condition><KeyPrefixEquals>docs/</KeyPrefixEquals>\
         <HttpErrorCodeReturnedEquals>404</HttpErrorCodeReturnedEquals></Condition>\
         <Redirect><Protocol>https</Protocol><HostName>example.com</HostName><HttpRedirectCode>302</HttpRedirectCode>\
@@ -169,17 +171,17 @@ fn a_folder_is_served_by_its_index() {
     for (key, served) in
         [("", "index.html"), ("photos/", "photos/index.html"), ("a/b/", "a/b/index.html"), ("a.html", "a.html")]
     {
-        assert_eq!(site.step(&visit(key)), serve(served));
+        assert_eq!(site.step(&request_of(key)), serve(served));
     }
 }
 
 #[test]
 fn a_folder_without_its_slash_leads_to_the_one_with_it() {
     let site = site(INDEX);
-    assert_eq!(site.folder_index(&visit("photos")).as_deref(), Some("photos/index.html"));
-    assert_eq!(site.folder_index(&visit("photos/")), None);
-    assert_eq!(site.folder_index(&visit("")), None);
-    let found = visit("my photos/é").folder_redirection();
+    assert_eq!(site.folder_index(&request_of("photos")).as_deref(), Some("photos/index.html"));
+    assert_eq!(site.folder_index(&request_of("photos/")), None);
+    assert_eq!(site.folder_index(&request_of("")), None);
+    let found = request_of("my photos/é").folder_redirection();
     assert_eq!(found.status, StatusCode::FOUND);
     assert_eq!(found.location, "/my%20photos/%C3%A9/");
 }
@@ -191,13 +193,13 @@ fn all_requests_lead_to_another_host() {
             format!("<RedirectAllRequestsTo><HostName>example.com</HostName>{protocol}</RedirectAllRequestsTo>");
         parse(&inside).expect("a website that S3 takes")
     };
-    assert_eq!(all("").step(&visit("")), to("http://example.com/"));
-    assert_eq!(all("").step(&visit("a/b c")), to("http://example.com/a/b%20c"));
+    assert_eq!(all("").step(&request_of("")), to("http://example.com/"));
+    assert_eq!(all("").step(&request_of("a/b c")), to("http://example.com/a/b%20c"));
     let secure = all("<Protocol>https</Protocol>");
-    assert_eq!(secure.step(&visit("a")), to("https://example.com/a"));
-    let asking = Visit { query: Some("x=1&y"), ..visit("a") };
+    assert_eq!(secure.step(&request_of("a")), to("https://example.com/a"));
+    let asking = WebsiteRequest { query: Some("x=1&y"), ..request_of("a") };
     assert_eq!(secure.step(&asking), to("https://example.com/a?x=1&y"));
-    let over_tls = Visit { scheme: "https", ..visit("a") };
+    let over_tls = WebsiteRequest { scheme: "https", ..request_of("a") };
     assert_eq!(all("").step(&over_tls), to("https://example.com/a"), "as it was asked");
 }
 
@@ -210,14 +212,14 @@ fn a_renamed_prefix_leads_to_the_new_one() {
         )))
     };
     let plain = rule("");
-    assert_eq!(plain.step(&visit("")), serve("index.html"));
-    assert_eq!(plain.step(&visit("x")), serve("x"));
-    assert_eq!(plain.step(&visit("docs/")), to("http://b.site:8080/documents/"));
-    assert_eq!(plain.step(&visit("docs/a b")), to("http://b.site:8080/documents/a%20b"));
-    assert_eq!(rule("<Protocol>https</Protocol>").step(&visit("docs/x")), to("https://b.site:8080/documents/x"));
+    assert_eq!(plain.step(&request_of("")), serve("index.html"));
+    assert_eq!(plain.step(&request_of("x")), serve("x"));
+    assert_eq!(plain.step(&request_of("docs/")), to("http://b.site:8080/documents/"));
+    assert_eq!(plain.step(&request_of("docs/a b")), to("http://b.site:8080/documents/a%20b"));
+    assert_eq!(rule("<Protocol>https</Protocol>").step(&request_of("docs/x")), to("https://b.site:8080/documents/x"));
     let elsewhere = rule("<Protocol>https</Protocol><HostName>xyzzy</HostName>");
-    assert_eq!(elsewhere.step(&visit("docs/x")), to("https://xyzzy/documents/x"));
-    let found = rule("<HttpRedirectCode>302</HttpRedirectCode>").step(&visit("docs/x"));
+    assert_eq!(elsewhere.step(&request_of("docs/x")), to("https://xyzzy/documents/x"));
+    let found = rule("<HttpRedirectCode>302</HttpRedirectCode>").step(&request_of("docs/x"));
     assert!(matches!(found, Step::Redirect(Redirection { status: StatusCode::FOUND, .. })));
 }
 
@@ -228,7 +230,7 @@ fn a_deleted_folder_leads_to_one_page() {
          <Redirect><ReplaceKeyWith>folderdeleted.html</ReplaceKeyWith></Redirect>",
     ));
     for key in ["images/", "images/x"] {
-        assert_eq!(site.step(&visit(key)), to("http://b.site:8080/folderdeleted.html"));
+        assert_eq!(site.step(&request_of(key)), to("http://b.site:8080/folderdeleted.html"));
     }
 }
 
@@ -242,15 +244,18 @@ fn an_error_leads_to_another_host_that_reports_it() {
         )))
     };
     let any = rule("");
-    assert_eq!(any.step(&visit("images/x")), serve("images/x"), "there is no error yet");
-    let moved = |location| Recourse::Redirect(moved(location));
+    assert_eq!(any.step(&request_of("images/x")), serve("images/x"), "there is no error yet");
+    let moved = |location| ErrorResponse::Redirect(moved(location));
     let missing = StatusCode::NOT_FOUND;
-    assert_eq!(any.recourse(&visit("x"), missing), moved("http://ec2.amazonaws.com/report-404/x"));
-    assert_eq!(any.recourse(&visit("images/x"), missing), moved("http://ec2.amazonaws.com/report-404/images/x"));
-    assert_eq!(any.recourse(&visit("x"), StatusCode::FORBIDDEN), Recourse::Page);
+    assert_eq!(any.error_response(&request_of("x"), missing), moved("http://ec2.amazonaws.com/report-404/x"));
+    assert_eq!(
+        any.error_response(&request_of("images/x"), missing),
+        moved("http://ec2.amazonaws.com/report-404/images/x")
+    );
+    assert_eq!(any.error_response(&request_of("x"), StatusCode::FORBIDDEN), ErrorResponse::Page);
     let both = rule("<KeyPrefixEquals>images/</KeyPrefixEquals>");
-    assert_eq!(both.recourse(&visit("x"), missing), Recourse::Page);
-    assert_eq!(both.recourse(&visit("images/x"), missing), moved("http://ec2.amazonaws.com/report-404/x"));
+    assert_eq!(both.error_response(&request_of("x"), missing), ErrorResponse::Page);
+    assert_eq!(both.error_response(&request_of("images/x"), missing), moved("http://ec2.amazonaws.com/report-404/x"));
 }
 
 #[test]
@@ -264,10 +269,10 @@ fn the_first_rule_that_applies_counts() {
     let rules = [rule("a/b/", "first"), rule("a/", "second")].concat();
     let last = "<RoutingRule><Redirect><HostName>rest</HostName></Redirect></RoutingRule>";
     let site = site(&format!("{INDEX}<RoutingRules>{rules}{last}</RoutingRules>"));
-    assert_eq!(site.step(&visit("a/b/c")), to("http://b.site:8080/first"));
-    assert_eq!(site.step(&visit("a/c")), to("http://b.site:8080/second"));
-    assert_eq!(site.step(&visit("c")), to("http://rest/c"), "a rule without a condition");
-    assert_eq!(site.step(&visit("")), to("http://rest/"));
+    assert_eq!(site.step(&request_of("a/b/c")), to("http://b.site:8080/first"));
+    assert_eq!(site.step(&request_of("a/c")), to("http://b.site:8080/second"));
+    assert_eq!(site.step(&request_of("c")), to("http://rest/c"), "a rule without a condition");
+    assert_eq!(site.step(&request_of("")), to("http://rest/"));
 }
 
 #[test]
@@ -278,17 +283,21 @@ fn a_new_key_may_be_a_query_or_a_fragment() {
              <Redirect><ReplaceKeyPrefixWith>{key}</ReplaceKeyPrefixWith></Redirect>"
         )))
     };
-    let asking = Visit { query: Some("v=1"), ..visit("old/a b") };
+    let asking = WebsiteRequest { query: Some("v=1"), ..request_of("old/a b") };
     assert_eq!(rule("#!/").step(&asking), to("http://b.site:8080/?v=1#!/a%20b"));
     assert_eq!(rule("resize?key=").step(&asking), to("http://b.site:8080/resize?key=a%20b&v=1"));
-    assert_eq!(rule("/new/").step(&visit("old/x")), to("http://b.site:8080/new/x"), "the path has its slash already");
-    assert_eq!(rule("né w/").step(&visit("old/x")), to("http://b.site:8080/n%C3%A9%20w/x"));
+    assert_eq!(
+        rule("/new/").step(&request_of("old/x")),
+        to("http://b.site:8080/new/x"),
+        "the path has its slash already"
+    );
+    assert_eq!(rule("né w/").step(&request_of("old/x")), to("http://b.site:8080/n%C3%A9%20w/x"));
 }
 
 #[test]
-fn nothing_of_a_location_breaks_out_of_its_header() {
+fn a_location_cannot_break_out_of_its_header() {
     let site = site(&with_rule("<Redirect><HostName>h</HostName></Redirect>"));
-    let hostile = Visit { query: Some("a=\r\nSet-Cookie: x"), ..visit("k\r\nX: y") };
+    let hostile = WebsiteRequest { query: Some("a=\r\nSet-Cookie: x"), ..request_of("k\r\nX: y") };
     let Step::Redirect(redirection) = site.step(&hostile) else { panic!("a redirect") };
     assert_eq!(redirection.location, "http://h/k%0D%0AX%3A%20y?a=%0D%0ASet-Cookie:%20x");
     assert_eq!(Redirection::of_object("/a\r\nX: y").location, "/a%0D%0AX:%20y");
@@ -305,9 +314,9 @@ fn an_object_may_lead_elsewhere() {
 fn an_error_of_the_request_is_answered_with_the_error_document() {
     let site = site(&format!("{INDEX}{ERROR}"));
     for status in [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED] {
-        assert_eq!(site.recourse(&visit("x"), status), Recourse::Document("error.html".to_owned()));
+        assert_eq!(site.error_response(&request_of("x"), status), ErrorResponse::Document("error.html".to_owned()));
     }
-    assert_eq!(site.recourse(&visit("x"), StatusCode::SERVICE_UNAVAILABLE), Recourse::Page);
+    assert_eq!(site.error_response(&request_of("x"), StatusCode::SERVICE_UNAVAILABLE), ErrorResponse::Page);
 }
 
 #[test]

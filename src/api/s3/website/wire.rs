@@ -1,4 +1,4 @@
-//! Between a website as it is kept and as XML brings it.
+//! Conversion of a website between the stored form and XML.
 
 use super::site::{Condition, NewKey, Redirect, RoutingRule, Scheme, Site, SiteError, Website};
 use s3s::dto;

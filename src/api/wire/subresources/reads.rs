@@ -1,5 +1,4 @@
-//! What a request asks for in parameters and headers that belong to another operation than the one it is for. S3 refuses
-//! it; s3s would pass over it.
+//! Refuses parameters and headers of a read that belong to another operation. S3 refuses them; s3s would ignore them.
 
 use crate::api::call::{Head, Level, Target};
 use crate::api::errors::Fault;
@@ -7,7 +6,7 @@ use crate::api::text::Query;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use s3s::header::X_AMZ_COPY_SOURCE;
 
-/// What of an answer a request can ask to be other than it is stored.
+/// The headers of a response that a request can override.
 const OVERRIDES: [&str; 6] = [
     "response-cache-control",
     "response-content-disposition",
@@ -17,19 +16,19 @@ const OVERRIDES: [&str; 6] = [
     "response-expires",
 ];
 const OVERRIDE: &str = "response-";
-/// What is meant by them of a bucket, and not of a key.
+/// The parameters that apply to a bucket, and not to a key.
 const OF_BUCKETS: [(&str, &str); 2] = [
     ("uploads", "Key is not expected for the GET method ?uploads subresource"),
     ("versions", "There is no such thing as the ?versions sub-resource for a key"),
 ];
-/// Of the second version of ListObjects, and the first.
+/// The parameters of the second version of ListObjects, and the first.
 const OF_VERSION_2: [(&str, &str); 2] = [
     ("continuation-token", "continuation-token only supported in REST.GET.BUCKET with list-type=2"),
     ("start-after", "startAfter only supported in REST.GET.BUCKET with list-type=2"),
 ];
 const OF_VERSION_1: [(&str, &str); 1] = [("marker", "Marker unsupported with REST.GET.BUCKET in list-type=2")];
 
-/// A source is named by what is put, and whole.
+/// Checks that only copies have a source header, and that its version id is not empty.
 pub fn check_source(head: Head<'_>) -> Result<(), Fault> {
     let Some(source) = head.headers.get(X_AMZ_COPY_SOURCE) else { return Ok(()) };
     let is_copy = match *head.method {
@@ -47,7 +46,7 @@ pub fn check_source(head: Head<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Of what is only read.
+/// Checks a request that only reads a key.
 pub fn check_key(head: Head<'_>) -> Result<(), Fault> {
     if let Some((_, why)) = OF_BUCKETS.iter().find(|(name, _)| *head.method == Method::GET && head.query.has(name)) {
         return Err(Fault::InvalidRequest((*why).to_owned()));
@@ -90,7 +89,7 @@ fn without_overrides(uri: &Uri) -> Uri {
     Uri::try_from(target).unwrap_or_else(|_| uri.clone())
 }
 
-/// Of a request that lists a bucket's objects, in either version.
+/// Checks a request that lists a bucket's objects, in either version.
 pub fn check_list(head: Head<'_>) -> Result<(), Fault> {
     let refused = |why: &str| Err(Fault::InvalidArgument(why.to_owned()));
     let others: &[(&str, &str)] = match head.query.get("list-type") {
@@ -104,7 +103,7 @@ pub fn check_list(head: Head<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Whether it is such a request, of all that read a bucket.
+/// Returns whether it is such a request, of all that read a bucket.
 pub fn is_list(head: Head<'_>) -> bool {
     *head.method == Method::GET && head.target.level == Level::Bucket
 }

@@ -129,7 +129,7 @@ async fn misbehave_on(mut stream: BidirectionalStream, misdeed: Misdeed) {
     let _ = stream.close().await;
 }
 
-/// What a caller is told that reads from such a host, and after how long.
+/// Returns the error of a caller that reads from such a host, and the time that it took.
 async fn read_from(misdeed: Misdeed) -> (PeerError, Duration, bool) {
     let address = misbehave(misdeed);
     let client = caller(identity(CALLER, Some(CLUSTER)), options());

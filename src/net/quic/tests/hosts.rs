@@ -42,7 +42,7 @@ pub(super) fn append(blob: u128, first: u32, chunks: Vec<Bytes>) -> AppendChunks
 pub(super) struct Memory {
     chunks: Mutex<BTreeMap<(ShardId, ChunkIndex), Bytes>>,
     pub(super) calls: AtomicUsize,
-    /// What each request is held up by.
+    /// The delay of each request.
     pub(super) delay: Mutex<Duration>,
 }
 

@@ -85,7 +85,7 @@ async fn a_host_of_no_cluster_may_speak_to_groups_only_until_it_has_entered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_at_an_address_is_told_within_the_handshakes_time() {
+async fn an_address_without_a_host_is_reported_within_the_handshakes_time() {
     let client = caller(identity(CALLER, Some(CLUSTER)), options());
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a loopback port is free");
     let begun = tokio::time::Instant::now();

@@ -64,7 +64,7 @@ async fn bind_again(options: QuicOptions, memory: &Arc<Memory>) -> crate::net::Q
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_nobody_holds_any_more_is_closed() {
+async fn an_unused_connection_is_closed() {
     let pair = pair(options()).await;
     let remote = connect(&pair.client, pair.server.local_addr()).await.expect("connected");
     drop(remote);

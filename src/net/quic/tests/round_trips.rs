@@ -64,7 +64,7 @@ async fn a_message_of_a_group_of_nine_mebibytes_goes_there_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_exceeds_the_bounds_of_the_wire_is_refused_before_it_is_sent() {
+async fn a_request_beyond_the_bounds_of_the_wire_is_refused_before_it_is_sent() {
     let Pair { remote, server: _server, client: _client, .. } = pair(options()).await;
     let large = append(1, 0, vec![Bytes::from(vec![0; (256 << 10) + 1])]);
     assert!(matches!(remote.append_chunks(large).await, Err(PeerError::Refused { .. })));

@@ -1,4 +1,4 @@
-//! What can be made to go wrong with a simulated disk, and what it counts.
+//! Faults that a test can order of a simulated disk, and its counters.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ pub enum Held {
     Write,
 }
 
-/// What is wrong with one of the drives that a simulated disk stands for: with all that is in a directory.
+/// A fault of one of the drives that a simulated disk stands for; affects everything in its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriveFault {
     /// Every call fails.
@@ -27,7 +27,7 @@ pub enum DriveFault {
 /// Calls since the disk was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
-    /// All that change the disk: writes, syncs, allocations, creations, renames, removals.
+    /// The number of changes of the disk: writes, syncs, allocations, creations, renames, removals.
     pub changes: u64,
     pub writes: u64,
     pub written_bytes: u64,
@@ -40,7 +40,7 @@ pub struct Operations {
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    /// From this change on, everything fails.
+    /// The change from which on everything fails.
     pub(super) halt_at: Option<u64>,
     pub(super) halted: bool,
     pub(super) sync_failures: u64,
@@ -60,7 +60,7 @@ impl Faults {
         if self.halted { Err(io::Error::other("simulated drive is gone")) } else { Ok(()) }
     }
 
-    /// What is wrong with the drive of this path.
+    /// Returns the fault of the drive of this path.
     pub(super) fn of(&self, path: &Path) -> Option<DriveFault> {
         self.drives.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, fault)| *fault)
     }
@@ -76,7 +76,7 @@ impl Faults {
         self.holds.get(&operation).is_some_and(|hold| hold.holders > 0)
     }
 
-    /// Whether one more of the failures that were asked for is due.
+    /// Takes one of the ordered failures, if any is left.
     pub(super) fn take(counter: &mut u64) -> bool {
         let due = *counter > 0;
         *counter = counter.saturating_sub(1);

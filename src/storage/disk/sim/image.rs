@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a drive writes whole or not at all, except at the very moment of a cut.
+/// The unit that a drive writes atomically, except at the very moment of a power cut.
 const SECTOR: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,7 +176,8 @@ impl Image {
         named.iter().filter_map(|id| self.files.get(id)).map(|file| file.live.len() as u64).sum()
     }
 
-    /// What could be found after a cut of the power now; `keep` is how likely an unsynced thing survives, if that is not drawn.
+    /// Returns an image as a power cut would leave it now. `keep` is the chance that an unsynced change survives; drawn
+    /// if not given.
     pub(super) fn after_power_cut(&self, random: &mut StdRng, keep: Option<f64>) -> Self {
         let mut names = self.durable_names.clone();
         let fixed = keep;
@@ -214,7 +215,7 @@ impl Image {
     }
 }
 
-/// How likely an unsynced thing is to survive: at times all of it, at times nothing, mostly some.
+/// Draws the chance that an unsynced change survives: at times 1, at times 0, mostly between.
 fn keep_chance(random: &mut StdRng) -> f64 {
     [0.0, 0.1, 0.5, 0.9, 1.0][random.random_range(0..5)]
 }
@@ -245,7 +246,7 @@ pub(super) struct FileImage {
     pub(super) unreadable: Vec<std::ops::Range<u64>>,
 }
 
-/// What a sync that was begun covers.
+/// The changes that a running sync covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SyncCover {
     writes: u64,
@@ -340,7 +341,7 @@ impl FileImage {
         }
     }
 
-    /// For each sector that was written and not synced, what may be found in it besides what was there before.
+    /// Returns, for each sector that was written and not synced, its possible contents besides the one before.
     fn unsynced_sectors(&self, random: &mut StdRng) -> BTreeMap<usize, Vec<Vec<u8>>> {
         let mut sectors: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
         for write in &self.unsynced {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a test waits for an operation to arrive where it is held, before it fails.
+/// The longest time that a test waits for an operation to reach the point where it is held.
 const ARRIVAL_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A disk in memory. Clones are the same disk.
@@ -62,7 +62,7 @@ impl SimDisk {
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 
-    /// This disk as the code under test takes it.
+    /// Returns this disk as the code under test takes it.
     pub fn handle(&self) -> Arc<dyn Disk> {
         Arc::new(self.clone())
     }
@@ -81,7 +81,7 @@ impl SimDisk {
         Self::with_image(state.image.after_power_cut(&mut random, None), state.capacity_bytes)
     }
 
-    /// As `power_cut`, with nothing left that was not synced.
+    /// As `power_cut`, with every unsynced change lost.
     pub fn power_cut_to_what_was_synced(&self, seed: u64) -> Self {
         let mut state = self.state();
         state.faults.halted = true;
@@ -89,18 +89,18 @@ impl SimDisk {
         Self::with_image(state.image.after_power_cut(&mut random, Some(0.0)), state.capacity_bytes)
     }
 
-    /// From now on all that is in this directory has this fault.
+    /// Gives everything in this directory this fault from now on.
     pub fn fail_drive(&self, dir: &Path, fault: DriveFault) {
         self.state().faults.drives.insert(dir.to_owned(), fault);
     }
 
-    /// From the `number`th change on (counted from 1, over the disk's life) everything fails; a write that is this change is
-    /// interrupted in its midst.
+    /// Makes everything fail from the `number`th change on (counted from 1, over the disk's life); a write that is this
+    /// change is interrupted in its midst.
     pub fn halt_at(&self, number: u64) {
         self.state().faults.halt_at = Some(number);
     }
 
-    /// Whether everything fails.
+    /// Returns whether every operation fails.
     pub fn is_halted(&self) -> bool {
         self.state().faults.halted
     }
@@ -208,7 +208,7 @@ impl State {
     }
 }
 
-/// While it lives, operations of one sort wait.
+/// A guard that holds operations of one sort while it lives.
 #[derive(Debug)]
 pub struct HoldGuard {
     disk: SimDisk,

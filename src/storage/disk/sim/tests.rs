@@ -19,7 +19,7 @@ fn write(file: &Arc<dyn DiskFile>, offset: u64, byte: u8, len: usize) {
 }
 
 #[test]
-fn what_was_synced_survives_every_cut_and_what_was_not_may_not() {
+fn synced_bytes_survive_every_cut_and_unsynced_ones_may_not() {
     let mut found = BTreeSet::new();
     for seed in 0..200 {
         let disk = SimDisk::new(1 << 20);
@@ -125,7 +125,7 @@ fn a_fault_of_a_drive_is_of_all_that_is_in_its_directory_and_nothing_else() {
 }
 
 #[test]
-fn nothing_that_was_not_synced_survives_a_harsh_cut() {
+fn unsynced_bytes_do_not_survive_a_harsh_cut() {
     let disk = SimDisk::new(1 << 20);
     let file = created(&disk, "/file");
     write(&file, 0, 1, 512);
@@ -168,7 +168,7 @@ fn a_directory_made_durably_is_there_after_every_cut_with_what_was_synced_in_it(
 }
 
 #[test]
-fn what_is_written_anew_survives_a_sync_of_it_that_failed_before() {
+fn rewritten_bytes_survive_an_earlier_failed_sync() {
     for seed in 0..50 {
         let disk = SimDisk::new(1 << 20);
         let file = created(&disk, "/file");

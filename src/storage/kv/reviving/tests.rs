@@ -324,7 +324,7 @@ fn tables_that_lack_a_commit_which_succeeded_are_not_used() {
 }
 
 #[test]
-fn who_opens_tables_sees_to_their_failures_until_they_are_armed() {
+fn the_opener_of_tables_handles_their_failures_until_they_are_armed() {
     let kept = Arc::new(Mutex::new(Arc::new(MemoryKv::new(TABLES))));
     let counts = Arc::new(Counts::default());
     let drive = Drive { kept: Arc::clone(&kept), counts: Arc::clone(&counts) };
@@ -334,7 +334,7 @@ fn who_opens_tables_sees_to_their_failures_until_they_are_armed() {
     assert!(!kv.is_being_opened() && counts.looks.load(Ordering::Relaxed) == 0);
 }
 
-/// Where the tables of a database are, but for fjall's own.
+/// Returns the directories of a database's tables, without fjall's own.
 fn table_dirs(database: &Path) -> Vec<PathBuf> {
     let keyspaces =
         std::fs::read_dir(database.join("keyspaces")).expect("lists").map(|entry| entry.expect("lists").path());

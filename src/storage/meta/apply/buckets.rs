@@ -32,7 +32,8 @@ impl Applying<'_> {
         Ok(Reply::BucketCreated { id })
     }
 
-    /// The uploads can no longer be reached once the bucket's number is gone; they become garbage a page at a time.
+    /// Deletes a bucket. Its uploads can no longer be reached once the bucket's number is gone; they become garbage a
+    /// page at a time.
     pub(super) fn delete_bucket(&mut self, id: BucketId) -> Decided<Reply> {
         let name = self.bucket(id)?.bucket.name;
         for table in [OBJECTS, VERSIONS] {
@@ -83,7 +84,7 @@ impl Applying<'_> {
     }
 }
 
-/// What is in the buckets that a batch touches, each read once and written once.
+/// The usage of the buckets that a batch touches, each read once and written once.
 #[derive(Default)]
 pub(super) struct Usages {
     /// `None`: the bucket is gone.

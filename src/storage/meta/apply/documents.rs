@@ -11,7 +11,7 @@ use bytes::Bytes;
 const EVENTS_AT_ONCE: usize = 1024;
 
 impl Applying<'_> {
-    /// All of them, or none.
+    /// Writes all of the documents, or none.
     pub(super) fn write_documents(&mut self, writes: Vec<DocumentWrite>) -> Decided<Reply> {
         for write in &writes {
             if let DocumentKey::Bucket(bucket, ..) = write.key {

@@ -15,15 +15,15 @@ use crate::storage::meta::tables::{
 };
 use crate::types::{BucketId, ManifestId, ShardId, ShardIndex};
 
-/// What was taken off a list.
+/// Entries taken off a list.
 struct Taken {
     rows: usize,
-    /// Whether the list has more.
+    /// True if entries are left in the list.
     more: bool,
 }
 
 impl Applying<'_> {
-    /// An object version is no longer referred to.
+    /// Discards an object version that is no longer referred to.
     pub(super) fn discard_version(&mut self, old: &Manifest) -> KvResult<()> {
         match &old.body {
             Body::Empty => Ok(()),
@@ -45,7 +45,7 @@ impl Applying<'_> {
         self.drop_list(DroppedList::ObjectParts(list))
     }
 
-    /// A blob is referred to once less. With the last reference it is garbage, and its repairs are pointless.
+    /// Removes one reference to a blob. With the last one it becomes garbage, and its repairs are pointless.
     pub(super) fn discard_blob(&mut self, blob: &BlobRef) -> KvResult<()> {
         if !self.release(Shared::Blob(blob.id))? {
             return Ok(());
@@ -82,7 +82,7 @@ impl Applying<'_> {
         self.count_held(blob.placement.iter().copied(), |held| held.garbage += 1)
     }
 
-    /// A list is no longer referred to: its first rows become garbage now, the rest later.
+    /// Drops a list that is no longer referred to: its first rows become garbage now, the rest later.
     pub(super) fn drop_list(&mut self, list: DroppedList) -> KvResult<()> {
         if self.take_apart(list, DROPPED_ROWS_AT_ONCE)?.more {
             self.rows.put(DROPPED, &list.key(), Vec::new());

@@ -29,7 +29,8 @@ enum NodeChange {
 }
 
 impl Applying<'_> {
-    /// The layout changes once: one with a part of a host's drives would move shards that the others are to take.
+    /// Registers nodes. The layout changes once: one with a part of a host's drives would move shards that the others
+    /// are to take.
     pub(super) fn register_nodes(&mut self, host: HostId, nodes: Vec<NodeRecord>) -> Decided<Reply> {
         if nodes.iter().any(|node| node.host != host) {
             return Err(Refusal::InvalidRequest.into());
@@ -119,7 +120,8 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// The layout changes once, so that no ring ever shows the drives of one host as those of two.
+    /// Registers a host in the place of its former member. The layout changes once, so that no ring ever shows the
+    /// drives of one host as those of two.
     pub(super) fn rejoin_host(&mut self, was: HostId, host: HostRecord) -> Decided<Reply> {
         if self.rows.has(HOSTS, &host_key(host.id))? {
             return Ok(Reply::Done);
@@ -149,7 +151,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Nothing is drawn for founders: what they have agreed on says where each one's node ids begin.
+    /// Registers the founders. Draws no ids: the agreement of the founders says where each one's node ids begin.
     pub(super) fn found_hosts(&mut self, founders: Vec<HostRecord>) -> Decided<Reply> {
         let names: BTreeSet<&str> = founders.iter().map(|founder| founder.name.as_str()).collect();
         let ids: BTreeSet<HostId> = founders.iter().map(|founder| founder.id).collect();
@@ -209,7 +211,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// What it was said to do, where that was not everything.
+    /// Removes the recorded roles of a host; returns them if they were not the default.
     fn forget_roles(&mut self, host: HostId) -> KvResult<Option<Roles>> {
         let mut record: RolesRecord = self.rows.row(SYSTEM, SYSTEM_ROLES)?.unwrap_or_default();
         let roles = record.hosts.remove(&host);
@@ -270,7 +272,8 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// Whether this number was a drive's, and is none's now. One that was never heard of is not removed.
+    /// Returns whether this number belonged to a drive and belongs to none now. A number that was never given out is
+    /// not removed.
     pub(super) fn was_removed(&mut self, node: NodeId) -> KvResult<bool> {
         let of_number = (node, Incarnation(0))..=(node, Incarnation(u128::MAX));
         let is_noted = self.removed()?.nodes.range(of_number).next().is_some();

@@ -56,12 +56,12 @@ pub struct ApplyEntry {
     pub commands: Vec<Command>,
 }
 
-/// How far the tables have come.
+/// The position of the tables in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// Of the last entry applied.
+    /// The index of the last entry applied.
     pub index: u64,
-    /// What the caller stored with it (its log id and membership).
+    /// The bytes that the caller stored with the position (its log id and membership).
     pub position: Bytes,
 }
 
@@ -82,7 +82,8 @@ impl MetaTables {
         Ok(Self { kv: Arc::new(kv), failure, configuration: Arc::new(ConfigurationMark::new(applied)) })
     }
 
-    /// What could not be read of them, or of any view of them: such tables are to be made anew.
+    /// Returns the state of failed reads, of the tables or any view of them: after a failure the tables must be made
+    /// anew.
     pub fn failure(&self) -> &ReadFailure {
         &self.failure
     }
@@ -97,7 +98,7 @@ impl MetaTables {
         MetaView { kv, configuration, last: Some(Arc::default()) }
     }
 
-    /// As a view of this moment would have it.
+    /// Returns the entry that the configuration is as of, as a view of this moment would.
     pub fn configuration(&self) -> Option<ConfigurationAt> {
         self.configuration.present()
     }
@@ -134,7 +135,7 @@ impl MetaTables {
     }
 }
 
-/// How far the tables have come that this reads.
+/// Returns the position of the tables that this reads.
 pub(super) fn applied_in(kv: &dyn KvRead) -> KvResult<Option<Applied>> {
     let Some(row) = kv.get(SYSTEM, SYSTEM_APPLIED)? else { return Ok(None) };
     let malformed = || KvError { doing: "read the applied position", cause: format!("malformed: {row:02x?}") };
@@ -147,7 +148,7 @@ fn applied_row(applied: &Applied) -> Vec<u8> {
     [&[FORMAT_VERSION][..], &applied.index.to_be_bytes(), &applied.position].concat()
 }
 
-/// Why a change is not made: it is refused, or the tables fail.
+/// The reason for which a change is not made: a refusal, or a failure of the tables.
 enum Stop {
     Refused(Refusal),
     Lost(KvError),
@@ -181,13 +182,13 @@ struct Applying<'a> {
     rows: Overlay<'a>,
     counts: Counts,
     counts_before: Counts,
-    /// Read with the first change that was forwarded; written if it is here.
+    /// The remembered answers: read with the first forwarded change, and written if present.
     answers: Option<AnswersRecord>,
-    /// Read with the first change that changes it; written if it is here.
+    /// The layout: read with the first change that changes it, and written if present.
     layout: Option<LayoutRecord>,
     /// The same.
     held: Option<HeldRecord>,
-    /// Read with the first change that asks for it; written with each that changes it.
+    /// The removed hosts and drives: read with the first change that needs them, written with each that changes them.
     removed: Option<RemovedRecord>,
     /// The same.
     fence: Option<FenceRecord>,
@@ -196,7 +197,7 @@ struct Applying<'a> {
     /// The layout by which the blobs of the change at hand were written, where it says so.
     written_by: Option<Epoch>,
     usages: Usages,
-    /// Of the entry being applied.
+    /// The index of the entry being applied.
     index: u64,
     /// The date of the command being applied: what it makes is dated by it.
     now: UnixMs,

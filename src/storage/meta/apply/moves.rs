@@ -37,7 +37,7 @@ impl Applying<'_> {
         Ok(true)
     }
 
-    /// Whether the copy is on a drive that may have it.
+    /// Returns whether the copy is on a drive that may take it.
     fn may_take(&self, step: &MovedShard) -> KvResult<bool> {
         let node = self.rows.row::<NodeRecord>(NODES, &node_key(step.to))?;
         Ok(node.is_some_and(|node| node.state == NodeState::Active && node.incarnation == step.incarnation))
@@ -65,7 +65,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// What a node that was removed has is nobody's business any more.
+    /// Queues a shard's old copy for dropping, unless its node was removed.
     fn leave_behind(&mut self, node: NodeId, shard: ShardId) -> KvResult<()> {
         let removed = node.0 < self.layout()?.nodes_ever && !self.rows.has(NODES, &node_key(node))?;
         if !removed {

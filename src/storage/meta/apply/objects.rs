@@ -64,7 +64,7 @@ impl Applying<'_> {
     }
 }
 
-/// That a manifest's size is its bytes'. Encrypted bytes are more than the client's.
+/// Checks that a manifest's size is that of its bytes. Encrypted bytes are more than the client's.
 fn require_sizes(manifest: &Manifest, inline: Option<&Bytes>, sealed: bool) -> Result<(), Refusal> {
     let stored_bytes = match (&manifest.body, inline) {
         (Body::Empty, None) => 0,
@@ -76,7 +76,7 @@ fn require_sizes(manifest: &Manifest, inline: Option<&Bytes>, sealed: bool) -> R
     if fits { Ok(()) } else { Err(Refusal::InvalidRequest) }
 }
 
-/// That versions which are to be locked can be.
+/// Checks that versions with a lock may be locked in this bucket.
 pub(super) fn require_lock(bucket: &BucketRow, traits: &Traits) -> Result<(), Refusal> {
     let locks = traits.retention.is_some() || traits.legal_hold.is_some();
     if locks && !bucket.settings.lock { Err(Refusal::LockNotEnabled) } else { Ok(()) }

@@ -8,7 +8,8 @@ use crate::storage::meta::tables::{BLOBS, NODES, REPAIRS, node_key, repair_key};
 use crate::types::{ShardId, ShardIndex};
 
 impl Applying<'_> {
-    /// Only shards of blobs that are still referred to. The blob is as the tables have it, not as the proposer saw it.
+    /// Queues repairs of shards whose blobs are still referred to. The blob is as the tables have it, not as the
+    /// proposer saw it.
     pub(super) fn queue_repairs(&mut self, missing: &[(BlobRef, ShardIndex)]) -> KvResult<Reply> {
         for (blob, shard) in missing {
             let Some(blob) = self.rows.row::<BlobRef>(BLOBS, &blob.id.to_be_bytes())? else { continue };

@@ -77,7 +77,7 @@ impl Applying<'_> {
         self.rows.row(UPLOADS, &upload_key(bucket, key, id))
     }
 
-    /// The upload is over; parts that it still has become garbage.
+    /// Ends an upload; parts that it still has become garbage.
     pub(super) fn end_upload(&mut self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<()> {
         self.rows.remove(UPLOADS, &upload_key(bucket, key, id));
         self.counts.uploads -= 1;

@@ -1,5 +1,5 @@
-//! How large changes may be. Whoever proposes one checks it, and what it encodes to: what the log, a call between hosts or a
-//! snapshot cannot hold is refused before it is in any of them.
+//! The bounds of a change's size. The proposer checks the change and its encoding, so that nothing enters the log that
+//! the log, a call between hosts or a snapshot cannot hold.
 
 use super::{Change, DeleteVersion};
 use crate::limits::{
@@ -7,7 +7,7 @@ use crate::limits::{
 };
 use crate::storage::meta::record::{BucketDocument, DocumentKey, EventDraft, IdentityKind};
 
-/// What a delete is besides its texts, about.
+/// The approximate size of a delete, apart from its texts.
 const DELETE_BYTES: usize = 256;
 
 /// A change that is not made for its size.
@@ -25,13 +25,13 @@ impl TooLarge {
     }
 }
 
-/// Of an encoded command.
+/// Checks the size of an encoded command.
 pub fn check_command(encoded: &[u8]) -> Result<(), TooLarge> {
     TooLarge::check("a change", encoded.len(), COMMAND_BYTES_MAX)
 }
 
 impl Change {
-    /// Whether its documents are within the bounds of their kinds.
+    /// Checks that the documents are within the bounds of their kinds.
     pub fn check_documents(&self) -> Result<(), TooLarge> {
         match self {
             Self::WriteDocuments(writes) => {
@@ -74,7 +74,8 @@ impl BucketDocument {
         }
     }
 
-    /// Of its value in JSON, which may be several times what its owner counts: white space and quotes are escaped.
+    /// Returns the bound of its value in JSON, which may be several times the size that its owner counts: white space
+    /// and quotes are escaped.
     fn bytes_max(self) -> usize {
         match self {
             Self::Access | Self::Cors | Self::Lifecycle | Self::Website | Self::Tagging | Self::Notification => {
@@ -109,14 +110,14 @@ impl IdentityKind {
 }
 
 impl DeleteVersion {
-    /// How large it is in a command, about, and never less.
+    /// Returns an upper estimate of its size in a command.
     pub fn weight_bytes(&self) -> usize {
         let draft = |draft: &Option<EventDraft>| draft.as_ref().map_or(0, EventDraft::weight_bytes);
         let events = self.event.as_ref().map_or(0, |events| draft(&events.deleted) + draft(&events.marked));
         self.key.len() + self.owner.len() + events + DELETE_BYTES
     }
 
-    /// As few commands as hold them, in their order.
+    /// Splits the deletes into as few commands as hold them, in their order.
     pub fn in_commands(deletes: Vec<Self>) -> Vec<Vec<Self>> {
         let mut commands: Vec<Vec<Self>> = Vec::new();
         let mut bytes = 0;

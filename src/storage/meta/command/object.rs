@@ -33,33 +33,34 @@ pub struct CopyVersion {
     pub source: Pick,
     /// Refused with `SourceChanged` if another stands there.
     pub source_manifest: ManifestId,
-    /// As its proposer found it; the copy's traits have the same data key, wrapped for the copy.
+    /// The source's sealing as the proposer found it; the copy's traits have the same data key, wrapped for the copy.
     pub source_sealing: Option<Bytes>,
     pub bucket: BucketId,
     pub key: String,
-    /// Of the copy.
+    /// The id of the copy.
     pub id: ManifestId,
     pub headers: ObjectHeaders,
-    /// Of the whole content, where the copy is to have another than its source has.
+    /// The checksum of the whole content, if the copy is to have another than its source.
     pub checksum: Option<Checksum>,
     pub traits: Traits,
     pub conditions: WriteConditions,
     pub event: Option<EventDraft>,
 }
 
-/// Without a version: what is current is hidden, or is gone where there are no versions. With one: that one is gone.
+/// A deletion. Without a version: hides the current version, or removes it in a bucket without versions. With one:
+/// removes that version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteVersion {
     pub key: String,
     pub pick: Pick,
     pub conditions: DeleteConditions,
-    /// Of who deletes, for a delete marker.
+    /// The owner of a delete marker: the caller of the delete.
     pub owner: String,
     /// Random, for a delete marker's name.
     pub salt: u64,
     /// Retention in governance mode does not hold.
     pub bypass_governance: bool,
-    /// Where this makes a delete marker, and where it takes a version away.
+    /// The events of a delete, for a delete marker made and for a version deleted.
     pub event: Option<DeleteEvents>,
 }
 
@@ -69,12 +70,12 @@ pub struct DeleteEvents {
     pub marked: Option<EventDraft>,
 }
 
-/// What must hold of the version that is deleted.
+/// The conditions on the version that is deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteConditions {
     pub write: WriteConditions,
     pub size_bytes: Option<u64>,
-    /// In whole seconds, as clients are shown it.
+    /// The time of the last change in whole seconds, as clients see it.
     pub modified_seconds: Option<u64>,
     /// Exactly this one.
     pub manifest: Option<ManifestId>,
@@ -98,13 +99,13 @@ pub struct ChangeTraits {
 pub enum TraitsChange {
     Tags(Vec<(String, String)>),
     Acl(Option<Acl>),
-    /// One that gives less than what holds is refused with `Locked`, unless it is in governance mode and bypassed.
+    /// Sets the retention. A weaker one is refused with `Locked`, unless it is in governance mode and bypassed.
     Retention {
         retention: Option<Retention>,
         bypass_governance: bool,
     },
     LegalHold(bool),
-    /// Of the same data key, wrapped anew: only where the version's sealing is still `from`.
+    /// The same data key, wrapped anew; applied only if the version's sealing is still `from`.
     Sealing {
         from: Bytes,
         to: Bytes,
@@ -116,7 +117,7 @@ pub enum TraitsChange {
 pub struct RenameObject {
     pub bucket: BucketId,
     pub source_key: String,
-    /// As its proposer found it: refused with `SourceChanged` if another stands there. Without it whatever does is
+    /// The source as the proposer found it: refused with `SourceChanged` if another is there. Without it any source is
     /// renamed.
     pub source: Option<RenameSource>,
     pub key: String,
@@ -124,25 +125,25 @@ pub struct RenameObject {
     /// Refused with `SourceChanged` if another stands under `key`; without one nobody looked.
     pub standing: Option<ManifestId>,
     pub token: Option<RenameToken>,
-    /// Of the object under its name from now on.
+    /// The event of the object under its new name.
     pub created: Option<EventDraft>,
-    /// Of the object under the name that it had.
+    /// The event of the object under its old name.
     pub removed: Option<EventDraft>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenameSource {
     pub manifest: ManifestId,
-    /// As it is, and as it is to be under the other name: the same data key, wrapped for it.
+    /// The sealing as it is, and for the new name: the same data key, wrapped for it.
     pub sealing: Option<(Bytes, Bytes)>,
 }
 
-/// By which a client asks for a rename again without its being done again.
+/// The token with which a client repeats a rename without its being done again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenameToken {
-    /// Of the client and what it calls the request.
+    /// The hash of the client and its name for the request.
     pub id: u128,
-    /// Of all that it asks for.
+    /// The hash of the request's parameters.
     pub asked: u128,
 }
 
@@ -153,16 +154,16 @@ pub struct AppendObject {
     pub key: String,
     /// Exactly this one stands.
     pub manifest: ManifestId,
-    /// Of the version that it becomes.
+    /// The id of the version that the append makes.
     pub id: ManifestId,
     pub etag: ETag,
     pub checksum: Option<Checksum>,
     /// The bytes that stand, where they ride in the metadata: in a blob from now on, as the first part.
     pub head: Option<(BlobRef, Vec<ShardIndex>)>,
-    /// Of the part that is added: greater than those of all parts that stand.
+    /// The number of the part that is added: greater than those of all existing parts.
     pub number: u16,
     pub blob: BlobRef,
-    /// Of what is added, as the client counts it; the blob's where it is not sealed.
+    /// The client's size of the appended bytes; the blob's size if it is not sealed.
     pub size_bytes: u64,
     pub md5: [u8; 16],
     pub missing: Vec<ShardIndex>,
@@ -172,10 +173,10 @@ pub struct AppendObject {
 /// The outcome of a delete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
-    /// Whether there was anything to delete; not an error where there was not.
+    /// True if there was anything to delete; its absence is not an error.
     pub existed: bool,
     /// The delete marker that was made or taken away, or the version that was taken away by name.
     pub version: Option<Version>,
-    /// Whether `version` is a delete marker.
+    /// True if `version` is a delete marker.
     pub marker: bool,
 }

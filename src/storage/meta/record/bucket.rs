@@ -1,4 +1,4 @@
-//! What a bucket has besides its name: settings that decide changes, and how much is in it.
+//! The settings of a bucket that decide changes, and its usage.
 
 use super::BucketRecord;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub struct BucketRow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketSettings {
     pub versioning: Versioning,
-    /// Whether versions can be locked; then versioning stays enabled.
+    /// True if versions can be locked; then versioning stays enabled.
     pub lock: bool,
     pub quota: Quota,
 }
@@ -27,22 +27,22 @@ pub enum Versioning {
     Suspended,
 }
 
-/// What may be in a bucket; without limit where there is none.
+/// The limits of a bucket's usage; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
-    /// Of all versions, as clients count them.
+    /// The bytes of all versions, as clients count them.
     pub bytes_max: Option<u64>,
     /// Current objects.
     pub objects_max: Option<u64>,
 }
 
-/// What is in a bucket, kept with every change.
+/// The usage of a bucket, updated with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Current objects.
     pub objects: u64,
-    /// Other versions, delete markers among them.
+    /// The number of other versions, delete markers included.
     pub versions: u64,
-    /// Of all versions, as clients count them.
+    /// The bytes of all versions, as clients count them.
     pub bytes: u64,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockRecord {
     pub confirmed: UnixMs,
-    /// How often an operator has set it: what hosts counted before that is void.
+    /// The number of times an operator has set the clock; counts of an earlier era are void.
     pub era: u64,
     /// The last time that it was set rather than counted.
     pub set: ClockSetting,
@@ -22,12 +22,12 @@ pub struct ClockSetting {
     pub by: ClockSource,
 }
 
-/// Who confirms a time.
+/// The source that confirms a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClockSource {
     /// The monotonic clocks of hosts, which count on from the time that was confirmed before.
     Counted,
-    /// Most hosts, whose clocks agree: at the formation, or after a time in which no host counted.
+    /// The majority of hosts, whose clocks agree: at the formation, or after a time in which no host counted.
     Hosts,
     Operator,
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 /// A document's name. A bucket's documents go with it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DocumentKey {
-    /// With a name where a bucket can have several of the kind, else an empty one.
+    /// A document of a bucket, with a name if a bucket can have several of the kind, else an empty one.
     Bucket(BucketId, BucketDocument, String),
-    /// With the path within the kind.
+    /// A document of an identity, with the path within the kind.
     Identity(IdentityKind, String),
     System(String),
 }
@@ -19,7 +19,7 @@ pub enum DocumentKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum BucketDocument {
-    /// Who may do what: policy, grants, ownership, public access block.
+    /// Access settings: policy, grants, ownership, public access block.
     Access,
     Cors,
     Lifecycle,
@@ -38,7 +38,7 @@ pub enum BucketDocument {
     IntelligentTiering,
     ObjectLock,
     Ownership,
-    /// Which renames were done, by their tokens: the state machine's own.
+    /// Recent renames by their tokens: the state machine's own document.
     Renames,
 }
 
@@ -65,7 +65,7 @@ pub struct DocumentRow {
     pub value: Bytes,
 }
 
-/// What must be there for a write to be made.
+/// The precondition of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Expect {
     Any,

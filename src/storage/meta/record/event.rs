@@ -5,14 +5,14 @@ use crate::types::{BucketId, UnixMs};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// What a change's proposer knows of the event that it will be. The state machine adds the rest.
+/// The part of an event that a change's proposer knows. The state machine adds the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventDraft {
-    /// Such as `ObjectCreated:Put`.
+    /// The event's name, such as `ObjectCreated:Put`.
     pub name: String,
-    /// Who is told: each has a queue of its own. Never empty names.
+    /// The targets of the event, each with a queue of its own. Names are never empty.
     pub targets: Vec<String>,
-    /// Of the request, as the deliverer encodes it.
+    /// The request's context, as the deliverer encodes it.
     pub context: Bytes,
 }
 

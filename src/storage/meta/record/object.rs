@@ -14,7 +14,7 @@ pub struct Version {
     pub seq: u64,
     /// Makes the name one that cannot be guessed from another's.
     pub salt: u64,
-    /// Made while the bucket was not versioned: there is at most one such version of a key.
+    /// True if it was made while the bucket was not versioned: there is at most one such version of a key.
     pub null: bool,
 }
 
@@ -22,7 +22,7 @@ impl Version {
     /// The only version of a key in a bucket that was never versioned.
     pub const ONLY: Self = Self { seq: 0, salt: 0, null: true };
 
-    /// How a request names it.
+    /// Returns the selection that names this version in a request.
     pub fn pick(self) -> Pick {
         if self.null { Pick::Null } else { Pick::Exact { seq: self.seq, salt: self.salt } }
     }
@@ -35,7 +35,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// Which version of a key.
+/// The version of a key that a request selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Pick {
     /// The one that stands without being named: the newest, unless that is a delete marker.
@@ -49,7 +49,7 @@ pub enum Pick {
 }
 
 impl Pick {
-    /// Of a version's name; `None` where no version can have it.
+    /// Parses the name of a version; `None` if no version can have it.
     pub fn parse(name: &str) -> Option<Self> {
         if name == "null" {
             return Some(Self::Null);
@@ -68,18 +68,18 @@ impl Pick {
     }
 }
 
-/// What a version has besides its manifest; all of it but `owner` and `sealing` can be changed.
+/// The attributes of a version besides its manifest; all of them but `owner` and `sealing` can be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traits {
     /// The canonical id of the account that wrote it; empty: the bucket's owner.
     pub owner: String,
-    /// Without one the owner has full control, and nobody else has any.
+    /// The ACL; without one the owner has full control, and nobody else has any.
     pub acl: Option<Acl>,
     pub tags: Vec<(String, String)>,
     pub retention: Option<Retention>,
     /// `None`: nobody ever said.
     pub legal_hold: Option<bool>,
-    /// How its bytes are encrypted, as `sealing` encodes it; they are plain without.
+    /// The encryption of the bytes, as `sealing` encodes it; `None` if they are plain.
     pub sealing: Option<Bytes>,
 }
 
@@ -116,7 +116,7 @@ pub enum Permission {
     WriteAcp,
 }
 
-/// Until when a version cannot be deleted.
+/// The retention of a version: mode and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     pub mode: RetentionMode,
@@ -125,9 +125,9 @@ pub struct Retention {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RetentionMode {
-    /// Who may bypass it can.
+    /// A caller with the right to bypass it can delete the version.
     Governance,
-    /// Nobody can.
+    /// Nobody can delete the version.
     Compliance,
 }
 
@@ -139,7 +139,7 @@ pub struct ObjectVersion {
     pub traits: Traits,
 }
 
-/// What a delete leaves where versions are kept: as the newest version it hides the key.
+/// The marker that a delete leaves in a versioned bucket: as the newest version it hides the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteMarker {
     pub version: Version,
@@ -164,7 +164,7 @@ impl VersionRow {
         }
     }
 
-    /// When it was made.
+    /// Returns the time at which it was made.
     pub fn modified(&self) -> UnixMs {
         match self {
             Self::Object(object) => object.manifest.modified,
@@ -173,13 +173,13 @@ impl VersionRow {
     }
 }
 
-/// Where the null version of a key is, when it is not the current object.
+/// The place of a key's null version when it is not the current object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NullVersionRow {
     pub version: Version,
 }
 
-/// How many object versions refer to a blob or to a list of parts, where there are several.
+/// The number of object versions that refer to a blob or to a list of parts, if there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedRow {
     pub references: u32,
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_version_is_called_picks_none() {
+    fn a_malformed_version_id_picks_none() {
         let upper = "000000000000001FFFFFFFFFFFFFFFFF";
         for name in ["", "NULL", "abc", upper, "+00000000000001fffffffffffffffff", "é00000000000001ffffffffffffffff"] {
             assert_eq!(Pick::parse(name), None, "{name}");

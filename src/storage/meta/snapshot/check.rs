@@ -1,4 +1,4 @@
-//! Whether a snapshot is whole, without installing it.
+//! Verification of a snapshot without installing it.
 
 use super::{SnapshotError, SnapshotInstaller};
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};

@@ -43,14 +43,15 @@ pub fn frame_bytes(header: &[u8; FRAME_HEADER_BYTES]) -> Option<usize> {
     (1..=FRAME_BODY_BYTES_MAX).contains(&length).then_some(FRAME_HEADER_BYTES + length)
 }
 
-/// Whether this is exactly one frame, as it was written.
+/// Returns whether this is exactly one frame, as it was written.
 pub fn is_whole_frame(bytes: &[u8]) -> bool {
     let Some((header, body)) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>() else { return false };
     let [.., c0, c1, c2, c3] = *header;
     frame_bytes(header) == Some(bytes.len()) && crc32c::crc32c(body) == u32::from_le_bytes([c0, c1, c2, c3])
 }
 
-/// Why a snapshot was not installed. The tables are then not to be used, unless they were not empty to begin with.
+/// The reason for which a snapshot was not installed. The tables must not be used then, unless they were not empty to
+/// begin with.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SnapshotError {
     #[error("snapshot is corrupt in the frame at byte {offset}: {why}")]

@@ -16,12 +16,12 @@ pub struct SnapshotInstaller {
     kv: Arc<dyn Kv>,
     /// Bytes of a frame that is not whole yet.
     partial: BytesMut,
-    /// Of the frame that comes next.
+    /// The offset of the next frame.
     offset: u64,
     frames: u64,
     pairs: u64,
     stage: Stage,
-    /// Where the last row stood: rows come in order of table and key.
+    /// The table and key of the last row: rows come in this order.
     last: Option<(usize, Bytes)>,
     /// Rows of `system`, kept back until all else is installed.
     system: Batch,
@@ -65,7 +65,7 @@ impl SnapshotInstaller {
         Ok(())
     }
 
-    /// That all was there. Installs what was kept back and makes the tables durable.
+    /// Checks that the snapshot was complete, installs the rows that were held back and makes the tables durable.
     pub fn finish(mut self) -> Result<(), SnapshotError> {
         if self.stage != Stage::Complete {
             return Err(SnapshotError::Truncated { offset: self.offset + self.partial.len() as u64 });

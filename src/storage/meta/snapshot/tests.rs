@@ -148,7 +148,7 @@ fn missing_repeated_and_reordered_frames_are_refused() {
     }
 }
 
-/// As stores may have them from when nothing bounded them.
+/// Tests with rows of stores from before their sizes were bounded.
 #[test]
 fn a_snapshot_holds_rows_as_large_as_a_record_of_the_log() {
     let kv = filled();

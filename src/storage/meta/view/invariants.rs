@@ -1,5 +1,5 @@
-//! What holds of the tables after any history: no blob is lost, forgotten or owned twice, and every counter is true. Tests
-//! hold tables to it after each of their histories.
+//! The invariants of the tables after any history: no blob is lost, forgotten or owned twice, and every counter is
+//! exact. Tests check them after each of their histories.
 
 use super::MetaView;
 use crate::storage::kv::{KvRead, Table};
@@ -30,7 +30,7 @@ impl MetaView {
         self.check_counts(kv, &known);
     }
 
-    /// That blobs are those that something refers to, each counted as often; all of them.
+    /// Checks that the blobs are those that something refers to, each counted as often. Returns all of them.
     fn check_owners(&self, kv: &dyn KvRead, objects: &[Manifest]) -> Vec<BlobRef> {
         let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
         let of_objects = objects.iter().filter_map(|object| match &object.body {
@@ -66,7 +66,7 @@ impl MetaView {
         known
     }
 
-    /// That objects have their bytes and parts, and nothing is left of objects and uploads that are gone.
+    /// Checks that objects have their bytes and parts, and that nothing is left of deleted objects and uploads.
     fn check_parts(&self, kv: &dyn KvRead, objects: &[Manifest]) {
         let inline = objects.iter().filter(|object| object.body == Body::Inline).count() as u64;
         assert_eq!(count(kv, INLINE), inline, "inline rows without objects, or the reverse");
@@ -127,7 +127,7 @@ fn count(kv: &dyn KvRead, table: Table) -> u64 {
     kv.range(table, Bound::Unbounded, Bound::Unbounded).count() as u64
 }
 
-/// That versions are where they belong and are counted; all object versions' manifests.
+/// Checks that versions are where they belong and are counted. Returns all object versions' manifests.
 fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     let mut usages: BTreeMap<[u8; 8], Usage> = BTreeMap::new();
@@ -182,7 +182,7 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
     manifests
 }
 
-/// That what is referred to several times is counted so, and nothing else is.
+/// Checks the counts of items that are referred to several times, and that nothing else has one.
 fn check_shared(kv: &dyn KvRead, references: &[[u8; 17]]) {
     let mut counted: BTreeMap<[u8; 17], u32> = BTreeMap::new();
     for key in references {

@@ -71,7 +71,7 @@ fn names<T>(page: &ListPage<T>) -> Vec<&str> {
     page.entries.iter().map(Listed::key).collect()
 }
 
-/// What a listing shows: each key, or the common prefix that stands for it, in order, once.
+/// Returns the expected listing: each key, or the common prefix that stands for it, in order, once.
 fn expected(
     keys: &BTreeSet<String>,
     prefix: &str,
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn every_byte_and_number_finds_its_part(sizes in proptest::collection::vec(1u64..50, 1..30), empty_last: bool, gap in 1u16..4) {
+    fn a_part_is_found_by_any_of_its_bytes_and_by_its_number(sizes in proptest::collection::vec(1u64..50, 1..30), empty_last: bool, gap in 1u16..4) {
         let id = ManifestId(5);
         let mut rows = Vec::new();
         let mut offset_bytes = 0;
@@ -372,7 +372,7 @@ fn versions(keys: &BTreeMap<String, Vec<(u64, bool)>>) -> MetaView {
 
 type ShownVersion = (String, Option<(u64, bool, bool)>);
 
-/// What a listing of versions shows: each version, newest first, or the common prefix that stands for it.
+/// Returns the expected listing of versions: each version, newest first, or the common prefix that stands for it.
 fn expected_versions(
     keys: &BTreeMap<String, Vec<(u64, bool)>>,
     prefix: &str,

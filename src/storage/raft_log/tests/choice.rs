@@ -1,4 +1,4 @@
-//! Which copies are believed at start.
+//! The selection of copies at start.
 
 use super::at;
 use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose};
@@ -34,7 +34,7 @@ fn blank_drives_are_a_fresh_start() {
 }
 
 #[test]
-fn copies_without_a_generation_anywhere_are_not_believed() {
+fn copies_without_a_generation_anywhere_are_not_selected() {
     let found = [drive(1, None, sound(5)), drive(2, None, CopyFound::Empty)];
     assert_eq!(choose(&found), Err(ChoiceError::GenerationLost));
 }
@@ -59,7 +59,7 @@ fn a_stale_copy_is_refused_when_any_drive_remembers_the_newer_generation() {
     assert_eq!(choose(&found), Err(ChoiceError::AllMissing { generation: 4, members: vec![NodeId(2)] }));
 }
 
-/// What a drive that is no member knows, all members were told before it.
+/// Tests that a set known to a drive that is no member was known to all members before it.
 #[test]
 fn a_member_with_an_earlier_set_is_an_old_copy_where_a_drive_that_is_no_member_knows_a_later_one() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
@@ -79,7 +79,7 @@ fn a_member_with_an_earlier_set_is_an_old_copy_where_a_drive_that_is_no_member_k
 }
 
 #[test]
-fn sets_of_two_starts_from_one_are_told_apart_though_their_members_are_the_same() {
+fn sets_of_two_starts_from_one_differ_though_their_members_are_the_same() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
     let common = MirrorSet::first(HostId(1), members(&[1, 2, 3])).next(members(&[1, 2, 3]), true);
     let started = |start| MirrorSet { start, ..common.next(members(&[1, 2, 3]), true) };
@@ -168,6 +168,6 @@ fn a_log_is_lost_where_no_current_copy_could_be_read_whatever_is_tried() {
         vec![drive(1, Some(set(4, &[1, 2])), CopyFound::Failed { why: "permission denied".to_owned() })],
         vec![drive(1, Some(set(4, &[1])), sound(5)), drive(2, Some(set(4, &[2])), sound(5))],
     ];
-    let lost = found.map(|found| choose(&found).expect_err("none is believed").has_lost_the_log());
+    let lost = found.map(|found| choose(&found).expect_err("none is selected").has_lost_the_log());
     assert_eq!(lost, [true, true, true, false, false]);
 }

@@ -35,7 +35,7 @@ fn held(index: &LogIndex, from: u64, to: u64) -> Vec<(u64, bool)> {
 }
 
 #[test]
-fn what_is_durable_is_what_every_copy_holds_however_far_the_log_has_come() {
+fn the_durable_position_is_what_every_copy_holds_however_long_the_log() {
     let mut index = empty(1000);
     assert_eq!(index.durable_up_to(5), None);
     fill(&mut index, 1, 3);

@@ -141,7 +141,7 @@ fn a_copy_that_was_brought_up_later_goes_on_for_one_that_was_there() {
 }
 
 #[test]
-fn what_was_purged_may_be_damaged_on_every_copy() {
+fn purged_entries_may_be_damaged_on_every_copy() {
     let mut records = history();
     records.push(state(14, StateChange::Standing(standing(3, Some(4)))));
     let needed = records.len();

@@ -1,4 +1,4 @@
-//! When an operation is answered, by example and in random histories.
+//! The acknowledgement of operations, by example and in random histories.
 
 use crate::storage::raft_log::{Effect, Event, MirrorProgress, MirrorSet};
 use crate::types::{HostId, NodeId};
@@ -84,7 +84,7 @@ fn a_refilled_copy_counts_once_it_holds_all_that_was_answered() {
     assert_eq!(progress.on(Event::SetDurable { generation: 2 }), []);
 }
 
-/// What a random run does next, by number.
+/// Chooses the next event of a random run by a number.
 fn choose(progress: &MirrorProgress, world: &World, number: u32) -> Option<Event> {
     let pending: Vec<Event> = world
         .under_way
@@ -144,7 +144,7 @@ impl World {
         progress.on(event)
     }
 
-    /// Whether every copy that a start could believe holds everything up to `through`.
+    /// Returns whether every copy that a start could select holds everything up to `through`.
     fn is_safe(&self, through: u64) -> bool {
         let sets = self.durable.iter().chain(&self.writing);
         sets.flat_map(|set| &set.members)
@@ -155,7 +155,7 @@ impl World {
 proptest! {
     /// Whatever fails, joins and answers in whatever order: what was answered is on every copy that could be believed.
     #[test]
-    fn nothing_is_answered_that_a_believable_copy_lacks(numbers in proptest::collection::vec(any::<u32>(), 1..120)) {
+    fn no_entry_is_acknowledged_that_a_selectable_copy_lacks(numbers in proptest::collection::vec(any::<u32>(), 1..120)) {
         let start = set(1, &[1, 2]);
         let mut progress = MirrorProgress::new(start.clone(), 1);
         let holds = [1, 2].map(|node| (NodeId(node), BTreeSet::from([1]))).into();

@@ -129,7 +129,7 @@ fn another_version_is_refused_by_name() {
     assert_eq!(TablesAt::decode(&[3, 0]), Err(RecordFault::UnknownVersion(3)));
 }
 
-/// What is on drives out there: these bytes never change within a version.
+/// Compares with bytes on existing drives, which never change within a version.
 #[test]
 fn the_bytes_of_version_1_are_these() {
     let entry = LogRecord::Entry { sequence: 5, committed: Some(at(2, 3)), entry: commands(2, 4) };

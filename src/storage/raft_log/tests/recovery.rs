@@ -1,4 +1,4 @@
-//! What is made of the records that a copy holds.
+//! Recovery from the records of a copy.
 
 use super::{at, commands, scanned};
 use crate::storage::raft_log::{

@@ -1,4 +1,4 @@
-//! What version 1 wrote stays readable, and is what is written.
+//! Golden bytes of version 1: they stay readable, and are what is written.
 
 use super::{Counted, Documents, pattern, secret};
 use crate::storage::sealing::{

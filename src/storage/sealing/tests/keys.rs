@@ -127,7 +127,7 @@ fn the_first_root_key_is_the_current_one() {
 }
 
 #[test]
-fn what_is_no_root_key_is_refused_with_its_line() {
+fn a_malformed_root_key_is_refused_with_its_line() {
     let refused = |text: &str| RootKeys::parse(text.as_bytes()).expect_err("no key");
     assert_eq!(refused(""), RootKeyError::Empty);
     assert_eq!(refused("# nothing\n"), RootKeyError::Empty);

@@ -1,4 +1,4 @@
-//! What the sealing tests share: random bytes that are the same each time, and documents in a map.
+//! The fixtures of the sealing tests: random bytes that are the same each time, and documents in a map.
 
 mod golden;
 mod keys;

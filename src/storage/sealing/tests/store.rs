@@ -132,7 +132,7 @@ fn the_check_alone_opens_nothing() {
 }
 
 #[test]
-fn nothing_of_a_clients_key_is_kept() {
+fn no_part_of_a_clients_key_is_stored() {
     let roots = roots(1);
     let documents = documents(&roots);
     let (sealing, _) = store(&roots, &documents)

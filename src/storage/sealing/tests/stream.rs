@@ -75,7 +75,7 @@ fn flipped(sealed: &Bytes, bit: usize) -> Bytes {
 }
 
 #[test]
-fn what_was_sealed_opens_whatever_its_length_and_however_it_comes() {
+fn a_sealed_run_opens_whatever_its_length_and_however_it_comes() {
     let chunk = CHUNK_BYTES;
     let lengths =
         [0, 1, 15, 16, 17, chunk - 1, chunk, chunk + 1, 2 * chunk - 1, 2 * chunk, 2 * chunk + 1, 3 * chunk + 9];
@@ -100,7 +100,7 @@ fn what_was_sealed_opens_whatever_its_length_and_however_it_comes() {
 }
 
 #[test]
-fn nothing_is_sealed_to_nothing() {
+fn an_empty_run_is_sealed_to_no_bytes() {
     for layout in LAYOUTS {
         assert_eq!(layout.sealed_bytes(0), 0);
         assert_eq!(layout.plain_bytes(0), Some(0));

@@ -18,8 +18,9 @@ const CAPACITY_BYTES: u64 = 1 << 20;
 const SEGMENT_BYTES: u32 = 4 * BLOCK;
 const RECORDS_MAX: usize = 8;
 
-/// How many records, the length of each; then damage: where, in two bytes, and what is put there. What is found is what was
-/// written; where a record's header is damaged its checksum is made good, so that its fields are reached.
+/// Builds and damages a log: the number of records and the length of each; then damage: offset, in two bytes, and new
+/// value. What is found must be what was written; a damaged header gets a valid checksum, so that its fields are
+/// reached.
 pub fn logs(data: &[u8]) {
     let _ = decode_segment_header(data);
     let Some((&count, rest)) = data.split_first() else { return };

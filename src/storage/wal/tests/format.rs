@@ -15,7 +15,8 @@ use std::io::{IoSlice, Write};
 
 const GOLDEN: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/wal/version-1.seg"));
 
-/// What the golden segment holds: each kind, packed and block-aligned bodies, a relocation, several batches, a mark, a seal.
+/// Writes the golden segment: each kind, packed and block-aligned bodies, a relocation, several batches, a mark, a
+/// seal.
 fn golden_log(disk: &SimDisk) -> Writer {
     let (mut log, ..) = Writer::open(disk, &options(blocks(16), ReplayRule::EveryValid));
     log.append(&[record(1, 0), record(2, 61), NewRecord { origin: Some(Lsn(0x5_0000_1000)), ..record(3, 200) }]);
@@ -146,7 +147,7 @@ proptest! {
 
     /// W4: records keep to their own places, and each comes back as it was appended.
     #[test]
-    fn what_is_appended_comes_back(batches in proptest::collection::vec(proptest::collection::vec((0..70_000usize, any::<bool>()), 1..6), 1..8)) {
+    fn appended_records_read_back(batches in proptest::collection::vec(proptest::collection::vec((0..70_000usize, any::<bool>()), 1..6), 1..8)) {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(600), ReplayRule::EveryValid);
         let (mut log, ..) = Writer::open(&disk, &options);

@@ -14,17 +14,17 @@ struct World {
     appended: BTreeMap<u8, Lsn>,
     accepted: Lsn,
     written: Lsn,
-    /// What the sync in flight covers.
+    /// The position that the sync in flight covers.
     syncing: Option<Lsn>,
     durable: Lsn,
     answered: BTreeMap<u8, bool>,
     flush_armed: bool,
-    /// When the mark delay was armed, everything up to here was synced.
+    /// The position up to which everything was synced when the mark delay was armed.
     mark_armed: Option<Lsn>,
-    /// What a durable mark vouches for.
+    /// The position that a durable mark proves synced.
     marking: Lsn,
-    vouched: Lsn,
-    vouches: bool,
+    proven_synced: Lsn,
+    marks_end: bool,
     failures_left: u8,
     closing: bool,
     drained: bool,
@@ -55,16 +55,16 @@ impl World {
             flush_armed: false,
             mark_armed: None,
             marking: Lsn(0),
-            vouched: Lsn(0),
-            vouches: false,
+            proven_synced: Lsn(0),
+            marks_end: false,
             failures_left,
             closing: false,
             drained: false,
         }
     }
 
-    fn vouching(idle: Vec<(u8, Ack)>, failures_left: u8) -> Self {
-        Self { progress: Progress::vouching(Lsn(0)), vouches: true, ..Self::new(idle, failures_left) }
+    fn with_end_marks(idle: Vec<(u8, Ack)>, failures_left: u8) -> Self {
+        Self { progress: Progress::with_end_marks(Lsn(0)), marks_end: true, ..Self::new(idle, failures_left) }
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -111,7 +111,7 @@ impl World {
             }
             Step::SyncEnds => {
                 self.durable = self.syncing.take().expect("a sync in flight").max(self.durable);
-                self.vouched = if self.durable > self.marking { self.marking } else { self.vouched };
+                self.proven_synced = if self.durable > self.marking { self.marking } else { self.proven_synced };
                 Event::SyncDone
             }
             Step::SyncFails => {
@@ -159,11 +159,11 @@ impl World {
             }
             Effect::ArmFlushDelay => self.flush_armed = true,
             Effect::ArmMarkDelay { at } => {
-                assert!(self.vouches && at == self.durable && self.mark_armed.is_none());
+                assert!(self.marks_end && at == self.durable && self.mark_armed.is_none());
                 self.mark_armed = Some(at);
             }
             Effect::WriteMark => {
-                assert!(self.vouches && self.accepted == self.durable, "a mark vouches for what is synced only");
+                assert!(self.marks_end && self.accepted == self.durable, "a mark proves only what is synced");
                 self.marking = self.durable;
                 (self.accepted, self.written) = (Lsn(self.accepted.0 + 1), Lsn(self.written.0 + 1));
                 for effect in self.progress.on(Event::Marked { through: self.written }) {
@@ -183,8 +183,8 @@ impl World {
         assert!(self.drained);
         assert!(self.progress.has_failed() || self.durable == self.accepted);
         let appended = self.appended.values().max().copied().unwrap_or_default();
-        let needed = self.vouches && !self.progress.has_failed();
-        assert!(!needed || self.vouched >= appended, "a log that was closed in order vouches for all of it");
+        let needed = self.marks_end && !self.progress.has_failed();
+        assert!(!needed || self.proven_synced >= appended, "a log that was closed in order has all of it proven");
     }
 }
 
@@ -226,19 +226,19 @@ fn relaxed_writers_are_answered_after_the_write_and_synced_in_the_end() {
     assert!(explore(World::new(mixed, 1)) > 500);
 }
 
-/// W1, W2, W3, W11, W16: the same of a log that vouches for its end; closed in order it has done so.
+/// W1, W2, W3, W11, W16: the same for a log that marks its end; closed in order it has an end mark.
 #[test]
-fn a_log_that_vouches_for_its_end_answers_nobody_later_and_is_vouched_for_when_it_is_closed() {
+fn a_log_that_marks_its_end_delays_no_answer_and_is_marked_when_it_is_closed() {
     for acks in [[Ack::Synced; 3], [Ack::Written, Ack::Synced, Ack::Written]] {
         let idle = (0..).zip(acks).collect();
-        assert!(explore(World::vouching(idle, 1)) > 300);
+        assert!(explore(World::with_end_marks(idle, 1)) > 300);
     }
 }
 
 /// A busy log pays nothing for it: the mark is written only where nothing followed for the whole delay.
 #[test]
 fn a_mark_is_written_after_an_idle_delay_only_and_once() {
-    let mut progress: Progress<u8> = Progress::vouching(Lsn(0));
+    let mut progress: Progress<u8> = Progress::with_end_marks(Lsn(0));
     let append = |progress: &mut Progress<u8>, through: Lsn| {
         let waiters = vec![Waiter { through, ack: Ack::Synced, token: 1 }];
         progress.on(Event::Accepted { through, waiters });
@@ -256,7 +256,7 @@ fn a_mark_is_written_after_an_idle_delay_only_and_once() {
 
 /// W2: the next sync starts at once when someone waits, and covers everyone who came meanwhile.
 #[test]
-fn those_who_come_during_a_sync_share_the_next_one() {
+fn appends_that_come_during_a_sync_share_the_next_one() {
     let mut progress: Progress<u8> = Progress::new(Lsn(0));
     let waiter = |writer: u8| Waiter { through: Lsn(u64::from(writer) * 10), ack: Ack::Synced, token: writer };
     progress.on(Event::Accepted { through: Lsn(10), waiters: vec![waiter(1)] });

@@ -1,4 +1,4 @@
-//! What a replay finds after cuts, rot and restarts.
+//! The results of replays after cuts, rot and restarts.
 
 use super::super::{LogIdentity, LogKind, ReplayRule, WalError, open_log, read_record, retire_segment, scan_segment};
 use super::{BLOCK, CAPACITY, Writer, assert_genuine, blocks, key, numbers, options, path, record};
@@ -192,7 +192,7 @@ fn the_directory_is_made_on_demand_and_survives_a_power_cut_with_what_is_in_it()
 
 /// W9: what was written and not synced when the process was killed, and then found, is not lost by a later power cut.
 #[test]
-fn what_recovery_has_shown_survives_the_next_power_cut() {
+fn recovered_records_survive_the_next_power_cut() {
     for seed in 0..50 {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(8), ReplayRule::Prefix);
@@ -238,7 +238,7 @@ fn records_behind_a_damaged_segment_header_are_found_and_the_damage_is_reported(
 
 /// W12, W13: a recycled file shows nothing of its earlier life.
 #[test]
-fn what_a_recycled_file_held_before_is_not_found_again() {
+fn records_of_a_recycled_file_are_not_found_again() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(8), ReplayRule::EveryValid);
     let (mut log, ..) = Writer::open(&disk, &options);

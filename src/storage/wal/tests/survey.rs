@@ -40,7 +40,7 @@ fn a_survey_finds_what_opening_finds_and_names_what_is_lost() {
 }
 
 #[test]
-fn a_body_that_nobody_vouches_for_is_told_apart_from_rot() {
+fn a_body_not_known_to_be_synced_is_not_rot() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(64), ReplayRule::EveryValid);
     let (mut writer, ..) = Writer::open(&disk, &options);

@@ -1,4 +1,4 @@
-//! The end of a log that vouches for it: what was synced is never taken for a torn write.
+//! The end of a log that marks it: synced bytes are never taken for a torn write.
 
 use super::super::format::RECORD_HEADER_BYTES;
 use super::super::{Location, LogOptions, ReplayRule};
@@ -7,8 +7,8 @@ use crate::storage::disk::sim::SimDisk;
 
 const SEGMENT: u32 = 12;
 
-/// Three batches and a mark, all synced; where the mark is.
-fn vouched() -> (SimDisk, LogOptions, Vec<Location>, u32) {
+/// Writes three batches and an end mark; returns the mark's offset.
+fn log_with_end_mark() -> (SimDisk, LogOptions, Vec<Location>, u32) {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(SEGMENT), ReplayRule::Prefix);
     let (mut log, ..) = Writer::open(&disk, &options);
@@ -22,7 +22,7 @@ fn vouched() -> (SimDisk, LogOptions, Vec<Location>, u32) {
 
 #[test]
 fn a_mark_ends_a_log_and_appends_go_on_behind_it() {
-    let (disk, options, ..) = vouched();
+    let (disk, options, ..) = log_with_end_mark();
     for number in 6..9 {
         let (mut log, opened, found) = Writer::open(&disk, &options);
         assert_eq!((numbers(&found), opened.rot.len()), ((1..number).collect(), 0));
@@ -33,8 +33,8 @@ fn a_mark_ends_a_log_and_appends_go_on_behind_it() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_in_a_vouched_log_is_rot_and_one_in_the_mark_costs_nothing() {
-    let (disk, options, places, mark) = vouched();
+fn a_flipped_bit_anywhere_in_a_log_with_an_end_mark_is_rot_and_one_in_the_mark_costs_nothing() {
+    let (disk, options, places, mark) = log_with_end_mark();
     let spots = places.iter().flat_map(|place| {
         let start = place.lsn.offset();
         start..start + RECORD_HEADER_BYTES as u32 + place.body_bytes.min(64)
@@ -56,10 +56,10 @@ fn a_flipped_bit_anywhere_in_a_vouched_log_is_rot_and_one_in_the_mark_costs_noth
 
 #[test]
 fn a_block_that_cannot_be_read_is_never_taken_for_a_torn_write() {
-    for vouching in [true, false] {
+    for marking in [true, false] {
         for block in 1..SEGMENT {
-            let (disk, options, _, mark) = vouched();
-            if !vouching {
+            let (disk, options, _, mark) = log_with_end_mark();
+            if !marking {
                 // The power went while the mark was written.
                 disk.corrupt(&path(1), u64::from(mark), 0xff).expect("a stored file");
             }
@@ -68,18 +68,18 @@ fn a_block_that_cannot_be_read_is_never_taken_for_a_torn_write() {
             let (_, opened, found) = Writer::open(&disk, &options);
             // The block behind the mark is where the next record would stand.
             let behind = blocks(block) > mark + blocks(1);
-            // Behind a record that is not whole it may have held what vouches for that.
-            let doubtful = !behind || !vouching;
+            // Behind a record that is not whole it may have held the record that proves that.
+            let doubtful = !behind || !marking;
             assert_eq!(opened.rot.len(), usize::from(doubtful), "block {block}: {:?}", numbers(&found));
             assert!(blocks(block) < mark || found.len() == 5);
         }
     }
 }
 
-/// What would vouch for a torn batch may stand in the block that cannot be read.
+/// The record that proves the batch was synced may be in the unreadable block.
 #[test]
 fn a_bad_record_before_a_block_that_cannot_be_read_is_rot() {
-    let (disk, options, places, mark) = vouched();
+    let (disk, options, places, mark) = log_with_end_mark();
     disk.corrupt(&path(1), u64::from(places[3].lsn.offset()) + 80, 1).expect("a stored file");
     disk.make_unreadable(&path(1), u64::from(mark)..u64::from(mark) + 1).expect("a stored file");
     let (_, opened, found) = Writer::open(&disk, &options);

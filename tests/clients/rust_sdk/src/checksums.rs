@@ -15,7 +15,7 @@ const ALGORITHMS: [ChecksumAlgorithm; 5] = [
     ChecksumAlgorithm::Sha256,
 ];
 
-/// All that an answer says, in the order of `ALGORITHMS`.
+/// Collects all checksums of an answer, in the order of `ALGORITHMS`.
 macro_rules! told {
     ($answer:expr) => {
         [

@@ -46,7 +46,7 @@ const TESTS: &[Test] = tests! {
     encryption: keys_of_the_store, keys_of_the_client;
 };
 
-/// Whether it passed.
+/// Runs a test; returns whether it passed.
 async fn attempt(test: &Test, number: usize) -> bool {
     let suite = Suite::new(number).await;
     let passed = tokio::spawn((test.run)(suite.clone())).await.is_ok();

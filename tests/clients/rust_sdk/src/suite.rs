@@ -1,4 +1,4 @@
-//! What the tests share: the client, a bucket, requests by hand, and the ways to ask for something to fail.
+//! The fixtures of the tests: the client, a bucket, requests by hand, and ways to make requests fail.
 
 use std::env;
 use std::fmt::Debug;
@@ -144,7 +144,7 @@ pub fn content(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// That it failed so. A HEAD has no body, so it has no code.
+/// Checks that a request failed with this status and code. A HEAD has no body, so it has no code.
 pub fn refused<T: Debug, E>(answer: Result<T, SdkError<E, HttpResponse>>, status: u16, code: &str) -> E
 where
     E: ProvideErrorMetadata + Debug + std::error::Error + Send + Sync + 'static,

@@ -59,7 +59,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// All drives, or those named.
+    /// Returns all drives, or those named.
     fn drives(&self, world: &World) -> Result<Vec<usize>, String> {
         match self.0.get("drives") {
             None => Ok((0..world.drives.len()).collect()),

@@ -79,7 +79,7 @@ struct Version {
 pub struct FileNode {
     pub live: Content,
     durable: Content,
-    /// What was written to each page since it was last durable, oldest first.
+    /// The versions of each page since it was last durable, oldest first.
     dirty: BTreeMap<usize, Vec<Version>>,
     /// Pages over which a sync failed: programs still see what they wrote, and no later sync makes it durable.
     doomed: BTreeSet<usize>,
@@ -248,7 +248,7 @@ pub struct Node {
     pub uid: u32,
     pub gid: u32,
     pub mtime: SystemTime,
-    /// Where it was last linked, for paths in faults and traces.
+    /// The directory where it was last linked, for paths in faults and traces.
     parent: u64,
     name: OsString,
     pub lookups: u64,
@@ -276,7 +276,7 @@ impl Change {
     }
 }
 
-/// What a cut found that was not durable.
+/// The unsynced changes that a cut found.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub sectors: u64,
@@ -545,7 +545,7 @@ impl Image {
         Ok(())
     }
 
-    /// As the page cache of Linux does it: what could not be written is taken for clean.
+    /// Fails a sync as the page cache of Linux does: pages that could not be written count as clean.
     pub fn fail_sync(&mut self, ino: u64) {
         if let Some(Node { kind: Kind::File(file), .. }) = self.nodes.get_mut(&ino) {
             file.fail_sync();
@@ -701,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_synced_in_a_synced_directory_survives_and_nothing_else_must() {
+    fn a_synced_file_in_a_synced_directory_survives_and_nothing_else_must() {
         let mut image = Image::new();
         let file = image.create(ROOT, name("a"), false, 0o600, (0, 0)).unwrap();
         image.write(file, 0, b"one").unwrap();

@@ -1,5 +1,5 @@
-//! All drives of one process under one lock, so that a cut hits any of them at the same instant: power, faults,
-//! delays, triggers and traces.
+//! The drives of one process under one lock, so that a cut hits all of them at the same instant: power, faults, delays,
+//! triggers and traces.
 
 use crate::image::{Image, Refused, Tally};
 use crate::random::Random;
@@ -51,7 +51,7 @@ pub enum Power {
     },
 }
 
-/// Which operations are meant.
+/// The selection of operations.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub op: Option<Op>,
@@ -69,7 +69,7 @@ impl Filter {
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub filter: Filter,
-    /// So many are let pass first.
+    /// The number of operations that pass first.
     pub after: u64,
     pub times: u64,
     pub errno: i32,
@@ -162,7 +162,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Until a drive has no power; whether that came to be.
+    /// Waits until a drive has no power; returns whether it lost it in time.
     pub fn wait_cut(&self, limit: Duration) -> bool {
         let is_on = |world: &mut World| world.drives.iter().all(|drive| drive.power == Power::On);
         let world = self.lock();
@@ -237,7 +237,7 @@ impl World {
         drive.trace.push_back(format!("{at} {op:?} {path} {offset}+{len}"));
     }
 
-    /// What becomes of an operation that is about to be done: an error to answer with, or how it goes.
+    /// Decides the outcome of an operation that is about to be done: an error to answer with, or how it goes.
     pub fn step(
         &mut self,
         drive: usize,

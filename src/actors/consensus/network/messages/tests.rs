@@ -5,7 +5,7 @@ use super::{
     InstallSnapshot, Installing, Kind, MessageFault, PieceTaken, ReadAt, ReadIndex, ReplicaState, SnapshotPiece, Steer,
     Steered, Transfer, Transferred, Voted, decode, decode_append, decode_plain, encode, encode_append, encode_plain,
 };
-use crate::actors::consensus::replicas::Had;
+use crate::actors::consensus::replicas::DurableState;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Refusal, Reply};
 use crate::storage::raft_log::{Ballot, Chain, Members, Point, Position};
@@ -71,11 +71,11 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     check("read_index", &ReadIndex {});
     check("read_at", &ReadAt::Index(70_000));
     check("read_not_leader", &ReadAt::NotLeader(None));
-    let had = Had { ballot: Some(BALLOT), entry: Some(AT) };
+    let had = DurableState { ballot: Some(BALLOT), entry: Some(AT) };
     let point = Some(Point { at: AT, chain: Chain(u128::MAX) });
     let replica = ReplicaState { had, applied: point };
     check("compare", &Compare { host: 2, replica });
-    let nothing = ReplicaState { had: Had::default(), applied: None };
+    let nothing = ReplicaState { had: DurableState::default(), applied: None };
     check("compared", &Compared { replica, point, remembered: Some(had) });
     check("compared_nothing", &Compared { replica: nothing, point: None, remembered: None });
     check("steer_add", &Steer::AddLearner { host: 4, address: "host-4:9100".to_owned() });
@@ -162,7 +162,7 @@ fn entries_that_the_log_could_not_take_are_refused() {
 }
 
 #[test]
-fn kinds_are_told_apart_by_their_bytes() {
+fn kinds_have_distinct_bytes() {
     for byte in 0..=u8::MAX {
         assert_eq!(Kind::from_byte(byte).map(|kind| kind as u8), (1..=10).contains(&byte).then_some(byte));
     }

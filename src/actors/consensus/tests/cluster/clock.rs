@@ -50,7 +50,7 @@ impl Cluster {
         }
     }
 
-    /// How far the confirmed time is ahead of the true one: as each host counts it, and in the log as each has it.
+    /// Returns the lead of the confirmed time over the true one: as each host counts it, and in the log as each has it.
     fn confirmed_ahead_ms(&self) -> Vec<i64> {
         let now_ms = self.ambient.clock.unix_ms().0 as i64;
         let recorded = |handle: &super::MetaHandle| handle.local_view()?.clock().expect("readable");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-/// What a client did; the value under a key is an id, or none.
+/// The action of a client; the value under a key is an id, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Get {
@@ -31,7 +31,7 @@ pub struct Operation {
 }
 
 impl Action {
-    /// What is there afterwards, where it can happen with `value` there.
+    /// Returns the value after the action, if it is possible with `value`.
     fn step(self, value: Option<u128>) -> Option<Option<u128>> {
         match self {
             Self::Get { found } => (found == value).then_some(value),

@@ -1,4 +1,4 @@
-//! Who leads: elections, partitions, the lead handed over.
+//! Leadership: elections, partitions, handing over.
 
 use super::{Cluster, SOON, bucket_of, id_at, put_until_done, simulate, try_id_of};
 use crate::actors::consensus::MetaHandle;

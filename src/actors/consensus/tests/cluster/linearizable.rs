@@ -1,5 +1,4 @@
-//! What clients of all hosts see of a few keys, under everything that goes wrong at once, could have been seen of one host
-//! that never fails.
+//! Histories of clients of all hosts on a few keys, under all faults at once, are those of one host that never fails.
 
 use super::history::{Action, Operation, is_linearizable};
 use super::network::Weather;
@@ -21,7 +20,7 @@ const CLIENTS_A_HOST: u64 = 2;
 
 #[derive(Default)]
 struct Record {
-    /// Of each key.
+    /// The operations of each key.
     histories: [RefCell<Vec<Operation>>; KEYS.len()],
     moment: Cell<u64>,
     next_id: Cell<u64>,
@@ -41,7 +40,7 @@ impl Record {
     }
 }
 
-/// What a client does; `None` for what is known not to have happened.
+/// Performs a client's action; `None` if it certainly did not happen.
 async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, choice: u64) -> (Option<Action>, bool) {
     let name = KEYS[key];
     let id = record.id();
@@ -57,7 +56,7 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
         4..6 => match meta.propose(put(bucket, name, id, &id.to_be_bytes())).await {
             Ok(Reply::ObjectPut { .. }) => (Some(Action::Put { id }), true),
             Ok(other) => panic!("a put is never answered {other:?}"),
-            Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
+            Err(MetaError::Unavailable { .. } | MetaError::Refused { .. } | MetaError::TooLarge(_)) => (None, true),
             Err(MetaError::TimedOut) => (Some(Action::Put { id }), false),
         },
         6..8 => match meta.propose(put_if_absent(bucket, name, id)).await {
@@ -66,14 +65,14 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
                 (Some(Action::PutIfAbsent { id, made: Some(false) }), true)
             }
             Ok(other) => panic!("a conditional put is never answered {other:?}"),
-            Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
+            Err(MetaError::Unavailable { .. } | MetaError::Refused { .. } | MetaError::TooLarge(_)) => (None, true),
             Err(MetaError::TimedOut) => (Some(Action::PutIfAbsent { id, made: None }), false),
         },
         _ => match meta.propose(samples::delete(bucket, name)).await {
             Ok(reply) if reply == samples::deleted(true) => (Some(Action::Delete { existed: Some(true) }), true),
             Ok(reply) if reply == samples::deleted(false) => (Some(Action::Delete { existed: Some(false) }), true),
             Ok(other) => panic!("a delete is never answered {other:?}"),
-            Err(MetaError::Unavailable { .. } | MetaError::TooLarge(_)) => (None, true),
+            Err(MetaError::Unavailable { .. } | MetaError::Refused { .. } | MetaError::TooLarge(_)) => (None, true),
             Err(MetaError::TimedOut) => (Some(Action::Delete { existed: None }), false),
         },
     }
@@ -100,7 +99,7 @@ fn client(cluster: &Cluster, meta: MetaHandle, bucket: BucketId, record: &Rc<Rec
     })
 }
 
-/// What stands for an operation under way: the id is the next one drawn.
+/// Returns the placeholder of an operation under way: the id is the next one drawn.
 fn pending(choice: u64, record: &Record) -> Action {
     let id = u128::from(record.next_id.get() + 1);
     match choice {
@@ -177,7 +176,7 @@ async fn observe(seed: u64, stale_reads_every: Option<u64>) -> Vec<(String, bool
 }
 
 #[test]
-fn what_clients_see_is_linearizable_under_kills_partitions_and_losses_c8() {
+fn histories_are_linearizable_under_kills_partitions_and_losses_c8() {
     for seed in 0..10 {
         simulate(async move {
             for (key, passes, known) in observe(seed, None).await {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// What may be under each key: every id from the last acknowledged on.
+/// The allowed values of each key: every id from the last acknowledged on.
 #[derive(Debug, Default)]
 struct Ledger {
     acknowledged: BTreeMap<String, u128>,

@@ -27,7 +27,7 @@ async fn admit(cluster: &mut Cluster, id: HostId) {
     let mut voters = meta.membership().voters;
     assert!(!voters.contains(&id));
     let early = meta.change_voters(voters.iter().copied().chain([id]).collect()).await;
-    assert!(matches!(early, Err(MetaError::Unavailable { .. })), "it is no member yet: {early:?}");
+    assert!(matches!(early, Err(MetaError::Refused { .. })), "it is no member yet: {early:?}");
     meta.add_learner(id, &super::address(id)).await.expect("a learner is added");
     meta.add_learner(id, &super::address(id)).await.expect("and may be added again");
     cluster.until_even().await;

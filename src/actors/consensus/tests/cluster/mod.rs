@@ -264,7 +264,7 @@ impl Cluster {
         }
     }
 
-    /// All hosts off, in order.
+    /// Stops all hosts, in order.
     async fn end(mut self) {
         self.check_replicas();
         for id in self.ids() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How calls fare, of a thousand each.
+/// The rates of faults, of a thousand calls each.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
     pub delay_ms_max: u64,
@@ -86,7 +86,7 @@ impl Network {
         self.state().present.remove(&host);
     }
 
-    /// Nothing goes between these and all others, either way.
+    /// Cuts these hosts off from all others, both ways.
     pub fn cut_off(&self, hosts: &[HostId], all: &[HostId]) {
         let mut state = self.state();
         for inside in hosts {
@@ -96,7 +96,7 @@ impl Network {
         }
     }
 
-    /// What the first says does not reach the second.
+    /// Drops messages from the first host to the second.
     pub fn cut_one_way(&self, from: HostId, to: HostId) {
         self.state().cut.insert((from, to));
     }

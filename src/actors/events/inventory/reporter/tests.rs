@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-/// What `gzip::stored` packs in one block: 10 bytes of head, 5 of the block's, 8 at the end.
+/// Unpacks one block of `gzip::stored`: 10 bytes of head, 5 of the block's, 8 at the end.
 fn unpacked(packed: &[u8]) -> String {
     String::from_utf8(packed[15..packed.len() - 8].to_vec()).expect("text")
 }

@@ -12,8 +12,8 @@ use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::api::s3::checksums::DEFAULT;
 use crate::api::s3::encryption::{EncryptionAsked, asked, shown};
-use crate::api::s3::headers::{etag_header, object_checksums};
 use crate::api::s3::lifecycle::expiration_of;
+use crate::api::s3::object_headers::{etag_header, object_checksums};
 use crate::api::s3::preconditions::{of_write, only_one};
 use crate::api::s3::settings::event_drafts::EventDrafts;
 use crate::limits::PARTS_MAX;
@@ -22,17 +22,17 @@ use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
-/// What is said of an object when it is made, and not when it grows.
+/// The headers of a new object that an append may not have.
 const OF_NEW_OBJECTS: [&str; 4] = ["x-amz-acl", "x-amz-grant-", "x-amz-object-lock-", "x-amz-tagging"];
 
-/// What became of an append.
+/// The outcome of an append.
 pub enum Appended {
     Done(Box<S3Response<PutObjectOutput>>),
-    /// There is nothing to add to, and the bytes are to be the first.
+    /// There is no object to append to; the bytes become a new one.
     Absent(Box<S3Request<PutObjectInput>>),
 }
 
-/// Where the bytes of a PutObject are to go, where it says so.
+/// Returns the write offset of a PutObject, if it has one.
 pub fn write_offset(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let Some(value) = headers.get(WRITE_OFFSET) else { return Ok(None) };
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
@@ -71,7 +71,7 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     Ok(Appended::Done(Box::new(S3Response::new(output))))
 }
 
-/// Whether the object that stands is as the request says, and the request is one that an append can be.
+/// Checks that the existing object is as the request says, and that the request can be an append.
 fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fault> {
     let of_new_objects = |name: &&HeaderName| OF_NEW_OBJECTS.iter().any(|start| name.as_str().starts_with(start));
     if let Some(name) = headers.keys().find(of_new_objects) {
@@ -90,7 +90,7 @@ fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fa
     }
 }
 
-/// Of an object that is there.
+/// Returns whether the conditions hold for an existing object.
 fn hold(conditions: &WriteConditions, standing: &Manifest) -> bool {
     let matches = |condition: &ETagCondition| match condition {
         ETagCondition::Any => true,
@@ -100,7 +100,8 @@ fn hold(conditions: &WriteConditions, standing: &Manifest) -> bool {
     conditions.if_match.as_ref().is_none_or(matches) && !conditions.if_none_match.as_ref().is_some_and(matches)
 }
 
-/// What is added is sealed as what stands is; a request may say how, and must bring the key where the client has it.
+/// Returns the client's key for an append. Added bytes are sealed as the existing ones; a request may name that
+/// sealing, and must bring the key if the client has it.
 fn key_of_append(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     let mode = sealing.map(|sealing| &sealing.mode);
     let dual_layer = sealing.is_some_and(|sealing| sealing.outer.is_some());
@@ -117,12 +118,12 @@ fn key_of_append(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Optio
     }
 }
 
-/// By which the checksum of the whole can follow from that of what is added.
+/// Returns the algorithm by which the checksum of the whole can follow from that of the added bytes.
 fn algorithm_of(standing: &OpenObject) -> ChecksumAlgorithm {
     standing.version.manifest.checksum.as_ref().map_or(DEFAULT, |checksum| checksum.algorithm)
 }
 
-/// Where another write came between, the offset is no longer the end.
+/// Returns the error of an append. After a conflicting write the offset is no longer the end.
 fn of_append(error: StoreError) -> S3Error {
     match error {
         StoreError::Refused(Refusal::PreconditionFailed | Refusal::NoSuchKey) => Fault::InvalidWriteOffset.into(),
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_is_encrypted_as_what_stands() {
+    fn appended_bytes_are_encrypted_as_the_object() {
         let plain = |pairs: &[(&'static str, &'static str)]| key_of_append(&headers(pairs), None);
         assert_eq!(plain(&[]), Ok(None));
         for method in ["AES256", "aws:kms"] {

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 const CLIENT_TOKEN: &str = "x-amz-client-token";
 const TOKEN_BYTES_MAX: usize = 64;
-/// What decides, besides the two keys, what a rename does.
+/// The headers that decide, besides the two keys, what a rename does.
 const CONDITIONS: [&str; 8] = [
     "if-match",
     "if-none-match",
@@ -29,7 +29,7 @@ const CONDITIONS: [&str; 8] = [
     "x-amz-rename-source-if-modified-since",
     "x-amz-rename-source-if-unmodified-since",
 ];
-/// How often a rename is tried while others change what it is about.
+/// The number of attempts of a rename that conflicts with other changes.
 const ATTEMPTS_MAX: usize = 8;
 
 /// CopyObject, and what only looks like it.
@@ -128,7 +128,7 @@ fn planned(
     })
 }
 
-/// By which the same client can ask again; another client's token is another one.
+/// Returns the token with which the same client can repeat the rename; another client's token is another one.
 fn token(store: &Store, request: &S3Request<CopyObjectInput>, source_key: &str) -> Result<Option<RenameToken>, Fault> {
     let Some(value) = request.headers.get(CLIENT_TOKEN) else { return Ok(None) };
     let token = value.as_bytes();

@@ -48,7 +48,7 @@ fn refusal(given: NotificationConfiguration) -> String {
     }
 }
 
-/// What AWS answered to the same configuration: names of filters with a capital, in the order given.
+/// Compares with AWS's answer to the same configuration: names of filters with a capital, in the order given.
 #[test]
 fn a_configuration_comes_back_as_s3_shows_it() {
     let events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:Delete"];
@@ -84,7 +84,7 @@ fn an_empty_configuration_is_none() {
 }
 
 #[test]
-fn what_s3_does_not_take_is_refused_in_its_words() {
+fn a_configuration_that_s3_refuses_is_refused_in_its_words() {
     let one = |arn, events: &[&str], rules: &[(&'static str, &str)]| queues(vec![queue(None, arn, events, rules)]);
     let put = ["s3:ObjectCreated:Put"];
     assert_eq!(refusal(one("invalid-queue", &put, &[])), "The ARN could not be parsed");

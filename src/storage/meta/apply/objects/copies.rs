@@ -90,7 +90,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// One reference less; whether it was the last.
+    /// Removes one reference; returns whether it was the last.
     pub(in super::super) fn release(&mut self, shared: Shared) -> KvResult<bool> {
         if self.counts.shared == 0 {
             return Ok(true);
@@ -144,7 +144,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Whether it was done already; refused where its token came with another one.
+    /// Returns whether the rename was done already. Refuses a token that came with another request before.
     fn was_renamed(&self, bucket: BucketId, token: RenameToken) -> Decided<bool> {
         let key = document_key(&renames::place(bucket, token));
         let document: Option<DocumentRow> = self.rows.row(DOCUMENTS, &key)?;
@@ -248,7 +248,8 @@ impl Applying<'_> {
     }
 }
 
-/// What is renamed, if it is what its proposer found, with its data key wrapped for its name from now on.
+/// Returns the version under its new name, with its data key wrapped for that name, if it is the version that the
+/// proposer found.
 fn under_its_name(found: ObjectVersion, source: Option<RenameSource>) -> Result<ObjectVersion, Refusal> {
     let Some(RenameSource { manifest, sealing }) = source else { return Ok(found) };
     let (from, to) = sealing.unzip();
@@ -259,7 +260,7 @@ fn under_its_name(found: ObjectVersion, source: Option<RenameSource>) -> Result<
     Ok(ObjectVersion { traits, ..found })
 }
 
-/// How many parts and bytes an object has after an append, if it can be made.
+/// Returns the number of parts and bytes of an object after an append, if the append is possible.
 fn appended(old: &ObjectVersion, append: &AppendObject) -> Result<(u16, u64), Refusal> {
     let size_bytes = old.manifest.size_bytes.saturating_add(append.size_bytes);
     if append.size_bytes > PUT_BYTES_MAX || size_bytes > OBJECT_BYTES_MAX {
@@ -283,7 +284,7 @@ fn appended(old: &ObjectVersion, append: &AppendObject) -> Result<(u16, u64), Re
     Ok((standing + 1, size_bytes))
 }
 
-/// How many parts an object has, or has with its only bytes as one.
+/// Returns the number of parts of an object; an object of one PUT has one.
 fn parts_of(manifest: &Manifest) -> u16 {
     match (&manifest.body, manifest.parts()) {
         (_, Some((_, count))) => count,

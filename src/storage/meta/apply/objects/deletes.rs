@@ -129,7 +129,7 @@ fn require(conditions: &DeleteConditions, found: Option<&ObjectVersion>) -> Resu
     Ok(())
 }
 
-/// Whether a version may not be deleted at this confirmed time.
+/// Returns whether a version may not be deleted at this confirmed time.
 pub(super) fn is_locked(traits: &Traits, confirmed: UnixMs, bypass_governance: bool) -> bool {
     let retained = traits.retention.is_some_and(|retention| {
         let bypassed = bypass_governance && retention.mode == RetentionMode::Governance;

@@ -45,7 +45,7 @@ impl Applying<'_> {
         Ok(FreshBlob { blob: blob.clone(), missing })
     }
 
-    /// Whether another drive may have had this number when the blobs of the change at hand were written.
+    /// Returns whether another drive may have had this number when the blobs of the change at hand were written.
     fn was_replaced(&mut self, node: NodeId) -> KvResult<bool> {
         let Some(written_by) = self.written_by else { return Ok(false) };
         Ok(self.registered()?.nodes.get(&node).is_some_and(|since| *since > written_by))
@@ -56,8 +56,8 @@ impl Applying<'_> {
         Ok(self.rows.has(BLOBS, &key)? || self.rows.has(GARBAGE, &key)?)
     }
 
-    /// A fresh blob becomes somebody's; its missing shards are queued for repair. Those on drives that were removed meanwhile
-    /// are moved to others, to be repaired there; those on drives that were replaced are repaired on the new ones.
+    /// Adopts a fresh blob; queues its missing shards for repair. Those on drives that were removed meanwhile are moved
+    /// to others, to be repaired there; those on drives that were replaced are repaired on the new ones.
     pub(in super::super) fn adopt_blob(&mut self, FreshBlob { blob, missing }: FreshBlob) -> KvResult<()> {
         self.rows.put_row(BLOBS, &blob.id.to_be_bytes(), &blob);
         self.counts.blobs += 1;

@@ -15,7 +15,7 @@ use crate::storage::meta::tables::{
 use crate::types::BucketId;
 
 impl Applying<'_> {
-    /// An object becomes the current one of its key; `old` stood there, and is kept as the bucket says.
+    /// Makes an object the current one of its key; `old` was it before, and is kept as the bucket's versioning demands.
     pub(in super::super) fn place(
         &mut self,
         bucket: &BucketRow,
@@ -41,7 +41,7 @@ impl Applying<'_> {
         Version { seq: self.counts.versions_ever, salt, null: bucket.settings.versioning == Versioning::Suspended }
     }
 
-    /// Whatever the version that comes replaces is gone, and the current object is kept as another version or gone.
+    /// Removes the version that the new one replaces, and keeps the current object as another version or removes it.
     pub(super) fn make_room(
         &mut self,
         bucket: &BucketRow,
@@ -120,7 +120,7 @@ impl Applying<'_> {
         self.set_current(bucket, key, object)
     }
 
-    /// An object version's bytes are referred to once less, and count no longer.
+    /// Removes one reference to an object version's bytes, and its counts.
     pub(super) fn discard_object(&mut self, bucket: BucketId, object: &ObjectVersion) -> KvResult<()> {
         self.count_usage(bucket, |usage| usage.bytes -= object.manifest.size_bytes)?;
         self.discard_version(&object.manifest)
@@ -167,7 +167,7 @@ impl Applying<'_> {
         }
     }
 
-    /// That a bucket's quota lets this many bytes in.
+    /// Checks that a bucket's quota allows this many bytes more.
     pub(in super::super) fn require_room(
         &mut self,
         bucket: &BucketRow,
@@ -219,7 +219,7 @@ impl Applying<'_> {
         })
     }
 
-    /// One row for each who is to be told.
+    /// Queues an event: one row for each target.
     pub(super) fn queue_event(&mut self, mut event: EventRow) -> KvResult<()> {
         let targets = std::mem::take(&mut event.draft.targets);
         self.counts.events_ever += 1;
@@ -232,7 +232,7 @@ impl Applying<'_> {
     }
 }
 
-/// As a version is stored: without the placement, which is in one place only.
+/// Returns a version as it is stored: without the placement, which is in one place only.
 fn stored(mut object: ObjectVersion) -> ObjectVersion {
     if let Body::Blob(blob) = object.manifest.body {
         object.manifest.body = Body::Blob(BlobRef::without_placement(blob));

@@ -101,7 +101,7 @@ fn rows(kv: &MemoryKv) -> Vec<Vec<Pair>> {
 }
 
 #[test]
-fn what_is_forgotten_does_not_depend_on_how_entries_are_batched_c6() {
+fn forgotten_answers_do_not_depend_on_how_entries_are_batched_c6() {
     let many = ANSWERS_MAX + 700;
     let entry = |index: u64| {
         // Not in order of `since`, some twice.

@@ -90,7 +90,7 @@ impl Locked {
 }
 
 #[test]
-fn a_lock_outlives_any_date_and_any_time_that_nobody_confirms() {
+fn a_lock_outlives_any_date_and_any_unconfirmed_time() {
     let mut store = Locked::new();
     assert!(store.is_locked(START + 60 * DAY, START), "by the date alone");
     assert!(store.is_locked(START + 60 * DAY, START + 60 * DAY), "a command brings an hour at most");
@@ -113,7 +113,7 @@ fn a_lock_ends_when_the_confirmed_time_has_come_to_its_end() {
 }
 
 #[test]
-fn what_was_counted_before_an_operator_set_the_time_has_no_effect() {
+fn time_counted_before_an_operator_set_the_clock_has_no_effect() {
     let mut store = Locked::new();
     store.advance(START + 10 * DAY, 0, ClockSource::Counted);
     store.advance(START + DAY, 0, ClockSource::Operator);

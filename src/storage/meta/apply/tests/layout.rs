@@ -120,7 +120,7 @@ fn a_host_that_rejoins_keeps_its_place_and_its_drives_and_the_one_that_it_was_is
 }
 
 #[test]
-fn who_was_removed_is_not_registered_again_and_an_empty_one_in_its_place_is() {
+fn a_removed_drive_is_not_registered_again_and_an_empty_one_in_its_place_is() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(host(1, "a")));
     machine.apply(Change::RegisterHost(host(2, "b")));
@@ -216,7 +216,7 @@ fn founders_are_made_known_all_at_once_and_only_while_no_host_is() {
 }
 
 #[test]
-fn nothing_is_placed_before_the_drives_of_all_founders_are_known() {
+fn no_blob_is_placed_before_the_drives_of_all_founders_are_registered() {
     let founders = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]
         .map(|(id, name)| HostRecord { first_node: Some(NodeId(id as u32 * 64)), ..host(id, name) });
     let mut machine = Machine::empty();
@@ -287,7 +287,7 @@ fn a_host_does_everything_until_it_says_otherwise_and_what_it_does_goes_with_it(
 }
 
 #[test]
-fn the_node_ids_of_a_host_without_nodes_are_nobody_elses_after_it_went() {
+fn the_node_ids_of_a_host_without_nodes_are_not_reused_after_it_went() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(host(1, "a")));
     machine.apply(do_roles(2, Roles { gateway: true, ..Roles::NONE }));

@@ -80,7 +80,7 @@ impl Machine {
     }
 }
 
-/// As it stands in the tables: its blob's placement is with the blob.
+/// Returns the manifest as the tables have it: its blob's placement is with the blob.
 fn stored(mut manifest: Manifest) -> Manifest {
     if let Body::Blob(blob) = manifest.body {
         manifest.body = Body::Blob(blob.without_placement());
@@ -101,7 +101,7 @@ fn position(index: u64) -> Bytes {
     Bytes::from(format!("position {index}"))
 }
 
-/// All shards of the samples' blobs.
+/// Returns all shards of the samples' blobs.
 fn shards_of(blob: u128) -> Vec<ShardId> {
     (0..4).map(|shard| ShardId { blob: BlobId(blob), shard: ShardIndex(shard) }).collect()
 }

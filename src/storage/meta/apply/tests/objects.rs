@@ -261,7 +261,7 @@ fn the_position_is_committed_with_the_effects_c5() {
 
 #[test]
 #[should_panic(expected = "entry 4 comes after Some(4)")]
-fn nothing_is_applied_twice_c5() {
+fn no_entry_is_applied_twice_c5() {
     let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("opens");
     let entry = || ApplyEntry { index: 4, commands: vec![Command::new(UnixMs(1), create_bucket("b", "x"))] };
     tables.apply([entry()], position(4)).expect("applies");

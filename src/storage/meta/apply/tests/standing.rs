@@ -138,7 +138,7 @@ fn a_sealed_object_has_its_key_wrapped_for_its_new_name() {
 }
 
 #[test]
-fn a_rename_happens_once_for_each_token_and_is_told() {
+fn a_rename_happens_once_for_each_token_and_has_events() {
     let mut machine = Machine::with_bucket();
     machine.put(put_empty("a", 10));
     let token = |asked| Some(RenameToken { id: 7, asked });
@@ -159,7 +159,7 @@ fn a_rename_happens_once_for_each_token_and_is_told() {
 }
 
 #[test]
-fn an_append_adds_a_part_to_whatever_stands() {
+fn an_append_adds_a_part_to_the_existing_object() {
     let mut machine = Machine::with_bucket();
     machine.put(put_inline("key", 10, b"bytes"));
     assert_eq!(machine.refusal(append(appending(10, 20))), Refusal::NotAppendable);
@@ -208,7 +208,7 @@ fn a_copy_that_shares_its_parts_is_not_changed_by_an_append() {
 }
 
 #[test]
-fn what_has_versions_is_neither_renamed_nor_appended_to() {
+fn objects_with_versions_are_neither_renamed_nor_appended_to() {
     let mut machine = Machine::with_bucket();
     machine.apply(put(put_empty("key", 10)));
     machine.apply(Change::SetBucket {
@@ -223,7 +223,7 @@ fn what_has_versions_is_neither_renamed_nor_appended_to() {
 }
 
 #[test]
-fn who_looks_for_the_same_version_again_in_a_view_finds_what_was_there_then() {
+fn a_lookup_repeated_in_a_view_finds_the_same_version() {
     let mut machine = Machine::with_bucket();
     machine.put(put_empty("key", 1));
     machine.put(put_empty("other", 2));

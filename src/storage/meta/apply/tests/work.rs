@@ -1,4 +1,4 @@
-//! How much each change reads and writes, counted.
+//! The reads and writes of each change, counted.
 
 use super::create_bucket;
 use crate::limits::DROPPED_ROWS_AT_ONCE;
@@ -89,7 +89,7 @@ impl Counted {
         counted
     }
 
-    /// All changes in one entry. Answers the reads it took.
+    /// Applies all changes in one entry. Returns the number of reads, and the replies.
     fn apply(&mut self, changes: Vec<Change>) -> (usize, Vec<Reply>) {
         self.index += 1;
         let commands = changes.into_iter().map(|change| Command::new(UnixMs(1), change)).collect();

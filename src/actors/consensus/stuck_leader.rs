@@ -1,23 +1,23 @@
-//! Whether a leader decides anything. One that is heard, but whose followers do not keep what it sends, answers reads and
-//! decides nothing.
+//! Detects a leader that commits nothing: one that is heard, but whose followers do not keep what it sends, answers reads
+//! and commits nothing.
 
 use std::time::Duration;
 
-/// How long nothing may be decided of what waits. A drive's sync may take seconds.
+/// The longest time without a commit while entries wait. A drive's sync may take seconds.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// What a leader has decided, from look to look.
+/// The progress of this host as the leader, between observations.
 #[derive(Debug, Default)]
-pub struct Decisions {
+pub struct StuckLeader {
     applied: Option<u64>,
-    /// When something was decided last, or nothing waited.
+    /// The last time at which an entry was committed, or none waited.
     moved_at: Duration,
 }
 
-impl Decisions {
-    /// Notes a look, at the last entry of the log and the last that was applied. Whether nothing has been decided for long
-    /// although something waits.
-    pub fn are_stuck(&mut self, now: Duration, last: u64, applied: u64) -> bool {
+impl StuckLeader {
+    /// Notes the last entry of the log and the last applied one. Returns whether entries wait and none was committed for
+    /// `STUCK_AFTER`.
+    pub fn is_stuck(&mut self, now: Duration, last: u64, applied: u64) -> bool {
         if last <= applied || self.applied != Some(applied) {
             (self.applied, self.moved_at) = (Some(applied), now);
         }
@@ -27,13 +27,13 @@ impl Decisions {
 
 #[cfg(test)]
 mod tests {
-    use super::Decisions;
+    use super::StuckLeader;
     use std::time::Duration;
 
     #[test]
     fn a_leader_is_stuck_while_something_waits_and_nothing_is_decided() {
-        let mut decisions = Decisions::default();
-        let mut look = |seconds, last, applied| decisions.are_stuck(Duration::from_secs(seconds), last, applied);
+        let mut leader = StuckLeader::default();
+        let mut look = |seconds, last, applied| leader.is_stuck(Duration::from_secs(seconds), last, applied);
         assert!(!look(99, 1, 0) && !look(100, 7, 7));
         assert!(!look(101, 9, 7), "it may have come just now");
         assert!(!look(201, 9, 8) && !look(205, 12, 8), "slow, and it moves");

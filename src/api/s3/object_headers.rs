@@ -1,5 +1,5 @@
-//! Between the headers of requests and answers and what is stored with an object: entity tags, dates, the content headers,
-//! user metadata, storage class.
+//! Conversion between headers and the metadata of an object: entity tags, dates, the content headers, user metadata,
+//! storage class.
 
 use super::checksums::{ChecksumFields, fields_of};
 use crate::actors::meta::{ETag, Manifest, ObjectHeaders};
@@ -11,7 +11,7 @@ use s3s::dto;
 use s3s::dto::{Timestamp, TimestampFormat};
 use time::OffsetDateTime;
 
-/// What S3 answers for an object stored without a type.
+/// The content type in responses for an object stored without one.
 const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 const STANDARD: &str = "STANDARD";
 /// Classes that are told as they were asked for; how an object is stored does not depend on them. Those whose objects must be
@@ -69,8 +69,8 @@ pub fn http_time(text: &str) -> Option<i64> {
     Some(OffsetDateTime::from(parsed).unix_timestamp())
 }
 
-/// What a PUT, a CreateMultipartUpload or a copy that replaces asks to be stored with the object. `user` is the user
-/// metadata as s3s decoded it (RFC 2047).
+/// Returns the headers that a PUT, a CreateMultipartUpload or a replacing copy stores with the object. `user` is the
+/// user metadata as s3s decoded it (RFC 2047).
 pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Result<ObjectHeaders, Fault> {
     let text = |name: HeaderName| match headers.get(&name) {
         Some(value) if !value.is_empty() => match std::str::from_utf8(value.as_bytes()) {
@@ -103,7 +103,7 @@ pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Resul
     })
 }
 
-/// Without `aws-chunked`, which names the framing of a transfer: no reader could decode it.
+/// Returns the content coding without `aws-chunked`, which names the framing of a transfer: no reader could decode it.
 fn content_coding(coding: &str) -> Option<String> {
     let names_framing = |token: &str| token.eq_ignore_ascii_case("aws-chunked");
     let tokens = || coding.split(',').map(str::trim);
@@ -114,7 +114,7 @@ fn content_coding(coding: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(", "))
 }
 
-/// In order of name: HTTP's libraries keep no other.
+/// Returns the user metadata, sorted by name: HTTP's libraries keep no other order.
 fn user_metadata(user: Option<dto::Metadata>) -> Result<Vec<(String, String)>, Fault> {
     let mut user: Vec<(String, String)> = user.unwrap_or_default().into_iter().collect();
     user.sort_unstable();
@@ -125,7 +125,7 @@ fn user_metadata(user: Option<dto::Metadata>) -> Result<Vec<(String, String)>, F
     Ok(user)
 }
 
-/// What GET and HEAD say of an object, whatever part of it they answer with.
+/// The headers of an object in GET and HEAD, whatever part of it they answer with.
 pub struct Description {
     pub cache_control: Option<String>,
     pub checksums: ChecksumFields,
@@ -134,7 +134,7 @@ pub struct Description {
     pub content_language: Option<String>,
     pub content_type: Option<String>,
     pub e_tag: Option<dto::ETag>,
-    /// As it was given, be it a date or not.
+    /// The `Expires` header as it was given, a valid date or not.
     pub expires: Option<HeaderValue>,
     pub last_modified: Option<Timestamp>,
     pub metadata: Option<dto::Metadata>,
@@ -162,12 +162,12 @@ pub fn describe(manifest: &Manifest) -> Description {
     }
 }
 
-/// As lists say it: of every object.
+/// Returns the storage class as in listings: for every object.
 pub fn storage_class(headers: &ObjectHeaders) -> String {
     headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned())
 }
 
-/// How many parts the object was made of, where it was by multipart upload.
+/// Returns the number of parts of an object made by multipart upload.
 pub fn parts_count(manifest: &Manifest) -> Option<u16> {
     manifest.parts().map(|(_, count)| count).or(manifest.etag.parts)
 }

@@ -1,11 +1,11 @@
 //! Checking a signature: what must be signed, for whom, when, and that it is right.
 
-use super::claim::{Credential, component};
+use super::credential::{Credential, component};
 use super::{ALGORITHM, DATE_HEADER, HASH_HEADER, Signer, TERMINATOR, ToSign, read_stamp, sha256_hex};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use std::fmt;
 
-/// How far the clocks of client and server may be apart, as AWS has it.
+/// The greatest difference between the clocks of client and server, as with AWS.
 pub const SKEW_SECONDS_MAX: u64 = 15 * 60;
 
 /// The one key that is known, and what it may sign for.
@@ -35,7 +35,7 @@ pub struct Received<'a> {
     pub body: &'a [u8],
 }
 
-/// Why a request is not taken as the key holder's.
+/// The reason for which a signature is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
     #[error("the request is not signed: it needs an Authorization header of {ALGORITHM}")]
@@ -58,7 +58,7 @@ pub enum SignatureFault {
     Mismatch,
 }
 
-/// Whose key a request says it is signed with, and for what. Nothing of it is verified.
+/// The claimed access key and scope of a request. Nothing of it is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimed<'a> {
     pub access_key: &'a str,

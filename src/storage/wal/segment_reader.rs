@@ -14,10 +14,10 @@ use std::sync::Arc;
 /// Blocks of one segment that may be unreadable before the drive is given up.
 const UNREADABLE_BLOCKS_MAX: usize = 64;
 
-/// Most of what follows a log's end was never written.
+/// A block of zeros: most of the space after a log's end was never written.
 const ZERO_BLOCK: &[u8] = &[0; BLOCK as usize];
 
-/// What stands where a record may begin.
+/// The item found where a record may begin.
 pub(super) enum Found {
     Record(RecordHeader, Bytes),
     /// The header is whole, the body is not.
@@ -31,7 +31,7 @@ pub(super) struct SegmentReader {
     pool: BufferPool,
     window: Bytes,
     window_at: u32,
-    /// Why a block cannot be read, by its offset.
+    /// The read errors of blocks, by offset.
     unreadable: BTreeMap<u32, String>,
 }
 
@@ -55,7 +55,7 @@ impl SegmentReader {
         Lsn::new(self.segment.id(), offset)
     }
 
-    /// Whether a record may begin at `offset`: whether its header still fits.
+    /// Returns whether a record may begin at `offset`: whether its header still fits.
     pub(super) fn has_room_at(&self, offset: u32) -> bool {
         offset as usize + RECORD_HEADER_BYTES <= self.segment.file_bytes() as usize
     }
@@ -82,19 +82,19 @@ impl SegmentReader {
         })
     }
 
-    /// Why some of these bytes, which were read, cannot be.
+    /// Returns the fault of a range of which a block cannot be read.
     fn unreadable_in(&self, offset: u32, len: u32) -> Option<Fault> {
         let end = offset.saturating_add(len);
         let first = self.unreadable.range(offset - offset % BLOCK..end.max(offset)).next();
         first.map(|(_, cause)| Fault::unreadable(cause))
     }
 
-    /// Whether any block met so far cannot be read.
+    /// Returns whether any block met so far cannot be read.
     pub(super) fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
     }
 
-    /// Whether what follows in the block of `offset` is zeros that were read.
+    /// Returns whether the rest of the block of `offset` is readable and zero.
     pub(super) fn is_blank(&mut self, offset: u32) -> Result<bool, WalError> {
         let len = BLOCK - offset % BLOCK;
         let rest = self.bytes(offset, len)?;
@@ -145,7 +145,7 @@ impl SegmentReader {
         Ok(self.window.slice(from..from + (end - offset) as usize))
     }
 
-    /// What of the window follows `offset`, a header at least where the file has one.
+    /// Returns the bytes held from `offset` on, at least a header if the file has one.
     fn bytes_held(&mut self, offset: u32) -> Result<Bytes, WalError> {
         self.bytes(offset, RECORD_HEADER_BYTES as u32)?;
         let from = offset.checked_sub(self.window_at).map_or(0, |from| from as usize);

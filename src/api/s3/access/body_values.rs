@@ -1,5 +1,5 @@
-//! What a request says in its body and conditions ask about. The body comes after the head was judged, so the actions that
-//! depend on it are left out then, and asked about before the operation begins.
+//! The condition keys from a request's body. The body comes after the head was judged, so the actions that depend on it
+//! are left out then, and decided before the operation begins.
 
 use super::super::objects::tags::Tags;
 use super::condition_values::{remaining_days, utc_text};
@@ -17,7 +17,7 @@ const DECIDED: [(&str, &[&str]); 6] = [
     ("PutObjectTagging", &["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]),
 ];
 
-/// Whether the action is asked about when the body is there.
+/// Returns whether the action is decided when the body is there.
 pub fn decides(operation: &str, action: &str) -> bool {
     DECIDED.iter().any(|(name, actions)| *name == operation && actions.contains(&action))
 }
@@ -48,7 +48,7 @@ pub fn of_object_tags(given: &Tagging) -> Context {
     of_tags(pairs(given), "s3:RequestObjectTag", "s3:RequestObjectTagKeys")
 }
 
-/// A tag without a key is for the operation to refuse.
+/// Returns the pairs of tags. A tag without a key is for the operation to refuse.
 fn pairs(given: &Tagging) -> impl Iterator<Item = (&str, &str)> {
     given.tag_set.iter().filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default())))
 }
@@ -93,7 +93,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_left_to_the_body_is_needed() {
+    fn every_action_left_to_the_body_is_needed_by_its_operation() {
         for (operation, actions) in DECIDED {
             let needed = |version| needs(operation, Asks { version, ..Asks::default() }).expect("an operation");
             let all = [needed(false), needed(true)].concat();

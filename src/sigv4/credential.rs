@@ -1,4 +1,4 @@
-//! How a request says who signed it, taken apart. Nothing of it is verified.
+//! The components of an `Authorization` header, parsed and not verified.
 
 /// The value of a component of an `Authorization` header: `Credential`, `SignedHeaders` or `Signature`.
 pub fn component<'a>(authorization: &'a str, name: &str) -> Option<&'a str> {
