@@ -6,7 +6,7 @@ set -eu
 
 # Flags and commands go to sherd.
 case "${1:-}" in
-    -* | admin | check | credentials | dev | health | rejoin | salvage) set -- sherd "$@" ;;
+    -* | admin | check | credentials | dev | health | recover | rejoin | salvage) set -- sherd "$@" ;;
 esac
 
 [ "$(id -u)" = 0 ] || exec "$@"

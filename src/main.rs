@@ -53,6 +53,11 @@ fn main() -> ExitCode {
             let _logging = logging::start(&config.log_filter, config.log_format);
             node::salvage(*config, goes_on).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
+        Invocation::Recover { config, from, goes_on } => {
+            let _logging = logging::start(&config.log_filter, config.log_format);
+            node::recover(&config, from.as_deref(), goes_on)
+                .map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
         Invocation::Rejoin { config, wish } => {
             let _logging = logging::start(&config.log_filter, config.log_format);
             node::rejoin(&config, wish).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)

@@ -83,6 +83,32 @@ id128!(
     Incarnation
 );
 
+/// How often the metadata group of a cluster was formed anew by an operator (`sherd recover`), and which of these times was the
+/// last. Hosts of one cluster speak to each other only where both are alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryEpoch {
+    /// 0: the group is the one that was founded.
+    pub number: u32,
+    /// Drawn at random each time, so that two hosts that were recovered apart are told apart.
+    pub id: u64,
+}
+
+impl RecoveryEpoch {
+    #[must_use]
+    pub fn next(self, id: u64) -> Self {
+        Self { number: self.number.saturating_add(1), id }
+    }
+
+    pub fn is_founded(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the group of the other one was formed anew in the place of this one.
+    pub fn is_before(self, other: Self) -> bool {
+        self.number < other.number
+    }
+}
+
 /// One drive of a host: the unit that the ring places shards on. Small, dense, never reused within a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);

@@ -9,6 +9,7 @@ mod identities;
 mod inventory;
 mod jobs;
 mod keys;
+mod metadata;
 mod progress;
 mod show;
 mod top;
@@ -136,6 +137,7 @@ fn ask(
         Question::Identities { account, asked } => identities::run(client, account.as_deref(), asked, json, out)?,
         Question::Access { account, asked } => return access::run(client, account.as_deref(), asked, json, out),
         Question::EncryptionKeys(asked) => return encryption_keys::run(client, asked, json, out),
+        Question::Metadata(asked) => return metadata::run(client, asked, json, out),
         Question::Health => {
             let told: HealthAnswer = client.get("/health")?;
             tell(&told, json, show::health, out)?;

@@ -9,8 +9,8 @@ mod tls;
 use super::DriveHealth;
 use super::admin::{
     AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, HealStatus, Info,
-    LayoutChanged, LayoutShown, LeaderMoved, MovesShown, Ordered, QuotaShown, ScrubStatus, SetQuota, ShardShown,
-    ShardsPage, TopShown,
+    LayoutChanged, LayoutShown, LeaderMoved, MetadataCopy, MovesShown, Ordered, QuotaShown, ScrubStatus, SetQuota,
+    ShardShown, ShardsPage, TopShown, UnknownDropped,
 };
 use super::policy::Ownership;
 use super::{
@@ -29,6 +29,7 @@ use crate::ambient::Ambient;
 use crate::sigv4::{Scope, Signer, SigningKey};
 use crate::types::LegacySignatures;
 use actix::Actor;
+use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -49,6 +50,15 @@ impl HealthSource for Fine {
     }
 }
 
+struct Pieces(std::vec::IntoIter<Bytes>);
+
+#[async_trait::async_trait]
+impl MetadataCopy for Pieces {
+    async fn next(&mut self) -> Option<Result<Bytes, AdminError>> {
+        self.0.next().map(Ok)
+    }
+}
+
 /// Knows nothing and can do nothing, but says so.
 #[async_trait::async_trait]
 impl AdminSource for Fine {
@@ -59,6 +69,14 @@ impl AdminSource for Fine {
     async fn layout(&self) -> Result<LayoutShown, AdminError> {
         let moving = MovesShown::default();
         Ok(LayoutShown { epoch: 7, nodes: Vec::new(), hosts: Vec::new(), moving, moves: Vec::new() })
+    }
+
+    async fn export_metadata(&self) -> Result<Box<dyn MetadataCopy>, AdminError> {
+        Ok(Box::new(Pieces(vec![Bytes::from_static(b"all "), Bytes::from_static(b"metadata")].into_iter())))
+    }
+
+    async fn drop_unknown_shards(&self) -> Result<UnknownDropped, AdminError> {
+        Ok(UnknownDropped { recovered_ms: 7 })
     }
 
     async fn heal_status(&self, host: Option<&str>) -> Result<HealStatus, AdminError> {

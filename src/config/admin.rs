@@ -4,6 +4,7 @@ mod encryption_keys;
 mod identities;
 mod jobs;
 mod layout;
+mod metadata;
 mod top;
 mod waiting;
 
@@ -11,6 +12,7 @@ pub use encryption_keys::KeyQuestion;
 pub use identities::{AccessQuestion, Holder, IdentityQuestion, ServiceKeyAsked, WhoAsked};
 pub use jobs::JobQuestion;
 pub use layout::LayoutQuestion;
+pub use metadata::MetadataQuestion;
 pub use top::{TopBy, TopOver, TopQuestion};
 pub use waiting::Waiting;
 
@@ -79,6 +81,7 @@ pub enum Question {
         asked: Box<AccessQuestion>,
     },
     EncryptionKeys(KeyQuestion),
+    Metadata(MetadataQuestion),
 }
 
 /// The new value of a limit.
@@ -143,6 +146,7 @@ pub(super) fn command() -> Command {
         .subcommand(bucket())
         .subcommands(identities::commands())
         .subcommand(encryption_keys::command())
+        .subcommand(metadata::command())
         .subcommand(leaf("shards", "Every shard that must exist, by the metadata: one JSON object a line"))
         .subcommand(leaf("inventory", "Every shard that a stopped host's directories hold, each chunk checked"))
 }
@@ -276,6 +280,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
             return jobs
                 .or_else(layout)
                 .or_else(top)
+                .or_else(|| metadata::asked(names, last).map(Question::Metadata))
                 .or_else(|| encryption_keys::asked(names, last).map(Question::EncryptionKeys));
         }
     })

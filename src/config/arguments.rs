@@ -6,8 +6,9 @@ use super::dev::{self, DevOptions};
 use super::settings::{self, SETTINGS, Setting};
 use super::{Config, ConfigError, FileReader};
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// The order that the program was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Invocation {
     Admin(Box<AdminInvocation>),
     /// Go on from damage of the metadata of the store that has this configuration, or say what would be lost.
     Salvage { config: Box<Config>, goes_on: bool },
+    /// Form the metadata group of a cluster anew with a stopped host as its only voter, or say what would be lost.
+    Recover { config: Box<Config>, from: Option<PathBuf>, goes_on: bool },
     /// Have a stopped host of a cluster come back as another member, or say what that means.
     Rejoin { config: Box<Config>, wish: RejoinWish },
     /// Be several stores that form a cluster.
@@ -75,6 +78,10 @@ pub fn from_process(
     let config = Box::new(Config::from_pairs(pairs, files)?);
     Ok(match below {
         Some(("salvage", salvage)) => Invocation::Salvage { config, goes_on: salvage.get_flag("yes") },
+        Some(("recover", recover)) => {
+            let from = recover.get_one::<PathBuf>("from").cloned();
+            Invocation::Recover { config, from, goes_on: recover.get_flag("yes") }
+        }
         Some(("rejoin", rejoin)) => Invocation::Rejoin { config, wish: rejoin_wish(rejoin) },
         Some(("check", _)) => Invocation::Check(config),
         Some(_) => Invocation::Health(config),
@@ -133,6 +140,7 @@ fn command() -> Command {
                 .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it: without, nothing is changed"))
                 .args(options().map(|option| option.hide(true))),
         )
+        .subcommand(recover())
         .subcommand(
             Command::new("rejoin")
                 .about("Have a stopped host come back to its cluster as another member, with its shards; says first what that means")
@@ -146,6 +154,16 @@ fn command() -> Command {
                 )
                 .args(options().map(|option| option.hide(true))),
         )
+}
+
+fn recover() -> Command {
+    let from = Arg::new("from").long("from").value_name("FILE").value_parser(value_parser!(PathBuf));
+    let from = from.help("With the metadata of this file (sherd admin metadata export) instead of the host's own");
+    Command::new("recover")
+        .about("Form the metadata group anew with a stopped host alone, once most voters are lost for good; says first what is lost")
+        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it: without, nothing is changed"))
+        .arg(from)
+        .args(SETTINGS.iter().map(option).map(|option| option.hide(true)))
 }
 
 fn option(setting: &Setting) -> Arg {

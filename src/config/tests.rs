@@ -471,6 +471,17 @@ fn salvage_takes_the_same_settings_and_goes_on_only_if_ordered() {
 }
 
 #[test]
+fn recover_explains_or_goes_on_with_the_hosts_own_metadata_or_a_files() {
+    for (arguments, expected) in
+        [(&[][..], (None, false)), (&["--yes"][..], (None, true)), (&["--from", "/f", "--yes"][..], (Some("/f"), true))]
+    {
+        let arguments = [&["sherd", "recover", "--data", "/x"][..], arguments].concat();
+        let Ok(Invocation::Recover { from, goes_on, .. }) = invoke(&arguments, &[]) else { panic!("not recover") };
+        assert_eq!((from, goes_on), (expected.0.map(std::path::PathBuf::from), expected.1));
+    }
+}
+
+#[test]
 fn rejoin_explains_decides_or_cancels() {
     for (arguments, wanted) in
         [(&[][..], RejoinWish::Explain), (&["--yes"][..], RejoinWish::Decide), (&["--cancel"][..], RejoinWish::Cancel)]

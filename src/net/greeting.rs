@@ -5,7 +5,7 @@
 //! does not know them leaves alone.
 
 use super::frame::{FrameError, FrameKind, Head, VersionRange, WireVersion, encode};
-use crate::types::{ClusterId, HostId};
+use crate::types::{ClusterId, HostId, RecoveryEpoch};
 use serde::{Deserialize, Serialize};
 
 /// The version of the greetings' own frames, for ever.
@@ -22,6 +22,8 @@ pub struct Greeting {
     pub host: HostId,
     /// Whom the host that connects means to find.
     pub sought: Option<HostId>,
+    /// Of its cluster, where it belongs to one.
+    pub recovery: RecoveryEpoch,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,6 +33,7 @@ struct GreetingHeader {
     cluster: Option<ClusterId>,
     host: HostId,
     sought: Option<HostId>,
+    recovery: RecoveryEpoch,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,6 +49,17 @@ pub enum Refusal {
     Versions { us: HostId, ours: VersionRange, them: HostId, theirs: VersionRange },
     #[error("host {:016x} is of cluster {ours}, host {:016x} is of cluster {theirs}", us.0, them.0)]
     Cluster { us: HostId, ours: ClusterId, them: HostId, theirs: ClusterId },
+    #[error(
+        "host {:016x} is of the cluster's metadata group before sherd recover formed it anew at host {:016x}; it takes no part \
+         any more: stop it, then run sherd rejoin on it to come back with its shards, or empty its directories to join anew",
+        before.0, after.0
+    )]
+    Recovered { before: HostId, after: HostId },
+    #[error(
+        "sherd recover formed the metadata group anew at host {:016x} and apart from it at host {:016x}; one of them has to be \
+         given up: stop it, then run sherd rejoin on it, or empty its directories", us.0, them.0
+    )]
+    RecoveredApart { us: HostId, them: HostId },
     #[error("host {:016x} was sought at this address, host {:016x} is there", sought.0, found.0)]
     Host { sought: HostId, found: HostId },
     #[error("both hosts call themselves {:016x}", host.0)]
@@ -64,6 +78,17 @@ impl Greeting {
             && ours != theirs
         {
             return Err(Refusal::Cluster { us: caller.host, ours, them: called.host, theirs });
+        }
+        if caller.cluster.is_some() && called.cluster.is_some() && caller.recovery != called.recovery {
+            return Err(match (caller.recovery, called.recovery) {
+                (ours, theirs) if ours.is_before(theirs) => {
+                    Refusal::Recovered { before: caller.host, after: called.host }
+                }
+                (ours, theirs) if theirs.is_before(ours) => {
+                    Refusal::Recovered { before: called.host, after: caller.host }
+                }
+                _ => Refusal::RecoveredApart { us: caller.host, them: called.host },
+            });
         }
         if let Some(sought) = caller.sought.filter(|sought| *sought != called.host) {
             return Err(Refusal::Host { sought, found: called.host });
@@ -103,14 +128,14 @@ impl Greeting {
 
     fn header(&self) -> GreetingHeader {
         let VersionRange { oldest, newest } = self.versions;
-        let Self { cluster, host, sought, .. } = *self;
-        GreetingHeader { oldest: oldest.0, newest: newest.0, cluster, host, sought }
+        let Self { cluster, host, sought, recovery, .. } = *self;
+        GreetingHeader { oldest: oldest.0, newest: newest.0, cluster, host, sought, recovery }
     }
 
     fn of(header: GreetingHeader) -> Self {
-        let GreetingHeader { oldest, newest, cluster, host, sought } = header;
+        let GreetingHeader { oldest, newest, cluster, host, sought, recovery } = header;
         let versions = VersionRange { oldest: WireVersion(oldest), newest: WireVersion(newest) };
-        Self { versions, cluster, host, sought }
+        Self { versions, cluster, host, sought, recovery }
     }
 }
 

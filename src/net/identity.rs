@@ -2,9 +2,9 @@
 //! certificate and trust in TLS. Shared by its client and its server.
 
 use super::frame::VersionRange;
-use super::greeting::Greeting;
+use super::greeting::{Greeting, Refusal};
 use super::tls::{Authority, TlsError};
-use crate::types::{ClusterId, HostId};
+use crate::types::{ClusterId, HostId, RecoveryEpoch};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,6 +19,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The protocol inside QUIC; its versions are settled by the greeting.
 const PROTOCOL: &[u8] = b"sherd";
@@ -32,15 +33,31 @@ pub struct HostIdentity {
     authority: Authority,
     versions: VersionRange,
     shown: Arc<Shown>,
+    /// Why this host takes no part in its cluster any more, once another host has shown that.
+    given_up: watch::Sender<Option<String>>,
 }
 
 /// The part of the identity that changes when the host enters a cluster.
 #[derive(Debug)]
-struct Shown(ArcSwap<(Option<ClusterId>, Arc<CertifiedKey>)>);
+struct Shown(ArcSwap<Standing>);
+
+#[derive(Debug)]
+struct Standing {
+    cluster: Option<(ClusterId, RecoveryEpoch)>,
+    key: Arc<CertifiedKey>,
+}
 
 impl HostIdentity {
+    /// A host of no cluster, or of one as it was founded.
     pub fn new(host: HostId, cluster: Option<ClusterId>, secret: &[u8]) -> Result<Arc<Self>, TlsError> {
         Self::speaking(host, cluster, secret, VersionRange::SPOKEN)
+    }
+
+    /// Makes the identity of a member of a cluster.
+    pub fn of(host: HostId, cluster: ClusterId, recovery: RecoveryEpoch, secret: &[u8]) -> Result<Arc<Self>, TlsError> {
+        let identity = Self::new(host, None, secret)?;
+        identity.enter(cluster, recovery)?;
+        Ok(identity)
     }
 
     /// Makes an identity that speaks other versions than this build does.
@@ -51,8 +68,10 @@ impl HostIdentity {
         versions: VersionRange,
     ) -> Result<Arc<Self>, TlsError> {
         let authority = Authority::derive(secret)?;
-        let shown = (cluster, Arc::new(authority.mint(host, cluster)?));
-        Ok(Arc::new(Self { host, authority, versions, shown: Arc::new(Shown(ArcSwap::from_pointee(shown))) }))
+        let key = Arc::new(authority.mint(host, cluster)?);
+        let standing = Standing { cluster: cluster.map(|cluster| (cluster, RecoveryEpoch::default())), key };
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(standing)));
+        Ok(Arc::new(Self { host, authority, versions, shown, given_up: watch::Sender::new(None) }))
     }
 
     pub fn host(&self) -> HostId {
@@ -60,17 +79,36 @@ impl HostIdentity {
     }
 
     pub fn cluster(&self) -> Option<ClusterId> {
-        self.shown.0.load().0
+        self.shown.0.load().cluster.map(|(cluster, _)| cluster)
     }
 
     /// The host belongs to a cluster from now on. Connections made before stay what they were: they carry group calls only.
-    pub fn enter(&self, cluster: ClusterId) -> Result<(), TlsError> {
-        self.shown.0.store(Arc::new((Some(cluster), Arc::new(self.authority.mint(self.host, Some(cluster))?))));
+    pub fn enter(&self, cluster: ClusterId, recovery: RecoveryEpoch) -> Result<(), TlsError> {
+        let key = Arc::new(self.authority.mint(self.host, Some(cluster))?);
+        self.shown.0.store(Arc::new(Standing { cluster: Some((cluster, recovery)), key }));
         Ok(())
     }
 
+    /// Returns when another host has shown that the cluster's metadata group was formed anew without this host, with the reason.
+    pub async fn given_up(&self) -> String {
+        let mut known = self.given_up.subscribe();
+        match known.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => why,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Takes note of why this host and another one do not go on.
+    pub(super) fn note(&self, refusal: &Refusal) {
+        if matches!(refusal, Refusal::Recovered { before, .. } if *before == self.host) {
+            self.given_up.send_replace(Some(refusal.to_string()));
+        }
+    }
+
     pub(super) fn greeting(&self, sought: Option<HostId>) -> Greeting {
-        Greeting { versions: self.versions, cluster: self.cluster(), host: self.host, sought }
+        let standing = self.shown.0.load().cluster;
+        let (cluster, recovery) = (standing.map(|(cluster, _)| cluster), standing.map(|(_, recovery)| recovery));
+        Greeting { versions: self.versions, cluster, host: self.host, sought, recovery: recovery.unwrap_or_default() }
     }
 
     pub(super) fn reset_key(&self) -> hmac::Key {
@@ -116,13 +154,13 @@ fn provider() -> Arc<CryptoProvider> {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.load().1))
+        Some(Arc::clone(&self.0.load().key))
     }
 }
 
 impl ResolvesClientCert for Shown {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.load().1))
+        Some(Arc::clone(&self.0.load().key))
     }
 
     fn has_certs(&self) -> bool {

@@ -1,12 +1,13 @@
 //! The host's entry into a cluster, or its founding alone: its identity, the other hosts, and the network between them.
 
+use super::recovery::take_up;
 use super::rejoin::{RejoinError, set_aside_all, set_aside_of_others};
 use super::{NodeError, Surroundings};
 use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::jobs::{JobService, LateJobs, OwnJobs};
 use crate::actors::membership::{
     AddressBook, Agreement, FoundingBoard, FoundingError, FoundingOutcome, HostGroups, JoinAskOf, JoinError,
-    LateNodeService, found, join, words,
+    LateNodeService, Welcomed, found, join, words,
 };
 use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
 use crate::actors::request::{ActiveReads, ActiveWrites};
@@ -24,7 +25,7 @@ use crate::storage::identity::{
 };
 use crate::storage::meta::record::HostRecord;
 use crate::storage::sealing::RootKeys;
-use crate::types::{HostId, NodeId};
+use crate::types::{HostId, NodeId, RecoveryEpoch};
 use actix::Arbiter;
 use hex_simd::AsciiCase;
 use std::collections::BTreeSet;
@@ -90,6 +91,7 @@ pub(super) struct Net {
     /// The job service for other hosts.
     pub jobs: LateJobs,
     pub board: FoundingBoard,
+    pub identity: Arc<HostIdentity>,
     pub server: QuicServer,
     pub client: Arc<QuicClient>,
     pub serving: Arbiter,
@@ -131,6 +133,14 @@ impl Member {
             net.stop().await;
         }
         self.host
+    }
+
+    /// Returns when another host has shown that the metadata group was formed anew without this one, with the reason.
+    pub async fn given_up(&self) -> String {
+        match &self.net {
+            Some(net) => net.identity.given_up().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Takes part in the consensus with others from now on.
@@ -191,17 +201,40 @@ pub(super) async fn enter(
     }
 }
 
+/// A host of a cluster that is stopped, and reaches nobody.
+pub(super) fn offline(around: &Surroundings, config: &Config, host: HostDrives) -> Member {
+    let member = on_its_own(around, host);
+    match &config.cluster {
+        Some(cluster) => Member {
+            name: cluster.name.clone(),
+            address: cluster.address.clone(),
+            domain: cluster.domain.clone(),
+            forming: Forming::Joining,
+            ..member
+        },
+        None => member,
+    }
+}
+
 /// A host that is the whole store.
 pub(super) fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> Result<Member, ClusterError> {
     let host = match prepared {
-        Prepared::Known(host) => host,
+        Prepared::Known(mut host) => {
+            set_aside_of_others(around, &mut host);
+            take_up(&*around.disk, &mut host);
+            host
+        }
         Prepared::Blank(blank) => {
             blank.form(&*around.disk, NewHost::alone(wanted, &around.ambient), &around.ambient)?
         }
     };
+    Ok(on_its_own(around, host))
+}
+
+fn on_its_own(around: &Surroundings, host: HostDrives) -> Member {
     let nodes = LateNodeService::default();
     let dialer: Arc<dyn Dial> = Arc::new(PipeDialer { host: host.host, service: Arc::new(nodes.clone()) });
-    Ok(Member {
+    Member {
         founders: Vec::new(),
         first_node: host.drives.first().map(|drive| drive.node),
         host,
@@ -215,12 +248,13 @@ pub(super) fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Pre
         reads: ActiveReads::new(Arc::clone(&around.ambient.clock)),
         writes: ActiveWrites::default(),
         net: None,
-    })
+    }
 }
 
 /// A host that was started before.
 fn come_back(around: &Surroundings, config: &ClusterConfig, mut host: HostDrives) -> Result<Member, ClusterError> {
     set_aside_of_others(around, &mut host);
+    take_up(&*around.disk, &mut host);
     let kept = read_founding(&*around.disk, &host.usable_dirs())?;
     let agreement = kept.and_then(|kept| kept.agreed).map(Agreement);
     // One that rejoined since is another host than the one that founded.
@@ -229,7 +263,7 @@ fn come_back(around: &Surroundings, config: &ClusterConfig, mut host: HostDrives
         Some(agreement) => FoundingBoard::agreed(agreement),
         None => FoundingBoard::formed(host.cluster),
     };
-    let identity = HostIdentity::new(host.host, Some(host.cluster), config.secret.as_bytes())?;
+    let identity = HostIdentity::of(host.host, host.cluster, host.recovery, config.secret.as_bytes())?;
     let connected = connect(around, config, &identity, board)?;
     Ok(member(config, host, agreement, connected))
 }
@@ -280,7 +314,8 @@ pub(super) async fn come_back_as_another(
         is,
         "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the other voters has decided it"
     );
-    let identity = HostIdentity::new(*to, Some(host.cluster), cluster.secret.as_bytes()).map_err(ClusterError::from)?;
+    // Of no cluster until it is taken in: the metadata group may have been formed anew since it was part of it.
+    let identity = HostIdentity::new(*to, None, cluster.secret.as_bytes()).map_err(ClusterError::from)?;
     let connected = connect(around, cluster, &identity, FoundingBoard::formed(host.cluster))?;
     let own = Founder {
         name: cluster.name.clone(),
@@ -298,7 +333,8 @@ pub(super) async fn come_back_as_another(
         return Err(ClusterError::AnotherCluster.into());
     }
     connected.net.book.learn(welcomed.hosts);
-    let mut host = host.renamed(&*around.disk, *to)?;
+    let mut host = host.renamed(&*around.disk, *to, welcomed.recovery)?;
+    identity.enter(host.cluster, host.recovery).map_err(ClusterError::from)?;
     set_aside_all(around, &mut host);
     let (disk, dirs) = (&*around.disk, host.usable_dirs());
     // What stays names a host that this one is no more, and means nothing.
@@ -352,13 +388,12 @@ async fn begin(
             entering.progress.set(vec![format!("waiting to be taken into the cluster by {}", doors.join(", "))]);
             let welcomed = join(&net.client, &ask, &doors, |why| entering.progress.set(why)).await?;
             net.book.learn(welcomed.hosts);
-            let (data, parity) = (welcomed.data, welcomed.parity);
-            let host = own.host;
-            (NewHost { cluster: welcomed.cluster, host, first_node: welcomed.first_node, data, parity }, None)
+            let Welcomed { cluster, recovery, first_node, data, parity, .. } = welcomed;
+            (NewHost { cluster, recovery, host: own.host, first_node, data, parity }, None)
         }
     };
     let host = blank.form(&*around.disk, new, &around.ambient)?;
-    identity.enter(new.cluster)?;
+    identity.enter(new.cluster, new.recovery)?;
     Ok(member(cluster, host, agreement, connected))
 }
 
@@ -371,7 +406,8 @@ fn other_founders(cluster: &ClusterConfig) -> Vec<String> {
 fn founded(own: &Founder, agreement: &Agreement) -> Result<NewHost, ClusterError> {
     let (data, parity) = agreement.geometry()?;
     let first_node = agreement.first_node(own.host).ok_or(FoundingError::Absent)?;
-    Ok(NewHost { cluster: agreement.cluster(), host: own.host, first_node, data, parity })
+    let (cluster, recovery) = (agreement.cluster(), RecoveryEpoch::default());
+    Ok(NewHost { cluster, recovery, host: own.host, first_node, data, parity })
 }
 
 /// Returns this host's identity, kept on its drives from now on: others will rely on it.
@@ -418,7 +454,8 @@ fn connect(
     let dialer: Arc<dyn Dial> =
         Arc::new(QuicDialer { host: identity.host(), own, client: Arc::clone(&client), addresses });
     let peers = ConnectionPool::start_with(dialer, &around.ambient);
-    let net = Net { book, groups, jobs, board, server, client, serving, doors: doors(config) };
+    let identity = Arc::clone(identity);
+    let net = Net { book, groups, jobs, board, identity, server, client, serving, doors: doors(config) };
     Ok(Connected { peers, nodes, reads, writes, net })
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn start_salvaging(around: &Surroundings, member: &Member) -> R
     start_replica(ReplicaOptions { salvages: true, ..replica_options(around, member) }).await
 }
 
-fn replica_options(around: &Surroundings, member: &Member) -> ReplicaOptions {
+pub(super) fn replica_options(around: &Surroundings, member: &Member) -> ReplicaOptions {
     let host = &member.host;
     let usable: Vec<&Drive> =
         host.drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })).collect();
@@ -131,8 +131,19 @@ async fn start_replica(options: ReplicaOptions) -> Result<Replica, MetadataError
 }
 
 pub(super) fn copies_wanted(member: &Member) -> usize {
-    let copies = (usize::from(member.host.parity) + 1).min(member.host.drives.len());
-    if member.net.is_some() { copies.min(COPIES_BESIDE_OTHERS) } else { copies }
+    match &member.net {
+        Some(_) => copies_beside_others(member),
+        None => copies_alone(member),
+    }
+}
+
+fn copies_alone(member: &Member) -> usize {
+    (usize::from(member.host.parity) + 1).min(member.host.drives.len())
+}
+
+/// Of a host of several, whether it is on the network or not.
+pub(super) fn copies_beside_others(member: &Member) -> usize {
+    copies_alone(member).min(COPIES_BESIDE_OTHERS)
 }
 
 /// Returns whether the drive has a log of shards, which is first made after the metadata's first start.

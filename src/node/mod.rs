@@ -11,6 +11,7 @@ mod drives;
 mod metadata;
 mod place;
 mod preflight;
+mod recovery;
 mod rejoin;
 mod reload;
 mod requests;
@@ -57,13 +58,14 @@ use metadata::{MetadataError, Replica};
 use place::Place;
 use preflight::Checked;
 use preflight::root_keys;
+use recovery::RecoveryError;
 use rejoin::{OwnDrives, RejoinError};
 use requests::Requests;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use safety::ReadCheck;
 use status::HostStatus;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use stopping::Running;
@@ -96,8 +98,12 @@ pub enum NodeError {
     Api(#[from] ApiError),
     #[error(transparent)]
     Rejoin(#[from] RejoinError),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     #[error("this host must come back to its cluster as another member: {why}")]
     Superseded { why: String },
+    #[error("this host was given up by its cluster: {why}")]
+    GivenUp { why: String },
     #[error("this host starts again: {why}")]
     StartsAgain { why: &'static str },
     #[error("SHERD_ACCOUNTS_FILE: {why}")]
@@ -165,6 +171,11 @@ pub fn check(mut config: Config) -> Result<String, NodeError> {
 /// Decides that a stopped host comes back to its cluster as another member, or only says what that means.
 pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), NodeError> {
     actix::System::new().block_on(async { rejoin::rejoin(config, &surroundings(config), wish) })
+}
+
+/// Forms the metadata group anew with a stopped host as its only voter, or only says what would be lost.
+pub fn recover(config: &Config, from: Option<&Path>, goes_on: bool) -> Result<(), NodeError> {
+    actix::System::new().block_on(async { recovery::recover(config, &surroundings(config), from, goes_on).await })
 }
 
 /// Goes on from damage of the metadata, or only says what would be lost.
@@ -347,7 +358,8 @@ fn status(
 
 /// Makes the source of the admin API's answers.
 fn administration(host: &HostDrives, requests: &Requests, jobs: AllJobs, status: HostStatus) -> HostAdmin {
-    HostAdmin { status, cluster: host.cluster, host: host.host, context: requests.cluster.clone(), jobs }
+    let HostDrives { cluster, recovery, host, .. } = *host;
+    HostAdmin { status, cluster, recovery, host, context: requests.cluster.clone(), jobs }
 }
 
 /// The jobs of this host, which other hosts are told of from now on, and the way to those of the others.

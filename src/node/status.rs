@@ -44,6 +44,9 @@ pub(super) struct HostStatus {
 
 const REMOVED: &str = "this host was removed from its cluster (sherd admin layout remove): stop it; to let it join anew, empty its directories";
 
+const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once nothing \
+of what was lost is wanted any more, give them up with sherd admin metadata drop-unknown";
+
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {
         let nodes = self.context.health.current();
@@ -68,6 +71,7 @@ impl HealthSource for HostStatus {
         reasons.extend(words);
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         reasons.extend(self.metadata.clock().status().troubles());
+        reasons.extend(self.reads.keeps_unknown().then(|| KEPT_UNKNOWN.to_owned()));
         Health {
             reads: metadata.is_none() && all > 0 && reads_something(self.context.geometry, all, down),
             writes: metadata.is_none() && decides && writable.is_ok(),

@@ -65,6 +65,7 @@ impl Running {
         let own: Vec<NodeId> = self.place.member.host.drives.iter().map(|drive| drive.node).collect();
         tokio::select! {
             why = self.replica.handle.superseded() => NodeError::Superseded { why },
+            why = self.place.member.given_up() => NodeError::GivenUp { why },
             () = self.place.health.all_out_and_one_answers(&own) => {
                 NodeError::StartsAgain { why: "its drives did not answer, and one does again" }
             }

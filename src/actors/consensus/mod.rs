@@ -36,7 +36,10 @@ pub use network::fuzzing;
 pub use replicas::Agreement;
 pub use scrub::{CopyScrub, CopyScrubbed};
 pub use shared::Offload;
-pub use start::{Forming, ReplicaDrive, ReplicaOptions, Salvage, SalvageError, StartError, start, survey_salvage};
+pub use start::{
+    Forming, Remains, ReplicaDrive, ReplicaOptions, Salvage, SalvageError, StartError, recover_frames, recover_own,
+    start, survey_recovery, survey_salvage,
+};
 pub use state::{FjallHome, StateHome};
 
 #[cfg(test)]

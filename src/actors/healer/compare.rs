@@ -135,13 +135,14 @@ impl Comparison {
     }
 
     /// Drops shards of unknown blobs of one page that lie below the fence of the very view by which they are unknown: no write
-    /// makes them known any more, whenever it began and whatever clocks say.
+    /// makes them known any more, whenever it began and whatever clocks say. After a recovery they are kept until an operator gives
+    /// them up: they may be of objects that only the metadata has lost.
     async fn drop_orphans(&self, context: &ClusterContext, after: Option<ShardId>) -> Result<Orphans, UpkeepError> {
         let peer = context.peer(self.node).await?;
         let page = peer.inventory(self.node, after, PAGE as u32).await?;
         let next = page.shards.last().map(|(shard, _)| *shard).filter(|_| page.more);
         let shards: Vec<ShardId> = page.shards.into_iter().map(|(shard, _)| shard).collect();
-        let (fence, unknown) = context
+        let (fence, keeps_unknown, unknown) = context
             .look_up(move |view| {
                 let mut unknown = Vec::new();
                 for shard in shards {
@@ -149,10 +150,12 @@ impl Comparison {
                         unknown.push(shard);
                     }
                 }
-                Ok((view.fence()?, unknown))
+                let keeps_unknown = view.recovery()?.is_some_and(|recovery| recovery.keeps_unknown);
+                Ok((view.fence()?, keeps_unknown, unknown))
             })
             .await?;
-        let (orphans, others): (Vec<ShardId>, Vec<ShardId>) = unknown.into_iter().partition(|shard| shard.blob < fence);
+        let is_orphan = |shard: &ShardId| shard.blob < fence && !keeps_unknown;
+        let (orphans, others): (Vec<ShardId>, Vec<ShardId>) = unknown.into_iter().partition(is_orphan);
         let dropped = orphans.len();
         if dropped > 0 {
             tracing::info!(node = %self.node, count = dropped, "shards of unknown blobs dropped");
@@ -161,7 +164,8 @@ impl Comparison {
         }
         let now = context.ambient.clock.unix_ms();
         let apart_ms = |shard: &&ShardId| u128::from(shard.blob.time().0.abs_diff(now.0));
-        let counted = others.iter().filter(|shard| apart_ms(shard) >= self.orphan_counted_age.as_millis());
+        let counted =
+            others.iter().filter(|shard| keeps_unknown || apart_ms(shard) >= self.orphan_counted_age.as_millis());
         Ok(Orphans { dropped, left: counted.count() as u64, next })
     }
 }

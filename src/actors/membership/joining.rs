@@ -12,7 +12,7 @@ use crate::net::{GroupCall, GroupService, QuicClient};
 use crate::storage::identity::Founder;
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::HostRecord;
-use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
+use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -27,6 +27,7 @@ const WELCOME_PATIENCE: Duration = Duration::from_secs(40);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcomed {
     pub cluster: ClusterId,
+    pub recovery: RecoveryEpoch,
     pub first_node: NodeId,
     pub data: u8,
     pub parity: u8,
@@ -53,8 +54,8 @@ pub async fn join(
         let mut closed = Vec::new();
         for door in doors {
             match knock(client, call.clone(), door).await {
-                Ok(JoinAnswer::Welcome { cluster, first_node, data, parity, hosts }) => {
-                    return Ok(Welcomed { cluster, first_node, data, parity, hosts });
+                Ok(JoinAnswer::Welcome { cluster, first_node, data, parity, hosts, recovery }) => {
+                    return Ok(Welcomed { cluster, recovery, first_node, data, parity, hosts });
                 }
                 Ok(JoinAnswer::Refused(why)) => return Err(JoinError::Refused(why)),
                 Ok(JoinAnswer::NotNow(why)) | Err(why) => closed.push(format!("{door}: {why}")),
@@ -105,6 +106,7 @@ async fn knock(client: &QuicClient, call: GroupCall, door: &str) -> Result<JoinA
 #[derive(Clone, Debug)]
 pub struct WelcomeDesk {
     pub cluster: ClusterId,
+    pub recovery: RecoveryEpoch,
     pub own: HostId,
     pub data: u8,
     pub parity: u8,
@@ -200,6 +202,7 @@ impl WelcomeDesk {
             data: self.data,
             parity: self.parity,
             hosts: hosts.into_iter().map(|host| (host.id, host.address)).collect(),
+            recovery: self.recovery,
         })
     }
 

@@ -5,7 +5,7 @@ use crate::actors::consensus::ClockReport;
 use crate::actors::drives::health::{Contents, ReplicaState, SpaceLevel};
 use crate::net::PeerError;
 use crate::storage::identity::Founder;
-use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
+use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,7 @@ pub enum JoinAnswer {
         data: u8,
         parity: u8,
         hosts: Vec<(HostId, String)>,
+        recovery: RecoveryEpoch,
     },
     /// Refused as things stand; asking again is of no use until someone changes something.
     Refused(String),

@@ -7,7 +7,7 @@ use super::messages::{
 use crate::actors::consensus::ClockReport;
 use crate::actors::drives::health::ReplicaState;
 use crate::storage::identity::Founder;
-use crate::types::{ClusterId, HostId, NodeId, Roles, UnixMs};
+use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
 use proptest::prelude::{any, proptest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,7 +66,8 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     golden("removal_answer", &RemovalAnswer { removed: true, namesake });
     let hosts = vec![(HostId(5), "10.0.0.5:9100".to_owned())];
     let (cluster, first_node) = (ClusterId(7), NodeId(192));
-    golden("join_welcome", &JoinAnswer::Welcome { cluster, first_node, data: 4, parity: 2, hosts });
+    let recovery = RecoveryEpoch { number: 1, id: 300 };
+    golden("join_welcome", &JoinAnswer::Welcome { cluster, first_node, data: 4, parity: 2, hosts, recovery });
     golden("join_refused", &JoinAnswer::Refused("a host of this name is running".to_owned()));
     golden("join_not_now", &JoinAnswer::NotNow("there is no leader".to_owned()));
     let node = NodeStatus {

@@ -33,10 +33,12 @@ fn voters_wanted(hosts: usize) -> usize {
     }
 }
 
-/// The voters to be. Those that vote keep their part where they can; others come in by domains that have none yet.
+/// The voters to be. Those that vote keep their part where they can; others come in by domains that have none yet. A host that
+/// neither votes nor answers is never chosen: none that answers would get a part beside it before it is back.
 pub fn choose_voters(candidates: &[Candidate], voting: &BTreeSet<HostId>) -> BTreeSet<HostId> {
     let wanted = voters_wanted(candidates.len());
-    let mut ranked: Vec<&Candidate> = candidates.iter().collect();
+    let may_vote = |candidate: &&Candidate| candidate.answers || voting.contains(&candidate.host);
+    let mut ranked: Vec<&Candidate> = candidates.iter().filter(may_vote).collect();
     // A voter that does not answer is better than a host that does not.
     ranked.sort_by_key(|candidate| (!candidate.answers, !voting.contains(&candidate.host), candidate.host));
     let mut chosen = BTreeSet::new();
@@ -214,6 +216,15 @@ mod tests {
             [candidate(1, None, true), candidate(2, None, false), candidate(3, None, true), candidate(4, None, true)];
         assert_eq!(choose_voters(&hosts, &ids(&[1, 2, 3])), ids(&[1, 3, 4]));
         assert_eq!(choose_voters(&hosts[..3], &ids(&[1, 2, 3])), ids(&[1, 2, 3]), "nobody else is there");
+    }
+
+    /// As after a recovery, when the records of the hosts that are lost are still there.
+    #[test]
+    fn hosts_that_neither_vote_nor_answer_keep_no_part_from_those_that_do() {
+        let hosts =
+            [candidate(1, None, true), candidate(2, None, false), candidate(3, None, false), candidate(4, None, true)];
+        assert_eq!(choose_voters(&hosts[..3], &ids(&[1])), ids(&[1]));
+        assert_eq!(choose_voters(&hosts, &ids(&[1])), ids(&[1, 4]));
     }
 
     fn record(host: u64) -> HostRecord {

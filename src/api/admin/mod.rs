@@ -6,6 +6,7 @@ mod caller;
 mod encryption;
 mod identities;
 mod jobs;
+mod metadata;
 mod record;
 mod routes;
 mod shapes;
@@ -26,9 +27,9 @@ pub use shapes::{
     AcceptClock, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown, CountsShown,
     ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown, HostRolesShown, HostShown, HostStateShown,
     Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, NodeShown, QuotaShown, ReplicaShown,
-    SetQuota, ShardShown,
+    SetQuota, ShardShown, UnknownDropped,
 };
-pub use source::{AdminError, AdminSource, ShardsPage};
+pub use source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
 pub use top::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
 
 #[cfg(test)]
@@ -273,6 +274,8 @@ async fn dispatched(
             ok(&source.accept_clock(time_ms).await?)
         }
         Route::ListShards => shards::stream(Arc::clone(source)).await?,
+        Route::ExportMetadata => metadata::stream(source.export_metadata().await?).await?,
+        Route::DropUnknownShards => ok(&source.drop_unknown_shards().await?),
         Route::CallIam => ok(&identities::call(admin, required(&body)?, &caller, record).await?),
         Route::ExplainAccess => ok(&identities::explain_access(admin, required(&body)?).await?),
         Route::ListEncryptionKeys => ok(&encryption::list(admin).await?),

@@ -54,6 +54,8 @@ routes! {
     GetClock = "GET" "/clock";
     AcceptClock = "POST" "/clock/accept";
     ListShards = "GET" "/shards";
+    ExportMetadata = "GET" "/metadata/export";
+    DropUnknownShards = "POST" "/metadata/drop-unknown";
     CallIam = "POST" "/iam";
     ExplainAccess = "POST" "/access/explain";
     ListEncryptionKeys = "GET" "/encryption-keys";

@@ -332,3 +332,10 @@ pub struct AcceptClock {
     /// The time that it reported when an operator looked.
     pub time_ms: u64,
 }
+
+/// Shards that a recovery left without metadata are given up from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownDropped {
+    /// When the metadata group was formed anew.
+    pub recovered_ms: u64,
+}

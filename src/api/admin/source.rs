@@ -3,10 +3,11 @@
 use super::jobs::{ChooseScrub, HealStatus, Ordered, ScrubStatus};
 use super::shapes::{
     BucketUsageShown, ChangeLayout, ClockShown, Info, LayoutChanged, LayoutShown, LeaderMoved, QuotaShown, SetQuota,
-    ShardShown,
+    ShardShown, UnknownDropped,
 };
 use super::top::TopShown;
 use crate::api::{DriveHealth, HealthSource, StopSafety};
+use bytes::Bytes;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
@@ -23,6 +24,13 @@ pub enum AdminError {
 pub struct ShardsPage {
     pub shards: Vec<ShardShown>,
     pub next: Option<Vec<u8>>,
+}
+
+/// The metadata of one moment, as a file.
+#[async_trait::async_trait]
+pub trait MetadataCopy: Send {
+    /// The next piece of it; none after the last.
+    async fn next(&mut self) -> Option<Result<Bytes, AdminError>>;
 }
 
 /// A host, for its administrator. Every answer comes in bounded time.
@@ -72,6 +80,12 @@ pub trait AdminSource: HealthSource {
 
     /// The quota as it is then.
     async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError>;
+
+    /// All metadata as it is now.
+    async fn export_metadata(&self) -> Result<Box<dyn MetadataCopy>, AdminError>;
+
+    /// Gives up the shards that a recovery left without metadata.
+    async fn drop_unknown_shards(&self) -> Result<UnknownDropped, AdminError>;
 
     /// A page of the shards that must exist, in order of blob and shard.
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError>;

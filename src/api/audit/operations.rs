@@ -243,6 +243,8 @@ const STS_CREDENTIALS: &[&str] = &["AssumeRole", "AssumeRoleWithWebIdentity", "G
 const ADMIN_CHANGES: &[&str] = &[
     "AcceptClock",
     "ChangeEncryptionKey",
+    "DropUnknownShards",
+    "ExportMetadata",
     "MoveLeader",
     "PutBucketQuota",
     "RewrapKeys",

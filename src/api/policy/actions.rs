@@ -15,11 +15,13 @@ const SERVICE: &str = "s3:";
 const ADMIN: &str = "admin:";
 
 /// The actions of the admin API, on the resource `*`: the names of its routes.
-pub const ADMIN_ACTIONS: [&str; 24] = [
+pub const ADMIN_ACTIONS: [&str; 26] = [
     "AcceptClock",
     "CallIam",
     "ChangeEncryptionKey",
+    "DropUnknownShards",
     "ExplainAccess",
+    "ExportMetadata",
     "GetBucketQuota",
     "GetClock",
     "GetHealStatus",

@@ -5,7 +5,7 @@ use crate::limits::NET_SHARDS_MAX;
 use crate::net::frame::{FrameError, FrameKind, HEAD_BYTES, Head, VersionRange, WireVersion, encode};
 use crate::net::greeting::{Greeting, Refusal};
 use crate::net::service::{AppendChunks, ChunkFault, ChunksRead, GroupCall, InventoryPage, PeerError, ReadChunks};
-use crate::types::{BlobId, ChunkIndex, ClusterId, HostId, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, ClusterId, HostId, NodeId, RecoveryEpoch, ShardId, ShardIndex};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
@@ -217,8 +217,13 @@ fn n8_a_frame_of_another_version_is_refused_by_number() {
 
 #[test]
 fn greetings_leave_alone_what_a_later_version_appends() {
-    let greeting =
-        Greeting { versions: VersionRange::SPOKEN, cluster: Some(ClusterId(5)), host: HostId(6), sought: None };
+    let greeting = Greeting {
+        versions: VersionRange::SPOKEN,
+        cluster: Some(ClusterId(5)),
+        host: HostId(6),
+        sought: None,
+        recovery: RecoveryEpoch::default(),
+    };
     let bytes = greeting.encode();
     let longer = [&bytes[HEAD_BYTES..], b"a field of later"].concat();
     let frame = encode(V1, FrameKind::Hello, &longer, 0);
@@ -232,6 +237,7 @@ fn greetings() -> Vec<(&'static str, Vec<u8>)> {
         cluster: Some(ClusterId(0x1122)),
         host: HostId(0xAB),
         sought: Some(HostId(0xCD)),
+        recovery: RecoveryEpoch { number: 1, id: 0x3344 },
     };
     let refusal = Refusal::Host { sought: HostId(0xCD), found: HostId(0xAB) };
     vec![

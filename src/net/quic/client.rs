@@ -110,8 +110,7 @@ impl QuicClient {
         let mut connection = connected.map_err(|error| unreachable(words(&error)))?;
         connection.keep_alive(true).map_err(|error| unreachable(words(&error)))?;
         let (handle, acceptor) = connection.split();
-        let ours = self.identity.greeting(sought);
-        match greet(&handle, &ours, until).await {
+        match greet(&handle, &self.identity, sought, until).await {
             Ok((greeting, version)) => Ok(self.remote(handle, acceptor, greeting, version)),
             Err(Ungreeted::Refused(why)) => {
                 handle.close(REFUSED.into());
@@ -184,7 +183,13 @@ impl<E: Into<StreamError>> From<E> for Ungreeted {
 }
 
 /// The greeting: the first stream of a connection.
-async fn greet(handle: &Handle, ours: &Greeting, until: Instant) -> Result<(Greeting, WireVersion), Ungreeted> {
+async fn greet(
+    handle: &Handle,
+    identity: &HostIdentity,
+    sought: Option<HostId>,
+    until: Instant,
+) -> Result<(Greeting, WireVersion), Ungreeted> {
+    let ours = identity.greeting(sought);
     let about = About::new(ours.sought.unwrap_or(HostId(0)), "greeting");
     let mut opener = handle.clone();
     let opened = about.bounded(Stage::Opening, until, opener.open_bidirectional_stream()).await?;
@@ -197,9 +202,10 @@ async fn greet(handle: &Handle, ours: &Greeting, until: Instant) -> Result<(Gree
     stream.end().await?;
     let certificate = handle.query_event_context(|seen: &ConnectionFacts| seen.certificate.clone()).ok().flatten();
     let judged = match certificate.is_some_and(|certificate| is_of_host(&certificate, theirs.host)) {
-        true => Greeting::judge(ours, &theirs),
+        true => Greeting::judge(&ours, &theirs),
         false => Err(Refusal::Certificate { host: theirs.host }),
     };
+    judged.as_ref().err().iter().for_each(|refusal| identity.note(refusal));
     match (judged, refusal) {
         (Ok(version), None) => Ok((theirs, version)),
         (_, Some(words)) => Err(Ungreeted::Refused(words)),

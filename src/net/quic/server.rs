@@ -191,6 +191,7 @@ async fn exchange_greetings(
         true => Greeting::judge(&theirs, &ours),
         false => Err(Refusal::Certificate { host: theirs.host }),
     };
+    judged.as_ref().err().iter().for_each(|refusal| serving.identity.note(refusal));
     let answer = ours.encode_answer(judged.as_ref().err());
     stream.send(Outgoing { frame: answer.into(), body: vec![] }).await?;
     stream.settle().await?;

@@ -3,6 +3,7 @@
 mod clock;
 mod jobs;
 mod layout;
+mod metadata;
 mod quota;
 mod top;
 
@@ -16,8 +17,8 @@ use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
     AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, GeometryShown,
     Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved,
-    MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota, ShardShown, ShardsPage,
-    TopShown,
+    MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota, ShardShown,
+    ShardsPage, TopShown, UnknownDropped,
 };
 use crate::api::{DriveHealth, Health, HealthSource, StopSafety};
 use crate::storage::kv::KvResult;
@@ -25,7 +26,7 @@ use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, R
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ClusterId, HostId, Roles};
+use crate::types::{ClusterId, HostId, RecoveryEpoch, Roles};
 use std::collections::BTreeMap;
 
 /// Blobs of one page of shards.
@@ -40,6 +41,7 @@ fn replica_shown((host, how): (HostId, Agreement)) -> ReplicaShown {
 pub(super) struct HostAdmin {
     pub status: HostStatus,
     pub cluster: ClusterId,
+    pub recovery: RecoveryEpoch,
     pub host: HostId,
     pub context: ClusterContext,
     pub jobs: AllJobs,
@@ -180,6 +182,14 @@ impl AdminSource for HostAdmin {
 
     async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError> {
         self.set_quota_of(bucket, asked).await
+    }
+
+    async fn export_metadata(&self) -> Result<Box<dyn MetadataCopy>, AdminError> {
+        self.copy_metadata().await
+    }
+
+    async fn drop_unknown_shards(&self) -> Result<UnknownDropped, AdminError> {
+        self.give_up_unknown().await
     }
 
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError> {

@@ -112,6 +112,7 @@ impl Place {
         let host = &self.member.host;
         WelcomeDesk {
             cluster: host.cluster,
+            recovery: host.recovery,
             own: host.host,
             data: host.data,
             parity: host.parity,

@@ -12,7 +12,7 @@ mod command;
 mod set_aside;
 
 pub(super) use command::rejoin;
-pub(super) use set_aside::{set_aside_all, set_aside_of_others, what_is_set_aside};
+pub(super) use set_aside::{owner, set_aside, set_aside_all, set_aside_of_others, what_is_set_aside};
 
 use super::cluster::{self, Member};
 use super::metadata::{self, MetadataError, Replica};

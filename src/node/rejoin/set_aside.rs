@@ -42,12 +42,13 @@ fn set_aside_where(around: &Surroundings, host: &mut HostDrives, wanted: impl Fn
 }
 
 /// The member whose metadata is on a drive, where a file says so.
-fn owner(disk: &dyn Disk, dir: &Path) -> Option<HostId> {
+pub(in crate::node) fn owner(disk: &dyn Disk, dir: &Path) -> Option<HostId> {
     let set = MirrorSet::decode(&read_file(disk, &dir.join("meta").join("mirror")).ok()?).ok()?;
     Some(set.host)
 }
 
-fn set_aside(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+/// Sets aside the metadata on a drive, where there is some.
+pub(in crate::node) fn set_aside(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let parts: Vec<PathBuf> = PARTS.iter().map(|part| dir.join(part)).collect();
     let present: Vec<&PathBuf> = parts.iter().filter(|part| disk.exists(part).unwrap_or(true)).collect();
     if present.is_empty() {

@@ -6,6 +6,7 @@ use crate::actors::consensus::MetaHandle;
 use crate::ambient::Clock;
 use crate::limits::PROBE_EVERY;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(in crate::node) struct ReadCheck {
     /// The last entry that was applied at each of the last looks, the oldest first.
     applied: Arc<Mutex<VecDeque<u64>>>,
     last: Arc<Mutex<LastRead>>,
+    /// Whether shards of unknown blobs are kept since a recovery.
+    keeps_unknown: Arc<AtomicBool>,
 }
 
 /// The last read that did not fail.
@@ -38,10 +41,18 @@ impl ReadCheck {
         self.lock().clone()
     }
 
+    pub fn keeps_unknown(&self) -> bool {
+        self.keeps_unknown.load(Ordering::Relaxed)
+    }
+
     /// Reads for as long as it is polled.
     pub async fn run(&self, metadata: &MetaHandle, clock: &dyn Clock) {
         loop {
-            let failure = metadata.read().await.err().map(|error| error.to_string());
+            let read = metadata.read().await;
+            if let Ok(Ok(recovery)) = read.as_ref().map(|view| view.recovery()) {
+                self.keeps_unknown.store(recovery.is_some_and(|recovery| recovery.keeps_unknown), Ordering::Relaxed);
+            }
+            let failure = read.err().map(|error| error.to_string());
             let (is_read, applied) = (failure.is_none(), metadata.status().applied_index);
             *self.lock() = failure;
             self.note_applied(applied);

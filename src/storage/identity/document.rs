@@ -2,7 +2,7 @@
 //! in an id is noticed. Numbers wider than JSON's are hexadecimal text. Upgrade rule: a reader knows every format up to
 //! `FORMAT` and refuses later ones; a format's number changes when a reader of the old one could be misled.
 
-use crate::types::{ClusterId, HostId, Incarnation, NodeId};
+use crate::types::{ClusterId, HostId, Incarnation, NodeId, RecoveryEpoch};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub const FORMAT: u32 = 1;
@@ -33,6 +33,9 @@ pub struct Identity {
     /// Ids that the host had before it rejoined its cluster, in order: a drive that still names one of them is this host's.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "hex64s")]
     pub earlier: Vec<HostId>,
+    /// Of the metadata group that the host is of.
+    #[serde(default, skip_serializing_if = "RecoveryEpoch::is_founded", with = "epoch")]
+    pub recovery: RecoveryEpoch,
 }
 
 /// The earlier ids of a host that had this id and these earlier ones, and has another id now.
@@ -166,6 +169,40 @@ pub(super) mod hex64 {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostId, D::Error> {
         u64::try_from(hex(deserializer, 16)?).map(HostId).map_err(de::Error::custom)
+    }
+}
+
+mod epoch {
+    use super::{Deserialize, Deserializer, RecoveryEpoch, Serialize, Serializer, de, hex};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        number: u32,
+        id: Id,
+    }
+
+    struct Id(u64);
+
+    impl Serialize for Id {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(&format!("{:016x}", self.0))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Id {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            u64::try_from(hex(deserializer, 16)?).map(Self).map_err(de::Error::custom)
+        }
+    }
+
+    pub fn serialize<S: Serializer>(epoch: &RecoveryEpoch, serializer: S) -> Result<S::Ok, S::Error> {
+        Written { number: epoch.number, id: Id(epoch.id) }.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RecoveryEpoch, D::Error> {
+        let Written { number, id: Id(id) } = Written::deserialize(deserializer)?;
+        Ok(RecoveryEpoch { number, id })
     }
 }
 

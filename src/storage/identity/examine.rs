@@ -5,7 +5,7 @@ use super::scan::{Content, Found};
 use super::{IdentityError, WantedGeometry};
 use crate::limits::NODES_OF_HOST_MAX;
 use crate::storage::ring::pointless_parity;
-use crate::types::{ClusterId, HostId, Incarnation, NodeId};
+use crate::types::{ClusterId, HostId, Incarnation, NodeId, RecoveryEpoch};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -40,6 +40,7 @@ pub struct Host {
     pub members: Vec<Member>,
     /// Ids that the host had before.
     pub earlier: Vec<HostId>,
+    pub recovery: RecoveryEpoch,
 }
 
 impl From<&Identity> for Host {
@@ -53,6 +54,7 @@ impl From<&Identity> for Host {
             generation: identity.generation,
             members: identity.members.clone(),
             earlier: identity.earlier.clone(),
+            recovery: identity.recovery,
         }
     }
 }

@@ -48,6 +48,8 @@ pub const REJOIN_FILE: &str = "rejoin.json";
 pub const UNFILLED_FILE: &str = "unfilled";
 /// Metadata that a host had before it rejoined its cluster.
 pub const SET_ASIDE_DIR: &str = "set-aside";
+/// Metadata that `sherd recover` makes; it takes the place of the host's own.
+pub const RECOVERING_DIR: &str = "recovering";
 pub const LOCK_FILE: &str = "lock";
 /// Written now and then, to learn whether the drive takes writes.
 pub const PROBE_FILE: &str = "probe";

@@ -9,7 +9,7 @@ use super::{IDENTITY_FILE, IdentityError, WantedGeometry};
 use crate::ambient::Ambient;
 use crate::limits::DRIVE_BYTES_MIN;
 use crate::storage::disk::{Disk, Space, create_dir_durably, replace_file};
-use crate::types::{ClusterId, HostId, Incarnation, NodeId};
+use crate::types::{ClusterId, HostId, Incarnation, NodeId, RecoveryEpoch};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct HostDrives {
     pub cluster: ClusterId,
+    /// Of the metadata group that the host is of.
+    pub recovery: RecoveryEpoch,
     pub host: HostId,
     pub data: u8,
     pub parity: u8,
@@ -78,6 +80,7 @@ pub struct BlankDrives {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewHost {
     pub cluster: ClusterId,
+    pub recovery: RecoveryEpoch,
     pub host: HostId,
     /// The id of its first drive; the others follow.
     pub first_node: NodeId,
@@ -89,7 +92,8 @@ impl NewHost {
     /// A store of its own.
     pub fn alone(wanted: WantedGeometry, ambient: &Ambient) -> Self {
         let cluster = ClusterId(ambient.random_u128());
-        Self { cluster, host: new_host_id(ambient), first_node: NodeId(0), data: wanted.data, parity: wanted.parity }
+        let (host, recovery) = (new_host_id(ambient), RecoveryEpoch::default());
+        Self { cluster, recovery, host, first_node: NodeId(0), data: wanted.data, parity: wanted.parity }
     }
 }
 
@@ -212,7 +216,7 @@ impl BlankDrives {
             Member { node, incarnation: Incarnation(ambient.random_u128()) }
         };
         let members: Vec<Member> = (0..self.found.len()).map(member).collect();
-        let NewHost { cluster, host, data, parity, .. } = new;
+        let NewHost { cluster, recovery, host, data, parity, .. } = new;
         let members_of_host = members.clone();
         let host = Host {
             cluster,
@@ -223,6 +227,7 @@ impl BlankDrives {
             generation: 1,
             members: members_of_host,
             earlier: Vec::new(),
+            recovery,
         };
         let vacant = |(member, found): (&Member, &Found)| Seat {
             member: *member,
@@ -404,6 +409,7 @@ fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path) -> i
         generation: host.generation,
         members: host.members.clone(),
         earlier: host.earlier.clone(),
+        recovery: host.recovery,
     };
     replace_file(disk, &dir.join(IDENTITY_FILE), &encode(&identity))
 }
@@ -413,13 +419,13 @@ fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
 }
 
 impl HostDrives {
-    /// The same drives as another host of their cluster. One whose identity cannot be written is lost, and is still known to be
+    /// The same drives as another host of their cluster, which is in this recovery epoch. One whose identity cannot be written is lost, and is still known to be
     /// of this host by what the others have; fails where none can be.
-    pub fn renamed(mut self, disk: &dyn Disk, to: HostId) -> Result<Self, IdentityError> {
+    pub fn renamed(mut self, disk: &dyn Disk, to: HostId, recovery: RecoveryEpoch) -> Result<Self, IdentityError> {
         let found = scan(disk, &self.usable_dirs())?;
         let Some(mut host) = host_of(&found) else { return Ok(self) };
         host.earlier = with_earlier(std::mem::take(&mut host.earlier), host.host);
-        (host.host, host.generation) = (to, host.generation + 1);
+        (host.host, host.recovery, host.generation) = (to, recovery, host.generation + 1);
         let mut failed = None;
         for (dir, written) in bring_up(disk, &found, &host) {
             let Err(error) = written else { continue };
@@ -431,14 +437,15 @@ impl HostDrives {
         }
         match failed.filter(|_| self.usable_dirs().is_empty()) {
             Some(error) => Err(error),
-            None => Ok(Self { host: to, ..self }),
+            None => Ok(Self { host: to, recovery, ..self }),
         }
     }
 
     fn new(host: &Host, drives: Vec<Drive>, formed_now: bool) -> Self {
-        let Host { cluster, host: id, data, parity, stage, .. } = *host;
+        let Host { cluster, host: id, data, parity, stage, recovery, .. } = *host;
         Self {
             cluster,
+            recovery,
             host: id,
             data,
             parity,

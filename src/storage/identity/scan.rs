@@ -2,8 +2,8 @@
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
 use super::{
-    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, PROBE_FILE, REJOIN_FILE, ROOT_KEY_FILE,
-    SET_ASIDE_DIR, UNFILLED_FILE,
+    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, PROBE_FILE, RECOVERING_DIR, REJOIN_FILE,
+    ROOT_KEY_FILE, SET_ASIDE_DIR, UNFILLED_FILE,
 };
 use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
 use crate::types::Incarnation;
@@ -14,8 +14,18 @@ use std::path::{Path, PathBuf};
 const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE, PROBE_FILE];
 const DRAFT_SUFFIX: &str = ".draft";
 /// Names that a drive of ours has besides those.
-const NAMES_OF_OURS: &[&str] =
-    &["shards", "index", "meta", "state", CREDENTIALS_FILE, ROOT_KEY_FILE, REJOIN_FILE, SET_ASIDE_DIR, UNFILLED_FILE];
+const NAMES_OF_OURS: &[&str] = &[
+    "shards",
+    "index",
+    "meta",
+    "state",
+    CREDENTIALS_FILE,
+    ROOT_KEY_FILE,
+    REJOIN_FILE,
+    SET_ASIDE_DIR,
+    RECOVERING_DIR,
+    UNFILLED_FILE,
+];
 
 /// One directory and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use super::command::{Change, Command, LogTime, Origin};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow, EventRow,
     FenceRecord, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow,
-    ObjectVersion, PartRow, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage,
-    VersionRow,
+    ObjectVersion, PartRow, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow,
+    UploadRow, Usage, VersionRow,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
@@ -83,7 +83,7 @@ records! {
     BlobRef "blob", RepairRow "repair row", NodeRecord "node",
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
     RolesRecord "roles", RemovedRecord "removed",
-    FenceRecord "fence", ClockRecord "clock", RegisteredRecord "registered drives",
+    FenceRecord "fence", ClockRecord "clock", RegisteredRecord "registered drives", RecoveryRecord "recovery",
 }
 
 pub fn encode<R: Record>(record: &R) -> Bytes {

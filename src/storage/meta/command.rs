@@ -12,8 +12,8 @@ pub use object::{
 
 use super::record::{
     AdvanceClock, BlobRef, BucketDocument, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite,
-    ETag, EventDraft, HostRecord, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, Traits,
-    Versioning,
+    ETag, EventDraft, HostRecord, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, RecoveryRecord,
+    Traits, Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardIndex, UnixMs, UploadId,
@@ -187,6 +187,8 @@ pub enum Change {
         was: HostId,
         host: HostRecord,
     },
+    /// The metadata group was formed anew; or what that left is given up.
+    NoteRecovery(RecoveryRecord),
 }
 
 impl Change {
@@ -222,6 +224,7 @@ impl Change {
             | Self::FoundHosts(_)
             | Self::SetHostRoles { .. }
             | Self::RejoinHost { .. }
+            | Self::NoteRecovery(_)
             | Self::RaiseFence { .. }
             | Self::AdvanceClock(_) => [None, None],
         }

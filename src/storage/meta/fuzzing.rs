@@ -6,7 +6,8 @@ use super::command::{Change, Command, CreateBucket};
 use super::record::{
     AnswerRow, AnswersRecord, BlobRef, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord,
     GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow,
-    Pick, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
+    Pick, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage,
+    VersionRow,
 };
 use super::snapshot::SnapshotInstaller;
 use super::tables::{DroppedList, TABLES, key_of_version, shard_of_leftover_key, split_upload_key};
@@ -126,6 +127,7 @@ fn kinds_of_rows(data: &[u8]) {
     same_again::<RolesRecord>(data);
     same_again::<RemovedRecord>(data);
     same_again::<FenceRecord>(data);
+    same_again::<RecoveryRecord>(data);
     same_again::<RegisteredRecord>(data);
     same_again::<SharedRow>(data);
     same_again::<UploadRow>(data);

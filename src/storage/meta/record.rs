@@ -18,7 +18,8 @@ pub use object::{
 
 use super::command::Reply;
 use crate::types::{
-    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardIndex, UnixMs, UploadId,
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardIndex,
+    UnixMs, UploadId,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -291,6 +292,20 @@ impl Default for FenceRecord {
     fn default() -> Self {
         Self { below: BlobId(0) }
     }
+}
+
+/// The last time that an operator formed the metadata group anew (`sherd recover`): drives may hold shards of blobs that the
+/// metadata has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryRecord {
+    pub epoch: RecoveryEpoch,
+    /// When that was, and on which host, by its id from then on.
+    pub at: UnixMs,
+    pub host: HostId,
+    /// When the copy was exported that took the place of the host's own metadata, if one did.
+    pub exported: Option<UnixMs>,
+    /// Whether shards of unknown blobs are kept, on every drive, until an operator gives them up.
+    pub keeps_unknown: bool,
 }
 
 /// The layout's epoch at which each number was given to its drive, which tells a replaced drive from its successor.

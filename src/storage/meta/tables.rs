@@ -25,7 +25,7 @@
 //! | `documents` | 1 u8, bucket u64, kind u8, name; or 2 u8, kind u8, path; or 3 u8, name | `DocumentRow` |
 //! | `events` | target, 0x00, seq u64 | `EventRow` |
 //! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
-//! | `system` | fixed names | format, last applied position, counters, the layout's epoch, what each node holds, what hosts do, who was removed, the fence of fresh blobs, since when each drive has its number |
+//! | `system` | fixed names | format, last applied position, counters, the layout's epoch, what each node holds, what hosts do, who was removed, the fence of fresh blobs, since when each drive has its number, the last recovery |
 //!
 //! An object's key is the rest of its row's key, as it is. In `uploads` and `versions` something follows it, so there each 0x00 of it is
 //! written 0x00 0xff and 0x00 0x00 ends it: the order of keys is kept, and no key is a prefix of another's.
@@ -99,6 +99,7 @@ pub const SYSTEM_REMOVED: &[u8] = b"removed";
 pub const SYSTEM_FENCE: &[u8] = b"fence";
 pub const SYSTEM_CLOCK: &[u8] = b"clock";
 pub const SYSTEM_REGISTERED: &[u8] = b"registered";
+pub const SYSTEM_RECOVERY: &[u8] = b"recovery";
 
 pub fn bucket_prefix(bucket: BucketId) -> [u8; 8] {
     bucket.0.to_be_bytes()

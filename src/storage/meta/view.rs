@@ -10,15 +10,16 @@ use super::listing::{self, Objects, Uploads};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord,
     GarbageRow, HeldRecord, HostRecord, IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow,
-    ObjectVersion, PartRow, Pick, RemovedRecord, RepairRow, RolesRecord, UploadRow, Usage, Version, VersionRow,
+    ObjectVersion, PartRow, Pick, RecoveryRecord, RemovedRecord, RepairRow, RolesRecord, UploadRow, Usage, Version,
+    VersionRow,
 };
 use super::renames;
 use super::tables::{
     BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
-    PARTS, REPAIRS, SYSTEM, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_REMOVED,
-    SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix, document_key, event_key,
-    host_key, identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key, shard_of_leftover_key,
-    upload_key, upload_part_key, version_key, versions_of_key,
+    PARTS, REPAIRS, SYSTEM, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_RECOVERY,
+    SYSTEM_REMOVED, SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix,
+    document_key, event_key, host_key, identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key,
+    shard_of_leftover_key, upload_key, upload_part_key, version_key, versions_of_key,
 };
 use crate::limits::IDENTITIES_PAGE_BYTES;
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
@@ -485,6 +486,11 @@ impl MetaView {
     /// No blob with a lesser id is adopted any more. What is not known in this view and lies below it is an orphan for good.
     pub fn fence(&self) -> KvResult<BlobId> {
         Ok(self.row::<FenceRecord>(SYSTEM, SYSTEM_FENCE)?.unwrap_or_default().below)
+    }
+
+    /// Returns the last time that the metadata group was formed anew.
+    pub fn recovery(&self) -> KvResult<Option<RecoveryRecord>> {
+        self.row(SYSTEM, SYSTEM_RECOVERY)
     }
 
     /// Returns whether a blob is referred to, or is garbage still to be reclaimed.

@@ -1,6 +1,7 @@
 //! Hosts whose copy of the metadata cannot be used any more come back as other members, with the shards of their drives.
 
 mod drives;
+mod recovery;
 mod wiped;
 
 use crate::harness::client::{S3, get_plain};

@@ -8,11 +8,13 @@ use crate::actors::consensus::raft_types::raft_id;
 use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVoter, mirror_file};
 use crate::actors::log::LogHandle;
 use crate::storage::disk::{Disk, create_dir_durably, read_file, replace_file};
+use crate::storage::meta::codec::decode_entry;
 use crate::storage::raft_log::{
-    ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Position, RecoveredCopy, choose,
+    ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Payload, Position, RecoveredCopy,
+    choose,
 };
-use crate::storage::wal::{ReplayRule, WalError};
-use crate::types::NodeId;
+use crate::storage::wal::{RecordKind, ReplayRule, WalError};
+use crate::types::{NodeId, UnixMs};
 use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,6 +27,9 @@ use tokio::sync::{Notify, watch};
 const CACHED_BYTES_MAX: u64 = 16 << 20;
 /// The maximum bytes of entries appended at once while a copy catches up.
 const CATCH_UP_BYTES_MAX: u64 = 1 << 20;
+
+/// The number of entries that are read for the date of the last change: others have none.
+const DATED_ENTRIES_MAX: usize = 1000;
 
 /// The log copies selected at start, best first, or the merge of damaged ones.
 pub(super) struct SelectedCopies {
@@ -44,6 +49,25 @@ impl SelectedCopies {
     /// The last entry of the log.
     pub(super) fn last(&self) -> Option<Position> {
         self.log().and_then(|(log, _)| log.last())
+    }
+
+    /// The last entry that the log knows to be decided.
+    pub(super) fn committed(&self) -> Option<Position> {
+        self.log()?.0.standing.committed
+    }
+
+    /// The date of the last change in the log. Blocking.
+    pub(super) fn last_date(&self) -> Option<UnixMs> {
+        let (_, first) = self.copies.first()?;
+        let copy = first.recovered.as_ref().ok()?;
+        copy.entries.iter().rev().take(DATED_ENTRIES_MAX).find_map(|entry| {
+            let body = first.log.read(LogRecord::entry_key(entry.at.index), entry.location).ok()?;
+            let Ok(LogRecord::Entry { entry, .. }) = LogRecord::decode(RecordKind::RaftEntry, &body) else {
+                return None;
+            };
+            let Payload::Commands(bytes) = entry.payload else { return None };
+            Some(decode_entry(&bytes).ok()?.last()?.now)
+        })
     }
 
     pub(super) async fn close(self) {

@@ -2,6 +2,7 @@
 
 mod copies;
 mod merging;
+mod recovery;
 mod salvage;
 mod tables;
 
@@ -30,6 +31,7 @@ use actix::Actor;
 use copies::{select_copies, settle};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, Raft};
+use recovery::vote_where_none_was;
 use salvage::keep_tables;
 use std::collections::BTreeMap;
 use std::io;
@@ -41,6 +43,7 @@ use tables::{FoundTables, find_snapshot, find_tables};
 use tokio::sync::mpsc;
 
 pub use copies::write_mirror_file;
+pub use recovery::{Remains, recover_frames, recover_own, survey_recovery};
 pub use salvage::{Salvage, SalvageError, survey_salvage};
 
 const HEARTBEAT_MS: u64 = 200;
@@ -131,7 +134,8 @@ pub enum StartError {
     Copies(#[from] ChoiceError),
     #[error(
         "no drive that is there holds any metadata (the directory meta), though this host has had some: put back a drive that \
-         has it, or its directory; a store that is to begin empty needs empty directories"
+         has it, or its directory, or restore an exported copy (sherd recover --from); a store that is to begin empty needs \
+         empty directories"
     )]
     NothingFound,
     #[error("no drive takes the metadata log: {0:?}")]
@@ -261,7 +265,8 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     let wanted = i64::try_from(options.copies_wanted).unwrap_or(i64::MAX);
     MIRROR_COPIES.with_label_values(&["wanted"]).set(wanted);
     tokio::spawn(Mirror::new(Arc::clone(&shared), snapshots.clone(), inbox, progress).run());
-    let log = LogStore::new(Arc::clone(&shared), mirror.clone());
+    let mut log = LogStore::new(Arc::clone(&shared), mirror.clone());
+    vote_where_none_was(&shared, &snapshots, &mut log).await?;
     Ok(Stores { shared, snapshots, mirror, log, machine })
 }
 

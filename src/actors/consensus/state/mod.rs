@@ -12,4 +12,4 @@ pub use home::{FjallHome, StateHome};
 pub use machine::SnapshotBuilder;
 pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
-pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, has_file, newest_on};
+pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, has_file, newest_on, write_snapshot};

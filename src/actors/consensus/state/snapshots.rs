@@ -252,6 +252,17 @@ impl SnapshotStore {
     }
 }
 
+/// Writes the first snapshot of a log to each of these drives. Blocking.
+pub fn write_snapshot(targets: &[(NodeId, Drive)], head: &AppliedAt, tables: Arc<dyn KvRead>) -> Result<(), SaveError> {
+    let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet").into()) };
+    let attempt = Attempt { number: 0, is_given_up: Arc::default() };
+    let written = write_all(targets, log_id_of(at), head, tables, &attempt)?;
+    match written.failed.into_iter().next() {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
 struct Written {
     holders: BTreeSet<NodeId>,
     failed: Vec<(NodeId, io::Error)>,

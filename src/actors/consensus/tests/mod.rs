@@ -8,6 +8,7 @@ mod copies;
 mod drives;
 mod home;
 mod power;
+mod recovery;
 mod suite;
 mod tail;
 mod writes;

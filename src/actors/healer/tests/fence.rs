@@ -8,8 +8,9 @@ use crate::actors::healer::{HealerHandle, Healing};
 use crate::actors::request::ActiveWrites;
 use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Reclaimed, Reclamation, ReclamationOptions};
 use crate::net::{AppendChunks, NoGroups, NodeService};
-use crate::storage::meta::command::Refusal;
-use crate::types::{BlobId, ChunkIndex, HostId, NodeId, ShardId, ShardIndex};
+use crate::storage::meta::command::{Change, Refusal};
+use crate::storage::meta::record::RecoveryRecord;
+use crate::types::{BlobId, ChunkIndex, HostId, NodeId, RecoveryEpoch, ShardId, ShardIndex, UnixMs};
 use bytes::Bytes;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use std::future::Future;
@@ -249,4 +250,38 @@ async fn reclaim(cluster: &TestCluster) -> usize {
         Reclaimed::End { shards } => shards,
         other => panic!("one page without readers, not {other:?}"),
     }
+}
+
+#[actix::test]
+async fn shards_that_a_recovery_left_without_metadata_are_kept_until_they_are_given_up() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    let (mut healers, mut fencing) = (healers(&mut cluster), fencing(&cluster.hosts[0]));
+    let host = &cluster.hosts[THIRD];
+    let mut recovery = RecoveryRecord {
+        epoch: RecoveryEpoch { number: 1, id: 7 },
+        at: UnixMs(0),
+        host: HostId(1),
+        exported: None,
+        keeps_unknown: true,
+    };
+    let note = |recovery| host.upkeep.metadata.propose(Change::NoteRecovery(recovery));
+    note(recovery).await.expect("noted");
+    let write = host.upkeep.writes.begin(&host.upkeep.ambient);
+    let shard = ShardId { blob: write.blob(), shard: ShardIndex(0) };
+    let chunks = vec![Bytes::from_static(b"of an object that the metadata has lost")];
+    host.service
+        .append_chunks(AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks })
+        .await
+        .expect("appended");
+    drop(write);
+    for (keeps_unknown, left) in [(true, 1), (false, 0)] {
+        recovery.keeps_unknown = keeps_unknown;
+        note(recovery).await.expect("noted");
+        cluster.hosts[0].clock.forward(3 * DAY);
+        fence(&mut fencing).await;
+        compare(&cluster, &mut healers).await;
+        assert_eq!((unknown(host).await, healers[THIRD].1.status().orphaned_shards), (left, left as u64));
+    }
+    close(cluster).await;
 }

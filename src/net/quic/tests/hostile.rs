@@ -11,7 +11,7 @@ use crate::net::protocol::{Answer, Request};
 use crate::net::quic::{QuicOptions, endpoint};
 use crate::net::tls::MEMBER_NAME;
 use crate::net::{ChunksRead, HostService, NodeService, PeerError, ReadChunks};
-use crate::types::HostId;
+use crate::types::{HostId, RecoveryEpoch};
 use bytes::Bytes;
 use s2n_quic::client::Connect;
 use s2n_quic::connection::Handle;
@@ -40,7 +40,13 @@ pub(super) enum Misdeed {
 }
 
 fn greeting(host: HostId) -> Greeting {
-    Greeting { versions: VersionRange::SPOKEN, cluster: Some(CLUSTER), host, sought: None }
+    Greeting {
+        versions: VersionRange::SPOKEN,
+        cluster: Some(CLUSTER),
+        host,
+        sought: None,
+        recovery: RecoveryEpoch::default(),
+    }
 }
 
 /// A host that greets as it should and then misbehaves on each stream. Lives on the current runtime.

@@ -7,7 +7,7 @@ use crate::net::quic::QuicOptions;
 use crate::net::quic::words::words;
 use crate::net::tls::MEMBER_NAME;
 use crate::net::{ConnectError, GroupCall, GroupService, HostIdentity, HostService, NodeService, PeerError};
-use crate::types::{ClusterId, HostId};
+use crate::types::{ClusterId, HostId, RecoveryEpoch};
 use bytes::Bytes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -37,6 +37,30 @@ async fn another_cluster_is_refused_with_both_named() {
     let why = refused(identity(CALLED, Some(CLUSTER)), identity(CALLER, Some(ClusterId(0xC2))), Some(CALLED)).await;
     assert!(why.contains("cluster 000000000000000000000000000000c1"), "{why}");
     assert!(why.contains("cluster 000000000000000000000000000000c2"), "{why}");
+}
+
+fn recovered(host: HostId, number: u32, id: u64) -> Arc<HostIdentity> {
+    HostIdentity::of(host, CLUSTER, RecoveryEpoch { number, id }, SECRET).expect("made")
+}
+
+async fn is_given_up(host: &HostIdentity) -> bool {
+    tokio::time::timeout(std::time::Duration::from_millis(50), host.given_up()).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_of_the_group_before_a_recovery_is_refused_and_knows_it_whoever_calls() {
+    for (called, caller, before) in [((1, 7), (0, 0), CALLER), ((0, 0), (1, 7), CALLED), ((2, 9), (1, 7), CALLER)] {
+        let [called, caller] =
+            [(CALLED, called), (CALLER, caller)].map(|(host, (number, id))| recovered(host, number, id));
+        let why = refused(Arc::clone(&called), Arc::clone(&caller), Some(CALLED)).await;
+        assert!(why.contains(&format!("host {:016x} is of the cluster's metadata group before", before.0)), "{why}");
+        assert!(why.contains("sherd rejoin") && why.ends_with("to join anew"), "{why}");
+        assert_eq!((is_given_up(&called).await, is_given_up(&caller).await), (before == CALLED, before == CALLER));
+    }
+    let [called, caller] = [(CALLED, 7), (CALLER, 8)].map(|(host, id)| recovered(host, 1, id));
+    let why = refused(Arc::clone(&called), Arc::clone(&caller), Some(CALLED)).await;
+    assert!(why.contains("one of them has to be given up"), "{why}");
+    assert!(!is_given_up(&called).await && !is_given_up(&caller).await, "nobody but an operator knows which");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +103,7 @@ async fn a_host_of_no_cluster_may_speak_to_groups_only_until_it_has_entered() {
     // Not asked at all, and of no more use: whoever pools connections makes another.
     assert!(matches!(refused, Err(PeerError::Unreachable { sent: false, .. })), "{refused:?}");
     assert!(remote.is_lost());
-    joining.enter(CLUSTER).expect("entered");
+    joining.enter(CLUSTER, RecoveryEpoch::default()).expect("entered");
     let remote = connect(&client, server.local_addr()).await.expect("it is of the cluster");
     assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
 }

@@ -7,7 +7,7 @@ use crate::storage::identity::{
     DriveState, HostDrives, IdentityError, Rejoining, Stage, forget_rejoining, keep_rejoining, read_rejoining,
     retire_drives,
 };
-use crate::types::{HostId, NodeId};
+use crate::types::{HostId, NodeId, RecoveryEpoch};
 use std::path::PathBuf;
 
 fn five() -> Vec<PathBuf> {
@@ -158,10 +158,11 @@ fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_re
 }
 
 const REJOINED: HostId = HostId(77);
+const EPOCH: RecoveryEpoch = RecoveryEpoch { number: 1, id: 0xabc };
 
 /// A host of four drives that has another id since.
 fn rejoined(disk: &MemoryDisk, host: HostDrives) -> HostDrives {
-    host.renamed(disk, REJOINED).unwrap()
+    host.renamed(disk, REJOINED, EPOCH).unwrap()
 }
 
 #[test]
@@ -174,10 +175,10 @@ fn a_host_that_rejoined_keeps_its_drives_under_another_id() {
     for dir in ["/d1", "/d2", "/d3", "/d4"] {
         let identity = identity(&disk, dir);
         assert_eq!((identity.host, identity.format, identity.generation), (REJOINED, 1, 2));
-        assert_eq!(identity.earlier, [was]);
+        assert_eq!((&identity.earlier[..], identity.recovery), (&[was][..], EPOCH));
     }
     let opened = open(&disk, &four()).unwrap();
-    assert_eq!((opened.host, opened.drives), (REJOINED, drives));
+    assert_eq!((opened.host, opened.recovery, opened.drives), (REJOINED, EPOCH, drives));
 }
 
 #[test]
@@ -211,7 +212,7 @@ fn a_rejoining_that_was_cut_off_anywhere_leaves_a_host_of_one_id() {
         let (disk, before) = formed();
         let (was, drives) = (before.host, before.drives.clone());
         disk.cut_power_after(Some(changes));
-        let _ = before.renamed(&disk, REJOINED);
+        let _ = before.renamed(&disk, REJOINED, EPOCH);
         disk.cut_power_after(None);
         let host = open(&disk, &four()).unwrap_or_else(|error| panic!("after {changes} changes: {error}"));
         assert!([was, REJOINED].contains(&host.host), "after {changes} changes");

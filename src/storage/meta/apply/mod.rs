@@ -307,6 +307,7 @@ impl<'a> Applying<'a> {
             Change::RemoveNode { node, lost } => answered(self.remove_node(node, lost)),
             Change::SetHostRoles { host, roles } => answered(self.set_host_roles(host, roles)),
             Change::RaiseFence { below } => self.raise_fence(below),
+            Change::NoteRecovery(recovery) => Ok(self.note_recovery(&recovery)),
             Change::AdvanceClock(advance) => Ok(self.advance_clock(advance)),
             Change::Adopt(adoption) => {
                 self.written_by = Some(adoption.layout);

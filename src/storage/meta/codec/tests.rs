@@ -12,12 +12,13 @@ use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
     DocumentRow, DocumentWrite, ETag, EventRow, Expect, FenceRecord, GarbageRow, HeldRecord, HostRecord, IdentityKind,
     LayoutRecord, Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, PartRow,
-    RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow, Versioning,
+    RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
+    Versioning,
 };
 use crate::storage::meta::samples;
 use crate::types::{
-    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardIndex, UnixMs,
-    UploadId,
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardId,
+    ShardIndex, UnixMs, UploadId,
 };
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -55,6 +56,12 @@ fn check_record<R: Record + PartialEq + Debug>(name: &str, record: &R) {
     );
 }
 
+fn note_recovery() -> RecoveryRecord {
+    let epoch = RecoveryEpoch { number: 2, id: 300 };
+    let (at, exported) = (UnixMs(1_700_000_000_000), Some(UnixMs(1_600_000_000_000)));
+    RecoveryRecord { epoch, at, host: HostId(300), exported, keeps_unknown: true }
+}
+
 #[test]
 fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("part", &samples::full_part());
@@ -72,6 +79,7 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("removed", &samples::removed());
     let nodes = [(NodeId(2), Epoch(300)), (NodeId(300), Epoch(1))].into();
     check_record("registered", &RegisteredRecord { nodes });
+    check_record("recovery", &note_recovery());
     check_record("fence", &FenceRecord { below: BlobId::first_of(UnixMs(1_700_000_000_000)) });
     check_record("clock", &samples::clock());
     check_record("bucket", &samples::bucket_row());
@@ -254,6 +262,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
         ("adopt_part", adopt(Adopting::PutPart(Box::new(samples::put_part("key", 9, samples::full_part()))))),
         ("adopt_append", adopt(Adopting::AppendObject(Box::new(samples::append_object())))),
         ("rejoin_host", Change::RejoinHost { was: HostId(300), host: samples::host() }),
+        ("note_recovery", Change::NoteRecovery(note_recovery())),
         ("raise_fence", Change::RaiseFence { below: BlobId::first_of(UnixMs(1_700_000_000_000)) }),
         ("finish_events", Change::FinishEvents { target: "hook".to_owned(), through: 300 }),
     ]
@@ -419,6 +428,7 @@ proptest! {
         let _ = decode::<RolesRecord>(&bytes);
         let _ = decode::<RemovedRecord>(&bytes);
         let _ = decode::<FenceRecord>(&bytes);
+        let _ = decode::<RecoveryRecord>(&bytes);
         let _ = decode::<RegisteredRecord>(&bytes);
         let _ = decode::<Counts>(&bytes);
         let bytes = Bytes::from(bytes);

@@ -70,6 +70,9 @@ impl SnapshotInstaller {
         if self.stage != Stage::Complete {
             return Err(SnapshotError::Truncated { offset: self.offset + self.partial.len() as u64 });
         }
+        if !self.partial.is_empty() {
+            return Err(self.corrupt("bytes after the last frame"));
+        }
         self.kv.persist()?;
         self.kv.commit(std::mem::take(&mut self.system))?;
         Ok(self.kv.persist()?)

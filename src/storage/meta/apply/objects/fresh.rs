@@ -7,8 +7,8 @@
 use super::super::{Applying, Decided};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{Refusal, Reply};
-use crate::storage::meta::record::{BlobRef, FenceRecord, RepairRow};
-use crate::storage::meta::tables::{BLOBS, GARBAGE, REPAIRS, SYSTEM, SYSTEM_FENCE, repair_key};
+use crate::storage::meta::record::{BlobRef, FenceRecord, RecoveryRecord, RepairRow};
+use crate::storage::meta::tables::{BLOBS, GARBAGE, REPAIRS, SYSTEM, SYSTEM_FENCE, SYSTEM_RECOVERY, repair_key};
 use crate::storage::ring::write_quorum;
 use crate::types::{BlobId, NodeId, ShardIndex};
 use std::collections::BTreeSet;
@@ -77,6 +77,11 @@ impl Applying<'_> {
             self.rows.put_row(SYSTEM, SYSTEM_FENCE, &fence);
         }
         Ok(Reply::Done)
+    }
+
+    pub(in super::super) fn note_recovery(&mut self, recovery: &RecoveryRecord) -> Reply {
+        self.rows.put_row(SYSTEM, SYSTEM_RECOVERY, recovery);
+        Reply::Done
     }
 
     fn fence(&mut self) -> KvResult<&mut FenceRecord> {

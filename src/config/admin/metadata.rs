@@ -1,0 +1,30 @@
+//! `sherd admin metadata`: all metadata as one file, and what a recovery left.
+
+use super::{branch, leaf};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetadataQuestion {
+    /// Into this file; to standard output where none is named.
+    Export { file: Option<PathBuf> },
+    /// Only explained, unless the operator is sure.
+    DropUnknown { sure: bool },
+}
+
+pub(super) fn command() -> Command {
+    let file = Arg::new("file").value_name("FILE").value_parser(value_parser!(PathBuf));
+    let file = file.help("Must not exist; standard output if none is given");
+    let sure = Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it: without, nothing is changed");
+    branch("metadata", "All metadata in one file, and what a recovery left")
+        .subcommand(leaf("export", "Write a copy of all metadata, which sherd recover --from can restore").arg(file))
+        .subcommand(leaf("drop-unknown", "Give up the shards that a recovery left without metadata").arg(sure))
+}
+
+pub(super) fn asked(names: &[&str], last: &ArgMatches) -> Option<MetadataQuestion> {
+    Some(match names {
+        ["metadata", "export"] => MetadataQuestion::Export { file: last.get_one::<PathBuf>("file").cloned() },
+        ["metadata", "drop-unknown"] => MetadataQuestion::DropUnknown { sure: last.get_flag("yes") },
+        _ => return None,
+    })
+}

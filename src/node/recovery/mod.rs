@@ -1,0 +1,252 @@
+//! `sherd recover`: forms the metadata group of a cluster anew with this stopped host as its only voter, once the majority of
+//! its voters is lost for good; with `--from`, with an exported copy of the metadata instead of the host's own, which a host
+//! that is alone may need, too. It says first what would be lost, and does it only when it is told to.
+//!
+//! The metadata is made anew in `recovering/` on each drive, under another id of the host, and started there once. Until the
+//! first drive has that id nothing has changed, and what is in `recovering/` is of no use to anybody. From then on the next
+//! start does what is left: it sets the former metadata aside, and takes the other in its place.
+//!
+//! Hosts of the group before are refused wherever they come, since the cluster is in another recovery epoch from then on.
+
+mod place;
+mod words;
+
+pub(super) use place::take_up;
+
+use super::cluster::Member;
+use super::metadata::{self, MetadataError};
+use super::rejoin::set_aside_all;
+use super::{NodeError, Surroundings, cluster, wanted_geometry};
+use crate::actors::consensus::{
+    MetaError, MetaHandle, Remains, ReplicaOptions, StartError, recover_frames, recover_own, survey_recovery,
+};
+use crate::config::Config;
+use crate::limits::NODES_OF_HOST_MAX;
+use crate::net::NoOtherHosts;
+use crate::storage::disk::replace_file;
+use crate::storage::identity::{
+    Drive, HostDrives, Prepared, SystemLocks, forget_founding, forget_rejoining, new_host_id, prepare_host,
+};
+use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::record::{HostRecord, RecoveryRecord};
+use crate::storage::meta::snapshot::{ExportFault, ExportHead, ExportReader};
+use crate::types::{BlobId, ClusterId, HostId, RecoveryEpoch, UnixMs};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(
+        "this host is alone (SHERD_HOSTS), and has no majority to lose; for damaged metadata see sherd salvage, for lost metadata \
+         name an exported copy (--from)"
+    )]
+    Alone,
+    #[error("{path:?} (--from): {why}")]
+    Export { path: PathBuf, why: ExportFault },
+    #[error("{path:?} (--from) is of cluster {found} with {} shards, and this host of cluster {own} with {}", shards(.geometry[0]), shards(.geometry[1]))]
+    OtherStore { path: PathBuf, found: ClusterId, own: ClusterId, geometry: [(u8, u8); 2] },
+    #[error(
+        "the data directories (SHERD_DATA) are empty: sherd recover goes on from a host that was part of the store; start this \
+         one once there is such a host, and it joins"
+    )]
+    NothingHere,
+    #[error("a host that votes has the role meta (SHERD_ROLES); give it to this host, or recover another one")]
+    NoVoter,
+    #[error(
+        "what this host has of the metadata cannot be used: {0}; recover another host, or name an exported copy (--from)"
+    )]
+    Unusable(StartError),
+    #[error(
+        "the metadata does not know this host and its drives as {name:?} (SHERD_HOST), but {known}; recover a host that it knows"
+    )]
+    Unknown { name: String, known: String },
+    #[error("the metadata formed anew does not take a change: {0:?}")]
+    NotTaken(Reply),
+    #[error(transparent)]
+    Metadata(#[from] MetaError),
+}
+
+fn shards((data, parity): (u8, u8)) -> String {
+    format!("{data}+{parity}")
+}
+
+/// What the other metadata is made of.
+enum Source {
+    Own { remains: Remains, old: Box<ReplicaOptions> },
+    Export { path: PathBuf, head: ExportHead },
+}
+
+/// What becomes of the host.
+struct Next {
+    host: HostId,
+    epoch: RecoveryEpoch,
+}
+
+pub(super) async fn recover(
+    config: &Config,
+    around: &Surroundings,
+    from: Option<&Path>,
+    goes_on: bool,
+) -> Result<(), NodeError> {
+    if config.cluster.is_none() && from.is_none() {
+        return Err(RecoveryError::Alone.into());
+    }
+    if !config.roles.meta {
+        return Err(RecoveryError::NoVoter.into());
+    }
+    let prepared = prepare_host(&*around.disk, &config.data, wanted_geometry(config), &around.ambient, &SystemLocks)?;
+    let Prepared::Known(mut host) = prepared else { return Err(RecoveryError::NothingHere.into()) };
+    take_up(&*around.disk, &mut host);
+    let member = cluster::offline(around, config, host);
+    let copies_wanted = match config.cluster {
+        Some(_) => metadata::copies_beside_others(&member),
+        None => metadata::copies_wanted(&member),
+    };
+    let old = ReplicaOptions { copies_wanted, ..metadata::replica_options(around, &member) };
+    let source = source(&member, old.clone(), from).await?;
+    let plan = words::plan(&member, &source);
+    println!("{plan}");
+    if !goes_on {
+        println!("nothing was changed; run it again with --yes to do this");
+        return Ok(());
+    }
+    let next = Next {
+        host: new_host_id(&around.ambient),
+        epoch: last_epoch(&member, &source).next(new_host_id(&around.ambient).0),
+    };
+    place::clear(around, &member.host)?;
+    let made = make(around, &member, source, old, &next).await;
+    if let Err(error) = made {
+        // It is of no use, and takes room.
+        let _ = place::clear(around, &member.host);
+        return Err(error);
+    }
+    let host = enter(around, member.host, &next)?;
+    write_report(around, &host, &plan)?;
+    println!("{}", words::done(&next.host));
+    Ok(())
+}
+
+/// The last recovery that this host or the copy knows.
+fn last_epoch(member: &Member, source: &Source) -> RecoveryEpoch {
+    let own = member.host.recovery;
+    match source {
+        Source::Export { head, .. } if own.is_before(head.recovery) => head.recovery,
+        Source::Export { .. } | Source::Own { .. } => own,
+    }
+}
+
+/// Looks what there is to recover from.
+async fn source(member: &Member, old: ReplicaOptions, from: Option<&Path>) -> Result<Source, RecoveryError> {
+    let Some(path) = from else {
+        let remains = survey_recovery(&old).await.map_err(RecoveryError::Unusable)?;
+        return Ok(Source::Own { remains, old: Box::new(old) });
+    };
+    let (path, host) = (path.to_owned(), &member.host);
+    let head = open(&path)?.verify().map_err(|why| RecoveryError::Export { path: path.clone(), why })?;
+    let geometry = [(head.data, head.parity), (host.data, host.parity)];
+    if head.cluster != host.cluster || geometry[0] != geometry[1] {
+        return Err(RecoveryError::OtherStore { path, found: head.cluster, own: host.cluster, geometry });
+    }
+    Ok(Source::Export { path, head })
+}
+
+fn open(path: &Path) -> Result<ExportReader<BufReader<File>>, RecoveryError> {
+    let failed = |why: ExportFault| RecoveryError::Export { path: path.to_owned(), why };
+    ExportReader::open(BufReader::new(File::open(path).map_err(|error| failed(error.into()))?)).map_err(failed)
+}
+
+/// Makes the other metadata in `recovering/`, and shows that it can be read and changed.
+async fn make(
+    around: &Surroundings,
+    member: &Member,
+    source: Source,
+    old: ReplicaOptions,
+    next: &Next,
+) -> Result<(), NodeError> {
+    let drives = old.drives.iter().cloned().map(place::beside).collect();
+    let new = ReplicaOptions { host: next.host, drives, transport: Arc::new(NoOtherHosts), first_start: true, ..old };
+    let (handle, exported) = match source {
+        Source::Own { remains, old } => {
+            let old = ReplicaOptions { salvages: remains.damage.is_some(), ..*old };
+            (recover_own(old, new).await, None)
+        }
+        Source::Export { path, head } => {
+            let reader = open(&path)?;
+            (recover_frames(head.applied, reader.pieces(), new).await, Some(head.exported))
+        }
+    };
+    let handle = handle.map_err(MetadataError::from)?;
+    let changed = change(around, member, &handle, (next, exported)).await;
+    handle.shutdown().await;
+    changed
+}
+
+/// Makes the metadata know the host by its other id, and that shards which it does not know are kept.
+async fn change(
+    around: &Surroundings,
+    member: &Member,
+    metadata: &MetaHandle,
+    (next, exported): (&Next, Option<UnixMs>),
+) -> Result<(), NodeError> {
+    let view = metadata.read().await.map_err(RecoveryError::from)?;
+    let was = place_of(member, view.hosts().map_err(MetadataError::from)?)?;
+    let host = HostRecord {
+        id: next.host,
+        name: member.name.clone(),
+        address: member.address.clone(),
+        domain: member.domain.clone(),
+        joined: UnixMs(0),
+        first_node: None,
+    };
+    let at = around.ambient.clock.unix_ms();
+    let fence = view.fence().map_err(MetadataError::from)?.next_time();
+    let recovery = RecoveryRecord { epoch: next.epoch, at, host: next.host, exported, keeps_unknown: true };
+    let changes = [
+        Change::NoteRecovery(recovery),
+        // Nothing that was written before is adopted by a change that comes from then.
+        Change::RaiseFence { below: BlobId::first_of(at.max(fence).min(BlobId::TIME_MAX)) },
+        Change::RejoinHost { was, host },
+    ];
+    for change in changes {
+        match metadata.propose(change).await.map_err(RecoveryError::from)? {
+            Reply::Done => {}
+            other => return Err(RecoveryError::NotTaken(other).into()),
+        }
+    }
+    Ok(())
+}
+
+/// The id by which the metadata knows this host, which is not always its present one, with the drives that it has.
+fn place_of(member: &Member, hosts: Vec<HostRecord>) -> Result<HostId, RecoveryError> {
+    let known = || hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>().join(", ");
+    let unknown = || RecoveryError::Unknown { name: member.name.clone(), known: known() };
+    let own = hosts.iter().find(|host| host.name == member.name).ok_or_else(unknown)?;
+    let first = own.first_node.ok_or_else(unknown)?;
+    let is_of_place = |drive: &Drive| drive.node.0 / NODES_OF_HOST_MAX == first.0 / NODES_OF_HOST_MAX;
+    if member.host.drives.iter().all(is_of_place) { Ok(own.id) } else { Err(unknown()) }
+}
+
+/// Gives the drives the other id, from which moment on the former group is given up, and takes the other metadata into its
+/// place.
+fn enter(around: &Surroundings, host: HostDrives, next: &Next) -> Result<HostDrives, NodeError> {
+    let mut host = host.renamed(&*around.disk, next.host, next.epoch)?;
+    set_aside_all(around, &mut host);
+    take_up(&*around.disk, &mut host);
+    let (disk, dirs) = (&*around.disk, host.usable_dirs());
+    forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs))?;
+    Ok(host)
+}
+
+fn write_report(around: &Surroundings, host: &HostDrives, plan: &str) -> Result<(), NodeError> {
+    let report = format!("recovery-{}.txt", around.ambient.clock.unix_ms().0);
+    for dir in host.usable_dirs() {
+        let path: PathBuf = dir.join("meta").join(&report);
+        let written = replace_file(&*around.disk, &path, format!("{plan}\n").as_bytes());
+        written.map_err(|cause| NodeError::System { doing: "write the report of the recovery", cause })?;
+        println!("this is kept in {}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! `recovering/` on each drive: metadata that is made beside what the host has, and that takes its place once the host's
+//! drives have the id that it is of.
+
+use crate::actors::consensus::ReplicaDrive;
+use crate::node::rejoin::{owner, set_aside};
+use crate::node::{NodeError, Surroundings};
+use crate::storage::disk::{Disk, create_dir_durably};
+use crate::storage::identity::{DriveState, HostDrives, RECOVERING_DIR};
+use std::io;
+use std::path::Path;
+
+/// The same drive, where the other metadata is made.
+pub(super) fn beside(drive: ReplicaDrive) -> ReplicaDrive {
+    ReplicaDrive { dir: drive.dir.join(RECOVERING_DIR), ..drive }
+}
+
+/// Removes what an earlier try left, and makes the directories.
+pub(super) fn clear(around: &Surroundings, host: &HostDrives) -> Result<(), NodeError> {
+    let failed = |cause| NodeError::System { doing: "make the directory recovering", cause };
+    for dir in host.usable_dirs() {
+        let at = dir.join(RECOVERING_DIR);
+        remove(&at).and_then(|()| create_dir_durably(&*around.disk, &at)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn remove(at: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(at) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Takes metadata that was made for the host's present id into its place, and sets aside what is there of another id. What was
+/// made for another id is left alone: the host was not given that one. A drive on which that fails is lost.
+pub(in crate::node) fn take_up(disk: &dyn Disk, host: &mut HostDrives) {
+    let (own, usable) = (host.host, host.usable_dirs());
+    for drive in host.drives.iter_mut().filter(|drive| usable.contains(&drive.dir)) {
+        let dir = &drive.dir;
+        if owner(disk, &dir.join(RECOVERING_DIR)) != Some(own) {
+            continue;
+        }
+        if let Err(error) = take_up_on(disk, dir, owner(disk, dir) == Some(own)) {
+            let (node, why) =
+                (drive.node.0, format!("the metadata that was made anew cannot be taken into its place: {error}"));
+            tracing::error!(node, dir = %dir.display(), why, "a drive is lost; going on without it");
+            drive.state = DriveState::Lost { why };
+        }
+    }
+}
+
+fn take_up_on(disk: &dyn Disk, dir: &Path, is_there: bool) -> io::Result<()> {
+    let made = dir.join(RECOVERING_DIR);
+    if !is_there {
+        set_aside(disk, dir)?;
+        // The tables are made of the snapshot.
+        disk.rename(&made.join("meta"), &dir.join("meta"))?;
+        disk.sync_dir(dir)?;
+        disk.sync_dir(&made)?;
+    }
+    if let Err(error) = remove(&made) {
+        tracing::warn!(path = %made.display(), %error, "what is left of a recovery cannot be removed");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{take_up, take_up_on};
+    use crate::ambient::Ambient;
+    use crate::storage::buffer::BufferPool;
+    use crate::storage::disk::SystemDisk;
+    use crate::storage::identity::{HostDrives, NoLocks, WantedGeometry, open_host};
+    use crate::storage::raft_log::MirrorSet;
+    use crate::types::{HostId, NodeId, RecoveryEpoch};
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    const NEXT: HostId = HostId(77);
+
+    fn disk() -> SystemDisk {
+        SystemDisk::new(BufferPool::new(0))
+    }
+
+    #[test]
+    fn metadata_that_was_made_anew_takes_the_place_of_what_was_there_which_is_set_aside() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path();
+        for (part, text) in [("meta", "old"), ("state", "old"), ("recovering/meta", "new"), ("recovering/state", "new")]
+        {
+            std::fs::create_dir_all(dir.join(part)).expect("made");
+            std::fs::write(dir.join(part).join("file"), text).expect("written");
+        }
+        take_up_on(&disk(), dir, false).expect("taken up");
+        let read = |path: &str| std::fs::read_to_string(dir.join(path)).ok();
+        assert_eq!(read("meta/file").as_deref(), Some("new"));
+        assert_eq!(read("set-aside/1/meta/file").as_deref(), Some("old"));
+        assert_eq!(read("set-aside/1/state/file").as_deref(), Some("old"));
+        assert!(!dir.join("state").exists() && !dir.join("recovering").exists());
+    }
+
+    fn opened(dirs: &[PathBuf]) -> HostDrives {
+        let wanted = WantedGeometry { data: 1, parity: 1, explicit: false, alone: true };
+        open_host(&disk(), dirs, wanted, &Ambient::system(), &NoLocks).expect("a host")
+    }
+
+    fn write_owner(at: &Path, host: HostId) {
+        std::fs::create_dir_all(at.join("meta")).expect("made");
+        let set = MirrorSet::first(host, BTreeSet::from([NodeId(0)]));
+        std::fs::write(at.join("meta/mirror"), set.encode()).expect("written");
+    }
+
+    fn owners(dirs: &[PathBuf]) -> Vec<Option<HostId>> {
+        dirs.iter().map(|dir| super::owner(&disk(), dir)).collect()
+    }
+
+    /// A kill before, between and after the drives have the other id.
+    #[test]
+    fn a_recovery_that_was_cut_off_anywhere_leaves_a_host_of_one_id_with_the_metadata_of_that_id() {
+        for given in 0..=2 {
+            let root = tempfile::tempdir().expect("a directory");
+            let dirs = [root.path().join("a"), root.path().join("b")];
+            let was = opened(&dirs).host;
+            for dir in &dirs {
+                write_owner(dir, was);
+                write_owner(&dir.join("recovering"), NEXT);
+            }
+            let before = std::fs::read(dirs[1].join("identity.json")).expect("it is there");
+            if given > 0 {
+                opened(&dirs).renamed(&disk(), NEXT, RecoveryEpoch { number: 1, id: 7 }).expect("renamed");
+            }
+            if given == 1 {
+                std::fs::write(dirs[1].join("identity.json"), before).expect("written");
+            }
+            let mut host = opened(&dirs);
+            take_up(&disk(), &mut host);
+            let expected = if given == 0 { was } else { NEXT };
+            assert_eq!(host.host, expected, "{given}");
+            assert_eq!(owners(&dirs), [Some(expected); 2], "{given}");
+            for dir in &dirs {
+                assert_eq!(dir.join("recovering").exists(), given == 0, "{given}");
+                assert_eq!(dir.join("set-aside/1/meta/mirror").exists(), given > 0, "{given}");
+            }
+            // Whatever was done is done once.
+            take_up(&disk(), &mut host);
+            assert_eq!(owners(&dirs), [Some(expected); 2]);
+            assert!(!dirs[0].join("set-aside/2").exists());
+        }
+    }
+}
