@@ -91,12 +91,21 @@ pub struct RecoveryEpoch {
     pub number: u32,
     /// Drawn at random each time, so that two hosts that were recovered apart are told apart.
     pub id: u64,
+    /// The ids of the times before, the last first; 0 for none. An epoch follows only from those that it names: of two that
+    /// were recovered apart, the greater number says nothing.
+    pub former: [u64; FORMER_EPOCHS],
 }
+
+/// The number of former epochs that an epoch names.
+pub const FORMER_EPOCHS: usize = 8;
 
 impl RecoveryEpoch {
     #[must_use]
     pub fn next(self, id: u64) -> Self {
-        Self { number: self.number.saturating_add(1), id }
+        let mut former = self.former;
+        former.rotate_right(1);
+        former[0] = self.id;
+        Self { number: self.number.saturating_add(1), id, former }
     }
 
     pub fn is_founded(&self) -> bool {
@@ -105,7 +114,7 @@ impl RecoveryEpoch {
 
     /// Whether the group of the other one was formed anew in the place of this one.
     pub fn is_before(self, other: Self) -> bool {
-        self.number < other.number
+        self.number < other.number && (self.is_founded() || other.former.contains(&self.id))
     }
 }
 

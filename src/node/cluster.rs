@@ -1,7 +1,7 @@
 //! The host's entry into a cluster, or its founding alone: its identity, the other hosts, and the network between them.
 
 use super::recovery::take_up;
-use super::rejoin::{RejoinError, set_aside_all, set_aside_of_others};
+use super::rejoin::{KEPT_BY_REJOIN, RejoinError, set_aside_all, set_aside_of_others};
 use super::{NodeError, Surroundings};
 use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::jobs::{JobService, LateJobs, OwnJobs};
@@ -325,7 +325,8 @@ pub(super) async fn come_back_as_another(
         geometry: None,
         root_key: None,
     };
-    let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: Some(*from) };
+    let ids: Vec<HostId> = [*from].into_iter().chain(host.earlier.iter().rev().copied()).collect();
+    let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: Some(&ids) };
     let welcomed = join(&connected.net.client, &ask, &connected.net.doors, |why| progress.set(why)).await;
     let welcomed = welcomed.map_err(ClusterError::from)?;
     let is_of_place = |node: NodeId| node.0 / NODES_OF_HOST_MAX == welcomed.first_node.0 / NODES_OF_HOST_MAX;
@@ -335,7 +336,7 @@ pub(super) async fn come_back_as_another(
     connected.net.book.learn(welcomed.hosts);
     let mut host = host.renamed(&*around.disk, *to, welcomed.recovery)?;
     identity.enter(host.cluster, host.recovery).map_err(ClusterError::from)?;
-    set_aside_all(around, &mut host);
+    set_aside_all(around, &mut host, KEPT_BY_REJOIN);
     let (disk, dirs) = (&*around.disk, host.usable_dirs());
     // What stays names a host that this one is no more, and means nothing.
     if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {

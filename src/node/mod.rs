@@ -245,6 +245,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     tracing::info!("stopped");
     match ended {
         Err(NodeError::Superseded { why }) => Err(own.decide(&around, why)),
+        Err(NodeError::GivenUp { why }) => Err(own.note_given_up(&around, why)),
         ended => ended,
     }
 }

@@ -77,8 +77,8 @@ pub struct JoinAskOf<'a> {
     pub own: &'a Founder,
     pub domain: Option<&'a str>,
     pub roles: Roles,
-    /// The host that it was before, where it comes back as another member with its drives as they are.
-    pub was: Option<HostId>,
+    /// The ids that it had, the last first, where it comes back as another member with its drives as they are.
+    pub was: Option<&'a [HostId]>,
 }
 
 impl JoinAskOf<'_> {
@@ -86,7 +86,7 @@ impl JoinAskOf<'_> {
     fn call(&self) -> GroupCall {
         let ask = JoinAsk { own: self.own.clone(), domain: self.domain.map(str::to_owned) };
         let (kind, body) = match (self.was, self.roles) {
-            (Some(was), roles) => (Kind::Rejoin, encode(&RejoinAsk { ask, roles, was })),
+            (Some(was), roles) => (Kind::Rejoin, encode(&RejoinAsk { ask, roles, was: was.to_vec() })),
             (None, Roles::ALL) => (Kind::Join, encode(&ask)),
             (None, roles) => (Kind::JoinWithRoles, encode(&JoinAskWithRoles { ask, roles })),
         };
@@ -126,7 +126,7 @@ impl From<MetaError> for Closed {
 }
 
 impl WelcomeDesk {
-    pub(super) async fn receive(&self, ask: JoinAsk, roles: Roles, was: Option<HostId>) -> JoinAnswer {
+    pub(super) async fn receive(&self, ask: JoinAsk, roles: Roles, was: Option<Vec<HostId>>) -> JoinAnswer {
         let name = ask.own.name.clone();
         match self.take_in(ask, roles, was).await {
             Ok(welcome) => {
@@ -154,7 +154,7 @@ impl WelcomeDesk {
         &self,
         JoinAsk { own, domain }: JoinAsk,
         roles: Roles,
-        was: Option<HostId>,
+        was: Option<Vec<HostId>>,
     ) -> Result<JoinAnswer, Closed> {
         if roles == Roles::NONE {
             return Err(Closed::Refused("a host has at least one role".to_owned()));
@@ -178,11 +178,7 @@ impl WelcomeDesk {
             let why = format!("a host of the name {:?} is part of it and running, at {}", own.name, namesake.address);
             return Err(Closed::Refused(why));
         }
-        if let Some(was) = was
-            && let Some(why) = why_not_again(&hosts, &own, was)
-        {
-            return Err(Closed::Refused(why));
-        }
+        let was = was.map(|was| former_id(&hosts, &own, &was).map_err(Closed::Refused)).transpose()?;
         let record = HostRecord {
             id: own.host,
             name: own.name,
@@ -244,17 +240,19 @@ impl WelcomeDesk {
     }
 }
 
-/// Returns the reason for which a host that was another one may not take that one's place.
-fn why_not_again(hosts: &[HostRecord], own: &Founder, was: HostId) -> Option<String> {
+/// Returns the id under which a host that had these ones is known, or the reason for which it may not take that one's place.
+fn former_id(hosts: &[HostRecord], own: &Founder, was: &[HostId]) -> Result<HostId, String> {
+    let last = was.first().copied().ok_or("it does not say which host it was")?;
     match hosts.iter().find(|host| host.name == own.name) {
         // As often as it asks.
-        Some(known) if known.id == own.host || known.id == was => None,
-        Some(other) => Some(format!(
+        Some(known) if known.id == own.host => Ok(last),
+        Some(known) if was.contains(&known.id) => Ok(known.id),
+        Some(other) => Err(format!(
             "the host of the name {:?} is host {:016x} by now, at {}, and these directories are of host {:016x}; start it with \
              its own, or empty these to let it join anew",
-            own.name, other.id.0, other.address, was.0
+            own.name, other.id.0, other.address, last.0
         )),
-        None => Some(format!(
+        None => Err(format!(
             "no host of the name {:?} is part of it; give this host the name that it had, or empty its directories to let it \
              join anew",
             own.name
@@ -289,7 +287,7 @@ pub async fn lookup_removal(client: &QuicClient, host: HostId, name: &str, at: &
 
 #[cfg(test)]
 mod tests {
-    use super::why_not_again;
+    use super::former_id;
     use crate::storage::identity::Founder;
     use crate::storage::meta::record::HostRecord;
     use crate::types::{HostId, UnixMs};
@@ -303,11 +301,16 @@ mod tests {
     fn only_the_host_that_has_the_name_comes_back_under_it_as_another_member() {
         let (name, address) = ("a".to_owned(), "a:9100".to_owned());
         let own = Founder { name, host: HostId(9), address, drives: 2, geometry: None, root_key: None };
-        let again = |hosts: &[HostRecord]| why_not_again(hosts, &own, HostId(1));
-        assert_eq!(again(&[registered(2, "b"), registered(1, "a")]), None);
-        assert_eq!(again(&[registered(2, "b"), registered(9, "a")]), None, "it asks again");
-        let taken = again(&[registered(2, "b"), registered(7, "a")]).expect("it was replaced");
+        let again = |hosts: &[HostRecord]| former_id(hosts, &own, &[HostId(1), HostId(0)]);
+        assert_eq!(again(&[registered(2, "b"), registered(1, "a")]), Ok(HostId(1)));
+        assert_eq!(
+            again(&[registered(2, "b"), registered(0, "a")]),
+            Ok(HostId(0)),
+            "the metadata is older than its id"
+        );
+        assert_eq!(again(&[registered(2, "b"), registered(9, "a")]), Ok(HostId(1)), "it asks again");
+        let taken = again(&[registered(2, "b"), registered(7, "a")]).expect_err("it was replaced");
         assert!(taken.contains("is host 0000000000000007 by now"), "{taken}");
-        assert!(again(&[registered(1, "b")]).is_some(), "it has another name");
+        assert!(again(&[registered(1, "b")]).is_err(), "it has another name");
     }
 }

@@ -69,7 +69,8 @@ pub struct RejoinAsk {
     /// The host with its new id.
     pub ask: JoinAsk,
     pub roles: Roles,
-    pub was: HostId,
+    /// The ids that it had, the last first: metadata that was restored may know it by an earlier one.
+    pub was: Vec<HostId>,
 }
 
 /// Asks whether this host is still part of the cluster, as far as the other knows.

@@ -83,8 +83,8 @@ impl HostGroups {
         }
     }
 
-    /// `was`: the host that one which rejoins was before.
-    async fn take_in(&self, ask: JoinAsk, roles: Roles, was: Option<HostId>) -> Result<Bytes, PeerError> {
+    /// `was`: the ids that a host which rejoins had.
+    async fn take_in(&self, ask: JoinAsk, roles: Roles, was: Option<Vec<HostId>>) -> Result<Bytes, PeerError> {
         let desk = self.desk.get().ok_or_else(starting)?;
         Ok(encode(&desk.receive(ask, roles, was).await))
     }

@@ -60,13 +60,13 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     golden("join_ask", &ask);
     let roles = Roles { gateway: true, ..Roles::NONE };
     golden("join_ask_with_roles", &JoinAskWithRoles { ask: ask.clone(), roles });
-    golden("rejoin_ask", &RejoinAsk { ask, roles, was: HostId(300) });
+    golden("rejoin_ask", &RejoinAsk { ask, roles, was: vec![HostId(300)] });
     golden("removal_ask", &RemovalAsk { host: HostId(300), name: "a".to_owned() });
     let namesake = Some((HostId(301), "10.0.0.1:9100".to_owned()));
     golden("removal_answer", &RemovalAnswer { removed: true, namesake });
     let hosts = vec![(HostId(5), "10.0.0.5:9100".to_owned())];
     let (cluster, first_node) = (ClusterId(7), NodeId(192));
-    let recovery = RecoveryEpoch { number: 1, id: 300 };
+    let recovery = RecoveryEpoch { number: 1, id: 300, former: [0; 8] };
     golden("join_welcome", &JoinAnswer::Welcome { cluster, first_node, data: 4, parity: 2, hosts, recovery });
     golden("join_refused", &JoinAnswer::Refused("a host of this name is running".to_owned()));
     golden("join_not_now", &JoinAnswer::NotNow("there is no leader".to_owned()));

@@ -237,7 +237,7 @@ fn greetings() -> Vec<(&'static str, Vec<u8>)> {
         cluster: Some(ClusterId(0x1122)),
         host: HostId(0xAB),
         sought: Some(HostId(0xCD)),
-        recovery: RecoveryEpoch { number: 1, id: 0x3344 },
+        recovery: RecoveryEpoch { number: 1, id: 0x3344, former: [0; 8] },
     };
     let refusal = Refusal::Host { sought: HostId(0xCD), found: HostId(0xAB) };
     vec![

@@ -15,7 +15,7 @@ pub(super) use place::take_up;
 
 use super::cluster::Member;
 use super::metadata::{self, MetadataError};
-use super::rejoin::set_aside_all;
+use super::rejoin::{KEPT_BY_RECOVERY, set_aside_all};
 use super::{NodeError, Surroundings, cluster, wanted_geometry};
 use crate::actors::consensus::{
     MetaError, MetaHandle, Remains, ReplicaOptions, StartError, recover_frames, recover_own, survey_recovery,
@@ -100,6 +100,8 @@ pub(super) async fn recover(
     let Prepared::Known(mut host) = prepared else { return Err(RecoveryError::NothingHere.into()) };
     take_up(&*around.disk, &mut host);
     let member = cluster::offline(around, config, host);
+    // The actors begin: one that is dropped before would begin while it is dropped, where nothing runs any more.
+    tokio::task::yield_now().await;
     let copies_wanted = match config.cluster {
         Some(_) => metadata::copies_beside_others(&member),
         None => metadata::copies_wanted(&member),
@@ -233,7 +235,7 @@ fn place_of(member: &Member, hosts: Vec<HostRecord>) -> Result<HostId, RecoveryE
 /// place.
 fn enter(around: &Surroundings, host: HostDrives, next: &Next) -> Result<HostDrives, NodeError> {
     let mut host = host.renamed(&*around.disk, next.host, next.epoch)?;
-    set_aside_all(around, &mut host);
+    set_aside_all(around, &mut host, KEPT_BY_RECOVERY);
     take_up(&*around.disk, &mut host);
     let (disk, dirs) = (&*around.disk, host.usable_dirs());
     forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs))?;

@@ -2,7 +2,7 @@
 //! drives have the id that it is of.
 
 use crate::actors::consensus::ReplicaDrive;
-use crate::node::rejoin::{owner, set_aside};
+use crate::node::rejoin::{KEPT_BY_RECOVERY, owner, set_aside};
 use crate::node::{NodeError, Surroundings};
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::identity::{DriveState, HostDrives, RECOVERING_DIR};
@@ -52,7 +52,7 @@ pub(in crate::node) fn take_up(disk: &dyn Disk, host: &mut HostDrives) {
 fn take_up_on(disk: &dyn Disk, dir: &Path, is_there: bool) -> io::Result<()> {
     let made = dir.join(RECOVERING_DIR);
     if !is_there {
-        set_aside(disk, dir)?;
+        set_aside(disk, dir, KEPT_BY_RECOVERY)?;
         // The tables are made of the snapshot.
         disk.rename(&made.join("meta"), &dir.join("meta"))?;
         disk.sync_dir(dir)?;
@@ -127,7 +127,9 @@ mod tests {
             }
             let before = std::fs::read(dirs[1].join("identity.json")).expect("it is there");
             if given > 0 {
-                opened(&dirs).renamed(&disk(), NEXT, RecoveryEpoch { number: 1, id: 7 }).expect("renamed");
+                opened(&dirs)
+                    .renamed(&disk(), NEXT, RecoveryEpoch { number: 1, id: 7, former: [0; 8] })
+                    .expect("renamed");
             }
             if given == 1 {
                 std::fs::write(dirs[1].join("identity.json"), before).expect("written");

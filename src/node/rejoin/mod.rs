@@ -12,7 +12,9 @@ mod command;
 mod set_aside;
 
 pub(super) use command::rejoin;
-pub(super) use set_aside::{owner, set_aside, set_aside_all, set_aside_of_others, what_is_set_aside};
+pub(super) use set_aside::{
+    KEPT_BY_RECOVERY, KEPT_BY_REJOIN, owner, set_aside, set_aside_all, set_aside_of_others, what_is_set_aside,
+};
 
 use super::cluster::{self, Member};
 use super::metadata::{self, MetadataError, Replica};
@@ -40,15 +42,19 @@ pub enum RejoinError {
     NothingHere,
 }
 
-/// The rejoining that was decided before this start, of a host that is part of a cluster.
+/// Returns the rejoining that was decided before this start, of a host that is part of a cluster. A host that was given up
+/// takes no part before an operator has decided: others that were given up would elect with it, and lose what they acknowledge.
 pub(super) fn decided(
     around: &Surroundings,
     config: &Config,
     prepared: &Prepared,
-) -> Result<Option<Rejoining>, IdentityError> {
+) -> Result<Option<Rejoining>, NodeError> {
     let (Some(_), Prepared::Known(host)) = (&config.cluster, prepared) else { return Ok(None) };
-    let kept = read_rejoining(&*around.disk, &host.usable_dirs(), host.host)?;
-    Ok(kept.filter(|kept| kept.decided))
+    match read_rejoining(&*around.disk, &host.usable_dirs(), host.host)? {
+        Some(kept) if kept.decided => Ok(Some(kept)),
+        Some(kept) if kept.given_up => Err(NodeError::GivenUp { why: kept.why }),
+        _ => Ok(None),
+    }
 }
 
 /// Whether a host that does not start for this reason comes back as another member.
@@ -93,6 +99,16 @@ pub(super) struct OwnDrives {
 impl OwnDrives {
     pub fn of(host: &HostDrives) -> Self {
         Self { host: host.host, dirs: host.usable_dirs() }
+    }
+
+    /// Records that the cluster goes on without the host, for all later starts. Returns the error that the process ends with.
+    pub fn note_given_up(&self, around: &Surroundings, why: String) -> NodeError {
+        let to = new_host_id(&around.ambient);
+        let given_up = Rejoining { given_up: true, ..Rejoining::new(self.host, to, false, why.clone()) };
+        match keep_rejoining(&*around.disk, &self.dirs, &given_up) {
+            Ok(()) => NodeError::GivenUp { why },
+            Err(error) => error.into(),
+        }
     }
 
     /// Keeps that the host must come back as another member. What the process ends with.

@@ -9,28 +9,30 @@ use crate::types::HostId;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// On each drive. Each may be as large as the metadata.
-const KEPT_MAX: usize = 2;
+/// The number of them that a host which rejoins keeps on each drive. Each may be as large as the metadata.
+pub(in crate::node) const KEPT_BY_REJOIN: usize = 2;
+/// A host that is recovered keeps all: who tries several copies must not lose the best, which may be the first.
+pub(in crate::node) const KEPT_BY_RECOVERY: usize = usize::MAX;
 /// In the order in which they are moved: `meta` says whose they are.
 const PARTS: [&str; 2] = ["state", "meta"];
 
 /// Sets aside all metadata on the drives of a host. A drive on which that fails is lost: nothing of another member may be read
 /// as this one's.
-pub(in crate::node) fn set_aside_all(around: &Surroundings, host: &mut HostDrives) {
-    set_aside_where(around, host, |_| true);
+pub(in crate::node) fn set_aside_all(around: &Surroundings, host: &mut HostDrives, kept_max: usize) {
+    set_aside_where(around, host, kept_max, |_| true);
 }
 
 /// Sets aside what names another member than the host is now: of a drive that was away when the host rejoined, or where
 /// setting it aside was cut short.
 pub(in crate::node) fn set_aside_of_others(around: &Surroundings, host: &mut HostDrives) {
     let own = host.host;
-    set_aside_where(around, host, |dir| owner(&*around.disk, dir).is_some_and(|owner| owner != own));
+    set_aside_where(around, host, KEPT_BY_REJOIN, |dir| owner(&*around.disk, dir).is_some_and(|owner| owner != own));
 }
 
-fn set_aside_where(around: &Surroundings, host: &mut HostDrives, wanted: impl Fn(&Path) -> bool) {
+fn set_aside_where(around: &Surroundings, host: &mut HostDrives, kept_max: usize, wanted: impl Fn(&Path) -> bool) {
     let usable = host.usable_dirs();
     for drive in host.drives.iter_mut().filter(|drive| usable.contains(&drive.dir) && wanted(&drive.dir)) {
-        if let Err(error) = set_aside(&*around.disk, &drive.dir) {
+        if let Err(error) = set_aside(&*around.disk, &drive.dir, kept_max) {
             let (node, why) = (
                 drive.node.0,
                 format!("the metadata that this host had as another member cannot be moved aside: {error}"),
@@ -47,8 +49,8 @@ pub(in crate::node) fn owner(disk: &dyn Disk, dir: &Path) -> Option<HostId> {
     Some(set.host)
 }
 
-/// Sets aside the metadata on a drive, where there is some.
-pub(in crate::node) fn set_aside(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+/// Sets aside the metadata on a drive, where there is some, and removes all but so many that were set aside.
+pub(in crate::node) fn set_aside(disk: &dyn Disk, dir: &Path, kept_max: usize) -> io::Result<()> {
     let parts: Vec<PathBuf> = PARTS.iter().map(|part| dir.join(part)).collect();
     let present: Vec<&PathBuf> = parts.iter().filter(|part| disk.exists(part).unwrap_or(true)).collect();
     if present.is_empty() {
@@ -63,14 +65,14 @@ pub(in crate::node) fn set_aside(disk: &dyn Disk, dir: &Path) -> io::Result<()> 
     }
     disk.sync_dir(dir)?;
     tracing::warn!(path = %to.display(), "metadata that this host had as another member is set aside there, and not used any more");
-    forget_old(disk, dir);
+    forget_old(disk, dir, kept_max);
     Ok(())
 }
 
 /// Removes all but the latest.
-fn forget_old(disk: &dyn Disk, dir: &Path) {
+fn forget_old(disk: &dyn Disk, dir: &Path, kept_max: usize) {
     let numbers = numbers(disk, dir);
-    for number in &numbers[..numbers.len().saturating_sub(KEPT_MAX)] {
+    for number in &numbers[..numbers.len().saturating_sub(kept_max)] {
         let path = dir.join(SET_ASIDE_DIR).join(number.to_string());
         match std::fs::remove_dir_all(&path) {
             Ok(()) => tracing::info!(path = %path.display(), "what was set aside longest ago is removed"),
@@ -98,7 +100,7 @@ pub(in crate::node) fn what_is_set_aside(around: &Surroundings, host: &HostDrive
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT_MAX, PARTS, numbers, set_aside};
+    use super::{KEPT_BY_REJOIN, PARTS, numbers, set_aside};
     use crate::storage::buffer::BufferPool;
     use crate::storage::disk::SystemDisk;
 
@@ -106,12 +108,12 @@ mod tests {
     fn metadata_is_moved_aside_whole_and_only_the_latest_few_are_kept() {
         let root = tempfile::tempdir().expect("a directory");
         let (dir, disk) = (root.path(), SystemDisk::new(BufferPool::new(0)));
-        for round in 1..=KEPT_MAX + 2 {
+        for round in 1..=KEPT_BY_REJOIN + 2 {
             for part in PARTS {
                 std::fs::create_dir_all(dir.join(part).join("within")).expect("made");
                 std::fs::write(dir.join(part).join("within/file"), round.to_string()).expect("written");
             }
-            set_aside(&disk, dir).expect("moved");
+            set_aside(&disk, dir, KEPT_BY_REJOIN).expect("moved");
             assert!(PARTS.iter().all(|part| !dir.join(part).exists()));
             for part in PARTS {
                 let path = dir.join("set-aside").join(round.to_string()).join(part).join("within/file");
@@ -119,7 +121,7 @@ mod tests {
             }
         }
         assert_eq!(numbers(&disk, dir), [3, 4]);
-        set_aside(&disk, dir).expect("nothing is left to be moved");
+        set_aside(&disk, dir, KEPT_BY_REJOIN).expect("nothing is left to be moved");
         assert_eq!(numbers(&disk, dir), [3, 4]);
     }
 }

@@ -174,12 +174,14 @@ pub(super) mod hex64 {
 
 mod epoch {
     use super::{Deserialize, Deserializer, RecoveryEpoch, Serialize, Serializer, de, hex};
+    use crate::types::FORMER_EPOCHS;
 
     #[derive(Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Written {
         number: u32,
         id: Id,
+        former: [Id; FORMER_EPOCHS],
     }
 
     struct Id(u64);
@@ -197,12 +199,12 @@ mod epoch {
     }
 
     pub fn serialize<S: Serializer>(epoch: &RecoveryEpoch, serializer: S) -> Result<S::Ok, S::Error> {
-        Written { number: epoch.number, id: Id(epoch.id) }.serialize(serializer)
+        Written { number: epoch.number, id: Id(epoch.id), former: epoch.former.map(Id) }.serialize(serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RecoveryEpoch, D::Error> {
-        let Written { number, id: Id(id) } = Written::deserialize(deserializer)?;
-        Ok(RecoveryEpoch { number, id })
+        let Written { number, id: Id(id), former } = Written::deserialize(deserializer)?;
+        Ok(RecoveryEpoch { number, id, former: former.map(|Id(id)| id) })
     }
 }
 

@@ -20,6 +20,8 @@ pub struct HostDrives {
     /// Of the metadata group that the host is of.
     pub recovery: RecoveryEpoch,
     pub host: HostId,
+    /// The ids that the host had before, the first first.
+    pub earlier: Vec<HostId>,
     pub data: u8,
     pub parity: u8,
     /// Every drive of the host, in the order in which they came to it; lost ones too.
@@ -419,8 +421,8 @@ fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
 }
 
 impl HostDrives {
-    /// The same drives as another host of their cluster, which is in this recovery epoch. One whose identity cannot be written is lost, and is still known to be
-    /// of this host by what the others have; fails where none can be.
+    /// Returns the same drives as another host of their cluster, which is in this recovery epoch. One whose identity cannot
+    /// be written is lost, and is still known to be of this host by what the others have; fails where none can be.
     pub fn renamed(mut self, disk: &dyn Disk, to: HostId, recovery: RecoveryEpoch) -> Result<Self, IdentityError> {
         let found = scan(disk, &self.usable_dirs())?;
         let Some(mut host) = host_of(&found) else { return Ok(self) };
@@ -437,7 +439,7 @@ impl HostDrives {
         }
         match failed.filter(|_| self.usable_dirs().is_empty()) {
             Some(error) => Err(error),
-            None => Ok(Self { host: to, recovery, ..self }),
+            None => Ok(Self { host: to, recovery, earlier: host.earlier, ..self }),
         }
     }
 
@@ -447,6 +449,7 @@ impl HostDrives {
             cluster,
             recovery,
             host: id,
+            earlier: host.earlier.clone(),
             data,
             parity,
             drives,

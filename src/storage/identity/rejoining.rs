@@ -24,16 +24,24 @@ pub struct Rejoining {
     pub to: HostId,
     /// Whether the host must not take part under its present id any more, even if its metadata is readable.
     pub decided: bool,
+    /// Whether the cluster goes on without the host, which then waits for an operator.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub given_up: bool,
     pub why: String,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Rejoining {
     pub fn new(from: HostId, to: HostId, decided: bool, why: String) -> Self {
-        Self { format: FORMAT, from, to, decided, why }
+        Self { format: FORMAT, from, to, decided, given_up: false, why }
     }
 }
 
-/// The rejoining that a host of this id is in. Of several copies, one that is decided.
+/// The rejoining that a host of this id is in. Of several copies, one that is decided, or
+/// one that says that the host is given up.
 pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result<Option<Rejoining>, IdentityError> {
     let mut found: Option<Rejoining> = None;
     for dir in dirs {
@@ -44,7 +52,8 @@ pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result
             Ok(None) => "it is far too large".to_owned(),
             Ok(Some(bytes)) => match decode::<Rejoining>(&bytes, FORMAT) {
                 Ok(kept) => {
-                    let is_better = found.as_ref().is_none_or(|found| kept.decided && !found.decided);
+                    let weight = |kept: &Rejoining| (kept.decided, kept.given_up);
+                    let is_better = found.as_ref().is_none_or(|found| weight(&kept) > weight(found));
                     found = if kept.from == host && is_better { Some(kept) } else { found };
                     continue;
                 }

@@ -65,6 +65,10 @@ fn the_last_of_three_hosts_goes_on_alone_and_the_others_are_refused_until_they_r
     are_refused(&cluster, &[1]);
     are_refused(&cluster, &[1, 2]);
     check(&cluster, &[LEFT], 0..OBJECTS);
+    // They know it from then on, although nobody is there to say so.
+    cluster.stop(LEFT);
+    are_refused(&cluster, &[1, 2]);
+    cluster.start(LEFT);
 
     // One comes back with its shards, the other empty.
     assert!(admin::text(&run(&cluster, 1, &["rejoin", "--yes"])).contains("decided; start the host"));
@@ -135,6 +139,18 @@ fn an_exported_copy_of_the_metadata_is_restored_and_shards_that_it_does_not_know
     assert_eq!(shards_on(&all[1]), held[1]);
     cluster.start(1);
     cluster.wait_until_ready(1);
+
+    // Again with that copy, which knows the others by the ids that they had before.
+    (0..3).for_each(|host| drop(cluster.stop(host)));
+    recover_from(&cluster, 0, &file);
+    for host in [1, 2] {
+        assert!(admin::text(&run(&cluster, host, &["rejoin", "--yes"])).contains("decided; start the host"));
+    }
+    (0..3).for_each(|host| cluster.start(host));
+    (0..3).for_each(|host| cluster.wait_until_ready(host));
+    wait_until_one(&cluster);
+    wait_until_whole(&cluster);
+    check(&cluster, &[0, 1, 2], 0..OBJECTS);
 
     put(&cluster, 1, OBJECTS..OBJECTS + 4);
     assert!(!cluster.try_admin(2, &["metadata", "drop-unknown"]).status.success());

@@ -259,7 +259,7 @@ async fn shards_that_a_recovery_left_without_metadata_are_kept_until_they_are_gi
     let (mut healers, mut fencing) = (healers(&mut cluster), fencing(&cluster.hosts[0]));
     let host = &cluster.hosts[THIRD];
     let mut recovery = RecoveryRecord {
-        epoch: RecoveryEpoch { number: 1, id: 7 },
+        epoch: RecoveryEpoch { number: 1, id: 7, former: [0; 8] },
         at: UnixMs(0),
         host: HostId(1),
         exported: None,

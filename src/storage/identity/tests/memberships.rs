@@ -158,7 +158,7 @@ fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_re
 }
 
 const REJOINED: HostId = HostId(77);
-const EPOCH: RecoveryEpoch = RecoveryEpoch { number: 1, id: 0xabc };
+const EPOCH: RecoveryEpoch = RecoveryEpoch { number: 1, id: 0xabc, former: [0; 8] };
 
 /// A host of four drives that has another id since.
 fn rejoined(disk: &MemoryDisk, host: HostDrives) -> HostDrives {
@@ -244,6 +244,9 @@ fn what_is_kept_of_a_rejoining_is_of_the_host_that_the_drives_name() {
     let tried = Rejoining::new(HostId(1), HostId(2), false, "its log is damaged".to_owned());
     keep_rejoining(&disk, &dirs, &tried).unwrap();
     assert_eq!((read(1), read(2)), (Some(tried.clone()), None));
+    let given_up = Rejoining { given_up: true, ..tried.clone() };
+    keep_rejoining(&disk, &dirs[1..], &given_up).unwrap();
+    assert_eq!(read(1), Some(given_up), "it was recorded after the failure");
     let decided = Rejoining { decided: true, ..tried };
     keep_rejoining(&disk, &dirs[1..], &decided).unwrap();
     assert_eq!(read(1), Some(decided), "a crash may have left it on one drive only");

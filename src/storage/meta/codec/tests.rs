@@ -57,7 +57,7 @@ fn check_record<R: Record + PartialEq + Debug>(name: &str, record: &R) {
 }
 
 fn note_recovery() -> RecoveryRecord {
-    let epoch = RecoveryEpoch { number: 2, id: 300 };
+    let epoch = RecoveryEpoch { number: 2, id: 300, former: [0; 8] };
     let (at, exported) = (UnixMs(1_700_000_000_000), Some(UnixMs(1_600_000_000_000)));
     RecoveryRecord { epoch, at, host: HostId(300), exported, keeps_unknown: true }
 }

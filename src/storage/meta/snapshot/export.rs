@@ -153,7 +153,7 @@ mod tests {
         ExportHead {
             program: "1.2.3".to_owned(),
             cluster: ClusterId(7),
-            recovery: RecoveryEpoch { number: 1, id: 300 },
+            recovery: RecoveryEpoch { number: 1, id: 300, former: [0; 8] },
             data: 4,
             parity: 2,
             exported: UnixMs(1_700_000_000_000),
