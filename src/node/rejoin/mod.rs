@@ -78,11 +78,13 @@ pub(super) async fn after_loss(
     Ok((member, replica))
 }
 
-/// Keeps that a host is to rejoin: under the id that was drawn first, since the cluster may know it by that already.
+/// Keeps that a host is to rejoin: under the id that was drawn first, since the cluster may know it by that already. The id in
+/// the record of a host that was given up was never sent, and copies of its directories have it too.
 fn keep(around: &Surroundings, host: &HostDrives, decided: bool, why: String) -> Result<Rejoining, IdentityError> {
     let wanted = OwnDrives::of(host);
     let kept = read_rejoining(&*around.disk, &wanted.dirs, wanted.host)?;
-    let to = kept.as_ref().map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
+    let drawn = kept.as_ref().filter(|kept| !kept.given_up);
+    let to = drawn.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
     let decided = decided || kept.is_some_and(|kept| kept.decided);
     let rejoining = Rejoining::new(wanted.host, to, decided, why);
     keep_rejoining(&*around.disk, &wanted.dirs, &rejoining)?;

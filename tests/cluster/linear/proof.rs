@@ -264,9 +264,11 @@ fn verdict_of(breach: Breach, seed: u64) -> Verdict {
 
 #[test]
 fn an_honest_store_is_accepted() {
+    // On a busy machine more operations overlap, and the search of a whole history may take too many steps.
+    let is_accepted = |verdict| matches!(verdict, Verdict::Linearizable | Verdict::LinearizableByPairs);
     for seed in 1..=5 {
-        assert_eq!(verdict_of(Breach::None, seed), Verdict::Linearizable, "seed {seed}");
-        assert_eq!(verdict_of(Breach::LosesAnswers, seed), Verdict::Linearizable, "seed {seed}");
+        assert!(is_accepted(verdict_of(Breach::None, seed)), "seed {seed}");
+        assert!(is_accepted(verdict_of(Breach::LosesAnswers, seed)), "seed {seed}");
     }
 }
 
