@@ -184,7 +184,7 @@ fn compress_block<S: Simd>(state: &mut [u32x8<S>; 4], message: &[u32x8<S>; 16]) 
     round::<S, 2>(state, message);
     round::<S, 3>(state, message);
     for (word, before) in state.iter_mut().zip(before) {
-        *word = *word + before;
+        *word += before;
     }
 }
 
