@@ -22,7 +22,7 @@ pub struct Greeting {
     pub host: HostId,
     /// Whom the host that connects means to find.
     pub sought: Option<HostId>,
-    /// Of its cluster, where it belongs to one.
+    /// The recovery epoch of its cluster, where it belongs to one.
     pub recovery: RecoveryEpoch,
 }
 

@@ -141,7 +141,7 @@ fn copies_alone(member: &Member) -> usize {
     (usize::from(member.host.parity) + 1).min(member.host.drives.len())
 }
 
-/// Of a host of several, whether it is on the network or not.
+/// The number of copies that a host of several keeps, whether it is on the network or not.
 pub(super) fn copies_beside_others(member: &Member) -> usize {
     copies_alone(member).min(COPIES_BESIDE_OTHERS)
 }

@@ -17,7 +17,7 @@ const BATCH_BYTES: usize = 2 * CHUNK_BYTES;
 /// A batch that is gathered, one that is sealed, and what has become of another; and the chunk that is being filled.
 const HELD_BYTES_MAX: usize = 3 * BATCH_BYTES + 2 * CHUNK_BYTES;
 
-/// What a body is sealed under.
+/// The key that a body is sealed under, and the number of its part.
 pub(super) struct Seal {
     key: DataKey,
     part: u16,
@@ -63,7 +63,7 @@ impl Seal {
     }
 }
 
-/// What `held` says of a body's stored length, and what is held besides while it is sealed.
+/// Returns the bytes that `held` gives for a body's stored length, with those that are held besides while it is sealed.
 pub fn held_bytes_max(key: Option<&DataKey>, declared: Option<u64>, held: impl Fn(Option<u64>) -> u64) -> u64 {
     let Some(key) = key else { return held(declared) };
     let stored = declared.map(|declared| key.layout().sealed_bytes(declared));
@@ -71,7 +71,7 @@ pub fn held_bytes_max(key: Option<&DataKey>, declared: Option<u64>, held: impl F
     held(stored).saturating_add(sealing)
 }
 
-/// What stripes are filled with.
+/// The source of the bytes that stripes are filled with.
 pub(super) enum Feed {
     /// The body as it comes.
     Plain(Intake),
@@ -87,7 +87,7 @@ impl Feed {
         }
     }
 
-    /// Of the body, where it was digested here, and after its end.
+    /// Returns the digests of the body after its end, where it was digested here.
     pub(super) fn finish(self) -> Option<BodyDigests> {
         match self {
             Self::Plain(_) => None,

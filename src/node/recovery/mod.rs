@@ -72,13 +72,13 @@ fn shards((data, parity): (u8, u8)) -> String {
     format!("{data}+{parity}")
 }
 
-/// What the other metadata is made of.
+/// The source of the metadata that takes the place of the host's own.
 enum Source {
     Own { remains: Remains, old: Box<ReplicaOptions> },
     Export { path: PathBuf, head: ExportHead },
 }
 
-/// What becomes of the host.
+/// The host's identity after the recovery.
 struct Next {
     host: HostId,
     epoch: RecoveryEpoch,

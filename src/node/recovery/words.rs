@@ -1,4 +1,4 @@
-//! What a recovery does, and what it may lose, in words.
+//! The plan of a recovery in words: its effects, and the changes that it may lose.
 
 use super::Source;
 use crate::actors::consensus::Remains;

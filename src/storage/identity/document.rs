@@ -33,7 +33,7 @@ pub struct Identity {
     /// Ids that the host had before it rejoined its cluster, in order: a drive that still names one of them is this host's.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "hex64s")]
     pub earlier: Vec<HostId>,
-    /// Of the metadata group that the host is of.
+    /// The recovery epoch of the host's metadata group.
     #[serde(default, skip_serializing_if = "RecoveryEpoch::is_founded", with = "epoch")]
     pub recovery: RecoveryEpoch,
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct HostDrives {
     pub cluster: ClusterId,
-    /// Of the metadata group that the host is of.
+    /// The recovery epoch of the host's metadata group.
     pub recovery: RecoveryEpoch,
     pub host: HostId,
     /// The ids that the host had before, the first first.

@@ -38,7 +38,7 @@ const ENTRIES: u64 = 64;
 const TABLES_PATIENCE: Duration = Duration::from_secs(600);
 const TABLES_POLL: Duration = Duration::from_millis(20);
 
-/// What a host's own copies of the metadata hold.
+/// The contents of a host's own copies of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remains {
     /// Why the copies are not whole, where they are not.
@@ -49,7 +49,7 @@ pub struct Remains {
     pub decided: Option<u64>,
     /// The date of the last change in the log.
     pub dated: Option<UnixMs>,
-    /// Who voted, as far as is known here.
+    /// The voters, as far as this host knows.
     pub voters: BTreeSet<HostId>,
     pub hosts: Vec<HostRecord>,
 }
@@ -168,7 +168,7 @@ impl Made {
     }
 }
 
-/// What a replica that was started holds: its tables, and the entries of its log after them.
+/// The contents of a replica that was started: its tables, and the entries of its log after them.
 async fn copy(handle: &MetaHandle, new: &ReplicaOptions) -> Result<Made, StartError> {
     let shared = &handle.inner.shared;
     let tables = async {
