@@ -270,11 +270,12 @@ impl HostStatus {
 
     fn replicas_that_differ(&self) -> Vec<String> {
         let differing = |(host, how): (HostId, Agreement)| {
-            let index = how.differs_at?;
-            Some(format!(
-                "metadata: host {:016x} has applied other entries than this one, at entry {index} or before",
-                host.0
-            ))
+            let entries = how
+                .differs_at
+                .map(|index| format!("has applied other entries than this one, at entry {index} or before"));
+            let tables =
+                how.tables_differ_at.map(|index| format!("has other tables than this one after entry {index}"));
+            Some(format!("metadata: host {:016x} {}", host.0, entries.or(tables)?))
         };
         self.metadata.status().replicas.into_iter().filter_map(differing).collect()
     }

@@ -1,5 +1,6 @@
 //! `CopyScrub`: one pass over this host's copies of the metadata log and snapshots, in bounded steps. It verifies every record
-//! of each log up to where it was synced when the pass began, and every frame of each snapshot.
+//! of each log up to where it was synced when the pass began, and every frame of each snapshot. On the host that leads, it
+//! has all replicas compare their tables.
 //!
 //! Damage of a log counts where the copy could not be selected by itself at a start. All damage is repaired alike, with one
 //! copy or several: a snapshot of the tables is written anew, and the log below it goes, its damage with it.
@@ -8,6 +9,7 @@ use super::handle::MetaHandle;
 use super::shared::{CopyPart, Drive, DriveRole, Shared, locked};
 use super::state::{SnapshotVerification, read_part};
 use crate::actors::log::LogHandle;
+use crate::storage::meta::command::Change;
 use crate::storage::raft_log::merge;
 use crate::types::{Lsn, NodeId};
 use std::collections::VecDeque;
@@ -65,6 +67,7 @@ impl CopyScrub {
                 Part::Log { node, log, next: Lsn(0), until, is_suspect: false }
             })
             .collect();
+        compare_tables(meta).await;
         for (node, disk, path) in meta.inner.snapshots.places() {
             parts.push_back(Part::Snapshot { node, reading: SnapshotVerification::new(disk, path) });
         }
@@ -179,6 +182,16 @@ impl CopyScrub {
         if self.meta.snapshot_now().await {
             tracing::info!("a metadata snapshot was written in place of the damaged one");
         }
+    }
+}
+
+/// Has all replicas compute a digest of their tables, if this one leads others.
+async fn compare_tables(meta: &MetaHandle) {
+    if meta.status().is_leader
+        && meta.membership().addresses.len() > 1
+        && let Err(error) = meta.propose(Change::ComputeDigest).await
+    {
+        tracing::warn!(%error, "the metadata tables of the hosts are not compared now");
     }
 }
 

@@ -7,9 +7,11 @@ use crate::actors::log::LogHandle;
 use crate::storage::disk::Disk;
 use crate::storage::kv::KvError;
 use crate::storage::meta::MetaTables;
-use crate::storage::raft_log::{Ballot, History, LogIndex, MirrorSet, Position};
+use crate::storage::meta::snapshot::TablesDigest;
+use crate::storage::raft_log::{Ballot, History, LogIndex, MirrorSet, Point, Position};
 use crate::types::NodeId;
 use arc_swap::ArcSwapOption;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -193,6 +195,20 @@ pub enum CopyPart {
     Snapshot(NodeId),
 }
 
+/// The digest of the tables of a replica that has applied the entries up to a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestAt {
+    pub point: Point,
+    pub digest: TablesDigest,
+}
+
+/// The digest that is computed at present, and the last one that was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Digests {
+    pub wanted: Option<Point>,
+    pub last: Option<DigestAt>,
+}
+
 #[derive(Debug)]
 pub struct Shared {
     /// The id of this host, as openraft names it.
@@ -220,6 +236,7 @@ pub struct Shared {
     pub snapshot_attempts: AtomicU64,
     /// The damage that scrub found last, and that is not repaired yet.
     pub damage: Mutex<BTreeMap<CopyPart, String>>,
+    pub digests: Mutex<Digests>,
     pub opener: CopyOpener,
     pub offload: Offload,
     pub copies_wanted: usize,

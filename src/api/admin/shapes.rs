@@ -49,6 +49,8 @@ pub struct ReplicaShown {
     pub same_through: Option<u64>,
     /// An entry at which they are known not to be.
     pub differs_at: Option<u64>,
+    /// The entry after which the rows of both were last compared, if they differed.
+    pub tables_differ_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

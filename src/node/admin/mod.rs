@@ -33,7 +33,8 @@ use std::collections::BTreeMap;
 const PAGE: usize = 512;
 
 fn replica_shown((host, how): (HostId, Agreement)) -> ReplicaShown {
-    ReplicaShown { host: shown(host), same_through: how.same_through, differs_at: how.differs_at }
+    let Agreement { same_through, differs_at, tables_differ_at } = how;
+    ReplicaShown { host: shown(host), same_through, differs_at, tables_differ_at }
 }
 
 /// A host and what it knows of the others.

@@ -189,6 +189,8 @@ pub enum Change {
     },
     /// The metadata group was formed anew; or what that left is given up.
     NoteRecovery(RecoveryRecord),
+    /// Changes nothing: every replica computes a digest of its tables as they are after this entry, and replicas compare theirs.
+    ComputeDigest,
 }
 
 impl Change {
@@ -225,6 +227,7 @@ impl Change {
             | Self::SetHostRoles { .. }
             | Self::RejoinHost { .. }
             | Self::NoteRecovery(_)
+            | Self::ComputeDigest
             | Self::RaiseFence { .. }
             | Self::AdvanceClock(_) => [None, None],
         }

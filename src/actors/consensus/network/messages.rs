@@ -5,6 +5,7 @@
 use crate::actors::consensus::raft_types::{Entry, MetaGroup, ballot_of, entry_of, position_of, vote_of};
 use crate::actors::consensus::raft_types::{log_entry_of, log_id_of};
 use crate::actors::consensus::replicas::DurableState;
+use crate::actors::consensus::shared::DigestAt;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Reply};
 use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Point, Position};
@@ -215,6 +216,8 @@ pub enum Steered {
 pub struct ReplicaState {
     pub had: DurableState,
     pub applied: Option<Point>,
+    /// The last digest of its tables.
+    pub digest: Option<DigestAt>,
 }
 
 /// Tells another host of this one's replica, and asks how the two compare.

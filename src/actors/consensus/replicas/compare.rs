@@ -32,7 +32,8 @@ fn replica_state(shared: &Shared) -> ReplicaState {
     // Others may have decided an entry, and it be applied here, before it is synced here.
     let entry = applied.map(|point| point.at).into_iter().chain(durable).min_by_key(|at| at.index);
     let entry = entry.filter(|_| durable.is_some() && applied.is_some());
-    ReplicaState { had: DurableState { ballot: *locked(&shared.durable_ballot), entry }, applied }
+    let digest = locked(&shared.digests).last;
+    ReplicaState { had: DurableState { ballot: *locked(&shared.durable_ballot), entry }, applied, digest }
 }
 
 /// Returns whether the log or the tables hold this committed entry.
@@ -55,7 +56,9 @@ pub fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     if let (Some(own), Some(other)) = (point, asked.replica.applied) {
         others.note_points(asked.host, own, other);
     }
-    Ok(encode_plain(&Compared { replica: replica_state(shared), point, remembered }))
+    let own = replica_state(shared);
+    others.note_digests(asked.host, own.digest, asked.replica.digest);
+    Ok(encode_plain(&Compared { replica: own, point, remembered }))
 }
 
 /// Compares for as long as the replica is there.
@@ -96,6 +99,7 @@ async fn compare_all(inner: &Inner, others: &BTreeSet<u64>) -> Vec<u64> {
     for (host, answer) in &answers {
         inner.others.note_had(*host, answer.replica.had);
         note_answer(inner, *host, own.applied, answer);
+        inner.others.note_digests(*host, own.digest, answer.replica.digest);
         let ballot = inner.shared.index().standing().ballot;
         let gone = answer.remembered.and_then(|had| lost(had, ballot, |entry| holds(&inner.shared, entry)));
         missing = missing.or_else(|| gone.map(|what| (*host, what)));
@@ -141,22 +145,41 @@ fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
         }
         None => {}
     }
-    let voters = members::membership(inner).voters.into_iter().map(raft_id).collect();
+    let voters: BTreeSet<u64> = members::membership(inner).voters.into_iter().map(raft_id).collect();
     if let Some(differing) = inner.others.majority_that_differs(&voters) {
-        let hosts: Vec<String> = differing.iter().map(|host| format!("{host:016x}")).collect();
         // It may be the last that holds what was acknowledged: an operator decides.
         let why = format!(
             "the replica of this host has diverged from a majority of the voters (hosts {}); it is stopped: {RUNBOOK}",
-            hosts.join(", ")
+            hosts_shown(&differing)
         );
         inner.server.leave_the_group(why);
+        return;
     }
+    act_on_digests(inner, &voters);
+}
+
+/// Has this host come back as another member where its tables are not those of a majority.
+fn act_on_digests(inner: &Inner, voters: &BTreeSet<u64>) {
+    let Some(own) = locked(&inner.shared.digests).last else { return };
+    if let Some(others) = inner.others.majority_with_other_tables(voters, own) {
+        let why = format!(
+            "the metadata tables of this host were not those of hosts {} after entry {}, which all had applied alike: a drive, memory or the program failed; this host takes their tables: {RUNBOOK}",
+            hosts_shown(&others),
+            own.point.at.index
+        );
+        // The others have applied everything that it has.
+        inner.server.be_superseded(why);
+    }
+}
+
+fn hosts_shown(hosts: &[u64]) -> String {
+    hosts.iter().map(|host| format!("{host:016x}")).collect::<Vec<_>>().join(", ")
 }
 
 fn show(inner: &Inner, others: &BTreeSet<u64>) {
     let agreements = inner.others.agreements();
-    let differing = agreements.values().filter(|agreement| agreement.differs_at.is_some()).count();
-    let same = agreements.values().filter(|how| how.differs_at.is_none() && how.same_through.is_some()).count();
+    let differing = agreements.values().filter(|agreement| agreement.differs()).count();
+    let same = agreements.values().filter(|agreement| !agreement.differs() && agreement.same_through.is_some()).count();
     let unknown = others.len().saturating_sub(differing + same);
     for (state, count) in [("same", same), ("differing", differing), ("unknown", unknown)] {
         REPLICAS.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));

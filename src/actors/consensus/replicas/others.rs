@@ -1,6 +1,7 @@
 //! Memory of the other hosts' replicas, for as long as the process runs.
 
-use crate::actors::consensus::shared::locked;
+use crate::actors::consensus::shared::{DigestAt, locked};
+use crate::storage::meta::snapshot::TablesDigest;
 use crate::storage::raft_log::{Ballot, Point, Position};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,8 @@ pub struct Agreement {
     pub same_through: Option<u64>,
     /// An index at which they are not.
     pub differs_at: Option<u64>,
+    /// The last index after which the tables of both were compared and differed, though both had applied the same.
+    pub tables_differ_at: Option<u64>,
 }
 
 impl Agreement {
@@ -29,8 +32,14 @@ impl Agreement {
             self.differs_at = Some(own.at.index);
         } else {
             // A chain is of all that came before.
-            *self = Self { same_through: self.same_through.max(Some(own.at.index)), differs_at: None };
+            self.same_through = self.same_through.max(Some(own.at.index));
+            self.differs_at = None;
         }
+    }
+
+    /// Returns whether the entries or the rows of the two differ.
+    pub fn differs(&self) -> bool {
+        self.differs_at.or(self.tables_differ_at).is_some()
     }
 }
 
@@ -39,6 +48,7 @@ impl Agreement {
 pub struct Others {
     had: Mutex<BTreeMap<u64, DurableState>>,
     agreements: Mutex<BTreeMap<u64, Agreement>>,
+    digests: Mutex<BTreeMap<u64, DigestAt>>,
 }
 
 fn rank(ballot: Ballot) -> (u64, u64) {
@@ -68,9 +78,20 @@ impl Others {
         locked(&self.agreements).entry(host).or_default().note(own, other);
     }
 
+    /// Notes the last digests of the tables of this replica and of another one.
+    pub fn note_digests(&self, host: u64, own: Option<DigestAt>, other: Option<DigestAt>) {
+        let Some(other) = other else { return };
+        locked(&self.digests).insert(host, other);
+        if let Some(own) = own.filter(|own| own.point == other.point) {
+            let differ_at = (own.digest != other.digest).then_some(own.point.at.index);
+            locked(&self.agreements).entry(host).or_default().tables_differ_at = differ_at;
+        }
+    }
+
     /// Forgets how those compare that are no longer members.
     pub fn retain(&self, members: &BTreeSet<u64>) {
         locked(&self.agreements).retain(|host, _| members.contains(host));
+        locked(&self.digests).retain(|host, _| members.contains(host));
     }
 
     pub fn agreements(&self) -> BTreeMap<u64, Agreement> {
@@ -83,6 +104,18 @@ impl Others {
         let differs = |host: &&u64| agreements.get(host).is_some_and(|agreement| agreement.differs_at.is_some());
         let differing: Vec<u64> = voters.iter().filter(differs).copied().collect();
         (differing.len() > voters.len() / 2).then_some(differing)
+    }
+
+    /// Returns the voters whose tables have one and the same digest, other than this replica's at the same point, if they are
+    /// a majority. Where all differ, nothing shows which tables are right.
+    pub fn majority_with_other_tables(&self, voters: &BTreeSet<u64>, own: DigestAt) -> Option<Vec<u64>> {
+        let mut by_digest = BTreeMap::<TablesDigest, Vec<u64>>::new();
+        for (host, other) in locked(&self.digests).iter().filter(|(host, _)| voters.contains(host)) {
+            if other.point == own.point && other.digest != own.digest {
+                by_digest.entry(other.digest).or_default().push(*host);
+            }
+        }
+        by_digest.into_values().find(|hosts| hosts.len() > voters.len() / 2)
     }
 }
 
@@ -100,6 +133,8 @@ pub fn lost(known: DurableState, ballot: Option<Ballot>, holds: impl FnOnce(Posi
 #[cfg(test)]
 mod tests {
     use super::{Agreement, DurableState, Others, lost};
+    use crate::actors::consensus::shared::DigestAt;
+    use crate::storage::meta::snapshot::TablesDigest;
     use crate::storage::raft_log::{Ballot, Chain, Point, Position};
     use std::collections::BTreeSet;
 
@@ -149,12 +184,35 @@ mod tests {
         others.note_points(3, point(5, 7), point(5, 8));
         others.note_points(4, point(5, 7), Point { at: at(2, 5), ..point(5, 7) });
         let known = others.agreements();
-        assert_eq!(known[&2], Agreement { same_through: Some(5), differs_at: None });
-        assert_eq!(known[&3], Agreement { same_through: None, differs_at: Some(5) });
+        assert_eq!(known[&2], Agreement { same_through: Some(5), ..Agreement::default() });
+        assert_eq!(known[&3], Agreement { differs_at: Some(5), ..Agreement::default() });
         assert_eq!(known[&4].differs_at, Some(5), "another leader's entry is another one");
         assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 2, 3])), None);
         assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 3, 4])), Some(vec![3, 4]));
         others.retain(&BTreeSet::from([2]));
         assert_eq!(others.agreements().len(), 1);
+    }
+
+    #[test]
+    fn tables_are_wrong_where_a_majority_agrees_on_others() {
+        let digest = |index, digest| DigestAt { point: point(index, 7), digest: TablesDigest(digest) };
+        let others = Others::default();
+        let own = digest(5, 1);
+        let note = |host, other| others.note_digests(host, Some(own), Some(other));
+        note(2, digest(5, 2));
+        note(3, digest(5, 3));
+        let voters = BTreeSet::from([1, 2, 3]);
+        assert_eq!(others.majority_with_other_tables(&voters, own), None, "all three differ");
+        assert_eq!(others.agreements()[&2].tables_differ_at, Some(5));
+        note(3, digest(6, 2));
+        assert_eq!(others.majority_with_other_tables(&voters, own), None, "of another moment");
+        assert_eq!(others.agreements()[&3].tables_differ_at, Some(5), "nothing newer is known");
+        note(3, digest(5, 2));
+        assert_eq!(others.majority_with_other_tables(&voters, own), Some(vec![2, 3]));
+        let voters_of_four = BTreeSet::from([1, 2, 3, 4]);
+        assert_eq!(others.majority_with_other_tables(&voters_of_four, own), None, "two of four");
+        note(2, own);
+        assert!(!others.agreements()[&2].differs());
+        assert_eq!(others.majority_with_other_tables(&voters, own), None);
     }
 }

@@ -285,6 +285,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         is_stuck: AtomicBool::new(false),
         snapshot_attempts: AtomicU64::new(0),
         damage: Mutex::default(),
+        digests: Mutex::default(),
         opener: opener(options),
         offload: options.offload,
         copies_wanted: options.copies_wanted.max(1),

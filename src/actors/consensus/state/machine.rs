@@ -2,6 +2,7 @@
 //! the position in it. The tables are derived: where they fail or their drive goes, they are rebuilt on another drive from
 //! the snapshot and the log, and the entry in hand is applied there.
 
+use super::digest::start_digest;
 use super::home::StateHome;
 use super::snapshots::{SaveError, SnapshotFile, SnapshotStore, stored_membership};
 use crate::actors::consensus::contradiction::check_snapshot;
@@ -12,7 +13,7 @@ use crate::actors::consensus::raft_types::{
 use crate::actors::consensus::shared::{DriveRole, Shared};
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
 use crate::storage::meta::codec::decode_entry;
-use crate::storage::meta::command::Reply;
+use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::{ApplyEntry, MetaTables};
 use crate::storage::raft_log::{AppliedAt, DurableAt, History, LogEntry, Payload, Point, Position, TablesAt};
 use crate::storage::wal::Durability;
@@ -142,10 +143,13 @@ impl StateMachine {
             let applying = self.shared.offload.run(move || apply(&tables, before, &batch));
             let done = self.shared.unless_lost(&[self.place.node], applying).await;
             match done.unwrap_or_else(|lost| Ok(Err(ApplyError::Tables(lost.into()))))? {
-                Ok(Done { applied, points, replies }) => {
+                Ok(Done { applied, points, replies, digest_of }) => {
                     let mut history = self.shared.history();
                     points.into_iter().for_each(|point| history.push(point));
                     self.applied = applied;
+                    if let Some((point, view)) = digest_of {
+                        start_digest(&self.shared, point, view);
+                    }
                     return Ok(replies);
                 }
                 Err(ApplyError::Entry(why)) => {
@@ -352,11 +356,15 @@ struct Done {
     /// The points, one for each entry.
     points: Vec<Point>,
     replies: Vec<Vec<Reply>>,
+    /// The last entry that asked for a digest of the tables, and the tables after it.
+    digest_of: Option<(Point, Arc<dyn KvRead>)>,
 }
 
+/// Applies the entries in one commit, or in several where a digest is asked for: it is of the tables after that entry.
 /// Blocking.
 fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
     let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+    let (mut replies, mut digest_of) = (Vec::with_capacity(entries.len()), None);
     for entry in entries {
         let commands = match &entry.payload {
             Payload::Commands(bytes) => {
@@ -366,10 +374,18 @@ fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<
         };
         at.applied.follow(entry).map_err(|error| ApplyError::Entry(error.to_string()))?;
         points.extend(at.applied.point());
+        let wants_digest = commands.iter().any(|command| command.change == Change::ComputeDigest);
         batch.push(ApplyEntry { index: entry.at.index, commands });
+        if wants_digest {
+            let applied = tables.apply(std::mem::take(&mut batch), at.encode().into());
+            replies.append(&mut applied.map_err(ApplyError::Tables)?);
+            digest_of = at.applied.point().map(|point| (point, tables.kv().snapshot()));
+        }
     }
-    let replies = tables.apply(batch, at.encode().into()).map_err(ApplyError::Tables)?;
-    Ok(Done { applied: at.applied, points, replies })
+    if !batch.is_empty() {
+        replies.append(&mut tables.apply(batch, at.encode().into()).map_err(ApplyError::Tables)?);
+    }
+    Ok(Done { applied: at.applied, points, replies, digest_of })
 }
 
 fn payload_bytes(entry: &LogEntry) -> usize {
@@ -487,5 +503,48 @@ pub fn lies_on_log(index: &crate::storage::raft_log::LogIndex, at: Option<Positi
     match at {
         None => index.first_index() == 0,
         Some(at) => index.position_of(at.index) == Some(at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::apply;
+    use crate::storage::kv::memory::MemoryKv;
+    use crate::storage::meta::codec::{encode_command, encode_entry};
+    use crate::storage::meta::command::{Change, Command, CreateBucket};
+    use crate::storage::meta::snapshot::TablesHasher;
+    use crate::storage::meta::tables::TABLES;
+    use crate::storage::meta::{MetaTables, samples};
+    use crate::storage::raft_log::{LogEntry, Payload, Position, TablesAt};
+    use crate::types::UnixMs;
+    use std::sync::Arc;
+
+    fn bucket(name: &str) -> Change {
+        Change::CreateBucket(Box::new(CreateBucket { name: name.to_owned(), ..samples::create_bucket() }))
+    }
+
+    fn entries(changes: &[Change]) -> Vec<LogEntry> {
+        let command = |change: &Change| encode_command(&Command::new(UnixMs(7), change.clone()));
+        let entry = |(index, change)| LogEntry {
+            at: Position { term: 1, node: 1, index },
+            payload: Payload::Commands(encode_entry(&[command(change)])),
+        };
+        (0..).zip(changes).map(entry).collect()
+    }
+
+    #[test]
+    fn a_digest_is_of_the_tables_after_the_entry_that_asks_for_it() {
+        let all = entries(&[bucket("before"), Change::ComputeDigest, bucket("after")]);
+        let digest_of = |entries: &[LogEntry], replies: usize| {
+            let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
+            let done = apply(&tables, TablesAt::default(), entries).unwrap_or_else(|_| panic!("applied"));
+            assert_eq!((done.replies.len(), done.points.len()), (replies, replies));
+            let (point, view) = done.digest_of.expect("one was asked for");
+            assert_eq!(point, done.points[1]);
+            TablesHasher::new(view).advance(usize::MAX).expect("readable").expect("at once")
+        };
+        assert_eq!(digest_of(&all, 3), digest_of(&all[..2], 2));
+        let other = entries(&[bucket("other"), Change::ComputeDigest]);
+        assert_ne!(digest_of(&all, 3), digest_of(&other, 2));
     }
 }

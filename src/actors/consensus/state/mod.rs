@@ -1,6 +1,7 @@
 //! The state of a replica: openraft's state machine over the metadata tables, where the tables live, and snapshots of them.
 
 mod checking;
+mod digest;
 mod home;
 mod machine;
 mod sending;

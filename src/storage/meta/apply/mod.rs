@@ -309,6 +309,7 @@ impl<'a> Applying<'a> {
             Change::RaiseFence { below } => self.raise_fence(below),
             Change::NoteRecovery(recovery) => Ok(self.note_recovery(&recovery)),
             Change::AdvanceClock(advance) => Ok(self.advance_clock(advance)),
+            Change::ComputeDigest => Ok(Reply::Done),
             Change::Adopt(adoption) => {
                 self.written_by = Some(adoption.layout);
                 let reply = self.decide(adoption.change.into());

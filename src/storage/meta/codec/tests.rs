@@ -199,6 +199,7 @@ fn commands() -> Vec<(&'static str, Change)> {
         ("remove_node", Change::RemoveNode { node: NodeId(2), lost: true }),
         ("found_hosts", Change::FoundHosts(vec![samples::host(), second_host])),
         ("advance_clock", Change::AdvanceClock(samples::advance_clock())),
+        ("compute_digest", Change::ComputeDigest),
         ("set_host_roles", Change::SetHostRoles { host: HostId(300), roles: Roles { meta: false, ..Roles::ALL } }),
     ]
     .into_iter()

@@ -13,6 +13,7 @@
 //! installed after all else and after the last frame was seen, so that tables with a position are whole.
 
 mod check;
+mod digest;
 mod export;
 mod reader;
 mod writer;
@@ -21,6 +22,7 @@ use crate::limits::RECORD_BODY_BYTES_MAX;
 use crate::storage::kv::KvError;
 
 pub use check::SnapshotCheck;
+pub use digest::{TablesDigest, TablesHasher};
 pub use export::{ExportFault, ExportHead, ExportReader};
 pub use reader::SnapshotInstaller;
 pub use writer::SnapshotWriter;

@@ -6,8 +6,10 @@ use super::{
     Steered, Transfer, Transferred, Voted, decode, decode_append, decode_plain, encode, encode_append, encode_plain,
 };
 use crate::actors::consensus::replicas::DurableState;
+use crate::actors::consensus::shared::DigestAt;
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Refusal, Reply};
+use crate::storage::meta::snapshot::TablesDigest;
 use crate::storage::raft_log::{Ballot, Chain, Members, Point, Position};
 use bytes::Bytes;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
@@ -73,9 +75,10 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     check("read_not_leader", &ReadAt::NotLeader(None));
     let had = DurableState { ballot: Some(BALLOT), entry: Some(AT) };
     let point = Some(Point { at: AT, chain: Chain(u128::MAX) });
-    let replica = ReplicaState { had, applied: point };
+    let digest = point.map(|point| DigestAt { point, digest: TablesDigest(300) });
+    let replica = ReplicaState { had, applied: point, digest };
     check("compare", &Compare { host: 2, replica });
-    let nothing = ReplicaState { had: DurableState::default(), applied: None };
+    let nothing = ReplicaState { had: DurableState::default(), applied: None, digest: None };
     check("compared", &Compared { replica, point, remembered: Some(had) });
     check("compared_nothing", &Compared { replica: nothing, point: None, remembered: None });
     check("steer_add", &Steer::AddLearner { host: 4, address: "host-4:9100".to_owned() });

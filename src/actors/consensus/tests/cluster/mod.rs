@@ -8,6 +8,7 @@ mod losses;
 mod membership;
 mod network;
 mod restored;
+mod tables;
 
 use super::home::MemoryHome;
 use super::power::Simulated;
@@ -20,6 +21,7 @@ use crate::ambient::Ambient;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::meta::command::Reply;
+use crate::storage::meta::snapshot::{TablesDigest, TablesHasher};
 use crate::storage::wal::Durability;
 use crate::types::{BucketId, ClusterId, HostId, NodeId};
 use network::Network;
@@ -261,6 +263,20 @@ impl Cluster {
         let known: Vec<_> = taking_part.iter().filter_map(|(id, handle)| Some((*id, point(handle)?))).collect();
         for pair in known.windows(2) {
             assert_eq!(pair[0].1, pair[1].1, "seed {}: {:?} and {:?}", self.seed, pair[0].0, pair[1].0);
+        }
+        self.check_tables(&taking_part);
+    }
+
+    /// The tables of replicas that have come as far as another one are the same as its own.
+    fn check_tables(&self, taking_part: &[(HostId, MetaHandle)]) {
+        let mut by_index = BTreeMap::<u64, (HostId, TablesDigest)>::new();
+        for (id, handle) in taking_part {
+            let (Some(view), Some(last)) = (handle.local_view(), handle.inner.shared.history().last()) else {
+                continue;
+            };
+            let digest = TablesHasher::new(view.kv).advance(usize::MAX).expect("readable").expect("at once");
+            let (first, same) = *by_index.entry(last.at.index).or_insert((*id, digest));
+            assert_eq!(digest, same, "seed {}: the tables of {first:?} and {id:?} after {last:?}", self.seed);
         }
     }
 

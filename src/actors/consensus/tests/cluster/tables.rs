@@ -1,0 +1,105 @@
+//! Replicas with the same entries and other rows.
+
+use super::{Cluster, bucket_of, put_until_done, simulate};
+use crate::actors::consensus::shared::locked;
+use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle};
+use crate::storage::kv::Batch;
+use crate::storage::meta::tables::OBJECTS;
+use crate::types::{BucketId, HostId};
+use futures::future::FutureExt;
+use std::ops::Bound;
+
+async fn cluster_with_objects(seed: u64) -> (Cluster, BucketId, HostId) {
+    let cluster = Cluster::started(3, seed).await;
+    let bucket = bucket_of(&cluster).await;
+    let leader = cluster.leader().await;
+    for id in 0..5 {
+        put_until_done(&cluster.at(leader), bucket, &format!("key-{id}"), id).await;
+    }
+    cluster.until_even().await;
+    (cluster, bucket, leader)
+}
+
+async fn scrub(meta: &MetaHandle) {
+    let mut pass = CopyScrub::begin(meta, 1 << 20).await.expect("a pass begins");
+    while !matches!(pass.advance().await.expect("readable"), CopyScrubbed::Finished { .. }) {}
+}
+
+/// The tables of a host lose the row of its nth object.
+fn lose_row(cluster: &Cluster, host: HostId, nth: usize) {
+    let meta = cluster.at(host);
+    let tables = meta.inner.shared.tables.load_full().expect("the host has tables");
+    let rows: Vec<_> = tables.kv().range(OBJECTS, Bound::Unbounded, Bound::Unbounded).collect();
+    let (key, _) = rows[nth].clone().expect("readable");
+    let mut batch = Batch::default();
+    batch.remove(OBJECTS, key);
+    tables.kv().commit(batch).expect("in memory");
+}
+
+fn tables_differ(cluster: &Cluster, at: HostId, other: HostId) -> bool {
+    cluster.at(at).status().replicas.get(&other).is_some_and(|how| how.tables_differ_at.is_some())
+}
+
+#[test]
+fn a_scrub_of_the_leader_computes_the_same_digest_on_every_host() {
+    simulate(async {
+        let (cluster, bucket, leader) = cluster_with_objects(1).await;
+        for id in cluster.ids() {
+            scrub(&cluster.at(id)).await;
+        }
+        put_until_done(&cluster.at(leader), bucket, "later", 9).await;
+        let digests = |cluster: &Cluster| -> Vec<_> {
+            cluster.running().iter().filter_map(|(_, meta)| locked(&meta.inner.shared.digests).last).collect()
+        };
+        cluster.until("each host has a digest", |cluster| digests(cluster).len() == 3).await;
+        let found = digests(&cluster);
+        assert!(found.iter().all(|digest| digest == &found[0]), "{found:?}");
+        cluster.until_even().await;
+        cluster.end().await;
+    });
+}
+
+#[test]
+fn a_host_whose_tables_differ_from_a_majority_takes_no_part_and_rejoins() {
+    for seed in 0..4 {
+        simulate(async {
+            let (cluster, bucket, leader) = cluster_with_objects(seed).await;
+            let damaged = if seed % 2 == 0 { leader } else { cluster.follower().await };
+            let others: Vec<HostId> = cluster.ids().into_iter().filter(|id| *id != damaged).collect();
+            lose_row(&cluster, damaged, 2);
+            scrub(&cluster.at(leader)).await;
+            let stopped = |cluster: &Cluster| cluster.at(damaged).status().out_of_service;
+            cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
+            let why = stopped(&cluster).expect("it was just there");
+            assert!(why.contains("the metadata tables of this host were not those of hosts"), "{why}");
+            assert_eq!(cluster.at(damaged).superseded().now_or_never(), Some(why), "it comes back with others' tables");
+            put_until_done(&cluster.at(others[0]), bucket, "later", 9).await;
+            for other in &others {
+                assert!(tables_differ(&cluster, *other, damaged), "{other:?} was told");
+                assert_eq!(cluster.at(*other).status().out_of_service, None);
+            }
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn of_three_hosts_with_three_kinds_of_tables_all_say_so_and_go_on() {
+    simulate(async {
+        let (cluster, bucket, leader) = cluster_with_objects(1).await;
+        let ids = cluster.ids();
+        for (nth, id) in ids.iter().enumerate() {
+            lose_row(&cluster, *id, nth);
+        }
+        scrub(&cluster.at(leader)).await;
+        let all_differ = |cluster: &Cluster| {
+            let differs = |at: &HostId| ids.iter().all(|other| other == at || tables_differ(cluster, *at, *other));
+            ids.iter().all(differs)
+        };
+        cluster.until("each is known to differ", all_differ).await;
+        put_until_done(&cluster.at(leader), bucket, "later", 9).await;
+        for id in &ids {
+            assert_eq!(cluster.at(*id).status().out_of_service, None);
+        }
+    });
+}
