@@ -4,9 +4,13 @@ objects read as before. The server is the script's own, started again with other
 import base64
 import concurrent.futures
 import contextlib
+import http.client
 import json
 import os
 import pathlib
+import re
+import time
+import urllib.parse
 
 import run as runner
 from _admin import admin, admin_refuses
@@ -92,22 +96,66 @@ def test_named_keys_are_made_rotated_and_disabled(_, bucket):
         one.refuses("no key", "rotate", "absent")
 
 
+STYLE = {"s3": {"addressing_style": "path"}}
+
+
+class Tenant:
+    """Another account with a bucket, and a user who may do everything in S3; the store has the key `ledger`."""
+
+    def __init__(self, one, bucket):
+        self.root = one.client("s3", (ALT.access_key, ALT.secret_key), **STYLE)
+        self.root.create_bucket(Bucket=bucket)
+        one.admin("create", "ledger", "--alias", "team/ledger")
+        self.iam, self.name = one.client("iam", (ALT.access_key, ALT.secret_key)), bucket
+        self.iam.create_user(UserName=bucket)
+        self.iam.attach_user_policy(UserName=bucket, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+        key = self.iam.create_access_key(UserName=bucket)["AccessKey"]
+        self.user = one.client("s3", (key["AccessKeyId"], key["SecretAccessKey"]), signature_version="s3v4", **STYLE)
+
+    def grant(self, *actions):
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "arn:aws:kms:*:000000000000:key/ledger"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.iam.put_user_policy(UserName=self.name, PolicyName="keys", PolicyDocument=document)
+
+    def revoke(self):
+        self.iam.delete_user_policy(UserName=self.name, PolicyName="keys")
+
+
+def test_the_right_to_a_key_is_checked_again_when_a_body_came_slowly(_, bucket):
+    with store(FIRST) as one:
+        tenant = Tenant(one, bucket)
+
+        def put_slowly(meanwhile):
+            url = tenant.user.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k", **encrypted("ledger")})
+            where = urllib.parse.urlsplit(url)
+            connection = http.client.HTTPConnection(where.netloc, timeout=30)
+            headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "ledger",
+                       "Content-Length": "100000"}
+            connection.putrequest("PUT", f"{where.path}?{where.query}", skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(b"x" * 50_000)
+            time.sleep(0.3)
+            meanwhile()
+            time.sleep(1.3)
+            connection.send(b"x" * 50_000)
+            answer = connection.getresponse()
+            code = b"".join(re.findall(rb"<Code>(\w+)</Code>", answer.read())).decode()
+            connection.close()
+            return answer.status, code
+
+        tenant.grant("kms:GenerateDataKey", "kms:Decrypt")
+        assert put_slowly(tenant.revoke) == (403, "AccessDenied")
+        refused("404", 404, tenant.root.head_object, Bucket=bucket, Key="k")
+        tenant.grant("kms:GenerateDataKey", "kms:Decrypt")
+        assert put_slowly(lambda: None) == (200, "")
+        assert read(tenant.user, bucket) == b"x" * 100_000
+
+
 def test_other_accounts_need_a_grant_for_keys(_, bucket):
     with store(FIRST) as one:
-        style = {"s3": {"addressing_style": "path"}}
-        tenant = one.client("s3", (ALT.access_key, ALT.secret_key), **style)
-        tenant.create_bucket(Bucket=bucket)
-        one.admin("create", "ledger", "--alias", "team/ledger")
-        theirs = one.client("iam", (ALT.access_key, ALT.secret_key))
-        theirs.create_user(UserName=bucket)
-        theirs.attach_user_policy(UserName=bucket, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
-        key = theirs.create_access_key(UserName=bucket)["AccessKey"]
-        user = one.client("s3", (key["AccessKeyId"], key["SecretAccessKey"]), **style)
-
-        def granted(*actions):
-            statement = {"Effect": "Allow", "Action": list(actions), "Resource": "arn:aws:kms:*:000000000000:key/ledger"}
-            document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-            theirs.put_user_policy(UserName=bucket, PolicyName="keys", PolicyDocument=document)
+        theirs = Tenant(one, bucket)
+        tenant, user, granted = theirs.root, theirs.user, theirs.grant
 
         put = lambda who, key="k", **named: who.put_object(Bucket=bucket, Key=key, Body=b"x", **named)
         # One that is not there is refused in the same words as one that may not be used.
@@ -132,7 +180,7 @@ def test_other_accounts_need_a_grant_for_keys(_, bucket):
         one.iam.create_user(UserName=bucket)
         one.iam.attach_user_policy(UserName=bucket, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
         own = one.iam.create_access_key(UserName=bucket)["AccessKey"]
-        own = one.client("s3", (own["AccessKeyId"], own["SecretAccessKey"]), **style)
+        own = one.client("s3", (own["AccessKeyId"], own["SecretAccessKey"]), **STYLE)
         own.create_bucket(Bucket=f"{bucket}-own")
         named = dict(Bucket=f"{bucket}-own", Key="k")
         own.put_object(Body=b"x", **named, **encrypted("ledger"))

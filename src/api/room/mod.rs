@@ -7,4 +7,5 @@ mod turns;
 
 pub use bodies::{BodyRoom, Seat, Ungathered, gather};
 pub use connections::{Connections, limited};
+pub use shares::locked;
 pub use turns::Turns;

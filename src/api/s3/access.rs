@@ -375,7 +375,7 @@ impl S3Access for Gate {
         let head_of_stream = is_streamed.then(|| Arc::new((cx.headers().clone(), cx.uri().clone())));
         let (gate, judge) = (self.clone(), known.judge);
         let judged = Judged { gate, came, operation, bucket, key, asks, judge, head_of_stream };
-        cx.extensions_mut().insert(Access { caller, authority, judged: Some(judged) });
+        cx.extensions_mut().insert(Access::new(caller, authority, judged));
         Ok(())
     }
 

@@ -11,12 +11,13 @@ use crate::ambient::Clock;
 use crate::api::call::Call;
 use crate::api::errors::{Fault, body_refused};
 use crate::api::policy::Asks;
+use crate::api::room::locked;
 use crate::types::UnixMs;
 use futures::{StreamExt, stream};
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The age of a decision after which it is made again, because the body came slowly.
@@ -29,6 +30,8 @@ pub struct Access {
     /// The rights on the bucket that the request is on, for operations whose bodies name what they change.
     pub authority: Option<Authority>,
     pub judged: Option<Judged>,
+    /// The encryption keys that the caller was allowed to use, by action and ARN; shared with the stream of the body.
+    keys_used: Arc<Mutex<Vec<(&'static str, String)>>>,
 }
 
 /// A question, and who asked it.
@@ -70,10 +73,16 @@ impl Judged {
 }
 
 impl Access {
+    pub fn new(caller: Caller, authority: Option<Authority>, judged: Judged) -> Self {
+        Self { caller, authority, judged: Some(judged), keys_used: Arc::default() }
+    }
+
     /// Checks that the caller may use an encryption key. An anonymous caller may use none that is named.
-    pub fn may_use_key(&self, action: &str, arn: &str) -> Result<(), Fault> {
+    pub fn may_use_key(&self, action: &'static str, arn: &str) -> Result<(), Fault> {
         let judged = self.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
-        judged.judge.of_key(action, arn)
+        judged.judge.of_key(action, arn)?;
+        locked(&self.keys_used).push((action, arn.to_owned()));
+        Ok(())
     }
 
     /// Decides anew where the decision is too old. To be called when the whole request is there, before its operation looks at
@@ -92,6 +101,9 @@ impl Access {
         let guarded = question.check(&known.judge, headers, uri)?;
         self.caller = caller(&known, judged.asks.bypass);
         self.authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
+        for (action, arn) in locked(&self.keys_used).iter() {
+            known.judge.of_key(action, arn)?;
+        }
         judged.judge = known.judge;
         judged.came.monotonic = judged.gate.iam.ambient.clock.monotonic();
         Ok(())
