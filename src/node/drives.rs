@@ -3,11 +3,13 @@
 use super::Surroundings;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Drive, DriveMonitor, DriveOptions, OnLost, WatchedDrive, off_thread, open_drive};
+use crate::actors::drives::{
+    Drive, DriveMonitor, DriveOptions, FaultSink, FaultSource, OnLost, WatchedDrive, off_thread, open_drive,
+};
 use crate::actors::growth::{GrowthHandle, Sampler, Sampling, SamplingOptions};
 use crate::actors::healer::{
-    Census, CensusHandle, FaultSink, FaultSource, Healer, HealerHandle, Healing, HealingOptions, MetadataScrub,
-    MetadataScrubOptions, MetadataScrubber, RedundancyScanner, Scrub, ScrubHandle, ScrubOptions, Scrubber,
+    Census, CensusHandle, Healer, HealerHandle, Healing, HealingOptions, MetadataScrub, MetadataScrubOptions,
+    MetadataScrubber, RedundancyScanner, Scrub, ScrubHandle, ScrubOptions, Scrubber,
 };
 use crate::actors::log::Threads;
 use crate::actors::mover::{Mover, MoverHandle, Moving, MovingOptions};

@@ -290,5 +290,5 @@ fn weight(around: &Surroundings, drive: &Drive) -> u32 {
 
 /// The drives that blobs are placed on, as far as this host has heard.
 pub(super) fn layout(view: &MetaView) -> KvResult<Layout> {
-    Ok(Layout::of_records(view.layout()?, &view.hosts()?, &view.nodes()?))
+    Ok(view.layout()?.ring_layout(&view.hosts()?, &view.nodes()?))
 }

@@ -21,10 +21,11 @@ mod status;
 mod stopping;
 
 use crate::actors::consensus::{MetaHandle, SalvageError};
+use crate::actors::drives::fault_channel;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
-use crate::actors::healer::{ScrubOptions, fault_channel};
+use crate::actors::healer::ScrubOptions;
 use crate::actors::jobs::{AllJobs, OwnJobs};
 use crate::actors::membership::HostWatch;
 use crate::actors::traffic::Traffic;

@@ -1,11 +1,11 @@
 //! The way of a request: admission, ring, connection pool, and this host's own drives behind the pipe.
 
 use super::{Surroundings, cores};
+use crate::actors::drives::FaultSink;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{Drive, LocalNode, NodeContext, UserLoad};
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
-use crate::actors::healer::FaultSink;
 use crate::actors::membership::LateNodeService;
 use crate::actors::peers::{HashRing, Peers, ReadLatencies, Suspects};
 use crate::actors::request::{ActiveReads, ActiveWrites, ComputeThreads, Metadata, RequestContext, RequestTimes};

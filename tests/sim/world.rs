@@ -8,11 +8,12 @@ use futures::TryStreamExt;
 use sherd::actors::consensus::{
     self, Forming, GroupId, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, SnapshotPolicy, StateHome,
 };
+use sherd::actors::drives::fault_channel;
 use sherd::actors::drives::health::HealthBoard;
 use sherd::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_over};
 use sherd::actors::frontend::{AdmissionLimits, S3Frontend};
 use sherd::actors::gateway::{ByteRange, Gateway, OpenObject, StoreError};
-use sherd::actors::healer::{HealerHandle, Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions, fault_channel};
+use sherd::actors::healer::{HealerHandle, Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions};
 use sherd::actors::log::Threads;
 use sherd::actors::peers::{ConnectionPool, PipeDialer, ReadLatencies, RingReader, Suspects};
 use sherd::actors::request::{ActiveReads, ActiveWrites, InPlace, Metadata, RequestContext, RequestTimes};

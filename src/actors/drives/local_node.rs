@@ -10,7 +10,7 @@ use super::drive::{Drive, ReadFailure, chunk_key, tombstone_key};
 use super::health::HealthBoard;
 use super::load::UserLoad;
 use super::publishing::{LatePublications, append_and_publish};
-use crate::actors::healer::{FaultSink, ShardFault};
+use crate::actors::drives::{FaultSink, ShardFault};
 use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, SHARDS_DROPPED_MAX};
 use crate::metrics;
 use crate::net::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod drive;
+mod faults;
 pub mod health;
 mod load;
 mod local_node;
@@ -16,6 +17,7 @@ mod tests;
 pub use blocking::{Blocking, Inline, Job, ReaderThreads, ThreadsStopped, off_thread};
 pub use drive::Drive;
 pub(crate) use drive::{ReadFailure, chunk_key, log_error, tombstone_key};
+pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
 pub use load::{UnderWay, UserLoad};
 pub use local_node::{LocalNode, NodeContext};
 pub use monitor::{DriveMonitor, IdentityReader, MonitorThreads, OnLost, WatchedDrive, dismiss};

@@ -4,15 +4,17 @@ use super::blocking::Inline;
 use super::health::HealthBoard;
 use super::{Drive, DriveOptions, LocalNode, NodeContext, UserLoad, open_drive};
 use crate::actors::consensus::{ClusterClock, MetaError};
+use crate::actors::drives::{FaultSource, fault_channel};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{BodyChecks, BodyStream, ByteRange, PutObjectRequest, StoreError, Upload};
 use crate::actors::get_task;
-use crate::actors::healer::{FaultSource, fault_channel};
 use crate::actors::log::Threads;
 use crate::actors::peers::{ConnectionPool, ReadLatencies, RingReader, Suspects};
 use crate::actors::put_task;
 use crate::actors::request::test_hosts::Hosts;
-use crate::actors::request::{ActiveReads, ActiveWrites, InPlace, Metadata, RequestContext, RequestTimes};
+use crate::actors::request::{
+    ActiveReads, ActiveWrites, BodyChecks, BodyStream, ByteRange, InPlace, Metadata, PutObjectRequest, RequestContext,
+    RequestTimes, StoreError, Upload,
+};
 use crate::actors::upkeep::{ClusterContext, UnderWayService};
 use crate::ambient::{Ambient, Clock, Entropy};
 use crate::limits::{BLOCK_BYTES, RECORD_PACKED_BYTES_MAX};

@@ -8,7 +8,7 @@ mod admission;
 
 pub use admission::{Admission, AdmissionLimits, Effect, Event, Refused, Ticket};
 
-use super::gateway::StoreError;
+use super::request::StoreError;
 use crate::metrics::{ADMISSION_WAITING, PERMIT_BYTES};
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr};

@@ -1,7 +1,7 @@
 //! Admission as the actor grants, delays and refuses it.
 
 use super::{Admission, AdmissionLimits, AdmitGet, AdmitPut, Effect, Event, Permit, Refused, S3Frontend, Ticket};
-use crate::actors::gateway::StoreError;
+use crate::actors::request::StoreError;
 use actix::{Actor, Addr};
 use proptest::collection::vec;
 use proptest::prelude::any;

@@ -1,16 +1,14 @@
 //! The API's handle to the store: admission, then the request tasks, over the metadata and the nodes.
 
-mod error;
 mod reports;
-mod upload;
 
 pub use super::get_task::{OpenObject, Opened};
-pub use error::StoreError;
-pub use reports::Reports;
-pub use upload::{
-    AppendObjectRequest, BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoredPart,
-    TrailerChecksum, Upload,
+pub use super::put_task::AppendObjectRequest;
+pub use super::request::{
+    BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoreError, StoredPart, TrailerChecksum,
+    Upload,
 };
+pub use reports::Reports;
 
 use super::frontend::{AdmitGet, AdmitPut, Permit, S3Frontend};
 use super::request::{Metadata, RequestContext};

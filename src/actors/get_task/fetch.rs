@@ -3,10 +3,9 @@
 
 use super::gather::{Ask, Gather, Outcome, Stripe};
 use super::places::{Placement, Places};
-use crate::actors::gateway::StoreError;
-use crate::actors::healer::ShardFault;
+use crate::actors::drives::ShardFault;
 use crate::actors::peers::Trust;
-use crate::actors::request::RequestContext;
+use crate::actors::request::{RequestContext, StoreError};
 use crate::metrics::{CHUNK_FAULTS, HEDGED_READS, STRIPES_DECODED};
 use crate::net::{ChunkFault, ChunksRead, PeerError, ReadChunks};
 use crate::storage::erasure::Codec;

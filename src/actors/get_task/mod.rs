@@ -14,8 +14,7 @@ mod stream;
 mod tests;
 
 use super::frontend::Permit;
-use super::gateway::{BodyStream, ByteRange, StoreError};
-use super::request::{ActiveRead, RequestContext};
+use super::request::{ActiveRead, BodyStream, ByteRange, RequestContext, StoreError};
 use crate::limits::GET_STRIPES_AHEAD;
 use crate::metrics::GET_STAGE_SECONDS;
 use crate::storage::meta::record::{Body, DeleteMarker, Manifest, ObjectVersion, Pick, VersionRow};

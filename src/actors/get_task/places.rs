@@ -1,8 +1,7 @@
 //! The locations of a blob's shards while it is read. They may be moved meanwhile, and an old copy stays only for so
 //! long: so a lookup is not used for longer than a part of that, however long the read takes.
 
-use crate::actors::gateway::StoreError;
-use crate::actors::request::RequestContext;
+use crate::actors::request::{RequestContext, StoreError};
 use crate::limits::{LEFTOVER_GRACE, PLACEMENT_AGE_MAX, READ_WAIT_MAX};
 use crate::storage::meta::view::MetaView;
 use crate::types::{BlobId, NodeId};

@@ -1,7 +1,7 @@
 //! The part of a read that depends on the object's encryption: the number of stored bytes, the stored range of a plain
 //! range, and opening the bytes.
 
-use crate::actors::gateway::{ByteRange, StoreError};
+use crate::actors::request::{ByteRange, StoreError};
 use crate::storage::meta::record::ObjectVersion;
 use crate::storage::sealing::{CHUNK_BYTES, DataKey, Layout, OpenError, Opener, RunId, Sealing};
 use crate::types::BlobId;

@@ -3,8 +3,7 @@
 
 use super::fetch::BlobRead;
 use super::sealed;
-use crate::actors::gateway::{ByteRange, StoreError};
-use crate::actors::request::RequestContext;
+use crate::actors::request::{ByteRange, RequestContext, StoreError};
 use crate::limits::GET_READ_STRIPES;
 use crate::storage::meta::record::{BlobRef, PartRow};
 use crate::storage::meta::view::MetaView;

@@ -2,9 +2,9 @@
 
 use super::{OpenObject, held_bytes_max, read_object};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{BodyChecks, BodyStream, ByteRange, StoreError, Upload};
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{CHUNK, World, content};
+use crate::actors::request::{BodyChecks, BodyStream, ByteRange, StoreError, Upload};
 use crate::metrics::{CHUNK_FAULTS, STRIPES_DECODED};
 use crate::net::ChunkFault;
 use crate::storage::kv::Batch;

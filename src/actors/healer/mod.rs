@@ -10,7 +10,6 @@
 
 mod census;
 mod compare;
-mod faults;
 mod metadata_scrub;
 mod queue;
 mod repair;
@@ -20,12 +19,12 @@ mod status;
 mod tests;
 
 pub use census::{Amount, Census, CensusHandle, RedundancyScanner, Snapshot, Tally, absent};
-pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
 pub use metadata_scrub::{MetadataScrub, MetadataScrubOptions, MetadataScrubber};
 pub use scrub::{Scrub, ScrubHandle, ScrubOptions, ScrubStatus, Scrubbed, Scrubber};
 pub use status::{HealStatus, HealerHandle};
 
 use super::drives::health::Contents;
+use super::drives::{FaultSource, ShardFault};
 use super::upkeep::{Background, Chore, ClusterContext, LastFailure, Pace, UpkeepError};
 use crate::metrics;
 use crate::net::ChunkFault;

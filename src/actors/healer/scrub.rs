@@ -5,8 +5,7 @@
 //! behind the end of the pass, and verifies when it does; so every chunk that was there at the beginning is checked once.
 //! A corrupt chunk is reported as one that a read met; the pass waits where the report is not taken.
 
-use crate::actors::drives::{Drive, ReadFailure, off_thread};
-use crate::actors::healer::ShardFault;
+use crate::actors::drives::{Drive, ReadFailure, ShardFault, off_thread};
 use crate::actors::upkeep::{Background, Chore, CompactionContext, CompactionError, Pace};
 use crate::defects::{Defect, has};
 use crate::metrics;

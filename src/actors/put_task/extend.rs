@@ -4,17 +4,27 @@
 use super::sealed::Seal;
 use super::{Content, Inline, Received, Staged, propose, receive, unexpected};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{AppendObjectRequest, BodyChecks, ByteRange, StoreError, Upload};
 use crate::actors::get_task::{self, OpenObject};
-use crate::actors::request::RequestContext;
+use crate::actors::request::{BodyChecks, ByteRange, RequestContext, StoreError, Upload};
 use crate::storage::meta::checksum_after_append;
 use crate::storage::meta::command::{AppendObject, Change, Reply};
-use crate::storage::meta::record::{BlobRef, Body, ETag, Manifest, ObjectVersion};
+use crate::storage::meta::record::{BlobRef, Body, ETag, EventDraft, Manifest, ObjectVersion};
 use crate::storage::meta::view::MetaView;
-use crate::types::{ManifestId, ShardIndex};
+use crate::types::{BucketId, ManifestId, ShardIndex};
 use futures::StreamExt;
 use md5::{Digest, Md5};
 use std::sync::Arc;
+
+/// A request to append bytes to an object.
+pub struct AppendObjectRequest {
+    pub bucket: BucketId,
+    pub key: String,
+    /// The object as it was looked up; with its key if it is sealed.
+    pub standing: OpenObject,
+    /// The event for the targets, once the object is longer.
+    pub event: Option<EventDraft>,
+    pub upload: Upload,
+}
 
 /// The permits for the added bytes, and for existing bytes that have to be written.
 pub struct AppendPermits {

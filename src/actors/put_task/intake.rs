@@ -1,6 +1,6 @@
 //! The client's body as it comes: counted against what was declared, and never waited for without end.
 
-use crate::actors::gateway::{BodyStream, StoreError};
+use crate::actors::request::{BodyStream, StoreError};
 use crate::limits::{INLINE_BYTES_MAX, PUT_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;

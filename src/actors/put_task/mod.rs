@@ -16,13 +16,12 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use extend::{AppendPermits, append_object};
+pub use extend::{AppendObjectRequest, AppendPermits, append_object};
 pub use group::{object_held_bytes_max, part_held_bytes_max};
 pub use sealed::held_bytes_max;
 
 use super::frontend::Permit;
-use super::gateway::{PutObjectRequest, PutPartRequest, StoreError, StoredPart, Upload};
-use super::request::RequestContext;
+use super::request::{PutObjectRequest, PutPartRequest, RequestContext, StoreError, StoredPart, Upload};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::metrics::PUT_STAGE_SECONDS;
 use crate::storage::checksum::BodyHasher;

@@ -2,8 +2,7 @@
 //! from the network thread. The stripes are then filled with sealed bytes.
 
 use super::intake::Intake;
-use crate::actors::gateway::StoreError;
-use crate::actors::request::{Md5Update, RequestContext, Work, offload};
+use crate::actors::request::{Md5Update, RequestContext, StoreError, Work, offload};
 use crate::storage::checksum::{BodyDigests, BodyHasher};
 use crate::storage::sealing::{CHUNK_BYTES, DataKey, Layout, RunId, RunKey, Sealer};
 use crate::types::BlobId;

@@ -1,6 +1,6 @@
 //! The outcome of each shard of a write, and the write quorum: go on, or give up. Pure.
 
-use crate::actors::gateway::StoreError;
+use crate::actors::request::StoreError;
 use crate::storage::ring::Placement;
 use crate::types::{NodeId, ShardIndex};
 
@@ -85,7 +85,7 @@ impl ShardOutcomes {
 #[cfg(test)]
 mod tests {
     use super::{ShardFailure, ShardOutcomes};
-    use crate::actors::gateway::StoreError;
+    use crate::actors::request::StoreError;
     use crate::storage::ring::Placement;
     use crate::types::{Epoch, Geometry, NodeId, ShardIndex};
 

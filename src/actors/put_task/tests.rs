@@ -2,9 +2,9 @@
 
 use super::{put_object, put_part};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{BodyChecks, Kept, PutPartRequest, StoreError, Upload};
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{CHUNK, Decides, KEY, World, body, content, upload};
+use crate::actors::request::{BodyChecks, Kept, PutPartRequest, StoreError, Upload};
 use crate::limits::{INLINE_BYTES_MAX, PUT_BYTES_MAX};
 use crate::storage::checksum::BodyHasher;
 use crate::storage::meta::command::{Change, CreateUpload, ETagCondition};

@@ -1,6 +1,6 @@
 //! Compares what was received with what the client said of it.
 
-use crate::actors::gateway::{BodyChecks, StoreError, TrailerChecksum};
+use crate::actors::request::{BodyChecks, StoreError, TrailerChecksum};
 use crate::storage::checksum::BodyDigests;
 use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use bytes::Bytes;

@@ -3,6 +3,7 @@
 
 mod active_reads;
 mod active_writes;
+mod error;
 mod offload;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod test_hosts;
@@ -12,16 +13,19 @@ pub(crate) mod test_nodes;
 pub(crate) mod test_world;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
 pub use active_writes::{ActiveWrite, ActiveWrites};
+pub use error::StoreError;
 pub use offload::{ComputeThreads, Executor, InPlace, Job, Md5Update, Work, offload};
+pub use upload::{
+    BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoredPart, TrailerChecksum, Upload,
+};
 
 use super::consensus::{MetaError, MetaHandle};
-use super::drives::UserLoad;
 use super::drives::health::HealthBoard;
-use super::gateway::StoreError;
-use super::healer::FaultSink;
+use super::drives::{FaultSink, UserLoad};
 use super::peers::{Peers, ReadLatencies, RingReader, Suspects, Trust, nodes_beside};
 use crate::ambient::Ambient;
 use crate::limits::{

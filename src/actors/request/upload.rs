@@ -1,6 +1,6 @@
 //! The input of a write: its body, the checks of the body, and its destination.
 
-use super::{OpenObject, StoreError};
+use super::StoreError;
 use crate::storage::meta::command::WriteConditions;
 use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, EventDraft, ObjectHeaders, PartRow, Traits};
 use crate::storage::sealing::DataKey;
@@ -60,17 +60,6 @@ pub struct PutObjectRequest {
     /// The key that seals the bytes, as `traits` say.
     pub data_key: Option<DataKey>,
     /// The event for the targets, once the object exists.
-    pub event: Option<EventDraft>,
-    pub upload: Upload,
-}
-
-/// A request to append bytes to an object.
-pub struct AppendObjectRequest {
-    pub bucket: BucketId,
-    pub key: String,
-    /// The object as it was looked up; with its key if it is sealed.
-    pub standing: OpenObject,
-    /// The event for the targets, once the object is longer.
     pub event: Option<EventDraft>,
     pub upload: Upload,
 }

@@ -12,9 +12,9 @@ use super::background::{Background, Chore};
 use super::pace::Pace;
 use crate::actors::drives::health::{HealthBoard, SpaceLevel};
 use crate::actors::drives::{
-    Blocking, Drive, ReadFailure, ThreadsStopped, UserLoad, chunk_key, log_error, off_thread, tombstone_key,
+    Blocking, Drive, FaultSink, ReadFailure, ShardFault, ThreadsStopped, UserLoad, chunk_key, log_error, off_thread,
+    tombstone_key,
 };
-use crate::actors::healer::{FaultSink, ShardFault};
 use crate::actors::log::SegmentInfo;
 use crate::ambient::Ambient;
 use crate::defects::{Defect, has};

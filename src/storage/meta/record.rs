@@ -1,5 +1,5 @@
-//! The rows of the metadata tables: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes
-//! only; `codec` gives each its versioned bytes, `apply` its rules.
+//! The rows of the metadata tables: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes,
+//! and the layout made of them; `codec` gives each its versioned bytes, `apply` its rules.
 
 mod bucket;
 mod clock;
@@ -17,6 +17,7 @@ pub use object::{
 };
 
 use super::command::Reply;
+use crate::storage::ring::{Layout, LayoutNode};
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardIndex,
     UnixMs, UploadId,
@@ -269,6 +270,18 @@ pub struct LayoutRecord {
     /// Founders that have not registered their drives yet. No blob is placed while there is one: the drives of some founders
     /// do not survive what those of all survive.
     pub awaited: BTreeSet<HostId>,
+}
+
+impl LayoutRecord {
+    /// Returns the layout that placement goes by.
+    pub fn ring_layout(&self, hosts: &[HostRecord], nodes: &[NodeRecord]) -> Layout {
+        // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded with.
+        let nodes = if self.awaited.is_empty() { nodes } else { &[] };
+        let node = |record: &NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
+        let draining = nodes.iter().filter(|record| record.state == NodeState::Draining).map(|record| record.id);
+        let domains = hosts.iter().filter_map(|host| Some((host.id, host.domain.clone()?)));
+        Layout::new(self.epoch, nodes.iter().map(node)).with_draining(draining).with_domains(domains)
+    }
 }
 
 /// Drives and hosts that were removed from the layout for good, so that a start with old directories does not bring

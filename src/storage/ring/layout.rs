@@ -1,6 +1,5 @@
 //! The cluster's domains, hosts and drives, as placement sees them.
 
-use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::types::{Epoch, HostId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,16 +28,6 @@ impl Layout {
     pub fn new(epoch: Epoch, nodes: impl IntoIterator<Item = LayoutNode>) -> Self {
         let by_id: BTreeMap<NodeId, LayoutNode> = nodes.into_iter().map(|node| (node.id, node)).collect();
         Self { epoch, nodes: by_id.into_values().take(1 << 16).collect(), ..Self::default() }
-    }
-
-    /// Makes the layout that the metadata records.
-    pub fn of_records(layout: LayoutRecord, hosts: &[HostRecord], nodes: &[NodeRecord]) -> Self {
-        // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded with.
-        let nodes = if layout.awaited.is_empty() { nodes } else { &[] };
-        let node = |record: &NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
-        let draining = nodes.iter().filter(|record| record.state == NodeState::Draining).map(|record| record.id);
-        let domains = hosts.iter().filter_map(|host| Some((host.id, host.domain.clone()?)));
-        Self::new(layout.epoch, nodes.iter().map(node)).with_draining(draining).with_domains(domains)
     }
 
     /// Makes these nodes draining: they are read, and take no new shards.

@@ -427,9 +427,9 @@ fn records_of_the_metadata_become_the_layout() {
     let node = |id, host, state| NodeRecord { id: NodeId(id), host: HostId(host), state, weight: 7, ..samples::node() };
     let hosts = [samples::host(), HostRecord { id: HostId(2), domain: None, ..samples::host() }];
     let nodes = [node(0, 1, NodeState::Active), node(1, 2, NodeState::Draining), node(2, 9, NodeState::Active)];
-    assert!(Layout::of_records(samples::layout(), &hosts, &nodes).nodes().is_empty(), "founders are awaited");
+    assert!(samples::layout().ring_layout(&hosts, &nodes).nodes().is_empty(), "founders are awaited");
     let founded = LayoutRecord { awaited: [].into(), ..samples::layout() };
-    let layout = Layout::of_records(founded, &hosts, &nodes);
+    let layout = founded.ring_layout(&hosts, &nodes);
     assert_eq!((layout.epoch(), layout.nodes().len(), layout.nodes()[2].weight), (Epoch(70_000), 3, 7));
     assert_eq!((layout.domain_of(HostId(1)), layout.domain_of(HostId(2))), (Some("rack 1"), None));
     assert!(layout.is_draining(NodeId(1)) && !layout.is_draining(NodeId(0)));

@@ -3,8 +3,7 @@
 use super::{LatePublications, append_and_publish};
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::test_host::{SetClock, set_clock, sim_log_options};
-use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, chunk_key, open_over};
-use crate::actors::healer::fault_channel;
+use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, chunk_key, fault_channel, open_over};
 use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
 use crate::storage::disk::sim::SimDisk;

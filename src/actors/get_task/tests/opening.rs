@@ -1,10 +1,10 @@
 //! Lookups and what is read after them, while objects are replaced; and objects of parts.
 
 use super::{Permit, World, collect, content, opened};
-use crate::actors::gateway::{ByteRange, PutPartRequest, StoreError};
 use crate::actors::get_task::{OpenObject, open_object, read_object, reopen};
 use crate::actors::put_task::{put_object, put_part};
 use crate::actors::request::test_world::{KEY, upload};
+use crate::actors::request::{ByteRange, PutPartRequest, StoreError};
 use crate::limits::PART_BYTES_MIN;
 use crate::storage::kv::{Batch, KvRead, KvResult, PairIter, Table};
 use crate::storage::meta::codec;

@@ -1,11 +1,11 @@
 //! Objects that are sealed: read back with their key in whole and in ranges, and not at all without it.
 
 use super::{Permit, World, collect, content, node_of, shard_of};
-use crate::actors::gateway::{ByteRange, PutPartRequest, StoreError};
 use crate::actors::get_task::{OpenObject, held_by_object, open_object, read_object};
 use crate::actors::put_task::put_part;
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{CHUNK, KEY, data_key, sealing_record, upload};
+use crate::actors::request::{ByteRange, PutPartRequest, StoreError};
 use crate::limits::PART_BYTES_MIN;
 use crate::storage::meta::command::{
     Change, CompleteUpload, CompletedPart, CopyVersion, CreateUpload, Reply, WriteConditions,

@@ -3,9 +3,8 @@
 
 use super::{heal, healing};
 use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestCluster, TestHost, blob_of, open_cluster, open_host};
-use crate::actors::gateway::StoreError;
 use crate::actors::healer::{HealerHandle, Healing};
-use crate::actors::request::ActiveWrites;
+use crate::actors::request::{ActiveWrites, StoreError};
 use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Reclaimed, Reclamation, ReclamationOptions};
 use crate::net::{AppendChunks, NoGroups, NodeService};
 use crate::storage::meta::command::{Change, Refusal};

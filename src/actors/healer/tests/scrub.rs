@@ -115,7 +115,7 @@ async fn a_pass_waits_while_its_reports_are_not_taken() {
     let blob = blob_of(&host.put("key", &content).await.expect("stored")).clone();
     let (node, id) = shard_of(&blob, 0);
     flip_byte_of(&host, root.path(), node, id, ChunkIndex(0));
-    let fault = crate::actors::healer::ShardFault {
+    let fault = crate::actors::drives::ShardFault {
         node,
         shard: id,
         chunk: ChunkIndex(9),

@@ -2,15 +2,16 @@
 
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, SetClock, TableMetadata, drive_options, set_clock};
-use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_drive};
+use crate::actors::drives::{Drive, FaultSource, Inline, LocalNode, NodeContext, UserLoad, fault_channel, open_drive};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{BodyChecks, BodyStream, ByteRange, PutObjectRequest, Upload};
-use crate::actors::healer::{FaultSource, fault_channel};
 use crate::actors::log::Threads;
 use crate::actors::mover::{Moved, MoverHandle, Moving, MovingOptions};
 use crate::actors::peers::{ConnectionPool, HashRing, LayoutChanged, ReadLatencies, RingReader, Suspects};
 use crate::actors::request::test_hosts::Hosts;
-use crate::actors::request::{ActiveReads, ActiveWrites, InPlace, Metadata, RequestContext, RequestTimes};
+use crate::actors::request::{
+    ActiveReads, ActiveWrites, BodyChecks, BodyStream, ByteRange, InPlace, Metadata, PutObjectRequest, RequestContext,
+    RequestTimes, Upload,
+};
 use crate::actors::upkeep::{ClusterContext, Pace, UnderWayService};
 use crate::actors::{get_task, put_task};
 use crate::ambient::{Ambient, Clock};
@@ -163,11 +164,8 @@ impl Cluster {
     /// Makes the layout that the metadata has the one in force.
     pub(super) async fn publish(&self) {
         let view = self.view().await;
-        let layout = Layout::of_records(
-            view.layout().expect("a layout"),
-            &view.hosts().expect("hosts"),
-            &view.nodes().expect("nodes"),
-        );
+        let layout =
+            view.layout().expect("a layout").ring_layout(&view.hosts().expect("hosts"), &view.nodes().expect("nodes"));
         self.hash_ring.send(LayoutChanged(layout)).await.expect("running").expect("newer");
     }
 

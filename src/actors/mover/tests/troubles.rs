@@ -2,8 +2,9 @@
 
 use super::cluster::{Cluster, node_of};
 use crate::actors::consensus::MetaError;
+use crate::actors::drives::fault_channel;
 use crate::actors::drives::test_host::{CHUNK_BYTES, TableMetadata};
-use crate::actors::healer::{Healed, Healing, HealingOptions, fault_channel};
+use crate::actors::healer::{Healed, Healing, HealingOptions};
 use crate::actors::mover::{Moved, Moving, MovingOptions};
 use crate::actors::request::Metadata;
 use crate::actors::upkeep::{ClusterContext, Pace, Reclaimed, Reclamation, ReclamationOptions};

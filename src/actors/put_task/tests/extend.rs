@@ -1,10 +1,11 @@
 //! Appends: whatever stands grows by what comes, plain or sealed, in one entry; or nothing is left of it.
 
 use super::{Permit, World, content, md5, upload};
-use crate::actors::gateway::{AppendObjectRequest, BodyChecks, ByteRange, StoreError, Upload};
 use crate::actors::get_task::{OpenObject, open_object, read_object};
+use crate::actors::put_task::AppendObjectRequest;
 use crate::actors::put_task::{AppendPermits, append_object};
 use crate::actors::request::test_world::{KEY, data_key};
+use crate::actors::request::{BodyChecks, ByteRange, StoreError, Upload};
 use crate::storage::checksum::BodyHasher;
 use crate::storage::meta::command::{Change, Refusal};
 use crate::storage::meta::record::{Body, ChecksumAlgorithm, ObjectVersion, Pick};

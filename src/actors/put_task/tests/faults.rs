@@ -1,7 +1,7 @@
 //! Writes while nodes fail.
 
 use super::{Behaviour, Change, Duration, NodeId, ShardIndex, StoreError, World, blob, check_shards, content, settle};
-use crate::actors::gateway::{BodyChecks, Upload};
+use crate::actors::request::{BodyChecks, Upload};
 use crate::storage::meta::command::Reply;
 use crate::storage::meta::record::{NodeRecord, NodeState};
 use crate::storage::meta::samples;

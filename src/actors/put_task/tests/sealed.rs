@@ -2,10 +2,10 @@
 
 use super::{BodyChecks, CHUNK, KEY, Upload, World, blob, check_shards, checked, content, md5, settle, upload};
 use crate::actors::frontend::Permit;
-use crate::actors::gateway::{Kept, PutPartRequest, StoreError};
 use crate::actors::put_task::{held_bytes_max, put_object, put_part};
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{data_key, sealing_record};
+use crate::actors::request::{Kept, PutPartRequest, StoreError};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::storage::meta::command::{Change, CreateUpload};
 use crate::storage::meta::record::{Body, Traits};

@@ -4,8 +4,7 @@ use super::super::{Compaction, CompactionContext, CompactionOptions, Pace, Step}
 use super::{append, compact, compaction, read, shard};
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::test_host::{SEGMENT_BYTES, Seeded, open_host, set_clock, sim_log_options};
-use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_over};
-use crate::actors::healer::fault_channel;
+use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, fault_channel, open_over};
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
 use crate::net::{AppendChunks, NodeService, ReadChunks};

@@ -4,8 +4,7 @@
 use super::super::{Compaction, CompactionContext, CompactionOptions, Pace};
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::test_host::{Seeded, SetClock, set_clock, sim_log_options};
-use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, open_over};
-use crate::actors::healer::fault_channel;
+use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, fault_channel, open_over};
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
 use crate::net::{AppendChunks, ChunkFault, NodeService, ReadChunks};

@@ -4,7 +4,6 @@ use super::{Machine, put, shards_of};
 use crate::storage::meta::command::{Change, PutObject, Refusal, Reply};
 use crate::storage::meta::record::{Held, HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
-use crate::storage::ring::Layout;
 use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles, ShardIndex, UnixMs};
 
 pub(super) fn node(id: u32, host: u64) -> NodeRecord {
@@ -31,7 +30,7 @@ impl Machine {
     fn placed_on(&self) -> Vec<u32> {
         let view = self.view();
         let (layout, hosts, nodes) = (view.layout().expect("reads"), view.hosts().expect("reads"), view.nodes());
-        let layout = Layout::of_records(layout, &hosts, &nodes.expect("reads"));
+        let layout = layout.ring_layout(&hosts, &nodes.expect("reads"));
         layout.nodes().iter().map(|node| node.id.0).collect()
     }
 
