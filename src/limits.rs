@@ -227,6 +227,9 @@ pub const HEAVY_SHOWN: usize = 20;
 pub const GROWTH_SAMPLE_EVERY: Duration = Duration::from_secs(60 * 60);
 pub const GROWTH_SAMPLES_MAX: usize = 7 * 24 + 1;
 pub const GROWTH_KNOWN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// The growth of each bucket: the days that are kept, and the buckets of a day, which are the largest.
+pub const GROWTH_DAYS: u64 = 8;
+pub const GROWTH_BUCKETS_MAX: usize = 10_000;
 
 /// S3: an object's key (UTF-8 bytes), a bucket's name, user metadata, a listing's page, a multi-delete.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -284,6 +287,11 @@ pub const TURN_KEYS_MAX: usize = 16_384;
 /// parsed into is up to 40 times as large.
 pub const MEMO_BYTES_MAX: usize = 1 << 20;
 pub const MEMO_ENTRY_BYTES: usize = 256;
+/// Limits on rates: the least of bytes a second, the piece of a body that waits at a time, and for how long the number of the hosts
+/// that share a limit is taken for known.
+pub const RATE_BYTES_MIN: u64 = 64 << 10;
+pub const RATE_PIECE_BYTES: usize = 64 << 10;
+pub const RATE_SHARES_KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Connections of a listener: for so many files that the process may open, one; between these.
 pub const FILES_PER_CONNECTION: usize = 4;
 pub const CONNECTIONS_MIN: usize = 64;
@@ -425,6 +433,8 @@ const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_m
 const _: () = assert!(CLOCK_RECORD_EVERY.as_millis() * 2 < CLOCK_ADVANCE_MAX.as_millis());
 const _: () = assert!(GROWTH_SAMPLE_EVERY.as_secs() * (GROWTH_SAMPLES_MAX as u64 - 1) > GROWTH_KNOWN_AFTER.as_secs());
 const _: () = assert!(GROWTH_SAMPLES_MAX * 64 < DOCUMENT_BYTES_MAX);
+const _: () = assert!(GROWTH_BUCKETS_MAX * 66 + 64 < LARGE_DOCUMENT_BYTES_MAX);
+const _: () = assert!(LARGE_DOCUMENT_BYTES_MAX + DOCUMENT_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(HEAVY_SHOWN < HEAVY_TOLD && HEAVY_TOLD < HEAVY_KEPT);
 const _: () = assert!(HEAVY_SLOT.as_secs() * (HEAVY_SLOTS as u64 - 1) == 300);
 const _: () = assert!(PROBE_PATIENCE.as_millis() < CLOCK_REPORT_COUNTS_FOR.as_millis());

@@ -67,6 +67,8 @@ metrics! {
     gauge REQUESTS_ACTIVE = "sherd_s3_requests_active" [] "S3 requests being answered.";
     counter RECEIVED_BYTES = "sherd_s3_received_bytes_total" [] "Body bytes received from S3 clients.";
     counter SENT_BYTES = "sherd_s3_sent_bytes_total" [] "Body bytes sent to S3 clients.";
+    counter RATE_REFUSED_REQUESTS = "sherd_rate_refused_requests_total" ["holder", "limit"] "Requests answered SlowDown because their account or bucket was over a limit of sherd admin rate-limit.";
+    counter RATE_DELAYED_BYTES = "sherd_rate_delayed_bytes_total" ["holder", "direction"] "Body bytes that waited because their account or bucket was over a limit of sherd admin rate-limit.";
     gauge TOP_REQUESTS = "sherd_top_requests" ["by", "name"] "Requests of the last five minutes on this host, of the 20 accounts and the 20 buckets with the most; at least so many.";
     gauge TOP_BYTES = "sherd_top_bytes" ["by", "name"] "Body bytes received and sent in the last five minutes on this host, of the 20 accounts and the 20 buckets with the most; at least so many.";
     gauge TLS_CERTIFICATE_END = "sherd_tls_certificate_end_seconds" ["listener"] "When the certificate that a listener shows ends, in seconds since 1970.";
@@ -95,6 +97,7 @@ metrics! {
     gauge DRIVE_TOTAL_BYTES = "sherd_drive_total_bytes" ["node"] "Size of the drive's file system in bytes.";
     gauge STORED_BYTES = "sherd_stored_bytes" [] "Bytes of all versions of all objects of the store, as clients count them; measured every hour.";
     gauge GROWTH = "sherd_growth_bytes_per_day" [] "Bytes stored more a day, over the last week at most; below 0 where more goes than comes. Told when a day was measured.";
+    gauge USABLE_BYTES = "sherd_usable_bytes" [] "Bytes of new objects that find room in the store, after redundancy.";
     gauge FULL_IN_SECONDS = "sherd_full_in_seconds" [] "Time until new objects find no room, at the growth of the last week; -1 where that is not known or the store does not grow.";
     gauge DRIVE_UP = "sherd_drive_up" ["node"] "1 while the drive is in service.";
     gauge RAFT_TERM = "sherd_raft_term" [] "Raft term.";

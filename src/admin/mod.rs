@@ -8,9 +8,9 @@ mod encryption_keys;
 mod identities;
 mod inventory;
 mod jobs;
-mod keys;
 mod metadata;
 mod progress;
+mod rate_limits;
 mod show;
 mod top;
 
@@ -19,8 +19,10 @@ use crate::api::admin::{
     BucketUsageShown, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaShown, SetQuota, ShardShown,
 };
 use crate::api::{DriveHealth, HealthAnswer, StopSafety, Verdict};
-use crate::config::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, Waiting};
-use crate::storage::identity::IdentityError;
+use crate::config::{AdminCommand, AdminInvocation, Credentials, KeySource, Limit, Question, Target, Waiting};
+use crate::storage::buffer::BufferPool;
+use crate::storage::disk::SystemDisk;
+use crate::storage::identity::{IdentityError, read_credentials};
 use client::{Client, Tls};
 use progress::{ABSENCE_MAX, Progress, TIMED_OUT};
 use serde::Serialize;
@@ -89,18 +91,30 @@ pub fn run(invocation: &AdminInvocation) -> Result<u8, AdminFailure> {
 
 /// Prints the root credentials as the first start does: `sherd credentials`. Their copies can be read by their owner only.
 pub fn show_credentials(source: &KeySource) -> Result<(), AdminFailure> {
-    let keys = keys::resolve(source)?;
+    let keys = resolve_keys(source)?;
     let mut out = io::stdout().lock();
     writeln!(out, "  aws configure set aws_access_key_id {}", keys.access_key)?;
     writeln!(out, "  aws configure set aws_secret_access_key {}", keys.secret_key)?;
     Ok(())
 }
 
+/// The key to the admin API: given, or found in the data directories of the host that made it.
+fn resolve_keys(source: &KeySource) -> Result<Credentials, AdminFailure> {
+    match source {
+        KeySource::Given(credentials) => Ok(credentials.clone()),
+        KeySource::Kept(dirs) => {
+            let kept = read_credentials(&SystemDisk::new(BufferPool::new(0)), dirs)?;
+            let kept = kept.ok_or_else(|| AdminFailure::NoKeys { dirs: dirs.clone() })?;
+            Ok(Credentials { access_key: kept.access_key, secret_key: kept.secret_key })
+        }
+    }
+}
+
 fn client(target: &Target) -> Result<Client, AdminFailure> {
     Ok(Client {
         authority: target.authority.clone(),
         tls: target.tls.as_ref().map(|trust| Tls::new(&target.authority, trust)).transpose()?,
-        credentials: keys::resolve(&target.keys)?,
+        credentials: resolve_keys(&target.keys)?,
         region: target.region.clone(),
         ambient: Ambient::system(),
     })
@@ -131,6 +145,7 @@ fn ask(
         Question::BucketQuota { bucket, bytes, objects } => {
             tell(&quota(client, bucket, *bytes, *objects)?, json, show::quota, out)?;
         }
+        Question::RateLimits(asked) => rate_limits::run(client, asked, json, out)?,
         Question::ClockShow => return clock::show(client, json, out),
         Question::ClockAccept { sure } => return clock::accept(client, *sure, json, out),
         Question::Shards => shards(client, json, out)?,

@@ -104,9 +104,21 @@ pub fn buckets(buckets: &[BucketUsageShown]) -> String {
     let rows = buckets.iter().map(|bucket| {
         let objects = of(bucket.objects.to_string(), bucket.objects_max.map(|most| most.to_string()));
         let bytes = of(size(bucket.bytes), bucket.bytes_max.map(size));
-        [bucket.bucket.clone(), bucket.account.clone(), objects, bucket.versions.to_string(), bytes]
+        let (name, account) = (bucket.bucket.clone(), bucket.account.clone());
+        let more_objects = gained(bucket.objects_per_day, |objects| objects.to_string());
+        let more_bytes = gained(bucket.bytes_per_day, size);
+        [name, account, objects, bucket.versions.to_string(), bytes, more_objects, more_bytes]
     });
-    table(["BUCKET", "ACCOUNT", "OBJECTS", "OTHER VERSIONS", "SIZE"], rows)
+    table(["BUCKET", "ACCOUNT", "OBJECTS", "OTHER VERSIONS", "SIZE", "OBJECTS A DAY", "SIZE A DAY"], rows)
+}
+
+fn gained(per_day: Option<i64>, shown: impl FnOnce(u64) -> String) -> String {
+    match per_day {
+        None => "not known yet".to_owned(),
+        Some(0) => "0".to_owned(),
+        Some(more) if more > 0 => format!("+{}", shown(more.unsigned_abs())),
+        Some(less) => format!("-{}", shown(less.unsigned_abs())),
+    }
 }
 
 fn name_of<'a>(hosts: &'a [HostShown], id: &'a str) -> &'a str {
@@ -302,8 +314,8 @@ pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String
 #[cfg(test)]
 mod tests {
     use super::{
-        DriveHealth, ForecastShown, HostRolesShown, QuotaShown, duration, forecast, host_roles, shared_file_systems,
-        size, table,
+        BucketUsageShown, DriveHealth, ForecastShown, HostRolesShown, QuotaShown, duration, forecast, host_roles,
+        shared_file_systems, size, table,
     };
 
     #[test]
@@ -355,6 +367,33 @@ mod tests {
         let host = HostRolesShown { host: "1".to_owned(), name, domain, roles };
         assert_eq!(host_roles(&[host]), "HOST  DOMAIN  ROLES\na     left    meta,storage\n\n");
         assert_eq!(host_roles(&[]), "");
+    }
+
+    #[test]
+    fn a_bucket_is_shown_with_what_it_gains_a_day() {
+        let bucket = |name: &str, bytes_per_day, objects_per_day| BucketUsageShown {
+            bucket: name.to_owned(),
+            account: "1".to_owned(),
+            objects: 3,
+            versions: 0,
+            bytes: 2048,
+            bytes_max: Some(4096),
+            objects_max: None,
+            bytes_per_day,
+            objects_per_day,
+        };
+        let text = super::buckets(&[
+            bucket("new", None, None),
+            bucket("grows", Some(1 << 30), Some(7)),
+            bucket("shrinks", Some(-2048), Some(0)),
+        ]);
+        let expected = "\
+BUCKET   ACCOUNT  OBJECTS  OTHER VERSIONS  SIZE                OBJECTS A DAY  SIZE A DAY
+new      1        3        0               2.0 KiB of 4.0 KiB  not known yet  not known yet
+grows    1        3        0               2.0 KiB of 4.0 KiB  +7             +1.0 GiB
+shrinks  1        3        0               2.0 KiB of 4.0 KiB  0              -2.0 KiB
+";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod identity;
 mod memo;
 pub mod policy;
 mod post;
+mod rates;
 mod request_log;
 mod room;
 mod s3;

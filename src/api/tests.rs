@@ -4,6 +4,7 @@ mod administrators;
 mod audit;
 mod changes;
 mod permissions;
+mod rates;
 mod tls;
 
 use super::DriveHealth;

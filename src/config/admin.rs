@@ -5,6 +5,7 @@ mod identities;
 mod jobs;
 mod layout;
 mod metadata;
+mod rate_limits;
 mod top;
 mod waiting;
 
@@ -13,6 +14,7 @@ pub use identities::{AccessQuestion, Holder, IdentityQuestion, ServiceKeyAsked, 
 pub use jobs::JobQuestion;
 pub use layout::LayoutQuestion;
 pub use metadata::MetadataQuestion;
+pub use rate_limits::RateLimitQuestion;
 pub use top::{TopBy, TopOver, TopQuestion};
 pub use waiting::Waiting;
 
@@ -70,6 +72,7 @@ pub enum Question {
         bytes: Option<Limit>,
         objects: Option<Limit>,
     },
+    RateLimits(RateLimitQuestion),
     Shards,
     /// A question about the identities of the account of this number; of the store's own without one.
     Identities {
@@ -144,6 +147,7 @@ pub(super) fn command() -> Command {
         .subcommand(top::command())
         .subcommand(clock())
         .subcommand(bucket())
+        .subcommand(rate_limits::command())
         .subcommands(identities::commands())
         .subcommand(encryption_keys::command())
         .subcommand(metadata::command())
@@ -280,6 +284,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
             return jobs
                 .or_else(layout)
                 .or_else(top)
+                .or_else(|| rate_limits::asked(names, last).map(Question::RateLimits))
                 .or_else(|| metadata::asked(names, last).map(Question::Metadata))
                 .or_else(|| encryption_keys::asked(names, last).map(Question::EncryptionKeys));
         }

@@ -16,8 +16,8 @@ mod values;
 
 pub use admin::{
     AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, JobQuestion, KeyQuestion, KeySource,
-    LayoutQuestion, Limit, MetadataQuestion, Question, ServiceKeyAsked, Target, TopBy, TopOver, TopQuestion, Trust,
-    Waiting, WhoAsked,
+    LayoutQuestion, Limit, MetadataQuestion, Question, RateLimitQuestion, ServiceKeyAsked, Target, TopBy, TopOver,
+    TopQuestion, Trust, Waiting, WhoAsked,
 };
 pub use arguments::{Invocation, RejoinWish, from_process};
 pub use cluster::ClusterConfig;

@@ -1,11 +1,11 @@
 //! Tests of the configuration: no process environment, files from a map.
 
-use super::{AccessQuestion, Holder, IdentityQuestion, JobQuestion, KeyQuestion, LayoutQuestion, ServiceKeyAsked};
+use super::{AccessQuestion, Holder, IdentityQuestion, JobQuestion, KeyQuestion, LayoutQuestion, RateLimitQuestion};
 use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, TopBy, TopOver, TopQuestion, Trust};
 use super::{AuditConfig, AuditLog};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
 use super::{ObjectOwnership, RejoinWish, SETTINGS, values};
-use super::{Waiting, WhoAsked};
+use super::{ServiceKeyAsked, Waiting, WhoAsked};
 use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
 use std::collections::BTreeMap;
@@ -734,6 +734,31 @@ fn admin_shows_and_sets_quotas_of_buckets() {
     let sizes = [&["b", "--bytes", "many"][..], &["b", "--objects", "1KiB"], &["b", "--objects", "-1"]];
     for wrong in [&["a/b"][..], &[]].into_iter().chain(sizes) {
         let arguments = [&["admin", "bucket", "quota"], wrong].concat();
+        assert!(matches!(invoked(&arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn admin_sets_limits_on_rates_of_an_account_or_a_bucket() {
+    let asked = |arguments: &[&str]| match admin(&[&["rate-limit"], arguments].concat(), &[]).command {
+        AdminCommand::Ask(_, Question::RateLimits(asked)) => asked,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(&["list"]), RateLimitQuestion::List);
+    let set = asked(&["set", "--account", "111122223333", "--requests", "100", "--sent", "10MiB", "--active", "none"]);
+    let account = Some("111122223333".to_owned());
+    let (requests, sent) = (Some(Limit::At(100)), Some(Limit::At(10 << 20)));
+    let of_account =
+        RateLimitQuestion::Set { account, bucket: None, requests, received: None, sent, active: Some(Limit::None) };
+    assert_eq!(set, of_account);
+    let bucket = Some("b".to_owned());
+    let received = Some(Limit::At(1 << 20));
+    let of_bucket =
+        RateLimitQuestion::Set { account: None, bucket, requests: None, received, sent: None, active: None };
+    assert_eq!(asked(&["set", "--bucket", "b", "--received", "1MiB"]), of_bucket);
+    let both = ["set", "--bucket", "b", "--account", "111122223333", "--requests", "1"];
+    for wrong in [&["set", "--bucket", "b"][..], &["set", "--requests", "1"], &["set", "--account", "1"], &both] {
+        let arguments = [&["admin", "rate-limit"], wrong].concat();
         assert!(matches!(invoked(&arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
     }
 }

@@ -6,8 +6,11 @@ use std::fs;
 /// Metric, label, values. Without a metric: of every one with this label that is not named itself.
 const VALUES: &[(&str, &str, &str)] = &[
     ("", "by", "`account`, `bucket`"),
+    ("", "direction", "`received`, `sent`"),
     ("", "event", "`hit`, `miss`, `dial`, `eviction`"),
     ("", "fault", "`missing`, `corrupt`, `unanswered`"),
+    ("", "holder", "`account`, `bucket`"),
+    ("", "limit", "`requests`, `active`"),
     ("", "listener", "`s3`, `admin`"),
     ("", "log", "`shards`, `meta`"),
     ("", "name", "an account's number or `anonymous`, a bucket's name; at most 20 of each at a time"),

@@ -118,6 +118,7 @@ impl HostStatus {
         if let Some(per_day) = forecast.bytes_per_day {
             metrics::GROWTH.with_label_values::<&str>(&[]).set(per_day);
         }
+        metrics::USABLE_BYTES.with_label_values::<&str>(&[]).set(as_gauge(self.capacity().usable_bytes));
         let full_in = forecast.full_in_seconds.map_or(-1, as_gauge);
         metrics::FULL_IN_SECONDS.with_label_values::<&str>(&[]).set(full_in);
     }

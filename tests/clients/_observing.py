@@ -34,7 +34,8 @@ SEEN_BY = {
         "SherdCertificateEnds", "SherdClockUnconfirmed",
         "SherdClocksDiffer", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
         "SherdEventsDropped", "SherdGarbageGrows", "SherdNoLeader", "SherdNotScraped", "SherdProposalsFailed",
-        "SherdProposalsSlow", "SherdRequestsWaiting", "SherdSyncsSlow", "SherdTermChanges", "SherdWebhookFails",
+        "SherdProposalsSlow", "SherdRequestsWaiting", "SherdStoreFills", "SherdStoreFull", "SherdSyncsSlow",
+        "SherdTermChanges", "SherdWebhookFails",
     },
 }
 # Alerts that may fire for a store without a fault, on a machine whose disk is full or slow.

@@ -32,6 +32,7 @@ BLOB_BYTES = 17 << 10
 # In which more than a thousand changes are to be decided.
 TABLES_SECONDS = 90
 CLUSTER = "sherd-of-three"
+FULL = "sherd-full"
 BUCKET = "observed"
 
 
@@ -59,7 +60,7 @@ class Stores:
     def show_to(self, prometheus):
         """Rules that are about a whole cluster tell clusters by their job."""
         targets = {name: store.admin for name, store in self.by_name.items()}
-        prometheus.aim(targets, **{name: {"job": CLUSTER} for name in self.hosts})
+        prometheus.aim(targets, full={"job": FULL}, **{name: {"job": CLUSTER} for name in self.hosts})
 
 
 def hosts_of_a_cluster(names):
@@ -71,11 +72,34 @@ def hosts_of_a_cluster(names):
 
 # --- the faults
 
+def fill_within_days(prometheus, stores):
+    """Whether that can be done here. An eighth of the room is taken in what is a day by the store's clock."""
+    ahead = wall_clock_ahead(WORK, seconds=25 * 60 * 60)
+    if ahead is None:
+        return False
+    store = stores.by_name["full"]
+    until(lambda: prometheus.query('sherd_stored_bytes{instance="full"} == 0'), "the empty store was measured", 30)
+    [(_, room)] = prometheus.query('sherd_usable_bytes{instance="full"}')
+    s3 = store.make_bucket(BUCKET)
+    for number in range(8):
+        s3.put_object(Bucket=BUCKET, Key=f"{number}", Body=bytes(int(room) // 64))
+    right = store.settings
+    for settings in [{**right, **ahead}, right]:
+        store.kill()
+        store.settings = settings
+        store.start()
+        stores.show_to(prometheus)
+        if settings is not right:
+            prometheus.fires("SherdStoreFills", job=FULL)
+    return True
+
+
 def fill_a_drive(prometheus, store):
     fill_to(store.root, 0.10)
     prometheus.fires("SherdDriveSpaceLow", instance="full")
     fill_to(store.root, 0.03)
     prometheus.fires("SherdDriveFull", instance="full")
+    prometheus.fires("SherdStoreFull", job=FULL)
 
 
 def hold_the_memory(prometheus, store):
@@ -214,9 +238,12 @@ def check_faults(prometheus, stores):
     """Makes each fault and sees its alerts fire; those that cannot be seen here."""
     cannot = set()
     if "full" in stores.by_name:
+        if not fill_within_days(prometheus, stores):
+            cannot |= skip("no C compiler is here, or the binary is static", "SherdStoreFills")
         fill_a_drive(prometheus, stores.by_name["full"])
     else:
-        cannot |= skip("no file system can be mounted here", "SherdDriveSpaceLow", "SherdDriveFull")
+        cannot |= skip("no file system can be mounted here", "SherdDriveSpaceLow", "SherdDriveFull",
+                       "SherdStoreFills", "SherdStoreFull")
     stores.alone.make_bucket(BUCKET)
     hold_the_memory(prometheus, stores.alone)
     if not slow_the_syncs(prometheus, stores.alone):

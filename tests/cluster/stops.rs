@@ -1,4 +1,4 @@
-//! Hosts that are stopped: every one in order under load, and what is said of safety before and after.
+//! Hosts that are stopped: every one in order under load, what is said of safety before and after, and what others take over.
 
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{eventually, lose_drive};
@@ -109,4 +109,26 @@ fn the_assessment_of_safety_holds_for_the_metadata_too() {
     assert_eq!((&alone["reads"], &alone["status"]), (&false.into(), &"unavailable".into()), "{alone}");
     cluster.start(1);
     cluster.wait_until_ready(0);
+}
+
+/// What is set for all hosts together is shared by those that are up.
+#[test]
+fn a_limit_on_requests_holds_on_every_host_at_once_and_is_shared_by_those_that_are_up() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(1, seed()));
+    cluster.client(0).create_bucket("box").expect("it answers").expect(200);
+    let set = cluster.admin(0, &["rate-limit", "set", "--bucket", "box", "--active", "6"]);
+    assert_eq!((&set["bucket"], &set["requests_active_max"]), (&"box".into(), &6.into()), "{set}");
+    let admitted = |host: usize| cluster.client(host).announce_until_refused("box").expect("it answers");
+    assert_eq!([1, 2, 0].map(admitted), [2, 2, 2]);
+    cluster.stop(2);
+    // Until the connections of the last count are closed it is less.
+    eventually(PATIENCE, "the others to share what the stopped host had", || {
+        let admitted = admitted(0);
+        assert!(admitted <= 3, "{admitted} of 6 on one of two hosts");
+        (admitted == 3).then_some(())
+    });
+    cluster.start(2);
+    cluster.wait_until_ready(2);
+    assert_eq!(cluster.admin(2, &["rate-limit", "list"]), serde_json::json!([set]));
 }

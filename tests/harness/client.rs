@@ -4,7 +4,8 @@ use super::sigv4::{Chunking, Keys, Scope, ToSign, presign, sign_headers, target}
 use super::{data, xml};
 use http::{HeaderMap, Request};
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use ureq::Agent;
 
@@ -132,6 +133,33 @@ impl S3 {
         let host = self.addr.to_string();
         let request = ToSign { method: method.to_owned(), host, path: path.to_owned(), query, headers: Vec::new() };
         presign(scope, &request, expires_seconds)
+    }
+
+    /// Announces an upload whose body never comes, and waits for the first answer: its status, 100 where the server waits for
+    /// the body. The upload is under way as long as the connection is held.
+    pub fn announce(&self, bucket: &str, key: &str) -> io::Result<(u16, TcpStream)> {
+        let target = self.presigned("PUT", &format!("/{bucket}/{key}"), &[], 3600);
+        let mut stream = TcpStream::connect(self.addr)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        let host = self.addr;
+        write!(stream, "PUT {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")?;
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.ok_or_else(|| io::Error::other(format!("no status: {line:?}")))?, stream))
+    }
+
+    /// Announces uploads until one is refused with 503, holding all of them; the number of those that were not.
+    pub fn announce_until_refused(&self, bucket: &str) -> io::Result<usize> {
+        let mut held = Vec::new();
+        loop {
+            let (status, stream) = self.announce(bucket, &held.len().to_string())?;
+            match status {
+                100 => held.push(stream),
+                503 => return Ok(held.len()),
+                other => return Err(io::Error::other(format!("status {other}"))),
+            }
+        }
     }
 
     /// Sends as it is; the target is already encoded.

@@ -470,3 +470,42 @@ fn a_host_that_is_not_there_is_said_not_to_answer() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("does not answer"));
 }
+
+#[test]
+fn limits_on_rates_are_set_kept_and_taken_away() {
+    let (_root, server) = Server::fresh();
+    server.client().create_bucket("box").unwrap().expect(200);
+    let account = "000000000000";
+    let set = json(&admin(&server, &["rate-limit", "set", "--bucket", "box", "--active", "2", "--json"]));
+    assert_eq!((&set["bucket"], &set["requests_active_max"]), (&"box".into(), &2.into()), "{set}");
+    text(&admin(&server, &["rate-limit", "set", "--account", account, "--requests", "1000", "--sent", "1GiB"]));
+    let refused = admin(&server, &["rate-limit", "set", "--bucket", "box", "--sent", "1KiB"]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("a limit is at least 65536"));
+    let (setup, ..) = server.stop();
+    let server = setup.start();
+    let listed = text(&admin(&server, &["rate-limit", "list"]));
+    let expected = "\
+KIND     NAME          REQUESTS/S  RECEIVED/S  SENT/S   UNDER WAY
+account  000000000000  1000        -           1.0 GiB  -
+bucket   box           -           -           -        2
+";
+    assert_eq!(listed, expected);
+    assert_eq!(server.client().announce_until_refused("box").unwrap(), 2);
+    let refused = [("holder", "bucket"), ("limit", "active")];
+    assert_eq!(server.metric("sherd_rate_refused_requests_total", &refused), 1.0);
+    text(&admin(&server, &["rate-limit", "set", "--bucket", "box", "--active", "none"]));
+    server.client().put("box", "k", b"x").unwrap().expect(200);
+    let left = json(&admin(&server, &["rate-limit", "list", "--json"]));
+    assert_eq!((left.as_array().map(Vec::len), &left[0]["account"]), (Some(1), &account.into()), "{left}");
+}
+
+#[test]
+fn the_growth_of_a_bucket_is_not_known_before_a_day() {
+    let (_root, server) = Server::fresh();
+    fill(&server);
+    let listed = json(&admin(&server, &["bucket", "list", "--json"]));
+    let bucket = &listed[0];
+    assert_eq!((&bucket["bytes_per_day"], &bucket["objects_per_day"]), (&Value::Null, &Value::Null), "{bucket}");
+    let shown = text(&admin(&server, &["bucket", "list"]));
+    assert!(shown.lines().nth(1).is_some_and(|line| line.matches("not known yet").count() == 2), "{shown}");
+}

@@ -33,6 +33,9 @@ const SILENT: &[&str] = &[
     "sherd_moved_bytes_total",
     // Too short a time to say how fast it fills.
     "sherd_growth_bytes_per_day",
+    // No limit on rates.
+    "sherd_rate_refused_requests_total",
+    "sherd_rate_delayed_bytes_total",
     // No webhook.
     "sherd_events_delivered_total",
     "sherd_event_deliveries_failed_total",

@@ -10,9 +10,11 @@ pub use super::request::{
 };
 pub use reports::Reports;
 
+use super::drives::health::HostState;
 use super::frontend::{AdmitGet, AdmitPut, Permit, S3Frontend};
 use super::request::{Metadata, RequestContext};
 use super::{get_task, put_task};
+use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{Body, ObjectVersion, Pick};
 use crate::storage::meta::view::MetaView;
 use crate::types::BucketId;
@@ -35,6 +37,14 @@ impl Gateway {
     /// Lookups and metadata-only changes.
     pub fn meta(&self) -> &dyn Metadata {
         self.context.metadata.as_ref()
+    }
+
+    /// Counts the hosts that serve S3 and are up, as far as this one knows. One that was not asked yet counts.
+    pub fn serving_hosts(&self, view: &MetaView) -> KvResult<u32> {
+        let (roles, health) = (view.roles()?, self.context.health.current());
+        let is_up = |host| host == self.context.host || health.host(host).is_none_or(HostState::is_up);
+        let serving = view.hosts()?.into_iter().filter(|host| roles.of(host.id).gateway && is_up(host.id)).count();
+        Ok(u32::try_from(serving).unwrap_or(u32::MAX))
     }
 
     /// Stores an object; the version as it stands. 200 may be answered on return.

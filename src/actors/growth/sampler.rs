@@ -2,8 +2,9 @@
 //!
 //! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. The host that leads the metadata's
 //! group measures; every host reads the history from its own tables. A measurement reads the count of each bucket, and no
-//! object.
+//! object; the first one of a day (UTC) is kept of each bucket, too.
 
+use super::buckets::{BucketSample, LargestBuckets};
 use super::history::{Growth, History};
 use crate::actors::upkeep::{Background, Chore, ClusterContext, LastFailure, UpkeepError};
 use crate::limits::GROWTH_SAMPLE_EVERY;
@@ -87,32 +88,51 @@ impl Sampling {
         if history.age(now).is_some_and(|age| age < self.options.every) {
             return Ok(Sampled::Nothing);
         }
-        let bytes = self.context.look_up(stored_bytes).await?;
+        let measured = self.context.look_up(measured).await?;
+        let is_taken = self.context.look_up(move |view| BucketSample::is_taken(view, now)).await?;
+        let bytes = measured.bytes;
         history.add(now, bytes);
-        self.keep(&history, row.as_ref()).await?;
+        let of_buckets = (!is_taken).then(|| measured.largest.sample(now));
+        self.keep(&history, row.as_ref(), of_buckets.as_ref()).await?;
         self.handle.show(history.growth());
         Ok(Sampled::Measured(bytes))
     }
 
-    async fn keep(&self, history: &History, row: Option<&DocumentRow>) -> Result<(), UpkeepError> {
-        let write = history.write(row).expect("numbers are JSON");
+    async fn keep(
+        &self,
+        history: &History,
+        row: Option<&DocumentRow>,
+        of_buckets: Option<&BucketSample>,
+    ) -> Result<(), UpkeepError> {
+        let of_store = history.write(row).expect("numbers are JSON");
+        let of_buckets = of_buckets.map(|sample| sample.write().expect("numbers are JSON"));
+        let writes = std::iter::once(of_store).chain(of_buckets).collect();
         // One that is refused was overtaken by another leader's, which is as good.
-        self.context.metadata.propose(Change::WriteDocuments(vec![write])).await?;
+        self.context.metadata.propose(Change::WriteDocuments(writes)).await?;
         Ok(())
     }
 }
 
-/// Returns the bytes of all versions of all objects.
-fn stored_bytes(view: &MetaView) -> KvResult<u64> {
-    let (mut bytes, mut after) = (0u64, None::<String>);
+/// What all buckets hold.
+#[derive(Debug, Default)]
+struct Measured {
+    /// Of all versions of all objects.
+    bytes: u64,
+    largest: LargestBuckets,
+}
+
+fn measured(view: &MetaView) -> KvResult<Measured> {
+    let (mut measured, mut after) = (Measured::default(), None::<String>);
     loop {
         let (rows, more) = view.buckets("", after.as_deref(), BUCKETS_PAGE)?;
         after = rows.last().map(|row| row.bucket.name.clone());
         for row in rows {
-            bytes = bytes.saturating_add(view.usage(row.bucket.id)?.bytes);
+            let usage = view.usage(row.bucket.id)?;
+            measured.bytes = measured.bytes.saturating_add(usage.bytes);
+            measured.largest.add(row.bucket.id, usage);
         }
         if !more {
-            return Ok(bytes);
+            return Ok(measured);
         }
     }
 }

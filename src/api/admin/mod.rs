@@ -6,12 +6,12 @@ mod caller;
 mod encryption;
 mod identities;
 mod jobs;
-mod metadata;
+mod rate_limits;
 mod record;
 mod routes;
 mod shapes;
-mod shards;
 mod source;
+mod streamed;
 mod top;
 
 pub use crate::api::s3::{BucketShown, Explained, ObjectShown, StatementShown};
@@ -23,6 +23,7 @@ pub use jobs::{
     ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesOfHost, MovesShown, Ordered, OrderedOfHost,
     ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus, StartHeal,
 };
+pub use rate_limits::{RateLimitsShown, SetRateLimits};
 pub use shapes::{
     AcceptClock, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown, CountsShown,
     ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown, HostRolesShown, HostShown, HostStateShown,
@@ -256,6 +257,8 @@ async fn dispatched(
         Route::ListBucketUsage => ok(&source.buckets().await?),
         Route::GetBucketQuota => ok(&source.quota(bucket).await?),
         Route::PutBucketQuota => ok(&source.set_quota(bucket, required::<SetQuota>(&body)?).await?),
+        Route::ListRateLimits => ok(&rate_limits::list(admin).await?),
+        Route::PutRateLimits => ok(&rate_limits::set(admin, required(&body)?).await?),
         Route::GetLayout => ok(&source.layout().await?),
         Route::UpdateLayout => ok(&source.change_layout(required::<ChangeLayout>(&body)?).await?),
         Route::GetHealStatus => ok(&jobs::heal_status(&**source, query).await?),
@@ -273,8 +276,8 @@ async fn dispatched(
             let AcceptClock { time_ms } = required(&body)?;
             ok(&source.accept_clock(time_ms).await?)
         }
-        Route::ListShards => shards::stream(Arc::clone(source)).await?,
-        Route::ExportMetadata => metadata::stream(source.export_metadata().await?).await?,
+        Route::ListShards => streamed::shards(Arc::clone(source)).await?,
+        Route::ExportMetadata => streamed::metadata(source.export_metadata().await?).await?,
         Route::DropUnknownShards => ok(&source.drop_unknown_shards().await?),
         Route::CallIam => ok(&identities::call(admin, required(&body)?, &caller, record).await?),
         Route::ExplainAccess => ok(&identities::explain_access(admin, required(&body)?).await?),

@@ -7,10 +7,11 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Fields of bodies that name what a call is on, or how much. None is a secret.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 18] = [
     "account",
     "action",
     "alias",
+    "bucket",
     "bytes_max",
     "change",
     "host",
@@ -18,6 +19,10 @@ const NAMES: [&str; 13] = [
     "node",
     "objects_max",
     "of",
+    "received_bytes_per_second",
+    "requests_active_max",
+    "requests_per_second",
+    "sent_bytes_per_second",
     "time_ms",
     "to",
     "weight",
@@ -63,8 +68,9 @@ impl AdminRecord {
         let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return };
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
-            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-            _ => None,
+            // A limit that is taken away is `null`.
+            Value::Number(_) | Value::Bool(_) | Value::Null => Some(value.to_string()),
+            Value::Array(_) | Value::Object(_) => None,
         };
         let named = NAMES.iter().filter_map(|name| Some((*name, text(fields.get(*name)?)?)));
         self.subject.extend(named);

@@ -42,6 +42,8 @@ routes! {
     ListBucketUsage = "GET" "/buckets";
     GetBucketQuota = "GET" "/buckets/{bucket}/quota";
     PutBucketQuota = "POST" "/buckets/{bucket}/quota";
+    ListRateLimits = "GET" "/rate-limits";
+    PutRateLimits = "POST" "/rate-limits";
     GetLayout = "GET" "/layout";
     UpdateLayout = "POST" "/layout";
     GetHealStatus = "GET" "/heal";

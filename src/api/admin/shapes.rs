@@ -142,6 +142,11 @@ pub struct BucketUsageShown {
     pub bytes: u64,
     pub bytes_max: Option<u64>,
     pub objects_max: Option<u64>,
+    /// The growth of the last week; `null` where that is not known.
+    #[serde(default)]
+    pub bytes_per_day: Option<i64>,
+    #[serde(default)]
+    pub objects_per_day: Option<i64>,
 }
 
 /// The role of a host in the Raft group.
@@ -280,7 +285,7 @@ pub struct SetQuota {
 }
 
 /// Called for what is there, be it `null`.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 

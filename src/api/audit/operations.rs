@@ -247,6 +247,7 @@ const ADMIN_CHANGES: &[&str] = &[
     "ExportMetadata",
     "MoveLeader",
     "PutBucketQuota",
+    "PutRateLimits",
     "RewrapKeys",
     "StartHeal",
     "StartScrub",
@@ -270,6 +271,7 @@ const ADMIN_READS: &[&str] = &[
     "ListBucketUsage",
     "ListDrives",
     "ListEncryptionKeys",
+    "ListRateLimits",
     "ListShards",
     "Unknown",
 ];

@@ -2,6 +2,7 @@
 
 use super::pace::Pace;
 use crate::api::call::RequestTrace;
+use crate::api::rates::{Direction, Paced};
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures::Stream;
@@ -19,8 +20,10 @@ pub struct RequestBody {
     payload: SendWrapper<Payload>,
     /// The declared length.
     length: Option<u64>,
-    received: u64,
+    passed_on: u64,
     pace: Pace,
+    /// What waits for a limit on rates.
+    paced: Paced,
     waiting: Option<Waiting>,
     trace: Arc<RequestTrace>,
 }
@@ -33,7 +36,8 @@ struct Waiting {
 impl RequestBody {
     pub fn new(payload: Payload, length: Option<u64>, trace: Arc<RequestTrace>) -> Self {
         let payload = SendWrapper::new(payload);
-        Self { payload, length, received: 0, pace: Pace::default(), waiting: None, trace }
+        let paced = Paced::new(Direction::Received);
+        Self { payload, length, passed_on: 0, pace: Pace::default(), paced, waiting: None, trace }
     }
 }
 
@@ -45,16 +49,20 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let this = &mut *self;
         loop {
+            if let Some(chunk) = ready!(this.paced.poll_next(this.trace.rates(), cx)) {
+                this.passed_on += chunk.len() as u64;
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
             match Pin::new(&mut *this.payload).poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     let waited = this.waiting.take().map(|waiting| waiting.since.elapsed()).unwrap_or_default();
                     this.pace.received(waited, chunk.len() as u64);
-                    this.received += chunk.len() as u64;
                     this.trace.received(chunk.len());
                     if let Err(stalled) = this.pace.judge(std::time::Duration::ZERO) {
                         return Poll::Ready(Some(Err(Box::new(stalled))));
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    this.paced.hold(chunk);
+                    continue;
                 }
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Some(Err(format!("the connection failed: {error}").into())));
@@ -76,7 +84,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self.length {
-            Some(length) => SizeHint::with_exact(length.saturating_sub(self.received)),
+            Some(length) => SizeHint::with_exact(length.saturating_sub(self.passed_on)),
             None => SizeHint::default(),
         }
     }

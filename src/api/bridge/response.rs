@@ -2,6 +2,7 @@
 //! stream, so that what the stream holds (permits, chunks read ahead) is bounded in time too.
 
 use super::references::with_references;
+use crate::api::rates::{Direction, Paced};
 use crate::api::request_log::RequestRecord;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
@@ -12,7 +13,7 @@ use futures::Stream;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -65,7 +66,7 @@ impl Answer {
         };
         let mut record = self.record;
         record.answered(status.as_u16());
-        response.set_body(ResponseBody { size, content, record })
+        response.set_body(ResponseBody { size, content, paced: Paced::new(Direction::Sent), record })
     }
 }
 
@@ -111,7 +112,41 @@ pub struct Broken(String);
 pub struct ResponseBody {
     size: BodySize,
     content: Content,
+    /// What waits for a limit on rates.
+    paced: Paced,
     record: RequestRecord,
+}
+
+impl ResponseBody {
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        match &mut self.content {
+            Content::Done => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Done;
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+            }
+            Content::Stream(stream) => match &mut stream.borrow_mut().body {
+                Some(body) => Pin::new(body)
+                    .poll_next(cx)
+                    .map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string())))),
+                None => Poll::Ready(Some(Err(Broken("the reader took nothing for too long".to_owned())))),
+            },
+        }
+    }
+
+    /// What is due of the content; it has come no later than its turn.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        loop {
+            if let Some(chunk) = ready!(self.paced.poll_next(self.record.trace.rates(), cx)) {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+            match ready!(self.poll_content(cx)) {
+                Some(Ok(chunk)) => self.paced.hold(chunk),
+                ended => return Poll::Ready(ended),
+            }
+        }
+    }
 }
 
 impl MessageBody for ResponseBody {
@@ -123,25 +158,11 @@ impl MessageBody for ResponseBody {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         let this = &mut *self;
-        let next = match &mut this.content {
-            Content::Done => Poll::Ready(None),
-            Content::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.content = Content::Done;
-                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
-            }
-            Content::Stream(stream) => {
-                let mut stream = stream.borrow_mut();
-                let next = match &mut stream.body {
-                    Some(body) => Pin::new(body)
-                        .poll_next(cx)
-                        .map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string())))),
-                    None => Poll::Ready(Some(Err(Broken("the reader took nothing for too long".to_owned())))),
-                };
-                stream.reader_since = next.is_ready().then(Instant::now);
-                next
-            }
-        };
+        let next = this.poll_due(cx);
+        if let Content::Stream(stream) = &this.content {
+            // A reader for whom a chunk waits is not idle.
+            stream.borrow_mut().reader_since = next.is_ready().then(Instant::now);
+        }
         match &next {
             Poll::Ready(Some(Ok(chunk))) => this.record.sent(chunk.len()),
             Poll::Ready(Some(Err(error))) => this.record.broken(error.to_string()),

@@ -2,6 +2,7 @@
 
 use crate::api::errors::{Fault, Named};
 use crate::api::identity::{Principal, PrincipalKind};
+use crate::api::rates::Rates;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -26,6 +27,8 @@ pub struct RequestTrace {
     /// The operation itself began: what fails before is the protocol's.
     entered: AtomicBool,
     received_bytes: AtomicU64,
+    /// The limits that its account or bucket has; absent where there are none.
+    rates: OnceLock<Rates>,
     fault: OnceLock<Fault>,
     /// Further elements of the answer to a refused request, with their text.
     details: OnceLock<Vec<(&'static str, String)>>,
@@ -91,6 +94,15 @@ impl RequestTrace {
 
     pub fn received(&self, bytes: usize) {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes the limits that the request is under until its trace is dropped. Only the first call counts.
+    pub fn limited(&self, rates: Rates) {
+        let _ = self.rates.set(rates);
+    }
+
+    pub fn rates(&self) -> Option<&Rates> {
+        self.rates.get()
     }
 
     /// Notes the fault for which the body was refused; the first one stays.

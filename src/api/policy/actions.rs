@@ -15,7 +15,7 @@ const SERVICE: &str = "s3:";
 const ADMIN: &str = "admin:";
 
 /// The actions of the admin API, on the resource `*`: the names of its routes.
-pub const ADMIN_ACTIONS: [&str; 26] = [
+pub const ADMIN_ACTIONS: [&str; 28] = [
     "AcceptClock",
     "CallIam",
     "ChangeEncryptionKey",
@@ -34,9 +34,11 @@ pub const ADMIN_ACTIONS: [&str; 26] = [
     "ListBucketUsage",
     "ListDrives",
     "ListEncryptionKeys",
+    "ListRateLimits",
     "ListShards",
     "MoveLeader",
     "PutBucketQuota",
+    "PutRateLimits",
     "RewrapKeys",
     "StartHeal",
     "StartScrub",

@@ -21,13 +21,12 @@ use super::objects::tags::of_new_bucket;
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::auth::Secrets;
-use crate::api::call::Call;
-use crate::api::call::RequestView;
-use crate::api::call::{Origin, TlsVersion};
+use crate::api::call::{Call, Origin, RequestTrace, RequestView, TlsVersion};
 use crate::api::errors::Fault;
 use crate::api::iam::{IamService, request_keys};
 use crate::api::identity::{Asking, IdentityError, ResolveError, Resolved, TokenFault, is_session_key};
 use crate::api::policy::Context;
+use crate::api::rates::{Admitted, Limited, OverLimit, RateLimiter, RateLimits, Rates};
 use crate::types::UnixMs;
 use caller::Caller;
 use holders::{HolderError, Holders};
@@ -160,11 +159,37 @@ pub struct Gate {
     iam: Arc<IamService>,
     memos: Arc<Memos>,
     secure: bool,
+    limiter: Arc<RateLimiter>,
 }
 
 impl Gate {
     pub fn new(gateway: Gateway, iam: Arc<IamService>, memos: Arc<Memos>, secure: bool) -> Self {
-        Self { gateway, iam, memos, secure }
+        let limiter = Arc::new(RateLimiter::new(Arc::clone(&iam.ambient.clock)));
+        Self { gateway, iam, memos, secure, limiter }
+    }
+
+    /// Lets a request begin by the limits of its account or its bucket. `None` where there are none.
+    fn admit(
+        &self,
+        view: &MetaView,
+        limits: RateLimits,
+        limited: impl FnOnce() -> Limited,
+    ) -> S3Result<Option<Admitted>> {
+        if limits.is_unlimited() {
+            return Ok(None);
+        }
+        let shares = self.limiter.shares(|| self.gateway.serving_hosts(view))?;
+        let admitted = self.limiter.admit(limited(), limits, shares);
+        Ok(Some(admitted.map_err(|OverLimit| Fault::SlowDown("Please reduce your request rate.".to_owned()))?))
+    }
+
+    /// Lets a request without an account begin by the limits of its bucket.
+    pub fn admit_anonymous(&self, view: &MetaView, guarded: &Guarded, trace: &RequestTrace) -> S3Result<()> {
+        let admitted = self.admit(view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?;
+        if let Some(admitted) = admitted {
+            trace.limited(Rates::new(vec![admitted], true));
+        }
+        Ok(())
     }
 
     fn holders<'a>(&'a self, view: &'a MetaView, now: UnixMs) -> Holders<'a> {
@@ -357,6 +382,14 @@ impl S3Access for Gate {
             call.trace.asked_by(&resolved.principal);
             call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
         }
+        // Its own requests count whatever comes of them; those that are refused by policies do not count for a bucket, or
+        // anybody could use its limits up.
+        let of_account = match &known.holder {
+            Some(holder) => self.admit(&known.judge.view, holder.rates, || {
+                Limited::Account(holder.resolved.principal.account.as_str().into())
+            })?,
+            None => None,
+        };
         let Some(operation) = operation else {
             let anonymous = known.resolved().is_none();
             return Err(if anonymous { Fault::AccessDenied("Access Denied") } else { refused }.into());
@@ -369,9 +402,16 @@ impl S3Access for Gate {
         let asks = condition_values::asks(operation, cx.headers(), cx.uri());
         let question = Request { operation, bucket: bucket.as_deref(), key: key.as_deref(), asks };
         let guarded = question.check(&known.judge, cx.headers(), cx.uri())?;
+        let is_streamed = matches!(operation, "PutObject" | "UploadPart");
+        let of_bucket = match &guarded {
+            Some(guarded) => self.admit(&known.judge.view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?,
+            None => None,
+        };
+        if of_account.is_some() || of_bucket.is_some() {
+            call.trace.limited(Rates::new(of_account.into_iter().chain(of_bucket).collect(), is_streamed));
+        }
         let authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
         let caller = caller(&known, asks.bypass);
-        let is_streamed = matches!(operation, "PutObject" | "UploadPart");
         let head_of_stream = is_streamed.then(|| Arc::new((cx.headers().clone(), cx.uri().clone())));
         let (gate, judge) = (self.clone(), known.judge);
         let judged = Judged { gate, came, operation, bucket, key, asks, judge, head_of_stream };

@@ -198,6 +198,8 @@ async fn calls_of_the_admin_api_have_lines_where_they_change_something_or_are_de
     assert_eq!(send(signed("POST", "/layout", r#"{"change":"drain","of":"3"}"#, "sherd-admin")).await.status, 409);
     assert_eq!(send(signed("POST", "/clock/accept", r#"{"time_ms":5}"#, "sherd-admin")).await.status, 409);
     assert_eq!(send(signed("POST", "/buckets/box/quota", r#"{"bytes_max":7}"#, "sherd-admin")).await.status, 200);
+    let limits = r#"{"bucket":"bucket","requests_per_second":9,"sent_bytes_per_second":null}"#;
+    assert_eq!(send(signed("POST", "/rate-limits", limits, "sherd-admin")).await.status, 200);
     let key = r#"{"change":"create","id":"payroll"}"#;
     assert_eq!(send(signed("POST", "/encryption-keys", key, "sherd-admin")).await.status, 200);
     assert_eq!(send(signed("POST", "/iam", r#"{"action":"Fly"}"#, "sherd-admin")).await.status, 400);
@@ -210,6 +212,7 @@ async fn calls_of_the_admin_api_have_lines_where_they_change_something_or_are_de
         "admin UpdateLayout root Refused",
         "admin AcceptClock root Refused",
         "admin PutBucketQuota root ok",
+        "admin PutRateLimits root ok",
         "admin ChangeEncryptionKey root ok",
     ];
     assert_eq!(brief(&lines), expected, "{text}");
@@ -217,7 +220,9 @@ async fn calls_of_the_admin_api_have_lines_where_they_change_something_or_are_de
     assert_eq!(lines[4]["resource"], json!({"change": "drain", "of": "3"}));
     assert_eq!(lines[5]["resource"], json!({"time_ms": "5"}));
     assert_eq!(lines[6]["resource"], json!({"bucket": "box", "bytes_max": "7"}));
-    assert_eq!(lines[7]["resource"], json!({"change": "create", "id": "payroll"}));
+    let limits = json!({"bucket": "bucket", "requests_per_second": "9", "sent_bytes_per_second": "null"});
+    assert_eq!(lines[7]["resource"], limits);
+    assert_eq!(lines[8]["resource"], json!({"change": "create", "id": "payroll"}));
 }
 
 /// A request whose client goes away is dropped, whatever it has done by then.

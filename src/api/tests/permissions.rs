@@ -45,7 +45,8 @@ impl<'a> Client<'a> {
         call(self.api, "PutUserPolicy", policy).await;
     }
 
-    async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    /// Returns the head of a request with so long a body.
+    pub(super) fn head(&self, method: &str, target: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
         let host = s3_of(self.api).to_string();
         let at = stamp(Ambient::system().clock.unix_ms().0 / 1000);
         let mut all = headers.to_vec();
@@ -55,7 +56,7 @@ impl<'a> Client<'a> {
             all.push(("host", &host));
         }
         all.sort_unstable();
-        let mut request = format!("{method} {target} HTTP/1.1\r\ncontent-length: {}\r\n", body.len());
+        let mut request = format!("{method} {target} HTTP/1.1\r\ncontent-length: {length}\r\n");
         for (name, value) in &all {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -73,8 +74,13 @@ impl<'a> Client<'a> {
                 signer.signature(&at, &to_sign)
             ));
         }
-        let mut stream = connect(s3_of(self.api)).await;
-        ask(&mut stream, &[request.as_bytes(), b"\r\n", body].concat()).await
+        request.push_str("\r\n");
+        request.into_bytes()
+    }
+
+    pub(super) async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let head = self.head(method, target, headers, body.len());
+        ask(&mut connect(s3_of(self.api)).await, &[&head, body].concat()).await
     }
 
     pub(super) async fn status(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {

@@ -236,7 +236,7 @@ fn explain() -> Command {
         .arg(conditions.help("A condition key of the request, such as aws:SourceIp=192.0.2.1; any number of them"))
 }
 
-fn account_id(text: &str) -> Result<String, String> {
+pub(super) fn account_id(text: &str) -> Result<String, String> {
     let good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     if good { Ok(text.to_owned()) } else { Err("expected 12 digits".to_owned()) }
 }

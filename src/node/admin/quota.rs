@@ -1,6 +1,7 @@
-//! Buckets with what they hold, and their quotas.
+//! Buckets with what they hold and gain, and their quotas.
 
 use super::{HostAdmin, unavailable};
+use crate::actors::growth::{BucketGrowth, BucketHistory};
 use crate::api::admin::{AdminError, BucketUsageShown, QuotaShown, SetQuota};
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{BucketRow, Quota, Usage};
@@ -27,15 +28,19 @@ impl HostAdmin {
         }
     }
 
-    /// Returns every bucket with its usage, sorted by name.
+    /// Returns every bucket with its usage and its growth, sorted by name.
     pub(super) async fn all_buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
-        let look_up = self.look_up(|view| {
+        let now = self.context.ambient.clock.unix_ms();
+        let look_up = self.look_up(move |view| {
+            let history = BucketHistory::read(view, now)?;
             let (mut shown, mut after) = (Vec::new(), None::<String>);
             loop {
                 let (rows, more) = view.buckets("", after.as_deref(), BUCKETS_PAGE)?;
                 after = rows.last().map(|row| row.bucket.name.clone());
                 for row in rows {
-                    shown.push(bucket_shown(&row, view.usage(row.bucket.id)?));
+                    let usage = view.usage(row.bucket.id)?;
+                    let growth = history.growth(row.bucket.id, row.bucket.created, usage, now);
+                    shown.push(bucket_shown(&row, usage, growth));
                 }
                 if !more {
                     return Ok(shown);
@@ -64,7 +69,7 @@ fn changed(quota: Quota, asked: SetQuota) -> Quota {
     }
 }
 
-fn bucket_shown(row: &BucketRow, usage: Usage) -> BucketUsageShown {
+fn bucket_shown(row: &BucketRow, usage: Usage, growth: Option<BucketGrowth>) -> BucketUsageShown {
     let quota = row.settings.quota;
     BucketUsageShown {
         bucket: row.bucket.name.clone(),
@@ -74,6 +79,8 @@ fn bucket_shown(row: &BucketRow, usage: Usage) -> BucketUsageShown {
         bytes: usage.bytes,
         bytes_max: quota.bytes_max,
         objects_max: quota.objects_max,
+        bytes_per_day: growth.map(|growth| growth.bytes_per_day),
+        objects_per_day: growth.map(|growth| growth.objects_per_day),
     }
 }
 

@@ -131,7 +131,7 @@ pub fn prepare_host(
     let plan = examine(&first_look, wanted)?;
     let forming = !matches!(plan, Plan::Open(..));
     if matches!(plan, Plan::Form) {
-        check_sizes(disk, &first_look)?;
+        first_look.iter().try_for_each(|found| check_size(disk, &found.dir))?;
     }
     if forming {
         create_missing(disk, &first_look)?;
@@ -150,15 +150,14 @@ pub fn prepare_host(
     Ok(Prepared::Known(opened))
 }
 
-/// A drive whose size is not told is taken for one of any size.
-fn check_sizes(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
-    for Found { dir, .. } in found {
-        let space = dir.ancestors().find_map(|ancestor| disk.space(ancestor).ok());
-        if let Some(Space { total_bytes: total @ 1..DRIVE_BYTES_MIN, .. }) = space {
-            return Err(IdentityError::TooSmall { dir: dir.clone(), mib: total >> 20 });
+/// Refuses a drive that is too small for a new place. One whose size is not told is taken for one of any size.
+fn check_size(disk: &dyn Disk, dir: &Path) -> Result<(), IdentityError> {
+    match dir.ancestors().find_map(|ancestor| disk.space(ancestor).ok()) {
+        Some(Space { total_bytes: total @ 1..DRIVE_BYTES_MIN, .. }) => {
+            Err(IdentityError::TooSmall { dir: dir.to_owned(), mib: total >> 20 })
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError> {
@@ -273,7 +272,13 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
     for (place, seat) in seats.iter().enumerate() {
         let (incarnation, mut state) = match &seat.claim {
             Claim::Kept { .. } => (seat.member.incarnation, DriveState::Present),
-            Claim::Vacant => (Incarnation(ambient.random_u128()), DriveState::Replaced),
+            Claim::Vacant => {
+                let state = match check_size(disk, &seat.dir) {
+                    Ok(()) => DriveState::Replaced,
+                    Err(error) => DriveState::Lost { why: error.to_string() },
+                };
+                (Incarnation(ambient.random_u128()), state)
+            }
             Claim::Added => unreachable!("those that are added have no seat among the members"),
             Claim::Returned { identity } => (identity.incarnation, DriveState::Returned),
             Claim::Absent => {
@@ -312,8 +317,11 @@ fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Opti
     next.generation += 1;
     next.members.push(member);
     let (node, dir) = (member.node.0, seat.dir.display());
-    if let Err(error) = write_identity(disk, &next, member, &seat.dir) {
-        tracing::error!(node, %dir, %error, "a directory cannot be added to the store; going on without it");
+    let written = check_size(disk, &seat.dir).map_err(|error| error.to_string());
+    let written =
+        written.and_then(|()| write_identity(disk, &next, member, &seat.dir).map_err(|error| error.to_string()));
+    if let Err(error) = written {
+        tracing::error!(node, %dir, error, "a directory cannot be added to the store; going on without it");
         return None;
     }
     tracing::info!(node, %dir, "a drive is added to this host");

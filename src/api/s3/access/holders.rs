@@ -5,6 +5,7 @@ use crate::actors::meta::MetaView;
 use crate::api::iam::IamService;
 use crate::api::identity::{IdentityError, KeySecret, ParsedIdentity, ResolveError, Resolved, key_secret, resolve};
 use crate::api::memo::Made;
+use crate::api::rates::RateLimits;
 use crate::types::UnixMs;
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub struct Holder {
     pub resolved: Resolved,
     pub identity: Arc<ParsedIdentity>,
+    /// The limits of its account.
+    pub rates: RateLimits,
 }
 
 /// The reason for which the caller is not known.
@@ -64,7 +67,15 @@ impl Holders<'_> {
         let directory = self.iam.directory(self.view);
         let resolved = resolve(&directory, self.iam.locksmith(), access_key, token, self.now)?;
         let identity = ParsedIdentity::of(&resolved, &self.iam.parsed).map_err(HolderError::Unreadable)?;
+        let rates = self.rates(&resolved.principal.account).map_err(HolderError::Unreadable)?;
         let bytes = resolved.text_bytes();
-        Ok(Made { value: Holder { resolved, identity: Arc::new(identity) }, bytes })
+        Ok(Made { value: Holder { resolved, identity: Arc::new(identity), rates }, bytes })
+    }
+
+    fn rates(&self, account: &str) -> Result<RateLimits, IdentityError> {
+        let row = self.view.document(&RateLimits::key_of_account(account));
+        let row = row.map_err(|error| IdentityError::Unavailable(error.to_string()))?;
+        let unreadable = |why| IdentityError::Unreadable(format!("the limits on rates of account {account}: {why}"));
+        row.map_or(Ok(RateLimits::default()), |row| RateLimits::decode(&row.value)).map_err(unreadable)
     }
 }

@@ -9,6 +9,8 @@ use crate::api::memo::Made;
 use crate::api::policy::{
     Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, Target, is_public,
 };
+use crate::api::rates::RateLimits;
+use crate::api::s3::documents::load_sized;
 use crate::api::s3::grants::{BucketAccess, lookup_failed, sized_access_of};
 use crate::api::s3::memos::Memos;
 use crate::types::UploadId;
@@ -36,6 +38,7 @@ pub struct Guarded {
     pub row: BucketRow,
     pub access: BucketAccess,
     pub owner: Account,
+    pub rates: RateLimits,
     policy: Option<Arc<Policy>>,
 }
 
@@ -93,7 +96,9 @@ impl Judge {
         };
         let policy = access.policy.as_ref().map(parse).transpose()?;
         let owner = self.owner(&row.bucket.owner)?;
-        Ok(Some(Made { value: Guarded { row, access, owner, policy }, bytes }))
+        let limits: Made<Option<RateLimits>> = load_sized(&self.view, &RateLimits::key_of_bucket(row.bucket.id))?;
+        let (rates, bytes) = (limits.value.unwrap_or_default(), bytes + limits.bytes);
+        Ok(Some(Made { value: Guarded { row, access, owner, rates, policy }, bytes }))
     }
 
     /// The account of a canonical id. One that is gone has no id that anybody could have.

@@ -76,6 +76,7 @@ async fn enter<'a>(store: &'a Store, gate: &Gate, request: &SiteRequest<'_>) -> 
     let of_bucket = |fault: Fault| Problem::about(fault, "BucketName", request.bucket);
     let judge = gate.anonymous(request.headers, &request.origin).await?;
     let guarded = judge.guarded(request.bucket)?.ok_or_else(|| of_bucket(Fault::NoSuchBucket))?;
+    gate.admit_anonymous(&judge.view, &guarded, request.trace)?;
     let website = website_of(&judge.view, guarded.row.bucket.id)?.ok_or_else(|| of_bucket(NONE))?;
     Ok((website, Pages { store, judge, guarded }))
 }

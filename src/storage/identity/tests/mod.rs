@@ -114,6 +114,27 @@ fn a_drive_that_is_too_small_is_refused_when_a_host_is_formed_and_not_later() {
 }
 
 #[test]
+fn a_drive_that_is_too_small_takes_no_other_s_place_and_is_not_added() {
+    let (disk, _) = formed();
+    disk.remove_dir("/d3");
+    disk.make_dir("/d3");
+    disk.set_size("/d3", DRIVE_BYTES_MIN - 1);
+    let files = disk.file_count();
+    let host = open(&disk, &four()).unwrap();
+    let DriveState::Lost { why } = &host.drives[2].state else { panic!("{:?}", host.drives[2]) };
+    assert!(why.contains("191 MiB") && why.contains("192 MiB"), "{why}");
+    assert_eq!(disk.file_count(), files, "nothing is written to it");
+    disk.set_size("/d3", DRIVE_BYTES_MIN);
+    assert_eq!(open(&disk, &four()).unwrap().drives[2].state, DriveState::Replaced);
+    let five = dirs(&["/d1", "/d2", "/d3", "/d4", "/d5"]);
+    disk.make_dir("/d5");
+    disk.set_size("/d5", DRIVE_BYTES_MIN - 1);
+    assert_eq!(open(&disk, &five).unwrap().drives.len(), 4);
+    disk.set_size("/d5", DRIVE_BYTES_MIN);
+    assert_eq!(open(&disk, &five).unwrap().drives.len(), 5);
+}
+
+#[test]
 fn an_empty_file_system_counts_as_blank() {
     let disk = MemoryDisk::default();
     disk.make_dir("/d1/lost+found");

@@ -93,7 +93,8 @@ impl BucketDocument {
             | Self::IntelligentTiering
             | Self::ObjectLock
             | Self::Ownership
-            | Self::Renames => DOCUMENT_BYTES_MAX,
+            | Self::Renames
+            | Self::RateLimits => DOCUMENT_BYTES_MAX,
         }
     }
 }
@@ -104,7 +105,7 @@ impl IdentityKind {
             Self::Account | Self::User | Self::Group | Self::Policy | Self::Role => LARGE_DOCUMENT_BYTES_MAX,
             // A service key has a session policy, and a provider 100 client ids.
             Self::AccessKey | Self::Provider => LARGE_DOCUMENT_BYTES_MAX,
-            Self::Session | Self::SealingKey => DOCUMENT_BYTES_MAX,
+            Self::Session | Self::SealingKey | Self::RateLimits => DOCUMENT_BYTES_MAX,
         }
     }
 }

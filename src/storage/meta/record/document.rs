@@ -40,6 +40,8 @@ pub enum BucketDocument {
     Ownership,
     /// Recent renames by their tokens: the state machine's own document.
     Renames,
+    /// Limits on the rates of requests and bytes.
+    RateLimits,
 }
 
 /// Kinds of documents about who there is. New ones are appended.
@@ -56,6 +58,8 @@ pub enum IdentityKind {
     Session,
     /// Keys that objects' keys are sealed with.
     SealingKey,
+    /// Limits on the rates of requests and bytes of accounts.
+    RateLimits,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,175 @@
+//! Limits on the rates of requests and bytes for the administrator: which accounts and buckets have some; set and removed.
+
+use super::source::AdminError;
+use super::{Admin, Refusal};
+use crate::actors::meta::{
+    Change, DocumentKey, DocumentWrite, Expect, IdentityKind, MetaView, Refusal as Refused, Reply,
+};
+use crate::api::rates::RateLimits;
+use serde::{Deserialize, Serialize};
+
+/// The number of attempts of a change that conflicts with others of the same limits.
+const TRIES_MAX: usize = 8;
+/// Rows that are read at a time.
+const PAGE_ROWS: usize = 1000;
+
+/// An account or a bucket, and the limits of all hosts together; `null` is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimitsShown {
+    /// The number of the account; `null` for a bucket.
+    pub account: Option<String>,
+    pub bucket: Option<String>,
+    pub requests_per_second: Option<u64>,
+    pub received_bytes_per_second: Option<u64>,
+    pub sent_bytes_per_second: Option<u64>,
+    pub requests_active_max: Option<u64>,
+}
+
+/// Limits of an account or a bucket, one of which is named. A limit that is not there stays as it is; `null` is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRateLimits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    #[serde(default, deserialize_with = "super::shapes::given", skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "super::shapes::given", skip_serializing_if = "Option::is_none")]
+    pub received_bytes_per_second: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "super::shapes::given", skip_serializing_if = "Option::is_none")]
+    pub sent_bytes_per_second: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "super::shapes::given", skip_serializing_if = "Option::is_none")]
+    pub requests_active_max: Option<Option<u64>>,
+}
+
+impl SetRateLimits {
+    fn changed(&self, limits: RateLimits) -> RateLimits {
+        RateLimits {
+            requests_per_second: self.requests_per_second.unwrap_or(limits.requests_per_second),
+            received_bytes_per_second: self.received_bytes_per_second.unwrap_or(limits.received_bytes_per_second),
+            sent_bytes_per_second: self.sent_bytes_per_second.unwrap_or(limits.sent_bytes_per_second),
+            requests_active_max: self.requests_active_max.unwrap_or(limits.requests_active_max),
+        }
+    }
+}
+
+/// Returns all accounts and buckets that have limits, each kind in its order.
+pub(super) async fn list(admin: &Admin) -> Result<Vec<RateLimitsShown>, Refusal> {
+    let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
+    let mut all = Vec::new();
+    let mut after = None::<String>;
+    loop {
+        let page = view.identity_documents(IdentityKind::RateLimits, "", after.as_deref(), PAGE_ROWS);
+        let (page, more) = page.map_err(Refusal::unavailable)?;
+        after = page.last().map(|(account, _)| account.clone());
+        for (account, row) in page {
+            let limits = RateLimits::decode(&row.value).map_err(Refusal::unavailable)?;
+            all.push(shown(Some(account), None, limits));
+        }
+        if !more {
+            break;
+        }
+    }
+    let mut after = None::<String>;
+    loop {
+        let page = view.buckets("", after.as_deref(), PAGE_ROWS);
+        let (page, more) = page.map_err(Refusal::unavailable)?;
+        after = page.last().map(|row| row.bucket.name.clone());
+        for row in page {
+            let (limits, _) = standing(&view, &RateLimits::key_of_bucket(row.bucket.id))?;
+            if !limits.is_unlimited() {
+                all.push(shown(None, Some(row.bucket.name), limits));
+            }
+        }
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+/// Changes the limits; returns them as they then are.
+pub(super) async fn set(admin: &Admin, asked: SetRateLimits) -> Result<RateLimitsShown, Refusal> {
+    for _ in 0..TRIES_MAX {
+        let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
+        let key = key(admin, &view, &asked)?;
+        let (limits, expect) = standing(&view, &key)?;
+        let changed = asked.changed(limits);
+        changed.check().map_err(refused)?;
+        if changed == limits || write(admin, DocumentWrite { key, expect, value: changed.encode() }).await? {
+            tracing::info!(?asked, "an administrator set limits on rates");
+            return Ok(shown(asked.account, asked.bucket, changed));
+        }
+    }
+    Err(Refusal::unavailable("the limits are being changed by others; try again"))
+}
+
+/// The document of an account or a bucket that is there.
+fn key(admin: &Admin, view: &MetaView, asked: &SetRateLimits) -> Result<DocumentKey, Refusal> {
+    match (&asked.account, &asked.bucket) {
+        (Some(account), None) => match admin.iam.directory(view).account(account)? {
+            Some(_) => Ok(RateLimits::key_of_account(account)),
+            None => Err(refused(format!("there is no account {account:?}"))),
+        },
+        (None, Some(bucket)) => match view.bucket(bucket).map_err(Refusal::unavailable)? {
+            Some(row) => Ok(RateLimits::key_of_bucket(row.bucket.id)),
+            None => Err(refused(format!("there is no bucket {bucket:?}"))),
+        },
+        _ => Err(Refusal::NoSense("limits are of an account or of a bucket: name one of them".to_owned())),
+    }
+}
+
+fn standing(view: &MetaView, key: &DocumentKey) -> Result<(RateLimits, Expect), Refusal> {
+    let Some(row) = view.document(key).map_err(Refusal::unavailable)? else {
+        return Ok((RateLimits::default(), Expect::Absent));
+    };
+    let limits = RateLimits::decode(&row.value).map_err(Refusal::unavailable)?;
+    Ok((limits, Expect::Revision(row.revision)))
+}
+
+/// Makes the write; returns false if something else stands than was decided on, and nothing was written.
+async fn write(admin: &Admin, write: DocumentWrite) -> Result<bool, Refusal> {
+    admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
+    match admin.gateway.meta().propose(Change::WriteDocuments(vec![write])).await.map_err(Refusal::unavailable)? {
+        Reply::Refused(Refused::DocumentChanged) => Ok(false),
+        Reply::Refused(refusal) => Err(refused(refusal.to_string())),
+        _ => Ok(true),
+    }
+}
+
+fn refused(why: String) -> Refusal {
+    Refusal::Source(AdminError::Refused(why))
+}
+
+fn shown(account: Option<String>, bucket: Option<String>, limits: RateLimits) -> RateLimitsShown {
+    let RateLimits { requests_per_second, received_bytes_per_second, sent_bytes_per_second, requests_active_max } =
+        limits;
+    RateLimitsShown {
+        account,
+        bucket,
+        requests_per_second,
+        received_bytes_per_second,
+        sent_bytes_per_second,
+        requests_active_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SetRateLimits;
+    use crate::api::rates::RateLimits;
+
+    #[test]
+    fn a_limit_that_is_not_named_stays_and_null_takes_one_away() {
+        let asked = |text: &str| serde_json::from_str::<SetRateLimits>(text).expect("a change");
+        let limits = RateLimits { requests_per_second: Some(7), requests_active_max: Some(3), ..RateLimits::default() };
+        assert_eq!(asked(r#"{"bucket":"b"}"#).changed(limits), limits);
+        let changed =
+            asked(r#"{"account":"1","requests_per_second":null,"sent_bytes_per_second":65536}"#).changed(limits);
+        let sent_bytes_per_second = Some(65_536);
+        assert_eq!(changed, RateLimits { requests_per_second: None, sent_bytes_per_second, ..limits });
+        assert!(serde_json::from_str::<SetRateLimits>(r#"{"bucket":"b","requests":1}"#).is_err());
+        let removed = SetRateLimits { requests_active_max: Some(None), ..SetRateLimits::default() };
+        assert_eq!(serde_json::to_string(&removed).expect("JSON"), r#"{"requests_active_max":null}"#);
+    }
+}

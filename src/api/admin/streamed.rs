@@ -1,0 +1,70 @@
+//! Answers that are made as the client takes them. An error in the middle cuts the answer off, which a client sees as an
+//! unfinished body.
+
+use super::source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::Bytes;
+use futures::stream::{StreamExt, unfold};
+use std::sync::Arc;
+
+/// All metadata as one file, a piece at a time. The file itself has an end, too.
+pub(super) async fn metadata(mut copy: Box<dyn MetadataCopy>) -> Result<HttpResponse, AdminError> {
+    // The first piece before the status, so that what cannot be answered now is not answered 200.
+    let first = copy.next().await.transpose()?;
+    let pieces = unfold((first, Some(copy)), |(first, copy)| async move {
+        let mut copy = copy?;
+        let piece = match first {
+            Some(first) => Ok(first),
+            None => copy.next().await?,
+        };
+        let piece = piece.map_err(actix_web::error::ErrorServiceUnavailable);
+        let goes_on = piece.is_ok();
+        Some((piece, (None, goes_on.then_some(copy))))
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .streaming::<_, actix_web::Error>(pieces.map(|piece: Result<Bytes, actix_web::Error>| piece)))
+}
+
+/// The next item of the stream.
+enum Next {
+    Page(ShardsPage),
+    From(Vec<u8>),
+}
+
+/// The shards that must exist, as JSON lines, a page of the metadata at a time: nothing is held but the page.
+pub(super) async fn shards(source: Arc<dyn AdminSource>) -> Result<HttpResponse, AdminError> {
+    // The first page before the status, so that what cannot be answered now is not answered 200.
+    let first = source.shards(None).await?;
+    let pages = unfold(Some(Next::Page(first)), move |next| {
+        let source = Arc::clone(&source);
+        async move {
+            let page = match next? {
+                Next::Page(page) => Ok(page),
+                Next::From(cursor) => source.shards(Some(cursor)).await,
+            };
+            match page {
+                Ok(page) => {
+                    let lines = lines(&page);
+                    Some((lines, page.next.map(Next::From)))
+                }
+                Err(error) => Some((Err(actix_web::error::ErrorServiceUnavailable(error)), None)),
+            }
+        }
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "application/x-ndjson"))
+        .streaming(pages))
+}
+
+fn lines(page: &ShardsPage) -> Result<Bytes, actix_web::Error> {
+    let mut lines = Vec::with_capacity(page.shards.len() * 80);
+    for shard in &page.shards {
+        serde_json::to_writer(&mut lines, shard)?;
+        lines.push(b'\n');
+    }
+    Ok(lines.into())
+}

@@ -1,0 +1,262 @@
+//! The limits of this host: what passed of each account and bucket that has any.
+
+use super::limits::RateLimits;
+use super::paced::Direction;
+use super::schedule::{Rate, Schedule};
+use crate::ambient::Clock;
+use crate::limits::RATE_SHARES_KNOWN_FOR;
+use crate::metrics::{RATE_DELAYED_BYTES, RATE_REFUSED_REQUESTS};
+use crate::types::BucketId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Requests after which those that have nothing under way and nothing to work off are forgotten.
+const FORGET_EVERY: u64 = 256;
+
+/// An account or a bucket with limits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Limited {
+    /// The number of an account.
+    Account(Arc<str>),
+    Bucket(BucketId),
+}
+
+impl Limited {
+    /// Returns the name of the kind in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Account(_) => "account",
+            Self::Bucket(_) => "bucket",
+        }
+    }
+}
+
+/// A request that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverLimit;
+
+/// The usage of those that have limits. What is kept of one that asks no more is forgotten within seconds.
+#[derive(Debug)]
+pub struct RateLimiter {
+    clock: Arc<dyn Clock>,
+    usage: Mutex<AllUsage>,
+    /// The number of hosts that have a share, and when that was counted.
+    shares: Mutex<Option<(Duration, u32)>>,
+}
+
+#[derive(Debug, Default)]
+struct AllUsage {
+    by_limited: HashMap<Limited, Arc<Mutex<Usage>>>,
+    admitted: u64,
+}
+
+#[derive(Debug, Default)]
+struct Usage {
+    active: u64,
+    requests: Schedule,
+    received: Schedule,
+    sent: Schedule,
+}
+
+impl Usage {
+    fn is_idle(&self, now: Duration) -> bool {
+        self.active == 0 && [&self.requests, &self.received, &self.sent].iter().all(|schedule| schedule.is_full(now))
+    }
+}
+
+fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Numbers: whatever a panic left is as good.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RateLimiter {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, usage: Mutex::default(), shares: Mutex::default() }
+    }
+
+    /// Returns the number of hosts that share the limits; counts it if that was not done lately.
+    pub fn shares<E>(&self, count: impl FnOnce() -> Result<u32, E>) -> Result<u32, E> {
+        let now = self.clock.monotonic();
+        if let Some((at, shares)) = *locked(&self.shares)
+            && now.saturating_sub(at) < RATE_SHARES_KNOWN_FOR
+        {
+            return Ok(shares);
+        }
+        let shares = count()?.max(1);
+        *locked(&self.shares) = Some((now, shares));
+        Ok(shares)
+    }
+
+    /// Lets a request begin, which counts as under way until what is returned is dropped.
+    pub fn admit(&self, limited: Limited, limits: RateLimits, shares: u32) -> Result<Admitted, OverLimit> {
+        let (now, kind) = (self.clock.monotonic(), limited.kind());
+        let usage = locked(&self.usage).of(limited, now);
+        let refused = {
+            let mut usage = locked(&usage);
+            let active_max = limits.requests_active_max.map(|most| (most / u64::from(shares.max(1))).max(1));
+            let rate = limits.requests_per_second.map(|per_second| Rate { per_second, shares });
+            if active_max.is_some_and(|most| usage.active >= most) {
+                Some("active")
+            } else if rate.is_some_and(|rate| !usage.requests.try_pass(now, 1, rate)) {
+                Some("requests")
+            } else {
+                usage.active += 1;
+                None
+            }
+        };
+        if let Some(limit) = refused {
+            RATE_REFUSED_REQUESTS.with_label_values(&[kind, limit]).inc();
+            return Err(OverLimit);
+        }
+        Ok(Admitted { usage, limits, shares, kind, clock: Arc::clone(&self.clock) })
+    }
+}
+
+impl AllUsage {
+    fn of(&mut self, limited: Limited, now: Duration) -> Arc<Mutex<Usage>> {
+        self.admitted += 1;
+        if self.admitted.is_multiple_of(FORGET_EVERY) {
+            // One that somebody is about to use is not only here.
+            self.by_limited.retain(|_, usage| Arc::strong_count(usage) > 1 || !locked(usage).is_idle(now));
+        }
+        Arc::clone(self.by_limited.entry(limited).or_default())
+    }
+}
+
+/// A request under way, by the limits of one account or bucket.
+#[derive(Debug)]
+pub struct Admitted {
+    usage: Arc<Mutex<Usage>>,
+    limits: RateLimits,
+    shares: u32,
+    kind: &'static str,
+    clock: Arc<dyn Clock>,
+}
+
+impl Admitted {
+    pub fn limits(&self, direction: Direction) -> bool {
+        self.per_second(direction).is_some()
+    }
+
+    fn per_second(&self, direction: Direction) -> Option<u64> {
+        match direction {
+            Direction::Received => self.limits.received_bytes_per_second,
+            Direction::Sent => self.limits.sent_bytes_per_second,
+        }
+    }
+
+    /// Counts bytes; returns the time that they are to wait.
+    pub fn queue(&self, direction: Direction, bytes: usize) -> Duration {
+        let Some(per_second) = self.per_second(direction) else { return Duration::ZERO };
+        let (now, rate) = (self.clock.monotonic(), Rate { per_second, shares: self.shares });
+        let mut usage = locked(&self.usage);
+        let schedule = match direction {
+            Direction::Received => &mut usage.received,
+            Direction::Sent => &mut usage.sent,
+        };
+        schedule.queue(now, bytes as u64, rate)
+    }
+
+    /// Counts bytes that wait.
+    pub fn delayed(&self, direction: Direction, bytes: usize) {
+        RATE_DELAYED_BYTES.with_label_values(&[self.kind, direction.name()]).inc_by(bytes as u64);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        locked(&self.usage).active -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FORGET_EVERY, Limited, OverLimit, RateLimiter, locked};
+    use crate::ambient::Clock;
+    use crate::api::rates::{Direction, RateLimits};
+    use crate::types::{BucketId, UnixMs};
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn unix_ms(&self) -> UnixMs {
+            UnixMs(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    fn account(id: &str) -> Limited {
+        Limited::Account(id.into())
+    }
+
+    #[test]
+    fn requests_beyond_the_rate_are_refused_and_others_are_not_concerned() {
+        let clock = Arc::new(Hand::default());
+        let limiter = RateLimiter::new(clock.clone());
+        let limits = RateLimits { requests_per_second: Some(2), ..RateLimits::default() };
+        let admits = |limited| limiter.admit(limited, limits, 1).is_ok();
+        assert_eq!([(); 3].map(|()| admits(account("1"))), [true, true, false]);
+        assert!(admits(account("2")) && admits(Limited::Bucket(BucketId(1))));
+        clock.0.store(500, Ordering::Relaxed);
+        assert_eq!([(); 2].map(|()| admits(account("1"))), [true, false]);
+    }
+
+    #[test]
+    fn requests_under_way_are_counted_until_they_are_over() {
+        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+        let limits = RateLimits { requests_active_max: Some(2), ..RateLimits::default() };
+        let first = limiter.admit(account("1"), limits, 1).expect("the first");
+        let _second = limiter.admit(account("1"), limits, 1).expect("the second");
+        assert_eq!(limiter.admit(account("1"), limits, 1).err(), Some(OverLimit));
+        drop(first);
+        let _third = limiter.admit(account("1"), limits, 1).expect("there is room again");
+        assert_eq!(limiter.admit(account("1"), limits, 3).err(), Some(OverLimit));
+        let _one = limiter.admit(account("2"), limits, 3).expect("one always may");
+    }
+
+    #[test]
+    fn streams_of_one_account_share_its_bytes() {
+        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+        let limits = RateLimits { sent_bytes_per_second: Some(100_000), ..RateLimits::default() };
+        let streams = [(); 2].map(|()| limiter.admit(account("1"), limits, 1).expect("no limit of requests"));
+        let waits = streams.each_ref().map(|stream| stream.queue(Direction::Sent, 100_000));
+        assert_eq!(waits, [Duration::ZERO, Duration::from_secs(1)]);
+        assert_eq!(streams[0].queue(Direction::Received, 1 << 40), Duration::ZERO, "it has no limit of these");
+        assert!(streams[0].limits(Direction::Sent) && !streams[0].limits(Direction::Received));
+    }
+
+    #[test]
+    fn memory_is_for_those_that_ask_alone() {
+        let clock = Arc::new(Hand::default());
+        let limiter = RateLimiter::new(clock.clone());
+        let limits = RateLimits { requests_per_second: Some(1), ..RateLimits::default() };
+        let held = limiter.admit(account("held"), limits, 1).expect("the first");
+        for number in 0..10 * FORGET_EVERY {
+            clock.0.fetch_add(100, Ordering::Relaxed);
+            limiter.admit(account(&number.to_string()), limits, 1).expect("the first of each");
+            assert!(locked(&limiter.usage).by_limited.len() as u64 <= FORGET_EVERY + 20);
+        }
+        assert!(locked(&limiter.usage).by_limited.contains_key(&account("held")), "it is under way");
+        drop(held);
+    }
+
+    #[test]
+    fn the_hosts_that_share_are_counted_once_a_second() {
+        let clock = Arc::new(Hand::default());
+        let limiter = RateLimiter::new(clock.clone());
+        let shares = |count| limiter.shares(|| Ok::<_, Infallible>(count)).expect("it does not fail");
+        assert_eq!([shares(3), shares(2)], [3, 3]);
+        clock.0.store(1000, Ordering::Relaxed);
+        assert_eq!([shares(0), shares(2)], [1, 1], "this host is one");
+        assert_eq!(limiter.shares(|| Err(())), Ok(1));
+    }
+}

@@ -1,0 +1,121 @@
+//! A token bucket, kept as the time at which it will be full (the generic cell rate algorithm, ITU-T I.371, appendix A). Pure.
+
+use std::time::Duration;
+
+/// The time for which a limit may be exceeded by what was not used before: a bucket holds as much as comes in it.
+const BURST: Duration = Duration::from_secs(1);
+const NANOS: u128 = 1_000_000_000;
+
+/// This host's share of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub per_second: u64,
+    /// The number of hosts that have an equal share.
+    pub shares: u32,
+}
+
+impl Rate {
+    /// Returns the time in which so much may pass.
+    fn lasts(self, amount: u64) -> Duration {
+        let nanos = u128::from(amount) * u128::from(self.shares) * NANOS / u128::from(self.per_second.max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// What has passed under one limit. It has no rate of its own: a limit that is changed counts from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// When all that has passed is worked off.
+    full_at: Duration,
+}
+
+impl Schedule {
+    /// Lets so much pass now, or nothing. A bucket that is full lets anything pass.
+    pub fn try_pass(&mut self, now: Duration, amount: u64, rate: Rate) -> bool {
+        let full_at = self.full_at.max(now).saturating_add(rate.lasts(amount));
+        let passes = self.full_at <= now || full_at.saturating_sub(now) <= BURST;
+        if passes {
+            self.full_at = full_at;
+        }
+        passes
+    }
+
+    /// Takes a place for so much behind all that came before; returns the time until it may pass.
+    pub fn queue(&mut self, now: Duration, amount: u64, rate: Rate) -> Duration {
+        self.full_at = self.full_at.max(now).saturating_add(rate.lasts(amount));
+        self.full_at.saturating_sub(now).saturating_sub(BURST)
+    }
+
+    /// Returns whether it is as one that is new.
+    pub fn is_full(&self, now: Duration) -> bool {
+        self.full_at <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rate, Schedule};
+    use std::time::Duration;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn rate(per_second: u64, shares: u32) -> Rate {
+        Rate { per_second, shares }
+    }
+
+    /// Counts the requests that pass at one time.
+    fn passing(schedule: &mut Schedule, now: Duration, rate: Rate) -> usize {
+        (0..100).filter(|_| schedule.try_pass(now, 1, rate)).count()
+    }
+
+    #[test]
+    fn a_second_of_requests_passes_at_once_and_then_as_many_as_come_in_the_time() {
+        let mut schedule = Schedule::default();
+        assert_eq!(passing(&mut schedule, ms(5000), rate(10, 1)), 10);
+        assert_eq!([5099, 5100, 5500, 60_000].map(|now| passing(&mut schedule, ms(now), rate(10, 1))), [0, 1, 4, 10]);
+        assert!(!schedule.is_full(ms(60_999)) && schedule.is_full(ms(61_000)));
+    }
+
+    #[test]
+    fn requests_that_are_refused_take_nothing() {
+        let mut schedule = Schedule::default();
+        let mut passed = 0;
+        for at in 0..10_000 {
+            passed += usize::from(schedule.try_pass(ms(at), 1, rate(5, 1)));
+        }
+        assert_eq!(passed, 5 + 49, "five at first, then one every 200 ms");
+    }
+
+    #[test]
+    fn hosts_with_a_share_let_their_part_pass_even_if_that_is_less_than_one_a_second() {
+        let mut schedule = Schedule::default();
+        assert_eq!(passing(&mut schedule, ms(0), rate(9, 3)), 3);
+        let mut schedule = Schedule::default();
+        let passed = [0, 1000, 2999, 3000, 5999, 6000].map(|now| passing(&mut schedule, ms(now), rate(1, 3)));
+        assert_eq!(passed, [1, 0, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn bytes_wait_behind_those_before_them_and_none_is_lost() {
+        let mut schedule = Schedule::default();
+        let waits = [500, 500, 500, 1000].map(|bytes| schedule.queue(ms(0), bytes, rate(1000, 1)));
+        assert_eq!(waits, [ms(0), ms(0), ms(500), ms(1500)]);
+        assert_eq!(schedule.queue(ms(1500), 100, rate(1000, 1)), ms(100));
+        assert_eq!(
+            schedule.queue(ms(9000), 1000, rate(1000, 1)),
+            ms(0),
+            "what was not used for long is a second's worth"
+        );
+        assert_eq!(schedule.queue(ms(9000), 1000, rate(2000, 1)), ms(500), "at twice the rate");
+    }
+
+    #[test]
+    fn the_arithmetic_does_not_overflow() {
+        let mut schedule = Schedule::default();
+        assert!(schedule.try_pass(ms(1), u64::MAX, rate(1, u32::MAX)), "a full bucket lets anything pass");
+        assert!(schedule.queue(ms(1), u64::MAX, rate(0, u32::MAX)) > Duration::from_secs(1 << 30));
+        assert_eq!(Schedule::default().queue(ms(1), 1, rate(u64::MAX, 1)), ms(0));
+    }
+}
