@@ -53,6 +53,7 @@ pub use drives::health;
 /// The metadata's records and changes, as the API speaks of them.
 pub mod meta {
     pub use super::consensus::{MetaError, MetaHandle};
+    pub use crate::storage::checksum::checksum_of;
     pub use crate::storage::kv::KvError;
     pub use crate::storage::meta::command::{
         Change, ChangeTraits, CompleteUpload, CompletedPart, CopyVersion, CreateBucket, CreateUpload, DeleteConditions,

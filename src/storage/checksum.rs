@@ -1,23 +1,26 @@
-//! What S3 has computed over a body: its MD5, always, and one or two of the five checksums where they are asked for. Fed as
-//! the bytes come, all in one pass.
+//! What S3 has computed over a body: its MD5, always, and one or two checksums where they are asked for. Fed as the bytes
+//! come, all in one pass.
 
-use super::meta::record::ChecksumAlgorithm;
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use sha1::{Digest, Sha1};
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 use std::fmt;
+use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh64::Xxh64;
 
+mod algorithm;
 mod md5;
 #[cfg(test)]
 mod tests;
 
+pub use algorithm::{ChecksumAlgorithm, ChecksumKind};
 pub use md5::{LANES, Md5};
 
 /// The digests take turns in pieces of this size, so that the second finds the bytes in the cache.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// One of the five checksums, under way.
+/// A checksum under way.
 pub struct ChecksumHasher {
     state: State,
 }
@@ -29,6 +32,11 @@ enum State {
     Crc64Nvme(Box<crc_fast::Digest>),
     Sha1(Box<Sha1>),
     Sha256(Box<Sha256>),
+    Sha512(Box<Sha512>),
+    Md5(Box<Md5>),
+    XxHash64(Box<Xxh64>),
+    XxHash3(Box<Xxh3Default>),
+    XxHash128(Box<Xxh3Default>),
 }
 
 impl ChecksumHasher {
@@ -39,6 +47,11 @@ impl ChecksumHasher {
             ChecksumAlgorithm::Crc64Nvme => State::Crc64Nvme(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))),
             ChecksumAlgorithm::Sha1 => State::Sha1(Box::default()),
             ChecksumAlgorithm::Sha256 => State::Sha256(Box::default()),
+            ChecksumAlgorithm::Sha512 => State::Sha512(Box::default()),
+            ChecksumAlgorithm::Md5 => State::Md5(Box::default()),
+            ChecksumAlgorithm::XxHash64 => State::XxHash64(Box::default()),
+            ChecksumAlgorithm::XxHash3 => State::XxHash3(Box::default()),
+            ChecksumAlgorithm::XxHash128 => State::XxHash128(Box::default()),
         };
         Self { state }
     }
@@ -49,10 +62,14 @@ impl ChecksumHasher {
             State::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, bytes),
             State::Sha1(digest) => digest.update(bytes),
             State::Sha256(digest) => digest.update(bytes),
+            State::Sha512(digest) => digest.update(bytes),
+            State::Md5(digest) => digest.update(bytes),
+            State::XxHash64(digest) => digest.update(bytes),
+            State::XxHash3(digest) | State::XxHash128(digest) => digest.update(bytes),
         }
     }
 
-    /// The raw digest, big-endian for the CRCs.
+    /// The raw digest; a number is big-endian.
     pub fn finish(self) -> Bytes {
         match self.state {
             // The value of a 32-bit CRC is in the low half.
@@ -61,15 +78,35 @@ impl ChecksumHasher {
             State::Crc64Nvme(digest) => Bytes::copy_from_slice(&digest.finalize().to_be_bytes()),
             State::Sha1(digest) => Bytes::copy_from_slice(&digest.finalize()),
             State::Sha256(digest) => Bytes::copy_from_slice(&digest.finalize()),
+            State::Sha512(digest) => Bytes::copy_from_slice(&digest.finalize()),
+            State::Md5(digest) => Bytes::copy_from_slice(&digest.finish()),
+            State::XxHash64(digest) => Bytes::copy_from_slice(&digest.digest().to_be_bytes()),
+            State::XxHash3(digest) => Bytes::copy_from_slice(&digest.digest().to_be_bytes()),
+            State::XxHash128(digest) => Bytes::copy_from_slice(&digest.digest128().to_be_bytes()),
         }
     }
+}
+
+/// Returns the checksum of bytes that are at hand.
+pub fn checksum_of(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Bytes {
+    let mut hasher = ChecksumHasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// A checksum that is asked for, and its hasher: none for the MD5, which is computed in any case.
+type Asked = (ChecksumAlgorithm, Option<ChecksumHasher>);
+
+fn asked(algorithm: ChecksumAlgorithm) -> Asked {
+    let is_other = algorithm != ChecksumAlgorithm::Md5;
+    (algorithm, is_other.then(|| ChecksumHasher::new(algorithm)))
 }
 
 /// All that is computed over one body.
 pub struct BodyHasher {
     md5: Md5,
-    checksum: Option<(ChecksumAlgorithm, ChecksumHasher)>,
-    second: Option<(ChecksumAlgorithm, ChecksumHasher)>,
+    checksum: Option<Asked>,
+    second: Option<Asked>,
     size_bytes: u64,
 }
 
@@ -91,13 +128,12 @@ impl fmt::Debug for BodyHasher {
 
 impl BodyHasher {
     pub fn new(checksum: Option<ChecksumAlgorithm>) -> Self {
-        let checksum = checksum.map(|algorithm| (algorithm, ChecksumHasher::new(algorithm)));
-        Self { md5: Md5::default(), checksum, second: None, size_bytes: 0 }
+        Self { md5: Md5::default(), checksum: checksum.map(asked), second: None, size_bytes: 0 }
     }
 
     /// Computes a second checksum besides.
     pub fn and(self, second: Option<ChecksumAlgorithm>) -> Self {
-        Self { second: second.map(|algorithm| (algorithm, ChecksumHasher::new(algorithm))), ..self }
+        Self { second: second.map(asked), ..self }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
@@ -116,17 +152,19 @@ impl BodyHasher {
     pub fn update_checksums(&mut self, bytes: &[u8]) {
         self.size_bytes += bytes.len() as u64;
         for piece in bytes.chunks(PIECE_BYTES) {
-            for (_, checksum) in self.checksum.iter_mut().chain(&mut self.second) {
-                checksum.update(piece);
-            }
+            let asked = self.checksum.iter_mut().chain(&mut self.second);
+            asked.filter_map(|(_, hasher)| hasher.as_mut()).for_each(|hasher| hasher.update(piece));
         }
     }
 
     pub fn finish(self) -> BodyDigests {
-        let finished = |(algorithm, hasher): (ChecksumAlgorithm, ChecksumHasher)| (algorithm, hasher.finish());
+        let md5 = self.md5.finish();
+        let finished = |(algorithm, hasher): Asked| {
+            (algorithm, hasher.map_or_else(|| Bytes::copy_from_slice(&md5), ChecksumHasher::finish))
+        };
         BodyDigests {
             size_bytes: self.size_bytes,
-            md5: self.md5.finish(),
+            md5,
             checksum: self.checksum.map(finished),
             second: self.second.map(finished),
         }

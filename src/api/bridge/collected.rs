@@ -4,7 +4,7 @@
 
 use super::body_bounds::{BodyBound, exceeds};
 use super::payload::named_hash;
-use crate::actors::meta::ChecksumAlgorithm;
+use crate::actors::meta::{ChecksumAlgorithm, checksum_of};
 use crate::api::call::RequestTrace;
 use crate::api::call::WholeBody;
 use crate::api::errors::{Fault, body_fault};
@@ -16,7 +16,6 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use md5::{Digest as _, Md5};
 use s3s::StdError;
-use s3s::crypto::{Checksum, Crc32, Crc32c, Crc64Nvme, Sha1};
 use sha2::{Digest, Sha256};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,7 +65,7 @@ impl Digests {
             }
         }
         if let Some((algorithm, given)) = checksum
-            && made(algorithm, body) != given
+            && checksum_of(algorithm, body) != given
         {
             let name = algorithm.name();
             let why = format!("The {name} you specified did not match the calculated checksum.");
@@ -79,16 +78,6 @@ impl Digests {
 fn checksum(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Bytes)>, Fault> {
     let Some((algorithm, text)) = checksum_of_headers(headers)? else { return Ok(None) };
     Ok(Some((algorithm, parse_digest(algorithm, &text)?)))
-}
-
-fn made(algorithm: ChecksumAlgorithm, body: &[u8]) -> Vec<u8> {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 => Crc32::checksum(body).to_vec(),
-        ChecksumAlgorithm::Crc32c => Crc32c::checksum(body).to_vec(),
-        ChecksumAlgorithm::Crc64Nvme => Crc64Nvme::checksum(body).to_vec(),
-        ChecksumAlgorithm::Sha1 => Sha1::checksum(body).to_vec(),
-        ChecksumAlgorithm::Sha256 => Sha256::digest(body).to_vec(),
-    }
 }
 
 /// A body that is not what the request says of it.
@@ -113,19 +102,26 @@ pub struct Collected<B> {
     seat: Arc<Seat>,
     /// The deadline, from when it was first asked for.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// The body for the operation, which reads it once more.
+    /// The body for the operation, which reads it by itself.
     shown: Option<WholeBody>,
+    /// The body for s3s, if it is to read another.
+    instead: Option<Bytes>,
     trace: Arc<RequestTrace>,
 }
 
 impl<B> Collected<B> {
     pub fn new(inner: B, bound: BodyBound, digests: Digests, seat: Arc<Seat>, trace: Arc<RequestTrace>) -> Self {
         let gathered = BytesMut::new();
-        Self { inner: Some(inner), digests, gathered, bound, seat, deadline: None, shown: None, trace }
+        Self { inner: Some(inner), digests, gathered, bound, seat, deadline: None, shown: None, instead: None, trace }
     }
 
     pub fn shown(self, to: WholeBody) -> Self {
         Self { shown: Some(to), ..self }
+    }
+
+    /// Gives s3s another body than what was gathered, unless that is empty.
+    pub fn instead(self, body: &'static [u8]) -> Self {
+        Self { instead: Some(Bytes::from_static(body)), ..self }
     }
 
     /// s3s answers whatever fails here with an internal error; the trace tells the bridge what it was.
@@ -185,7 +181,8 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
                         shown.put(whole.clone());
                     }
                     if !whole.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(whole))));
+                        let read = this.instead.take().unwrap_or(whole);
+                        return Poll::Ready(Some(Ok(Frame::data(read))));
                     }
                 }
             }
@@ -200,7 +197,8 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
 
 #[cfg(test)]
 mod tests {
-    use super::Digests;
+    use super::{Digests, checksum_of};
+    use crate::actors::meta::ChecksumAlgorithm;
     use crate::api::errors::Fault;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -241,9 +239,20 @@ mod tests {
                 "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=",
                 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
             ),
+            ("x-amz-checksum-md5", "XUFAKrxLKna5cZ2REBfFkg==", "AAAAAAAAAAAAAAAAAAAAAA=="),
         ] {
             assert_eq!(verify(name, right, false), Ok(()), "{name}");
             assert!(matches!(verify(name, wrong, false), Err(Fault::BadDigest(_))), "{name}");
+        }
+        for algorithm in ChecksumAlgorithm::ALL {
+            let given = |body: &[u8]| {
+                let text = base64_simd::STANDARD.encode_to_string(checksum_of(algorithm, body));
+                let value = HeaderValue::try_from(text).expect("a value");
+                let headers = HeaderMap::from_iter([(HeaderName::from_static(algorithm.header()), value)]);
+                Digests::of(false, &headers, false).verify(b"hello").map_err(|differs| differs.fault)
+            };
+            assert_eq!(given(b"hello"), Ok(()), "{algorithm:?}");
+            assert!(matches!(given(b"hellO"), Err(Fault::BadDigest(_))), "{algorithm:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::api::wire::is_form;
 use crate::sigv4::ChunkVerifier;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::{Body, Frame, SizeHint};
 use s3s::StdError;
 use s3s::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DECODED_CONTENT_LENGTH};
@@ -80,10 +80,16 @@ pub fn content(
         (Some(whole), Some(digests)) => {
             let (seat, trace) = (Arc::clone(&call.seat), Arc::clone(&call.trace));
             let mut collected = Collected::new(content, whole.bound, digests, seat, trace);
-            if whole.makes_bucket {
+            if whole.reader != Reader::S3s {
                 let shown = WholeBody::default();
                 call.whole_body = Some(shown.clone());
                 collected = collected.shown(shown);
+            }
+            if whole.reader == Reader::Operation {
+                collected = collected.instead(NO_PARTS);
+                if let Some(length) = head.headers.get_mut(header::CONTENT_LENGTH) {
+                    *length = HeaderValue::from(NO_PARTS.len());
+                }
             }
             s3s::Body::http_body_unsync(collected)
         }
@@ -154,10 +160,22 @@ struct Whole {
     of_object: bool,
     /// The operation reads it.
     is_read: bool,
-    /// XML whose tags s3s does not tell.
-    makes_bucket: bool,
+    reader: Reader,
     bound: BodyBound,
 }
+
+/// Who reads a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    S3s,
+    /// The operation, too: of a new bucket, whose tags s3s does not tell.
+    Both,
+    /// The operation alone: of a list of parts, whose checksums s3s refuses where it has no fields for them.
+    Operation,
+}
+
+/// What s3s reads for a list of parts.
+const NO_PARTS: &[u8] = b"<CompleteMultipartUpload/>";
 
 impl Whole {
     /// `None` for what is read as it comes: objects.
@@ -166,17 +184,17 @@ impl Whole {
         if !is_unsigned {
             return Some(found);
         }
-        let bound = if found.makes_bucket { BodyBound::DEFAULT } else { found.bound.unsigned() };
+        let bound = if found.reader == Reader::Both { BodyBound::DEFAULT } else { found.bound.unsigned() };
         Some(Self { bound, ..found })
     }
 
     fn as_signed(head: &Parts, target: &Target, query: &Query) -> Option<Self> {
-        let document = Self { of_object: false, is_read: true, makes_bucket: false, bound: BodyBound::DEFAULT };
+        let document = Self { of_object: false, is_read: true, reader: Reader::S3s, bound: BodyBound::DEFAULT };
         match head.method {
             Method::PUT => match BodyBound::of_document(|name| query.has(name)) {
                 Some(bound) => Some(Self { bound, ..document }),
                 None if target.level == Level::Bucket => {
-                    Some(Self { makes_bucket: true, bound: BodyBound::CREATES, ..document })
+                    Some(Self { reader: Reader::Both, bound: BodyBound::CREATES, ..document })
                 }
                 None => None,
             },
@@ -189,7 +207,8 @@ impl Whole {
                     (false, false) => BodyBound::DEFAULT,
                 };
                 let of_object = head.uri.query().is_some() && !deletes;
-                Some(Self { of_object, is_read: deletes || completes, bound, ..document })
+                let reader = if completes && !deletes { Reader::Operation } else { Reader::S3s };
+                Some(Self { of_object, is_read: deletes || completes, reader, bound })
             }
             _ => None,
         }
@@ -300,7 +319,7 @@ impl Body for Content {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChunkFault, Signed, Whole, content, signing, unframe};
+    use super::{ChunkFault, NO_PARTS, Reader, Signed, Whole, content, signing, unframe};
     use crate::api::auth::Scheme;
     use crate::api::call::Call;
     use crate::api::call::Target;
@@ -350,20 +369,38 @@ mod tests {
             let head = head(method, uri, &[]);
             let target = Target::of(head.uri.path(), None).expect("a target");
             let query = Query::read(head.uri.query()).expect("a query");
-            Whole::of(&head, &target, &query, false).map(|whole| (whole.of_object, whole.is_read, whole.makes_bucket))
+            Whole::of(&head, &target, &query, false).map(|whole| (whole.of_object, whole.is_read, whole.reader))
         };
         for uri in ["/b?policy", "/b?tagging=", "/b/k?tagging&versionId=v", "/b/k?acl", "/k?retention", "/b?%61cl"] {
-            assert_eq!(whole(Method::PUT, uri), Some((false, true, false)), "{uri}");
+            assert_eq!(whole(Method::PUT, uri), Some((false, true, Reader::S3s)), "{uri}");
         }
         for uri in ["/b/k", "/b/k?x-id=PutObject", "/b/k?partNumber=1&uploadId=u", "/b/policy?renameObject"] {
             assert_eq!(whole(Method::PUT, uri), None, "{uri}");
         }
-        assert_eq!(whole(Method::PUT, "/b"), Some((false, true, true)));
-        assert_eq!(whole(Method::POST, "/b?delete"), Some((false, true, false)));
-        assert_eq!(whole(Method::POST, "/b/k?uploadId=u"), Some((true, true, false)));
-        assert_eq!(whole(Method::POST, "/b/k?uploads"), Some((true, false, false)));
-        assert_eq!(whole(Method::POST, "/"), Some((false, false, false)));
+        assert_eq!(whole(Method::PUT, "/b"), Some((false, true, Reader::Both)));
+        assert_eq!(whole(Method::POST, "/b?delete"), Some((false, true, Reader::S3s)));
+        assert_eq!(whole(Method::POST, "/b/k?uploadId=u"), Some((true, true, Reader::Operation)));
+        assert_eq!(whole(Method::POST, "/b/k?uploads"), Some((true, false, Reader::S3s)));
+        assert_eq!(whole(Method::POST, "/"), Some((false, false, Reader::S3s)));
         assert_eq!(whole(Method::GET, "/b?policy"), None);
+    }
+
+    #[test]
+    fn a_list_of_parts_is_for_the_operation_and_s3s_reads_an_empty_one() {
+        let parts = b"<CompleteMultipartUpload><Part/></CompleteMultipartUpload>";
+        let uri = "/b/k?uploadId=u";
+        let (target, query) = (Target::of("/b/k", None).expect("a target"), Query::read(Some("uploadId=u")));
+        let request = s3s::HttpRequest::from_parts(
+            head(Method::POST, uri, &[("content-length", "58")]),
+            s3s::Body::from(bytes::Bytes::from_static(parts)),
+        );
+        let mut call = Call::default();
+        let mut request =
+            content(request, &target, &query.expect("a query"), anonymous(), &mut call).expect("a request");
+        let read = block_on(request.body_mut().next()).expect("a body").expect("whole");
+        assert_eq!(read, NO_PARTS);
+        assert_eq!(request.headers()["content-length"], NO_PARTS.len().to_string());
+        assert_eq!(call.whole_body.expect("the list").bytes(), parts);
     }
 
     /// Returns the reader of a PUT's body, or the fault for which it is refused before.

@@ -1,80 +1,55 @@
-//! S3's five checksums, and Content-MD5, between headers, trailers, XML and what is stored.
+//! S3's checksums, and Content-MD5, between headers, trailers, XML and what is stored.
+
+mod shown;
+#[cfg(test)]
+mod tests;
+
+pub use shown::{ShownChecksum, add_headers, carried, carrying, kind_name, named, shown_kind};
 
 use crate::actors::gateway::TrailerChecksum;
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::api::call::Trailers;
 use crate::api::errors::{Fault, trailer_invalid, trailer_malformed};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 use s3s::dto;
 
-/// The checksum algorithms, each with the header that carries its value.
-const ALGORITHMS: [(ChecksumAlgorithm, HeaderName); 5] = [
-    (ChecksumAlgorithm::Crc32, s3s::header::X_AMZ_CHECKSUM_CRC32),
-    (ChecksumAlgorithm::Crc32c, s3s::header::X_AMZ_CHECKSUM_CRC32C),
-    (ChecksumAlgorithm::Crc64Nvme, s3s::header::X_AMZ_CHECKSUM_CRC64NVME),
-    (ChecksumAlgorithm::Sha1, s3s::header::X_AMZ_CHECKSUM_SHA1),
-    (ChecksumAlgorithm::Sha256, s3s::header::X_AMZ_CHECKSUM_SHA256),
-];
 const X_AMZ_TRAILER: &str = "x-amz-trailer";
 const X_AMZ_CHECKSUM: &str = "x-amz-checksum-";
 /// The other suffixes of such a header's name.
 const NO_ALGORITHMS: [&str; 3] = ["algorithm", "mode", "type"];
-/// Algorithms of S3 that are not here.
-const ABSENT: [&str; 5] = ["md5", "sha512", "xxhash128", "xxhash3", "xxhash64"];
 /// The checksum that S3 computes and stores for an object that comes without one.
 pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
 pub fn algorithm_named(name: &str) -> Result<ChecksumAlgorithm, Fault> {
-    ALGORITHMS
-        .iter()
-        .map(|(algorithm, _)| *algorithm)
-        .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name.trim()))
-        .ok_or_else(unsupported)
-}
-
-fn unsupported() -> Fault {
-    Fault::InvalidRequest(
-        "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-         [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
-            .to_owned(),
-    )
+    ChecksumAlgorithm::of_name(name.trim()).ok_or_else(|| {
+        let known = ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::name).join(", ");
+        Fault::InvalidRequest(format!(
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [{known}]"
+        ))
+    })
 }
 
 /// A checksum that cannot be verified is refused, never ignored. `name` is a header's.
 fn check_known(name: &str) -> Result<(), Fault> {
-    let name = name.to_ascii_lowercase();
-    let Some(algorithm) = name.strip_prefix(X_AMZ_CHECKSUM) else { return Ok(()) };
-    if NO_ALGORITHMS.contains(&algorithm) || ALGORITHMS.iter().any(|(_, known)| known.as_str() == name) {
+    let Some(suffix) = name.strip_prefix(X_AMZ_CHECKSUM) else { return Ok(()) };
+    if NO_ALGORITHMS.contains(&suffix) || ChecksumAlgorithm::of_header(name).is_some() {
         return Ok(());
-    }
-    if ABSENT.contains(&algorithm) {
-        return Err(unsupported());
     }
     let why = "The algorithm type you specified in x-amz-checksum- header is invalid.";
     Err(Fault::InvalidRequest(why.to_owned()))
 }
 
-fn digest_bytes(algorithm: ChecksumAlgorithm) -> usize {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => 4,
-        ChecksumAlgorithm::Crc64Nvme => 8,
-        ChecksumAlgorithm::Sha1 => 20,
-        ChecksumAlgorithm::Sha256 => 32,
-    }
-}
-
 /// Base64 of a digest of the right size.
 pub fn parse_digest(algorithm: ChecksumAlgorithm, text: &str) -> Result<Bytes, Fault> {
     match base64_simd::STANDARD.decode_to_vec(text.trim()) {
-        Ok(digest) if digest.len() == digest_bytes(algorithm) => Ok(digest.into()),
+        Ok(digest) if digest.len() == algorithm.digest_bytes() => Ok(digest.into()),
         _ => Err(invalid_value(algorithm)),
     }
 }
 
 fn invalid_value(algorithm: ChecksumAlgorithm) -> Fault {
-    let name = algorithm.name().to_ascii_lowercase();
-    Fault::InvalidRequest(format!("Value for {X_AMZ_CHECKSUM}{name} header is invalid."))
+    Fault::InvalidRequest(format!("Value for {} header is invalid.", algorithm.header()))
 }
 
 /// Base64 of 16 bytes.
@@ -98,13 +73,13 @@ fn several() -> Fault {
 pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, String)>, Fault> {
     headers.keys().try_for_each(|name| check_known(name.as_str()))?;
     let mut found = None;
-    for (algorithm, name) in &ALGORITHMS {
-        let Some(value) = headers.get(name) else { continue };
+    for algorithm in ChecksumAlgorithm::ALL {
+        let Some(value) = headers.get(algorithm.header()) else { continue };
         if found.is_some() {
             return Err(several());
         }
-        let text = value.to_str().map_err(|_| Fault::InvalidRequest(format!("Value for {name} header is invalid.")))?;
-        found = Some((*algorithm, text.to_owned()));
+        let text = value.to_str().map_err(|_| invalid_value(algorithm))?;
+        found = Some((algorithm, text.to_owned()));
     }
     Ok(found)
 }
@@ -118,20 +93,15 @@ fn announced(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Checks an announced trailer: only checksums of known algorithms can be announced.
 fn check_announced(name: &str) -> Result<(), Fault> {
-    if ALGORITHMS.iter().any(|(_, known)| known.as_str().eq_ignore_ascii_case(name)) {
+    if ChecksumAlgorithm::of_header(name).is_some() {
         return Ok(());
     }
     Err(Fault::InvalidRequest("The value specified in the x-amz-trailer header is not supported".to_owned()))
 }
 
 /// The checksums that a request announces for its trailer.
-fn of_trailer(headers: &HeaderMap) -> impl Iterator<Item = (ChecksumAlgorithm, HeaderName)> {
-    announced(headers).filter_map(|name| {
-        ALGORITHMS
-            .iter()
-            .find(|(_, known)| known.as_str().eq_ignore_ascii_case(name))
-            .map(|(algorithm, known)| (*algorithm, known.clone()))
-    })
+fn of_trailer(headers: &HeaderMap) -> impl Iterator<Item = ChecksumAlgorithm> {
+    announced(headers).filter_map(ChecksumAlgorithm::of_header)
 }
 
 /// The checksum of the content of one PUT.
@@ -163,7 +133,7 @@ pub fn of_upload(
         (Some(_), Some(_)) => {
             return Err(Fault::InvalidRequest("Expecting a single x-amz-checksum- header".to_owned()));
         }
-        (Some((algorithm, _)), None) | (None, Some((algorithm, _))) => Some(*algorithm),
+        (Some((algorithm, _)), None) | (None, Some(algorithm)) => Some(*algorithm),
         (None, None) => None,
     };
     if let Some(named) = named
@@ -182,11 +152,11 @@ pub fn of_upload(
         let value = parse_digest(algorithm, &text)?;
         return Ok(UploadChecksum { checksum: Some((algorithm, Some(value))), trailer: trailing.map(refuse_any) });
     }
-    if let Some((algorithm, name)) = trailer {
+    if let Some(algorithm) = trailer {
         let trailing = trailing.ok_or(Fault::MalformedTrailer)?;
         return Ok(UploadChecksum {
             checksum: Some((algorithm, None)),
-            trailer: Some(read_trailer(trailing, algorithm, name)),
+            trailer: Some(read_trailer(trailing, algorithm)),
         });
     }
     Ok(UploadChecksum { checksum: otherwise.map(|algorithm| (algorithm, None)), trailer: trailing.map(refuse_any) })
@@ -201,24 +171,25 @@ fn refuse_any(trailing: Trailers) -> TrailerChecksum {
     })
 }
 
-fn read_trailer(trailing: Trailers, algorithm: ChecksumAlgorithm, name: HeaderName) -> TrailerChecksum {
+fn read_trailer(trailing: Trailers, algorithm: ChecksumAlgorithm) -> TrailerChecksum {
     Box::new(move || {
         let found = trailing.take().unwrap_or_default();
         // What is not announced may not come; of what comes twice, the last counts.
-        let announced = found.keys().all(|found| *found == name);
-        let last = found.get_all(&name).iter().next_back().filter(|_| announced);
+        let announced = found.keys().all(|found| found.as_str() == algorithm.header());
+        let last = found.get_all(algorithm.header()).iter().next_back().filter(|_| announced);
         let text = last.and_then(|value| value.to_str().ok().map(str::to_owned));
         let Some(text) = text else { return Some(Err(trailer_malformed())) };
         Some(match parse_digest(algorithm, &text) {
             Ok(value) => Ok(Checksum { algorithm, kind: ChecksumKind::FullObject, value }),
-            Err(_) => Err(trailer_invalid(name.as_str())),
+            Err(_) => Err(trailer_invalid(algorithm.header())),
         })
     })
 }
 
 /// Returns whether a request gives the checksum of its content, or announces it in a trailer.
 pub fn gives_any(headers: &HeaderMap) -> bool {
-    ALGORITHMS.iter().any(|(_, name)| headers.contains_key(name)) || of_trailer(headers).next().is_some()
+    let by_header = ChecksumAlgorithm::ALL.into_iter().any(|algorithm| headers.contains_key(algorithm.header()));
+    by_header || of_trailer(headers).next().is_some()
 }
 
 /// Returns the checksum algorithm of an upload in parts, and how those of its parts combine.
@@ -236,25 +207,16 @@ pub fn of_create(
         };
     };
     let algorithm = algorithm_named(algorithm.as_str())?;
-    let combines =
-        matches!(algorithm, ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c | ChecksumAlgorithm::Crc64Nvme);
-    let kind = match kind {
-        Some(kind) => kind,
-        None if algorithm == ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
-        None => ChecksumKind::Composite,
-    };
-    let refused = match kind {
-        ChecksumKind::FullObject if !combines => Some("FULL_OBJECT"),
-        ChecksumKind::Composite if algorithm == ChecksumAlgorithm::Crc64Nvme => Some("COMPOSITE"),
-        ChecksumKind::FullObject | ChecksumKind::Composite => None,
-    };
-    match refused {
-        None => Ok(Some((algorithm, kind))),
-        Some(kind) => Err(Fault::InvalidRequest(format!(
-            "The {kind} checksum type cannot be used with the {} checksum algorithm.",
-            algorithm.name().to_ascii_lowercase()
-        ))),
+    let kinds = algorithm.kinds_of_parts();
+    let kind = kind.unwrap_or(kinds[0]);
+    if kinds.contains(&kind) {
+        return Ok(Some((algorithm, kind)));
     }
+    Err(Fault::InvalidRequest(format!(
+        "The {} checksum type cannot be used with the {} checksum algorithm.",
+        kind_name(kind).as_str(),
+        algorithm.name().to_ascii_lowercase()
+    )))
 }
 
 /// Small letters are as good, as in names of algorithms.
@@ -282,57 +244,15 @@ pub fn parse_whole(
     Ok((Checksum { algorithm, kind, value }, parts))
 }
 
-pub fn kind_name(kind: ChecksumKind) -> dto::ChecksumType {
-    dto::ChecksumType::from_static(match kind {
-        ChecksumKind::FullObject => dto::ChecksumType::FULL_OBJECT,
-        ChecksumKind::Composite => dto::ChecksumType::COMPOSITE,
-    })
-}
-
-/// A checksum spread over the fields that S3's answers have for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ChecksumFields {
-    pub crc32: Option<String>,
-    pub crc32c: Option<String>,
-    pub crc64nvme: Option<String>,
-    pub sha1: Option<String>,
-    pub sha256: Option<String>,
-    pub kind: Option<dto::ChecksumType>,
-}
-
-/// `parts` is the `N` of a composite checksum's `-N`.
-pub fn fields_of(checksum: &Checksum, parts: Option<u16>) -> ChecksumFields {
-    let digits = base64_simd::STANDARD.encode_to_string(&checksum.value);
-    let text = match (checksum.kind, parts) {
-        (ChecksumKind::Composite, Some(parts)) => format!("{digits}-{parts}"),
-        (ChecksumKind::Composite, None) | (ChecksumKind::FullObject, _) => digits,
-    };
-    let mut fields = ChecksumFields { kind: Some(kind_name(checksum.kind)), ..ChecksumFields::default() };
-    let field = match checksum.algorithm {
-        ChecksumAlgorithm::Crc32 => &mut fields.crc32,
-        ChecksumAlgorithm::Crc32c => &mut fields.crc32c,
-        ChecksumAlgorithm::Crc64Nvme => &mut fields.crc64nvme,
-        ChecksumAlgorithm::Sha1 => &mut fields.sha1,
-        ChecksumAlgorithm::Sha256 => &mut fields.sha256,
-    };
-    *field = Some(text);
-    fields
-}
-
-/// The one value among the five that an XML element may have.
-pub fn of_fields(fields: ChecksumFields) -> Result<Option<(ChecksumAlgorithm, Bytes)>, Fault> {
-    let given = [
-        (ChecksumAlgorithm::Crc32, fields.crc32),
-        (ChecksumAlgorithm::Crc32c, fields.crc32c),
-        (ChecksumAlgorithm::Crc64Nvme, fields.crc64nvme),
-        (ChecksumAlgorithm::Sha1, fields.sha1),
-        (ChecksumAlgorithm::Sha256, fields.sha256),
-    ];
-    let mut given = given.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text?)));
-    let Some((algorithm, text)) = given.next() else { return Ok(None) };
+/// The one value among the checksums that an XML element may have.
+pub fn of_elements(given: &[(ChecksumAlgorithm, String)]) -> Result<Option<(ChecksumAlgorithm, Bytes)>, Fault> {
     let refused = || Fault::InvalidArgument("Invalid Base64 or multiple checksums present in request".to_owned());
-    match (parse_digest(algorithm, &text), given.next()) {
-        (Ok(digest), None) => Ok(Some((algorithm, digest))),
+    match given {
+        [] => Ok(None),
+        [(algorithm, text)] => match parse_digest(*algorithm, text) {
+            Ok(digest) => Ok(Some((*algorithm, digest))),
+            Err(_) => Err(refused()),
+        },
         _ => Err(refused()),
     }
 }
@@ -347,6 +267,3 @@ pub fn content_length(headers: &HeaderMap) -> Result<u64, Fault> {
     let length = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
     length.ok_or_else(|| Fault::InvalidArgument(format!("The header {name} is not a length.")))
 }
-
-#[cfg(test)]
-mod tests;

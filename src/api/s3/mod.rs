@@ -125,7 +125,7 @@ impl Service {
     /// Answers an authenticated request.
     pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answered = self.s3s.call(request).await;
-        answered.map(objects::unquoted).map(list::in_order).map(tags::without_content)
+        answered.map(checksums::named).map(objects::unquoted).map(list::in_order).map(tags::without_content)
     }
 
     /// The store as a request sees it that is judged by nothing yet.

@@ -1,7 +1,7 @@
 //! Conversion between headers and the metadata of an object: entity tags, dates, the content headers, user metadata,
 //! storage class.
 
-use super::checksums::{ChecksumFields, fields_of};
+use super::checksums::ShownChecksum;
 use crate::actors::meta::{ETag, Manifest, ObjectHeaders};
 use crate::api::errors::Fault;
 use crate::limits::USER_METADATA_BYTES_MAX;
@@ -128,7 +128,7 @@ fn user_metadata(user: Option<dto::Metadata>) -> Result<Vec<(String, String)>, F
 /// The headers of an object in GET and HEAD, whatever part of it they answer with.
 pub struct Description {
     pub cache_control: Option<String>,
-    pub checksums: ChecksumFields,
+    pub checksum: Option<ShownChecksum>,
     pub content_disposition: Option<String>,
     pub content_encoding: Option<String>,
     pub content_language: Option<String>,
@@ -148,7 +148,7 @@ pub fn describe(manifest: &Manifest) -> Description {
     let content_type = stored.content_type.clone().unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned());
     Description {
         cache_control: stored.cache_control.clone(),
-        checksums: ChecksumFields::default(),
+        checksum: None,
         content_disposition: stored.content_disposition.clone(),
         content_encoding: stored.content_encoding.clone(),
         content_language: stored.content_language.clone(),
@@ -172,9 +172,9 @@ pub fn parts_count(manifest: &Manifest) -> Option<u16> {
     manifest.parts().map(|(_, count)| count).or(manifest.etag.parts)
 }
 
-/// The checksum of the whole object, in the headers' form.
-pub fn object_checksums(manifest: &Manifest) -> ChecksumFields {
-    manifest.checksum.as_ref().map(|checksum| fields_of(checksum, parts_count(manifest))).unwrap_or_default()
+/// The checksum of the whole object.
+pub fn object_checksum(manifest: &Manifest) -> Option<ShownChecksum> {
+    manifest.checksum.as_ref().map(|checksum| ShownChecksum::of_object(checksum, parts_count(manifest)))
 }
 
 #[cfg(test)]

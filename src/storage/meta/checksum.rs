@@ -2,15 +2,12 @@
 //! that of the whole content, which follows from the parts' values and sizes alone.
 
 use super::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
+use crate::storage::checksum::checksum_of;
 use bytes::Bytes;
-use sha1::Digest as _;
 
 /// Returns whether S3 allows this combination for multipart uploads.
 pub(super) fn is_multipart_kind(algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> bool {
-    match kind {
-        ChecksumKind::FullObject => Crc::of(algorithm).is_some(),
-        ChecksumKind::Composite => algorithm != ChecksumAlgorithm::Crc64Nvme,
-    }
+    algorithm.kinds_of_parts().contains(&kind)
 }
 
 /// The whole's checksum; `None` where a part has none of this algorithm, or the two do not go together.
@@ -28,7 +25,7 @@ pub(super) fn of_parts(algorithm: ChecksumAlgorithm, kind: ChecksumKind, parts: 
             for value in values {
                 row.extend_from_slice(value?.0);
             }
-            hash(algorithm, &row)
+            checksum_of(algorithm, &row)
         }
         ChecksumKind::FullObject => full_object(Crc::of(algorithm)?, values)?,
     };
@@ -50,22 +47,6 @@ pub fn checksum_after_append(
     let values = [Some((&standing.value, standing_bytes)), Some((&added.value, added_bytes))];
     let value = full_object(Crc::of(algorithm)?, values.into_iter())?;
     Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value })
-}
-
-fn hash(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Bytes {
-    match algorithm {
-        ChecksumAlgorithm::Sha1 => Bytes::copy_from_slice(&sha1::Sha1::digest(bytes)),
-        ChecksumAlgorithm::Sha256 => Bytes::copy_from_slice(&sha2::Sha256::digest(bytes)),
-        ChecksumAlgorithm::Crc32 => crc32(crc_fast::CrcAlgorithm::Crc32IsoHdlc, bytes),
-        ChecksumAlgorithm::Crc32c => crc32(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes),
-        ChecksumAlgorithm::Crc64Nvme => {
-            Bytes::copy_from_slice(&crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
-        }
-    }
-}
-
-fn crc32(algorithm: crc_fast::CrcAlgorithm, bytes: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(&crc_fast::checksum(algorithm, bytes).to_be_bytes()[4..])
 }
 
 fn full_object<'a>(crc: Crc, values: impl Iterator<Item = Option<(&'a Bytes, u64)>>) -> Option<Bytes> {
@@ -96,7 +77,7 @@ impl Crc {
             ChecksumAlgorithm::Crc32 => Some(Self { polynomial: 0xedb8_8320, width: 32 }),
             ChecksumAlgorithm::Crc32c => Some(Self { polynomial: 0x82f6_3b78, width: 32 }),
             ChecksumAlgorithm::Crc64Nvme => Some(Self { polynomial: 0x9a6c_9329_ac4b_c9b5, width: 64 }),
-            ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => None,
+            _ => None,
         }
     }
 
@@ -145,7 +126,8 @@ impl Crc {
 
 #[cfg(test)]
 mod tests {
-    use super::{checksum_after_append, hash, of_parts};
+    use super::{Crc, checksum_after_append, is_multipart_kind, of_parts};
+    use crate::storage::checksum::checksum_of as hash;
     use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
     use crate::types::UnixMs;
     use proptest::prelude::{any, prop_assert_eq, proptest};
@@ -164,12 +146,21 @@ mod tests {
 
     #[test]
     fn a_composite_is_the_hash_of_the_parts_hashes() {
-        use ChecksumAlgorithm::{Crc32, Crc32c, Sha1, Sha256};
-        for algorithm in [Crc32, Crc32c, Sha1, Sha256] {
+        let composite = |algorithm: &ChecksumAlgorithm| is_multipart_kind(*algorithm, ChecksumKind::Composite);
+        assert_eq!(ChecksumAlgorithm::ALL.iter().filter(|algorithm| composite(algorithm)).count(), 9);
+        for algorithm in ChecksumAlgorithm::ALL.into_iter().filter(composite) {
             let parts = [part(algorithm, b"one"), part(algorithm, b"two")];
             let row = [hash(algorithm, b"one"), hash(algorithm, b"two")].concat();
             let whole = of_parts(algorithm, ChecksumKind::Composite, &parts).map(|checksum| checksum.value);
             assert_eq!(whole, Some(hash(algorithm, &row)));
+        }
+    }
+
+    #[test]
+    fn the_checksums_that_can_be_of_the_whole_of_parts_are_the_crcs() {
+        for algorithm in ChecksumAlgorithm::ALL {
+            let combines = is_multipart_kind(algorithm, ChecksumKind::FullObject);
+            assert_eq!(combines, Crc::of(algorithm).is_some(), "{algorithm:?}");
         }
     }
 
@@ -193,21 +184,15 @@ mod tests {
         for algorithm in [Crc32, Crc32c, Crc64Nvme] {
             assert_eq!(both(of(algorithm, b"one"), of(algorithm, b"more")), of(algorithm, b"onemore"));
         }
-        assert_eq!(both(of(Sha256, b"one"), of(Sha256, b"more")), None);
+        for other in ChecksumAlgorithm::ALL.into_iter().filter(|other| Crc::of(*other).is_none()) {
+            assert_eq!(both(of(other, b"one"), of(other, b"more")), None, "{other:?}");
+        }
         assert_eq!(both(of(Crc32, b"one"), of(Crc32c, b"more")), None);
         assert_eq!((both(None, of(Crc32, b"more")), both(of(Crc32, b"one"), None)), (None, None));
         let composite = of(Crc32, b"one").map(|found| Checksum { kind: ChecksumKind::Composite, ..found });
         assert_eq!(both(composite, of(Crc32, b"more")), None);
         let first = of(Sha256, b"more");
         assert_eq!(checksum_after_append((None, 0), (first.as_ref(), 4)), first);
-    }
-
-    #[test]
-    fn known_values_of_the_crcs_stand_in_big_endian() {
-        let check = |algorithm| hash(algorithm, b"123456789").to_vec();
-        assert_eq!(check(ChecksumAlgorithm::Crc32), 0xcbf4_3926_u32.to_be_bytes());
-        assert_eq!(check(ChecksumAlgorithm::Crc32c), 0xe306_9283_u32.to_be_bytes());
-        assert_eq!(check(ChecksumAlgorithm::Crc64Nvme), 0xae8b_1486_0a79_9888_u64.to_be_bytes());
     }
 
     proptest! {

@@ -16,6 +16,8 @@ pub use object::{
     SharedRow, Traits, UploadRow, Version, VersionRow,
 };
 
+pub use crate::storage::checksum::{ChecksumAlgorithm, ChecksumKind};
+
 use super::command::Reply;
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::types::{
@@ -126,36 +128,7 @@ pub struct ObjectHeaders {
     pub user: Vec<(String, String)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ChecksumAlgorithm {
-    Crc32,
-    Crc32c,
-    Crc64Nvme,
-    Sha1,
-    Sha256,
-}
-
-impl ChecksumAlgorithm {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Crc32 => "CRC32",
-            Self::Crc32c => "CRC32C",
-            Self::Crc64Nvme => "CRC64NVME",
-            Self::Sha1 => "SHA1",
-            Self::Sha256 => "SHA256",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ChecksumKind {
-    /// A checksum of the whole content.
-    FullObject,
-    /// A checksum of the parts' checksums; shown with `-N`.
-    Composite,
-}
-
-/// `value` is the raw digest, big-endian for the CRCs (what S3 shows in base64).
+/// `value` is the raw digest, a number big-endian (what S3 shows in base64).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
     pub algorithm: ChecksumAlgorithm,

@@ -1,6 +1,6 @@
 //! The checksums of requests: selection, parsing and display.
 
-use super::{content_length, content_md5, fields_of, of_create, of_fields, of_upload, parse_whole};
+use super::{content_length, content_md5, of_create, of_elements, of_headers, of_upload, parse_whole};
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::api::errors::Fault;
 use bytes::Bytes;
@@ -39,7 +39,7 @@ fn contradictory_checksum_headers_are_refused() {
         &[("x-amz-sdk-checksum-algorithm", "CRC7")],
         &[("x-amz-trailer", "x-amz-checksum-crc32, x-amz-checksum-crc32")],
         &[("x-amz-checksum-crc32", "AAAAAQ=="), ("x-amz-trailer", "x-amz-checksum-crc32")],
-        &[("x-amz-trailer", "x-amz-checksum-sha512")],
+        &[("x-amz-trailer", "x-amz-checksum-crc7")],
         &[("x-amz-checksum-sha512", "AAAA")],
         &[("x-amz-checksum-crc7", "AAAA")],
     ] {
@@ -104,20 +104,25 @@ fn an_upload_in_parts_combines_checksums_as_s3_does() {
     assert_eq!(create("CRC64NVME", None), Ok(Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject))));
     assert!(refused(create("CRC64NVME", Some("COMPOSITE"))));
     assert!(refused(create("SHA256", Some("FULL_OBJECT"))));
-    assert!(refused(create("MD5", None)));
+    for name in ["MD5", "SHA1", "SHA256", "SHA512", "XXHASH64", "XXHASH3", "XXHASH128"] {
+        let algorithm = ChecksumAlgorithm::of_name(name).expect("an algorithm");
+        for kind in [None, Some("COMPOSITE")] {
+            assert_eq!(create(name, kind), Ok(Some((algorithm, ChecksumKind::Composite))), "{name}");
+        }
+        assert!(refused(create(name, Some("FULL_OBJECT"))), "{name}");
+    }
+    assert!(refused(create("SHA3", None)));
     assert!(refused(of_create(None, Some(&dto::ChecksumType::from_static("COMPOSITE")))));
     assert_eq!(of_create(None, None), Ok(None));
 }
 
 #[test]
-fn a_composite_checksum_shows_and_reads_its_number_of_parts() {
+fn a_composite_checksum_reads_its_number_of_parts() {
     let checksum = Checksum {
         algorithm: ChecksumAlgorithm::Crc32,
         kind: ChecksumKind::Composite,
         value: Bytes::from_static(&[0, 0, 0, 1]),
     };
-    let fields = fields_of(&checksum, Some(3));
-    assert_eq!(fields.crc32.as_deref(), Some("AAAAAQ==-3"));
     let read = |text: &str| parse_whole(ChecksumAlgorithm::Crc32, ChecksumKind::Composite, text);
     assert_eq!(read("AAAAAQ==-3"), Ok((checksum.clone(), Some(3))));
     assert_eq!(read("AAAAAQ=="), Ok((checksum, None)));
@@ -127,13 +132,40 @@ fn a_composite_checksum_shows_and_reads_its_number_of_parts() {
 }
 
 #[test]
+fn a_header_has_a_digest_of_any_algorithm_and_of_its_length() {
+    for algorithm in ChecksumAlgorithm::ALL {
+        let given = |bytes: usize| {
+            let text = base64_simd::STANDARD.encode_to_string(vec![7; bytes]);
+            HeaderMap::from_iter([(
+                HeaderName::from_static(algorithm.header()),
+                HeaderValue::try_from(text).expect("a value"),
+            )])
+        };
+        let length = algorithm.digest_bytes();
+        let found = of_upload(&given(length), None, None).expect("a checksum").checksum;
+        assert_eq!(found, Some((algorithm, Some(Bytes::from(vec![7; length])))));
+        assert_eq!(of_headers(&given(length)).expect("one").map(|(found, _)| found), Some(algorithm));
+        for other in [length - 1, length + 1, 0] {
+            assert!(refused(of_upload(&given(other), None, None)), "{algorithm:?} of {other} bytes");
+        }
+        let announced = [("x-amz-trailer", algorithm.header())];
+        assert!(matches!(of_upload(&headers(&announced), None, None), Err(Fault::MalformedTrailer)), "{algorithm:?}");
+        let mut named = given(length);
+        named.insert("x-amz-sdk-checksum-algorithm", HeaderValue::from_static(algorithm.name()));
+        assert!(of_upload(&named, None, None).is_ok(), "{algorithm:?}");
+    }
+}
+
+#[test]
 fn an_element_has_at_most_one_checksum() {
-    let one = super::ChecksumFields { crc32: Some("AAAAAQ==".to_owned()), ..Default::default() };
-    assert_eq!(of_fields(one.clone()), Ok(Some((ChecksumAlgorithm::Crc32, Bytes::from_static(&[0, 0, 0, 1])))));
-    let two = super::ChecksumFields { crc32c: Some("AAAAAQ==".to_owned()), ..one };
-    let short = super::ChecksumFields { crc32: Some("AAAA".to_owned()), ..Default::default() };
-    for fields in [two, short] {
-        assert!(matches!(of_fields(fields), Err(Fault::InvalidArgument(_))));
+    let given = |algorithm, text: &str| (algorithm, text.to_owned());
+    let one = given(ChecksumAlgorithm::Crc32, "AAAAAQ==");
+    let digest = Bytes::from_static(&[0, 0, 0, 1]);
+    assert_eq!(of_elements(&[one.clone()]), Ok(Some((ChecksumAlgorithm::Crc32, digest))));
+    assert_eq!(of_elements(&[]), Ok(None));
+    let two = [one, given(ChecksumAlgorithm::Crc32c, "AAAAAQ==")];
+    for refused in [&two[..], &[given(ChecksumAlgorithm::Crc32, "AAAA")]] {
+        assert!(matches!(of_elements(refused), Err(Fault::InvalidArgument(_))));
     }
 }
 

@@ -6,6 +6,7 @@ use super::cors::{CorsRules, Preflight, answer_headers};
 use super::encryption;
 use super::lifecycle::wire as lifecycle;
 use super::list::{decode_token, encode_token};
+use super::multipart;
 use super::object_headers::{etag_text, parse_etag, parse_md5, stored_headers};
 use super::objects::{tags, version};
 use super::preconditions::{ReadConditions, of_write};
@@ -62,7 +63,8 @@ pub fn settings(data: &[u8]) {
     }
     let body = WholeBody::default();
     body.put(Bytes::copy_from_slice(data));
-    let _ = tags::of_new_bucket(&Call { whole_body: Some(body), ..Call::default() });
+    let call = Call { whole_body: Some(body), ..Call::default() };
+    let _ = (tags::of_new_bucket(&call), multipart::of_completion(&call));
     if let Some(given) = read::<dto::AccessControlPolicy>(data) {
         let _ = super::grants::asked::AskedAcl::of_request(&HeaderMap::new(), Some(given));
     }

@@ -1,14 +1,14 @@
 //! CompleteMultipartUpload: the list of parts becomes an object version in one change; no byte is read (M1).
 
-use super::super::checksums::{ChecksumFields, DEFAULT, kind_name, of_fields, of_headers, parse_kind, parse_whole};
+use super::super::checksums::{DEFAULT, carried, carrying, kind_name, of_headers, parse_kind, parse_whole, shown_kind};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
 use super::super::lifecycle::expiration_of;
-use super::super::object_headers::{etag_header, etag_text, object_checksums, parse_md5};
+use super::super::object_headers::{etag_header, etag_text, object_checksum};
 use super::super::objects::sealed::sealing_of;
 use super::super::objects::version;
 use super::super::settings::event_drafts::EventDrafts;
 use super::super::{Store, preconditions, unexpected};
-use super::{parse_part_number, parse_upload_id};
+use super::{listed, parse_upload_id};
 use crate::actors::events::EventName;
 use crate::actors::meta::{
     Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompletedPart, ETag, MetaView, ObjectVersion,
@@ -29,11 +29,7 @@ pub async fn complete(
     let input = request.input;
     let upload = parse_upload_id(&input.upload_id)?;
     let conditions = preconditions::of_write(&request.headers)?;
-    let parts = input.multipart_upload.and_then(|list| list.parts).unwrap_or_default();
-    if parts.is_empty() {
-        return Err(Fault::MalformedXml.into());
-    }
-    let mut parts = parts.into_iter().map(told_part).collect::<S3Result<Vec<_>>>()?;
+    let mut parts = listed::of_completion(&store.call)?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     // Where there is no such upload the change itself answers: it may be a repeated completion.
@@ -63,21 +59,17 @@ pub async fn complete(
     };
     let object = decide(store, &view, complete).await?;
     let manifest = &object.manifest;
-    let checksums = object_checksums(manifest);
+    let checksum = object_checksum(manifest);
     let expiration = expiration_of(&store.memos, &view, &bucket, &input.key, &object)?;
     let location = location(store.scheme, &request.headers, &request.uri, &input.bucket, &input.key);
     let shown = shown(sealing_of(&object.traits)?.as_ref(), customer.as_ref());
     let mut headers = HeaderMap::new();
     add_customer_headers(&shown, &mut headers);
-    let mut response = S3Response::new(CompleteMultipartUploadOutput {
+    let mut response = carrying(CompleteMultipartUploadOutput {
         bucket: Some(input.bucket),
         bucket_key_enabled: shown.bucket_key_enabled,
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
-        checksum_type: checksums.kind,
+        checksum_crc32: carried(checksum.as_ref()),
+        checksum_type: shown_kind(checksum.as_ref()),
         e_tag: Some(etag_header(&manifest.etag)),
         expiration,
         key: Some(input.key),
@@ -171,35 +163,6 @@ fn parse_size(size: i64) -> Result<u64, Fault> {
     })
 }
 
-/// The answer to a part that none can be says which it is.
-fn told_part(part: dto::CompletedPart) -> S3Result<CompletedPart> {
-    let number = part.part_number.unwrap_or_default().to_string();
-    let tag = part.e_tag.as_ref().map(|tag| tag.value().to_owned()).unwrap_or_default();
-    completed_part(part).map_err(|fault| match fault {
-        Fault::InvalidPart => with_details(fault.into(), vec![("PartNumber", number), ("ETag", tag)]),
-        fault => fault.into(),
-    })
-}
-
-fn completed_part(part: dto::CompletedPart) -> Result<CompletedPart, Fault> {
-    let number = match part.part_number.ok_or(Fault::MalformedXml)? {
-        ..=0 => return Err(Fault::InvalidArgument("PartNumber must be >= 1".to_owned())),
-        number => parse_part_number(number)?,
-    };
-    let tag = part.e_tag.ok_or(Fault::MalformedXml)?;
-    let md5 = parse_md5(tag.value()).ok_or(Fault::InvalidPart)?;
-    let given = of_fields(ChecksumFields {
-        crc32: part.checksum_crc32,
-        crc32c: part.checksum_crc32c,
-        crc64nvme: part.checksum_crc64nvme,
-        sha1: part.checksum_sha1,
-        sha256: part.checksum_sha256,
-        kind: None,
-    })?;
-    let checksum = given.map(|(algorithm, value)| Checksum { algorithm, kind: ChecksumKind::FullObject, value });
-    Ok(CompletedPart { number, md5, checksum })
-}
-
 /// Checks the checksum of a listed part: it is by the algorithm that the upload was begun with, and required if the
 /// whole's is made of those of the parts.
 fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> Result<(), Fault> {
@@ -269,11 +232,9 @@ fn location(scheme: &str, headers: &HeaderMap, uri: &Uri, bucket: &str, key: &st
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        check_part, completed_part, expected_checksum, is_compared, location, missing, other_size, told_part, too_small,
-    };
+    use super::{check_part, expected_checksum, is_compared, location, missing, other_size, too_small};
     use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, PartRow};
-    use crate::api::errors::{Fault, details_of};
+    use crate::api::errors::Fault;
     use crate::limits::PART_BYTES_MIN;
     use crate::types::UnixMs;
     use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -287,34 +248,6 @@ mod tests {
         };
         assert_eq!(of("h:9000", "/b/a/k%20k?uploadId=1"), "http://h:9000/b/a/k%20k");
         assert_eq!(of("b.h", "/a/k%20k?uploadId=1"), "http://b.h/a/k%20k");
-    }
-
-    fn part(number: Option<i32>, tag: Option<&str>) -> dto::CompletedPart {
-        dto::CompletedPart {
-            part_number: number,
-            e_tag: tag.map(|tag| dto::ETag::Strong(tag.to_owned())),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn a_listed_part_has_a_number_and_a_tag_that_parts_have() {
-        let tag = "0123456789abcdef0123456789abcdef";
-        assert_eq!(completed_part(part(Some(3), Some(tag))).expect("a part").number, 3);
-        assert_eq!(completed_part(part(None, Some(tag))), Err(Fault::MalformedXml));
-        assert_eq!(completed_part(part(Some(3), None)), Err(Fault::MalformedXml));
-        assert_eq!(completed_part(part(Some(3), Some("x"))), Err(Fault::InvalidPart));
-        assert_eq!(completed_part(part(Some(3), Some(&format!("{tag}-2")))), Err(Fault::InvalidPart));
-        for number in [-4, 0, 10_001] {
-            assert!(matches!(completed_part(part(Some(number), Some(tag))), Err(Fault::InvalidArgument(_))));
-        }
-    }
-
-    #[test]
-    fn a_refusal_names_the_part_that_cannot_exist() {
-        let refused = told_part(part(Some(2), Some("x"))).expect_err("no part");
-        assert_eq!(refused.code().as_str(), "InvalidPart");
-        assert_eq!(details_of(&refused), [("PartNumber", "2".to_owned()), ("ETag", "x".to_owned())]);
     }
 
     #[test]

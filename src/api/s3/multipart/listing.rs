@@ -1,7 +1,7 @@
 //! ListParts and ListMultipartUploads.
 
 use super::super::Store;
-use super::super::checksums::{DEFAULT, fields_of, kind_name};
+use super::super::checksums::{DEFAULT, ShownChecksum, carried, carrying, kind_name};
 use super::super::grants::{Owners, access_of};
 use super::super::lifecycle::abort_of;
 use super::super::list::{Writing, marker, out_of_range, page_limit};
@@ -34,7 +34,7 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
     // S3 says 0 where there is none, with which SDKs that look at nothing else begin anew, and never end.
     let next = rows.last().map(|row| i32::from(row.number));
     let (abort_date, abort_rule_id) = abort_of(&store.memos, &view, &bucket, &input.key, upload.initiated)?.unzip();
-    Ok(S3Response::new(ListPartsOutput {
+    Ok(carrying(ListPartsOutput {
         abort_date,
         abort_rule_id,
         bucket: Some(input.bucket),
@@ -57,17 +57,13 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
 /// A checksum that nobody asked for, or gave, is not told of.
 fn part(row: &PartRow, asked: bool) -> Part {
     let told = row.checksum.as_ref().filter(|checksum| asked || checksum.algorithm != DEFAULT);
-    let checksums = told.map(|checksum| fields_of(checksum, None)).unwrap_or_default();
     Part {
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
+        checksum_crc32: carried(told.map(ShownChecksum::of_part).as_ref()),
         e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),
         last_modified: Some(timestamp(row.modified)),
         part_number: Some(i32::from(row.number)),
         size: i64::try_from(row.size_bytes).ok(),
+        ..Part::default()
     }
 }
 

@@ -1,10 +1,13 @@
 //! Uploads in parts: begin, send, copy and list parts, list, complete, abort. Completion is a change of metadata alone.
 
 mod complete;
+mod listed;
 mod listing;
 mod parts;
 
 pub use complete::complete;
+#[cfg(any(test, fuzzing))]
+pub use listed::of_completion;
 pub use listing::{list_parts, list_uploads};
 pub use parts::{upload_part, upload_part_copy};
 

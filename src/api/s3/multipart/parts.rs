@@ -1,6 +1,6 @@
 //! UploadPart and UploadPartCopy.
 
-use super::super::checksums::{ChecksumFields, DEFAULT, fields_of, gives_any};
+use super::super::checksums::{DEFAULT, ShownChecksum, add_headers, carried, carrying, gives_any};
 use super::super::encryption::{Shown, key_of_part, shown};
 use super::super::object_headers::{etag_header, timestamp};
 use super::super::objects::sealed::data_key;
@@ -31,21 +31,18 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
     let StoredPart { row, checksum } = store.gateway.put_part(put).await?;
-    let checksums = checksums(checksum.as_ref(), asked.is_some() || gives_any(&request.headers));
-    Ok(S3Response::new(UploadPartOutput {
+    let checksum = shown_checksum(checksum.as_ref(), asked.is_some() || gives_any(&request.headers));
+    let mut response = S3Response::new(UploadPartOutput {
         bucket_key_enabled: shown.bucket_key_enabled,
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
         e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),
         server_side_encryption: shown.server_side_encryption,
         sse_customer_algorithm: shown.sse_customer_algorithm,
         sse_customer_key_md5: shown.sse_customer_key_md5,
         ssekms_key_id: shown.ssekms_key_id,
         ..Default::default()
-    }))
+    });
+    add_headers(checksum.as_ref(), &mut response.headers);
+    Ok(response)
 }
 
 /// The seal of a part, and its headers in the response.
@@ -94,8 +91,8 @@ fn check_algorithm(
 
 /// Returns the checksum of a part for the response: only if the client gave it or asked for it; the default is for the
 /// whole.
-fn checksums(own: Option<&Checksum>, told: bool) -> ChecksumFields {
-    own.filter(|_| told).map(|checksum| fields_of(checksum, None)).unwrap_or_default()
+fn shown_checksum(own: Option<&Checksum>, told: bool) -> Option<ShownChecksum> {
+    own.filter(|_| told).map(ShownChecksum::of_part)
 }
 
 pub async fn upload_part_copy(
@@ -131,17 +128,14 @@ pub async fn upload_part_copy(
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
     let StoredPart { row, checksum } = store.gateway.put_part(put).await?;
-    let checksums = checksums(checksum.as_ref(), open.upload.checksum.is_some());
+    let checksum = shown_checksum(checksum.as_ref(), open.upload.checksum.is_some());
     let result = CopyPartResult {
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
+        checksum_crc32: carried(checksum.as_ref()),
         e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),
         last_modified: Some(timestamp(row.modified)),
+        ..CopyPartResult::default()
     };
-    Ok(S3Response::new(UploadPartCopyOutput {
+    Ok(carrying(UploadPartCopyOutput {
         bucket_key_enabled: shown.bucket_key_enabled,
         copy_part_result: Some(result),
         copy_source_version_id,

@@ -1,6 +1,6 @@
 //! GetObjectAttributes: what HEAD says, as XML, and the parts of an object of several.
 
-use super::super::checksums::fields_of;
+use super::super::checksums::{ShownChecksum, carried, carrying, shown_kind};
 use super::super::encryption::{check_read, key_of_read};
 use super::super::list::page_limit;
 use super::super::object_headers::{etag_header, storage_class, timestamp};
@@ -47,7 +47,7 @@ pub async fn attributes(
         _ => None,
     };
     let checksum = manifest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(whole);
-    let mut response = S3Response::new(GetObjectAttributesOutput {
+    let mut response = carrying(GetObjectAttributesOutput {
         checksum,
         e_tag: wants(ObjectAttributes::ETAG).then(|| etag_header(&manifest.etag)),
         last_modified: Some(timestamp(manifest.modified)),
@@ -65,15 +65,8 @@ pub async fn attributes(
 
 /// Returns the checksum of the whole. Only here S3 leaves out the number of parts of a composite checksum.
 fn whole(checksum: &meta::Checksum) -> Checksum {
-    let fields = fields_of(checksum, None);
-    Checksum {
-        checksum_crc32: fields.crc32,
-        checksum_crc32c: fields.crc32c,
-        checksum_crc64nvme: fields.crc64nvme,
-        checksum_sha1: fields.sha1,
-        checksum_sha256: fields.sha256,
-        checksum_type: fields.kind,
-    }
+    let shown = ShownChecksum::of_object(checksum, None);
+    Checksum { checksum_crc32: carried(Some(&shown)), checksum_type: shown_kind(Some(&shown)), ..Checksum::default() }
 }
 
 /// s3s writes every tag in quotes: takes them off where the answer is marked.
@@ -143,15 +136,11 @@ fn parts(
 }
 
 fn part(row: &PartRow) -> ObjectPart {
-    let fields = row.checksum.as_ref().map(|checksum| fields_of(checksum, None)).unwrap_or_default();
     ObjectPart {
-        checksum_crc32: fields.crc32,
-        checksum_crc32c: fields.crc32c,
-        checksum_crc64nvme: fields.crc64nvme,
-        checksum_sha1: fields.sha1,
-        checksum_sha256: fields.sha256,
+        checksum_crc32: carried(row.checksum.as_ref().map(ShownChecksum::of_part).as_ref()),
         part_number: Some(i32::from(row.number)),
         size: i64::try_from(row.size_bytes).ok(),
+        ..ObjectPart::default()
     }
 }
 
@@ -181,7 +170,7 @@ mod tests {
     fn a_composite_checksum_is_shown_without_the_number_of_its_parts() {
         let (algorithm, value) = (ChecksumAlgorithm::Crc32, Bytes::from_static(&[0, 0, 0, 1]));
         let told = whole(&Checksum { algorithm, kind: ChecksumKind::Composite, value });
-        assert_eq!(told.checksum_crc32.as_deref(), Some("AAAAAQ=="));
+        assert_eq!(told.checksum_crc32.as_deref(), Some("CRC32:AAAAAQ=="));
         assert_eq!(told.checksum_type.as_ref().map(|kind| kind.as_str()), Some("COMPOSITE"));
     }
 

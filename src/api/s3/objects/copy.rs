@@ -3,7 +3,7 @@
 
 use super::super::encryption::{Shown, key_of_source, of_bucket};
 use super::super::lifecycle::expiration_of;
-use super::super::object_headers::{etag_header, object_checksums, stored_headers, timestamp};
+use super::super::object_headers::{etag_header, object_checksum, stored_headers, timestamp};
 use super::super::preconditions::{self, ReadConditions};
 use super::super::settings::event_drafts::EventDrafts;
 use super::super::tags::{self, Tags};
@@ -173,7 +173,7 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
     let target = Target { bucket: bucket.bucket.id, key: input.key.clone(), headers, traits, conditions, event };
     let view = readable.view.clone();
     let (copied, shown) = write(store, readable, source_key, asked.algorithm, seal, target).await?;
-    Ok(S3Response::new(CopyObjectOutput {
+    Ok(checksums::carrying(CopyObjectOutput {
         bucket_key_enabled: shown.bucket_key_enabled,
         copy_object_result: Some(result(&copied.manifest)),
         copy_source_version_id,
@@ -308,16 +308,13 @@ fn checks(source: &Manifest, asked: Option<ChecksumAlgorithm>, is_md5: bool) -> 
 }
 
 fn result(copied: &Manifest) -> CopyObjectResult {
-    let checksums = object_checksums(copied);
+    let checksum = object_checksum(copied);
     CopyObjectResult {
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
-        checksum_type: checksums.kind,
+        checksum_crc32: checksums::carried(checksum.as_ref()),
+        checksum_type: checksums::shown_kind(checksum.as_ref()),
         e_tag: Some(etag_header(&copied.etag)),
         last_modified: Some(timestamp(copied.modified)),
+        ..CopyObjectResult::default()
     }
 }
 

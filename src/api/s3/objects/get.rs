@@ -1,9 +1,9 @@
 //! GetObject and HeadObject: the same answer, with and without the bytes.
 
-use super::super::checksums::{ChecksumFields, fields_of, kind_name};
+use super::super::checksums::{ShownChecksum, add_headers};
 use super::super::encryption::{self, check_read, key_of_read};
 use super::super::lifecycle::expiration_of;
-use super::super::object_headers::{Description, describe, object_checksums};
+use super::super::object_headers::{Description, describe, object_checksum};
 use super::super::preconditions::ReadConditions;
 use super::super::{Found, Readable, Store, locks};
 use super::sealed::{check_customer, sealing_of, unsealed};
@@ -50,12 +50,6 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         body,
         bucket_key_enabled: encryption.bucket_key_enabled,
         cache_control: shown.cache_control,
-        checksum_crc32: shown.checksums.crc32,
-        checksum_crc32c: shown.checksums.crc32c,
-        checksum_crc64nvme: shown.checksums.crc64nvme,
-        checksum_sha1: shown.checksums.sha1,
-        checksum_sha256: shown.checksums.sha256,
-        checksum_type: shown.checksums.kind,
         content_disposition: shown.content_disposition,
         content_encoding: shown.content_encoding,
         content_language: shown.content_language,
@@ -80,6 +74,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
         website_redirect_location: shown.website_redirect_location,
         ..Default::default()
     });
+    add_headers(shown.checksum.as_ref(), &mut response.headers);
     add_stored_and_overridden_headers(&mut response.headers, shown.expires, &store.call.overrides);
     Ok(response)
 }
@@ -117,12 +112,6 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
         accept_ranges: Some("bytes".to_owned()),
         bucket_key_enabled: encryption.bucket_key_enabled,
         cache_control: shown.cache_control,
-        checksum_crc32: shown.checksums.crc32,
-        checksum_crc32c: shown.checksums.crc32c,
-        checksum_crc64nvme: shown.checksums.crc64nvme,
-        checksum_sha1: shown.checksums.sha1,
-        checksum_sha256: shown.checksums.sha256,
-        checksum_type: shown.checksums.kind,
         content_disposition: shown.content_disposition,
         content_encoding: shown.content_encoding,
         content_language: shown.content_language,
@@ -147,6 +136,7 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
         ..Default::default()
     };
     let mut response = S3Response::new(output);
+    add_headers(shown.checksum.as_ref(), &mut response.headers);
     add_stored_and_overridden_headers(&mut response.headers, shown.expires, &store.call.overrides);
     if !traits.tags.is_empty() {
         response.headers.insert(s3s::header::X_AMZ_TAGGING_COUNT, HeaderValue::from(traits.tags.len()));
@@ -157,21 +147,21 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
 fn shown(manifest: &Manifest, slice: &Slice, mode: Option<&ChecksumMode>) -> Description {
     let mut shown = describe(manifest);
     if mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) {
-        shown.checksums = checksums(manifest, slice);
+        shown.checksum = checksum(manifest, slice);
     }
     shown
 }
 
 /// The checksum of exactly the bytes that are answered: clients verify them with it. A range has none. Of a part it is told
 /// beside it how the parts' combine.
-fn checksums(manifest: &Manifest, slice: &Slice) -> ChecksumFields {
+fn checksum(manifest: &Manifest, slice: &Slice) -> Option<ShownChecksum> {
     match &slice.part_checksum {
         Some(checksum) => {
             let whole = manifest.checksum.as_ref().map_or(checksum.kind, |whole| whole.kind);
-            ChecksumFields { kind: Some(kind_name(whole)), ..fields_of(checksum, None) }
+            Some(ShownChecksum { kind: Some(whole), ..ShownChecksum::of_part(checksum) })
         }
-        None if !slice.partial => object_checksums(manifest),
-        None => ChecksumFields::default(),
+        None if !slice.partial => object_checksum(manifest),
+        None => None,
     }
 }
 

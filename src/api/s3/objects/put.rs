@@ -1,9 +1,9 @@
 //! PutObject.
 
 use super::super::Store;
-use super::super::checksums::DEFAULT;
+use super::super::checksums::{DEFAULT, add_headers};
 use super::super::lifecycle::expiration_of;
-use super::super::object_headers::{etag_header, object_checksums, stored_headers};
+use super::super::object_headers::{etag_header, object_checksum, stored_headers};
 use super::super::preconditions;
 use super::super::settings::event_drafts::EventDrafts;
 use super::in_place::{Appended, append, write_offset};
@@ -23,8 +23,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let asked = preconditions::of_write(&request.headers)?;
     let Some(offset) = write_offset(&request.headers)? else {
-        let (output, _) = create(store, request, asked).await?;
-        return Ok(S3Response::new(output));
+        let (response, _) = create(store, request, asked).await?;
+        return Ok(response);
     };
     let request = match append(store, request, offset).await? {
         Appended::Done(response) => return Ok(*response),
@@ -34,8 +34,9 @@ pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<
     let created = create(store, request, conditions).await;
     let came_between = |error: &S3Error| *error.code() == S3ErrorCode::PreconditionFailed;
     match created {
-        Ok((output, size_bytes)) => {
-            Ok(S3Response::new(PutObjectOutput { size: i64::try_from(size_bytes).ok(), ..output }))
+        Ok((mut response, size_bytes)) => {
+            response.output.size = i64::try_from(size_bytes).ok();
+            Ok(response)
         }
         Err(error) if came_between(&error) && asked.if_none_match != Some(ETagCondition::Any) => {
             Err(Fault::InvalidWriteOffset.into())
@@ -49,7 +50,7 @@ async fn create(
     store: &Store,
     request: S3Request<PutObjectInput>,
     conditions: WriteConditions,
-) -> S3Result<(PutObjectOutput, u64)> {
+) -> S3Result<(S3Response<PutObjectOutput>, u64)> {
     let input = request.input;
     let headers = stored_headers(&request.headers, input.metadata)?;
     let mut upload = upload(store, &request.headers, input.body, Some(DEFAULT))?;
@@ -66,15 +67,8 @@ async fn create(
     let key = input.key.clone();
     let put = PutObjectRequest { bucket: id, key: input.key, headers, conditions, traits, data_key, event, upload };
     let object = store.gateway.put_object(put).await?;
-    let checksums = object_checksums(&object.manifest);
-    let output = PutObjectOutput {
+    let mut response = S3Response::new(PutObjectOutput {
         bucket_key_enabled: seal.shown.bucket_key_enabled,
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
-        checksum_type: checksums.kind,
         e_tag: Some(etag_header(&object.manifest.etag)),
         expiration: expiration_of(&store.memos, &view, &bucket, &key, &object)?,
         server_side_encryption: seal.shown.server_side_encryption,
@@ -84,6 +78,7 @@ async fn create(
         ssekms_encryption_context: seal.shown.ssekms_encryption_context,
         version_id: made(&bucket, object.version),
         ..Default::default()
-    };
-    Ok((output, object.manifest.size_bytes))
+    });
+    add_headers(object_checksum(&object.manifest).as_ref(), &mut response.headers);
+    Ok((response, object.manifest.size_bytes))
 }

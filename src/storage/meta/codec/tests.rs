@@ -140,8 +140,9 @@ fn every_kind_of_body_condition_and_algorithm_keeps_its_bytes() {
         let manifest = Manifest { body, ..samples::full_manifest() };
         check_record(&format!("object_body_{index}"), &ObjectVersion::from(manifest));
     }
-    use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
-    for (index, algorithm) in [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256].into_iter().enumerate() {
+    use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256, Sha512, XxHash3, XxHash64, XxHash128};
+    let stored = [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256, Sha512, Md5, XxHash64, XxHash3, XxHash128];
+    for (index, algorithm) in stored.into_iter().enumerate() {
         let kind = if index % 2 == 0 { ChecksumKind::FullObject } else { ChecksumKind::Composite };
         let checksum = Some(Checksum { algorithm, kind, value: Bytes::from_static(b"1234") });
         check_record(&format!("part_checksum_{index}"), &PartRow { checksum, ..samples::full_part() });

@@ -10,10 +10,10 @@ use crate::actors::meta::{
 use crate::actors::sealing::{CustomerKey, Place, Sealing, SealingMode};
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use crate::api::s3::checksums::DEFAULT;
+use crate::api::s3::checksums::{DEFAULT, add_headers};
 use crate::api::s3::encryption::{EncryptionAsked, asked, shown};
 use crate::api::s3::lifecycle::expiration_of;
-use crate::api::s3::object_headers::{etag_header, object_checksums};
+use crate::api::s3::object_headers::{etag_header, object_checksum};
 use crate::api::s3::preconditions::{of_write, only_one};
 use crate::api::s3::settings::event_drafts::EventDrafts;
 use crate::limits::PARTS_MAX;
@@ -66,9 +66,10 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     let append = AppendObjectRequest { bucket: id, key: input.key.clone(), standing, event, upload };
     let object = store.gateway.append_object(append).await.map_err(of_append)?;
     let expiration = expiration_of(&store.memos, &view, &bucket, &input.key, &object)?;
-    let mut output = output(&object, sealing.as_ref(), customer.as_ref());
-    output.expiration = expiration;
-    Ok(Appended::Done(Box::new(S3Response::new(output))))
+    let output = output(&object, sealing.as_ref(), customer.as_ref());
+    let mut response = S3Response::new(PutObjectOutput { expiration, ..output });
+    add_headers(object_checksum(&object.manifest).as_ref(), &mut response.headers);
+    Ok(Appended::Done(Box::new(response)))
 }
 
 /// Checks that the existing object is as the request says, and that the request can be an append.
@@ -133,15 +134,8 @@ fn of_append(error: StoreError) -> S3Error {
 
 fn output(object: &ObjectVersion, sealing: Option<&Sealing>, customer: Option<&CustomerKey>) -> PutObjectOutput {
     let shown = shown(sealing, customer);
-    let checksums = object_checksums(&object.manifest);
     PutObjectOutput {
         bucket_key_enabled: shown.bucket_key_enabled,
-        checksum_crc32: checksums.crc32,
-        checksum_crc32c: checksums.crc32c,
-        checksum_crc64nvme: checksums.crc64nvme,
-        checksum_sha1: checksums.sha1,
-        checksum_sha256: checksums.sha256,
-        checksum_type: checksums.kind,
         e_tag: Some(etag_header(&object.manifest.etag)),
         server_side_encryption: shown.server_side_encryption,
         size: i64::try_from(object.manifest.size_bytes).ok(),
