@@ -1,21 +1,65 @@
-"""The five checksums, by header and by trailer, and Content-MD5: verified, stored, returned."""
+"""The checksums of S3, by header and by trailer, and Content-MD5: verified, stored, returned."""
 
 import base64
 import hashlib
+import io
+import os
+import sys
 import zlib
 
-from _support import PART, client, content, covers, raw, refused, run, told
+# Before botocore asks: it computes half of the checksums by awscrt alone.
+os.environ["BOTO_DISABLE_CRT"] = "false"
 
-ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
-# Of b"123456789", from the definitions of the algorithms.
-KNOWN = {
-    "CRC32": (0xCBF43926).to_bytes(4, "big"),
-    "CRC32C": (0xE3069283).to_bytes(4, "big"),
-    "CRC64NVME": (0xAE8B14860A799888).to_bytes(8, "big"),
-    "SHA1": hashlib.sha1(b"123456789").digest(),
-    "SHA256": hashlib.sha256(b"123456789").digest(),
+from _support import (PART, another, client, content, covers, fetch, policy, raw, refused, run, send, signed, told,
+                      versioned)
+
+try:
+    from awscrt import checksums as crt
+except ImportError:
+    sys.exit(77)
+
+
+def xxhash(make):
+    def digest(body):
+        hasher = make()
+        hasher.update(body)
+        return hasher.finalize()
+    return digest
+
+
+DIGESTS = {
+    "CRC32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
+    "CRC32C": lambda body: crt.crc32c(body).to_bytes(4, "big"),
+    "CRC64NVME": lambda body: crt.crc64nvme(body).to_bytes(8, "big"),
+    "MD5": lambda body: hashlib.md5(body).digest(),
+    "SHA1": lambda body: hashlib.sha1(body).digest(),
+    "SHA256": lambda body: hashlib.sha256(body).digest(),
+    "SHA512": lambda body: hashlib.sha512(body).digest(),
+    "XXHASH128": xxhash(crt.XXHash.new_xxhash3_128),
+    "XXHASH3": xxhash(crt.XXHash.new_xxhash3_64),
+    "XXHASH64": xxhash(crt.XXHash.new_xxhash64),
 }
+ALGORITHMS = list(DIGESTS)
+# All but one combine to the checksum of the parts' checksums.
+COMPOSITE = [name for name in ALGORITHMS if name != "CRC64NVME"]
+# boto3 sends an MD5 that it is given, and computes none.
+COMPUTED = [name for name in ALGORITHMS if name != "MD5"]
+KNOWN = {name: digest(b"123456789") for name, digest in DIGESTS.items()}
 TEXT = {name: base64.b64encode(digest).decode() for name, digest in KNOWN.items()}
+UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+
+
+def value(name, body):
+    return base64.b64encode(DIGESTS[name](body)).decode()
+
+
+def wrong(name):
+    return base64.b64encode(b"\0" * len(KNOWN[name])).decode()
+
+
+def others(found, name):
+    """The checksums of an answer besides that of an algorithm."""
+    return [field for field in found if field in {f"Checksum{other}" for other in ALGORITHMS if other != name}]
 
 
 @covers("PutObject", "GetObject", "HeadObject")
@@ -26,13 +70,84 @@ def test_each_algorithm_by_header(s3, bucket):
         assert answer[field] == TEXT[name] and answer["ChecksumType"] == "FULL_OBJECT"
         for call in [s3.head_object, s3.get_object]:
             found = call(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
-            assert found[field] == TEXT[name] and found["ChecksumType"] == "FULL_OBJECT"
-        wrong = base64.b64encode(b"\0" * len(KNOWN[name])).decode()
-        refused("BadDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789", **{field: wrong})
+            assert found[field] == TEXT[name] and found["ChecksumType"] == "FULL_OBJECT" and not others(found, name)
+        refused("BadDigest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789", **{field: wrong(name)})
         refused("InvalidRequest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789", **{field: "AAAA"})
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="bad")
-    refused("InvalidRequest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789",
-            ChecksumSHA1=TEXT["SHA1"], ChecksumCRC32=TEXT["CRC32"])
+    for first, second in zip(ALGORITHMS, ALGORITHMS[1:]):
+        refused("InvalidRequest", 400, s3.put_object, Bucket=bucket, Key="bad", Body=b"123456789",
+                **{f"Checksum{name}": TEXT[name] for name in [first, second]})
+    assert (TEXT["CRC32"], TEXT["CRC32C"], TEXT["CRC64NVME"]) == ("y/Q5Jg==", "4waSgw==", "rosUhgp5mIg=")
+
+
+@covers("PutObject", "GetObject", "GetObjectAttributes", "ListObjects", "ListObjectsV2", "ListObjectVersions")
+def test_each_algorithm_of_larger_bodies_and_in_all_answers(s3, bucket):
+    """Sealed bodies are hashed elsewhere than others, and small ones again."""
+    versioned(s3, bucket)
+    data = content(700_000)
+    for name in ALGORITHMS:
+        field, right = f"Checksum{name}", value(name, data)
+        for key, sealed in [(f"{name}-plain", {}), (f"{name}-sealed", {"ServerSideEncryption": "AES256"})]:
+            named = dict(Bucket=bucket, Key=key)
+            refused("BadDigest", 400, s3.put_object, Body=data, **{field: wrong(name)}, **named, **sealed)
+            assert s3.put_object(Body=data, **{field: right}, **named, **sealed)[field] == right
+            found = s3.get_object(ChecksumMode="ENABLED", **named)
+            assert found["Body"].read() == data and found[field] == right
+            told_so = s3.get_object_attributes(ObjectAttributes=["Checksum"], **named)["Checksum"]
+            assert told_so == {field: right, "ChecksumType": "FULL_OBJECT"}
+        ranged = s3.get_object(Bucket=bucket, Key=f"{name}-plain", ChecksumMode="ENABLED", Range="bytes=1-3")
+        assert field not in ranged
+    for call, entries in [(s3.list_objects, "Contents"), (s3.list_objects_v2, "Contents"), (s3.list_object_versions, "Versions")]:
+        listed = {one["Key"]: one["ChecksumAlgorithm"] for one in call(Bucket=bucket)[entries]}
+        assert listed == {f"{name}-{kind}": [name] for name in ALGORITHMS for kind in ["plain", "sealed"]}
+
+
+@covers("PutObject", "UploadPart", "PutBucketTagging")
+def test_sdks_compute_each_algorithm(s3, bucket):
+    for name in COMPUTED:
+        sent = s3.put_object(Bucket=bucket, Key=name, Body=b"123456789", ChecksumAlgorithm=name)
+        assert sent[f"Checksum{name}"] == TEXT[name]
+        assert s3.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")["Body"].read() == b"123456789"
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "a", "Value": name}]}, ChecksumAlgorithm=name)
+        assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"][0]["Value"] == name
+
+
+@covers("PutBucketTagging", "PutBucketPolicy", "DeleteObjects", "PutObjectTagging")
+def test_bodies_of_other_operations_are_compared_with_each_algorithm(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    tags = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    allows = policy({"Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}).encode()
+    delete = b"<Delete><Quiet>true</Quiet><Object><Key>none</Key></Object></Delete>"
+    for name in ALGORITHMS:
+        header = f"x-amz-checksum-{name.lower()}"
+        for method, path, query, body in [("PUT", "", "tagging", tags), ("PUT", "/k", "tagging", tags),
+                                          ("PUT", "", "policy", allows), ("POST", "", "delete", delete)]:
+            call = lambda given: raw(method, f"/{bucket}{path}", body, query=query, headers={
+                header: given, "x-amz-sdk-checksum-algorithm": name})
+            answer = call(value(name, body))
+            assert answer[0] in (200, 204), (name, query, answer)
+            told(call(wrong(name)), 400, "BadDigest")
+            told(call("AAAA"), 400, "InvalidRequest")
+        s3.delete_bucket_policy(Bucket=bucket)
+
+
+@covers("PostObject")
+def test_files_of_forms_are_compared_with_each_algorithm(s3, bucket):
+    def post(key, fields):
+        edge = "edge-of-a-part"
+        fields = {**client(signature_version="s3v4").generate_presigned_post(bucket, key)["fields"], **fields}
+        parts = [f'--{edge}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in fields.items()]
+        parts.append(f'--{edge}\r\nContent-Disposition: form-data; name="file"\r\n\r\n123456789\r\n--{edge}--\r\n')
+        kind = {"content-type": f"multipart/form-data; boundary={edge}"}
+        return fetch("POST", f"/{bucket}", kind, "".join(parts).encode())
+
+    for name in ALGORITHMS:
+        field = f"x-amz-checksum-{name.lower()}"
+        answer = post(name, {field: TEXT[name], "x-amz-checksum-algorithm": name})
+        assert answer[0] == 204, (name, answer)
+        assert s3.head_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")[f"Checksum{name}"] == TEXT[name]
+        told(post("bad", {field: wrong(name)}), 400, "BadDigest")
+    refused("404", 404, s3.head_object, Bucket=bucket, Key="bad")
 
 
 @covers("HeadObject")
@@ -71,23 +186,22 @@ def test_an_object_that_comes_without_a_checksum_is_given_one(s3, bucket):
 @covers("UploadPart", "CompleteMultipartUpload")
 def test_parts_with_other_checksums_make_an_object_with_the_default_one(s3, bucket):
     quiet = client(response_checksum_validation="when_required", request_checksum_calculation="when_required")
-    bodies = [content(PART, 1), b"123456789"]
+    bodies = [content(PART, number) for number in range(1, len(COMPOSITE))] + [b"123456789"]
     whole = quiet.put_object(Bucket=bucket, Key="whole", Body=b"".join(bodies))["ChecksumCRC64NVME"]
-    digests = [("ChecksumCRC32", lambda body: zlib.crc32(body).to_bytes(4, "big")),
-               ("ChecksumSHA256", lambda body: hashlib.sha256(body).digest())]
+    digests = [(f"Checksum{name}", DIGESTS[name]) for name in COMPOSITE]
     upload = dict(Bucket=bucket, Key="parts", UploadId=quiet.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"])
     parts = []
     for number, (body, (field, digest)) in enumerate(zip(bodies, digests), 1):
-        value, wrong = [base64.b64encode(digest(each)).decode() for each in [body, b"other"]]
-        refused("BadDigest", 400, quiet.upload_part, PartNumber=number, Body=body, **{field: wrong}, **upload)
-        sent = quiet.upload_part(PartNumber=number, Body=body, **{field: value}, **upload)
-        assert sent[field] == value
+        right, other = [base64.b64encode(digest(each)).decode() for each in [body, b"other"]]
+        refused("BadDigest", 400, quiet.upload_part, PartNumber=number, Body=body, **{field: other}, **upload)
+        sent = quiet.upload_part(PartNumber=number, Body=body, **{field: right}, **upload)
+        assert sent[field] == right
         parts.append({"PartNumber": number, "ETag": sent["ETag"]})
     complete = lambda **named: quiet.complete_multipart_upload(MultipartUpload={"Parts": listed}, **named, **upload)
     listed = [{**part, field: base64.b64encode(digest(body)).decode()}
               for part, body, (field, digest) in zip(parts, bodies, digests)]
     refused("BadDigest", 400, complete, ChecksumCRC64NVME=TEXT["CRC64NVME"])
-    spoiled = [{**parts[0], "ChecksumCRC64NVME": TEXT["CRC64NVME"]}, parts[1]]
+    spoiled = [{**parts[0], "ChecksumCRC64NVME": TEXT["CRC64NVME"]}, *parts[1:]]
     refused("InvalidPart", 400, quiet.complete_multipart_upload, MultipartUpload={"Parts": spoiled}, **upload)
     done = complete(ChecksumCRC64NVME=whole)
     again = complete(ChecksumCRC64NVME=whole)
@@ -97,17 +211,17 @@ def test_parts_with_other_checksums_make_an_object_with_the_default_one(s3, buck
 
 
 @covers("PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload", "CopyObject", "DeleteObjects")
-def test_checksums_that_are_not_there_are_refused(s3, bucket):
+def test_checksums_that_s3_does_not_have_are_refused(s3, bucket):
     s3.put_object(Bucket=bucket, Key="from", Body=b"123456789")
     begun = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
     tag = s3.upload_part(Bucket=bucket, Key="k", UploadId=begun, PartNumber=1, Body=b"123456789")["ETag"]
     delete = b"<Delete><Object><Key>from</Key></Object></Delete>"
-    for name, bytes_ in [("MD5", 16), ("SHA512", 64), ("XXHASH3", 8), ("XXHASH64", 8), ("XXHASH128", 16)]:
-        value = base64.b64encode(b"\0" * bytes_).decode()
-        header = {f"x-amz-checksum-{name.lower()}": value}
+    for name, bytes_ in [("CRC7", 1), ("SHA3", 32), ("XXHASH32", 4)]:
+        given = base64.b64encode(b"\0" * bytes_).decode()
+        header = {f"x-amz-checksum-{name.lower()}": given}
         listed = (f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{tag}</ETag>"
-                  f"<Checksum{name}>{value}</Checksum{name}></Part></CompleteMultipartUpload>").encode()
-        plain = listed.replace(f"<Checksum{name}>{value}</Checksum{name}>".encode(), b"")
+                  f"<Checksum{name}>{given}</Checksum{name}></Part></CompleteMultipartUpload>").encode()
+        plain = listed.replace(f"<Checksum{name}>{given}</Checksum{name}>".encode(), b"")
         for method, path, body, more in [
             ("PUT", "k", b"123456789", dict(headers=header)),
             ("PUT", "k", b"123456789", dict(headers={"x-amz-sdk-checksum-algorithm": name})),
@@ -124,15 +238,29 @@ def test_checksums_that_are_not_there_are_refused(s3, bucket):
     s3.head_object(Bucket=bucket, Key="from")
 
 
-@covers("PutObject")
-def test_by_trailer_with_and_without_signed_chunks(s3, bucket):
-    """boto3 sends a trailer when the body is a stream: unsigned over TLS only, so both framings are in boto3_bad_input."""
-    import io
+@covers("PutObject", "UploadPart")
+def test_each_algorithm_by_trailer(s3, bucket):
+    """boto3 sends a trailer when the body is a stream, unsigned over TLS only; signed ones are in boto3_bad_input."""
     data = content(300_000)
-    for name in ["CRC32", "SHA1", "SHA256"]:
+    for name in COMPUTED:
         s3.put_object(Bucket=bucket, Key=name, Body=io.BytesIO(data), ChecksumAlgorithm=name)
         found = s3.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
-        assert found["Body"].read() == data and found[f"Checksum{name}"]
+        assert found["Body"].read() == data and found[f"Checksum{name}"] == value(name, data)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    for name in ALGORITHMS:
+        field = f"x-amz-checksum-{name.lower()}"
+        headers = {"x-amz-decoded-content-length": str(len(data)), "content-encoding": "aws-chunked",
+                   "x-amz-trailer": field, "x-amz-sdk-checksum-algorithm": name}
+        for key, query in [("raw", ""), ("parts", f"partNumber=1&uploadId={upload}")]:
+            call = lambda given: send(signed("PUT", f"/{bucket}/{key}", headers, query, payload=UNSIGNED), b"".join([
+                f"{len(data):x}\r\n".encode(), data, f"\r\n0\r\n{field}:{given}\r\n\r\n".encode()]))
+            answer = call(value(name, data))
+            assert answer[0] == 200, (name, answer)
+            found = {header.lower(): text for header, text in answer[1].items()}
+            assert found[field] == value(name, data)
+            told(call(wrong(name)), 400, "BadDigest")
+            told(call("AAAA"), 400, "InvalidRequest")
+        assert s3.head_object(Bucket=bucket, Key="raw", ChecksumMode="ENABLED")[f"Checksum{name}"] == value(name, data)
 
 
 @covers("PutObject")
@@ -146,33 +274,58 @@ def test_content_md5(s3, bucket):
     refused("NoSuchKey", 404, s3.get_object, Bucket=bucket, Key="bad")
 
 
-@covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
+@covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "ListParts", "ListMultipartUploads",
+        "GetObjectAttributes")
 def test_the_whole_of_parts_composite(s3, bucket):
-    for name, digest in [("CRC32", lambda body: zlib.crc32(body).to_bytes(4, "big")),
-                         ("SHA1", lambda body: hashlib.sha1(body).digest()),
-                         ("SHA256", lambda body: hashlib.sha256(body).digest())]:
-        bodies, field = [content(PART, 1), b"123456789"], f"Checksum{name}"
+    for name in COMPOSITE:
+        bodies, field, digest = [content(PART, 1), b"123456789"], f"Checksum{name}", DIGESTS[name]
         created = s3.create_multipart_upload(Bucket=bucket, Key=name, ChecksumAlgorithm=name)
         assert (created["ChecksumAlgorithm"], created["ChecksumType"]) == (name, "COMPOSITE")
         upload = dict(Bucket=bucket, Key=name, UploadId=created["UploadId"])
         parts = []
         for number, body in enumerate(bodies, 1):
-            sent = s3.upload_part(PartNumber=number, Body=body, ChecksumAlgorithm=name, **upload)
-            assert sent[field] == base64.b64encode(digest(body)).decode()
+            refused("BadDigest", 400, s3.upload_part, PartNumber=number, Body=body, **{field: wrong(name)}, **upload)
+            sent = s3.upload_part(PartNumber=number, Body=body, **{field: value(name, body)}, **upload)
+            assert sent[field] == value(name, body) and not others(sent, name)
             parts.append({"PartNumber": number, "ETag": sent["ETag"], field: sent[field]})
-        assert s3.list_parts(**upload)["Parts"][0][field] == parts[0][field]
+        listed = s3.list_parts(**upload)
+        assert (listed["ChecksumAlgorithm"], listed["ChecksumType"]) == (name, "COMPOSITE")
+        assert [part[field] for part in listed["Parts"]] == [part[field] for part in parts]
+        [begun] = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+        assert (begun["ChecksumAlgorithm"], begun["ChecksumType"]) == (name, "COMPOSITE")
         spoiled = [dict(parts[0], **{field: parts[1][field]}), parts[1]]
         refused("InvalidPart", 400, s3.complete_multipart_upload, MultipartUpload={"Parts": spoiled}, **upload)
-        answer = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload)
         whole = base64.b64encode(digest(b"".join(map(digest, bodies)))).decode() + "-2"
-        assert answer[field] == whole and answer["ChecksumType"] == "COMPOSITE"
-        again = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **{field: whole}, **upload)
+        done = lambda **named: s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **upload, **named)
+        refused("BadDigest", 400, done, **{field: wrong(name) + "-2"})
+        refused("InvalidRequest", 400, done, ChecksumType="FULL_OBJECT")
+        answer = done(**{field: whole}, ChecksumType="COMPOSITE")
+        assert answer[field] == whole and answer["ChecksumType"] == "COMPOSITE" and not others(answer, name)
+        again = done(**{field: whole})
         assert (again["ETag"], again[field]) == (answer["ETag"], whole)
         found = s3.get_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")
         assert found["Body"].read() == b"".join(bodies) and found[field] == whole
+        assert s3.head_object(Bucket=bucket, Key=name, ChecksumMode="ENABLED")["ChecksumType"] == "COMPOSITE"
         one = s3.get_object(Bucket=bucket, Key=name, PartNumber=2, ChecksumMode="ENABLED")
         assert one["Body"].read() == bodies[1] and one[field] == parts[1][field]
         assert one["ChecksumType"] == "COMPOSITE"
+        shown = s3.get_object_attributes(Bucket=bucket, Key=name, ObjectAttributes=["Checksum", "ObjectParts"])
+        assert shown["Checksum"] == {field: whole.removesuffix("-2"), "ChecksumType": "COMPOSITE"}
+        assert [part[field] for part in shown["ObjectParts"]["Parts"]] == [part[field] for part in parts]
+
+
+@covers("UploadPartCopy")
+def test_copied_parts_have_the_checksum_of_the_upload(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="from", Body=b"0123456789", ChecksumSHA1=value("SHA1", b"0123456789"))
+    for name in ALGORITHMS:
+        field = f"Checksum{name}"
+        upload = dict(Bucket=bucket, Key=name, UploadId=s3.create_multipart_upload(
+            Bucket=bucket, Key=name, ChecksumAlgorithm=name)["UploadId"])
+        copied = s3.upload_part_copy(PartNumber=1, CopySource=f"{bucket}/from", CopySourceRange="bytes=1-9", **upload)
+        result = copied["CopyPartResult"]
+        assert result[field] == TEXT[name] and not others(result, name)
+        part = {"PartNumber": 1, "ETag": result["ETag"], field: result[field]}
+        assert s3.complete_multipart_upload(MultipartUpload={"Parts": [part]}, **upload)[field]
 
 
 @covers("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
@@ -195,17 +348,20 @@ def test_the_whole_of_parts_full_object(s3, bucket):
 @covers("CreateMultipartUpload", "UploadPart")
 def test_algorithms_that_do_not_fit(s3, bucket):
     create = lambda **named: s3.create_multipart_upload(Bucket=bucket, Key="k", **named)
-    refused("InvalidRequest", 400, create, ChecksumAlgorithm="SHA256", ChecksumType="FULL_OBJECT")
+    for name in ["MD5", "SHA1", "SHA256", "SHA512", "XXHASH64", "XXHASH3", "XXHASH128"]:
+        refused("InvalidRequest", 400, create, ChecksumAlgorithm=name, ChecksumType="FULL_OBJECT")
     refused("InvalidRequest", 400, create, ChecksumAlgorithm="CRC64NVME", ChecksumType="COMPOSITE")
     upload = dict(Bucket=bucket, Key="k", UploadId=create(ChecksumAlgorithm="CRC32")["UploadId"])
-    refused("InvalidRequest", 400, s3.upload_part, PartNumber=1, Body=b"123456789", ChecksumSHA1=TEXT["SHA1"], **upload)
+    for name in set(ALGORITHMS) - {"CRC32"}:
+        field = {f"Checksum{name}": TEXT[name]}
+        refused("InvalidRequest", 400, s3.upload_part, PartNumber=1, Body=b"123456789", **field, **upload)
 
 
 @covers("PutObject", "UploadPart")
 def test_checksums_that_nobody_verifies_are_refused(s3, bucket):
     upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
     for query in ["", f"partNumber=1&uploadId={upload}"]:
-        for name in ["sha512", "md5", "xxhash64", "xxhash3", "xxhash128", "crc7"]:
+        for name in ["sha3", "xxhash32", "crc7"]:
             for headers in [{f"x-amz-checksum-{name}": "AAAA"}, {"x-amz-trailer": f"x-amz-checksum-{name}"}]:
                 told(raw("PUT", f"/{bucket}/k", b"x", query=query, headers=headers), 400, "InvalidRequest")
     refused("NoSuchKey", 404, s3.head_object, Bucket=bucket, Key="k")
@@ -213,7 +369,7 @@ def test_checksums_that_nobody_verifies_are_refused(s3, bucket):
 
 @covers("CreateMultipartUpload")
 def test_names_of_kinds_and_algorithms_are_read_in_any_case(s3, bucket):
-    for algorithm, kind in [("crc32", "Composite"), ("Crc32c", "full_object"), ("sha256", "COMPOSITE")]:
+    for algorithm, kind in [("crc32", "Composite"), ("Crc32c", "full_object"), ("sha256", "COMPOSITE"), ("xxHash3", "composite")]:
         headers = {"x-amz-checksum-algorithm": algorithm, "x-amz-checksum-type": kind}
         status, found, body = raw("POST", f"/{bucket}/k", query="uploads=", headers=headers)
         assert status == 200, body
@@ -246,12 +402,34 @@ def test_a_composite_checksum_needs_that_of_each_part(s3, bucket):
 
 @covers("CopyObject")
 def test_copies_keep_or_change_the_algorithm(s3, bucket):
-    s3.put_object(Bucket=bucket, Key="from", Body=b"123456789", ChecksumSHA1=TEXT["SHA1"])
-    kept = s3.copy_object(Bucket=bucket, Key="kept", CopySource=f"{bucket}/from")["CopyObjectResult"]
-    assert kept["ChecksumSHA1"] == TEXT["SHA1"]
-    changed = s3.copy_object(Bucket=bucket, Key="changed", CopySource=f"{bucket}/from", ChecksumAlgorithm="SHA256")
-    assert changed["CopyObjectResult"]["ChecksumSHA256"] == TEXT["SHA256"]
-    assert s3.head_object(Bucket=bucket, Key="changed", ChecksumMode="ENABLED")["ChecksumSHA256"] == TEXT["SHA256"]
+    for name, other in zip(ALGORITHMS, ALGORITHMS[1:] + ALGORITHMS[:1]):
+        field = f"Checksum{name}"
+        s3.put_object(Bucket=bucket, Key="from", Body=b"123456789", **{field: TEXT[name]})
+        kept = s3.copy_object(Bucket=bucket, Key="kept", CopySource=f"{bucket}/from")["CopyObjectResult"]
+        assert kept[field] == TEXT[name] and kept["ChecksumType"] == "FULL_OBJECT" and not others(kept, name)
+        changed = s3.copy_object(Bucket=bucket, Key="changed", CopySource=f"{bucket}/from", ChecksumAlgorithm=other)
+        changed = changed["CopyObjectResult"]
+        assert changed[f"Checksum{other}"] == TEXT[other] and not others(changed, other)
+        found = s3.head_object(Bucket=bucket, Key="changed", ChecksumMode="ENABLED")
+        assert found[f"Checksum{other}"] == TEXT[other]
+
+
+@covers("PutObject", "RenameObject")
+def test_appends_and_renames_of_each_algorithm(s3, bucket):
+    """After an append the checksum of the whole is known if it is a CRC; a rename keeps it."""
+    plain = another(s3, bucket, "plain")
+    for name in ALGORITHMS:
+        field = f"Checksum{name}"
+        s3.put_object(Bucket=plain, Key=name, Body=b"1234", **{field: value(name, b"1234")})
+        rename = {"x-amz-rename-source": name}
+        assert raw("PUT", f"/{plain}/{name}-new", query="renameObject=", headers=rename)[0] == 200
+        head = lambda: s3.head_object(Bucket=plain, Key=f"{name}-new", ChecksumMode="ENABLED")
+        assert head()[field] == value(name, b"1234")
+        append = dict(Bucket=plain, Key=f"{name}-new", Body=b"56789", WriteOffsetBytes=4)
+        refused("BadDigest", 400, s3.put_object, **{field: wrong(name)}, **append)
+        s3.put_object(**{field: value(name, b"56789")}, **append)
+        assert head().get(field) == (TEXT[name] if name.startswith("CRC") else None) and not others(head(), name)
+        assert s3.get_object(Bucket=plain, Key=f"{name}-new", ChecksumMode="ENABLED")["Body"].read() == b"123456789"
 
 
 run(globals())

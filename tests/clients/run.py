@@ -240,6 +240,8 @@ def environment_of(script, binary, work, mode):
     environment = dict(
         os.environ,
         AWS_ACCESS_KEY_ID=ACCESS_KEY,
+        # awscrt would sign for boto3, and not what a test has refused; a script that needs it says so.
+        BOTO_DISABLE_CRT="true",
         AWS_SECRET_ACCESS_KEY=SECRET_KEY,
         AWS_DEFAULT_REGION="us-east-1",
         AWS_EC2_METADATA_DISABLED="true",
